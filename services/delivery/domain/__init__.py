@@ -1,0 +1,1 @@
+"""Values, state machines and rules of delivery: pure, synchronous, no clock, no I/O."""

@@ -1,0 +1,145 @@
+"""What a provider is given: one rendered message for one address, and the sender it goes out by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from uuid import UUID
+
+from libs.contracts.outcomes import Channel, Mode
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class PushContent:
+    """A rendered push. `data` values are strings: FCM takes no others."""
+
+    title: str
+    body: str
+    image: str | None = None
+    link: str | None = None
+    data: Mapping[str, str] = _NOTHING
+    collapse_key: str | None = None
+    ttl_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MailContent:
+    """A rendered mail: HTML and the text derived from it."""
+
+    subject: str
+    html: str
+    text: str
+    from_name: str | None = None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SmsContent:
+    """A rendered SMS."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookContent:
+    """A rendered webhook: the JSON body as it is signed and sent."""
+
+    body: bytes
+
+
+Content = PushContent | MailContent | SmsContent | WebhookContent
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """One attempt at one message.
+
+    Content objects may be shared between messages: what a provider derives from one, it derives once.
+    `tag` is the message id (`notification_id.address_id`), the same for every attempt, so that a device
+    shows a resend in the place of the first. `ttl_seconds` is what is left until expiry.
+    """
+
+    tag: str
+    notification_id: UUID
+    address_id: int
+    attempt: int
+    kind: str  # fcm_token | fid | email | phone | webhook
+    address: str
+    content: Content
+    ttl_seconds: int = 86_400
+    unsubscribe_url: str | None = None  # marketing mail: RFC 8058
+    recipient_name: str | None = None  # for the To header
+
+
+@dataclass(frozen=True, slots=True)
+class FcmAccount:
+    """A Firebase project. One of `credentials` (a service account's JSON) and `static_token` is set."""
+
+    project: str
+    credentials: str | None = field(default=None, repr=False)
+    static_token: str | None = field(default=None, repr=False)
+    url: str = "https://fcm.googleapis.com"
+    ca_file: str | None = None
+    connections: int = 2
+    timeout_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpAccount:
+    """A mail relay, and who writes. `tls`: off | opportunistic | required (STARTTLS) | implicit."""
+
+    host: str
+    port: int
+    from_address: str
+    from_name: str | None = None
+    return_path_domain: str = "localhost"
+    tls: str = "required"
+    ca_file: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    helo_name: str = "localhost"
+    connections: int = 8
+    mails_per_connection: int = 1_000
+    connect_timeout_seconds: float = 10.0
+    reply_timeout_seconds: float = 30.0
+    data_timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class TwilioAccount:
+    """A Twilio account. `originator` is a number or a word, or a messaging service (MG…)."""
+
+    account_sid: str
+    auth_token: str = field(repr=False)
+    originator: str
+    callback_url: str  # this sender's status callbacks; message and attempt are added as query
+    url: str = "https://api.twilio.com"
+    connections: int = 20
+    timeout_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookAccount:
+    """Standard Webhooks: the newest secret first; all of them sign while they are rotated."""
+
+    secrets: tuple[str, ...] = field(repr=False)
+    allow_private: bool = False
+    connections: int = 20
+    timeout_seconds: float = 10.0
+    ca_file: str | None = None
+
+
+Account = FcmAccount | SmtpAccount | TwilioAccount | WebhookAccount
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A tenant's identity on a channel. Providers keep connections per (number, mode, version)."""
+
+    number: int
+    tenant: int
+    mode: Mode
+    channel: Channel
+    version: int
+    account: Account
