@@ -1,54 +1,10 @@
 """What a provider is given: one rendered message for one address, and the sender it goes out by."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from uuid import UUID
 
 from libs.contracts.outcomes import Channel, Mode
-
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class PushContent:
-    """A rendered push. `data` values are strings: FCM takes no others."""
-
-    title: str
-    body: str
-    image: str | None = None
-    link: str | None = None
-    data: Mapping[str, str] = _NOTHING
-    collapse_key: str | None = None
-    ttl_seconds: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MailContent:
-    """A rendered mail: HTML and the text derived from it."""
-
-    subject: str
-    html: str
-    text: str
-    from_name: str | None = None
-    reply_to: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SmsContent:
-    """A rendered SMS."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookContent:
-    """A rendered webhook: the JSON body as it is signed and sent."""
-
-    body: bytes
-
-
-Content = PushContent | MailContent | SmsContent | WebhookContent
+from libs.rendering.contents import Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +30,8 @@ class Outbound:
 
 @dataclass(frozen=True, slots=True)
 class FcmAccount:
-    """A Firebase project. One of `credentials` (a service account's JSON) and `static_token` is set."""
+    """A Firebase project. In every account `timeout_seconds` is the longest that a call takes once it has
+    begun, so a lease must leave that much room behind the deadline. One of `credentials` (a service account's JSON) and `static_token` is set."""
 
     project: str
     credentials: str | None = field(default=None, repr=False)
@@ -102,8 +59,8 @@ class SmtpAccount:
     connections: int = 8
     mails_per_connection: int = 1_000
     connect_timeout_seconds: float = 10.0
-    reply_timeout_seconds: float = 30.0
-    data_timeout_seconds: float = 60.0
+    reply_timeout_seconds: float = 10.0  # to everything before the text is handed over
+    timeout_seconds: float = 15.0  # from handing the text over to the server's yes
 
 
 @dataclass(frozen=True, slots=True)
