@@ -108,13 +108,9 @@ def phone_number(text: str, region: str | None, pointer: str | None = None) -> A
         number = phonenumbers.parse(cleaned, region)
     except phonenumbers.NumberParseException as error:
         hint = "start it with + and the country code" if not cleaned.startswith("+") else "check its digits"
-        raise InvalidAddress(
-            f"This is no phone number ({_phone_problem(error)}); {hint}.", pointer=pointer
-        ) from error
+        raise InvalidAddress(f"This is no phone number ({_phone_problem(error)}); {hint}.", pointer=pointer) from error
     if number.extension:
-        raise InvalidAddress(
-            "A number with an extension cannot get messages; send the direct one.", pointer=pointer
-        )
+        raise InvalidAddress("A number with an extension cannot get messages; send the direct one.", pointer=pointer)
     if not phonenumbers.is_possible_number(number):
         raise InvalidAddress(
             f"+{number.country_code} has no numbers of this length; send it whole, like +49 151 23456789.",
@@ -134,9 +130,7 @@ def device_token(kind: str, text: str, pointer: str | None = None) -> Address:
     if kind not in PUSH_KINDS:
         raise InvalidAddress("A device's kind is fcm_token or fid.", pointer=pointer)
     needed = (
-        "8 to 4,096 characters of ASCII without spaces"
-        if kind == "fcm_token"
-        else "8 to 64 letters, digits, - or _"
+        "8 to 4,096 characters of ASCII without spaces" if kind == "fcm_token" else "8 to 64 letters, digits, - or _"
     )
     raise InvalidAddress(f"A device's {kind} has {needed}; send it as Firebase gave it.", pointer=pointer)
 
@@ -152,14 +146,10 @@ def webhook_url(text: str, *, allow_private: bool = False, pointer: str | None =
     if parts.scheme not in (("https", "http") if allow_private else ("https",)):
         raise InvalidAddress("A webhook's URL starts with https://.", pointer=pointer)
     if parts.username is not None or parts.password is not None:
-        raise InvalidAddress(
-            "A URL must not carry a user or password; they would be logged.", pointer=pointer
-        )
+        raise InvalidAddress("A URL must not carry a user or password; they would be logged.", pointer=pointer)
     host, address = _host(host, allow_private, pointer)
     if not allow_private and (_inner(host) if address is None else not is_public(address)):
-        raise InvalidAddress(
-            "The URL points to a private or loopback address; use a public host.", pointer=pointer
-        )
+        raise InvalidAddress("The URL points to a private or loopback address; use a public host.", pointer=pointer)
     authority = f"[{host}]" if ":" in host else host
     port = parts.port
     if port is not None and port != {"https": 443, "http": 80}[parts.scheme]:
@@ -197,19 +187,11 @@ def _local_part(local: str, pointer: str | None) -> str:
         plain = re.sub(r"\\(.)", r"\1", quoted[1])
         local = plain if _ATOM.fullmatch(plain) else local
     elif not _ATOM.fullmatch(local):
-        raise InvalidAddress(
-            "The part before the @ holds signs or dots that no mailbox has there.", pointer=pointer
-        )
-    if any(
-        unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn", "Zs", "Zl", "Zp") for c in local if c > "\x7f"
-    ):
-        raise InvalidAddress(
-            "The part before the @ holds a character that cannot be mailed.", pointer=pointer
-        )
+        raise InvalidAddress("The part before the @ holds signs or dots that no mailbox has there.", pointer=pointer)
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn", "Zs", "Zl", "Zp") for c in local if c > "\x7f"):
+        raise InvalidAddress("The part before the @ holds a character that cannot be mailed.", pointer=pointer)
     if len(local.encode()) > _MAX_LOCAL_OCTETS:
-        raise InvalidAddress(
-            "The part before the @ has at most 64 bytes; this one is longer.", pointer=pointer
-        )
+        raise InvalidAddress("The part before the @ has at most 64 bytes; this one is longer.", pointer=pointer)
     return local
 
 
@@ -219,13 +201,9 @@ def _domain(domain: str, pointer: str | None) -> str:
         try:
             folded = idna.encode(folded, uts46=True, std3_rules=True).decode()
         except (idna.IDNAError, UnicodeError) as error:
-            raise InvalidAddress(
-                f"The domain is not a name that can exist: {error}.", pointer=pointer
-            ) from error
+            raise InvalidAddress(f"The domain is not a name that can exist: {error}.", pointer=pointer) from error
     if folded.startswith("["):
-        raise InvalidAddress(
-            "An IP address in place of a domain is not taken; use the name.", pointer=pointer
-        )
+        raise InvalidAddress("An IP address in place of a domain is not taken; use the name.", pointer=pointer)
     if not _LDH.fullmatch(folded) or len(folded) > 253 or folded.rpartition(".")[2].isdigit():
         raise InvalidAddress(
             "The domain is not a name like example.com; check what stands after the @.", pointer=pointer
@@ -267,9 +245,7 @@ def _host(host: str, allow_private: bool, pointer: str | None) -> tuple[str, str
 
 
 def _inner(host: str) -> bool:
-    return "." not in host or any(
-        host == suffix or host.endswith("." + suffix) for suffix in _PRIVATE_SUFFIXES
-    )
+    return "." not in host or any(host == suffix or host.endswith("." + suffix) for suffix in _PRIVATE_SUFFIXES)
 
 
 def _has_control(text: str) -> bool:

@@ -18,9 +18,7 @@ UNSUBSCRIBE_PATH = "/tokens/v1/unsubscribe/"
 LINKS = "links"  # the keyring's purpose
 
 _VERSION = 1
-_UNSUBSCRIBE = (
-    "u"  # inside the MAC: a later kind of link, signed with the same key, cannot stand in for this one
-)
+_UNSUBSCRIBE = "u"  # inside the MAC: a later kind of link, signed with the same key, cannot stand in for this one
 _MAC_BYTES = 16
 _MAX_CHARACTERS = 1_500
 

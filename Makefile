@@ -1,0 +1,45 @@
+# Every target needs Python 3.11 or newer and make; nothing else (no Docker, no root, no secret).
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: all env test check demo bench format openapi lock clean help
+all: env ## the environment in .venv (the default)
+
+env: .venv/.made
+.venv/.made: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Depesche needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: env ## all tests: unit, conformance, contracts, architecture, flows
+	$(BIN)/pytest -n 2 --dist loadfile
+
+check: env ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+demo: env ## a shop's day through the whole suite, with faults; writes demo-report.json
+	$(BIN)/python -m examples.shop.demo
+
+bench: env ## the four measurements, each with its JSON line
+	$(BIN)/python -m bench.push && $(BIN)/python -m bench.email && $(BIN)/python -m bench.line && $(BIN)/python -m bench.why
+
+format: env ## format and mend what can be mended
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+openapi: env ## write docs/openapi.json, the merged document
+	$(BIN)/python -m services openapi > docs/openapi.json
+
+lock: env ## renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+
+clean: ## remove what make made
+	rm -rf .venv demo-report.json .pytest_cache .mypy_cache .ruff_cache
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

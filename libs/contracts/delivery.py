@@ -1,0 +1,209 @@
+"""Contracts of `delivery`: the command it takes, and everything it says about messages.
+
+All of them carry batches: a chunk's results are one event, never one event per message.
+Times are UTC. `message` fields are `notification_id.address_id`.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import msgspec
+
+from libs.contracts.envelope import Event, declared
+
+
+class RequestedRecipient(msgspec.Struct, frozen=True, kw_only=True):
+    """One recipient of a request. `variables` are this recipient's own (campaigns); they shadow nothing."""
+
+    key: str  # customer:<id> or installation:<id>
+    notification_id: UUID
+    variables: dict[str, Any] | None = None
+
+
+@declared
+class NotificationRequested(Event, frozen=True, kw_only=True):
+    """Command: send one release to 1 to 1,000 recipients, each named once. The request id is the inbox mark.
+
+    `event` is what CEL and Liquid see as `event`: id, type, source, subject, time, data. No address, no name.
+    """
+
+    TYPE: ClassVar[str] = "notification.requested"
+    SOURCE: ClassVar[str] = "orders-notification"
+    request_id: UUID
+    cause_id: UUID
+    cause_kind: str  # event | wave | digest | redrive | action | delay
+    release_id: UUID
+    communication: str
+    lane: str  # transactional | bulk
+    on_unknown: str  # leave | resend | verify
+    expires_at: datetime
+    event: dict[str, Any]
+    recipients: tuple[RequestedRecipient, ...]
+    parent_id: UUID | None = None
+    variant: int = 0
+
+
+class Transition(msgspec.Struct, frozen=True, kw_only=True):
+    """A message went from `was` to `is`. `address_id` 0: no address was found or looked for."""
+
+    notification_id: UUID
+    address_id: int
+    recipient: str
+    attempt: int
+    was: str
+    is_: str = msgspec.field(name="is")
+    reason: str
+    at: datetime
+    channel: str | None = None
+    sender: int = 0
+    step: int = 0
+    locale: str | None = None
+    provider_ref: str | None = None
+    address_hash: bytes | None = None
+    digest: bytes | None = None  # SHA-256 of the rendered content
+    detail: str | None = None  # the provider's words, or what a reason's sentence needs
+
+
+@declared
+class MessageRecorded(Event, frozen=True, kw_only=True):
+    """Transitions of messages of one request. Counters add deltas, so order does not matter."""
+
+    TYPE: ClassVar[str] = "message.recorded"
+    SOURCE: ClassVar[str] = "delivery"
+    request_id: UUID
+    cause_id: UUID
+    release_id: UUID
+    communication: str
+    transitions: tuple[Transition, ...]
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """A refusing reply of a provider with its text. `final`: this attempt will not be tried again."""
+
+    message: str
+    recipient: str
+    attempt: int
+    channel: str
+    sender: int
+    address_id: int
+    address_hash: bytes
+    final: bool
+    text: str
+    at: datetime
+    reply_code: int | None = None
+    enhanced_code: str | None = None
+    error: str | None = None  # the provider's own code: UNREGISTERED, 21211 …
+    retire: bool = False  # the provider says that this address is dead (devices)
+
+
+@declared
+class MessageRejected(Event, frozen=True, kw_only=True):
+    """Providers' refusals of one request's messages; `bounce` classifies them, `tokens` retires dead devices."""
+
+    TYPE: ClassVar[str] = "message.rejected"
+    SOURCE: ClassVar[str] = "delivery"
+    request_id: UUID
+    rejections: tuple[Rejection, ...]
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back about a message after it was handed over."""
+
+    provider: str
+    provider_event_id: str
+    message: str
+    attempt: int
+    kind: str  # a word of outcomes.ReceiptKind
+    at: datetime
+    recipient: str | None = None
+    address_hash: bytes | None = None
+    detail: str | None = None
+
+
+@declared
+class ReceiptRecorded(Event, frozen=True, kw_only=True):
+    """Receipts that were verified, deduplicated and applied."""
+
+    TYPE: ClassVar[str] = "receipt.recorded"
+    SOURCE: ClassVar[str] = "delivery"
+    receipts: tuple[Receipt, ...]
+
+
+@declared
+class ReplyReceived(Event, frozen=True, kw_only=True):
+    """A customer answered: an SMS with STOP, a mail to the reply address. The text is PII."""
+
+    TYPE: ClassVar[str] = "reply.received"
+    SOURCE: ClassVar[str] = "delivery"
+    provider: str
+    provider_event_id: str
+    channel: str
+    address_hash: bytes
+    text: str
+    at: datetime
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """The counters of a request; their sum is recipients + extra."""
+
+    recipients: int
+    extra: int
+    pending: int
+    sent: int
+    failed: int
+    skipped: int
+    suppressed: int
+    unknown: int
+
+
+@declared
+class RequestSettled(Event, frozen=True, kw_only=True):
+    """Nothing of a request is pending any more; published once, with unknown among the counters."""
+
+    TYPE: ClassVar[str] = "request.settled"
+    SOURCE: ClassVar[str] = "delivery"
+    request_id: UUID
+    cause_id: UUID
+    release_id: UUID
+    communication: str
+    account: Account
+    at: datetime
+
+
+@declared
+class RequestAdjusted(Event, frozen=True, kw_only=True):
+    """The account of a settled request changed: a receipt settled an unknown, or undid a sent."""
+
+    TYPE: ClassVar[str] = "request.adjusted"
+    SOURCE: ClassVar[str] = "delivery"
+    request_id: UUID
+    cause_id: UUID
+    account: Account
+    at: datetime
+
+
+@declared
+class HoldPlaced(Event, frozen=True, kw_only=True):
+    """Nothing of this cause, release, sender or tenant is sent until it is lifted."""
+
+    TYPE: ClassVar[str] = "hold.placed"
+    SOURCE: ClassVar[str] = "delivery"
+    kind: str  # cause | release | sender | tenant
+    target: str
+    version: int
+    at: datetime
+    note: str | None = None
+
+
+@declared
+class HoldLifted(Event, frozen=True, kw_only=True):
+    """A hold ended; what it stopped goes on."""
+
+    TYPE: ClassVar[str] = "hold.lifted"
+    SOURCE: ClassVar[str] = "delivery"
+    kind: str
+    target: str
+    version: int
+    at: datetime
+    note: str | None = None

@@ -1,0 +1,139 @@
+"""JSON as it was meant: exact numbers, no duplicate keys, nothing that a database or phone would choke on.
+
+RFC 8259 leaves these open and parsers differ; we refuse instead of guessing: NaN and Infinity, duplicate
+keys, lone surrogates, NUL, nesting deeper than 100. Integers of any length and decimals keep every digit
+(`19.90` stays `19.90`).
+"""
+
+import json
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+from libs.errors import BadRequest
+
+MAX_DEPTH = 100
+_MAX_DIGITS = 400  # longer literals are attacks on arithmetic, not prices
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def loads(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Any:
+    """The value of a JSON text (UTF-8, a BOM is ignored). Raises BadRequest saying what is wrong and where."""
+    text = _decoded(raw) if isinstance(raw, bytes) else raw
+    if _deeper_than(text, max_depth):
+        raise BadRequest(f"The JSON is nested deeper than {max_depth} levels; flatten it.")
+    try:
+        value = _parser.decode(text)
+    except json.JSONDecodeError as error:
+        raise BadRequest(
+            f"Not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
+            line=error.lineno,
+            column=error.colno,
+        ) from error
+    except RecursionError as error:
+        raise BadRequest("The JSON is nested too deeply; flatten it.") from error
+    # json.loads lets "\ud800" and "\u0000" through: only an escape can bring them, so most texts skip the walk
+    if "\\u" in text:
+        _refuse_unstorable(value, "")
+    return value
+
+
+def dumps(value: Any) -> bytes:
+    """Compact JSON bytes; Decimals as numbers, UUIDs and times as strings."""
+    return _encoder.encode(value)
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"Not UTF-8: byte {error.start} cannot be read. Send JSON in UTF-8.") from error
+
+
+def _deeper_than(text: str, limit: int) -> bool:
+    if text.count("[") + text.count("{") <= limit:
+        return False
+    depth = 0
+    quoted = escaped = False
+    for character in text:
+        if quoted:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = True
+            elif character == '"':
+                quoted = False
+        elif character == '"':
+            quoted = True
+        elif character in "[{":
+            depth += 1
+            if depth > limit:
+                return True
+        elif character in "]}":
+            depth -= 1
+    return False
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise BadRequest(f"The key {key!r} stands twice in one object; send it once.")
+            seen.add(key)
+    return made
+
+
+def _decimal(literal: str) -> Decimal:
+    if len(literal) > _MAX_DIGITS:
+        raise BadRequest(f"A number has more than {_MAX_DIGITS} digits; send it as a string.")
+    try:
+        value = Decimal(literal)
+    except InvalidOperation as error:
+        raise BadRequest(f"The number {literal[:40]} is out of range; send it as a string.") from error
+    if value.is_finite() and abs(value.adjusted()) > _MAX_DIGITS:
+        raise BadRequest(f"The number {literal[:40]} is out of range; send it as a string.")
+    return value
+
+
+def _integer(literal: str) -> int:
+    if len(literal) > _MAX_DIGITS:
+        raise BadRequest(f"A number has more than {_MAX_DIGITS} digits; send it as a string.")
+    return int(literal)
+
+
+def _constant(name: str) -> Any:
+    raise BadRequest(f"{name} is not JSON (RFC 8259); leave the field out or send null.")
+
+
+def _refuse_unstorable(value: Any, pointer: str) -> None:
+    match value:
+        case str():
+            _check_text(value, pointer)
+        case dict():
+            for key, item in value.items():
+                _check_text(key, pointer)
+                _refuse_unstorable(item, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
+        case list():
+            for index, item in enumerate(value):
+                _refuse_unstorable(item, f"{pointer}/{index}")
+
+
+def _check_text(text: str, pointer: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest(
+            "The text holds half of a surrogate pair, which is no character; send the whole one.",
+            pointer=pointer.encode("utf-8", "replace").decode(),
+        ) from error
+    if "\0" in text:
+        raise BadRequest("The text holds the character U+0000, which cannot be stored; remove it.", pointer=pointer)
+
+
+_parser = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_decimal, parse_int=_integer, parse_constant=_constant
+)

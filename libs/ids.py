@@ -1,0 +1,87 @@
+"""Typed ids, and the only places where keys are built.
+
+`cause_id` is a UUIDv7 (RFC 9562 §5.7) of the system's clock at first acceptance. `notification_id` is a
+UUIDv8 (§5.8): the cause's 48 time bits, then a hash of (cause, communication, recipient key), so that a
+repeat is the same notification and the ledger's partitions can be found from the id alone.
+"""
+
+import hashlib
+import hmac
+import os
+import time
+from datetime import UTC, datetime
+from typing import NewType
+from uuid import UUID, uuid5
+
+NotificationId = NewType("NotificationId", UUID)
+CauseId = NewType("CauseId", UUID)
+RequestId = NewType("RequestId", UUID)
+ReleaseId = NewType("ReleaseId", UUID)
+RecipientKey = NewType("RecipientKey", str)
+AddressId = NewType("AddressId", int)
+TenantId = NewType("TenantId", int)
+
+_NAMESPACE = UUID("6ba52c1e-8f4c-4a27-9a3e-1d1c5f0e7a10")
+_TIME_SHIFT = 80
+_VERSION_MASK = ~((0xF << 76) | (0x3 << 62))
+_V7 = (7 << 76) | (2 << 62)
+_V8 = (8 << 76) | (2 << 62)
+
+
+def uuid7() -> UUID:
+    """A time-ordered id: 48 bits of Unix milliseconds, then randomness."""
+    value = (time.time_ns() // 1_000_000 << _TIME_SHIFT) | int.from_bytes(os.urandom(10))
+    return UUID(int=value & _VERSION_MASK | _V7)
+
+
+def time_of(id_: UUID) -> datetime:
+    """When a UUIDv7, or a notification's cause, was made (milliseconds, UTC)."""
+    return datetime.fromtimestamp((id_.int >> _TIME_SHIFT) / 1000, UTC)
+
+
+def first_id_at(moment: datetime) -> UUID:
+    """The lowest UUIDv8 of a moment: bounds of the ledger's partitions."""
+    return UUID(int=int(moment.timestamp() * 1000) << _TIME_SHIFT)
+
+
+def notification_id(cause: UUID, communication: str, recipient: str) -> NotificationId:
+    """The derived id of one communication for one recipient from one cause."""
+    digest = hashlib.blake2b(
+        b"\0".join((cause.bytes, communication.encode(), recipient.encode())), digest_size=10
+    ).digest()
+    value = (cause.int >> _TIME_SHIFT << _TIME_SHIFT) | int.from_bytes(digest)
+    return NotificationId(UUID(int=value & _VERSION_MASK | _V8))
+
+
+def request_id(cause: UUID, release: UUID, part: int) -> RequestId:
+    """The inbox mark of one envelope: the same cause, release and part are the same request."""
+    return RequestId(uuid5(_NAMESPACE, f"request:{cause}:{release}:{part}"))
+
+
+def event_key(tenant: int, mode: int, source: str, id_: str) -> UUID:
+    """What makes an event the same event: CloudEvents' (source, id) within tenant and mode."""
+    return uuid5(_NAMESPACE, f"event:{tenant}:{mode}:{len(source)}:{source}:{id_}")
+
+
+def message_id(notification: UUID, address: int) -> str:
+    """The message's id outside: `notification_id.address_id`."""
+    return f"{notification}.{address}"
+
+
+def parse_message_id(text: str) -> tuple[NotificationId, AddressId]:
+    """The two halves of a message id. Raises ValueError where it is none."""
+    notification, dot, address = text.partition(".")
+    if not dot or not address.isascii() or not address.isdigit() or len(address) > 19:
+        raise ValueError("a message id is a notification's UUID, a dot and an address number")
+    return NotificationId(UUID(notification)), AddressId(int(address))
+
+
+class AddressHasher:
+    """HMAC-SHA-256 of normalised addresses: found again in history and audit, never read back."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def __call__(self, kind: str, normalised: str) -> bytes:
+        """32 bytes for an address (`kind`: email, phone, device, webhook), already normalised by libs.addresses."""
+        return hmac.digest(self._key, f"{kind}:{normalised}".encode(), "sha256")

@@ -1,0 +1,60 @@
+"""All keys from one secret: derived by purpose (HKDF, RFC 5869), so that none can stand in for another."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from libs.errors import Permanent
+
+_NONCE_BYTES = 12
+
+
+class NotOpenable(Permanent):
+    """Sealed with another key, for another place, or changed."""
+
+    slug = "not-openable"
+    title = "Sealed data cannot be opened"
+
+
+class Keyring:
+    """Keys derived from the suite's root secret (32 bytes or more). Purposes are constants of the code."""
+
+    def __init__(self, root: bytes) -> None:
+        if len(root) < 32:
+            raise ValueError("the root secret needs at least 32 bytes")
+        self._root = root
+        self.key = lru_cache(maxsize=64)(self._derive)
+        self._cipher = lru_cache(maxsize=64)(lambda purpose: AESGCM(self.key(purpose)))
+
+    def _derive(self, purpose: str) -> bytes:
+        return HKDF(SHA256(), 32, None, f"depesche:{purpose}".encode()).derive(self._root)
+
+    def seal(self, purpose: str, plaintext: bytes, context: bytes = b"") -> bytes:
+        """AES-256-GCM: nonce (12 bytes), ciphertext, tag. `context` binds it to its place."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._cipher(purpose).encrypt(nonce, plaintext, context)
+
+    def open(self, purpose: str, sealed: bytes, context: bytes = b"") -> bytes:
+        """The plaintext; raises NotOpenable."""
+        try:
+            return self._cipher(purpose).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context)
+        except (InvalidTag, ValueError) as error:
+            raise NotOpenable("the data were sealed with another key, or changed since") from error
+
+
+def keyring_of(folder: Path) -> Keyring:
+    """The keyring of a data folder; makes `secret` (0600, 32 random bytes in hex) where there is none."""
+    path = folder / "secret"
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    else:
+        with os.fdopen(handle, "w") as file:
+            file.write(os.urandom(32).hex())
+    return Keyring(bytes.fromhex(path.read_text().strip()))

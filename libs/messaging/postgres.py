@@ -1,0 +1,278 @@
+"""The embedded bus: the outbox itself is the queue, and this relay its broker.
+
+A batch of unpublished rows is leased with SKIP LOCKED inside one transaction and handed to each subscriber.
+What all acknowledge is deleted; where somebody fails, the row stays and `outbox_delivery` remembers who owes
+what, tried again with back-off, then kept as a dead letter. A crash in between releases the locks, and the
+batch is delivered again: as unkind as a real broker. Never "id greater than the last seen": ids commit out
+of order.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from libs.contracts.envelope import Envelope, UnknownEventType, decode
+from libs.contracts.outcomes import Mode
+from libs.errors import DepescheError, Duplicate, Permanent, Unavailable
+from libs.ids import uuid7
+from libs.messaging.bus import Subscriber
+from libs.storage.database import Database
+from libs.telemetry import get_logger, span
+
+BATCH = 500
+MAX_ATTEMPTS = 8
+POLL_SECONDS = 0.1
+HANDLER_SECONDS = 30.0
+_KEEP_IDEMPOTENCY = "24 hours"
+
+log = get_logger(__name__)
+
+_LEASE = """
+select id, event_id, type, source, subject, tenant, mode, partition_key, payload, traceparent, created_at
+from outbox where published_at is null order by id limit $1 for update skip locked
+"""
+_LEASE_OWED = """
+select o.id, o.event_id, o.type, o.source, o.subject, o.tenant, o.mode, o.partition_key, o.payload,
+       o.traceparent, o.created_at, d.subscriber, d.attempts
+from outbox_delivery d join outbox o on o.id = d.outbox_id
+where d.due_at <= now() order by d.due_at limit $1 for update of d skip locked
+"""
+_OWE = """
+insert into outbox_delivery (outbox_id, subscriber, attempts, due_at, error)
+select id, subscriber, 1, now() + delay * interval '1 second', error
+from unnest($1::bigint[], $2::text[], $3::float8[], $4::text[]) as owed (id, subscriber, delay, error)
+"""
+_BURY = """
+insert into dead_letter (id, event_id, type, source, subscriber, subject, tenant, mode, partition_key, payload,
+                         traceparent, created_at, attempts, reason)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one envelope was not taken; `final` ones are never tried again."""
+
+    reason: str
+    final: bool
+
+
+@dataclass(slots=True)
+class Relay:
+    """Publishes one service's outbox to all subscribers of the process."""
+
+    database: Database
+    subscribers: Sequence[Subscriber]
+    batch: int = BATCH
+    max_attempts: int = MAX_ATTEMPTS
+    _by_type: dict[str, list[Subscriber]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._by_type = defaultdict(list)
+        for subscriber in self.subscribers:
+            self._by_type[subscriber.event_type].append(subscriber)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Relays until `stop` is set: at once while there is work, else every 100 ms."""
+        turns = 0
+        while not stop.is_set():
+            try:
+                worked = await self.publish_once() + await self.redeliver_once()
+                if turns % 6000 == 0:
+                    await self._forget_idempotency_keys()
+            except (Unavailable, asyncpg.PostgresError) as error:
+                log.warning("relay_waits", schema=self.database.schema, error=str(error))
+                worked = 0
+                await _pause(stop, 1.0)
+            turns += 1
+            if not worked:
+                await _pause(stop, POLL_SECONDS)
+
+    async def publish_once(self) -> int:
+        """Publishes one batch; returns how many rows it took."""
+        async with self.database.transaction() as connection:
+            rows = await connection.fetch(_LEASE, self.batch)
+            if not rows:
+                return 0
+            owed = [
+                (row["id"], subscriber.app_id, failure)
+                for type_, group in _grouped(rows).items()
+                for subscriber in self._by_type.get(type_, ())
+                for row, failure in await self._deliver(subscriber, group)
+            ]
+            await self._remember(connection, rows, owed)
+            return len(rows)
+
+    async def redeliver_once(self) -> int:
+        """Tries what subscribers owe and what is due; returns how many were tried."""
+        async with self.database.transaction() as connection:
+            rows = await connection.fetch(_LEASE_OWED, 50)
+            known = {(s.app_id, s.event_type): s for s in self.subscribers}
+            for row in rows:
+                subscriber = known.get((row["subscriber"], row["type"]))
+                failures = await self._deliver(subscriber, [row]) if subscriber else []
+                await self._settle(connection, row, failures[0][1] if failures else None)
+            return len(rows)
+
+    async def _deliver(self, subscriber: Subscriber, rows: Sequence[Any]) -> list[tuple[Any, Failure]]:
+        envelopes, failures = _decoded(rows)
+        if not envelopes:
+            return failures
+        with span(
+            f"{subscriber.app_id} {subscriber.event_type}",
+            parent=envelopes[0][1].traceparent if len(envelopes) == 1 else None,
+            links=[e.traceparent for _, e in envelopes[:64]] if len(envelopes) > 1 else (),
+            entries=len(envelopes),
+        ):
+            failure = await _attempt(subscriber, [e for _, e in envelopes])
+            if failure is None:
+                return failures
+            if len(envelopes) == 1:
+                return [*failures, (envelopes[0][0], failure)]
+            for row, envelope in envelopes:
+                alone = await _attempt(subscriber, [envelope])
+                if alone is not None:
+                    failures.append((row, alone))
+        return failures
+
+    async def _remember(self, connection: Any, rows: Sequence[Any], owed: list[tuple[int, str, Failure]]) -> None:
+        by_id = {row["id"]: row for row in rows}
+        again = [item for item in owed if not item[2].final]
+        for id_, subscriber, failure in owed:
+            if failure.final:
+                await _bury(connection, by_id[id_], subscriber, 1, failure.reason)
+        if again:
+            kept = sorted({id_ for id_, _, _ in again})
+            await connection.execute("update outbox set published_at = now() where id = any($1)", kept)
+            await connection.execute(
+                _OWE,
+                [id_ for id_, _, _ in again],
+                [subscriber for _, subscriber, _ in again],
+                [_back_off(1) for _ in again],
+                [failure.reason for _, _, failure in again],
+            )
+        waiting = {id_ for id_, _, _ in again}
+        done = [id_ for id_ in by_id if id_ not in waiting]
+        await connection.execute("delete from outbox where id = any($1)", done)
+
+    async def _settle(self, connection: Any, row: Any, failure: Failure | None) -> None:
+        attempts = row["attempts"] + 1
+        owed = (row["id"], row["subscriber"])
+        if failure is not None and not failure.final and attempts < self.max_attempts:
+            await connection.execute(
+                "update outbox_delivery set attempts = $3, error = $4, due_at = now() + $5 * interval '1 second'"
+                " where outbox_id = $1 and subscriber = $2",
+                *owed,
+                attempts,
+                failure.reason,
+                _back_off(attempts),
+            )
+            return
+        if failure is not None:
+            await _bury(connection, row, row["subscriber"], attempts, failure.reason)
+        await connection.execute("delete from outbox_delivery where outbox_id = $1 and subscriber = $2", *owed)
+        await connection.execute(
+            "delete from outbox o where id = $1"
+            " and not exists (select from outbox_delivery d where d.outbox_id = o.id)",
+            row["id"],
+        )
+
+    async def _forget_idempotency_keys(self) -> None:
+        async with self.database.acquire() as connection:
+            await connection.execute(
+                "delete from idempotency where created_at < now() - $1::text::interval", _KEEP_IDEMPOTENCY
+            )
+
+
+async def _attempt(subscriber: Subscriber, envelopes: Sequence[Envelope]) -> Failure | None:
+    try:
+        async with asyncio.timeout(HANDLER_SECONDS):
+            await subscriber.handle(envelopes)
+    except Duplicate:
+        return None
+    except Permanent as error:
+        return Failure(f"{error.slug}: {error.detail}", final=True)
+    except DepescheError as error:
+        return Failure(f"{error.slug}: {error.detail}", final=False)
+    except TimeoutError:
+        return Failure(f"the handler took longer than {HANDLER_SECONDS} s", final=False)
+    except Exception as error:
+        log.error("handler_failed", subscriber=subscriber.app_id, type=subscriber.event_type, exc_info=error)
+        return Failure(f"{type(error).__name__}: {error}", final=False)
+    return None
+
+
+def _decoded(rows: Sequence[Any]) -> tuple[list[tuple[Any, Envelope]], list[tuple[Any, Failure]]]:
+    good: list[tuple[Any, Envelope]] = []
+    bad: list[tuple[Any, Failure]] = []
+    for row in rows:
+        try:
+            data = decode(row["type"], row["payload"])
+        except (msgspec.DecodeError, UnknownEventType, UnicodeDecodeError) as error:
+            bad.append((row, Failure(f"unreadable: {error}", final=True)))
+            continue
+        good.append(
+            (
+                row,
+                Envelope(
+                    id=row["event_id"],
+                    type=row["type"],
+                    source=row["source"],
+                    time=row["created_at"],
+                    tenant=row["tenant"],
+                    mode=Mode(row["mode"]),
+                    key=row["partition_key"],
+                    data=data,
+                    subject=row["subject"],
+                    traceparent=row["traceparent"],
+                ),
+            )
+        )
+    return good, bad
+
+
+def _grouped(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    groups: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        groups[row["type"]].append(row)
+    return groups
+
+
+async def _bury(connection: Any, row: Any, subscriber: str, attempts: int, reason: str) -> None:
+    log.error("dead_letter", type=row["type"], subscriber=subscriber, reason=reason, event_id=str(row["event_id"]))
+    await connection.execute(
+        _BURY,
+        uuid7(),
+        row["event_id"],
+        row["type"],
+        row["source"],
+        subscriber,
+        row["subject"],
+        row["tenant"],
+        row["mode"],
+        row["partition_key"],
+        row["payload"],
+        row["traceparent"],
+        row["created_at"],
+        attempts,
+        reason,
+    )
+
+
+def _back_off(attempts: int) -> float:
+    """Seconds until the next try: 0.2, 0.4 … 30, with half of it random, so that failures do not march in step."""
+    return float(min(30.0, 0.1 * 2**attempts) * (0.5 + random.random() / 2))
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

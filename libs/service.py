@@ -1,0 +1,203 @@
+"""What makes a service: its application, database, subscriptions and loops, put together by its app.py.
+
+api routes ─┐
+SUBSCRIPTIONS ├─ Service ─ runs in: the suite's processes (services/__main__.py), or alone in a container
+LOOPS ──────┘
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from prometheus_client import Counter, Histogram
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from libs.auth import InternalTokens, KeyVerifier, Principal, public
+from libs.clock import Clock, system_clock
+from libs.contracts.outcomes import Mode
+from libs.idempotency import Idempotency
+from libs.ids import AddressHasher
+from libs.keyring import Keyring
+from libs.messaging.bus import Subscriber, Subscriptions
+from libs.messaging.postgres import Relay
+from libs.service_client import ServiceClient, Transport
+from libs.storage.database import Database
+from libs.telemetry import get_logger, span
+from libs.web import DEFAULT_BODY_BYTES, BodyLimit, Problem, Router, install_problem_handlers
+
+log = get_logger(__name__)
+
+LoopFunction = Callable[[Any, asyncio.Event], Awaitable[None]]
+_RESTART_SECONDS = 1.0
+
+_requests = Counter(
+    "depesche_http_requests", "HTTP requests by service, route and status", ["service", "route", "status"]
+)
+_seconds = Histogram("depesche_http_request_seconds", "Time to answer, in seconds", ["service", "route"])
+_restarts = Counter("depesche_loop_restarts", "Loops that failed and were started again", ["service", "loop"])
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorEndpoints:
+    """Where the simulator of this suite listens; written by it, read by delivery and the demo."""
+
+    fcm_url: str
+    fcm_ca: str  # path of the PEM file that its certificate is signed with
+    smtp_host: str
+    smtp_port: int
+    sms_url: str
+    webhook_url: str
+    control_url: str
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where a service runs: what every composition root is given."""
+
+    dsn: str
+    keyring: Keyring
+    transports: Callable[[str], Transport]  # how another service is reached, by its app id
+    data_dir: Path
+    clock: Clock = system_clock
+    simulator: SimulatorEndpoints | None = None
+    public_url: str = "http://127.0.0.1:8700"
+    settings_file: Path | None = None
+    tokens: InternalTokens = field(init=False)
+    keys: KeyVerifier = field(init=False)
+    hasher: AddressHasher = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", InternalTokens(self.keyring.key("internal")))
+        object.__setattr__(self, "keys", KeyVerifier(self._ask_access))
+        object.__setattr__(self, "hasher", AddressHasher(self.keyring.key("address-hash")))
+
+    def client(self, caller: str, name: str) -> ServiceClient:
+        """The client that `caller` uses to call `name` (app ids with hyphens)."""
+        return ServiceClient(name, caller, self.tokens, self.transports(name))
+
+    async def _ask_access(self, key: str) -> Principal:
+        answer = await self.client("suite", "access").post("/v1/keys:verify", {"key": key}, tenant=0, mode=Mode.LIVE)
+        mode = Mode.parse(answer["mode"])
+        return Principal(answer["tenant"], mode, answer["key_id"], frozenset(answer["scopes"]))
+
+
+@dataclass
+class Service:
+    """One service, assembled. `resources` are opened after the database and closed before it."""
+
+    name: str  # app id, with hyphens; the schema is the same with underscores
+    runtime: Runtime
+    deps: Any
+    database: Database | None
+    routers: Sequence[APIRouter]
+    subscriptions: Subscriptions = field(default_factory=dict)
+    loops: Mapping[str, LoopFunction] = field(default_factory=dict)
+    resources: Sequence[AbstractAsyncContextManager[Any]] = ()
+    body_limits: Mapping[str, int] = field(default_factory=dict)  # path prefix → bytes
+    title: str = ""
+    app: FastAPI = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.app = FastAPI(
+            title=self.title or f"Depesche {self.name}",
+            lifespan=lambda _: self.running(),
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+        )
+        self.app.state.runtime = self.runtime
+        self.app.state.deps = self.deps
+        self.app.state.service = self
+        install_problem_handlers(self.app)
+        for router in (*self.routers, _health):
+            self.app.include_router(router)
+        if self.database is not None:
+            self.app.add_middleware(Idempotency, database=self.database)
+        self.app.add_middleware(BodyLimit, limits=self.body_limits, default=DEFAULT_BODY_BYTES)
+        self.app.add_middleware(_Observed, service=self.name)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Database and resources open; not its loops."""
+        async with AsyncExitStack() as stack:
+            if self.database is not None:
+                await self.database.open()
+                stack.push_async_callback(self.database.close)
+            for resource in self.resources:
+                await stack.enter_async_context(resource)
+            yield
+
+    def subscribers(self) -> list[Subscriber]:
+        """Its subscriptions with its dependencies bound."""
+        return [
+            Subscriber(self.name, event.TYPE, partial(handler, self.deps))
+            for event, handler in self.subscriptions.items()
+        ]
+
+    async def run_loops(self, stop: asyncio.Event, subscribers: Sequence[Subscriber]) -> None:
+        """All its loops and its outbox's relay, until `stop`; a loop that fails is started again."""
+        async with asyncio.TaskGroup() as group:
+            for name, loop in self.loops.items():
+                group.create_task(self._kept(name, partial(loop, self.deps), stop), name=f"{self.name} {name}")
+            if self.database is not None:
+                relay = Relay(self.database, subscribers)
+                group.create_task(self._kept("relay", relay.run, stop), name=f"{self.name} relay")
+
+    async def _kept(self, name: str, loop: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await loop(stop)
+            except Exception as error:
+                _restarts.labels(self.name, name).inc()
+                log.error("loop_failed", service=self.name, loop=name, exc_info=error)
+                await asyncio.sleep(_RESTART_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """A span, a count and a duration for each request; probes are left out."""
+
+    app: ASGIApp
+    service: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].endswith("/health"):
+            await self.app(scope, receive, send)
+            return
+        status = 500
+
+        async def observed(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        parent = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"traceparent"), None)
+        started = asyncio.get_running_loop().time()
+        with span(f"{scope['method']} {self.service}", parent=parent, path=scope["path"]) as current:
+            await self.app(scope, receive, observed)
+            current.set_attribute("http.response.status_code", status)
+        route = getattr(scope.get("route"), "path", "unmatched")
+        _requests.labels(self.service, route, str(status)).inc()
+        _seconds.labels(self.service, route).observe(asyncio.get_running_loop().time() - started)
+
+
+_health = Router(tags=["health"])
+
+
+@_health.get("/health", dependencies=[public()], include_in_schema=False)
+async def health(request: Request) -> dict[str, str]:
+    """Ready when the database answers."""
+    service: Service = request.app.state.service
+    if service.database is not None:
+        async with service.database.acquire() as connection:
+            await connection.fetchval("select 1")
+    return {"status": "ok", "service": service.name}
+
+
+__all__ = ["LoopFunction", "Problem", "Router", "Runtime", "Service", "SimulatorEndpoints"]

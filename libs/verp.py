@@ -1,0 +1,57 @@
+"""Variable envelope return paths, signed: a bounce mail names the message and attempt that it is about.
+
+Local part: `b-` and base32 (RFC 4648, lower case, no padding) of version (1 byte), notification id (16),
+address id (8), attempt (1) and MAC (6): 32 bytes, 52 characters of the 64 octets that RFC 5321 §4.5.3.1.1 allows.
+"""
+
+import base64
+import hmac
+from dataclasses import dataclass
+from uuid import UUID
+
+_PREFIX = "b-"
+_VERSION = 1
+_MAC_BYTES = 6
+_BODY_BYTES = 26
+
+
+@dataclass(frozen=True, slots=True)
+class Verp:
+    """What a signed return path says."""
+
+    notification_id: UUID
+    address_id: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnPath:
+    """Makes and reads the return paths of one domain."""
+
+    key: bytes
+    domain: str
+
+    def make(self, notification: UUID, address_id: int, attempt: int) -> str:
+        """The envelope sender for one attempt."""
+        body = bytes((_VERSION,)) + notification.bytes + address_id.to_bytes(8) + bytes((min(attempt, 255),))
+        mac = hmac.digest(self.key, body, "sha256")[:_MAC_BYTES]
+        local = base64.b32encode(body + mac).rstrip(b"=").lower().decode()
+        return f"{_PREFIX}{local}@{self.domain}"
+
+    def read(self, address: str) -> Verp | None:
+        """What the address says, or None where we did not sign it. Case and domain do not matter:
+        servers on the way fold the case, and forwarders rewrite the domain."""
+        local = address.strip().strip("<>").partition("@")[0].lower()
+        if not local.startswith(_PREFIX):
+            return None
+        text = local[len(_PREFIX) :].upper()
+        try:
+            raw = base64.b32decode(text + "=" * (-len(text) % 8))
+        except ValueError:
+            return None
+        body, mac = raw[:_BODY_BYTES], raw[_BODY_BYTES:]
+        if len(body) != _BODY_BYTES or body[0] != _VERSION:
+            return None
+        if not hmac.compare_digest(mac, hmac.digest(self.key, body, "sha256")[:_MAC_BYTES]):
+            return None
+        return Verp(UUID(bytes=body[1:17]), int.from_bytes(body[17:25]), body[25])

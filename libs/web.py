@@ -1,0 +1,289 @@
+"""HTTP as every service speaks it: exact JSON bodies, problem details, pages, entity tags, body limits.
+
+Sources: RFC 9457 (problem details), RFC 9110 §13 (preconditions), RFC 8288-style cursors in the body.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from libs import exact_json
+from libs.errors import (
+    PROBLEM_BASE,
+    BadRequest,
+    DepescheError,
+    FieldError,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
+    TooLarge,
+    Transient,
+)
+from libs.telemetry import current_trace_id, get_logger
+
+DEFAULT_BODY_BYTES = 1 << 20
+
+log = get_logger(__name__)
+T = TypeVar("T")
+
+
+class ExactResponse(JSONResponse):
+    """JSON with Decimals as the numbers they are; give it to routes that return users' data."""
+
+    def render(self, content: Any) -> bytes:
+        return exact_json.dumps(content)
+
+
+class ExactRequest(Request):
+    """A request whose JSON is read by libs.exact_json."""
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_exact"):
+            self._exact = exact_json.loads(await self.body())
+        return self._exact
+
+
+class ExactRoute(APIRoute):
+    """Parses JSON bodies exactly, before FastAPI could turn our errors into its own."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        inner = super().get_route_handler()
+        reads_json = self.body_field is not None
+
+        async def handler(request: Request) -> Response:
+            exact = ExactRequest(request.scope, request.receive)
+            if reads_json and _is_json(request.headers.get("content-type", "")):
+                await exact.json()
+            response: Response = await inner(exact)
+            return response
+
+        return handler
+
+
+def _is_json(content_type: str) -> bool:
+    media = content_type.partition(";")[0].strip().lower()
+    return media == "application/json" or media.endswith("+json")
+
+
+class Router(APIRouter):
+    """APIRouter with exact bodies and problem details in its OpenAPI."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("route_class", ExactRoute)
+        kwargs.setdefault("responses", PROBLEM_RESPONSES)
+        super().__init__(**kwargs)
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details; `errors` names each field by JSON Pointer."""
+
+    model_config = ConfigDict(extra="allow")
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] = Field(default_factory=list)
+
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "The request is at fault; `detail` says what to do.",
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "example": {
+                    "type": PROBLEM_BASE + "not-found",
+                    "title": "Not found",
+                    "status": 404,
+                    "detail": "There is no communication 'order-confirmed'; `depesche communications list` names them.",
+                },
+            }
+        },
+    },
+    "5XX": {
+        "description": "Not available right now; try again after Retry-After.",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    },
+}
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a list; ask again with `cursor=next_cursor` until it is null."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class Cursor:
+    """An opaque cursor over a sort key: a tuple of JSON values."""
+
+    @staticmethod
+    def make(*key: Any) -> str:
+        return base64.urlsafe_b64encode(exact_json.dumps(list(key))).rstrip(b"=").decode()
+
+    @staticmethod
+    def read(cursor: str | None, length: int = 1) -> list[Any] | None:
+        """The sort key after which the page starts; None for the first page. Raises Invalid."""
+        if not cursor:
+            return None
+        try:
+            key = exact_json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        except (binascii.Error, ValueError, BadRequest) as error:
+            raise Invalid("This is not a cursor of ours; leave it out to start over.", pointer="cursor") from error
+        if not isinstance(key, list) or len(key) != length:
+            raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+        return key
+
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="Items per page.")]
+After = Annotated[str | None, Query(alias="cursor", description="`next_cursor` of the page before.")]
+
+
+def etag(version: int) -> str:
+    """The entity tag of a version."""
+    return f'"{version}"'
+
+
+def require_match(request: Request, version: int | None) -> None:
+    """Checks If-Match against the current version (None: nothing there yet, so none is needed).
+
+    Raises PreconditionRequired without the header, PreconditionFailed where somebody was faster.
+    """
+    given = request.headers.get("if-match")
+    if version is None:
+        if given and given.strip() != "*":
+            raise PreconditionFailed("There is nothing under this name any more; leave If-Match out to create it.")
+        return
+    if given is None:
+        raise PreconditionRequired(
+            f"Send If-Match: {etag(version)} (the ETag of the version you edited), or `*` to overwrite.",
+            current=etag(version),
+        )
+    tags = [tag.strip().removeprefix("W/") for tag in given.split(",")]
+    if "*" not in tags and etag(version) not in tags:
+        raise PreconditionFailed(
+            f"It was changed meanwhile: the current version is {etag(version)}. Read it, and apply your edit again.",
+            current=etag(version),
+        )
+
+
+def problem_response(error: DepescheError) -> Response:
+    """An error as application/problem+json, with Retry-After where it is transient."""
+    headers = {}
+    if isinstance(error, Transient):
+        headers["retry-after"] = str(max(1, round(error.retry_after)))
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    document = error.problem()
+    if trace := current_trace_id():
+        document["trace_id"] = trace
+    return Response(exact_json.dumps(document), error.status, headers=headers, media_type="application/problem+json")
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Makes every error of the app a problem document."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, DepescheError)
+        if error.status >= 500:
+            log.warning("request_unavailable", detail=error.detail)
+        return problem_response(error)
+
+    async def validation(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return problem_response(Invalid.many(_field_errors(error.errors())))
+
+    async def http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        made = _HTTP_ERRORS.get(error.status_code, BadRequest)(str(error.detail))
+        response = problem_response(made)
+        response.status_code = error.status_code
+        response.headers.update(error.headers or {})
+        return response
+
+    async def internal(request: Request, error: Exception) -> Response:
+        log.error("request_failed", path=request.url.path, error=type(error).__name__, exc_info=error)
+        return problem_response(DepescheError("It is logged with this trace id; please report it."))
+
+    app.add_exception_handler(DepescheError, ours)
+    app.add_exception_handler(RequestValidationError, validation)
+    app.add_exception_handler(ResponseValidationError, internal)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, internal)
+
+
+class _MethodNotAllowed(BadRequest):
+    status = 405
+    slug = "method-not-allowed"
+    title = "Method not allowed"
+
+
+_HTTP_ERRORS: Mapping[int, type[DepescheError]] = {404: NotFound, 405: _MethodNotAllowed, 413: TooLarge}
+
+
+def _field_errors(errors: Sequence[Any]) -> list[FieldError]:
+    found = []
+    for error in errors:
+        place, *path = error["loc"]
+        pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+        found.append(FieldError(pointer if place == "body" else pointer.removeprefix("/"), _sentence(error)))
+    return found
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return message.encode("utf-8", "replace").decode()
+
+
+class BodyLimit:
+    """Ends a request whose body grows past the route's limit with 413, without buffering it."""
+
+    def __init__(self, app: ASGIApp, limits: Mapping[str, int], default: int = DEFAULT_BODY_BYTES) -> None:
+        self._app = app
+        self._limits = limits
+        self._default = default
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._limit(scope)
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > limit:
+            await problem_response(_too_large(limit))(scope, receive, send)
+            return
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                if taken > limit:
+                    raise _too_large(limit)
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _limit(self, scope: Scope) -> int:
+        path = str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
+        for prefix, limit in self._limits.items():
+            if path.startswith(prefix):
+                return limit
+        return self._default
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body is larger than the {limit:,} bytes that this route takes; send it in parts.", limit=limit
+    )

@@ -1,0 +1,93 @@
+"""Fixtures that every test may use: one real PostgreSQL per test process, a fresh database per test.
+
+`runtime` is what a composition root is given; other services are reached through `transports`, which tests
+fill with real applications or fakes of the network.
+"""
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from libs.keyring import Keyring
+from libs.service import Runtime
+from libs.service_client import Transport
+from libs.storage import embedded
+from libs.storage.migrations import migrate
+
+ROOT = Path(__file__).parent.parent
+SERVICES = ("access", "orders_notification", "tokens", "templates", "delivery", "bounce", "history")
+_numbers = itertools.count()
+
+
+def migration_folders() -> dict[str, Path]:
+    """Each service's schema and its migrations."""
+    return {name: ROOT / "services" / name / "migrations" for name in SERVICES}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[embedded.EmbeddedServer]:
+    """A real server of this test process, with a migrated template database."""
+    folder = Path(tempfile.mkdtemp(prefix="depesche-test-"))
+    folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
+    server = embedded.start(folder)
+
+    async def prepare() -> None:
+        connection = await asyncpg.connect(server.dsn)
+        await connection.execute("create database migrated")
+        # tests measure promises, not disks
+        await connection.execute("alter system set synchronous_commit = off")
+        await connection.execute("select pg_reload_conf()")
+        await connection.close()
+        await migrate(server.dsn_of("migrated"), migration_folders())
+
+    asyncio.run(prepare())
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def database(postgres: embedded.EmbeddedServer) -> AsyncIterator[str]:
+    """DSN of a fresh database with every service's schema."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    connection = await asyncpg.connect(postgres.dsn)
+    try:
+        await connection.execute(f"create database {name} template migrated")
+        yield postgres.dsn_of(name)
+        await connection.execute(f"drop database {name} with (force)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def transports() -> dict[str, Transport]:
+    """Other services by app id; a test puts in what its story needs."""
+    return {}
+
+
+@pytest.fixture
+def make_runtime(tmp_path: Path, transports: dict[str, Transport]) -> Callable[[str], Runtime]:
+    """Runtimes over a DSN, for tests that need several."""
+
+    def make(dsn: str) -> Runtime:
+        return Runtime(
+            dsn=dsn,
+            keyring=Keyring(b"a root secret for tests, 32 bytes and more"),
+            transports=lambda name: transports[name],
+            data_dir=tmp_path,
+        )
+
+    return make
+
+
+@pytest.fixture
+def runtime(database: str, make_runtime: Callable[[str], Runtime]) -> Runtime:
+    """A runtime over a fresh database."""
+    return make_runtime(database)

@@ -1,0 +1,164 @@
+"""The embedded bus keeps its promises: nothing committed is lost, poison stops nobody, owed work is remembered."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from libs.contracts.access import TenantChanged, TopicChanged
+from libs.contracts.envelope import Envelope
+from libs.errors import Invalid, Unavailable
+from libs.messaging.bus import Subscriber
+from libs.messaging.outbox import Outgoing, append
+from libs.messaging.postgres import Relay
+from libs.storage.database import Database
+
+
+@pytest.fixture
+async def access(database: str) -> AsyncIterator[Database]:
+    opened = Database(database, "access")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def tenant(number: int) -> Outgoing:
+    event = TenantChanged(number=number, name=f"Tenant {number}", default_locale="de", version=1)
+    return Outgoing(event, key=str(number), tenant=number, mode=1)
+
+
+async def publish(access: Database, *events: Outgoing) -> None:
+    async with access.transaction() as connection:
+        await append(connection, events)
+
+
+class Listener:
+    """Remembers what it took; fails as told."""
+
+    def __init__(self, app_id: str) -> None:
+        self.app_id = app_id
+        self.taken: list[int] = []
+        self.batches: list[int] = []
+        self.refuse: dict[int, Exception] = {}
+
+    async def __call__(self, batch: Sequence[Envelope]) -> None:
+        self.batches.append(len(batch))
+        for envelope in batch:
+            if error := self.refuse.get(envelope.data.number):
+                raise error
+        self.taken += [envelope.data.number for envelope in batch]
+
+    def subscriber(self) -> Subscriber:
+        return Subscriber(self.app_id, TenantChanged.TYPE, self)
+
+
+async def count(access: Database, table: str) -> int:
+    async with access.acquire() as connection:
+        return int(await connection.fetchval(f"select count(*) from {table}"))
+
+
+async def test_a_batch_reaches_every_subscriber_once_and_leaves_nothing(access: Database) -> None:
+    first, second = Listener("first"), Listener("second")
+    await publish(access, *(tenant(n) for n in range(5)))
+    relay = Relay(access, [first.subscriber(), second.subscriber()])
+    assert await relay.publish_once() == 5
+    assert first.taken == second.taken == [0, 1, 2, 3, 4]
+    assert first.batches == [5]
+    assert await count(access, "outbox") == 0
+
+
+async def test_a_poison_event_is_kept_with_its_reason_and_stops_no_neighbour(access: Database) -> None:
+    listener = Listener("listener")
+    listener.refuse[2] = Invalid("no such thing")
+    await publish(access, *(tenant(n) for n in range(4)))
+    await Relay(access, [listener.subscriber()]).publish_once()
+    assert listener.taken == [0, 1, 3]
+    async with access.acquire() as connection:
+        row = await connection.fetchrow("select subscriber, reason from dead_letter")
+    assert row["subscriber"] == "listener"
+    assert "no such thing" in row["reason"]
+    assert await count(access, "outbox") == 0
+
+
+async def test_what_one_subscriber_owes_is_tried_again_for_it_alone(access: Database) -> None:
+    steady, shaky = Listener("steady"), Listener("shaky")
+    shaky.refuse[1] = Unavailable("later")
+    await publish(access, tenant(1))
+    relay = Relay(access, [steady.subscriber(), shaky.subscriber()])
+    await relay.publish_once()
+    assert await count(access, "outbox_delivery") == 1
+    shaky.refuse.clear()
+    async with access.acquire() as connection:
+        await connection.execute("update outbox_delivery set due_at = now()")
+    assert await relay.redeliver_once() == 1
+    assert (steady.taken, shaky.taken) == ([1], [1])
+    assert await count(access, "outbox") == await count(access, "outbox_delivery") == 0
+
+
+async def test_who_always_fails_ends_as_a_dead_letter_not_a_loop(access: Database) -> None:
+    listener = Listener("listener")
+    listener.refuse[1] = Unavailable("never")
+    await publish(access, tenant(1))
+    relay = Relay(access, [listener.subscriber()], max_attempts=3)
+    await relay.publish_once()
+    for _ in range(5):
+        async with access.acquire() as connection:
+            await connection.execute("update outbox_delivery set due_at = now()")
+        await relay.redeliver_once()
+    assert len(listener.batches) == 3
+    assert await count(access, "dead_letter") == 1
+    assert await count(access, "outbox") == 0
+
+
+async def test_a_crash_while_handling_delivers_again(access: Database) -> None:
+    listener = Listener("listener")
+    started = asyncio.Event()
+
+    async def hang(_: Sequence[Envelope]) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    await publish(access, tenant(7))
+    crashed = asyncio.create_task(Relay(access, [Subscriber("listener", TenantChanged.TYPE, hang)]).publish_once())
+    await started.wait()
+    crashed.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await crashed
+    await Relay(access, [listener.subscriber()]).publish_once()
+    assert listener.taken == [7]
+
+
+async def test_two_relays_share_an_outbox_without_taking_a_row_twice(access: Database) -> None:
+    listener = Listener("listener")
+    await publish(access, *(tenant(n) for n in range(40)))
+    relays = [Relay(access, [listener.subscriber()], batch=10) for _ in range(2)]
+    for _ in range(3):
+        await asyncio.gather(*(relay.publish_once() for relay in relays))
+    assert sorted(listener.taken) == list(range(40))
+
+
+async def test_an_unreadable_payload_is_kept_not_looped(access: Database) -> None:
+    listener = Listener("listener")
+    topic = TopicChanged(name="x", category="marketing", active=True, version=1)
+    await publish(access, Outgoing(topic, key="x", tenant=1, mode=1))
+    async with access.acquire() as connection:
+        await connection.execute("update outbox set type = 'tenant.changed', payload = '{'")
+    await Relay(access, [listener.subscriber()]).publish_once()
+    assert listener.taken == []
+    assert await count(access, "dead_letter") == 1
+
+
+async def test_traceparent_and_subject_travel_with_the_event(access: Database) -> None:
+    seen: list[Envelope] = []
+
+    async def keep(batch: Sequence[Envelope]) -> None:
+        seen.extend(batch)
+
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    event = TenantChanged(number=3, name="Shop", default_locale="de", version=2)
+    await publish(access, Outgoing(event, "3", 3, 2, subject="order-1", traceparent=parent))
+    await Relay(access, [Subscriber("x", TenantChanged.TYPE, keep)]).publish_once()
+    assert seen[0].traceparent == parent
+    assert (seen[0].subject, seen[0].tenant, seen[0].data) == ("order-1", 3, event)
+    assert seen[0].time <= datetime.now(UTC)
