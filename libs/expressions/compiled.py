@@ -1,0 +1,214 @@
+"""Compiling and evaluating CEL: every error is a sentence, every evaluation is bounded."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cel
+
+from libs.errors import FieldError, Invalid
+from libs.expressions.functions import CORE, FUNCTIONS
+from libs.expressions.source import MACROS, Path, Work, analyse
+from libs.expressions.values import (
+    MAX_STEPS,
+    Size,
+    Trie,
+    exact_numbers,
+    follow,
+    measured,
+    pruned,
+    restored,
+    steps,
+)
+
+_WHERE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)")
+_ENGINE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+class EvaluationFailed(Invalid):
+    """A compiled expression has no result for this input."""
+
+    slug = "expression-failed"
+    title = "The expression cannot be evaluated for this input"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expression:
+    """A compiled text; made by `compile_expression`, evaluated as often as you like."""
+
+    source: str
+    paths: tuple[Path, ...]
+    pointer: str
+    _program: Any
+    _path: Path | None
+    _work: Work
+    _functions: tuple[str, ...]
+
+    def evaluate(self, context: "Context") -> Any:
+        """The result as Python values, numbers exact. Raises EvaluationFailed saying what is missing."""
+        try:
+            if self._path is not None:  # a bare path needs no CEL, and keeps every digit
+                return follow(context.values, self._path)
+            prepared = context.prepared(self)
+            if self._work.depth:
+                self._refuse_overwork(context)
+            result = self._program.execute(prepared)
+        except _ENGINE_ERRORS as error:
+            raise EvaluationFailed(_explained(error, self.source), pointer=self.pointer) from error
+        return self._plain(result, context)
+
+    def _refuse_overwork(self, context: "Context") -> None:
+        needed_steps = steps(self._work, context.size())
+        if needed_steps > MAX_STEPS:
+            raise EvaluationFailed(
+                f"The input is too large for this expression: up to {needed_steps:,} steps, {MAX_STEPS:,} are "
+                "allowed. Nest fewer list macros, or send shorter lists.",
+                pointer=self.pointer,
+            )
+
+    def _plain(self, result: Any, context: "Context") -> Any:
+        if isinstance(result, bool | str | int) or result is None:
+            return result
+        if isinstance(result, cel.OptionalValue):
+            result = result.or_value(None)
+        if isinstance(result, float | list | dict):
+            return restored(result, context.exact_numbers())
+        return result
+
+
+class Needs:
+    """The union of what several expressions read: computed once, used for every event."""
+
+    __slots__ = ("expressions", "functions", "trie")
+
+    def __init__(self, expressions: Iterable[Expression]) -> None:
+        self.expressions = frozenset(expressions)
+        self.trie = Trie.of(path for expression in self.expressions for path in expression.paths)
+        self.functions = sorted({name for expression in self.expressions for name in expression._functions})
+
+
+def needed(expressions: Iterable[Expression]) -> Needs:
+    """What these expressions read together."""
+    return Needs(expressions)
+
+
+_NO_NEEDS = Needs(())
+
+
+class Context:
+    """The input of one event. The conversion to CEL happens once and only for what is read."""
+
+    __slots__ = ("_exact", "_inner", "_needs", "_pruned", "_size", "values")
+
+    def __init__(self, values: Mapping[str, Any], needs: Needs | None = None) -> None:
+        self.values = values
+        self._needs = needs or _NO_NEEDS
+        self._inner: Any = None
+        self._forget()
+
+    def prepared(self, expression: Expression) -> Any:
+        """The engine's context, holding at least what the expression reads."""
+        if expression not in self._needs.expressions:
+            self._needs = Needs((*self._needs.expressions, expression))
+            self._inner = None
+        if self._inner is None:
+            self._forget()
+            inner = cel.Context()
+            for name, value in self._pruned.items():
+                inner.add_variable(name, value)
+            for name in self._needs.functions:
+                inner.add_function(name, FUNCTIONS[name])
+            self._inner = inner
+        return self._inner
+
+    def _forget(self) -> None:
+        self._pruned: dict[str, Any] = pruned(self.values, self._needs.trie) if self._needs.trie else {}
+        self._size: Size | None = None
+        self._exact: dict[float, Any] | None = None
+
+    def size(self) -> Size:
+        """How large the part is that is read."""
+        if self._size is None:
+            self._size = measured(list(self._pruned.values()))
+        return self._size
+
+    def exact_numbers(self) -> dict[float, Any]:
+        """The exact numbers behind the doubles that the engine saw."""
+        if self._exact is None:
+            self._exact = exact_numbers(self._pruned)
+        return self._exact
+
+
+def compile_expression(text: str, *, variables: Collection[str], pointer: str = "") -> Expression:
+    """Compiles a CEL text that may read `variables`. Raises Invalid with every problem found, at `pointer`."""
+    found = analyse(text)
+    problems = list(found.problems)
+    program = None
+    if not problems:
+        program, problems = _compiled(text)
+    if program is not None:
+        problems.extend(_unknown(found.roots, variables))
+        problems.extend(_uncallable(found.called))
+    if problems:
+        raise Invalid.many([FieldError(pointer, problem) for problem in problems])
+    return Expression(
+        source=text,
+        paths=tuple(sorted(path for path in found.paths if path[0] in variables)),
+        pointer=pointer,
+        _program=program,
+        _path=found.only_path,
+        _work=found.work,
+        _functions=tuple(sorted(found.called & FUNCTIONS.keys())),
+    )
+
+
+def _compiled(text: str) -> tuple[Any, list[str]]:
+    try:
+        return cel.compile(text), []
+    except ValueError as error:
+        found = _WHERE.findall(str(error)) or [("1", "1", "it cannot be parsed")]
+        return None, [
+            f"Not a CEL expression: line {line}, column {column}: {_shortened(message)}."
+            for line, column, message in found[:5]
+        ]
+
+
+def _shortened(message: str) -> str:
+    return message.split(" expecting {")[0].replace("'<EOF>'", "its end").strip().rstrip(".")[:200]
+
+
+def _unknown(roots: set[str], variables: Collection[str]) -> list[str]:
+    known = ", ".join(sorted(variables))
+    return [f"The variable {name!r} is not known here; there is: {known}." for name in sorted(roots - set(variables))]
+
+
+def _uncallable(called: set[str]) -> list[str]:
+    unknown: Sequence[str] = sorted(called - CORE - FUNCTIONS.keys())
+    return [
+        f"{name}() takes a variable name first, as in items.{name}(item, item.price > 10)."
+        if name in MACROS
+        else f"The function {name}() does not exist; see the list of functions in the documentation."
+        for name in unknown
+    ]
+
+
+def _explained(error: BaseException, source: str) -> str:
+    shown = source if len(source) <= 80 else source[:77] + "…"
+    match error:
+        case KeyError():
+            return (
+                f"{shown!r} reads the field {error.args[0]!r}, which the input does not have; "
+                "guard it with has(...) or make it required in the schema."
+            )
+        case ZeroDivisionError():
+            return f"{shown!r} divides by zero."
+        case OverflowError():
+            return f"{shown!r} leaves the range of 64-bit integers; use double(...)."
+        case IndexError():
+            return f"{shown!r} reads beyond the end of a list."
+        case TypeError():
+            return f"{shown!r} joins types that do not fit; convert with int(), double() or string()."
+        case _:
+            first_line = (str(error).splitlines() or [""])[0]
+            return f"{shown!r} failed: {first_line.split('. Check ')[0][:200]}."

@@ -1,0 +1,205 @@
+"""What a CEL text reads and how hard it can work, told from its tokens before it is compiled.
+
+CEL has no cost limit of its own: three nested `all` over 120 items hold the interpreter for half a second,
+and a chain of `.map(y, y + y)` doubles memory at each link. So length, tokens, nesting and growth are bounded
+here, and `Work` says how the effort grows with the input, for the check before each evaluation.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+MAX_LENGTH = 4_096  # characters
+MAX_TOKENS = 1_000  # the engine recurses on the stack: 2,000 chained operators overflow a small thread's
+MAX_BRACKETS = 40
+MAX_MACRO_DEPTH = 2
+MAX_MACROS = 12
+MAX_GROWTH = 64  # how many times larger than its input a result may become
+
+MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+_LITERALS = frozenset({"true", "false", "null", "in"})
+_MULTIPLYING = frozenset({"replace", "join"})  # their result may be far longer than each argument
+_NAMESPACES = frozenset({"math", "optional"})
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|//[^\n]*)
+    |(?P<string>[rRbB]{0,2}(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''
+        |"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
+    |(?P<number>0[xX][0-9a-fA-F]+[uU]?|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[uU]?)
+    |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
+    |(?P<sign>&&|\|\||==|!=|<=|>=|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_PLAIN_STRING = re.compile(r"""^(['"])([^\\]*)\1$""")
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a CEL text."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How effort grows with the input: longest ** depth × growth, × largest where a map reads outside itself."""
+
+    depth: int
+    growth: int
+    reads_outside: bool
+    literal_items: int
+
+
+@dataclass(slots=True)
+class Analysis:
+    """What one text reads, calls and costs. `problems` are sentences for people."""
+
+    paths: set[Path] = field(default_factory=set)
+    called: set[str] = field(default_factory=set)
+    locals: set[str] = field(default_factory=set)
+    only_path: Path | None = None
+    work: Work = Work(0, 1, False, 0)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def roots(self) -> set[str]:
+        """The variables that must be given."""
+        return {path[0] for path in self.paths} - self.locals
+
+
+@dataclass(slots=True)
+class _Macro:
+    name: str
+    local: str
+    references: int = 0
+    outside: bool = False
+
+
+def tokens(text: str) -> list[Token]:
+    """The tokens of a text; whatever is no CEL comes as single signs, for the compiler to refuse."""
+    return [
+        Token(match.lastgroup or "sign", match.group()) for match in _TOKEN.finditer(text) if match.lastgroup != "space"
+    ]
+
+
+def analyse(text: str) -> Analysis:
+    """Reads a text without evaluating it."""
+    found = Analysis()
+    if len(text) > MAX_LENGTH:
+        found.problems.append(f"The expression has {len(text)} characters; {MAX_LENGTH} are allowed.")
+        return found
+    line = tokens(text)
+    if len(line) > MAX_TOKENS:
+        found.problems.append(f"The expression has {len(line)} parts; {MAX_TOKENS} are allowed. Split it.")
+        return found
+    _Walk(line, found).run()
+    return found
+
+
+class _Walk:
+    """One pass over the tokens, with the open brackets as a stack; a macro's bracket carries the macro."""
+
+    def __init__(self, line: list[Token], found: Analysis) -> None:
+        self._line = line
+        self._found = found
+        self._open: list[_Macro | None] = []
+        self._macros: list[_Macro] = []
+        self._depth = 0
+
+    def run(self) -> None:
+        skip_to = 0
+        for index, token in enumerate(self._line):
+            if token.kind == "sign":
+                self._bracket(index, token.text)
+            elif token.kind == "name" and index >= skip_to and token.text not in _LITERALS:
+                skip_to = self._name(index, token.text)
+        self._conclude()
+
+    def _text(self, index: int) -> str:
+        return self._line[index].text if 0 <= index < len(self._line) else ""
+
+    def _bracket(self, index: int, sign: str) -> None:
+        if sign in "([{":
+            self._open.append(self._macro(index) if sign == "(" else None)
+            if len(self._open) == MAX_BRACKETS + 1:
+                self._found.problems.append(f"Brackets are nested deeper than {MAX_BRACKETS}; simplify it.")
+            self._depth = max(self._depth, sum(frame is not None for frame in self._open))
+        elif sign in ")]}" and self._open:
+            self._open.pop()
+
+    def _macro(self, index: int) -> _Macro | None:
+        is_method = self._text(index - 1) in MACROS and self._text(index - 2) == "."
+        if not is_method or self._text(index + 2) != ",":
+            return None
+        macro = _Macro(self._text(index - 1), self._text(index + 1))
+        self._macros.append(macro)
+        self._found.locals.add(macro.local)
+        return macro
+
+    def _name(self, index: int, name: str) -> int:
+        """Takes in the name at `index`; gives the index from which to go on."""
+        if self._text(index - 1) == ".":
+            if self._text(index + 1) == "(" and name not in MACROS:
+                self._called(name)
+            return index + 1
+        if self._text(index + 1) == "(":
+            self._called(name)
+            return index + 1
+        if name in _NAMESPACES and self._text(index + 1) == "." and self._text(index + 3) == "(":
+            self._found.called.add(f"{name}.{self._text(index + 2)}")
+            return index + 3
+        path, end = self._path(index, name)
+        self._found.paths.add(path)
+        for macro in self._open:
+            if macro is not None:
+                macro.references += 1
+                macro.outside = macro.outside or name not in {m.local for m in self._open if m is not None}
+        if index == 0 and end == len(self._line):
+            self._found.only_path = path
+        return end
+
+    def _called(self, name: str) -> None:
+        self._found.called.add(name)
+        if name in _MULTIPLYING:
+            for macro in self._open:
+                if macro is not None:
+                    macro.outside = True
+
+    def _path(self, index: int, root: str) -> tuple[Path, int]:
+        path, at = [root], index + 1
+        while True:
+            literal = _PLAIN_STRING.match(self._text(at + 1))
+            if self._text(at) == "." and self._kind(at + 1) == "name" and self._text(at + 2) != "(":
+                path.append(self._text(at + 1))
+                at += 2
+            elif self._text(at) == "[" and self._text(at + 2) == "]" and literal:
+                path.append(literal.group(2))
+                at += 3
+            else:
+                return tuple(path), at
+
+    def _kind(self, index: int) -> str:
+        return self._line[index].kind if 0 <= index < len(self._line) else ""
+
+    def _conclude(self) -> None:
+        growth = 1
+        maps = [macro for macro in self._macros if macro.name == "map"]
+        for macro in maps:
+            growth *= max(1, macro.references - 1)  # one reference is the local's own declaration
+        commas = sum(token.text == "," for token in self._line)
+        self._found.work = Work(self._depth, growth, any(macro.outside for macro in maps), commas + 1)
+        self._found.problems.extend(self._excesses(growth))
+
+    def _excesses(self, growth: int) -> Iterator[str]:
+        if self._depth > MAX_MACRO_DEPTH:
+            yield (
+                f"all, exists, map and filter are nested {self._depth} deep; {MAX_MACRO_DEPTH} is the most, "
+                "because each level multiplies the work."
+            )
+        if len(self._macros) > MAX_MACROS:
+            yield f"The expression has {len(self._macros)} list macros; {MAX_MACROS} are allowed."
+        if growth > MAX_GROWTH:
+            yield "Chained map() calls multiply the list beyond bounds; use each value once in a map()."

@@ -1,0 +1,121 @@
+"""From our values to CEL's and back: only what is read goes in, and exact numbers come out as they went in.
+
+CEL knows 64-bit integers and doubles. A Decimal, or an integer beyond 64 bits, is compared as a double; where
+it passes through unchanged, the result gets the exact value back. (Results that CEL calculates stay doubles.)
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from libs.expressions.source import Path, Work
+
+MAX_STEPS = 200_000  # about 60 ms; the engine holds the interpreter meanwhile
+_INT64 = range(-(2**63), 2**64)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The longest list or object, and the largest single thing, in what expressions read."""
+
+    longest: int = 1
+    largest: int = 1
+
+
+class Trie(dict[str, "Trie"]):
+    """Paths as a tree; an empty one means: the whole value."""
+
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> "Trie":
+        root = cls()
+        for path in sorted(paths, key=len):  # the shorter path wins: it needs all below it
+            root._add(path)
+        return root
+
+    def _add(self, path: Path) -> None:
+        at = self
+        for depth, name in enumerate(path):
+            if name in at:
+                at = at[name]
+                if not at:
+                    return
+            elif depth and not at:
+                return
+            else:
+                for rest in path[depth:]:
+                    at[rest] = Trie()
+                    at = at[rest]
+                return
+
+
+def pruned(value: Any, trie: Trie) -> Any:
+    """The part of a value that the paths read; what is no object goes in whole."""
+    if not trie or not isinstance(value, Mapping):
+        return value
+    return {name: pruned(value[name], below) for name, below in trie.items() if name in value}
+
+
+def follow(values: Mapping[str, Any], path: Path) -> Any:
+    """The value at a path; raises KeyError with the name that is missing."""
+    at: Any = values
+    for name in path:
+        if not isinstance(at, Mapping) or name not in at:
+            raise KeyError(name)
+        at = at[name]
+    return at
+
+
+def measured(value: Any) -> Size:
+    """How large a value is, in the units of `Work`."""
+    longest = largest = 1
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str | bytes):
+            largest = max(largest, len(item) // 16)
+        elif isinstance(item, Mapping):
+            longest = max(longest, len(item))
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple):
+            longest = max(longest, len(item))
+            stack.extend(item)
+    return Size(longest, max(longest, largest))
+
+
+def steps(work: Work, size: Size) -> int:
+    """An upper bound for the steps that an expression takes on an input."""
+    longest = max(size.longest, work.literal_items)
+    made: int = longest**work.depth * work.growth
+    return made * max(size.largest, work.literal_items) if work.reads_outside else made
+
+
+def exact_numbers(value: Any) -> dict[float, Any]:
+    """The numbers of an input that CEL sees as doubles, by that double; ambiguous ones are left out."""
+    found: dict[float, Any] = {}
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Mapping):
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple):
+            stack.extend(item)
+        elif isinstance(item, Decimal) or (type(item) is int and item not in _INT64):
+            as_double = float(item)
+            known = found.setdefault(as_double, item)
+            if known is not None and known != item:
+                found[as_double] = None
+    return {double: exact for double, exact in found.items() if exact is not None}
+
+
+def restored(result: Any, exact: Mapping[float, Any]) -> Any:
+    """The result with doubles turned back into the exact numbers that they came from."""
+    match result:
+        case float():
+            return exact.get(result, result)
+        case list():
+            return [restored(item, exact) for item in result]
+        case dict():
+            return {key: restored(item, exact) for key, item in result.items()}
+        case _:
+            return result

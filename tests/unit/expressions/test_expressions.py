@@ -1,0 +1,168 @@
+"""Conditions and mappings: exact numbers, bounded work, and errors that say what to do."""
+
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from libs.errors import Invalid
+from libs.expressions import Context, EvaluationFailed, compile_expression, needed
+
+EVENT = {
+    "id": "e-1",
+    "type": "order.placed",
+    "time": datetime(2026, 3, 1, 9, tzinfo=UTC),
+    "data": {
+        "total": Decimal("19.90"),
+        "quantity": 3,
+        "number": 123456789012345678,
+        "huge": 2**70,
+        "country": "DE",
+        "items": [{"sku": "a", "price": Decimal("9.95")}, {"sku": "b", "price": 1}],
+        "nothing": None,
+    },
+}
+
+
+def result(text: str, event: object = EVENT) -> object:
+    return compile_expression(text, variables={"event"}).evaluate(Context({"event": event}))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("event.data.total > 19.5", True),
+        ("event.data.total > 19 && event.data.country in ['DE', 'AT']", True),
+        ("event.data.items.exists(i, i.price > 9)", True),
+        ("event.data.items.map(i, i.sku)", ["a", "b"]),
+        ("has(event.data.coupon)", False),
+        ("event.data.nothing == null", True),
+        ("event.data.nothing", None),
+        ("event.time > timestamp('2026-01-01T00:00:00Z')", True),
+        ("event['type'] == 'order.placed'", True),
+        ("event.data.country.lowerAscii()", "de"),
+        ("'a, b'.split(', ').join('-')", "a-b"),
+        ("event.data.huge > 1000", True),
+        ("// a comment\n'customer:' + event.id", "customer:e-1"),
+        ("event.data.items.map(event, event.sku)", ["a", "b"]),
+        ("optional.of(event.id)", "e-1"),
+    ],
+)
+def test_texts_mean_what_they_say(text: str, expected: object) -> None:
+    assert result(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("event.data.number", "123456789012345678"),
+        ("event.data.huge", str(2**70)),
+        ("event.data.total", "19.90"),
+        ("true ? event.data.huge : 0", str(2**70)),
+        ("{'total': event.data.total}['total']", "19.90"),
+    ],
+)
+def test_numbers_pass_through_with_every_digit(text: str, expected: str) -> None:
+    assert str(result(text)) == expected
+
+
+def test_decimals_inside_a_mapped_object_stay_decimals() -> None:
+    made = result("{'total': event.data.total, 'lines': event.data.items.map(i, {'p': i.price})}")
+
+    assert made == {"total": Decimal("19.90"), "lines": [{"p": Decimal("9.95")}, {"p": 1}]}
+    assert isinstance(made, dict)
+    assert str(made["total"]) == "19.90"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("event.data.total >", "line 1, column"),
+        ("", "Not a CEL expression"),
+        ("order.total > 1", "'order' is not known here; there is: event"),
+        ("nope(event.id)", "nope() does not exist"),
+        ("event.id.shout()", "shout() does not exist"),
+        ("event.id + '" + "x" * 5000 + "'", "characters"),
+        ("1" + "+1" * 1500, "parts"),
+        ("(" * 45 + "1" + ")" * 45, "nested deeper"),
+        ("event.a.all(a, event.a.all(b, event.a.all(c, a == b)))", "nested 3 deep"),
+        ("event.a" + ".map(y, y + y + y + y + y)" * 4, "multiply"),
+        ("event.a" + ".filter(y, true)" * 20, "list macros"),
+    ],
+)
+def test_what_cannot_work_is_refused_when_it_is_written(text: str, says: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        compile_expression(text, variables={"event"}, pointer="/condition")
+
+    assert says in " ".join(error.detail for error in refused.value.errors)
+    assert {error.pointer for error in refused.value.errors} == {"/condition"}
+
+
+def test_all_problems_are_named_at_once() -> None:
+    with pytest.raises(Invalid) as refused:
+        compile_expression("order.x == user.y && nope()", variables={"event"})
+
+    assert len(refused.value.errors) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("event.data.coupon == 'X'", "'coupon'"),
+        ("event.data.coupon", "'coupon'"),
+        ("event.data.total / 0 > 1", "types that do not fit"),
+        ("event.data.quantity / 0 > 1", "divides by zero"),
+        ("event.data.quantity + 9223372036854775807 > 1", "64-bit"),
+        ("event.data.items[7].sku", "end of a list"),
+        ("event.data.country + 1", "types that do not fit"),
+        ("event.id.matches('(')", "regex"),
+        ("int(event.id)", "failed"),
+        ("'a'.substring(4)", "outside"),
+    ],
+)
+def test_an_input_without_a_result_is_an_error_with_its_reason(text: str, says: str) -> None:
+    with pytest.raises(EvaluationFailed) as failed:
+        result(text)
+
+    assert says in failed.value.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "event.items.all(a, event.items.exists(b, a == b))",
+        "event.items.map(a, event.items)",
+        "event.items.map(a, event.items).map(b, b + b)",
+        "event.items.map(a, event.long)",
+    ],
+)
+def test_an_input_too_large_for_an_expression_is_refused_at_once(text: str) -> None:
+    event = {"items": list(range(5_000)), "long": "x" * 500_000}
+    started = time.perf_counter()
+
+    with pytest.raises(EvaluationFailed, match="too large for this expression"):
+        result(text, event)
+
+    assert time.perf_counter() - started < 0.2
+
+
+def test_one_context_serves_expressions_it_was_not_made_for() -> None:
+    first = compile_expression("event.data.total > 1", variables={"event"})
+    second = compile_expression("event.data.country == 'DE'", variables={"event"})
+    context = Context({"event": EVENT}, needed([first]))
+
+    assert first.evaluate(context)
+    assert second.evaluate(context)
+
+
+def test_only_what_is_read_goes_into_the_engine() -> None:
+    reads_total = compile_expression("event.data.total > 1", variables={"event"})
+    unreadable = EVENT | {"data": {"total": 5, "other": object()}}  # the engine would refuse to convert it
+
+    assert reads_total.evaluate(Context({"event": unreadable}, needed([reads_total])))
+
+
+def test_a_whole_object_is_read_whole_even_if_a_part_is_read_too() -> None:
+    assert result("event.data.country == 'DE' && 'total' in event.data && size(event.data.items) == 2")
+    assert result("event.data.total > 1 && event == event && has(event.data.items)")
