@@ -1,0 +1,1 @@
+"""Facts about addresses: bounces, complaints, and the suppressions that follow from them."""

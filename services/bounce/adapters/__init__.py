@@ -1,0 +1,1 @@
+"""What bounce talks to: Postgres, delivery, and the SMTP listener."""

@@ -1,0 +1,61 @@
+"""Owns the closed table of categories: which fact a bounce states, its group, and what follows from it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from libs.contracts.outcomes import Scope
+from libs.contracts.reasons import Reason
+
+
+class Action(StrEnum):
+    SUPPRESS = "suppress"
+    COUNT = "count"
+    RETRY = "retry"
+    FIX_SENDER = "fix-sender"
+    IGNORE = "ignore"
+    REVIEW = "review"
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    name: str
+    group: str  # hard | soft | block | other
+    action: Action
+
+
+_TABLE: tuple[tuple[str, Action, str], ...] = (
+    ("hard", Action.SUPPRESS, "unknown-user inactive bad-domain moved"),
+    ("soft", Action.COUNT, "mailbox-full"),
+    ("soft", Action.RETRY, "greylist throttled network expired system-error"),
+    ("soft", Action.FIX_SENDER, "too-large"),
+    ("block", Action.FIX_SENDER, "spam-content reputation-block auth-failure policy relay-denied"),
+    ("block", Action.FIX_SENDER, "sender-rejected content-rejected virus"),
+    ("block", Action.COUNT, "recipient-filter"),
+    ("other", Action.FIX_SENDER, "protocol-error"),
+    ("other", Action.SUPPRESS, "complaint unsubscribe"),
+    ("other", Action.IGNORE, "auth-report auto-reply challenge delivered not-a-bounce suppressed-by-provider"),
+    ("other", Action.REVIEW, "undetermined"),
+)
+
+CATEGORIES: dict[str, Category] = {
+    name: Category(name, group, action) for group, action, names in _TABLE for name in names.split()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a suppression bars and under which reason."""
+
+    scope: Scope
+    reason: Reason
+
+
+def bar_for(category: str, *, permanent: bool) -> Bar | None:
+    """What a fact of this category bars. A reply that was only temporary (4xx) never ends a mailbox."""
+    if category == "complaint":
+        return Bar(Scope.MARKETING, Reason.SUPPRESSED_COMPLAINT)
+    if category == "unsubscribe":
+        return Bar(Scope.MARKETING, Reason.SUPPRESSED_UNSUBSCRIBE)
+    if CATEGORIES[category].action is Action.SUPPRESS and permanent:
+        return Bar(Scope.ALL, Reason.SUPPRESSED_BOUNCE)
+    return None

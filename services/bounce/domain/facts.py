@@ -1,0 +1,90 @@
+"""Owns the way from a report to one fact about the address that we wrote to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.bounce.domain.categories import CATEGORIES, Action
+from services.bounce.domain.classifier import classify, is_permanent
+from services.bounce.domain.reports import Kind, Report, Reported, codes_in
+
+_POSITIVE = frozenset({"delivered", "relayed", "expanded"})
+_WITHOUT_A_FACT: dict[Kind, str] = {
+    Kind.AUTO_REPLY: "auto-reply",
+    Kind.CHALLENGE: "challenge",
+    Kind.AUTH_REPORT: "auth-report",
+    Kind.OTHER: "not-a-bounce",
+}
+# RFC 5965's registry of feedback types; what is not named here is a complaint
+_BY_FEEDBACK: dict[str, str] = {
+    "opt-out": "unsubscribe",
+    "opt-out-list": "unsubscribe",
+    "not-spam": "not-a-bounce",
+    "virus": "virus",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What a bounce states about one address. `permanent`: the refusal was final, not a wish to wait."""
+
+    category: str
+    permanent: bool
+    reply_code: int | None
+    enhanced: str | None
+    text: str
+
+    @property
+    def group(self) -> str:
+        return CATEGORIES[self.category].group
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is a fact about the address at all, and not an automatic reply or a success."""
+        return CATEGORIES[self.category].action is not Action.IGNORE
+
+
+def judge(report: Report, ours: Callable[[str], bool] = lambda address: False) -> Fact:
+    """The one fact that a mail states about our recipient; `ours` knows the address that we wrote to.
+
+    Where a report names several recipients and none is ours (the address is an alias that fans out), it bars
+    only if every one of them is dead: one colleague who left does not end the list.
+    """
+    if report.kind is Kind.FEEDBACK:
+        category = _BY_FEEDBACK.get(report.feedback_type, "complaint")
+        return Fact(category, True, None, None, report.text)
+    if report.kind in _WITHOUT_A_FACT:
+        return Fact(_WITHOUT_A_FACT[report.kind], False, None, None, report.text)
+    mine = [reported for reported in report.recipients if reported.address and ours(reported.address)]
+    facts = [of_reported(reported, report.text) for reported in mine or report.recipients]
+    if not facts:
+        return of_text(report.text)
+    return facts[0] if mine else _common(facts)
+
+
+def _common(facts: list[Fact]) -> Fact:
+    alive = (fact for fact in facts if CATEGORIES[fact.category].action is not Action.SUPPRESS)
+    return next(alive, facts[0])
+
+
+def of_reported(reported: Reported, human: str) -> Fact:
+    """The fact about one recipient of a delivery status. Delayed, delivered and relayed are not bounces."""
+    codes = (reported.reply_code, reported.enhanced)
+    if reported.action in _POSITIVE:
+        return Fact("delivered", False, *codes, reported.text)
+    if reported.action == "delayed":
+        return Fact("not-a-bounce", False, *codes, reported.text)
+    text = reported.text
+    category = classify(text, reply_code=codes[0], enhanced=codes[1])
+    if not text.strip() or category in ("undetermined", "policy"):
+        # the field says nothing; the sentence for people above it may
+        told = classify(human, reply_code=codes[0], enhanced=codes[1])
+        if told not in ("undetermined", "policy"):
+            category, text = told, human
+    return Fact(category, is_permanent(*codes), *codes, text)
+
+
+def of_text(text: str, reply_code: int | None = None, enhanced: str | None = None) -> Fact:
+    """The fact in a bare reply: an in-session refusal, a provider's receipt."""
+    found_code, found_enhanced = codes_in(text)
+    code, status = reply_code or found_code, enhanced or found_enhanced
+    return Fact(classify(text, reply_code=code, enhanced=status), is_permanent(code, status), code, status, text)

@@ -1,0 +1,173 @@
+"""Owns the reading of a mail's structure: headers, parts, decoded text. Never raises, whatever comes.
+
+Bounce mails are the worst MIME there is: missing boundaries, wrong charsets, reports cut in the middle. So this
+reader is small, linear and bounded instead of complete: at most MAX_BYTES are looked at, MAX_DEPTH levels and
+MAX_PARTS parts; the rest is ignored, not refused.
+"""
+
+import binascii
+import quopri
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from email.errors import HeaderParseError
+from email.header import decode_header
+
+MAX_BYTES = 512 * 1024
+MAX_DEPTH = 8
+MAX_PARTS = 64
+MAX_HEADERS = 500
+MAX_HEADER_CHARS = 8_000
+
+# text charsets only: idna, punycode and the escape codecs are slow or make lone surrogates
+_CHARSET = re.compile(
+    r"utf-?(8|16(be|le)?)|us-ascii|ascii|iso-?8859-\d{1,2}|latin-?1|(windows|cp)-?125\d|koi8-[ru]"
+    r"|gb2312|gbk|gb18030|big5|shift_jis|euc-(jp|kr)|iso-2022-jp|ks_c_5601-1987",
+    re.IGNORECASE,
+)
+_BLANK_LINE = re.compile(rb"\r?\n[ \t]*\r?\n")
+_PARAMETER = re.compile(r';\s*([\w*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)')
+_GUESSED_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,69})\r?$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Unfolded headers in order of appearance; names are looked up without regard to case."""
+
+    items: tuple[tuple[str, str], ...]
+
+    def get(self, name: str) -> str:
+        """The first value under `name`, decoded; empty when there is none."""
+        return next(self.all(name), "")
+
+    def all(self, name: str) -> Iterator[str]:
+        wanted = name.lower()
+        return (decode_words(value) for key, value in self.items if key == wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A leaf of the mail; a returned message (message/rfc822) is a leaf too, its body still encoded."""
+
+    type: str
+    parameters: Mapping[str, str]
+    headers: Headers
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return to_text(decoded(self.body, self.headers.get("content-transfer-encoding")), self.parameters)
+
+
+@dataclass(slots=True)
+class _Walk:
+    parts: list[Part] = field(default_factory=list)
+
+
+def parse(raw: bytes) -> tuple[Part, list[Part]]:
+    """The mail itself (its headers, its type) and its leaves, in order."""
+    headers, body = split_message(raw[:MAX_BYTES])
+    kind, parameters = content_type(headers.get("content-type"))
+    root = Part(kind, parameters, headers, body)
+    walk = _Walk()
+    _collect(root, 0, walk)
+    return root, walk.parts
+
+
+def _collect(part: Part, depth: int, walk: _Walk) -> None:
+    if len(walk.parts) >= MAX_PARTS:
+        return
+    pieces = _pieces(part) if part.type.startswith("multipart/") and depth < MAX_DEPTH else []
+    if not pieces:
+        walk.parts.append(part)
+        return
+    for piece in pieces[:MAX_PARTS]:
+        headers, body = split_message(piece)
+        kind, parameters = content_type(headers.get("content-type"))
+        _collect(Part(kind, parameters, headers, body), depth + 1, walk)
+
+
+def _pieces(part: Part) -> list[bytes]:
+    boundary = part.parameters.get("boundary", "").encode("latin-1", "replace").rstrip()
+    if not boundary or b"--" + boundary not in part.body:
+        guess = _GUESSED_BOUNDARY.search(part.body)
+        if guess is None:
+            return []
+        boundary = guess.group(1).rstrip()
+    line = re.compile(rb"^--" + re.escape(boundary) + rb"(?:--)?[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
+    return [piece for piece in line.split(part.body, MAX_PARTS)[1:] if piece.strip()]
+
+
+def split_message(raw: bytes) -> tuple[Headers, bytes]:
+    """Headers and body; a body without any header is a body."""
+    if raw.startswith((b"\n", b"\r\n")):
+        return Headers(()), raw.lstrip(b"\r\n")
+    end = _BLANK_LINE.search(raw)
+    head, body = (raw[: end.start()], raw[end.end() :]) if end else (raw, b"")
+    headers = parse_headers(to_text(head, {}))
+    return (headers, body) if headers.items else (headers, raw)
+
+
+def parse_headers(text: str) -> Headers:
+    """Header lines, folded or not; lines that are none are passed over (mbox's From, stray text)."""
+    items: list[tuple[str, str]] = []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        if line[:1] in (" ", "\t") and items:
+            name, value = items[-1]
+            if len(value) < MAX_HEADER_CHARS:
+                items[-1] = (name, f"{value} {line.strip()}")
+            continue
+        name, colon, value = line.partition(":")
+        if colon and name and " " not in name.strip() and len(items) < MAX_HEADERS:
+            items.append((name.strip().lower(), value.strip()[:MAX_HEADER_CHARS]))
+    return Headers(tuple(items))
+
+
+def content_type(value: str) -> tuple[str, dict[str, str]]:
+    """The type in lower case (text/plain when absent or broken) and its parameters."""
+    kind = value.partition(";")[0].strip().lower()
+    parameters = {match[1].lower(): match[2].strip('"').replace('\\"', '"') for match in _PARAMETER.finditer(value)}
+    return (kind if "/" in kind else "text/plain"), parameters
+
+
+def decoded(body: bytes, encoding: str) -> bytes:
+    """The body without its transfer encoding; what does not decode stays as it came."""
+    match encoding.strip().lower():
+        case "base64":
+            try:
+                return binascii.a2b_base64(re.sub(rb"[^A-Za-z0-9+/]", b"", body) + b"==")
+            except binascii.Error:
+                return body
+        case "quoted-printable":
+            return quopri.decodestring(body)
+        case _:
+            return body
+
+
+def to_text(body: bytes, parameters: Mapping[str, str]) -> str:
+    """Text in the charset that is named, else UTF-8, else Latin-1; never with NUL or lone surrogates."""
+    charset = parameters.get("charset", "")
+    try:
+        text = body.decode(charset if _CHARSET.fullmatch(charset) else "utf-8")
+    except (UnicodeDecodeError, LookupError):
+        text = body.decode("latin-1")
+    return clean(text)
+
+
+def clean(text: str) -> str:
+    """Text that Postgres and JSON take."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def decode_words(value: str) -> str:
+    """RFC 2047 encoded words become text; broken ones stay as they are."""
+    if "=?" not in value:
+        return value
+    try:
+        pieces = decode_header(value)
+    except (HeaderParseError, binascii.Error, ValueError):
+        return value
+    return "".join(
+        to_text(piece, {"charset": charset or "utf-8"}) if isinstance(piece, bytes) else clean(piece)
+        for piece, charset in pieces
+    )
