@@ -53,7 +53,7 @@ def write(path: Path, credentials: Credentials) -> None:
 
 
 def find(environment: Mapping[str, str], start: Path, home: Path) -> Path | None:
-    """The nearest file: in DEPESCHE_DATA_DIR, in `.depesche` of `start` or a folder above, then in ~/.config/depesche."""
+    """The nearest file: in DEPESCHE_DATA_DIR, in `.depesche` here or in a folder above, then in ~/.config/depesche."""
     if data := environment.get("DEPESCHE_DATA_DIR"):
         places = [Path(data)]
     else:

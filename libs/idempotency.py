@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.errors import BadRequest, Conflict, DepescheError
+from libs.keyring import Keyring
 from libs.storage.database import Database
 from libs.web import problem_response
 
@@ -57,6 +58,7 @@ class Idempotency:
 
     app: ASGIApp
     database: Database
+    keyring: Keyring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
@@ -95,7 +97,9 @@ class Idempotency:
         if row["body_hash"] != body_hash:
             raise ReusedKey("This Idempotency-Key came before with another body; use a new key for a new request.")
         headers = {name: row[name] for name in ("etag", "location") if row[name]} | {"idempotency-replayed": "true"}
-        return Response(row["body"], row["status"], headers=headers, media_type=row["content_type"])
+        # sealed: an answer may hold what is shown once, such as a new API key
+        body = self.keyring.open("idempotency", row["body"], mark[0])
+        return Response(body, row["status"], headers=headers, media_type=row["content_type"])
 
     async def _keep(self, mark: tuple[bytes, str], answer: "_Answer") -> None:
         async with self.database.acquire() as connection:
@@ -110,7 +114,7 @@ class Idempotency:
                 found.get("content-type"),
                 found.get("etag"),
                 found.get("location"),
-                b"".join(answer.chunks),
+                self.keyring.seal("idempotency", b"".join(answer.chunks), mark[0]),
             )
 
 

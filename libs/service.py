@@ -117,7 +117,7 @@ class Service:
         for router in (*self.routers, _health):
             self.app.include_router(router)
         if self.database is not None:
-            self.app.add_middleware(Idempotency, database=self.database)
+            self.app.add_middleware(Idempotency, database=self.database, keyring=self.runtime.keyring)
         self.app.add_middleware(BodyLimit, limits=self.body_limits, default=DEFAULT_BODY_BYTES)
         self.app.add_middleware(_Observed, service=self.name)
 

@@ -1,0 +1,1 @@
+"""access: tenants, topics and API keys. Who may call, and for whom."""

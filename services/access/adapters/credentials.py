@@ -1,0 +1,22 @@
+"""The credentials file of a data folder, as ensure_first needs it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs import credentials
+from libs.contracts.outcomes import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class FolderCredentials:
+    """`<folder>/credentials.toml`; `url` is where the suite listens now."""
+
+    path: Path
+    url: str
+
+    def keys(self) -> dict[Mode, str]:
+        found = credentials.read(self.path)
+        return dict(found.keys) if found else {}
+
+    def write(self, keys: dict[Mode, str]) -> None:
+        credentials.write(self.path, credentials.Credentials(self.url, keys))

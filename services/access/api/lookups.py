@@ -1,0 +1,32 @@
+"""What other services ask in batches: at publishing, the tenant and the topics that are named."""
+
+from typing import Annotated
+
+from fastapi import Request
+
+from libs.auth import Principal, internal
+from libs.web import Router
+from services.access import queries
+from services.access.api import tenants, topics
+from services.access.api.shapes import NumbersWanted, Resolved, TenantsFound, Wanted
+from services.access.handlers import Access
+
+router = Router(prefix="/v1", tags=["look-ups"])
+
+Caller = Annotated[Principal, internal()]
+
+
+@router.post("/topics:resolve")
+async def resolve_topics(request: Request, principal: Caller, body: Wanted) -> Resolved:
+    """The tenant of the call, and those of the topics that exist in its mode; others are absent."""
+    deps: Access = request.app.state.deps
+    tenant, found = await queries.resolve(deps.store, principal, body.topics)
+    return Resolved(tenant=tenants.shown(tenant), topics={topic.name: topics.shown(topic) for topic in found})
+
+
+@router.post("/tenants:resolve")
+async def resolve_tenants(request: Request, _: Caller, body: NumbersWanted) -> TenantsFound:
+    """The tenants of these numbers; others are absent."""
+    deps: Access = request.app.state.deps
+    found = await queries.numbered(deps.store, body.numbers)
+    return TenantsFound(tenants={tenant.number: tenants.shown(tenant) for tenant in found})

@@ -1,0 +1,88 @@
+"""Tenants over HTTP. Everybody sees his own; the operating tenant's administrators see and make all."""
+
+from typing import Annotated
+
+from fastapi import Path, Request, Response
+
+from libs.auth import Principal, scope
+from libs.errors import Invalid
+from libs.ids import TenantId
+from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from services.access import domain, handlers, queries
+from services.access.api.shapes import TenantBody, TenantShown
+from services.access.domain import Tenant
+from services.access.handlers import Access
+
+router = Router(prefix="/v1/tenants", tags=["tenants"])
+
+Number = Annotated[int, Path(ge=1, le=domain.MAX_TENANTS, examples=[1])]
+Reader = Annotated[Principal, scope("topics:read", internal=True)]
+Admin = Annotated[Principal, scope("tenants:admin")]
+
+
+@router.get("")
+async def list_tenants(
+    request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
+) -> Page[TenantShown]:
+    """Tenants by number."""
+    key = Cursor.read(cursor)
+    after = key[0] if key else 0
+    if not isinstance(after, int) or not 0 <= after <= domain.MAX_TENANTS:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    found = await queries.tenants(_deps(request).store, principal, after, limit + 1)
+    more = len(found) > limit
+    return Page(
+        items=[shown(tenant) for tenant in found[:limit]],
+        next_cursor=Cursor.make(found[limit - 1].number) if more else None,
+    )
+
+
+@router.post("", status_code=201)
+async def create_tenant(request: Request, response: Response, principal: Admin, body: TenantBody) -> TenantShown:
+    """A new tenant, with the next free number."""
+    tenant = await handlers.create_tenant(_deps(request), principal, _tenant(body, 0))
+    response.headers["location"] = f"/access/v1/tenants/{tenant.number}"
+    response.headers["etag"] = etag(tenant.version)
+    return shown(tenant)
+
+
+@router.get("/{number}")
+async def show_tenant(request: Request, response: Response, principal: Reader, number: Number) -> TenantShown:
+    """One tenant."""
+    tenant = await queries.tenant(_deps(request).store, principal, number)
+    response.headers["etag"] = etag(tenant.version)
+    return shown(tenant)
+
+
+@router.put("/{number}")
+async def change_tenant(
+    request: Request, response: Response, principal: Admin, number: Number, body: TenantBody
+) -> TenantShown:
+    """Changes a tenant; If-Match names the version that was edited."""
+    tenant = await handlers.change_tenant(
+        _deps(request), principal, _tenant(body, number), lambda version: require_match(request, version)
+    )
+    response.headers["etag"] = etag(tenant.version)
+    return shown(tenant)
+
+
+def shown(tenant: Tenant) -> TenantShown:
+    """A tenant as it is given out."""
+    return TenantShown(
+        number=tenant.number,
+        name=tenant.name,
+        default_locale=tenant.default_locale,
+        zone=tenant.zone,
+        version=tenant.version,
+        changed_at=tenant.changed_at,
+    )
+
+
+def _tenant(body: TenantBody, number: int) -> Tenant:
+    # version and time are the handler's; it replaces both
+    return Tenant(TenantId(number), body.name, body.default_locale, body.zone, 0, domain.NEVER)
+
+
+def _deps(request: Request) -> Access:
+    deps: Access = request.app.state.deps
+    return deps

@@ -1,0 +1,288 @@
+"""What access does: tenants, topics and keys are made, changed and ended; a presented key is verified.
+
+Each function is one transaction: the change, the event about it, and the action for the audit.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from libs.auth import SCOPES, Principal
+from libs.clock import Clock
+from libs.contracts.access import TenantChanged, TopicChanged
+from libs.contracts.audit import ActionRecorded
+from libs.contracts.outcomes import Mode
+from libs.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from libs.ids import TenantId
+from services.access import domain
+from services.access.domain import ApiKey, KeyText, Tenant, Topic
+from services.access.ports import CredentialsFile, Store, Unit
+
+MatchVersion = Callable[[int | None], None]  # raises where If-Match does not fit the version that is there
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the handlers stand on. `random` gives that many random bytes."""
+
+    store: Store
+    clock: Clock
+    random: Callable[[int], bytes]
+    rotation_grace_hours: float = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that somebody asks for."""
+
+    tenant: TenantId
+    mode: Mode
+    name: str
+    scopes: tuple[str, ...]
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKey:
+    """A new key and, this once, its text."""
+
+    key: ApiKey
+    text: KeyText
+
+
+async def create_tenant(deps: Access, principal: Principal, wanted: Tenant) -> Tenant:
+    """A new tenant with the next number; its name must be free."""
+    _operator_only(principal)
+    async with deps.store.begin() as unit:
+        number = await unit.tenants.next_number()
+        if number > domain.MAX_TENANTS:
+            raise Conflict(f"There are {domain.MAX_TENANTS} tenants already; no more fit.")
+        tenant = replace(wanted, number=TenantId(number), version=1, changed_at=deps.clock())
+        await _put_tenant(deps, unit, principal, None, tenant)
+    return tenant
+
+
+async def change_tenant(deps: Access, principal: Principal, wanted: Tenant, match: MatchVersion) -> Tenant:
+    """Changes name, default locale or zone of a tenant that exists."""
+    if wanted.number != principal.tenant:
+        _operator_only(principal)
+    async with deps.store.begin() as unit:
+        before = await unit.tenants.get(wanted.number, lock=True)
+        if before is None:
+            raise NotFound(f"There is no tenant {wanted.number}; `depesche tenants list` names them.")
+        match(before.version)
+        tenant = replace(wanted, version=before.version + 1, changed_at=deps.clock())
+        await _put_tenant(deps, unit, principal, before, tenant)
+    return tenant
+
+
+async def put_topic(deps: Access, principal: Principal, wanted: Topic, match: MatchVersion) -> tuple[Topic, bool]:
+    """Makes or changes a topic; whether it is new. Its category stays: recorded consents hang on it."""
+    async with deps.store.begin() as unit:
+        before = await unit.topics.get(principal.tenant, principal.mode, wanted.name, lock=True)
+        match(before.version if before else None)
+        if before and before.category is not wanted.category:
+            raise Conflict(
+                f"The topic is {before.category.word}, and customers' consents hang on that. "
+                "Make a topic with another name and set this one inactive.",
+                pointer="/category",
+            )
+        version = before.version + 1 if before else 1
+        topic = replace(wanted, version=version, changed_at=deps.clock())
+        if not await unit.topics.put(principal.tenant, principal.mode, topic):
+            raise Conflict("Somebody else made this topic at the same moment; read it and apply your edit to that.")
+        changed = TopicChanged(
+            name=topic.name, category=topic.category.word, active=topic.active, version=topic.version
+        )
+        action = _action(deps, principal, "topic.put", topic.name, (_plain(before), _plain(topic)))
+        await unit.emit(principal.tenant, principal.mode, [(topic.name, changed), (topic.name, action)])
+    return topic, before is None
+
+
+async def create_key(deps: Access, principal: Principal, wanted: NewKey) -> MadeKey:
+    """A new key. Nobody hands out more than he has: not a scope, not another tenant, not live from test."""
+    _check_reach(principal, wanted)
+    if wanted.expires_at is not None and wanted.expires_at <= deps.clock():
+        raise Invalid("The expiry lies in the past; name a later time.", pointer="/expires_at")
+    async with deps.store.begin() as unit:
+        if await unit.tenants.get(wanted.tenant) is None:
+            raise Invalid(f"There is no tenant {wanted.tenant}.", pointer="/tenant")
+        made = _make(deps, principal.actor, wanted)
+        await _add_key(deps, unit, principal, made.key, "key.create")
+    return made
+
+
+async def rotate_key(deps: Access, principal: Principal, id_: str, grace_hours: float | None) -> MadeKey:
+    """A new key like the old one, which works for a while longer, so that callers can change over."""
+    now = deps.clock()
+    grace = timedelta(hours=deps.rotation_grace_hours if grace_hours is None else grace_hours)
+    async with deps.store.begin() as unit:
+        old = await _key_in_reach(unit, principal, id_)
+        if (state := domain.state_of(old, now)) != "active":
+            raise Conflict(f"The key {id_} is {state} already; make a new one with `depesche keys create`.")
+        lifetime = old.expires_at - old.created_at if old.expires_at else None
+        wanted = NewKey(old.tenant, old.mode, old.name, old.scopes, now + lifetime if lifetime else None)
+        _check_reach(principal, wanted)
+        made = _make(deps, principal.actor, wanted, replaces=old.id)
+        ends = min(now + grace, old.expires_at) if old.expires_at else now + grace
+        await unit.keys.end(old.id, expires_at=ends, revoked_at=None)
+        await _add_key(deps, unit, principal, made.key, "key.rotate")
+    return made
+
+
+async def revoke_key(deps: Access, principal: Principal, id_: str) -> ApiKey:
+    """Ends a key now; other processes notice within five seconds. Revoking it again changes nothing."""
+    now = deps.clock()
+    async with deps.store.begin() as unit:
+        key = await _key_in_reach(unit, principal, id_)
+        if key.revoked_at is not None:
+            return key
+        last = key.tenant == domain.OPERATOR and key.mode is Mode.LIVE and domain.ADMIN in key.scopes
+        if last and not await unit.keys.other_admins(key, now):
+            raise Conflict(
+                "This is the last key that administers the installation; make another with scope admin first."
+            )
+        revoked = replace(key, revoked_at=now)
+        await unit.keys.end(id_, expires_at=key.expires_at, revoked_at=now)
+        action = _action(deps, principal, "key.revoke", id_, (_shown(key), _shown(revoked)))
+        await unit.emit(key.tenant, key.mode, [(id_, action)])
+    return revoked
+
+
+async def verify_key(deps: Access, presented: str) -> ApiKey:
+    """The key that a caller of some service presented; raises Unauthorized saying why not."""
+    text = domain.parse_key(presented)
+    if text is None:
+        raise Unauthorized("This is not an API key; one looks like dp_live_<id>_<secret>.")
+    now = deps.clock()
+    async with deps.store.begin() as unit:
+        key = await unit.keys.get(text.id)
+        if (why := domain.refusal(key, text, now)) is not None or key is None:
+            raise Unauthorized(why or "This API key is not known.")
+        if (moment := domain.used_at(key, now)) is not None:
+            await unit.keys.used(key.id, moment)
+    return key
+
+
+async def ensure_first(deps: Access, file: CredentialsFile) -> bool:
+    """Makes tenant 1 and an administrator's key per mode where the credentials file opens nothing yet.
+
+    The file is written before the commit: a crash in between leaves keys that never worked, and the next
+    start replaces them; the other order could lock everybody out. It is written at each start, because the
+    address may be another. Whether any key was made.
+    """
+    system = Principal(domain.OPERATOR, Mode.LIVE, "system", frozenset({domain.ADMIN}))
+    held = file.keys()
+    async with deps.store.begin() as unit:
+        if await unit.tenants.get(domain.OPERATOR) is None:
+            await unit.tenants.next_number()  # takes the lock that keeps two starts apart
+            first = Tenant(domain.OPERATOR, "default", "en", "UTC", 1, deps.clock())
+            await _put_tenant(deps, unit, system, None, first)
+        wanted = [mode for mode in Mode if not await _opens(deps, unit, held.get(mode))]
+        for mode in wanted:
+            made = _make(deps, system.actor, NewKey(domain.OPERATOR, mode, "depesche up", (domain.ADMIN,)))
+            await _add_key(deps, unit, replace(system, mode=mode), made.key, "key.create")
+            held[mode] = str(made.text)
+        file.write(held)
+    return bool(wanted)
+
+
+async def _opens(deps: Access, unit: Unit, presented: str | None) -> bool:
+    text = domain.parse_key(presented or "")
+    return text is not None and domain.refusal(await unit.keys.get(text.id), text, deps.clock()) is None
+
+
+def _make(deps: Access, actor: str, wanted: NewKey, *, replaces: str | None = None) -> MadeKey:
+    text = domain.key_text(wanted.mode, deps.random(domain.ID_BYTES), deps.random(domain.SECRET_BYTES))
+    key = ApiKey(
+        id=text.id,
+        tenant=wanted.tenant,
+        mode=wanted.mode,
+        name=wanted.name,
+        scopes=tuple(sorted(set(wanted.scopes))),
+        secret_hash=domain.secret_hash(text.secret),
+        created_at=deps.clock(),
+        created_by=actor,
+        expires_at=wanted.expires_at,
+        replaces=replaces,
+    )
+    return MadeKey(key, text)
+
+
+def _check_reach(principal: Principal, wanted: NewKey) -> None:
+    if wanted.tenant != principal.tenant:
+        _operator_only(principal)
+    if wanted.mode is Mode.LIVE and principal.mode is Mode.TEST:
+        raise Forbidden("A test key cannot make a live key; use a live one.")
+    if unknown := sorted(set(wanted.scopes) - SCOPES.keys()):
+        raise Invalid(f"There is no scope {unknown[0]!r}; there are {', '.join(SCOPES)}.", pointer="/scopes")
+    if missing := domain.beyond(principal.scopes, wanted.scopes):
+        raise Forbidden(f"You cannot hand on what your key lacks: {', '.join(missing)}.")
+
+
+def _operator_only(principal: Principal) -> None:
+    if principal.tenant != domain.OPERATOR or principal.mode is not Mode.LIVE or not principal.may("tenants:admin"):
+        raise Forbidden(
+            f"Other tenants are administered with a live key of tenant {domain.OPERATOR} "
+            "that has the scope tenants:admin."
+        )
+
+
+async def _key_in_reach(unit: Unit, principal: Principal, id_: str) -> ApiKey:
+    key = await unit.keys.get(id_, lock=True)
+    if key is not None and key.tenant != principal.tenant and not _operates(principal):
+        key = None  # another tenant's keys do not exist for this caller
+    if key is None:
+        raise NotFound(f"There is no key {id_}; `depesche keys list` names them.")
+    if key.mode is Mode.LIVE and principal.mode is Mode.TEST:
+        raise Forbidden("A test key cannot end or rotate a live key; use a live one.")
+    return key
+
+
+def _operates(principal: Principal) -> bool:
+    return principal.tenant == domain.OPERATOR and principal.may("tenants:admin")
+
+
+async def _put_tenant(deps: Access, unit: Unit, principal: Principal, before: Tenant | None, tenant: Tenant) -> None:
+    namesake = await unit.tenants.named(tenant.name)
+    if namesake is not None and namesake.number != tenant.number:
+        raise Conflict(f"Tenant {namesake.number} is called {tenant.name!r} already.", pointer="/name")
+    await unit.tenants.put(tenant)
+    changed = TenantChanged(
+        number=tenant.number, name=tenant.name, default_locale=tenant.default_locale, version=tenant.version
+    )
+    verb = "tenant.change" if before else "tenant.create"
+    action = _action(deps, principal, verb, str(tenant.number), (_plain(before), _plain(tenant)))
+    # a tenant has no mode; what concerns both travels as live
+    await unit.emit(tenant.number, Mode.LIVE, [(str(tenant.number), changed), (str(tenant.number), action)])
+
+
+async def _add_key(deps: Access, unit: Unit, principal: Principal, key: ApiKey, verb: str) -> None:
+    await unit.keys.add(key)
+    action = _action(deps, principal, verb, key.id, (None, _shown(key)))
+    await unit.emit(key.tenant, key.mode, [(key.id, action)])
+
+
+def _action(deps: Access, principal: Principal, verb: str, of: str, change: tuple[Any, Any]) -> ActionRecorded:
+    before, after = change
+    return ActionRecorded(actor=principal.actor, action=verb, object=of, at=deps.clock(), before=before, after=after)
+
+
+def _plain(thing: Tenant | Topic | None) -> dict[str, Any] | None:
+    if thing is None:
+        return None
+    plain = asdict(thing)
+    if isinstance(thing, Topic):
+        plain["category"] = thing.category.word
+    return plain
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    shown = asdict(key)
+    del shown["secret_hash"]
+    return shown | {"mode": key.mode.word}
+
+
+# access listens to nobody: it is where the others' questions end
+SUBSCRIPTIONS: dict[type, Any] = {}
