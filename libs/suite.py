@@ -1,0 +1,57 @@
+"""The suite's own settings, and the files that its data folder holds.
+
+<data>/postgres        the embedded server's data
+<data>/secret          the root of all keys
+<data>/credentials.toml  the first tenant's keys, for the CLI
+<data>/simulator.json  where the simulator listens
+<data>/suite.json      where the suite listens, and its process
+<data>/logs/           one log per process
+"""
+
+from pathlib import Path
+
+import msgspec
+from pydantic import Field, SecretStr
+
+from libs.service import SimulatorEndpoints
+from libs.settings import FILE_NAME, ServiceSettings, load
+
+
+class SuiteSettings(ServiceSettings):
+    """Where the suite runs. Read from the environment and `depesche.toml` in the data folder or beside you."""
+
+    SECTION = ""
+    data_dir: Path = Field(Path(".depesche"), description="Folder of everything that the suite keeps.")
+    dsn: SecretStr = Field(SecretStr(""), description="PostgreSQL as postgresql://…; empty: the embedded server.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8700, ge=1, le=65535, description="TCP port of the suite's HTTP API.")
+    workers: int = Field(1, ge=0, le=64, description="Worker processes; 0: everything in one process.")
+    simulator: bool = Field(True, description="Start the simulator, so that nothing leaves this machine.")
+    public_url: str = Field("", description="URL under which customers reach the suite; empty: http://host:port.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    otlp_endpoint: str = Field("", description="Base URL of an OTLP/HTTP collector; empty: spans are not exported.")
+    drain_seconds: float = Field(30.0, gt=0, description="Seconds a process may take to finish its work when stopped.")
+
+    @property
+    def url(self) -> str:
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+
+def settings_file(data_dir: Path) -> Path | None:
+    """The one settings file: in the data folder, else in the current one."""
+    for candidate in (data_dir / FILE_NAME, Path(FILE_NAME)):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def load_suite() -> SuiteSettings:
+    """The suite's settings, with its file. Raises Invalid naming each wrong one."""
+    early = load(SuiteSettings)  # the environment may name the folder that holds the file
+    return load(SuiteSettings, settings_file(early.data_dir))
+
+
+def read_simulator(data_dir: Path) -> SimulatorEndpoints | None:
+    """Where the simulator of this folder listens; None where none runs."""
+    path = data_dir / "simulator.json"
+    return msgspec.json.decode(path.read_bytes(), type=SimulatorEndpoints) if path.is_file() else None

@@ -1,0 +1,138 @@
+"""The wiring is whole: every route has one guard, every event a publisher and its schema, every table a place."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from fastapi.routing import APIRoute
+
+from libs.contracts import (
+    access,
+    audit,
+    bounce,
+    delivery,
+    orders_notification,
+    templates,
+    tokens,
+)
+from libs.contracts.envelope import EVENTS
+from libs.contracts.reasons import TEXTS, Reason
+from libs.keyring import Keyring
+from libs.openapi import guards_of
+from libs.service import Service
+from libs.suite import SuiteSettings
+from services.__main__ import SERVICES, build, document, migration_folders
+
+ROOT = Path(__file__).parents[2]
+DECLARING = (access, audit, bounce, delivery, orders_notification, templates, tokens)
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Service]:
+    return build(SuiteSettings(), Keyring(bytes(32)))
+
+
+def routes(services: dict[str, Service]) -> list[tuple[str, APIRoute]]:
+    return [
+        (f"{name} {sorted(route.methods)} {route.path}", route)
+        for name, service in services.items()
+        for route in service.app.routes
+        if isinstance(route, APIRoute)
+    ]
+
+
+def test_every_route_declares_exactly_one_guard(services: dict[str, Service]) -> None:
+    wrong = {name: [g.kind for g in guards_of(route)] for name, route in routes(services) if len(guards_of(route)) != 1}
+    assert wrong == {}
+
+
+def test_every_route_lives_under_a_version(services: dict[str, Service]) -> None:
+    stray = [name for name, route in routes(services) if not route.path.startswith("/v1/") and route.path != "/health"]
+    assert stray == []
+
+
+def test_every_operation_has_a_summary_and_an_example(services: dict[str, Service]) -> None:
+    made = document(services, "http://127.0.0.1:8700")
+    bare = []
+    for path, operations in made["paths"].items():  # type: ignore[attr-defined]
+        for verb, operation in operations.items():
+            body = operation.get("requestBody", {}).get("content", {})
+            if not operation.get("summary") or not all(_shown(made, media) for media in body.values()):
+                bare.append(f"{verb} {path}")
+    assert bare == []
+
+
+def _shown(made: object, media: dict[str, object]) -> bool:
+    if "example" in media or "examples" in media:
+        return True
+    schema = media.get("schema", {})
+    assert isinstance(schema, dict)
+    if reference := schema.get("$ref"):
+        schema = made["components"]["schemas"][reference.rpartition("/")[2]]  # type: ignore[index]
+    fields = schema.get("properties", {})
+    return bool(
+        "example" in schema
+        or "examples" in schema
+        or (fields and all("example" in f or "examples" in f for f in fields.values()))
+    )
+
+
+def test_every_subscription_is_of_a_declared_event(services: dict[str, Service]) -> None:
+    undeclared = {
+        name: [event.__name__ for event in service.subscriptions if EVENTS.get(event.TYPE) is not event]
+        for name, service in services.items()
+    }
+    assert not any(undeclared.values())
+
+
+def test_every_event_has_a_source_among_the_services(services: dict[str, Service]) -> None:
+    homeless = [e.TYPE for e in EVENTS.values() if e.SOURCE not in services and e is not audit.ActionRecorded]
+    assert homeless == []
+
+
+def test_history_hears_every_event_but_what_it_cannot_use(services: dict[str, Service]) -> None:
+    # requests carry variables and the account is in the transitions; neither says anything new about a message
+    left_out = {"notification.requested", "template.published", "topic.changed", "tenant.changed", "release.published"}
+    heard = {event.TYPE for event in services["history"].subscriptions}
+    assert set(EVENTS) - heard <= left_out
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_the_story_stands_at_the_bottom(name: str) -> None:
+    package = ROOT / "services" / name.replace("-", "_")
+    for stem, table in (("handlers", "SUBSCRIPTIONS"), ("loops", "LOOPS")):
+        path = package / f"{stem}.py"
+        path = path if path.exists() else package / stem / "__init__.py"
+        if path.exists() and table in (source := path.read_text()):
+            last = ast.parse(source).body[-1]
+            assert isinstance(last, ast.Assign | ast.AnnAssign)
+            assert table in ast.unparse(last)
+
+
+@pytest.mark.parametrize("name", sorted([*SERVICES, "simulator"]))
+def test_every_service_has_its_card(name: str) -> None:
+    card = ROOT / "services" / name.replace("-", "_") / "README.md"
+    assert card.is_file()
+    assert len(card.read_text().splitlines()) > 8
+
+
+def test_no_service_names_anothers_schema() -> None:
+    schemas = set(migration_folders())
+    for schema in schemas:
+        others = "|".join(sorted(schemas - {schema}))
+        pattern = re.compile(rf"\b(?:from|join|into|update|table)\s+({others})\.\w", re.IGNORECASE)
+        for path in (ROOT / "services" / schema).rglob("*"):
+            if path.suffix in (".py", ".sql"):
+                assert pattern.findall(path.read_text()) == [], path
+
+
+def test_every_reason_has_its_words_and_numbers_are_single() -> None:
+    assert set(TEXTS) == set(Reason)
+    assert all(t.sentence.endswith((".", "}")) and t.next_step.endswith(".") for t in TEXTS.values())
+    assert len({int(r) for r in Reason}) == len(Reason.__members__)
+
+
+def test_ports_that_cross_services_take_lists(services: dict[str, Service]) -> None:
+    resolve = document(services, "x")["paths"]["/tokens/v1/recipients:resolve"]["post"]  # type: ignore[index]
+    assert "keys" in str(resolve)
