@@ -1,0 +1,184 @@
+"""HTTP as every service speaks it: guards, problems with pointers, limits, idempotency; on real Postgres."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from pydantic import BaseModel, Field
+
+from libs.auth import Principal, internal, public, scope
+from libs.contracts.outcomes import Mode
+from libs.errors import Invalid, Unauthorized, Unavailable
+from libs.service import Runtime, Service
+from libs.service_client import AsgiTransport, Transport
+from libs.storage.database import Database
+from libs.web import Cursor, Router
+
+calls: list[int] = []
+routes = Router()
+access_routes = Router()
+
+
+class Thing(BaseModel):
+    """A thing to be made."""
+
+    number: int = Field(ge=0)
+    data: dict[str, Any]
+
+
+@routes.post("/v1/things", status_code=201)
+async def make(thing: Thing, principal: Annotated[Principal, scope("events:send", internal=True)]) -> dict[str, Any]:
+    calls.append(thing.number)
+    await asyncio.sleep(0.05)
+    return {"tenant": principal.tenant, "mode": principal.mode.word, "text": str(thing.data.get("price"))}
+
+
+@routes.get("/v1/pages", dependencies=[public()])
+async def pages(cursor: str | None = None) -> dict[str, Any]:
+    return {"after": Cursor.read(cursor, 2)}
+
+
+@routes.get("/v1/broken", dependencies=[public()])
+async def broken() -> None:
+    raise ZeroDivisionError("a bug")
+
+
+@routes.get("/v1/slow", dependencies=[public()])
+async def slow() -> None:
+    await asyncio.sleep(5)
+
+
+@access_routes.post("/v1/keys:verify", dependencies=[internal()])
+async def verify(body: dict[str, str]) -> dict[str, Any]:
+    scopes = {"dp_live_good": ["events:send"], "dp_live_reader": ["events:read"]}.get(body["key"])
+    if scopes is None:
+        raise Unauthorized("No such key.")
+    return {"tenant": 7, "mode": "live", "key_id": "k1", "scopes": scopes}
+
+
+@pytest.fixture
+async def client(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[httpx.AsyncClient]:
+    calls.clear()
+    service = Service("access", runtime, None, Database(runtime.dsn, "access"), [routes, access_routes])
+    transports["access"] = AsgiTransport(lambda: service.app)
+    transport = httpx.ASGITransport(service.app, raise_app_exceptions=False)
+    async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://suite") as opened:
+        opened.headers["authorization"] = "Bearer dp_live_good"
+        yield opened
+
+
+BODY = {"number": 1, "data": {"price": 1}}
+
+
+async def test_a_key_opens_what_its_scopes_say(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/v1/things", json=BODY)).json()["tenant"] == 7
+    for authorization, status in (
+        ("", 401),
+        ("Bearer dp_live_bad", 401),
+        ("Bearer dp_live_reader", 403),
+        ("Internal x", 401),
+    ):
+        refused = await client.post("/v1/things", json=BODY, headers={"authorization": authorization})
+        assert refused.status_code == status
+        assert refused.headers["content-type"] == "application/problem+json"
+
+
+async def test_decimals_reach_the_handler_as_written(client: httpx.AsyncClient) -> None:
+    raw = b'{"number":1,"data":{"price":19.90}}'
+    answer = await client.post("/v1/things", content=raw, headers={"content-type": "application/json"})
+    assert answer.json()["text"] == "19.90"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "says"),
+    [
+        (b"{", 400, "line 1"),
+        (b'{"number":1,"number":2}', 400, "twice"),
+        (b"[" * 10_000, 400, "nested"),
+        (b'{"number":NaN}', 400, "NaN"),
+        (b'{"number":-1,"data":{}}', 422, "/number"),
+        (b'{"number":1,"data":[]}', 422, "/data"),
+        (b"x" * 2_000_000, 413, "1,048,576"),
+        (b"\xff", 400, "UTF-8"),
+    ],
+)
+async def test_a_bad_body_is_a_problem_that_says_where(
+    client: httpx.AsyncClient, raw: bytes, status: int, says: str
+) -> None:
+    answer = await client.post("/v1/things", content=raw, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert says in answer.text
+    assert calls == []
+
+
+async def test_a_body_without_a_length_is_cut_at_the_limit(client: httpx.AsyncClient) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 65_536
+
+    answer = await client.post("/v1/things", content=endless(), headers={"content-type": "application/json"})
+    assert answer.status_code == 413
+
+
+async def test_the_same_idempotency_key_gives_the_first_answer_again(client: httpx.AsyncClient) -> None:
+    headers = {"idempotency-key": "order-1"}
+    first = await client.post("/v1/things", json=BODY, headers=headers)
+    again = await client.post("/v1/things", json=BODY, headers=headers)
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again.headers["idempotency-replayed"] == "true"
+    assert calls == [1]
+
+
+async def test_the_same_key_with_another_body_is_refused(client: httpx.AsyncClient) -> None:
+    headers = {"idempotency-key": "order-2"}
+    await client.post("/v1/things", json=BODY, headers=headers)
+    other = await client.post("/v1/things", json=BODY | {"number": 2}, headers=headers)
+    assert other.status_code == 409
+    assert calls == [1]
+
+
+async def test_twins_at_the_same_time_have_one_effect(client: httpx.AsyncClient) -> None:
+    headers = {"idempotency-key": "order-3"}
+    answers = await asyncio.gather(*(client.post("/v1/things", json=BODY, headers=headers) for _ in range(4)))
+    assert sorted({a.status_code for a in answers}) == [201, 409]
+    assert calls == [1]
+
+
+async def test_a_refused_request_may_be_sent_again_with_its_key(client: httpx.AsyncClient) -> None:
+    headers = {"idempotency-key": "order-4"}
+    refused = await client.post("/v1/things", json=BODY, headers=headers | {"authorization": "Bearer dp_live_reader"})
+    assert refused.status_code == 403
+    assert (await client.post("/v1/things", json=BODY, headers=headers)).status_code == 201
+
+
+async def test_a_bug_is_a_problem_document_and_not_a_stack_trace(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/broken")
+    assert answer.status_code == 500
+    assert answer.json()["type"].endswith("/internal")
+    assert "ZeroDivision" not in answer.text
+
+
+async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/nothing")).json()["status"] == 404
+    assert (await client.put("/v1/things")).json()["status"] == 405
+
+
+@pytest.mark.parametrize("cursor", ["x", "!!", "W10", Cursor.make("one"), "é"])
+async def test_a_foreign_cursor_is_refused_with_the_way_out(client: httpx.AsyncClient, cursor: str) -> None:
+    answer = await client.get("/v1/pages", params={"cursor": cursor})
+    assert answer.status_code == 422
+    assert "leave it out" in answer.text
+
+
+async def test_services_speak_to_one_another_with_a_token_and_typed_errors(
+    runtime: Runtime, client: httpx.AsyncClient, make_runtime: Callable[[str], Runtime]
+) -> None:
+    mine = runtime.client("tokens", "access")
+    made = await mine.post("/v1/things", BODY, tenant=3, mode=Mode.TEST)
+    assert (made["tenant"], made["mode"]) == (3, "test")
+    with pytest.raises(Invalid):
+        await mine.post("/v1/things", {"number": "x"}, tenant=3, mode=Mode.TEST)
+    with pytest.raises(Unavailable):
+        await mine.get("/v1/slow", tenant=3, mode=Mode.TEST, timeout=0.05)

@@ -1,0 +1,81 @@
+"""JSON is read as it was meant: digits kept, ambiguity refused with a sentence, nothing unstorable let in."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs import exact_json
+from libs.errors import BadRequest
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["123456789012345678", "19.90", "0.10", "1234567890.123456789012", "-0.001", "true", "null"],
+)
+def test_numbers_come_back_to_the_digit(text: str) -> None:
+    assert exact_json.dumps(exact_json.loads(text.encode())).decode() == text
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcé", max_size=4), inner, max_size=4),
+        max_leaves=20,
+    )
+)
+def test_any_json_value_is_read(value: object) -> None:
+    assert exact_json.loads(json.dumps(value).encode()) == value
+
+
+def test_emoji_and_right_to_left_text_survive() -> None:
+    text = "שלום 👩‍👩‍👧 مرحبا"
+    assert exact_json.loads(json.dumps({"t": text}).encode()) == {"t": text}
+    assert exact_json.loads(json.dumps({"t": text}, ensure_ascii=False).encode()) == {"t": text}
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b'{"a":1,"a":2}', "'a' stands twice"),
+        (b'{"a":NaN}', "NaN"),
+        (b"[-Infinity]", "Infinity"),
+        (b'["\\ud83d"]', "surrogate"),
+        (b'{"\\udc00":1}', "surrogate"),
+        (b'["\\u0000"]', "U+0000"),
+        (b'{"a":', "line 1"),
+        (b"\xff\xfe{}", "UTF-8"),
+        (b"[" * 10_000 + b"]" * 10_000, "deeper than 100"),
+        (b"[1e999999999]", "out of range"),
+        (b"[" + b"9" * 5000 + b"]", "digits"),
+        (b"", "line 1"),
+    ],
+)
+def test_what_parsers_disagree_on_is_refused_with_its_place(raw: bytes, says: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        exact_json.loads(raw)
+    assert says in refused.value.detail
+
+
+def test_the_pointer_leads_to_the_broken_text() -> None:
+    with pytest.raises(BadRequest) as refused:
+        exact_json.loads(b'{"data":{"a/b":["ok","\\ud83d"]}}')
+    assert refused.value.errors[0].pointer == "/data/a~1b/1"
+
+
+def test_brackets_inside_strings_are_no_nesting() -> None:
+    text = "[{" * 500
+    assert exact_json.loads(json.dumps([text]).encode()) == [text]
+
+
+def test_decimals_stay_decimals() -> None:
+    assert exact_json.loads(b"[19.90]") == [Decimal("19.90")]
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    assert exact_json.loads(b"\xef\xbb\xbf{}") == {}

@@ -1,0 +1,37 @@
+"""A return path names its message and attempt, survives mail servers' manners, and cannot be forged."""
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.verp import ReturnPath, Verp
+
+OURS = ReturnPath(b"k" * 32, "bounce.shop.example")
+
+
+@given(st.uuids(), st.integers(0, 2**63 - 1), st.integers(1, 255))
+def test_what_is_made_can_be_read(notification: UUID, address: int, attempt: int) -> None:
+    made = OURS.make(notification, address, attempt)
+    assert len(made.partition("@")[0]) <= 64
+    assert OURS.read(made) == Verp(notification, address, attempt)
+
+
+def test_folded_case_brackets_and_a_rewritten_domain_do_not_matter() -> None:
+    made = OURS.make(UUID(int=5), 7, 1)
+    local = made.partition("@")[0]
+    for form in (made.upper(), f"<{made}>", f" {local}@forwarder.example "):
+        assert OURS.read(form) == Verp(UUID(int=5), 7, 1)
+
+
+def test_another_key_or_a_changed_character_is_not_ours() -> None:
+    made = OURS.make(UUID(int=5), 7, 1)
+    assert ReturnPath(b"j" * 32, "bounce.shop.example").read(made) is None
+    changed = made[:10] + ("a" if made[10] != "a" else "b") + made[11:]
+    assert OURS.read(changed) is None
+
+
+@pytest.mark.parametrize("text", ["", "@", "b-@x", "b-!!@x", "bounce@x.example", "b-" + "a" * 500, "b-ä@x"])
+def test_any_other_address_is_not_ours(text: str) -> None:
+    assert OURS.read(text) is None
