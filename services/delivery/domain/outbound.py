@@ -30,8 +30,11 @@ class Outbound:
 
 @dataclass(frozen=True, slots=True)
 class FcmAccount:
-    """A Firebase project. In every account `timeout_seconds` is the longest that a call takes once it has
-    begun, so a lease must leave that much room behind the deadline. One of `credentials` (a service account's JSON) and `static_token` is set."""
+    """A Firebase project. One of `credentials` (a service account's JSON) and `static_token` is set.
+
+    In every account `timeout_seconds` is the longest that a call takes once it has begun: a lease leaves
+    that much room behind the deadline.
+    """
 
     project: str
     credentials: str | None = field(default=None, repr=False)

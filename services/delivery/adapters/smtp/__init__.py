@@ -1,0 +1,5 @@
+"""Mail: our own dialogue with the relay. connection → opening → dialogue → provider; mime beside them."""
+
+from services.delivery.adapters.smtp.provider import SmtpProvider
+
+__all__ = ["SmtpProvider"]

@@ -1,0 +1,163 @@
+"""One TCP connection to a mail server: bytes out, replies in.
+
+A protocol instead of a StreamReader, because a mail's replies mostly come in one packet: one wake-up for
+all of them instead of one per line. Losing the connection or the patience is a state, not an exception:
+the dialogue looks at the replies that did come before it judges.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from enum import Enum
+from typing import cast
+
+from services.delivery.domain.refusals.smtp import Reply
+
+_LONGEST_LINE = 4_096  # RFC 5321 says 512; some servers put whole essays into a refusal
+_LONGEST_REPLY = 65_536
+_LONGEST_WATCH = 1.0
+
+
+class End(Enum):
+    """Why nothing more will come."""
+
+    LOST = "the connection broke"
+    TIMED_OUT = "no reply in time"
+    NONSENSE = "what came is no SMTP"
+    CLOSED = "we closed it"
+
+
+class SmtpConnection(asyncio.Protocol):
+    """Collects replies in order. One task uses it at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._tail = b""
+        self._lines: list[bytes] = []  # of a multi-line reply that is not finished
+        self._size = 0
+        self._wanted = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._due = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self.replies: deque[Reply] = deque()
+        self.end: End | None = None
+
+    # ---- what the dialogue does
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the kernel, or to the transport's buffer."""
+        if self._transport is not None and self.end is None:
+            self._transport.write(data)
+
+    async def wait(self, count: int, timeout: float) -> bool:
+        """Until `count` replies are there. False where the connection ended before; see `end`."""
+        if len(self.replies) >= count:
+            return True
+        if self.end is not None:
+            return False
+        self._wanted, self._waiter = count, self._loop.create_future()
+        self._due = self._loop.time() + timeout
+        # one timer watches many waits: arming and cancelling one per reply costs more than the reply
+        if self._watch is None:
+            self._watch = self._loop.call_later(min(timeout, _LONGEST_WATCH), self._look)
+        elif timeout < _LONGEST_WATCH:
+            self._watch.cancel()
+            self._watch = self._loop.call_later(timeout, self._look)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        return len(self.replies) >= count
+
+    async def start_tls(self, context: ssl.SSLContext, host: str, timeout: float) -> None:
+        """Go on encrypted. Raises OSError where the handshake fails."""
+        transport = cast(asyncio.Transport, self._transport)
+        upgraded = await self._loop.start_tls(
+            transport, self, context, server_hostname=host, ssl_handshake_timeout=timeout
+        )
+        self._transport = cast(asyncio.Transport, upgraded)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes came that nobody asked for."""
+        return bool(self._tail or self._lines or self.replies)
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self._transport is not None and self._transport.get_extra_info("ssl_object") is not None
+
+    def close(self) -> None:
+        """Close without a word; the dialogue says QUIT before, where there is time for it."""
+        self._finish(End.CLOSED)
+        if self._transport is not None:
+            self._transport.close()
+
+    # ---- what the transport does
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        lines = (self._tail + data).split(b"\n") if self._tail else data.split(b"\n")
+        self._tail = lines.pop()
+        for line in lines:
+            if not self._take(line):
+                self._finish(End.NONSENSE)
+                return
+        if len(self._tail) > _LONGEST_LINE:
+            self._finish(End.NONSENSE)
+        elif self._waiter is not None and len(self.replies) >= self._wanted and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def eof_received(self) -> bool:
+        self._finish(End.LOST)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._finish(End.LOST)
+
+    # ---- inside
+
+    def _take(self, raw: bytes) -> bool:
+        """One line of a reply; False where it is none."""
+        line = raw.rstrip(b"\r")
+        code, separator = line[:3], line[3:4]
+        if not code.isdigit() or len(code) < 3 or separator not in (b" ", b"-", b"") or len(line) > _LONGEST_LINE:
+            return False
+        self._size += len(line)
+        if self._lines or separator == b"-":
+            if self._size > _LONGEST_REPLY or (self._lines and self._lines[0][:3] != code):
+                return False
+            self._lines.append(line)
+            if separator == b"-":
+                return True
+            text = b"\n".join(part[4:] for part in self._lines)
+            self._lines = []
+        else:
+            text = line[4:]
+        self._size = 0
+        self.replies.append(Reply(int(code), text.decode("utf-8", "replace")))
+        return True
+
+    def _look(self) -> None:
+        """The watch's round: is somebody waiting for too long?"""
+        self._watch = None
+        if self.end is not None:
+            return
+        if self._waiter is None:
+            return  # the next wait arms it again
+        left = self._due - self._loop.time()
+        if left <= 0:
+            self._finish(End.TIMED_OUT)
+            return
+        self._watch = self._loop.call_later(min(left, _LONGEST_WATCH), self._look)
+
+    def _finish(self, end: End) -> None:
+        if self.end is None:
+            self.end = end
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,99 @@
+"""The kept connections of one sender: opened when needed, given back clean, closed when old."""
+
+import asyncio
+import ssl
+import time
+from collections import deque
+
+from libs.contracts.reasons import Reason
+from services.delivery.adapters.smtp.opening import Session, open_session, tls_context
+from services.delivery.domain.outbound import SmtpAccount
+from services.delivery.domain.outcomes import Deferred
+
+_IDLE_SECONDS = 60.0  # most servers hang up after one to five minutes
+_TURN = 10  # mails after which a connection goes to whoever waits for one
+
+
+class Pool:
+    """At most `account.connections` at a time; whoever waits is served in order."""
+
+    def __init__(self, account: SmtpAccount) -> None:
+        self.account = account
+        self._places = asyncio.Semaphore(account.connections)
+        self._waiting = 0
+        self._idle: deque[Session] = deque()
+        self._retired = False
+        self._context: ssl.SSLContext | None = None
+        self._context_made = asyncio.Lock()
+
+    async def acquire(self) -> Session | Deferred:
+        """A session, or why there is none."""
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+        session: Session | Deferred | None = None
+        try:
+            session = self._kept() or await self._open()
+        finally:
+            if not isinstance(session, Session):
+                self._places.release()
+        return session
+
+    def release(self, session: Session, *, clean: bool) -> None:
+        """Give it back; what is not clean is closed."""
+        self._places.release()
+        if not clean or session.connection.end is not None:
+            session.connection.close()
+        elif self._retired or session.mails >= self.account.mails_per_connection:
+            _quit(session)
+        else:
+            session.idle_since = time.monotonic()
+            self._idle.append(session)
+
+    def may_go_on(self, session: Session, done: int) -> bool:
+        """Whether a connection in use may take another mail: not beyond its share, nor while others wait."""
+        if session.mails + 1 >= self.account.mails_per_connection:
+            return False
+        return done < _TURN or not self._waiting
+
+    def retire(self) -> None:
+        """Close what is idle now, and what is in use when it comes back."""
+        self._retired = True
+        while self._idle:
+            _quit(self._idle.pop())
+
+    def _kept(self) -> Session | None:
+        """The one used last, which is the likeliest to be alive."""
+        while self._idle:
+            session = self._idle.pop()
+            if session.connection.end is not None or session.connection.has_unread:
+                session.connection.close()  # the server said goodbye meanwhile
+            elif time.monotonic() - session.idle_since > _IDLE_SECONDS:
+                _quit(session)
+            else:
+                return session
+        return None
+
+    async def _open(self) -> Session | Deferred:
+        try:
+            context = await self._tls()
+        except OSError as error:
+            text = f"the certificates in ca_file cannot be read: {error}"
+            return Deferred(Reason.SENDER_MISCONFIGURED, text, sender_fault=True)
+        return await open_session(self.account, context)
+
+    async def _tls(self) -> ssl.SSLContext | None:
+        if self.account.tls == "off":
+            return None
+        async with self._context_made:
+            if self._context is None:
+                self._context = await asyncio.to_thread(tls_context, self.account)
+        return self._context
+
+
+def _quit(session: Session) -> None:
+    """Say goodbye without waiting for the answer."""
+    session.connection.write(b"QUIT\r\n")
+    session.connection.close()

@@ -1,0 +1,364 @@
+"""Mail providers: our own dialogue and the reference adapter keep the same promises against odd servers."""
+
+import asyncio
+import email
+import email.policy
+import ssl
+import time
+from collections.abc import Callable
+from email.message import EmailMessage
+from uuid import UUID, uuid4
+
+import pytest
+import trustme
+
+from libs.clock import system_clock
+from libs.contracts.outcomes import Channel, Mode
+from libs.contracts.reasons import Reason
+from libs.rendering.contents import EmailContent
+from libs.verp import ReturnPath, Verp
+from services.delivery.adapters.smtp import SmtpProvider
+from services.delivery.adapters.smtp_reference import SmtpReference
+from services.delivery.domain.outbound import Outbound, Sender, SmtpAccount
+from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome, Rejected, Sent
+from services.delivery.ports import Provider
+from tests.conformance.mail_server import MailServer
+
+VERP_KEY = b"v" * 32
+CONTENT = EmailContent("Ihre Bestellung – unterwegs", "<p>Grüße</p>\n.\n<p>.Punkt</p>", "Grüße\n.\n..zwei")
+
+
+def sender_for(server: MailServer, **changes: object) -> Sender:
+    fields: dict[str, object] = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "from_address": "shop@example.com",
+        "from_name": "Der Laden",
+        "return_path_domain": "bounce.example.com",
+        "tls": "off",
+        "connections": 2,
+        "reply_timeout_seconds": 1.0,
+        "timeout_seconds": 0.5,
+    }
+    return Sender(7, 1, Mode.LIVE, Channel.EMAIL, 1, SmtpAccount(**(fields | changes)))  # type: ignore[arg-type]
+
+
+def mail_to(address: str, content: EmailContent = CONTENT, **changes: object) -> Outbound:
+    notification = uuid4()
+    fields: dict[str, object] = {"kind": "email", "address": address, "content": content}
+    return Outbound(f"{notification}.5", notification, 5, 1, **(fields | changes))  # type: ignore[arg-type]
+
+
+async def send(provider: Provider, sender: Sender, mails: list[Outbound], seconds: float = 20.0) -> list[Outcome]:
+    outcomes: dict[int, Outcome] = {}
+
+    def settle(index: int, outcome: Outcome) -> None:
+        assert index not in outcomes, "settled twice"
+        outcomes[index] = outcome
+
+    await provider.send(sender, mails, time.monotonic() + seconds, settle)
+    assert len(outcomes) == len(mails), "something was not settled"
+    return [outcomes[index] for index in range(len(mails))]
+
+
+def read(raw: bytes) -> EmailMessage:
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+@pytest.fixture(params=[SmtpProvider, SmtpReference])
+def provider(request: pytest.FixtureRequest) -> Provider:
+    made: Callable[..., Provider] = request.param
+    return made(VERP_KEY, system_clock)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+async def test_a_mail_arrives_as_it_was_written(provider: Provider) -> None:
+    """Text, HTML, lone dots and umlauts survive; the server's queue id comes back."""
+    async with MailServer() as server:
+        [outcome] = await send(provider, sender_for(server), [mail_to("max@example.org", recipient_name="Müller, Max")])
+    assert isinstance(outcome, Sent)
+    assert outcome.provider_ref is not None
+    assert "queued as 000001" in outcome.provider_ref
+    message = read(server.accepted[0].text)
+    assert message["Subject"] == CONTENT.subject
+    assert message["To"].addresses[0].display_name == "Müller, Max"
+    plain, html = message.get_body(("plain",)), message.get_body(("html",))
+    assert plain is not None
+    assert plain.get_content().replace("\r\n", "\n") == CONTENT.text
+    assert html is not None
+    assert html.get_content().replace("\r\n", "\n") == CONTENT.html
+    assert message["List-Unsubscribe"] is None
+
+
+async def test_the_return_path_names_message_and_attempt(provider: Provider) -> None:
+    """A bounce can be traced to the attempt, and nobody else can make such a path."""
+    mail = mail_to("max@example.org")
+    async with MailServer() as server:
+        await send(provider, sender_for(server), [mail])
+    path = server.accepted[0].sender
+    assert ReturnPath(VERP_KEY, "").read(path) == Verp(UUID(str(mail.notification_id)), 5, 1)
+    assert ReturnPath(b"x" * 32, "").read(path) is None
+
+
+async def test_marketing_mail_offers_one_click_unsubscribe(provider: Provider) -> None:
+    """RFC 8058: both fields, and the second in exactly these words."""
+    async with MailServer() as server:
+        link = "https://shop.example/tokens/v1/unsubscribe/abc"
+        await send(provider, sender_for(server), [mail_to("max@example.org", unsubscribe_url=link)])
+    raw = server.accepted[0].text
+    assert b"\r\nList-Unsubscribe: <https://shop.example/tokens/v1/unsubscribe/abc>\r\n" in raw
+    assert b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in raw
+
+
+@pytest.mark.parametrize(
+    ("local", "kind", "code", "reason"),
+    [
+        ("dead", Rejected, 550, Reason.MAILBOX_UNAVAILABLE),
+        ("dead-plain", Rejected, 550, Reason.MAILBOX_UNAVAILABLE),
+        ("policy", Rejected, 554, Reason.PROVIDER_REJECTED),
+        ("spam", Rejected, 554, Reason.PROVIDER_REJECTED),
+        ("greylisted", Deferred, 451, Reason.THROTTLED),
+        ("full", Deferred, 452, Reason.THROTTLED),
+        ("later", Deferred, 451, Reason.THROTTLED),
+        ("busy", Deferred, 421, Reason.PROVIDER_UNAVAILABLE),
+        ("vanishes", Deferred, None, Reason.PROVIDER_UNAVAILABLE),
+        ("silent", Deferred, None, Reason.PROVIDER_UNAVAILABLE),
+        ("accepted-then-gone", Ambiguous, None, Reason.CONNECTION_LOST),
+        ("accepted-then-silent", Ambiguous, None, Reason.TIMED_OUT),
+    ],
+)
+async def test_each_reply_is_sorted(
+    provider: Provider, local: str, kind: type, code: int | None, reason: Reason
+) -> None:
+    """4xx is tried again, 5xx is final with its text; only after the final dot does nobody know."""
+    async with MailServer() as server:
+        sender = sender_for(server, reply_timeout_seconds=0.3, timeout_seconds=0.3)
+        [outcome] = await send(provider, sender, [mail_to(f"{local}@example.org")])
+    assert type(outcome) is kind
+    assert not isinstance(outcome, Sent)
+    assert outcome.reason is reason
+    assert outcome.text
+    if isinstance(outcome, Rejected | Deferred):
+        assert outcome.code == code
+
+
+async def test_a_refusal_in_the_middle_costs_no_neighbour(provider: Provider) -> None:
+    """Refused, greylisted and lost mails between good ones: each good one arrives exactly once."""
+    locals_ = ["a", "dead", "b", "greylisted", "c", "spam", "vanishes", "d", "later", "e", "accepted-then-gone", "f"]
+    async with MailServer() as server:
+        outcomes = await send(provider, sender_for(server), [mail_to(f"{x}@example.org") for x in locals_])
+    sent = sorted(x for x, outcome in zip(locals_, outcomes, strict=True) if isinstance(outcome, Sent))
+    assert sent == ["a", "b", "c", "d", "e", "f"]
+    arrived = sorted(mail.recipient.partition("@")[0] for mail in server.accepted)
+    assert arrived == sorted([*sent, "accepted-then-gone"])
+
+
+@pytest.mark.parametrize(
+    "oddity",
+    [
+        {"extensions": ()},
+        {"extensions": ("8BITMIME",)},
+        {"extensions": ("PIPELINING", "LENIENT-DATA", "8BITMIME")},
+        {"takes_ehlo": False},
+        {"greeting": ("220-mail.test", "220-no spam", "220 please")},
+        {"chunk": 3},
+        {"mails_per_connection": 2},
+        {"mails_per_connection": 1},
+    ],
+    ids=str,
+)
+async def test_odd_servers_get_their_mail(provider: Provider, oddity: dict[str, object]) -> None:
+    """Without PIPELINING or EHLO, with long greetings, slow replies or few mails per connection."""
+    locals_ = ["a", "b", "dead", "c", "d", "e"]
+    async with MailServer(**oddity) as server:  # type: ignore[arg-type]
+        outcomes = await send(provider, sender_for(server), [mail_to(f"{x}@example.org") for x in locals_])
+    assert [type(outcome) for outcome in outcomes] == [Sent, Sent, Rejected, Sent, Sent, Sent]
+    assert sorted(mail.recipient[0] for mail in server.accepted) == ["a", "b", "c", "d", "e"]
+    html = read(server.accepted[0].text).get_body(("html",))
+    assert html is not None
+    assert "Grüße" in html.get_content()
+    if "8BITMIME" not in server.extensions or not server.takes_ehlo:
+        assert all(mail.text.isascii() for mail in server.accepted)
+
+
+async def test_nobody_listening_is_not_sent(provider: Provider) -> None:
+    """A refused connection is certainly not sent."""
+    async with MailServer() as server:
+        sender = sender_for(server)
+    outcomes = await send(provider, sender, [mail_to("a@example.org"), mail_to("b@example.org")])
+    assert all(isinstance(o, Deferred) and o.reason is Reason.PROVIDER_UNAVAILABLE for o in outcomes)
+
+
+async def test_a_greeting_that_refuses_is_not_sent(provider: Provider) -> None:
+    async with MailServer(greeting=("554 5.7.1 not you",)) as server:
+        [outcome] = await send(provider, sender_for(server), [mail_to("a@example.org")])
+    assert isinstance(outcome, Deferred)
+    assert outcome.sender_fault
+
+
+async def test_nothing_is_called_after_the_deadline(provider: Provider) -> None:
+    """What the lease has no time for goes back untouched."""
+    async with MailServer() as server:
+        outcomes = await send(provider, sender_for(server), [mail_to("a@example.org")] * 3, seconds=-1)
+    assert outcomes == [NOT_CALLED] * 3
+    assert server.accepted == []
+
+
+async def test_starttls_encrypts(provider: Provider, server_tls: ssl.SSLContext, ca_file: str) -> None:
+    async with MailServer(context=server_tls) as server:
+        sender = sender_for(server, tls="required", ca_file=ca_file)
+        [outcome] = await send(provider, sender, [mail_to("a@example.org")])
+    assert isinstance(outcome, Sent)
+    assert server.encrypted == 1
+
+
+async def test_implicit_tls_encrypts(provider: Provider, server_tls: ssl.SSLContext, ca_file: str) -> None:
+    async with MailServer(context=server_tls, implicit=True) as server:
+        sender = sender_for(server, tls="implicit", ca_file=ca_file)
+        [outcome] = await send(provider, sender, [mail_to("a@example.org")])
+    assert isinstance(outcome, Sent)
+
+
+async def test_required_tls_never_falls_back(provider: Provider, server_tls: ssl.SSLContext) -> None:
+    """No STARTTLS, or a certificate of somebody else: no mail leaves in the clear."""
+    async with MailServer() as plain, MailServer(context=server_tls) as foreign:
+        for server in (plain, foreign):
+            [outcome] = await send(provider, sender_for(server, tls="required"), [mail_to("a@example.org")])
+            assert isinstance(outcome, Deferred)
+            assert server.accepted == []
+            assert not any(line.startswith("MAIL") for line in server.lines)
+
+
+@pytest.mark.parametrize("mechanism", ["AUTH PLAIN LOGIN", "AUTH LOGIN"])
+async def test_authentication(provider: Provider, server_tls: ssl.SSLContext, ca_file: str, mechanism: str) -> None:
+    """The right password sends; a wrong one is our own fault and no verdict on the mail."""
+    async with MailServer(context=server_tls, extensions=(mechanism, "PIPELINING"), users={"shop": "geheim"}) as server:
+        for password, kind in (("geheim", Sent), ("falsch", Deferred)):
+            sender = sender_for(server, tls="required", ca_file=ca_file, username="shop", password=password)
+            changed = Sender(7, 1, Mode.LIVE, Channel.EMAIL, len(password) + (kind is Sent), sender.account)
+            [outcome] = await send(provider, changed, [mail_to("a@example.org")])
+            assert type(outcome) is kind
+            assert not isinstance(outcome, Deferred) or outcome.sender_fault
+
+
+@pytest.mark.parametrize(
+    ("address", "content"),
+    [
+        ("a@example.org>\r\nRCPT TO:<b@example.org", CONTENT),
+        ("a@example.org", EmailContent("Hallo\r\nBcc: b@example.org", "<p>x</p>", "x")),
+        ("a@example.org", EmailContent("Hallo", "<p>x</p>", "x", reply_to="x@y.de>\r\nBcc: <b@example.org")),
+    ],
+)
+async def test_nothing_can_be_injected(provider: Provider, address: str, content: EmailContent) -> None:
+    """Line breaks in addresses and header values are refused, before anything is said to the server."""
+    async with MailServer() as server:
+        [outcome] = await send(provider, sender_for(server), [mail_to(address, content)])
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason in (Reason.ADDRESS_INVALID, Reason.PAYLOAD_INVALID)
+    assert server.accepted == []
+    assert not any("b@example.org" in line for line in server.lines)
+
+
+async def test_unicode_addresses_need_smtputf8(provider: Provider) -> None:
+    """With SMTPUTF8 they are mailed, without it refused plainly; a Unicode domain always works."""
+    mails = [mail_to("pelé@exämple.org"), mail_to("pele@exämple.org")]
+    async with MailServer() as able, MailServer(extensions=("PIPELINING",)) as unable:
+        with_it = await send(provider, sender_for(able), mails)
+        without = await send(provider, Sender(8, 1, Mode.LIVE, Channel.EMAIL, 1, sender_for(unable).account), mails)
+    assert [type(o) for o in with_it] == [Sent, Sent]
+    assert [type(o) for o in without] == [Rejected, Sent]
+    assert unable.accepted[0].recipient == "pele@xn--exmple-cua.org"
+    assert any(line.endswith("SMTPUTF8") for line in able.lines)
+
+
+async def test_a_mail_too_big_for_the_server_is_not_offered(provider: Provider) -> None:
+    async with MailServer(extensions=("PIPELINING", "SIZE 500")) as server:
+        [outcome] = await send(provider, sender_for(server), [mail_to("a@example.org")])
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason is Reason.TOO_LARGE
+    assert not any(line.startswith("MAIL") for line in server.lines)
+
+
+# ---- what only our own dialogue promises
+
+
+async def test_connections_are_kept_and_commands_pipelined() -> None:
+    """A hundred mails in two chunks: two connections, and whole envelopes in one packet."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    async with MailServer() as server:
+        for _ in range(2):
+            await send(provider, sender_for(server), [mail_to(f"u{n}@example.org") for n in range(50)])
+        await provider.close()
+    assert len(server.accepted) == 100
+    assert server.connections == 2
+    assert server.most_in_one_read >= 3
+
+
+async def test_a_stale_connection_is_replaced_without_a_trace() -> None:
+    """The server closed the kept connection meanwhile: the next mail goes out on a fresh one."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    async with MailServer(mails_per_connection=1) as server:
+        sender = sender_for(server, connections=1)
+        first = await send(provider, sender, [mail_to("a@example.org")])
+        second = await send(provider, sender, [mail_to("b@example.org")])
+    assert [type(o) for o in first + second] == [Sent, Sent]
+    assert server.connections == 2
+
+
+async def test_a_changed_sender_gets_new_connections() -> None:
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    async with MailServer() as old, MailServer() as new:
+        await send(provider, sender_for(old), [mail_to("a@example.org")])
+        changed = Sender(7, 1, Mode.LIVE, Channel.EMAIL, 2, sender_for(new).account)
+        await send(provider, changed, [mail_to("b@example.org")])
+    assert [len(old.accepted), len(new.accepted)] == [1, 1]
+
+
+async def test_a_cancelled_chunk_leaves_no_dirty_connection() -> None:
+    """After a cancel in the middle of a mail, the next mail does not read the old one's reply."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    async with MailServer() as server:
+        sender = sender_for(server, connections=1, timeout_seconds=20.0)
+        task = asyncio.create_task(send(provider, sender, [mail_to("accepted-then-silent@example.org")]))
+        await server.arrived.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        [outcome] = await send(provider, sender, [mail_to("b@example.org")])
+    assert isinstance(outcome, Sent)
+    assert server.connections == 2
+
+
+async def test_two_senders_of_chunks_share_fairly() -> None:
+    """A single mail does not wait for the end of a large chunk on the same connection."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    order: list[str] = []
+    async with MailServer(chunk=20) as server:
+        sender = sender_for(server, connections=1, timeout_seconds=5.0)
+        deadline = time.monotonic() + 20
+        bulk = [mail_to(f"bulk{n}@example.org") for n in range(60)]
+        large = asyncio.create_task(provider.send(sender, bulk, deadline, lambda i, o: order.append("bulk")))
+        await server.arrived.wait()
+        await provider.send(sender, [mail_to("one@example.org")], deadline, lambda i, o: order.append("one"))
+        await large
+    assert order.index("one") < 30
+    assert len(server.accepted) == 61
