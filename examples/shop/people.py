@@ -1,0 +1,135 @@
+"""The shop's customers: made from a seed, so that a day can be counted before it is sent.
+
+Some have a phone that does not exist, an app that was removed, a mailbox that bounces, a provider that is slow
+to answer: the simulator acts by what their address says.
+"""
+
+import csv
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+FIRST = (
+    "Ada",
+    "Björn",
+    "Chiara",
+    "Dilek",
+    "Emil",
+    "Fatima",
+    "Greta",
+    "Hugo",
+    "Ines",
+    "Jan",
+    "Köksal",
+    "Lea",
+    "משה",
+    "ليلى",
+)
+LAST = ("Öztürk", "Meier", "Nowak", "García", "Ibrahim", "Jensen", "Weiß", "O’Neill", "Kovács", "Dubois")
+LOCALES = ("de", "de", "de-AT", "en", "en-GB")
+
+# share of customers per fault, by the channel that shows it
+_FAULTS = {
+    "push": (("dead", 0.01), ("429x1", 0.01), ("503x1", 0.01), ("timeout-accepted", 0.001)),
+    "email": (("bounce", 0.005), ("550", 0.005), ("451x1", 0.01)),
+}
+_BAD_PHONE = 0.01
+_NO_APP = 0.1
+_TWO_DEVICES = 0.08
+_CONSENT = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """One customer as the generator knows them."""
+
+    number: int
+    first_name: str
+    last_name: str
+    locale: str
+    email: str
+    phone: str
+    devices: tuple[str, ...]
+    topics: frozenset[str]
+    push_fault: str
+    bad_phone: bool
+
+    @property
+    def key(self) -> str:
+        return f"customer:{self.number}"
+
+    @property
+    def app_removed(self) -> bool:
+        return self.push_fault == "dead"
+
+
+def customers(count: int, seed: int = 1) -> list[Customer]:
+    """`count` customers, the same ones for the same seed."""
+    dice = random.Random(seed)
+    return [_customer(100_001 + index, dice) for index in range(count)]
+
+
+def _customer(number: int, dice: random.Random) -> Customer:
+    push_fault, mail_fault = _fault(dice, "push"), _fault(dice, "email")
+    bad_phone = dice.random() < _BAD_PHONE
+    topics = frozenset(topic for topic in ("price-alerts", "back-in-stock") if dice.random() < _CONSENT)
+    return Customer(
+        number=number,
+        first_name=dice.choice(FIRST),
+        last_name=dice.choice(LAST),
+        locale=dice.choice(LOCALES),
+        email=f"c{number}{f'+fault.{mail_fault}' if mail_fault else ''}@mail.example",
+        # the number that the simulator does not know; the others only look real
+        phone=f"+491522{number:07d}" if not bad_phone else "+4915200000001",
+        devices=_devices(number, push_fault, dice),
+        topics=topics,
+        push_fault=push_fault,
+        bad_phone=bad_phone,
+    )
+
+
+def _fault(dice: random.Random, channel: str) -> str:
+    drawn = dice.random()
+    for fault, share in _FAULTS[channel]:
+        if drawn < share:
+            return fault
+        drawn -= share
+    return ""
+
+
+def _devices(number: int, fault: str, dice: random.Random) -> tuple[str, ...]:
+    if fault:
+        return (f"fault-{fault}-{number:08d}-app-token",)
+    drawn = dice.random()
+    if drawn < _NO_APP:
+        return ()
+    tokens = tuple(f"device-{number:08d}-{part}-app-token" for part in ("phone", "tablet"))
+    return tokens if drawn < _NO_APP + _TWO_DEVICES else tokens[:1]
+
+
+COLUMNS = ("key", "first_name", "last_name", "locale", "zone", "email", "phone", "devices", "consents")
+
+
+def rows(people: list[Customer]) -> Iterator[dict[str, str]]:
+    """The rows of the import file."""
+    for one in people:
+        yield {
+            "key": one.key,
+            "first_name": one.first_name,
+            "last_name": one.last_name,
+            "locale": one.locale,
+            "zone": "Europe/Berlin",
+            "email": one.email,
+            "phone": one.phone,
+            "devices": "|".join(one.devices),
+            "consents": "|".join(f"{topic}:{channel}" for topic in sorted(one.topics) for channel in ("push", "email")),
+        }
+
+
+def write(people: list[Customer], path: Path) -> None:
+    """The import file, as CSV in UTF-8."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows(people))
