@@ -1,0 +1,233 @@
+"""Facts and suppressions: each call one transaction with its events."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.audit import ActionRecorded
+from libs.contracts.bounce import BounceClassified, SuppressionChanged
+from libs.contracts.outcomes import Mode, Scope
+from libs.contracts.reasons import Reason
+from libs.errors import NotFound
+from libs.ids import uuid7
+from libs.messaging.outbox import Outgoing, append
+from libs.storage.database import Database
+from services.bounce.domain.categories import bar_for
+from services.bounce.domain.privacy import redacted
+from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey, place
+from services.bounce.ports import Change, NewFact
+
+APP_ID = "bounce"
+
+_ADD = """
+insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
+                    reply_code, enhanced_code, text, mail_id)
+select * from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[],
+  $7::text[], $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[],
+  $15::uuid[])
+on conflict (id) do nothing returning id
+"""
+_CLOSE_MAIL = """
+update mail set state = 1, outcome = closing.category, message = closing.message
+from unnest($1::uuid[], $2::text[], $3::text[]) as closing (id, category, message)
+where mail.id = closing.id and mail.state = 0
+"""
+# a row to lock for each key, before anybody decides on it
+_PREPARE = """
+insert into suppression (id, tenant, mode, address_hash, scope, reason, active, version, changed_at, actor)
+values ($1, $2, $3, $4, $5, 0, false, 0, $6, '') on conflict (tenant, mode, address_hash, scope) do nothing
+"""
+_LOCK_KEY = """
+select * from suppression where tenant = $1 and mode = $2 and address_hash = $3 and scope = $4 for update
+"""
+_LOCK_ID = "select * from suppression where tenant = $1 and mode = $2 and id = $3 and version > 0 for update"
+_PUT = """
+update suppression set reason = $2, active = $3, version = $4, changed_at = $5, lifted_at = $6, bounce_id = $7,
+  message = $8, recipient = $9, actor = $10, note = $11 where id = $1
+"""
+_FORGET_MAILS = """
+delete from mail where id in (select mail_id from bounce where (tenant, mode, recipient) in
+  (select * from unnest($1::smallint[], $2::smallint[], $3::text[])))
+"""
+_FORGET_BOUNCES = """
+update bounce set recipient = null, text = null where (tenant, mode, recipient) in
+  (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))
+"""
+_FORGET_SUPPRESSIONS = """
+update suppression set recipient = null, note = null where (tenant, mode, recipient) in
+  (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresFacts:
+    database: Database
+
+    async def record(self, facts: Sequence[NewFact]) -> None:
+        """New facts, what they bar, and both events; mails that brought them are closed. Repeats change nothing."""
+        if not facts:
+            return
+        ordered = sorted({fact.id: fact for fact in facts}.values(), key=lambda fact: fact.id)
+        async with self.database.transaction() as connection:
+            new = {row["id"] for row in await connection.fetch(_ADD, *_columns(ordered))}
+            await _close_mails(connection, facts)
+            fresh = [fact for fact in ordered if fact.id in new]
+            outgoing = [_classified(fact) for fact in fresh]
+            evidence = [made for fact in fresh if (made := _evidence(fact))]
+            for item in sorted(evidence, key=lambda made: _key(made.key)):
+                placed = await _place(connection, item)
+                if placed is not None:
+                    outgoing.append(_changed(placed))
+            await append(connection, outgoing)
+
+    async def place(self, evidence: Evidence, action: ActionRecorded) -> Suppression:
+        """Bars by hand; gives the suppression that already bars where there is one."""
+        async with self.database.transaction() as connection:
+            placed = await _place(connection, evidence)
+            if placed is not None:
+                await append(connection, [_changed(placed), _action(placed, action)])
+                return placed
+            return to_suppression(await connection.fetchrow(_LOCK_KEY, *_key(evidence.key)))
+
+    async def lift(self, tenant: int, mode: Mode, suppression: UUID, change: Change) -> Suppression:
+        """Applies `change` to the locked suppression. Raises NotFound, and what `change` raises."""
+        async with self.database.transaction() as connection:
+            row = await connection.fetchrow(_LOCK_ID, tenant, mode, suppression)
+            if row is None:
+                raise NotFound(f"There is no suppression {suppression}; GET suppressions lists them.")
+            lifted, action = change(to_suppression(row))
+            await _put(connection, lifted)
+            await append(connection, [_changed(lifted), _action(lifted, action)])
+            return lifted
+
+    async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None:
+        """Facts stay, nameless; the mails that brought them go."""
+        columns = [list(column) for column in zip(*sorted(set(recipients)), strict=True)]
+        async with self.database.transaction() as connection:
+            for statement in (_FORGET_MAILS, _FORGET_BOUNCES, _FORGET_SUPPRESSIONS):
+                await connection.execute(statement, *columns)
+
+
+async def _place(connection: Any, evidence: Evidence) -> Suppression | None:
+    await connection.execute(_PREPARE, uuid7(), *_key(evidence.key), evidence.at)
+    row = await connection.fetchrow(_LOCK_KEY, *_key(evidence.key))
+    placed = place(to_suppression(row), evidence)
+    if placed is not None:
+        await _put(connection, placed)
+    return placed
+
+
+async def _put(connection: Any, item: Suppression) -> None:
+    await connection.execute(
+        _PUT,
+        item.id,
+        item.reason,
+        item.active,
+        item.version,
+        item.changed_at,
+        item.lifted_at,
+        item.bounce_id,
+        item.message,
+        item.recipient,
+        item.actor,
+        item.note,
+    )
+
+
+async def _close_mails(connection: Any, facts: Sequence[NewFact]) -> None:
+    closing = sorted((f.mail_id, f.fact.category, f.message) for f in facts if f.mail_id is not None)
+    if closing:
+        await connection.execute(_CLOSE_MAIL, *(list(column) for column in zip(*closing, strict=True)))
+
+
+def _columns(facts: Sequence[NewFact]) -> list[list[Any]]:
+    rows = [
+        (
+            item.id,
+            item.tenant,
+            item.mode,
+            item.at,
+            item.fact.category,
+            item.fact.permanent,
+            item.origin,
+            item.address_hash,
+            item.message,
+            item.attempt,
+            item.recipient,
+            item.fact.reply_code,
+            item.fact.enhanced,
+            redacted(item.fact.text),
+            item.mail_id,
+        )
+        for item in facts
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _evidence(item: NewFact) -> Evidence | None:
+    bar = bar_for(item.fact.category, permanent=item.fact.permanent)
+    if bar is None:
+        return None
+    key = SuppressionKey(item.tenant, item.mode, item.address_hash, bar.scope)
+    return Evidence(key, bar.reason, item.at, "system", item.id, item.message, item.recipient)
+
+
+def _key(key: SuppressionKey) -> tuple[int, Mode, bytes, Scope]:
+    return key.tenant, key.mode, key.address_hash, key.scope
+
+
+def _classified(item: NewFact) -> Outgoing:
+    event = BounceClassified(
+        bounce_id=item.id,
+        category=item.fact.category,
+        group=item.fact.group,
+        address_hash=item.address_hash,
+        at=item.at,
+        message_id=item.message,
+        attempt=item.attempt,
+        recipient=item.recipient,
+        reply_code=item.fact.reply_code,
+        enhanced_code=item.fact.enhanced,
+        text=redacted(item.fact.text),
+        origin=item.origin,
+    )
+    return Outgoing(event, item.recipient or item.address_hash.hex(), item.tenant, item.mode)
+
+
+def _changed(item: Suppression) -> Outgoing:
+    event = SuppressionChanged(
+        suppression_id=item.id,
+        address_hash=item.key.address_hash,
+        scope=item.key.scope.word,
+        reason=item.reason.word,
+        active=item.active,
+        version=item.version,
+        at=item.changed_at,
+        bounce_id=item.bounce_id,
+        message_id=item.message,
+        note=item.note,
+    )
+    return Outgoing(event, item.key.address_hash.hex(), item.key.tenant, item.key.mode)
+
+
+def _action(item: Suppression, action: ActionRecorded) -> Outgoing:
+    return Outgoing(action, str(item.id), item.key.tenant, item.key.mode, source=APP_ID)
+
+
+def to_suppression(row: Any) -> Suppression:
+    key = SuppressionKey(row["tenant"], Mode(row["mode"]), row["address_hash"], Scope(row["scope"]))
+    return Suppression(
+        id=row["id"],
+        key=key,
+        reason=Reason(row["reason"]),
+        active=row["active"],
+        version=row["version"],
+        changed_at=row["changed_at"],
+        actor=row["actor"],
+        lifted_at=row["lifted_at"],
+        bounce_id=row["bounce_id"],
+        message=row["message"],
+        recipient=row["recipient"],
+        note=row["note"],
+    )

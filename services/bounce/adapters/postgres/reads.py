@@ -1,0 +1,83 @@
+"""Lists for API and console, newest first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.outcomes import Mode
+from libs.storage.database import Database
+from services.bounce.adapters.postgres.facts import to_suppression
+from services.bounce.adapters.postgres.mails import to_mail
+from services.bounce.domain.suppressions import Suppression
+from services.bounce.ports import Filter, Mail
+
+_BOUNCES = """
+select * from bounce where tenant = $1 and mode = $2
+  and ($4::bytea is null or address_hash = $4) and ($5::text is null or recipient = $5)
+  and ($6::text is null or message = $6) and ($7::text is null or category = $7)
+  and ($8::timestamptz is null or (at, id) < ($8, $9::uuid))
+order by at desc, id desc limit $3
+"""
+_SUPPRESSIONS = """
+select * from suppression where tenant = $1 and mode = $2 and version > 0
+  and ($4::bytea is null or address_hash = $4) and ($5::text is null or recipient = $5)
+  and ($6::boolean is null or active = $6)
+  and ($7::timestamptz is null or (changed_at, id) < ($7, $8::uuid))
+order by changed_at desc, id desc limit $3
+"""
+_SUPPRESSION = "select * from suppression where tenant = $1 and mode = $2 and id = $3 and version > 0"
+_MAIL = """
+select mail.* from mail where id = $3 and (
+  (tenant = $1 and mode = $2)
+  or exists (select from bounce where bounce.mail_id = mail.id and bounce.tenant = $1 and bounce.mode = $2))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresReads:
+    database: Database
+
+    async def bounces(self, wanted: Filter) -> list[Mapping[str, Any]]:
+        at, id_ = wanted.after or (None, None)
+        async with self.database.acquire() as connection:
+            rows = await connection.fetch(
+                _BOUNCES,
+                wanted.tenant,
+                wanted.mode,
+                wanted.limit,
+                wanted.address_hash,
+                wanted.recipient,
+                wanted.message,
+                wanted.category,
+                at,
+                id_,
+            )
+        return list(rows)
+
+    async def suppressions(self, wanted: Filter) -> list[Suppression]:
+        at, id_ = wanted.after or (None, None)
+        async with self.database.acquire() as connection:
+            rows = await connection.fetch(
+                _SUPPRESSIONS,
+                wanted.tenant,
+                wanted.mode,
+                wanted.limit,
+                wanted.address_hash,
+                wanted.recipient,
+                wanted.active,
+                at,
+                id_,
+            )
+        return [to_suppression(row) for row in rows]
+
+    async def suppression(self, tenant: int, mode: Mode, id: UUID) -> Suppression | None:
+        async with self.database.acquire() as connection:
+            row = await connection.fetchrow(_SUPPRESSION, tenant, mode, id)
+        return to_suppression(row) if row else None
+
+    async def mail(self, tenant: int, mode: Mode, id: UUID) -> Mail | None:
+        """A mail that this tenant and mode handed in, or that became a fact of theirs."""
+        async with self.database.acquire() as connection:
+            row = await connection.fetchrow(_MAIL, tenant, mode, id)
+        return to_mail(row) if row else None

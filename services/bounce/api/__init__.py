@@ -1,0 +1,219 @@
+"""HTTP in: bounce mails, bounces, suppressions."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Query, Request, Response
+
+from libs.auth import Principal, scope
+from libs.contracts.outcomes import Scope
+from libs.errors import BadRequest, Invalid, Transient, UnsupportedMedia
+from libs.web import After, Cursor, Limit, Page, Router
+from services.bounce import queries
+from services.bounce.api.shapes import (
+    BounceShown,
+    Kind,
+    LiftBody,
+    MailShown,
+    SuppressionBody,
+    SuppressionExplained,
+    SuppressionShown,
+)
+from services.bounce.domain.categories import CATEGORIES
+from services.bounce.domain.suppressions import Suppression
+from services.bounce.handlers import Bounce
+from services.bounce.handlers.mails import keep_mail, read_kept
+from services.bounce.handlers.people import lift_suppression, suppress_by_hand
+from services.bounce.ports import Filter, Mail
+
+router = Router(prefix="/v1", tags=["bounces"])
+
+Reader = Annotated[Principal, scope("bounces:read")]
+Writer = Annotated[Principal, scope("bounces:write")]
+Address = Annotated[str | None, Query(max_length=4096, description="An address; only its hash is looked for.")]
+Recipient = Annotated[str | None, Query(max_length=300, description="A recipient's key.", examples=["customer:1042"])]
+
+_RAW = {"message/rfc822": {"schema": {"type": "string", "format": "binary"}, "example": "From: mailer-daemon@…"}}
+
+
+@router.post(
+    "/mails",
+    status_code=202,
+    openapi_extra={"requestBody": {"required": True, "content": _RAW}},
+)
+async def hand_in_mail(
+    request: Request,
+    principal: Writer,
+    recipient: Annotated[str, Query(max_length=320, description="The envelope's recipient, where it is known.")] = "",
+) -> MailShown:
+    """Hands in a bounce mail as message/rfc822; 202 once its bytes are kept."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "message/rfc822":
+        raise UnsupportedMedia("Send the mail as it came, with content-type message/rfc822.")
+    raw = await request.body()
+    if not raw.strip():
+        raise BadRequest("The body is empty; send the whole mail with its headers.")
+    if "\x00" in recipient:
+        raise Invalid("An envelope recipient has no NUL.", pointer="recipient")
+    deps = _deps(request)
+    owner = (principal.tenant, principal.mode)
+    mail = await keep_mail(deps, recipient, raw, owner)
+    if mail.state == "waiting":
+        try:
+            await read_kept(deps, mail)
+        except Transient:
+            return _mail(mail)  # the reader's loop tries again
+        mail = await queries.mail(deps.reads, principal, mail.id)
+    return _mail(mail)
+
+
+@router.get("/mails/{id}")
+async def get_mail(request: Request, principal: Reader, id: UUID) -> MailShown:
+    """What became of a mail."""
+    return _mail(await queries.mail(_deps(request).reads, principal, id))
+
+
+@router.get("/bounces")
+async def list_bounces(
+    request: Request,
+    principal: Reader,
+    recipient: Recipient = None,
+    address: Address = None,
+    kind: Kind | None = None,
+    message: Annotated[str | None, Query(max_length=60)] = None,
+    category: Annotated[str | None, Query(max_length=30, examples=["unknown-user"])] = None,
+    limit: Limit = 100,
+    cursor: After = None,
+) -> Page[BounceShown]:
+    """Facts about addresses, newest first."""
+    deps = _deps(request)
+    if category is not None and category not in CATEGORIES:
+        raise Invalid(f"There is no category of this name; there are {', '.join(CATEGORIES)}.", pointer="category")
+    wanted = Filter(
+        principal.tenant,
+        principal.mode,
+        limit + 1,
+        _after(cursor),
+        queries.hash_of(deps.hasher, address, kind) if address else None,
+        _clean(recipient, "recipient"),
+        _clean(message, "message"),
+        category,
+    )
+    rows = await deps.reads.bounces(wanted)
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(
+        items=[_bounce(row) for row in rows[:limit]],
+        next_cursor=Cursor.make(last["at"].isoformat(), str(last["id"])) if last else None,
+    )
+
+
+@router.get("/suppressions")
+async def list_suppressions(
+    request: Request,
+    principal: Reader,
+    recipient: Recipient = None,
+    address: Address = None,
+    kind: Kind | None = None,
+    active: bool | None = None,
+    limit: Limit = 100,
+    cursor: After = None,
+) -> Page[SuppressionShown]:
+    """What is barred or was, newest change first."""
+    deps = _deps(request)
+    wanted = Filter(
+        principal.tenant,
+        principal.mode,
+        limit + 1,
+        _after(cursor),
+        queries.hash_of(deps.hasher, address, kind) if address else None,
+        _clean(recipient, "recipient"),
+        active=active,
+    )
+    found = await deps.reads.suppressions(wanted)
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(
+        items=[SuppressionShown(**_suppression(item)) for item in found[:limit]],
+        next_cursor=Cursor.make(last.changed_at.isoformat(), str(last.id)) if last else None,
+    )
+
+
+@router.get("/suppressions/{id}")
+async def get_suppression(request: Request, principal: Reader, id: UUID) -> SuppressionExplained:
+    """One suppression with its evidence."""
+    found = await queries.explained(_deps(request).reads, principal, id)
+    evidence = [_bounce(row) for row in found.evidence]
+    return SuppressionExplained(**_suppression(found.suppression), evidence=evidence)
+
+
+@router.post("/suppressions", status_code=201)
+async def add_suppression(
+    request: Request, response: Response, principal: Writer, body: SuppressionBody
+) -> SuppressionShown:
+    """Bars an address by hand, from the next claim on."""
+    deps = _deps(request)
+    hashed = queries.hash_of(deps.hasher, body.address, body.kind)
+    placed = await suppress_by_hand(deps, principal, hashed, _SCOPES[body.scope], body.note)
+    response.headers["location"] = f"/bounce/v1/suppressions/{placed.id}"
+    return SuppressionShown(**_suppression(placed))
+
+
+@router.post("/suppressions/{id}:lift")
+async def lift(request: Request, principal: Writer, id: UUID, body: LiftBody) -> SuppressionShown:
+    """Ends a suppression; only new evidence places it again."""
+    return SuppressionShown(**_suppression(await lift_suppression(_deps(request), principal, id, body.note)))
+
+
+_SCOPES = {"all": Scope.ALL, "marketing": Scope.MARKETING}
+
+
+def _mail(mail: Mail) -> MailShown:
+    return MailShown(
+        id=mail.id, state=mail.state, outcome=mail.outcome, message=mail.message, received_at=mail.received_at
+    )
+
+
+def _bounce(row: Any) -> BounceShown:
+    category = CATEGORIES[row["category"]]
+    fields = {name: row[name] for name in BounceShown.model_fields if name not in ("group", "action", "mail")}
+    return BounceShown(**fields, group=category.group, action=category.action, mail=row["mail_id"])
+
+
+def _suppression(item: Suppression) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "scope": item.key.scope.word,
+        "reason": item.reason.word,
+        "sentence": item.reason.text.sentence,
+        "active": item.active,
+        "version": item.version,
+        "changed_at": item.changed_at,
+        "actor": item.actor,
+        "recipient": item.recipient,
+        "message": item.message,
+        "bounce": item.bounce_id,
+        "note": item.note,
+    }
+
+
+def _after(cursor: str | None) -> tuple[datetime, UUID] | None:
+    key = Cursor.read(cursor, 2)
+    if key is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(str(key[0]))
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment, UUID(str(key[1]))
+    except ValueError as error:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error
+
+
+def _clean(text: str | None, name: str) -> str | None:
+    if text is not None and "\x00" in text:
+        raise Invalid("A search term has no NUL.", pointer=name)
+    return text
+
+
+def _deps(request: Request) -> Bounce:
+    deps: Bounce = request.app.state.deps
+    return deps

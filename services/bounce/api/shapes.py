@@ -1,0 +1,125 @@
+"""What bounce takes and gives over HTTP, with an example each."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+Kind = Literal["email", "phone", "fcm_token", "fid", "webhook"]
+Note = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500)]
+_MAIL = {
+    "id": "0193c8a4-2f11-7d52-9b0e-0d6a3c6f1b2a",
+    "state": "read",
+    "outcome": "unknown-user",
+    "message": "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17",
+    "received_at": "2027-03-01T09:00:00Z",
+}
+_BOUNCE = {
+    "id": "5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a",
+    "at": "2027-03-01T09:00:00Z",
+    "category": "unknown-user",
+    "group": "hard",
+    "action": "suppress",
+    "permanent": True,
+    "origin": "mail",
+    "recipient": "customer:1042",
+    "message": "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17",
+    "attempt": 1,
+    "reply_code": 550,
+    "enhanced_code": "5.1.1",
+    "text": "550 5.1.1 <address>: Recipient address rejected: User unknown",
+    "mail": "0193c8a4-2f11-7d52-9b0e-0d6a3c6f1b2a",
+}
+_SUPPRESSION = {
+    "id": "0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d",
+    "scope": "all",
+    "reason": "suppressed_bounce",
+    "sentence": "The address is barred: mail to it came back for good.",
+    "active": True,
+    "version": 1,
+    "changed_at": "2027-03-01T09:00:00Z",
+    "actor": "system",
+    "recipient": "customer:1042",
+    "message": "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17",
+    "bounce": "5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a",
+    "note": None,
+}
+
+
+def _example(value: dict[str, Any], *, extra: Literal["forbid", "ignore"] = "ignore") -> ConfigDict:
+    return ConfigDict(extra=extra, json_schema_extra={"examples": [value]})
+
+
+class MailShown(BaseModel):
+    """A mail that was handed in: `waiting`, `read` (outcome: the category, or why not) or `backscatter`."""
+
+    model_config = _example(_MAIL)
+    id: UUID
+    state: str
+    outcome: str | None
+    message: str | None
+    received_at: AwareDatetime
+
+
+class BounceShown(BaseModel):
+    """A fact about an address."""
+
+    model_config = _example(_BOUNCE)
+    id: UUID
+    at: AwareDatetime
+    category: str
+    group: str
+    action: str
+    permanent: bool
+    origin: str
+    recipient: str | None
+    message: str | None
+    attempt: int | None
+    reply_code: int | None
+    enhanced_code: str | None
+    text: str | None
+    mail: UUID | None
+
+
+class SuppressionShown(BaseModel):
+    """What is barred, since when and why. The address itself is not kept, only its hash."""
+
+    model_config = _example(_SUPPRESSION)
+    id: UUID
+    scope: str
+    reason: str
+    sentence: str
+    active: bool
+    version: int
+    changed_at: AwareDatetime
+    actor: str
+    recipient: str | None
+    message: str | None
+    bounce: UUID | None
+    note: str | None
+
+
+class SuppressionExplained(SuppressionShown):
+    """A suppression with the facts about its address, newest first."""
+
+    model_config = _example({**_SUPPRESSION, "evidence": [_BOUNCE]})
+    evidence: list[BounceShown]
+
+
+class SuppressionBody(BaseModel):
+    """An address to bar: from everything, or from marketing."""
+
+    model_config = _example(
+        {"address": "kim@example.com", "scope": "all", "note": "asked by phone, ticket 4711"}, extra="forbid"
+    )
+    address: str = Field(min_length=3, max_length=4096)
+    kind: Kind | None = Field(None, description="Seen from the address's form where it is left out.")
+    scope: Literal["all", "marketing"] = "all"
+    note: Note
+
+
+class LiftBody(BaseModel):
+    """Why it may be written to again."""
+
+    model_config = _example({"note": "the customer wrote from this address today"}, extra="forbid")
+    note: Note

@@ -1,0 +1,10 @@
+"""Owns the identity of evidence: however often and by whichever way it comes, it is the same one."""
+
+from uuid import UUID, uuid5
+
+_NAMESPACE = UUID("0b3c5a52-57f5-4be5-9d1e-6a6a5b1f7d7e")
+
+
+def evidence_id(message: str, attempt: int, category: str) -> UUID:
+    """The id of what was said about one attempt: a receipt and a bounce mail that agree are one fact."""
+    return uuid5(_NAMESPACE, f"{message}/{attempt}/{category}")

@@ -1,0 +1,83 @@
+"""Owns the life of a suppression: placed by evidence, lifted by a person, placed again by new evidence only."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from libs.contracts.outcomes import Mode, Scope
+from libs.contracts.reasons import Reason
+from libs.errors import Conflict
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionKey:
+    """One address of one tenant and mode, and what is barred for it."""
+
+    tenant: int
+    mode: Mode
+    address_hash: bytes
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why an address is to be barred. `bounce_id` None: a person decided."""
+
+    key: SuppressionKey
+    reason: Reason
+    at: datetime
+    actor: str
+    bounce_id: UUID | None = None
+    message: str | None = None
+    recipient: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """Version 0 and inactive: never placed. Versions grow with every change, so that projections can order them."""
+
+    id: UUID
+    key: SuppressionKey
+    reason: Reason
+    active: bool
+    version: int
+    changed_at: datetime
+    actor: str
+    lifted_at: datetime | None = None
+    bounce_id: UUID | None = None
+    message: str | None = None
+    recipient: str | None = None
+    note: str | None = None
+
+
+def place(current: Suppression, evidence: Evidence) -> Suppression | None:
+    """The suppression after this evidence; None where nothing changes.
+
+    Evidence from before a lift was known, or could have been, when somebody lifted it: it does not count again.
+    """
+    if current.active:
+        return None
+    if current.lifted_at is not None and evidence.at <= current.lifted_at:
+        return None
+    return replace(
+        current,
+        reason=evidence.reason,
+        active=True,
+        version=current.version + 1,
+        changed_at=evidence.at,
+        actor=evidence.actor,
+        bounce_id=evidence.bounce_id,
+        message=evidence.message,
+        recipient=evidence.recipient or current.recipient,
+        note=evidence.note,
+    )
+
+
+def lift(current: Suppression, *, at: datetime, actor: str, note: str) -> Suppression:
+    """The suppression after somebody lifted it. Raises Conflict where it bars nothing."""
+    if not current.active:
+        raise Conflict("This suppression bars nothing at the moment, so there is nothing to lift.")
+    return replace(
+        current, active=False, version=current.version + 1, changed_at=at, lifted_at=at, actor=actor, note=note
+    )

@@ -1,0 +1,26 @@
+"""What bounce works with, bound by its composition root."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from libs.clock import Clock
+from libs.ids import AddressHasher
+from libs.verp import ReturnPath
+from services.bounce.ports import Facts, Listener, Mails, Messages, Reads
+
+
+@dataclass(frozen=True)
+class Bounce:
+    """`domains` empty: our signature decides alone. `feedback_mailboxes` take mails whose return path is inside."""
+
+    mails: Mails
+    facts: Facts
+    reads: Reads
+    messages: Messages
+    listener: Listener
+    return_path: ReturnPath
+    hasher: AddressHasher
+    clock: Clock
+    domains: frozenset[str]
+    feedback_mailboxes: frozenset[str]
+    raw_retention: timedelta

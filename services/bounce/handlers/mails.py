@@ -1,0 +1,98 @@
+"""From a mail to a fact."""
+
+import asyncio
+from datetime import datetime
+
+from libs.addresses import InvalidAddress, email_address
+from libs.contracts.outcomes import Mode
+from libs.ids import message_id
+from libs.telemetry import get_logger, span
+from libs.verp import ReturnPath, Verp
+from services.bounce.domain.evidence import evidence_id
+from services.bounce.domain.facts import judge
+from services.bounce.domain.reports import Report, read_mail
+from services.bounce.handlers.deps import Bounce
+from services.bounce.ports import Mail, Message, NewFact, NewMail
+
+log = get_logger(__name__)
+
+
+async def refuse_recipient(deps: Bounce, recipient: str, peer: str) -> str | None:
+    """None where the SMTP listener takes mail for this recipient, else its refusal; the refused are counted."""
+    local, _, domain = recipient.rpartition("@")
+    known = not deps.domains or domain.lower() in deps.domains
+    if known and (deps.return_path.read(recipient) or local.lower() in deps.feedback_mailboxes):
+        return None
+    why = "the return path is not signed by us" if known else "not a bounce domain of ours"
+    await deps.mails.count_backscatter(why, recipient, peer, deps.clock())
+    return "550 5.1.1 No such mailbox: this host takes bounces of its own mail only"
+
+
+async def keep_mail(deps: Bounce, recipient: str, raw: bytes, owner: tuple[int, Mode] | None = None) -> Mail:
+    """Stores a mail as it came; the same mail twice is one."""
+    return await deps.mails.keep(NewMail(recipient, raw, deps.clock(), owner))
+
+
+async def read_kept(deps: Bounce, mail: Mail) -> None:
+    """What a kept mail states becomes a fact; forged mail, automatic replies and successes change nothing.
+
+    Raises Unavailable while delivery cannot be asked; the mail then waits.
+    """
+    with span("bounce read", mail=mail.id):
+        report = await asyncio.to_thread(read_mail, mail.raw or b"")
+        verp = signed_path(deps.return_path, mail.recipient, report)
+        if verp is None:
+            await deps.mails.count_backscatter("no signed return path inside", mail.recipient, "", deps.clock())
+            await deps.mails.close(mail.id, "backscatter", "no signed return path")
+            return
+        id_ = message_id(verp.notification_id, verp.address_id)
+        message = (await deps.messages.lookup([id_])).get(id_)
+        if message is None or (mail.owner and mail.owner != (message.tenant, message.mode)):
+            why = "another tenant's message" if message else "the message is no longer known"
+            await deps.mails.close(mail.id, "read", why, id_)
+            return
+        await _record_mail(deps, mail, report, verp, message)
+
+
+async def _record_mail(deps: Bounce, mail: Mail, report: Report, verp: Verp, message: Message) -> None:
+    id_ = message_id(verp.notification_id, verp.address_id)
+    fact = judge(report, lambda address: _hash_of(deps, address) == message.address_hash)
+    log.info("bounce_read", mail_id=str(mail.id), message_id=id_, category=fact.category)
+    if not fact.counts:
+        await deps.mails.close(mail.id, "read", fact.category, id_)
+        return
+    await deps.facts.record(
+        [
+            NewFact(
+                evidence_id(id_, verp.attempt, fact.category),
+                message.tenant,
+                message.mode,
+                mail.received_at,
+                fact,
+                "mail",
+                message.address_hash,
+                id_,
+                verp.attempt,
+                message.recipient,
+                mail.id,
+            )
+        ]
+    )
+
+
+def signed_path(return_path: ReturnPath, recipient: str, report: Report) -> Verp | None:
+    """Our signed return path: of the envelope, else of To and Delivered-To, else of the mail sent back."""
+    places = (recipient, *report.candidates)
+    return next((verp for place in places if place and (verp := return_path.read(place))), None)
+
+
+def _hash_of(deps: Bounce, address: str) -> bytes | None:
+    try:
+        return email_address(address).hash(deps.hasher)
+    except InvalidAddress:
+        return None
+
+
+def raw_kept_since(deps: Bounce) -> datetime:
+    """Mails from before this moment lose their bytes."""
+    return deps.clock() - deps.raw_retention
