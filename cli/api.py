@@ -1,0 +1,166 @@
+"""The suite over HTTP: one client with time-outs, tries again where that is safe, and problems as errors.
+
+Safe to try again: GET, PUT and DELETE where nothing was sent yet, and POST because it carries an
+Idempotency-Key (events carry their own ids). After an answer, only 429 and 503 are tried again.
+"""
+
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from cli.errors import ProblemAnswer, Unreachable
+from libs import exact_json
+from libs.errors import BadRequest
+
+_TRIES = 4
+_LONGEST_PAUSE_SECONDS = 20.0
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_AGAIN = (429, 503)
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer; `body` is decoded JSON, or the text of another media type."""
+
+    status: int
+    body: Any
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A request body that is not an object to be encoded here."""
+
+    raw: bytes
+    media_type: str
+
+
+class Api:
+    """The suite at one address, with one key."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self.url = url.rstrip("/")
+        headers = {"user-agent": "depesche-cli", "accept": "application/json"}
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        self._client = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The decoded body of a GET."""
+        return self.call("GET", path, query=query).body
+
+    def fetch(self, path: str) -> Answer | None:
+        """A GET with its entity tag; None where there is nothing."""
+        try:
+            return self.call("GET", path)
+        except ProblemAnswer as problem:
+            if problem.status == 404:
+                return None
+            raise
+
+    def put(self, path: str, body: Any, *, etag: str | None = None) -> Answer:
+        """A PUT; `etag` of the version that was read, None to create."""
+        return self.call("PUT", path, body, headers={"if-match": etag} if etag else None)
+
+    def post(self, path: str, body: Any = None, **query: Any) -> Any:
+        """The decoded body of a POST."""
+        return self.call("POST", path, body, query=query).body
+
+    def delete(self, path: str, **query: Any) -> Any:
+        """The decoded body of a DELETE."""
+        return self.call("DELETE", path, query=query).body
+
+    def items(self, path: str, *, most: int | None = None, **query: Any) -> Iterator[Any]:
+        """The items of a paged list, `most` of them or all, asked for as they are taken."""
+        left = most
+        cursor: str | None = None
+        while left is None or left > 0:
+            page = self.get(path, cursor=cursor, limit=PAGE if left is None else min(left, PAGE), **query)
+            yield from page["items"]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+            left = left - len(page["items"]) if left is not None else None
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request. Raises ProblemAnswer or Unreachable."""
+        sent = dict(headers or {})
+        raw = b""
+        if isinstance(body, Content):
+            raw, sent["content-type"] = body.raw, body.media_type
+        elif body is not None:
+            raw, sent["content-type"] = exact_json.dumps(body), "application/json"
+        if method == "POST":
+            sent["idempotency-key"] = str(uuid.uuid4())
+        parameters = {name: value for name, value in (query or {}).items() if value is not None}
+        request = self._client.build_request(method, path, params=parameters, content=raw or None, headers=sent)
+        return self._answer(self._sent(request))
+
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        for left in reversed(range(_TRIES)):
+            try:
+                response = self._client.send(request)
+            except httpx.ConnectError as error:
+                # nothing was sent; and where nothing listens, waiting does not help
+                raise Unreachable(self.url, str(error) or "connection refused") from error
+            except httpx.TransportError as error:
+                # PUT and DELETE may have been done: with If-Match a second try would only seem a conflict
+                if not left or request.method in ("PUT", "DELETE"):
+                    raise Unreachable(self.url, type(error).__name__) from error
+                _pause(1.0)
+                continue
+            if response.status_code not in _AGAIN or not left:
+                return response
+            _pause(_retry_after(response))
+        raise AssertionError("the last try returns or raises")
+
+    def _answer(self, response: httpx.Response) -> Answer:
+        body = _decoded(response)
+        if response.is_success:
+            return Answer(response.status_code, body, response.headers.get("etag"))
+        raise ProblemAnswer(response.status_code, body if isinstance(body, dict) else {"detail": _short(str(body))})
+
+
+def ndjson(items: Iterable[bytes]) -> Content:
+    """Lines as one request body."""
+    return Content(b"\n".join(items) + b"\n", "application/x-ndjson")
+
+
+def _decoded(response: httpx.Response) -> Any:
+    media = response.headers.get("content-type", "").partition(";")[0].strip()
+    if not response.content:
+        return None
+    try:
+        if media.endswith("ndjson"):
+            return [exact_json.loads(line) for line in response.content.splitlines() if line.strip()]
+        if media == "application/json" or media.endswith("+json"):
+            return exact_json.loads(response.content)
+    except BadRequest:
+        return {"title": "The suite's answer cannot be read", "detail": _short(response.text)}
+    return response.text
+
+
+def _retry_after(response: httpx.Response) -> float:
+    given = response.headers.get("retry-after", "")
+    return min(float(given), _LONGEST_PAUSE_SECONDS) if given.isdigit() else 1.0
+
+
+def _pause(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 500 else text[:500] + " …"

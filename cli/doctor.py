@@ -1,0 +1,234 @@
+"""`depesche doctor`: is everything as it must be here? Each finding says what to do."""
+
+import asyncio
+import os
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import asyncpg
+import httpx
+import typer
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli import local
+from cli.exits import Exit
+from cli.session import Session, command
+from libs import credentials
+from libs.errors import DepescheError
+from libs.suite import SuiteSettings, load_suite
+
+_LOW_DISK_BYTES = 1 << 30
+_CLOCK_SECONDS = 2.0
+_OLDEST_POSTGRES = 15
+_OUTBOX_LAG_SECONDS = 60
+
+# what must always be empty (ledger.md); each with the sentence that says what it would mean
+ALWAYS_EMPTY = {
+    "requests with pending messages and no work": (
+        "select count(*) from delivery.request r where r.pending > 0"
+        " and not exists (select from delivery.work w where w.request_id = r.id)",
+        "Messages would wait for ever. Report it with the request ids; this is a bug.",
+    ),
+    "held work without an active hold": (
+        "select count(*) from delivery.work w where w.held and not exists (select from delivery.hold h where h.active)",
+        "A lifted hold did not let go. Lift it again, and report it; this is a bug.",
+    ),
+}
+_OUTBOX = "select count(*) from {schema}.outbox where created_at < now() - interval '{seconds} seconds'"
+_DEAD = "select count(*) from {schema}.dead_letter"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    state: Literal["ok", "warning", "wrong"]
+    found: str
+    advice: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    command(app, "doctor", example="depesche doctor --json")(doctor)
+
+
+def doctor(session: Session, dsn: local.Dsn = None) -> None:
+    """Look at Python, folder, ports, clock, Postgres, migrations and the ledger's own rules."""
+    findings = list(_examined(session, dsn))
+    wrong = any(finding.state == "wrong" for finding in findings)
+    session.give({"healthy": not wrong, "findings": [asdict(one) for one in findings]}, lambda _: _shown(findings))
+    if wrong:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _examined(session: Session, dsn: str | None) -> Iterator[Finding]:
+    yield _python()
+    try:
+        settings = load_suite()
+        local.settings_classes()
+    except DepescheError as error:
+        for field in error.errors:
+            yield Finding("settings", "wrong", f"{field.pointer}: {field.detail}", "Correct or unset it.")
+        return
+    yield Finding("settings", "ok", "every value can be read")
+    yield _folder(settings.data_dir.resolve())
+    yield _secrets(settings.data_dir)
+    yield from _suite(session, settings)
+    try:
+        found = local.target(dsn)
+    except DepescheError as error:
+        yield Finding("postgres", "warning", error.detail)
+        return
+    yield from asyncio.run(_database(found))
+
+
+def _python() -> Finding:
+    # an older one does not get here: the package cannot be installed on it
+    return Finding("python", "ok", ".".join(map(str, sys.version_info[:3])))
+
+
+def _folder(folder: Path) -> Finding:
+    place = folder if folder.exists() else folder.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Finding("data folder", "wrong", f"{folder} cannot be written", "Choose another with DEPESCHE_DATA_DIR.")
+    free = shutil.disk_usage(place).free
+    if free < _LOW_DISK_BYTES:
+        text = f"{folder}: {free / (1 << 30):.1f} GiB free"
+        return Finding("data folder", "warning", text, "Make room: Postgres stops when the disk is full.")
+    return Finding("data folder", "ok", f"{folder}, {free / (1 << 30):.0f} GiB free")
+
+
+def _secrets(folder: Path) -> Finding:
+    for path in (folder / "secret", folder / credentials.FILE_NAME):
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            return Finding("secrets", "wrong", f"{path} can be read by others", f"chmod 600 {path}")
+    if not (folder / "secret").exists():
+        return Finding("secrets", "ok", "none yet: `depesche up` makes them")
+    return Finding("secrets", "ok", "readable by their owner alone")
+
+
+def _suite(session: Session, settings: SuiteSettings) -> Iterator[Finding]:
+    try:
+        answer = httpx.get(f"{session.url}/health", timeout=3.0)
+        yield Finding("suite", "ok", f"{session.url} answers {answer.status_code}")
+        if session.key is None:
+            advice = "Run this where the data folder is, or set DEPESCHE_KEY."
+            yield Finding("key", "warning", "no API key was found", advice)
+    except httpx.HTTPError as error:
+        yield Finding("suite", "warning", f"{session.url} does not answer ({type(error).__name__})", "depesche up")
+        yield _port(settings.host, settings.port)
+
+
+def _port(host: str, port: int) -> Finding:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            advice = "Stop what listens there, or choose another with DEPESCHE_PORT."
+            return Finding("port", "wrong", f"{host}:{port} cannot be used: {error.strerror}", advice)
+    return Finding("port", "ok", f"{host}:{port} is free")
+
+
+async def _database(dsn: str) -> list[Finding]:
+    try:
+        connection = await asyncpg.connect(dsn, timeout=5)
+    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        advice = "Start it, or check DEPESCHE_DSN (or --dsn)."
+        return [Finding("postgres", "wrong", f"it does not answer: {error or type(error).__name__}", advice)]
+    try:
+        findings = [await _version(connection), await _clock(connection)]
+        migrations = await _migrations(dsn)
+        findings.append(migrations)
+        if migrations.state == "ok":
+            findings += await _ledger(connection) + await _outboxes(connection)
+        return findings
+    finally:
+        await connection.close()
+
+
+async def _version(connection: Any) -> Finding:
+    number = connection.get_server_version()
+    if number.major < _OLDEST_POSTGRES:
+        return Finding("postgres", "wrong", f"version {number.major}", f"Use {_OLDEST_POSTGRES} or newer.")
+    return Finding("postgres", "ok", f"version {number.major}.{number.minor}")
+
+
+async def _clock(connection: Any) -> Finding:
+    before = datetime.now(UTC)
+    theirs = await connection.fetchval("select clock_timestamp()")
+    apart = abs((theirs - (before + (datetime.now(UTC) - before) / 2)).total_seconds())
+    if apart > _CLOCK_SECONDS:
+        advice = "Set both clocks by NTP: expiry is counted here, leases are counted there."
+        return Finding("clock", "wrong", f"{apart:.1f} s from the database's", advice)
+    return Finding("clock", "ok", f"{apart * 1000:.0f} ms from the database's")
+
+
+async def _migrations(dsn: str) -> Finding:
+    from libs.storage.migrations import pending
+    from services.__main__ import migration_folders
+
+    missing = await pending(dsn, migration_folders())
+    if missing:
+        advice = "Run `depesche migrate`, or start `depesche up`."
+        return Finding("migrations", "wrong", f"{len(missing)} have not run: {', '.join(missing[:5])}", advice)
+    return Finding("migrations", "ok", "every schema is current")
+
+
+async def _ledger(connection: Any) -> list[Finding]:
+    findings = []
+    for name, (statement, advice) in ALWAYS_EMPTY.items():
+        count = await connection.fetchval(statement)
+        findings.append(Finding(name, "wrong" if count else "ok", str(count or "none"), advice if count else ""))
+    return findings
+
+
+async def _outboxes(connection: Any) -> list[Finding]:
+    schemas = [
+        row["schema"]
+        for row in await connection.fetch(
+            "select table_schema as schema from information_schema.tables where table_name = 'outbox' order by 1"
+        )
+    ]
+    return [
+        await _counted(connection, schemas, _OUTBOX, "events waiting to be published", _LAG_ADVICE),
+        await _counted(connection, schemas, _DEAD, "dead letters", _DEAD_ADVICE),
+    ]
+
+
+_LAG_ADVICE = "Check that a worker runs, and its log; what waits is published when it does."
+_DEAD_ADVICE = "Read their reasons in the table dead_letter; replay them when the cause is mended."
+
+
+async def _counted(connection: Any, schemas: Sequence[str], statement: str, name: str, advice: str) -> Finding:
+    found = {}
+    for schema in schemas:
+        count = await connection.fetchval(statement.format(schema=schema, seconds=_OUTBOX_LAG_SECONDS))
+        if count:
+            found[schema] = count
+    if not found:
+        return Finding(name, "ok", "none")
+    return Finding(name, "warning", ", ".join(f"{schema} {count}" for schema, count in found.items()), advice)
+
+
+def _shown(findings: Sequence[Finding]) -> RenderableType:
+    marks: dict[str, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "wrong": ("✗", "red bold")}
+    made = Table(box=None, show_header=False, pad_edge=False)
+    for _ in range(3):
+        made.add_column(overflow="fold")
+    for finding in findings:
+        text = Text(finding.found)
+        if finding.advice:
+            text.append(f"\n→ {finding.advice}", style="yellow")
+        made.add_row(Text(*marks[finding.state]), finding.check, text)
+    return made

@@ -1,0 +1,141 @@
+"""What works on this machine without asking the suite: `up`, `migrate`, `settings`."""
+
+import asyncio
+import functools
+import importlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.session import Session, command, with_errors_shown
+from cli.up import up
+from libs.errors import Unavailable
+from libs.settings import Described, ServiceSettings, describe
+from libs.suite import SuiteSettings, load_suite, settings_file
+
+DataDir = Annotated[Path | None, typer.Option(help="The suite's folder; DEPESCHE_DATA_DIR or .depesche without.")]
+Dsn = Annotated[str | None, typer.Option(help="postgresql://… to work on; DEPESCHE_DSN without.")]
+
+_UNITS = ("seconds", "minutes", "hours", "days", "bytes", "connections", "characters", "per_second")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands."""
+
+    @functools.wraps(up)
+    def guarded(**given: Any) -> None:
+        with_errors_shown(lambda: up(**given), as_json=bool(given.get("as_json")))
+
+    app.command("up", epilog="Example: depesche up --port 8800 --workers 2")(guarded)
+    command(app, "migrate", example="depesche migrate --dsn postgresql://depesche@db/depesche")(run_migrations)
+    command(app, "settings", example="depesche settings delivery --json")(show_settings)
+
+
+def run_migrations(
+    session: Session,
+    dsn: Dsn = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be run.")] = False,
+) -> None:
+    """Bring a database's schemas up to this version. `depesche up` does it by itself on its own folder."""
+    from libs.storage.migrations import migrate, pending
+    from services.__main__ import migration_folders
+
+    work = pending if dry_run else migrate
+    done = asyncio.run(_reached(work(target(dsn), migration_folders())))
+    verb = "would be run" if dry_run else "run"
+    session.give(
+        {"dry_run": dry_run, "migrations": done},
+        lambda _: "\n".join([*done, f"{len(done)} migrations {verb}."]) if done else "Every schema is current.",
+    )
+
+
+async def _reached(work: Any) -> list[str]:
+    try:
+        done: list[str] = await work
+    except (OSError, asyncpg.PostgresError) as error:
+        raise Unavailable(f"Postgres does not answer: {error}. Check --dsn (or DEPESCHE_DSN).") from error
+    return done
+
+
+def target(dsn: str | None) -> str:
+    """The DSN to work on: given, from the settings, or of the folder's own running server."""
+    found = dsn or load_suite().dsn.get_secret_value()
+    if found:
+        return found
+    from libs.storage import embedded
+
+    running = embedded.running_dsn(load_suite().data_dir.resolve())
+    if running is None:
+        raise Unavailable("There is no database here: start `depesche up`, or name one with --dsn (DEPESCHE_DSN).")
+    return running
+
+
+def show_settings(
+    session: Session,
+    section: Annotated[str | None, typer.Argument(help="suite, or a service: delivery, tokens …")] = None,
+    changed: Annotated[bool, typer.Option(help="Only those that are not at their default.")] = False,
+) -> None:
+    """All settings with value, unit, where each came from and what it does; secrets are masked."""
+    file = settings_file(load_suite().data_dir)
+    shown = [
+        one
+        for one in describe(settings_classes(), file)
+        if section in (None, one.section) and not (changed and one.origin == "default")
+    ]
+    data = [
+        {
+            "name": one.name,
+            "value": one.value,
+            "unit": unit(one.name),
+            "origin": one.origin,
+            "section": one.section,
+            "description": one.description,
+        }
+        for one in shown
+    ]
+    session.give({"file": str(file) if file else None, "settings": data}, lambda _: _settings_table(shown, file))
+
+
+def settings_classes() -> list[type[ServiceSettings]]:
+    """The suite's settings and every service's."""
+    from services.__main__ import SERVICES
+
+    found: list[type[ServiceSettings]] = [SuiteSettings]
+    for name in (*SERVICES, "simulator"):
+        module = importlib.import_module(f"services.{name.replace('-', '_')}.settings")
+        found += [
+            thing
+            for thing in vars(module).values()
+            if isinstance(thing, type)
+            and issubclass(thing, ServiceSettings)
+            and thing is not ServiceSettings
+            and thing.__module__.startswith(module.__name__)
+        ]
+    return found
+
+
+def unit(name: str) -> str:
+    """The unit that a setting's name ends with, if any."""
+    return next((u.replace("_", " ") for u in _UNITS if name.lower().endswith(u)), "")
+
+
+def _settings_table(shown: list[Described], file: Path | None) -> RenderableType:
+    made = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left")
+    made.caption = f"File: {file}" if file else "File: none (depesche.toml in the data folder, or here)"
+    for heading in ("setting", "value", "from", "what it does"):
+        made.add_column(heading, overflow="fold")
+    for one in shown:
+        changed = one.origin != "default"
+        value = f"{one.value} {unit(one.name)}".strip() or "–"
+        made.add_row(
+            Text(one.name, style="bold" if changed else ""),
+            Text(value, style="yellow" if changed else ""),
+            one.origin,
+            Text(one.description, style="dim"),
+        )
+    return made

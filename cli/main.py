@@ -1,0 +1,50 @@
+"""The `depesche` command: the table of its commands stands at the bottom."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from cli import access, doctor, local
+from cli.exits import HELP
+from cli.session import with_errors_shown
+
+app = typer.Typer(
+    name="depesche",
+    help="Depesche: business events become messages, and every message can be explained.",
+    epilog=HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"depesche {version('depesche')}")
+        raise typer.Exit
+
+
+@app.callback()
+def depesche(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """Depesche: business events become messages, and every message can be explained."""
+
+
+# what is here without a suite that runs
+local.register(app)
+doctor.register(app)
+# what goes over HTTP
+app.add_typer(access.tenants, name="tenants")
+app.add_typer(access.topics, name="topics")
+app.add_typer(access.keys, name="keys")
+
+
+def main() -> None:
+    """Entry point of the `depesche` script."""
+    with_errors_shown(app)
+    sys.exit(0)

@@ -1,0 +1,113 @@
+"""How results look: tables and sentences for people, one JSON document for scripts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TextIO
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from cli.errors import CliError
+from libs import exact_json
+
+_STYLES = {
+    "sent": "green",
+    "accepted": "green",
+    "active": "green",
+    "published": "green",
+    "created": "green",
+    "changed": "yellow",
+    "failed": "red",
+    "rejected": "red",
+    "revoked": "red",
+    "unknown": "magenta",
+    "skipped": "yellow",
+    "suppressed": "yellow",
+    "pending": "cyan",
+    "draft": "cyan",
+}
+
+
+def console(stream: TextIO) -> Console:
+    """A console on a stream; a pipe gets plain text, not folded at 80 columns."""
+    made = Console(file=stream, soft_wrap=False)
+    return made if made.is_terminal else Console(file=stream, width=200, no_color=True)
+
+
+def as_json(data: Any) -> str:
+    """JSON with exact numbers, indented."""
+    return msgspec.json.format(exact_json.dumps(data), indent=2).decode()
+
+
+def table(items: Iterable[Mapping[str, Any]], columns: Sequence[str], *, empty: str = "Nothing yet.") -> RenderableType:
+    """Items as rows. A column is a field's name, with `=heading` where that differs."""
+    rows = list(items)
+    if not rows:
+        return Text(empty, style="dim")
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    names = [column.partition("=") for column in columns]
+    for field, _, heading in names:
+        numeric = all(isinstance(row.get(field), int | Decimal) and row.get(field) is not True for row in rows)
+        made.add_column(heading or field.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(cell(row.get(field)) for field, _, _ in names))
+    return made
+
+
+def facts(data: Any) -> RenderableType:
+    """An object as name and value; lists in it as short texts."""
+    if not isinstance(data, Mapping):
+        return cell(data)
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column(style="dim")
+    made.add_column(overflow="fold")
+    for name, value in data.items():
+        made.add_row(str(name).replace("_", " "), cell(value))
+    return made
+
+
+def cell(value: Any) -> Text:
+    """One value, safe against markup in it."""
+    match value:
+        case None | "" | [] | {}:
+            return Text("–", style="dim")
+        case bool():
+            return Text("yes" if value else "no")
+        case datetime():
+            return Text(moment(value.isoformat()))
+        case str():
+            return Text(moment(value), style=_STYLES.get(value, ""))
+        case list() if all(isinstance(item, str | int) for item in value):
+            return Text(", ".join(str(item) for item in value))
+        case list() | dict():
+            return Text(exact_json.dumps(value).decode())
+    return Text(str(value))
+
+
+def moment(text: str) -> str:
+    """An ISO time in UTC as people read it; any other text as it is."""
+    if len(text) < 20 or text[4] != "-" or text[10] != "T":
+        return text
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def problem(error: CliError) -> RenderableType:
+    """What went wrong, where, and what to do."""
+    lines: list[RenderableType] = [Text.assemble(("✗ ", "red bold"), (error.title, "bold"))]
+    lines += [Text.assemble("  ", (f"{field.pointer or 'body'}: ", "cyan"), field.detail) for field in error.fields]
+    if error.hint:
+        lines.append(Text(f"  {error.hint}"))
+    return Group(*lines)
+
+
+def safe(text: str) -> str:
+    """Text from outside, to be put between markup of ours."""
+    return escape(text)

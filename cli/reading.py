@@ -1,0 +1,171 @@
+"""Events from a file or standard input, as the bytes that they are: JSON, arrays (CloudEvents batches), NDJSON.
+
+Nothing is parsed and written again on the way: numbers keep their digits, and what is broken is refused by
+the suite, with its line, not by us. Read in pieces: a file may be larger than memory.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from cli.errors import UsageError
+
+MAX_EVENT_BYTES = 16 << 20
+_PIECE = 1 << 18
+_BOM = b"\xef\xbb\xbf"
+_MARKS = re.compile(rb'["{}\[\]]')
+_QUOTE = re.compile(rb'["\\]')
+_BETWEEN = b" \t\r\n,[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One event as it stands in the input; `number` is its line in NDJSON, its place in an array."""
+
+    number: int
+    raw: bytes
+
+
+def lines_of(stream: BinaryIO, *, name: str = "") -> Iterator[Line]:
+    """The events of a stream. NDJSON by its file name or because a first line is whole; else JSON values."""
+    pieces = _Pieces(stream)
+    head = pieces.peek()
+    if not head.strip():
+        raise UsageError("There are no events in the input.", hint="Give a file with JSON, or pipe one in.")
+    if name.lower().endswith((".ndjson", ".jsonl")) or _looks_like_lines(head):
+        return _ndjson(pieces)
+    return _values(pieces)
+
+
+def _looks_like_lines(head: bytes) -> bool:
+    found = [line for line in head.split(b"\n") if line.strip()][:2]
+    # two lines are looked at, because the very first may be a broken one
+    return not head.lstrip().startswith(b"[") and any(_whole(line) for line in found)
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+class _Pieces:
+    """A stream in pieces, whose first can be looked at."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._head: bytes | None = None
+
+    def peek(self) -> bytes:
+        if self._head is None:
+            self._head = self._stream.read(_PIECE).removeprefix(_BOM)
+        return self._head
+
+    def __iter__(self) -> Iterator[bytes]:
+        piece = self.peek()
+        while piece:
+            yield piece
+            piece = self._stream.read(_PIECE)
+
+
+def _ndjson(pieces: Iterable[bytes]) -> Iterator[Line]:
+    number = 0
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            number += 1
+            if line.strip():
+                yield Line(number, line.strip())
+        _check_size(rest, number + 1)
+    if rest.strip():
+        yield Line(number + 1, rest.strip())
+
+
+def _values(pieces: Iterable[bytes]) -> Iterator[Line]:
+    splitter = _Splitter()
+    number = 0
+    for piece in pieces:
+        for value in splitter.feed(piece):
+            number += 1
+            yield Line(number, value)
+    if rest := splitter.rest():
+        yield Line(number + 1, rest)  # cut off in the middle: the suite says what is wrong with it
+
+
+class _Splitter:
+    """Cuts objects out of an array, or out of one another's neighbourhood, without parsing them.
+
+    What stands between objects and is not a separator is given too: the suite is to refuse it, not we to drop it.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._at = 0  # up to here everything was looked at
+        self._begin = 0  # of what was not given yet
+        self._depth = 0
+        self._quoted = False
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        self._buffer += piece
+        while (mark := self._next()) is not None:
+            if value := self._taken(mark):
+                yield value
+        self._buffer = self._buffer[self._begin :]
+        self._at -= self._begin
+        self._begin = 0
+        _check_size(self._buffer, None)
+
+    def rest(self) -> bytes:
+        """What is left at the end: a value that was cut off."""
+        return _one_line(self._buffer if self._depth else self._buffer.strip(_BETWEEN))
+
+    def _next(self) -> int | None:
+        """The place of the next brace outside strings."""
+        while True:
+            match = (_QUOTE if self._quoted else _MARKS).search(self._buffer, self._at)
+            if match is None:
+                self._at = len(self._buffer)
+                return None
+            at = match.start()
+            if self._buffer[at : at + 1] == b"\\":
+                if at + 1 >= len(self._buffer):
+                    self._at = at  # the escaped character is in the next piece
+                    return None
+                self._at = at + 2
+                continue
+            self._at = at + 1
+            if self._buffer[at : at + 1] == b'"':
+                self._quoted = not self._quoted
+                continue
+            return at
+
+    def _taken(self, at: int) -> bytes:
+        mark = self._buffer[at : at + 1]
+        if not self._depth:
+            if mark != b"{":
+                return b""  # the brackets of the array itself
+            between, self._begin, self._depth = self._buffer[self._begin : at], at, 1
+            return _one_line(between.strip(_BETWEEN))
+        self._depth += 1 if mark in b"{[" else -1
+        if self._depth:
+            return b""
+        value, self._begin = self._buffer[self._begin : at + 1], at + 1
+        return _one_line(value)
+
+
+def _one_line(raw: bytes) -> bytes:
+    # line ends outside strings are space in JSON, and none may stand inside one
+    return raw.replace(b"\r", b" ").replace(b"\n", b" ").strip()
+
+
+def _check_size(raw: bytes, number: int | None) -> None:
+    if len(raw) > MAX_EVENT_BYTES:
+        where = f"line {number}" if number else "one event"
+        raise UsageError(
+            f"The input has {where} of more than {MAX_EVENT_BYTES >> 20} MB.",
+            hint="That is no event: check that the file holds one JSON object a line, or an array of them.",
+        )

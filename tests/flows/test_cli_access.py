@@ -1,0 +1,161 @@
+"""The command line against the real access service on a real socket."""
+
+import contextlib
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from typer.testing import CliRunner, Result
+
+from cli.exits import Exit
+from cli.main import app
+from libs import credentials
+from libs.service import Runtime
+from libs.service_client import AsgiTransport, Transport
+from services.access.app import create_service, ensure_first
+
+
+@contextlib.contextmanager
+def serving(application: FastAPI) -> Iterator[str]:
+    """The application on a free port, in a thread of its own; gives its URL."""
+    server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None, ws="none"))
+    started = threading.Event()
+    startup = server.startup
+
+    async def announced(sockets: Any = None) -> None:
+        await startup(sockets)
+        started.set()
+
+    server.startup = announced  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert started.wait(10)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@dataclass
+class Shell:
+    """Runs commands as a user of this folder would."""
+
+    environment: dict[str, str]
+    runner: CliRunner = field(default_factory=CliRunner)
+
+    def run(self, *words: str, exit_code: int = 0, **environment: str) -> Result:
+        result = self.runner.invoke(app, list(words), env=self.environment | environment)
+        assert result.exit_code == exit_code, (result.output, result.exception)
+        return result
+
+    def json(self, *words: str, exit_code: int = 0, **environment: str) -> Any:
+        return json.loads(self.run(*words, "--json", exit_code=exit_code, **environment).stdout)
+
+
+@pytest.fixture
+async def shell(
+    database: str,
+    make_runtime: Callable[[str], Runtime],
+    transports: dict[str, Transport],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Shell]:
+    service = create_service(make_runtime(database))
+    transports["access"] = AsgiTransport(lambda: service.app)
+    await ensure_first(service.runtime)
+    for name in ("DEPESCHE_URL", "DEPESCHE_KEY", "DEPESCHE_MODE", "DEPESCHE_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    suite = FastAPI(lifespan=lifespan)
+    suite.mount("/access", service.app)
+    with serving(suite) as url:
+        path = tmp_path / credentials.FILE_NAME
+        found = credentials.read(path)
+        assert found is not None
+        credentials.write(path, credentials.Credentials(url, found.keys))
+        yield Shell({"DEPESCHE_DATA_DIR": str(tmp_path)})
+
+
+async def test_the_key_that_up_left_is_found_by_itself(shell: Shell) -> None:
+    assert [tenant["name"] for tenant in shell.json("tenants", "list")] == ["default"]
+
+
+async def test_a_tenant_is_made_and_changed(shell: Shell) -> None:
+    made = shell.json("tenants", "create", "Nordlicht", "--default-locale", "de", "--zone", "Europe/Berlin")
+    assert (made["number"], made["default_locale"]) == (2, "de")
+    changed = shell.json("tenants", "change", "2", "--name", "Südlicht")
+    assert (changed["name"], changed["default_locale"], changed["version"]) == ("Südlicht", "de", 2)
+    assert "Südlicht" in shell.run("tenants", "list").stdout
+
+
+async def test_a_topic_is_set_and_set_again(shell: Shell) -> None:
+    shell.run("topics", "set", "price-alerts", "--description", "A price fell")
+    again = shell.json("topics", "set", "price-alerts", "--no-active")
+    assert (again["description"], again["active"], again["version"]) == ("A price fell", False, 2)
+    assert shell.json("topics", "set", "price-alerts", "--category", "transactional", exit_code=Exit.CONFLICT)
+
+
+async def test_a_key_lives_from_create_to_revoke(shell: Shell) -> None:
+    made = shell.json("keys", "create", "shop", "--scope", "topics:read", "--days", "30")
+    own = {"DEPESCHE_KEY": made["key"]}
+    assert shell.json("topics", "list", **own) == []
+    new = shell.json("keys", "rotate", made["id"], "--grace-hours", "1")
+    assert new["replaces"] == made["id"]
+    assert shell.json("keys", "revoke", new["id"])["state"] == "revoked"
+    assert new["id"] not in [key["id"] for key in shell.json("keys", "list")]
+    assert new["id"] in [key["id"] for key in shell.json("keys", "list", "--all")]
+
+
+async def test_a_new_key_is_shown_once_and_says_so(shell: Shell) -> None:
+    result = shell.run("keys", "create", "shop", "--scope", "events:send")
+    assert "dp_live_" in result.stdout
+    assert "not shown again" in result.stdout
+    assert "dp_live_" not in shell.run("keys", "list").stdout
+
+
+async def test_the_mode_chooses_the_key(shell: Shell) -> None:
+    shell.run("topics", "set", "trial", "--mode", "test")
+    assert shell.json("topics", "list") == []
+    assert [topic["name"] for topic in shell.json("topics", "list", "--mode", "test")] == ["trial"]
+
+
+async def test_what_is_wrong_is_named_with_field_and_way_out(shell: Shell) -> None:
+    result = shell.run("tenants", "create", "x", "--zone", "Mars", exit_code=Exit.REFUSED)
+    assert "/zone" in result.stderr
+    assert "Europe/Berlin" in result.stderr
+    assert result.stdout == ""
+    document = shell.json("tenants", "create", "x", "--zone", "Mars", exit_code=Exit.REFUSED)
+    assert document["errors"][0]["pointer"] == "/zone"
+
+
+async def test_exit_codes_tell_scripts_what_happened(shell: Shell) -> None:
+    shell.run("keys", "revoke", "aaaaaaaaaaaaaaaa", exit_code=Exit.NOT_FOUND)
+    shell.run("tenants", "create", "default", exit_code=Exit.CONFLICT)
+    shell.run("tenants", "list", exit_code=Exit.UNAUTHORISED, DEPESCHE_KEY="dp_live_nonsense")
+    shell.run("tenants", "list", "--mode", "prod", exit_code=Exit.USAGE)
+    shell.run("tenants", "list", "--colour", exit_code=Exit.USAGE)
+    weak = shell.json("keys", "create", "weak", "--scope", "topics:read")["key"]
+    shell.run("keys", "list", exit_code=Exit.UNAUTHORISED, DEPESCHE_KEY=weak)
+
+
+async def test_a_suite_that_is_not_there_is_said_with_the_way_out(shell: Shell) -> None:
+    result = shell.run("tenants", "list", "--url", "http://127.0.0.1:9", exit_code=Exit.UNREACHABLE, DEPESCHE_KEY="k")
+    assert "depesche up" in result.stderr
+
+
+async def test_a_found_key_is_not_sent_to_another_address(shell: Shell) -> None:
+    result = shell.run("tenants", "list", "--url", "http://127.0.0.1:9", exit_code=Exit.UNAUTHORISED)
+    assert "DEPESCHE_KEY" in result.stderr
