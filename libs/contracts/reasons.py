@@ -37,6 +37,7 @@ class Reason(IntEnum):
     SCHEMA_INVALID = 21
     RECIPIENT_MISSING = 22
     CONDITION_ERROR = 23
+    MAPPING_FAILED = 24
     # the address is barred (suppressed)
     SUPPRESSED_BOUNCE = 30
     SUPPRESSED_COMPLAINT = 31
@@ -128,6 +129,10 @@ TEXTS: dict[Reason, Text] = {
     Reason.CONDITION_ERROR: Text(
         "The communication's expression failed on this event: {detail}",
         "Mend the expression (has() guards a field that may be absent), then publish.",
+    ),
+    Reason.MAPPING_FAILED: Text(
+        "The source's mapping made no event of this delivery: {detail}",
+        "Mend the source's mapping, then replay the kept delivery.",
     ),
     Reason.SUPPRESSED_BOUNCE: Text(
         "The address is barred: mail to it came back for good.",

@@ -1,0 +1,1 @@
+"""Which business event becomes which notification: intake, sources, communications, releases."""

@@ -1,0 +1,1 @@
+"""What speaks to the outside; only app.py names these."""

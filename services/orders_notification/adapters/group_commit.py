@@ -1,0 +1,77 @@
+"""Group commit: single events that arrive together share one transaction.
+
+Alone a commit costs what fifty do together (3.7 k/s against 30 to 45 k/s). A batch starts at once when nothing
+was committed lately, so a lone event does not wait; under load it waits for the window, and takes whatever
+gathered meanwhile. The queue is bounded: beyond it callers are told to come back.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import Gauge
+
+from libs.errors import DepescheError, Unavailable
+from services.orders_notification.domain.intake import Submission, Verdict
+
+_waiting = Gauge("depesche_intake_waiting", "Single events that wait for their commit")
+
+Waiting = tuple[Submission, "asyncio.Future[Verdict]"]
+
+
+@dataclass(slots=True)
+class GroupCommitter:
+    """Implements ports.intake.Committer; `write` is handlers.intake.accept with its dependencies bound."""
+
+    window_seconds: float
+    most: int  # events per commit
+    room: int  # events that may wait
+    write: Callable[[Sequence[Submission]], Awaitable[list[Verdict]]] = field(init=False)  # set by app.py
+    _queue: list[Waiting] = field(default_factory=list)
+    _task: "asyncio.Task[None] | None" = None
+    _last: float = 0.0
+
+    async def submit(self, submission: Submission) -> Verdict:
+        """The verdict, after its batch has committed. Raises Unavailable when too many wait."""
+        if len(self._queue) >= self.room:
+            raise Unavailable("Too many events wait for their commit; send this one again.", retry_after=1)
+        loop = asyncio.get_running_loop()
+        promise: asyncio.Future[Verdict] = loop.create_future()
+        self._queue.append((submission, promise))
+        _waiting.set(len(self._queue))
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._flush(), name="intake group commit")
+        return await promise
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue:
+            since = loop.time() - self._last
+            if since < self.window_seconds and len(self._queue) < self.most:
+                await asyncio.sleep(self.window_seconds - since)
+            batch, self._queue = self._queue[: self.most], self._queue[self.most :]
+            _waiting.set(len(self._queue))
+            await self._commit(batch)
+            self._last = loop.time()
+
+    async def _commit(self, batch: list[Waiting]) -> None:
+        batch = [item for item in batch if not item[1].done()]  # the caller has gone before its turn
+        try:
+            verdicts = await self.write([submission for submission, _ in batch])
+        except DepescheError as error:
+            self._settle(batch, [error] * len(batch))
+        else:
+            self._settle(batch, verdicts)
+        finally:
+            # whatever went wrong: nobody waits for an answer that will not come
+            self._settle(batch, [Unavailable("The batch could not be committed; send it again.")] * len(batch))
+
+    @staticmethod
+    def _settle(batch: list[Waiting], outcomes: Sequence[Verdict | DepescheError]) -> None:
+        for (_, promise), outcome in zip(batch, outcomes, strict=True):
+            if promise.done():
+                continue
+            if isinstance(outcome, DepescheError):
+                promise.set_exception(outcome)
+            else:
+                promise.set_result(outcome)

@@ -1,0 +1,176 @@
+"""Events, their keys, and their outbox rows: one transaction per batch."""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs import exact_json
+from libs.contracts.orders_notification import Decision, DecisionRecorded
+from libs.contracts.outcomes import Mode
+from libs.messaging import outbox
+from libs.messaging.outbox import Outgoing
+from libs.storage.database import Database
+from services.orders_notification.adapters.postgres import rejections
+from services.orders_notification.domain.intake import Kept, Prepared
+from services.orders_notification.ports.intake import Stored
+
+_CLAIM = """
+insert into event_key (key, event_id) select * from unnest($1::uuid[], $2::uuid[])
+on conflict (key) do nothing returning key
+"""
+_FIRST = "select key, event_id from event_key where key = any($1)"
+_INSERT = """
+insert into event (id, tenant, mode, type, source, event_id, subject, recipient, client, occurred_at, time,
+                   received_at, decided_at, requested, decisions, body, extensions, traceparent)
+select id, tenant, mode, type, source, event_id, subject, recipient, client, occurred_at, time, $17, $17,
+       requested, decisions::jsonb, body, extensions::jsonb, traceparent
+from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+            $9::text[], $10::timestamptz[], $11::text[], $12::int[], $13::text[], $14::bytea[], $15::text[],
+            $16::text[]) as e (id, tenant, mode, type, source, event_id, subject, recipient, client, occurred_at,
+                               time, requested, decisions, body, extensions, traceparent)
+"""
+_RECIPIENTS = """
+insert into event_recipient (tenant, mode, recipient, id)
+select * from unnest($1::smallint[], $2::smallint[], $3::text[], $4::uuid[])
+"""
+_SETTLE = """
+update event e set settled = s.settled, state = (cardinality(s.settled) >= e.requested)::int
+from (select e.id, array(select distinct unnest(e.settled || d.requests) order by 1) as settled
+      from event e join (select cause, array_agg(request) as requests
+                         from unnest($1::uuid[], $2::uuid[]) as n (cause, request) group by cause) d on d.cause = e.id
+      where e.id = any($1)
+      order by e.id for update of e) s
+where e.id = s.id and e.id = any($1)
+"""
+_ERASE = """
+update event set body = null, extensions = null
+where tenant = $1 and mode = $2 and (recipient = $3 or id in (
+  select id from event_recipient where tenant = $1 and mode = $2 and recipient = $3))
+"""
+
+
+class PostgresEvents:
+    """Implements ports.intake.EventStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def store(self, prepared: Sequence[Prepared], kept: Sequence[Kept], now: datetime) -> Stored:
+        """Keys first: what another batch, or this one, brought before is not written again."""
+        async with self._database.transaction() as connection:
+            first = await self._claim(connection, prepared)
+            fresh = [item for item in prepared if first[item.key] == item.cause]
+            if fresh:
+                await self._insert(connection, fresh, now)
+            rows = await rejections.insert(connection, kept, now) if kept else {}
+            new = [item for item in kept if rows[item.id] == item.id]
+            await outbox.append(connection, [*_outgoing(fresh, now), *_told(new, now)])
+        return Stored(first, rows)
+
+    async def _claim(self, connection: Any, prepared: Sequence[Prepared]) -> dict[UUID, UUID]:
+        if not prepared:
+            return {}
+        wanted: dict[UUID, UUID] = {}
+        for item in prepared:
+            wanted.setdefault(item.key, item.cause)  # twice in one batch: the first counts
+        keys = sorted(wanted)
+        rows = await connection.fetch(_CLAIM, keys, [wanted[key] for key in keys])
+        if len(rows) == len(keys):
+            return wanted
+        claimed = {row["key"] for row in rows}
+        earlier = await connection.fetch(_FIRST, [key for key in keys if key not in claimed])
+        return wanted | {row["key"]: row["event_id"] for row in earlier}
+
+    async def _insert(self, connection: Any, fresh: Sequence[Prepared], now: datetime) -> None:
+        fresh = sorted(fresh, key=lambda item: item.cause)
+        recipients = [item.decided.recipients for item in fresh]
+        columns = zip(*(_row(item, named) for item, named in zip(fresh, recipients, strict=True)), strict=True)
+        await connection.execute(_INSERT, *columns, now)
+        further = [
+            (item.origin.tenant, int(item.origin.mode), recipient, item.cause)
+            for item, named in zip(fresh, recipients, strict=True)
+            for recipient in named[1:]
+        ]
+        if further:
+            await connection.execute(_RECIPIENTS, *zip(*sorted(further), strict=True))
+
+    async def settle(self, requests: Collection[tuple[UUID, UUID]]) -> None:
+        """Idempotent: a request counts once, however often it is told."""
+        ordered = sorted(requests)
+        async with self._database.transaction() as connection:
+            await connection.execute(_SETTLE, [c for c, _ in ordered], [r for _, r in ordered])
+
+    async def erase(self, tenant: int, mode: Mode, recipient: str) -> None:
+        async with self._database.transaction() as connection:
+            await connection.execute(_ERASE, tenant, int(mode), recipient)
+
+
+def _row(item: Prepared, recipients: list[str]) -> tuple[Any, ...]:
+    event = item.event
+    return (
+        item.cause,
+        item.origin.tenant,
+        int(item.origin.mode),
+        event.type,
+        event.source,
+        event.id,
+        event.subject,
+        recipients[0] if recipients else event.recipient,
+        item.origin.client,
+        event.occurred_at,
+        event.time,
+        len(item.decided.requests),
+        exact_json.dumps(item.decided.decisions).decode(),
+        item.body,
+        None if event.extensions is None else exact_json.dumps(event.extensions).decode(),
+        item.traceparent,
+    )
+
+
+def _outgoing(fresh: Sequence[Prepared], now: datetime) -> Iterator[Outgoing]:
+    for item in fresh:
+        tenant, mode, subject = item.origin.tenant, int(item.origin.mode), item.event.subject
+        for request in item.decided.requests:
+            yield Outgoing(
+                event=request,
+                key=request.recipients[0].key,
+                tenant=tenant,
+                mode=mode,
+                subject=subject,
+                traceparent=item.traceparent,
+            )
+        recorded = DecisionRecorded(
+            cause_id=item.cause,
+            event_id=item.event.id,
+            event_type=item.event.type,
+            event_source=item.event.source,
+            received_at=now,
+            decisions=item.decided.decisions,
+            occurred_at=item.event.occurred_at,
+        )
+        yield Outgoing(recorded, str(item.cause), tenant, mode, subject, item.traceparent)
+
+
+def _told(kept: Sequence[Kept], now: datetime) -> Iterator[Outgoing]:
+    """A kept event is told too: `why` finds it by its order number."""
+    for item in kept:
+        detail = "; ".join(f"{error.pointer}: {error.detail}" for error in item.errors[:5])
+        event = item.event
+        recorded = DecisionRecorded(
+            cause_id=item.id,
+            event_id=event.id if event else "",
+            event_type=event.type if event else "",
+            event_source=event.source if event else f"/sources/{item.origin.source}",
+            received_at=now,
+            decisions=(Decision(communication=None, outcome=item.reason.word, detail=detail),),
+            occurred_at=event.occurred_at if event else None,
+        )
+        yield Outgoing(
+            event=recorded,
+            key=str(item.id),
+            tenant=item.origin.tenant,
+            mode=int(item.origin.mode),
+            subject=event.subject if event else None,
+            traceparent=item.origin.traceparent,
+        )

@@ -1,0 +1,128 @@
+"""What could not become an event, with its raw bytes, until it is replayed or its time is over."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.audit import ActionRecorded
+from libs.contracts.outcomes import Mode
+from libs.contracts.reasons import Reason
+from libs.errors import FieldError
+from libs.messaging import outbox
+from libs.messaging.outbox import Outgoing
+from libs.storage.database import Database
+from services.orders_notification.domain.intake import Kept
+from services.orders_notification.ports.rejections import Filter, Rejection
+from services.orders_notification.ports.sources import Author
+
+_INSERT = """
+insert into rejection as r (id, tenant, mode, source, client, reason, errors, event_type, event_source, event_id,
+                            subject, headers, query, body, digest, received_at, last_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)
+on conflict (tenant, mode, digest) where state = 0
+do update set times = r.times + 1, last_at = excluded.last_at, reason = excluded.reason, errors = excluded.errors
+returning id
+"""
+_COLUMNS = """
+id, source, client, reason, errors, event_type, event_source, event_id, subject, headers, query, body, times,
+received_at, last_at, state, replayed_at
+"""
+_WHERE = """
+from rejection
+where tenant = $1 and mode = $2 and ($3::uuid is null or id < $3) and ($4::text is null or source = $4)
+  and ($5::text is null or event_type = $5) and ($6::smallint is null or reason = $6)
+  and ($7::smallint is null or state = $7) and ($8::uuid[] is null or id = any($8))
+  and ($9::text[] is null or subject = any($9))
+order by id desc limit $10
+"""
+_FIND = f"select {_COLUMNS} {_WHERE}"
+_REPLAYED = """
+update rejection set state = 1, replayed_at = $4
+where tenant = $1 and mode = $2 and state = 0 and id = any($3)
+"""
+
+
+async def insert(connection: Any, kept: Sequence[Kept], now: datetime) -> dict[UUID, UUID]:
+    """Writes what is kept; gives the row of each: an earlier one's where a sender tries the same again."""
+    digests = {item.id: _digest(item) for item in kept}
+    rows: dict[UUID, UUID] = {}
+    for item in sorted(kept, key=lambda item: (item.origin.tenant, item.origin.mode, digests[item.id])):
+        rows[item.id] = await connection.fetchval(_INSERT, *_row(item, digests[item.id], now))
+    return rows
+
+
+def _digest(item: Kept) -> bytes:
+    """The bytes of a webhook; of an event its key and data, since we may have added the time ourselves."""
+    if item.origin.source is not None or item.event is None:
+        return hashlib.sha256(f"{item.origin.source}\0".encode() + item.raw.body).digest()
+    key = f"{len(item.event.source)}:{item.event.source}:{item.event.id}\0"
+    return hashlib.sha256(key.encode() + item.event.body).digest()
+
+
+def _row(item: Kept, digest: bytes, now: datetime) -> tuple[Any, ...]:
+    event = item.event
+    return (
+        item.id,
+        item.origin.tenant,
+        int(item.origin.mode),
+        item.origin.source,
+        item.origin.client,
+        int(item.reason),
+        [{"pointer": error.pointer, "detail": error.detail} for error in item.errors],
+        event.type if event else None,
+        event.source if event else None,
+        event.id if event else None,
+        event.subject if event else None,
+        item.raw.headers,
+        item.raw.query,
+        item.raw.body,
+        digest,
+        now,
+    )
+
+
+class PostgresRejections:
+    """Implements ports.rejections.Rejections."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, tenant: int, mode: Mode, wanted: Filter) -> list[Rejection]:
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                _FIND,
+                tenant,
+                int(mode),
+                wanted.before,
+                wanted.source,
+                wanted.type,
+                None if wanted.reason is None else int(wanted.reason),
+                wanted.state,
+                wanted.ids,
+                wanted.subjects,
+                wanted.limit,
+            )
+        return [_rejection(row) for row in rows]
+
+    async def replayed(self, author: Author, ids: Sequence[UUID]) -> None:
+        recorded = ActionRecorded(
+            actor=author.actor,
+            action="rejection.replay",
+            object=str(ids[0]) if len(ids) == 1 else f"{len(ids)} rejections",
+            at=author.at,
+            after={"ids": [str(id_) for id_ in ids[:100]], "count": len(ids)},
+        )
+        tenant, mode = author.tenant, int(author.mode)
+        async with self._database.transaction() as connection:
+            await connection.execute(_REPLAYED, tenant, mode, sorted(ids), author.at)
+            told = Outgoing(recorded, "rejections", tenant, mode, source="orders-notification")
+            await outbox.append(connection, [told])
+
+
+def _rejection(row: Any) -> Rejection:
+    values = dict(row)
+    values["reason"] = Reason(values["reason"])
+    values["errors"] = tuple(FieldError(error["pointer"], error["detail"]) for error in values["errors"])
+    return Rejection(**values)

@@ -1,0 +1,76 @@
+"""Partitions of `event` by day of its id, as in the ledger; keys and rejections are pruned in portions."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from libs.ids import first_id_at
+from libs.storage.database import Database
+
+AHEAD_DAYS = 7
+_BEHIND_DAYS = 1  # clocks of replicas differ, and a batch may be prepared before midnight and written after
+_PORTION = 5_000
+_DAYS = """
+select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+where i.inhparent = 'event'::regclass order by c.relname
+"""
+_PRUNE_KEYS = """
+delete from event_key where key = any(array(select key from event_key where event_id < $1 limit $2))
+"""
+_PRUNE_RECIPIENTS = """
+delete from event_recipient where id < $1
+"""
+_PRUNE_REJECTIONS = "delete from rejection where id < $1"
+
+
+class PostgresRetention:
+    """Implements ports.retention.Retention. Ids carry the system's clock, so it is the clock here."""
+
+    def __init__(self, database: Database, keep_days: int, key_keep_days: int) -> None:
+        self._database = database
+        self._keep = timedelta(days=keep_days)
+        self._keep_keys = timedelta(days=key_keep_days)
+
+    async def ensure_days(self) -> None:
+        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        async with self._database.acquire() as connection:
+            existing = {row["relname"] for row in await connection.fetch(_DAYS)}
+            for offset in range(-_BEHIND_DAYS, AHEAD_DAYS + 1):
+                day = today + timedelta(days=offset)
+                if _name(day) not in existing:
+                    await _make(connection, day)
+
+    async def maintain(self) -> list[str]:
+        await self.ensure_days()
+        now = datetime.now(UTC)
+        oldest = _name(now - self._keep)
+        async with self._database.acquire() as connection:
+            days = [row["relname"] for row in await connection.fetch(_DAYS)]
+            gone = [day for day in days if day < oldest]
+            for day in gone:
+                await connection.execute(f"drop table if exists {day}")
+            before = first_id_at(now - self._keep)
+            await connection.execute(_PRUNE_RECIPIENTS, before)
+            await connection.execute(_PRUNE_REJECTIONS, before)
+            await self._prune_keys(connection, now)
+        return gone
+
+    async def _prune_keys(self, connection: Any, now: datetime) -> None:
+        before = first_id_at(now - self._keep_keys)
+        while await connection.execute(_PRUNE_KEYS, before, _PORTION) == f"DELETE {_PORTION}":
+            pass
+
+
+def _name(day: datetime) -> str:
+    return f"event_{day:%Y%m%d}"
+
+
+async def _make(connection: Any, day: datetime) -> None:
+    low, high = first_id_at(day), first_id_at(day + timedelta(days=1))
+    try:
+        await connection.execute(
+            f"create table if not exists {_name(day)} partition of event for values from ('{low}') to ('{high}')"
+        )
+    except (asyncpg.DuplicateTableError, asyncpg.UniqueViolationError, asyncpg.InvalidObjectDefinitionError):
+        return  # another replica was faster; it is the same day

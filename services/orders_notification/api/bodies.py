@@ -1,0 +1,88 @@
+"""Reading bodies within their limits, and telling which of CloudEvents' modes a request uses."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from enum import Enum, auto
+
+from fastapi import Request
+
+from libs.errors import TooLarge, UnsupportedMedia
+from services.orders_notification.domain.cloudevents import is_json
+
+_STREAMS = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+
+
+class ContentMode(Enum):
+    """How events stand in a request (HTTP binding §3, and NDJSON)."""
+
+    STRUCTURED = auto()
+    BATCH = auto()
+    BINARY = auto()
+    STREAM = auto()
+    JSON = auto()  # one event or an array of them
+
+
+def content_mode(request: Request) -> ContentMode:
+    """Raises UnsupportedMedia naming what can be sent."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media == "application/cloudevents+json":
+        return ContentMode.STRUCTURED
+    if media == "application/cloudevents-batch+json":
+        return ContentMode.BATCH
+    if media in _STREAMS:
+        return ContentMode.STREAM
+    if not media.startswith("application/cloudevents") and any(n.startswith("ce-") for n in request.headers):
+        return ContentMode.BINARY
+    if is_json(media) and not media.startswith("application/cloudevents"):
+        return ContentMode.JSON
+    raise UnsupportedMedia(
+        f"The content type {media[:80]!r} is none that this route reads. Send application/cloudevents+json, "
+        "application/cloudevents-batch+json, application/json, application/x-ndjson, or ce- headers with any data."
+    )
+
+
+def headers_of(request: Request) -> dict[str, str]:
+    """Header names in lower case; a header that comes twice is joined, as RFC 9110 §5.3 has it."""
+    joined: dict[str, str] = {}
+    for name, value in request.headers.items():
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it grows past `limit` bytes, keeping nothing."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    taken: list[bytes] = []
+    size = 0
+    async with contextlib.aclosing(request.stream()) as stream:
+        async for chunk in stream:
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            taken.append(chunk)
+    return b"".join(taken)
+
+
+async def read_lines(request: Request, limit: int) -> AsyncIterator[bytes | None]:
+    """The body line by line (LF or CRLF). A line longer than `limit` bytes comes as None, and is not kept."""
+    rest = b""
+    overlong = False
+    async with contextlib.aclosing(request.stream()) as stream:
+        async for chunk in stream:
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                yield None if overlong or len(line) > limit else line
+                overlong = False
+            if len(rest) > limit:
+                overlong, rest = True, b""
+    if rest or overlong:
+        yield None if overlong or len(rest) > limit else rest
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body is larger than {limit:,} bytes. Send fewer events at once, or stream them as application/x-ndjson.",
+        limit=limit,
+    )

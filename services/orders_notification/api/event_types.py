@@ -1,0 +1,58 @@
+"""Event types over HTTP: the JSON Schema of each, edited with If-Match."""
+
+from typing import Annotated, Any
+
+from fastapi import Path, Request, Response
+
+from libs.auth import Principal, scope
+from libs.errors import NotFound
+from libs.web import After, Cursor, ExactResponse, Limit, Router, etag, require_match
+from services.orders_notification.api.deps import deps_of
+from services.orders_notification.api.shapes import EventTypeBody, EventTypeShown
+from services.orders_notification.domain.event_types import event_type
+from services.orders_notification.ports.sources import Author, StoredType
+
+router = Router(prefix="/v1", tags=["event types"])
+
+Reader = Annotated[Principal, scope("sources:read")]
+Writer = Annotated[Principal, scope("sources:write")]
+Type = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["order.placed"])]
+_ONE: dict[int | str, dict[str, Any]] = {200: {"model": EventTypeShown}}
+
+
+@router.get("/event-types", response_class=ExactResponse)
+async def list_event_types(request: Request, principal: Reader, limit: Limit = 100, cursor: After = None) -> Response:
+    """Declared event types by name."""
+    key = Cursor.read(cursor)
+    after = str(key[0]) if key else ""
+    found = await deps_of(request).event_types.all(principal.tenant, principal.mode, after, limit + 1)
+    more = len(found) > limit
+    return ExactResponse({"items": found[:limit], "next_cursor": Cursor.make(found[limit - 1].type) if more else None})
+
+
+@router.get("/event-types/{type:path}", response_class=ExactResponse, responses=_ONE)
+async def get_event_type(request: Request, principal: Reader, type: Type) -> Response:
+    """What is declared about a type of event."""
+    stored = await deps_of(request).event_types.get(principal.tenant, principal.mode, type)
+    if stored is None:
+        raise NotFound(f"The event type {type!r} is not declared; its events are taken in unchecked.")
+    return ExactResponse(stored, headers={"etag": etag(stored.version)})
+
+
+@router.put("/event-types/{type:path}", response_class=ExactResponse, responses=_ONE)
+async def put_event_type(request: Request, principal: Writer, type: Type, body: EventTypeBody) -> Response:
+    """Declares an event type. The next event is checked by it; what does not fit is kept, and can be replayed."""
+    deps = deps_of(request)
+    held = await deps.event_types.get(principal.tenant, principal.mode, type)
+    require_match(request, held.version if held else None)
+    at = deps.clock()
+    declared = StoredType(
+        type=type,
+        version=held.version + 1 if held else 1,
+        description=body.description,
+        schema=body.schema_,
+        updated_at=at,
+    )
+    event_type(type, declared.version, declared.schema)
+    await deps.event_types.put(Author(principal.tenant, principal.mode, principal.actor, at), declared)
+    return ExactResponse(declared, 200 if held else 201, headers={"etag": etag(declared.version)})

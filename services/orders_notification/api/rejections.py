@@ -1,0 +1,87 @@
+"""What could not become an event, over HTTP: listed with its reason, replayed once the cause is mended."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Query, Request, Response
+
+from libs.auth import Principal, scope
+from libs.contracts.reasons import Reason
+from libs.errors import Invalid
+from libs.web import After, Cursor, ExactResponse, Limit, Page, Router
+from services.orders_notification.api.deps import deps_of
+from services.orders_notification.api.shapes import RejectionShown, ReplayBody, Replayed
+from services.orders_notification.domain.intake import REJECTED
+from services.orders_notification.handlers.replaying import replay
+from services.orders_notification.ports.rejections import OPEN, REPLAYED, Filter
+from services.orders_notification.ports.sources import Author
+from services.orders_notification.queries import rejection_shown
+
+router = Router(prefix="/v1", tags=["rejections"])
+
+Reader = Annotated[Principal, scope("events:read")]
+Writer = Annotated[Principal, scope("sources:write")]
+
+_KEPT = {reason.word: reason for reason in (Reason.SCHEMA_INVALID, Reason.MAPPING_FAILED)}
+
+
+@router.get("/rejections")
+async def list_rejections(
+    request: Request,
+    principal: Reader,
+    source: Annotated[str | None, Query(max_length=63)] = None,
+    type: Annotated[str | None, Query(max_length=200)] = None,
+    reason: Annotated[str | None, Query(max_length=50)] = None,
+    state: Annotated[Literal["open", "replayed"] | None, Query()] = None,
+    limit: Limit = 100,
+    cursor: After = None,
+) -> Page[RejectionShown]:
+    """What was kept, the newest first. The bytes are shown with the scope pii:read."""
+    wanted = Filter(
+        limit=limit + 1,
+        before=_before(cursor),
+        source=source,
+        type=type,
+        reason=_reason(reason, "reason"),
+        state=None if state is None else OPEN if state == "open" else REPLAYED,
+    )
+    found = await deps_of(request).rejections.find(principal.tenant, principal.mode, wanted)
+    unmasked = principal.may("pii:read")
+    return Page(
+        items=[RejectionShown.model_validate(rejection_shown(item, unmasked=unmasked)) for item in found[:limit]],
+        next_cursor=Cursor.make(str(found[limit - 1].id)) if len(found) > limit else None,
+    )
+
+
+@router.post("/rejections:replay", response_class=ExactResponse, responses={200: {"model": Replayed}})
+async def replay_rejections(request: Request, principal: Writer, body: ReplayBody) -> Response:
+    """Sends open rejections through intake again: after the mapping or the schema was mended."""
+    deps = deps_of(request)
+    wanted = Filter(
+        limit=body.limit,
+        ids=body.ids,
+        source=body.source,
+        type=body.type,
+        reason=_reason(body.reason, "/reason"),
+        state=OPEN,
+    )
+    author = Author(principal.tenant, principal.mode, principal.actor, deps.clock())
+    results: list[dict[str, Any]] = await replay(deps, author, wanted)
+    refused = sum(result["status"] == REJECTED for result in results)
+    return ExactResponse({"replayed": len(results) - refused, "rejected": refused, "results": results})
+
+
+def _reason(word: str | None, pointer: str) -> Reason | None:
+    if word is None:
+        return None
+    if word not in _KEPT:
+        raise Invalid(f"{word!r} is none of {', '.join(_KEPT)}.", pointer=pointer)
+    return _KEPT[word]
+
+
+def _before(cursor: str | None) -> UUID | None:
+    key = Cursor.read(cursor)
+    try:
+        return UUID(key[0]) if key else None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error

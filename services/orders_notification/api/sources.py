@@ -1,0 +1,173 @@
+"""Sources over HTTP: their definitions, the shops' webhooks, and a rehearsal of what a body would become."""
+
+import hashlib
+from typing import Annotated, Any
+
+from fastapi import Path, Request, Response
+
+from libs import exact_json
+from libs.auth import Principal, public, scope, signature
+from libs.errors import Invalid, NotFound
+from libs.telemetry import current_traceparent
+from libs.web import After, Cursor, ExactResponse, Limit, Page, Router, etag, require_match
+from services.orders_notification.api.bodies import headers_of, read_body
+from services.orders_notification.api.deps import deps_of
+from services.orders_notification.api.shapes import Definition, Pasted, Rehearsed, SourceBody, SourceShown
+from services.orders_notification.domain.signatures import Delivery
+from services.orders_notification.domain.sources import NAME, check_secrets, source
+from services.orders_notification.handlers.sources import Received, receive, rehearse
+from services.orders_notification.ports.sources import Author, StoredSource
+
+router = Router(prefix="/v1", tags=["sources"])
+
+Reader = Annotated[Principal, scope("sources:read")]
+Writer = Annotated[Principal, scope("sources:write")]
+Name = Annotated[str, Path(pattern=f"^{NAME.pattern}$", max_length=63, examples=["shopify"])]
+
+
+@router.get("/sources")
+async def list_sources(
+    request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
+) -> Page[SourceShown]:
+    """Sources by name."""
+    key = Cursor.read(cursor)
+    after = str(key[0]) if key else ""
+    found = await deps_of(request).sources.all(principal.tenant, principal.mode, after, limit + 1)
+    more = len(found) > limit
+    return Page(
+        items=[_shown(request, item) for item in found[:limit]],
+        next_cursor=Cursor.make(found[limit - 1].source.name) if more else None,
+    )
+
+
+@router.get("/sources/{name}")
+async def get_source(request: Request, response: Response, principal: Reader, name: Name) -> SourceShown:
+    """A source's definition; secrets are never given back."""
+    stored = await _stored(request, principal, name)
+    response.headers["etag"] = etag(stored.source.version)
+    return _shown(request, stored)
+
+
+@router.put("/sources/{name}", responses={201: {"model": SourceShown, "description": "It is new."}})
+async def put_source(
+    request: Request, response: Response, principal: Writer, name: Name, body: SourceBody
+) -> SourceShown:
+    """Creates or changes a source. An edit sends If-Match with the version that it read."""
+    deps = deps_of(request)
+    held = await deps.sources.get(principal.tenant, principal.mode, name)
+    require_match(request, held.source.version if held else None)
+    version = held.source.version + 1 if held else 1
+    definition = body.model_dump(mode="json", exclude={"secrets"}, exclude_none=True)
+    compiled = source(name, version, definition)
+    secrets = body.secrets if body.secrets is not None else list(held.secrets) if held else []
+    if not secrets:
+        raise Invalid(
+            "A source needs at least one secret; the shop shows it or lets you choose it.", pointer="/secrets"
+        )
+    check_secrets(compiled.verification, secrets)
+    await deps.sources.put(_author(request, principal), compiled, definition, secrets)
+    response.status_code = 200 if held else 201
+    response.headers["etag"] = etag(version)
+    return _shown(request, await _stored(request, principal, name))
+
+
+@router.delete("/sources/{name}", status_code=204)
+async def delete_source(request: Request, principal: Writer, name: Name) -> None:
+    """Removes a source; its webhook answers 404 from now on. What it brought stays."""
+    held = await _stored(request, principal, name)
+    require_match(request, held.source.version)
+    await deps_of(request).sources.delete(_author(request, principal), name, held.source.version)
+
+
+@router.post("/sources/{name}:test", response_class=ExactResponse, responses={200: {"model": Rehearsed}})
+async def rehearse_delivery(request: Request, principal: Writer, name: Name, body: Pasted) -> Response:
+    """What a pasted delivery would become: verified or not, the mapped events, what each communication decides.
+
+    Nothing is written. With `definition`, that one is tried in place of the stored one.
+    """
+    stored = await _rehearsed(request, principal, name, body.definition)
+    raw = body.body.encode() if isinstance(body.body, str) else exact_json.dumps(body.body)
+    headers = {header.lower(): value for header, value in body.headers.items()}
+    delivery = Delivery(raw, headers, body.query)
+    report = await rehearse(deps_of(request), stored, delivery, unmasked=principal.may("pii:read"))
+    return ExactResponse(report)
+
+
+@router.post(
+    "/sources/{name}",
+    status_code=202,
+    dependencies=[signature("source")],
+    openapi_extra={
+        "requestBody": {"content": {"application/json": {"schema": {}, "example": {"id": 820982911946154508}}}}
+    },
+    responses={200: {"description": "A handshake, answered."}, 202: {"description": "Taken in, or kept."}},
+)
+async def receive_delivery(request: Request, name: Name) -> Response:
+    """A shop's webhook. 2xx means that it is safe here: accepted, known already, or kept to be replayed."""
+    deps = deps_of(request)
+    body = await read_body(request, deps.limits.batch_bytes)
+    delivery = Delivery(body, headers_of(request), dict(request.query_params))
+    received = await receive(deps, name, delivery, current_traceparent())
+    if received.handshake:
+        return Response(status_code=200)
+    return ExactResponse(_answer(received), 202)
+
+
+@router.options("/sources/{name}", dependencies=[public()], include_in_schema=False)
+async def allow_deliveries(request: Request, name: Name) -> Response:
+    """CloudEvents' webhook handshake (Event Grid asks it): who may deliver, and how fast."""
+    origin = request.headers.get("webhook-request-origin", "*")
+    return Response(
+        status_code=200,
+        headers={"webhook-allowed-origin": origin, "webhook-allowed-rate": "*", "allow": "POST, OPTIONS"},
+    )
+
+
+async def _stored(request: Request, principal: Principal, name: str) -> StoredSource:
+    stored = await deps_of(request).sources.get(principal.tenant, principal.mode, name)
+    if stored is None:
+        raise NotFound(f"There is no source {name!r} in this tenant and mode; PUT its definition first.")
+    return stored
+
+
+async def _rehearsed(request: Request, principal: Principal, name: str, definition: Definition | None) -> StoredSource:
+    if definition is None:
+        return await _stored(request, principal, name)
+    held = await deps_of(request).sources.get(principal.tenant, principal.mode, name)
+    now = deps_of(request).clock()
+    dumped = definition.model_dump(mode="json", exclude_none=True)
+    return StoredSource(
+        tenant=principal.tenant,
+        mode=principal.mode,
+        source=source(name, 0, dumped),
+        definition=dumped,
+        secrets=held.secrets if held else (),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _author(request: Request, principal: Principal) -> Author:
+    return Author(principal.tenant, principal.mode, principal.actor, deps_of(request).clock())
+
+
+def _answer(received: Received) -> dict[str, Any]:
+    results = [
+        {"status": "kept" if v.errors else v.status, "id": v.id, "reason": v.reason.word if v.errors else None}
+        for v in received.verdicts
+    ]
+    return {"results": results, "filtered": received.filtered}
+
+
+def _shown(request: Request, stored: StoredSource) -> SourceShown:
+    return SourceShown.model_validate(
+        {
+            **stored.definition,
+            "name": stored.source.name,
+            "version": stored.source.version,
+            "secrets": [hashlib.sha256(secret.encode()).hexdigest()[:8] for secret in stored.secrets],
+            "webhook": f"{request.app.state.runtime.public_url}/orders-notification/v1/sources/{stored.source.name}",
+            "created_at": stored.created_at,
+            "updated_at": stored.updated_at,
+        }
+    )

@@ -1,0 +1,122 @@
+"""Which communications an event asks for, and for whom: pure, in memory, nothing is looked up.
+
+Every "no" becomes a decision with its reason; nothing is passed over in silence.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from libs.contracts.delivery import NotificationRequested, RequestedRecipient
+from libs.contracts.orders_notification import Decision
+from libs.contracts.reasons import Reason
+from libs.errors import Invalid
+from libs.expressions import Context
+from libs.ids import CauseId, RecipientKey, notification_id, request_id
+from services.orders_notification.domain.cloudevents import BusinessEvent
+from services.orders_notification.domain.recipients import BadRecipient, recipient_keys
+from services.orders_notification.domain.releases import CompiledRelease, Listeners
+
+REQUESTED = "requested"
+RECIPIENTS_PER_REQUEST = 1_000
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """All that was decided about one event: what is told, and what is asked of `delivery`."""
+
+    decisions: tuple[Decision, ...]
+    requests: tuple[NotificationRequested, ...] = ()
+
+    @property
+    def recipients(self) -> list[str]:
+        """Everybody named in the decisions, each once, in order."""
+        return list(dict.fromkeys(d.recipient for d in self.decisions if d.recipient is not None))
+
+
+_NOBODY_LISTENS = Decided((Decision(communication=None, outcome=Reason.NO_COMMUNICATION.word),))
+
+
+def decide(event: BusinessEvent, cause: CauseId, listeners: Listeners, at: datetime) -> Decided:
+    """Asks every listening release. `at` is now: an event past a communication's expiry asks for nothing."""
+    if not listeners.releases:
+        return _NOBODY_LISTENS
+    context = Context({"event": _variables(event)}, listeners.needs)
+    decisions: list[Decision] = []
+    requests: list[NotificationRequested] = []
+    for release in listeners.releases:
+        refusal, keys = _recipients(release, event, context, at)
+        if refusal is not None:
+            decisions.append(refusal)
+            continue
+        requested = [
+            RequestedRecipient(key=key, notification_id=notification_id(cause, release.communication, key))
+            for key in keys
+        ]
+        decisions.extend(_requested(release, requested))
+        requests.extend(_requests(release, event, cause, requested))
+    return Decided(tuple(decisions), tuple(requests))
+
+
+def _recipients(
+    release: CompiledRelease, event: BusinessEvent, context: Context, at: datetime
+) -> tuple[Decision | None, Sequence[RecipientKey]]:
+    if event.occurred_at + timedelta(seconds=release.expiry_seconds) <= at:
+        return _refusal(release, Reason.EXPIRED, f"the event is of {event.time}"), ()
+    try:
+        if release.condition is not None:
+            held = release.condition.evaluate(context)
+            if held is not True:
+                detail = None if held is False else "the condition gave no boolean"
+                reason = Reason.CONDITION_FALSE if held is False else Reason.CONDITION_ERROR
+                return _refusal(release, reason, detail), ()
+        keys = recipient_keys(event.recipient if release.recipient is None else release.recipient.evaluate(context))
+    except (Invalid, BadRecipient) as error:
+        return _refusal(release, Reason.CONDITION_ERROR, str(error)), ()
+    return (None, keys) if keys else (_refusal(release, Reason.RECIPIENT_MISSING, None), ())
+
+
+def _refusal(release: CompiledRelease, reason: Reason, detail: str | None) -> Decision:
+    return Decision(communication=release.communication, outcome=reason.word, release_id=release.id, detail=detail)
+
+
+def _requested(release: CompiledRelease, recipients: Sequence[RequestedRecipient]) -> Iterator[Decision]:
+    for recipient in recipients:
+        yield Decision(
+            communication=release.communication,
+            outcome=REQUESTED,
+            recipient=recipient.key,
+            release_id=release.id,
+            notification_id=recipient.notification_id,
+        )
+
+
+def _requests(
+    release: CompiledRelease, event: BusinessEvent, cause: CauseId, recipients: Sequence[RequestedRecipient]
+) -> Iterator[NotificationRequested]:
+    variables = _variables(event) | {"time": event.time, "data": msgspec.Raw(event.body)}
+    for part, start in enumerate(range(0, len(recipients), RECIPIENTS_PER_REQUEST)):
+        yield NotificationRequested(
+            request_id=request_id(cause, release.id, part),
+            cause_id=cause,
+            cause_kind="event",
+            release_id=release.id,
+            communication=release.communication,
+            lane=release.lane.word,
+            on_unknown=release.on_unknown.word,
+            expires_at=event.occurred_at + timedelta(seconds=release.expiry_seconds),
+            event=variables,  # the data as the bytes that came: encoded once, exact to the last digit
+            recipients=tuple(recipients[start : start + RECIPIENTS_PER_REQUEST]),
+        )
+
+
+def _variables(event: BusinessEvent) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "subject": event.subject,
+        "time": event.occurred_at,
+        "data": event.data,
+    }

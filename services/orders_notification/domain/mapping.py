@@ -1,0 +1,200 @@
+"""A verified delivery becomes an event by its source's expressions, or says which of them could not.
+
+Pure; what fails is kept by the caller with the raw bytes, and can be replayed once the mapping is mended.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+from libs import exact_json
+from libs.errors import BadRequest, FieldError, Invalid
+from libs.expressions import Context, EvaluationFailed, Expression
+from services.orders_notification.domain.cloudevents import BusinessEvent, from_structured, is_json
+from services.orders_notification.domain.signatures import Delivery
+from services.orders_notification.domain.sources import Source
+
+MAX_EVENTS_PER_DELIVERY = 1_000
+_MAX_FORM_FIELDS = 1_000
+_FORM = "application/x-www-form-urlencoded"
+_MILLISECONDS_FROM = 100_000_000_000  # Unix seconds of the year 5138: larger numbers are milliseconds
+
+
+class Unmappable(Invalid):
+    """The delivery is genuine, but the mapping makes no event of it. Kept, and replayed when it is mended."""
+
+    slug = "unmappable"
+    title = "The mapping made no event of it"
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What a delivery became: events, and how many parts the filter left out."""
+
+    events: tuple[BusinessEvent, ...]
+    filtered: int = 0
+
+
+def read_body(delivery: Delivery) -> Any:
+    """The body as expressions see it: exact JSON, or a form's fields. Raises Unmappable."""
+    content_type = delivery.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() == _FORM:
+        return _form(delivery.body)
+    if content_type and not is_json(content_type) and not content_type.startswith("text/"):
+        raise Unmappable(f"The content type {content_type[:80]!r} is neither JSON nor a form.", pointer="")
+    try:
+        return exact_json.loads(delivery.body)
+    except BadRequest as error:
+        raise Unmappable(error.detail, pointer="") from error
+
+
+def is_handshake(source: Source, delivery: Delivery) -> bool:
+    """Whether this is the sender's unsigned first call, which wants nothing but a 200."""
+    if source.handshake is None:
+        return False
+    try:
+        return source.handshake.evaluate(_context(delivery, read_body(delivery))) is True
+    except Invalid:  # Unmappable and EvaluationFailed: not the shape of a handshake
+        return False
+
+
+def map_delivery(source: Source, delivery: Delivery, received_at: datetime) -> Mapped:
+    """All events of a delivery; a JSON array is as many deliveries. Raises Unmappable naming each expression."""
+    body = read_body(delivery)
+    parts = body if isinstance(body, list) else [body]
+    if len(parts) > MAX_EVENTS_PER_DELIVERY:
+        raise Unmappable(f"The delivery holds more than {MAX_EVENTS_PER_DELIVERY} events.", pointer="")
+    events = [_map_one(source, delivery, part, received_at) for part in parts]
+    made = tuple(event for event in events if event is not None)
+    return Mapped(made, len(events) - len(made))
+
+
+def _map_one(source: Source, delivery: Delivery, part: Any, received_at: datetime) -> BusinessEvent | None:
+    body = _unwrapped(source, delivery, part)
+    evaluation = _Evaluation(_context(delivery, body))
+    mapping = source.mapping
+    if mapping.filter is not None and evaluation.value(mapping.filter, "/mapping/filter") is False:
+        return None
+    type_ = evaluation.value(mapping.type, "/mapping/type")
+    document = {
+        "specversion": "1.0",
+        "source": source.event_source,
+        "type": mapping.types.get(type_, type_) if isinstance(type_, str) else type_,
+        "id": _plain(evaluation.value(mapping.id, "/mapping/id")),
+        "subject": _plain(evaluation.optional(mapping.subject, "/mapping/subject")),
+        "time": _time(evaluation.optional(mapping.time, "/mapping/time")),
+        "recipient": evaluation.optional(mapping.recipient, "/mapping/recipient"),
+        "data": body if mapping.data is None else evaluation.tree(mapping.data, "/mapping/data"),
+    }
+    evaluation.conclude()
+    return _event(document, received_at)
+
+
+def _event(document: dict[str, Any], received_at: datetime) -> BusinessEvent:
+    if isinstance(document["recipient"], dict | list):
+        raise Unmappable(
+            "The recipient is one key or id; communications choose several by their own expression.",
+            pointer="/mapping/recipient",
+        )
+    try:
+        return from_structured(document, received_at)
+    except Invalid as error:
+        raise _unmappable([FieldError(f"/mapping{e.pointer}", e.detail) for e in error.errors]) from error
+
+
+class _Evaluation:
+    """Evaluates on one context and keeps the failures, so that all are told at once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._errors: list[FieldError] = []
+
+    def value(self, expression: Expression, pointer: str) -> Any:
+        try:
+            return expression.evaluate(self._context)
+        except EvaluationFailed as error:
+            self._errors.append(FieldError(pointer, error.detail))
+            return None
+
+    def optional(self, expression: Expression | None, pointer: str) -> Any:
+        return None if expression is None else self.value(expression, pointer)
+
+    def tree(self, mapping: Any, pointer: str) -> Any:
+        if isinstance(mapping, Mapping):
+            return {name: self.tree(inner, f"{pointer}/{name}") for name, inner in mapping.items()}
+        return _json(self.optional(mapping, pointer))
+
+    def conclude(self) -> None:
+        if self._errors:
+            raise _unmappable(self._errors)
+
+
+def _context(delivery: Delivery, body: Any) -> Context:
+    return Context({"body": body, "headers": dict(delivery.headers), "query": dict(delivery.query)})
+
+
+def _unwrapped(source: Source, delivery: Delivery, part: Any) -> Any:
+    """The payload in a queue's envelope (Pub/Sub: base64, SNS: JSON in a string); the part itself where none is."""
+    if source.unwrap is None:
+        return part
+    try:
+        payload = source.unwrap.evaluate(_context(delivery, part))
+    except EvaluationFailed:
+        return part
+    if not isinstance(payload, str):
+        return part
+    try:
+        raw = base64.b64decode(payload, validate=True) if source.unwrap_encoding == "base64" else payload.encode()
+        return exact_json.loads(raw)
+    except (BadRequest, binascii.Error, ValueError) as error:
+        raise Unmappable("The payload inside the envelope is not JSON.", pointer="/unwrap/payload") from error
+
+
+def _form(raw: bytes) -> dict[str, Any]:
+    try:
+        pairs = parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=_MAX_FORM_FIELDS, errors="strict")
+    except ValueError as error:
+        raise Unmappable("The form cannot be read: it is not UTF-8, or has too many fields.", pointer="") from error
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if "\0" in name or "\0" in value:
+            raise Unmappable("The form holds the character U+0000, which cannot be stored.", pointer="")
+        held = fields.get(name)
+        fields[name] = value if held is None else [*held, value] if isinstance(held, list) else [held, value]
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    # shops number orders and deliveries; CloudEvents' id and subject are strings
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _time(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, int) and not isinstance(value, bool):
+        seconds = value / 1000 if value >= _MILLISECONDS_FROM else value
+        try:
+            return datetime.fromtimestamp(seconds, UTC).isoformat()
+        except (ValueError, OverflowError, OSError):
+            return str(value)
+    return value
+
+
+def _json(value: Any) -> Any:
+    """What an expression gave, as JSON: timestamps as text."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {str(name): _json(inner) for name, inner in value.items()}
+    return [_json(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _unmappable(errors: list[FieldError]) -> Unmappable:
+    made = Unmappable.many(errors)
+    assert isinstance(made, Unmappable)
+    return made

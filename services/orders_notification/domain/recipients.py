@@ -1,0 +1,64 @@
+"""Recipient keys: `customer:<the shop's id>` or `installation:<id>`, as decided and never re-mapped afterwards."""
+
+import re
+from typing import Any
+
+from libs.ids import RecipientKey
+
+MAX_KEY = 200
+MAX_RECIPIENTS = 10_000
+_KINDS = ("customer", "installation")
+_BAD = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029]")
+
+
+class BadRecipient(ValueError):
+    """A value that cannot be a recipient key; the message says why."""
+
+
+def recipient_key(value: Any) -> RecipientKey:
+    """One key from what an expression gave: a key, a bare id (a customer's), or `{"installation": id}`."""
+    if isinstance(value, dict):
+        if len(value) != 1 or (kind := next(iter(value))) not in _KINDS:
+            raise BadRecipient('A recipient as a map has one entry: {"customer": id} or {"installation": id}.')
+        return recipient_key(f"{kind}:{_id(value[kind])}")
+    text = _id(value)
+    if not text.startswith(("customer:", "installation:")):
+        text = f"customer:{text}"  # a shop's ids may hold colons (gid://shopify/Customer/1)
+    if text.endswith(":") and text[:-1] in _KINDS:
+        raise BadRecipient("The recipient's id is empty.")
+    if len(text) > MAX_KEY:
+        raise BadRecipient(f"A recipient key has at most {MAX_KEY} characters.")
+    if _BAD.search(text):
+        raise BadRecipient("A recipient key holds no spaces and no control characters.")
+    return RecipientKey(text)
+
+
+def recipient_keys(value: Any) -> list[RecipientKey]:
+    """The keys that a recipient expression gave, each once, in order. Null, "" and [] are nobody."""
+    if value is None or value == "" or value == []:
+        return []
+    if not isinstance(value, list | tuple):
+        return [recipient_key(value)]
+    if len(value) > MAX_RECIPIENTS:
+        raise BadRecipient(f"More than {MAX_RECIPIENTS} recipients for one event; a campaign is made for that.")
+    return list(dict.fromkeys(recipient_key(item) for item in value if item is not None and item != ""))
+
+
+def _id(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise BadRecipient(f"A recipient is a string or an integer, not {_named(value)}.")
+
+
+def _named(value: Any) -> str:
+    match value:
+        case bool():
+            return "a boolean"
+        case list() | tuple():
+            return "a list in a list"
+        case dict():
+            return "a map"
+        case _:
+            return "a number with decimals" if isinstance(value, float) else "this"

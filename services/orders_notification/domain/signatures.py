@@ -1,0 +1,163 @@
+"""How senders of webhooks prove who they are: one verifier per scheme, over the raw bytes, in constant time.
+
+Every active secret is tried, and every comparison is made, so that the time taken tells nothing and secrets
+can be rotated. Schemes after: Shopify and WooCommerce (HMAC in a header), Stripe (`t=…,v1=…`), Standard
+Webhooks 1.0, bearer tokens and Basic authentication for senders that sign nothing.
+"""
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from libs.errors import Unauthorized
+
+
+class Scheme(StrEnum):
+    HMAC_HEX = "hmac-hex"
+    HMAC_BASE64 = "hmac-base64"
+    TIMESTAMPED = "timestamped"
+    STANDARD_WEBHOOKS = "standard-webhooks"
+    TOKEN = "token"
+    BASIC = "basic"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a source's sender does to prove itself. Header names in lower case."""
+
+    scheme: Scheme
+    header: str = ""
+    prefix: str = ""  # stands before the signature or token: "sha256=", "Bearer "
+    algorithm: str = "sha256"
+    tolerance_seconds: int = 300
+    encoding: str = "hex"  # timestamped only
+    timestamp_header: str | None = None  # timestamped: where the time has a header of its own
+    signed: str = "{timestamp}.{body}"  # timestamped: what is signed
+    query: str | None = None  # token: a query parameter in place of the header
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One request as it came: raw bytes, lower-case header names."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+
+
+def verify(verification: Verification, secrets: Sequence[str], delivery: Delivery, now: datetime) -> int:
+    """The index of the secret that verifies. Raises Unauthorized saying what is wrong, never what is right."""
+    if not secrets:
+        raise Unauthorized("This source has no active secret, so nothing can be verified. Add one.")
+    match verification.scheme:
+        case Scheme.HMAC_HEX | Scheme.HMAC_BASE64:
+            return _verify_hmac(verification, secrets, delivery)
+        case Scheme.TIMESTAMPED:
+            return _verify_timestamped(verification, secrets, delivery, now)
+        case Scheme.STANDARD_WEBHOOKS:
+            return _verify_standard(verification, secrets, delivery, now)
+        case Scheme.TOKEN:
+            given = _given_token(verification, delivery)
+            return _matching([secret.encode() for secret in secrets], [given])
+        case Scheme.BASIC:
+            return _verify_basic(secrets, delivery)
+
+
+def signing_key(secret: str) -> bytes:
+    """A Standard Webhooks secret's key: base64 after `whsec_`. Raises ValueError."""
+    return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+
+
+def _verify_hmac(verification: Verification, secrets: Sequence[str], delivery: Delivery) -> int:
+    text = _header(delivery, verification.header)
+    encoding = "hex" if verification.scheme is Scheme.HMAC_HEX else "base64"
+    given = [_decoded(part.removeprefix(verification.prefix), encoding) for part in re.split(r"[,\s]+", text)]
+    expected = [hmac.digest(secret.encode(), delivery.body, verification.algorithm) for secret in secrets]
+    return _matching(expected, given)
+
+
+def _verify_timestamped(verification: Verification, secrets: Sequence[str], delivery: Delivery, now: datetime) -> int:
+    text = _header(delivery, verification.header)
+    if verification.timestamp_header:
+        timestamp = _header(delivery, verification.timestamp_header)
+        given = [_decoded(text.removeprefix(verification.prefix), verification.encoding)]
+    else:
+        pairs = [part.strip().partition("=") for part in text.split(",")]
+        timestamp = next((value for name, _, value in pairs if name == "t"), "")
+        wanted = verification.prefix or "v1"  # v0 and other schemes in the header are ignored, as documented
+        given = [_decoded(value, verification.encoding) for name, _, value in pairs if name == wanted]
+    _check_age(timestamp, verification.tolerance_seconds, now)
+    before, _, after = verification.signed.partition("{body}")
+    content = before.replace("{timestamp}", timestamp).encode() + delivery.body + after.encode()
+    expected = [hmac.digest(secret.encode(), content, verification.algorithm) for secret in secrets]
+    return _matching(expected, given)
+
+
+def _verify_standard(verification: Verification, secrets: Sequence[str], delivery: Delivery, now: datetime) -> int:
+    family = "webhook" if "webhook-id" in delivery.headers else "svix"
+    id_ = _header(delivery, f"{family}-id")
+    timestamp = _header(delivery, f"{family}-timestamp")
+    _check_age(timestamp, verification.tolerance_seconds, now)
+    signatures = [part.partition(",") for part in _header(delivery, f"{family}-signature").split()]
+    given = [_decoded(value, "base64") for version, _, value in signatures if version == "v1"]
+    content = f"{id_}.{timestamp}.".encode() + delivery.body
+    expected = [hmac.digest(signing_key(secret), content, "sha256") for secret in secrets]
+    return _matching(expected, given)
+
+
+def _verify_basic(secrets: Sequence[str], delivery: Delivery) -> int:
+    kind, _, value = _header(delivery, "authorization").partition(" ")
+    given = _decoded(value.strip(), "base64") if kind.lower() == "basic" else b""
+    return _matching([secret.encode() for secret in secrets], [given])
+
+
+def _given_token(verification: Verification, delivery: Delivery) -> bytes:
+    if verification.query:
+        return delivery.query.get(verification.query, "").encode()
+    text = _header(delivery, verification.header or "authorization")
+    prefix = verification.prefix
+    if prefix and text[: len(prefix)].lower() != prefix.lower():  # RFC 9110 §11.1: the scheme's case is free
+        raise _refused(f"does not begin with {prefix!r}")
+    return text[len(prefix) :].strip().encode()
+
+
+def _header(delivery: Delivery, name: str) -> str:
+    value = delivery.headers.get(name)
+    if not value:
+        raise Unauthorized(f"The header {name} is missing; the sender signs with it.")
+    return value.strip()
+
+
+def _decoded(text: str, encoding: str) -> bytes:
+    # what cannot be decoded matches nothing; the comparison still takes place
+    try:
+        return bytes.fromhex(text) if encoding == "hex" else base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return b""
+
+
+def _check_age(timestamp: str, tolerance_seconds: int, now: datetime) -> None:
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+        raise _refused("carries no timestamp in Unix seconds")
+    if abs(now.timestamp() - int(timestamp)) > tolerance_seconds:
+        raise _refused(f"is more than {tolerance_seconds} seconds from now: a replay, or one of the clocks is wrong")
+
+
+def _matching(expected: Sequence[bytes], given: Sequence[bytes]) -> int:
+    found = -1
+    for index, wanted in enumerate(expected):
+        for candidate in given:
+            if hmac.compare_digest(wanted, candidate) and found < 0:
+                found = index
+    if found < 0:
+        raise _refused("fits none of the active secrets; the body must be signed exactly as it is sent")
+    return found
+
+
+def _refused(why: str) -> Unauthorized:
+    return Unauthorized(f"The signature {why}.")

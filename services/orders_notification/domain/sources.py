@@ -1,0 +1,159 @@
+"""A source: how a shop's webhook is verified, and how its body becomes an event.
+
+Expressions are CEL with three variables: `body` (exact JSON, or a form's fields), `headers` (lower-case
+names) and `query`. `types` translates what the `type` expression gave, so that the list of topics can be
+read at a glance.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from libs.errors import FieldError, Invalid
+from libs.expressions import Expression, compile_expression
+from services.orders_notification.domain.signatures import Scheme, Verification, signing_key
+
+VARIABLES = frozenset({"body", "headers", "query"})
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+MAX_DATA_DEPTH = 10
+MAX_DATA_ENTRIES = 500
+
+# What each scheme needs to be told; anything else in its definition is a typing mistake.
+_FIELDS: dict[Scheme, frozenset[str]] = {
+    Scheme.HMAC_HEX: frozenset({"header", "prefix", "algorithm"}),
+    Scheme.HMAC_BASE64: frozenset({"header", "prefix", "algorithm"}),
+    Scheme.TIMESTAMPED: frozenset(
+        {"header", "prefix", "algorithm", "tolerance_seconds", "encoding", "timestamp_header", "signed"}
+    ),
+    Scheme.STANDARD_WEBHOOKS: frozenset({"tolerance_seconds"}),
+    Scheme.TOKEN: frozenset({"header", "prefix", "query"}),
+    Scheme.BASIC: frozenset(),
+}
+_NEEDS_HEADER = frozenset({Scheme.HMAC_HEX, Scheme.HMAC_BASE64, Scheme.TIMESTAMPED})
+
+DataMapping = Expression | Mapping[str, Any] | None  # an expression, a tree of them, or the whole body
+
+
+@dataclass(frozen=True, slots=True)
+class EventMapping:
+    """The compiled mapping of a source."""
+
+    type: Expression
+    id: Expression
+    types: Mapping[str, str]
+    subject: Expression | None = None
+    time: Expression | None = None
+    recipient: Expression | None = None
+    data: DataMapping = None
+    filter: Expression | None = None  # false: this delivery is none of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source, compiled. `handshake` answers a sender's unsigned first call with 200 and does nothing else."""
+
+    name: str
+    version: int
+    verification: Verification
+    mapping: EventMapping
+    event_source: str  # the CloudEvents `source` of what it makes
+    handshake: Expression | None = None
+    unwrap: Expression | None = None  # the payload inside an envelope of a queue that pushes
+    unwrap_encoding: str = "base64"
+
+
+def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
+    """Compiles a stored or given definition (the shape of api.sources.Definition). Raises Invalid with all errors."""
+    collected = _Collector()
+    verification = _verification(definition["verification"], collected)
+    mapping = _mapping(definition["mapping"], collected)
+    handshake = collected.expression(definition.get("handshake"), "/handshake")
+    unwrap = definition.get("unwrap") or {}
+    unwrapped = collected.expression(unwrap.get("payload"), "/unwrap/payload")
+    if collected.errors or mapping is None:
+        raise Invalid.many(collected.errors)
+    return Source(
+        name=name,
+        version=version,
+        verification=verification,
+        mapping=mapping,
+        event_source=definition.get("event_source") or f"/sources/{name}",
+        handshake=handshake,
+        unwrap=unwrapped,
+        unwrap_encoding=unwrap.get("encoding") or "base64",
+    )
+
+
+def check_secrets(verification: Verification, secrets: list[str]) -> None:
+    """Raises Invalid naming each secret that this scheme cannot use."""
+    errors = []
+    for index, secret in enumerate(secrets):
+        if verification.scheme is Scheme.STANDARD_WEBHOOKS:
+            try:
+                signing_key(secret)
+            except ValueError:
+                errors.append(FieldError(f"/secrets/{index}", "A Standard Webhooks secret is whsec_ and base64."))
+        elif verification.scheme is Scheme.BASIC and ":" not in secret:
+            errors.append(FieldError(f"/secrets/{index}", "A secret for Basic authentication is user:password."))
+    if errors:
+        raise Invalid.many(errors)
+
+
+class _Collector:
+    """Compiles expressions and keeps the errors of all of them."""
+
+    def __init__(self) -> None:
+        self.errors: list[FieldError] = []
+
+    def expression(self, text: Any, pointer: str) -> Expression | None:
+        if text is None:
+            return None
+        if not isinstance(text, str) or not text.strip():
+            self.errors.append(FieldError(pointer, "This is not an expression: write CEL as a string."))
+            return None
+        try:
+            return compile_expression(text, variables=VARIABLES, pointer=pointer)
+        except Invalid as error:
+            self.errors.extend(error.errors)
+            return None
+
+    def data(self, value: Any, pointer: str, depth: int = 0) -> DataMapping:
+        if not isinstance(value, dict):
+            return self.expression(value, pointer)
+        if depth == MAX_DATA_DEPTH or len(value) > MAX_DATA_ENTRIES:
+            self.errors.append(FieldError(pointer, "The data mapping is too deep or too wide; simplify it."))
+            return None
+        return {name: self.data(inner, f"{pointer}/{name}", depth + 1) for name, inner in value.items()}
+
+
+def _verification(given: Mapping[str, Any], collected: _Collector) -> Verification:
+    scheme = Scheme(given["scheme"])
+    values = {name: value for name, value in given.items() if name != "scheme" and value is not None}
+    for name in values.keys() - _FIELDS[scheme]:
+        collected.errors.append(
+            FieldError(f"/verification/{name}", f"The scheme {scheme.value} has no {name}; leave it out.")
+        )
+    if scheme in _NEEDS_HEADER and not values.get("header"):
+        collected.errors.append(FieldError("/verification/header", "Name the header that carries the signature."))
+    if "signed" in values and values["signed"].count("{body}") != 1:
+        collected.errors.append(
+            FieldError("/verification/signed", "`signed` holds {body} once, and usually {timestamp}.")
+        )
+    for name in ("header", "timestamp_header"):
+        if name in values:
+            values[name] = values[name].lower()
+    return Verification(scheme, **{name: value for name, value in values.items() if name in _FIELDS[scheme]})
+
+
+def _mapping(given: Mapping[str, Any], collected: _Collector) -> EventMapping | None:
+    type_ = collected.expression(given.get("type"), "/mapping/type")
+    id_ = collected.expression(given.get("id"), "/mapping/id")
+    optional = {
+        name: collected.expression(given.get(name), f"/mapping/{name}")
+        for name in ("subject", "time", "recipient", "filter")
+    }
+    data = collected.data(given["data"], "/mapping/data") if given.get("data") is not None else None
+    if type_ is None or id_ is None:
+        return None
+    return EventMapping(type=type_, id=id_, types=given.get("types") or {}, data=data, **optional)

@@ -1,0 +1,81 @@
+"""Replaying what was kept, after the mapping or the schema was mended."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from libs import exact_json
+from libs.contracts.reasons import Reason
+from libs.errors import Invalid, Permanent
+from libs.ids import CauseId
+from services.orders_notification.domain.cloudevents import from_structured
+from services.orders_notification.domain.intake import (
+    ACCEPTED,
+    REJECTED,
+    Kept,
+    Origin,
+    Raw,
+    Submission,
+    Verdict,
+)
+from services.orders_notification.domain.mapping import map_delivery
+from services.orders_notification.domain.signatures import Delivery
+from services.orders_notification.handlers.intake import accept, keep
+from services.orders_notification.ports.deps import OrdersNotification
+from services.orders_notification.ports.rejections import Filter, Rejection
+from services.orders_notification.ports.sources import Author
+
+FILTERED = "filtered"
+
+
+async def replay(deps: OrdersNotification, author: Author, wanted: Filter) -> list[dict[str, Any]]:
+    """Sends open rejections through intake again, oldest first; one result each.
+
+    A crash half-way leaves rejections open that were accepted: replayed again, they are duplicates.
+    """
+    found = await deps.rejections.find(author.tenant, author.mode, wanted)
+    results = []
+    for rejection in reversed(found):
+        verdicts = await _again(deps, author, rejection)
+        results.append(_result(rejection, verdicts))
+    done = [result["id"] for result in results if result["status"] != REJECTED]
+    if done:
+        await deps.rejections.replayed(author, done)
+    return results
+
+
+async def _again(deps: OrdersNotification, author: Author, rejection: Rejection) -> Sequence[Verdict]:
+    origin = Origin(author.tenant, author.mode, rejection.client, source=rejection.source)
+    raw = Raw(rejection.body, rejection.headers, rejection.query)
+    try:
+        submissions = await _submissions(deps, origin, rejection, raw)
+    except Permanent as error:
+        reason = Reason.SCHEMA_INVALID if rejection.source is None else Reason.MAPPING_FAILED
+        errors = error.errors or Invalid(error.detail, pointer="").errors
+        return [await keep(deps, Kept(CauseId(rejection.id), origin, reason, errors, raw))]
+    return await accept(deps, submissions) if submissions else ()
+
+
+async def _submissions(deps: OrdersNotification, origin: Origin, rejection: Rejection, raw: Raw) -> list[Submission]:
+    # the time it first came stands for a missing event time: what is too late by now is decided as expired
+    if rejection.source is None:
+        event = from_structured(exact_json.loads(rejection.body), rejection.received_at)
+        return [Submission(origin, event)]
+    stored = await deps.sources.get(origin.tenant, origin.mode, rejection.source)
+    if stored is None:
+        raise Invalid(f"The source {rejection.source!r} is gone; PUT it again to replay.", pointer="")
+    delivery = Delivery(raw.body, raw.headers, raw.query)
+    mapped = map_delivery(stored.source, delivery, rejection.received_at)
+    return [Submission(origin, event, raw) for event in mapped.events]
+
+
+def _result(rejection: Rejection, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    refused = [verdict for verdict in verdicts if verdict.status == REJECTED]
+    accepted = [verdict for verdict in verdicts if verdict.status == ACCEPTED]
+    last = next(iter([*refused, *accepted, *verdicts]), None)
+    errors = last.errors if last is not None and refused else ()
+    return {
+        "id": rejection.id,
+        "status": FILTERED if last is None else last.status,
+        "events": [verdict.id for verdict in verdicts if verdict.status != REJECTED],
+        "errors": [{"pointer": error.pointer, "detail": error.detail} for error in errors],
+    }

@@ -1,0 +1,146 @@
+"""A shop's webhook in five moves: handshake, verify, map, accept (which deduplicates), answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import Counter
+
+from libs.contracts.reasons import Reason
+from libs.errors import NotFound, Unauthorized
+from services.orders_notification.domain.event_types import without
+from services.orders_notification.domain.intake import Kept, Origin, Raw, Submission, Verdict, new_cause
+from services.orders_notification.domain.mapping import Mapped, Unmappable, is_handshake, map_delivery
+from services.orders_notification.domain.signatures import Delivery, Scheme, verify
+from services.orders_notification.domain.sources import Source
+from services.orders_notification.handlers.intake import accept, keep, prepare
+from services.orders_notification.ports.deps import OrdersNotification
+from services.orders_notification.ports.sources import StoredSource
+
+_deliveries = Counter("depesche_source_deliveries", "Webhooks by source and outcome", ["source", "outcome"])
+
+# Never kept: who has these can speak in somebody's name.
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+_TRANSPORT = frozenset({"host", "connection", "accept", "accept-encoding", "content-length", "transfer-encoding"})
+
+
+class Received:
+    """What became of a delivery. `handshake`: nothing but a 200 is wanted."""
+
+    def __init__(self, verdicts: list[Verdict], *, filtered: int = 0, handshake: bool = False) -> None:
+        self.verdicts = verdicts
+        self.filtered = filtered
+        self.handshake = handshake
+
+
+async def receive(deps: OrdersNotification, name: str, delivery: Delivery, traceparent: str | None) -> Received:
+    """Takes a delivery in. Raises NotFound, Unauthorized; what cannot be mapped is kept, not refused."""
+    candidates = await deps.sources.named(name)
+    if not candidates:
+        raise NotFound(f"There is no source {name!r}; PUT its definition first.")
+    if any(is_handshake(candidate.source, delivery) for candidate in candidates):
+        _deliveries.labels(name, "handshake").inc()
+        return Received([], handshake=True)
+    try:
+        owner = verified(deps, candidates, delivery)
+    except Unauthorized:
+        _deliveries.labels(name, "refused").inc()
+        raise
+    received = await _taken_in(deps, owner, delivery, traceparent)
+    _deliveries.labels(name, "mapped" if received.verdicts or received.filtered else "empty").inc()
+    return received
+
+
+def verified(deps: OrdersNotification, candidates: list[StoredSource], delivery: Delivery) -> StoredSource:
+    """The source whose secret verifies: that tells tenant and mode. Raises the Unauthorized of the last one tried."""
+    owner: StoredSource | None = None
+    refused = Unauthorized("The signature could not be verified.")
+    for candidate in candidates:
+        try:
+            verify(candidate.source.verification, candidate.secrets, delivery, deps.clock())
+        except Unauthorized as error:
+            refused = error
+        else:
+            owner = owner or candidate
+    if owner is None:
+        raise refused
+    return owner
+
+
+async def _taken_in(
+    deps: OrdersNotification, owner: StoredSource, delivery: Delivery, traceparent: str | None
+) -> Received:
+    origin = Origin(owner.tenant, owner.mode, f"source:{owner.source.name}", traceparent, source=owner.source.name)
+    raw = kept_raw(owner.source, delivery)
+    try:
+        mapped = map_delivery(owner.source, delivery, deps.clock())
+    except Unmappable as error:
+        kept = Kept(new_cause(), origin, Reason.MAPPING_FAILED, error.errors, raw)
+        return Received([await keep(deps, kept)])
+    submissions = [Submission(origin, event, raw) for event in mapped.events]
+    if len(submissions) == 1:
+        verdicts = [await deps.committer.submit(submissions[0])]
+    else:
+        verdicts = await accept(deps, submissions) if submissions else []
+    return Received(verdicts, filtered=mapped.filtered)
+
+
+def kept_raw(source: Source, delivery: Delivery) -> Raw:
+    """The delivery without its credentials and without what only its transport needed."""
+    verification = source.verification
+    hidden = _CREDENTIALS | _TRANSPORT
+    query = dict(delivery.query)
+    if verification.scheme is Scheme.TOKEN:
+        hidden |= {verification.header}
+        query.pop(verification.query or "", None)
+    headers = {name: value for name, value in delivery.headers.items() if name not in hidden}
+    return Raw(delivery.body, headers, query)
+
+
+async def rehearse(
+    deps: OrdersNotification, stored: StoredSource, delivery: Delivery, *, unmasked: bool
+) -> dict[str, Any]:
+    """What a pasted delivery would become, step by step, writing nothing."""
+    source = stored.source
+    report: dict[str, Any] = {"handshake": is_handshake(source, delivery), "events": [], "filtered": 0, "errors": []}
+    try:
+        verify(source.verification, stored.secrets, delivery, deps.clock())
+        report |= {"verified": True, "verification": "The signature fits an active secret."}
+    except Unauthorized as error:
+        report |= {"verified": False, "verification": error.detail}
+    try:
+        mapped = map_delivery(source, delivery, deps.clock())
+    except Unmappable as error:
+        report["errors"] = [{"pointer": e.pointer, "detail": e.detail} for e in error.errors]
+        return report
+    report["filtered"] = mapped.filtered
+    report["events"] = await _rehearsed(deps, stored, mapped, unmasked=unmasked)
+    return report
+
+
+async def _rehearsed(
+    deps: OrdersNotification, stored: StoredSource, mapped: Mapped, *, unmasked: bool
+) -> list[Mapping[str, Any]]:
+    owner = (stored.tenant, stored.mode)
+    catalogue = (await deps.catalogues.current([owner]))[owner]
+    origin = Origin(*owner, f"source:{stored.source.name}", source=stored.source.name)
+    shown: list[Mapping[str, Any]] = []
+    for event in mapped.events:
+        made = prepare(Submission(origin, event), catalogue, deps.clock())
+        declared = catalogue.event_types.get(event.type)
+        hidden = () if declared is None or unmasked else (*declared.pii, *declared.secret)
+        shown.append(
+            {
+                "id": event.id,
+                "type": event.type,
+                "source": event.source,
+                "subject": event.subject,
+                "time": event.time,
+                "recipient": event.recipient,
+                "data": without(event.data, hidden),
+                "errors": [{"pointer": e.pointer, "detail": e.detail} for e in made.errors]
+                if isinstance(made, Kept)
+                else [],
+                "decisions": [] if isinstance(made, Kept) else list(made.decided.decisions),
+            }
+        )
+    return shown

@@ -1,0 +1,25 @@
+"""What runs by itself: partitions are made ahead of time, and what is too old goes."""
+
+import asyncio
+import contextlib
+
+from libs.service import LoopFunction
+from libs.telemetry import get_logger
+from services.orders_notification.ports.deps import OrdersNotification
+
+_EVERY_SECONDS = 3_600.0
+
+log = get_logger(__name__)
+
+
+async def partitions(deps: OrdersNotification, stop: asyncio.Event) -> None:
+    """Makes the coming days' partitions of `event`, and drops days, keys and rejections whose time is over."""
+    while not stop.is_set():
+        dropped = await deps.retention.maintain()
+        if dropped:
+            log.info("event_days_dropped", days=dropped)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _EVERY_SECONDS)
+
+
+LOOPS: dict[str, LoopFunction] = {"partitions": partitions}

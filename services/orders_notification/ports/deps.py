@@ -1,0 +1,39 @@
+"""All that this service's handlers, queries and routes are given."""
+
+from dataclasses import dataclass
+
+from libs.clock import Clock
+from services.orders_notification.ports.events import EventReader
+from services.orders_notification.ports.intake import Catalogues, Committer, EventStore
+from services.orders_notification.ports.rejections import Rejections
+from services.orders_notification.ports.retention import Retention
+from services.orders_notification.ports.sources import EventTypes, Sources
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one request may bring."""
+
+    event_bytes: int
+    batch_bytes: int
+    batch_events: int
+    stream_bytes: int
+    stream_lines: int
+    stream_chunk: int  # lines per commit
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersNotification:
+    """The dependencies; built by app.py, bound to handlers and loops."""
+
+    clock: Clock
+    limits: Limits
+    catalogues: Catalogues
+    committer: Committer
+    events: EventStore
+    reader: EventReader
+    rejections: Rejections
+    sources: Sources
+    event_types: EventTypes
+    retention: Retention
+    # communications

@@ -1,0 +1,61 @@
+"""What is kept because it could not become an event."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from libs.contracts.outcomes import Mode
+from libs.contracts.reasons import Reason
+from libs.errors import FieldError
+from services.orders_notification.ports.sources import Author
+
+OPEN = 0
+REPLAYED = 1
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rejections: newest first, `before` an id, at most `limit`."""
+
+    limit: int
+    before: UUID | None = None
+    source: str | None = None
+    type: str | None = None
+    reason: Reason | None = None
+    state: int | None = None
+    ids: Sequence[UUID] | None = None
+    subjects: Sequence[str] | None = None
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """One kept delivery or event, as it came."""
+
+    id: UUID
+    source: str | None
+    client: str
+    reason: Reason
+    errors: tuple[FieldError, ...]
+    event_type: str | None
+    event_source: str | None
+    event_id: str | None
+    subject: str | None
+    headers: dict[str, Any]
+    query: dict[str, Any]
+    body: bytes
+    times: int
+    received_at: datetime
+    last_at: datetime
+    state: int
+    replayed_at: datetime | None
+
+
+class Rejections(Protocol):
+    """The kept ones of a tenant and mode."""
+
+    async def find(self, tenant: int, mode: Mode, wanted: Filter) -> list[Rejection]: ...
+
+    async def replayed(self, author: Author, ids: Sequence[UUID]) -> None:
+        """Marks them as replayed; they are kept for the record until their time is over."""
+        ...

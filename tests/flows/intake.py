@@ -1,0 +1,169 @@
+"""What the flows of intake share: the service on a real Postgres, two keys, and releases put in by hand."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import httpx
+
+from libs import exact_json
+from libs.clock import FixedClock
+from libs.contracts.envelope import decode
+from libs.contracts.outcomes import Lane, Mode, OnUnknown
+from libs.errors import Unauthorized
+from libs.expressions import compile_expression
+from libs.ids import ReleaseId, TenantId
+from libs.service import Runtime
+from libs.service_client import Call, Transport
+from libs.web import problem_response
+from services.orders_notification.app import create_service
+from services.orders_notification.domain.releases import CompiledRelease
+from services.orders_notification.settings import OrdersNotificationSettings
+
+NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
+KEYS = {
+    "live-key": (1, "live", ["admin"]),
+    "test-key": (1, "test", ["admin"]),
+    "other-key": (2, "live", ["admin"]),
+    "reader-key": (1, "live", ["events:read"]),
+}
+
+
+def access() -> Transport:
+    """Stands for `access`: knows the keys above."""
+
+    async def answer(call: Call) -> tuple[int, bytes]:
+        key = exact_json.loads(call.body)["key"]
+        if key not in KEYS:
+            problem = problem_response(Unauthorized("No such key."))
+            return problem.status_code, bytes(problem.body)
+        tenant, mode, scopes = KEYS[key]
+        return 200, exact_json.dumps({"key_id": key, "tenant": tenant, "mode": mode, "scopes": scopes})
+
+    return answer
+
+
+def release(
+    trigger: str = "order.placed",
+    *,
+    communication: str = "order-confirmation",
+    condition: str | None = None,
+    recipient: str | None = "event.data.customer_id",
+    tenant: int = 1,
+    mode: Mode = Mode.LIVE,
+    expiry_seconds: int = 86_400,
+) -> CompiledRelease:
+    """A published release, compiled."""
+    variables = {"event"}
+    return CompiledRelease(
+        id=ReleaseId(uuid4()),
+        tenant=TenantId(tenant),
+        mode=mode,
+        communication=communication,
+        version=1,
+        trigger=trigger,
+        condition=compile_expression(condition, variables=variables) if condition else None,
+        recipient=compile_expression(recipient, variables=variables) if recipient else None,
+        lane=Lane.TRANSACTIONAL,
+        on_unknown=OnUnknown.RESEND,
+        expiry_seconds=expiry_seconds,
+    )
+
+
+@dataclass
+class Published:
+    """Releases put in by hand; implements ports.releases.ActiveReleases."""
+
+    releases: list[CompiledRelease] = field(default_factory=list)
+    loads: int = 0
+
+    async def active(self, tenant: TenantId, mode: Mode) -> Sequence[CompiledRelease]:
+        self.loads += 1
+        return [r for r in self.releases if r.tenant == tenant and r.mode == mode]
+
+
+@dataclass
+class Intake:
+    """The service alone, asked over HTTP."""
+
+    http: httpx.AsyncClient
+    runtime: Runtime
+    clock: FixedClock
+    published: Published
+    service: Any
+
+    async def post(self, path: str, content: Any, *, key: str | None = "live-key", **headers: str) -> httpx.Response:
+        raw = content if isinstance(content, bytes) else exact_json.dumps(content)
+        sent = {"content-type": "application/json"} | {n.replace("_", "-"): v for n, v in headers.items()}
+        if key is not None:
+            sent["authorization"] = f"Bearer {key}"
+        return await self.http.post(path, content=raw, headers=sent)
+
+    async def put(self, path: str, body: Any, *, key: str = "live-key", **headers: str) -> httpx.Response:
+        sent = {"authorization": f"Bearer {key}"} | {n.replace("_", "-"): v for n, v in headers.items()}
+        return await self.http.put(path, json=body, headers=sent)
+
+    async def get(self, path: str, *, key: str = "live-key") -> httpx.Response:
+        return await self.http.get(path, headers={"authorization": f"Bearer {key}"})
+
+    async def delete(self, path: str, *, key: str = "live-key", **headers: str) -> httpx.Response:
+        sent = {"authorization": f"Bearer {key}"} | {n.replace("_", "-"): v for n, v in headers.items()}
+        return await self.http.delete(path, headers=sent)
+
+    async def outbox(self, type_: str) -> list[Any]:
+        """The events of one type that wait to be published, in order."""
+        rows = await self.rows(
+            "select type, payload from orders_notification.outbox where type = $1 order by id", type_
+        )
+        return [decode(row["type"], row["payload"]) for row in rows]
+
+    async def rows(self, statement: str, *values: Any) -> list[Any]:
+        connection = await asyncpg.connect(self.runtime.dsn)
+        try:
+            return list(await connection.fetch(statement, *values))
+        finally:
+            await connection.close()
+
+    async def count(self, table: str) -> int:
+        found = await self.rows(f"select count(*) as n from orders_notification.{table}")
+        return int(found[0]["n"])
+
+    async def bump(self, tenant: int = 1, mode: Mode = Mode.LIVE) -> None:
+        """What publishing does in its transaction."""
+        await self.rows(
+            "insert into orders_notification.catalogue values ($1, $2, 1)"
+            " on conflict (tenant, mode) do update set version = catalogue.version + 1",
+            tenant,
+            int(mode),
+        )
+
+
+@asynccontextmanager
+async def intake(runtime: Runtime, transports: dict[str, Transport], **settings: Any) -> AsyncIterator[Intake]:
+    """The running service."""
+    clock = FixedClock(NOW)
+    transports["access"] = access()
+    runtime = replace(runtime, clock=clock)
+    published = Published([release()])
+    service = create_service(runtime, OrdersNotificationSettings(**settings), published)
+    async with service.running():
+        transport = httpx.ASGITransport(app=service.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://suite") as http:
+            yield Intake(http, runtime, clock, published, service)
+
+
+def event(id_: str = "evt-1", **changes: Any) -> dict[str, Any]:
+    """An order was placed."""
+    return {
+        "specversion": "1.0",
+        "type": "order.placed",
+        "source": "/shop",
+        "id": id_,
+        "subject": "100045",
+        "time": "2027-03-01T10:29:00+01:00",
+        "data": {"customer_id": "4711", "total": "59.90"},
+    } | changes
