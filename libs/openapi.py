@@ -18,8 +18,9 @@ def guards_of(route: APIRoute) -> list[Guard]:
     waiting = [route.dependant]
     while waiting:
         dependant = waiting.pop()
-        if isinstance(dependant.call, Guard):
-            found.append(dependant.call)
+        call: object = dependant.call
+        if isinstance(call, Guard):
+            found.append(call)
         waiting.extend(dependant.dependencies)
     return found
 
@@ -60,7 +61,7 @@ def _add(document: dict[str, Any], name: str, app: FastAPI) -> None:
         (route.path_format, method.lower()): guards_of(route)
         for route in app.routes
         if isinstance(route, APIRoute)
-        for method in route.methods
+        for method in route.methods or ()
     }
     for path, operations in part["paths"].items():
         for method, operation in operations.items():

@@ -31,8 +31,8 @@ LOCALES = ("de", "de", "de-AT", "en", "en-GB")
 
 # share of customers per fault, by the channel that shows it
 _FAULTS = {
-    "push": (("dead", 0.01), ("429x1", 0.01), ("503x1", 0.01), ("timeout-accepted", 0.001)),
-    "email": (("bounce", 0.005), ("550", 0.005), ("451x1", 0.01)),
+    "push": (("dead", 0.01), ("429x1", 0.01), ("503x1", 0.01), ("timeout-acceptedx1", 0.002)),
+    "email": (("bounce", 0.005), ("dead", 0.005), ("451x1", 0.01), ("timeout-acceptedx1", 0.002)),
 }
 _BAD_PHONE = 0.01
 _NO_APP = 0.1
@@ -80,8 +80,8 @@ def _customer(number: int, dice: random.Random) -> Customer:
         last_name=dice.choice(LAST),
         locale=dice.choice(LOCALES),
         email=f"c{number}{f'+fault.{mail_fault}' if mail_fault else ''}@mail.example",
-        # the number that the simulator does not know; the others only look real
-        phone=f"+491522{number:07d}" if not bad_phone else "+4915200000001",
+        # the simulator reads 999, a count and 404 at the end as a number that does not exist
+        phone=f"+491522{number:07d}" if not bad_phone else "+4915229990404",
         devices=_devices(number, push_fault, dice),
         topics=topics,
         push_fault=push_fault,

@@ -1,0 +1,155 @@
+"""`make demo`: a shop's day through the whole suite, with everything going wrong that can.
+
+    files applied → 10,000 recipients imported → 20,000 events streamed, 5 % of them twice, some malformed
+    providers answer 429, 503, dead tokens, bounces, and time-outs after accepting
+    half-way the worker is killed (SIGKILL), later stopped (SIGTERM) while the mail server answers 451
+
+Writes demo-report.json. Exits 1 if a sum is off, something is pending, or a repeat is unexplained.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from shutil import rmtree
+from socket import socket
+
+from pydantic import SecretStr
+from rich.console import Console
+
+from cli.supervisor import Process, Suite
+from examples.shop.day import Day, make_day
+from examples.shop.people import Customer, customers, write
+from examples.shop.reckoning import Reckoning, Sums
+from libs.suite import SuiteSettings
+
+HERE = Path(__file__).parent
+CUSTOMERS = 10_000
+EVENTS = 20_000
+_SETTLE_SECONDS = 150.0
+# a laptop's day is three minutes long: time-outs and leases are shortened to match, nothing else is
+_SHORT = """
+[delivery]
+lease_seconds = 8.0
+provider_timeout_seconds = 3.0
+"""
+
+console = Console()
+
+
+class Demo:
+    """The day: its folder, its suite, and the commands that a shop's people would type."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.people: list[Customer] = customers(CUSTOMERS)
+        self.day: Day = make_day(self.people, EVENTS)
+        (folder / "depesche.toml").write_text(_SHORT)
+        self.suite = Suite(
+            SuiteSettings(data_dir=folder, port=_free_port(), workers=1, dsn=SecretStr(""), drain_seconds=20.0)
+        )
+
+    def depesche(self, *arguments: str | Path) -> None:
+        """Runs a command of the CLI, as typed; its refusals are part of the day, its failures are not."""
+        console.print(f"[dim]$ depesche {' '.join(str(a) for a in arguments)}[/]")
+        environment = os.environ | {"DEPESCHE_DATA_DIR": str(self.folder)}
+        done = subprocess.run([sys.executable, "-m", "cli.main", *map(str, arguments)], env=environment, check=False)
+        if done.returncode not in (0, 1):
+            raise SystemExit(f"`depesche {arguments[0]}` ended with {done.returncode}")
+
+    def prepare(self) -> None:
+        """The shop's files are applied and its customers imported."""
+        for kind in ("topics", "event-types", "templates", "communications"):
+            self.depesche(kind, "apply", HERE / f"{kind}.yaml")
+        self.depesche("templates", "publish", "--all")
+        self.depesche("communications", "publish", "--all")
+        write(self.people, self.folder / "customers.csv")
+        self.depesche("recipients", "import", self.folder / "customers.csv")
+
+    def stream(self) -> None:
+        """The day's events go in, while a second hand does harm."""
+        path = self.folder / "day.ndjson"
+        self.day.write(path)
+        harm = threading.Thread(target=self._do_harm, daemon=True)
+        harm.start()
+        self.depesche("events", "send", path, "--quiet-refusals")
+        harm.join()
+
+    def _do_harm(self) -> None:
+        total = sum(self.day.expected.values())
+        reckoning = Reckoning(self.suite, self.day)
+        _until(lambda: reckoning.sums().final > 0.4 * total)
+        worker = self._worker()
+        console.print(f"[red]The worker {worker.pid} is killed with SIGKILL.[/]")
+        os.kill(worker.pid or 0, signal.SIGKILL)
+        _until(lambda: reckoning.sums().final > 0.7 * total)
+        reckoning.break_mail_server(seconds=2)
+        console.print("[red]The mail server answers 451 for two seconds, and the worker is stopped with SIGTERM.[/]")
+        os.kill(self._worker().pid or 0, signal.SIGTERM)
+
+    def _worker(self) -> Process:
+        return next(p for p in self.suite.processes if p.name.startswith("worker"))
+
+    def settle(self) -> Sums:
+        """Waits until nothing is pending and bounces have come back."""
+        reckoning = Reckoning(self.suite, self.day)
+        with console.status("Waiting until everything has its end …"):
+            _until(lambda: reckoning.sums().settled, _SETTLE_SECONDS)
+        return reckoning.sums()
+
+
+def _until(true: Callable[[], bool], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.25)
+
+
+def _free_port() -> int:
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def main() -> int:
+    """The whole day; gives the exit code."""
+    started = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="depesche-demo-"))
+    demo = Demo(folder)
+    stop = threading.Event()
+    try:
+        with demo.suite:
+            tending = threading.Thread(target=_tend, args=(demo.suite, stop), daemon=True)
+            tending.start()
+            demo.prepare()
+            demo.stream()
+            demo.settle()
+            report = Reckoning(demo.suite, demo.day).report(time.monotonic() - started)
+            Path("demo-report.json").write_text(json.dumps(report.document(), indent=1) + "\n")
+            report.show(console)
+            for question in report.questions():
+                demo.depesche("why", *question)
+            stop.set()
+            tending.join()
+    finally:
+        stop.set()
+        rmtree(folder, ignore_errors=True)
+    for problem in report.problems:
+        console.print(f"[bold red]{problem}[/]")
+    console.print("[bold green]Every sum is right.[/]" if not report.problems else "[bold red]See demo-report.json.[/]")
+    return 1 if report.problems else 0
+
+
+def _tend(suite: Suite, stop: threading.Event) -> None:
+    while not stop.wait(0.1):
+        suite.tend()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

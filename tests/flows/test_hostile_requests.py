@@ -1,0 +1,93 @@
+"""Schemathesis over the merged OpenAPI document: whatever is sent, never a 500, and errors are problem documents."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, settings
+
+from libs import credentials
+from libs.contracts.outcomes import Mode
+from libs.keyring import Keyring, keyring_of
+from libs.storage import embedded
+from libs.suite import SuiteSettings
+from services.__main__ import build, create_app, document, running
+from services.access.app import ensure_first
+
+EXAMPLES = 6
+schema = schemathesis.openapi.from_dict(
+    document(build(SuiteSettings(), Keyring(bytes(32))), "http://127.0.0.1")  # type: ignore[arg-type]
+)
+
+
+class Running(threading.Thread):
+    """The suite's API on a real socket, in a thread with a loop of its own."""
+
+    def __init__(self, given: SuiteSettings) -> None:
+        super().__init__(daemon=True)
+        self.services = build(given, keyring_of(given.data_dir))
+        app = create_app(self.services, server=given.url)
+        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+        self.url = ""
+        self.ready = threading.Event()
+
+    def run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        async with running(self.services):
+            await ensure_first(next(iter(self.services.values())).runtime)
+            config = self.server.config
+            config.load()
+            socket = config.bind_socket()
+            self.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
+            self.ready.set()
+            await self.server.serve(sockets=[socket])
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.join(20)
+
+
+@pytest.fixture(scope="module")
+def suite(postgres: embedded.EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """URL and an administrator's key of a running suite."""
+    folder: Path = tmp_path_factory.mktemp("hostile")
+
+    async def create() -> None:
+        connection = await asyncpg.connect(postgres.dsn)
+        await connection.execute("create database hostile template migrated")
+        await connection.close()
+
+    asyncio.run(create())
+    given = SuiteSettings(data_dir=folder, dsn=postgres.dsn_of("hostile"), simulator=False)  # type: ignore[arg-type]
+    thread = Running(given)
+    thread.start()
+    assert thread.ready.wait(20)
+    found = credentials.read(folder / credentials.FILE_NAME)
+    assert found is not None
+    key = found.keys[Mode.TEST]
+    yield thread.url, key
+    thread.stop()
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+def test_no_request_breaks_a_route(case: schemathesis.Case, suite: tuple[str, str]) -> None:
+    url, key = suite
+    answer = case.call(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=20)
+    assert answer.status_code < 500, answer.text
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"] == ["application/problem+json"], answer.text
+        assert answer.json()["detail"]
