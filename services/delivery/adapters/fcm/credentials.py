@@ -1,0 +1,112 @@
+"""Access tokens for FCM: fetched off the loop, shared, and renewed before they expire."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, Protocol
+
+from firebase_admin import credentials as firebase
+from google.auth import exceptions, transport
+from google.auth.transport import requests as google_requests
+
+from libs.contracts.reasons import Reason
+from services.delivery.domain.outbound import FcmAccount
+from services.delivery.domain.outcomes import Deferred
+
+_RENEW_SECONDS = 300.0  # before the end of its life
+_AGAIN_SECONDS = 5.0  # between two tries to renew, so that an outage of Google's login is no flood
+_SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
+
+
+class TokenSource(Protocol):
+    """Who knows the bearer token."""
+
+    async def bearer(self) -> str | Deferred:
+        """The token, or why there is none."""
+        ...
+
+    def refuse(self, token: str) -> None:
+        """FCM did not accept this one: fetch another."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StaticToken:
+    """For the simulator."""
+
+    token: str
+
+    async def bearer(self) -> str | Deferred:
+        return self.token
+
+    def refuse(self, token: str) -> None:
+        """There is no other."""
+
+
+class ServiceAccountToken:
+    """OAuth 2.0 by a service account. `login` is the transport to Google's login; a fake in tests."""
+
+    def __init__(self, account_json: str, login: transport.Request | None = None) -> None:
+        certificate = firebase.Certificate(json.loads(account_json))
+        self._credentials: Any = certificate.get_credential().with_scopes([_SCOPE])
+        self._login = login
+        self._token: str | None = None
+        self._good_until = 0.0
+        self._again_at = 0.0
+        self._failure = Deferred(Reason.PROVIDER_UNAVAILABLE, "no access token yet", called=False)
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def bearer(self) -> str | Deferred:
+        """At most one renewal runs at a time; while the old token still works, nobody waits for it."""
+        now = time.monotonic()
+        if self._token is not None and now < self._good_until - _RENEW_SECONDS:
+            return self._token
+        if self._renewing is None and now >= self._again_at:
+            self._renewing = asyncio.create_task(self._renew())
+        if self._token is not None and now < self._good_until:
+            return self._token
+        if self._renewing is not None:
+            await asyncio.shield(self._renewing)
+        return self._token if self._token is not None else self._failure
+
+    def refuse(self, token: str) -> None:
+        if token == self._token:
+            self._token = None
+
+    async def _renew(self) -> None:
+        try:
+            lifetime = await asyncio.to_thread(self._refresh)
+        except exceptions.RefreshError as error:
+            fault = not error.retryable
+            reason = Reason.SENDER_MISCONFIGURED if fault else Reason.PROVIDER_UNAVAILABLE
+            self._failure = Deferred(reason, f"Google's login: {error}"[:500], called=False, sender_fault=fault)
+            self._again_at = time.monotonic() + _AGAIN_SECONDS
+        except exceptions.GoogleAuthError as error:
+            text = f"Google's login: {error}"[:500]
+            self._failure = Deferred(Reason.PROVIDER_UNAVAILABLE, text, called=False)
+            self._again_at = time.monotonic() + _AGAIN_SECONDS
+        else:
+            self._token = str(self._credentials.token)
+            self._good_until = time.monotonic() + lifetime
+        finally:
+            self._renewing = None
+
+    def _refresh(self) -> float:
+        """Blocks. Seconds that the new token lives."""
+        before = time.time()
+        self._credentials.refresh(self._login or google_requests.Request())
+        expiry = self._credentials.expiry  # naive, in UTC
+        if expiry is None:
+            return 3_600.0
+        return max(0.0, float(expiry.replace(tzinfo=UTC).timestamp()) - before)
+
+
+def token_source(account: FcmAccount) -> TokenSource:
+    """Parses the service account. Raises ValueError where it is none."""
+    if account.static_token is not None:
+        return StaticToken(account.static_token)
+    if account.credentials is None:
+        raise ValueError("the sender has neither a service account nor a token")
+    return ServiceAccountToken(account.credentials)
