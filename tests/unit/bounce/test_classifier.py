@@ -1,0 +1,93 @@
+"""Each refusal gets the category that its words and codes mean; replies written after the RFCs' own texts."""
+
+import pytest
+
+from libs.contracts.outcomes import Scope
+from libs.contracts.reasons import Reason
+from services.bounce.domain.categories import CATEGORIES, Action, bar_for
+from services.bounce.domain.classifier import classify, is_permanent
+from services.bounce.domain.facts import of_text
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("550 5.1.1 <kim@x.example>: Recipient address rejected: User unknown in local table", "unknown-user"),
+        ("550 No such user here", "unknown-user"),
+        ("550 5.4.1 Recipient address rejected: Access denied. AS(201806281)", "unknown-user"),
+        ("550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup", "unknown-user"),
+        ("550 5.2.1 The email account that you tried to reach is disabled", "inactive"),
+        ("553 5.3.0 mailbox suspended", "inactive"),
+        ("551 5.1.6 User has moved, please try <new@x.example>", "moved"),
+        ("556 5.1.10 Domain does not accept mail (null MX)", "bad-domain"),
+        ("550 5.1.2 Host or domain name not found", "bad-domain"),
+        ("452 4.2.2 The recipient's inbox is out of storage space", "mailbox-full"),
+        ("552 5.2.2 user over quota", "mailbox-full"),
+        ("450 4.2.0 Greylisted, please try again in 300 seconds", "greylist"),
+        ("421 4.7.28 unusual rate of unsolicited mail", "throttled"),
+        ("450 4.4.1 Connection timed out", "network"),
+        ("554 4.4.7 delivery time expired", "expired"),
+        ("451 4.3.0 Temporary server error, queue file write error", "system-error"),
+        ("552 5.3.4 Message size exceeds fixed limit", "too-large"),
+        ("550 5.7.1 Message rejected as spam", "spam-content"),
+        ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org", "reputation-block"),
+        ("550 5.7.26 This mail is unauthenticated: SPF and DKIM did not pass", "auth-failure"),
+        ("554 5.7.1 Relay access denied", "relay-denied"),
+        ("550 5.1.8 Sender address rejected: Domain not found", "sender-rejected"),
+        ("554 5.6.1 attachment type not accepted", "content-rejected"),
+        ("554 5.7.1 virus found in message", "virus"),
+        ("550 5.7.1 The recipient only accepts mail from known senders", "recipient-filter"),
+        ("550 5.7.1 refused by local policy", "policy"),
+        ("501 5.5.4 Syntax error in parameters", "protocol-error"),
+        ("550 no", "undetermined"),
+        ("", "undetermined"),
+    ],
+)
+def test_what_servers_say(text: str, category: str) -> None:
+    assert of_text(text).category == category
+
+
+def test_an_address_with_a_telling_name_says_nothing() -> None:
+    assert classify("550 <virus.spam.quota@full.example> not here, no such user", reply_code=550) == "unknown-user"
+
+
+def test_a_code_that_its_words_confirm_settles_it() -> None:
+    # the policy page in the text must not turn a dead mailbox into spam
+    text = "550-5.1.1 The account does not exist. See our anti spam page for help"
+    assert classify(text, reply_code=550, enhanced="5.1.1") == "unknown-user"
+
+
+def test_codes_alone_are_believed_where_they_are_precise() -> None:
+    assert classify("", reply_code=550, enhanced="5.1.1") == "unknown-user"
+    assert classify("", reply_code=552, enhanced="5.2.2") == "mailbox-full"
+    assert classify("", reply_code=556) == "bad-domain"
+    assert classify("", reply_code=550) == "undetermined"
+
+
+def test_a_temporary_reply_never_ends_a_mailbox() -> None:
+    fact = of_text("450 4.1.1 User unknown, try later")
+    assert fact.category == "unknown-user"
+    assert bar_for(fact.category, permanent=fact.permanent) is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "enhanced", "permanent"),
+    [(550, "5.1.1", True), (450, "4.1.1", False), (550, "4.4.7", False), (None, "5.1.1", True), (None, None, True)],
+)
+def test_which_code_says_whether_it_is_final(reply: int | None, enhanced: str | None, permanent: bool) -> None:
+    assert is_permanent(reply, enhanced) is permanent
+
+
+def test_what_bars_and_how_much() -> None:
+    bars = {name: bar_for(name, permanent=True) for name in CATEGORIES}
+    barred = {name: (bar.scope, bar.reason) for name, bar in bars.items() if bar}
+    everything, marketing = (Scope.ALL, Reason.SUPPRESSED_BOUNCE), Scope.MARKETING
+    assert barred == {
+        "unknown-user": everything,
+        "inactive": everything,
+        "bad-domain": everything,
+        "moved": everything,
+        "complaint": (marketing, Reason.SUPPRESSED_COMPLAINT),
+        "unsubscribe": (marketing, Reason.SUPPRESSED_UNSUBSCRIBE),
+    }
+    assert set(barred) == {name for name, category in CATEGORIES.items() if category.action is Action.SUPPRESS}

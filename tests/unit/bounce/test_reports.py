@@ -1,0 +1,206 @@
+"""A bounce mail is understood as the standards say, and as servers really write."""
+
+import base64
+
+import pytest
+
+from services.bounce.domain.facts import judge
+from services.bounce.domain.mime import MAX_BYTES, parse
+from services.bounce.domain.reports import Kind, Report, read_mail
+
+OURS = "kim@shop-customer.example"
+
+
+def dsn(*blocks: str, human: str = "Your mail could not be delivered.", returned: str = "Subject: Hallo\n") -> bytes:
+    """An RFC 3464 report; each block is one recipient's fields."""
+    status = "\n\n".join(("Reporting-MTA: dns; mx.example.net", *blocks))
+    return (
+        "From: MAILER-DAEMON@mx.example.net\nTo: b-x@bounces.example\nSubject: Undelivered Mail\n"
+        'MIME-Version: 1.0\nContent-Type: multipart/report; report-type=delivery-status; boundary="=b"\n\n'
+        f"--=b\nContent-Type: text/plain\n\n{human}\n"
+        f"--=b\nContent-Type: message/delivery-status\n\n{status}\n"
+        f"--=b\nContent-Type: message/rfc822\n\n{returned}\nbody\n--=b--\n"
+    ).encode()
+
+
+def recipient(
+    address: str = OURS,
+    action: str = "failed",
+    status: str = "5.1.1",
+    diagnostic: str | None = "smtp; 550 5.1.1 User unknown",
+) -> str:
+    lines = [f"Final-Recipient: rfc822; {address}", f"Action: {action}", f"Status: {status}"]
+    return "\n".join([*lines, *([f"Diagnostic-Code: {diagnostic}"] if diagnostic else [])])
+
+
+def category(raw: bytes) -> str:
+    return judge(read_mail(raw), lambda address: address == OURS).category
+
+
+def test_a_report_gives_recipient_codes_and_words() -> None:
+    report = read_mail(dsn(recipient()))
+    assert report.kind is Kind.BOUNCE
+    (told,) = report.recipients
+    assert (told.address, told.action, told.reply_code, told.enhanced) == (OURS, "failed", 550, "5.1.1")
+    assert "User unknown" in told.text
+    assert category(dsn(recipient())) == "unknown-user"
+
+
+@pytest.mark.parametrize("action", ["delivered", "relayed", "expanded", "delayed"])
+def test_only_a_failure_is_a_bounce(action: str) -> None:
+    fact = judge(read_mail(dsn(recipient(action=action, status="2.0.0", diagnostic=None))))
+    assert not fact.counts
+    assert not fact.permanent
+
+
+def test_the_recipient_we_wrote_to_decides_among_several() -> None:
+    others = recipient("a@x.example"), recipient("b@x.example")
+    full = recipient(status="5.2.2", diagnostic="smtp; 552 5.2.2 Mailbox full")
+    assert category(dsn(*others, full)) == "mailbox-full"
+
+
+def test_an_alias_that_fans_out_ends_only_when_everybody_is_gone() -> None:
+    alive = recipient("b@x.example", status="4.2.2", diagnostic="smtp; 452 4.2.2 Mailbox full")
+    assert category(dsn(recipient("a@x.example"), alive)) == "mailbox-full"
+    assert category(dsn(recipient("a@x.example"), recipient("b@x.example"))) == "unknown-user"
+
+
+def test_the_servers_own_reply_beats_a_status_that_says_nothing() -> None:
+    told = read_mail(dsn(recipient(status="5.0.0", diagnostic="smtp; 550 5.2.1 mailbox disabled"))).recipients[0]
+    assert told.enhanced == "5.2.1"
+
+
+def test_the_sentence_for_people_counts_where_the_fields_say_nothing() -> None:
+    raw = dsn(recipient(status="5.0.0", diagnostic=None), human=f"<{OURS}>: user unknown")
+    assert category(raw) == "unknown-user"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        dsn(recipient()).replace(b"--=b--\n", b""),
+        dsn(recipient()).replace(b'boundary="=b"', b""),
+        dsn(recipient()).replace(b"multipart/report", b"multipart/mixed"),
+        dsn(recipient()).replace(b"message/delivery-status", b"text/plain"),
+        dsn(recipient()).replace(b"\n", b"\r\n"),
+        dsn(recipient()).replace(b"Reporting-MTA: dns; mx.example.net\n\n", b""),
+        dsn(recipient()).replace(b"Final-Recipient: rfc822; ", b"Final-Recipient: "),
+        b"From kim Mon Nov 23 05:00:00 2026\n" + dsn(recipient()),
+    ],
+    ids=["no-end", "no-boundary", "mixed", "wrong-type", "crlf", "no-mta", "untyped-address", "mbox"],
+)
+def test_broken_mime_is_read_all_the_same(broken: bytes) -> None:
+    assert category(broken) == "unknown-user"
+
+
+def test_blank_lines_that_were_lost_do_not_merge_recipients() -> None:
+    report = read_mail(dsn(recipient("a@x.example") + "\n" + recipient("b@x.example", status="5.2.2")))
+    assert [told.address for told in report.recipients] == ["a@x.example", "b@x.example"]
+
+
+def test_a_status_part_in_base64_is_decoded() -> None:
+    fields = base64.encodebytes(("Reporting-MTA: dns; x\n\n" + recipient()).encode())
+    raw = dsn(recipient())
+    start, end = raw.index(b"message/delivery-status"), raw.index(b"--=b\nContent-Type: message/rfc822")
+    raw = raw[:start] + b"message/delivery-status\nContent-Transfer-Encoding: base64\n\n" + fields + raw[end:]
+    assert category(raw) == "unknown-user"
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "x-unknown", "zlib", "idna", "utf-8"])
+def test_text_that_is_no_utf8_is_read_and_harmless(charset: str) -> None:
+    raw = (
+        b"From: postmaster@mx.example.net\nSubject: Unzustellbar\n"
+        + f"Content-Type: text/plain; charset={charset}\n\n".encode()
+        + "550 5.1.1 Empfänger unbekannt\x00".encode("latin-1")
+    )
+    report = read_mail(raw)
+    assert "\x00" not in report.text
+    report.text.encode()
+    assert judge(report).category == "unknown-user"
+
+
+def test_a_complaint_of_a_feedback_loop() -> None:
+    raw = (
+        b"From: fbl@provider.example\nSubject: abuse report\n"
+        b"Content-Type: multipart/report; report-type=feedback-report; boundary=f\n\n"
+        b"--f\nContent-Type: text/plain\n\nThis is an email abuse report.\n"
+        b"--f\nContent-Type: message/feedback-report\n\nFeedback-Type: abuse\nUser-Agent: X/1\nVersion: 1\n"
+        b"Original-Mail-From: <b-abc@bounces.example>\n"
+        b"--f\nContent-Type: message/rfc822\n\nReturn-Path: <b-def@bounces.example>\nSubject: Sale\n\nx\n--f--\n"
+    )
+    report = read_mail(raw)
+    assert report.kind is Kind.FEEDBACK
+    assert judge(report).category == "complaint"
+    assert report.candidates == ("b-def@bounces.example", "b-abc@bounces.example")
+    assert judge(read_mail(raw.replace(b"abuse\nUser", b"opt-out\nUser"))).category == "unsubscribe"
+    assert judge(read_mail(raw.replace(b"abuse\nUser", b"auth-failure\nUser"))).category == "auth-report"
+    assert judge(read_mail(raw.replace(b"abuse\nUser", b"not-spam\nUser"))).category == "not-a-bounce"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Auto-Submitted: auto-replied",
+        "Precedence: auto_reply",
+        "Subject: Out of Office: back on Monday",
+        "X-Autoreply: yes",
+    ],
+)
+def test_an_automatic_reply_says_nothing_about_the_mailbox(header: str) -> None:
+    raw = f"From: kim@x.example\n{header}\nContent-Type: text/plain\n\nI am away. 550 is my room.\n".encode()
+    assert judge(read_mail(raw)).category == "auto-reply"
+
+
+def test_a_server_that_calls_its_bounce_auto_replied_is_still_a_bounce() -> None:
+    raw = (
+        b"From: Mail Delivery System <Mailer-Daemon@mx.example>\nAuto-Submitted: auto-replied\n"
+        b"X-Failed-Recipients: kim@shop-customer.example\nSubject: Mail delivery failed: returning message to sender\n\n"
+        b"The following address(es) failed:\n\n  kim@shop-customer.example\n    Unrouteable address\n"
+    )
+    assert category(raw) == "unknown-user"
+
+
+def test_other_mail_is_no_bounce() -> None:
+    raw = b"From: Kim <kim@x.example>\nSubject: Thank you\n\nThe parcel came. User unknown was a funny film.\n"
+    assert judge(read_mail(raw)).category == "not-a-bounce"
+
+
+def test_our_signature_is_looked_for_in_order() -> None:
+    raw = dsn(recipient(), returned="Return-Path: <b-old@bounces.example>\nSubject: x\n")
+    raw = raw.replace(b"To: b-x@", b"Delivered-To: b-two@bounces.example\nTo: b-x@")
+    assert read_mail(raw).candidates == ("b-x@bounces.example", "b-two@bounces.example", "b-old@bounces.example")
+
+
+HOSTILE = {
+    "empty": b"",
+    "zeros": b"\x00" * 10_000,
+    "no headers": b"\n\n\n" + b"x" * 1_000,
+    "deep": b"".join(f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n".encode() for n in range(2_000)),
+    "nested mails": b"Content-Type: message/rfc822\n\n" * 5_000,
+    "one boundary": b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n" * 100_000,
+    "headers": b"".join(f"X-{n}: y\n".encode() for n in range(50_000)) + b"\nbody",
+    "folded": b"Subject: a\n" + b" b\n" * 200_000 + b"\nbody",
+    "encoded words": b"Subject: " + b"=?utf-8?q?" * 20_000 + b"\n\nbody",
+    "broken base64": b"Content-Transfer-Encoding: base64\nContent-Type: text/plain\n\n!!!!AAA" + b"=" * 1000,
+    "recipients": dsn(*(recipient(f"u{n}@x.example") for n in range(5_000))),
+    "at signs": b"From: postmaster@x\nSubject: undeliverable\n\n" + b"a@" * 200_000,
+    "spaces": b"From: postmaster@x\nSubject: undeliverable\n\nuser " + b"not " * 100_000,
+    "huge": b"From: postmaster@x\n\n" + b"y" * (3 * MAX_BYTES),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_mail_costs_little_and_never_raises(name: str) -> None:
+    import time
+
+    started = time.process_time()
+    report = read_mail(HOSTILE[name])
+    judge(report)
+    assert isinstance(report, Report)
+    assert len(report.recipients) <= 100
+    assert time.process_time() - started < 2.0
+
+
+def test_a_returned_mail_is_not_searched_for_parts() -> None:
+    _, leaves = parse(dsn(recipient(), returned="Content-Type: multipart/mixed; boundary=q\nSubject: x\n\n--q\n\nz\n"))
+    assert [leaf.type for leaf in leaves] == ["text/plain", "message/delivery-status", "message/rfc822"]

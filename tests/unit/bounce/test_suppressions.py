@@ -1,0 +1,129 @@
+"""A suppression is placed by evidence, lifted by a person, and placed again by new evidence only."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from libs.contracts.delivery import Receipt, Rejection
+from libs.contracts.outcomes import Mode, Scope
+from libs.contracts.reasons import Reason
+from libs.errors import Conflict
+from services.bounce.domain.evidence import evidence_id
+from services.bounce.domain.privacy import redacted
+from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey, lift, place
+from services.bounce.handlers.refusals import fact_of_receipt, fact_of_rejection
+
+NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
+KEY = SuppressionKey(1, Mode.LIVE, b"h" * 32, Scope.ALL)
+NEVER_PLACED = Suppression(UUID(int=1), KEY, Reason.NONE, False, 0, NOON, "")
+
+
+def bounced(at: datetime = NOON) -> Evidence:
+    return Evidence(KEY, Reason.SUPPRESSED_BOUNCE, at, "system", UUID(int=7), "m.1", "customer:1")
+
+
+def placed(at: datetime = NOON) -> Suppression:
+    made = place(NEVER_PLACED, bounced(at))
+    assert made is not None
+    return made
+
+
+def test_evidence_bars_an_address() -> None:
+    made = placed()
+    assert (made.active, made.version, made.reason) == (True, 1, Reason.SUPPRESSED_BOUNCE)
+    assert (made.bounce_id, made.recipient) == (UUID(int=7), "customer:1")
+
+
+def test_more_evidence_changes_nothing_while_it_bars() -> None:
+    assert place(placed(), bounced(NOON + timedelta(hours=1))) is None
+
+
+def test_a_lift_ends_it_with_its_note() -> None:
+    lifted = lift(placed(), at=NOON + timedelta(days=1), actor="key1", note="works again")
+    assert (lifted.active, lifted.version, lifted.note, lifted.actor) == (False, 2, "works again", "key1")
+
+
+def test_what_bars_nothing_cannot_be_lifted() -> None:
+    with pytest.raises(Conflict):
+        lift(NEVER_PLACED, at=NOON, actor="key1", note="why not")
+
+
+def test_after_a_lift_only_new_evidence_counts() -> None:
+    lifted = lift(placed(), at=NOON + timedelta(days=1), actor="key1", note="works again")
+    assert place(lifted, bounced(NOON + timedelta(hours=23))) is None
+    again = place(lifted, bounced(NOON + timedelta(days=2)))
+    assert again is not None
+    assert (again.active, again.version) == (True, 3)
+
+
+def test_the_same_evidence_has_one_id_whichever_way_it_comes() -> None:
+    assert evidence_id("m.1", 1, "unknown-user") == evidence_id("m.1", 1, "unknown-user")
+    assert evidence_id("m.1", 1, "unknown-user") != evidence_id("m.1", 2, "unknown-user")
+
+
+def rejection(channel: str, text: str = "", *, final: bool = True, error: str | None = None) -> Rejection:
+    return Rejection(
+        message="m.1",
+        recipient="customer:1",
+        attempt=1,
+        channel=channel,
+        sender=1,
+        address_id=1,
+        address_hash=b"h" * 32,
+        final=final,
+        text=text,
+        at=NOON,
+        error=error,
+    )
+
+
+def test_a_refusal_that_will_be_tried_again_is_no_fact() -> None:
+    assert fact_of_rejection(rejection("email", "550 5.1.1 user unknown", final=False)) is None
+
+
+def test_a_final_refusal_of_the_mail_server_is_a_fact() -> None:
+    fact = fact_of_rejection(rejection("email", "550 5.1.1 user unknown"))
+    assert fact is not None
+    assert (fact.category, fact.permanent) == ("unknown-user", True)
+
+
+@pytest.mark.parametrize(
+    ("error", "category", "permanent"),
+    [
+        ("21211", "unknown-user", True),
+        ("30005", "unknown-user", True),
+        ("30003", "network", False),
+        ("21610", "unsubscribe", False),
+        ("20003", None, None),
+    ],
+)
+def test_what_sms_errors_say_about_a_number(error: str, category: str | None, permanent: bool | None) -> None:
+    fact = fact_of_rejection(rejection("sms", error=error))
+    assert (fact and fact.category, fact and fact.permanent) == (category, permanent)
+
+
+def test_a_dead_device_is_not_ours_to_judge() -> None:
+    assert fact_of_rejection(rejection("push", error="UNREGISTERED")) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail", "category"),
+    [
+        ("complained", None, "complaint"),
+        ("bounced", "550 5.1.1 no such user", "unknown-user"),
+        ("bounced", None, "undetermined"),
+        ("failed", "30006", "unknown-user"),
+        ("failed", "something", None),
+        ("delivered", None, None),
+        ("opened", "550 5.1.1 no such user", None),
+    ],
+)
+def test_what_receipts_say(kind: str, detail: str | None, category: str | None) -> None:
+    receipt = Receipt(provider="p", provider_event_id="1", message="m.1", attempt=1, kind=kind, at=NOON, detail=detail)
+    fact = fact_of_receipt(receipt)
+    assert (fact.category if fact else None) == category
+
+
+def test_no_address_stays_in_what_is_kept() -> None:
+    assert redacted("550 <kim.b+x@mail.example> and +4915123456789\n gone") == "550 <<address>> and <number> gone"
