@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.apply import TOPIC, add_apply
 from cli.errors import UsageError
 from cli.output import facts, table
 from cli.session import Session, command
@@ -12,6 +13,8 @@ from cli.session import Session, command
 tenants = typer.Typer(help="Business units or brands.", no_args_is_help=True)
 topics = typer.Typer(help="What customers subscribe to.", no_args_is_help=True)
 keys = typer.Typer(help="API keys of a tenant and mode.", no_args_is_help=True)
+
+add_apply(topics, TOPIC)
 
 _TENANT = ("number", "name", "default_locale", "zone", "version", "changed_at=changed")
 _TOPIC = ("name", "category", "active", "description", "version", "changed_at=changed")

@@ -19,6 +19,7 @@ from libs.errors import BadRequest
 _TRIES = 4
 _LONGEST_PAUSE_SECONDS = 20.0
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_LONG_TIMEOUT = httpx.Timeout(600.0, connect=5.0)  # a stream is answered when all of it was taken in
 _AGAIN = (429, 503)
 PAGE = 500
 
@@ -34,9 +35,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A request body that is not an object to be encoded here."""
+    """A request body that is not an object to be encoded here; one in pieces is sent once and never again."""
 
-    raw: bytes
+    raw: bytes | Iterator[bytes]
     media_type: str
 
 
@@ -98,7 +99,8 @@ class Api:
     ) -> Answer:
         """One request. Raises ProblemAnswer or Unreachable."""
         sent = dict(headers or {})
-        raw = b""
+        raw: bytes | Iterator[bytes] = b""
+        timeout = _LONG_TIMEOUT if isinstance(body, Content) else _TIMEOUT
         if isinstance(body, Content):
             raw, sent["content-type"] = body.raw, body.media_type
         elif body is not None:
@@ -106,11 +108,13 @@ class Api:
         if method == "POST":
             sent["idempotency-key"] = str(uuid.uuid4())
         parameters = {name: value for name, value in (query or {}).items() if value is not None}
-        request = self._client.build_request(method, path, params=parameters, content=raw or None, headers=sent)
-        return self._answer(self._sent(request))
+        request = self._client.build_request(
+            method, path, params=parameters, content=raw or None, headers=sent, timeout=timeout
+        )
+        return self._answer(self._sent(request, tries=_TRIES if isinstance(raw, bytes) else 1))
 
-    def _sent(self, request: httpx.Request) -> httpx.Response:
-        for left in reversed(range(_TRIES)):
+    def _sent(self, request: httpx.Request, *, tries: int) -> httpx.Response:
+        for left in reversed(range(tries)):
             try:
                 response = self._client.send(request)
             except httpx.ConnectError as error:

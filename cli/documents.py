@@ -76,13 +76,15 @@ def written(documents: Iterable[Mapping[str, Any]]) -> str:
     return text
 
 
-def read(paths: Sequence[Path], *, kinds: Sequence[str] | None = None) -> list[Document]:
+def read(
+    paths: Sequence[Path], *, kinds: Sequence[str] | None = None, named_by: Sequence[str] = ("name",)
+) -> list[Document]:
     """All definitions of the files and folders, of these kinds (or without one). Raises for all problems at once."""
     found: list[Document] = []
     problems: list[FieldError] = []
     for file in _files(paths):
         try:
-            found += _documents(file)
+            found += _documents(file, named_by)
         except UsageError as error:
             problems += error.fields
     wanted = [document for document in found if kinds is None or document.kind in (None, *kinds)]
@@ -113,7 +115,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             raise UsageError(f"There is no file or folder {path}.")
 
 
-def _documents(file: Path) -> list[Document]:
+def _documents(file: Path, named_by: Sequence[str]) -> list[Document]:
     try:
         text = file.read_text(encoding="utf-8-sig")
         nodes = [node for node in yaml.compose_all(text, Loader) if node is not None]
@@ -123,16 +125,16 @@ def _documents(file: Path) -> list[Document]:
         mark = getattr(error, "problem_mark", None)
         raise _wrong(file, mark.line + 1 if mark else 1, getattr(error, "problem", None) or str(error)) from error
     nodes = [item for node in nodes for item in (node.value if isinstance(node, yaml.SequenceNode) else [node])]
-    return [_document(file, node) for node in nodes]
+    return [_document(file, node, named_by) for node in nodes]
 
 
-def _document(file: Path, node: yaml.Node) -> Document:
+def _document(file: Path, node: yaml.Node, named_by: Sequence[str]) -> Document:
     lines: dict[str, int] = {}
     value = _value(file, node, "", lines)
     start = node.start_mark.line + 1
     if not isinstance(value, dict):
         raise _wrong(file, start, "A definition is a mapping with a `name`.")
-    name = value.pop("name", None)
+    name = next((value.pop(key) for key in ("name", *named_by) if key in value), None)
     if not isinstance(name, str) or not name:
         raise _wrong(file, start, "The definition has no `name`; give it one.")
     kind = value.pop("kind", None)

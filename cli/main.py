@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cli import access, doctor, local
+from cli import access, apply, bounces, definitions, doctor, events, local, recipients
 from cli.exits import HELP
-from cli.session import with_errors_shown
+from cli.session import command, with_errors_shown
 
 app = typer.Typer(
     name="depesche",
@@ -39,6 +39,13 @@ def depesche(
 local.register(app)
 doctor.register(app)
 # what goes over HTTP
+command(app, "apply", example="depesche apply examples/shop")(apply.apply_all)
+app.add_typer(events.events, name="events")
+app.add_typer(events.rejections, name="rejections")
+app.add_typer(definitions.sources, name="sources")
+app.add_typer(definitions.event_types, name="event-types")
+app.add_typer(recipients.recipients, name="recipients")
+app.add_typer(bounces.suppressions, name="suppressions")
 app.add_typer(access.tenants, name="tenants")
 app.add_typer(access.topics, name="topics")
 app.add_typer(access.keys, name="keys")
@@ -48,3 +55,7 @@ def main() -> None:
     """Entry point of the `depesche` script."""
     with_errors_shown(app)
     sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,63 +1,18 @@
 """The command line against the real access service on a real socket."""
 
-import contextlib
-import json
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
-from typer.testing import CliRunner, Result
 
 from cli.exits import Exit
-from cli.main import app
 from libs import credentials
 from libs.service import Runtime
 from libs.service_client import AsgiTransport, Transport
 from services.access.app import create_service, ensure_first
-
-
-@contextlib.contextmanager
-def serving(application: FastAPI) -> Iterator[str]:
-    """The application on a free port, in a thread of its own; gives its URL."""
-    server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None, ws="none"))
-    started = threading.Event()
-    startup = server.startup
-
-    async def announced(sockets: Any = None) -> None:
-        await startup(sockets)
-        started.set()
-
-    server.startup = announced  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        assert started.wait(10)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-@dataclass
-class Shell:
-    """Runs commands as a user of this folder would."""
-
-    environment: dict[str, str]
-    runner: CliRunner = field(default_factory=CliRunner)
-
-    def run(self, *words: str, exit_code: int = 0, **environment: str) -> Result:
-        result = self.runner.invoke(app, list(words), env=self.environment | environment)
-        assert result.exit_code == exit_code, (result.output, result.exception)
-        return result
-
-    def json(self, *words: str, exit_code: int = 0, **environment: str) -> Any:
-        return json.loads(self.run(*words, "--json", exit_code=exit_code, **environment).stdout)
+from tests.shell import Shell, serving
 
 
 @pytest.fixture

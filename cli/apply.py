@@ -1,0 +1,191 @@
+"""Definitions from files: what is new is created, what differs is changed, the rest is left alone.
+
+One table of resources, in the order in which they need one another. All files are read before anything is
+sent, and every problem is told with file and line.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+import typer
+
+from cli import documents
+from cli.api import Answer
+from cli.documents import Document
+from cli.errors import ProblemAnswer, UsageError
+from cli.exits import Exit
+from cli.output import safe, table
+from cli.session import Session, command
+from libs.errors import FieldError
+
+Paths = Annotated[list[Path], typer.Argument(help="YAML or JSON files, or folders of them.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be created or changed.")]
+
+_SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_META = frozenset({"name", "type", "version", "state", "created_at", "updated_at", "changed_at", "webhook"})
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind of definition: its word in files, its path, and what the suite fills in by itself."""
+
+    kind: str
+    path: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    named_by: str = "name"
+
+    def at(self, name: str) -> str:
+        """The path of one of them."""
+        return f"{self.path}/{quote(name, safe='/:')}"
+
+
+TOPIC = Resource("topic", "/access/v1/topics", {"active": True})
+EVENT_TYPE = Resource("event-type", "/orders-notification/v1/event-types", named_by="type")
+SOURCE = Resource("source", "/orders-notification/v1/sources")
+TEMPLATE = Resource("template", "/templates/v1/templates")
+COMMUNICATION = Resource("communication", "/orders-notification/v1/communications")
+# what comes later may name what comes before
+ORDER = (TOPIC, EVENT_TYPE, SOURCE, TEMPLATE, COMMUNICATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one definition."""
+
+    kind: str
+    name: str
+    result: Literal["created", "changed", "unchanged", "refused"]
+    place: str
+    problems: tuple[FieldError, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {"kind": self.kind, "name": self.name, "result": self.result, "file": self.place}
+        if self.problems:
+            shown["problems"] = [{"place": problem.pointer, "detail": problem.detail} for problem in self.problems]
+        return shown
+
+
+def add_apply(app: typer.Typer, resource: Resource) -> None:
+    """Adds `apply` for one kind."""
+
+    def apply(session: Session, paths: Paths, dry_run: DryRun = False) -> None:
+        run(session, paths, (resource,), dry_run=dry_run)
+
+    apply.__doc__ = f"Create or change {resource.kind}s from files; what is the same is left alone."
+    command(app, "apply", example=f"depesche {resource.kind}s apply shop/{resource.kind}s.yaml")(apply)
+
+
+def apply_all(session: Session, paths: Paths, dry_run: DryRun = False) -> None:
+    """Apply definitions of every kind (`kind:` in each), in the order in which they need one another."""
+    run(session, paths, ORDER, dry_run=dry_run)
+
+
+def run(session: Session, paths: Sequence[Path], resources: Sequence[Resource], *, dry_run: bool) -> None:
+    """Applies, shows, and ends with 1 where something was refused."""
+    kinds = [resource.kind for resource in resources]
+    named_by = tuple(dict.fromkeys(resource.named_by for resource in resources))
+    found = documents.read(paths, kinds=kinds, named_by=named_by)
+    if len(resources) > 1 and (nameless := [document for document in found if document.kind is None]):
+        problems = [FieldError(document.place(""), f"`kind` is missing: {', '.join(kinds)}.") for document in nameless]
+        raise UsageError("Some definitions do not say what they are; nothing was sent.", fields=problems)
+    outcomes = [
+        applied(session, resource, document, dry_run=dry_run)
+        for resource in resources
+        for document in found
+        if document.kind in (None, resource.kind)
+    ]
+    session.give({"dry_run": dry_run, "outcomes": [o.document() for o in outcomes]}, lambda _: _shown(outcomes))
+    if any(outcome.result == "refused" for outcome in outcomes):
+        if not session.as_json:
+            for line in _problems(outcomes):
+                session.err.print(line)
+        raise typer.Exit(Exit.REFUSED)
+
+
+def applied(session: Session, resource: Resource, document: Document, *, dry_run: bool) -> Outcome:
+    """Sends one definition where it differs from what is there."""
+    path = resource.at(document.name)
+    try:
+        body = _with_secrets(document)
+        current = session.api.fetch(path)
+        if current is not None and same(resource, body, current):
+            return Outcome(resource.kind, document.name, "unchanged", document.place(""))
+        if not dry_run:
+            session.api.put(path, body, etag=current.etag if current else None)
+    except ProblemAnswer as problem:
+        if problem.status in (401, 403) or problem.status >= 500:
+            raise
+        return Outcome(resource.kind, document.name, "refused", document.place(""), _placed(document, problem))
+    return Outcome(resource.kind, document.name, "changed" if current else "created", document.place(""))
+
+
+def same(resource: Resource, body: Mapping[str, Any], current: Answer) -> bool:
+    """Whether applying would change nothing."""
+    held = {name: value for name, value in current.body.items() if name not in _META}
+    # secrets are never given back, only the start of their digest
+    wanted = {
+        **resource.defaults,
+        **{name: _fingerprints(value) if name == "secrets" else value for name, value in body.items()},
+    }
+    if "secrets" not in wanted:
+        held.pop("secrets", None)
+    return _covers(wanted, held)
+
+
+def _covers(wanted: Any, held: Any) -> bool:
+    match wanted, held:
+        case dict(), dict():
+            return all(_covers(value, held.get(name)) for name, value in wanted.items()) and all(
+                _empty(value) for name, value in held.items() if name not in wanted
+            )
+        case list(), list():
+            return len(wanted) == len(held) and all(map(_covers, wanted, held))
+    return bool(wanted == held) or (_empty(wanted) and _empty(held))
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value in ("", [], {})
+
+
+def _fingerprints(secrets: Any) -> Any:
+    if not isinstance(secrets, list):
+        return secrets
+    return [hashlib.sha256(str(secret).encode()).hexdigest()[:8] for secret in secrets]
+
+
+def _with_secrets(document: Document) -> dict[str, Any]:
+    body = dict(document.body)
+    if isinstance(secrets := body.get("secrets"), list):
+        # a secret does not belong into a file that is kept under version control: ${NAME} reads the environment
+        body["secrets"] = [_SECRET.sub(lambda match: _environment(match[1], document), str(s)) for s in secrets]
+    return body
+
+
+def _environment(name: str, document: Document) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        detail = f"The environment has no variable {name}; set it, or write the secret itself."
+        raise UsageError(detail, fields=[FieldError(document.place("/secrets"), detail)])
+    return value
+
+
+def _placed(document: Document, problem: ProblemAnswer) -> tuple[FieldError, ...]:
+    if not problem.fields:
+        return (FieldError(document.place(""), problem.hint or problem.title),)
+    return tuple(FieldError(f"{document.place(f.pointer)} {f.pointer}".rstrip(), f.detail) for f in problem.fields)
+
+
+def _shown(outcomes: Sequence[Outcome]) -> Any:
+    return table([outcome.document() for outcome in outcomes], ("result", "kind", "name", "file"))
+
+
+def _problems(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    for outcome in outcomes:
+        for problem in outcome.problems:
+            yield f"[red]✗[/] [cyan]{safe(problem.pointer)}[/]: {safe(problem.detail)}"

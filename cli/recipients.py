@@ -1,0 +1,161 @@
+"""`depesche recipients`: people and installations, imported from files, shown, erased."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+from urllib.parse import quote
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cli.api import Content
+from cli.errors import UsageError
+from cli.exits import Exit
+from cli.output import facts, safe, table
+from cli.session import Session, command
+from libs import exact_json
+
+recipients = typer.Typer(help="Who may be written to.", no_args_is_help=True)
+
+_PATH = "/tokens/v1/recipients"
+_IMPORTS = "/tokens/v1/imports"
+_ENDINGS = {".csv": "text/csv", ".tsv": "text/csv", ".ndjson": "application/x-ndjson", ".jsonl": "application/x-ndjson"}
+_RUNNING = ("waiting", "running")
+_SHOWN = 20
+_PIECE = 1 << 16
+_ADDRESS = ("id", "kind", "value", "installation", "platform", "created_at=since")
+_CONSENT = ("topic", "channel", "granted", "at", "how", "text_version=text version")
+
+Key = Annotated[str, typer.Argument(help="customer:4711 or installation:<id>.")]
+
+
+@command(recipients, "import", example="depesche recipients import customers.csv --report refused.ndjson")
+def import_file(
+    session: Session,
+    file: Annotated[Path, typer.Argument(help="CSV (with a header) or NDJSON.")],
+    report: Annotated[Path | None, typer.Option(help="Write every refused row there, as NDJSON.")] = None,
+    format: Annotated[str | None, typer.Option(help="csv or ndjson, where the file's name does not say it.")] = None,
+) -> None:
+    """Import recipients. What stands there already is changed; exit code 1 if a row was refused."""
+    media = _media_type(file, format)
+    try:
+        with file.open("rb") as stream, _progress(session, file.stat().st_size) as advance:
+            done = session.api.post(_IMPORTS, Content(_pieces(stream, advance), media))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
+    done = _ended(session, done)
+    refusals = list(_refusals(session, done)) if done["refused"] else []
+    if report is not None:
+        report.write_bytes(b"".join(exact_json.dumps(refusal) + b"\n" for refusal in refusals))
+    session.give({**done, "refusals": refusals}, lambda found: _summary(found, file))
+    if not session.as_json:
+        _list_refusals(session, refusals, report)
+    if done["refused"] or done["state"] != "done":
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _media_type(file: Path, format: str | None) -> str:
+    media = _ENDINGS.get(f".{format}" if format else file.suffix.lower())
+    if media is None:
+        raise UsageError(f"{file.name} does not say what it is.", hint="Add --format csv or --format ndjson.")
+    return media
+
+
+def _pieces(stream: BinaryIO, advance: Any) -> Iterator[bytes]:
+    while piece := stream.read(_PIECE):
+        yield piece
+        advance(len(piece))
+
+
+def _ended(session: Session, started: dict[str, Any]) -> dict[str, Any]:
+    """The import's end; a suite that goes on by itself is asked until it is done."""
+    current = started
+    with session.err.status("Importing …") if session.err.is_terminal else _quiet():
+        while current["state"] in _RUNNING:
+            threading.Event().wait(0.5)
+            current = session.api.get(f"{_IMPORTS}/{started['id']}")
+    return current
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    yield
+
+
+def _refusals(session: Session, done: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if not done.get("refusals_cursor"):
+        yield from done.get("refusals", ())
+        return
+    yield from session.api.items(f"{_IMPORTS}/{done['id']}/refusals")
+
+
+def _summary(done: dict[str, Any], file: Path) -> str:
+    text = f"{done['rows']:,} rows of {safe(file.name)}: [green]{done['created']:,} new[/], {done['changed']:,} changed"
+    text += f", {done['unchanged']:,} as they were"
+    text += f", [red]{done['refused']:,} refused[/]." if done["refused"] else ", none refused."
+    if done.get("ignored_columns"):
+        text += f"\nNot understood and left out: {safe(', '.join(done['ignored_columns']))}."
+    if done.get("problem"):
+        text += f"\n[red]It stopped: {safe(done['problem'])}[/]"
+    return text
+
+
+def _list_refusals(session: Session, refusals: list[dict[str, Any]], report: Path | None) -> None:
+    for refusal in refusals[:_SHOWN]:
+        field = f" {refusal['field']}" if refusal.get("field") else ""
+        session.err.print(f"[red]line {refusal['line']}[/]{safe(field)}: {safe(refusal['reason'])}")
+    if len(refusals) > _SHOWN:
+        rest = f"… and {len(refusals) - _SHOWN:,} more"
+        session.err.print(f"{rest} in {safe(str(report))}." if report else f"{rest}: --report FILE keeps them all.")
+
+
+@command(recipients, "show", example="depesche recipients show customer:4711")
+def show(session: Session, key: Key) -> None:
+    """One recipient with addresses and consents. Masked, unless the key has pii:read."""
+    found = session.api.get(_at(key))
+    lists = ("devices", "emails", "phones", "webhooks", "consents")
+    session.give(found, lambda r: facts({name: value for name, value in r.items() if name not in lists}))
+    if session.as_json:
+        return
+    for name in lists:
+        if found.get(name):
+            columns = _CONSENT if name == "consents" else _ADDRESS
+            present = [c for c in columns if any(item.get(c.partition("=")[0]) is not None for item in found[name])]
+            session.out.print(f"\n[bold]{name}[/]")
+            session.out.print(table(found[name], present))
+
+
+@command(recipients, "erase", example="depesche recipients erase customer:4711 --yes")
+def erase(
+    session: Session,
+    key: Key,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Erase a recipient's data in every service. It cannot be undone; what was sent stays counted, nameless."""
+    if not yes:
+        if session.as_json or not session.out.is_terminal:
+            raise UsageError("Erasing cannot be undone.", hint="Say --yes if it is meant.")
+        typer.confirm(f"Erase {key} for good?", abort=True)
+    session.api.delete(_at(key))
+    session.give({"key": key, "erased": True}, lambda _: f"{safe(key)} is erased; the other services follow.")
+
+
+def _at(key: str) -> str:
+    return f"{_PATH}/{quote(key, safe=':/')}"
+
+
+@contextmanager
+def _progress(session: Session, size: int) -> Iterator[Any]:
+    with Progress(
+        TextColumn("Importing"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeElapsedColumn(),
+        console=session.err,
+        disable=session.as_json or not session.err.is_terminal,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=size)
+        yield lambda count: bar.update(task, advance=count)

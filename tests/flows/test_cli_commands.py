@@ -1,0 +1,238 @@
+"""Commands against small servers that behave well, badly and not at all."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.exits import Exit
+from tests.shell import Shell, serving
+
+KEY = {"DEPESCHE_KEY": "dp_live_a_b"}
+
+
+class Suite:
+    """An ASGI application that answers from a script and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.answers: dict[tuple[str, str], Callable[[bytes], tuple[int, Any, dict[str, str]]]] = {}
+
+    def on(self, method: str, path: str, *answers: tuple[int, Any]) -> None:
+        """Answers in turn; the last one for good."""
+        left = list(answers)
+        self.answers[method, path] = lambda _: (*(left.pop(0) if len(left) > 1 else left[0]), {})
+
+    async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.asked.append((scope["method"], scope["path"], headers, body))
+        answer = self.answers.get((scope["method"], scope["path"]))
+        status, document, more = answer(body) if answer else (404, {"title": "Not found", "detail": "None."}, {})
+        lines = isinstance(document, list) and "events" in scope["path"]
+        raw = b"".join(json.dumps(d).encode() + b"\n" for d in document) if lines else json.dumps(document).encode()
+        media = "application/x-ndjson" if lines else "application/json"
+        head = [(b"content-type", media.encode()), *((k.encode(), v.encode()) for k, v in more.items())]
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": raw})
+
+
+@pytest.fixture
+def suite() -> Suite:
+    return Suite()
+
+
+@pytest.fixture
+def shell(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    monkeypatch.chdir(tmp_path)
+    with serving(suite) as url:
+        yield Shell({"DEPESCHE_URL": url, **KEY})
+
+
+def take_all(body: bytes) -> tuple[int, Any, dict[str, str]]:
+    verdicts: list[dict[str, Any]] = []
+    for number, line in enumerate(body.splitlines(), start=1):
+        if b"broken" in line:
+            refused = {"status": "rejected", "detail": "Not valid JSON.", "pointer": "/data"}
+            verdicts.append({"line": number, **refused})
+        else:
+            status = "duplicate" if b"twice" in line else "accepted"
+            verdicts.append({"line": number, "status": status, "notifications": 1 if status == "accepted" else 0})
+    return 202, verdicts, {}
+
+
+EVENTS = ("POST", "/orders-notification/v1/events")
+
+
+def test_events_are_counted_by_verdict_and_refusals_named_by_their_line(
+    suite: Suite, shell: Shell, tmp_path: Path
+) -> None:
+    suite.answers[EVENTS] = take_all
+    file = tmp_path / "day.ndjson"
+    lines = [f'{{"n": {number}}}' for number in range(1500)]
+    lines[3], lines[1200] = '{"twice": 1}', '{"broken":'
+    file.write_text("\n".join(lines) + "\n")
+    result = shell.run("events", "send", str(file), "--report", "refused.ndjson", exit_code=Exit.REFUSED)
+    assert "1,500 events" in result.stdout
+    assert "1,498 accepted" in result.stdout
+    assert "line 1201 /data: Not valid JSON." in result.stderr
+    assert json.loads((tmp_path / "refused.ndjson").read_text())["line"] == 1201
+    assert len(suite.asked) == 2
+
+
+def test_a_script_reads_one_document_and_nothing_else(suite: Suite, shell: Shell, tmp_path: Path) -> None:
+    suite.answers[EVENTS] = take_all
+    (tmp_path / "batch.json").write_text('[{"a": 19.90}, {"b": 12345678901234567890}]')
+    document = shell.json("events", "send", "batch.json")
+    assert (document["received"], document["accepted"], document["notifications"]) == (2, 2, 2)
+    assert suite.asked[0][3] == b'{"a": 19.90}\n{"b": 12345678901234567890}\n'
+
+
+def test_events_come_through_a_pipe(suite: Suite, shell: Shell) -> None:
+    suite.answers[EVENTS] = take_all
+    result = shell.runner.invoke(shell.app, ["events", "send", "-", "--json"], env=shell.environment, input='{"a":1}\n')
+    assert json.loads(result.stdout)["accepted"] == 1
+
+
+def test_a_line_without_a_verdict_is_no_success(suite: Suite, shell: Shell, tmp_path: Path) -> None:
+    suite.on(*EVENTS, (202, [{"line": 1, "status": "accepted"}]))
+    (tmp_path / "two.ndjson").write_text('{"a":1}\n{"b":2}\n')
+    document = shell.json("events", "send", "two.ndjson", exit_code=Exit.REFUSED)
+    assert (document["accepted"], document["rejected"], document["refused"][0]["line"]) == (1, 1, 2)
+
+
+def test_a_suite_that_asks_for_patience_gets_it_with_the_same_idempotency_key(suite: Suite, shell: Shell) -> None:
+    busy = {"title": "Not available right now", "detail": "Postgres starts."}
+    suite.on("POST", "/access/v1/tenants", (503, busy), (429, busy), (201, {"number": 2}))
+    assert shell.json("tenants", "create", "x") == {"number": 2}
+    keys = [headers["idempotency-key"] for _, _, headers, _ in suite.asked]
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+
+
+def test_a_conflict_is_not_tried_again(suite: Suite, shell: Shell) -> None:
+    suite.on("POST", "/access/v1/tenants", (409, {"title": "In conflict", "detail": "It is there."}))
+    shell.run("tenants", "create", "x", exit_code=Exit.CONFLICT)
+    assert len(suite.asked) == 1
+
+
+def test_an_answer_that_is_no_json_is_no_crash(suite: Suite, shell: Shell) -> None:
+    suite.answers["GET", "/access/v1/tenants"] = lambda _: (502, "<html>Bad gateway</html>", {})
+    assert "502" in shell.run("tenants", "list", exit_code=Exit.FAILED).stderr
+
+
+def test_lists_are_read_page_by_page(suite: Suite, shell: Shell) -> None:
+    suite.on(
+        "GET",
+        "/access/v1/topics",
+        (200, {"items": [{"name": "a"}], "next_cursor": "n"}),
+        (200, {"items": [{"name": "b"}], "next_cursor": None}),
+    )
+    assert [topic["name"] for topic in shell.json("topics", "list")] == ["a", "b"]
+
+
+TYPES = "/orders-notification/v1/event-types"
+
+
+def test_apply_creates_changes_and_leaves_alone(suite: Suite, shell: Shell, tmp_path: Path) -> None:
+    held = {"type": "b", "version": 3, "description": "B", "schema": {"type": "object"}, "updated_at": "2027"}
+    suite.on("GET", f"{TYPES}/b", (200, held))
+    suite.on("GET", f"{TYPES}/c", (200, {**held, "type": "c"}))
+    for name in "ac":
+        suite.on("PUT", f"{TYPES}/{name}", (200, {}))
+    (tmp_path / "types.yaml").write_text(
+        "name: a\n---\nname: b\ndescription: B\nschema:\n  type: object\n---\ntype: c\ndescription: C\n"
+    )
+    outcomes = shell.json("event-types", "apply", "types.yaml")["outcomes"]
+    assert [(o["name"], o["result"]) for o in outcomes] == [("a", "created"), ("b", "unchanged"), ("c", "changed")]
+    assert [path for method, path, _, _ in suite.asked if method == "PUT"] == [f"{TYPES}/a", f"{TYPES}/c"]
+
+
+def test_a_dry_run_sends_nothing(suite: Suite, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "types.yaml").write_text("name: a\n")
+    assert shell.json("event-types", "apply", "types.yaml", "--dry-run")["outcomes"][0]["result"] == "created"
+    assert {method for method, _, _, _ in suite.asked} == {"GET"}
+
+
+def test_what_the_suite_refuses_is_shown_with_file_and_line(suite: Suite, shell: Shell, tmp_path: Path) -> None:
+    errors = [{"pointer": "/schema/type", "detail": "There is no type 'objekt'."}]
+    suite.on("PUT", f"{TYPES}/a", (422, {"title": "Some fields are not valid", "errors": errors}))
+    suite.on("PUT", f"{TYPES}/b", (201, {}))
+    (tmp_path / "types.yaml").write_text("name: a\nschema:\n  type: objekt\n---\nname: b\n")
+    result = shell.run("event-types", "apply", "types.yaml", exit_code=Exit.REFUSED)
+    assert "types.yaml:3 /schema/type" in result.stderr
+    assert "created" in result.stdout
+
+
+def test_files_are_all_read_before_anything_is_sent(suite: Suite, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "1.yaml").write_text("name: a\n")
+    (tmp_path / "2.yaml").write_text("name: [\n")
+    result = shell.run("event-types", "apply", ".", exit_code=Exit.USAGE)
+    assert "2.yaml:" in result.stderr
+    assert suite.asked == []
+
+
+def test_secrets_come_from_the_environment_and_unchanged_ones_are_recognised(
+    suite: Suite, shell: Shell, tmp_path: Path
+) -> None:
+    fingerprint = hashlib.sha256(b"hush").hexdigest()[:8]
+    held = {"name": "shop", "secrets": [fingerprint], "version": 1, "description": "", "webhook": "http://x"}
+    suite.on("GET", "/orders-notification/v1/sources/shop", (200, held))
+    suite.on("PUT", "/orders-notification/v1/sources/shop", (200, {}))
+    (tmp_path / "s.yaml").write_text("name: shop\nsecrets: ['${SHOP_SECRET}']\n")
+    shell.run("sources", "apply", "s.yaml", exit_code=Exit.USAGE)
+    assert shell.json("sources", "apply", "s.yaml", SHOP_SECRET="hush")["outcomes"][0]["result"] == "unchanged"
+    assert shell.json("sources", "apply", "s.yaml", SHOP_SECRET="new")["outcomes"][0]["result"] == "changed"
+    assert [json.loads(body) for method, _, _, body in suite.asked if method == "PUT"] == [{"secrets": ["new"]}]
+
+
+def test_nothing_there_says_what_to_start(shell: Shell) -> None:
+    result = shell.run("events", "list", exit_code=Exit.UNREACHABLE, DEPESCHE_URL="http://127.0.0.1:9")
+    assert "depesche up" in result.stderr
+    assert shell.json("events", "list", exit_code=Exit.UNREACHABLE, DEPESCHE_URL="http://127.0.0.1:9")["exit_code"] == 3
+
+
+def test_erasing_asks_before_it_is_done(suite: Suite, shell: Shell) -> None:
+    shell.run("recipients", "erase", "customer:1", exit_code=Exit.USAGE)
+    assert suite.asked == []
+    suite.on("DELETE", "/tokens/v1/recipients/customer:1", (200, None))
+    shell.run("recipients", "erase", "customer:1", "--yes")
+    assert suite.asked[0][:2] == ("DELETE", "/tokens/v1/recipients/customer:1")
+
+
+def test_an_import_reports_refused_rows(suite: Suite, shell: Shell, tmp_path: Path) -> None:
+    report = {
+        "id": "i",
+        "state": "done",
+        "rows": 2,
+        "created": 1,
+        "changed": 0,
+        "unchanged": 0,
+        "refused": 1,
+        "refusals": [{"row": 2, "line": 3, "field": "E-Mail", "reason": "No e-mail address."}],
+    }
+    suite.on("POST", "/tokens/v1/imports", (202, {**report, "state": "running"}))
+    suite.on("GET", "/tokens/v1/imports/i", (200, report))
+    (tmp_path / "c.csv").write_bytes(b"key;E-Mail\n1;a@b.c\n2;x\n")
+    result = shell.run("recipients", "import", "c.csv", exit_code=Exit.REFUSED)
+    assert "line 3 E-Mail: No e-mail address." in result.stderr
+    assert (suite.asked[0][2]["content-type"], suite.asked[0][3]) == ("text/csv", b"key;E-Mail\n1;a@b.c\n2;x\n")
+
+
+def test_every_command_has_help_with_an_example(shell: Shell) -> None:
+    groups = [group for group in shell.app.registered_groups if group.typer_instance]
+    for group in groups:
+        assert group.typer_instance
+        for command in group.typer_instance.registered_commands:
+            text = " ".join(shell.run(str(group.name), str(command.name), "--help").stdout.split())
+            assert f"Example: depesche {group.name} {command.name}" in text, (group.name, command.name)
