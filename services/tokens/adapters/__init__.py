@@ -1,0 +1,1 @@
+"""Concrete adapters; only app.py names them."""

@@ -1,0 +1,66 @@
+"""Postgres: plain SQL, arrays in and rows out, sorted by what they lock."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from libs.messaging.outbox import Outgoing, append
+from libs.storage.database import Database
+from services.tokens.adapters.postgres.addresses import PostgresAddresses
+from services.tokens.adapters.postgres.consents import PostgresConsents
+from services.tokens.adapters.postgres.imports import PostgresImports, advance, keep_refusals
+from services.tokens.adapters.postgres.reads import PostgresReader
+from services.tokens.adapters.postgres.recipients import PostgresRecipients
+from services.tokens.domain.imports import Account, Refusal
+from services.tokens.ports import AddressRows, ConsentRows, Contended, RecipientRows, Unit
+
+# Two writers met: deadlock, a unique index that somebody else was faster at, a row gone meanwhile.
+_MET = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.UniqueViolationError,
+    asyncpg.ForeignKeyViolationError,
+)
+
+# An update from arrays planned on an empty table would scan it for ever: the plan stays cached.
+SERVER_SETTINGS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+
+
+class PostgresUnit:
+    """One transaction."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.recipients: RecipientRows = PostgresRecipients(connection)
+        self.addresses: AddressRows = PostgresAddresses(connection)
+        self.consents: ConsentRows = PostgresConsents(connection)
+
+    async def publish(self, events: Sequence[Outgoing]) -> None:
+        await append(self._connection, events)
+
+    async def advance_import(self, id_: UUID, account: Account) -> bool:
+        return await advance(self._connection, id_, account)
+
+    async def refuse_rows(self, id_: UUID, refusals: Sequence[Refusal]) -> None:
+        await keep_refusals(self._connection, id_, refusals)
+
+
+class PostgresStore:
+    """Opens transactions on the service's pool."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Unit]:
+        try:
+            async with self._database.transaction() as connection:
+                yield PostgresUnit(connection)
+        except _MET as error:
+            raise Contended("Somebody else changed the same recipient at this moment; try again.") from error
+
+
+__all__ = ["SERVER_SETTINGS", "PostgresImports", "PostgresReader", "PostgresStore"]

@@ -1,0 +1,43 @@
+"""Consent of a recipient: what holds, what was said, and what the shop states."""
+
+from fastapi import Request, Response
+
+from libs.web import After, Limit, Page, Router
+from services.tokens import queries
+from services.tokens.api.common import (
+    CanRead,
+    CanWrite,
+    KeyInPath,
+    act_of,
+    deps_of,
+    page_of,
+    read_cursor,
+    realm_of,
+    shown,
+    translator_of,
+)
+from services.tokens.api.shapes import ConsentsBody
+from services.tokens.api.shown import RecipientShown, StatementShown
+from services.tokens.handlers.recipients import record_statements
+
+router = Router(prefix="/v1/recipients", tags=["consents"])
+
+
+@router.get("/{key:path}/consents", response_model=Page[StatementShown])
+async def list_statements(
+    request: Request, principal: CanRead, key: KeyInPath, limit: Limit = 100, cursor: After = None
+) -> Response:
+    """Everything that the recipient ever said, newest first, with its proof. What holds stands in the recipient."""
+    before = read_cursor(cursor, int)
+    found = await queries.statements(
+        deps_of(request), realm_of(principal), key, before[0] if before else None, limit + 1
+    )
+    return page_of(found, limit, "id")
+
+
+@router.put("/{key:path}/consents", response_model=RecipientShown)
+async def put_consents(request: Request, principal: CanWrite, key: KeyInPath, body: ConsentsBody) -> Response:
+    """Records what a recipient said. The latest word on a topic and channel holds, in whichever order they come."""
+    statements = translator_of(request).statements(body.consents)
+    await record_statements(deps_of(request), act_of(request, principal), key, statements)
+    return await shown(request, principal, key)

@@ -1,0 +1,130 @@
+"""Imports: a file streams in, rows are taken in batches, and the report says what was refused and why."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Query, Request, Response
+
+from libs.errors import DepescheError, Invalid
+from libs.ids import uuid7
+from libs.web import After, Cursor, ExactResponse, Limit, Page, Router
+from services.tokens import queries
+from services.tokens.api.common import CanRead, CanWrite, act_of, deps_of, page_of, read_cursor, realm_of, translator_of
+from services.tokens.api.rows import batches, format_of
+from services.tokens.api.shapes import ImportRow
+from services.tokens.api.shown import ImportListed, ImportShown, RefusalShown
+from services.tokens.domain.recipients import Realm
+from services.tokens.handlers.imports import Import, cancel_import, import_recipients
+from services.tokens.ports import Tokens
+
+router = Router(prefix="/v1/imports", tags=["imports"])
+
+_FIRST_REFUSALS = 100
+_CSV = "customer_id;first_name;email;consent.price-alerts.email\n4711;Jörg;joerg@example.com;yes\n"
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/csv": {"schema": {"type": "string"}, "example": _CSV},
+            "application/x-ndjson": {
+                "schema": {"type": "string"},
+                "example": '{"key": "customer:4711", "first_name": "Jörg", "emails": ["joerg@example.com"]}\n',
+            },
+        },
+    }
+}
+
+
+@router.post("", response_model=ImportShown, status_code=201, openapi_extra=_BODY)
+async def start_import(
+    request: Request,
+    principal: CanWrite,
+    id: Annotated[UUID | None, Query(description="Choose the import's id, to watch its progress meanwhile.")] = None,
+) -> Response:
+    """Takes a CSV or NDJSON file of any length, row by row; a refused row stops nothing.
+
+    CSV: UTF-8, UTF-16 or Windows-1252, with `,` `;` tab or `|`; the header names key or customer_id, first_name,
+    last_name, email, phone, locale, zone, token, `attributes.<name>`, `consent.<topic>.<channel>`, or what exports
+    usually call them.
+    NDJSON: an object a line, in the shape of a recipient with key, devices and consents. The same file sent
+    again changes only what differs: that is how an interrupted import is resumed.
+    """
+    deps = deps_of(request)
+    format_, _ = format_of(request.headers.get("content-type", ""))
+    id_ = id or uuid7()
+    file = Import(id_, format_, batches(request, translator_of(request), deps.settings))
+    try:
+        await import_recipients(deps, act_of(request, principal), file)
+    except DepescheError as error:
+        error.extra.setdefault("import", str(id_))
+        raise
+    report = await _report(deps, realm_of(principal), id_)
+    return ExactResponse(report, 201, headers={"location": f"/tokens/v1/imports/{id_}"})
+
+
+@router.get("", response_model=Page[ImportListed])
+async def list_imports(request: Request, principal: CanRead, limit: Limit = 100, cursor: After = None) -> Response:
+    """Imports, newest first."""
+    key = read_cursor(cursor, str, str)
+    found = await deps_of(request).imports.page(realm_of(principal), limit + 1, _after(key))
+    return page_of([dict(row) for row in found], limit, "started_at", "id")
+
+
+@router.get("/{id}", response_model=ImportShown)
+async def show_import(request: Request, principal: CanRead, id: UUID) -> Response:
+    """How far an import is, what it did, and the first of what it refused."""
+    return ExactResponse(await _report(deps_of(request), realm_of(principal), id))
+
+
+@router.get("/{id}/refusals", response_model=Page[RefusalShown])
+async def list_refusals(
+    request: Request, principal: CanRead, id: UUID, limit: Limit = 100, cursor: After = None
+) -> Response:
+    """What an import refused, row by row: the field and the reason, never the value."""
+    deps = deps_of(request)
+    await queries.import_report(deps, realm_of(principal), id)
+    row, ordinal = read_cursor(cursor, int, int) or (0, 0)
+    if row >= 1 << 31 or ordinal >= 1 << 15:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    items, next_cursor = await _refusals(deps, id, limit, (row, ordinal))
+    return ExactResponse({"items": items, "next_cursor": next_cursor})
+
+
+@router.post("/{id}:cancel", response_model=ImportShown)
+async def cancel(request: Request, principal: CanWrite, id: UUID) -> Response:
+    """Stops an import after the batch that it is writing; what was taken stays."""
+    deps = deps_of(request)
+    await queries.import_report(deps, realm_of(principal), id)
+    await cancel_import(deps, act_of(request, principal), id)
+    return ExactResponse(await _report(deps, realm_of(principal), id))
+
+
+async def _report(deps: Tokens, realm: Realm, id_: UUID) -> dict[str, Any]:
+    report = await queries.import_report(deps, realm, id_)
+    items, next_cursor = await _refusals(deps, id_, _FIRST_REFUSALS, (0, 0))
+    return {**report, "refusals": items, "refusals_cursor": next_cursor}
+
+
+async def _refusals(
+    deps: Tokens, id_: UUID, limit: int, after: tuple[int, int]
+) -> tuple[list[dict[str, Any]], str | None]:
+    rows = await deps.imports.refusals(id_, limit + 1, after)
+    last = rows[limit - 1] if len(rows) > limit else None
+    shown = [RefusalShown(**dict(row)).model_dump() for row in rows[:limit]]
+    return shown, Cursor.make(last["row"], last["ordinal"]) if last else None
+
+
+def _after(key: list[Any] | None) -> tuple[datetime, UUID] | None:
+    if key is None:
+        return None
+    try:
+        at, id_ = datetime.fromisoformat(key[0]), UUID(key[1])
+        if at.tzinfo is None:
+            raise ValueError("a time without a zone")
+    except ValueError as error:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error
+    return at, id_
+
+
+__all__ = ["ImportRow", "router"]

@@ -1,0 +1,100 @@
+"""Recipients: listed, saved, changed, erased."""
+
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+
+from libs.errors import Invalid, NotFound
+from libs.web import After, Limit, Page, Router, require_match
+from services.tokens import queries
+from services.tokens.api.common import (
+    CanRead,
+    CanWrite,
+    KeyInPath,
+    act_of,
+    deps_of,
+    page_of,
+    read_cursor,
+    realm_of,
+    shown,
+    translator_of,
+)
+from services.tokens.api.shapes import RecipientBody
+from services.tokens.api.shown import RecipientShown
+from services.tokens.handlers.recipients import erase_recipient, save_recipient
+from services.tokens.ports import ListPage
+
+router = Router(prefix="/v1/recipients", tags=["recipients"])
+
+
+@router.get("", response_model=Page[RecipientShown])
+async def list_recipients(
+    request: Request,
+    principal: CanRead,
+    limit: Limit = 100,
+    cursor: After = None,
+    key: Annotated[str, Query(max_length=215, description="Keys that start with this.", examples=["customer:47"])] = "",
+    address: Annotated[
+        str | None,
+        Query(max_length=4200, description="Whose address this is: an e-mail, phone, token or URL as it is written."),
+    ] = None,
+) -> Response:
+    """Recipients in the order of their keys."""
+    deps, realm = deps_of(request), realm_of(principal)
+    if "\0" in key or (address and "\0" in address):
+        raise Invalid("U+0000 stands in no key or address; remove it.", pointer="key")
+    hash_ = None
+    if address is not None:
+        hash_ = queries.hash_of(deps, address)
+        if hash_ is None:
+            raise Invalid("This is no e-mail, phone number, device token or URL.", pointer="address")
+    after = read_cursor(cursor, str)
+    page = ListPage(limit + 1, after[0] if after else "", key, hash_)
+    found = await queries.recipients(deps, realm, page, unmasked=principal.may("pii:read"))
+    return page_of(found, limit, "key")
+
+
+@router.get("/{key:path}", response_model=RecipientShown)
+async def show_recipient(request: Request, principal: CanRead, key: KeyInPath) -> Response:
+    """One recipient, with addresses and consents."""
+    return await shown(request, principal, key)
+
+
+@router.put("/{key:path}", response_model=RecipientShown, responses={201: {"model": RecipientShown}})
+async def put_recipient(request: Request, principal: CanWrite, key: KeyInPath, body: RecipientBody) -> Response:
+    """Makes a recipient (201) or replaces its profile (200; needs If-Match, `*` to overwrite).
+
+    Address lists that are given replace those of their channel; devices and consents stay.
+    """
+    change = translator_of(request).change(key, body, whole=True)
+    saved = await save_recipient(
+        deps_of(request), act_of(request, principal), change, lambda version: require_match(request, version)
+    )
+    return await shown(request, principal, key, 201 if saved.created else 200)
+
+
+@router.patch("/{key:path}", response_model=RecipientShown)
+async def change_recipient(request: Request, principal: CanWrite, key: KeyInPath, body: RecipientBody) -> Response:
+    """Changes what is named (RFC 7396: null empties, attributes are merged); If-Match is obeyed where sent."""
+
+    def check(version: int | None) -> None:
+        if version is None:
+            raise NotFound(f"There is no recipient {key} for this key's tenant and mode; PUT it first.")
+        if "if-match" in request.headers:
+            require_match(request, version)
+
+    change = translator_of(request).change(key, body)
+    await save_recipient(deps_of(request), act_of(request, principal), change, check)
+    return await shown(request, principal, key)
+
+
+@router.delete("/{key:path}", status_code=204)
+async def erase(request: Request, principal: CanWrite, key: KeyInPath) -> Response:
+    """Erases a recipient: addresses, consents and names here, and what other services hold of it."""
+
+    def check(version: int | None) -> None:
+        if "if-match" in request.headers:
+            require_match(request, version)
+
+    await erase_recipient(deps_of(request), act_of(request, principal), key, check)
+    return Response(status_code=204)

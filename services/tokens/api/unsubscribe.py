@@ -1,0 +1,133 @@
+"""One-click unsubscribe (RFC 8058): a page for people, and a POST that acts. No key, no cookie, no redirect.
+
+Mail scanners follow links, so GET changes nothing. The mailbox provider's POST carries exactly
+`List-Unsubscribe=One-Click`, as form data of either kind; our page's button posts the same.
+"""
+
+from html import escape
+from typing import Annotated
+
+from fastapi import Path, Request, Response
+from fastapi.responses import HTMLResponse
+from starlette.datastructures import FormData
+from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
+
+from libs.auth import signed_link
+from libs.errors import BadRequest, NotFound, UnsupportedMedia
+from libs.links import UnsubscribeLink, read_unsubscribe
+from libs.web import Router
+from services.tokens.api.common import deps_of
+from services.tokens.domain.consents import Statement
+from services.tokens.domain.recipients import Realm, recipient_key
+from services.tokens.handlers.acts import Act
+from services.tokens.handlers.recipients import unsubscribe
+
+router = Router(prefix="/v1/unsubscribe", tags=["unsubscribe"])
+
+Signed = Annotated[str, Path(max_length=1_500, description="The signed part of the link.", examples=["AZeh…"])]
+_FIELD, _VALUE = "List-Unsubscribe", "One-Click"
+_MAX_BODY = 16_384
+_HEADERS = {
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-robots-tag": "noindex",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
+}
+_BODY = {
+    "requestBody": {
+        "content": {
+            "application/x-www-form-urlencoded": {
+                "schema": {"type": "object", "properties": {_FIELD: {"type": "string", "const": _VALUE}}},
+                "example": {_FIELD: _VALUE},
+            }
+        }
+    }
+}
+# language → title, question (with the topic), button, done (with the topic)
+_TEXTS = {
+    "en": (
+        "Unsubscribe",
+        "Stop messages about “{topic}” on this channel?",
+        "Unsubscribe",
+        "Done. You will get no more messages about “{topic}” on this channel.",
+    ),
+    "de": (
+        "Abmelden",
+        "Keine Nachrichten mehr zu „{topic}“ auf diesem Weg?",
+        "Abmelden",
+        "Erledigt. Sie erhalten zu „{topic}“ auf diesem Weg keine Nachrichten mehr.",
+    ),
+    "fr": (
+        "Se désabonner",
+        "Ne plus recevoir de messages sur « {topic} » par ce moyen ?",
+        "Se désabonner",
+        "C’est fait. Vous ne recevrez plus de messages sur « {topic} » par ce moyen.",
+    ),
+}
+_PAGE = """<!doctype html>
+<html lang="{language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title><style>body{{font:1.1em/1.5 system-ui,sans-serif;max-width:30em;margin:4em auto;padding:0 1em}}
+button{{font:inherit;padding:.6em 1.4em;cursor:pointer}}</style></head>
+<body><main><h1>{title}</h1><p>{text}</p>{form}</main></body></html>
+"""
+_FORM = """<form method="post"><input type="hidden" name="{field}" value="{value}"><button>{button}</button></form>"""
+
+
+@router.get("/{signed}", response_class=HTMLResponse, dependencies=[signed_link("unsubscribe")])
+async def show_page(request: Request, signed: Signed) -> Response:
+    """A page with a button; looking at it changes nothing."""
+    link = _read(request, signed)
+    language, (title, question, button, _) = _texts(request)
+    form = _FORM.format(field=_FIELD, value=_VALUE, button=escape(button))
+    return _page(language, title, question.format(topic=link.topic), form)
+
+
+@router.post("/{signed}", response_class=HTMLResponse, dependencies=[signed_link("unsubscribe")], openapi_extra=_BODY)
+async def act(request: Request, signed: Signed) -> Response:
+    """Withdraws the consent that the link names; again and again it is the same."""
+    link = _read(request, signed)
+    form = await _form(request)
+    if form.get(_FIELD) != _VALUE:
+        raise BadRequest(f"The body must be {_FIELD}={_VALUE} (RFC 8058), as form data.", pointer=f"/{_FIELD}")
+    deps = deps_of(request)
+    now = deps.clock()
+    statement = Statement(link.topic, link.channel, False, now, "one-click unsubscribe", message=link.message or None)
+    who = Act(Realm(link.tenant, link.mode), "recipient", now)
+    await unsubscribe(deps, who, recipient_key(link.recipient), statement)
+    language, (title, _, _, done) = _texts(request)
+    return _page(language, title, done.format(topic=link.topic), "")
+
+
+def _read(request: Request, signed: str) -> UnsubscribeLink:
+    link = read_unsubscribe(deps_of(request).link_key, signed)
+    if link is None:
+        raise NotFound("This link is not one of ours, or it was cut; copy the whole link from the message.")
+    return link
+
+
+async def _form(request: Request) -> FormData:
+    """The form, of either kind, and never a big one."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if len(await request.body()) > _MAX_BODY:
+        raise BadRequest("The form is too large.")
+    if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        raise UnsupportedMedia("Send form data: application/x-www-form-urlencoded or multipart/form-data.")
+    parser = MultiPartParser if kind.startswith("multipart") else FormParser
+    try:
+        form: FormData = await parser(request.headers, request.stream()).parse()
+    except (MultiPartException, ValueError, KeyError) as error:
+        raise BadRequest("The form data cannot be read.") from error
+    return form
+
+
+def _texts(request: Request) -> tuple[str, tuple[str, str, str, str]]:
+    for part in request.headers.get("accept-language", "").split(","):
+        language = part.partition(";")[0].strip().lower()[:2]
+        if language in _TEXTS:
+            return language, _TEXTS[language]
+    return "en", _TEXTS["en"]
+
+
+def _page(language: str, title: str, text: str, form: str) -> Response:
+    page = _PAGE.format(language=language, title=escape(title), text=escape(text), form=form)
+    return HTMLResponse(page, headers=_HEADERS)

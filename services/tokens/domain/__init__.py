@@ -1,0 +1,1 @@
+"""Values and rules of recipients, devices, consent, replies and imports: pure, synchronous."""

@@ -1,0 +1,183 @@
+"""A recipient's profile: what may stand in it, and what it is after a change."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import time
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from libs import exact_json
+from libs.addresses import Address
+from libs.contracts.outcomes import Channel, Mode
+from libs.errors import Invalid
+from libs.ids import RecipientKey
+from services.tokens.domain.consents import Statement
+
+MASK = "•••"
+MAX_NAME = 200
+MAX_ID = 200
+MAX_ATTRIBUTES_BYTES = 16_384
+MAX_ATTRIBUTES = 100
+MAX_ATTRIBUTES_DEPTH = 5
+MAX_ADDRESSES = 20  # per recipient and channel
+
+_KEY = re.compile(r"(customer|installation):(\S{1,200})")
+_LOCALE = re.compile(r"([A-Za-z]{2,3})([-_][A-Za-z]{4})?([-_](?:[A-Za-z]{2}|[0-9]{3}))?")
+_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
+_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Realm:
+    """Tenant and mode: on every row, and in every question."""
+
+    tenant: int
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a recipient is called and how it wants to be written to."""
+
+    first_name: str | None = None
+    last_name: str | None = None
+    locale: str | None = None
+    zone: str | None = None
+    quiet_hours: Mapping[str, Any] | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+PROFILE_FIELDS = tuple(item.name for item in fields(Profile))
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An app installation that reported its address; `address.kind` is fcm_token or fid."""
+
+    installation: str
+    address: Address
+    platform: str | None = None
+    app_version: str | None = None
+    locale: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What is to become of one recipient. Fields not given stay as they are, unless `whole` (PUT).
+
+    `addresses` has the whole new set for each channel that it names; attributes are merged (null removes one).
+    """
+
+    key: RecipientKey
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    addresses: Mapping[Channel, tuple[Address, ...]] = field(default_factory=dict)
+    devices: tuple[Device, ...] = ()
+    statements: tuple[Statement, ...] = ()
+    whole: bool = False
+
+
+def changed_profile(current: Profile, change: Change) -> tuple[Profile, tuple[str, ...]]:
+    """The profile after the change, and the fields that differ. Raises Invalid where attributes grow too big."""
+    given = dict(change.profile)
+    if change.whole:
+        given = asdict(Profile()) | given
+    elif given.get("attributes") is not None:
+        merged = {**current.attributes, **given["attributes"]}
+        given["attributes"] = {name: value for name, value in merged.items() if value is not None}
+    if given.get("attributes", {}) is None:
+        given["attributes"] = {}
+    after = replace(current, **given)
+    differing = tuple(name for name in PROFILE_FIELDS if getattr(current, name) != getattr(after, name))
+    if "attributes" in differing:
+        try:
+            check_attributes(after.attributes)
+        except ValueError as error:
+            raise Invalid(str(error), pointer="/attributes") from error
+    return after, differing
+
+
+def recipient_key(text: str) -> RecipientKey:
+    """A key in its one form. Raises ValueError with a sentence."""
+    if not _KEY.fullmatch(text) or not text.isprintable():
+        raise ValueError(
+            "A recipient's key is customer:<the shop's id> or installation:<id>, "
+            f"with 1 to {MAX_ID} visible characters as id."
+        )
+    return RecipientKey(text)
+
+
+def installation_id(text: str) -> str:
+    """The id of an app installation, as the app made it. Raises ValueError with a sentence."""
+    recipient_key(f"installation:{text}")
+    return text
+
+
+def plain_text(text: str) -> str | None:
+    """A name or label in NFC without outer white space; empty is None. Raises ValueError with a sentence."""
+    cleaned = unicodedata.normalize("NFC", text).strip()
+    if len(cleaned) > MAX_NAME:
+        raise ValueError(f"At most {MAX_NAME} characters; this has {len(cleaned)}.")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in cleaned):
+        raise ValueError("Control characters and line breaks are not taken; remove them.")
+    if MASK in cleaned:
+        raise ValueError("This is the masked value; read it with the scope pii:read, or leave the field out.")
+    return cleaned or None
+
+
+def locale_tag(text: str) -> str | None:
+    """A BCP 47 language tag in its usual case (de, de-AT, zh-Hant-TW). Raises ValueError with a sentence."""
+    match = _LOCALE.fullmatch(text.strip())
+    if not text.strip():
+        return None
+    if match is None:
+        raise ValueError("A locale is a language with an optional script and region, like de, de-AT or zh-Hant-TW.")
+    language, script, region = (part.strip("-_") if part else "" for part in match.groups())
+    return "-".join(part for part in (language.lower(), script.title(), region.upper()) if part)
+
+
+@lru_cache(maxsize=1024)
+def time_zone(text: str) -> str | None:
+    """A zone of the IANA database. Raises ValueError with a sentence."""
+    name = text.strip()
+    if not name:
+        return None
+    try:
+        if not _ZONE.fullmatch(name):
+            raise ValueError(name)
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("This is no time zone of the IANA database; use a name like Europe/Berlin.") from error
+    return name
+
+
+def clock_time(text: str) -> str:
+    """A time of day, HH:MM. Raises ValueError with a sentence."""
+    if not _CLOCK_TIME.fullmatch(text):
+        raise ValueError("A time of day has the form HH:MM, from 00:00 to 23:59.")
+    return time.fromisoformat(text).strftime("%H:%M")
+
+
+def check_attributes(attributes: Mapping[str, Any]) -> None:
+    """Keeps attributes small enough to be read for each message. Raises ValueError with a sentence."""
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise ValueError(f"At most {MAX_ATTRIBUTES} attributes; this would have {len(attributes)}.")
+    if any(not name or len(name) > 64 for name in attributes):
+        raise ValueError("An attribute's name has 1 to 64 characters.")
+    if _depth(attributes) > MAX_ATTRIBUTES_DEPTH:
+        raise ValueError(f"Attributes are nested at most {MAX_ATTRIBUTES_DEPTH} deep; flatten them.")
+    raw = exact_json.dumps(attributes)
+    if len(raw) > MAX_ATTRIBUTES_BYTES:
+        raise ValueError(f"Attributes take at most {MAX_ATTRIBUTES_BYTES:,} bytes of JSON; these take {len(raw):,}.")
+    if MASK.encode() in raw:
+        raise ValueError("These hold masked values; read them with the scope pii:read, or leave them out.")
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, Mapping):
+        return 1 + max((_depth(item) for item in value.values()), default=0)
+    if isinstance(value, list | tuple):
+        return 1 + max((_depth(item) for item in value), default=0)
+    return 0

@@ -1,0 +1,117 @@
+"""Devices: an app installation reports its address; somebody logs in and out on it.
+
+The installation is the anchor: one row, one live address. A new token replaces the old one in its row; logging
+in or out moves the row to another recipient; a token that turns up in another installation leaves the first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from libs.errors import NotFound
+from libs.ids import RecipientKey
+from services.tokens.domain.recipients import Change, Device, recipient_key
+from services.tokens.handlers.acts import Act, action, changed, contended, device_retired
+from services.tokens.handlers.save import Saved, save_recipients
+from services.tokens.ports import OwnedAddress, Tokens, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A device, the customer who is logged in on it (or nobody), and where the installation itself lives."""
+
+    device: Device
+    owner: RecipientKey | None = None
+    zone: str | None = None
+
+
+def nobody_on(installation: str) -> RecipientKey:
+    """The recipient of an installation that nobody has logged in on."""
+    return recipient_key(f"installation:{installation}")
+
+
+async def register_device(deps: Tokens, act: Act, registration: Registration) -> Saved:
+    """The app started: a new device, or one that is known, maybe with another user or token."""
+    device = registration.device
+    if registration.owner is None:
+        # a customer's locale and zone are the shop's to say; an installation has nobody else to say them
+        said = {"locale": device.locale, "zone": registration.zone}
+        profile = {name: value for name, value in said.items() if value is not None}
+        change = Change(key=nobody_on(device.installation), profile=profile, devices=(device,))
+    else:
+        change = Change(key=registration.owner, devices=(device,))
+    return await _saved(deps, act, change, "device.register")
+
+
+async def refresh_device(deps: Tokens, act: Act, device: Device) -> Saved:
+    """Firebase gave the installation another token; its owner stays. Raises NotFound."""
+
+    async def transaction() -> Saved:
+        async with deps.store.transaction() as unit:
+            owner = (await _known(unit, act, device.installation)).owner
+            change = Change(key=RecipientKey(owner), devices=(device,))
+            (saved,) = await save_recipients(unit, act, [change], deps.hasher)
+            await unit.publish([action(act, "device.refresh", owner, {"address": saved.id})])
+            return saved
+
+    return await contended(transaction)
+
+
+async def move_device(deps: Tokens, act: Act, installation: str, owner: RecipientKey) -> None:
+    """Somebody logged in (`owner` is the customer) or out (the installation itself). Raises NotFound."""
+
+    async def transaction() -> None:
+        async with deps.store.transaction() as unit:
+            known = await _known(unit, act, installation)
+            if known.owner == owner:
+                return
+            (saved,) = await save_recipients(unit, act, [Change(key=owner)], deps.hasher)
+            await unit.addresses.move(known.address.id, saved.id, act.now)
+            touched = await unit.recipients.touch([saved.id, known.address.recipient_id], act.now)
+            verb = "device.logout" if owner == nobody_on(installation) else "device.login"
+            after: dict[str, object] = {"address": known.address.id, "from": known.owner}
+            await unit.publish([changed(act, row, ("devices",)) for row in touched] + [action(act, verb, owner, after)])
+
+    await contended(transaction)
+
+
+async def unregister_device(deps: Tokens, act: Act, installation: str) -> None:
+    """The app was removed, or its user wants no pushes; said twice it is done once. Raises NotFound."""
+
+    async def transaction() -> None:
+        async with deps.store.transaction() as unit:
+            known = await _known(unit, act, installation)
+            if known.address.live:
+                await retire_devices(unit, act, [known], "the app unregistered it")
+                await unit.publish([action(act, "device.unregister", known.owner, {"address": known.address.id})])
+
+    await contended(transaction)
+
+
+async def retire_devices(unit: Unit, act: Act, owned: Sequence[OwnedAddress], why: str) -> None:
+    """Devices that are no longer used; they come back when their installation registers again."""
+    await unit.addresses.retire([item.address.id for item in owned], why, act.now)
+    touched = await unit.recipients.touch(list({item.address.recipient_id for item in owned}), act.now)
+    await unit.publish(
+        [device_retired(act, item.owner, item.address.id, why) for item in owned]
+        + [changed(act, row, ("devices",)) for row in touched]
+    )
+
+
+async def _saved(deps: Tokens, act: Act, change: Change, verb: str) -> Saved:
+    async def transaction() -> Saved:
+        async with deps.store.transaction() as unit:
+            (saved,) = await save_recipients(unit, act, [change], deps.hasher)
+            if saved.refused is not None:
+                raise saved.refused
+            if saved.created or saved.fields:
+                await unit.publish([action(act, verb, change.key, {"fields": saved.fields})])
+            return saved
+
+    return await contended(transaction)
+
+
+async def _known(unit: Unit, act: Act, installation: str) -> OwnedAddress:
+    known = await unit.addresses.device(act.realm, installation)
+    if known is None:
+        raise NotFound(f"There is no device of installation {installation}; POST /v1/devices registers it.")
+    return known

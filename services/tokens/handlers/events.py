@@ -1,0 +1,99 @@
+"""What other services tell: dead devices, customers' answers, unsubscribes found in mail."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from libs.contracts.bounce import BounceClassified
+from libs.contracts.delivery import MessageRejected, ReplyReceived
+from libs.contracts.envelope import Envelope, Event
+from libs.contracts.outcomes import Channel, Mode
+from libs.ids import RecipientKey
+from services.tokens.domain.consents import ALL_TOPICS, Statement
+from services.tokens.domain.recipients import Change, Realm
+from services.tokens.domain.replies import means_stop
+from services.tokens.handlers.acts import Act
+from services.tokens.handlers.devices import retire_devices
+from services.tokens.handlers.save import save_recipients
+from services.tokens.ports import Tokens, Unit
+
+_UNSUBSCRIBE = "unsubscribe"
+
+E = TypeVar("E", bound=Event)
+
+# What the owners of an address (its hash) say no to, on the channel on which they were asked.
+No = tuple[bytes, Channel, Statement]
+
+
+async def retire_dead_devices(deps: Tokens, batch: Sequence[Envelope]) -> None:
+    """The provider says that an address is gone for good: it is not tried again, and its owner is told of."""
+    async with deps.store.transaction() as unit:
+        for realm, envelopes in _by_realm(batch):
+            dead = {
+                rejection.address_id: rejection.address_hash
+                for envelope in envelopes
+                for rejection in _data(envelope, MessageRejected).rejections
+                if rejection.retire and rejection.channel == Channel.PUSH.word
+            }
+            if not dead:
+                continue
+            found = await unit.addresses.dead_devices(realm, dead)
+            if found:
+                act = Act(realm, "system", deps.clock())
+                await retire_devices(unit, act, found, "the provider says that it is no longer registered")
+
+
+async def obey_replies(deps: Tokens, batch: Sequence[Envelope]) -> None:
+    """STOP, in any of our customers' languages: no more marketing on that channel."""
+    async with deps.store.transaction() as unit:
+        for realm, envelopes in _by_realm(batch):
+            said: list[No] = []
+            for envelope in envelopes:
+                reply = _data(envelope, ReplyReceived)
+                channel = Channel[reply.channel.upper()]
+                if means_stop(reply.text):
+                    statement = Statement(ALL_TOPICS, channel, False, reply.at, f"answered stop by {channel.word}")
+                    said.append((reply.address_hash, channel, statement))
+            await _say_no(unit, deps, Act(realm, "recipient", deps.clock()), said)
+
+
+async def obey_unsubscribes(deps: Tokens, batch: Sequence[Envelope]) -> None:
+    """A mail that asks to be taken off the list is an answer too."""
+    async with deps.store.transaction() as unit:
+        for realm, envelopes in _by_realm(batch):
+            said: list[No] = []
+            for envelope in envelopes:
+                fact = _data(envelope, BounceClassified)
+                if fact.category == _UNSUBSCRIBE:
+                    how = "asked to be unsubscribed by mail"
+                    statement = Statement(ALL_TOPICS, Channel.EMAIL, False, fact.at, how, message=fact.message_id)
+                    said.append((fact.address_hash, Channel.EMAIL, statement))
+            await _say_no(unit, deps, Act(realm, "recipient", deps.clock()), said)
+
+
+async def _say_no(unit: Unit, deps: Tokens, act: Act, said: Sequence[No]) -> None:
+    """The address's owners say no: all of them, where a family shares it."""
+    if not said:
+        return
+    owners: defaultdict[tuple[bytes, Channel], set[str]] = defaultdict(set)
+    for hash_, channel, key in await unit.consents.owners(act.realm, [hash_ for hash_, _, _ in said]):
+        owners[hash_, channel].add(key)
+    statements: defaultdict[str, list[Statement]] = defaultdict(list)
+    for hash_, channel, statement in said:
+        for key in owners[hash_, channel]:
+            statements[key].append(statement)
+    changes = [Change(key=RecipientKey(key), statements=tuple(statements[key])) for key in sorted(statements)]
+    await save_recipients(unit, act, changes, deps.hasher)
+
+
+def _by_realm(batch: Sequence[Envelope]) -> Iterable[tuple[Realm, list[Envelope]]]:
+    realms: defaultdict[Realm, list[Envelope]] = defaultdict(list)
+    for envelope in batch:
+        realms[Realm(envelope.tenant, Mode(envelope.mode))].append(envelope)
+    return realms.items()
+
+
+def _data(envelope: Envelope, kind: type[E]) -> E:
+    data = envelope.data
+    assert isinstance(data, kind)
+    return data

@@ -1,0 +1,150 @@
+"""Imports: batches as they are read from the wire, each one transaction; never half a row.
+
+No connection is held while we wait for the sender. What was committed stays when the sender goes away: a file
+sent again changes only what differs, so the way to resume an import is to send it again.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from libs.errors import Conflict, DepescheError, Invalid
+from libs.telemetry import get_logger
+from services.tokens.domain.imports import Account, Batch, Refusal, Row
+from services.tokens.handlers.acts import Act, action, contended
+from services.tokens.handlers.save import Saved, save_recipients
+from services.tokens.ports import Tokens
+
+log = get_logger(__name__)
+
+
+class SenderGone(DepescheError):
+    """The connection ended before the file did."""
+
+    status = 400
+    slug = "import-interrupted"
+    title = "The file ended too early"
+
+
+class Cancelled(Conflict):
+    """Somebody cancelled the import while it ran."""
+
+    slug = "import-cancelled"
+    title = "The import was cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One file on its way in."""
+
+    id: UUID
+    format: str
+    batches: AsyncIterator[Batch]
+
+
+async def import_recipients(deps: Tokens, act: Act, file: Import) -> None:
+    """Takes the whole file. Raises Conflict where its id is in use, and whatever ended it early."""
+    if not await deps.imports.start(act.realm, file.id, (file.format, act.actor), act.now):
+        raise Conflict(f"An import with the id {file.id} is running or done; leave the id out to start another.")
+    account = Account()
+    state = "failed"
+    try:
+        async for batch in file.batches:
+            await _take(deps, act, file.id, batch, account)
+        state = "done"
+    except SenderGone as error:
+        state, account.problem = "interrupted", error.detail
+        raise
+    except DepescheError as error:
+        account.problem = error.detail
+        raise
+    finally:
+        # also when cancelled by a shutdown: the report must not say "running" for ever
+        await deps.imports.end(act.realm, file.id, state, account)
+    log.info("import_done", import_id=str(file.id), rows=account.rows, refused=account.refused)
+    async with deps.store.transaction() as unit:
+        await unit.publish([action(act, "recipients.import", str(file.id), {"rows": account.rows})])
+
+
+async def _take(deps: Tokens, act: Act, id_: UUID, batch: Batch, account: Account) -> None:
+    """One batch: rows of one transaction are of different recipients, installations and tokens."""
+    account.ignored_columns = batch.ignored_columns
+    runs = _runs(batch.rows, deps)
+    refusals = list(batch.refusals)
+    account.rows += batch.read - sum(len(run) for run in runs)
+    account.refused += len({refusal.row for refusal in refusals})
+    account.bytes = batch.bytes
+    for run in runs or [[]]:
+        await _write(deps, act, id_, _Run(run, refusals), account)
+        refusals = []
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    rows: Sequence[Row]
+    refusals: Sequence[Refusal]
+
+
+async def _write(deps: Tokens, act: Act, id_: UUID, run: _Run, account: Account) -> None:
+    async def transaction() -> Account:
+        counted = Account(**{name: getattr(account, name) for name in Account.__slots__})
+        async with deps.store.transaction() as unit:
+            saved = await save_recipients(unit, act, [row.change for row in run.rows], deps.hasher)
+            refusals = [*run.refusals, *_refused(run.rows, saved)]
+            _count(counted, saved)
+            room = max(0, deps.settings.import_kept_refusals - counted.kept)
+            counted.kept += len(refusals[:room])
+            await unit.refuse_rows(id_, refusals[:room])
+            if not await unit.advance_import(id_, counted):
+                raise Cancelled("The import was cancelled; the rows counted in its report were taken.")
+        return counted
+
+    counted = await contended(transaction)
+    for name in Account.__slots__:
+        setattr(account, name, getattr(counted, name))
+
+
+def _count(account: Account, saved: Sequence[Saved]) -> None:
+    account.rows += len(saved)
+    for item in saved:
+        if item.refused is not None:
+            account.refused += 1
+        elif item.created:
+            account.created += 1
+        elif item.fields:
+            account.changed += 1
+        else:
+            account.unchanged += 1
+
+
+def _refused(rows: Sequence[Row], saved: Sequence[Saved]) -> list[Refusal]:
+    found = []
+    for row, item in zip(rows, saved, strict=True):
+        if isinstance(item.refused, Invalid):
+            errors = item.refused.errors
+            pointer = errors[0].pointer if errors else ""
+            found.append(Refusal(row.row, row.line, pointer.strip("/"), item.refused.detail))
+    return found
+
+
+def _runs(rows: Sequence[Row], deps: Tokens) -> list[list[Row]]:
+    """Splits where a recipient, installation or token comes again: later rows build on what earlier ones left."""
+    runs: list[list[Row]] = []
+    seen: set[object] = set()
+    for row in rows:
+        marks: set[object] = {row.change.key}
+        for device in row.change.devices:
+            marks |= {("installation", device.installation), device.address.hash(deps.hasher)}
+        if not runs or seen & marks:
+            runs.append([])
+            seen = set()
+        runs[-1].append(row)
+        seen |= marks
+    return runs
+
+
+async def cancel_import(deps: Tokens, act: Act, id_: UUID) -> None:
+    """Ends an import that runs; of one that has ended nothing changes."""
+    await deps.imports.cancel(act.realm, id_)
+    async with deps.store.transaction() as unit:
+        await unit.publish([action(act, "recipients.import.cancel", str(id_))])

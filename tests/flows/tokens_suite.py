@@ -1,0 +1,100 @@
+"""tokens alone, on a real Postgres, with keys of our own making."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import httpx
+
+from libs.auth import KeyVerifier, Principal
+from libs.clock import FixedClock
+from libs.contracts.envelope import Envelope, Event, decode
+from libs.contracts.outcomes import Mode
+from libs.errors import Unauthorized
+from libs.ids import uuid7
+from libs.service import Runtime, Service
+from services.tokens.app import create_service
+from services.tokens.handlers import SUBSCRIPTIONS
+from services.tokens.settings import TokensSettings
+
+NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
+KEYS = {
+    "admin": Principal(1, Mode.LIVE, "key-admin", frozenset({"admin"})),
+    "writer": Principal(1, Mode.LIVE, "key-writer", frozenset({"recipients:read", "recipients:write"})),
+    "test": Principal(1, Mode.TEST, "key-test", frozenset({"admin"})),
+    "other": Principal(2, Mode.LIVE, "key-other", frozenset({"admin"})),
+    "events": Principal(1, Mode.LIVE, "key-events", frozenset({"events:send"})),
+}
+
+
+@dataclass
+class Suite:
+    """The service, and what a test asks of it."""
+
+    http: httpx.AsyncClient
+    service: Service
+    runtime: Runtime
+    clock: FixedClock
+
+    async def call(self, method: str, path: str, body: Any = None, *, key: str = "admin", **more: Any) -> Any:
+        headers = {"authorization": f"Bearer {key}", **more.pop("headers", {})}
+        given = {"json": body} if body is not None else {}
+        return await self.http.request(method, path, headers=headers, **given, **more)
+
+    async def internal(self, path: str, body: Any, *, tenant: int = 1, mode: Mode = Mode.LIVE) -> Any:
+        token = self.runtime.tokens.make("delivery", tenant, mode)
+        return await self.http.post(path, json=body, headers={"authorization": f"Internal {token}"})
+
+    async def resolve(self, *keys: str, topic: str | None = None, **more: Any) -> dict[str, Any]:
+        answer = await self.internal("/v1/recipients:resolve", {"keys": list(keys), "topic": topic}, **more)
+        assert answer.status_code == 200, answer.text
+        made: dict[str, Any] = answer.json()["recipients"]
+        return made
+
+    async def load(self, data: str | bytes, kind: str = "text/csv", **more: Any) -> Any:
+        content = data.encode() if isinstance(data, str) else data
+        headers = {"content-type": kind, **more.pop("headers", {})}
+        return await self.call("POST", "/v1/imports", content=content, headers=headers, **more)
+
+    async def events(self) -> list[Any]:
+        connection = await asyncpg.connect(self.runtime.dsn)
+        rows = await connection.fetch("delete from tokens.outbox returning id, type, payload")
+        await connection.close()
+        return [decode(row["type"], row["payload"]) for row in sorted(rows, key=lambda row: row["id"])]
+
+    async def tell(self, *events: Event, tenant: int = 1, mode: Mode = Mode.LIVE) -> None:
+        batch = [
+            Envelope(
+                id=uuid7(),
+                type=event.TYPE,
+                source=event.SOURCE,
+                time=self.clock(),
+                tenant=tenant,
+                mode=mode,
+                key="k",
+                data=event,
+            )
+            for event in events
+        ]
+        await SUBSCRIPTIONS[type(events[0])](self.service.deps, batch)
+
+
+@asynccontextmanager
+async def suite_over(runtime: Runtime, **settings: Any) -> AsyncIterator[Suite]:
+    """The service with a clock that stands at NOW."""
+    clock = FixedClock(NOW)
+    runtime = replace(runtime, clock=clock)
+
+    async def ask(key: str) -> Principal:
+        if key not in KEYS:
+            raise Unauthorized("No such key.")
+        return KEYS[key]
+
+    object.__setattr__(runtime, "keys", KeyVerifier(ask))
+    service = create_service(runtime, TokensSettings(**settings))
+    transport = httpx.ASGITransport(app=service.app, raise_app_exceptions=True)
+    async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://tokens") as http:
+        yield Suite(http, service, runtime, clock)
