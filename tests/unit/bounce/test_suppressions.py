@@ -9,8 +9,8 @@ from libs.contracts.delivery import Receipt, Rejection
 from libs.contracts.outcomes import Mode, Scope
 from libs.contracts.reasons import Reason
 from libs.errors import Conflict
+from libs.privacy import redacted
 from services.bounce.domain.evidence import evidence_id
-from services.bounce.domain.privacy import redacted
 from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey, lift, place
 from services.bounce.handlers.refusals import fact_of_receipt, fact_of_rejection
 

@@ -12,9 +12,9 @@ from libs.contracts.reasons import Reason
 from libs.errors import NotFound
 from libs.ids import uuid7
 from libs.messaging.outbox import Outgoing, append
+from libs.privacy import redacted
 from libs.storage.database import Database
 from services.bounce.domain.categories import bar_for
-from services.bounce.domain.privacy import redacted
 from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey, place
 from services.bounce.ports import Change, NewFact
 
