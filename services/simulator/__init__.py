@@ -1,0 +1,1 @@
+"""Providers on real sockets: what the suite sends to until real ones are configured."""

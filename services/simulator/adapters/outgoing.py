@@ -1,0 +1,72 @@
+"""The way out on real sockets: callbacks over HTTP, reports over SMTP."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import PyreqwestError
+
+from services.simulator.domain.reports import HOST
+
+_TIMEOUT_SECONDS = 10.0
+
+
+class SocketOutgoing:
+    """One HTTP client; one SMTP connection per report, as mail servers of strangers do."""
+
+    def __init__(self) -> None:
+        self._client: Client = ClientBuilder().timeout(timedelta(seconds=_TIMEOUT_SECONDS)).build()
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int | None:
+        try:
+            answer = await self._client.post(url).headers(dict(headers)).body_bytes(body).build().send()
+            await answer.bytes()
+        except (PyreqwestError, ValueError):
+            return None
+        return int(answer.status)
+
+    async def send_mail(self, host: str, port: int, to: str, raw: bytes) -> bool:
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                return await _dialogue(host, port, to, raw)
+        except (OSError, TimeoutError, EOFError, ValueError):
+            return False
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+async def _dialogue(host: str, port: int, to: str, raw: bytes) -> bool:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        stuffed = raw.replace(b"\r\n.", b"\r\n..")
+        # a report has no reverse path, so that it can never be answered by another one (RFC 5321 §4.5.5)
+        steps = [
+            (None, 220),
+            (f"EHLO {HOST}", 250),
+            ("MAIL FROM:<>" + ("" if to.isascii() else " SMTPUTF8"), 250),
+            (f"RCPT TO:<{to}>", 250),
+            ("DATA", 354),
+        ]
+        for line, wanted in steps:
+            if line is not None:
+                writer.write(line.encode() + b"\r\n")
+            if await _reply(reader) != wanted:
+                return False
+        writer.write(stuffed + (b"" if stuffed.endswith(b"\r\n") else b"\r\n") + b".\r\n")
+        taken = await _reply(reader) == 250
+        writer.write(b"QUIT\r\n")
+        await _reply(reader)
+        return taken
+    finally:
+        writer.close()
+
+
+async def _reply(reader: asyncio.StreamReader) -> int:
+    while True:
+        line = await reader.readline()
+        if len(line) < 4:
+            raise EOFError
+        if line[3:4] != b"-":
+            return int(line[:3])

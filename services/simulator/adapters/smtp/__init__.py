@@ -1,0 +1,5 @@
+"""The mail server."""
+
+from services.simulator.adapters.smtp.server import MailServer
+
+__all__ = ["MailServer"]

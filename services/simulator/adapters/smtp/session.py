@@ -1,0 +1,157 @@
+"""One SMTP session as an asyncio protocol: RFC 5321 with PIPELINING, SIZE, 8BITMIME, SMTPUTF8,
+ENHANCEDSTATUSCODES, STARTTLS and AUTH. Replies to one read go out in one write."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from services.simulator.adapters.smtp.commands import COMMANDS, authenticate, refused_mail, scripted_end
+from services.simulator.adapters.smtp.policy import Policy
+from services.simulator.domain.arrivals import Arrival
+from services.simulator.domain.exchange import Exchange
+from services.simulator.domain.faults import Fault
+from services.simulator.domain.mail import tag_and_attempt, unstuffed
+from services.simulator.domain.reports import HOST
+from services.simulator.handlers import accept, lose
+
+_LINE_BYTES = 12_288  # RFC 4954 §4: AUTH needs the most
+_END = b"\r\n.\r\n"
+
+
+@dataclass(eq=False)
+class Session(asyncio.Protocol):
+    """The dialogue with one client. `stuck`: we hang and read no more; `paused`: an answer takes its time."""
+
+    exchange: Exchange
+    policy: Policy
+    sessions: "set[Session]"
+    sender: str | None = None
+    recipients: list[tuple[str, Fault | None]] = field(default_factory=list)
+    greeted: bool = False
+    secure: bool = False
+    user: str | None = None
+    login: list[str] | None = None  # what AUTH has heard so far
+    transport: asyncio.Transport = field(init=False)
+    buffer: bytes = b""
+    _data: bool = False
+    _searched: int = 0
+    _too_big: bool = False
+    _replies: list[bytes] = field(default_factory=list)
+    stuck: bool = False
+    paused: bool = False
+    utf8: bool = False
+    channel_fault: Fault | None = None  # of a script for the whole channel, found at MAIL
+    upgrading: "asyncio.Future[None] | None" = None  # keeps the task of STARTTLS alive
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.sessions.add(self)
+        if self.exchange.faults.scripts and self.policy.closed(self.exchange):
+            transport.write(f"421 4.3.2 {HOST} Service not available, closing\r\n".encode())
+            transport.close()
+            return
+        transport.write(f"220 {HOST} ESMTP Depesche simulator\r\n".encode())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.sessions.discard(self)
+        if self._data and not self.stuck:
+            lose(self.exchange, "email")
+
+    def data_received(self, data: bytes) -> None:
+        if self.stuck:
+            return
+        self.buffer = self.buffer + data if self.buffer else data
+        if not self.paused:
+            self.work()
+
+    def reply(self, text: str) -> None:
+        self._replies.append(text.encode() + b"\r\n")
+
+    def flush(self) -> None:
+        """Send the replies, but while an answer takes its time."""
+        if self.paused or not self._replies:
+            return
+        if not self.transport.is_closing():
+            self.transport.write(b"".join(self._replies))
+        self._replies.clear()
+
+    def work(self) -> None:
+        """Go through what has been read, as far as it is complete."""
+        while self.buffer and not (self.paused or self.stuck or self.transport.is_closing()):
+            if not (self._mail() if self._data else self._line()):
+                break
+        self.flush()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self.paused = False
+        self.work()
+
+    def reset(self) -> None:
+        """Forget the transaction, not the greeting."""
+        self.sender, self.channel_fault = None, None
+        self.recipients = []
+
+    def begin_data(self) -> None:
+        self._data, self._searched, self._too_big = True, 0, False
+
+    def _line(self) -> bool:
+        end = self.buffer.find(b"\n")
+        if end < 0:
+            if len(self.buffer) > _LINE_BYTES:
+                self.buffer = b""
+                self.reply("500 5.5.2 Line too long")
+                self.flush()
+                self.transport.close()
+            return False
+        line, self.buffer = self.buffer[:end].rstrip(b"\r"), self.buffer[end + 1 :]
+        text = line.decode("utf-8", "surrogateescape")
+        if self.login is not None:
+            authenticate(self, text)
+            return True
+        verb, _, argument = text.partition(" ")
+        command = COMMANDS.get(verb.upper().strip())
+        if command is None:
+            self.reply("500 5.5.2 Command unrecognized")
+        else:
+            command(self, argument.strip())
+        return True
+
+    def _mail(self) -> bool:
+        """Read as far as the end of the mail; True when it has come."""
+        buffer = self.buffer
+        if buffer.startswith(b".\r\n") and self._searched < 3:
+            end, rest = 0, 3
+        else:
+            found = buffer.find(_END, max(self._searched - 4, 0))
+            if found < 0:
+                self._wait_for_more()
+                return False
+            end, rest = found + 2, found + 5
+        mail, self.buffer, self._data = buffer[:end], buffer[rest:], False
+        if self._too_big or len(mail) > self.policy.mail_bytes:
+            refused_mail(self, "552 5.3.4 Message too big")
+        else:
+            self._complete(unstuffed(mail))
+        self.reset()
+        return True
+
+    def _wait_for_more(self) -> None:
+        if len(self.buffer) > self.policy.mail_bytes:
+            self._too_big = True
+            self.buffer = self.buffer[-4:]  # kept apart: the end may be cut in two
+        self._searched = len(self.buffer)
+
+    def _complete(self, mail: bytes) -> None:
+        """A mail has come: what its recipients' faults say, else accepted."""
+        sender, exchange = self.sender or "", self.exchange
+        tag, attempt = tag_and_attempt(sender, mail)
+        several = len(self.recipients) > 1
+        for address, fault in self.recipients:
+            arrival = Arrival("email", address, f"{tag} {address}" if several else tag, attempt, mail, sender)
+            if fault is not None:
+                if scripted_end(self, arrival, fault):
+                    return
+            else:
+                accept(exchange, arrival)
+        self.reply(f"250 2.0.0 Ok: queued as {exchange.tallies['email'].calls:X}")

@@ -1,0 +1,108 @@
+"""A customer's webhook: takes anything posted below /webhooks, and verifies Standard Webhooks signatures
+(https://www.standardwebhooks.com): HMAC-SHA256 over `id.timestamp.body`, several secrets and signatures."""
+
+import asyncio
+import base64
+import binascii
+import hmac
+import time
+from dataclasses import dataclass
+
+import msgspec
+
+from services.simulator.adapters.rsgi import JSON_HEADERS, cut, hang
+from services.simulator.domain.arrivals import Arrival
+from services.simulator.domain.exchange import Exchange
+from services.simulator.domain.faults import ACCEPTING, CUTTING, HANGING, Fault, of_address
+from services.simulator.handlers import accept, judge, lose, refuse
+from services.simulator.ports import HttpProtocol, Scope
+
+_TOLERANCE_SECONDS = 300
+_STATUS: dict[Fault, int] = {
+    Fault.TOO_MANY: 429,
+    Fault.UNAVAILABLE: 503,
+    Fault.GREYLISTED: 503,
+    Fault.INTERNAL: 500,
+    Fault.DEAD: 410,
+    Fault.MISMATCH: 403,
+    Fault.INVALID: 400,
+}
+
+
+def signature_problem(headers: dict[str, str], body: bytes, secrets: tuple[bytes, ...], now: float) -> str | None:
+    """What is wrong with a webhook's signature headers; None when nothing is. Without secrets only their shape
+    and age are looked at."""
+    missing = [name for name in ("webhook-id", "webhook-timestamp", "webhook-signature") if not headers.get(name)]
+    if missing:
+        return f"header {missing[0]} is missing"
+    stamp = headers["webhook-timestamp"]
+    if not (stamp.isascii() and stamp.isdigit()) or abs(now - int(stamp)) > _TOLERANCE_SECONDS:
+        return f"webhook-timestamp {stamp} is not within {_TOLERANCE_SECONDS} seconds"
+    given = [word[3:] for word in headers["webhook-signature"].split() if word.startswith("v1,")]
+    if not given:
+        return "webhook-signature has no v1 signature"
+    signed = f"{headers['webhook-id']}.{stamp}.".encode() + body
+    expected = [base64.b64encode(hmac.digest(secret, signed, "sha256")).decode() for secret in secrets]
+    if secrets and not any(hmac.compare_digest(one, other) for one in given for other in expected):
+        return "no signature fits the body and any of the secrets"
+    return None
+
+
+def secret_bytes(text: str) -> bytes:
+    """The key in a `whsec_…` secret. Raises ValueError."""
+    try:
+        return base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except binascii.Error as error:
+        raise ValueError("a webhook secret is whsec_ and base64") from error
+
+
+@dataclass
+class Webhooks:
+    """Answers 200, or as the path's fault says."""
+
+    exchange: Exchange
+    secrets: tuple[bytes, ...]
+    stopping: asyncio.Event
+
+    async def answer(self, scope: Scope, protocol: HttpProtocol, body: bytes) -> None:
+        exchange = self.exchange
+        headers = {name.lower(): value for name, value in scope.headers.items()}
+        attempt = headers.get("x-attempt", "")
+        arrival = Arrival(
+            "webhook",
+            scope.path,
+            headers.get("webhook-id") or f"{scope.path} {hash(body):x}",
+            int(attempt) if attempt.isascii() and attempt.isdigit() else 0,
+            body,
+        )
+        if scope.method != "POST":
+            _respond(protocol, 405, "only POST")
+            return
+        if (problem := signature_problem(headers, body, self.secrets, time.time())) is not None:
+            refuse(exchange, arrival, "401 signature")
+            _respond(protocol, 401, problem)
+            return
+        fault = judge(exchange, "webhook", of_address(scope.path), arrival.tag)
+        if fault is not None and (status := _STATUS.get(fault)) is not None:
+            refuse(exchange, arrival, str(status))
+            _respond(protocol, status, fault.value, exchange.timing.retry_after)
+            return
+        if fault is None or fault in ACCEPTING:
+            accept(exchange, arrival, fault)
+        else:
+            lose(exchange, "webhook")
+        if fault in CUTTING or fault in HANGING:
+            exchange.tallies["webhook"].unanswered += fault in ACCEPTING
+            if fault in CUTTING:
+                cut(scope.client)
+            else:
+                await hang(protocol, self.stopping, exchange.timing.hang)
+            return
+        if fault is Fault.SLOW:
+            await asyncio.sleep(exchange.timing.slow)
+        _respond(protocol, 200, "ok")
+
+
+def _respond(protocol: HttpProtocol, status: int, text: str, retry_after: int = 1) -> None:
+    waiting = [("retry-after", str(retry_after))] if status in (429, 503) else []
+    protocol.response_bytes(status, [*JSON_HEADERS, *waiting], msgspec.json.encode({"detail": text}))
