@@ -20,6 +20,7 @@ from services.orders_notification.adapters.postgres.reader import PostgresEventR
 from services.orders_notification.adapters.postgres.rejections import PostgresRejections
 from services.orders_notification.adapters.postgres.retention import PostgresRetention
 from services.orders_notification.adapters.postgres.sources import PostgresSources
+from services.orders_notification.adapters.shipped import shipped_sources
 from services.orders_notification.api import ROUTERS
 from services.orders_notification.handlers import SUBSCRIPTIONS
 from services.orders_notification.handlers.intake import accept
@@ -85,6 +86,7 @@ def _deps(
         sources=PostgresSources(database, runtime.keyring),
         event_types=event_types,
         retention=PostgresRetention(database, settings.event_keep_days, settings.event_key_keep_days),
+        shipped=shipped_sources(),
     )
     committer.write = partial(accept, deps)
     return deps

@@ -157,10 +157,10 @@ class MappingBody(Strict):
 
 
 class UnwrapBody(Strict):
-    """The payload inside the envelope of a queue that pushes (Pub/Sub: base64, SNS: JSON in a string)."""
+    """An envelope that a queue puts round the payload (Pub/Sub: base64, SNS: JSON in a string, else an object)."""
 
     payload: Line
-    encoding: Literal["base64", "json"] = "base64"
+    encoding: Literal["base64", "json", "none"] = "none"
 
 
 class Definition(Strict):
@@ -171,26 +171,27 @@ class Definition(Strict):
     mapping: MappingBody
     event_source: Annotated[str, StringConstraints(max_length=200)] | None = None
     handshake: Line | None = None
-    unwrap: UnwrapBody | None = None
+    unwrap: list[UnwrapBody] = Field([], max_length=5, description="Envelopes, from the outside in.")
 
 
-SHOPIFY: dict[str, Any] = {
-    "description": "Webhooks of a Shopify app",
-    "verification": {"scheme": "hmac-base64", "header": "X-Shopify-Hmac-Sha256"},
-    "mapping": {
-        "type": '"shopify." + headers["x-shopify-topic"]',
-        "types": {"shopify.orders/create": "order.placed"},
-        "id": 'headers["x-shopify-webhook-id"]',
-        "subject": "body.name",
-        "recipient": "body.customer.id",
-    },
-}
+class SourceBody(Strict):
+    """What a PUT sends: a definition, or the name of a shipped one with what is to differ.
 
+    `secrets` are write-only; leave them out to keep those that are active.
+    """
 
-class SourceBody(Definition):
-    """What a PUT sends. `secrets` are write-only; leave them out to keep those that are active."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": SHOPIFY | {"secrets": ["hush-hush-hush"]}})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"shipped": "shopify", "secrets": ["hush-hush-hush"]}}
+    )
+    shipped: Annotated[str, StringConstraints(max_length=63)] | None = Field(
+        None, description="Start from a source that Depesche ships; GET /v1/shipped-sources lists them."
+    )
+    description: Annotated[str, StringConstraints(max_length=500)] | None = None
+    verification: VerificationBody | None = None
+    mapping: MappingBody | None = None
+    event_source: Annotated[str, StringConstraints(max_length=200)] | None = None
+    handshake: Line | None = None
+    unwrap: list[UnwrapBody] | None = Field(None, max_length=5)
     secrets: list[Secret] | None = Field(None, min_length=1, max_length=5)
 
 
@@ -221,6 +222,12 @@ class Pasted(Strict):
     headers: dict[HeaderName, Annotated[str, StringConstraints(max_length=8_192)]] = Field({}, max_length=100)
     query: dict[str, str] = Field({}, max_length=100)
     definition: Definition | None = Field(None, description="A definition to try in place of the stored one.")
+
+
+class ShippedSource(Definition):
+    """A source that Depesche ships, written from the shop's public documentation."""
+
+    name: str
 
 
 class Rehearsed(BaseModel):

@@ -1,18 +1,26 @@
 """Sources over HTTP: their definitions, the shops' webhooks, and a rehearsal of what a body would become."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
 
 from libs import exact_json
 from libs.auth import Principal, public, scope, signature
-from libs.errors import Invalid, NotFound
+from libs.errors import FieldError, Invalid, NotFound
 from libs.telemetry import current_traceparent
 from libs.web import After, Cursor, ExactResponse, Limit, Page, Router, etag, require_match
 from services.orders_notification.api.bodies import headers_of, read_body
 from services.orders_notification.api.deps import deps_of
-from services.orders_notification.api.shapes import Definition, Pasted, Rehearsed, SourceBody, SourceShown
+from services.orders_notification.api.shapes import (
+    Definition,
+    Pasted,
+    Rehearsed,
+    ShippedSource,
+    SourceBody,
+    SourceShown,
+)
 from services.orders_notification.domain.signatures import Delivery
 from services.orders_notification.domain.sources import NAME, check_secrets, source
 from services.orders_notification.handlers.sources import Received, receive, rehearse
@@ -22,6 +30,8 @@ router = Router(prefix="/v1", tags=["sources"])
 
 Reader = Annotated[Principal, scope("sources:read")]
 Writer = Annotated[Principal, scope("sources:write")]
+_REQUIRED = ("verification", "mapping")
+
 Name = Annotated[str, Path(pattern=f"^{NAME.pattern}$", max_length=63, examples=["shopify"])]
 
 
@@ -57,7 +67,7 @@ async def put_source(
     held = await deps.sources.get(principal.tenant, principal.mode, name)
     require_match(request, held.source.version if held else None)
     version = held.source.version + 1 if held else 1
-    definition = body.model_dump(mode="json", exclude={"secrets"}, exclude_none=True)
+    definition = _definition(body, deps.shipped)
     compiled = source(name, version, definition)
     secrets = body.secrets if body.secrets is not None else list(held.secrets) if held else []
     if not secrets:
@@ -121,6 +131,26 @@ async def allow_deliveries(request: Request, name: Name) -> Response:
         status_code=200,
         headers={"webhook-allowed-origin": origin, "webhook-allowed-rate": "*", "allow": "POST, OPTIONS"},
     )
+
+
+@router.get("/shipped-sources")
+async def list_shipped_sources(request: Request, _: Reader) -> list[ShippedSource]:
+    """The sources that Depesche ships; `PUT /v1/sources/{name}` with `shipped` and your secret puts one to use."""
+    shipped = deps_of(request).shipped
+    return [ShippedSource.model_validate({"name": name, **shipped[name]}) for name in sorted(shipped)]
+
+
+def _definition(body: SourceBody, shipped: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The definition given, over the shipped one where one is named."""
+    given = body.model_dump(mode="json", exclude={"secrets", "shipped"}, exclude_none=True)
+    if body.shipped is not None:
+        if body.shipped not in shipped:
+            raise Invalid(f"{body.shipped!r} is none of {', '.join(sorted(shipped))}.", pointer="/shipped")
+        given = {**shipped[body.shipped], **given}
+    missing = [FieldError(f"/{name}", f"A source needs its {name}.") for name in _REQUIRED if name not in given]
+    if missing:
+        raise Invalid.many(missing)
+    return Definition.model_validate(given).model_dump(mode="json", exclude_none=True)
 
 
 async def _stored(request: Request, principal: Principal, name: str) -> StoredSource:

@@ -138,20 +138,25 @@ def _context(delivery: Delivery, body: Any) -> Context:
 
 
 def _unwrapped(source: Source, delivery: Delivery, part: Any) -> Any:
-    """The payload in a queue's envelope (Pub/Sub: base64, SNS: JSON in a string); the part itself where none is."""
-    if source.unwrap is None:
-        return part
+    """The payload without its envelopes; an envelope that is not there is passed over."""
+    for index, envelope in enumerate(source.unwrap):
+        try:
+            payload = envelope.payload.evaluate(_context(delivery, part))
+        except EvaluationFailed:
+            continue
+        if envelope.encoding == "none":
+            part = payload if isinstance(payload, dict) else part
+        elif isinstance(payload, str):
+            part = _opened(payload, envelope.encoding, f"/unwrap/{index}/payload")
+    return part
+
+
+def _opened(payload: str, encoding: str, pointer: str) -> Any:
     try:
-        payload = source.unwrap.evaluate(_context(delivery, part))
-    except EvaluationFailed:
-        return part
-    if not isinstance(payload, str):
-        return part
-    try:
-        raw = base64.b64decode(payload, validate=True) if source.unwrap_encoding == "base64" else payload.encode()
+        raw = base64.b64decode(payload, validate=True) if encoding == "base64" else payload.encode()
         return exact_json.loads(raw)
     except (BadRequest, binascii.Error, ValueError) as error:
-        raise Unmappable("The payload inside the envelope is not JSON.", pointer="/unwrap/payload") from error
+        raise Unmappable("The payload inside the envelope is not JSON.", pointer=pointer) from error
 
 
 def _form(raw: bytes) -> dict[str, Any]:

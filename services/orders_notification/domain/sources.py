@@ -6,7 +6,7 @@ read at a glance.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,14 @@ class EventMapping:
 
 
 @dataclass(frozen=True, slots=True)
+class Envelope:
+    """An envelope that a queue puts round the payload: where the payload stands, and how it is encoded."""
+
+    payload: Expression
+    encoding: str  # base64 (Pub/Sub), json (a JSON text in a string: SNS), none (an object)
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A source, compiled. `handshake` answers a sender's unsigned first call with 200 and does nothing else."""
 
@@ -59,8 +67,7 @@ class Source:
     mapping: EventMapping
     event_source: str  # the CloudEvents `source` of what it makes
     handshake: Expression | None = None
-    unwrap: Expression | None = None  # the payload inside an envelope of a queue that pushes
-    unwrap_encoding: str = "base64"
+    unwrap: tuple["Envelope", ...] = ()  # from the outside in
 
 
 def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
@@ -69,8 +76,7 @@ def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
     verification = _verification(definition["verification"], collected)
     mapping = _mapping(definition["mapping"], collected)
     handshake = collected.expression(definition.get("handshake"), "/handshake")
-    unwrap = definition.get("unwrap") or {}
-    unwrapped = collected.expression(unwrap.get("payload"), "/unwrap/payload")
+    unwrap = collected.envelopes(definition.get("unwrap") or ())
     if collected.errors or mapping is None:
         raise Invalid.many(collected.errors)
     return Source(
@@ -80,8 +86,7 @@ def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
         mapping=mapping,
         event_source=definition.get("event_source") or f"/sources/{name}",
         handshake=handshake,
-        unwrap=unwrapped,
-        unwrap_encoding=unwrap.get("encoding") or "base64",
+        unwrap=unwrap,
     )
 
 
@@ -117,6 +122,14 @@ class _Collector:
         except Invalid as error:
             self.errors.extend(error.errors)
             return None
+
+    def envelopes(self, given: Iterable[Mapping[str, Any]]) -> tuple[Envelope, ...]:
+        made = []
+        for index, item in enumerate(given):
+            payload = self.expression(item.get("payload"), f"/unwrap/{index}/payload")
+            if payload is not None:
+                made.append(Envelope(payload, item.get("encoding") or "none"))
+        return tuple(made)
 
     def data(self, value: Any, pointer: str, depth: int = 0) -> DataMapping:
         if not isinstance(value, dict):

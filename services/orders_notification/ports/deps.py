@@ -1,6 +1,8 @@
 """All that this service's handlers, queries and routes are given."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from libs.clock import Clock
 from services.orders_notification.ports.events import EventReader
@@ -36,4 +38,5 @@ class OrdersNotification:
     sources: Sources
     event_types: EventTypes
     retention: Retention
+    shipped: Mapping[str, Mapping[str, Any]]  # the sources that come with Depesche, by name
     # communications
