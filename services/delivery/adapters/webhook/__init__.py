@@ -1,0 +1,5 @@
+"""Webhooks to customers' own servers, signed by Standard Webhooks and guarded against inner targets."""
+
+from services.delivery.adapters.webhook.provider import WebhookProvider
+
+__all__ = ["WebhookProvider"]
