@@ -8,7 +8,7 @@ import idna
 # what may stand bare in a display name (RFC 5322 atext and the blank)
 _PLAIN_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~ ]+")
 # an address that cannot leave its angle brackets: quoted or plain local part, then the domain
-_MAILBOX = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"|[^\x00-\x20\x7f<>"]+)@[^\x00-\x20\x7f<>"@]+')
+_MAILBOX = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"|[^\x00-\x20\x7f<>"@]+)@[^\x00-\x20\x7f<>"@]+')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _LONGEST_BARE = 900  # a line has at most 998 characters
 _WORD_BYTES = 39  # 64 characters encoded, so that a field's name fits before the first of 75

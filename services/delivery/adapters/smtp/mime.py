@@ -161,6 +161,8 @@ def encode_text(text: str, eight_bit: bool) -> tuple[str, bytes]:
     if short and (ascii_only or eight_bit) and b"\0" not in raw:
         return ("7bit" if ascii_only else "8bit"), raw
     if not ascii_only and (len(raw) - len(text)) * 4 > len(text):
-        lines = (raw[at : at + _BASE64_LINE] for at in range(0, len(raw), _BASE64_LINE))
-        return "base64", b"\r\n".join(base64.b64encode(line) for line in lines)
-    return "quoted-printable", binascii.b2a_qp(raw, istext=True)
+        pieces = (raw[at : at + _BASE64_LINE] for at in range(0, len(raw), _BASE64_LINE))
+        return "base64", b"\r\n".join(base64.b64encode(piece) for piece in pieces)
+    # without a CRLF in the text it breaks lines by a bare LF, which is no end of a line in SMTP
+    lines = binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n")
+    return "quoted-printable", lines.replace(b"\n", b"\r\n")
