@@ -42,6 +42,7 @@ class NotificationRequested(Event, frozen=True, kw_only=True):
     recipients: tuple[RequestedRecipient, ...]
     parent_id: UUID | None = None
     variant: int = 0
+    secret: bool = False  # the event has x-secret fields (a one-time code): its body is wiped as soon as all is final
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,8 +83,9 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.SENDING, Status.FAILED, Status.SKIPPED, Status.SUPPRESSED}),
     # back to pending: a 429 or a connection refused, to be tried again with the next attempt
     Status.SENDING: frozenset({Status.PENDING, Status.SENT, Status.FAILED, Status.SKIPPED, Status.UNKNOWN}),
-    # a receipt or a late answer may settle it either way; a resend claims it again; retention ends it
-    Status.UNKNOWN: frozenset({Status.SENDING, Status.SENT, Status.FAILED, Status.SKIPPED}),
+    # a receipt or a late answer may settle it either way, or say that it was not sent after all (pending);
+    # a resend claims it again; retention ends it
+    Status.UNKNOWN: frozenset({Status.PENDING, Status.SENDING, Status.SENT, Status.FAILED, Status.SKIPPED}),
     # a receipt of the current attempt may say that the provider gave up after accepting
     Status.SENT: frozenset({Status.FAILED}),
     # our own record said failed (a time-out sorted as definite), then the receipt came

@@ -1,0 +1,195 @@
+"""The claim: the message row is inserted (or woken) and committed directly before the provider is called.
+
+One transaction: fence the rows, obey holds and throttles, insert sorted with suppressions looked up inside the
+statement, put back who must wait, move the accounts. Only what came back from it may be called.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.outcomes import Lane, Status
+from libs.contracts.reasons import Reason
+from services.delivery.adapters.postgres.accept import HOLDS, is_held
+from services.delivery.adapters.postgres.first import insert_first
+from services.delivery.adapters.postgres.settle import array_text, settle
+from services.delivery.adapters.postgres.throttle import grant
+from services.delivery.adapters.postgres.wake import wake
+from services.delivery.domain.accounts import Moves
+from services.delivery.domain.work import Claimed, Message, Prepared, WorkRow
+
+_FENCE = """
+update work w set calling = true
+from unnest($1::bigint[], $2::int[]) as f (id, lease), request r
+where w.id = f.id and w.lease = f.lease and not w.calling and r.id = w.request_id
+returning w.id, r.cancelled_at is not null
+"""
+_PARK = """
+update work set held = true, reason = 64, calling = false, leased_until = '-infinity' where id = any($1::bigint[])
+"""
+_AT_ONCE = """
+update work set due_at = $2, calling = false, leased_until = '-infinity' where id = any($1::bigint[])
+"""
+_QUEUE = """
+insert into work (request_id, lane, due_at, ordinals, plan_step, attempt, reason, held, held_sender, returns)
+select request_id, lane, due_at, ordinals::int[], plan_step, attempt, reason, held_sender is not null, held_sender,
+       returns
+from unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::text[], $5::int[], $6::int[], $7::int[], $8::int[],
+            $9::int[])
+  as w (request_id, lane, due_at, ordinals, plan_step, attempt, reason, held_sender, returns)
+"""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Recipients that become a work row of their own."""
+
+    row: WorkRow
+    ordinals: Sequence[int]
+    due_at: datetime
+    reason: Reason
+    held_sender: int | None = None
+
+
+@dataclass(slots=True)
+class Claim:
+    """What one claim gathers on its way."""
+
+    connection: Any
+    now: datetime
+    mine: dict[int, WorkRow]
+    messages: list[Message]
+    waiting: list[Waiting]
+    moves: Moves = field(default_factory=Moves)
+    limited: int = 0
+
+    def put_off(self, who: Iterable[tuple[WorkRow, int]], due_at: datetime, reason: Reason, sender: int | None) -> None:
+        """Takes whole recipients out of this claim; nothing of them has moved yet."""
+        by_row: dict[int, set[int]] = defaultdict(set)
+        for row, ordinal in who:
+            by_row[row.id].add(ordinal)
+        if not by_row:
+            return
+        self.messages = [m for m in self.messages if m.ordinal not in by_row.get(m.row.id, ())]
+        for id_, ordinals in by_row.items():
+            self.waiting.append(Waiting(self.mine[id_], sorted(ordinals), due_at, reason, sender))
+
+
+async def claim(connection: Any, prepared: Prepared, now: datetime) -> Claimed:
+    """Claims a prepared group. See the module's docstring."""
+    rows = [row for row in prepared.group.rows if row.id not in {back.row.id for back in prepared.back}]
+    holds = {tuple(row) for row in await connection.fetch(HOLDS)}
+    fenced = await _fence(connection, rows)
+    mine = await _release_stopped(connection, rows, fenced, holds, now)
+    made = Claim(
+        connection,
+        now,
+        mine,
+        [m for m in prepared.messages if m.row.id in mine],
+        [Waiting(*later) for later in prepared.later if later.row.id in mine],
+    )
+    _obey_sender_holds(made, holds)
+    await _obey_throttles(made, prepared.group.lane)
+    first = [m for m in made.messages if m.row.attempt == 1]
+    again = [m for m in made.messages if m.row.attempt > 1]
+    calls = await insert_first(connection, first, made.moves, now) if first else []
+    rest = _rest(made, prepared)
+    if again or rest:
+        calls += await wake(connection, (again, rest), made.moves, now)
+    await queue(connection, made.waiting)
+    await _finish(made, calls)
+    return Claimed(calls, lost=len(rows) - len(fenced), limited=made.limited)
+
+
+async def _fence(connection: Any, rows: Sequence[WorkRow]) -> dict[int, bool]:
+    rows = sorted(rows, key=lambda row: row.id)
+    found = await connection.fetch(_FENCE, [row.id for row in rows], [row.lease for row in rows])
+    return {row[0]: row[1] for row in found}
+
+
+async def _release_stopped(
+    connection: Any, rows: Sequence[WorkRow], fenced: dict[int, bool], holds: set[Any], now: datetime
+) -> dict[int, WorkRow]:
+    """Parks rows that a hold stops, sends back those cancelled meanwhile; what remains is ours."""
+    mine = {row.id: row for row in rows if row.id in fenced}
+    cancelled = sorted(id_ for id_, row in mine.items() if fenced[id_] and not row.request.cancelled)
+    parked = [id_ for id_, row in mine.items() if is_held(_targets(row), holds) and id_ not in cancelled]
+    if cancelled:
+        await connection.execute(_AT_ONCE, cancelled, now)
+    if parked:
+        await connection.execute(_PARK, sorted(parked))
+    return {id_: row for id_, row in mine.items() if id_ not in cancelled and id_ not in parked}
+
+
+def _targets(row: WorkRow) -> tuple[int, int, UUID, UUID]:
+    request = row.request
+    return request.tenant, int(request.mode), request.cause_id, request.release_id
+
+
+def _obey_sender_holds(claim: Claim, holds: set[Any]) -> None:
+    held = {(tenant, mode, int(key)) for tenant, mode, kind, key in holds if kind == "sender"}
+    if not held:
+        return
+    stopped: dict[int, list[tuple[WorkRow, int]]] = defaultdict(list)
+    for message in claim.messages:
+        request = message.row.request
+        calls = message.status is Status.SENDING
+        if calls and (request.tenant, int(request.mode), message.sender) in held:
+            stopped[message.sender].append((message.row, message.ordinal))
+    for sender, who in stopped.items():
+        claim.put_off(who, claim.now, Reason.HELD, sender)
+
+
+async def _obey_throttles(claim: Claim, lane: Lane) -> None:
+    wanted: dict[tuple[int, int], list[Message]] = defaultdict(list)
+    for message in claim.messages:
+        if message.status is Status.SENDING:
+            wanted[message.sender, int(message.row.request.mode)].append(message)
+    asked = {key: len(messages) for key, messages in wanted.items()}
+    for key, (granted, free_at) in (await grant(claim.connection, asked, lane, claim.now)).items():
+        over = {(m.row.id, m.ordinal): m.row for m in wanted[key][granted:]}
+        claim.limited += len(over)
+        claim.put_off(((row, ordinal) for (_, ordinal), row in over.items()), free_at, Reason.THROTTLED, None)
+
+
+def _rest(claim: Claim, prepared: Prepared) -> list[Any]:
+    """The endings of woken recipients, but for those who were put off after all."""
+    waits = {(w.row.id, ordinal) for w in claim.waiting for ordinal in w.ordinals}
+    return [r for r in prepared.rest if r.row.id in claim.mine and (r.row.id, r.ordinal) not in waits]
+
+
+async def queue(connection: Any, waiting: Sequence[Waiting]) -> None:
+    """Inserts work rows; returns count as give-backs in a row only while nothing else happens to a recipient."""
+    if not waiting:
+        return
+    await connection.execute(
+        _QUEUE,
+        [w.row.request.id for w in waiting],
+        [int(w.row.request.lane) for w in waiting],
+        [w.due_at for w in waiting],
+        [array_text(w.ordinals) for w in waiting],
+        [w.row.plan_step for w in waiting],
+        [w.row.attempt for w in waiting],
+        [int(w.reason) for w in waiting],
+        [w.held_sender for w in waiting],
+        [min(w.row.returns + 1, 100) for w in waiting],
+    )
+
+
+async def _finish(claim: Claim, calls: Sequence[Message]) -> None:
+    """Rows with nothing to call are done; accounts move with the rows."""
+    busy = {message.row.id for message in calls}
+    done = sorted(id_ for id_ in claim.mine if id_ not in busy)
+    if done:
+        await claim.connection.execute("delete from work where id = any($1::bigint[])", done)
+    for id_ in done:
+        claim.moves.touch(claim.mine[id_].request.id)
+    for message in calls:
+        message.row.outstanding = 0
+    for message in calls:
+        message.row.outstanding += 1
+    heads = {row.request.id: row.request for row in claim.mine.values()}
+    await settle(claim.connection, claim.moves, claim.now, heads)

@@ -1,0 +1,105 @@
+"""First attempts: message rows are inserted as the claim."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.outcomes import Status
+from libs.contracts.reasons import Reason
+from services.delivery.adapters.postgres.transitions import transition
+from services.delivery.domain.accounts import Moves, Unit
+from services.delivery.domain.work import Message
+
+# The suppression is looked up in the statement that claims: there is no moment between the look and the claim.
+_INSERT = """
+insert into message (notification_id, address_id, request_id, recipient_id, ordinal, claimed_at, recorded_at, status,
+                     reason, channel, sender, plan_step, variant, locale, attempt, detail, content_digest)
+select i.notification_id, i.address_id, i.request_id, i.recipient_id, i.ordinal, $15::timestamptz,
+       case when i.status <> 1 or s.reason is not null then $15::timestamptz end,
+       case when i.status = 1 and s.reason is not null then 5 else i.status end,
+       case when i.status = 1 and s.reason is not null then s.reason else i.reason end,
+       i.channel, i.sender, i.plan_step, r.variant, i.locale, 1, i.detail, i.digest
+from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[], $5::int[], $6::int[], $7::int[], $8::int[],
+            $9::int[], $10::int[], $11::text[], $12::text[], $13::bytea[], $14::bytea[], $16::bool[])
+  as i (notification_id, address_id, request_id, recipient_id, ordinal, status, reason, channel, sender, plan_step,
+        locale, detail, digest, hash, marketing)
+join request r on r.id = i.request_id
+left join lateral (
+  select b.reason from suppression b where b.tenant = r.tenant and b.mode = r.mode and b.address_hash = i.hash
+    and b.active and (b.scope = 0 or i.marketing) order by b.scope limit 1) as s on true
+on conflict do nothing
+returning notification_id, address_id, status, reason
+"""
+
+_THERE = """
+select m.notification_id, m.address_id, m.request_id
+from unnest($1::uuid[], $2::bigint[]) as k (notification_id, address_id)
+join message m on m.notification_id = k.notification_id and m.address_id = k.address_id
+"""
+
+
+async def insert_first(connection: Any, messages: Sequence[Message], moves: Moves, now: datetime) -> list[Message]:
+    """Inserts the rows, moves the accounts; gives the messages that may be called."""
+    messages = sorted(messages, key=lambda message: message.key)
+    for (request_id, _), count in Counter((m.row.request.id, m.ordinal) for m in messages).items():
+        if count > 1:
+            moves.add(request_id, count - 1)
+    rows = await connection.fetch(_INSERT, *_columns(messages, now))
+    claimed = {(row[0], row[1]): row for row in rows}
+    calls: list[Message] = []
+    for message in messages:
+        row = claimed.get(message.key)
+        if row is None:
+            continue
+        if row[2] == Status.SENDING:
+            calls.append(message)
+            continue
+        message.status, message.reason = Status(row[2]), Reason(row[3])
+        _refused(message, moves, now)
+    if len(claimed) < len(messages):
+        await _duplicates(connection, [m for m in messages if m.key not in claimed], moves, now)
+    return calls
+
+
+def _refused(message: Message, moves: Moves, now: datetime) -> None:
+    """A row that was final at once: our rule said no, or the address is barred."""
+    request_id = message.row.request.id
+    moves.move(request_id, Status.PENDING, message.status)
+    moves.transitions[request_id].append(transition(message, (Status.PENDING, message.status), message.reason, now))
+    if message.status in (Status.SUPPRESSED, Status.FAILED) and message.address_id:
+        moves.ended.add(Unit(request_id, message.notification_id, message.ordinal, message.step))
+
+
+async def _duplicates(connection: Any, messages: Sequence[Message], moves: Moves, now: datetime) -> None:
+    """Somebody else's row stands under the key: the unit ends without one, naming the request that has it."""
+    rows = await connection.fetch(_THERE, [m.notification_id for m in messages], [m.address_id for m in messages])
+    owners: dict[tuple[UUID, int], UUID] = {(row[0], row[1]): row[2] for row in rows}
+    for message in messages:
+        request_id = message.row.request.id
+        message.detail = str(owners[message.key])
+        moves.move(request_id, Status.PENDING, Status.SKIPPED)
+        change = (Status.PENDING, Status.SKIPPED)
+        moves.transitions[request_id].append(transition(message, change, Reason.DUPLICATE, now))
+
+
+def _columns(messages: Sequence[Message], now: datetime) -> list[Any]:
+    return [
+        [m.notification_id for m in messages],
+        [m.address_id for m in messages],
+        [m.row.request.id for m in messages],
+        [m.recipient_id for m in messages],
+        [m.ordinal for m in messages],
+        [int(m.status) for m in messages],
+        [int(m.reason) for m in messages],
+        [m.channel for m in messages],
+        [m.sender for m in messages],
+        [m.step for m in messages],
+        [m.locale for m in messages],
+        [m.detail for m in messages],
+        [m.digest for m in messages],
+        [m.hash for m in messages],
+        now,
+        [m.marketing for m in messages],
+    ]

@@ -1,0 +1,92 @@
+"""Taking due rows off the queue, and giving them back in good order."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.outcomes import Lane, Mode, OnUnknown
+from services.delivery.domain.work import GiveBack, Request, WorkRow
+
+# Rows of one group share a fate when the process dies, so a row that has seen two crashes goes alone.
+_LEASE = """
+with due as materialized (
+  select id, due_at, cardinality(ordinals) as size, crashes from work
+  where lane = $1 and not held and leased_until = '-infinity' and due_at <= $2
+  order by due_at limit $3 for update skip locked)
+, fitting as (
+  select id from (select id, crashes, row_number() over turn as place, sum(size) over turn - size as before,
+                         first_value(crashes) over turn as first_crashes
+                  from due window turn as (order by due_at, id)) as d
+  where place = 1 or (before + 1 <= $4 and first_crashes < 2 and crashes < 2))
+update work w set lease = w.lease + 1, leased_until = now() + $5 * interval '1 second', calling = false
+from fitting f
+where w.id = f.id
+returning w.id, w.lease, w.request_id, w.ordinals, w.plan_step, w.attempt, w.returns, w.crashes
+"""
+
+_REQUESTS = """
+select r.id, r.tenant, r.mode, r.cause_id, r.release_id, r.communication, r.subject, r.variant, r.lane,
+       r.on_unknown, r.expires_at, r.traceparent, r.body, r.received_at, r.cancelled_at is not null,
+       coalesce(l.active, true)
+from request r left join release l on l.id = r.release_id where r.id = any($1::uuid[])
+"""
+
+# `calling` rows are not given back: what was called must be recorded or recovered.
+_GIVE_BACK = """
+update work w set leased_until = '-infinity', due_at = b.due_at, reason = b.reason, returns = least(w.returns + 1, 100)
+from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::int[]) as b (id, lease, due_at, reason)
+where w.id = b.id and w.lease = b.lease and not w.calling
+"""
+
+
+async def lease(connection: Any, lane: Lane, now: datetime, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
+    """Due rows of a lane: at most `sizes[0]` rows and about `sizes[1]` recipients, leased for so many seconds."""
+    rows = await connection.fetch(_LEASE, int(lane), now, sizes[0], sizes[1], seconds)
+    if not rows:
+        return []
+    requests = await read_requests(connection, {row[2] for row in rows})
+    return [
+        WorkRow(id_, number, requests[request], ordinals, step, attempt, returns, crashes)
+        for id_, number, request, ordinals, step, attempt, returns, crashes in sorted(rows, key=lambda r: r[0])
+    ]
+
+
+async def read_requests(connection: Any, ids: set[UUID]) -> dict[UUID, Request]:
+    """Requests with their bodies."""
+    return {row[0]: _request(row) for row in await connection.fetch(_REQUESTS, list(ids))}
+
+
+def _request(row: Any) -> Request:
+    id_, tenant, mode, cause, release, communication, subject, variant, lane, on_unknown, expires_at, *rest = row
+    traceparent, body, received_at, cancelled, release_active = rest
+    return Request(
+        id_,
+        tenant,
+        Mode(mode),
+        cause,
+        release,
+        communication,
+        subject,
+        variant,
+        Lane(lane),
+        OnUnknown(on_unknown),
+        expires_at,
+        traceparent,
+        body,
+        received_at,
+        cancelled,
+        release_active,
+    )
+
+
+async def give_back(connection: Any, backs: Sequence[GiveBack]) -> None:
+    """Rows that keep their place in the ledger's sums and get a later turn."""
+    backs = sorted(backs, key=lambda back: back.row.id)
+    await connection.execute(
+        _GIVE_BACK,
+        [back.row.id for back in backs],
+        [back.row.lease for back in backs],
+        [back.due_at for back in backs],
+        [int(back.reason) for back in backs],
+    )

@@ -1,0 +1,147 @@
+"""Recording what came of calls: guarded by attempt and status, so that nothing overtaken moves the ledger."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.delivery import Rejection
+from libs.contracts.outcomes import Status
+from libs.ids import message_id
+from services.delivery.adapters.postgres.settle import array_text, settle
+from services.delivery.adapters.postgres.transitions import transition
+from services.delivery.domain.accounts import Moves, Unit
+from services.delivery.domain.outcomes import Rejected
+from services.delivery.domain.work import Result, WorkRow, channel_of
+
+_DONE = """
+delete from work w using unnest($1::bigint[], $2::int[]) as d (id, lease) where w.id = d.id and w.lease = d.lease
+"""
+_RECORD = """
+update message m set status = r.status, reason = r.reason, provider_ref = r.provider_ref, detail = r.detail,
+  recorded_at = $8
+from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::text[], $7::text[])
+  as r (notification_id, address_id, attempt, status, reason, provider_ref, detail)
+where m.notification_id = r.notification_id and m.address_id = r.address_id and m.attempt = r.attempt
+  and m.status in (1, 6)
+returning m.notification_id, m.address_id, old.status
+"""
+# An attempt that was given up as unknown, and answered after all; sent twice where a later one was accepted too.
+_OVERTAKEN = """
+with known as (
+  update attempt a set status = r.status, reason = r.reason, provider_ref = r.provider_ref, recorded_at = $7
+  from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::text[])
+    as r (notification_id, address_id, attempt, status, reason, provider_ref)
+  where a.notification_id = r.notification_id and a.address_id = r.address_id and a.attempt = r.attempt
+    and a.status = 6
+  returning a.notification_id, a.address_id, a.status)
+update message m set duplicates = m.duplicates + 1 from known k
+where k.status = 2 and m.notification_id = k.notification_id and m.address_id = k.address_id
+"""
+_AGAIN = """
+insert into work (request_id, lane, due_at, ordinals, plan_step, attempt, reason)
+select r.id, r.lane, w.due_at, w.ordinals::int[], w.plan_step, w.attempt, w.reason
+from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::int[], $5::int[], $6::int[])
+  as w (request_id, due_at, ordinals, plan_step, attempt, reason)
+join request r on r.id = w.request_id
+"""
+# Retries of one request fall into steps of up to a second: hundreds that failed together wake together.
+_LONGEST_STEP_SECONDS = 1.0
+
+
+async def record(connection: Any, results: Sequence[Result], finished: Sequence[WorkRow], now: datetime) -> None:
+    """Records results and deletes the rows that they finish, in the caller's transaction."""
+    if finished:
+        rows = sorted(finished, key=lambda row: row.id)
+        await connection.execute(_DONE, [row.id for row in rows], [row.lease for row in rows])
+    moves = Moves()
+    for row in finished:
+        moves.touch(row.request.id)
+    results = sorted(results, key=lambda result: result.message.key)
+    moved = await connection.fetch(_RECORD, *_columns(results), [r.detail for r in results], now) if results else []
+    was = {(row[0], row[1]): Status(row[2]) for row in moved}
+    applied = [result for result in results if result.message.key in was]
+    if len(applied) < len(results):
+        missed = [result for result in results if result.message.key not in was]
+        await connection.execute(_OVERTAKEN, *_columns(missed), now)
+    for result in applied:
+        _move(result, was[result.message.key], moves, now)
+    await _queue_again(connection, [result for result in applied if result.again_at is not None], now)
+    heads = {row.request.id: row.request for row in finished}
+    heads |= {result.message.row.request.id: result.message.row.request for result in results}
+    await settle(connection, moves, now, heads)
+
+
+def _move(result: Result, was: Status, moves: Moves, now: datetime) -> None:
+    message = result.message
+    request_id = message.row.request.id
+    moves.move(request_id, was, result.status)
+    message.detail = result.detail
+    change = (was, result.status)
+    moves.transitions[request_id].append(transition(message, change, result.reason, now, result.provider_ref))
+    if result.refusal is not None:
+        moves.rejections[request_id].append(_rejection(result, now))
+    if result.status is Status.FAILED:
+        moves.ended.add(Unit(request_id, message.notification_id, message.ordinal, message.step))
+
+
+def _rejection(result: Result, now: datetime) -> Rejection:
+    message, refusal = result.message, result.refusal
+    assert refusal is not None
+    return Rejection(
+        message=message_id(message.notification_id, message.address_id),
+        recipient=message.recipient,
+        attempt=message.row.attempt,
+        channel=channel_of(message) or "",
+        sender=message.sender,
+        address_id=message.address_id,
+        address_hash=message.hash or b"",
+        final=result.again_at is None,
+        text=refusal.text,
+        at=now,
+        reply_code=refusal.code,
+        enhanced_code=refusal.enhanced,
+        error=refusal.error,
+        retire=isinstance(refusal, Rejected) and refusal.retire,
+    )
+
+
+async def _queue_again(connection: Any, results: Sequence[Result], now: datetime) -> None:
+    """The next attempts: one work row per request, step and turn."""
+    turns: dict[tuple[UUID, int, int, datetime, int], set[int]] = defaultdict(set)
+    for result in results:
+        assert result.again_at is not None
+        row = result.message.row
+        reason = int(result.reason)
+        turn = _turn(result.again_at, now)
+        turns[row.request.id, result.message.step, row.attempt + 1, turn, reason].add(result.message.ordinal)
+    if not turns:
+        return
+    await connection.execute(
+        _AGAIN,
+        [key[0] for key in turns],
+        [key[3] for key in turns],
+        [array_text(sorted(ordinals)) for ordinals in turns.values()],
+        [key[1] for key in turns],
+        [key[2] for key in turns],
+        [key[4] for key in turns],
+    )
+
+
+def _turn(at: datetime, now: datetime) -> datetime:
+    step = min(_LONGEST_STEP_SECONDS, max(0.05, (at - now).total_seconds() / 10))
+    moment = at.timestamp()
+    return at + timedelta(seconds=ceil(moment / step) * step - moment)
+
+
+def _columns(results: Sequence[Result]) -> list[list[Any]]:
+    return [
+        [r.message.notification_id for r in results],
+        [r.message.address_id for r in results],
+        [r.message.row.attempt for r in results],
+        [int(r.status) for r in results],
+        [int(r.reason) for r in results],
+        [r.provider_ref for r in results],
+    ]

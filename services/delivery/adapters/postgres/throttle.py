@@ -1,0 +1,50 @@
+"""Tokens per sender, shared by all workers: a bucket in one row, locked while a claim takes from it."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from libs.contracts.outcomes import Lane
+
+# What bulk leaves in the bucket, so that a one-time code does not queue behind a campaign.
+RESERVE = 0.2
+_LONGEST_WAIT_SECONDS = 60.0
+
+_READ = """
+select t.sender, t.mode, t.rate, t.burst,
+       least(t.burst, t.available + greatest(0, extract(epoch from clock_timestamp() - t.at)) * t.rate)::float8
+from throttle t join unnest($1::int[], $2::int[]) as w (sender, mode) on t.sender = w.sender and t.mode = w.mode
+order by t.sender, t.mode for update of t
+"""
+_TAKE = """
+update throttle t set available = w.available, at = clock_timestamp()
+from unnest($1::int[], $2::int[], $3::float8[]) as w (sender, mode, available)
+where t.sender = w.sender and t.mode = w.mode
+"""
+
+Key = tuple[int, int]  # sender, mode
+
+
+async def grant(
+    connection: Any, wanted: Mapping[Key, int], lane: Lane, now: datetime
+) -> dict[Key, tuple[int, datetime]]:
+    """For each limited sender that cannot give all: how many are granted, and when to ask for the rest."""
+    if not wanted:
+        return {}
+    keys = sorted(wanted)
+    rows = await connection.fetch(_READ, [key[0] for key in keys], [key[1] for key in keys])
+    if not rows:
+        return {}
+    short: dict[Key, tuple[int, datetime]] = {}
+    taken: list[tuple[int, int, float]] = []
+    for sender, mode, rate, burst, available in rows:
+        asked = wanted[sender, mode]
+        floor = burst * RESERVE if lane is Lane.BULK else 0.0
+        granted = min(asked, max(0, int(available - floor)))
+        taken.append((sender, mode, available - granted))
+        if granted < asked:
+            lacking = min(asked - granted, burst - floor) - (available - granted - floor)
+            wait = min(_LONGEST_WAIT_SECONDS, max(0.05, lacking / rate)) if rate > 0 else _LONGEST_WAIT_SECONDS
+            short[sender, mode] = (granted, now + timedelta(seconds=wait))
+    await connection.execute(_TAKE, *map(list, zip(*taken, strict=True)))
+    return short

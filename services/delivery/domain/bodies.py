@@ -1,0 +1,101 @@
+"""What a request carries, sealed: the event once, and one slot per recipient, so that one person can be erased.
+
+MessagePack of [sealed event, notification ids (16 bytes each), sealed slots]. A slot is JSON of the recipient's key
+and own variables; erased, it is empty. Notification ids are derived and nameless, so they stay in the clear: the
+ledger finds its rows by them after everything else is wiped.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from libs.contracts.delivery import RequestedRecipient
+from libs.keyring import Keyring
+
+_PURPOSE = "seal"
+_MARK_BYTES = 8
+_EVENT = b"event"
+
+_packed = msgspec.msgpack.Decoder(tuple[bytes, bytes, list[bytes]])
+_json = msgspec.json.Decoder(float_hook=Decimal)
+_slot = msgspec.json.Decoder(tuple[str, Any], float_hook=Decimal)
+_write = msgspec.json.Encoder(decimal_format="number")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One recipient of a request."""
+
+    notification_id: UUID
+    recipient: str
+    variables: Mapping[str, Any] | None
+
+
+class Body:
+    """An opened body. The event is decoded at its first use."""
+
+    __slots__ = ("_context", "_event", "_keyring", "_notifications", "_sealed_event", "_slots")
+
+    def __init__(self, keyring: Keyring, request_id: UUID, raw: bytes) -> None:
+        self._keyring = keyring
+        self._context = request_id.bytes
+        self._sealed_event, self._notifications, self._slots = _packed.decode(raw)
+        self._event: dict[str, Any] | None = None
+
+    @property
+    def event(self) -> dict[str, Any] | None:
+        """What users' texts see as `event`; None once it was wiped."""
+        if self._event is None and self._sealed_event:
+            event = _json.decode(self._keyring.open(_PURPOSE, self._sealed_event, self._context + _EVENT))
+            self._event = event
+        return self._event
+
+    def notification_id(self, ordinal: int) -> UUID:
+        return UUID(bytes=self._notifications[16 * ordinal : 16 * ordinal + 16])
+
+    def slot(self, ordinal: int) -> Slot | None:
+        """The recipient; None where it was erased."""
+        if not (sealed := self._slots[ordinal]):
+            return None
+        context = self._context + ordinal.to_bytes(4)
+        recipient, variables = _slot.decode(self._keyring.open(_PURPOSE, sealed, context))
+        return Slot(self.notification_id(ordinal), recipient, variables)
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def without(self, ordinals: Sequence[int]) -> bytes:
+        """The body with these slots erased; the event goes too once nobody is left who it could concern."""
+        slots = [b"" if n in ordinals else slot for n, slot in enumerate(self._slots)]
+        event = self._sealed_event if any(slots) and len(slots) > 1 else b""
+        return msgspec.msgpack.encode((event, self._notifications, slots))
+
+
+def pack(
+    keyring: Keyring, request_id: UUID, event: Mapping[str, Any], recipients: Sequence[RequestedRecipient]
+) -> bytes:
+    """The sealed body of a request; each part is bound to its place."""
+    context = request_id.bytes
+    slots = [
+        keyring.seal(_PURPOSE, _write.encode((recipient.key, recipient.variables)), context + n.to_bytes(4))
+        for n, recipient in enumerate(recipients)
+    ]
+    notifications = b"".join(recipient.notification_id.bytes for recipient in recipients)
+    sealed = keyring.seal(_PURPOSE, _write.encode(event), context + _EVENT)
+    return msgspec.msgpack.encode((sealed, notifications, slots))
+
+
+def mark(keyring: Keyring, tenant: int, mode: int, recipient: str) -> bytes:
+    """8 keyed bytes by which the requests of a recipient are found for erasure; chance finds are looked at again."""
+    text = f"{tenant}:{mode}:{recipient}".encode()
+    return hashlib.blake2b(text, digest_size=_MARK_BYTES, key=keyring.key("recipient-mark")).digest()
+
+
+def marks(keyring: Keyring, tenant: int, mode: int, recipients: Sequence[RequestedRecipient]) -> bytes:
+    """All the marks of a request, in order of its recipients."""
+    return b"".join(mark(keyring, tenant, mode, recipient.key) for recipient in recipients)

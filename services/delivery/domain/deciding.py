@@ -1,0 +1,57 @@
+"""What follows from a provider's answer: the message's status, and whether and when there is another attempt."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from libs.contracts.outcomes import OnUnknown, Status
+from libs.contracts.reasons import Reason
+from services.delivery.domain.backoff import Backoff
+from services.delivery.domain.outcomes import Ambiguous, Deferred, Outcome, Rejected, Sent
+from services.delivery.domain.work import Message, Result
+
+_DETAIL_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often, and how far apart. A resend follows an unknown, a retry something that was certainly not sent."""
+
+    backoff: Backoff = field(default_factory=Backoff)
+    max_attempts: int = 30
+    max_resends: int = 5
+
+
+def decide(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetime, draw: float) -> Result:
+    """The result of one call; `draw` in [0, 1) is the jitter."""
+    attempt = message.row.attempt
+    match outcome:
+        case Sent(provider_ref=ref):
+            return Result(message, Status.SENT, Reason.NONE, provider_ref=ref)
+        case Rejected():
+            text = outcome.text[:_DETAIL_CHARACTERS]
+            return Result(message, Status.FAILED, outcome.reason, detail=text, refusal=outcome)
+        case Deferred():
+            return _deferred(message, outcome, policy, now + _seconds(policy, attempt, draw, outcome.retry_after))
+        case Ambiguous():
+            again = None
+            if message.row.request.on_unknown is OnUnknown.RESEND and attempt <= policy.max_resends:
+                again = now + _seconds(policy, attempt, draw, None)
+            text = outcome.text[:_DETAIL_CHARACTERS]
+            return Result(message, Status.UNKNOWN, outcome.reason, detail=text, again_at=again)
+        case _:
+            assert_never(outcome)
+
+
+def _deferred(message: Message, outcome: Deferred, policy: RetryPolicy, again: datetime) -> Result:
+    refusal = outcome if outcome.called else None
+    text = outcome.text[:_DETAIL_CHARACTERS]
+    if message.row.attempt >= policy.max_attempts:
+        return Result(message, Status.FAILED, Reason.RETRIES_EXHAUSTED, detail=text, refusal=refusal)
+    # at expiry it ends as skipped(expired); a later turn could only say so later
+    again = min(again, message.row.request.expires_at)
+    return Result(message, Status.PENDING, outcome.reason, detail=text, again_at=again, refusal=refusal)
+
+
+def _seconds(policy: RetryPolicy, attempt: int, draw: float, retry_after: float | None) -> timedelta:
+    return timedelta(seconds=policy.backoff.delay(attempt, draw, retry_after))

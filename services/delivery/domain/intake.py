@@ -1,0 +1,90 @@
+"""A request as it is accepted, and its way into chunks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from libs.contracts.delivery import NotificationRequested
+from libs.contracts.envelope import Envelope
+from libs.contracts.outcomes import Lane, OnUnknown
+from libs.errors import FieldError, Invalid
+from libs.keyring import Keyring
+from services.delivery.domain import bodies
+
+CHUNK = {Lane.TRANSACTIONAL: 20, Lane.BULK: 500}
+MOST_RECIPIENTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """An envelope, checked and sealed."""
+
+    id: UUID
+    tenant: int
+    mode: int
+    command: NotificationRequested
+    lane: Lane
+    on_unknown: OnUnknown
+    subject: str | None
+    traceparent: str | None
+    marks: bytes
+    body: bytes
+
+
+class NewWork(NamedTuple):
+    """Recipients `first` to `last` of a request."""
+
+    request_id: UUID
+    lane: Lane
+    first: int
+    last: int
+    due_at: datetime
+
+
+def new_request(envelope: Envelope, keyring: Keyring) -> NewRequest:
+    """Raises Invalid naming all that is wrong with the command."""
+    command: NotificationRequested = envelope.data
+    if problems := list(_problems(command)):
+        raise Invalid.many(problems)
+    recipients = command.recipients
+    return NewRequest(
+        id=command.request_id,
+        tenant=envelope.tenant,
+        mode=int(envelope.mode),
+        command=command,
+        lane=Lane(Lane.parse(command.lane)),
+        on_unknown=OnUnknown(OnUnknown.parse(command.on_unknown)),
+        subject=envelope.subject,
+        traceparent=envelope.traceparent,
+        marks=bodies.marks(keyring, envelope.tenant, int(envelope.mode), recipients),
+        body=bodies.pack(keyring, command.request_id, command.event, recipients),
+    )
+
+
+def chunks(request: NewRequest, due_at: datetime) -> Iterator[NewWork]:
+    """The request's work rows: small ones in the transactional lane, so that none waits for the others."""
+    size, count = CHUNK[request.lane], len(request.command.recipients)
+    for first in range(0, count, size):
+        yield NewWork(request.id, request.lane, first, min(first + size, count) - 1, due_at)
+
+
+def _problems(command: NotificationRequested) -> Iterator[FieldError]:
+    count = len(command.recipients)
+    if not 1 <= count <= MOST_RECIPIENTS:
+        yield FieldError("/recipients", f"There are {count} recipients; send 1 to {MOST_RECIPIENTS:,} in a request.")
+    if len({recipient.key for recipient in command.recipients}) != count:
+        yield FieldError("/recipients", "A recipient is named twice; name each once per cause and release.")
+    if len({recipient.notification_id for recipient in command.recipients}) != count:
+        yield FieldError("/recipients", "Two recipients have the same notification id; derive it from the key.")
+    time_bits = command.cause_id.int >> 80
+    if any(recipient.notification_id.int >> 80 != time_bits for recipient in command.recipients):
+        yield FieldError("/recipients", "A notification id does not carry the time of its cause; derive it from it.")
+    if command.expires_at.tzinfo is None:
+        yield FieldError("/expires_at", "The time has no zone; send it in UTC.")
+    for name, words in (("lane", Lane), ("on_unknown", OnUnknown)):
+        try:
+            words.parse(getattr(command, name))
+        except ValueError as error:
+            yield FieldError(f"/{name}", str(error))

@@ -1,0 +1,84 @@
+"""Which addresses of a recipient a step of the plan reaches: consent first, then the first usable channel or all."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypedDict
+
+from libs.contracts.reasons import Reason
+from services.delivery.domain.releases import PlannedChannel, Release
+
+
+class Address(TypedDict):
+    """Where a recipient can be reached, as `tokens` resolves it."""
+
+    id: int
+    channel: str
+    kind: str
+    value: str
+    hash: str  # base64
+    locale: str | None
+
+
+class Recipient(TypedDict):
+    """A recipient as `tokens` resolves it."""
+
+    id: int
+    first_name: str | None
+    last_name: str | None
+    locale: str | None
+    zone: str | None
+    attributes: dict[str, Any]
+    quiet_hours: dict[str, str] | None
+    consents: dict[str, bool]
+    addresses: list[Address]
+
+
+class Target(NamedTuple):
+    """One address, by one channel of the plan."""
+
+    planned: PlannedChannel
+    address: Address
+
+
+class Choice(NamedTuple):
+    """The step that is taken and whom it reaches; without targets, why nobody."""
+
+    step: int
+    targets: Sequence[Target]
+    reason: Reason = Reason.NONE
+
+
+def choose(release: Release, recipient: Recipient, first_step: int) -> Choice:
+    """The first step from `first_step` on that reaches anybody."""
+    barred = False
+    for number in range(first_step, len(release.plan)):
+        step = release.plan[number]
+        targets: list[Target] = []
+        for planned in step.channels:
+            found = reached(planned, recipient)
+            if found and not consents(release, planned, recipient):
+                barred = True
+                continue
+            targets += found
+            if found and not step.all:
+                break
+        if targets:
+            return Choice(number, once_each(targets))
+    return Choice(first_step, (), Reason.NO_CONSENT if barred else Reason.NO_ADDRESS)
+
+
+def reached(planned: PlannedChannel, recipient: Recipient) -> list[Target]:
+    """The recipient's addresses on a channel."""
+    word = planned.channel.word
+    return [Target(planned, address) for address in recipient["addresses"] if address["channel"] == word]
+
+
+def consents(release: Release, planned: PlannedChannel, recipient: Recipient) -> bool:
+    """Marketing needs a recorded yes for topic and channel; transactional does not ask."""
+    return not release.marketing or recipient["consents"].get(planned.channel.word) is True
+
+
+def once_each(targets: Sequence[Target]) -> Sequence[Target]:
+    """A step that names a channel twice still reaches each address once: by the first."""
+    if len(targets) == 1:
+        return targets
+    return list({target.address["id"]: target for target in reversed(targets)}.values())[::-1]

@@ -1,0 +1,41 @@
+"""Quiet hours: when it is night for a recipient, and when that ends."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+
+def quiet_until(hours: Mapping[str, Any] | None, now: datetime) -> datetime | None:
+    """When the quiet time that holds `now` ends (UTC); None outside of it.
+
+    `hours`: {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin"}, local wall-clock times; over midnight where
+    `from` is later than `to`, never where both are the same. The end is a wall-clock time too, so a night in
+    which the clock changes is an hour shorter or longer.
+    """
+    if not hours:
+        return None
+    start, end, zone = _time(hours["from"]), _time(hours["to"]), _zone(hours.get("zone") or "UTC")
+    if start == end:
+        return None
+    local = now.astimezone(zone)
+    clock = local.time().replace(tzinfo=None)
+    inside = start <= clock < end if start < end else clock >= start or clock < end
+    if not inside:
+        return None
+    day = local.date() if clock < end else local.date() + timedelta(days=1)
+    return datetime.combine(day, end, zone).astimezone(UTC)
+
+
+@lru_cache(maxsize=2048)
+def _time(text: str) -> time:
+    return time.fromisoformat(text).replace(tzinfo=None)
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")

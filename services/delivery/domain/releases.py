@@ -1,0 +1,65 @@
+"""A release as the sender needs it: the plan, the policies, and texts that are compiled once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from libs.contracts.outcomes import Channel, Mode
+from libs.rendering.contents import Content
+
+
+class Text(NamedTuple):
+    """A rendered message: what is sent, in which locale, and the SHA-256 of all that the customer sees."""
+
+    content: Content
+    locale: str
+    digest: bytes
+
+
+class Texts(Protocol):
+    """One template of a release, compiled. Raises DepescheError where the data does not make a message."""
+
+    needs_links: bool
+
+    def render(self, locale: str | None, variables: Mapping[str, Any]) -> Text: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChannel:
+    """One channel of a plan's step. Sender 0: the tenant's first on that channel."""
+
+    channel: Channel
+    texts: Texts
+    sender: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the plan: all of its channels, or the first that can be used."""
+
+    all: bool
+    channels: Sequence[PlannedChannel]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One published release, ready to send."""
+
+    id: UUID
+    tenant: int
+    mode: Mode
+    communication: str
+    version: int
+    marketing: bool
+    topic: str | None
+    obeys_quiet_hours: bool
+    default_locale: str
+    plan: Sequence[Step]
+    channels: tuple[str, ...]  # words of all channels of the plan: what is asked of `tokens`
+
+
+class Unusable(NamedTuple):
+    """A release that can't be had, for now."""
+
+    detail: str

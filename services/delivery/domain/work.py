@@ -1,0 +1,190 @@
+"""What goes through the sender: leased rows of the queue, the messages made of them, and what came of each.
+
+One object per message lives from prepare to record; everything else in the loop is a tuple or a column.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from libs.contracts.outcomes import Channel, Lane, Mode, OnUnknown, Status
+from libs.contracts.reasons import Reason
+from libs.rendering.contents import Content
+from services.delivery.domain.outbound import Sender
+from services.delivery.domain.outcomes import Deferred, Rejected
+
+
+@dataclass(slots=True)
+class Request:
+    """What the sender knows of a request."""
+
+    id: UUID
+    tenant: int
+    mode: Mode
+    cause_id: UUID
+    release_id: UUID
+    communication: str
+    subject: str | None
+    variant: int
+    lane: Lane
+    on_unknown: OnUnknown
+    expires_at: datetime
+    traceparent: str | None
+    body: bytes | None
+    received_at: datetime
+    cancelled: bool = False
+    release_active: bool = True
+
+
+@dataclass(slots=True)
+class WorkRow:
+    """A leased row of the queue: some recipients of one request, at one step and attempt."""
+
+    id: int
+    lease: int
+    request: Request
+    ordinals: Sequence[int]
+    plan_step: int
+    attempt: int
+    returns: int
+    crashes: int
+    outstanding: int = 0  # calls whose outcome has not come yet
+
+
+@dataclass(slots=True)
+class Group:
+    """Rows leased together. `leased_at` is time.monotonic() from before the lease was asked for."""
+
+    lane: Lane
+    rows: list[WorkRow]
+    leased_at: float
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One notification to one address, on its way through a chunk.
+
+    `status` SENDING: to be called. Anything final: refused while it was prepared, with its reason; then
+    `address_id` is 0 where none was looked for or found.
+    """
+
+    row: WorkRow
+    ordinal: int
+    notification_id: UUID
+    recipient: str
+    address_id: int
+    status: Status
+    reason: Reason = Reason.NONE
+    detail: str | None = None
+    recipient_id: int | None = None
+    channel: int = 0
+    sender: int = 0
+    step: int = 0
+    locale: str | None = None
+    digest: bytes | None = None
+    hash: bytes | None = None
+    marketing: bool = False
+    content: Content | None = None
+    kind: str = ""
+    address: str = ""
+    name: str | None = None
+    unsubscribe_url: str | None = None
+    via: Sender | None = None  # set before the claim, where it is to be called
+    was: Status = Status.PENDING  # what it woke from
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        return self.notification_id, self.address_id
+
+
+class Later(NamedTuple):
+    """Recipients of a row who must wait as a whole; they become a work row of their own."""
+
+    row: WorkRow
+    ordinals: Sequence[int]
+    due_at: datetime
+    reason: Reason
+
+
+class GiveBack(NamedTuple):
+    """A whole row that goes back untouched, with a later turn."""
+
+    row: WorkRow
+    due_at: datetime
+    reason: Reason
+
+
+class Rest(NamedTuple):
+    """How the pending rows of a woken recipient end that no address was resolved for."""
+
+    row: WorkRow
+    ordinal: int
+    notification_id: UUID
+    recipient: str
+    reason: Reason
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A group, ready to be claimed: every ordinal of every row is in exactly one of these or in a given-back row."""
+
+    group: Group
+    messages: list[Message] = field(default_factory=list)
+    later: list[Later] = field(default_factory=list)
+    back: list[GiveBack] = field(default_factory=list)
+    rest: list[Rest] = field(default_factory=list)
+
+    def put_off(self, messages: Iterable[Message], due_at: datetime, reason: Reason) -> None:
+        """The recipients of these messages wait as a whole; nothing of them is claimed."""
+        waiting: dict[int, set[int]] = {}
+        rows: dict[int, WorkRow] = {}
+        for message in messages:
+            waiting.setdefault(message.row.id, set()).add(message.ordinal)
+            rows[message.row.id] = message.row
+        if not waiting:
+            return
+        self.messages = [m for m in self.messages if m.ordinal not in waiting.get(m.row.id, ())]
+        self.rest = [r for r in self.rest if r.ordinal not in waiting.get(r.row.id, ())]
+        self.later += [Later(rows[id_], sorted(ordinals), due_at, reason) for id_, ordinals in waiting.items()]
+
+    def check_complete(self) -> None:
+        """Raises AssertionError where a recipient got lost between lease and claim."""
+        given = {back.row.id for back in self.back}
+        seen: dict[int, set[int]] = {row.id: set() for row in self.group.rows}
+        for message in self.messages:
+            seen[message.row.id].add(message.ordinal)
+        for later in self.later:
+            seen[later.row.id].update(later.ordinals)
+        for rest in self.rest:
+            seen[rest.row.id].add(rest.ordinal)
+        for row in self.group.rows:
+            if row.id not in given and seen[row.id] != set(row.ordinals):
+                raise AssertionError(f"work {row.id}: recipients {set(row.ordinals) ^ seen[row.id]} would be lost")
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What may be called now, and the senders' limits that made others wait."""
+
+    messages: list[Message]
+    lost: int = 0  # rows whose lease was somebody else's by then
+    limited: int = 0  # recipients for whom the throttle had no place
+
+
+class Result(NamedTuple):
+    """What came of one call, as the ledger records it."""
+
+    message: Message
+    status: Status
+    reason: Reason
+    provider_ref: str | None = None
+    detail: str | None = None
+    again_at: datetime | None = None  # the next attempt's turn, where there is one
+    refusal: Rejected | Deferred | None = None  # a provider's refusing reply, for `bounce` and `tokens`
+
+
+def channel_of(message: Message) -> str | None:
+    """The channel's word; None where no address was looked for."""
+    return Channel(message.channel).word if message.channel else None

@@ -1,0 +1,269 @@
+"""Prepare: leased rows become messages. Everything here is repeatable; nothing has been claimed yet.
+
+release at hand → recipients resolved (one call a topic) → expiry, consent, quiet hours → step of the plan → render.
+Who must wait goes back later; whoever is refused gets a row with the reason.
+"""
+
+import asyncio
+import base64
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.outcomes import Status
+from libs.contracts.reasons import Reason
+from libs.errors import DepescheError, Transient
+from libs.ids import message_id
+from libs.links import UnsubscribeLink, unsubscribe_url
+from libs.telemetry import get_logger
+from services.delivery.domain.bodies import Body, Slot
+from services.delivery.domain.planning import Recipient, Target, choose, consents, reached
+from services.delivery.domain.quiet import quiet_until
+from services.delivery.domain.releases import Release, Unusable
+from services.delivery.domain.work import GiveBack, Group, Later, Message, Prepared, Rest, WorkRow
+from services.delivery.handlers.delivery import Line
+from services.delivery.ports import Question
+
+log = get_logger(__name__)
+
+_RENDERS_AT_A_STRETCH = 40  # then the loop takes a breath, so that a one-time code does not wait for a campaign
+_MOST_KEYS = 1_000
+
+
+async def prepare(line: Line, group: Group) -> Prepared:
+    """A group with every recipient accounted for: to be called, refused, later, or the whole row given back."""
+    return await _Preparing(line, group).run()
+
+
+class _Preparing:
+    def __init__(self, line: Line, group: Group) -> None:
+        self.line = line
+        self.now = line.clock()
+        self.prepared = Prepared(group)
+        self.bodies: dict[UUID, Body] = {}
+        self.later: dict[tuple[int, datetime, Reason], list[int]] = defaultdict(list)
+        self.rows: dict[int, WorkRow] = {row.id: row for row in group.rows}
+        self.rendered = 0
+
+    async def run(self) -> Prepared:
+        releases = await self._releases()
+        asked = await self._resolve(releases)
+        given = {back.row.id for back in self.prepared.back}
+        for row in self.prepared.group.rows:
+            if row.id not in given:
+                await self._row(row, releases.get(row.request.release_id), asked.get(row.id))
+        for (id_, due_at, reason), ordinals in self.later.items():
+            self.prepared.later.append(Later(self.rows[id_], ordinals, due_at, reason))
+        self.prepared.check_complete()
+        return self.prepared
+
+    # ---- the release
+
+    async def _releases(self) -> dict[UUID, Release]:
+        """Releases of the rows that are still wanted; rows whose release can't be had go back."""
+        rows = [row for row in self.prepared.group.rows if self._ended(row) is None]
+        wanted = {(row.request.release_id, row.request.tenant, row.request.mode) for row in rows}
+        found = await self.line.releases.get(wanted) if wanted else {}
+        usable: dict[UUID, Release] = {}
+        for row in rows:
+            release = found.get(row.request.release_id, Unusable("not there yet"))
+            if isinstance(release, Unusable):
+                self._release_missing(row, release)
+            else:
+                usable[release.id] = release
+        return usable
+
+    def _release_missing(self, row: WorkRow, missing: Unusable) -> None:
+        waited = (self.now - row.request.received_at).total_seconds()
+        alarm = log.error if waited > self.line.pace.release_alarm else log.warning
+        alarm("release_missing", release_id=str(row.request.release_id), detail=missing.detail, waited_seconds=waited)
+        self._give_back(row, Reason.RELEASE_UNAVAILABLE)
+
+    def _give_back(self, row: WorkRow, reason: Reason) -> None:
+        seconds = self.line.pace.patience.delay(row.returns + 1, 0.5 + self.line.draw() / 2)
+        due_at = min(self.now + timedelta(seconds=seconds), max(row.request.expires_at, self.now))
+        self.prepared.back.append(GiveBack(row, due_at, reason))
+
+    def _ended(self, row: WorkRow) -> Reason | None:
+        """Why nothing of the row is sent any more."""
+        request = row.request
+        if request.cancelled:
+            return Reason.CANCELLED
+        if not request.release_active:
+            return Reason.RELEASE_INACTIVE
+        return Reason.EXPIRED if request.expires_at <= self.now else None
+
+    # ---- the recipients
+
+    async def _resolve(self, releases: Mapping[UUID, Release]) -> dict[int, Mapping[str, Recipient]]:
+        """Answers by row; rows whose question failed are given back."""
+        given = {back.row.id for back in self.prepared.back}
+        by_question: dict[tuple[Any, ...], list[WorkRow]] = defaultdict(list)
+        for row in self.prepared.group.rows:
+            release = releases.get(row.request.release_id)
+            if row.id not in given and release is not None and self._ended(row) is None:
+                request = row.request
+                by_question[request.tenant, request.mode, release.topic, release.channels].append(row)
+        batches = [(key, batch) for key, rows in by_question.items() for batch in _batches(rows)]
+        answers = await asyncio.gather(*(self._ask(key, batch) for key, batch in batches))
+        asked: dict[int, Mapping[str, Recipient]] = {}
+        for (_, batch), answer in zip(batches, answers, strict=True):
+            for row in batch:
+                if answer is None:
+                    self._give_back(row, Reason.RECIPIENTS_UNAVAILABLE)
+                else:
+                    asked[row.id] = answer
+        return asked
+
+    async def _ask(self, key: tuple[Any, ...], rows: Sequence[WorkRow]) -> Mapping[str, Recipient] | None:
+        slots = (self._body(row).slot(ordinal) for row in rows for ordinal in row.ordinals)
+        keys = sorted({slot.recipient for slot in slots if slot is not None})
+        try:
+            tenant, mode, topic, channels = key
+            question = Question(tenant, mode, topic, channels, keys)
+            return await self.line.tokens.resolve(question) if keys else {}
+        except Transient as error:
+            log.warning("recipients_unavailable", detail=error.detail, recipients=len(keys))
+            return None
+
+    def _body(self, row: WorkRow) -> Body:
+        request = row.request
+        if request.id not in self.bodies:
+            assert request.body is not None, f"request {request.id} has work and no body"
+            self.bodies[request.id] = Body(self.line.keyring, request.id, request.body)
+        return self.bodies[request.id]
+
+    # ---- one row, one recipient
+
+    async def _row(self, row: WorkRow, release: Release | None, found: Mapping[str, Recipient] | None) -> None:
+        body = self._body(row)
+        ended = self._ended(row)
+        for ordinal in row.ordinals:
+            slot = body.slot(ordinal)
+            if slot is None:
+                self._refuse(row, ordinal, Slot(body.notification_id(ordinal), "", None), Reason.RECIPIENT_ERASED)
+            elif ended is not None or release is None or found is None:
+                self._refuse(row, ordinal, slot, ended or Reason.EXPIRED)
+            elif (recipient := found.get(slot.recipient)) is None:
+                self._refuse(row, ordinal, slot, Reason.NO_RECIPIENT)
+            else:
+                await self._recipient((row, ordinal, slot), release, recipient)
+
+    def _refuse(self, row: WorkRow, ordinal: int, slot: Slot, reason: Reason) -> None:
+        if row.attempt > 1:
+            self.prepared.rest.append(Rest(row, ordinal, slot.notification_id, slot.recipient, reason))
+            return
+        message = Message(row, ordinal, slot.notification_id, slot.recipient, 0, Status.SKIPPED, reason)
+        message.step = row.plan_step
+        self.prepared.messages.append(message)
+
+    async def _recipient(self, who: tuple[WorkRow, int, Slot], release: Release, recipient: Recipient) -> None:
+        row, ordinal, slot = who
+        if release.obeys_quiet_hours and (until := quiet_until(recipient["quiet_hours"], self.now)) is not None:
+            self.later[row.id, min(until, row.request.expires_at), Reason.QUIET_HOURS].append(ordinal)
+            return
+        if row.attempt > 1:
+            self.prepared.rest.append(Rest(row, ordinal, slot.notification_id, slot.recipient, Reason.NO_ADDRESS))
+            targets = [t for planned in release.plan[row.plan_step].channels for t in reached(planned, recipient)]
+            step = row.plan_step
+        else:
+            choice = choose(release, recipient, row.plan_step)
+            if not choice.targets:
+                self._refuse(row, ordinal, slot, choice.reason)
+                return
+            targets, step = list(choice.targets), choice.step
+        for target in targets:
+            message = self._message(who, recipient, target)
+            message.step, message.marketing = step, release.marketing
+            if consents(release, target.planned, recipient):
+                self._render(message, (release, target, recipient), slot)
+            else:
+                message.status, message.reason = Status.SKIPPED, Reason.NO_CONSENT
+            self.prepared.messages.append(message)
+            self.rendered += 1
+            if self.rendered % _RENDERS_AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
+
+    def _message(self, who: tuple[WorkRow, int, Slot], recipient: Recipient, target: Target) -> Message:
+        row, ordinal, slot = who
+        address = target.address
+        return Message(
+            row,
+            ordinal,
+            slot.notification_id,
+            slot.recipient,
+            address["id"],
+            Status.SENDING,
+            recipient_id=recipient["id"],
+            channel=int(target.planned.channel),
+            sender=target.planned.sender,
+            locale=address["locale"] or recipient["locale"],
+            hash=base64.b64decode(address["hash"]),
+            kind=address["kind"],
+            address=address["value"],
+            name=_name(recipient),
+        )
+
+    def _render(self, message: Message, about: tuple[Release, Target, Recipient], slot: Slot) -> None:
+        release, target, recipient = about
+        texts = target.planned.texts
+        links: dict[str, str] = {}
+        if release.marketing and release.topic:
+            links["unsubscribe"] = message.unsubscribe_url = self._unsubscribe(message, release.topic, target)
+        variables = variables_of(self._body(message.row), slot, recipient, links)
+        try:
+            text = texts.render(message.locale, variables)
+        except DepescheError as error:
+            message.status, message.reason = Status.SKIPPED, error.extra.get("reason", Reason.RENDER_FAILED)
+            message.detail = error.detail
+            return
+        message.content, message.locale, message.digest = text
+
+    def _unsubscribe(self, message: Message, topic: str, target: Target) -> str:
+        request = message.row.request
+        link = UnsubscribeLink(
+            request.tenant,
+            request.mode,
+            message.recipient,
+            topic,
+            target.planned.channel,
+            message_id(message.notification_id, message.address_id),
+        )
+        return unsubscribe_url(self.line.keyring.key("links"), self.line.public_url, link)
+
+
+def variables_of(body: Body, slot: Slot, recipient: Recipient, links: Mapping[str, str]) -> dict[str, Any]:
+    """What Liquid sees."""
+    variables: dict[str, Any] = {
+        "event": body.event or {},
+        "recipient": {
+            "key": slot.recipient,
+            "first_name": recipient["first_name"],
+            "last_name": recipient["last_name"],
+            "locale": recipient["locale"],
+            "attributes": recipient["attributes"],
+        },
+        "links": links,
+    }
+    if slot.variables:
+        variables["variables"] = slot.variables
+    return variables
+
+
+def _name(recipient: Recipient) -> str | None:
+    return " ".join(part for part in (recipient["first_name"], recipient["last_name"]) if part) or None
+
+
+def _batches(rows: Sequence[WorkRow]) -> list[list[WorkRow]]:
+    """Rows in order, so many that a question stays within its limit; a row is never split."""
+    batches: list[list[WorkRow]] = [[]]
+    size = 0
+    for row in rows:
+        if batches[-1] and size + len(row.ordinals) > _MOST_KEYS:
+            batches.append([])
+            size = 0
+        batches[-1].append(row)
+        size += len(row.ordinals)
+    return batches

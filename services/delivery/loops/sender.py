@@ -1,0 +1,205 @@
+"""The sender: lease → prepare → claim → call → record, one lane at a time, several groups on their way at once.
+
+While groups are being called the next one is leased and prepared. A group that fails takes no neighbour along: its
+leases run out, and recovery sorts out what happened. On stop nothing more is leased; what was leased is finished.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from functools import partial
+
+from libs.contracts.outcomes import Channel, Lane, Status
+from libs.errors import Unavailable
+from libs.telemetry import get_logger, span
+from services.delivery.domain.outbound import Outbound, Sender
+from services.delivery.domain.outcomes import Outcome
+from services.delivery.domain.work import Claimed, Group, Message, Prepared
+from services.delivery.handlers.delivery import Line
+from services.delivery.loops.prepare import prepare
+from services.delivery.loops.recorder import Recorder
+from services.delivery.loops.routes import route
+
+log = get_logger(__name__)
+
+_POSTGRES_AWAY_SECONDS = 0.5
+
+
+class LaneSender:
+    """Sends what is due in one lane until it is stopped."""
+
+    def __init__(self, line: Line, lane: Lane) -> None:
+        self._line = line
+        self._lane = lane
+        self._pace = line.pace.lanes[lane]
+        self._groups: set[asyncio.Task[None]] = set()
+        self._outstanding = 0
+        self._room = asyncio.Event()
+        self._rows = 1  # rows asked for at once: follows how many recipients rows have
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; then the groups on their way are finished."""
+        try:
+            while not stop.is_set():
+                await self._wait_for_room(stop)
+                if not stop.is_set() and not await self._try_group():
+                    await self._wait_for_work(stop)
+            if self._groups:
+                await asyncio.wait(self._groups)
+        finally:
+            for group in self._groups:
+                group.cancel()
+
+    async def run_once(self) -> bool:
+        """One group from lease to record; whether there was one. For tests and tools."""
+        if not await self._next_group():
+            return False
+        if self._groups:
+            await asyncio.wait(self._groups)
+        return True
+
+    async def _try_group(self) -> bool:
+        try:
+            return await self._next_group()
+        except Unavailable as error:
+            log.warning("sender_waits", lane=self._lane.word, detail=error.detail)
+            await asyncio.sleep(_POSTGRES_AWAY_SECONDS)
+            return False
+
+    async def _next_group(self) -> bool:
+        group = await self._lease()
+        if group is None:
+            return False
+        ready = asyncio.Event()
+        task = asyncio.create_task(self._group(group, ready), name=f"group {self._lane.word}")
+        self._groups.add(task)
+        task.add_done_callback(self._ended)
+        task.add_done_callback(lambda _: ready.set())
+        await ready.wait()
+        return True
+
+    async def _group(self, group: Group, ready: asyncio.Event) -> None:
+        prepared = await self._prepare(group)
+        ready.set()  # the next group may be leased while this one is called
+        if prepared is not None:
+            await self._deliver(prepared)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._groups.discard(task)
+        self._room.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("group_failed", lane=self._lane.word, exc_info=error)
+
+    async def _lease(self) -> Group | None:
+        leased_at = time.monotonic()
+        sizes = (self._rows, self._pace.recipients)
+        rows = await self._line.ledger.lease(self._lane, sizes, self._line.pace.lease)
+        if not rows:
+            self._rows = min(self._pace.recipients, self._rows * 2)
+            return None
+        recipients = sum(len(row.ordinals) for row in rows)
+        if recipients >= self._pace.recipients:
+            self._rows = max(1, self._pace.recipients * len(rows) // recipients)
+        else:
+            self._rows = min(self._pace.recipients, len(rows) * 4)
+        return Group(self._lane, rows, leased_at)
+
+    async def _prepare(self, group: Group) -> Prepared | None:
+        parents = [row.request.traceparent for row in group.rows]
+        with span("prepare", links=parents if len(parents) <= 64 else (), rows=len(parents)):
+            prepared = await prepare(self._line, group)
+            await route(self._line, prepared, time.monotonic())
+            if prepared.back:
+                await self._line.ledger.give_back(prepared.back)
+        return prepared if len(prepared.back) < len(group.rows) else None
+
+    # ---- claim, call, record
+
+    async def _deliver(self, prepared: Prepared) -> None:
+        deadline = prepared.group.leased_at + self._line.pace.lease - self._line.pace.margin
+        if time.monotonic() > deadline:
+            log.warning("lease_ran_out", lane=self._lane.word)
+            return
+        claimed = await self._claim(prepared)
+        if not claimed.messages:
+            return
+        recorder = Recorder(self._line, claimed.messages)
+        self._outstanding += len(claimed.messages)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(recorder.run())
+                for sender, messages in _by_sender(claimed.messages):
+                    tasks.create_task(self._call(sender, messages, deadline, recorder))
+        finally:
+            self._outstanding -= recorder.left
+            self._room.set()
+
+    async def _claim(self, prepared: Prepared) -> Claimed:
+        request = prepared.group.rows[0].request
+        parent = request.traceparent if len(prepared.group.rows) == 1 else None
+        with span("claim", parent=parent, rows=len(prepared.group.rows)):
+            return await self._line.ledger.claim(prepared)
+
+    async def _call(self, sender: Sender, messages: list[Message], deadline: float, recorder: Recorder) -> None:
+        provider = self._line.providers[self._lane][sender.channel]
+        now = self._line.clock()
+        outbound = [
+            _outbound(message, int((message.row.request.expires_at - now).total_seconds())) for message in messages
+        ]
+        settle = partial(self._settled, recorder, messages)
+        await provider.send(sender, outbound, deadline - sender.account.timeout_seconds, settle)
+
+    def _settled(self, recorder: Recorder, messages: list[Message], index: int, outcome: Outcome) -> None:
+        recorder.settle(messages[index], outcome)
+        self._outstanding -= 1
+        if self._outstanding < self._pace.outstanding:
+            self._room.set()
+
+    # ---- waiting
+
+    async def _wait_for_room(self, stop: asyncio.Event) -> None:
+        while self._outstanding >= self._pace.outstanding or len(self._groups) >= self._pace.groups:
+            self._room.clear()
+            await _first(self._room, stop, None)
+            if stop.is_set():
+                return
+
+    async def _wait_for_work(self, stop: asyncio.Event) -> None:
+        wake = self._line.wake.event(self._lane)
+        await _first(wake, stop, self._line.pace.poll)
+        wake.clear()
+
+
+def _by_sender(messages: list[Message]) -> list[tuple[Sender, list[Message]]]:
+    groups: dict[tuple[int, int, Channel], list[Message]] = defaultdict(list)
+    for message in messages:
+        assert message.via is not None
+        assert message.status is Status.SENDING
+        groups[message.sender, int(message.via.mode), message.via.channel].append(message)
+    return [(group[0].via, group) for group in groups.values() if group[0].via is not None]
+
+
+def _outbound(message: Message, ttl_seconds: int) -> Outbound:
+    assert message.content is not None
+    return Outbound(
+        tag=f"{message.notification_id}.{message.address_id}",
+        notification_id=message.notification_id,
+        address_id=message.address_id,
+        attempt=message.row.attempt,
+        kind=message.kind,
+        address=message.address,
+        content=message.content,
+        ttl_seconds=max(0, ttl_seconds),
+        unsubscribe_url=message.unsubscribe_url,
+        recipient_name=message.name,
+    )
+
+
+async def _first(event: asyncio.Event, stop: asyncio.Event, seconds: float | None) -> None:
+    """Until one of both is set, or so many seconds have passed."""
+    waits = [asyncio.create_task(event.wait()), asyncio.create_task(stop.wait())]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -1,0 +1,90 @@
+"""The line through the ledger: store, lease, claim, call, record, and the accounts at each step."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from libs.contracts.reasons import Reason
+from services.delivery.domain.intake import new_request
+from services.delivery.domain.outcomes import Ambiguous, Deferred, Rejected, Sent
+from tests.flows.delivery_world import KEYRING, World, now, opened, requested
+
+SENT, FAILED, SKIPPED, SUPPRESSED, UNKNOWN = 2, 3, 4, 5, 6
+
+
+@pytest.fixture
+async def world(database: str) -> AsyncIterator[World]:
+    ledger = await opened(database)
+    yield World(ledger, now)
+    await ledger.close()
+
+
+async def test_a_request_becomes_messages_and_settles_once(world: World) -> None:
+    release = await world.release(["push"])
+    keys = [f"customer:{n}" for n in range(30)]
+    for key in keys:
+        world.tokens.add(key, "push")
+    envelope = await world.request(release, keys)
+    await world.send_all()
+    assert await world.account(envelope.data.request_id) == {"recipients": 30, "sent": 30}
+    assert await world.statuses() == {(SENT, 0): 30}
+    assert len(world.provider.calls) == 30
+    assert len(await world.events("request.settled")) == 1
+    transitions = [t for event in await world.events("message.recorded") for t in event["transitions"]]
+    assert len(transitions) == 30
+    assert await world.value("select count(*) from work") == 0
+
+
+async def test_a_redelivered_request_is_stored_once(world: World) -> None:
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    envelope = requested(release, ["customer:1"], now())
+    for _ in range(3):
+        await world.ledger.accept([new_request(envelope, KEYRING)] * 2)
+    await world.send_all()
+    assert len(world.provider.calls) == 1
+
+
+async def test_every_outcome_has_its_status_and_the_sum_holds(world: World) -> None:
+    release = await world.release(["push"])
+    outcomes = {
+        "sent": Sent("r1"),
+        "dead": Rejected(Reason.DEVICE_UNREGISTERED, "UNREGISTERED", code=404, error="UNREGISTERED", retire=True),
+        "lost": Ambiguous(Reason.TIMED_OUT, "no answer"),
+    }
+    for name in outcomes:
+        world.tokens.add(f"customer:{name}", "push")
+    world.tokens.add("customer:bare")
+    world.provider.answer = lambda message: outcomes[message.address.split(":")[1].split("-")[0]]
+    keys = [*(f"customer:{name}" for name in outcomes), "customer:bare", "customer:nobody"]
+    envelope = await world.request(release, keys)
+    await world.send_all()
+    assert await world.account(envelope.data.request_id) == {
+        "recipients": 5,
+        "sent": 1,
+        "failed": 1,
+        "skipped": 2,
+        "unknown": 1,
+    }
+    assert await world.statuses() == {
+        (SENT, 0): 1,
+        (FAILED, Reason.DEVICE_UNREGISTERED): 1,
+        (UNKNOWN, Reason.TIMED_OUT): 1,
+        (SKIPPED, Reason.NO_ADDRESS): 1,
+        (SKIPPED, Reason.NO_RECIPIENT): 1,
+    }
+    [rejected] = await world.events("message.rejected")
+    assert rejected["rejections"][0]["retire"] is True
+
+
+async def test_a_429_is_tried_again_and_the_first_attempt_is_kept(world: World) -> None:
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    world.provider.answer = lambda m: Deferred(Reason.THROTTLED, "429", 0.0) if m.attempt == 1 else Sent()
+    envelope = await world.request(release, ["customer:1"])
+    await world.send_all()
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "pending": 1}
+    await world.execute("update work set due_at = now() - interval '1 s'")
+    await world.send_all()
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
+    assert [(r["attempt"], r["reason"]) for r in await world.fetch("select * from attempt")] == [(1, Reason.THROTTLED)]
