@@ -28,7 +28,10 @@ Paths = Annotated[list[Path], typer.Argument(help="YAML or JSON files, or folder
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be created or changed.")]
 
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_META = frozenset({"name", "type", "version", "state", "created_at", "updated_at", "changed_at", "webhook"})
+# what the suite says about a definition, and nobody writes
+META = frozenset(
+    "name type version state published published_at published_by created_at updated_at changed_at webhook".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ def applied(session: Session, resource: Resource, document: Document, *, dry_run
 
 def same(resource: Resource, body: Mapping[str, Any], current: Answer) -> bool:
     """Whether applying would change nothing."""
-    held = {name: value for name, value in current.body.items() if name not in _META}
+    held = {name: value for name, value in current.body.items() if name not in META}
     # secrets are never given back, only the start of their digest
     wanted = {
         **resource.defaults,

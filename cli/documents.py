@@ -158,7 +158,18 @@ def _value(file: Path, node: yaml.Node, pointer: str, lines: dict[str, int]) -> 
             return made
         case yaml.SequenceNode():
             return [_value(file, item, f"{pointer}/{index}", lines) for index, item in enumerate(node.value)]
+    if node.tag == "!file":
+        return _included(file, node)
     return _scalar(node)
+
+
+def _included(file: Path, node: yaml.Node) -> str:
+    """`html: !file order.html`: a text that is better edited in a file of its own, beside this one."""
+    try:
+        return (file.parent / str(node.value)).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        line = node.start_mark.line + 1
+        raise _wrong(file, line, f"{node.value} cannot be read: {error}.") from error
 
 
 def _scalar(node: yaml.Node) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli import access, apply, bounces, definitions, doctor, events, local, recipients
+from cli import access, apply, bounces, definitions, doctor, events, local, publishing, recipients
 from cli.exits import HELP
 from cli.session import command, with_errors_shown
 
@@ -44,6 +44,8 @@ app.add_typer(events.events, name="events")
 app.add_typer(events.rejections, name="rejections")
 app.add_typer(definitions.sources, name="sources")
 app.add_typer(definitions.event_types, name="event-types")
+app.add_typer(publishing.templates, name="templates")
+app.add_typer(publishing.communications, name="communications")
 app.add_typer(recipients.recipients, name="recipients")
 app.add_typer(bounces.suppressions, name="suppressions")
 app.add_typer(access.tenants, name="tenants")

@@ -14,6 +14,7 @@ from rich.text import Text
 from cli.errors import CliError
 from libs import exact_json
 
+_FIRST = ("id", "number", "name", "type")
 _STYLES = {
     "sent": "green",
     "accepted": "green",
@@ -65,9 +66,14 @@ def facts(data: Any) -> RenderableType:
     made = Table(box=None, show_header=False, pad_edge=False)
     made.add_column(style="dim")
     made.add_column(overflow="fold")
-    for name, value in data.items():
+    for name in sorted(data, key=_rank):  # what it is called stands first; the rest keeps its order
+        value = data[name]
         made.add_row(str(name).replace("_", " "), cell(value))
     return made
+
+
+def _rank(name: object) -> int:
+    return _FIRST.index(str(name)) if name in _FIRST else len(_FIRST)
 
 
 def cell(value: Any) -> Text:

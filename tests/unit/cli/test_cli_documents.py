@@ -82,3 +82,12 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
     assert "text: |" in text
     (document,) = documents.read([write(tmp_path, text)])
     assert document.body == body
+
+
+def test_a_long_text_may_stand_in_a_file_beside(tmp_path: Path) -> None:
+    write(tmp_path, "<p>Hello</p>\n", "mail.html")
+    (document,) = documents.read([write(tmp_path, "name: x\nhtml: !file mail.html\n")])
+    assert document.body == {"html": "<p>Hello</p>\n"}
+    with pytest.raises(UsageError) as caught:
+        documents.read([write(tmp_path, "name: x\nhtml: !file gone.html\n", "b.yaml")])
+    assert caught.value.fields[0].pointer.endswith("b.yaml:2")

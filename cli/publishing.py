@@ -1,0 +1,212 @@
+"""`depesche templates` and `communications`: drafts from files, published, looked at, written back to files."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
+from cli import documents
+from cli.apply import COMMUNICATION, META, TEMPLATE, Resource, add_apply
+from cli.errors import ProblemAnswer, UsageError
+from cli.exits import Exit
+from cli.output import facts, safe, table
+from cli.session import Session, command
+from libs import exact_json
+
+templates = typer.Typer(help="The words, by channel and locale.", no_args_is_help=True)
+communications = typer.Typer(help="What is said on an event, to whom, on which channels.", no_args_is_help=True)
+
+_TEMPLATE = ("name", "channel", "state", "published=published version", "locales", "changed_at=changed")
+_COMMUNICATION = ("name", "trigger", "state", "published=published version", "category", "topic", "changed_at=changed")
+_RELEASE = ("id", "version", "active", "published_at=published", "published_by=by", "digest")
+
+Names = Annotated[list[str] | None, typer.Argument(help="Which ones.")]
+All = Annotated[bool, typer.Option("--all", help="All that were edited since they were published.")]
+Name = Annotated[str, typer.Argument(help="Its name.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file to write; standard output without.")]
+
+
+def publish(session: Session, resource: Resource, names: Sequence[str] | None, everything: bool) -> None:
+    """Publishes each, and tells all problems of all; ends with 1 where one was refused."""
+    if bool(names) == everything:
+        raise UsageError("Name what to publish, or say --all.")
+    wanted = list(names or _unpublished(session, resource))
+    done: list[dict[str, Any]] = []
+    for name in wanted:
+        try:
+            answer = session.api.post(f"{resource.at(name)}:publish")
+        except ProblemAnswer as problem:
+            if problem.status in (401, 403) or problem.status >= 500:
+                raise
+            done.append({"name": name, "result": "refused", "problems": _problems(problem)})
+        else:
+            done.append({"name": name, "result": "published", "version": answer.get("version")})
+    columns = ("result", "name", "version")
+    session.give(done, lambda items: table(items, columns, empty="Everything is published as it stands."))
+    refused = [item for item in done if item["result"] == "refused"]
+    if not session.as_json:
+        for item in refused:
+            for field in item["problems"]:
+                place = f"{item['name']} {field['pointer']}".rstrip()
+                session.err.print(f"[red]✗[/] [cyan]{safe(place)}[/]: {safe(field['detail'])}")
+    if refused:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _unpublished(session: Session, resource: Resource) -> Iterable[str]:
+    return [item["name"] for item in session.api.items(resource.path) if item.get("state") in ("draft", "changed")]
+
+
+def _problems(problem: ProblemAnswer) -> list[dict[str, str]]:
+    if not problem.fields:
+        return [{"pointer": "", "detail": problem.hint or problem.title}]
+    return [{"pointer": field.pointer, "detail": field.detail} for field in problem.fields]
+
+
+def export(session: Session, resource: Resource, names: Sequence[str] | None, output: Path | None) -> None:
+    """Writes definitions as the YAML that `apply` reads."""
+    found = [session.api.get(resource.at(name)) for name in names] if names else session.api.items(resource.path)
+    written = [_as_file(resource, item) for item in found]
+    if session.as_json:
+        session.give(written)
+        return
+    text = documents.written(written)
+    if output is None:
+        sys.stdout.write(text)
+        return
+    output.write_text(text, encoding="utf-8")
+    session.say(f"{len(written)} {resource.kind}s written to {safe(str(output))}.")
+
+
+def _as_file(resource: Resource, item: dict[str, Any]) -> dict[str, Any]:
+    body = {name: value for name, value in item.items() if name not in META and value not in (None, "", [], {})}
+    return {"kind": resource.kind, "name": item["name"], **body}
+
+
+def _shown(items: Iterable[dict[str, Any]], columns: Sequence[str], empty: str) -> RenderableType:
+    rows = [{**item, "locales": sorted(item["locales"])} if "locales" in item else item for item in items]
+    return table(rows, columns, empty=empty)
+
+
+add_apply(templates, TEMPLATE)
+
+
+@command(templates, "list", example="depesche templates list --channel push")
+def list_templates(
+    session: Session, channel: Annotated[str | None, typer.Option(help="push, email, sms or webhook.")] = None
+) -> None:
+    """All templates; `changed` were edited since they were published."""
+    found = list(session.api.items(TEMPLATE.path, channel=channel))
+    session.give(found, lambda items: _shown(items, _TEMPLATE, "No templates yet: depesche templates apply FILE."))
+
+
+@command(templates, "publish", example="depesche templates publish parcel-shipped.push")
+def publish_templates(session: Session, names: Names = None, everything: All = False) -> None:
+    """Freeze drafts as versions. Communications use them when they are published again."""
+    publish(session, TEMPLATE, names, everything)
+
+
+@command(templates, "export", example="depesche templates export -o templates.yaml")
+def export_templates(session: Session, names: Names = None, output: Output = None) -> None:
+    """Write templates as YAML; all of them without a name."""
+    export(session, TEMPLATE, names, output)
+
+
+@command(templates, "preview", example="depesche templates preview parcel-shipped.push --locale de --event event.json")
+def preview(
+    session: Session,
+    name: Name,
+    locale: Annotated[str | None, typer.Option(help="As this recipient's; the tenant's default without.")] = None,
+    event: Annotated[Path | None, typer.Option(help="JSON file with the event, or its data.")] = None,
+    recipient: Annotated[Path | None, typer.Option(help="JSON file with the recipient.")] = None,
+) -> None:
+    """What a template looks like, with an event and a recipient of yours, or with invented ones."""
+    body: dict[str, Any] = {"locale": locale, "event": _event(event), "recipient": _json(recipient)}
+    found = session.api.post(
+        f"{TEMPLATE.at(name)}:preview", {key: value for key, value in body.items() if value is not None}
+    )
+    session.give(found, _previewed)
+
+
+def _event(path: Path | None) -> Any:
+    found = _json(path)
+    # a file with the data alone is what people have at hand
+    return found if found is None or "data" in found else {"data": found}
+
+
+def _json(path: Path | None) -> Any:
+    if path is None:
+        return None
+    try:
+        found = exact_json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} holds no JSON object.")
+    return found
+
+
+def _previewed(found: dict[str, Any]) -> RenderableType:
+    parts = found.get("parts") or found.get("content") or {}
+    rest = {name: value for name, value in found.items() if name not in ("parts", "content")}
+    lines = Text()
+    for name, value in parts.items():
+        text = value if isinstance(value, str) else exact_json.dumps(value).decode()
+        lines.append(f"{name}\n", style="bold cyan")
+        lines.append(f"{text}\n")
+    return Panel(lines, title=" · ".join(f"{name}: {value}" for name, value in rest.items() if _small(value)))
+
+
+def _small(value: Any) -> bool:
+    return isinstance(value, str | int) and len(str(value)) <= 40
+
+
+add_apply(communications, COMMUNICATION)
+
+
+@command(communications, "list", example="depesche communications list")
+def list_communications(session: Session) -> None:
+    """All communications; `changed` were edited since they were published."""
+    found = list(session.api.items(COMMUNICATION.path))
+    empty = "No communications yet: depesche communications apply FILE."
+    session.give(found, lambda items: _shown(items, _COMMUNICATION, empty))
+
+
+@command(communications, "show", example="depesche communications show order-confirmation")
+def show_communication(session: Session, name: Name) -> None:
+    """One communication with its releases."""
+    found = session.api.get(COMMUNICATION.at(name))
+    releases = list(session.api.items(f"{COMMUNICATION.at(name)}/releases", most=10))
+    session.give({**found, "releases": releases}, lambda _: facts(found))
+    if not session.as_json:
+        session.out.print("\n[bold]releases[/]")
+        session.out.print(table(releases, _RELEASE, empty="Never published."))
+
+
+@command(communications, "publish", example="depesche communications publish order-confirmation")
+def publish_communications(session: Session, names: Names = None, everything: All = False) -> None:
+    """Make a release of each. What could fail at sending is refused now, all problems at once."""
+    publish(session, COMMUNICATION, names, everything)
+
+
+@command(communications, "retire", example="depesche communications retire back-in-stock --yes")
+def retire(
+    session: Session, name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Send nothing of it any more, not even what waits. Publishing again revives it."""
+    if not yes:
+        if session.as_json or not session.out.is_terminal:
+            raise UsageError(f"What waits of {name} would not be sent.", hint="Say --yes if it is meant.")
+        typer.confirm(f"Retire {name}? What waits of it is not sent.", abort=True)
+    session.give(session.api.post(f"{COMMUNICATION.at(name)}:retire"), lambda _: f"{safe(name)} is retired.")
+
+
+@command(communications, "export", example="depesche communications export -o communications.yaml")
+def export_communications(session: Session, names: Names = None, output: Output = None) -> None:
+    """Write communications as YAML; all of them without a name."""
+    export(session, COMMUNICATION, names, output)
