@@ -22,6 +22,7 @@ from libs.ids import TenantId
 OPERATOR = TenantId(1)  # the tenant that `up` makes first; its keys with tenants:admin see all tenants
 ADMIN = "admin"
 MAX_TENANTS = 32_767  # the number is a smallint in every ledger row
+LAST_YEAR = 2200
 ID_BYTES = 10
 SECRET_BYTES = 32
 NEVER = datetime.fromtimestamp(0, UTC)  # of a thing that is not stored yet
@@ -157,6 +158,13 @@ def zone(name: str) -> str:
     if name not in _zones():
         raise ValueError(f"{name!r} is not a time zone of the tz database; write one like Europe/Berlin or UTC")
     return name
+
+
+def expiry(at: datetime) -> datetime:
+    """A time that a key can end at, in UTC; raises ValueError. Farther ones overflow when a key is rotated."""
+    if not 2000 <= at.year <= LAST_YEAR:
+        raise ValueError(f"the expiry must lie between the years 2000 and {LAST_YEAR}")
+    return at.astimezone(UTC)
 
 
 @cache

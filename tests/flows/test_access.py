@@ -306,6 +306,8 @@ async def test_lists_are_paged_to_the_end(suite: Suite) -> None:
         ("POST", "/v1/keys", {"name": "x", "scopes": []}, 422),
         ("POST", "/v1/keys", {"name": "x", "scopes": ["admin"], "expires_at": "2020-01-01T00:00:00Z"}, 422),
         ("POST", "/v1/keys", {"name": "x", "scopes": ["admin"], "expires_at": "2030-01-01T00:00:00"}, 422),
+        ("POST", "/v1/keys", {"name": "x", "scopes": ["admin"], "expires_at": "9999-12-31T23:59:59-12:00"}, 422),
+        ("POST", "/v1/keys", {"name": "x", "scopes": ["admin"], "expires_at": "0001-01-01T00:00:00+14:00"}, 422),
         ("POST", "/v1/keys", {"name": "x", "scopes": ["admin"], "tenant": 99}, 422),
         ("DELETE", "/v1/keys/%00", None, 422),
         ("DELETE", "/v1/keys/aaaaaaaaaaaaaaaa", None, 404),

@@ -10,6 +10,7 @@ from services.access import domain
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 Locale = Annotated[str, AfterValidator(domain.locale), Field(max_length=20)]
 Zone = Annotated[str, AfterValidator(domain.zone), Field(max_length=64)]
+Expiry = Annotated[AwareDatetime, AfterValidator(domain.expiry)]
 ModeWord = Literal["live", "test"]
 TopicName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
@@ -85,7 +86,7 @@ class KeyBody(BaseModel):
     )
     tenant: int | None = Field(None, ge=1, le=domain.MAX_TENANTS, description="The caller's own by default.")
     mode: ModeWord | None = Field(None, description="The caller's own by default.")
-    expires_at: AwareDatetime | None = Field(None, description="When it stops working; never by default.")
+    expires_at: Expiry | None = Field(None, description="When it stops working; never by default.")
 
 
 class KeyShown(BaseModel):
