@@ -1,0 +1,1 @@
+"""What templates stands on: Postgres."""

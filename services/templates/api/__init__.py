@@ -1,0 +1,7 @@
+"""HTTP in: drafts, versions, preview, and what publishing a communication asks for."""
+
+from services.templates.api.drafts import router as drafts
+from services.templates.api.previews import router as previews
+from services.templates.api.versions import router as versions
+
+ROUTERS = (previews, versions, drafts)

@@ -1,0 +1,64 @@
+"""Drafts over HTTP, of the caller's tenant and mode."""
+
+from typing import Annotated
+
+from fastapi import Path, Query, Request, Response
+
+from libs.auth import Principal, scope
+from libs.contracts.outcomes import Channel
+from libs.errors import Invalid
+from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from services.templates import handlers, ports, queries
+from services.templates.api.deps import deps_of
+from services.templates.api.shapes import ChannelWord, TemplateBody, TemplateName, TemplateShown, shown
+from services.templates.handlers import Draft
+
+router = Router(prefix="/v1/templates")
+
+Reader = Annotated[Principal, scope("templates:read", internal=True)]
+Writer = Annotated[Principal, scope("templates:write")]
+NameInPath = Annotated[TemplateName, Path(examples=["parcel-shipped.push"])]
+
+
+@router.get("")
+async def list_templates(
+    request: Request,
+    principal: Reader,
+    limit: Limit = 100,
+    cursor: After = None,
+    channel: Annotated[ChannelWord | None, Query(description="Only templates of this channel.")] = None,
+) -> Page[TemplateShown]:
+    """Drafts by name."""
+    key = Cursor.read(cursor)
+    after = key[0] if key else ""
+    if not isinstance(after, str):
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    wanted = ports.After(after, Channel.parse(channel) if channel else None, limit + 1)
+    found = await queries.templates(deps_of(request).store, principal, wanted)
+    more = len(found) > limit
+    return Page(
+        items=[shown(template) for template in found[:limit]],
+        next_cursor=Cursor.make(found[limit - 1].name) if more else None,
+    )
+
+
+@router.get("/{name}")
+async def show_template(request: Request, response: Response, principal: Reader, name: NameInPath) -> TemplateShown:
+    """One draft."""
+    template = await queries.template(deps_of(request).store, principal, name)
+    response.headers["etag"] = etag(template.version)
+    return shown(template)
+
+
+@router.put("/{name}", responses={201: {"description": "Created.", "model": TemplateShown}})
+async def put_template(
+    request: Request, response: Response, principal: Writer, name: NameInPath, body: TemplateBody
+) -> TemplateShown:
+    """Makes a draft (201) or changes it (200); a change needs If-Match. Nothing that is sent changes by it."""
+    wanted = Draft(name, Channel.parse(body.channel), body.description, body.locales)
+    template, created = await handlers.put_template(
+        deps_of(request), principal, wanted, lambda version: require_match(request, version)
+    )
+    response.status_code = 201 if created else 200
+    response.headers["etag"] = etag(template.version)
+    return shown(template)

@@ -1,0 +1,64 @@
+"""Published versions over HTTP, and publishing itself."""
+
+from typing import Annotated
+
+from fastapi import Path, Request, Response
+
+from libs.auth import Principal, internal, scope
+from libs.errors import Invalid
+from libs.web import After, Cursor, Limit, Page, Router, etag
+from services.templates import handlers, queries
+from services.templates.api.deps import deps_of
+from services.templates.api.shapes import Found, TemplateName, VersionShown, Wanted, shown_version
+
+router = Router(prefix="/v1")
+
+Reader = Annotated[Principal, scope("templates:read", internal=True)]
+Publisher = Annotated[Principal, scope("templates:publish")]
+NameInPath = Annotated[TemplateName, Path(examples=["parcel-shipped.push"])]
+NumberInPath = Annotated[int, Path(ge=1, le=2**31 - 1, examples=[3])]
+
+
+@router.post("/templates/{name}:publish")
+async def publish_template(
+    request: Request, response: Response, principal: Publisher, name: NameInPath
+) -> VersionShown:
+    """Freezes the draft as a version; communications use it when they are published again.
+
+    422 with every problem of every locale at once. Publishing it again unchanged gives the same version.
+    """
+    template, version = await handlers.publish_template(deps_of(request), principal, name)
+    response.headers["etag"] = etag(template.version)
+    return shown_version(version)
+
+
+@router.get("/templates/{name}/versions")
+async def list_versions(
+    request: Request, principal: Reader, name: NameInPath, limit: Limit = 100, cursor: After = None
+) -> Page[VersionShown]:
+    """Published versions, the newest first."""
+    key = Cursor.read(cursor)
+    below = key[0] if key else 2**31 - 1
+    if not isinstance(below, int) or not 0 <= below < 2**31:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    store = deps_of(request).store
+    await queries.template(store, principal, name)
+    found = await queries.versions(store, principal, name, (below, limit + 1))
+    more = len(found) > limit
+    return Page(
+        items=[shown_version(version) for version in found[:limit]],
+        next_cursor=Cursor.make(found[limit - 1].version) if more else None,
+    )
+
+
+@router.get("/templates/{name}/versions/{number}")
+async def show_version(request: Request, principal: Reader, name: NameInPath, number: NumberInPath) -> VersionShown:
+    """One published version; it never changes."""
+    return shown_version(await queries.version(deps_of(request).store, principal, name, number))
+
+
+@router.post("/templates:resolve")
+async def resolve_templates(request: Request, principal: Annotated[Principal, internal()], wanted: Wanted) -> Found:
+    """The latest published version of each name; unknown and unpublished ones are absent."""
+    found = await queries.published(deps_of(request).store, principal, wanted.names)
+    return Found(templates={name: shown_version(version) for name, version in found.items()})

@@ -1,0 +1,49 @@
+"""What templates needs of its store, and of the renderer."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from libs.auth import Principal
+from libs.contracts.envelope import Event
+from libs.contracts.outcomes import Channel
+from services.templates.domain import Template, Version
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Where a page starts, and which channel it shows (None: all)."""
+
+    name: str
+    channel: Channel | None
+    limit: int
+
+
+class Unit(Protocol):
+    """One transaction of a tenant and mode. Leaving it commits; an exception undoes everything, events too."""
+
+    async def get(self, name: str, *, lock: bool = False) -> Template | None: ...
+    async def page(self, after: After) -> Sequence[Template]: ...
+    async def put(self, template: Template) -> bool:
+        """False where somebody else wrote this version meanwhile."""
+
+    async def add_version(self, version: Version) -> None: ...
+    async def version(self, name: str, number: int) -> Version | None: ...
+    async def versions(self, name: str, before: int, limit: int) -> Sequence[Version]:
+        """The newest first."""
+
+    async def published(self, names: Sequence[str]) -> Mapping[str, Version]:
+        """The latest version of each that is published."""
+
+    async def emit(self, key: str, events: Sequence[Event]) -> None:
+        """Puts events into the outbox of this transaction."""
+
+
+class Store(Protocol):
+    """Where transactions begin."""
+
+    def begin(self, principal: Principal) -> AbstractAsyncContextManager[Unit]: ...
+
+
+Sample = Mapping[str, Any]

@@ -1,0 +1,15 @@
+"""Settings of templates."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from libs.settings import ServiceSettings
+
+
+class TemplatesSettings(ServiceSettings):
+    """Drafts and versions."""
+
+    SECTION: ClassVar[str] = "templates"
+    pool_max_connections: int = Field(4, ge=1, le=100, description="Connections to Postgres per process.")
+    body_max_bytes: int = Field(4 << 20, ge=1 << 16, description="Largest template in bytes, all its locales together.")
