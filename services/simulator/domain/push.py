@@ -6,6 +6,7 @@ are to read `details[].errorCode`.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -207,14 +208,18 @@ def _check(message: Message, size: int) -> None:
 
 def _too_big(message: Message) -> str | None:
     """FCM limits what reaches the device, 4,096 bytes of notification and data, not the request's body."""
-    encode = msgspec.json.encode
-    common = (len(encode(message.notification)) if message.notification else 0) + (
-        len(encode(message.data)) if message.data else 0
-    )
-    android, apns = message.android, message.apns
-    own = len(encode((android.notification, android.data))) if android is not None else 0
-    if common + own > _PAYLOAD_BYTES + 32:
+    android, apns, shown = message.android, message.apns, message.notification
+    size = _bytes_of(message.data)
+    if shown is not None:
+        size += len(shown.title.encode()) + len(shown.body.encode()) + len(shown.image.encode())
+    if android is not None:
+        size += _bytes_of(android.data) + _bytes_of(android.notification)
+    if size > _PAYLOAD_BYTES:
         return "Android"
-    if apns is not None and apns.payload is not None and len(encode(apns.payload)) > _PAYLOAD_BYTES:
+    if apns is not None and apns.payload is not None and len(msgspec.json.encode(apns.payload)) > _PAYLOAD_BYTES:
         return "APNs"
     return None
+
+
+def _bytes_of(mapping: Mapping[str, Any] | None) -> int:
+    return sum(len(name.encode()) + len(str(value).encode()) for name, value in (mapping or {}).items())

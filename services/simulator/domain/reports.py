@@ -98,6 +98,9 @@ _DIGITS = str.maketrans(
 )
 
 
+_VERSION = "01"
+
+
 def tag_of_return_path(address: str) -> tuple[str, int] | None:
     """Message id and attempt of an envelope sender in the form of libs.verp, without checking who signed it:
     a mail server on the way could not either. None where it has another form."""
@@ -107,6 +110,8 @@ def tag_of_return_path(address: str) -> tuple[str, int] | None:
     try:
         body = f"{int(local[2:].translate(_DIGITS), 32) >> 4:064x}"
     except ValueError:
+        return None
+    if body[:2] != _VERSION:
         return None
     notification = f"{body[2:10]}-{body[10:14]}-{body[14:18]}-{body[18:22]}-{body[22:34]}"
     return f"{notification}.{int(body[34:50], 16)}", int(body[50:52], 16)
