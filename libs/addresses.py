@@ -54,6 +54,7 @@ _PRIVATE_SUFFIXES = (
 _MAX_EMAIL_OCTETS = 254  # RFC 5321 §4.5.3.1.3, less the angle brackets
 _MAX_LOCAL_OCTETS = 64
 _MAX_URL = 2_048
+_MIN_E164 = 8  # with the plus: Niue's seven digits are the shortest that there are
 
 
 class InvalidAddress(Invalid):
@@ -111,12 +112,14 @@ def phone_number(text: str, region: str | None, pointer: str | None = None) -> A
         raise InvalidAddress(f"This is no phone number ({_phone_problem(error)}); {hint}.", pointer=pointer) from error
     if number.extension:
         raise InvalidAddress("A number with an extension cannot get messages; send the direct one.", pointer=pointer)
-    if not phonenumbers.is_possible_number(number):
+    value = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    # some plans allow two digits: extensions and services, which no message reaches
+    possible = phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.IS_POSSIBLE
+    if not possible or len(value) < _MIN_E164:
         raise InvalidAddress(
             f"+{number.country_code} has no numbers of this length; send it whole, like +49 151 23456789.",
             pointer=pointer,
         )
-    value = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return Address("phone", value, value)
 
 

@@ -42,7 +42,8 @@ class Lines:
     def feed(self, chunk: bytes) -> Iterator[Line]:
         """The lines that are whole now."""
         self.bytes += len(chunk)
-        self._buffer += self._as_utf8(chunk)
+        text = self._as_utf8(chunk)  # before +=, which would add to the buffer of before
+        self._buffer += text
         if not self._end and not self._find_end():
             return
         lines = self._buffer.split(self._end)

@@ -116,12 +116,13 @@ def installation_id(text: str) -> str:
 
 
 def plain_text(text: str) -> str | None:
-    """A name or label in NFC without outer white space; empty is None. Raises ValueError with a sentence."""
-    cleaned = unicodedata.normalize("NFC", text).strip()
+    """A name or label on one line, in NFC; empty is None. Raises ValueError with a sentence."""
+    # a line break in a name is a spreadsheet's wrapping; in a subject or an SMS it would be an accident
+    cleaned = " ".join(unicodedata.normalize("NFC", text).split())
     if len(cleaned) > MAX_NAME:
         raise ValueError(f"At most {MAX_NAME} characters; this has {len(cleaned)}.")
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in cleaned):
-        raise ValueError("Control characters and line breaks are not taken; remove them.")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in cleaned):
+        raise ValueError("Control characters are not taken; remove them.")
     if MASK in cleaned:
         raise ValueError("This is the masked value; read it with the scope pii:read, or leave the field out.")
     return cleaned or None

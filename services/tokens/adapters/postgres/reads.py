@@ -37,28 +37,6 @@ from recipient where tenant = $1 and mode = $2 and key > $3 and key >= $4 and ke
 order by key limit $7
 """
 _ADDRESSES = """
-select recipient_id, id, channel, kind, value, hash, locale from address
-where recipient_id = any($1::bigint[]) and channel = any($2::smallint[]) and retired_at is null order by id
-"""
-_RESOLVE_CONSENTS = """
-select c.recipient_id, c.channel from consent c
-where c.recipient_id = any($1::bigint[]) and c.topic = $2 and c.channel = any($3::smallint[]) and c.granted
-  and not exists (select from consent b where b.recipient_id = c.recipient_id and b.topic = '*'
-                  and b.channel = c.channel and b.at >= c.at)
-"""
-_FIND = """
-select distinct a.hash, r.key from address a join recipient r on r.id = a.recipient_id
-where a.tenant = $1 and a.mode = $2 and a.hash = any($3::bytea[]) order by r.key
-"""
-_ONE = """
-select id, key, first_name, last_name, locale, zone, quiet_hours, attributes, version, created_at, changed_at
-from recipient where tenant = $1 and mode = $2 and key = $3
-"""
-_LIST = """
-select id, key, first_name, last_name, locale, zone, quiet_hours, attributes, version, created_at, changed_at
-from recipient r where tenant = $1 and mode = $2
-"""
-_ADDRESSES = """
 select id, recipient_id, channel, kind, value, installation, platform, app_version, locale, created_at, seen_at
 from address where tenant = $1 and mode = $2 and recipient_id = any($3::bigint[]) and retired_at is null order by id
 """
