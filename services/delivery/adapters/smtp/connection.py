@@ -121,7 +121,12 @@ class SmtpConnection(asyncio.Protocol):
 
     def _take(self, raw: bytes) -> bool:
         """One line of a reply; False where it is none."""
-        line = raw.rstrip(b"\r")
+        line = raw[:-1] if raw.endswith(b"\r") else raw
+        if line[3:4] == b" " and not self._lines and len(line) <= _LONGEST_LINE and line[:3].isdigit():
+            self.replies.append(
+                Reply(int(line[:3]), line[4:].decode("utf-8", "replace"))
+            )  # nearly all are of this form
+            return True
         code, separator = line[:3], line[3:4]
         if not code.isdigit() or len(code) < 3 or separator not in (b" ", b"-", b"") or len(line) > _LONGEST_LINE:
             return False

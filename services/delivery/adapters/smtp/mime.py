@@ -141,10 +141,8 @@ class Composer:
 
 def _part(subtype: str, text: str, eight_bit: bool) -> bytes:
     encoding, raw = encode_text(text, eight_bit)
-    return (
-        f'\r\nContent-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n'.encode()
-        + raw
-    )
+    kind = f'Content-Type: text/{subtype}; charset="utf-8"'
+    return f"\r\n{kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode() + raw
 
 
 def encode_text(text: str, eight_bit: bool) -> tuple[str, bytes]:
@@ -157,8 +155,7 @@ def encode_text(text: str, eight_bit: bool) -> tuple[str, bytes]:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     raw = text.replace("\n", "\r\n").encode("utf-8", "replace")
     ascii_only = raw.isascii()
-    short = len(raw) <= _LONGEST_LINE or max(map(len, raw.split(b"\r\n"))) <= _LONGEST_LINE
-    if short and (ascii_only or eight_bit) and b"\0" not in raw:
+    if not _has_long_line(raw) and (ascii_only or eight_bit) and b"\0" not in raw:
         return ("7bit" if ascii_only else "8bit"), raw
     if not ascii_only and (len(raw) - len(text)) * 4 > len(text):
         pieces = (raw[at : at + _BASE64_LINE] for at in range(0, len(raw), _BASE64_LINE))
@@ -166,3 +163,14 @@ def encode_text(text: str, eight_bit: bool) -> tuple[str, bytes]:
     # without a CRLF in the text it breaks lines by a bare LF, which is no end of a line in SMTP
     lines = binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n")
     return "quoted-printable", lines.replace(b"\n", b"\r\n")
+
+
+def _has_long_line(raw: bytes) -> bool:
+    """Whether a line is longer than a mail's may be; looks at a few ends of lines, not at all of them."""
+    start, end = 0, len(raw)
+    while end - start > _LONGEST_LINE:
+        found = raw.rfind(b"\r\n", start, start + _LONGEST_LINE + 2)
+        if found < 0:
+            return True
+        start = found + 2
+    return False

@@ -4,7 +4,8 @@ What a refusal means for the address is for `bounce` to judge; here only: is it 
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from libs.contracts.reasons import Reason
 from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
@@ -18,8 +19,7 @@ _BAD_ADDRESS = frozenset({"5.1.2", "5.1.3"})
 _TOO_BIG = frozenset({"5.2.3", "5.3.4"})
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """A server's reply: its code, and its lines without codes, joined by line feeds."""
 
     code: int
