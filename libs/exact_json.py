@@ -6,6 +6,7 @@ keys, lone surrogates, NUL, nesting deeper than 100. Integers of any length and 
 """
 
 import json
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -17,10 +18,14 @@ MAX_DEPTH = 100
 _MAX_DIGITS = 400  # longer literals are attacks on arithmetic, not prices
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
+_UNSURE = object()
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (_MAX_DIGITS + 1))
 
 
 def loads(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Any:
     """The value of a JSON text (UTF-8, a BOM is ignored). Raises BadRequest saying what is wrong and where."""
+    if isinstance(raw, bytes) and (value := _plain(raw, max_depth)) is not _UNSURE:
+        return value
     text = _decoded(raw) if isinstance(raw, bytes) else raw
     if _deeper_than(text, max_depth):
         raise BadRequest(f"The JSON is nested deeper than {max_depth} levels; flatten it.")
@@ -43,6 +48,25 @@ def loads(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Any:
 def dumps(value: Any) -> bytes:
     """Compact JSON bytes; Decimals as numbers, UUIDs and times as strings."""
     return _encoder.encode(value)
+
+
+def _plain(raw: bytes, max_depth: int) -> Any:
+    """Most JSON is plain, and read here four times as fast; where anything is odd, the strict reader judges.
+
+    Without a backslash no string holds a quote, so `":` ends a key and nothing else: an object that lost one to
+    a duplicate has fewer when it is written again.
+    """
+    if b"\\" in raw or b" :" in raw or b"\t:" in raw or b"\n:" in raw or b"\r:" in raw:
+        return _UNSURE
+    if raw.count(b"[") + raw.count(b"{") > max_depth:
+        return _UNSURE
+    if len(raw) > _MAX_DIGITS and _LONG_NUMBER.search(raw):
+        return _UNSURE
+    try:
+        value = _quick.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, BadRequest):
+        return _UNSURE
+    return value if _encoder.encode(value).count(b'":') == raw.count(b'":') else _UNSURE
 
 
 def _decoded(raw: bytes) -> str:
@@ -137,3 +161,4 @@ def _check_text(text: str, pointer: str) -> None:
 _parser = json.JSONDecoder(
     object_pairs_hook=_unique, parse_float=_decimal, parse_int=_integer, parse_constant=_constant
 )
+_quick = msgspec.json.Decoder(float_hook=_decimal)

@@ -147,6 +147,7 @@ async def intake(runtime: Runtime, transports: dict[str, Transport], **settings:
     """The running service."""
     clock = FixedClock(NOW)
     transports["access"] = access()
+    transports.setdefault("templates", access())  # only publishing asks it
     runtime = replace(runtime, clock=clock)
     published = Published([release()])
     service = create_service(runtime, OrdersNotificationSettings(**settings), published)

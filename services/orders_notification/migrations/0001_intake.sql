@@ -44,9 +44,9 @@ create table event (
   state smallint not null default 0,   -- 0 decided, 1 settled: all that was requested has its account
   requested int not null,      -- requests made; 0: nothing to wait for
   settled uuid[] not null default '{}',   -- the requests that have their account
-  decisions jsonb not null,
+  decisions bytea not null,    -- JSON; bytes, because a batch is written by COPY
   body bytea,                  -- the data as JSON, secrets hidden; null once erased
-  extensions jsonb,
+  extensions bytea,            -- JSON
   traceparent text,
   primary key (id)
 ) partition by range (id);

@@ -20,16 +20,11 @@ insert into event_key (key, event_id) select * from unnest($1::uuid[], $2::uuid[
 on conflict (key) do nothing returning key
 """
 _FIRST = "select key, event_id from event_key where key = any($1)"
-_INSERT = """
-insert into event (id, tenant, mode, type, source, event_id, subject, recipient, client, occurred_at, time,
-                   received_at, decided_at, requested, decisions, body, extensions, traceparent)
-select id, tenant, mode, type, source, event_id, subject, recipient, client, occurred_at, time, $17, $17,
-       requested, decisions::jsonb, body, extensions::jsonb, traceparent
-from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::timestamptz[], $11::text[], $12::int[], $13::text[], $14::bytea[], $15::text[],
-            $16::text[]) as e (id, tenant, mode, type, source, event_id, subject, recipient, client, occurred_at,
-                               time, requested, decisions, body, extensions, traceparent)
-"""
+# Written by COPY: half the Python of arrays, and a quarter less Postgres.
+_COLUMNS = (
+    "id", "tenant", "mode", "type", "source", "event_id", "subject", "recipient", "client", "occurred_at", "time",
+    "requested", "decisions", "body", "extensions", "traceparent", "received_at", "decided_at",
+)  # fmt: skip
 _RECIPIENTS = """
 insert into event_recipient (tenant, mode, recipient, id)
 select * from unnest($1::smallint[], $2::smallint[], $3::text[], $4::uuid[])
@@ -83,15 +78,13 @@ class PostgresEvents:
         return wanted | {row["key"]: row["event_id"] for row in earlier}
 
     async def _insert(self, connection: Any, fresh: Sequence[Prepared], now: datetime) -> None:
-        fresh = sorted(fresh, key=lambda item: item.cause)
-        recipients = [item.decided.recipients for item in fresh]
-        columns = zip(*(_row(item, named) for item, named in zip(fresh, recipients, strict=True)), strict=True)
-        await connection.execute(_INSERT, *columns, now)
-        further = [
-            (item.origin.tenant, int(item.origin.mode), recipient, item.cause)
-            for item, named in zip(fresh, recipients, strict=True)
-            for recipient in named[1:]
-        ]
+        records: list[tuple[Any, ...]] = []
+        further: list[tuple[Any, ...]] = []
+        for item in fresh:
+            named = item.decided.recipients
+            records.append((*_row(item, named), now, now))
+            further.extend((item.origin.tenant, int(item.origin.mode), other, item.cause) for other in named[1:])
+        await connection.copy_records_to_table("event", records=records, columns=_COLUMNS)
         if further:
             await connection.execute(_RECIPIENTS, *zip(*sorted(further), strict=True))
 
@@ -121,9 +114,9 @@ def _row(item: Prepared, recipients: list[str]) -> tuple[Any, ...]:
         event.occurred_at,
         event.time,
         len(item.decided.requests),
-        exact_json.dumps(item.decided.decisions).decode(),
+        exact_json.dumps(item.decided.decisions),
         item.body,
-        None if event.extensions is None else exact_json.dumps(event.extensions).decode(),
+        None if event.extensions is None else exact_json.dumps(event.extensions),
         item.traceparent,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from libs import exact_json
 from libs.contracts.outcomes import Mode
 from libs.storage.database import Database
 from services.orders_notification.ports.events import EventFilter, EventRow
@@ -75,4 +76,12 @@ class PostgresEventReader:
     async def _rows(self, statement: str, tenant: int, mode: Mode, *values: Any) -> list[EventRow]:
         async with self._database.acquire() as connection:
             rows = await connection.fetch(statement, tenant, int(mode), *values)
-        return [EventRow(**dict(row)) for row in rows]
+        return [_event(row) for row in rows]
+
+
+def _event(row: Any) -> EventRow:
+    values = dict(row)
+    values["decisions"] = exact_json.loads(values["decisions"])
+    if values["extensions"] is not None:
+        values["extensions"] = exact_json.loads(values["extensions"])
+    return EventRow(**values)
