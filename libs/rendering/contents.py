@@ -5,7 +5,7 @@ The same object may be shared between messages (renders are memoised), so nothin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -19,7 +19,7 @@ class PushContent:
     body: str
     image: str | None = None
     link: str | None = None
-    data: Mapping[str, str] = NOTHING
+    data: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     collapse_key: str | None = None
     ttl_seconds: int | None = None
 

@@ -1,0 +1,143 @@
+"""What a parsed text reads: each variable as written, and as a path into the event, through loops and assigns.
+
+One walk over the syntax tree does three things: it lists the uses, it replaces ranges by bounded ones, and it
+hands the recipient's zone to every `date` that names none.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from liquid.ast import Node
+from liquid.builtin.expressions import FilteredExpression, Path
+from liquid.builtin.expressions.arguments import PositionalArgument
+from liquid.builtin.expressions.loop import LoopExpression
+from liquid.builtin.expressions.primitive import RangeLiteral, StringLiteral
+from liquid.builtin.tags.assign_tag import AssignNode
+from liquid.static_analysis import RE_PROPERTY
+
+from libs.rendering.environment import BoundedFor, BoundedRange, BoundedTemplate
+
+ANY = "[]"  # an item of a list, or a key that is only known when rendering
+_LOOP_VARIABLES = frozenset({"forloop"})
+
+Scope = Mapping[str, "tuple[str, ...] | None"]  # a local's path into the variables; None: it has none
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One variable in a text."""
+
+    written: tuple[str, ...]  # the prefixes as an error would name them: event, event.data, event.data.total
+    path: tuple[str, ...] | None  # from the root of the variables; None: a local without one
+    line: int
+
+    @property
+    def name(self) -> str:
+        return self.written[-1]
+
+
+@dataclass(slots=True)
+class Uses:
+    """All that a text reads."""
+
+    uses: list[Use] = field(default_factory=list)
+
+    def roots(self) -> set[tuple[str, ...]]:
+        """The paths read, from the root of the variables."""
+        return {use.path for use in self.uses if use.path is not None}
+
+
+def walk(template: BoundedTemplate) -> Uses:
+    """The uses of a freshly parsed template; see the module for what it changes on the way."""
+    found = Uses()
+    _Walk(template, found).nodes(template.nodes, {})
+    return found
+
+
+class _Walk:
+    def __init__(self, template: BoundedTemplate, found: Uses) -> None:
+        self._context = template.context_class(template)
+        self._found = found
+        self._locals: dict[str, tuple[str, ...] | None] = {}
+
+    def nodes(self, nodes: Sequence[Node], scope: Scope) -> None:
+        for node in nodes:
+            for expression in node.expressions():
+                self._expression(expression, scope)
+            for name in node.template_scope():
+                self._locals[str(name)] = self._assigned(node, scope)
+            inner = dict(scope) | {str(name): None for name in node.block_scope()}
+            if isinstance(node, BoundedFor):
+                inner[node.expression.identifier] = self._items(node.expression, scope)
+            self.nodes(list(node.children(self._context)), inner)
+
+    def _assigned(self, node: Node, scope: Scope) -> tuple[str, ...] | None:
+        """`assign x = event.data.order` makes x another name; with a filter it is a new value."""
+        if isinstance(node, AssignNode):
+            expression = node.expression
+            if isinstance(expression, FilteredExpression) and not expression.filters:
+                return self._path_of(expression.left, scope)
+        return None
+
+    def _items(self, loop: LoopExpression, scope: Scope) -> tuple[str, ...] | None:
+        path = self._path_of(loop.iterable, scope)
+        return None if path is None else (*path, ANY)
+
+    def _path_of(self, expression: Any, scope: Scope) -> tuple[str, ...] | None:
+        if not isinstance(expression, Path):
+            return None
+        root, *rest = expression.path
+        tail = tuple(part if isinstance(part, str) else ANY for part in rest)
+        if not isinstance(root, str):
+            return None
+        known = scope.get(root, self._locals.get(root, ...)) if root not in scope else scope[root]
+        if known is ...:
+            return (root, *tail)
+        return None if known is None else (*known, *tail)
+
+    def _expression(self, expression: Any, scope: Scope) -> None:
+        for each in _expressions(expression):
+            if isinstance(each, RangeLiteral):
+                each.__class__ = BoundedRange
+            elif isinstance(each, FilteredExpression):
+                _give_zone(each)
+            if isinstance(each, Path):
+                self._use(each, scope)
+
+    def _use(self, path: Path, scope: Scope) -> None:
+        root = path.path[0]
+        if root in _LOOP_VARIABLES and root in scope:
+            return
+        line = path.token.source.count("\n", 0, max(path.token.start_index, 0)) + 1
+        self._found.uses.append(Use(tuple(prefixes(path)), self._path_of(path, scope), line))
+
+
+def _expressions(root: Any) -> Iterator[Any]:
+    stack = [root]
+    while stack:
+        expression = stack.pop()
+        yield expression
+        stack.extend(expression.children())
+
+
+def prefixes(path: Path) -> Iterator[str]:
+    """The path and its beginnings, as Liquid names them in errors."""
+    made = ""
+    for index, part in enumerate(path.path):
+        if index == 0:
+            made = str(part)
+        elif isinstance(part, str):
+            made += f".{part}" if RE_PROPERTY.fullmatch(part) else f"[{part!r}]"
+        else:
+            made += f"[{part}]"
+        yield made
+
+
+def _give_zone(expression: FilteredExpression) -> None:
+    for each in expression.filters or ():
+        if each.name != "date" or len(each.args) >= 2 or any(type(arg) is not PositionalArgument for arg in each.args):
+            continue
+        if not each.args:
+            each.args.append(PositionalArgument(StringLiteral(each.token, "medium")))
+        each.args.append(PositionalArgument(Path(each.token, ["recipient", "zone"])))

@@ -1,0 +1,233 @@
+"""The Liquid environment: which tags there are, what a missing variable means, and how much work is allowed.
+
+Work is counted in units instead of seconds, so that a busy machine never fails a message that a quiet one
+sends: a loop costs its length times the size of its body, a filter by the length of what it is given.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from sys import getsizeof
+from typing import Any, TextIO, cast
+
+from liquid import BoundTemplate, Environment, RenderContext, Undefined
+from liquid.builtin import content, illegal, output
+from liquid.builtin.expressions.primitive import RangeLiteral
+from liquid.builtin.tags import (
+    assign_tag,
+    capture_tag,
+    case_tag,
+    comment_tag,
+    cycle_tag,
+    decrement_tag,
+    doc_tag,
+    echo_tag,
+    for_tag,
+    if_tag,
+    ifchanged_tag,
+    increment_tag,
+    inline_comment_tag,
+    liquid_tag,
+    unless_tag,
+)
+from liquid.exceptions import ResourceLimitError, UndefinedError
+from markupsafe import Markup, escape
+
+from libs.rendering.filters import JsonText, as_json_string, filters_for
+from libs.rendering.limits import MAX_BLOCKS, MAX_ITEMS, MAX_LOCALS
+from libs.rendering.meter import METER
+from libs.rendering.values import plain, stringify
+
+LENIENT_ROOTS = frozenset({"recipient", "links"})  # what a person may lack is not an error: Hello ,
+
+
+class Missing(Undefined):
+    """A variable that is not there. Falsy in conditions, replaced by `default`; putting it out is an error."""
+
+    __slots__ = ()
+
+    @property
+    def path(self) -> str:
+        """The first part of the path that is missing, as written: `event.data.order`."""
+        return str(self.hint or self.name).removesuffix(" is undefined").strip("'\"")
+
+    def __str__(self) -> str:
+        raise UndefinedError(f"{self.path} is missing", token=self.token)
+
+    def items(self) -> Any:
+        raise UndefinedError(f"{self.path} is missing", token=self.token)
+
+
+class Absent(Undefined):
+    """A variable that may be missing: empty, as in ordinary Liquid."""
+
+    __slots__ = ()
+
+
+class BoundedContext(RenderContext):
+    """Counts the work of loops and the size of what `assign` and `capture` keep."""
+
+    __slots__ = ("kept", "weight")
+
+    def __init__(self, template: BoundTemplate, **options: Any) -> None:
+        super().__init__(template, **options)
+        self.kept = 0
+        self.weight = 1
+
+    def assign(self, key: str, val: Any) -> None:
+        self.kept += getsizeof(val, 64) - (getsizeof(self.locals[key], 64) if key in self.locals else 0)
+        if self.kept > MAX_LOCALS:
+            raise ResourceLimitError(f"assign and capture keep more than {MAX_LOCALS} bytes", token=None)
+        self.locals[key] = val
+
+    def raise_for_loop_limit(self, length: int = 1) -> None:
+        METER.spend(length * self.weight, "its loops")
+
+
+class BoundedTemplate(BoundTemplate):
+    """A parsed text that renders in a bounded context."""
+
+    context_class = BoundedContext
+    env: "ChannelEnvironment"
+
+
+class BoundedFor(for_tag.ForNode):
+    """A loop that says how heavy its body is before it runs."""
+
+    __slots__ = ("weight",)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.weight = 1 + len(str(self.block)) // 12
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        if isinstance(context, BoundedContext):
+            context.weight = self.weight
+        return int(super().render_to_output(context, buffer))
+
+
+class ForTag(for_tag.ForTag):
+    node_class = BoundedFor
+
+
+class BoundedRange(RangeLiteral):
+    """A range refused before anything can turn it into a list."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> range:
+        made: range = super().evaluate(context)
+        if made.stop - made.start > MAX_ITEMS:
+            raise ResourceLimitError(
+                f"the range {made.start}..{made.stop - 1} has more than {MAX_ITEMS} items", token=self.token
+            )
+        return made
+
+
+class OutputNode(output.OutputNode):
+    """`{{ … }}`, escaped for the environment's channel."""
+
+    __slots__ = ()
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        return _put_out(self, context, buffer)
+
+
+class OutputTag(output.Output):
+    node_class = OutputNode
+
+
+class EchoNode(echo_tag.EchoNode):
+    """`{% echo … %}`: the same, as a tag."""
+
+    __slots__ = ()
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        return _put_out(self, context, buffer)
+
+
+def _put_out(node: output.OutputNode, context: RenderContext, buffer: TextIO) -> int:
+    environment = cast("ChannelEnvironment", context.env)
+    return buffer.write(environment.put_out(node.expression.evaluate(context)))
+
+
+class EchoTag(echo_tag.EchoTag):
+    node_class = EchoNode
+
+
+_TAGS = (
+    content.Literal,
+    OutputTag,
+    illegal.Illegal,
+    if_tag.IfTag,
+    comment_tag.CommentTag,
+    unless_tag.UnlessTag,
+    case_tag.CaseTag,
+    ForTag,
+    for_tag.BreakTag,
+    for_tag.ContinueTag,
+    assign_tag.AssignTag,
+    increment_tag.IncrementTag,
+    decrement_tag.DecrementTag,
+    EchoTag,
+    liquid_tag.LiquidTag,
+    ifchanged_tag.IfChangedTag,
+    inline_comment_tag.InlineCommentTag,
+    doc_tag.DocTag,
+)
+# they write past our escaping of JSON
+_NOT_IN_JSON = (capture_tag.CaptureTag, cycle_tag.CycleTag)
+
+
+def put_out_text(value: Any) -> str:
+    """A value in a text: as it is, without control characters."""
+    return value if type(value) is str and value.isprintable() else plain(stringify(value))
+
+
+def put_out_html(value: Any) -> str:
+    """A value in HTML: escaped, unless one of our own filters made it markup."""
+    if isinstance(value, Markup):
+        return value
+    return escape(put_out_text(value))
+
+
+def put_out_json(value: Any) -> str:
+    """A value in JSON: numbers and booleans bare, texts as they stand between quotes."""
+    if isinstance(value, JsonText):
+        return str(value)
+    if value is None:
+        return "null"
+    return as_json_string(stringify(value)) if not isinstance(value, bool | int | Decimal) else stringify(value)
+
+
+ESCAPES: Mapping[str, Callable[[Any], str]] = {
+    "text": put_out_text,
+    "html": put_out_html,
+    "json": put_out_json,
+}
+
+
+class ChannelEnvironment(Environment):
+    """Liquid for one kind of text and one locale."""
+
+    block_nesting_limit = MAX_BLOCKS
+    context_depth_limit = MAX_BLOCKS + 10
+    template_class = BoundedTemplate
+
+    def __init__(self, kind: str, locale: str, optional: Collection[str] = ()) -> None:
+        self.kind = kind
+        self.locale = locale
+        self.optional = frozenset(optional)
+        self.everything_optional = False
+        self.put_out = ESCAPES[kind]
+        super().__init__(autoescape=kind == "html", undefined=Missing, strict_filters=True)
+        self.undefined = self._undefined  # type: ignore[assignment]  # called only, to make one
+
+    def setup_tags_and_filters(self, *, extra: bool = False) -> None:
+        for tag in _TAGS if self.kind == "json" else _TAGS + _NOT_IN_JSON:
+            self.add_tag(tag)
+        self.filters.update(filters_for(self.locale))
+
+    def _undefined(self, name: str, **facts: Any) -> Undefined:
+        missing = Missing(name, **facts)
+        lenient = self.everything_optional or name in LENIENT_ROOTS or missing.path in self.optional
+        return Absent(name, **facts) if lenient else missing

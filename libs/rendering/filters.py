@@ -1,0 +1,128 @@
+"""The filters that templates may use: Liquid's own, each bounded, and ours. Nothing else is reachable."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
+from typing import Any
+
+from liquid import Environment, Undefined, is_undefined
+from liquid.exceptions import FilterArgumentError, ResourceLimitError
+from markupsafe import Markup
+
+from libs import exact_json
+from libs.rendering.formats import format_filters
+from libs.rendering.limits import MAX_ITEMS, MAX_VALUE
+from libs.rendering.meter import METER
+from libs.rendering.numbers import NUMBER_FILTERS
+
+# `safe`, `escapejs` and `strip_html` are left out: the first two undo our escaping, the last is quadratic
+KEPT = frozenset(
+    "append capitalize downcase escape escape_once lstrip newline_to_br prepend remove remove_first remove_last "
+    "replace replace_first replace_last slice split upcase strip rstrip strip_newlines truncate truncatewords "
+    "url_encode url_decode base64_encode base64_decode base64_url_safe_encode base64_url_safe_decode squish "
+    "find find_index join first has last concat map reverse reject sort sort_natural sum where uniq compact "
+    "size default".split()
+)
+_MULTIPLYING = {"replace", "join"}
+_SLOW = {"url_encode", "url_decode", "escape_once", "truncatewords", "squish", "split", "json", "strip_html"}
+
+
+class JsonText(str):
+    """JSON that is put out as it is."""
+
+    __slots__ = ()
+
+
+def _json(value: Any) -> str:
+    if is_undefined(value):
+        value = str(value) or None  # raises where it must not be missing
+    text = exact_json.dumps(value).decode()
+    # inside HTML or a script, < and & in JSON would be markup; their escapes mean the same to every reader
+    return JsonText(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+_TAG = re.compile(r"<[^<>]*>")
+
+
+def _strip_html(value: Any) -> str:
+    return _TAG.sub("", "" if value is None else str(value))
+
+
+def _limit(detail: str) -> ResourceLimitError:
+    return ResourceLimitError(detail, token=None)
+
+
+def _size_of(value: Any) -> int:
+    return len(value) if isinstance(value, str) else 0
+
+
+def _predicted(name: str, arguments: tuple[Any, ...]) -> int:
+    """Length of the result of a filter that multiplies: replace(text, what, by), join(list, by)."""
+    subject = arguments[0]
+    if name == "join" and isinstance(subject, list | tuple):
+        separator = _size_of(arguments[1]) if len(arguments) > 1 else 1
+        return sum(_size_of(item) + separator for item in subject)
+    if name == "replace" and len(arguments) > 2 and isinstance(subject, str):
+        return len(subject) + subject.count(str(arguments[1])) * _size_of(arguments[2])
+    return 0
+
+
+def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, refusing ranges, lists and texts beyond bounds before and after it works."""
+    multiplies = name in _MULTIPLYING
+    length_of_a_unit = 16 if name in _SLOW else 256
+
+    @wraps(function)
+    def checked(*arguments: Any, **options: Any) -> Any:
+        units = 1
+        for argument in arguments:
+            if isinstance(argument, str):
+                units += len(argument) // length_of_a_unit
+            elif isinstance(argument, list | tuple | range):
+                units += len(argument)
+                if len(argument) > MAX_ITEMS:
+                    raise _limit(f"{name} works on at most {MAX_ITEMS} items")
+        METER.spend(units, "its filters")
+        if multiplies and _predicted(name, arguments) > MAX_VALUE:
+            raise _limit(f"{name} gives more than {MAX_VALUE} characters")
+        result = function(*arguments, **options)
+        if isinstance(result, str | list) and len(result) > (MAX_VALUE if isinstance(result, str) else MAX_ITEMS):
+            raise _limit(f"{name} gives more than {MAX_VALUE} characters or {MAX_ITEMS} items")
+        return result
+
+    return checked
+
+
+@lru_cache(maxsize=1)
+def _shared() -> dict[str, Callable[..., Any]]:
+    kept = {name: function for name, function in Environment().filters.items() if name in KEPT}
+    own = {"json": _json, "strip_html": _strip_html, "default": _default} | NUMBER_FILTERS
+    return {name: bounded(name, function) for name, function in (kept | own).items()}
+
+
+def _default(value: Any, instead: Any = "", *, allow_false: bool = False) -> Any:
+    """Liquid's default: for what is missing, null, empty, or false unless that is allowed."""
+    if value is False:
+        return value if allow_false is True else instead
+    if value is None or isinstance(value, Undefined):
+        return instead
+    return instead if isinstance(value, str | list | Mapping) and not value else value
+
+
+def filters_for(tag: str) -> dict[str, Callable[..., Any]]:
+    """All filters, those that format bound to the locale `tag`."""
+    return _shared() | format_filters(tag)
+
+
+def refuse_markup(value: Any) -> Any:
+    """A value as plain text: Markup would slip through escaping."""
+    return str(value) if isinstance(value, Markup) else value
+
+
+def as_json_string(text: str) -> str:
+    """The text as it stands between the quotes of a JSON string."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+__all__ = ["FilterArgumentError", "JsonText", "as_json_string", "bounded", "filters_for", "refuse_markup"]

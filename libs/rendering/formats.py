@@ -1,0 +1,172 @@
+"""Money, numbers and dates as the recipient's country writes them. Bound to a locale when a template is compiled."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import lru_cache, partial
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_datetime, format_time
+from babel.numbers import format_currency, format_decimal, list_currencies
+from liquid import Undefined, is_undefined
+from liquid.exceptions import FilterArgumentError
+
+from libs.rendering.numbers import number
+
+_NAMED = {"short", "medium", "long", "full"}
+_DIRECTIVE = re.compile(r"%([-_0^#]?)([A-Za-z%])")
+_CACHED = 8_192
+
+
+@lru_cache(maxsize=512)
+def locale_of(tag: str) -> Locale:
+    """The locale of a BCP 47 tag, or of its language; English when the tag is unknown."""
+    parts = tag.replace("_", "-").split("-")
+    while parts:
+        try:
+            return Locale.parse("-".join(parts), sep="-")
+        except (UnknownLocaleError, ValueError):
+            parts.pop()
+    return Locale("en")
+
+
+@lru_cache(maxsize=1)
+def _currencies() -> frozenset[str]:
+    return frozenset(list_currencies())
+
+
+def _money(tag: str, value: Any, currency: Any = None, locale: Any = None) -> str:
+    if isinstance(value, dict):  # {"amount": "19.90", "currency": "EUR"}, as many shops send it
+        currency = currency or value.get("currency") or value.get("currencyCode")
+        value = value.get("amount", value.get("value"))
+    if not isinstance(currency, str) or currency.upper() not in _currencies():
+        raise FilterArgumentError('money needs a currency, as in {{ total | money: "EUR" }}', token=None)
+    return _money_text(str(number(value)), currency.upper(), locale if isinstance(locale, str) else tag)
+
+
+@lru_cache(maxsize=_CACHED)
+def _money_text(value: str, currency: str, tag: str) -> str:
+    return format_currency(Decimal(value), currency, locale=locale_of(tag))
+
+
+def _number(tag: str, value: Any, places: Any = None) -> str:
+    wanted = None if places is None or is_undefined(places) else int(number(places))
+    if wanted is not None and not 0 <= wanted <= 20:
+        raise FilterArgumentError("number takes 0 to 20 decimal places", token=None)
+    return _number_text(str(number(value)), wanted, tag)
+
+
+@lru_cache(maxsize=_CACHED)
+def _number_text(value: str, places: int | None, tag: str) -> str:
+    exact = Decimal(value)
+    exponent = exact.as_tuple().exponent
+    shown = max(0, -exponent) if places is None and isinstance(exponent, int) else places or 0
+    pattern = "#,##0" + ("." + "0" * shown if shown else "")
+    return format_decimal(exact, format=pattern, locale=locale_of(tag))
+
+
+def _date(tag: str, value: Any, style: Any = "medium", zone: Any = "UTC") -> str:
+    if value is None or value == "" or isinstance(value, Undefined):
+        return "" if value is None else str(value)  # raises where it must not be missing
+    wanted = style if isinstance(style, str) and style else "medium"
+    if isinstance(value, str) and value.strip().lower() in {"now", "today"}:
+        raise FilterArgumentError("a text must read the same tomorrow: use event.time, not 'now'", token=None)
+    return _date_text(_moment(value), wanted[:200], str(zone or "UTC"), tag)
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        match value:
+            case datetime():
+                return value if value.tzinfo else value.replace(tzinfo=UTC)
+            case date():
+                return datetime(value.year, value.month, value.day, tzinfo=UTC)
+            case int() | Decimal() | float() if not isinstance(value, bool):
+                return datetime.fromtimestamp(float(value), UTC)
+            case str() if value.strip().isdecimal():
+                return datetime.fromtimestamp(float(value), UTC)
+            case str():
+                parsed = datetime.fromisoformat(value.strip())
+                return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise _no_time(value) from error
+    raise _no_time(value)
+
+
+def _no_time(value: Any) -> FilterArgumentError:
+    shown = str(value)[:40]
+    return FilterArgumentError(f"{shown!r} is no time; send ISO 8601, as 2026-03-01T09:00:00Z", token=None)
+
+
+@lru_cache(maxsize=_CACHED)
+def _date_text(moment: datetime, style: str, zone: str, tag: str) -> str:
+    try:
+        there = moment.astimezone(ZoneInfo(zone))
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise FilterArgumentError(
+            f"{zone[:40]!r} is no time zone; use a name like Europe/Berlin", token=None
+        ) from error
+    locale = locale_of(tag)
+    if style in _NAMED:
+        return format_date(there, style, locale=locale)
+    if style.startswith("datetime_") and style[9:] in _NAMED:
+        return format_datetime(there, style[9:], locale=locale)
+    if style == "time":
+        return format_time(there, "short", locale=locale)
+    return _DIRECTIVE.sub(partial(_directive, there, locale), style)
+
+
+# strftime's directives that make no sense without a C library's locale; month and day names come from CLDR
+_SKELETONS = {"a": "EEE", "A": "EEEE", "b": "MMM", "h": "MMM", "B": "MMMM", "p": "a"}
+_PLAIN = frozenset("YmdHIMSjyuwVGUWzZsDFTReCklL")
+_EXPANDED = {"D": "%m/%d/%y", "F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M"}
+
+
+def _directive(there: datetime, locale: Locale, found: re.Match[str]) -> str:
+    flag, letter = found.group(1), found.group(2)
+    if letter == "%":
+        return "%"
+    if letter in _SKELETONS:
+        text = format_datetime(there, _SKELETONS[letter], locale=locale)
+        return text.upper() if flag == "^" else text
+    if letter not in _PLAIN:
+        raise FilterArgumentError(f"the date directive %{letter} is not known", token=None)
+    return _unpadded(_digits(there, letter), flag)
+
+
+def _digits(there: datetime, letter: str) -> str:
+    match letter:
+        case "s":
+            return str(int(there.timestamp()))
+        case "L":
+            return f"{there.microsecond // 1000:03d}"
+        case "e" | "k" | "l":
+            value = {"e": there.day, "k": there.hour, "l": there.hour % 12 or 12}[letter]
+            return f"{value:2d}"
+        case "C":
+            return f"{there.year // 100:02d}"
+        case "Y":
+            return str(there.year)
+        case _:
+            return there.strftime(_EXPANDED.get(letter, "%" + letter))
+
+
+def _unpadded(text: str, flag: str) -> str:
+    match flag:
+        case "-":
+            return text.lstrip("0 ") or "0"
+        case "_":
+            stripped = text.lstrip("0")
+            return stripped.rjust(len(text))
+        case "0":
+            return text.replace(" ", "0")
+        case _:
+            return text
+
+
+def format_filters(tag: str) -> dict[str, Callable[..., Any]]:
+    """The filters that write for one locale."""
+    return {"money": partial(_money, tag), "number": partial(_number, tag), "date": partial(_date, tag)}

@@ -1,0 +1,206 @@
+"""A small HTML tokenizer, linear in its input, for sources in which Liquid has been replaced by holes.
+
+It answers two questions: where in the markup does each value land (so that escaping is enough), and what would
+a reader see (for the text part). Outside of a quoted attribute, a value inside of a tag could add attributes of
+its own; escaping does not help there, so it is refused when the template is published.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+HOLE_START, HOLE_END = "\ue000", "\ue001"
+HOLE = re.compile(f"{HOLE_START}(\\d+){HOLE_END}")
+
+_VERBATIM = re.compile(r"\{%-?\s*(raw|comment|doc)\s*-?%\}")  # what looks like Liquid in them is none
+_TAG_NAME = re.compile(r"[^\s/>]+")
+_SPACE = re.compile(r"[\s/]*")
+_ATTRIBUTE_NAME = re.compile(r"[^\s=>/]+|=[^\s=>/]*")
+_EQUALS = re.compile(r"\s*=\s*")
+_UNQUOTED = re.compile(r"[^\s>]*")
+_RAW = frozenset({"script", "style", "title", "textarea", "noscript", "xmp", "iframe"})
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A piece of Liquid: where it stood in the source, and its text."""
+
+    offset: int
+    text: str
+
+    @property
+    def is_output(self) -> bool:
+        return self.text.startswith("{{")
+
+    @property
+    def tag(self) -> str:
+        """The name of a `{% tag %}`; empty for an output."""
+        found = re.match(r"\{%-?\s*(\w+|#)", self.text)
+        return found.group(1) if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute as written, holes in it."""
+
+    name: str
+    value: str
+    quoted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Markup:
+    """A start or end tag. `loose` is what stands in it outside of quoted values."""
+
+    name: str
+    closing: bool
+    attributes: tuple[Attribute, ...] = ()
+    loose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Text between tags; `within` names the raw element that it is in (script, style, title), or is empty."""
+
+    text: str
+    within: str = ""
+    comment: bool = False
+
+
+@dataclass(slots=True)
+class Cut:
+    """A source whose Liquid has been replaced by holes."""
+
+    source: str
+    holes: list[Hole] = field(default_factory=list)
+
+
+def cut(source: str) -> Cut:
+    """Replaces each piece of Liquid by a numbered hole; what is not closed stays as it is."""
+    source = source.replace(HOLE_START, " ").replace(HOLE_END, " ")
+    made = Cut("")
+    out: list[str] = []
+    at = last = 0
+    absent: set[str] = set()  # closings that do not come any more: never looked for twice
+    while (start := source.find("{", at)) >= 0:
+        end = _end_of_liquid(source, start, absent)
+        at = start + 1
+        if end >= 0:
+            out.append(source[last:start])
+            out.append(f"{HOLE_START}{len(made.holes)}{HOLE_END}")
+            made.holes.append(Hole(start, source[start:end]))
+            at = last = end
+    out.append(source[last:])
+    made.source = "".join(out)
+    return made
+
+
+def _end_of_liquid(source: str, start: int, absent: set[str]) -> int:
+    """Where the output or tag at `start` ends, or -1."""
+    kind = source[start + 1 : start + 2]
+    closing = {"{": "}}", "%": "%}"}.get(kind, "")
+    if not closing or closing in absent:
+        return -1
+    end = source.find(closing, start + 2)
+    if end < 0:
+        absent.add(closing)
+        return -1
+    verbatim = _VERBATIM.match(source, start) if kind == "%" else None
+    if verbatim is None or verbatim.group(1) in absent:
+        return end + 2
+    final = re.compile(rf"\{{%-?\s*end{verbatim.group(1)}\s*-?%\}}").search(source, end)
+    if final is None:
+        absent.add(verbatim.group(1))
+    return final.end() if final else end + 2
+
+
+def holes_in(text: str) -> list[int]:
+    """The numbers of the holes in a piece of the source."""
+    return [int(number) for number in HOLE.findall(text)]
+
+
+def parse(source: str) -> Iterator[Markup | Words]:
+    """The tokens of an HTML source, in order; whatever is malformed is read as browsers do, or as text."""
+    at, end = 0, len(source)
+    while at < end:
+        opening = source.find("<", at)
+        if opening < 0:
+            yield Words(source[at:])
+            return
+        while opening >= 0 and not _begins_markup(source, opening):
+            opening = source.find("<", opening + 1)
+        if opening != at:
+            yield Words(source[at:] if opening < 0 else source[at:opening])
+        if opening < 0:
+            return
+        at = opening
+        following = source[at + 1 : at + 2]
+        if following in {"!", "?"}:
+            at, comment = _comment(source, at)
+            yield comment
+        else:
+            markup, at = _tag(source, at)
+            yield markup
+            if not markup.closing and markup.name in _RAW:
+                raw, at = _raw(source, at, markup.name)
+                yield raw
+
+
+def _begins_markup(source: str, at: int) -> bool:
+    following = source[at + 1 : at + 2]
+    return following.isalpha() or following in {"!", "?", "/", HOLE_START}
+
+
+def _comment(source: str, at: int) -> tuple[int, Words]:
+    if source.startswith("<!--", at):
+        end = source.find("-->", at + 4)
+        stop = len(source) if end < 0 else end + 3
+    else:
+        end = source.find(">", at)
+        stop = len(source) if end < 0 else end + 1
+    return stop, Words(source[at:stop], comment=True)
+
+
+def _raw(source: str, at: int, name: str) -> tuple[Words, int]:
+    end = re.compile(f"</{name}", re.IGNORECASE).search(source, at)
+    stop = end.start() if end else len(source)
+    return Words(source[at:stop], within=name), stop
+
+
+def _tag(source: str, at: int) -> tuple[Markup, int]:
+    closing = source.startswith("</", at)
+    at += 2 if closing else 1
+    named = _TAG_NAME.match(source, at)
+    name = named.group() if named else ""
+    at += len(name)
+    attributes: list[Attribute] = []
+    loose = [name]
+    while True:
+        space = _SPACE.match(source, at)
+        at = space.end() if space else at
+        if at >= len(source) or source[at] == ">":
+            break
+        attribute, at = _attribute(source, at)
+        loose.append(attribute.name)
+        if not attribute.quoted:
+            loose.append(attribute.value)
+        attributes.append(attribute)
+    return Markup(name.lower(), closing, tuple(attributes), " ".join(loose)), min(at + 1, len(source))
+
+
+def _attribute(source: str, at: int) -> tuple[Attribute, int]:
+    named = _ATTRIBUTE_NAME.match(source, at)
+    name = named.group() if named else source[at]
+    at += len(name)
+    equals = _EQUALS.match(source, at)
+    if not equals:
+        return Attribute(name.lower(), "", quoted=True), at
+    at = equals.end()
+    quote = source[at : at + 1]
+    if quote in {'"', "'"}:
+        end = source.find(quote, at + 1)
+        stop = len(source) if end < 0 else end
+        return Attribute(name.lower(), source[at + 1 : stop], quoted=True), stop + 1
+    value = _UNQUOTED.match(source, at)
+    text = value.group() if value else ""
+    return Attribute(name.lower(), text, quoted=False), at + len(text)

@@ -1,0 +1,91 @@
+"""Where values land in HTML: finds what escaping cannot make safe, and the values that begin a link."""
+
+import html as entities
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from libs.rendering.html import HOLE, Attribute, Cut, Hole, Markup, Words, cut, holes_in, parse
+from libs.rendering.links import problem_of_link
+
+_LINKS = frozenset({"href", "src", "action", "formaction", "background", "poster", "cite", "longdesc", "xlink:href"})
+_WRITING_TAGS = frozenset({"echo", "liquid", "cycle", "increment", "decrement"})
+_NEW_BRANCH = frozenset({"else", "elsif", "when", "if", "unless", "case"})
+_DECIDED = re.compile(r"[:/?#]")
+_REFUSED_ELEMENTS = frozenset({"script", "iframe", "object", "embed", "applet", "base"})
+
+
+@dataclass(slots=True)
+class Placement:
+    """What was found in a source: problems with their line, and the offsets of outputs that begin a link."""
+
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    begins_link: dict[int, bool] = field(default_factory=dict)  # offset of the output → is it the first value
+
+
+def place(source: str) -> Placement:
+    """Looks at every value of an HTML source."""
+    made = cut(source)
+    found = Placement()
+    for token in parse(made.source):
+        for offset, problem in _problems(token, made, found):
+            found.problems.append((source.count("\n", 0, offset) + 1, problem))
+    return found
+
+
+def _problems(token: Markup | Words, made: Cut, found: Placement) -> Iterator[tuple[int, str]]:
+    if isinstance(token, Words):
+        if token.within == "script":
+            yield from ((hole.offset, "values cannot stand in a script") for hole in _writing(token.text, made))
+        return
+    if not token.closing and token.name in _REFUSED_ELEMENTS:
+        yield 0, f"<{token.name}> does not belong in a mail; mail programs remove it"
+    for hole in _writing(token.loose, made):
+        yield (
+            hole.offset,
+            f"{hole.text[:40]} stands inside of a tag without quotes, where a value could add attributes; "
+            'write attribute="{{ … }}"',
+        )
+    for attribute in token.attributes:
+        yield from _attribute_problems(attribute, made, found)
+
+
+def _attribute_problems(attribute: Attribute, made: Cut, found: Placement) -> Iterator[tuple[int, str]]:
+    holes = _writing(attribute.value, made)
+    if attribute.name.startswith("on") or attribute.name == "srcdoc":
+        for hole in holes:
+            yield hole.offset, f"values cannot stand in {attribute.name}, which runs as a script"
+    if attribute.name not in _LINKS:
+        return
+    first, decided, literal = True, False, ""
+    for piece in re.split(f"({HOLE.pattern[0]}\\d+.)", attribute.value):
+        numbers = holes_in(piece)
+        if not numbers:
+            literal += piece
+            decided = decided or bool(_DECIDED.search(entities.unescape(piece)))
+            continue
+        hole = made.holes[numbers[0]]
+        if hole.tag in _NEW_BRANCH:
+            first = not literal.strip()
+        elif hole.is_output and not decided:
+            found.begins_link[hole.offset] = first and not literal.strip()
+            first = False
+        elif hole.tag in _WRITING_TAGS and not decided:
+            yield hole.offset, "a link begins with a value of this tag; put it out with {{ … }}"
+    problem = problem_of_link(entities.unescape(HOLE.sub("", literal)), absolute=False) if decided else None
+    if problem and not (holes and not _has_scheme(literal)):
+        yield (made.holes[holes_in(attribute.value)[0]].offset if holes else 0), problem
+
+
+def _has_scheme(literal: str) -> bool:
+    found = _DECIDED.search(entities.unescape(literal))
+    return bool(found) and found is not None and found.group() == ":"
+
+
+def _writing(text: str, made: Cut) -> list[Hole]:
+    """The holes that put something out: control flow may stand anywhere."""
+    return [
+        hole
+        for hole in (made.holes[number] for number in holes_in(text))
+        if hole.is_output or hole.tag in _WRITING_TAGS
+    ]

@@ -1,0 +1,106 @@
+"""Arithmetic in templates on exact numbers: 19.90 × 2 is 39.80, never 39.800000000000004 and never 0."""
+
+from collections.abc import Callable
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal, DecimalException
+from typing import Any
+
+from liquid import Undefined
+from liquid.exceptions import FilterArgumentError
+
+from libs.rendering.limits import MAX_DIGITS
+
+Number = int | Decimal
+
+
+def number(value: Any) -> Number:
+    """A value as an exact number; texts like "19.90" count, an empty or missing value is 0."""
+    match value:
+        case bool():
+            raise _no_number(value)
+        case int():
+            return _bounded(value)
+        case Decimal():
+            return _bounded(value)
+        case float():
+            return _bounded(Decimal(repr(value)))
+        case str():
+            return _parsed(value)
+        case None:
+            return 0
+        case Undefined():
+            str(value)  # raises where it must not be missing
+            return 0
+        case _:
+            raise _no_number(value)
+
+
+def _parsed(text: str) -> Number:
+    stripped = text.strip()
+    if len(stripped) > MAX_DIGITS:
+        raise _no_number(text)
+    try:
+        parsed = Decimal(stripped or "0")
+    except DecimalException as error:
+        raise _no_number(text) from error
+    return _bounded(int(parsed) if stripped.lstrip("+-").isdecimal() else parsed)
+
+
+def _bounded(value: Number) -> Number:
+    if isinstance(value, Decimal):
+        if not value.is_finite() or abs(value.adjusted()) > MAX_DIGITS:
+            raise _no_number(value)
+    elif value.bit_length() > MAX_DIGITS * 4:
+        raise FilterArgumentError(f"a number has more than {MAX_DIGITS} digits", token=None)
+    return value
+
+
+def _no_number(value: Any) -> FilterArgumentError:
+    return FilterArgumentError(f"{str(value)[:40]!r} is not a number that can be calculated with", token=None)
+
+
+def _two(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Number]:
+    def calculated(left: Any, right: Any) -> Number:
+        try:
+            return _bounded(operation(number(left), number(right)))
+        except (DecimalException, ZeroDivisionError) as error:
+            raise FilterArgumentError("divided by zero", token=None) from error
+
+    return calculated
+
+
+def _divided(left: Number, right: Number) -> Number:
+    # as in Shopify's Liquid: whole numbers divide to a whole number
+    if isinstance(left, int) and isinstance(right, int):
+        return left // right
+    return Decimal(left) / Decimal(right)
+
+
+def _rounded(value: Any, digits: Any = 0) -> Number:
+    places = int(number(digits))
+    if not -MAX_DIGITS <= places <= 20:
+        raise FilterArgumentError("round takes at most 20 places", token=None)
+    exact = Decimal(number(value)).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+    return exact if places > 0 else int(exact)
+
+
+def _ceil(value: Any) -> Number:
+    return int(Decimal(number(value)).to_integral_value(rounding=ROUND_CEILING))
+
+
+def _floor(value: Any) -> Number:
+    return int(Decimal(number(value)).to_integral_value(rounding=ROUND_FLOOR))
+
+
+NUMBER_FILTERS: dict[str, Callable[..., Any]] = {
+    "plus": _two(lambda left, right: left + right),
+    "minus": _two(lambda left, right: left - right),
+    "times": _two(lambda left, right: left * right),
+    "divided_by": _two(_divided),
+    "modulo": _two(lambda left, right: left - right * (left // right)),
+    "at_least": _two(max),
+    "at_most": _two(min),
+    "abs": lambda value: abs(number(value)),
+    "ceil": _ceil,
+    "floor": _floor,
+    "round": _rounded,
+}

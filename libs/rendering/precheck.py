@@ -1,0 +1,43 @@
+"""What must hold before Liquid's parser sees a source: its lexer is quadratic in delimiters that do not close."""
+
+import re
+from collections.abc import Iterator
+
+MAX_PIECES = 4_000  # outputs and tags in one part
+MAX_PIECE = 2_000  # characters in one output or tag
+
+_BLANKS = re.compile(r"[^\S\n]{33}")  # the expression lexer is quadratic in them
+_OPENING = re.compile(r"\{\{|\{%")
+_CLOSING = {"{{": "}}", "{%": "%}"}
+_VERBATIM = re.compile(r"\{%-?\s*(raw|comment|doc)\s*-?%\}")
+
+
+def problems_before_parsing(source: str) -> Iterator[str]:
+    """Why a source is refused without being parsed, with the line; nothing when it may be parsed."""
+    at = pieces = 0
+    while found := _OPENING.search(source, at):
+        start, opening = found.start(), found.group()
+        end = source.find(_CLOSING[opening], start + 2)
+        line = source.count("\n", 0, start) + 1
+        again = _OPENING.search(source, start + 2, end if end >= 0 else len(source))
+        if end < 0 or again:
+            yield f"{opening} in line {line} is not closed; write {_CLOSING[opening]} after it."
+            return
+        if end - start > MAX_PIECE:
+            yield f"{opening} in line {line} has more than {MAX_PIECE} characters; use assign to build it in steps."
+            return
+        if _BLANKS.search(source, start, end):
+            yield f"{opening} in line {line} has more than 32 blanks in a row; remove them."
+            return
+        at = end + 2
+        verbatim = _VERBATIM.match(source, start)
+        if verbatim:
+            final = re.compile(rf"\{{%-?\s*end{verbatim.group(1)}\s*-?%\}}").search(source, at)
+            if final is None:
+                yield f"{verbatim.group()} in line {line} has no end{verbatim.group(1)}."
+                return
+            at = final.end()
+        pieces += 1
+        if pieces > MAX_PIECES:
+            yield f"The source has more than {MAX_PIECES} outputs and tags; make it shorter."
+            return
