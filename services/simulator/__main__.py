@@ -8,6 +8,7 @@ from pathlib import Path
 
 from libs.errors import Invalid
 from libs.settings import load
+from libs.suite import SuiteSettings, settings_file
 from services.simulator.app import start
 from services.simulator.settings import SimulatorSettings
 
@@ -38,6 +39,7 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=None, help="port; default by settings")
     parser.add_argument("--callback-url", default=None, help="where its receipts are posted")
     options = parser.parse_args()
+    options.settings = options.settings or settings_file(options.data)
     given = {
         name: value
         for name, value in vars(options).items()
@@ -45,6 +47,10 @@ def main() -> int:
     }
     try:
         settings = load(SimulatorSettings, options.settings).model_copy(update=given)
+        if not settings.callback_url:
+            suite = load(SuiteSettings, options.settings)
+            callback = f"http://{suite.host}:{suite.port}/delivery/v1/callbacks/simulator"
+            settings = settings.model_copy(update={"callback_url": callback})
         options.data.mkdir(parents=True, exist_ok=True)
         try:
             import uvloop

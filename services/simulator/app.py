@@ -11,6 +11,7 @@ from pathlib import Path
 
 from libs.keyring import keyring_of
 from libs.service import SimulatorEndpoints
+from libs.standard_webhooks import secret_bytes
 from services.simulator.adapters.certificates import Identity, identity_of, write_private
 from services.simulator.adapters.fcm import Fcm
 from services.simulator.adapters.http import PlainHttp
@@ -20,7 +21,7 @@ from services.simulator.adapters.rsgi import HttpServer
 from services.simulator.adapters.sms import SmsApi
 from services.simulator.adapters.smtp import MailServer
 from services.simulator.adapters.smtp.policy import Policy
-from services.simulator.adapters.webhooks import Webhooks, secret_bytes
+from services.simulator.adapters.webhooks import Webhooks
 from services.simulator.api import Control
 from services.simulator.domain.arrivals import Arrivals
 from services.simulator.domain.exchange import Exchange, Targets, Timing

@@ -1,8 +1,6 @@
 """What runs by itself: handing over what is owed. Ends with the LOOPS table."""
 
 import asyncio
-import base64
-import hmac
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from uuid import uuid4
 
 import msgspec
 
+from libs import standard_webhooks
 from services.simulator.domain.agenda import Due, OwnReceipt, ReturnedMail, StatusCallback
 from services.simulator.domain.exchange import Exchange, Sent
 from services.simulator.domain.sms import signature
@@ -49,40 +48,27 @@ async def settle_debts(debts: Debts, stop: asyncio.Event) -> None:
                 await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
 
 
-def signed_headers(key: bytes, body: bytes, now: datetime) -> dict[str, str]:
-    """The headers of a receipt: Standard Webhooks' scheme with the suite's own key."""
-    identity, stamp = str(uuid4()), str(int(now.timestamp()))
-    mac = hmac.digest(key, f"{identity}.{stamp}.".encode() + body, "sha256")
-    return {
-        "content-type": "application/json",
-        "webhook-id": identity,
-        "webhook-timestamp": stamp,
-        "webhook-signature": "v1," + base64.b64encode(mac).decode(),
-    }
-
-
 async def _post_receipts(debts: Debts, batch: Sequence[Due]) -> None:
     exchange = debts.exchange
     now = datetime.now(UTC)
     owed = [due.owed for due in batch if isinstance(due.owed, OwnReceipt)]
     body = msgspec.json.encode(
-        {
-            "receipts": [
-                {
-                    "id": one.id,
-                    "message": one.message,
-                    "attempt": one.attempt,
-                    "channel": one.channel,
-                    "kind": one.kind,
-                    "at": now,
-                    "detail": one.detail,
-                }
-                for one in owed
-            ]
-        }
+        [
+            {
+                "id": one.id,
+                "message": one.message,
+                "attempt": one.attempt,
+                "channel": one.channel,
+                "kind": one.kind,
+                "at": now,
+                "detail": one.detail,
+            }
+            for one in owed
+        ]
     )
+    signed = standard_webhooks.sign([debts.key], str(uuid4()), int(now.timestamp()), body)
     url = exchange.targets.callback_url
-    status = await debts.outgoing.post(url, signed_headers(debts.key, body, now), body) if url else 0
+    status = await debts.outgoing.post(url, {"content-type": "application/json", **signed}, body) if url else 0
     for due in batch:
         _count(exchange, exchange.callbacks, due, status)
 

@@ -36,13 +36,15 @@ class SimulatorSettings(ServiceSettings):
         0.0, ge=0, le=1, description="Share of the delivered ones that get a receipt opened as well, 0 to 1."
     )
     callback_url: str = Field(
-        "", description="Where its own receipts go: delivery's callbacks/simulator; empty: nowhere."
+        "", description="Where its own receipts go; empty: delivery's callbacks/simulator of the suite."
     )
     receipt_key: SecretStr = Field(
         SecretStr(""), description="Key (hex) of its receipts' signature; empty: derived from the data folder's secret."
     )
     bounce_host: str = Field("127.0.0.1", description="Host that bounce mails are sent to over SMTP.")
-    bounce_port: int = Field(0, ge=0, le=65535, description="Port that bounce mails are sent to; 0 sends none.")
+    bounce_port: int = Field(
+        8725, ge=0, le=65535, description="Port that bounce mails are sent to, where bounce listens; 0 sends none."
+    )
     smtp_username: str = Field("", description="User that the mail server asks for; empty: no authentication needed.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
     smtp_pipelining: bool = Field(True, description="Whether the mail server offers PIPELINING.")

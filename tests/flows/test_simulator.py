@@ -30,7 +30,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def settings(**changed: Any) -> SimulatorSettings:
-    return SimulatorSettings(slow_seconds=0.3, late_seconds=0.2, receipt_seconds=0.01, hang_seconds=30.0).model_copy(
+    return SimulatorSettings(bounce_port=0, slow_seconds=0.3, late_seconds=0.2, receipt_seconds=0.01, hang_seconds=30.0).model_copy(
         update=changed
     )
 
@@ -258,7 +258,7 @@ async def test_own_receipts_are_signed_and_sent_to_the_callback(simulator: Simul
     key = keyring_of(Path(simulator.endpoints.fcm_ca).parent.parent).key("simulator")
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     assert headers["webhook-signature"] == "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
-    receipt = json.loads(body)["receipts"][0]
+    receipt = json.loads(body)[0]
     assert (receipt["message"], receipt["kind"], receipt["channel"]) == ("n.9", "delivered", "push")
 
 

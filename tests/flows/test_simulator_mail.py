@@ -25,7 +25,7 @@ SENDER = "shop@example.com"
 
 
 def settings(**changed: Any) -> SimulatorSettings:
-    return SimulatorSettings(slow_seconds=0.3, late_seconds=0.2, receipt_seconds=0.01, hang_seconds=0.5).model_copy(
+    return SimulatorSettings(bounce_port=0, slow_seconds=0.3, late_seconds=0.2, receipt_seconds=0.01, hang_seconds=0.5).model_copy(
         update=changed
     )
 
