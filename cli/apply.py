@@ -30,13 +30,14 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be 
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # what the suite says about a definition, and nobody writes
 META = frozenset(
-    "name type version state published published_at published_by created_at updated_at changed_at webhook".split()
+    "name type version state published published_at published_by release_id released outdated webhook"
+    " created_at updated_at changed_at".split()
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One kind of definition: its word in files, its path, and what the suite fills in by itself."""
+    """One kind of definition: its word in files, its path, and what the suite fills in where a file is silent."""
 
     kind: str
     path: str
@@ -52,7 +53,11 @@ TOPIC = Resource("topic", "/access/v1/topics", {"active": True})
 EVENT_TYPE = Resource("event-type", "/orders-notification/v1/event-types", named_by="type")
 SOURCE = Resource("source", "/orders-notification/v1/sources")
 TEMPLATE = Resource("template", "/templates/v1/templates")
-COMMUNICATION = Resource("communication", "/orders-notification/v1/communications")
+COMMUNICATION = Resource(
+    "communication",
+    "/orders-notification/v1/communications",
+    {"on_unknown": "leave", "expiry_seconds": 86_400, "mode": "all"},
+)
 # what comes later may name what comes before
 ORDER = (TOPIC, EVENT_TYPE, SOURCE, TEMPLATE, COMMUNICATION)
 
@@ -132,23 +137,21 @@ def same(resource: Resource, body: Mapping[str, Any], current: Answer) -> bool:
     """Whether applying would change nothing."""
     held = {name: value for name, value in current.body.items() if name not in META}
     # secrets are never given back, only the start of their digest
-    wanted = {
-        **resource.defaults,
-        **{name: _fingerprints(value) if name == "secrets" else value for name, value in body.items()},
-    }
+    wanted = {name: _fingerprints(value) if name == "secrets" else value for name, value in body.items()}
     if "secrets" not in wanted:
         held.pop("secrets", None)
-    return _covers(wanted, held)
+    return _covers(wanted, held, resource.defaults)
 
 
-def _covers(wanted: Any, held: Any) -> bool:
+def _covers(wanted: Any, held: Any, defaults: Mapping[str, Any]) -> bool:
     match wanted, held:
         case dict(), dict():
-            return all(_covers(value, held.get(name)) for name, value in wanted.items()) and all(
-                _empty(value) for name, value in held.items() if name not in wanted
+            return all(_covers(value, held.get(name), defaults) for name, value in wanted.items()) and all(
+                _empty(value) or value == defaults.get(name) for name, value in held.items() if name not in wanted
             )
         case list(), list():
-            return len(wanted) == len(held) and all(map(_covers, wanted, held))
+            pairs = zip(wanted, held, strict=False)
+            return len(wanted) == len(held) and all(_covers(one, other, defaults) for one, other in pairs)
     return bool(wanted == held) or (_empty(wanted) and _empty(held))
 
 

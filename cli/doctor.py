@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import asyncpg
 import httpx
 import typer
 from rich.console import RenderableType
@@ -24,7 +23,9 @@ from cli.exits import Exit
 from cli.session import Session, command
 from libs import credentials
 from libs.errors import DepescheError
-from libs.suite import SuiteSettings, load_suite
+
+if TYPE_CHECKING:
+    from libs.suite import SuiteSettings
 
 _LOW_DISK_BYTES = 1 << 30
 _CLOCK_SECONDS = 2.0
@@ -72,6 +73,8 @@ def doctor(session: Session, dsn: local.Dsn = None) -> None:
 
 
 def _examined(session: Session, dsn: str | None) -> Iterator[Finding]:
+    from libs.suite import load_suite
+
     yield _python()
     try:
         settings = load_suite()
@@ -117,7 +120,7 @@ def _secrets(folder: Path) -> Finding:
     return Finding("secrets", "ok", "readable by their owner alone")
 
 
-def _suite(session: Session, settings: SuiteSettings) -> Iterator[Finding]:
+def _suite(session: Session, settings: "SuiteSettings") -> Iterator[Finding]:
     try:
         answer = httpx.get(f"{session.url}/health", timeout=3.0)
         yield Finding("suite", "ok", f"{session.url} answers {answer.status_code}")
@@ -141,6 +144,8 @@ def _port(host: str, port: int) -> Finding:
 
 
 async def _database(dsn: str) -> list[Finding]:
+    import asyncpg
+
     try:
         connection = await asyncpg.connect(dsn, timeout=5)
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:

@@ -4,9 +4,8 @@ import asyncio
 import functools
 import importlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import asyncpg
 import typer
 from rich.console import RenderableType
 from rich.table import Table
@@ -15,8 +14,10 @@ from rich.text import Text
 from cli.session import Session, command, with_errors_shown
 from cli.up import up
 from libs.errors import Unavailable
-from libs.settings import Described, ServiceSettings, describe
-from libs.suite import SuiteSettings, load_suite, settings_file
+
+if TYPE_CHECKING:
+    # the services' libraries are imported by the commands that need them: the others start in half the time
+    from libs.settings import Described, ServiceSettings
 
 DataDir = Annotated[Path | None, typer.Option(help="The suite's folder; DEPESCHE_DATA_DIR or .depesche without.")]
 Dsn = Annotated[str | None, typer.Option(help="postgresql://… to work on; DEPESCHE_DSN without.")]
@@ -55,6 +56,8 @@ def run_migrations(
 
 
 async def _reached(work: Any) -> list[str]:
+    import asyncpg
+
     try:
         done: list[str] = await work
     except (OSError, asyncpg.PostgresError) as error:
@@ -64,6 +67,8 @@ async def _reached(work: Any) -> list[str]:
 
 def target(dsn: str | None) -> str:
     """The DSN to work on: given, from the settings, or of the folder's own running server."""
+    from libs.suite import load_suite
+
     found = dsn or load_suite().dsn.get_secret_value()
     if found:
         return found
@@ -81,6 +86,9 @@ def show_settings(
     changed: Annotated[bool, typer.Option(help="Only those that are not at their default.")] = False,
 ) -> None:
     """All settings with value, unit, where each came from and what it does; secrets are masked."""
+    from libs.settings import describe
+    from libs.suite import load_suite, settings_file
+
     file = settings_file(load_suite().data_dir)
     shown = [
         one
@@ -101,8 +109,10 @@ def show_settings(
     session.give({"file": str(file) if file else None, "settings": data}, lambda _: _settings_table(shown, file))
 
 
-def settings_classes() -> list[type[ServiceSettings]]:
+def settings_classes() -> "list[type[ServiceSettings]]":
     """The suite's settings and every service's."""
+    from libs.settings import ServiceSettings
+    from libs.suite import SuiteSettings
     from services.__main__ import SERVICES
 
     found: list[type[ServiceSettings]] = [SuiteSettings]
@@ -124,7 +134,7 @@ def unit(name: str) -> str:
     return next((u.replace("_", " ") for u in _UNITS if name.lower().endswith(u)), "")
 
 
-def _settings_table(shown: list[Described], file: Path | None) -> RenderableType:
+def _settings_table(shown: "list[Described]", file: Path | None) -> RenderableType:
     made = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left")
     made.caption = f"File: {file}" if file else "File: none (depesche.toml in the data folder, or here)"
     for heading in ("setting", "value", "from", "what it does"):

@@ -22,11 +22,11 @@ templates = typer.Typer(help="The words, by channel and locale.", no_args_is_hel
 communications = typer.Typer(help="What is said on an event, to whom, on which channels.", no_args_is_help=True)
 
 _TEMPLATE = ("name", "channel", "state", "published=published version", "locales", "changed_at=changed")
-_COMMUNICATION = ("name", "trigger", "state", "published=published version", "category", "topic", "changed_at=changed")
-_RELEASE = ("id", "version", "active", "published_at=published", "published_by=by", "digest")
+_COMMUNICATION = ("name", "trigger", "state", "released=release", "category", "topic", "changed_at=changed")
+_RELEASE = ("version=release", "id", "published_at=published", "published_by=by", "templates")
 
 Names = Annotated[list[str] | None, typer.Argument(help="Which ones.")]
-All = Annotated[bool, typer.Option("--all", help="All that were edited since they were published.")]
+All = Annotated[bool, typer.Option("--all", help="All whose published state is not what was edited last.")]
 Name = Annotated[str, typer.Argument(help="Its name.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file to write; standard output without.")]
 
@@ -58,8 +58,13 @@ def publish(session: Session, resource: Resource, names: Sequence[str] | None, e
         raise typer.Exit(Exit.REFUSED)
 
 
-def _unpublished(session: Session, resource: Resource) -> Iterable[str]:
-    return [item["name"] for item in session.api.items(resource.path) if item.get("state") in ("draft", "changed")]
+def _unpublished(session: Session, resource: Resource) -> list[str]:
+    edited = [item["name"] for item in session.api.items(resource.path) if item["state"] in ("draft", "changed")]
+    if resource is not COMMUNICATION:
+        return edited
+    # a communication keeps the template versions of its release until it is published again
+    outdated = [item["name"] for item in session.api.items(resource.path, outdated="true")]
+    return sorted({*edited, *outdated})
 
 
 def _problems(problem: ProblemAnswer) -> list[dict[str, str]]:
