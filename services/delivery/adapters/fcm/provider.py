@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 from pyreqwest.client import Client
 from pyreqwest.exceptions import PyreqwestError
+from pyreqwest.http import Url
 
 from libs.clock import Clock
 from libs.contracts.outcomes import Channel
@@ -38,7 +39,7 @@ class _Line:
     """What is kept for a sender."""
 
     account: FcmAccount
-    url: str
+    url: Url  # parsed once: parsing costs as much as all else that is done here per push
     tokens: TokenSource
     encoder: PushEncoder
     lanes: list[Lane] = field(default_factory=list)
@@ -103,7 +104,7 @@ class FcmProvider:
             raise TypeError(f"sender {sender.number} is no push sender")
         url = f"{account.url.rstrip('/')}/v1/projects/{account.project}/messages:send"
         encoder = PushEncoder(lambda: self._clock().timestamp())
-        return _Line(account, url, token_source(account), encoder)
+        return _Line(account, Url(url), token_source(account), encoder)
 
 
 async def _lanes(line: _Line) -> list[Lane]:
