@@ -1,0 +1,1 @@
+"""What happened to every message, and why: timelines, the audit, verdicts."""

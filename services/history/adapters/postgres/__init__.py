@@ -1,0 +1,16 @@
+"""Timeline and audit in Postgres."""
+
+from services.history.adapters.postgres.audit import PostgresAudit
+from services.history.adapters.postgres.days import PostgresDays
+from services.history.adapters.postgres.terms import Terms
+from services.history.adapters.postgres.timeline import PostgresTimeline
+
+SERVER_SETTINGS = {
+    # a statement planned over an empty day must not scan a full one afterwards; compiling costs more than any look-up
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
+__all__ = ["SERVER_SETTINGS", "PostgresAudit", "PostgresDays", "PostgresTimeline", "Terms"]

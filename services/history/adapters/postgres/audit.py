@@ -1,0 +1,253 @@
+"""Decisions and other events in columns; a JSON body only for what no column holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from libs.contracts.envelope import Envelope
+from libs.contracts.orders_notification import Decision as Decided
+from libs.contracts.orders_notification import DecisionRecorded
+from libs.contracts.outcomes import Mode
+from libs.contracts.reasons import Reason
+from libs.ids import time_of
+from libs.privacy import redacted
+from libs.storage.database import Database
+from services.history.adapters.postgres.nameless import columns, erased_among, remember
+from services.history.adapters.postgres.terms import Terms
+from services.history.domain.facts import Decision, Document
+from services.history.ports import ActionSearch, Erased, Search
+
+_ADD_DECISIONS = """
+insert into decision (cause_id, envelope, ordinal, outcome, tenant, mode, received_at, event_type, event_source,
+                      communication, release_id, notification_id, event_id, subject, recipient, detail)
+select * from unnest($1::uuid[], $2::int[], $3::smallint[], $4::smallint[], $5::smallint[], $6::smallint[],
+  $7::timestamptz[], $8::int[], $9::int[], $10::int[], $11::uuid[], $12::uuid[], $13::text[], $14::text[],
+  $15::text[], $16::text[])
+on conflict do nothing
+"""
+_ADD_DOCUMENTS = """
+insert into document (id, at, address_key, type, tenant, mode, subject, recipient, message, actor, action, object,
+                      body)
+select * from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::int[], $5::smallint[], $6::smallint[],
+  $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[])
+on conflict do nothing
+"""
+# $1 tenant, $2 mode, $3 limit, $4 before, $5 what is looked for
+_DECISIONS = """
+select d.*, communication.word as communication_word, type.word as type_word, source.word as source_word
+from decision d
+join term type on type.id = d.event_type
+join term source on source.id = d.event_source
+left join term communication on communication.id = d.communication
+where d.tenant = $1 and d.mode = $2 and ($4::uuid is null or d.cause_id < $4) and {which}
+order by d.cause_id desc, d.envelope, d.ordinal limit $3
+"""
+_BY: dict[str, str] = {
+    name: f"hashtextextended(d.{name}, 0) = hashtextextended($5::text, 0) and d.{name} = $5"
+    for name in ("subject", "recipient", "event_id")
+}
+_DECISIONS_BY = {name: _DECISIONS.format(which=which) for name, which in _BY.items()}
+_DECISIONS_OF_CAUSES = _DECISIONS.format(which="d.cause_id = any ($5::uuid[])")
+
+_DOCUMENTS = """
+select d.*, term.word as type_word from document d join term on term.id = d.type
+where d.tenant = $1 and d.mode = $2 and ($4::uuid is null or d.id < $4) and {which}
+order by d.id desc limit $3
+"""
+_DOCUMENTS_BY_RECIPIENT = _DOCUMENTS.format(
+    which="hashtextextended(d.recipient, 0) = hashtextextended($5::text, 0) and d.recipient = $5"
+)
+_DOCUMENTS_BY_MESSAGES = _DOCUMENTS.format(
+    which="hashtextextended(d.message, 0) in (select hashtextextended(m, 0) from unnest($5::text[]) m)"
+    " and d.message = any ($5)"
+)
+_DOCUMENTS_BY_ADDRESS = _DOCUMENTS.format(which="d.address_key = $5::bigint")
+_ACTIONS = """
+select d.*, term.word as type_word from document d join term on term.id = d.type
+where d.tenant = $1 and d.mode = $2 and d.action is not null
+  and ($4::text is null or d.actor = $4) and ($5::text is null or d.action = $5) and ($6::text is null or d.object = $6)
+  and ($7::timestamptz is null or (d.at, d.id) < ($7, $8::uuid))
+order by d.at desc, d.id desc limit $3
+"""
+_FORGET_DECISIONS = """
+update decision d set recipient = null, detail = null
+from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
+where hashtextextended(d.recipient, 0) = hashtextextended(gone.recipient, 0) and d.recipient = gone.recipient
+  and d.tenant = gone.tenant and d.mode = gone.mode
+"""
+_FORGET_DOCUMENTS = """
+update document d set recipient = null, address_key = null, object = null, body = '{}'
+from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
+where hashtextextended(d.recipient, 0) = hashtextextended(gone.recipient, 0) and d.recipient = gone.recipient
+  and d.tenant = gone.tenant and d.mode = gone.mode
+"""
+_FORGET_ACTIONS = """
+update document d set object = null, body = '{}'
+from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
+where d.action is not null and d.tenant = gone.tenant and d.mode = gone.mode and d.object = gone.recipient
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresAudit:
+    database: Database
+    terms: Terms
+
+    async def record_decisions(self, batch: Sequence[Envelope]) -> None:
+        words = {word for envelope in batch for word in _words(envelope.data)}
+        terms = await self.terms.ids(words)
+        rows = [row for envelope in batch for row in _decisions(envelope, terms)]
+        async with self.database.transaction() as connection:
+            owners = ((row[4], row[5], row[14]) for row in rows if row[14] is not None)
+            gone = await erased_among(connection, owners)
+            if gone:
+                rows = [_nameless(row, gone) for row in rows]
+            await connection.execute(_ADD_DECISIONS, *columns(sorted(rows, key=lambda row: (row[0], row[1], row[2]))))
+
+    async def record_documents(self, documents: Sequence[Document]) -> None:
+        terms = await self.terms.ids(document.type for document in documents)
+        async with self.database.transaction() as connection:
+            owners = ((d.tenant, d.mode, d.recipient) for d in documents if d.recipient is not None)
+            gone = await erased_among(connection, owners)
+            rows = [_document_row(document, terms) for document in sorted(documents, key=lambda d: d.id)]
+            kept = [_nameless_document(row, gone) if gone else row for row in rows]
+            await connection.execute(_ADD_DOCUMENTS, *columns(kept))
+
+    async def decisions(self, wanted: Search) -> list[Decision]:
+        """Newest event first; narrowed in one way, the rest is for the caller."""
+        statement, value = _decision_query(wanted)
+        if statement is None:
+            return []
+        async with self.database.acquire() as connection:
+            common = (wanted.tenant, wanted.mode, wanted.limit, wanted.before)
+            return [_decision(row) for row in await connection.fetch(statement, *common, value)]
+
+    async def documents(self, wanted: Search) -> list[Document]:
+        statement, value = _document_query(wanted)
+        if statement is None:
+            return []
+        async with self.database.acquire() as connection:
+            common = (wanted.tenant, wanted.mode, wanted.limit, wanted.before)
+            return [_document(row) for row in await connection.fetch(statement, *common, value)]
+
+    async def actions(self, wanted: ActionSearch) -> list[Document]:
+        at, id_ = wanted.after or (None, None)
+        who = (wanted.actor, wanted.action, wanted.object)
+        async with self.database.acquire() as connection:
+            rows = await connection.fetch(_ACTIONS, wanted.tenant, wanted.mode, wanted.limit, *who, at, id_)
+        return [_document(row) for row in rows]
+
+    async def forget(self, erased: Sequence[Erased]) -> None:
+        owners = columns(sorted({(tenant, mode, recipient) for tenant, mode, recipient, _ in erased}))
+        async with self.database.transaction() as connection:
+            await remember(connection, erased)
+            for statement in (_FORGET_DECISIONS, _FORGET_DOCUMENTS, _FORGET_ACTIONS):
+                await connection.execute(statement, *owners)
+
+
+def _words(data: DecisionRecorded) -> set[str | None]:
+    return {data.event_type, data.event_source, *(decision.communication for decision in data.decisions)}
+
+
+def _decisions(envelope: Envelope, terms: dict[str, int]) -> list[tuple[Any, ...]]:
+    data: DecisionRecorded = envelope.data
+    # an event that nobody listens to is a decision too: "I never got it" has to find it
+    decided = data.decisions or (Decided(communication=None, outcome=Reason.NO_COMMUNICATION.word),)
+    return [
+        (
+            data.cause_id,
+            envelope.id.int & 0x7FFF_FFFF,
+            ordinal,
+            _outcome(item.outcome),
+            envelope.tenant,
+            envelope.mode,
+            data.received_at,
+            terms[data.event_type],
+            terms[data.event_source],
+            terms[item.communication] if item.communication is not None else None,
+            item.release_id,
+            item.notification_id,
+            data.event_id,
+            envelope.subject,
+            item.recipient,
+            redacted(item.detail) if item.detail else None,
+        )
+        for ordinal, item in enumerate(decided)
+    ]
+
+
+def _outcome(word: str) -> Reason:
+    if word == "requested":
+        return Reason.NONE
+    return Reason.__members__.get(word.upper(), Reason.INTERNAL)
+
+
+def _nameless(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
+    erased_at = gone.get((row[4], row[5], row[14]))
+    return row if erased_at is None or time_of(row[0]) > erased_at else (*row[:14], None, None)
+
+
+def _decision_query(wanted: Search) -> tuple[str | None, Any]:
+    if wanted.causes:
+        return _DECISIONS_OF_CAUSES, list(wanted.causes)
+    for name in ("event_id", "subject", "recipient"):
+        if (value := getattr(wanted, name)) is not None:
+            return _DECISIONS_BY[name], value
+    return None, None
+
+
+def _decision(row: Any) -> Decision:
+    return Decision(
+        at=row["received_at"],
+        cause_id=row["cause_id"],
+        event_id=row["event_id"],
+        event_type=row["type_word"],
+        event_source=row["source_word"],
+        reason=Reason(row["outcome"]),
+        subject=row["subject"],
+        communication=row["communication_word"],
+        recipient=row["recipient"],
+        release_id=row["release_id"],
+        notification_id=row["notification_id"],
+        detail=row["detail"],
+    )
+
+
+def _document_row(item: Document, terms: dict[str, int]) -> tuple[Any, ...]:
+    owner = (item.tenant, item.mode, item.subject, item.recipient, item.message)
+    return item.id, item.at, item.address_key, terms[item.type], *owner, item.actor, item.action, item.object, item.body
+
+
+def _nameless_document(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
+    erased_at = gone.get((row[4], row[5], row[7]))
+    if erased_at is None or row[1] > erased_at:
+        return row
+    return *row[:2], None, *row[3:7], None, *row[8:11], None, {}
+
+
+def _document_query(wanted: Search) -> tuple[str | None, Any]:
+    if wanted.message is not None:
+        return _DOCUMENTS_BY_MESSAGES, wanted.message.split(",")
+    if wanted.recipient is not None:
+        return _DOCUMENTS_BY_RECIPIENT, wanted.recipient
+    if wanted.address_key is not None:
+        return _DOCUMENTS_BY_ADDRESS, wanted.address_key
+    return None, None
+
+
+def _document(row: Any) -> Document:
+    return Document(
+        id=row["id"],
+        type=row["type_word"],
+        tenant=row["tenant"],
+        mode=Mode(row["mode"]),
+        at=row["at"],
+        body=row["body"],
+        subject=row["subject"],
+        recipient=row["recipient"],
+        message=row["message"],
+        address_key=row["address_key"],
+        actor=row["actor"],
+        action=row["action"],
+        object=row["object"],
+    )

@@ -1,0 +1,180 @@
+"""Messages in columns: a row per transition, receipt and refusal."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from libs.contracts.delivery import MessageRecorded, Transition
+from libs.contracts.envelope import Envelope
+from libs.contracts.outcomes import Channel, ReceiptKind, Status
+from libs.contracts.reasons import Reason
+from libs.ids import parse_message_id, time_of
+from libs.privacy import redacted
+from libs.storage.database import Database
+from services.history.adapters.postgres.messages import find_messages
+from services.history.adapters.postgres.nameless import columns, erased_among, remember
+from services.history.adapters.postgres.terms import Terms
+from services.history.domain.facts import Message, address_key
+from services.history.ports import Erased, Search
+
+_ADD_REQUESTS = """
+insert into request (id, tenant, mode, communication, cause_id, release_id, first_at, settled_at, subject)
+select * from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::int[], $5::uuid[], $6::uuid[],
+  $7::timestamptz[], $8::timestamptz[], $9::text[])
+on conflict (id) do update set settled_at = excluded.settled_at
+where excluded.settled_at is not null and request.settled_at is null
+"""
+_ADD_TRANSITIONS = """
+insert into transition (notification_id, request_id, at, address_id, address_key, attempt, was, status, reason,
+                        channel, sender, step, tenant, mode, recipient, locale, provider_ref, detail)
+select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::smallint[],
+  $7::smallint[], $8::smallint[], $9::smallint[], $10::smallint[], $11::smallint[], $12::smallint[], $13::smallint[],
+  $14::smallint[], $15::text[], $16::text[], $17::text[], $18::text[])
+on conflict do nothing
+"""
+_ADD_RECEIPTS = """
+insert into receipt (notification_id, event_key, at, address_id, attempt, kind, tenant, mode, provider, detail)
+select * from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::bigint[], $5::smallint[], $6::smallint[],
+  $7::smallint[], $8::smallint[], $9::text[], $10::text[])
+on conflict do nothing
+"""
+_ADD_REJECTIONS = """
+insert into rejection (notification_id, at, address_id, attempt, reply_code, final, tenant, mode, enhanced_code,
+                       error, text)
+select * from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::smallint[], $5::smallint[], $6::boolean[],
+  $7::smallint[], $8::smallint[], $9::text[], $10::text[], $11::text[])
+on conflict do nothing
+"""
+_FORGET = """
+update transition t set recipient = null, address_key = null, detail = null
+from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
+where hashtextextended(t.recipient, 0) = hashtextextended(gone.recipient, 0) and t.recipient = gone.recipient
+  and t.tenant = gone.tenant and t.mode = gone.mode
+returning t.notification_id
+"""
+_FORGET_TEXTS = """
+with gone as (select distinct id from unnest($1::uuid[]) as id),
+     receipts as (update receipt set detail = null from gone where notification_id = gone.id)
+update rejection set text = null from gone where notification_id = gone.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresTimeline:
+    database: Database
+    terms: Terms
+
+    async def record_messages(self, batch: Sequence[Envelope]) -> None:
+        """Transitions and what their messages share; one transaction."""
+        terms = await self.terms.ids(envelope.data.communication for envelope in batch)
+        requests = {
+            envelope.data.request_id: _request(envelope, terms[envelope.data.communication], None) for envelope in batch
+        }
+        async with self.database.transaction() as connection:
+            owners = ((e.tenant, e.mode, t.recipient) for e in batch for t in e.data.transitions)
+            gone = await erased_among(connection, owners)
+            await connection.execute(_ADD_REQUESTS, *columns([requests[id_] for id_ in sorted(requests)]))
+            rows = [_transition(envelope, t) for envelope in batch for t in envelope.data.transitions]
+            if gone:
+                rows = [_nameless(row, gone) for row in rows]
+            if rows:
+                rows.sort(key=_transition_key)
+                await connection.execute(_ADD_TRANSITIONS, *columns(rows))
+
+    async def record_receipts(self, batch: Sequence[Envelope]) -> None:
+        rows = []
+        for envelope in batch:
+            for r in envelope.data.receipts:
+                notification, address = parse_message_id(r.message)
+                detail = redacted(r.detail) if r.detail else None
+                key = _event_key(r.provider, r.provider_event_id)
+                kind = ReceiptKind.parse(r.kind)
+                owner = (envelope.tenant, envelope.mode)
+                rows.append((notification, key, r.at, address, r.attempt, kind, *owner, r.provider, detail))
+        await self._add(_ADD_RECEIPTS, sorted(rows, key=lambda row: (row[0], row[3], row[1])))
+
+    async def record_rejections(self, batch: Sequence[Envelope]) -> None:
+        rows = []
+        for envelope in batch:
+            for r in envelope.data.rejections:
+                notification, address = parse_message_id(r.message)
+                codes = (r.enhanced_code, r.error, redacted(r.text))
+                owner = (envelope.tenant, envelope.mode)
+                rows.append((notification, r.at, address, r.attempt, r.reply_code, r.final, *owner, *codes))
+        await self._add(_ADD_REJECTIONS, sorted(rows, key=lambda row: (row[0], row[2], row[3])))
+
+    async def settle(self, batch: Sequence[Envelope]) -> None:
+        """Notes when a request settled; it may come before the request's first transition."""
+        terms = await self.terms.ids(envelope.data.communication for envelope in batch)
+        rows = {e.data.request_id: _request(e, terms[e.data.communication], e.data.at) for e in batch}
+        await self._add(_ADD_REQUESTS, [rows[id_] for id_ in sorted(rows)])
+
+    async def messages(self, wanted: Search) -> list[Message]:
+        async with self.database.acquire() as connection:
+            return await find_messages(connection, wanted)
+
+    async def forget(self, erased: Sequence[Erased]) -> None:
+        """Rows stay, nameless; what comes late comes nameless too."""
+        async with self.database.transaction() as connection:
+            await remember(connection, erased)
+            owners = columns(sorted({(tenant, mode, recipient) for tenant, mode, recipient, _ in erased}))
+            rows = await connection.fetch(_FORGET, *owners)
+            await connection.execute(_FORGET_TEXTS, [row["notification_id"] for row in rows])
+
+    async def _add(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        if not rows:
+            return
+        async with self.database.transaction() as connection:
+            await connection.execute(statement, *columns(rows))
+
+
+def _request(envelope: Envelope, communication: int, settled_at: Any) -> tuple[Any, ...]:
+    data: MessageRecorded = envelope.data
+    shared = (data.cause_id, data.release_id, envelope.time, settled_at, envelope.subject)
+    return data.request_id, envelope.tenant, envelope.mode, communication, *shared
+
+
+def _transition(envelope: Envelope, t: Transition) -> tuple[Any, ...]:
+    return (
+        t.notification_id,
+        envelope.data.request_id,
+        t.at,
+        t.address_id,
+        address_key(t.address_hash),
+        t.attempt,
+        Status[t.was.upper()],
+        Status[t.is_.upper()],
+        _reason(t.reason),
+        Channel[t.channel.upper()] if t.channel else None,
+        t.sender,
+        t.step,
+        envelope.tenant,
+        envelope.mode,
+        t.recipient,
+        t.locale,
+        t.provider_ref,
+        redacted(t.detail) if t.detail else None,
+    )
+
+
+def _reason(word: str) -> Reason:
+    """A reason of a newer publisher is our own fault until we know it."""
+    return Reason.__members__.get(word.upper(), Reason.INTERNAL)
+
+
+def _transition_key(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return row[0], row[3], row[5], row[6], row[7]
+
+
+def _nameless(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
+    """The row without recipient, address and words, if its cause was accepted before the erasure."""
+    erased_at = gone.get((row[12], row[13], row[14]))
+    if erased_at is None or time_of(row[0]) > erased_at:
+        return row
+    return *row[:4], None, *row[5:14], None, *row[15:17], None
+
+
+def _event_key(provider: str, event_id: str) -> int:
+    digest = hashlib.blake2b(f"{provider}\0{event_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)

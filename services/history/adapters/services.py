@@ -1,0 +1,102 @@
+"""Delivery and orders-notification, asked over their APIs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.reasons import Reason
+from libs.service_client import ServiceClient
+from services.history.domain.case import KeptRejection, Rendered, Trace, Waiting
+from services.history.domain.facts import Decision
+from services.history.ports import Asker
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOverHttp:
+    """`notifications:explain` and `messages:render`, in batches."""
+
+    client: ServiceClient
+    timeout_seconds: float
+
+    async def explain(self, asker: Asker, notifications: Sequence[UUID]) -> Mapping[UUID, Waiting]:
+        """What each waits for; absent: delivery does not know it. Raises Unavailable."""
+        answer = await self._ask(asker, "/v1/notifications:explain", {"ids": [str(id_) for id_ in notifications]})
+        return {UUID(id_): _waiting(entry) for id_, entry in answer.get("notifications", answer).items()}
+
+    async def render(self, asker: Asker, messages: Sequence[str]) -> Mapping[str, Rendered]:
+        """Texts again; absent: delivery does not know the message. Raises Unavailable."""
+        answer = await self._ask(asker, "/v1/messages:render", {"ids": list(messages)})
+        return {id_: _rendered(entry) for id_, entry in answer.get("messages", answer).items()}
+
+    async def _ask(self, asker: Asker, path: str, body: Any) -> Any:
+        return await self.client.post(path, body, tenant=asker.tenant, mode=asker.mode, timeout=self.timeout_seconds)
+
+
+def _waiting(entry: Mapping[str, Any]) -> Waiting:
+    until = entry.get("until") or entry.get("due_at")
+    return Waiting(
+        reason=reason_of(entry.get("reason")),
+        until=datetime.fromisoformat(until) if until else None,
+        detail=entry.get("detail"),
+    )
+
+
+def _rendered(entry: Mapping[str, Any]) -> Rendered:
+    return Rendered(digest=str(entry["digest"]), why=entry.get("why"), parts=entry.get("parts"))
+
+
+def reason_of(word: object) -> Reason:
+    """The reason of a word; NONE for none or one that we do not know."""
+    return Reason.__members__.get(str(word).upper(), Reason.NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeOverHttp:
+    """`events:trace`."""
+
+    client: ServiceClient
+    timeout_seconds: float
+
+    async def trace(self, asker: Asker, causes: Sequence[UUID], subjects: Sequence[str]) -> Trace:
+        """What became of these events. Raises Unavailable."""
+        body = {"causes": [str(cause) for cause in causes], "subjects": list(subjects)}
+        answer = await self.client.post(
+            "/v1/events:trace", body, tenant=asker.tenant, mode=asker.mode, timeout=self.timeout_seconds
+        )
+        events = answer["events"]
+        return Trace(
+            events=tuple(made for event in events for made in _decisions(event)),
+            undecided=tuple(str(event["event_id"]) for event in events if not event.get("decisions")),
+            rejections=tuple(_kept(item) for item in answer["rejections"]),
+        )
+
+
+def _decisions(event: Mapping[str, Any]) -> list[Decision]:
+    return [
+        Decision(
+            at=_time(event["received_at"]),
+            cause_id=UUID(str(event["id"])),
+            event_id=str(event["event_id"]),
+            event_type=str(event["type"]),
+            event_source=str(event["source"]),
+            reason=Reason.NONE if item.get("outcome") == "requested" else reason_of(item.get("outcome")),
+            subject=event.get("subject"),
+            communication=item.get("communication"),
+            recipient=item.get("recipient"),
+            detail=item.get("detail"),
+        )
+        for item in event.get("decisions") or ()
+    ]
+
+
+def _kept(item: Mapping[str, Any]) -> KeptRejection:
+    said = item.get("detail") or item.get("reason") or "It could not be read."
+    return KeptRejection(
+        at=_time(item.get("received_at") or item["at"]), sentence=str(said), event_id=item.get("event_id")
+    )
+
+
+def _time(value: object) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))

@@ -1,0 +1,56 @@
+"""The composition root of history."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from libs.service import Runtime, Service
+from libs.settings import load
+from libs.storage.database import Database
+from services.history.adapters.postgres import (
+    SERVER_SETTINGS,
+    PostgresAudit,
+    PostgresDays,
+    PostgresTimeline,
+    Terms,
+)
+from services.history.adapters.services import DeliveryOverHttp, IntakeOverHttp
+from services.history.api import router
+from services.history.handlers import SUBSCRIPTIONS, History
+from services.history.loops import LOOPS
+from services.history.settings import HistorySettings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def create_service(runtime: Runtime, settings: HistorySettings | None = None) -> Service:
+    """history over the runtime's Postgres, which holds both stores."""
+    settings = settings or load(HistorySettings, runtime.settings_file)
+    database = Database(runtime.dsn, "history", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
+    terms = Terms(database)
+    deps = History(
+        timeline=PostgresTimeline(database, terms),
+        audit=PostgresAudit(database, terms),
+        delivery=DeliveryOverHttp(runtime.client("history", "delivery"), settings.ask_seconds),
+        intake=IntakeOverHttp(runtime.client("history", "orders-notification"), settings.ask_seconds),
+        days=PostgresDays(database),
+        hasher=runtime.hasher,
+        clock=runtime.clock,
+        retention_days=settings.retention_days,
+        days_ahead=settings.days_ahead,
+    )
+    return Service(
+        name="history",
+        runtime=runtime,
+        deps=deps,
+        database=database,
+        routers=(router,),
+        subscriptions=SUBSCRIPTIONS,
+        loops=LOOPS,
+        title="Depesche history",
+    )
+
+
+def create_app(runtime: Runtime, settings: HistorySettings | None = None) -> FastAPI:
+    """The application alone, for a container of its own."""
+    return create_service(runtime, settings).app

@@ -1,0 +1,149 @@
+"""Owns the chain of facts: each one a time, who says so, and a sentence."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from libs.contracts.outcomes import ReceiptKind, Status
+from libs.contracts.reasons import Reason
+from services.history.domain.facts import Decision, Document, Message, Receipt, Rejection, Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One link. `kind`: decision, transition, receipt, rejection or the event's type."""
+
+    at: datetime
+    source: str
+    kind: str
+    text: str
+    message: str | None = None
+
+
+def sentence_of(reason: Reason, detail: str | None) -> str:
+    """The reason's sentence with what the place that said no added; no gap where it added nothing."""
+    sentence = reason.text.sentence
+    if "{detail}" in sentence:
+        return sentence.format(detail=_ended(detail)) if detail else sentence.replace(": {detail}", ".")
+    return sentence
+
+
+def _ended(detail: str) -> str:
+    text = detail.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def of_decisions(decisions: Iterable[Decision]) -> list[Fact]:
+    """How the event came in, once per event, and what each communication decided."""
+    facts: list[Fact] = []
+    told = set()
+    for decision in decisions:
+        if decision.cause_id not in told:
+            told.add(decision.cause_id)
+            order = f" about {decision.subject}" if decision.subject else ""
+            text = (
+                f"Event {decision.event_id} ({decision.event_type} from {decision.event_source}){order} was accepted."
+            )
+            facts.append(Fact(decision.at, "orders-notification", "event", text))
+        facts.append(Fact(decision.at, "orders-notification", "decision", _decided(decision)))
+    return facts
+
+
+def _decided(decision: Decision) -> str:
+    who = f"{decision.communication}: " if decision.communication else ""
+    if decision.requested:
+        return f"{who}the notification was requested."
+    return f"{who}{sentence_of(decision.reason, decision.detail)}"
+
+
+def of_message(message: Message) -> list[Fact]:
+    """Every transition, refusal and receipt of a message."""
+    facts = [Fact(t.at, "delivery", "transition", _moved(t), message.id) for t in message.transitions]
+    facts += [Fact(r.at, "provider", "rejection", _refused(r), message.id) for r in message.rejections]
+    facts += [Fact(r.at, r.provider, "receipt", _came_back(r), message.id) for r in message.receipts]
+    return facts
+
+
+def _moved(transition: Transition) -> str:
+    where = f" by {transition.channel.word}" if transition.channel is not None else ""
+    try_ = f" (try {transition.attempt})" if transition.attempt > 1 else ""
+    why = "" if transition.reason is Reason.NONE else f" {sentence_of(transition.reason, transition.detail)}"
+    match transition.status:
+        case Status.SENT:
+            reference = f" under {transition.provider_ref}" if transition.provider_ref else ""
+            return f"Accepted by the provider{where}{reference}{try_}."
+        case Status.SENDING:
+            return f"Handed to the provider{where}{try_}."
+        case Status.PENDING:
+            return f"Put back to be tried again{try_}.{why}"
+        case Status.UNKNOWN:
+            return f"No answer{where}{try_}: nobody knows whether it was accepted.{why}"
+        case Status.FAILED:
+            return f"Failed{where}{try_}.{why}"
+        case Status.SKIPPED:
+            return f"Not sent{where}.{why}"
+        case Status.SUPPRESSED:
+            return f"Not sent{where}: the address is barred.{why}"
+
+
+def _refused(rejection: Rejection) -> str:
+    code = rejection.error or ""
+    said = f"{code}: {rejection.text}" if code and code not in rejection.text else rejection.text or code
+    return f"The provider refused try {rejection.attempt}{' for good' if rejection.final else ''}: {said}"
+
+
+_RECEIPTS: dict[ReceiptKind, str] = {
+    ReceiptKind.DELIVERED: "Delivered to the device or mailbox.",
+    ReceiptKind.BOUNCED: "It came back.",
+    ReceiptKind.COMPLAINED: "The customer reported it as spam.",
+    ReceiptKind.OPENED: "The customer opened it.",
+    ReceiptKind.CLICKED: "The customer clicked in it.",
+    ReceiptKind.CONVERTED: "The customer acted on it.",
+    ReceiptKind.ACCEPTED: "The provider confirms that it accepted it.",
+    ReceiptKind.FAILED: "The provider gave it up.",
+}
+
+
+def _came_back(receipt: Receipt) -> str:
+    try_ = f" (try {receipt.attempt})" if receipt.attempt > 1 else ""
+    return f"{_RECEIPTS[receipt.kind]}{f' {receipt.detail}' if receipt.detail else ''}{try_}"
+
+
+def of_document(document: Document) -> Fact:
+    """One sentence for any other event."""
+    return Fact(document.at, _source(document), document.type, _told(document), document.message)
+
+
+def _source(document: Document) -> str:
+    publishers = {"bounce": "bounce", "suppression": "bounce", "hold": "delivery", "reply": "delivery"}
+    return publishers.get(document.type.partition(".")[0], document.actor or "tokens")
+
+
+def _told(document: Document) -> str:
+    body = document.body
+    note = f" Note: {body['note']}" if body.get("note") else ""
+    match document.type:
+        case "bounce.classified":
+            said = f" The server said: {body['text']}" if body.get("text") else ""
+            return f"The mail came back: {body.get('category')}.{said}"
+        case "suppression.changed":
+            what = "everything" if body.get("scope") == "all" else "marketing"
+            return f"The address {'is barred for' if body.get('active') else 'may be used again for'} {what}.{note}"
+        case "action.recorded":
+            return f"{document.actor} did {document.action} on {document.object}.{note}"
+        case "device.retired":
+            return f"A device was retired: {body.get('why')}"
+        case "recipient.changed":
+            return f"The customer's record changed: {', '.join(body.get('fields') or ())}.{note}"
+        case "hold.placed" | "hold.lifted":
+            verb = "stopped" if document.type == "hold.placed" else "went on"
+            return f"Sending for {body.get('kind')} {body.get('target')} {verb}.{note}"
+        case "reply.received":
+            return f"The customer answered by {body.get('channel')}: {body.get('text')}"
+        case _:
+            return f"{document.type}.{note}"
+
+
+def in_order(facts: Sequence[Fact]) -> list[Fact]:
+    """By time; of one moment, as they were given."""
+    return sorted(facts, key=lambda fact: fact.at)

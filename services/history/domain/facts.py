@@ -1,0 +1,136 @@
+"""Owns the facts that history keeps, as values: what happened, when, and who says so."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.outcomes import Channel, Mode, ReceiptKind, Status
+from libs.contracts.reasons import Reason
+from libs.ids import message_id
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A message went from `was` to `status` at this attempt."""
+
+    at: datetime
+    attempt: int
+    was: Status
+    status: Status
+    reason: Reason
+    channel: Channel | None = None
+    sender: int = 0
+    step: int = 0
+    locale: str | None = None
+    provider_ref: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came back about an attempt after it was handed over."""
+
+    at: datetime
+    attempt: int
+    kind: ReceiptKind
+    provider: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A provider's refusing reply to an attempt."""
+
+    at: datetime
+    attempt: int
+    final: bool
+    text: str
+    reply_code: int | None = None
+    enhanced_code: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Everything known about one message; transitions, receipts and rejections in order of time."""
+
+    notification_id: UUID
+    address_id: int
+    communication: str
+    cause_id: UUID
+    release_id: UUID
+    request_id: UUID
+    recipient: str | None
+    subject: str | None
+    transitions: tuple[Transition, ...]
+    receipts: tuple[Receipt, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    address_key: int | None = None
+
+    @property
+    def id(self) -> str:
+        return message_id(self.notification_id, self.address_id)
+
+    @property
+    def latest(self) -> Transition:
+        """The transition that says where it stands: the highest attempt's, and of that the most advanced."""
+        return max(self.transitions, key=lambda t: (t.attempt, _RANK[t.status], t.at))
+
+
+# Transitions may come shuffled and within one millisecond: of one attempt, the later stage wins over the clock.
+_RANK: dict[Status, int] = {
+    Status.PENDING: 0,
+    Status.SENDING: 1,
+    Status.UNKNOWN: 2,
+    Status.SKIPPED: 3,
+    Status.SUPPRESSED: 3,
+    Status.SENT: 4,
+    Status.FAILED: 4,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one communication decided about one event, and one recipient where there is one."""
+
+    at: datetime
+    cause_id: UUID
+    event_id: str
+    event_type: str
+    event_source: str
+    reason: Reason  # NONE: requested
+    subject: str | None = None
+    communication: str | None = None
+    recipient: str | None = None
+    release_id: UUID | None = None
+    notification_id: UUID | None = None
+    detail: str | None = None
+
+    @property
+    def requested(self) -> bool:
+        return self.reason is Reason.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Any other event: a bounce, a suppression, a hold, somebody's action. `body` is the event's data."""
+
+    id: UUID
+    type: str
+    tenant: int
+    mode: Mode
+    at: datetime
+    body: dict[str, Any] = field(default_factory=dict)
+    subject: str | None = None
+    recipient: str | None = None
+    message: str | None = None
+    address_key: int | None = None
+    actor: str | None = None
+    action: str | None = None
+    object: str | None = None
+
+
+def address_key(hashed: bytes | None) -> int | None:
+    """The 64 bits of an address's keyed hash by which history finds it, as a signed number."""
+    return int.from_bytes(hashed[:8], signed=True) if hashed else None

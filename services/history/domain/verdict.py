@@ -1,0 +1,262 @@
+"""Owns the verdict: from all that is known of a case to one answer in plain words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from libs.contracts.outcomes import ReceiptKind, Status
+from libs.contracts.reasons import Reason
+from services.history.domain.case import Case, Trace
+from services.history.domain.chain import sentence_of
+from services.history.domain.facts import Decision, Message
+
+_WAITS = frozenset({Status.PENDING, Status.SENDING})
+_PROOF = frozenset(
+    {ReceiptKind.DELIVERED, ReceiptKind.OPENED, ReceiptKind.CLICKED, ReceiptKind.CONVERTED, ReceiptKind.ACCEPTED}
+)
+_SOURCES_HINT = "Compare the shop's own log with its key and source here; `depesche events send` shows refusals."
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`code`: sent, sent_twice, bounced, not_sent, not_yet, unknown or no_trace; `reason`: a word of the closed list.
+
+    `certain` is False where the facts allow another reading (a repeat after a time-out may or may not have arrived
+    twice). `lost_at`: for no_trace, the place where the trace ends.
+    """
+
+    code: str
+    sentence: str
+    next_step: str
+    reason: Reason = Reason.NONE
+    certain: bool = True
+    until: datetime | None = None
+    lost_at: str | None = None
+
+
+def decide(case: Case) -> Verdict:
+    """The verdict on one notification; the first rule that fits."""
+    sent = [message for message in case.messages if message.latest.status is Status.SENT]
+    if sent:
+        return _repeated(case) or _bounced(case, sent) or _sent(case, sent)
+    waits = [message for message in case.messages if message.latest.status in _WAITS]
+    if waits or (not case.messages and any(d.requested for d in case.decisions)):
+        return _not_yet(case, waits)
+    unknown = [message for message in case.messages if message.latest.status is Status.UNKNOWN]
+    if unknown:
+        return _unknown(unknown[0])
+    return _not_sent(case)
+
+
+# ---- sent
+
+
+def _sent(case: Case, sent: Sequence[Message]) -> Verdict:
+    first = min(sent, key=lambda m: m.latest.at)
+    channels = ", ".join(sorted({m.latest.channel.word for m in sent if m.latest.channel is not None})) or "a channel"
+    seen = _best_receipt(sent)
+    proof = f" {seen}" if seen else " Nothing has come back about it since."
+    others = len(case.messages) - len(sent)
+    rest = f" {others} other address{'es' if others > 1 else ''} got nothing." if others else ""
+    sentence = f"It was sent: the provider accepted it by {channels} at {_clock(first.latest.at)}.{proof}{rest}"
+    return Verdict("sent", sentence + _same_text(case), _after_sent(seen))
+
+
+def _best_receipt(sent: Sequence[Message]) -> str:
+    kinds = {receipt.kind for message in sent for receipt in message.receipts}
+    for kind, text in (
+        (ReceiptKind.COMPLAINED, "The customer reported it as spam."),
+        (ReceiptKind.CONVERTED, "The customer acted on it."),
+        (ReceiptKind.CLICKED, "The customer clicked in it."),
+        (ReceiptKind.OPENED, "The customer opened it."),
+        (ReceiptKind.DELIVERED, "The provider reports that it was delivered."),
+    ):
+        if kind in kinds:
+            return text
+    return ""
+
+
+def _after_sent(seen: str) -> str:
+    if "spam" in seen:
+        return Reason.SUPPRESSED_COMPLAINT.text.next_step
+    if seen:
+        return "Nothing to do: it arrived."
+    return "Ask the customer to look in the spam folder or the device's notification settings."
+
+
+def _same_text(case: Case) -> str:
+    if case.rendered is None:
+        return ""
+    if case.rendered.digest == "equal":
+        return " Rendered again from its release, the text is the same to the byte."
+    why = f": {case.rendered.why}" if case.rendered.why else ""
+    if case.rendered.digest == "differs":
+        return f" Rendered again today, the text would differ{why}."
+    return f" Its text cannot be shown again{why}."
+
+
+# ---- sent twice
+
+
+def _repeated(case: Case) -> Verdict | None:
+    for message in case.messages:
+        proven = _accepted_attempts(message)
+        if len(proven) > 1:
+            tries = " and ".join(str(attempt) for attempt in sorted(proven))
+            sentence = f"It was sent twice: the provider accepted tries {tries}. {_why_again(message)}"
+            return Verdict("sent_twice", sentence, _LEAVE, _unanswered_reason(message))
+        if _unanswered(message):
+            sentence = f"It may have arrived twice. {_why_again(message)}"
+            return Verdict("sent_twice", sentence, _LEAVE, _unanswered_reason(message), certain=False)
+    return _two_notifications(case)
+
+
+_LEAVE = "If a repeat is worse than a loss for this communication, set its on_unknown to `leave` or `verify`."
+
+
+def _accepted_attempts(message: Message) -> set[int]:
+    accepted = {t.attempt for t in message.transitions if t.status is Status.SENT}
+    return accepted | {r.attempt for r in message.receipts if r.kind in _PROOF}
+
+
+def _unanswered(message: Message) -> list[int]:
+    """Tries that ended without an answer, were never settled, and were followed by another one."""
+    last = message.latest.attempt
+    settled = {t.attempt for t in message.transitions if t.was is Status.UNKNOWN and t.status is Status.FAILED}
+    open_ = {t.attempt for t in message.transitions if t.status is Status.UNKNOWN} - settled
+    return sorted(attempt for attempt in open_ if attempt < last)
+
+
+def _unanswered_reason(message: Message) -> Reason:
+    reasons = [t.reason for t in message.transitions if t.status is Status.UNKNOWN]
+    return reasons[0] if reasons else Reason.NONE
+
+
+def _why_again(message: Message) -> str:
+    first = next((t for t in message.transitions if t.status is Status.UNKNOWN), None)
+    if first is None:
+        return "The first try was answered only after the next one had begun."
+    return (
+        f"Try {first.attempt} ended without an answer ({sentence_of(first.reason, first.detail).rstrip('.')}), and "
+        f"the communication asks for a repeat in that case, so try {message.latest.attempt} was made."
+    )
+
+
+def _two_notifications(case: Case) -> Verdict | None:
+    sent = [twin for twin in case.twins if any(m.latest.status is Status.SENT for m in twin)]
+    if not sent:
+        return None
+    times = sorted([case.messages[0].latest.at, *(twin[0].latest.at for twin in sent)])
+    causes = len({case.cause_id, *(twin[0].cause_id for twin in sent)})
+    sentence = (
+        f"It was sent {len(times)} times, at {' and '.join(_clock(at) for at in times)}, because {causes} different "
+        "events asked for the same communication about the same order."
+    )
+    step = "Look whether the shop sends one fact under two event ids; the same id would have been recognised."
+    return Verdict("sent_twice", sentence, step, Reason.NONE)
+
+
+# ---- bounced, not yet, unknown
+
+
+def _bounced(case: Case, sent: Sequence[Message]) -> Verdict | None:
+    if len(sent) != sum(_came_back(case, message) for message in sent):
+        return None
+    fact = next((d for d in case.documents if d.type == "bounce.classified"), None)
+    category = f" ({fact.body.get('category')})" if fact else ""
+    barred = any(d.type == "suppression.changed" and d.body.get("active") for d in case.documents)
+    follows = " The address is barred since then." if barred else ""
+    sentence = f"It was sent at {_clock(sent[0].latest.at)}, but came back afterwards{category}.{follows}"
+    step = "Ask the customer for an address that works; lift the suppression if this one does again."
+    return Verdict("bounced", sentence, step, Reason.SUPPRESSED_BOUNCE if barred else Reason.NONE)
+
+
+_NOT_BACK = frozenset({"complaint", "unsubscribe"})
+
+
+def _came_back(case: Case, message: Message) -> bool:
+    told = any(
+        d.type == "bounce.classified" and d.message == message.id and d.body.get("category") not in _NOT_BACK
+        for d in case.documents
+    )
+    return told or any(r.kind is ReceiptKind.BOUNCED for r in message.receipts)
+
+
+def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
+    if case.waiting is not None:
+        waiting = case.waiting
+        until = f" The next try is at {_clock(waiting.until)}." if waiting.until else ""
+        why = (
+            sentence_of(waiting.reason, waiting.detail) if waiting.reason is not Reason.NONE else "It is in the queue."
+        )
+        step = waiting.reason.text.next_step if waiting.reason is not Reason.NONE else "Wait; it goes out by itself."
+        return Verdict("not_yet", f"It has not been sent yet. {why}{until}", step, waiting.reason, until=waiting.until)
+    if case.lost and not waits:
+        return Verdict(
+            "no_trace",
+            "It was requested, but delivery knows nothing of it: the trace ends between the two.",
+            "Look into orders-notification's outbox and the dead letters; redeliver what lies there.",
+            lost_at="request",
+        )
+    reason = waits[0].latest.reason if waits else Reason.NONE
+    why = f" {sentence_of(reason, waits[0].latest.detail)}" if waits and reason is not Reason.NONE else ""
+    return Verdict("not_yet", f"It has not been sent yet; it is on its way.{why}", "Ask again in a minute.", reason)
+
+
+def _unknown(message: Message) -> Verdict:
+    last = message.latest
+    reason = last.reason if last.reason is not Reason.NONE else Reason.TIMED_OUT
+    sentence = f"Nobody knows whether it was sent. {sentence_of(reason, last.detail)}"
+    return Verdict("unknown", sentence, reason.text.next_step, reason)
+
+
+# ---- not sent
+
+
+def _not_sent(case: Case) -> Verdict:
+    if case.messages:
+        # the last word counts: a plan that went on to e-mail ended there, not with the push
+        last = max(case.messages, key=lambda m: (m.latest.step, m.latest.at)).latest
+        return _refused(last.reason, last.detail)
+    return _refused(case.decisions[-1].reason, case.decisions[-1].detail)
+
+
+def _refused(reason: Reason, detail: str | None) -> Verdict:
+    return Verdict("not_sent", f"It was not sent. {sentence_of(reason, detail)}", reason.text.next_step, reason)
+
+
+# ---- no trace
+
+
+def decide_without_trace(trace: Trace | None) -> Verdict:
+    """The verdict where history knows nothing: intake was asked, and this is what it says (None: it is away)."""
+    if trace is None:
+        return Verdict(
+            "no_trace",
+            "There is no trace of it here, and intake cannot be asked right now.",
+            "Ask again when orders-notification answers.",
+            certain=False,
+            lost_at="intake",
+        )
+    if trace.events:
+        return _decided_meanwhile(trace.events)
+    if trace.undecided:
+        sentence = f"The event {trace.undecided[0]} was accepted, but nothing has been decided about it yet."
+        return Verdict("not_yet", sentence, "Ask again in a minute.", lost_at="decision")
+    if trace.rejections:
+        kept = trace.rejections[-1]
+        sentence = f"The event arrived at {_clock(kept.at)} and was refused. {kept.sentence}"
+        step = "Mend the event, its mapping or its schema, then replay what was kept."
+        return Verdict("no_trace", sentence, step, lost_at="intake")
+    return Verdict("no_trace", "Nothing about it ever arrived here.", _SOURCES_HINT, lost_at="source")
+
+
+def _decided_meanwhile(events: Sequence[Decision]) -> Verdict:
+    last = events[-1]
+    if last.requested:
+        return Verdict("not_yet", "It was requested a moment ago.", "Ask again in a minute.", lost_at="delivery")
+    return _refused(last.reason, last.detail)
+
+
+def _clock(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

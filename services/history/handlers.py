@@ -1,0 +1,103 @@
+"""What history hears, and where it keeps it. It emits nothing; every write may come twice and in any order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from libs.clock import Clock
+from libs.contracts.access import TenantChanged, TopicChanged
+from libs.contracts.audit import ActionRecorded
+from libs.contracts.bounce import BounceClassified, SuppressionChanged
+from libs.contracts.delivery import (
+    HoldLifted,
+    HoldPlaced,
+    MessageRecorded,
+    MessageRejected,
+    ReceiptRecorded,
+    ReplyReceived,
+    RequestAdjusted,
+    RequestSettled,
+)
+from libs.contracts.envelope import Envelope
+from libs.contracts.orders_notification import DecisionRecorded, ReleasePublished
+from libs.contracts.templates import TemplatePublished
+from libs.contracts.tokens import DeviceRetired, RecipientChanged, RecipientErased
+from libs.ids import AddressHasher
+from libs.messaging.bus import Subscriptions
+from services.history.domain.documents import document_of
+from services.history.ports import Audit, Days, Delivery, Intake, Timeline
+
+
+@dataclass(frozen=True)
+class History:
+    """What history works with."""
+
+    timeline: Timeline
+    audit: Audit
+    delivery: Delivery
+    intake: Intake
+    days: Days
+    hasher: AddressHasher
+    clock: Clock
+    retention_days: int
+    days_ahead: int
+
+
+async def record_messages(deps: History, batch: Sequence[Envelope]) -> None:
+    """Transitions."""
+    await deps.timeline.record_messages(batch)
+
+
+async def record_receipts(deps: History, batch: Sequence[Envelope]) -> None:
+    """What came back."""
+    await deps.timeline.record_receipts(batch)
+
+
+async def record_rejections(deps: History, batch: Sequence[Envelope]) -> None:
+    """What providers said when they refused."""
+    await deps.timeline.record_rejections(batch)
+
+
+async def settle_requests(deps: History, batch: Sequence[Envelope]) -> None:
+    """When nothing of a request was pending any more."""
+    await deps.timeline.settle(batch)
+
+
+async def record_decisions(deps: History, batch: Sequence[Envelope]) -> None:
+    """What each communication decided about an event."""
+    await deps.audit.record_decisions(batch)
+
+
+async def record_documents(deps: History, batch: Sequence[Envelope]) -> None:
+    """Every other event."""
+    await deps.audit.record_documents([document_of(envelope) for envelope in batch])
+
+
+async def forget_recipients(deps: History, batch: Sequence[Envelope]) -> None:
+    """Erasure: rows become nameless, in both stores; that it happened is kept, not whom it concerned."""
+    erased = [(e.tenant, e.mode, e.data.recipient, e.data.at) for e in batch]
+    await deps.timeline.forget(erased)
+    await deps.audit.forget(erased)
+    await deps.audit.record_documents([replace(document_of(e), recipient=None) for e in batch])
+
+
+SUBSCRIPTIONS: Subscriptions = {
+    MessageRecorded: record_messages,
+    MessageRejected: record_rejections,
+    ReceiptRecorded: record_receipts,
+    RequestSettled: settle_requests,
+    RequestAdjusted: record_documents,
+    DecisionRecorded: record_decisions,
+    BounceClassified: record_documents,
+    SuppressionChanged: record_documents,
+    ActionRecorded: record_documents,
+    RecipientChanged: record_documents,
+    RecipientErased: forget_recipients,
+    DeviceRetired: record_documents,
+    ReplyReceived: record_documents,
+    HoldPlaced: record_documents,
+    HoldLifted: record_documents,
+    ReleasePublished: record_documents,
+    TemplatePublished: record_documents,
+    TenantChanged: record_documents,
+    TopicChanged: record_documents,
+}

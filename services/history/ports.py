@@ -1,0 +1,106 @@
+"""What history needs: two stores, and the services that know what it does not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from libs.contracts.envelope import Envelope
+from libs.contracts.outcomes import Mode
+from services.history.domain.case import Rendered, Trace, Waiting
+from services.history.domain.facts import Decision, Document, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for, newest first; every field that is set narrows it. `before`: ids older than this one."""
+
+    tenant: int
+    mode: Mode
+    recipient: str | None = None
+    subject: str | None = None
+    communication: str | None = None
+    event_id: str | None = None
+    message: str | None = None
+    address_key: int | None = None
+    notifications: tuple[UUID, ...] = ()
+    causes: tuple[UUID, ...] = ()
+    before: UUID | None = None
+    limit: int = 50
+
+
+Erased = tuple[int, Mode, str, datetime]  # tenant, mode, recipient's key, when
+
+
+class Timeline(Protocol):
+    """Documents per message. Writes are idempotent, and come in any order."""
+
+    async def record_messages(self, batch: Sequence[Envelope]) -> None: ...
+
+    async def record_receipts(self, batch: Sequence[Envelope]) -> None: ...
+
+    async def record_rejections(self, batch: Sequence[Envelope]) -> None: ...
+
+    async def settle(self, batch: Sequence[Envelope]) -> None: ...
+
+    async def messages(self, wanted: Search) -> list[Message]: ...
+
+    async def forget(self, erased: Sequence[Erased]) -> None: ...
+
+
+class Audit(Protocol):
+    """Event documents by id, decisions among them. Writes are idempotent."""
+
+    async def record_decisions(self, batch: Sequence[Envelope]) -> None: ...
+
+    async def record_documents(self, documents: Sequence[Document]) -> None: ...
+
+    async def decisions(self, wanted: Search) -> list[Decision]: ...
+
+    async def documents(self, wanted: Search) -> list[Document]: ...
+
+    async def actions(self, wanted: "ActionSearch") -> list[Document]: ...
+
+    async def forget(self, erased: Sequence[Erased]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSearch:
+    """Human actions, newest first. `after`: time and id of the last one of the page before."""
+
+    tenant: int
+    mode: Mode
+    limit: int
+    actor: str | None = None
+    action: str | None = None
+    object: str | None = None
+    after: tuple[datetime, UUID] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """On whose behalf another service is asked."""
+
+    tenant: int
+    mode: Mode
+
+
+class Delivery(Protocol):
+    """The ledger's own word; raises Unavailable."""
+
+    async def explain(self, asker: Asker, notifications: Sequence[UUID]) -> Mapping[UUID, Waiting]: ...
+
+    async def render(self, asker: Asker, messages: Sequence[str]) -> Mapping[str, Rendered]: ...
+
+
+class Intake(Protocol):
+    """What became of events; raises Unavailable."""
+
+    async def trace(self, asker: Asker, causes: Sequence[UUID], subjects: Sequence[str]) -> Trace: ...
+
+
+class Days(Protocol):
+    """The stores' days: made ahead, dropped when they are old."""
+
+    async def keep(self, today: datetime, ahead_days: int, retention_days: int) -> list[str]: ...

@@ -1,0 +1,107 @@
+"""Timelines: everything that happened to a recipient, an order or a message, newest first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from libs.ids import parse_message_id
+from services.history.domain.chain import Fact, of_decisions, of_document, of_message
+from services.history.domain.facts import Decision, Document, Message
+from services.history.ports import Audit, Search, Timeline
+from services.history.queries import Question
+
+_DECISIONS_A_GROUP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One fact with what it is about."""
+
+    fact: Fact
+    recipient: str | None
+    order: str | None
+    communication: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What belongs together on a page: a message, an event's decisions, or one other event. Ids are in time order."""
+
+    id: UUID
+    entries: list[Entry]
+
+
+async def timeline_of(
+    timeline: Timeline, audit: Audit, question: Question, limit: int, before: UUID | None
+) -> tuple[list[Entry], UUID | None]:
+    """Up to `limit` groups older than `before`, and where the next page starts.
+
+    Notifications, causes and events carry the time in their ids, so one id is a place in all three lists.
+    """
+    wanted = question.search(limit=limit + 1, before=before)
+    messages = [m for m in await timeline.messages(wanted) if before is None or m.notification_id < before]
+    groups = [_Group(m.notification_id, _of_message(m)) for m in messages if _asked(m, question)]
+    groups += _decision_groups(await _decisions(audit, question, messages, wanted), limit)
+    groups += [_Group(d.id, [_of_document(d)]) for d in await _documents(audit, question, messages, wanted)]
+    groups.sort(key=lambda group: group.id, reverse=True)
+    page = groups[:limit]
+    entries = [entry for group in page for entry in group.entries]
+    entries.sort(key=lambda entry: entry.fact.at, reverse=True)
+    return entries, page[-1].id if len(groups) > limit else None
+
+
+def _asked(message: Message, question: Question) -> bool:
+    if question.message is None:
+        return True
+    return (message.notification_id, message.address_id) == parse_message_id(question.message)
+
+
+async def _decisions(audit: Audit, question: Question, messages: Sequence[Message], wanted: Search) -> list[Decision]:
+    if question.message is not None:
+        causes = tuple({message.cause_id for message in messages})
+        found = await audit.decisions(Search(question.tenant, question.mode, causes=causes)) if causes else []
+        notification = parse_message_id(question.message)[0]
+        return [d for d in found if d.notification_id == notification]
+    rows = _DECISIONS_A_GROUP * wanted.limit
+    search = question.search(limit=rows, before=wanted.before)
+    found = await audit.decisions(search)
+    if len(found) == rows:  # the last event may be cut in the middle
+        found = [d for d in found if d.cause_id != found[-1].cause_id] or found
+    return [d for d in found if question.recipient is None or d.recipient in (question.recipient, None)]
+
+
+def _decision_groups(decisions: Sequence[Decision], limit: int) -> list[_Group]:
+    by_cause: dict[UUID, list[Decision]] = {}
+    for decision in decisions:
+        by_cause.setdefault(decision.cause_id, []).append(decision)
+    return [
+        _Group(cause, [_of_decision(fact, of_cause[0]) for fact in of_decisions(of_cause)])
+        for cause, of_cause in list(by_cause.items())[: limit + 1]
+    ]
+
+
+async def _documents(audit: Audit, question: Question, messages: Sequence[Message], wanted: Search) -> list[Document]:
+    """By recipient or address; for an order or a message, what concerns its messages."""
+    if question.recipient is None and question.address_key is None:
+        ids = ",".join(message.id for message in messages if _asked(message, question))
+        if not ids:
+            return []
+        return await audit.documents(
+            Search(question.tenant, question.mode, message=ids, before=wanted.before, limit=wanted.limit)
+        )
+    if question.order is not None or question.communication is not None:
+        return []
+    return await audit.documents(wanted)
+
+
+def _of_message(message: Message) -> list[Entry]:
+    about = (message.recipient, message.subject, message.communication)
+    return [Entry(fact, *about) for fact in of_message(message)]
+
+
+def _of_decision(fact: Fact, decision: Decision) -> Entry:
+    return Entry(fact, decision.recipient, decision.subject, decision.communication)
+
+
+def _of_document(document: Document) -> Entry:
+    return Entry(of_document(document), document.recipient, document.subject, None)

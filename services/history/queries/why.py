@@ -1,0 +1,118 @@
+"""Why: one verdict, from what history knows and what it asks of the others only where that is needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import UUID
+
+from libs.contracts.outcomes import Status
+from libs.errors import DepescheError
+from libs.telemetry import get_logger, span
+from services.history.domain.case import Case, Rendered, Trace, twins_of
+from services.history.domain.chain import Fact, in_order, of_decisions, of_document, of_message
+from services.history.domain.facts import Document
+from services.history.domain.verdict import Verdict, decide, decide_without_trace
+from services.history.handlers import History
+from services.history.ports import Asker, Search
+from services.history.queries import Question, uuid_of
+from services.history.queries.finding import find_cases
+
+_ON_THE_WAY = timedelta(minutes=1)  # between two services; only after this a request that nobody knows is lost
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The verdict on the newest case, its chain, and the other cases that fit, each with its own verdict."""
+
+    verdict: Verdict
+    facts: list[Fact]
+    case: Case | None
+    rendered: Rendered | None
+    others: list[tuple[Case, Verdict]]
+
+
+async def why(deps: History, question: Question) -> Answer:
+    """The answer to a question. What another service cannot say right now is left out, and said so."""
+    with span("why"):
+        cases = await find_cases(deps.timeline, deps.audit, question)
+        if not cases:
+            return await _without_trace(deps, question)
+        case, *others = cases
+        case = await _completed(deps, question, case, others)
+        verdict = decide(case)
+        facts = [fact for message in case.messages for fact in of_message(message)]
+        facts += of_decisions(case.decisions) + [of_document(document) for document in case.documents]
+        chain = in_order(facts)
+        return Answer(verdict, chain, case, case.rendered, [(other, decide(other)) for other in others])
+
+
+async def _completed(deps: History, question: Question, case: Case, others: Sequence[Case]) -> Case:
+    """The case with its documents and twins, and with what only delivery knows."""
+    asker = Asker(question.tenant, question.mode)
+    case = replace(case, documents=await _documents(deps, question, case))
+    if question.order is not None or question.message is not None:
+        case = replace(case, twins=twins_of(case, others))
+    statuses = {message.latest.status for message in case.messages}
+    if Status.SENT in statuses:
+        return replace(case, rendered=await _rendered(deps, asker, case))
+    if case.notification_id is not None and (not statuses or statuses & {Status.PENDING, Status.SENDING}):
+        return await _explained(deps, asker, case, case.notification_id)
+    return case
+
+
+async def _documents(deps: History, question: Question, case: Case) -> tuple[Document, ...]:
+    ids = [message.id for message in case.messages]
+    found: list[Document] = []
+    if ids:
+        found += await deps.audit.documents(Search(question.tenant, question.mode, message=",".join(ids)))
+    keys = {m.address_key for m in case.messages if m.latest.status is Status.SUPPRESSED and m.address_key is not None}
+    for key in sorted(keys):
+        found += await deps.audit.documents(Search(question.tenant, question.mode, address_key=key))
+    return tuple({document.id: document for document in found}.values())
+
+
+async def _rendered(deps: History, asker: Asker, case: Case) -> Rendered | None:
+    sent = next(message for message in case.messages if message.latest.status is Status.SENT)
+    try:
+        return (await deps.delivery.render(asker, [sent.id])).get(sent.id)
+    except DepescheError as error:
+        log.warning("why_not_rendered", notification_id=str(case.notification_id), error=error.detail)
+        return None
+
+
+async def _explained(deps: History, asker: Asker, case: Case, notification: UUID) -> Case:
+    try:
+        known = await deps.delivery.explain(asker, [notification])
+    except DepescheError as error:
+        log.warning("why_not_explained", notification_id=str(notification), error=error.detail)
+        return case
+    old_enough = deps.clock() - case.began > _ON_THE_WAY
+    return replace(case, waiting=known.get(notification), lost=notification not in known and old_enough)
+
+
+async def _without_trace(deps: History, question: Question) -> Answer:
+    verdict = decide_without_trace(await _traced(deps, question))
+    return Answer(verdict, [], None, None, [])
+
+
+async def _traced(deps: History, question: Question) -> Trace | None:
+    """What intake knows; None while it is away. A recipient alone names no event that intake could look for."""
+    cause = uuid_of(question.event) if question.event else None
+    subjects = [question.order] if question.order else []
+    if cause is None and not subjects:
+        return Trace()
+    try:
+        asker = Asker(question.tenant, question.mode)
+        trace = await deps.intake.trace(asker, [cause] if cause else [], subjects)
+    except DepescheError as error:
+        log.warning("why_not_traced", error=error.detail)
+        return None
+    fitting = tuple(
+        event
+        for event in trace.events
+        if (question.recipient is None or event.recipient in (question.recipient, None))
+        and (question.communication is None or event.communication in (question.communication, None))
+    )
+    return replace(trace, events=fitting)
