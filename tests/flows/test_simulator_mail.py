@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email import message_from_bytes, policy
@@ -15,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from libs.verp import ReturnPath
-from services.simulator.app import Simulator, running
+from services.simulator.app import Simulator, read_endpoints, running
 from services.simulator.domain.arrivals import Arrival, Wanted
 from services.simulator.domain.faults import Fault, Script
 from services.simulator.settings import SimulatorSettings
@@ -25,9 +26,9 @@ SENDER = "shop@example.com"
 
 
 def settings(**changed: Any) -> SimulatorSettings:
-    return SimulatorSettings(bounce_port=0, slow_seconds=0.3, late_seconds=0.2, receipt_seconds=0.01, hang_seconds=0.5).model_copy(
-        update=changed
-    )
+    return SimulatorSettings(
+        bounce_port=0, slow_seconds=0.3, late_seconds=0.2, receipt_seconds=0.01, hang_seconds=0.5
+    ).model_copy(update=changed)
 
 
 @pytest.fixture
@@ -268,3 +269,29 @@ async def test_mails_are_found_by_subject_and_shown_as_text(simulator: Simulator
     found = list(simulator.exchange.arrivals.search(Wanted(subject="GRÜSSE")))
     assert [arrival.address for arrival in found] == ["anna@example.com"]
     assert len(list(simulator.exchange.arrivals.search(Wanted(text="two dots")))) == 2
+
+
+async def test_the_process_serves_on_its_own_loop_and_ends_on_sigterm(tmp_path: Path) -> None:
+    # given the simulator as `depesche up` starts it, with uvloop
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.simulator", "--data", str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert b"simulator: fcm" in await asyncio.wait_for(process.stdout.readline(), 20)
+    ends = read_endpoints(tmp_path)
+    assert ends is not None
+    # when a mail goes through STARTTLS, and it is told to stop while the client is still there
+    client = aiosmtplib.SMTP(
+        hostname=ends.smtp_host,
+        port=ends.smtp_port,
+        start_tls=True,
+        tls_context=ssl.create_default_context(cafile=ends.fcm_ca),
+    )
+    await client.connect()
+    refused, _ = await client.sendmail(SENDER, ["anna@example.com"], MAIL.format("x", "x").encode())
+    process.terminate()
+    # then the mail was taken, and the process ends cleanly
+    assert refused == {}
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert read_endpoints(tmp_path) is None
+    client.close()

@@ -75,7 +75,8 @@ def starttls(session: "Session", argument: str) -> None:
         except (OSError, ConnectionError):
             session.transport.abort()
             return
-        assert isinstance(transport, asyncio.Transport)
+        if transport is None:  # gone during the handshake
+            return
         session.transport = transport
         session.resume()
 

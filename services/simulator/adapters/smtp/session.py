@@ -3,6 +3,7 @@ ENHANCEDSTATUSCODES, STARTTLS and AUTH. Replies to one read go out in one write.
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import cast
 
 from services.simulator.adapters.smtp.commands import COMMANDS, authenticate, refused_mail, scripted_end
 from services.simulator.adapters.smtp.policy import Policy
@@ -43,8 +44,7 @@ class Session(asyncio.Protocol):
     upgrading: "asyncio.Future[None] | None" = None  # keeps the task of STARTTLS alive
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self.sessions.add(self)
         if self.exchange.faults.scripts and self.policy.closed(self.exchange):
             transport.write(f"421 4.3.2 {HOST} Service not available, closing\r\n".encode())
