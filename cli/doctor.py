@@ -34,14 +34,23 @@ _OUTBOX_LAG_SECONDS = 60
 
 # what must always be empty (ledger.md); each with the sentence that says what it would mean
 ALWAYS_EMPTY = {
-    "requests with pending messages and no work": (
+    "pending messages without work": (
         "select count(*) from delivery.request r where r.pending > 0"
         " and not exists (select from delivery.work w where w.request_id = r.id)",
-        "Messages would wait for ever. Report it with the request ids; this is a bug.",
+        "They would wait for ever. Report it with the requests' ids; this is a bug.",
     ),
-    "held work without an active hold": (
-        "select count(*) from delivery.work w where w.held and not exists (select from delivery.hold h where h.active)",
-        "A lifted hold did not let go. Lift it again, and report it; this is a bug.",
+    "held work without a hold": (
+        "select count(*) from delivery.work w join delivery.request r on r.id = w.request_id"
+        " where w.held and not exists (select from delivery.hold h"
+        "  where h.active and h.tenant = r.tenant and h.mode = r.mode and case h.kind"
+        "   when 'cause' then h.key = r.cause_id::text when 'release' then h.key = r.release_id::text"
+        "   when 'sender' then h.key = w.held_sender::text else true end)",
+        "A lifted hold did not let go. Place it and lift it again, and report it; this is a bug.",
+    ),
+    "coming days without a partition": (
+        "select count(*) from generate_series(0, 1) d"
+        " where to_regclass('delivery.message_' || to_char((now() at time zone 'utc')::date + d, 'YYYYMMDD')) is null",
+        "Nothing could be claimed then. Check that a worker runs: it makes them days ahead.",
     ),
 }
 _OUTBOX = "select count(*) from {schema}.outbox where created_at < now() - interval '{seconds} seconds'"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli import access, apply, bounces, definitions, doctor, events, local, publishing, recipients
+from cli import access, apply, bounces, definitions, doctor, events, explain, local, publishing, recipients
 from cli.exits import HELP
 from cli.session import command, with_errors_shown
 
@@ -40,6 +40,7 @@ local.register(app)
 doctor.register(app)
 # what goes over HTTP
 command(app, "apply", example="depesche apply examples/shop")(apply.apply_all)
+explain.register(app)
 app.add_typer(events.events, name="events")
 app.add_typer(events.rejections, name="rejections")
 app.add_typer(definitions.sources, name="sources")

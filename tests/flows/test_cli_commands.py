@@ -229,6 +229,80 @@ def test_an_import_reports_refused_rows(suite: Suite, shell: Shell, tmp_path: Pa
     assert (suite.asked[0][2]["content-type"], suite.asked[0][3]) == ("text/csv", b"key;E-Mail\n1;a@b.c\n2;x\n")
 
 
+TEMPLATES = "/templates/v1/templates"
+REFUSED = {
+    "title": "Some fields are not valid",
+    "errors": [
+        {"pointer": "/locales/de/title", "detail": "There is no variable 'recipient.nam'."},
+        {"pointer": "/locales/en/body", "detail": "It is missing."},
+    ],
+}
+
+
+def test_publishing_goes_on_after_a_refusal_and_tells_every_problem(suite: Suite, shell: Shell) -> None:
+    drafts = [{"name": "a", "state": "draft"}, {"name": "b", "state": "published"}, {"name": "c", "state": "changed"}]
+    suite.on("GET", TEMPLATES, (200, {"items": drafts, "next_cursor": None}))
+    suite.on("POST", f"{TEMPLATES}/a:publish", (422, REFUSED))
+    suite.on("POST", f"{TEMPLATES}/c:publish", (200, {"name": "c", "version": 2}))
+    result = shell.run("templates", "publish", "--all", exit_code=Exit.REFUSED)
+    assert "a /locales/de/title: There is no variable" in result.stderr
+    assert "a /locales/en/body: It is missing." in result.stderr
+    assert [path for method, path, _, _ in suite.asked if method == "POST"] == [
+        f"{TEMPLATES}/a:publish",
+        f"{TEMPLATES}/c:publish",
+    ]
+
+
+def test_communications_that_use_newer_templates_are_published_too(suite: Suite, shell: Shell) -> None:
+    path = "/orders-notification/v1/communications"
+    page = {"items": [{"name": "a", "state": "published"}], "next_cursor": None}
+    suite.on("GET", path, (200, page))
+    suite.on("POST", f"{path}/a:publish", (200, {"version": 2}))
+    assert shell.json("communications", "publish", "--all") == [{"name": "a", "result": "published", "version": 2}]
+
+
+def test_what_is_to_be_published_must_be_said(shell: Shell) -> None:
+    shell.run("templates", "publish", exit_code=Exit.USAGE)
+    shell.run("templates", "publish", "a", "--all", exit_code=Exit.USAGE)
+
+
+def test_what_is_exported_can_be_applied_and_changes_nothing(suite: Suite, shell: Shell) -> None:
+    body = {"channel": "sms", "description": "", "locales": {"de": {"text": "Code: {{ event.data.code }}\nDanke"}}}
+    held = {"name": "code.sms", **body, "state": "published", "version": 4, "published": 3, "changed_at": "2027"}
+    suite.on("GET", TEMPLATES, (200, {"items": [held], "next_cursor": None}))
+    suite.on("GET", f"{TEMPLATES}/code.sms", (200, held))
+    shell.run("templates", "export", "-o", "out.yaml")
+    assert "text: |" in Path("out.yaml").read_text()
+    assert shell.json("templates", "apply", "out.yaml")["outcomes"][0]["result"] == "unchanged"
+
+
+WHY = {
+    "verdict": {
+        "code": "not_sent",
+        "sentence": "It was not sent. The customer has [no] consent.",
+        "next_step": "Ask the customer.",
+        "certain": True,
+    },
+    "facts": [{"at": "2027-03-01T09:00:00Z", "source": "delivery", "kind": "decision", "text": "Skipped."}],
+}
+
+
+def test_why_says_the_verdict_the_next_step_and_the_facts(suite: Suite, shell: Shell) -> None:
+    suite.on("GET", "/history/v1/why", (200, WHY))
+    result = shell.run("why", "--order", "100045", exit_code=Exit.REFUSED)
+    for words in ("The customer has [no] consent.", "→ Ask the customer.", "2027-03-01 09:00:00 UTC", "Skipped."):
+        assert words in result.stdout
+    shell.run("why", exit_code=Exit.USAGE)
+
+
+def test_why_ends_well_only_where_it_was_sent_once(suite: Suite, shell: Shell) -> None:
+    sent = {**WHY, "verdict": {**WHY["verdict"], "code": "sent"}}  # type: ignore[dict-item]
+    twice = {**WHY, "verdict": {**WHY["verdict"], "code": "sent_twice"}}  # type: ignore[dict-item]
+    suite.on("GET", "/history/v1/why", (200, sent), (200, twice))
+    assert shell.json("why", "--message", "m")["verdict"]["code"] == "sent"
+    assert shell.json("why", "--message", "m", exit_code=Exit.REFUSED)["verdict"]["code"] == "sent_twice"
+
+
 def test_every_command_has_help_with_an_example(shell: Shell) -> None:
     groups = [group for group in shell.app.registered_groups if group.typer_instance]
     for group in groups:
