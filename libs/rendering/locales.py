@@ -1,18 +1,46 @@
-"""Which text a customer gets: the chain of locales from what they speak to what the tenant always has.
+"""Locale chains: de-AT → de → the tenant's default. Tags as in BCP 47, in any case, with hyphen or underscore."""
 
-de-AT → de → the tenant's default (BCP 47 look-up, RFC 4647 §3.4, with the default as its last resort).
-"""
-
+import re
 from collections.abc import Collection
 
+_TAG = re.compile(r"^[A-Za-z]{2,3}([-_][A-Za-z]{4})?([-_]([A-Za-z]{2}|\d{3}))?([-_][A-Za-z0-9]{4,8})*$")
 
-def locale_chain(wanted: str | None, available: Collection[str], default: str) -> tuple[str, ...]:
-    """The available locales for somebody who speaks `wanted`, the best first; empty where not even the default is."""
-    chain: dict[str, None] = {}
-    for tag in (wanted or "", default):
-        parts = tag.replace("_", "-").split("-")
-        while parts and parts[0]:
-            if (candidate := "-".join(parts)) in available:
-                chain[candidate] = None
+
+def normalised(tag: str) -> str | None:
+    """The tag as we write it (`de-AT`, `zh-Hant-TW`), or None when it is none."""
+    if not _TAG.match(tag):
+        return None
+    language, *rest = tag.replace("_", "-").split("-")
+    written = [language.lower()]
+    for part in rest:
+        if len(part) == 2:
+            written.append(part.upper())
+        elif len(part) == 4 and part.isalpha():
+            written.append(part.title())
+        else:
+            written.append(part.lower())
+    return "-".join(written)
+
+
+def chain(tag: str | None, default: str) -> list[str]:
+    """The locales to try for a recipient, the nearest first."""
+    made: list[str] = []
+    for start in (normalised(tag or ""), normalised(default) or default):
+        parts = start.split("-") if start else []
+        while parts:
+            candidate = "-".join(parts)
+            if candidate not in made:
+                made.append(candidate)
             parts.pop()
-    return tuple(chain)
+    return made
+
+
+def chosen(tag: str | None, default: str, available: Collection[str]) -> str | None:
+    """The available locale that a recipient gets; None when not even the default is there."""
+    return next((candidate for candidate in chain(tag, default) if candidate in available), None)
+
+
+def fallbacks(available: Collection[str], default: str) -> dict[str, list[str]]:
+    """The chains that publishing writes into a release: for each language and region that has a text."""
+    tags = {default, *available}
+    return {tag: [each for each in chain(tag, default) if each in available] for tag in sorted(tags)}

@@ -13,7 +13,7 @@ from liquid.builtin.content import ContentNode
 from liquid.builtin.expressions import FilteredExpression, Path
 from liquid.builtin.expressions.arguments import PositionalArgument
 from liquid.builtin.expressions.primitive import Literal
-from liquid.exceptions import LiquidError, ResourceLimitError
+from liquid.exceptions import LiquidError, OutputStreamLimitError, ResourceLimitError
 from liquid.expression import Expression
 from liquid.output import LimitedStringIO
 
@@ -21,7 +21,7 @@ from libs.errors import FieldError, Invalid
 from libs.rendering.analysis import Use, prefixes, walk
 from libs.rendering.environment import BoundedContext, BoundedTemplate, ChannelEnvironment, OutputNode
 from libs.rendering.html_context import Placement, place
-from libs.rendering.limits import MAX_SHORT_SOURCE, LimitExceeded, RenderFailed
+from libs.rendering.limits import MAX_SHORT_SOURCE, ContentTooLarge, LimitExceeded, RenderFailed
 from libs.rendering.links import checked_start
 from libs.rendering.meter import METER
 from libs.rendering.precheck import problems_before_parsing
@@ -76,10 +76,16 @@ class Text:
         METER.start()
         try:
             if self._pieces is not None:
-                return "".join([piece if type(piece) is str else piece(variables) for piece in self._pieces])  # type: ignore[operator]
+                return self._joined(self._pieces, variables)
             return self.render_by_liquid(variables)
         except _VALUE_ERRORS as error:
             raise _failed(error, self._wanted.pointer) from error
+
+    def _joined(self, pieces: list[Piece], variables: Variables) -> str:
+        text = "".join([piece if isinstance(piece, str) else piece(variables) for piece in pieces])
+        if len(text) > self._wanted.max_output:
+            raise OutputStreamLimitError("output stream limit reached", token=None)
+        return text
 
     def render_by_liquid(self, variables: Variables) -> str:
         """The text as Liquid itself makes it."""
@@ -117,6 +123,8 @@ def _explained(error: BaseException) -> str:
 
 
 def _failed(error: BaseException, pointer: str) -> RenderFailed:
+    if isinstance(error, OutputStreamLimitError):
+        return ContentTooLarge("The rendered text is longer than this part may be; shorten it.", pointer=pointer)
     kind = LimitExceeded if isinstance(error, ResourceLimitError) else RenderFailed
     return kind(_explained(error), pointer=pointer)
 

@@ -1,0 +1,147 @@
+"""Variables against an event type's JSON Schema: which are unknown, and which may be missing.
+
+A property that the schema does not name is unknown, even where JSON Schema would let more properties through:
+a typing error in a template is found when it is published, not by the customer.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from libs.rendering.analysis import ANY, Use
+
+Schema = Mapping[str, Any]
+
+EVENT_FIELDS = frozenset({"id", "type", "source", "subject", "time", "data"})
+RECIPIENT_FIELDS = frozenset({"key", "first_name", "last_name", "locale", "zone", "attributes"})
+LINK_FIELDS = frozenset({"unsubscribe", "online_view"})
+_FIELDS = {"event": EVENT_FIELDS, "recipient": RECIPIENT_FIELDS, "links": LINK_FIELDS}
+_LIST_WORDS = frozenset({"first", "last"})
+_MAX_REFERENCES = 32
+
+
+@dataclass(slots=True)
+class Checked:
+    """Sentences about unknown variables, and the prefixes (as written) that an event may lack."""
+
+    problems: list[tuple[Use, str]] = field(default_factory=list)
+    optional: set[str] = field(default_factory=set)
+
+
+def check_uses(uses: Iterable[Use], schema: Schema | None) -> Checked:
+    """Compares uses with what there is; without a schema, everything below event.data is let through."""
+    found = Checked()
+    for use in dict.fromkeys(uses):
+        if use.path is None:
+            continue
+        problem = _unknown(use.path)
+        if problem is None and schema is not None and use.path[:2] == ("event", "data"):
+            problem = _against_schema(use, schema, found.optional)
+        if problem:
+            found.problems.append((use, f"{problem} (line {use.line})"))
+    if schema is not None:
+        found.optional |= {"event.subject"}
+    return found
+
+
+def _unknown(path: tuple[str, ...]) -> str | None:
+    root = path[0]
+    if root not in _FIELDS:
+        return f"The variable {root!r} is not known; there are event, recipient and links."
+    if len(path) > 1 and path[1] not in _FIELDS[root] | {ANY}:
+        known = ", ".join(sorted(_FIELDS[root]))
+        return f"{root} has no field {path[1]!r}; it has {known}."
+    return None
+
+
+def _against_schema(use: Use, schema: Schema, optional: set[str]) -> str | None:
+    path = (use.path or ())[2:]
+    at: list[Schema] = [schema]
+    offset = len(use.written) - len(path)  # a local stands for the beginning of the path
+    for index, name in enumerate(path):
+        at = [resolved for each in at for resolved in _resolved(each, schema)]
+        following, required = _below(at, name)
+        if following is None:
+            return f"The event type's schema has no {'.'.join(('event', 'data', *path[: index + 1]))!r}."
+        if not required and 0 <= offset + index < len(use.written):
+            optional.add(use.written[offset + index])
+        at = following
+    return None
+
+
+def _below(schemas: list[Schema], name: str) -> tuple[list[Schema] | None, bool]:
+    """The schemas of a property or item, and whether it must be there; None: there is no such."""
+    found: list[Schema] = []
+    required = free = False
+    for schema in schemas:
+        properties = schema.get("properties")
+        if isinstance(properties, Mapping) and name in properties:
+            found.append(_mapping(properties[name]))
+            required = required or name in schema.get("required", ())
+        elif name == ANY or (name in _LIST_WORDS and _is_list(schema)):
+            found.extend(_items(schema))
+            free = free or _is_list(schema) or not isinstance(properties, Mapping)
+        elif name == "size" and not isinstance(properties, Mapping):
+            return [], True
+        elif isinstance(schema.get("additionalProperties"), Mapping):
+            found.append(_mapping(schema["additionalProperties"]))
+        elif schema.get("additionalProperties") is True or not _closed(schema):
+            free = True
+    if not found and not free:
+        return None, False
+    return found, required or name == ANY
+
+
+def _closed(schema: Schema) -> bool:
+    """Whether the schema says what there is: then other names are unknown."""
+    if isinstance(schema.get("properties"), Mapping):
+        return True
+    kind = schema.get("type")
+    return kind is not None and "object" not in (kind if isinstance(kind, list) else [kind])
+
+
+def _is_list(schema: Schema) -> bool:
+    kind = schema.get("type")
+    return (
+        "items" in schema or "prefixItems" in schema or kind == "array" or (isinstance(kind, list) and "array" in kind)
+    )
+
+
+def _items(schema: Schema) -> Iterator[Schema]:
+    items = schema.get("items")
+    if isinstance(items, Mapping):
+        yield items
+    for each in schema.get("prefixItems", ()):
+        yield _mapping(each)
+    properties = schema.get("properties")
+    if isinstance(properties, Mapping):
+        yield from (_mapping(each) for each in properties.values())
+
+
+def _mapping(schema: Any) -> Schema:
+    return schema if isinstance(schema, Mapping) else {}
+
+
+def _resolved(schema: Schema, root: Schema) -> Iterator[Schema]:
+    """The schema and all that it is composed of, references followed."""
+    stack, seen = [schema], 0
+    while stack and seen < _MAX_REFERENCES:
+        seen += 1
+        each = stack.pop()
+        composed = [part for word in ("allOf", "anyOf", "oneOf") for part in each.get(word, ())]
+        reference = each.get("$ref")
+        if isinstance(reference, str):
+            composed.append(_referenced(reference, root))
+        stack.extend(_mapping(part) for part in composed)
+        if not composed or "properties" in each or "items" in each or "type" in each:
+            yield each
+
+
+def _referenced(reference: str, root: Schema) -> Schema:
+    at: Any = root
+    if not reference.startswith("#"):
+        return {}
+    for name in reference.removeprefix("#").strip("/").split("/"):
+        if name:
+            at = _mapping(at).get(name.replace("~1", "/").replace("~0", "~"), {})
+    return _mapping(at)

@@ -1,0 +1,45 @@
+"""How an SMS is counted: GSM 03.38 septets or UCS-2 units, and the segments that the operator charges."""
+
+from dataclasses import dataclass
+
+_BASIC = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§"
+    "¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_EXTENSION = "^{}\\[~]|€\f"
+SEPTETS: dict[str, int] = dict.fromkeys(_BASIC, 1) | dict.fromkeys(_EXTENSION, 2)
+
+GSM_7 = "gsm-7"
+UCS_2 = "ucs-2"
+_CAPACITY = {GSM_7: (160, 153), UCS_2: (70, 67)}
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a text costs: its encoding, its units in that encoding, and its segments."""
+
+    encoding: str
+    units: int
+    segments: int
+
+
+def count(text: str) -> Count:
+    """Counts a text. A character of two units is never cut between two segments."""
+    gsm = all(character in SEPTETS for character in text)
+    encoding = GSM_7 if gsm else UCS_2
+    widths = [SEPTETS[c] if gsm else (2 if ord(c) > 0xFFFF else 1) for c in text]
+    single, joined = _CAPACITY[encoding]
+    units = sum(widths)
+    if units <= single:
+        return Count(encoding, units, 1)
+    segments, room = 1, joined
+    for width in widths:
+        if width > room:
+            segments, room = segments + 1, joined
+        room -= width
+    return Count(encoding, units, segments)
+
+
+def not_gsm(text: str) -> list[str]:
+    """The characters that force UCS-2, each once, in order: preview shows them."""
+    return [character for character in dict.fromkeys(text) if character not in SEPTETS]
