@@ -1,0 +1,141 @@
+"""A sender's account as people write it, as it is kept (secrets apart), and as providers are given it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from libs.addresses import InvalidAddress, email_address
+from libs.contracts.outcomes import Channel, Mode
+from libs.errors import FieldError, Invalid
+from libs.standard_webhooks import secret_bytes
+from services.delivery.domain.outbound import Account, FcmAccount, SmtpAccount, TwilioAccount, WebhookAccount
+
+TYPES: Mapping[Channel, type[Account]] = {
+    Channel.PUSH: FcmAccount,
+    Channel.EMAIL: SmtpAccount,
+    Channel.SMS: TwilioAccount,
+    Channel.WEBHOOK: WebhookAccount,
+}
+SECRETS: Mapping[Channel, tuple[str, ...]] = {
+    Channel.PUSH: ("credentials", "static_token"),
+    Channel.EMAIL: ("password",),
+    Channel.SMS: ("auth_token",),
+    Channel.WEBHOOK: ("secrets",),
+}
+TLS = ("off", "opportunistic", "required", "implicit")
+_MOST_CONNECTIONS = 100
+
+
+def read_account(channel: Channel, document: Mapping[str, Any], pointer: str = "/account") -> Account:
+    """The account, checked. Raises Invalid naming each field that is wrong."""
+    wanted = TYPES[channel]
+    known = {field.name for field in fields(wanted)}
+    errors = [
+        FieldError(f"{pointer}/{name}", f"There is no {name} in an account for {channel.word}; leave it out.")
+        for name in document
+        if name not in known
+    ]
+    try:
+        account = msgspec.convert(dict(document), type=wanted)
+    except msgspec.ValidationError as error:
+        text, _, place = str(error).partition(" - at `$")
+        where = place.rstrip("`").replace(".", "/")
+        raise Invalid.many([*errors, FieldError(pointer + where, f"{text.replace('`', '')}.")]) from error
+    errors += [FieldError(f"{pointer}/{name}", detail) for name, detail in _problems(account)]
+    if errors:
+        raise Invalid.many(errors)
+    return account
+
+
+def split_secrets(channel: Channel, account: Account) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What may be shown and kept as it is, and what is sealed."""
+    whole = asdict(account)
+    secret = {name: whole.pop(name) for name in SECRETS[channel] if name in whole}
+    return whole, {name: value for name, value in secret.items() if value}
+
+
+def join_secrets(channel: Channel, shown: Mapping[str, Any], secret: Mapping[str, Any]) -> Account:
+    """The account from its two halves; what a later version no longer knows is passed over."""
+    return msgspec.convert({**shown, **secret}, type=TYPES[channel])
+
+
+def callback_url(public_url: str, tenant: int, mode: Mode, number: int) -> str:
+    """Where Twilio reports to: names the sender whose token verifies the report."""
+    path = "/delivery/v1/callbacks/twilio"
+    return f"{public_url.rstrip('/')}{path}?tenant={tenant}&mode={mode.word}&sender={number}"
+
+
+def _problems(account: Account) -> list[tuple[str, str]]:
+    problems = [
+        (name, f"{name} is a number from 1 to {most:,}.")
+        for name, most in (("connections", _MOST_CONNECTIONS), ("timeout_seconds", 60))
+        if not 0 < getattr(account, name) <= most
+    ]
+    match account:
+        case FcmAccount():
+            return problems + _fcm_problems(account)
+        case SmtpAccount():
+            return problems + _smtp_problems(account)
+        case TwilioAccount():
+            return problems + _url("url", account.url) + _url("callback_url", account.callback_url)
+        case WebhookAccount():
+            return problems + _webhook_problems(account)
+
+
+def _fcm_problems(account: FcmAccount) -> list[tuple[str, str]]:
+    problems = _url("url", account.url)
+    if not account.project:
+        problems.append(("project", "Give the id of the Firebase project."))
+    if bool(account.credentials) == bool(account.static_token):
+        problems.append(("credentials", "Give the service account's JSON (or static_token, for the simulator)."))
+    if account.credentials:
+        try:
+            parsed = msgspec.json.decode(account.credentials)
+        except msgspec.DecodeError:
+            parsed = None
+        if not isinstance(parsed, dict) or parsed.get("type") != "service_account":
+            problems.append(("credentials", "This is no service account; paste the whole JSON file from Google."))
+    return problems
+
+
+def _smtp_problems(account: SmtpAccount) -> list[tuple[str, str]]:
+    problems: list[tuple[str, str]] = []
+    if account.tls not in TLS:
+        problems.append(("tls", f"tls is one of {', '.join(TLS)}."))
+    if not 0 < account.port < 65_536:
+        problems.append(("port", "A port is a number from 1 to 65,535."))
+    if not account.host or not account.return_path_domain:
+        problems.append(("host", "Give the relay's host and the domain that bounces come back to."))
+    try:
+        email_address(account.from_address)
+    except InvalidAddress as error:
+        problems.append(("from_address", error.detail))
+    if any(ord(c) < 32 for c in f"{account.from_name or ''}{account.helo_name}{account.host}"):
+        problems.append(("from_name", "Names hold no line breaks or other control characters."))
+    if bool(account.username) != bool(account.password):
+        problems.append(("password", "username and password come together; give both or neither."))
+    return problems
+
+
+def _webhook_problems(account: WebhookAccount) -> list[tuple[str, str]]:
+    if not account.secrets:
+        return [("secrets", "Give at least one secret, as whsec_ and base64 of 24 or more random bytes.")]
+    problems: list[tuple[str, str]] = []
+    for number, secret in enumerate(account.secrets):
+        try:
+            secret_bytes(secret)
+        except ValueError as error:
+            problems.append((f"secrets/{number}", f"{error}."))
+    return problems
+
+
+def _url(name: str, value: str) -> list[tuple[str, str]]:
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("https", "http") and bool(parts.hostname) and value.isascii() and " " not in value
+    except ValueError:
+        good = False
+    return [] if good else [(name, f"{name} is a URL like https://example.com.")]

@@ -1,0 +1,100 @@
+"""A sender's account is refused where it could not work, with every problem at once; its secrets stay apart."""
+
+import json
+
+import pytest
+
+from libs.contracts.outcomes import Channel, Mode
+from libs.errors import Invalid
+from libs.service import SimulatorEndpoints
+from services.delivery.adapters.simulated_accounts import simulated
+from services.delivery.domain.outbound import FcmAccount, SmtpAccount, TwilioAccount, WebhookAccount
+from services.delivery.domain.sender_accounts import callback_url, join_secrets, read_account, split_secrets
+
+SERVICE_ACCOUNT = json.dumps({"type": "service_account", "project_id": "shop"})
+GOOD = {
+    Channel.PUSH: {"project": "shop", "credentials": SERVICE_ACCOUNT},
+    Channel.EMAIL: {
+        "host": "relay.example.com",
+        "port": 587,
+        "from_address": "shop@example.com",
+        "return_path_domain": "bounce.example.com",
+        "username": "shop",
+        "password": "geheim",
+    },
+    Channel.SMS: {
+        "account_sid": "AC1",
+        "auth_token": "geheim",
+        "originator": "+4930123",
+        "callback_url": "https://depesche.example/delivery/v1/callbacks/twilio",
+    },
+    Channel.WEBHOOK: {"secrets": ["whsec_a2tra2tra2tra2tra2tra2tra2tra2tra2s="]},
+}
+SIMULATOR = SimulatorEndpoints("https://127.0.0.1:1", "/ca.pem", "127.0.0.1", 25, "http://127.0.0.1:2", "h", "c")
+
+
+@pytest.mark.parametrize("channel", list(Channel))
+def test_secrets_are_kept_apart_and_never_shown(channel: Channel) -> None:
+    account = read_account(channel, GOOD[channel])
+    shown, secret = split_secrets(channel, account)
+    assert "geheim" not in json.dumps(shown)
+    assert "service_account" not in json.dumps(shown)
+    assert "whsec" not in json.dumps(shown)
+    assert "geheim" not in repr(account)
+    assert join_secrets(channel, json.loads(json.dumps(shown)), json.loads(json.dumps(secret))) == account
+
+
+@pytest.mark.parametrize(
+    ("channel", "change", "pointers"),
+    [
+        (Channel.PUSH, {"credentials": "{}"}, ["/account/credentials"]),
+        (Channel.PUSH, {"credentials": None}, ["/account/credentials"]),
+        (Channel.PUSH, {"static_token": "both"}, ["/account/credentials"]),
+        (Channel.PUSH, {"url": "ftp://x"}, ["/account/url"]),
+        (Channel.PUSH, {"connections": 0, "project": ""}, ["/account/connections", "/account/project"]),
+        (Channel.EMAIL, {"port": "587"}, ["/account/port"]),
+        (Channel.EMAIL, {"port": 0, "tls": "maybe"}, ["/account/tls", "/account/port"]),
+        (Channel.EMAIL, {"from_address": "nobody"}, ["/account/from_address"]),
+        (Channel.EMAIL, {"from_name": "A\r\nBcc: x"}, ["/account/from_name"]),
+        (Channel.EMAIL, {"password": None}, ["/account/password"]),
+        (Channel.EMAIL, {"hots": "x"}, ["/account/hots"]),
+        (Channel.SMS, {"callback_url": "https://["}, ["/account/callback_url"]),
+        (Channel.WEBHOOK, {"secrets": []}, ["/account/secrets"]),
+        (Channel.WEBHOOK, {"secrets": ["whsec_a2tra2tra2tra2tra2tra2tra2tra2tra2s=", "x"]}, ["/account/secrets/1"]),
+    ],
+)
+def test_what_could_not_work_is_refused(channel: Channel, change: dict[str, object], pointers: list[str]) -> None:
+    with pytest.raises(Invalid) as caught:
+        read_account(channel, GOOD[channel] | change)
+    assert [error.pointer for error in caught.value.errors] == pointers
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(Invalid) as caught:
+        read_account(Channel.SMS, {"auth_token": "x"})
+    assert "account_sid" in caught.value.detail
+
+
+def test_test_traffic_never_leaves_the_house() -> None:
+    """Whatever is configured: the simulator's hosts, and none of the credentials."""
+    for channel in Channel:
+        account = simulated(channel, SIMULATOR, read_account(channel, GOOD[channel]), "http://127.0.0.1/callback")
+        assert "geheim" not in str(split_secrets(channel, account))
+        match account:
+            case FcmAccount() | TwilioAccount():
+                assert account.url.startswith(("https://127.0.0.1:", "http://127.0.0.1:"))
+            case SmtpAccount():
+                assert (account.host, account.from_address) == ("127.0.0.1", "shop@example.com")
+            case WebhookAccount():
+                assert account.allow_private
+
+
+@pytest.mark.parametrize("channel", list(Channel))
+def test_the_simulator_needs_no_account(channel: Channel) -> None:
+    shown, secret = split_secrets(channel, simulated(channel, SIMULATOR, None, "http://127.0.0.1/callback"))
+    assert read_account(channel, shown | {k: list(v) if isinstance(v, tuple) else v for k, v in secret.items()})
+
+
+def test_the_callback_names_its_sender() -> None:
+    url = callback_url("https://depesche.example/", 3, Mode.TEST, 9)
+    assert url == "https://depesche.example/delivery/v1/callbacks/twilio?tenant=3&mode=test&sender=9"
