@@ -105,7 +105,9 @@ class Context:
         self.values = values
         self._needs = needs or _NO_NEEDS
         self._inner: Any = None
-        self._forget()
+        self._pruned: dict[str, Any] = {}  # filled when an expression first needs the engine: bare paths do not
+        self._size: Size | None = None
+        self._exact: dict[float, Any] | None = None
 
     def prepared(self, expression: Expression) -> Any:
         """The engine's context, holding at least what the expression reads."""
@@ -123,9 +125,9 @@ class Context:
         return self._inner
 
     def _forget(self) -> None:
-        self._pruned: dict[str, Any] = pruned(self.values, self._needs.trie) if self._needs.trie else {}
-        self._size: Size | None = None
-        self._exact: dict[float, Any] | None = None
+        self._pruned = pruned(self.values, self._needs.trie) if self._needs.trie else {}
+        self._size = None
+        self._exact = None
 
     def size(self) -> Size:
         """How large the part is that is read."""

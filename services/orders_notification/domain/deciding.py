@@ -42,7 +42,10 @@ def decide(event: BusinessEvent, cause: CauseId, listeners: Listeners, at: datet
     """Asks every listening release. `at` is now: an event past a communication's expiry asks for nothing."""
     if not listeners.releases:
         return _NOBODY_LISTENS
-    context = Context({"event": _variables(event)}, listeners.needs)
+    variables = _variables(event)
+    context = Context({"event": variables}, listeners.needs)
+    # the data as the bytes that came: encoded once, exact to the last digit
+    carried = variables | {"time": event.time, "data": msgspec.Raw(event.body)}
     decisions: list[Decision] = []
     requests: list[NotificationRequested] = []
     for release in listeners.releases:
@@ -55,7 +58,8 @@ def decide(event: BusinessEvent, cause: CauseId, listeners: Listeners, at: datet
             for key in keys
         ]
         decisions.extend(_requested(release, requested))
-        requests.extend(_requests(release, event, cause, requested))
+        expires_at = event.occurred_at + timedelta(seconds=release.expiry_seconds)
+        requests.extend(_requests(release, cause, _Cargo(carried, expires_at, requested)))
     return Decided(tuple(decisions), tuple(requests))
 
 
@@ -92,11 +96,16 @@ def _requested(release: CompiledRelease, recipients: Sequence[RequestedRecipient
         )
 
 
-def _requests(
-    release: CompiledRelease, event: BusinessEvent, cause: CauseId, recipients: Sequence[RequestedRecipient]
-) -> Iterator[NotificationRequested]:
-    variables = _variables(event) | {"time": event.time, "data": msgspec.Raw(event.body)}
-    for part, start in enumerate(range(0, len(recipients), RECIPIENTS_PER_REQUEST)):
+class _Cargo(msgspec.Struct, frozen=True):
+    """What the requests of one release carry."""
+
+    event: dict[str, Any]
+    expires_at: datetime
+    recipients: list[RequestedRecipient]
+
+
+def _requests(release: CompiledRelease, cause: CauseId, cargo: _Cargo) -> Iterator[NotificationRequested]:
+    for part, start in enumerate(range(0, len(cargo.recipients), RECIPIENTS_PER_REQUEST)):
         yield NotificationRequested(
             request_id=request_id(cause, release.id, part),
             cause_id=cause,
@@ -105,9 +114,9 @@ def _requests(
             communication=release.communication,
             lane=release.lane.word,
             on_unknown=release.on_unknown.word,
-            expires_at=event.occurred_at + timedelta(seconds=release.expiry_seconds),
-            event=variables,  # the data as the bytes that came: encoded once, exact to the last digit
-            recipients=tuple(recipients[start : start + RECIPIENTS_PER_REQUEST]),
+            expires_at=cargo.expires_at,
+            event=cargo.event,
+            recipients=tuple(cargo.recipients[start : start + RECIPIENTS_PER_REQUEST]),
         )
 
 
