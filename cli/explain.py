@@ -16,11 +16,14 @@ from cli.session import Session, command
 from libs import exact_json
 
 _STYLES = {"sent": "green", "sent_twice": "yellow", "not_yet": "cyan", "unknown": "magenta", "no_trace": "magenta"}
-_OTHER = ("communication", "recipient", "order", "began", "code=verdict", "sentence")
+_ABOUT = ("communication", "recipient", "order")
+_OTHER = ("at", "communication", "recipient", "order", "verdict", "sentence")
+_ACTION = ("at", "actor", "action", "object", "note")
 
 Recipient = Annotated[str | None, typer.Option(help="customer:4711 or installation:<id>.")]
 Order = Annotated[str | None, typer.Option(help="The order number, or whatever the event was about.")]
 Message = Annotated[str | None, typer.Option(help="A message's id.")]
+Address = Annotated[str | None, typer.Option(help="An address; only its hash is looked for.")]
 Communication = Annotated[str | None, typer.Option(help="Of this communication only.")]
 
 
@@ -28,6 +31,7 @@ def register(app: typer.Typer) -> None:
     """Adds these commands."""
     command(app, "why", example="depesche why --recipient customer:4711 --order 100045")(why)
     command(app, "timeline", example="depesche timeline --order 100045")(timeline)
+    command(app, "actions", example="depesche actions --action hold.place")(actions)
 
 
 def why(
@@ -37,14 +41,15 @@ def why(
     communication: Communication = None,
     message: Message = None,
     event: Annotated[str | None, typer.Option(help="The event's id: the shop's, or ours.")] = None,
+    address: Address = None,
 ) -> None:
     """Why somebody did, or did not, get a message. Exit code 0 where it was sent once, 1 for any other verdict."""
     question = {"recipient": recipient, "order": order, "communication": communication}
-    question |= {"message": message, "event": event}
+    question |= {"message": message, "event": event, "address": address}
     _ask_something(question)
     answer = session.api.get("/history/v1/why", **question)
     session.give(answer, _explained)
-    if answer["verdict"]["code"] != "sent":
+    if answer["verdict"] != "sent":
         raise typer.Exit(Exit.REFUSED)
 
 
@@ -53,14 +58,31 @@ def timeline(
     recipient: Recipient = None,
     order: Order = None,
     message: Message = None,
-    address: Annotated[str | None, typer.Option(help="An address; only its hash is looked for.")] = None,
-    limit: Annotated[int, typer.Option(help="How many facts at most.", min=1)] = 200,
+    communication: Communication = None,
+    address: Address = None,
+    limit: Annotated[int, typer.Option(help="How many messages at most, the newest ones.", min=1, max=1000)] = 50,
 ) -> None:
-    """Everything that happened to a recipient, an order, a message or an address, the oldest first."""
+    """Everything that happened to a recipient, an order, a message or an address, in order of time."""
     question = {"recipient": recipient, "order": order, "message": message, "address": address}
     _ask_something(question)
-    found = list(session.api.items("/history/v1/timeline", most=limit, **question))
-    session.give(found, lambda facts: chain(facts) if facts else Text("Nothing is known about it.", style="dim"))
+    page = session.api.get("/history/v1/timeline", limit=limit, communication=communication, **question)
+    found = sorted(page["items"], key=lambda entry: str(entry["at"]))
+    session.give(found, _timeline)
+    if page.get("next_cursor"):
+        session.say(f"[dim]There are older ones: --limit {min(limit * 4, 1000)} shows more.[/]")
+
+
+def actions(
+    session: Session,
+    actor: Annotated[str | None, typer.Option(help="Whose: a key's id, or system.")] = None,
+    action: Annotated[str | None, typer.Option(help="What: key.create, hold.place …")] = None,
+    object: Annotated[str | None, typer.Option(help="Done to what: a name or an id.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
+) -> None:
+    """Who changed what: people, keys and the suite itself, newest first."""
+    query = {"actor": actor, "action": action, "object": object}
+    found = list(session.api.items("/history/v1/actions", most=limit, **query))
+    session.give(found, lambda items: table(items, _ACTION, empty="Nobody changed anything that fits."))
 
 
 def _ask_something(question: Mapping[str, str | None]) -> None:
@@ -70,22 +92,36 @@ def _ask_something(question: Mapping[str, str | None]) -> None:
 
 
 def _explained(answer: Mapping[str, Any]) -> RenderableType:
-    verdict = answer["verdict"]
-    style = _STYLES.get(verdict["code"], "red")
-    said = Text(verdict["sentence"], style="bold")
-    if not verdict.get("certain", True):
+    said = Text(answer["sentence"], style="bold")
+    if not answer["certain"]:
         said.append("\nThe facts allow another reading.", style="dim")
-    said.append(f"\n→ {verdict['next_step']}", style="not bold")
+    said.append(f"\n→ {answer['next_step']}", style="not bold")
+    about = " · ".join(str(answer[name]) for name in _ABOUT if answer.get(name))
+    verdict = str(answer["verdict"])
+    head = Text(f"{verdict.replace('_', ' ')}{'  ·  ' + about if about else ''}")
     parts: list[RenderableType] = [
-        Panel(said, title=verdict["code"].replace("_", " "), title_align="left", border_style=style)
+        Panel(said, title=head, title_align="left", border_style=_STYLES.get(verdict, "red"))
     ]
-    if answer.get("facts"):
+    if answer["facts"]:
         parts.append(chain(answer["facts"]))
-    if answer.get("rendered"):
-        parts.append(_text_again(answer["rendered"]))
-    if answer.get("others"):
-        parts += [Text("\nOther cases that fit, newest first", style="bold"), _others(answer["others"])]
+    if answer.get("render"):
+        parts.append(_text_again(answer["render"]))
+    if answer["others"]:
+        parts += [Text("\nOthers that fit, newest first", style="bold"), table(answer["others"], _OTHER)]
     return Group(*parts)
+
+
+def _timeline(entries: list[Mapping[str, Any]]) -> RenderableType:
+    if not entries:
+        return Text("Nothing is known about it.", style="dim")
+    made = Table(box=None, show_header=False, pad_edge=False)
+    for style in ("dim", "cyan", "bold"):
+        made.add_column(style=style, no_wrap=True)
+    made.add_column(overflow="fold")
+    for entry in entries:
+        about = Text(str(entry.get("communication") or ""))
+        made.add_row(moment(str(entry["at"])), str(entry["source"]), about, Text(str(entry["text"])))
+    return made
 
 
 def chain(facts: list[Mapping[str, Any]]) -> RenderableType:
@@ -113,9 +149,3 @@ def _text_again(rendered: Mapping[str, Any]) -> RenderableType:
         lines.append(f"{name}: ", style="cyan")
         lines.append(f"{text}\n")
     return Panel(lines, title=head, title_align="left", border_style="dim") if lines else Text(head, style="dim")
-
-
-def _others(others: list[Mapping[str, Any]]) -> RenderableType:
-    rows = [{**other, **(other.get("verdict") or {})} for other in others]
-    known = [column for column in _OTHER if any(row.get(column.partition("=")[0]) for row in rows)]
-    return table(rows, known)

@@ -277,13 +277,13 @@ def test_what_is_exported_can_be_applied_and_changes_nothing(suite: Suite, shell
 
 
 WHY = {
-    "verdict": {
-        "code": "not_sent",
-        "sentence": "It was not sent. The customer has [no] consent.",
-        "next_step": "Ask the customer.",
-        "certain": True,
-    },
+    "verdict": "not_sent",
+    "certain": True,
+    "sentence": "It was not sent. The customer has [no] consent.",
+    "next_step": "Ask the customer.",
     "facts": [{"at": "2027-03-01T09:00:00Z", "source": "delivery", "kind": "decision", "text": "Skipped."}],
+    "render": None,
+    "others": [],
 }
 
 
@@ -296,11 +296,10 @@ def test_why_says_the_verdict_the_next_step_and_the_facts(suite: Suite, shell: S
 
 
 def test_why_ends_well_only_where_it_was_sent_once(suite: Suite, shell: Shell) -> None:
-    sent = {**WHY, "verdict": {**WHY["verdict"], "code": "sent"}}  # type: ignore[dict-item]
-    twice = {**WHY, "verdict": {**WHY["verdict"], "code": "sent_twice"}}  # type: ignore[dict-item]
+    sent, twice = {**WHY, "verdict": "sent"}, {**WHY, "verdict": "sent_twice"}
     suite.on("GET", "/history/v1/why", (200, sent), (200, twice))
-    assert shell.json("why", "--message", "m")["verdict"]["code"] == "sent"
-    assert shell.json("why", "--message", "m", exit_code=Exit.REFUSED)["verdict"]["code"] == "sent_twice"
+    assert shell.json("why", "--message", "m")["verdict"] == "sent"
+    assert shell.json("why", "--message", "m", exit_code=Exit.REFUSED)["verdict"] == "sent_twice"
 
 
 def test_every_command_has_help_with_an_example(shell: Shell) -> None:
