@@ -27,7 +27,6 @@ from libs.keyring import Keyring
 from libs.rendering.contents import PushContent
 from libs.storage.database import Database
 from services.delivery.adapters.postgres.ledger import POOL_SETTINGS, PostgresLedger
-from services.delivery.domain.bodies import Body
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.outbound import FcmAccount, Outbound, Sender
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Outcome, Rejected, Sent
@@ -161,7 +160,7 @@ class World:
     def __init__(self, database: Database, clock: Callable[[], datetime], pace: Pace | None = None) -> None:
         self.database = database
         self.clock = clock
-        self.ledger = PostgresLedger(database, clock, lambda id_, raw: Body(KEYRING, id_, raw))
+        self.ledger = PostgresLedger(database, clock, KEYRING)
         self.tokens = KnownTokens()
         self.releases = KnownReleases()
         self.senders = AnySenders()

@@ -33,10 +33,10 @@ class Breakers:
 
     def __init__(self, pace: Pace) -> None:
         self._policy = pace.breaker
-        self._breakers: dict[tuple[int, int], Breaker] = {}
+        self._breakers: dict[tuple[int, int, int], Breaker] = {}
 
-    def of(self, sender: int, mode: int) -> Breaker:
-        key = (sender, mode)
+    def of(self, tenant: int, mode: int, sender: int) -> Breaker:
+        key = (tenant, mode, sender)
         if key not in self._breakers:
             self._breakers[key] = Breaker(self._policy)
         return self._breakers[key]

@@ -37,9 +37,10 @@ class Recorder:
     def settle(self, message: Message, outcome: Outcome) -> None:
         """One outcome: cheap, and from the event loop."""
         line = self._line
-        breaker = line.breakers.of(message.sender, int(message.row.request.mode))
+        request = message.row.request
+        breaker = line.breakers.of(request.tenant, int(request.mode), message.sender)
         if breaker.note(outcome, time.monotonic()):
-            log.error("breaker_opened", sender=message.sender, mode=message.row.request.mode.word)
+            log.error("breaker_opened", sender=message.sender, mode=request.mode.word)
         if isinstance(outcome, Rejected | Deferred) and outcome.sender_fault:
             log.error("sender_misconfigured", sender=message.sender, reason=outcome.reason.word)
         self._results.append(decide(message, outcome, line.pace.retry, line.clock(), line.draw()))

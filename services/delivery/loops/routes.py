@@ -39,7 +39,8 @@ async def route(line: Line, prepared: Prepared, monotonic: float) -> None:
 
 def _obey_breaker(line: Line, prepared: Prepared, messages: list[Message], moment: tuple[datetime, float]) -> None:
     now, monotonic = moment
-    breaker = line.breakers.of(messages[0].sender, int(messages[0].row.request.mode))
+    request = messages[0].row.request
+    breaker = line.breakers.of(request.tenant, int(request.mode), messages[0].sender)
     half_open = breaker.state(monotonic) is State.HALF_OPEN
     if not breaker.allows(monotonic):
         prepared.put_off(messages, _later(line, now, breaker.opens_in(monotonic)), Reason.BREAKER_OPEN)

@@ -171,11 +171,11 @@ class LaneSender:
 
 
 def _by_sender(messages: list[Message]) -> list[tuple[Sender, list[Message]]]:
-    groups: dict[tuple[int, int, Channel], list[Message]] = defaultdict(list)
+    groups: dict[tuple[int, int, int, Channel], list[Message]] = defaultdict(list)
     for message in messages:
         assert message.via is not None
         assert message.status is Status.SENDING
-        groups[message.sender, int(message.via.mode), message.via.channel].append(message)
+        groups[message.via.tenant, int(message.via.mode), message.sender, message.via.channel].append(message)
     return [(group[0].via, group) for group in groups.values() if group[0].via is not None]
 
 

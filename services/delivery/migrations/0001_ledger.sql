@@ -157,19 +157,20 @@ create table hold (
 create index hold_active on hold (tenant, mode, kind, key) where active;
 
 create table throttle (              -- one row per limited sender, shared by all workers
-  sender smallint not null,
+  tenant smallint not null,
   mode smallint not null,
+  sender smallint not null,
   rate float8 not null,              -- messages a second
   burst float8 not null,
   available float8 not null,
   at timestamptz not null,
-  primary key (sender, mode)
+  primary key (tenant, mode, sender)
 );
 
 create table sender (                -- a tenant's identity on a channel
-  number smallint not null,
-  mode smallint not null,
   tenant smallint not null,
+  mode smallint not null,
+  number smallint not null,          -- the tenant's own numbering
   name text not null,
   channel smallint not null,
   account jsonb not null,            -- without its secrets
@@ -178,9 +179,8 @@ create table sender (                -- a tenant's identity on a channel
   burst float8,
   version bigint not null,
   changed_at timestamptz not null,
-  primary key (number, mode)
+  primary key (tenant, mode, number)
 );
-create index on sender (tenant, mode, channel, number);
 
 create table release (               -- projection: bundles pulled from orders-notification, by id
   id uuid primary key,

@@ -144,10 +144,11 @@ def _obey_sender_holds(claim: Claim, holds: set[Any]) -> None:
 
 
 async def _obey_throttles(claim: Claim, lane: Lane) -> None:
-    wanted: dict[tuple[int, int], list[Message]] = defaultdict(list)
+    wanted: dict[tuple[int, int, int], list[Message]] = defaultdict(list)
     for message in claim.messages:
         if message.status is Status.SENDING:
-            wanted[message.sender, int(message.row.request.mode)].append(message)
+            request = message.row.request
+            wanted[request.tenant, int(request.mode), message.sender].append(message)
     asked = {key: len(messages) for key, messages in wanted.items()}
     for key, (granted, free_at) in (await grant(claim.connection, asked, lane, claim.now)).items():
         over = {(m.row.id, m.ordinal): m.row for m in wanted[key][granted:]}

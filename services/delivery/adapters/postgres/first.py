@@ -30,7 +30,7 @@ left join lateral (
   select b.reason from suppression b where b.tenant = r.tenant and b.mode = r.mode and b.address_hash = i.hash
     and b.active and (b.scope = 0 or i.marketing) order by b.scope limit 1) as s on true
 on conflict do nothing
-returning notification_id, address_id, status, reason
+returning notification_id, address_id, status, reason, request_id
 """
 
 _THERE = """
@@ -47,19 +47,22 @@ async def insert_first(connection: Any, messages: Sequence[Message], moves: Move
         if count > 1:
             moves.add(request_id, count - 1)
     rows = await connection.fetch(_INSERT, *_columns(messages, now))
-    claimed = {(row[0], row[1]): row for row in rows}
+    # two requests in one group may name the same message: the row belongs to one of them
+    claimed = {(row[0], row[1], row[4]): row for row in rows}
     calls: list[Message] = []
+    late: list[Message] = []
     for message in messages:
-        row = claimed.get(message.key)
+        row = claimed.pop((*message.key, message.row.request.id), None)
         if row is None:
+            late.append(message)
             continue
         if row[2] == Status.SENDING:
             calls.append(message)
             continue
         message.status, message.reason = Status(row[2]), Reason(row[3])
         _refused(message, moves, now)
-    if len(claimed) < len(messages):
-        await _duplicates(connection, [m for m in messages if m.key not in claimed], moves, now)
+    if late:
+        await _duplicates(connection, late, moves, now)
     return calls
 
 

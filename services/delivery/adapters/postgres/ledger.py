@@ -12,10 +12,14 @@ import asyncpg
 from libs.clock import Clock
 from libs.contracts.outcomes import Lane
 from libs.errors import Unavailable
+from libs.keyring import Keyring
 from libs.storage.database import Database
 from libs.telemetry import get_logger
-from services.delivery.adapters.postgres import accept, claim, lease, record, recover
+from services.delivery.adapters.postgres import accept, claim, lease, projections, receipts, record, recover
+from services.delivery.domain.bodies import Body
+from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.intake import NewRequest
+from services.delivery.domain.steering import KnownRelease, Suppression
 from services.delivery.domain.work import Claimed, GiveBack, Prepared, Result, WorkRow
 from services.delivery.ports import Recovered
 
@@ -40,7 +44,7 @@ class PostgresLedger:
 
     database: Database
     clock: Clock
-    open_body: recover.OpenBody
+    keyring: Keyring
     retention_days: int = 90
     _days: set[date] = field(default_factory=set)
 
@@ -99,9 +103,44 @@ class PostgresLedger:
         """Rows whose lease ran out."""
 
         async def run(connection: Any) -> Recovered:
-            return await recover.recover(connection, limit, self.open_body, self.clock())
+            return await recover.recover(connection, limit, self._open_body, self.clock())
 
         return await self._transaction(run)
+
+    async def receive(self, news: Sequence[ReceiptNews]) -> int:
+        """Receipts; how many were new, of messages that we know."""
+
+        async def run(connection: Any) -> int:
+            return await receipts.apply(connection, news, self._open_body, self.clock())
+
+        return await self._transaction(run)
+
+    async def suppress(self, changes: Sequence[Suppression]) -> None:
+        """Suppressions as they come, in whichever order."""
+
+        async def run(connection: Any) -> None:
+            await projections.suppress(connection, changes)
+
+        await self._transaction(run)
+
+    async def know(self, releases: Sequence[KnownRelease]) -> None:
+        """Releases that exist, or were retired."""
+
+        async def run(connection: Any) -> None:
+            await projections.know(connection, releases)
+
+        await self._transaction(run)
+
+    async def erase(self, whom: Sequence[tuple[int, int, str]]) -> int:
+        """Wipes recipients (tenant, mode, key) from all requests; how many slots there were."""
+
+        async def run(connection: Any) -> int:
+            return sum([await projections.erase(connection, self.keyring, one) for one in sorted(whom)])
+
+        return await self._transaction(run)
+
+    def _open_body(self, request_id: UUID, raw: bytes) -> Body:
+        return Body(self.keyring, request_id, raw)
 
     async def _transaction(self, run: Callable[[Any], Awaitable[T]]) -> T:
         for turn in range(_TRIES):

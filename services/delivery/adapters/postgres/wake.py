@@ -71,7 +71,7 @@ async def _wake(connection: Any, messages: Sequence[Message], moves: Moves, now:
     woken = {(row[0], row[1]): row for row in rows}
     calls: list[Message] = []
     for message in messages:
-        row = woken.get(message.key)
+        row = woken.pop(message.key, None)  # two rows of one group may wake the same message: once
         if row is None:
             continue
         request_id = message.row.request.id

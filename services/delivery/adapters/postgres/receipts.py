@@ -1,0 +1,182 @@
+"""Receipts: deduplicated, applied to the attempt that they are about, and told to the others.
+
+A receipt may come before our own record, after it, or for an attempt that was overtaken meanwhile.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.delivery import Receipt, ReceiptRecorded, Transition
+from libs.contracts.outcomes import Channel, ReceiptKind, Status
+from libs.contracts.reasons import Reason
+from libs.ids import message_id
+from libs.messaging.outbox import Outgoing, append
+from services.delivery.adapters.postgres.lease import read_requests
+from services.delivery.adapters.postgres.recover import OpenBody
+from services.delivery.adapters.postgres.settle import settle
+from services.delivery.domain.accounts import Moves, Unit
+from services.delivery.domain.callbacks import ReceiptNews
+from services.delivery.domain.receiving import verdict_of
+
+_ABOUT = """
+select m.notification_id, m.address_id, m.request_id, m.ordinal, m.channel, m.sender, m.plan_step, m.locale
+from unnest($1::uuid[], $2::bigint[]) as k (notification_id, address_id)
+join message m on m.notification_id = k.notification_id and m.address_id = k.address_id
+"""
+_KEEP = """
+insert into receipt (provider, event_id, notification_id, address_id, attempt, kind, at, detail)
+select * from unnest($1::text[], $2::text[], $3::uuid[], $4::bigint[], $5::int[], $6::int[], $7::timestamptz[],
+                     $8::text[])
+order by 1, 2 on conflict do nothing returning provider, event_id
+"""
+# sent → failed: the provider gave it up after accepting; failed → sent: it was delivered, whatever we had heard
+_APPLY = """
+update message m set status = i.status, reason = i.reason, detail = coalesce(i.detail, m.detail), recorded_at = $8
+from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::bool[], $7::text[])
+  as i (notification_id, address_id, attempt, status, reason, delivered, detail)
+where m.notification_id = i.notification_id and m.address_id = i.address_id and m.attempt = i.attempt
+  and (m.status in (1, 6) or (m.status = 2 and i.status = 3) or (m.status = 3 and i.status = 2 and i.delivered))
+returning m.notification_id, m.address_id, m.attempt, old.status, new.status, new.reason
+"""
+_OVERTAKEN = """
+with known as (
+  update attempt a set status = i.status, reason = i.reason, recorded_at = $6
+  from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[])
+    as i (notification_id, address_id, attempt, status, reason)
+  where a.notification_id = i.notification_id and a.address_id = i.address_id and a.attempt = i.attempt
+    and a.status = 6
+  returning a.notification_id, a.address_id, a.status)
+update message m set duplicates = m.duplicates + 1 from known k
+where k.status = 2 and m.notification_id = k.notification_id and m.address_id = k.address_id
+"""
+
+Key = tuple[UUID, int]
+
+
+async def apply(connection: Any, news: Sequence[ReceiptNews], open_body: OpenBody, now: datetime) -> int:
+    """Applies receipts of known messages in the caller's transaction; how many were new."""
+    keys = sorted({(n.notification_id, n.address_id) for n in news})
+    found = await connection.fetch(_ABOUT, [key[0] for key in keys], [key[1] for key in keys])
+    about: dict[Key, Any] = {(row[0], row[1]): row for row in found}
+    fresh = await _keep(connection, [n for n in news if (n.notification_id, n.address_id) in about])
+    if not fresh:
+        return 0
+    moved = await _apply(connection, fresh, now)
+    requests = await read_requests(connection, {row[2] for row in about.values()})
+    bodies = {id_: open_body(id_, r.body) for id_, r in requests.items() if r.body is not None}
+
+    def recipient(row: Any) -> str:
+        slot = bodies[row[2]].slot(row[3]) if row[2] in bodies else None
+        return slot.recipient if slot else ""
+
+    moves = Moves()
+    for notification, address, attempt, was, status, reason in moved:
+        _move(about[notification, address], (attempt, was, status, reason), moves, now)
+    for request_id, transitions in moves.transitions.items():
+        moves.transitions[request_id] = [
+            _named(t, recipient(about[t.notification_id, t.address_id])) for t in transitions
+        ]
+    await settle(connection, moves, now, requests)
+    await append(connection, _recorded(fresh, about, requests, recipient))
+    return len(fresh)
+
+
+async def _keep(connection: Any, news: Sequence[ReceiptNews]) -> list[ReceiptNews]:
+    first: dict[tuple[Any, Any], ReceiptNews] = {(n.provider, n.event_id): n for n in reversed(news)}
+    rows = await connection.fetch(
+        _KEEP,
+        [n.provider for n in first.values()],
+        [n.event_id for n in first.values()],
+        [n.notification_id for n in first.values()],
+        [n.address_id for n in first.values()],
+        [n.attempt for n in first.values()],
+        [int(n.kind) for n in first.values()],
+        [n.at for n in first.values()],
+        [n.detail for n in first.values()],
+    )
+    return [first[row[0], row[1]] for row in rows]
+
+
+async def _apply(connection: Any, news: Sequence[ReceiptNews], now: datetime) -> Any:
+    by_attempt: dict[tuple[UUID, int, int], list[ReceiptNews]] = defaultdict(list)
+    for one in news:
+        by_attempt[one.notification_id, one.address_id, one.attempt].append(one)
+    keys = sorted(by_attempt)
+    verdicts = [verdict_of(by_attempt[key]) for key in keys]
+    columns: list[list[Any]] = [
+        [key[0] for key in keys],
+        [key[1] for key in keys],
+        [key[2] for key in keys],
+        [int(v.status) for v in verdicts],
+        [int(v.reason) for v in verdicts],
+    ]
+    delivered, details = [v.delivered for v in verdicts], [v.detail for v in verdicts]
+    moved = await connection.fetch(_APPLY, *columns, delivered, details, now)
+    applied = {(row[0], row[1], row[2]) for row in moved}
+    missed = [place for place, key in enumerate(keys) if key not in applied]
+    if missed:
+        await connection.execute(_OVERTAKEN, *[[column[place] for place in missed] for column in columns], now)
+    return moved
+
+
+def _move(row: Any, change: tuple[int, int, int, int], moves: Moves, now: datetime) -> None:
+    notification, address, request_id, ordinal, channel, sender, step, locale = row
+    attempt, was, status, reason = change
+    moves.move(request_id, Status(was), Status(status))
+    if status == Status.FAILED:
+        moves.ended.add(Unit(request_id, notification, ordinal, step))
+    moves.transitions[request_id].append(
+        Transition(
+            notification_id=notification,
+            address_id=address,
+            recipient="",
+            attempt=attempt,
+            was=Status(was).word,
+            is_=Status(status).word,
+            reason=Reason(reason).word,
+            at=now,
+            channel=Channel(channel).word if channel else None,
+            sender=sender,
+            step=step,
+            locale=locale,
+        )
+    )
+
+
+def _named(transition: Transition, recipient: str) -> Transition:
+    fields = {name: getattr(transition, name) for name in transition.__struct_fields__}
+    return Transition(**(fields | {"recipient": recipient}))
+
+
+def _recorded(fresh: Sequence[ReceiptNews], about: dict[Key, Any], requests: Any, recipient: Any) -> list[Outgoing]:
+    """One event per request: its trace and subject go with it."""
+    by_request: dict[UUID, list[Receipt]] = defaultdict(list)
+    for news in fresh:
+        row = about[news.notification_id, news.address_id]
+        by_request[row[2]].append(
+            Receipt(
+                provider=news.provider,
+                provider_event_id=news.event_id,
+                message=message_id(news.notification_id, news.address_id),
+                attempt=news.attempt,
+                kind=ReceiptKind(news.kind).word,
+                at=news.at,
+                recipient=recipient(row) or None,
+                detail=news.detail,
+            )
+        )
+    return [
+        Outgoing(
+            ReceiptRecorded(receipts=tuple(receipts)),
+            str(request.cause_id),
+            request.tenant,
+            request.mode,
+            request.subject,
+            request.traceparent,
+        )
+        for id_, receipts in by_request.items()
+        if (request := requests[id_]) is not None
+    ]

@@ -1,0 +1,38 @@
+"""What receipts say about the attempt that they name."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from libs.contracts.outcomes import ReceiptKind, Status
+from libs.contracts.reasons import Reason
+from services.delivery.domain.callbacks import ReceiptNews
+
+# Nobody opens, complains about or bounces what was never handed over.
+_REACHED = frozenset(
+    {
+        ReceiptKind.DELIVERED,
+        ReceiptKind.OPENED,
+        ReceiptKind.CLICKED,
+        ReceiptKind.CONVERTED,
+        ReceiptKind.COMPLAINED,
+    }
+)
+
+
+class Verdict(NamedTuple):
+    """The status that receipts give an attempt; `delivered` outweighs a failure that we had recorded."""
+
+    status: Status
+    reason: Reason
+    delivered: bool
+    detail: str | None
+
+
+def verdict_of(news: Sequence[ReceiptNews]) -> Verdict:
+    """Of all receipts of one attempt that came together: delivered outweighs failed, failed outweighs accepted."""
+    if any(one.kind in _REACHED for one in news):
+        return Verdict(Status.SENT, Reason.NONE, True, None)
+    for one in news:
+        if one.kind is ReceiptKind.FAILED:
+            return Verdict(Status.FAILED, one.reason or Reason.PROVIDER_GAVE_UP, False, one.detail)
+    return Verdict(Status.SENT, Reason.NONE, False, None)

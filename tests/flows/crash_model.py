@@ -1,0 +1,199 @@
+"""The crash model: workers that die and stall at every step, and everything else that a bad day brings.
+
+`Chaos.point` stands at every await between two steps of the cycle: there the worker may be killed, as if by SIGKILL
+(nothing of it runs any further), or stall beyond its lease and come back.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from libs.contracts.outcomes import Channel, Lane, ReceiptKind
+from libs.contracts.reasons import Reason
+from libs.errors import Unavailable
+from services.delivery.domain.backoff import Backoff
+from services.delivery.domain.breaker import BreakerPolicy
+from services.delivery.domain.callbacks import ReceiptNews
+from services.delivery.domain.deciding import RetryPolicy
+from services.delivery.domain.outbound import Outbound, Sender
+from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome, Rejected, Sent
+from services.delivery.domain.pace import LanePace, Pace
+from services.delivery.domain.work import Claimed, GiveBack, Prepared, Result, WorkRow
+from services.delivery.loops.sender import LaneSender
+from services.delivery.ports import Recovered, Settle
+from tests.flows.delivery_world import World, now
+
+T = TypeVar("T")
+LEASE = 0.6
+
+PACE = Pace(
+    lease=LEASE,
+    poll=0.01,
+    flush=0.01,
+    flush_results=7,
+    margin=0.05,
+    lanes={lane: LanePace(recipients=20, outstanding=60, groups=4) for lane in Lane},
+    retry=RetryPolicy(Backoff(0.02, 0.1), max_attempts=60, max_resends=8),
+    patience=Backoff(0.02, 0.1),
+    breaker=BreakerPolicy(threshold=10_000),
+)
+
+
+@dataclass
+class Truth:
+    """What really happened, as the provider saw it."""
+
+    calls: Counter[tuple[str, int]] = field(default_factory=Counter)
+    accepted: Counter[str] = field(default_factory=Counter)
+    addresses: set[str] = field(default_factory=set)
+    crashes: int = 0
+    stalls: int = 0
+
+
+class Chaos:
+    """One worker's misfortune."""
+
+    def __init__(self, rng: random.Random, truth: Truth, rates: list[float]) -> None:
+        self.rng, self.truth, self.rates = rng, truth, rates
+        self.victim: asyncio.Task[None] | None = None
+
+    async def point(self) -> None:
+        """Between two steps."""
+        crash, stall = self.rates
+        draw = self.rng.random()
+        if draw < crash and self.victim is not None:
+            self.truth.crashes += 1
+            self.victim.cancel()
+            await asyncio.Event().wait()
+        elif draw < crash + stall:
+            self.truth.stalls += 1
+            await asyncio.sleep(LEASE * self.rng.uniform(1.0, 2.2))
+
+
+class ShakyLedger:
+    """The real ledger with a point before and after every transaction."""
+
+    def __init__(self, ledger: Any, chaos: Chaos) -> None:
+        self._ledger, self._chaos = ledger, chaos
+
+    async def _shaken(self, call: Callable[[], Awaitable[T]]) -> T:
+        await self._chaos.point()
+        result = await call()
+        await self._chaos.point()
+        return result
+
+    async def lease(self, lane: Lane, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
+        return await self._shaken(lambda: self._ledger.lease(lane, sizes, seconds))
+
+    async def give_back(self, backs: Sequence[GiveBack]) -> None:
+        await self._shaken(lambda: self._ledger.give_back(backs))
+
+    async def claim(self, prepared: Prepared) -> Claimed:
+        return await self._shaken(lambda: self._ledger.claim(prepared))
+
+    async def record(self, results: Sequence[Result], finished: Sequence[WorkRow]) -> None:
+        await self._shaken(lambda: self._ledger.record(results, finished))
+
+    async def recover(self, limit: int) -> Recovered:
+        return await self._shaken(lambda: self._ledger.recover(limit))
+
+
+class ShakyProvider:
+    """Answers as providers do, counts the truth, and sends receipts before or after our own record."""
+
+    def __init__(self, chaos: Chaos, receipts: Callable[[ReceiptNews, float], None]) -> None:
+        self.channel = Channel.PUSH
+        self._chaos, self._receipts, self._rng = chaos, receipts, chaos.rng
+
+    async def send(self, sender: Sender, messages: Sequence[Outbound], deadline: float, settle: Settle) -> None:
+        for index, message in enumerate(messages):
+            if asyncio.get_running_loop().time() > deadline or self._rng.random() < 0.02:
+                settle(index, NOT_CALLED)
+                continue
+            outcome, accepted = self._answer()
+            truth = self._chaos.truth
+            truth.calls[message.tag, message.attempt] += 1
+            truth.addresses.add(message.address)
+            if accepted:
+                truth.accepted[message.tag] += 1
+                self._maybe_receipt(message)
+            await self._chaos.point()
+            settle(index, outcome)
+
+    def _answer(self) -> tuple[Outcome, bool]:
+        draw = self._rng.random()
+        if draw < 0.70:
+            return Sent("ref"), True
+        if draw < 0.80:
+            return Deferred(Reason.THROTTLED, "429", retry_after=self._rng.uniform(0, 0.05)), False
+        if draw < 0.86:
+            return Rejected(Reason.DEVICE_UNREGISTERED, "UNREGISTERED", code=404, retire=True), False
+        if draw < 0.93:
+            return Ambiguous(Reason.TIMED_OUT, "no answer"), True
+        return Ambiguous(Reason.CONNECTION_LOST, "reset"), False
+
+    def _maybe_receipt(self, message: Outbound) -> None:
+        if (draw := self._rng.random()) > 0.4:
+            return
+        failed = draw < 0.05
+        news = ReceiptNews(
+            provider="model",
+            event_id=f"{message.tag}:{message.attempt}",
+            notification_id=message.notification_id,
+            address_id=message.address_id,
+            attempt=message.attempt,
+            kind=ReceiptKind.FAILED if failed else ReceiptKind.DELIVERED,
+            at=now(),
+            reason=Reason.PROVIDER_GAVE_UP if failed else Reason.NONE,
+        )
+        for _ in range(self._rng.choice((1, 1, 2))):
+            self._receipts(news, self._rng.choice((0.0, 0.01, 0.3, LEASE * 2)))
+
+    async def close(self) -> None:
+        return None
+
+
+class Workers:
+    """Four worker processes that are started again whenever they die."""
+
+    def __init__(self, world: World, rng: random.Random, truth: Truth) -> None:
+        self.world, self.rng, self.truth = world, rng, truth
+        self.rates = [0.008, 0.004]
+        self.stop = asyncio.Event()
+        self.receipts: set[asyncio.Task[None]] = set()
+
+    def receive(self, news: ReceiptNews, delay: float) -> None:
+        async def later() -> None:
+            await asyncio.sleep(delay)
+            await self.world.ledger.receive([news])
+
+        task = asyncio.create_task(later())
+        self.receipts.add(task)
+        task.add_done_callback(self.receipts.discard)
+
+    async def keep_running(self) -> None:
+        """One worker and its successors, until stopped."""
+        while not self.stop.is_set():
+            chaos = Chaos(random.Random(self.rng.random()), self.truth, self.rates)
+            chaos.victim = asyncio.create_task(self._life(chaos))
+            with suppress(asyncio.CancelledError, Unavailable):
+                await chaos.victim
+
+    async def _life(self, chaos: Chaos) -> None:
+        line = self.world.line(ShakyLedger(self.world.ledger, chaos), seed=int(chaos.rng.random() * 1e9))
+        providers = {channel: ShakyProvider(chaos, self.receive) for channel in Channel}
+        for lane in Lane:
+            line.providers[lane] = providers  # type: ignore[index]
+        async with asyncio.TaskGroup() as group:
+            for lane in Lane:
+                group.create_task(LaneSender(line, lane).run(self.stop))
+            group.create_task(self._recover(line.ledger))
+
+    async def _recover(self, ledger: Any) -> None:
+        while not self.stop.is_set():
+            await ledger.recover(50)
+            await asyncio.sleep(LEASE / 4)

@@ -1,0 +1,231 @@
+"""The promise of the ledger, on a bad day: nothing lost, no attempt called twice, the sums right at any moment.
+
+More seeds: DEPESCHE_CRASH_SEEDS=20 pytest tests/flows/test_crash.py
+"""
+
+import asyncio
+import base64
+import os
+import random
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from libs.contracts.envelope import Envelope
+from libs.contracts.outcomes import Mode, Status, counted
+from libs.keyring import Keyring
+from services.delivery.adapters.postgres.operations import PostgresOperations
+from services.delivery.domain.intake import new_request
+from services.delivery.domain.releases import Release
+from services.delivery.domain.steering import Hold, HoldKind, Suppression
+from tests.flows.crash_model import PACE, Truth, Workers
+from tests.flows.delivery_world import KEYRING, TENANT, World, now, opened, requested
+
+SEEDS = range(int(os.environ.get("DEPESCHE_CRASH_SEEDS", "3")))
+
+# At any moment, in one snapshot: the counters are what the rows say, and what waits has work.
+WRONG_ACCOUNTS = """
+select r.id, r.recipients, r.extra, r.pending, r.sent, r.failed, r.skipped, r.suppressed, r.unknown, m.*
+from request r left join lateral (
+  select count(*) filter (where status in (0, 1)) as open, count(*) filter (where status = 2) as sent_rows,
+    count(*) filter (where status = 3) as failed_rows, count(*) filter (where status = 4) as skipped_rows,
+    count(*) filter (where status = 5) as suppressed_rows, count(*) filter (where status = 6) as unknown_rows
+  from message where request_id = r.id) as m on true
+where (r.sent, r.failed, r.suppressed, r.unknown) <> (sent_rows, failed_rows, suppressed_rows, unknown_rows)
+   or r.pending < open or r.skipped < skipped_rows
+"""
+LOST = """
+select r.id from request r where r.pending > 0 and not exists (select from work w where w.request_id = r.id)
+"""
+STUCK = "select id from work where held and not exists (select from hold where active)"
+
+
+class BadDay:
+    """One seed of the model."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.world = world
+        self.rng = random.Random(seed)
+        self.truth = Truth()
+        self.workers = Workers(world, self.rng, self.truth)
+        self.operations = PostgresOperations(world.database, Keyring(b"k" * 32))
+        self.envelopes: list[Envelope] = []
+        self.barred: set[str] = set()
+        self.late: list[Release] = []
+
+    async def arrange(self) -> None:
+        """Recipients with one to three addresses, releases with plans, one of which is not there yet."""
+        tokens, rng = self.world.tokens, self.rng
+        for n in range(60):
+            channels = rng.choice((["push"], ["push", "email"], ["push", "push", "email"], ["email"], []))
+            tokens.add(f"customer:{n}", *channels, first_name="Bobby" if n == 7 else "Ada")
+        tokens.away = lambda: rng.random() < 0.1
+        releases = [
+            await self.world.release(["push"]),
+            await self.world.release(["push"], ["email"], communication="two-steps"),
+            await self.world.release(["push", "email"], communication="everywhere"),
+        ]
+        self.late = [await self.world.release(["push"], communication="late")]
+        del self.world.releases.releases[self.late[0].id]
+        for n in range(14):
+            release = rng.choice([*releases, *self.late])
+            keys = [f"customer:{k}" for k in rng.sample(range(62), rng.choice((1, 1, 18, 45)))]
+            changes = {"lane": rng.choice(("bulk", "transactional")), "on_unknown": rng.choice(("resend", "leave"))}
+            envelope = requested(release, keys, now(), **changes)
+            self.envelopes.append(envelope)
+            if n % 5 == 0:  # the same notifications asked for by another request
+                twin = requested(release, keys[: max(1, len(keys) // 2)], now(), cause=envelope.data.cause_id, part=1)
+                self.envelopes.append(twin)
+        await self._bar(rng.sample(sorted(tokens.recipients), 8))
+
+    async def _bar(self, keys: list[str]) -> None:
+        """Suppressions whose versions come shuffled and twice; half of them were lifted in the end."""
+        changes = []
+        for place, key in enumerate(keys):
+            for address in self.world.tokens.recipients[key]["addresses"]:
+                raw = base64.b64decode(address["hash"])
+                last = place % 2 == 0
+                if last:
+                    self.barred.add(address["value"])
+                changes += [Suppression(TENANT, 1, raw, 0, 30, v, last if v == 3 else v == 1) for v in (1, 2, 3)]
+        self.rng.shuffle(changes)
+        for change in changes + changes[:3]:
+            await self.world.ledger.suppress([change])
+
+    async def deliver_requests(self) -> None:
+        """Each request two to six times, at once and in batches."""
+        for envelope in self.envelopes:
+            await asyncio.sleep(self.rng.uniform(0, 0.03))
+            twice = [self.world.ledger.accept([new_request(envelope, KEYRING)]) for _ in range(self.rng.randint(2, 6))]
+            await asyncio.gather(*twice)
+
+    async def place_holds(self) -> None:
+        """Holds of every kind, placed and lifted while everything runs."""
+        kinds = [HoldKind.CAUSE, HoldKind.RELEASE, HoldKind.SENDER, HoldKind.TENANT]
+        for kind in kinds:
+            command = self.rng.choice(self.envelopes).data
+            targets = {"cause": str(command.cause_id), "release": str(command.release_id), "sender": "1"}
+            hold = Hold(TENANT, Mode.LIVE, kind, targets.get(kind.value, "1"), 0, True, None, "test", now())
+            await self.operations.place(hold, [])
+            await asyncio.sleep(self.rng.uniform(0.05, 0.5))
+            await self.operations.lift(hold, [])
+
+    async def watch(self) -> None:
+        """The sums, at any moment."""
+        while True:
+            await self.check_now()
+            await asyncio.sleep(0.15)
+
+    async def check_now(self) -> None:
+        for query in (WRONG_ACCOUNTS, LOST, STUCK):
+            rows = await self.world.fetch(query)
+            assert not rows, f"{query.split()[1]}: {[dict(row) for row in rows[:3]]}"
+
+    async def run(self) -> None:
+        """Chaos for a while, then calm until nothing is due."""
+        await self.arrange()
+        watcher = asyncio.create_task(self.watch())
+        workers = [asyncio.create_task(self.workers.keep_running()) for _ in range(4)]
+        await asyncio.gather(self.deliver_requests(), self.place_holds())
+        for release in self.late:
+            self.world.releases.releases[release.id] = release
+        await asyncio.sleep(1.5)
+        self.workers.rates[:] = [0.0, 0.0]
+        async with asyncio.timeout(12):
+            while await self.world.value("select count(*) from work") or self.workers.receipts:
+                assert not watcher.done(), watcher.exception()
+                await asyncio.sleep(0.05)
+        self.workers.stop.set()
+        await asyncio.gather(*workers)
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
+        await self.check_now()
+
+    # ---- afterwards
+
+    async def transitions(self) -> list[tuple[UUID, dict[str, Any]]]:
+        events = await self.world.events("message.recorded")
+        return [(UUID(event["request_id"]), t) for event in events for t in event["transitions"]]
+
+
+@pytest.fixture
+async def ledger_of(database: str) -> AsyncIterator[asyncpg.Pool]:
+    opened_ = await opened(database)
+    yield opened_
+    await opened_.close()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_nothing_is_lost_or_called_twice_whatever_dies(ledger_of: Any, seed: int, record_property: Any) -> None:
+    day = BadDay(World(ledger_of, now, PACE), seed)
+    await day.run()
+    world, truth = day.world, day.truth
+    figures = {"crashes": truth.crashes, "stalls": truth.stalls, "calls": sum(truth.calls.values())}
+    record_property("figures", figures)
+    assert truth.crashes > 5, "the model must crash to prove anything"
+    assert [key for key, count in truth.calls.items() if count > 1] == [], "an attempt was called twice"
+    assert not truth.addresses & day.barred, "a suppressed address was called"
+    assert await world.value("select coalesce(sum(pending), 0) from request") == 0
+    await _check_every_recipient(day)
+    await _check_truth(day)
+    await _check_events(day)
+
+
+async def _check_every_recipient(day: BadDay) -> None:
+    """recipients + extra = rows + duplicates, for each request; each recipient has a row or a duplicate."""
+    duplicates: Counter[UUID] = Counter()
+    for request_id, transition in await day.transitions():
+        duplicates[request_id] += transition["reason"] == "duplicate"
+    rows = await day.world.fetch(
+        "select r.id, r.recipients, r.extra, (select count(*) from message m where m.request_id = r.id) as rows"
+        " from request r"
+    )
+    assert len(rows) == len(day.envelopes)
+    for id_, recipients, extra, count in rows:
+        assert recipients + extra == count + duplicates[id_], f"request {id_}"
+    there = {row[0] for row in await day.world.fetch("select distinct notification_id from message")}
+    wanted = {r.notification_id for envelope in day.envelopes for r in envelope.data.recipients}
+    assert wanted == there, "a notification left no trace"
+
+
+async def _check_truth(day: BadDay) -> None:
+    """What the provider took is sent or unknown in the ledger; each repeat stands behind a counted unknown."""
+    unknowns: Counter[str] = Counter()
+    gave_up: set[str] = set()
+    for _, transition in await day.transitions():
+        tag = f"{transition['notification_id']}.{transition['address_id']}"
+        unknowns[tag] += transition["is"] == "unknown" and transition["was"] != "unknown"
+        if transition["reason"] == "provider_gave_up":
+            gave_up.add(tag)
+    for tag, count in day.truth.accepted.items():
+        assert count - 1 <= unknowns[tag], f"{tag} was accepted {count} times, unknown {unknowns[tag]} times"
+    rows = await day.world.fetch("select notification_id, address_id, status from message")
+    statuses = {f"{row[0]}.{row[1]}": Status(row[2]) for row in rows}
+    for tag, status in statuses.items():
+        if status is Status.SENT:
+            assert day.truth.accepted[tag] >= 1, f"{tag} is sent, but nobody took it"
+        if day.truth.accepted[tag] and not unknowns[tag] and tag not in gave_up:
+            assert status is Status.SENT, f"{tag} was taken, and is {status.word}"
+
+
+async def _check_events(day: BadDay) -> None:
+    """The transitions alone rebuild every account, in any order; each request settled exactly once."""
+    settled = Counter(event["request_id"] for event in await day.world.events("request.settled"))
+    assert settled == {str(envelope.data.request_id): 1 for envelope in day.envelopes}
+    sums: dict[UUID, Counter[str]] = defaultdict(Counter)
+    for request_id, transition in await day.transitions():
+        for word, step in ((transition["was"], -1), (transition["is"], 1)):
+            sums[request_id][counted(Status[word.upper()]).word] += step
+    columns = ("pending", "sent", "failed", "skipped", "suppressed", "unknown")
+    for row in await day.world.fetch(f"select id, recipients + extra, {', '.join(columns)} from request"):
+        id_, total, *counters = row
+        rebuilt = sums[id_] + Counter()  # drops what is zero or below
+        pending = total + sums[id_]["pending"]
+        expected = {name: value for name, value in zip(columns, counters, strict=True) if value}
+        assert {**rebuilt, **({"pending": pending} if pending else {})} == expected
