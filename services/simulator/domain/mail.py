@@ -42,7 +42,7 @@ def unstuffed(data: bytes) -> bytes:
     """The mail without the dots that transfer doubles (RFC 5321 §4.5.2)."""
     if data.startswith(b"."):
         data = data[1:]
-    return data.replace(b"\r\n.", b"\r\n") if b"\r\n." in data else data
+    return data.replace(b"\r\n.", b"\r\n")
 
 
 def tag_and_attempt(sender: str, mail: bytes) -> tuple[str, int]:

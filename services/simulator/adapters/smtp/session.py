@@ -2,6 +2,7 @@
 ENHANCEDSTATUSCODES, STARTTLS and AUTH. Replies to one read go out in one write."""
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -16,6 +17,13 @@ from services.simulator.handlers import accept, lose
 
 _LINE_BYTES = 12_288  # RFC 4954 §4: AUTH needs the most
 _END = b"\r\n.\r\n"
+# what a sender at full speed writes: three plain commands at once. Read in one go, it costs half as much; anything
+# unusual in it goes the long way through COMMANDS.
+_ENVELOPE = re.compile(
+    rb"MAIL FROM:<([\w.-]{1,64}@[\w.-]{1,180})>(?: SIZE=(\d{1,9}))?(?: BODY=8BITMIME)?\r\n"
+    rb"RCPT TO:<([\w.-]{1,64}@[\w.-]{1,180})>\r\nDATA\r\n"
+)
+_ENVELOPE_TAKEN = b"250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 End data with <CR><LF>.<CR><LF>\r\n"
 
 
 @dataclass(eq=False)
@@ -78,7 +86,7 @@ class Session(asyncio.Protocol):
     def work(self) -> None:
         """Go through what has been read, as far as it is complete."""
         while self.buffer and not (self.paused or self.stuck or self.transport.is_closing()):
-            if not (self._mail() if self._data else self._line()):
+            if not (self._mail() if self._data else self._envelope() or self._line()):
                 break
         self.flush()
 
@@ -94,6 +102,21 @@ class Session(asyncio.Protocol):
 
     def begin_data(self) -> None:
         self._data, self._searched, self._too_big = True, 0, False
+
+    def _envelope(self) -> bool:
+        """A whole plain envelope at once; False where it is none, or where a fault may be meant."""
+        if self.sender is not None or not self.greeted or self.login is not None or self.exchange.faults.scripts:
+            return False
+        found = _ENVELOPE.match(self.buffer)
+        if found is None or b"fault" in found[3].lower() or int(found[2] or 0) > self.policy.mail_bytes:
+            return False
+        if self.policy.username and self.user is None:
+            return False
+        self.sender, self.recipients = found[1].decode(), [(found[3].decode(), None)]
+        self.buffer = self.buffer[found.end() :]
+        self.begin_data()
+        self._replies.append(_ENVELOPE_TAKEN)
+        return True
 
     def _line(self) -> bool:
         end = self.buffer.find(b"\n")
