@@ -16,8 +16,9 @@ from services.history.adapters.postgres import (
 )
 from services.history.adapters.services import DeliveryOverHttp, IntakeOverHttp
 from services.history.api import router
-from services.history.handlers import SUBSCRIPTIONS, History
+from services.history.handlers import SUBSCRIPTIONS
 from services.history.loops import LOOPS
+from services.history.ports import History
 from services.history.settings import HistorySettings
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -1,9 +1,8 @@
 """What history hears, and where it keeps it. It emits nothing; every write may come twice and in any order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from libs.clock import Clock
 from libs.contracts.access import TenantChanged, TopicChanged
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.bounce import BounceClassified, SuppressionChanged
@@ -21,25 +20,9 @@ from libs.contracts.envelope import Envelope
 from libs.contracts.orders_notification import DecisionRecorded, ReleasePublished
 from libs.contracts.templates import TemplatePublished
 from libs.contracts.tokens import DeviceRetired, RecipientChanged, RecipientErased
-from libs.ids import AddressHasher
 from libs.messaging.bus import Subscriptions
 from services.history.domain.documents import document_of
-from services.history.ports import Audit, Days, Delivery, Intake, Timeline
-
-
-@dataclass(frozen=True)
-class History:
-    """What history works with."""
-
-    timeline: Timeline
-    audit: Audit
-    delivery: Delivery
-    intake: Intake
-    days: Days
-    hasher: AddressHasher
-    clock: Clock
-    retention_days: int
-    days_ahead: int
+from services.history.ports import History
 
 
 async def record_messages(deps: History, batch: Sequence[Envelope]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 from libs.service import LoopFunction
 from libs.telemetry import get_logger
-from services.history.handlers import History
+from services.history.ports import History
 
 _LOOK_SECONDS = 3_600.0
 

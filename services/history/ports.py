@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from libs.clock import Clock
 from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Mode
+from libs.ids import AddressHasher
 from services.history.domain.case import Rendered, Trace, Waiting
 from services.history.domain.facts import Decision, Document, Message
 
@@ -104,3 +106,18 @@ class Days(Protocol):
     """The stores' days: made ahead, dropped when they are old."""
 
     async def keep(self, today: datetime, ahead_days: int, retention_days: int) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class History:
+    """What history works with."""
+
+    timeline: Timeline
+    audit: Audit
+    delivery: Delivery
+    intake: Intake
+    days: Days
+    hasher: AddressHasher
+    clock: Clock
+    retention_days: int
+    days_ahead: int

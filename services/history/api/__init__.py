@@ -27,8 +27,7 @@ from services.history.domain.case import Case, Rendered
 from services.history.domain.chain import Fact
 from services.history.domain.facts import Document, address_key
 from services.history.domain.verdict import Verdict
-from services.history.handlers import History
-from services.history.ports import ActionSearch
+from services.history.ports import ActionSearch, History
 from services.history.queries import Question, uuid_of
 from services.history.queries.timeline import Entry, timeline_of
 from services.history.queries.why import Answer, why

@@ -12,8 +12,7 @@ from services.history.domain.case import Case, Rendered, Trace, twins_of
 from services.history.domain.chain import Fact, in_order, of_decisions, of_document, of_message
 from services.history.domain.facts import Document
 from services.history.domain.verdict import Verdict, decide, decide_without_trace
-from services.history.handlers import History
-from services.history.ports import Asker, Search
+from services.history.ports import Asker, History, Search
 from services.history.queries import Question, uuid_of
 from services.history.queries.finding import find_cases
 
