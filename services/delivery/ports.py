@@ -7,7 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from libs.contracts.outcomes import Channel, Lane, Mode
-from services.delivery.domain.callbacks import Callback, News
+from services.delivery.domain.callbacks import Callback, News, ReceiptNews, ReplyNews
 from services.delivery.domain.intake import NewRequest
 from services.delivery.domain.outbound import Outbound, Sender
 from services.delivery.domain.outcomes import Outcome
@@ -42,10 +42,26 @@ class Provider(Protocol):
 
 
 class Callbacks(Protocol):
-    """Reads one provider's callbacks: verifies them over the raw bytes, then translates."""
+    """Reads one provider's callbacks (one account's): verifies them over the raw bytes, then translates."""
 
     def read(self, callback: Callback, now: datetime) -> list[News]:
         """What it says, possibly nothing. Raises Unauthorized, BadRequest, Invalid."""
+        ...
+
+
+class Receipts(Protocol):
+    """Where receipts are applied."""
+
+    async def receive(self, news: Sequence[ReceiptNews]) -> int:
+        """Deduplicates, applies and publishes in one transaction; how many were new."""
+        ...
+
+
+class Replies(Protocol):
+    """Where customers' replies go."""
+
+    async def publish(self, tenant: int, mode: Mode, replies: Sequence[tuple[ReplyNews, bytes]]) -> int:
+        """Publishes those not seen before, each with the hash of its address; how many there were."""
         ...
 
 

@@ -1,8 +1,7 @@
-"""The simulator's callbacks: receipts of channels whose real providers have none, and customers' replies.
+"""The simulator's callbacks: receipts of channels whose real providers have none.
 
 JSON, one object or a list, signed by Standard Webhooks:
-{"id", "message", "attempt", "kind": a word of ReceiptKind, "at"?: RFC 3339, "detail"?}, or a reply as
-{"id", "reply": {"channel", "from", "text"}, "at"?}.
+{"id", "message", "attempt", "kind": a word of ReceiptKind, "at"?: RFC 3339, "detail"?}
 """
 
 from collections.abc import Sequence
@@ -11,31 +10,24 @@ from datetime import UTC, datetime
 import msgspec
 
 from libs import standard_webhooks
-from libs.contracts.outcomes import Channel, ReceiptKind
+from libs.contracts.outcomes import ReceiptKind
 from libs.contracts.reasons import Reason
 from libs.errors import BadRequest, Invalid
 from libs.ids import parse_message_id
-from services.delivery.domain.callbacks import Callback, News, ReceiptNews, ReplyNews
+from services.delivery.domain.callbacks import Callback, News, ReceiptNews
 
 PROVIDER = "simulator"
 KEY_PURPOSE = "simulator"  # the keyring's purpose, shared with the simulator
 _MOST = 1_000
 
 
-class _Reply(msgspec.Struct):
-    channel: str
-    from_: str = msgspec.field(name="from")
-    text: str
-
-
 class _Receipt(msgspec.Struct):
     id: str
-    message: str | None = None
+    message: str
+    kind: str
     attempt: int = 1
-    kind: str = ""
     at: datetime | None = None
     detail: str | None = None
-    reply: _Reply | None = None
 
 
 _decode = msgspec.json.Decoder(_Receipt | list[_Receipt]).decode
@@ -62,14 +54,11 @@ class SimulatorCallbacks:
         return [_translate(receipt, now) for receipt in receipts]
 
 
-def _translate(receipt: _Receipt, now: datetime) -> News:
+def _translate(receipt: _Receipt, now: datetime) -> ReceiptNews:
     at = now if receipt.at is None else _aware(receipt.at)
     try:
-        if receipt.reply is not None:
-            channel = Channel.parse(receipt.reply.channel)
-            return ReplyNews(PROVIDER, receipt.id, Channel(channel), receipt.reply.from_, receipt.reply.text, at)
         kind = ReceiptKind(ReceiptKind.parse(receipt.kind))
-        notification, address = parse_message_id(receipt.message or "")
+        notification, address = parse_message_id(receipt.message)
     except ValueError as error:
         raise Invalid(f"The receipt {receipt.id} cannot be read: {error}.", pointer="") from error
     failed = kind in (ReceiptKind.FAILED, ReceiptKind.BOUNCED)

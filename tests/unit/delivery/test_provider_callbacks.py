@@ -159,8 +159,7 @@ def signed(document: object, *, key: bytes = KEY, at: datetime = NOW) -> Callbac
 def test_the_simulators_receipts_are_read() -> None:
     one = {"id": "r1", "message": MESSAGE, "attempt": 2, "channel": "push", "kind": "delivered", "detail": None}
     two = one | {"id": "r2", "kind": "failed", "at": "2026-11-23T13:00:00+02:00", "detail": "gave up"}
-    reply = {"id": "r3", "reply": {"channel": "sms", "from": "+491511234567", "text": "STOP"}}
-    assert SimulatorCallbacks([KEY]).read(signed([one, two, reply]), NOW) == [
+    assert SimulatorCallbacks([KEY]).read(signed([one, two]), NOW) == [
         ReceiptNews("simulator", "r1", NOTIFICATION, 17, 2, ReceiptKind.DELIVERED, NOW),
         ReceiptNews(
             "simulator",
@@ -174,7 +173,6 @@ def test_the_simulators_receipts_are_read() -> None:
             None,
             "gave up",
         ),
-        ReplyNews("simulator", "r3", Channel.SMS, "+491511234567", "STOP", NOW),
     ]
 
 

@@ -1,0 +1,1 @@
+"""HTTP in: parse, call, shape the answer."""
