@@ -3,9 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -13,18 +11,19 @@ import httpx
 from libs import exact_json
 from libs.clock import FixedClock
 from libs.contracts.envelope import decode
-from libs.contracts.outcomes import Lane, Mode, OnUnknown
+from libs.contracts.outcomes import Mode
 from libs.errors import Unauthorized
-from libs.expressions import compile_expression
-from libs.ids import ReleaseId, TenantId
+from libs.ids import TenantId
 from libs.service import Runtime
 from libs.service_client import Call, Transport
 from libs.web import problem_response
 from services.orders_notification.app import create_service
 from services.orders_notification.domain.releases import CompiledRelease
 from services.orders_notification.settings import OrdersNotificationSettings
+from tests.unit.orders_notification.builders import NOW, event, release
 
-NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
+__all__ = ["NOW", "Intake", "event", "intake", "release"]
+
 KEYS = {
     "live-key": (1, "live", ["admin"]),
     "test-key": (1, "test", ["admin"]),
@@ -45,33 +44,6 @@ def access() -> Transport:
         return 200, exact_json.dumps({"key_id": key, "tenant": tenant, "mode": mode, "scopes": scopes})
 
     return answer
-
-
-def release(
-    trigger: str = "order.placed",
-    *,
-    communication: str = "order-confirmation",
-    condition: str | None = None,
-    recipient: str | None = "event.data.customer_id",
-    tenant: int = 1,
-    mode: Mode = Mode.LIVE,
-    expiry_seconds: int = 86_400,
-) -> CompiledRelease:
-    """A published release, compiled."""
-    variables = {"event"}
-    return CompiledRelease(
-        id=ReleaseId(uuid4()),
-        tenant=TenantId(tenant),
-        mode=mode,
-        communication=communication,
-        version=1,
-        trigger=trigger,
-        condition=compile_expression(condition, variables=variables) if condition else None,
-        recipient=compile_expression(recipient, variables=variables) if recipient else None,
-        lane=Lane.TRANSACTIONAL,
-        on_unknown=OnUnknown.RESEND,
-        expiry_seconds=expiry_seconds,
-    )
 
 
 @dataclass
@@ -155,16 +127,3 @@ async def intake(runtime: Runtime, transports: dict[str, Transport], **settings:
         transport = httpx.ASGITransport(app=service.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://suite") as http:
             yield Intake(http, runtime, clock, published, service)
-
-
-def event(id_: str = "evt-1", **changes: Any) -> dict[str, Any]:
-    """An order was placed."""
-    return {
-        "specversion": "1.0",
-        "type": "order.placed",
-        "source": "/shop",
-        "id": id_,
-        "subject": "100045",
-        "time": "2027-03-01T10:29:00+01:00",
-        "data": {"customer_id": "4711", "total": "59.90"},
-    } | changes

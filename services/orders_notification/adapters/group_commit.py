@@ -39,9 +39,13 @@ class GroupCommitter:
         promise: asyncio.Future[Verdict] = loop.create_future()
         self._queue.append((submission, promise))
         _waiting.set(len(self._queue))
-        if self._task is None or self._task.done():
-            self._task = loop.create_task(self._flush(), name="intake group commit")
+        self._go_on()
         return await promise
+
+    def _go_on(self, _: object = None) -> None:
+        if self._queue and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._flush(), name="intake group commit")
+            self._task.add_done_callback(self._go_on)  # a flush that failed leaves others waiting
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()

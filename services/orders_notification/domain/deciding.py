@@ -4,7 +4,7 @@ Every "no" becomes a decision with its reason; nothing is passed over in silence
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -58,15 +58,14 @@ def decide(event: BusinessEvent, cause: CauseId, listeners: Listeners, at: datet
             for key in keys
         ]
         decisions.extend(_requested(release, requested))
-        expires_at = event.occurred_at + timedelta(seconds=release.expiry_seconds)
-        requests.extend(_requests(release, cause, _Cargo(carried, expires_at, requested)))
+        requests.extend(_requests(release, cause, _Cargo(carried, _expiry(event, release), requested)))
     return Decided(tuple(decisions), tuple(requests))
 
 
 def _recipients(
     release: CompiledRelease, event: BusinessEvent, context: Context, at: datetime
 ) -> tuple[Decision | None, Sequence[RecipientKey]]:
-    if event.occurred_at + timedelta(seconds=release.expiry_seconds) <= at:
+    if _expiry(event, release) <= at:
         return _refusal(release, Reason.EXPIRED, f"the event is of {event.time}"), ()
     try:
         if release.condition is not None:
@@ -79,6 +78,13 @@ def _recipients(
     except (Invalid, BadRecipient) as error:
         return _refusal(release, Reason.CONDITION_ERROR, str(error)), ()
     return (None, keys) if keys else (_refusal(release, Reason.RECIPIENT_MISSING, None), ())
+
+
+def _expiry(event: BusinessEvent, release: CompiledRelease) -> datetime:
+    try:
+        return event.occurred_at + timedelta(seconds=release.expiry_seconds)
+    except OverflowError:  # a time at the end of the calendar is still a time
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _refusal(release: CompiledRelease, reason: Reason, detail: str | None) -> Decision:

@@ -1,0 +1,69 @@
+"""Event types: schemas check exactly, tell no values, reach no network; marks are found wherever they stand."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from libs.errors import Invalid
+from services.orders_notification.domain.event_types import event_type, marked, without
+
+ORDER = {
+    "type": "object",
+    "required": ["number"],
+    "properties": {
+        "number": {"type": "string"},
+        "total": {"type": "number", "minimum": 0.01},
+        "id": {"type": "integer"},
+        "customer": {"$ref": "#/$defs/person"},
+        "lines": {"type": "array", "items": {"properties": {"engraving": {"x-pii": True}}}},
+    },
+    "allOf": [{"properties": {"code": {"x-secret": True}}}],
+    "$defs": {"person": {"properties": {"email": {"type": "string", "x-pii": True}}}},
+}
+
+
+def test_exact_numbers_are_checked_as_numbers() -> None:
+    declared = event_type("order.placed", 1, ORDER)
+    assert declared.errors_of({"number": "1", "total": Decimal("19.90"), "id": 820982911946154508}) == []
+
+
+def test_errors_name_the_place_and_never_the_value() -> None:
+    declared = event_type("order.placed", 1, ORDER)
+    errors = declared.errors_of({"total": "very secret", "lines": [1]})
+    assert {error.pointer for error in errors} == {"/data/total", "/data"}
+    assert "very secret" not in str(errors)
+
+
+def test_marks_are_found_through_references_items_and_compositions() -> None:
+    assert set(marked(ORDER, "x-pii")) == {("customer", "email"), ("lines", "*", "engraving")}
+    assert marked(ORDER, "x-secret") == (("code",),)
+
+
+def test_marked_values_are_hidden_in_a_copy() -> None:
+    data = {"customer": {"email": "a@b.c", "n": 1}, "lines": [{"engraving": "Zoë"}, 5], "code": "1"}
+    hidden = without(data, (*marked(ORDER, "x-pii"), *marked(ORDER, "x-secret")))
+    assert hidden == {
+        "customer": {"email": "********", "n": 1},
+        "lines": [{"engraving": "********"}, 5],
+        "code": "********",
+    }
+    assert data["code"] == "1"
+    assert without({"other": 1}, marked(ORDER, "x-pii")) == {"other": 1}
+
+
+def test_a_schema_that_refers_to_itself_ends() -> None:
+    tree: dict[str, Any] = {"properties": {"child": {"$ref": "#"}, "name": {"x-pii": True}}}
+    assert ("name",) in marked(tree, "x-pii")
+    assert event_type("t", 1, tree).errors_of({"child": {"child": {}}}) == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "strin"}, {"$ref": "https://example.org/a.json"}, {"$ref": "file:///etc/passwd"}, {"pattern": "(?=a)"},
+     {"properties": []}, {"$schema": "https://example.org/mine"}],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(Invalid) as refused:
+        event_type("t", 1, schema)
+    assert refused.value.errors[0].pointer.startswith("/schema")

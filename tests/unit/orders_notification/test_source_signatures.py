@@ -1,0 +1,143 @@
+"""Signatures as their senders document them; each scheme refuses what it must."""
+
+import base64
+import hashlib
+import hmac
+from datetime import UTC, datetime
+
+import pytest
+
+from libs.errors import Unauthorized
+from services.orders_notification.domain.signatures import Delivery, Scheme, Verification, verify
+
+NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
+AT = int(NOW.timestamp())
+BODY = '{"name":"Zoë",  "n":1.0}\r\n'.encode()
+
+
+def delivery(body: bytes = BODY, query: dict[str, str] | None = None, **headers: str) -> Delivery:
+    return Delivery(body, {name.replace("_", "-"): value for name, value in headers.items()}, query or {})
+
+
+def hexed(secret: str, content: bytes = BODY, algorithm: str = "sha256") -> str:
+    return hmac.new(secret.encode(), content, algorithm).hexdigest()
+
+
+def test_hmac_in_hex_with_a_prefix() -> None:  # GitHub's and many others' form
+    told = Verification(Scheme.HMAC_HEX, "x-hub-signature-256", prefix="sha256=")
+    assert verify(told, ["s1"], delivery(x_hub_signature_256=f"sha256={hexed('s1')}"), NOW) == 0
+    assert verify(told, ["s1"], delivery(x_hub_signature_256=f"sha256={hexed('s1').upper()}"), NOW) == 0
+
+
+def test_a_published_example_verifies() -> None:
+    # GitHub's documentation: secret, payload and the signature that must come out
+    told = Verification(Scheme.HMAC_HEX, "x-hub-signature-256", prefix="sha256=")
+    expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    sent = delivery(b"Hello, World!", x_hub_signature_256=expected)
+    assert verify(told, ["It's a Secret to Everybody"], sent, NOW) == 0
+
+
+def test_a_published_standard_webhooks_example_verifies() -> None:
+    told = Verification(Scheme.STANDARD_WEBHOOKS)
+    sent = delivery(
+        b'{"test": 2432232314}',
+        webhook_id="msg_p5jXN8AQM9LWM0D4loKWxJek",
+        webhook_timestamp="1614265330",
+        webhook_signature="v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    )
+    at = datetime.fromtimestamp(1614265330, UTC)
+    assert verify(told, ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], sent, at) == 0
+
+
+def test_older_algorithms_where_a_sender_has_nothing_better() -> None:
+    told = Verification(Scheme.HMAC_BASE64, "x-sign", algorithm="sha1")
+    mac = base64.b64encode(hmac.digest(b"s", BODY, hashlib.sha1)).decode()
+    assert verify(told, ["s"], delivery(x_sign=mac), NOW) == 0
+
+
+def test_every_active_secret_is_tried() -> None:
+    told = Verification(Scheme.HMAC_HEX, "x-sign")
+    assert verify(told, ["old", "new"], delivery(x_sign=hexed("new")), NOW) == 1
+    assert verify(told, ["new"], delivery(x_sign=f"{hexed('old')}, {hexed('new')}"), NOW) == 0
+
+
+def test_a_timestamp_in_a_header_of_its_own() -> None:  # Slack's form
+    told = Verification(
+        Scheme.TIMESTAMPED, "x-slack-signature", prefix="v0=", timestamp_header="x-slack-request-timestamp",
+        signed="v0:{timestamp}:{body}",
+    )  # fmt: skip
+    mac = hexed("s", f"v0:{AT}:".encode() + BODY)
+    sent = delivery(x_slack_signature=f"v0={mac}", x_slack_request_timestamp=str(AT))
+    assert verify(told, ["s"], sent, NOW) == 0
+
+
+def test_stripe_may_send_several_signatures_while_a_secret_is_rolled() -> None:
+    told = Verification(Scheme.TIMESTAMPED, "stripe-signature")
+    header = f"t={AT},v1={hexed('old', f'{AT}.'.encode() + BODY)},v1={hexed('new', f'{AT}.'.encode() + BODY)}"
+    assert verify(told, ["new"], delivery(stripe_signature=header), NOW) == 0
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "v1=00",
+        f"t={AT}",
+        f"t={AT},v0={'0' * 64}",
+        f"t={AT},v1=",
+        "t=,v1=00",
+        "t=-5,v1=00",
+        "t=१२३,v1=00",
+        f"t={'9' * 400},v1=00",
+        f"t={AT - 301},v1={'0' * 64}",
+        "garbage",
+        "t",
+    ],
+)
+def test_a_timestamped_header_that_is_not_right_is_refused(header: str) -> None:
+    with pytest.raises(Unauthorized):
+        verify(Verification(Scheme.TIMESTAMPED, "stripe-signature"), ["s"], delivery(stripe_signature=header), NOW)
+
+
+def test_a_signature_is_bound_to_its_time() -> None:
+    mac = hexed("s", f"{AT}.".encode() + BODY)
+    with pytest.raises(Unauthorized):
+        verify(
+            Verification(Scheme.TIMESTAMPED, "stripe-signature"),
+            ["s"],
+            delivery(stripe_signature=f"t={AT + 1},v1={mac}"),
+            NOW,
+        )
+
+
+def test_tokens_and_passwords_for_senders_that_sign_nothing() -> None:
+    bearer = Verification(Scheme.TOKEN, "authorization", prefix="Bearer ")
+    assert verify(bearer, ["t0ken"], delivery(authorization="bearer t0ken"), NOW) == 0
+    assert verify(Verification(Scheme.TOKEN, query="token"), ["t0ken"], delivery(query={"token": "t0ken"}), NOW) == 0
+    credentials = base64.b64encode(b"shop:pass:word").decode()
+    assert (
+        verify(Verification(Scheme.BASIC), ["shop:pass:word"], delivery(authorization=f"Basic {credentials}"), NOW) == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "sent"),
+    [
+        (Verification(Scheme.TOKEN, "authorization", prefix="Bearer "), delivery(authorization="Basic t0ken")),
+        (Verification(Scheme.TOKEN, query="token"), delivery(authorization="t0ken")),
+        (Verification(Scheme.TOKEN, "x-token"), delivery(x_token="t0ken ✓")),
+        (Verification(Scheme.BASIC), delivery(authorization="Basic !!!")),
+        (Verification(Scheme.BASIC), delivery()),
+        (Verification(Scheme.HMAC_HEX, "x-sign"), delivery(x_sign="zz")),
+        (Verification(Scheme.HMAC_HEX, "x-sign"), delivery(x_sign=hexed("t0ken", BODY.strip()))),
+        (Verification(Scheme.STANDARD_WEBHOOKS), delivery(webhook_id="1", webhook_timestamp=str(AT))),
+    ],
+)
+def test_anything_else_is_refused(told: Verification, sent: Delivery) -> None:
+    with pytest.raises(Unauthorized):
+        verify(told, ["t0ken"], sent, NOW)
+
+
+def test_without_a_secret_nothing_verifies() -> None:
+    with pytest.raises(Unauthorized, match="no active secret"):
+        verify(Verification(Scheme.HMAC_HEX, "x-sign"), [], delivery(x_sign=hexed("")), NOW)
