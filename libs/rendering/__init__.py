@@ -8,14 +8,13 @@ template = compile_template("push", "de", parts)       # templates: publish and 
 checked = check_uses(all_uses(template.texts.values()), schema)
 """
 
+from libs.rendering.checks import check_template, optional_variables, unknown_variables
 from libs.rendering.contents import Content, EmailContent, PushContent, SmsContent, WebhookContent
 from libs.rendering.digest import content_digest
 from libs.rendering.limits import ContentTooLarge, LimitExceeded, RenderFailed
-from libs.rendering.preview import Preview, preview, trial
-from libs.rendering.release import CompiledRelease, Rendered, compile_release
-from libs.rendering.schema import check_uses
+from libs.rendering.preview import Preview, preview
+from libs.rendering.release import CompiledRelease, ReleaseTexts, Rendered, compile_release
 from libs.rendering.template import CompiledTemplate, compile_template
-from libs.rendering.text import all_uses
 
 __all__ = [
     "CompiledRelease",
@@ -26,15 +25,16 @@ __all__ = [
     "LimitExceeded",
     "Preview",
     "PushContent",
+    "ReleaseTexts",
     "RenderFailed",
     "Rendered",
     "SmsContent",
     "WebhookContent",
-    "all_uses",
-    "check_uses",
+    "check_template",
     "compile_release",
     "compile_template",
     "content_digest",
+    "optional_variables",
     "preview",
-    "trial",
+    "unknown_variables",
 ]

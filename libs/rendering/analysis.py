@@ -43,10 +43,6 @@ class Uses:
 
     uses: list[Use] = field(default_factory=list)
 
-    def roots(self) -> set[tuple[str, ...]]:
-        """The paths read, from the root of the variables."""
-        return {use.path for use in self.uses if use.path is not None}
-
 
 def walk(template: BoundedTemplate) -> Uses:
     """The uses of a freshly parsed template; see the module for what it changes on the way."""

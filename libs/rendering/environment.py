@@ -39,6 +39,8 @@ from libs.rendering.values import plain, stringify
 
 LENIENT_ROOTS = frozenset({"recipient", "links"})  # what a person may lack is not an error: Hello ,
 
+LENIENT_PATHS = frozenset({"event.subject"})  # an event without one is an event all the same
+
 
 class Missing(Undefined):
     """A variable that is not there. Falsy in conditions, replaced by `default`; putting it out is an error."""
@@ -217,7 +219,7 @@ class ChannelEnvironment(Environment):
         self.kind = kind
         self.locale = locale
         self.optional = frozenset(optional)
-        self.everything_optional = False
+        self.everything_optional = "*" in self.optional
         self.put_out = ESCAPES[kind]
         super().__init__(autoescape=kind == "html", undefined=Missing, strict_filters=True)
         self.undefined = self._undefined  # type: ignore[assignment]  # called only, to make one
@@ -229,5 +231,5 @@ class ChannelEnvironment(Environment):
 
     def _undefined(self, name: str, **facts: Any) -> Undefined:
         missing = Missing(name, **facts)
-        lenient = self.everything_optional or name in LENIENT_ROOTS or missing.path in self.optional
+        lenient = self.everything_optional or name in LENIENT_ROOTS or missing.path in self.optional | LENIENT_PATHS
         return Absent(name, **facts) if lenient else missing

@@ -44,3 +44,8 @@ def fallbacks(available: Collection[str], default: str) -> dict[str, list[str]]:
     """The chains that publishing writes into a release: for each language and region that has a text."""
     tags = {default, *available}
     return {tag: [each for each in chain(tag, default) if each in available] for tag in sorted(tags)}
+
+
+def locale_chain(tag: str | None, available: Collection[str], default: str) -> tuple[str, ...]:
+    """The available locales to try for a recipient, the nearest first; empty when not even the default is there."""
+    return tuple(each for each in chain(tag, default) if each in available)

@@ -39,6 +39,7 @@ class Parts:
     channel: str
     pointer: str
     texts: dict[str, Text] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()  # the parts that somebody wrote
     data: tuple[str, ...] = ()
     ttl_seconds: int | None = None
 
@@ -66,6 +67,7 @@ def compile_parts(
             problems.extend(error.errors)
     if problems:
         raise Invalid.many(_once(problems))
+    made.given = frozenset(name for name in made.texts if "/" in name or given.get(name))
     made.data = tuple(name.removeprefix("data/") for name in made.texts if name.startswith("data/"))
     return made
 

@@ -62,6 +62,7 @@ def _parts(content: Content) -> Mapping[str, Any]:
 
 
 def _judged(content: Content) -> tuple[Mapping[str, Any], list[str]]:
+    sizes: dict[str, Any]
     match content:
         case PushContent():
             return {"bytes": push_bytes(content), "limit_bytes": MAX_PUSH_BYTES}, _push_warnings(content)

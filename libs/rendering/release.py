@@ -4,7 +4,7 @@ The memo is keyed by the values that a template really reads: a campaign that sa
 per first name. It gives itself up where values hardly repeat.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,11 +97,25 @@ def _getter(path: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:
 def _read_by(template: CompiledTemplate) -> list[tuple[str, ...]]:
     paths: set[tuple[str, ...]] = set()
     for text in template.texts.values():
-        for use in text.uses:
-            if use.path is not None:
-                path = use.path[: use.path.index(ANY)] if ANY in use.path else use.path
-                paths.add(path)
+        for path in text.paths:
+            paths.add(path[: path.index(ANY)] if ANY in path else path)
     return sorted(paths)
+
+
+class ReleaseTexts:
+    """One template of a release, in all its locales."""
+
+    __slots__ = ("_name", "_release", "needs_links")
+
+    def __init__(self, release: "CompiledRelease", name: str) -> None:
+        self._release = release
+        self._name = name
+        texts = [text for each in release.templates[name].values() for text in each.texts.values()]
+        self.needs_links = any(path[0] == "links" for text in texts for path in text.paths)
+
+    def render(self, locale: str | None, variables: Mapping[str, Any]) -> Rendered:
+        """The content for one recipient. Raises RenderFailed."""
+        return self._release.render(self._name, locale, variables)
 
 
 class CompiledRelease:
@@ -117,6 +131,10 @@ class CompiledRelease:
             for name, locales in templates.items()
         }
         self._chosen: dict[tuple[str, str | None], _Memo] = {}
+
+    def texts(self, template: str) -> ReleaseTexts:
+        """One template, for a plan's step that uses it."""
+        return ReleaseTexts(self, template)
 
     def locale_for(self, template: str, locale: str | None) -> str:
         """The locale that a recipient with this locale gets."""
@@ -161,8 +179,3 @@ def compile_release(bundle: Mapping[str, Any]) -> CompiledRelease:
     if problems:
         raise Invalid.many(problems)
     return CompiledRelease(bundle, compiled)
-
-
-def channels_of(release: CompiledRelease) -> Iterable[str]:
-    """The channels that a release has texts for."""
-    return {template.channel for locales in release.templates.values() for template in locales.values()}

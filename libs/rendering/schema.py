@@ -39,8 +39,6 @@ def check_uses(uses: Iterable[Use], schema: Schema | None) -> Checked:
             problem = _against_schema(use, schema, found.optional)
         if problem:
             found.problems.append((use, f"{problem} (line {use.line})"))
-    if schema is not None:
-        found.optional |= {"event.subject"}
     return found
 
 

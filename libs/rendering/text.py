@@ -4,7 +4,7 @@ Most pushes are words and `{{ … }}`; for those the functions give what Liquid 
 compares the two on generated templates). Everything else goes through Liquid in a bounded context.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -64,6 +64,11 @@ class Text:
         if self._pieces is None or any(not isinstance(piece, str) for piece in self._pieces):
             return None
         return "".join(str(piece) for piece in self._pieces)
+
+    @property
+    def paths(self) -> set[tuple[str, ...]]:
+        """The paths that it reads, from the root of the variables."""
+        return {use.path for use in self.uses if use.path is not None}
 
     @property
     def least_bytes(self) -> int:
@@ -256,8 +261,3 @@ def _getter(path: tuple[str, ...], expression: Path, environment: ChannelEnviron
         return at
 
     return get
-
-
-def all_uses(texts: Collection[Text]) -> list[Use]:
-    """The uses of several texts."""
-    return [use for text in texts for use in text.uses]
