@@ -16,6 +16,7 @@ sources = typer.Typer(help="Where events come from: shops' signed webhooks.", no
 event_types = typer.Typer(help="Types of events and the JSON Schema of each.", no_args_is_help=True)
 
 _SOURCE = ("name", "description", "version", "webhook", "updated_at=updated")
+_DECISION = ("communication", "outcome", "recipient", "detail")
 _TYPE = ("type", "description", "version", "updated_at=updated")
 
 add_apply(sources, SOURCE)
@@ -52,7 +53,7 @@ def try_source(
     session.give(report, lambda found: f"Signature: {safe(str(found['verification']))}")
     if not session.as_json:
         _show_report(session, report)
-    if report["errors"]:
+    if report["errors"] or any(event.get("errors") for event in report["events"]):
         raise typer.Exit(Exit.REFUSED)
 
 
@@ -75,8 +76,12 @@ def _show_report(session: Session, report: dict[str, Any]) -> None:
     if report.get("filtered"):
         session.say(f"Left out by the filter: {report['filtered']}")
     for number, event in enumerate(report["events"], start=1):
-        session.say(f"[bold]Event {number}[/]")
-        session.out.print(facts(event))
+        session.say(f"\n[bold]Event {number}[/]")
+        session.out.print(facts({name: value for name, value in event.items() if name not in ("errors", "decisions")}))
+        for error in event.get("errors") or ():
+            session.err.print(f"[red]✗[/] [cyan]{safe(error['pointer'])}[/]: {safe(error['detail'])}")
+        if event.get("decisions"):
+            session.out.print(table(event["decisions"], _DECISION))
 
 
 def _pairs(given: list[str] | None) -> dict[str, str]:

@@ -171,9 +171,10 @@ def _summary(tally: Tally, file: str) -> str:
 
 def _list_refusals(session: Session, tally: Tally, report: Path | None) -> None:
     for refusal in tally.refused[:_SHOWN]:
-        place = f"line {refusal['line']}"
-        where = f" {refusal['pointer']}" if refusal.get("pointer") else ""
-        session.err.print(f"[red]{place}[/]{safe(where)}: {safe(str(refusal.get('detail', refusal['status'])))}")
+        errors = refusal.get("errors") or [{"detail": refusal.get("detail") or refusal["status"]}]
+        for error in errors:
+            where = f" {error['pointer']}" if error.get("pointer") else ""
+            session.err.print(f"[red]line {refusal['line']}[/]{safe(where)}: {safe(str(error['detail']))}")
     if tally.bad > _SHOWN:
         rest = f"… and {tally.bad - _SHOWN:,} more"
         session.err.print(f"{rest} in {safe(str(report))}." if report else f"{rest}: --report FILE keeps them all.")

@@ -100,7 +100,7 @@ def _explained(answer: Mapping[str, Any]) -> RenderableType:
     verdict = str(answer["verdict"])
     head = Text(f"{verdict.replace('_', ' ')}{'  ·  ' + about if about else ''}")
     parts: list[RenderableType] = [
-        Panel(said, title=head, title_align="left", border_style=_STYLES.get(verdict, "red"))
+        Panel(said, title=head, title_align="left", border_style=_STYLES.get(verdict, "red"), expand=False)
     ]
     if answer["facts"]:
         parts.append(chain(answer["facts"]))
@@ -148,4 +148,8 @@ def _text_again(rendered: Mapping[str, Any]) -> RenderableType:
         text = value if isinstance(value, str) else exact_json.dumps(value).decode()
         lines.append(f"{name}: ", style="cyan")
         lines.append(f"{text}\n")
-    return Panel(lines, title=head, title_align="left", border_style="dim") if lines else Text(head, style="dim")
+    return (
+        Panel(lines, title=head, title_align="left", border_style="dim", expand=False)
+        if lines
+        else Text(head, style="dim")
+    )
