@@ -171,7 +171,7 @@ def _summary(tally: Tally, file: str) -> str:
 
 def _list_refusals(session: Session, tally: Tally, report: Path | None) -> None:
     for refusal in tally.refused[:_SHOWN]:
-        errors = refusal.get("errors") or [{"detail": refusal.get("detail") or refusal["status"]}]
+        errors = refusal.get("errors") or [{**refusal, "detail": refusal.get("detail") or refusal["status"]}]
         for error in errors:
             where = f" {error['pointer']}" if error.get("pointer") else ""
             session.err.print(f"[red]line {refusal['line']}[/]{safe(where)}: {safe(str(error['detail']))}")
