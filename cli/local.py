@@ -2,7 +2,8 @@
 
 import asyncio
 import functools
-import importlib
+import importlib.util
+import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 DataDir = Annotated[Path | None, typer.Option(help="The suite's folder; DEPESCHE_DATA_DIR or .depesche without.")]
 Dsn = Annotated[str | None, typer.Option(help="postgresql://… to work on; DEPESCHE_DSN without.")]
 
-_UNITS = ("seconds", "minutes", "hours", "days", "bytes", "connections", "characters", "per_second")
+_UNITS = ("milliseconds", "seconds", "minutes", "hours", "days", "bytes", "connections", "characters", "per_second")
 
 
 def register(app: typer.Typer) -> None:
@@ -111,27 +112,27 @@ def show_settings(
 
 def settings_classes() -> "list[type[ServiceSettings]]":
     """The suite's settings and every service's."""
+    import services
     from libs.settings import ServiceSettings
     from libs.suite import SuiteSettings
-    from services.__main__ import SERVICES
 
     found: list[type[ServiceSettings]] = [SuiteSettings]
-    for name in (*SERVICES, "simulator"):
-        module = importlib.import_module(f"services.{name.replace('-', '_')}.settings")
+    for package in sorted(info.name for info in pkgutil.iter_modules(services.__path__) if info.ispkg):
+        name = f"services.{package}.settings"
+        if importlib.util.find_spec(name) is None:
+            continue
+        module = importlib.import_module(name)
         found += [
             thing
             for thing in vars(module).values()
-            if isinstance(thing, type)
-            and issubclass(thing, ServiceSettings)
-            and thing is not ServiceSettings
-            and thing.__module__.startswith(module.__name__)
+            if isinstance(thing, type) and issubclass(thing, ServiceSettings) and thing.__module__.startswith(name)
         ]
     return found
 
 
 def unit(name: str) -> str:
     """The unit that a setting's name ends with, if any."""
-    return next((u.replace("_", " ") for u in _UNITS if name.lower().endswith(u)), "")
+    return next((u.replace("_", " ") for u in _UNITS if name.lower().endswith(f"_{u}")), "")
 
 
 def _settings_table(shown: "list[Described]", file: Path | None) -> RenderableType:

@@ -1,0 +1,58 @@
+"""`depesche settings` says what holds, where it came from, and nothing that is secret."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.exits import Exit
+from cli.local import settings_classes, unit
+from tests.shell import Shell
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell({"DEPESCHE_DATA_DIR": str(tmp_path)})
+
+
+def test_every_value_says_where_it_came_from(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "depesche.toml").write_text("port = 8801\n[access]\nrotation_grace_hours = 48\n")
+    document = shell.json("settings", DEPESCHE_WORKERS="3")
+    found = {one["name"]: one for one in document["settings"]}
+    assert (found["DEPESCHE_PORT"]["value"], found["DEPESCHE_PORT"]["origin"]) == ("8801", "file")
+    assert (found["DEPESCHE_WORKERS"]["value"], found["DEPESCHE_WORKERS"]["origin"]) == ("3", "environment")
+    grace = found["DEPESCHE_ACCESS_ROTATION_GRACE_HOURS"]
+    assert (grace["value"], grace["unit"], grace["origin"]) == ("48.0", "hours", "file")
+    assert found["DEPESCHE_HOST"]["origin"] == "default"
+    assert document["file"].endswith("depesche.toml")
+
+
+def test_secrets_are_masked(shell: Shell) -> None:
+    for form in ((), ("--json",)):
+        shown = shell.run("settings", *form, DEPESCHE_DSN="postgresql://me:hush@db/x").stdout
+        assert "hush" not in shown
+        assert "********" in shown
+
+
+def test_a_wrong_value_is_named_by_its_variable(shell: Shell) -> None:
+    result = shell.run("settings", exit_code=Exit.USAGE, DEPESCHE_PORT="many")
+    assert "DEPESCHE_PORT" in result.stderr
+
+
+def test_one_section_or_what_was_changed_can_be_asked_for(shell: Shell) -> None:
+    changed = shell.json("settings", "suite", "--changed", DEPESCHE_PORT="9")["settings"]
+    assert {one["name"] for one in changed} == {"DEPESCHE_DATA_DIR", "DEPESCHE_PORT"}
+    assert all(one["section"] == "access" for one in shell.json("settings", "access")["settings"])
+
+
+def test_every_setting_has_a_sentence() -> None:
+    for cls in settings_classes():
+        for name, field in cls.model_fields.items():
+            assert field.description, f"{cls.__name__}.{name}"
+            assert field.description.endswith("."), f"{cls.__name__}.{name}"
+
+
+def test_units_are_read_from_names() -> None:
+    assert unit("DEPESCHE_X_COMMIT_WINDOW_MILLISECONDS") == "milliseconds"
+    assert unit("DEPESCHE_X_TIMEOUT_SECONDS") == "seconds"
+    assert unit("DEPESCHE_X_WORKERS") == ""
