@@ -42,6 +42,7 @@ class Uses:
     """All that a text reads."""
 
     uses: list[Use] = field(default_factory=list)
+    unknown_filters: list[str] = field(default_factory=list)  # as sentences
 
 
 def walk(template: BoundedTemplate) -> Uses:
@@ -98,8 +99,16 @@ class _Walk:
                 each.__class__ = BoundedRange
             elif isinstance(each, FilteredExpression):
                 _give_zone(each)
+                self._filters(each)
             if isinstance(each, Path):
                 self._use(each, scope)
+
+    def _filters(self, expression: FilteredExpression) -> None:
+        for each in expression.filters or ():
+            if each.name not in self._context.env.filters:
+                line = each.token.source.count("\n", 0, max(each.token.start_index, 0)) + 1
+                sentence = f"Line {line}: there is no filter {each.name!r}; the documentation lists those there are."
+                self._found.unknown_filters.append(sentence)
 
     def _use(self, path: Path, scope: Scope) -> None:
         root = path.path[0]

@@ -188,7 +188,7 @@ def put_out_text(value: Any) -> str:
 def put_out_html(value: Any) -> str:
     """A value in HTML: escaped, unless one of our own filters made it markup."""
     if isinstance(value, Markup):
-        return value
+        return value if value.isprintable() else plain(str(value))
     return escape(put_out_text(value))
 
 

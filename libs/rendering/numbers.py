@@ -10,6 +10,7 @@ from liquid.exceptions import FilterArgumentError
 from libs.rendering.limits import MAX_DIGITS
 
 Number = int | Decimal
+_TOO_LARGE = 10**MAX_DIGITS
 
 
 def number(value: Any) -> Number:
@@ -49,7 +50,7 @@ def _bounded(value: Number) -> Number:
     if isinstance(value, Decimal):
         if not value.is_finite() or abs(value.adjusted()) > MAX_DIGITS:
             raise _no_number(value)
-    elif value.bit_length() > MAX_DIGITS * 4:
+    elif abs(value) >= _TOO_LARGE:
         raise FilterArgumentError(f"a number has more than {MAX_DIGITS} digits", token=None)
     return value
 

@@ -55,7 +55,13 @@ class Text:
         template, placement = _parsed(source, wanted)
         self._wanted = wanted
         self._template = template
-        self.uses: tuple[Use, ...] = tuple(walk(template).uses)
+        try:
+            found = walk(template)
+        except RecursionError as error:
+            raise Invalid(_explained(error), pointer=wanted.pointer) from error
+        if found.unknown_filters:
+            raise Invalid.many([FieldError(wanted.pointer, sentence) for sentence in found.unknown_filters])
+        self.uses: tuple[Use, ...] = tuple(found.uses)
         _guard_links(template, placement)
         self._pieces = _pieces(template)
         self.constant = self._constant()
