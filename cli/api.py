@@ -126,7 +126,7 @@ class Api:
                     raise Unreachable(self.url, type(error).__name__) from error
                 _pause(1.0)
                 continue
-            if response.status_code not in _AGAIN or not left:
+            if not left or not _try_again(response):
                 return response
             _pause(_retry_after(response))
         raise AssertionError("the last try returns or raises")
@@ -155,6 +155,13 @@ def _decoded(response: httpx.Response) -> Any:
     except BadRequest:
         return {"title": "The suite's answer cannot be read", "detail": _short(response.text)}
     return response.text
+
+
+def _try_again(response: httpx.Response) -> bool:
+    # 409 in progress: our own first try, whose answer was lost, is still being worked on
+    return response.status_code in _AGAIN or (
+        response.status_code == 409 and b"/idempotency-key-in-progress" in response.content
+    )
 
 
 def _retry_after(response: httpx.Response) -> float:

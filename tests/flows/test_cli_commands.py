@@ -126,6 +126,12 @@ def test_a_conflict_is_not_tried_again(suite: Suite, shell: Shell) -> None:
     assert len(suite.asked) == 1
 
 
+def test_a_first_try_that_is_still_running_is_waited_for(suite: Suite, shell: Shell) -> None:
+    running = {"type": "https://depesche.dev/problems/idempotency-key-in-progress", "title": "Still running"}
+    suite.on("POST", "/access/v1/tenants", (409, running), (201, {"number": 2}))
+    assert shell.json("tenants", "create", "x") == {"number": 2}
+
+
 def test_an_answer_that_is_no_json_is_no_crash(suite: Suite, shell: Shell) -> None:
     suite.answers["GET", "/access/v1/tenants"] = lambda _: (502, "<html>Bad gateway</html>", {})
     assert "502" in shell.run("tenants", "list", exit_code=Exit.FAILED).stderr
