@@ -39,6 +39,7 @@ class Measured:
     sink_us: float
     postgres_us: float = 0.0
     accepted: int = 0
+    rss_mb: tuple[float, float] = (0.0, 0.0)  # of the worker: the most in the first quarter, and in all
 
     @property
     def own_us(self) -> float:

@@ -1,0 +1,123 @@
+"""Mails of 4.9 kB with personal text: delivery's whole sender path with render and ledger, beside aiosmtplib and a
+bare dialogue on asyncio streams.
+
+All of them hand over to the same sink, the simulator's SMTP server, in the same run. Figures are CPU-µs a message for
+worker, Postgres and sink apart; own = worker + Postgres. Last line: JSON.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bench.push import parser, report, verdict
+from bench.sender_path import FIRST_NAMES, TENANT, Job, ledger, measure_sender
+from bench.sinks import Measured, Sink, measure, sink
+from bench.sinks_clients import bare_mails, mail_texts
+from libs.clock import system_clock
+from libs.contracts.outcomes import Channel, Mode
+from libs.ids import message_id, notification_id, uuid7
+from libs.rendering.contents import EmailContent
+from services.delivery.adapters.smtp import SmtpProvider
+from services.delivery.adapters.smtp_reference import SmtpReference
+from services.delivery.domain.outbound import Outbound, Sender, SmtpAccount
+from services.delivery.domain.outcomes import Outcome, Sent
+
+_LINE = "<p>Lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam nonumy eirmod.</p>\n"
+_HELLO = "<h1>Dear {{ recipient.first_name }} {{ recipient.last_name }}</h1>\n"
+# with its text part and headers about 4.9 kB on the wire
+PERSONAL = {
+    "subject": "{{ event.data.product }} is cheaper, {{ recipient.first_name }}",
+    "html": _HELLO + "<p>It is yours for {{ event.data.price }} EUR today.</p>\n" + _LINE * 23,
+}
+GOALS = {"personal": (10_000, 113.0)}
+
+
+def outbounds(count: int) -> list[Outbound]:
+    """Mails as a provider is given them."""
+    cause, made = uuid7(), []
+    for n in range(count):
+        name = FIRST_NAMES[n % len(FIRST_NAMES)]
+        hello = f"Dear {name} Customer{n}"
+        text = f"{hello}\n\nIt is yours for 79.90 EUR today.\n\n" + (_LINE[3:-5] + "\n\n") * 23
+        html = f"<h1>{hello}</h1>\n<p>It is yours for 79.90 EUR today.</p>\n" + _LINE * 23
+        content = EmailContent(f"Trail Shoe is cheaper, {name}", html, text)
+        about = notification_id(cause, "bench", f"customer:{n}")
+        made.append(Outbound(message_id(about, n), about, n, 1, "email", f"customer{n}@example.com", content))
+    return made
+
+
+async def through_provider(
+    provider: Any, target: Sink, messages: Sequence[Outbound], seconds: float, *, side_by_side: int = 1
+) -> None:
+    """Hand all mails to a provider of delivery's port, 500 at a time; `side_by_side` for one that sends in turn."""
+    ends = target.endpoints
+    account = SmtpAccount(ends.smtp_host, ends.smtp_port, "shop@example.com", return_path_domain="b.example", tls="off")
+    sender = Sender(1, TENANT, Mode.LIVE, Channel.EMAIL, 1, account)
+    failed: list[Outcome] = []
+
+    def settle(index: int, outcome: Outcome) -> None:
+        if not isinstance(outcome, Sent):
+            failed.append(outcome)
+
+    for start in range(0, len(messages), 500):
+        chunk = messages[start : start + 500]
+        deadline = time.monotonic() + seconds
+        parts = [chunk[n::side_by_side] for n in range(side_by_side)]
+        await asyncio.gather(*(provider.send(sender, part, deadline, settle) for part in parts))
+    await provider.close()
+    if failed:
+        print(f"{type(provider).__name__}: {len(failed)} not sent, first {failed[0]}")
+
+
+async def run(options: Any) -> list[Measured]:
+    folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
+    key = b"k" * 32
+    async with sink(folder) as target:
+        mails, messages, few = (
+            mail_texts(options.messages),
+            outbounds(options.messages),
+            outbounds(options.reference_messages),
+        )
+        rows = [
+            await measure("bare dialogue", "email", target, len(mails), lambda: bare_mails(target.endpoints, mails)),
+            await measure(
+                "aiosmtplib",
+                "email",
+                target,
+                len(few),
+                lambda: through_provider(
+                    SmtpReference(key, system_clock), target, few, options.seconds, side_by_side=8
+                ),
+            ),
+            await measure(
+                "delivery's provider alone",
+                "email",
+                target,
+                len(messages),
+                lambda: through_provider(SmtpProvider(key, system_clock), target, messages, options.seconds),
+            ),
+        ]
+        mails.clear()
+        messages.clear()
+        async with ledger() as store:
+            await measure_sender("warm", Job("email", PERSONAL, 1_000), target, store, 30.0)
+            job = Job("email", PERSONAL, options.messages)
+            rows.append(await measure_sender("depesche, personal text", job, target, store, options.seconds))
+    early, most = rows[-1].rss_mb
+    print(f"memory of the worker: {early:.0f} MB in the first quarter, {most:.0f} MB at most")
+    return rows
+
+
+def main() -> None:
+    options = parser("python -m bench.email", __doc__, 40_000, 3_000).parse_args()
+    rows = uvloop.run(run(options))
+    report("email", rows, verdict(rows, GOALS, "aiosmtplib"))
+
+
+if __name__ == "__main__":
+    main()
