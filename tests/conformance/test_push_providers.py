@@ -109,7 +109,10 @@ async def test_a_push_arrives_as_it_was_rendered(provider: Provider, server: Pus
     [message] = server.accepted
     assert message["token"] == "device-1"
     assert message["notification"] == {"title": CONTENT.title, "body": CONTENT.body, "image": CONTENT.image}
-    assert message["data"] == {"order": "123456789012345678", "link": CONTENT.link, "message": push.tag}
+    assert message["data"] == {"order": "123456789012345678", "link": CONTENT.link} | {
+        "message": push.tag,
+        "attempt": "1",
+    }
     assert message["android"]["notification"]["tag"] == push.tag
     assert message["android"]["collapse_key"] == "parcel"
     assert message["android"]["ttl"] == "3600s"

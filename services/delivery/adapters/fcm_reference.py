@@ -92,7 +92,9 @@ def build(message: Outbound, clock: Clock) -> Any:
     content = message.content
     assert isinstance(content, PushContent)
     ttl = min(message.ttl_seconds, 2_419_200 if content.ttl_seconds is None else content.ttl_seconds)
-    data = {"message": message.tag} | ({"link": content.link} if content.link else {}) | dict(content.data)
+    data = ({"link": content.link} if content.link else {}) | dict(content.data)
+    if "message" not in data and "attempt" not in data:
+        data |= {"message": message.tag, "attempt": str(message.attempt)}
     options = messaging.APNSFCMOptions(image=content.image) if content.image else None
     web = content.link if content.link and content.link.startswith("https://") else None
     expiry = str(int(clock().timestamp()) + ttl) if ttl else "0"

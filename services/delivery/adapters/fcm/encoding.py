@@ -43,7 +43,7 @@ class PushEncoder:
                 b'{"message":{"fid":' if message.kind == "fid" else b'{"message":{"token":',
                 _encode(message.address),
                 pieces.notification_and_data,
-                tag if pieces.tags_data else b"",
+                tag + b',"attempt":"%d"' % message.attempt if pieces.tags_data else b"",
                 pieces.android,
                 ttl,
                 b's","notification":{"tag":',
@@ -73,8 +73,8 @@ class _Pieces:
         data = dict(content.data)
         if content.link:
             data.setdefault("link", content.link)
-        # the app reads which message was opened; a template's own value of that name goes before
-        self.tags_data = "message" not in data
+        # the app reads which message, and which attempt, was opened; a template's own names go before
+        self.tags_data = "message" not in data and "attempt" not in data
         head = b',"notification":' + _encode(notification) + b',"data":'
         if self.tags_data:
             pairs = _encode(data)[:-1] + (b"," if data else b"")
