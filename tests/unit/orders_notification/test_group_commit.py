@@ -53,7 +53,8 @@ async def test_a_lone_event_does_not_wait_for_the_window() -> None:
     queue = committer(writer, window_seconds=30.0)
     async with asyncio.timeout(1):
         await queue.submit(submission("lone"))
-    assert writer.batches == [["lone"]]
+        await queue.submit(submission("the next, at once"))
+    assert writer.batches == [["lone"], ["the next, at once"]]
 
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
@@ -83,9 +84,9 @@ async def test_a_failed_batch_answers_everybody_and_the_next_one_goes_on(failure
 async def test_who_has_gone_is_not_written() -> None:
     writer = Writer()
     queue = committer(writer, window_seconds=0.05)
-    await queue.submit(submission("first"))
+    await asyncio.gather(queue.submit(submission("first")), queue.submit(submission("second")))
     gone = asyncio.ensure_future(queue.submit(submission("gone")))
     await asyncio.sleep(0)
     gone.cancel()
     await queue.submit(submission("last"))
-    assert writer.batches == [["first"], ["last"]]
+    assert writer.batches == [["first", "second"], ["last"]]
