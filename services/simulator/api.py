@@ -6,6 +6,7 @@ whoever reaches it already reaches the providers that it plays.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -22,6 +23,9 @@ from services.simulator.ports import HttpProtocol, Scope
 _LIMIT, _MOST = 50, 1000
 _JSON = [("content-type", "application/json; charset=utf-8")]
 _PROBLEM = [("content-type", "application/problem+json; charset=utf-8")]
+
+_HTML = [("content-type", "text/html; charset=utf-8")]
+_PAGE = Path(__file__).parent / "page.html"
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Query = dict[str, str]
@@ -66,6 +70,9 @@ class Control:
         query = dict(parse_qsl(scope.query_string))
         path = scope.path.removeprefix("/control").removeprefix("/v1").strip("/")
         try:
+            if scope.method == "GET" and not path:
+                protocol.response_str(200, _HTML, _PAGE.read_text(encoding="utf-8"))
+                return
             if scope.method == "GET" and path.startswith("messages/"):
                 _one(self.exchange, path, protocol)
                 return

@@ -17,7 +17,7 @@ from services.simulator.adapters.fcm import Fcm
 from services.simulator.adapters.http import PlainHttp
 from services.simulator.adapters.oauth import TokenEndpoint
 from services.simulator.adapters.outgoing import SocketOutgoing
-from services.simulator.adapters.rsgi import HttpServer
+from services.simulator.adapters.rsgi import HttpServer, free
 from services.simulator.adapters.sms import SmsApi
 from services.simulator.adapters.smtp import MailServer
 from services.simulator.adapters.smtp.policy import Policy
@@ -50,7 +50,7 @@ async def start(
     data: Path, settings: SimulatorSettings | None = None, *, receipt_key: bytes | None = None
 ) -> Simulator:
     """Listen on all its sockets and write the endpoints file into `data`. Raises OSError where a port is taken."""
-    settings = settings or SimulatorSettings()
+    settings = _with_ports(settings or SimulatorSettings(), await asyncio.to_thread(read_endpoints, data))
     identity = await asyncio.to_thread(identity_of, data / "simulator", settings.host)
     exchange = _exchange(settings)
     async with AsyncExitStack() as stack:
@@ -80,6 +80,19 @@ def read_endpoints(data: Path) -> SimulatorEndpoints | None:
     with suppress(FileNotFoundError):
         return SimulatorEndpoints(**json.loads((data / ENDPOINTS_FILE).read_bytes()))
     return None
+
+
+def _with_ports(settings: SimulatorSettings, left: SimulatorEndpoints | None) -> SimulatorSettings:
+    """The ports of a run that was killed, where they are still free: others have read them from its file."""
+    if left is None:
+        return settings
+    known = {
+        "fcm_port": int(left.fcm_url.rpartition(":")[2]),
+        "http_port": int(left.sms_url.rpartition(":")[2]),
+        "smtp_port": left.smtp_port,
+    }
+    again = {name: port for name, port in known.items() if not getattr(settings, name) and free(settings.host, port)}
+    return settings.model_copy(update=again)
 
 
 def _exchange(settings: SimulatorSettings) -> Exchange:

@@ -30,9 +30,9 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def settings(**changed: Any) -> SimulatorSettings:
-    return SimulatorSettings(bounce_port=0, slow_seconds=0.3, late_seconds=0.2, receipt_seconds=0.01, hang_seconds=30.0).model_copy(
-        update=changed
-    )
+    return SimulatorSettings(
+        bounce_port=0, slow_seconds=0.3, late_seconds=0.2, receipt_seconds=0.01, hang_seconds=30.0
+    ).model_copy(update=changed)
 
 
 def authority(simulator: Simulator) -> bytes:
@@ -298,6 +298,24 @@ async def test_the_endpoints_file_stands_as_long_as_it_runs(tmp_path: Path) -> N
     assert read_endpoints(tmp_path) is None
     async with running(tmp_path, settings()) as simulator:
         assert authority(simulator) == first
+
+
+async def test_after_a_kill_it_comes_back_where_others_know_it(tmp_path: Path) -> None:
+    # given an endpoints file that a killed simulator has left behind
+    async with running(tmp_path, settings()) as simulator:
+        left = (tmp_path / "simulator.json").read_bytes()
+        first = simulator.endpoints
+    (tmp_path / "simulator.json").write_bytes(left)
+    # when it starts again
+    async with running(tmp_path, settings()) as simulator:
+        again = simulator.endpoints
+    # then workers that read the file before still reach it
+    assert again == first
+
+
+async def test_people_get_a_page(simulator: Simulator, client: Client) -> None:
+    answer = await client.get(simulator.endpoints.control_url).build().send()
+    assert (answer.status, "What arrived" in await answer.text()) == (200, True)
 
 
 async def test_a_taken_port_is_said_at_once(simulator: Simulator, tmp_path: Path) -> None:

@@ -65,6 +65,15 @@ def _checked_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
+def free(host: str, port: int) -> bool:
+    """Whether nobody listens on a port."""
+    try:
+        _checked_port(host, port)
+    except OSError:
+        return False
+    return True
+
+
 def _listens(host: str, port: int) -> bool:
     with suppress(OSError), socket.create_connection((host, port), timeout=1):
         return True
