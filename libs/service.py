@@ -25,7 +25,7 @@ from libs.ids import AddressHasher
 from libs.keyring import Keyring
 from libs.messaging.bus import Subscriber, Subscriptions
 from libs.messaging.postgres import Relay
-from libs.service_client import ServiceClient, Transport
+from libs.service_client import Call, ServiceClient, Transport
 from libs.storage.database import Database
 from libs.telemetry import get_logger, span
 from libs.web import DEFAULT_BODY_BYTES, BodyLimit, Problem, Router, install_problem_handlers
@@ -78,7 +78,12 @@ class Runtime:
 
     def client(self, caller: str, name: str) -> ServiceClient:
         """The client that `caller` uses to call `name` (app ids with hyphens)."""
-        return ServiceClient(name, caller, self.tokens, self.transports(name))
+
+        async def late(call: Call) -> tuple[int, bytes]:
+            # looked up at the call: services are built one after another and refer to one another
+            return await self.transports(name)(call)
+
+        return ServiceClient(name, caller, self.tokens, late)
 
     async def _ask_access(self, key: str) -> Principal:
         answer = await self.client("suite", "access").post("/v1/keys:verify", {"key": key}, tenant=0, mode=Mode.LIVE)

@@ -85,9 +85,14 @@ class Shop:
         person = one or self.dice.choice(self.good_phones)
         data = {"customer": person.key, "code": f"{self.dice.randrange(1_000_000):06d}"}
         stale = one is None and self.dice.random() < 0.01
-        # a number that does not exist fails for good, then the mailbox is tried: two messages
+        # a number that does not exist fails for good, then the mailbox is tried: two messages; a code that
+        # comes too late is not even requested
         return Made(
-            "login.requested", f"login-{self.dice.getrandbits(40)}", data, {"one-time-code": 2 if one else 1}, stale
+            "login.requested",
+            f"login-{self.dice.getrandbits(40)}",
+            data,
+            {} if stale else {"one-time-code": 2 if one else 1},
+            stale,
         )
 
     def price_dropped(self) -> Made:

@@ -69,8 +69,8 @@ class Demo:
             self.depesche(kind, "apply", HERE / f"{kind}.yaml")
         self.depesche("templates", "publish", "--all")
         self.depesche("communications", "publish", "--all")
-        write(self.people, self.folder / "customers.csv")
-        self.depesche("recipients", "import", self.folder / "customers.csv")
+        write(self.people, self.folder / "customers.ndjson")
+        self.depesche("recipients", "import", self.folder / "customers.ndjson")
 
     def stream(self) -> None:
         """The day's events go in, while a second hand does harm."""

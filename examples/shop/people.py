@@ -4,11 +4,11 @@ Some have a phone that does not exist, an app that was removed, a mailbox that b
 to answer: the simulator acts by what their address says.
 """
 
-import csv
+import json
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 FIRST = (
     "Ada",
@@ -108,28 +108,27 @@ def _devices(number: int, fault: str, dice: random.Random) -> tuple[str, ...]:
     return tokens if drawn < _NO_APP + _TWO_DEVICES else tokens[:1]
 
 
-COLUMNS = ("key", "first_name", "last_name", "locale", "zone", "email", "phone", "devices", "consents")
-
-
-def rows(people: list[Customer]) -> Iterator[dict[str, str]]:
-    """The rows of the import file."""
-    for one in people:
-        yield {
-            "key": one.key,
-            "first_name": one.first_name,
-            "last_name": one.last_name,
-            "locale": one.locale,
-            "zone": "Europe/Berlin",
-            "email": one.email,
-            "phone": one.phone,
-            "devices": "|".join(one.devices),
-            "consents": "|".join(f"{topic}:{channel}" for topic in sorted(one.topics) for channel in ("push", "email")),
-        }
+def row(one: Customer) -> dict[str, Any]:
+    """A line of the import file."""
+    return {
+        "key": one.key,
+        "first_name": one.first_name,
+        "last_name": one.last_name,
+        "locale": one.locale,
+        "zone": "Europe/Berlin",
+        "emails": [one.email],
+        "phones": [one.phone],
+        "devices": [{"token": token, "installation": f"app-{token}"} for token in one.devices],
+        "consents": [
+            {"topic": topic, "channel": channel, "granted": True, "how": "account page", "text_version": "2026-01"}
+            for topic in sorted(one.topics)
+            for channel in ("push", "email")
+        ],
+    }
 
 
 def write(people: list[Customer], path: Path) -> None:
-    """The import file, as CSV in UTF-8."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows(people))
+    """The import file, as NDJSON."""
+    with path.open("w", encoding="utf-8") as file:
+        for one in people:
+            file.write(json.dumps(row(one), ensure_ascii=False) + "\n")

@@ -12,10 +12,11 @@ from libs.settings import load
 from libs.storage.database import Database
 from services.orders_notification.adapters.catalogues import CachedCatalogues
 from services.orders_notification.adapters.group_commit import GroupCommitter
+from services.orders_notification.adapters.neighbours import HttpNeighbours
 from services.orders_notification.adapters.postgres.catalogue import PostgresCatalogueVersions
+from services.orders_notification.adapters.postgres.communications import PostgresCommunicationStore
 from services.orders_notification.adapters.postgres.event_types import PostgresEventTypes
 from services.orders_notification.adapters.postgres.events import PostgresEvents
-from services.orders_notification.adapters.postgres.no_releases import NoReleases
 from services.orders_notification.adapters.postgres.reader import PostgresEventReader
 from services.orders_notification.adapters.postgres.rejections import PostgresRejections
 from services.orders_notification.adapters.postgres.retention import PostgresRetention
@@ -42,7 +43,7 @@ def create_service(
     """orders-notification over the runtime's Postgres. `releases`: others than those published here."""
     settings = settings or load(OrdersNotificationSettings, runtime.settings_file)
     database = Database(runtime.dsn, "orders_notification", max_size=settings.pool_max_connections)
-    deps = _deps(runtime, database, settings, releases or NoReleases())
+    deps = _deps(runtime, database, settings, releases)
     return Service(
         name=APP_ID,
         runtime=runtime,
@@ -67,9 +68,10 @@ def create_app(runtime: Runtime, settings: OrdersNotificationSettings | None = N
 
 
 def _deps(
-    runtime: Runtime, database: Database, settings: OrdersNotificationSettings, releases: ActiveReleases
+    runtime: Runtime, database: Database, settings: OrdersNotificationSettings, releases: ActiveReleases | None
 ) -> OrdersNotification:
     event_types = PostgresEventTypes(database)
+    communications = PostgresCommunicationStore(database)
     committer = GroupCommitter(
         window_seconds=settings.commit_window_milliseconds / 1000,
         most=settings.commit_most_events,
@@ -78,7 +80,7 @@ def _deps(
     deps = OrdersNotification(
         clock=runtime.clock,
         limits=_limits(settings),
-        catalogues=CachedCatalogues(PostgresCatalogueVersions(database), releases, event_types),
+        catalogues=CachedCatalogues(PostgresCatalogueVersions(database), releases or communications, event_types),
         committer=committer,
         events=PostgresEvents(database),
         reader=PostgresEventReader(database),
@@ -87,6 +89,8 @@ def _deps(
         event_types=event_types,
         retention=PostgresRetention(database, settings.event_keep_days, settings.event_key_keep_days),
         shipped=shipped_sources(),
+        communications=communications,
+        neighbours=HttpNeighbours(runtime.client(APP_ID, "templates"), runtime.client(APP_ID, "access")),
     )
     committer.write = partial(accept, deps)
     return deps

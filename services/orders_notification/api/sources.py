@@ -13,7 +13,7 @@ from libs.telemetry import current_traceparent
 from libs.web import After, Cursor, ExactResponse, Limit, Page, Router, etag, require_match
 from services.orders_notification.api.bodies import headers_of, read_body
 from services.orders_notification.api.deps import deps_of
-from services.orders_notification.api.shapes import (
+from services.orders_notification.api.source_shapes import (
     Definition,
     Pasted,
     Rehearsed,

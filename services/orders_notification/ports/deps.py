@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from libs.clock import Clock
+from services.orders_notification.ports.communications import CommunicationStore, Neighbours
 from services.orders_notification.ports.events import EventReader
 from services.orders_notification.ports.intake import Catalogues, Committer, EventStore
 from services.orders_notification.ports.rejections import Rejections
@@ -39,4 +40,5 @@ class OrdersNotification:
     event_types: EventTypes
     retention: Retention
     shipped: Mapping[str, Mapping[str, Any]]  # the sources that come with Depesche, by name
-    # communications
+    communications: CommunicationStore
+    neighbours: Neighbours

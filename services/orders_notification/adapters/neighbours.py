@@ -1,0 +1,31 @@
+"""What publishing asks of `templates` and `access`, over the suite's own HTTP."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from libs.auth import Principal
+from libs.service_client import ServiceClient
+
+
+@dataclass(frozen=True, slots=True)
+class HttpNeighbours:
+    """Implements ports.communications.Neighbours."""
+
+    templates_client: ServiceClient
+    access_client: ServiceClient
+
+    async def templates(self, principal: Principal, names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        answer = await self.templates_client.post(
+            "/v1/templates:resolve", {"names": list(names)}, tenant=principal.tenant, mode=principal.mode
+        )
+        found: Mapping[str, Mapping[str, Any]] = answer["templates"]
+        return found
+
+    async def tenant_and_topics(
+        self, principal: Principal, topics: Sequence[str]
+    ) -> tuple[str, Mapping[str, Mapping[str, Any]]]:
+        answer = await self.access_client.post(
+            "/v1/topics:resolve", {"topics": list(topics)}, tenant=principal.tenant, mode=principal.mode
+        )
+        return answer["tenant"]["default_locale"], answer["topics"]

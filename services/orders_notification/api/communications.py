@@ -1,0 +1,137 @@
+"""Communications and releases over HTTP, of the caller's tenant and mode."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Path, Query, Request, Response
+
+from libs.auth import Principal, scope
+from libs.errors import Invalid, NotFound
+from libs.web import After, Cursor, ExactResponse, Limit, Page, Router, etag, require_match
+from services.orders_notification.api.communication_shapes import (
+    RELEASE_ID,
+    CommunicationBody,
+    CommunicationName,
+    CommunicationShown,
+    ReleaseShown,
+    Republish,
+    Republished,
+    shown,
+    shown_release,
+)
+from services.orders_notification.api.deps import deps_of
+from services.orders_notification.handlers import publishing
+
+router = Router(prefix="/v1", tags=["communications"])
+
+Reader = Annotated[Principal, scope("communications:read", internal=True)]
+Writer = Annotated[Principal, scope("communications:write")]
+Publisher = Annotated[Principal, scope("communications:publish")]
+NameInPath = Annotated[CommunicationName, Path(examples=["parcel-shipped"])]
+
+
+@router.get("/communications")
+async def list_communications(
+    request: Request,
+    principal: Reader,
+    limit: Limit = 100,
+    cursor: After = None,
+    outdated: Annotated[bool, Query(description="Only those that use templates with newer versions.")] = False,
+) -> Page[CommunicationShown]:
+    """Drafts by name; `outdated` offers those that are to be published again."""
+    deps = deps_of(request)
+    key = Cursor.read(cursor)
+    if key and not isinstance(key[0], str):
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    old = await publishing.outdated(deps, principal) if outdated else {}
+    async with deps.communications.begin(principal) as unit:
+        found = await unit.page(key[0] if key else "", limit + 1)
+    more = len(found) > limit
+    return Page(
+        items=[shown(c, list(old.get(c.name, ()))) for c in found[:limit] if not outdated or c.name in old],
+        next_cursor=Cursor.make(found[limit - 1].name) if more else None,
+    )
+
+
+@router.get("/communications/{name}")
+async def show_communication(
+    request: Request, response: Response, principal: Reader, name: NameInPath
+) -> CommunicationShown:
+    """One draft."""
+    async with deps_of(request).communications.begin(principal) as unit:
+        found = await unit.get(name)
+    if found is None:
+        raise publishing.unknown(name)
+    response.headers["etag"] = etag(found.version)
+    return shown(found)
+
+
+@router.put("/communications/{name}", responses={201: {"description": "Created.", "model": CommunicationShown}})
+async def put_communication(
+    request: Request, response: Response, principal: Writer, name: NameInPath, body: CommunicationBody
+) -> CommunicationShown:
+    """Makes a draft (201) or changes it (200); a change needs If-Match. What is published stays as it is."""
+    made, created = await publishing.put_communication(
+        deps_of(request), principal, (name, body.definition()), lambda version: require_match(request, version)
+    )
+    response.status_code = 201 if created else 200
+    response.headers["etag"] = etag(made.version)
+    return shown(made)
+
+
+@router.post("/communications/{name}:publish")
+async def publish_communication(request: Request, principal: Publisher, name: NameInPath) -> ReleaseShown:
+    """Makes a release; the next event is decided by it. 422 with all that could fail at send, at once."""
+    _, release = await publishing.publish_communication(deps_of(request), principal, name)
+    return shown_release(release)
+
+
+@router.post("/communications/{name}:retire")
+async def retire_communication(request: Request, principal: Publisher, name: NameInPath) -> CommunicationShown:
+    """Ends it: no event is decided by it any more, and nothing of it that waits is sent."""
+    return shown(await publishing.retire_communication(deps_of(request), principal, name))
+
+
+@router.post("/communications:republish")
+async def republish(request: Request, principal: Publisher, wanted: Republish) -> Republished:
+    """Publishes again every communication whose active release uses an older version of the template."""
+    made = await publishing.republish(deps_of(request), principal, wanted.template)
+    return Republished(releases={name: shown_release(release) for name, release in made})
+
+
+@router.get("/communications/{name}/releases")
+async def list_releases(
+    request: Request, principal: Reader, name: NameInPath, limit: Limit = 100, cursor: After = None
+) -> Page[ReleaseShown]:
+    """Releases, the newest first."""
+    key = Cursor.read(cursor)
+    below = key[0] if key else 2**31 - 1
+    if not isinstance(below, int) or not 0 <= below < 2**31:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    async with deps_of(request).communications.begin(principal) as unit:
+        if await unit.get(name) is None:
+            raise publishing.unknown(name)
+        found = await unit.releases(name, below, limit + 1)
+    more = len(found) > limit
+    return Page(
+        items=[shown_release(release) for release in found[:limit]],
+        next_cursor=Cursor.make(found[limit - 1].version) if more else None,
+    )
+
+
+@router.get("/releases/{id}", response_class=ExactResponse)
+async def show_release(
+    request: Request,
+    principal: Reader,
+    id_: Annotated[UUID, Path(alias="id", examples=[RELEASE_ID])],
+) -> Any:
+    """The bundle: everything that is sent is rendered from it. `active` is false once it is retired or replaced
+    by nothing; a newer release does not make an older one inactive, since what was decided by it is still sent."""
+    async with deps_of(request).communications.begin(principal) as unit:
+        release = await unit.release(id_)
+        current = await unit.get(release.communication) if release else None
+    if release is None:
+        raise NotFound(f"There is no release {id_} of this tenant and mode.")
+    active = current is not None and current.release_id is not None
+    head = {"id": str(release.id), "version": release.version, "digest": release.digest.hex(), "active": active}
+    return ExactResponse(head | dict(release.bundle))

@@ -1,0 +1,129 @@
+"""Sources over HTTP: what a definition says, what a rehearsal shows, with an example each."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from services.orders_notification.api.shapes import EventTypeName, Problematic, Strict
+from services.orders_notification.domain.signatures import Scheme
+
+Line = Annotated[str, StringConstraints(max_length=4_096)]
+Secret = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$")]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
+
+
+class VerificationBody(Strict):
+    """How the sender proves itself; `algorithm`, `prefix` and others only where the scheme has them."""
+
+    scheme: Scheme
+    header: HeaderName | None = None
+    prefix: Annotated[str, StringConstraints(max_length=50)] | None = None
+    algorithm: Literal["sha1", "sha256", "sha512"] | None = None
+    tolerance_seconds: Annotated[int, Field(ge=10, le=86_400)] | None = None
+    encoding: Literal["hex", "base64"] | None = None
+    timestamp_header: HeaderName | None = None
+    signed: Annotated[str, StringConstraints(max_length=200)] | None = None
+    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")] | None = None
+
+
+class MappingBody(Strict):
+    """CEL over `body`, `headers` (lower-case names) and `query`."""
+
+    type: Line
+    id: Line
+    types: dict[Annotated[str, StringConstraints(max_length=200)], EventTypeName] = Field(
+        default={}, max_length=500, description="Translates what `type` gave; what is not listed stays as it is."
+    )
+    subject: Line | None = None
+    time: Line | None = None
+    recipient: Line | None = None
+    data: Line | dict[str, Any] | None = Field(
+        None, description="An expression, or a tree of them. Without it the whole body is the data."
+    )
+    filter: Line | None = Field(None, description="False leaves a delivery out.")
+
+
+class UnwrapBody(Strict):
+    """An envelope that a queue puts round the payload (Pub/Sub: base64, SNS: JSON in a string, else an object)."""
+
+    payload: Line
+    encoding: Literal["base64", "json", "none"] = "none"
+
+
+class Definition(Strict):
+    """A source: verification and mapping."""
+
+    description: Annotated[str, StringConstraints(max_length=500)] = ""
+    verification: VerificationBody
+    mapping: MappingBody
+    event_source: Annotated[str, StringConstraints(max_length=200)] | None = None
+    handshake: Line | None = None
+    unwrap: list[UnwrapBody] = Field([], max_length=5, description="Envelopes, from the outside in.")
+
+
+class SourceBody(Strict):
+    """What a PUT sends: a definition, or the name of a shipped one with what is to differ.
+
+    `secrets` are write-only; leave them out to keep those that are active.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"shipped": "shopify", "secrets": ["hush-hush-hush"]}}
+    )
+    shipped: Annotated[str, StringConstraints(max_length=63)] | None = Field(
+        None, description="Start from a source that Depesche ships; GET /v1/shipped-sources lists them."
+    )
+    description: Annotated[str, StringConstraints(max_length=500)] | None = None
+    verification: VerificationBody | None = None
+    mapping: MappingBody | None = None
+    event_source: Annotated[str, StringConstraints(max_length=200)] | None = None
+    handshake: Line | None = None
+    unwrap: list[UnwrapBody] | None = Field(None, max_length=5)
+    secrets: list[Secret] | None = Field(None, min_length=1, max_length=5)
+
+
+class SourceShown(Definition):
+    """A source as it stands; of each secret only a fingerprint."""
+
+    name: str
+    version: int
+    secrets: list[str] = Field(description="The first 8 hex digits of each active secret's SHA-256.")
+    webhook: str = Field(description="The address to enter in the shop.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class Pasted(Strict):
+    """A delivery to try: the body as text (exactly as signed), or as JSON."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "headers": {"X-Shopify-Topic": "orders/create", "X-Shopify-Webhook-Id": "b54557e4"},
+                "body": {"id": 820982911946154508, "name": "#9999", "customer": {"id": 115310627314723954}},
+            }
+        },
+    )
+    body: Any
+    headers: dict[HeaderName, Annotated[str, StringConstraints(max_length=8_192)]] = Field({}, max_length=100)
+    query: dict[str, str] = Field({}, max_length=100)
+    definition: Definition | None = Field(None, description="A definition to try in place of the stored one.")
+
+
+class ShippedSource(Definition):
+    """A source that Depesche ships, written from the shop's public documentation."""
+
+    name: str
+
+
+class Rehearsed(BaseModel):
+    """What a delivery would become. Nothing was written."""
+
+    handshake: bool
+    verified: bool
+    verification: str
+    filtered: int
+    errors: list[Problematic]
+    events: list[dict[str, Any]]

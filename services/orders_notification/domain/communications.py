@@ -1,0 +1,220 @@
+"""Communications: what people write, what makes it whole, and the bundle that publishing freezes. Pure."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs import exact_json
+from libs.errors import FieldError, Invalid
+from libs.expressions import compile_expression
+from libs.rendering.checks import optional_variables
+from libs.rendering.locales import fallbacks, locale_chain
+from services.orders_notification.domain.releases import EVENT_VARIABLES
+
+NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
+MARKETING = "marketing"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelUse:
+    """One channel of a step: which template renders it; `sender` None: the tenant's default for the channel."""
+
+    channel: str
+    template: str
+    sender: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the plan: all of its channels, or the first that the recipient can be reached on."""
+
+    mode: str  # all | first
+    channels: tuple[ChannelUse, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What people edit. The next step begins when every message of one ended in definite failure."""
+
+    trigger: str
+    plan: tuple[Step, ...]
+    category: str
+    description: str = ""
+    condition: str | None = None
+    recipient: str | None = None
+    topic: str | None = None
+    lane: str | None = None
+    on_unknown: str = "leave"
+    expiry_seconds: int = 86_400
+    quiet_hours: str | None = None
+
+    @property
+    def effective_lane(self) -> str:
+        return self.lane or ("bulk" if self.category == MARKETING else "transactional")
+
+    @property
+    def effective_quiet_hours(self) -> str:
+        return self.quiet_hours or ("obey" if self.category == MARKETING else "ignore")
+
+    def templates(self) -> list[str]:
+        """The names of all templates of the plan, each once."""
+        return sorted({use.template for step in self.plan for use in step.channels})
+
+
+@dataclass(frozen=True, slots=True)
+class Communication:
+    """A draft and where its releases stand."""
+
+    name: str
+    definition: Definition
+    version: int
+    release_id: UUID | None
+    released: int | None
+    released_draft: int | None
+    retired_at: datetime | None
+    changed_at: datetime
+
+    @property
+    def state(self) -> str:
+        """draft, published, changed (edited since), or retired."""
+        if self.released is None:
+            return "draft"
+        if self.release_id is None:
+            return "retired"
+        return "published" if self.released_draft == self.version else "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A published version: never changed."""
+
+    id: UUID
+    communication: str
+    version: int
+    digest: bytes
+    bundle: Mapping[str, Any]
+    published_at: datetime
+    published_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What publishing found in the other services: templates by name, topics by name, senders by channel."""
+
+    templates: Mapping[str, Mapping[str, Any]]
+    topics: Mapping[str, Mapping[str, Any]]
+    default_locale: str
+    schema: Mapping[str, Any] | None  # of the event type
+
+
+def definition_of(stored: Mapping[str, Any]) -> Definition:
+    """The definition as it was stored by `plain`."""
+    steps = tuple(Step(step["mode"], tuple(ChannelUse(**use) for use in step["channels"])) for step in stored["plan"])
+    return Definition(**{**stored, "plan": steps})
+
+
+def plain(definition: Definition) -> dict[str, Any]:
+    """The definition as JSON."""
+    return asdict(definition)
+
+
+def problems_of_expressions(definition: Definition) -> Iterator[FieldError]:
+    """Conditions and recipient expressions that do not compile."""
+    for pointer, text in (("/condition", definition.condition), ("/recipient", definition.recipient)):
+        if text is None:
+            continue
+        try:
+            compile_expression(text, variables=EVENT_VARIABLES, pointer=pointer)
+        except Invalid as error:
+            yield from error.errors
+
+
+def problems_of_topic(definition: Definition, topics: Mapping[str, Mapping[str, Any]]) -> Iterator[FieldError]:
+    """Marketing needs a topic that exists, is active and is of marketing."""
+    if definition.topic is None:
+        if definition.category == MARKETING:
+            yield FieldError("/topic", "Marketing needs a topic that customers can subscribe to and leave.")
+        return
+    topic = topics.get(definition.topic)
+    if topic is None:
+        yield FieldError("/topic", f"There is no topic {definition.topic!r}; `depesche topics list` names them.")
+    elif not topic["active"]:
+        yield FieldError("/topic", f"The topic {definition.topic!r} is inactive.")
+    elif topic["category"] != definition.category:
+        yield FieldError("/topic", f"The topic {definition.topic!r} is {topic['category']}, not {definition.category}.")
+
+
+def problems_of_plan(definition: Definition, around: Surroundings) -> Iterator[FieldError]:
+    """Templates that are missing, of another channel, or without the tenant's default locale."""
+    for number, step in enumerate(definition.plan):
+        for place, use in enumerate(step.channels):
+            pointer = f"/plan/{number}/channels/{place}/template"
+            template = around.templates.get(use.template)
+            if template is None:
+                yield FieldError(
+                    pointer, f"There is no published template {use.template!r}; publish it first, or mend the name."
+                )
+            elif template["channel"] != use.channel:
+                yield FieldError(pointer, f"{use.template!r} is a template for {template['channel']}.")
+            elif not locale_chain(around.default_locale, template["locales"], around.default_locale):
+                yield FieldError(
+                    pointer,
+                    f"{use.template!r} has no text in {around.default_locale!r}, the tenant's default locale; "
+                    "customers of other languages would get none.",
+                )
+
+
+def bundle_of(communication: Communication, around: Surroundings, owner: tuple[int, str]) -> dict[str, Any]:
+    """All that delivery needs to send it, without id and version."""
+    definition = communication.definition
+    tenant, mode = owner
+    return {
+        "communication": communication.name,
+        "tenant": tenant,
+        "mode": mode,
+        "category": definition.category,
+        "topic": definition.topic,
+        "lane": definition.effective_lane,
+        "on_unknown": definition.on_unknown,
+        "expiry_seconds": definition.expiry_seconds,
+        "quiet_hours": definition.effective_quiet_hours,
+        "default_locale": around.default_locale,
+        "plan": plain(definition)["plan"],
+        "templates": {name: _bundled(around.templates[name], around) for name in definition.templates()},
+    }
+
+
+def _bundled(template: Mapping[str, Any], around: Surroundings) -> dict[str, Any]:
+    locales = template["locales"]
+    return {
+        "channel": template["channel"],
+        "version": template["version"],
+        "locales": locales,
+        "fallbacks": fallbacks(locales, around.default_locale),
+        # an event may lack these by its schema: they render as nothing instead of failing
+        "optional": optional_variables(template["channel"], locales, around.schema),
+    }
+
+
+def digest_of(definition: Definition, bundle: Mapping[str, Any]) -> bytes:
+    """What a release says and when, in 32 bytes."""
+    when = [definition.trigger, definition.condition, definition.recipient]
+    return hashlib.sha256(exact_json.dumps([when, _sorted(bundle)])).digest()
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def outdated(bundle: Mapping[str, Any], latest: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
+    """The templates of a release that have a newer published version."""
+    return sorted(
+        name
+        for name, used in bundle["templates"].items()
+        if name in latest and latest[name]["version"] > used["version"]
+    )

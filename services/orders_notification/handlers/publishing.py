@@ -1,0 +1,185 @@
+"""Communications: drafts are put, published as releases that never change, retired, published again.
+
+Publishing refuses all that could fail at send, and names every problem at once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from libs.auth import Principal
+from libs.contracts.audit import ActionRecorded
+from libs.contracts.envelope import Event
+from libs.contracts.orders_notification import ReleasePublished
+from libs.errors import Conflict, FieldError, Invalid, NotFound
+from libs.ids import uuid7
+from libs.rendering.checks import unknown_variables
+from services.orders_notification.domain import communications as domain
+from services.orders_notification.domain.communications import Communication, Definition, Release, Surroundings
+from services.orders_notification.ports.communications import Communications
+from services.orders_notification.ports.deps import OrdersNotification
+
+MatchVersion = Callable[[int | None], None]  # raises where If-Match does not fit the version that is there
+
+
+async def put_communication(
+    deps: OrdersNotification, principal: Principal, wanted: tuple[str, Definition], match: MatchVersion
+) -> tuple[Communication, bool]:
+    """Makes or changes a draft; whether it is new. What is published stays as it is."""
+    name, definition = wanted
+    async with deps.communications.begin(principal) as unit:
+        before = await unit.get(name, lock=True)
+        match(before.version if before else None)
+        if before is not None and before.definition == definition:
+            return before, False
+        made = Communication(name, definition, 1, None, None, None, None, deps.clock())
+        if before is not None:
+            made = replace(before, definition=definition, version=before.version + 1, changed_at=deps.clock())
+        if not await unit.put(made):
+            raise Conflict("Somebody else made this communication at the same moment; read it and apply your edit.")
+        change = (domain.plain(before.definition) if before else None, domain.plain(definition))
+        await unit.emit(name, [_action(deps, principal, "communication.put", name, change)])
+    return made, before is None
+
+
+async def publish_communication(
+    deps: OrdersNotification, principal: Principal, name: str
+) -> tuple[Communication, Release]:
+    """Freezes the draft with its templates' published versions. Raises Invalid with every problem at once.
+
+    Publishing what is active already, with the same templates, gives the same release again.
+    """
+    async with deps.communications.begin(principal) as unit:
+        draft = await unit.get(name)
+        if draft is None:
+            raise unknown(name)
+        schema = await unit.schema(draft.definition.trigger)
+    # the neighbours are asked outside the transaction: no connection waits for another service
+    around = await _surroundings(deps, principal, draft.definition, schema)
+    if problems := problems_of(draft.definition, around):
+        raise Invalid.many(problems)
+    async with deps.communications.begin(principal) as unit:
+        current = await unit.get(name, lock=True)
+        if current is None or current.version != draft.version:
+            raise Conflict("It was edited while it was being published; look at it and publish it again.")
+        return await _freeze(deps, principal, unit, (current, around))
+
+
+async def republish(deps: OrdersNotification, principal: Principal, template: str) -> list[tuple[str, Release]]:
+    """Publishes again every communication whose active release uses an older version of the template."""
+    return [
+        (name, (await publish_communication(deps, principal, name))[1])
+        for name in await using(deps, principal, template)
+    ]
+
+
+async def using(deps: OrdersNotification, principal: Principal, template: str) -> list[str]:
+    """Communications whose active release has an older version of the template than the published one."""
+    latest = await deps.neighbours.templates(principal, [template])
+    return [name for name, old in (await outdated(deps, principal, latest)).items() if template in old]
+
+
+async def outdated(
+    deps: OrdersNotification, principal: Principal, latest: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Sequence[str]]:
+    """Communications whose active release uses templates that have newer versions, with those templates."""
+    async with deps.communications.begin(principal) as unit:
+        found = await unit.page("", 10_000)
+        releases = await unit.active([c.name for c in found if c.release_id is not None])
+    names = sorted({name for release in releases.values() for name in release.bundle["templates"]})
+    known = latest if latest is not None else await deps.neighbours.templates(principal, names)
+    old = {name: domain.outdated(release.bundle, known) for name, release in sorted(releases.items())}
+    return {name: templates for name, templates in old.items() if templates}
+
+
+async def retire_communication(deps: OrdersNotification, principal: Principal, name: str) -> Communication:
+    """Nothing is sent of it any more, from the next event and the next claim on. Retiring it again changes nothing."""
+    async with deps.communications.begin(principal) as unit:
+        current = await unit.get(name, lock=True)
+        if current is None:
+            raise unknown(name)
+        if current.release_id is None:
+            return current
+        release = await unit.release(current.release_id)
+        retired = replace(current, release_id=None, retired_at=deps.clock(), changed_at=deps.clock())
+        await unit.put(retired)
+        await unit.changed()
+        events: list[Event] = [_action(deps, principal, "communication.retire", name, (None, None))]
+        if release is not None:
+            events.append(_published(release, active=False))
+        await unit.emit(name, events)
+    return retired
+
+
+def problems_of(definition: Definition, around: Surroundings) -> list[FieldError]:
+    """All that could fail at send."""
+    problems = [
+        *domain.problems_of_expressions(definition),
+        *domain.problems_of_topic(definition, around.topics),
+        *domain.problems_of_plan(definition, around),
+    ]
+    for name in definition.templates():
+        if (template := around.templates.get(name)) is not None:
+            problems += _variables(name, template, around.schema)
+    return problems
+
+
+def unknown(name: str) -> NotFound:
+    """The error for a communication that is not there."""
+    return NotFound(f"There is no communication {name!r}; `depesche communications list` names them.")
+
+
+def _variables(name: str, template: Mapping[str, Any], schema: Mapping[str, Any] | None) -> list[FieldError]:
+    found = unknown_variables(template["channel"], template["locales"], schema)
+    return [FieldError(f"/templates/{name}{error.pointer}", error.detail) for error in found]
+
+
+async def _surroundings(
+    deps: OrdersNotification, principal: Principal, definition: Definition, schema: Mapping[str, Any] | None
+) -> Surroundings:
+    templates = await deps.neighbours.templates(principal, definition.templates())
+    wanted = [definition.topic] if definition.topic else []
+    locale, topics = await deps.neighbours.tenant_and_topics(principal, wanted)
+    return Surroundings(templates, topics, locale, schema)
+
+
+async def _freeze(
+    deps: OrdersNotification, principal: Principal, unit: Communications, made: tuple[Communication, Surroundings]
+) -> tuple[Communication, Release]:
+    current, around = made
+    bundle = domain.bundle_of(current, around, (principal.tenant, principal.mode.word))
+    digest = domain.digest_of(current.definition, bundle)
+    active = await unit.release(current.release_id) if current.release_id else None
+    if active is not None and active.digest == digest:
+        same = replace(current, released_draft=current.version)
+        await unit.put(same)
+        return same, active
+    number = (current.released or 0) + 1
+    release = Release(uuid7(), current.name, number, digest, bundle, deps.clock(), principal.actor)
+    published = replace(
+        current, release_id=release.id, released=number, released_draft=current.version, retired_at=None
+    )
+    await unit.add_release(release, current.definition)
+    await unit.put(published)
+    await unit.changed()
+    after = {"release_id": str(release.id), "version": number, "digest": digest.hex()}
+    action = _action(deps, principal, "communication.publish", current.name, (None, after))
+    await unit.emit(current.name, [_published(release, active=True), action])
+    return published, release
+
+
+def _published(release: Release, *, active: bool) -> ReleasePublished:
+    return ReleasePublished(
+        release_id=release.id,
+        communication=release.communication,
+        version=release.version,
+        digest=release.digest.hex(),
+        active=active,
+    )
+
+
+def _action(
+    deps: OrdersNotification, principal: Principal, verb: str, of: str, change: tuple[Any, Any]
+) -> ActionRecorded:
+    before, after = change
+    return ActionRecorded(actor=principal.actor, action=verb, object=of, at=deps.clock(), before=before, after=after)

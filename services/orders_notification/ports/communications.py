@@ -1,0 +1,50 @@
+"""Where communications and their releases lie, and what publishing asks of the other services."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+from uuid import UUID
+
+from libs.auth import Principal
+from libs.contracts.envelope import Event
+from services.orders_notification.domain.communications import Communication, Definition, Release
+
+
+class Communications(Protocol):
+    """One transaction of a tenant and mode. Leaving it commits; an exception undoes everything, events too."""
+
+    async def get(self, name: str, *, lock: bool = False) -> Communication | None: ...
+    async def page(self, after: str, limit: int) -> Sequence[Communication]: ...
+    async def put(self, communication: Communication) -> bool:
+        """False where somebody else wrote this version meanwhile."""
+
+    async def add_release(self, release: Release, definition: Definition) -> None: ...
+    async def release(self, id_: UUID) -> Release | None: ...
+    async def active(self, names: Sequence[str]) -> Mapping[str, Release]:
+        """The active release of each that has one."""
+
+    async def releases(self, name: str, below: int, limit: int) -> Sequence[Release]:
+        """The newest first."""
+
+    async def schema(self, event_type: str) -> Mapping[str, Any] | None: ...
+    async def changed(self) -> None:
+        """Tells intake that what it decides by has changed."""
+
+    async def emit(self, key: str, events: Sequence[Event]) -> None: ...
+
+
+class CommunicationStore(Protocol):
+    """Where transactions begin."""
+
+    def begin(self, principal: Principal) -> AbstractAsyncContextManager[Communications]: ...
+
+
+class Neighbours(Protocol):
+    """What publishing asks of `templates` and `access`: one batch call each. Raises Unavailable."""
+
+    async def templates(self, principal: Principal, names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]: ...
+    async def tenant_and_topics(
+        self, principal: Principal, topics: Sequence[str]
+    ) -> tuple[str, Mapping[str, Mapping[str, Any]]]:
+        """The tenant's default locale, and those of the topics that exist."""
+        ...

@@ -1,0 +1,88 @@
+"""The whole suite in one process: every service, its loops and relays, and the simulator on real sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from libs import credentials
+from libs.contracts.outcomes import Mode
+from libs.keyring import keyring_of
+from libs.service import Service
+from libs.suite import SuiteSettings
+from services.__main__ import build, create_app, running, work
+from services.access.app import ensure_first
+from services.simulator.app import Simulator
+from services.simulator.app import running as simulating
+from services.simulator.settings import SimulatorSettings
+
+SHOP = Path(__file__).parents[2] / "examples" / "shop"
+
+
+@dataclass
+class Suite:
+    """What a story acts with: a client over the whole API, and what the providers saw."""
+
+    services: dict[str, Service]
+    client: httpx.AsyncClient
+    simulator: Simulator
+    stop: asyncio.Event
+
+    async def get(self, path: str, **query: Any) -> Any:
+        """GET as JSON; fails the test on an error."""
+        answer = await self.client.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def put(self, path: str, body: Any) -> Any:
+        answer = await self.client.put(path, json=body)
+        assert answer.status_code in (200, 201), answer.text
+        return answer.json()
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        answer = await self.client.post(path, json=body, headers=headers)
+        assert answer.status_code < 300, answer.text
+        return answer.json() if answer.content else None
+
+    async def send(self, type_: str, id_: str, subject: str, data: Any) -> Any:
+        """A business event."""
+        event = {
+            "specversion": "1.0", "id": id_, "source": "https://shop.example", "type": type_,
+            "subject": subject, "data": data,
+        }  # fmt: skip
+        return await self.post("/orders-notification/v1/events", event, **{"content-type": _CLOUD_EVENT})
+
+    async def eventually(self, what: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any:
+        """The first true answer of `what`; fails after `seconds`."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not (found := await what()):
+            assert asyncio.get_running_loop().time() < deadline, "it did not come true in time"
+            await asyncio.sleep(0.05)
+        return found
+
+
+_CLOUD_EVENT = "application/cloudevents+json"
+
+
+@asynccontextmanager
+async def whole_suite(dsn: str, folder: Path) -> AsyncIterator[Suite]:
+    """Everything runs; leaving drains it."""
+    # mail comes back to a port of its own, so that suites of two test processes do not meet
+    async with simulating(folder, SimulatorSettings(bounce_port=0)) as simulator:
+        settings = SuiteSettings(data_dir=folder, dsn=dsn)  # type: ignore[arg-type]
+        services = build(settings, keyring_of(folder))
+        async with running(services):
+            found = credentials.read(await ensure_first(next(iter(services.values())).runtime))
+            assert found is not None
+            stop = asyncio.Event()
+            working = asyncio.create_task(work(services, stop))
+            transport = httpx.ASGITransport(create_app(services, server=settings.url))
+            async with httpx.AsyncClient(transport=transport, base_url="http://suite", timeout=30) as client:
+                client.headers["authorization"] = f"Bearer {found.keys[Mode.LIVE]}"
+                yield Suite(services, client, simulator, stop)
+            stop.set()
+            await working
