@@ -15,9 +15,9 @@ _NEVER = 0
 
 
 class FirstSeen:
-    """When each key was first seen, in about 24 bytes a key: ten million messages are 240 MB, where a dict
-    takes 1.5 GB. Open addressing over 64-bit hashes, in shards so that no growth step stops the world; two
-    keys of ten million collide with a chance of 3 in a million.
+    """When each key was first seen, in 24 to 48 bytes a key, where a dict takes 150: it must hold tens of
+    millions. Open addressing over 64-bit hashes, in shards so that no growth step stops the world; two keys of
+    ten million collide with a chance of 3 in a million.
     """
 
     def __init__(self) -> None:
