@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from libs import exact_json
 from libs.errors import FieldError
 from libs.rendering import sms
 from libs.rendering.contents import Content, EmailContent, PushContent, SmsContent, WebhookContent
@@ -47,7 +46,7 @@ def trial(template: CompiledTemplate, variables: Mapping[str, Any]) -> list[Fiel
 
 def _parts(content: Content) -> Mapping[str, Any]:
     if isinstance(content, WebhookContent):
-        return {"json": exact_json.loads(content.body)}
+        return {"json": content.body.decode()}
     if isinstance(content, PushContent):
         return {
             "title": content.title,

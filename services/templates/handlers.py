@@ -11,7 +11,7 @@ from libs.contracts.envelope import Event
 from libs.contracts.outcomes import Channel
 from libs.contracts.templates import TemplatePublished
 from libs.errors import Conflict, FieldError, Invalid, NotFound
-from libs.rendering import check_template
+from libs.rendering.checks import check_template
 from services.templates import domain
 from services.templates.domain import Template, Version
 from services.templates.ports import Store

@@ -1,12 +1,32 @@
 """Reads of templates: lists, single ones, versions, and the batch that publishing a communication asks for."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from libs.auth import Principal
-from libs.errors import NotFound
+from libs.errors import Invalid, NotFound
+from libs.rendering import Preview, compile_template
+from libs.rendering import preview as rendered
+from libs.rendering.locales import chain
+from libs.rendering.sample import sample_event, sample_recipient
 from services.templates.domain import Template, Version
 from services.templates.handlers import unknown
 from services.templates.ports import After, Store
+
+_FALLBACK = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewWanted:
+    """What to render, and with what; None: the draft, a likely locale, made-up values."""
+
+    name: str
+    version: int | None
+    locale: str | None
+    event: Mapping[str, Any] | None
+    recipient: Mapping[str, Any] | None
+    links: Mapping[str, str] | None
 
 
 async def templates(store: Store, principal: Principal, after: After) -> Sequence[Template]:
@@ -43,3 +63,32 @@ async def published(store: Store, principal: Principal, names: Sequence[str]) ->
     """The latest version of each; what is unknown or unpublished is absent."""
     async with store.begin(principal) as unit:
         return await unit.published(names)
+
+
+async def preview(store: Store, principal: Principal, wanted: PreviewWanted) -> Preview:
+    """Renders as delivery would. Raises Invalid where the template is wrong, RenderFailed where the values are."""
+    made: Template | Version
+    if wanted.version is None:
+        made = await template(store, principal, wanted.name)
+    else:
+        made = await version(store, principal, wanted.name, wanted.version)
+    locale = _locale(made, wanted.locale)
+    compiled = compile_template(made.channel.word, locale, made.locales[locale], pointer=f"/locales/{locale}")
+    return rendered(compiled, _variables(wanted, locale))
+
+
+def _locale(made: Template | Version, asked: str | None) -> str:
+    """The asked one, its language, English, or the first there is: only a release knows the tenant's default."""
+    if not made.locales:
+        raise Invalid("The template has no locale yet; add one.", pointer="/locales")
+    wanted = chain(asked, _FALLBACK)
+    return next((each for each in wanted if each in made.locales), sorted(made.locales)[0])
+
+
+def _variables(wanted: PreviewWanted, locale: str) -> dict[str, Any]:
+    event = sample_event("preview", None) | dict(wanted.event or {})
+    return {
+        "event": event,
+        "recipient": sample_recipient(locale) | dict(wanted.recipient or {}),
+        "links": {"unsubscribe": "https://shop.example/unsubscribe"} | dict(wanted.links or {}),
+    }

@@ -94,6 +94,35 @@ class Found(BaseModel):
     templates: dict[str, VersionShown]
 
 
+class PreviewBody(BaseModel):
+    """What to render with; what is left out is made up."""
+
+    model_config = example({
+        "locale": "de-AT", "event": EVENT, "recipient": {"first_name": "Jörg", "zone": "Europe/Vienna"},
+    })  # fmt: skip
+    locale: str | None = Field(None, max_length=35, description="As this recipient's; a region falls back.")
+    version: int | None = Field(None, ge=1, le=2**31 - 1, description="A published version; the draft without.")
+    event: dict[str, Any] | None = Field(None, description="id, type, source, subject, time and data, as sent.")
+    recipient: dict[str, Any] | None = Field(None, description="key, first_name, last_name, locale, zone, attributes.")
+    links: dict[str, str] | None = Field(None, description="Links that delivery signs: unsubscribe.")
+
+
+class PreviewShown(BaseModel):
+    """What the recipient would get."""
+
+    model_config = example({
+        "locale": "de", "digest": "ab" * 32, "warnings": [], "sizes": {"bytes": 402, "limit_bytes": 4096},
+        "parts": {"title": "Dein Paket ist unterwegs", "body": "Jörg, Bestellung B-1042 ist unterwegs.",
+                  "image": None, "link": "https://track.example/00340434161094042557", "data": {},
+                  "collapse_key": None, "ttl_seconds": None},
+    })  # fmt: skip
+    locale: str = Field(description="The locale that was chosen.")
+    parts: dict[str, Any] = Field(description="The rendered parts; a mail's text part is derived where it has none.")
+    sizes: dict[str, Any] = Field(description="Bytes, and for SMS the segments, the encoding and its units.")
+    warnings: list[str]
+    digest: str = Field(description="SHA-256 of the content, in hex: what history compares.")
+
+
 def shown(template: Template) -> TemplateShown:
     """A draft as it is given out."""
     fields = ("name", "description", "locales", "state", "version", "published", "changed_at")
