@@ -163,7 +163,9 @@ def _progress(session: Session, size: int | None) -> Iterator[Any]:
 
 def _summary(tally: Tally, file: str) -> str:
     counts = tally.document()
-    text = f"{counts['received']:,} events from {safe(file)}: [green]{counts['accepted']:,} accepted[/]"
+    noun = "event" if counts["received"] == 1 else "events"
+    source = "standard input" if file == "-" else safe(file)
+    text = f"{counts['received']:,} {noun} from {source}: [green]{counts['accepted']:,} accepted[/]"
     text += f", {counts['duplicate']:,} sent before"
     text += f", [red]{counts['rejected']:,} refused[/]" if counts["rejected"] else ", none refused"
     return f"{text}; {counts['notifications']:,} notifications requested."

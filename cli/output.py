@@ -79,7 +79,7 @@ def _rank(name: object) -> int:
 def cell(value: Any) -> Text:
     """One value, safe against markup in it."""
     match value:
-        case None | "" | [] | {}:
+        case None | "" | []:
             return Text("–", style="dim")
         case bool():
             return Text("yes" if value else "no")
@@ -87,6 +87,8 @@ def cell(value: Any) -> Text:
             return Text(moment(value.isoformat()))
         case str():
             return Text(moment(value), style=_STYLES.get(value, ""))
+        case dict() if not value:  # a pattern {} would take any mapping
+            return Text("–", style="dim")
         case list() if all(isinstance(item, str | int) for item in value):
             return Text(", ".join(str(item) for item in value))
         case list() | dict():

@@ -89,8 +89,18 @@ def export(session: Session, resource: Resource, names: Sequence[str] | None, ou
 
 
 def _as_file(resource: Resource, item: dict[str, Any]) -> dict[str, Any]:
-    body = {name: value for name, value in item.items() if name not in META and value not in (None, "", [], {})}
-    return {"kind": resource.kind, "name": item["name"], **body}
+    body = {name: value for name, value in item.items() if name not in META and value not in ("", [], {})}
+    pruned: dict[str, Any] = _without_nulls({"kind": resource.kind, "name": item["name"], **body})
+    return pruned
+
+
+def _without_nulls(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+        case list():
+            return [_without_nulls(item) for item in value]
+    return value
 
 
 def _shown(items: Iterable[dict[str, Any]], columns: Sequence[str], empty: str) -> RenderableType:
@@ -157,18 +167,26 @@ def _json(path: Path | None) -> Any:
 
 
 def _previewed(found: dict[str, Any]) -> RenderableType:
-    parts = found.get("parts") or found.get("content") or {}
-    rest = {name: value for name, value in found.items() if name not in ("parts", "content")}
     lines = Text()
-    for name, value in parts.items():
-        text = value if isinstance(value, str) else exact_json.dumps(value).decode()
-        lines.append(f"{name}\n", style="bold cyan")
-        lines.append(f"{text}\n")
-    return Panel(lines, title=" · ".join(f"{name}: {value}" for name, value in rest.items() if _small(value)))
+    sizes = found.get("sizes") or {}
+    for name, value in found["parts"].items():
+        if value in (None, "", {}):
+            continue
+        size = f"  ({sizes[name]})" if name in sizes else ""
+        lines.append(name, style="bold cyan").append(f"{size}\n", style="dim")
+        lines.append(f"{value if isinstance(value, str) else exact_json.dumps(value).decode()}\n")
+    for warning in found.get("warnings") or ():
+        lines.append(f"! {_words(warning)}\n", style="yellow")
+    others = [f"{name.replace('_', ' ')}: {size}" for name, size in sizes.items() if name not in found["parts"]]
+    title = " · ".join([f"locale: {found['locale']}", *others])
+    lines.rstrip()
+    return Panel(lines, title=title, title_align="left", expand=False)
 
 
-def _small(value: Any) -> bool:
-    return isinstance(value, str | int) and len(str(value)) <= 40
+def _words(warning: Any) -> str:
+    if isinstance(warning, dict):
+        return f"{warning.get('pointer', '')} {warning.get('detail', '')}".strip()
+    return str(warning)
 
 
 add_apply(communications, COMMUNICATION)
