@@ -1,14 +1,12 @@
 """HTTP in: parse, call, shape the answer."""
 
-from services.tokens.api import addresses, consents, devices, imports, internal, recipients, unsubscribe
+from services.tokens.api.addresses import router as addresses
+from services.tokens.api.consents import router as consents
+from services.tokens.api.devices import router as devices
+from services.tokens.api.imports import router as imports
+from services.tokens.api.internal import router as internal
+from services.tokens.api.recipients import router as recipients
+from services.tokens.api.unsubscribe import router as unsubscribe
 
 # addresses and consents first: a recipient's key may hold slashes, so its own routes match everything below
-ROUTERS = (
-    addresses.router,
-    consents.router,
-    recipients.router,
-    devices.router,
-    imports.router,
-    internal.router,
-    unsubscribe.router,
-)
+ROUTERS = (addresses, consents, recipients, devices, imports, internal, unsubscribe)

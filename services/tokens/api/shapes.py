@@ -21,7 +21,7 @@ Text = Annotated[str, AfterValidator(plain_text)]
 Key = Annotated[RecipientKey, AfterValidator(recipient_key), Field(max_length=215, examples=["customer:4711"])]
 Installation = Annotated[str, AfterValidator(installation_id), Field(max_length=200, examples=["fHk3-92b"])]
 Written = Annotated[str, Field(max_length=4_200)]
-Proof = Annotated[str, AfterValidator(plain_text), Field(max_length=MAX_PROOF)]
+Proof = Annotated[str, Field(max_length=MAX_PROOF), AfterValidator(plain_text)]
 ChannelWord = Literal["push", "email", "sms", "webhook"]
 PushKind = Literal["fcm_token", "fid"]
 

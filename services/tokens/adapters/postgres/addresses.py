@@ -24,11 +24,18 @@ returning {_COLUMNS}
 _RETIRE = """
 update address set retired_at = $3, retired_why = $2 where id = any($1::bigint[]) and retired_at is null
 """
+# Two look-ups by index per device. An OR of both, or plain joins planned on an empty table, would walk through
+# every device of the tenant; `offset 0` keeps each look-up a look-up.
 _LOCK_DEVICES = f"""
-select {_COLUMNS} from address
-where tenant = $1 and mode = $2 and channel = 1
-  and (installation = any($3::text[]) or (hash = any($4::bytea[]) and retired_at is null))
-order by id for update
+select {_COLUMNS} from address where id in (
+  select found.id from unnest($3::text[]) as n (installation) cross join lateral (
+    select id from address
+    where installation = n.installation and tenant = $1 and mode = $2 and channel = 1 offset 0) found
+  union
+  select found.id from unnest($4::bytea[]) as n (hash) cross join lateral (
+    select id from address
+    where hash = n.hash and tenant = $1 and mode = $2 and channel = 1 and retired_at is null offset 0) found
+) order by id for update
 """  # noqa: S608
 _PUT_DEVICES = """
 insert into address as a (tenant, mode, recipient_id, channel, kind, value, hash, installation, platform,
@@ -52,11 +59,12 @@ where a.tenant = $1 and a.mode = $2 and a.installation = $3 and a.channel = 1 fo
 # the hash must still be the one that was refused: the app may have refreshed its token meanwhile
 _DEAD_DEVICES = """
 select a.id, a.recipient_id, a.channel, a.kind, a.value, a.hash, a.installation, true as live, r.key
-from unnest($3::bigint[], $4::bytea[]) as n (id, hash)
-join address a on a.id = n.id and a.hash = n.hash
-join recipient r on r.id = a.recipient_id
-where a.tenant = $1 and a.mode = $2 and a.channel = 1 and a.retired_at is null
-order by a.id for update of a
+from address a join recipient r on r.id = a.recipient_id
+where a.id in (
+  select found.id from unnest($3::bigint[], $4::bytea[]) as n (id, hash) cross join lateral (
+    select id from address where hash = n.hash and tenant = $1 and mode = $2 and channel = 1
+      and retired_at is null and id = n.id offset 0) found
+) order by a.id for update of a
 """
 _MOVE = "update address set recipient_id = $2, seen_at = $3 where id = $1"
 

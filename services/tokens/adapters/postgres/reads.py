@@ -38,7 +38,7 @@ order by key limit $7
 """
 _ADDRESSES = """
 select id, recipient_id, channel, kind, value, installation, platform, app_version, locale, created_at, seen_at
-from address where tenant = $1 and mode = $2 and recipient_id = any($3::bigint[]) and retired_at is null order by id
+from address where recipient_id = any($3::bigint[]) and tenant = $1 and mode = $2 and retired_at is null order by id
 """
 _CONSENTS = """
 select recipient_id, topic, channel, granted, at, how, text_version

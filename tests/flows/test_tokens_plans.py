@@ -1,0 +1,38 @@
+"""Every statement finds its rows by what tells them apart, even where it was planned on an empty table.
+
+A plan made on an empty table stays cached; one that walks through all devices of a tenant costs seconds a batch
+at a million of them.
+"""
+
+import re
+from types import ModuleType
+
+import asyncpg
+import pytest
+
+from services.tokens.adapters.postgres import SERVER_SETTINGS, addresses, consents, imports, reads, recipients
+
+# lists in the order of their index are meant to walk; an import's few rows are found by whatever index
+WALKS = {"_LIST", "_GET", "_CANCEL", "_END"}
+MODULES = (recipients, addresses, consents, reads, imports)
+STATEMENTS = [
+    (module, name)
+    for module in MODULES
+    for name, value in sorted(vars(module).items())
+    if name.startswith("_") and name.isupper() and isinstance(value, str) and "$" in value
+]
+
+
+@pytest.mark.parametrize(("module", "name"), STATEMENTS)
+async def test_no_statement_walks_through_a_tenant(database: str, module: ModuleType, name: str) -> None:
+    settings = {"search_path": "tokens", "plan_cache_mode": "force_generic_plan", **SERVER_SETTINGS}
+    connection = await asyncpg.connect(database, server_settings=settings)
+    statement = getattr(module, name)
+    count = len((await connection.prepare(statement)).get_parameters())
+    await connection.execute(f"prepare planned as {statement}")
+    nulls = f"({', '.join(['null'] * count)})" if count else ""
+    plan = "\n".join(row[0] for row in await connection.fetch(f"explain execute planned{nulls}"))
+    await connection.close()
+    assert "Seq Scan" not in plan
+    if name not in WALKS:
+        assert re.findall(r"Index Cond: \(\(tenant = \S+\) AND \(mode = \S+\)\)", plan) == [], plan

@@ -1,0 +1,117 @@
+"""Promise: however a file is cut into pieces, encoded and quoted, its records are the same, and no line is lost."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libs.errors import Invalid
+from services.tokens.domain.columns import Columns
+from services.tokens.domain.lines import CsvRecords, Line, Lines, Record, delimiter_of
+
+CELLS = st.text(st.sampled_from('aä€😀 ,;"\n'), max_size=6)
+
+
+def records(content: bytes, size: int, charset: str | None = None) -> list[Record]:
+    lines, reader = Lines(charset), CsvRecords()
+    found: list[Record | None] = []
+    for at in range(0, len(content), size):
+        found += [reader.feed(line) for line in lines.feed(content[at : at + size])]
+    found += [reader.feed(line) for line in lines.finish()]
+    found.append(reader.finish())
+    return [record for record in found if record is not None]
+
+
+@given(
+    st.lists(st.tuples(CELLS, CELLS), max_size=8), st.integers(1, 40), st.sampled_from(["utf-8-sig", "utf-8", "utf-16"])
+)
+@settings(max_examples=200, deadline=None)
+def test_pieces_and_encodings_make_no_difference(rows: list[tuple[str, str]], size: int, encoding: str) -> None:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerows([("key", "note"), *rows])
+    found = records(out.getvalue().encode(encoding), size)
+    assert [record.cells for record in found] == [("key", "note"), *rows]
+    assert all(record.problem is None for record in found)
+
+
+@given(st.binary(max_size=400), st.integers(1, 50))
+@settings(max_examples=200, deadline=None)
+def test_no_bytes_break_the_reader_and_pieces_make_no_difference(content: bytes, size: int) -> None:
+    assert records(content, size) == records(content, max(1, len(content)))
+
+
+@given(st.text(st.sampled_from('a,"\n'), max_size=60), st.integers(1, 9))
+@settings(max_examples=300, deadline=None)
+def test_quotes_anywhere_mean_what_they_mean_to_pythons_reader(body: str, size: int) -> None:
+    text = "k,n\n" + body + "\n"
+    wanted = [tuple(row) for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
+    found = records(text.encode(), size)
+    whole = [record.cells for record in found if any(record.cells)]
+    unclosed = [record for record in found if record.problem is not None]
+    assert whole == wanted[: len(whole)]
+    assert len(wanted) - len(whole) <= len(unclosed)
+    assert len(unclosed) <= 1  # only the last record can lack its closing quote
+
+
+def test_lines_are_numbered_as_editors_do() -> None:
+    lines = Lines()
+    found = list(lines.feed(b"a\r\n\r\nb\r\n")) + list(lines.finish())
+    assert found == [Line(1, "a"), Line(2, ""), Line(3, "b")]
+    assert lines.bytes == 8
+
+
+def test_a_line_without_an_end_does_not_grow_for_ever() -> None:
+    lines = Lines()
+    found = [line for _ in range(100) for line in lines.feed(b"x" * 10_000)]
+    found += list(lines.feed(b"\nnext\n"))
+    assert [line.problem is None for line in found] == [False, True]
+    assert found[1] == Line(2, "next")
+
+
+@pytest.mark.parametrize(
+    ("header", "delimiter"),
+    [("a,b", ","), ("a;b", ";"), ("a\tb", "\t"), ("a|b", "|"), ('"a,x,y";b;c', ";"), ("a", ",")],
+)
+def test_the_header_tells_the_delimiter(header: str, delimiter: str) -> None:
+    assert delimiter_of(header) == delimiter
+
+
+def test_columns_are_understood_under_their_usual_names() -> None:
+    columns = Columns.read(
+        [
+            "Kunden-Nr",
+            "Vorname",
+            "Last Name",
+            "E-Mail-Adresse",
+            "Telefon",
+            "Zeitzone",
+            "attr:Size",
+            "consent.a.b.sms",
+            "?",
+        ]
+    )
+    assert set(columns.places) == {"customer_id", "first_name", "last_name", "email", "phone", "zone"}
+    assert columns.attributes == {"Size": 6}
+    assert columns.consents == {("a.b", "sms"): 7}
+    assert columns.ignored == ("?",)
+    row = columns.row(["7", "", " Muster ", "a@example.com", "", "", "L", "nein", "x"])
+    assert row == {
+        "key": "customer:7",
+        "last_name": "Muster",
+        "emails": ["a@example.com"],
+        "attributes": {"Size": "L"},
+        "consents": [{"topic": "a.b", "channel": "sms", "granted": False}],
+    }
+    assert columns.label(("emails", 0)) == "E-Mail-Adresse"
+    with pytest.raises(Invalid, match="yes or no"):
+        columns.row(["7", "", "", "", "", "", "", "perhaps", ""])
+
+
+def test_a_header_that_names_nobody_is_refused() -> None:
+    with pytest.raises(Invalid):
+        Columns.read(["email", "phone"])
+    with pytest.raises(Invalid):
+        Columns.read(["key", "mail", "e-mail", "email"])
