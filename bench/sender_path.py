@@ -61,6 +61,7 @@ class Ledger:
 async def ledger() -> AsyncIterator[Ledger]:
     """A fresh embedded Postgres in a folder of its own, with its default durability."""
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="depesche-bench-"))
+    folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
     server = await asyncio.to_thread(embedded.start, folder)
     try:
         await migrate(server.dsn, {"delivery": Path("services/delivery/migrations")})
