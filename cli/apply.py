@@ -89,26 +89,33 @@ def add_apply(app: typer.Typer, resource: Resource) -> None:
     command(app, "apply", example=f"depesche {resource.kind}s apply shop/{resource.kind}s.yaml")(apply)
 
 
-def apply_all(session: Session, paths: Paths, dry_run: DryRun = False) -> None:
-    """Apply definitions of every kind (`kind:` in each), in the order in which they need one another."""
-    run(session, paths, ORDER, dry_run=dry_run)
-
-
 def run(session: Session, paths: Sequence[Path], resources: Sequence[Resource], *, dry_run: bool) -> None:
     """Applies, shows, and ends with 1 where something was refused."""
+    outcomes = outcomes_of(session, paths, resources, dry_run=dry_run)
+    session.give({"dry_run": dry_run, "outcomes": [o.document() for o in outcomes]}, lambda _: shown(outcomes))
+    end_where_refused(session, outcomes)
+
+
+def outcomes_of(
+    session: Session, paths: Sequence[Path], resources: Sequence[Resource], *, dry_run: bool
+) -> list[Outcome]:
+    """Reads all files, then applies each definition in the order of the resources."""
     kinds = [resource.kind for resource in resources]
     named_by = tuple(dict.fromkeys(resource.named_by for resource in resources))
     found = documents.read(paths, kinds=kinds, named_by=named_by)
     if len(resources) > 1 and (nameless := [document for document in found if document.kind is None]):
         problems = [FieldError(document.place(""), f"`kind` is missing: {', '.join(kinds)}.") for document in nameless]
         raise UsageError("Some definitions do not say what they are; nothing was sent.", fields=problems)
-    outcomes = [
+    return [
         applied(session, resource, document, dry_run=dry_run)
         for resource in resources
         for document in found
         if document.kind in (None, resource.kind)
     ]
-    session.give({"dry_run": dry_run, "outcomes": [o.document() for o in outcomes]}, lambda _: _shown(outcomes))
+
+
+def end_where_refused(session: Session, outcomes: Sequence[Outcome]) -> None:
+    """Tells each problem with its place, and ends with 1 where there is one."""
     if any(outcome.result == "refused" for outcome in outcomes):
         if not session.as_json:
             for line in _problems(outcomes):
@@ -187,7 +194,8 @@ def _placed(document: Document, problem: ProblemAnswer) -> tuple[FieldError, ...
     return tuple(FieldError(f"{document.place(f.pointer)} {f.pointer}".rstrip(), f.detail) for f in problem.fields)
 
 
-def _shown(outcomes: Sequence[Outcome]) -> Any:
+def shown(outcomes: Sequence[Outcome]) -> Any:
+    """What became of each, as a table."""
     return table([outcome.document() for outcome in outcomes], ("result", "kind", "name", "file"))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli import access, apply, bounces, definitions, doctor, events, explain, local, publishing, recipients
+from cli import access, bounces, definitions, doctor, events, explain, local, publishing, recipients
 from cli.exits import HELP
 from cli.session import command, with_errors_shown
 
@@ -39,7 +39,7 @@ def depesche(
 local.register(app)
 doctor.register(app)
 # what goes over HTTP
-command(app, "apply", example="depesche apply examples/shop")(apply.apply_all)
+command(app, "apply", example="depesche apply examples/shop --publish")(publishing.apply_all)
 explain.register(app)
 app.add_typer(events.events, name="events")
 app.add_typer(events.rejections, name="rejections")

@@ -6,12 +6,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
 from cli import documents
-from cli.apply import COMMUNICATION, META, TEMPLATE, Resource, add_apply
+from cli.apply import (
+    COMMUNICATION,
+    META,
+    ORDER,
+    TEMPLATE,
+    DryRun,
+    Paths,
+    Resource,
+    add_apply,
+    end_where_refused,
+    outcomes_of,
+    shown,
+)
 from cli.errors import ProblemAnswer, UsageError
 from cli.exits import Exit
 from cli.output import facts, safe, table
@@ -31,13 +43,37 @@ Name = Annotated[str, typer.Argument(help="Its name.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file to write; standard output without.")]
 
 
+def apply_all(
+    session: Session,
+    paths: Paths,
+    dry_run: DryRun = False,
+    publish: Annotated[bool, typer.Option("--publish", help="Then publish what was edited.")] = False,
+) -> None:
+    """Apply definitions of every kind (`kind:` in each), in the order in which they need one another."""
+    outcomes = outcomes_of(session, paths, ORDER, dry_run=dry_run)
+    whole = not dry_run and all(outcome.result != "refused" for outcome in outcomes)
+    published: list[dict[str, Any]] = []
+    if publish and whole:
+        for resource in (TEMPLATE, COMMUNICATION):
+            published += _published(session, resource, _unpublished(session, resource))
+    document = {"dry_run": dry_run, "outcomes": [o.document() for o in outcomes], "published": published}
+    session.give(document, lambda _: Group(shown(outcomes), *([_publish_table(published)] if published else [])))
+    end_where_refused(session, outcomes)
+    _end_where_refused(session, published)
+
+
 def publish(session: Session, resource: Resource, names: Sequence[str] | None, everything: bool) -> None:
     """Publishes each, and tells all problems of all; ends with 1 where one was refused."""
     if bool(names) == everything:
         raise UsageError("Name what to publish, or say --all.")
-    wanted = list(names or _unpublished(session, resource))
+    done = _published(session, resource, names or _unpublished(session, resource))
+    session.give(done, _publish_table)
+    _end_where_refused(session, done)
+
+
+def _published(session: Session, resource: Resource, names: Iterable[str]) -> list[dict[str, Any]]:
     done: list[dict[str, Any]] = []
-    for name in wanted:
+    for name in names:
         try:
             answer = session.api.post(f"{resource.at(name)}:publish")
         except ProblemAnswer as problem:
@@ -46,8 +82,14 @@ def publish(session: Session, resource: Resource, names: Sequence[str] | None, e
             done.append({"name": name, "result": "refused", "problems": _problems(problem)})
         else:
             done.append({"name": name, "result": "published", "version": answer.get("version")})
-    columns = ("result", "name", "version")
-    session.give(done, lambda items: table(items, columns, empty="Everything is published as it stands."))
+    return done
+
+
+def _publish_table(done: list[dict[str, Any]]) -> RenderableType:
+    return table(done, ("result", "name", "version"), empty="Everything is published as it stands.")
+
+
+def _end_where_refused(session: Session, done: list[dict[str, Any]]) -> None:
     refused = [item for item in done if item["result"] == "refused"]
     if not session.as_json:
         for item in refused:

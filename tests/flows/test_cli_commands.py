@@ -282,6 +282,23 @@ def test_what_is_exported_can_be_applied_and_changes_nothing(suite: Suite, shell
     assert shell.json("templates", "apply", "out.yaml")["outcomes"][0]["result"] == "unchanged"
 
 
+def test_one_command_applies_and_publishes_a_whole_folder_in_order(suite: Suite, shell: Shell, tmp_path: Path) -> None:
+    communications = "/orders-notification/v1/communications"
+    for path in (f"{TEMPLATES}/t", f"{communications}/c", "/access/v1/topics/news"):
+        suite.on("PUT", path, (201, {}))
+    suite.on("GET", TEMPLATES, (200, {"items": [{"name": "t", "state": "draft"}], "next_cursor": None}))
+    suite.on("GET", communications, (200, {"items": [{"name": "c", "state": "draft"}], "next_cursor": None}))
+    suite.on("POST", f"{TEMPLATES}/t:publish", (200, {"version": 1}))
+    suite.on("POST", f"{communications}/c:publish", (200, {"version": 1}))
+    (tmp_path / "c.yaml").write_text("kind: communication\nname: c\n---\nkind: topic\nname: news\n")
+    (tmp_path / "t.yaml").write_text("kind: template\nname: t\n")
+    done = shell.json("apply", ".", "--publish")
+    assert [outcome["kind"] for outcome in done["outcomes"]] == ["topic", "template", "communication"]
+    assert [item["name"] for item in done["published"]] == ["t", "c"]
+    (tmp_path / "x.yaml").write_text("name: x\n")
+    assert "x.yaml:1" in shell.run("apply", ".", exit_code=Exit.USAGE).stderr
+
+
 WHY = {
     "verdict": "not_sent",
     "certain": True,
