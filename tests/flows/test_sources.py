@@ -1,4 +1,4 @@
-"""Shops' webhooks, signed as documented: verified over the raw bytes, mapped, kept when they cannot be."""
+"""Shops' webhooks, signed as documented: Shopify, WooCommerce, Stripe, commercetools."""
 
 import base64
 import hashlib
@@ -7,25 +7,13 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from libs import exact_json
 from libs.service import Runtime
 from libs.service_client import Transport
-from tests.flows.intake import NOW, Intake, event, intake, release
-
-SECRET = "hush-hush-hush"
-SHOPIFY_ORDER = (
-    '{"id":820982911946154508,"name":"#1001","order_number":1001,"total_price":"59.90","currency":"EUR",'
-    '"updated_at":"2027-03-01T10:29:00+01:00","note":"für Zoë 🎁","customer":{"id":115310627314723954,'
-    '"first_name":"Zoë"},\n  "line_items":[{"sku":"A","price":"59.90","quantity":1}]}'
-).encode()
-STRIPE_EVENT = (
-    b'{"id":"evt_1","object":"event","type":"payment_intent.payment_failed","created":1803893340,"livemode":true,'
-    b'"data":{"object":{"id":"pi_1","object":"payment_intent","amount":5990,"currency":"eur",'
-    b'"customer":"cus_9","metadata":{"order_id":"100045","customer_id":"4711"}}}}'
-)
+from tests.flows.intake import NOW, Intake, intake, release
+from tests.flows.intake_shops import SECRET, SHOPIFY_ORDER, from_shopify, hmac_base64, ship, shown
 
 
 @pytest.fixture
@@ -38,31 +26,11 @@ async def shop(runtime: Runtime, transports: dict[str, Transport]) -> AsyncItera
         yield running
 
 
-def hmac_base64(body: bytes, secret: str = SECRET) -> str:
-    return base64.b64encode(hmac.digest(secret.encode(), body, hashlib.sha256)).decode()
-
-
-async def ship(shop: Intake, name: str, secrets: list[str] | None = None, key: str = "live-key") -> None:
-    answer = await shop.put(f"/v1/sources/{name}", {"shipped": name, "secrets": secrets or [SECRET]}, key=key)
-    assert answer.status_code == 201, answer.text
-
-
-async def from_shopify(shop: Intake, body: bytes = SHOPIFY_ORDER, **headers: str) -> httpx.Response:
-    sent = {
-        "X_Shopify_Topic": "orders/create",
-        "X_Shopify_Event_Id": "98880550-7158-44d4-b7cd-2c97c8a091b5",
-        "X_Shopify_Webhook_Id": "b54557e4-bdd9-4b37-8a5f-bf7d70bcd043",
-        "X_Shopify_Triggered_At": "2027-03-01T09:29:00.123456789Z",
-        "X_Shopify_Hmac_Sha256": hmac_base64(body),
-    } | headers
-    return await shop.post("/v1/sources/shopify", body, key=None, **sent)
-
-
-async def shown(shop: Intake, answer: httpx.Response) -> Any:
-    assert answer.status_code == 202, answer.text
-    (result,) = answer.json()["results"]
-    assert result["status"] == "accepted", answer.text
-    return exact_json.loads((await shop.get(f"/v1/events/{result['id']}")).content)
+STRIPE_EVENT = (
+    b'{"id":"evt_1","object":"event","type":"payment_intent.payment_failed","created":1803893340,"livemode":true,'
+    b'"data":{"object":{"id":"pi_1","object":"payment_intent","amount":5990,"currency":"eur",'
+    b'"customer":"cus_9","metadata":{"order_id":"100045","customer_id":"4711"}}}}'
+)
 
 
 async def test_a_shopify_order_becomes_an_event_exactly_as_it_came(shop: Intake) -> None:
@@ -102,43 +70,6 @@ async def test_a_wrong_signature_is_refused_and_nothing_is_written(shop: Intake,
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert (await shop.count("event"), await shop.count("rejection")) == (0, 0)
-
-
-async def test_the_secret_that_verifies_tells_tenant_and_mode(shop: Intake) -> None:
-    await ship(shop, "shopify", ["live-secret"])
-    await ship(shop, "shopify", ["test-secret"], key="test-key")
-    await ship(shop, "shopify", ["other-secret"], key="other-key")
-    for secret, key in [("live-secret", "live-key"), ("test-secret", "test-key"), ("other-secret", "other-key")]:
-        await from_shopify(shop, X_Shopify_Hmac_Sha256=hmac_base64(SHOPIFY_ORDER, secret))
-        assert len((await shop.get("/v1/events", key=key)).json()["items"]) == 1
-
-
-async def test_secrets_rotate_without_a_gap_and_are_never_given_back(shop: Intake) -> None:
-    await ship(shop, "shopify", ["old-secret"])
-    body = {"shipped": "shopify", "secrets": ["old-secret", "new-secret"]}
-    edited = await shop.put("/v1/sources/shopify", body, if_match='"1"')
-    assert edited.status_code == 200, edited.text
-    assert "secret" not in edited.text.replace('"secrets"', "").replace("the secret is", "").replace(
-        "client secret", ""
-    )
-    for number, secret in enumerate(["old-secret", "new-secret"]):
-        answer = await from_shopify(
-            shop, X_Shopify_Hmac_Sha256=hmac_base64(SHOPIFY_ORDER, secret), X_Shopify_Event_Id=str(number)
-        )
-        assert answer.status_code == 202
-    sealed = await shop.rows("select secrets from orders_notification.source")
-    assert b"new-secret" not in sealed[0]["secrets"]
-
-
-async def test_a_source_is_edited_with_if_match_only(shop: Intake) -> None:
-    await ship(shop, "shopify")
-    assert (await shop.put("/v1/sources/shopify", {"shipped": "shopify"})).status_code == 428
-    assert (await shop.put("/v1/sources/shopify", {"shipped": "shopify"}, if_match='"7"')).status_code == 412
-    kept = await shop.put("/v1/sources/shopify", {"shipped": "shopify"}, if_match='"1"')
-    assert kept.status_code == 200
-    assert (await from_shopify(shop)).status_code == 202  # left out, the secrets stay
-    assert (await shop.delete("/v1/sources/shopify", if_match='"2"')).status_code == 204
-    assert (await from_shopify(shop)).status_code == 404
 
 
 async def test_woocommerce_gets_200_for_its_unsigned_ping(shop: Intake) -> None:
@@ -247,125 +178,3 @@ async def test_commercetools_test_notification_is_left_out_and_its_token_is_need
         "/v1/sources/commercetools", headers={"webhook-request-origin": "eventgrid.azure.net"}
     )
     assert allowed.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
-
-
-async def test_what_cannot_be_mapped_is_kept_and_replayed_when_the_mapping_is_mended(shop: Intake) -> None:
-    definition = {
-        "verification": {"scheme": "hmac-hex", "header": "X-Sign", "prefix": "sha256="},
-        "mapping": {"type": "body.topic", "id": "body.number", "recipient": "body.customer"},
-        "secrets": [SECRET],
-    }
-    assert (await shop.put("/v1/sources/own", definition)).status_code == 201
-    body = b'{"kind":"order.placed","number":12,"customer":"7","at":"2027-03-01T09:29:00Z"}'
-    signed = {"x_sign": "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()}
-    kept = [await shop.post("/v1/sources/own", body, key=None, authorization="Bearer x", **signed) for _ in range(2)]
-    assert [a.status_code for a in kept] == [202, 202]
-    assert kept[0].json() == kept[1].json()  # the sender's next try is the same row
-    (rejection,) = (await shop.get("/v1/rejections?source=own&state=open")).json()["items"]
-    assert (rejection["reason"], rejection["times"]) == ("mapping_failed", 2)
-    assert rejection["errors"][0]["pointer"] == "/mapping/type"
-    assert rejection["body"] == body.decode()
-    assert "authorization" not in rejection["headers"]
-
-    still = (await shop.post("/v1/rejections:replay", {"source": "own"})).json()
-    assert (still["replayed"], still["rejected"]) == (0, 1)
-    definition["mapping"] = {"type": "body.kind", "id": "body.number", "recipient": "body.customer", "time": "body.at"}
-    assert (await shop.put("/v1/sources/own", definition, if_match='"1"')).status_code == 200
-    mended = (await shop.post("/v1/rejections:replay", {"ids": [rejection["id"]]})).json()
-    assert (mended["replayed"], mended["rejected"]) == (1, 0)
-    (item,) = (await shop.get("/v1/events")).json()["items"]
-    assert (item["type"], item["event_id"], item["recipient"]) == ("order.placed", "12", "customer:7")
-    assert (await shop.get("/v1/rejections?state=open")).json()["items"] == []
-    assert (await shop.post("/v1/rejections:replay", {})).json()["results"] == []
-
-
-async def test_a_rehearsal_shows_what_a_body_would_become_and_writes_nothing(shop: Intake) -> None:
-    await ship(shop, "shopify")
-    before = await shop.count("outbox")
-    headers = {
-        "X-Shopify-Topic": "orders/create",
-        "X-Shopify-Event-Id": "e",
-        "X-Shopify-Hmac-Sha256": hmac_base64(SHOPIFY_ORDER),
-    }
-    pasted = await shop.post("/v1/sources/shopify:test", {"body": SHOPIFY_ORDER.decode(), "headers": headers})
-    report = exact_json.loads(pasted.content)
-    assert report["verified"] is True
-    (made,) = report["events"]
-    assert (made["type"], made["recipient"]) == ("order.placed", "customer:115310627314723954")
-    assert [d["outcome"] for d in made["decisions"]] == ["requested"]
-    unsigned = (await shop.post("/v1/sources/shopify:test", {"body": exact_json.loads(SHOPIFY_ORDER)})).json()
-    assert unsigned["verified"] is False
-    assert {e["pointer"] for e in unsigned["errors"]} >= {"/mapping/type", "/mapping/id"}
-    assert (await shop.count("event"), await shop.count("outbox")) == (0, before)
-
-
-async def test_an_event_that_does_not_fit_its_schema_is_kept_and_replayed(shop: Intake) -> None:
-    schema = {"type": "object", "required": ["customer_id"], "properties": {"customer_id": {"type": "integer"}}}
-    assert (await shop.put("/v1/event-types/order.placed", {"schema": schema})).status_code == 201
-    refused = await shop.post("/v1/events", event(recipient="customer:4711"))
-    assert refused.status_code == 422, refused.text
-    problem = refused.json()
-    assert problem["errors"] == [{"pointer": "/data/customer_id", "detail": 'the value is not of type "integer".'}]
-    (decided,) = await shop.outbox("decision.recorded")
-    assert [d.outcome for d in decided.decisions] == ["schema_invalid"]
-    assert (await shop.put("/v1/event-types/order.placed", {"schema": None}, if_match='"1"')).status_code == 200
-    mended = (await shop.post("/v1/rejections:replay", {"reason": "schema_invalid"})).json()
-    assert mended["results"][0]["status"] == "accepted"
-    assert [len(r.recipients) for r in await shop.outbox("notification.requested")] == [1]
-
-
-async def test_marked_data_are_hidden_from_readers_and_secrets_are_never_stored(shop: Intake) -> None:
-    schema = {"properties": {"code": {"type": "string", "x-secret": True}, "email": {"type": "string", "x-pii": True}}}
-    await shop.put("/v1/event-types/order.placed", {"schema": schema})
-    data = {"customer_id": "1", "code": "123456", "email": "zoe@example.org"}
-    taken = (await shop.post("/v1/events", event(data=data, recipient="customer:1"))).json()
-    seen = (await shop.get(f"/v1/events/{taken['id']}", key="reader-key")).json()
-    assert (seen["data"]["email"], seen["data"]["code"]) == ("********", "********")
-    unmasked = (await shop.get(f"/v1/events/{taken['id']}")).json()
-    assert (unmasked["data"]["email"], unmasked["data"]["code"]) == ("zoe@example.org", "********")
-    (request,) = await shop.outbox("notification.requested")
-    assert request.event["data"]["code"] == "123456"  # the message needs it
-
-
-async def test_standard_webhooks_and_basic_sources_are_verified(shop: Intake) -> None:
-    key = base64.b64encode(b"a key of 24 bytes or more").decode()
-    definition = {
-        "verification": {"scheme": "standard-webhooks"},
-        "mapping": {"type": "body.type", "id": 'headers["webhook-id"]'},
-        "secrets": [f"whsec_{key}"],
-    }
-    assert (await shop.put("/v1/sources/standard", definition)).status_code == 201
-    body, at = b'{"type":"order.placed"}', str(int(NOW.timestamp()))
-    mac = base64.b64encode(hmac.digest(base64.b64decode(key), b"msg_1." + at.encode() + b"." + body, "sha256")).decode()
-    headers = {"webhook_id": "msg_1", "webhook_timestamp": at, "webhook_signature": f"v1a,xx v1,{mac}"}
-    assert (await shop.post("/v1/sources/standard", body, key=None, **headers)).status_code == 202
-    headers["webhook_id"] = "msg_2"
-    assert (await shop.post("/v1/sources/standard", body, key=None, **headers)).status_code == 401
-    definition |= {"verification": {"scheme": "basic"}, "secrets": ["shop:pass:word"]}
-    definition["mapping"] = {"type": '"order.placed"', "id": "body.n"}
-    assert (await shop.put("/v1/sources/basic", definition)).status_code == 201
-    credentials = base64.b64encode(b"shop:pass:word").decode()
-    answer = await shop.post("/v1/sources/basic", {"n": 1}, key=None, authorization=f"Basic {credentials}")
-    assert answer.status_code == 202
-
-
-@pytest.mark.parametrize(
-    ("change", "pointer"),
-    [
-        ({"mapping": {"type": "body.x +", "id": "nope", "data": {"a": {"b": "1 +"}}}}, "/mapping/type"),
-        ({"verification": {"scheme": "hmac-hex"}}, "/verification/header"),
-        ({"verification": {"scheme": "basic", "header": "x"}}, "/verification/header"),
-        ({"secrets": None}, "/secrets"),
-        ({"shipped": "magento"}, "/shipped"),
-        ({"surprise": 1}, "/surprise"),
-    ],
-)
-async def test_a_wrong_definition_names_every_field(shop: Intake, change: dict[str, Any], pointer: str) -> None:
-    definition = {
-        "verification": {"scheme": "hmac-hex", "header": "X-Sign"},
-        "mapping": {"type": "body.type", "id": "body.id"},
-        "secrets": [SECRET],
-    }
-    answer = await shop.put("/v1/sources/own", definition | change)
-    assert answer.status_code == 422, answer.text
-    assert pointer in [error["pointer"] for error in answer.json()["errors"]]
