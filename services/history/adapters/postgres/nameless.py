@@ -25,9 +25,10 @@ on conflict (tenant, mode, recipient_key) do update set at = greatest(erased.at,
 
 async def erased_among(connection: Any, owners: Iterable[Owner]) -> dict[Owner, datetime]:
     """Who of these was erased, and when. Almost always nobody: then one look says so."""
-    if not await connection.fetchval(_ANY):
+    wanted = set(owners)
+    if not wanted or not await connection.fetchval(_ANY):
         return {}
-    by_key = {(tenant, mode, _key(recipient)): (tenant, mode, recipient) for tenant, mode, recipient in set(owners)}
+    by_key = {(tenant, mode, _key(recipient)): (tenant, mode, recipient) for tenant, mode, recipient in wanted}
     rows = await connection.fetch(_FIND, *columns(sorted(by_key)))
     return {by_key[row["tenant"], row["mode"], row["recipient_key"]]: row["at"] for row in rows}
 

@@ -1,0 +1,364 @@
+"""Support asks why, over HTTP, with the events that the other services would have published."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from libs import exact_json
+from libs.clock import FixedClock
+from libs.contracts.bounce import BounceClassified, SuppressionChanged
+from libs.contracts.delivery import MessageRecorded, Receipt, ReceiptRecorded, Transition
+from libs.contracts.envelope import Envelope, Event
+from libs.contracts.orders_notification import Decision, DecisionRecorded
+from libs.contracts.outcomes import Mode, Status
+from libs.contracts.tokens import RecipientErased
+from libs.ids import first_id_at, message_id, notification_id, time_of, uuid7
+from libs.service import Runtime, Service
+from libs.service_client import Call, Transport
+from services.history.app import create_service
+from services.history.handlers import SUBSCRIPTIONS
+
+NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
+KIM = "customer:1042"
+ORDER = "A-1042"
+KEYS: dict[str, tuple[int, str, list[str]]] = {
+    "support": (1, "live", ["history:read"]),
+    "admin": (1, "live", ["admin"]),
+    "other": (2, "live", ["admin"]),
+    "none": (1, "live", ["events:send"]),
+}
+
+
+@dataclass
+class World:
+    """history over a real Postgres; delivery and intake say what a test lets them say."""
+
+    service: Service
+    runtime: Runtime
+    delivery: dict[str, Any] = field(default_factory=dict)
+    rendered: dict[str, Any] = field(default_factory=dict)
+    traced: dict[str, Any] = field(default_factory=lambda: {"events": [], "rejections": []})
+    away: bool = False
+
+    async def hear(self, event: Event, *, tenant: int = 1, subject: str | None = ORDER) -> None:
+        envelope = Envelope(
+            id=uuid7(),
+            type=event.TYPE,
+            source=event.SOURCE,
+            time=NOW,
+            tenant=tenant,
+            mode=Mode.LIVE,
+            key="k",
+            data=event,
+            subject=subject,
+        )
+        await SUBSCRIPTIONS[type(event)](self.service.deps, [envelope])
+
+    @asynccontextmanager
+    async def client(self, key: str = "support") -> AsyncIterator[httpx.AsyncClient]:
+        transport = httpx.ASGITransport(self.service.app, raise_app_exceptions=False)
+        headers = {"authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://history", headers=headers) as client:
+            yield client
+
+    async def why(self, key: str = "support", **asked: str) -> dict[str, Any]:
+        async with self.client(key) as client:
+            answer = await client.get("/v1/why", params=asked)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def timeline(self, key: str = "support", **asked: Any) -> dict[str, Any]:
+        async with self.client(key) as client:
+            answer = await client.get("/v1/timeline", params=asked)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def told(
+        self,
+        *steps: tuple[Status, Status, int],
+        minutes: float = 0,
+        reason: str = "none",
+        name: str = "parcel-shipped",
+        recipient: str = KIM,
+    ) -> str:
+        """One message's story, from the event on; gives the message's id."""
+        cause = first_id_at(NOW + timedelta(minutes=minutes))
+        await self.decided("requested", cause=cause, name=name, recipient=recipient)
+        notification = notification_id(cause, name, recipient)
+        moved = tuple(
+            Transition(
+                notification_id=notification,
+                address_id=17,
+                recipient=recipient,
+                attempt=attempt,
+                was=was.word,
+                is_=is_.word,
+                reason="timed_out" if is_ is Status.UNKNOWN else reason,
+                at=NOW + timedelta(minutes=minutes, seconds=index + 1),
+                channel="email",
+                sender=1,
+                address_hash=self.runtime.hasher("email", "kim@example.com"),
+            )
+            for index, (was, is_, attempt) in enumerate(steps)
+        )
+        if moved:
+            await self.hear(
+                MessageRecorded(
+                    request_id=uuid4(), cause_id=cause, release_id=uuid4(), communication=name, transitions=moved
+                )
+            )
+        return message_id(notification, 17)
+
+    async def decided(self, outcome: str, *, cause: UUID, name: str | None, recipient: str | None = KIM) -> None:
+        requested = name is not None and recipient is not None and outcome == "requested"
+        decision = Decision(
+            communication=name,
+            outcome=outcome,
+            recipient=recipient,
+            notification_id=notification_id(cause, str(name), str(recipient)) if requested else None,
+        )
+        await self.hear(
+            DecisionRecorded(
+                cause_id=cause,
+                event_id=f"e-{cause.int >> 80}",
+                event_type="parcel.shipped",
+                event_source="shop",
+                received_at=time_of(cause),
+                decisions=(decision,),
+            )
+        )
+
+
+SENT = (Status.SENDING, Status.SENT, 1)
+
+
+def access() -> Transport:
+    async def answer(call: Call) -> tuple[int, bytes]:
+        key = exact_json.loads(call.body)["key"]
+        tenant, mode, scopes = KEYS[key]
+        return 200, exact_json.dumps({"key_id": key, "tenant": tenant, "mode": mode, "scopes": scopes})
+
+    return answer
+
+
+@pytest.fixture
+async def world(
+    database: str, make_runtime: Callable[[str], Runtime], transports: dict[str, Transport]
+) -> AsyncIterator[World]:
+    made: list[World] = []
+
+    async def delivery(call: Call) -> tuple[int, bytes]:
+        if made[0].away:
+            return 503, b"{}"
+        known = made[0].delivery if call.path.endswith("explain") else made[0].rendered
+        name = "notifications" if call.path.endswith("explain") else "messages"
+        ids = exact_json.loads(call.body)["ids"]
+        return 200, exact_json.dumps({name: {id_: known[id_] for id_ in ids if id_ in known}})
+
+    async def intake(call: Call) -> tuple[int, bytes]:
+        return (503, b"{}") if made[0].away else (200, exact_json.dumps(made[0].traced))
+
+    transports |= {"access": access(), "delivery": delivery, "orders-notification": intake}
+    runtime = make_runtime(database)
+    object.__setattr__(runtime, "clock", FixedClock(NOW + timedelta(hours=2)))
+    service = create_service(runtime)
+    made.append(World(service, runtime))
+    async with service.running():
+        yield made[0]
+
+
+async def test_sent_is_told_with_its_chain_and_its_text_again(world: World) -> None:
+    id_ = await world.told(SENT)
+    world.rendered[id_] = {"digest": "equal", "parts": {"subject": "Hallo Kim"}}
+    answer = await world.why(recipient=KIM, order=ORDER)
+    assert (answer["verdict"], answer["communication"], answer["messages"]) == ("sent", "parcel-shipped", [id_])
+    assert "accepted it by email" in answer["sentence"]
+    assert [fact["kind"] for fact in answer["facts"]] == ["event", "decision", "transition"]
+    assert answer["render"] == {"digest": "equal", "why": None, "parts": None}
+    assert (await world.why("admin", message=id_))["render"]["parts"] == {"subject": "Hallo Kim"}
+
+
+async def test_a_resend_after_a_time_out_is_explained(world: World) -> None:
+    id_ = await world.told((Status.SENDING, Status.UNKNOWN, 1), (Status.SENDING, Status.SENT, 2))
+    answer = await world.why(message=id_)
+    assert (answer["verdict"], answer["certain"], answer["reason"]) == ("sent_twice", False, "timed_out")
+    receipt = Receipt(provider="p", provider_event_id="e1", message=id_, attempt=1, kind="delivered", at=NOW)
+    await world.hear(ReceiptRecorded(receipts=(receipt,)))
+    assert (await world.why(message=id_))["certain"] is True
+
+
+async def test_two_events_about_one_order_are_found_out(world: World) -> None:
+    await world.told(SENT)
+    await world.told(SENT, minutes=5)
+    answer = await world.why(order=ORDER, recipient=KIM, communication="parcel-shipped")
+    assert answer["verdict"] == "sent_twice"
+    assert len(answer["others"]) == 1
+
+
+async def test_not_sent_says_the_reason_and_the_next_step(world: World) -> None:
+    await world.told((Status.PENDING, Status.SKIPPED, 1), reason="no_consent")
+    answer = await world.why(recipient=KIM)
+    assert (answer["verdict"], answer["reason"]) == ("not_sent", "no_consent")
+    assert "subscribe" in answer["next_step"]
+
+
+async def test_not_yet_is_asked_of_delivery(world: World) -> None:
+    id_ = await world.told()
+    until = NOW + timedelta(hours=9)
+    world.delivery[id_.partition(".")[0]] = {"reason": "quiet_hours", "until": until.isoformat()}
+    answer = await world.why(recipient=KIM, order=ORDER)
+    assert (answer["verdict"], answer["reason"]) == ("not_yet", "quiet_hours")
+    assert datetime.fromisoformat(answer["until"]) == until
+
+
+async def test_a_request_that_delivery_never_got_is_no_trace(world: World) -> None:
+    await world.told()
+    answer = await world.why(order=ORDER)
+    assert (answer["verdict"], answer["lost_at"]) == ("no_trace", "request")
+
+
+async def test_others_that_are_away_are_no_reason_for_silence(world: World) -> None:
+    world.away = True
+    assert (await world.why(order="A-9"))["certain"] is False
+    await world.told()
+    assert (await world.why(order=ORDER))["verdict"] == "not_yet"
+    await world.told(SENT, minutes=1)
+    assert (await world.why(order=ORDER))["render"] is None
+
+
+async def test_a_bounce_after_it_was_sent_is_the_verdict(world: World) -> None:
+    id_ = await world.told(SENT)
+    hashed = world.runtime.hasher("email", "kim@example.com")
+    bounce = uuid4()
+    await world.hear(
+        BounceClassified(
+            bounce_id=bounce,
+            category="unknown-user",
+            group="hard",
+            address_hash=hashed,
+            at=NOW,
+            message_id=id_,
+            recipient=KIM,
+            text="550 no such user",
+        )
+    )
+    await world.hear(
+        SuppressionChanged(
+            suppression_id=uuid4(),
+            address_hash=hashed,
+            scope="all",
+            reason="suppressed_bounce",
+            active=True,
+            version=1,
+            at=NOW,
+            bounce_id=bounce,
+            message_id=id_,
+        )
+    )
+    answer = await world.why(message=id_)
+    assert answer["verdict"] == "bounced"
+    assert any("550 no such user" in fact["text"] for fact in answer["facts"])
+    await world.told((Status.PENDING, Status.SUPPRESSED, 1), reason="suppressed_bounce", minutes=10)
+    barred = await world.why(recipient=KIM)
+    assert (barred["verdict"], barred["reason"]) == ("not_sent", "suppressed_bounce")
+    assert any(fact["kind"] == "suppression.changed" for fact in barred["facts"])
+
+
+@pytest.mark.parametrize(("outcome", "name"), [("condition_false", "parcel-shipped"), ("no_communication", None)])
+async def test_a_no_of_the_communication_is_told(world: World, outcome: str, name: str | None) -> None:
+    await world.decided(outcome, cause=first_id_at(NOW), name=name, recipient=None)
+    answer = await world.why(order=ORDER, recipient=KIM)
+    assert (answer["verdict"], answer["reason"]) == ("not_sent", outcome)
+
+
+async def test_no_trace_says_where_it_was_lost(world: World) -> None:
+    assert (await world.why(order="A-9"))["lost_at"] == "source"
+    kept = {"received_at": NOW.isoformat(), "detail": "The event does not fit its schema: total is missing."}
+    world.traced["rejections"].append(kept)
+    answer = await world.why(order="A-9")
+    assert (answer["verdict"], answer["lost_at"]) == ("no_trace", "intake")
+    assert "total is missing" in answer["sentence"]
+
+
+async def test_an_event_is_found_by_either_id(world: World) -> None:
+    id_ = await world.told(SENT)
+    cause = first_id_at(NOW)
+    for event in (f"e-{cause.int >> 80}", str(cause)):
+        assert (await world.why(event=event))["messages"] == [id_]
+
+
+async def test_an_address_is_found_by_its_hash_only(world: World) -> None:
+    id_ = await world.told(SENT)
+    assert (await world.why(address=" Kim@Example.com "))["messages"] == [id_]
+    assert (await world.timeline(address="kim@example.com"))["items"][0]["message"] == id_
+    assert (await world.timeline(address="max@example.com"))["items"] == []
+
+
+async def test_a_timeline_is_complete_and_newest_first(world: World) -> None:
+    id_ = await world.told((Status.SENDING, Status.UNKNOWN, 1), (Status.SENDING, Status.SENT, 2))
+    for asked in ({"recipient": KIM}, {"order": ORDER}, {"message": id_}):
+        items = (await world.timeline(**asked))["items"]
+        assert [item["kind"] for item in items] == ["transition", "transition", "event", "decision"]
+        assert items[0]["at"] > items[1]["at"] > items[2]["at"]
+
+
+async def test_a_timeline_comes_in_pages_without_gaps_or_repeats(world: World) -> None:
+    for number in range(7):
+        await world.told(SENT, minutes=number)
+    seen: list[tuple[str, str]] = []
+    cursor: str | None = None
+    for _ in range(20):
+        page = await world.timeline(recipient=KIM, limit=2, **({"cursor": cursor} if cursor else {}))
+        seen += [(item["kind"], item["at"] + item["text"]) for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert cursor is None
+    assert len(seen) == len(set(seen)) == 7 * 3
+
+
+async def test_another_tenant_sees_nothing(world: World) -> None:
+    id_ = await world.told(SENT)
+    assert (await world.why("other", message=id_))["verdict"] == "no_trace"
+    assert (await world.timeline("other", recipient=KIM))["items"] == []
+
+
+async def test_a_key_that_is_an_address_is_masked(world: World) -> None:
+    await world.told(SENT, recipient="customer:kim@example.com")
+    assert (await world.why(recipient="customer:kim@example.com"))["recipient"] == "customer:<address>"
+    assert (await world.why("admin", recipient="customer:kim@example.com"))["recipient"] == "customer:kim@example.com"
+
+
+async def test_after_erasure_nobody_is_found_under_the_name(world: World) -> None:
+    id_ = await world.told(SENT)
+    await world.hear(RecipientErased(recipient=KIM, at=NOW + timedelta(hours=1)))
+    assert (await world.timeline(recipient=KIM))["items"] == []
+    answer = await world.why(message=id_)
+    assert (answer["verdict"], answer["recipient"]) == ("sent", None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({}, 422),
+        ({"communication": "parcel-shipped"}, 422),
+        ({"message": "no-id"}, 422),
+        ({"message": "x" * 80}, 422),
+        ({"order": "a\x00b"}, 422),
+        ({"address": "neither"}, 422),
+    ],
+)
+async def test_a_question_that_asks_nothing_says_what_to_ask(world: World, asked: dict[str, str], status: int) -> None:
+    async with world.client() as client:
+        for path in ("/v1/why", "/v1/timeline"):
+            answer = await client.get(path, params=asked)
+            assert (answer.status_code, bool(answer.json()["errors"])) == (status, True)
+        assert (await client.get("/v1/timeline", params={"order": "A", "cursor": "nonsense"})).status_code == 422
+    async with world.client("none") as client:
+        assert (await client.get("/v1/why", params={"order": "A"})).status_code == 403
