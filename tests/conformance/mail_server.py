@@ -216,7 +216,7 @@ class _Session:
         self.server.arrived.set()
         if local == "accepted-then-gone":
             return False
-        if local == "accepted-then-silent":
-            await asyncio.sleep(30)
+        if local.startswith("accepted-then-s"):
+            await asyncio.sleep(30 if local.endswith("silent") else 0.2)  # or slow
         await self.say(f"250 2.0.0 Ok: queued as {len(self.server.accepted):06d}")
         return True

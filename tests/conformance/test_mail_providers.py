@@ -314,6 +314,20 @@ async def test_connections_are_kept_and_commands_pipelined() -> None:
     assert server.most_in_one_read >= 3
 
 
+async def test_a_refusal_leaves_the_connection_in_step() -> None:
+    """Also where the server takes DATA without a recipient: one connection does it all, without a time-out."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    for extensions in (("PIPELINING",), ("PIPELINING", "LENIENT-DATA"), ("LENIENT-DATA",)):
+        async with MailServer(extensions=extensions) as server:
+            sender = sender_for(server, connections=1)
+            changed = Sender(7, 1, Mode.LIVE, Channel.EMAIL, len(str(extensions)), sender.account)
+            outcomes = await send(
+                provider, changed, [mail_to(f"{x}@example.org") for x in ("a", "dead", "b", "later", "c")]
+            )
+        assert [type(outcome) for outcome in outcomes] == [Sent, Rejected, Sent, Deferred, Sent]
+        assert server.connections == 1
+
+
 async def test_a_stale_connection_is_replaced_without_a_trace() -> None:
     """The server closed the kept connection meanwhile: the next mail goes out on a fresh one."""
     provider = SmtpProvider(VERP_KEY, system_clock)
@@ -339,7 +353,7 @@ async def test_a_cancelled_chunk_leaves_no_dirty_connection() -> None:
     provider = SmtpProvider(VERP_KEY, system_clock)
     async with MailServer() as server:
         sender = sender_for(server, connections=1, timeout_seconds=20.0)
-        task = asyncio.create_task(send(provider, sender, [mail_to("accepted-then-silent@example.org")]))
+        task = asyncio.create_task(send(provider, sender, [mail_to("accepted-then-slow@example.org")]))
         await server.arrived.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

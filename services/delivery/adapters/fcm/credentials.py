@@ -49,7 +49,8 @@ class StaticToken:
 class ServiceAccountToken:
     """OAuth 2.0 by a service account. `ca_file`: where a private authority stands between us and Google."""
 
-    def __init__(self, account_json: str, ca_file: str | None = None) -> None:
+    def __init__(self, account_json: str, ca_file: str | None = None, *, longest_wait_seconds: float = 5.0) -> None:
+        self._longest_wait = longest_wait_seconds
         certificate = firebase.Certificate(json.loads(account_json))
         self._credentials: Any = certificate.get_credential().with_scopes([_SCOPE])
         self._session = requests.Session()
@@ -69,10 +70,12 @@ class ServiceAccountToken:
             return self._token
         if self._renewing is None and now >= self._again_at:
             self._renewing = asyncio.create_task(self._renew())
-        if self._token is not None and now < self._good_until:
+        if now >= self._good_until:
+            self._token = None
+        if self._token is not None:
             return self._token
         if self._renewing is not None:
-            await asyncio.shield(self._renewing)
+            await asyncio.wait([self._renewing], timeout=self._longest_wait)
         return self._token if self._token is not None else self._failure
 
     def refuse(self, token: str) -> None:

@@ -1,6 +1,7 @@
 """Sends pushes: several HTTP/2 connections per sender, at most 100 calls in flight on each."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from services.delivery.adapters.fcm.encoding import PushEncoder
 from services.delivery.adapters.http_calls import Lane, call_each, client_builder, sort_failure, trusting
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.domain.outbound import FcmAccount, Outbound, Sender
-from services.delivery.domain.outcomes import Deferred, Outcome, Rejected, Sent
+from services.delivery.domain.outcomes import NOT_CALLED, Deferred, Outcome, Rejected, Sent
 from services.delivery.domain.refusals.fcm import sort_reply
 from services.delivery.domain.retry_after import retry_after_seconds
 from services.delivery.ports import Settle
@@ -69,16 +70,18 @@ class FcmProvider:
             return
 
         async def call(client: Client, index: int) -> Outcome:
-            return await self._call(line, client, messages[index])
+            bearer = await line.tokens.bearer()
+            if isinstance(bearer, Deferred):
+                return bearer
+            if time.monotonic() >= deadline:  # the login took its time
+                return NOT_CALLED
+            return await self._call(line, client, messages[index], bearer)
 
         await call_each(lanes, len(messages), deadline, settle, call)
 
-    async def _call(self, line: _Line, client: Client, message: Outbound) -> Outcome:
+    async def _call(self, line: _Line, client: Client, message: Outbound, bearer: str) -> Outcome:
         if not isinstance(message.content, PushContent):
             return Rejected(Reason.INTERNAL, "a push sender was given something that is no push")
-        bearer = await line.tokens.bearer()
-        if isinstance(bearer, Deferred):
-            return bearer
         body = line.encoder.encode(message, message.content)
         try:
             response = await client.post(line.url).bearer_auth(bearer).body_bytes(body).build().send()

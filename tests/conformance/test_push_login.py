@@ -1,0 +1,128 @@
+"""The login at Google: once for many pushes, again before it ends, and never in the way of the loop."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from libs.contracts.reasons import Reason
+from services.delivery.adapters.fcm.credentials import ServiceAccountToken
+from services.delivery.domain.outcomes import Deferred
+from tests.conformance.http_server import Answer, Call, HttpServer
+
+
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def account(server: HttpServer, private_key: str) -> str:
+    return json.dumps(
+        {
+            "type": "service_account",
+            "project_id": "shop",
+            "private_key_id": "k1",
+            "private_key": private_key,
+            "client_email": "push@shop.iam.gserviceaccount.com",
+            "client_id": "1",
+            "token_uri": f"http://127.0.0.1:{server.port}/token",
+        }
+    )
+
+
+def granting(seconds: int = 3_600) -> Callable[[Call], Answer]:
+    """Tokens t1, t2, … that live so long."""
+    count = 0
+
+    def answer(call: Call) -> Answer:
+        nonlocal count
+        count += 1
+        granted = {"access_token": f"t{count}", "expires_in": seconds, "token_type": "Bearer"}
+        return Answer(200, {"content-type": "application/json"}, json.dumps(granted).encode())
+
+    return answer
+
+
+def refusing(status: int, error: str) -> Callable[[Call], Answer]:
+    body = json.dumps({"error": error, "error_description": "no"}).encode()
+    return lambda call: Answer(status, {"content-type": "application/json"}, body)
+
+
+async def test_many_pushes_share_one_login(private_key: str) -> None:
+    async with HttpServer(granting()) as server:
+        source = ServiceAccountToken(account(server, private_key))
+        tokens = await asyncio.gather(*(source.bearer() for _ in range(50)))
+        assert set(tokens) == {"t1"}
+        assert await source.bearer() == "t1"
+    assert len(server.calls) == 1
+    assert parse_qs(server.calls[0].body.decode())["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
+
+
+async def test_it_is_renewed_before_it_ends_and_nobody_waits(private_key: str) -> None:
+    """A token with two minutes left still works while the next one is fetched."""
+    async with HttpServer(granting(seconds=120)) as server:
+        source = ServiceAccountToken(account(server, private_key))
+        assert await source.bearer() == "t1"
+        assert await source.bearer() == "t1"
+        async with asyncio.timeout(5):  # the renewal runs in a thread, and nothing signals its end
+            while await source.bearer() == "t1":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert await source.bearer() == "t2"
+
+
+async def test_a_refused_token_is_replaced_once(private_key: str) -> None:
+    """A hundred 401s about the same token are one new login; a late one about an old token is none."""
+    async with HttpServer(granting()) as server:
+        source = ServiceAccountToken(account(server, private_key))
+        assert await source.bearer() == "t1"
+        source.refuse("t1")
+        assert set(await asyncio.gather(*(source.bearer() for _ in range(20)))) == {"t2"}
+        source.refuse("t1")
+        assert await source.bearer() == "t2"
+    assert len(server.calls) == 2
+
+
+async def test_a_revoked_account_is_our_fault_and_no_flood(private_key: str) -> None:
+    async with HttpServer(refusing(400, "invalid_grant")) as server:
+        source = ServiceAccountToken(account(server, private_key))
+        outcomes = [await source.bearer() for _ in range(20)]
+    assert all(isinstance(outcome, Deferred) and outcome.sender_fault for outcome in outcomes)
+    assert all(isinstance(outcome, Deferred) and not outcome.called for outcome in outcomes)
+    assert len(server.calls) == 1
+
+
+async def test_google_away_is_nobodys_fault(private_key: str) -> None:
+    async with HttpServer(granting()) as server:
+        gone = account(server, private_key)
+    outcome = await ServiceAccountToken(gone).bearer()
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason, outcome.sender_fault) == (Reason.PROVIDER_UNAVAILABLE, False)
+
+
+async def test_the_loop_is_never_blocked(private_key: str) -> None:
+    """Google takes its time; everything else goes on, and who waits for the token does not wait for ever."""
+    async with HttpServer(lambda call: Answer(silent=True)) as server:
+        source = ServiceAccountToken(account(server, private_key), longest_wait_seconds=0.5)
+        waiting = asyncio.create_task(source.bearer())
+        ticks = 0
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+            ticks += 1
+        assert ticks == 20
+        assert not waiting.done()
+        outcome = await waiting
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason, outcome.sender_fault) == (Reason.PROVIDER_UNAVAILABLE, False)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"type":"service_account"}', "{" * 100])
+def test_what_is_no_service_account_is_said_at_once(text: str) -> None:
+    with pytest.raises(ValueError):
+        ServiceAccountToken(text)
