@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from libs.auth import Guard
 from libs.web import Problem
 
 _METHODS = ("get", "put", "post", "delete", "patch")
+
+
+def routes_of(app: FastAPI) -> list[APIRoute]:
+    """Every route of the app. FastAPI keeps included routers as they are: `app.routes` alone shows none of theirs."""
+    found = (context.original_route for context in iter_route_contexts(app.routes))
+    return [route for route in found if isinstance(route, APIRoute)]
 
 
 def guards_of(route: APIRoute) -> list[Guard]:
@@ -59,8 +65,7 @@ def _add(document: dict[str, Any], name: str, app: FastAPI) -> None:
         schemas[target] = body
     guards = {
         (route.path_format, method.lower()): guards_of(route)
-        for route in app.routes
-        if isinstance(route, APIRoute)
+        for route in routes_of(app)
         for method in route.methods or ()
     }
     for path, operations in part["paths"].items():
