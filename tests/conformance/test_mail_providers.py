@@ -1,13 +1,8 @@
 """Mail providers: our own dialogue and the reference adapter keep the same promises against odd servers."""
 
-import asyncio
-import email
-import email.policy
 import ssl
-import time
 from collections.abc import Callable
-from email.message import EmailMessage
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 import trustme
@@ -19,52 +14,11 @@ from libs.rendering.contents import EmailContent
 from libs.verp import ReturnPath, Verp
 from services.delivery.adapters.smtp import SmtpProvider
 from services.delivery.adapters.smtp_reference import SmtpReference
-from services.delivery.domain.outbound import Outbound, Sender, SmtpAccount
-from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome, Rejected, Sent
+from services.delivery.domain.outbound import Sender
+from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Rejected, Sent
 from services.delivery.ports import Provider
 from tests.conformance.mail_server import MailServer
-
-VERP_KEY = b"v" * 32
-CONTENT = EmailContent("Ihre Bestellung – unterwegs", "<p>Grüße</p>\n.\n<p>.Punkt</p>", "Grüße\n.\n..zwei")
-
-
-def sender_for(server: MailServer, **changes: object) -> Sender:
-    fields: dict[str, object] = {
-        "host": "127.0.0.1",
-        "port": server.port,
-        "from_address": "shop@example.com",
-        "from_name": "Der Laden",
-        "return_path_domain": "bounce.example.com",
-        "tls": "off",
-        "connections": 2,
-        "reply_timeout_seconds": 1.0,
-        "timeout_seconds": 0.5,
-    }
-    return Sender(7, 1, Mode.LIVE, Channel.EMAIL, 1, SmtpAccount(**(fields | changes)))  # type: ignore[arg-type]
-
-
-def mail_to(address: str, content: EmailContent = CONTENT, **changes: object) -> Outbound:
-    notification = uuid4()
-    fields: dict[str, object] = {"kind": "email", "address": address, "content": content}
-    return Outbound(f"{notification}.5", notification, 5, 1, **(fields | changes))  # type: ignore[arg-type]
-
-
-async def send(provider: Provider, sender: Sender, mails: list[Outbound], seconds: float = 20.0) -> list[Outcome]:
-    outcomes: dict[int, Outcome] = {}
-
-    def settle(index: int, outcome: Outcome) -> None:
-        assert index not in outcomes, "settled twice"
-        outcomes[index] = outcome
-
-    await provider.send(sender, mails, time.monotonic() + seconds, settle)
-    assert len(outcomes) == len(mails), "something was not settled"
-    return [outcomes[index] for index in range(len(mails))]
-
-
-def read(raw: bytes) -> EmailMessage:
-    message = email.message_from_bytes(raw, policy=email.policy.default)
-    assert isinstance(message, EmailMessage)
-    return message
+from tests.conformance.mail_world import CONTENT, VERP_KEY, mail_to, read, send, sender_for
 
 
 @pytest.fixture(params=[SmtpProvider, SmtpReference])
@@ -297,82 +251,3 @@ async def test_a_mail_too_big_for_the_server_is_not_offered(provider: Provider) 
     assert isinstance(outcome, Rejected)
     assert outcome.reason is Reason.TOO_LARGE
     assert not any(line.startswith("MAIL") for line in server.lines)
-
-
-# ---- what only our own dialogue promises
-
-
-async def test_connections_are_kept_and_commands_pipelined() -> None:
-    """A hundred mails in two chunks: two connections, and whole envelopes in one packet."""
-    provider = SmtpProvider(VERP_KEY, system_clock)
-    async with MailServer() as server:
-        for _ in range(2):
-            await send(provider, sender_for(server), [mail_to(f"u{n}@example.org") for n in range(50)])
-        await provider.close()
-    assert len(server.accepted) == 100
-    assert server.connections == 2
-    assert server.most_in_one_read >= 3
-
-
-async def test_a_refusal_leaves_the_connection_in_step() -> None:
-    """Also where the server takes DATA without a recipient: one connection does it all, without a time-out."""
-    provider = SmtpProvider(VERP_KEY, system_clock)
-    for extensions in (("PIPELINING",), ("PIPELINING", "LENIENT-DATA"), ("LENIENT-DATA",)):
-        async with MailServer(extensions=extensions) as server:
-            sender = sender_for(server, connections=1)
-            changed = Sender(7, 1, Mode.LIVE, Channel.EMAIL, len(str(extensions)), sender.account)
-            outcomes = await send(
-                provider, changed, [mail_to(f"{x}@example.org") for x in ("a", "dead", "b", "later", "c")]
-            )
-        assert [type(outcome) for outcome in outcomes] == [Sent, Rejected, Sent, Deferred, Sent]
-        assert server.connections == 1
-
-
-async def test_a_stale_connection_is_replaced_without_a_trace() -> None:
-    """The server closed the kept connection meanwhile: the next mail goes out on a fresh one."""
-    provider = SmtpProvider(VERP_KEY, system_clock)
-    async with MailServer(mails_per_connection=1) as server:
-        sender = sender_for(server, connections=1)
-        first = await send(provider, sender, [mail_to("a@example.org")])
-        second = await send(provider, sender, [mail_to("b@example.org")])
-    assert [type(o) for o in first + second] == [Sent, Sent]
-    assert server.connections == 2
-
-
-async def test_a_changed_sender_gets_new_connections() -> None:
-    provider = SmtpProvider(VERP_KEY, system_clock)
-    async with MailServer() as old, MailServer() as new:
-        await send(provider, sender_for(old), [mail_to("a@example.org")])
-        changed = Sender(7, 1, Mode.LIVE, Channel.EMAIL, 2, sender_for(new).account)
-        await send(provider, changed, [mail_to("b@example.org")])
-    assert [len(old.accepted), len(new.accepted)] == [1, 1]
-
-
-async def test_a_cancelled_chunk_leaves_no_dirty_connection() -> None:
-    """After a cancel in the middle of a mail, the next mail does not read the old one's reply."""
-    provider = SmtpProvider(VERP_KEY, system_clock)
-    async with MailServer() as server:
-        sender = sender_for(server, connections=1, timeout_seconds=20.0)
-        task = asyncio.create_task(send(provider, sender, [mail_to("accepted-then-slow@example.org")]))
-        await server.arrived.wait()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        [outcome] = await send(provider, sender, [mail_to("b@example.org")])
-    assert isinstance(outcome, Sent)
-    assert server.connections == 2
-
-
-async def test_two_senders_of_chunks_share_fairly() -> None:
-    """A single mail does not wait for the end of a large chunk on the same connection."""
-    provider = SmtpProvider(VERP_KEY, system_clock)
-    order: list[str] = []
-    async with MailServer(chunk=20) as server:
-        sender = sender_for(server, connections=1, timeout_seconds=5.0)
-        deadline = time.monotonic() + 20
-        bulk = [mail_to(f"bulk{n}@example.org") for n in range(60)]
-        large = asyncio.create_task(provider.send(sender, bulk, deadline, lambda i, o: order.append("bulk")))
-        await server.arrived.wait()
-        await provider.send(sender, [mail_to("one@example.org")], deadline, lambda i, o: order.append("one"))
-        await large
-    assert order.index("one") < 30
-    assert len(server.accepted) == 61

@@ -1,0 +1,88 @@
+"""What only our own mail dialogue promises: kept connections, few packets, fairness, and staying in step."""
+
+import asyncio
+import time
+
+from libs.clock import system_clock
+from libs.contracts.outcomes import Channel, Mode
+from services.delivery.adapters.smtp import SmtpProvider
+from services.delivery.domain.outbound import Sender
+from services.delivery.domain.outcomes import Deferred, Rejected, Sent
+from tests.conformance.mail_server import MailServer
+from tests.conformance.mail_world import VERP_KEY, mail_to, send, sender_for
+
+
+async def test_connections_are_kept_and_commands_pipelined() -> None:
+    """A hundred mails in two chunks: two connections, and whole envelopes in one packet."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    async with MailServer() as server:
+        for _ in range(2):
+            await send(provider, sender_for(server), [mail_to(f"u{n}@example.org") for n in range(50)])
+        await provider.close()
+    assert len(server.accepted) == 100
+    assert server.connections == 2
+    assert server.most_in_one_read >= 3
+
+
+async def test_a_refusal_leaves_the_connection_in_step() -> None:
+    """Also where the server takes DATA without a recipient: one connection does it all, without a time-out."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    for extensions in (("PIPELINING",), ("PIPELINING", "LENIENT-DATA"), ("LENIENT-DATA",)):
+        async with MailServer(extensions=extensions) as server:
+            sender = sender_for(server, connections=1)
+            changed = Sender(7, 1, Mode.LIVE, Channel.EMAIL, len(str(extensions)), sender.account)
+            outcomes = await send(
+                provider, changed, [mail_to(f"{x}@example.org") for x in ("a", "dead", "b", "later", "c")]
+            )
+        assert [type(outcome) for outcome in outcomes] == [Sent, Rejected, Sent, Deferred, Sent]
+        assert server.connections == 1
+
+
+async def test_a_stale_connection_is_replaced_without_a_trace() -> None:
+    """The server closed the kept connection meanwhile: the next mail goes out on a fresh one."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    async with MailServer(mails_per_connection=1) as server:
+        sender = sender_for(server, connections=1)
+        first = await send(provider, sender, [mail_to("a@example.org")])
+        second = await send(provider, sender, [mail_to("b@example.org")])
+    assert [type(o) for o in first + second] == [Sent, Sent]
+    assert server.connections == 2
+
+
+async def test_a_changed_sender_gets_new_connections() -> None:
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    async with MailServer() as old, MailServer() as new:
+        await send(provider, sender_for(old), [mail_to("a@example.org")])
+        changed = Sender(7, 1, Mode.LIVE, Channel.EMAIL, 2, sender_for(new).account)
+        await send(provider, changed, [mail_to("b@example.org")])
+    assert [len(old.accepted), len(new.accepted)] == [1, 1]
+
+
+async def test_a_cancelled_chunk_leaves_no_dirty_connection() -> None:
+    """After a cancel in the middle of a mail, the next mail does not read the old one's reply."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    async with MailServer() as server:
+        sender = sender_for(server, connections=1, timeout_seconds=20.0)
+        task = asyncio.create_task(send(provider, sender, [mail_to("accepted-then-slow@example.org")]))
+        await server.arrived.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        [outcome] = await send(provider, sender, [mail_to("b@example.org")])
+    assert isinstance(outcome, Sent)
+    assert server.connections == 2
+
+
+async def test_two_senders_of_chunks_share_fairly() -> None:
+    """A single mail does not wait for the end of a large chunk on the same connection."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    order: list[str] = []
+    async with MailServer(chunk=20) as server:
+        sender = sender_for(server, connections=1, timeout_seconds=5.0)
+        deadline = time.monotonic() + 20
+        bulk = [mail_to(f"bulk{n}@example.org") for n in range(60)]
+        large = asyncio.create_task(provider.send(sender, bulk, deadline, lambda i, o: order.append("bulk")))
+        await server.arrived.wait()
+        await provider.send(sender, [mail_to("one@example.org")], deadline, lambda i, o: order.append("one"))
+        await large
+    assert order.index("one") < 30
+    assert len(server.accepted) == 61
