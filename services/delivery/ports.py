@@ -3,17 +3,20 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from libs.contracts.outcomes import Channel, Lane, Mode
+from libs.messaging.outbox import Outgoing
 from services.delivery.domain.callbacks import Callback, News, ReceiptNews, ReplyNews
 from services.delivery.domain.intake import NewRequest
 from services.delivery.domain.outbound import Outbound, Sender
 from services.delivery.domain.outcomes import Outcome
 from services.delivery.domain.planning import Recipient
 from services.delivery.domain.releases import Release, Unusable
-from services.delivery.domain.work import Claimed, GiveBack, Prepared, Result, WorkRow
+from services.delivery.domain.standing import MessageRow, Standing
+from services.delivery.domain.steering import Hold, KnownRelease, SenderSetup, Suppression
+from services.delivery.domain.work import Claimed, GiveBack, Prepared, Request, Result, WorkRow
 
 # ---- Provider
 
@@ -142,3 +145,78 @@ class Senders(Protocol):
     ) -> Mapping[tuple[int, Mode, Channel, int], Sender | None]:
         """`wanted` are (tenant, mode, channel, number); number 0 is the first on the channel. None: there is none."""
         ...
+
+
+# ---- Our own tables, beside the cycle
+
+Realm = tuple[int, Mode]  # a tenant and its mode
+
+
+class Projections(Protocol):
+    """What other services say, applied in whichever order it comes."""
+
+    async def suppress(self, changes: Sequence[Suppression]) -> None: ...
+
+    async def know(self, releases: Sequence[KnownRelease]) -> None: ...
+
+    async def erase(self, whom: Sequence[tuple[int, int, str]]) -> int:
+        """Recipients as (tenant, mode, key); how many slots were wiped."""
+        ...
+
+
+class Operations(Protocol):
+    """What operators do; events are committed with it."""
+
+    async def place(self, hold: Hold, events: Sequence[Outgoing]) -> tuple[Hold, bool]:
+        """The standing hold, and whether it is new."""
+        ...
+
+    async def lift(self, hold: Hold, events: Sequence[Outgoing]) -> Hold | None: ...
+
+    async def hold(self, hold: Hold) -> Hold | None:
+        """The hold of this kind and target as it is kept, standing or lifted."""
+        ...
+
+    async def holds(self, scope: Realm, after: tuple[str, str], limit: int) -> list[Hold]: ...
+
+    async def cancel(self, scope: Realm, cause: UUID, now: datetime, events: Sequence[Outgoing]) -> int: ...
+
+    async def put_sender(self, setup: SenderSetup, events: Sequence[Outgoing]) -> bool:
+        """False where somebody else stored this version meanwhile."""
+        ...
+
+    async def sender(self, scope: Realm, number: int) -> SenderSetup | None: ...
+
+    async def senders(self, scope: Realm, after: int, limit: int) -> list[SenderSetup]: ...
+
+
+class Partitions(Protocol):
+    """The ledger's days."""
+
+    async def make_ahead(self, days: int) -> int:
+        """Makes the coming days'; how many were missing."""
+        ...
+
+    async def retire(self) -> int:
+        """Drops days beyond the retention in which nothing is open; wipes bodies; how many days went."""
+        ...
+
+    async def always_empty(self) -> Mapping[str, int]:
+        """Counts of what must never be: open requests without work, held work without a hold."""
+        ...
+
+
+class Reads(Protocol):
+    """Reads for API and console."""
+
+    async def messages(self, realm: Realm, keys: Sequence[tuple[UUID, int]]) -> list[MessageRow]:
+        """Tenant 0, the suite itself, sees those of all tenants."""
+        ...
+
+    async def requests(self, ids: set[UUID]) -> Mapping[UUID, Request]: ...
+
+    async def request(self, realm: Realm, id_: UUID) -> Mapping[str, Any] | None: ...
+
+    async def standings(self, realm: Realm, ids: Sequence[UUID]) -> list[Standing]: ...
+
+    async def figures(self, realm: Realm, since: datetime) -> Mapping[str, Any]: ...

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import itertools
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,19 +20,18 @@ import msgspec
 from libs.contracts.delivery import NotificationRequested, RequestedRecipient
 from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Channel, Lane, Mode
-from libs.contracts.reasons import Reason
 from libs.errors import Unavailable
-from libs.ids import message_id, notification_id, request_id, uuid7
+from libs.ids import notification_id, request_id, uuid7
 from libs.keyring import Keyring
-from libs.rendering.contents import PushContent
+from libs.rendering import PushContent, Rendered, RenderFailed, content_digest
 from libs.storage.database import Database
 from services.delivery.adapters.postgres.ledger import POOL_SETTINGS, PostgresLedger
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.outbound import FcmAccount, Outbound, Sender
-from services.delivery.domain.outcomes import Ambiguous, Deferred, Outcome, Rejected, Sent
+from services.delivery.domain.outcomes import Ambiguous, Outcome, Sent
 from services.delivery.domain.pace import Pace
 from services.delivery.domain.planning import Address, Recipient
-from services.delivery.domain.releases import PlannedChannel, Release, Step, Text, Unusable
+from services.delivery.domain.releases import PlannedChannel, Release, Step, Unusable
 from services.delivery.handlers.delivery import Breakers, Line
 from services.delivery.loops.sender import LaneSender
 from services.delivery.ports import Ledger, Question, Settle
@@ -46,12 +45,13 @@ class PlainTexts:
 
     needs_links = False
 
-    def render(self, locale: str | None, variables: Mapping[str, Any]) -> Text:
+    def render(self, locale: str | None, variables: Mapping[str, Any]) -> Rendered:
         name = variables["recipient"]["first_name"]
         if name == "Bobby":
-            raise Unavailable("Bobby's text does not render")
+            raise RenderFailed("Bobby's text does not render")
         body = f"Hello {name}, {variables['event'].get('subject')}"
-        return Text(PushContent(title="Hello", body=body), locale or "en", hashlib.sha256(body.encode()).digest())
+        content = PushContent(title="Hello", body=body)
+        return Rendered(content, content_digest(content), locale or "en")
 
 
 class KnownTokens:
@@ -297,19 +297,3 @@ async def opened(dsn: str) -> Database:
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-__all__ = [
-    "Ambiguous",
-    "Call",
-    "Deferred",
-    "Reason",
-    "Rejected",
-    "Sent",
-    "World",
-    "defaultdict",
-    "message_id",
-    "now",
-    "opened",
-    "requested",
-]

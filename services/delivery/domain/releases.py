@@ -6,23 +6,16 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from libs.contracts.outcomes import Channel, Mode
-from libs.rendering.contents import Content
-
-
-class Text(NamedTuple):
-    """A rendered message: what is sent, in which locale, and the SHA-256 of all that the customer sees."""
-
-    content: Content
-    locale: str
-    digest: bytes
+from libs.rendering import Rendered
 
 
 class Texts(Protocol):
-    """One template of a release, compiled. Raises DepescheError where the data does not make a message."""
+    """One template of a release, compiled. Raises RenderFailed where the data does not make a message."""
 
-    needs_links: bool
+    @property
+    def needs_links(self) -> bool: ...
 
-    def render(self, locale: str | None, variables: Mapping[str, Any]) -> Text: ...
+    def render(self, locale: str | None, variables: Mapping[str, Any]) -> Rendered: ...
 
 
 @dataclass(frozen=True, slots=True)

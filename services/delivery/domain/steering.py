@@ -8,6 +8,9 @@ from uuid import UUID
 
 from libs.contracts.outcomes import Channel, Mode
 
+SIMULATOR = "simulator"  # kinds of a sender's account
+PROVIDER = "provider"
+
 
 class Suppression(NamedTuple):
     """A suppression as `bounce` says it."""
@@ -66,7 +69,7 @@ class SenderSetup:
     number: int
     name: str
     channel: Channel
-    kind: str  # fcm | smtp | twilio | webhook | simulator
+    kind: str  # SIMULATOR or PROVIDER
     account: dict[str, Any]
     secrets: dict[str, Any] = field(default_factory=dict, repr=False)
     rate: float | None = None

@@ -10,7 +10,19 @@ from libs.contracts.outcomes import Channel, Lane
 from libs.keyring import Keyring
 from services.delivery.domain.breaker import Breaker
 from services.delivery.domain.pace import Pace
-from services.delivery.ports import Intake, Ledger, Provider, Releases, Senders, Tokens
+from services.delivery.handlers.receiving import Receiving
+from services.delivery.ports import (
+    Intake,
+    Ledger,
+    Operations,
+    Partitions,
+    Projections,
+    Provider,
+    Reads,
+    Releases,
+    Senders,
+    Tokens,
+)
 
 
 class Wake:
@@ -61,7 +73,13 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """The storing half."""
+class Delivery:
+    """Everything. `line` is the sending half, `receiving` what callbacks need."""
 
+    line: Line
     intake: Intake
+    projections: Projections
+    operations: Operations
+    partitions: Partitions
+    reads: Reads
+    receiving: Receiving

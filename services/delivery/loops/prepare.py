@@ -12,16 +12,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from libs.contracts.outcomes import Status
+from libs.contracts.outcomes import Channel, Status
 from libs.contracts.reasons import Reason
-from libs.errors import DepescheError, Transient
+from libs.errors import Transient
 from libs.ids import message_id
 from libs.links import UnsubscribeLink, unsubscribe_url
+from libs.rendering import RenderFailed
 from libs.telemetry import get_logger
 from services.delivery.domain.bodies import Body, Slot
 from services.delivery.domain.planning import Recipient, Target, choose, consents, reached
 from services.delivery.domain.quiet import quiet_until
 from services.delivery.domain.releases import Release, Unusable
+from services.delivery.domain.variables import variables_of
 from services.delivery.domain.work import GiveBack, Group, Later, Message, Prepared, Rest, WorkRow
 from services.delivery.handlers.delivery import Line
 from services.delivery.ports import Question
@@ -210,16 +212,15 @@ class _Preparing:
         release, target, recipient = about
         texts = target.planned.texts
         links: dict[str, str] = {}
-        if release.marketing and release.topic:
+        if release.marketing and release.topic and (texts.needs_links or target.planned.channel is Channel.EMAIL):
             links["unsubscribe"] = message.unsubscribe_url = self._unsubscribe(message, release.topic, target)
         variables = variables_of(self._body(message.row), slot, recipient, links)
         try:
             text = texts.render(message.locale, variables)
-        except DepescheError as error:
-            message.status, message.reason = Status.SKIPPED, error.extra.get("reason", Reason.RENDER_FAILED)
-            message.detail = error.detail
+        except RenderFailed as error:
+            message.status, message.reason, message.detail = Status.SKIPPED, error.reason, error.detail
             return
-        message.content, message.locale, message.digest = text
+        message.content, message.locale, message.digest = text.content, text.locale, text.digest
 
     def _unsubscribe(self, message: Message, topic: str, target: Target) -> str:
         request = message.row.request
@@ -232,24 +233,6 @@ class _Preparing:
             message_id(message.notification_id, message.address_id),
         )
         return unsubscribe_url(self.line.keyring.key("links"), self.line.public_url, link)
-
-
-def variables_of(body: Body, slot: Slot, recipient: Recipient, links: Mapping[str, str]) -> dict[str, Any]:
-    """What Liquid sees."""
-    variables: dict[str, Any] = {
-        "event": body.event or {},
-        "recipient": {
-            "key": slot.recipient,
-            "first_name": recipient["first_name"],
-            "last_name": recipient["last_name"],
-            "locale": recipient["locale"],
-            "attributes": recipient["attributes"],
-        },
-        "links": links,
-    }
-    if slot.variables:
-        variables["variables"] = slot.variables
-    return variables
 
 
 def _name(recipient: Recipient) -> str | None:

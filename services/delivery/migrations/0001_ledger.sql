@@ -69,6 +69,7 @@ create table message (               -- the ledger
   recorded_at timestamptz,
   status smallint not null,
   reason smallint not null default 0,
+  address_hash bytea,                -- keyed; what `bounce` asks for by return path
   channel smallint not null,
   sender smallint not null,
   plan_step smallint not null,

@@ -15,12 +15,12 @@ from services.delivery.domain.work import Message
 # The suppression is looked up in the statement that claims: there is no moment between the look and the claim.
 _INSERT = """
 insert into message (notification_id, address_id, request_id, recipient_id, ordinal, claimed_at, recorded_at, status,
-                     reason, channel, sender, plan_step, variant, locale, attempt, detail, content_digest)
+                     reason, channel, sender, plan_step, variant, locale, attempt, detail, content_digest, address_hash)
 select i.notification_id, i.address_id, i.request_id, i.recipient_id, i.ordinal, $15::timestamptz,
        case when i.status <> 1 or s.reason is not null then $15::timestamptz end,
        case when i.status = 1 and s.reason is not null then 5 else i.status end,
        case when i.status = 1 and s.reason is not null then s.reason else i.reason end,
-       i.channel, i.sender, i.plan_step, r.variant, i.locale, 1, i.detail, i.digest
+       i.channel, i.sender, i.plan_step, r.variant, i.locale, 1, i.detail, i.digest, i.hash
 from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[], $5::int[], $6::int[], $7::int[], $8::int[],
             $9::int[], $10::int[], $11::text[], $12::text[], $13::bytea[], $14::bytea[], $16::bool[])
   as i (notification_id, address_id, request_id, recipient_id, ordinal, status, reason, channel, sender, plan_step,

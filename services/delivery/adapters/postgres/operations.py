@@ -99,6 +99,12 @@ class PostgresOperations:
             await append(connection, events)
             return _hold(row)
 
+    async def hold(self, hold: Hold) -> Hold | None:
+        """The hold of this kind and target as it is kept, standing or lifted."""
+        async with self.database.acquire() as connection:
+            row = await connection.fetchrow(_HOLD, *_key(hold))
+        return _hold(row) if row else None
+
     async def holds(self, scope: tuple[int, Mode], after: tuple[str, str], limit: int) -> list[Hold]:
         """Standing holds, sorted by kind and target."""
         async with self.database.acquire() as connection:

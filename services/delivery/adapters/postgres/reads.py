@@ -1,0 +1,185 @@
+"""Reads for the API: requests, messages, where notifications stand, figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.outcomes import Mode, Status
+from libs.contracts.reasons import Reason
+from libs.keyring import Keyring
+from libs.storage.database import Database
+from services.delivery.adapters.postgres.lease import read_requests
+from services.delivery.domain.bodies import Body
+from services.delivery.domain.standing import MessageRow, QueuedWork, Standing
+from services.delivery.domain.work import Request
+
+_TIME = 80  # bits behind the time of an id
+_MESSAGE = """
+select m.notification_id, m.address_id, m.request_id, m.ordinal, m.status, m.reason, m.channel, m.sender, m.plan_step,
+       m.locale, m.attempt, m.duplicates, m.provider_ref, m.detail, m.content_digest, m.address_hash, m.claimed_at,
+       m.recorded_at, r.tenant, r.mode
+"""
+_MESSAGES = (
+    _MESSAGE
+    + """
+from unnest($1::uuid[], $2::bigint[]) as k (notification_id, address_id)
+join message m on m.notification_id = k.notification_id and m.address_id = k.address_id
+join request r on r.id = m.request_id and ($3 = 0 or (r.tenant = $3 and r.mode = $4))
+"""
+)
+_BY_NOTIFICATION = (
+    _MESSAGE
+    + """
+from unnest($1::uuid[]) as k (notification_id) join message m on m.notification_id = k.notification_id
+join request r on r.id = m.request_id and r.tenant = $2 and r.mode = $3
+order by m.notification_id, m.plan_step, m.address_id
+"""
+)
+# A notification carries its cause's time: that finds its requests before it has a row.
+_REQUESTS_OF = """
+select distinct r.id from unnest($1::uuid[], $2::uuid[]) as t (low, high)
+join request r on r.cause_id >= t.low and r.cause_id < t.high and r.tenant = $3 and r.mode = $4
+"""
+_WORK = """
+select request_id, ordinals, due_at, attempt, plan_step, reason, calling, leased_until > '-infinity', held, held_sender
+from work where request_id = any($1::uuid[])
+"""
+_ATTEMPTS = """
+select notification_id, address_id, attempt, status, reason, provider_ref, recorded_at from attempt
+where notification_id = any($1::uuid[]) order by attempt
+"""
+_RECEIPTS = """
+select notification_id, address_id, attempt, kind, provider, at, detail from receipt
+where notification_id = any($1::uuid[]) order by at
+"""
+_REQUEST = """
+select id, cause_id, cause_kind, parent_id, release_id, communication, subject, lane, on_unknown, expires_at,
+       received_at, cancelled_at, settled_at, recipients, extra, pending, sent, failed, skipped, suppressed, unknown
+from request where id = $1 and tenant = $2 and mode = $3
+"""
+_FIGURES = """
+select count(*), count(*) filter (where settled_at is null), coalesce(sum(recipients + extra), 0),
+       coalesce(sum(pending), 0), coalesce(sum(sent), 0), coalesce(sum(failed), 0), coalesce(sum(skipped), 0),
+       coalesce(sum(suppressed), 0), coalesce(sum(unknown), 0)
+from request where tenant = $1 and mode = $2 and received_at >= $3
+"""
+_BACKLOG = """
+select w.lane, count(*), sum(cardinality(w.ordinals)), count(*) filter (where w.held),
+       coalesce(extract(epoch from now() - min(w.due_at) filter (where not w.held)), 0)::float8
+from work w group by w.lane
+"""
+
+
+_COLUMNS = [field.name for field in fields(MessageRow)][:20]
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresReads:
+    """Reads of one schema; nothing here locks."""
+
+    database: Database
+    keyring: Keyring
+
+    async def messages(self, realm: tuple[int, Mode], keys: Sequence[tuple[UUID, int]]) -> list[MessageRow]:
+        """Messages by key, with attempts and receipts. Tenant 0 (the suite) sees those of all tenants."""
+        async with self.database.acquire() as connection:
+            ids = ([key[0] for key in keys], [key[1] for key in keys])
+            rows = [_message(row) for row in await connection.fetch(_MESSAGES, *ids, realm[0], int(realm[1]))]
+            await _history(connection, rows)
+            await self._name(connection, rows)
+        return rows
+
+    async def requests(self, ids: set[UUID]) -> dict[UUID, Request]:
+        """Requests with their bodies."""
+        async with self.database.acquire() as connection:
+            return await read_requests(connection, ids)
+
+    async def request(self, realm: tuple[int, Mode], id_: UUID) -> dict[str, Any] | None:
+        """One request with its account."""
+        async with self.database.acquire() as connection:
+            row = await connection.fetchrow(_REQUEST, id_, realm[0], int(realm[1]))
+        return dict(row) if row else None
+
+    async def standings(self, realm: tuple[int, Mode], ids: Sequence[UUID]) -> list[Standing]:
+        """Where notifications stand; those of nobody are absent."""
+        wanted = sorted(set(ids))
+        low = [UUID(int=id_.int >> _TIME << _TIME) for id_ in wanted]
+        high = [UUID(int=((id_.int >> _TIME) + 1) << _TIME) for id_ in wanted]
+        async with self.database.acquire() as connection:
+            rows = await connection.fetch(_BY_NOTIFICATION, wanted, realm[0], int(realm[1]))
+            messages = [_message(row) for row in rows]
+            around = await connection.fetch(_REQUESTS_OF, low, high, realm[0], int(realm[1]))
+            requests = await read_requests(connection, {row[0] for row in around})
+            work = await connection.fetch(_WORK, list(requests))
+        return self._standings(set(wanted), messages, requests, work)
+
+    def _standings(
+        self, wanted: set[UUID], messages: list[MessageRow], requests: dict[UUID, Request], work: Sequence[Any]
+    ) -> list[Standing]:
+        found: dict[UUID, Standing] = {}
+        for request in requests.values():
+            if request.body is None:
+                continue
+            body = Body(self.keyring, request.id, request.body)
+            for ordinal in range(len(body)):
+                if (id_ := body.notification_id(ordinal)) not in wanted:
+                    continue
+                slot = body.slot(ordinal)
+                standing = found.setdefault(id_, Standing(id_))
+                standing.request_id, standing.expires_at = request.id, request.expires_at
+                standing.subject, standing.communication = request.subject, request.communication
+                standing.recipient = slot.recipient if slot else ""
+                standing.work += [_work(row) for row in work if row[0] == request.id and ordinal in row[1]]
+        for message in messages:
+            standing = found.setdefault(message.notification_id, Standing(message.notification_id))
+            standing.request_id = message.request_id
+            standing.messages.append(message)
+        return list(found.values())
+
+    async def figures(self, realm: tuple[int, Mode], since: datetime) -> dict[str, Any]:
+        """Sums of the requests received since, and the queue of all tenants."""
+        async with self.database.acquire() as connection:
+            row = await connection.fetchrow(_FIGURES, realm[0], int(realm[1]), since)
+            backlog = await connection.fetch(_BACKLOG)
+            outbox = await connection.fetchrow(
+                "select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8 from outbox"
+                " where published_at is null"
+            )
+        names = ("total", "pending", "sent", "failed", "skipped", "suppressed", "unknown")
+        return {
+            "requests": row[0],
+            "open_requests": row[1],
+            "messages": dict(zip(names, [int(value) for value in row[2:]], strict=True)),
+            "backlog": {lane: (rows, int(n), held, oldest) for lane, rows, n, held, oldest in backlog},
+            "outbox": (outbox[0], outbox[1]),
+        }
+
+    async def _name(self, connection: Any, rows: Sequence[MessageRow]) -> None:
+        requests = await read_requests(connection, {row.request_id for row in rows})
+        for row in rows:
+            raw = requests[row.request_id].body
+            slot = Body(self.keyring, row.request_id, raw).slot(row.ordinal) if raw else None
+            row.recipient = slot.recipient if slot else ""
+
+
+async def _history(connection: Any, rows: Sequence[MessageRow]) -> None:
+    by_key = {(row.notification_id, row.address_id): row for row in rows}
+    ids = sorted({row.notification_id for row in rows})
+    for notification, address, *rest in await connection.fetch(_ATTEMPTS, ids):
+        if (row := by_key.get((notification, address))) is not None:
+            row.attempts.append(dict(zip(("attempt", "status", "reason", "provider_ref", "at"), rest, strict=True)))
+    for notification, address, *rest in await connection.fetch(_RECEIPTS, ids):
+        if (row := by_key.get((notification, address))) is not None:
+            row.receipts.append(dict(zip(("attempt", "kind", "provider", "at", "detail"), rest, strict=True)))
+
+
+def _message(row: Any) -> MessageRow:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    return MessageRow(**values | {"status": Status(row[4]), "reason": Reason(row[5])})
+
+
+def _work(row: Any) -> QueuedWork:
+    _, _, due_at, attempt, step, reason, calling, leased, held, sender = row
+    return QueuedWork(due_at, attempt, step, Reason(reason), calling, leased, held, sender)

@@ -1,0 +1,211 @@
+"""Senders, holds and cancelling: what operators do."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Path, Query, Request, Response
+
+from libs.auth import Principal, scope
+from libs.contracts.outcomes import Channel
+from libs.errors import Invalid, NotFound
+from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from services.delivery.api.shapes import (
+    CAUSE_ID,
+    CancelBody,
+    Cancelled,
+    HoldBody,
+    HoldShown,
+    SenderBody,
+    SenderShown,
+)
+from services.delivery.domain.sender_accounts import SECRETS, callback_url, read_account, split_secrets
+from services.delivery.domain.steering import PROVIDER, SIMULATOR, Hold, HoldKind, SenderSetup
+from services.delivery.handlers import Delivery
+from services.delivery.handlers.operations import cancel_cause, lift_hold, place_hold, put_sender
+
+router = Router(prefix="/v1", tags=["operations"])
+
+Reader = Annotated[Principal, scope("delivery:read", internal=True)]
+Operator = Annotated[Principal, scope("delivery:operate")]
+Number = Annotated[int, Path(ge=1, le=32_767, description="The sender's number within the tenant.", examples=[1])]
+Kind = Annotated[str, Query(pattern="^(cause|release|sender|tenant)$", examples=["cause"])]
+Target = Annotated[str, Query(min_length=1, max_length=64, pattern="^[0-9A-Za-z-]+$", examples=[CAUSE_ID])]
+
+
+@router.get("/senders", summary="A tenant's senders")
+async def list_senders(
+    request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
+) -> Page[SenderShown]:
+    """By number, without their secrets."""
+    key = Cursor.read(cursor)
+    after = key[0] if key else 0
+    if not isinstance(after, int) or not 0 <= after < 32_768:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    found = await _deps(request).operations.senders((principal.tenant, principal.mode), after, limit + 1)
+    more = len(found) > limit
+    return Page(
+        items=[_sender(setup) for setup in found[:limit]],
+        next_cursor=Cursor.make(found[limit - 1].number) if more else None,
+    )
+
+
+@router.get("/senders/{number}", summary="One sender")
+async def get_sender(request: Request, response: Response, principal: Reader, number: Number) -> SenderShown:
+    """With its ETag, which an edit sends as If-Match."""
+    setup = await _deps(request).operations.sender((principal.tenant, principal.mode), number)
+    if setup is None:
+        raise NotFound(f"There is no sender {number} in this tenant and mode; PUT makes it.")
+    response.headers["etag"] = etag(setup.version)
+    return _sender(setup)
+
+
+@router.put("/senders/{number}", summary="Make or change a sender")
+async def set_sender(
+    request: Request, response: Response, principal: Operator, number: Number, body: SenderBody
+) -> SenderShown:
+    """Workers use it within five seconds. Test traffic goes to the simulator, whatever is set up."""
+    deps = _deps(request)
+    channel = Channel[body.channel.upper()]
+    before = await deps.operations.sender((principal.tenant, principal.mode), number)
+    shown, secrets = _account(deps, principal, number, (channel, body.account, before))
+    wanted = SenderSetup(
+        tenant=principal.tenant,
+        mode=principal.mode,
+        number=number,
+        name=body.name,
+        channel=channel,
+        kind=PROVIDER if body.account is not None else SIMULATOR,
+        account=shown,
+        secrets=secrets,
+        rate=body.rate_per_second,
+        burst=body.burst,
+    )
+    setup, new = await put_sender(deps, principal, wanted, lambda version: require_match(request, version))
+    response.status_code = 201 if new else 200
+    response.headers["etag"] = etag(setup.version)
+    return _sender(setup)
+
+
+def _account(
+    deps: Delivery, principal: Principal, number: int, given: tuple[Channel, dict[str, Any] | None, SenderSetup | None]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    channel, document, before = given
+    if document is None:
+        return {}, {}
+    kept = before.secrets if before is not None and before.channel is channel else {}
+    whole = {**{name: value for name, value in kept.items() if name in SECRETS[channel]}, **document}
+    if channel is Channel.SMS:
+        url = callback_url(deps.line.public_url, principal.tenant, principal.mode, number)
+        whole = {"callback_url": url} | whole
+    return split_secrets(channel, read_account(channel, whole))
+
+
+def _sender(setup: SenderSetup) -> SenderShown:
+    return SenderShown(
+        number=setup.number,
+        name=setup.name,
+        channel=setup.channel.word,
+        provider=setup.kind,
+        account=setup.account,
+        secrets=sorted(setup.secrets),
+        rate_per_second=setup.rate,
+        burst=setup.burst,
+        version=setup.version,
+        changed_at=setup.changed_at,
+    )
+
+
+@router.get("/holds", summary="Holds that stand")
+async def list_holds(request: Request, principal: Reader, limit: Limit = 100, cursor: After = None) -> Page[HoldShown]:
+    """By kind and target."""
+    key = Cursor.read(cursor, 2) or ["", ""]
+    if not all(isinstance(part, str) and "\x00" not in part for part in key):
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    realm = (principal.tenant, principal.mode)
+    found = await _deps(request).operations.holds(realm, (key[0], key[1]), limit + 1)
+    more = len(found) > limit
+    last = found[limit - 1] if more else None
+    return Page(
+        items=[_hold(hold) for hold in found[:limit]],
+        next_cursor=Cursor.make(last.kind.value, last.target) if last else None,
+    )
+
+
+@router.post("/holds", status_code=201, summary="Place a hold")
+async def hold(request: Request, response: Response, principal: Operator, body: HoldBody) -> HoldShown:
+    """Nothing of the target is called any more until the hold is lifted; nothing is lost. 200 where it stands
+    already."""
+    deps = _deps(request)
+    placed, new = await place_hold(deps, principal, _wanted(deps, principal, (body.kind, body.target), body.note))
+    response.status_code = 201 if new else 200
+    return _hold(placed)
+
+
+@router.delete("/holds", summary="Lift a hold")
+async def lift(
+    request: Request,
+    principal: Operator,
+    kind: Kind,
+    target: Target,
+    note: Annotated[str | None, Query(max_length=500, pattern=r"^[^\x00]*$")] = None,
+) -> HoldShown:
+    """What it had stopped goes on by itself."""
+    deps = _deps(request)
+    return _hold(await lift_hold(deps, principal, _wanted(deps, principal, (kind, target), note)))
+
+
+@router.post("/causes/{id}:cancel", summary="Cancel a cause")
+async def cancel(
+    request: Request,
+    principal: Operator,
+    id_: Annotated[UUID, Path(alias="id", examples=[CAUSE_ID])],
+    body: CancelBody,
+) -> Cancelled:
+    """What of it has not been called yet ends as skipped(cancelled). What was called stays what it is."""
+    count = await cancel_cause(_deps(request), principal, id_, body.note)
+    return Cancelled(cause_id=id_, open_requests=count)
+
+
+def _wanted(deps: Delivery, principal: Principal, what: tuple[str, str], note: str | None) -> Hold:
+    kind, target = what
+    return Hold(
+        tenant=principal.tenant,
+        mode=principal.mode,
+        kind=HoldKind(kind),
+        target=_target(principal, HoldKind(kind), target),
+        version=0,
+        active=True,
+        note=note,
+        actor=principal.actor,
+        changed_at=deps.line.clock(),
+    )
+
+
+def _target(principal: Principal, kind: HoldKind, target: str) -> str:
+    if kind in (HoldKind.CAUSE, HoldKind.RELEASE):
+        try:
+            return str(UUID(target))
+        except ValueError as error:
+            raise Invalid(f"A {kind.value} is named by its UUID.", pointer="/target") from error
+    if not (target.isascii() and target.isdigit() and 1 <= int(target) <= 32_767):
+        raise Invalid(f"A {kind.value} is named by its number.", pointer="/target")
+    if kind is HoldKind.TENANT and int(target) != principal.tenant:
+        raise Invalid(f"This key can stop tenant {principal.tenant} only.", pointer="/target")
+    return str(int(target))
+
+
+def _hold(hold: Hold) -> HoldShown:
+    return HoldShown(
+        kind=hold.kind.value,
+        target=hold.target,
+        note=hold.note,
+        version=hold.version,
+        active=hold.active,
+        actor=hold.actor,
+        changed_at=hold.changed_at,
+    )
+
+
+def _deps(request: Request) -> Delivery:
+    deps: Delivery = request.app.state.deps
+    return deps

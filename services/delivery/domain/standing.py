@@ -1,0 +1,106 @@
+"""Where a notification or a message stands: what reads give, and what it waits for in words."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from libs.contracts.outcomes import Status
+from libs.contracts.reasons import Reason
+
+
+class QueuedWork(NamedTuple):
+    """A work row that holds a recipient."""
+
+    due_at: datetime
+    attempt: int
+    plan_step: int
+    reason: Reason
+    calling: bool
+    leased: bool
+    held: bool
+    held_sender: int | None
+
+
+@dataclass(slots=True)
+class MessageRow:
+    """A row of the ledger, with its request's identity."""
+
+    notification_id: UUID
+    address_id: int
+    request_id: UUID
+    ordinal: int
+    status: Status
+    reason: Reason
+    channel: int
+    sender: int
+    plan_step: int
+    locale: str | None
+    attempt: int
+    duplicates: int
+    provider_ref: str | None
+    detail: str | None
+    digest: bytes | None
+    address_hash: bytes | None
+    claimed_at: datetime
+    recorded_at: datetime | None
+    tenant: int
+    mode: int
+    recipient: str = ""
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def ordinal_key(self) -> tuple[UUID, int]:
+        """Whose it is: request and place in it."""
+        return self.request_id, self.ordinal
+
+
+@dataclass(slots=True)
+class Standing:
+    """One notification: its messages and its queued work. Nothing of both: it is not ours."""
+
+    notification_id: UUID
+    request_id: UUID | None = None
+    recipient: str = ""
+    expires_at: datetime | None = None
+    subject: str | None = None
+    communication: str = ""
+    messages: list[MessageRow] = field(default_factory=list)
+    work: list[QueuedWork] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What a notification waits for. `until`: when it is looked at again, where that is known."""
+
+    state: str  # waiting | held | calling | unknown | final
+    reason: Reason
+    until: datetime | None
+    detail: str
+
+
+def explain(standing: Standing, now: datetime) -> Explained:
+    """The notification in words: what waits comes before what has ended."""
+    if standing.work:
+        return _waiting(min(standing.work, key=lambda work: work.due_at), now)
+    statuses = {message.status for message in standing.messages}
+    if not standing.messages:
+        return Explained("final", Reason.DUPLICATE, None, "Another request asked for the same notification first.")
+    first = min(standing.messages, key=lambda m: (m.status not in (Status.UNKNOWN, Status.SENDING), m.address_id))
+    if Status.UNKNOWN in statuses:
+        return Explained("unknown", first.reason, None, first.reason.text.sentence)
+    return Explained("final", first.reason, None, first.reason.text.sentence.replace("{detail}", first.detail or ""))
+
+
+def _waiting(work: QueuedWork, now: datetime) -> Explained:
+    if work.held:
+        whom = f"A hold on sender {work.held_sender}" if work.held_sender else "A hold"
+        return Explained("held", Reason.HELD, None, f"{whom} stops it; lift the hold and it goes on.")
+    if work.leased:
+        return Explained("calling", Reason.NONE, None, "A worker has it in hand right now.")
+    number = f"attempt {work.attempt}" + (f", step {work.plan_step + 1} of the plan" if work.plan_step else "")
+    if work.due_at <= now:
+        return Explained("waiting", Reason.NONE, work.due_at, f"It is due ({number}) and waits for a worker.")
+    detail = f"{work.reason.text.sentence} It is tried again ({number})."
+    return Explained("waiting", work.reason, work.due_at, detail.replace("{detail}", ""))

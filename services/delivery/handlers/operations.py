@@ -1,0 +1,107 @@
+"""What operators do: place and lift holds, cancel, set senders up. Each is one transaction with its audit."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+from uuid import UUID
+
+from libs.auth import Principal
+from libs.contracts.audit import ActionRecorded
+from libs.contracts.delivery import HoldLifted, HoldPlaced
+from libs.contracts.envelope import Event
+from libs.errors import Conflict, NotFound
+from libs.messaging.outbox import Outgoing
+from services.delivery.domain.steering import Hold, SenderSetup
+from services.delivery.handlers.delivery import Delivery
+
+SERVICE = "delivery"
+MatchVersion = Callable[[int | None], None]  # raises where If-Match does not fit the version that is there
+
+
+async def place_hold(deps: Delivery, principal: Principal, wanted: Hold) -> tuple[Hold, bool]:
+    """Stops what the hold names; one that stands already is left as it is."""
+    before = await deps.operations.hold(wanted)
+    version = before.version + 1 if before else 1
+    placed = HoldPlaced(
+        kind=wanted.kind.value, target=wanted.target, version=version, at=wanted.changed_at, note=wanted.note
+    )
+    action = _action(deps, principal, "hold.place", (_name(wanted), wanted.note, None, _plain(wanted)))
+    return await deps.operations.place(wanted, _outgoing(principal, wanted.target, placed, action))
+
+
+async def lift_hold(deps: Delivery, principal: Principal, wanted: Hold) -> Hold:
+    """What the hold had stopped goes on. Raises NotFound where none stands."""
+    before = await deps.operations.hold(wanted)
+    if before is None or not before.active:
+        raise NotFound(f"No hold stands on {wanted.kind.value} {wanted.target}; `GET /v1/holds` lists those that do.")
+    lifted = HoldLifted(
+        kind=wanted.kind.value, target=wanted.target, version=before.version + 1, at=wanted.changed_at, note=wanted.note
+    )
+    action = _action(deps, principal, "hold.lift", (_name(wanted), wanted.note, _plain(before), None))
+    hold = await deps.operations.lift(wanted, _outgoing(principal, wanted.target, lifted, action))
+    if hold is None:
+        raise NotFound("The hold was lifted by somebody else at the same moment.")
+    for lane in deps.line.pace.lanes:
+        deps.line.wake(lane)
+    return hold
+
+
+async def cancel_cause(deps: Delivery, principal: Principal, cause: UUID, note: str | None) -> int:
+    """Everything of the cause that has not been called yet ends as skipped(cancelled); how many requests were open."""
+    action = _action(deps, principal, "cause.cancel", (str(cause), note, None, None))
+    realm = (principal.tenant, principal.mode)
+    count = await deps.operations.cancel(realm, cause, deps.line.clock(), _outgoing(principal, str(cause), action))
+    for lane in deps.line.pace.lanes:
+        deps.line.wake(lane)
+    return count
+
+
+async def put_sender(
+    deps: Delivery, principal: Principal, wanted: SenderSetup, match: MatchVersion
+) -> tuple[SenderSetup, bool]:
+    """Makes or changes a sender; whether it is new. Secrets that the edit leaves out stay as they were."""
+    before = await deps.operations.sender((principal.tenant, principal.mode), wanted.number)
+    match(before.version if before else None)
+    if before is not None and before.channel is not wanted.channel:
+        raise Conflict(
+            f"Sender {wanted.number} is for {before.channel.word}, and messages say so; use another number.",
+            pointer="/channel",
+        )
+    setup = replace(wanted, version=before.version + 1 if before else 1, changed_at=deps.line.clock())
+    change = (f"sender {setup.number}", None, _shown(before) if before else None, _shown(setup))
+    action = _action(deps, principal, "sender.put", change)
+    if not await deps.operations.put_sender(setup, _outgoing(principal, str(setup.number), action)):
+        raise Conflict("Somebody else changed this sender at the same moment; read it and apply your edit to that.")
+    return setup, before is None
+
+
+def _outgoing(principal: Principal, key: str, *events: Event) -> list[Outgoing]:
+    return [Outgoing(event, key, principal.tenant, int(principal.mode), source=SERVICE) for event in events]
+
+
+def _action(deps: Delivery, principal: Principal, verb: str, about: tuple[str, str | None, Any, Any]) -> ActionRecorded:
+    of, note, before, after = about
+    return ActionRecorded(
+        actor=principal.actor,
+        action=verb,
+        object=of,
+        at=deps.line.clock(),
+        before=before,
+        after=after,
+        note=note,
+    )
+
+
+def _name(hold: Hold) -> str:
+    return f"{hold.kind.value} {hold.target}"
+
+
+def _plain(hold: Hold) -> dict[str, Any]:
+    return {"kind": hold.kind.value, "target": hold.target, "note": hold.note}
+
+
+def _shown(setup: SenderSetup) -> dict[str, Any]:
+    """Without secrets."""
+    shown = asdict(replace(setup, secrets={}, changed_at=None))
+    del shown["secrets"]
+    return shown | {"mode": setup.mode.word, "channel": setup.channel.word, "changed_at": None}

@@ -1,0 +1,51 @@
+"""What other services say about releases, addresses and people; shuffled, late and twice."""
+
+from collections.abc import Sequence
+
+from libs.contracts.envelope import Envelope
+from libs.contracts.outcomes import Scope
+from libs.contracts.reasons import Reason
+from services.delivery.domain.steering import KnownRelease, Suppression
+from services.delivery.handlers.delivery import Delivery
+
+
+async def project_releases(deps: Delivery, batch: Sequence[Envelope]) -> None:
+    """Remembers which releases there are, and which were retired; the bundle is pulled when it is needed."""
+    await deps.projections.know(
+        [
+            KnownRelease(
+                envelope.data.release_id,
+                envelope.tenant,
+                int(envelope.mode),
+                envelope.data.communication,
+                envelope.data.version,
+                envelope.data.digest,
+                envelope.data.active,
+            )
+            for envelope in batch
+        ]
+    )
+
+
+async def project_suppressions(deps: Delivery, batch: Sequence[Envelope]) -> None:
+    """From the next claim on the address is barred, or free again."""
+    await deps.projections.suppress(
+        [
+            Suppression(
+                envelope.tenant,
+                int(envelope.mode),
+                envelope.data.address_hash,
+                int(Scope.parse(envelope.data.scope)),
+                int(Reason[envelope.data.reason.upper()]),
+                envelope.data.version,
+                envelope.data.active,
+            )
+            for envelope in batch
+        ]
+    )
+
+
+async def erase_recipients(deps: Delivery, batch: Sequence[Envelope]) -> None:
+    """Wipes people from the requests that name them; what was not sent yet ends as skipped(recipient_erased)."""
+    whom = {(envelope.tenant, int(envelope.mode), envelope.data.recipient) for envelope in batch}
+    await deps.projections.erase(sorted(whom))

@@ -1,0 +1,94 @@
+"""What runs by itself in delivery: senders per lane, recovery of dead workers' chunks, the ledger's days, figures."""
+
+import asyncio
+from collections.abc import Mapping
+
+from prometheus_client import Gauge
+
+from libs.contracts.outcomes import Lane, Mode
+from libs.errors import Unavailable
+from libs.service import LoopFunction
+from libs.telemetry import get_logger
+from services.delivery.handlers.delivery import Delivery
+from services.delivery.loops.sender import LaneSender
+
+log = get_logger(__name__)
+
+_RECOVER_ROWS = 200
+_DAYS_AHEAD = 3
+_DAILY_SECONDS = 3_600.0
+_FIGURES_SECONDS = 15.0
+
+_recovered = Gauge("depesche_delivery_recovered_rows", "Rows of dead workers recovered since the start")
+_backlog = Gauge("depesche_delivery_backlog", "Recipients waiting", ["lane"])
+_oldest = Gauge("depesche_delivery_oldest_due_seconds", "Age of the oldest due work, in seconds", ["lane"])
+_empty = Gauge("depesche_delivery_always_empty", "What must never be: 0 on every day", ["what"])
+
+
+async def send_transactional(deps: Delivery, stop: asyncio.Event) -> None:
+    """Never waits behind bulk: its own leases, its own connections."""
+    await LaneSender(deps.line, Lane.TRANSACTIONAL).run(stop)
+
+
+async def send_bulk(deps: Delivery, stop: asyncio.Event) -> None:
+    """Campaigns and everything else that may wait."""
+    await LaneSender(deps.line, Lane.BULK).run(stop)
+
+
+async def recover(deps: Delivery, stop: asyncio.Event) -> None:
+    """Looks for leases that ran out: their worker died, or stalled so long that it counts as dead."""
+    while not stop.is_set():
+        found = await deps.line.ledger.recover(_RECOVER_ROWS)
+        if found.rows:
+            _recovered.inc(found.rows)
+            log.warning("chunks_recovered", rows=found.rows, unknown=found.unknown)
+            for lane in deps.line.pace.lanes:
+                deps.line.wake(lane)
+        if found.split or found.given_up:
+            log.error("chunks_kill_workers", split=found.split, given_up=found.given_up)
+        if found.rows < _RECOVER_ROWS:
+            await _pause(stop, deps.line.pace.recovery)
+
+
+async def keep_days(deps: Delivery, stop: asyncio.Event) -> None:
+    """The coming days' partitions, and the end of old ones. A day made on the day itself is an alarm."""
+    while not stop.is_set():
+        if missing := await deps.partitions.make_ahead(_DAYS_AHEAD):
+            log.info("days_made", days=missing)
+        await deps.partitions.retire()
+        await _pause(stop, _DAILY_SECONDS)
+
+
+async def watch(deps: Delivery, stop: asyncio.Event) -> None:
+    """Figures for dashboards, and an alarm where something is that must never be."""
+    while not stop.is_set():
+        await _pause(stop, _FIGURES_SECONDS)
+        try:
+            figures = await deps.reads.figures((0, Mode.LIVE), deps.line.clock())
+            for lane in Lane:
+                _, recipients, _, oldest = figures["backlog"].get(int(lane), (0, 0, 0, 0.0))
+                _backlog.labels(lane.word).set(recipients)
+                _oldest.labels(lane.word).set(oldest)
+            for what, count in (await deps.partitions.always_empty()).items():
+                _empty.labels(what).set(count)
+                if count:
+                    log.error("never_empty", what=what, count=count)
+        except Unavailable as error:
+            log.warning("figures_unavailable", detail=error.detail)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+LOOPS: Mapping[str, LoopFunction] = {
+    "send-transactional": send_transactional,
+    "send-bulk": send_bulk,
+    "recover": recover,
+    "days": keep_days,
+    "watch": watch,
+}

@@ -1,0 +1,68 @@
+"""Settings of delivery."""
+
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from libs.settings import ServiceSettings
+
+
+class DeliverySettings(ServiceSettings):
+    """What delivery can be told."""
+
+    SECTION: ClassVar[str] = "delivery"
+
+    pool_max_connections: int = Field(
+        default=12, ge=2, le=200, description="Postgres connections at most, per process."
+    )
+    lease_seconds: float = Field(
+        default=45.0, ge=5, le=600, description="Seconds that a chunk belongs to one worker; then it counts as dead."
+    )
+    poll_milliseconds: int = Field(
+        default=50, ge=5, le=5_000, description="Milliseconds between looks for work that nobody announced."
+    )
+    flush_milliseconds: int = Field(
+        default=100, ge=5, le=2_000, description="Milliseconds until results are recorded at the latest."
+    )
+    flush_results: int = Field(default=250, ge=1, le=5_000, description="Results that are recorded together.")
+    bulk_chunk: int = Field(default=500, ge=1, le=500, description="Recipients leased at once in the bulk lane.")
+    transactional_chunk: int = Field(
+        default=50, ge=1, le=500, description="Recipients leased at once in the transactional lane."
+    )
+    bulk_outstanding: int = Field(
+        default=1_000, ge=1, le=20_000, description="Bulk messages being called at once, per process."
+    )
+    transactional_outstanding: int = Field(
+        default=1_000, ge=1, le=20_000, description="Transactional messages being called at once, per process."
+    )
+    retry_base_seconds: float = Field(
+        default=2.0, gt=0, le=600, description="Bound of the first retry's wait in seconds; doubled with each attempt."
+    )
+    retry_cap_seconds: float = Field(
+        default=900.0, gt=0, le=86_400, description="Longest wait between two attempts, in seconds."
+    )
+    max_attempts: int = Field(default=30, ge=1, le=250, description="Attempts at one message before it has failed.")
+    max_resends: int = Field(
+        default=5, ge=0, le=100, description="Times that an unknown message is sent again where its release says so."
+    )
+    breaker_threshold: int = Field(
+        default=20, ge=1, le=10_000, description="Failed calls in a row after which a sender is paused."
+    )
+    breaker_pause_seconds: float = Field(
+        default=2.0, gt=0, le=600, description="First pause of such a sender in seconds; doubled while it stays away."
+    )
+    resolve_timeout_seconds: float = Field(
+        default=5.0, gt=0, le=30, description="Seconds that `tokens` has to resolve a chunk."
+    )
+    retention_days: int = Field(
+        default=90, ge=1, le=3_650, description="Days that the ledger keeps; older causes are no longer sent."
+    )
+    body_days: int = Field(
+        default=30, ge=1, le=3_650, description="Days that a settled request keeps its sealed variables."
+    )
+
+    @model_validator(mode="after")
+    def _bodies_go_before_their_rows(self) -> "DeliverySettings":
+        if self.body_days > self.retention_days:
+            raise ValueError("body_days is larger than retention_days; a body cannot outlive its request")
+        return self
