@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
 from libs.service_client import ServiceClient
 from services.history.domain.case import KeptRejection, Rendered, Trace, Waiting
@@ -40,7 +41,15 @@ def _waiting(entry: Mapping[str, Any]) -> Waiting:
         reason=reason_of(entry.get("reason")),
         until=datetime.fromisoformat(until) if until else None,
         detail=entry.get("detail"),
+        ended=_ended(entry) if entry.get("state") in ("final", "unknown") else None,
     )
+
+
+def _ended(entry: Mapping[str, Any]) -> Status:
+    """The status that says most about a notification with several messages; without any it was refused."""
+    statuses = {Status.parse(message["status"]) for message in entry.get("messages") or ()}
+    best = (status for status in (Status.SENT, Status.UNKNOWN, Status.FAILED, Status.SUPPRESSED) if status in statuses)
+    return next(best, Status.SKIPPED)
 
 
 def _rendered(entry: Mapping[str, Any]) -> Rendered:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
 from libs.ids import time_of
 from services.history.domain.facts import Decision, Document, Message
@@ -12,11 +13,12 @@ from services.history.domain.facts import Decision, Document, Message
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What delivery says a notification waits for."""
+    """What delivery says a notification waits for. `ended`: it is final there, only history has not heard of it yet."""
 
     reason: Reason
     until: datetime | None = None
     detail: str | None = None
+    ended: Status | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from libs.contracts.outcomes import ReceiptKind, Status
 from libs.contracts.reasons import Reason
-from services.history.domain.case import Case, Trace
+from services.history.domain.case import Case, Trace, Waiting
 from services.history.domain.chain import sentence_of
 from services.history.domain.facts import Decision, Message
 
@@ -185,6 +185,8 @@ def _came_back(case: Case, message: Message) -> bool:
 def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
     if case.waiting is not None:
         waiting = case.waiting
+        if waiting.ended is not None:
+            return _ended_meanwhile(waiting.ended, waiting)
         until = f" The next try is at {_clock(waiting.until)}." if waiting.until else ""
         why = (
             sentence_of(waiting.reason, waiting.detail) if waiting.reason is not Reason.NONE else "It is in the queue."
@@ -201,6 +203,16 @@ def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
     reason = waits[0].latest.reason if waits else Reason.NONE
     why = f" {sentence_of(reason, waits[0].latest.detail)}" if waits and reason is not Reason.NONE else ""
     return Verdict("not_yet", f"It has not been sent yet; it is on its way.{why}", "Ask again in a minute.", reason)
+
+
+def _ended_meanwhile(status: Status, waiting: Waiting) -> Verdict:
+    """Delivery has recorded the end, and the event about it is still on its way here."""
+    if status is Status.SENT:
+        return Verdict("sent", "It was sent a moment ago.", "Ask again in a minute for the whole story.")
+    if status is Status.UNKNOWN:
+        sentence = f"Nobody knows whether it was sent. {sentence_of(waiting.reason, waiting.detail)}"
+        return Verdict("unknown", sentence, waiting.reason.text.next_step, waiting.reason)
+    return _refused(waiting.reason, waiting.detail)
 
 
 def _unknown(message: Message) -> Verdict:

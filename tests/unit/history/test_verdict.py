@@ -209,6 +209,15 @@ def test_a_message_that_waits_says_for_what_and_until_when() -> None:
     assert "13:00:00" in said.sentence
 
 
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [(Status.SENT, "sent"), (Status.UNKNOWN, "unknown"), (Status.SKIPPED, "not_sent"), (Status.FAILED, "not_sent")],
+)
+def test_what_delivery_has_ended_is_not_called_waiting(ended: Status, code: str) -> None:
+    waiting = Waiting(Reason.NONE if ended is Status.SENT else Reason.EXPIRED, ended=ended)
+    assert decide(replace(story(decisions=(decided(),)), waiting=waiting)).code == code
+
+
 def test_a_message_back_in_the_queue_waits_for_its_reason() -> None:
     said = verdict(message(moved(Status.SENDING, Status.PENDING, reason=Reason.THROTTLED)))
     assert (said.code, said.reason) == ("not_yet", Reason.THROTTLED)
