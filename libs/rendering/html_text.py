@@ -17,6 +17,7 @@ _BLOCKS = frozenset(
 _PARAGRAPHS = frozenset("p h1 h2 h3 h4 h5 h6 table ul ol blockquote hr".split())
 _HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
+_GAPS = re.compile(r"\n{3,}")
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 
 
@@ -27,6 +28,11 @@ def text_source(html_source: str) -> str:
     for token in parse(made.source):
         writer.take(token)
     return writer.text()
+
+
+def tidy(text: str) -> str:
+    """Without the blank lines that loops and conditions leave behind."""
+    return _GAPS.sub("\n\n", text) if "\n\n\n" in text else text
 
 
 class _Writer:
@@ -40,7 +46,7 @@ class _Writer:
     def text(self) -> str:
         joined = "".join(self._out)
         tidied = re.sub(r" *\n *", "\n", joined)
-        tidied = re.sub(r"\n{3,}", "\n\n", tidied).strip()
+        tidied = tidy(tidied).strip()
         return HOLE.sub(lambda found: self._cut.holes[int(found.group(1))].text, tidied) + "\n"
 
     def take(self, token: Markup | Words) -> None:
@@ -109,7 +115,7 @@ class _Writer:
             shown = "".join(self._out[since:]).strip()
             if link and not link.startswith("#") and shown != link and f"mailto:{shown}" != link:
                 self._out.append(f" ({link})" if shown else link)
-        elif name in _BLOCKS:
+        elif name in _BLOCKS and name != "li":  # the next item begins its line itself
             self._out.append("\n\n" if name in _PARAGRAPHS else "\n")
 
 

@@ -63,6 +63,8 @@ def _against_schema(use: Use, schema: Schema, optional: set[str]) -> str | None:
             return f"The event type's schema has no {'.'.join(('event', 'data', *path[: index + 1]))!r}."
         if not required and 0 <= offset + index < len(use.written):
             optional.add(use.written[offset + index])
+        if not following:
+            return None  # the schema leaves open what is below
         at = following
     return None
 

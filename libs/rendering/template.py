@@ -9,6 +9,7 @@ from libs import exact_json
 from libs.errors import BadRequest, Invalid
 from libs.rendering import sms
 from libs.rendering.contents import NOTHING, Content, EmailContent, PushContent, SmsContent, WebhookContent
+from libs.rendering.html_text import tidy
 from libs.rendering.limits import MAX_HEADER, MAX_PUSH_BYTES, MAX_SMS_SEGMENTS, ContentTooLarge, RenderFailed
 from libs.rendering.links import problem_of_link
 from libs.rendering.parts import Parts, compile_parts
@@ -142,7 +143,7 @@ def _email_maker(parts: Parts) -> Callable[[Variables], Content]:
         return EmailContent(
             subject=headline,
             html=html.render(variables),
-            text=text.render(variables),  # its literals and values are plain already
+            text=tidy(text.render(variables)),  # its literals and values are plain already
             preheader=one_line(preheader.render(variables)) if preheader else None,
             from_name=one_line(name.render(variables))[:200] or None if name else None,
             reply_to=_reply_to(reply, variables, f"{parts.pointer}/reply_to"),

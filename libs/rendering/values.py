@@ -13,7 +13,7 @@ from libs import exact_json
 
 # C0 but tab and line feed, DEL, C1, line and paragraph separators, and what would make half a character
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
-_LINE_ENDS = re.compile("\r\n?")
+_LINE_ENDS = re.compile("\r\n?|[\x85\u2028\u2029]")
 _BREAKS = re.compile(r"[\r\n\t\x0b\x0c\x85\u2028\u2029]+")
 
 
