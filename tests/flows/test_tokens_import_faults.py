@@ -1,0 +1,123 @@
+"""What can go wrong with an import: headers, rows, senders that go away; each has its place in the report."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from libs.ids import uuid7
+from libs.service import Runtime
+from tests.flows.tokens_suite import Suite, suite_over
+
+
+@pytest.fixture
+async def suite(runtime: Runtime) -> AsyncIterator[Suite]:
+    async with suite_over(runtime, import_batch_rows=3, import_kept_refusals=5) as suite:
+        yield suite
+
+
+def counts(report: dict[str, Any]) -> tuple[int, ...]:
+    assert report["rows"] == sum(report[name] for name in ("created", "changed", "unchanged", "refused"))
+    return tuple(report[name] for name in ("rows", "created", "changed", "unchanged", "refused"))
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        ("", 422),
+        ("first_name\nMax\n", 422),
+        ("customer_id,email,E-Mail\n1,a@example.com,b@example.com\n", 422),
+        ('"customer_id\n1\n', 422),
+        ("customer_id," + "x" * 300_000 + "\n1,2\n", 422),
+    ],
+)
+async def test_a_header_that_says_nothing_ends_the_import(suite: Suite, content: str, status: int) -> None:
+    answer = await suite.load(content)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["errors"][0]["pointer"].startswith("header")
+    report = (await suite.call("GET", f"/v1/imports/{answer.json()['import']}")).json()
+    assert report["state"] == "failed"
+    assert report["problem"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("1,a,b\n", "3 cells"),
+        ("1\n", "1 cells"),
+        ('1,"never closed\n2,b\n3,c\n', "not closed"),
+        ("1," + "x" * 300_000 + "\n", "longer than"),
+        ('1,"' + "x" * 70_000 + '"\n', "longer than"),
+    ],
+)
+async def test_a_row_that_is_no_row_is_refused(suite: Suite, rows: str, reason: str) -> None:
+    report = (await suite.load("customer_id,first_name\n7,Max\n" + rows)).json()
+    assert (report["created"], report["refused"]) == (1, 1), report
+    assert reason in report["refusals"][0]["reason"]
+    assert report["refusals"][0]["line"] == 3
+
+
+async def test_a_line_that_is_not_utf8_among_lines_that_are_is_refused(suite: Suite) -> None:
+    content = "customer_id,first_name\n1,Jörg\n".encode() + b"2,J\xf6rg\n3,Max\n"
+    report = (await suite.load(content)).json()
+    assert counts(report) == (3, 2, 0, 0, 1)
+    assert "UTF-8" in report["refusals"][0]["reason"]
+
+
+async def test_refusals_are_kept_to_a_limit_and_counted_beyond(suite: Suite) -> None:
+    report = (await suite.load("customer_id,email\n" + "1,x\n" * 20)).json()
+    assert counts(report) == (20, 0, 0, 0, 20)
+    assert len(report["refusals"]) == 5
+    path = f"/v1/imports/{report['id']}/refusals"
+    page = (await suite.call("GET", path, params={"limit": "3"})).json()
+    rest = (await suite.call("GET", path, params={"limit": "3", "cursor": page["next_cursor"]})).json()
+    assert [r["row"] for r in page["items"] + rest["items"]] == [1, 2, 3, 4, 5]
+
+
+async def test_a_sender_that_goes_away_leaves_whole_batches_only(suite: Suite) -> None:
+    messages = [
+        {"type": "http.request", "body": b"customer_id\n1\n2\n3\n4\n5\n", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    id_ = uuid7()
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/imports",
+        "query_string": f"id={id_}".encode(),
+        "headers": [(b"authorization", b"Bearer admin"), (b"content-type", b"text/csv")],
+        "server": ("tokens", 80),
+    }
+
+    async def receive() -> Any:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        return None
+
+    await suite.service.app(scope, receive, send)
+    report = (await suite.call("GET", f"/v1/imports/{id_}")).json()
+    assert (report["state"], report["rows"], report["created"]) == ("interrupted", 3, 3)
+    again = await suite.load("customer_id\n1\n2\n3\n4\n5\n", params={"id": str(id_)})
+    assert counts(again.json()) == (5, 2, 0, 3, 0)
+    taken = await suite.load("customer_id\n1\n", params={"id": str(id_)})
+    assert taken.status_code == 409
+
+
+async def test_an_import_is_cancelled_between_batches(suite: Suite) -> None:
+    id_ = uuid7()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"customer_id\n1\n2\n3\n"
+        yield b"4\n"
+        cancelled = await suite.call("POST", f"/v1/imports/{id_}:cancel")
+        assert cancelled.json()["state"] == "cancelled"
+        yield b"5\n6\n7\n"
+
+    answer = await suite.call(
+        "POST", "/v1/imports", content=pieces(), headers={"content-type": "text/csv"}, params={"id": str(id_)}
+    )
+    assert answer.status_code == 409
+    report = (await suite.call("GET", f"/v1/imports/{id_}")).json()
+    assert (report["state"], report["created"]) == ("cancelled", 3)
+    assert await suite.resolve("customer:4") == {}
