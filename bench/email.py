@@ -6,10 +6,8 @@ worker, Postgres and sink apart; own = worker + Postgres. Last line: JSON.
 """
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -32,7 +30,7 @@ _HELLO = "<h1>Dear {{ recipient.first_name }} {{ recipient.last_name }}</h1>\n"
 # with its text part and headers about 4.9 kB on the wire
 PERSONAL = {
     "subject": "{{ event.data.product }} is cheaper, {{ recipient.first_name }}",
-    "html": _HELLO + "<p>It is yours for {{ event.data.price }} EUR today.</p>\n" + _LINE * 23,
+    "html": _HELLO + "<p>It is yours for {{ event.data.price }} EUR today.</p>\n" + _LINE * 24,
 }
 GOALS = {"personal": (10_000, 113.0)}
 
@@ -43,8 +41,8 @@ def outbounds(count: int) -> list[Outbound]:
     for n in range(count):
         name = FIRST_NAMES[n % len(FIRST_NAMES)]
         hello = f"Dear {name} Customer{n}"
-        text = f"{hello}\n\nIt is yours for 79.90 EUR today.\n\n" + (_LINE[3:-5] + "\n\n") * 23
-        html = f"<h1>{hello}</h1>\n<p>It is yours for 79.90 EUR today.</p>\n" + _LINE * 23
+        text = f"{hello}\n\nIt is yours for 79.90 EUR today.\n\n" + (_LINE[3:-5] + "\n\n") * 24
+        html = f"<h1>{hello}</h1>\n<p>It is yours for 79.90 EUR today.</p>\n" + _LINE * 24
         content = EmailContent(f"Trail Shoe is cheaper, {name}", html, text)
         about = notification_id(cause, "bench", f"customer:{n}")
         made.append(Outbound(message_id(about, n), about, n, 1, "email", f"customer{n}@example.com", content))
@@ -75,9 +73,8 @@ async def through_provider(
 
 
 async def run(options: Any) -> list[Measured]:
-    folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
     key = b"k" * 32
-    async with sink(folder) as target:
+    async with sink() as target:
         mails, messages, few = (
             mail_texts(options.messages),
             outbounds(options.messages),
@@ -105,7 +102,7 @@ async def run(options: Any) -> list[Measured]:
         mails.clear()
         messages.clear()
         async with ledger() as store:
-            await measure_sender("warm", Job("email", PERSONAL, 1_000), target, store, 30.0)
+            await measure_sender("warm", Job("email", PERSONAL, min(1_000, options.messages)), target, store, 30.0)
             job = Job("email", PERSONAL, options.messages)
             rows.append(await measure_sender("depesche, personal text", job, target, store, options.seconds))
     early, most = rows[-1].rss_mb

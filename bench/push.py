@@ -6,10 +6,8 @@ message for worker, Postgres and sink apart; own = worker + Postgres. Last line:
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -97,12 +95,13 @@ async def baselines(target: Sink, options: argparse.Namespace) -> list[Measured]
 
 
 async def run(options: argparse.Namespace) -> list[Measured]:
-    folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
-    async with sink(folder) as target:
+    async with sink() as target:
         rows = await baselines(target, options)
         async with ledger() as store:
             for name, template in (("personal", PERSONAL), ("shared", SHARED)):
-                await measure_sender(name, Job("push", template, 1_000), target, store, 30.0)  # plans and pools warm up
+                await measure_sender(
+                    name, Job("push", template, min(1_000, options.messages)), target, store, 30.0
+                )  # plans and pools warm up
                 job = Job("push", template, options.messages)
                 rows.append(await measure_sender(f"depesche, {name} text", job, target, store, options.seconds))
     return rows

@@ -7,6 +7,7 @@ The services beside `delivery` are stood in for by answers made on the spot, so 
 import asyncio
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -60,8 +61,7 @@ class Ledger:
 @asynccontextmanager
 async def ledger() -> AsyncIterator[Ledger]:
     """A fresh embedded Postgres in a folder of its own, with its default durability."""
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="depesche-bench-"))
-    folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
+    folder = await asyncio.to_thread(_opened_folder)
     server = await asyncio.to_thread(embedded.start, folder)
     try:
         await migrate(server.dsn, {"delivery": Path("services/delivery/migrations")})
@@ -69,6 +69,13 @@ async def ledger() -> AsyncIterator[Ledger]:
         yield Ledger(server.dsn, pid)
     finally:
         await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _opened_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
+    folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
+    return folder
 
 
 @dataclass(frozen=True)
@@ -228,7 +235,7 @@ async def _drain(name: str, job: Job, parts: tuple[Service, Sink, Ledger], limit
     stop.set()
     await loops
     await connection.execute(
-        "truncate delivery.request, delivery.work, delivery.message, delivery.attempt, delivery.outbox"
+        "truncate delivery.request, delivery.work, delivery.message, delivery.attempt, delivery.outbox cascade"
     )
     await connection.close()
     sent = sums["sent"]

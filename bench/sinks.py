@@ -101,8 +101,15 @@ def cpu_seconds(pid: int, *, children: bool = False) -> float:
 
 
 @asynccontextmanager
-async def sink(folder: Path) -> AsyncIterator[Sink]:
+async def sink() -> AsyncIterator[Sink]:
     """The simulator as a process, for the time of a block."""
+    with tempfile.TemporaryDirectory(prefix="depesche-bench-") as folder:
+        async with _started(Path(folder)) as started:
+            yield started
+
+
+@asynccontextmanager
+async def _started(folder: Path) -> AsyncIterator[Sink]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.simulator", "--data", str(folder), stdout=asyncio.subprocess.PIPE
     )
@@ -150,26 +157,25 @@ def main() -> None:
 async def _run(messages: int, in_flight: int) -> None:
     from bench.sinks_clients import bare_mails, bare_pushes, mail_texts, push_bodies
 
-    with tempfile.TemporaryDirectory(prefix="depesche-bench-") as folder:
-        async with sink(Path(folder)) as target:
-            bodies, mails = push_bodies(messages), mail_texts(messages)
-            rows = [
-                await measure(
-                    "bare pyreqwest, HTTP/2",
-                    "push",
-                    target,
-                    messages,
-                    lambda: bare_pushes(target.endpoints, bodies, in_flight),
-                ),
-                await measure(
-                    "bare SMTP dialogue, pipelined",
-                    "email",
-                    target,
-                    messages,
-                    lambda: bare_mails(target.endpoints, mails),
-                ),
-            ]
-            protocols = target.figures("push")["protocols"]
+    async with sink() as target:
+        bodies, mails = push_bodies(messages), mail_texts(messages)
+        rows = [
+            await measure(
+                "bare pyreqwest, HTTP/2",
+                "push",
+                target,
+                messages,
+                lambda: bare_pushes(target.endpoints, bodies, in_flight),
+            ),
+            await measure(
+                "bare SMTP dialogue, pipelined",
+                "email",
+                target,
+                messages,
+                lambda: bare_mails(target.endpoints, mails),
+            ),
+        ]
+        protocols = target.figures("push")["protocols"]
     print(HEADER)
     for row in rows:
         print(row.row())
