@@ -156,6 +156,13 @@ async def test_a_batch_takes_the_good_and_names_the_bad(shop: Intake) -> None:
     assert [e["pointer"] for e in told["results"][4]["errors"]] == ["/type", "/time"]
 
 
+async def test_a_batch_without_one_good_event_is_a_problem_that_names_them_all(shop: Intake) -> None:
+    answer = await shop.post("/v1/events", [event("a", specversion="0.3"), []])
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert [r["index"] for r in answer.json()["results"]] == [0, 1]
+    assert (await shop.post("/v1/events", [])).json()["results"] == []
+
+
 async def test_events_are_found_by_order_number_page_by_page(shop: Intake) -> None:
     await shop.post("/v1/events", [event(f"e{n}", subject="4" if n % 2 else "5") for n in range(7)])
     first = (await shop.get("/v1/events?subject=5&limit=3")).json()

@@ -65,6 +65,13 @@ class SchemaInvalid(Invalid):
     title = "The event does not fit the schema of its type"
 
 
+class AllRejected(Invalid):
+    """Nothing of a batch could be taken in."""
+
+    slug = "all-rejected"
+    title = "No event of the batch could be taken in"
+
+
 @router.post("/events", status_code=202, openapi_extra=_BODIES, responses=_ANSWERS, response_class=ExactResponse)
 async def take_events(request: Request, principal: Sender) -> Response:
     """Takes business events in, as CloudEvents 1.0: structured, binary (`ce-` headers), batched, or one a line.
@@ -122,8 +129,11 @@ async def _batch(deps: OrdersNotification, origin: Origin, documents: list[Any])
         part = documents[start : start + deps.limits.stream_chunk]
         results.extend(await _part(deps, origin, part, start))
     tally = {status: sum(r["status"] == status for r in results) for status in ("accepted", "duplicate", "rejected")}
-    refused = bool(results) and tally["rejected"] == len(results)
-    return ExactResponse(tally | {"results": results}, 422 if refused else 202)
+    if results and tally["rejected"] == len(results):
+        raise AllRejected(
+            "No event of the batch could be taken in; `results` says why for each.", **tally, results=results
+        )
+    return ExactResponse(tally | {"results": results}, 202)
 
 
 async def _part(deps: OrdersNotification, origin: Origin, documents: Sequence[Any], start: int) -> list[dict[str, Any]]:
