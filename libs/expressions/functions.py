@@ -63,39 +63,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 # CEL's core, as the engine ships it
 CORE = frozenset(
-    [
-        "has",
-        "size",
-        "contains",
-        "startsWith",
-        "endsWith",
-        "matches",
-        "int",
-        "uint",
-        "double",
-        "string",
-        "bytes",
-        "bool",
-        "timestamp",
-        "duration",
-        "dyn",
-        "type",
-        "getFullYear",
-        "getMonth",
-        "getDate",
-        "getDayOfMonth",
-        "getDayOfWeek",
-        "getDayOfYear",
-        "getHours",
-        "getMinutes",
-        "getSeconds",
-        "getMilliseconds",
-        "optional.of",
-        "optional.none",
-        "orValue",
-        "hasValue",
-        "value",
-        "min",
-        "max",
-    ]
+    "has size contains startsWith endsWith matches int uint double string bytes timestamp duration dyn type "
+    "getFullYear getMonth getDate getDayOfMonth getDayOfWeek getDayOfYear getHours getMinutes getSeconds "
+    "getMilliseconds optional.of optional.none optional.ofNonZeroValue or orValue hasValue value".split()
 )

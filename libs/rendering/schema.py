@@ -14,7 +14,7 @@ Schema = Mapping[str, Any]
 
 EVENT_FIELDS = frozenset({"id", "type", "source", "subject", "time", "data"})
 RECIPIENT_FIELDS = frozenset({"key", "first_name", "last_name", "locale", "zone", "attributes"})
-LINK_FIELDS = frozenset({"unsubscribe", "online_view"})
+LINK_FIELDS = frozenset({"unsubscribe"})
 _FIELDS = {"event": EVENT_FIELDS, "recipient": RECIPIENT_FIELDS, "links": LINK_FIELDS}
 _LIST_WORDS = frozenset({"first", "last"})
 _MAX_REFERENCES = 32
