@@ -13,6 +13,11 @@ _PREFIX = "b-"
 _VERSION = 1
 _MAC_BYTES = 6
 _BODY_BYTES = 26
+# base32 two characters at a time: half of what base64.b32encode takes, and there is one for every mail
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_PADDING_BITS = -(_BODY_BYTES + _MAC_BYTES) * 8 % 5
+_SHIFTS = tuple(range((_BODY_BYTES + _MAC_BYTES) * 8 + _PADDING_BITS - 10, -1, -10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,8 @@ class ReturnPath:
         """The envelope sender for one attempt."""
         body = bytes((_VERSION,)) + notification.bytes + address_id.to_bytes(8) + bytes((min(attempt, 255),))
         mac = hmac.digest(self.key, body, "sha256")[:_MAC_BYTES]
-        local = base64.b32encode(body + mac).rstrip(b"=").lower().decode()
+        number = int.from_bytes(body + mac) << _PADDING_BITS
+        local = "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
         return f"{_PREFIX}{local}@{self.domain}"
 
     def read(self, address: str) -> Verp | None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import msgspec
 from pyreqwest.client import Client
@@ -26,6 +27,9 @@ from services.delivery.ports import Settle
 
 _APNS_KEY = "THIRD_PARTY_AUTH_ERROR"  # a 401 that is not about our token
 _IN_FLIGHT = 100  # per connection; what FCM's servers allow
+
+_PING_EVERY = timedelta(seconds=15)
+_PING_ANSWER = timedelta(seconds=5)
 
 
 class _Accepted(msgspec.Struct):
@@ -124,6 +128,10 @@ def _clients(account: FcmAccount) -> list[Client]:
     return [
         trusting(client_builder(account.timeout_seconds), account.ca_file)
         .http2_prior_knowledge()
+        # a connection that died without a word would swallow a hundred pushes each time-out: ask whether it lives
+        .http2_keep_alive_interval(_PING_EVERY)
+        .http2_keep_alive_timeout(_PING_ANSWER)
+        .http2_keep_alive_while_idle(True)
         .default_headers({"content-type": "application/json"})
         .build()
         for _ in range(account.connections)

