@@ -2,30 +2,25 @@
 
 import itertools
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from libs.contracts.audit import ActionRecorded
-from libs.contracts.bounce import BounceClassified
 from libs.contracts.delivery import (
-    Account,
     MessageRecorded,
     MessageRejected,
-    Receipt,
     ReceiptRecorded,
-    Rejection,
     RequestSettled,
-    Transition,
 )
-from libs.contracts.envelope import Envelope, Event
-from libs.contracts.orders_notification import Decision, DecisionRecorded
+from libs.contracts.envelope import Envelope
+from libs.contracts.orders_notification import Decision
 from libs.contracts.outcomes import Mode, ReceiptKind, Status
 from libs.contracts.reasons import Reason
-from libs.ids import first_id_at, message_id, notification_id, uuid7
+from libs.ids import first_id_at
 from libs.storage.database import Database
 from services.history.adapters.postgres import (
     SERVER_SETTINGS,
@@ -37,14 +32,23 @@ from services.history.adapters.postgres import (
 from services.history.domain.documents import document_of
 from services.history.domain.facts import address_key
 from services.history.ports import ActionSearch, Search
-
-NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
-KIM = "customer:1042"
-CAUSE = first_id_at(NOON)
-NOTIFICATION = notification_id(CAUSE, "parcel-shipped", KIM)
-MESSAGE = message_id(NOTIFICATION, 17)
-REQUEST = uuid4()
-RELEASE = uuid4()
+from tests.conformance.history_events import (
+    BACK,
+    CAUSE,
+    DELIVERED,
+    KIM,
+    MESSAGE,
+    NOON,
+    NOTIFICATION,
+    REFUSED,
+    SENT,
+    SETTLED,
+    bounced,
+    decided,
+    heard,
+    moved,
+    recorded,
+)
 
 
 @pytest.fixture
@@ -63,89 +67,6 @@ def timeline(database: Database) -> PostgresTimeline:
 @pytest.fixture
 def audit(database: Database) -> PostgresAudit:
     return PostgresAudit(database, Terms(database))
-
-
-def heard(event: Event, *, tenant: int = 1, mode: Mode = Mode.LIVE, subject: str | None = "A-1042") -> Envelope:
-    return Envelope(
-        id=uuid7(),
-        type=event.TYPE,
-        source="x",
-        time=NOON,
-        tenant=tenant,
-        mode=mode,
-        key="k",
-        data=event,
-        subject=subject,
-    )
-
-
-def moved(
-    was: Status, is_: Status, *, attempt: int = 1, recipient: str = KIM, cause: UUID = CAUSE, **more: Any
-) -> Transition:
-    return Transition(
-        notification_id=notification_id(cause, "parcel-shipped", recipient),
-        address_id=more.pop("address_id", 17),
-        recipient=recipient,
-        attempt=attempt,
-        was=was.word,
-        is_=is_.word,
-        reason=more.pop("reason", Reason.NONE).word,
-        at=NOON + timedelta(seconds=attempt),
-        channel="push",
-        sender=3,
-        address_hash=more.pop("address_hash", b"h" * 32),
-        **more,
-    )
-
-
-def recorded(*transitions: Transition, request: UUID = REQUEST, cause: UUID = CAUSE, **more: Any) -> Envelope:
-    event = MessageRecorded(
-        request_id=request,
-        cause_id=cause,
-        release_id=RELEASE,
-        communication="parcel-shipped",
-        transitions=transitions,
-    )
-    return heard(event, **more)
-
-
-BACK = recorded(moved(Status.SENDING, Status.PENDING, reason=Reason.THROTTLED))
-SENT = recorded(moved(Status.SENDING, Status.SENT, attempt=2, provider_ref="p-1", locale="de"))
-DELIVERED = heard(
-    ReceiptRecorded(
-        receipts=(Receipt(provider="p", provider_event_id="e1", message=MESSAGE, attempt=2, kind="delivered", at=NOON),)
-    )
-)
-REFUSED = heard(
-    MessageRejected(
-        request_id=REQUEST,
-        rejections=(
-            Rejection(
-                message=MESSAGE,
-                recipient=KIM,
-                attempt=1,
-                channel="push",
-                sender=3,
-                address_id=17,
-                address_hash=b"h" * 32,
-                final=False,
-                text="slow down kim@example.com",
-                at=NOON,
-                reply_code=429,
-            ),
-        ),
-    )
-)
-SETTLED = heard(
-    RequestSettled(
-        request_id=REQUEST,
-        cause_id=CAUSE,
-        release_id=RELEASE,
-        communication="parcel-shipped",
-        account=Account(recipients=1, extra=0, pending=0, sent=1, failed=0, skipped=0, suppressed=0, unknown=0),
-        at=NOON,
-    )
-)
 
 
 def search(**wanted: Any) -> Search:
@@ -225,19 +146,6 @@ async def test_a_chunk_of_five_hundred_is_one_statement_each(timeline: PostgresT
     assert len(await timeline.messages(search(causes=(CAUSE,), limit=1_000))) == 500
 
 
-def decided(*decisions: Decision, event_id: str = "e-1", cause: UUID = CAUSE) -> Envelope:
-    return heard(
-        DecisionRecorded(
-            cause_id=cause,
-            event_id=event_id,
-            event_type="parcel.shipped",
-            event_source="shop",
-            received_at=NOON,
-            decisions=decisions,
-        )
-    )
-
-
 async def test_decisions_are_found_and_kept_once(audit: PostgresAudit) -> None:
     requested = Decision(
         communication="parcel-shipped", outcome="requested", recipient=KIM, notification_id=NOTIFICATION
@@ -267,20 +175,6 @@ async def test_a_reason_of_a_newer_publisher_is_not_lost(audit: PostgresAudit) -
     await audit.record_decisions([decided(Decision(communication="c", outcome="brand_new", recipient=KIM))])
     (found,) = await audit.decisions(search(recipient=KIM))
     assert found.reason is Reason.INTERNAL
-
-
-def bounced() -> Envelope:
-    return heard(
-        BounceClassified(
-            bounce_id=uuid4(),
-            category="unknown-user",
-            group="hard",
-            address_hash=b"h" * 32,
-            at=NOON,
-            message_id=MESSAGE,
-            recipient=KIM,
-        )
-    )
 
 
 async def test_documents_are_found_and_kept_once(audit: PostgresAudit) -> None:
