@@ -172,10 +172,10 @@ async def _database(dsn: str) -> list[Finding]:
 
 
 async def _version(connection: Any) -> Finding:
-    number = connection.get_server_version()
-    if number.major < _OLDEST_POSTGRES:
-        return Finding("postgres", "wrong", f"version {number.major}", f"Use {_OLDEST_POSTGRES} or newer.")
-    return Finding("postgres", "ok", f"version {number.major}.{number.minor}")
+    version = await connection.fetchval("select current_setting('server_version')")
+    if connection.get_server_version().major < _OLDEST_POSTGRES:
+        return Finding("postgres", "wrong", f"version {version}", f"Use {_OLDEST_POSTGRES} or newer.")
+    return Finding("postgres", "ok", f"version {version}")
 
 
 async def _clock(connection: Any) -> Finding:

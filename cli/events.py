@@ -146,7 +146,7 @@ def _progress(session: Session, size: int | None) -> Iterator[Any]:
         TextColumn("{task.fields[events]:,} events, {task.fields[speed]:,.0f}/s"),
         TimeElapsedColumn(),
         console=session.err,
-        disable=session.as_json or not session.err.is_terminal,
+        disable=not session.err.is_terminal,
         transient=True,
     ) as bar:
         task: TaskID = bar.add_task("Sending", total=size, events=0, speed=0.0)
@@ -168,7 +168,8 @@ def _summary(tally: Tally, file: str) -> str:
     text = f"{counts['received']:,} {noun} from {source}: [green]{counts['accepted']:,} accepted[/]"
     text += f", {counts['duplicate']:,} sent before"
     text += f", [red]{counts['rejected']:,} refused[/]" if counts["rejected"] else ", none refused"
-    return f"{text}; {counts['notifications']:,} notifications requested."
+    wanted = counts["notifications"]
+    return f"{text}; {wanted:,} {'notification' if wanted == 1 else 'notifications'} requested."
 
 
 def _list_refusals(session: Session, tally: Tally, report: Path | None) -> None:

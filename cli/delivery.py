@@ -1,0 +1,187 @@
+"""`depesche status`, `holds`, `senders`, `messages`, `cancel`: what is being sent, and stopping it."""
+
+import contextlib
+import sys
+import threading
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cli.errors import CliError
+from cli.output import facts, safe, table
+from cli.session import Session, command
+from libs import exact_json
+
+holds = typer.Typer(help="Stops of a cause, a release, a sender or the tenant.", no_args_is_help=True)
+senders = typer.Typer(help="Who the messages come from, by channel.", no_args_is_help=True)
+messages = typer.Typer(help="Single messages.", no_args_is_help=True)
+
+_PATH = "/delivery/v1"
+_HOLD = ("kind", "target", "note", "actor=by", "changed_at=since")
+_SENDER = (
+    "number",
+    "name",
+    "channel",
+    "provider",
+    "rate_per_second=per second",
+    "burst",
+    "secrets",
+    "changed_at=changed",
+)
+_ATTEMPT = ("attempt", "status", "reason", "provider_ref=provider's id", "recorded_at=at")
+_RECEIPT = ("at", "kind", "attempt", "provider", "detail")
+_TICK_SECONDS = 1.0
+
+Kind = Annotated[str, typer.Argument(help="cause, release, sender or tenant.")]
+Target = Annotated[str, typer.Argument(help="The cause's or release's id; the sender's or tenant's number.")]
+Note = Annotated[str | None, typer.Option(help="Why; it stands in the audit.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands that have no group."""
+    command(app, "status", example="depesche status --watch")(status)
+    command(app, "cancel", example='depesche cancel 01936b1e-7c00-7000-8000-000000000000 --note "wrong text"')(cancel)
+
+
+def status(
+    session: Session,
+    hours: Annotated[float, typer.Option(help="How far back messages are counted.", min=0.1)] = 24.0,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and show it live; Ctrl-C ends.")] = False,
+) -> None:
+    """What waits, what was sent, which senders there are and what is held."""
+    if not watch:
+        found = _figures(session, hours)
+        session.give(found, _screen)
+        return
+    try:
+        _watched(session, hours)
+    except KeyboardInterrupt:
+        return
+
+
+def _watched(session: Session, hours: float) -> None:
+    live = None if session.as_json else Live(console=session.out, auto_refresh=False)
+    with live or contextlib.nullcontext():
+        while True:
+            try:
+                found = _figures(session, hours)
+                shown = _screen(found)
+            except CliError as error:
+                # a suite that restarts is what one watches for
+                found, shown = error.document(), Text(f"{error.title} {error.hint}", style="red")
+            if live is None:
+                sys.stdout.write(exact_json.dumps(found).decode() + "\n")
+                sys.stdout.flush()
+            else:
+                live.update(shown, refresh=True)
+            threading.Event().wait(_TICK_SECONDS)
+
+
+def _figures(session: Session, hours: float) -> dict[str, Any]:
+    figures: dict[str, Any] = session.api.get(f"{_PATH}/statistics", hours=hours)
+    return {
+        **figures,
+        "hours": hours,
+        "senders": list(session.api.items(f"{_PATH}/senders")),
+        "holds": list(session.api.items(f"{_PATH}/holds")),
+    }
+
+
+def _screen(found: dict[str, Any]) -> RenderableType:
+    parts: list[RenderableType] = [_messages(found), Text(), _waiting(found)]
+    if found["senders"]:
+        parts += [Text("\nSenders", style="bold"), table(found["senders"], _SENDER)]
+    if found["holds"]:
+        parts += [Text("\nHolds", style="bold yellow"), table(found["holds"], _HOLD)]
+    return Group(*parts)
+
+
+def _messages(found: dict[str, Any]) -> Table:
+    made = Table(title=f"Messages of the last {found['hours']:g} hours", title_justify="left", box=None, pad_edge=False)
+    for name, count in found["messages"].items():
+        made.add_column(name, justify="right", style=_STYLES.get(name, "") if count else "dim")
+    made.add_row(*(f"{count:,}" for count in found["messages"].values()))
+    return made
+
+
+def _waiting(found: dict[str, Any]) -> Table:
+    made = Table(title="Waiting now", title_justify="left", box=None, show_header=False, pad_edge=False)
+    made.add_column(style="dim")
+    made.add_column(justify="right")
+    for lane, count in found["backlog"].items():
+        made.add_row(f"recipients, {lane}", f"{count:,}")
+    late = found["oldest_due_seconds"]
+    made.add_row("oldest due since", Text(f"{late:,} s", style="red" if late > _LATE_SECONDS else ""))
+    made.add_row("held chunks", Text(f"{found['held_chunks']:,}", style="yellow" if found["held_chunks"] else ""))
+    made.add_row("requests not settled", f"{found['open_requests']:,} of {found['requests']:,}")
+    made.add_row("events to be published", f"{found['outbox']:,}, the oldest for {found['outbox_lag_seconds']:,} s")
+    return made
+
+
+_LATE_SECONDS = 60
+_STYLES = {
+    "sent": "green",
+    "failed": "red",
+    "unknown": "magenta",
+    "pending": "cyan",
+    "skipped": "yellow",
+    "suppressed": "yellow",
+}
+
+
+def cancel(
+    session: Session,
+    cause: Annotated[str, typer.Argument(help="The cause's id (an event's id here).")],
+    note: Note = None,
+) -> None:
+    """End what of a cause has not been called yet. What was called stays what it is."""
+    done = session.api.post(f"{_PATH}/causes/{cause}:cancel", {"note": note})
+    session.give(done, lambda d: f"Cancelled; {d['open_requests']} requests of it were still open.")
+
+
+@command(holds, "list", example="depesche holds list")
+def list_holds(session: Session) -> None:
+    """Holds that stand."""
+    found = list(session.api.items(f"{_PATH}/holds"))
+    session.give(found, lambda items: table(items, _HOLD, empty="Nothing is held."))
+
+
+@command(holds, "place", example='depesche holds place sender 2 --note "provider is down"')
+def place_hold(session: Session, kind: Kind, target: Target, note: Note = None) -> None:
+    """Stop it: nothing of it is sent until the hold is lifted, and nothing is lost."""
+    body = {"kind": kind, "target": target, "note": note}
+    placed = session.api.post(f"{_PATH}/holds", {name: value for name, value in body.items() if value is not None})
+    lift = f"depesche holds lift {placed['kind']} {placed['target']}"
+    session.give(placed, lambda h: f"Held: {safe(h['kind'])} {safe(h['target'])}. Let it go with: {safe(lift)}")
+
+
+@command(holds, "lift", example="depesche holds lift sender 2")
+def lift_hold(session: Session, kind: Kind, target: Target, note: Note = None) -> None:
+    """Let it go on; nothing is sent twice."""
+    lifted = session.api.delete(f"{_PATH}/holds", kind=kind, target=target, note=note)
+    session.give(lifted, lambda h: f"Lifted: {safe(h['kind'])} {safe(h['target'])} goes on.")
+
+
+@command(senders, "list", example="depesche senders list")
+def list_senders(session: Session) -> None:
+    """Senders by number, without their secrets."""
+    found = list(session.api.items(f"{_PATH}/senders"))
+    session.give(found, lambda items: table(items, _SENDER, empty="No sender is set up: messages go to the simulator."))
+
+
+@command(messages, "show", example="depesche messages show 01936b1e-7c00-8000-8000-000000000001.17")
+def show_message(session: Session, id: Annotated[str, typer.Argument(help="The message's id.")]) -> None:
+    """One message with its attempts and what came back."""
+    found = session.api.get(f"{_PATH}/messages/{id}")
+    rest = {name: value for name, value in found.items() if name not in ("attempts", "receipts")}
+    session.give(found, lambda _: facts(rest))
+    if session.as_json:
+        return
+    for name, columns in (("attempts", _ATTEMPT), ("receipts", _RECEIPT)):
+        if found[name]:
+            session.out.print(f"\n[bold]{'earlier attempts' if name == 'attempts' else name}[/]")
+            session.out.print(table(found[name], columns))
