@@ -30,11 +30,12 @@ class Use:
 
     written: tuple[str, ...]  # the prefixes as an error would name them: event, event.data, event.data.total
     path: tuple[str, ...] | None  # from the root of the variables; None: a local without one
-    line: int
+    source: str = field(compare=False, repr=False)
+    offset: int = field(compare=False)
 
     @property
-    def name(self) -> str:
-        return self.written[-1]
+    def line(self) -> int:
+        return self.source.count("\n", 0, max(self.offset, 0)) + 1
 
 
 @dataclass(slots=True)
@@ -114,8 +115,8 @@ class _Walk:
         root = path.path[0]
         if root in _LOOP_VARIABLES and root in scope:
             return
-        line = path.token.source.count("\n", 0, max(path.token.start_index, 0)) + 1
-        self._found.uses.append(Use(tuple(prefixes(path)), self._path_of(path, scope), line))
+        token = path.token
+        self._found.uses.append(Use(tuple(prefixes(path)), self._path_of(path, scope), token.source, token.start_index))
 
 
 def _expressions(root: Any) -> Iterator[Any]:

@@ -17,6 +17,7 @@ _BLOCKS = frozenset(
 _PARAGRAPHS = frozenset("p h1 h2 h3 h4 h5 h6 table ul ol blockquote hr".split())
 _HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
+_RUNS = re.compile(r" {2,}")
 _GAPS = re.compile(r"\n{3,}")
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 
@@ -45,8 +46,7 @@ class _Writer:
 
     def text(self) -> str:
         joined = "".join(self._out)
-        tidied = re.sub(r" *\n *", "\n", joined)
-        tidied = tidy(tidied).strip()
+        tidied = tidy(_RUNS.sub(" ", joined).replace(" \n", "\n").replace("\n ", "\n")).strip()
         return HOLE.sub(lambda found: self._cut.holes[int(found.group(1))].text, tidied) + "\n"
 
     def take(self, token: Markup | Words) -> None:

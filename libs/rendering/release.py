@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from libs.errors import FieldError, Invalid
+from libs.errors import Invalid
 from libs.rendering.analysis import ANY
 from libs.rendering.contents import Content
 from libs.rendering.digest import content_digest
@@ -102,6 +102,20 @@ def _read_by(template: CompiledTemplate) -> list[tuple[str, ...]]:
     return sorted(paths)
 
 
+class _Broken:
+    """A text of an older release that this version can no longer compile: each message says why it is not sent."""
+
+    __slots__ = ("_problem",)
+
+    def __init__(self, problem: Invalid) -> None:
+        self._problem = problem
+
+    def render(self, variables: Mapping[str, Any]) -> Rendered:
+        failed = RenderFailed(self._problem.detail)
+        failed.errors = self._problem.errors
+        raise failed
+
+
 class ReleaseTexts:
     """One template of a release, in all its locales."""
 
@@ -110,72 +124,76 @@ class ReleaseTexts:
     def __init__(self, release: "CompiledRelease", name: str) -> None:
         self._release = release
         self._name = name
-        texts = [text for each in release.templates[name].values() for text in each.texts.values()]
-        self.needs_links = any(path[0] == "links" for text in texts for path in text.paths)
+        # said by the sources: compiling all locales to know it would take longer than making a link for nothing
+        self.needs_links = any("links" in source for source in _sources(release.bundle["templates"][name]))
 
     def render(self, locale: str | None, variables: Mapping[str, Any]) -> Rendered:
         """The content for one recipient. Raises RenderFailed."""
         return self._release.render(self._name, locale, variables)
 
 
-class CompiledRelease:
-    """What delivery renders from. Made by `compile_release`; safe to share, it never changes."""
+def _sources(template: Mapping[str, Any]) -> list[str]:
+    parts = [part for locale in template["locales"].values() for part in locale.values()]
+    nested = [value for part in parts if isinstance(part, Mapping) for value in part.values()]
+    return [source for source in (*parts, *nested) if isinstance(source, str)]
 
-    def __init__(self, bundle: Mapping[str, Any], templates: Mapping[str, Mapping[str, CompiledTemplate]]) -> None:
+
+class CompiledRelease:
+    """What delivery renders from. Made by `compile_release`; each text is compiled when it is first needed."""
+
+    def __init__(self, bundle: Mapping[str, Any]) -> None:
         self.bundle = bundle
         self.id = str(bundle.get("id", ""))
         self.default_locale = str(bundle.get("default_locale", "en"))
-        self.templates = templates
-        self._memos = {
-            name: {locale: _Memo(template) for locale, template in locales.items()}
-            for name, locales in templates.items()
-        }
-        self._chosen: dict[tuple[str, str | None], _Memo] = {}
+        self._memos: dict[tuple[str, str], _Memo | _Broken] = {}
+        self._chosen: dict[tuple[str, str | None], _Memo | _Broken] = {}
 
     def texts(self, template: str) -> ReleaseTexts:
         """One template, for a plan's step that uses it."""
         return ReleaseTexts(self, template)
 
     def locale_for(self, template: str, locale: str | None) -> str:
-        """The locale that a recipient with this locale gets."""
-        return self._memo(template, locale).template.locale
+        """The locale that a recipient with this locale gets. Raises RenderFailed for an unknown template."""
+        template_ = self.bundle["templates"].get(template)
+        if not template_ or not template_["locales"]:
+            raise RenderFailed(f"The release has no template {template!r}; publish the communication again.")
+        locales = template_["locales"]
+        return chosen(locale, self.default_locale, locales) or next(iter(locales))
 
     def render(self, template: str, locale: str | None, variables: Mapping[str, Any]) -> Rendered:
         """The content for one recipient. `variables`: event, recipient, links. Raises RenderFailed."""
         memo = self._chosen.get((template, locale))
         return (memo or self._memo(template, locale)).render(variables)
 
-    def _memo(self, template: str, locale: str | None) -> _Memo:
-        known = self._chosen.get((template, locale))
-        if known is not None:
-            return known
-        locales = self._memos.get(template)
-        if locales is None:
-            raise RenderFailed(f"The release has no template {template!r}; publish the communication again.")
-        found = chosen(locale, self.default_locale, locales)
-        memo = locales[found] if found else next(iter(locales.values()))
+    def _memo(self, template: str, locale: str | None) -> "_Memo | _Broken":
+        found = self.locale_for(template, locale)
+        memo = self._memos.get((template, found))
+        if memo is None:
+            memo = self._memos[(template, found)] = self._compiled(template, found)
         if len(self._chosen) < _MAX_LOCALES:
             self._chosen[(template, locale)] = memo
         return memo
 
+    def _compiled(self, name: str, locale: str) -> "_Memo | _Broken":
+        template = self.bundle["templates"][name]
+        optional = frozenset(template.get("optional", ()))
+        pointer = f"/templates/{name}/locales/{locale}"
+        try:
+            return _Memo(
+                compile_template(
+                    template["channel"], locale, template["locales"][locale], optional=optional, pointer=pointer
+                )
+            )
+        except Invalid as error:
+            return _Broken(error)
+
 
 def compile_release(bundle: Mapping[str, Any]) -> CompiledRelease:
-    """Compiles a bundle as `GET releases/{id}` gives it. Raises Invalid with every problem."""
-    problems: list[FieldError] = []
-    compiled: dict[str, dict[str, CompiledTemplate]] = {}
-    for name, template in bundle["templates"].items():
-        optional = frozenset(template.get("optional", ()))
-        compiled[name] = {}
-        for locale, parts in template["locales"].items():
-            pointer = f"/templates/{name}/{locale}"
-            try:
-                compiled[name][locale] = compile_template(
-                    template["channel"], locale, parts, optional=optional, pointer=pointer
-                )
-            except Invalid as error:
-                problems.extend(error.errors or (FieldError(pointer, error.detail),))
-        if not template["locales"]:
-            problems.append(FieldError(f"/templates/{name}", "The template has no locale."))
-    if problems:
-        raise Invalid.many(problems)
-    return CompiledRelease(bundle, compiled)
+    """A bundle as `GET releases/{id}` gives it, ready to render. Raises Invalid where it has no templates."""
+    templates = bundle.get("templates")
+    if not isinstance(templates, Mapping) or not all(
+        isinstance(template, Mapping) and template.get("channel") and template.get("locales")
+        for template in templates.values()
+    ):
+        raise Invalid("The bundle has no templates with a channel and locales.", pointer="/templates")
+    return CompiledRelease(bundle)

@@ -103,8 +103,8 @@ def test_the_memo_stays_small_and_gives_up_where_nothing_repeats() -> None:
     for number in range(9_000):
         made.render("t", "en", variables(name=str(number % 3)))
 
-    assert made._memos["t"]["de"]._entries is None
-    assert len(made._memos["t"]["en"]._entries) == 3
+    assert made._memos[("t", "de")]._entries is None
+    assert len(made._memos[("t", "en")]._entries) == 3
 
 
 def test_the_digest_is_of_what_the_recipient_gets() -> None:
@@ -125,11 +125,22 @@ def test_a_release_knows_whether_links_must_be_made() -> None:
     assert release({"en": {"title": "T", "body": "{{ links.unsubscribe }}"}}).texts("t").needs_links
 
 
-def test_a_bundle_that_no_longer_compiles_names_every_place() -> None:
-    with pytest.raises(Invalid) as refused:
-        release({"en": {"title": "{{ a", "body": "{% if %}"}})
+def test_a_text_that_no_longer_compiles_fails_its_messages_and_says_where() -> None:
+    made = release({"en": {"title": "{{ a", "body": "{% if %}"}, "de": LOCALES["de"]})
 
-    assert {error.pointer for error in refused.value.errors} == {"/templates/t/en/title", "/templates/t/en/body"}
+    assert made.render("t", "de", variables())
+    with pytest.raises(RenderFailed) as failed:
+        made.render("t", "en", variables())
+    assert {error.pointer for error in failed.value.errors} == {
+        "/templates/t/locales/en/title",
+        "/templates/t/locales/en/body",
+    }
+
+
+@pytest.mark.parametrize("templates", [None, [], {"t": {}}, {"t": {"channel": "push", "locales": {}}}])
+def test_a_bundle_without_texts_is_refused(templates: Any) -> None:
+    with pytest.raises(Invalid):
+        compile_release({"id": "r", "templates": templates})
 
 
 @pytest.mark.parametrize(
