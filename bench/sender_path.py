@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -25,7 +24,7 @@ from bench.sinks import Measured, Sink, cpu_seconds
 from libs.contracts.delivery import NotificationRequested, RequestedRecipient
 from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Mode
-from libs.ids import AddressHasher, notification_id, request_id, uuid7
+from libs.ids import notification_id, request_id, uuid7
 from libs.keyring import Keyring
 from libs.service import Runtime, Service
 from libs.service_client import Call
@@ -84,11 +83,10 @@ class Shop:
 
     job: Job
     release: UUID
-    hasher: AddressHasher
 
     async def tokens(self, call: Call) -> tuple[int, bytes]:
         keys = json.loads(call.body)["keys"]
-        return 200, json.dumps({"recipients": {key: self._recipient(key) for key in keys}}).encode()
+        return 200, ('{"recipients":{' + ",".join(self._recipient(key) for key in keys) + "}}").encode()
 
     async def orders(self, call: Call) -> tuple[int, bytes]:
         job = self.job
@@ -115,32 +113,19 @@ class Shop:
         }
         return 200, json.dumps(bundle).encode()
 
-    def _recipient(self, key: str) -> dict[str, Any]:
-        number = int(key.partition(":")[2])
-        kind, value = ("email", f"customer{number}@example.com") if self.job.channel == "email" else ("fcm_token", "")
-        value = value or f"token-{number:060d}"
-        # a real one hashes the normalised address; any 32 bytes serve the claim as well
-        hashed = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" + f"{number:07d}="
-        return {
-            "id": number,
-            "first_name": FIRST_NAMES[number % len(FIRST_NAMES)],
-            "last_name": f"Customer{number}",
-            "locale": "en",
-            "zone": "Europe/Berlin",
-            "attributes": {},
-            "quiet_hours": None,
-            "consents": {self.job.channel: True},
-            "addresses": [
-                {
-                    "id": number,
-                    "channel": self.job.channel,
-                    "kind": kind,
-                    "value": value,
-                    "hash": hashed,
-                    "locale": None,
-                }
-            ],
-        }
+    def _recipient(self, key: str) -> str:
+        """By hand, since its cost is counted as the worker's."""
+        n, channel = int(key.partition(":")[2]), self.job.channel
+        mail = channel == "email"
+        value = f"customer{n}@example.com" if mail else f"token-{n:060d}"
+        return (
+            f'"{key}":{{"id":{n},"first_name":"{FIRST_NAMES[n % len(FIRST_NAMES)]}","last_name":"Customer{n}",'
+            f'"locale":"en","zone":"Europe/Berlin","attributes":{{}},"quiet_hours":null,'
+            f'"consents":{{"{channel}":true}},"addresses":[{{"id":{n},"channel":"{channel}",'
+            f'"kind":"{"email" if mail else "fcm_token"}","value":"{value}","locale":null,'
+            # any 32 bytes serve the claim as well as the hash of an address
+            f'"hash":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA{n:07d}="}}]}}'
+        )
 
 
 def envelopes(job: Job, release: UUID) -> list[Envelope]:
@@ -187,7 +172,7 @@ async def measure_sender(name: str, job: Job, target: Sink, store: Ledger, limit
     """Store all requests, then run delivery's loops until the account has nothing pending."""
     release = uuid7()
     keyring = Keyring(b"bench" * 8)
-    shop = Shop(job, release, AddressHasher(keyring.key("address-hash")))
+    shop = Shop(job, release)
     transports = {"tokens": shop.tokens, "orders-notification": shop.orders}
     with tempfile.TemporaryDirectory(prefix="depesche-bench-") as folder:
         runtime = Runtime(
