@@ -110,6 +110,21 @@ async def test_stop_by_sms_ends_marketing_by_sms_and_nothing_else(suite: Suite) 
     assert [event.fields for event in changed] == [("consents",)]
 
 
+async def test_a_list_without_dates_does_not_undo_a_stop_and_says_nothing_twice(suite: Suite) -> None:
+    rows = "customer_id,consent.news.sms,consent.offers.sms,consent.offers.email\n1,yes,yes,yes\n"
+    for counted in ("changed", "unchanged"):
+        assert (await suite.load(rows)).json()[counted] == 1
+    assert await consents(suite, "offers") == {"sms": True, "email": True}
+    suite.clock.advance(timedelta(days=1))
+    await say(suite, channel="sms", topic="*", granted=False)
+    suite.clock.advance(timedelta(days=1))
+    await suite.load(rows.replace("offers.sms", "new.sms"))
+    for topic in ("news", "offers", "new"):
+        assert "sms" not in await consents(suite, topic)
+    await say(suite, channel="sms", topic="new")  # a customer who changed their mind, with the proof
+    assert await consents(suite, "new") == {"sms": True}
+
+
 async def test_an_answer_that_is_no_stop_changes_nothing(suite: Suite) -> None:
     reply = ReplyReceived(
         provider="twilio",

@@ -129,6 +129,7 @@ class Translator:
                     said.astimezone(UTC),
                     how_ or "stated by the shop",
                     version,
+                    dated=body.at is not None or how is None,  # what is stated singly is stated now
                 )
             )
         return tuple(made)

@@ -18,7 +18,10 @@ _TOPIC = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A yes or no to a topic on a channel, with its proof: when, how, and which text was agreed to."""
+    """A yes or no to a topic on a channel, with its proof: when, how, and which text was agreed to.
+
+    Not `dated`: a row of a list that does not say when; `at` is when we read it, and proves nothing.
+    """
 
     topic: str
     channel: Channel
@@ -27,6 +30,7 @@ class Statement:
     how: str
     text_version: str | None = None
     message: str | None = None
+    dated: bool = True
 
     @property
     def note(self) -> str:
@@ -37,13 +41,25 @@ class Statement:
         return f"{topic} by {self.channel.word}: {answer} on {self.at:%Y-%m-%d %H:%M} UTC, {self.how}{text}"
 
 
-def overrules(new: Statement, current: Statement | None) -> bool:
-    """Whether a statement takes the place of what holds."""
+def overrules(new: Statement, current: Statement | None, of_all: Statement | None = None) -> bool:
+    """Whether a statement takes the place of what holds; `of_all` is the no to everything on its channel."""
+    if not new.dated and new.granted:
+        # an old list without dates, imported after a STOP, must not undo it
+        return current is None and of_all is None
+    if not new.dated:
+        return current is None or current.granted
     if current is None:
         return True
     if new.at == current.at:
         return current.granted and not new.granted
     return new.at > current.at
+
+
+def repeats(new: Statement, current: Statement | None) -> bool:
+    """Whether it is what holds already, said again: the same redelivered, or the same undated list."""
+    if current is None or (current.granted, current.how) != (new.granted, new.how):
+        return False
+    return current.at == new.at or not new.dated
 
 
 def granted(of_topic: Statement | None, of_all: Statement | None) -> bool:

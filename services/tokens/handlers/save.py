@@ -11,7 +11,7 @@ from libs.contracts.outcomes import Channel
 from libs.errors import Invalid
 from libs.ids import AddressHasher
 from libs.messaging.outbox import Outgoing
-from services.tokens.domain.consents import Statement, overrules
+from services.tokens.domain.consents import ALL_TOPICS, overrules, repeats
 from services.tokens.domain.recipients import Change, Profile, changed_profile
 from services.tokens.handlers.acts import Act, changed, device_retired
 from services.tokens.ports import NewAddress, NewDevice, StoredAddress, StoredRecipient, Touched, Unit, Word
@@ -157,10 +157,10 @@ async def _save_statements(unit: Unit, act: Act, saved: Sequence[Saved]) -> None
         for statement in item.change.statements:
             place = (item.id, statement.topic, statement.channel)
             current = standing.get(place)
-            if current is not None and _same(current, statement):
+            if repeats(statement, current):
                 continue
             heard.append(Word(item.id, statement))
-            if overrules(statement, current):
+            if overrules(statement, current, standing.get((item.id, ALL_TOPICS, statement.channel))):
                 standing[place] = statement
                 holding[place] = heard[-1]
                 item.notes.append(statement.note)
@@ -168,10 +168,6 @@ async def _save_statements(unit: Unit, act: Act, saved: Sequence[Saved]) -> None
                     item.fields.append("consents")
     await unit.consents.put(act.realm, list(holding.values()))
     await unit.consents.remember(act.realm, heard, act.actor, act.now)
-
-
-def _same(current: Statement, new: Statement) -> bool:
-    return (current.granted, current.at, current.how) == (new.granted, new.at, new.how)
 
 
 async def _publish(unit: Unit, act: Act, saved: Sequence[Saved], left: Left, updates: Mapping[int, Profile]) -> None:
