@@ -32,6 +32,7 @@ class Day:
     repeated: int = 0
     malformed: int = 0
     expected: Counter[str] = field(default_factory=Counter)  # messages by communication
+    questions: dict[str, list[str]] = field(default_factory=dict)  # what support could be asked about it
 
     def write(self, path: Path) -> None:
         path.write_bytes(b"\n".join(self.lines) + b"\n")
@@ -60,9 +61,11 @@ class Shop:
         self.bad_phones = iter([one for one in people if one.bad_phone])
         self.with_app_or_none = [one for one in people if not one.app_removed]
         self.orders = 0
+        self.questions: dict[str, list[str]] = {}
 
     def order_placed(self) -> Made:
         one = self.dice.choice(self.people)
+        self.questions.setdefault("sent", ["--order", f"B-{20_001 + self.orders}"])
         return Made("order.placed", self._order(), self._order_data(one), {"order-confirmation": 1})
 
     def parcel_shipped(self) -> Made:
@@ -83,6 +86,8 @@ class Shop:
     def login_requested(self) -> Made:
         one = next(self.bad_phones, None) if self.dice.random() < 0.02 else None
         person = one or self.dice.choice(self.good_phones)
+        if one:
+            self.questions.setdefault("second step", _about(one, "one-time-code"))
         data = {"customer": person.key, "code": f"{self.dice.randrange(1_000_000):06d}"}
         stale = one is None and self.dice.random() < 0.01
         # a number that does not exist fails for good, then the mailbox is tried: two messages; a code that
@@ -102,6 +107,8 @@ class Shop:
         now = before * (97 if small else 80) // 100
         data = self._product(before, now, watchers)
         count = sum(max(1, len(one.devices)) if "price-alerts" in one.topics else 1 for one in watchers)
+        if not small and "price-alerts" not in watchers[0].topics:
+            self.questions.setdefault("no consent", _about(watchers[0], "price-alarm"))
         return Made("price.dropped", data["product"]["sku"], data, {} if small else {"price-alarm": count})
 
     def product_restocked(self) -> Made:
@@ -138,6 +145,10 @@ class Shop:
         }
 
 
+def _about(one: Customer, communication: str) -> list[str]:
+    return ["--recipient", one.key, "--communication", communication]
+
+
 _SHARES: tuple[tuple[float, Callable[[Shop], Made]], ...] = (
     (0.36, Shop.order_placed),
     (0.30, Shop.parcel_shipped),
@@ -166,6 +177,7 @@ def make_day(people: list[Customer], count: int, now: datetime | None = None, se
         day.lines.insert(shop.dice.randrange(len(day.lines)), _MALFORMED[number % len(_MALFORMED)])
         day.malformed += 1
     day.received = len(day.lines)
+    day.questions = shop.questions
     return day
 
 

@@ -36,8 +36,13 @@ _SETTLE_SECONDS = 150.0
 # a laptop's day is three minutes long: time-outs and leases are shortened to match, nothing else is
 _SHORT = """
 [delivery]
-lease_seconds = 8.0
-provider_timeout_seconds = 3.0
+lease_seconds = 20.0
+retry_base_seconds = 0.5
+retry_cap_seconds = 4.0
+[bounce]
+smtp_port = {mail}
+[simulator]
+bounce_port = {mail}
 """
 
 console = Console()
@@ -50,36 +55,43 @@ class Demo:
         self.folder = folder
         self.people: list[Customer] = customers(CUSTOMERS)
         self.day: Day = make_day(self.people, EVENTS)
-        (folder / "depesche.toml").write_text(_SHORT)
+        (folder / "depesche.toml").write_text(_SHORT.format(mail=free_port()))
         self.suite = Suite(
-            SuiteSettings(data_dir=folder, port=_free_port(), workers=1, dsn=SecretStr(""), drain_seconds=20.0)
+            SuiteSettings(data_dir=folder, port=free_port(), workers=1, dsn=SecretStr(""), drain_seconds=20.0)
         )
 
-    def depesche(self, *arguments: str | Path) -> None:
+    def depesche(self, *arguments: str | Path, captured: bool = False) -> str:
         """Runs a command of the CLI, as typed; its refusals are part of the day, its failures are not."""
         console.print(f"[dim]$ depesche {' '.join(str(a) for a in arguments)}[/]")
         environment = os.environ | {"DEPESCHE_DATA_DIR": str(self.folder)}
-        done = subprocess.run([sys.executable, "-m", "cli.main", *map(str, arguments)], env=environment, check=False)
+        command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
+        done = subprocess.run(command, env=environment, check=False, stdout=subprocess.PIPE if captured else None)
         if done.returncode not in (0, 1):
             raise SystemExit(f"`depesche {arguments[0]}` ended with {done.returncode}")
+        return (done.stdout or b"").decode()
 
     def prepare(self) -> None:
         """The shop's files are applied and its customers imported."""
-        for kind in ("topics", "event-types", "templates", "communications"):
-            self.depesche(kind, "apply", HERE / f"{kind}.yaml")
+        self.depesche("apply", HERE)
         self.depesche("templates", "publish", "--all")
         self.depesche("communications", "publish", "--all")
         write(self.people, self.folder / "customers.ndjson")
         self.depesche("recipients", "import", self.folder / "customers.ndjson")
 
-    def stream(self) -> None:
-        """The day's events go in, while a second hand does harm."""
+    def stream(self) -> dict[str, int]:
+        """The day's events go in, while a second hand does harm; gives how many were taken."""
         path = self.folder / "day.ndjson"
         self.day.write(path)
         harm = threading.Thread(target=self._do_harm, daemon=True)
         harm.start()
-        self.depesche("events", "send", path, "--quiet-refusals")
+        told = json.loads(self.depesche("events", "send", path, "--json", captured=True))
+        first = told["refused"][0]
+        console.print(
+            f"{told['received']:,} events sent: {told['accepted']:,} accepted, {told['duplicate']:,} sent before, "
+            f"{told['rejected']} refused; for instance line {first['line']}: {first['detail']}"
+        )
         harm.join()
+        return {name: told[name] for name in ("received", "accepted", "duplicate", "rejected")}
 
     def _do_harm(self) -> None:
         total = sum(self.day.expected.values())
@@ -110,7 +122,8 @@ def _until(true: Callable[[], bool], seconds: float = 120.0) -> None:
         time.sleep(0.25)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on right now."""
     with socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -128,12 +141,12 @@ def main() -> int:
             tending = threading.Thread(target=_tend, args=(demo.suite, stop), daemon=True)
             tending.start()
             demo.prepare()
-            demo.stream()
+            events = demo.stream()
             demo.settle()
-            report = Reckoning(demo.suite, demo.day).report(time.monotonic() - started)
+            report = Reckoning(demo.suite, demo.day).report(time.monotonic() - started, events)
             Path("demo-report.json").write_text(json.dumps(report.document(), indent=1) + "\n")
             report.show(console)
-            for question in report.questions():
+            for question in demo.day.questions.values():
                 demo.depesche("why", *question)
             stop.set()
             tending.join()

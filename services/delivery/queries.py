@@ -62,6 +62,7 @@ async def figures(deps: Delivery, realm: Realm, hours: float) -> dict[str, Any]:
         "requests": found["requests"],
         "open_requests": found["open_requests"],
         "messages": found["messages"],
+        "communications": found["communications"],
         "backlog": {lane.word: backlog[lane.word][1] if lane.word in backlog else 0 for lane in Lane},
         "held_chunks": sum(values[2] for values in backlog.values()),
         "oldest_due_seconds": round(max([0.0, *(values[3] for values in backlog.values())]), 1),

@@ -204,6 +204,7 @@ class Figures(BaseModel):
             "requests": 1,
             "open_requests": 0,
             "messages": _ACCOUNT | {"total": 1},
+            "communications": {"order-confirmation": _ACCOUNT | {"total": 1}},
             "backlog": {"transactional": 0, "bulk": 0},
             "held_chunks": 0,
             "oldest_due_seconds": 0,
@@ -214,6 +215,7 @@ class Figures(BaseModel):
     requests: int
     open_requests: int
     messages: dict[str, int]
+    communications: dict[str, dict[str, int]]
     backlog: dict[str, int]
     held_chunks: int
     oldest_due_seconds: float

@@ -65,6 +65,11 @@ select count(*), count(*) filter (where settled_at is null), coalesce(sum(recipi
        coalesce(sum(suppressed), 0), coalesce(sum(unknown), 0)
 from request where tenant = $1 and mode = $2 and received_at >= $3
 """
+_BY_COMMUNICATION = """
+select communication, sum(recipients + extra), sum(pending), sum(sent), sum(failed), sum(skipped), sum(suppressed),
+       sum(unknown)
+from request where tenant = $1 and mode = $2 and received_at >= $3 group by communication order by communication
+"""
 _BACKLOG = """
 select w.lane, count(*), sum(cardinality(w.ordinals)), count(*) filter (where w.held),
        coalesce(extract(epoch from now() - min(w.due_at) filter (where not w.held)), 0)::float8
@@ -142,6 +147,7 @@ class PostgresReads:
         """Sums of the requests received since, and the queue of all tenants."""
         async with self.database.acquire() as connection:
             row = await connection.fetchrow(_FIGURES, realm[0], int(realm[1]), since)
+            each = await connection.fetch(_BY_COMMUNICATION, realm[0], int(realm[1]), since)
             backlog = await connection.fetch(_BACKLOG)
             outbox = await connection.fetchrow(
                 "select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8 from outbox"
@@ -152,6 +158,7 @@ class PostgresReads:
             "requests": row[0],
             "open_requests": row[1],
             "messages": dict(zip(names, [int(value) for value in row[2:]], strict=True)),
+            "communications": {name: dict(zip(names, map(int, sums), strict=True)) for name, *sums in each},
             "backlog": {lane: (rows, int(n), held, oldest) for lane, rows, n, held, oldest in backlog},
             "outbox": (outbox[0], outbox[1]),
         }

@@ -1,0 +1,142 @@
+"""Publishing: what could fail at send is refused all at once; what is released never changes; events obey at once."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from libs.contracts.outcomes import Mode
+from libs.service import Runtime
+from libs.service_client import Transport
+from tests.flows.publishing_suite import PARCEL, PUSH, Suite, publishing_suite
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"carrier": {"type": "string"}, "customer": {"type": "string"}},
+    "required": ["customer", "carrier"],
+}
+SHIPPED = {"customer": "customer:1", "carrier": "DHL"}
+
+
+@pytest.fixture
+async def suite(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[Suite]:
+    async with publishing_suite(runtime, transports) as made:
+        yield made
+
+
+async def bundle(suite: Suite, release: Any) -> Any:
+    return (await suite.call("orders-notification", "GET", f"/v1/releases/{release['id']}")).json()
+
+
+def outcomes(answer: httpx.Response) -> list[str]:
+    return [decision["outcome"] for decision in answer.json()["decisions"]]
+
+
+async def test_the_next_event_is_decided_by_what_was_just_published(suite: Suite) -> None:
+    before = outcomes(await suite.send("1", SHIPPED))
+    await suite.published_template()
+    published = await suite.published_communication()
+    assert published.status_code == 200, published.text
+    assert (before, outcomes(await suite.send("2", SHIPPED))) == (["no_communication"], ["requested"])
+    assert outcomes(await suite.send("3", SHIPPED | {"carrier": "pickup"})) == ["condition_false"]
+
+
+async def test_a_release_holds_all_that_is_sent_and_its_locale_chain(suite: Suite) -> None:
+    await suite.published_template()
+    made = await bundle(suite, (await suite.published_communication()).json())
+    template = made["templates"]["parcel.push"]
+    assert template["locales"] == PUSH["locales"]
+    assert template["fallbacks"]["de"] == ["de", "en"]
+    assert (made["communication"], made["lane"], made["quiet_hours"]) == ("parcel", "transactional", "ignore")
+
+
+async def test_a_new_template_version_changes_nothing_until_it_is_published_again(suite: Suite) -> None:
+    await suite.published_template()
+    first = (await suite.published_communication()).json()
+    changed = PUSH | {"locales": {"en": {"title": "New", "body": "Words"}}}
+    await suite.published_template(template=changed)
+    assert (await bundle(suite, first))["templates"]["parcel.push"]["locales"] == PUSH["locales"]
+    offered = await suite.call("orders-notification", "GET", "/v1/communications?outdated=true")
+    assert [(c["name"], c["outdated"]) for c in offered.json()["items"]] == [("parcel", ["parcel.push"])]
+    again = await suite.call("orders-notification", "POST", "/v1/communications:republish", {"template": "parcel.push"})
+    assert again.json()["releases"]["parcel"]["version"] == 2
+    assert (await bundle(suite, again.json()["releases"]["parcel"]))["templates"]["parcel.push"]["version"] == 2
+
+
+async def test_publishing_the_same_again_makes_no_new_release(suite: Suite) -> None:
+    await suite.published_template()
+    first = (await suite.published_communication()).json()
+    assert (await suite.published_communication()).json()["id"] == first["id"]
+
+
+async def test_every_problem_is_named_at_once_with_its_place(suite: Suite) -> None:
+    steps = [{"channels": [{"channel": "email", "template": "parcel.push"}, {"channel": "sms", "template": "none"}]}]
+    await suite.published_template()
+    refused = await suite.published_communication(
+        plan=steps, condition="event.data.carrier ==", recipient="nobody.there", category="marketing", topic="gone"
+    )
+    assert refused.status_code == 422
+    assert {e["pointer"] for e in refused.json()["errors"]} >= {
+        "/condition",
+        "/recipient",
+        "/topic",
+        "/plan/0/channels/0/template",
+        "/plan/0/channels/1/template",
+    }
+
+
+async def test_a_variable_that_the_events_schema_does_not_have_is_refused(suite: Suite) -> None:
+    await suite.call("orders-notification", "PUT", "/v1/event-types/parcel.shipped", {"schema": SCHEMA})
+    typo = {"channel": "push", "locales": {"en": {"title": "Hi", "body": "{{ event.data.carier }}"}}}
+    await suite.published_template(template=typo)
+    refused = await suite.published_communication()
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == "/templates/parcel.push/locales/en/body"
+
+
+async def test_a_template_without_the_tenants_locale_is_refused(suite: Suite) -> None:
+    await suite.published_template(template=PUSH | {"locales": {"de": PUSH["locales"]["de"]}})  # type: ignore[index]
+    refused = await suite.published_communication()
+    assert "default locale" in refused.json()["errors"][0]["detail"]
+
+
+async def test_marketing_needs_an_active_marketing_topic(suite: Suite) -> None:
+    await suite.published_template()
+    assert (await suite.published_communication(category="marketing")).json()["errors"][0]["pointer"] == "/topic"
+    topic = {"category": "marketing", "description": "News"}
+    await suite.call("access", "PUT", "/v1/topics/news", topic)
+    published = await suite.published_communication(category="marketing", topic="news")
+    made = await bundle(suite, published.json())
+    assert (made["lane"], made["quiet_hours"], made["topic"]) == ("bulk", "obey", "news")
+
+
+async def test_a_retired_communication_decides_no_event_and_its_release_says_so(suite: Suite) -> None:
+    await suite.published_template()
+    release = (await suite.published_communication()).json()
+    retired = await suite.call("orders-notification", "POST", "/v1/communications/parcel:retire")
+    assert retired.json()["state"] == "retired"
+    assert outcomes(await suite.send("9", SHIPPED)) == ["no_communication"]
+    assert (await bundle(suite, release))["active"] is False
+    assert (await suite.published_communication()).json()["version"] == 2
+
+
+async def test_an_edit_on_an_old_version_is_refused(suite: Suite) -> None:
+    await suite.call("orders-notification", "PUT", "/v1/communications/parcel", PARCEL)
+    path = "/v1/communications/parcel"
+    assert (await suite.call("orders-notification", "PUT", path, PARCEL)).status_code == 428
+    changed = PARCEL | {"description": "x"}
+    first = await suite.call("orders-notification", "PUT", path, changed, **{"if-match": '"1"'})
+    assert (first.status_code, first.headers["etag"]) == (200, '"2"')
+    late = await suite.call("orders-notification", "PUT", path, PARCEL, **{"if-match": '"1"'})
+    assert late.status_code == 412
+
+
+async def test_another_mode_has_its_own_communications(suite: Suite, runtime: Runtime) -> None:
+    await suite.published_template()
+    release = (await suite.published_communication()).json()
+    token = runtime.tokens.make("delivery", 1, Mode.TEST)
+    seen = await suite.call(
+        "orders-notification", "GET", f"/v1/releases/{release['id']}", authorization=f"Internal {token}"
+    )
+    assert seen.status_code == 404

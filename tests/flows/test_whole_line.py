@@ -1,0 +1,92 @@
+"""The line from end to end, all services and the simulator in one process: an event becomes a message, explained."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.flows.whole_suite import SHOP, Suite, whole_suite
+
+_PATHS = {
+    "topic": "/access/v1/topics",
+    "event-type": "/orders-notification/v1/event-types",
+    "template": "/templates/v1/templates",
+    "communication": "/orders-notification/v1/communications",
+}
+ORDER = {
+    "customer": "customer:1",
+    "order_id": 700_000_000_000_000_017,
+    "total": "19.90",
+    "currency": "EUR",
+    "items": [{"name": "Lampe „Mond“ 🌙", "quantity": 2}],
+}
+
+
+@pytest.fixture
+async def suite(database: str, tmp_path: Path) -> AsyncIterator[Suite]:
+    """The shop, applied and published, with one customer."""
+    async with whole_suite(database, tmp_path) as running:
+        for kind, path in _PATHS.items():
+            for document in yaml.safe_load_all((SHOP / f"{kind}s.yaml").read_text(encoding="utf-8")):
+                name = document.pop("name", None) or document.pop("type")
+                del document["kind"]
+                await running.put(f"{path}/{name}", document)
+                if kind in ("template", "communication"):
+                    await running.post(f"{path}/{name}:publish")
+        await customer(running)
+        yield running
+
+
+async def customer(suite: Suite, **changes: Any) -> None:
+    profile = {
+        "first_name": "Ada",
+        "locale": "de-AT",
+        "emails": ["ada@mail.example"],
+        "phones": ["+4915220000001"],
+    }
+    await suite.put("/tokens/v1/recipients/customer:1", profile | changes)
+
+
+async def why(suite: Suite, **question: str) -> Any:
+    return await suite.get("/history/v1/why", **question)
+
+
+async def test_an_order_becomes_a_mail_that_can_be_explained(suite: Suite) -> None:
+    await suite.send("order.placed", "e-1", "B-1", ORDER)
+
+    async def told() -> Any:
+        answer = await why(suite, order="B-1")
+        return answer if answer["verdict"] == "sent" and answer["messages"] else None
+
+    answer = await suite.eventually(told)
+    assert answer["render"]["digest"] == "equal"
+    listed = await suite.get("/history/v1/timeline", order="B-1")
+    assert listed["items"]
+
+
+async def test_a_customer_without_an_address_is_told_so(suite: Suite) -> None:
+    await suite.put("/tokens/v1/recipients/customer:2", {"first_name": "Nobody"})
+    await suite.send("order.placed", "e-2", "B-2", ORDER | {"customer": "customer:2"})
+
+    async def told() -> Any:
+        answer = await why(suite, order="B-2")
+        return answer if answer["verdict"] == "not_sent" else None
+
+    assert "address" in str(await suite.eventually(told))
+
+
+async def test_a_false_condition_is_an_answer_too(suite: Suite) -> None:
+    parcel = {"customer": "customer:1", "carrier": "pickup", "tracking_url": "https://track.example/1"}
+    await suite.send("parcel.shipped", "e-3", "B-3", parcel)
+
+    async def told() -> Any:
+        answer = await why(suite, order="B-3")
+        return answer if answer["verdict"] == "not_sent" else None
+
+    assert "condition" in str(await suite.eventually(told)).lower()
+
+
+async def test_what_never_arrived_leaves_no_trace_and_the_answer_says_where_to_look(suite: Suite) -> None:
+    assert (await why(suite, order="B-404"))["verdict"] == "no_trace"
