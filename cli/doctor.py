@@ -74,6 +74,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(session: Session, dsn: local.Dsn = None) -> None:
     """Look at Python, folder, ports, clock, Postgres, migrations and the ledger's own rules."""
+    local.logs_to_stderr()
     findings = list(_examined(session, dsn))
     wrong = any(finding.state == "wrong" for finding in findings)
     session.give({"healthy": not wrong, "findings": [asdict(one) for one in findings]}, lambda _: _shown(findings))

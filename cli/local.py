@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
 
     @functools.wraps(up)
     def guarded(**given: Any) -> None:
+        logs_to_stderr()
         with_errors_shown(lambda: up(**given), as_json=bool(given.get("as_json")))
 
     app.command("up", epilog="Example: depesche up --port 8800 --workers 2")(guarded)
@@ -47,6 +48,7 @@ def run_migrations(
     from libs.storage.migrations import migrate, pending
     from services.__main__ import migration_folders
 
+    logs_to_stderr()
     work = pending if dry_run else migrate
     done = asyncio.run(_reached(work(target(dsn), migration_folders())))
     verb = "would be run" if dry_run else "run"
@@ -54,6 +56,13 @@ def run_migrations(
         {"dry_run": dry_run, "migrations": done},
         lambda _: "\n".join([*done, f"{len(done)} migrations {verb}."]) if done else "Every schema is current.",
     )
+
+
+def logs_to_stderr() -> None:
+    """What the libraries log in this process does not belong between the lines of an answer."""
+    from libs.telemetry import configure_logs
+
+    configure_logs(service="cli", level="warning", human=True)
 
 
 async def _reached(work: Any) -> list[str]:

@@ -44,10 +44,10 @@ class Shell:
     app: typer.Typer = app
     runner: CliRunner = field(default_factory=CliRunner)
 
-    def run(self, *words: str, exit_code: int = 0, **environment: str) -> Result:
+    def run(self, *words: str, exit_code: int | None = 0, **environment: str) -> Result:
         result = self.runner.invoke(self.app, list(words), env=self.environment | environment)
-        assert result.exit_code == exit_code, (result.output, result.exception)
+        assert exit_code is None or result.exit_code == exit_code, (result.output, result.exception)
         return result
 
-    def json(self, *words: str, exit_code: int = 0, **environment: str) -> Any:
+    def json(self, *words: str, exit_code: int | None = 0, **environment: str) -> Any:
         return json.loads(self.run(*words, "--json", exit_code=exit_code, **environment).stdout)
