@@ -34,39 +34,50 @@ def check_uses(uses: Iterable[Use], schema: Schema | None) -> Checked:
     for use in dict.fromkeys(uses):
         if use.path is None:
             continue
-        problem = _unknown(use.path)
-        if problem is None and schema is not None and use.path[:2] == ("event", "data"):
-            problem = _against_schema(use, schema, found.optional)
+        problem = unknown_path(use.path, schema)
         if problem:
             found.problems.append((use, f"{problem} (line {use.line})"))
+        elif schema is not None:
+            offset = len(use.written) - len(use.path)  # a local stands for the beginning of the path
+            lacking = [index + offset for index in _not_required(use.path, schema)]
+            found.optional |= {use.written[index] for index in lacking if 0 <= index < len(use.written)}
     return found
 
 
-def _unknown(path: tuple[str, ...]) -> str | None:
+def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
+    """Why a path into event, recipient or links leads nowhere, as a sentence; None where it may be there."""
     root = path[0]
     if root not in _FIELDS:
         return f"The variable {root!r} is not known; there are event, recipient and links."
     if len(path) > 1 and path[1] not in _FIELDS[root] | {ANY}:
         known = ", ".join(sorted(_FIELDS[root]))
         return f"{root} has no field {path[1]!r}; it has {known}."
+    if schema is None or path[:2] != ("event", "data"):
+        return None
+    for index, (following, _) in enumerate(_descent(path[2:], schema)):
+        if following is None:
+            return f"The event type's schema has no {'.'.join(path[: index + 3])!r}."
     return None
 
 
-def _against_schema(use: Use, schema: Schema, optional: set[str]) -> str | None:
-    path = (use.path or ())[2:]
+def _not_required(path: tuple[str, ...], schema: Schema) -> Iterator[int]:
+    """Where on the path an event may end, by its schema."""
+    if path[:2] == ("event", "data"):
+        for index, (_, required) in enumerate(_descent(path[2:], schema)):
+            if not required:
+                yield index + 2
+
+
+def _descent(path: tuple[str, ...], schema: Schema) -> Iterator[tuple[list[Schema] | None, bool]]:
+    """The schemas at each part of a path, and whether it must be there; ends where the schema leaves it open."""
     at: list[Schema] = [schema]
-    offset = len(use.written) - len(path)  # a local stands for the beginning of the path
-    for index, name in enumerate(path):
+    for name in path:
         at = [resolved for each in at for resolved in _resolved(each, schema)]
         following, required = _below(at, name)
-        if following is None:
-            return f"The event type's schema has no {'.'.join(('event', 'data', *path[: index + 1]))!r}."
-        if not required and 0 <= offset + index < len(use.written):
-            optional.add(use.written[offset + index])
+        yield following, required
         if not following:
-            return None  # the schema leaves open what is below
+            return
         at = following
-    return None
 
 
 def _below(schemas: list[Schema], name: str) -> tuple[list[Schema] | None, bool]:

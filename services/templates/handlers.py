@@ -1,5 +1,6 @@
 """What templates does: drafts are put, published as versions that never change, and shown before they are sent."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,7 +74,8 @@ async def publish_template(deps: Templates, principal: Principal, name: str) -> 
         template = await unit.get(name, lock=True)
         if template is None:
             raise unknown(name)
-        if problems := problems_of(template.channel, template.locales):
+        # a large template takes a while to check: other requests go on meanwhile
+        if problems := await asyncio.to_thread(problems_of, template.channel, template.locales):
             raise Invalid.many(problems)
         digest = domain.digest(template.channel, template.locales)
         latest = await unit.version(name, template.published) if template.published else None

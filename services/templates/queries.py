@@ -1,5 +1,6 @@
 """Reads of templates: lists, single ones, versions, and the batch that publishing a communication asks for."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,8 +74,12 @@ async def preview(store: Store, principal: Principal, wanted: PreviewWanted) -> 
     else:
         made = await version(store, principal, wanted.name, wanted.version)
     locale = _locale(made, wanted.locale)
+    return await asyncio.to_thread(_rendered, made, locale, _variables(wanted, locale))
+
+
+def _rendered(made: Template | Version, locale: str, variables: Mapping[str, Any]) -> Preview:
     compiled = compile_template(made.channel.word, locale, made.locales[locale], pointer=f"/locales/{locale}")
-    return rendered(compiled, _variables(wanted, locale))
+    return rendered(compiled, variables)
 
 
 def _locale(made: Template | Version, asked: str | None) -> str:

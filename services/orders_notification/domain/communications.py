@@ -12,6 +12,7 @@ from libs.errors import FieldError, Invalid
 from libs.expressions import compile_expression
 from libs.rendering.checks import optional_variables
 from libs.rendering.locales import fallbacks, locale_chain
+from libs.rendering.schema import unknown_path
 from services.orders_notification.domain.releases import EVENT_VARIABLES
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
@@ -121,15 +122,19 @@ def plain(definition: Definition) -> dict[str, Any]:
     return asdict(definition)
 
 
-def problems_of_expressions(definition: Definition) -> Iterator[FieldError]:
-    """Conditions and recipient expressions that do not compile."""
+def problems_of_expressions(definition: Definition, schema: Mapping[str, Any] | None) -> Iterator[FieldError]:
+    """Conditions and recipient expressions that do not compile, or read what the schema does not have."""
     for pointer, text in (("/condition", definition.condition), ("/recipient", definition.recipient)):
         if text is None:
             continue
         try:
-            compile_expression(text, variables=EVENT_VARIABLES, pointer=pointer)
+            expression = compile_expression(text, variables=EVENT_VARIABLES, pointer=pointer)
         except Invalid as error:
             yield from error.errors
+            continue
+        for path in expression.paths:
+            if problem := unknown_path(path, schema):
+                yield FieldError(pointer, problem)
 
 
 def problems_of_topic(definition: Definition, topics: Mapping[str, Mapping[str, Any]]) -> Iterator[FieldError]:

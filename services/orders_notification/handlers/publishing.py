@@ -3,6 +3,7 @@
 Publishing refuses all that could fail at send, and names every problem at once.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -56,13 +57,16 @@ async def publish_communication(
         schema = await unit.schema(draft.definition.trigger)
     # the neighbours are asked outside the transaction: no connection waits for another service
     around = await _surroundings(deps, principal, draft.definition, schema)
-    if problems := problems_of(draft.definition, around):
+    # large templates take a while to check: events go on meanwhile
+    if problems := await asyncio.to_thread(problems_of, draft.definition, around):
         raise Invalid.many(problems)
+    owner = (principal.tenant, principal.mode.word)
+    bundle = await asyncio.to_thread(domain.bundle_of, draft, around, owner)
     async with deps.communications.begin(principal) as unit:
         current = await unit.get(name, lock=True)
         if current is None or current.version != draft.version:
             raise Conflict("It was edited while it was being published; look at it and publish it again.")
-        return await _freeze(deps, principal, unit, (current, around))
+        return await _freeze(deps, principal, unit, (current, bundle))
 
 
 async def republish(deps: OrdersNotification, principal: Principal, template: str) -> list[tuple[str, Release]]:
@@ -114,7 +118,7 @@ async def retire_communication(deps: OrdersNotification, principal: Principal, n
 def problems_of(definition: Definition, around: Surroundings) -> list[FieldError]:
     """All that could fail at send."""
     problems = [
-        *domain.problems_of_expressions(definition),
+        *domain.problems_of_expressions(definition, around.schema),
         *domain.problems_of_topic(definition, around.topics),
         *domain.problems_of_plan(definition, around),
     ]
@@ -144,10 +148,9 @@ async def _surroundings(
 
 
 async def _freeze(
-    deps: OrdersNotification, principal: Principal, unit: Communications, made: tuple[Communication, Surroundings]
+    deps: OrdersNotification, principal: Principal, unit: Communications, made: tuple[Communication, Mapping[str, Any]]
 ) -> tuple[Communication, Release]:
-    current, around = made
-    bundle = domain.bundle_of(current, around, (principal.tenant, principal.mode.word))
+    current, bundle = made
     digest = domain.digest_of(current.definition, bundle)
     active = await unit.release(current.release_id) if current.release_id else None
     if active is not None and active.digest == digest:
