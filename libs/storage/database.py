@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from libs import exact_json
-from libs.errors import Unavailable
+from libs.errors import Invalid, Unavailable
 
 _CONNECT_SECONDS = 10.0
 
@@ -58,6 +58,9 @@ class Database:
                 yield connection
         except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
             raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from error
+        except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError) as error:
+            # a query or path can carry %00 where no JSON reader has looked
+            raise Invalid("A text holds the character U+0000, which cannot be stored; remove it.") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:

@@ -157,6 +157,15 @@ async def test_cursors_and_ids_of_others_are_refused(shop: Intake) -> None:
     assert (await shop.get("/v1/events?cursor=WyJ4Il0")).status_code == 422
     assert (await shop.get("/v1/events?cursor=%00")).status_code == 422
     assert (await shop.get("/v1/rejections?cursor=WzFd")).status_code == 422
+    for query in (
+        "events?subject=%00",
+        "events?type=%00",
+        "events?recipient=%00",
+        "rejections?source=%00",
+        "rejections?type=a%00",
+    ):
+        assert (await shop.get(f"/v1/{query}")).status_code == 422
+    assert (await shop.post("/v1/rejections:replay", {"source": "\u007f", "type": "x"})).status_code == 422
     assert (await shop.get("/v1/events/not-an-id")).status_code == 422
     assert (await shop.get("/v1/events/019afe2c-7a31-7cc4-b0a1-3d1f0a2b4c5d")).status_code == 404
     taken = (await shop.post("/v1/events", event())).json()

@@ -1,12 +1,13 @@
 """Reading bodies within their limits, and telling which of CloudEvents' modes a request uses."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from enum import Enum, auto
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
-from libs.errors import TooLarge, UnsupportedMedia
+from libs.errors import BadRequest, TooLarge, UnsupportedMedia
 from services.orders_notification.domain.cloudevents import is_json
 
 _STREAMS = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
@@ -56,7 +57,7 @@ async def read_body(request: Request, limit: int) -> bytes:
         raise _too_large(limit)
     taken: list[bytes] = []
     size = 0
-    async with contextlib.aclosing(request.stream()) as stream:
+    async with contextlib.aclosing(_chunks(request)) as stream:
         async for chunk in stream:
             size += len(chunk)
             if size > limit:
@@ -69,7 +70,7 @@ async def read_lines(request: Request, limit: int) -> AsyncIterator[bytes | None
     """The body line by line (LF or CRLF). A line longer than `limit` bytes comes as None, and is not kept."""
     rest = b""
     overlong = False
-    async with contextlib.aclosing(request.stream()) as stream:
+    async with contextlib.aclosing(_chunks(request)) as stream:
         async for chunk in stream:
             *whole, rest = (rest + chunk).split(b"\n")
             for line in whole:
@@ -79,6 +80,14 @@ async def read_lines(request: Request, limit: int) -> AsyncIterator[bytes | None
                 overlong, rest = True, b""
     if rest or overlong:
         yield None if overlong or len(rest) > limit else rest
+
+
+async def _chunks(request: Request) -> AsyncGenerator[bytes, None]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect as error:
+        raise BadRequest("The connection ended before the body did; send it again.") from error
 
 
 def _too_large(limit: int) -> TooLarge:

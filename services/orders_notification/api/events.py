@@ -17,6 +17,7 @@ from services.orders_notification.api.bodies import ContentMode, content_mode, h
 from services.orders_notification.api.deps import deps_of
 from services.orders_notification.api.shapes import (
     ORDER_PLACED,
+    PLAIN,
     BatchTaken,
     EventDetail,
     EventShown,
@@ -154,9 +155,9 @@ async def _part(deps: OrdersNotification, origin: Origin, documents: Sequence[An
 async def list_events(
     request: Request,
     principal: Reader,
-    subject: Annotated[str | None, Query(max_length=256, description="The order number.")] = None,
-    type: Annotated[str | None, Query(max_length=200)] = None,
-    recipient: Annotated[str | None, Query(max_length=200, description="customer:<id> or installation:<id>.")] = None,
+    subject: Annotated[str | None, Query(max_length=256, pattern=PLAIN, description="The order number.")] = None,
+    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
+    recipient: Annotated[str | None, Query(max_length=200, pattern=PLAIN, description="customer:<id> …")] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[EventShown]:

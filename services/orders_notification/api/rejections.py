@@ -10,7 +10,7 @@ from libs.contracts.reasons import Reason
 from libs.errors import Invalid
 from libs.web import After, Cursor, ExactResponse, Limit, Page, Router
 from services.orders_notification.api.deps import deps_of
-from services.orders_notification.api.shapes import RejectionShown, ReplayBody, Replayed
+from services.orders_notification.api.shapes import PLAIN, RejectionShown, ReplayBody, Replayed
 from services.orders_notification.domain.intake import REJECTED
 from services.orders_notification.handlers.replaying import replay
 from services.orders_notification.ports.rejections import OPEN, REPLAYED, Filter
@@ -29,8 +29,8 @@ _KEPT = {reason.word: reason for reason in (Reason.SCHEMA_INVALID, Reason.MAPPIN
 async def list_rejections(
     request: Request,
     principal: Reader,
-    source: Annotated[str | None, Query(max_length=63)] = None,
-    type: Annotated[str | None, Query(max_length=200)] = None,
+    source: Annotated[str | None, Query(max_length=63, pattern=PLAIN)] = None,
+    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
     reason: Annotated[str | None, Query(max_length=50)] = None,
     state: Annotated[Literal["open", "replayed"] | None, Query()] = None,
     limit: Limit = 100,

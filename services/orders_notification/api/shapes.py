@@ -16,6 +16,8 @@ ORDER_PLACED: dict[str, Any] = {
     "data": {"customer_id": "4711", "number": "100045", "total": "59.90", "currency": "EUR"},
 }
 
+PLAIN = r"^[^\x00-\x1f\x7f]*$"  # no control characters: Postgres stores no U+0000
+
 EventTypeName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -180,9 +182,9 @@ class ReplayBody(Strict):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"source": "shopify", "limit": 100}})
     ids: list[UUID] | None = Field(None, min_length=1, max_length=1_000)
-    source: str | None = None
-    type: str | None = None
-    reason: str | None = None
+    source: Annotated[str, StringConstraints(max_length=63, pattern=PLAIN)] | None = None
+    type: Annotated[str, StringConstraints(max_length=200, pattern=PLAIN)] | None = None
+    reason: Annotated[str, StringConstraints(max_length=50)] | None = None
     limit: Annotated[int, Field(ge=1, le=1_000)] = 1_000
 
 
@@ -199,7 +201,7 @@ class TraceBody(Strict):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"causes": [], "subjects": ["100045"]}})
     causes: list[UUID] = Field([], max_length=1_000)
-    subjects: list[str] = Field([], max_length=100)
+    subjects: list[Annotated[str, StringConstraints(max_length=256, pattern=PLAIN)]] = Field([], max_length=100)
 
 
 class Traced(BaseModel):

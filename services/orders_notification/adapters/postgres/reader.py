@@ -32,8 +32,9 @@ where id in (
     (select id from event where tenant = $1 and mode = $2 and recipient = $6 and ($3::uuid is null or id < $3)
        and ($4::text is null or type = $4) order by id desc limit $5)
     union all
-    (select r.id from event_recipient r where r.tenant = $1 and r.mode = $2 and r.recipient = $6
-       and ($3::uuid is null or r.id < $3) order by r.id desc limit $5))
+    (select r.id from event_recipient r join event o on o.id = r.id
+     where r.tenant = $1 and r.mode = $2 and r.recipient = $6 and ($3::uuid is null or r.id < $3)
+       and ($4::text is null or o.type = $4) order by r.id desc limit $5))
   and tenant = $1 and mode = $2 and ($4::text is null or type = $4)
 order by id desc limit $5
 """  # noqa: S608
