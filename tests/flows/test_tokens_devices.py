@@ -116,6 +116,7 @@ async def test_an_installation_id_token_is_kept_with_its_kind(suite: Suite) -> N
         ({"installation": "a\u200bb", "token": TOKEN}, "/installation"),
         ({"installation": "i", "token": TOKEN, "kind": "apns"}, "/kind"),
         ({"installation": "i", "token": TOKEN, "recipient": "max"}, "/recipient"),
+        ({"installation": "i", "token": TOKEN, "recipient": "installation:j"}, "/recipient"),
         ({"installation": "i", "token": TOKEN, "zone": "Mars/Olympus"}, "/zone"),
         ({"installation": "i", "token": TOKEN, "zone": "../../etc/passwd"}, "/zone"),
         ({"installation": "i", "token": TOKEN, "locale": "german"}, "/locale"),

@@ -113,6 +113,7 @@ async def test_rows_of_json_carry_devices_and_consents(suite: Suite) -> None:
     assert [a["channel"] for a in found["customer:1"]["addresses"]] == ["email"]  # the device went to the later row
     assert [a["value"] for a in found["customer:2"]["addresses"]] == ["token-number-one"]
     assert [a["kind"] for a in found["installation:i-2"]["addresses"]] == ["fid"]
+    assert (await suite.call("GET", "/v1/devices/i-2")).json()["recipient"] == "installation:i-2"
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,11 @@ async def test_rows_of_json_carry_devices_and_consents(suite: Suite) -> None:
             "/consents/0/topic",
         ),
         ('{"key": "customer:9", "devices": [{"token": "token-one"}, {"token": "token-one"}]}', "/devices/1"),
+        (
+            '{"key": "installation:9", "devices": [{"token": "token-one", "installation": "8"}]}',
+            "/devices/0/installation",
+        ),
+        ('{"key": "customer:9", "quiet_hours": {"from": "07:00", "to": "07:00"}}', "/quiet_hours"),
         ('{"key": "customer:9", "quiet_hours": {"from": "25:00", "to": "07:00"}}', "/quiet_hours/from"),
     ],
 )

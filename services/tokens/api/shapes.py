@@ -1,8 +1,8 @@
 """What tokens takes over HTTP and in import files, with an example each."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from libs.ids import RecipientKey
 from services.tokens.domain.consents import MAX_PROOF, topic_name
@@ -70,6 +70,12 @@ class QuietHours(BaseModel):
     from_: Annotated[str, AfterValidator(clock_time), Field(alias="from", examples=["22:00"])]
     to: Annotated[str, AfterValidator(clock_time), Field(examples=["07:00"])]
     zone: Annotated[str, AfterValidator(time_zone)] | None = None
+
+    @model_validator(mode="after")
+    def _some_time(self) -> Self:
+        if self.from_ == self.to:
+            raise ValueError("Quiet hours end at another time than they begin; leave them out for none.")
+        return self
 
 
 class RecipientBody(BaseModel):

@@ -6,9 +6,10 @@ from typing import Any
 from libs.addresses import Address, InvalidAddress, device_token, email_address, phone_number, webhook_url
 from libs.contracts.outcomes import Channel
 from libs.errors import FieldError, Invalid
+from libs.ids import RecipientKey
 from services.tokens.api.shapes import AddressBody, ConsentBody, DeviceToken, ImportDevice, ImportRow, RecipientBody
 from services.tokens.domain.consents import ALL_TOPICS, Statement
-from services.tokens.domain.recipients import MASK, Change, Device, recipient_key
+from services.tokens.domain.recipients import MASK, Change, Device, may_own, recipient_key
 from services.tokens.settings import TokensSettings
 
 _AHEAD = timedelta(minutes=5)  # clocks of shops differ; more than this is a wrong date
@@ -34,7 +35,7 @@ class Translator:
             key=recipient_key(row.key),
             profile={name: value for name, value in _profile(row).items() if value is not None},
             addresses=self._addresses(row),
-            devices=self._devices(row.devices),
+            devices=self._devices(row.key, row.devices),
             statements=self._statements(row.consents, "imported", "not recorded"),
         )
         self._refuse()
@@ -85,10 +86,14 @@ class Translator:
             self._errors += error.errors
             return None
 
-    def _devices(self, bodies: list[ImportDevice]) -> tuple[Device, ...]:
+    def _devices(self, key: RecipientKey, bodies: list[ImportDevice]) -> tuple[Device, ...]:
         made: dict[str, Device] = {}
         for at, body in enumerate(bodies):
-            installation = body.installation or f"of-token:{body.token[:150]}"
+            own = key.partition(":")[2] if key.startswith("installation:") else f"of-token:{body.token[:150]}"
+            installation = body.installation or own
+            if not may_own(key, installation):
+                said = "A device belongs to a customer, or to its own installation."
+                self._errors.append(FieldError(f"/devices/{at}/installation", said))
             device = self._device(installation, body, f"/devices/{at}/token")
             if device is not None:
                 if installation in made or any(d.address.canonical == device.address.canonical for d in made.values()):

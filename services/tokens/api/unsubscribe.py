@@ -14,11 +14,12 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 
 from libs.auth import signed_link
 from libs.errors import BadRequest, NotFound, UnsupportedMedia
+from libs.ids import RecipientKey
 from libs.links import UnsubscribeLink, read_unsubscribe
 from libs.web import Router
 from services.tokens.api.common import deps_of
 from services.tokens.domain.consents import Statement
-from services.tokens.domain.recipients import Realm, recipient_key
+from services.tokens.domain.recipients import Realm
 from services.tokens.handlers.acts import Act
 from services.tokens.handlers.recipients import unsubscribe
 
@@ -93,7 +94,7 @@ async def act(request: Request, signed: Signed) -> Response:
     now = deps.clock()
     statement = Statement(link.topic, link.channel, False, now, "one-click unsubscribe", message=link.message or None)
     who = Act(Realm(link.tenant, link.mode), "recipient", now)
-    await unsubscribe(deps, who, recipient_key(link.recipient), statement)
+    await unsubscribe(deps, who, RecipientKey(link.recipient), statement)
     language, (title, _, _, done) = _texts(request)
     return _page(language, title, done.format(topic=link.topic), "")
 

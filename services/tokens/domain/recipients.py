@@ -115,6 +115,11 @@ def installation_id(text: str) -> str:
     return text
 
 
+def may_own(key: RecipientKey, installation: str) -> bool:
+    """Whether a device may belong to a recipient: to any customer, and to its own installation."""
+    return not key.startswith("installation:") or key == f"installation:{installation}"
+
+
 def plain_text(text: str) -> str | None:
     """A name or label on one line, in NFC; empty is None. Raises ValueError with a sentence."""
     # a line break in a name is a spreadsheet's wrapping; in a subject or an SMS it would be an accident

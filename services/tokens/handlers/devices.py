@@ -7,9 +7,9 @@ in or out moves the row to another recipient; a token that turns up in another i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from libs.errors import NotFound
+from libs.errors import Invalid, NotFound
 from libs.ids import RecipientKey
-from services.tokens.domain.recipients import Change, Device, recipient_key
+from services.tokens.domain.recipients import Change, Device, may_own, recipient_key
 from services.tokens.handlers.acts import Act, action, changed, contended, device_retired
 from services.tokens.handlers.save import Saved, save_recipients
 from services.tokens.ports import OwnedAddress, Tokens, Unit
@@ -32,6 +32,7 @@ def nobody_on(installation: str) -> RecipientKey:
 async def register_device(deps: Tokens, act: Act, registration: Registration) -> Saved:
     """The app started: a new device, or one that is known, maybe with another user or token."""
     device = registration.device
+    _check_owner(registration.owner, device.installation)
     if registration.owner is None:
         # a customer's locale and zone are the shop's to say; an installation has nobody else to say them
         said = {"locale": device.locale, "zone": registration.zone}
@@ -57,7 +58,8 @@ async def refresh_device(deps: Tokens, act: Act, device: Device) -> Saved:
 
 
 async def move_device(deps: Tokens, act: Act, installation: str, owner: RecipientKey) -> None:
-    """Somebody logged in (`owner` is the customer) or out (the installation itself). Raises NotFound."""
+    """Somebody logged in (`owner` is the customer) or out (the installation itself). Raises NotFound, Invalid."""
+    _check_owner(owner, installation)
 
     async def transaction() -> None:
         async with deps.store.transaction() as unit:
@@ -108,6 +110,11 @@ async def _saved(deps: Tokens, act: Act, change: Change, verb: str) -> Saved:
             return saved
 
     return await contended(transaction)
+
+
+def _check_owner(owner: RecipientKey | None, installation: str) -> None:
+    if owner is not None and not may_own(owner, installation):
+        raise Invalid("A device belongs to a customer, or to its own installation.", pointer="/recipient")
 
 
 async def _known(unit: Unit, act: Act, installation: str) -> OwnedAddress:
