@@ -49,6 +49,8 @@ class Truth:
 
     calls: Counter[tuple[str, int]] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[tuple[str, int], str] = field(default_factory=dict)  # accepted, rejected, deferred or lost
+    gave_up: set[tuple[str, int]] = field(default_factory=set)  # accepted, and taken back by a receipt
     addresses: set[str] = field(default_factory=set)
     crashes: int = 0
     stalls: int = 0
@@ -61,9 +63,9 @@ class Chaos:
         self.rng, self.truth, self.rates = rng, truth, rates
         self.victim: asyncio.Task[None] | None = None
 
-    async def point(self) -> None:
-        """Between two steps."""
-        crash, stall = self.rates
+    async def point(self, stalls: float = 1.0) -> None:
+        """Between two steps; `stalls` makes the dangerous ones likelier."""
+        crash, stall = self.rates[0], self.rates[1] * stalls
         draw = self.rng.random()
         if draw < crash and self.victim is not None:
             self.truth.crashes += 1
@@ -80,8 +82,8 @@ class ShakyLedger:
     def __init__(self, ledger: Any, chaos: Chaos) -> None:
         self._ledger, self._chaos = ledger, chaos
 
-    async def _shaken(self, call: Callable[[], Awaitable[T]]) -> T:
-        await self._chaos.point()
+    async def _shaken(self, call: Callable[[], Awaitable[T]], stalls: float = 1.0) -> T:
+        await self._chaos.point(stalls)
         result = await call()
         await self._chaos.point()
         return result
@@ -93,13 +95,17 @@ class ShakyLedger:
         await self._shaken(lambda: self._ledger.give_back(backs))
 
     async def claim(self, prepared: Prepared) -> Claimed:
-        return await self._shaken(lambda: self._ledger.claim(prepared))
+        # behind the worker's own look at its deadline: only the fence is left
+        return await self._shaken(lambda: self._ledger.claim(prepared), stalls=10.0)
 
     async def record(self, results: Sequence[Result], finished: Sequence[WorkRow]) -> None:
-        await self._shaken(lambda: self._ledger.record(results, finished))
+        await self._shaken(lambda: self._ledger.record(results, finished), stalls=5.0)
 
     async def recover(self, limit: int) -> Recovered:
         return await self._shaken(lambda: self._ledger.recover(limit))
+
+
+_WORDS: dict[type, str] = {Rejected: "rejected", Deferred: "deferred", Ambiguous: "lost"}
 
 
 class ShakyProvider:
@@ -118,6 +124,7 @@ class ShakyProvider:
             truth = self._chaos.truth
             truth.calls[message.tag, message.attempt] += 1
             truth.addresses.add(message.address)
+            truth.outcomes[message.tag, message.attempt] = "accepted" if accepted else _WORDS[type(outcome)]
             if accepted:
                 truth.accepted[message.tag] += 1
                 self._maybe_receipt(message)
@@ -139,7 +146,8 @@ class ShakyProvider:
     def _maybe_receipt(self, message: Outbound) -> None:
         if (draw := self._rng.random()) > 0.4:
             return
-        failed = draw < 0.05
+        if failed := draw < 0.05:
+            self._chaos.truth.gave_up.add((message.tag, message.attempt))
         news = ReceiptNews(
             provider="model",
             event_id=f"{message.tag}:{message.attempt}",

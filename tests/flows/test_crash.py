@@ -9,12 +9,12 @@ import os
 import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Mode, Status, counted
@@ -131,21 +131,26 @@ class BadDay:
         await self.arrange()
         watcher = asyncio.create_task(self.watch())
         workers = [asyncio.create_task(self.workers.keep_running()) for _ in range(4)]
+        try:
+            await self._run(watcher, workers)
+        finally:
+            for task in (watcher, *workers):
+                task.cancel()
+            await asyncio.gather(watcher, *workers, return_exceptions=True)
+        await self.check_now()
+
+    async def _run(self, watcher: asyncio.Task[None], workers: list[asyncio.Task[None]]) -> None:
         await asyncio.gather(self.deliver_requests(), self.place_holds())
         for release in self.late:
             self.world.releases.releases[release.id] = release
         await asyncio.sleep(1.5)
         self.workers.rates[:] = [0.0, 0.0]
-        async with asyncio.timeout(12):
+        async with asyncio.timeout(25):
             while await self.world.value("select count(*) from work") or self.workers.receipts:
                 assert not watcher.done(), watcher.exception()
                 await asyncio.sleep(0.05)
         self.workers.stop.set()
         await asyncio.gather(*workers)
-        watcher.cancel()
-        with suppress(asyncio.CancelledError):
-            await watcher
-        await self.check_now()
 
     # ---- afterwards
 
@@ -164,16 +169,21 @@ async def ledger_of(database: str) -> AsyncIterator[asyncpg.Pool]:
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_nothing_is_lost_or_called_twice_whatever_dies(ledger_of: Any, seed: int, record_property: Any) -> None:
     day = BadDay(World(ledger_of, now, PACE), seed)
-    await day.run()
+    with capture_logs() as logs:
+        await day.run()
     world, truth = day.world, day.truth
     figures = {"crashes": truth.crashes, "stalls": truth.stalls, "calls": sum(truth.calls.values())}
     record_property("figures", figures)
+    assert world.ledger.deadlocks == 0, "rows were locked in different orders"
+    failed = [entry for entry in logs if entry["event"] == "group_failed"]
+    assert failed == [], "a transaction was refused: the ledger contradicted itself"
     assert truth.crashes > 5, "the model must crash to prove anything"
     assert [key for key, count in truth.calls.items() if count > 1] == [], "an attempt was called twice"
     assert not truth.addresses & day.barred, "a suppressed address was called"
     assert await world.value("select coalesce(sum(pending), 0) from request") == 0
     await _check_every_recipient(day)
     await _check_truth(day)
+    await _check_attempts(day)
     await _check_events(day)
 
 
@@ -197,12 +207,10 @@ async def _check_every_recipient(day: BadDay) -> None:
 async def _check_truth(day: BadDay) -> None:
     """What the provider took is sent or unknown in the ledger; each repeat stands behind a counted unknown."""
     unknowns: Counter[str] = Counter()
-    gave_up: set[str] = set()
+    gave_up = {tag for tag, _ in day.truth.gave_up}
     for _, transition in await day.transitions():
         tag = f"{transition['notification_id']}.{transition['address_id']}"
         unknowns[tag] += transition["is"] == "unknown" and transition["was"] != "unknown"
-        if transition["reason"] == "provider_gave_up":
-            gave_up.add(tag)
     for tag, count in day.truth.accepted.items():
         assert count - 1 <= unknowns[tag], f"{tag} was accepted {count} times, unknown {unknowns[tag]} times"
     rows = await day.world.fetch("select notification_id, address_id, status from message")
@@ -212,6 +220,36 @@ async def _check_truth(day: BadDay) -> None:
             assert day.truth.accepted[tag] >= 1, f"{tag} is sent, but nobody took it"
         if day.truth.accepted[tag] and not unknowns[tag] and tag not in gave_up:
             assert status is Status.SENT, f"{tag} was taken, and is {status.word}"
+
+
+ALLOWED = {  # what really happened at an attempt → what the ledger may say about that attempt
+    "accepted": {Status.SENT, Status.UNKNOWN},
+    "rejected": {Status.FAILED, Status.UNKNOWN},
+    "deferred": {Status.PENDING, Status.SKIPPED, Status.SUPPRESSED, Status.UNKNOWN},
+    "lost": {Status.UNKNOWN},
+}
+
+
+async def _check_attempts(day: BadDay) -> None:
+    """Each attempt says what happened at that very attempt, or unknown; who was taken before is not called again
+    without having been unknown."""
+    rows = await day.world.fetch(
+        "select notification_id, address_id, attempt, status from message union all"
+        " select notification_id, address_id, attempt, status from attempt"
+    )
+    said = {(f"{row[0]}.{row[1]}", row[2]): Status(row[3]) for row in rows}
+    for key, truth in day.truth.outcomes.items():
+        allowed = ALLOWED[truth] | ({Status.FAILED} if key in day.truth.gave_up else set())
+        assert said.get(key) in allowed, f"attempt {key} was {truth}, the ledger says {said.get(key)}"
+    unknown = {
+        (f"{t['notification_id']}.{t['address_id']}", t["attempt"])
+        for _, t in await day.transitions()
+        if t["is"] == "unknown"
+    }
+    for tag, attempt in day.truth.outcomes:
+        before = (tag, attempt - 1)
+        if day.truth.outcomes.get(before) in ("accepted", "rejected"):
+            assert before in unknown, f"{tag} was {day.truth.outcomes[before]} at {attempt - 1}, and called again"
 
 
 async def _check_events(day: BadDay) -> None:

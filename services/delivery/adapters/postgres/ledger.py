@@ -46,6 +46,7 @@ class PostgresLedger:
     clock: Clock
     keyring: Keyring
     retention_days: int = 90
+    deadlocks: int = 0  # broken by Postgres and tried again: a sort is missing somewhere
     _days: set[date] = field(default_factory=set)
 
     async def accept(self, requests: Sequence[NewRequest]) -> list[UUID]:
@@ -148,7 +149,8 @@ class PostgresLedger:
                 async with self._connection() as connection:
                     return await run(connection)
             except asyncpg.DeadlockDetectedError:
-                log.warning("deadlock", turn=turn)
+                self.deadlocks += 1
+                log.error("deadlock", turn=turn)
         raise Unavailable("Postgres broke a deadlock four times in a row; the work is tried again later.")
 
     @asynccontextmanager

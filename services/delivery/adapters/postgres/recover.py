@@ -11,7 +11,7 @@ from libs.contracts.delivery import Transition
 from libs.contracts.outcomes import Channel, OnUnknown, Status
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.postgres.lease import read_requests
-from services.delivery.adapters.postgres.settle import settle
+from services.delivery.adapters.postgres.settle import array_text, settle
 from services.delivery.domain.accounts import Moves
 from services.delivery.domain.bodies import Body
 from services.delivery.domain.work import Request
@@ -34,8 +34,12 @@ returning m.notification_id, m.address_id, m.request_id, m.ordinal, m.attempt, m
 # lease + 1: should the worker come back, its fence no longer opens
 _FREE = """
 update work w set lease = w.lease + 1, leased_until = '-infinity', calling = false, crashes = f.crashes,
-  due_at = $5, attempt = f.attempt, ordinals = f.ordinals::int[]
-from unnest($1::bigint[], $2::int[], $3::int[], $4::text[]) as f (id, crashes, attempt, ordinals) where w.id = f.id
+  due_at = $5, attempt = f.attempt, ordinals = f.ordinals::int[], plan_step = f.plan_step
+from unnest($1::bigint[], $2::int[], $3::int[], $4::text[], $6::int[]) as f (id, crashes, attempt, ordinals, plan_step)
+where w.id = f.id
+"""
+_FURTHER = """
+insert into work (request_id, lane, due_at, ordinals, plan_step, attempt, crashes) values ($1, $2, $3, $4, $5, $6, $7)
 """
 _SPLIT = """
 insert into work (request_id, lane, due_at, ordinals, plan_step, attempt)
@@ -104,22 +108,26 @@ class _Recovery:
 
     async def mark_unknown(self, rows: Sequence[Lost]) -> None:
         """What was being called has no answer: unknown. The row goes on with those to be sent again, if any."""
-        owners: dict[tuple[UUID, int], Lost] = {}
+        owners: dict[tuple[UUID, int, int], Lost] = {}
         keys = []
         for row in rows:
             for ordinal in row.ordinals:
                 keys.append((self._notification(row, ordinal), row.request_id, row.attempt))
-                owners[row.request_id, ordinal] = row
+                owners[row.request_id, ordinal, row.attempt] = row
         found = await self._update(_LOST, keys)
-        again: dict[int, set[int]] = defaultdict(set)
+        again: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
         for message in found:
-            _, _, request_id, ordinal, *_ = message
+            request_id, ordinal, step = message[2], message[3], message[7]
             self._moved(message, (Status.SENDING, Status.UNKNOWN), Reason.WORKER_CRASHED)
             if self.requests[request_id].on_unknown is OnUnknown.RESEND:
-                again[owners[request_id, ordinal].id].add(ordinal)
+                again[owners[request_id, ordinal, message[4]].id][step].add(ordinal)
         self.figures.unknown += len(found)
         for row in rows:
-            row.ordinals, row.attempt, row.calling = sorted(again[row.id]), row.attempt + 1, False
+            row.attempt, row.calling = row.attempt + 1, False
+            # what was prepared may have gone on to a further step than the row was made for
+            steps = [(step, sorted(ordinals)) for step, ordinals in sorted(again[row.id].items())]
+            row.plan_step, row.ordinals = steps[0] if steps else (row.plan_step, [])
+            await self._queue(row, steps[1:])
 
     async def split(self, rows: Sequence[Lost]) -> None:
         """One of these recipients may be what kills: each gets a row and its own count."""
@@ -168,9 +176,17 @@ class _Recovery:
             [row.id for row in rows],
             [row.crashes for row in rows],
             [row.attempt for row in rows],
-            ["{" + ",".join(map(str, row.ordinals)) + "}" for row in rows],
+            [array_text(row.ordinals) for row in rows],
             self.now,
+            [row.plan_step for row in rows],
         )
+
+    async def _queue(self, row: Lost, steps: Sequence[tuple[int, list[int]]]) -> None:
+        for step, ordinals in steps:
+            lane = int(self.requests[row.request_id].lane)
+            await self.connection.execute(
+                _FURTHER, row.request_id, lane, self.now, ordinals, step, row.attempt, row.crashes
+            )
 
     async def _delete(self, rows: Sequence[Lost]) -> None:
         if rows:

@@ -37,12 +37,12 @@ with woken as (
     and m.attempt = i.attempt - 1
     and (m.status = 0 or (m.status = 6 and i.status = 1 and s.reason is null))
   returning m.notification_id, m.address_id, new.status, new.reason, old.status as was, old.attempt as superseded,
-            old.reason as old_reason, old.provider_ref as old_ref, old.recorded_at as old_at)
+            old.reason as old_reason, old.provider_ref as old_ref, old.recorded_at as old_at, i.attempt as wanted)
 , copied as (
   insert into attempt (notification_id, address_id, attempt, status, reason, provider_ref, recorded_at)
   select notification_id, address_id, superseded, was, old_reason, old_ref, old_at from woken where status = 1
   order by 1, 2 on conflict do nothing)
-select notification_id, address_id, status, reason, was from woken
+select notification_id, address_id, status, reason, was, wanted from woken
 """
 
 _END = """
@@ -68,10 +68,11 @@ async def wake(
 
 async def _wake(connection: Any, messages: Sequence[Message], moves: Moves, now: datetime) -> list[Message]:
     rows = await connection.fetch(_WAKE, *_columns(messages), now)
-    woken = {(row[0], row[1]): row for row in rows}
+    # rows of one group may want the same message, for the same attempt or another: it belongs to one of them
+    woken = {(row[0], row[1], row[5]): row for row in rows}
     calls: list[Message] = []
     for message in messages:
-        row = woken.pop(message.key, None)  # two rows of one group may wake the same message: once
+        row = woken.pop((*message.key, message.row.attempt), None)
         if row is None:
             continue
         request_id = message.row.request.id
