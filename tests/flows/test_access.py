@@ -1,67 +1,26 @@
-"""Who may call: tenants, topics and keys over HTTP, on a real Postgres."""
+"""The first start, tenants and topics over HTTP, on a real Postgres."""
 
 import asyncio
 import stat
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 
 from libs import credentials
-from libs.auth import SCOPES, Guard
-from libs.clock import FixedClock
-from libs.contracts.envelope import decode
+from libs.auth import Guard
 from libs.contracts.outcomes import Mode
 from libs.service import Runtime
-from libs.service_client import AsgiTransport, Transport
+from libs.service_client import Transport
 from services.access.app import create_service, ensure_first
-
-NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
-
-
-@dataclass
-class Suite:
-    """access alone, with the keys that `up` made."""
-
-    http: httpx.AsyncClient
-    runtime: Runtime
-    clock: FixedClock
-    live: str
-    test: str
-
-    async def call(self, method: str, path: str, body: Any = None, *, key: str | None = None, **headers: str) -> Any:
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        headers["authorization"] = f"Bearer {key or self.live}"
-        return await self.http.request(method, path, json=body, headers=headers)
-
-    async def make_key(self, *scopes: str, key: str | None = None, **more: Any) -> dict[str, Any]:
-        answer = await self.call("POST", "/v1/keys", {"name": "a key", "scopes": list(scopes), **more}, key=key)
-        assert answer.status_code == 201, answer.text
-        made: dict[str, Any] = answer.json()
-        return made
-
-    async def events(self) -> list[Any]:
-        connection = await asyncpg.connect(self.runtime.dsn)
-        rows = await connection.fetch("select type, payload from access.outbox order by id")
-        await connection.close()
-        return [decode(row["type"], row["payload"]) for row in rows]
+from tests.flows.access_suite import Suite, suite_over
 
 
 @pytest.fixture
 async def suite(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[Suite]:
-    clock = FixedClock(NOW)
-    runtime = replace(runtime, clock=clock)
-    service = create_service(runtime)
-    transports["access"] = AsgiTransport(lambda: service.app)
-    found = credentials.read(await ensure_first(runtime))
-    assert found is not None
-    transport = httpx.ASGITransport(app=service.app)
-    async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://access") as http:
-        yield Suite(http, runtime, clock, found.keys[Mode.LIVE], found.keys[Mode.TEST])
+    async with suite_over(runtime, transports) as suite:
+        yield suite
 
 
 async def test_an_empty_folder_gets_a_tenant_and_an_admin_key_per_mode(suite: Suite) -> None:
@@ -95,27 +54,6 @@ async def test_a_lost_credentials_file_is_replaced_by_one_that_works(suite: Suit
     assert answer.status_code == 200
 
 
-async def test_secrets_are_not_in_the_database(suite: Suite) -> None:
-    made = await suite.make_key("events:send")
-    secret = made["key"].rpartition("_")[2]
-    connection = await asyncpg.connect(suite.runtime.dsn)
-    for table in ("api_key", "outbox"):
-        rows = await connection.fetch(f"select t::text from access.{table} t")
-        assert all(secret.encode().hex() not in row["t"] and secret not in row["t"] for row in rows)
-    await connection.close()
-
-
-async def test_a_key_sent_with_an_idempotency_key_is_not_kept_readable(suite: Suite) -> None:
-    body = {"name": "a key", "scopes": ["events:send"]}
-    first = await suite.call("POST", "/v1/keys", body, idempotency_key="once")
-    again = await suite.call("POST", "/v1/keys", body, idempotency_key="once")
-    assert again.json() == first.json()
-    connection = await asyncpg.connect(suite.runtime.dsn)
-    kept = await connection.fetchval("select body from access.idempotency where key = 'once'")
-    await connection.close()
-    assert first.json()["key"].rpartition("_")[2].encode() not in kept
-
-
 async def test_every_route_has_exactly_one_guard(suite: Suite) -> None:
     service = create_service(suite.runtime)
     for router in service.routers:
@@ -132,100 +70,6 @@ def _dependencies(route: Any) -> list[Any]:
         if dependant.call is not None:
             found.append(dependant.call)
     return found
-
-
-async def test_an_unknown_key_is_401_with_a_next_step(suite: Suite) -> None:
-    for presented in ("", "nonsense", "dp_live_aaaaaaaaaaaaaaaa_" + "a" * 52, "dp_test_x_y", "\x7fö"):
-        headers = {b"authorization": f"Bearer {presented}".encode()}
-        answer = await suite.http.get("/v1/tenants", headers=headers)
-        assert answer.status_code == 401, presented
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert len(answer.json()["detail"]) > 20
-
-
-async def test_verify_is_for_the_suite_only(suite: Suite) -> None:
-    assert (await suite.call("POST", "/v1/keys:verify", {"key": suite.live})).status_code == 401
-    client = suite.runtime.client("templates", "access")
-    answer = await client.post("/v1/keys:verify", {"key": suite.test}, tenant=0, mode=Mode.LIVE)
-    assert (answer["tenant"], answer["mode"], answer["scopes"]) == (1, "test", ["admin"])
-
-
-async def test_a_key_does_what_its_scopes_say_and_no_more(suite: Suite) -> None:
-    reader = (await suite.make_key("topics:read"))["key"]
-    assert (await suite.call("GET", "/v1/topics", key=reader)).status_code == 200
-    refused = await suite.call("PUT", "/v1/topics/news", {"category": "marketing"}, key=reader)
-    assert refused.status_code == 403
-    assert refused.json()["scope"] == "topics:write"
-
-
-async def test_a_key_hands_on_no_scope_that_it_lacks(suite: Suite) -> None:
-    helper = (await suite.make_key("keys:admin", "events:send"))["key"]
-    await suite.make_key("events:send", key=helper)
-    for scopes in (["admin"], ["events:send", "pii:read"]):
-        refused = await suite.call("POST", "/v1/keys", {"name": "more", "scopes": scopes}, key=helper)
-        assert refused.status_code == 403, scopes
-
-
-async def test_rotating_a_stronger_key_is_no_way_to_get_it(suite: Suite) -> None:
-    helper = (await suite.make_key("keys:admin"))["key"]
-    strong = await suite.make_key("admin")
-    assert (await suite.call("POST", f"/v1/keys/{strong['id']}:rotate", key=helper)).status_code == 403
-
-
-async def test_a_test_key_reaches_nothing_live(suite: Suite) -> None:
-    body = {"name": "x", "scopes": ["events:send"], "mode": "live"}
-    assert (await suite.call("POST", "/v1/keys", body, key=suite.test)).status_code == 403
-    live = await suite.make_key("events:send")
-    assert (await suite.call("DELETE", f"/v1/keys/{live['id']}", key=suite.test)).status_code == 403
-    assert (await suite.call("POST", "/v1/tenants", {"name": "x"}, key=suite.test)).status_code == 403
-
-
-async def test_an_admin_of_another_tenant_administers_only_that(suite: Suite) -> None:
-    tenant = (await suite.call("POST", "/v1/tenants", {"name": "Brand"})).json()
-    other = await suite.make_key("admin", tenant=tenant["number"])
-    seen = (await suite.call("GET", "/v1/tenants", key=other["key"])).json()["items"]
-    assert [item["number"] for item in seen] == [tenant["number"]]
-    mine = (await suite.call("GET", "/v1/keys")).json()["items"][0]["id"]
-    for method, path, body in (
-        ("POST", "/v1/tenants", {"name": "Mine"}),
-        ("PUT", "/v1/tenants/1", {"name": "Taken"}),
-        ("POST", "/v1/keys", {"name": "x", "scopes": ["admin"], "tenant": 1}),
-        ("GET", "/v1/keys?tenant=1", None),
-    ):
-        assert (await suite.call(method, path, body, key=other["key"])).status_code == 403, path
-    assert (await suite.call("DELETE", f"/v1/keys/{mine}", key=other["key"])).status_code == 404
-    assert (await suite.call("GET", "/v1/tenants/1", key=other["key"])).status_code == 404
-
-
-async def test_a_revoked_key_stops_and_says_so(suite: Suite) -> None:
-    made = await suite.make_key("topics:read")
-    revoked = await suite.call("DELETE", f"/v1/keys/{made['id']}")
-    assert revoked.json()["state"] == "revoked"
-    answer = await suite.call("GET", "/v1/topics", key=made["key"])
-    assert answer.status_code == 401
-    assert "revoked" in answer.json()["detail"]
-    assert (await suite.call("DELETE", f"/v1/keys/{made['id']}")).status_code == 200
-
-
-async def test_the_last_admin_key_cannot_be_revoked(suite: Suite) -> None:
-    keys = (await suite.call("GET", "/v1/keys")).json()["items"]
-    last = next(key["id"] for key in keys if key["mode"] == "live")
-    assert (await suite.call("DELETE", f"/v1/keys/{last}")).status_code == 409
-    await suite.make_key("admin")
-    assert (await suite.call("DELETE", f"/v1/keys/{last}")).status_code == 200
-
-
-async def test_a_rotated_key_works_for_its_grace_and_no_longer(suite: Suite) -> None:
-    old = await suite.make_key("topics:read")
-    new = (await suite.call("POST", f"/v1/keys/{old['id']}:rotate", {"grace_hours": 2})).json()
-    assert (new["replaces"], new["scopes"]) == (old["id"], ["topics:read"])
-    for key in (old, new):
-        assert (await suite.call("GET", "/v1/topics", key=key["key"])).status_code == 200
-    suite.clock.advance(timedelta(hours=2))
-    ask = suite.runtime.keys.ask  # without the verifier's five seconds
-    assert (await ask(new["key"])).actor == new["id"]
-    keys = (await suite.call("GET", "/v1/keys")).json()["items"]
-    assert {key["id"]: key["state"] for key in keys}[old["id"]] == "expired"
 
 
 async def test_a_topic_is_edited_by_version(suite: Suite) -> None:
@@ -324,8 +168,3 @@ async def test_bad_input_is_named_and_never_a_500(suite: Suite) -> None:
     for method, path, body, status in BAD_INPUT:
         answer = await suite.call(method, path, body)
         assert (answer.status_code, bool(answer.json()["detail"])) == (status, True), (path, body, answer.text)
-
-
-async def test_every_scope_of_the_list_can_be_given(suite: Suite) -> None:
-    made = await suite.make_key(*SCOPES)
-    assert made["scopes"] == sorted(SCOPES)

@@ -1,0 +1,45 @@
+"""A suite that answers from a script and remembers what it was asked; on a real socket."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+KEY = {"DEPESCHE_KEY": "dp_live_a_b"}
+
+
+class ScriptedSuite:
+    """An ASGI application that answers from a script and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.answers: dict[tuple[str, str], Callable[[bytes], tuple[int, Any, dict[str, str]]]] = {}
+
+    def forget(self) -> None:
+        """As if nothing had been asked or scripted."""
+        self.asked.clear()
+        self.answers.clear()
+
+    def on(self, method: str, path: str, *answers: tuple[int, Any]) -> None:
+        """Answers in turn; the last one for good."""
+        left = list(answers)
+        self.answers[method, path] = lambda _: (*(left.pop(0) if len(left) > 1 else left[0]), {})
+
+    async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.asked.append((scope["method"], scope["path"], headers, body))
+        answer = self.answers.get((scope["method"], scope["path"]))
+        status, document, more = answer(body) if answer else (404, {"title": "Not found", "detail": "None."}, {})
+        lines = isinstance(document, list) and "events" in scope["path"]
+        raw = b"".join(json.dumps(d).encode() + b"\n" for d in document) if lines else json.dumps(document).encode()
+        media = "application/x-ndjson" if lines else "application/json"
+        head = [(b"content-type", media.encode()), *((k.encode(), v.encode()) for k, v in more.items())]
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": raw})
