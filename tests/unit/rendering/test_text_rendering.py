@@ -6,11 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from liquid.exceptions import LiquidError
+from liquid.exceptions import LiquidError, ResourceLimitError
 
 from libs.contracts.reasons import Reason
 from libs.errors import Invalid
 from libs.rendering.environment import ChannelEnvironment
+from libs.rendering.filters import bounded
 from libs.rendering.limits import LimitExceeded, RenderFailed
 from libs.rendering.text import Text, Wanted
 
@@ -228,3 +229,15 @@ def test_json_takes_values_inside_and_outside_of_quotes() -> None:
     assert render(source, "json") == (
         '{"a": "a\\r\\nBcc: x\\u0000\u2028b", "b": 19.90, "c": {"amount":"5.00","currency":"EUR"}, "d": null}'
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("replace", ("a" * 1_000, "a", "b" * 1_000)), ("join", (["a" * 100] * 2_000, "b" * 100))]
+)
+def test_a_filter_that_multiplies_is_stopped_before_it_makes_anything(name: str, arguments: Any) -> None:
+    made: list[Any] = []
+
+    with pytest.raises(ResourceLimitError):
+        bounded(name, lambda *given: made.append(given))(*arguments)
+
+    assert made == []
