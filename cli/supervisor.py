@@ -135,7 +135,7 @@ class Suite:
         (self.folder / "simulator.json").unlink(missing_ok=True)
         asyncio.run(migrate(dsn, migration_folders()))
         settings = self.settings.model_copy(update={"dsn": SecretStr(dsn), "data_dir": self.folder})
-        asyncio.run(ensure_first(runtime_of(settings, keyring_of(self.folder))))
+        asyncio.run(ensure_first(runtime_of(settings, keyring_of(self.folder)), url=self.url))
 
     def _launch(self, name: str, arguments: list[str], environment: dict[str, str]) -> None:
         log = self.folder / "logs" / f"{name}.log"

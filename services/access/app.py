@@ -39,15 +39,16 @@ def create_app(runtime: Runtime, settings: AccessSettings | None = None) -> Fast
     return create_service(runtime, settings).app
 
 
-async def ensure_first(runtime: Runtime) -> Path:
+async def ensure_first(runtime: Runtime, *, url: str | None = None) -> Path:
     """Tenant 1 and an administrator's keys, written to the data folder's credentials file: what `up` calls
-    at each start, after the migrations. Gives the file's path."""
+    at each start, after the migrations. `url`: where the command line reaches the suite, the public one
+    without. Gives the file's path."""
     database = Database(runtime.dsn, "access", max_size=1)
     await database.open()
     try:
         path = runtime.data_dir / credentials.FILE_NAME
         deps = _access(runtime, database, load(AccessSettings, runtime.settings_file))
-        await make_first(deps, FolderCredentials(path, runtime.public_url))
+        await make_first(deps, FolderCredentials(path, url or runtime.public_url))
     finally:
         await database.close()
     return path
