@@ -62,7 +62,8 @@ async def test_a_yes_needs_its_proof(suite: Suite) -> None:
     everything = await say(suite, channel="push", topic="*")
     assert everything.json()["errors"][0]["pointer"] == "/consents/0/topic"
     assert (await say(suite, "customer:2", channel="push")).status_code == 404
-    assert (await say(suite, channel="email", at="2027-01-01T00:00:00")).status_code == 422
+    for wrong in ("2027-01-01T00:00:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "yesterday"):
+        assert (await say(suite, channel="email", at=wrong)).status_code == 422
 
 
 async def test_an_older_word_that_comes_later_changes_nothing_but_is_kept(suite: Suite) -> None:

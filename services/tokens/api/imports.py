@@ -120,8 +120,8 @@ def _after(key: list[Any] | None) -> tuple[datetime, UUID] | None:
         return None
     try:
         at, id_ = datetime.fromisoformat(key[0]), UUID(key[1])
-        if at.tzinfo is None:
-            raise ValueError("a time without a zone")
+        if at.tzinfo is None or not 1970 <= at.year <= 2200:
+            raise ValueError("no time of ours")
     except ValueError as error:
         raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error
     return at, id_

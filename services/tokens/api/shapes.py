@@ -1,5 +1,6 @@
 """What tokens takes over HTTP and in import files, with an example each."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -63,6 +64,13 @@ def _attributes(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _sensible(value: datetime) -> datetime:
+    # the first and last year overflow where their offset leads out of the calendar
+    if not 1970 <= value.year <= 2200:
+        raise ValueError("This year cannot be meant; send a time like 2027-03-01T09:00:00Z.")
+    return value
+
+
 class QuietHours(BaseModel):
     """When not to disturb; over midnight where `from` is later than `to`. Without a zone the recipient's own."""
 
@@ -100,7 +108,9 @@ class ConsentBody(BaseModel):
     topic: Annotated[str, AfterValidator(topic_name), Field(description="`*`, only with no: all topics.")]
     channel: ChannelWord
     granted: bool
-    at: AwareDatetime | None = Field(None, description="When it was said; now by default.")
+    at: Annotated[AwareDatetime, AfterValidator(_sensible)] | None = Field(
+        None, description="When it was said; now by default."
+    )
     how: Proof | None = Field(None, description="Where and how it was said.")
     text_version: Proof | None = Field(None, description="Which text was agreed to.")
 
