@@ -128,6 +128,18 @@ async def test_a_list_of_recipients_is_asked_for_in_parts_of_a_thousand(shop: In
     assert [item["id"] for item in found.json()["items"]] == [answer.json()["id"]]
 
 
+async def test_a_large_order_is_decided_like_a_small_one(shop: Intake) -> None:
+    shop.published.releases[:] = [release(condition="event.data.items.exists(i, i.price > 5.5)")]
+    items = [
+        {"sku": f"A-{n}", "name": "Schuhe, sehr bequem, aus Leder", "price": Decimal("5.10")} for n in range(1_000)
+    ]
+    data = {"customer_id": "1", "items": [*items, {"sku": "B", "name": "x", "price": Decimal("5.60")}]}
+    answer = await shop.post("/v1/events", event(data=data))
+    assert [d["outcome"] for d in answer.json()["decisions"]] == ["requested"], answer.text
+    (request,) = await shop.outbox("notification.requested")
+    assert request.event["data"]["items"][7]["price"] == Decimal("5.10")
+
+
 async def test_binary_mode_reads_attributes_from_headers(shop: Intake) -> None:
     answer = await shop.post(
         "/v1/events",

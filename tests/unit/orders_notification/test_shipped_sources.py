@@ -1,0 +1,151 @@
+"""The shipped sources on what shops really send, beyond the plain order: an event, or the reason why not."""
+
+from typing import Any
+
+import pytest
+
+from libs import exact_json
+from services.orders_notification.adapters.shipped import shipped_sources
+from services.orders_notification.domain.cloudevents import BusinessEvent
+from services.orders_notification.domain.mapping import Unmappable, is_handshake, map_delivery
+from services.orders_notification.domain.signatures import Delivery
+from services.orders_notification.domain.sources import Source, source
+from tests.unit.orders_notification.builders import NOW
+
+SHIPPED = shipped_sources()
+
+
+def compiled(name: str) -> Source:
+    return source(name, 1, SHIPPED[name])
+
+
+def mapped(name: str, body: Any, **headers: str) -> BusinessEvent:
+    sent = {header.replace("_", "-"): value for header, value in headers.items()}
+    (event,) = map_delivery(compiled(name), Delivery(exact_json.dumps(body), sent, {}), NOW).events
+    return event
+
+
+SHOPIFY: list[tuple[str, dict[str, Any], tuple[str, str | None, str | None]]] = [
+    ("orders/create", {"name": "#1001", "customer": {"id": 7}}, ("order.placed", "#1001", "customer:7")),
+    ("orders/create", {"name": "#1001", "customer": None}, ("order.placed", "#1001", None)),  # a guest
+    ("orders/cancelled", {"name": "DE-7"}, ("order.cancelled", "DE-7", None)),
+    ("fulfillments/create", {"id": 5, "order_id": 8, "name": "#1001.1"}, ("parcel.shipped", "#1001", None)),
+    ("refunds/create", {"id": 5, "order_id": 450789469}, ("order.refunded", "450789469", None)),
+    ("customers/create", {"id": 706405506930370084, "email": "a@b.c"},
+     ("customer.registered", "706405506930370084", "customer:706405506930370084")),
+    ("products/update", {"id": 788032119674292922}, ("product.changed", "788032119674292922", None)),
+    ("inventory_levels/update", {"inventory_item_id": 1, "available": 0}, ("stock.changed", None, None)),
+    ("app/uninstalled", {"id": 548380009, "name": "Super Toys"}, ("shopify.app/uninstalled", "548380009", None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("topic", "body", "expected"), SHOPIFY)
+def test_shopify_topics(topic: str, body: dict[str, Any], expected: tuple[str, str | None, str | None]) -> None:
+    event = mapped("shopify", body, x_shopify_topic=topic, x_shopify_webhook_id="b545")
+    assert (event.type, event.subject, event.recipient) == expected
+    assert event.id == f"{topic}:b545"  # older API versions send no event id
+
+
+WOO: list[tuple[str, dict[str, Any], tuple[str, str | None, str | None]]] = [
+    ("order.created", {"id": 727, "number": "727", "customer_id": 0, "date_modified_gmt": None},
+     ("order.placed", "727", None)),
+    ("order.updated", {"id": 727, "number": "B-727", "customer_id": 3, "date_modified_gmt": "2027-03-01T09:00:00"},
+     ("order.changed", "B-727", "customer:3")),
+    ("order.deleted", {"id": 727}, ("order.deleted", "727", None)),
+    ("customer.created", {"id": 25, "email": "a@b.c"}, ("customer.registered", "25", "customer:25")),
+    ("product.updated", {"id": 794, "name": "Premium Quality"}, ("product.changed", "794", None)),
+    ("action.woocommerce_add_to_cart", {"action": "woocommerce_add_to_cart", "arg": 22},
+     ("woocommerce.action.woocommerce_add_to_cart", None, None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("topic", "body", "expected"), WOO)
+def test_woocommerce_topics(topic: str, body: dict[str, Any], expected: tuple[str, str | None, str | None]) -> None:
+    event = mapped("woocommerce", body, x_wc_webhook_topic=topic, x_wc_webhook_delivery_id="d1")
+    assert (event.type, event.subject, event.recipient) == expected
+
+
+def test_only_a_bare_ping_is_a_handshake() -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    woo = compiled("woocommerce")
+    assert is_handshake(woo, Delivery(b"webhook_id=7", form, {}))
+    assert not is_handshake(woo, Delivery(b"webhook_id=7&order=1", form, {}))
+    assert not is_handshake(woo, Delivery(b"webhook_id=7", form | {"x-wc-webhook-topic": "order.created"}, {}))
+    assert not is_handshake(woo, Delivery(b"{", {}, {}))
+    assert not is_handshake(compiled("shopify"), Delivery(b"webhook_id=7", form, {}))
+
+
+def stripe(type_: str, thing: dict[str, Any]) -> BusinessEvent:
+    return mapped("stripe", {"id": "evt_1", "type": type_, "created": 1803893340, "data": {"object": thing}})
+
+
+def test_stripe_objects_with_and_without_the_shops_metadata() -> None:
+    told = stripe("charge.refunded", {"id": "ch_1", "metadata": {"order_id": 7, "customer_id": 9}, "customer": "cus_1"})
+    assert (told.type, told.subject, told.recipient) == ("payment.refunded", "7", "customer:9")
+    bare = stripe("invoice.paid", {"id": "in_1", "metadata": {}, "customer": "cus_1"})
+    assert (bare.type, bare.subject, bare.recipient) == ("invoice.paid", "in_1", "customer:cus_1")
+    guest = stripe("payout.paid", {"id": "po_1", "metadata": None, "customer": None})
+    assert (guest.type, guest.subject, guest.recipient) == ("stripe.payout.paid", "po_1", None)
+    balance = stripe("balance.available", {"object": "balance"})
+    assert (balance.subject, balance.recipient) == (None, None)
+
+
+def test_stripe_thin_events_name_their_object() -> None:
+    thin = {
+        "id": "evt_2", "object": "v2.core.event", "type": "v1.billing.meter.error_report_triggered",
+        "created": "2027-03-01T09:29:00.000Z", "related_object": {"id": "mtr_1", "type": "billing.meter"},
+    }  # fmt: skip
+    event = mapped("stripe", thin)
+    assert (event.type, event.subject) == ("stripe.v1.billing.meter.error_report_triggered", "mtr_1")
+    assert event.data == thin
+
+
+def message(type_: str, **fields: Any) -> dict[str, Any]:
+    resource = {"typeId": "order", "id": "o-1"}
+    return {"notificationType": "Message", "id": "m-1", "type": type_, "resource": resource} | fields
+
+
+COMMERCETOOLS: list[tuple[dict[str, Any], tuple[str, str | None, str | None]]] = [
+    (message("OrderCreated", order={"orderNumber": "7", "customerId": "c"}), ("order.placed", "7", "customer:c")),
+    (message("OrderCreated", payloadNotIncluded={"reason": "too large"}), ("order.placed", "o-1", None)),
+    (message("OrderStateChanged", orderState="Cancelled"), ("order.cancelled", "o-1", None)),
+    (message("OrderStateChanged", orderState="Confirmed"), ("order.changed", "o-1", None)),
+    (message("OrderPaymentStateChanged", paymentState="Paid"), ("order.paid", "o-1", None)),
+    (message("ParcelAddedToDelivery", resourceUserProvidedIdentifiers={"orderNumber": "9"}),
+     ("parcel.shipped", "9", None)),
+    (message("CustomerCreated", resource={"typeId": "customer", "id": "c-1"}),
+     ("customer.registered", "c-1", "customer:c-1")),
+    ({"notificationType": "ResourceUpdated", "resource": {"typeId": "cart", "id": "x"}, "version": 3},
+     ("commercetools.cart.ResourceUpdated", "x", None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "expected"), COMMERCETOOLS)
+def test_commercetools_messages(body: dict[str, Any], expected: tuple[str, str | None, str | None]) -> None:
+    event = mapped("commercetools", body)
+    assert (event.type, event.subject, event.recipient) == expected
+
+
+def test_changes_of_one_resource_are_told_apart_by_its_version() -> None:
+    ids = {
+        mapped(
+            "commercetools",
+            {"notificationType": "ResourceUpdated", "resource": {"typeId": "cart", "id": "x"}, "version": n},
+        ).id
+        for n in (3, 4)
+    }
+    assert len(ids) == 2
+
+
+def outcome(name: str, body: bytes) -> str:
+    try:
+        made = map_delivery(compiled(name), Delivery(body, {}, {}), NOW)
+    except Unmappable as error:
+        return "unmappable" if error.errors else "unmappable without a reason"
+    return "an event" if made.events else "no event"
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"17", b"{}", b"[[]]"])
+def test_shapes_that_no_shop_sends_are_unmappable_not_errors(body: bytes) -> None:
+    for name in SHIPPED:
+        assert outcome(name, body) in ("no event", "unmappable")
