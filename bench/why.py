@@ -125,7 +125,7 @@ def _chunk(hasher: AddressHasher, chunk: int) -> Envelope:
             channel="push",
             sender=1,
             locale="de",
-            provider_ref=f"projects/retailer-app/messages/0:{uuid4().hex[:16]}%{uuid4().hex[:16]}",
+            provider_ref=f"0:{uuid4().hex[:16]}%{uuid4().hex[:16]}",
             address_hash=hasher("device", key),
         )
         for n in range(500)

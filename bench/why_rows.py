@@ -30,9 +30,9 @@ _CAUSE = _ID.format(version=7, h="ch")
 _REQUEST = "md5('r' || ch)::uuid"
 _AT = "to_timestamp(ms / 1000.0)"
 _REQUESTS = f"""
-insert into history.request (id, tenant, mode, communication, cause_id, release_id, first_at, settled_at, subject)
-select distinct {_REQUEST}, 1, 1, case when about_order then 1 else 2 end, {_CAUSE}, md5('release')::uuid,
-  {_AT}, {_AT}, case when about_order then 'A-' || n end
+insert into history.request (id, cause_id, release_id, communication, tenant, mode, subject)
+select distinct {_REQUEST}, {_CAUSE}, md5('release')::uuid, case when about_order then 1 else 2 end, 1, 1,
+  case when about_order then 'A-' || n end
 from made on conflict do nothing
 """
 _TRANSITIONS = f"""
@@ -41,14 +41,14 @@ insert into history.transition (notification_id, request_id, at, address_id, add
 select {_NOTIFICATION}, {_REQUEST}, {_AT} + attempt * interval '1 second', n % 1000000,
   ('x' || substr(h, 1, 16))::bit(64)::bigint, attempt, 1, case when attempt < attempts then 6 else 2 end,
   case when attempt < attempts then 62 else 0 end, 1, 1, 0,
-  1, 1, who, 'de', 'projects/retailer-app/messages/0:' || substr(h, 1, 16) || '%' || substr(h, 1, 16), null
+  1, 1, who, 'de', '0:' || substr(h, 1, 16) || '%' || substr(h, 1, 16), null
 from made cross join lateral (select case when n % {REPEATED} = 0 then 2 else 1 end as attempts) a
 cross join lateral generate_series(1, attempts) attempt
 """
 _DECISIONS = f"""
-insert into history.decision (cause_id, envelope, ordinal, outcome, tenant, mode, received_at, event_type, event_source,
-  communication, release_id, notification_id, event_id, subject, recipient)
-select {_CAUSE}, n % 2000000000, 0, 0, 1, 1, {_AT}, 3, 4, 1, md5('release')::uuid, {_NOTIFICATION},
+insert into history.decision (cause_id, envelope, ordinal, outcome, tenant, mode, event_type, event_source,
+  communication, notification_id, event_id, subject, recipient)
+select {_CAUSE}, n % 2000000000, 0, 0, 1, 1, 3, 4, 1, {_NOTIFICATION},
   md5('e' || n)::uuid::text, 'A-' || n, who
 from made where about_order
 """
@@ -56,7 +56,7 @@ _LEDGER = f"""
 insert into delivery.message (notification_id, address_id, request_id, recipient_id, ordinal, claimed_at, recorded_at,
   status, channel, sender, plan_step, variant, locale, attempt, provider_ref, content_digest)
 select {_NOTIFICATION}, n % 1000000, {_REQUEST}, n % 1000000, n % {WAVE}, {_AT}, {_AT}, 2, 1, 1, 0, 0, 'de', 1,
-  'projects/retailer-app/messages/0:' || substr(h, 1, 16) || '%' || substr(h, 1, 16), sha256(h::bytea)
+  '0:' || substr(h, 1, 16) || '%' || substr(h, 1, 16), sha256(h::bytea)
 from made
 """
 _SIZES = """

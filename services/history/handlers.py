@@ -1,4 +1,7 @@
-"""What history hears, and where it keeps it. It emits nothing; every write may come twice and in any order."""
+"""What history hears, and where it keeps it. It emits nothing; every write may come twice and in any order.
+
+Left out: `notification.requested` (it carries variables) and `request.settled` (an account is the sum of transitions).
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +17,6 @@ from libs.contracts.delivery import (
     ReceiptRecorded,
     ReplyReceived,
     RequestAdjusted,
-    RequestSettled,
 )
 from libs.contracts.envelope import Envelope
 from libs.contracts.orders_notification import DecisionRecorded, ReleasePublished
@@ -40,11 +42,6 @@ async def record_rejections(deps: History, batch: Sequence[Envelope]) -> None:
     await deps.timeline.record_rejections(batch)
 
 
-async def settle_requests(deps: History, batch: Sequence[Envelope]) -> None:
-    """When nothing of a request was pending any more."""
-    await deps.timeline.settle(batch)
-
-
 async def record_decisions(deps: History, batch: Sequence[Envelope]) -> None:
     """What each communication decided about an event."""
     await deps.audit.record_decisions(batch)
@@ -67,7 +64,6 @@ SUBSCRIPTIONS: Subscriptions = {
     MessageRecorded: record_messages,
     MessageRejected: record_rejections,
     ReceiptRecorded: record_receipts,
-    RequestSettled: settle_requests,
     RequestAdjusted: record_documents,
     DecisionRecorded: record_decisions,
     BounceClassified: record_documents,

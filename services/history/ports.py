@@ -16,7 +16,10 @@ from services.history.domain.facts import Decision, Document, Message
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for, newest first; every field that is set narrows it. `before`: ids older than this one."""
+    """What is looked for, newest first; every field that is set narrows it.
+
+    `before`: ids older than this one; `since`: documents not older than this one.
+    """
 
     tenant: int
     mode: Mode
@@ -29,6 +32,7 @@ class Search:
     notifications: tuple[UUID, ...] = ()
     causes: tuple[UUID, ...] = ()
     before: UUID | None = None
+    since: UUID | None = None
     limit: int = 50
 
 
@@ -43,8 +47,6 @@ class Timeline(Protocol):
     async def record_receipts(self, batch: Sequence[Envelope]) -> None: ...
 
     async def record_rejections(self, batch: Sequence[Envelope]) -> None: ...
-
-    async def settle(self, batch: Sequence[Envelope]) -> None: ...
 
     async def messages(self, wanted: Search) -> list[Message]: ...
 

@@ -6,13 +6,11 @@ from uuid import UUID, uuid4
 
 from libs.contracts.bounce import BounceClassified
 from libs.contracts.delivery import (
-    Account,
     MessageRecorded,
     MessageRejected,
     Receipt,
     ReceiptRecorded,
     Rejection,
-    RequestSettled,
     Transition,
 )
 from libs.contracts.envelope import Envelope, Event
@@ -99,16 +97,6 @@ REFUSED = heard(
                 reply_code=429,
             ),
         ),
-    )
-)
-SETTLED = heard(
-    RequestSettled(
-        request_id=REQUEST,
-        cause_id=CAUSE,
-        release_id=RELEASE,
-        communication="parcel-shipped",
-        account=Account(recipients=1, extra=0, pending=0, sent=1, failed=0, skipped=0, suppressed=0, unknown=0),
-        at=NOON,
     )
 )
 

@@ -16,7 +16,7 @@ from libs.contracts.delivery import MessageRecorded, Transition
 from libs.contracts.envelope import Envelope, Event
 from libs.contracts.orders_notification import Decision, DecisionRecorded
 from libs.contracts.outcomes import Mode, Status
-from libs.ids import first_id_at, message_id, notification_id, time_of, uuid7
+from libs.ids import first_id_at, message_id, notification_id, time_of
 from libs.service import Runtime, Service
 from libs.service_client import Call, Transport
 from services.history.app import create_service
@@ -46,7 +46,7 @@ class World:
 
     async def hear(self, event: Event, *, tenant: int = 1, subject: str | None = ORDER) -> None:
         envelope = Envelope(
-            id=uuid7(),
+            id=UUID(int=first_id_at(NOW).int | uuid4().int >> 64),  # as if it happened then
             type=event.TYPE,
             source=event.SOURCE,
             time=NOW,

@@ -91,4 +91,4 @@ async def test_a_cursor_of_another_list_is_refused(history: Service) -> None:
 
 
 def test_history_hears_everything_that_is_said_about_messages() -> None:
-    assert set(EVENTS) - {event.TYPE for event in SUBSCRIPTIONS} == {"notification.requested"}
+    assert set(EVENTS) - {event.TYPE for event in SUBSCRIPTIONS} == {"notification.requested", "request.settled"}

@@ -103,7 +103,6 @@ class Decision:
     subject: str | None = None
     communication: str | None = None
     recipient: str | None = None
-    release_id: UUID | None = None
     notification_id: UUID | None = None
     detail: str | None = None
 

@@ -11,18 +11,15 @@ create table term (                       -- words that come again and again: co
 
 create table request (                    -- what all messages of one envelope share
   id uuid primary key,
-  tenant smallint not null,
-  mode smallint not null,
-  communication int not null,
   cause_id uuid not null,
   release_id uuid not null,
-  first_at timestamptz not null,
-  settled_at timestamptz,                 -- in no index: its update stays on the page
+  communication int not null,
+  tenant smallint not null,
+  mode smallint not null,
   subject text
-) with (fillfactor = 90);
+);
 create index on request (hashtextextended(subject, 0)) where subject is not null;
-create index on request (cause_id);
-create index on request using brin (first_at);
+create index on request using brin (cause_id);   -- for the retention alone; its time bits are the request's age
 
 create table transition (
   notification_id uuid not null,
@@ -78,17 +75,15 @@ create table rejection (                  -- what the provider said when it refu
 ) partition by range (notification_id);
 
 create table decision (
-  cause_id uuid not null,
+  cause_id uuid not null,                 -- its time bits are when the event was received
   envelope int not null,                  -- 32 bits of the envelope's id: a replay decides again, a redelivery does not
   ordinal smallint not null,
   outcome smallint not null,              -- 0 requested, else the reason's number
   tenant smallint not null,
   mode smallint not null,
-  received_at timestamptz not null,
   event_type int not null,
   event_source int not null,
   communication int,
-  release_id uuid,
   notification_id uuid,
   event_id text not null,
   subject text,

@@ -1,5 +1,6 @@
 """Finds the cases that a question is about."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID
@@ -20,8 +21,9 @@ async def find_cases(timeline: Timeline, audit: Audit, question: Question) -> li
     elif question.event is not None:
         messages, decisions = await _of_event(timeline, audit, question)
     else:
-        messages = await timeline.messages(question.search(limit=NEWEST))
-        decisions = await audit.decisions(question.search(limit=4 * NEWEST))
+        messages, decisions = await asyncio.gather(
+            timeline.messages(question.search(limit=NEWEST)), audit.decisions(question.search(limit=4 * NEWEST))
+        )
         if question.recipient is not None and question.order is None:
             decisions = _as_far_back(decisions, messages)
     return [case for case in cases_of(messages, decisions) if _fits(case, question)]

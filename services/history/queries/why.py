@@ -7,6 +7,7 @@ from uuid import UUID
 
 from libs.contracts.outcomes import Status
 from libs.errors import DepescheError
+from libs.ids import first_id_at
 from libs.telemetry import get_logger, span
 from services.history.domain.case import Case, Rendered, Trace, twins_of
 from services.history.domain.chain import Fact, in_order, of_decisions, of_document, of_message
@@ -16,6 +17,7 @@ from services.history.ports import Asker, History, Search
 from services.history.queries import Question, uuid_of
 from services.history.queries.finding import find_cases
 
+_CLOCKS_APART = timedelta(minutes=5)
 _ON_THE_WAY = timedelta(minutes=1)  # between two services; only after this a request that nobody knows is lost
 
 log = get_logger(__name__)
@@ -62,10 +64,12 @@ async def _completed(deps: History, question: Question, case: Case, others: Sequ
 
 
 async def _documents(deps: History, question: Question, case: Case) -> tuple[Document, ...]:
+    """What was said about the messages since; and, of a barred address, also what was said before."""
     ids = [message.id for message in case.messages]
-    found: list[Document] = []
-    if ids:
-        found += await deps.audit.documents(Search(question.tenant, question.mode, message=",".join(ids)))
+    if not ids:
+        return ()
+    since = first_id_at(case.began - _CLOCKS_APART)
+    found = await deps.audit.documents(Search(question.tenant, question.mode, message=",".join(ids), since=since))
     keys = {m.address_key for m in case.messages if m.latest.status is Status.SUPPRESSED and m.address_key is not None}
     for key in sorted(keys):
         found += await deps.audit.documents(Search(question.tenant, question.mode, address_key=key))

@@ -41,9 +41,7 @@ def message(
 def decided(reason: Reason = Reason.NONE, *, of: UUID | None = None, name: str | None = "parcel-shipped") -> Decision:
     of = of or cause()
     requested = notification_id(of, name, KIM) if name and reason is Reason.NONE else None
-    return Decision(
-        NOON, of, "e-1", "parcel.shipped", "shop", reason, "A-1042", name, KIM, None, requested, detail=None
-    )
+    return Decision(NOON, of, "e-1", "parcel.shipped", "shop", reason, "A-1042", name, KIM, requested, detail=None)
 
 
 def story(*messages: Message, decisions: tuple[Decision, ...] = ()) -> Case:

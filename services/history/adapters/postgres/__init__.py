@@ -11,6 +11,8 @@ SERVER_SETTINGS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
+    # planned with its values a statement opens only the days that it needs
+    "plan_cache_mode": "force_custom_plan",
 }
 
 __all__ = ["SERVER_SETTINGS", "PostgresAudit", "PostgresDays", "PostgresTimeline", "Terms"]

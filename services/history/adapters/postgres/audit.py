@@ -18,11 +18,10 @@ from services.history.domain.facts import Decision, Document
 from services.history.ports import ActionSearch, Erased, Search
 
 _ADD_DECISIONS = """
-insert into decision (cause_id, envelope, ordinal, outcome, tenant, mode, received_at, event_type, event_source,
-                      communication, release_id, notification_id, event_id, subject, recipient, detail)
+insert into decision (cause_id, envelope, ordinal, outcome, tenant, mode, event_type, event_source, communication,
+                      notification_id, event_id, subject, recipient, detail)
 select * from unnest($1::uuid[], $2::int[], $3::smallint[], $4::smallint[], $5::smallint[], $6::smallint[],
-  $7::timestamptz[], $8::int[], $9::int[], $10::int[], $11::uuid[], $12::uuid[], $13::text[], $14::text[],
-  $15::text[], $16::text[])
+  $7::int[], $8::int[], $9::int[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[])
 on conflict do nothing
 """
 _ADD_DOCUMENTS = """
@@ -51,7 +50,8 @@ _DECISIONS_OF_CAUSES = _DECISIONS.format(which="d.cause_id = any ($5::uuid[])")
 
 _DOCUMENTS = """
 select d.*, term.word as type_word from document d join term on term.id = d.type
-where d.tenant = $1 and d.mode = $2 and ($4::uuid is null or d.id < $4) and {which}
+where d.tenant = $1 and d.mode = $2 and ($4::uuid is null or d.id < $4) and ($6::uuid is null or d.id >= $6)
+  and {which}
 order by d.id desc limit $3
 """
 _DOCUMENTS_BY_RECIPIENT = _DOCUMENTS.format(
@@ -98,7 +98,7 @@ class PostgresAudit:
         terms = await self.terms.ids(words)
         rows = [row for envelope in batch for row in _decisions(envelope, terms)]
         async with self.database.transaction() as connection:
-            owners = ((row[4], row[5], row[14]) for row in rows if row[14] is not None)
+            owners = ((row[4], row[5], row[12]) for row in rows if row[12] is not None)
             gone = await erased_among(connection, owners)
             if gone:
                 rows = [_nameless(row, gone) for row in rows]
@@ -128,7 +128,7 @@ class PostgresAudit:
             return []
         async with self.database.acquire() as connection:
             common = (wanted.tenant, wanted.mode, wanted.limit, wanted.before)
-            return [_document(row) for row in await connection.fetch(statement, *common, value)]
+            return [_document(row) for row in await connection.fetch(statement, *common, value, wanted.since)]
 
     async def actions(self, wanted: ActionSearch) -> list[Document]:
         at, id_ = wanted.after or (None, None)
@@ -161,11 +161,9 @@ def _decisions(envelope: Envelope, terms: dict[str, int]) -> list[tuple[Any, ...
             _outcome(item.outcome),
             envelope.tenant,
             envelope.mode,
-            data.received_at,
             terms[data.event_type],
             terms[data.event_source],
             terms[item.communication] if item.communication is not None else None,
-            item.release_id,
             item.notification_id,
             data.event_id,
             envelope.subject,
@@ -183,8 +181,8 @@ def _outcome(word: str) -> Reason:
 
 
 def _nameless(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
-    erased_at = gone.get((row[4], row[5], row[14]))
-    return row if erased_at is None or time_of(row[0]) > erased_at else (*row[:14], None, None)
+    erased_at = gone.get((row[4], row[5], row[12]))
+    return row if erased_at is None or time_of(row[0]) > erased_at else (*row[:12], None, None)
 
 
 def _decision_query(wanted: Search) -> tuple[str | None, Any]:
@@ -198,7 +196,7 @@ def _decision_query(wanted: Search) -> tuple[str | None, Any]:
 
 def _decision(row: Any) -> Decision:
     return Decision(
-        at=row["received_at"],
+        at=time_of(row["cause_id"]),
         cause_id=row["cause_id"],
         event_id=row["event_id"],
         event_type=row["type_word"],
@@ -207,7 +205,6 @@ def _decision(row: Any) -> Decision:
         subject=row["subject"],
         communication=row["communication_word"],
         recipient=row["recipient"],
-        release_id=row["release_id"],
         notification_id=row["notification_id"],
         detail=row["detail"],
     )

@@ -20,7 +20,7 @@ _PARTITIONS = """
 select c.relname from pg_inherits join pg_class c on c.oid = inhrelid
 where inhparent = $1::regclass and c.relname like $2
 """
-_DROP_REQUESTS = "delete from request where first_at < $1"
+_DROP_REQUESTS = "delete from request where cause_id < $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class PostgresDays:
                         await connection.execute(f"drop table {name}")
                         done.append(name)
                 await connection.execute(f"delete from {table}_default where {key} < $1", first_id_at(oldest))  # noqa: S608
-            await connection.execute(_DROP_REQUESTS, oldest)
+            await connection.execute(_DROP_REQUESTS, first_id_at(oldest))
         return done
 
 

@@ -19,11 +19,9 @@ from services.history.domain.facts import Message, address_key
 from services.history.ports import Erased, Search
 
 _ADD_REQUESTS = """
-insert into request (id, tenant, mode, communication, cause_id, release_id, first_at, settled_at, subject)
-select * from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::int[], $5::uuid[], $6::uuid[],
-  $7::timestamptz[], $8::timestamptz[], $9::text[])
-on conflict (id) do update set settled_at = excluded.settled_at
-where excluded.settled_at is not null and request.settled_at is null
+insert into request (id, cause_id, release_id, communication, tenant, mode, subject)
+select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::smallint[], $6::smallint[], $7::text[])
+on conflict do nothing
 """
 _ADD_TRANSITIONS = """
 insert into transition (notification_id, request_id, at, address_id, address_key, attempt, was, status, reason,
@@ -69,7 +67,7 @@ class PostgresTimeline:
         """Transitions and what their messages share; one transaction."""
         terms = await self.terms.ids(envelope.data.communication for envelope in batch)
         requests = {
-            envelope.data.request_id: _request(envelope, terms[envelope.data.communication], None) for envelope in batch
+            envelope.data.request_id: _request(envelope, terms[envelope.data.communication]) for envelope in batch
         }
         async with self.database.transaction() as connection:
             owners = ((e.tenant, e.mode, t.recipient) for e in batch for t in e.data.transitions)
@@ -104,12 +102,6 @@ class PostgresTimeline:
                 rows.append((notification, r.at, address, r.attempt, r.reply_code, r.final, *owner, *codes))
         await self._add(_ADD_REJECTIONS, sorted(rows, key=lambda row: (row[0], row[2], row[3])))
 
-    async def settle(self, batch: Sequence[Envelope]) -> None:
-        """Notes when a request settled; it may come before the request's first transition."""
-        terms = await self.terms.ids(envelope.data.communication for envelope in batch)
-        rows = {e.data.request_id: _request(e, terms[e.data.communication], e.data.at) for e in batch}
-        await self._add(_ADD_REQUESTS, [rows[id_] for id_ in sorted(rows)])
-
     async def messages(self, wanted: Search) -> list[Message]:
         async with self.database.acquire() as connection:
             return await find_messages(connection, wanted)
@@ -129,10 +121,10 @@ class PostgresTimeline:
             await connection.execute(statement, *columns(rows))
 
 
-def _request(envelope: Envelope, communication: int, settled_at: Any) -> tuple[Any, ...]:
+def _request(envelope: Envelope, communication: int) -> tuple[Any, ...]:
     data: MessageRecorded = envelope.data
-    shared = (data.cause_id, data.release_id, envelope.time, settled_at, envelope.subject)
-    return data.request_id, envelope.tenant, envelope.mode, communication, *shared
+    owner = (envelope.tenant, envelope.mode, envelope.subject)
+    return data.request_id, data.cause_id, data.release_id, communication, *owner
 
 
 def _transition(envelope: Envelope, t: Transition) -> tuple[Any, ...]:
