@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import Path, Query, Request, Response
+from fastapi import Body, Path, Query, Request, Response
 
 from libs.auth import Principal, internal, scope
 from libs.contracts.outcomes import Mode
@@ -11,7 +11,7 @@ from libs.errors import Forbidden, Invalid
 from libs.ids import TenantId
 from libs.web import After, Cursor, Limit, Page, Router
 from services.access import domain, handlers, queries
-from services.access.api.shapes import KeyBody, KeyMade, KeyShown, Presented, Rotation, Verified
+from services.access.api.shapes import ROTATION, KeyBody, KeyMade, KeyShown, Presented, Rotation, Verified
 from services.access.domain import ApiKey
 from services.access.handlers import Access, MadeKey, NewKey
 
@@ -19,6 +19,7 @@ router = Router(prefix="/v1", tags=["keys"])
 
 Admin = Annotated[Principal, scope("keys:admin")]
 KeyId = Annotated[str, Path(pattern=r"^[a-z2-7]{16}$", examples=["7mxq4zdkzt3la5vw"])]
+RotationBody = Annotated[Rotation | None, Body(examples=[ROTATION])]
 OfTenant = Annotated[int | None, Query(ge=1, le=domain.MAX_TENANTS, description="The caller's own by default.")]
 
 
@@ -57,7 +58,7 @@ async def create_key(request: Request, response: Response, principal: Admin, bod
 
 @router.post("/keys/{id}:rotate", status_code=201)
 async def rotate_key(
-    request: Request, response: Response, principal: Admin, id: KeyId, body: Rotation | None = None
+    request: Request, response: Response, principal: Admin, id: KeyId, body: RotationBody = None
 ) -> KeyMade:
     """A new key like this one, which goes on working for a while."""
     grace_hours = body.grace_hours if body else None

@@ -17,6 +17,7 @@ TopicName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63
 TENANT = {"name": "Nordlicht", "default_locale": "de", "zone": "Europe/Berlin"}
 TOPIC = {"category": "marketing", "description": "A watched price fell", "active": True}
 KEY = {"name": "shop back end", "scopes": ["events:send", "events:read"]}
+ROTATION = {"grace_hours": 24}
 SHOWN_KEY = {
     "id": "7mxq4zdkzt3la5vw",
     "tenant": 1,
@@ -117,7 +118,7 @@ class KeyMade(KeyShown):
 class Rotation(BaseModel):
     """How to change over."""
 
-    model_config = example({"grace_hours": 24})
+    model_config = example(ROTATION)
     grace_hours: float | None = Field(
         None, ge=0, le=720, allow_inf_nan=False, description="Hours that the old key goes on working."
     )
