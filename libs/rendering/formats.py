@@ -105,6 +105,8 @@ def _no_time(value: Any) -> FilterArgumentError:
 def _date_text(moment: datetime, style: str, zone: str, tag: str) -> str:
     try:
         there = moment.astimezone(ZoneInfo(zone))
+    except OverflowError as error:  # the calendar's first and last day, moved over its edge
+        raise _no_time(moment) from error
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise FilterArgumentError(
             f"{zone[:40]!r} is no time zone; use a name like Europe/Berlin", token=None

@@ -55,11 +55,11 @@ class SimulatorCallbacks:
 
 
 def _translate(receipt: _Receipt, now: datetime) -> ReceiptNews:
-    at = now if receipt.at is None else _aware(receipt.at)
     try:
+        at = now if receipt.at is None else _aware(receipt.at)
         kind = ReceiptKind(ReceiptKind.parse(receipt.kind))
         notification, address = parse_message_id(receipt.message)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise Invalid(f"The receipt {receipt.id} cannot be read: {error}.", pointer="") from error
     failed = kind in (ReceiptKind.FAILED, ReceiptKind.BOUNCED)
     reason = Reason.PROVIDER_GAVE_UP if failed else Reason.NONE
