@@ -119,7 +119,7 @@ class Demo:
 def _until(true: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not true() and time.monotonic() < deadline:
-        time.sleep(0.25)
+        time.sleep(0.5)
 
 
 def free_port() -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+from prometheus_client import Counter
 
 from libs.contracts.envelope import Envelope, UnknownEventType, decode
 from libs.contracts.outcomes import Mode
@@ -23,7 +24,7 @@ from libs.errors import DepescheError, Duplicate, Permanent, Unavailable
 from libs.ids import uuid7
 from libs.messaging.bus import Subscriber
 from libs.storage.database import Database
-from libs.telemetry import get_logger, span
+from libs.telemetry import batch_span, get_logger, one_of, span
 
 BATCH = 500
 MAX_ATTEMPTS = 8
@@ -32,7 +33,12 @@ HANDLER_SECONDS = 30.0
 _KEEP_IDEMPOTENCY = "24 hours"
 
 log = get_logger(__name__)
+_dead_letters = Counter("depesche_dead_letters", "Events that a subscriber could not take", ["type", "subscriber"])
 
+# turns are 100 ms when idle: what subscribers owe is looked at about twice a second, old keys every ten minutes
+_OWED_TURNS = 5
+_FORGET_TURNS = 6_000
+_ANYTHING = "select exists (select from outbox where published_at is null)"
 _LEASE = """
 select id, event_id, type, source, subject, tenant, mode, partition_key, payload, traceparent, created_at
 from outbox where published_at is null order by id limit $1 for update skip locked
@@ -81,10 +87,14 @@ class Relay:
     async def run(self, stop: asyncio.Event) -> None:
         """Relays until `stop` is set: at once while there is work, else every 100 ms."""
         turns = 0
+        worked = 0
         while not stop.is_set():
             try:
-                worked = await self.publish_once() + await self.redeliver_once()
-                if turns % 6000 == 0:
+                # an idle outbox costs one look, not a transaction
+                worked = await self.publish_once() if worked or await self._anything() else 0
+                if turns % _OWED_TURNS == 0:
+                    worked += await self.redeliver_once()
+                if turns % _FORGET_TURNS == 0:
                     await self._forget_idempotency_keys()
             except (Unavailable, asyncpg.PostgresError) as error:
                 log.warning("relay_waits", schema=self.database.schema, error=str(error))
@@ -93,6 +103,10 @@ class Relay:
             turns += 1
             if not worked:
                 await _pause(stop, POLL_SECONDS)
+
+    async def _anything(self) -> bool:
+        async with self.database.acquire() as connection:
+            return bool(await connection.fetchval(_ANYTHING))
 
     async def publish_once(self) -> int:
         """Publishes one batch; returns how many rows it took."""
@@ -124,11 +138,11 @@ class Relay:
         envelopes, failures = _decoded(rows)
         if not envelopes:
             return failures
-        with span(
+        with batch_span(
             f"{subscriber.app_id} {subscriber.event_type}",
-            parent=envelopes[0][1].traceparent if len(envelopes) == 1 else None,
-            links=[e.traceparent for _, e in envelopes[:64]] if len(envelopes) > 1 else (),
+            [e.traceparent for _, e in envelopes],
             entries=len(envelopes),
+            cause_id=one_of([getattr(e.data, "cause_id", None) for _, e in envelopes]),
         ):
             failure = await _attempt(subscriber, [e for _, e in envelopes])
             if failure is None:
@@ -245,7 +259,9 @@ def _grouped(rows: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 async def _bury(connection: Any, row: Any, subscriber: str, attempts: int, reason: str) -> None:
-    log.error("dead_letter", type=row["type"], subscriber=subscriber, reason=reason, event_id=str(row["event_id"]))
+    with span("dead_letter", parent=row["traceparent"]):
+        log.error("dead_letter", type=row["type"], subscriber=subscriber, reason=reason, event_id=str(row["event_id"]))
+    _dead_letters.labels(row["type"], subscriber).inc()
     await connection.execute(
         _BURY,
         uuid7(),

@@ -33,6 +33,7 @@ class Database:
                 min_size=self.min_size,
                 max_size=self.max_size,
                 init=_prepare,
+                reset=_nothing_to_reset,
                 timeout=_CONNECT_SECONDS,
                 command_timeout=self.statement_timeout_seconds,
                 server_settings={
@@ -77,3 +78,8 @@ async def _prepare(connection: Any) -> None:
             encoder=lambda value: exact_json.dumps(value).decode(),
             decoder=exact_json.loads,
         )
+
+
+async def _nothing_to_reset(_: Any) -> None:
+    """asyncpg has rolled back what was open. We set nothing per session (only `set local`), take no session locks
+    and listen to nothing: its own reset would be a round trip for each use of a connection."""
