@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from prometheus_client import Counter
+
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.bounce import BounceClassified, SuppressionChanged
 from libs.contracts.outcomes import Mode, Scope
@@ -19,6 +21,9 @@ from services.bounce.domain.suppressions import Evidence, Suppression, Suppressi
 from services.bounce.ports import Change, NewFact
 
 APP_ID = "bounce"
+
+_facts = Counter("depesche_bounce_facts", "New facts about addresses", ["category", "origin"])
+_barred = Counter("depesche_bounce_suppressions", "Suppressions placed by evidence", ["reason"])
 
 _ADD = """
 insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
@@ -80,6 +85,8 @@ class PostgresFacts:
                 if placed is not None:
                     outgoing.append(_changed(placed))
             await append(connection, outgoing)
+        for item in outgoing:
+            _count(item)
 
     async def place(self, evidence: Evidence, action: ActionRecorded) -> Suppression:
         """Bars by hand; gives the suppression that already bars where there is one."""
@@ -107,6 +114,16 @@ class PostgresFacts:
         async with self.database.transaction() as connection:
             for statement in (_FORGET_MAILS, _FORGET_BOUNCES, _FORGET_SUPPRESSIONS):
                 await connection.execute(statement, *columns)
+
+
+def _count(item: Outgoing) -> None:
+    match item.event:
+        case BounceClassified(category=category, origin=origin):
+            _facts.labels(category, origin).inc()
+        case SuppressionChanged(reason=reason):
+            _barred.labels(reason).inc()
+        case _:
+            pass
 
 
 async def _place(connection: Any, evidence: Evidence) -> Suppression | None:
