@@ -27,7 +27,7 @@ class DeliverySettings(ServiceSettings):
     flush_results: int = Field(default=250, ge=1, le=5_000, description="Results that are recorded together.")
     bulk_chunk: int = Field(default=500, ge=1, le=500, description="Recipients leased at once in the bulk lane.")
     transactional_chunk: int = Field(
-        default=50, ge=1, le=500, description="Recipients leased at once in the transactional lane."
+        default=200, ge=1, le=500, description="Recipients leased at once in the transactional lane."
     )
     bulk_outstanding: int = Field(
         default=1_000, ge=1, le=20_000, description="Bulk messages being called at once, per process."
