@@ -85,8 +85,8 @@ class PostgresFacts:
                 if placed is not None:
                     outgoing.append(_changed(placed))
             await append(connection, outgoing)
-        for item in outgoing:
-            _count(item)
+        for published in outgoing:
+            _count(published)
 
     async def place(self, evidence: Evidence, action: ActionRecorded) -> Suppression:
         """Bars by hand; gives the suppression that already bars where there is one."""
