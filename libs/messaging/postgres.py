@@ -69,6 +69,9 @@ class Failure:
     final: bool
 
 
+Entry = tuple[Any, Envelope]  # the outbox row, and what it says
+
+
 @dataclass(slots=True)
 class Relay:
     """Publishes one service's outbox to all subscribers of the process."""
@@ -114,12 +117,13 @@ class Relay:
             rows = await connection.fetch(_LEASE, self.batch)
             if not rows:
                 return 0
-            owed = [
-                (row["id"], subscriber.app_id, failure)
-                for type_, group in _grouped(rows).items()
-                for subscriber in self._by_type.get(type_, ())
-                for row, failure in await self._deliver(subscriber, group)
-            ]
+            owed = []
+            for type_, group in _grouped(rows).items():
+                if subscribers := self._by_type.get(type_):
+                    entries, unreadable = _decoded(group)  # once, however many want it
+                    for subscriber in subscribers:
+                        failures = unreadable + await self._deliver(subscriber, entries)
+                        owed += [(row["id"], subscriber.app_id, failure) for row, failure in failures]
             await self._remember(connection, rows, owed)
             return len(rows)
 
@@ -130,12 +134,13 @@ class Relay:
             known = {(s.app_id, s.event_type): s for s in self.subscribers}
             for row in rows:
                 subscriber = known.get((row["subscriber"], row["type"]))
-                failures = await self._deliver(subscriber, [row]) if subscriber else []
+                entries, failures = _decoded([row])
+                failures += await self._deliver(subscriber, entries) if subscriber else []
                 await self._settle(connection, row, failures[0][1] if failures else None)
             return len(rows)
 
-    async def _deliver(self, subscriber: Subscriber, rows: Sequence[Any]) -> list[tuple[Any, Failure]]:
-        envelopes, failures = _decoded(rows)
+    async def _deliver(self, subscriber: Subscriber, envelopes: Sequence[Entry]) -> list[tuple[Any, Failure]]:
+        failures: list[tuple[Any, Failure]] = []
         if not envelopes:
             return failures
         with batch_span(
@@ -148,7 +153,7 @@ class Relay:
             if failure is None:
                 return failures
             if len(envelopes) == 1:
-                return [*failures, (envelopes[0][0], failure)]
+                return [(envelopes[0][0], failure)]
             for row, envelope in envelopes:
                 alone = await _attempt(subscriber, [envelope])
                 if alone is not None:
@@ -222,8 +227,8 @@ async def _attempt(subscriber: Subscriber, envelopes: Sequence[Envelope]) -> Fai
     return None
 
 
-def _decoded(rows: Sequence[Any]) -> tuple[list[tuple[Any, Envelope]], list[tuple[Any, Failure]]]:
-    good: list[tuple[Any, Envelope]] = []
+def _decoded(rows: Sequence[Any]) -> tuple[list[Entry], list[tuple[Any, Failure]]]:
+    good: list[Entry] = []
     bad: list[tuple[Any, Failure]] = []
     for row in rows:
         try:
