@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import threading
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -102,10 +103,17 @@ def _screen(found: dict[str, Any]) -> RenderableType:
 
 def _messages(found: dict[str, Any]) -> Table:
     made = Table(title=f"Messages of the last {found['hours']:g} hours", title_justify="left", box=None, pad_edge=False)
-    for name, count in found["messages"].items():
-        made.add_column(name, justify="right", style=_STYLES.get(name, "") if count else "dim")
-    made.add_row(*(f"{count:,}" for count in found["messages"].values()))
+    made.add_column()
+    for name in found["messages"]:
+        made.add_column(name, justify="right", style=_STYLES.get(name, ""))
+    for communication, counts in sorted(found.get("communications", {}).items()):
+        made.add_row(Text(communication), *_counts(counts, found["messages"]))
+    made.add_row("all", *_counts(found["messages"], found["messages"]), style="bold")
     return made
+
+
+def _counts(counts: dict[str, int], names: Iterable[str]) -> list[Text]:
+    return [Text(f"{counts[name]:,}", style="" if counts[name] else "dim") for name in names]
 
 
 def _waiting(found: dict[str, Any]) -> Table:
