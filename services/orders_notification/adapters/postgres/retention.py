@@ -4,9 +4,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+from prometheus_client import Gauge
 
 from libs.ids import first_id_at
 from libs.storage.database import Database
+from libs.telemetry import get_logger
+
+log = get_logger(__name__)
+
+_ahead = Gauge("depesche_event_days_ahead", "Days for which the event table has partitions; alarm below 2")
 
 AHEAD_DAYS = 7
 _BEHIND_DAYS = 1  # clocks of replicas differ, and a batch may be prepared before midnight and written after
@@ -47,9 +53,12 @@ class PostgresRetention:
         oldest = _name(now - self._keep)
         async with self._database.acquire() as connection:
             days = [row["relname"] for row in await connection.fetch(_DAYS)]
+            _ahead.set(sum(day > _name(now) for day in days))
             gone = [day for day in days if day < oldest]
             for day in gone:
-                await connection.execute(f"drop table if exists {day}")
+                # attached, it could only be dropped behind a lock that stops intake
+                await connection.execute(f"alter table event detach partition {day} concurrently")
+                await connection.execute(f"drop table {day}")
             before = first_id_at(now - self._keep)
             await connection.execute(_PRUNE_RECIPIENTS, before)
             await connection.execute(_PRUNE_REJECTIONS, before)
@@ -69,8 +78,14 @@ def _name(day: datetime) -> str:
 async def _make(connection: Any, day: datetime) -> None:
     low, high = first_id_at(day), first_id_at(day + timedelta(days=1))
     try:
+        # the lock on `event` is short; where it must wait, intake would wait behind it: rather again in an hour
         await connection.execute(
+            "set lock_timeout = '2s';"
             f"create table if not exists {_name(day)} partition of event for values from ('{low}') to ('{high}')"
         )
     except (asyncpg.DuplicateTableError, asyncpg.UniqueViolationError, asyncpg.InvalidObjectDefinitionError):
         return  # another replica was faster; it is the same day
+    except asyncpg.LockNotAvailableError:
+        log.warning("event_day_not_made", day=_name(day))
+    finally:
+        await connection.execute("reset lock_timeout")
