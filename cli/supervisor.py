@@ -30,6 +30,7 @@ from libs.keyring import keyring_of
 from libs.storage import embedded
 from libs.storage.migrations import migrate
 from libs.suite import SuiteSettings
+from libs.telemetry.metrics import FOLDER_VARIABLE, forget_process, make_folder
 
 _START_SECONDS = 30.0
 _RESTART_SECONDS = (0.2, 1.0, 5.0, 15.0)
@@ -117,6 +118,7 @@ class Suite:
             "DEPESCHE_HOST": self.settings.host,
             "DEPESCHE_PORT": str(self.settings.port),
             "DEPESCHE_SIMULATOR": str(self.settings.simulator).lower(),
+            FOLDER_VARIABLE: str(make_folder(self.folder)),
         }
         if self.settings.simulator:
             self._launch("simulator", ["services.simulator", "--data", str(self.folder)], environment)
@@ -168,6 +170,8 @@ class Suite:
                 continue
             pause = _RESTART_SECONDS[min(process.restarts, len(_RESTART_SECONDS) - 1)]
             if time.monotonic() - process.started_at >= pause:
+                if process.pid is not None:
+                    forget_process(self.folder / "metrics", process.pid)
                 process.restarts += 1
                 process.start()
 

@@ -24,10 +24,11 @@ from libs.idempotency import Idempotency
 from libs.ids import AddressHasher
 from libs.keyring import Keyring
 from libs.messaging.bus import Subscriber, Subscriptions
+from libs.messaging.figures import OutboxFigures
 from libs.messaging.postgres import Relay
 from libs.service_client import Call, ServiceClient, Transport
 from libs.storage.database import Database
-from libs.telemetry import get_logger, span
+from libs.telemetry import annotate, get_logger, span
 from libs.web import DEFAULT_BODY_BYTES, BodyLimit, Problem, Router, install_problem_handlers
 
 log = get_logger(__name__)
@@ -124,7 +125,8 @@ class Service:
         if self.database is not None:
             self.app.add_middleware(Idempotency, database=self.database, keyring=self.runtime.keyring)
         self.app.add_middleware(BodyLimit, limits=self.body_limits, default=DEFAULT_BODY_BYTES)
-        self.app.add_middleware(_Observed, service=self.name)
+        # outermost, around what answers bugs with a 500: that answer and its log line need the trace too
+        self.app.middleware_stack = _Observed(self.app.build_middleware_stack(), service=self.name)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -152,6 +154,8 @@ class Service:
             if self.database is not None:
                 relay = Relay(self.database, subscribers)
                 group.create_task(self._kept("relay", relay.run, stop), name=f"{self.name} relay")
+                figures = OutboxFigures(self.name, self.database)
+                group.create_task(self._kept("figures", figures.run, stop), name=f"{self.name} figures")
 
     async def _kept(self, name: str, loop: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -184,12 +188,16 @@ class _Observed:
 
         parent = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"traceparent"), None)
         started = asyncio.get_running_loop().time()
-        with span(f"{scope['method']} {self.service}", parent=parent, path=scope["path"]) as current:
-            await self.app(scope, receive, observed)
-            current.set_attribute("http.response.status_code", status)
-        route = getattr(scope.get("route"), "path", "unmatched")
-        _requests.labels(self.service, route, str(status)).inc()
-        _seconds.labels(self.service, route).observe(asyncio.get_running_loop().time() - started)
+        with span(f"{scope['method']} /{self.service}", parent=parent) as current:
+            try:
+                await self.app(scope, receive, observed)
+            finally:
+                # the route, not the path: a path can hold a signed link
+                route = getattr(scope.get("route"), "path", "unmatched")
+                current.update_name(f"{scope['method']} /{self.service}{route}")
+                annotate(current, **{"http.response.status_code": status})
+                _requests.labels(self.service, route, str(status)).inc()
+                _seconds.labels(self.service, route).observe(asyncio.get_running_loop().time() - started)
 
 
 _health = Router(tags=["health"])

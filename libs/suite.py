@@ -6,6 +6,7 @@
 <data>/simulator.json  where the simulator listens
 <data>/suite.json      where the suite listens, and its process
 <data>/logs/           one log per process
+<data>/metrics/        what each process counted in this run
 """
 
 from pathlib import Path

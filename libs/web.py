@@ -212,7 +212,8 @@ def install_problem_handlers(app: FastAPI) -> None:
         return response
 
     async def internal(request: Request, error: Exception) -> Response:
-        log.error("request_failed", path=request.url.path, error=type(error).__name__, exc_info=error)
+        route = getattr(request.scope.get("route"), "path", "unmatched")
+        log.error("request_failed", route=route, error=type(error).__name__, exc_info=error)
         return problem_response(DepescheError("It is logged with this trace id; please report it."))
 
     app.add_exception_handler(DepescheError, ours)

@@ -23,7 +23,7 @@ from typing import Annotated
 import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from libs.auth import Principal, public, scope
 from libs.keyring import Keyring, keyring_of
@@ -32,6 +32,7 @@ from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport
 from libs.suite import SuiteSettings, load_suite, read_simulator, settings_file
 from libs.telemetry import configure_logs, configure_tracing, get_logger
+from libs.telemetry.metrics import exposition
 from libs.web import Router, install_problem_handlers
 from services.access.app import create_service as access
 from services.bounce.app import create_service as bounce
@@ -121,7 +122,8 @@ def _suite_routes(services: Mapping[str, Service], server: str) -> Router:
 
     @router.get("/metrics")
     async def metrics(_: Annotated[Principal, scope("metrics:read", internal=True)]) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        # in a thread: it reads the files of every process
+        return Response(await asyncio.to_thread(exposition), media_type=CONTENT_TYPE_LATEST)
 
     return router
 

@@ -7,9 +7,10 @@ from typing import Self
 class Word(IntEnum):
     """A small number in the database whose lower-case name is the word on the wire; never renumbered."""
 
-    @property
-    def word(self) -> str:
-        return self.name.lower()
+    word: str
+
+    def __init__(self, _: int) -> None:
+        self.word = self._name_.lower()  # made once: transitions say it for every message
 
     @classmethod
     def parse(cls, word: str) -> Self:

@@ -68,12 +68,14 @@ class Reason(IntEnum):
 
     @property
     def word(self) -> str:
-        return self.name.lower()
+        return _WORDS[self]
 
     @property
     def text(self) -> Text:
         return TEXTS[self]
 
+
+_WORDS = {reason: reason.name.lower() for reason in Reason}  # made once: transitions say it for every message
 
 TEXTS: dict[Reason, Text] = {
     Reason.NONE: Text("Nothing speaks against it.", "Nothing to do."),

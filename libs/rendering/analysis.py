@@ -17,6 +17,8 @@ from liquid.builtin.tags.assign_tag import AssignNode
 from liquid.static_analysis import RE_PROPERTY
 
 from libs.rendering.environment import BoundedFor, BoundedRange, BoundedTemplate
+from libs.rendering.limits import VALUE_ERRORS
+from libs.rendering.meter import METER
 
 ANY = "[]"  # an item of a list, or a key that is only known when rendering
 _LOOP_VARIABLES = frozenset({"forloop"})
@@ -43,7 +45,7 @@ class Uses:
     """All that a text reads."""
 
     uses: list[Use] = field(default_factory=list)
-    unknown_filters: list[str] = field(default_factory=list)  # as sentences
+    problems: list[str] = field(default_factory=list)  # what fails whatever the variables, as sentences
 
 
 def walk(template: BoundedTemplate) -> Uses:
@@ -103,13 +105,28 @@ class _Walk:
                 self._filters(each)
             if isinstance(each, Path):
                 self._use(each, scope)
+        if isinstance(expression, FilteredExpression):
+            self._constant(expression)
+
+    def _constant(self, expression: FilteredExpression) -> None:
+        """What reads no variable is tried at once: if it fails now, it fails for everybody."""
+        if self._found.problems or any(isinstance(each, Path) for each in _expressions(expression.left)):
+            return
+        if any(part != ["recipient", "zone"] for part in _arguments(expression)):
+            return
+        METER.start()
+        try:
+            expression.evaluate(self._context)
+        except VALUE_ERRORS as error:
+            line = expression.token.source.count("\n", 0, max(expression.token.start_index, 0)) + 1
+            self._found.problems.append(f"Line {line}: {error.args[0] if error.args else error}.")
 
     def _filters(self, expression: FilteredExpression) -> None:
         for each in expression.filters or ():
             if each.name not in self._context.env.filters:
                 line = each.token.source.count("\n", 0, max(each.token.start_index, 0)) + 1
                 sentence = f"Line {line}: there is no filter {each.name!r}; the documentation lists those there are."
-                self._found.unknown_filters.append(sentence)
+                self._found.problems.append(sentence)
 
     def _use(self, path: Path, scope: Scope) -> None:
         root = path.path[0]
@@ -125,6 +142,13 @@ def _expressions(root: Any) -> Iterator[Any]:
         expression = stack.pop()
         yield expression
         stack.extend(expression.children())
+
+
+def _arguments(expression: FilteredExpression) -> Iterator[list[Any]]:
+    """The paths among the arguments of an expression's filters."""
+    for each in expression.filters or ():
+        for argument in each.args:
+            yield from (found.path for found in _expressions(argument.value) if isinstance(found, Path))
 
 
 def prefixes(path: Path) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """The limits of a render and the errors that say which was met."""
 
+from liquid.exceptions import LiquidError
+
 from libs.contracts.reasons import Reason
 from libs.errors import Invalid
 
@@ -17,6 +19,10 @@ MAX_EMAIL_BYTES = 524_288
 MAX_WEBHOOK_BYTES = 262_144
 MAX_SMS_SEGMENTS = 10
 MAX_HEADER = 998  # characters; RFC 5322's longest line
+
+
+# what Liquid and Python raise for values that do not fit; a bug of ours would not be among them
+VALUE_ERRORS = (LiquidError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class RenderFailed(Invalid):

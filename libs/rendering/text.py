@@ -21,7 +21,7 @@ from libs.errors import FieldError, Invalid
 from libs.rendering.analysis import Use, prefixes, walk
 from libs.rendering.environment import BoundedContext, BoundedTemplate, ChannelEnvironment, OutputNode
 from libs.rendering.html_context import Placement, place
-from libs.rendering.limits import MAX_SHORT_SOURCE, ContentTooLarge, LimitExceeded, RenderFailed
+from libs.rendering.limits import MAX_SHORT_SOURCE, VALUE_ERRORS, ContentTooLarge, LimitExceeded, RenderFailed
 from libs.rendering.links import checked_start
 from libs.rendering.meter import METER
 from libs.rendering.precheck import problems_before_parsing
@@ -30,8 +30,6 @@ from libs.rendering.values import stringify
 Variables = Mapping[str, Any]
 Piece = str | Callable[[Variables], str]
 
-# what Liquid and Python raise for values that do not fit; a bug of ours would not be among them
-_VALUE_ERRORS = (LiquidError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _SPECIAL = frozenset({"size", "first", "last"})
 
 
@@ -59,8 +57,8 @@ class Text:
             found = walk(template)
         except RecursionError as error:
             raise Invalid(_explained(error), pointer=wanted.pointer) from error
-        if found.unknown_filters:
-            raise Invalid.many([FieldError(wanted.pointer, sentence) for sentence in found.unknown_filters])
+        if found.problems:
+            raise Invalid.many([FieldError(wanted.pointer, sentence) for sentence in found.problems])
         self.uses: tuple[Use, ...] = tuple(found.uses)
         _guard_links(template, placement)
         self._pieces = _pieces(template)
@@ -89,7 +87,7 @@ class Text:
             if self._pieces is not None:
                 return self._joined(self._pieces, variables)
             return self.render_by_liquid(variables)
-        except _VALUE_ERRORS as error:
+        except VALUE_ERRORS as error:
             raise _failed(error, self._wanted.pointer) from error
 
     def _joined(self, pieces: list[Piece], variables: Variables) -> str:

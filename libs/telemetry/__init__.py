@@ -2,17 +2,23 @@
 
 from libs.telemetry.logs import configure_logs, get_logger
 from libs.telemetry.tracing import (
+    annotate,
+    batch_span,
     configure_tracing,
     current_trace_id,
     current_traceparent,
+    one_of,
     span,
 )
 
 __all__ = [
+    "annotate",
+    "batch_span",
     "configure_logs",
     "configure_tracing",
     "current_trace_id",
     "current_traceparent",
     "get_logger",
+    "one_of",
     "span",
 ]

@@ -93,7 +93,14 @@ def test_every_event_has_a_source_among_the_services(services: dict[str, Service
 
 def test_history_hears_every_event_but_what_it_cannot_use(services: dict[str, Service]) -> None:
     # requests carry variables and the account is in the transitions; neither says anything new about a message
-    left_out = {"notification.requested", "request.settled", "template.published", "topic.changed", "tenant.changed", "release.published"}
+    left_out = {
+        "notification.requested",
+        "request.settled",
+        "template.published",
+        "topic.changed",
+        "tenant.changed",
+        "release.published",
+    }
     heard = {event.TYPE for event in services["history"].subscriptions}
     assert set(EVENTS) - heard <= left_out
 

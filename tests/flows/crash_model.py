@@ -51,6 +51,7 @@ class Truth:
     accepted: Counter[str] = field(default_factory=Counter)
     outcomes: dict[tuple[str, int], str] = field(default_factory=dict)  # accepted, rejected, deferred or lost
     gave_up: set[tuple[str, int]] = field(default_factory=set)  # accepted, and taken back by a receipt
+    delivered: set[tuple[str, int]] = field(default_factory=set)  # a receipt says so
     addresses: set[str] = field(default_factory=set)
     crashes: int = 0
     stalls: int = 0
@@ -116,7 +117,10 @@ class ShakyProvider:
         self._chaos, self._receipts, self._rng = chaos, receipts, chaos.rng
 
     async def send(self, sender: Sender, messages: Sequence[Outbound], deadline: float, settle: Settle) -> None:
+        slow = self._rng.random() < 0.4
         for index, message in enumerate(messages):
+            if slow and index % 4 == 0:  # long enough that a worker which comes back meets its successor in mid-call
+                await asyncio.sleep(self._rng.uniform(0.02, 0.25))
             if asyncio.get_running_loop().time() > deadline or self._rng.random() < 0.02:
                 settle(index, NOT_CALLED)
                 continue
@@ -148,6 +152,8 @@ class ShakyProvider:
             return
         if failed := draw < 0.05:
             self._chaos.truth.gave_up.add((message.tag, message.attempt))
+        else:
+            self._chaos.truth.delivered.add((message.tag, message.attempt))
         news = ReceiptNews(
             provider="model",
             event_id=f"{message.tag}:{message.attempt}",

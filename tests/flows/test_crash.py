@@ -241,6 +241,8 @@ async def _check_attempts(day: BadDay) -> None:
     for key, truth in day.truth.outcomes.items():
         allowed = ALLOWED[truth] | ({Status.FAILED} if key in day.truth.gave_up else set())
         assert said.get(key) in allowed, f"attempt {key} was {truth}, the ledger says {said.get(key)}"
+    for key in day.truth.delivered:
+        assert said[key] is Status.SENT, f"attempt {key} was delivered, the ledger says {said[key].word}"
     unknown = {
         (f"{t['notification_id']}.{t['address_id']}", t["attempt"])
         for _, t in await day.transitions()

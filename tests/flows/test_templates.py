@@ -109,21 +109,20 @@ async def test_all_problems_of_all_locales_are_named_at_once(suite: Suite) -> No
     }
 
 
-@pytest.mark.parametrize(
-    ("parts", "pointer"),
-    [
-        ({"title": "T", "body": "x" * 5_000}, "/locales/en/body"),
-        ({"title": "T", "body": "B", "data": {"google.x": "1"}}, "/locales/en/data/google.x"),
-        ({"title": "T", "body": "B", "data": {"a": "{{ b"}}, "/locales/en/data/a"),
-    ],
-)
-async def test_a_push_that_phones_would_refuse_is_refused_here(suite: Suite, parts: Any, pointer: str) -> None:
-    await put(suite, "large", {"channel": "push", "locales": {"en": parts}})
+async def test_a_push_that_phones_would_refuse_is_refused_here(suite: Suite) -> None:
+    for number, (parts, pointer) in enumerate(
+        [
+            ({"title": "T", "body": "x" * 5_000}, "/locales/en/body"),
+            ({"title": "T", "body": "B", "data": {"google.x": "1"}}, "/locales/en/data/google.x"),
+            ({"title": "T", "body": "B", "data": {"a": "{{ b"}}, "/locales/en/data/a"),
+        ]
+    ):
+        await put(suite, f"large-{number}", {"channel": "push", "locales": {"en": parts}})
 
-    refused = await publish(suite, "large")
+        refused = await publish(suite, f"large-{number}")
 
-    assert refused.status_code == 422
-    assert [error["pointer"] for error in refused.json()["errors"]] == [pointer]
+        assert refused.status_code == 422
+        assert [error["pointer"] for error in refused.json()["errors"]] == [pointer]
 
 
 async def test_a_preview_falls_back_from_the_region_to_the_language(suite: Suite) -> None:
@@ -159,14 +158,14 @@ async def test_a_mail_is_escaped_and_its_text_part_derived(suite: Suite) -> None
     assert parts["text"] == "Hi <script>\n\nSee it (https://shop.example/?a=1&b=2)\n"
 
 
-@pytest.mark.parametrize("url", ["javascript:alert(1)", "java\tscript:alert(1)", " data:text/html,x", "vbscript:x"])
-async def test_a_link_that_runs_code_is_never_rendered(suite: Suite, url: str) -> None:
+async def test_a_link_that_runs_code_is_never_rendered(suite: Suite) -> None:
     await put(suite, "mail", MAIL)
 
-    refused = await preview(suite, "mail", event={"data": {"url": url}})
+    for url in ("javascript:alert(1)", "java\tscript:alert(1)", " data:text/html,x", "vbscript:x"):
+        refused = await preview(suite, "mail", event={"data": {"url": url}})
 
-    assert refused.status_code == 422
-    assert refused.json()["errors"][0]["pointer"] == "/locales/en/html"
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["pointer"] == "/locales/en/html"
 
 
 async def test_a_preview_without_a_needed_value_names_it(suite: Suite) -> None:

@@ -7,14 +7,14 @@ ledger finds its rows by them after everything else is wiped.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from libs.contracts.delivery import RequestedRecipient
+from libs.ids import uuid_of
 from libs.keyring import Keyring
 
 _PURPOSE = "seal"
@@ -27,8 +27,7 @@ _slot = msgspec.json.Decoder(tuple[str, Any], float_hook=Decimal)
 _write = msgspec.json.Encoder(decimal_format="number")
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """One recipient of a request."""
 
     notification_id: UUID
@@ -39,13 +38,14 @@ class Slot:
 class Body:
     """An opened body. The event is decoded at its first use."""
 
-    __slots__ = ("_context", "_event", "_keyring", "_notifications", "_sealed_event", "_slots")
+    __slots__ = ("_context", "_event", "_keyring", "_notifications", "_opened", "_sealed_event", "_slots")
 
     def __init__(self, keyring: Keyring, request_id: UUID, raw: bytes) -> None:
         self._keyring = keyring
         self._context = request_id.bytes
         self._sealed_event, self._notifications, self._slots = _packed.decode(raw)
         self._event: dict[str, Any] | None = None
+        self._opened: dict[int, Slot] = {}
 
     @property
     def event(self) -> dict[str, Any] | None:
@@ -56,15 +56,18 @@ class Body:
         return self._event
 
     def notification_id(self, ordinal: int) -> UUID:
-        return UUID(bytes=self._notifications[16 * ordinal : 16 * ordinal + 16])
+        return uuid_of(self._notifications[16 * ordinal : 16 * ordinal + 16])
 
     def slot(self, ordinal: int) -> Slot | None:
         """The recipient; None where it was erased."""
+        if (known := self._opened.get(ordinal)) is not None:
+            return known
         if not (sealed := self._slots[ordinal]):
             return None
         context = self._context + ordinal.to_bytes(4)
         recipient, variables = _slot.decode(self._keyring.open(_PURPOSE, sealed, context))
-        return Slot(self.notification_id(ordinal), recipient, variables)
+        slot = self._opened[ordinal] = Slot(self.notification_id(ordinal), recipient, variables)
+        return slot
 
     def __len__(self) -> int:
         return len(self._slots)

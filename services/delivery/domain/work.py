@@ -93,10 +93,10 @@ class Message:
     unsubscribe_url: str | None = None
     via: Sender | None = None  # set before the claim, where it is to be called
     was: Status = Status.PENDING  # what it woke from
+    key: tuple[UUID, int] = field(init=False)  # of its row; rows are locked in this order
 
-    @property
-    def key(self) -> tuple[UUID, int]:
-        return self.notification_id, self.address_id
+    def __post_init__(self) -> None:
+        self.key = (self.notification_id, self.address_id)
 
 
 class Later(NamedTuple):
@@ -185,6 +185,9 @@ class Result(NamedTuple):
     refusal: Rejected | Deferred | None = None  # a provider's refusing reply, for `bounce` and `tokens`
 
 
+_CHANNELS = {int(channel): channel.word for channel in Channel}
+
+
 def channel_of(message: Message) -> str | None:
     """The channel's word; None where no address was looked for."""
-    return Channel(message.channel).word if message.channel else None
+    return _CHANNELS[message.channel] if message.channel else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from libs.clock import Clock
 from libs.contracts.outcomes import Channel, Lane
 from libs.keyring import Keyring
-from services.delivery.domain.breaker import Breaker
+from services.delivery.domain.breaker import Breaker, State
 from services.delivery.domain.pace import Pace
 from services.delivery.handlers.receiving import Receiving
 from services.delivery.ports import (
@@ -52,6 +52,10 @@ class Breakers:
         if key not in self._breakers:
             self._breakers[key] = Breaker(self._policy)
         return self._breakers[key]
+
+    def states(self, now: float) -> dict[tuple[int, int, int], State]:
+        """Of every sender that has sent, by (tenant, mode, number)."""
+        return {key: breaker.state(now) for key, breaker in self._breakers.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 
-from prometheus_client import Gauge
+from prometheus_client import Counter
 
-from libs.contracts.outcomes import Lane, Mode
-from libs.errors import Unavailable
+from libs.contracts.outcomes import Lane
 from libs.service import LoopFunction
 from libs.telemetry import get_logger
 from services.delivery.handlers.delivery import Delivery
+from services.delivery.loops.figures import watch
 from services.delivery.loops.sender import LaneSender
 
 log = get_logger(__name__)
@@ -17,12 +17,8 @@ log = get_logger(__name__)
 _RECOVER_ROWS = 200
 _DAYS_AHEAD = 3
 _DAILY_SECONDS = 3_600.0
-_FIGURES_SECONDS = 15.0
 
-_recovered = Gauge("depesche_delivery_recovered_rows", "Rows of dead workers recovered since the start")
-_backlog = Gauge("depesche_delivery_backlog", "Recipients waiting", ["lane"])
-_oldest = Gauge("depesche_delivery_oldest_due_seconds", "Age of the oldest due work, in seconds", ["lane"])
-_empty = Gauge("depesche_delivery_always_empty", "What must never be: 0 on every day", ["what"])
+_recovered = Counter("depesche_delivery_recovered_rows", "Rows of dead workers recovered")
 
 
 async def send_transactional(deps: Delivery, stop: asyncio.Event) -> None:
@@ -57,24 +53,6 @@ async def keep_days(deps: Delivery, stop: asyncio.Event) -> None:
             log.info("days_made", days=missing)
         await deps.partitions.retire()
         await _pause(stop, _DAILY_SECONDS)
-
-
-async def watch(deps: Delivery, stop: asyncio.Event) -> None:
-    """Figures for dashboards, and an alarm where something is that must never be."""
-    while not stop.is_set():
-        await _pause(stop, _FIGURES_SECONDS)
-        try:
-            figures = await deps.reads.figures((0, Mode.LIVE), deps.line.clock())
-            for lane in Lane:
-                _, recipients, _, oldest = figures["backlog"].get(int(lane), (0, 0, 0, 0.0))
-                _backlog.labels(lane.word).set(recipients)
-                _oldest.labels(lane.word).set(oldest)
-            for what, count in (await deps.partitions.always_empty()).items():
-                _empty.labels(what).set(count)
-                if count:
-                    log.error("never_empty", what=what, count=count)
-        except Unavailable as error:
-            log.warning("figures_unavailable", detail=error.detail)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -80,7 +80,13 @@ class _Preparing:
     def _release_missing(self, row: WorkRow, missing: Unusable) -> None:
         waited = (self.now - row.request.received_at).total_seconds()
         alarm = log.error if waited > self.line.pace.release_alarm else log.warning
-        alarm("release_missing", release_id=str(row.request.release_id), detail=missing.detail, waited_seconds=waited)
+        alarm(
+            "release_missing",
+            release_id=str(row.request.release_id),
+            request_id=str(row.request.id),
+            detail=missing.detail,
+            waited_seconds=waited,
+        )
         self._give_back(row, Reason.RELEASE_UNAVAILABLE)
 
     def _give_back(self, row: WorkRow, reason: Reason) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from prometheus_client import Counter as Metric
 
 from libs.contracts.outcomes import Channel
-from libs.telemetry import get_logger
+from libs.telemetry import get_logger, span
 from services.delivery.domain.deciding import decide
 from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
 from services.delivery.domain.work import Message, Result, WorkRow
@@ -17,6 +17,7 @@ from services.delivery.handlers.delivery import Line
 log = get_logger(__name__)
 
 _outcomes = Metric("depesche_delivery_results", "Results of provider calls", ["channel", "sender", "status", "reason"])
+_opened = Metric("depesche_delivery_breaker_opened", "Times that a sender was paused", ["channel", "sender"])
 
 
 class Recorder:
@@ -40,9 +41,15 @@ class Recorder:
         request = message.row.request
         breaker = line.breakers.of(request.tenant, int(request.mode), message.sender)
         if breaker.note(outcome, time.monotonic()):
+            _opened.labels(Channel(message.channel).word, str(message.sender)).inc()
             log.error("breaker_opened", sender=message.sender, mode=request.mode.word)
         if isinstance(outcome, Rejected | Deferred) and outcome.sender_fault:
-            log.error("sender_misconfigured", sender=message.sender, reason=outcome.reason.word)
+            log.error(
+                "sender_misconfigured",
+                sender=message.sender,
+                reason=outcome.reason.word,
+                notification_id=str(message.notification_id),
+            )
         self._results.append(decide(message, outcome, line.pace.retry, line.clock(), line.draw()))
         row = message.row
         row.outstanding -= 1
@@ -71,7 +78,8 @@ class Recorder:
         finished, self._finished = self._finished, []
         if not results and not finished:
             return
-        await self._line.ledger.record(results, finished)
+        with span("record", messages=len(results)):
+            await self._line.ledger.record(results, finished)
         counts = Counter((r.message.channel, r.message.sender, r.status, r.reason) for r in results)
         for (channel, sender, status, reason), count in counts.items():
             _outcomes.labels(Channel(channel).word, str(sender), status.word, reason.word).inc(count)

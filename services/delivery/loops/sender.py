@@ -7,11 +7,13 @@ leases run out, and recovery sorts out what happened. On stop nothing more is le
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from libs.contracts.outcomes import Channel, Lane, Status
 from libs.errors import Unavailable
-from libs.telemetry import get_logger, span
+from libs.telemetry import annotate, batch_span, get_logger, one_of, span
 from services.delivery.domain.outbound import Outbound, Sender
 from services.delivery.domain.outcomes import Outcome
 from services.delivery.domain.work import Claimed, Group, Message, Prepared
@@ -79,10 +81,19 @@ class LaneSender:
         return True
 
     async def _group(self, group: Group, ready: asyncio.Event) -> None:
-        prepared = await self._prepare(group)
-        ready.set()  # the next group may be leased while this one is called
-        if prepared is not None:
-            await self._deliver(prepared)
+        requests = [row.request for row in group.rows]
+        with batch_span(
+            "chunk",
+            [request.traceparent for request in requests],
+            lane=group.lane.word,
+            rows=len(requests),
+            cause_id=one_of([request.cause_id for request in requests]),
+            request_id=one_of([request.id for request in requests]),
+        ):
+            prepared = await self._prepare(group)
+            ready.set()  # the next group may be leased while this one is called
+            if prepared is not None:
+                await self._deliver(prepared)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._groups.discard(task)
@@ -105,8 +116,7 @@ class LaneSender:
         return Group(self._lane, rows, leased_at)
 
     async def _prepare(self, group: Group) -> Prepared | None:
-        parents = [row.request.traceparent for row in group.rows]
-        with span("prepare", links=parents if len(parents) <= 64 else (), rows=len(parents)):
+        with span("prepare"):
             prepared = await prepare(self._line, group)
             await route(self._line, prepared, time.monotonic())
             if prepared.back:
@@ -135,10 +145,10 @@ class LaneSender:
             self._room.set()
 
     async def _claim(self, prepared: Prepared) -> Claimed:
-        request = prepared.group.rows[0].request
-        parent = request.traceparent if len(prepared.group.rows) == 1 else None
-        with span("claim", parent=parent, rows=len(prepared.group.rows)):
-            return await self._line.ledger.claim(prepared)
+        with span("claim") as current:
+            claimed = await self._line.ledger.claim(prepared)
+            annotate(current, messages=len(claimed.messages), **_notification(claimed.messages))
+            return claimed
 
     async def _call(self, sender: Sender, messages: list[Message], deadline: float, recorder: Recorder) -> None:
         provider = self._line.providers[self._lane][sender.channel]
@@ -147,7 +157,10 @@ class LaneSender:
             _outbound(message, int((message.row.request.expires_at - now).total_seconds())) for message in messages
         ]
         settle = partial(self._settled, recorder, messages)
-        await provider.send(sender, outbound, deadline - sender.account.timeout_seconds, settle)
+        with span(
+            f"call {sender.channel.word}", sender=sender.number, messages=len(messages), **_notification(messages)
+        ):
+            await provider.send(sender, outbound, deadline - sender.account.timeout_seconds, settle)
 
     def _settled(self, recorder: Recorder, messages: list[Message], index: int, outcome: Outcome) -> None:
         recorder.settle(messages[index], outcome)
@@ -168,6 +181,11 @@ class LaneSender:
         wake = self._line.wake.event(self._lane)
         await _first(wake, stop, self._line.pace.poll)
         wake.clear()
+
+
+def _notification(messages: Sequence[Message]) -> dict[str, Any]:
+    """The ids of a span that is about one message."""
+    return {"notification_id": messages[0].notification_id} if len(messages) == 1 else {}
 
 
 def _by_sender(messages: list[Message]) -> list[tuple[Sender, list[Message]]]:

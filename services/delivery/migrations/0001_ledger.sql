@@ -33,6 +33,10 @@ create table request (               -- one per envelope: inbox mark, account, r
     pending >= 0 and sent >= 0 and failed >= 0 and skipped >= 0 and suppressed >= 0 and unknown >= 0
     and pending + sent + failed + skipped + suppressed + unknown = recipients + extra)
 ) with (fillfactor = 70);            -- the account moves several times: room for updates on the same page
+-- sealed bytes and short-lived events: compressing them costs more than it saves
+alter table request alter column body set storage external;
+alter table request alter column marks set storage external;
+alter table outbox alter column payload set storage external;
 create index on request (cause_id);
 create index on request (received_at);
 

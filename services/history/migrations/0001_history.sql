@@ -1,7 +1,7 @@
--- Columns instead of documents, a partition a day: history holds a row for every transition of every message.
+-- Columns instead of documents, a partition a week: history holds a row for every transition of every message.
 --
--- Everything is partitioned by the day in its id (48 bits of Unix milliseconds: UUIDv7 and our UUIDv8), so that old
--- days are dropped whole. Rows of days that have no partition go to the default one. Long keys are indexed by a
+-- Everything is partitioned by the time in its id (48 bits of Unix milliseconds: UUIDv7 and our UUIDv8), so that old
+-- weeks are dropped whole. Rows of weeks that have no partition go to the default one. Long keys are indexed by a
 -- 64-bit hash and compared in full: an entry of 24 bytes instead of 40 to 60.
 
 create table term (                       -- words that come again and again: communications, event types, sources

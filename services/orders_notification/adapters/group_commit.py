@@ -7,6 +7,7 @@ window, and takes whatever gathers meanwhile. The queue is bounded: beyond it ca
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 
 from prometheus_client import Gauge
@@ -14,7 +15,7 @@ from prometheus_client import Gauge
 from libs.errors import DepescheError, Unavailable
 from services.orders_notification.domain.intake import Submission, Verdict
 
-_waiting = Gauge("depesche_intake_waiting", "Single events that wait for their commit")
+_waiting = Gauge("depesche_intake_waiting", "Single events that wait for their commit", multiprocess_mode="livesum")
 
 Waiting = tuple[Submission, "asyncio.Future[Verdict]"]
 
@@ -45,7 +46,10 @@ class GroupCommitter:
 
     def _go_on(self, _: object = None) -> None:
         if self._queue and (self._task is None or self._task.done()):
-            self._task = asyncio.get_running_loop().create_task(self._flush(), name="intake group commit")
+            # a context of its own: the commit belongs to all who wait, not to the request that came first
+            self._task = asyncio.get_running_loop().create_task(
+                self._flush(), name="intake group commit", context=Context()
+            )
             self._task.add_done_callback(self._go_on)  # a flush that failed leaves others waiting
 
     async def _flush(self) -> None:

@@ -13,6 +13,7 @@ from libs.contracts.envelope import Envelope
 from libs.contracts.reasons import Reason
 from libs.contracts.tokens import RecipientErased
 from libs.messaging.bus import Subscriptions
+from libs.telemetry import batch_span, one_of
 from services.orders_notification.domain.cloudevents import BusinessEvent
 from services.orders_notification.domain.deciding import decide
 from services.orders_notification.domain.event_types import without
@@ -48,7 +49,13 @@ async def accept(deps: OrdersNotification, submissions: Sequence[Submission]) ->
     made = await _prepared(submissions, catalogues, now)
     prepared = [item for item in made if isinstance(item, Prepared)]
     kept = [item for item in made if isinstance(item, Kept)]
-    stored = await deps.events.store(prepared, kept, now)
+    with batch_span(
+        "accept",
+        [item.traceparent for item in prepared],
+        events=len(made),
+        cause_id=one_of([item.cause for item in prepared]),
+    ):
+        stored = await deps.events.store(prepared, kept, now)
     verdicts: list[Verdict] = []
     for item in made:
         if isinstance(item, Kept):

@@ -103,7 +103,10 @@ def test_the_fast_way_gives_what_liquid_gives(kind: str) -> None:
     compared = 0
     for _ in range(600):
         chosen = "".join(f" | {rng.choice(filters)}" for _ in range(rng.randint(0, 3)))
-        compiled = text(f"a <b> {{{{ {rng.choice(paths)}{chosen} }}}} z", kind)
+        try:
+            compiled = text(f"a <b> {{{{ {rng.choice(paths)}{chosen} }}}} z", kind)
+        except Invalid:
+            continue  # a constant that fails whatever comes is refused before
         outcomes = []
         for way in (compiled.render, compiled.render_by_liquid):
             try:
@@ -131,9 +134,11 @@ def test_the_fast_way_gives_what_liquid_gives(kind: str) -> None:
         ("{{ event.data.total | money: 'XXL' }}", "needs a currency"),
         ("{{ event.data.count | divided_by: 0 }}", "ivided by zero"),
         ("{{ event.data.order | date: '%Y' }}", "is no time"),
-        ("{{ 'now' | date: '%Y' }}", "use event.time"),
         ("{{ event.time | date: '%Y', 'Mars/Base' }}", "no time zone"),
-        ("{{ 9 | times: 99999999999999999999999 | times: 99999999999999999999999999999999999999999 }}", "digits"),
+        (
+            "{{ event.data.count | times: 99999999999999999999999999 | times: 99999999999999999999999999999999999 }}",
+            "digits",
+        ),
     ],
 )
 def test_a_value_that_does_not_fit_is_named(source: str, says: str) -> None:
@@ -156,7 +161,7 @@ def test_what_the_schema_calls_optional_renders_as_nothing() -> None:
     [
         "{% for i in (1..100000000) %}x{% endfor %}",
         "{% for i in (1..100000000) reversed %}x{% endfor %}",
-        "{{ (1..100000000) | join }}",
+        "{{ (1..event.data.big) | join }}",
         "{% for i in (1..9999) %}{% for j in (1..9999) %}{% endfor %}{% endfor %}",
         "{% for a in (1..99) %}" * 3 + "{% assign x = 1 %}" + "{% endfor %}" * 3,
         "{% for i in (1..9999) %}" + "{{ event.data.hollow }}" * 500 + "{% endfor %}",
@@ -187,6 +192,9 @@ def test_a_bomb_is_stopped_before_it_hurts(source: str) -> None:
         "{{ a" + " " * 1_900 + "}}",
         "{{ a" + "[a" * 500 + "]" * 500 + " }}",
         "{% if " + "a and " * 3_000 + "a %}x{% endif %}",
+        "{{ 'now' | date: '%Y' }}",
+        "{{ (1..100000000) | join }}",
+        "{{ 'a' | date: '%999999999d' }}",
         "{{ event.data.order | nope }}",
         "{% include 'secret' %}",
         "{% render 'secret' %}",

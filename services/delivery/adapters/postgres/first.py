@@ -16,23 +16,21 @@ from services.delivery.domain.work import Message
 _INSERT = """
 insert into message (notification_id, address_id, request_id, recipient_id, ordinal, claimed_at, recorded_at, status,
                      reason, channel, sender, plan_step, variant, locale, attempt, detail, content_digest, address_hash)
-select i.notification_id, i.address_id, i.request_id, i.recipient_id, i.ordinal, $15::timestamptz,
-       case when i.status <> 1 or s.reason is not null then $15::timestamptz end,
-       case when i.status = 1 and s.reason is not null then 5 else i.status end,
-       case when i.status = 1 and s.reason is not null then s.reason else i.reason end,
-       i.channel, i.sender, i.plan_step, r.variant, i.locale, 1, i.detail, i.digest, i.hash
-from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[], $5::int[], $6::int[], $7::int[], $8::int[],
-            $9::int[], $10::int[], $11::text[], $12::text[], $13::bytea[], $14::bytea[], $16::bool[])
-  as i (notification_id, address_id, request_id, recipient_id, ordinal, status, reason, channel, sender, plan_step,
-        locale, detail, digest, hash, marketing)
-join request r on r.id = i.request_id
+select i.notification_id, i.address_id, r.id, i.recipient_id, i.ordinal, $1,
+       case when ($10::int[])[i.kind] <> 1 or s.reason is not null then $1 end,
+       case when ($10::int[])[i.kind] = 1 and s.reason is not null then 5 else ($10::int[])[i.kind] end,
+       case when ($10::int[])[i.kind] = 1 and s.reason is not null then s.reason else ($11::int[])[i.kind] end,
+       ($12::int[])[i.kind], ($13::int[])[i.kind], ($14::int[])[i.kind], r.variant, ($15::text[])[i.kind], 1,
+       ($16::text[])[i.kind], i.digest, i.hash
+from unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::int[], $6::int[], $7::bytea[], $8::bytea[])
+  as i (notification_id, address_id, recipient_id, ordinal, kind, digest, hash)
+join request r on r.id = ($9::uuid[])[i.kind]
 left join lateral (
   select b.reason from suppression b where b.tenant = r.tenant and b.mode = r.mode and b.address_hash = i.hash
-    and b.active and (b.scope = 0 or i.marketing) order by b.scope limit 1) as s on true
+    and b.active and (b.scope = 0 or ($17::bool[])[i.kind]) order by b.scope limit 1) as s on true
 on conflict do nothing
 returning notification_id, address_id, status, reason, request_id
 """
-
 _THERE = """
 select m.notification_id, m.address_id, m.request_id
 from unnest($1::uuid[], $2::bigint[]) as k (notification_id, address_id)
@@ -88,21 +86,22 @@ async def _duplicates(connection: Any, messages: Sequence[Message], moves: Moves
 
 
 def _columns(messages: Sequence[Message], now: datetime) -> list[Any]:
+    """Per message only what differs; the rest stands once per kind of message, and is looked up by its place."""
+    kinds: dict[tuple[Any, ...], int] = {}
+    places = [kinds.setdefault(_kind(m), len(kinds) + 1) for m in messages]
     return [
+        now,
         [m.notification_id for m in messages],
         [m.address_id for m in messages],
-        [m.row.request.id for m in messages],
         [m.recipient_id for m in messages],
         [m.ordinal for m in messages],
-        [int(m.status) for m in messages],
-        [int(m.reason) for m in messages],
-        [m.channel for m in messages],
-        [m.sender for m in messages],
-        [m.step for m in messages],
-        [m.locale for m in messages],
-        [m.detail for m in messages],
+        places,
         [m.digest for m in messages],
         [m.hash for m in messages],
-        now,
-        [m.marketing for m in messages],
+        *map(list, zip(*kinds, strict=True)),
     ]
+
+
+def _kind(m: Message) -> tuple[Any, ...]:
+    status, reason = m.status, m.reason
+    return (m.row.request.id, status, reason, m.channel, m.sender, m.step, m.locale, m.detail, m.marketing)

@@ -16,6 +16,7 @@ from libs.keyring import Keyring
 from libs.storage.database import Database
 from libs.telemetry import get_logger
 from services.delivery.adapters.postgres import accept, claim, lease, projections, receipts, record, recover
+from services.delivery.adapters.postgres.counting import counted
 from services.delivery.domain.bodies import Body
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.intake import NewRequest
@@ -155,5 +156,6 @@ class PostgresLedger:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        async with self.database.transaction() as connection:
-            yield connection
+        with counted():
+            async with self.database.transaction() as connection:
+                yield connection

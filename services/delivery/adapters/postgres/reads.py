@@ -77,6 +77,11 @@ from work w group by w.lane
 """
 
 
+_UNKNOWN = """
+select r.tenant, r.mode, m.sender, count(*) from message m join request r on r.id = m.request_id
+where m.status = 6 group by r.tenant, r.mode, m.sender
+"""
+
 _COLUMNS = [field.name for field in fields(MessageRow)][:20]
 
 
@@ -162,6 +167,17 @@ class PostgresReads:
             "backlog": {lane: (rows, int(n), held, oldest) for lane, rows, n, held, oldest in backlog},
             "outbox": (outbox[0], outbox[1]),
         }
+
+    async def backlog(self) -> dict[int, tuple[int, int, int, float]]:
+        """By lane: chunks, recipients, held chunks, age in seconds of the oldest that is due."""
+        async with self.database.acquire() as connection:
+            found = await connection.fetch(_BACKLOG)
+        return {lane: (rows, int(n), held, oldest) for lane, rows, n, held, oldest in found}
+
+    async def unknown_by_sender(self) -> dict[tuple[int, int, int], int]:
+        """Messages that are unknown, by (tenant, mode, sender)."""
+        async with self.database.acquire() as connection:
+            return {(row[0], row[1], row[2]): row[3] for row in await connection.fetch(_UNKNOWN)}
 
     async def _name(self, connection: Any, rows: Sequence[MessageRow]) -> None:
         requests = await read_requests(connection, {row.request_id for row in rows})

@@ -20,11 +20,10 @@ _DONE = """
 delete from work w using unnest($1::bigint[], $2::int[]) as d (id, lease) where w.id = d.id and w.lease = d.lease
 """
 _RECORD = """
-update message m set status = r.status, reason = r.reason, provider_ref = r.provider_ref, detail = r.detail,
-  recorded_at = $8
-from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::text[], $7::text[])
-  as r (notification_id, address_id, attempt, status, reason, provider_ref, detail)
-where m.notification_id = r.notification_id and m.address_id = r.address_id and m.attempt = r.attempt
+update message m set status = ($6::int[])[r.kind], reason = ($7::int[])[r.kind], detail = ($8::text[])[r.kind],
+  provider_ref = r.provider_ref, recorded_at = $9
+from unnest($1::uuid[], $2::bigint[], $3::int[], $4::text[]) as r (notification_id, address_id, kind, provider_ref)
+where m.notification_id = r.notification_id and m.address_id = r.address_id and m.attempt = ($5::int[])[r.kind]
   and m.status in (1, 6)
 returning m.notification_id, m.address_id, old.status
 """
@@ -60,7 +59,7 @@ async def record(connection: Any, results: Sequence[Result], finished: Sequence[
     for row in finished:
         moves.touch(row.request.id)
     results = sorted(results, key=lambda result: result.message.key)
-    moved = await connection.fetch(_RECORD, *_columns(results), [r.detail for r in results], now) if results else []
+    moved = await connection.fetch(_RECORD, *_by_kind(results), now) if results else []
     was = {(row[0], row[1]): Status(row[2]) for row in moved}
     applied = [result for result in results if result.message.key in was]
     if len(applied) < len(results):
@@ -134,6 +133,19 @@ def _turn(at: datetime, now: datetime) -> datetime:
     step = min(_LONGEST_STEP_SECONDS, max(0.05, (at - now).total_seconds() / 10))
     moment = at.timestamp()
     return at + timedelta(seconds=ceil(moment / step) * step - moment)
+
+
+def _by_kind(results: Sequence[Result]) -> list[Any]:
+    """Attempt, status, reason and detail once per kind of result; most of a chunk are of one kind."""
+    kinds: dict[tuple[Any, ...], int] = {}
+    places = [kinds.setdefault((r.message.row.attempt, r.status, r.reason, r.detail), len(kinds) + 1) for r in results]
+    return [
+        [r.message.notification_id for r in results],
+        [r.message.address_id for r in results],
+        places,
+        [r.provider_ref for r in results],
+        *map(list, zip(*kinds, strict=True)),
+    ]
 
 
 def _columns(results: Sequence[Result]) -> list[list[Any]]:

@@ -19,6 +19,7 @@ from libs.contracts.delivery import (
 )
 from libs.contracts.envelope import Event
 from libs.messaging.outbox import Outgoing, append
+from services.delivery.adapters.postgres.counting import note
 from services.delivery.domain.accounts import Moves, Unit
 
 # In a statement of its own: only a snapshot taken after the lock sees what the transactions before us did.
@@ -132,6 +133,7 @@ def _events(moves: Moves, rows: Any, heads: Mapping[UUID, Any], now: datetime) -
 
         about = (id_, head.cause_id, head.release_id, head.communication)
         if transitions := moves.transitions.get(id_):
+            note(transitions)
             say(_recorded(about, tuple(transitions)))
         if rejections := moves.rejections.get(id_):
             say(MessageRejected(request_id=id_, rejections=tuple(rejections)))

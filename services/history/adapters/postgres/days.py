@@ -1,9 +1,12 @@
-"""The days of the partitioned tables: made ahead, dropped when they are old."""
+"""The partitions of the tables: made ahead, dropped when they are old.
+
+A partition holds seven days: a look-up by recipient or order has to open all of them, and ninety would cost more than
+the search itself.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from libs.ids import first_id_at
 from libs.storage.database import Database
@@ -23,26 +26,29 @@ where inhparent = $1::regclass and c.relname like $2
 _DROP_REQUESTS = "delete from request where cause_id < $1"
 
 
+_WIDTH = timedelta(days=7)
+_FIRST = datetime(2020, 1, 6, tzinfo=UTC)  # a Monday; weeks are counted from it
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresDays:
     database: Database
 
     async def keep(self, today: datetime, ahead_days: int, retention_days: int) -> list[str]:
-        """Makes today and the coming days, drops what is older than the retention; names what it made or dropped."""
-        midnight = today.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        oldest = midnight - timedelta(days=retention_days)
+        """Makes the weeks up to `ahead_days`, drops those older than the retention; names what it made or dropped."""
+        oldest = _week_of(today - timedelta(days=retention_days))
+        wanted = _weeks(today - timedelta(days=1), today + timedelta(days=ahead_days))
         done: list[str] = []
         async with self.database.transaction() as connection:
             await connection.execute(_LOCK)
             for table, key in TABLES.items():
                 there = {row["relname"] for row in await connection.fetch(_PARTITIONS, table, f"{table}_2%")}
-                for day in range(-1, ahead_days + 1):
-                    first = midnight + timedelta(days=day)
-                    if (name := f"{table}_{first:%Y%m%d}") not in there:
+                for first in wanted:
+                    if (name := _name(table, first)) not in there:
                         await _make(connection, table, key, first)
                         done.append(name)
                 for name in sorted(there):
-                    if name < f"{table}_{oldest:%Y%m%d}":
+                    if name < _name(table, oldest):
                         await connection.execute(f"drop table {name}")
                         done.append(name)
                 await connection.execute(f"delete from {table}_default where {key} < $1", first_id_at(oldest))  # noqa: S608
@@ -50,17 +56,27 @@ class PostgresDays:
         return done
 
 
+def _weeks(first: datetime, last: datetime) -> list[datetime]:
+    """The beginnings of the weeks that these moments and all between them lie in."""
+    start = _week_of(first)
+    return [start + _WIDTH * number for number in range((last - start) // _WIDTH + 1)]
+
+
+def _week_of(moment: datetime) -> datetime:
+    return _FIRST + (moment - _FIRST) // _WIDTH * _WIDTH
+
+
+def _name(table: str, first: datetime) -> str:
+    return f"{table}_{first:%Y%m%d}"
+
+
 async def _make(connection: Any, table: str, key: str, first: datetime) -> None:
-    """A day, with the rows that had come to the default partition because it was missing."""
-    name = f"{table}_{first:%Y%m%d}"
-    low, high = (_bound(first + timedelta(days=days)) for days in (0, 1))
+    """A week, with the rows that had come to the default partition because it was missing."""
+    name = _name(table, first)
+    low, high = first_id_at(first), first_id_at(first + _WIDTH)
     await connection.execute(f"create table {name} (like {table} including defaults including constraints)")
     await connection.execute(
         f"with moved as (delete from {table}_default where {key} >= '{low}' and {key} < '{high}' returning *)"  # noqa: S608
         f" insert into {name} select * from moved"
     )
     await connection.execute(f"alter table {table} attach partition {name} for values from ('{low}') to ('{high}')")
-
-
-def _bound(moment: datetime) -> UUID:
-    return first_id_at(moment)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from libs.contracts.outcomes import Channel, ReceiptKind, Status
 from libs.contracts.reasons import Reason
-from libs.ids import parse_message_id
+from libs.ids import first_id_at, parse_message_id, time_of
 from services.history.domain.facts import Message, Receipt, Rejection, Transition
 from services.history.ports import Search
 
@@ -26,22 +26,22 @@ _BY_RECIPIENT = _FIND.format(
     source=_DIRECT, which="hashtextextended(t.recipient, 0) = hashtextextended($6::text, 0) and t.recipient = $6"
 )
 _BY_NOTIFICATIONS = _FIND.format(source=_DIRECT, which="t.notification_id = any ($6::uuid[])")
-# a notification's id begins with the 48 time bits of its cause: a range of the primary key finds a cause's messages
-_OF_REQUESTS = """request r cross join lateral (
-  select * from transition t where t.request_id = r.id
-    and t.notification_id >= (substr(r.cause_id::text, 1, 13) || '-0000-0000-000000000000')::uuid
-    and t.notification_id <= (substr(r.cause_id::text, 1, 13) || '-ffff-ffff-ffffffffffff')::uuid) t"""
-_BY_SUBJECT = _FIND.format(
-    source=_OF_REQUESTS,
-    which="hashtextextended(r.subject, 0) = hashtextextended($6::text, 0) and r.subject = $6"
-    " and r.tenant = $1 and r.mode = $2 and ($7::text is null or t.recipient = $7)",
-)
+# a notification's id begins with the 48 time bits of its cause: a range of the primary key finds a cause's messages;
+# $8 and $9 are the outermost bounds, so that only the weeks in between are opened
 _OF_CAUSES = """unnest($6::uuid[]) as cause (id) cross join lateral (
   select * from transition t
-  where t.notification_id >= (substr(cause.id::text, 1, 13) || '-0000-0000-000000000000')::uuid
-    and t.notification_id <= (substr(cause.id::text, 1, 13) || '-ffff-ffff-ffffffffffff')::uuid) t
+  where t.notification_id between (substr(cause.id::text, 1, 13) || '-0000-0000-000000000000')::uuid
+      and (substr(cause.id::text, 1, 13) || '-ffff-ffff-ffffffffffff')::uuid
+    and t.notification_id >= $8 and t.notification_id <= $9) t
   join request r on r.id = t.request_id and r.cause_id = cause.id"""
 _BY_CAUSES = _FIND.format(source=_OF_CAUSES, which="($7::text is null or t.recipient = $7)")
+_CAUSES_OF_SUBJECT = """
+with found as materialized (
+  select cause_id from request where hashtextextended(subject, 0) = hashtextextended($1::text, 0) and subject = $1
+    and tenant = $2 and mode = $3 and ($5::uuid is null or cause_id <= $5)
+)
+select distinct cause_id from found order by cause_id desc limit $4
+"""
 _BY_ADDRESS = """
 with found as materialized (
   select notification_id from transition
@@ -80,21 +80,30 @@ async def _transitions(connection: Any, wanted: Search) -> list[Any]:
     if wanted.message is not None:
         ids = (parse_message_id(wanted.message)[0],)
     elif wanted.address_key is not None and wanted.recipient is None and wanted.subject is None:
-        looked_for = (wanted.tenant, wanted.mode, wanted.limit, wanted.address_key, wanted.before)
-        ids = tuple(row["notification_id"] for row in await connection.fetch(_BY_ADDRESS, *looked_for))
+        place = (wanted.address_key, wanted.before)
+        found = await connection.fetch(_BY_ADDRESS, wanted.tenant, wanted.mode, wanted.limit, *place)
+        ids = tuple(row["notification_id"] for row in found)
     limit = _ROWS_A_NOTIFICATION * max(wanted.limit, len(ids))
     common = (wanted.tenant, wanted.mode, limit, wanted.before, wanted.communication)
+    causes = list(wanted.causes)
+    if not ids and wanted.subject is not None:
+        looked_for = (wanted.subject, wanted.tenant, wanted.mode, wanted.limit, _last_of(wanted.before))
+        causes = [row["cause_id"] for row in await connection.fetch(_CAUSES_OF_SUBJECT, *looked_for)]
     if ids:
         rows = await connection.fetch(_BY_NOTIFICATIONS, *common, list(ids))
-    elif wanted.subject is not None:
-        rows = await connection.fetch(_BY_SUBJECT, *common, wanted.subject, wanted.recipient)
-    elif wanted.causes:
-        rows = await connection.fetch(_BY_CAUSES, *common, list(wanted.causes), wanted.recipient)
-    elif wanted.recipient is not None:
+    elif causes:
+        bounds = (first_id_at(time_of(min(causes))), _last_of(max(causes)))
+        rows = await connection.fetch(_BY_CAUSES, *common, causes, wanted.recipient, *bounds)
+    elif wanted.recipient is not None and wanted.subject is None:
         rows = await connection.fetch(_BY_RECIPIENT, *common, wanted.recipient)
     else:
         return []
     return _whole(rows, limit, max(wanted.limit, len(ids)))
+
+
+def _last_of(id_: UUID | None) -> UUID | None:
+    """The highest id of the same millisecond."""
+    return None if id_ is None else UUID(int=id_.int | (1 << 80) - 1)
 
 
 def _whole(rows: Sequence[Any], limit: int, notifications: int) -> list[Any]:
