@@ -12,7 +12,11 @@ from libs.telemetry import get_logger
 
 log = get_logger(__name__)
 
-_ahead = Gauge("depesche_event_days_ahead", "Days for which the event table has partitions; alarm below 2")
+_ahead = Gauge(
+    "depesche_event_days_ahead",
+    "Days for which the event table has partitions; alarm below 2",
+    multiprocess_mode="mostrecent",
+)
 
 AHEAD_DAYS = 7
 _BEHIND_DAYS = 1  # clocks of replicas differ, and a batch may be prepared before midnight and written after
