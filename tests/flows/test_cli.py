@@ -95,8 +95,8 @@ def shipped(order: str, customer: str, carrier: str = "dhl") -> dict[str, Any]:
 
 
 def until(asked: Callable[[], Any], true: Callable[[Any], bool]) -> Any:
-    """Asks again until it is true, for ten seconds at most; gives the last answer."""
-    deadline = time.monotonic() + 10
+    """Asks again until it is true, for half a minute at most; gives the last answer."""
+    deadline = time.monotonic() + 30
     while not true(answer := asked()) and time.monotonic() < deadline:
         threading.Event().wait(0.1)
     return answer
