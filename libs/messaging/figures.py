@@ -1,0 +1,66 @@
+"""How far behind each outbox is: looked at beside the relay, so that a relay that hangs is seen."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+from prometheus_client import Gauge
+
+from libs.errors import Unavailable
+from libs.storage.database import Database
+from libs.telemetry import get_logger
+
+LOOK_SECONDS = 5.0
+MOST_COUNTED = 10_000  # beyond this the number says no more, and counting would cost
+
+log = get_logger(__name__)
+
+# Only a living process tells: a figure that nobody brings up to date any more is gone, and `absent()` alarms.
+_MODE: Final = "livemostrecent"
+_lag = Gauge(
+    "depesche_outbox_lag_seconds", "Age of the oldest event not yet published", ["service"], multiprocess_mode=_MODE
+)
+_waiting = Gauge(
+    "depesche_outbox_waiting", "Events not yet published, counted to 10,000", ["service"], multiprocess_mode=_MODE
+)
+_owed = Gauge(
+    "depesche_outbox_owed", "Deliveries that a subscriber failed and is tried again", ["service"],
+    multiprocess_mode=_MODE,
+)  # fmt: skip
+
+_LOOK = """
+select (select extract(epoch from clock_timestamp() - created_at) from outbox
+        where published_at is null order by id limit 1)::float8,
+       (select count(*) from (select from outbox where published_at is null limit $1) as first),
+       (select count(*) from (select from outbox_delivery limit $1) as first)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxFigures:
+    """The gauges of one service's outbox."""
+
+    service: str
+    database: Database
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Looks every few seconds until `stop`."""
+        while not stop.is_set():
+            try:
+                await self.look()
+            except (Unavailable, asyncpg.PostgresError) as error:
+                log.warning("outbox_not_seen", error=type(error).__name__)
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """One look: a few rows of an index."""
+        async with self.database.acquire() as connection:
+            row: Any = await connection.fetchrow(_LOOK, MOST_COUNTED)
+        _lag.labels(self.service).set(max(0.0, row[0] or 0.0))
+        _waiting.labels(self.service).set(row[1])
+        _owed.labels(self.service).set(row[2])

@@ -1,0 +1,97 @@
+"""Figures for dashboards, and an alarm where something is that must never be."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from prometheus_client import Gauge
+
+from libs.contracts.outcomes import Lane, Mode
+from libs.errors import Unavailable
+from libs.telemetry import get_logger
+from services.delivery.domain.breaker import State
+from services.delivery.handlers.delivery import Delivery
+
+log = get_logger(__name__)
+
+_LOOK_SECONDS = 15.0
+_UNKNOWN_TURNS = 2
+_EMPTY_TURNS = 20  # these walk through all open requests
+
+# Every worker sees the same queue: the latest look of a living one counts. Breakers are each worker's own.
+_SHARED: Final = "livemostrecent"
+_OWN: Final = "livemax"
+_SENDER = ["tenant", "mode", "sender"]
+
+_backlog = Gauge("depesche_delivery_backlog", "Recipients waiting", ["lane"], multiprocess_mode=_SHARED)
+_held = Gauge("depesche_delivery_held_chunks", "Chunks that a hold stops", ["lane"], multiprocess_mode=_SHARED)
+_oldest = Gauge(
+    "depesche_delivery_oldest_due_seconds", "Age of the oldest due work that nothing holds", ["lane"],
+    multiprocess_mode=_SHARED,
+)  # fmt: skip
+_unknown = Gauge(
+    "depesche_delivery_unknown", "Messages of which nobody knows whether they were sent", _SENDER,
+    multiprocess_mode=_SHARED,
+)  # fmt: skip
+_empty = Gauge(
+    "depesche_delivery_always_empty", "What must never be: 0 on every day", ["what"], multiprocess_mode=_SHARED
+)
+_breaker = Gauge(
+    "depesche_delivery_breaker", "State of the sender's breaker: 0 closed, 1 half-open, 2 open", _SENDER,
+    multiprocess_mode=_OWN,
+)  # fmt: skip
+_STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+
+_Senders = Mapping[tuple[int, int, int], int]
+
+
+async def watch(deps: Delivery, stop: asyncio.Event) -> None:
+    """Looks every 15 seconds, at what costs more less often."""
+    turn = 0
+    seen: set[tuple[int, int, int]] = set()
+    while not stop.is_set():
+        try:
+            await _look(deps)
+            if turn % _UNKNOWN_TURNS == 0:
+                show_unknown(await deps.reads.unknown_by_sender(), seen)
+            if turn % _EMPTY_TURNS == 0:
+                await _look_for_what_must_not_be(deps)
+        except Unavailable as error:
+            log.warning("figures_unavailable", detail=error.detail)
+        turn += 1
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+async def _look(deps: Delivery) -> None:
+    for key, state in deps.line.breakers.states(time.monotonic()).items():
+        _breaker.labels(*_labels(key)).set(_STATES[state])
+    found = await deps.reads.backlog()
+    for lane in Lane:
+        _, recipients, held, oldest = found.get(int(lane), (0, 0, 0, 0.0))
+        _backlog.labels(lane.word).set(recipients)
+        _held.labels(lane.word).set(held)
+        _oldest.labels(lane.word).set(max(0.0, oldest))
+
+
+def show_unknown(found: _Senders, seen: set[tuple[int, int, int]]) -> None:
+    """Sets the gauge; a sender that had some before and has none now is set to 0."""
+    seen |= set(found)
+    for key in seen:
+        _unknown.labels(*_labels(key)).set(found.get(key, 0))
+
+
+async def _look_for_what_must_not_be(deps: Delivery) -> None:
+    for what, count in (await deps.partitions.always_empty()).items():
+        _empty.labels(what).set(count)
+        if count:
+            log.error("never_empty", what=what, count=count)
+
+
+def _labels(key: tuple[int, int, int]) -> tuple[Any, ...]:
+    tenant, mode, sender = key
+    return tenant, Mode(mode).word, sender
