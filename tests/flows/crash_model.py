@@ -176,7 +176,7 @@ class Workers:
 
     def __init__(self, world: World, rng: random.Random, truth: Truth) -> None:
         self.world, self.rng, self.truth = world, rng, truth
-        self.rates = [0.008, 0.004]
+        self.rates = [0.014, 0.004]
         self.stop = asyncio.Event()
         self.receipts: set[asyncio.Task[None]] = set()
 

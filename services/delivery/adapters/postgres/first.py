@@ -16,8 +16,8 @@ from services.delivery.domain.work import Message
 _INSERT = """
 insert into message (notification_id, address_id, request_id, recipient_id, ordinal, claimed_at, recorded_at, status,
                      reason, channel, sender, plan_step, variant, locale, attempt, detail, content_digest, address_hash)
-select i.notification_id, i.address_id, r.id, i.recipient_id, i.ordinal, $1,
-       case when ($10::int[])[i.kind] <> 1 or s.reason is not null then $1 end,
+select i.notification_id, i.address_id, r.id, i.recipient_id, i.ordinal, $1::timestamptz,
+       case when ($10::int[])[i.kind] <> 1 or s.reason is not null then $1::timestamptz end,
        case when ($10::int[])[i.kind] = 1 and s.reason is not null then 5 else ($10::int[])[i.kind] end,
        case when ($10::int[])[i.kind] = 1 and s.reason is not null then s.reason else ($11::int[])[i.kind] end,
        ($12::int[])[i.kind], ($13::int[])[i.kind], ($14::int[])[i.kind], r.variant, ($15::text[])[i.kind], 1,
