@@ -13,16 +13,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import asyncpg
-import msgspec
 from prometheus_client import Counter
 
-from libs.contracts.envelope import Envelope, UnknownEventType, decode
-from libs.contracts.outcomes import Mode
+from libs.contracts.envelope import Envelope
 from libs.errors import DepescheError, Duplicate, Permanent, Unavailable
 from libs.ids import uuid7
+from libs.messaging.bundles import unbundled
 from libs.messaging.bus import Subscriber
+from libs.messaging.reading import Entry, Failure, decoded, grouped
 from libs.storage.database import Database
 from libs.telemetry import batch_span, get_logger, one_of, span
 
@@ -38,14 +39,18 @@ _dead_letters = Counter("depesche_dead_letters", "Events that a subscriber could
 # turns are 100 ms when idle: what subscribers owe is looked at about twice a second, old keys every ten minutes
 _OWED_TURNS = 5
 _FORGET_TURNS = 6_000
+_EVENT = (
+    "event_id", "type", "source", "subject", "tenant", "mode", "partition_key", "payload", "traceparent", "created_at"
+)  # fmt: skip
 _ANYTHING = "select exists (select from outbox where published_at is null)"
 _LEASE = """
-select id, event_id, type, source, subject, tenant, mode, partition_key, payload, traceparent, created_at
+select id, event_id, type, source, subject, tenant, mode, partition_key, payload, traceparent, created_at,
+       entries
 from outbox where published_at is null order by id limit $1 for update skip locked
 """
 _LEASE_OWED = """
 select o.id, o.event_id, o.type, o.source, o.subject, o.tenant, o.mode, o.partition_key, o.payload,
-       o.traceparent, o.created_at, d.subscriber, d.attempts
+       o.traceparent, o.created_at, o.entries, d.subscriber, d.attempts
 from outbox_delivery d join outbox o on o.id = d.outbox_id
 where d.due_at <= now() order by d.due_at limit $1 for update of d skip locked
 """
@@ -54,6 +59,12 @@ insert into outbox_delivery (outbox_id, subscriber, attempts, due_at, error)
 select id, subscriber, 1, now() + delay * interval '1 second', error
 from unnest($1::bigint[], $2::text[], $3::float8[], $4::text[]) as owed (id, subscriber, delay, error)
 """
+# an event of a bundle that somebody owes gets a row of its own, so that its neighbours can go
+_OWN_ROW = """
+insert into outbox (event_id, type, source, subject, tenant, mode, partition_key, payload, traceparent, created_at,
+                    published_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now()) returning id
+"""
 _BURY = """
 insert into dead_letter (id, event_id, type, source, subscriber, subject, tenant, mode, partition_key, payload,
                          traceparent, created_at, attempts, reason)
@@ -61,15 +72,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why one envelope was not taken; `final` ones are never tried again."""
-
-    reason: str
-    final: bool
-
-
-Entry = tuple[Any, Envelope]  # the outbox row, and what it says
+Owed = tuple[Any, str, Failure]  # the outbox row, who could not take it, and why
 
 
 @dataclass(slots=True)
@@ -118,13 +121,13 @@ class Relay:
             if not rows:
                 return 0
             owed = []
-            for type_, group in _grouped(rows).items():
+            for type_, group in grouped(unbundled(rows)).items():
                 if subscribers := self._by_type.get(type_):
-                    entries, unreadable = _decoded(group)  # once, however many want it
+                    entries, unreadable = decoded(group)  # once, however many want it
                     for subscriber in subscribers:
                         failures = unreadable + await self._deliver(subscriber, entries)
-                        owed += [(row["id"], subscriber.app_id, failure) for row, failure in failures]
-            await self._remember(connection, rows, owed)
+                        owed += [(row, subscriber.app_id, failure) for row, failure in failures]
+            await self._remember(connection, [row["id"] for row in rows], owed)
             return len(rows)
 
     async def redeliver_once(self) -> int:
@@ -134,7 +137,7 @@ class Relay:
             known = {(s.app_id, s.event_type): s for s in self.subscribers}
             for row in rows:
                 subscriber = known.get((row["subscriber"], row["type"]))
-                entries, failures = _decoded([row])
+                entries, failures = decoded([row])
                 failures += await self._deliver(subscriber, entries) if subscriber else []
                 await self._settle(connection, row, failures[0][1] if failures else None)
             return len(rows)
@@ -160,25 +163,20 @@ class Relay:
                     failures.append((row, alone))
         return failures
 
-    async def _remember(self, connection: Any, rows: Sequence[Any], owed: list[tuple[int, str, Failure]]) -> None:
-        by_id = {row["id"]: row for row in rows}
-        again = [item for item in owed if not item[2].final]
-        for id_, subscriber, failure in owed:
+    async def _remember(self, connection: Any, leased: list[int], owed: list[Owed]) -> None:
+        kept: dict[UUID, int] = {}  # event → the row that stays for it
+        for row, subscriber, failure in owed:
             if failure.final:
-                await _bury(connection, by_id[id_], subscriber, 1, failure.reason)
+                await _bury(connection, row, subscriber, 1, failure.reason)
+            elif row["event_id"] not in kept:
+                kept[row["event_id"]] = await _row_of_its_own(connection, row)
+        again = [(kept[row["event_id"]], subscriber, f.reason) for row, subscriber, f in owed if not f.final]
         if again:
-            kept = sorted({id_ for id_, _, _ in again})
-            await connection.execute("update outbox set published_at = now() where id = any($1)", kept)
-            await connection.execute(
-                _OWE,
-                [id_ for id_, _, _ in again],
-                [subscriber for _, subscriber, _ in again],
-                [_back_off(1) for _ in again],
-                [failure.reason for _, _, failure in again],
-            )
-        waiting = {id_ for id_, _, _ in again}
-        done = [id_ for id_ in by_id if id_ not in waiting]
-        await connection.execute("delete from outbox where id = any($1)", done)
+            await connection.execute("update outbox set published_at = now() where id = any($1)", sorted(kept.values()))
+            ids, subscribers, reasons = zip(*again, strict=True)
+            await connection.execute(_OWE, ids, subscribers, [_back_off(1) for _ in again], reasons)
+        done = set(leased) - set(kept.values())
+        await connection.execute("delete from outbox where id = any($1)", sorted(done))
 
     async def _settle(self, connection: Any, row: Any, failure: Failure | None) -> None:
         attempts = row["attempts"] + 1
@@ -227,40 +225,10 @@ async def _attempt(subscriber: Subscriber, envelopes: Sequence[Envelope]) -> Fai
     return None
 
 
-def _decoded(rows: Sequence[Any]) -> tuple[list[Entry], list[tuple[Any, Failure]]]:
-    good: list[Entry] = []
-    bad: list[tuple[Any, Failure]] = []
-    for row in rows:
-        try:
-            data = decode(row["type"], row["payload"])
-        except (msgspec.DecodeError, UnknownEventType, UnicodeDecodeError) as error:
-            bad.append((row, Failure(f"unreadable: {error}", final=True)))
-            continue
-        good.append(
-            (
-                row,
-                Envelope(
-                    id=row["event_id"],
-                    type=row["type"],
-                    source=row["source"],
-                    time=row["created_at"],
-                    tenant=row["tenant"],
-                    mode=Mode(row["mode"]),
-                    key=row["partition_key"],
-                    data=data,
-                    subject=row["subject"],
-                    traceparent=row["traceparent"],
-                ),
-            )
-        )
-    return good, bad
-
-
-def _grouped(rows: Sequence[Any]) -> dict[str, list[Any]]:
-    groups: dict[str, list[Any]] = defaultdict(list)
-    for row in rows:
-        groups[row["type"]].append(row)
-    return groups
+async def _row_of_its_own(connection: Any, row: Any) -> int:
+    if row["entries"] == 1:
+        return int(row["id"])
+    return int(await connection.fetchval(_OWN_ROW, *(row[name] for name in _EVENT)))
 
 
 async def _bury(connection: Any, row: Any, subscriber: str, attempts: int, reason: str) -> None:

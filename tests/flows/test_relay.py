@@ -25,7 +25,7 @@ async def access(database: str) -> AsyncIterator[Database]:
 
 def tenant(number: int) -> Outgoing:
     event = TenantChanged(number=number, name=f"Tenant {number}", default_locale="de", version=1)
-    return Outgoing(event, key=str(number), tenant=number, mode=1)
+    return Outgoing(event, key=str(number), tenant=1, mode=1)
 
 
 async def publish(access: Database, *events: Outgoing) -> None:
@@ -162,3 +162,45 @@ async def test_traceparent_and_subject_travel_with_the_event(access: Database) -
     assert seen[0].traceparent == parent
     assert (seen[0].subject, seen[0].tenant, seen[0].data) == ("order-1", 3, event)
     assert seen[0].time <= datetime.now(UTC)
+
+
+async def test_many_events_of_one_commit_share_a_row_and_arrive_one_by_one(access: Database) -> None:
+    listener = Listener("listener")
+    await publish(access, *(tenant(n) for n in range(300)))
+    assert await count(access, "outbox") < 30
+    relay = Relay(access, [listener.subscriber()])
+    await relay.publish_once()
+    assert sorted(listener.taken) == list(range(300))
+    assert await count(access, "outbox") == 0
+
+
+async def test_an_event_of_a_bundle_that_fails_is_tried_again_without_its_neighbours(access: Database) -> None:
+    listener = Listener("listener")
+    listener.refuse = {3: Unavailable("later"), 5: Invalid("never")}
+    await publish(access, *(tenant(n) for n in range(20)))
+    relay = Relay(access, [listener.subscriber()])
+    await relay.publish_once()
+    assert sorted(listener.taken) == [n for n in range(20) if n not in (3, 5)]
+    assert (await count(access, "outbox"), await count(access, "dead_letter")) == (1, 1)
+    listener.refuse.clear()
+    async with access.acquire() as connection:
+        await connection.execute("update outbox_delivery set due_at = now()")
+    await relay.redeliver_once()
+    assert listener.taken[-1] == 3
+    assert await count(access, "outbox") == 0
+
+
+async def test_subject_key_and_trace_of_each_event_survive_a_bundle(access: Database) -> None:
+    seen: list[Envelope] = []
+
+    async def keep(batch: Sequence[Envelope]) -> None:
+        seen.extend(batch)
+
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    event = TenantChanged(number=3, name="Käse 🧀", default_locale="de", version=2)
+    await publish(access, *(Outgoing(event, f"k{n}", 3, 2, f"order-{n}", parent) for n in range(10)))
+    await Relay(access, [Subscriber("x", TenantChanged.TYPE, keep)]).publish_once()
+    assert [(e.subject, e.key, e.traceparent, e.data) for e in seen] == [
+        (f"order-{n}", f"k{n}", parent, event) for n in range(10)
+    ]
+    assert len({e.id for e in seen}) == 10

@@ -12,9 +12,13 @@ create table outbox (
   payload bytea not null,
   traceparent text,
   created_at timestamptz not null default now(),
+  entries smallint not null default 1,  -- more: a bundle of so many events, see libs/messaging/bundles.py
   published_at timestamptz  -- set when handed to every subscriber while some still owe an acknowledgement
 );
 create index on outbox (id) where published_at is null;
+-- rows live for milliseconds: compressing them, or moving a bundle off its page, would cost more than it saves
+alter table outbox alter column payload set storage external;
+alter table outbox set (toast_tuple_target = 8160);
 
 -- One row per subscriber that did not acknowledge at the first delivery. Empty on a good day.
 create table outbox_delivery (
