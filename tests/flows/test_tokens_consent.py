@@ -1,7 +1,7 @@
 """Consent: the latest word holds, every word keeps its proof, and a no is as easy as one click."""
 
 from base64 import b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,15 +15,23 @@ from libs.ids import uuid7
 from libs.keyring import Keyring
 from libs.links import UnsubscribeLink, sign_unsubscribe
 from libs.service import Runtime
-from tests.flows.tokens_suite import NOW, Suite, suite_over
+from libs.storage import embedded
+from tests.flows.tokens_suite import NOW, Suite, database_of, suite_over, wipe
 
 YES: dict[str, Any] = {"topic": "news", "granted": True, "how": "checkbox", "text_version": "2027-02"}
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
 
+@pytest.fixture(scope="module")
+def dsn(postgres: embedded.EmbeddedServer) -> Iterator[str]:
+    with database_of(postgres, "tokens_consent") as dsn:
+        yield dsn
+
+
 @pytest.fixture
-async def suite(runtime: Runtime) -> AsyncIterator[Suite]:
-    async with suite_over(runtime) as suite:
+async def suite(dsn: str, make_runtime: Callable[[str], Runtime]) -> AsyncIterator[Suite]:
+    await wipe(dsn)
+    async with suite_over(make_runtime(dsn)) as suite:
         await suite.call(
             "PUT", "/v1/recipients/customer:1", {"emails": ["max@example.com"], "phones": ["+4915123456789"]}
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from base64 import b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -13,15 +13,23 @@ from libs.contracts.outcomes import Mode
 from libs.contracts.tokens import DeviceRetired, RecipientChanged
 from libs.ids import uuid7
 from libs.service import Runtime
-from tests.flows.tokens_suite import NOW, Suite, suite_over
+from libs.storage import embedded
+from tests.flows.tokens_suite import NOW, Suite, database_of, suite_over, wipe
 
 TOKEN = "fHk3:APA91b-one-token-of-firebase"
 OTHER = "fHk3:APA91b-another-token"
 
 
+@pytest.fixture(scope="module")
+def dsn(postgres: embedded.EmbeddedServer) -> Iterator[str]:
+    with database_of(postgres, "tokens_devices") as dsn:
+        yield dsn
+
+
 @pytest.fixture
-async def suite(runtime: Runtime) -> AsyncIterator[Suite]:
-    async with suite_over(runtime) as suite:
+async def suite(dsn: str, make_runtime: Callable[[str], Runtime]) -> AsyncIterator[Suite]:
+    await wipe(dsn)
+    async with suite_over(make_runtime(dsn)) as suite:
         yield suite
 
 

@@ -1,18 +1,26 @@
 """What can go wrong with an import: headers, rows, senders that go away; each has its place in the report."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from libs.ids import uuid7
 from libs.service import Runtime
-from tests.flows.tokens_suite import Suite, suite_over
+from libs.storage import embedded
+from tests.flows.tokens_suite import Suite, database_of, suite_over, wipe
+
+
+@pytest.fixture(scope="module")
+def dsn(postgres: embedded.EmbeddedServer) -> Iterator[str]:
+    with database_of(postgres, "tokens_import_faults") as dsn:
+        yield dsn
 
 
 @pytest.fixture
-async def suite(runtime: Runtime) -> AsyncIterator[Suite]:
-    async with suite_over(runtime, import_batch_rows=3, import_kept_refusals=5) as suite:
+async def suite(dsn: str, make_runtime: Callable[[str], Runtime]) -> AsyncIterator[Suite]:
+    await wipe(dsn)
+    async with suite_over(make_runtime(dsn), import_batch_rows=3, import_kept_refusals=5) as suite:
         yield suite
 
 

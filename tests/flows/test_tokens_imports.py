@@ -1,6 +1,6 @@
 """Imports: any spreadsheet's export goes in, a wrong row is named and stops nothing, half a row never counts."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -9,14 +9,22 @@ import pytest
 
 from libs.contracts.tokens import RecipientChanged
 from libs.service import Runtime
-from tests.flows.tokens_suite import Suite, suite_over
+from libs.storage import embedded
+from tests.flows.tokens_suite import Suite, database_of, suite_over, wipe
 
 NDJSON = "application/x-ndjson"
 
 
+@pytest.fixture(scope="module")
+def dsn(postgres: embedded.EmbeddedServer) -> Iterator[str]:
+    with database_of(postgres, "tokens_imports") as dsn:
+        yield dsn
+
+
 @pytest.fixture
-async def suite(runtime: Runtime) -> AsyncIterator[Suite]:
-    async with suite_over(runtime, import_batch_rows=3, import_kept_refusals=5) as suite:
+async def suite(dsn: str, make_runtime: Callable[[str], Runtime]) -> AsyncIterator[Suite]:
+    await wipe(dsn)
+    async with suite_over(make_runtime(dsn), import_batch_rows=3, import_kept_refusals=5) as suite:
         yield suite
 
 

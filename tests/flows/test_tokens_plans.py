@@ -5,12 +5,15 @@ at a million of them.
 """
 
 import re
+from collections.abc import Iterator
 from types import ModuleType
 
 import asyncpg
 import pytest
 
+from libs.storage import embedded
 from services.tokens.adapters.postgres import SERVER_SETTINGS, addresses, consents, imports, reads, recipients
+from tests.flows.tokens_suite import database_of
 
 # lists in the order of their index are meant to walk; an import's few rows are found by whatever index
 WALKS = {"_LIST", "_GET", "_CANCEL", "_END"}
@@ -23,10 +26,16 @@ STATEMENTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def dsn(postgres: embedded.EmbeddedServer) -> Iterator[str]:
+    with database_of(postgres, "tokens_plans") as dsn:
+        yield dsn
+
+
 @pytest.mark.parametrize(("module", "name"), STATEMENTS)
-async def test_no_statement_walks_through_a_tenant(database: str, module: ModuleType, name: str) -> None:
+async def test_no_statement_walks_through_a_tenant(dsn: str, module: ModuleType, name: str) -> None:
     settings = {"search_path": "tokens", "plan_cache_mode": "force_generic_plan", **SERVER_SETTINGS}
-    connection = await asyncpg.connect(database, server_settings=settings)
+    connection = await asyncpg.connect(dsn, server_settings=settings)
     statement = getattr(module, name)
     count = len((await connection.prepare(statement)).get_parameters())
     await connection.execute(f"prepare planned as {statement}")

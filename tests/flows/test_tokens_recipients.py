@@ -1,6 +1,6 @@
 """Recipients over HTTP: saved, changed, masked, erased; each tenant and mode its own; resolved in a batch."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import asyncpg
 import pytest
@@ -9,7 +9,8 @@ from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from libs.contracts.tokens import RecipientChanged, RecipientErased
 from libs.service import Runtime
-from tests.flows.tokens_suite import Suite, suite_over
+from libs.storage import embedded
+from tests.flows.tokens_suite import Suite, database_of, suite_over, wipe
 
 JOERG = {
     "first_name": "Jörg",
@@ -23,9 +24,16 @@ JOERG = {
 }
 
 
+@pytest.fixture(scope="module")
+def dsn(postgres: embedded.EmbeddedServer) -> Iterator[str]:
+    with database_of(postgres, "tokens_recipients") as dsn:
+        yield dsn
+
+
 @pytest.fixture
-async def suite(runtime: Runtime) -> AsyncIterator[Suite]:
-    async with suite_over(runtime, default_region="AT") as suite:
+async def suite(dsn: str, make_runtime: Callable[[str], Runtime]) -> AsyncIterator[Suite]:
+    await wipe(dsn)
+    async with suite_over(make_runtime(dsn), default_region="AT") as suite:
         yield suite
 
 
@@ -203,12 +211,12 @@ async def test_addresses_are_added_and_removed_and_keep_their_id(suite: Suite) -
     assert phone.json()["value"] == "+4915123456789"
 
 
-async def test_webhooks_never_point_inside_unless_allowed(suite: Suite, runtime: Runtime) -> None:
+async def test_webhooks_never_point_inside_unless_allowed(suite: Suite) -> None:
     await suite.call("PUT", "/v1/recipients/customer:1", {})
     inside = await suite.call("POST", "/v1/recipients/customer:1/webhooks", {"value": "https://169.254.169.254/latest"})
     assert inside.status_code == 422
     assert inside.json()["errors"][0]["pointer"] == "/value"
-    async with suite_over(runtime, allow_private_webhooks=True) as open_suite:
+    async with suite_over(suite.runtime, allow_private_webhooks=True) as open_suite:
         allowed = await open_suite.call(
             "POST", "/v1/recipients/customer:1/webhooks", {"value": "http://127.0.0.1:9/hook"}
         )

@@ -1,7 +1,8 @@
 """tokens alone, on a real Postgres, with keys of our own making."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from libs.contracts.outcomes import Mode
 from libs.errors import Unauthorized
 from libs.ids import uuid7
 from libs.service import Runtime, Service
+from libs.storage import embedded
 from services.tokens.app import create_service
 from services.tokens.handlers import SUBSCRIPTIONS
 from services.tokens.settings import TokensSettings
@@ -80,6 +82,31 @@ class Suite:
             for event in events
         ]
         await SUBSCRIPTIONS[type(events[0])](self.service.deps, batch)
+
+
+TABLES = ("import_refusal", "import", "consent_statement", "consent", "address", "recipient", "outbox", "idempotency")
+
+
+@contextmanager
+def database_of(postgres: embedded.EmbeddedServer, name: str) -> Iterator[str]:
+    """One database for a module's tests: a database each would cost more than the tests themselves."""
+
+    async def run(statement: str) -> None:
+        connection = await asyncpg.connect(postgres.dsn)
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(run(f"create database {name} template migrated"))
+    yield postgres.dsn_of(name)
+    asyncio.run(run(f"drop database {name} with (force)"))
+
+
+async def wipe(dsn: str) -> None:
+    """As if nothing had happened yet."""
+    connection = await asyncpg.connect(dsn)
+    for table in TABLES:
+        await connection.execute(f"delete from tokens.{table}")
+    await connection.close()
 
 
 @asynccontextmanager
