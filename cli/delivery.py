@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cli.errors import CliError
+from cli.errors import CliError, ProblemAnswer
+from cli.exits import Exit
 from cli.output import facts, safe, table
 from cli.session import Session, command
 from libs import exact_json
@@ -35,6 +36,9 @@ _SENDER = (
 )
 _ATTEMPT = ("attempt", "status", "reason", "provider_ref=provider's id", "recorded_at=at")
 _RECEIPT = ("at", "kind", "attempt", "provider", "detail")
+_REASON = ("count", "status", "reason", "channel")
+_TRANSITIONS = "depesche_delivery_messages"
+_MOST_REASONS = 12
 _TICK_SECONDS = 1.0
 
 Kind = Annotated[str, typer.Argument(help="cause, release, sender or tenant.")]
@@ -89,11 +93,35 @@ def _figures(session: Session, hours: float) -> dict[str, Any]:
         "hours": hours,
         "senders": list(session.api.items(f"{_PATH}/senders")),
         "holds": list(session.api.items(f"{_PATH}/holds")),
+        "reasons": _reasons(session),
     }
+
+
+def _reasons(session: Session) -> list[dict[str, Any]]:
+    """What messages came to, by status and reason, as the suite's metrics count it; empty where this key may not."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    try:
+        text = session.api.get("/metrics")
+    except ProblemAnswer as problem:
+        if problem.exit_code is Exit.UNAUTHORISED:
+            return []
+        raise
+    counted = [
+        {**sample.labels, "count": int(sample.value)}
+        for family in text_string_to_metric_families(text)
+        if family.name == _TRANSITIONS
+        for sample in family.samples
+        if sample.name.endswith("_total") and sample.value
+    ]
+    return sorted(counted, key=lambda one: -one["count"])
 
 
 def _screen(found: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_messages(found), Text(), _waiting(found)]
+    if reasons := [one for one in found["reasons"] if one.get("reason") != "none"]:
+        title = Text("\nReasons since the suite started, all tenants", style="bold")
+        parts += [title, table(reasons[:_MOST_REASONS], _REASON)]
     if found["senders"]:
         parts += [Text("\nSenders", style="bold"), table(found["senders"], _SENDER)]
     if found["holds"]:

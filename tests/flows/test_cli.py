@@ -176,11 +176,15 @@ def test_recipients_are_imported_shown_and_erased(shop: Shell, tmp_path: Path) -
 
 
 def test_a_hold_stops_shows_and_lets_go(shop: Shell, tmp_path: Path) -> None:
+    send(shop, tmp_path, shipped("H-0", "customer:nobody"))
+    until(lambda: shop.json("status")["reasons"], bool)
     shop.run("holds", "place", "tenant", "1", "--note", "testing")
     send(shop, tmp_path, shipped("H-1", "customer:nobody"))
     held = until(lambda: shop.json("status"), lambda status: status["held_chunks"] == 1)
     assert [hold["note"] for hold in held["holds"]] == ["testing"]
-    assert "testing" in shop.run("status").stdout
+    shown = shop.run("status").stdout
+    assert "testing" in shown
+    assert "no_recipient" in shown
     answer = until(lambda: shop.json("why", "--order", "H-1", exit_code=None), lambda a: a["reason"] == "held")
     assert answer["verdict"] == "not_yet"
     shop.run("holds", "lift", "tenant", "1")
