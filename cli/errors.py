@@ -53,6 +53,8 @@ class ProblemAnswer(CliError):
         self.problem = dict(problem)
         errors = problem.get("errors") or ()
         detail = str(problem.get("detail") or "")
+        if status >= 500 and problem.get("trace_id"):
+            detail = f"{detail} Trace id: {problem['trace_id']}"
         fields = [FieldError(str(e.get("pointer", "")), str(e.get("detail", ""))) for e in errors]
         super().__init__(
             str(problem.get("title") or f"The suite answered {status}"),

@@ -111,6 +111,11 @@ def test_an_answer_that_is_no_json_is_no_crash(suite: ScriptedSuite, shell: Shel
     assert "502" in shell.run("tenants", "list", exit_code=Exit.FAILED).stderr
 
 
+def test_a_fault_of_the_suite_says_the_trace_to_report(suite: ScriptedSuite, shell: Shell) -> None:
+    suite.on("GET", "/access/v1/tenants", (500, {"title": "Our side", "detail": "Logged.", "trace_id": "4bf92f"}))
+    assert "Trace id: 4bf92f" in shell.run("tenants", "list", exit_code=Exit.FAILED).stderr
+
+
 def test_lists_are_read_page_by_page(suite: ScriptedSuite, shell: Shell) -> None:
     suite.on(
         "GET",
