@@ -41,8 +41,8 @@ def postgres() -> Iterator[embedded.EmbeddedServer]:
     async def prepare() -> None:
         connection = await asyncpg.connect(server.dsn)
         await connection.execute("create database migrated")
-        # tests measure promises, not disks
-        await connection.execute("alter system set synchronous_commit = off")
+        for setting in ("synchronous_commit", "fsync", "full_page_writes", "autovacuum"):
+            await connection.execute(f"alter system set {setting} = off")  # tests measure promises, not disks
         await connection.execute("select pg_reload_conf()")
         await connection.close()
         await migrate(server.dsn_of("migrated"), migration_folders())
@@ -59,7 +59,7 @@ async def database(postgres: embedded.EmbeddedServer) -> AsyncIterator[str]:
     name = f"test_{os.getpid()}_{next(_numbers)}"
     connection = await asyncpg.connect(postgres.dsn)
     try:
-        await connection.execute(f"create database {name} template migrated")
+        await connection.execute(f"create database {name} template migrated strategy file_copy")
         yield postgres.dsn_of(name)
         await connection.execute(f"drop database {name} with (force)")
     finally:
