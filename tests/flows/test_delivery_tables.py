@@ -1,0 +1,192 @@
+"""The ledger's tables: receipts in any order, plans that stay fast, locks in one order, days that come and go."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from libs.contracts.outcomes import Lane, ReceiptKind
+from libs.contracts.reasons import Reason
+from libs.ids import uuid7
+from services.delivery.adapters.postgres import claim, first, lease, record, settle, wake
+from services.delivery.adapters.postgres.partitions import PostgresPartitions
+from services.delivery.domain.callbacks import ReceiptNews
+from services.delivery.domain.intake import new_request
+from services.delivery.domain.outcomes import Ambiguous, Sent
+from services.delivery.loops.sender import LaneSender
+from tests.flows.delivery_world import KEYRING, World, now, opened, requested
+
+SENT, FAILED, UNKNOWN = 2, 3, 6
+
+
+@pytest.fixture
+async def world(database: str) -> AsyncIterator[World]:
+    ledger = await opened(database)
+    yield World(ledger, now)
+    await ledger.close()
+
+
+async def one(world: World, on_unknown: str = "leave", **fields: Any) -> Any:
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    return await world.request(release, ["customer:1"], on_unknown=on_unknown, **fields)
+
+
+async def receipt(world: World, kind: ReceiptKind, attempt: int = 1, event: str = "e1") -> int:
+    row = (await world.fetch("select notification_id, address_id from message"))[0]
+    reason = Reason.PROVIDER_GAVE_UP if kind is ReceiptKind.FAILED else Reason.NONE
+    return await world.ledger.receive([ReceiptNews("model", event, row[0], row[1], attempt, kind, now(), reason)])
+
+
+async def test_a_receipt_settles_what_nobody_knew_and_the_account_is_adjusted(world: World) -> None:
+    world.provider.answer = lambda _: Ambiguous(Reason.TIMED_OUT, "no answer")
+    envelope = await one(world)
+    await world.send_all()
+    assert len(await world.events("request.settled")) == 1
+    assert await receipt(world, ReceiptKind.DELIVERED) == 1
+    assert await receipt(world, ReceiptKind.DELIVERED) == 0  # the provider said it twice
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
+    [adjusted] = await world.events("request.adjusted")
+    assert adjusted["account"]["sent"] == 1
+    [told] = await world.events("receipt.recorded")
+    assert told["receipts"][0]["recipient"] == "customer:1"
+
+
+async def test_a_provider_that_gives_up_afterwards_undoes_sent(world: World) -> None:
+    envelope = await one(world)
+    await world.send_all()
+    await receipt(world, ReceiptKind.FAILED)
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "failed": 1}
+    await receipt(world, ReceiptKind.OPENED, event="e2")  # then the customer opened it: it had come after all
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
+
+
+async def test_a_receipt_for_an_overtaken_attempt_counts_a_duplicate(world: World) -> None:
+    world.provider.answer = lambda m: Ambiguous(Reason.TIMED_OUT, "no answer") if m.attempt == 1 else Sent()
+    await one(world, "resend")
+    await world.send_all()
+    await world.execute("update work set due_at = now() - interval '1 s'")
+    await world.send_all()
+    await receipt(world, ReceiptKind.DELIVERED, attempt=1)
+    assert await world.value("select duplicates from message") == 1
+    assert await world.value("select status from attempt") == SENT
+
+
+async def test_a_receipt_of_a_stranger_changes_nothing(world: World) -> None:
+    await one(world)
+    await world.send_all()
+    stranger = ReceiptNews("model", "e9", uuid7(), 7, 1, ReceiptKind.FAILED, now())
+    assert await world.ledger.receive([stranger]) == 0
+    assert await world.statuses() == {(SENT, 0): 1}
+
+
+# ---- plans
+
+HOT = {
+    "insert": (first._INSERT, ["message"]),
+    "wake": (wake._WAKE, ["message"]),
+    "record": (record._RECORD, ["message"]),
+    "overtaken": (record._OVERTAKEN, ["message", "attempt"]),
+    "fence": (claim._FENCE, ["work", "request"]),
+    "lease": (lease._LEASE, ["work"]),
+    "account": (settle._MOVE, ["request", "work"]),
+}
+
+
+def nodes(plan: Any) -> Any:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+@pytest.mark.parametrize("name", list(HOT))
+async def test_hot_statements_never_scan_a_whole_table(world: World, name: str) -> None:
+    statement, tables = HOT[name]
+    async with world.database.acquire() as connection:
+        await connection.execute("set plan_cache_mode = force_generic_plan")
+        prepared = await connection.prepare(statement)
+        arguments = ", ".join(["null"] * len(prepared.get_parameters()))
+        await connection.execute(f"prepare hot as {statement}")
+        plan = await connection.fetchval(f"explain (format json) execute hot({arguments})")
+    for node in nodes(plan[0]["Plan"]):
+        relation = node.get("Relation Name", "")
+        scanned = node["Node Type"] == "Seq Scan" and any(relation.startswith(table) for table in tables)
+        assert not scanned, f"{name} reads all of {relation}"
+        assert node["Node Type"] not in ("Hash Join", "Merge Join"), f"{name} joins by {node['Node Type']}"
+
+
+# ---- locks
+
+
+async def test_twins_claimed_and_recorded_at_once_never_lock_each_other_out(world: World) -> None:
+    """Many requests for the same people, in opposite orders, by four workers at once."""
+    release = await world.release(["push"])
+    keys = [f"customer:{n}" for n in range(60)]
+    for key in keys:
+        world.tokens.add(key, "push")
+    cause = uuid7()
+    for part in range(24):
+        order = keys if part % 2 else keys[::-1]
+        envelope = requested(release, order, now(), cause=cause, part=part)
+        await world.ledger.accept([new_request(envelope, KEYRING)])
+    senders = [LaneSender(world.line(seed=n), Lane.BULK) for n in range(4)]
+
+    async def drain(sender: LaneSender) -> None:
+        busy = True
+        while busy:
+            busy = await sender.run_once()
+
+    await asyncio.gather(*map(drain, senders))
+    assert world.ledger.deadlocks == 0
+    assert len(world.provider.calls) == 60
+    assert await world.value("select sum(sent) || '/' || sum(skipped) from request") == f"60/{60 * 23}"
+
+
+# ---- days
+
+
+async def test_an_old_day_is_rolled_up_and_dropped_and_its_unknown_ended(world: World) -> None:
+    world.provider.answer = lambda _: Ambiguous(Reason.TIMED_OUT, "no answer")
+    await one(world)
+    await world.send_all()
+    later = datetime.now(UTC) + timedelta(days=100)
+    days = PostgresPartitions(world.database, lambda: later, retention_days=90, body_days=30)
+    await days.make_ahead(1)
+    assert await days.retire() >= 1
+    assert await world.value("select count(*) from message") == 0
+    assert await world.value("select failed from daily") == 1
+    settled = [msgspec.json.decode(row[0]) for row in await world.fetch("select payload from outbox order by id")]
+    assert settled[-1]["account"]["failed"] == 1
+
+
+async def test_a_day_with_open_messages_stays(world: World) -> None:
+    await one(world)
+    later = datetime.now(UTC) + timedelta(days=100)
+    days = PostgresPartitions(world.database, lambda: later, retention_days=90, body_days=30)
+    before = await world.value("select count(*) from pg_inherits where inhparent = 'message'::regclass")
+    await days.retire()
+    left = await world.value("select count(*) from pg_inherits where inhparent = 'message'::regclass")
+    assert 1 <= left < before
+    assert await days.always_empty() == {"open_requests_without_work": 0, "held_work_without_hold": 0}
+
+
+async def test_a_cause_older_than_the_ledger_ends_as_expired_and_says_so(world: World) -> None:
+    release = await world.release(["push"])
+    old = UUID(int=int((datetime.now(UTC) - timedelta(days=200)).timestamp() * 1000) << 80 | 7 << 76 | 2 << 62)
+    envelope = await world.request(release, ["customer:1"], cause=old)
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "skipped": 1}
+    assert len(await world.events("request.settled")) == 1
+    assert await world.value("select count(*) from work") == 0
+
+
+async def test_a_late_cause_within_the_retention_gets_its_day_and_is_sent(world: World) -> None:
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    late = UUID(int=int((datetime.now(UTC) - timedelta(days=40)).timestamp() * 1000) << 80 | 7 << 76 | 2 << 62)
+    envelope = await world.request(release, ["customer:1"], cause=late)
+    await world.send_all()
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
