@@ -1,0 +1,176 @@
+"""One trace per cause: from the shop's own span through intake, outbox, queue and provider to history."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+import yaml
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from libs.telemetry.logs import processors
+from libs.telemetry.tracing import record_with
+from tests.flows.whole_suite import SHOP, Suite, whole_suite
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SHOPS_SPAN = "b7ad6b7169203331"
+SECRETS = ("ada.traced@mail.example", "ada.traced", "+4915220000077", "15220000077", "device-token-of-ada", "Lovelace")
+CUSTOMER = {
+    "first_name": "Ada",
+    "last_name": "Lovelace",
+    "locale": "de-AT",
+    "emails": [SECRETS[0]],
+    "phones": [SECRETS[2]],
+}
+ORDER = {
+    "customer": "customer:77",
+    "order_id": 17,
+    "total": "19.90",
+    "currency": "EUR",
+    "items": [{"name": "Lampe", "quantity": 1}],
+}
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    """What an exporter would be given."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    record_with(provider.get_tracer("test"))
+    yield exporter
+    record_with(None)
+
+
+@pytest.fixture
+def written() -> Iterator[list[str]]:
+    """Every log line, as it would be written."""
+    lines: list[str] = []
+
+    def keep(_: Any, __: str, event: Any) -> str:
+        lines.append(json.dumps(event, default=str))
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[*processors("test"), keep], wrapper_class=structlog.BoundLogger)
+    yield lines
+    structlog.configure(**before)
+
+
+@pytest.fixture
+async def suite(database: str, tmp_path: Path) -> AsyncIterator[Suite]:
+    """The shop with its order confirmation, and a customer who can be reached."""
+    async with whole_suite(database, tmp_path) as running:
+        await define(running)
+        yield running
+
+
+async def define(suite: Suite) -> None:
+    for kind, path in (
+        ("topic", "/access/v1/topics"),
+        ("event-type", "/orders-notification/v1/event-types"),
+        ("template", "/templates/v1/templates"),
+        ("communication", "/orders-notification/v1/communications"),
+    ):
+        for document in yaml.safe_load_all((SHOP / f"{kind}s.yaml").read_text(encoding="utf-8")):
+            name = document.pop("name", None) or document.pop("type")
+            del document["kind"]
+            await suite.put(f"{path}/{name}", document)
+            if kind in ("template", "communication"):
+                await suite.post(f"{path}/{name}:publish")
+    await suite.put("/tokens/v1/recipients/customer:77", CUSTOMER)
+
+
+async def order(suite: Suite, **headers: str) -> Any:
+    """The shop sends an order; the answer to it, once history knows that the mail was sent."""
+    event = {
+        "specversion": "1.0", "id": "traced-1", "source": "https://shop.example", "type": "order.placed",
+        "subject": "T-1", "data": ORDER,
+    }  # fmt: skip
+    kind = {"content-type": "application/cloudevents+json"}
+    taken = await suite.post("/orders-notification/v1/events", event, **kind, **headers)
+
+    async def told() -> Any:
+        answer = await suite.get("/history/v1/why", order="T-1")
+        return answer["verdict"] == "sent" and answer["messages"]
+
+    await suite.eventually(told)
+    return taken
+
+
+def of_the_trace(exporter: InMemorySpanExporter, trace: str) -> dict[str, ReadableSpan]:
+    return {span.name: span for span in exporter.get_finished_spans() if f"{span.context.trace_id:032x}" == trace}
+
+
+def parent_of(span: ReadableSpan) -> str | None:
+    return f"{span.parent.span_id:016x}" if span.parent else None
+
+
+def id_of(span: ReadableSpan) -> str:
+    return f"{span.context.span_id:016x}"
+
+
+async def test_every_step_of_a_message_is_in_the_trace_of_the_event_that_caused_it(
+    spans: InMemorySpanExporter, suite: Suite
+) -> None:
+    taken = await order(suite, traceparent=f"00-{TRACE}-{SHOPS_SPAN}-01")
+
+    async def whole() -> bool:
+        return "history message.recorded" in of_the_trace(spans, TRACE) and "chunk" in of_the_trace(spans, TRACE)
+
+    await suite.eventually(whole)
+    line = of_the_trace(spans, TRACE)
+    intake = line["POST /orders-notification/v1/events"]
+    assert parent_of(intake) == SHOPS_SPAN
+    for step in ("accept", "delivery notification.requested", "history decision.recorded", "chunk"):
+        assert parent_of(line[step]) == id_of(intake), step
+    for step in ("prepare", "claim", "call email", "record"):
+        assert parent_of(line[step]) == id_of(line["chunk"]), step
+    assert parent_of(line["POST /tokens/v1/recipients:resolve"]) == id_of(line["prepare"])
+    assert parent_of(line["history message.recorded"]) == id_of(intake)
+    assert dict(line["chunk"].attributes or {})["cause_id"] == taken["id"]
+    assert dict(line["call email"].attributes or {})["notification_id"]
+    shown = await suite.get(f"/orders-notification/v1/events/{taken['id']}")
+    assert shown["trace_id"] == TRACE
+
+
+async def test_spans_log_lines_and_figures_tell_all_and_name_nobody(
+    written: list[str], spans: InMemorySpanExporter, suite: Suite
+) -> None:
+    await order(suite)
+    # what goes wrong is written down too: a mail that is no report, a source that nobody knows, Postgres' own words
+    await suite.client.post("/bounce/v1/mails", content=f"To: {SECRETS[0]}\r\n\r\nno report".encode())
+    await suite.client.post("/orders-notification/v1/sources/none", content=json.dumps(CUSTOMER))
+    structlog.get_logger("test").error("words_of_others", error=f"Key (value)=({SECRETS[0]}) exists", email=SECRETS[0])
+    figures = (await suite.client.get("/metrics")).text
+    told = [
+        json.dumps([span.name, dict(span.attributes or {}), [str(e.attributes) for e in span.events]], default=str)
+        for span in spans.get_finished_spans()
+    ]
+    assert len(told) > 20
+    assert 'depesche_delivery_messages_total{channel="email",reason="none",status="sent"}' in figures
+    assert all(f'depesche_outbox_lag_seconds{{service="{name}"}}' in figures for name in suite.services)
+    assert 'depesche_delivery_oldest_due_seconds{lane="transactional"}' in figures
+    assert 'depesche_http_requests_total{route="/v1/events",service="orders-notification",status="202"}' in figures
+    assert any("words_of_others" in line for line in written)
+    assert [line for line in [*told, *written, figures] if any(secret in line for secret in SECRETS)] == []
+
+
+async def test_without_an_exporter_each_event_keeps_its_trace_all_the_same(suite: Suite) -> None:
+    taken = await order(suite, traceparent=f"00-{TRACE}-{SHOPS_SPAN}-01")
+    async with suite.services["delivery"].database.acquire() as connection:  # type: ignore[union-attr]
+        stored = await connection.fetchval("select traceparent from request where cause_id = $1", taken["id"])
+    assert stored.split("-")[1] == TRACE
+    # a stream's request has one trace, its events are causes each of its own
+    event = {"specversion": "1.0", "source": "https://shop.example", "type": "order.placed", "data": ORDER}
+    lines = "\n".join(json.dumps(event | {"id": f"s-{n}", "subject": f"S-{n}"}) for n in range(3))
+    kind = {"content-type": "application/x-ndjson"}
+    answer = await suite.client.post("/orders-notification/v1/events", content=lines, headers=kind)
+    assert answer.status_code == 202, answer.text
+    listed = await suite.get("/orders-notification/v1/events")
+    shown = [await suite.get(f"/orders-notification/v1/events/{item['id']}") for item in listed["items"]]
+    assert len({one["trace_id"] for one in shown}) == 4
