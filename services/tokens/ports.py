@@ -101,13 +101,15 @@ class RecipientRows(Protocol):
 
 
 class AddressRows(Protocol):
-    """The addresses of a transaction."""
+    """The addresses of a transaction. Who changes one holds the lock of the recipient that it belongs to."""
 
     async def of(self, recipient_ids: Sequence[int]) -> list[StoredAddress]: ...
 
     async def put(self, realm: Realm, rows: Sequence[NewAddress], now: datetime) -> list[StoredAddress]: ...
 
     async def retire(self, ids: Sequence[int], why: str, now: datetime) -> None: ...
+
+    async def device_owners(self, realm: Realm, installations: Sequence[str], hashes: Sequence[bytes]) -> set[str]: ...
 
     async def lock_devices(
         self, realm: Realm, installations: Sequence[str], hashes: Sequence[bytes]

@@ -12,7 +12,7 @@ from libs.ids import RecipientKey
 from services.tokens.domain.recipients import Change, Device, may_own, recipient_key
 from services.tokens.handlers.acts import Act, action, changed, contended, device_retired
 from services.tokens.handlers.save import Saved, save_recipients
-from services.tokens.ports import OwnedAddress, Tokens, Unit
+from services.tokens.ports import Contended, OwnedAddress, Tokens, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ async def move_device(deps: Tokens, act: Act, installation: str, owner: Recipien
 
     async def transaction() -> None:
         async with deps.store.transaction() as unit:
-            known = await _known(unit, act, installation)
+            known = await _known(unit, act, installation, owner)
             if known.owner == owner:
                 return
             (saved,) = await save_recipients(unit, act, [Change(key=owner)], deps.hasher)
@@ -117,8 +117,13 @@ def _check_owner(owner: RecipientKey | None, installation: str) -> None:
         raise Invalid("A device belongs to a customer, or to its own installation.", pointer="/recipient")
 
 
-async def _known(unit: Unit, act: Act, installation: str) -> OwnedAddress:
-    known = await unit.addresses.device(act.realm, installation)
-    if known is None:
+async def _known(unit: Unit, act: Act, installation: str, *others: RecipientKey) -> OwnedAddress:
+    """The device, with its owner and the others locked. Raises NotFound; Contended where it moves just now."""
+    seen = await unit.addresses.device(act.realm, installation)
+    if seen is None:
         raise NotFound(f"There is no device of installation {installation}; POST /v1/devices registers it.")
+    await unit.recipients.lock(act.realm, [seen.owner, *others])
+    known = await unit.addresses.device(act.realm, installation)
+    if known is None or known.owner != seen.owner:
+        raise Contended("The device was moved at this moment; try again.")
     return known

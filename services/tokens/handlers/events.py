@@ -37,7 +37,10 @@ async def retire_dead_devices(deps: Tokens, batch: Sequence[Envelope]) -> None:
             }
             if not dead:
                 continue
-            found = await unit.addresses.dead_devices(realm, dead)
+            owners = {item.owner for item in await unit.addresses.dead_devices(realm, dead)}
+            await unit.recipients.lock(realm, list(owners))
+            # asked again under the lock: the app may have refreshed its token, or its user changed
+            found = [item for item in await unit.addresses.dead_devices(realm, dead) if item.owner in owners]
             if found:
                 act = Act(realm, "system", deps.clock())
                 await retire_devices(unit, act, found, "the provider says that it is no longer registered")

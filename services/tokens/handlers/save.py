@@ -14,7 +14,7 @@ from libs.messaging.outbox import Outgoing
 from services.tokens.domain.consents import ALL_TOPICS, overrules, repeats
 from services.tokens.domain.recipients import Change, Profile, changed_profile
 from services.tokens.handlers.acts import Act, changed, device_retired
-from services.tokens.ports import NewAddress, NewDevice, StoredAddress, StoredRecipient, Touched, Unit, Word
+from services.tokens.ports import Contended, NewAddress, NewDevice, StoredAddress, StoredRecipient, Touched, Unit, Word
 
 FIELD_OF_CHANNEL = {
     Channel.PUSH: "devices",
@@ -47,7 +47,7 @@ class Left:
 
 async def save_recipients(unit: Unit, act: Act, changes: Sequence[Change], hasher: AddressHasher) -> list[Saved]:
     """Writes the changes (each key, installation and device token once) and publishes what differs."""
-    locked = await unit.recipients.lock(act.realm, [change.key for change in changes])
+    locked = await _locked(unit, act, changes, hasher)
     saved = [Saved(change) for change in changes]
     inserts, updates = _profiles(saved, locked)
     made = await unit.recipients.insert(act.realm, inserts, act.now)
@@ -57,10 +57,30 @@ async def save_recipients(unit: Unit, act: Act, changes: Sequence[Change], hashe
         item.id, item.created = (stored.id, False) if stored else (made[item.change.key], True)
         item.version = stored.version if stored else 1
     await _save_addresses(unit, act, kept, hasher)
-    left = await _save_devices(unit, act, kept, hasher)
+    ours = {stored.id for stored in locked.values()} | set(made.values())
+    left = await _save_devices(unit, act, _Kept(kept, frozenset(ours)), hasher)
     await _save_statements(unit, act, kept)
     await _publish(unit, act, kept, left, updates)
     return saved
+
+
+async def _locked(unit: Unit, act: Act, changes: Sequence[Change], hasher: AddressHasher) -> dict[str, StoredRecipient]:
+    """The recipients, and those that their devices belong to now: all in key order, so that nobody deadlocks."""
+    keys: set[str] = {change.key for change in changes}
+    devices = [device for change in changes for device in change.devices]
+    if devices:
+        installations = [device.installation for device in devices]
+        hashes = [device.address.hash(hasher) for device in devices]
+        keys |= await unit.addresses.device_owners(act.realm, installations, hashes)
+    return await unit.recipients.lock(act.realm, list(keys))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Changes that are written, and the ids of the recipients that are locked."""
+
+    saved: Sequence[Saved]
+    locked: frozenset[int]
 
 
 def _profiles(
@@ -111,21 +131,25 @@ async def _save_addresses(unit: Unit, act: Act, saved: Sequence[Saved], hasher: 
     await unit.addresses.put(act.realm, added, act.now)
 
 
-async def _save_devices(unit: Unit, act: Act, saved: Sequence[Saved], hasher: AddressHasher) -> Left:
+async def _save_devices(unit: Unit, act: Act, kept: _Kept, hasher: AddressHasher) -> Left:
     """Puts devices where they now are; tells what they left."""
-    new = [NewDevice(item.id, device, device.address.hash(hasher)) for item in saved for device in item.change.devices]
+    new = [
+        NewDevice(item.id, device, device.address.hash(hasher)) for item in kept.saved for device in item.change.devices
+    ]
     if not new:
         return Left()
     installations = {row.device.installation: row for row in new}
     hashes = {row.hash for row in new}
     was = await unit.addresses.lock_devices(act.realm, list(installations), list(hashes))
+    if not {row.recipient_id for row in was} <= kept.locked:
+        raise Contended("A device was moved at this moment; try again.")
     before = {row.installation: row for row in was}
     # the same token under another installation: restored from a backup; the token is where it came from last
     moved = [row for row in was if row.live and row.hash in hashes and _elsewhere(row, installations)]
     await unit.addresses.retire([row.id for row in moved], "token_moved", act.now)
     differing = [row for row in new if _differs(row, before.get(row.device.installation))]
     await unit.addresses.put_devices(act.realm, new, act.now)
-    by_id = {item.id: item for item in saved}
+    by_id = {item.id: item for item in kept.saved}
     for row in differing:
         if "devices" not in by_id[row.recipient_id].fields:
             by_id[row.recipient_id].fields.append("devices")

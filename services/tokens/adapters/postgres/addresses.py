@@ -37,6 +37,15 @@ select {_COLUMNS} from address where id in (
     where hash = n.hash and tenant = $1 and mode = $2 and channel = 1 and retired_at is null offset 0) found
 ) order by id for update
 """  # noqa: S608
+_DEVICE_OWNERS = """
+select found.key from unnest($3::text[]) as n (installation) cross join lateral (
+  select r.key from address a join recipient r on r.id = a.recipient_id
+  where a.installation = n.installation and a.tenant = $1 and a.mode = $2 and a.channel = 1 offset 0) found
+union
+select found.key from unnest($4::bytea[]) as n (hash) cross join lateral (
+  select r.key from address a join recipient r on r.id = a.recipient_id
+  where a.hash = n.hash and a.tenant = $1 and a.mode = $2 and a.channel = 1 and a.retired_at is null offset 0) found
+"""
 _PUT_DEVICES = """
 insert into address as a (tenant, mode, recipient_id, channel, kind, value, hash, installation, platform,
                           app_version, locale, created_at, seen_at)
@@ -54,7 +63,7 @@ returning installation, id
 _DEVICE = """
 select a.id, a.recipient_id, a.channel, a.kind, a.value, a.hash, a.installation, a.retired_at is null as live, r.key
 from address a join recipient r on r.id = a.recipient_id
-where a.tenant = $1 and a.mode = $2 and a.installation = $3 and a.channel = 1 for update of a
+where a.tenant = $1 and a.mode = $2 and a.installation = $3 and a.channel = 1
 """
 # the hash must still be the one that was refused: the app may have refreshed its token meanwhile
 _DEAD_DEVICES = """
@@ -64,7 +73,7 @@ where a.id in (
   select found.id from unnest($3::bigint[], $4::bytea[]) as n (id, hash) cross join lateral (
     select id from address where hash = n.hash and tenant = $1 and mode = $2 and channel = 1
       and retired_at is null and id = n.id offset 0) found
-) order by a.id for update of a
+) order by a.id
 """
 _MOVE = "update address set recipient_id = $2, seen_at = $3 where id = $1"
 
@@ -98,6 +107,10 @@ class PostgresAddresses:
     async def retire(self, ids: Sequence[int], why: str, now: datetime) -> None:
         if ids:
             await self._connection.execute(_RETIRE, sorted(ids), why, now)
+
+    async def device_owners(self, realm: Realm, installations: Sequence[str], hashes: Sequence[bytes]) -> set[str]:
+        rows = await self._connection.fetch(_DEVICE_OWNERS, realm.tenant, realm.mode, list(installations), list(hashes))
+        return {row["key"] for row in rows}
 
     async def lock_devices(
         self, realm: Realm, installations: Sequence[str], hashes: Sequence[bytes]
