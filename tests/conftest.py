@@ -20,10 +20,14 @@ from libs.service import Runtime
 from libs.service_client import Transport
 from libs.storage import embedded
 from libs.storage.migrations import migrate
+from libs.telemetry import configure_logs
 
 ROOT = Path(__file__).parent.parent
 SERVICES = ("access", "orders_notification", "tokens", "templates", "delivery", "bounce", "history")
 _numbers = itertools.count()
+
+# plain lines: structlog's own default renders each traceback with all its locals, which takes seconds
+configure_logs(service="tests", level="error")
 
 
 def migration_folders() -> dict[str, Path]:
