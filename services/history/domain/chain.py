@@ -80,10 +80,8 @@ def _moved(transition: Transition) -> str:
             return f"No answer{where}{try_}: nobody knows whether it was accepted.{why}"
         case Status.FAILED:
             return f"Failed{where}{try_}.{why}"
-        case Status.SKIPPED:
+        case Status.SKIPPED | Status.SUPPRESSED:
             return f"Not sent{where}.{why}"
-        case Status.SUPPRESSED:
-            return f"Not sent{where}: the address is barred.{why}"
 
 
 def _refused(rejection: Rejection) -> str:
@@ -125,7 +123,8 @@ def _told(document: Document) -> str:
     match document.type:
         case "bounce.classified":
             said = f" The server said: {body['text']}" if body.get("text") else ""
-            return f"The mail came back: {body.get('category')}.{said}"
+            what = "The mailbox was refused" if body.get("origin") == "session" else "It came back"
+            return f"{what}: {body.get('category')}.{said}"
         case "suppression.changed":
             what = "everything" if body.get("scope") == "all" else "marketing"
             return f"The address {'is barred for' if body.get('active') else 'may be used again for'} {what}.{note}"

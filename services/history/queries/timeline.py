@@ -81,17 +81,15 @@ def _decision_groups(decisions: Sequence[Decision], limit: int) -> list[_Group]:
 
 
 async def _documents(audit: Audit, question: Question, messages: Sequence[Message], wanted: Search) -> list[Document]:
-    """By recipient or address; for an order or a message, what concerns its messages."""
-    if question.recipient is None and question.address_key is None:
-        ids = ",".join(message.id for message in messages if _asked(message, question))
-        if not ids:
-            return []
-        return await audit.documents(
-            Search(question.tenant, question.mode, message=ids, before=wanted.before, limit=wanted.limit)
-        )
-    if question.order is not None or question.communication is not None:
-        return []
-    return await audit.documents(wanted)
+    """What concerns the messages; and, asked by recipient or address alone, everything about those."""
+    found: list[Document] = []
+    if ids := ",".join(message.id for message in messages if _asked(message, question)):
+        by_message = Search(question.tenant, question.mode, message=ids, before=wanted.before, limit=wanted.limit)
+        found += await audit.documents(by_message)
+    whom = question.recipient is not None or question.address_key is not None
+    if whom and question.order is None and question.communication is None and question.message is None:
+        found += await audit.documents(wanted)
+    return list({document.id: document for document in found}.values())
 
 
 def _of_message(message: Message) -> list[Entry]:

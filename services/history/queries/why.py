@@ -73,7 +73,7 @@ async def _documents(deps: History, question: Question, case: Case) -> tuple[Doc
     keys = {m.address_key for m in case.messages if m.latest.status is Status.SUPPRESSED and m.address_key is not None}
     for key in sorted(keys):
         found += await deps.audit.documents(Search(question.tenant, question.mode, address_key=key))
-    return tuple({document.id: document for document in found}.values())
+    return tuple(sorted({document.id: document for document in found}.values(), key=lambda d: d.id))
 
 
 async def _rendered(deps: History, asker: Asker, case: Case) -> Rendered | None:
