@@ -148,6 +148,7 @@ def _text_again(rendered: Mapping[str, Any]) -> RenderableType:
         text = value if isinstance(value, str) else exact_json.dumps(value).decode()
         lines.append(f"{name}: ", style="cyan")
         lines.append(f"{text}\n")
+    lines.rstrip()
     return (
         Panel(lines, title=head, title_align="left", border_style="dim", expand=False)
         if lines
