@@ -1,5 +1,7 @@
 """The composition root of history."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -48,6 +50,7 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
         routers=(router,),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
+        resources=(_days_ready(deps),),
         title="Depesche history",
     )
 
@@ -55,3 +58,10 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
 def create_app(runtime: Runtime, settings: HistorySettings | None = None) -> FastAPI:
     """The application alone, for a container of its own."""
     return create_service(runtime, settings).app
+
+
+@asynccontextmanager
+async def _days_ready(deps: History) -> AsyncIterator[None]:
+    """The coming days stand before the first event is heard: a partition attached under a write makes it fail."""
+    await deps.days.keep(deps.clock(), deps.days_ahead, deps.retention_days)
+    yield

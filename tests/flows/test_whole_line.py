@@ -5,16 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.flows.whole_suite import SHOP, Suite, whole_suite
+from tests.flows.whole_suite import Suite, open_shop, whole_suite
 
-_PATHS = {
-    "topic": "/access/v1/topics",
-    "event-type": "/orders-notification/v1/event-types",
-    "template": "/templates/v1/templates",
-    "communication": "/orders-notification/v1/communications",
-}
 ORDER = {
     "customer": "customer:1",
     "order_id": 700_000_000_000_000_017,
@@ -28,13 +21,7 @@ ORDER = {
 async def suite(database: str, tmp_path: Path) -> AsyncIterator[Suite]:
     """The shop, applied and published, with one customer."""
     async with whole_suite(database, tmp_path) as running:
-        for kind, path in _PATHS.items():
-            for document in yaml.safe_load_all((SHOP / f"{kind}s.yaml").read_text(encoding="utf-8")):
-                name = document.pop("name", None) or document.pop("type")
-                del document["kind"]
-                await running.put(f"{path}/{name}", document)
-                if kind in ("template", "communication"):
-                    await running.post(f"{path}/{name}:publish")
+        await open_shop(running)
         await customer(running)
         yield running
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from libs import credentials
 from libs.contracts.outcomes import Mode
@@ -21,6 +22,12 @@ from services.simulator.app import running as simulating
 from services.simulator.settings import SimulatorSettings
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
+_DEFINITIONS = {
+    "topic": "/access/v1/topics",
+    "event-type": "/orders-notification/v1/event-types",
+    "template": "/templates/v1/templates",
+    "communication": "/orders-notification/v1/communications",
+}
 
 
 @dataclass
@@ -64,6 +71,17 @@ class Suite:
             await asyncio.sleep(0.05)
         return found
 
+    async def drained(self) -> None:
+        """Whatever was said on the bus so far has been heard by everybody."""
+        await self.eventually(self._nothing_to_publish)
+
+    async def _nothing_to_publish(self) -> bool:
+        for service in self.services.values():
+            async with service.database.acquire() as connection:
+                if await connection.fetchval("select exists (select from outbox)"):
+                    return False
+        return True
+
 
 _CLOUD_EVENT = "application/cloudevents+json"
 
@@ -83,6 +101,20 @@ async def whole_suite(dsn: str, folder: Path) -> AsyncIterator[Suite]:
             transport = httpx.ASGITransport(create_app(services, server=settings.url))
             async with httpx.AsyncClient(transport=transport, base_url="http://suite", timeout=30) as client:
                 client.headers["authorization"] = f"Bearer {found.keys[Mode.LIVE]}"
-                yield Suite(services, client, simulator, stop)
-            stop.set()
-            await working
+                try:
+                    yield Suite(services, client, simulator, stop)
+                finally:
+                    # also where a story failed: loops over closed pools would never come to rest
+                    stop.set()
+                    await working
+
+
+async def open_shop(suite: Suite) -> None:
+    """Applies and publishes the example shop."""
+    for kind, path in _DEFINITIONS.items():
+        for document in yaml.safe_load_all((SHOP / f"{kind}s.yaml").read_text(encoding="utf-8")):
+            name = document.pop("name", None) or document.pop("type")
+            del document["kind"]
+            await suite.put(f"{path}/{name}", document)
+            if kind in ("template", "communication"):
+                await suite.post(f"{path}/{name}:publish")
