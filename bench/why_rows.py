@@ -86,6 +86,7 @@ async def fill(dsn: str, attempts: int) -> int:
         print(f"\r{(day + 1) * a_day:>12,} messages", end="", flush=True)
     print()
     await connection.execute("vacuum analyze", timeout=1_200)
+    await connection.execute("checkpoint", timeout=1_200)  # what was filled in is written; only then it is asked
     await connection.close()
     return a_day * DAYS
 
@@ -100,8 +101,8 @@ async def sizes(dsn: str, messages: int) -> dict[str, float]:
     ledger_row = ledger["message"] / (messages / DAYS)
     common = history["transition"] / messages + ledger_row
     request = history["request"] / requests
-    return {
-        "ledger": round(ledger_row),
-        "campaign": round(common + request / WAVE),
-        "order": round(common + request + history["decision"] / (messages / ORDERS)),
-    }
+    campaign = common + request / WAVE
+    order = common + request + history["decision"] / (messages / ORDERS)
+    mixed = (order + campaign * (ORDERS - 1)) / ORDERS
+    figures = {"ledger": ledger_row, "campaign": campaign, "order": order, "mixed": mixed}
+    return {name: round(value) for name, value in figures.items()}

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
+
 from libs.ids import first_id_at
 from libs.storage.database import Database
+from libs.telemetry import get_logger
 
 TABLES = {
     "transition": "notification_id",
@@ -18,6 +21,7 @@ TABLES = {
     "decision": "cause_id",
     "document": "id",
 }
+_SHORT_LOCKS = "set local lock_timeout = '3s'"
 _LOCK = "select pg_advisory_xact_lock(hashtext('history days'))"
 _PARTITIONS = """
 select c.relname from pg_inherits join pg_class c on c.oid = inhrelid
@@ -30,6 +34,9 @@ _WIDTH = timedelta(days=7)
 _FIRST = datetime(2020, 1, 6, tzinfo=UTC)  # a Monday; weeks are counted from it
 
 
+log = get_logger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresDays:
     database: Database
@@ -39,20 +46,31 @@ class PostgresDays:
         oldest = _week_of(today - timedelta(days=retention_days))
         wanted = _weeks(today - timedelta(days=1), today + timedelta(days=ahead_days))
         done: list[str] = []
-        async with self.database.transaction() as connection:
-            await connection.execute(_LOCK)
-            for table, key in TABLES.items():
-                there = {row["relname"] for row in await connection.fetch(_PARTITIONS, table, f"{table}_2%")}
-                for first in wanted:
-                    if (name := _name(table, first)) not in there:
-                        await _make(connection, table, key, first)
-                        done.append(name)
-                for name in sorted(there):
-                    if name < _name(table, oldest):
-                        await connection.execute(f"drop table {name}")
-                        done.append(name)
-                await connection.execute(f"delete from {table}_default where {key} < $1", first_id_at(oldest))  # noqa: S608
+        for table, key in TABLES.items():
+            try:
+                done += await self._keep_table(table, key, wanted, oldest)
+            except asyncpg.LockNotAvailableError:
+                log.warning("history_weeks_wait", table=table)
+        async with self.database.acquire() as connection:
             await connection.execute(_DROP_REQUESTS, first_id_at(oldest))
+        return done
+
+    async def _keep_table(self, table: str, key: str, wanted: list[datetime], oldest: datetime) -> list[str]:
+        """One table in a transaction of its own: its locks are short, and never wait long in front of writers."""
+        done: list[str] = []
+        async with self.database.transaction() as connection:
+            await connection.execute(_SHORT_LOCKS)
+            await connection.execute(_LOCK)
+            there = {row["relname"] for row in await connection.fetch(_PARTITIONS, table, f"{table}_2%")}
+            for first in wanted:
+                if (name := _name(table, first)) not in there:
+                    await _make(connection, table, key, first)
+                    done.append(name)
+            for name in sorted(there):
+                if name < _name(table, oldest):
+                    await connection.execute(f"drop table {name}")
+                    done.append(name)
+            await connection.execute(f"delete from {table}_default where {key} < $1", first_id_at(oldest))  # noqa: S608
         return done
 
 
