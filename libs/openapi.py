@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from libs.auth import Guard
+from libs.openapi_examples import add_examples
 from libs.web import Problem
 
 _METHODS = ("get", "put", "post", "delete", "patch")
@@ -49,6 +50,7 @@ def merged(apps: Mapping[str, FastAPI], *, version: str, server: str) -> dict[st
     }
     for name, app in apps.items():
         _add(document, name, app)
+    add_examples(document)
     return document
 
 
@@ -72,6 +74,7 @@ def _add(document: dict[str, Any], name: str, app: FastAPI) -> None:
         for method, operation in operations.items():
             if method in _METHODS:
                 operation["tags"] = [name]
+                operation["summary"] = operation["summary"].capitalize()
                 operation["operationId"] = f"{name}.{operation['operationId']}"
                 operation["x-guard"] = [f"{g.kind}: {g.what}" for g in guards.get((path, method), [])]
         document["paths"][f"/{name}{path}"] = operations

@@ -121,7 +121,7 @@ class Page(BaseModel, Generic[T]):
     """One page of a list; ask again with `cursor=next_cursor` until it is null."""
 
     items: list[T]
-    next_cursor: str | None = None
+    next_cursor: str | None = Field(None, examples=["WzQyXQ"])
 
 
 class Cursor:

@@ -1,0 +1,132 @@
+"""The API's document: what is committed is what the code serves, it is valid, and every operation can be understood."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+
+from libs.keyring import Keyring
+from libs.openapi import routes_of
+from libs.openapi_examples import example_of
+from libs.suite import SuiteSettings
+from services.__main__ import build, document
+
+COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
+_SERVER = "http://127.0.0.1:8700"
+_VERBS = {"get", "put", "post", "delete", "patch"}
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Any]:
+    # through JSON once, so that it is compared as a reader sees it
+    served: dict[str, Any] = json.loads(json.dumps(document(build(SuiteSettings(), Keyring(bytes(32))), _SERVER)))
+    return served
+
+
+def operations(made: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in made["paths"].items():
+        for verb, operation in item.items():
+            if verb in _VERBS:
+                yield f"{verb} {path}", operation
+
+
+def test_the_committed_document_is_what_the_code_serves(made: dict[str, Any]) -> None:
+    committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    differing = {path for path in made["paths"] | committed["paths"] if _at(made, path) != _at(committed, path)}
+    assert differing == set(), "run `make openapi` and commit docs/openapi.json"
+    assert committed == made, "run `make openapi` and commit docs/openapi.json"
+
+
+def _at(document: dict[str, Any], path: str) -> Any:
+    return document["paths"].get(path)
+
+
+def test_it_is_valid_openapi_3_1(made: dict[str, Any]) -> None:
+    assert made["openapi"].startswith("3.1.")
+    schemathesis.openapi.from_dict(made).validate()  # raises, naming the place
+    ids = [operation["operationId"] for _, operation in operations(made)]
+    assert len(ids) == len(set(ids)) > 80
+
+
+def test_every_reference_leads_somewhere(made: dict[str, Any]) -> None:
+    known = {f"#/components/schemas/{name}" for name in made["components"]["schemas"]}
+    assert set(_references(made)) <= known
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(found := node.get("$ref"), str):
+            yield found
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _references(child)
+
+
+def test_every_route_of_every_service_is_in_it(made: dict[str, Any]) -> None:
+    services = build(SuiteSettings(), Keyring(bytes(32)))
+    routes = {
+        f"{verb.lower()} /{name}{route.path_format}"
+        for name, service in services.items()
+        for route in routes_of(service.app)
+        if route.include_in_schema
+        for verb in route.methods or ()
+    }
+    assert routes == {name for name, _ in operations(made)}
+
+
+def test_every_operation_says_what_it_does_who_may_and_how_it_fails(made: dict[str, Any]) -> None:
+    for name, operation in operations(made):
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert len(operation["x-guard"]) == 1, name
+        for status in ("4XX", "5XX"):
+            assert "application/problem+json" in operation["responses"][status]["content"], f"{name} {status}"
+
+
+def test_every_body_and_every_place_in_a_path_has_an_example(made: dict[str, Any]) -> None:
+    bare = []
+    for name, operation in operations(made):
+        bare += [f"{name}: {p['name']}" for p in operation.get("parameters", ()) if p["in"] == "path" and not _shown(p)]
+        bodies = [("body", operation.get("requestBody", {})), *operation["responses"].items()]
+        bare += [
+            f"{name}: {status}"
+            for status, body in bodies
+            for type_, media in body.get("content", {}).items()
+            if "json" in type_ and media.get("schema", {}).keys() - {"title"} and not _shown(media)
+        ]
+    assert bare == []
+
+
+def _shown(thing: dict[str, Any]) -> bool:
+    return any(word in one for word in ("example", "examples") for one in (thing, thing.get("schema", {})))
+
+
+@pytest.mark.parametrize(
+    ("schema", "example"),
+    [
+        ({"type": "string", "examples": ["B-1"]}, "B-1"),
+        ({"$ref": "#/components/schemas/Order"}, {"number": "B-1", "at": "2027-03-01T09:00:00Z", "note": None}),
+        ({"type": "array", "items": {"enum": ["live", "test"]}}, ["live"]),
+        ({"anyOf": [{"type": "null"}, {"type": "integer", "minimum": 5}]}, 5),
+        ({}, None),
+    ],
+)
+def test_an_example_is_put_together_from_what_the_schema_knows(schema: dict[str, Any], example: Any) -> None:
+    order = {
+        "type": "object",
+        "properties": {
+            "number": {"type": "string", "example": "B-1"},
+            "at": {"type": "string", "format": "date-time"},
+            "note": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
+        },
+    }
+    assert example_of(schema, {"Order": order}) == example
+
+
+def test_a_schema_that_holds_itself_ends() -> None:
+    tree = {"type": "object", "properties": {"child": {"$ref": "#/components/schemas/Tree"}}}
+    assert "child" in example_of(tree, {"Tree": tree})
