@@ -50,7 +50,7 @@ class PostgresDays:
             try:
                 done += await self._keep_table(table, key, wanted, oldest)
             except asyncpg.LockNotAvailableError:
-                log.warning("history_weeks_wait", table=table)
+                log.warning("history_weeks_wait", what=table)
         async with self.database.acquire() as connection:
             await connection.execute(_DROP_REQUESTS, first_id_at(oldest))
         return done
