@@ -134,6 +134,7 @@ class BadDay:
         try:
             await self._run(watcher, workers)
         finally:
+            self.workers.stop.set()
             for task in (watcher, *workers):
                 task.cancel()
             await asyncio.gather(watcher, *workers, return_exceptions=True)

@@ -1,0 +1,283 @@
+"""The ledger's pure rules: quiet hours, plans, retries, sealed bodies, what receipts mean, where things stand."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from libs.contracts.delivery import NotificationRequested, RequestedRecipient
+from libs.contracts.envelope import Envelope
+from libs.contracts.outcomes import Channel, Lane, Mode, OnUnknown, ReceiptKind, Status
+from libs.contracts.reasons import Reason
+from libs.errors import Invalid
+from libs.ids import notification_id, request_id, uuid7
+from libs.keyring import Keyring, NotOpenable
+from services.delivery.domain import bodies
+from services.delivery.domain.backoff import Backoff
+from services.delivery.domain.bodies import Body
+from services.delivery.domain.callbacks import ReceiptNews
+from services.delivery.domain.deciding import RetryPolicy, decide
+from services.delivery.domain.intake import chunks, new_request
+from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Rejected, Sent
+from services.delivery.domain.planning import choose
+from services.delivery.domain.quiet import quiet_until
+from services.delivery.domain.receiving import verdict_of
+from services.delivery.domain.releases import PlannedChannel, Release, Step
+from services.delivery.domain.standing import QueuedWork, Standing, explain
+from services.delivery.domain.work import Group, Later, Message, Prepared, Request, WorkRow
+
+KEYRING = Keyring(b"a root secret for tests, 32 bytes and more")
+NOON = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
+BERLIN = {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin"}
+
+
+def at(hour: int, minute: int = 0, day: int = 1, month: int = 3) -> datetime:
+    return datetime(2027, month, day, hour, minute, tzinfo=UTC)
+
+
+# ---- quiet hours
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        (at(20, 59), None),
+        (at(21, 0), at(6, 0, day=2)),  # 22:00 in Berlin
+        (at(5, 59, day=2), at(6, 0, day=2)),
+        (at(6, 0, day=2), None),
+        (at(23, 30, day=27), at(5, 0, day=28)),  # the clock goes forward in this night: an hour less
+    ],
+)
+def test_a_night_ends_when_the_wall_clock_says_so(now: datetime, until: datetime | None) -> None:
+    assert quiet_until(BERLIN, now) == until
+
+
+def test_quiet_hours_within_a_day_and_none_at_all() -> None:
+    siesta = {"from": "12:00", "to": "14:00", "zone": "UTC"}
+    assert quiet_until(siesta, at(13)) == at(14)
+    assert quiet_until(siesta, at(14)) is None
+    assert quiet_until({"from": "00:00", "to": "00:00", "zone": "UTC"}, at(13)) is None
+    assert quiet_until(None, at(13)) is None
+
+
+# ---- plans
+
+
+def a_release(*steps: tuple[bool, tuple[Channel, ...]], marketing: bool = False) -> Release:
+    texts: Any = None
+    plan = [Step(every, [PlannedChannel(channel, texts, 0) for channel in channels]) for every, channels in steps]
+    topic = "sale" if marketing else None
+    return Release(uuid7(), 1, Mode.LIVE, "c", 1, marketing, topic, False, "en", plan, ("push", "email"))
+
+
+def reachable(*channels: str, **consents: bool) -> Any:
+    return {"addresses": [{"id": n, "channel": c} for n, c in enumerate(channels, 1)], "consents": consents}
+
+
+def reached(release: Release, recipient: Any, step: int = 0) -> tuple[int, list[int], Reason]:
+    choice = choose(release, recipient, step)
+    return choice.step, [target.address["id"] for target in choice.targets], choice.reason
+
+
+def test_first_takes_the_first_usable_channel_and_all_takes_all() -> None:
+    both = (Channel.PUSH, Channel.EMAIL)
+    recipient = reachable("email", "push", "push")
+    assert reached(a_release((False, both)), recipient) == (0, [2, 3], Reason.NONE)
+    assert reached(a_release((True, both)), recipient) == (0, [2, 3, 1], Reason.NONE)
+    assert reached(a_release((False, both)), reachable("email")) == (0, [1], Reason.NONE)
+
+
+def test_a_step_that_reaches_nobody_gives_way_to_the_next() -> None:
+    release = a_release((True, (Channel.PUSH,)), (True, (Channel.EMAIL,)))
+    assert reached(release, reachable("email")) == (1, [1], Reason.NONE)
+    assert reached(release, reachable("sms")) == (0, [], Reason.NO_ADDRESS)
+    assert reached(release, reachable("push"), step=1) == (1, [], Reason.NO_ADDRESS)
+
+
+def test_without_consent_the_address_is_there_and_still_not_used() -> None:
+    release = a_release((True, (Channel.EMAIL,)), marketing=True)
+    assert reached(release, reachable("email")) == (0, [], Reason.NO_CONSENT)
+    assert reached(release, reachable("email", email=True)) == (0, [1], Reason.NONE)
+
+
+# ---- outcomes
+
+
+def a_row(attempt: int = 1, on_unknown: OnUnknown = OnUnknown.LEAVE, ordinals: tuple[int, ...] = (0,)) -> WorkRow:
+    expires = NOON + timedelta(hours=1)
+    fields: Any = (
+        uuid7(),
+        1,
+        Mode.LIVE,
+        uuid7(),
+        uuid7(),
+        "c",
+        None,
+        0,
+        Lane.BULK,
+        on_unknown,
+        expires,
+        None,
+        b"",
+        NOON,
+    )
+    return WorkRow(1, 1, Request(*fields), ordinals, 0, attempt, 0, 0)
+
+
+def decided(outcome: Any, attempt: int = 1, on_unknown: OnUnknown = OnUnknown.LEAVE) -> Any:
+    message = Message(a_row(attempt, on_unknown), 0, uuid7(), "customer:1", 1, Status.SENDING)
+    return decide(message, outcome, RetryPolicy(Backoff(2.0, 900.0), 5, 2), NOON, 0.5)
+
+
+def test_definite_answers_are_final() -> None:
+    assert decided(Sent("ref"))[1:4] == (Status.SENT, Reason.NONE, "ref")
+    refused = decided(Rejected(Reason.ADDRESS_INVALID, "no such address"))
+    assert (refused.status, refused.again_at) == (Status.FAILED, None)
+
+
+def test_what_was_not_sent_is_tried_again_until_tries_or_time_end() -> None:
+    later = decided(Deferred(Reason.THROTTLED, "429", retry_after=60.0))
+    assert (later.status, later.refusal is not None) == (Status.PENDING, True)
+    assert NOON + timedelta(seconds=60) <= later.again_at < NOON + timedelta(seconds=70)
+    assert decided(NOT_CALLED).refusal is None  # nobody refused anything
+    assert decided(Deferred(Reason.THROTTLED, "429", retry_after=7200.0)).again_at == NOON + timedelta(hours=1)
+    assert decided(Deferred(Reason.THROTTLED, "429"), attempt=5)[1:3] == (Status.FAILED, Reason.RETRIES_EXHAUSTED)
+
+
+@pytest.mark.parametrize(
+    ("on_unknown", "attempt", "again"),
+    [
+        (OnUnknown.LEAVE, 1, False),
+        (OnUnknown.VERIFY, 1, False),
+        (OnUnknown.RESEND, 1, True),
+        (OnUnknown.RESEND, 3, False),
+    ],
+)
+def test_only_resend_sends_the_unknown_again_and_not_for_ever(on_unknown: OnUnknown, attempt: int, again: bool) -> None:
+    result = decided(Ambiguous(Reason.TIMED_OUT, "no answer"), attempt, on_unknown)
+    assert (result.status, result.again_at is not None) == (Status.UNKNOWN, again)
+
+
+def test_nobody_gets_lost_between_lease_and_claim() -> None:
+    row = a_row(ordinals=(0, 1))
+    message = Message(row, 0, uuid7(), "customer:1", 1, Status.SENDING)
+    prepared = Prepared(Group(Lane.BULK, [row], 0.0), [message])
+    with pytest.raises(AssertionError, match="would be lost"):
+        prepared.check_complete()
+    prepared.later.append(Later(row, [1], NOON, Reason.QUIET_HOURS))
+    prepared.check_complete()
+
+
+def test_putting_one_address_off_puts_the_recipient_off() -> None:
+    row = a_row(ordinals=(0, 1))
+    messages = [Message(row, n, uuid7(), f"customer:{n}", a, Status.SENDING) for n, a in ((0, 1), (0, 2), (1, 3))]
+    prepared = Prepared(Group(Lane.BULK, [row], 0.0), list(messages))
+    prepared.put_off(messages[:1], NOON, Reason.BREAKER_OPEN)
+    assert [m.ordinal for m in prepared.messages] == [1]
+    prepared.check_complete()
+
+
+# ---- receipts
+
+
+def news(*kinds: ReceiptKind) -> list[ReceiptNews]:
+    return [ReceiptNews("p", str(n), uuid7(), 1, 1, kind, NOON) for n, kind in enumerate(kinds)]
+
+
+def test_delivered_outweighs_failed_and_failed_outweighs_accepted() -> None:
+    assert verdict_of(news(ReceiptKind.FAILED, ReceiptKind.DELIVERED)).status is Status.SENT
+    assert verdict_of(news(ReceiptKind.ACCEPTED, ReceiptKind.FAILED))[:2] == (Status.FAILED, Reason.PROVIDER_GAVE_UP)
+    assert verdict_of(news(ReceiptKind.ACCEPTED)).status is Status.SENT
+    assert verdict_of(news(ReceiptKind.BOUNCED)).status is Status.SENT  # it was taken; bouncing is another axis
+
+
+# ---- bodies and intake
+
+
+def requested(count: int = 3, **changes: Any) -> Envelope:
+    cause, release = uuid7(), uuid7()
+    keys = changes.pop("keys", [f"customer:{n}" for n in range(count)])
+    fields: dict[str, Any] = {
+        "request_id": request_id(cause, release, 0),
+        "cause_id": cause,
+        "cause_kind": "event",
+        "release_id": release,
+        "communication": "c",
+        "lane": "bulk",
+        "on_unknown": "leave",
+        "expires_at": NOON,
+        "event": {"data": {"total": 19}},
+        "recipients": tuple(
+            RequestedRecipient(key=key, notification_id=notification_id(cause, "c", key), variables={"code": "7"})
+            for key in keys
+        ),
+    }
+    data = NotificationRequested(**(fields | changes))
+    return Envelope(id=uuid7(), type="t", source="s", time=NOON, tenant=1, mode=Mode.LIVE, key="k", data=data)
+
+
+def test_a_body_opens_where_it_was_sealed_and_nowhere_else() -> None:
+    request = new_request(requested(), KEYRING)
+    body = Body(KEYRING, request.id, request.body)
+    slot = body.slot(1)
+    assert slot is not None
+    assert (slot.recipient, slot.variables) == ("customer:1", {"code": "7"})
+    assert slot.notification_id == request.command.recipients[1].notification_id
+    assert body.event == {"data": {"total": 19}}
+    assert b"customer:1" not in request.body
+    with pytest.raises(NotOpenable):
+        Body(KEYRING, UUID(int=1), request.body).slot(1)
+
+
+def test_an_erased_slot_is_empty_and_the_others_stay() -> None:
+    request = new_request(requested(), KEYRING)
+    left = Body(KEYRING, request.id, Body(KEYRING, request.id, request.body).without([1]))
+    assert left.slot(1) is None
+    assert left.slot(0) is not None
+    assert left.event is not None
+    alone = new_request(requested(1), KEYRING)
+    assert Body(KEYRING, alone.id, Body(KEYRING, alone.id, alone.body).without([0])).event is None
+
+
+def test_a_recipient_is_found_again_by_eight_keyed_bytes() -> None:
+    request = new_request(requested(), KEYRING)
+    sign = bodies.mark(KEYRING, 1, 1, "customer:2")
+    assert request.marks[16:24] == sign
+    assert bodies.mark(KEYRING, 2, 1, "customer:2") != sign
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"keys": ["customer:1", "customer:1"]}, "/recipients"),
+        ({"recipients": ()}, "/recipients"),
+        ({"lane": "express"}, "/lane"),
+        ({"on_unknown": "guess"}, "/on_unknown"),
+        ({"expires_at": datetime(2027, 1, 1)}, "/expires_at"),  # noqa: DTZ001 - that is the fault
+        ({"recipients": (RequestedRecipient(key="customer:1", notification_id=UUID(int=1 << 100)),)}, "/recipients"),
+    ],
+)
+def test_a_command_that_cannot_be_right_is_refused_with_its_place(changes: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        new_request(requested(**changes), KEYRING)
+    assert pointer in {error.pointer for error in refused.value.errors}
+
+
+@pytest.mark.parametrize(("lane", "count", "sizes"), [("bulk", 1000, [500, 500]), ("transactional", 45, [20, 20, 5])])
+def test_a_request_is_cut_into_the_chunks_of_its_lane(lane: str, count: int, sizes: list[int]) -> None:
+    request = new_request(requested(count, lane=lane), KEYRING)
+    assert [chunk.last - chunk.first + 1 for chunk in chunks(request, NOON)] == sizes
+
+
+# ---- where things stand
+
+
+def test_what_waits_is_explained_with_its_time() -> None:
+    quiet = QueuedWork(NOON + timedelta(hours=8), 1, 0, Reason.QUIET_HOURS, False, False, False, None)
+    held = quiet._replace(held=True, held_sender=3)
+    said = explain(Standing(uuid7(), work=[quiet]), NOON)
+    assert (said.state, said.reason, said.until) == ("waiting", Reason.QUIET_HOURS, quiet.due_at)
+    assert "sender 3" in explain(Standing(uuid7(), work=[held]), NOON).detail
+    assert explain(Standing(uuid7(), work=[quiet._replace(due_at=NOON)]), NOON).reason is Reason.NONE
+    assert explain(Standing(uuid7()), NOON).reason is Reason.DUPLICATE
