@@ -55,11 +55,15 @@ def up(
 
 
 def _greet(console: Console, suite: "Suite") -> None:
+    from libs.suite import read_simulator
+
     console.print(
         f"[bold]Depesche is up[/] at {suite.url}  ·  API page {suite.url}/docs  ·  "
         f"keys in {suite.folder / 'credentials.toml'}",
         soft_wrap=True,
     )
+    if (simulator := read_simulator(suite.folder)) is not None:
+        console.print(f"The simulator plays the providers  ·  what arrives there: {simulator.control_url}", soft_wrap=True)
     if credentials.find(os.environ, Path.cwd(), Path.home()) != suite.folder / credentials.FILE_NAME:
         console.print(f"Other terminals find it after: export DEPESCHE_DATA_DIR={suite.folder}", soft_wrap=True)
 

@@ -81,11 +81,22 @@ def describe(classes: Sequence[type[ServiceSettings]], file: Path | None = None)
             variable = prefix_of(cls) + name.upper()
             yield Described(
                 name=variable,
-                value="********" if _secret(value) else str(value),
+                value="********" if _secret(value) else _text(value),
                 origin=_origin(variable, name in given),
                 description=field.description or "",
                 section=cls.SECTION or "suite",
             )
+
+
+def _text(value: Any) -> str:
+    """As it would be written in the file, so that it can be copied from there."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case tuple() | list() | frozenset():
+            return ", ".join(map(str, value))
+        case _:
+            return str(value)
 
 
 def _origin(variable: str, in_file: bool) -> str:

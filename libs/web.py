@@ -242,6 +242,11 @@ def _field_errors(errors: Sequence[Any]) -> list[FieldError]:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
+    match error["type"]:
+        case "extra_forbidden":
+            return "There is no such field here; leave it out, or look for its name at /docs."
+        case "missing":
+            return "This field is required; it is missing."
     message = str(error["msg"]).removeprefix("Value error, ")
     return message.encode("utf-8", "replace").decode()
 

@@ -67,8 +67,11 @@ _TEXTS = {
 }
 _PAGE = """<!doctype html>
 <html lang="{language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>body{{font:1.1em/1.5 system-ui,sans-serif;max-width:30em;margin:4em auto;padding:0 1em}}
-button{{font:inherit;padding:.6em 1.4em;cursor:pointer}}</style></head>
+<title>{title}</title><style>:root{{color-scheme:light dark}}
+body{{font:1.1em/1.5 system-ui,sans-serif;max-width:32em;margin:12vh auto 0;padding:0 1.2em}}
+main{{border:1px solid #8885;border-radius:12px;padding:1.2em 1.8em 1.8em}}h1{{font-size:1.4em}}
+button{{font:inherit;padding:.6em 1.6em;border:0;border-radius:8px;background:#0b5cad;color:#fff;cursor:pointer}}
+</style></head>
 <body><main><h1>{title}</h1><p>{text}</p>{form}</main></body></html>
 """
 _FORM = """<form method="post"><input type="hidden" name="{field}" value="{value}"><button>{button}</button></form>"""
