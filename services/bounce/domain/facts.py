@@ -80,7 +80,10 @@ def of_reported(reported: Reported, human: str) -> Fact:
         told = classify(human, reply_code=codes[0], enhanced=codes[1])
         if told not in ("undetermined", "policy"):
             category, text = told, human
-    return Fact(category, is_permanent(*codes), *codes, text)
+    permanent = is_permanent(*codes)
+    if category == "undetermined" and not permanent:
+        category = "expired"  # failed for good on a temporary code: the server gave up after waiting
+    return Fact(category, permanent, *codes, text)
 
 
 def of_text(text: str, reply_code: int | None = None, enhanced: str | None = None) -> Fact:

@@ -75,6 +75,12 @@ def test_the_sentence_for_people_counts_where_the_fields_say_nothing() -> None:
     assert category(raw) == "unknown-user"
 
 
+def test_a_failure_on_a_temporary_code_was_given_up_after_waiting() -> None:
+    raw = dsn(recipient(status="4.0.0", diagnostic="smtp; 4.0.0 nothing said"), human="Sorry.")
+    fact = judge(read_mail(raw))
+    assert (fact.category, fact.permanent) == ("expired", False)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
