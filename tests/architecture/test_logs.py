@@ -39,7 +39,8 @@ def test_a_registry_without_a_field_that_could_carry_an_address() -> None:
 @pytest.mark.parametrize(("path", "call"), WRITTEN, ids=[f"{path}:{call.lineno}" for path, call in WRITTEN])
 def test_a_log_line_is_a_fact_with_known_fields(path: str, call: ast.Call) -> None:
     name = call.args[0] if len(call.args) == 1 else None
-    assert isinstance(name, ast.Constant) and re.fullmatch(r"[a-z]+(_[a-z]+)*", str(name.value)), path
+    assert isinstance(name, ast.Constant), path
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", str(name.value)), path
     assert {keyword.arg for keyword in call.keywords} <= FIELDS | {"service"}, path
 
 

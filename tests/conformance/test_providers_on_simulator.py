@@ -57,7 +57,7 @@ def message(channel: Channel, address: str) -> Outbound:
 
 def sender_for(simulator: Simulator, channel: Channel) -> Sender:
     account = simulated(channel, simulator.endpoints, None, "http://127.0.0.1:1/callback")
-    object.__setattr__(account, "timeout_seconds", 1.0)
+    object.__setattr__(account, "timeout_seconds", 3.0)  # a loaded machine may take its time
     return Sender(1, 1, Mode.TEST, channel, 1, account)
 
 

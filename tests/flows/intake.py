@@ -14,6 +14,7 @@ from libs.contracts.envelope import decode
 from libs.contracts.outcomes import Mode
 from libs.errors import Unauthorized
 from libs.ids import TenantId
+from libs.messaging.bundles import unbundled
 from libs.service import Runtime
 from libs.service_client import Call, Transport
 from libs.web import problem_response
@@ -88,10 +89,8 @@ class Intake:
 
     async def outbox(self, type_: str) -> list[Any]:
         """The events of one type that wait to be published, in order."""
-        rows = await self.rows(
-            "select type, payload from orders_notification.outbox where type = $1 order by id", type_
-        )
-        return [decode(row["type"], row["payload"]) for row in rows]
+        rows = await self.rows("select * from orders_notification.outbox where type = $1 order by id", type_)
+        return [decode(row["type"], row["payload"]) for row in unbundled(rows)]
 
     async def rows(self, statement: str, *values: Any) -> list[Any]:
         connection = await asyncpg.connect(self.runtime.dsn)
