@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from libs.contracts.outcomes import Lane, ReceiptKind
+from libs.contracts.outcomes import Lane, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.ids import uuid7
 from services.delivery.adapters.postgres import accept, claim, first, lease, receipts, record, recover, settle, wake
@@ -17,7 +17,9 @@ from services.delivery.adapters.postgres.partitions import PostgresPartitions
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.outcomes import Ambiguous, Sent
-from services.delivery.loops.sender import LaneSender
+from services.delivery.domain.work import Group, Result
+from services.delivery.loops.prepare import prepare
+from services.delivery.loops.routes import route
 from tests.flows.delivery_world import KEYRING, World, now, opened, requested
 
 SENT, FAILED, UNKNOWN = 2, 3, 6
@@ -147,27 +149,33 @@ async def test_hot_statements_never_scan_a_whole_table(world: World, name: str, 
 
 
 async def test_twins_claimed_and_recorded_at_once_never_lock_each_other_out(world: World) -> None:
-    """Many requests for the same people, in opposite orders, by four workers at once."""
+    """Groups of requests for the same people, in opposite orders, claimed and recorded at the same moment."""
     release = await world.release(["push"])
-    keys = [f"customer:{n}" for n in range(60)]
+    keys = [f"customer:{n}" for n in range(240)]
     for key in keys:
         world.tokens.add(key, "push")
-    cause = uuid7()
-    for part in range(48):
-        order = keys if part // 8 % 2 else keys[::-1]  # eight of them make a group
-        envelope = requested(release, order, now(), cause=cause, part=part)
-        await world.ledger.accept([new_request(envelope, KEYRING)])
-    senders = [LaneSender(world.line(seed=n), Lane.BULK) for n in range(4)]
-
-    async def drain(sender: LaneSender) -> None:
-        busy = True
-        while busy:
-            busy = await sender.run_once()
-
-    await asyncio.gather(*map(drain, senders))
+    line = world.line()
+    rounds = 6
+    for _ in range(rounds):
+        cause = uuid7()
+        for part in range(4):
+            order = keys if part % 2 else keys[::-1]
+            envelope = requested(release, order, now(), cause=cause, part=part)
+            await world.ledger.accept([new_request(envelope, KEYRING)])
+        groups = [Group(Lane.BULK, await world.ledger.lease(Lane.BULK, (1, 1), 30.0), 0.0) for _ in range(4)]
+        prepared = [await prepare(line, group) for group in groups]
+        for one_ in prepared:
+            await route(line, one_, 0.0)
+        claimed = await asyncio.gather(*map(world.ledger.claim, prepared))
+        assert sum(len(made.messages) for made in claimed) == 240
+        results = [Result(m, Status.SENT, Reason.NONE, "ref") for made in claimed for m in made.messages]
+        finished = {r.message.row.id: r.message.row for r in results}
+        halves = (results[::2], results[1::2])
+        await asyncio.gather(*(world.ledger.record(half, []) for half in halves))
+        await world.ledger.record([], list(finished.values()))
     assert world.ledger.deadlocks == 0
-    assert len(world.provider.calls) == 60
-    assert await world.value("select sum(sent) || '/' || sum(skipped) from request") == f"60/{60 * 47}"
+    assert await world.value("select sum(sent) || '/' || sum(skipped) from request") == f"{240 * rounds}/{720 * rounds}"
+    assert await world.value("select count(*) from request where settled_at is null") == 0
 
 
 # ---- days
