@@ -63,7 +63,9 @@ def _greet(console: Console, suite: "Suite") -> None:
         soft_wrap=True,
     )
     if (simulator := read_simulator(suite.folder)) is not None:
-        console.print(f"The simulator plays the providers  ·  what arrives there: {simulator.control_url}", soft_wrap=True)
+        console.print(
+            f"The simulator plays the providers  ·  what arrives there: {simulator.control_url}", soft_wrap=True
+        )
     if credentials.find(os.environ, Path.cwd(), Path.home()) != suite.folder / credentials.FILE_NAME:
         console.print(f"Other terminals find it after: export DEPESCHE_DATA_DIR={suite.folder}", soft_wrap=True)
 
