@@ -23,6 +23,7 @@ from libs.contracts.outcomes import Channel, Lane, Mode
 from libs.errors import Unavailable
 from libs.ids import notification_id, request_id, uuid7
 from libs.keyring import Keyring
+from libs.messaging.bundles import unbundled
 from libs.rendering import PushContent, Rendered, RenderFailed, content_digest
 from libs.storage.database import Database
 from services.delivery.adapters.postgres.ledger import POOL_SETTINGS, PostgresLedger
@@ -251,8 +252,8 @@ class World:
 
     async def events(self, type_: str) -> list[Any]:
         """Outbox payloads of a type, as plain JSON."""
-        rows = await self.fetch("select payload from outbox where type = $1 order by id", type_)
-        return [msgspec.json.decode(row[0]) for row in rows]
+        rows = await self.fetch("select * from outbox where type = $1 order by id", type_)
+        return [msgspec.json.decode(row["payload"]) for row in unbundled(rows)]
 
 
 def requested(release: Release, keys: Sequence[str], now: datetime, **changes: Any) -> Envelope:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import pytest
 
 from libs.contracts.outcomes import Lane, ReceiptKind, Status
@@ -199,8 +198,8 @@ async def test_an_old_day_is_rolled_up_and_dropped_and_its_unknown_ended(world: 
     assert await days.retire() >= 1
     assert await world.value("select count(*) from message") == 0
     assert await world.value("select failed from daily") == 1
-    settled = [msgspec.json.decode(row[0]) for row in await world.fetch("select payload from outbox order by id")]
-    assert settled[-1]["account"]["failed"] == 1
+    [adjusted] = await world.events("request.adjusted")
+    assert adjusted["account"]["failed"] == 1
 
 
 async def test_a_day_with_open_messages_stays(world: World) -> None:
