@@ -3,7 +3,8 @@
     supervisor (this) ─ embedded Postgres, migrations, first tenant and key
       ├─ simulator   providers on real sockets, unless real ones are configured
       ├─ api         every service's HTTP API on one port
-      └─ worker × n  senders, relays and the other loops
+      ├─ worker × n  relays, the sender of the transactional lane, and the other loops
+      └─ bulk × n    the sender of the bulk lane
 
 A process that ends by itself is started again. Ctrl-C or SIGTERM stops workers first, so that they finish
 their chunks and flush, then the API, the simulator and the server.
@@ -128,6 +129,7 @@ class Suite:
         self._wait(self._answers, self.processes[-1])
         for number in range(1, workers + 1):
             self._launch(f"worker-{number}", ["services", "worker"], environment)
+            self._launch(f"bulk-{number}", ["services", "bulk"], environment)
         (self.folder / "suite.json").write_text(json.dumps({"url": self.url, "pid": os.getpid()}))
 
     def _prepare(self, dsn: str) -> None:

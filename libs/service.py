@@ -146,16 +146,23 @@ class Service:
             for event, handler in self.subscriptions.items()
         ]
 
-    async def run_loops(self, stop: asyncio.Event, subscribers: Sequence[Subscriber]) -> None:
-        """All its loops and its outbox's relay, until `stop`; a loop that fails is started again."""
+    async def run_loops(
+        self, stop: asyncio.Event, subscribers: Sequence[Subscriber], chosen: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        """The chosen ones of its loops and its outbox's (`relay`, `figures`), until `stop`.
+
+        A loop that fails is started again.
+        """
+        loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
+            name: partial(loop, self.deps) for name, loop in self.loops.items()
+        }
+        if self.database is not None:
+            loops["relay"] = Relay(self.database, subscribers).run
+            loops["figures"] = OutboxFigures(self.name, self.database).run
         async with asyncio.TaskGroup() as group:
-            for name, loop in self.loops.items():
-                group.create_task(self._kept(name, partial(loop, self.deps), stop), name=f"{self.name} {name}")
-            if self.database is not None:
-                relay = Relay(self.database, subscribers)
-                group.create_task(self._kept("relay", relay.run, stop), name=f"{self.name} relay")
-                figures = OutboxFigures(self.name, self.database)
-                group.create_task(self._kept("figures", figures.run, stop), name=f"{self.name} figures")
+            for name, loop in loops.items():
+                if chosen(name):
+                    group.create_task(self._kept(name, loop, stop), name=f"{self.name} {name}")
 
     async def _kept(self, name: str, loop: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
         while not stop.is_set():

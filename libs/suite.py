@@ -26,7 +26,12 @@ class SuiteSettings(ServiceSettings):
     dsn: SecretStr = Field(SecretStr(""), description="PostgreSQL as postgresql://…; empty: the embedded server.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8700, ge=1, le=65535, description="TCP port of the suite's HTTP API.")
-    workers: int = Field(1, ge=0, le=64, description="Worker processes; 0: everything in one process.")
+    workers: int = Field(
+        1,
+        ge=0,
+        le=64,
+        description="Workers, each with a process for the bulk lane beside it; 0: everything in one process.",
+    )
     simulator: bool = Field(True, description="Start the simulator, so that nothing leaves this machine.")
     public_url: str = Field("", description="URL under which customers reach the suite; empty: http://host:port.")
     log_level: str = Field("info", description="debug, info, warning or error.")

@@ -1,8 +1,9 @@
 """The whole suite: topology on one page.
 
     python -m services api        every service's HTTP API on one port
-    python -m services worker     every service's loops and outbox relays
-    python -m services all        both in one process
+    python -m services worker     every service's loops and outbox relays, but the sender of the bulk lane
+    python -m services bulk       the sender of the bulk lane: a campaign never holds an order's event loop
+    python -m services all        all of them in one process
     python -m services openapi    the merged OpenAPI document on standard output
 
 Each service is built by its own app.py; here they are only put side by side. Within a process they call one
@@ -12,6 +13,7 @@ another straight (`asgi:`), over the bus they meet through their outboxes.
 import asyncio
 import gc
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -43,6 +45,14 @@ from services.templates.app import create_service as templates
 from services.tokens.app import create_service as tokens
 
 log = get_logger("suite")
+
+# which loops a process runs, by name
+ROLES: Mapping[str, Callable[[str], bool]] = {
+    "worker": lambda name: name != "send-bulk",
+    "bulk": lambda name: name == "send-bulk",
+    "all": lambda _: True,
+}
+_BULK_NICENESS = 5  # where cores are short, orders go first
 
 SERVICES: dict[str, Callable[[Runtime], Service]] = {
     "access": access,
@@ -134,19 +144,19 @@ def document(services: Mapping[str, Service], server: str) -> dict[str, object]:
     return merged(apps, version=version("depesche"), server=server)
 
 
-async def work(services: Mapping[str, Service], stop: asyncio.Event) -> None:
-    """Loops and relays of every service until `stop`; each then finishes what it has begun."""
+async def work(services: Mapping[str, Service], stop: asyncio.Event, role: str = "all") -> None:
+    """The role's loops of every service until `stop`; each then finishes what it has begun."""
     subscribers = [one for service in services.values() for one in service.subscribers()]
     async with asyncio.TaskGroup() as group:
         for service in services.values():
-            group.create_task(service.run_loops(stop, subscribers))
+            group.create_task(service.run_loops(stop, subscribers, ROLES[role]))
 
 
 async def _serve(role: str, settings: SuiteSettings) -> None:
     services = build(settings, keyring_of(settings.data_dir))
     async with running(services):
-        if role == "worker":
-            await _work_until_stopped(services)
+        if role in ("worker", "bulk"):
+            await _work_until_stopped(services, role)
             return
         app = create_app(services, server=settings.url)
         server = uvicorn.Server(
@@ -162,12 +172,14 @@ async def _serve(role: str, settings: SuiteSettings) -> None:
         await working
 
 
-async def _work_until_stopped(services: Mapping[str, Service]) -> None:
+async def _work_until_stopped(services: Mapping[str, Service], role: str) -> None:
+    if role == "bulk":
+        os.nice(_BULK_NICENESS)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     log.info("worker_started")
-    await work(services, stop)
+    await work(services, stop, role)
     log.info("worker_stopped")
 
 
@@ -179,7 +191,7 @@ def main() -> None:
         json.dump(document(services, "http://127.0.0.1:8700"), sys.stdout, indent=1, sort_keys=True)
         sys.stdout.write("\n")
         return
-    if role not in ("api", "worker", "all"):
+    if role not in ("api", *ROLES):
         sys.exit(__doc__)
     settings = load_suite()
     configure_logs(service=role, level=settings.log_level)

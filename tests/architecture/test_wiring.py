@@ -22,7 +22,7 @@ from libs.keyring import Keyring
 from libs.openapi import guards_of, routes_of
 from libs.service import Service
 from libs.suite import SuiteSettings
-from services.__main__ import SERVICES, build, document, migration_folders
+from services.__main__ import ROLES, SERVICES, build, document, migration_folders
 
 ROOT = Path(__file__).parents[2]
 DECLARING = (access, audit, bounce, delivery, orders_notification, templates, tokens)
@@ -143,3 +143,11 @@ def test_every_reason_has_its_words_and_numbers_are_single() -> None:
 def test_ports_that_cross_services_take_lists(services: dict[str, Service]) -> None:
     resolve = document(services, "x")["paths"]["/tokens/v1/recipients:resolve"]["post"]  # type: ignore[index]
     assert "keys" in str(resolve)
+
+
+def test_every_loop_runs_in_exactly_one_of_the_processes_of_up(services: dict[str, Service]) -> None:
+    loops = {name for service in services.values() for name in service.loops} | {"relay", "figures"}
+    assert "send-bulk" in loops  # the roles name it
+    for name in loops:
+        assert [role for role in ("worker", "bulk") if ROLES[role](name)] in (["worker"], ["bulk"])
+        assert ROLES["all"](name)
