@@ -116,7 +116,9 @@ async def _release_stopped(
     """Parks rows that a hold stops, sends back those cancelled meanwhile; what remains is ours."""
     mine = {row.id: row for row in rows if row.id in fenced}
     cancelled = sorted(id_ for id_, row in mine.items() if fenced[id_] and not row.request.cancelled)
-    parked = [id_ for id_, row in mine.items() if is_held(_targets(row), holds) and id_ not in cancelled]
+    # a hold does not keep what was cancelled from ending
+    waits = [id_ for id_, row in mine.items() if id_ not in cancelled and not row.request.cancelled]
+    parked = [id_ for id_ in waits if is_held(_targets(mine[id_]), holds)]
     if cancelled:
         await connection.execute(_AT_ONCE, cancelled, now)
     if parked:

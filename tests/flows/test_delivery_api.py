@@ -1,0 +1,168 @@
+"""delivery over HTTP: senders without their secrets, holds, cancelling, where messages stand, texts again."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from libs.auth import Principal
+from libs.contracts.outcomes import Lane, Mode
+from libs.ids import message_id
+from libs.keyring import Keyring
+from libs.service import Runtime, Service
+from services.delivery.app import create_service
+from services.delivery.domain.intake import new_request
+from services.delivery.loops.sender import LaneSender
+from tests.flows.delivery_world import KEYRING, TENANT, World, now, requested
+
+FCM = {"project": "shop", "static_token": "secret-token"}
+
+
+class Http:
+    """The service, with a key that may do what delivery allows, and a world behind it."""
+
+    def __init__(self, service: Service, client: httpx.AsyncClient, world: World) -> None:
+        self.service, self.client, self.world = service, client, world
+
+    async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        return await self.client.request(method, path, json=body, headers={"authorization": "Bearer k", **headers})
+
+
+@pytest.fixture
+async def http(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Http]:
+    object.__setattr__(runtime, "keyring", Keyring(b"a root secret for tests, 32 bytes and more"))
+    scopes = frozenset({"delivery:read", "delivery:operate"})
+
+    async def ask(_: str) -> Principal:
+        return Principal(TENANT, Mode.LIVE, "key-1", scopes)
+
+    runtime.keys.ask = ask
+    service = create_service(runtime)
+    transport = httpx.ASGITransport(app=service.app)
+    async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://suite") as client:
+        assert service.database is not None
+        world = World(service.database, now)
+        line = service.deps.line
+        for name in ("tokens", "releases", "senders"):
+            object.__setattr__(line, name, getattr(world, name))
+        object.__setattr__(line, "providers", world.line().providers)
+        yield Http(service, client, world)
+
+
+async def sent(http: Http, key: str = "customer:1") -> Any:
+    release = await http.world.release(["push"])
+    http.world.tokens.add(key, "push")
+    envelope = requested(release, [key], now())
+    await http.service.deps.intake.accept([new_request(envelope, KEYRING)])
+    await LaneSender(http.service.deps.line, Lane.BULK).run_once()
+    return envelope
+
+
+async def test_a_senders_secrets_go_in_and_never_come_out(http: Http) -> None:
+    body = {"name": "Shop", "channel": "push", "account": FCM, "rate_per_second": 100}
+    made = await http("PUT", "/v1/senders/7", body)
+    assert (made.status_code, made.headers["etag"]) == (201, '"1"')
+    shown = await http("GET", "/v1/senders/7")
+    assert shown.json()["secrets"] == ["static_token"]
+    assert "secret-token" not in (await http("GET", "/v1/senders")).text + shown.text
+    assert await http.world.value("select rate from throttle where sender = 7") == 100.0
+
+
+async def test_an_edit_needs_its_version_and_keeps_the_secrets_that_it_leaves_out(http: Http) -> None:
+    body = {"name": "Shop", "channel": "push", "account": FCM}
+    await http("PUT", "/v1/senders/7", body)
+    again = body | {"name": "Shop, new", "account": {"project": "shop-2"}}
+    assert (await http("PUT", "/v1/senders/7", again)).status_code == 428
+    assert (await http("PUT", "/v1/senders/7", again, **{"if-match": '"9"'})).status_code == 412
+    edited = await http("PUT", "/v1/senders/7", again, **{"if-match": '"1"'})
+    assert (edited.status_code, edited.json()["secrets"]) == (200, ["static_token"])
+    changed = await http("PUT", "/v1/senders/7", body | {"channel": "email"}, **{"if-match": '"2"'})
+    assert changed.status_code in (409, 422)
+
+
+async def test_an_account_that_cannot_work_is_refused_field_by_field(http: Http) -> None:
+    refused = await http("PUT", "/v1/senders/7", {"name": "x", "channel": "push", "account": {"projekt": "shop"}})
+    assert refused.status_code == 422
+    assert any(error["pointer"].startswith("/account") for error in refused.json()["errors"])
+
+
+async def test_a_hold_is_placed_once_listed_and_lifted(http: Http) -> None:
+    body = {"kind": "tenant", "target": "1", "note": "Wrong price"}
+    assert (await http("POST", "/v1/holds", body)).status_code == 201
+    assert (await http("POST", "/v1/holds", body)).status_code == 200
+    assert [hold["note"] for hold in (await http("GET", "/v1/holds")).json()["items"]] == ["Wrong price"]
+    await sent(http)
+    assert http.world.provider.calls == []
+    lifted = await http("DELETE", "/v1/holds?kind=tenant&target=1")
+    assert (lifted.status_code, lifted.json()["active"]) == (200, False)
+    assert (await http("DELETE", "/v1/holds?kind=tenant&target=1")).status_code == 404
+    await LaneSender(http.service.deps.line, Lane.BULK).run_once()
+    assert len(http.world.provider.calls) == 1
+    types = [row[0] for row in await http.world.fetch("select type from outbox where type like 'hold%' order by id")]
+    assert types == ["hold.placed", "hold.lifted"]
+
+
+@pytest.mark.parametrize(("kind", "target"), [("tenant", "2"), ("cause", "17"), ("sender", "x"), ("sender", "40000")])
+async def test_a_hold_on_what_cannot_be_is_refused(http: Http, kind: str, target: str) -> None:
+    assert (await http("POST", "/v1/holds", {"kind": kind, "target": target})).status_code == 422
+
+
+async def test_a_sent_message_is_shown_explained_and_rendered_equal(http: Http) -> None:
+    envelope = await sent(http)
+    notification = envelope.data.recipients[0].notification_id
+    row = (await http.world.fetch("select address_id from message"))[0]
+    id_ = message_id(notification, row[0])
+    shown = (await http("GET", f"/v1/messages/{id_}")).json()
+    assert (shown["status"], shown["recipient"], shown["channel"]) == ("sent", "customer:1", "push")
+    stands = (await http("POST", "/v1/notifications:explain", {"ids": [str(notification)]})).json()["notifications"]
+    assert stands[str(notification)]["state"] == "final"
+    again = (await http("POST", "/v1/messages:render", {"ids": [id_]})).json()["messages"][id_]
+    assert (again["digest"], again["parts"]) == ("equal", None)  # this key may not see texts
+    http.world.tokens.recipients["customer:1"]["first_name"] = "Grace"
+    again = (await http("POST", "/v1/messages:render", {"ids": [id_]})).json()["messages"][id_]
+    assert again["digest"] == "differs"
+    request = (await http("GET", f"/v1/requests/{envelope.data.request_id}")).json()
+    assert request["counters"]["sent"] == request["recipients"] == 1
+
+
+async def test_what_was_erased_cannot_be_rendered_again(http: Http) -> None:
+    await sent(http)
+    await http.service.deps.projections.erase([(TENANT, 1, "customer:1")])
+    row = (await http.world.fetch("select notification_id, address_id from message"))[0]
+    id_ = message_id(row[0], row[1])
+    again = (await http("POST", "/v1/messages:render", {"ids": [id_]})).json()["messages"][id_]
+    assert again["digest"] == "not_reproducible"
+    assert (await http("GET", f"/v1/messages/{id_}")).json()["recipient"] is None
+
+
+async def test_cancelling_over_http_ends_what_waits(http: Http) -> None:
+    await http("POST", "/v1/holds", {"kind": "tenant", "target": "1"})
+    envelope = await sent(http)
+    answer = await http("POST", f"/v1/causes/{envelope.data.cause_id}:cancel", {"note": "Wrong audience"})
+    assert answer.json()["open_requests"] == 1
+    await LaneSender(http.service.deps.line, Lane.BULK).run_once()
+    counters = (await http("GET", f"/v1/requests/{envelope.data.request_id}")).json()["counters"]
+    assert counters["skipped"] == 1
+
+
+async def test_another_tenants_messages_do_not_exist(http: Http) -> None:
+    await sent(http)
+    row = (await http.world.fetch("select notification_id, address_id from message"))[0]
+
+    async def stranger(_: str) -> Principal:
+        return Principal(2, Mode.LIVE, "key-2", frozenset({"admin"}))
+
+    http.service.runtime.keys.ask = stranger
+    id_ = message_id(row[0], row[1])
+    other = {"authorization": "Bearer other"}
+    assert (await http("GET", f"/v1/messages/{id_}", **other)).status_code == 404
+    stands = await http("POST", "/v1/notifications:explain", {"ids": [str(row[0])]}, **other)
+    assert stands.json() == {"notifications": {}}
+
+
+async def test_figures_add_up(http: Http) -> None:
+    await sent(http)
+    figures = (await http("GET", "/v1/statistics")).json()
+    assert figures["messages"]["sent"] == figures["messages"]["total"] == 1
+    assert figures["backlog"] == {"transactional": 0, "bulk": 0}
