@@ -47,10 +47,14 @@ async def recover(deps: Delivery, stop: asyncio.Event) -> None:
 
 
 async def keep_days(deps: Delivery, stop: asyncio.Event) -> None:
-    """The coming days' partitions, and the end of old ones. A day made on the day itself is an alarm."""
+    """The coming days' partitions, and the end of old ones. More than one missing at once is an alarm: this loop
+    has not run for a day, and today's would have been next."""
+    first = True
     while not stop.is_set():
         if missing := await deps.partitions.make_ahead(_DAYS_AHEAD):
-            log.info("days_made", days=missing)
+            alarm = log.info if first or missing == 1 else log.error
+            alarm("days_made", days=missing)
+        first = False
         await deps.partitions.retire()
         await _pause(stop, _DAILY_SECONDS)
 

@@ -91,6 +91,8 @@ class LaneSender:
             request_id=one_of([request.id for request in requests]),
         ):
             prepared = await self._prepare(group)
+            if prepared is None:  # something that all of it needs is away: do not hurry through the whole queue
+                await asyncio.sleep(self._line.pace.poll)
             ready.set()  # the next group may be leased while this one is called
             if prepared is not None:
                 await self._deliver(prepared)
