@@ -166,8 +166,10 @@ def measure_latency(line: Line, backlog: int, probes: int, customers: int) -> di
         })
         for n in range(backlog // _WATCHERS)
     ]  # fmt: skip
+    whole = _total(line) + len(lines) * _WATCHERS
     for wide in lines:
         line.send([wide])
+    _until(lambda: _total(line) >= whole, "the backlog's way into the ledger")
     arrivals, stop = _Arrivals(line.control), threading.Event()
     watching = threading.Thread(target=arrivals.watch, args=(stop,))
     watching.start()
@@ -203,6 +205,10 @@ class _Arrivals:
         while not stop.wait(0.3):
             for item in self._control.get("messages", params={"channel": "sms", "limit": 1000}).json()["items"]:
                 self.at.setdefault(item["to"], datetime.fromisoformat(item["at"]).timestamp())
+
+
+def _total(line: Line) -> int:
+    return int(line.statistics()["messages"]["total"])
 
 
 def _sent(line: Line) -> int:
