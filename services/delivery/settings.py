@@ -30,7 +30,7 @@ class DeliverySettings(ServiceSettings):
         default=200, ge=1, le=500, description="Recipients leased at once in the transactional lane."
     )
     bulk_outstanding: int = Field(
-        default=1_000, ge=1, le=20_000, description="Bulk messages being called at once, per process."
+        default=2_500, ge=1, le=20_000, description="Bulk messages being called at once, per process."
     )
     transactional_outstanding: int = Field(
         default=1_000, ge=1, le=20_000, description="Transactional messages being called at once, per process."

@@ -29,7 +29,7 @@ class Pace:
     lanes: dict[Lane, LanePace] = field(
         default_factory=lambda: {
             Lane.TRANSACTIONAL: LanePace(recipients=50, outstanding=1_000, groups=16),
-            Lane.BULK: LanePace(recipients=500, outstanding=1_000, groups=16),
+            Lane.BULK: LanePace(recipients=500, outstanding=2_500, groups=16),
         }
     )
     retry: RetryPolicy = field(default_factory=RetryPolicy)
