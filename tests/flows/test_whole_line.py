@@ -77,3 +77,14 @@ async def test_a_false_condition_is_an_answer_too(suite: Suite) -> None:
 
 async def test_what_never_arrived_leaves_no_trace_and_the_answer_says_where_to_look(suite: Suite) -> None:
     assert (await why(suite, order="B-404"))["verdict"] == "no_trace"
+
+
+async def test_a_one_time_code_is_sent_and_then_wiped(suite: Suite) -> None:
+    await suite.send("login.requested", "e-5", "login-5", {"customer": "customer:1", "code": "471100"})
+
+    async def told() -> Any:
+        answer = await why(suite, order="login-5")
+        wiped = answer["render"] is not None and answer["render"]["digest"] == "not_reproducible"
+        return answer if answer["messages"] and wiped else None
+
+    assert (await suite.eventually(told))["verdict"] == "sent"

@@ -62,6 +62,12 @@ def decide(event: BusinessEvent, cause: CauseId, listeners: Listeners, at: datet
     return Decided(tuple(decisions), tuple(requests))
 
 
+def wiped_when_final(decided: Decided) -> Decided:
+    """The same for an event with secrets: delivery wipes what it was sent as soon as everything is final."""
+    requests = tuple(msgspec.structs.replace(request, secret=True) for request in decided.requests)
+    return msgspec.structs.replace(decided, requests=requests)
+
+
 def _recipients(
     release: CompiledRelease, event: BusinessEvent, context: Context, at: datetime
 ) -> tuple[Decision | None, Sequence[RecipientKey]]:

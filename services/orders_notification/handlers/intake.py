@@ -15,7 +15,7 @@ from libs.contracts.tokens import RecipientErased
 from libs.messaging.bus import Subscriptions
 from libs.telemetry import batch_span, one_of
 from services.orders_notification.domain.cloudevents import BusinessEvent
-from services.orders_notification.domain.deciding import decide
+from services.orders_notification.domain.deciding import decide, wiped_when_final
 from services.orders_notification.domain.event_types import without
 from services.orders_notification.domain.intake import (
     ACCEPTED,
@@ -109,14 +109,16 @@ def prepare(submission: Submission, catalogue: Catalogue, now: datetime) -> Prep
         raw = submission.raw or Raw(structured(event), {"content-type": "application/cloudevents+json"})
         return Kept(cause, origin, Reason.SCHEMA_INVALID, tuple(errors), raw, event)
     body = event.body
+    decided = decide(event, cause, catalogue.listening_to(event.type), now)
     if declared is not None and declared.secret:
         body = exact_json.dumps(without(event.data, declared.secret))
+        decided = wiped_when_final(decided)
     return Prepared(
         key=key_of(origin, event),
         cause=cause,
         origin=origin,
         event=event,
-        decided=decide(event, cause, catalogue.listening_to(event.type), now),
+        decided=decided,
         body=body,
         traceparent=trace_of(cause, event.traceparent, origin.traceparent),
     )
