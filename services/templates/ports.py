@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from libs.auth import Principal
 from libs.contracts.envelope import Event
@@ -44,6 +44,3 @@ class Store(Protocol):
     """Where transactions begin."""
 
     def begin(self, principal: Principal) -> AbstractAsyncContextManager[Unit]: ...
-
-
-Sample = Mapping[str, Any]

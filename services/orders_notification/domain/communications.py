@@ -103,7 +103,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What publishing found in the other services: templates by name, topics by name, senders by channel."""
+    """What publishing found in the other services: templates and topics by name, the tenant's default locale."""
 
     templates: Mapping[str, Mapping[str, Any]]
     topics: Mapping[str, Mapping[str, Any]]
