@@ -7,11 +7,12 @@ from typing import NamedTuple
 from uuid import UUID
 
 from libs.contracts.delivery import Rejection, Transition
-from libs.contracts.outcomes import Status, counted
+from libs.contracts.outcomes import Status
 
 COUNTERS = ("extra", "pending", "sent", "failed", "skipped", "suppressed", "unknown")
 _PLACE = {
     Status.PENDING: 1,
+    Status.SENDING: 1,  # counted as pending
     Status.SENT: 2,
     Status.FAILED: 3,
     Status.SKIPPED: 4,
@@ -45,8 +46,8 @@ class Moves:
     def move(self, request_id: UUID, was: Status, now: Status, count: int = 1) -> None:
         """Counts messages from one status to another."""
         delta = self.deltas[request_id]
-        delta[_PLACE[counted(was)]] -= count
-        delta[_PLACE[counted(now)]] += count
+        delta[_PLACE[was]] -= count
+        delta[_PLACE[now]] += count
 
     def add(self, request_id: UUID, count: int) -> None:
         """More pending messages: addresses beyond the first, or a further step."""

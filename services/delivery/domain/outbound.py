@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import msgspec
+
 from libs.contracts.outcomes import Channel, Mode
 from libs.rendering.contents import Content
 
 
-@dataclass(frozen=True, slots=True)
-class Outbound:
+class Outbound(msgspec.Struct, frozen=True):
     """One attempt at one message.
 
     Content objects may be shared between messages: what a provider derives from one, it derives once.

@@ -5,20 +5,18 @@
 `on_unknown` decides. A provider never guesses: what it cannot prove refused is ambiguous.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from libs.contracts.reasons import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """The provider accepted it. `provider_ref` is its own id of the message, where it gives one."""
 
     provider_ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True):
     """The provider refused it for good; trying again would be refused again.
 
     `code` is the protocol's number (HTTP status, SMTP reply), `enhanced` the RFC 3463 code, `error` the
@@ -34,8 +32,7 @@ class Rejected:
     sender_fault: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Deferred:
+class Deferred(msgspec.Struct, frozen=True):
     """It was certainly not sent, and may be tried again, not before `retry_after` seconds (where given).
 
     `called` is False where the provider was not asked at all (deadline, breaker): that is no attempt of
@@ -52,8 +49,7 @@ class Deferred:
     sender_fault: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ambiguous:
+class Ambiguous(msgspec.Struct, frozen=True):
     """It was handed over and no answer came: TIMED_OUT or CONNECTION_LOST."""
 
     reason: Reason

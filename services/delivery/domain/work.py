@@ -6,8 +6,11 @@ One object per message lives from prepare to record; everything else in the loop
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from libs.contracts.outcomes import Channel, Lane, Mode, OnUnknown, Status
 from libs.contracts.reasons import Reason
@@ -62,12 +65,11 @@ class Group:
     leased_at: float
 
 
-@dataclass(slots=True, eq=False)
-class Message:
+class Message(msgspec.Struct, eq=False):
     """One notification to one address, on its way through a chunk.
 
     `status` SENDING: to be called. Anything final: refused while it was prepared, with its reason; then
-    `address_id` is 0 where none was looked for or found.
+    `address_id` is 0 where none was looked for or found. A struct, because one is made for every message.
     """
 
     row: WorkRow
@@ -79,7 +81,7 @@ class Message:
     reason: Reason = Reason.NONE
     detail: str | None = None
     recipient_id: int | None = None
-    channel: int = 0
+    channel: Channel | None = None
     sender: int = 0
     step: int = 0
     locale: str | None = None
@@ -93,10 +95,14 @@ class Message:
     unsubscribe_url: str | None = None
     via: Sender | None = None  # set before the claim, where it is to be called
     was: Status = Status.PENDING  # what it woke from
-    key: tuple[UUID, int] = field(init=False)  # of its row; rows are locked in this order
 
-    def __post_init__(self) -> None:
-        self.key = (self.notification_id, self.address_id)
+    @property
+    def key(self) -> tuple[UUID, int]:
+        """Of its row; rows are locked in this order."""
+        return self.notification_id, self.address_id
+
+
+KEY = attrgetter("notification_id", "address_id")  # Message.key, for sorting
 
 
 class Later(NamedTuple):
@@ -183,11 +189,3 @@ class Result(NamedTuple):
     detail: str | None = None
     again_at: datetime | None = None  # the next attempt's turn, where there is one
     refusal: Rejected | Deferred | None = None  # a provider's refusing reply, for `bounce` and `tokens`
-
-
-_CHANNELS = {int(channel): channel.word for channel in Channel}
-
-
-def channel_of(message: Message) -> str | None:
-    """The channel's word; None where no address was looked for."""
-    return _CHANNELS[message.channel] if message.channel else None

@@ -5,11 +5,11 @@ Who must wait goes back later; whoever is refused gets a row with the reason.
 """
 
 import asyncio
-import base64
+from binascii import a2b_base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from libs.contracts.outcomes import Channel, Status
@@ -32,6 +32,7 @@ log = get_logger(__name__)
 
 _RENDERS_AT_A_STRETCH = 40  # then the loop takes a breath, so that a one-time code does not wait for a campaign
 _MOST_KEYS = 1_000
+_NO_LINKS: Final[dict[str, str]] = {}
 
 
 async def prepare(line: Line, group: Group) -> Prepared:
@@ -157,7 +158,10 @@ class _Preparing:
             elif (recipient := found.get(slot.recipient)) is None:
                 self._refuse(row, ordinal, slot, Reason.NO_RECIPIENT)
             else:
-                await self._recipient((row, ordinal, slot), release, recipient)
+                self._recipient(_Who(row, body, ordinal, slot), release, recipient)
+                if self.rendered >= _RENDERS_AT_A_STRETCH:
+                    self.rendered = 0
+                    await asyncio.sleep(0)
 
     def _refuse(self, row: WorkRow, ordinal: int, slot: Slot, reason: Reason) -> None:
         if row.attempt > 1:
@@ -167,62 +171,48 @@ class _Preparing:
         message.step = row.plan_step
         self.prepared.messages.append(message)
 
-    async def _recipient(self, who: tuple[WorkRow, int, Slot], release: Release, recipient: Recipient) -> None:
-        row, ordinal, slot = who
+    def _recipient(self, who: "_Who", release: Release, recipient: Recipient) -> None:
+        row, _, ordinal, slot = who
         if release.obeys_quiet_hours and (until := quiet_until(recipient["quiet_hours"], self.now)) is not None:
             self.later[row.id, min(until, row.request.expires_at), Reason.QUIET_HOURS].append(ordinal)
             return
         if row.attempt > 1:
             self.prepared.rest.append(Rest(row, ordinal, slot.notification_id, slot.recipient, Reason.NO_ADDRESS))
-            targets = [t for planned in release.plan[row.plan_step].channels for t in reached(planned, recipient)]
-            step = row.plan_step
-        else:
-            choice = choose(release, recipient, row.plan_step)
-            if not choice.targets:
-                self._refuse(row, ordinal, slot, choice.reason)
-                return
-            targets, step = list(choice.targets), choice.step
+            self._woken(who, release, recipient)
+            return
+        step, targets, reason = choose(release, recipient, row.plan_step)
+        if not targets:
+            self._refuse(row, ordinal, slot, reason)
         for target in targets:
-            message = self._message(who, recipient, target)
+            message = _message(who, target, recipient)
             message.step, message.marketing = step, release.marketing
-            if consents(release, target.planned, recipient):
-                self._render(message, (release, target, recipient), slot)
-            else:
-                message.status, message.reason = Status.SKIPPED, Reason.NO_CONSENT
-            self.prepared.messages.append(message)
-            self.rendered += 1
-            if self.rendered % _RENDERS_AT_A_STRETCH == 0:
-                await asyncio.sleep(0)
+            self._render(message, who, (release, target, recipient))
 
-    def _message(self, who: tuple[WorkRow, int, Slot], recipient: Recipient, target: Target) -> Message:
-        row, ordinal, slot = who
-        address = target.address
-        return Message(
-            row,
-            ordinal,
-            slot.notification_id,
-            slot.recipient,
-            address["id"],
-            Status.SENDING,
-            recipient_id=recipient["id"],
-            channel=int(target.planned.channel),
-            sender=target.planned.sender,
-            locale=address["locale"] or recipient["locale"],
-            hash=base64.b64decode(address["hash"]),
-            kind=address["kind"],
-            address=address["value"],
-            name=_name(recipient),
-        )
+    def _woken(self, who: "_Who", release: Release, recipient: Recipient) -> None:
+        """A later attempt: at the addresses that the step reaches now, where they may still be written to."""
+        step = who.row.plan_step
+        for planned in release.plan[step].channels:
+            may = consents(release, planned, recipient)
+            for target in reached(planned, recipient):
+                message = _message(who, target, recipient)
+                message.step, message.marketing = step, release.marketing
+                if may:
+                    self._render(message, who, (release, target, recipient))
+                else:
+                    message.status, message.reason = Status.SKIPPED, Reason.NO_CONSENT
+                    self.prepared.messages.append(message)
 
-    def _render(self, message: Message, about: tuple[Release, Target, Recipient], slot: Slot) -> None:
+    def _render(self, message: Message, who: "_Who", about: tuple[Release, Target, Recipient]) -> None:
+        self.prepared.messages.append(message)
+        self.rendered += 1
         release, target, recipient = about
         texts = target.planned.texts
-        links: dict[str, str] = {}
-        if release.marketing and release.topic and (texts.needs_links or target.planned.channel is Channel.EMAIL):
-            links["unsubscribe"] = message.unsubscribe_url = self._unsubscribe(message, release.topic, target)
-        variables = variables_of(self._body(message.row), slot, recipient, links)
+        links = _NO_LINKS
+        if release.marketing and release.topic and (texts.needs_links or message.channel is Channel.EMAIL):
+            message.unsubscribe_url = self._unsubscribe(message, release.topic, target)
+            links = {"unsubscribe": message.unsubscribe_url}
         try:
-            text = texts.render(message.locale, variables)
+            text = texts.render(message.locale, variables_of(who.body, who.slot, recipient, links))
         except RenderFailed as error:
             message.status, message.reason, message.detail = Status.SKIPPED, error.reason, error.detail
             return
@@ -241,7 +231,37 @@ class _Preparing:
         return unsubscribe_url(self.line.keyring.key("links"), self.line.public_url, link)
 
 
+class _Who(NamedTuple):
+    """One recipient of a row, opened."""
+
+    row: WorkRow
+    body: Body
+    ordinal: int
+    slot: Slot
+
+
+def _message(who: _Who, target: Target, recipient: Recipient) -> Message:
+    address, channel = target.address, target.planned.channel
+    return Message(
+        who.row,
+        who.ordinal,
+        who.slot.notification_id,
+        who.slot.recipient,
+        address["id"],
+        Status.SENDING,
+        recipient_id=recipient["id"],
+        channel=channel,
+        sender=target.planned.sender,
+        locale=address["locale"] or recipient["locale"],
+        hash=a2b_base64(address["hash"]),
+        kind=address["kind"],
+        address=address["value"],
+        name=_name(recipient) if channel is Channel.EMAIL else None,
+    )
+
+
 def _name(recipient: Recipient) -> str | None:
+    """For the To header."""
     return " ".join(part for part in (recipient["first_name"], recipient["last_name"]) if part) or None
 
 

@@ -3,14 +3,16 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import Counter as Metric
 
-from libs.contracts.outcomes import Channel
+from libs.contracts.outcomes import Status
+from libs.contracts.reasons import Reason
 from libs.telemetry import get_logger, span
 from services.delivery.domain.deciding import decide
-from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
+from services.delivery.domain.outbound import Sender
+from services.delivery.domain.outcomes import Deferred, Outcome, Rejected, Sent
 from services.delivery.domain.work import Message, Result, WorkRow
 from services.delivery.handlers.delivery import Line
 
@@ -19,9 +21,11 @@ log = get_logger(__name__)
 _outcomes = Metric("depesche_delivery_results", "Results of provider calls", ["channel", "sender", "status", "reason"])
 _opened = Metric("depesche_delivery_breaker_opened", "Times that a sender was paused", ["channel", "sender"])
 
+Settled = Callable[[Message, Outcome], None]
+
 
 class Recorder:
-    """The results of one group. `settle` is called by providers, `run` flushes until `finish`."""
+    """The results of one group. `of` gives what providers call, `run` flushes until all have come."""
 
     def __init__(self, line: Line, messages: Sequence[Message]) -> None:
         self._line = line
@@ -35,28 +39,37 @@ class Recorder:
         """Calls whose outcome has not come."""
         return self._left
 
-    def settle(self, message: Message, outcome: Outcome) -> None:
-        """One outcome: cheap, and from the event loop."""
+    def of(self, sender: Sender) -> "Settled":
+        """What takes one outcome of this sender at a time: cheap, and called from the event loop."""
         line = self._line
-        request = message.row.request
-        breaker = line.breakers.of(request.tenant, int(request.mode), message.sender)
-        if breaker.note(outcome, time.monotonic()):
-            _opened.labels(Channel(message.channel).word, str(message.sender)).inc()
-            log.error("breaker_opened", sender=message.sender, mode=request.mode.word)
-        if isinstance(outcome, Rejected | Deferred) and outcome.sender_fault:
-            log.error(
-                "sender_misconfigured",
-                sender=message.sender,
-                reason=outcome.reason.word,
-                notification_id=str(message.notification_id),
-            )
-        self._results.append(decide(message, outcome, line.pace.retry, line.clock(), line.draw()))
-        row = message.row
+        breaker = line.breakers.of(sender.tenant, int(sender.mode), sender.number)
+
+        def settle(message: Message, outcome: Outcome) -> None:
+            if breaker.note(outcome, time.monotonic()):
+                _opened.labels(sender.channel.word, str(sender.number)).inc()
+                log.error("breaker_opened", sender=sender.number, mode=sender.mode.word)
+            if type(outcome) is Sent:  # nearly all of them
+                self._took(Result(message, Status.SENT, Reason.NONE, outcome.provider_ref))
+                return
+            if isinstance(outcome, Rejected | Deferred) and outcome.sender_fault:
+                log.error(
+                    "sender_misconfigured",
+                    sender=sender.number,
+                    reason=outcome.reason.word,
+                    notification_id=str(message.notification_id),
+                )
+            self._took(decide(message, outcome, line.pace.retry, line.clock(), line.draw()))
+
+        return settle
+
+    def _took(self, result: Result) -> None:
+        self._results.append(result)
+        row = result.message.row
         row.outstanding -= 1
         if row.outstanding == 0:
             self._finished.append(row)
         self._left -= 1
-        if self._left == 0 or len(self._results) >= line.pace.flush_results:
+        if self._left == 0 or len(self._results) >= self._line.pace.flush_results:
             self._ready.set()
 
     async def run(self) -> None:
@@ -82,4 +95,5 @@ class Recorder:
             await self._line.ledger.record(results, finished)
         counts = Counter((r.message.channel, r.message.sender, r.status, r.reason) for r in results)
         for (channel, sender, status, reason), count in counts.items():
-            _outcomes.labels(Channel(channel).word, str(sender), status.word, reason.word).inc(count)
+            word = channel.word if channel is not None else "none"
+            _outcomes.labels(word, str(sender), status.word, reason.word).inc(count)

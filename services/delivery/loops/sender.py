@@ -8,18 +8,20 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-from libs.contracts.outcomes import Channel, Lane, Status
+from libs.contracts.outcomes import Lane
 from libs.errors import Unavailable
+from libs.ids import message_id
 from libs.telemetry import annotate, batch_span, get_logger, one_of, span
 from services.delivery.domain.outbound import Outbound, Sender
 from services.delivery.domain.outcomes import Outcome
 from services.delivery.domain.work import Claimed, Group, Message, Prepared
 from services.delivery.handlers.delivery import Line
 from services.delivery.loops.prepare import prepare
-from services.delivery.loops.recorder import Recorder
+from services.delivery.loops.recorder import Recorder, Settled
 from services.delivery.loops.routes import route
 
 log = get_logger(__name__)
@@ -155,17 +157,15 @@ class LaneSender:
     async def _call(self, sender: Sender, messages: list[Message], deadline: float, recorder: Recorder) -> None:
         provider = self._line.providers[self._lane][sender.channel]
         now = self._line.clock()
-        outbound = [
-            _outbound(message, int((message.row.request.expires_at - now).total_seconds())) for message in messages
-        ]
-        settle = partial(self._settled, recorder, messages)
+        outbound = [_outbound(message, now) for message in messages]
+        settle = partial(self._settled, recorder.of(sender), messages)
         with span(
             f"call {sender.channel.word}", sender=sender.number, messages=len(messages), **_notification(messages)
         ):
             await provider.send(sender, outbound, deadline - sender.account.timeout_seconds, settle)
 
-    def _settled(self, recorder: Recorder, messages: list[Message], index: int, outcome: Outcome) -> None:
-        recorder.settle(messages[index], outcome)
+    def _settled(self, settle: Settled, messages: list[Message], index: int, outcome: Outcome) -> None:
+        settle(messages[index], outcome)
         self._outstanding -= 1
         if self._outstanding < self._pace.outstanding:
             self._room.set()
@@ -191,18 +191,17 @@ def _notification(messages: Sequence[Message]) -> dict[str, Any]:
 
 
 def _by_sender(messages: list[Message]) -> list[tuple[Sender, list[Message]]]:
-    groups: dict[tuple[int, int, int, Channel], list[Message]] = defaultdict(list)
+    groups: dict[int, list[Message]] = defaultdict(list)
     for message in messages:
-        assert message.via is not None
-        assert message.status is Status.SENDING
-        groups[message.via.tenant, int(message.via.mode), message.sender, message.via.channel].append(message)
+        groups[id(message.via)].append(message)  # routing gave all messages of a sender the same one
     return [(group[0].via, group) for group in groups.values() if group[0].via is not None]
 
 
-def _outbound(message: Message, ttl_seconds: int) -> Outbound:
+def _outbound(message: Message, now: datetime) -> Outbound:
     assert message.content is not None
+    ttl_seconds = int((message.row.request.expires_at - now).total_seconds())
     return Outbound(
-        tag=f"{message.notification_id}.{message.address_id}",
+        tag=message_id(message.notification_id, message.address_id),
         notification_id=message.notification_id,
         address_id=message.address_id,
         attempt=message.row.attempt,

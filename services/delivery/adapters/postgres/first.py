@@ -10,10 +10,12 @@ from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.postgres.transitions import transition
 from services.delivery.domain.accounts import Moves, Unit
-from services.delivery.domain.work import Message
+from services.delivery.domain.work import KEY, Message
 
 # The suppression is looked up in the statement that claims: there is no moment between the look and the claim.
+# Rows come back only where not all may be called as they are ($18: how many there are); the last row is the sum.
 _INSERT = """
+with claimed as (
 insert into message (notification_id, address_id, request_id, recipient_id, ordinal, claimed_at, recorded_at, status,
                      reason, channel, sender, plan_step, variant, locale, attempt, detail, content_digest, address_hash)
 select i.notification_id, i.address_id, r.id, i.recipient_id, i.ordinal, $1::timestamptz,
@@ -29,7 +31,10 @@ left join lateral (
   select b.reason from suppression b where b.tenant = r.tenant and b.mode = r.mode and b.address_hash = i.hash
     and b.active and (b.scope = 0 or ($17::bool[])[i.kind]) order by b.scope limit 1) as s on true
 on conflict do nothing
-returning notification_id, address_id, status, reason, request_id
+returning notification_id, address_id, status, reason, request_id)
+, whole as (select count(*) filter (where status = 1) as calls from claimed)
+select c.* from claimed c, whole where calls <> $18
+union all select null, calls, null, null, null from whole
 """
 _THERE = """
 select m.notification_id, m.address_id, m.request_id
@@ -40,11 +45,13 @@ join message m on m.notification_id = k.notification_id and m.address_id = k.add
 
 async def insert_first(connection: Any, messages: Sequence[Message], moves: Moves, now: datetime) -> list[Message]:
     """Inserts the rows, moves the accounts; gives the messages that may be called."""
-    messages = sorted(messages, key=lambda message: message.key)
-    for (request_id, _), count in Counter((m.row.request.id, m.ordinal) for m in messages).items():
-        if count > 1:
+    messages = sorted(messages, key=KEY)
+    if len({(m.row.id, m.ordinal) for m in messages}) < len(messages):
+        for (request_id, _), count in Counter((m.row.request.id, m.ordinal) for m in messages).items():
             moves.add(request_id, count - 1)
-    rows = await connection.fetch(_INSERT, *_columns(messages, now))
+    *rows, (_, whole, *_) = await connection.fetch(_INSERT, *_columns(messages, now), len(messages))
+    if whole == len(messages):
+        return messages
     # two requests in one group may name the same message: the row belongs to one of them
     claimed = {(row[0], row[1], row[4]): row for row in rows}
     calls: list[Message] = []
@@ -104,4 +111,4 @@ def _columns(messages: Sequence[Message], now: datetime) -> list[Any]:
 
 def _kind(m: Message) -> tuple[Any, ...]:
     status, reason = m.status, m.reason
-    return (m.row.request.id, status, reason, m.channel, m.sender, m.step, m.locale, m.detail, m.marketing)
+    return (m.row.request.id, status, reason, m.channel or 0, m.sender, m.step, m.locale, m.detail, m.marketing)

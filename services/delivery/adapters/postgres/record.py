@@ -14,18 +14,23 @@ from services.delivery.adapters.postgres.settle import array_text, settle
 from services.delivery.adapters.postgres.transitions import transition
 from services.delivery.domain.accounts import Moves, Unit
 from services.delivery.domain.outcomes import Rejected
-from services.delivery.domain.work import Result, WorkRow, channel_of
+from services.delivery.domain.work import KEY, Result, WorkRow
 
 _DONE = """
 delete from work w using unnest($1::bigint[], $2::int[]) as d (id, lease) where w.id = d.id and w.lease = d.lease
 """
+# Rows come back only where not all of them were being sent ($10: how many there are); the last row is the sum.
 _RECORD = """
+with moved as (
 update message m set status = ($6::int[])[r.kind], reason = ($7::int[])[r.kind], detail = ($8::text[])[r.kind],
   provider_ref = r.provider_ref, recorded_at = $9
 from unnest($1::uuid[], $2::bigint[], $3::int[], $4::text[]) as r (notification_id, address_id, kind, provider_ref)
 where m.notification_id = r.notification_id and m.address_id = r.address_id and m.attempt = ($5::int[])[r.kind]
   and m.status in (1, 6)
-returning m.notification_id, m.address_id, old.status
+returning m.notification_id, m.address_id, old.status as was)
+, whole as (select count(*) filter (where was = 1) as sending from moved)
+select m.* from moved m, whole where sending <> $10
+union all select null, sending, null from whole
 """
 # An attempt that was given up as unknown, and answered after all; sent twice where a later one was accepted too.
 _OVERTAKEN = """
@@ -58,19 +63,25 @@ async def record(connection: Any, results: Sequence[Result], finished: Sequence[
     moves = Moves()
     for row in finished:
         moves.touch(row.request.id)
-    results = sorted(results, key=lambda result: result.message.key)
-    moved = await connection.fetch(_RECORD, *_by_kind(results), now) if results else []
-    was = {(row[0], row[1]): Status(row[2]) for row in moved}
-    applied = [result for result in results if result.message.key in was]
-    if len(applied) < len(results):
-        missed = [result for result in results if result.message.key not in was]
-        await connection.execute(_OVERTAKEN, *_columns(missed), now)
-    for result in applied:
-        _move(result, was[result.message.key], moves, now)
-    await _queue_again(connection, [result for result in applied if result.again_at is not None], now)
+    applied = await _apply(connection, results, now) if results else []
+    for result, was in applied:
+        _move(result, was, moves, now)
+    await _queue_again(connection, [result for result, _ in applied if result.again_at is not None], now)
     heads = {row.request.id: row.request for row in finished}
     heads |= {result.message.row.request.id: result.message.row.request for result in results}
     await settle(connection, moves, now, heads)
+
+
+async def _apply(connection: Any, results: Sequence[Result], now: datetime) -> list[tuple[Result, Status]]:
+    """The results that the ledger took, with what their messages were before; overtaken ones go to `attempt`."""
+    results = sorted(results, key=lambda result: KEY(result.message))
+    *rows, (_, whole, _) = await connection.fetch(_RECORD, *_by_kind(results), now, len(results))
+    if whole == len(results):
+        return [(result, Status.SENDING) for result in results]
+    was = {(row[0], row[1]): Status(row[2]) for row in rows}
+    if missed := [result for result in results if result.message.key not in was]:
+        await connection.execute(_OVERTAKEN, *_columns(missed), now)
+    return [(result, was[key]) for result in results if (key := result.message.key) in was]
 
 
 def _move(result: Result, was: Status, moves: Moves, now: datetime) -> None:
@@ -93,7 +104,7 @@ def _rejection(result: Result, now: datetime) -> Rejection:
         message=message_id(message.notification_id, message.address_id),
         recipient=message.recipient,
         attempt=message.row.attempt,
-        channel=channel_of(message) or "",
+        channel=message.channel.word if message.channel is not None else "",
         sender=message.sender,
         address_id=message.address_id,
         address_hash=message.hash or b"",
