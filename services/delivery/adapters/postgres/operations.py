@@ -1,6 +1,6 @@
 """What operators do: holds, cancelling, senders; each with its event and its action in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -67,6 +67,7 @@ on conflict (tenant, mode, sender) do update set rate = excluded.rate, burst = e
   available = least(t.available, excluded.burst)
 """
 _SENDERS = "select * from sender where tenant = $1 and mode = $2 and number > $3 order by number limit $4"
+_CHANNELS = "select number, channel from sender where tenant = $1 and mode = $2 and number = any($3::int[])"
 _SENDER = "select * from sender where tenant = $1 and mode = $2 and number = $3"
 
 
@@ -158,6 +159,12 @@ class PostgresOperations:
         async with self.database.acquire() as connection:
             rows = await connection.fetch(_SENDERS, scope[0], int(scope[1]), after, limit)
         return [self._setup(row) for row in rows]
+
+    async def channels(self, scope: tuple[int, Mode], numbers: Sequence[int]) -> Mapping[int, Channel]:
+        """The channels of those senders that are set up; their secrets stay sealed."""
+        async with self.database.acquire() as connection:
+            rows = await connection.fetch(_CHANNELS, scope[0], int(scope[1]), list(numbers))
+        return {row["number"]: Channel(row["channel"]) for row in rows}
 
     def _setup(self, row: Any) -> SenderSetup:
         account = dict(row["account"])
