@@ -66,7 +66,8 @@ async def get_sender(request: Request, response: Response, principal: Reader, nu
 async def set_sender(
     request: Request, response: Response, principal: Operator, number: Number, body: SenderBody
 ) -> SenderShown:
-    """Workers use it within five seconds. Test traffic goes to the simulator, whatever is set up."""
+    """Workers use it within five seconds. Test traffic goes to the simulator, whatever is set up. What says the
+    same as before makes no new version."""
     deps = _deps(request)
     channel = Channel[body.channel.upper()]
     before = await deps.operations.sender((principal.tenant, principal.mode), number)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -167,7 +168,8 @@ class PostgresOperations:
         return {row["number"]: Channel(row["channel"]) for row in rows}
 
     def _setup(self, row: Any) -> SenderSetup:
-        account = dict(row["account"])
+        # JSON columns are read exactly; an account's seconds are floats, and shown as numbers
+        account = {name: float(v) if isinstance(v, Decimal) else v for name, v in row["account"].items()}
         kind = str(account.pop("kind"))
         key = (row["tenant"], row["mode"], row["number"])
         sealed = self.keyring.open("credentials", row["secrets"], repr(key).encode())
