@@ -3,7 +3,7 @@
     python -m services api        every service's HTTP API on one port
     python -m services worker     every service's loops and outbox relays, but the sender of the bulk lane
     python -m services bulk       the sender of the bulk lane: a campaign never holds an order's event loop
-    python -m services all        all of them in one process
+    python -m services all        all of them in one process, and the simulator where it is wanted
     python -m services relay      the outbox relays alone, where services run alone: it knows every subscriber
     python -m services run NAME   one service alone, for a container: --role api|worker|bulk|all --host --port
     python -m services openapi    the merged OpenAPI document on standard output
@@ -154,8 +154,16 @@ async def work(services: Mapping[str, Service], stop: asyncio.Event, role: str =
 
 
 async def _serve(role: str, settings: SuiteSettings) -> None:
-    services = build(settings, keyring_of(settings.data_dir))
-    async with running(services):
+    async with AsyncExitStack() as stack:
+        if role == "all" and settings.simulator:
+            # first: the services read where it listens when they are built; imported here, since no worker needs it
+            from services.simulator.app import running as simulating
+            from services.simulator.settings import load_simulator
+
+            simulated = load_simulator(settings_file(settings.data_dir))
+            await stack.enter_async_context(simulating(settings.data_dir, simulated))
+        services = build(settings, keyring_of(settings.data_dir))
+        await stack.enter_async_context(running(services))
         if role in ("worker", "bulk", "relay"):
             await _work_until_stopped(services, role)
             return
