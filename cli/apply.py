@@ -51,6 +51,7 @@ class Resource:
 
 TOPIC = Resource("topic", "/access/v1/topics", {"active": True})
 EVENT_TYPE = Resource("event-type", "/orders-notification/v1/event-types", named_by="type")
+SENDER = Resource("sender", "/delivery/v1/senders", named_by="number")
 SOURCE = Resource("source", "/orders-notification/v1/sources")
 TEMPLATE = Resource("template", "/templates/v1/templates")
 COMMUNICATION = Resource(
@@ -59,7 +60,7 @@ COMMUNICATION = Resource(
     {"on_unknown": "leave", "expiry_seconds": 86_400, "mode": "all"},
 )
 # what comes later may name what comes before
-ORDER = (TOPIC, EVENT_TYPE, SOURCE, TEMPLATE, COMMUNICATION)
+ORDER = (TOPIC, SENDER, EVENT_TYPE, SOURCE, TEMPLATE, COMMUNICATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,8 @@ def outcomes_of(
     session: Session, paths: Sequence[Path], resources: Sequence[Resource], *, dry_run: bool
 ) -> list[Outcome]:
     """Reads all files, then applies each definition in the order of the resources."""
-    kinds = [resource.kind for resource in resources]
-    named_by = tuple(dict.fromkeys(resource.named_by for resource in resources))
-    found = documents.read(paths, kinds=kinds, named_by=named_by)
+    kinds = {resource.kind: resource.named_by for resource in resources}
+    found = documents.read(paths, kinds=kinds)
     if len(resources) > 1 and (nameless := [document for document in found if document.kind is None]):
         problems = [FieldError(document.place(""), f"`kind` is missing: {', '.join(kinds)}.") for document in nameless]
         raise UsageError("Some definitions do not say what they are; nothing was sent.", fields=problems)
@@ -129,10 +129,13 @@ def applied(session: Session, resource: Resource, document: Document, *, dry_run
     try:
         body = _with_secrets(document)
         current = session.api.fetch(path)
-        if current is not None and same(resource, body, current):
+        alike = current is not None and same(resource, body, current)
+        # whether a sender's secrets are the same the suite alone can say: by making no new version
+        if not dry_run and (not alike or resource is SENDER):
+            etag = current.etag if current else None
+            alike = session.api.put(path, body, etag=etag).etag == etag and etag is not None
+        if alike:
             return Outcome(resource.kind, document.name, "unchanged", document.place(""))
-        if not dry_run:
-            session.api.put(path, body, etag=current.etag if current else None)
     except ProblemAnswer as problem:
         if problem.status in (401, 403) or problem.status >= 500:
             raise
@@ -141,13 +144,26 @@ def applied(session: Session, resource: Resource, document: Document, *, dry_run
 
 
 def same(resource: Resource, body: Mapping[str, Any], current: Answer) -> bool:
-    """Whether applying would change nothing."""
+    """Whether applying would change nothing; a sender's secrets count as the same where any are set."""
+    if resource is SENDER:
+        return _same_sender(body, current.body)
     held = {name: value for name, value in current.body.items() if name not in META}
     # secrets are never given back, only the start of their digest
     wanted = {name: _fingerprints(value) if name == "secrets" else value for name, value in body.items()}
     if "secrets" not in wanted:
         held.pop("secrets", None)
     return _covers(wanted, held, resource.defaults)
+
+
+def _same_sender(body: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    account = body.get("account") or {}
+    known = {**held["account"], **{name: account[name] for name in held["secrets"] if name in account}}
+    rest = {name: value for name, value in body.items() if name != "account"}
+    return (
+        bool(account) == (held["provider"] == "provider")
+        and all(_covers(value, known.get(name), {}) for name, value in account.items())
+        and all(_covers(value, held.get(name), {}) for name, value in rest.items())
+    )
 
 
 def _covers(wanted: Any, held: Any, defaults: Mapping[str, Any]) -> bool:
@@ -176,15 +192,26 @@ def _with_secrets(document: Document) -> dict[str, Any]:
     body = dict(document.body)
     if isinstance(secrets := body.get("secrets"), list):
         # a secret does not belong into a file that is kept under version control: ${NAME} reads the environment
-        body["secrets"] = [_SECRET.sub(lambda match: _environment(match[1], document), str(s)) for s in secrets]
+        body["secrets"] = [_filled(secret, document, "/secrets") for secret in map(str, secrets)]
+    if isinstance(account := body.get("account"), dict):
+        body["account"] = {name: _filled(value, document, f"/account/{name}") for name, value in account.items()}
     return body
 
 
-def _environment(name: str, document: Document) -> str:
+def _filled(value: Any, document: Document, pointer: str) -> Any:
+    match value:
+        case str():
+            return _SECRET.sub(lambda match: _environment(match[1], document, pointer), value)
+        case list():
+            return [_filled(item, document, pointer) for item in value]
+    return value
+
+
+def _environment(name: str, document: Document, pointer: str) -> str:
     value = os.environ.get(name)
     if value is None:
         detail = f"The environment has no variable {name}; set it, or write the secret itself."
-        raise UsageError(detail, fields=[FieldError(document.place("/secrets"), detail)])
+        raise UsageError(detail, fields=[FieldError(document.place(pointer), detail)])
     return value
 
 

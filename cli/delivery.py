@@ -1,4 +1,4 @@
-"""`depesche status`, `holds`, `senders`, `messages`, `cancel`: what is being sent, and stopping it."""
+"""`depesche status`, `holds`, `messages`, `cancel`: what is being sent, and stopping it."""
 
 import contextlib
 import sys
@@ -15,25 +15,15 @@ from rich.text import Text
 from cli.errors import CliError, ProblemAnswer
 from cli.exits import Exit
 from cli.output import facts, safe, table
+from cli.senders import SENDER_COLUMNS
 from cli.session import Session, command
 from libs import exact_json
 
 holds = typer.Typer(help="Stops of a cause, a release, a sender or the tenant.", no_args_is_help=True)
-senders = typer.Typer(help="Who the messages come from, by channel.", no_args_is_help=True)
 messages = typer.Typer(help="Single messages.", no_args_is_help=True)
 
 _PATH = "/delivery/v1"
 _HOLD = ("kind", "target", "note", "actor=by", "changed_at=since")
-_SENDER = (
-    "number",
-    "name",
-    "channel",
-    "provider",
-    "rate_per_second=per second",
-    "burst",
-    "secrets",
-    "changed_at=changed",
-)
 _ATTEMPT = ("attempt", "status", "reason", "provider_ref=provider's id", "recorded_at=at")
 _RECEIPT = ("at", "kind", "attempt", "provider", "detail")
 _REASON = ("count", "status", "reason", "channel")
@@ -123,7 +113,7 @@ def _screen(found: dict[str, Any]) -> RenderableType:
         title = Text("\nReasons since the suite started, all tenants", style="bold")
         parts += [title, table(reasons[:_MOST_REASONS], _REASON)]
     if found["senders"]:
-        parts += [Text("\nSenders", style="bold"), table(found["senders"], _SENDER)]
+        parts += [Text("\nSenders", style="bold"), table(found["senders"], SENDER_COLUMNS)]
     if found["holds"]:
         parts += [Text("\nHolds", style="bold yellow"), table(found["holds"], _HOLD)]
     return Group(*parts)
@@ -200,13 +190,6 @@ def lift_hold(session: Session, kind: Kind, target: Target, note: Note = None) -
     """Let it go on; nothing is sent twice."""
     lifted = session.api.delete(f"{_PATH}/holds", kind=kind, target=target, note=note)
     session.give(lifted, lambda h: f"Lifted: {safe(h['kind'])} {safe(h['target'])} goes on.")
-
-
-@command(senders, "list", example="depesche senders list")
-def list_senders(session: Session) -> None:
-    """Senders by number, without their secrets."""
-    found = list(session.api.items(f"{_PATH}/senders"))
-    session.give(found, lambda items: table(items, _SENDER, empty="No sender is set up: messages go to the simulator."))
 
 
 @command(messages, "show", example="depesche messages show 01936b1e-7c00-8000-8000-000000000001.17")

@@ -76,15 +76,16 @@ def written(documents: Iterable[Mapping[str, Any]]) -> str:
     return text
 
 
-def read(
-    paths: Sequence[Path], *, kinds: Sequence[str] | None = None, named_by: Sequence[str] = ("name",)
-) -> list[Document]:
-    """All definitions of the files and folders, of these kinds (or without one). Raises for all problems at once."""
+def read(paths: Sequence[Path], *, kinds: Mapping[str, str] | None = None) -> list[Document]:
+    """All definitions of the files and folders, of these kinds (or without one). Raises for all problems at once.
+
+    `kinds`: each with the field that names one of it; None: any kind, named by `name`.
+    """
     found: list[Document] = []
     problems: list[FieldError] = []
     for file in _files(paths):
         try:
-            found += _documents(file, named_by)
+            found += _documents(file, kinds)
         except UsageError as error:
             problems += error.fields
     wanted = [document for document in found if kinds is None or document.kind in (None, *kinds)]
@@ -115,7 +116,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             raise UsageError(f"There is no file or folder {path}.")
 
 
-def _documents(file: Path, named_by: Sequence[str]) -> list[Document]:
+def _documents(file: Path, kinds: Mapping[str, str] | None) -> list[Document]:
     try:
         text = file.read_text(encoding="utf-8-sig")
         nodes = [node for node in yaml.compose_all(text, Loader) if node is not None]
@@ -125,22 +126,26 @@ def _documents(file: Path, named_by: Sequence[str]) -> list[Document]:
         mark = getattr(error, "problem_mark", None)
         raise _wrong(file, mark.line + 1 if mark else 1, getattr(error, "problem", None) or str(error)) from error
     nodes = [item for node in nodes for item in (node.value if isinstance(node, yaml.SequenceNode) else [node])]
-    return [_document(file, node, named_by) for node in nodes]
+    return [_document(file, node, kinds) for node in nodes]
 
 
-def _document(file: Path, node: yaml.Node, named_by: Sequence[str]) -> Document:
+def _document(file: Path, node: yaml.Node, kinds: Mapping[str, str] | None) -> Document:
     lines: dict[str, int] = {}
     value = _value(file, node, "", lines)
     start = node.start_mark.line + 1
     if not isinstance(value, dict):
         raise _wrong(file, start, "A definition is a mapping with a `name`.")
-    name = next((value.pop(key) for key in ("name", *named_by) if key in value), None)
-    if not isinstance(name, str) or not name:
-        raise _wrong(file, start, "The definition has no `name`; give it one.")
     kind = value.pop("kind", None)
     if kind is not None and not isinstance(kind, str):
         raise _wrong(file, lines["/kind"], "`kind` is a word: communication, template, source …")
-    return Document(kind, name, value, file, lines)
+    if kinds is not None and kind not in (None, *kinds):
+        return Document(kind, "", value, file, lines)  # of a kind that is left out
+    own = kinds.values() if kinds is not None and kind is None else [(kinds or {}).get(kind or "", "name")]
+    named_by = next((key for key in (*own, "name") if key in value), None)
+    name = value.pop(named_by) if named_by else None
+    if not isinstance(name, str | int) or isinstance(name, bool) or name == "":
+        raise _wrong(file, start, f"The definition has no `{next(iter(own))}`; give it one.")
+    return Document(kind, str(name), value, file, lines)
 
 
 def _value(file: Path, node: yaml.Node, pointer: str, lines: dict[str, int]) -> Any:

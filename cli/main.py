@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from cli import access, bounces, definitions, delivery, doctor, events, explain, local, publishing, recipients
+from cli import (
+    access,
+    bounces,
+    definitions,
+    delivery,
+    doctor,
+    events,
+    explain,
+    local,
+    publishing,
+    recipients,
+    senders,
+)
 from cli.exits import HELP
 from cli.session import command, with_errors_shown
 
@@ -43,7 +55,7 @@ command(app, "apply", example="depesche apply examples/shop --publish")(publishi
 explain.register(app)
 delivery.register(app)
 app.add_typer(delivery.holds, name="holds")
-app.add_typer(delivery.senders, name="senders")
+app.add_typer(senders.senders, name="senders")
 app.add_typer(delivery.messages, name="messages")
 app.add_typer(events.events, name="events")
 app.add_typer(events.rejections, name="rejections")

@@ -6,6 +6,8 @@
       ├─ worker × n  relays, the sender of the transactional lane, and the other loops
       └─ bulk × n    the sender of the bulk lane
 
+    with --workers 0: supervisor ─ suite, all of these and the simulator in one process
+
 A process that ends by itself is started again. Ctrl-C or SIGTERM stops workers first, so that they finish
 their chunks and flush, then the API, the simulator and the server.
 """
@@ -121,10 +123,10 @@ class Suite:
             "DEPESCHE_SIMULATOR": str(self.settings.simulator).lower(),
             FOLDER_VARIABLE: str(make_folder(self.folder)),
         }
-        if self.settings.simulator:
+        workers = self.settings.workers
+        if self.settings.simulator and workers:
             self._launch("simulator", ["services.simulator", "--data", str(self.folder)], environment)
             self._wait(lambda: (self.folder / "simulator.json").is_file(), self.processes[-1])
-        workers = self.settings.workers
         self._launch("api" if workers else "suite", ["services", "api" if workers else "all"], environment)
         self._wait(self._answers, self.processes[-1])
         for number in range(1, workers + 1):

@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from libs.auth import InternalTokens, KeyVerifier, Principal, public
+from libs import probes
+from libs.auth import InternalTokens, KeyVerifier, Principal
 from libs.clock import Clock, system_clock
 from libs.contracts.outcomes import Mode
 from libs.idempotency import Idempotency
@@ -36,6 +37,7 @@ log = get_logger(__name__)
 
 LoopFunction = Callable[[Any, asyncio.Event], Awaitable[None]]
 _RESTART_SECONDS = 1.0
+_PROBES = ("/health", "/health/live", "/health/ready")
 
 _requests = Counter(
     "depesche_http_requests", "HTTP requests by service, route and status", ["service", "route", "status"]
@@ -121,7 +123,7 @@ class Service:
         self.app.state.deps = self.deps
         self.app.state.service = self
         install_problem_handlers(self.app)
-        for router in (*self.routers, _health):
+        for router in (*self.routers, probes.health):
             self.app.include_router(router)
         if self.database is not None:
             self.app.add_middleware(Idempotency, database=self.database, keyring=self.runtime.keyring)
@@ -183,7 +185,7 @@ class _Observed:
     service: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].endswith("/health"):
+        if scope["type"] != "http" or scope["path"].endswith(_PROBES):
             await self.app(scope, receive, send)
             return
         status = 500
@@ -206,19 +208,6 @@ class _Observed:
                 annotate(current, **{"http.response.status_code": status})
                 _requests.labels(self.service, route, str(status)).inc()
                 _seconds.labels(self.service, route).observe(asyncio.get_running_loop().time() - started)
-
-
-_health = Router(tags=["health"])
-
-
-@_health.get("/health", dependencies=[public()], include_in_schema=False)
-async def health(request: Request) -> dict[str, str]:
-    """Ready when the database answers."""
-    service: Service = request.app.state.service
-    if service.database is not None:
-        async with service.database.acquire() as connection:
-            await connection.fetchval("select 1")
-    return {"status": "ok", "service": service.name}
 
 
 __all__ = ["LoopFunction", "Problem", "Router", "Runtime", "Service", "SimulatorEndpoints"]

@@ -34,6 +34,11 @@ class SuiteSettings(ServiceSettings):
     )
     simulator: bool = Field(True, description="Start the simulator, so that nothing leaves this machine.")
     public_url: str = Field("", description="URL under which customers reach the suite; empty: http://host:port.")
+    service_url: str = Field(
+        "http://{name}:8700",
+        description="URL of another service where each runs alone, {name} standing for it; beside Dapr's sidecar "
+        "http://127.0.0.1:3500/v1.0/invoke/{name}/method.",
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
     otlp_endpoint: str = Field("", description="Base URL of an OTLP/HTTP collector; empty: spans are not exported.")
     drain_seconds: float = Field(30.0, gt=0, description="Seconds a process may take to finish its work when stopped.")

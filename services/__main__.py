@@ -3,37 +3,41 @@
     python -m services api        every service's HTTP API on one port
     python -m services worker     every service's loops and outbox relays, but the sender of the bulk lane
     python -m services bulk       the sender of the bulk lane: a campaign never holds an order's event loop
-    python -m services all        all of them in one process
+    python -m services all        all of them in one process, and the simulator where it is wanted
+    python -m services relay      the outbox relays alone, where services run alone: it knows every subscriber
+    python -m services run NAME   one service alone, for a container: --role api|worker|bulk|all --host --port
     python -m services openapi    the merged OpenAPI document on standard output
 
 Each service is built by its own app.py; here they are only put side by side. Within a process they call one
 another straight (`asgi:`), over the bus they meet through their outboxes.
 """
 
+import argparse
 import asyncio
 import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse
-from prometheus_client import CONTENT_TYPE_LATEST
 
-from libs.auth import Principal, public, scope
+from libs import alone
+from libs.auth import public
+from libs.errors import DepescheError
 from libs.keyring import Keyring, keyring_of
 from libs.openapi import merged
+from libs.probes import figures
 from libs.service import Runtime, Service, calm_garbage_collection
 from libs.service_client import AsgiTransport
 from libs.suite import SuiteSettings, load_suite, read_simulator, settings_file
 from libs.telemetry import configure_logs, configure_tracing, get_logger
-from libs.telemetry.metrics import exposition
 from libs.web import Router, install_problem_handlers
 from services.access.app import create_service as access
 from services.bounce.app import create_service as bounce
@@ -49,6 +53,7 @@ log = get_logger("suite")
 ROLES: Mapping[str, Callable[[str], bool]] = {
     "worker": lambda name: name != "send-bulk",
     "bulk": lambda name: name == "send-bulk",
+    "relay": lambda name: name == "relay",
     "all": lambda _: True,
 }
 _BULK_NICENESS = 5  # where cores are short, orders go first
@@ -129,11 +134,7 @@ def _suite_routes(services: Mapping[str, Service], server: str) -> Router:
     async def docs() -> HTMLResponse:
         return HTMLResponse(page.read_text(encoding="utf-8"))
 
-    @router.get("/metrics")
-    async def metrics(_: Annotated[Principal, scope("metrics:read", internal=True)]) -> Response:
-        # in a thread: it reads the files of every process
-        return Response(await asyncio.to_thread(exposition), media_type=CONTENT_TYPE_LATEST)
-
+    router.include_router(figures)
     return router
 
 
@@ -152,23 +153,26 @@ async def work(services: Mapping[str, Service], stop: asyncio.Event, role: str =
 
 
 async def _serve(role: str, settings: SuiteSettings) -> None:
-    services = build(settings, keyring_of(settings.data_dir))
-    async with running(services):
-        if role in ("worker", "bulk"):
+    async with AsyncExitStack() as stack:
+        if role == "all" and settings.simulator:
+            # first: the services read where it listens when they are built; imported here, since no worker needs it
+            from services.simulator.app import running as simulating
+            from services.simulator.settings import load_simulator
+
+            simulated = load_simulator(settings_file(settings.data_dir))
+            await stack.enter_async_context(simulating(settings.data_dir, simulated))
+        services = build(settings, keyring_of(settings.data_dir))
+        await stack.enter_async_context(running(services))
+        if role in ("worker", "bulk", "relay"):
             await _work_until_stopped(services, role)
             return
         app = create_app(services, server=settings.url)
-        server = uvicorn.Server(
-            uvicorn.Config(app, host=settings.host, port=settings.port, log_config=None, access_log=False)
-        )
-        if role == "api":
-            await server.serve()
-            return
         stop = asyncio.Event()
-        working = asyncio.create_task(work(services, stop))
-        await server.serve()  # until SIGTERM or SIGINT
+        working = asyncio.create_task(work(services, stop)) if role == "all" else None
+        await alone.serve_http(app, settings.host, settings.port)
         stop.set()
-        await working
+        if working is not None:
+            await working
 
 
 async def _work_until_stopped(services: Mapping[str, Service], role: str) -> None:
@@ -190,15 +194,37 @@ def main() -> None:
         json.dump(document(services, "http://127.0.0.1:8700"), sys.stdout, indent=1, sort_keys=True)
         sys.stdout.write("\n")
         return
-    if role not in ("api", *ROLES):
+    if role != "run" and (role not in ("api", *ROLES) or len(sys.argv) > 2):
         sys.exit(__doc__)
-    settings = load_suite()
-    configure_logs(service=role, level=settings.log_level)
-    configure_tracing(service=f"depesche-{role}", otlp_endpoint=settings.otlp_endpoint or None)
+    try:
+        if role == "run":
+            _run_alone(sys.argv[2:])
+        else:
+            _run(role, load_suite(), partial(_serve, role))
+    except DepescheError as error:
+        sys.exit("\n".join([f"{error.title}: {error.detail}", *(f"{e.pointer}: {e.detail}" for e in error.errors)]))
+
+
+def _run_alone(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m services run", description="One service alone, for a container.")
+    parser.add_argument("service", choices=SERVICES)
+    parser.add_argument("--role", choices=("api", "worker", "bulk", "all"), default="all", help="all")
+    parser.add_argument("--host", help="address to listen on; DEPESCHE_HOST without")
+    parser.add_argument("--port", type=int, help="TCP port; DEPESCHE_PORT without")
+    options = parser.parse_args(arguments)
+    given = {name: value for name in ("host", "port") if (value := getattr(options, name)) is not None}
+    settings = load_suite().model_copy(update=given)
+    service = alone.build(options.service, SERVICES[options.service], settings)
+    _run(f"{options.service}-{options.role}", settings, lambda s: alone.serve(service, s, options.role, ROLES))
+
+
+def _run(name: str, settings: SuiteSettings, serve: Callable[[SuiteSettings], Coroutine[Any, Any, None]]) -> None:
+    configure_logs(service=name, level=settings.log_level)
+    configure_tracing(service=f"depesche-{name}", otlp_endpoint=settings.otlp_endpoint or None)
     import uvloop
 
     calm_garbage_collection()
-    uvloop.run(_serve(role, settings))
+    uvloop.run(serve(settings))
 
 
 if __name__ == "__main__":

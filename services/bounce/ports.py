@@ -57,7 +57,10 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class NewFact:
-    """A fact to record; `id` is the same for the same evidence. `mail_id` closes the mail that brought it."""
+    """A fact to record; `id` is the same for the same evidence. `mail_id`: the mail that brought it.
+
+    Without a message nothing proves that we wrote to the address: it closes no mail and bars nothing.
+    """
 
     id: UUID
     tenant: int

@@ -189,6 +189,10 @@ class Operations(Protocol):
 
     async def senders(self, scope: Realm, after: int, limit: int) -> list[SenderSetup]: ...
 
+    async def channels(self, scope: Realm, numbers: Sequence[int]) -> Mapping[int, Channel]:
+        """The channels of those senders that are set up."""
+        ...
+
 
 class Partitions(Protocol):
     """The ledger's days."""

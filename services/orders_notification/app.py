@@ -90,7 +90,7 @@ def _deps(
         retention=PostgresRetention(database, settings.event_keep_days, settings.event_key_keep_days),
         shipped=shipped_sources(),
         communications=communications,
-        neighbours=HttpNeighbours(runtime.client(APP_ID, "templates"), runtime.client(APP_ID, "access")),
+        neighbours=HttpNeighbours(*(runtime.client(APP_ID, name) for name in ("templates", "access", "delivery"))),
     )
     committer.write = partial(accept, deps)
     return deps

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 from libs.errors import Invalid
-from libs.settings import load
-from libs.suite import SuiteSettings, settings_file
+from libs.suite import settings_file
 from services.simulator.app import start
-from services.simulator.settings import SimulatorSettings
+from services.simulator.settings import SimulatorSettings, load_simulator
 
 
 async def serve(data: Path, settings: SimulatorSettings) -> None:
@@ -46,11 +45,7 @@ def main() -> int:
         if value is not None and name in SimulatorSettings.model_fields
     }
     try:
-        settings = load(SimulatorSettings, options.settings).model_copy(update=given)
-        if not settings.callback_url:
-            suite = load(SuiteSettings, options.settings)
-            callback = f"http://{suite.host}:{suite.port}/delivery/v1/callbacks/simulator"
-            settings = settings.model_copy(update={"callback_url": callback})
+        settings = load_simulator(options.settings).model_copy(update=given)
         options.data.mkdir(parents=True, exist_ok=True)
         try:
             import uvloop

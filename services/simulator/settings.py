@@ -1,10 +1,12 @@
 """The simulator's settings: ports, limits, and how long its scripted faults last."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from libs.settings import ServiceSettings
+from libs.settings import ServiceSettings, load
+from libs.suite import SuiteSettings
 
 
 class SimulatorSettings(ServiceSettings):
@@ -61,3 +63,13 @@ class SimulatorSettings(ServiceSettings):
         (),
         description="Secrets (whsec_…) of which one must have signed a webhook; empty: the signature is not checked.",
     )
+
+
+def load_simulator(file: Path | None) -> SimulatorSettings:
+    """The settings; its receipts go to the suite of the same environment and file where nothing else is said."""
+    settings = load(SimulatorSettings, file)
+    if settings.callback_url:
+        return settings
+    suite = load(SuiteSettings, file)
+    callback = f"http://{suite.host}:{suite.port}/delivery/v1/callbacks/simulator"
+    return settings.model_copy(update={"callback_url": callback})

@@ -1,4 +1,4 @@
-"""What the flows of publishing share: access, templates and orders-notification in one process, on real Postgres."""
+"""What the flows of publishing share: access, templates, delivery, orders-notification in one process on Postgres."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,12 +13,14 @@ from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport, Transport
 from services.access.app import create_service as access
 from services.access.app import ensure_first
+from services.delivery.app import create_service as delivery
 from services.orders_notification.app import create_service as orders_notification
 from services.templates.app import create_service as templates
 
 CREATE: Mapping[str, Callable[[Runtime], Service]] = {
     "access": access,
     "templates": templates,
+    "delivery": delivery,
     "orders-notification": orders_notification,
 }
 
@@ -40,7 +42,7 @@ PARCEL: dict[str, Any] = {
 
 @dataclass
 class Suite:
-    """The three services, and a client for each with an administrator's key."""
+    """The services, and a client for each with an administrator's key."""
 
     services: Mapping[str, Service]
     clients: Mapping[str, httpx.AsyncClient]

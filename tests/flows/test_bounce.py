@@ -58,6 +58,54 @@ async def test_reports_that_are_no_failure_change_nothing(world: World, action: 
     assert await world.said() == []
 
 
+def several(to: str, *blocks: tuple[str, str, str]) -> bytes:
+    """A report about several recipients: address, action, what the server said."""
+    first = report(to)
+    start, end = first.index(b"Final-Recipient"), first.index(b"\r\n--q--")
+    told = "\r\n\r\n".join(
+        f"Final-Recipient: rfc822; {address}\r\nAction: {action}\r\nStatus: {words[4:9]}\r\n"
+        f"Diagnostic-Code: smtp; {words}"
+        for address, action, words in blocks
+    )
+    return first[:start] + told.encode() + first[end:]
+
+
+GONE = "550 5.1.1 User unknown"
+
+
+async def test_each_recipient_of_a_report_is_a_fact_and_only_the_proven_one_is_barred(world: World) -> None:
+    full = "552 5.2.2 Mailbox full"
+    raw = several(
+        world.path, ("max@x.example", "failed", GONE), (KIM, "failed", GONE), ("eva@x.example", "failed", full)
+    )
+    mail = await world.hand_in(raw)
+    assert (mail["state"], mail["outcome"], mail["message"]) == ("read", "unknown-user", MESSAGE)
+    facts = {
+        event.address_hash: (event.category, event.message_id, event.recipient)
+        for event in await world.said()
+        if isinstance(event, BounceClassified)
+    }
+    assert facts == {
+        world.hash_of(KIM): ("unknown-user", MESSAGE, "customer:1042"),
+        world.hash_of("max@x.example"): ("unknown-user", None, None),
+        world.hash_of("eva@x.example"): ("mailbox-full", None, None),
+    }
+    assert [barred.address_hash for barred in await world.suppressions()] == [world.hash_of(KIM)]
+    (listed,) = (await world.get("/v1/bounces", address="max@x.example"))["items"]
+    assert (listed["message"], listed["mail"], listed["recipient"]) == (None, mail["id"], None)
+    before = len(await world.said())
+    await world.hand_in(raw + b"Received: by another way\r\n")
+    assert len(await world.said()) == before
+
+
+async def test_another_who_is_gone_bars_nobody_where_ours_was_delivered(world: World) -> None:
+    raw = several(world.path, (KIM, "delivered", "250 2.0.0 ok"), ("max@x.example", "failed", GONE))
+    mail = await world.hand_in(raw)
+    assert (mail["state"], mail["outcome"]) == ("read", "delivered")
+    (fact,) = await world.said()
+    assert (fact.address_hash, fact.message_id) == (world.hash_of("max@x.example"), None)
+
+
 async def test_forged_mail_changes_nothing(world: World) -> None:
     forged = world.path.replace(world.path[10], "a" if world.path[10] != "a" else "b", 1)
     for to in (forged, KIM, "b-@bounces.example", ""):

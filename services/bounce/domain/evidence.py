@@ -8,3 +8,8 @@ _NAMESPACE = UUID("0b3c5a52-57f5-4be5-9d1e-6a6a5b1f7d7e")
 def evidence_id(message: str, attempt: int, category: str) -> UUID:
     """The id of what was said about one attempt: a receipt and a bounce mail that agree are one fact."""
     return uuid5(_NAMESPACE, f"{message}/{attempt}/{category}")
+
+
+def hearsay_id(message: str, address_hash: bytes, category: str) -> UUID:
+    """The id of what the report about a message says of another address."""
+    return uuid5(_NAMESPACE, f"{message}/{address_hash.hex()}/{category}")

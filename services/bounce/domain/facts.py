@@ -1,4 +1,4 @@
-"""Owns the way from a report to one fact about the address that we wrote to."""
+"""Owns the way from a report to facts: one about the address that we wrote to, one about each other that it names."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,8 +46,8 @@ class Fact:
 def judge(report: Report, ours: Callable[[str], bool] = lambda address: False) -> Fact:
     """The one fact that a mail states about our recipient; `ours` knows the address that we wrote to.
 
-    Where a report names several recipients and none is ours (the address is an alias that fans out), it bars
-    only if every one of them is dead: one colleague who left does not end the list.
+    Where it is an alias that fans out (a report names several recipients and none is ours, or ours as the original
+    recipient of several), it bars only if every one of them is dead: one colleague who left does not end the list.
     """
     if report.kind is Kind.FEEDBACK:
         category = _BY_FEEDBACK.get(report.feedback_type, "complaint")
@@ -56,9 +56,25 @@ def judge(report: Report, ours: Callable[[str], bool] = lambda address: False) -
         return Fact(_WITHOUT_A_FACT[report.kind], False, None, None, report.text)
     mine = [reported for reported in report.recipients if reported.address and ours(reported.address)]
     facts = [of_reported(reported, report.text) for reported in mine or report.recipients]
-    if not facts:
-        return of_text(report.text)
-    return facts[0] if mine else _common(facts)
+    return _common(facts) if facts else of_text(report.text)
+
+
+def about_others(report: Report, ours: Callable[[str], bool]) -> dict[str, Fact]:
+    """What a report about several recipients says of those that are not ours, by address; failures only.
+
+    Our return path proves that we wrote to one address. That we ever wrote to these nobody has proven: an alias fans
+    out to them, or somebody has added them. They are facts to be found, and bar nothing.
+    """
+    named = {reported.address.lower() for reported in report.recipients if reported.address}
+    if report.kind is not Kind.BOUNCE or len(named) < 2:
+        return {}
+    others: dict[str, list[Fact]] = {}
+    for reported in report.recipients:
+        if reported.address and not ours(reported.address):
+            # the sentence for people is about whichever of them it likes: only the fields count here
+            others.setdefault(reported.address.lower(), []).append(of_reported(reported, ""))
+    common = {address: _common(facts) for address, facts in others.items()}
+    return {address: fact for address, fact in common.items() if fact.counts}
 
 
 def _common(facts: list[Fact]) -> Fact:

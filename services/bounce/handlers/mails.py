@@ -1,6 +1,7 @@
 """From a mail to a fact."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 
 from libs.addresses import InvalidAddress, email_address
@@ -8,8 +9,8 @@ from libs.contracts.outcomes import Mode
 from libs.ids import message_id
 from libs.telemetry import get_logger, span
 from libs.verp import ReturnPath, Verp
-from services.bounce.domain.evidence import evidence_id
-from services.bounce.domain.facts import judge
+from services.bounce.domain.evidence import evidence_id, hearsay_id
+from services.bounce.domain.facts import Fact, about_others, judge
 from services.bounce.domain.reports import Report, read_mail
 from services.bounce.handlers.deps import Bounce
 from services.bounce.ports import Mail, Message, NewFact, NewMail
@@ -56,13 +57,16 @@ async def read_kept(deps: Bounce, mail: Mail) -> None:
 
 async def _record_mail(deps: Bounce, mail: Mail, report: Report, verp: Verp, message: Message) -> None:
     id_ = message_id(verp.notification_id, verp.address_id)
-    fact = judge(report, lambda address: _hash_of(deps, address) == message.address_hash)
+    hashes = {reported.address: _hash_of(deps, reported.address) for reported in report.recipients if reported.address}
+
+    def ours(address: str) -> bool:
+        return hashes.get(address) == message.address_hash
+
+    fact = judge(report, ours)
     log.info("bounce_read", mail_id=str(mail.id), message_id=id_, category=fact.category)
-    if not fact.counts:
-        await deps.mails.close(mail.id, "read", fact.category, id_)
-        return
-    await deps.facts.record(
-        [
+    facts = _hearsay(deps, mail, (id_, message), about_others(report, ours))
+    if fact.counts:
+        facts.append(
             NewFact(
                 evidence_id(id_, verp.attempt, fact.category),
                 message.tenant,
@@ -76,8 +80,32 @@ async def _record_mail(deps: Bounce, mail: Mail, report: Report, verp: Verp, mes
                 message.recipient,
                 mail.id,
             )
-        ]
-    )
+        )
+    await deps.facts.record(facts)
+    if not fact.counts:
+        await deps.mails.close(mail.id, "read", fact.category, id_)
+
+
+def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mapping[str, Fact]) -> list[NewFact]:
+    """Facts without a message, and so without proof that we wrote to the address."""
+    id_, message = about
+    return [
+        NewFact(
+            hearsay_id(id_, address_hash, fact.category),
+            message.tenant,
+            message.mode,
+            mail.received_at,
+            fact,
+            "mail",
+            address_hash,
+            None,
+            None,
+            None,
+            mail.id,
+        )
+        for address, fact in others.items()
+        if (address_hash := _hash_of(deps, address)) is not None
+    ]
 
 
 def signed_path(return_path: ReturnPath, recipient: str, report: Report) -> Verp | None:

@@ -17,10 +17,11 @@ from services.delivery.domain.steering import SIMULATOR, SenderSetup
 log = get_logger(__name__)
 
 _REMEMBER_SECONDS = 5.0
-_MOST = 1_000
+_MOST = 32_767
+_STEP = 16  # more than there are channels
 
 Key = tuple[int, Mode, Channel, int]
-Known = dict[tuple[Channel, int], Sender]
+Known = dict[tuple[Channel, int], Sender | None]  # all that are set up; None: not usable as it stands
 
 
 @dataclass(slots=True)
@@ -46,16 +47,16 @@ class KnownSenders:
         if remembered is not None and remembered[0] > time.monotonic():
             return remembered[1]
         setups = await self.operations.senders((tenant, mode), 0, _MOST)
-        made = {(setup.channel, setup.number): sender for setup in setups if (sender := self._sender(setup))}
+        made = {(setup.channel, setup.number): self._sender(setup) for setup in setups}
         self._known[tenant, mode] = (time.monotonic() + _REMEMBER_SECONDS, made)
         return made
 
     def _pick(self, known: Known, key: Key) -> Sender | None:
         tenant, mode, channel, number = key
         if number == 0:
-            number = min((n for c, n in known if c is channel), default=int(channel))
-        if (sender := known.get((channel, number))) is not None:
-            return sender
+            number = min((n for c, n in known if c is channel), default=0) or _free_number(known, channel)
+        if (channel, number) in known:
+            return known[channel, number]  # one that cannot be read makes its messages wait, it never becomes simulated
         if self.simulator is None or any(n == number for _, n in known):
             return None  # not set up, or set up for another channel
         callback = callback_url(self.public_url, tenant, mode, number)
@@ -78,3 +79,9 @@ class KnownSenders:
         if setup.mode is Mode.TEST or own is None:
             return simulated(setup.channel, self.simulator, own, callback) if self.simulator else None
         return replace(own, callback_url=callback) if isinstance(own, TwilioAccount) else own
+
+
+def _free_number(known: Known, channel: Channel) -> int:
+    """What the simulated default of a channel goes by: its own number of the list, unless a sender has that."""
+    taken = {number for _, number in known}
+    return next(number for number in range(int(channel), 32_768, _STEP) if number not in taken)

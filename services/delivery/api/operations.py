@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import Path, Query, Request, Response
 
-from libs.auth import Principal, scope
+from libs.auth import Principal, internal, scope
 from libs.contracts.outcomes import Channel
 from libs.errors import Invalid, NotFound
 from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
@@ -16,6 +16,8 @@ from services.delivery.api.shapes import (
     HoldBody,
     HoldShown,
     SenderBody,
+    SenderNumbers,
+    SendersFound,
     SenderShown,
 )
 from services.delivery.domain.sender_accounts import SECRETS, callback_url, read_account, split_secrets
@@ -27,6 +29,7 @@ router = Router(prefix="/v1", tags=["operations"])
 
 Reader = Annotated[Principal, scope("delivery:read", internal=True)]
 Operator = Annotated[Principal, scope("delivery:operate")]
+Suite = Annotated[Principal, internal()]
 Number = Annotated[int, Path(ge=1, le=32_767, description="The sender's number within the tenant.", examples=[1])]
 Kind = Annotated[str, Query(pattern="^(cause|release|sender|tenant)$", examples=["cause"])]
 Target = Annotated[str, Query(min_length=1, max_length=64, pattern="^[0-9A-Za-z-]+$", examples=[CAUSE_ID])]
@@ -63,7 +66,8 @@ async def get_sender(request: Request, response: Response, principal: Reader, nu
 async def set_sender(
     request: Request, response: Response, principal: Operator, number: Number, body: SenderBody
 ) -> SenderShown:
-    """Workers use it within five seconds. Test traffic goes to the simulator, whatever is set up."""
+    """Workers use it within five seconds. Test traffic goes to the simulator, whatever is set up. What says the
+    same as before makes no new version."""
     deps = _deps(request)
     channel = Channel[body.channel.upper()]
     before = await deps.operations.sender((principal.tenant, principal.mode), number)
@@ -84,6 +88,13 @@ async def set_sender(
     response.status_code = 201 if new else 200
     response.headers["etag"] = etag(setup.version)
     return _sender(setup)
+
+
+@router.post("/senders:resolve", summary="Which senders exist")
+async def resolve_senders(request: Request, principal: Suite, body: SenderNumbers) -> SendersFound:
+    """For publishing: those that are set up in the call's tenant and mode; others are absent."""
+    found = await _deps(request).operations.channels((principal.tenant, principal.mode), body.numbers)
+    return SendersFound(senders={number: {"channel": channel.word} for number, channel in found.items()})
 
 
 def _account(

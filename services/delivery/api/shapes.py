@@ -70,6 +70,20 @@ class SenderShown(BaseModel):
     changed_at: datetime | None
 
 
+class SenderNumbers(BaseModel):
+    """Senders to look for, by number."""
+
+    model_config = example({"numbers": [1, 2]}, extra="forbid")
+    numbers: list[Annotated[int, Field(ge=1, le=32_767)]] = Field(max_length=1_000)
+
+
+class SendersFound(BaseModel):
+    """By number: the channel of each sender that is set up."""
+
+    model_config = example({"senders": {"1": {"channel": "push"}}})
+    senders: dict[int, dict[str, str]]
+
+
 class HoldBody(BaseModel):
     """What to stop: a cause, a release, a sender (its number), or the tenant (its number)."""
 

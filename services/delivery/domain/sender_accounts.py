@@ -1,7 +1,7 @@
 """A sender's account as people write it, as it is kept (secrets apart), and as providers are given it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ from libs.contracts.outcomes import Channel, Mode
 from libs.errors import FieldError, Invalid
 from libs.standard_webhooks import secret_bytes
 from services.delivery.domain.outbound import Account, FcmAccount, SmtpAccount, TwilioAccount, WebhookAccount
+from services.delivery.domain.steering import SIMULATOR, SenderSetup
 
 TYPES: Mapping[Channel, type[Account]] = {
     Channel.PUSH: FcmAccount,
@@ -60,6 +61,19 @@ def split_secrets(channel: Channel, account: Account) -> tuple[dict[str, Any], d
 def join_secrets(channel: Channel, shown: Mapping[str, Any], secret: Mapping[str, Any]) -> Account:
     """The account from its two halves; what a later version no longer knows is passed over."""
     return msgspec.convert({**shown, **secret}, type=TYPES[channel])
+
+
+def same_setup(one: SenderSetup, other: SenderSetup) -> bool:
+    """Whether two versions of a sender say the same, secrets included; what cannot be read is the same as nothing."""
+    bare = replace(one, account={}, secrets={}, version=other.version, changed_at=other.changed_at)
+    if bare != replace(other, account={}, secrets={}) or one.kind == SIMULATOR:
+        return bare == replace(other, account={}, secrets={})
+    try:
+        # typed: what was stored as JSON has lists and exact numbers where an account has tuples and floats
+        before, after = (join_secrets(s.channel, s.account, s.secrets) for s in (one, other))
+    except msgspec.ValidationError:
+        return False
+    return before == after
 
 
 def callback_url(public_url: str, tenant: int, mode: Mode, number: int) -> str:

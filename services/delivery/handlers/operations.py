@@ -11,6 +11,7 @@ from libs.contracts.delivery import HoldLifted, HoldPlaced
 from libs.contracts.envelope import Event
 from libs.errors import Conflict, NotFound
 from libs.messaging.outbox import Outgoing
+from services.delivery.domain.sender_accounts import same_setup
 from services.delivery.domain.steering import Hold, SenderSetup
 from services.delivery.handlers.delivery import Delivery
 
@@ -59,7 +60,10 @@ async def cancel_cause(deps: Delivery, principal: Principal, cause: UUID, note: 
 async def put_sender(
     deps: Delivery, principal: Principal, wanted: SenderSetup, match: MatchVersion
 ) -> tuple[SenderSetup, bool]:
-    """Makes or changes a sender; whether it is new. Secrets that the edit leaves out stay as they were."""
+    """Makes or changes a sender; whether it is new. Secrets that the edit leaves out stay as they were.
+
+    An edit that says what is there already makes no version: definitions may be applied again and again.
+    """
     before = await deps.operations.sender((principal.tenant, principal.mode), wanted.number)
     match(before.version if before else None)
     if before is not None and before.channel is not wanted.channel:
@@ -67,6 +71,8 @@ async def put_sender(
             f"Sender {wanted.number} is for {before.channel.word}, and messages say so; use another number.",
             pointer="/channel",
         )
+    if before is not None and same_setup(before, wanted):
+        return before, False
     setup = replace(wanted, version=before.version + 1 if before else 1, changed_at=deps.line.clock())
     change = (f"sender {setup.number}", None, _shown(before) if before else None, _shown(setup))
     action = _action(deps, principal, "sender.put", change)

@@ -1,10 +1,11 @@
-"""What publishing asks of `templates` and `access`, over the suite's own HTTP."""
+"""What publishing asks of `templates`, `access` and `delivery`, over the suite's own HTTP."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from libs.auth import Principal
+from libs.errors import Transient, Unavailable
 from libs.service_client import ServiceClient
 
 
@@ -14,6 +15,7 @@ class HttpNeighbours:
 
     templates_client: ServiceClient
     access_client: ServiceClient
+    delivery_client: ServiceClient
 
     async def templates(self, principal: Principal, names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         answer = await self.templates_client.post(
@@ -29,3 +31,14 @@ class HttpNeighbours:
             "/v1/topics:resolve", {"topics": list(topics)}, tenant=principal.tenant, mode=principal.mode
         )
         return answer["tenant"]["default_locale"], answer["topics"]
+
+    async def senders(self, principal: Principal, numbers: Sequence[int]) -> Mapping[int, str]:
+        body = {"numbers": list(numbers)}
+        try:
+            answer = await self.delivery_client.post(
+                "/v1/senders:resolve", body, tenant=principal.tenant, mode=principal.mode
+            )
+        except Transient as error:
+            detail = f"Delivery cannot say whether the plan's senders exist, so nothing was published. {error.detail}"
+            raise Unavailable(detail, retry_after=error.retry_after) from error
+        return {int(number): sender["channel"] for number, sender in answer["senders"].items()}

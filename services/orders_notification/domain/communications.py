@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -64,6 +64,10 @@ class Definition:
         """The names of all templates of the plan, each once."""
         return sorted({use.template for step in self.plan for use in step.channels})
 
+    def senders(self) -> list[int]:
+        """The numbers of all senders that the plan names, each once; a channel's default is not among them."""
+        return sorted({use.sender for step in self.plan for use in step.channels if use.sender is not None})
+
 
 @dataclass(frozen=True, slots=True)
 class Communication:
@@ -103,12 +107,14 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What publishing found in the other services: templates and topics by name, the tenant's default locale."""
+    """What publishing found in the other services: templates and topics by name, the tenant's default locale, the
+    channel of each sender by number."""
 
     templates: Mapping[str, Mapping[str, Any]]
     topics: Mapping[str, Mapping[str, Any]]
     default_locale: str
     schema: Mapping[str, Any] | None  # of the event type
+    senders: Mapping[int, str] = field(default_factory=dict)
 
 
 def definition_of(stored: Mapping[str, Any]) -> Definition:
@@ -153,23 +159,40 @@ def problems_of_topic(definition: Definition, topics: Mapping[str, Mapping[str, 
 
 
 def problems_of_plan(definition: Definition, around: Surroundings) -> Iterator[FieldError]:
-    """Templates that are missing, of another channel, or without the tenant's default locale."""
+    """Templates and senders that are missing or of another channel, templates without the tenant's default locale."""
     for number, step in enumerate(definition.plan):
         for place, use in enumerate(step.channels):
-            pointer = f"/plan/{number}/channels/{place}/template"
-            template = around.templates.get(use.template)
-            if template is None:
-                yield FieldError(
-                    pointer, f"There is no published template {use.template!r}; publish it first, or mend the name."
-                )
-            elif template["channel"] != use.channel:
-                yield FieldError(pointer, f"{use.template!r} is a template for {template['channel']}.")
-            elif not locale_chain(around.default_locale, template["locales"], around.default_locale):
-                yield FieldError(
-                    pointer,
-                    f"{use.template!r} has no text in {around.default_locale!r}, the tenant's default locale; "
-                    "customers of other languages would get none.",
-                )
+            pointer = f"/plan/{number}/channels/{place}"
+            if problem := _problem_of_template(use, around):
+                yield FieldError(f"{pointer}/template", problem)
+            if problem := _problem_of_sender(use, around.senders):
+                yield FieldError(f"{pointer}/sender", problem)
+
+
+def _problem_of_template(use: ChannelUse, around: Surroundings) -> str | None:
+    template = around.templates.get(use.template)
+    if template is None:
+        return f"There is no published template {use.template!r}; publish it first, or mend the name."
+    if template["channel"] != use.channel:
+        return f"{use.template!r} is a template for {template['channel']}."
+    if not locale_chain(around.default_locale, template["locales"], around.default_locale):
+        return (
+            f"{use.template!r} has no text in {around.default_locale!r}, the tenant's default locale; "
+            "customers of other languages would get none."
+        )
+    return None
+
+
+def _problem_of_sender(use: ChannelUse, senders: Mapping[int, str]) -> str | None:
+    if use.sender is None:
+        return None  # the channel's default: the tenant's first, and until there is one, the simulator
+    channel = senders.get(use.sender)
+    if channel is None:
+        return (
+            f"There is no sender {use.sender} in this tenant and mode; set it up, or leave `sender` out for the "
+            "channel's default (`depesche senders list` names those that there are)."
+        )
+    return None if channel == use.channel else f"Sender {use.sender} is for {channel}."
 
 
 def bundle_of(communication: Communication, around: Surroundings, owner: tuple[int, str]) -> dict[str, Any]:

@@ -144,7 +144,9 @@ async def _surroundings(
     templates = await deps.neighbours.templates(principal, definition.templates())
     wanted = [definition.topic] if definition.topic else []
     locale, topics = await deps.neighbours.tenant_and_topics(principal, wanted)
-    return Surroundings(templates, topics, locale, schema)
+    named = definition.senders()
+    senders = await deps.neighbours.senders(principal, named) if named else {}
+    return Surroundings(templates, topics, locale, schema, senders)
 
 
 async def _freeze(

@@ -40,11 +40,15 @@ class CommunicationStore(Protocol):
 
 
 class Neighbours(Protocol):
-    """What publishing asks of `templates` and `access`: one batch call each. Raises Unavailable."""
+    """What publishing asks of `templates`, `access` and `delivery`: one batch call each. Raises Unavailable."""
 
     async def templates(self, principal: Principal, names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]: ...
     async def tenant_and_topics(
         self, principal: Principal, topics: Sequence[str]
     ) -> tuple[str, Mapping[str, Mapping[str, Any]]]:
         """The tenant's default locale, and those of the topics that exist."""
+        ...
+
+    async def senders(self, principal: Principal, numbers: Sequence[int]) -> Mapping[int, str]:
+        """The channel of each sender that exists, by number."""
         ...

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from services.bounce.domain.facts import judge
+from services.bounce.domain.facts import about_others, judge
 from services.bounce.domain.mime import MAX_BYTES, parse
 from services.bounce.domain.reports import Kind, Report, read_mail
 
@@ -63,6 +63,36 @@ def test_an_alias_that_fans_out_ends_only_when_everybody_is_gone() -> None:
     alive = recipient("b@x.example", status="4.2.2", diagnostic="smtp; 452 4.2.2 Mailbox full")
     assert category(dsn(recipient("a@x.example"), alive)) == "mailbox-full"
     assert category(dsn(recipient("a@x.example"), recipient("b@x.example"))) == "unknown-user"
+
+
+def test_an_alias_that_is_the_original_recipient_of_several_ends_only_with_all_of_them() -> None:
+    def behind(address: str, **told: str) -> str:
+        return f"Original-Recipient: rfc822; {OURS}\n" + recipient(address, **told)
+
+    full = behind("b@x.example", status="4.2.2", diagnostic="smtp; 452 4.2.2 Mailbox full")
+    assert category(dsn(behind("a@x.example"), full)) == "mailbox-full"
+    assert category(dsn(behind("a@x.example"), behind("b@x.example"))) == "unknown-user"
+
+
+def test_a_report_about_several_tells_of_each_by_its_own_fields() -> None:
+    report = read_mail(
+        dsn(
+            recipient(),
+            recipient("A@x.example", status="5.2.2", diagnostic="smtp; 552 5.2.2 Mailbox full"),
+            recipient("b@x.example", status="5.0.0", diagnostic=None),
+            recipient("c@x.example", action="delivered", status="2.0.0", diagnostic=None),
+            human="Kim: user unknown",
+        )
+    )
+    others = about_others(report, lambda address: address == OURS)
+    assert {address: fact.category for address, fact in others.items()} == {
+        "a@x.example": "mailbox-full",
+        "b@x.example": "undetermined",
+    }
+
+
+def test_a_report_about_one_tells_of_nobody_else() -> None:
+    assert about_others(read_mail(dsn(recipient("target@x.example"))), lambda address: address == OURS) == {}
 
 
 def test_the_servers_own_reply_beats_a_status_that_says_nothing() -> None:

@@ -48,7 +48,7 @@ def test_folders_and_several_documents_in_a_file(tmp_path: Path) -> None:
     write(tmp_path, "kind: template\nname: a\n---\nkind: communication\nname: b\n")
     write(tmp_path / "deep", '[{"name": "c"}]', "c.json")
     write(tmp_path, "not a definition", "readme.txt")
-    assert [d.name for d in documents.read([tmp_path], kinds=["template"])] == ["a", "c"]
+    assert [d.name for d in documents.read([tmp_path], kinds={"template": "name"})] == ["a", "c"]
     assert [d.name for d in documents.read([tmp_path])] == ["a", "b", "c"]
 
 

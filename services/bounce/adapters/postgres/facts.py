@@ -153,7 +153,7 @@ async def _put(connection: Any, item: Suppression) -> None:
 
 
 async def _close_mails(connection: Any, facts: Sequence[NewFact]) -> None:
-    closing = sorted((f.mail_id, f.fact.category, f.message) for f in facts if f.mail_id is not None)
+    closing = sorted((f.mail_id, f.fact.category, f.message) for f in facts if f.mail_id and f.message)
     if closing:
         await connection.execute(_CLOSE_MAIL, *(list(column) for column in zip(*closing, strict=True)))
 
@@ -184,7 +184,7 @@ def _columns(facts: Sequence[NewFact]) -> list[list[Any]]:
 
 def _evidence(item: NewFact) -> Evidence | None:
     bar = bar_for(item.fact.category, permanent=item.fact.permanent)
-    if bar is None:
+    if bar is None or item.message is None:
         return None
     key = SuppressionKey(item.tenant, item.mode, item.address_hash, bar.scope)
     return Evidence(key, bar.reason, item.at, "system", item.id, item.message, item.recipient)

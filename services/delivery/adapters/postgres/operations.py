@@ -1,8 +1,9 @@
 """What operators do: holds, cancelling, senders; each with its event and its action in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +68,7 @@ on conflict (tenant, mode, sender) do update set rate = excluded.rate, burst = e
   available = least(t.available, excluded.burst)
 """
 _SENDERS = "select * from sender where tenant = $1 and mode = $2 and number > $3 order by number limit $4"
+_CHANNELS = "select number, channel from sender where tenant = $1 and mode = $2 and number = any($3::int[])"
 _SENDER = "select * from sender where tenant = $1 and mode = $2 and number = $3"
 
 
@@ -159,8 +161,15 @@ class PostgresOperations:
             rows = await connection.fetch(_SENDERS, scope[0], int(scope[1]), after, limit)
         return [self._setup(row) for row in rows]
 
+    async def channels(self, scope: tuple[int, Mode], numbers: Sequence[int]) -> Mapping[int, Channel]:
+        """The channels of those senders that are set up; their secrets stay sealed."""
+        async with self.database.acquire() as connection:
+            rows = await connection.fetch(_CHANNELS, scope[0], int(scope[1]), list(numbers))
+        return {row["number"]: Channel(row["channel"]) for row in rows}
+
     def _setup(self, row: Any) -> SenderSetup:
-        account = dict(row["account"])
+        # JSON columns are read exactly; an account's seconds are floats, and shown as numbers
+        account = {name: float(v) if isinstance(v, Decimal) else v for name, v in row["account"].items()}
         kind = str(account.pop("kind"))
         key = (row["tenant"], row["mode"], row["number"])
         sealed = self.keyring.open("credentials", row["secrets"], repr(key).encode())

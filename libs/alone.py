@@ -1,0 +1,126 @@
+"""One service as a process of its own, for a container: its API, the loops of a role, its probes, on one port.
+
+The paths are those of the whole suite (`/delivery/v1/…`), and the service's own (`/v1/…`), by which the others call it.
+Its outbox is left to a process that knows every subscriber (`python -m services relay`): a relay with this service's
+subscribers alone would throw away what the others have not heard.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from libs import probes
+from libs.errors import Invalid, Permanent
+from libs.keyring import keyring_of
+from libs.service import Runtime, Service
+from libs.service_client import AsgiTransport, HttpTransport, Transport
+from libs.suite import SuiteSettings, read_simulator, settings_file
+from libs.telemetry import get_logger
+from libs.web import install_problem_handlers
+
+log = get_logger(__name__)
+
+
+class CannotRunAlone(Permanent):
+    """Something that a service alone needs is not there; the detail says what to do."""
+
+    slug = "cannot-run-alone"
+    title = "Cannot run alone"
+
+
+@dataclass(slots=True)
+class Neighbours:
+    """How a service alone reaches the others: at their URLs, and itself straight."""
+
+    url: str  # {name} stands for the service
+    own: dict[str, ASGIApp] = field(default_factory=dict)
+    _made: dict[str, Transport] = field(default_factory=dict)
+
+    def __call__(self, name: str) -> Transport:
+        if name not in self._made:
+            straight = name in self.own
+            self._made[name] = (
+                AsgiTransport(lambda: self.own[name]) if straight else HttpTransport(self.url.format(name=name))
+            )
+        return self._made[name]
+
+
+def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettings) -> Service:
+    """The service over its own runtime; nothing is opened yet. Raises Invalid or CannotRunAlone."""
+    if not settings.dsn.get_secret_value():
+        raise Invalid("Set it: a service alone brings no Postgres with it.", pointer="DEPESCHE_DSN")
+    if "{name}" not in settings.service_url:
+        raise Invalid("It has no {name}, which stands for the service.", pointer="DEPESCHE_SERVICE_URL")
+    if not (settings.data_dir / "secret").is_file():
+        raise CannotRunAlone(
+            f"{settings.data_dir / 'secret'} is not there. All services share one: mount the file that `depesche up` "
+            "made, or 32 random bytes in hex, and name its folder with DEPESCHE_DATA_DIR."
+        )
+    neighbours = Neighbours(settings.service_url)
+    runtime = Runtime(
+        dsn=settings.dsn.get_secret_value(),
+        keyring=keyring_of(settings.data_dir),
+        transports=neighbours,
+        data_dir=settings.data_dir,
+        simulator=read_simulator(settings.data_dir) if settings.simulator else None,
+        public_url=settings.url,
+        settings_file=settings_file(settings.data_dir),
+    )
+    service = create(runtime)
+    neighbours.own[name] = service.app
+    return service
+
+
+def create_app(service: Service, *, api: bool) -> FastAPI:
+    """Probes and metrics, and the service's API where wanted; enter `service.running` around it."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    install_problem_handlers(app)
+    app.state.runtime = service.runtime
+    app.state.service = service
+    for router in (probes.health, probes.figures):
+        app.include_router(router)
+    if api:
+        app.mount(f"/{service.name}", service.app)
+        app.mount("/", service.app)
+    return app
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `serve_http`: uvicorn's own way is to raise them again when it has ended, and that would end
+    the process before its loops have finished what they have begun."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve_http(app: ASGIApp, host: str, port: int) -> None:
+    """Answers until SIGTERM or SIGINT, then ends what it has begun; the process goes on behind it."""
+    server = _Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
+    await server.serve()
+
+
+async def serve(
+    service: Service, settings: SuiteSettings, role: str, loops: Mapping[str, Callable[[str], bool]]
+) -> None:
+    """Runs until told to stop; then the loops finish what they have begun. `loops` choose by role."""
+    app = create_app(service, api=role in ("api", "all"))
+    chosen = loops.get(role)
+    stop = asyncio.Event()
+    async with service.running():
+        working = asyncio.create_task(
+            service.run_loops(stop, (), lambda name: chosen is not None and name != "relay" and chosen(name))
+        )
+        log.info("service_started", service=service.name)
+        await serve_http(app, settings.host, settings.port)
+        stop.set()
+        await working
+    log.info("service_stopped", service=service.name)

@@ -1,0 +1,53 @@
+"""What an orchestrator asks of a process: does it live, is it ready, what does it count.
+
+    GET /health/live    the event loop answers; nothing else is asked, since a restart would not mend a database
+    GET /health/ready   the service's database answers within two seconds; 503 where it does not
+    GET /health         the same as /health/ready
+    GET /metrics        Prometheus' text format, for a key with metrics:read or another service of the suite
+
+They are answered by a service's own application, in its own process too (`python -m services run`). Metrics have the
+same guard everywhere: a port that is open to a pod's neighbours is no place for figures of the business.
+"""
+
+import asyncio
+from typing import Annotated, Any
+
+import asyncpg
+from fastapi import Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from libs.auth import Principal, public, scope
+from libs.errors import Unavailable
+from libs.telemetry.metrics import exposition
+from libs.web import Router
+
+_READY_SECONDS = 2.0
+
+health = Router(tags=["health"])
+figures = Router(tags=["suite"])
+
+
+@health.get("/health/live", dependencies=[public()], include_in_schema=False)
+async def live() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@health.get("/health", dependencies=[public()], include_in_schema=False)
+@health.get("/health/ready", dependencies=[public()], include_in_schema=False)
+async def ready(request: Request) -> dict[str, str]:
+    """The database answers; raises Unavailable."""
+    service: Any = request.app.state.service
+    if service.database is not None:
+        try:
+            async with asyncio.timeout(_READY_SECONDS), service.database.acquire() as connection:
+                await connection.fetchval("select 1")
+        except (TimeoutError, asyncpg.PostgresError) as error:
+            raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from error
+    return {"status": "ok", "service": service.name}
+
+
+@figures.get("/metrics")
+async def metrics(_: Annotated[Principal, scope("metrics:read", internal=True)]) -> Response:
+    # in a thread: it reads the files of every process
+    return Response(await asyncio.to_thread(exposition), media_type=CONTENT_TYPE_LATEST)

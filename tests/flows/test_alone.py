@@ -1,0 +1,221 @@
+"""One service in a process of its own, as in a container: API, loops by role, probes, metrics, an orderly end."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from libs import alone
+from libs.auth import InternalTokens
+from libs.contracts.outcomes import Mode
+from libs.errors import DepescheError
+from libs.keyring import keyring_of
+from libs.service import Runtime
+from libs.service_client import AsgiTransport, HttpTransport
+from libs.suite import SuiteSettings
+from services.access.app import create_service as access
+from services.access.app import ensure_first
+
+ROOT = Path(__file__).parents[2]
+NOWHERE = "postgresql://postgres@127.0.0.1:9/none"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Alone:
+    """A service's process, and a client of it with the suite's internal token."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    folder: Path
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        token = InternalTokens(keyring_of(self.folder).key("internal")).make("test", 1, Mode.LIVE)
+        self.headers = {"authorization": f"Internal {token}"}
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return httpx.get(self.url + path, headers=headers, timeout=5)
+
+    def ready(self) -> None:
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            try:
+                if self.get("/health/ready").status_code == 200:
+                    return
+            except httpx.TransportError:
+                assert self.process.poll() is None
+            time.sleep(0.05)
+        raise AssertionError("it did not become ready")
+
+
+def command(service: str, role: str, port: int) -> list[str]:
+    return [sys.executable, "-m", "services", "run", service, "--role", role, "--port", str(port)]
+
+
+def environment(dsn: str, folder: Path, **more: str) -> Mapping[str, str]:
+    return os.environ | {"DEPESCHE_DSN": dsn, "DEPESCHE_DATA_DIR": str(folder)} | more
+
+
+def launched(words: list[str], given: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(words, cwd=ROOT, env=given, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def run(database: str, tmp_path: Path) -> Iterator[Callable[..., Alone]]:
+    """Starts services alone; ends what a story has left running."""
+    started: list[Alone] = []
+    keyring_of(tmp_path)
+
+    def start(service: str, role: str, **more: str) -> Alone:
+        port = free_port()
+        process = launched(command(service, role, port), environment(database, tmp_path, **more))
+        started.append(Alone(process, f"http://127.0.0.1:{port}", tmp_path))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+def test_services_alone_meet_over_http_and_end_in_good_order(
+    run: Callable[..., Alone], runtime: Runtime, tmp_path: Path
+) -> None:
+    object.__setattr__(runtime, "keyring", keyring_of(tmp_path))
+    found = asyncio.run(ensure_first(runtime)).read_text()
+    key = next(line.split('"')[1] for line in found.splitlines() if line.startswith("live"))
+    keys = run("access", "api")
+    delivery = run("delivery", "all", DEPESCHE_SERVICE_URL=keys.url + "/{name}")
+    for one in (keys, delivery):
+        one.ready()
+        assert one.get("/health/live").status_code == 200
+    # by the suite's paths and by its own; a key is asked of access over the network
+    for path in ("/delivery/v1/senders", "/v1/senders"):
+        assert delivery.get(path).status_code == 401
+        assert delivery.get(path, authorization=f"Bearer {key}").json()["items"] == []
+    assert delivery.get("/metrics").status_code == 401
+    assert "depesche_http_requests_total" in delivery.get("/metrics", authorization=f"Bearer {key}").text
+    for one in (delivery, keys):
+        one.process.send_signal(signal.SIGTERM)
+        assert one.process.wait(20) == 0
+
+
+def test_a_worker_alone_has_loops_and_probes_and_no_api(run: Callable[..., Alone]) -> None:
+    worker = run("delivery", "worker")
+    worker.ready()
+    assert worker.get("/delivery/v1/senders", **worker.headers).status_code == 404
+    until = time.monotonic() + 10
+    while "depesche_delivery_backlog{" not in (text := worker.get("/metrics", **worker.headers).text):
+        assert time.monotonic() < until, text  # a loop of delivery's counts what waits
+        time.sleep(0.1)
+
+
+async def test_a_service_alone_leaves_its_outbox_to_the_relay_that_knows_all_subscribers(
+    run: Callable[..., Alone], database: str, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute(
+            "insert into delivery.outbox (event_id, type, source, tenant, mode, partition_key, payload)"
+            " values (gen_random_uuid(), 'suppression.changed', 'delivery', 1, 1, 'x', '{}')"
+        )
+        worker = run("delivery", "all")
+        await asyncio.to_thread(worker.ready)
+        await asyncio.sleep(0.5)  # five turns of a relay
+        assert await connection.fetchval("select count(*) from delivery.outbox") == 1
+        relay = launched([sys.executable, "-m", "services", "relay"], environment(database, tmp_path))
+        try:
+            until = time.monotonic() + 20
+            while await connection.fetchval("select exists (select from delivery.outbox)"):
+                assert time.monotonic() < until
+                await asyncio.sleep(0.1)
+        finally:
+            relay.terminate()
+            assert await asyncio.to_thread(relay.wait, 20) == 0
+        # it cannot be read, and each subscriber has said so: other services' too
+        heard = await connection.fetch("select subscriber from delivery.dead_letter order by 1")
+        assert [row["subscriber"] for row in heard] == ["delivery", "history"]
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dsn": SecretStr("")}, "DEPESCHE_DSN"),
+        ({"data_dir": Path("/nowhere")}, "/nowhere/secret"),
+        ({"service_url": "http://suite"}, "DEPESCHE_SERVICE_URL"),
+    ],
+)
+def test_it_refuses_to_start_without_what_it_needs(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    keyring_of(tmp_path)
+    settings = SuiteSettings(data_dir=tmp_path, dsn=SecretStr(NOWHERE)).model_copy(update=changes)
+    with pytest.raises(DepescheError) as refused:
+        alone.build("access", access, settings)
+    assert said in refused.value.detail + "".join(error.pointer for error in refused.value.errors)
+
+
+def test_without_a_database_it_ends_with_a_sentence(tmp_path: Path) -> None:
+    keyring_of(tmp_path)
+    given = environment(NOWHERE, tmp_path)
+    ended = subprocess.run(
+        command("access", "api", free_port()), cwd=ROOT, env=given, capture_output=True, timeout=30, check=False
+    )
+    assert ended.returncode == 1
+    assert "Postgres does not answer" in ended.stderr.decode()
+    assert "Traceback" not in ended.stderr.decode()
+
+
+@pytest.fixture
+async def answering(runtime: Runtime) -> AsyncIterator[tuple[Any, httpx.AsyncClient]]:
+    service = access(runtime)
+    transport = httpx.ASGITransport(alone.create_app(service, api=True))
+    async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://alone") as client:
+        yield service, client
+
+
+async def test_without_its_database_it_lives_and_is_not_ready(answering: tuple[Any, httpx.AsyncClient]) -> None:
+    service, client = answering
+    for path in ("/health/ready", "/health", "/access/health/ready"):
+        assert (await client.get(path)).status_code == 200
+    async with service.database.acquire() as connection:
+        name = await connection.fetchval("select current_database()")
+    other = await asyncpg.connect(service.runtime.dsn.replace(name, "postgres"))
+    try:
+        await other.execute(f"alter database {name} allow_connections false")
+        await other.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name)
+        assert (await client.get("/health/live")).status_code == 200
+        away = await client.get("/health/ready")
+        assert (away.status_code, away.json()["title"]) == (503, "Not available right now")
+    finally:
+        await other.execute(f"alter database {name} allow_connections true")
+        await other.close()
+    assert (await client.get("/health/ready")).status_code == 200
+
+
+def test_neighbours_are_reached_at_their_urls_and_the_service_itself_straight() -> None:
+    neighbours = alone.Neighbours("http://127.0.0.1:3500/v1.0/invoke/{name}/method", {"access": lambda *_: None})  # type: ignore[dict-item,return-value]
+    assert isinstance(neighbours("access"), AsgiTransport)
+    tokens = neighbours("tokens")
+    assert isinstance(tokens, HttpTransport)
+    assert tokens._base == "http://127.0.0.1:3500/v1.0/invoke/tokens/method"
+    assert neighbours("tokens") is tokens

@@ -1,0 +1,60 @@
+"""`depesche up --workers 0`: API, loops and simulator are one process, which sends, and drains when it is stopped."""
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from cli.supervisor import Suite
+from libs import credentials
+from libs.contracts.outcomes import Mode
+from libs.suite import SuiteSettings, read_simulator
+from tests.flows.whole_suite import Suite as Story
+from tests.flows.whole_suite import open_shop
+
+SHIPPED = {"customer": "customer:1", "order_id": 1, "carrier": "dhl", "tracking_url": "https://track.example/1"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_everything_runs_in_one_process_and_a_message_is_sent(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPESCHE_BOUNCE_SMTP_PORT", "0")
+    settings = SuiteSettings(data_dir=tmp_path, dsn=SecretStr(database), workers=0, port=free_port())
+    suite = Suite(settings)
+    await asyncio.to_thread(suite.start)
+    try:
+        (process,) = suite.processes
+        assert process.name == "suite"
+        simulator = read_simulator(tmp_path)
+        assert simulator is not None
+        found = credentials.read(tmp_path / credentials.FILE_NAME)
+        assert found is not None
+        async with httpx.AsyncClient(base_url=suite.url, timeout=30) as client:
+            client.headers["authorization"] = f"Bearer {found.keys[Mode.LIVE]}"
+            story = Story({}, client, cast(Any, None), asyncio.Event())
+            await open_shop(story)
+            await story.put("/tokens/v1/recipients/customer:1", {"first_name": "Ada", "emails": ["ada@mail.example"]})
+            await story.send("parcel.shipped", "e-1", "A-1", SHIPPED)
+
+            async def arrived() -> bool:
+                seen = await client.get(f"{simulator.control_url}/messages")
+                return "ada@mail.example" in json.dumps(seen.json())
+
+            await story.eventually(arrived)
+        handle = process._handle
+        assert handle is not None
+    finally:
+        await asyncio.to_thread(suite.stop)
+    assert handle.returncode == 0  # it drained; a signal's number would be negative
+    assert read_simulator(tmp_path) is None
