@@ -20,6 +20,7 @@ from libs.clock import system_clock
 from libs.contracts.outcomes import Channel, Mode
 from libs.ids import message_id, notification_id, uuid7
 from libs.rendering.contents import EmailContent
+from libs.service import calm_garbage_collection
 from services.delivery.adapters.smtp import SmtpProvider
 from services.delivery.adapters.smtp_reference import SmtpReference
 from services.delivery.domain.outbound import Outbound, Sender, SmtpAccount
@@ -112,6 +113,7 @@ async def run(options: Any) -> list[Measured]:
 
 def main() -> None:
     options = parser("python -m bench.email", __doc__, 40_000, 3_000).parse_args()
+    calm_garbage_collection()  # as every process of the suite does
     rows = uvloop.run(run(options))
     report("email", rows, verdict(rows, GOALS, "aiosmtplib"))
 

@@ -19,6 +19,7 @@ from libs.clock import system_clock
 from libs.contracts.outcomes import Channel, Mode
 from libs.ids import message_id, notification_id, uuid7
 from libs.rendering.contents import PushContent
+from libs.service import calm_garbage_collection
 from services.delivery.adapters.fcm import FcmProvider
 from services.delivery.adapters.fcm.encoding import PushEncoder
 from services.delivery.adapters.fcm_reference import FcmReference
@@ -151,6 +152,7 @@ def report(bench: str, rows: Sequence[Measured], verdicts: dict[str, Any]) -> No
 
 def main() -> None:
     options = parser("python -m bench.push", __doc__, 60_000, 1_500).parse_args()
+    calm_garbage_collection()  # as every process of the suite does
     rows = uvloop.run(run(options))
     report("push", rows, verdict(rows, GOALS, "firebase-admin"))
 

@@ -26,7 +26,7 @@ from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Mode
 from libs.ids import notification_id, request_id, uuid7
 from libs.keyring import Keyring
-from libs.service import Runtime, Service, calm_garbage_collection
+from libs.service import Runtime, Service
 from libs.service_client import Call
 from libs.storage import embedded
 from libs.storage.migrations import migrate
@@ -170,7 +170,6 @@ def envelopes(job: Job, release: UUID) -> list[Envelope]:
 
 async def measure_sender(name: str, job: Job, target: Sink, store: Ledger, limit_seconds: float) -> Measured:
     """Store all requests, then run delivery's loops until the account has nothing pending."""
-    calm_garbage_collection()  # as every process of the suite does
     release = uuid7()
     keyring = Keyring(b"bench" * 8)
     shop = Shop(job, release)

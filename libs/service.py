@@ -210,9 +210,6 @@ class _Observed:
                 _seconds.labels(self.service, route).observe(asyncio.get_running_loop().time() - started)
 
 
-__all__ = ["LoopFunction", "Problem", "Router", "Runtime", "Service", "SimulatorEndpoints"]
-
-
 def calm_garbage_collection() -> None:
     """For a process that runs services: once, after its imports.
 
@@ -221,3 +218,6 @@ def calm_garbage_collection() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+__all__ = ["LoopFunction", "Problem", "Router", "Runtime", "Service", "SimulatorEndpoints", "calm_garbage_collection"]

@@ -3,15 +3,17 @@
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from libs.service import Service
 
 
 @contextlib.contextmanager
@@ -34,6 +36,19 @@ def serving(application: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def mounted(service: Service) -> FastAPI:
+    """The service alone, under its name as in the whole suite; opened and closed with the server."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    suite = FastAPI(lifespan=lifespan)
+    suite.mount(f"/{service.name}", service.app)
+    return suite
 
 
 @dataclass

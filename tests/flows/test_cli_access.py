@@ -1,18 +1,16 @@
 """The command line against the real access service on a real socket."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
 
 from cli.exits import Exit
 from libs import credentials
 from libs.service import Runtime
 from libs.service_client import AsgiTransport, Transport
 from services.access.app import create_service, ensure_first
-from tests.shell import Shell, serving
+from tests.shell import Shell, mounted, serving
 
 
 @pytest.fixture
@@ -29,14 +27,7 @@ async def shell(
     for name in ("DEPESCHE_URL", "DEPESCHE_KEY", "DEPESCHE_MODE", "DEPESCHE_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with service.running():
-            yield
-
-    suite = FastAPI(lifespan=lifespan)
-    suite.mount("/access", service.app)
-    with serving(suite) as url:
+    with serving(mounted(service)) as url:
         path = tmp_path / credentials.FILE_NAME
         found = credentials.read(path)
         assert found is not None

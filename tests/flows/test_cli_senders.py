@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from fastapi import FastAPI
 
 from cli.exits import Exit
 from cli.senders import SECRET_FIELDS
@@ -18,7 +16,7 @@ from libs.service import Runtime
 from services.delivery.app import create_service
 from services.delivery.domain.sender_accounts import SECRETS
 from tests.flows.scripted_suite import KEY
-from tests.shell import Shell, serving
+from tests.shell import Shell, mounted, serving
 
 RELAY = (
     "--name", "Shop, mail", "--channel", "email", "--account", "host=relay.example", "--account", "port=587",
@@ -59,15 +57,8 @@ async def shell(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     runtime.keys.ask = ask
     service = create_service(runtime)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with service.running():
-            yield
-
-    suite = FastAPI(lifespan=lifespan)
-    suite.mount("/delivery", service.app)
     monkeypatch.chdir(tmp_path)
-    with serving(suite) as url:
+    with serving(mounted(service)) as url:
         yield Shell({"DEPESCHE_URL": url, **KEY})
 
 

@@ -6,7 +6,6 @@ One object per message lives from prepare to record; everything else in the loop
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -102,7 +101,9 @@ class Message(msgspec.Struct, eq=False):
         return self.notification_id, self.address_id
 
 
-KEY = attrgetter("notification_id", "address_id")  # Message.key, for sorting
+def channel_of(message: Message) -> str | None:
+    """The channel's word; None where no address was looked for."""
+    return message.channel.word if message.channel is not None else None
 
 
 class Later(NamedTuple):

@@ -184,9 +184,7 @@ class _Preparing:
         if not targets:
             self._refuse(row, ordinal, slot, reason)
         for target in targets:
-            message = _message(who, target, recipient)
-            message.step, message.marketing = step, release.marketing
-            self._render(message, who, (release, target, recipient))
+            self._render(who, (release, target, recipient), _message(who, (release, target, recipient), step))
 
     def _woken(self, who: "_Who", release: Release, recipient: Recipient) -> None:
         """A later attempt: at the addresses that the step reaches now, where they may still be written to."""
@@ -194,15 +192,14 @@ class _Preparing:
         for planned in release.plan[step].channels:
             may = consents(release, planned, recipient)
             for target in reached(planned, recipient):
-                message = _message(who, target, recipient)
-                message.step, message.marketing = step, release.marketing
+                message = _message(who, (release, target, recipient), step)
                 if may:
-                    self._render(message, who, (release, target, recipient))
+                    self._render(who, (release, target, recipient), message)
                 else:
                     message.status, message.reason = Status.SKIPPED, Reason.NO_CONSENT
                     self.prepared.messages.append(message)
 
-    def _render(self, message: Message, who: "_Who", about: tuple[Release, Target, Recipient]) -> None:
+    def _render(self, who: "_Who", about: "_About", message: Message) -> None:
         self.prepared.messages.append(message)
         self.rendered += 1
         release, target, recipient = about
@@ -240,7 +237,11 @@ class _Who(NamedTuple):
     slot: Slot
 
 
-def _message(who: _Who, target: Target, recipient: Recipient) -> Message:
+_About = tuple[Release, Target, Recipient]
+
+
+def _message(who: _Who, about: _About, step: int) -> Message:
+    release, target, recipient = about
     address, channel = target.address, target.planned.channel
     return Message(
         who.row,
@@ -252,6 +253,8 @@ def _message(who: _Who, target: Target, recipient: Recipient) -> Message:
         recipient_id=recipient["id"],
         channel=channel,
         sender=target.planned.sender,
+        step=step,
+        marketing=release.marketing,
         locale=address["locale"] or recipient["locale"],
         hash=a2b_base64(address["hash"]),
         kind=address["kind"],

@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import Counter as Metric
 
-from libs.contracts.outcomes import Status
-from libs.contracts.reasons import Reason
 from libs.telemetry import get_logger, span
 from services.delivery.domain.deciding import decide
 from services.delivery.domain.outbound import Sender
-from services.delivery.domain.outcomes import Deferred, Outcome, Rejected, Sent
-from services.delivery.domain.work import Message, Result, WorkRow
+from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
+from services.delivery.domain.work import Message, Result, WorkRow, channel_of
 from services.delivery.handlers.delivery import Line
 
 log = get_logger(__name__)
@@ -39,7 +37,7 @@ class Recorder:
         """Calls whose outcome has not come."""
         return self._left
 
-    def of(self, sender: Sender) -> "Settled":
+    def of(self, sender: Sender) -> Settled:
         """What takes one outcome of this sender at a time: cheap, and called from the event loop."""
         line = self._line
         breaker = line.breakers.of(sender.tenant, int(sender.mode), sender.number)
@@ -48,9 +46,6 @@ class Recorder:
             if breaker.note(outcome, time.monotonic()):
                 _opened.labels(sender.channel.word, str(sender.number)).inc()
                 log.error("breaker_opened", sender=sender.number, mode=sender.mode.word)
-            if type(outcome) is Sent:  # nearly all of them
-                self._took(Result(message, Status.SENT, Reason.NONE, outcome.provider_ref))
-                return
             if isinstance(outcome, Rejected | Deferred) and outcome.sender_fault:
                 log.error(
                     "sender_misconfigured",
@@ -93,7 +88,6 @@ class Recorder:
             return
         with span("record", messages=len(results)):
             await self._line.ledger.record(results, finished)
-        counts = Counter((r.message.channel, r.message.sender, r.status, r.reason) for r in results)
+        counts = Counter((channel_of(r.message), r.message.sender, r.status, r.reason) for r in results)
         for (channel, sender, status, reason), count in counts.items():
-            word = channel.word if channel is not None else "none"
-            _outcomes.labels(word, str(sender), status.word, reason.word).inc(count)
+            _outcomes.labels(channel, str(sender), status.word, reason.word).inc(count)

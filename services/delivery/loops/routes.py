@@ -22,7 +22,8 @@ async def route(line: Line, prepared: Prepared, monotonic: float) -> None:
     """Gives each message its sender; recipients without a working one are put off as a whole."""
     wanted: dict[Key, list[Message]] = defaultdict(list)
     for message in prepared.messages:
-        if message.status is Status.SENDING and message.channel is not None:
+        if message.status is Status.SENDING:
+            assert message.channel is not None
             request = message.row.request
             wanted[request.tenant, request.mode, message.channel, message.sender].append(message)
     senders = await line.senders.get(wanted.keys()) if wanted else {}

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from libs.contracts.outcomes import Lane
+from libs.contracts.outcomes import Lane, Status
 from libs.errors import Unavailable
 from libs.ids import message_id
 from libs.telemetry import annotate, batch_span, get_logger, one_of, span
@@ -193,6 +193,8 @@ def _notification(messages: Sequence[Message]) -> dict[str, Any]:
 def _by_sender(messages: list[Message]) -> list[tuple[Sender, list[Message]]]:
     groups: dict[int, list[Message]] = defaultdict(list)
     for message in messages:
+        assert message.via is not None
+        assert message.status is Status.SENDING
         groups[id(message.via)].append(message)  # routing gave all messages of a sender the same one
     return [(group[0].via, group) for group in groups.values() if group[0].via is not None]
 

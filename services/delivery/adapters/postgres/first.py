@@ -10,7 +10,7 @@ from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.postgres.transitions import transition
 from services.delivery.domain.accounts import Moves, Unit
-from services.delivery.domain.work import KEY, Message
+from services.delivery.domain.work import Message
 
 # The suppression is looked up in the statement that claims: there is no moment between the look and the claim.
 # Rows come back only where not all may be called as they are ($18: how many there are); the last row is the sum.
@@ -45,9 +45,9 @@ join message m on m.notification_id = k.notification_id and m.address_id = k.add
 
 async def insert_first(connection: Any, messages: Sequence[Message], moves: Moves, now: datetime) -> list[Message]:
     """Inserts the rows, moves the accounts; gives the messages that may be called."""
-    messages = sorted(messages, key=KEY)
-    if len({(m.row.id, m.ordinal) for m in messages}) < len(messages):
-        for (request_id, _), count in Counter((m.row.request.id, m.ordinal) for m in messages).items():
+    messages = sorted(messages, key=lambda message: message.key)
+    for (request_id, _), count in Counter((m.row.request.id, m.ordinal) for m in messages).items():
+        if count > 1:
             moves.add(request_id, count - 1)
     *rows, (_, whole, *_) = await connection.fetch(_INSERT, *_columns(messages, now), len(messages))
     if whole == len(messages):

@@ -14,7 +14,7 @@ from services.delivery.adapters.postgres.settle import array_text, settle
 from services.delivery.adapters.postgres.transitions import transition
 from services.delivery.domain.accounts import Moves, Unit
 from services.delivery.domain.outcomes import Rejected
-from services.delivery.domain.work import KEY, Result, WorkRow
+from services.delivery.domain.work import Result, WorkRow, channel_of
 
 _DONE = """
 delete from work w using unnest($1::bigint[], $2::int[]) as d (id, lease) where w.id = d.id and w.lease = d.lease
@@ -74,7 +74,7 @@ async def record(connection: Any, results: Sequence[Result], finished: Sequence[
 
 async def _apply(connection: Any, results: Sequence[Result], now: datetime) -> list[tuple[Result, Status]]:
     """The results that the ledger took, with what their messages were before; overtaken ones go to `attempt`."""
-    results = sorted(results, key=lambda result: KEY(result.message))
+    results = sorted(results, key=lambda result: result.message.key)
     *rows, (_, whole, _) = await connection.fetch(_RECORD, *_by_kind(results), now, len(results))
     if whole == len(results):
         return [(result, Status.SENDING) for result in results]
@@ -104,7 +104,7 @@ def _rejection(result: Result, now: datetime) -> Rejection:
         message=message_id(message.notification_id, message.address_id),
         recipient=message.recipient,
         attempt=message.row.attempt,
-        channel=message.channel.word if message.channel is not None else "",
+        channel=channel_of(message) or "",
         sender=message.sender,
         address_id=message.address_id,
         address_hash=message.hash or b"",

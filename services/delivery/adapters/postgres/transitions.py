@@ -5,7 +5,7 @@ from datetime import datetime
 from libs.contracts.delivery import Transition
 from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
-from services.delivery.domain.work import Message
+from services.delivery.domain.work import Message, channel_of
 
 
 def transition(
@@ -22,7 +22,7 @@ def transition(
         is_=now.word,
         reason=reason.word,
         at=at,
-        channel=message.channel.word if message.channel is not None else None,
+        channel=channel_of(message),
         sender=message.sender,
         step=message.step,
         locale=message.locale,
