@@ -94,3 +94,8 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.SKIPPED: frozenset(),
     Status.SUPPRESSED: frozenset(),
 }
+
+
+def counted(status: Status) -> Status:
+    """The counter of the account that a status belongs to: `sending` counts as `pending`."""
+    return Status.PENDING if status is Status.SENDING else status
