@@ -11,6 +11,8 @@ from libs import exact_json
 from libs.errors import Invalid, Unavailable
 
 _CONNECT_SECONDS = 10.0
+# the last is what asyncpg says of a connection that the server has just ended and nobody has read from since
+_AWAY = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
 
 
 @dataclass(slots=True)
@@ -57,7 +59,7 @@ class Database:
         try:
             async with self._pool.acquire() as connection:
                 yield connection
-        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+        except _AWAY as error:
             raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from error
         except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError) as error:
             # a query or path can carry %00 where no JSON reader has looked
@@ -67,6 +69,12 @@ class Database:
     async def transaction(self) -> AsyncIterator[Any]:
         """A connection inside a transaction: committed at the end, rolled back on an error."""
         async with self.acquire() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Any]:
+        """A connection whose statements all see the same moment; nothing can be written."""
+        async with self.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
             yield connection
 
 

@@ -1,15 +1,19 @@
 """What the ledger promises beside never losing anything: plans, holds, quiet hours, resends, throttles, cancelling."""
 
 import base64
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from libs.clock import FixedClock
 from libs.contracts.outcomes import Channel, Lane, Mode
 from libs.contracts.reasons import Reason
+from libs.storage.database import Database
 from services.delivery.adapters.postgres.operations import PostgresOperations
 from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Rejected, Sent
@@ -250,3 +254,43 @@ async def test_who_kills_the_worker_six_times_alone_has_failed_and_takes_nobody_
     await world.send_all()
     assert await world.account(envelope.data.request_id) == {"recipients": 3, "sent": 2, "failed": 1}
     assert await world.statuses() == {(SENT, 0): 2, (FAILED, Reason.INTERNAL): 1}
+
+
+class Meanwhile:
+    """A database in which something happens behind a reader's first statement."""
+
+    def __init__(self, database: Database, happens: Callable[[], Awaitable[None]]) -> None:
+        self.database = database
+        self.happens = happens
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Any]:
+        async with self.database.acquire() as connection:
+            yield self._interrupted(connection)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Any]:
+        async with self.database.snapshot() as connection:
+            yield self._interrupted(connection)
+
+    def _interrupted(self, connection: Any) -> Any:
+        statements = itertools.count()
+
+        async def fetch(query: str, *values: Any) -> Any:
+            rows = await connection.fetch(query, *values)
+            if next(statements) == 0:
+                await self.happens()
+            return rows
+
+        return SimpleNamespace(fetch=fetch)
+
+
+async def test_who_asks_while_it_is_claimed_is_not_told_that_another_request_has_it(world: World) -> None:
+    release = await world.release(["push"])
+    envelope = await world.request(release, ["customer:nobody"])
+    reads = PostgresReads(cast(Database, Meanwhile(world.database, world.send_all)), KEYRING)
+    notification = envelope.data.recipients[0].notification_id
+    (asked,) = await reads.standings((TENANT, Mode.LIVE), [notification])
+    assert explain(asked, world.clock()).state == "waiting"
+    (asked,) = await reads.standings((TENANT, Mode.LIVE), [notification])
+    assert explain(asked, world.clock()).reason is Reason.NO_RECIPIENT

@@ -117,7 +117,8 @@ class PostgresReads:
         wanted = sorted(set(ids))
         low = [UUID(int=id_.int >> _TIME << _TIME) for id_ in wanted]
         high = [UUID(int=((id_.int >> _TIME) + 1) << _TIME) for id_ in wanted]
-        async with self.database.acquire() as connection:
+        # one moment: between two a claim moves a recipient from the queue to a row, and it would be found in neither
+        async with self.database.snapshot() as connection:
             rows = await connection.fetch(_BY_NOTIFICATION, wanted, realm[0], int(realm[1]))
             messages = [_message(row) for row in rows]
             around = await connection.fetch(_REQUESTS_OF, low, high, realm[0], int(realm[1]))
