@@ -15,7 +15,7 @@ env: .venv/.made
 	@touch $@
 
 test: env ## all tests: unit, conformance, contracts, architecture, flows
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0
 
 check: env ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
