@@ -29,6 +29,7 @@ from tests.flows.delivery_world import World, now
 
 T = TypeVar("T")
 LEASE = 0.6
+CALLBACK_SECONDS = 0.03  # what comes within it is handed in together
 
 PACE = Pace(
     lease=LEASE,
@@ -49,6 +50,7 @@ class Truth:
 
     calls: Counter[tuple[str, int]] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
+    taken: list[Outbound] = field(default_factory=list)  # each accepted attempt
     outcomes: dict[tuple[str, int], str] = field(default_factory=dict)  # accepted, rejected, deferred or lost
     gave_up: set[tuple[str, int]] = field(default_factory=set)  # accepted, and taken back by a receipt
     delivered: set[tuple[str, int]] = field(default_factory=set)  # a receipt says so
@@ -109,6 +111,20 @@ class ShakyLedger:
 _WORDS: dict[type, str] = {Rejected: "rejected", Deferred: "deferred", Ambiguous: "lost"}
 
 
+def news_of(message: Outbound, kind: ReceiptKind, number: int) -> ReceiptNews:
+    """One of the receipts of an attempt."""
+    return ReceiptNews(
+        provider="model",
+        event_id=f"{message.tag}:{message.attempt}:{number}",
+        notification_id=message.notification_id,
+        address_id=message.address_id,
+        attempt=message.attempt,
+        kind=kind,
+        at=now(),
+        reason=Reason.PROVIDER_GAVE_UP if kind is ReceiptKind.FAILED else Reason.NONE,
+    )
+
+
 class ShakyProvider:
     """Answers as providers do, counts the truth, and sends receipts before or after our own record."""
 
@@ -131,15 +147,16 @@ class ShakyProvider:
             truth.outcomes[message.tag, message.attempt] = "accepted" if accepted else _WORDS[type(outcome)]
             if accepted:
                 truth.accepted[message.tag] += 1
+                truth.taken.append(message)
                 self._maybe_receipt(message)
             await self._chaos.point()
             settle(index, outcome)
 
     def _answer(self) -> tuple[Outcome, bool]:
         draw = self._rng.random()
-        if draw < 0.70:
+        if draw < 0.62:
             return Sent("ref"), True
-        if draw < 0.80:
+        if draw < 0.72:
             return Deferred(Reason.THROTTLED, "429", retry_after=self._rng.uniform(0, 0.05)), False
         if draw < 0.86:
             return Rejected(Reason.DEVICE_UNREGISTERED, "UNREGISTERED", code=404, retire=True), False
@@ -148,24 +165,17 @@ class ShakyProvider:
         return Ambiguous(Reason.CONNECTION_LOST, "reset"), False
 
     def _maybe_receipt(self, message: Outbound) -> None:
-        if (draw := self._rng.random()) > 0.4:
+        if (draw := self._rng.random()) > 0.5:
             return
-        if failed := draw < 0.05:
-            self._chaos.truth.gave_up.add((message.tag, message.attempt))
-        else:
-            self._chaos.truth.delivered.add((message.tag, message.attempt))
-        news = ReceiptNews(
-            provider="model",
-            event_id=f"{message.tag}:{message.attempt}",
-            notification_id=message.notification_id,
-            address_id=message.address_id,
-            attempt=message.attempt,
-            kind=ReceiptKind.FAILED if failed else ReceiptKind.DELIVERED,
-            at=now(),
-            reason=Reason.PROVIDER_GAVE_UP if failed else Reason.NONE,
-        )
-        for _ in range(self._rng.choice((1, 1, 2))):
-            self._receipts(news, self._rng.choice((0.0, 0.01, 0.3, LEASE * 2)))
+        failed, delivered = ReceiptKind.FAILED, ReceiptKind.DELIVERED
+        said = [failed, delivered, failed] if draw < 0.12 else [failed] if draw < 0.15 else [delivered]
+        key = (message.tag, message.attempt)
+        (self._chaos.truth.gave_up if failed in said else self._chaos.truth.delivered).add(key)
+        delay = self._rng.choice((0.0, 0.01, 0.3, LEASE * 2))
+        for place, kind in enumerate(said):
+            for _ in range(self._rng.choice((1, 1, 2))):
+                # a provider that contradicts itself ends a plan step, revives it, and ends it again
+                self._receipts(news_of(message, kind, place), delay + place * CALLBACK_SECONDS * 1.5)
 
     async def close(self) -> None:
         return None
@@ -179,15 +189,30 @@ class Workers:
         self.rates = [0.014, 0.004]
         self.stop = asyncio.Event()
         self.receipts: set[asyncio.Task[None]] = set()
+        self.box: list[ReceiptNews] = []
 
     def receive(self, news: ReceiptNews, delay: float) -> None:
+        """Receipts of many requests come together, as callbacks do, in one batch."""
+
         async def later() -> None:
             await asyncio.sleep(delay)
-            await self.world.ledger.receive([news])
+            self.box.append(news)
+            await asyncio.sleep(CALLBACK_SECONDS)
+            batch, self.box = self.box, []
+            if batch:
+                await self.world.ledger.receive(batch)
 
         task = asyncio.create_task(later())
         self.receipts.add(task)
         task.add_done_callback(self.receipts.discard)
+
+    def take_back(self, share: float) -> list[Outbound]:
+        """A share of what was accepted and not yet reported on, in no order: a provider will give it up."""
+        truth = self.truth
+        silent = [m for m in truth.taken if (m.tag, m.attempt) not in truth.delivered | truth.gave_up]
+        chosen = self.rng.sample(silent, int(len(silent) * share))
+        truth.gave_up.update((message.tag, message.attempt) for message in chosen)
+        return chosen
 
     async def keep_running(self) -> None:
         """One worker and its successors, until stopped."""

@@ -17,13 +17,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from libs.contracts.envelope import Envelope
-from libs.contracts.outcomes import Mode, Status, counted
+from libs.contracts.outcomes import Mode, ReceiptKind, Status, counted
 from libs.keyring import Keyring
 from services.delivery.adapters.postgres.operations import PostgresOperations
+from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.releases import Release
 from services.delivery.domain.steering import Hold, HoldKind, Suppression
-from tests.flows.crash_model import PACE, Truth, Workers
+from tests.flows.crash_model import PACE, Truth, Workers, news_of
 from tests.flows.delivery_world import KEYRING, TENANT, World, now, opened, requested
 
 SEEDS = range(int(os.environ.get("DEPESCHE_CRASH_SEEDS", "3")))
@@ -62,19 +63,21 @@ class BadDay:
         """Recipients with one to three addresses, releases with plans, one of which is not there yet."""
         tokens, rng = self.world.tokens, self.rng
         for n in range(60):
-            channels = rng.choice((["push"], ["push", "email"], ["push", "push", "email"], ["email"], []))
+            channels = rng.choice((["push"], ["push", "email"], ["push", "push", "email", "sms"], ["email", "sms"], []))
             tokens.add(f"customer:{n}", *channels, first_name="Bobby" if n == 7 else "Ada")
         tokens.away = lambda: rng.random() < 0.1
         releases = [
             await self.world.release(["push"]),
             await self.world.release(["push"], ["email"], communication="two-steps"),
+            await self.world.release(["push"], ["email"], ["sms"], communication="three-steps"),
             await self.world.release(["push", "email"], communication="everywhere"),
         ]
         self.late = [await self.world.release(["push"], communication="late")]
         del self.world.releases.releases[self.late[0].id]
-        for n in range(14):
+        for n in range(30):
             release = rng.choice([*releases, *self.late])
-            keys = [f"customer:{k}" for k in rng.sample(range(62), rng.choice((1, 1, 18, 45)))]
+            # single orders stand in one transaction with their neighbours, which is where locks meet
+            keys = [f"customer:{k}" for k in rng.sample(range(62), rng.choice((1, 3, 6, 6, 9, 25)))]
             changes = {"lane": rng.choice(("bulk", "transactional")), "on_unknown": rng.choice(("resend", "leave"))}
             envelope = requested(release, keys, now(), **changes)
             self.envelopes.append(envelope)
@@ -100,7 +103,7 @@ class BadDay:
     async def deliver_requests(self) -> None:
         """Each request two to six times, at once and in batches."""
         for envelope in self.envelopes:
-            await asyncio.sleep(self.rng.uniform(0, 0.03))
+            await asyncio.sleep(self.rng.uniform(0, 0.015))
             twice = [self.world.ledger.accept([new_request(envelope, KEYRING)]) for _ in range(self.rng.randint(2, 6))]
             await asyncio.gather(*twice)
 
@@ -114,6 +117,25 @@ class BadDay:
             await self.operations.place(hold, [])
             await asyncio.sleep(self.rng.uniform(0.05, 0.5))
             await self.operations.lift(hold, [])
+
+    async def storm(self) -> None:
+        """A provider gives up much of what it had taken, takes that back, and gives it up again, while a hold keeps
+        what follows from beginning: a plan step that is open already is not opened again."""
+        hold = Hold(TENANT, Mode.LIVE, HoldKind.TENANT, "1", 0, True, None, "test", now())
+        await self.operations.place(hold, [])
+        taken_back = self.workers.take_back(share=0.5)
+        for number, kind in enumerate((ReceiptKind.FAILED, ReceiptKind.DELIVERED, ReceiptKind.FAILED)):
+            await self._at_once([news_of(message, kind, 9 + number) for message in taken_back])
+        await self.operations.lift(hold, [])
+
+    async def _at_once(self, news: list[ReceiptNews]) -> None:
+        """In batches side by side, while every account stands still: whoever needs them waits, and all go on in the
+        same moment."""
+        async with self.world.database.transaction() as connection:
+            await connection.execute("select from request where settled_at is null order by id for update")
+            batches = [asyncio.create_task(self.world.ledger.receive(news[n::6])) for n in range(6)]
+            await asyncio.sleep(0.1)
+        await asyncio.gather(*batches)
 
     async def watch(self) -> None:
         """The sums, at any moment."""
@@ -144,7 +166,10 @@ class BadDay:
         await asyncio.gather(self.deliver_requests(), self.place_holds())
         for release in self.late:
             self.world.releases.releases[release.id] = release
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.5)
+        await self.storm()
+        await asyncio.sleep(0.5)
+        await self.storm()
         self.workers.rates[:] = [0.0, 0.0]
         async with asyncio.timeout(25):
             while await self.world.value("select count(*) from work") or self.workers.receipts:
@@ -192,7 +217,9 @@ async def _check_every_recipient(day: BadDay) -> None:
     """recipients + extra = rows + duplicates, for each request; each recipient has a row or a duplicate."""
     duplicates: Counter[UUID] = Counter()
     for request_id, transition in await day.transitions():
-        duplicates[request_id] += transition["reason"] == "duplicate"
+        if transition["reason"] == "duplicate":
+            duplicates[request_id] += 1
+            assert transition["detail"] != str(request_id), "a plan step was opened twice: it met its own row"
     rows = await day.world.fetch(
         "select r.id, r.recipients, r.extra, (select count(*) from message m where m.request_id = r.id) as rows"
         " from request r"
