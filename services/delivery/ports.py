@@ -205,8 +205,9 @@ class Partitions(Protocol):
         """Drops days beyond the retention in which nothing is open; wipes bodies; how many days went."""
         ...
 
-    async def always_empty(self) -> Mapping[str, int]:
-        """Counts of what must never be: open requests without work, held work without a hold."""
+    async def always_empty(self, turn: int | None = None) -> Mapping[str, int]:
+        """Counts of what must never be: open requests without work, held work without a hold. With a `turn` a slice
+        of the older requests is looked at, and the others are as they were at theirs."""
         ...
 
 

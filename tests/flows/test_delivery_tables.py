@@ -11,7 +11,17 @@ import pytest
 from libs.contracts.outcomes import Lane, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.ids import uuid7
-from services.delivery.adapters.postgres import accept, claim, first, lease, receipts, record, recover, settle, wake
+from services.delivery.adapters.postgres import (
+    accept,
+    claim,
+    first,
+    lease,
+    receipts,
+    record,
+    recover,
+    settle,
+    wake,
+)
 from services.delivery.adapters.postgres.partitions import PostgresPartitions
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.intake import new_request

@@ -17,7 +17,7 @@ log = get_logger(__name__)
 
 _LOOK_SECONDS = 15.0
 _UNKNOWN_TURNS = 2
-_EMPTY_TURNS = 20  # these walk through all open requests
+_EMPTY_TURNS = 20
 
 # Every worker sees the same queue: the latest look of a living one counts. Breakers are each worker's own.
 _SHARED: Final = "livemostrecent"
@@ -56,9 +56,11 @@ async def watch(deps: Delivery, stop: asyncio.Event) -> None:
             if turn % _UNKNOWN_TURNS == 0:
                 show_unknown(await deps.reads.unknown_by_sender(), seen)
             if turn % _EMPTY_TURNS == 0:
-                await _look_for_what_must_not_be(deps)
+                await _look_for_what_must_not_be(deps, turn // _EMPTY_TURNS)
         except Unavailable as error:
             log.warning("figures_unavailable", detail=error.detail)
+        except TimeoutError:
+            log.warning("figures_unavailable", detail="Postgres took longer than a statement may")
         turn += 1
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
@@ -85,8 +87,8 @@ def show_unknown(found: _Senders, seen: set[tuple[int, int, int]]) -> None:
         _unknown.labels(*_labels(key)).set(found.get(key, 0))
 
 
-async def _look_for_what_must_not_be(deps: Delivery) -> None:
-    for what, count in (await deps.partitions.always_empty()).items():
+async def _look_for_what_must_not_be(deps: Delivery, turn: int) -> None:
+    for what, count in (await deps.partitions.always_empty(turn)).items():
         _empty.labels(what).set(count)
         if count:
             log.error("never_empty", what=what, count=count)

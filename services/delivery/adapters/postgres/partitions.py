@@ -1,7 +1,7 @@
 """The ledger's days: made ahead, rolled up and dropped when they are old; bodies wiped when they are settled."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -39,12 +39,24 @@ on conflict (day, tenant, mode, communication) do update set requests = d.reques
   failed = d.failed + excluded.failed, skipped = d.skipped + excluded.skipped,
   suppressed = d.suppressed + excluded.suppressed, unknown = d.unknown + excluded.unknown
 """
+# a step at a time, each a transaction of its own: months may have come together while no worker ran
+_STEP = 5_000
 _WIPE = """
-update request set body = null, marks = '' where id in (
-  select id from request where received_at < $1 and settled_at < $1 and body is not null and pending = 0 limit 1000)
+with seen as (
+  select id, received_at from request where (received_at, id) > ($1, $2) and received_at < $3
+  order by received_at, id limit $4),
+wiped as (
+  update request r set body = null, marks = '' from seen
+  where r.id = seen.id and r.settled_at < $5 and r.pending = 0 and r.body is not null)
+select received_at, id, count(*) over () from seen order by received_at desc, id desc limit 1
 """
+_FORGET = (
+    "delete from receipt where ctid = any(array(select ctid from receipt where at < $1 order by at limit $2))",
+    "delete from reply where ctid = any(array(select ctid from reply where at < $1 order by at limit $2))",
+)
 _LOST = """
-select count(*) from request r where r.pending > 0 and not exists (select from work w where w.request_id = r.id)
+select count(*) from request r where r.received_at >= $1 and r.received_at < $2 and r.pending > 0
+  and not exists (select from work w where w.request_id = r.id)
 """
 _STUCK = """
 select count(*) from work w join request r on r.id = w.request_id where w.held and not exists (
@@ -62,6 +74,7 @@ class PostgresPartitions:
     clock: Clock
     retention_days: int
     body_days: int
+    _lost: dict[int, int] = field(default_factory=dict)  # what each slice of requests had when it was looked at
 
     async def make_ahead(self, days: int) -> int:
         """Makes the partitions of today and the coming days; how many were missing."""
@@ -73,16 +86,39 @@ class PostgresPartitions:
         return made
 
     async def retire(self) -> int:
-        """Drops days beyond the retention in which nothing is open, and wipes bodies; how many days went."""
+        """Drops days beyond the retention in which nothing is open, forgets old callbacks and wipes bodies; how many
+        days went."""
         now = self.clock()
         oldest = oldest_day(now, self.retention_days)
+        await self._wipe(now - timedelta(days=self.body_days), now)
+        for statement in _FORGET:
+            await self._forget(statement, now - timedelta(days=self.retention_days))
         async with self.database.acquire() as connection:
-            await connection.execute(_WIPE, now - timedelta(days=self.body_days))
-            await connection.execute("delete from receipt where at < $1", now - timedelta(days=self.retention_days))
-            await connection.execute("delete from reply where at < $1", now - timedelta(days=self.retention_days))
             days = [_day(row[0]) for row in await connection.fetch(_DAYS)]
         dropped = [day for day in days if day < oldest and await self._drop(day)]
         return len(dropped)
+
+    async def _wipe(self, before: datetime, now: datetime) -> None:
+        """Of the requests that have come of age in the last day, and of one older day, another each hour: what was
+        settled late. All of them would be a walk through months each hour, and an index a cost for every request."""
+        older = before - timedelta(days=1 + int(now.timestamp() // 3_600) % self.retention_days)
+        for start, end in ((before - timedelta(days=1), before), (older - timedelta(days=1), older)):
+            last: tuple[datetime, UUID] | None = (start, UUID(int=0))
+            while last is not None:
+                last = await self._wipe_step(last, end, before)
+
+    async def _wipe_step(
+        self, after: tuple[datetime, UUID], end: datetime, before: datetime
+    ) -> tuple[datetime, UUID] | None:
+        async with self.database.transaction() as connection:
+            row = await connection.fetchrow(_WIPE, *after, end, _STEP, before)
+        return (row[0], row[1]) if row is not None and row[2] == _STEP else None
+
+    async def _forget(self, statement: str, before: datetime) -> None:
+        gone = _STEP
+        while gone == _STEP:
+            async with self.database.acquire() as connection:
+                gone = int((await connection.execute(statement, before, _STEP)).rpartition(" ")[2])
 
     async def _drop(self, day: date) -> bool:
         low, high = bounds(day)
@@ -97,13 +133,22 @@ class PostgresPartitions:
         log.info("day_dropped", day=day.isoformat())
         return True
 
-    async def always_empty(self) -> Mapping[str, int]:
-        """Counts of what must never be."""
+    async def always_empty(self, turn: int | None = None) -> Mapping[str, int]:
+        """Counts of what must never be. With a `turn` it looks at the requests of the last hour and at one slice of
+        the older ones, a day, and gives what the other slices had at theirs: see docs/adr/0091."""
+        now, slices = self.clock(), self.retention_days + 2
+        hour = now - timedelta(hours=1)
+        chosen = range(slices) if turn is None else (turn % slices,)
         async with self.database.acquire() as connection:
-            return {
-                "open_requests_without_work": int(await connection.fetchval(_LOST)),
-                "held_work_without_hold": int(await connection.fetchval(_STUCK)),
-            }
+            recent = await connection.fetchval(_LOST, hour, now + timedelta(days=1))
+            for number in chosen:
+                end = hour - timedelta(days=number)
+                self._lost[number] = await connection.fetchval(_LOST, end - timedelta(days=1), end)
+            stuck = await connection.fetchval(_STUCK)
+        return {
+            "open_requests_without_work": recent + sum(self._lost.values()),
+            "held_work_without_hold": stuck,
+        }
 
 
 async def _end_unknown(connection: Any, span: tuple[UUID, UUID], days: PostgresPartitions) -> None:
