@@ -2,16 +2,20 @@
 
 `cause_id` is a UUIDv7 (RFC 9562 §5.7) of the system's clock at first acceptance. `notification_id` is a
 UUIDv8 (§5.8): the cause's 48 time bits, then a hash of (cause, communication, recipient key), so that a
-repeat is the same notification and the ledger's partitions can be found from the id alone.
+repeat is the same notification and the ledger's partitions can be found from the id alone. `request_id` is
+made likewise, so that requests stand in their index in the order in which they come.
+
+Ids are made as asyncpg's UUID, a subclass in C of Python's: a third of the cost to make, compare and send.
 """
 
 import hashlib
 import hmac
 import os
+import struct
 import time
 from datetime import UTC, datetime
 from typing import NewType
-from uuid import UUID, SafeUUID
+from uuid import UUID
 
 from asyncpg.pgproto.pgproto import UUID as _FastUUID
 
@@ -26,19 +30,28 @@ TenantId = NewType("TenantId", int)
 _NAMESPACE = UUID("6ba52c1e-8f4c-4a27-9a3e-1d1c5f0e7a10")
 _TIME_SHIFT = 80
 _VERSION_MASK = ~((0xF << 76) | (0x3 << 62))
-_set = object.__setattr__
-_SAFETY = SafeUUID.unknown
+_RANDOM_AT_ONCE = 512
 _V5 = (5 << 76) | (2 << 62)
 _V7 = (7 << 76) | (2 << 62)
 _V8 = (8 << 76) | (2 << 62)
 
 
+_random: list[int] = []  # 64 bits each, drawn from the system in portions
+os.register_at_fork(after_in_child=_random.clear)
+
+
 def _made(value: int) -> UUID:
-    # UUID's constructor checks what we know: 1.3 µs against 0.4, some ten times per notification
-    made = UUID.__new__(UUID)
-    _set(made, "int", value)
-    _set(made, "is_safe", _SAFETY)
+    made: UUID = _FastUUID(value.to_bytes(16))
     return made
+
+
+def _random_bits() -> int:
+    try:
+        return _random.pop()
+    except IndexError:
+        # extended, not replaced: another thread may be here too
+        _random.extend(struct.unpack(f"{_RANDOM_AT_ONCE}Q", os.urandom(8 * _RANDOM_AT_ONCE)))
+        return _random.pop()
 
 
 def _hashed(name: bytes) -> UUID:
@@ -54,7 +67,7 @@ def uuid7() -> UUID:
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     fraction = (rest << 12) // 1_000_000
-    value = (milliseconds << _TIME_SHIFT) | (fraction << 64) | int.from_bytes(os.urandom(8))
+    value = (milliseconds << _TIME_SHIFT) | (fraction << 64) | _random_bits()
     return _made(value & _VERSION_MASK | _V7)
 
 
@@ -76,16 +89,19 @@ def first_id_at(moment: datetime) -> UUID:
 
 def notification_id(cause: UUID, communication: str, recipient: str) -> NotificationId:
     """The derived id of one communication for one recipient from one cause."""
-    digest = hashlib.blake2b(
-        b"\0".join((cause.bytes, communication.encode(), recipient.encode())), digest_size=10
-    ).digest()
-    value = (cause.int >> _TIME_SHIFT << _TIME_SHIFT) | int.from_bytes(digest)
-    return NotificationId(_made(value & _VERSION_MASK | _V8))
+    return NotificationId(_of_cause(cause, b"\0".join((cause.bytes, communication.encode(), recipient.encode()))))
 
 
 def request_id(cause: UUID, release: UUID, part: int) -> RequestId:
     """The inbox mark of one envelope: the same cause, release and part are the same request."""
-    return RequestId(_hashed(b"request:" + cause.bytes + release.bytes + part.to_bytes(4)))
+    return RequestId(_of_cause(cause, b"request:" + cause.bytes + release.bytes + part.to_bytes(4)))
+
+
+def _of_cause(cause: UUID, name: bytes) -> UUID:
+    """A UUIDv8: the cause's time, then a hash of the name."""
+    digest = hashlib.blake2b(name, digest_size=10).digest()
+    value = (cause.int >> _TIME_SHIFT << _TIME_SHIFT) | int.from_bytes(digest)
+    return _made(value & _VERSION_MASK | _V8)
 
 
 def event_key(tenant: int, mode: int, source: str, id_: str) -> UUID:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from libs.errors import Permanent
 
 _NONCE_BYTES = 12
+_NONCES_AT_ONCE = 256
 
 
 class NotOpenable(Permanent):
@@ -36,7 +37,7 @@ class Keyring:
 
     def seal(self, purpose: str, plaintext: bytes, context: bytes = b"") -> bytes:
         """AES-256-GCM: nonce (12 bytes), ciphertext, tag. `context` binds it to its place."""
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = _nonce()
         return nonce + self._cipher(purpose).encrypt(nonce, plaintext, context)
 
     def open(self, purpose: str, sealed: bytes, context: bytes = b"") -> bytes:
@@ -45,6 +46,20 @@ class Keyring:
             return self._cipher(purpose).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context)
         except (InvalidTag, ValueError) as error:
             raise NotOpenable("the data were sealed with another key, or changed since") from error
+
+
+_nonces: list[bytes] = []  # drawn from the system in portions; each is used once
+os.register_at_fork(after_in_child=_nonces.clear)
+
+
+def _nonce() -> bytes:
+    try:
+        return _nonces.pop()
+    except IndexError:
+        drawn = os.urandom(_NONCES_AT_ONCE * _NONCE_BYTES)
+        # extended, not replaced: another thread may be here too
+        _nonces.extend(drawn[at : at + _NONCE_BYTES] for at in range(0, len(drawn), _NONCE_BYTES))
+        return _nonces.pop()
 
 
 def keyring_of(folder: Path) -> Keyring:
