@@ -1,10 +1,10 @@
 """A request as it is accepted, and its way into chunks."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from libs.contracts.delivery import NotificationRequested
 from libs.contracts.envelope import Envelope
@@ -15,10 +15,11 @@ from services.delivery.domain import bodies
 
 CHUNK = {Lane.TRANSACTIONAL: 20, Lane.BULK: 500}
 MOST_RECIPIENTS = 1_000
+_LANES = {lane.word: lane for lane in Lane}
+_ON_UNKNOWN = {policy.word: policy for policy in OnUnknown}
 
 
-@dataclass(frozen=True, slots=True)
-class NewRequest:
+class NewRequest(msgspec.Struct, frozen=True):
     """An envelope, checked and sealed."""
 
     id: UUID
@@ -34,13 +35,11 @@ class NewRequest:
 
 
 class NewWork(NamedTuple):
-    """Recipients `first` to `last` of a request."""
+    """Some recipients of a request, by their place in it."""
 
     request_id: UUID
     lane: Lane
-    first: int
-    last: int
-    due_at: datetime
+    ordinals: range
 
 
 def new_request(envelope: Envelope, keyring: Keyring) -> NewRequest:
@@ -54,8 +53,8 @@ def new_request(envelope: Envelope, keyring: Keyring) -> NewRequest:
         tenant=envelope.tenant,
         mode=int(envelope.mode),
         command=command,
-        lane=Lane(Lane.parse(command.lane)),
-        on_unknown=OnUnknown(OnUnknown.parse(command.on_unknown)),
+        lane=_LANES[command.lane],
+        on_unknown=_ON_UNKNOWN[command.on_unknown],
         subject=envelope.subject,
         traceparent=envelope.traceparent,
         marks=bodies.marks(keyring, envelope.tenant, int(envelope.mode), recipients),
@@ -63,28 +62,26 @@ def new_request(envelope: Envelope, keyring: Keyring) -> NewRequest:
     )
 
 
-def chunks(request: NewRequest, due_at: datetime) -> Iterator[NewWork]:
+def chunks(request: NewRequest) -> Iterator[NewWork]:
     """The request's work rows: small ones in the transactional lane, so that none waits for the others."""
     size, count = CHUNK[request.lane], len(request.command.recipients)
     for first in range(0, count, size):
-        yield NewWork(request.id, request.lane, first, min(first + size, count) - 1, due_at)
+        yield NewWork(request.id, request.lane, range(first, min(first + size, count)))
 
 
 def _problems(command: NotificationRequested) -> Iterator[FieldError]:
     count = len(command.recipients)
     if not 1 <= count <= MOST_RECIPIENTS:
         yield FieldError("/recipients", f"There are {count} recipients; send 1 to {MOST_RECIPIENTS:,} in a request.")
-    if len({recipient.key for recipient in command.recipients}) != count:
+    if count > 1 and len({recipient.key for recipient in command.recipients}) != count:
         yield FieldError("/recipients", "A recipient is named twice; name each once per cause and release.")
-    if len({recipient.notification_id for recipient in command.recipients}) != count:
+    if count > 1 and len({recipient.notification_id for recipient in command.recipients}) != count:
         yield FieldError("/recipients", "Two recipients have the same notification id; derive it from the key.")
     time_bits = command.cause_id.int >> 80
     if any(recipient.notification_id.int >> 80 != time_bits for recipient in command.recipients):
         yield FieldError("/recipients", "A notification id does not carry the time of its cause; derive it from it.")
     if command.expires_at.tzinfo is None:
         yield FieldError("/expires_at", "The time has no zone; send it in UTC.")
-    for name, words in (("lane", Lane), ("on_unknown", OnUnknown)):
-        try:
-            words.parse(getattr(command, name))
-        except ValueError as error:
-            yield FieldError(f"/{name}", str(error))
+    for name, words in (("lane", _LANES), ("on_unknown", _ON_UNKNOWN)):
+        if (word := getattr(command, name)) not in words:
+            yield FieldError(f"/{name}", f"{word!r} is not one of {', '.join(words)}")

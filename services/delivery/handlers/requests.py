@@ -1,16 +1,26 @@
 """Storing what is asked for. The bus handler only stores; it never sends."""
 
+import asyncio
 from collections.abc import Sequence
 
 from libs.contracts.envelope import Envelope
-from services.delivery.domain.intake import new_request
+from services.delivery.domain.intake import NewRequest, new_request
 from services.delivery.handlers.delivery import Delivery
+
+_SEALS_AT_A_STRETCH = 500  # some milliseconds; then the loop takes a breath, and a one-time code its turn
 
 
 async def store_requests(deps: Delivery, batch: Sequence[Envelope]) -> None:
     """Stores requests that are new with their work, and wakes the sender. Raises Invalid for one that is wrong:
     then the bus brings them one by one."""
-    requests = [new_request(envelope, deps.line.keyring) for envelope in batch]
+    requests: list[NewRequest] = []
+    sealed = 0
+    for envelope in batch:
+        requests.append(new_request(envelope, deps.line.keyring))
+        sealed += len(envelope.data.recipients)
+        if sealed >= _SEALS_AT_A_STRETCH:
+            sealed = 0
+            await asyncio.sleep(0)
     await deps.intake.accept(requests)
     for lane in {request.lane for request in requests}:
         deps.line.wake(lane)

@@ -1,4 +1,4 @@
-"""Storing requests and their work rows: one statement for a whole batch."""
+"""Storing requests and their work rows: two statements for a whole batch."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -9,7 +9,7 @@ from libs.contracts.delivery import Transition
 from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
 from libs.ids import time_of
-from services.delivery.adapters.postgres.settle import settle
+from services.delivery.adapters.postgres.settle import array_text, settle
 from services.delivery.domain.accounts import Moves
 from services.delivery.domain.intake import NewRequest, NewWork, chunks
 
@@ -17,25 +17,21 @@ from services.delivery.domain.intake import NewRequest, NewWork, chunks
 HOLDS = "select tenant, mode, kind, key from hold where active for share"
 
 _STORE = """
-with stored as (
-  insert into request (id, tenant, mode, cause_id, cause_kind, parent_id, release_id, communication, subject, variant,
-                       lane, on_unknown, secret, expires_at, traceparent, marks, body, recipients, pending)
-  select id, tenant, mode, cause_id, cause_kind, parent_id, release_id, communication, subject, variant, lane,
-         on_unknown, secret, expires_at, traceparent, marks, body, recipients, recipients
-  from unnest($1::uuid[], $2::int[], $3::int[], $4::uuid[], $5::text[], $6::uuid[], $7::uuid[], $8::text[],
-              $9::text[], $10::int[], $11::int[], $12::int[], $13::bool[], $14::timestamptz[], $15::text[],
-              $16::bytea[], $17::bytea[], $18::int[])
-    as r (id, tenant, mode, cause_id, cause_kind, parent_id, release_id, communication, subject, variant, lane,
-          on_unknown, secret, expires_at, traceparent, marks, body, recipients)
-  on conflict do nothing returning id)
-, queued as (
-  insert into work (request_id, lane, due_at, ordinals, held, reason)
-  select w.request_id, w.lane, w.due_at, array(select generate_series(w.first, w.last)), w.held,
-         case when w.held then 64 else 0 end
-  from unnest($19::uuid[], $20::int[], $21::int[], $22::int[], $23::timestamptz[], $24::bool[])
-    as w (request_id, lane, first, last, due_at, held)
-  join stored on stored.id = w.request_id)
-select id from stored
+insert into request (id, tenant, mode, cause_id, cause_kind, parent_id, release_id, communication, subject, variant,
+                     lane, on_unknown, secret, expires_at, traceparent, marks, body, recipients, pending)
+select *, recipients
+from unnest($1::uuid[], $2::int[], $3::int[], $4::uuid[], $5::text[], $6::uuid[], $7::uuid[], $8::text[],
+            $9::text[], $10::int[], $11::int[], $12::int[], $13::bool[], $14::timestamptz[], $15::text[],
+            $16::bytea[], $17::bytea[], $18::int[])
+  as r (id, tenant, mode, cause_id, cause_kind, parent_id, release_id, communication, subject, variant, lane,
+        on_unknown, secret, expires_at, traceparent, marks, body, recipients)
+on conflict do nothing returning id
+"""
+# A statement of its own: joined to what was stored, a batch was compared with itself row by row.
+_QUEUE = """
+insert into work (request_id, lane, due_at, ordinals, held, reason)
+select request_id, lane, $3, ordinals::int[], held, case when held then 64 else 0 end
+from unnest($1::uuid[], $2::int[], $4::text[], $5::bool[]) as w (request_id, lane, ordinals, held)
 """
 
 
@@ -43,18 +39,16 @@ async def store(connection: Any, requests: Sequence[NewRequest], now: datetime, 
     """Stores what is new of a batch, with its work; requests older than the ledger end here. The ids stored."""
     requests = sorted({request.id: request for request in requests}.values(), key=lambda request: request.id)
     holds = {tuple(row) for row in await connection.fetch(HOLDS)}
-    late = {request.id for request in requests if day_of(request.command.cause_id) < oldest}
-    work = [
-        (chunk, _held(request, holds))
-        for request in requests
-        if request.id not in late
-        for chunk in chunks(request, now)
-    ]
-    rows = await connection.fetch(_STORE, *_columns(requests), *_work_columns(work))
-    stored = [row[0] for row in rows]
-    if ended := [request for request in requests if request.id in late and request.id in set(stored)]:
+    stored = {row[0] for row in await connection.fetch(_STORE, *_columns(requests))}
+    new = [request for request in requests if request.id in stored]
+    ended = [request for request in new if day_of(request.command.cause_id) < oldest]
+    late = {request.id for request in ended}
+    if work := [chunk for request in new if request.id not in late for chunk in chunks(request)]:
+        held = {request.id for request in new if _held(request, holds)}
+        await connection.execute(_QUEUE, *_work_columns(work, now, held))
+    if ended:
         await _expire(connection, ended, now)
-    return stored
+    return [request.id for request in new]
 
 
 def day_of(cause: UUID) -> date:
@@ -104,14 +98,13 @@ def _columns(requests: Sequence[NewRequest]) -> list[list[Any]]:
     ]
 
 
-def _work_columns(work: Sequence[tuple[NewWork, bool]]) -> list[list[Any]]:
+def _work_columns(work: Sequence[NewWork], due_at: datetime, held: set[UUID]) -> list[Any]:
     return [
-        [chunk.request_id for chunk, _ in work],
-        [int(chunk.lane) for chunk, _ in work],
-        [chunk.first for chunk, _ in work],
-        [chunk.last for chunk, _ in work],
-        [chunk.due_at for chunk, _ in work],
-        [held for _, held in work],
+        [chunk.request_id for chunk in work],
+        [chunk.lane for chunk in work],
+        due_at,
+        [array_text(chunk.ordinals) for chunk in work],
+        [chunk.request_id in held for chunk in work],
     ]
 
 
