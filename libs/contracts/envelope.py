@@ -75,11 +75,12 @@ def decode(type_: str, payload: bytes) -> Any:
     if decoder is None:
         if type_ not in EVENTS:
             raise UnknownEventType(type_)
-        decoder = _decoders[type_] = msgspec.json.Decoder(EVENTS[type_], float_hook=_exact)
+        decoder = _decoders[type_] = msgspec.json.Decoder(EVENTS[type_], float_hook=exact)
     return decoder.decode(payload)
 
 
-def _exact(literal: str) -> Any:
+def exact(literal: str) -> Any:
+    """What a literal with decimals is read as."""
     # float fields still convert; untyped JSON (event data) keeps 19.90 as it was written
     from decimal import Decimal
 

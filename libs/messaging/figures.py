@@ -8,6 +8,7 @@ import asyncpg
 from prometheus_client import Gauge
 
 from libs.errors import Unavailable
+from libs.messaging.outbox import LANES
 from libs.storage.database import Database
 from libs.telemetry import get_logger
 
@@ -30,8 +31,9 @@ _owed = Gauge(
 )  # fmt: skip
 
 _LOOK = """
-select (select extract(epoch from clock_timestamp() - created_at) from outbox
-        where published_at is null order by id limit 1)::float8,
+select (select max(extract(epoch from clock_timestamp() - first.created_at)) from unnest($2::int[]) as l (lane),
+        lateral (select created_at from outbox o where published_at is null and o.lane = l.lane
+                 order by id limit 1) as first)::float8,
        (select count(*) from (select from outbox where published_at is null limit $1) as first),
        (select count(*) from (select from outbox_delivery limit $1) as first)
 """
@@ -60,7 +62,7 @@ class OutboxFigures:
     async def look(self) -> None:
         """One look: a few rows of an index."""
         async with self.database.acquire() as connection:
-            row: Any = await connection.fetchrow(_LOOK, MOST_COUNTED)
+            row: Any = await connection.fetchrow(_LOOK, MOST_COUNTED, LANES)
         _lag.labels(self.service).set(max(0.0, row[0] or 0.0))
         _waiting.labels(self.service).set(row[1])
         _owed.labels(self.service).set(row[2])

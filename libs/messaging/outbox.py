@@ -1,4 +1,8 @@
-"""The outbox: events committed with the state they are about, published afterwards by a relay."""
+"""The outbox: events committed with the state they are about, published afterwards by a relay.
+
+It has two lanes, so that a one-time code does not wait until a campaign has been handed on: in the second stands what
+may wait, however much of it there is. Within a lane events go out about in the order in which they came.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +14,13 @@ from libs.ids import uuid7
 from libs.messaging.bundles import Head, Item, bundled, packed
 from libs.telemetry import current_traceparent
 
-_COLUMNS = "event_id, type, source, subject, tenant, mode, partition_key, payload, traceparent, entries"
+FIRST_LANE, SECOND_LANE = LANES = (0, 1)
+
+_COLUMNS = "event_id, type, source, subject, tenant, mode, lane, partition_key, payload, traceparent, entries"
 _INSERT = f"""
 insert into outbox ({_COLUMNS})
-select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::smallint[],
-                     $7::text[], $8::bytea[], $9::text[], $10::smallint[])
+select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::smallint[], $7::smallint[],
+                     $8::text[], $9::bytea[], $10::text[], $11::smallint[])
 """  # noqa: S608 - our own column names
 # Fewer stay rows of their own: there is nothing to save, and they can be read with psql.
 _BUNDLE_FROM = 8
@@ -30,6 +36,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     subject: str | None = None
     traceparent: str | None = None
     source: str | None = None
+    lane: int = FIRST_LANE
 
 
 async def append(connection: Any, events: Sequence[Outgoing]) -> None:
@@ -37,34 +44,31 @@ async def append(connection: Any, events: Sequence[Outgoing]) -> None:
     if not events:
         return
     here = current_traceparent()
-    items = [(_head(one), Item(uuid7(), one.subject, one.key, one.traceparent or here, _data(one))) for one in events]
-    single = len(items) < _BUNDLE_FROM
-    groups = [(head, [item]) for head, item in items] if single else list(bundled(items))
-    await connection.execute(_INSERT, *zip(*(_row(head, together) for head, together in groups), strict=True))
+    if len(events) < _BUNDLE_FROM:
+        rows = [_row(one, here) for one in events]
+    else:
+        items = [(_head(one), packed(_item(one, here))) for one in events]
+        rows = [
+            _bundle_row(head, [items[n][1] for n in together]) if len(together) > 1 else _row(events[together[0]], here)
+            for head, together in bundled(items)
+        ]
+    await connection.execute(_INSERT, *zip(*rows, strict=True))
 
 
 def _head(one: Outgoing) -> Head:
-    return one.event.TYPE, one.source or one.event.SOURCE, one.tenant, int(one.mode)
+    return one.event.TYPE, one.source or one.event.SOURCE, one.tenant, int(one.mode), one.lane
 
 
-def _data(one: Outgoing) -> msgspec.Raw:
-    return msgspec.Raw(encode(one.event))
+def _item(one: Outgoing, here: str | None) -> Item[Event]:
+    return Item(uuid7(), one.subject, one.key, one.traceparent or here, one.event)
 
 
-def _row(head: Head, items: list[Item]) -> tuple[Any, ...]:
-    type_, source, tenant, mode = head
-    if len(items) > 1:
-        return uuid7(), type_, source, None, tenant, mode, "", packed(items), None, len(items)
-    item = items[0]
-    return (
-        item.id,
-        type_,
-        source,
-        item.subject,
-        tenant,
-        mode,
-        item.key,
-        bytes(item.data),
-        item.traceparent,
-        1,
-    )
+def _row(one: Outgoing, here: str | None) -> tuple[Any, ...]:
+    type_, source, *owner = _head(one)
+    traceparent = one.traceparent or here
+    return uuid7(), type_, source, one.subject, *owner, one.key, encode(one.event), traceparent, 1
+
+
+def _bundle_row(head: Head, items: list[bytes]) -> tuple[Any, ...]:
+    type_, source, *owner = head
+    return uuid7(), type_, source, None, *owner, "", b"[" + b",".join(items) + b"]", None, len(items)

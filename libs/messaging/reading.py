@@ -1,14 +1,18 @@
 """Outbox rows read back: what is readable as envelopes, what is not with the reason."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from libs.contracts.envelope import Envelope, UnknownEventType, decode
+from libs.contracts.envelope import EVENTS, Envelope, UnknownEventType, decode, exact
 from libs.contracts.outcomes import Mode
+from libs.messaging.bundles import Item, singles
+
+_MODES = {int(mode): mode for mode in Mode}
+_decoders: dict[str, msgspec.json.Decoder[list[Item[Any]]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,36 +23,31 @@ class Failure:
     final: bool
 
 
-Entry = tuple[Any, Envelope]  # the outbox row, and what it says
+class Entry(NamedTuple):
+    """An envelope, and where it stood: the outbox row, and its place in it where that is a bundle."""
+
+    row: Any
+    place: int
+    envelope: Envelope
+
+    def single(self) -> Mapping[str, Any]:
+        """The event as a row of its own."""
+        return _single(self.row, self.place)
 
 
-def decoded(rows: Sequence[Any]) -> tuple[list[Entry], list[tuple[Any, Failure]]]:
-    """The rows as envelopes, and those that cannot be read."""
+Unread = tuple[Mapping[str, Any], Failure]
+
+
+def decoded(rows: Sequence[Any]) -> tuple[list[Entry], list[Unread]]:
+    """The events of rows of one type as envelopes, and those that cannot be read as rows of their own."""
     good: list[Entry] = []
-    bad: list[tuple[Any, Failure]] = []
+    bad: list[Unread] = []
     for row in rows:
-        try:
-            data = decode(row["type"], row["payload"])
-        except (msgspec.DecodeError, UnknownEventType, UnicodeDecodeError) as error:
-            bad.append((row, Failure(f"unreadable: {error}", final=True)))
-            continue
-        good.append(
-            (
-                row,
-                Envelope(
-                    id=row["event_id"],
-                    type=row["type"],
-                    source=row["source"],
-                    time=row["created_at"],
-                    tenant=row["tenant"],
-                    mode=Mode(row["mode"]),
-                    key=row["partition_key"],
-                    data=data,
-                    subject=row["subject"],
-                    traceparent=row["traceparent"],
-                ),
-            )
-        )
+        for place, read in enumerate(_items(row)):
+            if isinstance(read, Failure):
+                bad.append((_single(row, place), read))
+            else:
+                good.append(Entry(row, place, _envelope(row, read)))
     return good, bad
 
 
@@ -58,3 +57,48 @@ def grouped(rows: Sequence[Any]) -> dict[str, list[Any]]:
     for row in rows:
         groups[row["type"]].append(row)
     return groups
+
+
+def _items(row: Any) -> Iterator[Item[Any] | Failure]:
+    """A row's events. One that cannot be read takes no neighbour along."""
+    if row["entries"] > 1:
+        try:
+            yield from _decoder(row["type"]).decode(row["payload"])
+            return
+        except (msgspec.DecodeError, UnknownEventType, UnicodeDecodeError):
+            pass
+    for single in singles(row) if row["entries"] > 1 else [row]:
+        try:
+            data = decode(single["type"], single["payload"])
+        except (msgspec.DecodeError, UnknownEventType, UnicodeDecodeError) as error:
+            yield Failure(f"unreadable: {error}", final=True)
+            continue
+        yield Item(single["event_id"], single["subject"], single["partition_key"], single["traceparent"], data)
+
+
+def _decoder(type_: str) -> msgspec.json.Decoder[list[Item[Any]]]:
+    if (known := _decoders.get(type_)) is None:
+        if type_ not in EVENTS:
+            raise UnknownEventType(type_)
+        known = _decoders[type_] = msgspec.json.Decoder(list[Item[EVENTS[type_]]], float_hook=exact)  # type: ignore[valid-type]
+    return known
+
+
+def _envelope(row: Any, item: Item[Any]) -> Envelope:
+    return Envelope(
+        id=item.id,
+        type=row["type"],
+        source=row["source"],
+        time=row["created_at"],
+        tenant=row["tenant"],
+        mode=_MODES[row["mode"]],
+        key=item.key,
+        data=item.data,
+        subject=item.subject,
+        traceparent=item.traceparent,
+    )
+
+
+def _single(row: Any, place: int) -> Mapping[str, Any]:
+    single: Mapping[str, Any] = singles(row)[place] if row["entries"] > 1 else row
+    return single

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import structs
 
 from libs.contracts.access import TenantChanged, TopicChanged
 from libs.contracts.envelope import Envelope
 from libs.errors import Invalid, Unavailable
 from libs.messaging.bus import Subscriber
-from libs.messaging.outbox import Outgoing, append
+from libs.messaging.outbox import SECOND_LANE, Outgoing, append
 from libs.messaging.postgres import Relay
 from libs.storage.database import Database
 
@@ -132,7 +133,7 @@ async def test_a_crash_while_handling_delivers_again(access: Database) -> None:
 async def test_two_relays_share_an_outbox_without_taking_a_row_twice(access: Database) -> None:
     listener = Listener("listener")
     await publish(access, *(tenant(n) for n in range(40)))
-    relays = [Relay(access, [listener.subscriber()], batch=10) for _ in range(2)]
+    relays = [Relay(access, [listener.subscriber()], most_rows=10) for _ in range(2)]
     for _ in range(3):
         await asyncio.gather(*(relay.publish_once() for relay in relays))
     assert sorted(listener.taken) == list(range(40))
@@ -204,3 +205,69 @@ async def test_subject_key_and_trace_of_each_event_survive_a_bundle(access: Data
         (f"order-{n}", f"k{n}", parent, event) for n in range(10)
     ]
     assert len({e.id for e in seen}) == 10
+
+
+async def test_an_event_that_is_alone_in_its_kind_is_readable_among_bundles(access: Database) -> None:
+    listener = Listener("listener")
+    alone = TopicChanged(name="x", category="marketing", active=True, version=1)
+    seen: list[Envelope] = []
+
+    async def keep(batch: Sequence[Envelope]) -> None:
+        seen.extend(batch)
+
+    await publish(access, *(tenant(n) for n in range(10)), Outgoing(alone, key="x", tenant=1, mode=1))
+    await Relay(access, [listener.subscriber(), Subscriber("x", TopicChanged.TYPE, keep)]).publish_once()
+    assert (sorted(listener.taken), [e.data for e in seen]) == (list(range(10)), [alone])
+    assert await count(access, "dead_letter") == 0
+
+
+async def test_one_unreadable_event_of_a_bundle_takes_no_neighbour_along(access: Database) -> None:
+    listener = Listener("listener")
+    await publish(access, *(tenant(n) for n in range(10)))
+    async with access.acquire() as connection:
+        spoilt = "convert_to(replace(convert_from(payload, 'UTF8'), '\"number\":4,', ''), 'UTF8')"
+        await connection.execute(f"update outbox set payload = {spoilt}")
+    await Relay(access, [listener.subscriber()]).publish_once()
+    assert sorted(listener.taken) == [n for n in range(10) if n != 4]
+    async with access.acquire() as connection:
+        row = await connection.fetchrow("select payload, reason from dead_letter")
+    assert b'"name":"Tenant 4"' in row["payload"]
+    assert "number" in row["reason"]
+
+
+async def test_what_hurries_does_not_wait_behind_what_may_wait(access: Database) -> None:
+    listener = Listener("listener")
+    going_on, busy = asyncio.Event(), asyncio.Event()
+
+    async def slow(batch: Sequence[Envelope]) -> None:
+        if any(envelope.data.number < 100 for envelope in batch):
+            busy.set()
+            await going_on.wait()
+        await listener(batch)
+
+    await publish(access, *(structs.replace(tenant(n), lane=SECOND_LANE) for n in range(20)))
+    stop = asyncio.Event()
+    running = asyncio.create_task(Relay(access, [Subscriber("x", TenantChanged.TYPE, slow)]).run(stop))
+    await busy.wait()
+    await publish(access, tenant(100))
+    for _ in range(500):
+        if listener.taken:
+            break
+        await asyncio.sleep(0.01)
+    assert listener.taken == [100]
+    going_on.set()
+    stop.set()
+    await running
+    assert sorted(listener.taken) == [*range(20), 100]
+
+
+async def test_a_batch_is_bounded_by_its_bytes(access: Database) -> None:
+    listener = Listener("listener")
+    large = TenantChanged(number=1, name="x" * 100_000, default_locale="de", version=1)
+    for n in range(40):
+        await publish(access, Outgoing(structs.replace(large, number=n), key=str(n), tenant=1, mode=1))
+    relay = Relay(access, [listener.subscriber()])
+    while await relay.publish_once():
+        pass
+    assert sorted(listener.taken) == list(range(40))
+    assert max(listener.batches) == 2

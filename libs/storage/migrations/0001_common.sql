@@ -8,6 +8,7 @@ create table outbox (
   subject text,
   tenant smallint not null,
   mode smallint not null,
+  lane smallint not null default 0,     -- 0 first; 1: what may wait, so that it delays nothing else
   partition_key text not null,
   payload bytea not null,
   traceparent text,
@@ -15,7 +16,7 @@ create table outbox (
   entries smallint not null default 1,  -- more: a bundle of so many events, see libs/messaging/bundles.py
   published_at timestamptz  -- set when handed to every subscriber while some still owe an acknowledgement
 );
-create index on outbox (id) where published_at is null;
+create index on outbox (lane, id) where published_at is null;
 -- rows live for milliseconds: compressing them, or moving a bundle off its page, would cost more than it saves
 alter table outbox alter column payload set storage external;
 alter table outbox set (toast_tuple_target = 8160);

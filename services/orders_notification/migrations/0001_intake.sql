@@ -41,18 +41,24 @@ create table event (
   time text not null,          -- as the sender wrote it
   received_at timestamptz not null,
   decided_at timestamptz not null,
-  state smallint not null default 0,   -- 0 decided, 1 settled: all that was requested has its account
   requested int not null,      -- requests made; 0: nothing to wait for
-  settled uuid[] not null default '{}',   -- the requests that have their account
   decisions bytea not null,    -- JSON; bytes, because a batch is written by COPY
   body bytea,                  -- the data as JSON, secrets hidden; null once erased
   extensions bytea,            -- JSON
   traceparent text,
-  primary key (id)
+  primary key (tenant, mode, id)   -- nobody asks for an event but for a tenant and mode
 ) partition by range (id);
 create index on event (tenant, mode, subject, id) where subject is not null;
 create index on event (tenant, mode, recipient, id) where recipient is not null;
-create index on event (tenant, mode, id);
+
+-- The requests that have their account; an event is settled when all of its are here. Beside the event, because
+-- updating a row as wide as that, with its indexes, costs several times as much.
+create table settlement (
+  cause_id uuid not null,
+  request_id uuid not null,
+  primary key (cause_id, request_id)
+) partition by range (cause_id);
+create table settlement_default partition of settlement default;   -- what settles after its day is gone
 
 create table event_recipient (
   tenant smallint not null,

@@ -34,7 +34,6 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     time: str
     received_at: datetime
     decided_at: datetime
-    state: int
     requested: int
     settled: int
     decisions: list[dict[str, Any]]

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from libs import exact_json
 from libs.contracts.orders_notification import Decision, DecisionRecorded
-from libs.contracts.outcomes import Mode
+from libs.contracts.outcomes import Lane, Mode
 from libs.messaging import outbox
-from libs.messaging.outbox import Outgoing
+from libs.messaging.outbox import FIRST_LANE, SECOND_LANE, Outgoing
 from libs.storage.database import Database
 from services.orders_notification.adapters.postgres import rejections
 from services.orders_notification.domain.intake import Kept, Prepared
@@ -30,19 +30,15 @@ insert into event_recipient (tenant, mode, recipient, id)
 select * from unnest($1::smallint[], $2::smallint[], $3::text[], $4::uuid[])
 """
 _SETTLE = """
-update event e set settled = s.settled, state = (cardinality(s.settled) >= e.requested)::int
-from (select e.id, array(select distinct unnest(e.settled || d.requests) order by 1) as settled
-      from event e join (select cause, array_agg(request) as requests
-                         from unnest($1::uuid[], $2::uuid[]) as n (cause, request) group by cause) d on d.cause = e.id
-      where e.id = any($1)
-      order by e.id for update of e) s
-where e.id = s.id and e.id = any($1)
+insert into settlement (cause_id, request_id) select * from unnest($1::uuid[], $2::uuid[]) on conflict do nothing
 """
 _ERASE = """
 update event set body = null, extensions = null
 where tenant = $1 and mode = $2 and (recipient = $3 or id in (
   select id from event_recipient where tenant = $1 and mode = $2 and recipient = $3))
 """
+
+_HURRIES = Lane.TRANSACTIONAL.word
 
 
 class PostgresEvents:
@@ -132,6 +128,7 @@ def _outgoing(fresh: Sequence[Prepared], now: datetime) -> Iterator[Outgoing]:
                 mode=mode,
                 subject=subject,
                 traceparent=item.traceparent,
+                lane=FIRST_LANE if request.lane == _HURRIES else SECOND_LANE,
             )
         recorded = DecisionRecorded(
             cause_id=item.cause,
@@ -142,7 +139,15 @@ def _outgoing(fresh: Sequence[Prepared], now: datetime) -> Iterator[Outgoing]:
             decisions=item.decided.decisions,
             occurred_at=item.event.occurred_at,
         )
-        yield Outgoing(recorded, str(item.cause), tenant, mode, subject, item.traceparent)
+        yield Outgoing(
+            event=recorded,
+            key=str(item.cause),
+            tenant=tenant,
+            mode=mode,
+            subject=subject,
+            traceparent=item.traceparent,
+            lane=SECOND_LANE,
+        )
 
 
 def _told(kept: Sequence[Kept], now: datetime) -> Iterator[Outgoing]:
@@ -166,4 +171,5 @@ def _told(kept: Sequence[Kept], now: datetime) -> Iterator[Outgoing]:
             mode=int(item.origin.mode),
             subject=event.subject if event else None,
             traceparent=item.origin.traceparent,
+            lane=SECOND_LANE,
         )

@@ -11,7 +11,8 @@ from services.orders_notification.ports.events import EventFilter, EventRow
 
 _COLUMNS = """
 e.id, e.type, e.source, e.event_id, e.subject, e.recipient, e.client, e.occurred_at, e.time, e.received_at,
-e.decided_at, e.state, e.requested, cardinality(e.settled) as settled, e.decisions, e.body, e.extensions, e.traceparent
+e.decided_at, e.requested, (select count(*) from settlement s where s.cause_id = e.id)::int as settled, e.decisions,
+e.body, e.extensions, e.traceparent
 """
 # Separate statements instead of "is null or": each has its own index.
 _ALL = f"""
@@ -32,7 +33,7 @@ where id in (
     (select id from event where tenant = $1 and mode = $2 and recipient = $6 and ($3::uuid is null or id < $3)
        and ($4::text is null or type = $4) order by id desc limit $5)
     union all
-    (select r.id from event_recipient r join event o on o.id = r.id
+    (select r.id from event_recipient r join event o on o.id = r.id and o.tenant = r.tenant and o.mode = r.mode
      where r.tenant = $1 and r.mode = $2 and r.recipient = $6 and ($3::uuid is null or r.id < $3)
        and ($4::text is null or o.type = $4) order by r.id desc limit $5))
   and tenant = $1 and mode = $2 and ($4::text is null or type = $4)

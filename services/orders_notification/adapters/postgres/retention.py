@@ -1,4 +1,4 @@
-"""Partitions of `event` by day of its id, as in the ledger; keys and rejections are pruned in portions."""
+"""Partitions of `event` and `settlement` by day of the cause, as in the ledger; keys are pruned in portions."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,9 +21,10 @@ _ahead = Gauge(
 AHEAD_DAYS = 7
 _BEHIND_DAYS = 1  # clocks of replicas differ, and a batch may be prepared before midnight and written after
 _PORTION = 5_000
+_TABLES = ("settlement", "event")
 _DAYS = """
 select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
-where i.inhparent = 'event'::regclass order by c.relname
+where i.inhparent = any($1::text[]::regclass[]) order by c.relname
 """
 _PRUNE_KEYS = """
 delete from event_key where key = any(array(select key from event_key where event_id < $1 limit $2))
@@ -32,6 +33,7 @@ _PRUNE_RECIPIENTS = """
 delete from event_recipient where id < $1
 """
 _PRUNE_REJECTIONS = "delete from rejection where id < $1"
+_PRUNE_SETTLEMENTS = "delete from settlement_default where cause_id < $1"
 
 
 class PostgresRetention:
@@ -45,28 +47,36 @@ class PostgresRetention:
     async def ensure_days(self) -> None:
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         async with self._database.acquire() as connection:
-            existing = {row["relname"] for row in await connection.fetch(_DAYS)}
+            existing = {row["relname"] for row in await connection.fetch(_DAYS, _TABLES)}
             for offset in range(-_BEHIND_DAYS, AHEAD_DAYS + 1):
                 day = today + timedelta(days=offset)
-                if _name(day) not in existing:
-                    await _make(connection, day)
+                for table in _TABLES:
+                    if _name(table, day) not in existing:
+                        await _make(connection, table, day)
 
     async def maintain(self) -> list[str]:
         await self.ensure_days()
         now = datetime.now(UTC)
-        oldest = _name(now - self._keep)
         async with self._database.acquire() as connection:
-            days = [row["relname"] for row in await connection.fetch(_DAYS)]
-            _ahead.set(sum(day > _name(now) for day in days))
-            gone = [day for day in days if day < oldest]
-            for day in gone:
-                # attached, it could only be dropped behind a lock that stops intake
-                await connection.execute(f"alter table event detach partition {day} concurrently")
-                await connection.execute(f"drop table {day}")
+            days = [row["relname"] for row in await connection.fetch(_DAYS, ["event"])]
+            _ahead.set(sum(day > _name("event", now) for day in days))
+            gone = await self._drop_days(connection, now - self._keep)
             before = first_id_at(now - self._keep)
             await connection.execute(_PRUNE_RECIPIENTS, before)
             await connection.execute(_PRUNE_REJECTIONS, before)
+            await connection.execute(_PRUNE_SETTLEMENTS, before)
             await self._prune_keys(connection, now)
+        return gone
+
+    async def _drop_days(self, connection: Any, before: datetime) -> list[str]:
+        gone = []
+        for table in _TABLES:
+            for row in await connection.fetch(_DAYS, [table]):
+                if (day := row["relname"]) < _name(table, before):
+                    # attached, it could only be dropped behind a lock that stops intake
+                    await connection.execute(f"alter table {table} detach partition {day} concurrently")
+                    await connection.execute(f"drop table {day}")
+                    gone.append(day)
         return gone
 
     async def _prune_keys(self, connection: Any, now: datetime) -> None:
@@ -75,21 +85,22 @@ class PostgresRetention:
             pass
 
 
-def _name(day: datetime) -> str:
-    return f"event_{day:%Y%m%d}"
+def _name(table: str, day: datetime) -> str:
+    return f"{table}_{day:%Y%m%d}"
 
 
-async def _make(connection: Any, day: datetime) -> None:
+async def _make(connection: Any, table: str, day: datetime) -> None:
     low, high = first_id_at(day), first_id_at(day + timedelta(days=1))
+    name = _name(table, day)
     try:
-        # the lock on `event` is short; where it must wait, intake would wait behind it: rather again in an hour
+        # the lock on the table is short; where it must wait, intake would wait behind it: rather again in an hour
         await connection.execute(
             "set lock_timeout = '2s';"
-            f"create table if not exists {_name(day)} partition of event for values from ('{low}') to ('{high}')"
+            f"create table if not exists {name} partition of {table} for values from ('{low}') to ('{high}')"
         )
     except (asyncpg.DuplicateTableError, asyncpg.UniqueViolationError, asyncpg.InvalidObjectDefinitionError):
         return  # another replica was faster; it is the same day
     except asyncpg.LockNotAvailableError:
-        log.warning("event_day_not_made", day=_name(day))
+        log.warning("event_day_not_made", day=name)
     finally:
         await connection.execute("reset lock_timeout")
