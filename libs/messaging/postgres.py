@@ -97,10 +97,10 @@ class Relay:
         work = self._work[lane]
         while not stop.is_set():
             await work.wait()
-            work.clear()
             while not stop.is_set() and await self._tried(self.publish_once(lane), stop):
                 if lane == FIRST_LANE:
                     self._quick_until = asyncio.get_running_loop().time() + QUICK_FOR_SECONDS
+            work.clear()  # what came in the meantime is seen by the next look
 
     async def _regularly(
         self, act: Callable[[], Awaitable[Any]], seconds: Callable[[], float], stop: asyncio.Event
@@ -121,6 +121,8 @@ class Relay:
             return None
 
     async def _look(self) -> None:
+        if all(work.is_set() for work in self._work.values()):
+            return  # all are at it
         async with self.database.acquire() as connection:
             waiting = await connection.fetchrow(_WAITING)
         for lane in LANES:

@@ -16,15 +16,16 @@ from services.delivery.domain.intake import NewRequest, NewWork, chunks
 # Active holds first, and locked: a lift must either see the work that we park, or be seen by us.
 HOLDS = "select tenant, mode, kind, key from hold where active for share"
 
+# Per request only what differs; what many have in common stands once, and is looked up by its place.
 _STORE = """
-insert into request (id, tenant, mode, cause_id, cause_kind, parent_id, release_id, communication, subject, variant,
-                     lane, on_unknown, secret, expires_at, traceparent, marks, body, recipients, pending)
-select *, recipients
-from unnest($1::uuid[], $2::int[], $3::int[], $4::uuid[], $5::text[], $6::uuid[], $7::uuid[], $8::text[],
-            $9::text[], $10::int[], $11::int[], $12::int[], $13::bool[], $14::timestamptz[], $15::text[],
-            $16::bytea[], $17::bytea[], $18::int[])
-  as r (id, tenant, mode, cause_id, cause_kind, parent_id, release_id, communication, subject, variant, lane,
-        on_unknown, secret, expires_at, traceparent, marks, body, recipients)
+insert into request (id, cause_id, subject, expires_at, traceparent, marks, body, recipients, pending, tenant, mode,
+                     cause_kind, parent_id, release_id, communication, variant, lane, on_unknown, secret)
+select id, cause_id, subject, expires_at, traceparent, marks, body, recipients, recipients, ($10::int[])[kind],
+  ($11::int[])[kind], ($12::text[])[kind], ($13::uuid[])[kind], ($14::uuid[])[kind], ($15::text[])[kind],
+  ($16::int[])[kind], ($17::int[])[kind], ($18::int[])[kind], ($19::bool[])[kind]
+from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::bytea[], $7::bytea[], $8::int[],
+            $9::int[])
+  as r (id, cause_id, subject, expires_at, traceparent, marks, body, recipients, kind)
 on conflict do nothing returning id
 """
 # A statement of its own: joined to what was stored, a batch was compared with itself row by row.
@@ -75,27 +76,26 @@ def _held(request: NewRequest, holds: set[tuple[Any, ...]]) -> bool:
 
 
 def _columns(requests: Sequence[NewRequest]) -> list[list[Any]]:
-    commands = [request.command for request in requests]
+    kinds: dict[tuple[Any, ...], int] = {}
+    places = [kinds.setdefault(_kind(request), len(kinds) + 1) for request in requests]
     return [
         [request.id for request in requests],
-        [request.tenant for request in requests],
-        [request.mode for request in requests],
-        [command.cause_id for command in commands],
-        [command.cause_kind for command in commands],
-        [command.parent_id for command in commands],
-        [command.release_id for command in commands],
-        [command.communication for command in commands],
+        [request.command.cause_id for request in requests],
         [request.subject for request in requests],
-        [command.variant for command in commands],
-        [int(request.lane) for request in requests],
-        [int(request.on_unknown) for request in requests],
-        [command.secret for command in commands],
-        [command.expires_at for command in commands],
+        [request.command.expires_at for request in requests],
         [request.traceparent for request in requests],
         [request.marks for request in requests],
         [request.body for request in requests],
-        [len(command.recipients) for command in commands],
+        [len(request.command.recipients) for request in requests],
+        places,
+        *map(list, zip(*kinds, strict=True)),
     ]
+
+
+def _kind(request: NewRequest) -> tuple[Any, ...]:
+    c = request.command
+    about = (c.cause_kind, c.parent_id, c.release_id, c.communication, c.variant)
+    return request.tenant, request.mode, *about, int(request.lane), int(request.on_unknown), c.secret
 
 
 def _work_columns(work: Sequence[NewWork], due_at: datetime, held: set[UUID]) -> list[Any]:

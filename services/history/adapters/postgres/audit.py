@@ -12,18 +12,24 @@ from libs.contracts.reasons import Reason
 from libs.ids import time_of
 from libs.privacy import redacted
 from libs.storage.database import Database
-from services.history.adapters.postgres.nameless import columns, erased_among, remember
+from services.history.adapters.postgres.nameless import by_kind, columns, erased_among, remember
 from services.history.adapters.postgres.terms import Terms
 from services.history.domain.facts import Decision, Document
 from services.history.ports import ActionSearch, Erased, Search
 
 _ADD_DECISIONS = """
-insert into decision (cause_id, envelope, ordinal, outcome, tenant, mode, event_type, event_source, communication,
-                      notification_id, event_id, subject, recipient, detail)
-select * from unnest($1::uuid[], $2::int[], $3::smallint[], $4::smallint[], $5::smallint[], $6::smallint[],
-  $7::int[], $8::int[], $9::int[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[])
+insert into decision (cause_id, envelope, ordinal, notification_id, event_id, subject, recipient, outcome, tenant, mode,
+                      event_type, event_source, communication, detail)
+select cause_id, envelope, ordinal, notification_id, event_id, subject, recipient, ($9::smallint[])[kind],
+  ($10::smallint[])[kind], ($11::smallint[])[kind], ($12::int[])[kind], ($13::int[])[kind], ($14::int[])[kind],
+  ($15::text[])[kind]
+from unnest($1::uuid[], $2::int[], $3::smallint[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::int[])
+  as d (cause_id, envelope, ordinal, notification_id, event_id, subject, recipient, kind)
 on conflict do nothing
 """
+_OWN_OF_DECISION = 7
+_UNKNOWN_OUTCOME = int(Reason.INTERNAL)
+_OUTCOMES = {"requested": int(Reason.NONE)} | {reason.word: int(reason) for reason in Reason}
 _ADD_DOCUMENTS = """
 insert into document (id, at, address_key, type, tenant, mode, subject, recipient, message, actor, action, object,
                       body)
@@ -98,11 +104,12 @@ class PostgresAudit:
         terms = await self.terms.ids(words)
         rows = [row for envelope in batch for row in _decisions(envelope, terms)]
         async with self.database.transaction() as connection:
-            owners = ((row[4], row[5], row[12]) for row in rows if row[12] is not None)
+            owners = ((row[8], row[9], row[6]) for row in rows if row[6] is not None)
             gone = await erased_among(connection, owners)
             if gone:
                 rows = [_nameless(row, gone) for row in rows]
-            await connection.execute(_ADD_DECISIONS, *columns(sorted(rows, key=lambda row: (row[0], row[1], row[2]))))
+            rows.sort(key=lambda row: row[:3])
+            await connection.execute(_ADD_DECISIONS, *by_kind(rows, _OWN_OF_DECISION))
 
     async def record_documents(self, documents: Sequence[Document]) -> None:
         terms = await self.terms.ids(document.type for document in documents)
@@ -153,36 +160,28 @@ def _decisions(envelope: Envelope, terms: dict[str, int]) -> list[tuple[Any, ...
     data: DecisionRecorded = envelope.data
     # an event that nobody listens to is a decision too: "I never got it" has to find it
     decided = data.decisions or (Decided(communication=None, outcome=Reason.NO_COMMUNICATION.word),)
+    shared = (envelope.tenant, int(envelope.mode), terms[data.event_type], terms[data.event_source])
     return [
         (
             data.cause_id,
             envelope.id.int & 0x7FFF_FFFF,
             ordinal,
-            _outcome(item.outcome),
-            envelope.tenant,
-            envelope.mode,
-            terms[data.event_type],
-            terms[data.event_source],
-            terms[item.communication] if item.communication is not None else None,
             item.notification_id,
             data.event_id,
             envelope.subject,
             item.recipient,
+            _OUTCOMES.get(item.outcome, _UNKNOWN_OUTCOME),
+            *shared,
+            terms[item.communication] if item.communication is not None else None,
             redacted(item.detail) if item.detail else None,
         )
         for ordinal, item in enumerate(decided)
     ]
 
 
-def _outcome(word: str) -> Reason:
-    if word == "requested":
-        return Reason.NONE
-    return Reason.__members__.get(word.upper(), Reason.INTERNAL)
-
-
 def _nameless(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
-    erased_at = gone.get((row[4], row[5], row[12]))
-    return row if erased_at is None or time_of(row[0]) > erased_at else (*row[:12], None, None)
+    erased_at = gone.get((row[8], row[9], row[6]))
+    return row if erased_at is None or time_of(row[0]) > erased_at else (*row[:6], None, *row[7:13], None)
 
 
 def _decision_query(wanted: Search) -> tuple[str | None, Any]:

@@ -47,5 +47,15 @@ def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
+def by_kind(rows: Sequence[tuple[Any, ...]], own: int) -> list[list[Any]]:
+    """Rows as columns: the first `own` fields of each, its kind's place (from 1), and what makes the kinds.
+
+    Most of a batch have most in common: that is handed over once, and looked up by its place.
+    """
+    kinds: dict[tuple[Any, ...], int] = {}
+    places = [kinds.setdefault(row[own:], len(kinds) + 1) for row in rows]
+    return [*columns([row[:own] for row in rows]), places, *columns(list(kinds))]
+
+
 def _key(recipient: str) -> bytes:
     return hashlib.sha256(recipient.encode()).digest()

@@ -13,24 +13,34 @@ from libs.ids import parse_message_id, time_of
 from libs.privacy import redacted
 from libs.storage.database import Database
 from services.history.adapters.postgres.messages import find_messages
-from services.history.adapters.postgres.nameless import columns, erased_among, remember
+from services.history.adapters.postgres.nameless import by_kind, columns, erased_among, remember
 from services.history.adapters.postgres.terms import Terms
 from services.history.domain.facts import Message, address_key
 from services.history.ports import Erased, Search
 
 _ADD_REQUESTS = """
-insert into request (id, cause_id, release_id, communication, tenant, mode, subject)
-select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::smallint[], $6::smallint[], $7::text[])
+insert into request (id, cause_id, subject, release_id, communication, tenant, mode)
+select id, cause_id, subject, ($5::uuid[])[kind], ($6::int[])[kind], ($7::smallint[])[kind], ($8::smallint[])[kind]
+from unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[]) as r (id, cause_id, subject, kind)
 on conflict do nothing
 """
 _ADD_TRANSITIONS = """
-insert into transition (notification_id, request_id, at, address_id, address_key, attempt, was, status, reason,
-                        channel, sender, step, tenant, mode, recipient, locale, provider_ref, detail)
-select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::smallint[],
-  $7::smallint[], $8::smallint[], $9::smallint[], $10::smallint[], $11::smallint[], $12::smallint[], $13::smallint[],
-  $14::smallint[], $15::text[], $16::text[], $17::text[], $18::text[])
+insert into transition (notification_id, request_id, address_id, address_key, recipient, provider_ref, at, attempt, was,
+                        status, reason, channel, sender, step, tenant, mode, locale, detail)
+select notification_id, request_id, address_id, address_key, recipient, provider_ref, ($8::timestamptz[])[kind],
+  ($9::smallint[])[kind], ($10::smallint[])[kind], ($11::smallint[])[kind], ($12::smallint[])[kind],
+  ($13::smallint[])[kind], ($14::smallint[])[kind], ($15::smallint[])[kind], ($16::smallint[])[kind],
+  ($17::smallint[])[kind], ($18::text[])[kind], ($19::text[])[kind]
+from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::int[])
+  as t (notification_id, request_id, address_id, address_key, recipient, provider_ref, kind)
 on conflict do nothing
 """
+_OWN_OF_REQUEST = 3
+_OWN_OF_TRANSITION = 6
+_STATUSES = {status.word: int(status) for status in Status}
+_REASONS = {reason.word: int(reason) for reason in Reason}
+_UNKNOWN_REASON = int(Reason.INTERNAL)  # a reason of a newer publisher is our own fault until we know it
+_CHANNELS = {channel.word: int(channel) for channel in Channel}
 _ADD_RECEIPTS = """
 insert into receipt (notification_id, event_key, at, address_id, attempt, kind, tenant, mode, provider, detail)
 select * from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::bigint[], $5::smallint[], $6::smallint[],
@@ -72,13 +82,14 @@ class PostgresTimeline:
         async with self.database.transaction() as connection:
             owners = ((e.tenant, e.mode, t.recipient) for e in batch for t in e.data.transitions)
             gone = await erased_among(connection, owners)
-            await connection.execute(_ADD_REQUESTS, *columns([requests[id_] for id_ in sorted(requests)]))
+            told = [requests[id_] for id_ in sorted(requests)]
+            await connection.execute(_ADD_REQUESTS, *by_kind(told, _OWN_OF_REQUEST))
             rows = [_transition(envelope, t) for envelope in batch for t in envelope.data.transitions]
             if gone:
                 rows = [_nameless(row, gone) for row in rows]
             if rows:
                 rows.sort(key=_transition_key)
-                await connection.execute(_ADD_TRANSITIONS, *columns(rows))
+                await connection.execute(_ADD_TRANSITIONS, *by_kind(rows, _OWN_OF_TRANSITION))
 
     async def record_receipts(self, batch: Sequence[Envelope]) -> None:
         rows = []
@@ -123,48 +134,43 @@ class PostgresTimeline:
 
 def _request(envelope: Envelope, communication: int) -> tuple[Any, ...]:
     data: MessageRecorded = envelope.data
-    owner = (envelope.tenant, envelope.mode, envelope.subject)
-    return data.request_id, data.cause_id, data.release_id, communication, *owner
+    kind = (data.release_id, communication, envelope.tenant, int(envelope.mode))
+    return data.request_id, data.cause_id, envelope.subject, *kind
 
 
 def _transition(envelope: Envelope, t: Transition) -> tuple[Any, ...]:
     return (
         t.notification_id,
         envelope.data.request_id,
-        t.at,
         t.address_id,
         address_key(t.address_hash),
+        t.recipient,
+        t.provider_ref,
+        t.at,
         t.attempt,
-        Status[t.was.upper()],
-        Status[t.is_.upper()],
-        _reason(t.reason),
-        Channel[t.channel.upper()] if t.channel else None,
+        _STATUSES[t.was],
+        _STATUSES[t.is_],
+        _REASONS.get(t.reason, _UNKNOWN_REASON),
+        _CHANNELS[t.channel] if t.channel else None,
         t.sender,
         t.step,
         envelope.tenant,
-        envelope.mode,
-        t.recipient,
+        int(envelope.mode),
         t.locale,
-        t.provider_ref,
         redacted(t.detail) if t.detail else None,
     )
 
 
-def _reason(word: str) -> Reason:
-    """A reason of a newer publisher is our own fault until we know it."""
-    return Reason.__members__.get(word.upper(), Reason.INTERNAL)
-
-
 def _transition_key(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return row[0], row[3], row[5], row[6], row[7]
+    return row[0], row[2], *row[7:10]
 
 
 def _nameless(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
     """The row without recipient, address and words, if its cause was accepted before the erasure."""
-    erased_at = gone.get((row[12], row[13], row[14]))
+    erased_at = gone.get((row[14], row[15], row[4]))
     if erased_at is None or time_of(row[0]) > erased_at:
         return row
-    return *row[:4], None, *row[5:14], None, *row[15:17], None
+    return *row[:3], None, None, *row[5:17], None
 
 
 def _event_key(provider: str, event_id: str) -> int:
