@@ -72,6 +72,7 @@ class MessageRecorded(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "message.recorded"
     SOURCE: ClassVar[str] = "delivery"
+    MAY_WAIT: ClassVar[bool] = True
     request_id: UUID
     cause_id: UUID
     release_id: UUID
@@ -128,6 +129,7 @@ class ReceiptRecorded(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "receipt.recorded"
     SOURCE: ClassVar[str] = "delivery"
+    MAY_WAIT: ClassVar[bool] = True
     receipts: tuple[Receipt, ...]
 
 
@@ -164,6 +166,7 @@ class RequestSettled(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "request.settled"
     SOURCE: ClassVar[str] = "delivery"
+    MAY_WAIT: ClassVar[bool] = True
     request_id: UUID
     cause_id: UUID
     release_id: UUID
@@ -178,6 +181,7 @@ class RequestAdjusted(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "request.adjusted"
     SOURCE: ClassVar[str] = "delivery"
+    MAY_WAIT: ClassVar[bool] = True
     request_id: UUID
     cause_id: UUID
     account: Account

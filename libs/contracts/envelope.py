@@ -19,6 +19,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = ""
     SOURCE: ClassVar[str] = ""
     VERSION: ClassVar[int] = 1
+    MAY_WAIT: ClassVar[bool] = False  # it comes in thousands and nobody waits for it: it goes out in the second lane
 
     @classmethod
     def topic(cls) -> str:

@@ -39,6 +39,7 @@ class DecisionRecorded(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "decision.recorded"
     SOURCE: ClassVar[str] = "orders-notification"
+    MAY_WAIT: ClassVar[bool] = True
     cause_id: UUID
     event_id: str
     event_type: str

@@ -12,6 +12,7 @@ class RecipientChanged(Event, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "recipient.changed"
     SOURCE: ClassVar[str] = "tokens"
+    MAY_WAIT: ClassVar[bool] = True
     recipient: str  # customer:<id> or installation:<id>
     fields: tuple[str, ...]
     version: int

@@ -27,7 +27,8 @@ _BUNDLE_FROM = 8
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """One event to publish. `key` is the partition key; `source` is needed where the contract names none."""
+    """One event to publish. `key` is the partition key; `source` is needed where the contract names none, `lane` where
+    events of one contract differ in their hurry."""
 
     event: Event
     key: str
@@ -36,7 +37,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     subject: str | None = None
     traceparent: str | None = None
     source: str | None = None
-    lane: int = FIRST_LANE
+    lane: int | None = None
 
 
 async def append(connection: Any, events: Sequence[Outgoing]) -> None:
@@ -56,7 +57,10 @@ async def append(connection: Any, events: Sequence[Outgoing]) -> None:
 
 
 def _head(one: Outgoing) -> Head:
-    return one.event.TYPE, one.source or one.event.SOURCE, one.tenant, int(one.mode), one.lane
+    event, lane = one.event, one.lane
+    if lane is None:
+        lane = SECOND_LANE if event.MAY_WAIT else FIRST_LANE
+    return event.TYPE, one.source or event.SOURCE, one.tenant, int(one.mode), lane
 
 
 def _item(one: Outgoing, here: str | None) -> Item[Event]:

@@ -146,7 +146,6 @@ def _outgoing(fresh: Sequence[Prepared], now: datetime) -> Iterator[Outgoing]:
             mode=mode,
             subject=subject,
             traceparent=item.traceparent,
-            lane=SECOND_LANE,
         )
 
 
@@ -171,5 +170,4 @@ def _told(kept: Sequence[Kept], now: datetime) -> Iterator[Outgoing]:
             mode=int(item.origin.mode),
             subject=event.subject if event else None,
             traceparent=item.origin.traceparent,
-            lane=SECOND_LANE,
         )
