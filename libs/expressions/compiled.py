@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cel
@@ -25,6 +25,11 @@ from libs.expressions.values import (
 _WHERE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)")
 _ENGINE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
+Key = tuple[tuple[type, Any], ...]
+_SCALARS = frozenset((bool, int, str, type(None)))  # no decimals: 1.0 and 1.00 are equal, and not the same
+_MOST_KNOWN = 256  # results that an expression remembers
+_LONGEST_KNOWN = 64  # characters of a text
+
 
 class EvaluationFailed(Invalid):
     """A compiled expression has no result for this input."""
@@ -44,19 +49,44 @@ class Expression:
     _path: Path | None
     _work: Work
     _functions: tuple[str, ...]
+    _known: dict[Key, Any] = field(default_factory=dict)
 
     def evaluate(self, context: "Context") -> Any:
         """The result as Python values, numbers exact. Raises EvaluationFailed saying what is missing."""
         try:
             if self._path is not None:  # a bare path needs no CEL, and keeps every digit
                 return follow(context.values, self._path)
+            key = self._key(context.values)
+            if key is not None and key in self._known:
+                return self._known[key]
             prepared = context.prepared(self)
             if self._work.depth:
                 self._refuse_overwork(context)
             result = self._program.execute(prepared)
         except _ENGINE_ERRORS as error:
             raise EvaluationFailed(_explained(error, self.source), pointer=self.pointer) from error
-        return self._plain(result, context)
+        plain = self._plain(result, context)
+        if key is not None and type(plain) in _SCALARS:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = plain
+        return plain
+
+    def _key(self, values: Mapping[str, Any]) -> Key | None:
+        """What the result depends on, where that is a few plain values: carriers and countries come again and again,
+        and handing them to the engine costs more than all else. None where something is missing, long or has parts.
+        """
+        key: list[tuple[type, Any]] = []
+        for path in self.paths:
+            at: Any = values
+            for name in path:
+                if not isinstance(at, dict) or name not in at:
+                    return None
+                at = at[name]
+            if type(at) not in _SCALARS or (type(at) is str and len(at) > _LONGEST_KNOWN):
+                return None
+            key.append((type(at), at))
+        return tuple(key)
 
     def _refuse_overwork(self, context: "Context") -> None:
         needed_steps = steps(self._work, context.size())

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -36,7 +37,6 @@ POLL_SECONDS = 0.1
 # While the first lane has something every now and then, a one-time code need not wait for the next slow look.
 QUICK_POLL_SECONDS = 0.02
 QUICK_FOR_SECONDS = 2.0
-OWED_SECONDS = 0.5
 HANDLER_SECONDS = 30.0
 _MOST_OWED = 50
 _KEEP_IDEMPOTENCY = "24 hours"
@@ -44,9 +44,10 @@ _FORGET_SECONDS = 600.0
 
 log = get_logger(__name__)
 
-# one look at all lanes; an idle outbox costs no transaction
+# One look at all lanes, and at what is owed; an idle outbox costs no transaction.
 _ANYTHING = "exists (select from outbox where published_at is null and lane = {})"
-_WAITING = "select " + ", ".join(_ANYTHING.format(lane) for lane in LANES)
+_OWED = "exists (select from outbox_delivery where due_at <= now())"
+_WAITING = "select " + ", ".join([*(_ANYTHING.format(lane) for lane in LANES), _OWED])
 # What is lost with the server's last half second was not acknowledged either: it is delivered again.
 _NEED_NOT_WAIT = "set local synchronous_commit = off"
 _LEASE = """
@@ -75,11 +76,12 @@ class Relay:
     max_attempts: int = MAX_ATTEMPTS
     _by_type: dict[str, list[Subscriber]] = field(init=False)
     _rows: dict[int, int] = field(init=False)  # asked for at once, by lane
-    _work: dict[int, asyncio.Event] = field(default_factory=lambda: {lane: asyncio.Event() for lane in LANES})
+    _waiting: list[asyncio.Event] = field(init=False)  # by lane, and last for what is owed
     _quick_until: float = 0.0
 
     def __post_init__(self) -> None:
         self._rows = dict.fromkeys(LANES, min(_ROWS_AT_FIRST, self.most_rows))
+        self._waiting = [asyncio.Event() for _ in (*LANES, "owed")]
         self._by_type = defaultdict(list)
         for subscriber in self.subscribers:
             self._by_type[subscriber.event_type].append(subscriber)
@@ -88,19 +90,23 @@ class Relay:
         """Relays until `stop` is set: at once while there is work, else with the next look."""
         async with asyncio.TaskGroup() as group:
             for lane in LANES:
-                group.create_task(self._relay(lane, stop))
+                group.create_task(self._work(self._waiting[lane], partial(self._publish, lane), stop))
+            group.create_task(self._work(self._waiting[-1], self.redeliver_once, stop))
             group.create_task(self._regularly(self._look, self._until_next_look, stop))
-            group.create_task(self._regularly(self.redeliver_once, lambda: OWED_SECONDS, stop))
             group.create_task(self._regularly(self._forget_idempotency_keys, lambda: _FORGET_SECONDS, stop))
 
-    async def _relay(self, lane: int, stop: asyncio.Event) -> None:
-        work = self._work[lane]
+    async def _work(self, waiting: asyncio.Event, act: Callable[[], Awaitable[int]], stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await work.wait()
-            while not stop.is_set() and await self._tried(self.publish_once(lane), stop):
-                if lane == FIRST_LANE:
-                    self._quick_until = asyncio.get_running_loop().time() + QUICK_FOR_SECONDS
-            work.clear()  # what came in the meantime is seen by the next look
+            await waiting.wait()
+            while not stop.is_set() and await self._tried(act(), stop):
+                pass
+            waiting.clear()  # what came in the meantime is seen by the next look
+
+    async def _publish(self, lane: int) -> int:
+        taken = await self.publish_once(lane)
+        if taken and lane == FIRST_LANE:
+            self._quick_until = asyncio.get_running_loop().time() + QUICK_FOR_SECONDS
+        return taken
 
     async def _regularly(
         self, act: Callable[[], Awaitable[Any]], seconds: Callable[[], float], stop: asyncio.Event
@@ -108,8 +114,8 @@ class Relay:
         while not stop.is_set():
             await self._tried(act(), stop)
             await _pause(stop, seconds())
-        for work in self._work.values():
-            work.set()  # so that the lanes see it too
+        for waiting in self._waiting:
+            waiting.set()  # so that who waits for work sees it too
 
     async def _tried(self, act: Awaitable[Any], stop: asyncio.Event) -> Any:
         """What it gives; nothing, after a second, where Postgres is away."""
@@ -121,13 +127,11 @@ class Relay:
             return None
 
     async def _look(self) -> None:
-        if all(work.is_set() for work in self._work.values()):
-            return  # all are at it
         async with self.database.acquire() as connection:
-            waiting = await connection.fetchrow(_WAITING)
-        for lane in LANES:
-            if waiting[lane]:
-                self._work[lane].set()
+            found = await connection.fetchrow(_WAITING)
+        for waiting, there in zip(self._waiting, found, strict=True):
+            if there:
+                waiting.set()
 
     def _until_next_look(self) -> float:
         return QUICK_POLL_SECONDS if asyncio.get_running_loop().time() < self._quick_until else POLL_SECONDS

@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -166,3 +167,30 @@ def test_only_what_is_read_goes_into_the_engine() -> None:
 def test_a_whole_object_is_read_whole_even_if_a_part_is_read_too() -> None:
     assert result("event.data.country == 'DE' && 'total' in event.data && size(event.data.items) == 2")
     assert result("event.data.total > 1 && event == event && has(event.data.items)")
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs", "results"),
+    [
+        ("event.x == 1", [1, True, "1", 1], [True, False, False, True]),
+        ("event.x", [Decimal("1.0"), Decimal("1.00")], [Decimal("1.0"), Decimal("1.00")]),
+        ("[event.x][0]", [Decimal("1.0"), Decimal("1.00")], [Decimal("1.0"), Decimal("1.00")]),
+        ("has(event.x) && event.x > 2", [3, 1, 3], [True, False, True]),
+    ],
+)
+def test_a_result_that_is_remembered_is_that_of_the_same_input(
+    text: str, inputs: list[Any], results: list[Any]
+) -> None:
+    expression = compile_expression(text, variables=("event",))
+    for _ in range(2):
+        for value, result in zip(inputs, results, strict=True):
+            found = expression.evaluate(Context({"event": {"x": value}}))
+            assert (found, str(found)) == (result, str(result))
+
+
+def test_what_is_missing_is_never_remembered() -> None:
+    expression = compile_expression("has(event.a.b)", variables=("event",))
+    assert expression.evaluate(Context({"event": {"a": {"b": 1}}})) is True
+    assert expression.evaluate(Context({"event": {"a": {}}})) is False
+    with pytest.raises(EvaluationFailed):
+        expression.evaluate(Context({"event": {}}))
