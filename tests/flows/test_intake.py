@@ -2,13 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from libs import exact_json
-from libs.ids import notification_id
+from libs.contracts.envelope import decode
+from libs.contracts.outcomes import Lane
+from libs.ids import first_id_at, notification_id, request_id
+from libs.messaging.bundles import unbundled
 from libs.service import Runtime
 from libs.service_client import Transport
 from tests.flows.intake import Intake, event, intake, release
@@ -192,3 +198,20 @@ async def test_settled_requests_settle_the_event_however_often_they_are_told(sho
     await store.settle({(request.cause_id, request.request_id)})
     shown = (await shop.get(f"/v1/events/{taken['id']}")).json()
     assert (shown["state"], shown["requests_settled"]) == ("settled", 1)
+
+
+async def test_a_request_that_settles_after_its_events_day_is_gone_is_no_fault(shop: Intake) -> None:
+    long_ago = first_id_at(datetime.now(UTC) - timedelta(days=400))
+    await shop.service.deps.events.settle({(long_ago, request_id(long_ago, uuid4(), 0))})
+    assert await shop.count("settlement") == 1
+
+
+async def test_only_what_hurries_goes_out_in_the_first_lane(shop: Intake) -> None:
+    campaign = replace(release(communication="review-invitation"), lane=Lane.BULK)
+    shop.published.releases.append(campaign)
+    await shop.post("/v1/events", [event(f"e{n}") for n in range(20)])
+    rows = await shop.rows("select * from orders_notification.outbox order by id")
+    lanes = {
+        (row["lane"], getattr(decode(row["type"], row["payload"]), "lane", row["type"])) for row in unbundled(rows)
+    }
+    assert lanes == {(0, "transactional"), (1, "bulk"), (1, "decision.recorded")}

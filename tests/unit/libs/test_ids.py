@@ -14,6 +14,7 @@ from libs.ids import (
     message_id,
     notification_id,
     parse_message_id,
+    request_id,
     time_of,
     uuid7,
 )
@@ -39,6 +40,18 @@ def test_ids_say_their_version_and_time() -> None:
     assert (cause.version, made.version, made.variant) == (7, 8, cause.variant)
     assert time_of(made) == time_of(cause)
     assert abs(time_of(cause) - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+def test_requests_stand_in_the_order_of_their_causes() -> None:
+    causes = [UUID(int=CAUSE.int + (n << 80)) for n in range(20)]
+    made = [request_id(cause, CAUSE, 0) for cause in causes]
+    assert made == sorted(made)
+    assert made[0] == request_id(causes[0], CAUSE, 0)
+    assert len({request_id(CAUSE, CAUSE, part) for part in range(20)} | {request_id(CAUSE, causes[1], 0)}) == 21
+
+
+def test_random_bits_are_drawn_anew_when_a_portion_is_used_up() -> None:
+    assert len({uuid7().int & (1 << 62) - 1 for _ in range(2_000)}) == 2_000
 
 
 def test_a_days_ids_lie_between_its_bounds() -> None:

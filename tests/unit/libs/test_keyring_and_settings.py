@@ -1,5 +1,7 @@
 """One secret gives many keys that cannot stand in for one another; settings say where they came from."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,6 +36,27 @@ def test_sealed_data_open_only_where_they_belong() -> None:
             ring.open(purpose, sealed, context)
     with pytest.raises(NotOpenable):
         ring.open("seal", b"short")
+
+
+_PARENT_AND_CHILD = """
+import os
+from libs.keyring import Keyring
+ring = Keyring(b"r" * 32)
+ring.seal("seal", b"")
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.write(writer, b"".join(ring.seal("seal", b"")[:12] for _ in range(100)))
+    os._exit(0)
+os.wait()
+print((os.read(reader, 1200) + b"".join(ring.seal("seal", b"")[:12] for _ in range(600))).hex())
+"""
+
+
+def test_no_nonce_is_used_twice_not_even_by_a_forked_process() -> None:
+    told = subprocess.run([sys.executable, "-c", _PARENT_AND_CHILD], capture_output=True, text=True, check=True)
+    drawn = bytes.fromhex(told.stdout)
+    nonces = [drawn[at : at + 12] for at in range(0, len(drawn), 12)]
+    assert len(nonces) == len(set(nonces)) == 700
 
 
 def test_a_folder_keeps_its_secret_to_itself(tmp_path: Path) -> None:
