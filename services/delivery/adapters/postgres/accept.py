@@ -8,10 +8,12 @@ from uuid import UUID
 from libs.contracts.delivery import Transition
 from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
-from libs.ids import time_of
 from services.delivery.adapters.postgres.settle import array_text, settle
 from services.delivery.domain.accounts import Moves
 from services.delivery.domain.intake import NewRequest, NewWork, chunks
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAY_MILLISECONDS = 86_400_000
 
 # Active holds first, and locked: a lift must either see the work that we park, or be seen by us.
 HOLDS = "select tenant, mode, kind, key from hold where active for share"
@@ -38,7 +40,7 @@ from unnest($1::uuid[], $2::int[], $4::text[], $5::bool[]) as w (request_id, lan
 
 async def store(connection: Any, requests: Sequence[NewRequest], now: datetime, oldest: date) -> list[UUID]:
     """Stores what is new of a batch, with its work; requests older than the ledger end here. The ids stored."""
-    requests = sorted({request.id: request for request in requests}.values(), key=lambda request: request.id)
+    requests = sorted({request.id: request for request in requests}.values(), key=lambda request: request.id.int)
     holds = {tuple(row) for row in await connection.fetch(HOLDS)}
     stored = {row[0] for row in await connection.fetch(_STORE, *_columns(requests))}
     new = [request for request in requests if request.id in stored]
@@ -54,7 +56,7 @@ async def store(connection: Any, requests: Sequence[NewRequest], now: datetime, 
 
 def day_of(cause: UUID) -> date:
     """The day of the ledger that a cause's messages stand in."""
-    return time_of(cause).date()
+    return date.fromordinal(_EPOCH + (cause.int >> 80) // _DAY_MILLISECONDS)
 
 
 def oldest_day(now: datetime, retention_days: int) -> date:

@@ -108,7 +108,7 @@ class PostgresAudit:
             gone = await erased_among(connection, owners)
             if gone:
                 rows = [_nameless(row, gone) for row in rows]
-            rows.sort(key=lambda row: row[:3])
+            rows.sort(key=lambda row: (row[0].int, *row[1:3]))
             await connection.execute(_ADD_DECISIONS, *by_kind(rows, _OWN_OF_DECISION))
 
     async def record_documents(self, documents: Sequence[Document]) -> None:

@@ -82,7 +82,7 @@ class PostgresTimeline:
         async with self.database.transaction() as connection:
             owners = ((e.tenant, e.mode, t.recipient) for e in batch for t in e.data.transitions)
             gone = await erased_among(connection, owners)
-            told = [requests[id_] for id_ in sorted(requests)]
+            told = sorted(requests.values(), key=lambda row: row[0].int)
             await connection.execute(_ADD_REQUESTS, *by_kind(told, _OWN_OF_REQUEST))
             rows = [_transition(envelope, t) for envelope in batch for t in envelope.data.transitions]
             if gone:
@@ -162,7 +162,7 @@ def _transition(envelope: Envelope, t: Transition) -> tuple[Any, ...]:
 
 
 def _transition_key(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return row[0], row[2], *row[7:10]
+    return row[0].int, row[2], *row[7:10]  # as numbers: UUIDs compare in Python
 
 
 def _nameless(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:

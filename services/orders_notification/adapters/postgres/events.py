@@ -86,7 +86,7 @@ class PostgresEvents:
 
     async def settle(self, requests: Collection[tuple[UUID, UUID]]) -> None:
         """Idempotent: a request counts once, however often it is told."""
-        ordered = sorted(requests)
+        ordered = sorted(requests, key=lambda pair: (pair[0].int, pair[1].int))  # UUIDs compare in Python
         async with self._database.transaction() as connection:
             await connection.execute(_SETTLE, [c for c, _ in ordered], [r for _, r in ordered])
 
