@@ -5,7 +5,7 @@ pyreqwest does the network in its own threads; the loop only hands over requests
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -41,32 +41,28 @@ class Lane:
 
 
 async def call_each(
-    lanes: Sequence[Lane],
-    count: int,
-    deadline: float,
-    settle: Settle,
-    call: Callable[[Client, int], Awaitable[Outcome]],
+    lane: Lane, count: int, deadline: float, settle: Settle, call: Callable[[Client, int], Awaitable[Outcome]]
 ) -> None:
-    """`call` for each index, as many at a time as the lanes have places; those waiting are served in order.
+    """`call` for each index, as many at a time as the lane has places; those waiting are served in order.
 
     Workers take the indexes one by one, so a chunk has no more waiters than places, and a single message
     of another chunk stands behind a few of them and not behind all messages of a large one.
     """
     indexes = iter(range(count))
 
-    async def work(lane: Lane) -> None:
+    async def work() -> None:
         for index in indexes:
             async with lane.places:
                 late = time.monotonic() >= deadline
                 settle(index, NOT_CALLED if late else await call(lane.client, index))
 
-    workers = min(count, sum(lane.width for lane in lanes))
+    workers = min(count, lane.width)
     if workers == 1:
-        await work(lanes[0])
+        await work()
         return
     async with asyncio.TaskGroup() as group:
-        for number in range(workers):
-            group.create_task(work(lanes[number % len(lanes)]))
+        for _ in range(workers):
+            group.create_task(work())
 
 
 def client_builder(timeout_seconds: float) -> ClientBuilder:

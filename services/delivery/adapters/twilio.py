@@ -35,7 +35,7 @@ _decode = msgspec.json.Decoder(_Created).decode
 class _Line:
     account: TwilioAccount
     url: str
-    lanes: list[Lane] = field(default_factory=list)
+    lane: Lane | None = None
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -57,12 +57,12 @@ class TwilioProvider:
         async def call(client: Client, index: int) -> Outcome:
             return await self._call(line, client, messages[index])
 
-        await call_each(await _lanes(line), len(messages), deadline, settle, call)
+        await call_each(await _lane(line), len(messages), deadline, settle, call)
 
     async def close(self) -> None:
         for line in self._lines.drain():
-            for lane in line.lanes:
-                await lane.client.close()
+            if line.lane is not None:
+                await line.lane.client.close()
 
     async def _call(self, line: _Line, client: Client, message: Outbound) -> Outcome:
         content, account = message.content, line.account
@@ -102,16 +102,16 @@ def _make(sender: Sender) -> _Line:
     return _Line(account, f"{account.url.rstrip('/')}/2010-04-01/Accounts/{sid}/Messages.json")
 
 
-async def _lanes(line: _Line) -> list[Lane]:
+async def _lane(line: _Line) -> Lane:
     async with line.opening:
-        if not line.lanes:
+        if line.lane is None:
             client = await asyncio.to_thread(client_builder(line.account.timeout_seconds).build)
-            line.lanes = [Lane(client, line.account.connections)]
-    return line.lanes
+            line.lane = Lane(client, line.account.connections)
+    return line.lane
 
 
 def _created(said: bytes) -> Outcome:
     try:
         return Sent(_decode(said).sid)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Sent()

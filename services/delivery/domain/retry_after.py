@@ -15,7 +15,7 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
         return min(float(text[:9]), LONGEST_SECONDS)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # an offset of a million years
         return None
     if moment.tzinfo is None:  # asctime's form, and "-0000": both are UTC in HTTP
         moment = moment.replace(tzinfo=UTC)

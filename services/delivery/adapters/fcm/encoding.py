@@ -1,8 +1,8 @@
 """A push as FCM's JSON (firebase.google.com/docs/reference/fcm/rest/v1/projects.messages).
 
-What hangs on the content alone is encoded once per content, however many pushes share it; a message then is
-a join of a dozen pieces. The tag stands where Android, iOS and browsers replace a notification by it, so
-that a resend shows once.
+What a campaign's pushes share beside their texts (image, link, data, how long they keep) is encoded once, whether
+their texts are personal or not; a message then is one join. The tag stands where Android, iOS and browsers replace
+a notification by it, so that a resend shows once.
 """
 
 from collections.abc import Callable
@@ -24,34 +24,40 @@ class PushEncoder:
 
     def __init__(self, now: Seconds) -> None:
         self._now = now
-        # by identity, holding the content so that its id stays its own
-        self._pieces: dict[int, tuple[PushContent, _Pieces]] = {}
+        self._shapes: dict[tuple[object, ...], _Shape] = {}
 
     def encode(self, message: Outbound, content: PushContent) -> bytes:
         """The request's body."""
-        known = self._pieces.get(id(content))
-        if known is None or known[0] is not content:
-            if len(self._pieces) >= _REMEMBERED:
-                self._pieces.clear()
-            known = self._pieces[id(content)] = (content, _Pieces(content))
-        pieces = known[1]
+        key = (content.image, content.link, content.collapse_key, *content.data.items())
+        shape = self._shapes.get(key)
+        if shape is None:
+            if len(self._shapes) >= _REMEMBERED:
+                self._shapes.clear()
+            shape = self._shapes[key] = _Shape(content)
         tag = _encode(message.tag)
-        seconds = message.ttl_seconds if pieces.ttl is None else min(pieces.ttl, message.ttl_seconds)
-        ttl = b"%d" % max(0, min(seconds, _LONGEST_TTL))
+        seconds, longest = message.ttl_seconds, content.ttl_seconds
+        if longest is not None and longest < seconds:
+            seconds = longest
+        seconds = max(0, min(seconds, _LONGEST_TTL))
+        ttl = b"%d" % seconds
         return b"".join(
             (
                 b'{"message":{"fid":' if message.kind == "fid" else b'{"message":{"token":',
                 _encode(message.address),
-                pieces.notification_and_data,
-                tag + b',"attempt":"%d"' % message.attempt if pieces.tags_data else b"",
-                pieces.android,
+                b',"notification":{"title":',
+                _encode(content.title),
+                b',"body":',
+                _encode(content.body),
+                shape.image_and_data,
+                tag + b',"attempt":"%d"' % message.attempt if shape.tags_data else b"",
+                shape.android,
                 ttl,
                 b's","notification":{"tag":',
                 tag,
                 b'}},"apns":{"headers":{"apns-collapse-id":',
                 tag,
-                b',"apns-expiration":"%d"}' % (int(self._now()) + int(ttl) if ttl != b"0" else 0),
-                pieces.apns_and_webpush,
+                b',"apns-expiration":"%d"}' % (int(self._now()) + seconds if seconds else 0),
+                shape.apns_and_webpush,
                 ttl,
                 b'"},"notification":{"tag":',
                 tag,
@@ -60,27 +66,21 @@ class PushEncoder:
         )
 
 
-class _Pieces:
+class _Shape:
     """The parts of the JSON between the values that differ from message to message."""
 
-    __slots__ = ("android", "apns_and_webpush", "notification_and_data", "tags_data", "ttl")
+    __slots__ = ("android", "apns_and_webpush", "image_and_data", "tags_data")
 
     def __init__(self, content: PushContent) -> None:
-        self.ttl = content.ttl_seconds
-        notification = {"title": content.title, "body": content.body}
-        if content.image:
-            notification["image"] = content.image
+        image = b',"image":' + _encode(content.image) if content.image else b""
         data = dict(content.data)
         if content.link:
             data.setdefault("link", content.link)
         # the app reads which message, and which attempt, was opened; a template's own names go before
         self.tags_data = "message" not in data and "attempt" not in data
-        head = b',"notification":' + _encode(notification) + b',"data":'
+        self.image_and_data = image + b'},"data":' + _encode(data)[:-1]
         if self.tags_data:
-            pairs = _encode(data)[:-1] + (b"," if data else b"")
-            self.notification_and_data = head + pairs + b'"message":'
-        else:
-            self.notification_and_data = head + _encode(data)[:-1]
+            self.image_and_data += b',"message":' if data else b'"message":'
         collapse = b'"collapse_key":' + _encode(content.collapse_key) + b"," if content.collapse_key else b""
         self.android = b'},"android":{' + collapse + b'"ttl":"'
         apns = b"}"

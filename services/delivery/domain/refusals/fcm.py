@@ -45,7 +45,7 @@ def sort_reply(status: int, body: bytes, retry_after: float | None) -> Outcome:
     """The outcome of a reply that is no success. Bodies that are not FCM's sort by status alone."""
     try:
         error = _decode(body).error
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         error = _Error(message=body[:_TEXT_LIMIT].decode("utf-8", "replace"))
     code = next((d.errorCode for d in error.details if d.errorCode), None)
     said: dict[str, Any] = {

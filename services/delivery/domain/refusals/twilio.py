@@ -55,7 +55,7 @@ def sort_reply(status: int, body: bytes, retry_after: float | None) -> Outcome:
     """The outcome of a reply to a send request that is no success."""
     try:
         said = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         said = _Body(message=body[:_TEXT_LIMIT].decode("utf-8", "replace"))
     words: dict[str, Any] = {
         "text": said.message[:_TEXT_LIMIT] or f"HTTP {status}",

@@ -1,0 +1,141 @@
+"""One chunk of pushes on its way: encoded when its turn comes, settled when the answer does."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from libs.clock import Clock
+from libs.contracts.reasons import Reason
+from libs.rendering.contents import PushContent
+from services.delivery.adapters.fcm.encoding import PushEncoder
+from services.delivery.adapters.http2 import Call, Failure, Fields, Head, Lost
+from services.delivery.domain.outbound import Outbound
+from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome, Rejected, Sent
+from services.delivery.domain.refusals.fcm import sort_reply
+from services.delivery.domain.retry_after import retry_after_seconds
+from services.delivery.ports import Settle
+
+_APNS_KEY = "THIRD_PARTY_AUTH_ERROR"  # a 401 that is not about our token
+_NO_PUSH = Rejected(Reason.INTERNAL, "a push sender was given something that is no push")
+
+
+class _Accepted(msgspec.Struct):
+    name: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Accepted).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What all chunks of a sender share. `refuse` is told the fields with which FCM did not accept our login."""
+
+    encoder: PushEncoder
+    clock: Clock
+    refuse: Callable[[Fields], None]
+
+
+class Chunk:
+    """A batch for the pool. Each index is in one place: not yet taken, on a connection, or settled."""
+
+    def __init__(self, desk: Desk, messages: Sequence[Outbound], deadline: float, settle: Settle) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting = len(messages)
+        self._desk = desk
+        self._messages = messages
+        self.deadline = deadline
+        self._settle = settle
+        self._next = 0
+        self._again: list[int] = []
+        self.left = len(messages)
+
+    # ---- for the pool
+
+    def take(self, now: float) -> Call | None:
+        """The next message that can be sent, encoded."""
+        if now >= self.deadline:
+            self.settle_waiting(NOT_CALLED)
+        while self.waiting:
+            self.waiting -= 1
+            again = bool(self._again)
+            if again:
+                index = self._again.pop()
+            else:
+                index = self._next
+                self._next += 1
+            body = self._encoded(self._messages[index])
+            if isinstance(body, bytes):
+                call = Call(self, index, body)
+                call.again = again
+                return call
+            self._done(index, body)
+        return None
+
+    def give_back(self, call: Call) -> None:
+        self._again.append(call.index)
+        self.waiting += 1
+
+    def answered(self, call: Call, head: Head, body: bytes) -> None:
+        self._done(call.index, _accepted(body) if head.status == 200 else self._refused(call, head, body))
+
+    def failed(self, call: Call, failure: Failure) -> None:
+        self._done(call.index, _sorted(failure))
+
+    def fail_waiting(self, failure: Failure) -> None:
+        self.settle_waiting(_sorted(failure))
+
+    # ---- for the provider
+
+    def settle_waiting(self, outcome: Outcome) -> None:
+        """The same for all that have not been taken."""
+        indexes = [*self._again, *range(self._next, len(self._messages))]
+        self._again.clear()
+        self._next, self.waiting = len(self._messages), 0
+        for index in indexes:
+            self._done(index, outcome)
+
+    def _encoded(self, message: Outbound) -> bytes | Rejected:
+        if not isinstance(message.content, PushContent):
+            return _NO_PUSH
+        try:
+            return self._desk.encoder.encode(message, message.content)
+        except UnicodeEncodeError as error:  # half a character, which no JSON can say
+            return Rejected(Reason.PAYLOAD_INVALID, f"a text that is no Unicode: {error}")
+
+    def _refused(self, call: Call, head: Head, body: bytes) -> Outcome:
+        stated = head.fields.get(b"retry-after")
+        wait = retry_after_seconds(stated.decode("latin-1") if stated else None, self._desk.clock())
+        outcome = sort_reply(head.status, body, wait)
+        if head.status == 401 and not (isinstance(outcome, Deferred) and outcome.error == _APNS_KEY):
+            self._desk.refuse(call.fields)
+        return outcome
+
+    def _done(self, index: int, outcome: Outcome) -> None:
+        self.left -= 1
+        if self.left == 0 and not self.done.done():
+            self.done.set_result(None)
+        self._settle(index, outcome)
+
+
+def _sorted(failure: Failure) -> Outcome:
+    """Not sent only where that is certain; else nobody knows."""
+    match failure.lost:
+        case Lost.NOT_SENT if failure.our_fault:
+            return Deferred(Reason.SENDER_MISCONFIGURED, failure.text, sender_fault=True)
+        case Lost.NOT_SENT:
+            return Deferred(Reason.PROVIDER_UNAVAILABLE, failure.text)
+        case Lost.TIMED_OUT:
+            return Ambiguous(Reason.TIMED_OUT, failure.text)
+        case Lost.CUT:
+            return Ambiguous(Reason.CONNECTION_LOST, failure.text)
+
+
+def _accepted(said: bytes) -> Outcome:
+    """FCM took it; its id is the last part of projects/…/messages/…."""
+    try:
+        name = _decode(said).name
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        name = None
+    return Sent(name.rpartition("/")[2] if name else None)
