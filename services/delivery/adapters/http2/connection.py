@@ -174,6 +174,7 @@ class Connection(asyncio.Protocol):
     def on_settings(self, values: list[tuple[int, int]]) -> None:
         if not self.opened.done():
             self._most_streams = self._limits.streams_unsaid
+        self._sending.out.append(ACKNOWLEDGE)  # before what the new values allow
         for name, value in values:
             if name == Setting.MAX_CONCURRENT_STREAMS:
                 self._most_streams = min(value, self._limits.most_streams)
@@ -181,7 +182,6 @@ class Connection(asyncio.Protocol):
                 raise Fault(Code.PROTOCOL_ERROR, "a server that would be pushed to")
             else:
                 self._sending.apply(name, value)
-        self._sending.out.append(ACKNOWLEDGE)
         if not self.opened.done():
             self.opened.set_result(None)
             self._keeper.has_opened(self)
@@ -272,6 +272,7 @@ class Connection(asyncio.Protocol):
     def _look(self) -> None:
         """Calls that took too long, a peer that is silent."""
         now = time.monotonic()
+        self._arm(self._limits.call_seconds / 2, self._look)
         while (oldest := next(iter(self.calls.values()), None)) is not None and oldest.due <= now:
             self._cancel(oldest, Code.CANCEL)
             self._fail(oldest, Lost.TIMED_OUT, f"no answer in {self._limits.call_seconds:g} s")

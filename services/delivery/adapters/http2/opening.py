@@ -85,8 +85,9 @@ async def open_connection(keeper: Keeper, origin: Origin, limits: Limits) -> Non
     except ValueError as error:  # a host name that cannot be one fails in the resolver's encoding
         raise Unopened(f"{origin.host} is no host name: {error}", our_fault=True) from error
     finally:
-        if connection is not None and not connection.opened.done():
+        if connection is not None and (connection.why_ended is not None or not connection.opened.done()):
             connection.abort()
+            await connection.closed
     if connection.why_ended is not None:
         raise Unopened(f"no connection to {origin.authority}: {connection.why_ended}")
 
@@ -104,5 +105,6 @@ async def _connect(keeper: Keeper, origin: Origin, limits: Limits, context: ssl.
         spoken = encrypted.selected_alpn_protocol() if encrypted is not None else None
         if spoken != _PROTOCOL:
             connection.abort()
+            await connection.closed
             raise Unopened(f"{origin.authority} does not speak HTTP/2 (it chose {spoken or 'nothing'})", our_fault=True)
     return connection

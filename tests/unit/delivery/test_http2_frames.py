@@ -1,0 +1,307 @@
+"""HTTP/2's two halves without a socket, against octets written by hand."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from services.delivery.adapters.http2.calls import Batch, Call
+from services.delivery.adapters.http2.frames import (
+    FRAME_HEAD,
+    LARGEST_WINDOW,
+    Code,
+    Fault,
+    Setting,
+    frame,
+    rst_stream,
+    settings,
+    window_update,
+)
+from services.delivery.adapters.http2.hpack_decoding import Head
+from services.delivery.adapters.http2.keeping import Limits, Pulse, Watch
+from services.delivery.adapters.http2.receiving import Receiving
+from services.delivery.adapters.http2.sending import Sending
+
+FIELDS = ((b":method", b"POST"), (b"authorization", b"Bearer t"))
+DATA, HEADERS, PRIORITY, RESET, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
+STATUS_200 = b"\x88"
+
+
+class Heard:
+    """Notes what it is told, by its name."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def told(*what: Any) -> None:
+            said = tuple(part.status if isinstance(part, Head) else part for part in what)
+            self.events.append((name.removeprefix("on_"), *said))
+
+        return told
+
+
+def read(data: bytes, step: int = 1 << 20) -> list[tuple[Any, ...]]:
+    """What is heard of these octets after the server's settings, in pieces of `step`."""
+    heard = Heard()
+    receiving = Receiving(cast(Any, heard), [])
+    whole = settings({}) + data
+    for start in range(0, len(whole), step):
+        receiving.read(whole[start : start + step])
+    return heard.events[1:]
+
+
+REPLY = frame(HEADERS, 4, 1, STATUS_200) + frame(DATA, 1, 1, b"body")
+HEARD = [("fields", 1, 200, False), ("data", 1, b"body", True)]
+
+
+@pytest.mark.parametrize("step", [1, 2, 8, 9, 10, 100])
+def test_frames_may_come_in_any_pieces(step: int) -> None:
+    assert read(REPLY * 3, step) == HEARD * 3
+
+
+@pytest.mark.parametrize(
+    ("octets", "heard"),
+    [
+        (frame(HEADERS, 4 | 8, 1, b"\x03" + STATUS_200 + b"pad"), ("fields", 1, 200, False)),
+        (frame(HEADERS, 4 | 32, 1, b"\x80\0\0\0\x10" + STATUS_200), ("fields", 1, 200, False)),
+        (frame(HEADERS, 1 | 4 | 8 | 32, 1, b"\x01\0\0\0\0\x10" + STATUS_200 + b"p"), ("fields", 1, 200, True)),
+        (frame(HEADERS, 4, 1 | 1 << 31, STATUS_200), ("fields", 1, 200, False)),  # the reserved bit means nothing
+        (frame(DATA, 8, 1, b"\x02onepp"), ("data", 1, b"one", False)),
+        (frame(DATA, 1 | 8, 1, b"\x00one"), ("data", 1, b"one", True)),
+        (frame(DATA, 8, 1, b"\x03ppp"), ("data", 1, b"", False)),
+        (
+            frame(HEADERS, 1, 1, b"") + frame(CONTINUATION, 0, 1, STATUS_200) + frame(CONTINUATION, 4, 1, b""),
+            ("fields", 1, 200, True),
+        ),
+        (rst_stream(3, Code.CANCEL), ("reset", 3, 8)),
+        (frame(PING, 0, 0, b"12345678"), ("ping", b"12345678")),
+        (window_update(5, 10), ("window", 5, 10)),
+        (frame(GOAWAY, 0, 0, b"\0\0\0\x05\0\0\0\x0bwhy\xff"), ("goaway", 5, 11, "why�")),
+        (settings({Setting.MAX_CONCURRENT_STREAMS: 7}), ("settings", [(3, 7)])),
+    ],
+)
+def test_each_frame_is_understood(octets: bytes, heard: tuple[Any, ...]) -> None:
+    assert read(octets) == [heard]
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        frame(PING, 1, 0, b"12345678"),
+        frame(SETTINGS, 1, 0),
+        frame(PRIORITY, 0, 3, b"\0\0\0\0\1"),
+        frame(200, 255, 9, b"x"),
+    ],
+)
+def test_what_says_nothing_is_passed_over(octets: bytes) -> None:
+    assert read(octets) == []
+
+
+@pytest.mark.parametrize(
+    ("octets", "code"),
+    [
+        (frame(DATA, 0, 0, b"x"), Code.PROTOCOL_ERROR),
+        (frame(HEADERS, 4, 0, STATUS_200), Code.PROTOCOL_ERROR),
+        (frame(DATA, 8, 1, b"\x04ppp"), Code.PROTOCOL_ERROR),
+        (frame(DATA, 8, 1, b""), Code.FRAME_SIZE_ERROR),
+        (frame(HEADERS, 4 | 32, 1, b"\0\0\0"), Code.PROTOCOL_ERROR),
+        (frame(RESET, 0, 1, b"\0\0\0"), Code.FRAME_SIZE_ERROR),
+        (frame(RESET, 0, 0, bytes(4)), Code.PROTOCOL_ERROR),
+        (frame(SETTINGS, 0, 0, b"\0\1\0"), Code.FRAME_SIZE_ERROR),
+        (frame(SETTINGS, 1, 0, bytes(6)), Code.FRAME_SIZE_ERROR),
+        (frame(SETTINGS, 0, 1), Code.PROTOCOL_ERROR),
+        (frame(PUSH, 4, 1, bytes(4) + STATUS_200), Code.PROTOCOL_ERROR),
+        (frame(PING, 0, 0, b"1234567"), Code.FRAME_SIZE_ERROR),
+        (frame(PING, 0, 1, b"12345678"), Code.PROTOCOL_ERROR),
+        (frame(GOAWAY, 0, 0, bytes(7)), Code.FRAME_SIZE_ERROR),
+        (window_update(0, 0), Code.PROTOCOL_ERROR),
+        (frame(WINDOW, 0, 0, bytes(3)), Code.FRAME_SIZE_ERROR),
+        (frame(CONTINUATION, 4, 1, STATUS_200), Code.PROTOCOL_ERROR),
+        (frame(HEADERS, 0, 1, b"") + frame(DATA, 0, 1, b"x"), Code.PROTOCOL_ERROR),
+        (frame(HEADERS, 0, 1, b"") + frame(CONTINUATION, 4, 3, STATUS_200), Code.PROTOCOL_ERROR),
+        (frame(HEADERS, 0, 1, b"") + frame(CONTINUATION, 0, 1, b"") * 10_000, Code.ENHANCE_YOUR_CALM),
+        (FRAME_HEAD.pack(16_385 << 8, 0, 1), Code.FRAME_SIZE_ERROR),
+    ],
+)
+def test_what_breaks_the_protocol_ends_the_connection(octets: bytes, code: Code) -> None:
+    with pytest.raises(Fault) as found:
+        read(octets)
+    assert found.value.code is code
+
+
+@pytest.mark.parametrize(
+    "first", [frame(PING, 0, 0, b"12345678"), REPLY, frame(SETTINGS, 1, 0), b"HTTP/1.1 400 Bad\r\n\r\n"]
+)
+def test_a_server_begins_with_its_settings(first: bytes) -> None:
+    with pytest.raises(Fault):
+        Receiving(cast(Any, Heard()), []).read(first)
+
+
+def test_the_window_is_opened_again_in_few_updates() -> None:
+    out: list[bytes] = []
+    receiving = Receiving(cast(Any, Heard()), out)
+    receiving.read(settings({}) + frame(HEADERS, 4, 1, STATUS_200))
+    out.clear()
+    for _ in range(128):
+        receiving.read(frame(DATA, 0, 1, bytes(16_384)))
+    opened = [int.from_bytes(update[9:], "big") for update in out]
+    assert 3 <= len(opened) <= 5
+    assert sum(opened) > 128 * 16_384 - (1 << 20)
+
+
+# ---- sending
+
+
+def call(stream: int, body: bytes) -> Call:
+    made = Call(cast(Batch, None), 0, body)
+    made.stream, made.fields = stream, FIELDS
+    return made
+
+
+def sent(sending: Sending) -> Iterator[tuple[int, int, int, bytes]]:
+    """The frames that gathered: type, flags, stream, payload."""
+    data = b"".join(sending.out)
+    sending.out.clear()
+    while data:
+        head, flags, stream = FRAME_HEAD.unpack_from(data)
+        yield head & 0xFF, flags, stream, data[9 : 9 + (head >> 8)]
+        data = data[9 + (head >> 8) :]
+
+
+def bodies(sending: Sending) -> list[tuple[int, int, bytes]]:
+    return [(stream, flags, payload) for kind, flags, stream, payload in sent(sending) if kind == DATA]
+
+
+def test_a_request_is_its_fields_and_its_body() -> None:
+    sending = Sending()
+    for stream in (1, 3, 5):
+        sending.begin(call(stream, b"body"))
+    frames = list(sent(sending))
+    assert [(kind, flags, stream) for kind, flags, stream, _ in frames] == [
+        (kind, flags, stream) for stream in (1, 3, 5) for kind, flags in ((HEADERS, 4), (DATA, 1))
+    ]
+    assert frames[2][3] == frames[4][3] == b"\x83\xbe"
+    assert sending.window == 65_535 - 12
+
+
+def test_a_body_waits_for_its_stream() -> None:
+    sending = Sending()
+    sending.apply(Setting.INITIAL_WINDOW_SIZE, 3)
+    one = call(1, b"12345678")
+    sending.begin(one)
+    assert bodies(sending) == [(1, 0, b"123")]
+    sending.more_window(1, 4)
+    assert bodies(sending) == [(1, 0, b"4567")]
+    assert not one.sent
+    sending.more_window(1, 4)
+    assert bodies(sending) == [(1, 1, b"8")]
+    assert one.sent
+    assert sending.blocked == {}
+    sending.more_window(1, 4)  # late: it means nothing
+
+
+def test_an_initial_window_that_changes_moves_those_of_open_streams() -> None:
+    """RFC 9113 §6.9.2: it may even fall below zero."""
+    sending = Sending()
+    sending.apply(Setting.INITIAL_WINDOW_SIZE, 6)
+    sending.begin(call(1, b"123456789"))
+    sending.apply(Setting.INITIAL_WINDOW_SIZE, 2)  # four of them were already used
+    sending.more_window(1, 4)
+    assert bodies(sending) == [(1, 0, b"123456")]
+    sending.more_window(1, 1)
+    sending.apply(Setting.INITIAL_WINDOW_SIZE, 4)
+    assert bodies(sending) == [(1, 0, b"7"), (1, 1, b"89")]
+
+
+def test_streams_share_the_connections_window() -> None:
+    sending = Sending()
+    sending.apply(Setting.INITIAL_WINDOW_SIZE, 1 << 20)
+    sending.window = 10
+    sending.begin(call(1, b"a" * 8))
+    sending.begin(call(3, b"b" * 8))
+    assert bodies(sending) == [(1, 1, b"a" * 8), (3, 0, b"bb")]
+    assert sending.window == 0
+    sending.more_window(0, 5)
+    sending.more_window(0, 5)
+    assert bodies(sending) == [(3, 0, b"bbbbb"), (3, 1, b"b")]
+    assert sending.window == 4
+
+
+def test_frames_are_as_large_as_the_peer_takes() -> None:
+    sending = Sending()
+    sending.begin(call(1, bytes(40_000)))
+    assert [len(body) for _, _, body in bodies(sending)] == [16_384, 16_384, 7_232]
+    sending.apply(Setting.MAX_FRAME_SIZE, 20_000)
+    sending.begin(call(3, bytes(25_000)))
+    assert [len(body) for _, _, body in bodies(sending)] == [20_000, 5_000]
+
+
+def test_fields_that_fit_no_frame_go_on_in_the_next() -> None:
+    sending = Sending()
+    sending.apply(Setting.HEADER_TABLE_SIZE, 0)
+    for stream in (1, 3):
+        long = call(stream, b"body")
+        long.fields = ((b"authorization", b"t" * 40_000),)
+        sending.begin(long)
+        assert [(kind, flags, len(payload)) for kind, flags, _, payload in sent(sending)] == [
+            (HEADERS, 0, 16_384),
+            (CONTINUATION, 0, 16_384),
+            (CONTINUATION, 4, 40_000 - 2 * 16_384 + (7 if stream == 1 else 6)),  # the first says that the table is gone
+            (DATA, 1, 4),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        (Setting.INITIAL_WINDOW_SIZE, 1 << 31, Code.FLOW_CONTROL_ERROR),
+        (Setting.MAX_FRAME_SIZE, 16_383, Code.PROTOCOL_ERROR),
+        (Setting.MAX_FRAME_SIZE, 1 << 24, Code.PROTOCOL_ERROR),
+    ],
+)
+def test_settings_have_bounds(name: Setting, value: int, code: Code) -> None:
+    with pytest.raises(Fault) as found:
+        Sending().apply(name, value)
+    assert found.value.code is code
+
+
+def test_windows_have_bounds() -> None:
+    with pytest.raises(Fault):
+        Sending().more_window(0, LARGEST_WINDOW)
+    sending = Sending()
+    sending.apply(Setting.INITIAL_WINDOW_SIZE, 1)
+    sending.begin(call(1, b"123"))
+    with pytest.raises(Fault):
+        sending.more_window(1, LARGEST_WINDOW + 1)
+
+
+# ---- the watch
+
+LIMITS = Limits(call_seconds=10, ping_idle_seconds=15, ping_answer_seconds=5)
+
+
+def test_an_idle_peer_is_asked_every_fifteen_seconds() -> None:
+    watch = Watch(LIMITS, 0.0)
+    assert watch.look(5.0, None) == (Pulse.WELL, 10.0)
+    assert watch.look(14.0, None) == (Pulse.WELL, 15.0)
+    assert watch.look(15.0, None) == (Pulse.ASK, 20.0)
+    watch.heard(15.1)
+    assert watch.look(20.0, None) == (Pulse.WELL, 25.0)
+    assert watch.look(30.1, None)[0] is Pulse.ASK
+    assert watch.look(35.0, None) == (Pulse.WELL, 35.1)
+    assert watch.look(35.1, None)[0] is Pulse.DEAD
+
+
+def test_a_silent_peer_with_calls_is_found_dead_when_the_first_of_them_ends() -> None:
+    watch = Watch(LIMITS, 0.0)
+    began, due = 12.0, 22.0
+    assert watch.look(13.0, due) == (Pulse.WELL, began + 5)
+    assert watch.look(17.0, due) == (Pulse.ASK, 22.0)
+    assert watch.look(22.0, None)[0] is Pulse.DEAD
+
+
+def test_a_call_is_looked_at_when_it_is_due() -> None:
+    watch = Watch(LIMITS, 0.0)
+    watch.heard(11.9)
+    assert watch.look(11.9, 12.5) == (Pulse.WELL, 12.5)
