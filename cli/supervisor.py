@@ -18,17 +18,15 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from libs.errors import Permanent
+from cli.processes import CannotStart, Process
 from libs.keyring import keyring_of
 from libs.storage import embedded
 from libs.storage.migrations import migrate
@@ -38,58 +36,6 @@ from libs.telemetry.metrics import FOLDER_VARIABLE, forget_process, make_folder
 _START_SECONDS = 30.0
 _RESTART_SECONDS = (0.2, 1.0, 5.0, 15.0)
 _STEADY_SECONDS = 60.0
-
-
-class CannotStart(Permanent):
-    """The suite cannot be started; the detail says what to do."""
-
-    slug = "cannot-start"
-    title = "Cannot start"
-
-
-@dataclass
-class Process:
-    """One process of the suite, its log, and how often it had to be started again."""
-
-    name: str
-    command: list[str]
-    log: Path
-    environment: dict[str, str]
-    restarts: int = 0
-    started_at: float = 0.0
-    _handle: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    @property
-    def pid(self) -> int | None:
-        return self._handle.pid if self._handle else None
-
-    @property
-    def alive(self) -> bool:
-        return self._handle is not None and self._handle.poll() is None
-
-    @property
-    def exit_code(self) -> int | None:
-        return self._handle.poll() if self._handle else None
-
-    def start(self) -> None:
-        # a session of its own: Ctrl-C reaches the supervisor alone, which stops the others in order
-        with self.log.open("ab") as log:
-            self._handle = subprocess.Popen(
-                self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment,
-                start_new_session=True,
-            )  # fmt: skip
-        self.started_at = time.monotonic()
-
-    def stop(self, seconds: float) -> None:
-        """SIGTERM, then SIGKILL after `seconds`."""
-        if self._handle is None or self._handle.poll() is not None:
-            return
-        self._handle.terminate()
-        try:
-            self._handle.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self._handle.kill()
-            self._handle.wait()
 
 
 class Suite:
@@ -126,9 +72,9 @@ class Suite:
         workers = self.settings.workers
         if self.settings.simulator and workers:
             self._launch("simulator", ["services.simulator", "--data", str(self.folder)], environment)
-            self._wait(lambda: (self.folder / "simulator.json").is_file(), self.processes[-1])
+            self.processes[-1].wait_until((self.folder / "simulator.json").is_file, _START_SECONDS)
         self._launch("api" if workers else "suite", ["services", "api" if workers else "all"], environment)
-        self._wait(self._answers, self.processes[-1])
+        self.processes[-1].wait_until(self._answers, _START_SECONDS)
         for number in range(1, workers + 1):
             self._launch(f"worker-{number}", ["services", "worker"], environment)
             self._launch(f"bulk-{number}", ["services", "bulk"], environment)
@@ -148,15 +94,6 @@ class Suite:
         process = Process(name, [sys.executable, "-m", *arguments], log, environment)
         process.start()
         self.processes.append(process)
-
-    def _wait(self, ready: object, process: Process) -> None:
-        assert callable(ready)
-        deadline = time.monotonic() + _START_SECONDS
-        while not ready():
-            if not process.alive or time.monotonic() > deadline:
-                tail = "\n".join(process.log.read_text(errors="replace").splitlines()[-15:])
-                raise CannotStart(f"{process.name} did not start; the end of {process.log}:\n{tail}")
-            time.sleep(0.05)
 
     def _answers(self) -> bool:
         with socket.socket() as probe:

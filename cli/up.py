@@ -18,7 +18,8 @@ from libs import credentials
 from libs.contracts.outcomes import Mode
 
 if TYPE_CHECKING:
-    from cli.supervisor import Process, Suite
+    from cli.processes import Process
+    from cli.supervisor import Suite
 
 _TICK_SECONDS = 0.5
 

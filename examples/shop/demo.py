@@ -23,7 +23,8 @@ from socket import socket
 from pydantic import SecretStr
 from rich.console import Console
 
-from cli.supervisor import Process, Suite
+from cli.processes import Process
+from cli.supervisor import Suite
 from examples.shop.day import Day, make_day
 from examples.shop.people import Customer, customers, write
 from examples.shop.reckoning import Reckoning, Sums

@@ -1,0 +1,143 @@
+"""Fills one engine's folder: compiles it, fetches its jars, or links what the system has.
+
+Made under a temporary name and renamed when it is whole, so that an interrupted build is never taken for a finished
+one. Each command's output goes to `<cache>/logs/<engine>.log`.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.engines import needs
+from cli.engines.cache import SOURCES, cache_folder, folder_of
+from cli.engines.recipes import GoProgram, Jars, Recipe, SystemProgram
+from libs.errors import Permanent
+
+_COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+_LOG_LINES = 15
+
+
+class BuildFailed(Permanent):
+    """An engine could not be built; the detail has the end of the log."""
+
+    slug = "engine-build-failed"
+    title = "The engine cannot be built"
+
+
+def build(recipe: Recipe) -> None:
+    """Builds it anew; the caller holds the builder's lock. Raises ToolMissing, BuildFailed."""
+    if not (SOURCES / "README.md").is_file():
+        raise BuildFailed(f"Engines are built from a checkout of the project; {SOURCES} is not there.")
+    target = folder_of(recipe)
+    making = target.with_name(".making")
+    shutil.rmtree(making, ignore_errors=True)  # of a build that was interrupted: we hold the lock
+    making.mkdir(parents=True)
+    workshop = Workshop(recipe.name)
+    match recipe.how:
+        case GoProgram() as program:
+            _compile(recipe, program, making, workshop)
+        case Jars() as jars:
+            _fetch(recipe, jars, making, workshop)
+        case SystemProgram() as program:
+            _link(recipe, program, making, workshop)
+    if not (making / recipe.product).exists():
+        raise BuildFailed(f"The build ended well, but {recipe.product} is not there; {workshop.tail()}")
+    if target.exists():  # its product is gone: is_built has said so
+        shutil.rmtree(target)
+    making.rename(target)
+
+
+@dataclass
+class Workshop:
+    """Runs the commands of one engine's build, with one log."""
+
+    name: str
+    log: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = cache_folder() / "logs" / f"{self.name}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.unlink(missing_ok=True)
+
+    def run(self, command: Sequence[str | Path], folder: Path, **environment: str) -> None:
+        """Raises BuildFailed with the end of the log."""
+        with self.log.open("ab") as log:
+            log.write(f"$ {' '.join(map(str, command))}\n".encode())
+            log.flush()
+            ended = subprocess.run(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **environment}
+            )
+        if ended.returncode:
+            raise BuildFailed(f"`{Path(command[0]).name}` ended with code {ended.returncode}; {self.tail()}")
+
+    def tail(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join([f"the end of {self.log}:", *lines[-_LOG_LINES:]])
+
+
+def _compile(recipe: Recipe, program: GoProgram, folder: Path, workshop: Workshop) -> None:
+    flags = "-s -w"  # no symbols, no debugger's tables: a third less
+    if program.version_variable:
+        flags += f" -X {program.version_variable}={recipe.version}"
+    # readonly: what go.mod and go.sum say is what is built
+    command = [needs.go(), "build", "-mod=readonly", "-buildvcs=false", "-trimpath", f"-ldflags={flags}"]
+    command += [f"-tags={program.tags}", "-o", str(folder / recipe.product), program.package]
+    workshop.run(command, SOURCES / recipe.name, CGO_ENABLED="0", GOWORK="off")
+
+
+def _fetch(recipe: Recipe, jars: Jars, folder: Path, workshop: Workshop) -> None:
+    maven, jdk = needs.maven(), needs.jdk()
+    sources, lib = SOURCES / recipe.name, folder / "lib"
+    # -C: a checksum that the repository states and the file has not is an error
+    command = [maven, "-B", "-C", "-ntp", "-f", str(sources / "pom.xml"), _COPY_JARS]
+    command += ["-DincludeScope=runtime", f"-DoutputDirectory={lib}"]
+    workshop.run(command, folder, JAVA_HOME=str(jdk))
+    check_jars(lib, sources / "jars.sha256")
+    if jars.main:
+        compiler = [str(jdk / "bin" / "javac"), "--release", str(needs.OLDEST_JDK), "-cp", f"{lib}/*"]
+        workshop.run([*compiler, "-d", str(folder / "classes"), str(sources / f"{jars.main}.java")], folder)
+
+
+def check_jars(lib: Path, listed: Path) -> None:
+    """Holds the folder against `sha256sum`'s list: the same names, the same contents. Raises BuildFailed."""
+    wanted = {name: digest for digest, name in (line.split() for line in listed.read_text().splitlines())}
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in lib.iterdir()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if wrong:
+        raise BuildFailed(f"These jars are not those that {listed} lists: {', '.join(wrong)}.")
+
+
+def _link(recipe: Recipe, program: SystemProgram, folder: Path, workshop: Workshop) -> None:
+    found = _installed(recipe, program)
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        _install(program.debian_package, folder, workshop)
+        found = _installed(recipe, program)
+    if found is None:
+        raise needs.ToolMissing(
+            f"`{recipe.product}` is not on this machine. Install it: `apt-get install {program.debian_package}` as "
+            f"root, or `brew install {recipe.name}`."
+        )
+    (folder / recipe.product).symlink_to(found)
+    said = subprocess.run([folder / recipe.product, "--version"], capture_output=True, text=True).stdout
+    version = re.search(r"\bv=(\d+)\.(\d+)", said)
+    if not version or (int(version[1]), int(version[2])) < tuple(map(int, recipe.version.split("."))):
+        raise needs.ToolMissing(f"{found} says {said.strip() or 'nothing'}; {recipe.version} or newer is needed.")
+
+
+def _installed(recipe: Recipe, program: SystemProgram) -> str | None:
+    return shutil.which(recipe.product) or (program.program if Path(program.program).exists() else None)
+
+
+def _install(package: str, folder: Path, workshop: Workshop) -> None:
+    command = ["apt-get", "install", "-y", "--no-install-recommends", package]
+    quiet: Mapping[str, str] = {"DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        workshop.run(command, folder, **quiet)
+    except BuildFailed:  # package lists of an image are missing or old
+        workshop.run(["apt-get", "update"], folder)
+        workshop.run(command, folder, **quiet)

@@ -1,0 +1,125 @@
+"""What every engine has: a folder, ports on loopback, a process with a log, and a question that tells whether it is well.
+
+<folder>/<name>/       what it keeps
+<folder>/logs/<name>.log
+"""
+
+import http.client
+import os
+import random
+import socket
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Self
+
+from cli.engines.cache import built
+from cli.engines.recipes import Recipe
+from cli.processes import Process
+
+LOOPBACK = "127.0.0.1"
+# below what Linux and macOS hand out to connections that somebody opens
+_PORTS = range(20_000, 32_000)
+
+
+class Engine(ABC):
+    """One real program. Start it, use it, stop it; or use it as a context manager. It can be started again after it
+    was stopped or killed, on the same ports and with what it kept."""
+
+    recipe: ClassVar[Recipe]
+    start_seconds: ClassVar[float] = 30.0
+    stop_seconds: ClassVar[float] = 10.0
+
+    def __init__(self, folder: Path, *, port: int | None = None, name: str = "") -> None:
+        self.name = name or self.recipe.name
+        self.port = port or free_port()
+        self.folder = folder.resolve() / self.name
+        self.process: Process | None = None
+        self._log = folder.resolve() / "logs" / f"{self.name}.log"
+
+    @abstractmethod
+    def command(self, program: Path) -> list[str]:
+        """The command line; `program` is the folder of the built engine. Writes what the program reads."""
+
+    @abstractmethod
+    def healthy(self) -> bool:
+        """Asks the program itself; False, never an error, while it does not answer."""
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def launch(self) -> Process:
+        """Starts it and does not wait. Raises NotBuilt."""
+        program = built(self.recipe)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._log.parent.mkdir(exist_ok=True)
+        self.process = Process(self.name, self.command(program), self._log, self.environment())
+        self.process.start()
+        return self.process
+
+    def wait(self) -> None:
+        """Returns when it is well; what is not well in time is stopped. Raises CannotStart with the end of its log."""
+        assert self.process is not None, f"{self.name} was not launched"
+        try:
+            self.process.wait_until(self.healthy, self.start_seconds)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self) -> Self:
+        """Starts it and waits until it is well."""
+        self.launch()
+        self.wait()
+        return self
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL to what has not ended after `stop_seconds`."""
+        if self.process is not None:
+            self.process.stop(self.stop_seconds)
+
+    def kill(self) -> None:
+        """SIGKILL, as a machine that fails would."""
+        if self.process is not None:
+            self.process.kill()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now. Drawn at random: others on this machine look for theirs, too."""
+    for port in random.sample(_PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"None of 100 ports between {_PORTS[0]} and {_PORTS[-1]} is free.")
+
+
+def status_of(port: int, path: str) -> int | None:
+    """The status that `GET path` is answered with on loopback; None without an answer within a second."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=1.0)  # never through a proxy
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def answer_of(port: int, question: bytes, length: int) -> bytes:
+    """The first `length` bytes that a raw protocol answers with; fewer without an answer within a second."""
+    answer = b""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=1.0) as connection:
+            connection.sendall(question)
+            while len(answer) < length and (received := connection.recv(length - len(answer))):
+                answer += received
+    except OSError:
+        return b""
+    return answer

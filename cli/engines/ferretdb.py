@@ -1,0 +1,36 @@
+"""FerretDB: speaks MongoDB's wire protocol on top of a PostgreSQL. A stand-in: tools/engines/README.md has its gaps."""
+
+from pathlib import Path
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from cli.engines import recipes
+from cli.engines.engine import LOOPBACK, Engine
+
+
+class FerretDB(Engine):
+    """`postgres` is the DSN of a database of its own; each MongoDB database becomes a schema there."""
+
+    recipe = recipes.FERRETDB
+
+    def __init__(self, folder: Path, *, postgres: str, port: int | None = None) -> None:
+        super().__init__(folder, port=port)
+        self._postgres = postgres
+
+    @property
+    def url(self) -> str:
+        return f"mongodb://{LOOPBACK}:{self.port}"
+
+    def command(self, program: Path) -> list[str]:
+        return [str(program / "ferretdb"), "-listen", f"{LOOPBACK}:{self.port}", "-postgres", self._postgres]
+
+    def healthy(self) -> bool:
+        client: MongoClient[dict[str, object]] = MongoClient(self.url, serverSelectionTimeoutMS=500)
+        try:
+            client.list_database_names()  # `hello` is answered without the PostgreSQL behind it
+        except PyMongoError:
+            return False
+        finally:
+            client.close()
+        return True

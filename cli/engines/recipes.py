@@ -1,0 +1,61 @@
+"""Which engines there are, in which version, and how each is made. The table stands at the bottom."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GoProgram:
+    """One program from the Go module in `tools/engines/<name>`; go.sum holds the checksums."""
+
+    package: str = "."
+    tags: str = ""
+    version_variable: str = ""  # the string in the program that holds its version
+
+    origin = "Go modules"
+
+
+@dataclass(frozen=True, slots=True)
+class Jars:
+    """The dependencies of `tools/engines/<name>/pom.xml` in `lib/`; jars.sha256 holds their checksums."""
+
+    main: str = ""  # our own class, compiled into `classes/`, where the project's own is no use
+
+    origin = "Maven"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemProgram:
+    """A program of the operating system, linked into the folder."""
+
+    debian_package: str  # has the program, and no service that would be started
+    program: str  # where that package puts it
+
+    origin = "Debian"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One engine. `product` is what must be there, relative to its folder."""
+
+    name: str
+    version: str
+    product: str
+    how: GoProgram | Jars | SystemProgram
+
+
+DAPRD = Recipe("daprd", "1.18.2", "daprd", GoProgram(version_variable="github.com/dapr/dapr/pkg/buildinfo.version"))
+KAFKA = Recipe("kafka", "4.1.1", "lib", Jars())
+OPENSEARCH = Recipe("opensearch", "3.8.0", "lib", Jars(main="OpenSearch"))
+JAEGER = Recipe(
+    "jaeger",
+    "1.62.0",
+    "jaeger",
+    GoProgram(package="tool", version_variable="github.com/jaegertracing/jaeger/pkg/version.latestVersion"),
+)
+FERRETDB = Recipe("ferretdb", "1.24.2", "ferretdb", GoProgram(tags="ferretdb_no_sqlite"))
+# Debian 12 has 7.0. The package of that name would also start a server on 6379; the tools hold the same program,
+# which is a server when it is called redis-server.
+REDIS = Recipe("redis", "7.0", "redis-server", SystemProgram("redis-tools", "/usr/bin/redis-check-rdb"))
+
+# what takes longest comes last, so that a missing tool is found soon
+RECIPES: tuple[Recipe, ...] = (REDIS, KAFKA, OPENSEARCH, FERRETDB, JAEGER, DAPRD)
