@@ -1,8 +1,9 @@
-# Every target needs Python 3.11 or newer and make; nothing else (no Docker, no root, no secret).
+# Every target needs Python 3.11 or newer and make; nothing else (no Docker, no root, no secret). Only `engines` needs
+# Go, Maven and a JDK.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: all env test check demo bench format openapi lock clean help
+.PHONY: all env test engines test-engines check demo bench format openapi lock clean help
 all: env ## the environment in .venv (the default)
 
 env: .venv/.made
@@ -15,7 +16,13 @@ env: .venv/.made
 	@touch $@
 
 test: env ## all tests: unit, conformance, contracts, architecture, flows
-	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0
+	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 --ignore tests/engines
+
+engines: env ## build the real engines (Dapr, Kafka, OpenSearch …) once, outside the checkout
+	$(BIN)/python -m cli.engines
+
+test-engines: env ## tests against the engines; DEPESCHE_ENGINES_REQUIRED=1: a missing one fails
+	$(BIN)/pytest tests/engines -rs
 
 check: env ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -42,4 +49,4 @@ clean: ## remove what make made
 	rm -rf .venv demo-report.json .pytest_cache .mypy_cache .ruff_cache
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -1,4 +1,4 @@
-"""What every engine has: a folder, ports on loopback, a process with a log, and a question that tells whether it is well.
+"""What every engine has: a folder, ports on loopback, a process with a log, and a question whether it is well.
 
 <folder>/<name>/       what it keeps
 <folder>/logs/<name>.log

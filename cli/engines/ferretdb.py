@@ -1,6 +1,7 @@
 """FerretDB: speaks MongoDB's wire protocol on top of a PostgreSQL. A stand-in: tools/engines/README.md has its gaps."""
 
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -13,10 +14,15 @@ class FerretDB(Engine):
     """`postgres` is the DSN of a database of its own; each MongoDB database becomes a schema there."""
 
     recipe = recipes.FERRETDB
+    # a command keeps one connection for each document that it has updated: with as many updates as there are
+    # connections it waits for itself, for ever
+    connections = 100
 
     def __init__(self, folder: Path, *, postgres: str, port: int | None = None) -> None:
         super().__init__(folder, port=port)
-        self._postgres = postgres
+        parts = urlsplit(postgres)
+        query = urlencode([*parse_qsl(parts.query), ("pool_max_conns", self.connections)])
+        self._postgres = parts._replace(query=query).geturl()
 
     @property
     def url(self) -> str:

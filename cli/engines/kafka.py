@@ -11,7 +11,7 @@ from cli.engines.engine import LOOPBACK, Engine, answer_of, free_port
 from cli.engines.needs import jdk
 from cli.processes import CannotStart
 
-# ApiVersions v0, the one request that every broker answers to everybody: length, key 18, version, correlation, no client
+# ApiVersions v0, which every broker answers to everybody: length, key 18, version, correlation, no client
 _API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 7, -1)
 
 
@@ -52,6 +52,9 @@ class Kafka(Engine):
             "num.partitions": str(self.partitions),
             "offsets.topic.num.partitions": "1",
             "group.initial.rebalance.delay.ms": "0",
+            # after a crash the controller refuses this node until the session of its former life has ended
+            "broker.heartbeat.interval.ms": "500",
+            "broker.session.timeout.ms": "3000",
             # there is one broker
             "offsets.topic.replication.factor": "1",
             "transaction.state.log.replication.factor": "1",

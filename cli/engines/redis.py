@@ -20,7 +20,8 @@ class Redis(Engine):
             "bind": LOOPBACK, "port": str(self.port), "dir": str(self.folder), "daemonize": "no",
             "save": "", "appendonly": "yes", "appendfsync": "everysec",
         }  # fmt: skip
-        return [str(program / "redis-server"), *(word for key, value in settings.items() for word in (f"--{key}", value))]
+        flags = [word for key, value in settings.items() for word in (f"--{key}", value)]
+        return [str(program / "redis-server"), *flags]
 
     def healthy(self) -> bool:
         return answer_of(self.port, b"PING\r\n", 5) == b"+PONG"

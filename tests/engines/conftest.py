@@ -23,7 +23,6 @@ from cli.engines.opensearch import OpenSearch
 from cli.engines.redis import Redis
 from libs.storage import embedded
 
-
 E = TypeVar("E", bound=Engine)
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-import motor.motor_asyncio
 import psutil
 import pymongo
 import pytest
@@ -80,8 +79,7 @@ async def test_jaeger_gives_back_the_span_that_it_was_sent(jaeger: Jaeger) -> No
 
 
 async def test_a_document_is_the_same_however_often_it_is_written(ferretdb: FerretDB) -> None:
-    client: motor.motor_asyncio.AsyncIOMotorClient = motor.motor_asyncio.AsyncIOMotorClient(ferretdb.url)
-    try:
+    async with pymongo.AsyncMongoClient[dict[str, object]](ferretdb.url, timeoutMS=20_000) as client:
         assert (await client.admin.command("hello"))["isWritablePrimary"]
         messages = client["history"][f"messages_{uuid4().hex[:8]}"]
         writes = [
@@ -100,8 +98,6 @@ async def test_a_document_is_the_same_however_often_it_is_written(ferretdb: Ferr
         once = await messages.find().sort("_id").to_list(None)
         await messages.bulk_write(writes[::-1], ordered=False)
         assert await messages.find().sort("_id").to_list(None) == once
-    finally:
-        client.close()
     assert len(once) == 50
     assert once[0] == {
         "_id": "m-0", "events": {"e0": {"status": "sent"}, "e50": {"status": "sent"}}, "rank": 50,

@@ -1,0 +1,75 @@
+"""Engines are built from what was pinned, and what is missing for it is named with the way out."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from cli.engines import needs
+from cli.engines.build import BuildFailed, check_jars
+from cli.engines.cache import NotBuilt, built, cache_folder, folder_of
+from cli.engines.recipes import KAFKA
+
+
+def make_jdk(folder: Path, version: str) -> Path:
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "javac").touch()
+    (folder / "release").write_text(f'IMPLEMENTOR="x"\nJAVA_VERSION="{version}"\n')
+    return folder
+
+
+@pytest.fixture
+def jdks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one folder that JDKs are looked for in."""
+    monkeypatch.setattr(needs, "_JDK_FOLDERS", (str(tmp_path / "jvm"),))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path / "jvm"
+
+
+def test_the_jdk_of_java_home_wins_and_else_the_newest(jdks: Path, tmp_path: Path) -> None:
+    make_jdk(jdks / "old", "1.8.0_402")
+    make_jdk(jdks / "new", "25.0.1")
+    make_jdk(jdks / "enough", "21.0.5")
+    own = make_jdk(tmp_path / "own", "21")
+    assert needs.jdk({}) == jdks / "new"
+    assert needs.jdk({"JAVA_HOME": str(own)}) == own
+    assert needs.jdk({"JAVA_HOME": str(jdks / "old")}) == jdks / "new"
+
+
+def test_without_a_jdk_that_is_new_enough_the_error_names_what_was_found(jdks: Path) -> None:
+    make_jdk(jdks / "seventeen", "17.0.9")
+    with pytest.raises(needs.ToolMissing, match=r"21 or newer; found: .*seventeen \(17\).*JAVA_HOME"):
+        needs.jdk({})
+
+
+def test_a_missing_tool_is_named_with_what_to_install(jdks: Path) -> None:
+    with pytest.raises(needs.ToolMissing, match=r"`go` is not on the PATH\. Install Go"):
+        needs.go()
+    with pytest.raises(needs.ToolMissing, match=r"`mvn` is not on the PATH\. Install Maven"):
+        needs.maven()
+
+
+def test_a_jar_that_is_changed_missing_or_not_listed_fails_the_build(tmp_path: Path) -> None:
+    lib, listed = tmp_path / "lib", tmp_path / "jars.sha256"
+    lib.mkdir()
+    (lib / "a.jar").write_bytes(b"a")
+    listed.write_text(f"{hashlib.sha256(b'a').hexdigest()}  a.jar\n")
+    check_jars(lib, listed)
+    (lib / "b.jar").write_bytes(b"b")
+    with pytest.raises(BuildFailed, match=r"b\.jar"):
+        check_jars(lib, listed)
+    (lib / "b.jar").unlink()
+    (lib / "a.jar").write_bytes(b"other")
+    with pytest.raises(BuildFailed, match=r"a\.jar"):
+        check_jars(lib, listed)
+    (lib / "a.jar").unlink()
+    with pytest.raises(BuildFailed, match=r"a\.jar"):
+        check_jars(lib, listed)
+
+
+def test_an_engine_that_is_not_built_says_how_to_build_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPESCHE_ENGINES", str(tmp_path))
+    assert cache_folder({"DEPESCHE_ENGINES": str(tmp_path)}) == tmp_path
+    assert folder_of(KAFKA).is_relative_to(tmp_path)
+    with pytest.raises(NotBuilt, match="make engines"):
+        built(KAFKA)
