@@ -1,14 +1,17 @@
 """One TCP connection to a mail server: bytes out, replies in.
 
-A protocol instead of a StreamReader, because a mail's replies mostly come in one packet: one wake-up for
-all of them instead of one per line. Losing the connection or the patience is a state, not an exception:
-the dialogue looks at the replies that did come before it judges.
+A protocol instead of a StreamReader, because a mail's replies mostly come in one packet; and a function to call
+instead of a task to wake, because between two mails nothing else has to happen. Losing the connection or the
+patience is a state, not an exception: the dialogue looks at the replies that did come before it judges.
 """
 
 import asyncio
+import re
 import ssl
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import cast
 
 from services.delivery.domain.refusals.smtp import Reply
@@ -16,6 +19,8 @@ from services.delivery.domain.refusals.smtp import Reply
 _LONGEST_LINE = 4_096  # RFC 5321 says 512; some servers put whole essays into a refusal
 _LONGEST_REPLY = 65_536
 _LONGEST_WATCH = 1.0
+# whole replies of one line each: nearly all that a server says between mails
+_PLAIN = re.compile(rb"(?:[0-9]{3} [^\r\n]{0,2000}\r\n)+")
 
 
 class End(Enum):
@@ -28,7 +33,7 @@ class End(Enum):
 
 
 class SmtpConnection(asyncio.Protocol):
-    """Collects replies in order. One task uses it at a time."""
+    """Collects replies in order. One dialogue uses it at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -37,7 +42,8 @@ class SmtpConnection(asyncio.Protocol):
         self._lines: list[bytes] = []  # of a multi-line reply that is not finished
         self._size = 0
         self._wanted = 0
-        self._waiter: asyncio.Future[None] | None = None
+        self._then: Callable[[], None] | None = None
+        self._calling = False
         self._due = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self.replies: deque[Reply] = deque()
@@ -50,13 +56,15 @@ class SmtpConnection(asyncio.Protocol):
         if self._transport is not None and self.end is None:
             self._transport.write(data)
 
-    async def wait(self, count: int, timeout: float) -> bool:
-        """Until `count` replies are there. False where the connection ended before; see `end`."""
-        if len(self.replies) >= count:
-            return True
-        if self.end is not None:
-            return False
-        self._wanted, self._waiter = count, self._loop.create_future()
+    def expect(self, count: int, timeout: float, then: Callable[[], None]) -> None:
+        """Call `then` once: when `count` replies are there, or when the connection has ended before; see `end`.
+
+        At once, where that is so already. It may write and expect the next.
+        """
+        self._wanted, self._then = count, then
+        if len(self.replies) >= count or self.end is not None:
+            self._go_on()
+            return
         self._due = self._loop.time() + timeout
         # one timer watches many waits: arming and cancelling one per reply costs more than the reply
         if self._watch is None:
@@ -64,10 +72,19 @@ class SmtpConnection(asyncio.Protocol):
         elif timeout < _LONGEST_WATCH:
             self._watch.cancel()
             self._watch = self._loop.call_later(timeout, self._look)
+
+    def forget(self) -> None:
+        """Call nobody any more."""
+        self._then = None
+
+    async def wait(self, count: int, timeout: float) -> bool:
+        """Until `count` replies are there. False where the connection ended before; see `end`."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self.expect(count, timeout, partial(_wake, waiter))
         try:
-            await self._waiter
+            await waiter
         finally:
-            self._waiter = None
+            self.forget()
         return len(self.replies) >= count
 
     async def start_tls(self, context: ssl.SSLContext, host: str, timeout: float) -> None:
@@ -99,16 +116,13 @@ class SmtpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        lines = (self._tail + data).split(b"\n") if self._tail else data.split(b"\n")
-        self._tail = lines.pop()
-        for line in lines:
-            if not self._take(line):
-                self._finish(End.NONSENSE)
-                return
-        if len(self._tail) > _LONGEST_LINE:
+        if not self._tail and not self._lines and _PLAIN.fullmatch(data):
+            for line in data[:-2].split(b"\r\n"):
+                self.replies.append(Reply(int(line[:3]), line[4:].decode("utf-8", "replace")))
+        elif not self._read(data):
             self._finish(End.NONSENSE)
-        elif self._waiter is not None and len(self.replies) >= self._wanted and not self._waiter.done():
-            self._waiter.set_result(None)
+            return
+        self._go_on()
 
     def eof_received(self) -> bool:
         self._finish(End.LOST)
@@ -119,14 +133,27 @@ class SmtpConnection(asyncio.Protocol):
 
     # ---- inside
 
+    def _go_on(self) -> None:
+        """Call whoever expects what is there now. A loop, so that a server that talks ahead cannot nest us."""
+        if self._calling:
+            return
+        self._calling = True
+        try:
+            while (then := self._then) is not None and (len(self.replies) >= self._wanted or self.end is not None):
+                self._then = None
+                then()
+        finally:
+            self._calling = False
+
+    def _read(self, data: bytes) -> bool:
+        """Lines as they come, cut anywhere; False where they are no replies."""
+        lines = (self._tail + data).split(b"\n")
+        self._tail = lines.pop()
+        return all(self._take(line) for line in lines) and len(self._tail) <= _LONGEST_LINE
+
     def _take(self, raw: bytes) -> bool:
         """One line of a reply; False where it is none."""
-        line = raw[:-1] if raw.endswith(b"\r") else raw
-        if line[3:4] == b" " and not self._lines and len(line) <= _LONGEST_LINE and line[:3].isdigit():
-            self.replies.append(
-                Reply(int(line[:3]), line[4:].decode("utf-8", "replace"))
-            )  # nearly all are of this form
-            return True
+        line = raw.removesuffix(b"\r")
         code, separator = line[:3], line[3:4]
         if not code.isdigit() or len(code) < 3 or separator not in (b" ", b"-", b"") or len(line) > _LONGEST_LINE:
             return False
@@ -148,10 +175,8 @@ class SmtpConnection(asyncio.Protocol):
     def _look(self) -> None:
         """The watch's round: is somebody waiting for too long?"""
         self._watch = None
-        if self.end is not None:
-            return
-        if self._waiter is None:
-            return  # the next wait arms it again
+        if self.end is not None or self._then is None:
+            return  # the next who expects something arms it again
         left = self._due - self._loop.time()
         if left <= 0:
             self._finish(End.TIMED_OUT)
@@ -164,5 +189,9 @@ class SmtpConnection(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._go_on()
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():  # cancelled, and not yet told
+        waiter.set_result(None)

@@ -3,8 +3,15 @@
 With PIPELINING (RFC 2920) MAIL, RCPT and DATA go out together, and those of the next mail together with the
 end of the text before: one write and one read per mail. The line between *not sent* and *nobody knows* is
 the final dot: before it the server has nothing, after it only its reply can tell.
+
+Each step says what it expects and which step follows; the connection calls that as the replies come. A mail wakes
+no task: only the last one does.
+
+    _offer ─▶ _answered ─354─▶ _hand_over ─▶ _handed_over ─▶ _go_on_with the next
+                  └─refused─▶ _start_over ─▶ _started_over ─┘
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,82 +28,120 @@ _REF_LIMIT = 200
 _COMMANDS = ("MAIL", "RCPT", "DATA")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Job:
     index: int
     mail: Mail
-
-    @property
-    def envelope(self) -> bytes:
-        return self.mail.sender + self.mail.recipient + b"DATA\r\n"
 
 
 class Dialogue:
     """Takes mails out of the bag until it is empty, late, or the connection has had its share."""
 
-    def __init__(self, session: Session, account: SmtpAccount, composer: Composer, bag: Bag) -> None:
+    def __init__(
+        self, session: Session, account: SmtpAccount, composer: Composer, bag: Bag, may_go_on: Callable[[int], bool]
+    ) -> None:
+        """`may_go_on` is asked before each mail with the number done."""
         self._session = session
         self._connection = session.connection
+        self._pipelining = session.features.pipelining
         self._account = account
         self._composer = composer
         self._bag = bag
+        self._may_go_on = may_go_on
         self._leaving = False  # the server said 421: it closes
+        self._done = 0
+        self._job: _Job | None = None  # the mail that the server is being asked about, or has been given
+        self._following: _Job | None = None
+        self._said: list[Reply] = []  # to its commands, where they are asked one by one
+        self._then: Callable[[], None] = self._start
+        self._ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-    async def run(self, may_go_on: Callable[[int], bool]) -> bool:
-        """Work; `may_go_on` is asked before each mail with the number done. True: the connection is clean."""
-        done = 0
+    async def run(self) -> bool:
+        """Work. True: the connection is clean."""
+        self._step()
+        try:
+            return await self._ended
+        finally:
+            self._connection.forget()
+
+    def _expect(self, count: int, then: Callable[[], None], timeout: float) -> None:
+        self._then = then
+        self._connection.expect(count, timeout, self._step)
+
+    def _step(self) -> None:
+        if self._ended.done():  # cancelled, and not yet told
+            return
+        try:
+            self._then()
+        except Exception as error:  # noqa: BLE001 — the event loop calls us: raised here it would reach nobody
+            self._ended.set_exception(error)
+
+    def _start(self) -> None:
         job = self._next()
-        if job is not None and self._session.features.pipelining:
-            self._connection.write(job.envelope)
-        while job is not None:
-            if await self._offer(job):
-                following = await self._hand_over(job, may_go_on(done + 1))
-                done += 1
-            else:
-                following = await self._start_over(may_go_on(done))
-            if self._is_over():
-                if following is not None:
-                    self._give_back(following)
-                return False
-            job = following
-        return not self._is_over()
+        if job is not None and self._pipelining:
+            self._connection.write(job.mail.envelope)
+        self._go_on_with(job)
+
+    def _go_on_with(self, job: _Job | None) -> None:
+        """The next mail, if there is one and the server still listens."""
+        if self._is_over():
+            if job is not None:
+                self._give_back(job)
+            self._ended.set_result(False)
+        elif job is None:
+            self._ended.set_result(True)
+        else:
+            self._offer(job)
 
     # ---- the envelope
 
-    async def _offer(self, job: _Job) -> bool:
-        """Whether the server waits for the text now. If not, the mail is settled or back in the bag."""
-        if self._session.features.pipelining:
-            await self._connection.wait(len(_COMMANDS), self._account.reply_timeout_seconds)
-            replies = self._replies(len(_COMMANDS))
+    def _offer(self, job: _Job) -> None:
+        """Ask whether the server takes this mail; with pipelining it has been asked already."""
+        self._job = job
+        if self._pipelining:
+            self._expect(len(_COMMANDS), self._answered, self._account.reply_timeout_seconds)
         else:
-            replies = await self._step_by_step(job)
+            self._said = []
+            self._ask_next()
+
+    def _ask_next(self) -> None:
+        mail = self._current().mail
+        lines = (mail.sender, mail.recipient, b"DATA\r\n")
+        self._exchange(lines[len(self._said)], self._answered_one)
+
+    def _answered_one(self) -> None:
+        said = self._said
+        said += self._replies(1)
+        if 0 < len(said) < len(_COMMANDS) and not self._is_over() and _goes_on(_COMMANDS[len(said) - 1], said[-1]):
+            self._ask_next()
+        else:
+            self._judge_envelope(said)
+
+    def _answered(self) -> None:
+        self._judge_envelope(self._replies(len(_COMMANDS)))
+
+    def _judge_envelope(self, replies: list[Reply]) -> None:
+        """Hand over the text where the server waits for it; else the mail is settled or back in the bag."""
+        job = self._current()
         for command, reply in zip(_COMMANDS, replies, strict=False):
             if not _goes_on(command, reply):
                 self._refused(job, reply, command)
                 if len(replies) == len(_COMMANDS) and replies[2].code == 354:
                     # it took DATA although it has no recipient (RFC 2920 §3.1): give it nothing
-                    await self._exchange(b".\r\n")
-                return False
+                    self._exchange(b".\r\n", self._given_nothing)
+                else:
+                    self._start_over()
+                return
         if len(replies) < len(_COMMANDS):
             self._give_back(job)
-            return False
-        if self._bag.is_late():
+            self._start_over()
+        elif self._bag.is_late():
             # once DATA has been said, only closing takes it back
             self._bag.settle(job.index, NOT_CALLED)
             self._connection.close()
-            return False
-        return True
-
-    async def _step_by_step(self, job: _Job) -> list[Reply]:
-        replies: list[Reply] = []
-        for command, line in zip(_COMMANDS, (job.mail.sender, job.mail.recipient, b"DATA\r\n"), strict=True):
-            reply = await self._exchange(line)
-            if reply is None:
-                break
-            replies.append(reply)
-            if not _goes_on(command, reply):
-                break
-        return replies
+            self._start_over()
+        else:
+            self._hand_over(job)
 
     def _refused(self, job: _Job, reply: Reply, command: str) -> None:
         outcome = sort_reply(reply, command)
@@ -108,31 +153,44 @@ class Dialogue:
                 return
         self._bag.settle(job.index, outcome)
 
-    async def _start_over(self, may_go_on: bool) -> _Job | None:
+    def _given_nothing(self) -> None:
+        self._replies(1)
+        self._start_over()
+
+    def _start_over(self) -> None:
         """After a refusal: RSET, and the next mail's envelope behind it where it may be."""
         if self._is_over():
-            return None
-        job = self._next() if may_go_on else None
-        envelope = job.envelope if job is not None and self._session.features.pipelining else b""
-        reply = await self._exchange(b"RSET\r\n" + envelope)
-        if reply is None or reply.code == 421:
+            self._go_on_with(None)
+            return
+        self._following = job = self._next() if self._may_go_on(self._done) else None
+        envelope = job.mail.envelope if job is not None and self._pipelining else b""
+        self._exchange(b"RSET\r\n" + envelope, self._started_over)
+
+    def _started_over(self) -> None:
+        replies = self._replies(1)
+        if not replies or replies[0].code == 421:
             self._leaving = True
-        return job
+        self._go_on_with(self._following)
 
     # ---- the text
 
-    async def _hand_over(self, job: _Job, may_go_on: bool) -> _Job | None:
-        """Send the text and settle the mail. Gives the next one, its envelope already on the way."""
-        following = self._next() if may_go_on else None
-        pipelined = following is not None and self._session.features.pipelining
-        self._connection.write(job.mail.data + following.envelope if following and pipelined else job.mail.data)
-        await self._connection.wait(1, self._account.timeout_seconds)
-        self._session.mails += 1
+    def _hand_over(self, job: _Job) -> None:
+        """Send the text, and the next mail's envelope behind it."""
+        self._following = following = self._next() if self._may_go_on(self._done + 1) else None
+        if following is not None and self._pipelining:
+            self._connection.write(job.mail.data + following.mail.envelope)
+        else:
+            self._connection.write(job.mail.data)
+        self._expect(1, self._handed_over, self._account.timeout_seconds)
+
+    def _handed_over(self) -> None:
         replies = self._replies(1)
-        self._bag.settle(job.index, self._judge(replies[0] if replies else None))
+        self._session.mails += 1
+        self._done += 1
+        self._bag.settle(self._current().index, self._judge(replies[0] if replies else None))
         if replies and replies[0].code == 421:
             self._leaving = True
-        return following
+        self._go_on_with(self._following)
 
     def _judge(self, reply: Reply | None) -> Outcome:
         if reply is not None:
@@ -155,11 +213,13 @@ class Dialogue:
             self._bag.settle(index, composed)
         return None
 
-    async def _exchange(self, line: bytes) -> Reply | None:
+    def _current(self) -> _Job:
+        assert self._job is not None, "there is no mail to speak of"
+        return self._job
+
+    def _exchange(self, line: bytes, then: Callable[[], None]) -> None:
         self._connection.write(line)
-        await self._connection.wait(1, self._account.reply_timeout_seconds)
-        replies = self._replies(1)
-        return replies[0] if replies else None
+        self._expect(1, then, self._account.reply_timeout_seconds)
 
     def _replies(self, count: int) -> list[Reply]:
         """Up to `count` replies that have come."""

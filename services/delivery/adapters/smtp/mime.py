@@ -24,13 +24,17 @@ _BASE64_LINE = 57  # 76 characters encoded
 _REMEMBERED = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Mail:
     """One mail as it goes over the wire: commands, and the text with dots stuffed and its end."""
 
     sender: bytes  # MAIL FROM:<…> …\r\n
     recipient: bytes  # RCPT TO:<…>\r\n
     data: bytes
+
+    @property
+    def envelope(self) -> bytes:
+        return self.sender + self.recipient + b"DATA\r\n"
 
 
 class Composer:

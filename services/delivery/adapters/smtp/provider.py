@@ -77,7 +77,7 @@ async def _work(line: _Line, bag: Bag) -> None:
             return
         clean = False
         try:
-            dialogue = Dialogue(session, pool.account, line.composer, bag)
-            clean = await dialogue.run(partial(pool.may_go_on, session))
+            may_go_on = partial(pool.may_go_on, session)
+            clean = await Dialogue(session, pool.account, line.composer, bag, may_go_on).run()
         finally:  # cancelled in the middle: nobody knows where the dialogue stands, so it is closed
             pool.release(session, clean=clean)
