@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from libs.contracts.outcomes import Channel, Mode
+from libs.mac import mac_of
 
 UNSUBSCRIBE_PATH = "/tokens/v1/unsubscribe/"
 LINKS = "links"  # the keyring's purpose
@@ -77,4 +78,4 @@ def read_unsubscribe(key: bytes, token: str) -> UnsubscribeLink | None:
 
 
 def _mac(key: bytes, body: bytes) -> bytes:
-    return hmac.digest(key, body, "sha256")[:_MAC_BYTES]
+    return mac_of(key).digest(body)[:_MAC_BYTES]

@@ -9,6 +9,8 @@ import hmac
 from dataclasses import dataclass
 from uuid import UUID
 
+from libs.mac import mac_of
+
 _PREFIX = "b-"
 _VERSION = 1
 _MAC_BYTES = 6
@@ -38,9 +40,11 @@ class ReturnPath:
 
     def make(self, notification: UUID, address_id: int, attempt: int) -> str:
         """The envelope sender for one attempt."""
-        body = bytes((_VERSION,)) + notification.bytes + address_id.to_bytes(8) + bytes((min(attempt, 255),))
-        mac = hmac.digest(self.key, body, "sha256")[:_MAC_BYTES]
-        number = int.from_bytes(body + mac) << _PADDING_BITS
+        if address_id >> 63:
+            raise ValueError(f"an address's id has 63 bits, not {address_id}")
+        number = ((_VERSION << 128 | notification.int) << 64 | address_id) << 8 | min(attempt, 255)
+        mac = mac_of(self.key).digest(number.to_bytes(_BODY_BYTES))[:_MAC_BYTES]
+        number = (number << _MAC_BYTES * 8 | int.from_bytes(mac)) << _PADDING_BITS
         local = "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
         return f"{_PREFIX}{local}@{self.domain}"
 
@@ -58,6 +62,6 @@ class ReturnPath:
         body, mac = raw[:_BODY_BYTES], raw[_BODY_BYTES:]
         if len(body) != _BODY_BYTES or body[0] != _VERSION:
             return None
-        if not hmac.compare_digest(mac, hmac.digest(self.key, body, "sha256")[:_MAC_BYTES]):
+        if not hmac.compare_digest(mac, mac_of(self.key).digest(body)[:_MAC_BYTES]):
             return None
         return Verp(UUID(bytes=body[1:17]), int.from_bytes(body[17:25]), body[25])
