@@ -5,27 +5,37 @@ The same object may be shared between messages (renders are memoised), so nothin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
+
+import msgspec
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class PushContent:
+class PushContent(msgspec.Struct, frozen=True, gc=False):
     """A rendered push. `data` values are strings: FCM takes no others."""
 
     title: str
     body: str
     image: str | None = None
     link: str | None = None
-    data: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    data: Mapping[str, str] = NOTHING
     collapse_key: str | None = None
     ttl_seconds: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EmailContent:
+class Woven(msgspec.Struct, frozen=True, gc=False):
+    """A text as its template made it: the values between its literals, of which there is one more.
+
+    `literals` are the same in every render of a template, so whoever encodes a text can do them once.
+    """
+
+    literals: tuple[str, ...]
+    values: list[str]
+
+
+class EmailContent(msgspec.Struct, frozen=True, gc=False):
     """A rendered mail: HTML and its text part (derived where the template has none)."""
 
     subject: str
@@ -34,10 +44,10 @@ class EmailContent:
     preheader: str | None = None  # already inside `html`; kept for preview
     from_name: str | None = None
     reply_to: str | None = None
+    woven: tuple[Woven, Woven] | None = None  # how `text` and `html` were made, where it is as simple as that
 
 
-@dataclass(frozen=True, slots=True)
-class SmsContent:
+class SmsContent(msgspec.Struct, frozen=True, gc=False):
     """A rendered SMS. `encoding` is `gsm-7` or `ucs-2`; `segments` is what the operator charges."""
 
     text: str
@@ -45,11 +55,18 @@ class SmsContent:
     encoding: str = "gsm-7"
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookContent:
+class WebhookContent(msgspec.Struct, frozen=True, gc=False):
     """A rendered webhook: the JSON body exactly as it is signed and sent."""
 
     body: bytes
 
 
 Content = PushContent | EmailContent | SmsContent | WebhookContent
+
+
+def parts_of(content: Content) -> dict[str, Any]:
+    """A content by the names of its template's parts, for people to look at."""
+    if isinstance(content, WebhookContent):
+        return {"json": content.body.decode()}
+    parts = {name: getattr(content, name) for name in content.__struct_fields__ if name != "woven"}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in parts.items()}

@@ -187,6 +187,8 @@ def put_out_text(value: Any) -> str:
 
 def put_out_html(value: Any) -> str:
     """A value in HTML: escaped, unless one of our own filters made it markup."""
+    if type(value) is str and value.isalnum():
+        return value  # most names and numbers: there is nothing to escape
     if isinstance(value, Markup):
         return value if value.isprintable() else plain(str(value))
     return escape(put_out_text(value))

@@ -1,12 +1,12 @@
 """A preview: what a recipient would get, with the sizes that matter on the channel and what looks doubtful."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from libs.errors import FieldError
 from libs.rendering import sms
-from libs.rendering.contents import Content, EmailContent, PushContent, SmsContent, WebhookContent
+from libs.rendering.contents import Content, EmailContent, PushContent, SmsContent, WebhookContent, parts_of
 from libs.rendering.digest import content_digest
 from libs.rendering.limits import MAX_PUSH_BYTES, LimitExceeded, RenderFailed
 from libs.rendering.template import CompiledTemplate, push_bytes
@@ -30,7 +30,7 @@ def preview(template: CompiledTemplate, variables: Mapping[str, Any]) -> Preview
     """Renders as delivery would. Raises RenderFailed as delivery would."""
     content = template.render(variables)
     sizes, warnings = _judged(content)
-    return Preview(template.locale, _parts(content), sizes, tuple(warnings), content_digest(content).hex())
+    return Preview(template.locale, parts_of(content), sizes, tuple(warnings), content_digest(content).hex())
 
 
 def trial(template: CompiledTemplate, variables: Mapping[str, Any]) -> list[FieldError]:
@@ -42,22 +42,6 @@ def trial(template: CompiledTemplate, variables: Mapping[str, Any]) -> list[Fiel
     except RenderFailed:
         return []  # a sample value that does not fit says nothing about real ones
     return []
-
-
-def _parts(content: Content) -> Mapping[str, Any]:
-    if isinstance(content, WebhookContent):
-        return {"json": content.body.decode()}
-    if isinstance(content, PushContent):
-        return {
-            "title": content.title,
-            "body": content.body,
-            "image": content.image,
-            "link": content.link,
-            "data": dict(content.data),
-            "collapse_key": content.collapse_key,
-            "ttl_seconds": content.ttl_seconds,
-        }
-    return asdict(content)
 
 
 def _judged(content: Content) -> tuple[Mapping[str, Any], list[str]]:

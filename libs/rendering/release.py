@@ -5,8 +5,9 @@ per first name. It gives itself up where values hardly repeat.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from libs.errors import Invalid
 from libs.rendering.analysis import ANY
@@ -21,8 +22,7 @@ _TRIAL = 512  # renders after which a memo that was hit in fewer than one of 16 
 _MAX_LOCALES = 2_048  # remembered answers to "which locale for de-CH?"
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(msgspec.Struct, frozen=True, gc=False):
     """A content, its digest, and the locale that it is in. Shared between messages that read the same."""
 
     content: Content

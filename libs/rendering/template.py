@@ -135,18 +135,24 @@ def _refuse_large_push(content: PushContent, pointer: str) -> None:
 def _email_maker(parts: Parts) -> Callable[[Variables], Content]:
     subject, html, text = parts.texts["subject"], parts.texts["html"], parts.texts["text"]
     preheader, name, reply = (parts.texts.get(each) for each in ("preheader", "from_name", "reply_to"))
+    even = tidy("\0".join(text.literals)) == "\0".join(text.literals)  # then only values can make gaps in the text
 
     def make(variables: Variables) -> Content:
         headline = one_line(subject.render(variables))
         if not headline or len(headline) > MAX_HEADER:
             raise RenderFailed("The subject must have 1 to 998 characters.", pointer=f"{parts.pointer}/subject")
+        (page, page_woven), (words, words_woven) = html.weave(variables), text.weave(variables)
+        if not even or words_woven is None or "" in (given := words_woven.values) or "\n" in "".join(given):
+            tidied = tidy(words)  # its literals and values are plain already
+            words, words_woven = tidied, words_woven if tidied == words else None
         return EmailContent(
-            subject=headline,
-            html=html.render(variables),
-            text=tidy(text.render(variables)),  # its literals and values are plain already
-            preheader=one_line(preheader.render(variables)) if preheader else None,
-            from_name=one_line(name.render(variables))[:200] or None if name else None,
-            reply_to=_reply_to(reply, variables, f"{parts.pointer}/reply_to"),
+            headline,
+            page,
+            words,
+            one_line(preheader.render(variables)) if preheader else None,
+            one_line(name.render(variables))[:200] or None if name else None,
+            _reply_to(reply, variables, f"{parts.pointer}/reply_to"),
+            (words_woven, page_woven) if words_woven and page_woven else None,
         )
 
     return make

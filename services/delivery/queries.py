@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,7 +11,8 @@ from libs.contracts.outcomes import Channel, Lane, Mode
 from libs.errors import Invalid, NotFound, Transient
 from libs.ids import message_id, parse_message_id
 from libs.links import UnsubscribeLink, unsubscribe_url
-from libs.rendering import Content, RenderFailed, WebhookContent
+from libs.rendering import RenderFailed
+from libs.rendering.contents import parts_of
 from services.delivery.domain.bodies import Body, Slot
 from services.delivery.domain.planning import Recipient
 from services.delivery.domain.releases import PlannedChannel, Release, Unusable
@@ -127,17 +128,10 @@ def _again(deps: Delivery, known: _Known, recipient: Recipient | None) -> Render
         text = planned.texts.render(row.locale, variables_of(body, slot, recipient, links))
     except RenderFailed as error:
         return RenderedAgain("differs", f"It does not render any more: {error.detail}")
-    parts = {name: value for name, value in _plain(text.content).items() if value}
+    parts = {name: value for name, value in parts_of(text.content).items() if value}
     if text.digest == row.digest:
         return RenderedAgain("equal", None, parts)
     return RenderedAgain("differs", "The recipient's name, attributes or locale changed since.", parts)
-
-
-def _plain(content: Content) -> dict[str, Any]:
-    if isinstance(content, WebhookContent):
-        return {"json": content.body.decode()}
-    plain = {field.name: getattr(content, field.name) for field in fields(content)}
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in plain.items()}
 
 
 def _slot(deps: Delivery, known: _Known) -> tuple[Body, Slot] | None:

@@ -248,3 +248,23 @@ def test_hostile_html_is_read_in_linear_time() -> None:
     ):
         assert place(hostile) is not None
         assert isinstance(text_source(hostile), str)
+
+
+@pytest.mark.parametrize("a", ["Anna", "", "\n\n", "a\n", " ", "\x00", "79,90\xa0€"])
+@pytest.mark.parametrize("html", ["<p>{{ event.data.a }}</p>", "<p>x</p>{{ event.data.a }}<p>y</p>", "<p>only</p>"])
+def test_a_mails_weave_is_its_text(html: str, a: str) -> None:
+    """Who encodes literals and values apart sends what the digest says was sent; gaps are closed either way."""
+    content = rendered("email", MAIL | {"html": html}, a=a)
+
+    for text, woven in zip((content.text, content.html), content.woven or (), strict=False):
+        pieces = [piece for pair in zip(woven.literals, [*woven.values, ""], strict=True) for piece in pair]
+        assert "".join(pieces) == text
+    assert "\n\n\n" not in content.text
+    assert content.woven or a in ("", "\n\n", "a\n", "\x00")
+
+
+def test_a_mail_with_conditions_has_no_weave() -> None:
+    content = rendered("email", MAIL | {"html": "<p>{% if event.data.a %}A{% endif %}</p>"}, a="x")
+
+    assert content.woven is None
+    assert "A" in content.text
