@@ -3,11 +3,13 @@
 import asyncio
 import time
 
+import pytest
+
 from libs.clock import system_clock
 from libs.contracts.outcomes import Channel, Mode
 from services.delivery.adapters.smtp import SmtpProvider
-from services.delivery.domain.outbound import Sender
-from services.delivery.domain.outcomes import Deferred, Rejected, Sent
+from services.delivery.domain.outbound import Sender, SmtpAccount
+from services.delivery.domain.outcomes import Deferred, Outcome, Rejected, Sent
 from tests.conformance.mail_server import MailServer
 from tests.conformance.mail_world import VERP_KEY, mail_to, send, sender_for
 
@@ -86,3 +88,45 @@ async def test_two_senders_of_chunks_share_fairly() -> None:
         await large
     assert order.index("one") < 30
     assert len(server.accepted) == 61
+
+
+async def test_what_goes_wrong_while_settling_reaches_the_sender() -> None:
+    """Steps run where replies arrive; their errors must not end there, nor leave a mail's reply for the next one."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+
+    def broken(index: int, outcome: Outcome) -> None:
+        raise LookupError("a bug of the caller")
+
+    async with MailServer() as server:
+        sender = sender_for(server, connections=1)
+        with pytest.raises(LookupError):
+            await provider.send(sender, [mail_to("a@example.org")], time.monotonic() + 5, broken)
+        [outcome] = await send(provider, sender, [mail_to("b@example.org")])
+    assert isinstance(outcome, Sent)
+    assert server.connections == 2
+
+
+async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed() -> None:
+    """A yes that came before the text was handed over is no yes to it: such a server has taken nothing."""
+
+    class Chatterbox(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(b"220 mail.test\r\n")
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            if data.startswith(b"EHLO"):
+                self.transport.write(b"250-mail.test\r\n250 PIPELINING\r\n")
+            else:
+                self.transport.write(b"250 ok\r\n250 ok\r\n354 go\r\n250 done\r\n" * 3_000)
+
+    server = await asyncio.get_running_loop().create_server(Chatterbox, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    account = SmtpAccount("127.0.0.1", port, "shop@example.com", tls="off", connections=1)
+    sender = Sender(7, 1, Mode.LIVE, Channel.EMAIL, 1, account)
+    outcomes = await send(
+        SmtpProvider(VERP_KEY, system_clock), sender, [mail_to(f"u{n}@example.org") for n in range(5)]
+    )
+    server.close()
+    assert {type(outcome) for outcome in outcomes} == {Deferred}

@@ -12,7 +12,8 @@ import pytest
 from libs.clock import FixedClock
 from libs.rendering.contents import EmailContent
 from services.delivery.adapters.smtp import headers
-from services.delivery.adapters.smtp.mime import Composer, Mail, encode_text
+from services.delivery.adapters.smtp.bodies import Bodies, encode_text
+from services.delivery.adapters.smtp.mime import Composer, Mail
 from services.delivery.adapters.smtp.opening import Features, read_features
 from services.delivery.domain.outbound import Outbound, SmtpAccount
 from services.delivery.domain.refusals.smtp import Reply
@@ -134,11 +135,11 @@ def test_the_head_says_who_when_and_which() -> None:
 
 
 def test_shared_content_is_encoded_once() -> None:
-    composer = Composer(ACCOUNT, b"k" * 32, CLOCK)
+    bodies = Bodies()
     content = EmailContent("s", "<p>ä</p>", "ä")
-    first, second = (composer._body(content, True) for _ in range(2))
+    first, second = (bodies.of(content, True) for _ in range(2))
     assert first is second
-    assert composer._body(content, False) != first
+    assert bodies.of(content, False) != first
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ patience is a state, not an exception: the dialogue looks at the replies that di
 """
 
 import asyncio
-import re
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -19,8 +18,7 @@ from services.delivery.domain.refusals.smtp import Reply
 _LONGEST_LINE = 4_096  # RFC 5321 says 512; some servers put whole essays into a refusal
 _LONGEST_REPLY = 65_536
 _LONGEST_WATCH = 1.0
-# whole replies of one line each: nearly all that a server says between mails
-_PLAIN = re.compile(rb"(?:[0-9]{3} [^\r\n]{0,2000}\r\n)+")
+_REMEMBERED = 64
 
 
 class End(Enum):
@@ -40,6 +38,7 @@ class SmtpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._tail = b""
         self._lines: list[bytes] = []  # of a multi-line reply that is not finished
+        self._known: dict[bytes, Reply] = {}  # by line: servers answer MAIL, RCPT and DATA in the same words each time
         self._size = 0
         self._wanted = 0
         self._then: Callable[[], None] | None = None
@@ -104,9 +103,9 @@ class SmtpConnection(asyncio.Protocol):
     def is_encrypted(self) -> bool:
         return self._transport is not None and self._transport.get_extra_info("ssl_object") is not None
 
-    def close(self) -> None:
+    def close(self, why: End = End.CLOSED) -> None:
         """Close without a word; the dialogue says QUIT before, where there is time for it."""
-        self._finish(End.CLOSED)
+        self._finish(why)
         if self._transport is not None:
             self._transport.close()
 
@@ -116,13 +115,18 @@ class SmtpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if not self._tail and not self._lines and _PLAIN.fullmatch(data):
-            for line in data[:-2].split(b"\r\n"):
-                self.replies.append(Reply(int(line[:3]), line[4:].decode("utf-8", "replace")))
-        elif not self._read(data):
+        lines = (self._tail + data if self._tail else data).split(b"\n")
+        self._tail = lines.pop()
+        for line in lines:
+            if not self._lines and (known := self._known.get(line)) is not None:
+                self.replies.append(known)
+            elif not self._take(line):
+                self._finish(End.NONSENSE)
+                return
+        if len(self._tail) > _LONGEST_LINE:
             self._finish(End.NONSENSE)
-            return
-        self._go_on()
+        else:
+            self._go_on()
 
     def eof_received(self) -> bool:
         self._finish(End.LOST)
@@ -145,31 +149,30 @@ class SmtpConnection(asyncio.Protocol):
         finally:
             self._calling = False
 
-    def _read(self, data: bytes) -> bool:
-        """Lines as they come, cut anywhere; False where they are no replies."""
-        lines = (self._tail + data).split(b"\n")
-        self._tail = lines.pop()
-        return all(self._take(line) for line in lines) and len(self._tail) <= _LONGEST_LINE
-
     def _take(self, raw: bytes) -> bool:
         """One line of a reply; False where it is none."""
         line = raw.removesuffix(b"\r")
         code, separator = line[:3], line[3:4]
         if not code.isdigit() or len(code) < 3 or separator not in (b" ", b"-", b"") or len(line) > _LONGEST_LINE:
             return False
-        self._size += len(line)
         if self._lines or separator == b"-":
-            if self._size > _LONGEST_REPLY or (self._lines and self._lines[0][:3] != code):
-                return False
-            self._lines.append(line)
-            if separator == b"-":
-                return True
+            return self._take_one_of_several(line)
+        reply = Reply(int(code), line[4:].decode("utf-8", "replace"))
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[raw] = reply
+        self.replies.append(reply)
+        return True
+
+    def _take_one_of_several(self, line: bytes) -> bool:
+        self._size += len(line)
+        if self._size > _LONGEST_REPLY or (self._lines and self._lines[0][:3] != line[:3]):
+            return False
+        self._lines.append(line)
+        if line[3:4] != b"-":
             text = b"\n".join(part[4:] for part in self._lines)
-            self._lines = []
-        else:
-            text = line[4:]
-        self._size = 0
-        self.replies.append(Reply(int(code), text.decode("utf-8", "replace")))
+            self.replies.append(Reply(int(line[:3]), text.decode("utf-8", "replace")))
+            self._lines, self._size = [], 0
         return True
 
     def _look(self) -> None:

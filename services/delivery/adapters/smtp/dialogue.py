@@ -132,6 +132,10 @@ class Dialogue:
                 else:
                     self._start_over()
                 return
+        if len(replies) == len(_COMMANDS) and self._connection.has_unread:
+            # more than we asked for: the next reply would be taken for this mail's, whatever it means
+            self._connection.close(End.NONSENSE)
+            replies = []
         if len(replies) < len(_COMMANDS):
             self._give_back(job)
             self._start_over()

@@ -1,0 +1,154 @@
+"""The body of a mail: multipart/alternative with a text and an HTML part (RFC 2046), dots stuffed (RFC 5321 §4.5.2).
+
+Most mails of a template differ in a few values only. Of those the literals are encoded once, boundaries and all, and
+each mail is one join. Whatever is not as simple as that is encoded as a whole.
+"""
+
+import base64
+import binascii
+import re
+import secrets
+
+from libs.rendering.contents import EmailContent, Woven
+
+_LONGEST_LINE = 998  # RFC 5322 §2.1.1
+_BASE64_LINE = 57  # 76 characters encoded
+_CHARACTER_BYTES = 4  # at most, in UTF-8
+_REMEMBERED = 64
+_BREAKING = re.compile("[\r\n\0]")  # what cannot stand within a line
+_END = b".\r\n"
+
+
+class Bodies:
+    """Makes bodies, each with the dot that ends it. What does not hang on the single mail is made once."""
+
+    def __init__(self) -> None:
+        self._boundary = f"=_{secrets.token_hex(12)}"
+        self._frames: dict[tuple[tuple[str, ...], tuple[str, ...], bool, bool], _Frame] = {}
+        # by identity, holding the content so that its id stays its own
+        self._encoded: dict[tuple[int, bool], tuple[EmailContent, bytes]] = {}
+
+    def of(self, content: EmailContent, eight_bit: bool) -> bytes:
+        """The body; `eight_bit` where the server offers 8BITMIME (RFC 6152)."""
+        body = self._framed(content, content.woven, eight_bit) if content.woven else None
+        return self._as_a_whole(content, eight_bit) if body is None else body
+
+    def _framed(self, content: EmailContent, woven: tuple[Woven, Woven], eight_bit: bool) -> bytes | None:
+        """The body from literals and values; None where it has to be looked at as a whole."""
+        text, html = woven
+        text_is_ascii, html_is_ascii = content.text.isascii(), content.html.isascii()  # a flag of theirs: no search
+        if not (eight_bit or (text_is_ascii and html_is_ascii)):
+            return None
+        key = (text.literals, html.literals, text_is_ascii, html_is_ascii)
+        frame = self._frames.get(key)
+        if frame is None:
+            if len(self._frames) >= _REMEMBERED:
+                self._frames.clear()
+            around = self._around(_as_it_is(text_is_ascii), _as_it_is(html_is_ascii))
+            frame = self._frames[key] = _Frame(text.literals, html.literals, around)
+        return frame.filled(text.values + html.values)
+
+    def _as_a_whole(self, content: EmailContent, eight_bit: bool) -> bytes:
+        key = (id(content), eight_bit)
+        known = self._encoded.get(key)
+        if known is not None and known[0] is content:
+            return known[1]
+        (text, words), (html, page) = encode_text(content.text, eight_bit), encode_text(content.html, eight_bit)
+        before, between, behind = self._around(text, html)
+        body = _stuffed(b"".join((before, words, between, page, behind))) + _END
+        if len(self._encoded) >= _REMEMBERED:
+            self._encoded.clear()
+        self._encoded[key] = (content, body)
+        return body
+
+    def _around(self, text: str, html: str) -> tuple[bytes, bytes, bytes]:
+        """What stands before, between and behind the parts, by their transfer encodings."""
+        mark = self._boundary
+        before = f'Content-Type: multipart/alternative; boundary="{mark}"\r\n\r\n--{mark}\r\n{_head("plain", text)}'
+        between = f"\r\n--{mark}\r\n{_head('html', html)}"
+        return before.encode(), between.encode(), f"\r\n--{mark}--\r\n".encode()
+
+
+class _Frame:
+    """The body that the mails of a template share, with gaps for their values."""
+
+    __slots__ = ("_at_line_start", "_longest", "_pieces")
+
+    def __init__(self, text: tuple[str, ...], html: tuple[str, ...], around: tuple[bytes, bytes, bytes]) -> None:
+        before, between, behind = around
+        words, page = [_with_crlf(literal) for literal in text], [_with_crlf(literal) for literal in html]
+        words[0] = before + words[0]
+        page[-1] += behind
+        words[-1] += between + page[0]
+        pieces = words + page[1:]
+        self._at_line_start = [n for n, piece in enumerate(pieces[:-1]) if piece.endswith(b"\r\n")]
+        self._pieces = [part for piece in pieces for part in (_stuffed(piece), b"")]
+        self._pieces[-1] = _END
+        whole = "".join(text) + "\n" + "".join(html)
+        self._longest = max(len(line.encode("utf-8", "replace")) for line in whole.split("\n"))
+        if "\r" in whole or "\0" in whole:
+            self._longest = _LONGEST_LINE + 1
+
+    def filled(self, values: list[str]) -> bytes | None:
+        """The body with these values; None where one could make a line too long, or end it, or begin it by a dot."""
+        together = "".join(values)
+        if not together.isprintable() and _BREAKING.search(together):
+            return None
+        size = len(together) if together.isascii() else len(together) * _CHARACTER_BYTES
+        if self._longest + size > _LONGEST_LINE:
+            return None
+        for n in self._at_line_start:
+            if not values[n] or values[n].startswith("."):
+                return None
+        pieces = self._pieces.copy()
+        pieces[1:-1:2] = [value.encode("utf-8", "replace") for value in values]
+        return b"".join(pieces)
+
+
+def encode_text(text: str, eight_bit: bool) -> tuple[str, bytes]:
+    """The transfer encoding and the bytes, lines ending in CRLF.
+
+    As it is, where the server's abilities and the lines' lengths allow it; quoted-printable where most of it
+    is ASCII; base64 where quoted-printable would treble it.
+    """
+    raw = _with_crlf(text)
+    ascii_only = text.isascii()
+    if not _has_long_line(raw) and (ascii_only or eight_bit) and b"\0" not in raw:
+        return _as_it_is(ascii_only), raw
+    if not ascii_only and (len(raw) - len(text)) * 4 > len(text):
+        pieces = (raw[at : at + _BASE64_LINE] for at in range(0, len(raw), _BASE64_LINE))
+        return "base64", b"\r\n".join(base64.b64encode(piece) for piece in pieces)
+    # without a CRLF in the text it breaks lines by a bare LF, which is no end of a line in SMTP
+    lines = binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n")
+    return "quoted-printable", lines.replace(b"\n", b"\r\n")
+
+
+def _as_it_is(is_ascii: bool) -> str:
+    return "7bit" if is_ascii else "8bit"
+
+
+def _with_crlf(text: str) -> bytes:
+    raw = text.encode("utf-8", "replace")
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return raw.replace(b"\n", b"\r\n")  # on bytes it takes a third of what it takes on the text
+
+
+def _stuffed(lines: bytes) -> bytes:
+    return lines.replace(b"\r\n.", b"\r\n..") if b"\r\n." in lines else lines
+
+
+def _head(subtype: str, encoding: str) -> str:
+    kind = f'Content-Type: text/{subtype}; charset="utf-8"'
+    return f"{kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+
+
+def _has_long_line(raw: bytes) -> bool:
+    """Whether a line is longer than a mail's may be; looks at a few ends of lines, not at all of them."""
+    start, end = 0, len(raw)
+    while end - start > _LONGEST_LINE:
+        found = raw.rfind(b"\r\n", start, start + _LONGEST_LINE + 2)
+        if found < 0:
+            return True
+        start = found + 2
+    return False
