@@ -1,14 +1,16 @@
 """What only our own mail dialogue promises: kept connections, few packets, fairness, and staying in step."""
 
 import asyncio
+import gc
 import time
+import weakref
 
 import pytest
 
 from libs.clock import system_clock
 from libs.contracts.outcomes import Channel, Mode
 from services.delivery.adapters.smtp import SmtpProvider
-from services.delivery.domain.outbound import Sender, SmtpAccount
+from services.delivery.domain.outbound import Outbound, Sender, SmtpAccount
 from services.delivery.domain.outcomes import Deferred, Outcome, Rejected, Sent
 from tests.conformance.mail_server import MailServer
 from tests.conformance.mail_world import VERP_KEY, mail_to, send, sender_for
@@ -130,3 +132,23 @@ async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed() -> 
     )
     server.close()
     assert {type(outcome) for outcome in outcomes} == {Deferred}
+
+
+async def test_mails_are_let_go_when_they_are_sent() -> None:
+    """Nothing of ours holds a chunk in a circle: ten thousand mails a second cannot wait for a garbage collector."""
+
+    class Chunk(list[Outbound]):
+        pass
+
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    gc.disable()
+    try:
+        async with MailServer() as server:
+            chunk = Chunk([mail_to(f"{local}@example.org") for local in ("a", "dead", "later", "busy", "b")])
+            held = weakref.ref(chunk)
+            await send(provider, sender_for(server), chunk)
+            del chunk
+            await asyncio.sleep(0)
+            assert held() is None
+    finally:
+        gc.enable()

@@ -31,11 +31,12 @@ COMPOSER = Composer(ACCOUNT, b"k" * 32, CLOCK)
 
 HOSTILE = [
     ".", "..", ".x", "x\n.\ny", "\n.", "\r\n.\r\n", "a\rb", "\r\n.\r\nMAIL FROM:<x@y.z>\r\n", "", " ", "x" * 1_200,
-    "ä" * 400, "👩‍👩‍👧", "שלום", "79,90\xa0€", "a\u2028b", "\x00", "\t", "=?utf-8?q?x?=", "<b>&amp;", "From ", "--=_", "=20", "100%",
+    "ä" * 400, "👩‍👩‍👧", "שלום", "79,90\xa0€", "a\u2028b", "\x00", "\t", "=?utf-8?q?x?=", "<b>&amp;",
+    "From ", "--=_", "=20", "100%",
 ]  # fmt: skip
 VALUES = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40))
 LITERALS = st.one_of(
-    st.sampled_from(["", "\n", "\n.", ".", "\n\n", "..", " – ", "Grüße\n", "x" * 990, "<p>", "</p>\n", "100%s", "a\n.b\n"]),
+    st.sampled_from(["", "\n", "\n.", ".", "\n\n", "..", " – ", "Grüße\n", "x" * 990, "<p>", "</p>\n", "100%s"]),
     st.text(alphabet=st.characters(blacklist_characters="{}<>&"), max_size=20),
 )  # fmt: skip
 

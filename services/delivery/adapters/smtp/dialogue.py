@@ -63,6 +63,7 @@ class Dialogue:
             return await self._ended
         finally:
             self._connection.forget()
+            del self._then  # it holds us, and we the mails: they would wait for the garbage collector
 
     def _expect(self, count: int, then: Callable[[], None], timeout: float) -> None:
         self._then = then
