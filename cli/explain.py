@@ -140,9 +140,9 @@ def _text_again(rendered: Mapping[str, Any]) -> RenderableType:
         case "equal":
             head = "What was sent, rendered again from its release (digest equal)"
         case "differs":
-            head = f"Rendered again it differs: {rendered.get('why') or 'name or locale changed since'}"
+            head = f"Rendered again it differs. {rendered.get('why') or ''}".rstrip()
         case _:
-            head = f"It cannot be rendered again: {rendered.get('why') or 'sealed or wiped'}"
+            head = f"It cannot be rendered again. {rendered.get('why') or ''}".rstrip()
     lines = Text()
     for name, value in (rendered.get("parts") or {}).items():
         text = value if isinstance(value, str) else exact_json.dumps(value).decode()

@@ -23,7 +23,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The text again, from its release. `digest`: equal, differs, or not_reproducible; `why` where it is not equal."""
+    """The text again, from its release. `digest`: equal, differs, or not_reproducible; `why`, a sentence, where it is
+    not equal."""
 
     digest: str
     why: str | None = None

@@ -123,7 +123,7 @@ def _told(document: Document) -> str:
     match document.type:
         case "bounce.classified":
             said = f" The server said: {body['text']}" if body.get("text") else ""
-            what = "The mailbox was refused" if body.get("origin") == "session" else "It came back"
+            what = "The address was refused" if body.get("origin") == "session" else "It came back"
             return f"{what}: {body.get('category')}.{said}"
         case "suppression.changed":
             what = "everything" if body.get("scope") == "all" else "marketing"

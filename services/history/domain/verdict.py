@@ -89,10 +89,10 @@ def _same_text(case: Case) -> str:
         return ""
     if case.rendered.digest == "equal":
         return " Rendered again from its release, the text is the same to the byte."
-    why = f": {case.rendered.why}" if case.rendered.why else ""
+    why = f" {case.rendered.why}" if case.rendered.why else ""  # a sentence of its own
     if case.rendered.digest == "differs":
-        return f" Rendered again today, the text would differ{why}."
-    return f" Its text cannot be shown again{why}."
+        return f" Rendered again today, the text would differ.{why}"
+    return f" Its text cannot be shown again.{why}"
 
 
 # ---- sent twice

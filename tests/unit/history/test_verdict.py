@@ -42,9 +42,12 @@ def test_the_strongest_receipt_is_told(kind: ReceiptKind, words: str) -> None:
     [("equal", "the same to the byte"), ("differs", "would differ"), ("not_reproducible", "cannot be shown")],
 )
 def test_the_text_is_compared_with_what_was_sent(digest: str, words: str) -> None:
-    said = decide(replace(story(message(SENT)), rendered=Rendered(digest, "the name changed since")))
+    said = decide(replace(story(message(SENT)), rendered=Rendered(digest, "The name changed since.")))
     assert said.code == "sent"
     assert words in said.sentence
+    assert said.sentence.endswith(".")
+    assert ".." not in said.sentence
+    assert ("The name changed since." in said.sentence) is (digest != "equal")
 
 
 def test_one_device_of_two_is_enough() -> None:
