@@ -222,7 +222,7 @@ async def _outboxes(connection: Any) -> list[Finding]:
 
 
 _LAG_ADVICE = "Check that a worker runs, and its log; what waits is published when it does."
-_DEAD_ADVICE = "Read their reasons in the table dead_letter; replay them when the cause is mended."
+_DEAD_ADVICE = "`depesche deadletters groups` says why; `depesche deadletters replay` when the cause is mended."
 
 
 async def _counted(connection: Any, schemas: Sequence[str], statement: str, name: str, advice: str) -> Finding:

@@ -9,6 +9,7 @@ import typer
 from cli import (
     access,
     bounces,
+    dead_letters,
     definitions,
     delivery,
     doctor,
@@ -65,6 +66,7 @@ app.add_typer(publishing.templates, name="templates")
 app.add_typer(publishing.communications, name="communications")
 app.add_typer(recipients.recipients, name="recipients")
 app.add_typer(bounces.suppressions, name="suppressions")
+app.add_typer(dead_letters.deadletters, name="deadletters")
 app.add_typer(access.tenants, name="tenants")
 app.add_typer(access.topics, name="topics")
 app.add_typer(access.keys, name="keys")

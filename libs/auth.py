@@ -42,6 +42,8 @@ SCOPES: dict[str, str] = {
     "bounces:read": "Read bounces and suppressions.",
     "bounces:write": "Hand in bounce mails; place and lift suppressions.",
     "history:read": "Ask for timelines and why.",
+    "dead-letters:read": "See what services could not take of one another's events.",
+    "dead-letters:write": "Replay and discard dead letters.",
     "pii:read": "See addresses and names unmasked, with another reading scope.",
     "topics:read": "Read topics and the tenant.",
     "topics:write": "Create and change topics.",

@@ -18,7 +18,7 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from libs import probes
+from libs import dead_letters, probes
 from libs.auth import InternalTokens, KeyVerifier, Principal
 from libs.clock import Clock, system_clock
 from libs.contracts.outcomes import Mode
@@ -126,6 +126,7 @@ class Service:
         for router in (*self.routers, probes.health):
             self.app.include_router(router)
         if self.database is not None:
+            self.app.include_router(dead_letters.router)
             self.app.add_middleware(Idempotency, database=self.database, keyring=self.runtime.keyring)
         self.app.add_middleware(BodyLimit, limits=self.body_limits, default=DEFAULT_BODY_BYTES)
         # outermost, around what answers bugs with a 500: that answer and its log line need the trace too

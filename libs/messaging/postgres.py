@@ -172,9 +172,11 @@ class Relay:
             rows = await connection.fetch(_LEASE_OWED, _MOST_OWED)
             known = {(s.app_id, s.event_type): s for s in self.subscribers}
             for row in rows:
-                subscriber = known.get((row["subscriber"], row["type"]))
                 entries, failures = decoded([row])
-                failures += await self._deliver(subscriber, entries) if subscriber else []
+                if subscriber := known.get((row["subscriber"], row["type"])):
+                    failures += await self._deliver(subscriber, entries)
+                else:
+                    failures.append((row, Failure(f"{row['subscriber']} subscribes to {row['type']} no more", True)))
                 await debts.settle(connection, row, failures[0][1] if failures else None, self.max_attempts)
             return len(rows)
 

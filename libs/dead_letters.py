@@ -1,0 +1,241 @@
+"""`/v1/dead-letters` of every service: what its subscribers could not take, for people to work with.
+
+    GET  /v1/dead-letters             one by one, the last given up first; by type, subscriber, words of the reason
+    GET  /v1/dead-letters/{id}        one, with its payload
+    GET  /v1/dead-letters:groups      how many of each type, subscriber and reason
+    POST /v1/dead-letters:replay      to the subscriber that could not take it, by ids or by filter
+    POST /v1/dead-letters:discard     by ids or by filter, with a note
+
+Without `pii:read` a payload shows its numbers, truth values, ids and times; all other texts are hidden.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Query, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from libs import exact_json
+from libs.auth import Principal, scope
+from libs.errors import BadRequest, Invalid, NotFound
+from libs.messaging.dead_letters import MOST_AT_ONCE, DeadLetter, DeadLetters, Done, Wanted, find, groups
+from libs.privacy import masked_key, redacted
+from libs.web import After, Cursor, Limit, Page, Router
+
+router = Router(prefix="/v1", tags=["dead letters"])
+
+Reader = Annotated[Principal, scope("dead-letters:read")]
+Writer = Annotated[Principal, scope("dead-letters:write")]
+
+_PLAIN = r"^[^\x00-\x1f\x7f]+$"
+_MASK = "…"
+_TELLS_NOBODY = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
+)
+
+Type = Annotated[str | None, Query(max_length=200, pattern=_PLAIN, description="Of this topic: `message.rejected`.")]
+OfSubscriber = Annotated[
+    str | None, Query(max_length=63, pattern=_PLAIN, description="What this service could not take: `history`.")
+]
+Words = Annotated[str | None, Query(max_length=200, pattern=_PLAIN, description="Words that the reason holds.")]
+_Three = tuple[str | None, str | None, str | None]  # type, subscriber, reason
+
+
+def _fitting(type: Type = None, subscriber: OfSubscriber = None, reason: Words = None) -> _Three:
+    return type, subscriber, reason
+
+
+Fitting = Annotated[_Three, Depends(_fitting)]
+
+
+class DeadLetterShown(BaseModel):
+    """An event that one subscriber could not take."""
+
+    id: UUID
+    event_id: UUID
+    type: str = Field(examples=["message.rejected"])
+    source: str
+    subscriber: str = Field(examples=["bounce"])
+    subject: str | None
+    created_at: datetime
+    dead_at: datetime = Field(description="When it was given up.")
+    attempts: int
+    reason: str = Field(examples=["invalid: There is no suppression scope 'none'."])
+    traceparent: str | None
+
+
+class DeadLetterWhole(DeadLetterShown):
+    """With what it says; texts are hidden without pii:read."""
+
+    payload: Any
+
+
+class DeadLetterGroup(BaseModel):
+    """Those of one type, subscriber and reason."""
+
+    type: str
+    subscriber: str
+    reason: str
+    count: int
+    oldest: datetime
+    newest: datetime
+
+
+class DeadLetterGroups(BaseModel):
+    """The largest groups first, a hundred at most."""
+
+    items: list[DeadLetterGroup]
+
+
+class _Chosen(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    ids: list[UUID] | None = Field(None, min_length=1, max_length=MOST_AT_ONCE)
+    type: Annotated[str, StringConstraints(max_length=200, pattern=_PLAIN)] | None = None
+    subscriber: Annotated[str, StringConstraints(max_length=63, pattern=_PLAIN)] | None = None
+    reason: Annotated[str, StringConstraints(max_length=200, pattern=_PLAIN)] | None = None
+    until: AwareDatetime | None = Field(None, description="Given up then or before; `at` of the first answer.")
+    limit: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] = MOST_AT_ONCE
+
+    @model_validator(mode="after")
+    def _says_which(self) -> "_Chosen":
+        if self.ids is None and not (self.type or self.subscriber or self.reason):
+            raise ValueError("Say which: ids, type, subscriber or reason.")
+        return self
+
+    def wanted(self, principal: Principal) -> Wanted:
+        realm = (principal.tenant, int(principal.mode))
+        return Wanted(*realm, self.ids, self.type, self.subscriber, self.reason, self.until)
+
+
+class ReplayDeadLetters(_Chosen):
+    """Which to replay, the oldest first, at most `limit`; ask again while `more` is true."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"type": "message.rejected", "subscriber": "bounce"}}
+    )
+
+
+class DiscardDeadLetters(_Chosen):
+    """Which to give up, and why."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"type": "message.rejected", "reason": "suppression", "note": "test data"}},
+    )
+    note: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_PLAIN)]
+
+
+class DeadLettersDone(BaseModel):
+    """Which they were. `more`: as many as the limit allowed, so that others may fit; ask again with `until` = `at`, or
+    what fails again meanwhile is taken too."""
+
+    count: int
+    ids: list[UUID]
+    at: datetime | None
+    more: bool
+
+
+@router.get("/dead-letters")
+async def list_dead_letters(
+    request: Request, principal: Reader, fitting: Fitting, limit: Limit = 100, cursor: After = None
+) -> Page[DeadLetterShown]:
+    """What subscribers of this service's events could not take, the last given up first."""
+    wanted = Wanted(principal.tenant, int(principal.mode), None, *fitting)
+    found = await find(_database(request), wanted, _before(cursor), limit + 1)
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(
+        items=[_shown(letter, principal) for letter in found[:limit]],
+        next_cursor=Cursor.make(last.dead_at.isoformat(), str(last.id)) if last else None,
+    )
+
+
+@router.get("/dead-letters:groups")
+async def group_dead_letters(request: Request, principal: Reader, fitting: Fitting) -> DeadLetterGroups:
+    """How many there are of each type, subscriber and reason: what to mend first."""
+    wanted = Wanted(principal.tenant, int(principal.mode), None, *fitting)
+    found = await groups(_database(request), wanted, 100)
+    return DeadLetterGroups(items=[DeadLetterGroup(**one | {"reason": redacted(one["reason"])}) for one in found])
+
+
+@router.get("/dead-letters/{id}")
+async def get_dead_letter(request: Request, principal: Reader, id: UUID) -> DeadLetterWhole:
+    """One, with its payload."""
+    wanted = Wanted(principal.tenant, int(principal.mode), [id])
+    for letter in await find(_database(request), wanted, None, 1):
+        return DeadLetterWhole(**_shown(letter, principal).model_dump(), payload=_payload(letter, principal))
+    raise NotFound(f"There is no dead letter {id} here: it was replayed or discarded, or is another service's.")
+
+
+@router.post("/dead-letters:replay")
+async def replay_dead_letters(request: Request, principal: Writer, body: ReplayDeadLetters) -> DeadLettersDone:
+    """Hands them to the subscriber that could not take them, after the cause was mended; a letter that fails again
+    comes back."""
+    now = request.app.state.runtime.clock()
+    return _answer(await _letters(request).replay(principal, body.wanted(principal), body.limit, now), body)
+
+
+@router.post("/dead-letters:discard")
+async def discard_dead_letters(request: Request, principal: Writer, body: DiscardDeadLetters) -> DeadLettersDone:
+    """Gives them up for good. The audit keeps which they were, who did it and why."""
+    about = (body.note, request.app.state.runtime.clock())
+    return _answer(await _letters(request).discard(principal, body.wanted(principal), body.limit, about), body)
+
+
+def _answer(done: Done, body: _Chosen) -> DeadLettersDone:
+    return DeadLettersDone(count=len(done.ids), ids=done.ids, at=done.at, more=len(done.ids) == body.limit)
+
+
+def _database(request: Request) -> Any:
+    return request.app.state.service.database
+
+
+def _letters(request: Request) -> DeadLetters:
+    service = request.app.state.service
+    return DeadLetters(service.database, service.name)
+
+
+def _shown(letter: DeadLetter, principal: Principal) -> DeadLetterShown:
+    unmasked = principal.may("pii:read")
+    return DeadLetterShown(
+        id=letter.id,
+        event_id=letter.event_id,
+        type=letter.type,
+        source=letter.source,
+        subscriber=letter.subscriber,
+        subject=letter.subject if unmasked or letter.subject is None else masked_key(letter.subject),
+        created_at=letter.created_at,
+        dead_at=letter.dead_at,
+        attempts=letter.attempts,
+        reason=letter.reason if unmasked else redacted(letter.reason),
+        traceparent=letter.traceparent,
+    )
+
+
+def _payload(letter: DeadLetter, principal: Principal) -> Any:
+    try:
+        payload = exact_json.loads(letter.payload)
+    except BadRequest:  # poison: it may be the very reason
+        payload = letter.payload.decode("utf-8", "replace")
+    return payload if principal.may("pii:read") else masked(payload)
+
+
+def masked(value: Any) -> Any:
+    """The value with its texts hidden, but for ids (UUIDs) and times."""
+    if isinstance(value, Mapping):
+        return {name: masked(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(item) for item in value]
+    if isinstance(value, str) and not _TELLS_NOBODY.fullmatch(value):
+        return _MASK
+    return value
+
+
+def _before(cursor: str | None) -> tuple[datetime, UUID] | None:
+    key = Cursor.read(cursor, length=2)
+    try:
+        return (datetime.fromisoformat(key[0]), UUID(key[1])) if key else None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error

@@ -1,0 +1,175 @@
+"""Dead letters as people work with them: found by topic and reason, replayed once the cause is mended, or discarded.
+
+A service keeps what its subscribers could not take (see `owed`) beside its outbox. Replaying owes the event to the
+subscriber that could not take it, and to nobody else: the relay delivers it within moments, with all its tries anew.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from libs.auth import Principal
+from libs.contracts.audit import ActionRecorded
+from libs.messaging.outbox import Outgoing, append
+from libs.storage.database import Database
+
+MOST_AT_ONCE = 1_000
+
+_COLUMNS = (
+    "id, event_id, type, source, subscriber, subject, partition_key, payload, traceparent, created_at, dead_at,"
+    " attempts, reason"
+)
+_FITTING = """
+from dead_letter
+where tenant = $1 and mode = $2 and ($3::uuid[] is null or id = any($3)) and ($4::text is null or type = $4)
+  and ($5::text is null or subscriber = $5) and ($6::text is null or position(lower($6) in lower(reason)) > 0)
+  and ($7::timestamptz is null or dead_at <= $7)
+"""
+_FIND = f"""
+select {_COLUMNS} {_FITTING} and ($8::timestamptz is null or (dead_at, id) < ($8, $9::uuid))
+order by dead_at desc, id desc limit $10
+"""
+_GROUPS = f"""
+select type, subscriber, left(reason, 200) as reason, count(*) as count, min(dead_at) as oldest, max(dead_at) as newest
+{_FITTING} group by 1, 2, 3 order by count(*) desc, 1, 2, 3 limit $8
+"""
+_TAKE = f"""
+delete from dead_letter where id = any(array(select id {_FITTING} order by dead_at, id limit $8 for update skip locked))
+returning {_COLUMNS}, tenant, mode, now() as at
+"""  # noqa: S608
+# An event that several could not take is there once, and owed to each of them.
+_EVENTS = """
+insert into outbox (event_id, type, source, subject, tenant, mode, partition_key, payload, traceparent, created_at,
+                    published_at)
+select *, now() from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::smallint[], $7::text[],
+                            $8::bytea[], $9::text[], $10::timestamptz[])
+returning id, event_id
+"""
+_OWE = """
+insert into outbox_delivery (outbox_id, subscriber, attempts, due_at, error)
+select id, subscriber, 0, now(), error from unnest($1::bigint[], $2::text[], $3::text[]) as o (id, subscriber, error)
+"""
+_EVENT = (
+    "event_id", "type", "source", "subject", "tenant", "mode", "partition_key", "payload", "traceparent", "created_at"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that one subscriber could not take. `payload` is the event's JSON; `dead_at` when it was given up."""
+
+    id: UUID
+    event_id: UUID
+    type: str
+    source: str
+    subscriber: str
+    subject: str | None
+    partition_key: str
+    payload: bytes
+    traceparent: str | None
+    created_at: datetime
+    dead_at: datetime
+    attempts: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which dead letters; every field that is set narrows it. `reason`: words that its reason holds, in any case."""
+
+    tenant: int
+    mode: int
+    ids: Sequence[UUID] | None = None
+    type: str | None = None
+    subscriber: str | None = None
+    reason: str | None = None
+    until: datetime | None = None  # given up then or before
+
+    def columns(self) -> tuple[Any, ...]:
+        return self.tenant, self.mode, self.ids, self.type, self.subscriber, self.reason, self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Which letters an act took, and when by the database's clock; None where there were none."""
+
+    ids: list[UUID]
+    at: datetime | None
+
+
+async def find(
+    database: Database, wanted: Wanted, before: tuple[datetime, UUID] | None, limit: int
+) -> list[DeadLetter]:
+    """The last given up first, from after `before` on (when and id of the last one of the page before)."""
+    async with database.acquire() as connection:
+        rows = await connection.fetch(_FIND, *wanted.columns(), *(before or (None, None)), limit)
+    return [DeadLetter(**dict(row)) for row in rows]
+
+
+async def groups(database: Database, wanted: Wanted, limit: int) -> list[dict[str, Any]]:
+    """How many there are of each type, subscriber and reason (its first 200 characters), the most first."""
+    async with database.acquire() as connection:
+        return [dict(row) for row in await connection.fetch(_GROUPS, *wanted.columns(), limit)]
+
+
+class _Act(NamedTuple):
+    principal: Principal
+    verb: str
+    now: datetime
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """What changes them: each act is one transaction with its audit. `service` publishes it."""
+
+    database: Database
+    service: str
+
+    async def replay(self, principal: Principal, wanted: Wanted, limit: int, now: datetime) -> Done:
+        """Hands the oldest that fit to their subscribers again."""
+        async with self.database.transaction() as connection:
+            rows = await connection.fetch(_TAKE, *wanted.columns(), limit)
+            if rows:
+                await _owe_again(connection, rows)
+                await self._record(connection, _Act(principal, "dead-letter.replay", now), rows)
+        return _done(rows)
+
+    async def discard(self, principal: Principal, wanted: Wanted, limit: int, about: tuple[str, datetime]) -> Done:
+        """Gives up the oldest that fit; `about`: why, and now. The audit keeps which they were."""
+        note, now = about
+        async with self.database.transaction() as connection:
+            rows = await connection.fetch(_TAKE, *wanted.columns(), limit)
+            await self._record(connection, _Act(principal, "dead-letter.discard", now, note), rows)
+        return _done(rows)
+
+    async def _record(self, connection: Any, act: _Act, rows: Sequence[Any]) -> None:
+        principal, verb, now, note = act
+        actions = [
+            ActionRecorded(
+                actor=principal.actor,
+                action=verb,
+                object=str(row["id"]),
+                at=now,
+                before={name: str(row[name]) for name in ("event_id", "type", "subscriber", "reason")},
+                note=note,
+            )
+            for row in rows
+        ]
+        mode = int(principal.mode)
+        await append(connection, [Outgoing(a, a.object, principal.tenant, mode, source=self.service) for a in actions])
+
+
+def _done(rows: Sequence[Any]) -> Done:
+    return Done([row["id"] for row in rows], rows[0]["at"] if rows else None)
+
+
+async def _owe_again(connection: Any, rows: Sequence[Any]) -> None:
+    events = {row["event_id"]: row for row in rows}
+    columns = zip(*([row[name] for name in _EVENT] for row in events.values()), strict=True)
+    ids = {row["event_id"]: row["id"] for row in await connection.fetch(_EVENTS, *columns)}
+    # twice for one subscriber: it could not take it, was replayed, and could not take it again
+    owed = {(ids[row["event_id"]], row["subscriber"]): row["reason"] for row in rows}
+    await connection.execute(_OWE, [key[0] for key in owed], [key[1] for key in owed], list(owed.values()))
