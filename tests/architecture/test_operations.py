@@ -2,10 +2,17 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "operations.md"
+ALERTS = ROOT / "k8s" / "monitoring" / "alerts.yaml"
 KINDS = {"Counter", "Gauge", "Histogram", "Metric"}  # Metric: a Counter beside collections.Counter
 
 
@@ -51,3 +58,48 @@ def test_labels_are_few_and_name_nobody() -> None:
         used |= set(ast.literal_eval(labels)) if isinstance(labels, ast.List) else set()
     assert used <= allowed
     assert used
+
+
+def alerts() -> list[dict[str, Any]]:
+    document = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))
+    return [rule for group in document["spec"]["groups"] for rule in group["rules"]]
+
+
+def selectors(node: Any) -> Iterator[Any]:
+    """The series that an expression reads."""
+    if isinstance(node, promql_parser.VectorSelector):
+        yield node
+    for name in ("expr", "lhs", "rhs", "vector_selector", "selector"):
+        if (inner := getattr(node, name, None)) is not None and not isinstance(inner, str):
+            yield from selectors(inner)
+    for argument in getattr(node, "args", None) or ():
+        yield from selectors(argument)
+
+
+@pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
+def test_each_alarm_reads_metrics_and_labels_that_there_are_and_says_what_to_do(rule: dict[str, Any]) -> None:
+    known = declared()
+    read = list(selectors(promql_parser.parse(rule["expr"])))
+    assert read
+    for series in read:
+        name = series.name.removesuffix("_bucket")
+        assert name in known
+        labels = known[name].args[2:3]
+        given = set(ast.literal_eval(labels[0])) if labels and isinstance(labels[0], ast.List) else set()
+        assert {matcher.name for matcher in series.matchers.matchers} <= given | {"le"}
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert rule["annotations"]["summary"].endswith(".")
+    assert rule["annotations"]["description"]
+
+
+def test_every_alarm_of_the_page_is_a_rule() -> None:
+    rows = re.findall(r"^\| `(depesche_\w+)[^|]*\|[^|]*\|([^|]*)\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    wanted = {name for name, alarm in rows if alarm.strip() != "–"}
+    assert len(wanted) > 15
+    read = {s.name.removesuffix("_bucket") for rule in alerts() for s in selectors(promql_parser.parse(rule["expr"]))}
+    assert wanted - read == set()
+
+
+def test_alarms_have_names_of_their_own() -> None:
+    names = [rule["alert"] for rule in alerts()]
+    assert len(names) == len(set(names))
