@@ -6,7 +6,7 @@ import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
-from services.delivery.adapters.http2 import Failure, Lost
+from services.delivery.adapters.http2 import Failure, Limits, Lost
 from tests.conformance.http2_peer import ANSWER, FIELDS, PATIENT, Letters, Peer, exchange, letters, peer, pool_to, send
 
 
@@ -153,6 +153,23 @@ async def test_trailers_and_pieces_and_padding_and_long_fields() -> None:
 
     outcomes, _ = await exchange(oddly, 5)
     assert outcomes == [(200, b"one")] * 4 + [(204, b"")]
+
+
+async def test_a_reply_may_be_padded_beyond_the_streams_window() -> None:
+    """Padding counts against the window, too: 300 bytes of reply that take 77 kB of it arrive whole."""
+
+    async def padding(server: Peer) -> None:
+        [stream] = await server.until_whole(1)
+        server.handled.add(stream)
+        server.h2.send_headers(stream, [(":status", "200")])
+        for number in range(300):
+            await server.until(lambda: server.h2.local_flow_control_window(stream) > 256)
+            server.h2.send_data(stream, b"a", pad_length=255, end_stream=number == 299)
+            server.flush()
+        await server.serve()
+
+    outcomes, _ = await exchange(padding, 1, Limits(call_seconds=2.0))
+    assert outcomes == [(200, b"a" * 300)]
 
 
 async def test_a_reply_without_end_is_cut_and_costs_no_neighbour() -> None:

@@ -10,7 +10,7 @@ from h2.settings import SettingCodes
 
 from services.delivery.adapters.http2 import Failure, Limits, Lost
 from services.delivery.adapters.http2.frames import frame, settings
-from tests.conformance.http2_peer import ANSWER, Letters, Peer, Settled, listening, peer, pool_to
+from tests.conformance.http2_peer import ANSWER, Letters, Peer, Settled, exchange, listening, peer, pool_to
 
 LIMITS = Limits(0.5, 0.5, ping_idle_seconds=0.2, ping_answer_seconds=0.2, streams_unsaid=20, last_stream=101)
 TURNS = (
@@ -113,6 +113,29 @@ async def test_each_message_is_settled_once_whatever_happens(seed: int) -> None:
         answered = {bodies[index] for index, one in batch.settled.items() if one == ANSWER}
         assert answered <= moody.processed.keys()
     assert set(moody.processed.values()) == {1}
+
+
+@pytest.mark.parametrize("ending", ["refuse", "leave", "leave angrily"])
+async def test_a_reply_that_had_begun_is_unknown_and_never_sent_again(ending: str) -> None:
+    """Its fields say that it was processed; a promise of the opposite, which comes later, is not believed."""
+
+    async def breaking_off(server: Peer) -> None:
+        first, second = await server.until_whole(2)
+        server.handled |= {first, second}
+        server.h2.send_headers(second, [(":status", "200")])
+        server.flush()
+        if ending == "refuse":
+            server.reset(second, ErrorCodes.REFUSED_STREAM)
+        else:
+            server.go_away(first, ErrorCodes.NO_ERROR if ending == "leave" else ErrorCodes.INTERNAL_ERROR)
+        server.answer(first)
+        await server.serve()
+
+    (whole, begun), peers = await exchange(breaking_off, 2)
+    assert whole == ANSWER
+    assert isinstance(begun, Failure)
+    assert begun.lost is Lost.CUT
+    assert sum(len(one.requests) for one in peers) == 2
 
 
 def hostile(draw: random.Random) -> bytes:

@@ -66,9 +66,6 @@ def test_frames_may_come_in_any_pieces(step: int) -> None:
         (frame(HEADERS, 4 | 32, 1, b"\x80\0\0\0\x10" + STATUS_200), ("fields", 1, 200, False)),
         (frame(HEADERS, 1 | 4 | 8 | 32, 1, b"\x01\0\0\0\0\x10" + STATUS_200 + b"p"), ("fields", 1, 200, True)),
         (frame(HEADERS, 4, 1 | 1 << 31, STATUS_200), ("fields", 1, 200, False)),  # the reserved bit means nothing
-        (frame(DATA, 8, 1, b"\x02onepp"), ("data", 1, b"one", False)),
-        (frame(DATA, 1 | 8, 1, b"\x00one"), ("data", 1, b"one", True)),
-        (frame(DATA, 8, 1, b"\x03ppp"), ("data", 1, b"", False)),
         (
             frame(HEADERS, 1, 1, b"") + frame(CONTINUATION, 0, 1, STATUS_200) + frame(CONTINUATION, 4, 1, b""),
             ("fields", 1, 200, True),
@@ -82,6 +79,19 @@ def test_frames_may_come_in_any_pieces(step: int) -> None:
 )
 def test_each_frame_is_understood(octets: bytes, heard: tuple[Any, ...]) -> None:
     assert read(octets) == [heard]
+
+
+@pytest.mark.parametrize(
+    ("octets", "data", "padding"),
+    [
+        (frame(DATA, 8, 1, b"\x02onepp"), ("data", 1, b"one", False), 3),
+        (frame(DATA, 1 | 8, 1, b"\x00one"), ("data", 1, b"one", True), 1),
+        (frame(DATA, 8, 1, b"\x03ppp"), ("data", 1, b"", False), 4),
+    ],
+)
+def test_padding_is_told_with_its_length(octets: bytes, data: tuple[Any, ...], padding: int) -> None:
+    """All of it, since the octet that says how long it is counts against the window, too."""
+    assert read(octets) == [data, ("padding", 1, padding)]
 
 
 @pytest.mark.parametrize(

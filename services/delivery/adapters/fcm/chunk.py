@@ -17,6 +17,7 @@ from services.delivery.domain.refusals.fcm import sort_reply
 from services.delivery.domain.retry_after import retry_after_seconds
 from services.delivery.ports import Settle
 
+_TEXT_LIMIT = 300
 _APNS_KEY = "THIRD_PARTY_AUTH_ERROR"  # a 401 that is not about our token
 _NO_PUSH = Rejected(Reason.INTERNAL, "a push sender was given something that is no push")
 
@@ -38,7 +39,11 @@ class Desk:
 
 
 class Chunk:
-    """A batch for the pool. Each index is in one place: not yet taken, on a connection, or settled."""
+    """A batch for the pool. Each index is in one place: not yet taken, on a connection, or settled.
+
+    Connections call it from the event loop, where an exception would reach nobody and cost all other chunks their
+    replies: what one push raises is its own outcome, and what `settle` raises ends the chunk, by `done`.
+    """
 
     def __init__(self, desk: Desk, messages: Sequence[Outbound], deadline: float, settle: Settle) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -74,6 +79,8 @@ class Chunk:
         return None
 
     def give_back(self, call: Call) -> None:
+        if self.done.done():
+            return  # it has failed: nothing more of it begins
         self._again.append(call.index)
         self.waiting += 1
 
@@ -103,6 +110,8 @@ class Chunk:
             return self._desk.encoder.encode(message, message.content)
         except UnicodeEncodeError as error:  # half a character, which no JSON can say
             return Rejected(Reason.PAYLOAD_INVALID, f"a text that is no Unicode: {error}")
+        except Exception as error:  # noqa: BLE001 — whatever it is, the others of the chunk have no part in it
+            return Rejected(Reason.INTERNAL, f"the push cannot be encoded: {error!r}"[:_TEXT_LIMIT])
 
     def _refused(self, call: Call, head: Head, body: bytes) -> Outcome:
         stated = head.fields.get(b"retry-after")
@@ -114,9 +123,19 @@ class Chunk:
 
     def _done(self, index: int, outcome: Outcome) -> None:
         self.left -= 1
+        try:
+            self._settle(index, outcome)
+        except Exception as error:  # noqa: BLE001 — given to whoever waits for the chunk
+            self._fail(error)
         if self.left == 0 and not self.done.done():
             self.done.set_result(None)
-        self._settle(index, outcome)
+
+    def _fail(self, error: Exception) -> None:
+        """Nothing more of it begins. Replies are told until its caller has gone: they are known but once."""
+        self._again.clear()
+        self._next, self.waiting = len(self._messages), 0
+        if not self.done.done():
+            self.done.set_exception(error)
 
 
 def _sorted(failure: Failure) -> Outcome:

@@ -36,8 +36,10 @@ class Line:
         self.desk = Desk(PushEncoder(lambda: clock().timestamp()), clock, self._refuse)
 
     async def carry(self, chunk: Chunk) -> None:
-        """Until every message of it is settled."""
-        if await self._is_ready(chunk):
+        """Until every message of it is settled. Raises what its `settle` raised."""
+        if not await self._is_ready(chunk):
+            await chunk.done
+        else:
             late = asyncio.get_running_loop().call_later(chunk.deadline - time.monotonic(), self._give_up, chunk)
             self._chunks.add(chunk)
             try:
@@ -46,7 +48,7 @@ class Line:
             finally:
                 late.cancel()
                 self._chunks.discard(chunk)
-                if chunk.left:  # cancelled: what is under way is the caller's to call unknown
+                if chunk.left:  # cancelled, or failed: what is under way is the caller's to call unknown
                     self.pool.forget(chunk)
 
     async def close(self) -> None:

@@ -23,13 +23,14 @@ from services.delivery.adapters.http2.frames import (
     goaway,
     rst_stream,
     settings,
+    window_update,
 )
 from services.delivery.adapters.http2.hpack_decoding import Head
 from services.delivery.adapters.http2.keeping import Keeper, Limits, Pulse, Watch
 from services.delivery.adapters.http2.receiving import LONGEST_FIELDS, Receiving
 from services.delivery.adapters.http2.sending import Sending
 
-_LONGEST_REPLY = 32_768  # below a stream's window, which is never raised: a longer reply is taken to end there
+_LONGEST_REPLY = 32_768  # below a stream's window, which grows by padding only: a longer reply is taken to end there
 _MOST_UNREAD = 4 << 20  # bytes that a peer may leave in our buffer
 _GOODBYE_SECONDS = 2.0  # for the peer to take our last bytes and to close on its side
 
@@ -147,6 +148,11 @@ class Connection(asyncio.Protocol):
                 self._sending.out.append(rst_stream(stream, Code.CANCEL))
                 self._answer(call, b"".join(call.parts))
 
+    def on_padding(self, stream: int, size: int) -> None:
+        """It uses up the stream's window like data (§6.1), of which we count what we keep."""
+        if stream in self.calls:
+            self._sending.out.append(window_update(stream, size))
+
     def on_fields(self, stream: int, head: Head, ends: bool) -> None:
         call = self.calls.get(stream)
         if call is None:
@@ -168,7 +174,8 @@ class Connection(asyncio.Protocol):
         if call is None:
             self._check_known(stream)
             return
-        lost = Lost.NOT_SENT if code == Code.REFUSED_STREAM else Lost.CUT
+        # a server that has begun to reply has processed something, whatever it promises afterwards
+        lost = Lost.NOT_SENT if code == Code.REFUSED_STREAM and call.head is None else Lost.CUT
         self._fail(call, lost, f"the stream was reset: {code_name(code)}")
 
     def on_settings(self, values: list[tuple[int, int]]) -> None:
@@ -195,10 +202,11 @@ class Connection(asyncio.Protocol):
         why = f"the server went away: {code_name(code)} {text}".rstrip()
         for call in [call for call in self.calls.values() if call.stream > last_stream]:
             self._take(call)
-            if code == Code.NO_ERROR and not call.again:
+            lost = Lost.NOT_SENT if call.head is None else Lost.CUT  # as in `on_reset`
+            if code == Code.NO_ERROR and lost is Lost.NOT_SENT and not call.again:
                 self._keeper.takes_back(call)
             else:
-                call.batch.failed(call, Failure(Lost.NOT_SENT, why))
+                call.batch.failed(call, Failure(lost, why))
         self._keeper.drains(self)
 
     def on_window(self, stream: int, more: int) -> None:
@@ -236,9 +244,9 @@ class Connection(asyncio.Protocol):
         self._sending.forget(call)
 
     def _fail(self, call: Call, lost: Lost, text: str) -> None:
-        """Where its end never left us, nothing was asked for, whatever happened to the rest."""
+        """Where its end never left us and no reply has begun, nothing was asked for, whatever happened to the rest."""
         self._sending.forget(call)
-        call.batch.failed(call, Failure(lost if call.sent else Lost.NOT_SENT, text))
+        call.batch.failed(call, Failure(lost if call.sent or call.head is not None else Lost.NOT_SENT, text))
 
     # ---- how the connection ends
 

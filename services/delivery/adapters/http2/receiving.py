@@ -26,7 +26,7 @@ from services.delivery.adapters.http2.frames import (
 from services.delivery.adapters.http2.hpack_decoding import FieldDecoder, Head
 
 LONGEST_FIELDS = 65_536
-_WINDOW = 1 << 20  # the connection's; a stream's is never raised, since a reply of FCM's has some 200 bytes
+_WINDOW = 1 << 20  # the connection's; a stream's only grows by padding, since a reply of FCM's has some 200 bytes
 _STREAM_BITS = 0x7FFFFFFF
 
 
@@ -34,6 +34,8 @@ class Listener(Protocol):
     """Who is told. `ends`: nothing more comes on the stream."""
 
     def on_data(self, stream: int, data: bytes, ends: bool) -> None: ...
+
+    def on_padding(self, stream: int, size: int) -> None: ...
 
     def on_fields(self, stream: int, head: Head, ends: bool) -> None: ...
 
@@ -90,9 +92,12 @@ class Receiving:
                 raise Fault(Code.FLOW_CONTROL_ERROR, "more data than we allowed")
             self._out.append(window_update(0, _WINDOW - self._window))
             self._window = _WINDOW
-        if flags & PADDED:
-            payload = unpadded(PADDED, payload)
-        self._listener.on_data(_of_stream(stream), payload, flags & END_STREAM != 0)
+        if not flags & PADDED:
+            self._listener.on_data(_of_stream(stream), payload, flags & END_STREAM != 0)
+            return
+        data = unpadded(PADDED, payload)
+        self._listener.on_data(_of_stream(stream), data, flags & END_STREAM != 0)
+        self._listener.on_padding(stream, len(payload) - len(data))
 
     def _headers(self, flags: int, stream: int, payload: bytes) -> None:
         if flags & (PADDED | HAS_PRIORITY):
