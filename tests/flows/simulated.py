@@ -1,19 +1,19 @@
 """A simulator for tests, and small clients of what it plays."""
 
 import asyncio
-import base64
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
-from pyreqwest.client import Client
+import httpx
 
 from services.simulator.app import Simulator
 from services.simulator.ports import HttpProtocol, Scope
 from services.simulator.settings import SimulatorSettings
 
 ACCOUNT, TOKEN = "AC123", "secret-token"
-FORM = "application/x-www-form-urlencoded"
 
 
 def settings(**changed: Any) -> SimulatorSettings:
@@ -22,29 +22,33 @@ def settings(**changed: Any) -> SimulatorSettings:
     ).model_copy(update=changed)
 
 
+@asynccontextmanager
+async def calling(simulator: Simulator, seconds: float = 1.0) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of all that it plays, over HTTP/2 where there is TLS."""
+    context = ssl.create_default_context(cafile=simulator.endpoints.fcm_ca)
+    async with httpx.AsyncClient(http2=True, verify=context, timeout=seconds, trust_env=False) as client:
+        yield client
+
+
 def authority(simulator: Simulator) -> bytes:
     return Path(simulator.endpoints.fcm_ca).read_bytes()
 
 
-async def push(simulator: Simulator, client: Client, token: str, tag: str = "n.1", **more: Any) -> Any:
+async def push(simulator: Simulator, client: httpx.AsyncClient, token: str, tag: str = "n.1", **more: Any) -> Any:
     message = {"token": token, "notification": {"title": "Hi"}, "android": {"notification": {"tag": tag}}}
     url = f"{simulator.endpoints.fcm_url}/v1/projects/shop/messages:send"
-    request = client.post(url).header("authorization", "Bearer t").body_json({"message": message, **more})
-    return await request.build().send()
+    return await client.post(url, headers={"authorization": "Bearer t"}, json={"message": message, **more})
 
 
-async def sms(simulator: Simulator, client: Client, to: str, **form: str) -> Any:
+async def sms(simulator: Simulator, client: httpx.AsyncClient, to: str, **form: str) -> Any:
     url = f"{simulator.endpoints.sms_url}/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
-    login = "Basic " + base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
     form = {"To": to, "From": "+4930123456", "Body": "Your parcel", **form}
-    request = client.post(url).header("authorization", login).header("content-type", FORM)
-    return await request.body_text(urlencode(form)).build().send()
+    return await client.post(url, auth=(ACCOUNT, TOKEN), data=form)
 
 
-async def control(simulator: Simulator, client: Client, method: str, path: str, document: Any = None) -> Any:
-    request = client.request(method, f"{simulator.endpoints.control_url}/{path}")
-    answer = await (request.body_json(document) if document is not None else request).build().send()
-    return await answer.json()
+async def control(simulator: Simulator, client: httpx.AsyncClient, method: str, path: str, document: Any = None) -> Any:
+    answer = await client.request(method, f"{simulator.endpoints.control_url}/{path}", json=document)
+    return answer.json()
 
 
 class Heard:

@@ -5,15 +5,13 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import PyreqwestError
 
 from services.simulator.app import Simulator, read_endpoints, running
-from tests.flows.simulated import authority, control, push, settings
+from tests.flows.simulated import authority, calling, control, push, settings
 
 
 @pytest.fixture
@@ -23,17 +21,15 @@ async def simulator(tmp_path: Path) -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-async def client(simulator: Simulator) -> AsyncIterator[Client]:
-    pem = authority(simulator)
-    built = ClientBuilder().http2(True).add_root_certificate_pem(pem).timeout(timedelta(seconds=1)).build()
-    yield built
-    await built.close()
+async def client(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
+    async with calling(simulator) as made:
+        yield made
 
 
-async def test_a_push_is_taken_over_http2_and_can_be_looked_at(simulator: Simulator, client: Client) -> None:
+async def test_a_push_is_taken_over_http2_and_can_be_looked_at(simulator: Simulator, client: httpx.AsyncClient) -> None:
     answer = await push(simulator, client, "device-1")
-    assert answer.status == 200
-    assert (await answer.json())["name"].startswith("projects/shop/messages/")
+    assert answer.status_code == 200
+    assert answer.json()["name"].startswith("projects/shop/messages/")
     assert (await control(simulator, client, "GET", "counters"))["channels"]["push"]["protocols"] == {"2": 1}
     listed = await control(simulator, client, "GET", "messages?to=DEVICE-1&channel=fcm")
     assert [(m["message"], m["subject"], m["outcome"]) for m in listed["items"]] == [("n.1", "Hi", "accepted")]
@@ -54,31 +50,33 @@ async def test_a_push_is_taken_over_http2_and_can_be_looked_at(simulator: Simula
     ],
 )
 async def test_a_token_tells_how_fcm_refuses(
-    simulator: Simulator, client: Client, token: str, status: int, code: str
+    simulator: Simulator, client: httpx.AsyncClient, token: str, status: int, code: str
 ) -> None:
     answer = await push(simulator, client, token)
-    error = (await answer.json())["error"]
-    assert (answer.status, error["code"]) == (status, status)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (status, status)
     assert [d["errorCode"] for d in error["details"] if "errorCode" in d] == [code]
     assert (answer.headers.get("retry-after") == "1") is (status in (429, 503))
     figures = simulator.exchange.tallies["push"].figures()
     assert (figures["calls"], figures["refused"], figures["answers"]) == (1, 1, {f"{status} {code}": 1})
 
 
-async def test_validate_only_is_looked_at_and_sent_to_nobody(simulator: Simulator, client: Client) -> None:
+async def test_validate_only_is_looked_at_and_sent_to_nobody(simulator: Simulator, client: httpx.AsyncClient) -> None:
     answer = await push(simulator, client, "device-1", validate_only=True)
     figures = simulator.exchange.tallies["push"].figures()
-    assert (answer.status, figures["validated"], figures["accepted"]) == (200, 1, 0)
+    assert (answer.status_code, figures["validated"], figures["accepted"]) == (200, 1, 0)
 
 
-async def test_a_time_out_after_accepting_is_counted_as_accepted(simulator: Simulator, client: Client) -> None:
+async def test_a_time_out_after_accepting_is_counted_as_accepted(
+    simulator: Simulator, client: httpx.AsyncClient
+) -> None:
     # given a device whose provider accepts and never answers, and one whose provider only hangs
     for token in ("fault-timeout-acceptedx1-a", "fault-timeout-refusedx1-b"):
-        with pytest.raises(PyreqwestError):
+        with pytest.raises(httpx.HTTPError):
             await push(simulator, client, token, tag=token)
     # when both are sent again
     for token in ("fault-timeout-acceptedx1-a", "fault-timeout-refusedx1-b"):
-        assert (await push(simulator, client, token, tag=token)).status == 200
+        assert (await push(simulator, client, token, tag=token)).status_code == 200
     # then the first alone is a repeat, with both its times
     repeats = (await control(simulator, client, "GET", "repeats"))["items"]
     assert [(r["message"], len(r["accepted"])) for r in repeats] == [("fault-timeout-acceptedx1-a", 2)]
@@ -89,11 +87,13 @@ async def test_a_time_out_after_accepting_is_counted_as_accepted(simulator: Simu
 
 
 @pytest.mark.parametrize(("token", "accepted"), [("fault-reset-a", 0), ("fault-reset-accepted-a", 1)])
-async def test_a_reset_cuts_the_connection(simulator: Simulator, client: Client, token: str, accepted: int) -> None:
-    with pytest.raises(PyreqwestError):
+async def test_a_reset_cuts_the_connection(
+    simulator: Simulator, client: httpx.AsyncClient, token: str, accepted: int
+) -> None:
+    with pytest.raises(httpx.HTTPError):
         await push(simulator, client, token)
     assert simulator.exchange.tallies["push"].accepted == accepted
-    assert (await push(simulator, client, "device-2")).status == 200
+    assert (await push(simulator, client, "device-2")).status_code == 200
 
 
 async def test_a_service_account_gets_the_only_tokens_that_a_strict_fcm_takes(tmp_path: Path) -> None:
@@ -110,16 +110,14 @@ async def test_a_service_account_gets_the_only_tokens_that_a_strict_fcm_takes(tm
         )
         arguments = [sys.executable, "-c", program, str(simulator.service_account), simulator.endpoints.fcm_ca]
         done = await asyncio.to_thread(subprocess.run, arguments, capture_output=True, text=True, check=True)
-        pem = authority(simulator)
-        async with ClientBuilder().http2(True).add_root_certificate_pem(pem).build() as client:
+        async with calling(simulator, 5.0) as client:
             url = f"{simulator.endpoints.fcm_url}/v1/projects/{account['project_id']}/messages:send"
             body = {"message": {"token": "a"}}
             statuses = []
             for bearer in (done.stdout.strip(), "made-up"):
-                request = client.post(url).header("authorization", f"Bearer {bearer}").body_json(body)
-                statuses.append((await request.build().send()).status)
-            bad = client.post(account["token_uri"]).body_text("grant_type=password")
-            statuses.append((await bad.build().send()).status)
+                answer = await client.post(url, headers={"authorization": f"Bearer {bearer}"}, json=body)
+                statuses.append(answer.status_code)
+            statuses.append((await client.post(account["token_uri"], content="grant_type=password")).status_code)
     assert statuses == [200, 401, 400]
 
 

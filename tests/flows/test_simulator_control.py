@@ -5,21 +5,19 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+import httpx
 import pytest
 from pydantic import SecretStr
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import PyreqwestError
 
 from libs.keyring import keyring_of
 from services.simulator.adapters.rsgi import HttpServer
 from services.simulator.app import Simulator, running
 from services.simulator.domain.sms import signature
-from tests.flows.simulated import TOKEN, Heard, authority, control, heard_until, push, settings, sms
+from tests.flows.simulated import TOKEN, Heard, calling, control, heard_until, push, settings, sms
 
 
 @pytest.fixture
@@ -29,14 +27,12 @@ async def simulator(tmp_path: Path) -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-async def client(simulator: Simulator) -> AsyncIterator[Client]:
-    pem = authority(simulator)
-    built = ClientBuilder().http2(True).add_root_certificate_pem(pem).timeout(timedelta(seconds=1)).build()
-    yield built
-    await built.close()
+async def client(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
+    async with calling(simulator) as made:
+        yield made
 
 
-async def test_an_sms_is_queued_and_its_callback_is_signed(simulator: Simulator, client: Client) -> None:
+async def test_an_sms_is_queued_and_its_callback_is_signed(simulator: Simulator, client: httpx.AsyncClient) -> None:
     # given a status callback with the message in its query
     heard = Heard()
     server = HttpServer(heard, "127.0.0.1", 0)
@@ -47,8 +43,8 @@ async def test_an_sms_is_queued_and_its_callback_is_signed(simulator: Simulator,
     await heard_until(heard, 2)
     await server.stop()
     # then both are the same, and signed with the account's token over URL and form
-    document = await answer.json()
-    assert (answer.status, document["status"]) == (201, "delivered")
+    document = answer.json()
+    assert (answer.status_code, document["status"]) == (201, "delivered")
     for path, headers, body in heard.calls:
         form = parse_qsl(body.decode(), keep_blank_values=True)
         assert dict(form)["MessageSid"] == document["sid"]
@@ -69,11 +65,11 @@ async def test_an_sms_is_queued_and_its_callback_is_signed(simulator: Simulator,
     ],
 )
 async def test_sms_are_refused_in_twilios_words(
-    simulator: Simulator, client: Client, to: str, status: int, code: int
+    simulator: Simulator, client: httpx.AsyncClient, to: str, status: int, code: int
 ) -> None:
     answer = await sms(simulator, client, to)
-    document = await answer.json()
-    assert (answer.status, document["status"], document["code"]) == (status, status, code)
+    document = answer.json()
+    assert (answer.status_code, document["status"], document["code"]) == (status, status, code)
     assert simulator.exchange.tallies["sms"].figures()["refused"] == 1
 
 
@@ -83,22 +79,24 @@ async def test_a_webhook_without_a_fitting_signature_is_refused(tmp_path: Path) 
         stamp = str(int(time.time()))
         right = base64.b64encode(hmac.digest(b"k" * 24, f"m1.{stamp}.{{}}".encode(), "sha256")).decode()
         statuses = []
-        async with ClientBuilder().build() as client:
+        async with calling(simulator) as client:
             for given in (f"v1,{right}", f"v1,AAAA v1,{right}", "v1,AAAA", ""):
-                request = client.post(f"{simulator.endpoints.webhook_url}/shop").body_bytes(b"{}")
                 headers = {"webhook-id": "m1", "webhook-timestamp": stamp, "webhook-signature": given}
-                statuses.append((await request.headers(headers).build().send()).status)
+                answer = await client.post(f"{simulator.endpoints.webhook_url}/shop", headers=headers, content=b"{}")
+                statuses.append(answer.status_code)
         assert statuses == [200, 200, 401, 401]
         assert simulator.exchange.tallies["webhook"].figures()["repeated"] == 1
 
 
-async def test_own_receipts_are_signed_and_sent_to_the_callback(simulator: Simulator, client: Client) -> None:
+async def test_own_receipts_are_signed_and_sent_to_the_callback(
+    simulator: Simulator, client: httpx.AsyncClient
+) -> None:
     heard = Heard()
     server = HttpServer(heard, "127.0.0.1", 0)
     await server.start()
     url = f"http://127.0.0.1:{server.port}/delivery/v1/callbacks/simulator"
     await control(simulator, client, "PUT", "targets", {"callback_url": url})
-    with pytest.raises(PyreqwestError):
+    with pytest.raises(httpx.HTTPError):
         await push(simulator, client, "fault-timeout-receipt-a", tag="n.9")
     await heard_until(heard, 1)
     await server.stop()
@@ -110,10 +108,10 @@ async def test_own_receipts_are_signed_and_sent_to_the_callback(simulator: Simul
     assert (receipt["message"], receipt["kind"], receipt["channel"]) == ("n.9", "delivered", "push")
 
 
-async def test_a_script_stops_a_whole_channel_for_a_while(simulator: Simulator, client: Client) -> None:
+async def test_a_script_stops_a_whole_channel_for_a_while(simulator: Simulator, client: httpx.AsyncClient) -> None:
     placed = await control(simulator, client, "POST", "faults", {"channel": "fcm", "fault": "503", "count": 1})
     assert placed["items"][0]["channel"] == "push"
-    statuses = [(await push(simulator, client, "device-1")).status for _ in range(2)]
+    statuses = [(await push(simulator, client, "device-1")).status_code for _ in range(2)]
     assert statuses == [503, 200]
     assert (await control(simulator, client, "POST", "reset", {}))["total"]["calls"] == 0
 
@@ -132,16 +130,16 @@ async def test_a_script_stops_a_whole_channel_for_a_while(simulator: Simulator, 
     ],
 )
 async def test_control_says_what_is_wrong(
-    simulator: Simulator, client: Client, method: str, path: str, document: Any, status: int
+    simulator: Simulator, client: httpx.AsyncClient, method: str, path: str, document: Any, status: int
 ) -> None:
     problem = await control(simulator, client, method, path, document)
     assert problem["status"] == status
     assert problem["detail"]
 
 
-async def test_people_get_a_page(simulator: Simulator, client: Client) -> None:
-    answer = await client.get(simulator.endpoints.control_url).build().send()
-    assert (answer.status, "What arrived" in await answer.text()) == (200, True)
+async def test_people_get_a_page(simulator: Simulator, client: httpx.AsyncClient) -> None:
+    answer = await client.get(simulator.endpoints.control_url)
+    assert (answer.status_code, "What arrived" in answer.text) == (200, True)
 
 
 def test_a_form_is_encoded_as_it_was_signed() -> None:

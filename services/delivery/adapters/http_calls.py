@@ -1,47 +1,150 @@
-"""What the providers over HTTP share: clients, many calls at a time, and how a failed call is sorted.
+"""What SMS and webhooks share: one POST with its limits, many at a time, and how a failed one is sorted.
 
-pyreqwest does the network in its own threads; the loop only hands over requests and takes results.
+httpcore carries the calls over HTTP/1.1. It knows no redirects, cookies or proxies, reads nothing from the
+environment, and calls the host that it is given: a provider is where we say that it is.
 """
 
 import asyncio
+import ssl
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import (
-    BuilderError,
-    DetailedPyreqwestError,
-    PoolTimeoutError,
-    PyreqwestError,
-    RequestTimeoutError,
-)
+import httpcore
 
 from libs.contracts.reasons import Reason
 from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome
 from services.delivery.ports import Settle
 
 _CONNECT_SECONDS = 5.0
-_CONNECTING = "client error (Connect)"
-_REFUSED_STREAM = "refused stream before processing"  # HTTP/2's promise that nothing was done (RFC 9113 §8.7)
+_IDLE_SECONDS = 30.0
 _TEXT_LIMIT = 300
+_HANDED_OVER = "http11.send_request_headers.started"
+_OURS = ((b"user-agent", b"depesche"), (b"accept-encoding", b"identity"))  # a reply is read to a limit: as it comes
+_FAILURES = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    OSError,  # and asyncio's TimeoutError, and ssl's
+    ValueError,  # a URL or a host name that is none
+)
+
+
+class Unreachable(Exception):
+    """Raised by a network that does not connect there."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(str(outcome))
+        self.outcome = outcome
+
+
+@dataclass(slots=True)
+class Reply:
+    """`body` is its beginning, as many bytes as were asked for."""
+
+    status: int
+    retry_after: str | None
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """A client and how many calls it takes at a time, over all chunks that use it."""
+class Limits:
+    """How long a call may take in all, how many go at a time, how much of a reply is read; whom else we trust."""
 
-    client: Client
+    seconds: float
     width: int
-    places: asyncio.Semaphore = field(init=False)
+    reply_bytes: int
+    ca_file: str | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "places", asyncio.Semaphore(self.width))
+
+class Lane:
+    """An account's connections, shared by all chunks that go over it. `network` decides whom it connects to."""
+
+    def __init__(self, limits: Limits, network: httpcore.AsyncNetworkBackend | None = None) -> None:
+        self.width = limits.width
+        self.places = asyncio.Semaphore(limits.width)
+        self._limits = limits
+        self._network = network or httpcore.AnyIOBackend()
+        self._pool: httpcore.AsyncConnectionPool | None = None
+        self._making = asyncio.Lock()
+        self._under_way = 0
+        self._retired = False
+        self._closing: asyncio.Task[None] | None = None
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply | Outcome:
+        """What the server says, or what became of the call."""
+        self._under_way += 1
+        try:
+            try:
+                pool = await self._opened()
+            except (OSError, ValueError) as error:  # ssl's are OSErrors, too
+                text = f"the certificates in ca_file cannot be read: {error}"
+                return Deferred(Reason.SENDER_MISCONFIGURED, text, called=False, sender_fault=True)
+            return await self._post(pool, url, headers, body)
+        finally:
+            self._under_way -= 1
+            if self._retired and not self._under_way:
+                await self.close()
+
+    def retire(self) -> None:
+        """Close as soon as no call is under way."""
+        self._retired = True
+        if not self._under_way:
+            self._closing = asyncio.get_running_loop().create_task(self.close())
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.aclose()
+
+    async def _post(
+        self, pool: httpcore.AsyncConnectionPool, url: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply | Outcome:
+        reply: Reply | None = None
+        handed_over = False
+
+        async def trace(event: str, info: object) -> None:
+            nonlocal handed_over
+            handed_over = handed_over or event == _HANDED_OVER
+
+        # well before the whole call's, so that a connection that never came is told from a reply that did not
+        connect_seconds = min(_CONNECT_SECONDS, self._limits.seconds / 2)
+        extensions = {"timeout": {"connect": connect_seconds}, "trace": trace}
+        try:
+            where, host = _where(url)
+            fields = [(b"host", host), *_OURS, *((name.encode(), value.encode()) for name, value in headers.items())]
+            async with (
+                asyncio.timeout(self._limits.seconds),
+                pool.stream("POST", where, headers=fields, content=body, extensions=extensions) as response,
+            ):
+                reply = Reply(response.status, _field(response, b"retry-after"))
+                await _read(response, reply, self._limits.reply_bytes)
+        except Unreachable as refusal:
+            return refusal.outcome
+        except _FAILURES as error:
+            if reply is None or reply.status >= 300:  # why it was refused is in the body
+                return _sorted(error, handed_over)
+        assert reply is not None
+        return reply
+
+    async def _opened(self) -> httpcore.AsyncConnectionPool:
+        """Made once. The certificates are read off the loop. Raises OSError and ValueError where they cannot be."""
+        async with self._making:
+            if self._pool is None:
+                self._pool = httpcore.AsyncConnectionPool(
+                    await asyncio.to_thread(_tls, self._limits.ca_file),
+                    max_connections=None,  # `places` counts
+                    max_keepalive_connections=self.width,
+                    keepalive_expiry=_IDLE_SECONDS,
+                    network_backend=self._network,
+                )
+        return self._pool
 
 
 async def call_each(
-    lane: Lane, count: int, deadline: float, settle: Settle, call: Callable[[Client, int], Awaitable[Outcome]]
+    lane: Lane, count: int, deadline: float, settle: Settle, call: Callable[[int], Awaitable[Outcome]]
 ) -> None:
     """`call` for each index, as many at a time as the lane has places; those waiting are served in order.
 
@@ -54,7 +157,7 @@ async def call_each(
         for index in indexes:
             async with lane.places:
                 late = time.monotonic() >= deadline
-                settle(index, NOT_CALLED if late else await call(lane.client, index))
+                settle(index, NOT_CALLED if late else await call(index))
 
     workers = min(count, lane.width)
     if workers == 1:
@@ -65,51 +168,52 @@ async def call_each(
             group.create_task(work())
 
 
-def client_builder(timeout_seconds: float) -> ClientBuilder:
-    """No redirects, no cookies, no proxies from the environment: a provider is where we say that it is."""
-    return (
-        ClientBuilder()
-        .timeout(timedelta(seconds=timeout_seconds))
-        # well before the whole call's, so that a connection that never came is told from a reply that did not
-        .connect_timeout(timedelta(seconds=min(_CONNECT_SECONDS, timeout_seconds / 2)))
-        .follow_redirects(False)
-        .no_proxy()
-        .user_agent("depesche")
-    )
+def _where(url: str) -> tuple[httpcore.URL, bytes]:
+    """The URL in parts, so that nobody parses it again and reads another host, and its Host field."""
+    parts = urlsplit(url)
+    plain = url.isascii() and url.isprintable() and " " not in url
+    if not plain or parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError(f"{url!r} is no URL like https://example.com")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    where = httpcore.URL(scheme=parts.scheme, host=parts.hostname, port=parts.port, target=target)
+    return where, parts.netloc.rpartition("@")[2].encode("ascii")
 
 
-def trusting(builder: ClientBuilder, ca_file: str | None) -> ClientBuilder:
-    """With a private certificate authority besides the public ones. Reads a file: not on the loop."""
-    if ca_file is None:
-        return builder
-    with open(ca_file, "rb") as file:
-        return builder.add_root_certificate_pem(file.read())
+def _tls(ca_file: str | None) -> ssl.SSLContext:
+    """The public authorities, and a private one beside them. Blocks: reads files."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
 
 
-def sort_failure(error: PyreqwestError) -> Outcome:
-    """A call that gave no reply: not sent where the connection was never made, otherwise nobody knows.
+def _field(response: httpcore.Response, wanted: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in response.headers if name.lower() == wanted), None)
 
-    The exceptions' own names do not tell: pyreqwest 0.15 calls every time-out, also one after the request
-    was taken, a ConnectTimeoutError, and a connection lost in the middle a ConnectError. hyper's phase does.
-    """
-    text, causes = describe(error), _causes(error)
-    if isinstance(error, BuilderError):
+
+async def _read(response: httpcore.Response, reply: Reply, most: int) -> None:
+    """As much as there is room for: a reply without end is left there, and its connection closed."""
+    async with aclosing(response.aiter_stream()) as parts:  # type: ignore[type-var]
+        async for part in parts:
+            reply.body += part[: most - len(reply.body)]
+            if len(reply.body) >= most:
+                break
+
+
+def _sorted(error: Exception, handed_over: bool) -> Outcome:
+    """A call that gave no reply: not sent where its first byte was never written, otherwise nobody knows."""
+    late = isinstance(error, (TimeoutError, httpcore.TimeoutException))
+    text = f"no {'reply' if handed_over else 'connection'} in time" if late else _describe(error)
+    if handed_over:
+        return Ambiguous(Reason.TIMED_OUT if late else Reason.CONNECTION_LOST, text)
+    if isinstance(error, ValueError) and not isinstance(error, OSError):  # some of ssl's are both
         return Deferred(Reason.SENDER_MISCONFIGURED, text, called=False, sender_fault=True)
-    if _CONNECTING in causes or isinstance(error, PoolTimeoutError):
-        return Deferred(Reason.PROVIDER_UNAVAILABLE, text)
-    if any(_REFUSED_STREAM in cause for cause in causes):
-        return Deferred(Reason.PROVIDER_UNAVAILABLE, text)
-    if isinstance(error, RequestTimeoutError):
-        return Ambiguous(Reason.TIMED_OUT, text)
-    return Ambiguous(Reason.CONNECTION_LOST, text)
+    return Deferred(Reason.PROVIDER_UNAVAILABLE, text)
 
 
-def describe(error: PyreqwestError) -> str:
-    """The error in one line with its deepest cause: "connection refused" says more than "connection error"."""
-    causes = _causes(error)
-    return (causes[-1] if causes else error.message)[:_TEXT_LIMIT]
-
-
-def _causes(error: PyreqwestError) -> list[str]:
-    details = error.details if isinstance(error, DetailedPyreqwestError) else None
-    return [cause["message"] for cause in (details and details.get("causes")) or []]
+def _describe(error: BaseException) -> str:
+    """Its deepest cause in one line: "connection refused" says more than "all attempts failed"."""
+    said = str(error)
+    while (cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        error, said = cause, str(cause) or said
+    return (said or type(error).__name__)[:_TEXT_LIMIT]

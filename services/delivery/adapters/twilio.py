@@ -1,19 +1,17 @@
 """Sends SMS by Twilio's REST API (twilio.com/docs/messaging/api/message-resource)."""
 
-import asyncio
+import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 import msgspec
-from pyreqwest.client import Client
-from pyreqwest.exceptions import PyreqwestError
 
 from libs.clock import Clock
 from libs.contracts.outcomes import Channel
 from libs.contracts.reasons import Reason
 from libs.rendering.contents import SmsContent
-from services.delivery.adapters.http_calls import Lane, call_each, client_builder, sort_failure
+from services.delivery.adapters.http_calls import Lane, Limits, Reply, call_each
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.domain.outbound import Outbound, Sender, TwilioAccount
 from services.delivery.domain.outcomes import Outcome, Rejected, Sent
@@ -21,6 +19,7 @@ from services.delivery.domain.refusals.twilio import sort_reply
 from services.delivery.domain.retry_after import retry_after_seconds
 from services.delivery.ports import Settle
 
+_REPLY_BYTES = 32_768  # a message's text comes back in it, each letter as up to six
 _LONGEST_VALIDITY = 36_000  # ten hours: what Twilio keeps a message for
 
 
@@ -35,8 +34,8 @@ _decode = msgspec.json.Decoder(_Created).decode
 class _Line:
     account: TwilioAccount
     url: str
-    lane: Lane | None = None
-    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    authorization: str
+    lane: Lane
 
 
 class TwilioProvider:
@@ -46,7 +45,7 @@ class TwilioProvider:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lines = PerSender(_make, lambda line: None)
+        self._lines = PerSender(_make, lambda line: line.lane.retire())
 
     async def send(self, sender: Sender, messages: Sequence[Outbound], deadline: float, settle: Settle) -> None:
         """See the port."""
@@ -54,17 +53,16 @@ class TwilioProvider:
             return
         line = self._lines.get(sender)
 
-        async def call(client: Client, index: int) -> Outcome:
-            return await self._call(line, client, messages[index])
+        async def call(index: int) -> Outcome:
+            return await self._call(line, messages[index])
 
-        await call_each(await _lane(line), len(messages), deadline, settle, call)
+        await call_each(line.lane, len(messages), deadline, settle, call)
 
     async def close(self) -> None:
         for line in self._lines.drain():
-            if line.lane is not None:
-                await line.lane.client.close()
+            await line.lane.close()
 
-    async def _call(self, line: _Line, client: Client, message: Outbound) -> Outcome:
+    async def _call(self, line: _Line, message: Outbound) -> Outcome:
         content, account = message.content, line.account
         if not isinstance(content, SmsContent):
             return Rejected(Reason.INTERNAL, "an SMS sender was given something that is no SMS")
@@ -76,16 +74,13 @@ class TwilioProvider:
             "StatusCallback": callback_url(account.callback_url, message),
             "ValidityPeriod": str(max(1, min(message.ttl_seconds, _LONGEST_VALIDITY))),
         }
-        try:
-            request = client.post(line.url).basic_auth(account.account_sid, account.auth_token).form(form)
-            response = await request.build().send()
-            said = (await response.bytes()).to_bytes()
-        except PyreqwestError as error:
-            return sort_failure(error)
-        if response.status in (200, 201):
-            return _created(said)
-        wait = retry_after_seconds(response.get_header("retry-after"), self._clock())
-        return sort_reply(response.status, said, wait)
+        headers = {"authorization": line.authorization, "content-type": "application/x-www-form-urlencoded"}
+        reply = await line.lane.post(line.url, headers, urlencode(form).encode())
+        if not isinstance(reply, Reply):
+            return reply
+        if reply.status in (200, 201):
+            return _created(reply.body)
+        return sort_reply(reply.status, reply.body, retry_after_seconds(reply.retry_after, self._clock()))
 
 
 def callback_url(base: str, message: Outbound) -> str:
@@ -99,15 +94,13 @@ def _make(sender: Sender) -> _Line:
     if not isinstance(account, TwilioAccount):
         raise TypeError(f"sender {sender.number} is no SMS sender")
     sid = quote(account.account_sid, safe="")
-    return _Line(account, f"{account.url.rstrip('/')}/2010-04-01/Accounts/{sid}/Messages.json")
-
-
-async def _lane(line: _Line) -> Lane:
-    async with line.opening:
-        if line.lane is None:
-            client = await asyncio.to_thread(client_builder(line.account.timeout_seconds).build)
-            line.lane = Lane(client, line.account.connections)
-    return line.lane
+    login = base64.b64encode(f"{account.account_sid}:{account.auth_token}".encode()).decode()
+    return _Line(
+        account,
+        f"{account.url.rstrip('/')}/2010-04-01/Accounts/{sid}/Messages.json",
+        f"Basic {login}",
+        Lane(Limits(account.timeout_seconds, account.connections, _REPLY_BYTES)),
+    )
 
 
 def _created(said: bytes) -> Outcome:

@@ -1,30 +1,39 @@
 """The way out on real sockets: callbacks over HTTP, reports over SMTP."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
-from datetime import timedelta
 
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import PyreqwestError
+import httpcore
 
 from services.simulator.domain.reports import HOST
 
 _TIMEOUT_SECONDS = 10.0
+_CONNECTIONS = 100
+_FAILURES = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    OSError,
+    ValueError,
+    TypeError,  # a URL or a field that is not ASCII
+)
 
 
 class SocketOutgoing:
     """One HTTP client; one SMTP connection per report, as mail servers of strangers do."""
 
     def __init__(self) -> None:
-        self._client: Client = ClientBuilder().timeout(timedelta(seconds=_TIMEOUT_SECONDS)).build()
+        self._pool = httpcore.AsyncConnectionPool(ssl.create_default_context(), max_connections=_CONNECTIONS)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int | None:
         try:
-            answer = await self._client.post(url).headers(dict(headers)).body_bytes(body).build().send()
-            await answer.bytes()
-        except (PyreqwestError, ValueError):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                answer = await self._pool.request("POST", url, headers=list(headers.items()), content=body)
+        except _FAILURES:
             return None
-        return int(answer.status)
+        return answer.status
 
     async def send_mail(self, host: str, port: int, to: str, raw: bytes) -> bool:
         try:
@@ -34,7 +43,7 @@ class SocketOutgoing:
             return False
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._pool.aclose()
 
 
 async def _dialogue(host: str, port: int, to: str, raw: bytes) -> bool:

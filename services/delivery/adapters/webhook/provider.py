@@ -1,23 +1,18 @@
 """Calls webhooks: one signed POST per message, no redirects, replies read to a small limit."""
 
-import asyncio
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-from pyreqwest.client import Client
-from pyreqwest.exceptions import PyreqwestError
+from dataclasses import dataclass
 
 from libs import standard_webhooks
 from libs.clock import Clock
 from libs.contracts.outcomes import Channel
 from libs.contracts.reasons import Reason
 from libs.rendering.contents import WebhookContent
-from services.delivery.adapters.http_calls import sort_failure
+from services.delivery.adapters.http_calls import Lane, Limits, Reply, call_each
 from services.delivery.adapters.per_sender import PerSender
-from services.delivery.adapters.webhook.targets import Targets
+from services.delivery.adapters.webhook.targets import GuardedNetwork, refusal
 from services.delivery.domain.outbound import Outbound, Sender, WebhookAccount
-from services.delivery.domain.outcomes import NOT_CALLED, Deferred, Outcome, Rejected
+from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
 from services.delivery.domain.refusals.webhook import sort_reply
 from services.delivery.domain.retry_after import retry_after_seconds
 from services.delivery.ports import Settle
@@ -29,11 +24,7 @@ _REPLY_BYTES = 2_048
 class _Line:
     account: WebhookAccount
     keys: list[bytes]
-    targets: Targets
-    places: asyncio.Semaphore = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.places = asyncio.Semaphore(self.account.connections)
+    lane: Lane
 
 
 class WebhookProvider:
@@ -43,7 +34,7 @@ class WebhookProvider:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lines = PerSender(_make, lambda line: None)
+        self._lines = PerSender(_make, lambda line: line.lane.retire())
 
     async def send(self, sender: Sender, messages: Sequence[Outbound], deadline: float, settle: Settle) -> None:
         """See the port."""
@@ -53,45 +44,29 @@ class WebhookProvider:
             for index in range(len(messages)):
                 settle(index, Deferred(Reason.SENDER_MISCONFIGURED, str(error), called=False, sender_fault=True))
             return
-        indexes = iter(range(len(messages)))
 
-        async def work() -> None:
-            for index in indexes:
-                async with line.places:
-                    late = time.monotonic() >= deadline
-                    settle(index, NOT_CALLED if late else await self._deliver(line, messages[index]))
+        async def call(index: int) -> Outcome:
+            return await self._deliver(line, messages[index])
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(line.account.connections, len(messages))):
-                group.create_task(work())
+        await call_each(line.lane, len(messages), deadline, settle, call)
 
     async def close(self) -> None:
         for line in self._lines.drain():
-            await line.targets.close()
+            await line.lane.close()
 
     async def _deliver(self, line: _Line, message: Outbound) -> Outcome:
-        if not isinstance(message.content, WebhookContent):
+        content, url = message.content, message.address
+        if not isinstance(content, WebhookContent):
             return Rejected(Reason.INTERNAL, "a webhook sender was given something that is no webhook")
-        try:
-            client = await line.targets.client_for(message.address)
-        except (OSError, PyreqwestError) as error:  # ca_file
-            return Deferred(Reason.SENDER_MISCONFIGURED, str(error), called=False, sender_fault=True)
-        if not isinstance(client, Client):
-            return client
-        return await self._post(line, client, message, message.content.body)
-
-    async def _post(self, line: _Line, client: Client, message: Outbound, body: bytes) -> Outcome:
+        if (refused := refusal(url, allow_private=line.account.allow_private)) is not None:
+            return refused
         # the same id for every attempt: it is what the receiver deduplicates by
-        signed = standard_webhooks.sign(line.keys, message.tag, int(self._clock().timestamp()), body)
-        headers = signed | {"content-type": "application/json"}
-        try:
-            request = client.post(message.address).headers(headers).body_bytes(body).build_streamed()
-            async with request as response:
-                said = await response.body_reader.read(_REPLY_BYTES) if response.status >= 300 else b""
-                wait = retry_after_seconds(response.get_header("retry-after"), self._clock())
-                return sort_reply(response.status, bytes(said or b""), wait)
-        except PyreqwestError as error:
-            return sort_failure(error)
+        signed = standard_webhooks.sign(line.keys, message.tag, int(self._clock().timestamp()), content.body)
+        reply = await line.lane.post(url, signed | {"content-type": "application/json"}, content.body)
+        if not isinstance(reply, Reply):
+            return reply
+        said = reply.body if reply.status >= 300 else b""
+        return sort_reply(reply.status, said, retry_after_seconds(reply.retry_after, self._clock()))
 
 
 def _make(sender: Sender) -> _Line:
@@ -101,4 +76,5 @@ def _make(sender: Sender) -> _Line:
     keys = [standard_webhooks.secret_bytes(secret) for secret in account.secrets]
     if not keys:
         raise ValueError("the sender has no secret to sign webhooks with")
-    return _Line(account, keys, Targets(account))
+    limits = Limits(account.timeout_seconds, account.connections, _REPLY_BYTES, account.ca_file)
+    return _Line(account, keys, Lane(limits, GuardedNetwork(allow_private=account.allow_private)))
