@@ -15,22 +15,14 @@ from urllib.parse import urlsplit
 import httpcore
 
 from libs.contracts.reasons import Reason
+from libs.http_connections import FAILURES, Connections
 from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome
 from services.delivery.ports import Settle
 
 _CONNECT_SECONDS = 5.0
-_IDLE_SECONDS = 30.0
 _TEXT_LIMIT = 300
 _HANDED_OVER = "http11.send_request_headers.started"
 _OURS = ((b"user-agent", b"depesche"), (b"accept-encoding", b"identity"))  # a reply is read to a limit: as it comes
-_FAILURES = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    OSError,  # and asyncio's TimeoutError, and ssl's
-    ValueError,  # a URL or a host name that is none
-)
 
 
 class Unreachable(Exception):
@@ -67,8 +59,8 @@ class Lane:
         self.width = limits.width
         self.places = asyncio.Semaphore(limits.width)
         self._limits = limits
-        self._network = network or httpcore.AnyIOBackend()
-        self._pool: httpcore.AsyncConnectionPool | None = None
+        self._network = network
+        self._connections: Connections | None = None
         self._making = asyncio.Lock()
         self._under_way = 0
         self._retired = False
@@ -79,11 +71,11 @@ class Lane:
         self._under_way += 1
         try:
             try:
-                pool = await self._opened()
+                connections = await self._opened()
             except (OSError, ValueError) as error:  # ssl's are OSErrors, too
                 text = f"the certificates in ca_file cannot be read: {error}"
                 return Deferred(Reason.SENDER_MISCONFIGURED, text, called=False, sender_fault=True)
-            return await self._post(pool, url, headers, body)
+            return await self._post(connections, url, headers, body)
         finally:
             self._under_way -= 1
             if self._retired and not self._under_way:
@@ -96,11 +88,11 @@ class Lane:
             self._closing = asyncio.get_running_loop().create_task(self.close())
 
     async def close(self) -> None:
-        if self._pool is not None:
-            await self._pool.aclose()
+        if self._connections is not None:
+            await self._connections.close()
 
     async def _post(
-        self, pool: httpcore.AsyncConnectionPool, url: str, headers: Mapping[str, str], body: bytes
+        self, connections: Connections, url: str, headers: Mapping[str, str], body: bytes
     ) -> Reply | Outcome:
         reply: Reply | None = None
         handed_over = False
@@ -116,31 +108,27 @@ class Lane:
             where, host = _where(url)
             fields = [(b"host", host), *_OURS, *((name.encode(), value.encode()) for name, value in headers.items())]
             async with (
+                connections.lend(where.origin) as connection,
                 asyncio.timeout(self._limits.seconds),
-                pool.stream("POST", where, headers=fields, content=body, extensions=extensions) as response,
+                connection.stream("POST", where, headers=fields, content=body, extensions=extensions) as response,
             ):
                 reply = Reply(response.status, _field(response, b"retry-after"))
                 await _read(response, reply, self._limits.reply_bytes)
         except Unreachable as refusal:
             return refusal.outcome
-        except _FAILURES as error:
+        except FAILURES as error:
             if reply is None or reply.status >= 300:  # why it was refused is in the body
                 return _sorted(error, handed_over)
         assert reply is not None
         return reply
 
-    async def _opened(self) -> httpcore.AsyncConnectionPool:
+    async def _opened(self) -> Connections:
         """Made once. The certificates are read off the loop. Raises OSError and ValueError where they cannot be."""
         async with self._making:
-            if self._pool is None:
-                self._pool = httpcore.AsyncConnectionPool(
-                    await asyncio.to_thread(_tls, self._limits.ca_file),
-                    max_connections=None,  # `places` counts
-                    max_keepalive_connections=self.width,
-                    keepalive_expiry=_IDLE_SECONDS,
-                    network_backend=self._network,
-                )
-        return self._pool
+            if self._connections is None:
+                context = await asyncio.to_thread(_tls, self._limits.ca_file)
+                self._connections = Connections(context, self.width, self._network)
+        return self._connections
 
 
 async def call_each(

@@ -6,32 +6,27 @@ from collections.abc import Mapping
 
 import httpcore
 
+from libs.http_connections import FAILURES, Connections
 from services.simulator.domain.reports import HOST
 
 _TIMEOUT_SECONDS = 10.0
-_CONNECTIONS = 100
-_FAILURES = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    OSError,
-    ValueError,
-    TypeError,  # a URL or a field that is not ASCII
-)
+_MOST_IDLE = 20
 
 
 class SocketOutgoing:
     """One HTTP client; one SMTP connection per report, as mail servers of strangers do."""
 
     def __init__(self) -> None:
-        self._pool = httpcore.AsyncConnectionPool(ssl.create_default_context(), max_connections=_CONNECTIONS)
+        self._connections = Connections(ssl.create_default_context(), _MOST_IDLE)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int | None:
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                answer = await self._pool.request("POST", url, headers=list(headers.items()), content=body)
-        except _FAILURES:
+            where = httpcore.URL(url)
+            if where.scheme not in (b"https", b"http"):
+                return None
+            async with self._connections.lend(where.origin) as connection, asyncio.timeout(_TIMEOUT_SECONDS):
+                answer = await connection.request("POST", where, headers=list(headers.items()), content=body)
+        except (*FAILURES, TypeError):  # which httpcore raises for a URL that is not ASCII
             return None
         return answer.status
 
@@ -43,7 +38,7 @@ class SocketOutgoing:
             return False
 
     async def close(self) -> None:
-        await self._pool.aclose()
+        await self._connections.close()
 
 
 async def _dialogue(host: str, port: int, to: str, raw: bytes) -> bool:

@@ -1,0 +1,64 @@
+"""Outgoing HTTP/1.1 connections that are kept for the next call, over httpcore's.
+
+httpcore's own pool polls the socket of every idle connection twice a call: with twenty of them that alone is over a
+millisecond of CPU. Here only the one that is to be used is looked at.
+"""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpcore
+
+_IDLE_SECONDS = 30.0
+
+FAILURES = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    httpcore.ConnectionNotAvailable,
+    OSError,  # and asyncio's TimeoutError, and ssl's
+    ValueError,  # a URL or a host name that is none
+)
+
+
+class Connections:
+    """Idle ones, the one last used at the end. How many are in use is up to the callers."""
+
+    def __init__(
+        self, tls: ssl.SSLContext, most_idle: int, network: httpcore.AsyncNetworkBackend | None = None
+    ) -> None:
+        self._tls = tls
+        self._most_idle = most_idle
+        self._network = network or httpcore.AnyIOBackend()
+        self._idle: list[httpcore.AsyncHTTPConnection] = []
+
+    @asynccontextmanager
+    async def lend(self, origin: httpcore.Origin) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
+        """For one call. It connects when that is made."""
+        connection = await self._taken(origin)
+        try:
+            yield connection
+        finally:
+            if not connection.is_available():  # cut off, or with a reply that was not read to its end
+                await connection.aclose()
+            else:
+                self._idle.append(connection)
+                if len(self._idle) > self._most_idle:
+                    await self._idle.pop(0).aclose()
+
+    async def close(self) -> None:
+        """What is idle now."""
+        while self._idle:
+            await self._idle.pop().aclose()
+
+    async def _taken(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+        while (kept := next((c for c in reversed(self._idle) if c.can_handle_request(origin)), None)) is not None:
+            self._idle.remove(kept)
+            if not kept.has_expired():  # idle for too long, or closed by the other side
+                return kept
+            await kept.aclose()
+        return httpcore.AsyncHTTPConnection(
+            origin, self._tls, keepalive_expiry=_IDLE_SECONDS, network_backend=self._network
+        )
