@@ -1,7 +1,7 @@
 """The composition root of history."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from libs.service import Runtime, Service
 from libs.settings import load
 from libs.storage.database import Database
+from services.history.adapters.mongo import MongoTimeline
 from services.history.adapters.postgres import (
     SERVER_SETTINGS,
     PostgresAudit,
@@ -27,12 +28,13 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def create_service(runtime: Runtime, settings: HistorySettings | None = None) -> Service:
-    """history over the runtime's Postgres, which holds both stores."""
+    """history over the runtime's Postgres, which holds both stores unless a setting gives the timeline to MongoDB."""
     settings = settings or load(HistorySettings, runtime.settings_file)
     database = Database(runtime.dsn, "history", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
     terms = Terms(database)
+    mongo = _mongo(settings)
     deps = History(
-        timeline=PostgresTimeline(database, terms),
+        timeline=mongo or PostgresTimeline(database, terms),
         audit=PostgresAudit(database, terms),
         delivery=DeliveryOverHttp(runtime.client("history", "delivery"), settings.ask_seconds),
         intake=IntakeOverHttp(runtime.client("history", "orders-notification"), settings.ask_seconds),
@@ -50,9 +52,16 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
         routers=(router,),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
-        resources=(_days_ready(deps),),
+        resources=(_days_ready(deps), *([aclosing(mongo)] if mongo else ())),
         title="Depesche history",
     )
+
+
+def _mongo(settings: HistorySettings) -> MongoTimeline | None:
+    url = settings.mongo_url.get_secret_value()
+    if not url:
+        return None
+    return MongoTimeline(url, retention_days=settings.retention_days, timeout_seconds=settings.mongo_timeout_seconds)
 
 
 def create_app(runtime: Runtime, settings: HistorySettings | None = None) -> FastAPI:

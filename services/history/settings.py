@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
 from libs.settings import ServiceSettings
 
@@ -18,3 +18,15 @@ class HistorySettings(ServiceSettings):
     days_ahead: int = Field(3, ge=1, description="Coming days whose partitions are made ahead.")
     ask_seconds: float = Field(2.0, gt=0, description="Seconds that a verdict waits for another service's answer.")
     pool_max_connections: int = Field(8, ge=1, description="Postgres connections of one process.")
+    mongo_url: SecretStr = Field(
+        SecretStr(""),
+        description="MongoDB that keeps the timeline, mongodb://user:password@host/database; empty: Postgres keeps it.",
+    )
+    mongo_timeout_seconds: float = Field(10.0, gt=0, description="Seconds that MongoDB has for an answer.")
+
+    @field_validator("mongo_url")
+    @classmethod
+    def _is_mongo(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value() and not url.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+            raise ValueError("not an address of MongoDB: it begins with mongodb:// or mongodb+srv://")
+        return url

@@ -1,25 +1,12 @@
-"""What every timeline and audit promises, whichever store it stands on: the same after repeats and in any order."""
+"""History's stores in Postgres: what every store promises, and what weeks and columns do besides."""
 
-import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from libs.contracts.audit import ActionRecorded
-from libs.contracts.delivery import (
-    MessageRecorded,
-    MessageRejected,
-    ReceiptRecorded,
-)
-from libs.contracts.envelope import Envelope
-from libs.contracts.orders_notification import Decision
-from libs.contracts.outcomes import Mode, ReceiptKind, Status
-from libs.contracts.reasons import Reason
-from libs.ids import first_id_at
+from libs.contracts.outcomes import Status
 from libs.storage.database import Database
 from services.history.adapters.postgres import (
     SERVER_SETTINGS,
@@ -28,25 +15,15 @@ from services.history.adapters.postgres import (
     PostgresTimeline,
     Terms,
 )
-from services.history.domain.documents import document_of
-from services.history.domain.facts import address_key
-from services.history.ports import ActionSearch, Search
 from tests.conformance.history_events import (
-    BACK,
-    CAUSE,
-    DELIVERED,
     KIM,
     MESSAGE,
     NOON,
-    NOTIFICATION,
-    REFUSED,
     SENT,
-    bounced,
-    decided,
-    heard,
     moved,
     recorded,
 )
+from tests.conformance.history_promises import AuditPromises, TimelinePromises, search
 
 
 @pytest.fixture
@@ -67,172 +44,12 @@ def audit(database: Database) -> PostgresAudit:
     return PostgresAudit(database, Terms(database))
 
 
-def search(**wanted: Any) -> Search:
-    return Search(wanted.pop("tenant", 1), wanted.pop("mode", Mode.LIVE), **wanted)
+class TestPostgresTimeline(TimelinePromises):
+    """The timeline in columns."""
 
 
-async def tell(timeline: PostgresTimeline, envelope: Envelope) -> None:
-    match envelope.data:
-        case MessageRecorded():
-            await timeline.record_messages([envelope])
-        case ReceiptRecorded():
-            await timeline.record_receipts([envelope])
-        case MessageRejected():
-            await timeline.record_rejections([envelope])
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[::5])
-async def test_repeats_and_any_order_give_the_same_message(timeline: PostgresTimeline, order: tuple[int, ...]) -> None:
-    events = (BACK, SENT, DELIVERED, REFUSED)
-    for index in (*order, *reversed(order)):
-        await tell(timeline, events[index])
-    (message,) = await timeline.messages(search(message=MESSAGE))
-    assert [(t.attempt, t.was, t.status) for t in message.transitions] == [
-        (1, Status.SENDING, Status.PENDING),
-        (2, Status.SENDING, Status.SENT),
-    ]
-    assert [r.kind for r in message.receipts] == [ReceiptKind.DELIVERED]
-    assert [r.text for r in message.rejections] == ["slow down <address>"]
-    assert (message.communication, message.subject, message.recipient) == ("parcel-shipped", "A-1042", KIM)
-    assert (message.latest.provider_ref, message.latest.locale, message.latest.sender) == ("p-1", "de", 3)
-
-
-async def test_a_message_is_found_by_everything_that_people_have(timeline: PostgresTimeline) -> None:
-    await timeline.record_messages([SENT])
-    ways: list[dict[str, Any]] = [
-        {"recipient": KIM},
-        {"subject": "A-1042"},
-        {"subject": "A-1042", "recipient": KIM},
-        {"message": MESSAGE},
-        {"notifications": (NOTIFICATION,)},
-        {"causes": (CAUSE,)},
-        {"address_key": address_key(b"h" * 32)},
-        {"recipient": KIM, "communication": "parcel-shipped"},
-    ]
-    for way in ways:
-        assert [m.id for m in await timeline.messages(search(**way))] == [MESSAGE], way
-    misses: list[dict[str, Any]] = [
-        {"recipient": "customer:2"},
-        {"subject": "A-1"},
-        {"subject": "A-1042", "recipient": "customer:2"},
-        {"recipient": KIM, "communication": "order-confirmation"},
-        {"recipient": KIM, "tenant": 2},
-        {"message": MESSAGE, "mode": Mode.TEST},
-        {"causes": (CAUSE,), "tenant": 2},
-        {"address_key": 7},
-        {},
-    ]
-    for miss in misses:
-        assert await timeline.messages(search(**miss)) == [], miss
-
-
-async def test_pages_go_from_the_newest_back(timeline: PostgresTimeline) -> None:
-    causes = [first_id_at(NOON + timedelta(hours=hour)) for hour in range(6)]
-    await timeline.record_messages(
-        [recorded(moved(Status.SENDING, Status.SENT, cause=c), cause=c, request=uuid4()) for c in causes]
-    )
-    first = await timeline.messages(search(recipient=KIM, limit=4))
-    rest = await timeline.messages(search(recipient=KIM, limit=4, before=first[-1].notification_id))
-    assert [m.cause_id for m in first + rest] == list(reversed(causes))
-
-
-async def test_a_chunk_of_five_hundred_is_one_statement_each(timeline: PostgresTimeline) -> None:
-    transitions = [moved(Status.SENDING, Status.SENT, recipient=f"customer:{n}") for n in range(500)]
-    await timeline.record_messages([recorded(*transitions), recorded(*transitions)])
-    assert len(await timeline.messages(search(causes=(CAUSE,), limit=1_000))) == 500
-
-
-async def test_decisions_are_found_and_kept_once(audit: PostgresAudit) -> None:
-    requested = Decision(
-        communication="parcel-shipped", outcome="requested", recipient=KIM, notification_id=NOTIFICATION
-    )
-    envelope = decided(requested, Decision(communication="gift", outcome="condition_false"))
-    await audit.record_decisions([envelope])
-    await audit.record_decisions([envelope])
-    ways: list[dict[str, Any]] = [{"subject": "A-1042"}, {"event_id": "e-1"}, {"causes": (CAUSE,)}]
-    for way in ways:
-        found = await audit.decisions(search(**way))
-        assert [(d.communication, d.reason) for d in found] == [
-            ("parcel-shipped", Reason.NONE),
-            ("gift", Reason.CONDITION_FALSE),
-        ]
-    (mine,) = await audit.decisions(search(recipient=KIM))
-    assert (mine.notification_id, mine.event_type, mine.event_source) == (NOTIFICATION, "parcel.shipped", "shop")
-    assert await audit.decisions(search(subject="A-1042", tenant=2)) == []
-
-
-async def test_an_event_that_nobody_listens_to_is_a_decision_too(audit: PostgresAudit) -> None:
-    await audit.record_decisions([decided()])
-    (found,) = await audit.decisions(search(event_id="e-1"))
-    assert (found.reason, found.communication) == (Reason.NO_COMMUNICATION, None)
-
-
-async def test_a_reason_of_a_newer_publisher_is_not_lost(audit: PostgresAudit) -> None:
-    await audit.record_decisions([decided(Decision(communication="c", outcome="brand_new", recipient=KIM))])
-    (found,) = await audit.decisions(search(recipient=KIM))
-    assert found.reason is Reason.INTERNAL
-
-
-async def test_documents_are_found_and_kept_once(audit: PostgresAudit) -> None:
-    document = document_of(bounced())
-    await audit.record_documents([document])
-    await audit.record_documents([document])
-    ways: list[dict[str, Any]] = [
-        {"recipient": KIM},
-        {"message": f"other.1,{MESSAGE}"},
-        {"address_key": address_key(b"h" * 32)},
-    ]
-    for way in ways:
-        assert [d.id for d in await audit.documents(search(**way))] == [document.id], way
-    assert (await audit.documents(search(recipient=KIM)))[0].body["category"] == "unknown-user"
-    assert await audit.documents(search(recipient=KIM, mode=Mode.TEST)) == []
-
-
-async def test_actions_are_listed_newest_first_and_narrowed(audit: PostgresAudit) -> None:
-    for hour in range(4):
-        event = ActionRecorded(
-            actor=f"key{hour % 2}", action="hold.place", object=f"cause {hour}", at=NOON + timedelta(hours=hour)
-        )
-        await audit.record_documents([document_of(heard(event))])
-    await audit.record_documents([document_of(bounced())])
-    everything = await audit.actions(ActionSearch(1, Mode.LIVE, 10))
-    assert [d.object for d in everything] == ["cause 3", "cause 2", "cause 1", "cause 0"]
-    after = (everything[1].at, everything[1].id)
-    assert [d.object for d in await audit.actions(ActionSearch(1, Mode.LIVE, 10, after=after))] == [
-        "cause 1",
-        "cause 0",
-    ]
-    assert len(await audit.actions(ActionSearch(1, Mode.LIVE, 10, actor="key1"))) == 2
-
-
-async def test_erasure_makes_rows_nameless_also_those_that_come_late(
-    timeline: PostgresTimeline, audit: PostgresAudit
-) -> None:
-    decision = decided(Decision(communication="c", outcome="requested", recipient=KIM, detail="for Kim"))
-    gone = [(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))]
-    await timeline.record_messages([BACK])
-    await timeline.record_rejections([REFUSED])
-    await audit.record_documents([document_of(bounced())])
-    for store in (timeline, audit):
-        await store.forget(gone)
-    await timeline.record_messages([SENT])
-    await audit.record_decisions([decision])
-    await audit.record_documents([document_of(bounced())])
-    assert await timeline.messages(search(recipient=KIM)) == []
-    assert await timeline.messages(search(address_key=address_key(b"h" * 32))) == []
-    assert await audit.decisions(search(recipient=KIM)) == []
-    assert await audit.documents(search(recipient=KIM)) == []
-    (message,) = await timeline.messages(search(message=MESSAGE))
-    assert (message.recipient, message.address_key, len(message.transitions)) == (None, None, 2)
-    assert [r.text for r in message.rejections] == [""]
-    (kept,) = await audit.decisions(search(event_id="e-1"))
-    assert (kept.recipient, kept.detail) == (None, None)
-
-
-async def test_who_comes_back_after_erasure_is_known_again(timeline: PostgresTimeline) -> None:
-    await timeline.forget([(1, Mode.LIVE, KIM, NOON - timedelta(hours=1))])
-    await timeline.record_messages([SENT])
-    assert len(await timeline.messages(search(recipient=KIM))) == 1
+class TestPostgresAudit(AuditPromises):
+    """The audit in columns."""
 
 
 async def test_weeks_are_made_with_what_had_come_already_and_dropped_when_old(

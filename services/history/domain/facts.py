@@ -75,11 +75,11 @@ class Message:
     @property
     def latest(self) -> Transition:
         """The transition that says where it stands: the highest attempt's, and of that the most advanced."""
-        return max(self.transitions, key=lambda t: (t.attempt, _RANK[t.status], t.at))
+        return max(self.transitions, key=lambda t: (t.attempt, RANK[t.status], t.at))
 
 
 # Transitions may come shuffled and within one millisecond: of one attempt, the later stage wins over the clock.
-_RANK: dict[Status, int] = {
+RANK: dict[Status, int] = {
     Status.PENDING: 0,
     Status.SENDING: 1,
     Status.UNKNOWN: 2,

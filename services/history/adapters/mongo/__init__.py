@@ -1,0 +1,5 @@
+"""The timeline in MongoDB."""
+
+from services.history.adapters.mongo.timeline import MongoTimeline
+
+__all__ = ["MongoTimeline"]

@@ -1,0 +1,103 @@
+"""The timeline in MongoDB where no server is needed: what it asks of a real one, and what happens without any."""
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+from pymongo import IndexModel
+from pymongo.errors import BulkWriteError, OperationFailure
+
+from libs.errors import Invalid, Unavailable
+from libs.settings import describe, load
+from services.history.adapters.mongo import MongoTimeline
+from services.history.adapters.mongo.schema import SEARCHES, prepare
+from services.history.adapters.mongo.timeline import answering
+from services.history.settings import HistorySettings
+from tests.conformance.history_events import SENT
+
+SECRET = "mongodb://history:s3cret@db.example/history"
+
+
+class _Server:
+    """Notes what it is asked for; client, database and collection in one."""
+
+    def __init__(self, answers: dict[str, Any], has_expiry: bool = False) -> None:
+        self.answers, self.has_expiry = answers, has_expiry
+        self.indexes: list[IndexModel] = []
+        self.commands: list[dict[str, Any]] = []
+        self.client = self.admin = self
+
+    def __getitem__(self, name: str) -> "_Server":
+        return self
+
+    async def command(self, command: Any) -> dict[str, Any]:
+        if command != "buildInfo":
+            self.commands.append(command)
+        return self.answers
+
+    async def create_indexes(self, indexes: list[IndexModel]) -> None:
+        self.indexes += indexes
+
+    async def index_information(self) -> dict[str, Any]:
+        return {"_id_": {}} | ({"expiry": {}} if self.has_expiry else {})
+
+
+@pytest.mark.parametrize("has_expiry", [False, True])
+async def test_a_real_server_gets_expiry_and_shape_and_both_can_change(has_expiry: bool) -> None:
+    server = _Server({"version": "8.0.4"}, has_expiry)
+    assert await prepare(server, 30)  # type: ignore[arg-type]
+    made = {index.document["name"]: index.document for index in server.indexes}
+    assert {index.document["name"] for index in SEARCHES} <= made.keys()
+    assert ("expiry" in made) is not has_expiry
+    if not has_expiry:
+        assert (list(made["expiry"]["key"]), made["expiry"]["expireAfterSeconds"]) == (["began"], 30 * 86_400)
+    (rules,) = server.commands
+    assert rules["index"] == {"name": "expiry", "expireAfterSeconds": 30 * 86_400}
+    assert rules["validator"]["$jsonSchema"]["required"] == ["_id", "tenant", "mode", "began"]
+
+
+async def test_the_stand_in_is_not_asked_for_what_it_has_not() -> None:
+    server = _Server({"version": "7.0.42", "ferretdbVersion": "v1.24.2"})
+    assert not await prepare(server, 30)  # type: ignore[arg-type]
+    assert server.commands == []
+    assert not any(
+        {"expireAfterSeconds", "partialFilterExpression"} & index.document.keys() for index in server.indexes
+    )
+
+
+async def test_without_a_server_events_are_to_come_again_soon() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        timeline = MongoTimeline(f"mongodb://127.0.0.1:{port}/h", retention_days=9, timeout_seconds=0.2)
+        async with asyncio.timeout(5):
+            for _ in range(2):  # the first failure must not pass for a preparation
+                with pytest.raises(Unavailable):
+                    await timeline.record_messages([SENT])
+        await timeline.aclose()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OperationFailure("auth", 18), Unavailable),
+        (BulkWriteError({"writeErrors": [{"code": 11_000}]}), Unavailable),
+        (BulkWriteError({"writeErrors": [], "writeConcernErrors": [{"code": 64}]}), Unavailable),
+        (BulkWriteError({"writeErrors": [{"code": 121}]}), BulkWriteError),
+    ],
+)
+def test_the_servers_trouble_is_tried_again_and_a_bad_document_is_not(error: Any, expected: Any) -> None:
+    with pytest.raises(expected), answering():
+        raise error
+
+
+def test_the_address_is_shown_masked_and_anything_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPESCHE_HISTORY_MONGO_URL", SECRET)
+    (shown,) = (s for s in describe([HistorySettings]) if s.name == "DEPESCHE_HISTORY_MONGO_URL")
+    assert (shown.value, shown.origin) == ("********", "environment")
+    monkeypatch.setenv("DEPESCHE_HISTORY_MONGO_URL", "postgresql://history:s3cret@db/history")
+    with pytest.raises(Invalid) as refused:
+        load(HistorySettings)
+    assert "DEPESCHE_HISTORY_MONGO_URL" in str(refused.value.errors)
+    assert "s3cret" not in str(refused.value.errors)
