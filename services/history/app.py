@@ -5,11 +5,13 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+from opensearchpy import AsyncOpenSearch
 
 from libs.service import Runtime, Service
 from libs.settings import load
 from libs.storage.database import Database
 from services.history.adapters.mongo import MongoTimeline
+from services.history.adapters.opensearch import OpenSearchAudit
 from services.history.adapters.postgres import (
     SERVER_SETTINGS,
     PostgresAudit,
@@ -20,7 +22,7 @@ from services.history.adapters.postgres import (
 from services.history.adapters.services import DeliveryOverHttp, IntakeOverHttp
 from services.history.api import router
 from services.history.handlers import SUBSCRIPTIONS
-from services.history.loops import LOOPS
+from services.history.loops import LOOPS, keep_days
 from services.history.ports import History
 from services.history.settings import HistorySettings
 
@@ -28,17 +30,17 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def create_service(runtime: Runtime, settings: HistorySettings | None = None) -> Service:
-    """history over the runtime's Postgres, which holds both stores unless a setting gives the timeline to MongoDB."""
+    """history over the runtime's Postgres, which holds both stores unless settings name MongoDB or OpenSearch."""
     settings = settings or load(HistorySettings, runtime.settings_file)
     database = Database(runtime.dsn, "history", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
     terms = Terms(database)
-    mongo = _mongo(settings)
+    mongo, opensearch = _mongo(settings), _opensearch(settings)
     deps = History(
         timeline=mongo or PostgresTimeline(database, terms),
-        audit=PostgresAudit(database, terms),
+        audit=opensearch or PostgresAudit(database, terms),
         delivery=DeliveryOverHttp(runtime.client("history", "delivery"), settings.ask_seconds),
         intake=IntakeOverHttp(runtime.client("history", "orders-notification"), settings.ask_seconds),
-        days=PostgresDays(database),
+        days=(PostgresDays(database), *([opensearch] if opensearch else ())),
         hasher=runtime.hasher,
         clock=runtime.clock,
         retention_days=settings.retention_days,
@@ -52,7 +54,7 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
         routers=(router,),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
-        resources=(_days_ready(deps), *([aclosing(mongo)] if mongo else ())),
+        resources=(_days_ready(deps), *(aclosing(store) for store in (mongo, opensearch) if store)),
         title="Depesche history",
     )
 
@@ -64,6 +66,14 @@ def _mongo(settings: HistorySettings) -> MongoTimeline | None:
     return MongoTimeline(url, retention_days=settings.retention_days, timeout_seconds=settings.mongo_timeout_seconds)
 
 
+def _opensearch(settings: HistorySettings) -> OpenSearchAudit | None:
+    url = settings.opensearch_url.get_secret_value()
+    if not url:
+        return None
+    client = AsyncOpenSearch([url], timeout=settings.opensearch_timeout_seconds, max_retries=0)
+    return OpenSearchAudit(client, prefix=settings.opensearch_prefix)
+
+
 def create_app(runtime: Runtime, settings: HistorySettings | None = None) -> FastAPI:
     """The application alone, for a container of its own."""
     return create_service(runtime, settings).app
@@ -72,5 +82,5 @@ def create_app(runtime: Runtime, settings: HistorySettings | None = None) -> Fas
 @asynccontextmanager
 async def _days_ready(deps: History) -> AsyncIterator[None]:
     """The coming days stand before the first event is heard: a partition attached under a write makes it fail."""
-    await deps.days.keep(deps.clock(), deps.days_ahead, deps.retention_days)
+    await keep_days(deps)
     yield

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from libs.errors import Unavailable
 from libs.service import LoopFunction
 from libs.telemetry import get_logger
 from services.history.ports import History
@@ -11,12 +12,22 @@ _LOOK_SECONDS = 3_600.0
 log = get_logger(__name__)
 
 
+async def keep_days(deps: History) -> None:
+    """Once, in every store; one that is away has its turn the next time."""
+    for store in deps.days:
+        try:
+            done = await store.keep(deps.clock(), deps.days_ahead, deps.retention_days)
+        except Unavailable as error:
+            log.warning("history_days_not_kept", detail=error.detail)
+            continue
+        if done:
+            log.info("history_days_kept", changed=len(done))
+
+
 async def days(deps: History, stop: asyncio.Event) -> None:
     """Makes the coming days and drops the old ones, every hour."""
     while not stop.is_set():
-        done = await deps.days.keep(deps.clock(), deps.days_ahead, deps.retention_days)
-        if done:
-            log.info("history_days_kept", changed=len(done))
+        await keep_days(deps)
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 await stop.wait()

@@ -118,7 +118,7 @@ class History:
     audit: Audit
     delivery: Delivery
     intake: Intake
-    days: Days
+    days: tuple[Days, ...]
     hasher: AddressHasher
     clock: Clock
     retention_days: int

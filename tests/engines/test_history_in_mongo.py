@@ -1,6 +1,5 @@
 """The timeline on MongoDB's protocol: what every store promises, and what its documents do besides."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from itertools import count
@@ -11,7 +10,7 @@ import pymongo
 import pytest
 
 from cli.engines.ferretdb import FerretDB
-from libs.contracts.outcomes import Mode, Status
+from libs.contracts.outcomes import Mode
 from libs.contracts.tokens import RecipientErased
 from libs.settings import load
 from services.history.adapters.mongo import MongoTimeline
@@ -19,7 +18,7 @@ from services.history.adapters.mongo.schema import SEARCHES, SHAPE
 from services.history.app import create_service
 from services.history.handlers import forget_recipients, record_messages
 from services.history.settings import HistorySettings
-from tests.conformance.history_events import BACK, DELIVERED, KIM, MESSAGE, NOON, REFUSED, SENT, heard, moved, recorded
+from tests.conformance.history_events import BACK, DELIVERED, KIM, MESSAGE, NOON, REFUSED, SENT, heard
 from tests.conformance.history_promises import TimelinePromises, search, tell
 
 _numbers = count()
@@ -66,22 +65,6 @@ async def test_order_and_repeats_leave_one_document_the_same_to_the_byte(timelin
         found.append(document)
     assert found[0] == found[1] == found[2]
     assert (found[0]["_id"], found[0]["rank"]) == (MESSAGE, 24)
-
-
-async def test_writers_that_meet_in_one_message_lose_nothing(url: str) -> None:
-    writers = [MongoTimeline(url, retention_days=90, timeout_seconds=20) for _ in range(4)]
-    try:
-        for writer in writers:  # one after another: the stand-in does not bear indexes made at the same time
-            assert await writer.messages(search(message=MESSAGE)) == []
-        told = [moved(Status.SENDING, Status.PENDING, attempt=attempt) for attempt in range(1, 9)]
-        await asyncio.gather(
-            *(writers[n % 4].record_messages([recorded(transition)]) for n, transition in enumerate(told))
-        )
-        (message,) = await writers[0].messages(search(message=MESSAGE))
-        assert [t.attempt for t in message.transitions] == list(range(1, 9))
-    finally:
-        for writer in writers:
-            await writer.aclose()
 
 
 async def test_searches_have_their_indexes(timeline: MongoTimeline, kept: Any) -> None:

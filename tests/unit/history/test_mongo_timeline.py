@@ -5,7 +5,7 @@ import socket
 from typing import Any
 
 import pytest
-from pymongo import IndexModel
+from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure
 
 from libs.errors import Invalid, Unavailable
@@ -72,9 +72,13 @@ async def test_without_a_server_events_are_to_come_again_soon() -> None:
         port = nobody.getsockname()[1]
         timeline = MongoTimeline(f"mongodb://127.0.0.1:{port}/h", retention_days=9, timeout_seconds=0.2)
         async with asyncio.timeout(5):
-            for _ in range(2):  # the first failure must not pass for a preparation
+            with pytest.raises(Unavailable):
+                await timeline.record_messages([SENT])
+            started = asyncio.get_running_loop().time()
+            for _ in range(100):  # the relay waits for each: one time-out is enough
                 with pytest.raises(Unavailable):
                     await timeline.record_messages([SENT])
+            assert asyncio.get_running_loop().time() - started < 0.2
         await timeline.aclose()
 
 
@@ -96,8 +100,36 @@ def test_the_address_is_shown_masked_and_anything_else_is_refused(monkeypatch: p
     monkeypatch.setenv("DEPESCHE_HISTORY_MONGO_URL", SECRET)
     (shown,) = (s for s in describe([HistorySettings]) if s.name == "DEPESCHE_HISTORY_MONGO_URL")
     assert (shown.value, shown.origin) == ("********", "environment")
-    monkeypatch.setenv("DEPESCHE_HISTORY_MONGO_URL", "postgresql://history:s3cret@db/history")
-    with pytest.raises(Invalid) as refused:
-        load(HistorySettings)
-    assert "DEPESCHE_HISTORY_MONGO_URL" in str(refused.value.errors)
-    assert "s3cret" not in str(refused.value.errors)
+    for setting in ("DEPESCHE_HISTORY_MONGO_URL", "DEPESCHE_HISTORY_OPENSEARCH_URL"):
+        monkeypatch.setenv(setting, "postgresql://history:s3cret@db/history")
+        with pytest.raises(Invalid) as refused:
+            load(HistorySettings)
+        assert setting in str(refused.value.errors)
+        assert "s3cret" not in str(refused.value.errors)
+        monkeypatch.delenv(setting)
+
+
+class _Meeting:
+    """A collection where another writer made the document just before, so many times."""
+
+    def __init__(self, meetings: int) -> None:
+        self.left, self.asked = meetings, 0
+
+    async def bulk_write(self, operations: Any, *, ordered: bool) -> None:
+        assert not ordered
+        self.asked += 1
+        if self.asked <= self.left:
+            raise BulkWriteError({"writeErrors": [{"code": 11_000}]})
+
+
+async def test_writers_that_make_one_document_at_the_same_time_try_again() -> None:
+    timeline = MongoTimeline("mongodb://127.0.0.1:1/h", retention_days=9, timeout_seconds=0.2)
+    timeline._bulk = 1_000
+    once = _Meeting(1)
+    await timeline._write(once, [UpdateOne({"_id": "m"}, {"$set": {"a": 1}}, upsert=True)])
+    assert once.asked == 2
+    always = _Meeting(99)
+    with pytest.raises(BulkWriteError):
+        await timeline._write(always, [UpdateOne({"_id": "m"}, {"$set": {"a": 1}}, upsert=True)])
+    assert always.asked == 3
+    await timeline.aclose()

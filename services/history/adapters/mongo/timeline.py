@@ -20,6 +20,7 @@ from libs.ids import parse_message_id
 from services.history.adapters.mongo import documents
 from services.history.adapters.mongo.documents import NAMES, Owner, Write, given
 from services.history.adapters.mongo.schema import ERASED, MESSAGES, prepare
+from services.history.adapters.outage import Outage
 from services.history.domain.facts import Message
 from services.history.ports import Erased, Search
 
@@ -48,6 +49,7 @@ class MongoTimeline:
         self._erased = self._database[ERASED]
         self._retention_days = retention_days
         self._bulk = 0  # 0: not prepared
+        self._outage = Outage("MongoDB")
         self._preparing = asyncio.Lock()
 
     async def aclose(self) -> None:
@@ -67,7 +69,7 @@ class MongoTimeline:
 
     async def messages(self, wanted: Search) -> list[Message]:
         """The messages of the newest `limit` notifications that fit, newest first."""
-        with answering():
+        with self._outage.watched(), answering():
             await self._ready()
             notifications = await self._notifications(wanted)
             query = _query(wanted, notifications)
@@ -86,7 +88,7 @@ class MongoTimeline:
 
     async def forget(self, erased: Sequence[Erased]) -> None:
         """Documents stay, nameless; what comes late comes nameless too. First the mark, then the names: see _record."""
-        with answering():
+        with self._outage.watched(), answering():
             await self._ready()
             marks = [
                 UpdateOne({"_id": _erased_id((tenant, mode, recipient))}, {"$max": {"at": at}}, upsert=True)
@@ -101,7 +103,7 @@ class MongoTimeline:
         if not writes:
             return
         owners = {write.owner for write in writes.values() if write.owner is not None}
-        with answering():
+        with self._outage.watched(), answering():
             await self._ready()
             gone = await self._gone(owners)
             await self._write(self._messages, [write.operation(id_, gone) for id_, write in sorted(writes.items())])

@@ -1,0 +1,240 @@
+"""The audit in OpenSearch: an index a month, a document per decision or event, its id the event's own.
+
+`create` refuses what is already there, so a second delivery changes nothing. What is written is found after the
+index's next refresh (a second).
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from opensearchpy import AsyncOpenSearch
+from opensearchpy.exceptions import ConnectionError as NoConnection
+from opensearchpy.exceptions import TransportError
+
+from libs.contracts.envelope import Envelope
+from libs.errors import Invalid, Unavailable
+from services.history.adapters.opensearch import documents, schema
+from services.history.adapters.opensearch.documents import Entry, Owner
+from services.history.adapters.outage import Outage
+from services.history.domain.facts import Decision, Document
+from services.history.ports import ActionSearch, Erased, Search
+
+_BULK = 1_000
+_PAGE = 500
+_TRIES = 5
+_FIRST_WAIT_SECONDS = 0.1  # doubled at each 429, with up to as much again by chance: 1.5 to 3 s in all
+_THERE, _BUSY, _WRONG = 409, 429, 400
+
+Action = tuple[dict[str, Any], dict[str, Any]]
+
+
+class OpenSearchAudit:
+    """Event documents in `<prefix>-YYYY.MM`. Raises Unavailable where OpenSearch does not take or tell them now."""
+
+    def __init__(self, client: AsyncOpenSearch, *, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._months = f"{prefix}-2*"
+        self._marks = f"{prefix}-erased"
+        self._outage = Outage("OpenSearch")
+        self._prepared = False
+        self._preparing = asyncio.Lock()
+
+    async def aclose(self) -> None:
+        await self._client.close()
+
+    async def record_decisions(self, batch: Sequence[Envelope]) -> None:
+        await self._record([entry for envelope in batch for entry in documents.entries_of(envelope)])
+
+    async def record_documents(self, documents_: Sequence[Document]) -> None:
+        await self._record([documents.entry_of(document) for document in documents_])
+
+    async def decisions(self, wanted: Search) -> list[Decision]:
+        """Newest event first; narrowed in one way, the rest is for the caller."""
+        way: dict[str, Any] | None = None
+        if wanted.causes:
+            way = {"terms": {"cause": [str(cause) for cause in wanted.causes]}}
+        for name in ("event_id", "subject", "recipient"):
+            if way is None and (value := getattr(wanted, name)) is not None:
+                way = {"term": {name: value}}
+        if way is None:
+            return []
+        before = {"range": {"cause": {"lt": str(wanted.before)}}} if wanted.before else None
+        order = [{"cause": "desc"}, {"id": "asc"}, {"ordinal": "asc"}]
+        query = _all(_owned(wanted, "decision"), way, before)
+        return [documents.decision_of(hit["_source"]) for hit in await self._search(query, order, wanted.limit)]
+
+    async def documents(self, wanted: Search) -> list[Document]:
+        if wanted.message is not None:
+            way: dict[str, Any] = {"terms": {"message": wanted.message.split(",")}}
+        elif wanted.recipient is not None:
+            way = {"term": {"recipient": wanted.recipient}}
+        elif wanted.address_key is not None:
+            way = {"term": {"address_key": wanted.address_key}}
+        else:
+            return []
+        before = {"range": {"id": {"lt": str(wanted.before)}}} if wanted.before else None
+        since = {"range": {"id": {"gte": str(wanted.since)}}} if wanted.since else None
+        query = _all(_owned(wanted, "document"), way, before, since)
+        hits = await self._search(query, [{"id": "desc"}], wanted.limit)
+        return [documents.document_of(hit["_source"]) for hit in hits]
+
+    async def actions(self, wanted: ActionSearch) -> list[Document]:
+        asked = {name: getattr(wanted, name) for name in ("actor", "action", "object")}
+        terms = [{"term": {name: value}} for name, value in asked.items() if value is not None]
+        query = _all(_owned(wanted, "document"), {"exists": {"field": "action"}}, *terms)
+        after = [documents.microseconds(wanted.after[0]), str(wanted.after[1])] if wanted.after else None
+        hits = await self._search(query, [{"at_us": "desc"}, {"id": "desc"}], wanted.limit, after)
+        return [documents.document_of(hit["_source"]) for hit in hits]
+
+    async def forget(self, erased: Sequence[Erased]) -> None:
+        """Documents stay, nameless; what comes late comes nameless too. First the mark, then the names: see _record."""
+        owners = [((tenant, mode.word, recipient), at) for tenant, mode, recipient, at in erased]
+        with self._answering():
+            await self._ready()
+            await self._bulk([self._mark(owner, at) for owner, at in owners])
+            await self._client.indices.refresh(index=self._months, params=_ANY)  # what was written a moment ago too
+        for owner, at in owners:
+            async for hits in self._pages(_concerning(owner, at)):
+                with self._answering():
+                    await self._bulk([_wiped(hit) for hit in hits])
+
+    async def keep(self, today: datetime, ahead_days: int, retention_days: int) -> list[str]:
+        """Drops the months that are past the retention; the coming ones make themselves."""
+        with self._answering():
+            there = list(await self._client.indices.get(index=self._months, params=_ANY))
+            if old := schema.outdated(there, self._prefix, today, retention_days):
+                await self._client.indices.delete(index=",".join(old), params=_ANY)
+        return old
+
+    async def _record(self, entries: Sequence[Entry]) -> None:
+        """Writes, then looks once more: who was erased between the first look and the write is wiped here."""
+        owners = {owner for entry in entries for owner in documents.owners_of(entry.source)}
+        with self._answering():
+            await self._ready()
+            gone = await self._gone(owners)
+            named = [entry.nameless(gone) for entry in entries]
+            await self._bulk([self._create(entry) for entry in named])
+            late = {owner: at for owner, at in (await self._gone(owners)).items() if owner not in gone}
+            if late:
+                wiped = [(entry, entry.nameless(late)) for entry in named]
+                await self._bulk([self._replace(after) for before, after in wiped if after is not before])
+
+    async def _ready(self) -> None:
+        """Templates stand before the first write; a cluster that is away now is asked again at the next."""
+        async with self._preparing:
+            if not self._prepared:
+                put = self._client.indices.put_index_template
+                await put(name=self._prefix, body=schema.template(self._prefix))
+                await put(name=self._marks, body=schema.template_of_marks(self._prefix))
+                self._prepared = True
+
+    async def _gone(self, owners: Iterable[Owner]) -> dict[Owner, int]:
+        """Who of these was erased, and when. By id: that sees what has just been written."""
+        by_id = {documents.mark_of(owner): owner for owner in owners}
+        if not by_id or not await self._client.indices.exists(index=self._marks):
+            return {}
+        found = await self._client.mget(index=self._marks, body={"ids": list(by_id)})
+        return {by_id[hit["_id"]]: hit["_source"]["at_us"] for hit in found["docs"] if hit.get("found")}
+
+    def _create(self, entry: Entry) -> Action:
+        return {"create": {"_index": schema.month_of(self._prefix, entry.month), "_id": entry.id}}, entry.source
+
+    def _replace(self, entry: Entry) -> Action:
+        return {"index": {"_index": schema.month_of(self._prefix, entry.month), "_id": entry.id}}, entry.source
+
+    def _mark(self, owner: Owner, at: datetime) -> Action:
+        # its time is its version: the latest erasure stays, whichever comes last
+        moment = documents.microseconds(at)
+        version = {"version": moment, "version_type": "external_gte"}
+        return {"index": {"_index": self._marks, "_id": documents.mark_of(owner)} | version}, {"at_us": moment}
+
+    async def _bulk(self, actions: Sequence[Action]) -> None:
+        for start in range(0, len(actions), _BULK):
+            left = list(actions[start : start + _BULK])
+            for attempt in range(_TRIES):
+                if attempt:
+                    await asyncio.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (1 + random.random()))
+                left = await self._bulk_once(left)
+                if not left:
+                    break
+            else:
+                raise Unavailable(f"OpenSearch is busy; {len(left)} documents are to come again.")
+
+    async def _bulk_once(self, actions: list[Action]) -> list[Action]:
+        """The actions that it was too busy for."""
+        try:
+            answer = await self._client.bulk(body=[line for action in actions for line in action])
+        except TransportError as error:
+            if error.status_code == _BUSY:
+                return actions
+            raise
+        if not answer["errors"]:
+            return []
+        results = [next(iter(item.values())) for item in answer["items"]]
+        for result in results:
+            if result["status"] == _WRONG:
+                raise Invalid(f"OpenSearch refuses the document: {result['error'].get('type')}.")
+            if result["status"] > _WRONG and result["status"] not in (_THERE, _BUSY):
+                raise Unavailable(f"OpenSearch does not take documents now ({result['status']}).")
+        return [action for action, result in zip(actions, results, strict=True) if result["status"] == _BUSY]
+
+    async def _search(
+        self, query: dict[str, Any], order: list[Any], limit: int, after: list[Any] | None = None
+    ) -> list[dict[str, Any]]:
+        body: dict[str, Any] = {"query": query, "sort": order, "size": limit, "track_total_hits": False}
+        if after is not None:
+            body["search_after"] = after
+        with self._answering():
+            await self._ready()
+            answer = await self._client.search(index=self._months, body=body, params=_ANY)
+        if answer["timed_out"] or answer["_shards"]["failed"]:
+            raise Unavailable("OpenSearch could not search every month.")  # a part must not pass for the whole
+        hits: list[dict[str, Any]] = answer["hits"]["hits"]
+        return hits
+
+    async def _pages(self, query: dict[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:
+        after: list[Any] | None = None
+        while hits := await self._search(query, [{"id": "asc"}, {"ordinal": "asc"}], _PAGE, after):
+            yield hits
+            after = hits[-1]["sort"]
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Whatever ails the cluster is Unavailable, so that the bus brings the events again."""
+        with self._outage.watched():
+            try:
+                yield
+            except TransportError as error:
+                kind = "no connection" if isinstance(error, NoConnection) else str(error.status_code)
+                raise Unavailable(f"OpenSearch does not answer ({kind}).") from error
+
+
+_ANY = {"ignore_unavailable": "true", "allow_no_indices": "true"}
+
+
+def _all(*filters: Any) -> dict[str, Any]:
+    given = (some if isinstance(some, list) else [some] for some in filters if some)
+    return {"bool": {"filter": [one for some in given for one in some]}}
+
+
+def _owned(wanted: Search | ActionSearch, kind: str) -> list[dict[str, Any]]:
+    owned = {"tenant": wanted.tenant, "mode": wanted.mode.word, "kind": kind}
+    return [{"term": {name: value}} for name, value in owned.items()]
+
+
+def _concerning(owner: Owner, at: datetime) -> dict[str, Any]:
+    """Their documents up to the erasure, and actions about them."""
+    tenant, mode, recipient = owner
+    about = _all({"term": {"object": recipient}}, {"exists": {"field": "action"}})
+    either = {"bool": {"should": [{"term": {"recipient": recipient}}, about], "minimum_should_match": 1}}
+    until = {"range": {"at_us": {"lte": documents.microseconds(at)}}}
+    return _all({"term": {"tenant": tenant}}, {"term": {"mode": mode}}, either, until)
+
+
+def _wiped(hit: dict[str, Any]) -> Action:
+    return {"index": {"_index": hit["_index"], "_id": hit["_id"]}}, documents.without_names(hit["_source"])

@@ -1,0 +1,129 @@
+"""Decisions and other events as flat documents, one per decision, and back; without names after an erasure."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.envelope import Envelope
+from libs.contracts.orders_notification import Decision as Decided
+from libs.contracts.outcomes import Mode
+from libs.contracts.reasons import Reason
+from libs.ids import time_of
+from libs.privacy import redacted
+from services.history.domain.facts import Decision, Document
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_REASONS = {"requested": Reason.NONE} | {reason.word: reason for reason in Reason}
+_NAMES_OF_DECISION = ("recipient", "detail")
+_NAMES_OF_DOCUMENT = ("recipient", "address_key", "object", "body")
+
+Owner = tuple[int, str, str]  # tenant, mode's word, recipient's key
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One document to be: its id, the time that names its index, its fields."""
+
+    id: str
+    month: datetime
+    source: dict[str, Any]
+
+    def nameless(self, gone: dict[Owner, int]) -> "Entry":
+        """Without names, if whom it concerns was erased after it happened."""
+        wiped = any(self.source["at_us"] <= gone[owner] for owner in owners_of(self.source) if owner in gone)
+        return Entry(self.id, self.month, without_names(self.source)) if wiped else self
+
+
+def owners_of(source: dict[str, Any]) -> list[Owner]:
+    """Whom it concerns: its recipient, and whom an action was about."""
+    names = [source.get("recipient"), source.get("object") if source.get("action") else None]
+    return [(source["tenant"], source["mode"], name) for name in names if name is not None]
+
+
+def without_names(source: dict[str, Any]) -> dict[str, Any]:
+    names = _NAMES_OF_DECISION if source["kind"] == "decision" else _NAMES_OF_DOCUMENT
+    return {name: value for name, value in source.items() if name not in names}
+
+
+def mark_of(owner: Owner) -> str:
+    """The id of an erasure's mark: it does not say whom it concerned."""
+    tenant, mode, recipient = owner
+    return f"{tenant}.{mode}.{hashlib.sha256(recipient.encode()).hexdigest()}"
+
+
+def microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def entries_of(envelope: Envelope) -> list[Entry]:
+    """One entry per decision; an event that nobody listens to is a decision too: "I never got it" has to find it."""
+    data = envelope.data
+    decided = data.decisions or (Decided(communication=None, outcome=Reason.NO_COMMUNICATION.word),)
+    received = time_of(data.cause_id)
+    shared = {"kind": "decision", "id": str(envelope.id), "tenant": envelope.tenant, "mode": envelope.mode.word}
+    shared |= {"subject": envelope.subject, "cause": str(data.cause_id), "event_id": data.event_id} | _at(received)
+    shared |= {"event_type": data.event_type, "event_source": data.event_source}
+    return [
+        Entry(f"{envelope.id}.{ordinal}", received, _given(shared | {"ordinal": ordinal} | _decided(item)))
+        for ordinal, item in enumerate(decided)
+    ]
+
+
+def entry_of(item: Document) -> Entry:
+    source = {name: getattr(item, name) for name in ("type", "tenant", "subject", "recipient", "message", "body")}
+    source |= {name: getattr(item, name) for name in ("address_key", "actor", "action", "object")}
+    source |= {"kind": "document", "id": str(item.id), "mode": item.mode.word} | _at(item.at)
+    return Entry(str(item.id), time_of(item.id), _given(source))
+
+
+def decision_of(source: dict[str, Any]) -> Decision:
+    """A reason of a newer publisher is our own fault until we know it; its word is kept."""
+    notification = source.get("notification")
+    return Decision(
+        at=_time(source),
+        cause_id=UUID(source["cause"]),
+        event_id=source["event_id"],
+        event_type=source["event_type"],
+        event_source=source["event_source"],
+        reason=_REASONS.get(source["reason"], Reason.INTERNAL),
+        subject=source.get("subject"),
+        communication=source.get("communication"),
+        recipient=source.get("recipient"),
+        notification_id=UUID(notification) if notification else None,
+        detail=source.get("detail"),
+    )
+
+
+def document_of(source: dict[str, Any]) -> Document:
+    more = {name: source.get(name) for name in ("subject", "recipient", "message", "address_key")}
+    more |= {name: source.get(name) for name in ("actor", "action", "object")}
+    return Document(
+        id=UUID(source["id"]),
+        type=source["type"],
+        tenant=source["tenant"],
+        mode=Mode.parse(source["mode"]),
+        at=_time(source),
+        body=source.get("body", {}),
+        **more,
+    )
+
+
+def _decided(item: Decided) -> dict[str, Any]:
+    notification = str(item.notification_id) if item.notification_id else None
+    detail = redacted(item.detail) if item.detail else None
+    who = {"communication": item.communication, "recipient": item.recipient, "notification": notification}
+    return {"reason": item.outcome, "detail": detail} | who
+
+
+def _at(moment: datetime) -> dict[str, Any]:
+    return {"at": moment.astimezone(UTC).isoformat(timespec="milliseconds"), "at_us": microseconds(moment)}
+
+
+def _time(source: dict[str, Any]) -> datetime:
+    return _EPOCH + timedelta(microseconds=source["at_us"])
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,97 @@
+"""The audit in OpenSearch where no cluster is needed: back-pressure, outages, refusals."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from opensearchpy import AsyncOpenSearch
+from opensearchpy.exceptions import TransportError
+
+from libs.errors import Invalid, Unavailable
+from services.history.adapters.opensearch import OpenSearchAudit, audit
+from services.history.domain.documents import document_of
+from tests.conformance.history_events import bounced
+
+
+class _Cluster:
+    """Answers each bulk with the next statuses of a script; the last one for ever."""
+
+    def __init__(self, *script: Sequence[int] | TransportError) -> None:
+        self.script = list(script)
+        self.bulks: list[list[str]] = []
+        self.indices = self
+
+    async def put_index_template(self, **_: Any) -> None:
+        pass
+
+    async def exists(self, **_: Any) -> bool:
+        return False
+
+    async def bulk(self, body: list[dict[str, Any]]) -> dict[str, Any]:
+        self.bulks.append([line["create"]["_id"] for line in body[::2]])
+        answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(answer, TransportError):
+            raise answer
+        items = [{"create": {"status": status, "error": {"type": "said"}}} for status in answer]
+        return {"errors": any(status > 201 for status in answer), "items": items}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_FIRST_WAIT_SECONDS", 0.001)
+
+
+DOCUMENTS = [document_of(bounced()) for _ in range(3)]
+IDS = [str(document.id) for document in DOCUMENTS]
+
+
+async def record(cluster: _Cluster) -> None:
+    await OpenSearchAudit(cluster, prefix="a").record_documents(DOCUMENTS)  # type: ignore[arg-type]
+
+
+async def test_only_what_it_was_too_busy_for_is_sent_again() -> None:
+    cluster = _Cluster([201, 429, 409], [429], [201])
+    await record(cluster)
+    assert cluster.bulks == [IDS, IDS[1:2], IDS[1:2]]
+
+
+async def test_a_busy_node_as_a_whole_is_tried_again() -> None:
+    cluster = _Cluster(TransportError(429, "busy", {}), [201, 201, 201])
+    await record(cluster)
+    assert cluster.bulks == [IDS, IDS]
+
+
+async def test_who_stays_busy_is_left_to_the_bus() -> None:
+    cluster = _Cluster([429, 429, 429])
+    with pytest.raises(Unavailable, match="busy"):
+        await record(cluster)
+    assert len(cluster.bulks) == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ([201, 503, 201], Unavailable),
+        ([201, 403, 201], Unavailable),
+        (TransportError(503, "red", {}), Unavailable),
+        (TransportError(401, "who", {}), Unavailable),
+        ([201, 400, 201], Invalid),
+    ],
+)
+async def test_the_clusters_trouble_is_tried_again_and_a_bad_document_is_not(answer: Any, expected: Any) -> None:
+    with pytest.raises(expected):
+        await record(_Cluster(answer))
+
+
+async def test_without_a_cluster_nobody_waits_for_more_than_one_time_out() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        client = AsyncOpenSearch([f"http://127.0.0.1:{nobody.getsockname()[1]}"], timeout=0.3, max_retries=0)
+        store = OpenSearchAudit(client, prefix="a")
+        async with asyncio.timeout(3):
+            for _ in range(100):
+                with pytest.raises(Unavailable):
+                    await store.record_documents(DOCUMENTS)
+        await store.aclose()
