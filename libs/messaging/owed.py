@@ -42,6 +42,8 @@ insert into dead_letter (id, event_id, type, source, subscriber, subject, tenant
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
 
+ATTEMPTS_IN_AN_OUTAGE = 4_000  # about a day: 22 s on average between two
+
 Owed = tuple[Any, str, Failure]  # the event as a row of its own, who could not take it, and why
 
 
@@ -65,7 +67,9 @@ async def settle(connection: Any, row: Any, failure: Failure | None, max_attempt
     """What came of another try; `row` has the event, its `subscriber` and its `attempts` so far."""
     attempts = row["attempts"] + 1
     owed = (row["id"], row["subscriber"])
-    if failure is not None and not failure.final and attempts < max_attempts:
+    # a store that is away says nothing about the event: eight tries are half a minute, and would bury whatever came
+    most = ATTEMPTS_IN_AN_OUTAGE if failure is not None and failure.outage else max_attempts
+    if failure is not None and not failure.final and attempts < most:
         await connection.execute(_LATER, *owed, attempts, failure.reason, _back_off(attempts))
         return
     if failure is not None:
@@ -105,4 +109,4 @@ async def _bury(connection: Any, row: Any, subscriber: str, attempts: int, reaso
 
 def _back_off(attempts: int) -> float:
     """Seconds until the next try: 0.2, 0.4 … 30, with half of it random, so that failures do not march in step."""
-    return float(min(30.0, 0.1 * 2**attempts) * (0.5 + random.random() / 2))
+    return float(min(30.0, 0.1 * 2 ** min(attempts, 10)) * (0.5 + random.random() / 2))

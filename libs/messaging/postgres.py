@@ -19,7 +19,7 @@ from typing import Any
 import asyncpg
 
 from libs.contracts.envelope import Envelope
-from libs.errors import DepescheError, Duplicate, Permanent, Unavailable
+from libs.errors import DepescheError, Duplicate, Permanent, Transient, Unavailable
 from libs.messaging import owed as debts
 from libs.messaging.bus import Subscriber
 from libs.messaging.outbox import FIRST_LANE, LANES
@@ -212,7 +212,7 @@ async def _attempt(subscriber: Subscriber, envelopes: Sequence[Envelope]) -> Fai
     except Permanent as error:
         return Failure(f"{error.slug}: {error.detail}", final=True)
     except DepescheError as error:
-        return Failure(f"{error.slug}: {error.detail}", final=False)
+        return Failure(f"{error.slug}: {error.detail}", final=False, outage=isinstance(error, Transient))
     except TimeoutError:
         return Failure(f"the handler took longer than {HANDLER_SECONDS} s", final=False)
     except Exception as error:

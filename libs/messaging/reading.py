@@ -17,10 +17,11 @@ _decoders: dict[str, msgspec.json.Decoder[list[Item[Any]]]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why one envelope was not taken; `final` ones are never tried again."""
+    """Why one envelope was not taken; `final` ones are never tried again, those of an `outage` for a day."""
 
     reason: str
     final: bool
+    outage: bool = False
 
 
 class Entry(NamedTuple):

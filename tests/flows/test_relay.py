@@ -9,7 +9,7 @@ from msgspec import structs
 
 from libs.contracts.access import TenantChanged, TopicChanged
 from libs.contracts.envelope import Envelope
-from libs.errors import Invalid, Unavailable
+from libs.errors import DepescheError, Invalid, Unavailable
 from libs.messaging.bus import Subscriber
 from libs.messaging.outbox import SECOND_LANE, Outgoing, append
 from libs.messaging.postgres import Relay
@@ -99,7 +99,7 @@ async def test_what_one_subscriber_owes_is_tried_again_for_it_alone(access: Data
 
 async def test_who_always_fails_ends_as_a_dead_letter_not_a_loop(access: Database) -> None:
     listener = Listener("listener")
-    listener.refuse[1] = Unavailable("never")
+    listener.refuse[1] = DepescheError("never")
     await publish(access, tenant(1))
     relay = Relay(access, [listener.subscriber()], max_attempts=3)
     await relay.publish_once()
@@ -109,6 +109,25 @@ async def test_who_always_fails_ends_as_a_dead_letter_not_a_loop(access: Databas
         await relay.redeliver_once()
     assert len(listener.batches) == 3
     assert await count(access, "dead_letter") == 1
+    assert await count(access, "outbox") == 0
+
+
+async def test_an_outage_longer_than_all_tries_buries_nothing(access: Database) -> None:
+    listener = Listener("listener")
+    listener.refuse[1] = Unavailable("the store is away")
+    await publish(access, tenant(1))
+    relay = Relay(access, [listener.subscriber()], max_attempts=3)
+    await relay.publish_once()
+    for attempts in (2, 3, 1_500):  # the last: hours later
+        async with access.acquire() as connection:
+            await connection.execute("update outbox_delivery set due_at = now(), attempts = $1", attempts)
+        await relay.redeliver_once()
+    assert await count(access, "dead_letter") == 0
+    listener.refuse.clear()
+    async with access.acquire() as connection:
+        await connection.execute("update outbox_delivery set due_at = now()")
+    await relay.redeliver_once()
+    assert listener.taken == [1]
     assert await count(access, "outbox") == 0
 
 
