@@ -3,15 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from opensearchpy import AsyncOpenSearch
 
 from libs.service import Runtime, Service
 from libs.settings import load
 from libs.storage.database import Database
-from services.history.adapters.mongo import MongoTimeline
-from services.history.adapters.opensearch import OpenSearchAudit
 from services.history.adapters.postgres import (
     SERVER_SETTINGS,
     PostgresAudit,
@@ -25,6 +23,10 @@ from services.history.handlers import SUBSCRIPTIONS
 from services.history.loops import LOOPS, keep_days
 from services.history.ports import History
 from services.history.settings import HistorySettings
+
+if TYPE_CHECKING:
+    from services.history.adapters.mongo import MongoTimeline
+    from services.history.adapters.opensearch import OpenSearchAudit
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -59,17 +61,24 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
     )
 
 
-def _mongo(settings: HistorySettings) -> MongoTimeline | None:
+def _mongo(settings: HistorySettings) -> "MongoTimeline | None":
     url = settings.mongo_url.get_secret_value()
     if not url:
         return None
+    # only where it is used: the two clients cost most of a second of every process's start
+    from services.history.adapters.mongo import MongoTimeline
+
     return MongoTimeline(url, retention_days=settings.retention_days, timeout_seconds=settings.mongo_timeout_seconds)
 
 
-def _opensearch(settings: HistorySettings) -> OpenSearchAudit | None:
+def _opensearch(settings: HistorySettings) -> "OpenSearchAudit | None":
     url = settings.opensearch_url.get_secret_value()
     if not url:
         return None
+    from opensearchpy import AsyncOpenSearch
+
+    from services.history.adapters.opensearch import OpenSearchAudit
+
     client = AsyncOpenSearch([url], timeout=settings.opensearch_timeout_seconds, max_retries=0)
     return OpenSearchAudit(client, prefix=settings.opensearch_prefix)
 
