@@ -1,8 +1,9 @@
 """One service as a process of its own, for a container: its API, the loops of a role, its probes, on one port.
 
 The paths are those of the whole suite (`/delivery/v1/…`), and the service's own (`/v1/…`), by which the others call it.
-Its outbox is left to a process that knows every subscriber (`python -m services relay`): a relay with this service's
-subscribers alone would throw away what the others have not heard.
+On the embedded bus its outbox is left to a process that knows every subscriber (`python -m services relay`): a relay
+with this service's subscribers alone would throw away what the others have not heard. Beside Dapr's sidecar it
+publishes itself, and whoever runs its loops takes what the sidecar brings.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from starlette.types import ASGIApp
 from libs import probes
 from libs.errors import Invalid, Permanent
 from libs.keyring import keyring_of
+from libs.messaging.dapr import sidecar_here
+from libs.messaging.routes import Intake, router_of
 from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport, HttpTransport, Transport
 from libs.suite import SuiteSettings, read_simulator, settings_file
@@ -71,20 +74,24 @@ def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettin
         simulator=read_simulator(settings.data_dir) if settings.simulator else None,
         public_url=settings.url,
         settings_file=settings_file(settings.data_dir),
+        sidecar=sidecar_here(settings.bus, settings.pubsub),
     )
     service = create(runtime)
     neighbours.own[name] = service.app
     return service
 
 
-def create_app(service: Service, *, api: bool) -> FastAPI:
-    """Probes and metrics, and the service's API where wanted; enter `service.running` around it."""
+def create_app(service: Service, *, api: bool, events: bool = False) -> FastAPI:
+    """Probes and metrics, the API and the sidecar's routes where wanted; enter `service.running` around it."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     install_problem_handlers(app)
     app.state.runtime = service.runtime
     app.state.service = service
     for router in (probes.health, probes.figures):
         app.include_router(router)
+    if events and service.runtime.sidecar is not None and service.database is not None:
+        intake = Intake(service.name, service.database, service.subscribers())
+        app.include_router(router_of(intake, service.runtime.sidecar))
     if api:
         app.mount(f"/{service.name}", service.app)
         app.mount("/", service.app)
@@ -112,12 +119,15 @@ async def serve(
     service: Service, settings: SuiteSettings, role: str, loops: Mapping[str, Callable[[str], bool]]
 ) -> None:
     """Runs until told to stop; then the loops finish what they have begun. `loops` choose by role."""
-    app = create_app(service, api=role in ("api", "all"))
+    app = create_app(service, api=role in ("api", "all"), events=role in ("worker", "all"))
     chosen = loops.get(role)
+    relayed_elsewhere = () if service.runtime.sidecar else ("relay",)
     stop = asyncio.Event()
     async with service.running():
         working = asyncio.create_task(
-            service.run_loops(stop, (), lambda name: chosen is not None and name != "relay" and chosen(name))
+            service.run_loops(
+                stop, (), lambda name: chosen is not None and name not in relayed_elsewhere and chosen(name)
+            )
         )
         log.info("service_started", service=service.name)
         await serve_http(app, settings.host, settings.port)

@@ -26,6 +26,7 @@ from libs.idempotency import Idempotency
 from libs.ids import AddressHasher
 from libs.keyring import Keyring
 from libs.messaging.bus import Subscriber, Subscriptions
+from libs.messaging.dapr import DaprRelay, Sidecar
 from libs.messaging.figures import OutboxFigures
 from libs.messaging.postgres import Relay
 from libs.service_client import Call, ServiceClient, Transport
@@ -71,6 +72,7 @@ class Runtime:
     simulator: SimulatorEndpoints | None = None
     public_url: str = "http://127.0.0.1:8700"
     settings_file: Path | None = None
+    sidecar: Sidecar | None = None  # events travel through it; None: over the embedded bus
     tokens: InternalTokens = field(init=False)
     keys: KeyVerifier = field(init=False)
     hasher: AddressHasher = field(init=False)
@@ -161,7 +163,9 @@ class Service:
             name: partial(loop, self.deps) for name, loop in self.loops.items()
         }
         if self.database is not None:
-            loops["relay"] = Relay(self.database, subscribers).run
+            sidecar = self.runtime.sidecar
+            relay = DaprRelay(self.database, self.subscribers(), sidecar=sidecar) if sidecar else None
+            loops["relay"] = (relay or Relay(self.database, subscribers)).run
             loops["figures"] = OutboxFigures(self.name, self.database).run
         async with asyncio.TaskGroup() as group:
             for name, loop in loops.items():

@@ -10,6 +10,7 @@
 """
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from pydantic import Field, SecretStr
@@ -39,6 +40,12 @@ class SuiteSettings(ServiceSettings):
         description="URL of another service where each runs alone, {name} standing for it; beside Dapr's sidecar "
         "http://127.0.0.1:3500/v1.0/invoke/{name}/method.",
     )
+    bus: Literal["embedded", "dapr"] = Field(
+        "embedded",
+        description="How events travel where each service runs alone: embedded (by `python -m services relay`) or dapr "
+        "(through its sidecar, at DAPR_HTTP_PORT with DAPR_API_TOKEN and APP_API_TOKEN).",
+    )
+    pubsub: str = Field("bus", pattern=r"^[A-Za-z0-9._-]+$", description="Name of Dapr's pub/sub component.")
     log_level: str = Field("info", description="debug, info, warning or error.")
     otlp_endpoint: str = Field("", description="Base URL of an OTLP/HTTP collector; empty: spans are not exported.")
     drain_seconds: float = Field(30.0, gt=0, description="Seconds a process may take to finish its work when stopped.")

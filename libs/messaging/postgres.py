@@ -18,14 +18,14 @@ from typing import Any
 
 import asyncpg
 
-from libs.contracts.envelope import Envelope
-from libs.errors import DepescheError, Duplicate, Permanent, Transient, Unavailable
+from libs.errors import Unavailable
 from libs.messaging import owed as debts
 from libs.messaging.bus import Subscriber
+from libs.messaging.delivering import deliver
 from libs.messaging.outbox import FIRST_LANE, LANES
-from libs.messaging.reading import Entry, Failure, Unread, decoded, grouped
+from libs.messaging.reading import Failure, decoded, grouped
 from libs.storage.database import Database
-from libs.telemetry import batch_span, get_logger, one_of
+from libs.telemetry import get_logger
 
 MOST_ROWS = 500
 _ROWS_AT_FIRST = 32
@@ -37,7 +37,6 @@ POLL_SECONDS = 0.1
 # While the first lane has something every now and then, a one-time code need not wait for the next slow look.
 QUICK_POLL_SECONDS = 0.02
 QUICK_FOR_SECONDS = 2.0
-HANDLER_SECONDS = 30.0
 _MOST_OWED = 50
 _KEEP_IDEMPOTENCY = "24 hours"
 _FORGET_SECONDS = 600.0
@@ -144,16 +143,21 @@ class Relay:
                 return 0
             rows = self._fitting(lane, rows)
             await connection.execute(_NEED_NOT_WAIT)
-            owed: list[debts.Owed] = []
-            for type_, group in grouped(rows).items():
-                if subscribers := self._by_type.get(type_):
-                    entries, unreadable = decoded(group)  # once, however many want it
-                    for subscriber in subscribers:
-                        failures = unreadable + await self._deliver(subscriber, entries)
-                        owed += [(single, subscriber.app_id, failure) for single, failure in failures]
+            owed = await self._hand_on(rows)
             kept = await debts.remember(connection, owed) if owed else ()
             await connection.execute(_DONE, [row["ctid"] for row in rows if row["id"] not in kept])
             return len(rows)
+
+    async def _hand_on(self, rows: Sequence[Any]) -> list[debts.Owed]:
+        """Gives the rows to who wants them; what could not be taken. Where it raises, all of them stay."""
+        owed: list[debts.Owed] = []
+        for type_, group in grouped(rows).items():
+            if subscribers := self._by_type.get(type_):
+                entries, unreadable = decoded(group)  # once, however many want it
+                for subscriber in subscribers:
+                    failures = unreadable + await deliver(subscriber, entries)
+                    owed += [(single, subscriber.app_id, failure) for single, failure in failures]
+        return owed
 
     def _fitting(self, lane: int, rows: Sequence[Any]) -> Sequence[Any]:
         """As many rows as fit in a batch; the others stay. Rows differ in size by a thousand times, so the number
@@ -174,51 +178,15 @@ class Relay:
             for row in rows:
                 entries, failures = decoded([row])
                 if subscriber := known.get((row["subscriber"], row["type"])):
-                    failures += await self._deliver(subscriber, entries)
+                    failures += await deliver(subscriber, entries)
                 else:
                     failures.append((row, Failure(f"{row['subscriber']} subscribes to {row['type']} no more", True)))
                 await debts.settle(connection, row, failures[0][1] if failures else None, self.max_attempts)
             return len(rows)
 
-    async def _deliver(self, subscriber: Subscriber, entries: Sequence[Entry]) -> list[Unread]:
-        if not entries:
-            return []
-        envelopes = [entry.envelope for entry in entries]
-        with batch_span(
-            f"{subscriber.app_id} {subscriber.event_type}",
-            [envelope.traceparent for envelope in envelopes],
-            entries=len(envelopes),
-            cause_id=one_of([getattr(envelope.data, "cause_id", None) for envelope in envelopes]),
-        ):
-            failure = await _attempt(subscriber, envelopes)
-            if failure is None:
-                return []
-            if len(entries) == 1:
-                return [(entries[0].single(), failure)]
-            alone = [(entry, await _attempt(subscriber, [entry.envelope])) for entry in entries]
-            return [(entry.single(), failure) for entry, failure in alone if failure is not None]
-
     async def _forget_idempotency_keys(self) -> None:
         async with self.database.acquire() as connection:
             await connection.execute(_FORGET, _KEEP_IDEMPOTENCY)
-
-
-async def _attempt(subscriber: Subscriber, envelopes: Sequence[Envelope]) -> Failure | None:
-    try:
-        async with asyncio.timeout(HANDLER_SECONDS):
-            await subscriber.handle(envelopes)
-    except Duplicate:
-        return None
-    except Permanent as error:
-        return Failure(f"{error.slug}: {error.detail}", final=True)
-    except DepescheError as error:
-        return Failure(f"{error.slug}: {error.detail}", final=False, outage=isinstance(error, Transient))
-    except TimeoutError:
-        return Failure(f"the handler took longer than {HANDLER_SECONDS} s", final=False)
-    except Exception as error:
-        log.error("handler_failed", subscriber=subscriber.app_id, type=subscriber.event_type, exc_info=error)
-        return Failure(f"{type(error).__name__}: {error}", final=False)
-    return None
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -1,0 +1,135 @@
+"""The bus over Dapr: the relay hands each batch to the sidecar instead of to the subscribers of its own process.
+
+A row leaves the outbox only after the sidecar has said that the broker has it; whatever else it says, the whole batch
+goes out again, and the subscribers' natural keys absorb what came twice. What comes back in is taken by `routes`.
+"""
+
+import asyncio
+import base64
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import PyreqwestError
+
+from libs.contracts.envelope import EVENTS
+from libs.errors import Invalid, Unavailable
+from libs.messaging import owed as debts
+from libs.messaging.bundles import unbundled
+from libs.messaging.postgres import Relay
+
+MOST_ENTRIES = 100  # in one bulk publish
+PUBLISH_SECONDS = 10.0
+_SAID_BYTES = 300
+
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """How the sidecar is reached, and how both sides prove who they are. `pubsub` names Dapr's component."""
+
+    url: str
+    api_token: str = field(repr=False)  # what we send
+    app_token: str = field(repr=False)  # what it sends to us
+    pubsub: str = "bus"
+
+
+def sidecar_of(environment: Mapping[str, str], pubsub: str) -> Sidecar:
+    """From the variables that Dapr itself sets beside an application. Raises Invalid naming the wrong one."""
+    port = environment.get("DAPR_HTTP_PORT", "3500")
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise Invalid("It is not a TCP port.", pointer="DAPR_HTTP_PORT")
+    if not (app_token := environment.get("APP_API_TOKEN", "")):
+        raise Invalid("Set it: without it anybody who reaches this port could publish.", pointer="APP_API_TOKEN")
+    return Sidecar(f"http://127.0.0.1:{port}", environment.get("DAPR_API_TOKEN", ""), app_token, pubsub)
+
+
+def sidecar_here(bus: str, pubsub: str) -> Sidecar | None:
+    """The sidecar that the environment names where the bus is Dapr; None where it is the embedded one."""
+    return sidecar_of(os.environ, pubsub) if bus == "dapr" else None
+
+
+@dataclass(slots=True)
+class DaprRelay(Relay):
+    """Publishes one service's outbox through its sidecar. `subscribers` are the service's own: what they owe (after a
+    failure or a replay) stands in its own database and is tried again here."""
+
+    sidecar: Sidecar | None = None
+    seconds: float = PUBLISH_SECONDS
+    _client: Client | None = None
+
+    async def _hand_on(self, rows: Sequence[Any]) -> list[debts.Owed]:
+        for topic, entries in _by_topic(unbundled(rows)).items():
+            for start in range(0, len(entries), MOST_ENTRIES):
+                await self._bulk_publish(topic, entries[start : start + MOST_ENTRIES])
+        return []
+
+    async def _bulk_publish(self, topic: str, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Raises Unavailable unless the sidecar says that the broker has all of them."""
+        assert self.sidecar is not None
+        if self._client is None:
+            self._client = ClientBuilder().timeout(timedelta(seconds=self.seconds)).no_proxy().build()
+        url = f"{self.sidecar.url}/v1.0/publish/bulk/{self.sidecar.pubsub}/{topic}"
+        headers = {"content-type": "application/json", "dapr-api-token": self.sidecar.api_token}
+        try:
+            async with asyncio.timeout(self.seconds):
+                body = _encoder.encode(entries)
+                answer = await self._client.post(url).headers(headers).body_bytes(body).build().send()
+                said = bytes(await answer.bytes())
+        except (TimeoutError, PyreqwestError) as error:
+            raise Unavailable(f"The sidecar did not take {topic}: {type(error).__name__}") from error
+        if answer.status not in (200, 204) or b"failedEntries" in said:
+            text = said[:_SAID_BYTES].decode(errors="replace")
+            raise Unavailable(f"The sidecar did not take {topic}: {answer.status} {text}")
+
+
+def topic_of(type_: str) -> str:
+    """The topic of an event type; of one that no contract declares any more, its first."""
+    return EVENTS[type_].topic() if type_ in EVENTS else f"{type_}.v1"
+
+
+def _by_topic(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    topics: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row, entry in zip(rows, _entries(rows), strict=True):
+        topics[topic_of(row["type"])].append(entry)
+    return topics
+
+
+def _entries(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Entries of a bulk publish. The event's JSON goes as base64: a sidecar would read its numbers as floats."""
+    for number, row in enumerate(rows):
+        event = {
+            "specversion": "1.0",
+            "id": str(row["event_id"]),
+            "type": row["type"],
+            "source": row["source"],
+            "time": row["created_at"].isoformat(),
+            "datacontenttype": "application/json",
+            "data_base64": base64.b64encode(row["payload"]).decode(),
+            "tenant": row["tenant"],
+            "mode": row["mode"],
+            "partitionkey": row["partition_key"],
+        }
+        metadata = {
+            "partitionKey": row["partition_key"],
+            "cloudevent.id": event["id"],
+            "cloudevent.type": event["type"],
+            "cloudevent.source": event["source"],
+        }
+        if row["subject"] is not None:
+            event["subject"] = row["subject"]
+        if row["traceparent"]:
+            # in a batch the sidecar writes spans of its own over `traceparent`: ours travels beside it
+            event["origintraceparent"] = event["traceparent"] = metadata["cloudevent.traceparent"] = row["traceparent"]
+        yield {
+            "entryId": str(number),
+            "event": event,
+            "contentType": "application/cloudevents+json",
+            "metadata": metadata,
+        }

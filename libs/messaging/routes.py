@@ -1,0 +1,201 @@
+"""What the sidecar asks of a service: which topics it wants, and to take their batches.
+
+    GET  /dapr/subscribe        the subscriptions, from the same table that the embedded bus reads
+    POST /dapr/events/{topic}   a batch; answered for each entry
+
+Parsed by hand: a 422 of FastAPI's would make the sidecar bring a poison message for ever, and a 404 drop it. What a
+handler cannot take is owed in the service's own database, where its relay tries it again with back-off and at last
+keeps it as a dead letter, exactly as on the embedded bus. RETRY is said only where not even that could be written;
+then the sidecar tries again, and at last puts the event on the service's dead-letter topic, which comes in here too.
+"""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from fastapi import Depends, Request, Response
+
+from libs.auth import Guard
+from libs.contracts.outcomes import Mode
+from libs.errors import Unauthorized, Unavailable
+from libs.ids import uuid7
+from libs.messaging import owed as debts
+from libs.messaging.bus import Subscriber
+from libs.messaging.dapr import Sidecar, topic_of
+from libs.messaging.delivering import deliver
+from libs.messaging.reading import Failure, decoded, grouped
+from libs.storage.database import Database
+from libs.telemetry import get_logger
+from libs.web import Router
+
+MOST_MESSAGES = 100
+AWAIT_MILLISECONDS = 20
+_SUCCESS, _RETRY = "SUCCESS", "RETRY"
+
+log = get_logger(__name__)
+
+_Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Takes what the sidecar brings to one service."""
+
+    app_id: str
+    database: Database
+    subscribers: Sequence[Subscriber]
+
+    async def take(self, events: Sequence[Any]) -> str:
+        """Hands the events to their subscribers; SUCCESS when all are taken, owed or kept, else RETRY."""
+        known = {one.event_type: one for one in self.subscribers}
+        owed: list[debts.Owed] = []
+        rows = []
+        for event in events:
+            row, unread = _row(event)
+            if unread is None and row["type"] not in known:
+                unread = Failure(f"{self.app_id} subscribes to no {row['type']}", final=True)
+            if unread is None:
+                rows.append(row)
+            else:
+                owed.append((row, self.app_id, unread))
+        for type_, group in grouped(rows).items():
+            entries, failures = decoded(group)
+            failures += await deliver(known[type_], entries)
+            owed += [(row, self.app_id, failure) for row, failure in failures]
+        if not owed:
+            return _SUCCESS
+        try:
+            async with self.database.transaction() as connection:
+                await debts.remember(connection, owed)
+        except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            log.error("events_not_kept", service=self.app_id, count=len(owed), error=str(error))
+            return _RETRY
+        return _SUCCESS
+
+    def dead_letter_topic(self) -> str:
+        return f"{self.app_id}.dead"
+
+    def subscriptions(self, pubsub: str) -> list[dict[str, Any]]:
+        """Dapr's programmatic subscriptions: one for each event type, and for what the sidecar gave up on."""
+        bulk = {"enabled": True, "maxMessagesCount": MOST_MESSAGES, "maxAwaitDurationMs": AWAIT_MILLISECONDS}
+        topics = [topic_of(one.event_type) for one in self.subscribers]
+        wanted = [
+            {
+                "pubsubname": pubsub,
+                "topic": topic,
+                "routes": {"default": f"/dapr/events/{topic}"},
+                "bulkSubscribe": bulk,
+            }
+            for topic in [*topics, *([self.dead_letter_topic()] if topics else [])]
+        ]
+        for one in wanted[: len(topics)]:
+            one["deadLetterTopic"] = self.dead_letter_topic()
+        return wanted
+
+
+class SidecarGuard(Guard):
+    """The application's own sidecar: its token, compared in constant time."""
+
+    kind = "sidecar"
+
+    def __init__(self, token: str) -> None:
+        super().__init__("dapr")
+        self._token = token.encode()
+
+    async def __call__(self, request: Request) -> None:
+        given = request.headers.get("dapr-api-token", "").encode("latin-1")
+        if not self._token or not hmac.compare_digest(given, self._token):
+            raise Unauthorized("The token is not that of this application's sidecar.")
+
+
+def router_of(intake: Intake, sidecar: Sidecar) -> Router:
+    """The routes for a service beside this sidecar."""
+    router = Router(tags=["bus"])
+    guard = [Depends(SidecarGuard(sidecar.app_token))]
+
+    @router.get("/dapr/subscribe", dependencies=guard, include_in_schema=False)
+    async def subscribe() -> list[dict[str, Any]]:
+        return intake.subscriptions(sidecar.pubsub)
+
+    @router.post("/dapr/events/{topic}", dependencies=guard, include_in_schema=False)
+    async def events(request: Request) -> Response:
+        body = await request.body()
+        try:
+            entries = [(entry["entryId"], entry.get("event")) for entry in msgspec.json.decode(body)["entries"]]
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
+            # no batch of bulk subscribe at all: kept whole, since there is nobody to whom an entry could be answered
+            status = await intake.take([body.decode(errors="replace")])
+            return _json({"status": status})
+        status = await intake.take([event for _, event in entries])
+        return _json({"statuses": [{"entryId": id_, "status": status} for id_, _ in entries]})
+
+    return router
+
+
+def _json(answer: Mapping[str, Any]) -> Response:
+    return Response(msgspec.json.encode(answer), media_type="application/json")
+
+
+class _CloudEvent(msgspec.Struct, frozen=True):
+    """What our relays send. Whatever passes here can be written to a dead letter, so that nothing loops."""
+
+    id: UUID
+    type: _Text
+    source: _Text
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    tenant: Annotated[int, msgspec.Meta(ge=0, le=32_767)]
+    mode: Annotated[int, msgspec.Meta(ge=int(min(Mode)), le=int(max(Mode)))]
+    partitionkey: _Text
+    data_base64: bytes
+    subject: _Text | None = None
+    origintraceparent: _Text | None = None
+
+
+def _row(event: Any) -> tuple[dict[str, Any], Failure | None]:
+    """The event as a row of an outbox would be, and why it cannot be read where it cannot."""
+    try:
+        read = msgspec.convert(event, _CloudEvent)
+    except msgspec.ValidationError as error:
+        return _unreadable(event), Failure(f"unreadable: {error}", final=True)
+    return {
+        "id": 0,
+        "entries": 0,  # it stands in no outbox of ours: whoever owes it gives it a row
+        "event_id": read.id,
+        "type": read.type,
+        "source": read.source,
+        "subject": read.subject,
+        "tenant": read.tenant,
+        "mode": read.mode,
+        "partition_key": read.partitionkey,
+        "payload": read.data_base64,
+        "traceparent": read.origintraceparent,
+        "created_at": read.time,
+    }, None
+
+
+def _unreadable(event: Any) -> dict[str, Any]:
+    """What can be kept of it. Of no tenant, since nothing in it can be believed."""
+    known = event if isinstance(event, dict) else {}
+    return {
+        "id": 0,
+        "entries": 0,
+        "event_id": uuid7(),
+        "type": _text(known.get("type")),
+        "source": _text(known.get("source")),
+        "subject": None,
+        "tenant": 0,
+        "mode": int(Mode.LIVE),
+        "partition_key": "",
+        "payload": msgspec.json.encode(event),
+        "traceparent": None,
+        "created_at": datetime.now(UTC),
+    }
+
+
+def _text(found: Any) -> str:
+    return found.replace("\0", "") if isinstance(found, str) else "unknown"  # Postgres keeps no NUL in a text

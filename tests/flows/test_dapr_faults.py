@@ -1,0 +1,213 @@
+"""Where the sidecar fails, lies or is a stranger, nothing committed is lost and nothing loops."""
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request, Response
+
+from libs.errors import Invalid, Unavailable
+from libs.messaging.dapr import MOST_ENTRIES, DaprRelay, Sidecar, sidecar_here, sidecar_of
+from libs.messaging.routes import Intake, router_of
+from libs.storage.database import Database
+from libs.web import install_problem_handlers
+from tests.conformance.bus_promises import TRACEPARENT, Line, Listener, opened
+from tests.shell import serving
+
+TOKENS = {"api_token": "to the sidecar", "app_token": "to the application"}
+
+
+class Broker:
+    """A sidecar's publishing side. Answers as told, then with 204."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, bytes]] = []
+        self.batches: list[list[dict[str, Any]]] = []
+        self.tokens: set[str | None] = set()
+        self.seconds = 0.0
+
+    def application(self) -> FastAPI:
+        app = FastAPI()
+        app.post("/v1.0/publish/bulk/bus/{topic}")(self.take)
+        return app
+
+    async def take(self, topic: str, request: Request) -> Response:
+        self.tokens.add(request.headers.get("dapr-api-token"))
+        self.batches.append(await request.json())
+        await asyncio.sleep(self.seconds)
+        status, body = self.answers.pop(0) if self.answers else (204, b"")
+        return Response(body, status_code=status)
+
+
+@pytest.fixture
+async def line(database: str) -> AsyncIterator[Line]:
+    async with opened(database, "access") as access, opened(database, "delivery") as delivery:
+        yield Line(access, delivery, Listener())
+
+
+def relay_to(line: Line, url: str, seconds: float = 5.0) -> DaprRelay:
+    return DaprRelay(line.publisher, (), sidecar=Sidecar(url, **TOKENS), seconds=seconds)
+
+
+async def waiting(line: Line) -> int:
+    return len(await line.ask("select from outbox", line.publisher))
+
+
+async def test_a_batch_says_who_it_is_and_carries_what_the_broker_needs(line: Line) -> None:
+    broker = Broker()
+    await line.publish(*range(250))
+    with serving(broker.application()) as url:
+        relay = relay_to(line, url)
+        while await relay.publish_once():
+            pass
+    assert broker.tokens == {"to the sidecar"}
+    assert max(map(len, broker.batches)) == MOST_ENTRIES
+    entries = [entry for batch in broker.batches for entry in batch]
+    assert len({entry["event"]["id"] for entry in entries}) == 250
+    metadata = entries[0]["metadata"]
+    assert metadata.pop("cloudevent.id") == entries[0]["event"]["id"]
+    assert metadata == {
+        "partitionKey": "a key", "cloudevent.type": "tenant.changed", "cloudevent.source": "access",
+        "cloudevent.traceparent": TRACEPARENT,
+    }  # fmt: skip
+    assert await waiting(line) == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, b'{"failedEntries":[{"entryId":"1","error":"broker"}],"errorCode":"ERR_PUBSUB_PUBLISH_MESSAGE"}'),
+        (200, b'{"failedEntries":[{"entryId":"1","error":"broker"}]}'),
+        (401, b""),
+        (404, b""),
+    ],
+)
+async def test_what_the_sidecar_did_not_take_whole_goes_out_again_whole(line: Line, answer: tuple[int, bytes]) -> None:
+    broker = Broker()
+    broker.answers = [answer]
+    await line.publish(0, 1, 2)
+    with serving(broker.application()) as url:
+        relay = relay_to(line, url)
+        with pytest.raises(Unavailable):
+            await relay.publish_once()
+        assert await waiting(line) == 3
+        await relay.publish_once()
+    first, second = broker.batches
+    assert first == second
+    assert await waiting(line) == 0
+
+
+async def test_a_sidecar_that_hangs_or_is_away_does_not_hang_us(line: Line) -> None:
+    broker = Broker()
+    broker.seconds = 3.0
+    await line.publish(1)
+    with serving(broker.application()) as url:
+        started = time.monotonic()
+        with pytest.raises(Unavailable):
+            await relay_to(line, url, seconds=0.3).publish_once()
+        assert time.monotonic() - started < 2.0
+    with pytest.raises(Unavailable):
+        await relay_to(line, "http://127.0.0.1:9").publish_once()
+    assert await waiting(line) == 1
+
+
+def cloud_event(listener: Listener, number: int, **other: Any) -> dict[str, Any]:
+    data = {"number": listener.first + number, "name": "x", "default_locale": "de", "version": 1}
+    return {
+        "id": str(uuid4()), "type": "tenant.changed", "source": "access", "time": "2026-11-25T10:00:00+00:00",
+        "tenant": 7, "mode": 1, "partitionkey": "k",
+        "data_base64": base64.b64encode(json.dumps(data).encode()).decode(),
+    } | other  # fmt: skip
+
+
+class Door:
+    """A service's routes as its sidecar calls them."""
+
+    def __init__(self, database: Database, listener: Listener) -> None:
+        app = FastAPI()
+        install_problem_handlers(app)
+        intake = Intake("delivery", database, [listener.subscriber()])
+        app.include_router(router_of(intake, Sidecar("", **TOKENS)))
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app")
+
+    async def post(self, body: Any, token: str = TOKENS["app_token"]) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"dapr-api-token": token}
+        return await self.client.post("/dapr/events/tenant.changed.v1", content=content, headers=headers)
+
+    async def bring(self, *events: Any) -> list[str]:
+        entries = [{"entryId": str(number), "event": event} for number, event in enumerate(events)]
+        answer = await self.post({"id": "b", "entries": entries})
+        assert answer.status_code == 200
+        statuses = answer.json()["statuses"]
+        assert [one["entryId"] for one in statuses] == [entry["entryId"] for entry in entries]
+        return [one["status"] for one in statuses]
+
+
+@pytest.fixture
+def door(line: Line) -> Door:
+    return Door(line.keeper, line.listener)
+
+
+@pytest.mark.parametrize("token", ["", "a guess", "to the applicatioN", "é"])
+async def test_a_stranger_brings_nothing_and_learns_nothing(door: Door, line: Line, token: str) -> None:
+    headers = {b"dapr-api-token": token.encode("latin-1")}
+    body = json.dumps({"entries": [{"entryId": "0", "event": cloud_event(line.listener, 1)}]})
+    answer = await door.client.post("/dapr/events/tenant.changed.v1", content=body, headers=headers)
+    assert answer.status_code == 401
+    assert (await door.client.get("/dapr/subscribe", headers=headers)).status_code == 401
+    assert line.listener.taken == []
+
+
+async def test_every_subscription_is_in_bulk_and_has_a_dead_letter_topic_that_comes_back_to_us(door: Door) -> None:
+    answer = await door.client.get("/dapr/subscribe", headers={"dapr-api-token": TOKENS["app_token"]})
+    wanted, dead = answer.json()
+    assert (wanted["topic"], wanted["routes"]) == ("tenant.changed.v1", {"default": "/dapr/events/tenant.changed.v1"})
+    assert wanted["deadLetterTopic"] == dead["topic"] == "delivery.dead"
+    assert wanted["bulkSubscribe"]["enabled"]
+    assert dead["bulkSubscribe"]["enabled"]
+    assert "deadLetterTopic" not in dead
+
+
+async def test_poison_is_kept_with_its_reason_and_its_neighbour_is_taken(door: Door, line: Line) -> None:
+    good = cloud_event(line.listener, 1)
+    poison = [
+        "no event", None, {}, good | {"id": "not a uuid"}, good | {"mode": 9}, good | {"data_base64": "%"},
+        good | {"type": "nobody.declared"}, good | {"time": "yesterday"}, good | {"tenant": 10**9},
+        good | {"type": "a\0type"}, good | {"subject": 7}, good | {"data_base64": base64.b64encode(b"{").decode()},
+    ]  # fmt: skip
+    assert await door.bring(*poison, good) == ["SUCCESS"] * (len(poison) + 1)
+    assert line.listener.numbers == [1]
+    letters = await line.ask("select reason from dead_letter")
+    assert len(letters) == len(poison)
+    assert all(letter["reason"] for letter in letters)
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"entries": 7}', b'{"entries": [{}]}', b"\xff\0"])
+async def test_what_is_no_batch_is_kept_not_refused(door: Door, line: Line, body: bytes) -> None:
+    answer = await door.post(body)
+    assert (answer.status_code, answer.json()) == (200, {"status": "SUCCESS"})
+    assert len(await line.ask("select from dead_letter")) == 1
+
+
+async def test_what_cannot_even_be_kept_is_wanted_again(door: Door, line: Line) -> None:
+    line.listener.refuse[1] = Unavailable("later")
+    await line.ask("alter table outbox_delivery rename to away")
+    assert await door.bring(cloud_event(line.listener, 1), cloud_event(line.listener, 2)) == ["RETRY", "RETRY"]
+    assert await line.ask("select from outbox") == []
+
+
+def test_a_sidecar_without_tokens_is_refused_before_anything_runs() -> None:
+    with pytest.raises(Invalid) as refused:
+        sidecar_of({"DAPR_HTTP_PORT": "3500"}, "bus")
+    assert [error.pointer for error in refused.value.errors] == ["APP_API_TOKEN"]
+    with pytest.raises(Invalid):
+        sidecar_of({"DAPR_HTTP_PORT": "a port", "APP_API_TOKEN": "x"}, "bus")
+    assert sidecar_of({"APP_API_TOKEN": "x"}, "bus").url == "http://127.0.0.1:3500"
+    assert sidecar_here("embedded", "bus") is None
