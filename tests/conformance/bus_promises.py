@@ -1,7 +1,7 @@
 """What every adapter of the bus promises to the services, told once; each adapter's tests run these stories on it."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,9 +78,6 @@ async def opened(dsn: str, schema: str) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
-
-
-Hurried = Callable[[], Awaitable[list[Any]]]
 
 
 class BusPromises:

@@ -5,6 +5,7 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -12,11 +13,16 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 
+from libs import alone
+from libs.contracts.bounce import SuppressionChanged
+from libs.contracts.envelope import encode
 from libs.errors import Invalid, Unavailable
 from libs.messaging.dapr import MOST_ENTRIES, DaprRelay, Sidecar, sidecar_here, sidecar_of
 from libs.messaging.routes import Intake, router_of
+from libs.service import Runtime
 from libs.storage.database import Database
 from libs.web import install_problem_handlers
+from services.delivery.app import create_service as delivery
 from tests.conformance.bus_promises import TRACEPARENT, Line, Listener, opened
 from tests.shell import serving
 
@@ -201,6 +207,56 @@ async def test_what_cannot_even_be_kept_is_wanted_again(door: Door, line: Line) 
     await line.ask("alter table outbox_delivery rename to away")
     assert await door.bring(cloud_event(line.listener, 1), cloud_event(line.listener, 2)) == ["RETRY", "RETRY"]
     assert await line.ask("select from outbox") == []
+
+
+async def test_what_the_handler_did_not_take_is_owed_and_not_held_against_its_neighbours(
+    door: Door, line: Line
+) -> None:
+    line.listener.refuse[1] = Unavailable("later")
+    events = [cloud_event(line.listener, number) for number in range(3)]
+    assert await door.bring(*events) == ["SUCCESS"] * 3
+    assert line.listener.numbers == [0, 2]
+    ((event_id, attempts),) = await line.ask(
+        "select event_id, attempts from outbox o join outbox_delivery d on d.outbox_id = o.id"
+    )
+    assert (str(event_id), attempts) == (events[1]["id"], 1)
+    line.listener.refuse.clear()
+    await line.hurry()
+    nobody = Sidecar("http://127.0.0.1:9", **TOKENS)  # what is owed needs no broker
+    assert await DaprRelay(line.keeper, [line.listener.subscriber()], sidecar=nobody).redeliver_once() == 1
+    assert line.listener.numbers == [0, 2, 1]
+    assert await line.ask("select from outbox") == []
+
+
+async def test_a_batch_that_comes_again_while_the_first_still_runs_bars_an_address_once(
+    runtime: Runtime, line: Line
+) -> None:
+    service = delivery(runtime)
+    event = SuppressionChanged(
+        suppression_id=uuid4(), address_hash=bytes(32), scope="all", reason="suppressed_bounce", active=True, version=1,
+        at=datetime.now(UTC),
+    )  # fmt: skip
+    data = base64.b64encode(encode(event)).decode()
+    twin = cloud_event(line.listener, 1, type=event.TYPE, source="bounce", data_base64=data)
+    async with service.running():
+        assert service.database is not None
+        intake = Intake(service.name, service.database, service.subscribers())
+        assert await asyncio.gather(*(intake.take([twin, twin]) for _ in range(8))) == ["SUCCESS"] * 8
+    assert len(await line.ask("select from suppression")) == 1
+    assert await line.ask("select from outbox_delivery") == await line.ask("select from dead_letter") == []
+
+
+async def test_who_runs_the_loops_takes_the_events_and_who_answers_the_api_does_not(runtime: Runtime) -> None:
+    object.__setattr__(runtime, "sidecar", Sidecar("", **TOKENS))
+    service = delivery(runtime)
+    for events, status in ((True, 200), (False, 404)):
+        app = alone.create_app(service, api=True, events=events)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
+            answer = await client.get("/dapr/subscribe", headers={"dapr-api-token": TOKENS["app_token"]})
+            assert answer.status_code == status
+    assert service.database is not None
+    wanted = Intake("delivery", service.database, service.subscribers()).subscriptions("bus")
+    assert {one["topic"] for one in wanted} == {event.topic() for event in service.subscriptions} | {"delivery.dead"}
 
 
 def test_a_sidecar_without_tokens_is_refused_before_anything_runs() -> None:
