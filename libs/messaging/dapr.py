@@ -10,12 +10,10 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
+import httpx
 import msgspec
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import PyreqwestError
 
 from libs.contracts.envelope import EVENTS
 from libs.errors import Invalid, Unavailable
@@ -62,7 +60,15 @@ class DaprRelay(Relay):
 
     sidecar: Sidecar | None = None
     seconds: float = PUBLISH_SECONDS
-    _client: Client | None = None
+    _client: httpx.AsyncClient | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        try:
+            await Relay.run(self, stop)
+        finally:
+            if self._client is not None:
+                await self._client.aclose()
+                self._client = None
 
     async def _hand_on(self, rows: Sequence[Any]) -> list[debts.Owed]:
         for topic, entries in _by_topic(unbundled(rows)).items():
@@ -74,19 +80,18 @@ class DaprRelay(Relay):
         """Raises Unavailable unless the sidecar says that the broker has all of them."""
         assert self.sidecar is not None
         if self._client is None:
-            self._client = ClientBuilder().timeout(timedelta(seconds=self.seconds)).no_proxy().build()
+            self._client = httpx.AsyncClient(timeout=self.seconds, trust_env=False)
         url = f"{self.sidecar.url}/v1.0/publish/bulk/{self.sidecar.pubsub}/{topic}"
         headers = {"content-type": "application/json", "dapr-api-token": self.sidecar.api_token}
         try:
             async with asyncio.timeout(self.seconds):
-                body = _encoder.encode(entries)
-                answer = await self._client.post(url).headers(headers).body_bytes(body).build().send()
-                said = bytes(await answer.bytes())
-        except (TimeoutError, PyreqwestError) as error:
+                answer = await self._client.post(url, headers=headers, content=_encoder.encode(entries))
+        except (TimeoutError, httpx.HTTPError) as error:
             raise Unavailable(f"The sidecar did not take {topic}: {type(error).__name__}") from error
-        if answer.status not in (200, 204) or b"failedEntries" in said:
+        said = answer.content
+        if answer.status_code not in (200, 204) or b"failedEntries" in said:
             text = said[:_SAID_BYTES].decode(errors="replace")
-            raise Unavailable(f"The sidecar did not take {topic}: {answer.status} {text}")
+            raise Unavailable(f"The sidecar did not take {topic}: {answer.status_code} {text}")
 
 
 def topic_of(type_: str) -> str:
