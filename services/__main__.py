@@ -30,7 +30,7 @@ from fastapi.responses import HTMLResponse
 
 from libs import alone
 from libs.auth import public
-from libs.errors import DepescheError
+from libs.errors import DepescheError, Invalid
 from libs.keyring import Keyring, keyring_of
 from libs.openapi import merged
 from libs.probes import figures
@@ -200,7 +200,12 @@ def main() -> None:
         if role == "run":
             _run_alone(sys.argv[2:])
         else:
-            _run(role, load_suite(), partial(_serve, role))
+            settings = load_suite()
+            if role == "relay" and settings.bus == "dapr":
+                raise Invalid(
+                    "Each service publishes through its sidecar; leave this process out.", pointer="DEPESCHE_BUS"
+                )
+            _run(role, settings, partial(_serve, role))
     except DepescheError as error:
         sys.exit("\n".join([f"{error.title}: {error.detail}", *(f"{e.pointer}: {e.detail}" for e in error.errors)]))
 
