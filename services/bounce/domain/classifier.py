@@ -102,6 +102,12 @@ _BY_REPLY: dict[int, str] = {
     555: "protocol-error",
     556: "bad-domain",
 }
+# used for everything: they give way to the text, and to the reply code
+_SAYING_NOTHING = frozenset({"5.4.1", "4.5.0", "5.5.0"})
+_ENDS_A_MAILBOX = frozenset({"unknown-user", "inactive", "bad-domain", "moved"})
+_AFTER_DATA = re.compile(
+    r"in reply to (?:the )?(?:end of )?DATA|after end of data|(?:>>>|<<<) (?:DATA|\.)\s", re.IGNORECASE
+)
 _COME_BACK = re.compile(r"(?:try|retry|come back)[^.\n]{0,20}(?:again|later|in \d)", re.IGNORECASE)
 _ADDRESSES = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w.-]{1,255}")
 
@@ -109,14 +115,19 @@ _ADDRESSES = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w.-]{1,255}")
 def classify(text: str, *, reply_code: int | None = None, enhanced: str | None = None) -> str:
     """The category of one refusal; `undetermined` when nothing usable is said."""
     words = _ADDRESSES.sub("<address>", text[:MAX_CHARS])  # an address may contain any of the words
-    detail = enhanced.partition(".")[2] if enhanced else ""
+    detail = enhanced.partition(".")[2] if enhanced and enhanced not in _SAYING_NOTHING else ""
     by_code = _BY_DETAIL.get(detail)
+    if by_code in _ENDS_A_MAILBOX and not is_permanent(reply_code, enhanced):
+        by_code = None  # 4.2.1 and the like: no code that asks for patience says by itself that a mailbox is dead
     if by_code and detail in _TRUSTED:
         return by_code
     attested = [category for category, pattern in PHRASES if pattern.search(words)]
     if by_code in attested:
         return by_code
     strong = next((category for category in attested if category != "policy"), None)
+    if strong == "unknown-user" and _AFTER_DATA.search(text[:MAX_CHARS]):
+        # the server had taken the recipient, and refused when it saw the mail: that is the recipient's own filter
+        return "recipient-filter"
     if strong:
         return _softened(strong, words, reply_code, enhanced)
     return by_code or _by_rest(attested, words, reply_code, detail)

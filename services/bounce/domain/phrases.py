@@ -17,7 +17,8 @@ _PHRASES: tuple[tuple[str, str], ...] = (
         r"|retr(?:y|ies)[\w ]{0,20}(?:exceeded|exhausted)|in the queue too long|queue(?:d)? (?:too|for too) long"
         r"|(?:undeliver|not be delivered|could not deliver|been trying)[^.\n]{0,60}(?:for|within|after|in)"
         r"[^.\n]{0,25}\d+ ?(?:hour|day|h\b|d\b)"
-        r"|too many (?:delivery )?attempts|giving up after|maximum delivery time",
+        r"|too many (?:delivery )?attempts|giving up after|maximum delivery time"
+        r"|not (?:be )?deliver[^.\n]{0,20}for the last \d+ ?(?:seconds|minutes|hours|days)",
     ),
     (
         "sender-rejected",
@@ -35,13 +36,14 @@ _PHRASES: tuple[tuple[str, str], ...] = (
     ),
     (
         "auth-failure",
-        r"\bspf\b|\bdkim\b|\bdmarc\b|\barc\b seal|reverse[- ](?:dns|lookup|mapping|hostname|record)|\br-?dns\b"
+        r"\bspf\b|\bdkim\b|\bdmarc|\barc\b seal|reverse[- ](?:dns|lookup|mapping|hostname|record)|\br-?dns\b"
         r"|\bfcrdns\b|\bptr\b|unauthenticated (?:mail|e-?mail|sender|message)|sender authentication"
         r"|not pass authentication|no matching a/aaaa|cannot find your (?:reverse )?hostname"
         r"|(?:helo|ehlo)[^.\n]{0,40}(?:resolve|match|fqdn|fully)"
         r"|(?:client |your )?host ?name?[^.\n]{0,30}(?:not|n't) (?:be )?(?:resolve|verified)|\bforg(?:ed|ery)\b"
         r"|authenticat\w+ (?:check|result|failure|failed)|(?:fail|pass)\w*[^.\n]{0,30}\bauthenticat"
-        r"|sender policy framework",
+        r"|sender policy framework|(?:smtp )?authentication (?:is )?required|requires authentication"
+        r"|turn on (?:smtp )?authentication|sender has no [^.\n]{0,20}\bmx\b",
     ),
     (
         "mailbox-full",
@@ -99,6 +101,17 @@ _PHRASES: tuple[tuple[str, str], ...] = (
         r"|\bip (?:address )?[\[(]?\d+\.\d+\.\d+\.\d+[^.\n]{0,40}(?:block|reject|refus|denied|banned|listed)",
     ),
     (
+        "inactive",
+        r"(?:account|mail ?box|user|recipient|address|customer|subscription|domain)[^.\n]{0,50}\b(?:disabled"
+        r"|suspended|inactive|in-active|deactivated|de-activated|not active|isn't active|frozen|locked|abandoned"
+        r"|dormant|discontinued|terminated|cancel+ed|closed|has expired|on hold|not enabled|gesperrt|deaktiviert"
+        r"|désactivé|desactivad[oa])\b"
+        r"|(?:disabled|suspended|inactive|closed|locked|expired|deactivated|discontinued) (?:mail ?box|account"
+        r"|user|recipient|address)"
+        r"|(?:account|compte)[^.\n]{0,40}\b(?:is|est) (?:blocked|bloqu)"
+        r"|not (?:been )?(?:logged|accessed)[^.\n]{0,40}(?:days|months)",
+    ),
+    (
         "recipient-filter",
         r"recipient[^.\n]{0,50}(?:only accept|not accept(?:ing)? (?:mail|e-?mail|message|your)|has blocked"
         r"|preferences|has chosen|refuses|declin|white ?list|restrict)"
@@ -120,16 +133,6 @@ _PHRASES: tuple[tuple[str, str], ...] = (
         r"|please (?:use|try)[^.\n]{0,30}(?:instead|new address)",
     ),
     (
-        "inactive",
-        r"(?:account|mail ?box|user|recipient|address|customer|subscription|domain)[^.\n]{0,50}\b(?:disabled"
-        r"|suspended|inactive|in-active|deactivated|de-activated|not active|isn't active|frozen|locked|abandoned"
-        r"|dormant|discontinued|terminated|cancel+ed|closed|has expired|on hold|not enabled|gesperrt|deaktiviert"
-        r"|désactivé|desactivad[oa])\b"
-        r"|(?:disabled|suspended|inactive|closed|locked|expired|deactivated|discontinued) (?:mail ?box|account"
-        r"|user|recipient|address)"
-        r"|not (?:been )?(?:logged|accessed)[^.\n]{0,40}(?:days|months)",
-    ),
-    (
         "bad-domain",
         r"(?:host|domain)(?: name)?(?: or domain(?: name)?)? (?:is |was )?(?:not found|unknown|invalid"
         r"|does not (?:exist|resolve|receive)|doesn't exist|unresolvable|non-?exist)"
@@ -137,7 +140,7 @@ _PHRASES: tuple[tuple[str, str], ...] = (
         r"| recipient)? (?:host|domain|system)"
         r"|couldn't find any host|find a mail exchanger|\bnxdomain\b|null ?mx"
         r"|no (?:valid |usable |working )?(?:mx\b|mail ?(?:server|exchanger|host))"
-        r"|does(?: not|n't) accept (?:any )?(?:e-?)?mail(?:\b|$)|name service error|point to non-?existent"
+        r"|does(?: not|n't) accept (?:any )?(?:e-?)?mail(?:\b|$)|point to non-?existent"
         r"|domain[^.\n]{0,40}(?:not (?:exist|hosted|found|local|accept|configured)|no longer)"
         r"|not accept mail for (?:this|that) domain",
     ),
@@ -173,6 +176,7 @@ _PHRASES: tuple[tuple[str, str], ...] = (
         r"|não existe|desconhecid)"
         r"|(?:utente|casella|destinatario)[^.\n]{0,40}(?:sconosciut|inesistente)"
         r"|宛先不明|用户不存在|收件人不存在|not listed in"
+        r"|no such id\b|recipient (?:is |was )?unrecogni[sz]ed|cannot deliver mail for|recipient address rejected\W*$"
         r"|verify (?:recipient|address) failed|recipient verif\w+ failed|isn't a valid",
     ),
     (
@@ -196,8 +200,8 @@ _PHRASES: tuple[tuple[str, str], ...] = (
         "network",
         r"connection[^.\n]{0,30}(?:refused|reset|timed? ?out|lost|dropped|closed|failed|interrupted)|timed? ?out"
         r"|network[^.\n]{0,20}(?:unreachable|error|problem|down)|no route|\btls\b|\bssl\b|certificate|starttls"
-        r"|\bdns\b|name ?server|lookup (?:fail|error)|unreachable|lost connection"
-        r"|(?:mail|routing|forwarding)[- ]loop|too many hops|loops? back|looping|hop count"
+        r"|\bdns\b|name ?server|name service error|lookup (?:fail|error)|unreachable|lost connection"
+        r"|(?:mail|routing|forwarding)[- ]?loop|too many hops|loops? back|looping|hop count"
         r"|(?:could|can|did) ?(?:not|n't) (?:be )?(?:connect|establish|reach)"
         r"|unable to (?:connect|establish|reach|resolve)|broken pipe|not respond|no answer|host is down"
         r"|cannot (?:connect|resolve)",
@@ -213,7 +217,7 @@ _PHRASES: tuple[tuple[str, str], ...] = (
         r"|can(?:'t|not) (?:open|create|write|append|fork|exec)|permission denied"
         r"|unable to (?:process|write|open|create|deliver|complete)|resources? temporarily|aborted"
         r"|exited? (?:with )?(?:status|code)|died on signal|shutting down|requested action aborted"
-        r"|local delivery failed",
+        r"|local delivery failed|transaction failed",
     ),
     (
         "protocol-error",

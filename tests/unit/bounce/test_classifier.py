@@ -71,6 +71,38 @@ def test_a_temporary_reply_never_ends_a_mailbox() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("said: 550 User unknown (in reply to end of DATA command)", "recipient-filter"),
+        ("said: 550 User unknown (in reply to RCPT TO command)", "unknown-user"),
+        ("550 5.1.1 User unknown (in reply to RCPT TO command)", "unknown-user"),
+    ],
+)
+def test_who_is_unknown_only_after_the_mail_was_seen_filters_it(text: str, category: str) -> None:
+    assert of_text(text).category == category
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("This mailbox is disabled and does not accept mail", "inactive"),
+        ("550 5.5.0 The account of the recipient is blocked", "inactive"),
+        ("could not be delivered for the last 86400 seconds", "expired"),
+        ("Name service error for name=shop.example type=MX: Malformed reply", "network"),
+        ("550 Authentication required", "auth-failure"),
+        ("550 DmarcPolicy", "auth-failure"),
+        ("554 Transaction failed", "system-error"),
+        ("554 MailLoop found", "network"),
+        ("550 5.5.0 No thanks", "undetermined"),
+        ("421 4.2.1 Hello", "system-error"),
+        ("550 5.4.1 Hello", "undetermined"),
+    ],
+)
+def test_words_go_before_codes_that_are_used_for_everything(text: str, category: str) -> None:
+    assert of_text(text).category == category
+
+
+@pytest.mark.parametrize(
     ("reply", "enhanced", "permanent"),
     [(550, "5.1.1", True), (450, "4.1.1", False), (550, "4.4.7", False), (None, "5.1.1", True), (None, None, True)],
 )

@@ -1,0 +1,144 @@
+"""How often the bounce classifier is right, on mails and replies whose category somebody else has given.
+
+    python -m bench.bounce_accuracy --labels DIR [--hold-back PERCENT] [--wrong N]
+
+DIR holds `labels.jsonl`, a row a line, and the mails that its rows name: `kind` (`eml` with `file`, or `smtp_text`
+with `text`), `source`, `canonical` (null: not scored), `alt` (other right answers), `action`, `recipients`. One verdict
+a row, by the service's own parser and classifier, for the first recipient that the mail reports; no policy, no history.
+
+strict: the category is `canonical`. lenient: or in `alt`. action: what follows from it is right. Precision and recall
+of `suppress` apart: that is the figure that costs money. `--hold-back` scores so many percent of the rows, chosen by
+the hash of their id, apart from the rest: look at the rest only while you write rules. `--wrong` lists verdicts that
+were not lenient. Last line: JSON.
+"""
+
+import argparse
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.bounce.domain.categories import CATEGORIES
+from services.bounce.domain.facts import Fact, judge, of_text
+from services.bounce.domain.reports import read_mail
+
+_SUPPRESS = "suppress"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One labelled row and what was said about it."""
+
+    row: dict[str, Any]
+    fact: Fact
+
+    @property
+    def strict(self) -> bool:
+        return bool(self.fact.category == self.row["canonical"])
+
+    @property
+    def lenient(self) -> bool:
+        return self.strict or self.fact.category in self.row["alt"]
+
+    @property
+    def action(self) -> str:
+        return CATEGORIES[self.fact.category].action.value
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """The rows that have a label."""
+    lines = (folder / "labels.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines if line.strip()]
+    return [row | {"alt": row.get("alt") or []} for row in rows if row.get("canonical")]
+
+
+def verdict_on(row: dict[str, Any], folder: Path) -> Verdict:
+    """By the service's own functions. The mail is about the first recipient that it reports, as the label is."""
+    if row["kind"] != "eml":
+        return Verdict(row, of_text(row["text"]))
+    report = read_mail((folder / row["file"]).read_bytes())
+    first = report.recipients[0].address if report.recipients else None
+    return Verdict(row, judge(report, lambda address: address == first))
+
+
+def scores(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """Shares between 0 and 1; precision and recall are 1 where there was nothing to find."""
+    said = [one for one in verdicts if one.action == _SUPPRESS]
+    meant = [one for one in verdicts if one.row["action"] == _SUPPRESS]
+    right = sum(one.row["action"] == _SUPPRESS for one in said)
+    count = len(verdicts)
+    return {
+        "rows": count,
+        "strict": _share(sum(one.strict for one in verdicts), count),
+        "lenient": _share(sum(one.lenient for one in verdicts), count),
+        "action": _share(sum(one.action == one.row["action"] for one in verdicts), count),
+        "suppress_precision": _share(right, len(said)),
+        "suppress_recall": _share(right, len(meant)),
+        "unmatched": _share(sum(one.fact.category == "undetermined" for one in verdicts), count) if count else 0.0,
+    }
+
+
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, 4) if whole else 1.0
+
+
+def is_held_back(row: dict[str, Any], percent: int) -> bool:
+    return hashlib.sha256(row["id"].encode()).digest()[0] * 100 // 256 < percent
+
+
+def show(groups: Iterable[tuple[str, Sequence[Verdict]]]) -> None:
+    """A table: a line each."""
+    names = ("rows", "strict", "lenient", "action", "suppress_precision", "suppress_recall", "unmatched")
+    headings = ("rows", "strict", "lenient", "action", "precision", "recall", "unmatched")
+    print(" " * 30 + "".join(f"{heading:>11}" for heading in headings))
+    for title, verdicts in groups:
+        found = scores(verdicts)
+        cells = (f"{found[name]:>11,.0f}" if name == "rows" else f"{found[name]:>11.3f}" for name in names)
+        print(f"{title:<30}" + "".join(cells))
+
+
+def show_wrong(verdicts: Sequence[Verdict], most: int) -> None:
+    """What was not even lenient: first by kind, then some of them."""
+    wrong = [one for one in verdicts if not one.lenient]
+    print("\nmeant → said")
+    for (meant, said), count in Counter((o.row["canonical"], o.fact.category) for o in wrong).most_common(25):
+        print(f"{count:>5}  {meant} → {said}")
+    for one in wrong[:most]:
+        text = " ".join(one.fact.text.split())[:160]
+        print(f"  {one.row['id']}: {one.row['canonical']} → {one.fact.category} ({one.fact.enhanced}) {text}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.bounce_accuracy",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="folder with labels.jsonl")
+    parser.add_argument("--hold-back", type=int, default=0, metavar="PERCENT", help="score so many rows apart")
+    parser.add_argument("--wrong", type=int, default=0, metavar="N", help="list so many wrong verdicts")
+    options = parser.parse_args()
+    if not (options.labels / "labels.jsonl").is_file():
+        parser.error(f"{options.labels} has no labels.jsonl")
+    verdicts = [verdict_on(row, options.labels) for row in rows_of(options.labels)]
+    by_source = defaultdict(list)
+    for one in verdicts:
+        by_source[f"{one.row['source']}, {one.row.get('trust', 'source')}"].append(one)
+    open_rows = [one for one in verdicts if not is_held_back(one.row, options.hold_back)]
+    groups = [*sorted(by_source.items()), ("in total", verdicts)]
+    if options.hold_back:
+        held = [one for one in verdicts if is_held_back(one.row, options.hold_back)]
+        groups += [("open", open_rows), ("held back", held)]
+    show(groups)
+    if options.wrong:
+        show_wrong(open_rows, options.wrong)
+    found = scores(verdicts)
+    wanted = ("rows", "strict", "lenient", "action", "suppress_precision", "suppress_recall")
+    print(json.dumps({name: found[name] for name in wanted}))
+
+
+if __name__ == "__main__":
+    main()
