@@ -38,7 +38,7 @@ _GOODBYE_SECONDS = 2.0  # for the peer to take our last bytes and to close on it
 class Connection(asyncio.Protocol):
     """Told what to send by its keeper, by `begin` and then `flush`."""
 
-    def __init__(self, keeper: Keeper, limits: Limits) -> None:
+    def __init__(self, keeper: "Keeper[Connection]", limits: Limits) -> None:
         self._loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = self._loop.create_future()  # done, too, where it ends before
         self.closed: asyncio.Future[None] = self._loop.create_future()

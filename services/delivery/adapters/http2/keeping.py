@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
 from services.delivery.adapters.http2.calls import Call
 
-if TYPE_CHECKING:
-    from services.delivery.adapters.http2.connection import Connection
+Kept = TypeVar("Kept", contravariant=True)  # a connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +22,22 @@ class Limits:
     last_stream: int = 2**31 - 1
 
 
-class Keeper(Protocol):
+class Keeper(Protocol[Kept]):
     """Who has the connection."""
 
-    def has_opened(self, connection: "Connection") -> None:
+    def has_opened(self, connection: Kept) -> None:
         """The peer has said how much it takes."""
         ...
 
-    def has_room(self, connection: "Connection") -> None:
+    def has_room(self, connection: Kept) -> None:
         """Calls may begin."""
         ...
 
-    def drains(self, connection: "Connection") -> None:
+    def drains(self, connection: Kept) -> None:
         """It takes no more calls; those that are open end."""
         ...
 
-    def has_ended(self, connection: "Connection") -> None: ...
+    def has_ended(self, connection: Kept) -> None: ...
 
     def takes_back(self, call: Call) -> None:
         """The peer promised not to have processed it, and asks for it on another connection."""

@@ -64,7 +64,7 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-async def open_connection(keeper: Keeper, origin: Origin, limits: Limits) -> None:
+async def open_connection(keeper: Keeper[Connection], origin: Origin, limits: Limits) -> None:
     """The keeper hears of it by `has_opened`. Raises Unopened."""
     try:
         context = await origin.tls()
@@ -92,7 +92,9 @@ async def open_connection(keeper: Keeper, origin: Origin, limits: Limits) -> Non
         raise Unopened(f"no connection to {origin.authority}: {connection.why_ended}")
 
 
-async def _connect(keeper: Keeper, origin: Origin, limits: Limits, context: ssl.SSLContext | None) -> Connection:
+async def _connect(
+    keeper: Keeper[Connection], origin: Origin, limits: Limits, context: ssl.SSLContext | None
+) -> Connection:
     transport, connection = await asyncio.get_running_loop().create_connection(
         lambda: Connection(keeper, limits),
         origin.host,
