@@ -13,6 +13,7 @@ from uuid import UUID
 from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
 from libs.messaging.outbox import Outgoing, append
+from libs.messaging.owed import EVENT_COLUMNS
 from libs.storage.database import Database
 
 MOST_AT_ONCE = 1_000
@@ -51,9 +52,6 @@ _OWE = """
 insert into outbox_delivery (outbox_id, subscriber, attempts, due_at, error)
 select id, subscriber, 0, now(), error from unnest($1::bigint[], $2::text[], $3::text[]) as o (id, subscriber, error)
 """
-_EVENT = (
-    "event_id", "type", "source", "subject", "tenant", "mode", "partition_key", "payload", "traceparent", "created_at"
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ def _done(rows: Sequence[Any]) -> Done:
 
 async def _owe_again(connection: Any, rows: Sequence[Any]) -> None:
     events = {row["event_id"]: row for row in rows}
-    columns = zip(*([row[name] for name in _EVENT] for row in events.values()), strict=True)
+    columns = zip(*([row[name] for name in EVENT_COLUMNS] for row in events.values()), strict=True)
     ids = {row["event_id"]: row["id"] for row in await connection.fetch(_EVENTS, *columns)}
     # twice for one subscriber: it could not take it, was replayed, and could not take it again
     owed = {(ids[row["event_id"]], row["subscriber"]): row["reason"] for row in rows}

@@ -14,7 +14,7 @@ from libs.telemetry import get_logger, span
 log = get_logger(__name__)
 _dead_letters = Counter("depesche_dead_letters", "Events that a subscriber could not take", ["type", "subscriber"])
 
-_EVENT = (
+EVENT_COLUMNS = (
     "event_id", "type", "source", "subject", "tenant", "mode", "partition_key", "payload", "traceparent", "created_at"
 )  # fmt: skip
 _OWE = """
@@ -81,7 +81,7 @@ async def settle(connection: Any, row: Any, failure: Failure | None, max_attempt
 async def _row_of_its_own(connection: Any, row: Any) -> int:
     if row["entries"] == 1:
         return int(row["id"])
-    return int(await connection.fetchval(_OWN_ROW, *(row[name] for name in _EVENT)))
+    return int(await connection.fetchval(_OWN_ROW, *(row[name] for name in EVENT_COLUMNS)))
 
 
 async def _bury(connection: Any, row: Any, subscriber: str, attempts: int, reason: str) -> None:

@@ -105,9 +105,8 @@ _BY_REPLY: dict[int, str] = {
 # used for everything: they give way to the text, and to the reply code
 _SAYING_NOTHING = frozenset({"5.4.1", "4.5.0", "5.5.0"})
 _ENDS_A_MAILBOX = frozenset({"unknown-user", "inactive", "bad-domain", "moved"})
-_AFTER_DATA = re.compile(
-    r"in reply to (?:the )?(?:end of )?DATA|after end of data|(?:>>>|<<<) (?:DATA|\.)\s", re.IGNORECASE
-)
+# not a transcript's ">>> DATA": sendmail has pipelined it, and prints what RCPT was answered below it
+_AFTER_DATA = re.compile(r"in reply to (?:the )?(?:end of )?DATA|after end of data", re.IGNORECASE)
 _COME_BACK = re.compile(r"(?:try|retry|come back)[^.\n]{0,20}(?:again|later|in \d)", re.IGNORECASE)
 _ADDRESSES = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w.-]{1,255}")
 

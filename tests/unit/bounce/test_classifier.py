@@ -76,6 +76,11 @@ def test_a_temporary_reply_never_ends_a_mailbox() -> None:
         ("said: 550 User unknown (in reply to end of DATA command)", "recipient-filter"),
         ("said: 550 User unknown (in reply to RCPT TO command)", "unknown-user"),
         ("550 5.1.1 User unknown (in reply to RCPT TO command)", "unknown-user"),
+        (
+            ">>> DATA\n<<< 550 5.1.1 <kim@x.example>... User unknown\n<<< 503 5.0.0 Need RCPT (recipient)",
+            "unknown-user",
+        ),
+        (">>> DATA\n<<< 550 <kim@x.example>... User unknown\n<<< 503 Need RCPT (recipient)", "unknown-user"),
     ],
 )
 def test_who_is_unknown_only_after_the_mail_was_seen_filters_it(text: str, category: str) -> None:
