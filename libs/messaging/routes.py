@@ -6,7 +6,8 @@
 Parsed by hand: a 422 of FastAPI's would make the sidecar bring a poison message for ever, and a 404 drop it. What a
 handler cannot take is owed in the service's own database, where its relay tries it again with back-off and at last
 keeps it as a dead letter, exactly as on the embedded bus. RETRY is said only where not even that could be written;
-then the sidecar tries again, and at last puts the event on the service's dead-letter topic, which comes in here too.
+then the sidecar tries again, and at last puts the event on the service's dead-letter topic, which comes in here too,
+until it can be written.
 """
 
 import hmac
@@ -84,18 +85,17 @@ class Intake:
         """Dapr's programmatic subscriptions: one for each event type, and for what the sidecar gave up on."""
         bulk = {"enabled": True, "maxMessagesCount": MOST_MESSAGES, "maxAwaitDurationMs": AWAIT_MILLISECONDS}
         topics = [topic_of(one.event_type) for one in self.subscribers]
-        wanted = [
+        # Of the dead-letter topic too: while the database is away a broker may drop what was given up on twice.
+        return [
             {
                 "pubsubname": pubsub,
                 "topic": topic,
                 "routes": {"default": f"/dapr/events/{topic}"},
                 "bulkSubscribe": bulk,
+                "deadLetterTopic": self.dead_letter_topic(),
             }
             for topic in [*topics, *([self.dead_letter_topic()] if topics else [])]
         ]
-        for one in wanted[: len(topics)]:
-            one["deadLetterTopic"] = self.dead_letter_topic()
-        return wanted
 
 
 class SidecarGuard(Guard):
