@@ -30,7 +30,7 @@ import psutil  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
 from bench.sinks import cpu_seconds
-from cli.supervisor import Suite
+from cli.suite import Suite
 from examples.shop.demo import free_port
 from libs import credentials
 from libs.contracts.outcomes import Mode

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from libs.errors import Permanent
@@ -22,13 +22,20 @@ class CannotStart(Permanent):
 
 @dataclass
 class Process:
-    """One process of the suite, its log, and how often it had to be started again."""
+    """One process, its log, how it is asked whether it is well, and how often it had to be started again."""
 
     name: str
     command: list[str]
     log: Path
     environment: dict[str, str]
+    _: KW_ONLY
+    well: Callable[[], bool] = lambda: True  # False, never an error, while it does not answer
+    start_seconds: float = 30.0
+    stop_seconds: float = 30.0
+    port: int | None = None
+    beside: "Process | None" = None  # its sidecar
     restarts: int = 0
+    is_well: bool = False  # it was, since it was started
     started_at: float = 0.0
     _handle: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -52,31 +59,39 @@ class Process:
                 start_new_session=True,
             )  # fmt: skip
         self.started_at = time.monotonic()
+        self.is_well = False
 
-    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Returns when `ready` says so. Raises CannotStart, with the end of the log, when the process ends or after
-        `seconds`."""
-        deadline = time.monotonic() + seconds
-        while True:
-            if not self.alive:  # asked first: on its port somebody else may answer
-                raise CannotStart(f"{self.name} ended with code {self.exit_code}; {self._end_of_log()}")
-            if ready():
-                return
-            if time.monotonic() > deadline:
-                raise CannotStart(f"{self.name} was not ready after {seconds:g} seconds; {self._end_of_log()}")
+    def check(self) -> bool:
+        """Whether it has become well. Raises CannotStart, with the end of its log, when it has ended, or was not well
+        after `start_seconds`."""
+        if not self.alive:  # asked first: on its port somebody else may answer
+            raise CannotStart(f"{self.name} ended with code {self.exit_code}; {self._end_of_log()}")
+        self.is_well = self.is_well or self.well()
+        if not self.is_well and time.monotonic() > self.started_at + self.start_seconds:
+            raise CannotStart(f"{self.name} was not ready after {self.start_seconds:g} seconds; {self._end_of_log()}")
+        return self.is_well
+
+    def wait(self) -> None:
+        """Returns when it is well. Raises CannotStart."""
+        while not self.check():
             time.sleep(0.05)
 
     def _end_of_log(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
         return "\n".join([f"the end of {self.log}:", *lines])
 
-    def stop(self, seconds: float) -> None:
-        """SIGTERM, then SIGKILL after `seconds`."""
-        if self._handle is None or self._handle.poll() is not None:
+    def terminate(self) -> None:
+        """SIGTERM, and does not wait."""
+        if self._handle is not None and self._handle.poll() is None:
+            self._handle.terminate()
+
+    def stop(self) -> None:
+        """SIGTERM, then SIGKILL after `stop_seconds`."""
+        self.terminate()
+        if self._handle is None:
             return
-        self._handle.terminate()
         try:
-            self._handle.wait(seconds)
+            self._handle.wait(self.stop_seconds)
         except subprocess.TimeoutExpired:
             self.kill()
 

@@ -1,15 +1,7 @@
-"""`depesche up`: the embedded suite as a handful of processes that look after one another.
+"""Processes of one data folder, started in stages, kept running, stopped in reverse order.
 
-    supervisor (this) ─ embedded Postgres, migrations, first tenant and key
-      ├─ simulator   providers on real sockets, unless real ones are configured
-      ├─ api         every service's HTTP API on one port
-      ├─ worker × n  relays, the sender of the transactional lane, and the other loops
-      └─ bulk × n    the sender of the bulk lane
-
-    with --workers 0: supervisor ─ suite, all of these and the simulator in one process
-
-A process that ends by itself is started again. Ctrl-C or SIGTERM stops workers first, so that they finish
-their chunks and flush, then the API, the simulator and the server.
+What runs is said in one page each: `cli/suite.py` (embedded: a handful of processes) and `cli/topology.py` (production
+on one machine: a process per program, each beside its sidecar, and the engines).
 """
 
 import asyncio
@@ -20,9 +12,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from pydantic import SecretStr
 
@@ -31,74 +25,49 @@ from libs.keyring import keyring_of
 from libs.storage import embedded
 from libs.storage.migrations import migrate
 from libs.suite import SuiteSettings
-from libs.telemetry.metrics import FOLDER_VARIABLE, forget_process, make_folder
 
-_START_SECONDS = 30.0
 _RESTART_SECONDS = (0.2, 1.0, 5.0, 15.0)
 _STEADY_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
 
 
-class Suite:
-    """The processes of one data folder. Use it as a context manager: leaving stops all of it."""
+class Supervisor(ABC):
+    """Use it as a context manager: leaving stops all of it. `look` is called every now and then while it starts, and
+    may raise to give up."""
 
-    def __init__(self, settings: SuiteSettings) -> None:
+    def __init__(self, settings: SuiteSettings, look: Callable[[], None] = lambda: None) -> None:
         self.settings = settings
         self.folder = settings.data_dir.resolve()
-        self.processes: list[Process] = []
+        self.look = look
         self.server: embedded.EmbeddedServer | None = None
+        self._stages: list[tuple[Process, ...]] = []
         self._stopping = False
 
     @property
     def url(self) -> str:
+        """Where everybody finds the suite."""
         return f"http://{self.settings.host}:{self.settings.port}"
 
+    @property
+    def processes(self) -> list[Process]:
+        """In the order in which they were started."""
+        return [process for stage in self._stages for process in stage]
+
+    @abstractmethod
     def start(self) -> None:
         """Everything, in order. Raises CannotStart."""
-        _check_port(self.settings.host, self.settings.port)
-        (self.folder / "logs").mkdir(exist_ok=True)
-        dsn = self.settings.dsn.get_secret_value()
-        if not dsn:
-            self.server = embedded.start(self.folder)
-            dsn = self.server.dsn
-        self._prepare(dsn)
-        environment = os.environ | {
-            "DEPESCHE_DATA_DIR": str(self.folder),
-            "DEPESCHE_DSN": dsn,
-            "DEPESCHE_HOST": self.settings.host,
-            "DEPESCHE_PORT": str(self.settings.port),
-            "DEPESCHE_SIMULATOR": str(self.settings.simulator).lower(),
-            FOLDER_VARIABLE: str(make_folder(self.folder)),
-        }
-        workers = self.settings.workers
-        if self.settings.simulator and workers:
-            self._launch("simulator", ["services.simulator", "--data", str(self.folder)], environment)
-            self.processes[-1].wait_until((self.folder / "simulator.json").is_file, _START_SECONDS)
-        self._launch("api" if workers else "suite", ["services", "api" if workers else "all"], environment)
-        self.processes[-1].wait_until(self._answers, _START_SECONDS)
-        for number in range(1, workers + 1):
-            self._launch(f"worker-{number}", ["services", "worker"], environment)
-            self._launch(f"bulk-{number}", ["services", "bulk"], environment)
-        (self.folder / "suite.json").write_text(json.dumps({"url": self.url, "pid": os.getpid()}))
 
-    def _prepare(self, dsn: str) -> None:
-        from services.__main__ import migration_folders, runtime_of
-        from services.access.app import ensure_first
+    def launch(self, *processes: Process) -> None:
+        """Starts a stage and does not wait for it. It is stopped before those that were launched earlier."""
+        self._stages.append(processes)
+        for process in processes:
+            process.start()
 
-        (self.folder / "simulator.json").unlink(missing_ok=True)
-        asyncio.run(migrate(dsn, migration_folders()))
-        settings = self.settings.model_copy(update={"dsn": SecretStr(dsn), "data_dir": self.folder})
-        asyncio.run(ensure_first(runtime_of(settings, keyring_of(self.folder)), url=self.url))
-
-    def _launch(self, name: str, arguments: list[str], environment: dict[str, str]) -> None:
-        log = self.folder / "logs" / f"{name}.log"
-        process = Process(name, [sys.executable, "-m", *arguments], log, environment)
-        process.start()
-        self.processes.append(process)
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(0.5)
-            return probe.connect_ex((self.settings.host, self.settings.port)) == 0
+    def wait(self) -> None:
+        """Returns when everything that was launched is well. Raises CannotStart."""
+        while not all([process.check() for process in self.processes]):
+            self.look()
+            time.sleep(_LOOK_SECONDS)
 
     def tend(self) -> None:
         """Starts again what ended by itself, with a growing pause where it keeps ending."""
@@ -106,28 +75,34 @@ class Suite:
             return
         for process in self.processes:
             if process.alive:
+                process.is_well = process.is_well or process.well()
                 if process.restarts and time.monotonic() - process.started_at > _STEADY_SECONDS:
                     process.restarts = 0
                 continue
             pause = _RESTART_SECONDS[min(process.restarts, len(_RESTART_SECONDS) - 1)]
             if time.monotonic() - process.started_at >= pause:
-                if process.pid is not None:
-                    forget_process(self.folder / "metrics", process.pid)
+                self.ended(process)
                 process.restarts += 1
                 process.start()
 
+    def ended(self, process: Process) -> None:  # noqa: B027 - most have nothing to do then
+        """A process has ended by itself, and is about to be started again."""
+
     def stop(self) -> None:
-        """Workers first (they drain), then the API, the simulator, the server."""
+        """The last stage first; what is in one ends together. At the end the server."""
         self._stopping = True
-        for process in reversed(self.processes):
-            process.stop(self.settings.drain_seconds)
-        self.processes.clear()
+        for stage in reversed(self._stages):
+            for process in stage:
+                process.terminate()
+            for process in stage:
+                process.stop()
+        self._stages.clear()
         if self.server is not None:
             self.server.stop()
             self.server = None
         (self.folder / "suite.json").unlink(missing_ok=True)
 
-    def __enter__(self) -> "Suite":
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
@@ -137,6 +112,34 @@ class Suite:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def python(self, name: str, *arguments: str, environment: dict[str, str]) -> Process:
+        """A process of ours, `python -m …`, not started yet."""
+        (self.folder / "logs").mkdir(exist_ok=True)
+        log = self.folder / "logs" / f"{name}.log"
+        command = [sys.executable, "-m", *arguments]
+        return Process(name, command, log, environment, stop_seconds=self.settings.drain_seconds)
+
+    def prepare_database(self, dsn: str) -> None:
+        """Migrations, first tenant and keys."""
+        from services.__main__ import migration_folders, runtime_of
+        from services.access.app import ensure_first
+
+        asyncio.run(migrate(dsn, migration_folders()))
+        settings = self.settings.model_copy(update={"dsn": SecretStr(dsn), "data_dir": self.folder})
+        asyncio.run(ensure_first(runtime_of(settings, keyring_of(self.folder)), url=self.url))
+
+    def simulator(self, environment: dict[str, str]) -> Process:
+        """The simulator's process. It is well when it has told where it listens, which the services read."""
+        told = self.folder / "simulator.json"
+        told.unlink(missing_ok=True)
+        process = self.python("simulator", "services.simulator", "--data", str(self.folder), environment=environment)
+        process.well = told.is_file
+        return process
+
+    def announce(self) -> None:
+        """Where the suite is, for others on this machine."""
+        (self.folder / "suite.json").write_text(json.dumps({"url": self.url, "pid": os.getpid()}))
 
 
 @contextmanager
@@ -172,7 +175,8 @@ def stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int) -> None:
+    """Raises CannotStart where nobody could listen there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,10 +1,15 @@
-"""The `depesche up` command: starts the suite of a folder, shows what it does, drains at Ctrl-C."""
+"""The `depesche up` command: starts the suite of a folder, shows what it does, drains at Ctrl-C.
+
+Embedded without options (`cli/suite.py`), as in production with `--engines` (`cli/topology.py`); shown and ended alike.
+"""
 
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,9 +24,21 @@ from libs.contracts.outcomes import Mode
 
 if TYPE_CHECKING:
     from cli.processes import Process
-    from cli.supervisor import Suite
+    from cli.supervisor import Supervisor
+    from libs.suite import SuiteSettings
 
 _TICK_SECONDS = 0.5
+
+
+class Bus(StrEnum):
+    """The brokers of the topology with engines."""
+
+    KAFKA = "kafka"
+    REDIS = "redis"
+
+
+class _GivenUp(Exception):
+    """Ctrl-C while it was starting."""
 
 
 def up(
@@ -30,6 +47,11 @@ def up(
     workers: Annotated[int | None, typer.Option(help="Worker processes; 0: all in one process.", min=0)] = None,
     dsn: Annotated[str | None, typer.Option(help="postgresql://… instead of the embedded server.")] = None,
     simulator: Annotated[bool | None, typer.Option(help="Start the simulator of all providers.")] = None,
+    engines: Annotated[
+        bool,
+        typer.Option("--engines", help="As in production: a process and a Dapr sidecar per program, real engines."),
+    ] = False,
+    bus: Annotated[Bus, typer.Option(help="The broker, with --engines.")] = Bus.KAFKA,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of the live table.")] = False,
 ) -> None:
     """Start the whole suite on this machine and watch it; Ctrl-C drains and stops it.
@@ -39,7 +61,7 @@ def up(
     # imported here: every other command starts in half the time without the services' libraries
     from pydantic import SecretStr
 
-    from cli.supervisor import Suite, only_one, stop_signals
+    from cli.supervisor import only_one, stop_signals
     from libs.suite import load_suite
 
     given = {"data_dir": data_dir, "port": port, "workers": workers, "simulator": simulator}
@@ -48,14 +70,30 @@ def up(
     console = Console(stderr=as_json)
     with only_one(settings.data_dir), stop_signals() as stopped:
         console.print(f"Starting in {settings.data_dir.resolve()} …")
-        with Suite(settings) as suite:
-            _greet(console, suite)
-            _watch(console, suite, stopped, as_json)
-            console.print("Stopping: workers finish what they have begun …")
+        suite = _chosen(settings, bus if engines else None)
+        try:
+            with _screen_of(suite, console, stopped, as_json) as look, suite:
+                suite.look = look
+                _greet(console, suite)
+                _watch(suite, stopped, look, _TICK_SECONDS if not as_json else 4 * _TICK_SECONDS)
+                console.print("Stopping: workers finish what they have begun …")
+        except _GivenUp:
+            console.print("Stopped before it was up.")
+            return
         console.print("Stopped. Nothing is lost; `depesche up` goes on where it ended.")
 
 
-def _greet(console: Console, suite: "Suite") -> None:
+def _chosen(settings: "SuiteSettings", bus: Bus | None) -> "Supervisor":
+    if bus is None:
+        from cli.suite import Suite
+
+        return Suite(settings)
+    from cli.topology import Topology
+
+    return Topology(settings, bus.value)
+
+
+def _greet(console: Console, suite: "Supervisor") -> None:
     from libs.suite import read_simulator
 
     console.print(
@@ -71,23 +109,42 @@ def _greet(console: Console, suite: "Suite") -> None:
         console.print(f"Other terminals find it after: export DEPESCHE_DATA_DIR={suite.folder}", soft_wrap=True)
 
 
-def _watch(console: Console, suite: "Suite", stopped: Sequence[int], as_json: bool) -> None:
-    figures = _Figures(suite)
+@contextmanager
+def _screen_of(
+    suite: "Supervisor", console: Console, stopped: Sequence[int], as_json: bool
+) -> Iterator[Callable[[], None]]:
+    """What draws one picture, or writes one line. While it starts, it gives up when somebody wants to stop."""
     live = None if as_json or not console.is_terminal else Live(console=console, refresh_per_second=4)
+    figures = _Figures(suite)
+
+    def look() -> None:
+        if live:
+            live.update(_screen(suite.processes, figures.read()))
+        elif as_json:
+            sys.stdout.write(json.dumps(_line(suite.processes, figures.read())) + "\n")
+            sys.stdout.flush()
+
+    def starting() -> None:
+        if stopped:
+            raise _GivenUp
+        if live:
+            live.update(_screen(suite.processes, {}))
+
+    suite.look = starting
     if live:
         live.start()
     try:
-        while not stopped:
-            suite.tend()
-            if live:
-                live.update(_screen(suite.processes, figures.read()))
-            elif as_json:
-                sys.stdout.write(json.dumps(_line(suite.processes, figures.read())) + "\n")
-                sys.stdout.flush()
-            _wait(stopped, _TICK_SECONDS if live else 4 * _TICK_SECONDS)
+        yield look
     finally:
         if live:
             live.stop()
+
+
+def _watch(suite: "Supervisor", stopped: Sequence[int], look: Callable[[], None], seconds: float) -> None:
+    while not stopped:
+        suite.tend()
+        look()
+        _wait(stopped, seconds)
 
 
 def _wait(stopped: Sequence[int], seconds: float) -> None:
@@ -99,15 +156,15 @@ def _wait(stopped: Sequence[int], seconds: float) -> None:
 class _Figures:
     """What delivery says of itself, over HTTP like anybody else."""
 
-    def __init__(self, suite: "Suite") -> None:
-        from libs.auth import InternalTokens
-        from libs.keyring import keyring_of
-
-        self._tokens = InternalTokens(keyring_of(suite.folder).key("internal"))
+    def __init__(self, suite: "Supervisor") -> None:
+        self._suite = suite
         self._client = httpx.Client(base_url=suite.url, timeout=2.0)
 
     def read(self) -> dict[str, Any]:
-        token = self._tokens.make("up", 1, Mode.LIVE)
+        from libs.auth import InternalTokens
+        from libs.keyring import keyring_of
+
+        token = InternalTokens(keyring_of(self._suite.folder).key("internal")).make("up", 1, Mode.LIVE)
         try:
             answer = self._client.get("/delivery/v1/statistics", headers={"authorization": f"Internal {token}"})
             answer.raise_for_status()
@@ -118,18 +175,43 @@ class _Figures:
 
 
 def _line(processes: "Sequence[Process]", figures: dict[str, Any]) -> dict[str, Any]:
-    states = [{"name": p.name, "pid": p.pid, "alive": p.alive, "restarts": p.restarts} for p in processes]
+    states = [
+        {"name": p.name, "pid": p.pid, "port": p.port, "alive": p.alive, "restarts": p.restarts, "log": str(p.log)}
+        for p in processes
+    ]
     return {"processes": states, "delivery": figures}
 
 
 def _screen(processes: "Sequence[Process]", figures: dict[str, Any]) -> Group:
+    """A row per program; its sidecar stands in it."""
+    besides = [process.beside for process in processes if process.beside]
     table = Table(title="Processes", title_justify="left", expand=False)
-    for heading in ("process", "pid", "state", "restarts"):
-        table.add_column(heading)
+    headings = ("process", "pid", "port", *(("sidecar",) if besides else ()), "state", "restarts", "log")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in ("pid", "port", "sidecar", "restarts") else "left")
     for process in processes:
-        state = "[green]running[/]" if process.alive else f"[red]ended ({process.exit_code})[/]"
-        table.add_row(process.name, str(process.pid), state, str(process.restarts))
-    return Group(table, _messages(figures))
+        if not any(process is sidecar for sidecar in besides):
+            table.add_row(*_row(process, with_sidecar=bool(besides)))
+    return Group(table, _messages(figures)) if figures else Group(table)
+
+
+def _row(process: "Process", *, with_sidecar: bool) -> Iterator[str]:
+    sidecar = process.beside
+    yield process.name
+    yield str(process.pid or "")
+    yield str(process.port or "")
+    if with_sidecar:
+        yield str(sidecar.port) if sidecar else ""
+    states = [_state(process), *([f"sidecar {_state(sidecar)}"] if sidecar and not sidecar.is_well else [])]
+    yield ", ".join(states)
+    yield str(process.restarts + (sidecar.restarts if sidecar else 0))
+    yield process.log.name
+
+
+def _state(process: "Process") -> str:
+    if not process.alive:
+        return f"[red]ended ({process.exit_code})[/]" if process.pid else "[dim]waits[/]"
+    return "[green]running[/]" if process.is_well else "[yellow]starting[/]"
 
 
 def _messages(figures: dict[str, Any]) -> Table:

@@ -42,6 +42,7 @@ class Neighbours:
     """How a service alone reaches the others: at their URLs, and itself straight."""
 
     url: str  # {name} stands for the service
+    headers: Mapping[str, str] = field(default_factory=dict)  # the sidecar's token, where calls go through it
     own: dict[str, ASGIApp] = field(default_factory=dict)
     _made: dict[str, Transport] = field(default_factory=dict)
 
@@ -49,7 +50,9 @@ class Neighbours:
         if name not in self._made:
             straight = name in self.own
             self._made[name] = (
-                AsgiTransport(lambda: self.own[name]) if straight else HttpTransport(self.url.format(name=name))
+                AsgiTransport(lambda: self.own[name])
+                if straight
+                else HttpTransport(self.url.format(name=name), self.headers)
             )
         return self._made[name]
 
@@ -65,7 +68,11 @@ def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettin
             f"{settings.data_dir / 'secret'} is not there. All services share one: mount the file that `depesche up` "
             "made, or 32 random bytes in hex, and name its folder with DEPESCHE_DATA_DIR."
         )
-    neighbours = Neighbours(settings.service_url)
+    sidecar = sidecar_here(settings.bus, settings.pubsub)
+    through_it = sidecar is not None and settings.service_url.startswith(f"{sidecar.url}/")
+    neighbours = Neighbours(
+        settings.service_url, {"dapr-api-token": sidecar.api_token} if sidecar and through_it else {}
+    )
     runtime = Runtime(
         dsn=settings.dsn.get_secret_value(),
         keyring=keyring_of(settings.data_dir),
@@ -74,7 +81,7 @@ def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettin
         simulator=read_simulator(settings.data_dir) if settings.simulator else None,
         public_url=settings.url,
         settings_file=settings_file(settings.data_dir),
-        sidecar=sidecar_here(settings.bus, settings.pubsub),
+        sidecar=sidecar,
     )
     service = create(runtime)
     neighbours.own[name] = service.app

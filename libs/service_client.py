@@ -6,7 +6,7 @@ it stands for, a time-out or a 5xx becomes Unavailable.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
@@ -105,17 +105,21 @@ class AsgiTransport:
 
 
 class HttpTransport:
-    """Over the network, with one pooled client; opened at the first call, inside the running loop."""
+    """Over the network, with one pooled client; opened at the first call, inside the running loop. `headers` go with
+    every call, beside its own."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
         self._base = base_url.rstrip("/")
+        self._headers = dict(headers or {})
         self._client: Any = None
 
     async def __call__(self, call: Call) -> tuple[int, bytes]:
         import httpx
 
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=100))
+            # no time-out: the caller has a deadline; no proxy: neighbours are near
+            limits = httpx.Limits(max_connections=100)
+            self._client = httpx.AsyncClient(headers=self._headers, timeout=None, limits=limits, trust_env=False)
         url = f"{self._base}{call.path}" + (f"?{call.query}" if call.query else "")
         try:
             response = await self._client.request(

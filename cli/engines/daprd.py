@@ -7,6 +7,8 @@ from pathlib import Path
 from cli.engines import recipes
 from cli.engines.engine import LOOPBACK, Engine, free_port, status_of
 
+_MOST_BODY = "16Mi"  # a chunk's recipients can be more than Dapr's own 4 MiB: dapr/README.md
+
 # without a resolver of its own daprd would look for names by multicast, which is not compiled in
 _NAMES = """\
 apiVersion: dapr.io/v1alpha1
@@ -27,7 +29,7 @@ class Sidecar:
     """What a sidecar stands beside, and what it reads."""
 
     app_id: str
-    resources: Path  # folder of components, subscriptions, resiliency
+    resources: Sequence[Path]  # folders of components, subscriptions, resiliency
     app_port: int | None = None  # None: the application only publishes and calls
     configurations: Sequence[Path] = ()  # Configuration files; later ones win
     api_token: str = ""  # what callers of the sidecar must send as dapr-api-token
@@ -71,12 +73,13 @@ class Daprd(Engine):
             "dapr-internal-grpc-port": self._internal_port,
             "metrics-listen-address": LOOPBACK,
             "metrics-port": self.metrics_port,
-            "resources-path": self.sidecar.resources,
+            "max-body-size": _MOST_BODY,
             "log-level": self.sidecar.log_level,
         }
-        configurations = [f"--config={path}" for path in (names, *self.sidecar.configurations)]
         given = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
-        return [str(program / "daprd"), *given, *configurations]
+        given += [f"--resources-path={path}" for path in self.sidecar.resources]
+        given += [f"--config={path}" for path in (names, *self.sidecar.configurations)]
+        return [str(program / "daprd"), *given]
 
     def environment(self) -> dict[str, str]:
         tokens = {"DAPR_API_TOKEN": self.sidecar.api_token, "APP_API_TOKEN": self.sidecar.app_token}

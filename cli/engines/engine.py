@@ -19,6 +19,7 @@ from cli.processes import Process
 LOOPBACK = "127.0.0.1"
 # below what Linux and macOS hand out to connections that somebody opens
 _PORTS = range(20_000, 32_000)
+_given_out: set[int] = set()  # nobody listens there yet, perhaps
 
 
 class Engine(ABC):
@@ -47,20 +48,28 @@ class Engine(ABC):
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
 
-    def launch(self) -> Process:
-        """Starts it and does not wait. Raises NotBuilt."""
+    def prepare(self) -> Process:
+        """Its process, not started yet. Raises NotBuilt."""
         program = built(self.recipe)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._log.parent.mkdir(exist_ok=True)
-        self.process = Process(self.name, self.command(program), self._log, self.environment())
-        self.process.start()
+        self.process = Process(
+            self.name, self.command(program), self._log, self.environment(), well=self.healthy,
+            start_seconds=self.start_seconds, stop_seconds=self.stop_seconds, port=self.port,
+        )  # fmt: skip
         return self.process
+
+    def launch(self) -> Process:
+        """Starts it and does not wait. Raises NotBuilt."""
+        process = self.prepare()
+        process.start()
+        return process
 
     def wait(self) -> None:
         """Returns when it is well; what is not well in time is stopped. Raises CannotStart with the end of its log."""
         assert self.process is not None, f"{self.name} was not launched"
         try:
-            self.process.wait_until(self.healthy, self.start_seconds)
+            self.process.wait()
         except BaseException:
             self.stop()
             raise
@@ -74,7 +83,7 @@ class Engine(ABC):
     def stop(self) -> None:
         """SIGTERM, and SIGKILL to what has not ended after `stop_seconds`."""
         if self.process is not None:
-            self.process.stop(self.stop_seconds)
+            self.process.stop()
 
     def kill(self) -> None:
         """SIGKILL, as a machine that fails would."""
@@ -89,13 +98,15 @@ class Engine(ABC):
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now. Drawn at random: others on this machine look for theirs, too."""
-    for port in random.sample(_PORTS, 100):
+    """A loopback port that nobody listens on now, and another one at each call. Drawn at random: others on this machine
+    look for theirs, too."""
+    for port in random.sample([port for port in _PORTS if port not in _given_out], 100):
         with socket.socket() as probe:
             try:
                 probe.bind((LOOPBACK, port))
             except OSError:
                 continue
+            _given_out.add(port)
             return port
     raise OSError(f"None of 100 ports between {_PORTS[0]} and {_PORTS[-1]} is free.")
 

@@ -50,6 +50,7 @@ class Kafka(Engine):
             "advertised.listeners": f"PLAINTEXT://{self.address}",
             "log.dirs": str(self.folder / "data"),
             "num.partitions": str(self.partitions),
+            "message.max.bytes": "4194304",  # what dapr/components/kafka asks for
             "offsets.topic.num.partitions": "1",
             "group.initial.rebalance.delay.ms": "0",
             # after a crash the controller refuses this node until the session of its former life has ended

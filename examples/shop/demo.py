@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from cli.processes import Process
-from cli.supervisor import Suite
+from cli.suite import Suite
 from examples.shop.day import Day, make_day
 from examples.shop.people import Customer, customers, write
 from examples.shop.reckoning import Reckoning, Sums

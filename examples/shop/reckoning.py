@@ -8,7 +8,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from cli.supervisor import Suite
+from cli.suite import Suite
 from examples.shop.day import Day
 from libs import credentials
 from libs.contracts.outcomes import Mode

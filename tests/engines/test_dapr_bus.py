@@ -58,7 +58,7 @@ async def sidecar(folder: Path, port: int, broker: Redis | Kafka) -> AsyncIterat
     beside = Beside(
         app_id=f"delivery-{uuid4().hex[:8]}",
         app_port=port,
-        resources=write_component(folder, broker),
+        resources=[write_component(folder, broker)],
         api_token=API_TOKEN,
         app_token=APP_TOKEN,
     )
@@ -144,7 +144,7 @@ async def test_two_services_meet_through_their_sidecars(database: str, redis: Re
             }
             stack.enter_context(process(name, port, given))
             beside = Beside(app_id=f"{name}-{uuid4().hex[:8]}", app_port=port,
-                            resources=write_component(resources, redis), api_token=API_TOKEN,
+                            resources=[write_component(resources, redis)], api_token=API_TOKEN,
                             app_token=APP_TOKEN)  # fmt: skip
             stack.enter_context(running(Daprd(resources, beside, port=daprd_port)))
         async with opened(database, "bounce") as bounce, opened(database, "delivery") as delivery:

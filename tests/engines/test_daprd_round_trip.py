@@ -57,7 +57,7 @@ def beside(subscriber: Subscriber, broker: Redis | Kafka, folder: Path) -> Itera
         sidecar = Sidecar(
             app_id=f"app-{subscriber.topic}",
             app_port=int(url.rpartition(":")[2]),
-            resources=write_component(folder, broker),
+            resources=[write_component(folder, broker)],
             api_token=API_TOKEN,
             app_token=APP_TOKEN,
         )
@@ -118,7 +118,7 @@ async def test_a_sidecar_that_we_do_not_know_delivers_nothing(
 
 async def test_what_the_broker_took_outlives_its_crash(subscriber: Subscriber, tmp_path: Path) -> None:
     with running(Kafka(tmp_path)) as kafka:
-        publisher = Sidecar(app_id="publisher", resources=write_component(tmp_path, kafka), api_token=API_TOKEN)
+        publisher = Sidecar(app_id="publisher", resources=[write_component(tmp_path, kafka)], api_token=API_TOKEN)
         with running(Daprd(tmp_path, publisher)) as daprd:
             assert await publish(daprd, subscriber.topic, 50) == 204
         kafka.kill()

@@ -42,7 +42,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
             return FerretDB(tmp_path, postgres=request.getfixturevalue("documents_dsn"))
         case _:
             (tmp_path / "resources").mkdir()
-            return Daprd(tmp_path, Sidecar(app_id="alone", resources=tmp_path / "resources"))
+            return Daprd(tmp_path, Sidecar(app_id="alone", resources=[tmp_path / "resources"]))
 
 
 def test_it_listens_on_loopback_alone_and_leaves_nothing_behind(engine: Engine) -> None:
@@ -118,7 +118,7 @@ async def test_an_event_is_indexed_once(opensearch: OpenSearch) -> None:
 
 
 def test_the_sidecar_says_its_version_and_what_it_can_load(tmp_path: Path) -> None:
-    with running(Daprd(tmp_path, Sidecar(app_id="alone", resources=tmp_path))) as daprd:
+    with running(Daprd(tmp_path, Sidecar(app_id="alone", resources=[tmp_path]))) as daprd:
         stated = httpx.get(f"{daprd.url}/v1.0/metadata", trust_env=False).json()
     assert stated["id"] == "alone"
     assert stated["runtimeVersion"] == daprd.recipe.version

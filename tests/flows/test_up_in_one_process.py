@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cli.supervisor import Suite
+from cli.suite import Suite
 from libs import credentials
 from libs.contracts.outcomes import Mode
 from libs.suite import SuiteSettings, read_simulator

@@ -1,0 +1,182 @@
+"""`python -m cli.ingress`: stands where an ingress stands in a cluster. One port, every API under the suite's paths.
+
+    /delivery/v1/…   to the program that serves delivery, bodies and answers streamed as they come
+    /docs, /openapi.json, /health   its own
+
+It knows nobody and keeps nothing; who may do what is asked where the request arrives.
+"""
+
+import argparse
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpcore
+from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from libs import alone
+from libs.auth import public
+from libs.errors import NotFound, Unavailable
+from libs.http_connections import FAILURES, Connections
+from libs.keyring import Keyring
+from libs.suite import SuiteSettings, load_suite
+from libs.telemetry import configure_logs
+from libs.web import Router, install_problem_handlers
+
+_MOST_IDLE = 100
+_CONNECT_SECONDS = 2.0
+_ANSWER_SECONDS = 300.0  # an import of a million rows answers when it has read the last
+# of one connection, not of the request (RFC 9110 §7.6.1), and what the server in front says of itself
+_NOT_PASSED_ON = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
+    b"upgrade date server".split()
+)
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)
+class Proxy:
+    """An ASGI application that hands each request on by the first part of its path. `ports` are on loopback."""
+
+    ports: Mapping[str, int]
+    _connections: Connections = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._connections = Connections(ssl.create_default_context(), _MOST_IDLE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        name = scope["path"].split("/")[1]
+        if (port := self.ports.get(name)) is None:
+            raise NotFound(f"There is nothing under /{name}; /docs lists what there is.")
+        async with self._connections.lend(httpcore.Origin(b"http", b"127.0.0.1", port)) as connection:
+            answering = asyncio.Event()
+            request = _request(scope, port, _body(receive, answering))
+            try:
+                response = await connection.handle_async_request(request)
+            except FAILURES as error:
+                raise Unavailable(f"{name} does not answer now: {type(error).__name__}.", retry_after=1) from error
+            async with aclosing(response):
+                await _pass_on(response, receive, send, answering)
+
+
+def _request(scope: Scope, port: int, body: AsyncIterator[bytes]) -> httpcore.Request:
+    headers: Headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _NOT_PASSED_ON]
+    names = {name.lower() for name, _ in scope["headers"]}
+    if b"transfer-encoding" in names:
+        headers.append((b"transfer-encoding", b"chunked"))
+    elif b"content-length" not in names:
+        headers.append((b"content-length", b"0"))
+    if scope.get("client"):
+        headers.append((b"x-forwarded-for", scope["client"][0].encode()))
+    headers.append((b"x-forwarded-proto", scope["scheme"].encode()))
+    target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+    timeout = {"connect": _CONNECT_SECONDS, "read": _ANSWER_SECONDS, "write": _ANSWER_SECONDS}
+    url = httpcore.URL(scheme=b"http", host=b"127.0.0.1", port=port, target=target)
+    return httpcore.Request(scope["method"], url, headers=headers, content=body, extensions={"timeout": timeout})
+
+
+async def _body(receive: Receive, whole: asyncio.Event) -> AsyncIterator[bytes]:
+    """The request's body as it comes; `whole` is set at its end."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        if part := message.get("body"):
+            yield part
+        if not message.get("more_body"):
+            whole.set()
+            return
+
+
+async def _pass_on(response: httpcore.Response, receive: Receive, send: Send, whole: asyncio.Event) -> None:
+    """The answer as it comes, until its end or until nobody waits for it any more."""
+    headers = [(name, value) for name, value in response.headers if name.lower() not in _NOT_PASSED_ON]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    passing = asyncio.create_task(_parts(response, send))
+    leaving = asyncio.create_task(_left(receive)) if whole.is_set() else None
+    try:
+        await asyncio.wait({passing, leaving} if leaving else {passing}, return_when=asyncio.FIRST_COMPLETED)
+        if passing.done():
+            passing.result()
+    finally:
+        for task in filter(None, (passing, leaving)):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _parts(response: httpcore.Response, send: Send) -> None:
+    async for part in response.aiter_stream():
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def create_app(ports: Mapping[str, int], url: str) -> FastAPI:
+    """The proxy, and the pages that describe the whole."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    install_problem_handlers(app)
+    router = Router()
+    page = Path(alone.__file__).with_name("openapi.html")
+
+    @router.get("/health", dependencies=[public()])
+    async def health() -> dict[str, str]:
+        return {"status": "ok", "version": version("depesche")}
+
+    @router.get("/openapi.json", dependencies=[public()])
+    async def openapi() -> Response:
+        return Response(await asyncio.to_thread(_document, url), media_type="application/json")
+
+    @router.get("/docs", dependencies=[public()])
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page.read_text(encoding="utf-8"))
+
+    app.include_router(router)
+    app.mount("/", Proxy(ports))
+    return app
+
+
+@cache
+def _document(url: str) -> str:
+    # here, since nothing else needs the services' code
+    from services.__main__ import build, document
+
+    made: Any = document(build(SuiteSettings(), Keyring(bytes(32))), url)
+    return json.dumps(made)
+
+
+def main() -> None:
+    """Command line; serves until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m cli.ingress", description="Every API on one port.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("routes", nargs="+", metavar="NAME=PORT", help="the first part of a path, and who serves it")
+    options = parser.parse_args()
+    ports = {name: int(port) for name, _, port in (route.partition("=") for route in options.routes)}
+    settings = load_suite()
+    configure_logs(service="ingress", level=settings.log_level)
+    app = create_app(ports, settings.url)
+    import uvloop
+
+    uvloop.run(alone.serve_http(app, options.host, options.port))
+
+
+if __name__ == "__main__":
+    main()

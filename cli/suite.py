@@ -1,0 +1,71 @@
+"""`depesche up`: the embedded suite as a handful of processes that look after one another.
+
+    supervisor (this) ─ embedded Postgres, migrations, first tenant and key
+      ├─ simulator   providers on real sockets, unless real ones are configured
+      ├─ api         every service's HTTP API on one port
+      ├─ worker × n  relays, the sender of the transactional lane, and the other loops
+      └─ bulk × n    the sender of the bulk lane
+
+    with --workers 0: supervisor ─ suite, all of these and the simulator in one process
+
+A process that ends by itself is started again. Ctrl-C or SIGTERM stops workers first, so that they finish
+their chunks and flush, then the API, the simulator and the server.
+"""
+
+import os
+import socket
+
+from cli.processes import Process
+from cli.supervisor import Supervisor, check_port
+from libs.storage import embedded
+from libs.telemetry.metrics import FOLDER_VARIABLE, forget_process, make_folder
+
+
+class Suite(Supervisor):
+    """The embedded suite."""
+
+    def start(self) -> None:
+        check_port(self.settings.host, self.settings.port)
+        dsn = self.settings.dsn.get_secret_value()
+        if not dsn:
+            self.server = embedded.start(self.folder)
+            dsn = self.server.dsn
+        self.prepare_database(dsn)
+        environment = self._environment(dsn)
+        simulator = self.simulator(environment)  # what an earlier one has left goes, also where none is wanted
+        workers = self.settings.workers
+        if self.settings.simulator and workers:
+            self.launch(simulator)
+            self.wait()
+        front, role = ("api", "api") if workers else ("suite", "all")
+        api = self.python(front, "services", role, environment=environment)
+        api.well, api.port = self._answers, self.settings.port
+        self.launch(api)
+        self.wait()
+        self.launch(
+            *(
+                self.python(f"{role}-{number}", "services", role, environment=environment)
+                for number in range(1, workers + 1)
+                for role in ("worker", "bulk")
+            )
+        )
+        self.announce()
+
+    def ended(self, process: Process) -> None:
+        if process.pid is not None:
+            forget_process(self.folder / "metrics", process.pid)
+
+    def _environment(self, dsn: str) -> dict[str, str]:
+        return os.environ | {
+            "DEPESCHE_DATA_DIR": str(self.folder),
+            "DEPESCHE_DSN": dsn,
+            "DEPESCHE_HOST": self.settings.host,
+            "DEPESCHE_PORT": str(self.settings.port),
+            "DEPESCHE_SIMULATOR": str(self.settings.simulator).lower(),
+            FOLDER_VARIABLE: str(make_folder(self.folder)),
+        }
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            return probe.connect_ex((self.settings.host, self.settings.port)) == 0
