@@ -11,7 +11,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -70,6 +70,10 @@ class Proxy:
                 raise Unavailable(f"{name} does not answer now: {type(error).__name__}.", retry_after=1) from error
             async with aclosing(response):
                 await _pass_on(response, receive, send, answering)
+
+    async def close(self) -> None:
+        """The connections that are idle."""
+        await self._connections.close()
 
 
 def _request(scope: Scope, port: int, body: AsyncIterator[bytes]) -> httpcore.Request:
@@ -131,7 +135,14 @@ async def _left(receive: Receive) -> None:
 
 def create_app(ports: Mapping[str, int], url: str) -> FastAPI:
     """The proxy, and the pages that describe the whole."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    proxy = Proxy(ports)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await proxy.close()
+
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     install_problem_handlers(app)
     router = Router()
     page = Path(alone.__file__).with_name("openapi.html")
@@ -149,7 +160,7 @@ def create_app(ports: Mapping[str, int], url: str) -> FastAPI:
         return HTMLResponse(page.read_text(encoding="utf-8"))
 
     app.include_router(router)
-    app.mount("/", Proxy(ports))
+    app.mount("/", proxy)
     return app
 
 

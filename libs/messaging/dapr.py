@@ -20,6 +20,7 @@ from libs.errors import Invalid, Unavailable
 from libs.messaging import owed as debts
 from libs.messaging.bundles import unbundled
 from libs.messaging.postgres import Relay
+from libs.telemetry import batch_span, current_traceparent
 
 MOST_ENTRIES = 100  # in one bulk publish
 PUBLISH_SECONDS = 10.0
@@ -83,9 +84,12 @@ class DaprRelay(Relay):
             self._client = httpx.AsyncClient(timeout=self.seconds, trust_env=False)
         url = f"{self.sidecar.url}/v1.0/publish/bulk/{self.sidecar.pubsub}/{topic}"
         headers = {"content-type": "application/json", "dapr-api-token": self.sidecar.api_token}
+        above = [entry["event"].get("origintraceparent") for entry in entries]
         try:
-            async with asyncio.timeout(self.seconds):
-                answer = await self._client.post(url, headers=headers, content=_encoder.encode(entries))
+            with batch_span(f"publish {topic}", above, entries=len(entries)):
+                headers["traceparent"] = current_traceparent() or ""
+                async with asyncio.timeout(self.seconds):
+                    answer = await self._client.post(url, headers=headers, content=_encoder.encode(entries))
         except (TimeoutError, httpx.HTTPError) as error:
             raise Unavailable(f"The sidecar did not take {topic}: {type(error).__name__}") from error
         said = answer.content

@@ -213,12 +213,28 @@ async def test_without_its_database_it_lives_and_is_not_ready(answering: tuple[A
 
 
 def test_neighbours_are_reached_at_their_urls_and_the_service_itself_straight() -> None:
-    neighbours = alone.Neighbours("http://127.0.0.1:3500/v1.0/invoke/{name}/method", {"access": lambda *_: None})  # type: ignore[dict-item,return-value]
+    url = "http://127.0.0.1:3500/v1.0/invoke/{name}/method"
+    neighbours = alone.Neighbours(url, own={"access": lambda *_: None})  # type: ignore[dict-item,return-value]
     assert isinstance(neighbours("access"), AsgiTransport)
     tokens = neighbours("tokens")
     assert isinstance(tokens, HttpTransport)
     assert tokens._base == "http://127.0.0.1:3500/v1.0/invoke/tokens/method"
     assert neighbours("tokens") is tokens
+
+
+@pytest.mark.parametrize(("port", "given"), [("3500", {"dapr-api-token": "ours"}), ("3501", {})])
+def test_the_sidecars_token_goes_to_the_sidecar_and_nowhere_else(
+    port: str, given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring_of(tmp_path)
+    monkeypatch.setenv("DAPR_API_TOKEN", "ours")
+    monkeypatch.setenv("APP_API_TOKEN", "theirs")
+    settings = SuiteSettings(data_dir=tmp_path, dsn=SecretStr(NOWHERE), bus="dapr").model_copy(
+        update={"service_url": f"http://127.0.0.1:{port}/v1.0/invoke/{{name}}/method"}
+    )
+    tokens = alone.build("access", access, settings).runtime.transports("tokens")
+    assert isinstance(tokens, HttpTransport)
+    assert tokens._headers == given
 
 
 def test_a_relay_beside_sidecars_is_refused(database: str, tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""What supervises the suite starts in stages, starts again what ends, and leaves nothing behind."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from cli.processes import CannotStart, Process
+from cli.supervisor import Supervisor
+from libs.suite import SuiteSettings
+
+# says that it is there, and at SIGTERM that it goes
+PROGRAM = """
+import signal, sys, time
+name, there, said = sys.argv[1:]
+def end(*_):
+    open(said, "a").write(name + "\\n")
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+open(there, "w").close()
+time.sleep(60)
+"""
+
+
+class Two(Supervisor):
+    """A first process, and a second that needs it."""
+
+    last: str = PROGRAM
+
+    def start(self) -> None:
+        self.launch(self.process("first", PROGRAM))
+        self.wait()
+        self.launch(self.process("second", self.last))
+        self.wait()
+
+    def process(self, name: str, program: str) -> Process:
+        there = self.folder / name
+        command = [sys.executable, "-c", program, name, str(there), str(self.folder / "ended")]
+        return Process(name, command, self.folder / f"{name}.log", {}, well=there.exists, start_seconds=20.0)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Two:
+    return Two(SuiteSettings(data_dir=tmp_path, dsn=SecretStr("")))
+
+
+def left(folder: Path) -> list[int]:
+    return [process.pid for process in psutil.Process().children() if str(folder) in " ".join(_words(process))]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_the_last_that_was_started_ends_first(two: Two, tmp_path: Path) -> None:
+    with two:
+        assert [(process.name, process.is_well) for process in two.processes] == [("first", True), ("second", True)]
+    assert (tmp_path / "ended").read_text().split() == ["second", "first"]
+    assert left(tmp_path) == []
+
+
+def test_what_ends_by_itself_is_started_again_and_counted(two: Two, tmp_path: Path) -> None:
+    with two:
+        first, second = two.processes
+        before = second.pid
+        (tmp_path / "second").unlink()
+        second.kill()
+        eventually(lambda: not second.alive)
+        eventually(lambda: two.tend() or second.alive)  # type: ignore[func-returns-value]
+        assert (second.pid != before, second.restarts, first.restarts) == (True, 1, 0)
+        eventually(lambda: two.tend() or second.is_well)  # type: ignore[func-returns-value]
+
+
+def test_what_cannot_start_is_named_with_its_log_and_takes_the_others_along(two: Two, tmp_path: Path) -> None:
+    two.last = "raise SystemExit('no disk left')"
+    with pytest.raises(CannotStart, match=r"second ended with code 1(.|\n)*no disk left"), two:
+        pass
+    assert left(tmp_path) == []
+
+
+def test_who_gives_up_while_it_starts_leaves_nothing_behind(two: Two, tmp_path: Path) -> None:
+    class GivenUp(Exception):
+        pass
+
+    def look() -> None:
+        if len(two.processes) == 2:
+            raise GivenUp
+
+    two.look, two.last = look, "import time; time.sleep(60)"
+    with pytest.raises(GivenUp), two:
+        pass
+    assert left(tmp_path) == []
