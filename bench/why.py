@@ -36,6 +36,7 @@ from services.history.adapters.postgres import (
     SERVER_SETTINGS,
     PostgresAudit,
     PostgresDays,
+    PostgresRecords,
     PostgresTimeline,
     Terms,
 )
@@ -144,7 +145,7 @@ def assembled(database: Database) -> History:
     terms = Terms(database)
     return History(
         timeline=PostgresTimeline(database, terms),
-        audit=PostgresAudit(database, terms),
+        audit=PostgresAudit(database, terms, PostgresRecords(database, 10.0)),
         delivery=Others(),
         intake=Others(),
         days=PostgresDays(database),

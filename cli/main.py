@@ -8,6 +8,7 @@ import typer
 
 from cli import (
     access,
+    audit,
     bounces,
     dead_letters,
     definitions,
@@ -65,6 +66,7 @@ app.add_typer(definitions.event_types, name="event-types")
 app.add_typer(publishing.templates, name="templates")
 app.add_typer(publishing.communications, name="communications")
 app.add_typer(recipients.recipients, name="recipients")
+app.add_typer(audit.audit, name="audit")
 app.add_typer(bounces.suppressions, name="suppressions")
 app.add_typer(dead_letters.deadletters, name="deadletters")
 app.add_typer(access.tenants, name="tenants")

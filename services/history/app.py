@@ -14,11 +14,12 @@ from services.history.adapters.postgres import (
     SERVER_SETTINGS,
     PostgresAudit,
     PostgresDays,
+    PostgresRecords,
     PostgresTimeline,
     Terms,
 )
 from services.history.adapters.services import DeliveryOverHttp, IntakeOverHttp
-from services.history.api import router
+from services.history.api import audit, router
 from services.history.handlers import SUBSCRIPTIONS
 from services.history.loops import LOOPS, keep_days
 from services.history.ports import History
@@ -36,10 +37,14 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
     settings = settings or load(HistorySettings, runtime.settings_file)
     database = Database(runtime.dsn, "history", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
     terms = Terms(database)
+    rows = PostgresTimeline(database, terms)
     mongo, opensearch = _mongo(settings), _opensearch(settings)
     deps = History(
-        timeline=mongo or PostgresTimeline(database, terms),
-        audit=opensearch or PostgresAudit(database, terms),
+        timeline=mongo or rows,
+        audit=opensearch
+        or PostgresAudit(
+            database, terms, PostgresRecords(database, settings.search_seconds), messages=rows if mongo else None
+        ),
         delivery=DeliveryOverHttp(runtime.client("history", "delivery"), settings.ask_seconds),
         intake=IntakeOverHttp(runtime.client("history", "orders-notification"), settings.ask_seconds),
         days=(PostgresDays(database), *([opensearch] if opensearch else ())),
@@ -53,7 +58,7 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
         runtime=runtime,
         deps=deps,
         database=database,
-        routers=(router,),
+        routers=(router, audit.router),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         resources=(_days_ready(deps), *(aclosing(store) for store in (mongo, opensearch) if store)),
@@ -80,7 +85,7 @@ def _opensearch(settings: HistorySettings) -> "OpenSearchAudit | None":
     from services.history.adapters.opensearch import OpenSearchAudit
 
     client = AsyncOpenSearch([url], timeout=settings.opensearch_timeout_seconds, max_retries=0)
-    return OpenSearchAudit(client, prefix=settings.opensearch_prefix)
+    return OpenSearchAudit(client, prefix=settings.opensearch_prefix, search_seconds=settings.search_seconds)
 
 
 def create_app(runtime: Runtime, settings: HistorySettings | None = None) -> FastAPI:

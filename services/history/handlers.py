@@ -30,16 +30,19 @@ from services.history.ports import History
 async def record_messages(deps: History, batch: Sequence[Envelope]) -> None:
     """Transitions."""
     await deps.timeline.record_messages(batch)
+    await deps.audit.record_messages(batch)
 
 
 async def record_receipts(deps: History, batch: Sequence[Envelope]) -> None:
     """What came back."""
     await deps.timeline.record_receipts(batch)
+    await deps.audit.record_receipts(batch)
 
 
 async def record_rejections(deps: History, batch: Sequence[Envelope]) -> None:
     """What providers said when they refused."""
     await deps.timeline.record_rejections(batch)
+    await deps.audit.record_rejections(batch)
 
 
 async def record_decisions(deps: History, batch: Sequence[Envelope]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from libs.clock import Clock
@@ -12,6 +12,8 @@ from libs.contracts.outcomes import Mode
 from libs.ids import AddressHasher
 from services.history.domain.case import Rendered, Trace, Waiting
 from services.history.domain.facts import Decision, Document, Message
+from services.history.domain.records import Record
+from services.history.domain.search import AuditSearch, Group, Grouping
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,22 @@ class Timeline(Protocol):
     async def forget(self, erased: Sequence[Erased]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """Records, newest first. `after`: JSON values that the store takes back for the next page; None: the last one."""
+
+    records: list[Record]
+    after: list[Any] | None
+
+
 class Audit(Protocol):
-    """Event documents by id, decisions among them. Writes are idempotent."""
+    """Everything that happened, by id and to be searched. Writes are idempotent."""
+
+    async def record_messages(self, batch: Sequence[Envelope]) -> None: ...
+
+    async def record_receipts(self, batch: Sequence[Envelope]) -> None: ...
+
+    async def record_rejections(self, batch: Sequence[Envelope]) -> None: ...
 
     async def record_decisions(self, batch: Sequence[Envelope]) -> None: ...
 
@@ -65,6 +81,17 @@ class Audit(Protocol):
     async def documents(self, wanted: Search) -> list[Document]: ...
 
     async def actions(self, wanted: "ActionSearch") -> list[Document]: ...
+
+    async def search(self, wanted: AuditSearch, limit: int, after: list[Any] | None = None) -> RecordPage:
+        """No record comes twice, and none is left out that was there at the first page, whatever comes in meanwhile.
+
+        Raises Invalid for a cursor that has expired, and for a question that reads too much.
+        """
+        ...
+
+    async def counts(self, wanted: AuditSearch, grouping: Grouping) -> list[Group]:
+        """Records that have all of the fields counted by; in order of time, else the most frequent first."""
+        ...
 
     async def forget(self, erased: Sequence[Erased]) -> None: ...
 

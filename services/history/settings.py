@@ -17,6 +17,7 @@ class HistorySettings(ServiceSettings):
     )
     days_ahead: int = Field(3, ge=1, description="Coming days whose partitions are made ahead.")
     ask_seconds: float = Field(2.0, gt=0, description="Seconds that a verdict waits for another service's answer.")
+    search_seconds: float = Field(10.0, gt=0, description="Seconds that a search of the audit has for an answer.")
     pool_max_connections: int = Field(8, ge=1, description="Postgres connections of one process.")
     mongo_url: SecretStr = Field(
         SecretStr(""),

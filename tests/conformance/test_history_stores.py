@@ -12,9 +12,11 @@ from services.history.adapters.postgres import (
     SERVER_SETTINGS,
     PostgresAudit,
     PostgresDays,
+    PostgresRecords,
     PostgresTimeline,
     Terms,
 )
+from tests.conformance.audit_promises import AuditSearchPromises
 from tests.conformance.history_events import (
     KIM,
     MESSAGE,
@@ -41,14 +43,15 @@ def timeline(database: Database) -> PostgresTimeline:
 
 @pytest.fixture
 def audit(database: Database) -> PostgresAudit:
-    return PostgresAudit(database, Terms(database))
+    terms = Terms(database)
+    return PostgresAudit(database, terms, PostgresRecords(database, 10.0), PostgresTimeline(database, terms))
 
 
 class TestPostgresTimeline(TimelinePromises):
     """The timeline in columns."""
 
 
-class TestPostgresAudit(AuditPromises):
+class TestPostgresAudit(AuditPromises, AuditSearchPromises):
     """The audit in columns."""
 
 

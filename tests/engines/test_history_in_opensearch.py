@@ -18,8 +18,11 @@ from libs.settings import load
 from services.history.adapters.opensearch import OpenSearchAudit
 from services.history.app import create_service
 from services.history.domain.documents import document_of
+from services.history.domain.search import Group
 from services.history.handlers import forget_recipients, record_documents
+from services.history.ports import RecordPage
 from services.history.settings import HistorySettings
+from tests.conformance.audit_promises import AuditSearchPromises
 from tests.conformance.history_events import KIM, NOON, bounced, decided, heard
 from tests.conformance.history_promises import AuditPromises, search
 
@@ -30,8 +33,19 @@ class Refreshed(OpenSearchAudit):
     """Finds at once what was written: tests do not wait for the refresh of every second."""
 
     async def _search(self, *asked: Any) -> list[dict[str, Any]]:
-        await self._client.indices.refresh(index=self._months, params={"ignore_unavailable": "true"})
+        await self._refresh()
         return await super()._search(*asked)
+
+    async def search(self, *asked: Any) -> RecordPage:
+        await self._refresh()
+        return await super().search(*asked)
+
+    async def counts(self, *asked: Any) -> list[Group]:
+        await self._refresh()
+        return await super().counts(*asked)
+
+    async def _refresh(self) -> None:
+        await self._client.indices.refresh(index=self._months, params={"ignore_unavailable": "true"})
 
 
 @pytest.fixture
@@ -53,7 +67,7 @@ async def audit(client: AsyncOpenSearch, prefix: str) -> AsyncIterator[OpenSearc
         await client.indices.delete_index_template(name=name, params={"ignore": 404})
 
 
-class TestOpenSearchAudit(AuditPromises):
+class TestOpenSearchAudit(AuditPromises, AuditSearchPromises):
     """The audit in documents."""
 
 
@@ -78,11 +92,11 @@ async def test_an_erasure_between_look_and_write_is_made_good(audit: OpenSearchA
     class Racing(Refreshed):
         raced = False
 
-        async def _bulk(self, actions: Any) -> None:
+        async def _send(self, actions: Any) -> None:
             if not self.raced:
                 self.raced = True
                 await audit.forget([(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))])
-            await super()._bulk(actions)
+            await super()._send(actions)
 
     await Racing(client, prefix=prefix).record_decisions([decided(REQUESTED)])
     assert await audit.decisions(search(recipient=KIM)) == []
@@ -106,7 +120,7 @@ async def test_an_erasure_reaches_more_than_a_page(audit: OpenSearchAudit) -> No
 async def test_a_document_of_another_shape_is_refused_by_itself(audit: OpenSearchAudit) -> None:
     await audit.record_documents([document_of(bounced())])
     with pytest.raises(Invalid, match="refuses"):
-        await audit._bulk([({"create": {"_index": f"{audit._prefix}-2027.03", "_id": "x"}}, {"surprise": 1})])
+        await audit._send([({"create": {"_index": f"{audit._prefix}-2027.03", "_id": "x"}}, {"surprise": 1})])
 
 
 async def test_months_past_the_retention_are_dropped(audit: OpenSearchAudit, client: Any, prefix: str) -> None:

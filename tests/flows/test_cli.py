@@ -149,6 +149,18 @@ def test_why_explains_a_false_condition_and_an_unknown_recipient(shop: Shell, tm
     assert "→ Import the recipient" in text
 
 
+def test_the_audit_is_searched_and_counted(shop: Shell, tmp_path: Path) -> None:
+    send(shop, tmp_path, shipped("AU-1", "customer:1", "pickup"))
+    asked = ("audit", "search", "--order", "AU-1", "--from", "1h", "--where", "kind=decision")
+    (decision,) = until(lambda: shop.json(*asked), lambda found: len(found) == 1)
+    assert (decision["reason"], decision["communication"]) == ("condition_false", "parcel-shipped")
+    assert "condition_false" in shop.run(*asked).stdout
+    counts = shop.json("audit", "counts", "--by", "hour", "--by", "reason", "--where", "kind=decision", "--from", "1h")
+    assert "condition_false" in {group["values"]["reason"] for group in counts["groups"]}
+    refused = shop.run("audit", "search", "--where", "colour=red", exit_code=Exit.REFUSED)
+    assert "colour" in refused.stderr
+
+
 def test_why_says_that_nothing_ever_arrived(shop: Shell) -> None:
     answer = shop.json("why", "--order", "never", exit_code=Exit.REFUSED)
     assert (answer["verdict"], answer["lost_at"]) == ("no_trace", "source")

@@ -8,13 +8,12 @@ from uuid import UUID
 from fastapi import Query, Request
 from fastapi.responses import Response
 
-from libs.addresses import email_address, phone_number
-from libs.auth import Principal, scope
+from libs.auth import Principal
 from libs.contracts.reasons import Reason
 from libs.errors import Invalid
 from libs.ids import AddressHasher, parse_message_id
-from libs.privacy import masked_key
 from libs.web import After, Cursor, ExactResponse, Limit, Page, Router
+from services.history.api.reading import Mask, Reader, deps_of, key_of, mask_of, masked, no_control_characters
 from services.history.api.shapes import (
     ActionShown,
     EntryShown,
@@ -25,16 +24,15 @@ from services.history.api.shapes import (
 )
 from services.history.domain.case import Case, Rendered
 from services.history.domain.chain import Fact
-from services.history.domain.facts import Document, address_key
+from services.history.domain.facts import Document
 from services.history.domain.verdict import Verdict
-from services.history.ports import ActionSearch, History
+from services.history.ports import ActionSearch
 from services.history.queries import Question, uuid_of
 from services.history.queries.timeline import Entry, timeline_of
 from services.history.queries.why import Answer, why
 
 router = Router(prefix="/v1", tags=["history"])
 
-Reader = Annotated[Principal, scope("history:read", internal=True)]
 Key = Annotated[str | None, Query(max_length=300, description="A recipient's key.", examples=["customer:1042"])]
 Order = Annotated[str | None, Query(max_length=300, description="The events' subject.", examples=["A-1042"])]
 Name = Annotated[str | None, Query(max_length=100, examples=["order-confirmation"])]
@@ -57,11 +55,11 @@ async def get_timeline(
     cursor: After = None,
 ) -> Page[EntryShown]:
     """What happened to a recipient, an order, a message or an address, newest first; `limit` counts messages."""
-    deps = _deps(request)
+    deps = deps_of(request)
     asked = {"recipient": recipient, "order": order, "message": message, "communication": communication}
     question = _question(deps.hasher, principal, asked, address)
     entries, after = await timeline_of(deps.timeline, deps.audit, question, limit, _before(cursor))
-    mask = _mask(principal)
+    mask = mask_of(principal)
     return Page(
         items=[_entry(entry, mask) for entry in entries], next_cursor=Cursor.make(str(after)) if after else None
     )
@@ -79,7 +77,7 @@ async def get_why(
     address: Address = None,
 ) -> Response:
     """Why somebody did or did not get a message: one verdict, the facts behind it, and the next step."""
-    deps = _deps(request)
+    deps = deps_of(request)
     asked = {
         "recipient": recipient,
         "order": order,
@@ -103,9 +101,9 @@ async def list_actions(
     cursor: After = None,
 ) -> Page[ActionShown]:
     """Who changed what, newest first."""
-    deps = _deps(request)
+    deps = deps_of(request)
     words = {"actor": actor, "action": action, "object": object}
-    _no_nul(words)
+    no_control_characters(words)
     wanted = ActionSearch(principal.tenant, principal.mode, limit + 1, actor, action, object, _after(cursor))
     found = await deps.audit.actions(wanted)
     last = found[limit - 1] if len(found) > limit else None
@@ -119,7 +117,7 @@ def _question(
     hasher: AddressHasher, principal: Principal, asked: dict[str, str | None], address: str | None
 ) -> Question:
     """A question that names at least whom or what it is about. Raises Invalid."""
-    _no_nul(asked | {"address": address})
+    no_control_characters(asked | {"address": address})
     if not any(asked.get(name) for name in ("recipient", "order", "message", "event")) and not address:
         raise Invalid("Say what you ask about: recipient, order, message, event or address.", pointer="recipient")
     if asked["message"]:
@@ -127,25 +125,13 @@ def _question(
             parse_message_id(asked["message"])
         except ValueError as error:
             raise Invalid(f"{error}. It stands in timelines as `message`.", pointer="message") from error
-    hashed = address_key(_hash(hasher, address)) if address else None
+    hashed = key_of(hasher, address) if address else None
     given = {name: value or None for name, value in asked.items()}
     return Question(principal.tenant, principal.mode, **given, address_key=hashed)
 
 
-def _hash(hasher: AddressHasher, address: str) -> bytes:
-    if "@" in address:
-        return email_address(address, "address").hash(hasher)
-    return phone_number(address, None, "address").hash(hasher)
-
-
-def _no_nul(words: dict[str, str | None]) -> None:
-    for name, value in words.items():
-        if value and ("\x00" in value or any(c < " " for c in value)):
-            raise Invalid("A search term has no control characters.", pointer=name)
-
-
 def _why(answer: Answer, question: Question, principal: Principal) -> WhyShown:
-    case, verdict, mask = answer.case, answer.verdict, _mask(principal)
+    case, verdict, mask = answer.case, answer.verdict, mask_of(principal)
     return WhyShown(
         verdict=verdict.code,
         certain=verdict.certain,
@@ -155,7 +141,7 @@ def _why(answer: Answer, question: Question, principal: Principal) -> WhyShown:
         until=verdict.until,
         lost_at=verdict.lost_at,
         communication=case.communication if case else question.communication,
-        recipient=_masked(case.recipient if case else question.recipient, mask),
+        recipient=masked(case.recipient if case else question.recipient, mask),
         order=_order(case) if case else question.order,
         messages=[message.id for message in case.messages] if case else [],
         facts=[_fact(fact, mask) for fact in answer.facts],
@@ -176,10 +162,10 @@ def _render(rendered: Rendered | None, principal: Principal) -> RenderShown | No
     return RenderShown(digest=rendered.digest, why=rendered.why, parts=parts)
 
 
-def _other(case: Case, verdict: Verdict, mask: Any) -> OtherShown:
+def _other(case: Case, verdict: Verdict, mask: Mask) -> OtherShown:
     return OtherShown(
         communication=case.communication,
-        recipient=_masked(case.recipient, mask),
+        recipient=masked(case.recipient, mask),
         order=_order(case),
         message=case.messages[0].id if case.messages else None,
         at=case.began,
@@ -188,14 +174,14 @@ def _other(case: Case, verdict: Verdict, mask: Any) -> OtherShown:
     )
 
 
-def _fact(fact: Fact, mask: Any) -> FactShown:
+def _fact(fact: Fact, mask: Mask) -> FactShown:
     return FactShown(at=fact.at, source=fact.source, kind=fact.kind, text=mask(fact.text), message=fact.message)
 
 
-def _entry(entry: Entry, mask: Any) -> EntryShown:
+def _entry(entry: Entry, mask: Mask) -> EntryShown:
     return EntryShown(
         **_fact(entry.fact, mask).model_dump(),
-        recipient=_masked(entry.recipient, mask),
+        recipient=masked(entry.recipient, mask),
         order=entry.order,
         communication=entry.communication,
     )
@@ -213,15 +199,6 @@ def _action(document: Document) -> ActionShown:
         after=body.get("after"),
         note=body.get("note"),
     )
-
-
-def _mask(principal: Principal) -> Any:
-    """Addresses used as ids, or standing in a text, are for those who may see them."""
-    return str if principal.may("pii:read") else masked_key
-
-
-def _masked(key: str | None, mask: Any) -> str | None:
-    return mask(key) if key is not None else None
 
 
 def _before(cursor: str | None) -> UUID | None:
@@ -245,8 +222,3 @@ def _after(cursor: str | None) -> tuple[datetime, UUID] | None:
         return moment, UUID(str(key[1]))
     except ValueError as error:
         raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error
-
-
-def _deps(request: Request) -> History:
-    deps: History = request.app.state.deps
-    return deps

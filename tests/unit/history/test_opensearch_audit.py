@@ -1,6 +1,7 @@
 """The audit in OpenSearch where no cluster is needed: back-pressure, outages, refusals."""
 
 import asyncio
+import json
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from opensearchpy import AsyncOpenSearch
 from opensearchpy.exceptions import TransportError
 
 from libs.errors import Invalid, Unavailable
-from services.history.adapters.opensearch import OpenSearchAudit, audit
+from services.history.adapters.opensearch import OpenSearchAudit, bulk
 from services.history.domain.documents import document_of
 from tests.conformance.history_events import bounced
 
@@ -29,18 +30,20 @@ class _Cluster:
     async def exists(self, **_: Any) -> bool:
         return False
 
-    async def bulk(self, body: list[dict[str, Any]]) -> dict[str, Any]:
-        self.bulks.append([line["create"]["_id"] for line in body[::2]])
+    async def bulk(self, body: bytes) -> dict[str, Any]:
+        self.bulks.append([json.loads(line)["create"]["_id"] for line in body.splitlines()[::2]])
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(answer, TransportError):
             raise answer
+        if len(answer) > len(self.bulks[-1]):
+            answer = [max(answer)] * len(self.bulks[-1])  # what is sent again is answered as it was
         items = [{"create": {"status": status, "error": {"type": "said"}}} for status in answer]
         return {"errors": any(status > 201 for status in answer), "items": items}
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "_FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(bulk, "_FIRST_WAIT_SECONDS", 0.001)
 
 
 DOCUMENTS = [document_of(bounced()) for _ in range(3)]

@@ -5,7 +5,6 @@ index's next refresh (a second).
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,36 +15,43 @@ from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import TransportError
 
 from libs.contracts.envelope import Envelope
-from libs.errors import Invalid, Unavailable
-from services.history.adapters.opensearch import documents, schema
+from libs.errors import Unavailable
+from services.history.adapters.opensearch import bulk, documents, messages, schema
+from services.history.adapters.opensearch.bulk import Action
 from services.history.adapters.opensearch.documents import Entry, Owner
+from services.history.adapters.opensearch.records import ANY, OpenSearchRecords
 from services.history.adapters.outage import Outage
 from services.history.domain.facts import Decision, Document
-from services.history.ports import ActionSearch, Erased, Search
+from services.history.domain.search import AuditSearch, Group, Grouping, in_order
+from services.history.ports import ActionSearch, Erased, RecordPage, Search
 
-_BULK = 1_000
 _PAGE = 500
-_TRIES = 5
-_FIRST_WAIT_SECONDS = 0.1  # doubled at each 429, with up to as much again by chance: 1.5 to 3 s in all
-_THERE, _BUSY, _WRONG = 409, 429, 400
-
-Action = tuple[dict[str, Any], dict[str, Any]]
 
 
 class OpenSearchAudit:
     """Event documents in `<prefix>-YYYY.MM`. Raises Unavailable where OpenSearch does not take or tell them now."""
 
-    def __init__(self, client: AsyncOpenSearch, *, prefix: str) -> None:
+    def __init__(self, client: AsyncOpenSearch, *, prefix: str, search_seconds: float = 10.0) -> None:
         self._client = client
         self._prefix = prefix
         self._months = f"{prefix}-2*"
         self._marks = f"{prefix}-erased"
+        self._records = OpenSearchRecords(client, self._months, search_seconds)
         self._outage = Outage("OpenSearch")
         self._prepared = False
         self._preparing = asyncio.Lock()
 
     async def aclose(self) -> None:
         await self._client.close()
+
+    async def record_messages(self, batch: Sequence[Envelope]) -> None:
+        await self._record(messages.of_messages(batch))
+
+    async def record_receipts(self, batch: Sequence[Envelope]) -> None:
+        await self._record(messages.of_receipts(batch))
+
+    async def record_rejections(self, batch: Sequence[Envelope]) -> None:
+        await self._record(messages.of_rejections(batch))
 
     async def record_decisions(self, batch: Sequence[Envelope]) -> None:
         await self._record([entry for envelope in batch for entry in documents.entries_of(envelope)])
@@ -87,28 +93,38 @@ class OpenSearchAudit:
         asked = {name: getattr(wanted, name) for name in ("actor", "action", "object")}
         terms = [{"term": {name: value}} for name, value in asked.items() if value is not None]
         query = _all(_owned(wanted, "document"), {"exists": {"field": "action"}}, *terms)
-        after = [documents.microseconds(wanted.after[0]), str(wanted.after[1])] if wanted.after else None
+        after = [documents.moment(wanted.after[0]), str(wanted.after[1])] if wanted.after else None
         hits = await self._search(query, [{"at_us": "desc"}, {"id": "desc"}], wanted.limit, after)
         return [documents.document_of(hit["_source"]) for hit in hits]
+
+    async def search(self, wanted: AuditSearch, limit: int, after: list[Any] | None = None) -> RecordPage:
+        with self._answering():
+            await self._ready()
+            return await self._records.search(wanted, limit, after)
+
+    async def counts(self, wanted: AuditSearch, grouping: Grouping) -> list[Group]:
+        with self._answering():
+            await self._ready()
+            return in_order(await self._records.counts(wanted, grouping), grouping)
 
     async def forget(self, erased: Sequence[Erased]) -> None:
         """Documents stay, nameless; what comes late comes nameless too. First the mark, then the names: see _record."""
         owners = [((tenant, mode.word, recipient), at) for tenant, mode, recipient, at in erased]
         with self._answering():
             await self._ready()
-            await self._bulk([self._mark(owner, at) for owner, at in owners])
-            await self._client.indices.refresh(index=self._months, params=_ANY)  # what was written a moment ago too
+            await self._send([self._mark(owner, at) for owner, at in owners])
+            await self._client.indices.refresh(index=self._months, params=ANY)  # what was written a moment ago too
         for owner, at in owners:
             async for hits in self._pages(_concerning(owner, at)):
                 with self._answering():
-                    await self._bulk([_wiped(hit) for hit in hits])
+                    await self._send([_wiped(hit) for hit in hits])
 
     async def keep(self, today: datetime, ahead_days: int, retention_days: int) -> list[str]:
         """Drops the months that are past the retention; the coming ones make themselves."""
         with self._answering():
-            there = list(await self._client.indices.get(index=self._months, params=_ANY))
+            there = list(await self._client.indices.get(index=self._months, params=ANY))
             if old := schema.outdated(there, self._prefix, today, retention_days):
-                await self._client.indices.delete(index=",".join(old), params=_ANY)
+                await self._client.indices.delete(index=",".join(old), params=ANY)
         return old
 
     async def _record(self, entries: Sequence[Entry]) -> None:
@@ -118,11 +134,11 @@ class OpenSearchAudit:
             await self._ready()
             gone = await self._gone(owners)
             named = [entry.nameless(gone) for entry in entries]
-            await self._bulk([self._create(entry) for entry in named])
+            await self._send([self._create(entry) for entry in named])
             late = {owner: at for owner, at in (await self._gone(owners)).items() if owner not in gone}
             if late:
                 wiped = [(entry, entry.nameless(late)) for entry in named]
-                await self._bulk([self._replace(after) for before, after in wiped if after is not before])
+                await self._send([self._replace(after) for before, after in wiped if after is not before])
 
     async def _ready(self) -> None:
         """Templates stand before the first write; a cluster that is away now is asked again at the next."""
@@ -149,39 +165,12 @@ class OpenSearchAudit:
 
     def _mark(self, owner: Owner, at: datetime) -> Action:
         # its time is its version: the latest erasure stays, whichever comes last
-        moment = documents.microseconds(at)
+        moment = documents.moment(at)
         version = {"version": moment, "version_type": "external_gte"}
         return {"index": {"_index": self._marks, "_id": documents.mark_of(owner)} | version}, {"at_us": moment}
 
-    async def _bulk(self, actions: Sequence[Action]) -> None:
-        for start in range(0, len(actions), _BULK):
-            left = list(actions[start : start + _BULK])
-            for attempt in range(_TRIES):
-                if attempt:
-                    await asyncio.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (1 + random.random()))
-                left = await self._bulk_once(left)
-                if not left:
-                    break
-            else:
-                raise Unavailable(f"OpenSearch is busy; {len(left)} documents are to come again.")
-
-    async def _bulk_once(self, actions: list[Action]) -> list[Action]:
-        """The actions that it was too busy for."""
-        try:
-            answer = await self._client.bulk(body=[line for action in actions for line in action])
-        except TransportError as error:
-            if error.status_code == _BUSY:
-                return actions
-            raise
-        if not answer["errors"]:
-            return []
-        results = [next(iter(item.values())) for item in answer["items"]]
-        for result in results:
-            if result["status"] == _WRONG:
-                raise Invalid(f"OpenSearch refuses the document: {result['error'].get('type')}.")
-            if result["status"] > _WRONG and result["status"] not in (_THERE, _BUSY):
-                raise Unavailable(f"OpenSearch does not take documents now ({result['status']}).")
-        return [action for action, result in zip(actions, results, strict=True) if result["status"] == _BUSY]
+    async def _send(self, actions: Sequence[Action]) -> None:
+        await bulk.send(self._client, actions)
 
     async def _search(
         self, query: dict[str, Any], order: list[Any], limit: int, after: list[Any] | None = None
@@ -191,7 +180,7 @@ class OpenSearchAudit:
             body["search_after"] = after
         with self._answering():
             await self._ready()
-            answer = await self._client.search(index=self._months, body=body, params=_ANY)
+            answer = await self._client.search(index=self._months, body=body, params=ANY)
         if answer["timed_out"] or answer["_shards"]["failed"]:
             raise Unavailable("OpenSearch could not search every month.")  # a part must not pass for the whole
         hits: list[dict[str, Any]] = answer["hits"]["hits"]
@@ -214,9 +203,6 @@ class OpenSearchAudit:
                 raise Unavailable(f"OpenSearch does not answer ({kind}).") from error
 
 
-_ANY = {"ignore_unavailable": "true", "allow_no_indices": "true"}
-
-
 def _all(*filters: Any) -> dict[str, Any]:
     given = (some if isinstance(some, list) else [some] for some in filters if some)
     return {"bool": {"filter": [one for some in given for one in some]}}
@@ -232,8 +218,11 @@ def _concerning(owner: Owner, at: datetime) -> dict[str, Any]:
     tenant, mode, recipient = owner
     about = _all({"term": {"object": recipient}}, {"exists": {"field": "action"}})
     either = {"bool": {"should": [{"term": {"recipient": recipient}}, about], "minimum_should_match": 1}}
-    until = {"range": {"at_us": {"lte": documents.microseconds(at)}}}
-    return _all({"term": {"tenant": tenant}}, {"term": {"mode": mode}}, either, until)
+    until = {"lte": documents.moment(at)}
+    began = {"exists": {"field": "began_us"}}
+    happened = {"bool": {"must_not": [began], "filter": [{"range": {"at_us": until}}]}}
+    before = {"bool": {"should": [{"range": {"began_us": until}}, happened], "minimum_should_match": 1}}
+    return _all({"term": {"tenant": tenant}}, {"term": {"mode": mode}}, either, before)
 
 
 def _wiped(hit: dict[str, Any]) -> Action:

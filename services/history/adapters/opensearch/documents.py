@@ -13,11 +13,11 @@ from libs.contracts.reasons import Reason
 from libs.ids import time_of
 from libs.privacy import redacted
 from services.history.domain.facts import Decision, Document
+from services.history.domain.records import lifted, text_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REASONS = {"requested": Reason.NONE} | {reason.word: reason for reason in Reason}
-_NAMES_OF_DECISION = ("recipient", "detail")
-_NAMES_OF_DOCUMENT = ("recipient", "address_key", "object", "body")
+_NAMES = ("recipient", "address_key", "object", "detail", "body")
 
 Owner = tuple[int, str, str]  # tenant, mode's word, recipient's key
 
@@ -32,7 +32,8 @@ class Entry:
 
     def nameless(self, gone: dict[Owner, int]) -> "Entry":
         """Without names, if whom it concerns was erased after it happened."""
-        wiped = any(self.source["at_us"] <= gone[owner] for owner in owners_of(self.source) if owner in gone)
+        began = self.source.get("began_us", self.source["at_us"])
+        wiped = any(began <= gone[owner] for owner in owners_of(self.source) if owner in gone)
         return Entry(self.id, self.month, without_names(self.source)) if wiped else self
 
 
@@ -43,8 +44,7 @@ def owners_of(source: dict[str, Any]) -> list[Owner]:
 
 
 def without_names(source: dict[str, Any]) -> dict[str, Any]:
-    names = _NAMES_OF_DECISION if source["kind"] == "decision" else _NAMES_OF_DOCUMENT
-    return {name: value for name, value in source.items() if name not in names}
+    return {name: value for name, value in source.items() if name not in _NAMES}
 
 
 def mark_of(owner: Owner) -> str:
@@ -53,8 +53,9 @@ def mark_of(owner: Owner) -> str:
     return f"{tenant}.{mode}.{hashlib.sha256(recipient.encode()).hexdigest()}"
 
 
-def microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+def moment(at: datetime) -> int:
+    """Unix microseconds."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def entries_of(envelope: Envelope) -> list[Entry]:
@@ -62,11 +63,19 @@ def entries_of(envelope: Envelope) -> list[Entry]:
     data = envelope.data
     decided = data.decisions or (Decided(communication=None, outcome=Reason.NO_COMMUNICATION.word),)
     received = time_of(data.cause_id)
-    shared = {"kind": "decision", "id": str(envelope.id), "tenant": envelope.tenant, "mode": envelope.mode.word}
-    shared |= {"subject": envelope.subject, "cause": str(data.cause_id), "event_id": data.event_id} | _at(received)
+    shared = {
+        "kind": "decision",
+        "type": envelope.type,
+        "id": str(envelope.id),
+        "tenant": envelope.tenant,
+        "mode": envelope.mode.word,
+    }
+    shared |= {"subject": envelope.subject, "cause": str(data.cause_id), "event_id": data.event_id} | time_fields(
+        received
+    )
     shared |= {"event_type": data.event_type, "event_source": data.event_source}
     return [
-        Entry(f"{envelope.id}.{ordinal}", received, _given(shared | {"ordinal": ordinal} | _decided(item)))
+        Entry(f"{envelope.id}.{ordinal}", received, given(shared | {"ordinal": ordinal} | _decided(item)))
         for ordinal, item in enumerate(decided)
     ]
 
@@ -74,15 +83,16 @@ def entries_of(envelope: Envelope) -> list[Entry]:
 def entry_of(item: Document) -> Entry:
     source = {name: getattr(item, name) for name in ("type", "tenant", "subject", "recipient", "message", "body")}
     source |= {name: getattr(item, name) for name in ("address_key", "actor", "action", "object")}
-    source |= {"kind": "document", "id": str(item.id), "mode": item.mode.word} | _at(item.at)
-    return Entry(str(item.id), time_of(item.id), _given(source))
+    source |= {"kind": "document", "id": str(item.id), "mode": item.mode.word} | time_fields(item.at)
+    source |= {"detail": text_of(item.body)} | lifted(item.body)
+    return Entry(str(item.id), time_of(item.id), given(source))
 
 
 def decision_of(source: dict[str, Any]) -> Decision:
     """A reason of a newer publisher is our own fault until we know it; its word is kept."""
     notification = source.get("notification")
     return Decision(
-        at=_time(source),
+        at=time_of_source(source),
         cause_id=UUID(source["cause"]),
         event_id=source["event_id"],
         event_type=source["event_type"],
@@ -104,7 +114,7 @@ def document_of(source: dict[str, Any]) -> Document:
         type=source["type"],
         tenant=source["tenant"],
         mode=Mode.parse(source["mode"]),
-        at=_time(source),
+        at=time_of_source(source),
         body=source.get("body", {}),
         **more,
     )
@@ -117,13 +127,13 @@ def _decided(item: Decided) -> dict[str, Any]:
     return {"reason": item.outcome, "detail": detail} | who
 
 
-def _at(moment: datetime) -> dict[str, Any]:
-    return {"at": moment.astimezone(UTC).isoformat(timespec="milliseconds"), "at_us": microseconds(moment)}
+def time_fields(at: datetime) -> dict[str, Any]:
+    return {"at": at.astimezone(UTC).isoformat(timespec="milliseconds"), "at_us": moment(at)}
 
 
-def _time(source: dict[str, Any]) -> datetime:
+def time_of_source(source: dict[str, Any]) -> datetime:
     return _EPOCH + timedelta(microseconds=source["at_us"])
 
 
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
+def given(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}

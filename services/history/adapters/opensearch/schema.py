@@ -3,19 +3,18 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-_WORD, _SMALL, _LONG = {"type": "keyword"}, {"type": "short"}, {"type": "long"}
-_WORDS = (
-    "kind id type mode subject recipient message actor action object "
-    "cause event_id event_type event_source reason communication notification"
-).split()
+from services.history.domain.search import IDS, TRUTHS, WORDS
+
+_WORD, _SMALL, _LONG, _TRUTH = {"type": "keyword"}, {"type": "short"}, {"type": "long"}, {"type": "boolean"}
 MAPPING: dict[str, Any] = {
     "dynamic": "strict",
-    "properties": dict.fromkeys(_WORDS, _WORD)
+    "properties": dict.fromkeys(("id", "mode", *WORDS, *IDS), _WORD)
+    | dict.fromkeys(TRUTHS, _TRUTH)
+    | dict.fromkeys(("tenant", "ordinal", "sender", "attempt", "reply_code"), _SMALL)
     | {
         "at": {"type": "date"},
         "at_us": _LONG,  # Unix microseconds: pages go by it, and a date has milliseconds
-        "tenant": _SMALL,
-        "ordinal": _SMALL,
+        "began_us": _LONG,  # when the message's cause was received: an erasure is about what began before it
         "address_key": _LONG,
         "detail": {"type": "text"},
         "body": {"type": "object", "enabled": False},  # kept, not searched: as many fields as there are event types

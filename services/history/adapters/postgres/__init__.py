@@ -2,6 +2,7 @@
 
 from services.history.adapters.postgres.audit import PostgresAudit
 from services.history.adapters.postgres.days import PostgresDays
+from services.history.adapters.postgres.records import PostgresRecords
 from services.history.adapters.postgres.terms import Terms
 from services.history.adapters.postgres.timeline import PostgresTimeline
 
@@ -15,4 +16,4 @@ SERVER_SETTINGS = {
     "plan_cache_mode": "force_custom_plan",
 }
 
-__all__ = ["SERVER_SETTINGS", "PostgresAudit", "PostgresDays", "PostgresTimeline", "Terms"]
+__all__ = ["SERVER_SETTINGS", "PostgresAudit", "PostgresDays", "PostgresRecords", "PostgresTimeline", "Terms"]

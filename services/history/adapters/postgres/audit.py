@@ -13,9 +13,13 @@ from libs.ids import time_of
 from libs.privacy import redacted
 from libs.storage.database import Database
 from services.history.adapters.postgres.nameless import by_kind, columns, erased_among, remember
+from services.history.adapters.postgres.records import PostgresRecords
 from services.history.adapters.postgres.terms import Terms
+from services.history.adapters.postgres.timeline import PostgresTimeline
 from services.history.domain.facts import Decision, Document
-from services.history.ports import ActionSearch, Erased, Search
+from services.history.domain.records import lifted
+from services.history.domain.search import AuditSearch, Group, Grouping, in_order
+from services.history.ports import ActionSearch, Erased, RecordPage, Search
 
 _ADD_DECISIONS = """
 insert into decision (cause_id, envelope, ordinal, notification_id, event_id, subject, recipient, outcome, tenant, mode,
@@ -82,13 +86,17 @@ where hashtextextended(d.recipient, 0) = hashtextextended(gone.recipient, 0) and
   and d.tenant = gone.tenant and d.mode = gone.mode
 """
 _FORGET_DOCUMENTS = """
-update document d set recipient = null, address_key = null, object = null, body = '{}'
+update document d set recipient = null, address_key = null, object = null, body = (
+  select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(d.body)
+  where key in ('category', 'group', 'origin', 'scope', 'active', 'reason', 'reply_code', 'enhanced_code'))
 from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
 where hashtextextended(d.recipient, 0) = hashtextextended(gone.recipient, 0) and d.recipient = gone.recipient
   and d.tenant = gone.tenant and d.mode = gone.mode
 """
 _FORGET_ACTIONS = """
-update document d set object = null, body = '{}'
+update document d set object = null, body = (
+  select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(d.body)
+  where key in ('category', 'group', 'origin', 'scope', 'active', 'reason', 'reply_code', 'enhanced_code'))
 from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
 where d.action is not null and d.tenant = gone.tenant and d.mode = gone.mode and d.object = gone.recipient
 """
@@ -96,8 +104,24 @@ where d.action is not null and d.tenant = gone.tenant and d.mode = gone.mode and
 
 @dataclass(frozen=True, slots=True)
 class PostgresAudit:
+    """`messages`: who writes the messages' rows where the timeline is elsewhere; None: the timeline writes them."""
+
     database: Database
     terms: Terms
+    records: PostgresRecords
+    messages: PostgresTimeline | None = None
+
+    async def record_messages(self, batch: Sequence[Envelope]) -> None:
+        if self.messages is not None:
+            await self.messages.record_messages(batch)
+
+    async def record_receipts(self, batch: Sequence[Envelope]) -> None:
+        if self.messages is not None:
+            await self.messages.record_receipts(batch)
+
+    async def record_rejections(self, batch: Sequence[Envelope]) -> None:
+        if self.messages is not None:
+            await self.messages.record_rejections(batch)
 
     async def record_decisions(self, batch: Sequence[Envelope]) -> None:
         words = {word for envelope in batch for word in _words(envelope.data)}
@@ -144,7 +168,15 @@ class PostgresAudit:
             rows = await connection.fetch(_ACTIONS, wanted.tenant, wanted.mode, wanted.limit, *who, at, id_)
         return [_document(row) for row in rows]
 
+    async def search(self, wanted: AuditSearch, limit: int, after: list[Any] | None = None) -> RecordPage:
+        return await self.records.search(wanted, limit, after)
+
+    async def counts(self, wanted: AuditSearch, grouping: Grouping) -> list[Group]:
+        return in_order(await self.records.counts(wanted, grouping), grouping)
+
     async def forget(self, erased: Sequence[Erased]) -> None:
+        if self.messages is not None:
+            await self.messages.forget(erased)
         owners = columns(sorted({(tenant, mode, recipient) for tenant, mode, recipient, _ in erased}))
         async with self.database.transaction() as connection:
             await remember(connection, erased)
@@ -218,7 +250,7 @@ def _nameless_document(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any,
     erased_at = gone.get((row[4], row[5], row[7]))
     if erased_at is None or row[1] > erased_at:
         return row
-    return *row[:2], None, *row[3:7], None, *row[8:11], None, {}
+    return *row[:2], None, *row[3:7], None, *row[8:11], None, lifted(row[12])
 
 
 def _document_query(wanted: Search) -> tuple[str | None, Any]:

@@ -1,0 +1,126 @@
+"""`depesche audit`: everything that happened, searched and counted."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from cli.errors import UsageError
+from cli.output import table
+from cli.session import Session, command
+
+audit = typer.Typer(help="Everything that happened: searched and counted.", no_args_is_help=True)
+
+_SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_RECORD = ("at", "kind", "what", "communication", "recipient", "order", "channel", "detail")
+_WHAT = ("status", "receipt", "category", "action", "error", "reply_code", "type")
+
+Words = Annotated[list[str] | None, typer.Argument(help="Words that must all be there; those in quotes in a row.")]
+Without = Annotated[list[str] | None, typer.Option("--without", help="A word that must not be there.")]
+Filter = Annotated[
+    list[str] | None,
+    typer.Option("--where", "-w", help="name=value, several times; one name twice: either. --where channel=email"),
+]
+Since = Annotated[str | None, typer.Option("--from", help="2027-03-01, a time with its zone, or 90m, 24h, 7d ago.")]
+Until = Annotated[str | None, typer.Option("--to", help="As --from; now by default.")]
+Status = Annotated[list[str] | None, typer.Option(help="sent, failed, skipped, suppressed …")]
+Order = Annotated[str | None, typer.Option(help="The order number, or whatever the event was about.")]
+Recipient = Annotated[str | None, typer.Option(help="customer:4711 or installation:<id>.")]
+Communication = Annotated[list[str] | None, typer.Option(help="Of this communication.")]
+
+
+@command(audit, "search", example='depesche audit search "user unknown" --from 7d --status failed')
+def search(
+    session: Session,
+    words: Words = None,
+    without: Without = None,
+    where: Filter = None,
+    since: Since = None,
+    until: Until = None,
+    status: Status = None,
+    order: Order = None,
+    recipient: Recipient = None,
+    communication: Communication = None,
+    limit: Annotated[
+        int, typer.Option(help="How many at most, the newest ones; more than a page is fetched.", min=1)
+    ] = 50,
+) -> None:
+    """Decisions, messages' transitions, receipts, refusals and every other event, newest first."""
+    query = _question(_said(words, without), where, since, until)
+    query |= {"status": status, "order": order, "recipient": recipient, "communication": communication}
+    found = list(session.api.items("/history/v1/audit", most=limit, **query))
+    session.give(found, _records)
+    if len(found) == limit:
+        session.say(f"[dim]There may be older ones: --limit {limit * 4} shows more.[/]")
+
+
+@command(audit, "counts", example="depesche audit counts --by day --by status --from 7d --where kind=transition")
+def counts(
+    session: Session,
+    by: Annotated[list[str], typer.Option(help="day, hour, status, reason, channel, communication …: one or two.")],
+    words: Words = None,
+    without: Without = None,
+    where: Filter = None,
+    since: Since = None,
+    until: Until = None,
+    zone: Annotated[str, typer.Option(help="Whose days and hours: Europe/Berlin.")] = "UTC",
+) -> None:
+    """How many records there are of each."""
+    query = _question(_said(words, without), where, since, until)
+    answer = session.api.get("/history/v1/audit/counts", by=by, zone=zone, **query)
+    session.give(answer, _counts)
+
+
+def _question(said: str | None, where: list[str] | None, since: str | None, until: str | None) -> dict[str, Any]:
+    query: dict[str, Any] = {"q": said}
+    for pair in where or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name or not value:
+            raise UsageError(f"{pair!r} is no filter.", hint="Write --where name=value: --where channel=email")
+        query.setdefault(name, []).append(value)
+    now = datetime.now(UTC)
+    return query | {"from": _moment(since, now), "to": _moment(until, now)}
+
+
+def _said(words: list[str] | None, without: list[str] | None) -> str | None:
+    return " ".join([*map(_quoted, words or ()), *(f"-{_quoted(word)}" for word in without or ())]) or None
+
+
+def _quoted(word: str) -> str:
+    """What the shell kept together belongs together."""
+    return f'"{word}"' if " " in word and '"' not in word else word
+
+
+def _moment(text: str | None, now: datetime) -> str | None:
+    """ISO 8601 with a zone: of a day, a time, or so long ago."""
+    if text is None:
+        return None
+    if text[:-1].isdigit() and text[-1:] in _SPANS and len(text) < 8:
+        return (now - timedelta(**{_SPANS[text[-1]]: int(text[:-1])})).isoformat()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no time.", hint="Write 2027-03-01, 2027-03-01T09:30:00+01:00, or 90m, 24h, 7d, 4w."
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+
+
+def _records(found: list[Mapping[str, Any]]) -> RenderableType:
+    rows = [{**record, "what": _what(record)} for record in found]
+    return table(rows, _RECORD, empty="Nothing that fits was found in this time.")
+
+
+def _what(record: Mapping[str, Any]) -> str:
+    """In a word: what became of it, what came back, what was done."""
+    if record["kind"] == "decision":
+        return str(record["reason"])
+    said = str(next(record[name] for name in _WHAT if record.get(name)))
+    return f"{said}: {record['reason']}" if record["kind"] == "transition" and record["reason"] else said
+
+
+def _counts(answer: Mapping[str, Any]) -> RenderableType:
+    rows = [{**group["values"], "count": group["count"]} for group in answer["groups"]]
+    return table(rows, (*answer["by"], "count"), empty="Nothing that fits was found in this time.")

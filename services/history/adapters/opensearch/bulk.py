@@ -1,0 +1,77 @@
+"""Writing to OpenSearch in bulks, each cut by number and by size; back-pressure answered with patience.
+
+What an item's status means: 409 it is there already; 429 and 503 not now, alone again; 400 the document is at fault,
+and the others of the bulk are kept; anything else ails the cluster.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from opensearchpy import AsyncOpenSearch
+from opensearchpy.exceptions import TransportError
+
+from libs.errors import Invalid, Unavailable
+
+_MOST_DOCUMENTS = 1_000
+_MOST_BYTES = 4 << 20  # a node takes 100 MB, but holds what it is working on in its heap
+_TRIES = 5
+_FIRST_WAIT_SECONDS = 0.1  # doubled at each refusal, with up to as much again by chance: 1.5 to 3 s in all
+_THERE, _WRONG, _LATER = 409, 400, (429, 503)
+
+Action = tuple[dict[str, Any], dict[str, Any]]
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+async def send(client: AsyncOpenSearch, actions: Sequence[Action]) -> None:
+    """Writes all of them. Raises Unavailable where some are to come again, else Invalid where some are refused."""
+    refused: list[str] = []
+    for left in _cut(actions):
+        for attempt in range(_TRIES):
+            if attempt:
+                await asyncio.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (1 + random.random()))
+            left = await _once(client, left, refused)
+            if not left:
+                break
+        else:
+            raise Unavailable(f"OpenSearch is busy; {len(left)} documents are to come again.")
+    if refused:
+        raise Invalid(f"OpenSearch refuses {len(refused)} documents: {refused[0]}.")
+
+
+def _cut(actions: Sequence[Action]) -> Iterator[list[bytes]]:
+    part: list[bytes] = []
+    size = 0
+    for head, source in actions:
+        raw = _encode(head) + b"\n" + _encode(source) + b"\n"
+        if part and (len(part) == _MOST_DOCUMENTS or size + len(raw) > _MOST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(raw)
+        size += len(raw)
+    if part:
+        yield part
+
+
+async def _once(client: AsyncOpenSearch, lines: list[bytes], refused: list[str]) -> list[bytes]:
+    """Those that are to be sent again; notes why others were refused."""
+    try:
+        answer = await client.bulk(body=b"".join(lines))
+    except TransportError as error:
+        if error.status_code == _LATER[0]:
+            return lines
+        raise
+    if not answer["errors"]:
+        return []
+    again = []
+    for line, item in zip(lines, answer["items"], strict=True):
+        (result,) = item.values()
+        if result["status"] in _LATER:
+            again.append(line)
+        elif result["status"] == _WRONG:
+            refused.append(f"{result['error'].get('type')}: {result['error'].get('reason', '')}"[:300])
+        elif result["status"] > _WRONG and result["status"] != _THERE:
+            raise Unavailable(f"OpenSearch does not take documents now ({result['status']}).")
+    return again

@@ -1,0 +1,222 @@
+"""HTTP in: the audit searched, and counted."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from fastapi import Query, Request
+from fastapi.responses import Response
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+from libs.auth import Principal
+from libs.contracts.outcomes import Channel, ReceiptKind, Status
+from libs.contracts.reasons import Reason
+from libs.errors import Invalid
+from libs.ids import parse_message_id
+from libs.web import Cursor, ExactResponse, Page, Router
+from services.history.api.reading import Reader, deps_of, key_of, mask_of, no_control_characters
+from services.history.api.records import CountsShown, RecordShown, counted, shown
+from services.history.domain.records import KINDS
+from services.history.domain.search import (
+    GROUPED,
+    INTERVALS,
+    MOST_CHARACTERS,
+    MOST_VALUES,
+    AuditSearch,
+    Grouping,
+    check_grouping,
+    check_range,
+    foreign_cursor,
+    terms_of,
+)
+from services.history.ports import History
+
+router = Router(prefix="/v1", tags=["history"])
+
+_DEFAULT_SPAN = timedelta(days=30)
+_CLOCKS_APART = timedelta(minutes=1)
+_NOT_FILTERS = {"q", "since", "until", "address", "limit", "cursor", "by", "zone"}
+
+
+def _one_of(words: Iterable[str]) -> tuple[AfterValidator, WithJsonSchema]:
+    known = tuple(words)
+
+    def check(word: str) -> str:
+        if word not in known:
+            raise ValueError(f"There is no {word[:50]!r} here; it is one of {', '.join(known)}.")
+        return word
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(known)})
+
+
+Kind = Annotated[str, *_one_of(KINDS)]
+StatusWord = Annotated[str, *_one_of(status.word for status in Status)]
+ChannelWord = Annotated[str, *_one_of(channel.word for channel in Channel)]
+ReceiptWord = Annotated[str, *_one_of(kind.word for kind in ReceiptKind)]
+ReasonWord = Annotated[str, *_one_of(["requested", *(reason.word for reason in Reason if reason)])]
+CountedBy = Annotated[str, *_one_of((*GROUPED, *INTERVALS))]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Small = Annotated[int, Field(ge=0, le=32_767)]
+
+
+def _any(description: str, *examples: Any) -> Any:
+    """A filter that may be given several times: any of its values fits."""
+    return Field([], max_length=MOST_VALUES, description=description, examples=[list(examples)] if examples else None)
+
+
+class Asked(BaseModel):
+    """What records are narrowed by. A field given several times: any of the values; different fields: all of them."""
+
+    model_config = ConfigDict(extra="forbid")
+    q: str | None = Field(
+        None,
+        max_length=MOST_CHARACTERS,
+        description='Words that must all be there; "in a row", -without. In texts, or whole as an order, recipient, '
+        "event, action's object or provider's code.",
+        examples=['"user unknown" -gmail'],
+    )
+    since: AwareDatetime | None = Field(None, alias="from", description="Not before; 30 days before `to` by default.")
+    until: AwareDatetime | None = Field(None, alias="to", description="Before; now by default. At most 366 days.")
+    kind: list[Kind] = _any("What it is.")
+    type: list[Text] = _any("The event's type.", "bounce.classified")
+    status: list[StatusWord] = _any("What a message became.", "failed")
+    was: list[StatusWord] = _any("What a message was before.")
+    reason: list[ReasonWord] = _any("Why; `requested`: the decision led to a notification.", "no_consent")
+    channel: list[ChannelWord] = _any("By which channel.", "email")
+    communication: list[Text] = _any("Of which communication.", "parcel-shipped")
+    cause: list[UUID] = _any("Of which accepted event, wave or action.")
+    release: list[UUID] = _any("Of which release.")
+    notification: list[UUID] = _any("Of which notification.")
+    message: list[Text] = _any("Of which message.")
+    order: list[Text] = _any("The events' subject.", "A-1042")
+    recipient: list[Text] = _any("A recipient's key.", "customer:1042")
+    address: str | None = Field(None, max_length=320, description="An e-mail address or phone number; hashed at once.")
+    sender: list[Small] = _any("By which sender's number.")
+    attempt: list[Small] = _any("At which try.")
+    locale: list[Text] = _any("In which language.", "de")
+    provider: list[Text] = _any("Which provider told it.")
+    provider_ref: list[Text] = _any("The provider's own id.")
+    receipt: list[ReceiptWord] = _any("What came back.", "bounced")
+    reply_code: list[Small] = _any("What the provider's server answered.", 550)
+    enhanced_code: list[Text] = _any("RFC 3463.", "5.1.1")
+    error: list[Text] = _any("The provider's own code.", "UNREGISTERED")
+    final: bool | None = Field(None, description="Whether a refusal was for good.")
+    category: list[Text] = _any("Of a bounce.", "mailbox-full")
+    group: list[Text] = _any("Of a bounce: hard, soft, block, other.", "hard")
+    origin: list[Text] = _any("Where a bounce was seen: mail, session, receipt, manual.")
+    scope: list[Text] = _any("Of a suppression: all, marketing.")
+    active: bool | None = Field(None, description="Whether a suppression was placed or lifted.")
+    event_id: list[Text] = _any("The producer's event id.")
+    event_type: list[Text] = _any("Of the business event.", "order.placed")
+    event_source: list[Text] = _any("Of the business event.")
+    actor: list[Text] = _any("Who did it: a key's id, or a service.")
+    action: list[Text] = _any("What was done.", "hold.place")
+    object: list[Text] = _any("To what it was done.")
+
+
+class Searched(Asked):
+    """A page of records."""
+
+    limit: int = Field(50, ge=1, le=1000, description="Records per page.")
+    cursor: str | None = Field(None, max_length=60_000, description="`next_cursor` of the page before.")
+
+
+class Counted(Asked):
+    """What is counted."""
+
+    by: list[CountedBy] = Field(
+        min_length=1, max_length=2, description="One or two fields.", examples=[["day", "status"]]
+    )
+    zone: str = Field("UTC", max_length=60, description="Whose days and hours.", examples=["Europe/Berlin"])
+
+
+@router.get("/audit")
+async def search_audit(request: Request, principal: Reader, asked: Annotated[Searched, Query()]) -> Page[RecordShown]:
+    """Everything that happened, newest first: decisions, messages' transitions, receipts, refusals and other events.
+
+    A page sequence holds still while records come in: none twice, none left out. Pages must follow one another within
+    five minutes.
+    """
+    deps = deps_of(request)
+    wanted, after = _resumed(deps, principal, asked)
+    page = await deps.audit.search(wanted, asked.limit, after)
+    mask, whole = mask_of(principal), principal.may("pii:read")
+    frozen = (wanted.fingerprint(), wanted.since.isoformat(), wanted.until.isoformat())
+    return Page(
+        items=[shown(record, mask, whole=whole) for record in page.records],
+        next_cursor=Cursor.make(*frozen, page.after) if page.after else None,
+    )
+
+
+@router.get("/audit/counts", response_class=ExactResponse, responses={200: {"model": CountsShown}})
+async def count_audit(request: Request, principal: Reader, asked: Annotated[Counted, Query()]) -> Response:
+    """How many records there are of each day, status, reason, channel …: of those that have all fields counted by.
+
+    Records are counted, not messages: a message that was put back and then sent has two transitions. `status=sent`
+    counts each message once.
+    """
+    deps = deps_of(request)
+    by = tuple(asked.by)
+    check_grouping(by)
+    until = asked.until or deps.clock() + _CLOCKS_APART
+    wanted = _wanted(deps, principal, asked, asked.since or until - _DEFAULT_SPAN, until)
+    groups = await deps.audit.counts(wanted, Grouping(by, _zone(asked.zone)))
+    return ExactResponse(counted(by, groups).model_dump(mode="json"))
+
+
+def _resumed(deps: History, principal: Principal, asked: Searched) -> tuple[AuditSearch, list[Any] | None]:
+    """The question, and where its next page starts. A cursor keeps the time range of the first page."""
+    place = Cursor.read(asked.cursor, 4)
+    if place is None:
+        until = asked.until or deps.clock() + _CLOCKS_APART
+        return _wanted(deps, principal, asked, asked.since or until - _DEFAULT_SPAN, until), None
+    fingerprint, since_then, until_then, after = place
+    since, until = asked.since or _moment(since_then), asked.until or _moment(until_then)
+    wanted = _wanted(deps, principal, asked, since, until)
+    if wanted.fingerprint() != fingerprint or not isinstance(after, list):
+        raise foreign_cursor()
+    return wanted, after
+
+
+def _moment(text: object) -> datetime:
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError as error:
+        raise foreign_cursor() from error
+    if moment.tzinfo is None:
+        raise foreign_cursor()
+    return moment
+
+
+def _wanted(deps: History, principal: Principal, asked: Asked, since: datetime, until: datetime) -> AuditSearch:
+    no_control_characters({"q": asked.q, "address": asked.address})
+    check_range(since, until)
+    filters: dict[str, tuple[Any, ...]] = {}
+    for name in type(asked).model_fields.keys() - _NOT_FILTERS:
+        value = getattr(asked, name)
+        if value not in (None, []):
+            filters["subject" if name == "order" else name] = tuple(value) if isinstance(value, list) else (value,)
+    for name in ("cause", "release", "notification"):
+        if name in filters:
+            filters[name] = tuple(str(value) for value in filters[name])
+    _messages(filters.get("message", ()))
+    if asked.address:
+        filters["address_key"] = (key_of(deps.hasher, asked.address),)
+    return AuditSearch(principal.tenant, principal.mode, since, until, filters, terms_of(asked.q))
+
+
+def _messages(given: tuple[str, ...]) -> None:
+    for id_ in given:
+        try:
+            parse_message_id(id_)
+        except ValueError as error:
+            raise Invalid(f"{error}. It stands in timelines as `message`.", pointer="message") from error
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise Invalid(f"There is no time zone {name!r}; write it like Europe/Berlin.", pointer="zone") from error

@@ -1,0 +1,45 @@
+"""What every reading route of history shares: who may read, what they may see, and terms that can be searched for."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+from fastapi import Request
+
+from libs.addresses import email_address, phone_number
+from libs.auth import Principal, scope
+from libs.errors import Invalid
+from libs.ids import AddressHasher
+from libs.privacy import masked_key
+from services.history.domain.facts import address_key
+from services.history.ports import History
+
+Reader = Annotated[Principal, scope("history:read", internal=True)]
+Mask = Callable[[str], str]
+
+
+def deps_of(request: Request) -> History:
+    deps: History = request.app.state.deps
+    return deps
+
+
+def mask_of(principal: Principal) -> Mask:
+    """Addresses used as ids, or standing in a text, are for those who may see them."""
+    return str if principal.may("pii:read") else masked_key
+
+
+def masked(text: str | None, mask: Mask) -> str | None:
+    return mask(text) if text is not None else None
+
+
+def key_of(hasher: AddressHasher, address: str) -> int:
+    """The key by which history finds an e-mail address or phone number. Raises Invalid."""
+    made = email_address(address, "address") if "@" in address else phone_number(address, None, "address")
+    key = address_key(made.hash(hasher))
+    assert key is not None
+    return key
+
+
+def no_control_characters(words: Mapping[str, str | None]) -> None:
+    for name, value in words.items():
+        if value and any(c < " " for c in value):
+            raise Invalid("A search term has no control characters.", pointer=name)
