@@ -4,6 +4,7 @@ import asyncio
 import functools
 import importlib.util
 import pkgutil
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,14 +15,14 @@ from rich.text import Text
 
 from cli.session import Session, command, with_errors_shown
 from cli.up import up
-from libs.errors import Unavailable
+from libs.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     # the services' libraries are imported by the commands that need them: the others start in half the time
     from libs.settings import Described, ServiceSettings
 
 DataDir = Annotated[Path | None, typer.Option(help="The suite's folder; DEPESCHE_DATA_DIR or .depesche without.")]
-Dsn = Annotated[str | None, typer.Option(help="postgresql://… to work on; DEPESCHE_DSN without.")]
+Dsn = Annotated[str | None, typer.Option(help="postgresql://… to work on; DEPESCHE_OWNER_DSN or DEPESCHE_DSN without.")]
 
 _UNITS = ("milliseconds", "seconds", "minutes", "hours", "days", "bytes", "connections", "characters", "per_second")
 
@@ -43,19 +44,41 @@ def run_migrations(
     session: Session,
     dsn: Dsn = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be run.")] = False,
+    roles: Annotated[bool, typer.Option(help="Make a database role per service, with its own schema alone.")] = False,
+    passwords: Annotated[
+        Path | None,
+        typer.Option(help="With --roles: a folder with a file per schema that holds its role's password.", exists=True),
+    ] = None,
 ) -> None:
     """Bring a database's schemas up to this version. `depesche up` does it by itself on its own folder."""
     from libs.storage.migrations import migrate, pending
     from services.__main__ import migration_folders
 
     logs_to_stderr()
+    found = target(dsn)
     work = pending if dry_run else migrate
-    done = asyncio.run(_reached(work(target(dsn), migration_folders())))
+    done = asyncio.run(_reached(work(found, migration_folders())))
+    made = [] if dry_run else asyncio.run(_reached(_roles(found, roles, passwords)))
     verb = "would be run" if dry_run else "run"
-    session.give(
-        {"dry_run": dry_run, "migrations": done},
-        lambda _: "\n".join([*done, f"{len(done)} migrations {verb}."]) if done else "Every schema is current.",
-    )
+    said = [*done, f"{len(done)} migrations {verb}."] if done else ["Every schema is current."]
+    if roles and made:
+        said.append(f"Roles: {', '.join(made)}.")
+    session.give({"dry_run": dry_run, "migrations": done, "roles": made}, lambda _: "\n".join(said))
+
+
+def _roles(dsn: str, make: bool, folder: Path | None) -> Awaitable[list[str]]:
+    """Makes the services' roles, or gives those that there are what migrations have made."""
+    from libs.storage.roles import make_roles, renew_grants
+    from services.__main__ import service_roles
+
+    known = service_roles()
+    if not make:
+        return renew_grants(dsn, known)
+    files = {role.schema: folder / role.schema for role in known} if folder else {}
+    given = {schema: path.read_text().rstrip("\n") for schema, path in files.items() if path.is_file()}
+    if folder and not given:
+        raise Invalid(f"It has no file {', '.join(files)}.", pointer="--passwords")
+    return make_roles(dsn, known, given)
 
 
 def logs_to_stderr() -> None:
@@ -79,7 +102,7 @@ def target(dsn: str | None) -> str:
     """The DSN to work on: given, from the settings, or of the folder's own running server."""
     from libs.suite import load_suite
 
-    found = dsn or load_suite().dsn.get_secret_value()
+    found = dsn or load_suite().migrating_dsn
     if found:
         return found
     from libs.storage import embedded

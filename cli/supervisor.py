@@ -125,7 +125,7 @@ class Supervisor(ABC):
         from services.__main__ import migration_folders, runtime_of
         from services.access.app import ensure_first
 
-        asyncio.run(migrate(dsn, migration_folders()))
+        asyncio.run(migrate(self.settings.migrating_dsn or dsn, migration_folders()))
         settings = self.settings.model_copy(update={"dsn": SecretStr(dsn), "data_dir": self.folder})
         asyncio.run(ensure_first(runtime_of(settings, keyring_of(self.folder)), url=self.url))
 

@@ -64,7 +64,7 @@ class SimulatorEndpoints:
 class Runtime:
     """Where a service runs: what every composition root is given."""
 
-    dsn: str
+    dsn: str  # {schema} stands for the service's schema, so that each comes with a role of its own
     keyring: Keyring
     transports: Callable[[str], Transport]  # how another service is reached, by its app id
     data_dir: Path
@@ -81,6 +81,14 @@ class Runtime:
         object.__setattr__(self, "tokens", InternalTokens(self.keyring.key("internal")))
         object.__setattr__(self, "keys", KeyVerifier(self._ask_access))
         object.__setattr__(self, "hasher", AddressHasher(self.keyring.key("address-hash")))
+
+    def dsn_of(self, schema: str) -> str:
+        """The DSN by which the service of this schema reaches Postgres."""
+        return self.dsn.replace("{schema}", schema)
+
+    def database(self, schema: str, *, max_size: int, server_settings: Mapping[str, str] | None = None) -> Database:
+        """The database of the service of this schema, not yet open."""
+        return Database(self.dsn_of(schema), schema, max_size=max_size, server_settings=server_settings or {})
 
     def client(self, caller: str, name: str) -> ServiceClient:
         """The client that `caller` uses to call `name` (app ids with hyphens)."""

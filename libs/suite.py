@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 from pydantic import Field, SecretStr
 
+from libs.errors import Invalid
 from libs.service import SimulatorEndpoints
 from libs.settings import FILE_NAME, ServiceSettings, load
 
@@ -24,7 +25,15 @@ class SuiteSettings(ServiceSettings):
 
     SECTION = ""
     data_dir: Path = Field(Path(".depesche"), description="Folder of everything that the suite keeps.")
-    dsn: SecretStr = Field(SecretStr(""), description="PostgreSQL as postgresql://…; empty: the embedded server.")
+    dsn: SecretStr = Field(
+        SecretStr(""),
+        description="PostgreSQL as postgresql://…; empty: the embedded server. {schema} stands for a service's schema, "
+        "so that each connects with a role of its own.",
+    )
+    owner_dsn: SecretStr = Field(
+        SecretStr(""),
+        description="The same of the tables' owner, for `up`, `migrate` and `doctor`; empty: DEPESCHE_DSN.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8700, ge=1, le=65535, description="TCP port of the suite's HTTP API.")
     workers: int = Field(
@@ -49,6 +58,17 @@ class SuiteSettings(ServiceSettings):
     log_level: str = Field("info", description="debug, info, warning or error.")
     otlp_endpoint: str = Field("", description="Base URL of an OTLP/HTTP collector; empty: spans are not exported.")
     drain_seconds: float = Field(30.0, gt=0, description="Seconds a process may take to finish its work when stopped.")
+
+    @property
+    def migrating_dsn(self) -> str:
+        """The DSN of the tables' owner; empty: none was named. Raises Invalid where only the services' are known."""
+        found = self.owner_dsn.get_secret_value() or self.dsn.get_secret_value()
+        if "{schema}" in found:
+            raise Invalid(
+                "DEPESCHE_DSN is that of many roles; name the one that owns their tables.",
+                pointer="DEPESCHE_OWNER_DSN",
+            )
+        return found
 
     @property
     def url(self) -> str:

@@ -36,6 +36,7 @@ from libs.openapi import merged
 from libs.probes import figures
 from libs.service import Runtime, Service, calm_garbage_collection
 from libs.service_client import AsgiTransport
+from libs.storage.roles import ServiceRole
 from libs.suite import SuiteSettings, load_suite, read_simulator, settings_file
 from libs.telemetry import configure_logs, configure_tracing, get_logger
 from libs.web import Router, install_problem_handlers
@@ -73,6 +74,14 @@ def migration_folders() -> dict[str, Path]:
     """Each service's schema and the folder of its migrations."""
     here = Path(__file__).parent
     return {(schema := name.replace("-", "_")): here / schema / "migrations" for name in SERVICES}
+
+
+def service_roles() -> list[ServiceRole]:
+    """The database role of each service, with the settings that its sessions need."""
+    built = build(SuiteSettings(), Keyring(bytes(32))).values()
+    return [
+        ServiceRole(service.database.schema, service.database.session_settings) for service in built if service.database
+    ]
 
 
 def runtime_of(settings: SuiteSettings, keyring: Keyring, services: Mapping[str, Service] | None = None) -> Runtime:

@@ -20,19 +20,20 @@ from libs.service import Runtime
 from libs.service_client import Transport
 from libs.storage import embedded
 from libs.storage.migrations import migrate
+from libs.storage.roles import make_roles
 from libs.telemetry import configure_logs
+from services.__main__ import migration_folders, service_roles
 
 ROOT = Path(__file__).parent.parent
-SERVICES = ("access", "orders_notification", "tokens", "templates", "delivery", "bounce", "history")
 _numbers = itertools.count()
 
 # plain lines: structlog's own default renders each traceback with all its locals, which takes seconds
 configure_logs(service="tests", level="error")
 
 
-def migration_folders() -> dict[str, Path]:
-    """Each service's schema and its migrations."""
-    return {name: ROOT / "services" / name / "migrations" for name in SERVICES}
+def by_role(dsn: str, schema: str = "{schema}") -> str:
+    """The test server's DSN with a service's own role, so that what it does in a test is what the role may do."""
+    return dsn.replace("//postgres:", f"//depesche_{schema}:", 1)
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +51,9 @@ def postgres() -> Iterator[embedded.EmbeddedServer]:
         await connection.execute("select pg_reload_conf()")
         await connection.close()
         await migrate(server.dsn_of("migrated"), migration_folders())
+        await make_roles(
+            server.dsn_of("migrated"), service_roles(), dict.fromkeys(migration_folders(), "as every service")
+        )
 
     asyncio.run(prepare())
     yield server
@@ -82,7 +86,7 @@ def make_runtime(tmp_path: Path, transports: dict[str, Transport]) -> Callable[[
 
     def make(dsn: str) -> Runtime:
         return Runtime(
-            dsn=dsn,
+            dsn=by_role(dsn),
             keyring=Keyring(b"a root secret for tests, 32 bytes and more"),
             transports=lambda name: transports[name],
             data_dir=tmp_path,

@@ -27,6 +27,11 @@ class Database:
     statement_timeout_seconds: float = 30.0
     _pool: Any = None
 
+    @property
+    def session_settings(self) -> dict[str, str]:
+        """What each of its sessions begins with."""
+        return {"search_path": self.schema, "timezone": "UTC", **self.server_settings}
+
     async def open(self) -> None:
         """Opens the pool. Raises Unavailable where Postgres does not answer."""
         try:
@@ -38,12 +43,7 @@ class Database:
                 reset=_nothing_to_reset,
                 timeout=_CONNECT_SECONDS,
                 command_timeout=self.statement_timeout_seconds,
-                server_settings={
-                    "search_path": self.schema,
-                    "timezone": "UTC",
-                    "application_name": f"depesche {self.schema}",
-                    **self.server_settings,
-                },
+                server_settings={"application_name": f"depesche {self.schema}", **self.session_settings},
             )
         except (OSError, asyncpg.PostgresError) as error:
             raise Unavailable(f"Postgres does not answer: {error}") from error

@@ -22,7 +22,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_service(runtime: Runtime, settings: AccessSettings | None = None) -> Service:
     """access over the runtime's Postgres."""
     settings = settings or load(AccessSettings, runtime.settings_file)
-    database = Database(runtime.dsn, "access", max_size=settings.pool_max_connections)
+    database = runtime.database("access", max_size=settings.pool_max_connections)
     return Service(
         name=APP_ID,
         runtime=runtime,
@@ -43,7 +43,7 @@ async def ensure_first(runtime: Runtime, *, url: str | None = None) -> Path:
     """Tenant 1 and an administrator's keys, written to the data folder's credentials file: what `up` calls
     at each start, after the migrations. `url`: where the command line reaches the suite, the public one
     without. Gives the file's path."""
-    database = Database(runtime.dsn, "access", max_size=1)
+    database = runtime.database("access", max_size=1)
     await database.open()
     try:
         path = runtime.data_dir / credentials.FILE_NAME

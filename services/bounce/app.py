@@ -7,7 +7,6 @@ from fastapi import FastAPI
 
 from libs.service import Runtime, Service
 from libs.settings import load
-from libs.storage.database import Database
 from libs.verp import ReturnPath
 from services.bounce.adapters.delivery import DeliveryMessages
 from services.bounce.adapters.postgres import PostgresFacts, PostgresMails, PostgresReads
@@ -24,7 +23,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> Service:
     """bounce over the runtime's Postgres."""
     settings = settings or load(BounceSettings, runtime.settings_file)
-    database = Database(runtime.dsn, "bounce", max_size=settings.pool_max_connections)
+    database = runtime.database("bounce", max_size=settings.pool_max_connections)
     deps = Bounce(
         mails=PostgresMails(database),
         facts=PostgresFacts(database),

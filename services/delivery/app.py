@@ -45,7 +45,7 @@ Providers = Mapping[Lane, Mapping[Channel, Provider]]
 def create_service(runtime: Runtime, settings: DeliverySettings | None = None) -> Service:
     """delivery over the runtime's Postgres."""
     settings = settings or load(DeliverySettings, runtime.settings_file)
-    database = Database(runtime.dsn, APP_ID, max_size=settings.pool_max_connections, server_settings=POOL_SETTINGS)
+    database = runtime.database(APP_ID, max_size=settings.pool_max_connections, server_settings=POOL_SETTINGS)
     providers = {lane: _providers(runtime) for lane in Lane}
     return Service(
         name=APP_ID,

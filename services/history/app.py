@@ -9,7 +9,6 @@ from fastapi import FastAPI
 
 from libs.service import Runtime, Service
 from libs.settings import load
-from libs.storage.database import Database
 from services.history.adapters.postgres import (
     SERVER_SETTINGS,
     PostgresAudit,
@@ -35,7 +34,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_service(runtime: Runtime, settings: HistorySettings | None = None) -> Service:
     """history over the runtime's Postgres, which holds both stores unless settings name MongoDB or OpenSearch."""
     settings = settings or load(HistorySettings, runtime.settings_file)
-    database = Database(runtime.dsn, "history", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
+    database = runtime.database("history", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
     terms = Terms(database)
     rows = PostgresTimeline(database, terms)
     mongo, opensearch = _mongo(settings), _opensearch(settings)

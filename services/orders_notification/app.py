@@ -42,7 +42,7 @@ def create_service(
 ) -> Service:
     """orders-notification over the runtime's Postgres. `releases`: others than those published here."""
     settings = settings or load(OrdersNotificationSettings, runtime.settings_file)
-    database = Database(runtime.dsn, "orders_notification", max_size=settings.pool_max_connections)
+    database = runtime.database("orders_notification", max_size=settings.pool_max_connections)
     deps = _deps(runtime, database, settings, releases)
     return Service(
         name=APP_ID,

@@ -6,7 +6,6 @@ from fastapi import FastAPI
 
 from libs.service import Runtime, Service
 from libs.settings import load
-from libs.storage.database import Database
 from services.templates.adapters.postgres import APP_ID, PostgresStore
 from services.templates.api import ROUTERS
 from services.templates.handlers import SUBSCRIPTIONS, Templates
@@ -18,7 +17,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_service(runtime: Runtime, settings: TemplatesSettings | None = None) -> Service:
     """templates over the runtime's Postgres."""
     settings = settings or load(TemplatesSettings, runtime.settings_file)
-    database = Database(runtime.dsn, "templates", max_size=settings.pool_max_connections)
+    database = runtime.database("templates", max_size=settings.pool_max_connections)
     return Service(
         name=APP_ID,
         runtime=runtime,

@@ -8,7 +8,6 @@ from libs.keyring import Keyring
 from libs.links import LINKS
 from libs.service import Runtime, Service
 from libs.settings import load
-from libs.storage.database import Database
 from services.tokens.adapters.postgres import SERVER_SETTINGS, PostgresImports, PostgresReader, PostgresStore
 from services.tokens.api import ROUTERS
 from services.tokens.handlers import SUBSCRIPTIONS
@@ -21,7 +20,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_service(runtime: Runtime, settings: TokensSettings | None = None) -> Service:
     """tokens over the runtime's Postgres."""
     settings = settings or load(TokensSettings, runtime.settings_file)
-    database = Database(runtime.dsn, "tokens", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
+    database = runtime.database("tokens", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
     return Service(
         name="tokens",
         runtime=runtime,

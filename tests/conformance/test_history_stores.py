@@ -26,11 +26,12 @@ from tests.conformance.history_events import (
     recorded,
 )
 from tests.conformance.history_promises import AuditPromises, TimelinePromises, search
+from tests.conftest import by_role
 
 
 @pytest.fixture
 async def database(database: str) -> AsyncIterator[Database]:
-    made = Database(database, "history", server_settings=SERVER_SETTINGS)
+    made = Database(by_role(database, "history"), "history", server_settings=SERVER_SETTINGS)
     await made.open()
     yield made
     await made.close()

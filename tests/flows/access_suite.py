@@ -42,7 +42,7 @@ class Suite:
         return made
 
     async def events(self) -> list[Any]:
-        connection = await asyncpg.connect(self.runtime.dsn)
+        connection = await asyncpg.connect(self.runtime.dsn_of("access"))
         rows = await connection.fetch("select type, payload from access.outbox order by id")
         await connection.close()
         return [decode(row["type"], row["payload"]) for row in rows]

@@ -1,5 +1,4 @@
 """A small world around the send ledger: real Postgres, a provider and `tokens` that do what a test tells them.
-
 Texts are rendered by a stand-in: what is tested here is the ledger, not Liquid.
 """
 
@@ -36,6 +35,7 @@ from services.delivery.domain.releases import PlannedChannel, Release, Step, Unu
 from services.delivery.handlers.delivery import Breakers, Line
 from services.delivery.loops.sender import LaneSender
 from services.delivery.ports import Ledger, Question, Settle
+from tests.conftest import by_role
 
 KEYRING = Keyring(b"a root secret for tests, 32 bytes and more")
 TENANT = 1
@@ -290,8 +290,8 @@ def requested(release: Release, keys: Sequence[str], now: datetime, **changes: A
 
 
 async def opened(dsn: str) -> Database:
-    """The ledger's pool, with the settings that it runs with."""
-    database = Database(dsn, "delivery", max_size=12, server_settings=POOL_SETTINGS)
+    """The ledger's pool, with the role and settings that it runs with."""
+    database = Database(by_role(dsn, "delivery"), "delivery", max_size=12, server_settings=POOL_SETTINGS)
     await database.open()
     return database
 

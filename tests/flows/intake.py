@@ -93,7 +93,7 @@ class Intake:
         return [decode(row["type"], row["payload"]) for row in unbundled(rows)]
 
     async def rows(self, statement: str, *values: Any) -> list[Any]:
-        connection = await asyncpg.connect(self.runtime.dsn)
+        connection = await asyncpg.connect(self.runtime.dsn_of("orders_notification"))
         try:
             return list(await connection.fetch(statement, *values))
         finally:

@@ -40,7 +40,7 @@ async def test_a_second_start_makes_no_second_keys(suite: Suite) -> None:
 
 async def test_starts_at_the_same_moment_make_one_tenant(runtime: Runtime) -> None:
     paths = await asyncio.gather(*(ensure_first(runtime) for _ in range(3)))
-    connection = await asyncpg.connect(runtime.dsn)
+    connection = await asyncpg.connect(runtime.dsn_of("access"))
     assert await connection.fetchval("select count(*) from access.tenant") == 1
     await connection.close()
     assert len(set(paths)) == 1

@@ -22,7 +22,7 @@ async def suite(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIter
 async def test_secrets_are_not_in_the_database(suite: Suite) -> None:
     made = await suite.make_key("events:send")
     secret = made["key"].rpartition("_")[2]
-    connection = await asyncpg.connect(suite.runtime.dsn)
+    connection = await asyncpg.connect(suite.runtime.dsn_of("access"))
     for table in ("api_key", "outbox"):
         rows = await connection.fetch(f"select t::text from access.{table} t")
         assert all(secret.encode().hex() not in row["t"] and secret not in row["t"] for row in rows)
@@ -34,7 +34,7 @@ async def test_a_key_sent_with_an_idempotency_key_is_not_kept_readable(suite: Su
     first = await suite.call("POST", "/v1/keys", body, idempotency_key="once")
     again = await suite.call("POST", "/v1/keys", body, idempotency_key="once")
     assert again.json() == first.json()
-    connection = await asyncpg.connect(suite.runtime.dsn)
+    connection = await asyncpg.connect(suite.runtime.dsn_of("access"))
     kept = await connection.fetchval("select body from access.idempotency where key = 'once'")
     await connection.close()
     assert first.json()["key"].rpartition("_")[2].encode() not in kept

@@ -27,6 +27,7 @@ from libs.service_client import AsgiTransport, HttpTransport
 from libs.suite import SuiteSettings
 from services.access.app import create_service as access
 from services.access.app import ensure_first
+from tests.conftest import by_role
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = "postgresql://postgres@127.0.0.1:9/none"
@@ -71,7 +72,7 @@ def command(service: str, role: str, port: int) -> list[str]:
 
 
 def environment(dsn: str, folder: Path, **more: str) -> Mapping[str, str]:
-    return os.environ | {"DEPESCHE_DSN": dsn, "DEPESCHE_DATA_DIR": str(folder)} | more
+    return os.environ | {"DEPESCHE_DSN": by_role(dsn), "DEPESCHE_DATA_DIR": str(folder)} | more
 
 
 def launched(words: list[str], given: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -193,13 +194,15 @@ async def answering(runtime: Runtime) -> AsyncIterator[tuple[Any, httpx.AsyncCli
         yield service, client
 
 
-async def test_without_its_database_it_lives_and_is_not_ready(answering: tuple[Any, httpx.AsyncClient]) -> None:
+async def test_without_its_database_it_lives_and_is_not_ready(
+    answering: tuple[Any, httpx.AsyncClient], database: str
+) -> None:
     service, client = answering
     for path in ("/health/ready", "/health", "/access/health/ready"):
         assert (await client.get(path)).status_code == 200
     async with service.database.acquire() as connection:
         name = await connection.fetchval("select current_database()")
-    other = await asyncpg.connect(service.runtime.dsn.replace(name, "postgres"))
+    other = await asyncpg.connect(database.replace(name, "postgres"))
     try:
         await other.execute(f"alter database {name} allow_connections false")
         await other.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name)

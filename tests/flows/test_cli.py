@@ -25,7 +25,7 @@ from libs.keyring import keyring_of
 from libs.storage.embedded import EmbeddedServer
 from libs.suite import SuiteSettings
 from libs.telemetry import configure_logs
-from services.__main__ import build, create_app, running, runtime_of, work
+from services.__main__ import build, create_app, running, runtime_of, service_roles, work
 from services.access.app import ensure_first
 from tests.shell import Shell, serving
 
@@ -254,4 +254,8 @@ def test_doctor_names_what_is_wrong_and_what_to_do(shop: Shell) -> None:
 
 
 def test_migrate_says_that_every_schema_is_current(shop: Shell) -> None:
-    assert shop.json("migrate") == {"dry_run": False, "migrations": []}
+    assert shop.json("migrate") == {
+        "dry_run": False,
+        "migrations": [],
+        "roles": [role.name for role in service_roles()],
+    }

@@ -100,7 +100,7 @@ async def suite(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     runtime.keys.ask = ask
     for name in ("DEPESCHE_URL", "DEPESCHE_KEY", "DEPESCHE_MODE"):
         monkeypatch.delenv(name, raising=False)
-    database = Database(runtime.dsn, "access")
+    database = runtime.database("access", max_size=8)
     await database.open()
     with serving(mounted(service)) as url:
         suite = Suite(service)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from libs.contracts.outcomes import Lane, ReceiptKind, Status
@@ -164,10 +165,12 @@ create trigger slow before update on request for each row execute function slow(
 """
 
 
-async def test_twins_claimed_and_recorded_at_once_never_lock_each_other_out(world: World) -> None:
+async def test_twins_claimed_and_recorded_at_once_never_lock_each_other_out(world: World, database: str) -> None:
     """Groups of requests for the same people, in opposite orders, claimed and recorded at the same moment: every
     row takes a millisecond, so that the statements surely run side by side."""
-    await world.execute(SLOW_ROWS)
+    owner = await asyncpg.connect(database, server_settings={"search_path": "delivery"})
+    await owner.execute(SLOW_ROWS)
+    await owner.close()
     release = await world.release(["push"])
     keys = [f"customer:{n}" for n in range(60)]
     for key in keys:

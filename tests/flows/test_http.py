@@ -13,7 +13,6 @@ from libs.contracts.outcomes import Mode
 from libs.errors import Invalid, Unauthorized, Unavailable
 from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport, Transport
-from libs.storage.database import Database
 from libs.web import Cursor, Router
 
 calls: list[int] = []
@@ -61,7 +60,7 @@ async def verify(body: dict[str, str]) -> dict[str, Any]:
 @pytest.fixture
 async def client(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[httpx.AsyncClient]:
     calls.clear()
-    service = Service("access", runtime, None, Database(runtime.dsn, "access"), [routes, access_routes])
+    service = Service("access", runtime, None, runtime.database("access", max_size=8), [routes, access_routes])
     transports["access"] = AsgiTransport(lambda: service.app)
     transport = httpx.ASGITransport(service.app, raise_app_exceptions=False)
     async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://suite") as opened:

@@ -14,11 +14,12 @@ from libs.messaging.bus import Subscriber
 from libs.messaging.outbox import SECOND_LANE, Outgoing, append
 from libs.messaging.postgres import Relay
 from libs.storage.database import Database
+from tests.conftest import by_role
 
 
 @pytest.fixture
 async def access(database: str) -> AsyncIterator[Database]:
-    opened = Database(database, "access")
+    opened = Database(by_role(database, "access"), "access")
     await opened.open()
     yield opened
     await opened.close()

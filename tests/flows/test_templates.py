@@ -57,7 +57,7 @@ async def preview(suite: Suite, name: str, **body: Any) -> Any:
 
 
 async def events(runtime: Runtime) -> list[Any]:
-    connection = await asyncpg.connect(runtime.dsn)
+    connection = await asyncpg.connect(runtime.dsn_of("templates"))
     rows = await connection.fetch("select type, payload from templates.outbox order by id")
     await connection.close()
     return [decode(row["type"], row["payload"]) for row in rows]

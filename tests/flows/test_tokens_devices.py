@@ -192,7 +192,7 @@ async def test_many_writers_of_the_same_devices_leave_one_address_each(suite: Su
         )
     )
     assert {answer.status_code for answer in answers} <= {201, 503}
-    connection = await asyncpg.connect(suite.runtime.dsn)
+    connection = await asyncpg.connect(suite.runtime.dsn_of("tokens"))
     live = "from tokens.address where retired_at is null"
     assert await connection.fetchval(f"select count(*) - count(distinct installation) {live}") == 0
     assert await connection.fetchval(f"select count(*) - count(distinct hash) {live}") == 0

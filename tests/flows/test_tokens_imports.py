@@ -211,7 +211,7 @@ async def test_what_was_refused_never_keeps_the_value(suite: Suite) -> None:
     secret = "max.mustermann-secret"
     rows = f'{{"key": "customer:1", "emails": ["{secret}"], "phones": ["{secret}"]}}\n{{"key": "{secret}"}}\n{secret}\n'
     assert isinstance(await suite.load(rows, NDJSON), httpx.Response)
-    connection = await asyncpg.connect(suite.runtime.dsn)
+    connection = await asyncpg.connect(suite.runtime.dsn_of("tokens"))
     kept = await connection.fetch("select * from tokens.import_refusal")
     await connection.close()
     assert len(kept) >= 3

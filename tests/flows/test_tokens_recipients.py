@@ -234,7 +234,7 @@ async def test_erasure_leaves_nothing_here_and_is_told(suite: Suite) -> None:
     events = await suite.events()
     assert [type(event) for event in events] == [RecipientErased, ActionRecorded]
     assert events[0].recipient == "customer:1"
-    connection = await asyncpg.connect(suite.runtime.dsn)
+    connection = await asyncpg.connect(suite.runtime.dsn_of("tokens"))
     for table in ("recipient", "address", "consent", "consent_statement"):
         assert await connection.fetchval(f"select count(*) from tokens.{table}") == 0
     await connection.close()

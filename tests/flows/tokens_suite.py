@@ -62,7 +62,7 @@ class Suite:
         return await self.call("POST", "/v1/imports", content=content, headers=headers, **more)
 
     async def events(self) -> list[Any]:
-        connection = await asyncpg.connect(self.runtime.dsn)
+        connection = await asyncpg.connect(self.runtime.dsn_of("tokens"))
         rows = await connection.fetch("delete from tokens.outbox returning id, type, payload")
         await connection.close()
         return [decode(row["type"], row["payload"]) for row in sorted(rows, key=lambda row: row["id"])]

@@ -20,6 +20,7 @@ from services.access.app import ensure_first
 from services.simulator.app import Simulator
 from services.simulator.app import running as simulating
 from services.simulator.settings import SimulatorSettings
+from tests.conftest import by_role
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 _DEFINITIONS = {
@@ -91,7 +92,7 @@ async def whole_suite(dsn: str, folder: Path) -> AsyncIterator[Suite]:
     """Everything runs; leaving drains it."""
     # mail comes back to a port of its own, so that suites of two test processes do not meet
     async with simulating(folder, SimulatorSettings(bounce_port=0)) as simulator:
-        settings = SuiteSettings(data_dir=folder, dsn=dsn)  # type: ignore[arg-type]
+        settings = SuiteSettings(data_dir=folder, dsn=by_role(dsn))  # type: ignore[arg-type]
         services = build(settings, keyring_of(folder))
         async with running(services):
             found = credentials.read(await ensure_first(next(iter(services.values())).runtime))
