@@ -78,6 +78,7 @@ def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettin
         keyring=keyring_of(settings.data_dir),
         transports=neighbours,
         data_dir=settings.data_dir,
+        pooled=settings.pooler == "transaction",
         simulator=read_simulator(settings.data_dir) if settings.simulator else None,
         public_url=settings.url,
         settings_file=settings_file(settings.data_dir),

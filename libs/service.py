@@ -68,6 +68,7 @@ class Runtime:
     keyring: Keyring
     transports: Callable[[str], Transport]  # how another service is reached, by its app id
     data_dir: Path
+    pooled: bool = False  # the DSN leads to PgBouncer in transaction mode
     clock: Clock = system_clock
     simulator: SimulatorEndpoints | None = None
     public_url: str = "http://127.0.0.1:8700"
@@ -88,7 +89,9 @@ class Runtime:
 
     def database(self, schema: str, *, max_size: int, server_settings: Mapping[str, str] | None = None) -> Database:
         """The database of the service of this schema, not yet open."""
-        return Database(self.dsn_of(schema), schema, max_size=max_size, server_settings=server_settings or {})
+        return Database(
+            self.dsn_of(schema), schema, max_size=max_size, server_settings=server_settings or {}, pooled=self.pooled
+        )
 
     def client(self, caller: str, name: str) -> ServiceClient:
         """The client that `caller` uses to call `name` (app ids with hyphens)."""

@@ -34,6 +34,9 @@ class SuiteSettings(ServiceSettings):
         SecretStr(""),
         description="The same of the tables' owner, for `up`, `migrate` and `doctor`; empty: DEPESCHE_DSN.",
     )
+    pooler: Literal["none", "transaction"] = Field(
+        "none", description="What DEPESCHE_DSN leads to: PostgreSQL itself (none), or PgBouncer in transaction mode."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8700, ge=1, le=65535, description="TCP port of the suite's HTTP API.")
     workers: int = Field(

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from cli.engines import needs
 from cli.engines.cache import SOURCES, cache_folder, folder_of
-from cli.engines.recipes import GoProgram, Jars, Recipe, SystemProgram
+from cli.engines.debian import compile_from_source
+from cli.engines.recipes import DebianSource, GoProgram, Jars, Recipe, SystemProgram
 from libs.errors import Permanent
 
 _COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
@@ -45,6 +46,8 @@ def build(recipe: Recipe) -> None:
             _fetch(recipe, jars, making, workshop)
         case SystemProgram() as program:
             _link(recipe, program, making, workshop)
+        case DebianSource() as source:
+            compile_from_source(recipe, source, making, workshop)
     if not (making / recipe.product).exists():
         raise BuildFailed(f"The build ended well, but {recipe.product} is not there; {workshop.tail()}")
     if target.exists():  # its product is gone: is_built has said so

@@ -34,13 +34,28 @@ class SystemProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class DebianSource:
+    """A C program that the system's packages have too old: compiled from the source package of a newer Debian, unless
+    the one on the PATH is new enough."""
+
+    suite: str
+    package: str
+    archive: str
+    sha256: str
+    headers: tuple[str, ...]  # Debian packages that are needed to compile it
+    oldest: str  # version that will do
+
+    origin = "Debian's sources"
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One engine. `product` is what must be there, relative to its folder."""
 
     name: str
     version: str
     product: str
-    how: GoProgram | Jars | SystemProgram
+    how: GoProgram | Jars | SystemProgram | DebianSource
 
 
 DAPRD = Recipe("daprd", "1.18.2", "daprd", GoProgram(version_variable="github.com/dapr/dapr/pkg/buildinfo.version"))
@@ -56,6 +71,20 @@ FERRETDB = Recipe("ferretdb", "1.24.2", "ferretdb", GoProgram(tags="ferretdb_no_
 # Debian 12 has 7.0. The package of that name would also start a server on 6379; the tools hold the same program,
 # which is a server when it is called redis-server.
 REDIS = Recipe("redis", "7.0", "redis-server", SystemProgram("redis-tools", "/usr/bin/redis-check-rdb"))
+# Debian 12 has 1.18, which keeps no prepared statements in transaction mode.
+PGBOUNCER = Recipe(
+    "pgbouncer",
+    "1.24.1",
+    "pgbouncer",
+    DebianSource(
+        suite="trixie",
+        package="pgbouncer",
+        archive="pgbouncer_1.24.1.orig.tar.gz",
+        sha256="da72a3aba13072876d055a3e58dd4aba4a5de4ed6148e73033185245598fd3e0",
+        headers=("libevent-dev",),
+        oldest="1.21",
+    ),
+)
 
 # what takes longest comes last, so that a missing tool is found soon
-RECIPES: tuple[Recipe, ...] = (REDIS, KAFKA, OPENSEARCH, FERRETDB, JAEGER, DAPRD)
+RECIPES: tuple[Recipe, ...] = (REDIS, PGBOUNCER, KAFKA, OPENSEARCH, FERRETDB, JAEGER, DAPRD)

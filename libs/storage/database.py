@@ -8,16 +8,29 @@ from typing import Any
 import asyncpg
 
 from libs import exact_json
-from libs.errors import Invalid, Unavailable
+from libs.errors import Invalid, Permanent, Unavailable
 
 _CONNECT_SECONDS = 10.0
+_PROBE = "depesche_probe"
+_IS_OURS = "select exists (select from pg_prepared_statements where name = $1)"
+_SETTINGS = "select name, current_setting(name) from unnest($1::text[]) as name"
 # the last is what asyncpg says of a connection that the server has just ended and nobody has read from since
 _AWAY = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
 
 
+class PoolerUnfit(Permanent):
+    """What stands between us and Postgres does not fit; the detail says what to set."""
+
+    slug = "pooler-unfit"
+    title = "The connection pooler does not fit"
+
+
 @dataclass(slots=True)
 class Database:
-    """One Postgres schema of one service. Open it in the service's lifespan; errors of the network are Unavailable."""
+    """One Postgres schema of one service. Open it in the service's lifespan; errors of the network are Unavailable.
+
+    `pooled`: behind PgBouncer in transaction mode, where sessions begin as their role does: see docs/adr/0161.
+    """
 
     dsn: str
     schema: str
@@ -25,6 +38,7 @@ class Database:
     max_size: int = 8
     server_settings: Mapping[str, str] = field(default_factory=dict)
     statement_timeout_seconds: float = 30.0
+    pooled: bool = False
     _pool: Any = None
 
     @property
@@ -33,7 +47,8 @@ class Database:
         return {"search_path": self.schema, "timezone": "UTC", **self.server_settings}
 
     async def open(self) -> None:
-        """Opens the pool. Raises Unavailable where Postgres does not answer."""
+        """Opens the pool. Raises Unavailable where Postgres does not answer, PoolerUnfit."""
+        own = {} if self.pooled else self.session_settings
         try:
             self._pool = await asyncpg.create_pool(
                 self.dsn,
@@ -43,10 +58,35 @@ class Database:
                 reset=_nothing_to_reset,
                 timeout=_CONNECT_SECONDS,
                 command_timeout=self.statement_timeout_seconds,
-                server_settings={"application_name": f"depesche {self.schema}", **self.session_settings},
+                server_settings={"application_name": f"depesche {self.schema}", **own},
             )
+        except asyncpg.ProtocolViolationError as error:
+            raise PoolerUnfit(f"{error}. Where PgBouncer stands between, set DEPESCHE_POOLER=transaction.") from error
         except (OSError, asyncpg.PostgresError) as error:
             raise Unavailable(f"Postgres does not answer: {error}") from error
+        if self.pooled:
+            try:
+                await self._examine_pooler()
+            except BaseException:
+                await self.close()
+                raise
+
+    async def _examine_pooler(self) -> None:
+        """A pooler that does not keep our statements, or sessions that begin otherwise, would fail now and then."""
+        async with self.transaction() as connection:
+            probe = await connection.prepare("select 1", name=_PROBE)  # kept: with it the statement would go
+            if await connection.fetchval(_IS_OURS, probe.get_name()):
+                raise PoolerUnfit(
+                    "Prepared statements reach the server under their own names: in transaction mode PgBouncer must be "
+                    "1.21 or newer, with max_prepared_statements of 500."
+                )
+            wanted = self.session_settings
+            there = dict(await connection.fetch(_SETTINGS, list(wanted)))
+            if wrong := sorted(name for name in wanted if there.get(name) != wanted[name]):
+                raise PoolerUnfit(
+                    f"Sessions begin without their {', '.join(wrong)}: connect as depesche_{self.schema}, for which "
+                    "`depesche migrate --roles` has set them."
+                )
 
     async def close(self) -> None:
         if self._pool is not None:

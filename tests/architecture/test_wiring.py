@@ -138,6 +138,26 @@ def test_no_service_names_anothers_schema() -> None:
                 assert pattern.findall(path.read_text()) == [], path
 
 
+_SESSION = re.compile(
+    r"(?:^|;)\s*(?:set (?!local )\w+ ?(?:=|to )|reset \w|(?:un)?listen \w+$|prepare \w+ as|discard all|deallocate|"
+    r"create temp|select pg_(?:try_)?advisory_lock|declare \w+ .*with hold)",
+    re.MULTILINE,
+)
+
+
+def test_no_statement_relies_on_its_session() -> None:
+    """Behind a pooler the next statement may reach another one: see docs/adr/0161."""
+    assert _SESSION.search("set lock_timeout = '2s'; select 1")
+    assert not _SESSION.search("set local lock_timeout = '2s'; update x set a = 1")
+    for room in ("libs", "services"):
+        for path in (ROOT / room).rglob("*.py"):
+            if path.name == "migrations.py":
+                continue  # goes to the server itself
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert not _SESSION.search(node.value), (path, node.value)
+
+
 def test_every_reason_has_its_words_and_numbers_are_single() -> None:
     assert set(TEXTS) == set(Reason)
     assert all(t.sentence.endswith((".", "}")) and t.next_step.endswith(".") for t in TEXTS.values())

@@ -20,6 +20,7 @@ from cli.engines.ferretdb import FerretDB
 from cli.engines.jaeger import Jaeger
 from cli.engines.kafka import Kafka
 from cli.engines.opensearch import OpenSearch
+from cli.engines.pgbouncer import PgBouncer
 from cli.engines.recipes import RECIPES
 from cli.engines.redis import Redis
 from tests.engines.conftest import running
@@ -32,6 +33,8 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     match request.param:
         case "redis":
             return Redis(tmp_path)
+        case "pgbouncer":
+            return PgBouncer(tmp_path, postgres=request.getfixturevalue("postgres").dsn, users={})
         case "kafka":
             return Kafka(tmp_path)
         case "opensearch":

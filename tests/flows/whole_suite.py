@@ -88,11 +88,11 @@ _CLOUD_EVENT = "application/cloudevents+json"
 
 
 @asynccontextmanager
-async def whole_suite(dsn: str, folder: Path) -> AsyncIterator[Suite]:
-    """Everything runs; leaving drains it."""
+async def whole_suite(dsn: str, folder: Path, **more: Any) -> AsyncIterator[Suite]:
+    """Everything runs; leaving drains it. `more`: settings of the suite."""
     # mail comes back to a port of its own, so that suites of two test processes do not meet
     async with simulating(folder, SimulatorSettings(bounce_port=0)) as simulator:
-        settings = SuiteSettings(data_dir=folder, dsn=by_role(dsn))  # type: ignore[arg-type]
+        settings = SuiteSettings(data_dir=folder, dsn=by_role(dsn), **more)  # type: ignore[arg-type]
         services = build(settings, keyring_of(folder))
         async with running(services):
             found = credentials.read(await ensure_first(next(iter(services.values())).runtime))

@@ -94,13 +94,12 @@ async def _make(connection: Any, table: str, day: datetime) -> None:
     name = _name(table, day)
     try:
         # the lock on the table is short; where it must wait, intake would wait behind it: rather again in an hour
-        await connection.execute(
-            "set lock_timeout = '2s';"
-            f"create table if not exists {name} partition of {table} for values from ('{low}') to ('{high}')"
-        )
+        async with connection.transaction():
+            await connection.execute(
+                "set local lock_timeout = '2s';"
+                f"create table if not exists {name} partition of {table} for values from ('{low}') to ('{high}')"
+            )
     except (asyncpg.DuplicateTableError, asyncpg.UniqueViolationError, asyncpg.InvalidObjectDefinitionError):
         return  # another replica was faster; it is the same day
     except asyncpg.LockNotAvailableError:
         log.warning("event_day_not_made", day=name)
-    finally:
-        await connection.execute("reset lock_timeout")
