@@ -139,9 +139,8 @@ def test_no_service_names_anothers_schema() -> None:
 
 
 _SESSION = re.compile(
-    r"(?:^|;)\s*(?:set (?!local )\w+ ?(?:=|to )|reset \w|(?:un)?listen \w+$|prepare \w+ as|discard all|deallocate|"
-    r"create temp|select pg_(?:try_)?advisory_lock|declare \w+ .*with hold)",
-    re.MULTILINE,
+    r"(?:\A|;)\s*(?:set (?!local )\w+ ?(?:=|to )|reset \w+ *(?:;|\Z)|(?:un)?listen \w+ *(?:;|\Z)|prepare \w+ as|"
+    r"discard all|deallocate|create temp|select pg_(?:try_)?advisory_lock|declare \w+ .*with hold)"
 )
 
 
