@@ -28,8 +28,8 @@ SENDER_COLUMNS = (
     "changed_at=changed",
 )
 # the fields of accounts that the suite seals (services/delivery/domain/sender_accounts.py; a test compares them)
-SECRET_FIELDS = frozenset({"credentials", "static_token", "password", "auth_token", "secrets"})
-_SEVERAL = "secrets"  # a webhook's: each --secret secrets=… adds one, the newest first
+SECRET_FIELDS = frozenset({"credentials", "static_token", "password", "auth_token", "secrets", "webhook_keys"})
+_SEVERAL = frozenset({"secrets", "webhook_keys"})  # each --secret secrets=… adds one, the newest first
 _MASK = "••••••••"
 
 Number = Annotated[int, typer.Argument(help="Its number, which a communication's plan names.", min=1, max=32_767)]
@@ -127,7 +127,7 @@ def _secrets(given: Sequence[str]) -> dict[str, Any]:
         if name not in SECRET_FIELDS:
             raise UsageError(f"--secret is for {', '.join(sorted(SECRET_FIELDS))}.")
         value = _referred(name, reference)
-        if name == _SEVERAL:
+        if name in _SEVERAL:
             secrets.setdefault(name, []).append(value)
         else:
             secrets[name] = value

@@ -110,7 +110,8 @@ class MessageRejected(Event, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back about a message after it was handed over."""
+    """What came back about a message after it was handed over. `detail`: the words of the recipient's server, or the
+    provider's. What begins with `vendor` is the provider's own reading of them, a second opinion."""
 
     provider: str
     provider_event_id: str
@@ -121,6 +122,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     recipient: str | None = None
     address_hash: bytes | None = None
     detail: str | None = None
+    reply_code: int | None = None
+    enhanced_code: str | None = None
+    vendor_class: str | None = None  # in its own words: Permanent/NoEmail, hard_bounce, 10
+    vendor_category: str | None = None  # the category of `bounce` that this class means, where it means exactly one
+    vendor_permanent: bool | None = None  # whether it says that no further try would help
 
 
 @declared

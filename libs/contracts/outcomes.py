@@ -68,6 +68,9 @@ class ReceiptKind(Word):
     CONVERTED = 6
     ACCEPTED = 7  # the provider says that it took the message: settles sending and unknown
     FAILED = 8  # the provider says that it gave the message up
+    UNSUBSCRIBED = 9
+    DEFERRED = 10  # the provider goes on trying
+    DROPPED = 11  # the provider did not even try: its own list of addresses says no
 
 
 class Scope(Word):

@@ -10,8 +10,10 @@ from libs.contracts.outcomes import Channel, Lane
 from libs.service import Runtime, Service
 from libs.settings import load
 from libs.storage.database import Database
+from libs.verp import ReturnPath
 from services.delivery.adapters.fcm import FcmProvider
 from services.delivery.adapters.postgres.ledger import POOL_SETTINGS, PostgresLedger
+from services.delivery.adapters.postgres.nonces import PostgresNonces
 from services.delivery.adapters.postgres.operations import PostgresOperations
 from services.delivery.adapters.postgres.partitions import PostgresPartitions
 from services.delivery.adapters.postgres.reads import PostgresReads
@@ -23,6 +25,7 @@ from services.delivery.adapters.smtp import SmtpProvider
 from services.delivery.adapters.tokens import TokensOverHttp
 from services.delivery.adapters.twilio import TwilioProvider
 from services.delivery.adapters.twilio_callbacks import TwilioCallbacks
+from services.delivery.adapters.vendors import Fetching, readers
 from services.delivery.adapters.webhook import WebhookProvider
 from services.delivery.api import ROUTERS
 from services.delivery.domain.backoff import Backoff
@@ -37,6 +40,7 @@ from services.delivery.ports import Provider, Senders
 from services.delivery.settings import DeliverySettings
 
 APP_ID = "delivery"
+CALLBACK_BYTES = 4 << 20  # mail vendors send some hundreds of events at once, with the words of servers
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 Providers = Mapping[Lane, Mapping[Channel, Provider]]
@@ -55,6 +59,7 @@ def create_service(runtime: Runtime, settings: DeliverySettings | None = None) -
         routers=ROUTERS,
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
+        body_limits={"/v1/callbacks": CALLBACK_BYTES},
         resources=(_closing(providers),),
         title="Depesche delivery",
     )
@@ -100,6 +105,9 @@ def _receiving(runtime: Runtime, ledger: PostgresLedger, senders: Senders, datab
         replies=PostgresReplies(database),
         twilio=TwilioCallbacks,
         simulator=SimulatorCallbacks([runtime.keyring.key(KEY_PURPOSE)]),
+        vendors=readers(Fetching()),
+        nonces=PostgresNonces(database),
+        return_path=ReturnPath(runtime.keyring.key("verp"), ""),
         hasher=runtime.hasher,
         clock=runtime.clock,
         public_url=runtime.public_url,

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from libs.contracts.outcomes import Channel, Lane, Mode
 from libs.messaging.outbox import Outgoing
 from services.delivery.domain.callbacks import Callback, News, ReceiptNews, ReplyNews
 from services.delivery.domain.intake import NewRequest
+from services.delivery.domain.mail_vendors import Reading, WebhookKeys
 from services.delivery.domain.outbound import Outbound, Sender
 from services.delivery.domain.outcomes import Outcome
 from services.delivery.domain.planning import Recipient
@@ -52,11 +53,34 @@ class Callbacks(Protocol):
         ...
 
 
+class VendorWebhooks(Protocol):
+    """Reads one mail vendor's webhooks: verifies them over the raw bytes, then translates, event by event."""
+
+    async def read(self, callback: Callback, keys: WebhookKeys, now: datetime) -> Reading:
+        """What it says. Raises Unauthorized, BadRequest, Invalid, and Unavailable where what verifies it is away."""
+        ...
+
+
+class Nonces(Protocol):
+    """What is valid once, for signatures that do not cover the body."""
+
+    async def bind(self, provider: str, nonce: str, body: bytes, now: datetime) -> bool:
+        """Whether the nonce was never seen, or with this very body."""
+        ...
+
+
+class Received(NamedTuple):
+    """Of receipts: how many are about messages that we know, and how many of those came for the first time."""
+
+    known: int
+    new: int
+
+
 class Receipts(Protocol):
     """Where receipts are applied."""
 
-    async def receive(self, news: Sequence[ReceiptNews]) -> int:
-        """Deduplicates, applies and publishes in one transaction; how many were new."""
+    async def receive(self, news: Sequence[ReceiptNews], realm: "Realm | None" = None) -> Received:
+        """Deduplicates, applies and publishes in one transaction. Messages of others than `realm` are unknown to it."""
         ...
 
 

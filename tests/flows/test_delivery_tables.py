@@ -51,7 +51,8 @@ async def one(world: World, on_unknown: str = "leave", **fields: Any) -> Any:
 async def receipt(world: World, kind: ReceiptKind, attempt: int = 1, event: str = "e1") -> int:
     row = (await world.fetch("select notification_id, address_id from message"))[0]
     reason = Reason.PROVIDER_GAVE_UP if kind is ReceiptKind.FAILED else Reason.NONE
-    return await world.ledger.receive([ReceiptNews("model", event, row[0], row[1], attempt, kind, now(), reason)])
+    news = ReceiptNews("model", event, row[0], row[1], attempt, kind, now(), reason)
+    return (await world.ledger.receive([news])).new
 
 
 async def test_a_receipt_settles_what_nobody_knew_and_the_account_is_adjusted(world: World) -> None:
@@ -92,7 +93,7 @@ async def test_a_receipt_of_a_stranger_changes_nothing(world: World) -> None:
     await one(world)
     await world.send_all()
     stranger = ReceiptNews("model", "e9", uuid7(), 7, 1, ReceiptKind.FAILED, now())
-    assert await world.ledger.receive([stranger]) == 0
+    assert await world.ledger.receive([stranger]) == (0, 0)
     assert await world.statuses() == {(SENT, 0): 1}
 
 

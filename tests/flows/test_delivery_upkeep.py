@@ -54,15 +54,20 @@ async def test_callbacks_and_replies_are_forgotten_by_age_however_many_came_toge
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "_STEP", 10)
-    for table, rest in (("receipt", ", gen_random_uuid(), 1, 1, 1"), ("reply", "")):
-        columns = "provider, event_id, at" + (", notification_id, address_id, attempt, kind" if rest else "")
+    tables = {
+        "receipt": ("event_id", ", notification_id, address_id, attempt, kind", ", gen_random_uuid(), 1, 1, 1"),
+        "reply": ("event_id", "", ""),
+        "nonce": ("nonce", ", body", ", ''"),
+    }
+    for table, (key, others, rest) in tables.items():
+        columns = f"provider, {key}, at{others}"
         await world.execute(
             f"insert into {table} ({columns}) select 'p', n::text, now() - n * interval '1 day'{rest}"
             " from generate_series(60, 119) n"
         )
     await PostgresPartitions(world.database, now, retention_days=90, body_days=30).retire()
-    for table in ("receipt", "reply"):
-        assert await world.value(f"select count(*) || ' ' || max(event_id::int) from {table}") == "30 89"
+    for table, (key, *_) in tables.items():
+        assert await world.value(f"select count(*) || ' ' || max({key}::int) from {table}") == "30 89"
 
 
 async def test_bodies_go_when_their_days_are_over_however_many_came_together(

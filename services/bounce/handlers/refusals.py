@@ -1,15 +1,24 @@
 """From what delivery says to a fact: refusals inside the session, receipts afterwards."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from libs.contracts.delivery import Receipt, Rejection
 from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Channel, ReceiptKind
+from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.evidence import evidence_id
 from services.bounce.domain.facts import Fact, of_text
 from services.bounce.domain.sms import CATEGORY_BY_CODE
 from services.bounce.handlers.deps import Bounce
 from services.bounce.ports import Message, NewFact
+
+# kinds of receipts that say themselves what they are
+_PLAIN: Mapping[str, tuple[str, str]] = {
+    ReceiptKind.COMPLAINED.word: ("complaint", "reported as spam"),
+    ReceiptKind.UNSUBSCRIBED.word: ("unsubscribe", "asked to be unsubscribed"),
+    ReceiptKind.DROPPED.word: ("suppressed-by-provider", "on the provider's own list"),
+}
 
 
 async def record_rejections(deps: Bounce, batch: Sequence[Envelope]) -> None:
@@ -70,16 +79,27 @@ async def record_receipts(deps: Bounce, batch: Sequence[Envelope]) -> None:
 
 
 def fact_of_receipt(receipt: Receipt) -> Fact | None:
-    """The fact in a receipt; None for deliveries, openings and clicks."""
+    """The fact in a receipt; None for deliveries, openings and clicks, and for what a provider still tries."""
     detail = receipt.detail or ""
-    if receipt.kind == ReceiptKind.COMPLAINED.word:
-        return Fact("complaint", True, None, None, detail or "reported as spam")
+    if (plain := _PLAIN.get(receipt.kind)) is not None:
+        category, words = plain
+        return Fact(category, True, None, None, detail or words)
     if receipt.kind not in (ReceiptKind.BOUNCED.word, ReceiptKind.FAILED.word):
         return None
     code = next((word for word in detail.replace(":", " ").split() if word in CATEGORY_BY_CODE), None)
-    if code:
+    if code and receipt.vendor_class is None:  # in the words of a mail server such a number is anything
         return _fact_of_code(code, detail)
-    return of_text(detail) if receipt.kind == ReceiptKind.BOUNCED.word else None
+    return _bounced(receipt, detail) if receipt.kind == ReceiptKind.BOUNCED.word else None
+
+
+def _bounced(receipt: Receipt, detail: str) -> Fact:
+    """What the server's words say; where they say nothing, what the vendor makes of them."""
+    fact = of_text(detail, receipt.reply_code, receipt.enhanced_code)
+    if receipt.vendor_permanent is not None and fact.reply_code is None and fact.enhanced is None:
+        fact = replace(fact, permanent=receipt.vendor_permanent)
+    if fact.category == "undetermined" and receipt.vendor_category in CATEGORIES:
+        fact = replace(fact, category=receipt.vendor_category, text=fact.text or receipt.vendor_class or "")
+    return fact
 
 
 def _of_receipt(envelope: Envelope, receipt: Receipt, fact: Fact, known: Mapping[str, Message]) -> NewFact | None:

@@ -7,8 +7,11 @@ from fastapi import Query, Request, Response
 from libs.auth import signature
 from libs.contracts.outcomes import Mode
 from libs.web import Router
+from services.delivery.api.shapes import WebhookTaken
 from services.delivery.domain.callbacks import Callback
+from services.delivery.domain.mail_vendors import Vendor
 from services.delivery.handlers.receiving import Receiving, Whose, receive_simulator, receive_twilio
+from services.delivery.handlers.webhooks import receive_webhook
 
 router = Router(prefix="/v1/callbacks", tags=["callbacks"])
 
@@ -35,6 +38,26 @@ _RECEIPTS: dict[str, Any] = {
                         "attempt": 1,
                         "kind": "delivered",
                         "at": "2026-11-23T12:00:00Z",
+                    }
+                ],
+            }
+        }
+    }
+}
+
+_EVENTS: dict[str, Any] = {
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {"type": ["object", "array"], "items": {"type": "object"}},
+                "example": [
+                    {
+                        "event": "bounce",
+                        "sg_event_id": "c3Bvb2wtMQ",
+                        "timestamp": 1_798_000_000,
+                        "type": "bounce",
+                        "reason": "550 5.1.1 No such mailbox",
+                        "depesche": "b-aeatm2y6qaaiaaeaaaaaaaaaaaaqaaaaaaaaaaaarcvw4cbzdx5a",
                     }
                 ],
             }
@@ -72,6 +95,22 @@ async def simulator(request: Request) -> Response:
     """Up to 1,000 receipts, signed by Standard Webhooks. Receipts that came before change nothing."""
     await receive_simulator(_receiving(request), await _callback(request, "simulator"))
     return Response(status_code=204)
+
+
+@router.post(
+    "/{vendor}",
+    dependencies=[signature("mail vendor")],
+    summary="A mail vendor's webhooks: bounces, complaints, receipts",
+    openapi_extra=_EVENTS,
+)
+async def mail_vendor(request: Request, vendor: Vendor, tenant: Tenant, mode: Mode_, number: Number) -> WebhookTaken:
+    """Signed as the vendor does it, with a key of the sender's account. Events that came before change nothing, nor do
+    those about mails that are not ours. Of a list, what can be read is applied, and a 422 names what cannot."""
+    whose = Whose(tenant, Mode[mode.upper()], number)
+    taken = await receive_webhook(_receiving(request), vendor, await _callback(request, vendor.value), whose)
+    return WebhookTaken(
+        new=taken.new, repeated=taken.repeated, unknown_messages=taken.unknown_messages, ignored=taken.ignored
+    )
 
 
 async def _callback(request: Request, provider: str) -> Callback:

@@ -70,6 +70,17 @@ class SenderShown(BaseModel):
     changed_at: datetime | None
 
 
+class WebhookTaken(BaseModel):
+    """What came of a webhook's events. `unknown_messages`: mails that this tenant did not send in this mode; `ignored`:
+    events that say nothing about a mail to its recipient, or are of a kind that is new to us."""
+
+    model_config = example({"new": 1, "repeated": 0, "unknown_messages": 0, "ignored": 0})
+    new: int
+    repeated: int
+    unknown_messages: int
+    ignored: int
+
+
 class SenderNumbers(BaseModel):
     """Senders to look for, by number."""
 

@@ -20,6 +20,15 @@ class Callback:
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """How a vendor itself reads a refusal: a second opinion beside the words of the server that it quotes."""
+
+    vendor_class: str  # in its own words: Permanent/NoEmail, hard_bounce, 10
+    category: str | None = None  # a category of `bounce`, where the class means exactly one
+    permanent: bool | None = None  # whether it says that no further try would help
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptNews:
     """Something happened to a message after it was handed over. (provider, event_id) deduplicates it."""
 
@@ -33,6 +42,9 @@ class ReceiptNews:
     reason: Reason = Reason.NONE  # of FAILED and BOUNCED
     error: str | None = None  # the provider's own code
     detail: str | None = None
+    reply_code: int | None = None
+    enhanced: str | None = None
+    opinion: Opinion | None = None
 
 
 @dataclass(frozen=True, slots=True)

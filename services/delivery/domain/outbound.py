@@ -7,6 +7,7 @@ import msgspec
 
 from libs.contracts.outcomes import Channel, Mode
 from libs.rendering.contents import Content
+from services.delivery.domain.mail_vendors import Vendor
 
 
 class Outbound(msgspec.Struct, frozen=True):
@@ -48,7 +49,11 @@ class FcmAccount:
 
 @dataclass(frozen=True, slots=True)
 class SmtpAccount:
-    """A mail relay, and who writes. `tls`: off | opportunistic | required (STARTTLS) | implicit."""
+    """A mail relay, and who writes. `tls`: off | opportunistic | required (STARTTLS) | implicit.
+
+    `vendor` (a word of mail_vendors.Vendor): whose relay it is, where that reports by webhooks; `webhook_keys` and
+    `webhook_topics` verify them.
+    """
 
     host: str
     port: int
@@ -65,6 +70,9 @@ class SmtpAccount:
     connect_timeout_seconds: float = 10.0
     reply_timeout_seconds: float = 10.0  # to everything before the text is handed over
     timeout_seconds: float = 15.0  # from handing the text over to the server's yes
+    vendor: Vendor | None = None
+    webhook_keys: tuple[str, ...] = field(default=(), repr=False)
+    webhook_topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

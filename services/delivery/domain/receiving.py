@@ -15,8 +15,10 @@ _REACHED = frozenset(
         ReceiptKind.CLICKED,
         ReceiptKind.CONVERTED,
         ReceiptKind.COMPLAINED,
+        ReceiptKind.UNSUBSCRIBED,
     }
 )
+GIVEN_UP = frozenset({ReceiptKind.FAILED, ReceiptKind.DROPPED})
 
 
 class Verdict(NamedTuple):
@@ -33,6 +35,6 @@ def verdict_of(news: Sequence[ReceiptNews]) -> Verdict:
     if any(one.kind in _REACHED for one in news):
         return Verdict(Status.SENT, Reason.NONE, True, None)
     for one in news:
-        if one.kind is ReceiptKind.FAILED:
+        if one.kind in GIVEN_UP:
             return Verdict(Status.FAILED, one.reason or Reason.PROVIDER_GAVE_UP, False, one.detail)
     return Verdict(Status.SENT, Reason.NONE, False, None)

@@ -11,6 +11,7 @@ from libs.addresses import InvalidAddress, email_address
 from libs.contracts.outcomes import Channel, Mode
 from libs.errors import FieldError, Invalid
 from libs.standard_webhooks import secret_bytes
+from services.delivery.domain.mail_vendors import WebhookKeys, key_problems
 from services.delivery.domain.outbound import Account, FcmAccount, SmtpAccount, TwilioAccount, WebhookAccount
 from services.delivery.domain.steering import SIMULATOR, SenderSetup
 
@@ -22,7 +23,7 @@ TYPES: Mapping[Channel, type[Account]] = {
 }
 SECRETS: Mapping[Channel, tuple[str, ...]] = {
     Channel.PUSH: ("credentials", "static_token"),
-    Channel.EMAIL: ("password",),
+    Channel.EMAIL: ("password", "webhook_keys"),
     Channel.SMS: ("auth_token",),
     Channel.WEBHOOK: ("secrets",),
 }
@@ -76,9 +77,9 @@ def same_setup(one: SenderSetup, other: SenderSetup) -> bool:
     return before == after
 
 
-def callback_url(public_url: str, tenant: int, mode: Mode, number: int) -> str:
-    """Where Twilio reports to: names the sender whose token verifies the report."""
-    path = "/delivery/v1/callbacks/twilio"
+def callback_url(public_url: str, tenant: int, mode: Mode, number: int, provider: str = "twilio") -> str:
+    """Where a provider reports to: names the sender whose keys verify the report."""
+    path = f"/delivery/v1/callbacks/{provider}"
     return f"{public_url.rstrip('/')}{path}?tenant={tenant}&mode={mode.word}&sender={number}"
 
 
@@ -131,7 +132,15 @@ def _smtp_problems(account: SmtpAccount) -> list[tuple[str, str]]:
         problems.append(("from_name", "Names hold no line breaks or other control characters."))
     if bool(account.username) != bool(account.password):
         problems.append(("password", "username and password come together; give both or neither."))
-    return problems
+    return problems + _vendor_problems(account)
+
+
+def _vendor_problems(account: SmtpAccount) -> list[tuple[str, str]]:
+    keys = WebhookKeys(account.webhook_keys, account.webhook_topics)
+    if account.vendor is not None:
+        return key_problems(account.vendor, keys)
+    named = [name for name, value in (("webhook_keys", keys.keys), ("webhook_topics", keys.topics)) if value]
+    return [(name, f"{name} verifies a vendor's webhooks; give its vendor too.") for name in named]
 
 
 def _webhook_problems(account: WebhookAccount) -> list[tuple[str, str]]:

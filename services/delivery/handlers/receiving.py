@@ -1,6 +1,6 @@
 """What providers tell us: verify, translate (the provider's reader), then deduplicate, apply, publish (the ledger)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from libs.addresses import InvalidAddress, phone_number
@@ -9,22 +9,28 @@ from libs.contracts.outcomes import Channel, Mode
 from libs.errors import Unauthorized
 from libs.ids import AddressHasher
 from libs.telemetry import get_logger
+from libs.verp import ReturnPath
 from services.delivery.domain.callbacks import Callback, News, ReceiptNews, ReplyNews
+from services.delivery.domain.mail_vendors import Vendor
 from services.delivery.domain.outbound import TwilioAccount
-from services.delivery.ports import Callbacks, Receipts, Replies, Senders
+from services.delivery.ports import Callbacks, Nonces, Receipts, Replies, Senders, VendorWebhooks
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Receiving:
-    """What callbacks need. `twilio` makes the reader of an account from its auth tokens."""
+    """What callbacks need. `twilio` makes the reader of an account from its auth tokens; `vendors` read the webhooks of
+    mail vendors, and `return_path` our signed path in them."""
 
     senders: Senders
     receipts: Receipts
     replies: Replies
     twilio: Callable[[Sequence[str]], Callbacks]
     simulator: Callbacks
+    vendors: Mapping[Vendor, VendorWebhooks]
+    nonces: Nonces
+    return_path: ReturnPath
     hasher: AddressHasher
     clock: Clock
     public_url: str
@@ -60,7 +66,8 @@ async def _apply(deps: Receiving, news: Sequence[News], whose: Whose | None) -> 
     new = 0
     receipts = [one for one in news if isinstance(one, ReceiptNews)]
     if receipts:
-        new += await deps.receipts.receive(receipts)
+        realm = (whose.tenant, whose.mode) if whose else None
+        new += (await deps.receipts.receive(receipts, realm)).new
     replies = [(one, hash_) for one in news if isinstance(one, ReplyNews) and (hash_ := _hash(deps, one))]
     if replies and whose is not None:
         new += await deps.replies.publish(whose.tenant, whose.mode, replies)

@@ -99,6 +99,9 @@ _RECEIPTS: dict[ReceiptKind, str] = {
     ReceiptKind.CONVERTED: "The customer acted on it.",
     ReceiptKind.ACCEPTED: "The provider confirms that it accepted it.",
     ReceiptKind.FAILED: "The provider gave it up.",
+    ReceiptKind.UNSUBSCRIBED: "The customer unsubscribed.",
+    ReceiptKind.DEFERRED: "The provider could not deliver it yet, and goes on trying.",
+    ReceiptKind.DROPPED: "The provider did not send it: the address is on the provider's own list.",
 }
 
 

@@ -12,7 +12,15 @@ from services.history.domain.facts import Decision, Message
 
 _WAITS = frozenset({Status.PENDING, Status.SENDING})
 _PROOF = frozenset(
-    {ReceiptKind.DELIVERED, ReceiptKind.OPENED, ReceiptKind.CLICKED, ReceiptKind.CONVERTED, ReceiptKind.ACCEPTED}
+    {
+        ReceiptKind.DELIVERED,
+        ReceiptKind.OPENED,
+        ReceiptKind.CLICKED,
+        ReceiptKind.CONVERTED,
+        ReceiptKind.ACCEPTED,
+        ReceiptKind.UNSUBSCRIBED,
+        ReceiptKind.DEFERRED,
+    }
 )
 _SOURCES_HINT = "Compare the shop's own log with its key and source here; `depesche events send` shows refusals."
 
@@ -66,6 +74,7 @@ def _best_receipt(sent: Sequence[Message]) -> str:
     kinds = {receipt.kind for message in sent for receipt in message.receipts}
     for kind, text in (
         (ReceiptKind.COMPLAINED, "The customer reported it as spam."),
+        (ReceiptKind.UNSUBSCRIBED, "The customer unsubscribed from it."),
         (ReceiptKind.CONVERTED, "The customer acted on it."),
         (ReceiptKind.CLICKED, "The customer clicked in it."),
         (ReceiptKind.OPENED, "The customer opened it."),

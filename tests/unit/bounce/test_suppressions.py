@@ -117,12 +117,54 @@ def test_a_dead_device_is_not_ours_to_judge() -> None:
         ("failed", "something", None),
         ("delivered", None, None),
         ("opened", "550 5.1.1 no such user", None),
+        ("unsubscribed", None, "unsubscribe"),
+        ("deferred", "450 4.2.1 try later", None),
+        ("dropped", "550 5.1.1 on our list", "suppressed-by-provider"),
     ],
 )
 def test_what_receipts_say(kind: str, detail: str | None, category: str | None) -> None:
     receipt = Receipt(provider="p", provider_event_id="1", message="m.1", attempt=1, kind=kind, at=NOON, detail=detail)
     fact = fact_of_receipt(receipt)
     assert (fact.category if fact else None) == category
+
+
+def test_a_number_among_a_mail_servers_words_is_no_code_of_an_sms_provider() -> None:
+    receipt = Receipt(
+        provider="ses", provider_event_id="1", message="m.1", attempt=1, kind="bounced", at=NOON,
+        detail="450 4.2.1 queue id 30005", vendor_class="Transient/General",
+    )  # fmt: skip
+    fact = fact_of_receipt(receipt)
+    assert fact is not None
+    assert (fact.category, fact.permanent) != ("unknown-user", True)
+
+
+def test_what_a_provider_did_not_even_send_says_nothing_about_the_mailbox() -> None:
+    receipt = Receipt(provider="p", provider_event_id="1", message="m.1", attempt=1, kind="dropped", at=NOON)
+    fact = fact_of_receipt(receipt)
+    assert fact is not None
+    assert not fact.counts
+
+
+@pytest.mark.parametrize(
+    ("detail", "category", "permanent", "expected"),
+    [
+        ("550 5.2.2 mailbox full", "unknown-user", True, ("mailbox-full", True)),  # the server's words go first
+        (None, "unknown-user", True, ("unknown-user", True)),
+        (None, "unknown-user", False, ("unknown-user", False)),
+        (None, None, True, ("undetermined", True)),
+        (None, "made-up", True, ("undetermined", True)),
+    ],
+)
+def test_a_vendors_own_reading_counts_where_the_servers_words_say_nothing(
+    detail: str | None, category: str | None, permanent: bool, expected: tuple[str, bool]
+) -> None:
+    receipt = Receipt(
+        provider="ses", provider_event_id="1", message="m.1", attempt=1, kind="bounced", at=NOON, detail=detail,
+        vendor_class="Permanent/NoEmail", vendor_category=category, vendor_permanent=permanent,
+    )  # fmt: skip
+    fact = fact_of_receipt(receipt)
+    assert fact is not None
+    assert (fact.category, fact.permanent) == expected
 
 
 def test_no_address_stays_in_what_is_kept() -> None:

@@ -23,7 +23,7 @@ from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.intake import NewRequest
 from services.delivery.domain.steering import KnownRelease, Suppression
 from services.delivery.domain.work import Claimed, GiveBack, Prepared, Result, WorkRow
-from services.delivery.ports import Recovered
+from services.delivery.ports import Realm, Received, Recovered
 
 # A plan made for an empty table stays cached: without these, updates from arrays become hash joins with a
 # sequential scan, or a whole index read into memory and compared row by row. Tested with EXPLAIN.
@@ -119,11 +119,11 @@ class PostgresLedger:
 
         return await self._transaction(run)
 
-    async def receive(self, news: Sequence[ReceiptNews]) -> int:
-        """Receipts; how many were new, of messages that we know."""
+    async def receive(self, news: Sequence[ReceiptNews], realm: Realm | None = None) -> Received:
+        """Receipts, believed about messages of the realm alone, where one is given."""
 
-        async def run(connection: Any) -> int:
-            return await receipts.apply(connection, news, self._open_body, self.clock())
+        async def run(connection: Any) -> Received:
+            return await receipts.apply(connection, (news, realm), self._open_body, self.clock())
 
         return await self._transaction(run)
 

@@ -52,6 +52,7 @@ select received_at, id, count(*) over () from seen order by received_at desc, id
 """
 _FORGET = (
     "delete from receipt where ctid = any(array(select ctid from receipt where at < $1 order by at limit $2))",
+    "delete from nonce where ctid = any(array(select ctid from nonce where at < $1 order by at limit $2))",
     "delete from reply where ctid = any(array(select ctid from reply where at < $1 order by at limit $2))",
 )
 _LOST = """

@@ -51,9 +51,10 @@ select notification_id, address_id, attempt, status, reason, provider_ref, recor
 where notification_id = any($1::uuid[]) order by attempt
 """
 _RECEIPTS = """
-select notification_id, address_id, attempt, kind, provider, at, detail from receipt
+select notification_id, address_id, attempt, kind, provider, at, detail, vendor_class from receipt
 where notification_id = any($1::uuid[]) order by at
 """
+_RECEIPT_FIELDS = ("attempt", "kind", "provider", "at", "detail", "vendor_class")
 _REQUEST = """
 select id, cause_id, cause_kind, parent_id, release_id, communication, subject, lane, on_unknown, expires_at,
        received_at, cancelled_at, settled_at, recipients, extra, pending, sent, failed, skipped, suppressed, unknown
@@ -196,7 +197,7 @@ async def _history(connection: Any, rows: Sequence[MessageRow]) -> None:
             row.attempts.append(dict(zip(("attempt", "status", "reason", "provider_ref", "at"), rest, strict=True)))
     for notification, address, *rest in await connection.fetch(_RECEIPTS, ids):
         if (row := by_key.get((notification, address))) is not None:
-            row.receipts.append(dict(zip(("attempt", "kind", "provider", "at", "detail"), rest, strict=True)))
+            row.receipts.append(dict(zip(_RECEIPT_FIELDS, rest, strict=True)))
 
 
 def _message(row: Any) -> MessageRow:

@@ -20,16 +20,19 @@ from services.delivery.adapters.postgres.settle import settle
 from services.delivery.domain.accounts import Moves, Unit
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.receiving import verdict_of
+from services.delivery.ports import Realm, Received
 
 _ABOUT = """
 select m.notification_id, m.address_id, m.request_id, m.ordinal, m.channel, m.sender, m.plan_step, m.locale
 from unnest($1::uuid[], $2::bigint[]) as k (notification_id, address_id)
 join message m on m.notification_id = k.notification_id and m.address_id = k.address_id
+where $3::int is null
+  or exists (select from request r where r.id = m.request_id and r.tenant = $3 and r.mode = $4::int)
 """
 _KEEP = """
-insert into receipt (provider, event_id, notification_id, address_id, attempt, kind, at, detail)
+insert into receipt (provider, event_id, notification_id, address_id, attempt, kind, at, detail, vendor_class)
 select * from unnest($1::text[], $2::text[], $3::uuid[], $4::bigint[], $5::int[], $6::int[], $7::timestamptz[],
-                     $8::text[])
+                     $8::text[], $9::text[])
 order by 1, 2 on conflict do nothing returning provider, event_id
 """
 # sent → failed: the provider gave it up after accepting; failed → sent: it was delivered, whatever we had heard
@@ -56,14 +59,20 @@ where k.status = 2 and m.notification_id = k.notification_id and m.address_id = 
 Key = tuple[UUID, int]
 
 
-async def apply(connection: Any, news: Sequence[ReceiptNews], open_body: OpenBody, now: datetime) -> int:
-    """Applies receipts of known messages in the caller's transaction; how many were new."""
+async def apply(
+    connection: Any, given: tuple[Sequence[ReceiptNews], Realm | None], open_body: OpenBody, now: datetime
+) -> Received:
+    """Applies receipts of known messages in the caller's transaction. `given`: receipts, and whose messages they may
+    be about, where that is not everybody's."""
+    news, realm = given
     keys = sorted({(n.notification_id, n.address_id) for n in news})
-    found = await connection.fetch(_ABOUT, [key[0] for key in keys], [key[1] for key in keys])
+    tenant, mode = (realm[0], int(realm[1])) if realm else (None, None)
+    found = await connection.fetch(_ABOUT, [key[0] for key in keys], [key[1] for key in keys], tenant, mode)
     about: dict[Key, Any] = {(row[0], row[1]): row for row in found}
-    fresh = await _keep(connection, [n for n in news if (n.notification_id, n.address_id) in about])
+    known = [n for n in news if (n.notification_id, n.address_id) in about]
+    fresh = await _keep(connection, known)
     if not fresh:
-        return 0
+        return Received(len(known), 0)
     moved = await _apply(connection, fresh, now)
     requests = await read_requests(connection, {row[2] for row in about.values()})
     bodies = {id_: open_body(id_, r.body) for id_, r in requests.items() if r.body is not None}
@@ -81,7 +90,7 @@ async def apply(connection: Any, news: Sequence[ReceiptNews], open_body: OpenBod
         ]
     await settle(connection, moves, now, requests)
     await append(connection, _recorded(fresh, about, requests, recipient))
-    return len(fresh)
+    return Received(len(known), len(fresh))
 
 
 async def _keep(connection: Any, news: Sequence[ReceiptNews]) -> list[ReceiptNews]:
@@ -96,6 +105,7 @@ async def _keep(connection: Any, news: Sequence[ReceiptNews]) -> list[ReceiptNew
         [int(n.kind) for n in first.values()],
         [n.at for n in first.values()],
         [n.detail for n in first.values()],
+        [n.opinion.vendor_class if n.opinion else None for n in first.values()],
     )
     return [first[row[0], row[1]] for row in rows]
 
@@ -151,23 +161,31 @@ def _named(transition: Transition, recipient: str) -> Transition:
     return Transition(**(fields | {"recipient": recipient}))
 
 
+def _receipt(news: ReceiptNews, recipient: str | None) -> Receipt:
+    opinion = news.opinion
+    return Receipt(
+        provider=news.provider,
+        provider_event_id=news.event_id,
+        message=message_id(news.notification_id, news.address_id),
+        attempt=news.attempt,
+        kind=ReceiptKind(news.kind).word,
+        at=news.at,
+        recipient=recipient,
+        detail=news.detail,
+        reply_code=news.reply_code,
+        enhanced_code=news.enhanced,
+        vendor_class=opinion.vendor_class if opinion else None,
+        vendor_category=opinion.category if opinion else None,
+        vendor_permanent=opinion.permanent if opinion else None,
+    )
+
+
 def _recorded(fresh: Sequence[ReceiptNews], about: dict[Key, Any], requests: Any, recipient: Any) -> list[Outgoing]:
     """One event per request: its trace and subject go with it."""
     by_request: dict[UUID, list[Receipt]] = defaultdict(list)
     for news in fresh:
         row = about[news.notification_id, news.address_id]
-        by_request[row[2]].append(
-            Receipt(
-                provider=news.provider,
-                provider_event_id=news.event_id,
-                message=message_id(news.notification_id, news.address_id),
-                attempt=news.attempt,
-                kind=ReceiptKind(news.kind).word,
-                at=news.at,
-                recipient=recipient(row) or None,
-                detail=news.detail,
-            )
-        )
+        by_request[row[2]].append(_receipt(news, recipient(row) or None))
     return [
         Outgoing(
             ReceiptRecorded(receipts=tuple(receipts)),

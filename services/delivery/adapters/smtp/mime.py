@@ -13,6 +13,7 @@ from libs.verp import ReturnPath
 from services.delivery.adapters.smtp import headers
 from services.delivery.adapters.smtp.bodies import Bodies
 from services.delivery.adapters.smtp.opening import Features
+from services.delivery.adapters.vendors import HEADERS
 from services.delivery.domain.outbound import Outbound, SmtpAccount
 from services.delivery.domain.outcomes import Rejected
 
@@ -42,6 +43,7 @@ class Composer:
         self._from = headers.mailbox(self._from_address, account.from_name)
         self._domain = self._from_address.rpartition("@")[2]
         self._date: tuple[int, str] = (0, "")
+        self._vendor_header = HEADERS[account.vendor] if account.vendor else None
 
     def compose(self, message: Outbound, features: Features) -> Mail | Rejected:
         """The mail, or why this server cannot be given it."""
@@ -54,8 +56,9 @@ class Composer:
             return Rejected(Reason.ADDRESS_INVALID, str(error))
         if not to.isascii() and not features.utf8:
             return Rejected(Reason.ADDRESS_INVALID, "the mail server does not take addresses in Unicode (SMTPUTF8)")
+        path = self._return_path.make(message.notification_id, message.address_id, message.attempt)
         try:
-            head = self._head(message, content, to)
+            head = self._head(message, content, to) + self._trace(path)
         except headers.NotAHeader as error:
             return Rejected(Reason.PAYLOAD_INVALID, str(error))
         data = head.encode() + self._bodies.of(content, features.eight_bit)
@@ -63,14 +66,11 @@ class Composer:
             return Rejected(
                 Reason.TOO_LARGE, f"{len(data):,} bytes; the mail server takes {features.size:,}", enhanced="5.3.4"
             )
-        return Mail(self._sender(message, data, to, features), f"RCPT TO:<{to}>\r\n".encode(), data)
+        return Mail(_sender(path, data, to, features), f"RCPT TO:<{to}>\r\n".encode(), data)
 
-    def _sender(self, message: Outbound, data: bytes, to: str, features: Features) -> bytes:
-        path = self._return_path.make(message.notification_id, message.address_id, message.attempt)
-        size = "" if features.size is None else f" SIZE={len(data)}"
-        body = " BODY=8BITMIME" if features.eight_bit else ""
-        utf8 = "" if to.isascii() else " SMTPUTF8"
-        return f"MAIL FROM:<{path}>{size}{body}{utf8}\r\n".encode()
+    def _trace(self, path: str) -> str:
+        """What has the vendor's webhooks name this attempt."""
+        return self._vendor_header(path) if self._vendor_header else ""
 
     def _head(self, message: Outbound, content: EmailContent, to: str) -> str:
         sender = headers.mailbox(self._from_address, content.from_name) if content.from_name else self._from
@@ -102,3 +102,10 @@ class Composer:
         if self._date[0] != second:
             self._date = (second, format_datetime(now))
         return self._date[1]
+
+
+def _sender(path: str, data: bytes, to: str, features: Features) -> bytes:
+    size = "" if features.size is None else f" SIZE={len(data)}"
+    body = " BODY=8BITMIME" if features.eight_bit else ""
+    utf8 = "" if to.isascii() else " SMTPUTF8"
+    return f"MAIL FROM:<{path}>{size}{body}{utf8}\r\n".encode()
