@@ -70,7 +70,7 @@ class Composer:
 
     def _trace(self, path: str) -> str:
         """What has the vendor's webhooks name this attempt."""
-        return self._vendor_header(path) if self._vendor_header else ""
+        return self._vendor_header(path.partition("@")[0]) if self._vendor_header else ""
 
     def _head(self, message: Outbound, content: EmailContent, to: str) -> str:
         sender = headers.mailbox(self._from_address, content.from_name) if content.from_name else self._from
