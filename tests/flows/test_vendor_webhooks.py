@@ -1,5 +1,6 @@
 """A mail vendor's webhook, from its signed bytes to what it bars: the whole suite, the vendor played beside it."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from libs.ids import parse_message_id
 from libs.verp import ReturnPath
 from services.delivery.adapters.vendors import readers
 from services.delivery.domain.sender_accounts import callback_url
+from tests.conformance.webhook_http_senders import Mailgun, SendGrid
 from tests.conformance.webhook_senders import Amazon, Post, Ses, WebhookSender
 from tests.flows.whole_suite import Suite, open_shop, whole_suite
 
@@ -55,11 +57,19 @@ class Shop:
         await self.suite.send("order.placed", f"e-{number}", f"B-{number}", ORDER)
 
     async def verdict(self, number: int, wanted: str) -> Any:
-        async def told() -> Any:
-            answer = await self.suite.get("/history/v1/why", order=f"B-{number}")
+        return await self.told(f"B-{number}", wanted)
+
+    async def told(self, subject: str, wanted: str) -> Any:
+        async def answered() -> Any:
+            answer = await self.suite.get("/history/v1/why", order=subject)
             return answer if answer["verdict"] == wanted else None
 
-        return await self.suite.eventually(told)
+        return await self.suite.eventually(answered)
+
+    async def agreed_to(self, topic: str) -> None:
+        proof = {"at": "2026-01-01T00:00:00Z", "how": "a form", "text_version": "2026-01"}
+        said = {"topic": topic, "channel": "email", "granted": True, **proof}
+        await self.suite.put("/tokens/v1/recipients/customer:1/consents", {"consents": [said]})
 
     async def mailed(self, number: int) -> tuple[str, str]:
         """Orders something; MAIL FROM and text of the mail about it, as the relay was given them."""
@@ -104,6 +114,22 @@ async def shop(database: str, tmp_path: Path) -> AsyncIterator[Shop]:
 AMAZON = Amazon()
 
 
+RESTOCKED = {
+    "product": {"sku": "L-1", "name": "Lamp", "url": "https://shop.example/l-1"},
+    "price_now": "19.90",
+    "watchers": ["customer:1"],
+}
+PATH = re.compile(r"b-[a-z2-7]{52}")
+
+
+def path_in_header(raw: str, name: str) -> str:
+    """Our return path, as the vendor finds it in the header of its own."""
+    [line] = [line for line in raw.splitlines() if line.startswith(f"{name}: ")]
+    found = PATH.search(line)
+    assert found is not None
+    return found[0]
+
+
 async def test_a_permanent_bounce_at_amazon_bars_the_address_for_the_next_mail(shop: Shop) -> None:
     """SES → delivery → bounce → suppression → delivery, each step over its real way."""
     ses = Ses(AMAZON)
@@ -123,3 +149,41 @@ async def test_a_permanent_bounce_at_amazon_bars_the_address_for_the_next_mail(s
     await shop.suite.drained()
     await shop.order(2)
     assert "barred" in str(await shop.verdict(2, "not_sent"))
+
+
+async def test_a_complaint_at_mailgun_ends_marketing_and_nothing_else(shop: Shop) -> None:
+    mailgun = Mailgun()
+    await shop.mails_by(mailgun)
+    await shop.agreed_to("back-in-stock")
+    path = path_in_header((await shop.mailed(1))[1], "X-Mailgun-Variables")
+    for _ in range(2):  # Mailgun may say it twice, under another token
+        await shop.happens(mailgun, "complaint", path)
+
+    async def barred() -> Any:
+        return await shop.suppressions()
+
+    [suppression] = await shop.suite.eventually(barred)
+    assert (suppression["scope"], suppression["reason"]) == ("marketing", "suppressed_complaint")
+    await shop.suite.drained()
+    await shop.suite.send("product.restocked", "r-1", "R-1", RESTOCKED)
+    assert "barred" in str(await shop.told("R-1", "not_sent"))
+    await shop.order(2)
+    await shop.verdict(2, "sent")
+
+
+async def test_an_unsubscribe_at_sendgrid_is_a_consent_withdrawn(shop: Shop) -> None:
+    """SendGrid → delivery → bounce → tokens: what holds for the customer, with its proof."""
+    sendgrid = SendGrid()
+    await shop.mails_by(sendgrid)
+    await shop.agreed_to("back-in-stock")
+    path = path_in_header((await shop.mailed(1))[1], "X-SMTPAPI")
+    await shop.happens(sendgrid, "unsubscribe", path)
+
+    async def withdrawn() -> Any:
+        said = await shop.suite.get("/tokens/v1/recipients/customer:1/consents")
+        return [one for one in said["items"] if not one["granted"]]
+
+    [statement] = await shop.suite.eventually(withdrawn)
+    assert statement["channel"] == "email"
+    await shop.suite.send("product.restocked", "r-1", "R-1", RESTOCKED)
+    await shop.told("R-1", "not_sent")
