@@ -23,7 +23,8 @@ from services.delivery.domain.receiving import verdict_of
 from services.delivery.ports import Realm, Received
 
 _ABOUT = """
-select m.notification_id, m.address_id, m.request_id, m.ordinal, m.channel, m.sender, m.plan_step, m.locale
+select m.notification_id, m.address_id, m.request_id, m.ordinal, m.channel, m.sender, m.plan_step, m.locale,
+       m.address_hash
 from unnest($1::uuid[], $2::bigint[]) as k (notification_id, address_id)
 join message m on m.notification_id = k.notification_id and m.address_id = k.address_id
 where $3::int is null
@@ -133,7 +134,7 @@ async def _apply(connection: Any, news: Sequence[ReceiptNews], now: datetime) ->
 
 
 def _move(row: Any, change: tuple[int, int, int, int], moves: Moves, now: datetime) -> None:
-    notification, address, request_id, ordinal, channel, sender, step, locale = row
+    notification, address, request_id, ordinal, channel, sender, step, locale, _ = row
     attempt, was, status, reason = change
     moves.move(request_id, Status(was), Status(status))
     if status == Status.FAILED:
@@ -161,7 +162,7 @@ def _named(transition: Transition, recipient: str) -> Transition:
     return Transition(**(fields | {"recipient": recipient}))
 
 
-def _receipt(news: ReceiptNews, recipient: str | None) -> Receipt:
+def _receipt(news: ReceiptNews, recipient: str | None, address_hash: bytes | None) -> Receipt:
     opinion = news.opinion
     return Receipt(
         provider=news.provider,
@@ -171,6 +172,7 @@ def _receipt(news: ReceiptNews, recipient: str | None) -> Receipt:
         kind=ReceiptKind(news.kind).word,
         at=news.at,
         recipient=recipient,
+        address_hash=address_hash,
         detail=news.detail,
         reply_code=news.reply_code,
         enhanced_code=news.enhanced,
@@ -185,7 +187,7 @@ def _recorded(fresh: Sequence[ReceiptNews], about: dict[Key, Any], requests: Any
     by_request: dict[UUID, list[Receipt]] = defaultdict(list)
     for news in fresh:
         row = about[news.notification_id, news.address_id]
-        by_request[row[2]].append(_receipt(news, recipient(row) or None))
+        by_request[row[2]].append(_receipt(news, recipient(row) or None, row[8]))
     return [
         Outgoing(
             ReceiptRecorded(receipts=tuple(receipts)),
