@@ -9,9 +9,17 @@ from libs.service import Runtime, Service
 from libs.settings import load
 from libs.verp import ReturnPath
 from services.bounce.adapters.delivery import DeliveryMessages
-from services.bounce.adapters.postgres import PostgresFacts, PostgresMails, PostgresReads
+from services.bounce.adapters.postgres import (
+    PostgresContacts,
+    PostgresFacts,
+    PostgresMails,
+    PostgresReads,
+    PostgresSuppressions,
+)
 from services.bounce.adapters.smtp import Limits, NoListener, SmtpListener
 from services.bounce.api import router
+from services.bounce.domain.breaker import Band
+from services.bounce.domain.policy import Policy
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
 from services.bounce.loops import LOOPS
 from services.bounce.ports import Listener
@@ -26,7 +34,9 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
     database = runtime.database("bounce", max_size=settings.pool_max_connections)
     deps = Bounce(
         mails=PostgresMails(database),
-        facts=PostgresFacts(database),
+        facts=PostgresFacts(database, _policy(settings), _band(settings)),
+        suppressions=PostgresSuppressions(database),
+        contacts=PostgresContacts(database),
         reads=PostgresReads(database),
         messages=DeliveryMessages(runtime.client("bounce", "delivery")),
         listener=_listener(settings),
@@ -53,6 +63,31 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
 def create_app(runtime: Runtime, settings: BounceSettings | None = None) -> FastAPI:
     """The application alone, for a container of its own."""
     return create_service(runtime, settings).app
+
+
+def _policy(settings: BounceSettings) -> Policy:
+    return Policy(
+        trusted_providers=frozenset(settings.trusted_providers),
+        second_proof=timedelta(hours=settings.second_proof_hours),
+        proofs_within=timedelta(days=settings.proofs_days),
+        delivered_after=timedelta(hours=settings.delivered_after_hours),
+        recent_delivery=timedelta(days=settings.recent_delivery_days),
+        recent_reading=timedelta(days=settings.recent_reading_days),
+        score_days=settings.score_days,
+        score_within=timedelta(days=settings.score_within_days),
+    )
+
+
+def _band(settings: BounceSettings) -> Band:
+    return Band(
+        factor=settings.breaker_factor,
+        minimum=settings.breaker_minimum,
+        window=timedelta(minutes=settings.breaker_window_minutes),
+        usual_over=timedelta(days=settings.breaker_usual_days),
+        answers_within=timedelta(minutes=settings.breaker_answer_minutes),
+        quiet=timedelta(minutes=settings.breaker_quiet_minutes),
+        back_at_most=timedelta(hours=settings.breaker_back_hours),
+    )
 
 
 def _listener(settings: BounceSettings) -> Listener:

@@ -3,14 +3,23 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import date, datetime
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from services.bounce.domain.facts import Fact
 from services.bounce.domain.suppressions import Evidence, Suppression
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What the figures are told apart by: the tenant's sender, its domain, the communication."""
+
+    sender: int = 0
+    from_domain: str = ""
+    communication: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +31,7 @@ class Message:
     address_hash: bytes
     recipient: str | None
     channel: str
+    sending: Sending
 
 
 class Messages(Protocol):
@@ -73,6 +83,8 @@ class NewFact:
     attempt: int | None
     recipient: str | None
     mail_id: UUID | None = None
+    sending: Sending = Sending()
+    domain: str | None = None  # the address's own, where it is said not to exist
 
 
 Change = Callable[[Suppression], tuple[Suppression, ActionRecorded]]
@@ -95,15 +107,47 @@ class Mails(Protocol):
 
 
 class Facts(Protocol):
-    """Facts and suppressions; each call is one transaction with its events."""
+    """Facts and what follows from them; each call is one transaction with its events."""
 
-    async def record(self, facts: Sequence[NewFact]) -> None: ...
+    async def record(self, facts: Sequence[NewFact], now: datetime) -> None: ...
+
+    async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None: ...
+
+
+class Accepted(NamedTuple):
+    """A mail that was handed over to an address."""
+
+    tenant: int
+    mode: Mode
+    address_hash: bytes
+    at: datetime
+
+
+class Read(NamedTuple):
+    """A sign that a mail has reached its reader."""
+
+    tenant: int
+    mode: Mode
+    address_hash: bytes
+    at: datetime
+
+
+class Contacts(Protocol):
+    """What went well with addresses; each call may come twice."""
+
+    async def accepted(self, mails: Sequence[Accepted]) -> None: ...
+
+    async def read(self, readings: Sequence[Read]) -> None: ...
+
+    async def forget_before(self, day: date, minute: datetime) -> int: ...
+
+
+class Suppressions(Protocol):
+    """What people do to them; each call is one transaction with its events."""
 
     async def place(self, evidence: Evidence, action: ActionRecorded) -> Suppression: ...
 
     async def lift(self, tenant: int, mode: Mode, suppression: UUID, change: Change) -> Suppression: ...
-
-    async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

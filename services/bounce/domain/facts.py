@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from services.bounce.domain.categories import CATEGORIES, Action
 from services.bounce.domain.classifier import classify, is_permanent
+from services.bounce.domain.provider_names import provider_of
 from services.bounce.domain.reports import Kind, Report, Reported, codes_in
 
 _POSITIVE = frozenset({"delivered", "relayed", "expanded"})
@@ -32,6 +33,8 @@ class Fact:
     reply_code: int | None
     enhanced: str | None
     text: str
+    provider: str = ""  # who refused; empty: nobody that we could name
+    rule: str | None = None
 
     @property
     def group(self) -> str:
@@ -99,11 +102,18 @@ def of_reported(reported: Reported, human: str) -> Fact:
     permanent = is_permanent(*codes)
     if category == "undetermined" and not permanent:
         category = "expired"  # failed for good on a temporary code: the server gave up after waiting
-    return Fact(category, permanent, *codes, text)
+    return Fact(category, permanent, *codes, text, provider_of(reported.text or human))
 
 
 def of_text(text: str, reply_code: int | None = None, enhanced: str | None = None) -> Fact:
     """The fact in a bare reply: an in-session refusal, a provider's receipt."""
     found_code, found_enhanced = codes_in(text)
     code, status = reply_code or found_code, enhanced or found_enhanced
-    return Fact(classify(text, reply_code=code, enhanced=status), is_permanent(code, status), code, status, text)
+    return Fact(
+        classify(text, reply_code=code, enhanced=status),
+        is_permanent(code, status),
+        code,
+        status,
+        text,
+        provider_of(text),
+    )

@@ -6,7 +6,7 @@ from datetime import timedelta
 from libs.clock import Clock
 from libs.ids import AddressHasher
 from libs.verp import ReturnPath
-from services.bounce.ports import Facts, Listener, Mails, Messages, Reads
+from services.bounce.ports import Contacts, Facts, Listener, Mails, Messages, Reads, Suppressions
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class Bounce:
 
     mails: Mails
     facts: Facts
+    suppressions: Suppressions
+    contacts: Contacts
     reads: Reads
     messages: Messages
     listener: Listener

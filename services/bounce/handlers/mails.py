@@ -1,7 +1,7 @@
 """From a mail to a fact."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from libs.addresses import InvalidAddress, email_address
@@ -79,9 +79,11 @@ async def _record_mail(deps: Bounce, mail: Mail, report: Report, verp: Verp, mes
                 verp.attempt,
                 message.recipient,
                 mail.id,
+                message.sending,
+                _domain_of(report, ours) if fact.category == "bad-domain" else None,
             )
         )
-    await deps.facts.record(facts)
+    await deps.facts.record(facts, deps.clock())
     if not fact.counts:
         await deps.mails.close(mail.id, "read", fact.category, id_)
 
@@ -102,6 +104,7 @@ def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mappi
             None,
             None,
             mail.id,
+            message.sending,
         )
         for address, fact in others.items()
         if (address_hash := _hash_of(deps, address)) is not None
@@ -112,6 +115,12 @@ def signed_path(return_path: ReturnPath, recipient: str, report: Report) -> Verp
     """Our signed return path: of the envelope, else of To and Delivered-To, else of the mail sent back."""
     places = (recipient, *report.candidates)
     return next((verp for place in places if place and (verp := return_path.read(place))), None)
+
+
+def _domain_of(report: Report, ours: Callable[[str], bool]) -> str | None:
+    """Of the address that we wrote to, as the report has it."""
+    mine = (reported.address for reported in report.recipients if reported.address and ours(reported.address))
+    return next((email_address(address).canonical.rpartition("@")[2] for address in mine), None)
 
 
 def _hash_of(deps: Bounce, address: str) -> bytes | None:

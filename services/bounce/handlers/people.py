@@ -25,7 +25,9 @@ async def suppress_by_hand(
         after={"scope": scope.word, "active": True},
         note=note,
     )
-    return await deps.facts.place(Evidence(key, Reason.SUPPRESSED_MANUAL, now, principal.actor, note=note), action)
+    return await deps.suppressions.place(
+        Evidence(key, Reason.SUPPRESSED_MANUAL, now, principal.actor, note=note), action
+    )
 
 
 async def lift_suppression(deps: Bounce, principal: Principal, id: UUID, note: str) -> Suppression:
@@ -47,4 +49,4 @@ async def lift_suppression(deps: Bounce, principal: Principal, id: UUID, note: s
         )
         return lifted, action
 
-    return await deps.facts.lift(principal.tenant, principal.mode, id, change)
+    return await deps.suppressions.lift(principal.tenant, principal.mode, id, change)

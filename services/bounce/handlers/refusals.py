@@ -10,8 +10,9 @@ from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.evidence import evidence_id
 from services.bounce.domain.facts import Fact, of_text
 from services.bounce.domain.sms import CATEGORY_BY_CODE
+from services.bounce.handlers.contacts import note_readings
 from services.bounce.handlers.deps import Bounce
-from services.bounce.ports import Message, NewFact
+from services.bounce.ports import Message, NewFact, Sending
 
 # kinds of receipts that say themselves what they are
 _PLAIN: Mapping[str, tuple[str, str]] = {
@@ -29,7 +30,7 @@ async def record_rejections(deps: Bounce, batch: Sequence[Envelope]) -> None:
             fact = fact_of_rejection(rejection)
             if fact is not None and fact.counts:
                 facts.append(_of_rejection(envelope, rejection, fact))
-    await deps.facts.record(facts)
+    await deps.facts.record(facts, deps.clock())
 
 
 def fact_of_rejection(rejection: Rejection) -> Fact | None:
@@ -60,22 +61,26 @@ def _of_rejection(envelope: Envelope, rejection: Rejection, fact: Fact) -> NewFa
         rejection.message,
         rejection.attempt,
         rejection.recipient,
+        sending=Sending(rejection.sender, rejection.from_domain or "", envelope.data.communication or ""),
+        domain=rejection.domain if fact.category == "bad-domain" else None,
     )
 
 
 async def record_receipts(deps: Bounce, batch: Sequence[Envelope]) -> None:
-    """Receipts that say bounced, complained or given up become facts. Who it was, delivery knows."""
+    """Receipts that say bounced, complained or given up become facts. Who it was, delivery knows.
+
+    Those that show somebody there are noted first: they speak against such a fact.
+    """
+    await note_readings(deps, batch)
     found = [
         (envelope, receipt, fact)
         for envelope in batch
         for receipt in envelope.data.receipts
         if (fact := fact_of_receipt(receipt)) is not None and fact.counts
     ]
-    missing = sorted({r.message for _, r, _ in found if r.address_hash is None or r.recipient is None})
-    known = await deps.messages.lookup(missing) if missing else {}
-    await deps.facts.record(
-        [made for envelope, receipt, fact in found if (made := _of_receipt(envelope, receipt, fact, known))]
-    )
+    known = await deps.messages.lookup(sorted({receipt.message for _, receipt, _ in found})) if found else {}
+    facts = [made for envelope, receipt, fact in found if (made := _of_receipt(envelope, receipt, fact, known))]
+    await deps.facts.record(facts, deps.clock())
 
 
 def fact_of_receipt(receipt: Receipt) -> Fact | None:
@@ -118,6 +123,7 @@ def _of_receipt(envelope: Envelope, receipt: Receipt, fact: Fact, known: Mapping
         receipt.message,
         receipt.attempt,
         receipt.recipient or (message.recipient if message else None),
+        sending=message.sending if message else Sending(),
     )
 
 

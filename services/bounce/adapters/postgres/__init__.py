@@ -1,7 +1,9 @@
-"""Mails, facts and suppressions in Postgres."""
+"""Mails, facts and what follows from them in Postgres."""
 
+from services.bounce.adapters.postgres.barring import PostgresSuppressions
+from services.bounce.adapters.postgres.contacts import PostgresContacts
 from services.bounce.adapters.postgres.facts import PostgresFacts
 from services.bounce.adapters.postgres.mails import PostgresMails
 from services.bounce.adapters.postgres.reads import PostgresReads
 
-__all__ = ["PostgresFacts", "PostgresMails", "PostgresReads"]
+__all__ = ["PostgresContacts", "PostgresFacts", "PostgresMails", "PostgresReads", "PostgresSuppressions"]
