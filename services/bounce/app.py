@@ -10,6 +10,7 @@ from libs.settings import load
 from libs.verp import ReturnPath
 from services.bounce.adapters.delivery import DeliveryMessages
 from services.bounce.adapters.postgres import (
+    PostgresBreakers,
     PostgresContacts,
     PostgresFacts,
     PostgresMails,
@@ -31,12 +32,14 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> Service:
     """bounce over the runtime's Postgres."""
     settings = settings or load(BounceSettings, runtime.settings_file)
+    policy, band = _policy(settings), _band(settings)
     database = runtime.database("bounce", max_size=settings.pool_max_connections)
     deps = Bounce(
         mails=PostgresMails(database),
-        facts=PostgresFacts(database, _policy(settings), _band(settings)),
+        facts=PostgresFacts(database, policy, band),
         suppressions=PostgresSuppressions(database),
         contacts=PostgresContacts(database),
+        breakers=PostgresBreakers(database, policy, band, timedelta(days=settings.parked_days)),
         reads=PostgresReads(database),
         messages=DeliveryMessages(runtime.client("bounce", "delivery")),
         listener=_listener(settings),
@@ -45,6 +48,8 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         clock=runtime.clock,
         domains=frozenset(domain.lower() for domain in settings.domains),
         feedback_mailboxes=frozenset(name.lower() for name in settings.feedback_mailboxes),
+        contacts_kept=policy.longest_memory,
+        pulses_kept=band.usual_over + timedelta(days=1),
         raw_retention=timedelta(days=settings.raw_retention_days),
     )
     return Service(

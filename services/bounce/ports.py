@@ -142,6 +142,14 @@ class Contacts(Protocol):
     async def forget_before(self, day: date, minute: datetime) -> int: ...
 
 
+class Breakers(Protocol):
+    """Providers that are not believed, after their breakers have opened."""
+
+    async def watch(self, now: datetime) -> list[str]: ...
+
+    async def follow_up(self, now: datetime) -> int: ...
+
+
 class Suppressions(Protocol):
     """What people do to them; each call is one transaction with its events."""
 

@@ -4,11 +4,12 @@ On 14 and 15 December 2020 Gmail answered 550 5.1.1 to good addresses for hours.
 moment counts by when the provider said it, not by when we heard.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 MINUTE = timedelta(minutes=1)
+_FLOOR = 0.05  # of the minimum: fewer refusals in a window say nothing about their share
 Minutes = Mapping[datetime, int]  # by the start of the minute (UTC)
 
 
@@ -60,6 +61,20 @@ def is_out(refused: int, expectation: float, band: Band) -> bool:
     return refused >= band.minimum and refused > band.factor * expectation
 
 
+def is_calm(seen: Seen, usual: Usual, at: datetime, band: Band) -> bool:
+    """Whether the window that ends at `at` is within the band, or has next to nothing in it.
+
+    Not the opposite of `is_out`: at night an outage may have few mails to refuse, and is one all the same.
+    """
+    refused = _sum(seen.refused, at, band)
+    return refused < band.minimum * _FLOOR or refused <= band.factor * expected(usual, seen, at, band)
+
+
+def may_close(seen: Seen, usual: Usual, at: datetime, band: Band) -> bool:
+    """Whether every window of the last `quiet` was calm."""
+    return all(is_calm(seen, usual, at - MINUTE * n, band) for n in range(round(band.quiet / MINUTE) + 1))
+
+
 def refused_in_window(seen: Seen, at: datetime, band: Band) -> int:
     """Refusals in the window that ends with the minute of `at`."""
     return _sum(seen.refused, at, band)
@@ -72,18 +87,9 @@ def doubtful_from(seen: Seen, usual: Usual, at: datetime, band: Band) -> datetim
     begin with 200 refusals in its first minute.
     """
     begin = _minute(at) - band.window + MINUTE
-    floor = max(1.0, band.minimum / 20)
-    while begin > at - band.back_at_most:
-        refused = _sum(seen.refused, begin - MINUTE, band)
-        if refused < floor or refused <= band.factor * expected(usual, seen, begin - MINUTE, band):
-            break
+    while begin > at - band.back_at_most and not is_calm(seen, usual, begin - MINUTE, band):
         begin -= MINUTE
     return begin - band.window
-
-
-def overlapping(spans: Sequence[tuple[datetime, datetime | None]], at: datetime) -> bool:
-    """Whether a moment lies in one of the spans; None: it has not ended."""
-    return any(begin <= at and (end is None or at < end) for begin, end in spans)
 
 
 def _sum(minutes: Minutes, end: datetime, band: Band) -> int:

@@ -49,6 +49,11 @@ class Policy:
         """Whether its word ends a mailbox at once."""
         return provider in self.trusted_providers or "*" in self.trusted_providers
 
+    @property
+    def longest_memory(self) -> timedelta:
+        """How long anything that went well with an address can matter."""
+        return max(self.recent_delivery, self.recent_reading, self.proofs_within, self.score_within)
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -164,7 +169,7 @@ def _dead(fact: Proof, history: History, policy: Policy, now: datetime) -> Verdi
         first = min(apart, key=lambda proof: proof.at)
         evidence = tuple(proof.id for proof in sorted((first, fact), key=lambda proof: proof.at))
         return Bars(Scope.ALL, Reason.SUPPRESSED_BOUNCE, "second-proof", evidence)
-    shaken = any(p.doubtful and abs(fact.at - p.at) < policy.second_proof for p in (*history.proofs, fact))
+    shaken = any(p.doubtful and abs(fact.at - p.at) < policy.second_proof for p in others)
     at_once = fact.category in DEAD and policy.trusts(fact.provider) and not alive.recently and not shaken
     if at_once:
         return Bars(Scope.ALL, Reason.SUPPRESSED_BOUNCE, "trusted-provider", (fact.id,))

@@ -6,7 +6,7 @@ from datetime import timedelta
 from libs.clock import Clock
 from libs.ids import AddressHasher
 from libs.verp import ReturnPath
-from services.bounce.ports import Contacts, Facts, Listener, Mails, Messages, Reads, Suppressions
+from services.bounce.ports import Breakers, Contacts, Facts, Listener, Mails, Messages, Reads, Suppressions
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Bounce:
     facts: Facts
     suppressions: Suppressions
     contacts: Contacts
+    breakers: Breakers
     reads: Reads
     messages: Messages
     listener: Listener
@@ -25,4 +26,6 @@ class Bounce:
     clock: Clock
     domains: frozenset[str]
     feedback_mailboxes: frozenset[str]
+    contacts_kept: timedelta
+    pulses_kept: timedelta
     raw_retention: timedelta

@@ -10,7 +10,8 @@ alter table bounce
   add column communication text not null default '',
   add column decision smallint not null default 0,  -- domain/policy.py
   add column policy text not null default '',  -- the rule of domain/policy.py that decided
-  add column doubtful boolean not null default false; -- said while its provider's breaker was open, or shortly before
+  add column doubtful boolean not null default false, -- said while its provider's breaker was open, or shortly before
+  add column void boolean not null default false;     -- undone: it counts as no proof of anything
 create index on bounce (mode, provider, at) where category in ('unknown-user', 'inactive', 'moved');
 create index on bounce (domain) where domain is not null;
 

@@ -5,5 +5,13 @@ from services.bounce.adapters.postgres.contacts import PostgresContacts
 from services.bounce.adapters.postgres.facts import PostgresFacts
 from services.bounce.adapters.postgres.mails import PostgresMails
 from services.bounce.adapters.postgres.reads import PostgresReads
+from services.bounce.adapters.postgres.watching import PostgresBreakers
 
-__all__ = ["PostgresContacts", "PostgresFacts", "PostgresMails", "PostgresReads", "PostgresSuppressions"]
+__all__ = [
+    "PostgresBreakers",
+    "PostgresContacts",
+    "PostgresFacts",
+    "PostgresMails",
+    "PostgresReads",
+    "PostgresSuppressions",
+]

@@ -11,6 +11,7 @@ from prometheus_client import Counter
 from libs.contracts.outcomes import Mode
 from libs.messaging.outbox import Outgoing, append
 from libs.storage.database import Database
+from libs.telemetry import get_logger
 from services.bounce.adapters.postgres import domains
 from services.bounce.adapters.postgres.breakers import Span, Tripped, doubts, look
 from services.bounce.adapters.postgres.fact_rows import (
@@ -37,7 +38,10 @@ from services.bounce.domain.suppressions import Evidence
 from services.bounce.ports import NewFact
 
 _facts = Counter("depesche_bounce_facts", "New facts about addresses", ["category", "origin"])
+_opened = Counter("depesche_bounce_breaker_opened", "Times that a provider was no longer believed", ["provider"])
 _barred = Counter("depesche_bounce_suppressions", "Suppressions placed by evidence", ["reason"])
+
+log = get_logger(__name__)
 
 _ADD = """
 insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
@@ -92,6 +96,11 @@ class PostgresFacts:
         for fact in fresh:
             _facts.labels(fact.fact.category, fact.origin).inc()
         for breaker in tripped:
+            _opened.labels(breaker.provider).inc()
+            usual = round(breaker.expected)
+            log.error(
+                "breaker_opened", provider=breaker.provider, mode=breaker.mode.word, count=breaker.refused, usual=usual
+            )
             await reexamine(self.database, breaker, now)
 
     async def _follow(self, connection: Any, fresh: Sequence[NewFact], now: datetime) -> list[Outgoing]:

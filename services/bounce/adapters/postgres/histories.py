@@ -16,7 +16,7 @@ select a.tenant, a.mode, a.address_hash, b.id, b.at, b.category, b.permanent, b.
   b.origin
 from {_ADDRESSES} cross join lateral (
   select * from bounce where tenant = a.tenant and mode = a.mode and address_hash = a.address_hash and at >= $4
-    and message is not null order by at desc limit {_MOST}) as b
+    and message is not null and not void order by at desc limit {_MOST}) as b
 """  # noqa: S608 - our own statement
 _CONTACTS = f"select c.* from {_ADDRESSES} join contact c using (tenant, mode, address_hash)"  # noqa: S608
 _LIFTED = f"""

@@ -23,6 +23,9 @@ from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::smallint[], $5::bytea[],
 on conflict (tenant, mode, address_hash, scope) where state = 0 do nothing
 returning bounce_id
 """
+_CONCLUDE = """
+update parked set state = $2, decided_at = $3, actor = $4, note = $5 where id = any($1::uuid[]) and state = 0
+"""
 _CONFIRM = """
 update parked p set state = $5, decided_at = $6, actor = 'system'
 from unnest($1::smallint[], $2::smallint[], $3::bytea[], $4::smallint[]) as k (tenant, mode, address_hash, scope)
@@ -68,3 +71,11 @@ async def confirm(connection: Any, placed: Sequence[Suppression], now: datetime)
         columns = zip(*sorted(key_of(item.key) for item in placed), strict=True)
         state = int(ParkState.CONFIRMED)
         await connection.execute(_CONFIRM, *(list(column) for column in columns), state, now)
+
+
+async def conclude(connection: Any, ids: Sequence[UUID], state: ParkState, how: tuple[datetime, str, str]) -> int:
+    """Ends the waiting of these; `how`: when, who, why. How many still waited."""
+    if not ids:
+        return 0
+    tag = await connection.execute(_CONCLUDE, sorted(ids), int(state), *how)
+    return int(tag.rpartition(" ")[2])
