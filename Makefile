@@ -42,8 +42,10 @@ format: env ## format and mend what can be mended
 openapi: env ## write docs/openapi.json, the merged document
 	$(BIN)/python -m services openapi > docs/openapi.json
 
-lock: env ## renew requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url pyproject.toml
+lock: env ## renew requirements.lock from pyproject.toml, and image.lock: the same versions, of those that an image needs
+	$(COMPILE) --extra embedded --group dev -o requirements.lock
+	$(COMPILE) --constraint requirements.lock --no-annotate -o image.lock
 
 clean: ## remove what make made
 	rm -rf .venv demo-report.json .pytest_cache .mypy_cache .ruff_cache

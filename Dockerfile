@@ -1,0 +1,40 @@
+# One image for every program of services/topology.py; the command chooses which:
+#   python -m services run delivery --role worker     depesche migrate     python -m services.simulator --data DIR
+# The same Python that the tests run on. `embedded` is not installed: a container brings no Postgres with it.
+FROM python:3.11.14-slim-bookworm AS build
+WORKDIR /build
+# wheels only, each by its hash, so that no compiler is needed and nothing is built that nobody has looked at
+COPY image.lock requirements.lock ./
+RUN python -m venv --without-pip /venv \
+    && sed -n '/^setuptools==/,/^[^ ]/{/^setuptools==/p;/^    --hash/p}' requirements.lock > setuptools.lock \
+    && pip install --no-cache-dir --require-hashes --only-binary :all: --no-deps -r setuptools.lock \
+    && pip --python /venv/bin/python install --no-cache-dir --require-hashes --only-binary :all: --no-deps -r image.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY libs libs
+COPY services services
+COPY cli cli
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels . \
+    && pip --python /venv/bin/python install --no-cache-dir --no-deps --no-index wheels/*.whl
+
+FROM python:3.11.14-slim-bookworm
+LABEL org.opencontainers.image.title="Depesche" \
+      org.opencontainers.image.description="Customer communication: every message decided, sent, and explained" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /venv /venv
+# The root may be read-only: nothing is written but scratch files in /tmp (mount a tmpfs there), and each container is
+# one process, whose metrics stay in its memory. The data folder holds what is mounted: `secret`, depesche.toml.
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    DEPESCHE_DATA_DIR=/etc/depesche \
+    DEPESCHE_HOST=0.0.0.0 \
+    DEPESCHE_PORT=8700
+WORKDIR /tmp
+USER 10001:10001
+EXPOSE 8700
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "libs.ask_probe", "live"]
+# without a command of its own a container says what there is to run
+CMD ["python", "-m", "services"]

