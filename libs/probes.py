@@ -1,7 +1,9 @@
 """What an orchestrator asks of a process: does it live, is it ready, what does it count.
 
-    GET /health/live    the event loop answers; nothing else is asked, since a restart would not mend a database
-    GET /health/ready   the service's database answers within two seconds; 503 where it does not
+    GET /health/live    the event loop answers and the process's loops run; nothing else is asked, since a
+                        restart would not mend a database
+    GET /health/ready   the service's database answers within two seconds, and so does the sidecar where there is one;
+                        503 where one does not
     GET /health         the same as /health/ready
     GET /metrics        Prometheus' text format, for a key with metrics:read or another service of the suite
 
@@ -18,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from libs.auth import Principal, public, scope
 from libs.errors import Unavailable
+from libs.messaging.dapr import ask_sidecar
 from libs.telemetry.metrics import exposition
 from libs.web import Router
 
@@ -28,15 +31,17 @@ figures = Router(tags=["suite"])
 
 
 @health.get("/health/live", dependencies=[public()], include_in_schema=False)
-async def live() -> dict[str, str]:
-    """The process answers."""
+async def live(request: Request) -> dict[str, str]:
+    """The process answers and works; raises Unavailable where a loop has come to an end while it serves on."""
+    if ended := request.app.state.service.ended():
+        raise Unavailable(f"Only a restart brings back what has ended: {', '.join(ended)}")
     return {"status": "ok"}
 
 
 @health.get("/health", dependencies=[public()], include_in_schema=False)
 @health.get("/health/ready", dependencies=[public()], include_in_schema=False)
 async def ready(request: Request) -> dict[str, str]:
-    """The database answers; raises Unavailable."""
+    """The database and the sidecar answer; raises Unavailable."""
     service: Any = request.app.state.service
     if service.database is not None:
         try:
@@ -44,6 +49,8 @@ async def ready(request: Request) -> dict[str, str]:
                 await connection.fetchval("select 1")
         except (TimeoutError, asyncpg.PostgresError) as error:
             raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from error
+    if service.runtime.sidecar is not None:
+        await ask_sidecar(service.runtime.sidecar, _READY_SECONDS)
     return {"status": "ok", "service": service.name}
 
 

@@ -123,6 +123,7 @@ class Service:
     body_limits: Mapping[str, int] = field(default_factory=dict)  # path prefix → bytes
     title: str = ""
     app: FastAPI = field(init=False)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.app = FastAPI(
@@ -181,7 +182,12 @@ class Service:
         async with asyncio.TaskGroup() as group:
             for name, loop in loops.items():
                 if chosen(name):
-                    group.create_task(self._kept(name, loop, stop), name=f"{self.name} {name}")
+                    self._tasks.append(group.create_task(self._kept(name, loop, stop), name=f"{self.name} {name}"))
+
+    def ended(self) -> list[str]:
+        """Loops that nobody told to end and that will not be started again: a cancellation that leaks out of a library
+        ends a task without a word."""
+        return [task.get_name() for task in self._tasks if task.done() and (task.cancelled() or task.exception())]
 
     async def _kept(self, name: str, loop: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
         while not stop.is_set():

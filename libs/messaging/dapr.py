@@ -54,6 +54,19 @@ def sidecar_here(bus: str, pubsub: str) -> Sidecar | None:
     return sidecar_of(os.environ, pubsub) if bus == "dapr" else None
 
 
+async def ask_sidecar(sidecar: Sidecar, seconds: float) -> None:
+    """Raises Unavailable unless the sidecar takes calls and events. Its `/healthz` would also wait for this process to
+    be well, and that waits for the sidecar."""
+    url = f"{sidecar.url}/v1.0/healthz/outbound"
+    try:
+        async with httpx.AsyncClient(timeout=seconds, trust_env=False, verify=False) as client:
+            status = (await client.get(url)).status_code
+    except httpx.HTTPError as error:
+        raise Unavailable(f"The sidecar does not answer: {type(error).__name__}") from error
+    if status != 204:
+        raise Unavailable(f"The sidecar is not ready: {status}")
+
+
 @dataclass(slots=True)
 class DaprRelay(Relay):
     """Publishes one service's outbox through its sidecar. `subscribers` are the service's own: what they owe (after a

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,35 +184,6 @@ def test_without_a_database_it_ends_with_a_sentence(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "Postgres does not answer" in ended.stderr.decode()
     assert "Traceback" not in ended.stderr.decode()
-
-
-@pytest.fixture
-async def answering(runtime: Runtime) -> AsyncIterator[tuple[Any, httpx.AsyncClient]]:
-    service = access(runtime)
-    transport = httpx.ASGITransport(alone.create_app(service, api=True))
-    async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://alone") as client:
-        yield service, client
-
-
-async def test_without_its_database_it_lives_and_is_not_ready(
-    answering: tuple[Any, httpx.AsyncClient], database: str
-) -> None:
-    service, client = answering
-    for path in ("/health/ready", "/health", "/access/health/ready"):
-        assert (await client.get(path)).status_code == 200
-    async with service.database.acquire() as connection:
-        name = await connection.fetchval("select current_database()")
-    other = await asyncpg.connect(database.replace(name, "postgres"))
-    try:
-        await other.execute(f"alter database {name} allow_connections false")
-        await other.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name)
-        assert (await client.get("/health/live")).status_code == 200
-        away = await client.get("/health/ready")
-        assert (away.status_code, away.json()["title"]) == (503, "Not available right now")
-    finally:
-        await other.execute(f"alter database {name} allow_connections true")
-        await other.close()
-    assert (await client.get("/health/ready")).status_code == 200
 
 
 def test_neighbours_are_reached_at_their_urls_and_the_service_itself_straight() -> None:
