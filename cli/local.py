@@ -4,26 +4,35 @@ import asyncio
 import functools
 import importlib.util
 import pkgutil
-from collections.abc import Awaitable
+import tempfile
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from pydantic import SecretStr
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from cli.session import Session, command, with_errors_shown
 from cli.up import up
+from libs.credentials import Credentials, read
 from libs.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     # the services' libraries are imported by the commands that need them: the others start in half the time
     from libs.settings import Described, ServiceSettings
+    from libs.suite import SuiteSettings
+
+T = TypeVar("T")
 
 DataDir = Annotated[Path | None, typer.Option(help="The suite's folder; DEPESCHE_DATA_DIR or .depesche without.")]
 Dsn = Annotated[str | None, typer.Option(help="postgresql://… to work on; DEPESCHE_OWNER_DSN or DEPESCHE_DSN without.")]
 
+_LOOK_SECONDS = 1.0
 _UNITS = ("milliseconds", "seconds", "minutes", "hours", "days", "bytes", "connections", "characters", "per_second")
 
 
@@ -37,6 +46,7 @@ def register(app: typer.Typer) -> None:
 
     app.command("up", epilog="Example: depesche up --port 8800 --workers 2")(guarded)
     command(app, "migrate", example="depesche migrate --dsn postgresql://depesche@db/depesche")(run_migrations)
+    command(app, "first-keys", example="kubectl exec deploy/access -c app -- depesche first-keys")(first_keys)
     command(app, "settings", example="depesche settings delivery --json")(show_settings)
 
 
@@ -49,6 +59,10 @@ def run_migrations(
         Path | None,
         typer.Option(help="With --roles: a folder with a file per schema that holds its role's password.", exists=True),
     ] = None,
+    wait_seconds: Annotated[
+        float | None,
+        typer.Option(help="Run nothing: wait until somebody else has brought it up to this version.", min=0),
+    ] = None,
 ) -> None:
     """Bring a database's schemas up to this version. `depesche up` does it by itself on its own folder."""
     from libs.storage.migrations import migrate, pending
@@ -56,6 +70,10 @@ def run_migrations(
 
     logs_to_stderr()
     found = target(dsn)
+    if wait_seconds is not None:
+        _wait_for_migrations(found, wait_seconds)
+        session.give({"dry_run": True, "migrations": []}, lambda _: "Every schema is current.")
+        return
     work = pending if dry_run else migrate
     done = asyncio.run(_reached(work(found, migration_folders())))
     made = [] if dry_run else asyncio.run(_reached(_roles(found, roles, passwords)))
@@ -66,7 +84,7 @@ def run_migrations(
     session.give({"dry_run": dry_run, "migrations": done, "roles": made}, lambda _: "\n".join(said))
 
 
-def _roles(dsn: str, make: bool, folder: Path | None) -> Awaitable[list[str]]:
+def _roles(dsn: str, make: bool, folder: Path | None) -> Coroutine[Any, Any, list[str]]:
     """Makes the services' roles, or gives those that there are what migrations have made."""
     from libs.storage.roles import make_roles, renew_grants
     from services.__main__ import service_roles
@@ -81,6 +99,51 @@ def _roles(dsn: str, make: bool, folder: Path | None) -> Awaitable[list[str]]:
     return make_roles(dsn, known, given)
 
 
+def _wait_for_migrations(dsn: str, seconds: float) -> None:
+    """Returns when nothing is left to be run. Raises Unavailable, naming what is left, after so many seconds."""
+    from libs.storage.migrations import pending
+    from services.__main__ import migration_folders
+
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            left = asyncio.run(_reached(pending(dsn, migration_folders())))
+            missing = Unavailable(f"Not migrated yet: {', '.join(left)}. Run `depesche migrate` of this version.")
+        except Unavailable as error:
+            left, missing = ["unknown"], error
+        if not left:
+            return
+        if time.monotonic() >= until:
+            raise missing
+        time.sleep(_LOOK_SECONDS)
+
+
+def first_keys(session: Session, dsn: Dsn = None) -> None:
+    """Make an administrator's keys for tenant 1, and print the credentials file that every command reads.
+
+    For an installation that `depesche up` did not make; run it where the services run, and again if the keys are lost.
+    """
+    from libs.suite import load_suite
+
+    logs_to_stderr()
+    settings = load_suite().model_copy(update={"dsn": SecretStr(target(dsn))})
+    with tempfile.TemporaryDirectory() as folder:
+        found = asyncio.run(_reached(_made_first(settings, Path(folder))))
+    keys = {mode.word: key for mode, key in found.keys.items()}
+    session.give({"url": found.url, **keys}, lambda given: "\n".join(f'{name} = "{it}"' for name, it in given.items()))
+
+
+async def _made_first(settings: "SuiteSettings", folder: Path) -> Credentials:
+    from libs.keyring import keyring_of
+    from services.__main__ import runtime_of
+    from services.access.app import ensure_first
+
+    runtime = replace(runtime_of(settings, keyring_of(settings.data_dir)), data_dir=folder)
+    found = read(await ensure_first(runtime))
+    assert found is not None
+    return found
+
+
 def logs_to_stderr() -> None:
     """What the libraries log in this process does not belong between the lines of an answer."""
     from libs.telemetry import configure_logs
@@ -88,14 +151,13 @@ def logs_to_stderr() -> None:
     configure_logs(service="cli", level="warning", human=True)
 
 
-async def _reached(work: Any) -> list[str]:
+async def _reached(work: Coroutine[Any, Any, T]) -> T:
     import asyncpg
 
     try:
-        done: list[str] = await work
+        return await work
     except (OSError, asyncpg.PostgresError) as error:
         raise Unavailable(f"Postgres does not answer: {error}. Check --dsn (or DEPESCHE_DSN).") from error
-    return done
 
 
 def target(dsn: str | None) -> str:

@@ -23,7 +23,7 @@ from libs.messaging.dapr import sidecar_here
 from libs.messaging.routes import Intake, router_of
 from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport, HttpTransport, Transport
-from libs.suite import SuiteSettings, read_simulator, settings_file
+from libs.suite import SuiteSettings, find_simulator, settings_file
 from libs.telemetry import get_logger
 from libs.web import install_problem_handlers
 
@@ -79,7 +79,7 @@ def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettin
         transports=neighbours,
         data_dir=settings.data_dir,
         pooled=settings.pooler == "transaction",
-        simulator=read_simulator(settings.data_dir) if settings.simulator else None,
+        simulator=find_simulator(settings),
         public_url=settings.url,
         settings_file=settings_file(settings.data_dir),
         sidecar=sidecar,

@@ -9,15 +9,19 @@
 <data>/metrics/        what each process counted in this run
 """
 
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from pydantic import Field, SecretStr
 
-from libs.errors import Invalid
+from libs.errors import Invalid, Unavailable
 from libs.service import SimulatorEndpoints
 from libs.settings import FILE_NAME, ServiceSettings, load
+
+_ASK_SECONDS = 5.0
 
 
 class SuiteSettings(ServiceSettings):
@@ -46,6 +50,11 @@ class SuiteSettings(ServiceSettings):
         description="Workers, each with a process for the bulk lane beside it; 0: everything in one process.",
     )
     simulator: bool = Field(True, description="Start the simulator, so that nothing leaves this machine.")
+    simulator_url: str = Field(
+        "",
+        description="Control API of a simulator in another container, http://simulator:8790/control; empty: the one "
+        "that runs in the data folder.",
+    )
     public_url: str = Field("", description="URL under which customers reach the suite; empty: http://host:port.")
     service_url: str = Field(
         "http://{name}:8700",
@@ -90,6 +99,27 @@ def load_suite() -> SuiteSettings:
     """The suite's settings, with its file. Raises Invalid naming each wrong one."""
     early = load(SuiteSettings)  # the environment may name the folder that holds the file
     return load(SuiteSettings, settings_file(early.data_dir))
+
+
+def find_simulator(settings: SuiteSettings) -> SimulatorEndpoints | None:
+    """Where the simulator listens: of the data folder, or asked of the one that the settings name, whose authority is
+    kept in a file of this process. None where there is none. Raises Unavailable."""
+    if not settings.simulator:
+        return None
+    if not settings.simulator_url:
+        return read_simulator(settings.data_dir)
+    import httpx
+
+    try:
+        answer = httpx.get(f"{settings.simulator_url.rstrip('/')}/endpoints", timeout=_ASK_SECONDS, trust_env=False)
+        found = msgspec.json.decode(answer.raise_for_status().content, type=SimulatorEndpoints)
+    except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
+        raise Unavailable(
+            f"The simulator at {settings.simulator_url} does not say where it listens: {error}"
+        ) from error
+    with tempfile.NamedTemporaryFile("w", prefix="simulator-", suffix=".pem", delete=False) as authority:
+        authority.write(found.fcm_ca)
+    return replace(found, fcm_ca=authority.name)
 
 
 def read_simulator(data_dir: Path) -> SimulatorEndpoints | None:

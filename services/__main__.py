@@ -37,7 +37,7 @@ from libs.probes import figures
 from libs.service import Runtime, Service, calm_garbage_collection
 from libs.service_client import AsgiTransport
 from libs.storage.roles import ServiceRole
-from libs.suite import SuiteSettings, load_suite, read_simulator, settings_file
+from libs.suite import SuiteSettings, find_simulator, load_suite, settings_file
 from libs.telemetry import configure_logs, configure_tracing, get_logger
 from libs.web import Router, install_problem_handlers
 from services.access.app import create_service as access
@@ -93,7 +93,7 @@ def runtime_of(settings: SuiteSettings, keyring: Keyring, services: Mapping[str,
         transports=lambda name: AsgiTransport(lambda: known[name].app),
         data_dir=settings.data_dir,
         pooled=settings.pooler == "transaction",
-        simulator=read_simulator(settings.data_dir) if settings.simulator else None,
+        simulator=find_simulator(settings),
         public_url=settings.url,
         settings_file=settings_file(settings.data_dir),
     )

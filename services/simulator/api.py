@@ -4,7 +4,7 @@ Answers are JSON, problems RFC 9457. It listens on loopback with the rest of the
 whoever reaches it already reaches the providers that it plays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -60,11 +60,12 @@ class ReceiptOrder(msgspec.Struct, forbid_unknown_fields=True):
     seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Control:
-    """The control API of one exchange."""
+    """The control API of one exchange. `endpoints` is known once all sockets listen; its `fcm_ca` is the PEM itself."""
 
     exchange: Exchange
+    endpoints: Mapping[str, Any] | None = None
 
     async def answer(self, scope: Scope, protocol: HttpProtocol, body: bytes) -> None:
         query = dict(parse_qsl(scope.query_string))
@@ -72,6 +73,9 @@ class Control:
         try:
             if scope.method == "GET" and not path:
                 protocol.response_str(200, _HTML, _PAGE.read_text(encoding="utf-8"))
+                return
+            if scope.method == "GET" and path == "endpoints" and self.endpoints is not None:
+                protocol.response_bytes(200, _JSON, msgspec.json.encode(self.endpoints))
                 return
             if scope.method == "GET" and path.startswith("messages/"):
                 _one(self.exchange, path, protocol)

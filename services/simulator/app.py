@@ -51,7 +51,7 @@ async def start(
 ) -> Simulator:
     """Listen on all its sockets and write the endpoints file into `data`. Raises OSError where a port is taken."""
     settings = _with_ports(settings or SimulatorSettings(), await asyncio.to_thread(read_endpoints, data))
-    identity = await asyncio.to_thread(identity_of, data / "simulator", settings.host)
+    identity = await asyncio.to_thread(identity_of, data / "simulator", settings.public_host or settings.host)
     exchange = _exchange(settings)
     async with AsyncExitStack() as stack:
         endpoints = await _listen(stack, settings, exchange, identity)
@@ -119,13 +119,14 @@ async def _listen(
     stack: AsyncExitStack, settings: SimulatorSettings, exchange: Exchange, identity: Identity
 ) -> SimulatorEndpoints:
     stopping = asyncio.Event()
+    control = Control(exchange)
     oauth = TokenEndpoint(identity.account_key.public_key(), settings.fcm_strict_tokens)
     secrets = tuple(secret_bytes(secret.get_secret_value()) for secret in settings.webhook_secrets)
     plain = PlainHttp(
         {
             "2010-04-01": SmsApi(exchange, settings.sms_token.get_secret_value(), stopping),
             "webhooks": Webhooks(exchange, secrets, stopping),
-            "control": Control(exchange),
+            "control": control,
         },
         stopping,
     )
@@ -144,13 +145,22 @@ async def _listen(
         await server.start()
         stack.push_async_callback(server.stop)
     stack.callback(stopping.set)  # closed in reverse: first let go what hangs
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    base = f"http://{host}:{http.port}"
+    found = _endpoints(settings, identity, fcm.port, http.port, mail.port)
+    control.endpoints = asdict(found) | {"fcm_ca": identity.ca.read_text()}
+    return found
+
+
+def _endpoints(
+    settings: SimulatorSettings, identity: Identity, fcm_port: int, http_port: int, smtp_port: int
+) -> SimulatorEndpoints:
+    name = settings.public_host or settings.host
+    host = f"[{name}]" if ":" in name else name
+    base = f"http://{host}:{http_port}"
     return SimulatorEndpoints(
-        fcm_url=f"https://{host}:{fcm.port}",
+        fcm_url=f"https://{host}:{fcm_port}",
         fcm_ca=str(identity.ca),
-        smtp_host=settings.host,
-        smtp_port=mail.port,
+        smtp_host=name,
+        smtp_port=smtp_port,
         sms_url=base,
         webhook_url=f"{base}/webhooks",
         control_url=f"{base}/control",

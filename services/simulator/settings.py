@@ -15,6 +15,9 @@ class SimulatorSettings(ServiceSettings):
     SECTION: ClassVar[str] = "simulator"
 
     host: str = Field("127.0.0.1", description="Address that all its sockets listen on.")
+    public_host: str = Field(
+        "", description="Name by which the services reach it where that is not its host, as in a container."
+    )
     fcm_port: int = Field(0, ge=0, le=65535, description="Port of FCM HTTP v1 over TLS; 0 lets the system choose.")
     http_port: int = Field(
         0, ge=0, le=65535, description="Port of SMS, webhooks and control over plain HTTP; 0 lets the system choose."

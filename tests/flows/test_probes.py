@@ -22,13 +22,15 @@ async def answering(runtime: Runtime) -> AsyncIterator[tuple[Any, httpx.AsyncCli
         yield service, client
 
 
-async def test_without_its_database_it_lives_and_is_not_ready(answering: tuple[Any, httpx.AsyncClient]) -> None:
+async def test_without_its_database_it_lives_and_is_not_ready(
+    answering: tuple[Any, httpx.AsyncClient], database: str
+) -> None:
     service, client = answering
     for path in ("/health/ready", "/health", "/access/health/ready"):
         assert (await client.get(path)).status_code == 200
     async with service.database.acquire() as connection:
         name = await connection.fetchval("select current_database()")
-    other = await asyncpg.connect(service.runtime.dsn.replace(name, "postgres"))
+    other = await asyncpg.connect(database.replace(name, "postgres"))
     try:
         await other.execute(f"alter database {name} allow_connections false")
         await other.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name)
