@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: all env test engines test-engines check demo bench format openapi lock clean help
+.PHONY: all env test engines test-engines check demo demo-engines bench format openapi lock clean help
 all: env ## the environment in .venv (the default)
 
 env: .venv/.made
@@ -32,6 +32,9 @@ check: env ## format, lint, types, import rules
 
 demo: env ## a shop's day through the whole suite, with faults; writes demo-report.json
 	$(BIN)/python -m examples.shop.demo
+
+demo-engines: env ## the same day as in production: a Dapr sidecar beside each program, Kafka and the other engines
+	$(BIN)/python -m examples.shop.demo --engines
 
 bench: env ## the four measurements, each with its JSON line
 	$(BIN)/python -m bench.push && $(BIN)/python -m bench.email && $(BIN)/python -m bench.line && $(BIN)/python -m bench.why

@@ -4,9 +4,11 @@
     providers answer 429, 503, dead tokens, bounces, and time-outs after accepting
     half-way the worker is killed (SIGKILL), later stopped (SIGTERM) while the mail server answers 451
 
+The suite is the embedded one; with --engines the topology of production on this machine, over Kafka or Redis.
 Writes demo-report.json. Exits 1 if a sum is off, something is pending, or a repeat is unexplained.
 """
 
+import argparse
 import json
 import os
 import signal
@@ -25,6 +27,8 @@ from rich.console import Console
 
 from cli.processes import Process
 from cli.suite import Suite
+from cli.supervisor import Supervisor
+from cli.topology import Bus, Topology
 from examples.shop.day import Day, make_day
 from examples.shop.people import Customer, customers, write
 from examples.shop.reckoning import Reckoning, Sums
@@ -52,14 +56,13 @@ console = Console()
 class Demo:
     """The day: its folder, its suite, and the commands that a shop's people would type."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bus: Bus | None, events: int) -> None:
         self.folder = folder
         self.people: list[Customer] = customers(CUSTOMERS)
-        self.day: Day = make_day(self.people, EVENTS)
+        self.day: Day = make_day(self.people, events)
         (folder / "depesche.toml").write_text(_SHORT.format(mail=free_port()))
-        self.suite = Suite(
-            SuiteSettings(data_dir=folder, port=free_port(), workers=1, dsn=SecretStr(""), drain_seconds=20.0)
-        )
+        settings = SuiteSettings(data_dir=folder, port=free_port(), workers=1, dsn=SecretStr(""), drain_seconds=20.0)
+        self.suite: Supervisor = Topology(settings, bus) if bus else Suite(settings)
 
     def depesche(self, *arguments: str | Path, captured: bool = False) -> str:
         """Runs a command of the CLI, as typed; its refusals are part of the day, its failures are not."""
@@ -107,7 +110,7 @@ class Demo:
         os.kill(self._worker().pid or 0, signal.SIGTERM)
 
     def _worker(self) -> Process:
-        return next(p for p in self.suite.processes if p.name.startswith("worker"))
+        return next(p for p in self.suite.processes if p.name in ("worker-1", "delivery-worker"))
 
     def settle(self) -> Sums:
         """Waits until nothing is pending and bounces have come back."""
@@ -133,14 +136,16 @@ def free_port() -> int:
 
 def main() -> int:
     """The whole day; gives the exit code."""
+    options = _options()
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="depesche-demo-"))
-    demo = Demo(folder)
+    demo = Demo(folder, options.bus if options.engines else None, options.events)
     stop = threading.Event()
     try:
         with demo.suite:
             tending = threading.Thread(target=_tend, args=(demo.suite, stop), daemon=True)
             tending.start()
+            console.print(f"{len(demo.suite.processes)} processes are up after {time.monotonic() - started:.0f} s.")
             demo.prepare()
             events = demo.stream()
             demo.settle()
@@ -160,7 +165,15 @@ def main() -> int:
     return 1 if report.problems else 0
 
 
-def _tend(suite: Suite, stop: threading.Event) -> None:
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m examples.shop.demo", description="A shop's day, with faults.")
+    parser.add_argument("--engines", action="store_true", help="as in production: sidecars, real engines")
+    parser.add_argument("--bus", choices=("kafka", "redis"), default="kafka", help="the broker, with --engines")
+    parser.add_argument("--events", type=int, default=EVENTS, help=f"distinct events; {EVENTS:,} without")
+    return parser.parse_args()
+
+
+def _tend(suite: Supervisor, stop: threading.Event) -> None:
     while not stop.wait(0.1):
         suite.tend()
 

@@ -8,7 +8,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from cli.suite import Suite
+from cli.supervisor import Supervisor
 from examples.shop.day import Day
 from libs import credentials
 from libs.contracts.outcomes import Mode
@@ -99,7 +99,7 @@ class Report:
 class Reckoning:
     """Asks the suite and the simulator, over HTTP like anybody else."""
 
-    def __init__(self, suite: Suite, day: Day) -> None:
+    def __init__(self, suite: Supervisor, day: Day) -> None:
         found = credentials.read(suite.folder / credentials.FILE_NAME)
         endpoints = read_simulator(suite.folder)
         assert found is not None

@@ -1,0 +1,211 @@
+"""Production's topology on one machine: one event through every program, and its trace as Jaeger tells it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from services.topology import PROGRAMS
+from tests.engines.topology_world import Town, town_of
+from tests.flows.test_trace import CUSTOMER, ORDER, SECRETS, SHOPS_SPAN, TRACE
+from tests.flows.whole_suite import Suite, open_shop
+
+pytestmark = pytest.mark.timeout(600)  # thirty processes start
+
+_PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with town_of(tmp_path_factory.mktemp("topology"), "redis") as town:
+        yield town
+
+
+class Trace:
+    """A trace as Jaeger's query API tells it."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.spans: list[dict[str, Any]] = told["spans"]
+        self._services = {id_: process["serviceName"] for id_, process in told["processes"].items()}
+
+    def of(self, operation: str, service: str | None = None) -> dict[str, Any]:
+        """The one span with this name, of this service where more have it."""
+        found = [
+            one for one in self.spans if one["operationName"] == operation and service in (None, self.service(one))
+        ]
+        assert len(found) == 1, (operation, service, sorted(self.names()))
+        return found[0]
+
+    def service(self, span: dict[str, Any]) -> str:
+        return str(self._services[span["processID"]])
+
+    def names(self) -> set[tuple[str, str]]:
+        return {(self.service(span), span["operationName"]) for span in self.spans}
+
+
+def parent(span: dict[str, Any]) -> str | None:
+    return next((one["spanID"] for one in span["references"] if one["refType"] == "CHILD_OF"), None)
+
+
+def tags(span: dict[str, Any]) -> dict[str, Any]:
+    return {tag["key"]: tag["value"] for tag in span["tags"]}
+
+
+async def fetched(town: Town, trace: str) -> Trace | None:
+    """As far as it has come; spans are exported every few seconds."""
+    port = town.processes()["jaeger"]["port"]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as jaeger:
+        answer = await jaeger.get(f"/api/traces/{trace}")
+    return Trace(answer.json()["data"][0]) if answer.status_code == 200 else None
+
+
+async def ordered(suite: Suite, id_: str, order: str, **headers: str) -> Any:
+    """The shop sends an order; the answer to it."""
+    event = {
+        "specversion": "1.0", "id": id_, "source": "https://shop.example", "type": "order.placed", "subject": order,
+        "data": ORDER,
+    }  # fmt: skip
+    kind = {"content-type": "application/cloudevents+json"}
+    return await suite.post("/orders-notification/v1/events", event, **kind, **headers)
+
+
+async def sent(suite: Suite, order: str) -> Any:
+    """Why, once history knows that it was sent."""
+
+    async def told() -> Any:
+        answer = await suite.get("/history/v1/why", order=order)
+        return answer if answer["verdict"] == "sent" and answer["messages"] else None
+
+    return await suite.eventually(told, _PATIENCE)
+
+
+async def opened(suite: Suite) -> None:
+    await open_shop(suite)
+    await suite.put("/tokens/v1/recipients/customer:77", CUSTOMER)
+
+
+async def test_one_event_through_every_program_is_one_trace_without_a_gap(town: Town) -> None:
+    async with town.suite() as suite:
+        await opened(suite)
+        taken = await ordered(suite, "traced-1", "T-1", traceparent=f"00-{TRACE}-{SHOPS_SPAN}-01")
+        why = await sent(suite, "T-1")
+        assert why["messages"][0]["status"] == "sent"
+        assert "T-1" in json.dumps(town.simulator("messages"))
+        last = {("depesche-history-worker", "history message.recorded"), ("depesche-delivery-worker", "chunk")}
+        last.add(("depesche-orders-notification-api", "POST /orders-notification/v1/events"))
+
+        async def whole() -> Trace | None:
+            trace = await fetched(town, TRACE)
+            return trace if trace and last <= trace.names() else None
+
+        trace = await suite.eventually(whole, _PATIENCE)
+    own, worker, history = (
+        f"depesche-{name}" for name in ("orders-notification-worker", "delivery-worker", "history-worker")
+    )
+    intake = trace.of("POST /orders-notification/v1/events")
+    assert parent(intake) == SHOPS_SPAN
+    for service, step in (
+        ("depesche-orders-notification-api", "accept"),
+        (own, "publish notification.requested.v1"),  # out of the outbox, to the sidecar
+        (own, "publish decision.recorded.v1"),
+        (worker, "delivery notification.requested"),  # from the sidecar, into the ledger
+        (history, "history decision.recorded"),
+        (worker, "chunk"),
+        (worker, "publish message.recorded.v1"),
+        (history, "history message.recorded"),
+    ):
+        assert parent(trace.of(step, service)) == intake["spanID"], step
+    chunk = trace.of("chunk")
+    for step in ("prepare", "claim", "call email", "record"):
+        assert parent(trace.of(step, worker)) == chunk["spanID"], step
+    # a call between services goes through the caller's sidecar and the called one's
+    above = trace.of("POST /tokens/v1/recipients:resolve", "depesche-tokens-api")
+    ways = []
+    while above["operationName"] != "prepare":
+        above = next(span for span in trace.spans if span["spanID"] == parent(above))
+        ways.append(trace.service(above))
+    assert ways == ["tokens", "delivery-worker", worker]
+    known = {span["spanID"] for span in trace.spans} | {SHOPS_SPAN}
+    assert {parent(span) for span in trace.spans} <= known
+    assert tags(chunk)["cause_id"] == tags(trace.of("accept"))["cause_id"] == taken["id"]
+    assert tags(chunk)["request_id"]
+    notification = why["messages"][0]["notification_id"]
+    assert tags(trace.of("call email"))["notification_id"] == notification
+    assert [secret for secret in SECRETS if secret in json.dumps(trace.spans)] == []
+
+
+async def test_a_batch_of_many_events_is_linked_to_the_trace_of_each(town: Town) -> None:
+    count = 40
+    async with town.suite() as suite:
+        await opened(suite)
+        event = {"specversion": "1.0", "source": "https://shop.example", "type": "order.placed", "data": ORDER}
+        lines = "\n".join(json.dumps(event | {"id": f"many-{n}", "subject": f"M-{n}"}) for n in range(count))
+        kind = {"content-type": "application/x-ndjson"}
+        answer = await suite.client.post("/orders-notification/v1/events", content=lines, headers=kind)
+        assert answer.status_code == 202, answer.text
+        listed = await suite.get("/orders-notification/v1/events", limit=100)
+        shown = [await suite.get(f"/orders-notification/v1/events/{item['id']}") for item in listed["items"]]
+        traces = {one["trace_id"] for one in shown if one["subject"].startswith("M-")}
+        assert len(traces) == count
+        port = town.processes()["jaeger"]["port"]
+
+        async def linked() -> bool:
+            query = {
+                "service": "depesche-delivery-worker",
+                "operation": "delivery notification.requested",
+                "limit": 500,
+            }
+            async with httpx.AsyncClient(timeout=20, trust_env=False) as jaeger:
+                told = (await jaeger.get(f"http://127.0.0.1:{port}/api/traces", params=query)).json()["data"]
+            return traces <= {trace for one in told for trace in _reached(one)}
+
+        await suite.eventually(linked, _PATIENCE)
+
+
+def _reached(trace: dict[str, Any]) -> set[str]:
+    """The traces that these spans are in or linked to."""
+    links = {one["traceID"] for span in trace["spans"] for one in span["references"]}
+    return links | {trace["traceID"]}
+
+
+async def test_every_program_runs_beside_a_sidecar_and_strangers_get_nothing_from_either(town: Town) -> None:
+    running = town.processes()
+    async with httpx.AsyncClient(timeout=20, trust_env=False) as stranger:
+        for program in PROGRAMS:
+            app, sidecar = running[program.app_id], running[f"daprd-{program.app_id}"]
+            assert app["alive"]
+            assert sidecar["alive"]
+            base = f"http://127.0.0.1:{sidecar['port']}/v1.0"
+            for path in ("/publish/bus/tenant.changed.v1", "/invoke/tokens/method/v1/recipients:resolve"):
+                assert (await stranger.post(base + path, json={})).status_code == 401
+            if program.subscribes:
+                events = f"http://127.0.0.1:{app['port']}/dapr/events/tenant.changed.v1"
+                assert (await stranger.post(events, json={"entries": []})).status_code == 401
+
+
+async def test_a_sidecar_that_is_killed_is_started_again(town: Town) -> None:
+    before = town.kill("daprd-tokens")
+    async with town.suite() as suite:
+
+        async def back() -> bool:
+            sidecar = town.processes()["daprd-tokens"]
+            return bool(sidecar["pid"] != before and sidecar["alive"] and sidecar["restarts"])
+
+        await suite.eventually(back, _PATIENCE)
+        await opened(suite)
+        await ordered(suite, "after-1", "A-1")
+        await sent(suite, "A-1")
+
+
+def test_ctrl_c_ends_all_of_it_in_good_order_and_leaves_nothing_behind(town: Town) -> None:
+    names = list(town.processes())
+    assert len(names) == 4 + 1 + 2 * len(PROGRAMS) + 1  # engines, simulator, programs and sidecars, ingress
+    assert town.stop() == 0, Path(town.folder / "errors.txt").read_text()
+    assert town.left() == []
+    assert not (town.folder / "suite.json").exists()
+    for program in PROGRAMS:
+        ended = (town.folder / "logs" / f"{program.app_id}.log").read_text().splitlines()[-1]
+        assert json.loads(ended)["event"] == "service_stopped", ended

@@ -1,0 +1,122 @@
+"""The topology of production on this machine, as `depesche up --engines --json` runs it, and what a test asks it."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import psutil
+import pytest
+
+from cli.engines.engine import free_port
+from libs import credentials
+from libs.contracts.outcomes import Mode
+from libs.suite import read_simulator
+from tests.conftest import ROOT
+from tests.flows.whole_suite import Suite
+
+_UP_SECONDS = 300.0
+# a test's patience: time-outs and leases are shorter than in production, nothing else is
+_SETTINGS = """
+[delivery]
+lease_seconds = 10.0
+retry_base_seconds = 0.5
+retry_cap_seconds = 4.0
+[bounce]
+smtp_port = {mail}
+[simulator]
+bounce_port = {mail}
+"""
+
+
+@dataclass
+class Town:
+    """The command that runs, its folder, and what it says of its processes."""
+
+    folder: Path
+    url: str
+    command: subprocess.Popen[bytes]
+    said: Path
+
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """By name, as in the newest line."""
+        lines = [line for line in self.said.read_text().split("\n")[:-1] if line.startswith('{"processes"')]
+        found = json.loads(lines[-1])["processes"] if lines else []
+        return {process["name"]: process for process in found}
+
+    def kill(self, name: str) -> int:
+        """SIGKILL; gives the process's id."""
+        pid: int = self.processes()[name]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def left(self) -> list[str]:
+        """What still runs of it."""
+        return [words for process in psutil.process_iter() if str(self.folder) in (words := _words(process))]
+
+    @asynccontextmanager
+    async def suite(self) -> AsyncIterator[Suite]:
+        """A client of everything behind the ingress, as a story acts with."""
+        found = credentials.read(self.folder / credentials.FILE_NAME)
+        assert found is not None
+        assert found.url == self.url
+        headers = {"authorization": f"Bearer {found.keys[Mode.LIVE]}"}
+        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, trust_env=False) as client:
+            yield Suite({}, client, cast(Any, None), asyncio.Event())
+
+    def simulator(self, path: str) -> Any:
+        """What the providers saw."""
+        endpoints = read_simulator(self.folder)
+        assert endpoints is not None
+        return httpx.get(f"{endpoints.control_url}/{path}", timeout=30, trust_env=False).raise_for_status().json()
+
+    def stop(self) -> int:
+        """Ctrl-C; gives the exit code."""
+        self.command.send_signal(signal.SIGINT)
+        return self.command.wait(120)
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()) if process.status() != psutil.STATUS_ZOMBIE else ""
+    except psutil.Error:
+        return ""
+
+
+@contextmanager
+def town_of(folder: Path, bus: str) -> Iterator[Town]:
+    """It is up; stopped at the end if no test has. Skips where an engine is not built."""
+    (folder / "depesche.toml").write_text(_SETTINGS.format(mail=free_port()))
+    port, said = free_port(), folder / "said.jsonl"
+    words = ["up", "--engines", "--bus", bus, "--json", "--data-dir", str(folder), "--port", str(port)]
+    with said.open("wb") as out, (folder / "errors.txt").open("wb") as errors:
+        command = subprocess.Popen([sys.executable, "-m", "cli.main", *words], cwd=ROOT, stdout=out, stderr=errors)
+    town = Town(folder, f"http://127.0.0.1:{port}", command, said)
+    until = time.monotonic() + _UP_SECONDS
+    try:
+        while not town.processes():
+            if command.poll() is not None:
+                _explain(said.read_text())
+            assert time.monotonic() < until, (folder / "errors.txt").read_text()
+            time.sleep(0.2)
+        yield town
+    finally:
+        if command.poll() is None:
+            town.stop()
+
+
+def _explain(said: str) -> None:
+    problem = json.loads(said)
+    missing = problem["error"] in ("The engine is not built", "A tool is missing")
+    if missing and os.environ.get("DEPESCHE_ENGINES_REQUIRED") != "1":
+        pytest.skip(problem["hint"])
+    pytest.fail(f"{problem['error']}: {problem['hint']}")
