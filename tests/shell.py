@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 import typer
 import uvicorn
 from fastapi import FastAPI
@@ -60,7 +61,9 @@ class Shell:
     runner: CliRunner = field(default_factory=CliRunner)
 
     def run(self, *words: str, exit_code: int | None = 0, **environment: str) -> Result:
+        logging = structlog.get_config()
         result = self.runner.invoke(self.app, list(words), env=self.environment | environment)
+        structlog.configure(**logging)  # a command logs to the standard error that it was given, which is closed now
         assert exit_code is None or result.exit_code == exit_code, (result.output, result.exception)
         return result
 

@@ -101,6 +101,9 @@ class Database:
                 yield connection
         except _AWAY as error:
             raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from error
+        except asyncpg.InvalidCachedStatementError as error:
+            # a migration has just changed the table; inside a transaction asyncpg cannot prepare it anew
+            raise Unavailable("The schema has just been changed; it is tried again.") from error
         except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError) as error:
             # a query or path can carry %00 where no JSON reader has looked
             raise Invalid("A text holds the character U+0000, which cannot be stored; remove it.") from error

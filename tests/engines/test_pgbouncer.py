@@ -11,6 +11,7 @@ import pytest
 from cli.engines.pgbouncer import PgBouncer
 from libs.storage.database import Database, PoolerUnfit
 from libs.storage.embedded import EmbeddedServer
+from libs.storage.migrations import MigrationRefused, migrate
 from libs.storage.roles import make_roles, scram_verifier
 from services.__main__ import service_roles
 from tests.conftest import by_role
@@ -99,3 +100,8 @@ async def test_sessions_without_their_settings_are_told_at_the_start(pooled: str
     )
     with pytest.raises(PoolerUnfit, match="enable_seqscan"):
         await found.open()
+
+
+async def test_migrations_go_to_the_server_itself(pooled: str) -> None:
+    with pytest.raises(MigrationRefused, match="DEPESCHE_OWNER_DSN"):
+        await migrate(pooled.replace("{schema}", "access"), {})

@@ -5,7 +5,7 @@ All other flows run under these roles too (tests/conftest.py), so a right that i
 
 import base64
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from libs.storage.embedded import EmbeddedServer
 from libs.storage.migrations import migrate
 from libs.storage.roles import RolesRefused, make_roles, renew_grants, scram_verifier
 from libs.suite import SuiteSettings
-from libs.telemetry import configure_logs
 from services.__main__ import migration_folders, service_roles
 from tests.conftest import by_role
 from tests.flows.test_whole_line import ORDER, customer, why
@@ -151,14 +150,7 @@ async def test_the_verifier_is_what_postgres_itself_would_keep(postgres: Embedde
             scram_verifier(wrong)
 
 
-@pytest.fixture
-def logs() -> Iterator[None]:
-    """Commands log to the standard error of the moment, which is closed after them."""
-    yield
-    configure_logs(service="tests", level="error")
-
-
-def test_the_command_takes_passwords_from_files_and_shows_none(database: str, tmp_path: Path, logs: None) -> None:
+def test_the_command_takes_passwords_from_files_and_shows_none(database: str, tmp_path: Path) -> None:
     (tmp_path / "delivery").write_text("s3cret of delivery\n")
     shell = Shell({"DEPESCHE_OWNER_DSN": database, "DEPESCHE_DSN": by_role(database)})
     done = shell.run("migrate", "--roles", "--passwords", str(tmp_path), "--json")
