@@ -30,7 +30,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be 
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # what the suite says about a definition, and nobody writes
 META = frozenset(
-    "name type version state published published_at published_by release_id released outdated webhook"
+    "name type version state published published_at published_by release_id released outdated webhook hearing"
     " created_at updated_at changed_at".split()
 )
 

@@ -12,10 +12,10 @@ from cli.exits import Exit
 from cli.output import facts, safe, table
 from cli.session import Session, command
 
-sources = typer.Typer(help="Where events come from: shops' signed webhooks.", no_args_is_help=True)
+sources = typer.Typer(help="Where events come from: shops' signed webhooks, other teams' topics.", no_args_is_help=True)
 event_types = typer.Typer(help="Types of events and the JSON Schema of each.", no_args_is_help=True)
 
-_SOURCE = ("name", "description", "version", "webhook", "updated_at=updated")
+_SOURCE = ("name", "description", "version", "from", "updated_at=updated")
 _DECISION = ("communication", "outcome", "recipient", "detail")
 _TYPE = ("type", "description", "version", "updated_at=updated")
 
@@ -27,8 +27,8 @@ Name = Annotated[str, typer.Argument(help="Its name.")]
 
 @command(sources, "list", example="depesche sources list")
 def list_sources(session: Session) -> None:
-    """All sources of the tenant and mode, with the address to enter in the shop."""
-    found = list(session.api.items(SOURCE.path))
+    """All sources of the tenant and mode: the address to enter in the shop, or the topic and whether it is heard."""
+    found = [{**source, "from": _from(source)} for source in session.api.items(SOURCE.path)]
     session.give(found, lambda items: table(items, _SOURCE, empty="No sources yet: depesche sources apply FILE."))
 
 
@@ -68,6 +68,13 @@ def list_types(session: Session) -> None:
 def show_type(session: Session, type: Annotated[str, typer.Argument(help="order.placed")]) -> None:
     """One type with its schema."""
     session.give(session.api.get(EVENT_TYPE.at(type)), facts)
+
+
+def _from(source: dict[str, Any]) -> str:
+    topic, hearing = source.get("topic"), source.get("hearing")
+    if not topic or not hearing:
+        return str(source["webhook"])
+    return f"topic {topic['component']}/{topic['name']}: {hearing['state']}"
 
 
 def _show_report(session: Session, report: dict[str, Any]) -> None:

@@ -53,6 +53,14 @@ ALWAYS_EMPTY = {
         "Nothing could be claimed then. Check that a worker runs: it makes them days ahead.",
     ),
 }
+_SILENT_TOPICS = """
+select distinct concat(definition #>> '{topic,component}', '/', definition #>> '{topic,name}') as topic
+from orders_notification.source s where definition ? 'topic' and not exists (
+  select from orders_notification.topic_listener l
+  where l.component = s.definition #>> '{topic,component}' and l.topic = s.definition #>> '{topic,name}'
+    and l.state = 'heard' and l.seen_at > now() - interval '1 minute')
+order by 1
+"""
 _OUTBOX = "select count(*) from {schema}.outbox where created_at < now() - interval '{seconds} seconds'"
 _DEAD = "select count(*) from {schema}.dead_letter"
 
@@ -166,7 +174,7 @@ async def _database(dsn: str) -> list[Finding]:
         migrations = await _migrations(dsn)
         findings.append(migrations)
         if migrations.state == "ok":
-            findings += await _ledger(connection) + await _outboxes(connection)
+            findings += await _ledger(connection) + await _outboxes(connection) + await _topics(connection)
         return findings
     finally:
         await connection.close()
@@ -223,6 +231,16 @@ async def _outboxes(connection: Any) -> list[Finding]:
 
 _LAG_ADVICE = "Check that a worker runs, and its log; what waits is published when it does."
 _DEAD_ADVICE = "`depesche deadletters groups` says why; `depesche deadletters replay` when the cause is mended."
+
+
+async def _topics(connection: Any) -> list[Finding]:
+    silent = [row["topic"] for row in await connection.fetch(_SILENT_TOPICS)]
+    if not silent:
+        return [Finding("topics that nobody hears", "ok", "none")]
+    advice = (
+        "`depesche sources list` says how each stands; topics need Dapr, and a sidecar that was started after them."
+    )
+    return [Finding("topics that nobody hears", "warning", ", ".join(silent), advice)]
 
 
 async def _counted(connection: Any, schemas: Sequence[str], statement: str, name: str, advice: str) -> Finding:

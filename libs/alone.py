@@ -99,7 +99,7 @@ def create_app(service: Service, *, api: bool, events: bool = False) -> FastAPI:
         app.include_router(router)
     if events and service.runtime.sidecar is not None and service.database is not None:
         intake = Intake(service.name, service.database, service.subscribers())
-        app.include_router(router_of(intake, service.runtime.sidecar))
+        app.include_router(router_of(intake, service.runtime.sidecar, service.topics))
     if api:
         app.mount(f"/{service.name}", service.app)
         app.mount("/", service.app)

@@ -25,7 +25,7 @@ from libs.contracts.outcomes import Mode
 from libs.idempotency import Idempotency
 from libs.ids import AddressHasher
 from libs.keyring import Keyring
-from libs.messaging.bus import Subscriber, Subscriptions
+from libs.messaging.bus import OtherTopics, Subscriber, Subscriptions
 from libs.messaging.dapr import DaprRelay, Sidecar
 from libs.messaging.figures import OutboxFigures
 from libs.messaging.postgres import Relay
@@ -118,6 +118,7 @@ class Service:
     database: Database | None
     routers: Sequence[APIRouter]
     subscriptions: Subscriptions = field(default_factory=dict)
+    topics: OtherTopics | None = None  # what it hears from others' topics, where it runs beside a sidecar
     loops: Mapping[str, LoopFunction] = field(default_factory=dict)
     resources: Sequence[AbstractAsyncContextManager[Any]] = ()
     body_limits: Mapping[str, int] = field(default_factory=dict)  # path prefix → bytes

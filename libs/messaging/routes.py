@@ -2,6 +2,7 @@
 
     GET  /dapr/subscribe        the subscriptions, from the same table that the embedded bus reads
     POST /dapr/events/{topic}   a batch; answered for each entry
+    POST /dapr/topics           a batch of a topic that others own, where the service hears any (see `topics`)
 
 Parsed by hand: a 422 of FastAPI's would make the sidecar bring a poison message for ever, and a 404 drop it. What a
 handler cannot take is owed in the service's own database, where its relay tries it again with back-off and at last
@@ -26,17 +27,19 @@ from libs.contracts.outcomes import Mode
 from libs.errors import Unauthorized, Unavailable
 from libs.ids import uuid7
 from libs.messaging import owed as debts
-from libs.messaging.bus import Subscriber
+from libs.messaging import topics
+from libs.messaging.bus import OtherTopics, Subscriber, Topic
 from libs.messaging.dapr import Sidecar, topic_of
 from libs.messaging.delivering import deliver
 from libs.messaging.reading import Failure, decoded, grouped
+from libs.messaging.topics import RETRY, SUCCESS, Refused
 from libs.storage.database import Database
 from libs.telemetry import get_logger
 from libs.web import Router
 
 MOST_MESSAGES = 100
 AWAIT_MILLISECONDS = 20
-_SUCCESS, _RETRY = "SUCCESS", "RETRY"
+_BULK = {"enabled": True, "maxMessagesCount": MOST_MESSAGES, "maxAwaitDurationMs": AWAIT_MILLISECONDS}
 
 log = get_logger(__name__)
 
@@ -68,33 +71,45 @@ class Intake:
             entries, failures = decoded(group)
             failures += await deliver(known[type_], entries)
             owed += [(row, self.app_id, failure) for row, failure in failures]
+        return SUCCESS if await self._remembered(owed) else RETRY
+
+    async def bury(self, topic: Topic, refused: Sequence[Refused]) -> bool:
+        """Keeps messages of others that can never be taken as dead letters; false where Postgres is away."""
+        about = {"type": topic.name, "source": f"{topic.component}/{topic.name}"}
+        return await self._remembered(
+            [
+                (_unreadable(about) | {"payload": one.body}, self.app_id, Failure(one.reason, final=True))
+                for one in refused
+            ]
+        )
+
+    async def _remembered(self, owed: Sequence[debts.Owed]) -> bool:
         if not owed:
-            return _SUCCESS
+            return True
         try:
             async with self.database.transaction() as connection:
                 await debts.remember(connection, owed)
         except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             log.error("events_not_kept", service=self.app_id, count=len(owed), error=str(error))
-            return _RETRY
-        return _SUCCESS
+            return False
+        return True
 
     def dead_letter_topic(self) -> str:
         return f"{self.app_id}.dead"
 
     def subscriptions(self, pubsub: str) -> list[dict[str, Any]]:
         """Dapr's programmatic subscriptions: one for each event type, and for what the sidecar gave up on."""
-        bulk = {"enabled": True, "maxMessagesCount": MOST_MESSAGES, "maxAwaitDurationMs": AWAIT_MILLISECONDS}
-        topics = [topic_of(one.event_type) for one in self.subscribers]
+        ours = [topic_of(one.event_type) for one in self.subscribers]
         # Of the dead-letter topic too: while the database is away a broker may drop what was given up on twice.
         return [
             {
                 "pubsubname": pubsub,
                 "topic": topic,
                 "routes": {"default": f"/dapr/events/{topic}"},
-                "bulkSubscribe": bulk,
+                "bulkSubscribe": _BULK,
                 "deadLetterTopic": self.dead_letter_topic(),
             }
-            for topic in [*topics, *([self.dead_letter_topic()] if topics else [])]
+            for topic in [*ours, *([self.dead_letter_topic()] if ours else [])]
         ]
 
 
@@ -113,14 +128,14 @@ class SidecarGuard(Guard):
             raise Unauthorized("The token is not that of this application's sidecar.")
 
 
-def router_of(intake: Intake, sidecar: Sidecar) -> Router:
-    """The routes for a service beside this sidecar."""
+def router_of(intake: Intake, sidecar: Sidecar, others: OtherTopics | None = None) -> Router:
+    """The routes for a service beside this sidecar. `others`: what it hears from topics that are not the suite's."""
     router = Router(tags=["bus"])
     guard = [Depends(SidecarGuard(sidecar.app_token))]
 
     @router.get("/dapr/subscribe", dependencies=guard, include_in_schema=False)
     async def subscribe() -> list[dict[str, Any]]:
-        return intake.subscriptions(sidecar.pubsub)
+        return [*intake.subscriptions(sidecar.pubsub), *(await _subscribed(others))]
 
     @router.post("/dapr/events/{topic}", dependencies=guard, include_in_schema=False)
     async def events(request: Request) -> Response:
@@ -128,13 +143,38 @@ def router_of(intake: Intake, sidecar: Sidecar) -> Router:
         try:
             entries = [(entry["entryId"], entry.get("event")) for entry in msgspec.json.decode(body)["entries"]]
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
-            # no batch of bulk subscribe at all: kept whole, since there is nobody to whom an entry could be answered
-            status = await intake.take([body.decode(errors="replace")])
-            return _json({"status": status})
+            return await _kept_whole(intake, body)
         status = await intake.take([event for _, event in entries])
         return _json({"statuses": [{"entryId": id_, "status": status} for id_, _ in entries]})
 
+    if others is None:
+        return router
+
+    @router.post(topics.ROUTE, dependencies=guard, include_in_schema=False)
+    async def messages(request: Request) -> Response:
+        body = await request.body()
+        try:
+            batch = topics.read(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return await _kept_whole(intake, body)
+        statuses = await topics.take(others, batch, intake.bury)
+        return _json({"statuses": [{"entryId": id_, "status": status} for id_, status in statuses.items()]})
+
     return router
+
+
+async def _subscribed(others: OtherTopics | None) -> list[dict[str, Any]]:
+    try:
+        return [topics.subscription(topic, _BULK) for topic in await others.wanted()] if others else []
+    except (Unavailable, asyncpg.PostgresError, OSError) as error:
+        # the suite's own events must come in all the same; whoever watches over the topics sees what is missing
+        log.error("topics_not_known", error=str(error))
+        return []
+
+
+async def _kept_whole(intake: Intake, body: bytes) -> Response:
+    """What is no batch of bulk subscribe at all, since there is nobody to whom an entry could be answered."""
+    return _json({"status": await intake.take([body.decode(errors="replace")])})
 
 
 def _json(answer: Mapping[str, Any]) -> Response:

@@ -17,14 +17,18 @@ from services.orders_notification.adapters.postgres.catalogue import PostgresCat
 from services.orders_notification.adapters.postgres.communications import PostgresCommunicationStore
 from services.orders_notification.adapters.postgres.event_types import PostgresEventTypes
 from services.orders_notification.adapters.postgres.events import PostgresEvents
+from services.orders_notification.adapters.postgres.listening import PostgresListening
 from services.orders_notification.adapters.postgres.reader import PostgresEventReader
 from services.orders_notification.adapters.postgres.rejections import PostgresRejections
 from services.orders_notification.adapters.postgres.retention import PostgresRetention
 from services.orders_notification.adapters.postgres.sources import PostgresSources
 from services.orders_notification.adapters.shipped import shipped_sources
+from services.orders_notification.adapters.sidecar import HttpSidecar
 from services.orders_notification.api import ROUTERS
+from services.orders_notification.domain.topics import Grants
 from services.orders_notification.handlers import SUBSCRIPTIONS
 from services.orders_notification.handlers.intake import accept
+from services.orders_notification.handlers.topics import SourceTopics
 from services.orders_notification.loops import LOOPS
 from services.orders_notification.ports.deps import Limits, OrdersNotification
 from services.orders_notification.ports.releases import ActiveReleases
@@ -51,6 +55,7 @@ def create_service(
         database=database,
         routers=ROUTERS,
         subscriptions=SUBSCRIPTIONS,
+        topics=SourceTopics(deps),
         loops=LOOPS,
         resources=(_days_ready(deps.retention),),
         body_limits={
@@ -91,6 +96,10 @@ def _deps(
         shipped=shipped_sources(),
         communications=communications,
         neighbours=HttpNeighbours(*(runtime.client(APP_ID, name) for name in ("templates", "access", "delivery"))),
+        grants=Grants(settings.topic_grants),
+        listening=PostgresListening(database),
+        sidecar=HttpSidecar(runtime.sidecar) if runtime.sidecar else None,
+        restart_sidecar=settings.topic_restart_sidecar,
     )
     committer.write = partial(accept, deps)
     return deps

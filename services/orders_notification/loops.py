@@ -1,13 +1,15 @@
-"""What runs by itself: partitions are made ahead of time, and what is too old goes."""
+"""What runs by itself: partitions are made ahead of time, what is too old goes, topics are watched over."""
 
 import asyncio
 import contextlib
 
 from libs.service import LoopFunction
 from libs.telemetry import get_logger
+from services.orders_notification.handlers.topics import TopicWatch
 from services.orders_notification.ports.deps import OrdersNotification
 
 _EVERY_SECONDS = 3_600.0
+_LOOK_SECONDS = 5.0
 
 log = get_logger(__name__)
 
@@ -22,4 +24,16 @@ async def partitions(deps: OrdersNotification, stop: asyncio.Event) -> None:
             await asyncio.wait_for(stop.wait(), _EVERY_SECONDS)
 
 
-LOOPS: dict[str, LoopFunction] = {"partitions": partitions}
+async def topics(deps: OrdersNotification, stop: asyncio.Event) -> None:
+    """Says which of the sources' topics the sidecar beside this worker hears."""
+    if deps.sidecar is None:
+        await stop.wait()
+        return
+    watch = TopicWatch(deps)
+    while not stop.is_set():
+        await watch.look()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+
+
+LOOPS: dict[str, LoopFunction] = {"partitions": partitions, "topics": topics}

@@ -31,6 +31,15 @@ class OrdersNotificationSettings(ServiceSettings):
     stream_max_bytes: int = Field(default=1 << 30, ge=1_024, description="Bytes of an NDJSON stream at most.")
     stream_max_lines: int = Field(default=100_000, ge=1, description="Lines of an NDJSON stream at most.")
     stream_commit_lines: int = Field(default=500, ge=1, le=5_000, description="Lines of a stream per commit.")
+    topic_grants: tuple[str, ...] = Field(
+        default=("*/*/*",),
+        description="Which topics sources may hear, as tenant/component/topic with * for any characters.",
+    )
+    topic_restart_sidecar: bool = Field(
+        default=False,
+        description="Whether a worker has its sidecar restarted when a source names a new topic; only where something "
+        "starts it again, as Kubernetes does.",
+    )
     event_keep_days: int = Field(default=90, ge=1, le=3_650, description="Days that events and rejections are kept.")
     event_key_keep_days: int = Field(
         default=30, ge=1, le=3_650, description="Days within which the same source and id are the same event."

@@ -18,6 +18,7 @@ MOST_PARAMETERS = 5
 # The two renderers of errors and what must outlive a bug; each says why beside it.
 CATCHES_ALL = {
     "libs/messaging/delivering.py": "the bus's renderer",
+    "libs/messaging/topics.py": "the bus's renderer, for topics of others",
     "libs/service.py": "keeps loops alive",
     "services/delivery/adapters/fcm/chunk.py": "hands on what `settle` raised; a push that has no JSON costs no other",
     "services/delivery/adapters/smtp/dialogue.py": "hands what a callback raised to whoever waits for it",

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.orders_notification.api.shapes import EventTypeName, Problematic, Strict
 from services.orders_notification.domain.signatures import Scheme
+from services.orders_notification.domain.topics import Hearing
 
 Line = Annotated[str, StringConstraints(max_length=4_096)]
 Secret = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -27,8 +28,20 @@ class VerificationBody(Strict):
     query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")] | None = None
 
 
+class TopicBody(Strict):
+    """A topic in place of a webhook. Who may publish on it is its broker's to say; Dapr's component has the login."""
+
+    component: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = Field(
+        description="The name of Dapr's pub/sub component, as the operators have set it up."
+    )
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,249}$")] = Field(
+        description="The topic's name on that broker."
+    )
+
+
 class MappingBody(Strict):
-    """CEL over `body`, `headers` (lower-case names) and `query`."""
+    """CEL over `body`, `headers` (lower-case names) and `query`. Of a message, `headers` are its own and the broker's
+    (Kafka's `__key`, `__partition`, `__offset`), and `body` is null where it has none."""
 
     type: Line
     id: Line
@@ -52,11 +65,13 @@ class UnwrapBody(Strict):
 
 
 class Definition(Strict):
-    """A source: verification and mapping."""
+    """A source: a webhook (`verification` and `mapping`), or a `topic`, whose messages are CloudEvents where no
+    `mapping` stands."""
 
     description: Annotated[str, StringConstraints(max_length=500)] = ""
-    verification: VerificationBody
-    mapping: MappingBody
+    verification: VerificationBody | None = None
+    topic: TopicBody | None = None
+    mapping: MappingBody | None = None
     event_source: Annotated[str, StringConstraints(max_length=200)] | None = None
     handshake: Line | None = None
     unwrap: list[UnwrapBody] = Field([], max_length=5, description="Envelopes, from the outside in.")
@@ -76,11 +91,21 @@ class SourceBody(Strict):
     )
     description: Annotated[str, StringConstraints(max_length=500)] | None = None
     verification: VerificationBody | None = None
+    topic: TopicBody | None = None
     mapping: MappingBody | None = None
     event_source: Annotated[str, StringConstraints(max_length=200)] | None = None
     handshake: Line | None = None
     unwrap: list[UnwrapBody] | None = Field(None, max_length=5)
     secrets: list[Secret] | None = Field(None, min_length=1, max_length=5)
+
+
+class HearingShown(BaseModel):
+    """Whether a topic is heard. `workers`: how many say so; `since` when."""
+
+    state: Hearing
+    detail: str = Field(examples=["Its messages come in."])
+    workers: int
+    since: datetime | None
 
 
 class SourceShown(Definition):
@@ -89,7 +114,8 @@ class SourceShown(Definition):
     name: str
     version: int
     secrets: list[str] = Field(description="The first 8 hex digits of each active secret's SHA-256.")
-    webhook: str = Field(description="The address to enter in the shop.")
+    webhook: str | None = Field(description="The address to enter in the shop; none where it hears a topic.")
+    hearing: HearingShown | None = Field(description="Of a topic: whether a worker's sidecar hears it.")
     created_at: datetime
     updated_at: datetime
 

@@ -1,14 +1,15 @@
 """Sources over HTTP: their definitions, the shops' webhooks, and a rehearsal of what a body would become."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
 
 from libs import exact_json
 from libs.auth import Principal, public, scope, signature
-from libs.errors import FieldError, Invalid, NotFound
+from libs.errors import Invalid, NotFound
 from libs.telemetry import current_traceparent
 from libs.web import After, Cursor, ExactResponse, Limit, Page, Router, etag, require_match
 from services.orders_notification.api.bodies import headers_of, read_body
@@ -23,6 +24,7 @@ from services.orders_notification.api.source_shapes import (
 )
 from services.orders_notification.domain.signatures import Delivery
 from services.orders_notification.domain.sources import NAME, check_secrets, source
+from services.orders_notification.domain.topics import Report, check, heard
 from services.orders_notification.handlers.sources import Received, receive, rehearse
 from services.orders_notification.ports.sources import Author, StoredSource
 
@@ -30,7 +32,7 @@ router = Router(prefix="/v1", tags=["sources"])
 
 Reader = Annotated[Principal, scope("sources:read")]
 Writer = Annotated[Principal, scope("sources:write")]
-_REQUIRED = ("verification", "mapping")
+_OF_WEBHOOKS = ("verification", "handshake")
 
 Name = Annotated[str, Path(pattern=f"^{NAME.pattern}$", max_length=63, examples=["shopify"])]
 
@@ -44,8 +46,9 @@ async def list_sources(
     after = str(key[0]) if key else ""
     found = await deps_of(request).sources.all(principal.tenant, principal.mode, after, limit + 1)
     more = len(found) > limit
+    reports = await _reports(request, found)
     return Page(
-        items=[_shown(request, item) for item in found[:limit]],
+        items=[_shown(request, item, reports) for item in found[:limit]],
         next_cursor=Cursor.make(found[limit - 1].source.name) if more else None,
     )
 
@@ -55,7 +58,7 @@ async def get_source(request: Request, response: Response, principal: Reader, na
     """A source's definition; secrets are never given back."""
     stored = await _stored(request, principal, name)
     response.headers["etag"] = etag(stored.source.version)
-    return _shown(request, stored)
+    return _shown(request, stored, await _reports(request, [stored]))
 
 
 @router.put("/sources/{name}", responses={201: {"model": SourceShown, "description": "It is new."}})
@@ -69,21 +72,22 @@ async def put_source(
     version = held.source.version + 1 if held else 1
     definition = _definition(body, deps.shipped)
     compiled = source(name, version, definition)
-    secrets = body.secrets if body.secrets is not None else list(held.secrets) if held else []
-    if not secrets:
-        raise Invalid(
-            "A source needs at least one secret; the shop shows it or lets you choose it.", pointer="/secrets"
-        )
+    if compiled.topic is not None:
+        check(deps.grants, principal.tenant, compiled.topic)
+    # a topic's source has none: those of the webhook that it was go
+    held_secrets = list(held.secrets) if held and compiled.topic is None else []
+    secrets = body.secrets if body.secrets is not None else held_secrets
     check_secrets(compiled.verification, secrets)
     await deps.sources.put(_author(request, principal), compiled, definition, secrets)
     response.status_code = 200 if held else 201
     response.headers["etag"] = etag(version)
-    return _shown(request, await _stored(request, principal, name))
+    stored = await _stored(request, principal, name)
+    return _shown(request, stored, await _reports(request, [stored]))
 
 
 @router.delete("/sources/{name}", status_code=204)
 async def delete_source(request: Request, principal: Writer, name: Name) -> None:
-    """Removes a source; its webhook answers 404 from now on. What it brought stays."""
+    """Removes a source; its webhook answers 404, its topic is heard no more. What it brought stays."""
     held = await _stored(request, principal, name)
     require_match(request, held.source.version)
     await deps_of(request).sources.delete(_author(request, principal), name, held.source.version)
@@ -146,10 +150,10 @@ def _definition(body: SourceBody, shipped: Mapping[str, Mapping[str, Any]]) -> d
     if body.shipped is not None:
         if body.shipped not in shipped:
             raise Invalid(f"{body.shipped!r} is none of {', '.join(sorted(shipped))}.", pointer="/shipped")
-        given = {**shipped[body.shipped], **given}
-    missing = [FieldError(f"/{name}", f"A source needs its {name}.") for name in _REQUIRED if name not in given]
-    if missing:
-        raise Invalid.many(missing)
+        base = shipped[body.shipped]
+        if "topic" in given:  # a shop's webhooks that come by a queue: mapped the same, signed by nobody
+            base = {name: value for name, value in base.items() if name not in _OF_WEBHOOKS}
+        given = {**base, **given}
     return Definition.model_validate(given).model_dump(mode="json", exclude_none=True)
 
 
@@ -189,14 +193,23 @@ def _answer(received: Received) -> dict[str, Any]:
     return {"results": results, "filtered": received.filtered}
 
 
-def _shown(request: Request, stored: StoredSource) -> SourceShown:
+async def _reports(request: Request, stored: Sequence[StoredSource]) -> Sequence[Report]:
+    topics = any(one.source.topic is not None for one in stored)
+    return await deps_of(request).listening.reports() if topics else ()
+
+
+def _shown(request: Request, stored: StoredSource, reports: Sequence[Report]) -> SourceShown:
+    name, topic = stored.source.name, stored.source.topic
+    hearing = None if topic is None else asdict(heard(topic, reports, dapr=deps_of(request).sidecar is not None))
+    url = f"{request.app.state.runtime.public_url}/orders-notification/v1/sources/{name}"
     return SourceShown.model_validate(
         {
             **stored.definition,
-            "name": stored.source.name,
+            "name": name,
             "version": stored.source.version,
             "secrets": [hashlib.sha256(secret.encode()).hexdigest()[:8] for secret in stored.secrets],
-            "webhook": f"{request.app.state.runtime.public_url}/orders-notification/v1/sources/{stored.source.name}",
+            "webhook": url if topic is None else None,
+            "hearing": hearing,
             "created_at": stored.created_at,
             "updated_at": stored.updated_at,
         }

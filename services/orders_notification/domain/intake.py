@@ -11,19 +11,21 @@ from libs.ids import CauseId, event_key, uuid7
 from services.orders_notification.domain.cloudevents import BusinessEvent
 from services.orders_notification.domain.deciding import Decided
 
+BY_TOPIC = "topic:"
+
 ACCEPTED = "accepted"
 DUPLICATE = "duplicate"
 REJECTED = "rejected"
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Who brought it, for whom. `client` is a key's id, or `source:<name>`."""
+    """Who brought it, for whom. `client` is a key's id, `source:<name>` (a webhook) or `topic:<name>`."""
 
     tenant: int
     mode: Mode
     client: str
     traceparent: str | None = None
-    source: str | None = None  # a source's name, where it came as a webhook
+    source: str | None = None  # a source's name, where it came by one
 
 
 class Raw(msgspec.Struct, frozen=True):

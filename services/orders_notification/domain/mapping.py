@@ -1,6 +1,8 @@
 """A verified delivery becomes an event by its source's expressions, or says which of them could not.
 
-Pure; what fails is kept by the caller with the raw bytes, and can be replayed once the mapping is mended.
+A topic's source without expressions hears CloudEvents: in JSON, one or an array of them, or with their attributes in
+the message's headers (Kafka's binding, `ce_`). Pure; what fails is kept by the caller with the raw bytes, and can be
+replayed once the mapping is mended.
 """
 
 import base64
@@ -9,18 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from libs import exact_json
 from libs.errors import BadRequest, FieldError, Invalid
 from libs.expressions import Context, EvaluationFailed, Expression
-from services.orders_notification.domain.cloudevents import BusinessEvent, from_structured, is_json
+from services.orders_notification.domain.cloudevents import BusinessEvent, from_binary, from_structured, is_json
 from services.orders_notification.domain.signatures import Delivery
-from services.orders_notification.domain.sources import Source
+from services.orders_notification.domain.sources import EventMapping, Source
 
 MAX_EVENTS_PER_DELIVERY = 1_000
 _MAX_FORM_FIELDS = 1_000
 _FORM = "application/x-www-form-urlencoded"
+_IN_HEADERS = "ce_"
 _MILLISECONDS_FROM = 100_000_000_000  # Unix seconds of the year 5138: larger numbers are milliseconds
 
 
@@ -47,7 +50,7 @@ def read_body(delivery: Delivery) -> Any:
     if content_type and not is_json(content_type) and not content_type.startswith("text/"):
         raise Unmappable(f"The content type {content_type[:80]!r} is neither JSON nor a form.", pointer="")
     try:
-        return exact_json.loads(delivery.body)
+        return exact_json.loads(delivery.body or b"null")  # a compacted topic's tombstone: for the filter to see
     except BadRequest as error:
         raise Unmappable(error.detail, pointer="") from error
 
@@ -64,19 +67,47 @@ def is_handshake(source: Source, delivery: Delivery) -> bool:
 
 def map_delivery(source: Source, delivery: Delivery, received_at: datetime) -> Mapped:
     """All events of a delivery; a JSON array is as many deliveries. Raises Unmappable naming each expression."""
+    mapping = source.mapping
+    if mapping is None and any(name.startswith(_IN_HEADERS) for name in delivery.headers):
+        return Mapped((_from_headers(delivery, received_at),))
     body = read_body(delivery)
     parts = body if isinstance(body, list) else [body]
     if len(parts) > MAX_EVENTS_PER_DELIVERY:
         raise Unmappable(f"The delivery holds more than {MAX_EVENTS_PER_DELIVERY} events.", pointer="")
-    events = [_map_one(source, delivery, part, received_at) for part in parts]
+    if mapping is None:
+        return Mapped(tuple(_from_json(source, delivery, part, received_at) for part in parts))
+    events = [_map_one(source, mapping, (delivery, part), received_at) for part in parts]
     made = tuple(event for event in events if event is not None)
     return Mapped(made, len(events) - len(made))
 
 
-def _map_one(source: Source, delivery: Delivery, part: Any, received_at: datetime) -> BusinessEvent | None:
+def _from_json(source: Source, delivery: Delivery, part: Any, received_at: datetime) -> BusinessEvent:
+    try:
+        return from_structured(_unwrapped(source, delivery, part), received_at)
+    except (Invalid, BadRequest) as error:
+        raise _unmappable(list(error.errors) or [FieldError("", error.detail)]) from error
+
+
+def _from_headers(delivery: Delivery, received_at: datetime) -> BusinessEvent:
+    attributes = {
+        # Kafka's headers are plain UTF-8, where HTTP's are percent-encoded
+        f"ce-{name.removeprefix(_IN_HEADERS)}": quote(value)
+        for name, value in delivery.headers.items()
+        if name.startswith(_IN_HEADERS)
+    }
+    attributes["content-type"] = delivery.headers.get("content-type", "")
+    try:
+        return from_binary(attributes, delivery.body, received_at)
+    except (Invalid, BadRequest) as error:
+        raise _unmappable(list(error.errors) or [FieldError("", error.detail)]) from error
+
+
+def _map_one(
+    source: Source, mapping: EventMapping, came: tuple[Delivery, Any], received_at: datetime
+) -> BusinessEvent | None:
+    delivery, part = came
     body = _unwrapped(source, delivery, part)
     evaluation = _Evaluation(_context(delivery, body))
-    mapping = source.mapping
     if mapping.filter is not None and evaluation.value(mapping.filter, "/mapping/filter") is False:
         return None
     type_ = evaluation.value(mapping.type, "/mapping/type")

@@ -1,8 +1,8 @@
-"""A source: how a shop's webhook is verified, and how its body becomes an event.
+"""A source: a shop's webhook and how it is verified, or a topic; and how what comes becomes an event.
 
 Expressions are CEL with three variables: `body` (exact JSON, or a form's fields), `headers` (lower-case
 names) and `query`. `types` translates what the `type` expression gave, so that the list of topics can be
-read at a glance.
+read at a glance. Of a message of a topic, `headers` has the broker's own words too (Kafka's `__key`, `__offset`).
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Any
 
 from libs.errors import FieldError, Invalid
 from libs.expressions import Expression, compile_expression
+from libs.messaging.bus import Topic
 from services.orders_notification.domain.signatures import Scheme, Verification, signing_key
 
 VARIABLES = frozenset({"body", "headers", "query"})
@@ -63,9 +64,10 @@ class Source:
 
     name: str
     version: int
-    verification: Verification
-    mapping: EventMapping
+    verification: Verification | None  # None: it hears a topic
+    mapping: EventMapping | None  # None: what the topic brings are CloudEvents
     event_source: str  # the CloudEvents `source` of what it makes
+    topic: Topic | None = None
     handshake: Expression | None = None
     unwrap: tuple["Envelope", ...] = ()  # from the outside in
 
@@ -73,25 +75,38 @@ class Source:
 def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
     """Compiles a stored or given definition (the shape of api.sources.Definition). Raises Invalid with all errors."""
     collected = _Collector()
-    verification = _verification(definition["verification"], collected)
-    mapping = _mapping(definition["mapping"], collected)
+    signed, given, heard = (definition.get(part) for part in ("verification", "mapping", "topic"))
+    collected.errors += _parts(signed, given, heard)
+    verification = _verification(signed, collected) if signed else None
+    mapping = _mapping(given, collected) if given else None
     handshake = collected.expression(definition.get("handshake"), "/handshake")
     unwrap = collected.envelopes(definition.get("unwrap") or ())
-    if collected.errors or mapping is None:
+    if heard and handshake is not None:
+        collected.errors.append(FieldError("/handshake", "Nobody shakes hands over a topic; leave it out."))
+    if collected.errors:
         raise Invalid.many(collected.errors)
     return Source(
         name=name,
         version=version,
         verification=verification,
         mapping=mapping,
+        topic=Topic(heard["component"], heard["name"]) if heard else None,
         event_source=definition.get("event_source") or f"/sources/{name}",
         handshake=handshake,
         unwrap=unwrap,
     )
 
 
-def check_secrets(verification: Verification, secrets: list[str]) -> None:
-    """Raises Invalid naming each secret that this scheme cannot use."""
+def check_secrets(verification: Verification | None, secrets: list[str]) -> None:
+    """Raises Invalid naming each secret that this scheme cannot use, or that there is none."""
+    if verification is None:
+        if secrets:
+            raise Invalid("A topic's credentials stand in Dapr's component; leave them out here.", pointer="/secrets")
+        return
+    if not secrets:
+        raise Invalid(
+            "A source needs at least one secret; the shop shows it or lets you choose it.", pointer="/secrets"
+        )
     errors = []
     for index, secret in enumerate(secrets):
         if verification.scheme is Scheme.STANDARD_WEBHOOKS:
@@ -138,6 +153,17 @@ class _Collector:
             self.errors.append(FieldError(pointer, "The data mapping is too deep or too wide; simplify it."))
             return None
         return {name: self.data(inner, f"{pointer}/{name}", depth + 1) for name, inner in value.items()}
+
+
+def _parts(signed: Any, mapping: Any, heard: Any) -> list[FieldError]:
+    """What a definition lacks, or has too much."""
+    if signed and heard:
+        return [FieldError("/topic", "A source is a signed webhook or a topic: give verification or topic, not both.")]
+    if not signed and not heard:
+        return [FieldError("/verification", "A source needs its verification (a webhook) or its topic.")]
+    if signed and not mapping:
+        return [FieldError("/mapping", "A webhook's source needs its mapping.")]
+    return []
 
 
 def _verification(given: Mapping[str, Any], collected: _Collector) -> Verification:

@@ -16,10 +16,12 @@ from services.orders_notification.handlers.intake import accept, keep, prepare
 from services.orders_notification.ports.deps import OrdersNotification
 from services.orders_notification.ports.sources import StoredSource
 
-_deliveries = Counter("depesche_source_deliveries", "Webhooks by source and outcome", ["source", "outcome"])
+_deliveries = Counter(
+    "depesche_source_deliveries", "Webhooks and messages of topics by source and outcome", ["source", "outcome"]
+)
 
 # Never kept: who has these can speak in somebody's name.
-_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 _TRANSPORT = frozenset({"host", "connection", "accept", "accept-encoding", "content-length", "transfer-encoding"})
 
 
@@ -37,22 +39,27 @@ class Received:
 
 async def receive(deps: OrdersNotification, name: str, delivery: Delivery, traceparent: str | None) -> Received:
     """Takes a delivery in. Raises NotFound, Unauthorized; what cannot be mapped is kept, not refused."""
-    candidates = await deps.sources.named(name)
+    candidates = [one for one in await deps.sources.named(name) if one.source.verification is not None]
     if not candidates:
-        raise NotFound(f"There is no source {name!r}; PUT its definition first.")
+        raise NotFound(f"There is no source {name!r} that takes webhooks; PUT its definition first.")
     try:
         owner = verified(deps, candidates, delivery)
     except Unauthorized:
         # looked at last and only when small: whoever cannot sign makes us read nothing large
         small = len(delivery.body) <= _HANDSHAKE_BYTES
         if small and any(is_handshake(candidate.source, delivery) for candidate in candidates):
-            _deliveries.labels(name, "handshake").inc()
+            observe(name, "handshake")
             return Received([], handshake=True)
-        _deliveries.labels(name, "refused").inc()
+        observe(name, "refused")
         raise
     received = await _taken_in(deps, owner, delivery, traceparent)
-    _deliveries.labels(name, "mapped" if received.verdicts or received.filtered else "empty").inc()
+    observe(name, "mapped" if received.verdicts or received.filtered else "empty")
     return received
+
+
+def observe(source: str, outcome: str) -> None:
+    """Counts a delivery."""
+    _deliveries.labels(source, outcome).inc()
 
 
 def verified(deps: OrdersNotification, candidates: list[StoredSource], delivery: Delivery) -> StoredSource:
@@ -61,7 +68,7 @@ def verified(deps: OrdersNotification, candidates: list[StoredSource], delivery:
     refused = Unauthorized("The signature could not be verified.")
     for candidate in candidates:
         try:
-            verify(candidate.source.verification, candidate.secrets, delivery, deps.clock())
+            _verify(deps, candidate, delivery)
         except Unauthorized as error:
             refused = error
         else:
@@ -69,6 +76,12 @@ def verified(deps: OrdersNotification, candidates: list[StoredSource], delivery:
     if owner is None:
         raise refused
     return owner
+
+
+def _verify(deps: OrdersNotification, candidate: StoredSource, delivery: Delivery) -> None:
+    if candidate.source.verification is None:
+        raise Unauthorized("This source hears a topic and takes no webhooks.")
+    verify(candidate.source.verification, candidate.secrets, delivery, deps.clock())
 
 
 async def _taken_in(
@@ -92,9 +105,9 @@ async def _taken_in(
 def kept_raw(source: Source, delivery: Delivery) -> Raw:
     """The delivery without its credentials and without what only its transport needed."""
     verification = source.verification
-    hidden = _CREDENTIALS | _TRANSPORT
+    hidden = CREDENTIALS | _TRANSPORT
     query = dict(delivery.query)
-    if verification.scheme is Scheme.TOKEN:
+    if verification is not None and verification.scheme is Scheme.TOKEN:
         hidden |= {verification.header}
         query.pop(verification.query or "", None)
     headers = {name: value for name, value in delivery.headers.items() if name not in hidden}
@@ -107,11 +120,14 @@ async def rehearse(
     """What a pasted delivery would become, step by step, writing nothing."""
     source = stored.source
     report: dict[str, Any] = {"handshake": is_handshake(source, delivery), "events": [], "filtered": 0, "errors": []}
-    try:
-        verify(source.verification, stored.secrets, delivery, deps.clock())
-        report |= {"verified": True, "verification": "The signature fits an active secret."}
-    except Unauthorized as error:
-        report |= {"verified": False, "verification": error.detail}
+    if source.topic is not None:
+        report |= {"verified": True, "verification": "A topic's messages need no signature; its broker knows its own."}
+    else:
+        try:
+            _verify(deps, stored, delivery)
+            report |= {"verified": True, "verification": "The signature fits an active secret."}
+        except Unauthorized as error:
+            report |= {"verified": False, "verification": error.detail}
     try:
         mapped = map_delivery(source, delivery, deps.clock())
     except Unmappable as error:

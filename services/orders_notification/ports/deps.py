@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from libs.clock import Clock
+from services.orders_notification.domain.topics import Grants
 from services.orders_notification.ports.communications import CommunicationStore, Neighbours
 from services.orders_notification.ports.events import EventReader
 from services.orders_notification.ports.intake import Catalogues, Committer, EventStore
 from services.orders_notification.ports.rejections import Rejections
 from services.orders_notification.ports.retention import Retention
 from services.orders_notification.ports.sources import EventTypes, Sources
+from services.orders_notification.ports.topics import Listening, SidecarControl
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +44,7 @@ class OrdersNotification:
     shipped: Mapping[str, Mapping[str, Any]]  # the sources that come with Depesche, by name
     communications: CommunicationStore
     neighbours: Neighbours
+    grants: Grants
+    listening: Listening
+    sidecar: SidecarControl | None  # None: the suite runs on the embedded bus
+    restart_sidecar: bool

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from libs.contracts.outcomes import Mode
+from libs.messaging.bus import Topic
 from services.orders_notification.domain.event_types import EventType
 from services.orders_notification.domain.sources import Source
 
@@ -41,6 +42,14 @@ class Sources(Protocol):
 
     async def all(self, tenant: int, mode: Mode, after: str, limit: int) -> list[StoredSource]:
         """By name, those behind `after`."""
+        ...
+
+    async def hearing(self, topic: Topic) -> list[StoredSource]:
+        """Those that name this topic."""
+        ...
+
+    async def topics(self) -> list[tuple[int, Topic]]:
+        """All topics that sources name, with the tenant of each."""
         ...
 
     async def put(self, author: Author, source: Source, definition: Mapping[str, Any], secrets: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from libs.contracts.outcomes import Mode
 from libs.errors import NotFound, PreconditionFailed
 from libs.keyring import Keyring
 from libs.messaging import outbox
+from libs.messaging.bus import Topic
 from libs.messaging.outbox import Outgoing
 from libs.storage.database import Database
 from services.orders_notification.domain.sources import Source, source
@@ -21,6 +22,14 @@ _GET = f"select {_COLUMNS} from source where name = $3 and tenant = $1 and mode 
 _ALL = f"""
 select {_COLUMNS} from source where tenant = $1 and mode = $2 and name > $3 order by name limit $4
 """  # noqa: S608
+_HEARING = f"""
+select {_COLUMNS} from source
+where definition #>> '{{topic,component}}' = $1 and definition #>> '{{topic,name}}' = $2 order by tenant, mode, name
+"""  # noqa: S608
+_TOPICS = """
+select distinct tenant, definition #>> '{topic,component}' as component, definition #>> '{topic,name}' as name
+from source where definition ? 'topic' order by component, name, tenant
+"""
 _PUT = """
 insert into source as s (tenant, mode, name, version, definition, secrets, created_at, updated_at)
 values ($1, $2, $3, $4, $5, $6, $7, $7)
@@ -51,6 +60,13 @@ class PostgresSources:
 
     async def all(self, tenant: int, mode: Mode, after: str, limit: int) -> list[StoredSource]:
         return await self._rows(_ALL, tenant, int(mode), after, limit)
+
+    async def hearing(self, topic: Topic) -> list[StoredSource]:
+        return await self._rows(_HEARING, *topic)
+
+    async def topics(self) -> list[tuple[int, Topic]]:
+        async with self._database.acquire() as connection:
+            return [(row["tenant"], Topic(row["component"], row["name"])) for row in await connection.fetch(_TOPICS)]
 
     async def put(self, author: Author, source: Source, definition: Mapping[str, Any], secrets: Sequence[str]) -> None:
         context = _context(author.tenant, author.mode, source.name)

@@ -1,0 +1,105 @@
+"""What other teams' topics bring: mapped, deduplicated and decided as a webhook is, a batch in one commit.
+
+Nobody signs a message: who may publish on a topic is the broker's to say. A topic may be heard for several sources, of
+other tenants and modes too; each gets every message, and its own filter says which are its.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from libs.contracts.reasons import Reason
+from libs.errors import Unavailable
+from libs.messaging.bus import Message, Topic
+from libs.telemetry import get_logger
+from services.orders_notification.domain.intake import BY_TOPIC, Kept, Origin, Raw, Submission, new_cause
+from services.orders_notification.domain.mapping import Mapped, Unmappable, map_delivery
+from services.orders_notification.domain.signatures import Delivery
+from services.orders_notification.domain.topics import Hearing, hearing
+from services.orders_notification.handlers.intake import LARGE_BYTES, accept, keep
+from services.orders_notification.handlers.sources import CREDENTIALS, observe
+from services.orders_notification.ports.deps import OrdersNotification
+from services.orders_notification.ports.sources import StoredSource
+
+_RESTART_AFTER_LOOKS = 2  # sources that are applied together cost one restart
+_RESTART_SPREAD_SECONDS = 10.0  # replicas take turns, as far as chance lets them
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTopics:
+    """Implements libs.messaging.bus.OtherTopics: what the sidecar is told to subscribe to, and takes what it brings."""
+
+    deps: OrdersNotification
+
+    async def wanted(self) -> list[Topic]:
+        grants = self.deps.grants
+        named = {topic for tenant, topic in await self.deps.sources.topics() if grants.allow(tenant, topic)}
+        return sorted(named)
+
+    async def take(self, topic: Topic, messages: Sequence[Message]) -> None:
+        for owner in await self.deps.sources.hearing(topic):
+            if self.deps.grants.allow(owner.tenant, topic):
+                await _taken_in(self.deps, owner, messages)
+
+
+async def _taken_in(deps: OrdersNotification, owner: StoredSource, messages: Sequence[Message]) -> None:
+    submissions: list[Submission] = []
+    kept: list[Kept] = []
+    for message in messages:
+        origin = _origin(owner, message)
+        raw = Raw(message.body, {name: value for name, value in message.headers.items() if name not in CREDENTIALS})
+        try:
+            mapped = await _mapped(deps, owner, message)
+        except Unmappable as error:
+            kept.append(Kept(new_cause(), origin, Reason.MAPPING_FAILED, error.errors, raw))
+            continue
+        submissions += [Submission(origin, event, raw) for event in mapped.events]
+        observe(owner.source.name, "mapped" if mapped.events or mapped.filtered else "empty")
+    if submissions:
+        await accept(deps, submissions)
+    for one in kept:
+        await keep(deps, one)
+        observe(owner.source.name, "kept")
+
+
+async def _mapped(deps: OrdersNotification, owner: StoredSource, message: Message) -> Mapped:
+    delivery = Delivery(message.body, message.headers, {})
+    if len(message.body) > LARGE_BYTES:
+        return await asyncio.to_thread(map_delivery, owner.source, delivery, deps.clock())
+    return map_delivery(owner.source, delivery, deps.clock())
+
+
+def _origin(owner: StoredSource, message: Message) -> Origin:
+    name = owner.source.name
+    return Origin(owner.tenant, owner.mode, f"{BY_TOPIC}{name}", message.headers.get("traceparent"), source=name)
+
+
+@dataclass(slots=True)
+class TopicWatch:
+    """One worker's eye on its sidecar: says which topics are heard, and has it restarted where it must read anew."""
+
+    deps: OrdersNotification
+    worker: UUID = field(default_factory=uuid4)
+    _looks: int = 0  # in a row at which something was missing
+
+    async def look(self) -> None:
+        """Reports, and restarts the sidecar where that is wanted and would help."""
+        assert self.deps.sidecar is not None
+        wanted = await SourceTopics(self.deps).wanted()
+        try:
+            subscribed = await self.deps.sidecar.subscribed()
+        except Unavailable as error:
+            log.warning("sidecar_away", error=error.detail)
+            return
+        states = {topic: hearing(topic, subscribed) for topic in wanted}
+        await self.deps.listening.report(self.worker, states)
+        self._looks = self._looks + 1 if Hearing.WAITING in states.values() else 0
+        if self._looks >= _RESTART_AFTER_LOOKS and self.deps.restart_sidecar:
+            await asyncio.sleep(random.uniform(0, _RESTART_SPREAD_SECONDS))
+            log.info("sidecar_restarts", count=sum(state is Hearing.WAITING for state in states.values()))
+            await self.deps.sidecar.restart()
+            self._looks = 0

@@ -1,0 +1,42 @@
+"""Producers of the shop's other teams: they speak to the broker itself and know nothing of Dapr or of us."""
+
+import asyncio
+import socket
+from collections.abc import Mapping, Sequence
+
+from cli.engines.cache import built
+from cli.engines.kafka import Kafka
+from cli.engines.needs import jdk
+from cli.engines.redis import Redis
+
+
+async def produce(broker: Redis | Kafka, topic: str, messages: Sequence[bytes], headers: Mapping[str, str]) -> None:
+    """Puts the messages on the topic, one after another; Redis' streams have no headers."""
+    if isinstance(broker, Redis):
+        await asyncio.to_thread(_add_to_stream, broker, topic, messages)
+    else:
+        await _to_kafka(broker, topic, messages, headers)
+
+
+def _add_to_stream(redis: Redis, topic: str, messages: Sequence[bytes]) -> None:
+    host, port = redis.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        for message in messages:
+            words = [b"XADD", topic.encode(), b"*", b"data", message]  # the field that Dapr reads
+            connection.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words))
+            assert connection.recv(200).startswith(b"$")
+
+
+async def _to_kafka(kafka: Kafka, topic: str, messages: Sequence[bytes], headers: Mapping[str, str]) -> None:
+    """By Kafka's own console producer: headers where there are any, key and value on a line, with tabs between."""
+    about = ",".join(f"{name}:{value}" for name, value in headers.items()).encode() + b"\t" if headers else b""
+    lines = b"".join(b"%bkey-%d\t%b\n" % (about, number, message) for number, message in enumerate(messages))
+    words = [str(jdk() / "bin" / "java"), "-cp", f"{built(Kafka.recipe) / 'lib'}/*"]
+    words += ["org.apache.kafka.tools.ConsoleProducer", "--bootstrap-server", kafka.address, "--topic", topic]
+    words += ["--property", "parse.key=true", "--sync"]
+    words += ["--property", "parse.headers=true"] if headers else []
+    process = await asyncio.create_subprocess_exec(
+        *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate(lines)
+    assert process.returncode == 0, said.decode()
