@@ -13,12 +13,15 @@ from services.bounce.adapters.postgres import (
     PostgresBreakers,
     PostgresContacts,
     PostgresFacts,
+    PostgresFigures,
     PostgresMails,
     PostgresReads,
     PostgresSuppressions,
 )
 from services.bounce.adapters.smtp import Limits, NoListener, SmtpListener
 from services.bounce.api import router
+from services.bounce.api.deciding import router as deciding
+from services.bounce.api.figures import router as figures
 from services.bounce.domain.breaker import Band
 from services.bounce.domain.policy import Policy
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
@@ -48,6 +51,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         clock=runtime.clock,
         domains=frozenset(domain.lower() for domain in settings.domains),
         feedback_mailboxes=frozenset(name.lower() for name in settings.feedback_mailboxes),
+        figures=PostgresFigures(database),
         contacts_kept=policy.longest_memory,
         pulses_kept=band.usual_over + timedelta(days=1),
         raw_retention=timedelta(days=settings.raw_retention_days),
@@ -57,7 +61,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         runtime=runtime,
         deps=deps,
         database=database,
-        routers=(router,),
+        routers=(router, figures, deciding),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         body_limits={"/v1/mails": settings.max_mail_bytes},

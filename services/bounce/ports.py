@@ -11,6 +11,7 @@ from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from services.bounce.domain.facts import Fact
 from services.bounce.domain.suppressions import Evidence, Suppression
+from services.bounce.domain.undoing import Selection, Undo, Undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,15 @@ class Facts(Protocol):
     async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an undo would change: groups by category, provider, rule and policy; examples with what the server said."""
+
+    counts: Undone
+    groups: Sequence[Mapping[str, Any]]
+    examples: Sequence[tuple[Suppression, str | None]]
+
+
 class Accepted(NamedTuple):
     """A mail that was handed over to an address."""
 
@@ -142,12 +152,25 @@ class Contacts(Protocol):
     async def forget_before(self, day: date, minute: datetime) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """What one breaker has parked of one tenant and mode."""
+
+    tenant: int
+    mode: Mode
+    breaker: UUID
+
+
 class Breakers(Protocol):
     """Providers that are not believed, after their breakers have opened."""
 
     async def watch(self, now: datetime) -> list[str]: ...
 
     async def follow_up(self, now: datetime) -> int: ...
+
+    async def release(self, wanted: Parking, undo: Undo) -> int: ...
+
+    async def drop(self, wanted: Parking, undo: Undo) -> int: ...
 
 
 class Suppressions(Protocol):
@@ -156,6 +179,10 @@ class Suppressions(Protocol):
     async def place(self, evidence: Evidence, action: ActionRecorded) -> Suppression: ...
 
     async def lift(self, tenant: int, mode: Mode, suppression: UUID, change: Change) -> Suppression: ...
+
+    async def undo(self, wanted: Selection, undo: Undo) -> Undone: ...
+
+    async def preview(self, wanted: Selection, examples: int) -> Preview: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +198,45 @@ class Filter:
     message: str | None = None
     category: str | None = None
     active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FigureQuery:
+    """`grain`: hour, day or none (UTC); `by` and `only`: category, provider, from_domain, communication."""
+
+    tenant: int
+    mode: Mode
+    grain: str
+    since: datetime
+    until: datetime
+    by: frozenset[str]
+    only: Mapping[str, str]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerQuery:
+    """`since`: those that were open after this moment."""
+
+    tenant: int
+    mode: Mode
+    limit: int = 1
+    provider: str | None = None
+    id: UUID | None = None
+    after: tuple[Any, ...] | None = None
+    since: datetime | None = None
+
+
+class Figures(Protocol):
+    """What is counted; nothing here walks the facts."""
+
+    async def figures(self, wanted: FigureQuery) -> list[Mapping[str, Any]]: ...
+
+    async def health(
+        self, realm: tuple[int, Mode], span: tuple[datetime, datetime], sender: int | None, provider: str | None
+    ) -> list[Mapping[str, Any]]: ...
+
+    async def breakers(self, wanted: BreakerQuery) -> list[Mapping[str, Any]]: ...
 
 
 class Reads(Protocol):

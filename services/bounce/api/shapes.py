@@ -29,6 +29,13 @@ _BOUNCE = {
     "enhanced_code": "5.1.1",
     "text": "550 5.1.1 <address>: Recipient address rejected: User unknown",
     "mail": "0193c8a4-2f11-7d52-9b0e-0d6a3c6f1b2a",
+    "provider": "gmail",
+    "from_domain": "shop.example",
+    "communication": "order-confirmed",
+    "decision": "bars",
+    "policy": "trusted-provider",
+    "doubtful": False,
+    "void": False,
 }
 _SUPPRESSION = {
     "id": "0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d",
@@ -43,6 +50,12 @@ _SUPPRESSION = {
     "message": "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17",
     "bounce": "5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a",
     "note": None,
+    "category": "unknown-user",
+    "provider": "gmail",
+    "rule": None,
+    "rule_set": "shipped",
+    "policy": "trusted-provider",
+    "proofs": ["5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a"],
 }
 
 
@@ -79,6 +92,13 @@ class BounceShown(BaseModel):
     enhanced_code: str | None
     text: str | None
     mail: UUID | None
+    provider: str = Field(description="Who refused; empty where we have no name.")
+    from_domain: str
+    communication: str
+    decision: str = Field(description="leaves, waits, asks (the DNS), bars, or parked while its provider is doubted.")
+    policy: str = Field(description="The rule of the policy that decided.")
+    doubtful: bool = Field(description="Said while its provider's breaker was open, or shortly before.")
+    void: bool = Field(description="Undone: it counts as no proof.")
 
 
 class SuppressionShown(BaseModel):
@@ -97,6 +117,12 @@ class SuppressionShown(BaseModel):
     message: str | None
     bounce: UUID | None
     note: str | None
+    category: str | None = Field(description="Of the fact that placed it; null where a person did.")
+    provider: str | None
+    rule: str | None = Field(description="The rule that gave the category.")
+    rule_set: str | None
+    policy: str | None = Field(description="The rule of the policy that decided.")
+    proofs: list[UUID] = Field(description="The facts that it rests on.")
 
 
 class SuppressionExplained(SuppressionShown):

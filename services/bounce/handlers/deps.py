@@ -6,7 +6,7 @@ from datetime import timedelta
 from libs.clock import Clock
 from libs.ids import AddressHasher
 from libs.verp import ReturnPath
-from services.bounce.ports import Breakers, Contacts, Facts, Listener, Mails, Messages, Reads, Suppressions
+from services.bounce.ports import Breakers, Contacts, Facts, Figures, Listener, Mails, Messages, Reads, Suppressions
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Bounce:
     suppressions: Suppressions
     contacts: Contacts
     breakers: Breakers
+    figures: Figures
     reads: Reads
     messages: Messages
     listener: Listener

@@ -5,12 +5,14 @@ from services.bounce.adapters.postgres.contacts import PostgresContacts
 from services.bounce.adapters.postgres.facts import PostgresFacts
 from services.bounce.adapters.postgres.mails import PostgresMails
 from services.bounce.adapters.postgres.reads import PostgresReads
+from services.bounce.adapters.postgres.statistics import PostgresFigures
 from services.bounce.adapters.postgres.watching import PostgresBreakers
 
 __all__ = [
     "PostgresBreakers",
     "PostgresContacts",
     "PostgresFacts",
+    "PostgresFigures",
     "PostgresMails",
     "PostgresReads",
     "PostgresSuppressions",

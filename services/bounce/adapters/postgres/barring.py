@@ -8,10 +8,12 @@ from libs.contracts.outcomes import Mode
 from libs.errors import NotFound
 from libs.messaging.outbox import Outgoing, append
 from libs.storage.database import Database
-from services.bounce.adapters.postgres.lifting import count_lifted
+from services.bounce.adapters.postgres.lifting import count_changes
 from services.bounce.adapters.postgres.suppressions import changed, locked, place_all, put_all, to_suppression
+from services.bounce.adapters.postgres.undoing import preview, undo_batch
 from services.bounce.domain.suppressions import Evidence, Suppression
-from services.bounce.ports import Change
+from services.bounce.domain.undoing import Selection, Undo, Undone
+from services.bounce.ports import Change, Preview
 
 APP_ID = "bounce"
 
@@ -38,9 +40,20 @@ class PostgresSuppressions:
                 raise NotFound(f"There is no suppression {suppression}; GET suppressions lists them.")
             lifted, action = change(to_suppression(row))
             await put_all(connection, [lifted])
-            await count_lifted(connection, [lifted], lifted.changed_at)
+            await count_changes(connection, [lifted], lifted.changed_at, lifted=1)
             await append(connection, [changed(lifted), _action(lifted, action)])
             return lifted
+
+    async def undo(self, wanted: Selection, undo: Undo) -> Undone:
+        """One batch of an undo, with its line in the audit; falsy where nothing is left."""
+        async with self.database.transaction() as connection:
+            return await undo_batch(connection, wanted, undo)
+
+    async def preview(self, wanted: Selection, examples: int) -> Preview:
+        """What an undo would change."""
+        async with self.database.snapshot() as connection:
+            counts, groups, rows = await preview(connection, wanted, examples)
+        return Preview(counts, [dict(row) for row in groups], [(to_suppression(row), row["said"]) for row in rows])
 
 
 def _action(item: Suppression, action: ActionRecorded) -> Outgoing:

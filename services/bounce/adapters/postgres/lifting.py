@@ -29,13 +29,13 @@ async def lift_all(connection: Any, locked: Sequence[Suppression], how: Lift) ->
     return lifted
 
 
-async def count_lifted(connection: Any, lifted: Sequence[Suppression], at: datetime, *, parked: bool = False) -> None:
-    """Figures of suppressions that ended, under the dimensions of the fact that had placed them; last of all."""
-    ids = [item.bounce_id for item in lifted if item.bounce_id]
+async def count_changes(connection: Any, changed: Sequence[Suppression], at: datetime, **counts: int) -> None:
+    """Figures of suppressions that began or ended, under the dimensions of the fact behind them; last of all."""
+    ids = [item.bounce_id for item in changed if item.bounce_id]
     known = {row["id"]: (row["from_domain"], row["communication"]) for row in await connection.fetch(_KINDS, ids)}
     figures = Figures()
-    for item in lifted:
+    for item in changed:
         names = known.get(item.bounce_id, ("", ""))
         kind = Kind(item.key.tenant, item.key.mode, item.cause.category, item.cause.provider, *names)
-        figures.add(kind, at, lifted=1, parked=int(parked))
+        figures.add(kind, at, **counts)
     await add_figures(connection, figures)

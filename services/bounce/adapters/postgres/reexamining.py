@@ -7,7 +7,7 @@ from libs.messaging.outbox import append
 from libs.storage.database import Database
 from libs.telemetry import get_logger
 from services.bounce.adapters.postgres.breakers import Tripped
-from services.bounce.adapters.postgres.lifting import Lift, count_lifted, lift_all
+from services.bounce.adapters.postgres.lifting import Lift, count_changes, lift_all
 from services.bounce.adapters.postgres.parking import park
 from services.bounce.adapters.postgres.suppressions import changed, to_suppression
 from services.bounce.domain.policy import Decision
@@ -48,7 +48,7 @@ async def _park(connection: Any, breaker: Tripped, found: list[Suppression], now
     await park(connection, [(breaker.id, _evidence(item)) for item in found])
     ids = [item.bounce_id for item in found if item.bounce_id]
     await connection.execute(_PARKED, ids, int(Decision.PARKED))
-    await count_lifted(connection, lifted, now, parked=True)
+    await count_changes(connection, lifted, now, lifted=1, parked=1)
     await append(connection, [changed(item) for item in lifted])
 
 

@@ -10,12 +10,15 @@ from libs.contracts.outcomes import Mode
 from libs.storage.database import Database
 from libs.telemetry import get_logger
 from services.bounce.adapters.postgres.breakers import Tripped, figures_of
+from services.bounce.adapters.postgres.deciding import drop_batch, release_batch
 from services.bounce.adapters.postgres.histories import read_histories
 from services.bounce.adapters.postgres.parking import conclude
 from services.bounce.adapters.postgres.reexamining import reexamine
 from services.bounce.domain.breaker import Band, may_close
 from services.bounce.domain.parking import ParkState
 from services.bounce.domain.policy import Policy, Proof, signs_of_life
+from services.bounce.domain.undoing import Undo
+from services.bounce.ports import Parking
 
 _OPEN = "select * from breaker where closed_at is null order by mode, provider"
 _CLOSE = "update breaker set closed_at = $2 where id = $1 and closed_at is null"
@@ -93,6 +96,16 @@ class PostgresBreakers:
             if alive.until is not None and alive.until > row["parked_at"]:
                 found.append(row["id"])
         return found
+
+    async def release(self, wanted: Parking, undo: Undo) -> int:
+        """Bars a batch of what is parked; the provider is believed from now on, until its band is left again."""
+        async with self.database.transaction() as connection:
+            return await release_batch(connection, wanted, undo)
+
+    async def drop(self, wanted: Parking, undo: Undo) -> int:
+        """Gives up a batch of what is parked."""
+        async with self.database.transaction() as connection:
+            return await drop_batch(connection, wanted, undo)
 
 
 def _tripped(row: Any) -> Tripped:
