@@ -12,12 +12,14 @@ from services.bounce.adapters.delivery import DeliveryMessages
 from services.bounce.adapters.postgres import (
     PostgresBreakers,
     PostgresContacts,
+    PostgresDomains,
     PostgresFacts,
     PostgresFigures,
     PostgresMails,
     PostgresReads,
     PostgresSuppressions,
 )
+from services.bounce.adapters.resolver import DnsDomains
 from services.bounce.adapters.smtp import Limits, NoListener, SmtpListener
 from services.bounce.api import router
 from services.bounce.api.deciding import router as deciding
@@ -52,6 +54,9 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         domains=frozenset(domain.lower() for domain in settings.domains),
         feedback_mailboxes=frozenset(name.lower() for name in settings.feedback_mailboxes),
         figures=PostgresFigures(database),
+        domains_said=PostgresDomains(database, timedelta(hours=settings.domain_again_hours), policy.proofs_within),
+        dns=DnsDomains(settings.dns_servers, settings.domain_timeout_seconds),
+        questions=settings.domain_questions,
         contacts_kept=policy.longest_memory,
         pulses_kept=band.usual_over + timedelta(days=1),
         raw_retention=timedelta(days=settings.raw_retention_days),

@@ -1,4 +1,4 @@
-"""What runs by itself in bounce: the SMTP listener, the reader of waiting mails, breakers, the retention."""
+"""What runs by itself in bounce: the SMTP listener, the reader of waiting mails, domains, breakers, the retention."""
 
 import asyncio
 
@@ -16,6 +16,7 @@ _IDLE_SECONDS = 0.5
 _RETENTION_SECONDS = 3_600.0
 _LONGEST_WAIT_SECONDS = 300.0
 _WATCH_SECONDS = 15.0
+_QUESTION_SECONDS = 120.0
 _FOLLOW_UP_TURNS = 40  # every ten minutes
 
 log = get_logger(__name__)
@@ -68,6 +69,19 @@ async def retention(deps: Bounce, stop: asyncio.Event) -> None:
         await _pause(stop, _RETENTION_SECONDS)
 
 
+async def domains(deps: Bounce, stop: asyncio.Event) -> None:
+    """Asks the DNS for domains that were said to have no mail, a few at once."""
+    while not stop.is_set():
+        now = deps.clock()
+        due = await deps.domains_said.lease(deps.questions, now, _QUESTION_SECONDS)
+        answers = await asyncio.gather(*(deps.dns.ask(domain.name) for domain in due))
+        for domain, answer in zip(due, answers, strict=True):
+            count = await deps.domains_said.conclude(domain, answer, now)
+            log.info("domain_asked", reason=answer.words, count=count)
+        if not due:
+            await _pause(stop, _IDLE_SECONDS * 4)
+
+
 async def breakers(deps: Bounce, stop: asyncio.Event) -> None:
     """Closes the breakers of providers that are calm again, and follows up what they have parked."""
     shown: set[str] = set()
@@ -94,6 +108,7 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 LOOPS: dict[str, LoopFunction] = {
     "listener": listener,
     "reader": reader,
+    "domains": domains,
     "breakers": breakers,
     "retention": retention,
 }

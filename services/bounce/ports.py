@@ -9,6 +9,7 @@ from uuid import UUID
 
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
+from services.bounce.domain.domains import Answer, Domain
 from services.bounce.domain.facts import Fact
 from services.bounce.domain.suppressions import Evidence, Suppression
 from services.bounce.domain.undoing import Selection, Undo, Undone
@@ -171,6 +172,20 @@ class Breakers(Protocol):
     async def release(self, wanted: Parking, undo: Undo) -> int: ...
 
     async def drop(self, wanted: Parking, undo: Undo) -> int: ...
+
+
+class Domains(Protocol):
+    """Domains that were said to have no mail."""
+
+    async def lease(self, limit: int, now: datetime, seconds: float) -> list[Domain]: ...
+
+    async def conclude(self, domain: Domain, answer: Answer, now: datetime) -> int: ...
+
+
+class Dns(Protocol):
+    """Says whether a domain takes mail. Bounded; no answer is an answer."""
+
+    async def ask(self, domain: str) -> Answer: ...
 
 
 class Suppressions(Protocol):

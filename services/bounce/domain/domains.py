@@ -5,6 +5,10 @@ from datetime import datetime, timedelta
 
 from libs.contracts.outcomes import Word
 
+POLICY = "domain-check"
+
+_LONGEST = timedelta(days=30)
+
 
 class DomainState(Word):
     ASKED = 0  # not answered yet
@@ -21,12 +25,30 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
-    """`again`: how long an answer holds. Without one it is asked sooner, each time later, up to that."""
+class Domain:
+    """A domain that was said to have no mail. `tries`: questions without an answer, one after the other."""
 
-    again: timedelta = timedelta(hours=24)
-    sooner: timedelta = timedelta(minutes=5)
+    name: str
+    state: DomainState
+    since: datetime
+    tries: int
 
-    def next_at(self, now: datetime, tries: int) -> datetime:
-        """`tries`: answers that did not come, one after the other; 0 where one came."""
-        return now + (min(self.again, self.sooner * 2 ** min(tries - 1, 12)) if tries else self.again)
+
+def after(domain: Domain, answer: Answer, now: datetime) -> Domain:
+    """The domain after an answer; no answer changes nothing but the count of tries."""
+    if answer.takes_mail is None:
+        return Domain(domain.name, domain.state, domain.since, min(domain.tries + 1, 1_000))
+    state = DomainState.ALIVE if answer.takes_mail else DomainState.DEAD
+    return Domain(domain.name, state, domain.since if state is domain.state else now, 0)
+
+
+def ask_again_at(domain: Domain, now: datetime, again: timedelta) -> datetime | None:
+    """When the domain is looked at next; None: when it is said again that it has no mail.
+
+    What has been dead for a year is asked less often than what was there yesterday.
+    """
+    if domain.tries:
+        return now + min(again, timedelta(minutes=5 * 2.0 ** min(domain.tries - 1, 12)))
+    if domain.state is DomainState.DEAD:
+        return now + min(_LONGEST, max(again, (now - domain.since) / 4))
+    return None

@@ -12,6 +12,7 @@ from uuid import UUID
 from libs.contracts.outcomes import Scope, Word
 from libs.contracts.reasons import Reason
 from services.bounce.domain.categories import CATEGORIES
+from services.bounce.domain.domains import POLICY as DOMAIN_CHECK
 
 DAYS_KEPT = 62  # of acceptances, a bit each: what fits into a signed 64-bit number
 
@@ -150,7 +151,7 @@ def decide(fact: Proof, history: History, policy: Policy, now: datetime) -> Verd
     if not fact.permanent:
         return Leaves("passing")  # a reply that only asked for patience never ends a mailbox
     if fact.domain and fact.category == "bad-domain":
-        return Waits("domain-check", asks=fact.domain)
+        return Waits(DOMAIN_CHECK, asks=fact.domain)
     return _dead(fact, history, policy, now)
 
 

@@ -6,7 +6,19 @@ from datetime import timedelta
 from libs.clock import Clock
 from libs.ids import AddressHasher
 from libs.verp import ReturnPath
-from services.bounce.ports import Breakers, Contacts, Facts, Figures, Listener, Mails, Messages, Reads, Suppressions
+from services.bounce.ports import (
+    Breakers,
+    Contacts,
+    Dns,
+    Domains,
+    Facts,
+    Figures,
+    Listener,
+    Mails,
+    Messages,
+    Reads,
+    Suppressions,
+)
 
 
 @dataclass(frozen=True)
@@ -18,6 +30,8 @@ class Bounce:
     suppressions: Suppressions
     contacts: Contacts
     breakers: Breakers
+    domains_said: Domains
+    dns: Dns
     figures: Figures
     reads: Reads
     messages: Messages
@@ -27,6 +41,7 @@ class Bounce:
     clock: Clock
     domains: frozenset[str]
     feedback_mailboxes: frozenset[str]
+    questions: int
     contacts_kept: timedelta
     pulses_kept: timedelta
     raw_retention: timedelta

@@ -2,6 +2,7 @@
 
 from services.bounce.adapters.postgres.barring import PostgresSuppressions
 from services.bounce.adapters.postgres.contacts import PostgresContacts
+from services.bounce.adapters.postgres.domains import PostgresDomains
 from services.bounce.adapters.postgres.facts import PostgresFacts
 from services.bounce.adapters.postgres.mails import PostgresMails
 from services.bounce.adapters.postgres.reads import PostgresReads
@@ -11,6 +12,7 @@ from services.bounce.adapters.postgres.watching import PostgresBreakers
 __all__ = [
     "PostgresBreakers",
     "PostgresContacts",
+    "PostgresDomains",
     "PostgresFacts",
     "PostgresFigures",
     "PostgresMails",
