@@ -29,7 +29,8 @@ update domain set due_at = $2 where name in (
 returning name, state, since, tries
 """
 _PUT = """
-update domain set state = $2, since = $3, tries = $4, answer = $5, asked_at = $6, due_at = coalesce($7::timestamptz, 'infinity')
+update domain set state = $2, since = $3, tries = $4, answer = $5, asked_at = $6,
+  due_at = coalesce($7::timestamptz, 'infinity')
 where name = $1
 """
 _WAITING = """
