@@ -28,7 +28,7 @@ _UP_SECONDS = 300.0
 # a test's patience: time-outs and leases are shorter than in production, nothing else is
 _SETTINGS = """
 [delivery]
-lease_seconds = 10.0
+lease_seconds = 20.0
 retry_base_seconds = 0.5
 retry_cap_seconds = 4.0
 [bounce]
@@ -58,6 +58,11 @@ class Town:
         pid: int = self.processes()[name]["pid"]
         os.kill(pid, signal.SIGKILL)
         return pid
+
+    def crash_postgres(self) -> None:
+        """SIGKILL to a process of the server: it drops everybody, recovers from its log and starts anew."""
+        postmaster = int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
+        os.kill(psutil.Process(postmaster).children()[0].pid, signal.SIGKILL)
 
     def left(self) -> list[str]:
         """What still runs of it."""
