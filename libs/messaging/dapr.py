@@ -118,12 +118,12 @@ def topic_of(type_: str) -> str:
 
 def _by_topic(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     topics: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row, entry in zip(rows, _entries(rows), strict=True):
+    for row, entry in zip(rows, entries_of(rows), strict=True):
         topics[topic_of(row["type"])].append(entry)
     return topics
 
 
-def _entries(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def entries_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Entries of a bulk publish. The event's JSON goes as base64: a sidecar would read its numbers as floats."""
     for number, row in enumerate(rows):
         event = {

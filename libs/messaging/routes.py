@@ -11,8 +11,10 @@ then the sidecar tries again, and at last puts the event on the service's dead-l
 until it can be written.
 """
 
+import base64
 import hmac
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -101,11 +103,13 @@ class Intake:
         """Dapr's programmatic subscriptions: one for each event type, and for what the sidecar gave up on."""
         ours = [topic_of(one.event_type) for one in self.subscribers]
         # Of the dead-letter topic too: while the database is away a broker may drop what was given up on twice.
+        # As bytes: what the sidecar cannot read as JSON is given up on at once, and would be here too, for ever.
         return [
             {
                 "pubsubname": pubsub,
                 "topic": topic,
                 "routes": {"default": f"/dapr/events/{topic}"},
+                "metadata": {"rawPayload": "true"},
                 "bulkSubscribe": _BULK,
                 "deadLetterTopic": self.dead_letter_topic(),
             }
@@ -141,7 +145,7 @@ def router_of(intake: Intake, sidecar: Sidecar, others: OtherTopics | None = Non
     async def events(request: Request) -> Response:
         body = await request.body()
         try:
-            entries = [(entry["entryId"], entry.get("event")) for entry in msgspec.json.decode(body)["entries"]]
+            entries = _entries(body)
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
             return await _kept_whole(intake, body)
         status = await intake.take([event for _, event in entries])
@@ -196,10 +200,50 @@ class _CloudEvent(msgspec.Struct, frozen=True):
     origintraceparent: _Text | None = None
 
 
+class _Entry(msgspec.Struct, frozen=True):
+    """One of a batch; `event` comes as base64 of the CloudEvent's bytes."""
+
+    entryId: str
+    event: bytes
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    entries: list[_Entry]
+
+
+_batch = msgspec.json.Decoder(_Batch)
+_cloud_event = msgspec.json.Decoder(_CloudEvent)
+
+
+def _entries(body: bytes) -> list[tuple[str, Any]]:
+    """The entries' ids, each with its event: read where it can be, and otherwise as it came. Raises what reading JSON
+    raises where it is no batch."""
+    try:
+        return [(entry.entryId, _read(entry.event)) for entry in _batch.decode(body).entries]
+    except msgspec.ValidationError:  # one of them holds no bytes: all are looked at one by one
+        found = msgspec.json.decode(body)["entries"]
+        return [(entry["entryId"], _read(entry.get("event"))) for entry in found]
+
+
+def _read(brought: Any) -> Any:
+    """The event; where it is none, its JSON or its text, to be kept."""
+    if isinstance(brought, str):
+        try:
+            brought = base64.b64decode(brought, validate=True)
+        except ValueError:
+            return brought
+    if not isinstance(brought, bytes):
+        return brought
+    for read in (_cloud_event.decode, msgspec.json.decode):
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            return read(brought)
+    return brought.decode(errors="replace")
+
+
 def _row(event: Any) -> tuple[dict[str, Any], Failure | None]:
     """The event as a row of an outbox would be, and why it cannot be read where it cannot."""
     try:
-        read = msgspec.convert(event, _CloudEvent)
+        read = event if isinstance(event, _CloudEvent) else msgspec.convert(event, _CloudEvent)
     except msgspec.ValidationError as error:
         return _unreadable(event), Failure(f"unreadable: {error}", final=True)
     return {

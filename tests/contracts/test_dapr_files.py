@@ -257,5 +257,5 @@ def test_the_page_names_every_variable_that_the_files_ask_for() -> None:
 def test_a_sidecar_drops_no_trace_and_opens_only_what_is_used() -> None:
     spec = read(DAPR / "configuration.yaml")["spec"]
     assert spec["tracing"]["samplingRate"] == "1"
-    assert {rule["name"] for rule in spec["api"]["allowed"]} == {"publish", "invoke"}
+    assert {rule["name"] for rule in spec["api"]["allowed"]} == {"publish", "invoke", "metadata", "shutdown"}
     assert read(DAPR / "without-mtls.yaml")["spec"] == {"accessControl": {"defaultAction": "allow"}}

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -29,6 +30,7 @@ from libs.messaging.routes import Intake, router_of
 from tests.conformance.bus_promises import BusPromises, Line, Listener, opened
 from tests.conftest import ROOT
 from tests.engines.conftest import running
+from tests.engines.producers import produce
 from tests.engines.subscriber import eventually
 from tests.engines.test_daprd_round_trip import API_TOKEN, APP_TOKEN, write_component
 
@@ -85,6 +87,15 @@ class TestDaprBus(BusPromises):
                 yield Line(access, delivery, listener)
                 stop.set()
                 await asyncio.gather(*running_)
+
+    async def test_what_is_not_even_json_is_kept_not_looped(self, line: Line, broker: Redis | Kafka) -> None:
+        foreign = uuid4().hex
+        await produce(broker, TOPIC, [foreign.encode()], {})
+        told = msgspec.json.encode(foreign)
+        await eventually(lambda: line.ask(f"select from dead_letter where payload = '\\x{told.hex()}'"))
+        await line.publish(1)
+        await eventually(lambda: 1 in line.listener.numbers)
+        assert len(await line.ask(f"select from dead_letter where payload = '\\x{told.hex()}'")) == 1
 
     async def test_what_others_put_on_a_topic_is_kept_not_looped(self, line: Line) -> None:
         marker = f"foreign-{uuid4().hex}"
