@@ -112,6 +112,23 @@ class TestDaprBus(BusPromises):
         await eventually(lambda: 1 in line.listener.numbers)
         assert len(await line.ask(look)) == 1
 
+    async def test_what_is_no_event_at_all_is_kept_not_looped(self, line: Line) -> None:
+        """The sidecar cannot read it, gives it up, and brings it by the dead-letter topic."""
+        marker = f"no JSON {uuid4().hex}"
+        async with httpx.AsyncClient(headers={"dapr-api-token": API_TOKEN}, trust_env=False) as client:
+            raw = {"metadata.rawPayload": "true"}
+            answer = await client.post(
+                f"{self.url}/v1.0/publish/bus/{TOPIC}", params=raw, content=marker,
+                headers={"content-type": "application/octet-stream"},
+            )  # fmt: skip
+            assert answer.status_code == 204
+        look = f"select reason from dead_letter where convert_from(payload, 'utf8') like '%{marker}%'"
+        (letter,) = await eventually(lambda: line.ask(look), 60)
+        assert letter["reason"].startswith("unreadable")
+        await line.publish(1)
+        await eventually(lambda: 1 in line.listener.numbers)
+        assert len(await line.ask(look)) == 1
+
 
 @contextmanager
 def process(service: str, port: int, given: dict[str, str]) -> Iterator[None]:

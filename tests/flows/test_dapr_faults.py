@@ -179,6 +179,7 @@ async def test_every_subscription_is_in_bulk_and_has_a_dead_letter_topic_that_co
     assert wanted["bulkSubscribe"]["enabled"]
     assert dead["bulkSubscribe"]["enabled"]
     assert dead["deadLetterTopic"] == dead["topic"]  # nothing is dropped while the database is away
+    assert dead["metadata"] == {"rawPayload": "true"}  # what is no JSON comes too
 
 
 async def test_poison_is_kept_with_its_reason_and_its_neighbour_is_taken(door: Door, line: Line) -> None:
@@ -193,6 +194,14 @@ async def test_poison_is_kept_with_its_reason_and_its_neighbour_is_taken(door: D
     letters = await line.ask("select reason from dead_letter")
     assert len(letters) == len(poison)
     assert all(letter["reason"] for letter in letters)
+
+
+async def test_what_the_sidecar_gave_up_comes_back_unread_and_is_taken_or_kept(door: Door, line: Line) -> None:
+    good = json.dumps(cloud_event(line.listener, 1)).encode()
+    given_up = [base64.b64encode(raw).decode() for raw in (good, b"no JSON", b"\xff\0")]
+    assert await door.bring(*given_up) == ["SUCCESS"] * 3
+    assert line.listener.numbers == [1]
+    assert len(await line.ask("select from dead_letter where reason like 'unreadable%'")) == 2
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"entries": 7}', b'{"entries": [{}]}', b"\xff\0"])
