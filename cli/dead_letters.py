@@ -116,6 +116,8 @@ def _act(session: Session, path: str, body: dict[str, Any]) -> int:
         done = session.api.post(path, body if until is None else body | {"until": until})
         count += int(done["count"])
         if not done["more"]:
+            if unreadable := done.get("unreadable"):
+                session.err.print(f"{unreadable:,} more could not be read and hold no event to replay: discard them.")
             return count
         until = until or done["at"]
 

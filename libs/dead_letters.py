@@ -6,6 +6,8 @@
     POST /v1/dead-letters:replay      to the subscriber that could not take it, by ids or by filter
     POST /v1/dead-letters:discard     by ids or by filter, with a note
 
+What could not be read names no tenant: tenant 1's live keys list it with their own, and discard it.
+
 Without `pii:read` a payload shows its numbers, truth values, ids and times; all other texts are hidden.
 """
 
@@ -65,6 +67,7 @@ class DeadLetterShown(BaseModel):
     attempts: int
     reason: str = Field(examples=["invalid: There is no suppression scope 'none'."])
     traceparent: str | None
+    tenant: int = Field(description="0: it could not be read, and names none; seen by who operates the suite.")
 
 
 class DeadLetterWhole(DeadLetterShown):
@@ -136,6 +139,9 @@ class DeadLettersDone(BaseModel):
     ids: list[UUID]
     at: datetime | None
     more: bool
+    unreadable: int = Field(
+        0, description="How many more fit that could not be read, so that there is no event to replay."
+    )
 
 
 @router.get("/dead-letters")
@@ -172,7 +178,7 @@ async def get_dead_letter(request: Request, principal: Reader, id: UUID) -> Dead
 @router.post("/dead-letters:replay")
 async def replay_dead_letters(request: Request, principal: Writer, body: ReplayDeadLetters) -> DeadLettersDone:
     """Hands them to the subscriber that could not take them, after the cause was mended; a letter that fails again
-    comes back."""
+    comes back. What could not be read is not replayed: 409 where it is named by its id, else counted."""
     now = request.app.state.runtime.clock()
     return _answer(await _letters(request).replay(principal, body.wanted(principal), body.limit, now), body)
 
@@ -185,7 +191,9 @@ async def discard_dead_letters(request: Request, principal: Writer, body: Discar
 
 
 def _answer(done: Done, body: _Chosen) -> DeadLettersDone:
-    return DeadLettersDone(count=len(done.ids), ids=done.ids, at=done.at, more=len(done.ids) == body.limit)
+    return DeadLettersDone(
+        count=len(done.ids), ids=done.ids, at=done.at, more=len(done.ids) == body.limit, unreadable=done.unreadable
+    )
 
 
 def _database(request: Request) -> Any:
@@ -211,6 +219,7 @@ def _shown(letter: DeadLetter, principal: Principal) -> DeadLetterShown:
         attempts=letter.attempts,
         reason=letter.reason if unmasked else redacted(letter.reason),
         traceparent=letter.traceparent,
+        tenant=letter.tenant,
     )
 
 

@@ -1,17 +1,22 @@
 """Dead letters as people work with them: found by topic and reason, replayed once the cause is mended, or discarded.
 
+What names no tenant that can be believed stands under tenant 0. Tenant 1's live keys, which operate the installation
+(docs/adr/0070), see it with their own and may discard it. It cannot be replayed: it holds no event.
+
 A service keeps what its subscribers could not take (see `owed`) beside its outbox. Replaying owes the event to the
 subscriber that could not take it, and to nobody else: the relay delivers it within moments, with all its tries anew.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
+from libs.contracts.outcomes import Mode
+from libs.errors import Conflict
 from libs.messaging.outbox import Outgoing, append
 from libs.messaging.owed import EVENT_COLUMNS
 from libs.storage.database import Database
@@ -20,26 +25,30 @@ MOST_AT_ONCE = 1_000
 
 _COLUMNS = (
     "id, event_id, type, source, subscriber, subject, partition_key, payload, traceparent, created_at, dead_at,"
-    " attempts, reason"
+    " attempts, reason, tenant"
 )
+NOBODYS = 0  # the tenant of what could not be read
+_OPERATOR = 1
 _FITTING = """
 from dead_letter
-where tenant = $1 and mode = $2 and ($3::uuid[] is null or id = any($3)) and ($4::text is null or type = $4)
-  and ($5::text is null or subscriber = $5) and ($6::text is null or position(lower($6) in lower(reason)) > 0)
-  and ($7::timestamptz is null or dead_at <= $7)
+where (tenant = $1 and mode = $2 or tenant = any($3::smallint[])) and ($4::uuid[] is null or id = any($4))
+  and ($5::text is null or type = $5) and ($6::text is null or subscriber = $6)
+  and ($7::text is null or position(lower($7) in lower(reason)) > 0)
+  and ($8::timestamptz is null or dead_at <= $8)
 """
 _FIND = f"""
-select {_COLUMNS} {_FITTING} and ($8::timestamptz is null or (dead_at, id) < ($8, $9::uuid))
-order by dead_at desc, id desc limit $10
+select {_COLUMNS} {_FITTING} and ($9::timestamptz is null or (dead_at, id) < ($9, $10::uuid))
+order by dead_at desc, id desc limit $11
 """
 _GROUPS = f"""
 select type, subscriber, left(reason, 200) as reason, count(*) as count, min(dead_at) as oldest, max(dead_at) as newest
-{_FITTING} group by 1, 2, 3 order by count(*) desc, 1, 2, 3 limit $8
+{_FITTING} group by 1, 2, 3 order by count(*) desc, 1, 2, 3 limit $9
 """
 _TAKE = f"""
-delete from dead_letter where id = any(array(select id {_FITTING} order by dead_at, id limit $8 for update skip locked))
-returning {_COLUMNS}, tenant, mode, now() as at
+delete from dead_letter where id = any(array(select id {_FITTING} order by dead_at, id limit $9 for update skip locked))
+returning {_COLUMNS}, mode, now() as at
 """  # noqa: S608
+_UNREADABLE = f"select count(*) {_FITTING} and tenant = {NOBODYS}"
 # An event that several could not take is there once, and owed to each of them.
 _EVENTS = """
 insert into outbox (event_id, type, source, subject, tenant, mode, partition_key, payload, traceparent, created_at,
@@ -71,6 +80,7 @@ class DeadLetter:
     dead_at: datetime
     attempts: int
     reason: str
+    tenant: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +94,12 @@ class Wanted:
     subscriber: str | None = None
     reason: str | None = None
     until: datetime | None = None  # given up then or before
+    nobodys: bool = True  # with what could not be read, where the tenant operates the installation
 
     def columns(self) -> tuple[Any, ...]:
-        return self.tenant, self.mode, self.ids, self.type, self.subscriber, self.reason, self.until
+        operates = (self.tenant, self.mode) == (_OPERATOR, int(Mode.LIVE))
+        besides = [NOBODYS] if self.nobodys and operates else []
+        return self.tenant, self.mode, besides, self.ids, self.type, self.subscriber, self.reason, self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,7 @@ class Done:
 
     ids: list[UUID]
     at: datetime | None
+    unreadable: int = 0  # that fit too, and cannot be replayed
 
 
 async def find(
@@ -127,13 +141,16 @@ class DeadLetters:
     service: str
 
     async def replay(self, principal: Principal, wanted: Wanted, limit: int, now: datetime) -> Done:
-        """Hands the oldest that fit to their subscribers again."""
+        """Hands the oldest that fit to their subscribers again. Raises Conflict for one that is named and could not be
+        read."""
+        unreadable = await self._unreadable(wanted)
+        wanted = replace(wanted, nobodys=False)
         async with self.database.transaction() as connection:
             rows = await connection.fetch(_TAKE, *wanted.columns(), limit)
             if rows:
                 await _owe_again(connection, rows)
                 await self._record(connection, _Act(principal, "dead-letter.replay", now), rows)
-        return _done(rows)
+        return replace(_done(rows), unreadable=unreadable)
 
     async def discard(self, principal: Principal, wanted: Wanted, limit: int, about: tuple[str, datetime]) -> Done:
         """Gives up the oldest that fit; `about`: why, and now. The audit keeps which they were."""
@@ -142,6 +159,16 @@ class DeadLetters:
             rows = await connection.fetch(_TAKE, *wanted.columns(), limit)
             await self._record(connection, _Act(principal, "dead-letter.discard", now, note), rows)
         return _done(rows)
+
+    async def _unreadable(self, wanted: Wanted) -> int:
+        async with self.database.acquire() as connection:
+            found = int(await connection.fetchval(_UNREADABLE, *wanted.columns()))
+        if found and wanted.ids is not None:
+            raise Conflict(
+                f"{found} of these could not be read, so that there is no event to hand on. See who publishes such "
+                "things on the topic, let them send it anew, and discard these."
+            )
+        return found
 
     async def _record(self, connection: Any, act: _Act, rows: Sequence[Any]) -> None:
         principal, verb, now, note = act

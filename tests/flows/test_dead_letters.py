@@ -20,6 +20,7 @@ from libs.messaging.bus import Subscriber
 from libs.messaging.dead_letters import DeadLetters, Wanted
 from libs.messaging.outbox import Outgoing, append
 from libs.messaging.postgres import Relay
+from libs.messaging.routes import Intake
 from libs.service import Runtime, Service
 from libs.storage.database import Database
 from services.access.app import create_service
@@ -55,6 +56,7 @@ class Suite:
         assert service.database is not None
         self.database: Database = service.database
         self.scopes = SCOPES
+        self.owners: dict[str, tuple[int, Mode]] = {}  # keys of others than tenant 1, live
         self.steady, self.strict = Listener("steady"), Listener("strict", f"{KIM} is not welcome")
         self.steady.reason = None
         self.relay = Relay(self.database, [self.steady.subscriber(), self.strict.subscriber()])
@@ -94,8 +96,8 @@ async def suite(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     service = create_service(runtime)
     made: list[Suite] = []
 
-    async def ask(_: str) -> Principal:
-        return Principal(1, Mode.LIVE, "key-1", made[0].scopes)
+    async def ask(key: str) -> Principal:
+        return Principal(*made[0].owners.get(key, (1, Mode.LIVE)), "key-1", made[0].scopes)
 
     runtime.keys.ask = ask
     for name in ("DEPESCHE_URL", "DEPESCHE_KEY", "DEPESCHE_MODE"):
@@ -238,3 +240,37 @@ async def test_an_event_that_nobody_of_that_name_wants_any_more_is_kept_not_drop
     await suite.deliver()
     (letter,) = await suite.run("list")
     assert letter["reason"] == "strict subscribes to tenant.changed no more"
+
+
+async def test_what_could_not_be_read_is_seen_and_discarded_by_who_operates_the_suite_alone(suite: Suite) -> None:
+    intake = Intake("access", suite.database, [suite.strict.subscriber()])
+    assert await intake.take(["no event", {"type": "tenant.changed", "tenant": 1}]) == "SUCCESS"
+    await suite.publish(1)
+    suite.owners = {"dk_live_two": (2, Mode.LIVE), "dk_test_one": (1, Mode.TEST)}
+    for key in suite.owners:
+        assert await suite.run("list", DEPESCHE_KEY=key) == []
+        refused = await suite.run("discard", "--reason", "unreadable", "--note", "mine", DEPESCHE_KEY=key)
+        assert refused == {"discarded": 0}
+    letters = await suite.run("list")
+    assert sorted(letter["tenant"] for letter in letters) == [0, 0, 1]
+    assert {group["count"] for group in await suite.run("groups")} == {1}
+    one, two = (letter["id"] for letter in letters if letter["tenant"] == 0)
+    assert {(await suite.run("show", id_))["id"] for id_ in (one, two)} == {one, two}
+
+    refused = await asyncio.to_thread(
+        suite.shell.run, "deadletters", "replay", one, "--service", "access", exit_code=None
+    )
+    assert refused.exit_code not in (0, None)
+    assert "could not be read" in refused.output
+    suite.strict.reason = None
+    replayed = await asyncio.to_thread(
+        suite.shell.run, "deadletters", "replay", "--subscriber", "access", "--service", "access"
+    )
+    assert "2 more could not be read" in replayed.output
+    assert len(await suite.run("list")) == 3
+
+    assert await suite.run("discard", one, "--note", "a cut line") == {"discarded": 1}
+    assert await suite.run("discard", "--reason", "unreadable", "--note", "the same") == {"discarded": 1}
+    assert [letter["tenant"] for letter in await suite.run("list")] == [1]
+    said = await suite.audit()
+    assert [(action.action, action.actor) for action in said] == [("dead-letter.discard", "key-1")] * 2
