@@ -128,12 +128,12 @@ class Shop:
         )
 
 
-def envelopes(job: Job, release: UUID) -> list[Envelope]:
-    """The requests: 500 recipients each, all of one cause."""
+def envelopes(job: Job, release: UUID, chunk: int = CHUNK) -> list[Envelope]:
+    """The requests: `chunk` recipients each, all of one cause."""
     cause, now = uuid7(), datetime.now(UTC)
     made = []
-    for part, start in enumerate(range(1, job.count + 1, CHUNK)):
-        keys = [f"customer:{n}" for n in range(start, min(start + CHUNK, job.count + 1))]
+    for part, start in enumerate(range(1, job.count + 1, chunk)):
+        keys = [f"customer:{n}" for n in range(start, min(start + chunk, job.count + 1))]
         data = NotificationRequested(
             request_id=request_id(cause, release, part),
             cause_id=cause,
