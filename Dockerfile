@@ -22,7 +22,9 @@ LABEL org.opencontainers.image.title="Depesche" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /venv /venv
 # The root may be read-only: nothing is written but scratch files in /tmp (mount a tmpfs there), and each container is
-# one process, whose metrics stay in its memory. The data folder holds what is mounted: `secret`, depesche.toml.
+# one process, whose metrics stay in its memory. /etc/depesche holds what is mounted: `secret`, depesche.toml;
+# /var/lib/depesche is the simulator's, a volume.
+RUN install --directory --owner 10001 --group 10001 /etc/depesche /var/lib/depesche
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
