@@ -148,6 +148,7 @@ def assembled(database: Database) -> History:
         audit=PostgresAudit(database, terms, PostgresRecords(database, 10.0)),
         delivery=Others(),
         intake=Others(),
+        drains=(),
         days=PostgresDays(database),
         hasher=AddressHasher(bytes(32)),
         clock=system_clock,

@@ -7,10 +7,10 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import typer
@@ -18,8 +18,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli import local
+from cli import doctor_stores, local
 from cli.exits import Exit
+from cli.findings import Finding
 from cli.session import Session, command
 from libs import credentials
 from libs.errors import DepescheError
@@ -65,23 +66,13 @@ _OUTBOX = "select count(*) from {schema}.outbox where created_at < now() - inter
 _DEAD = "select count(*) from {schema}.dead_letter"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    check: str
-    state: Literal["ok", "warning", "wrong"]
-    found: str
-    advice: str = ""
-
-
 def register(app: typer.Typer) -> None:
     """Adds the command."""
     command(app, "doctor", example="depesche doctor --json")(doctor)
 
 
 def doctor(session: Session, dsn: local.Dsn = None) -> None:
-    """Look at Python, folder, ports, clock, Postgres, migrations and the ledger's own rules."""
+    """Look at Python, folder, ports, clock, Postgres, other stores, migrations and the ledger's own rules."""
     local.logs_to_stderr()
     findings = list(_examined(session, dsn))
     wrong = any(finding.state == "wrong" for finding in findings)
@@ -105,6 +96,7 @@ def _examined(session: Session, dsn: str | None) -> Iterator[Finding]:
     yield _folder(settings.data_dir.resolve())
     yield _secrets(settings.data_dir)
     yield from _suite(session, settings)
+    yield from asyncio.run(doctor_stores.stores())
     try:
         found = local.target(dsn)
     except DepescheError as error:
@@ -175,6 +167,7 @@ async def _database(dsn: str) -> list[Finding]:
         findings.append(migrations)
         if migrations.state == "ok":
             findings += await _ledger(connection) + await _outboxes(connection) + await _topics(connection)
+            findings.append(await doctor_stores.spill(connection))
         return findings
     finally:
         await connection.close()

@@ -3,7 +3,8 @@
     GET /health/live    the event loop answers and the process's loops run; nothing else is asked, since a
                         restart would not mend a database
     GET /health/ready   the service's database answers within two seconds, and so does the sidecar where there is one;
-                        503 where one does not
+                        503 where one does not. Other stores are told of (`"opensearch": "away"`), and keep
+                        nobody out: the service does without them for a while
     GET /health         the same as /health/ready
     GET /metrics        Prometheus' text format, for a key with metrics:read or another service of the suite
 
@@ -12,6 +13,7 @@ same guard everywhere: a port that is open to a pod's neighbours is no place for
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import asyncpg
@@ -25,6 +27,7 @@ from libs.telemetry.metrics import exposition
 from libs.web import Router
 
 _READY_SECONDS = 2.0
+_STORE_SECONDS = 0.5
 
 health = Router(tags=["health"])
 figures = Router(tags=["suite"])
@@ -51,7 +54,19 @@ async def ready(request: Request) -> dict[str, str]:
             raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from error
     if service.runtime.sidecar is not None:
         await ask_sidecar(service.runtime.sidecar, _READY_SECONDS)
-    return {"status": "ok", "service": service.name}
+    return {"status": "ok", "service": service.name} | await _stores(service)
+
+
+async def _stores(service: Any) -> dict[str, str]:
+    return {name: await _state(check) for name, check in service.checks.items()}
+
+
+async def _state(check: Callable[[], Awaitable[str | None]]) -> str:
+    try:
+        async with asyncio.timeout(_STORE_SECONDS):
+            return "differs" if await check() else "ok"
+    except (TimeoutError, Unavailable):
+        return "away"
 
 
 @figures.get("/metrics")

@@ -37,6 +37,7 @@ from libs.web import DEFAULT_BODY_BYTES, BodyLimit, Problem, Router, install_pro
 log = get_logger(__name__)
 
 LoopFunction = Callable[[Any, asyncio.Event], Awaitable[None]]
+Check = Callable[[], Awaitable[str | None]]  # of a store beside the database: what is wrong with it, if anything
 _RESTART_SECONDS = 1.0
 _PROBES = ("/health", "/health/live", "/health/ready")
 
@@ -121,6 +122,7 @@ class Service:
     topics: OtherTopics | None = None  # what it hears from others' topics, where it runs beside a sidecar
     loops: Mapping[str, LoopFunction] = field(default_factory=dict)
     resources: Sequence[AbstractAsyncContextManager[Any]] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
     body_limits: Mapping[str, int] = field(default_factory=dict)  # path prefix → bytes
     title: str = ""
     app: FastAPI = field(init=False)
@@ -243,4 +245,13 @@ def calm_garbage_collection() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-__all__ = ["LoopFunction", "Problem", "Router", "Runtime", "Service", "SimulatorEndpoints", "calm_garbage_collection"]
+__all__ = [
+    "Check",
+    "LoopFunction",
+    "Problem",
+    "Router",
+    "Runtime",
+    "Service",
+    "SimulatorEndpoints",
+    "calm_garbage_collection",
+]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from libs.service import Runtime, Service
+from libs.service import Check, Runtime, Service
 from libs.settings import load
 from services.history.adapters.postgres import (
     SERVER_SETTINGS,
     PostgresAudit,
     PostgresDays,
     PostgresRecords,
+    PostgresSpill,
     PostgresTimeline,
     Terms,
 )
@@ -37,7 +38,7 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
     database = runtime.database("history", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
     terms = Terms(database)
     rows = PostgresTimeline(database, terms)
-    mongo, opensearch = _mongo(settings), _opensearch(settings)
+    mongo, opensearch = _mongo(settings), _opensearch(settings, database)
     deps = History(
         timeline=mongo or rows,
         audit=opensearch
@@ -47,6 +48,7 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
         delivery=DeliveryOverHttp(runtime.client("history", "delivery"), settings.ask_seconds),
         intake=IntakeOverHttp(runtime.client("history", "orders-notification"), settings.ask_seconds),
         days=(PostgresDays(database), *([opensearch] if opensearch else ())),
+        drains=(opensearch,) if opensearch else (),
         hasher=runtime.hasher,
         clock=runtime.clock,
         retention_days=settings.retention_days,
@@ -60,9 +62,22 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
         routers=(router, audit.router),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
+        checks={name: store.check for name, store in (("mongodb", mongo), ("opensearch", opensearch)) if store},
         resources=(_days_ready(deps), *(aclosing(store) for store in (mongo, opensearch) if store)),
         title="Depesche history",
     )
+
+
+@asynccontextmanager
+async def checks_of(settings: HistorySettings) -> AsyncIterator[dict[str, Check]]:
+    """Whether each store beside Postgres that settings name answers, and is as it must be."""
+    stores = {"mongodb": _mongo(settings), "opensearch": _opensearch(settings, None)}
+    named = {name: store for name, store in stores.items() if store}
+    try:
+        yield {name: store.check for name, store in named.items()}
+    finally:
+        for store in named.values():
+            await store.aclose()
 
 
 def _mongo(settings: HistorySettings) -> "MongoTimeline | None":
@@ -75,7 +90,7 @@ def _mongo(settings: HistorySettings) -> "MongoTimeline | None":
     return MongoTimeline(url, retention_days=settings.retention_days, timeout_seconds=settings.mongo_timeout_seconds)
 
 
-def _opensearch(settings: HistorySettings) -> "OpenSearchAudit | None":
+def _opensearch(settings: HistorySettings, database: Database | None) -> "OpenSearchAudit | None":
     url = settings.opensearch_url.get_secret_value()
     if not url:
         return None
@@ -84,7 +99,10 @@ def _opensearch(settings: HistorySettings) -> "OpenSearchAudit | None":
     from services.history.adapters.opensearch import OpenSearchAudit
 
     client = AsyncOpenSearch([url], timeout=settings.opensearch_timeout_seconds, max_retries=0)
-    return OpenSearchAudit(client, prefix=settings.opensearch_prefix, search_seconds=settings.search_seconds)
+    spill = PostgresSpill(database, settings.opensearch_spill_mib << 20) if database else None
+    return OpenSearchAudit(
+        client, prefix=settings.opensearch_prefix, search_seconds=settings.search_seconds, spill=spill
+    )
 
 
 def create_app(runtime: Runtime, settings: HistorySettings | None = None) -> FastAPI:

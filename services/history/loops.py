@@ -1,4 +1,4 @@
-"""What runs by itself in history: the days."""
+"""What runs by itself in history: the days, and the spill."""
 
 import asyncio
 
@@ -8,6 +8,7 @@ from libs.telemetry import get_logger
 from services.history.ports import History
 
 _LOOK_SECONDS = 3_600.0
+_DRAIN_SECONDS = 1.0
 
 log = get_logger(__name__)
 
@@ -35,4 +36,16 @@ async def days(deps: History, stop: asyncio.Event) -> None:
             continue
 
 
-LOOPS: dict[str, LoopFunction] = {"days": days}
+async def spill(deps: History, stop: asyncio.Event) -> None:
+    """Writes what was spilled while a store was away, the oldest first; asks once a second whether it is back."""
+    while not stop.is_set():
+        if sum([await store.drain() for store in deps.drains]):
+            continue
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+LOOPS: dict[str, LoopFunction] = {"days": days, "spill": spill}

@@ -131,6 +131,38 @@ class Intake(Protocol):
     async def trace(self, asker: Asker, causes: Sequence[UUID], subjects: Sequence[str]) -> Trace: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Spilled:
+    """A batch of documents, as its store packed it."""
+
+    id: int
+    body: bytes
+
+
+class Spill(Protocol):
+    """What a store could not take while it was away. Raises Unavailable where it cannot be kept either."""
+
+    async def keep(self, batches: Sequence[tuple[int, bytes]]) -> None: ...
+
+    async def take(self, most: int) -> list[Spilled]: ...
+
+    async def done(self, ids: Sequence[int]) -> None: ...
+
+    async def give_back(self, ids: Sequence[int]) -> None: ...
+
+    async def refuse(self, id_: int, reason: str) -> None: ...
+
+    async def look(self) -> datetime | None: ...
+
+
+class Drains(Protocol):
+    """A store that writes what was spilled while it was away."""
+
+    async def drain(self) -> int:
+        """Documents written; 0: there are none, or it is still away."""
+        ...
+
+
 class Days(Protocol):
     """The stores' days: made ahead, dropped when they are old."""
 
@@ -146,6 +178,7 @@ class History:
     delivery: Delivery
     intake: Intake
     days: tuple[Days, ...]
+    drains: tuple[Drains, ...]
     hasher: AddressHasher
     clock: Clock
     retention_days: int

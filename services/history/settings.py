@@ -33,6 +33,11 @@ class HistorySettings(ServiceSettings):
         pattern=r"^[a-z][a-z0-9-]{0,60}$",
         description="What the names of the audit's indices begin with; the month follows.",
     )
+    opensearch_spill_mib: int = Field(
+        4_096,
+        ge=1,
+        description="MiB that may wait in Postgres while OpenSearch is away; then the bus keeps the events.",
+    )
     opensearch_timeout_seconds: float = Field(10.0, gt=0, description="Seconds that OpenSearch has for an answer.")
 
     @field_validator("mongo_url")

@@ -1,11 +1,15 @@
 """The audit on OpenSearch: what every store promises, and what its indices do besides."""
 
+import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
+import yaml
 from opensearchpy import AsyncOpenSearch
 
 from cli.engines.opensearch import OpenSearch
@@ -15,16 +19,17 @@ from libs.contracts.tokens import RecipientErased
 from libs.errors import Invalid
 from libs.ids import time_of
 from libs.settings import load
-from services.history.adapters.opensearch import OpenSearchAudit
+from services.history.adapters.opensearch import OpenSearchAudit, schema
 from services.history.app import create_service
 from services.history.domain.documents import document_of
 from services.history.domain.search import Group
 from services.history.handlers import forget_recipients, record_documents
 from services.history.ports import RecordPage
 from services.history.settings import HistorySettings
-from tests.conformance.audit_promises import AuditSearchPromises
-from tests.conformance.history_events import KIM, NOON, bounced, decided, heard
+from tests.conformance.audit_promises import AuditSearchPromises, asked, tell_all
+from tests.conformance.history_events import BACK, KIM, NOON, SENT, bounced, decided, heard
 from tests.conformance.history_promises import AuditPromises, search
+from tools.opensearch.__main__ import FOLDER
 
 REQUESTED = Decision(communication="c", outcome="requested", recipient=KIM, detail="for Kim")
 
@@ -92,11 +97,11 @@ async def test_an_erasure_between_look_and_write_is_made_good(audit: OpenSearchA
     class Racing(Refreshed):
         raced = False
 
-        async def _send(self, actions: Any) -> None:
+        async def _send(self, actions: Any, **more: Any) -> None:
             if not self.raced:
                 self.raced = True
                 await audit.forget([(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))])
-            await super()._send(actions)
+            await super()._send(actions, **more)
 
     await Racing(client, prefix=prefix).record_decisions([decided(REQUESTED)])
     assert await audit.decisions(search(recipient=KIM)) == []
@@ -141,3 +146,87 @@ async def test_a_setting_moves_the_audit_and_handlers_do_not_know(
         assert len(await audit.documents(search(recipient=KIM))) == 1
         await forget_recipients(service.deps, [heard(RecipientErased(recipient=KIM, at=NOON + timedelta(hours=1)))])
         assert await audit.documents(search(recipient=KIM)) == []
+
+
+async def _many(audit: OpenSearchAudit, count: int) -> None:
+    await audit.record_documents([document_of(bounced()) for _ in range(count)])
+
+
+async def test_pages_end_with_the_moment_that_they_show(audit: OpenSearchAudit, client: Any) -> None:
+    await _many(audit, 6)
+    page = await audit.search(asked(), 2)
+    assert page.after is not None
+    await client.delete_pit(body={"pit_id": [page.after[0]]})  # as five minutes would
+    with pytest.raises(Invalid, match="five minutes"):
+        await audit.search(asked(), 2, page.after)
+
+
+async def test_a_moment_is_kept_only_from_page_to_page(audit: OpenSearchAudit, client: Any) -> None:
+    await _many(audit, 6)
+
+    async def open_moments() -> int:
+        return len((await client.get_all_pits())["pits"])
+
+    before = await open_moments()
+    assert (await audit.search(asked(), 10)).after is None
+    assert await open_moments() == before
+    page = await audit.search(asked(), 4)
+    assert await open_moments() == before + 1
+    assert (await audit.search(asked(), 4, page.after)).after is None
+    assert await open_moments() == before
+
+
+async def test_months_that_were_there_get_new_fields(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
+    old = {name: field for name, field in schema.MAPPING["properties"].items() if name not in ("status", "began_us")}
+    month = f"{prefix}-2027.03"
+    await client.indices.create(index=month, body={"mappings": {"dynamic": "strict", "properties": old}})
+    await audit.record_messages([SENT])
+    assert len((await audit.search(asked(status="sent"), 10)).records) == 1
+
+
+async def test_what_differs_in_the_cluster_is_said_and_mended(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
+    assert prefix in str(await audit.check())
+    await audit.record_messages([SENT])
+    assert await audit.check() is None
+    changed = {"index_patterns": [f"{prefix}-2*"], "template": {"mappings": {"dynamic": True}}}
+    await client.indices.put_index_template(name=prefix, body=changed)
+    assert prefix in str(await audit.check())
+    await Refreshed(client, prefix=prefix).record_messages([BACK])
+    assert await audit.check() is None
+
+
+async def test_administrators_may_put_the_files_themselves(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
+    for path in sorted(FOLDER.glob("index-template.*.json")):
+        body = path.read_text().replace("depesche-audit", prefix)
+        name = path.name.removeprefix("index-template.").removesuffix(".json").replace("depesche-audit", prefix)
+        await client.indices.put_index_template(name=name, body=body)
+    assert await audit.check() is None
+
+
+@pytest.mark.parametrize("role", ["depesche_support", "depesche_analyst"])
+async def test_roles_let_through_what_they_say(audit: OpenSearchAudit, client: Any, prefix: str, role: str) -> None:
+    await audit.record_messages([SENT, msgspec.structs.replace(SENT, tenant=3)])
+    await audit.record_documents([replace(document_of(bounced()), tenant=2, mode=Mode.TEST)])
+    await client.indices.refresh(index=f"{prefix}-2*")
+    (index,) = yaml.safe_load((FOLDER / "roles.yml").read_text())[role]["index_permissions"]
+    query = json.loads(index["dls"].replace("${attr.internal.depesche_tenants}", "1, 2"))
+    hits = (await client.search(index=f"{prefix}-2*", body={"query": query}))["hits"]["hits"]
+    assert [(hit["_source"]["tenant"], hit["_source"]["mode"]) for hit in hits] == [(1, "live")]
+
+
+async def test_every_chart_can_be_drawn(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
+    await tell_all(audit)
+    await client.indices.refresh(index=f"{prefix}-2*")
+    for line in (FOLDER / "dashboards.ndjson").read_text().splitlines():
+        made = json.loads(line)
+        if made["type"] != "visualization":
+            continue
+        for aggregation in json.loads(made["attributes"]["visState"])["aggs"]:
+            if aggregation["type"] == "count":
+                continue
+            kept = {name: value for name, value in aggregation["params"].items() if name in ("field", "size")}
+            more = {"fixed_interval": "1h"} if aggregation["type"] == "date_histogram" else {}
+            body = {"size": 0, "aggs": {"drawn": {aggregation["type"]: kept | more}}}
+            answer = await client.search(index=f"{prefix}-2*", body=body)
+            assert answer["_shards"]["failed"] == 0, (made["attributes"]["title"], kept)
+            assert {"value", "buckets"} & answer["aggregations"]["drawn"].keys()

@@ -8,13 +8,15 @@ import pytest
 from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure
 
+from libs.contracts.outcomes import Mode
 from libs.errors import Invalid, Unavailable
 from libs.settings import describe, load
 from services.history.adapters.mongo import MongoTimeline
-from services.history.adapters.mongo.schema import SEARCHES, prepare
-from services.history.adapters.mongo.timeline import answering
+from services.history.adapters.mongo.schema import SEARCHES, check, prepare
+from services.history.adapters.mongo.timeline import _query, answering
+from services.history.ports import Search
 from services.history.settings import HistorySettings
-from tests.conformance.history_events import SENT
+from tests.conformance.history_events import NOTIFICATION, SENT
 
 SECRET = "mongodb://history:s3cret@db.example/history"
 
@@ -133,3 +135,34 @@ async def test_writers_that_make_one_document_at_the_same_time_try_again() -> No
         await timeline._write(always, [UpdateOne({"_id": "m"}, {"$set": {"a": 1}}, upsert=True)])
     assert always.asked == 3
     await timeline.aclose()
+
+
+WAYS: tuple[dict[str, Any], ...] = (
+    {"recipient": "customer:1"},
+    {"subject": "A-1"},
+    {"subject": "A-1", "recipient": "customer:1"},
+    {"causes": (NOTIFICATION,)},
+    {"recipient": "customer:1", "communication": "c", "before": NOTIFICATION},
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_search_reads_one_range_of_one_index(way: dict[str, Any]) -> None:
+    """Fields compared for equality first, then the one that is sorted by; and a partial index has all that is asked."""
+    query = _query(Search(1, Mode.LIVE, **way), ())
+    assert query is not None
+    equal = {name for name, value in query.items() if not isinstance(value, dict) or "$in" in value}
+    fitting = []
+    for index in SEARCHES:
+        *firsts, last = index.document["key"].items()
+        partial = index.document["partialFilterExpression"]
+        if {name for name, _ in firsts} <= equal and last == ("_id", -1) and set(partial) <= equal:
+            fitting.append(index.document["name"])
+    assert fitting, f"{query} would walk the collection"
+
+
+async def test_what_a_server_lacks_is_said() -> None:
+    server = _Server({"version": "8.0.4"}, True)
+    said = await check(server)  # type: ignore[arg-type]
+    assert said is not None
+    assert "by_recipient" in said

@@ -11,7 +11,7 @@ from opensearchpy import AsyncOpenSearch
 from opensearchpy.exceptions import TransportError
 
 from libs.errors import Invalid, Unavailable
-from services.history.adapters.opensearch import OpenSearchAudit, bulk
+from services.history.adapters.opensearch import OpenSearchAudit, bulk, schema
 from services.history.domain.documents import document_of
 from tests.conformance.history_events import bounced
 
@@ -24,13 +24,13 @@ class _Cluster:
         self.bulks: list[list[str]] = []
         self.indices = self
 
-    async def put_index_template(self, **_: Any) -> None:
-        pass
+    async def get_index_template(self, *, name: str) -> dict[str, Any]:
+        return {"index_templates": [{"index_template": schema.templates("a")[name]}]}
 
     async def exists(self, **_: Any) -> bool:
         return False
 
-    async def bulk(self, body: bytes) -> dict[str, Any]:
+    async def bulk(self, body: bytes, params: Any) -> dict[str, Any]:
         self.bulks.append([json.loads(line)["create"]["_id"] for line in body.splitlines()[::2]])
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(answer, TransportError):

@@ -101,6 +101,20 @@ async def prepare(database: AsyncDatabase[dict[str, Any]], retention_days: int) 
     return real
 
 
+async def check(database: AsyncDatabase[dict[str, Any]]) -> str | None:
+    """What is not as it must be; None: nothing. PyMongoError is for the caller."""
+    real = "ferretdbVersion" not in await database.client.admin.command("buildInfo")
+    there = await database[MESSAGES].index_information()
+    wanted = [index.document["name"] for index in SEARCHES] + (["expiry"] if real else [])
+    if missing := [name for name in wanted if name not in there]:
+        return f"the collection {MESSAGES} lacks the indexes {', '.join(missing)}"
+    if real:
+        validator = (await database[MESSAGES].options()).get("validator", {})
+        if validator.get("$jsonSchema") != SHAPE:
+            return f"the collection {MESSAGES} is held to another shape"
+    return None
+
+
 def _whole(index: IndexModel) -> IndexModel:
     """The index over all documents: the stand-in has no partial ones."""
     return IndexModel(list(index.document["key"].items()), name=index.document["name"])

@@ -19,7 +19,7 @@ from libs.errors import Unavailable
 from libs.ids import parse_message_id
 from services.history.adapters.mongo import documents
 from services.history.adapters.mongo.documents import NAMES, Owner, Write, given
-from services.history.adapters.mongo.schema import ERASED, MESSAGES, prepare
+from services.history.adapters.mongo.schema import ERASED, MESSAGES, check, prepare
 from services.history.adapters.outage import Outage
 from services.history.domain.facts import Message
 from services.history.ports import Erased, Search
@@ -54,6 +54,11 @@ class MongoTimeline:
 
     async def aclose(self) -> None:
         await self._client.close()
+
+    async def check(self) -> str | None:
+        """What is not as it must be; None: nothing. Raises Unavailable."""
+        with answering():
+            return await check(self._database)
 
     async def record_messages(self, batch: Sequence[Envelope]) -> None:
         """Transitions and what their messages share."""

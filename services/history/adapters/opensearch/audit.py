@@ -15,34 +15,48 @@ from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import TransportError
 
 from libs.contracts.envelope import Envelope
-from libs.errors import Unavailable
-from services.history.adapters.opensearch import bulk, documents, messages, schema
+from libs.errors import Invalid, Unavailable
+from libs.telemetry import get_logger
+from services.history.adapters.opensearch import bulk, documents, installed, messages, schema
 from services.history.adapters.opensearch.bulk import Action
 from services.history.adapters.opensearch.documents import Entry, Owner
 from services.history.adapters.opensearch.records import ANY, OpenSearchRecords
 from services.history.adapters.outage import Outage
 from services.history.domain.facts import Decision, Document
 from services.history.domain.search import AuditSearch, Group, Grouping, in_order
-from services.history.ports import ActionSearch, Erased, RecordPage, Search
+from services.history.ports import ActionSearch, Erased, RecordPage, Search, Spill, Spilled
 
 _PAGE = 500
+_SPILLED_AT_ONCE = 8
+_PROBE_SECONDS = 1
+_HELD_SECONDS = 3  # for a bulk, where what is not written in time can be spilled: the relay waits for whoever writes
+_DRAIN_SECONDS = 30
+
+log = get_logger(__name__)
 
 
 class OpenSearchAudit:
     """Event documents in `<prefix>-YYYY.MM`. Raises Unavailable where OpenSearch does not take or tell them now."""
 
-    def __init__(self, client: AsyncOpenSearch, *, prefix: str, search_seconds: float = 10.0) -> None:
+    def __init__(
+        self, client: AsyncOpenSearch, *, prefix: str, search_seconds: float = 10.0, spill: Spill | None = None
+    ) -> None:
         self._client = client
         self._prefix = prefix
         self._months = f"{prefix}-2*"
         self._marks = f"{prefix}-erased"
         self._records = OpenSearchRecords(client, self._months, search_seconds)
+        self._spill = spill
         self._outage = Outage("OpenSearch")
         self._prepared = False
         self._preparing = asyncio.Lock()
 
     async def aclose(self) -> None:
         await self._client.close()
+
+    async def check(self) -> str | None:
+        """What is not as it must be; None: nothing. Raises Unavailable."""
+        return await installed.check(self._client, self._prefix)
 
     async def record_messages(self, batch: Sequence[Envelope]) -> None:
         await self._record(messages.of_messages(batch))
@@ -127,26 +141,78 @@ class OpenSearchAudit:
                 await self._client.indices.delete(index=",".join(old), params=ANY)
         return old
 
+    async def drain(self) -> int:
+        """Writes the oldest of what was spilled. Documents written; 0: there are none, or the cluster is away."""
+        if self._spill is None:
+            return 0
+        try:
+            if await self._spill.look() is None:
+                return 0
+            with _translated():
+                await self._reached()
+            written = await self._drained(self._spill, await self._spill.take(_SPILLED_AT_ONCE))
+        except Unavailable as error:
+            log.warning("spill_waits", detail=error.detail)
+            return 0
+        self._outage.over()
+        return written
+
+    async def _drained(self, spill: Spill, taken: Sequence[Spilled]) -> int:
+        written = 0
+        for index, spilled in enumerate(taken):
+            entries = documents.unpacked(spilled.body)
+            try:
+                with _translated():
+                    await self._write(entries, seconds=_DRAIN_SECONDS)
+            except Unavailable:
+                await spill.give_back([one.id for one in taken[index:]])
+                raise
+            except Invalid as error:
+                await spill.refuse(spilled.id, error.detail)  # what else was in it is written
+                continue
+            await spill.done([spilled.id])
+            written += len(entries)
+        return written
+
     async def _record(self, entries: Sequence[Entry]) -> None:
+        """Into the cluster, or where it does not take them into the spill."""
+        try:
+            with self._answering():
+                if self._outage.lately:
+                    await self._reached()
+                await self._write(entries, seconds=_HELD_SECONDS if self._spill else None)
+        except Unavailable:
+            if self._spill is None:
+                raise
+            await self._spill.keep(documents.packed(entries))
+
+    async def _write(self, entries: Sequence[Entry], *, seconds: int | None) -> None:
         """Writes, then looks once more: who was erased between the first look and the write is wiped here."""
         owners = {owner for entry in entries for owner in documents.owners_of(entry.source)}
-        with self._answering():
-            await self._ready()
-            gone = await self._gone(owners)
-            named = [entry.nameless(gone) for entry in entries]
-            await self._send([self._create(entry) for entry in named])
-            late = {owner: at for owner, at in (await self._gone(owners)).items() if owner not in gone}
-            if late:
-                wiped = [(entry, entry.nameless(late)) for entry in named]
-                await self._send([self._replace(after) for before, after in wiped if after is not before])
+        await self._ready()
+        gone = await self._gone(owners)
+        named = [entry.nameless(gone) for entry in entries]
+        refused: Invalid | None = None
+        try:
+            await self._send([self._create(entry) for entry in named], seconds=seconds)
+        except Invalid as error:
+            refused = error  # the others are written, and looked after like all
+        late = {owner: at for owner, at in (await self._gone(owners)).items() if owner not in gone}
+        if late:
+            wiped = [(entry, entry.nameless(late)) for entry in named]
+            await self._send([self._replace(after) for before, after in wiped if after is not before])
+        if refused is not None:
+            raise refused
+
+    async def _reached(self) -> None:
+        """Asks a cluster that was away with a short time-out: whoever writes is waited for by the relay."""
+        await self._client.cluster.health(params={"local": "true", "request_timeout": _PROBE_SECONDS})
 
     async def _ready(self) -> None:
         """Templates stand before the first write; a cluster that is away now is asked again at the next."""
         async with self._preparing:
             if not self._prepared:
-                put = self._client.indices.put_index_template
-                await put(name=self._prefix, body=schema.template(self._prefix))
-                await put(name=self._marks, body=schema.template_of_marks(self._prefix))
+                await installed.install(self._client, self._prefix)
                 self._prepared = True
 
     async def _gone(self, owners: Iterable[Owner]) -> dict[Owner, int]:
@@ -169,8 +235,8 @@ class OpenSearchAudit:
         version = {"version": moment, "version_type": "external_gte"}
         return {"index": {"_index": self._marks, "_id": documents.mark_of(owner)} | version}, {"at_us": moment}
 
-    async def _send(self, actions: Sequence[Action]) -> None:
-        await bulk.send(self._client, actions)
+    async def _send(self, actions: Sequence[Action], *, seconds: int | None = None) -> None:
+        await bulk.send(self._client, actions, seconds=seconds)
 
     async def _search(
         self, query: dict[str, Any], order: list[Any], limit: int, after: list[Any] | None = None
@@ -194,13 +260,18 @@ class OpenSearchAudit:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Whatever ails the cluster is Unavailable, so that the bus brings the events again."""
-        with self._outage.watched():
-            try:
-                yield
-            except TransportError as error:
-                kind = "no connection" if isinstance(error, NoConnection) else str(error.status_code)
-                raise Unavailable(f"OpenSearch does not answer ({kind}).") from error
+        with self._outage.watched(), _translated():
+            yield
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Whatever ails the cluster is Unavailable, so that events come again."""
+    try:
+        yield
+    except TransportError as error:
+        kind = "no connection" if isinstance(error, NoConnection) else str(error.status_code)
+        raise Unavailable(f"OpenSearch does not answer ({kind}).") from error
 
 
 def _all(*filters: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Writing to OpenSearch in bulks, each cut by number and by size; back-pressure answered with patience.
 
-What an item's status means: 409 it is there already; 429 and 503 not now, alone again; 400 the document is at fault,
-and the others of the bulk are kept; anything else ails the cluster.
+What an item's status means: 409 it is there already; 429 not now, alone again; 400 the document is at fault, and the
+others of the bulk are kept; anything else ails the cluster.
 """
 
 import asyncio
@@ -19,20 +19,23 @@ _MOST_DOCUMENTS = 1_000
 _MOST_BYTES = 4 << 20  # a node takes 100 MB, but holds what it is working on in its heap
 _TRIES = 5
 _FIRST_WAIT_SECONDS = 0.1  # doubled at each refusal, with up to as much again by chance: 1.5 to 3 s in all
-_THERE, _WRONG, _LATER = 409, 400, (429, 503)
+_THERE, _WRONG, _BUSY = 409, 400, 429
 
 Action = tuple[dict[str, Any], dict[str, Any]]
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-async def send(client: AsyncOpenSearch, actions: Sequence[Action]) -> None:
-    """Writes all of them. Raises Unavailable where some are to come again, else Invalid where some are refused."""
+async def send(client: AsyncOpenSearch, actions: Sequence[Action], *, seconds: int | None = None) -> None:
+    """Writes all of them; `seconds`: a bulk has no longer. Raises Unavailable where some are to come again, else
+    Invalid where some are refused."""
+    # shards that are not there yet are waited for a little less long than the answer is
+    params = {"timeout": f"{seconds}s", "request_timeout": seconds + 1} if seconds else {}
     refused: list[str] = []
     for left in _cut(actions):
         for attempt in range(_TRIES):
             if attempt:
                 await asyncio.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (1 + random.random()))
-            left = await _once(client, left, refused)
+            left = await _once(client, left, params, refused)
             if not left:
                 break
         else:
@@ -55,12 +58,12 @@ def _cut(actions: Sequence[Action]) -> Iterator[list[bytes]]:
         yield part
 
 
-async def _once(client: AsyncOpenSearch, lines: list[bytes], refused: list[str]) -> list[bytes]:
+async def _once(client: AsyncOpenSearch, lines: list[bytes], params: dict[str, Any], refused: list[str]) -> list[bytes]:
     """Those that are to be sent again; notes why others were refused."""
     try:
-        answer = await client.bulk(body=b"".join(lines))
+        answer = await client.bulk(body=b"".join(lines), params=params)
     except TransportError as error:
-        if error.status_code == _LATER[0]:
+        if error.status_code == _BUSY:
             return lines
         raise
     if not answer["errors"]:
@@ -68,7 +71,7 @@ async def _once(client: AsyncOpenSearch, lines: list[bytes], refused: list[str])
     again = []
     for line, item in zip(lines, answer["items"], strict=True):
         (result,) = item.values()
-        if result["status"] in _LATER:
+        if result["status"] == _BUSY:
             again.append(line)
         elif result["status"] == _WRONG:
             refused.append(f"{result['error'].get('type')}: {result['error'].get('reason', '')}"[:300])

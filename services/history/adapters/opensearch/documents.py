@@ -1,10 +1,14 @@
 """Decisions and other events as flat documents, one per decision, and back; without names after an erasure."""
 
 import hashlib
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from libs.contracts.envelope import Envelope
 from libs.contracts.orders_notification import Decision as Decided
@@ -18,6 +22,8 @@ from services.history.domain.records import lifted, text_of
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REASONS = {"requested": Reason.NONE} | {reason.word: reason for reason in Reason}
 _NAMES = ("recipient", "address_key", "object", "detail", "body")
+
+_PACKED = 1_000
 
 Owner = tuple[int, str, str]  # tenant, mode's word, recipient's key
 
@@ -45,6 +51,16 @@ def owners_of(source: dict[str, Any]) -> list[Owner]:
 
 def without_names(source: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in source.items() if name not in _NAMES}
+
+
+def packed(entries: Sequence[Entry]) -> list[tuple[int, bytes]]:
+    """Entries as they wait for the cluster: up to 1,000 in one piece, a tenth of their size."""
+    parts = [entries[start : start + _PACKED] for start in range(0, len(entries), _PACKED)]
+    return [(len(part), zlib.compress(msgspec.json.encode(part), 1)) for part in parts]
+
+
+def unpacked(body: bytes) -> list[Entry]:
+    return msgspec.json.decode(zlib.decompress(body), type=list[Entry])
 
 
 def mark_of(owner: Owner) -> str:

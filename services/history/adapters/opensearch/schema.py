@@ -23,14 +23,17 @@ MAPPING: dict[str, Any] = {
 MARKS: dict[str, Any] = {"dynamic": "strict", "properties": {"at_us": _LONG}}
 
 
-def template(prefix: str) -> dict[str, Any]:
-    """The index template of all months."""
-    return {"index_patterns": [f"{prefix}-2*"], "template": {"mappings": MAPPING}}
+def templates(prefix: str) -> dict[str, dict[str, Any]]:
+    """The index templates by their names: of all months, and of the erasures' marks."""
+    return {
+        prefix: _template(f"{prefix}-2*", MAPPING, "The audit: what happened to every message, a month an index."),
+        f"{prefix}-erased": _template(f"{prefix}-erased", MARKS, "Who was erased, and when: no names."),
+    }
 
 
-def template_of_marks(prefix: str) -> dict[str, Any]:
-    """The index template of the erasures' marks."""
-    return {"index_patterns": [f"{prefix}-erased"], "template": {"mappings": MARKS}}
+def _template(pattern: str, mapping: dict[str, Any], description: str) -> dict[str, Any]:
+    meta = {"description": description, "managed_by": "depesche history"}
+    return {"index_patterns": [pattern], "template": {"mappings": mapping}, "_meta": meta}
 
 
 def month_of(prefix: str, moment: datetime) -> str:

@@ -3,6 +3,7 @@
 from services.history.adapters.postgres.audit import PostgresAudit
 from services.history.adapters.postgres.days import PostgresDays
 from services.history.adapters.postgres.records import PostgresRecords
+from services.history.adapters.postgres.spill import PostgresSpill
 from services.history.adapters.postgres.terms import Terms
 from services.history.adapters.postgres.timeline import PostgresTimeline
 
@@ -16,4 +17,12 @@ SERVER_SETTINGS = {
     "plan_cache_mode": "force_custom_plan",
 }
 
-__all__ = ["SERVER_SETTINGS", "PostgresAudit", "PostgresDays", "PostgresRecords", "PostgresTimeline", "Terms"]
+__all__ = [
+    "SERVER_SETTINGS",
+    "PostgresAudit",
+    "PostgresDays",
+    "PostgresRecords",
+    "PostgresSpill",
+    "PostgresTimeline",
+    "Terms",
+]
