@@ -38,7 +38,7 @@ class BounceSettings(ServiceSettings):
 
     # when a fact bars its address
     trusted_providers: tuple[str, ...] = Field(
-        ("gmail", "microsoft", "yahoo", "apple", "united-internet", "telekom", "twilio"),
+        ("gmail", "microsoft", "yahoo", "apple", "united-internet", "t-online", "orange", "comcast", "twilio"),
         description="Providers whose `no such user` ends a mailbox at once; others have to say it twice. `*`: all.",
     )
     second_proof_hours: float = Field(

@@ -33,8 +33,9 @@ class Fact:
     reply_code: int | None
     enhanced: str | None
     text: str
-    provider: str = ""  # who refused; empty: nobody that we could name
     rule: str | None = None
+    provider: str | None = None
+    rule_set: str | None = None
 
     @property
     def group(self) -> str:
@@ -102,7 +103,7 @@ def of_reported(reported: Reported, human: str) -> Fact:
     permanent = is_permanent(*codes)
     if category == "undetermined" and not permanent:
         category = "expired"  # failed for good on a temporary code: the server gave up after waiting
-    return Fact(category, permanent, *codes, text, provider_of(reported.text or human))
+    return Fact(category, permanent, *codes, text, provider=provider_of(reported.text or human))
 
 
 def of_text(text: str, reply_code: int | None = None, enhanced: str | None = None) -> Fact:
@@ -115,5 +116,5 @@ def of_text(text: str, reply_code: int | None = None, enhanced: str | None = Non
         code,
         status,
         text,
-        provider_of(text),
+        provider=provider_of(text),
     )

@@ -14,7 +14,7 @@ _BY_SIGN: dict[str, str] = {
 _SIGNS = re.compile("|".join(map(re.escape, _BY_SIGN)), re.IGNORECASE)
 
 
-def provider_of(text: str) -> str:
-    """The provider whose host or mark stands in a refusal; empty where none does."""
+def provider_of(text: str) -> str | None:
+    """The provider whose host or mark stands in a refusal; None where none does."""
     found = _SIGNS.search(text[:4_000])
-    return _BY_SIGN[found[0].lower()] if found else ""
+    return _BY_SIGN[found[0].lower()] if found else None

@@ -46,7 +46,11 @@ def fact_of_rejection(rejection: Rejection) -> Fact | None:
 
 def _fact_of_code(code: str | None, text: str) -> Fact | None:
     category = CATEGORY_BY_CODE.get((code or "").strip())
-    return Fact(category, category == "unknown-user", None, None, text or f"error {code}") if category else None
+    return (
+        Fact(category, category == "unknown-user", None, None, text or f"error {code}", provider="twilio")
+        if category
+        else None
+    )
 
 
 def _of_rejection(envelope: Envelope, rejection: Rejection, fact: Fact) -> NewFact:

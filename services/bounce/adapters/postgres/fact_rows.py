@@ -18,7 +18,7 @@ from services.bounce.domain.policy import Bars, Proof
 from services.bounce.domain.suppressions import Cause, Evidence, SuppressionKey
 from services.bounce.ports import NewFact
 
-RULE_SET = "shipped"
+_RULE_SET = "shipped"  # what is read by its form alone
 _TOLD_APART = "unknown-user"
 
 
@@ -41,9 +41,9 @@ def columns_of(facts: Sequence[NewFact]) -> list[list[Any]]:
             item.fact.enhanced,
             redacted(item.fact.text),
             item.mail_id,
-            item.fact.provider,
+            item.fact.provider or "",
             item.fact.rule,
-            RULE_SET,
+            item.fact.rule_set or _RULE_SET,
             item.domain,
             item.sending.sender,
             item.sending.from_domain,
@@ -70,7 +70,7 @@ def proof_of(item: NewFact, *, doubtful: bool) -> Proof:
         item.at,
         item.fact.category,
         item.fact.permanent,
-        item.fact.provider,
+        item.fact.provider or "",
         doubtful,
         item.message is not None,
         item.domain if item.mode == Mode.LIVE else None,
@@ -80,7 +80,8 @@ def proof_of(item: NewFact, *, doubtful: bool) -> Proof:
 
 def evidence_of(item: NewFact, bars: Bars) -> Evidence:
     """What a fact bars."""
-    cause = Cause(item.fact.category, item.fact.provider, item.fact.rule, RULE_SET, bars.policy, bars.evidence)
+    fact, rule_set = item.fact, item.fact.rule_set or _RULE_SET
+    cause = Cause(fact.category, fact.provider or "", fact.rule, rule_set, bars.policy, bars.evidence)
     key = SuppressionKey(item.tenant, item.mode, item.address_hash, bars.scope)
     return Evidence(key, bars.reason, item.at, "system", item.id, item.message, item.recipient, cause=cause)
 
@@ -96,13 +97,13 @@ def refused(facts: Sequence[NewFact]) -> dict[Provider, list[datetime]]:
 
 def provider_of(item: NewFact) -> Provider:
     """Breakers are one for each mode: test traffic must not make anybody doubt."""
-    return int(item.mode), item.fact.provider
+    return int(item.mode), item.fact.provider or ""
 
 
 def kind_of(item: NewFact) -> Kind:
     """What a fact is counted under."""
     sending = item.sending
-    names = (item.fact.category, item.fact.provider, sending.from_domain, sending.communication)
+    names = (item.fact.category, item.fact.provider or "", sending.from_domain, sending.communication)
     return Kind(item.tenant, item.mode, *names)
 
 
@@ -113,7 +114,7 @@ def blocks_of(facts: Sequence[NewFact]) -> Iterator[tuple[Any, ...]]:
         if category.group == "block" and category.name != "recipient-filter":
             about = blocked_origin(item.fact.text, item.sending.from_domain)
             key = (item.tenant, int(item.mode), item.at.date(), item.sending.sender, about)
-            yield (*key, item.fact.provider, item.fact.category, item.at, item.id)
+            yield (*key, item.fact.provider or "", item.fact.category, item.at, item.id)
 
 
 def classified(item: NewFact) -> Outgoing:
