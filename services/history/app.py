@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from libs.service import Check, Runtime, Service
 from libs.settings import load
+from libs.storage.database import Database
 from services.history.adapters.postgres import (
     SERVER_SETTINGS,
     PostgresAudit,
