@@ -122,6 +122,18 @@ async def test_a_sender_goes_to_the_simulator_and_back(shell: Shell) -> None:
     assert shell.json("senders", "set", "3", "--name", "Still there")["provider"] == "simulator"
 
 
+async def test_a_vendors_keys_are_given_by_reference_and_its_url_is_shown(shell: Shell, runtime: Runtime) -> None:
+    keys = ("--secret", "webhook_keys=env:NEW", "--secret", "webhook_keys=env:OLD", "--secret", "password=env:RELAY")
+    given = {"NEW": "new key of some length", "OLD": "old key of some length", "RELAY": "geheim"}
+    made = shell.json("senders", "set", "2", *RELAY, "--account", "vendor=mailgun", *keys, **given)
+    assert made["webhook_url"].endswith("/delivery/v1/callbacks/mailgun?tenant=1&mode=live&sender=2")
+    assert made["secrets"] == ["password", "webhook_keys"]
+    assert (await stored(runtime, 2)).secrets["webhook_keys"] == [given["NEW"], given["OLD"]]
+    changed = shell.json("senders", "set", "2", "--account", "port=25")
+    assert (changed["account"]["vendor"], changed["secrets"]) == ("mailgun", ["password", "webhook_keys"])
+    assert "key of some length" not in shell.run("senders", "show", "2").output
+
+
 async def test_senders_are_applied_from_files_and_the_same_ones_left_alone(
     shell: Shell, runtime: Runtime, tmp_path: Path
 ) -> None:

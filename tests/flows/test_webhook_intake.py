@@ -151,8 +151,15 @@ async def test_another_tenants_mails_are_not_ours(suite: Suite) -> None:
     answer = await suite.post(suite.url("postmark", tenant=2), post)
     assert (answer.status_code, answer.json()["unknown_messages"]) == (200, 1)
     assert await suite.receipts() == []
-    # and what tenant 2 used up as an id is still tenant 1's to use
-    assert (await suite.post(suite.url("postmark"), post)).json()["new"] == 1
+
+
+async def test_ids_are_of_one_account_at_the_vendor(suite: Suite) -> None:
+    """Another account may use the same: it does not take an event away from the first."""
+    await set_up(suite.service, 20, **SENDERS["postmark"].account)
+    sender = SENDERS["postmark"]
+    post = sender.post([sender.event("hard", suite.path(), now())], now())
+    for number in (20, None):
+        assert (await suite.post(suite.url("postmark", number=number), post)).json()["new"] == 1
 
 
 async def test_strangers_change_nothing_and_learn_nothing(suite: Suite) -> None:
@@ -164,11 +171,13 @@ async def test_strangers_change_nothing_and_learn_nothing(suite: Suite) -> None:
         await suite.post(suite.url("brevo", number=99), good),
         await suite.post(suite.url("brevo", tenant=7), good),
         await suite.post(suite.url("brevo", number=1), good),
+        # a sender of another vendor, with a secret that it would take
+        await suite.post(suite.url("brevo", number=4), Post(SENDERS["postmark"].post([{}], now()).headers, good.body)),
     ]
-    assert [answer.status_code for answer in answers] == [401] * 4
+    assert [answer.status_code for answer in answers] == [401] * 5
     assert all(answer.headers["content-type"] == "application/problem+json" for answer in answers)
     assert await suite.receipts() == []
-    assert counted("brevo", "refused") == before + 4
+    assert counted("brevo", "refused") == before + 5
 
 
 async def test_an_old_signature_is_refused(suite: Suite) -> None:

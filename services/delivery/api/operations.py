@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Path, Query, Request, Response
 
 from libs.auth import Principal, internal, scope
-from libs.contracts.outcomes import Channel
+from libs.contracts.outcomes import Channel, Mode
 from libs.errors import Invalid, NotFound
 from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
 from services.delivery.api.shapes import (
@@ -44,10 +44,11 @@ async def list_senders(
     after = key[0] if key else 0
     if not isinstance(after, int) or not 0 <= after < 32_768:
         raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
-    found = await _deps(request).operations.senders((principal.tenant, principal.mode), after, limit + 1)
+    deps = _deps(request)
+    found = await deps.operations.senders((principal.tenant, principal.mode), after, limit + 1)
     more = len(found) > limit
     return Page(
-        items=[_sender(setup) for setup in found[:limit]],
+        items=[_sender(deps, setup) for setup in found[:limit]],
         next_cursor=Cursor.make(found[limit - 1].number) if more else None,
     )
 
@@ -55,11 +56,12 @@ async def list_senders(
 @router.get("/senders/{number}", summary="One sender")
 async def get_sender(request: Request, response: Response, principal: Reader, number: Number) -> SenderShown:
     """With its ETag, which an edit sends as If-Match."""
-    setup = await _deps(request).operations.sender((principal.tenant, principal.mode), number)
+    deps = _deps(request)
+    setup = await deps.operations.sender((principal.tenant, principal.mode), number)
     if setup is None:
         raise NotFound(f"There is no sender {number} in this tenant and mode; PUT makes it.")
     response.headers["etag"] = etag(setup.version)
-    return _sender(setup)
+    return _sender(deps, setup)
 
 
 @router.put("/senders/{number}", summary="Make or change a sender")
@@ -87,7 +89,7 @@ async def set_sender(
     setup, new = await put_sender(deps, principal, wanted, lambda version: require_match(request, version))
     response.status_code = 201 if new else 200
     response.headers["etag"] = etag(setup.version)
-    return _sender(setup)
+    return _sender(deps, setup)
 
 
 @router.post("/senders:resolve", summary="Which senders exist")
@@ -111,7 +113,7 @@ def _account(
     return split_secrets(channel, read_account(channel, whole))
 
 
-def _sender(setup: SenderSetup) -> SenderShown:
+def _sender(deps: Delivery, setup: SenderSetup) -> SenderShown:
     return SenderShown(
         number=setup.number,
         name=setup.name,
@@ -123,7 +125,14 @@ def _sender(setup: SenderSetup) -> SenderShown:
         burst=setup.burst,
         version=setup.version,
         changed_at=setup.changed_at,
+        webhook_url=_webhook_url(deps, setup),
     )
+
+
+def _webhook_url(deps: Delivery, setup: SenderSetup) -> str | None:
+    """Test traffic goes to the simulator, so no vendor has anything to report about it."""
+    vendor = setup.account.get("vendor") if setup.mode is Mode.LIVE else None
+    return callback_url(deps.line.public_url, setup.tenant, setup.mode, setup.number, vendor) if vendor else None
 
 
 @router.get("/holds", summary="Holds that stand")

@@ -35,6 +35,7 @@ _SENDER_SHOWN = {
     "burst": 10_000,
     "version": 1,
     "changed_at": "2027-03-01T09:00:00Z",
+    "webhook_url": None,
 }
 _HOLD = {"kind": "cause", "target": CAUSE_ID, "note": "Wrong price in the text"}
 
@@ -68,6 +69,7 @@ class SenderShown(BaseModel):
     burst: float | None
     version: int
     changed_at: datetime | None
+    webhook_url: str | None = Field(None, description="Where the account's mail vendor reports to.")
 
 
 class WebhookTaken(BaseModel):

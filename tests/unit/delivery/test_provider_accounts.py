@@ -1,8 +1,12 @@
 """A sender's account is refused where it could not work, with every problem at once; its secrets stay apart."""
 
+import base64
 import json
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from libs.contracts.outcomes import Channel, Mode
 from libs.errors import Invalid
@@ -10,7 +14,11 @@ from libs.service import SimulatorEndpoints
 from services.delivery.adapters.simulated_accounts import simulated
 from services.delivery.domain.outbound import FcmAccount, SmtpAccount, TwilioAccount, WebhookAccount
 from services.delivery.domain.sender_accounts import callback_url, join_secrets, read_account, split_secrets
+from tests.conformance.webhook_http_senders import SendGrid
 
+P384 = base64.b64encode(
+    ec.generate_private_key(ec.SECP384R1()).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+).decode()
 SERVICE_ACCOUNT = json.dumps({"type": "service_account", "project_id": "shop"})
 GOOD = {
     Channel.PUSH: {"project": "shop", "credentials": SERVICE_ACCOUNT},
@@ -98,3 +106,57 @@ def test_the_simulator_needs_no_account(channel: Channel) -> None:
 def test_the_callback_names_its_sender() -> None:
     url = callback_url("https://depesche.example/", 3, Mode.TEST, 9)
     assert url == "https://depesche.example/delivery/v1/callbacks/twilio?tenant=3&mode=test&sender=9"
+
+
+VENDORS = {
+    "ses": {"webhook_topics": ["arn:aws:sns:eu-central-1:123456789012:mail"]},
+    "sendgrid": {"webhook_keys": [SendGrid().public]},
+    "mailgun": {"webhook_keys": ["a-signing-key-of-length"]},
+    "postmark": {"webhook_keys": ["user:a long password", "next:a long password"]},
+    "sparkpost": {"webhook_keys": ["a-token-of-some-length"]},
+    "brevo": {"webhook_keys": ["a-token-of-some-length"]},
+}
+
+
+@pytest.mark.parametrize("vendor", list(VENDORS))
+def test_a_vendor_comes_with_what_verifies_its_webhooks(vendor: str) -> None:
+    account = read_account(Channel.EMAIL, GOOD[Channel.EMAIL] | {"vendor": vendor, **VENDORS[vendor]})
+    shown, secret = split_secrets(Channel.EMAIL, account)
+    assert shown["vendor"] == vendor
+    keys = VENDORS[vendor].get("webhook_keys", [])
+    assert not any(key in json.dumps(shown) or key in repr(account) for key in keys)
+    assert join_secrets(Channel.EMAIL, json.loads(json.dumps(shown)), json.loads(json.dumps(secret))) == account
+
+
+@pytest.mark.parametrize(
+    ("change", "pointers"),
+    [
+        ({"vendor": "pigeon"}, ["/account/vendor"]),
+        *(({"vendor": vendor}, ["/account/webhook_keys"]) for vendor in VENDORS if vendor != "ses"),
+        ({"vendor": "ses"}, ["/account/webhook_topics"]),
+        (
+            {"vendor": "ses", "webhook_topics": ["mail", VENDORS["ses"]["webhook_topics"][0]]},
+            ["/account/webhook_topics/0"],
+        ),
+        ({"vendor": "ses", "webhook_keys": ["k" * 20], **VENDORS["ses"]}, ["/account/webhook_keys"]),
+        (
+            {"vendor": "sendgrid", "webhook_keys": ["not a key", "QUJD"]},
+            ["/account/webhook_keys/0", "/account/webhook_keys/1"],
+        ),
+        ({"vendor": "sendgrid", "webhook_keys": [P384]}, ["/account/webhook_keys/0"]),
+        ({"vendor": "brevo", "webhook_keys": ["short"]}, ["/account/webhook_keys/0"]),
+        ({"vendor": "brevo", "webhook_topics": ["x"], **VENDORS["brevo"]}, ["/account/webhook_topics"]),
+        ({"webhook_keys": ["k" * 20]}, ["/account/webhook_keys"]),
+    ],
+)
+def test_a_vendor_whose_webhooks_could_not_be_verified_is_refused(change: dict[str, Any], pointers: list[str]) -> None:
+    with pytest.raises(Invalid) as refused:
+        read_account(Channel.EMAIL, GOOD[Channel.EMAIL] | change)
+    assert [error.pointer for error in refused.value.errors] == pointers
+
+
+def test_towards_the_simulator_there_is_no_vendor() -> None:
+    own = read_account(Channel.EMAIL, GOOD[Channel.EMAIL] | {"vendor": "brevo", **VENDORS["brevo"]})
+    account = simulated(Channel.EMAIL, SIMULATOR, own, "https://depesche.example/x")
+    assert isinstance(account, SmtpAccount)
+    assert (account.vendor, account.webhook_keys) == (None, ())

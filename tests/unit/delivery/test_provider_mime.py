@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
 from email.message import EmailMessage
@@ -11,10 +12,12 @@ import pytest
 
 from libs.clock import FixedClock
 from libs.rendering.contents import EmailContent
+from libs.verp import ReturnPath
 from services.delivery.adapters.smtp import headers
 from services.delivery.adapters.smtp.bodies import Bodies, encode_text
 from services.delivery.adapters.smtp.mime import Composer, Mail
 from services.delivery.adapters.smtp.opening import Features, read_features
+from services.delivery.domain.mail_vendors import Vendor
 from services.delivery.domain.outbound import Outbound, SmtpAccount
 from services.delivery.domain.refusals.smtp import Reply
 
@@ -171,3 +174,25 @@ def test_features_are_read_as_servers_write_them() -> None:
     assert features == Features(True, True, True, False, 1000, frozenset({"LOGIN", "PLAIN", "XOAUTH2"}))
     assert read_features(Reply(250, "h\nSIZE")).size == 0
     assert read_features(Reply(250, "h")) == Features()
+
+
+@pytest.mark.parametrize("vendor", [None, *Vendor])
+def test_a_vendor_is_told_the_attempt_in_its_own_header_and_nobody_else_is(vendor: Vendor | None) -> None:
+    message = Outbound(
+        f"{NOTIFICATION}.5", NOTIFICATION, 5, 3, "email", "max@example.org", EmailContent("S", "<p>t</p>", "t")
+    )
+    mail = Composer(replace(ACCOUNT, vendor=vendor), b"k" * 32, CLOCK).compose(message, EIGHT_BIT)
+    assert isinstance(mail, Mail)
+    path = mail.sender.decode().partition("<")[2].partition(">")[0]
+    found = [name for name, value in read(mail).items() if path.partition("@")[0] in str(value)]
+    names = {
+        Vendor.SENDGRID: ["X-SMTPAPI"],
+        Vendor.MAILGUN: ["X-Mailgun-Variables"],
+        Vendor.POSTMARK: ["X-PM-Metadata-depesche"],
+        Vendor.SPARKPOST: ["X-MSYS-API"],
+        Vendor.BREVO: ["X-Mailin-custom"],
+    }
+    assert found == (names.get(vendor, []) if vendor else [])
+    told = ReturnPath(b"k" * 32, "").read(path)
+    assert told is not None
+    assert told.attempt == 3
