@@ -21,7 +21,7 @@ from typing import Literal
 
 from cli.engines.cache import built
 from cli.engines.daprd import Daprd, Sidecar
-from cli.engines.engine import LOOPBACK, free_port, status_of
+from cli.engines.engine import LOOPBACK, Engine, free_port, status_of
 from cli.engines.ferretdb import FerretDB
 from cli.engines.jaeger import Jaeger
 from cli.engines.kafka import Kafka
@@ -38,7 +38,7 @@ from services.topology import PROGRAMS, Program
 DAPR = Path(__file__).parents[1] / "dapr"
 Bus = Literal["kafka", "redis"]
 
-_START_SECONDS = 180.0  # twenty-eight processes share the cores
+_START_SECONDS = 300.0  # more than thirty processes share the cores
 _CONNECTIONS = 400  # FerretDB has a hundred of them, every program a pool
 
 
@@ -72,14 +72,14 @@ class Topology(Supervisor):
     def start(self) -> None:
         self._check()
         self.server = embedded.start(self.folder, connections=_CONNECTIONS)
-        self.launch(*(engine.prepare() for engine in self.engines.all()), self.simulator(self._environment()))
+        self.launch(*map(_prepared, self.engines.all()), self.simulator(self._environment()))
         self.prepare_database(self.server.dsn)
         self.wait()
         (self.folder / "dapr-names.db").unlink(missing_ok=True)  # who was where in an earlier run
         sidecars = {program: self._sidecar(program) for program in PROGRAMS}
         programs = {program: self._program(program, sidecars[program]) for program in PROGRAMS}
         self.launch(*(programs[program] for program in PROGRAMS if program.serves))
-        self.launch(*(process for process in (self._beside(sidecars[one], programs[one]) for one in PROGRAMS)))
+        self.launch(*(self._beside(sidecars[program], programs[program]) for program in PROGRAMS))
         self.launch(*(programs[program] for program in PROGRAMS if not program.serves))
         self.launch(self._ingress())
         self.wait()
@@ -160,16 +160,20 @@ class Topology(Supervisor):
         )
 
     def _beside(self, sidecar: Daprd, program: Process) -> Process:
-        process = sidecar.prepare()
-        process.start_seconds = _START_SECONDS  # it waits for the program
-        program.beside = process
-        return process
+        program.beside = _prepared(sidecar)
+        return program.beside
 
     def _ingress(self) -> Process:
         routes = [f"{program.service}={self.ports[program.app_id]}" for program in PROGRAMS if program.serves]
         where: Sequence[str] = ("--host", self.settings.host, "--port", str(self.settings.port))
         process = self.python("ingress", "cli.ingress", *where, *routes, environment=self._environment())
         return _well_when(process, self.settings.port, "/health")
+
+
+def _prepared(engine: Engine) -> Process:
+    process = engine.prepare()
+    process.start_seconds = _START_SECONDS
+    return process
 
 
 def _well_when(process: Process, port: int, path: str) -> Process:
