@@ -13,6 +13,8 @@ subscriber cost less than the sidecars, and no bus is slower than 50,000 recipie
 import argparse
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -34,10 +36,10 @@ from libs.messaging.outbox import Outgoing, append
 from libs.messaging.postgres import BATCH_BYTES
 from libs.storage.database import Database
 
-MESSAGES = {1: 20_000, 100: 4_000, 1_000: 1_000}
+MESSAGES = {1: 10_000, 100: 2_000, 1_000: 400}
 GOAL_RECIPIENTS = 50_000
 _PARTS = ("ours", "postgres", "daprd", "broker")
-_PATIENCE_SECONDS = 300.0
+_PATIENCE_SECONDS = 90.0
 
 
 @dataclass
@@ -199,4 +201,6 @@ if __name__ == "__main__":
     parser.add_argument("--carriers", default="embedded,redis,kafka")
     parser.add_argument("--recipients", default=",".join(map(str, MESSAGES)))
     options = parser.parse_args()
+    # so that nothing that was started is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     asyncio.run(main(options.carriers.split(","), [int(size) for size in options.recipients.split(",")]))

@@ -36,6 +36,15 @@ spec:
   version: v1
   metadata:
 """
+# Without tries what an end that has gone left behind would go round on its dead-letter topic, until memory is full.
+_RESILIENCY = """\
+apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: {name: for-ever}
+spec:
+  policies: {retries: {for-ever: {policy: constant, duration: 1s, maxRetries: -1}}}
+  targets: {components: {bus: {inbound: {retry: for-ever}}}}
+"""
 # as dapr/components has it, but for logins and scopes
 _REDIS = {"concurrency": "400", "queueDepth": "400", "processingTimeout": "250s", "redeliverInterval": "5s"}
 _KAFKA = {"authType": "none", "initialOffset": "oldest", "maxMessageBytes": "4194304"}
@@ -153,6 +162,7 @@ def sidecar(folder: Path, broker: Redis | Kafka, app_id: str, app_port: int | No
     given = {"redisHost": broker.address} | _REDIS if kind == "redis" else {"brokers": broker.address} | _KAFKA
     lines = "".join(f'  - {{name: {name}, value: "{value}"}}\n' for name, value in given.items())
     (resources / "bus.yaml").write_text(_COMPONENT.format(kind=kind) + lines)
+    (resources / "resiliency.yaml").write_text(_RESILIENCY)
     api, app = _TOKENS
     beside = Sidecar(
         app_id=app_id, app_port=app_port, resources=resources, api_token=api, app_token=app,
