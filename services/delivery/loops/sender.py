@@ -6,7 +6,7 @@ leases run out, and recovery sorts out what happened. On stop nothing more is le
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,7 @@ from libs.errors import Unavailable
 from libs.ids import message_id
 from libs.telemetry import annotate, batch_span, get_logger, one_of, span
 from services.delivery.domain.outbound import Outbound, Sender
-from services.delivery.domain.outcomes import Outcome
+from services.delivery.domain.outcomes import Ambiguous, Outcome, Rejected
 from services.delivery.domain.work import Claimed, Group, Message, Prepared
 from services.delivery.handlers.delivery import Line
 from services.delivery.loops.prepare import prepare
@@ -158,13 +158,19 @@ class LaneSender:
         provider = self._line.providers[self._lane][sender.channel]
         now = self._line.clock()
         outbound = [_outbound(message, now) for message in messages]
-        settle = partial(self._settled, recorder.of(sender), messages)
+        told: Counter[type[Outcome]] = Counter()
+        settle = partial(self._settled, recorder.of(sender), messages, told)
         with span(
             f"call {sender.channel.word}", sender=sender.number, messages=len(messages), **_notification(messages)
-        ):
+        ) as current:
             await provider.send(sender, outbound, deadline - sender.account.timeout_seconds, settle)
+            # by these a collector knows which traces to keep (k8s/components/collector)
+            annotate(current, rejected=told[Rejected], ambiguous=told[Ambiguous])
 
-    def _settled(self, settle: Settled, messages: list[Message], index: int, outcome: Outcome) -> None:
+    def _settled(
+        self, settle: Settled, messages: list[Message], told: Counter[type[Outcome]], index: int, outcome: Outcome
+    ) -> None:
+        told[type(outcome)] += 1
         settle(messages[index], outcome)
         self._outstanding -= 1
         if self._outstanding < self._pace.outstanding:

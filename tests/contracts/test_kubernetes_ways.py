@@ -1,0 +1,143 @@
+"""Who may reach whom in the cluster, what scales workers, what Prometheus and the collector look at."""
+
+import re
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from services.topology import PROGRAMS
+from tests.architecture.test_operations import declared, selectors
+from tests.contracts import rendered as k8s
+from tests.contracts.rendered import OVERLAYS, ROOT
+
+WORLD = {"ipBlock"}
+
+
+def labels(overlay: str, name: str) -> dict[str, str]:
+    found: dict[str, str] = k8s.workloads(overlay)[name]["metadata"]["labels"]
+    return found
+
+
+def ways(overlay: str, name: str, direction: str) -> list[tuple[Any, frozenset[int]]]:
+    """(peer or None for anybody, ports) that the policies which carry this pod open."""
+    side = {"egress": "to", "ingress": "from"}[direction]
+    found = []
+    for policy in k8s.of_kind(overlay, "NetworkPolicy").values():
+        if k8s.selects(policy["spec"]["podSelector"], labels(overlay, name)):
+            assert direction not in policy["spec"] or direction.title() in policy["spec"]["policyTypes"]
+            for rule in policy["spec"].get(direction, ()):
+                ports = frozenset(port["port"] for port in rule["ports"])
+                found += [(peer, ports) for peer in rule.get(side) or [None]]
+    return found
+
+
+def ports_of(overlay: str, name: str, direction: str, kind: str) -> set[int]:
+    return {port for peer, ports in ways(overlay, name, direction) if peer and kind in peer for port in ports}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_no_policy_opens_is_closed(overlay: str) -> None:
+    closed = k8s.of_kind(overlay, "NetworkPolicy")["closed"]["spec"]
+    assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_only_senders_reach_out_of_the_cluster_and_never_to_private_addresses(overlay: str) -> None:
+    outside = {name for name in k8s.workloads(overlay) if ports_of(overlay, name, "egress", "ipBlock")}
+    assert outside == {"delivery-worker", "delivery-bulk"}
+    for peer, ports in ways(overlay, "delivery-worker", "egress"):
+        if "ipBlock" in peer:
+            assert ports == {25, 443, 465, 587}
+            closed = set(peer["ipBlock"]["except"])
+            assert closed >= {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} or closed >= {
+                "fc00::/7"
+            }
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_only_bounce_takes_mails_and_only_apis_are_led_to(overlay: str) -> None:
+    anybody = {
+        name for name in k8s.workloads(overlay) if any(peer is None for peer, _ in ways(overlay, name, "ingress"))
+    }
+    assert anybody == {"bounce-worker"}
+    assert [ports for peer, ports in ways(overlay, "bounce-worker", "ingress") if peer is None] == [{8725}]
+    led = {
+        name
+        for name in k8s.workloads(overlay)
+        for peer, ports in ways(overlay, name, "ingress")
+        if peer and peer.get("namespaceSelector") == {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}
+    }
+    assert led == {program.app_id for program in PROGRAMS if program.serves}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_each_program_reaches_its_stores_its_neighbours_and_dapr(overlay: str) -> None:
+    broker = {6379} if overlay == "dev" else {9092, 9093}
+    for program in PROGRAMS:
+        opened = {
+            port for peer, ports in ways(overlay, program.app_id, "egress") if "ipBlock" not in peer for port in ports
+        }
+        assert {53, 5432, 50001, 6500, 50002, 4317, 4318} <= opened
+        assert (broker <= opened) == program.subscribes, program.app_id
+        assert ({27017, 9200} <= opened) == (program.service == "history" and overlay != "dev")
+        arriving = {port for _, ports in ways(overlay, program.app_id, "ingress") for port in ports}
+        assert {50002, 8700, 9090} <= arriving
+    migrating = {port for _, ports in ways(overlay, "depesche-migrate", "egress") for port in ports}
+    assert migrating == {53, 5432}
+    assert ways(overlay, "depesche-migrate", "ingress") == []
+
+
+@pytest.mark.parametrize("overlay", ["staging", "prod"])
+def test_workers_are_scaled_by_a_metric_that_there_is_and_the_alarms_read(overlay: str) -> None:
+    alarms = {
+        series.name
+        for one in k8s.of_kind(overlay, "PrometheusRule").values()
+        for group in one["spec"]["groups"]
+        for rule in group["rules"]
+        for series in selectors(promql_parser.parse(rule["expr"]))
+    }
+    assert len(alarms) > 15
+    lanes = set()
+    for one in k8s.of_kind(overlay, "ScaledObject").values():
+        (trigger,) = one["spec"]["triggers"]
+        (series,) = selectors(promql_parser.parse(trigger["metadata"]["query"]))
+        assert series.name in declared()
+        assert series.name in alarms
+        lanes |= {matcher.value for matcher in series.matchers.matchers}
+        assert trigger["metricType"] == "AverageValue"  # what a fallback needs
+        bounds = one["spec"]["minReplicaCount"], one["spec"]["fallback"]["replicas"], one["spec"]["maxReplicaCount"]
+        # without a worker nobody would tell the figure that brings one
+        assert 2 <= bounds[0] <= bounds[2] >= bounds[1] >= 2
+    assert lanes == {"transactional", "bulk"}
+
+
+@pytest.mark.parametrize("overlay", ["staging", "prod"])
+def test_prometheus_asks_every_program_and_every_sidecar(overlay: str) -> None:
+    monitors = k8s.of_kind(overlay, "PodMonitor").values()
+    asked = {endpoint["port"]: one for one in monitors for endpoint in one["spec"]["podMetricsEndpoints"]}
+    assert set(asked) == {"http", "dapr-metrics"}
+    for program in PROGRAMS:
+        assert all(k8s.selects(one["spec"]["selector"], labels(overlay, program.app_id)) for one in asked.values())
+    assert not k8s.of_kind(overlay, "ServiceMonitor")  # it would write over our label `service`
+
+
+def test_the_collector_keeps_failed_unknown_and_slow_sends() -> None:
+    text = (ROOT / "k8s" / "components" / "collector" / "collector.yaml").read_text(encoding="utf-8")
+    settings = yaml.safe_load(text)
+    sampling = settings["processors"]["tail_sampling"]
+    policies = {one["name"]: one for one in sampling["policies"]}
+    sender = (ROOT / "services" / "delivery" / "loops" / "sender.py").read_text(encoding="utf-8")
+    for name in ("failed", "unknown"):
+        key = policies[name]["numeric_attribute"]["key"]
+        assert re.search(rf"\b{key}=", sender), key  # the span's attribute of that name
+        assert policies[name]["numeric_attribute"]["min_value"] == 1
+    assert policies["errors"]["status_code"]["status_codes"] == ["ERROR"]
+    assert '"^call "' in policies["slow"]["ottl_condition"]["span"][0]
+    assert 'f"call {' in sender
+    assert list(policies)[-1] == "the rest"
+    pipeline = settings["service"]["pipelines"]["traces"]
+    assert pipeline["processors"].index("tail_sampling") < pipeline["processors"].index("batch")
+    used = [*pipeline["receivers"], *pipeline["exporters"], *pipeline["processors"]]
+    assert set(used) == {*settings["receivers"], *settings["exporters"], *settings["processors"]}
