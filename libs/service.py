@@ -70,6 +70,7 @@ class Runtime:
     transports: Callable[[str], Transport]  # how another service is reached, by its app id
     data_dir: Path
     pooled: bool = False  # the DSN leads to PgBouncer in transaction mode
+    slow_sql_seconds: float = 0.5
     clock: Clock = system_clock
     simulator: SimulatorEndpoints | None = None
     public_url: str = "http://127.0.0.1:8700"
@@ -91,7 +92,12 @@ class Runtime:
     def database(self, schema: str, *, max_size: int, server_settings: Mapping[str, str] | None = None) -> Database:
         """The database of the service of this schema, not yet open."""
         return Database(
-            self.dsn_of(schema), schema, max_size=max_size, server_settings=server_settings or {}, pooled=self.pooled
+            self.dsn_of(schema),
+            schema,
+            max_size=max_size,
+            server_settings=server_settings or {},
+            pooled=self.pooled,
+            slow_seconds=self.slow_sql_seconds,
         )
 
     def client(self, caller: str, name: str) -> ServiceClient:

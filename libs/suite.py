@@ -69,6 +69,9 @@ class SuiteSettings(ServiceSettings):
     pubsub: str = Field("bus", pattern=r"^[A-Za-z0-9._-]+$", description="Name of Dapr's pub/sub component.")
     log_level: str = Field("info", description="debug, info, warning or error.")
     otlp_endpoint: str = Field("", description="Base URL of an OTLP/HTTP collector; empty: spans are not exported.")
+    sql_slow_milliseconds: float = Field(
+        500.0, gt=0, description="A statement that takes longer is counted, logged and in its trace, by its name."
+    )
     drain_seconds: float = Field(30.0, gt=0, description="Seconds a process may take to finish its work when stopped.")
 
     @property

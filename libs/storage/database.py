@@ -9,6 +9,7 @@ import asyncpg
 
 from libs import exact_json
 from libs.errors import Invalid, Permanent, Unavailable
+from libs.storage.watched import watched
 
 _CONNECT_SECONDS = 10.0
 _PROBE = "depesche_probe"
@@ -30,6 +31,7 @@ class Database:
     """One Postgres schema of one service. Open it in the service's lifespan; errors of the network are Unavailable.
 
     `pooled`: behind PgBouncer in transaction mode, where sessions begin as their role does: see docs/adr/0161.
+    `slow_seconds`: from when on a statement is told as slow.
     """
 
     dsn: str
@@ -39,6 +41,7 @@ class Database:
     server_settings: Mapping[str, str] = field(default_factory=dict)
     statement_timeout_seconds: float = 30.0
     pooled: bool = False
+    slow_seconds: float = 0.5
     _pool: Any = None
 
     @property
@@ -52,6 +55,7 @@ class Database:
         try:
             self._pool = await asyncpg.create_pool(
                 self.dsn,
+                connection_class=watched(self.schema, self.slow_seconds),
                 min_size=self.min_size,
                 max_size=self.max_size,
                 init=_prepare,

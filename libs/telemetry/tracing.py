@@ -52,6 +52,18 @@ def span(
     return _recorded(_tracer, name, (parent, links), attributes)
 
 
+def past_span(name: str, started_ns: int, error: str | None, **attributes: Any) -> None:
+    """A span below the current one for what has just ended, begun at `started_ns` (Unix time): for what is only worth a
+    span once it is known how it went. `error` is its kind, or None where it went well."""
+    if _tracer is None:
+        return
+    made = _tracer.start_span(name, start_time=started_ns)
+    annotate(made, **attributes)
+    if error is not None:
+        made.set_status(Status(StatusCode.ERROR, error))
+    made.end()
+
+
 def batch_span(name: str, traceparents: Sequence[str | None], **attributes: Any) -> AbstractContextManager[Span]:
     """A span over a batch: in the trace of its entries where they share one, else in its own, with links to theirs."""
     given = [item for item in traceparents if item]
