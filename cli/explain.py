@@ -1,6 +1,6 @@
 """`depesche why` and `timeline`: what happened, in plain words, with the chain of facts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -108,7 +108,14 @@ def _explained(answer: Mapping[str, Any]) -> RenderableType:
         parts.append(_text_again(answer["render"]))
     if answer["others"]:
         parts += [Text("\nOthers that fit, newest first", style="bold"), table(answer["others"], _OTHER)]
+    parts += traces([answer])
     return Group(*parts)
+
+
+def traces(shown: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """The pages of the traces that these are in, each once."""
+    urls = dict.fromkeys(url for one in shown if (url := (one.get("links") or {}).get("trace")))
+    return [Text(f"Trace: {url}", style="dim", no_wrap=True, overflow="ignore") for url in urls]
 
 
 def _timeline(entries: list[Mapping[str, Any]]) -> RenderableType:
@@ -121,7 +128,7 @@ def _timeline(entries: list[Mapping[str, Any]]) -> RenderableType:
     for entry in entries:
         about = Text(str(entry.get("communication") or ""))
         made.add_row(moment(str(entry["at"])), str(entry["source"]), about, Text(str(entry["text"])))
-    return made
+    return Group(made, *traces(entries))
 
 
 def chain(facts: list[Mapping[str, Any]]) -> RenderableType:

@@ -80,6 +80,7 @@ def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettin
         data_dir=settings.data_dir,
         pooled=settings.pooler == "transaction",
         slow_sql_seconds=settings.sql_slow_milliseconds / 1000,
+        trace_url=settings.trace_url,
         simulator=find_simulator(settings),
         public_url=settings.url,
         settings_file=settings_file(settings.data_dir),

@@ -71,6 +71,7 @@ class Runtime:
     data_dir: Path
     pooled: bool = False  # the DSN leads to PgBouncer in transaction mode
     slow_sql_seconds: float = 0.5
+    trace_url: str = ""  # page of a trace, {trace_id} standing for it
     clock: Clock = system_clock
     simulator: SimulatorEndpoints | None = None
     public_url: str = "http://127.0.0.1:8700"

@@ -72,6 +72,17 @@ class SuiteSettings(ServiceSettings):
     sql_slow_milliseconds: float = Field(
         500.0, gt=0, description="A statement that takes longer is counted, logged and in its trace, by its name."
     )
+    trace_url: str = Field(
+        "",
+        pattern=r"^(https?://.*\{trace_id\}.*)?$",
+        description="Page of a trace, http://127.0.0.1:16686/trace/{trace_id}; `why` and timelines link to it.",
+    )
+    trace_ratio: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of new traces that are exported; one that came with the sampled flag always is.",
+    )
     drain_seconds: float = Field(30.0, gt=0, description="Seconds a process may take to finish its work when stopped.")
 
     @property

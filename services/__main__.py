@@ -94,6 +94,7 @@ def runtime_of(settings: SuiteSettings, keyring: Keyring, services: Mapping[str,
         data_dir=settings.data_dir,
         pooled=settings.pooler == "transaction",
         slow_sql_seconds=settings.sql_slow_milliseconds / 1000,
+        trace_url=settings.trace_url,
         simulator=find_simulator(settings),
         public_url=settings.url,
         settings_file=settings_file(settings.data_dir),
@@ -236,7 +237,9 @@ def _run_alone(arguments: list[str]) -> None:
 
 def _run(name: str, settings: SuiteSettings, serve: Callable[[SuiteSettings], Coroutine[Any, Any, None]]) -> None:
     configure_logs(service=name, level=settings.log_level)
-    configure_tracing(service=f"depesche-{name}", otlp_endpoint=settings.otlp_endpoint or None)
+    configure_tracing(
+        service=f"depesche-{name}", otlp_endpoint=settings.otlp_endpoint or None, ratio=settings.trace_ratio
+    )
     import uvloop
 
     calm_garbage_collection()

@@ -7,6 +7,7 @@ from libs.telemetry.tracing import (
     configure_tracing,
     current_trace_id,
     current_traceparent,
+    mark_outcome,
     one_of,
     span,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "current_trace_id",
     "current_traceparent",
     "get_logger",
+    "mark_outcome",
     "one_of",
     "span",
 ]

@@ -15,24 +15,56 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, Status, StatusCode, TraceFlags, Tracer
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    Status,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+)
 
 from libs.privacy import masked_key
 
 MOST_LINKS = 64
+_LINKS = 5  # its place in Sampler.should_sample
 
 # Sampled, though nothing is recorded here: what waits in a queue is recorded once there is an exporter.
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _tracer: Tracer | None = None  # None: ids only
 
 
-def configure_tracing(*, service: str, otlp_endpoint: str | None = None) -> None:
-    """Spans recorded and exported to the OTLP/HTTP endpoint where one is set, else ids alone."""
+class KeepLinked(Sampler):
+    """For the head of a new trace: a batch that is about something that is kept is kept, else the ratio says."""
+
+    def __init__(self, ratio: float) -> None:
+        self._new = TraceIdRatioBased(ratio)
+
+    def should_sample(self, *given: Any, **named: Any) -> SamplingResult:
+        links = named.get("links") or (given[_LINKS] if len(given) > _LINKS else None)
+        if any(link.context.trace_flags.sampled for link in links or ()):
+            return ALWAYS_ON.should_sample(*given, **named)
+        return self._new.should_sample(*given, **named)
+
+    def get_description(self) -> str:
+        return f"KeepLinked{{{self._new.get_description()}}}"
+
+
+def sampler_of(ratio: float) -> Sampler:
+    """What carries a decision keeps it (the flag of traceparent); of new traces about `ratio` are recorded."""
+    return ParentBased(KeepLinked(ratio))
+
+
+def configure_tracing(*, service: str, otlp_endpoint: str | None = None, ratio: float = 1.0) -> None:
+    """Spans exported to the OTLP/HTTP endpoint where one is set, else ids alone. `ratio`: of new traces."""
     if not otlp_endpoint:
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    provider = TracerProvider(sampler=sampler_of(ratio), resource=Resource.create({"service.name": service}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{otlp_endpoint}/v1/traces")))
     record_with(provider.get_tracer("depesche"))
 
@@ -130,6 +162,13 @@ def annotate(current: Span, **attributes: Any) -> None:
     for key, value in attributes.items():
         if value is not None:
             current.set_attribute(key, value if isinstance(value, int | float | bool) else masked_key(str(value)))
+
+
+def mark_outcome(current: Span, outcome: str, *, failed: bool) -> None:
+    """What came of a send, for a collector's tail rule: the attribute `depesche.outcome`, an error where it failed."""
+    annotate(current, **{"depesche.outcome": outcome})
+    if failed:
+        current.set_status(Status(StatusCode.ERROR, outcome))
 
 
 def _context_of(traceparent: str | None) -> SpanContext | None:

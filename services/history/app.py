@@ -54,6 +54,7 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
         clock=runtime.clock,
         retention_days=settings.retention_days,
         days_ahead=settings.days_ahead,
+        trace_url=runtime.trace_url,
     )
     return Service(
         name="history",

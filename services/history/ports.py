@@ -130,6 +130,8 @@ class Intake(Protocol):
 
     async def trace(self, asker: Asker, causes: Sequence[UUID], subjects: Sequence[str]) -> Trace: ...
 
+    async def trace_ids(self, asker: Asker, causes: Sequence[UUID]) -> Mapping[UUID, str]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Spilled:
@@ -183,3 +185,4 @@ class History:
     clock: Clock
     retention_days: int
     days_ahead: int
+    trace_url: str = ""  # page of a trace, {trace_id} standing for it; empty: there are no links

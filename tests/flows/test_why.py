@@ -1,5 +1,6 @@
 """Support asks why, over HTTP, with the events that the other services would have published."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -24,6 +25,22 @@ async def test_sent_is_told_with_its_chain_and_its_text_again(world: World) -> N
     assert [fact["kind"] for fact in answer["facts"]] == ["event", "decision", "transition"]
     assert answer["render"] == {"digest": "equal", "why": None, "parts": None}
     assert (await world.why("admin", message=id_))["render"]["parts"] == {"subject": "Hallo Kim"}
+
+
+async def test_the_trace_is_one_click_away_where_its_page_is_known(world: World) -> None:
+    id_ = await world.told(SENT)
+    assert (await world.why(message=id_))["links"] == {"trace": None}  # no page is configured
+    world.service.deps = replace(world.service.deps, trace_url="http://jaeger.example/trace/{trace_id}")
+    world.service.app.state.deps = world.service.deps
+    assert (await world.why(message=id_))["links"] == {"trace": None}  # intake knows of none
+    cause = str(first_id_at(NOW))
+    world.traced["events"].append({"id": cause, "event_id": "e", "trace_id": "0af7651916cd43dd8448eb211c80319c"})
+    link = "http://jaeger.example/trace/0af7651916cd43dd8448eb211c80319c"
+    assert (await world.why(message=id_))["links"] == {"trace": link}
+    assert {entry["links"]["trace"] for entry in (await world.timeline(order=ORDER))["items"]} == {link}
+    world.away = True
+    assert (await world.why(message=id_))["links"] == {"trace": None}
+    assert (await world.timeline(order=ORDER))["items"]
 
 
 async def test_a_resend_after_a_time_out_is_explained(world: World) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from prometheus_client import Counter
 
-from libs.contracts.outcomes import Lane
+from libs.contracts.outcomes import Lane, Status
 from libs.service import LoopFunction
-from libs.telemetry import get_logger
+from libs.telemetry import get_logger, mark_outcome, span
 from services.delivery.handlers.delivery import Delivery
 from services.delivery.loops.figures import watch
 from services.delivery.loops.sender import LaneSender
@@ -35,6 +35,9 @@ async def recover(deps: Delivery, stop: asyncio.Event) -> None:
     """Looks for leases that ran out: their worker died, or stalled so long that it counts as dead."""
     while not stop.is_set():
         found = await deps.line.ledger.recover(_RECOVER_ROWS)
+        if found.unknown:
+            with span("recover", rows=found.rows, messages=found.unknown) as current:
+                mark_outcome(current, Status.UNKNOWN.word, failed=True)
         if found.rows:
             _recovered.inc(found.rows)
             log.warning("chunks_recovered", rows=found.rows, unknown=found.unknown)

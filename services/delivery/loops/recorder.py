@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import Counter as Metric
 
-from libs.telemetry import get_logger, span
+from libs.contracts.outcomes import Status
+from libs.telemetry import get_logger, mark_outcome, span
 from services.delivery.domain.deciding import decide
 from services.delivery.domain.outbound import Sender
 from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
@@ -18,6 +19,11 @@ log = get_logger(__name__)
 
 _outcomes = Metric("depesche_delivery_results", "Results of provider calls", ["channel", "sender", "status", "reason"])
 _opened = Metric("depesche_delivery_breaker_opened", "Times that a sender was paused", ["channel", "sender"])
+
+# of a batch the status that somebody will ask about first
+_TELLING = (
+    Status.UNKNOWN, Status.FAILED, Status.SUPPRESSED, Status.SKIPPED, Status.PENDING, Status.SENDING, Status.SENT,
+)  # fmt: skip
 
 Settled = Callable[[Message, Outcome], None]
 
@@ -86,7 +92,10 @@ class Recorder:
         finished, self._finished = self._finished, []
         if not results and not finished:
             return
-        with span("record", messages=len(results)):
+        with span("record", messages=len(results)) as current:
+            if results:
+                worst = min({result.status for result in results}, key=_TELLING.index)
+                mark_outcome(current, worst.word, failed=worst in (Status.UNKNOWN, Status.FAILED))
             await self._line.ledger.record(results, finished)
         counts = Counter((channel_of(r.message), r.message.sender, r.status, r.reason) for r in results)
         for (channel, sender, status, reason), count in counts.items():

@@ -6,7 +6,7 @@ leases run out, and recovery sorts out what happened. On stop nothing more is le
 
 import asyncio
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -17,12 +17,14 @@ from libs.errors import Unavailable
 from libs.ids import message_id
 from libs.telemetry import annotate, batch_span, get_logger, one_of, span
 from services.delivery.domain.outbound import Outbound, Sender
-from services.delivery.domain.outcomes import Ambiguous, Outcome, Rejected
+from services.delivery.domain.outcomes import Outcome
 from services.delivery.domain.work import Claimed, Group, Message, Prepared
 from services.delivery.handlers.delivery import Line
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.recorder import Recorder, Settled
 from services.delivery.loops.routes import route
+
+_SLOW = 0.5  # of a sender's time-out: from then on a call is told as slow
 
 log = get_logger(__name__)
 
@@ -158,19 +160,16 @@ class LaneSender:
         provider = self._line.providers[self._lane][sender.channel]
         now = self._line.clock()
         outbound = [_outbound(message, now) for message in messages]
-        told: Counter[type[Outcome]] = Counter()
-        settle = partial(self._settled, recorder.of(sender), messages, told)
+        settle = partial(self._settled, recorder.of(sender), messages)
         with span(
             f"call {sender.channel.word}", sender=sender.number, messages=len(messages), **_notification(messages)
         ) as current:
+            began = time.monotonic()
             await provider.send(sender, outbound, deadline - sender.account.timeout_seconds, settle)
-            # by these a collector knows which traces to keep (k8s/components/collector)
-            annotate(current, rejected=told[Rejected], ambiguous=told[Ambiguous])
+            if time.monotonic() - began > _SLOW * sender.account.timeout_seconds:
+                annotate(current, **{"depesche.slow": True})
 
-    def _settled(
-        self, settle: Settled, messages: list[Message], told: Counter[type[Outcome]], index: int, outcome: Outcome
-    ) -> None:
-        told[type(outcome)] += 1
+    def _settled(self, settle: Settled, messages: list[Message], index: int, outcome: Outcome) -> None:
         settle(messages[index], outcome)
         self._outstanding -= 1
         if self._outstanding < self._pace.outstanding:

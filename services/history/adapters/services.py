@@ -13,6 +13,8 @@ from services.history.domain.case import KeptRejection, Rendered, Trace, Waiting
 from services.history.domain.facts import Decision
 from services.history.ports import Asker
 
+_MOST_CAUSES = 1_000  # that intake takes in one call
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOverHttp:
@@ -70,15 +72,26 @@ class IntakeOverHttp:
 
     async def trace(self, asker: Asker, causes: Sequence[UUID], subjects: Sequence[str]) -> Trace:
         """What became of these events. Raises Unavailable."""
-        body = {"causes": [str(cause) for cause in causes], "subjects": list(subjects)}
-        answer = await self.client.post(
-            "/v1/events:trace", body, tenant=asker.tenant, mode=asker.mode, timeout=self.timeout_seconds
-        )
+        answer = await self._ask(asker, causes, subjects)
         events = answer["events"]
         return Trace(
             events=tuple(made for event in events for made in _decisions(event)),
             undecided=tuple(str(event["event_id"]) for event in events if not event.get("decisions")),
             rejections=tuple(_kept(item) for item in answer["rejections"]),
+        )
+
+    async def trace_ids(self, asker: Asker, causes: Sequence[UUID]) -> Mapping[UUID, str]:
+        """The OpenTelemetry trace that each of these events is in; absent: none is known. Raises Unavailable."""
+        found: dict[UUID, str] = {}
+        for start in range(0, len(causes), _MOST_CAUSES):
+            answer = await self._ask(asker, causes[start : start + _MOST_CAUSES], ())
+            found |= {UUID(str(e["id"])): str(e["trace_id"]) for e in answer["events"] if e.get("trace_id")}
+        return found
+
+    async def _ask(self, asker: Asker, causes: Sequence[UUID], subjects: Sequence[str]) -> Any:
+        body = {"causes": [str(cause) for cause in causes], "subjects": list(subjects)}
+        return await self.client.post(
+            "/v1/events:trace", body, tenant=asker.tenant, mode=asker.mode, timeout=self.timeout_seconds
         )
 
 

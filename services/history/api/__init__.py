@@ -1,6 +1,6 @@
 """HTTP in: timeline, why, actions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from services.history.api.shapes import (
     ActionShown,
     EntryShown,
     FactShown,
+    LinksShown,
     OtherShown,
     RenderShown,
     WhyShown,
@@ -26,9 +27,10 @@ from services.history.domain.case import Case, Rendered
 from services.history.domain.chain import Fact
 from services.history.domain.facts import Document
 from services.history.domain.verdict import Verdict
-from services.history.ports import ActionSearch
+from services.history.ports import ActionSearch, Asker
 from services.history.queries import Question, uuid_of
 from services.history.queries.timeline import Entry, timeline_of
+from services.history.queries.traces import trace_links
 from services.history.queries.why import Answer, why
 
 router = Router(prefix="/v1", tags=["history"])
@@ -60,8 +62,9 @@ async def get_timeline(
     question = _question(deps.hasher, principal, asked, address)
     entries, after = await timeline_of(deps.timeline, deps.audit, question, limit, _before(cursor))
     mask = mask_of(principal)
+    links = await trace_links(deps, Asker(principal.tenant, principal.mode), [entry.cause for entry in entries])
     return Page(
-        items=[_entry(entry, mask) for entry in entries], next_cursor=Cursor.make(str(after)) if after else None
+        items=[_entry(entry, mask, links) for entry in entries], next_cursor=Cursor.make(str(after)) if after else None
     )
 
 
@@ -147,6 +150,7 @@ def _why(answer: Answer, question: Question, principal: Principal) -> WhyShown:
         facts=[_fact(fact, mask) for fact in answer.facts],
         render=_render(answer.rendered, principal),
         others=[_other(other, short, mask) for other, short in answer.others],
+        links=LinksShown(trace=answer.trace_link),
     )
 
 
@@ -178,12 +182,13 @@ def _fact(fact: Fact, mask: Mask) -> FactShown:
     return FactShown(at=fact.at, source=fact.source, kind=fact.kind, text=mask(fact.text), message=fact.message)
 
 
-def _entry(entry: Entry, mask: Mask) -> EntryShown:
+def _entry(entry: Entry, mask: Mask, links: Mapping[UUID, str]) -> EntryShown:
     return EntryShown(
         **_fact(entry.fact, mask).model_dump(),
         recipient=masked(entry.recipient, mask),
         order=entry.order,
         communication=entry.communication,
+        links=LinksShown(trace=links.get(entry.cause) if entry.cause else None),
     )
 
 

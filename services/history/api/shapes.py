@@ -6,7 +6,8 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 MESSAGE = "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17"
-_ENTRY = {
+_LINKS = {"trace": "https://jaeger.example/trace/0af7651916cd43dd8448eb211c80319c"}
+_ENTRY: dict[str, Any] = {
     "at": "2027-03-01T09:30:01.250Z",
     "source": "delivery",
     "kind": "transition",
@@ -15,6 +16,7 @@ _ENTRY = {
     "recipient": "customer:1042",
     "order": "A-1042",
     "communication": "parcel-shipped",
+    "links": _LINKS,
 }
 _FACT = {name: _ENTRY[name] for name in ("at", "source", "kind", "text", "message")}
 _WHY = {
@@ -32,6 +34,7 @@ _WHY = {
     "facts": [_FACT],
     "render": {"digest": "equal", "why": None, "parts": None},
     "others": [],
+    "links": _LINKS,
 }
 _ACTION = {
     "id": "0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d",
@@ -60,6 +63,13 @@ class FactShown(BaseModel):
     message: str | None
 
 
+class LinksShown(BaseModel):
+    """Pages about it."""
+
+    model_config = _example(_LINKS)
+    trace: str | None = Field(description="Its cause's trace, where DEPESCHE_TRACE_URL names a page and it has one.")
+
+
 class EntryShown(FactShown):
     """A fact with what it is about."""
 
@@ -67,6 +77,7 @@ class EntryShown(FactShown):
     recipient: str | None
     order: str | None
     communication: str | None
+    links: LinksShown
 
 
 class RenderShown(BaseModel):
@@ -107,6 +118,7 @@ class WhyShown(BaseModel):
     facts: list[FactShown]
     render: RenderShown | None
     others: list[OtherShown]
+    links: LinksShown
 
 
 class ActionShown(BaseModel):

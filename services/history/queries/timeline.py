@@ -21,6 +21,7 @@ class Entry:
     recipient: str | None
     order: str | None
     communication: str | None
+    cause: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,12 @@ async def _documents(audit: Audit, question: Question, messages: Sequence[Messag
 
 
 def _of_message(message: Message) -> list[Entry]:
-    about = (message.recipient, message.subject, message.communication)
+    about = (message.recipient, message.subject, message.communication, message.cause_id)
     return [Entry(fact, *about) for fact in of_message(message)]
 
 
 def _of_decision(fact: Fact, decision: Decision) -> Entry:
-    return Entry(fact, decision.recipient, decision.subject, decision.communication)
+    return Entry(fact, decision.recipient, decision.subject, decision.communication, decision.cause_id)
 
 
 def _of_document(document: Document) -> Entry:

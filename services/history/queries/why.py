@@ -16,6 +16,7 @@ from services.history.domain.verdict import Verdict, decide, decide_without_trac
 from services.history.ports import Asker, History, Search
 from services.history.queries import Question, uuid_of
 from services.history.queries.finding import find_cases
+from services.history.queries.traces import trace_links
 
 _CLOCKS_APART = timedelta(minutes=5)
 _ON_THE_WAY = timedelta(minutes=1)  # between two services; only after this a request that nobody knows is lost
@@ -32,6 +33,7 @@ class Answer:
     case: Case | None
     rendered: Rendered | None
     others: list[tuple[Case, Verdict]]
+    trace_link: str | None = None  # the page of the trace that the case is in
 
 
 async def why(deps: History, question: Question) -> Answer:
@@ -46,7 +48,9 @@ async def why(deps: History, question: Question) -> Answer:
         facts = [fact for message in case.messages for fact in of_message(message)]
         facts += of_decisions(case.decisions) + [of_document(document) for document in case.documents]
         chain = in_order(facts)
-        return Answer(verdict, chain, case, case.rendered, [(other, decide(other)) for other in others])
+        links = await trace_links(deps, Asker(question.tenant, question.mode), [case.cause_id])
+        link = links.get(case.cause_id) if case.cause_id else None
+        return Answer(verdict, chain, case, case.rendered, [(other, decide(other)) for other in others], link)
 
 
 async def _completed(deps: History, question: Question, case: Case, others: Sequence[Case]) -> Case:

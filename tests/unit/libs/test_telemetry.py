@@ -21,7 +21,7 @@ from libs.service import Runtime, Service
 from libs.telemetry import batch_span, current_trace_id, current_traceparent, one_of, span
 from libs.telemetry.logs import processors
 from libs.telemetry.metrics import FOLDER_VARIABLE, forget_process, make_folder
-from libs.telemetry.tracing import MOST_LINKS, record_with
+from libs.telemetry.tracing import MOST_LINKS, mark_outcome, record_with, sampler_of
 from libs.web import Router
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -178,3 +178,58 @@ def test_figures_of_all_processes_add_up_and_those_of_the_dead_go(tmp_path: Path
     assert 'tried_total{by="all"} 4.0' in shown
     assert "tried_age 7.0" not in shown
     assert list(make_folder(tmp_path).iterdir()) == []
+
+
+@pytest.fixture
+def kept(request: pytest.FixtureRequest) -> Iterator[InMemorySpanExporter]:
+    """What is exported at a ratio of new traces."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(sampler=sampler_of(request.param))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    record_with(provider.get_tracer("test"))
+    yield exporter
+    record_with(None)
+
+
+def names(exporter: InMemorySpanExporter) -> list[str]:
+    return [one.name for one in exporter.get_finished_spans()]
+
+
+@pytest.mark.parametrize("kept", [0.0], indirect=True)
+def test_what_came_with_the_sampled_flag_is_kept_at_every_ratio(kept: InMemorySpanExporter) -> None:
+    with span("new"):
+        assert current_trace_id()  # it is not exported, and has its trace all the same
+        assert not int(str(current_traceparent())[-2:], 16) & 1
+    with span("asked for", parent=PARENT), span("its step"):
+        pass
+    with batch_span("batch of two", [PARENT, OTHER]):
+        pass
+    with batch_span("batch of unsampled ones", [PARENT[:-2] + "00", OTHER[:-2] + "00"]):
+        pass
+    assert names(kept) == ["its step", "asked for", "batch of two"]
+
+
+@pytest.mark.parametrize("kept", [1.0], indirect=True)
+def test_what_somebody_decided_not_to_keep_is_not_kept(kept: InMemorySpanExporter) -> None:
+    with span("unsampled", parent=PARENT[:-2] + "00"):
+        pass
+    with span("new"):
+        pass
+    assert names(kept) == ["new"]
+
+
+@pytest.mark.parametrize("kept", [0.25], indirect=True)
+def test_of_new_traces_about_the_ratio_is_kept(kept: InMemorySpanExporter) -> None:
+    for _ in range(400):
+        with span("new"):
+            pass
+    assert 50 < len(names(kept)) < 150
+
+
+def test_an_outcome_is_told_for_the_collector(spans: InMemorySpanExporter) -> None:
+    for outcome, failed in (("sent", False), ("failed", True)):
+        with span(outcome) as current:
+            mark_outcome(current, outcome, failed=failed)
+    sent, failed_ = spans.get_finished_spans()
+    assert (dict(sent.attributes or {})["depesche.outcome"], sent.status.is_unset) == ("sent", True)
+    assert (dict(failed_.attributes or {})["depesche.outcome"], failed_.status.status_code.name) == ("failed", "ERROR")

@@ -1,0 +1,23 @@
+"""Links to the page of a trace: intake keeps which trace a cause is in."""
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from libs.errors import DepescheError
+from libs.telemetry import get_logger
+from services.history.ports import Asker, History
+
+log = get_logger(__name__)
+
+
+async def trace_links(deps: History, asker: Asker, causes: Iterable[UUID | None]) -> Mapping[UUID, str]:
+    """URLs by cause: for those of which intake knows a trace, where a page is configured and intake answers."""
+    wanted = sorted({cause for cause in causes if cause is not None})
+    if not deps.trace_url or not wanted:
+        return {}
+    try:
+        known = await deps.intake.trace_ids(asker, wanted)
+    except DepescheError as error:
+        log.warning("trace_links_missing", error=error.detail)
+        return {}
+    return {cause: deps.trace_url.replace("{trace_id}", trace) for cause, trace in known.items()}
