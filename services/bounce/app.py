@@ -24,6 +24,7 @@ from services.bounce.adapters.smtp import Limits, NoListener, SmtpListener
 from services.bounce.api import router
 from services.bounce.api.deciding import router as deciding
 from services.bounce.api.figures import router as figures
+from services.bounce.api.files import router as files
 from services.bounce.domain.breaker import Band
 from services.bounce.domain.policy import Policy
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
@@ -66,7 +67,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         runtime=runtime,
         deps=deps,
         database=database,
-        routers=(router, figures, deciding),
+        routers=(router, figures, deciding, files),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         body_limits={"/v1/mails": settings.max_mail_bytes},

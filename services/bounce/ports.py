@@ -1,7 +1,7 @@
 """What bounce needs: the messages of delivery, a place for mails, a place for facts, and a listener."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
@@ -264,6 +264,12 @@ class Reads(Protocol):
     async def suppression(self, tenant: int, mode: Mode, id: UUID) -> Suppression | None: ...
 
     async def mail(self, tenant: int, mode: Mode, id: UUID) -> Mail | None: ...
+
+    async def feed(
+        self, realm: tuple[int, Mode], after: tuple[str, int] | None, limit: int
+    ) -> list[Mapping[str, Any]]: ...
+
+    def export(self, what: str, realm: tuple[int, Mode], span: tuple[datetime, datetime]) -> AsyncIterator[Any]: ...
 
 
 class Listener(Protocol):

@@ -1,6 +1,6 @@
 """HTTP in: bounce mails, bounces, suppressions."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -103,7 +103,7 @@ async def list_bounces(
     rows = await deps.reads.bounces(wanted)
     last = rows[limit - 1] if len(rows) > limit else None
     return Page(
-        items=[_bounce(row) for row in rows[:limit]],
+        items=[shown_bounce(row) for row in rows[:limit]],
         next_cursor=Cursor.make(last["at"].isoformat(), str(last["id"])) if last else None,
     )
 
@@ -142,7 +142,7 @@ async def list_suppressions(
 async def get_suppression(request: Request, principal: Reader, id: UUID) -> SuppressionExplained:
     """One suppression with its evidence."""
     found = await queries.explained(deps_of(request).reads, principal, id)
-    evidence = [_bounce(row) for row in found.evidence]
+    evidence = [shown_bounce(row) for row in found.evidence]
     return SuppressionExplained(**shown_suppression(found.suppression), evidence=evidence)
 
 
@@ -173,7 +173,8 @@ def _mail(mail: Mail) -> MailShown:
     )
 
 
-def _bounce(row: Any) -> BounceShown:
+def shown_bounce(row: Any) -> BounceShown:
+    """A fact as people see it."""
     category = CATEGORIES[row["category"]]
     fields = {name: row[name] for name in BounceShown.model_fields if name not in ("group", "action", "mail")}
     fields |= {"decision": Decision(row["decision"]).word}
@@ -222,6 +223,13 @@ def _clean(text: str | None, name: str) -> str | None:
     if text is not None and "\x00" in text:
         raise Invalid("A search term has no NUL.", pointer=name)
     return text
+
+
+def sensible(moment: datetime, pointer: str) -> datetime:
+    """A moment that calendars can be counted from. Raises Invalid."""
+    if not 1990 <= moment.year <= 2200:
+        raise Invalid("Name a moment between 1990 and 2200.", pointer=pointer)
+    return moment.astimezone(UTC)
 
 
 def deps_of(request: Request) -> Bounce:

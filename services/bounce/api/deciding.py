@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.errors import Invalid
 from libs.web import Router
-from services.bounce.api import Writer, deps_of, shown_suppression
+from services.bounce.api import Writer, deps_of, sensible, shown_suppression
 from services.bounce.api.shapes import Note, SuppressionShown
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.undoing import Selection
@@ -137,12 +137,12 @@ async def drop(request: Request, principal: Writer, id: Breaker, body: DecisionB
 
 
 def _selection(body: UndoBody, realm: tuple[int, Any], now: Any) -> Selection:
-    until = body.until or now
-    if body.since >= until:
+    since, until = sensible(body.since, "/since"), sensible(body.until or now, "/until")
+    if since >= until:
         raise Invalid("`since` has to be before `until`.", pointer="/since")
     if not (body.provider or body.rule or body.rule_set or body.category):
         raise Invalid("Name a provider, a rule, a rule set or a category; time alone is too wide.", pointer="/provider")
     if body.category is not None and body.category not in CATEGORIES:
         known = ", ".join(CATEGORIES)
         raise Invalid(f"There is no category of this name; there are {known}.", pointer="/category")
-    return Selection(*realm, body.since, until, body.provider, body.rule, body.rule_set, body.category)
+    return Selection(*realm, since, until, body.provider, body.rule, body.rule_set, body.category)

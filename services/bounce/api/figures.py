@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 
 from libs.errors import Invalid
 from libs.web import After, Cursor, Limit, Page, Router
-from services.bounce.api import Reader, after_of, deps_of
+from services.bounce.api import Reader, after_of, deps_of, sensible
 from services.bounce.api.figure_shapes import BreakerShown, Counted, FigureRow, HealthRow, Reputation, Statistics
 from services.bounce.ports import BreakerQuery, FigureQuery
 
@@ -100,8 +100,8 @@ def shown_breaker(row: Mapping[str, Any]) -> BreakerShown:
 
 
 def _span(since: datetime | None, until: datetime | None, now: datetime, grain: str) -> tuple[datetime, datetime]:
-    end = until or now
-    begin = since or end - timedelta(days=7)
+    end = sensible(until or now, "until")
+    begin = sensible(since, "since") if since else end - timedelta(days=7)
     if begin >= end:
         raise Invalid("`since` has to be before `until`.", pointer="since")
     if end - begin > _LONGEST:

@@ -14,7 +14,7 @@ _MAIL = {
     "message": "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17",
     "received_at": "2027-03-01T09:00:00Z",
 }
-_BOUNCE = {
+BOUNCE: dict[str, Any] = {
     "id": "5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a",
     "at": "2027-03-01T09:00:00Z",
     "category": "unknown-user",
@@ -77,7 +77,7 @@ class MailShown(BaseModel):
 class BounceShown(BaseModel):
     """A fact about an address."""
 
-    model_config = _example(_BOUNCE)
+    model_config = _example(BOUNCE)
     id: UUID
     at: AwareDatetime
     category: str
@@ -128,7 +128,7 @@ class SuppressionShown(BaseModel):
 class SuppressionExplained(SuppressionShown):
     """A suppression with the facts about its address, newest first."""
 
-    model_config = _example({**_SUPPRESSION, "evidence": [_BOUNCE]})
+    model_config = _example({**_SUPPRESSION, "evidence": [BOUNCE]})
     evidence: list[BounceShown]
 
 

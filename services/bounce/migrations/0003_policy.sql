@@ -11,7 +11,11 @@ alter table bounce
   add column decision smallint not null default 0,  -- domain/policy.py
   add column policy text not null default '',  -- the rule of domain/policy.py that decided
   add column doubtful boolean not null default false, -- said while its provider's breaker was open, or shortly before
-  add column void boolean not null default false;     -- undone: it counts as no proof of anything
+  add column void boolean not null default false,     -- undone: it counts as no proof of anything
+  -- where a fact stands in the feed: by the transaction that added it, because numbers alone are seen out of order
+  add column fed_by xid8 not null default pg_current_xact_id(),
+  add column fed_as bigint generated always as identity;
+create index on bounce (tenant, mode, fed_by, fed_as);
 create index on bounce (mode, provider, at) where category in ('unknown-user', 'inactive', 'moved');
 create index on bounce (domain) where domain is not null;
 
