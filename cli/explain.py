@@ -115,7 +115,7 @@ def _explained(answer: Mapping[str, Any]) -> RenderableType:
 def traces(shown: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """The pages of the traces that these are in, each once."""
     urls = dict.fromkeys(url for one in shown if (url := (one.get("links") or {}).get("trace")))
-    return [Text(f"Trace: {url}", style="dim", no_wrap=True, overflow="ignore") for url in urls]
+    return [Text(f"Trace: {url}", style="dim", overflow="fold") for url in urls]
 
 
 def _timeline(entries: list[Mapping[str, Any]]) -> RenderableType:
