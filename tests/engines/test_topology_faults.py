@@ -79,8 +79,8 @@ class Hour:
             except httpx.HTTPError:
                 return False
             assert answer.status_code < 500 or answer.status_code == 503, answer.text
-            said = answer.json() if answer.status_code == 202 else {}
-            return bool(said and said["accepted"] + said["duplicate"] == ORDERS)
+            said = [json.loads(line) for line in answer.text.splitlines()] if answer.status_code == 202 else []
+            return len(said) == ORDERS and {line["status"] for line in said} <= {"accepted", "duplicate"}
 
         await self.suite.eventually(taken, _PATIENCE)
 
