@@ -68,6 +68,8 @@ def timeline(
     page = session.api.get("/history/v1/timeline", limit=limit, communication=communication, **question)
     found = sorted(page["items"], key=lambda entry: str(entry["at"]))
     session.give(found, _timeline)
+    if not page.get("complete", True):
+        session.say("[yellow]Decisions and other events cannot be told right now: their store is away.[/]")
     if page.get("next_cursor"):
         session.say(f"[dim]There are older ones: --limit {min(limit * 4, 1000)} shows more.[/]")
 

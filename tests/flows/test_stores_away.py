@@ -10,9 +10,13 @@ import httpx
 import pytest
 
 from cli import doctor_stores
+from libs.service_client import Transport
 from libs.settings import load
 from services.history.app import create_service
+from services.history.handlers import record_messages
 from services.history.settings import HistorySettings
+from tests.conformance.history_events import KIM, MESSAGE, SENT
+from tests.flows.histories import access
 
 
 @pytest.fixture
@@ -37,6 +41,28 @@ async def test_readiness_names_what_is_away_and_lets_requests_in(runtime: Any) -
     assert (answer.status_code, answer.json()) == (
         200, {"status": "ok", "service": "history", "mongodb": "away", "opensearch": "away"}
     )  # fmt: skip
+
+
+@pytest.mark.usefixtures("nobody")
+async def test_searches_say_that_they_come_too_early_and_records_wait(
+    runtime: Any, transports: dict[str, Transport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DEPESCHE_HISTORY_MONGO_URL")
+    transports["access"] = access()
+    service = create_service(runtime, load(HistorySettings))
+    async with service.running():
+        await record_messages(service.deps, [SENT])
+        headers = {"authorization": "Bearer support"}
+        transport = httpx.ASGITransport(service.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://history", headers=headers) as client:
+            searched = await client.get("/v1/audit")
+            known = await client.get("/v1/timeline", params={"recipient": KIM})
+        assert service.database is not None
+        async with service.database.acquire() as connection:
+            spilled = await connection.fetchval("select sum(documents) from spill")
+    assert (searched.status_code, "retry-after" in searched.headers) == (503, True)
+    assert (known.status_code, known.json()["complete"], spilled) == (200, False, 1)
+    assert [entry["message"] for entry in known.json()["items"]] == [MESSAGE]
 
 
 @pytest.mark.usefixtures("nobody")

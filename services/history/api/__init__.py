@@ -21,6 +21,7 @@ from services.history.api.shapes import (
     LinksShown,
     OtherShown,
     RenderShown,
+    TimelineShown,
     WhyShown,
 )
 from services.history.domain.case import Case, Rendered
@@ -55,16 +56,18 @@ async def get_timeline(
     communication: Name = None,
     limit: Limit = 50,
     cursor: After = None,
-) -> Page[EntryShown]:
+) -> TimelineShown:
     """What happened to a recipient, an order, a message or an address, newest first; `limit` counts messages."""
     deps = deps_of(request)
     asked = {"recipient": recipient, "order": order, "message": message, "communication": communication}
     question = _question(deps.hasher, principal, asked, address)
-    entries, after = await timeline_of(deps.timeline, deps.audit, question, limit, _before(cursor))
+    page = await timeline_of(deps.timeline, deps.audit, question, limit, _before(cursor))
     mask = mask_of(principal)
-    links = await trace_links(deps, Asker(principal.tenant, principal.mode), [entry.cause for entry in entries])
-    return Page(
-        items=[_entry(entry, mask, links) for entry in entries], next_cursor=Cursor.make(str(after)) if after else None
+    links = await trace_links(deps, Asker(principal.tenant, principal.mode), [entry.cause for entry in page.entries])
+    return TimelineShown(
+        items=[_entry(entry, mask, links) for entry in page.entries],
+        next_cursor=Cursor.make(str(page.after)) if page.after else None,
+        complete=page.complete,
     )
 
 

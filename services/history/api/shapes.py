@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from libs.web import Page
+
 MESSAGE = "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17"
 _LINKS = {"trace": "https://jaeger.example/trace/0af7651916cd43dd8448eb211c80319c"}
 _ENTRY: dict[str, Any] = {
@@ -78,6 +80,12 @@ class EntryShown(FactShown):
     order: str | None
     communication: str | None
     links: LinksShown
+
+
+class TimelineShown(Page[EntryShown]):
+    """One page of a timeline."""
+
+    complete: bool = Field(True, description="False: decisions and other events cannot be told now; messages are all.")
 
 
 class RenderShown(BaseModel):

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from libs.errors import Unavailable
 from libs.ids import parse_message_id
+from libs.telemetry import get_logger
 from services.history.domain.chain import Fact, of_decisions, of_document, of_message
 from services.history.domain.facts import Decision, Document, Message
 from services.history.ports import Audit, Search, Timeline
 from services.history.queries import Question
 
 _DECISIONS_A_GROUP = 4
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +36,37 @@ class _Group:
     entries: list[Entry]
 
 
+@dataclass(frozen=True, slots=True)
+class TimelinePage:
+    """`complete`: False where decisions and other events could not be asked for."""
+
+    entries: list[Entry]
+    after: UUID | None
+    complete: bool
+
+
 async def timeline_of(
     timeline: Timeline, audit: Audit, question: Question, limit: int, before: UUID | None
-) -> tuple[list[Entry], UUID | None]:
-    """Up to `limit` groups older than `before`, and where the next page starts.
+) -> TimelinePage:
+    """Up to `limit` groups older than `before`, and where the next page starts. Messages alone where the audit is away.
 
     Notifications, causes and events carry the time in their ids, so one id is a place in all three lists.
     """
     wanted = question.search(limit=limit + 1, before=before)
     messages = [m for m in await timeline.messages(wanted) if before is None or m.notification_id < before]
     groups = [_Group(m.notification_id, _of_message(m)) for m in messages if _asked(m, question)]
-    groups += _decision_groups(await _decisions(audit, question, messages, wanted), limit)
-    groups += [_Group(d.id, [_of_document(d)]) for d in await _documents(audit, question, messages, wanted)]
+    complete = True
+    try:
+        groups += _decision_groups(await _decisions(audit, question, messages, wanted), limit)
+        groups += [_Group(d.id, [_of_document(d)]) for d in await _documents(audit, question, messages, wanted)]
+    except Unavailable as error:
+        complete = False
+        log.warning("timeline_without_audit", detail=error.detail)
     groups.sort(key=lambda group: group.id, reverse=True)
     page = groups[:limit]
     entries = [entry for group in page for entry in group.entries]
     entries.sort(key=lambda entry: entry.fact.at, reverse=True)
-    return entries, page[-1].id if len(groups) > limit else None
+    return TimelinePage(entries, page[-1].id if len(groups) > limit else None, complete)
 
 
 def _asked(message: Message, question: Question) -> bool:
