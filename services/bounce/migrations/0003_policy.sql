@@ -119,10 +119,10 @@ create table figure (                    -- roll-ups, moved in the transaction t
   mode smallint not null,
   grain smallint not null,               -- 0 hour, 1 day (UTC)
   bucket timestamptz not null,
-  category text not null,
-  provider text not null,
-  from_domain text not null,
-  communication text not null,
+  category text collate "C" not null,
+  provider text collate "C" not null,
+  from_domain text collate "C" not null,
+  communication text collate "C" not null,
   facts bigint not null,
   first bigint not null,                 -- facts about addresses of which none was known
   suppressed bigint not null,
