@@ -97,6 +97,8 @@ def _asserts(function: ast.AST) -> bool:
             return True
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func).rpartition(".")[2]
-            if name in ("raises", "warns", "fail") or name.startswith(("assert", "check", "expect", "verify")):
+            if name in ("raises", "warns", "fail", "eventually") or name.startswith(
+                ("assert", "check", "expect", "verify")
+            ):
                 return True
     return False

@@ -197,6 +197,7 @@ async def test_nothing_is_lost_when_a_sidecar_is_killed_and_comes_back(world: Wo
     await loading
     await asyncio.to_thread(sidecar.start)
     await world.all_kept()
+    assert sidecar.healthy()
 
 
 async def test_a_sidecar_that_hangs_does_not_hang_us(world: World) -> None:

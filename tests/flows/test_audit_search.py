@@ -199,10 +199,10 @@ async def test_a_cursor_of_another_search_or_of_nobody_is_refused(world: World) 
     assert set(await refused(world, cursor=long)) <= {"from", "cursor"}
 
 
-async def test_a_search_that_reads_too_much_is_told_so(world: World) -> None:
+async def test_a_search_that_reads_too_much_is_told_so(world: World, database: str) -> None:
     await world.told(SENT)
     object.__setattr__(world.service.deps.audit.records, "seconds", 0.2)
-    blocker = await asyncpg.connect(world.runtime.dsn)
+    blocker = await asyncpg.connect(database)
     try:
         async with blocker.transaction():
             await blocker.execute(

@@ -196,8 +196,8 @@ async def test_the_example_on_the_page_is_applied_once(door: Door, tmp_path: Pat
     assert not same(SOURCE, changed, Answer(held.status_code, held.json(), None))
 
 
-async def test_the_doctor_names_topics_that_nobody_hears(door: Door) -> None:
-    connection = await asyncpg.connect(door.shop.runtime.dsn)
+async def test_the_doctor_names_topics_that_nobody_hears(door: Door, database: str) -> None:
+    connection = await asyncpg.connect(database)
     try:
         assert [one.state for one in await _topics(connection)] == ["ok"]
         await put(door, PLAIN)
