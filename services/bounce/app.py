@@ -11,6 +11,7 @@ from libs.storage.database import Database
 from libs.verp import ReturnPath
 from services.bounce.adapters.delivery import DeliveryMessages
 from services.bounce.adapters.postgres import PostgresFacts, PostgresMails, PostgresReads
+from services.bounce.adapters.rulebook import ShippedRulebook
 from services.bounce.adapters.smtp import Limits, NoListener, SmtpListener
 from services.bounce.api import router
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
@@ -31,6 +32,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         reads=PostgresReads(database),
         messages=DeliveryMessages(runtime.client("bounce", "delivery")),
         listener=_listener(settings),
+        rulebook=ShippedRulebook(runtime.data_dir / "bounce-rules"),
         return_path=ReturnPath(runtime.keyring.key("verp"), ""),
         hasher=runtime.hasher,
         clock=runtime.clock,

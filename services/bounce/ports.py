@@ -9,6 +9,7 @@ from uuid import UUID
 
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
+from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.facts import Fact
 from services.bounce.domain.suppressions import Evidence, Suppression
 
@@ -131,6 +132,12 @@ class Reads(Protocol):
     async def suppression(self, tenant: int, mode: Mode, id: UUID) -> Suppression | None: ...
 
     async def mail(self, tenant: int, mode: Mode, id: UUID) -> Mail | None: ...
+
+
+class Rulebook(Protocol):
+    """The rules in force, ready to classify by. Whoever asks keeps the answer for the whole of one mail or batch."""
+
+    async def current(self) -> Classifier: ...
 
 
 class Listener(Protocol):

@@ -40,13 +40,18 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What a report says about one recipient. `action` is RFC 3464's word; `failed` where it gave none."""
+    """What a report says about one recipient. `action` is RFC 3464's word; `failed` where it gave none.
+
+    `host`: the remote server that answered; `stage`: the SMTP command that it answered, where the report tells.
+    """
 
     address: str | None
     action: str
     reply_code: int | None
     enhanced: str | None
     text: str
+    host: str | None = None
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +194,7 @@ def _reported(block: Headers) -> Reported:
         int(reply[1]) if reply else None,
         enhanced,
         diagnostic[:MAX_TEXT],
+        _untyped(block.get("remote-mta")).partition(" ")[0] or None,
     )
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from libs.clock import Clock
 from libs.ids import AddressHasher
 from libs.verp import ReturnPath
-from services.bounce.ports import Facts, Listener, Mails, Messages, Reads
+from services.bounce.ports import Facts, Listener, Mails, Messages, Reads, Rulebook
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Bounce:
     reads: Reads
     messages: Messages
     listener: Listener
+    rulebook: Rulebook
     return_path: ReturnPath
     hasher: AddressHasher
     clock: Clock

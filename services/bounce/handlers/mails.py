@@ -62,9 +62,10 @@ async def _record_mail(deps: Bounce, mail: Mail, report: Report, verp: Verp, mes
     def ours(address: str) -> bool:
         return hashes.get(address) == message.address_hash
 
-    fact = judge(report, ours)
+    classifier = await deps.rulebook.current()  # one for the whole mail: rules may be exchanged meanwhile
+    fact = judge(report, classifier, ours)
     log.info("bounce_read", mail_id=str(mail.id), message_id=id_, category=fact.category)
-    facts = _hearsay(deps, mail, (id_, message), about_others(report, ours))
+    facts = _hearsay(deps, mail, (id_, message), about_others(report, classifier, ours))
     if fact.counts:
         facts.append(
             NewFact(

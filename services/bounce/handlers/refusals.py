@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from libs.contracts.delivery import Receipt, Rejection
 from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Channel, ReceiptKind
+from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.evidence import evidence_id
 from services.bounce.domain.facts import Fact, of_text
 from services.bounce.domain.sms import CATEGORY_BY_CODE
@@ -14,21 +15,23 @@ from services.bounce.ports import Message, NewFact
 
 async def record_rejections(deps: Bounce, batch: Sequence[Envelope]) -> None:
     """Refusals inside the SMTP session or by the SMS provider become facts, where they are final."""
+    classifier = await deps.rulebook.current()
     facts = []
     for envelope in batch:
         for rejection in envelope.data.rejections:
-            fact = fact_of_rejection(rejection)
+            fact = fact_of_rejection(rejection, classifier)
             if fact is not None and fact.counts:
                 facts.append(_of_rejection(envelope, rejection, fact))
     await deps.facts.record(facts)
 
 
-def fact_of_rejection(rejection: Rejection) -> Fact | None:
+def fact_of_rejection(rejection: Rejection, classifier: Classifier) -> Fact | None:
     """The fact in a final refusal; None for what says nothing about an address (push is tokens' own)."""
     if not rejection.final:
         return None
     if rejection.channel == Channel.EMAIL.word:
-        return of_text(rejection.text, rejection.reply_code, rejection.enhanced_code)
+        codes = (rejection.reply_code, rejection.enhanced_code)
+        return of_text(rejection.text, classifier, codes, source="session")
     if rejection.channel == Channel.SMS.word:
         return _fact_of_code(rejection.error, rejection.text)
     return None
@@ -56,11 +59,12 @@ def _of_rejection(envelope: Envelope, rejection: Rejection, fact: Fact) -> NewFa
 
 async def record_receipts(deps: Bounce, batch: Sequence[Envelope]) -> None:
     """Receipts that say bounced, complained or given up become facts. Who it was, delivery knows."""
+    classifier = await deps.rulebook.current()
     found = [
         (envelope, receipt, fact)
         for envelope in batch
         for receipt in envelope.data.receipts
-        if (fact := fact_of_receipt(receipt)) is not None and fact.counts
+        if (fact := fact_of_receipt(receipt, classifier)) is not None and fact.counts
     ]
     missing = sorted({r.message for _, r, _ in found if r.address_hash is None or r.recipient is None})
     known = await deps.messages.lookup(missing) if missing else {}
@@ -69,7 +73,7 @@ async def record_receipts(deps: Bounce, batch: Sequence[Envelope]) -> None:
     )
 
 
-def fact_of_receipt(receipt: Receipt) -> Fact | None:
+def fact_of_receipt(receipt: Receipt, classifier: Classifier) -> Fact | None:
     """The fact in a receipt; None for deliveries, openings and clicks."""
     detail = receipt.detail or ""
     if receipt.kind == ReceiptKind.COMPLAINED.word:
@@ -79,7 +83,7 @@ def fact_of_receipt(receipt: Receipt) -> Fact | None:
     code = next((word for word in detail.replace(":", " ").split() if word in CATEGORY_BY_CODE), None)
     if code:
         return _fact_of_code(code, detail)
-    return of_text(detail) if receipt.kind == ReceiptKind.BOUNCED.word else None
+    return of_text(detail, classifier, source="receipt") if receipt.kind == ReceiptKind.BOUNCED.word else None
 
 
 def _of_receipt(envelope: Envelope, receipt: Receipt, fact: Fact, known: Mapping[str, Message]) -> NewFact | None:
