@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from services.bounce.domain.categories import CATEGORIES, Action
 from services.bounce.domain.classifier import UNDETERMINED, Classifier, Verdict, is_permanent
-from services.bounce.domain.reports import Kind, Report, Reported, codes_in
+from services.bounce.domain.reports import Kind, Report, Reported, codes_in, told_about
 from services.bounce.domain.rules.ruleset import Reply
 from services.bounce.domain.templates import template_of
 
@@ -74,7 +74,8 @@ def judge(report: Report, classifier: Classifier, ours: Callable[[str], bool] = 
     if report.kind in _WITHOUT_A_FACT:
         return Fact(_WITHOUT_A_FACT[report.kind], False, None, None, report.text)
     mine = [reported for reported in report.recipients if reported.address and ours(reported.address)]
-    facts = [of_reported(reported, report.text, classifier) for reported in mine or report.recipients]
+    alone = len(report.recipients) == 1
+    facts = [of_reported(reported, report.text, classifier, alone=alone) for reported in mine or report.recipients]
     return _common(facts) if facts else of_text(report.text, classifier)
 
 
@@ -90,8 +91,7 @@ def about_others(report: Report, classifier: Classifier, ours: Callable[[str], b
     others: dict[str, list[Fact]] = {}
     for reported in report.recipients:
         if reported.address and not ours(reported.address):
-            # the sentence for people is about whichever of them it likes: only the fields count here
-            others.setdefault(reported.address.lower(), []).append(of_reported(reported, "", classifier))
+            others.setdefault(reported.address.lower(), []).append(of_reported(reported, report.text, classifier))
     common = {address: _common(facts) for address, facts in others.items()}
     return {address: fact for address, fact in common.items() if fact.counts}
 
@@ -101,25 +101,36 @@ def _common(facts: list[Fact]) -> Fact:
     return next(alive, facts[0])
 
 
-def of_reported(reported: Reported, human: str, classifier: Classifier) -> Fact:
-    """The fact about one recipient of a report. Delivered and relayed are not bounces, and delayed is none yet."""
+def of_reported(reported: Reported, human: str, classifier: Classifier, *, alone: bool = False) -> Fact:
+    """The fact about one recipient of a report. Delivered and relayed are not bounces, and delayed is none yet.
+
+    `human`: the sentences of the report; what they say of others counts only where the recipient is `alone`.
+    """
     codes = (reported.reply_code, reported.enhanced)
     if reported.action in _POSITIVE:
         return Fact("delivered", False, *codes, reported.text)
     provider = classifier.providers.of_host(reported.host) or classifier.providers.of_address(reported.address)
     text = reported.text
     verdict = classifier.classify(Reply(text, *codes, provider, "report", reported.stage))
-    if verdict.strength < _WEAK and human and human is not text:
-        # the field says little; the sentence for people above it may say more
-        told = classifier.classify(Reply(human, *codes, provider, "report", reported.stage))
-        if told.strength > verdict.strength:
-            verdict, text = told, human
+    if verdict.strength < _WEAK:
+        # the field says little; the sentences for people above it may say more
+        for said in _elsewhere(reported, human, alone):
+            again = classifier.classify(Reply(said, *codes, provider, "report", reported.stage))
+            if again.strength > verdict.strength:
+                verdict, text = again, said
     delayed = reported.action == "delayed"
     permanent = is_permanent(*codes) and not delayed
     category = verdict.category
     if category == UNDETERMINED and not permanent:
         category = "expired"  # failed for good on a temporary code: the server gave up after waiting
     return _fact(verdict, classifier, Fact(category, permanent, *codes, text, delayed))
+
+
+def _elsewhere(reported: Reported, human: str, alone: bool) -> list[str]:
+    """What the sentences say of this recipient, then all of them; nothing that was read already."""
+    told = told_about(human, reported.address, alone)
+    said = [told.text] if told else []
+    return [text for text in dict.fromkeys([*said, *([human] if alone else [])]) if text and text != reported.text]
 
 
 def of_text(

@@ -18,6 +18,7 @@ MAX_DEPTH = 8
 MAX_PARTS = 64
 MAX_HEADERS = 500
 MAX_HEADER_CHARS = 8_000
+MAX_ENCODED_CHARS = 1_000  # the decoder is not linear
 
 # text charsets only: idna, punycode and the escape codecs are slow or make lone surrogates
 _CHARSET = re.compile(
@@ -47,15 +48,18 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A leaf of the mail; a returned message (message/rfc822) is a leaf too, its body still encoded."""
+    """A leaf of the mail; a returned message (message/rfc822) is a leaf too. `is_decoded`: without its encoding."""
 
     type: str
     parameters: Mapping[str, str]
     headers: Headers
     body: bytes
+    is_decoded: bool = False
 
     @property
     def text(self) -> str:
+        if self.is_decoded:
+            return to_text(self.body, self.parameters)
         return to_text(decoded(self.body, self.headers.get("content-transfer-encoding")), self.parameters)
 
 
@@ -164,7 +168,7 @@ def decode_words(value: str) -> str:
     if "=?" not in value:
         return value
     try:
-        pieces = decode_header(value)
+        pieces = decode_header(value[:MAX_ENCODED_CHARS])
     except (HeaderParseError, binascii.Error, ValueError):
         return value
     return "".join(
