@@ -5,7 +5,7 @@ has a rule with a priority of its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.providers import Providers
@@ -14,10 +14,10 @@ from services.bounce.domain.rules.ruleset import Reply, RuleSet, Scan
 from services.bounce.domain.rules.wording import comparable
 
 UNDETERMINED = "undetermined"
+MOST_SETTLED = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`rule`: the id of the one that won, None where none matched; `matched`: all of them, the winner first.
 
     `confidence` is an order, not a probability: words of a known provider above anybody's words, these above codes;
@@ -34,48 +34,57 @@ class Verdict:
     stage: str | None = None
 
 
-@dataclass(frozen=True)
 class Classifier:
-    """A rule set with the engine that finds its patterns; stateless, so any thread may ask it."""
+    """A rule set with the engine that finds its patterns. Any thread may ask it."""
 
-    rules: RuleSet
-    scan: Scan
-    providers: Providers
+    def __init__(self, rules: RuleSet, scan: Scan, providers: Providers) -> None:
+        self.rules = rules
+        self.scan = scan
+        self.providers = providers
+        # replies differ in names and numbers, hardly ever in which patterns are in them
+        self._settled: dict[tuple[object, ...], Verdict] = {}
 
     def classify(self, reply: Reply) -> Verdict:
         """The verdict on one refusal; `undetermined` when nothing usable is said."""
+        found = self.scan(comparable(reply.text)) if reply.text else []
+        found.sort()  # in order of number: nothing may depend on the engine
+        key = (*found, *reply[1:])
+        verdict = self._settled.get(key)
+        if verdict is None:
+            if len(self._settled) >= MOST_SETTLED:
+                self._settled.clear()
+            verdict = self._settled[key] = self._settle(found, reply)
+        return verdict
+
+    def _settle(self, found: Sequence[int], reply: Reply) -> Verdict:
         rules = self.rules
-        uses, listed, rank = rules.uses, rules.rules, rules.rank
-        for_, against = set(), set()
-        provider, stage = reply.provider, reply.stage
-        # in order of number: which of several signs counts must not depend on the engine
-        for number in sorted(self.scan(comparable(reply.text))) if reply.text else ():
-            use = uses[number]
-            if use.sign is not None:
-                if use.sign.kind == "stage":
-                    stage = stage or use.sign.value
-                else:
-                    provider = provider or use.sign.value
-            elif use.against:
-                against.add(use.rule)
-            else:
-                for_.add(use.rule)
-        code = reply.enhanced
-        if code:
-            for_.update(rules.by_code.get(code, ()))
-            for_.update(rules.by_code.get(code.rpartition(".")[0], ()))
-        if reply.reply_code:
-            for_.update(rules.by_code.get(str(reply.reply_code), ()))
-        known = Reply("", reply.reply_code, code, provider, reply.source, stage)
-        matched = [number for number in for_ if number not in against and _holds(listed[number], known)]
+        listed = rules.rules
+        candidates, silenced, known = self._sorted(found, reply)
+        matched = [number for number in candidates - silenced if _holds(listed[number], known)]
         if not matched:
-            return Verdict(UNDETERMINED, None, (), 0.0, provider=provider, stage=stage)
-        if len(matched) > 1:
-            matched.sort(key=rank.__getitem__, reverse=True)
+            return Verdict(UNDETERMINED, None, (), 0.0, provider=known.provider, stage=known.stage)
+        matched.sort(key=rules.rank.__getitem__, reverse=True)
         won = listed[matched[0]]
         ids = tuple([listed[number].id for number in matched])
         sure = _confidence([listed[number] for number in matched])
-        return Verdict(won.category, won.id, ids, sure, won.priority, provider, stage)
+        return Verdict(won.category, won.id, ids, sure, won.priority, known.provider, known.stage)
+
+    def _sorted(self, found: Sequence[int], reply: Reply) -> tuple[set[int], set[int], Reply]:
+        """Rules that patterns and codes speak for, rules that are spoken against, and what is known besides words."""
+        for_: set[int] = set()
+        against: set[int] = set()
+        signs: dict[str, str] = {}
+        for number in found:
+            use = self.rules.uses[number]
+            if use.sign is not None:
+                signs.setdefault(use.sign.kind, use.sign.value)
+            else:
+                (against if use.against else for_).add(use.rule)
+        code = reply.enhanced
+        for key in (code, code and code.rpartition(".")[0], reply.reply_code and str(reply.reply_code)):
+            for_.update(self.rules.by_code.get(key or "", ()))
+        provider, stage = reply.provider or signs.get("provider"), reply.stage or signs.get("stage")
+        return for_, against, reply._replace(provider=provider, stage=stage)
 
 
 def _holds(rule: Rule, known: Reply) -> bool:

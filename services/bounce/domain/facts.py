@@ -1,11 +1,11 @@
 """Owns the way from a report to facts: one about the address that we wrote to, one about each other that it names."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from services.bounce.domain.categories import CATEGORIES, Action
 from services.bounce.domain.classifier import UNDETERMINED, Classifier, Verdict, is_permanent
-from services.bounce.domain.reports import Kind, Report, Reported, codes_in, told_about
+from services.bounce.domain.reports import Kind, Report, Reported, Sentences, codes_in, told_about
 from services.bounce.domain.rules.ruleset import Reply
 from services.bounce.domain.templates import template_of
 
@@ -26,8 +26,7 @@ _BY_FEEDBACK: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """What a bounce states about one address, and why we think so.
 
     `permanent`: the refusal was final, not a wish to wait. `delayed`: the server is still trying, so that the category
@@ -75,7 +74,7 @@ def judge(report: Report, classifier: Classifier, ours: Callable[[str], bool] = 
         return Fact(_WITHOUT_A_FACT[report.kind], False, None, None, report.text)
     mine = [reported for reported in report.recipients if reported.address and ours(reported.address)]
     alone = len(report.recipients) == 1
-    facts = [of_reported(reported, report.text, classifier, alone=alone) for reported in mine or report.recipients]
+    facts = [of_reported(reported, report.sentences, classifier, alone=alone) for reported in mine or report.recipients]
     return _common(facts) if facts else of_text(report.text, classifier)
 
 
@@ -91,7 +90,7 @@ def about_others(report: Report, classifier: Classifier, ours: Callable[[str], b
     others: dict[str, list[Fact]] = {}
     for reported in report.recipients:
         if reported.address and not ours(reported.address):
-            others.setdefault(reported.address.lower(), []).append(of_reported(reported, report.text, classifier))
+            others.setdefault(reported.address.lower(), []).append(of_reported(reported, report.sentences, classifier))
     common = {address: _common(facts) for address, facts in others.items()}
     return {address: fact for address, fact in common.items() if fact.counts}
 
@@ -101,7 +100,7 @@ def _common(facts: list[Fact]) -> Fact:
     return next(alive, facts[0])
 
 
-def of_reported(reported: Reported, human: str, classifier: Classifier, *, alone: bool = False) -> Fact:
+def of_reported(reported: Reported, human: Sentences, classifier: Classifier, *, alone: bool = False) -> Fact:
     """The fact about one recipient of a report. Delivered and relayed are not bounces, and delayed is none yet.
 
     `human`: the sentences of the report; what they say of others counts only where the recipient is `alone`.
@@ -114,7 +113,7 @@ def of_reported(reported: Reported, human: str, classifier: Classifier, *, alone
     verdict = classifier.classify(Reply(text, *codes, provider, "report", reported.stage))
     if verdict.strength < _WEAK:
         # the field says little; the sentences for people above it may say more
-        for said in _elsewhere(reported, human, alone):
+        for said in _elsewhere(reported, human.text, alone):
             again = classifier.classify(Reply(said, *codes, provider, "report", reported.stage))
             if again.strength > verdict.strength:
                 verdict, text = again, said
@@ -123,7 +122,7 @@ def of_reported(reported: Reported, human: str, classifier: Classifier, *, alone
     category = verdict.category
     if category == UNDETERMINED and not permanent:
         category = "expired"  # failed for good on a temporary code: the server gave up after waiting
-    return _fact(verdict, classifier, Fact(category, permanent, *codes, text, delayed))
+    return _fact(verdict, classifier, (category, permanent, *codes, text, delayed))
 
 
 def _elsewhere(reported: Reported, human: str, alone: bool) -> list[str]:
@@ -146,15 +145,12 @@ def of_text(
     code, status = codes[0] or found_code, codes[1] or found_enhanced
     provider = classifier.providers.of_address(address)
     verdict = classifier.classify(Reply(text, code, status, provider, source))
-    return _fact(verdict, classifier, Fact(verdict.category, is_permanent(code, status), code, status, text))
+    return _fact(verdict, classifier, (verdict.category, is_permanent(code, status), code, status, text, False))
 
 
-def _fact(verdict: Verdict, classifier: Classifier, fact: Fact) -> Fact:
-    return replace(
-        fact,
-        rule=verdict.rule,
-        matched=verdict.matched,
-        confidence=verdict.confidence,
-        provider=verdict.provider,
-        rule_set=classifier.rules.digest,
-    )
+_Stated = tuple[str, bool, int | None, str | None, str, bool]
+
+
+def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
+    why = (verdict.rule, verdict.matched, verdict.confidence, verdict.provider, classifier.rules.digest)
+    return Fact(*stated, *why)

@@ -2,8 +2,10 @@
 
 import re
 from enum import StrEnum
+from typing import Protocol
 
-from services.bounce.domain.mime import Headers, Part
+from services.bounce.domain.mime import Headers
+from services.bounce.domain.reading import Mail
 
 _JMRP = re.compile(r"(?:abuse|spam) (?:report|complaint)|complaint about (?:a )?message from", re.I)
 _AUTH_FEEDBACK = frozenset({"auth-failure", "dmarc"})
@@ -30,7 +32,8 @@ _BOUNCE_SUBJECT = re.compile(
     r"|message (?:not|could not be|status|delayed|undeliverable)|(?:could|can)not (?:be )?deliver"
     r"|could not (?:be delivered|deliver|send)|nondeliverable|non[- ]?deliver|not delivered|error sending your mail"
     r"|delivery notification|mail system error|postfix smtp server: errors|não entregue|no entregado"
-    r"|no se pudo entregar|mancato recapito|niet bezorgd|配信不能|送信エラー|配信できません|エラーメール|退信|недоставлен|不達",
+    r"|no se pudo entregar|mancato recapito|niet bezorgd"
+    r"|配信不能|送信エラー|配信できません|エラーメール|退信|недоставлен|不達",
     re.I,
 )
 _SERVER = re.compile(
@@ -50,26 +53,35 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
-def kind_of(root: Part, feedback: Headers, returned: Headers, has_status: bool, human: str) -> Kind:
+class Words(Protocol):
+    """The sentences of a mail, read when they are asked for."""
+
+    @property
+    def text(self) -> str: ...
+
+
+def kind_of(mail: Mail, feedback: Headers, returned: Headers, has_status: bool, human: Words) -> Kind:
     """By form first (RFC 3464, 5965), then by who writes, then by what the subject says."""
-    headers, subject = root.headers, root.headers.get("subject")
-    report_type = root.parameters.get("report-type", "").lower()
+    headers, subject = mail.headers, mail.headers.get("subject")
+    report_type = mail.type[1].get("report-type", "").lower()
     if feedback.items:
         return Kind.AUTH_REPORT if feedback.get("feedback-type").lower() in _AUTH_FEEDBACK else Kind.FEEDBACK
-    if report_type == "feedback-report" or _is_complaint(headers, returned, human):
+    if report_type == "feedback-report":
         return Kind.FEEDBACK
     if has_status or report_type == "delivery-status" or headers.get("x-failed-recipients"):
         return Kind.BOUNCE  # also where it calls itself auto-replied, as Exim does
+    if _is_complaint(headers, returned, human.text):
+        return Kind.FEEDBACK
     if _DMARC_SUBJECT.search(subject):
         return Kind.AUTH_REPORT
     by_server = bool(_SERVER.search(headers.get("from")))
     if by_server and not _AUTO_SUBJECT.search(subject):
         return Kind.BOUNCE
-    if _CHALLENGE.search(subject) or _CHALLENGE.search(human[:1_500]):
+    if _CHALLENGE.search(subject) or _CHALLENGE.search(human.text[:1_500]):
         return Kind.CHALLENGE
     if _AUTO_SUBJECT.search(subject):
         return Kind.AUTO_REPLY
-    if _BOUNCE_SUBJECT.search(subject) and _MENTIONS_REPLY.search(human):
+    if _BOUNCE_SUBJECT.search(subject) and _MENTIONS_REPLY.search(human.text):
         return Kind.BOUNCE
     if _is_automatic(headers):
         return Kind.AUTO_REPLY

@@ -21,7 +21,9 @@ class Providers:
 
     def of_host(self, host: str | None) -> str | None:
         """`gmail-smtp-in.l.google.com` → `gmail`; the longest known suffix decides."""
-        name = (host or "").lower().strip(" .[]<>")
+        if not host:
+            return None
+        name = host.lower().strip(" .[]<>")
         while name:
             if name in self.hosts:
                 return self.hosts[name]
@@ -30,4 +32,4 @@ class Providers:
 
     def of_address(self, address: str | None) -> str | None:
         """By the address's own domain; the provider of a company's domain is known by its host only."""
-        return self.domains.get((address or "").rpartition("@")[2].lower().rstrip("."))
+        return self.domains.get(address.rpartition("@")[2].lower().rstrip(".")) if address else None

@@ -6,11 +6,13 @@ that follow none of them: then the sentences for people are the report.
 
 import html
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from services.bounce.domain import mime
 from services.bounce.domain.kinds import Kind, kind_of
 from services.bounce.domain.mime import Headers, Part, split_message
-from services.bounce.domain.reading import Read, read
+from services.bounce.domain.reading import Mail
 from services.bounce.domain.status import MAX_RECIPIENTS, STATUS_TYPES, Reported, codes_in, delivery_status
 from services.bounce.domain.told import ADDRESS, Told, stage_of, told_by
 
@@ -22,15 +24,38 @@ MAX_TEXT = 8_000
 _RETURNED_BELOW = re.compile(
     r"^.{0,12}(?:this is a copy of (?:the|your) message|below (?:this line )?is a copy of the (?:original )?message"
     r"|original message|returned message|message header(?:s)? follow|unsent message"
-    r"|headers? of the (?:original )?message|the header of the original|(?:ursprüngliche|original-)\s?nachricht|message d'origine|mensaje original"
+    r"|headers? of the (?:original )?message|the header of the original"
+    r"|(?:ursprüngliche|original-)\s?nachricht|message d'origine|mensaje original"
     r"|enclosed is a copy|copy of (?:the|your) (?:original )?message|-{3,}\s?original|original mail as follows)"
     r"|^[ >]{0,2}(?:received|return-path):",
     re.I | re.M,
 )
+# none of them: nothing to look for
+_SIGNS_OF_A_COPY = (
+    *("copy of", "original", "returned message", "unsent message", "nachricht", "message d'origine", "header"),
+    *("received:", "return-path:"),
+)
+_WANTED = re.compile(rb"^(return-path|errors-to|sender|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
 _TAGS = re.compile(r"<[a-z/!][^<>]{0,2000}>", re.I)
 _SILENT = re.compile(r"<(/?)(?:style|script)\b", re.I)
 _BREAKS = re.compile(r"<(?:br|/p|/div|/tr|/td|/h\d|/li)[^<>]{0,200}>", re.I)
 _ADDRESS = re.compile(ADDRESS)
+
+
+class Sentences:
+    """The server's own words, read when they are first asked for: most reports say all in their fields."""
+
+    __slots__ = ("_mail", "_text")
+
+    def __init__(self, mail: Mail) -> None:
+        self._mail = mail
+        self._text: str | None = None
+
+    @property
+    def text(self) -> str:
+        if self._text is None:
+            self._text = human_text(self._mail.parts)
+        return self._text
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +63,37 @@ class Report:
     kind: Kind
     recipients: tuple[Reported, ...]
     feedback_type: str
-    text: str
+    sentences: Sentences
     candidates: tuple[str, ...]  # addresses that may carry our VERP, best evidence first
+
+    @property
+    def text(self) -> str:
+        return self.sentences.text
 
 
 def read_mail(raw: bytes) -> Report:
     """The report that these bytes are. Bounded, never raises."""
-    mail = read(raw)
-    human = human_text(mail.parts)
-    returned = split_message(mail.returned)[0] if mail.returned else Headers(())
-    recipients = delivery_status(mail.parts)
-    feedback = _feedback(mail.parts)
-    kind = kind_of(mail.root, feedback, returned, bool(recipients), human)
+    mail = Mail(raw)
+    human = Sentences(mail)
+    returned = Headers(
+        [(name.decode().lower(), mime.to_text(v, {})) for name, v in _WANTED.findall(_head(mail.returned))]
+    )
+    recipients = delivery_status(mail)
+    feedback = _feedback(mail.parts) if mail.has(b"feedback-report") else Headers([])
+    kind = kind_of(mail, feedback, returned, bool(recipients), human)
     if kind is Kind.BOUNCE:
-        recipients = _completed(recipients, human) if recipients else _from_text(mail.root, human)
+        recipients = (
+            _completed(recipients, human, mail.has(b">>> data")) if recipients else _from_text(mail, human.text)
+        )
     candidates = _candidates(mail, returned, feedback)
     return Report(kind, recipients, feedback.get("feedback-type").lower(), human, candidates)
 
 
-def human_text(parts: list[Part]) -> str:
+def _head(returned: bytes) -> bytes:
+    return returned.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+
+
+def human_text(parts: Sequence[Part]) -> str:
     """The server's own words: the first text, up to the returned mail."""
     first = next((part for part in parts if part.type == "text/plain"), None)
     if first is None or not first.body.strip():
@@ -69,7 +106,10 @@ def human_text(parts: list[Part]) -> str:
     if first.type == "text/html" or text[:200].lstrip().lower().startswith(("<html", "<!doctype")):
         text = html.unescape(_TAGS.sub(" ", _BREAKS.sub("\n", _without_silent(text))))
     text = text.replace("\r\n", "\n")
-    below = next((found for found in _RETURNED_BELOW.finditer(text) if found.start() > 40), None)
+    lower = text.lower()
+    below = None
+    if any(sign in lower for sign in _SIGNS_OF_A_COPY):
+        below = next((found for found in _RETURNED_BELOW.finditer(text) if found.start() > 40), None)
     return (text[: below.start()] if below else text)[:MAX_TEXT]
 
 
@@ -100,23 +140,23 @@ def told_about(report_text: str, address: str | None, alone: bool) -> Told | Non
     return named
 
 
-def _completed(recipients: tuple[Reported, ...], human: str) -> tuple[Reported, ...]:
+def _completed(recipients: tuple[Reported, ...], human: Sentences, has_transcript: bool) -> tuple[Reported, ...]:
     """Fields that say nothing, completed by the sentences above them."""
-    stage = stage_of(human)
+    stage = stage_of(human.text) if has_transcript else None
     done = []
     for one in recipients:
         codes_say_little = not one.enhanced or one.enhanced.endswith(".0.0")
         if not one.text and codes_say_little:
-            told = told_about(human, one.address, len(recipients) == 1)
+            told = told_about(human.text, one.address, len(recipients) == 1)
             code, enhanced = codes_in(told.text) if told else (None, None)
-            one = replace(one, reply_code=code, enhanced=enhanced or one.enhanced)
-            one = replace(one, text=told.text, host=one.host or told.host) if told else one
-        done.append(replace(one, stage=stage) if stage else one)
+            one = one._replace(reply_code=code, enhanced=enhanced or one.enhanced)
+            one = one._replace(text=told.text, host=one.host or told.host) if told else one
+        done.append(one._replace(stage=stage) if stage else one)
     return tuple(done)
 
 
-def _from_text(root: Part, human: str) -> tuple[Reported, ...]:
-    failed = _ADDRESS.findall(root.headers.get("x-failed-recipients"))[:MAX_RECIPIENTS]
+def _from_text(mail: Mail, human: str) -> tuple[Reported, ...]:
+    failed = _ADDRESS.findall(mail.headers.get("x-failed-recipients"))[:MAX_RECIPIENTS]
     told = told_by(human)
     stage = stage_of(human)
     if len(told) == 1 and told[0].address is None:
@@ -132,13 +172,13 @@ def _feedback(parts: list[Part]) -> Headers:
     for part in parts:
         if part.type == "message/feedback-report":
             return split_message(part.text.strip().encode() + b"\n\n")[0]
-    return Headers(())
+    return Headers([])
 
 
-def _candidates(mail: Read, returned: Headers, feedback: Headers) -> tuple[str, ...]:
+def _candidates(mail: Mail, returned: Headers, feedback: Headers) -> tuple[str, ...]:
     """Addresses in which our signed VERP may stand, the more trustworthy place first."""
     places = [
-        *(value for name in ("to", "delivered-to", "x-original-to") for value in mail.root.headers.all(name)),
+        *(value for name in ("to", "delivered-to", "x-original-to") for value in mail.headers.all(name)),
         *(value for name in ("return-path", "errors-to", "sender") for value in returned.all(name)),
         feedback.get("original-mail-from"),
     ]

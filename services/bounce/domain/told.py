@@ -111,6 +111,6 @@ def without_prose(text: str) -> str:
 
 def stage_of(human: str) -> str | None:
     """`data` where a transcript shows that the mail itself was refused, not its recipient."""
-    if _AFTER_DATA.search(human) and not _RCPT_REFUSED.search(human):
+    if ">>> DATA" in human and _AFTER_DATA.search(human) and not _RCPT_REFUSED.search(human):
         return "data"
     return None

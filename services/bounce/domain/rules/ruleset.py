@@ -23,7 +23,7 @@ class Reply(NamedTuple):
 class Scan(Protocol):
     """One pass over a comparable text: the numbers of the patterns that are in it, in any order, each at least once."""
 
-    def __call__(self, words: bytes) -> Sequence[int]: ...
+    def __call__(self, words: bytes) -> list[int]: ...
 
 
 class Sign(NamedTuple):
