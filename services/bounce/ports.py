@@ -57,6 +57,16 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
+class Closing:
+    """What became of a mail that made no fact about a message."""
+
+    mail: UUID
+    state: str
+    outcome: str
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewFact:
     """A fact to record; `id` is the same for the same evidence. `mail_id`: the mail that brought it.
 
@@ -86,7 +96,7 @@ class Mails(Protocol):
 
     async def lease(self, limit: int, seconds: float) -> list[Mail]: ...
 
-    async def close(self, mail: UUID, state: str, outcome: str, message: str | None = None) -> None: ...
+    async def close(self, closing: Sequence[Closing]) -> None: ...
 
     async def postpone(self, mail: UUID, seconds: float) -> None: ...
 

@@ -29,6 +29,12 @@ _BOUNCE = {
     "enhanced_code": "5.1.1",
     "text": "550 5.1.1 <address>: Recipient address rejected: User unknown",
     "mail": "0193c8a4-2f11-7d52-9b0e-0d6a3c6f1b2a",
+    "rule": "unknown-user-and-code",
+    "matched": ["unknown-user-and-code", "unknown-user-words", "unknown-user-code"],
+    "confidence": 0.95,
+    "provider": None,
+    "template": "550 5.1.1 <address>: Recipient address rejected: User unknown",
+    "rule_set": "06d92e47bf4006eb",
 }
 _SUPPRESSION = {
     "id": "0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d",
@@ -62,7 +68,7 @@ class MailShown(BaseModel):
 
 
 class BounceShown(BaseModel):
-    """A fact about an address."""
+    """A fact about an address, and why it was judged so."""
 
     model_config = _example(_BOUNCE)
     id: UUID
@@ -79,6 +85,12 @@ class BounceShown(BaseModel):
     enhanced_code: str | None
     text: str | None
     mail: UUID | None
+    rule: str | None = Field(description="The rule that decided; null where the form of the report did, or nothing.")
+    matched: list[str] | None = Field(description="Every rule that matched, the one that decided first.")
+    confidence: float | None = Field(description="How far to believe it, from 0 to 1: an order, not a probability.")
+    provider: str | None = Field(description="Whose reply it is, by the host that refused or the address's domain.")
+    template: str | None = Field(description="The text without what differs from mail to mail.")
+    rule_set: str | None = Field(description="The digest of the rules that were asked.")
 
 
 class SuppressionShown(BaseModel):

@@ -40,6 +40,7 @@ _TAGS = re.compile(r"<[a-z/!][^<>]{0,2000}>", re.I)
 _SILENT = re.compile(r"<(/?)(?:style|script)\b", re.I)
 _BREAKS = re.compile(r"<(?:br|/p|/div|/tr|/td|/h\d|/li)[^<>]{0,200}>", re.I)
 _ADDRESS = re.compile(ADDRESS)
+_BLANK = re.compile(rb"\n\r?\n")
 
 
 class Sentences:
@@ -90,7 +91,9 @@ def read_mail(raw: bytes) -> Report:
 
 
 def _head(returned: bytes) -> bytes:
-    return returned.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+    end = _BLANK.search(returned)
+    head = returned[: end.start()] if end else returned
+    return head.replace(b"\r\n", b"\n")
 
 
 def human_text(parts: Sequence[Part]) -> str:

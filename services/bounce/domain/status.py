@@ -55,7 +55,8 @@ def delivery_status(mail: Mail) -> tuple[Reported, ...]:
     found: list[Reported] = []
     for text in texts:
         for block in _BLANK.split(text.replace("\r\n", "\n") if "\r" in text else text):
-            if len(found) < MAX_RECIPIENTS and ":" in block:
+            lower = block.lower()  # the block about the message itself has none of them
+            if len(found) < MAX_RECIPIENTS and any(field in lower for field in ("recipient", "diagnostic", "status")):
                 found += _block(block)
     return tuple(found[:MAX_RECIPIENTS])
 

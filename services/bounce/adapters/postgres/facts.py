@@ -9,15 +9,14 @@ from prometheus_client import Counter
 
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.bounce import BounceClassified, SuppressionChanged
-from libs.contracts.outcomes import Mode, Scope
-from libs.contracts.reasons import Reason
+from libs.contracts.outcomes import Mode
 from libs.errors import NotFound
-from libs.ids import uuid7
 from libs.messaging.outbox import Outgoing, append
 from libs.privacy import redacted
 from libs.storage.database import Database
+from services.bounce.adapters.postgres.suppressions import locked, place_all, put_all, to_suppression
 from services.bounce.domain.categories import bar_for
-from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey, place
+from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey
 from services.bounce.ports import Change, NewFact
 
 APP_ID = "bounce"
@@ -27,10 +26,14 @@ _barred = Counter("depesche_bounce_suppressions", "Suppressions placed by eviden
 
 _ADD = """
 insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
-                    reply_code, enhanced_code, text, mail_id)
-select * from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[],
-  $7::text[], $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[],
-  $15::uuid[])
+                    reply_code, enhanced_code, text, mail_id, rule, matched, confidence, provider, template, rule_set)
+select id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
+  enhanced_code, text, mail_id, rule, string_to_array(matched, ' '), confidence, provider, template, rule_set
+from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[], $7::text[],
+  $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[], $15::uuid[],
+  $16::text[], $17::text[], $18::real[], $19::text[], $20::text[], $21::text[])
+  as new (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
+          enhanced_code, text, mail_id, rule, matched, confidence, provider, template, rule_set)
 on conflict (id) do nothing returning id
 """
 _CLOSE_MAIL = """
@@ -38,25 +41,13 @@ update mail set state = 1, outcome = closing.category, message = closing.message
 from unnest($1::uuid[], $2::text[], $3::text[]) as closing (id, category, message)
 where mail.id = closing.id and mail.state = 0
 """
-# a row to lock for each key, before anybody decides on it
-_PREPARE = """
-insert into suppression (id, tenant, mode, address_hash, scope, reason, active, version, changed_at, actor)
-values ($1, $2, $3, $4, $5, 0, false, 0, $6, '') on conflict (tenant, mode, address_hash, scope) do nothing
-"""
-_LOCK_KEY = """
-select * from suppression where tenant = $1 and mode = $2 and address_hash = $3 and scope = $4 for update
-"""
 _LOCK_ID = "select * from suppression where tenant = $1 and mode = $2 and id = $3 and version > 0 for update"
-_PUT = """
-update suppression set reason = $2, active = $3, version = $4, changed_at = $5, lifted_at = $6, bounce_id = $7,
-  message = $8, recipient = $9, actor = $10, note = $11 where id = $1
-"""
 _FORGET_MAILS = """
 delete from mail where id in (select mail_id from bounce where (tenant, mode, recipient) in
   (select * from unnest($1::smallint[], $2::smallint[], $3::text[])))
 """
 _FORGET_BOUNCES = """
-update bounce set recipient = null, text = null where (tenant, mode, recipient) in
+update bounce set recipient = null, text = null, template = null where (tenant, mode, recipient) in
   (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))
 """
 _FORGET_SUPPRESSIONS = """
@@ -80,10 +71,7 @@ class PostgresFacts:
             fresh = [fact for fact in ordered if fact.id in new]
             outgoing = [_classified(fact) for fact in fresh]
             evidence = [made for fact in fresh if (made := _evidence(fact))]
-            for item in sorted(evidence, key=lambda made: _key(made.key)):
-                placed = await _place(connection, item)
-                if placed is not None:
-                    outgoing.append(_changed(placed))
+            outgoing += [_changed(placed) for placed in await place_all(connection, evidence)]
             await append(connection, outgoing)
         for published in outgoing:
             _count(published)
@@ -91,11 +79,10 @@ class PostgresFacts:
     async def place(self, evidence: Evidence, action: ActionRecorded) -> Suppression:
         """Bars by hand; gives the suppression that already bars where there is one."""
         async with self.database.transaction() as connection:
-            placed = await _place(connection, evidence)
-            if placed is not None:
+            for placed in await place_all(connection, [evidence]):
                 await append(connection, [_changed(placed), _action(placed, action)])
                 return placed
-            return to_suppression(await connection.fetchrow(_LOCK_KEY, *_key(evidence.key)))
+            return await locked(connection, evidence.key)
 
     async def lift(self, tenant: int, mode: Mode, suppression: UUID, change: Change) -> Suppression:
         """Applies `change` to the locked suppression. Raises NotFound, and what `change` raises."""
@@ -104,7 +91,7 @@ class PostgresFacts:
             if row is None:
                 raise NotFound(f"There is no suppression {suppression}; GET suppressions lists them.")
             lifted, action = change(to_suppression(row))
-            await _put(connection, lifted)
+            await put_all(connection, [lifted])
             await append(connection, [_changed(lifted), _action(lifted, action)])
             return lifted
 
@@ -124,32 +111,6 @@ def _count(item: Outgoing) -> None:
             _barred.labels(reason).inc()
         case _:
             pass
-
-
-async def _place(connection: Any, evidence: Evidence) -> Suppression | None:
-    await connection.execute(_PREPARE, uuid7(), *_key(evidence.key), evidence.at)
-    row = await connection.fetchrow(_LOCK_KEY, *_key(evidence.key))
-    placed = place(to_suppression(row), evidence)
-    if placed is not None:
-        await _put(connection, placed)
-    return placed
-
-
-async def _put(connection: Any, item: Suppression) -> None:
-    await connection.execute(
-        _PUT,
-        item.id,
-        item.reason,
-        item.active,
-        item.version,
-        item.changed_at,
-        item.lifted_at,
-        item.bounce_id,
-        item.message,
-        item.recipient,
-        item.actor,
-        item.note,
-    )
 
 
 async def _close_mails(connection: Any, facts: Sequence[NewFact]) -> None:
@@ -176,6 +137,12 @@ def _columns(facts: Sequence[NewFact]) -> list[list[Any]]:
             item.fact.enhanced,
             redacted(item.fact.text),
             item.mail_id,
+            item.fact.rule,
+            " ".join(item.fact.matched),
+            item.fact.confidence,
+            item.fact.provider,
+            item.fact.template,
+            item.fact.rule_set,
         )
         for item in facts
     ]
@@ -188,10 +155,6 @@ def _evidence(item: NewFact) -> Evidence | None:
         return None
     key = SuppressionKey(item.tenant, item.mode, item.address_hash, bar.scope)
     return Evidence(key, bar.reason, item.at, "system", item.id, item.message, item.recipient)
-
-
-def _key(key: SuppressionKey) -> tuple[int, Mode, bytes, Scope]:
-    return key.tenant, key.mode, key.address_hash, key.scope
 
 
 def _classified(item: NewFact) -> Outgoing:
@@ -230,21 +193,3 @@ def _changed(item: Suppression) -> Outgoing:
 
 def _action(item: Suppression, action: ActionRecorded) -> Outgoing:
     return Outgoing(action, str(item.id), item.key.tenant, item.key.mode, source=APP_ID)
-
-
-def to_suppression(row: Any) -> Suppression:
-    key = SuppressionKey(row["tenant"], Mode(row["mode"]), row["address_hash"], Scope(row["scope"]))
-    return Suppression(
-        id=row["id"],
-        key=key,
-        reason=Reason(row["reason"]),
-        active=row["active"],
-        version=row["version"],
-        changed_at=row["changed_at"],
-        actor=row["actor"],
-        lifted_at=row["lifted_at"],
-        bounce_id=row["bounce_id"],
-        message=row["message"],
-        recipient=row["recipient"],
-        note=row["note"],
-    )

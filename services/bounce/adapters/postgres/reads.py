@@ -7,8 +7,8 @@ from uuid import UUID
 
 from libs.contracts.outcomes import Mode
 from libs.storage.database import Database
-from services.bounce.adapters.postgres.facts import to_suppression
 from services.bounce.adapters.postgres.mails import to_mail
+from services.bounce.adapters.postgres.suppressions import to_suppression
 from services.bounce.domain.suppressions import Suppression
 from services.bounce.ports import Filter, Mail
 
