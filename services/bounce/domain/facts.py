@@ -10,11 +10,13 @@ from services.bounce.domain.rules.ruleset import Reply
 from services.bounce.domain.templates import template_of
 
 _POSITIVE = frozenset({"delivered", "relayed", "expanded"})
+_SHORT = 60  # characters: hardly more than a code
 _WEAK = 200  # below it stand single words and bare reply codes
 _WITHOUT_A_FACT: dict[Kind, str] = {
     Kind.AUTO_REPLY: "auto-reply",
     Kind.CHALLENGE: "challenge",
     Kind.AUTH_REPORT: "auth-report",
+    Kind.RECEIPT: "delivered",
     Kind.OTHER: "not-a-bounce",
 }
 # RFC 5965's registry of feedback types; what is not named here is a complaint
@@ -70,6 +72,8 @@ def judge(report: Report, classifier: Classifier, ours: Callable[[str], bool] = 
     if report.kind is Kind.FEEDBACK:
         category = _BY_FEEDBACK.get(report.feedback_type, "complaint")
         return Fact(category, True, None, None, report.text)
+    if report.kind is Kind.UNSUBSCRIBE:
+        return Fact("unsubscribe", True, None, None, report.text)
     if report.kind in _WITHOUT_A_FACT:
         return Fact(_WITHOUT_A_FACT[report.kind], False, None, None, report.text)
     mine = [reported for reported in report.recipients if reported.address and ours(reported.address)]
@@ -111,7 +115,7 @@ def of_reported(reported: Reported, human: Sentences, classifier: Classifier, *,
     provider = classifier.providers.of_host(reported.host) or classifier.providers.of_address(reported.address)
     text = reported.text
     verdict = classifier.classify(Reply(text, *codes, provider, "report", reported.stage))
-    if verdict.strength < _WEAK:
+    if verdict.strength < _WEAK and (verdict.rule is None or len(text) < _SHORT):
         # the field says little; the sentences for people above it may say more
         for said in _elsewhere(reported, human.text, alone):
             again = classifier.classify(Reply(said, *codes, provider, "report", reported.stage))

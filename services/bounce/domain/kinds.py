@@ -36,6 +36,14 @@ _BOUNCE_SUBJECT = re.compile(
     r"|配信不能|送信エラー|配信できません|エラーメール|退信|недоставлен|不達",
     re.I,
 )
+# the whole subject, as List-Unsubscribe's mailto and people write it
+_UNSUBSCRIBE = re.compile(
+    r"(?:(?:re|aw|fwd?):\s*)?(?:please\s+)?(?:unsubscribe|remove|opt[- ]?out|abmelden|abmeldung|abbestellen"
+    r"|newsletter abmelden|désabonne(?:r|ment|z-moi)|désinscription|se désinscrire|darse de baja|dar de baja"
+    r"|cancelar suscripci[oó]n|disiscrivi(?:mi)?|cancellami"
+    r"|afmelden|uitschrijven|avregistrera|afmeld|wypisz|отписаться|配信停止|退订)(?:\s+me)?[.!]*",
+    re.I,
+)
 _SERVER = re.compile(
     r"mailer-?daemon|postmaster@|postmaster <|mail ?delivery (?:sub)?system|\bmdaemon\b|mail-?administrator"
     r"|microsoft exchange|microsoftexchange|mail deliver\w+|delivery subsystem|bounce[sd]?@|^\s*postmaster\s*$",
@@ -50,6 +58,8 @@ class Kind(StrEnum):
     AUTH_REPORT = "auth-report"
     AUTO_REPLY = "auto-reply"
     CHALLENGE = "challenge"
+    RECEIPT = "receipt"
+    UNSUBSCRIBE = "unsubscribe"
     OTHER = "other"
 
 
@@ -62,14 +72,18 @@ class Words(Protocol):
 
 def kind_of(mail: Mail, feedback: Headers, returned: Headers, has_status: bool, human: Words) -> Kind:
     """By form first (RFC 3464, 5965), then by who writes, then by what the subject says."""
-    headers, subject = mail.headers, mail.headers.get("subject")
-    report_type = mail.type[1].get("report-type", "").lower()
     if feedback.items:
         return Kind.AUTH_REPORT if feedback.get("feedback-type").lower() in _AUTH_FEEDBACK else Kind.FEEDBACK
+    if has_status:
+        return Kind.BOUNCE  # also where it calls itself auto-replied, as Exim does
+    headers, subject = mail.headers, mail.headers.get("subject")
+    report_type = mail.type[1].get("report-type", "").lower()
     if report_type == "feedback-report":
         return Kind.FEEDBACK
-    if has_status or report_type == "delivery-status" or headers.get("x-failed-recipients"):
-        return Kind.BOUNCE  # also where it calls itself auto-replied, as Exim does
+    if report_type == "disposition-notification":
+        return Kind.RECEIPT  # RFC 8098: opened, or deleted unread; it arrived
+    if report_type == "delivery-status" or headers.get("x-failed-recipients"):
+        return Kind.BOUNCE
     if _is_complaint(headers, returned, human.text):
         return Kind.FEEDBACK
     if _DMARC_SUBJECT.search(subject):
@@ -77,6 +91,8 @@ def kind_of(mail: Mail, feedback: Headers, returned: Headers, has_status: bool, 
     by_server = bool(_SERVER.search(headers.get("from")))
     if by_server and not _AUTO_SUBJECT.search(subject):
         return Kind.BOUNCE
+    if not by_server and _UNSUBSCRIBE.fullmatch(subject.strip()):
+        return Kind.UNSUBSCRIBE
     if _CHALLENGE.search(subject) or _CHALLENGE.search(human.text[:1_500]):
         return Kind.CHALLENGE
     if _AUTO_SUBJECT.search(subject):

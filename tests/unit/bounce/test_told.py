@@ -193,6 +193,28 @@ def test_automatic_replies_in_several_languages(subject: str) -> None:
     assert judge(read_mail(raw), rules()).category == "auto-reply"
 
 
+@pytest.mark.parametrize("subject", ["unsubscribe", "Re: Unsubscribe me", "Abmelden", "désinscription", "配信停止"])
+def test_whoever_asks_to_be_taken_off_by_mail_is_heard(subject: str) -> None:
+    raw = f"From: kim@x.example\nSubject: {subject}\n\n".encode()
+    assert judge(read_mail(raw), rules()).category == "unsubscribe"
+
+
+@pytest.mark.parametrize("subject", ["How do I unsubscribe from your rival?", "Remove the fee from my invoice"])
+def test_who_only_writes_of_it_is_not_taken_off(subject: str) -> None:
+    raw = f"From: kim@x.example\nSubject: {subject}\n\nHello\n".encode()
+    assert judge(read_mail(raw), rules()).category == "not-a-bounce"
+
+
+def test_a_receipt_of_reading_proves_that_it_arrived() -> None:
+    raw = (
+        b"Return-Path: <>\nFrom: kim@x.example\nSubject: Read: Sale\n"
+        b"Content-Type: multipart/report; report-type=disposition-notification; boundary=q\n\n"
+        b"--q\nContent-Type: text/plain\n\nYour message was read.\n"
+        b"--q\nContent-Type: message/disposition-notification\n\nDisposition: manual-action/MDN-sent-manually; read\n"
+    )
+    assert judge(read_mail(raw), rules()).category == "delivered"
+
+
 def test_a_delay_is_no_bounce_yet_and_says_what_it_waits_for() -> None:
     raw = mail(FORMS["postfix"]).replace(
         b"Subject: Undelivered",
