@@ -45,8 +45,8 @@ _UNSUBSCRIBE = re.compile(
     re.I,
 )
 _SERVER = re.compile(
-    r"mailer-?daemon|postmaster@|postmaster <|mail ?delivery (?:sub)?system|\bmdaemon\b|mail-?administrator"
-    r"|microsoft exchange|microsoftexchange|mail deliver\w+|delivery subsystem|bounce[sd]?@|^\s*postmaster\s*$",
+    r"mailer-?daemon|\bpostmaster\b|mail ?delivery|\bmail system\b|delivery (?:sub)?system|\bmdaemon\b|mail-?administrator"
+    r"|microsoft exchange|microsoftexchange|mail deliver\w+|mail[- ]?admin|bounce[sd]?@",
     re.I,
 )
 _MENTIONS_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)|deliver", re.I)

@@ -19,6 +19,7 @@ from services.bounce.domain.told import ADDRESS, Told, stage_of, told_by
 __all__ = ["Kind", "Report", "Reported", "codes_in", "read_mail", "told_about"]
 
 MAX_TEXT = 8_000
+MOST_TEXTS = 3
 
 # where servers without MIME put the returned mail below their own words
 _RETURNED_BELOW = re.compile(
@@ -106,6 +107,9 @@ def human_text(parts: Sequence[Part]) -> str:
     if first is None:
         return ""
     text = first.text[: 4 * MAX_TEXT]
+    if first.type == "text/plain":  # some put the greeting into one part, and what happened into the next
+        texts = [part.text for part in parts if part.type == "text/plain"][:MOST_TEXTS]
+        text = "\n\n".join(texts)[: 4 * MAX_TEXT]
     if first.type == "text/html" or text[:200].lstrip().lower().startswith(("<html", "<!doctype")):
         text = html.unescape(_TAGS.sub(" ", _BREAKS.sub("\n", _without_silent(text))))
     text = text.replace("\r\n", "\n")
