@@ -45,7 +45,7 @@ _UNSUBSCRIBE = re.compile(
     re.I,
 )
 _SERVER = re.compile(
-    r"mailer-?daemon|\bpostmaster\b|mail ?delivery|\bmail system\b|delivery (?:sub)?system|\bmdaemon\b|mail-?administrator"
+    r"mailer-?daemon|\bpostmaster\b|mail ?delivery|\bmail system\b|delivery (?:sub)?system|\bmdaemon\b"
     r"|microsoft exchange|microsoftexchange|mail deliver\w+|mail[- ]?admin|bounce[sd]?@",
     re.I,
 )
