@@ -67,3 +67,44 @@ def lift_suppression(session: Session, id: Id, note: Note) -> None:
     """Let an address go; only new evidence bars it again."""
     lifted = session.api.post(f"{_PATH}/{id}:lift", {"note": note})
     session.give(lifted, lambda item: f"Lifted: {item['recipient'] or 'the address'} may be written to again.")
+
+
+Since = Annotated[str, typer.Option(help="From this moment on: 2027-03-01T08:00:00Z.")]
+Until = Annotated[str | None, typer.Option(help="Up to this moment; now, where it is left out.")]
+Provider = Annotated[str | None, typer.Option(help="Of this provider: gmail.")]
+_GROUP = ("count", "category", "provider", "rule", "policy")
+_UNDONE = ("id", "recipient", "category", "provider", "changed_at=since", "said")
+
+
+@command(
+    suppressions,
+    "undo",
+    example='depesche suppressions undo --provider gmail --since 2027-03-01T08:00:00Z --note "an outage" --preview',
+)
+def undo_suppressions(
+    session: Session,
+    since: Since,
+    note: Note,
+    until: Until = None,
+    provider: Provider = None,
+    rule: Annotated[str | None, typer.Option(help="Placed by this rule.")] = None,
+    rule_set: Annotated[str | None, typer.Option(help="Placed by this version of the rules.")] = None,
+    category: Annotated[str | None, typer.Option(help="Of this category: unknown-user.")] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Only say what would change.")] = False,
+) -> None:
+    """Let go of all that began within a time, by provider, rule or category."""
+    names = {"until": until, "provider": provider, "rule": rule, "rule_set": rule_set, "category": category}
+    body: dict[str, Any] = {"since": since, "note": note, "preview": preview}
+    found = session.api.post(f"{_PATH}:undo", body | {name: v for name, v in names.items() if v is not None})
+    session.give(found, _undone)
+    if preview and not session.as_json:
+        session.out.print(table(found["groups"], _GROUP, empty="Nothing would change."))
+        session.out.print(table(found["examples"], _UNDONE, empty=""))
+
+
+def _undone(found: dict[str, Any]) -> str:
+    verb = "would be let go" if found["preview"] else "may be written to again"
+    return (
+        f"{found['lifted']:,} suppressions {verb}; {found['dropped']:,} parked ones dropped, "
+        f"{found['void']:,} facts count as no proof."
+    )

@@ -8,6 +8,7 @@ import typer
 
 from cli import (
     access,
+    bounce_figures,
     bounces,
     dead_letters,
     definitions,
@@ -66,6 +67,7 @@ app.add_typer(publishing.templates, name="templates")
 app.add_typer(publishing.communications, name="communications")
 app.add_typer(recipients.recipients, name="recipients")
 app.add_typer(bounces.suppressions, name="suppressions")
+app.add_typer(bounce_figures.bounces, name="bounces")
 app.add_typer(dead_letters.deadletters, name="deadletters")
 app.add_typer(access.tenants, name="tenants")
 app.add_typer(access.topics, name="topics")

@@ -97,6 +97,8 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     enhanced_code: str | None = None
     error: str | None = None  # the provider's own code: UNREGISTERED, 21211 …
     retire: bool = False  # the provider says that this address is dead (devices)
+    domain: str | None = None  # of an e-mail address: whether it exists can be asked; never the address
+    from_domain: str | None = None  # whose name the mail went out in
 
 
 @declared
@@ -107,6 +109,7 @@ class MessageRejected(Event, frozen=True, kw_only=True):
     SOURCE: ClassVar[str] = "delivery"
     request_id: UUID
     rejections: tuple[Rejection, ...]
+    communication: str | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ FIELDS = frozenset(
     tenant mode channel sender lane provider subscriber type event_type schema
     reason category detail error exc_info
     route loop port user folders day what turn
-    count rows unknown split given_up changed days recipients refused seconds waited_seconds
+    count usual rows unknown split given_up changed days recipients refused waited_seconds
     """.split()
 )
 # A field that could carry an address does not reach a log, whoever passes it.

@@ -10,10 +10,25 @@ from libs.settings import load
 from libs.storage.database import Database
 from libs.verp import ReturnPath
 from services.bounce.adapters.delivery import DeliveryMessages
-from services.bounce.adapters.postgres import PostgresFacts, PostgresMails, PostgresReads
+from services.bounce.adapters.postgres import (
+    PostgresBreakers,
+    PostgresContacts,
+    PostgresDomains,
+    PostgresFacts,
+    PostgresFigures,
+    PostgresMails,
+    PostgresReads,
+    PostgresSuppressions,
+)
+from services.bounce.adapters.resolver import DnsDomains
 from services.bounce.adapters.rulebook import ShippedRulebook
 from services.bounce.adapters.smtp import Limits, NoListener, SmtpListener
 from services.bounce.api import router
+from services.bounce.api.deciding import router as deciding
+from services.bounce.api.figures import router as figures
+from services.bounce.api.files import router as files
+from services.bounce.domain.breaker import Band
+from services.bounce.domain.policy import Policy
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
 from services.bounce.loops import LOOPS
 from services.bounce.ports import Listener
@@ -25,10 +40,14 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> Service:
     """bounce over the runtime's Postgres."""
     settings = settings or load(BounceSettings, runtime.settings_file)
+    policy, band = _policy(settings), _band(settings)
     database = Database(runtime.dsn, "bounce", max_size=settings.pool_max_connections)
     deps = Bounce(
         mails=PostgresMails(database),
-        facts=PostgresFacts(database),
+        facts=PostgresFacts(database, policy, band),
+        suppressions=PostgresSuppressions(database),
+        contacts=PostgresContacts(database),
+        breakers=PostgresBreakers(database, policy, band, timedelta(days=settings.parked_days)),
         reads=PostgresReads(database),
         messages=DeliveryMessages(runtime.client("bounce", "delivery")),
         listener=_listener(settings),
@@ -38,6 +57,12 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         clock=runtime.clock,
         domains=frozenset(domain.lower() for domain in settings.domains),
         feedback_mailboxes=frozenset(name.lower() for name in settings.feedback_mailboxes),
+        figures=PostgresFigures(database),
+        domains_said=PostgresDomains(database, timedelta(hours=settings.domain_again_hours), policy.proofs_within),
+        dns=DnsDomains(settings.dns_servers, settings.domain_timeout_seconds),
+        questions=settings.domain_questions,
+        contacts_kept=policy.longest_memory,
+        pulses_kept=band.usual_over + timedelta(days=1),
         raw_retention=timedelta(days=settings.raw_retention_days),
     )
     return Service(
@@ -45,7 +70,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         runtime=runtime,
         deps=deps,
         database=database,
-        routers=(router,),
+        routers=(router, figures, deciding, files),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         body_limits={"/v1/mails": settings.max_mail_bytes},
@@ -56,6 +81,31 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
 def create_app(runtime: Runtime, settings: BounceSettings | None = None) -> FastAPI:
     """The application alone, for a container of its own."""
     return create_service(runtime, settings).app
+
+
+def _policy(settings: BounceSettings) -> Policy:
+    return Policy(
+        trusted_providers=frozenset(settings.trusted_providers),
+        second_proof=timedelta(hours=settings.second_proof_hours),
+        proofs_within=timedelta(days=settings.proofs_days),
+        delivered_after=timedelta(hours=settings.delivered_after_hours),
+        recent_delivery=timedelta(days=settings.recent_delivery_days),
+        recent_reading=timedelta(days=settings.recent_reading_days),
+        score_days=settings.score_days,
+        score_within=timedelta(days=settings.score_within_days),
+    )
+
+
+def _band(settings: BounceSettings) -> Band:
+    return Band(
+        factor=settings.breaker_factor,
+        minimum=settings.breaker_minimum,
+        window=timedelta(minutes=settings.breaker_window_minutes),
+        usual_over=timedelta(days=settings.breaker_usual_days),
+        answers_within=timedelta(minutes=settings.breaker_answer_minutes),
+        quiet=timedelta(minutes=settings.breaker_quiet_minutes),
+        back_at_most=timedelta(hours=settings.breaker_back_hours),
+    )
 
 
 def _listener(settings: BounceSettings) -> Listener:

@@ -1,6 +1,8 @@
-"""What runs by itself in bounce: the SMTP listener, the reader of waiting mails, the retention."""
+"""What runs by itself in bounce: the SMTP listener, the reader of waiting mails, domains, breakers, the retention."""
 
 import asyncio
+
+from prometheus_client import Gauge
 
 from libs.errors import Transient
 from libs.service import LoopFunction
@@ -13,8 +15,18 @@ _LEASE_SECONDS = 60.0
 _IDLE_SECONDS = 0.5
 _RETENTION_SECONDS = 3_600.0
 _LONGEST_WAIT_SECONDS = 300.0
+_WATCH_SECONDS = 15.0
+_QUESTION_SECONDS = 120.0
+_FOLLOW_UP_TURNS = 40  # every ten minutes
 
 log = get_logger(__name__)
+
+_breaker = Gauge(
+    "depesche_bounce_breaker",
+    "1 while a provider's `no such user` is not believed",
+    ["provider"],
+    multiprocess_mode="livemostrecent",
+)
 
 
 async def listener(deps: Bounce, stop: asyncio.Event) -> None:
@@ -46,10 +58,42 @@ async def reader(deps: Bounce, stop: asyncio.Event) -> None:
 async def retention(deps: Bounce, stop: asyncio.Event) -> None:
     """Drops the bytes of old mails."""
     while not stop.is_set():
+        now = deps.clock()
         dropped = await deps.mails.drop_raw_before(raw_kept_since(deps))
         if dropped:
             log.info("bounce_mails_dropped", count=dropped)
+        kept_since = (now - deps.contacts_kept).date()
+        while not stop.is_set() and await deps.contacts.forget_before(kept_since, now - deps.pulses_kept):
+            log.info("contacts_dropped")
         await _pause(stop, _RETENTION_SECONDS)
+
+
+async def domains(deps: Bounce, stop: asyncio.Event) -> None:
+    """Asks the DNS for domains that were said to have no mail, a few at once."""
+    while not stop.is_set():
+        now = deps.clock()
+        due = await deps.domains_said.lease(deps.questions, now, _QUESTION_SECONDS)
+        answers = await asyncio.gather(*(deps.dns.ask(domain.name) for domain in due))
+        for domain, answer in zip(due, answers, strict=True):
+            count = await deps.domains_said.conclude(domain, answer, now)
+            log.info("domain_asked", reason=answer.words, count=count)
+        if not due:
+            await _pause(stop, _IDLE_SECONDS * 4)
+
+
+async def breakers(deps: Bounce, stop: asyncio.Event) -> None:
+    """Closes the breakers of providers that are calm again, and follows up what they have parked."""
+    shown: set[str] = set()
+    turn = 0
+    while not stop.is_set():
+        doubted = set(await deps.breakers.watch(deps.clock()))
+        for provider in shown | doubted:
+            _breaker.labels(provider).set(provider in doubted)
+        shown |= doubted
+        if turn % _FOLLOW_UP_TURNS == 0 and (dropped := await deps.breakers.follow_up(deps.clock())):
+            log.info("parked_dropped", count=dropped)
+        turn += 1
+        await _pause(stop, _WATCH_SECONDS)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
@@ -60,4 +104,10 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-LOOPS: dict[str, LoopFunction] = {"listener": listener, "reader": reader, "retention": retention}
+LOOPS: dict[str, LoopFunction] = {
+    "listener": listener,
+    "reader": reader,
+    "domains": domains,
+    "breakers": breakers,
+    "retention": retention,
+}

@@ -1,17 +1,28 @@
 """What bounce needs: the messages of delivery, a place for mails, a place for facts, and a listener."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import date, datetime
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from services.bounce.domain.classifier import Classifier
+from services.bounce.domain.domains import Answer, Domain
 from services.bounce.domain.facts import Fact
 from services.bounce.domain.suppressions import Evidence, Suppression
+from services.bounce.domain.undoing import Selection, Undo, Undone
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What the figures are told apart by: the tenant's sender, its domain, the communication."""
+
+    sender: int = 0
+    from_domain: str = ""
+    communication: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +34,7 @@ class Message:
     address_hash: bytes
     recipient: str | None
     channel: str
+    sending: Sending
 
 
 class Messages(Protocol):
@@ -84,6 +96,8 @@ class NewFact:
     attempt: int | None
     recipient: str | None
     mail_id: UUID | None = None
+    sending: Sending = Sending()
+    domain: str | None = None  # the address's own, where it is said not to exist
 
 
 Change = Callable[[Suppression], tuple[Suppression, ActionRecorded]]
@@ -106,15 +120,95 @@ class Mails(Protocol):
 
 
 class Facts(Protocol):
-    """Facts and suppressions; each call is one transaction with its events."""
+    """Facts and what follows from them; each call is one transaction with its events."""
 
-    async def record(self, facts: Sequence[NewFact]) -> None: ...
+    async def record(self, facts: Sequence[NewFact], now: datetime) -> None: ...
+
+    async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an undo would change: groups by category, provider, rule and policy; examples with what the server said."""
+
+    counts: Undone
+    groups: Sequence[Mapping[str, Any]]
+    examples: Sequence[tuple[Suppression, str | None]]
+
+
+class Accepted(NamedTuple):
+    """A mail that was handed over to an address."""
+
+    tenant: int
+    mode: Mode
+    address_hash: bytes
+    at: datetime
+
+
+class Read(NamedTuple):
+    """A sign that a mail has reached its reader."""
+
+    tenant: int
+    mode: Mode
+    address_hash: bytes
+    at: datetime
+
+
+class Contacts(Protocol):
+    """What went well with addresses; each call may come twice."""
+
+    async def accepted(self, mails: Sequence[Accepted]) -> None: ...
+
+    async def read(self, readings: Sequence[Read]) -> None: ...
+
+    async def forget_before(self, day: date, minute: datetime) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """What one breaker has parked of one tenant and mode."""
+
+    tenant: int
+    mode: Mode
+    breaker: UUID
+
+
+class Breakers(Protocol):
+    """Providers that are not believed, after their breakers have opened."""
+
+    async def watch(self, now: datetime) -> list[str]: ...
+
+    async def follow_up(self, now: datetime) -> int: ...
+
+    async def release(self, wanted: Parking, undo: Undo) -> int: ...
+
+    async def drop(self, wanted: Parking, undo: Undo) -> int: ...
+
+
+class Domains(Protocol):
+    """Domains that were said to have no mail."""
+
+    async def lease(self, limit: int, now: datetime, seconds: float) -> list[Domain]: ...
+
+    async def conclude(self, domain: Domain, answer: Answer, now: datetime) -> int: ...
+
+
+class Dns(Protocol):
+    """Says whether a domain takes mail. Bounded; no answer is an answer."""
+
+    async def ask(self, domain: str) -> Answer: ...
+
+
+class Suppressions(Protocol):
+    """What people do to them; each call is one transaction with its events."""
 
     async def place(self, evidence: Evidence, action: ActionRecorded) -> Suppression: ...
 
     async def lift(self, tenant: int, mode: Mode, suppression: UUID, change: Change) -> Suppression: ...
 
-    async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None: ...
+    async def undo(self, wanted: Selection, undo: Undo) -> Undone: ...
+
+    async def preview(self, wanted: Selection, examples: int) -> Preview: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +226,45 @@ class Filter:
     active: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FigureQuery:
+    """`grain`: hour, day or none (UTC); `by` and `only`: category, provider, from_domain, communication."""
+
+    tenant: int
+    mode: Mode
+    grain: str
+    since: datetime
+    until: datetime
+    by: frozenset[str]
+    only: Mapping[str, str]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerQuery:
+    """`since`: those that were open after this moment."""
+
+    tenant: int
+    mode: Mode
+    limit: int = 1
+    provider: str | None = None
+    id: UUID | None = None
+    after: tuple[Any, ...] | None = None
+    since: datetime | None = None
+
+
+class Figures(Protocol):
+    """What is counted; nothing here walks the facts."""
+
+    async def figures(self, wanted: FigureQuery) -> list[Mapping[str, Any]]: ...
+
+    async def health(
+        self, realm: tuple[int, Mode], span: tuple[datetime, datetime], sender: int | None, provider: str | None
+    ) -> list[Mapping[str, Any]]: ...
+
+    async def breakers(self, wanted: BreakerQuery) -> list[Mapping[str, Any]]: ...
+
+
 class Reads(Protocol):
     """Lists for API and console, newest first."""
 
@@ -142,6 +275,12 @@ class Reads(Protocol):
     async def suppression(self, tenant: int, mode: Mode, id: UUID) -> Suppression | None: ...
 
     async def mail(self, tenant: int, mode: Mode, id: UUID) -> Mail | None: ...
+
+    async def feed(
+        self, realm: tuple[int, Mode], after: tuple[str, int] | None, limit: int
+    ) -> list[Mapping[str, Any]]: ...
+
+    def export(self, what: str, realm: tuple[int, Mode], span: tuple[datetime, datetime]) -> AsyncIterator[Any]: ...
 
 
 class Rulebook(Protocol):

@@ -35,3 +35,56 @@ class BounceSettings(ServiceSettings):
         14, ge=1, description="Days for which the bytes of a mail are kept; the fact stays longer."
     )
     pool_max_connections: int = Field(6, ge=1, description="Postgres connections of one process.")
+
+    # when a fact bars its address
+    trusted_providers: tuple[str, ...] = Field(
+        ("gmail", "microsoft", "yahoo", "apple", "united-internet", "t-online", "orange", "comcast", "twilio"),
+        description="Providers whose `no such user` ends a mailbox at once; others have to say it twice. `*`: all.",
+    )
+    second_proof_hours: float = Field(
+        24, gt=0, description="Hours that must lie between two proofs for the second one to bar."
+    )
+    proofs_days: int = Field(60, ge=1, le=400, description="Days for which a first proof counts.")
+    delivered_after_hours: float = Field(
+        24, ge=0, description="Hours after the day of an accepted mail until it counts as delivered, if no bounce came."
+    )
+    recent_delivery_days: int = Field(
+        45, ge=0, le=60, description="Days for which a delivery makes even a trusted provider say it twice."
+    )
+    recent_reading_days: int = Field(
+        90, ge=0, description="Days for which an opening or a click makes even a trusted provider say it twice."
+    )
+    score_days: int = Field(
+        3, ge=1, description="Distinct days with a full mailbox (or a refusing filter) after which marketing is barred."
+    )
+    score_within_days: int = Field(
+        14, ge=1, description="Days after which such a day is forgotten; a delivery makes all of them forgotten."
+    )
+
+    # when a provider is not believed
+    breaker_factor: float = Field(
+        5, gt=1, description="How many times its usual share a provider's `no such user` may reach."
+    )
+    breaker_minimum: int = Field(
+        200, ge=1, description="Refusals within the window below which a provider is always believed."
+    )
+    breaker_window_minutes: int = Field(10, ge=1, le=60, description="Minutes over which refusals are counted.")
+    breaker_usual_days: int = Field(7, ge=1, le=30, description="Days over which the usual share is taken.")
+    breaker_answer_minutes: int = Field(
+        60, ge=1, description="Minutes within which bounces follow the mails that they answer."
+    )
+    breaker_quiet_minutes: int = Field(
+        30, ge=1, description="Minutes within the band after which the breaker closes by itself."
+    )
+    breaker_back_hours: float = Field(
+        6, gt=0, le=24, description="Hours that the breaker looks back at most for where the outage began."
+    )
+    parked_days: int = Field(
+        14, ge=1, description="Days after which what is parked is dropped if nothing more is heard of the address."
+    )
+
+    # what is said of domains
+    domain_again_hours: float = Field(24, gt=0, description="Hours after which a domain without mail is asked again.")
+    domain_timeout_seconds: float = Field(5, gt=0, description="Seconds that one domain's questions may take.")
+    domain_questions: int = Field(8, ge=1, le=100, description="Domains asked for at once.")
+    dns_servers: tuple[str, ...] = Field((), description="DNS servers to ask, by IP address; empty: the system's own.")

@@ -50,7 +50,7 @@ def test_gauges_say_how_processes_are_added_up() -> None:
 def test_labels_are_few_and_name_nobody() -> None:
     allowed = {
         "service", "route", "status", "loop", "lane", "what", "tenant", "mode", "sender", "reason", "channel", "type",
-        "subscriber", "verdict", "source", "outcome", "category", "origin",
+        "subscriber", "verdict", "source", "outcome", "category", "origin", "provider",
     }  # fmt: skip
     used = set()
     for call in declared().values():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from libs.contracts.outcomes import Mode
 from libs.service_client import ServiceClient
-from services.bounce.ports import Message
+from services.bounce.ports import Message, Sending
 
 _BATCH = 500
 _SUITE = 0  # a return path names a message, not a tenant: the suite asks for all of them
@@ -41,4 +41,9 @@ def _message(entry: Mapping[str, object]) -> Message | None:
         address_hash=base64.b64decode(hashed),
         recipient=str(recipient) if recipient is not None else None,
         channel=str(entry.get("channel")),
+        sending=Sending(
+            int(str(entry.get("sender") or 0)),
+            str(entry.get("from_domain") or ""),
+            str(entry.get("communication") or ""),
+        ),
     )

@@ -1,6 +1,6 @@
 """HTTP in: bounce mails, bounces, suppressions."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from services.bounce.api.shapes import (
     SuppressionShown,
 )
 from services.bounce.domain.categories import CATEGORIES
+from services.bounce.domain.policy import Decision
 from services.bounce.domain.suppressions import Suppression
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_mail, read_kept
@@ -55,7 +56,7 @@ async def hand_in_mail(
         raise BadRequest("The body is empty; send the whole mail with its headers.")
     if "\x00" in recipient:
         raise Invalid("An envelope recipient has no NUL.", pointer="recipient")
-    deps = _deps(request)
+    deps = deps_of(request)
     owner = (principal.tenant, principal.mode)
     mail = await keep_mail(deps, recipient, raw, owner)
     if mail.state == "waiting":
@@ -70,7 +71,7 @@ async def hand_in_mail(
 @router.get("/mails/{id}")
 async def get_mail(request: Request, principal: Reader, id: UUID) -> MailShown:
     """What became of a mail."""
-    return _mail(await queries.mail(_deps(request).reads, principal, id))
+    return _mail(await queries.mail(deps_of(request).reads, principal, id))
 
 
 @router.get("/bounces")
@@ -86,14 +87,14 @@ async def list_bounces(
     cursor: After = None,
 ) -> Page[BounceShown]:
     """Facts about addresses, newest first."""
-    deps = _deps(request)
+    deps = deps_of(request)
     if category is not None and category not in CATEGORIES:
         raise Invalid(f"There is no category of this name; there are {', '.join(CATEGORIES)}.", pointer="category")
     wanted = Filter(
         principal.tenant,
         principal.mode,
         limit + 1,
-        _after(cursor),
+        after_of(cursor),
         queries.hash_of(deps.hasher, address, kind) if address else None,
         _clean(recipient, "recipient"),
         _clean(message, "message"),
@@ -102,7 +103,7 @@ async def list_bounces(
     rows = await deps.reads.bounces(wanted)
     last = rows[limit - 1] if len(rows) > limit else None
     return Page(
-        items=[_bounce(row) for row in rows[:limit]],
+        items=[shown_bounce(row) for row in rows[:limit]],
         next_cursor=Cursor.make(last["at"].isoformat(), str(last["id"])) if last else None,
     )
 
@@ -119,12 +120,12 @@ async def list_suppressions(
     cursor: After = None,
 ) -> Page[SuppressionShown]:
     """What is barred or was, newest change first."""
-    deps = _deps(request)
+    deps = deps_of(request)
     wanted = Filter(
         principal.tenant,
         principal.mode,
         limit + 1,
-        _after(cursor),
+        after_of(cursor),
         queries.hash_of(deps.hasher, address, kind) if address else None,
         _clean(recipient, "recipient"),
         active=active,
@@ -132,7 +133,7 @@ async def list_suppressions(
     found = await deps.reads.suppressions(wanted)
     last = found[limit - 1] if len(found) > limit else None
     return Page(
-        items=[SuppressionShown(**_suppression(item)) for item in found[:limit]],
+        items=[SuppressionShown(**shown_suppression(item)) for item in found[:limit]],
         next_cursor=Cursor.make(last.changed_at.isoformat(), str(last.id)) if last else None,
     )
 
@@ -140,9 +141,9 @@ async def list_suppressions(
 @router.get("/suppressions/{id}")
 async def get_suppression(request: Request, principal: Reader, id: UUID) -> SuppressionExplained:
     """One suppression with its evidence."""
-    found = await queries.explained(_deps(request).reads, principal, id)
-    evidence = [_bounce(row) for row in found.evidence]
-    return SuppressionExplained(**_suppression(found.suppression), evidence=evidence)
+    found = await queries.explained(deps_of(request).reads, principal, id)
+    evidence = [shown_bounce(row) for row in found.evidence]
+    return SuppressionExplained(**shown_suppression(found.suppression), evidence=evidence)
 
 
 @router.post("/suppressions", status_code=201)
@@ -150,17 +151,17 @@ async def add_suppression(
     request: Request, response: Response, principal: Writer, body: SuppressionBody
 ) -> SuppressionShown:
     """Bars an address by hand, from the next claim on."""
-    deps = _deps(request)
+    deps = deps_of(request)
     hashed = queries.hash_of(deps.hasher, body.address, body.kind)
     placed = await suppress_by_hand(deps, principal, hashed, _SCOPES[body.scope], body.note)
     response.headers["location"] = f"/bounce/v1/suppressions/{placed.id}"
-    return SuppressionShown(**_suppression(placed))
+    return SuppressionShown(**shown_suppression(placed))
 
 
 @router.post("/suppressions/{id}:lift")
 async def lift(request: Request, principal: Writer, id: UUID, body: LiftBody) -> SuppressionShown:
     """Ends a suppression; only new evidence places it again."""
-    return SuppressionShown(**_suppression(await lift_suppression(_deps(request), principal, id, body.note)))
+    return SuppressionShown(**shown_suppression(await lift_suppression(deps_of(request), principal, id, body.note)))
 
 
 _SCOPES = {"all": Scope.ALL, "marketing": Scope.MARKETING}
@@ -172,13 +173,16 @@ def _mail(mail: Mail) -> MailShown:
     )
 
 
-def _bounce(row: Any) -> BounceShown:
+def shown_bounce(row: Any) -> BounceShown:
+    """A fact as people see it."""
     category = CATEGORIES[row["category"]]
     fields = {name: row[name] for name in BounceShown.model_fields if name not in ("group", "action", "mail")}
+    fields |= {"decision": Decision(row["decision"]).word}
     return BounceShown(**fields, group=category.group, action=category.action, mail=row["mail_id"])
 
 
-def _suppression(item: Suppression) -> dict[str, Any]:
+def shown_suppression(item: Suppression) -> dict[str, Any]:
+    """The fields of SuppressionShown."""
     return {
         "id": item.id,
         "scope": item.key.scope.word,
@@ -192,10 +196,17 @@ def _suppression(item: Suppression) -> dict[str, Any]:
         "message": item.message,
         "bounce": item.bounce_id,
         "note": item.note,
+        "category": item.cause.category or None,
+        "provider": item.cause.provider or None,
+        "rule": item.cause.rule,
+        "rule_set": item.cause.rule_set,
+        "policy": item.cause.policy or None,
+        "proofs": list(item.cause.evidence),
     }
 
 
-def _after(cursor: str | None) -> tuple[datetime, UUID] | None:
+def after_of(cursor: str | None) -> tuple[datetime, UUID] | None:
+    """The moment and id that a page ended with. Raises Invalid where the cursor is another list's."""
     key = Cursor.read(cursor, 2)
     if key is None:
         return None
@@ -214,6 +225,14 @@ def _clean(text: str | None, name: str) -> str | None:
     return text
 
 
-def _deps(request: Request) -> Bounce:
+def sensible(moment: datetime, pointer: str) -> datetime:
+    """A moment that calendars can be counted from. Raises Invalid."""
+    if not 1990 <= moment.year <= 2200:
+        raise Invalid("Name a moment between 1990 and 2200.", pointer=pointer)
+    return moment.astimezone(UTC)
+
+
+def deps_of(request: Request) -> Bounce:
+    """What the application was built with."""
     deps: Bounce = request.app.state.deps
     return deps

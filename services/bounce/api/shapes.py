@@ -14,7 +14,7 @@ _MAIL = {
     "message": "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17",
     "received_at": "2027-03-01T09:00:00Z",
 }
-_BOUNCE = {
+BOUNCE: dict[str, Any] = {
     "id": "5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a",
     "at": "2027-03-01T09:00:00Z",
     "category": "unknown-user",
@@ -29,12 +29,18 @@ _BOUNCE = {
     "enhanced_code": "5.1.1",
     "text": "550 5.1.1 <address>: Recipient address rejected: User unknown",
     "mail": "0193c8a4-2f11-7d52-9b0e-0d6a3c6f1b2a",
+    "provider": "gmail",
     "rule": "unknown-user-and-code",
     "matched": ["unknown-user-and-code", "unknown-user-words", "unknown-user-code"],
     "confidence": 0.95,
-    "provider": None,
     "template": "550 5.1.1 <address>: Recipient address rejected: User unknown",
     "rule_set": "06d92e47bf4006eb",
+    "from_domain": "shop.example",
+    "communication": "order-confirmed",
+    "decision": "bars",
+    "policy": "trusted-provider",
+    "doubtful": False,
+    "void": False,
 }
 _SUPPRESSION = {
     "id": "0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d",
@@ -49,6 +55,12 @@ _SUPPRESSION = {
     "message": "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17",
     "bounce": "5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a",
     "note": None,
+    "category": "unknown-user",
+    "provider": "gmail",
+    "rule": None,
+    "rule_set": "shipped",
+    "policy": "trusted-provider",
+    "proofs": ["5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a"],
 }
 
 
@@ -68,9 +80,9 @@ class MailShown(BaseModel):
 
 
 class BounceShown(BaseModel):
-    """A fact about an address, and why it was judged so."""
+    """A fact about an address."""
 
-    model_config = _example(_BOUNCE)
+    model_config = _example(BOUNCE)
     id: UUID
     at: AwareDatetime
     category: str
@@ -88,9 +100,15 @@ class BounceShown(BaseModel):
     rule: str | None = Field(description="The rule that decided; null where the form of the report did, or nothing.")
     matched: list[str] | None = Field(description="Every rule that matched, the one that decided first.")
     confidence: float | None = Field(description="How far to believe it, from 0 to 1: an order, not a probability.")
-    provider: str | None = Field(description="Whose reply it is, by the host that refused or the address's domain.")
+    provider: str = Field(description="Whose reply it is, by the host that refused or the address's domain.")
     template: str | None = Field(description="The text without what differs from mail to mail.")
     rule_set: str | None = Field(description="The digest of the rules that were asked.")
+    from_domain: str
+    communication: str
+    decision: str = Field(description="leaves, waits, asks (the DNS), bars, or parked while its provider is doubted.")
+    policy: str = Field(description="The rule of the policy that decided.")
+    doubtful: bool = Field(description="Said while its provider's breaker was open, or shortly before.")
+    void: bool = Field(description="Undone: it counts as no proof.")
 
 
 class SuppressionShown(BaseModel):
@@ -109,12 +127,18 @@ class SuppressionShown(BaseModel):
     message: str | None
     bounce: UUID | None
     note: str | None
+    category: str | None = Field(description="Of the fact that placed it; null where a person did.")
+    provider: str | None
+    rule: str | None = Field(description="The rule that gave the category.")
+    rule_set: str | None
+    policy: str | None = Field(description="The rule of the policy that decided.")
+    proofs: list[UUID] = Field(description="The facts that it rests on.")
 
 
 class SuppressionExplained(SuppressionShown):
     """A suppression with the facts about its address, newest first."""
 
-    model_config = _example({**_SUPPRESSION, "evidence": [_BOUNCE]})
+    model_config = _example({**_SUPPRESSION, "evidence": [BOUNCE]})
     evidence: list[BounceShown]
 
 

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from libs.contracts.outcomes import Scope
-from libs.contracts.reasons import Reason
-
 
 class Action(StrEnum):
     SUPPRESS = "suppress"
@@ -40,22 +37,3 @@ _TABLE: tuple[tuple[str, Action, str], ...] = (
 CATEGORIES: dict[str, Category] = {
     name: Category(name, group, action) for group, action, names in _TABLE for name in names.split()
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """What a suppression bars and under which reason."""
-
-    scope: Scope
-    reason: Reason
-
-
-def bar_for(category: str, *, permanent: bool) -> Bar | None:
-    """What a fact of this category bars. A reply that was only temporary (4xx) never ends a mailbox."""
-    if category == "complaint":
-        return Bar(Scope.MARKETING, Reason.SUPPRESSED_COMPLAINT)
-    if category == "unsubscribe":
-        return Bar(Scope.MARKETING, Reason.SUPPRESSED_UNSUBSCRIBE)
-    if CATEGORIES[category].action is Action.SUPPRESS and permanent:
-        return Bar(Scope.ALL, Reason.SUPPRESSED_BOUNCE)
-    return None

@@ -20,6 +20,25 @@ class SuppressionKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """What a suppression can be found and undone by. Empty: a person decided.
+
+    `rule` gave the category, out of the rules of version `rule_set`; `policy` is the rule of domain/policy.py,
+    `evidence` the facts that it rests on.
+    """
+
+    category: str = ""
+    provider: str = ""
+    rule: str | None = None
+    rule_set: str | None = None
+    policy: str = ""
+    evidence: tuple[UUID, ...] = ()
+
+
+BY_HAND = Cause()
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Why an address is to be barred. `bounce_id` None: a person decided."""
 
@@ -31,6 +50,7 @@ class Evidence:
     message: str | None = None
     recipient: str | None = None
     note: str | None = None
+    cause: Cause = BY_HAND
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +69,7 @@ class Suppression:
     message: str | None = None
     recipient: str | None = None
     note: str | None = None
+    cause: Cause = BY_HAND
 
 
 def place(current: Suppression, evidence: Evidence) -> Suppression | None:
@@ -71,6 +92,7 @@ def place(current: Suppression, evidence: Evidence) -> Suppression | None:
         message=evidence.message,
         recipient=evidence.recipient or current.recipient,
         note=evidence.note,
+        cause=evidence.cause,
     )
 
 

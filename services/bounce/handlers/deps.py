@@ -6,7 +6,20 @@ from datetime import timedelta
 from libs.clock import Clock
 from libs.ids import AddressHasher
 from libs.verp import ReturnPath
-from services.bounce.ports import Facts, Listener, Mails, Messages, Reads, Rulebook
+from services.bounce.ports import (
+    Breakers,
+    Contacts,
+    Dns,
+    Domains,
+    Facts,
+    Figures,
+    Listener,
+    Mails,
+    Messages,
+    Reads,
+    Rulebook,
+    Suppressions,
+)
 
 
 @dataclass(frozen=True)
@@ -15,6 +28,12 @@ class Bounce:
 
     mails: Mails
     facts: Facts
+    suppressions: Suppressions
+    contacts: Contacts
+    breakers: Breakers
+    domains_said: Domains
+    dns: Dns
+    figures: Figures
     reads: Reads
     messages: Messages
     listener: Listener
@@ -24,4 +43,7 @@ class Bounce:
     clock: Clock
     domains: frozenset[str]
     feedback_mailboxes: frozenset[str]
+    questions: int
+    contacts_kept: timedelta
+    pulses_kept: timedelta
     raw_retention: timedelta

@@ -1,7 +1,7 @@
 """From a mail to a fact."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,7 +64,7 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
             facts += made
             if outcome:
                 closing.append(Closing(mail.id, "read", outcome, id_))
-        await deps.facts.record(facts)
+        await deps.facts.record(facts, deps.clock())
         await deps.mails.close(closing)
 
 
@@ -108,6 +108,8 @@ def _judged(deps: Bounce, proven: Proven, report: Report, classifier: Classifier
             proven.attempt,
             message.recipient,
             mail.id,
+            message.sending,
+            _domain_of(report, ours) if fact.category == "bad-domain" else None,
         )
     )
     return facts, None
@@ -129,6 +131,7 @@ def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mappi
             None,
             None,
             mail.id,
+            message.sending,
         )
         for address, fact in others.items()
         if (address_hash := _hash_of(deps, address)) is not None
@@ -139,6 +142,12 @@ def signed_path(return_path: ReturnPath, recipient: str, report: Report) -> Verp
     """Our signed return path: of the envelope, else of To and Delivered-To, else of the mail sent back."""
     places = (recipient, *report.candidates)
     return next((verp for place in places if place and (verp := return_path.read(place))), None)
+
+
+def _domain_of(report: Report, ours: Callable[[str], bool]) -> str | None:
+    """Of the address that we wrote to, as the report has it."""
+    mine = (reported.address for reported in report.recipients if reported.address and ours(reported.address))
+    return next((email_address(address).canonical.rpartition("@")[2] for address in mine), None)
 
 
 def _hash_of(deps: Bounce, address: str) -> bytes | None:

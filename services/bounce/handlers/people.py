@@ -1,5 +1,7 @@
 """What people do: bar an address, lift a suppression."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from uuid import UUID
 
 from libs.auth import Principal
@@ -7,8 +9,14 @@ from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Scope
 from libs.contracts.reasons import Reason
 from libs.errors import NotFound
+from libs.ids import uuid7
+from libs.telemetry import get_logger
 from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey, lift
+from services.bounce.domain.undoing import Selection, Undo, Undone
 from services.bounce.handlers.deps import Bounce
+from services.bounce.ports import BreakerQuery, Parking
+
+log = get_logger(__name__)
 
 
 async def suppress_by_hand(
@@ -25,7 +33,9 @@ async def suppress_by_hand(
         after={"scope": scope.word, "active": True},
         note=note,
     )
-    return await deps.facts.place(Evidence(key, Reason.SUPPRESSED_MANUAL, now, principal.actor, note=note), action)
+    return await deps.suppressions.place(
+        Evidence(key, Reason.SUPPRESSED_MANUAL, now, principal.actor, note=note), action
+    )
 
 
 async def lift_suppression(deps: Bounce, principal: Principal, id: UUID, note: str) -> Suppression:
@@ -47,4 +57,40 @@ async def lift_suppression(deps: Bounce, principal: Principal, id: UUID, note: s
         )
         return lifted, action
 
-    return await deps.facts.lift(principal.tenant, principal.mode, id, change)
+    return await deps.suppressions.lift(principal.tenant, principal.mode, id, change)
+
+
+async def release_parked(deps: Bounce, principal: Principal, breaker: UUID, note: str) -> int:
+    """Believes the provider: what its breaker has parked is barred. How many."""
+    return await _decide(deps, principal, breaker, note, deps.breakers.release)
+
+
+async def drop_parked(deps: Bounce, principal: Principal, breaker: UUID, note: str) -> int:
+    """Does not believe the provider: what its breaker has parked is given up. How many."""
+    return await _decide(deps, principal, breaker, note, deps.breakers.drop)
+
+
+async def _decide(
+    deps: Bounce, principal: Principal, breaker: UUID, note: str, batch: Callable[[Parking, Undo], Awaitable[int]]
+) -> int:
+    wanted = Parking(principal.tenant, principal.mode, breaker)
+    undo = Undo(breaker, deps.clock(), principal.actor, note)
+    if not await deps.figures.breakers(BreakerQuery(wanted.tenant, wanted.mode, id=breaker)):
+        raise NotFound(f"There is no breaker {breaker}; GET breakers lists them.")
+    count = 0
+    while some := await batch(wanted, undo):
+        count += some
+    return count
+
+
+async def undo_suppressions(deps: Bounce, principal: Principal, wanted: Selection, note: str) -> Undone:
+    """Lets go of all that is selected, a batch at a time. Cut off in the middle, it is called again for the rest."""
+    now = deps.clock()
+    undo = Undo(uuid7(), now, principal.actor, note)
+    done = Undone()
+    # what begins while this runs is not what somebody has looked at
+    wanted = replace(wanted, until=min(wanted.until, now))
+    while batch := await deps.suppressions.undo(wanted, undo):
+        done += batch
+    log.info("suppressions_undone", tenant=principal.tenant, mode=principal.mode.word, count=done.lifted)
+    return done

@@ -9,8 +9,9 @@ from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.evidence import evidence_id
 from services.bounce.domain.facts import Fact, of_text
 from services.bounce.domain.sms import CATEGORY_BY_CODE
+from services.bounce.handlers.contacts import note_readings
 from services.bounce.handlers.deps import Bounce
-from services.bounce.ports import Message, NewFact
+from services.bounce.ports import Message, NewFact, Sending
 
 
 async def record_rejections(deps: Bounce, batch: Sequence[Envelope]) -> None:
@@ -22,7 +23,7 @@ async def record_rejections(deps: Bounce, batch: Sequence[Envelope]) -> None:
             fact = fact_of_rejection(rejection, classifier)
             if fact is not None and fact.counts:
                 facts.append(_of_rejection(envelope, rejection, fact))
-    await deps.facts.record(facts)
+    await deps.facts.record(facts, deps.clock())
 
 
 def fact_of_rejection(rejection: Rejection, classifier: Classifier) -> Fact | None:
@@ -31,7 +32,8 @@ def fact_of_rejection(rejection: Rejection, classifier: Classifier) -> Fact | No
         return None
     if rejection.channel == Channel.EMAIL.word:
         codes = (rejection.reply_code, rejection.enhanced_code)
-        return of_text(rejection.text, classifier, codes, source="session")
+        at = f"@{rejection.domain}" if rejection.domain else None  # whose it is; the mailbox stays delivery's
+        return of_text(rejection.text, classifier, codes, source="session", address=at)
     if rejection.channel == Channel.SMS.word:
         return _fact_of_code(rejection.error, rejection.text)
     return None
@@ -39,7 +41,9 @@ def fact_of_rejection(rejection: Rejection, classifier: Classifier) -> Fact | No
 
 def _fact_of_code(code: str | None, text: str) -> Fact | None:
     category = CATEGORY_BY_CODE.get((code or "").strip())
-    return Fact(category, category == "unknown-user", None, None, text or f"error {code}") if category else None
+    if category is None:
+        return None
+    return Fact(category, category == "unknown-user", None, None, text or f"error {code}", provider="twilio")
 
 
 def _of_rejection(envelope: Envelope, rejection: Rejection, fact: Fact) -> NewFact:
@@ -54,11 +58,17 @@ def _of_rejection(envelope: Envelope, rejection: Rejection, fact: Fact) -> NewFa
         rejection.message,
         rejection.attempt,
         rejection.recipient,
+        sending=Sending(rejection.sender, rejection.from_domain or "", envelope.data.communication or ""),
+        domain=rejection.domain if fact.category == "bad-domain" else None,
     )
 
 
 async def record_receipts(deps: Bounce, batch: Sequence[Envelope]) -> None:
-    """Receipts that say bounced, complained or given up become facts. Who it was, delivery knows."""
+    """Receipts that say bounced, complained or given up become facts. Who it was, delivery knows.
+
+    Those that show somebody there are noted first: they speak against such a fact.
+    """
+    await note_readings(deps, batch)
     classifier = await deps.rulebook.current()
     found = [
         (envelope, receipt, fact)
@@ -66,11 +76,9 @@ async def record_receipts(deps: Bounce, batch: Sequence[Envelope]) -> None:
         for receipt in envelope.data.receipts
         if (fact := fact_of_receipt(receipt, classifier)) is not None and fact.counts
     ]
-    missing = sorted({r.message for _, r, _ in found if r.address_hash is None or r.recipient is None})
-    known = await deps.messages.lookup(missing) if missing else {}
-    await deps.facts.record(
-        [made for envelope, receipt, fact in found if (made := _of_receipt(envelope, receipt, fact, known))]
-    )
+    known = await deps.messages.lookup(sorted({receipt.message for _, receipt, _ in found})) if found else {}
+    facts = [made for envelope, receipt, fact in found if (made := _of_receipt(envelope, receipt, fact, known))]
+    await deps.facts.record(facts, deps.clock())
 
 
 def fact_of_receipt(receipt: Receipt, classifier: Classifier) -> Fact | None:
@@ -102,6 +110,7 @@ def _of_receipt(envelope: Envelope, receipt: Receipt, fact: Fact, known: Mapping
         receipt.message,
         receipt.attempt,
         receipt.recipient or (message.recipient if message else None),
+        sending=message.sending if message else Sending(),
     )
 
 

@@ -24,6 +24,7 @@ from services.delivery.api.shapes import (
     RequestShown,
     Standings,
 )
+from services.delivery.domain.outbound import domain_of
 from services.delivery.domain.standing import MessageRow
 from services.delivery.handlers import Delivery
 
@@ -109,6 +110,9 @@ async def lookup(request: Request, principal: Suite, body: Ids) -> LookedUp:
                 "recipient": row.recipient or None,
                 "channel": Channel(row.channel).word if row.channel else None,
                 "request_id": str(row.request_id),
+                "communication": row.communication,
+                "sender": row.sender,
+                "from_domain": domain_of(row.from_address or ""),
                 "status": row.status.word,
                 "attempt": row.attempt,
             }

@@ -94,6 +94,16 @@ class WebhookAccount:
 Account = FcmAccount | SmtpAccount | TwilioAccount | WebhookAccount
 
 
+def domain_of(address: str) -> str | None:
+    """What stands behind the last @ of an e-mail address; None where there is none."""
+    return address.rpartition("@")[2].lower() or None if "@" in address else None
+
+
+def from_domain(account: Account) -> str | None:
+    """The domain that a mail's readers see; None for other channels."""
+    return domain_of(account.from_address) if isinstance(account, SmtpAccount) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Sender:
     """A tenant's identity on a channel. Providers keep connections per (number, mode, version)."""

@@ -46,6 +46,8 @@ class MessageRow:
     recorded_at: datetime | None
     tenant: int
     mode: int
+    communication: str
+    from_address: str | None
     recipient: str = ""
     attempts: list[dict[str, Any]] = field(default_factory=list)
     receipts: list[dict[str, Any]] = field(default_factory=list)

@@ -2,9 +2,6 @@
 
 import pytest
 
-from libs.contracts.outcomes import Scope
-from libs.contracts.reasons import Reason
-from services.bounce.domain.categories import CATEGORIES, Action, bar_for
 from services.bounce.domain.classifier import is_permanent
 from services.bounce.domain.facts import Fact
 from services.bounce.domain.facts import of_text as fact_of
@@ -78,7 +75,7 @@ def test_codes_alone_are_believed_where_they_are_precise() -> None:
 def test_a_temporary_reply_never_ends_a_mailbox() -> None:
     fact = of_text("450 4.1.1 User unknown, try later")
     assert fact.category == "unknown-user"
-    assert bar_for(fact.category, permanent=fact.permanent) is None
+    assert not fact.permanent
 
 
 @pytest.mark.parametrize(
@@ -124,18 +121,3 @@ def test_words_go_before_codes_that_are_used_for_everything(text: str, category:
 )
 def test_which_code_says_whether_it_is_final(reply: int | None, enhanced: str | None, permanent: bool) -> None:
     assert is_permanent(reply, enhanced) is permanent
-
-
-def test_what_bars_and_how_much() -> None:
-    bars = {name: bar_for(name, permanent=True) for name in CATEGORIES}
-    barred = {name: (bar.scope, bar.reason) for name, bar in bars.items() if bar}
-    everything, marketing = (Scope.ALL, Reason.SUPPRESSED_BOUNCE), Scope.MARKETING
-    assert barred == {
-        "unknown-user": everything,
-        "inactive": everything,
-        "bad-domain": everything,
-        "moved": everything,
-        "complaint": (marketing, Reason.SUPPRESSED_COMPLAINT),
-        "unsubscribe": (marketing, Reason.SUPPRESSED_UNSUBSCRIBE),
-    }
-    assert set(barred) == {name for name, category in CATEGORIES.items() if category.action is Action.SUPPRESS}

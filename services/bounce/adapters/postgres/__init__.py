@@ -1,7 +1,21 @@
-"""Mails, facts and suppressions in Postgres."""
+"""Mails, facts and what follows from them in Postgres."""
 
+from services.bounce.adapters.postgres.barring import PostgresSuppressions
+from services.bounce.adapters.postgres.contacts import PostgresContacts
+from services.bounce.adapters.postgres.domains import PostgresDomains
 from services.bounce.adapters.postgres.facts import PostgresFacts
 from services.bounce.adapters.postgres.mails import PostgresMails
 from services.bounce.adapters.postgres.reads import PostgresReads
+from services.bounce.adapters.postgres.statistics import PostgresFigures
+from services.bounce.adapters.postgres.watching import PostgresBreakers
 
-__all__ = ["PostgresFacts", "PostgresMails", "PostgresReads"]
+__all__ = [
+    "PostgresBreakers",
+    "PostgresContacts",
+    "PostgresDomains",
+    "PostgresFacts",
+    "PostgresFigures",
+    "PostgresMails",
+    "PostgresReads",
+    "PostgresSuppressions",
+]

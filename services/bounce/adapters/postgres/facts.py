@@ -1,195 +1,175 @@
-"""Facts and suppressions: each call one transaction with its events."""
+"""Facts and what follows from them: one transaction with its suppressions, its figures and its events."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
-from libs.contracts.audit import ActionRecorded
-from libs.contracts.bounce import BounceClassified, SuppressionChanged
 from libs.contracts.outcomes import Mode
-from libs.errors import NotFound
 from libs.messaging.outbox import Outgoing, append
-from libs.privacy import redacted
 from libs.storage.database import Database
-from services.bounce.adapters.postgres.suppressions import locked, place_all, put_all, to_suppression
-from services.bounce.domain.categories import bar_for
-from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey
-from services.bounce.ports import Change, NewFact
+from libs.telemetry import get_logger
+from services.bounce.adapters.postgres import domains
+from services.bounce.adapters.postgres.breakers import Span, Tripped, doubts, look
+from services.bounce.adapters.postgres.fact_rows import (
+    blocks_of,
+    classified,
+    columns_of,
+    decided,
+    evidence_of,
+    kind_of,
+    proof_of,
+    provider_of,
+    refused,
+)
+from services.bounce.adapters.postgres.figures import add_blocks, add_figures
+from services.bounce.adapters.postgres.histories import read_histories
+from services.bounce.adapters.postgres.parking import confirm, park
+from services.bounce.adapters.postgres.reexamining import reexamine
+from services.bounce.adapters.postgres.suppressions import changed, place_all
+from services.bounce.domain.breaker import Band
+from services.bounce.domain.figures import Figures
+from services.bounce.domain.judging import Judged, judge_all
+from services.bounce.domain.policy import Bars, Decision, History, Policy
+from services.bounce.domain.suppressions import Evidence
+from services.bounce.ports import NewFact
 
-APP_ID = "bounce"
-
-_facts = Counter("depesche_bounce_facts", "New facts about addresses", ["category", "origin"])
+_facts = Counter("depesche_bounce_facts", "New facts about addresses", ["category", "provider", "origin"])
+_latency = Histogram(
+    "depesche_bounce_latency_seconds",
+    "From what a server said to what follows from it, in seconds",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3_600),
+)
+_opened = Counter("depesche_bounce_breaker_opened", "Times that a provider was no longer believed", ["provider"])
 _barred = Counter("depesche_bounce_suppressions", "Suppressions placed by evidence", ["reason"])
+
+log = get_logger(__name__)
 
 _ADD = """
 insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
-                    reply_code, enhanced_code, text, mail_id, rule, matched, confidence, provider, template, rule_set)
+                    reply_code, enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain,
+                    communication, matched, confidence, template)
 select id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
-  enhanced_code, text, mail_id, rule, string_to_array(matched, ' '), confidence, provider, template, rule_set
+  enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication,
+  string_to_array(matched, ' '), confidence, template
 from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[], $7::text[],
   $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[], $15::uuid[],
-  $16::text[], $17::text[], $18::real[], $19::text[], $20::text[], $21::text[])
+  $16::text[], $17::text[], $18::text[], $19::text[], $20::smallint[], $21::text[], $22::text[], $23::text[],
+  $24::real[], $25::text[])
   as new (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
-          enhanced_code, text, mail_id, rule, matched, confidence, provider, template, rule_set)
+          enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication, matched,
+          confidence, template)
 on conflict (id) do nothing returning id
+"""
+_DECIDED = """
+update bounce b set decision = d.decision, policy = d.policy, doubtful = b.doubtful or d.doubtful
+from unnest($1::uuid[], $2::smallint[], $3::text[], $4::boolean[]) as d (id, decision, policy, doubtful)
+where b.id = d.id
 """
 _CLOSE_MAIL = """
 update mail set state = 1, outcome = closing.category, message = closing.message
 from unnest($1::uuid[], $2::text[], $3::text[]) as closing (id, category, message)
 where mail.id = closing.id and mail.state = 0
 """
-_LOCK_ID = "select * from suppression where tenant = $1 and mode = $2 and id = $3 and version > 0 for update"
-_FORGET_MAILS = """
-delete from mail where id in (select mail_id from bounce where (tenant, mode, recipient) in
-  (select * from unnest($1::smallint[], $2::smallint[], $3::text[])))
-"""
-_FORGET_BOUNCES = """
-update bounce set recipient = null, text = null, template = null where (tenant, mode, recipient) in
-  (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))
-"""
-_FORGET_SUPPRESSIONS = """
-update suppression set recipient = null, note = null where (tenant, mode, recipient) in
-  (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))
-"""
+_NAMED = "(tenant, mode, recipient) in (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))"
+_FORGET = (
+    f"delete from mail where id in (select mail_id from bounce where {_NAMED})",  # noqa: S608 - our own statement
+    f"update bounce set recipient = null, text = null, template = null where {_NAMED}",  # noqa: S608 - our own statement
+    f"update suppression set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
+    f"update parked set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresFacts:
-    database: Database
+    """`policy` and `band` hold the numbers that decide."""
 
-    async def record(self, facts: Sequence[NewFact]) -> None:
+    database: Database
+    policy: Policy
+    band: Band
+
+    async def record(self, facts: Sequence[NewFact], now: datetime) -> None:
         """New facts, what they bar, and both events; mails that brought them are closed. Repeats change nothing."""
         if not facts:
             return
         ordered = sorted({fact.id: fact for fact in facts}.values(), key=lambda fact: fact.id)
+        outgoing: list[Outgoing] = []
+        tripped: list[Tripped] = []
         async with self.database.transaction() as connection:
-            new = {row["id"] for row in await connection.fetch(_ADD, *_columns(ordered))}
+            new = {row["id"] for row in await connection.fetch(_ADD, *columns_of(ordered))}
             await _close_mails(connection, facts)
-            fresh = [fact for fact in ordered if fact.id in new]
-            outgoing = [_classified(fact) for fact in fresh]
-            evidence = [made for fact in fresh if (made := _evidence(fact))]
-            outgoing += [_changed(placed) for placed in await place_all(connection, evidence)]
-            await append(connection, outgoing)
-        for published in outgoing:
-            _count(published)
+            if fresh := [fact for fact in ordered if fact.id in new]:
+                tripped = await look(connection, refused(fresh), self.band)
+                outgoing = await self._follow(connection, fresh, now)
+                await append(connection, outgoing)
+        for fact in fresh:
+            _facts.labels(fact.fact.category, fact.fact.provider or "", fact.origin).inc()
+            _latency.observe((now - fact.at).total_seconds())
+        for breaker in tripped:
+            _opened.labels(breaker.provider).inc()
+            usual = round(breaker.expected)
+            log.error(
+                "breaker_opened", provider=breaker.provider, mode=breaker.mode.word, count=breaker.refused, usual=usual
+            )
+            await reexamine(self.database, breaker, now)
 
-    async def place(self, evidence: Evidence, action: ActionRecorded) -> Suppression:
-        """Bars by hand; gives the suppression that already bars where there is one."""
-        async with self.database.transaction() as connection:
-            for placed in await place_all(connection, [evidence]):
-                await append(connection, [_changed(placed), _action(placed, action)])
-                return placed
-            return await locked(connection, evidence.key)
+    async def _follow(self, connection: Any, fresh: Sequence[NewFact], now: datetime) -> list[Outgoing]:
+        judged = await self._judged(connection, fresh, now)
+        bars: list[Evidence] = []
+        parks: list[tuple[UUID, Evidence]] = []
+        for fact in fresh:
+            match judged[fact.id]:
+                case Judged(verdict=Bars() as verdict, breaker=UUID() as breaker, decision=Decision.PARKED):
+                    parks.append((breaker, evidence_of(fact, verdict)))
+                case Judged(verdict=Bars() as verdict):
+                    bars.append(evidence_of(fact, verdict))
+        placed = await place_all(connection, bars)
+        await confirm(connection, placed, now)
+        parked = await park(connection, parks)
+        await domains.ask(connection, judged.values(), now)
+        await connection.execute(_DECIDED, *decided(judged.values()))
+        figures = Figures()
+        began = {item.bounce_id for item in placed}
+        for fact in fresh:
+            counts = {"first": judged[fact.id].first, "suppressed": fact.id in began, "parked": fact.id in parked}
+            figures.add(kind_of(fact), fact.at, facts=1, **counts)
+        await add_blocks(connection, blocks_of(fresh))
+        await add_figures(connection, figures)
+        for item in placed:
+            _barred.labels(item.reason.word).inc()
+        return [*map(classified, fresh), *map(changed, placed)]
 
-    async def lift(self, tenant: int, mode: Mode, suppression: UUID, change: Change) -> Suppression:
-        """Applies `change` to the locked suppression. Raises NotFound, and what `change` raises."""
-        async with self.database.transaction() as connection:
-            row = await connection.fetchrow(_LOCK_ID, tenant, mode, suppression)
-            if row is None:
-                raise NotFound(f"There is no suppression {suppression}; GET suppressions lists them.")
-            lifted, action = change(to_suppression(row))
-            await put_all(connection, [lifted])
-            await append(connection, [_changed(lifted), _action(lifted, action)])
-            return lifted
+    async def _judged(self, connection: Any, fresh: Sequence[NewFact], now: datetime) -> Mapping[UUID, Judged]:
+        since = min(fact.at for fact in fresh)
+        addresses = {_address(fact) for fact in fresh if fact.message}
+        histories = await read_histories(connection, addresses, since - self.policy.proofs_within)
+        spans = await doubts(connection, {provider_of(fact) for fact in fresh}, since)
+        breakers = {fact.id: span.id for fact in fresh if (span := _span(spans[provider_of(fact)], fact))}
+        cases = [
+            (proof_of(fact, doubtful=fact.id in breakers), histories.get(_address(fact), History())) for fact in fresh
+        ]
+        return judge_all(cases, self.policy, now, breakers)
 
     async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None:
         """Facts stay, nameless; the mails that brought them go."""
         columns = [list(column) for column in zip(*sorted(set(recipients)), strict=True)]
         async with self.database.transaction() as connection:
-            for statement in (_FORGET_MAILS, _FORGET_BOUNCES, _FORGET_SUPPRESSIONS):
+            for statement in _FORGET:
                 await connection.execute(statement, *columns)
 
 
-def _count(item: Outgoing) -> None:
-    match item.event:
-        case BounceClassified(category=category, origin=origin):
-            _facts.labels(category, origin).inc()
-        case SuppressionChanged(reason=reason):
-            _barred.labels(reason).inc()
-        case _:
-            pass
+def _address(fact: NewFact) -> tuple[int, Mode, bytes]:
+    return fact.tenant, fact.mode, fact.address_hash
+
+
+def _span(spans: Sequence[Span], fact: NewFact) -> Span | None:
+    return next((span for span in spans if span.holds(fact.at)), None)
 
 
 async def _close_mails(connection: Any, facts: Sequence[NewFact]) -> None:
     closing = sorted((f.mail_id, f.fact.category, f.message) for f in facts if f.mail_id and f.message)
     if closing:
         await connection.execute(_CLOSE_MAIL, *(list(column) for column in zip(*closing, strict=True)))
-
-
-def _columns(facts: Sequence[NewFact]) -> list[list[Any]]:
-    rows = [
-        (
-            item.id,
-            item.tenant,
-            item.mode,
-            item.at,
-            item.fact.category,
-            item.fact.permanent,
-            item.origin,
-            item.address_hash,
-            item.message,
-            item.attempt,
-            item.recipient,
-            item.fact.reply_code,
-            item.fact.enhanced,
-            redacted(item.fact.text),
-            item.mail_id,
-            item.fact.rule,
-            " ".join(item.fact.matched),
-            item.fact.confidence,
-            item.fact.provider,
-            item.fact.template,
-            item.fact.rule_set,
-        )
-        for item in facts
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _evidence(item: NewFact) -> Evidence | None:
-    bar = bar_for(item.fact.category, permanent=item.fact.permanent)
-    if bar is None or item.message is None:
-        return None
-    key = SuppressionKey(item.tenant, item.mode, item.address_hash, bar.scope)
-    return Evidence(key, bar.reason, item.at, "system", item.id, item.message, item.recipient)
-
-
-def _classified(item: NewFact) -> Outgoing:
-    event = BounceClassified(
-        bounce_id=item.id,
-        category=item.fact.category,
-        group=item.fact.group,
-        address_hash=item.address_hash,
-        at=item.at,
-        message_id=item.message,
-        attempt=item.attempt,
-        recipient=item.recipient,
-        reply_code=item.fact.reply_code,
-        enhanced_code=item.fact.enhanced,
-        text=redacted(item.fact.text),
-        origin=item.origin,
-    )
-    return Outgoing(event, item.recipient or item.address_hash.hex(), item.tenant, item.mode)
-
-
-def _changed(item: Suppression) -> Outgoing:
-    event = SuppressionChanged(
-        suppression_id=item.id,
-        address_hash=item.key.address_hash,
-        scope=item.key.scope.word,
-        reason=item.reason.word,
-        active=item.active,
-        version=item.version,
-        at=item.changed_at,
-        bounce_id=item.bounce_id,
-        message_id=item.message,
-        note=item.note,
-    )
-    return Outgoing(event, item.key.address_hash.hex(), item.key.tenant, item.key.mode)
-
-
-def _action(item: Suppression, action: ActionRecorded) -> Outgoing:
-    return Outgoing(action, str(item.id), item.key.tenant, item.key.mode, source=APP_ID)

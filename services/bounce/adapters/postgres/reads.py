@@ -1,7 +1,8 @@
 """Lists for API and console, newest first."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,20 @@ select * from bounce where tenant = $1 and mode = $2
   and ($8::timestamptz is null or (at, id) < ($8, $9::uuid))
 order by at desc, id desc limit $3
 """
+# a transaction that still runs may come to stand before one that has ended: the feed waits for it
+_FEED = """
+select *, fed_by::text as fed_in from bounce where tenant = $1 and mode = $2
+  and fed_by < pg_snapshot_xmin(pg_current_snapshot())
+  and ($4::text is null or (fed_by, fed_as) > ($4::text::xid8, $5::bigint))
+order by fed_by, fed_as limit $3
+"""
+_EXPORTS = {
+    "bounces": "select * from bounce where tenant = $1 and mode = $2 and at >= $3 and at < $4 order by at, id",
+    "suppressions": """
+select * from suppression where tenant = $1 and mode = $2 and version > 0 and changed_at >= $3 and changed_at < $4
+order by changed_at, id
+""",
+}
 _SUPPRESSIONS = """
 select * from suppression where tenant = $1 and mode = $2 and version > 0
   and ($4::bytea is null or address_hash = $4) and ($5::text is null or recipient = $5)
@@ -54,6 +69,18 @@ class PostgresReads:
                 id_,
             )
         return list(rows)
+
+    async def feed(self, realm: tuple[int, Mode], after: tuple[str, int] | None, limit: int) -> list[Mapping[str, Any]]:
+        """Facts in the order in which they became visible, none left out; each with `fed_in` and `fed_as`."""
+        place = after or (None, None)
+        async with self.database.acquire() as connection:
+            return list(await connection.fetch(_FEED, realm[0], int(realm[1]), limit, *place))
+
+    async def export(self, what: str, realm: tuple[int, Mode], span: tuple[datetime, datetime]) -> AsyncIterator[Any]:
+        """Every row of a time, oldest first, as of one moment; read as it is taken."""
+        async with self.database.snapshot() as connection:
+            async for row in connection.cursor(_EXPORTS[what], realm[0], int(realm[1]), *span, prefetch=500):
+                yield to_suppression(row) if what == "suppressions" else row
 
     async def suppressions(self, wanted: Filter) -> list[Suppression]:
         at, id_ = wanted.after or (None, None)

@@ -1,92 +1,118 @@
-"""Suppressions: as many as there are in one transaction, in three statements, locked in the order of their keys."""
+"""Rows of suppressions: locked in one order by everybody, changed in batches."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from libs.contracts.bounce import SuppressionChanged
 from libs.contracts.outcomes import Mode, Scope
 from libs.contracts.reasons import Reason
 from libs.ids import uuid7
-from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey, place
+from libs.messaging.outbox import Outgoing
+from services.bounce.domain.suppressions import Cause, Evidence, Suppression, SuppressionKey, place
 
 _KEYS = "unnest($1::smallint[], $2::smallint[], $3::bytea[], $4::smallint[])"
 # a row to lock for each key, before anybody decides on it
-_PREPARE = """
+_PREPARE = f"""
 insert into suppression (id, tenant, mode, address_hash, scope, reason, active, version, changed_at, actor)
 select id, tenant, mode, address_hash, scope, 0, false, 0, at, ''
-from unnest($1::smallint[], $2::smallint[], $3::bytea[], $4::smallint[], $5::uuid[], $6::timestamptz[])
-  as wanted (tenant, mode, address_hash, scope, id, at)
-on conflict (tenant, mode, address_hash, scope) do nothing
-"""
+from {_KEYS} with ordinality as k (tenant, mode, address_hash, scope, n)
+join unnest($5::uuid[], $6::timestamptz[]) with ordinality as i (id, at, n) using (n)
+order by 2, 3, 4, 5 on conflict (tenant, mode, address_hash, scope) do nothing
+"""  # noqa: S608 - our own statement
 _LOCK = f"""
-select suppression.* from suppression join {_KEYS} as wanted (tenant, mode, address_hash, scope)
-  using (tenant, mode, address_hash, scope)
-order by tenant, mode, address_hash, scope for update of suppression
-"""  # noqa: S608 - our own words
+select s.* from {_KEYS} as k (tenant, mode, address_hash, scope)
+join suppression s using (tenant, mode, address_hash, scope)
+order by s.tenant, s.mode, s.address_hash, s.scope for update of s
+"""  # noqa: S608 - our own statement
 _PUT = """
-update suppression set reason = new.reason, active = new.active, version = new.version, changed_at = new.changed_at,
-  lifted_at = new.lifted_at, bounce_id = new.bounce_id, message = new.message, recipient = new.recipient,
-  actor = new.actor, note = new.note
-from unnest($1::uuid[], $2::smallint[], $3::boolean[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
-  $7::uuid[], $8::text[], $9::text[], $10::text[], $11::text[])
-  as new (id, reason, active, version, changed_at, lifted_at, bounce_id, message, recipient, actor, note)
-where suppression.id = new.id
+update suppression s set reason = i.reason, active = i.active, version = i.version, changed_at = i.changed_at,
+  lifted_at = i.lifted_at, bounce_id = i.bounce_id, message = i.message, recipient = i.recipient, actor = i.actor,
+  note = i.note, category = i.category, provider = i.provider, rule = i.rule, rule_set = i.rule_set,
+  policy = i.policy, evidence = case when i.evidence = '' then '{}' else string_to_array(i.evidence, ',')::uuid[] end
+from unnest($1::uuid[], $2::smallint[], $3::boolean[], $4::bigint[], $5::timestamptz[], $6::timestamptz[], $7::uuid[],
+  $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
+  $17::text[])
+  as i (id, reason, active, version, changed_at, lifted_at, bounce_id, message, recipient, actor, note, category,
+        provider, rule, rule_set, policy, evidence)
+where s.id = i.id
 """
-
-Key = tuple[int, Mode, bytes, Scope]
-
-
-def key_of(key: SuppressionKey) -> Key:
-    return key.tenant, key.mode, key.address_hash, key.scope
 
 
 async def place_all(connection: Any, evidence: Sequence[Evidence]) -> list[Suppression]:
-    """Places what the evidence places, and gives what changed; several on one key count in their order."""
-    if not evidence:
+    """Those suppressions that began with this evidence; of two about one key the earlier counts."""
+    wanted: dict[tuple[int, int, bytes, int], Evidence] = {}
+    for item in sorted(evidence, key=lambda made: made.at):
+        wanted.setdefault(key_of(item.key), item)
+    if not wanted:
         return []
-    first = {key_of(one.key): one for one in reversed(evidence)}
-    keys = sorted(first)
+    keys = sorted(wanted)
     columns = [list(column) for column in zip(*keys, strict=True)]
-    await connection.execute(_PREPARE, *columns, [uuid7() for _ in keys], [first[key].at for key in keys])
-    current = {key_of(one.key): one for one in map(to_suppression, await connection.fetch(_LOCK, *columns))}
-    changed: dict[Key, Suppression] = {}
-    for item in evidence:
-        key = key_of(item.key)
-        placed = place(current[key], item)
-        if placed is not None:
-            current[key] = changed[key] = placed
-    await put_all(connection, list(changed.values()))
-    return list(changed.values())
-
-
-async def put_all(connection: Any, items: Sequence[Suppression]) -> None:
-    """Writes suppressions whose rows are locked."""
-    rows = [
-        (
-            item.id,
-            item.reason,
-            item.active,
-            item.version,
-            item.changed_at,
-            item.lifted_at,
-            item.bounce_id,
-            item.message,
-            item.recipient,
-            item.actor,
-            item.note,
-        )
-        for item in items
-    ]
-    if rows:
-        await connection.execute(_PUT, *(list(column) for column in zip(*rows, strict=True)))
+    await connection.execute(_PREPARE, *columns, [uuid7() for _ in keys], [wanted[key].at for key in keys])
+    rows = [to_suppression(row) for row in await connection.fetch(_LOCK, *columns)]
+    placed = [made for row in rows if (made := place(row, wanted[key_of(row.key)])) is not None]
+    await put_all(connection, placed)
+    return placed
 
 
 async def locked(connection: Any, key: SuppressionKey) -> Suppression:
-    """The suppression of a key that has one."""
-    rows = await connection.fetch(_LOCK, *([value] for value in key_of(key)))
-    return to_suppression(rows[0])
+    """The row of a key that has one."""
+    (row,) = await connection.fetch(_LOCK, *([part] for part in key_of(key)))
+    return to_suppression(row)
+
+
+async def put_all(connection: Any, items: Sequence[Suppression]) -> None:
+    """Writes rows that the transaction has locked."""
+    if items:
+        await connection.execute(_PUT, *(list(column) for column in zip(*map(_values, items), strict=True)))
+
+
+def _values(item: Suppression) -> tuple[Any, ...]:
+    cause = item.cause
+    return (
+        item.id,
+        item.reason,
+        item.active,
+        item.version,
+        item.changed_at,
+        item.lifted_at,
+        item.bounce_id,
+        item.message,
+        item.recipient,
+        item.actor,
+        item.note,
+        cause.category,
+        cause.provider,
+        cause.rule,
+        cause.rule_set,
+        cause.policy,
+        ",".join(map(str, cause.evidence)),  # an array in an array would have to be of one length
+    )
+
+
+def key_of(key: SuppressionKey) -> tuple[int, int, bytes, int]:
+    """As it stands in columns, and in the order in which rows are locked."""
+    return key.tenant, int(key.mode), key.address_hash, int(key.scope)
+
+
+def changed(item: Suppression) -> Outgoing:
+    """The event about a suppression as it is now."""
+    event = SuppressionChanged(
+        suppression_id=item.id,
+        address_hash=item.key.address_hash,
+        scope=item.key.scope.word,
+        reason=item.reason.word,
+        active=item.active,
+        version=item.version,
+        at=item.changed_at,
+        bounce_id=item.bounce_id,
+        message_id=item.message,
+        note=item.note,
+    )
+    return Outgoing(event, item.key.address_hash.hex(), item.key.tenant, item.key.mode)
 
 
 def to_suppression(row: Any) -> Suppression:
+    """From a row with all columns."""
     key = SuppressionKey(row["tenant"], Mode(row["mode"]), row["address_hash"], Scope(row["scope"]))
     return Suppression(
         id=row["id"],
@@ -101,4 +127,12 @@ def to_suppression(row: Any) -> Suppression:
         message=row["message"],
         recipient=row["recipient"],
         note=row["note"],
+        cause=to_cause(row),
+    )
+
+
+def to_cause(row: Any) -> Cause:
+    """Of a suppression, or of one that is parked."""
+    return Cause(
+        row["category"], row["provider"], row["rule"], row["rule_set"], row["policy"], tuple(row["evidence"] or ())
     )

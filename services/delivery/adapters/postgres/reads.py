@@ -19,7 +19,7 @@ _TIME = 80  # bits behind the time of an id
 _MESSAGE = """
 select m.notification_id, m.address_id, m.request_id, m.ordinal, m.status, m.reason, m.channel, m.sender, m.plan_step,
        m.locale, m.attempt, m.duplicates, m.provider_ref, m.detail, m.content_digest, m.address_hash, m.claimed_at,
-       m.recorded_at, r.tenant, r.mode
+       m.recorded_at, r.tenant, r.mode, r.communication, s.account ->> 'from_address'
 """
 _MESSAGES = (
     _MESSAGE
@@ -27,6 +27,7 @@ _MESSAGES = (
 from unnest($1::uuid[], $2::bigint[]) as k (notification_id, address_id)
 join message m on m.notification_id = k.notification_id and m.address_id = k.address_id
 join request r on r.id = m.request_id and ($3 = 0 or (r.tenant = $3 and r.mode = $4))
+left join sender s on s.tenant = r.tenant and s.mode = r.mode and s.number = m.sender
 """
 )
 _BY_NOTIFICATION = (
@@ -34,6 +35,7 @@ _BY_NOTIFICATION = (
     + """
 from unnest($1::uuid[]) as k (notification_id) join message m on m.notification_id = k.notification_id
 join request r on r.id = m.request_id and r.tenant = $2 and r.mode = $3
+left join sender s on s.tenant = r.tenant and s.mode = r.mode and s.number = m.sender
 order by m.notification_id, m.plan_step, m.address_id
 """
 )
@@ -82,7 +84,7 @@ select r.tenant, r.mode, m.sender, count(*) from message m join request r on r.i
 where m.status = 6 group by r.tenant, r.mode, m.sender
 """
 
-_COLUMNS = [field.name for field in fields(MessageRow)][:20]
+_COLUMNS = [field.name for field in fields(MessageRow)][:22]
 
 
 @dataclass(frozen=True, slots=True)

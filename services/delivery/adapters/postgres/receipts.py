@@ -22,7 +22,8 @@ from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.receiving import verdict_of
 
 _ABOUT = """
-select m.notification_id, m.address_id, m.request_id, m.ordinal, m.channel, m.sender, m.plan_step, m.locale
+select m.notification_id, m.address_id, m.request_id, m.ordinal, m.channel, m.sender, m.plan_step, m.locale,
+       m.address_hash
 from unnest($1::uuid[], $2::bigint[]) as k (notification_id, address_id)
 join message m on m.notification_id = k.notification_id and m.address_id = k.address_id
 """
@@ -123,7 +124,7 @@ async def _apply(connection: Any, news: Sequence[ReceiptNews], now: datetime) ->
 
 
 def _move(row: Any, change: tuple[int, int, int, int], moves: Moves, now: datetime) -> None:
-    notification, address, request_id, ordinal, channel, sender, step, locale = row
+    notification, address, request_id, ordinal, channel, sender, step, locale, _ = row
     attempt, was, status, reason = change
     moves.move(request_id, Status(was), Status(status))
     if status == Status.FAILED:
@@ -165,6 +166,7 @@ def _recorded(fresh: Sequence[ReceiptNews], about: dict[Key, Any], requests: Any
                 kind=ReceiptKind(news.kind).word,
                 at=news.at,
                 recipient=recipient(row) or None,
+                address_hash=row[8],
                 detail=news.detail,
             )
         )

@@ -13,6 +13,7 @@ from libs.ids import message_id
 from services.delivery.adapters.postgres.settle import array_text, settle
 from services.delivery.adapters.postgres.transitions import transition
 from services.delivery.domain.accounts import Moves, Unit
+from services.delivery.domain.outbound import domain_of, from_domain
 from services.delivery.domain.outcomes import Rejected
 from services.delivery.domain.work import Result, WorkRow, channel_of
 
@@ -115,6 +116,8 @@ def _rejection(result: Result, now: datetime) -> Rejection:
         enhanced_code=refusal.enhanced,
         error=refusal.error,
         retire=isinstance(refusal, Rejected) and refusal.retire,
+        domain=domain_of(message.address) if message.kind == "email" else None,
+        from_domain=from_domain(message.via.account) if message.via else None,
     )
 
 

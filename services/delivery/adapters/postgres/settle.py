@@ -136,7 +136,7 @@ def _events(moves: Moves, rows: Any, heads: Mapping[UUID, Any], now: datetime) -
             note(transitions)
             say(_recorded(about, tuple(transitions)))
         if rejections := moves.rejections.get(id_):
-            say(MessageRejected(request_id=id_, rejections=tuple(rejections)))
+            say(MessageRejected(request_id=id_, rejections=tuple(rejections), communication=head.communication))
         if row["settled"]:
             say(_settled(about, _account(row), now))
         elif row["adjusted"] and any(moves.deltas[id_]):

@@ -1,0 +1,96 @@
+"""`depesche bounces`: figures, the breaker, and files of all that came back."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.bounces import Provider, suppressions
+from cli.output import table
+from cli.session import Session, command
+
+bounces = typer.Typer(help="What came back: figures, and providers that are not believed.", no_args_is_help=True)
+bounces.add_typer(suppressions, name="suppressions")
+
+_PATH = "/bounce/v1"
+_COUNTS = ("facts", "first", "repeated", "suppressed", "lifted", "parked", "undetermined")
+_BREAKER = (
+    "id",
+    "provider",
+    "state",
+    "opened_at",
+    "closed_at",
+    "refused",
+    "expected",
+    "parked",
+    "confirmed",
+    "dropped",
+)
+_HEALTH = ("count", "sender", "about", "provider", "category", "last_at")
+
+Note = Annotated[str, typer.Option(help="Why; it stands in the audit.")]
+Breaker = Annotated[str, typer.Argument(help="The breaker's id, from `depesche bounces breakers`.")]
+By = Annotated[
+    list[str] | None, typer.Option(help="category, provider, from_domain or communication; may be repeated.")
+]
+Since = Annotated[str | None, typer.Option(help="From this moment on; seven days ago, where it is left out.")]
+Until = Annotated[str | None, typer.Option(help="Up to this moment; now, where it is left out.")]
+
+
+@command(bounces, "statistics", example="depesche bounces statistics --by category --by provider --grain none")
+def statistics(
+    session: Session,
+    by: By = None,
+    grain: Annotated[str, typer.Option(help="hour, day or none (UTC).")] = "day",
+    since: Since = None,
+    until: Until = None,
+    category: Annotated[str | None, typer.Option(help="Of this category alone.")] = None,
+    provider: Provider = None,
+    from_domain: Annotated[str | None, typer.Option(help="Of mails from this domain alone.")] = None,
+    communication: Annotated[str | None, typer.Option(help="Of this communication alone.")] = None,
+) -> None:
+    """How much came back, and what followed from it."""
+    query: dict[str, Any] = {"grain": grain, "by": by or [], "since": since, "until": until, "category": category}
+    query |= {"provider": provider, "from_domain": from_domain, "communication": communication}
+    found = session.api.get(f"{_PATH}/statistics", **query)
+    columns = ("bucket",) if grain != "none" else ()
+    session.give(found, lambda item: table(item["rows"], (*columns, *(by or ()), *_COUNTS), empty="Nothing came back."))
+    if not session.as_json and found["rows"]:
+        share = float(found["undetermined_share"])
+        session.out.print(f"\n{found['totals']['facts']:,} facts; {share:.1%} of them could not be read.")
+
+
+@command(bounces, "breakers", example="depesche bounces breakers --provider gmail")
+def list_breakers(
+    session: Session,
+    provider: Provider = None,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
+) -> None:
+    """When providers were not believed, newest first."""
+    found = list(session.api.items(f"{_PATH}/breakers", most=limit, provider=provider))
+    session.give(found, lambda items: table(items, _BREAKER, empty="Every provider has been believed so far."))
+
+
+@command(bounces, "believe", example='depesche bounces believe 0193c8a4-5d10-7c11-9a5e-7f0d1c2b3a49 --note "old list"')
+def believe(session: Session, id: Breaker, note: Note) -> None:
+    """Bar what a breaker has parked: the mailboxes are gone indeed."""
+    found = session.api.post(f"{_PATH}/breakers/{id}:release", {"note": note})
+    session.give(found, lambda item: f"{item['count']:,} addresses are barred.")
+
+
+@command(bounces, "drop", example='depesche bounces drop 0193c8a4-5d10-7c11-9a5e-7f0d1c2b3a49 --note "an outage"')
+def drop(session: Session, id: Breaker, note: Note) -> None:
+    """Give up what a breaker has parked: it was an outage."""
+    found = session.api.post(f"{_PATH}/breakers/{id}:drop", {"note": note})
+    session.give(found, lambda item: f"{item['count']:,} addresses wait no longer.")
+
+
+@command(bounces, "reputation", example="depesche bounces reputation --provider microsoft")
+def reputation(
+    session: Session,
+    provider: Provider = None,
+    sender: Annotated[int | None, typer.Option(help="Of this sender alone.")] = None,
+    since: Since = None,
+) -> None:
+    """Blocks by sender, address and provider."""
+    found = session.api.get(f"{_PATH}/reputation", provider=provider, sender=sender, since=since)
+    session.give(found, lambda item: table(item["items"], _HEALTH, empty="Nobody blocks us."))

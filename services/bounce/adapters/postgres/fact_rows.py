@@ -1,0 +1,139 @@
+"""A fact as columns, as evidence and as an event."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from libs.contracts.bounce import BounceClassified
+from libs.contracts.outcomes import Mode
+from libs.messaging.outbox import Outgoing
+from libs.privacy import redacted
+from services.bounce.adapters.postgres.breakers import Provider
+from services.bounce.domain.categories import CATEGORIES
+from services.bounce.domain.figures import Kind
+from services.bounce.domain.health import blocked_origin
+from services.bounce.domain.judging import Judged
+from services.bounce.domain.policy import Bars, Proof
+from services.bounce.domain.suppressions import Cause, Evidence, SuppressionKey
+from services.bounce.ports import NewFact
+
+_RULE_SET = "shipped"  # what is read by its form alone
+_TOLD_APART = "unknown-user"
+
+
+def columns_of(facts: Sequence[NewFact]) -> list[list[Any]]:
+    """In the order of the statement that adds facts."""
+    rows = [
+        (
+            item.id,
+            item.tenant,
+            item.mode,
+            item.at,
+            item.fact.category,
+            item.fact.permanent,
+            item.origin,
+            item.address_hash,
+            item.message,
+            item.attempt,
+            item.recipient,
+            item.fact.reply_code,
+            item.fact.enhanced,
+            redacted(item.fact.text),
+            item.mail_id,
+            item.fact.provider or "",
+            item.fact.rule,
+            item.fact.rule_set or _RULE_SET,
+            item.domain,
+            item.sending.sender,
+            item.sending.from_domain,
+            item.sending.communication,
+            " ".join(item.fact.matched),
+            item.fact.confidence,
+            item.fact.template,
+        )
+        for item in facts
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def decided(judged: Iterable[Judged]) -> list[list[Any]]:
+    """What was decided, as columns."""
+    rows = [
+        (item.proof.id, int(item.decision), item.verdict.policy, item.breaker is not None)
+        for item in sorted(judged, key=lambda item: item.proof.id)
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def proof_of(item: NewFact, *, doubtful: bool) -> Proof:
+    """The fact as policy sees it. Domains of test traffic are anybody's: nobody asks for them."""
+    return Proof(
+        item.id,
+        item.at,
+        item.fact.category,
+        item.fact.permanent,
+        item.fact.provider or "",
+        doubtful,
+        item.message is not None,
+        item.domain if item.mode == Mode.LIVE else None,
+        item.origin == "session",
+    )
+
+
+def evidence_of(item: NewFact, bars: Bars) -> Evidence:
+    """What a fact bars."""
+    fact, rule_set = item.fact, item.fact.rule_set or _RULE_SET
+    cause = Cause(fact.category, fact.provider or "", fact.rule, rule_set, bars.policy, bars.evidence)
+    key = SuppressionKey(item.tenant, item.mode, item.address_hash, bars.scope)
+    return Evidence(key, bars.reason, item.at, "system", item.id, item.message, item.recipient, cause=cause)
+
+
+def refused(facts: Sequence[NewFact]) -> dict[Provider, list[datetime]]:
+    """When each provider said that a mailbox of ours does not exist."""
+    moments: dict[Provider, list[datetime]] = defaultdict(list)
+    for item in facts:
+        if item.fact.category == _TOLD_APART and item.fact.permanent and item.fact.provider and item.message:
+            moments[provider_of(item)].append(item.at)
+    return moments
+
+
+def provider_of(item: NewFact) -> Provider:
+    """Breakers are one for each mode: test traffic must not make anybody doubt."""
+    return int(item.mode), item.fact.provider or ""
+
+
+def kind_of(item: NewFact) -> Kind:
+    """What a fact is counted under."""
+    sending = item.sending
+    names = (item.fact.category, item.fact.provider or "", sending.from_domain, sending.communication)
+    return Kind(item.tenant, item.mode, *names)
+
+
+def blocks_of(facts: Sequence[NewFact]) -> Iterator[tuple[Any, ...]]:
+    """Facts that are about us, as the health of senders counts them; the recipient's own filter is not."""
+    for item in facts:
+        category = CATEGORIES[item.fact.category]
+        if category.group == "block" and category.name != "recipient-filter":
+            about = blocked_origin(item.fact.text, item.sending.from_domain)
+            key = (item.tenant, int(item.mode), item.at.date(), item.sending.sender, about)
+            yield (*key, item.fact.provider or "", item.fact.category, item.at, item.id)
+
+
+def classified(item: NewFact) -> Outgoing:
+    """The event about a fact."""
+    event = BounceClassified(
+        bounce_id=item.id,
+        category=item.fact.category,
+        group=item.fact.group,
+        address_hash=item.address_hash,
+        at=item.at,
+        message_id=item.message,
+        attempt=item.attempt,
+        recipient=item.recipient,
+        reply_code=item.fact.reply_code,
+        enhanced_code=item.fact.enhanced,
+        text=redacted(item.fact.text),
+        origin=item.origin,
+    )
+    return Outgoing(event, item.recipient or item.address_hash.hex(), item.tenant, item.mode)

@@ -1,0 +1,47 @@
+"""What is known of addresses, read for a batch at once."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from libs.contracts.outcomes import Mode, Scope
+from services.bounce.domain.policy import Contact, History, Proof
+
+Address = tuple[int, Mode, bytes]  # tenant, mode, hash
+
+_MOST = 200  # facts of one address: a shared test mailbox has thousands
+_ADDRESSES = "unnest($1::smallint[], $2::smallint[], $3::bytea[]) as a (tenant, mode, address_hash)"
+_PROOFS = f"""
+select a.tenant, a.mode, a.address_hash, b.id, b.at, b.category, b.permanent, b.provider, b.doubtful, b.domain,
+  b.origin
+from {_ADDRESSES} cross join lateral (
+  select * from bounce where tenant = a.tenant and mode = a.mode and address_hash = a.address_hash and at >= $4
+    and message is not null and not void order by at desc limit {_MOST}) as b
+"""  # noqa: S608 - our own statement
+_CONTACTS = f"select c.* from {_ADDRESSES} join contact c using (tenant, mode, address_hash)"  # noqa: S608
+_LIFTED = f"""
+select s.tenant, s.mode, s.address_hash, s.scope, s.lifted_at
+from {_ADDRESSES} join suppression s using (tenant, mode, address_hash) where s.lifted_at is not null
+"""  # noqa: S608 - our own statement
+
+
+async def read_histories(connection: Any, addresses: Collection[Address], since: datetime) -> dict[Address, History]:
+    """The histories of all addresses named, those of which nothing is known among them."""
+    ordered = sorted(set(addresses))
+    if not ordered:
+        return {}
+    columns = [list(column) for column in zip(*ordered, strict=True)]
+    proofs: dict[Address, list[Proof]] = {address: [] for address in ordered}
+    for tenant, mode, hash_, *values in await connection.fetch(_PROOFS, *columns, since):
+        id_, at, category, permanent, provider, doubtful, domain, origin = values
+        said = (id_, at, category, permanent, provider, doubtful)
+        proof = Proof(*said, domain=domain, in_session=origin == "session")
+        proofs[tenant, Mode(mode), hash_].append(proof)
+    contacts = {
+        (row["tenant"], Mode(row["mode"]), row["address_hash"]): Contact(row["day"], row["accepted"], row["read_on"])
+        for row in await connection.fetch(_CONTACTS, *columns)
+    }
+    lifted: dict[Address, dict[Scope, datetime]] = {address: {} for address in ordered}
+    for tenant, mode, hash_, scope, at in await connection.fetch(_LIFTED, *columns):
+        lifted[tenant, Mode(mode), hash_][Scope(scope)] = at
+    return {a: History(tuple(proofs[a]), contacts.get(a), lifted[a]) for a in ordered}

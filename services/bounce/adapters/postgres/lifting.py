@@ -1,0 +1,41 @@
+"""Suppressions that end: by a person, one or many, by the breaker, by a domain that is back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.bounce.adapters.postgres.figures import add_figures
+from services.bounce.adapters.postgres.suppressions import put_all
+from services.bounce.domain.figures import Figures, Kind
+from services.bounce.domain.suppressions import Suppression, lift
+
+_KINDS = "select id, from_domain, communication from bounce where id = any($1::uuid[])"
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Who lets go, when and why."""
+
+    at: datetime
+    actor: str
+    note: str
+
+
+async def lift_all(connection: Any, locked: Sequence[Suppression], how: Lift) -> list[Suppression]:
+    """Ends active suppressions whose rows are locked."""
+    lifted = [lift(item, at=how.at, actor=how.actor, note=how.note) for item in locked]
+    await put_all(connection, lifted)
+    return lifted
+
+
+async def count_changes(connection: Any, changed: Sequence[Suppression], at: datetime, **counts: int) -> None:
+    """Figures of suppressions that began or ended, under the dimensions of the fact behind them; last of all."""
+    ids = [item.bounce_id for item in changed if item.bounce_id]
+    known = {row["id"]: (row["from_domain"], row["communication"]) for row in await connection.fetch(_KINDS, ids)}
+    figures = Figures()
+    for item in changed:
+        names = known.get(item.bounce_id, ("", ""))
+        kind = Kind(item.key.tenant, item.key.mode, item.cause.category, item.cause.provider, *names)
+        figures.add(kind, at, **counts)
+    await add_figures(connection, figures)

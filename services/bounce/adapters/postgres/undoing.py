@@ -1,0 +1,94 @@
+"""Bars undone in bulk: by provider, rule and time, with what they rest on."""
+
+from dataclasses import asdict
+from typing import Any
+
+from libs.contracts.audit import ActionRecorded
+from libs.messaging.outbox import Outgoing, append
+from services.bounce.adapters.postgres.lifting import Lift, count_changes, lift_all
+from services.bounce.adapters.postgres.suppressions import changed, to_suppression
+from services.bounce.domain.parking import ParkState
+from services.bounce.domain.undoing import Selection, Undo, Undone
+
+BATCH = 1_000
+_FITS = """tenant = $1 and mode = $2 and ($5::text is null or provider = $5) and ($6::text is null or rule = $6)
+  and ($7::text is null or rule_set = $7) and ($8::text is null or category = $8)
+  and (category <> 'complaint' or $8 = 'complaint')"""
+_BEGAN = f"active and policy <> '' and changed_at >= $3 and changed_at < $4 and {_FITS}"
+_PARKED = f"state = 0 and parked_at >= $3 and parked_at < $4 and {_FITS}"
+_SAID = f"not void and at >= $3 and at < $4 and {_FITS} and message is not null and decision > 0"
+_LOCK = f"""
+select * from suppression where {_BEGAN} order by tenant, mode, address_hash, scope limit {BATCH} for update
+"""  # noqa: S608 - our own statement
+_DROP = f"""
+update parked set state = {int(ParkState.DROPPED)}, decided_at = $9, actor = $10, note = $11
+where id in (select id from parked where {_PARKED} order by id limit {BATCH} for update)
+"""  # noqa: S608 - our own statement
+_VOID = f"""
+update bounce set void = true where id in (select id from bounce where {_SAID} order by id limit {BATCH} for update)
+"""  # noqa: S608 - our own statement
+_COUNTS = f"""
+select (select count(*) from suppression where {_BEGAN}), (select count(*) from parked where {_PARKED}),
+  (select count(*) from bounce where {_SAID})
+"""  # noqa: S608 - our own statement
+_GROUPS = f"""
+select category, provider, coalesce(rule, '') as rule, policy, count(*) as count from suppression where {_BEGAN}
+group by 1, 2, 3, 4 order by 5 desc, 1, 2, 3, 4 limit 50
+"""  # noqa: S608 - our own statement
+_EXAMPLES = f"""
+select s.*, b.text as said from (
+  select * from suppression where {_BEGAN} order by changed_at desc, id desc limit $9) as s
+left join bounce b on b.id = s.bounce_id order by s.changed_at desc, s.id desc
+"""  # noqa: S608 - our own statement
+
+
+async def undo_batch(connection: Any, wanted: Selection, undo: Undo) -> Undone:
+    """Undoes up to so many of each; nothing left: falsy."""
+    names = _arguments(wanted)
+    found = [to_suppression(row) for row in await connection.fetch(_LOCK, *names)]
+    lifted = await lift_all(connection, found, Lift(undo.at, undo.actor, undo.note))
+    dropped = await connection.execute(_DROP, *names, undo.at, undo.actor, undo.note)
+    void = await connection.execute(_VOID, *names)
+    done = Undone(len(lifted), _count(dropped), _count(void))
+    if done:
+        action = ActionRecorded(
+            actor=undo.actor,
+            action="suppressions.undo",
+            object=str(undo.id),
+            at=undo.at,
+            before=wanted.shown(),
+            after=asdict(done),
+            note=undo.note,
+        )
+        await count_changes(connection, lifted, undo.at, lifted=1)
+        told = Outgoing(action, str(undo.id), wanted.tenant, wanted.mode, source="bounce")
+        await append(connection, [*map(changed, lifted), told])
+    return done
+
+
+async def preview(connection: Any, wanted: Selection, examples: int) -> tuple[Undone, list[Any], list[Any]]:
+    """What an undo would change: how many, by which rules, and the newest of them with what was said."""
+    names = _arguments(wanted)
+    counts = await connection.fetchrow(_COUNTS, *names)
+    return (
+        Undone(*counts),
+        await connection.fetch(_GROUPS, *names),
+        await connection.fetch(_EXAMPLES, *names, examples),
+    )
+
+
+def _arguments(wanted: Selection) -> tuple[Any, ...]:
+    return (
+        wanted.tenant,
+        int(wanted.mode),
+        wanted.since,
+        wanted.until,
+        wanted.provider,
+        wanted.rule,
+        wanted.rule_set,
+        wanted.category,
+    )
+
+
+def _count(tag: str) -> int:
+    return int(tag.rpartition(" ")[2])

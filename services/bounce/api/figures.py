@@ -1,0 +1,110 @@
+"""Figures over HTTP: statistics, reputation, the breaker's history."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import Query, Request
+from pydantic import AwareDatetime
+
+from libs.errors import Invalid
+from libs.web import After, Cursor, Limit, Page, Router
+from services.bounce.api import Reader, after_of, deps_of, sensible
+from services.bounce.api.figure_shapes import BreakerShown, Counted, FigureRow, HealthRow, Reputation, Statistics
+from services.bounce.ports import BreakerQuery, FigureQuery
+
+router = Router(prefix="/v1", tags=["bounces"])
+
+_MOST_ROWS = 10_000
+_LONGEST = timedelta(days=800)
+_COUNTS = ("facts", "first", "suppressed", "lifted", "parked", "undetermined")
+
+Dimension = Literal["category", "provider", "from_domain", "communication"]
+Since = Annotated[AwareDatetime | None, Query(description="From this moment on, to the hour or day (UTC).")]
+Until = Annotated[AwareDatetime | None, Query(description="Up to this moment; now, where it is left out.")]
+Provider = Annotated[str | None, Query(max_length=100, examples=["gmail"])]
+
+
+@router.get("/statistics", summary="Bounces in figures")
+async def statistics(
+    request: Request,
+    principal: Reader,
+    since: Since = None,
+    until: Until = None,
+    grain: Annotated[Literal["hour", "day", "none"], Query(description="How time is divided, in UTC.")] = "day",
+    by: Annotated[list[Dimension] | None, Query(description="Dimensions to tell apart; may be given again.")] = None,
+    category: Annotated[str | None, Query(max_length=30, examples=["unknown-user"])] = None,
+    provider: Provider = None,
+    from_domain: Annotated[str | None, Query(max_length=255, examples=["shop.example"])] = None,
+    communication: Annotated[str | None, Query(max_length=100, examples=["order-confirmed"])] = None,
+) -> Statistics:
+    """By hour or day, category, provider, sending domain and communication. The last seven days where no time is given.
+
+    The figures are kept while facts are stored, so the answer does not depend on how many there are.
+    """
+    deps = deps_of(request)
+    begin, end = _span(since, until, deps.clock(), "hour" if grain == "hour" else "day")
+    names = {"category": category, "provider": provider, "from_domain": from_domain, "communication": communication}
+    only = {name: value for name, value in names.items() if value is not None}
+    query = FigureQuery(principal.tenant, principal.mode, grain, begin, end, frozenset(by or ()), only, _MOST_ROWS + 1)
+    rows = await deps.figures.figures(query)
+    if len(rows) > _MOST_ROWS:
+        raise Invalid(f"That is more than {_MOST_ROWS:,} rows; ask for less time, or fewer dimensions.", pointer="by")
+    totals = {name: sum(row[name] for row in rows) for name in _COUNTS}
+    doubted = BreakerQuery(principal.tenant, principal.mode, 100, provider, since=begin)
+    return Statistics(
+        grain=grain,
+        since=begin,
+        until=end,
+        totals=Counted(**totals, repeated=totals["facts"] - totals["first"]),
+        undetermined_share=round(totals["undetermined"] / totals["facts"], 4) if totals["facts"] else 0.0,
+        rows=[FigureRow(**row, repeated=row["facts"] - row["first"]) for row in rows],
+        breakers=[shown_breaker(row) for row in await deps.figures.breakers(doubted) if row["opened_at"] < end],
+    )
+
+
+@router.get("/reputation", summary="Blocks by sender")
+async def reputation(
+    request: Request,
+    principal: Reader,
+    since: Since = None,
+    until: Until = None,
+    sender: Annotated[int | None, Query(ge=0, le=32_767)] = None,
+    provider: Provider = None,
+) -> Reputation:
+    """Blocks never touch an address: they are counted by sender, IP address or domain, provider and category."""
+    deps = deps_of(request)
+    span = _span(since, until, deps.clock(), "day")
+    rows = await deps.figures.health((principal.tenant, principal.mode), span, sender, provider)
+    return Reputation(items=[HealthRow(**row) for row in rows])
+
+
+@router.get("/breakers", summary="When providers were not believed")
+async def breakers(
+    request: Request, principal: Reader, provider: Provider = None, limit: Limit = 100, cursor: After = None
+) -> Page[BreakerShown]:
+    """The breaker's history, newest first."""
+    wanted = BreakerQuery(principal.tenant, principal.mode, limit + 1, provider, after=after_of(cursor))
+    rows = await deps_of(request).figures.breakers(wanted)
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(
+        items=[shown_breaker(row) for row in rows[:limit]],
+        next_cursor=Cursor.make(last["opened_at"].isoformat(), str(last["id"])) if last else None,
+    )
+
+
+def shown_breaker(row: Mapping[str, Any]) -> BreakerShown:
+    """A breaker as people see it."""
+    state = "closed" if row["closed_at"] else "believed" if row["real"] else "open"
+    return BreakerShown(**row, state=state)
+
+
+def _span(since: datetime | None, until: datetime | None, now: datetime, grain: str) -> tuple[datetime, datetime]:
+    end = sensible(until or now, "until")
+    begin = sensible(since, "since") if since else end - timedelta(days=7)
+    if begin >= end:
+        raise Invalid("`since` has to be before `until`.", pointer="since")
+    if end - begin > _LONGEST:
+        raise Invalid(f"Ask for {_LONGEST.days} days at most.", pointer="since")
+    begin = begin.replace(minute=0, second=0, microsecond=0)
+    return (begin if grain == "hour" else begin.replace(hour=0)), end

@@ -1,0 +1,137 @@
+"""Facts and suppressions for other systems: a feed with a cursor, and whole files as a stream."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from libs.errors import Invalid
+from libs.web import After, Cursor, Limit, Router
+from services.bounce.api import Reader, deps_of, sensible, shown_bounce, shown_suppression
+from services.bounce.api.shapes import BOUNCE, BounceShown, SuppressionShown
+from services.bounce.domain.suppressions import Suppression
+
+router = Router(prefix="/v1", tags=["bounces"])
+
+_LINES = 200  # at once: a line alone would be a packet alone
+_FORMULA = ("=", "+", "-", "@", "\t")  # what a spreadsheet takes for one
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "One line for each, oldest first.",
+        "content": {
+            "application/x-ndjson": {"schema": {"type": "string"}, "example": '{"id": "5c7d…", "category": "…"}\n'},
+            "text/csv": {"schema": {"type": "string"}, "example": "id,at,category\n5c7d…,2027-03-01T09:00:00Z,…\n"},
+        },
+    }
+}
+
+Since = Annotated[AwareDatetime, Query(description="From this moment on.", examples=["2027-03-01T00:00:00Z"])]
+Until = Annotated[AwareDatetime | None, Query(description="Up to this moment; now, where it is left out.")]
+Format = Annotated[Literal["ndjson", "csv"], Query(alias="format")]
+
+
+class Feed(BaseModel):
+    """Facts in the order in which they were stored. Ask again with `next_cursor`, also when nothing came: later."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [BOUNCE], "next_cursor": "WyI0MjE3IiwxOV0"}]})
+    items: list[BounceShown]
+    next_cursor: str | None = Field(description="Null only where there has never been a fact.")
+
+
+@router.get("/bounces:feed", summary="Facts as they come")
+async def feed(request: Request, principal: Reader, limit: Limit = 100, cursor: After = None) -> Feed:
+    """Every fact once, none left out, whoever asks how often; from the first one on where no cursor is given.
+
+    A fact's decision may change afterwards (parked, undone): `GET bounces` and the bus tell of that.
+    """
+    rows = await deps_of(request).reads.feed((principal.tenant, principal.mode), _place(cursor), limit)
+    last = Cursor.make(str(rows[-1]["fed_in"]), rows[-1]["fed_as"]) if rows else cursor
+    return Feed(items=[shown_bounce(row) for row in rows], next_cursor=last)
+
+
+@router.get("/bounces:export", summary="Facts as a file", responses=_FILE, response_class=StreamingResponse)
+async def export_bounces(
+    request: Request, principal: Reader, since: Since, until: Until = None, kind: Format = "ndjson"
+) -> StreamingResponse:
+    """All facts of a time, streamed."""
+    rows = _rows(request, principal, "bounces", (since, until))
+    return _file("bounces", kind, BounceShown, (shown_bounce(row) async for row in rows))
+
+
+@router.get("/suppressions:export", summary="Suppressions as a file", responses=_FILE, response_class=StreamingResponse)
+async def export_suppressions(
+    request: Request, principal: Reader, since: Since, until: Until = None, kind: Format = "ndjson"
+) -> StreamingResponse:
+    """All suppressions that changed within a time, as they are now, streamed."""
+    rows = _rows(request, principal, "suppressions", (since, until))
+    return _file("suppressions", kind, SuppressionShown, (_suppression(item) async for item in rows))
+
+
+def _suppression(item: Suppression) -> SuppressionShown:
+    return SuppressionShown(**shown_suppression(item))
+
+
+def _rows(request: Request, principal: Any, what: str, span: tuple[Any, Any]) -> AsyncIterator[Any]:
+    deps = deps_of(request)
+    since = sensible(span[0], "since")
+    until = sensible(span[1], "until") if span[1] else deps.clock() + timedelta(seconds=1)
+    if since >= until:
+        raise Invalid("`since` has to be before `until`.", pointer="since")
+    return deps.reads.export(what, (principal.tenant, principal.mode), (since, until))
+
+
+def _file(name: str, kind: str, shape: type[BaseModel], items: AsyncIterator[BaseModel]) -> StreamingResponse:
+    lines = _csv(list(shape.model_fields), items) if kind == "csv" else _ndjson(items)
+    headers = {"content-disposition": f'attachment; filename="{name}.{kind}"'}
+    media = "text/csv; charset=utf-8" if kind == "csv" else "application/x-ndjson"
+    return StreamingResponse(_together(lines), media_type=media, headers=headers)
+
+
+async def _ndjson(items: AsyncIterator[BaseModel]) -> AsyncIterator[str]:
+    async for item in items:
+        yield item.model_dump_json() + "\n"
+
+
+async def _csv(names: Sequence[str], items: AsyncIterator[BaseModel]) -> AsyncIterator[str]:
+    yield _row(names)
+    async for item in items:
+        yield _row([_cell(value) for value in item.model_dump(mode="json").values()])
+
+
+def _row(values: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    text = "" if value is None else str(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+
+
+async def _together(lines: AsyncIterator[str]) -> AsyncIterator[bytes]:
+    waiting: list[str] = []
+    async for line in lines:
+        waiting.append(line)
+        if len(waiting) == _LINES:
+            yield "".join(waiting).encode()
+            waiting.clear()
+    yield "".join(waiting).encode()
+
+
+def _place(cursor: str | None) -> tuple[str, int] | None:
+    key = Cursor.read(cursor, 2)
+    if key is None:
+        return None
+    transaction, number = key
+    known = isinstance(transaction, str) and transaction.isascii() and transaction.isdigit() and len(transaction) < 19
+    if not known or not isinstance(number, int) or not 0 <= number < 1 << 62:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    return transaction, number

@@ -1,0 +1,64 @@
+"""Owns what is counted: facts and what followed from them, by hour and by day, in the dimensions people ask for."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from libs.contracts.outcomes import Mode, Word
+
+
+class Grain(Word):
+    HOUR = 0
+    DAY = 1
+
+
+class Place(NamedTuple):
+    """Where something is counted; the order is the one in which rows are locked."""
+
+    tenant: int
+    mode: int
+    grain: int
+    bucket: datetime
+    category: str
+    provider: str
+    from_domain: str
+    communication: str
+
+
+class Kind(NamedTuple):
+    """The dimensions of a fact: whose it is, and what it is told apart by."""
+
+    tenant: int
+    mode: Mode
+    category: str
+    provider: str = ""
+    from_domain: str = ""
+    communication: str = ""
+
+
+@dataclass(slots=True)
+class Counts:
+    """`first`: facts about addresses of which none was known. The others count suppressions."""
+
+    facts: int = 0
+    first: int = 0
+    suppressed: int = 0
+    lifted: int = 0
+    parked: int = 0
+
+
+@dataclass(slots=True)
+class Figures:
+    """What one transaction adds."""
+
+    rows: dict[Place, Counts] = field(default_factory=lambda: defaultdict(Counts))
+
+    def add(self, kind: Kind, at: datetime, **counts: int) -> None:
+        """Counts under the hour and under the day of a moment (UTC)."""
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        for grain, bucket in ((Grain.HOUR, hour), (Grain.DAY, hour.replace(hour=0))):
+            tenant, mode, *names = kind
+            row = self.rows[Place(tenant, int(mode), int(grain), bucket, *names)]
+            for name, count in counts.items():
+                setattr(row, name, getattr(row, name) + count)

@@ -1,0 +1,21 @@
+"""Owns whom a block is about: the address of ours that the refusal names, else the domain the mail was from."""
+
+import ipaddress
+import re
+
+_ADDRESSES = re.compile(
+    r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{1,4}(?::{1,2}[0-9a-f]{1,4}){2,7})(?![\w:]|\.\d)", re.I
+)
+_READ = 2_000
+
+
+def blocked_origin(text: str, from_domain: str) -> str:
+    """The first public IP address in a refusal, else the domain; a version number is no address."""
+    for found in _ADDRESSES.findall(text[:_READ]):
+        try:
+            address = ipaddress.ip_address(found)
+        except ValueError:
+            continue
+        if address.is_global:
+            return str(address)
+    return from_domain

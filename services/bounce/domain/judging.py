@@ -1,0 +1,44 @@
+"""Owns a batch of facts on its way through the policy: what is decided on each, and what is counted for it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from services.bounce.domain.policy import Bars, Decision, History, Policy, Proof, Verdict, Waits, decide, may_be_parked
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A fact with its verdict. `breaker`: the one that was open when its provider said it."""
+
+    proof: Proof
+    verdict: Verdict
+    first: bool
+    breaker: UUID | None
+
+    @property
+    def decision(self) -> Decision:
+        match self.verdict:
+            case Bars(policy=policy):
+                parks = self.breaker is not None and may_be_parked(policy)
+                return Decision.PARKED if parks else Decision.BARS
+            case Waits(asks=domain):
+                return Decision.ASKS if domain else Decision.WAITS
+            case _:
+                return Decision.LEAVES
+
+
+def judge_all(
+    facts: Iterable[tuple[Proof, History]],
+    policy: Policy,
+    now: datetime,
+    breakers: Mapping[UUID, UUID],
+) -> Mapping[UUID, Judged]:
+    """Verdicts by fact. `breakers`: by fact, which one was open. Histories may hold others of the same batch."""
+    judged: dict[UUID, Judged] = {}
+    for proof, history in facts:
+        earlier = any((other.at, other.id.int) < (proof.at, proof.id.int) for other in history.proofs)
+        verdict = decide(proof, history, policy, now)
+        judged[proof.id] = Judged(proof, verdict, not earlier, breakers.get(proof.id))
+    return judged
