@@ -136,17 +136,8 @@ class Preview:
     examples: Sequence[tuple[Suppression, str | None]]
 
 
-class Accepted(NamedTuple):
-    """A mail that was handed over to an address."""
-
-    tenant: int
-    mode: Mode
-    address_hash: bytes
-    at: datetime
-
-
-class Read(NamedTuple):
-    """A sign that a mail has reached its reader."""
+class Reached(NamedTuple):
+    """A mail that was handed over to an address, or a sign that it reached its reader."""
 
     tenant: int
     mode: Mode
@@ -157,9 +148,9 @@ class Read(NamedTuple):
 class Contacts(Protocol):
     """What went well with addresses; each call may come twice."""
 
-    async def accepted(self, mails: Sequence[Accepted]) -> None: ...
+    async def accepted(self, mails: Sequence[Reached]) -> None: ...
 
-    async def read(self, readings: Sequence[Read]) -> None: ...
+    async def read(self, readings: Sequence[Reached]) -> None: ...
 
     async def forget_before(self, day: date, minute: datetime) -> int: ...
 

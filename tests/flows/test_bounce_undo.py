@@ -10,7 +10,7 @@ from libs.contracts.audit import ActionRecorded
 from libs.contracts.bounce import SuppressionChanged
 from libs.contracts.delivery import MessageRejected, Receipt, ReceiptRecorded, Rejection
 from libs.contracts.outcomes import Mode
-from services.bounce.ports import Accepted
+from services.bounce.ports import Reached
 from tests.flows.bounce_policy import DAY, GONE, HOUR, all_said, barred, careful, hash_of, numbers, said, trusting
 from tests.flows.bounces import NOW, World, world
 
@@ -136,7 +136,7 @@ async def test_a_campaign_makes_many_bounces_and_no_breaker_opens(world: World) 
     contacts = world.service.deps.contacts
 
     async def campaign(start: datetime, mails: int, gone: int) -> None:
-        sent = [Accepted(1, Mode.LIVE, hash_of(f"c{n % 50}"), start) for n in range(mails)]
+        sent = [Reached(1, Mode.LIVE, hash_of(f"c{n % 50}"), start) for n in range(mails)]
         await contacts.accepted(sent)
         await said(world, [f"g{next(numbers)}" for _ in range(gone)], at=start + timedelta(minutes=3))
 
