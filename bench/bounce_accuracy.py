@@ -15,13 +15,16 @@ were not lenient. Last line: JSON.
 import argparse
 import hashlib
 import json
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.bounce.adapters.rulebook import shipped_classifier
 from services.bounce.domain.categories import CATEGORIES
+from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.facts import Fact, judge, of_text
 from services.bounce.domain.reports import read_mail
 
@@ -55,13 +58,13 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [row | {"alt": row.get("alt") or []} for row in rows if row.get("canonical")]
 
 
-def verdict_on(row: dict[str, Any], folder: Path) -> Verdict:
+def verdict_on(row: dict[str, Any], folder: Path, classifier: Classifier) -> Verdict:
     """By the service's own functions. The mail is about the first recipient that it reports, as the label is."""
     if row["kind"] != "eml":
-        return Verdict(row, of_text(row["text"]))
+        return Verdict(row, of_text(row["text"], classifier))
     report = read_mail((folder / row["file"]).read_bytes())
     first = report.recipients[0].address if report.recipients else None
-    return Verdict(row, judge(report, lambda address: address == first))
+    return Verdict(row, judge(report, classifier, lambda address: address == first))
 
 
 def scores(verdicts: Sequence[Verdict]) -> dict[str, float]:
@@ -108,7 +111,8 @@ def show_wrong(verdicts: Sequence[Verdict], most: int) -> None:
         print(f"{count:>5}  {meant} → {said}")
     for one in wrong[:most]:
         text = " ".join(one.fact.text.split())[:160]
-        print(f"  {one.row['id']}: {one.row['canonical']} → {one.fact.category} ({one.fact.enhanced}) {text}")
+        said = f"{one.fact.category} by {one.fact.rule} ({one.fact.enhanced})"
+        print(f"  {one.row['id']}: {one.row['canonical']} → {said} {text}")
 
 
 def main() -> None:
@@ -123,7 +127,8 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.labels / "labels.jsonl").is_file():
         parser.error(f"{options.labels} has no labels.jsonl")
-    verdicts = [verdict_on(row, options.labels) for row in rows_of(options.labels)]
+    classifier = shipped_classifier(Path(tempfile.gettempdir()) / "depesche-bench-rules")
+    verdicts = [verdict_on(row, options.labels, classifier) for row in rows_of(options.labels)]
     by_source = defaultdict(list)
     for one in verdicts:
         by_source[f"{one.row['source']}, {one.row.get('trust', 'source')}"].append(one)

@@ -20,6 +20,7 @@ from services.bounce.adapters.postgres import (
     PostgresSuppressions,
 )
 from services.bounce.adapters.resolver import DnsDomains
+from services.bounce.adapters.rulebook import ShippedRulebook
 from services.bounce.adapters.smtp import Limits, NoListener, SmtpListener
 from services.bounce.api import router
 from services.bounce.api.deciding import router as deciding
@@ -49,6 +50,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         reads=PostgresReads(database),
         messages=DeliveryMessages(runtime.client("bounce", "delivery")),
         listener=_listener(settings),
+        rulebook=ShippedRulebook(runtime.data_dir / "bounce-rules"),
         return_path=ReturnPath(runtime.keyring.key("verp"), ""),
         hasher=runtime.hasher,
         clock=runtime.clock,

@@ -10,7 +10,7 @@ from libs.telemetry import get_logger
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_mail, raw_kept_since, read_kept, refuse_recipient
 
-_BATCH = 20
+_BATCH = 100
 _LEASE_SECONDS = 60.0
 _IDLE_SECONDS = 0.5
 _RETENTION_SECONDS = 3_600.0
@@ -45,13 +45,12 @@ async def reader(deps: Bounce, stop: asyncio.Event) -> None:
     """Reads mails that wait; while delivery is away they wait longer and longer."""
     while not stop.is_set():
         mails = await deps.mails.lease(_BATCH, _LEASE_SECONDS)
-        for mail in mails:
-            try:
-                await read_kept(deps, mail)
-            except Transient as error:
-                seconds = min(_LONGEST_WAIT_SECONDS, 2.0 ** min(mail.attempts, 9))
-                log.warning("bounce_waits", mail_id=str(mail.id), seconds=seconds, error=error.detail)
-                await deps.mails.postpone(mail.id, seconds)
+        try:
+            await read_kept(deps, mails)
+        except Transient as error:
+            log.warning("bounce_waits", count=len(mails), error=error.detail)
+            for mail in mails:
+                await deps.mails.postpone(mail.id, min(_LONGEST_WAIT_SECONDS, 2.0 ** min(mail.attempts, 9)))
         if not mails:
             await _pause(stop, _IDLE_SECONDS)
 

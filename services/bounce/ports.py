@@ -9,6 +9,7 @@ from uuid import UUID
 
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
+from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.domains import Answer, Domain
 from services.bounce.domain.facts import Fact
 from services.bounce.domain.suppressions import Evidence, Suppression
@@ -68,6 +69,16 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
+class Closing:
+    """What became of a mail that made no fact about a message."""
+
+    mail: UUID
+    state: str
+    outcome: str
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewFact:
     """A fact to record; `id` is the same for the same evidence. `mail_id`: the mail that brought it.
 
@@ -99,7 +110,7 @@ class Mails(Protocol):
 
     async def lease(self, limit: int, seconds: float) -> list[Mail]: ...
 
-    async def close(self, mail: UUID, state: str, outcome: str, message: str | None = None) -> None: ...
+    async def close(self, closing: Sequence[Closing]) -> None: ...
 
     async def postpone(self, mail: UUID, seconds: float) -> None: ...
 
@@ -125,17 +136,8 @@ class Preview:
     examples: Sequence[tuple[Suppression, str | None]]
 
 
-class Accepted(NamedTuple):
-    """A mail that was handed over to an address."""
-
-    tenant: int
-    mode: Mode
-    address_hash: bytes
-    at: datetime
-
-
-class Read(NamedTuple):
-    """A sign that a mail has reached its reader."""
+class Reached(NamedTuple):
+    """A mail that was handed over to an address, or a sign that it reached its reader."""
 
     tenant: int
     mode: Mode
@@ -146,9 +148,9 @@ class Read(NamedTuple):
 class Contacts(Protocol):
     """What went well with addresses; each call may come twice."""
 
-    async def accepted(self, mails: Sequence[Accepted]) -> None: ...
+    async def accepted(self, mails: Sequence[Reached]) -> None: ...
 
-    async def read(self, readings: Sequence[Read]) -> None: ...
+    async def read(self, readings: Sequence[Reached]) -> None: ...
 
     async def forget_before(self, day: date, minute: datetime) -> int: ...
 
@@ -270,6 +272,12 @@ class Reads(Protocol):
     ) -> list[Mapping[str, Any]]: ...
 
     def export(self, what: str, realm: tuple[int, Mode], span: tuple[datetime, datetime]) -> AsyncIterator[Any]: ...
+
+
+class Rulebook(Protocol):
+    """The rules in force, ready to classify by. Whoever asks keeps the answer for the whole of one mail or batch."""
+
+    async def current(self) -> Classifier: ...
 
 
 class Listener(Protocol):

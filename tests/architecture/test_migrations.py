@@ -17,7 +17,7 @@ SQUAWK = Path(sys.executable).with_name("squawk")
 FIRST = {
     "common": {"0001_common"},
     "access": {"0001_access"},
-    "bounce": {"0001_bounce", "0003_policy"},
+    "bounce": {"0001_bounce", "0002_verdicts", "0003_policy"},
     "delivery": {"0001_ledger", "0002_reply"},
     "history": {"0001_history", "0002_search"},
     "orders_notification": {"0001_intake", "0002_communications"},

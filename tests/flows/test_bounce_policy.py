@@ -10,7 +10,7 @@ import pytest
 from libs.contracts.delivery import MessageRejected, Receipt, ReceiptRecorded, Rejection
 from libs.contracts.outcomes import Mode
 from services.bounce.domain.policy import Contact
-from services.bounce.ports import Accepted, Read
+from services.bounce.ports import Reached
 from tests.flows.bounce_policy import DAY, GONE, HOUR, barred, careful, hash_of, numbers, rows, said
 from tests.flows.bounces import NOW, World, world
 
@@ -42,7 +42,7 @@ async def test_a_second_proof_bars_with_both_as_evidence(world: World) -> None:
     assert await barred(world) == ["ann"]
     (shown,) = (await world.get("/v1/suppressions"))["items"]
     assert (shown["policy"], shown["category"], shown["provider"]) == ("second-proof", "unknown-user", "gmail")
-    assert (shown["rule_set"], len(shown["proofs"])) == ("shipped", 2)
+    assert (bool(shown["rule"] and shown["rule_set"]), len(shown["proofs"])) == (True, 2)
 
 
 async def test_two_proofs_in_one_batch_are_two(world: World) -> None:
@@ -86,7 +86,7 @@ def days(*found: int) -> list[date]:
 async def test_acceptances_are_days_in_whichever_order_they_come(world: World, order: Sequence[int]) -> None:
     contacts = world.service.deps.contacts
     for day in order:
-        mail = Accepted(1, Mode.LIVE, hash_of("ann"), datetime(2027, 3, day, 12, tzinfo=NOW.tzinfo))
+        mail = Reached(1, Mode.LIVE, hash_of("ann"), datetime(2027, 3, day, 12, tzinfo=NOW.tzinfo))
         await contacts.accepted([mail, mail])
         await contacts.accepted([mail])
     assert await contact(world) == (days(9, 3, 1), None)
@@ -100,9 +100,9 @@ async def contact(world: World) -> tuple[list[date], date | None]:
 async def test_old_acceptances_fall_out_and_a_long_pause_begins_anew(world: World) -> None:
     contacts = world.service.deps.contacts
     for ago in (200, 61, 30, 0):
-        await contacts.accepted([Accepted(1, Mode.LIVE, hash_of("ann"), NOW - ago * DAY)])
-    await contacts.accepted([Accepted(1, Mode.LIVE, hash_of("ann"), NOW - 90 * DAY)])
-    await contacts.read([Read(1, Mode.LIVE, hash_of("ann"), NOW - n * DAY) for n in (5, 2, 7)])
+        await contacts.accepted([Reached(1, Mode.LIVE, hash_of("ann"), NOW - ago * DAY)])
+    await contacts.accepted([Reached(1, Mode.LIVE, hash_of("ann"), NOW - 90 * DAY)])
+    await contacts.read([Reached(1, Mode.LIVE, hash_of("ann"), NOW - n * DAY) for n in (5, 2, 7)])
     today = NOW.date()
     assert await contact(world) == ([today, today - 30 * DAY, today - 61 * DAY], today - 2 * DAY)
     assert await contacts.forget_before(today - DAY, NOW) == 0
@@ -112,6 +112,6 @@ async def test_old_acceptances_fall_out_and_a_long_pause_begins_anew(world: Worl
 async def test_a_known_day_is_not_written_again(world: World) -> None:
     contacts = world.service.deps.contacts
     for _ in range(3):
-        await contacts.accepted([Accepted(1, Mode.LIVE, hash_of("ann"), NOW)])
-        await contacts.read([Read(1, Mode.LIVE, hash_of("bob"), NOW)])
+        await contacts.accepted([Reached(1, Mode.LIVE, hash_of("ann"), NOW)])
+        await contacts.read([Reached(1, Mode.LIVE, hash_of("bob"), NOW)])
     assert {row[0] for row in await rows(world, "select xmax::text from contact")} == {"0"}

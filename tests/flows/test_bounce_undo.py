@@ -10,7 +10,7 @@ from libs.contracts.audit import ActionRecorded
 from libs.contracts.bounce import SuppressionChanged
 from libs.contracts.delivery import MessageRejected, Receipt, ReceiptRecorded, Rejection
 from libs.contracts.outcomes import Mode
-from services.bounce.ports import Accepted
+from services.bounce.ports import Reached
 from tests.flows.bounce_policy import DAY, GONE, HOUR, all_said, barred, careful, hash_of, numbers, said, trusting
 from tests.flows.bounces import NOW, World, world
 
@@ -36,7 +36,13 @@ async def test_a_thousand_addresses_are_undone_with_a_preview_and_an_audit(world
     seen = (await world.post("/v1/suppressions:undo", body)).json()
     assert (seen["preview"], seen["lifted"], seen["void"], len(seen["examples"])) == (True, 1_050, 1_050, 20)
     assert seen["groups"] == [
-        {"category": "unknown-user", "provider": "gmail", "rule": "", "policy": "trusted-provider", "count": 1_050}
+        {
+            "category": "unknown-user",
+            "provider": "gmail",
+            "rule": "unknown-user-words",
+            "policy": "trusted-provider",
+            "count": 1_050,
+        }
     ]
     assert seen["examples"][0]["said"] == GONE
     assert len(await barred(world)) == 1_054
@@ -130,7 +136,7 @@ async def test_a_campaign_makes_many_bounces_and_no_breaker_opens(world: World) 
     contacts = world.service.deps.contacts
 
     async def campaign(start: datetime, mails: int, gone: int) -> None:
-        sent = [Accepted(1, Mode.LIVE, hash_of(f"c{n % 50}"), start) for n in range(mails)]
+        sent = [Reached(1, Mode.LIVE, hash_of(f"c{n % 50}"), start) for n in range(mails)]
         await contacts.accepted(sent)
         await said(world, [f"g{next(numbers)}" for _ in range(gone)], at=start + timedelta(minutes=3))
 
@@ -143,7 +149,7 @@ async def test_a_campaign_makes_many_bounces_and_no_breaker_opens(world: World) 
 
 async def test_blocks_are_counted_by_sender_and_touch_no_address(world: World) -> None:
     for _ in range(4):
-        await said(world, ["ann", "bob"], BLOCKED)
+        await said(world, ["ann", "bob"], BLOCKED, domain="outlook.com")
     assert await barred(world) == []
     world.clock.advance(HOUR)
     (row,) = (await world.get("/v1/reputation", sender=3))["items"]

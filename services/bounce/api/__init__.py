@@ -61,7 +61,7 @@ async def hand_in_mail(
     mail = await keep_mail(deps, recipient, raw, owner)
     if mail.state == "waiting":
         try:
-            await read_kept(deps, mail)
+            await read_kept(deps, [mail])
         except Transient:
             return _mail(mail)  # the reader's loop tries again
         mail = await queries.mail(deps.reads, principal, mail.id)

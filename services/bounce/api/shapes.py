@@ -30,6 +30,11 @@ BOUNCE: dict[str, Any] = {
     "text": "550 5.1.1 <address>: Recipient address rejected: User unknown",
     "mail": "0193c8a4-2f11-7d52-9b0e-0d6a3c6f1b2a",
     "provider": "gmail",
+    "rule": "unknown-user-and-code",
+    "matched": ["unknown-user-and-code", "unknown-user-words", "unknown-user-code"],
+    "confidence": 0.95,
+    "template": "550 5.1.1 <address>: Recipient address rejected: User unknown",
+    "rule_set": "06d92e47bf4006eb",
     "from_domain": "shop.example",
     "communication": "order-confirmed",
     "decision": "bars",
@@ -92,7 +97,12 @@ class BounceShown(BaseModel):
     enhanced_code: str | None
     text: str | None
     mail: UUID | None
-    provider: str = Field(description="Who refused; empty where we have no name.")
+    rule: str | None = Field(description="The rule that decided; null where the form of the report did, or nothing.")
+    matched: list[str] | None = Field(description="Every rule that matched, the one that decided first.")
+    confidence: float | None = Field(description="How far to believe it, from 0 to 1: an order, not a probability.")
+    provider: str = Field(description="Whose reply it is, by the host that refused or the address's domain.")
+    template: str | None = Field(description="The text without what differs from mail to mail.")
+    rule_set: str | None = Field(description="The digest of the rules that were asked.")
     from_domain: str
     communication: str
     decision: str = Field(description="leaves, waits, asks (the DNS), bars, or parked while its provider is doubted.")

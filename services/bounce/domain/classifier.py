@@ -1,153 +1,128 @@
-"""Owns the verdict on a refusal: from reply code, enhanced code and text to one category.
+"""Owns the verdict on a refusal: every rule that matches, the one that wins, and how far to believe it.
 
-The text is asked first, because codes are used loosely (5.7.1 and 550 stand for everything); but where an
-enhanced code and a phrase agree, that settles it, whatever else the text mentions.
+The text is asked first, because codes are used loosely (5.7.1 and 550 stand for everything). A code that is precise
+has a rule with a priority of its own.
 """
 
-import re
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from services.bounce.domain.phrases import PHRASES
+from services.bounce.domain.categories import CATEGORIES
+from services.bounce.domain.providers import Providers
+from services.bounce.domain.rules.rule import Rule
+from services.bounce.domain.rules.ruleset import Reply, RuleSet, Scan
+from services.bounce.domain.rules.wording import comparable
 
-MAX_CHARS = 2_000
-
-# RFC 3463 and IANA's registry of enhanced status codes: subject.detail → category
-_BY_DETAIL: dict[str, str] = {
-    "1.1": "unknown-user",
-    "1.2": "bad-domain",
-    "1.3": "unknown-user",
-    "1.4": "unknown-user",
-    "1.5": "delivered",
-    "1.6": "moved",
-    "1.7": "sender-rejected",
-    "1.8": "sender-rejected",
-    "1.10": "bad-domain",  # RFC 7505: null MX
-    "2.1": "inactive",
-    "2.2": "mailbox-full",
-    "2.3": "too-large",
-    "2.4": "system-error",
-    "2.121": "throttled",  # Exchange Online: the recipient's hourly limit
-    "2.122": "throttled",
-    "3.0": "system-error",
-    "3.1": "system-error",
-    "3.2": "system-error",
-    "3.3": "system-error",
-    "3.4": "too-large",
-    "3.5": "system-error",
-    "4.0": "network",
-    "4.1": "network",
-    "4.2": "network",
-    "4.3": "network",
-    "4.4": "network",
-    "4.5": "throttled",
-    "4.6": "network",
-    "4.7": "expired",
-    "4.310": "bad-domain",  # Exchange Online: the domain does not exist
-    "4.312": "network",
-    "4.316": "expired",
-    "5.3": "throttled",
-    "7.2": "recipient-filter",
-    "7.13": "inactive",  # RFC 5248
-    "7.17": "unknown-user",  # RFC 7293: the mailbox has another owner now
-    "7.18": "unknown-user",
-    "7.27": "sender-rejected",
-    "7.28": "throttled",
-    "7.40": "auth-failure",
-    "7.54": "relay-denied",
-    "7.64": "relay-denied",
-    "7.124": "recipient-filter",  # Exchange Online: not on the allowed senders' list
-    "7.133": "recipient-filter",
-    "7.134": "recipient-filter",
-    "7.500": "throttled",
-    "7.501": "spam-content",
-    "7.502": "spam-content",
-    "7.503": "spam-content",
-    "7.509": "auth-failure",
-    "7.511": "reputation-block",
-    "7.515": "auth-failure",
-    "7.705": "throttled",
-    "7.708": "reputation-block",
-    **{f"7.{detail}": "auth-failure" for detail in (20, 21, 22, 23, 24, 25, 26, 29)},  # RFC 7372, RFC 8617
-    **{f"7.{detail}": "reputation-block" for detail in range(606, 651)},  # Exchange Online: banned IPs
-}
-_BY_SUBJECT: dict[str, str] = {
-    "3": "system-error",
-    "4": "network",
-    "5": "protocol-error",
-    "6": "content-rejected",
-    "7": "policy",
-}
-# these codes are precise enough to be believed without a word of text
-_TRUSTED = frozenset(
-    {"1.6", "2.2", "3.4", "4.7", "4.310", "4.316", "7.13"}
-    | {f"7.{detail}" for detail in (20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 40, 509, 511, 515)}
-)
-# RFC 5321, section 4.2.3; 521 and 556 from RFC 7504. 550 and 554 say too many things to mean one
-_BY_REPLY: dict[int, str] = {
-    421: "system-error",
-    450: "system-error",
-    451: "system-error",
-    452: "system-error",
-    500: "protocol-error",
-    501: "protocol-error",
-    502: "protocol-error",
-    503: "protocol-error",
-    504: "protocol-error",
-    521: "bad-domain",
-    530: "policy",
-    535: "policy",
-    551: "moved",
-    552: "mailbox-full",
-    553: "unknown-user",
-    554: "policy",
-    555: "protocol-error",
-    556: "bad-domain",
-}
-# used for everything: they give way to the text, and to the reply code
-_SAYING_NOTHING = frozenset({"5.4.1", "4.5.0", "5.5.0"})
-_ENDS_A_MAILBOX = frozenset({"unknown-user", "inactive", "bad-domain", "moved"})
-# not a transcript's ">>> DATA": sendmail has pipelined it, and prints what RCPT was answered below it
-_AFTER_DATA = re.compile(r"in reply to (?:the )?(?:end of )?DATA|after end of data", re.IGNORECASE)
-_COME_BACK = re.compile(r"(?:try|retry|come back)[^.\n]{0,20}(?:again|later|in \d)", re.IGNORECASE)
-_ADDRESSES = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w.-]{1,255}")
+UNDETERMINED = "undetermined"
+MOST_SETTLED = 50_000
 
 
-def classify(text: str, *, reply_code: int | None = None, enhanced: str | None = None) -> str:
-    """The category of one refusal; `undetermined` when nothing usable is said."""
-    words = _ADDRESSES.sub("<address>", text[:MAX_CHARS])  # an address may contain any of the words
-    detail = enhanced.partition(".")[2] if enhanced and enhanced not in _SAYING_NOTHING else ""
-    by_code = _BY_DETAIL.get(detail)
-    if by_code in _ENDS_A_MAILBOX and not is_permanent(reply_code, enhanced):
-        by_code = None  # 4.2.1 and the like: no code that asks for patience says by itself that a mailbox is dead
-    if by_code and detail in _TRUSTED:
-        return by_code
-    attested = [category for category, pattern in PHRASES if pattern.search(words)]
-    if by_code in attested:
-        return by_code
-    strong = next((category for category in attested if category != "policy"), None)
-    if strong == "unknown-user" and _AFTER_DATA.search(text[:MAX_CHARS]):
-        # the server had taken the recipient, and refused when it saw the mail: that is the recipient's own filter
-        return "recipient-filter"
-    if strong:
-        return _softened(strong, words, reply_code, enhanced)
-    return by_code or _by_rest(attested, words, reply_code, detail)
+class Verdict(NamedTuple):
+    """`rule`: the id of the one that won, None where none matched; `matched`: all of them, the winner first.
+
+    `confidence` is an order, not a probability: words of a known provider above anybody's words, these above codes;
+    lower where rules that matched too would lead to another action, higher where a code says the same.
+    `strength`: the winner's priority.
+    """
+
+    category: str
+    rule: str | None
+    matched: tuple[str, ...]
+    confidence: float
+    strength: int = -1
+    provider: str | None = None
+    stage: str | None = None
 
 
-def _softened(category: str, words: str, reply_code: int | None, enhanced: str | None) -> str:
-    """A temporary refusal that only asks for patience is a grey list, not a broken machine."""
-    if category == "system-error" and not is_permanent(reply_code, enhanced) and _COME_BACK.search(words):
-        return "greylist" if (enhanced or "").endswith((".7.1", ".7.0")) else category
-    return category
+class Classifier:
+    """A rule set with the engine that finds its patterns. Any thread may ask it."""
+
+    def __init__(self, rules: RuleSet, scan: Scan, providers: Providers) -> None:
+        self.rules = rules
+        self.scan = scan
+        self.providers = providers
+        # replies differ in names and numbers, hardly ever in which patterns are in them
+        self._settled: dict[tuple[object, ...], Verdict] = {}
+
+    def classify(self, reply: Reply) -> Verdict:
+        """The verdict on one refusal; `undetermined` when nothing usable is said."""
+        found = self.scan(comparable(reply.text)) if reply.text else []
+        found.sort()  # in order of number: nothing may depend on the engine
+        key = (*found, *reply[1:])
+        verdict = self._settled.get(key)
+        if verdict is None:
+            if len(self._settled) >= MOST_SETTLED:
+                self._settled.clear()
+            verdict = self._settled[key] = self._settle(found, reply)
+        return verdict
+
+    def _settle(self, found: Sequence[int], reply: Reply) -> Verdict:
+        rules = self.rules
+        listed = rules.rules
+        candidates, silenced, known = self._sorted(found, reply)
+        matched = [number for number in candidates - silenced if _holds(listed[number], known)]
+        if not matched:
+            return Verdict(UNDETERMINED, None, (), 0.0, provider=known.provider, stage=known.stage)
+        matched.sort(key=rules.rank.__getitem__, reverse=True)
+        won = listed[matched[0]]
+        ids = tuple([listed[number].id for number in matched])
+        sure = _confidence([listed[number] for number in matched])
+        return Verdict(won.category, won.id, ids, sure, won.priority, known.provider, known.stage)
+
+    def _sorted(self, found: Sequence[int], reply: Reply) -> tuple[set[int], set[int], Reply]:
+        """Rules that patterns and codes speak for, rules that are spoken against, and what is known besides words."""
+        for_: set[int] = set()
+        against: set[int] = set()
+        signs: dict[str, str] = {}
+        for number in found:
+            use = self.rules.uses[number]
+            if use.sign is not None:
+                signs.setdefault(use.sign.kind, use.sign.value)
+            else:
+                (against if use.against else for_).add(use.rule)
+        code = reply.enhanced
+        for key in (code, code and code.rpartition(".")[0], reply.reply_code and str(reply.reply_code)):
+            for_.update(self.rules.by_code.get(key or "", ()))
+        provider, stage = reply.provider or signs.get("provider"), reply.stage or signs.get("stage")
+        return for_, against, reply._replace(provider=provider, stage=stage)
 
 
-def _by_rest(attested: list[str], words: str, reply_code: int | None, detail: str) -> str:
-    if reply_code in (450, 451) and _COME_BACK.search(words):
-        return "greylist"
-    by_subject = _BY_SUBJECT.get(detail.partition(".")[0]) if detail else None
-    if by_subject:
-        return by_subject
-    if attested:
-        return "policy"
-    return _BY_REPLY.get(reply_code or 0, "undetermined")
+def _holds(rule: Rule, known: Reply) -> bool:
+    """Whether everything but the words is as the rule asks."""
+    if rule.providers and known.provider not in rule.providers:
+        return False
+    if rule.replies and not _within(rule.replies, known.reply_code):
+        return False
+    if rule.enhanced and not _says(rule.enhanced, known.enhanced):
+        return False
+    if rule.stages and known.stage not in rule.stages:
+        return False
+    return not rule.sources or known.source in rule.sources
+
+
+def _within(ranges: Sequence[tuple[int, int]], code: int | None) -> bool:
+    return code is not None and any(low <= code <= high for low, high in ranges)
+
+
+def _says(wanted: frozenset[str], code: str | None) -> bool:
+    return code is not None and (code in wanted or code.rpartition(".")[0] in wanted)
+
+
+_SURE = ((400, 0.95), (300, 0.9), (200, 0.75), (100, 0.5), (0, 0.4))
+
+
+def _confidence(matched: Sequence[Rule]) -> float:
+    won = matched[0]
+    sure = next(value for least, value in _SURE if won.priority >= least)
+    if len(matched) == 1:
+        return sure
+    action = CATEGORIES[won.category].action
+    others = [rule for rule in matched[1:] if rule.priority >= 200]
+    if any(CATEGORIES[rule.category].action is not action for rule in others):
+        return round(sure - 0.2, 2)
+    if any(rule.category == won.category and not rule.texts for rule in others):
+        return round(min(sure + 0.05, 0.99), 2)
+    return sure
 
 
 def is_permanent(reply_code: int | None, enhanced: str | None) -> bool:

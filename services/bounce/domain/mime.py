@@ -8,16 +8,18 @@ MAX_PARTS parts; the rest is ignored, not refused.
 import binascii
 import quopri
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.errors import HeaderParseError
 from email.header import decode_header
+from itertools import islice
 
 MAX_BYTES = 512 * 1024
 MAX_DEPTH = 8
 MAX_PARTS = 64
 MAX_HEADERS = 500
 MAX_HEADER_CHARS = 8_000
+MAX_ENCODED_CHARS = 1_000  # the decoder is not linear
 
 # text charsets only: idna, punycode and the escape codecs are slow or make lone surrogates
 _CHARSET = re.compile(
@@ -25,37 +27,46 @@ _CHARSET = re.compile(
     r"|gb2312|gbk|gb18030|big5|shift_jis|euc-(jp|kr)|iso-2022-jp|ks_c_5601-1987",
     re.IGNORECASE,
 )
+_HEADER = re.compile(r"^([^\s:]{1,200})[ \t]*:(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _BLANK_LINE = re.compile(rb"\r?\n[ \t]*\r?\n")
 _PARAMETER = re.compile(r';\s*([\w*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)')
 _GUESSED_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,69})\r?$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
 class Headers:
-    """Unfolded headers in order of appearance; names are looked up without regard to case."""
+    """Unfolded headers in order of appearance, their names in lower case."""
 
-    items: tuple[tuple[str, str], ...]
+    __slots__ = ("_by_name", "items")
+
+    def __init__(self, items: Sequence[tuple[str, str]]) -> None:
+        self.items = items
+        self._by_name: dict[str, list[str]] = {}
+        for name, value in items:
+            self._by_name.setdefault(name, []).append(value)
 
     def get(self, name: str) -> str:
         """The first value under `name`, decoded; empty when there is none."""
-        return next(self.all(name), "")
+        values = self._by_name.get(name)
+        return decode_words(values[0]) if values else ""
 
-    def all(self, name: str) -> Iterator[str]:
-        wanted = name.lower()
-        return (decode_words(value) for key, value in self.items if key == wanted)
+    def all(self, name: str) -> list[str]:
+        return [decode_words(value) for value in self._by_name.get(name, ())]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A leaf of the mail; a returned message (message/rfc822) is a leaf too, its body still encoded."""
+    """A leaf of the mail; a returned message (message/rfc822) is a leaf too. `is_decoded`: without its encoding."""
 
     type: str
     parameters: Mapping[str, str]
     headers: Headers
     body: bytes
+    is_decoded: bool = False
 
     @property
     def text(self) -> str:
+        if self.is_decoded:
+            return to_text(self.body, self.parameters)
         return to_text(decoded(self.body, self.headers.get("content-transfer-encoding")), self.parameters)
 
 
@@ -101,7 +112,7 @@ def _pieces(part: Part) -> list[bytes]:
 def split_message(raw: bytes) -> tuple[Headers, bytes]:
     """Headers and body; a body without any header is a body."""
     if raw.startswith((b"\n", b"\r\n")):
-        return Headers(()), raw.lstrip(b"\r\n")
+        return Headers([]), raw.lstrip(b"\r\n")
     end = _BLANK_LINE.search(raw)
     head, body = (raw[: end.start()], raw[end.end() :]) if end else (raw, b"")
     headers = parse_headers(to_text(head, {}))
@@ -110,17 +121,17 @@ def split_message(raw: bytes) -> tuple[Headers, bytes]:
 
 def parse_headers(text: str) -> Headers:
     """Header lines, folded or not; lines that are none are passed over (mbox's From, stray text)."""
-    items: list[tuple[str, str]] = []
-    for line in text.replace("\r\n", "\n").split("\n"):
-        if line[:1] in (" ", "\t") and items:
-            name, value = items[-1]
-            if len(value) < MAX_HEADER_CHARS:
-                items[-1] = (name, f"{value} {line.strip()}")
-            continue
-        name, colon, value = line.partition(":")
-        if colon and name and " " not in name.strip() and len(items) < MAX_HEADERS:
-            items.append((name.strip().lower(), value.strip()[:MAX_HEADER_CHARS]))
-    return Headers(tuple(items))
+    found = islice(header_lines(text.replace("\r\n", "\n")), MAX_HEADERS)
+    return Headers([(name.lower(), unfolded(value[:MAX_HEADER_CHARS])) for name, value in found])
+
+
+def header_lines(text: str) -> list[tuple[str, str]]:
+    """Names and values, folded as they came; the lines end in \\n."""
+    return _HEADER.findall(text)
+
+
+def unfolded(value: str) -> str:
+    return " ".join(line.strip() for line in value.split("\n")) if "\n" in value else value.strip()
 
 
 def content_type(value: str) -> tuple[str, dict[str, str]]:
@@ -156,6 +167,8 @@ def to_text(body: bytes, parameters: Mapping[str, str]) -> str:
 
 def clean(text: str) -> str:
     """Text that Postgres and JSON take."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
@@ -164,7 +177,7 @@ def decode_words(value: str) -> str:
     if "=?" not in value:
         return value
     try:
-        pieces = decode_header(value)
+        pieces = decode_header(value[:MAX_ENCODED_CHARS])
     except (HeaderParseError, binascii.Error, ValueError):
         return value
     return "".join(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Channel, ReceiptKind, Status
 from services.bounce.handlers.deps import Bounce
-from services.bounce.ports import Accepted, Read
+from services.bounce.ports import Reached
 
 _EMAIL = Channel.EMAIL.word
 _SENT = Status.SENT.word
@@ -15,7 +15,7 @@ _READ = frozenset(kind.word for kind in (ReceiptKind.DELIVERED, ReceiptKind.OPEN
 async def note_acceptances(deps: Bounce, batch: Sequence[Envelope]) -> None:
     """Mails that were handed over. Every message of the line passes here, so that others cost a comparison."""
     mails = [
-        Accepted(envelope.tenant, envelope.mode, transition.address_hash, transition.at)
+        Reached(envelope.tenant, envelope.mode, transition.address_hash, transition.at)
         for envelope in batch
         for transition in envelope.data.transitions
         if transition.channel == _EMAIL and transition.is_ == _SENT and transition.address_hash
@@ -27,7 +27,7 @@ async def note_acceptances(deps: Bounce, batch: Sequence[Envelope]) -> None:
 async def note_readings(deps: Bounce, batch: Sequence[Envelope]) -> None:
     """Receipts that show somebody there: delivered, opened, clicked."""
     readings = [
-        Read(envelope.tenant, envelope.mode, receipt.address_hash, receipt.at)
+        Reached(envelope.tenant, envelope.mode, receipt.address_hash, receipt.at)
         for envelope in batch
         for receipt in envelope.data.receipts
         if receipt.kind in _READ and receipt.address_hash

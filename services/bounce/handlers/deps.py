@@ -17,6 +17,7 @@ from services.bounce.ports import (
     Mails,
     Messages,
     Reads,
+    Rulebook,
     Suppressions,
 )
 
@@ -36,6 +37,7 @@ class Bounce:
     reads: Reads
     messages: Messages
     listener: Listener
+    rulebook: Rulebook
     return_path: ReturnPath
     hasher: AddressHasher
     clock: Clock

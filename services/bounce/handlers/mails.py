@@ -1,7 +1,8 @@
 """From a mail to a fact."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from libs.addresses import InvalidAddress, email_address
@@ -9,11 +10,12 @@ from libs.contracts.outcomes import Mode
 from libs.ids import message_id
 from libs.telemetry import get_logger, span
 from libs.verp import ReturnPath, Verp
+from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.evidence import evidence_id, hearsay_id
 from services.bounce.domain.facts import Fact, about_others, judge
 from services.bounce.domain.reports import Report, read_mail
 from services.bounce.handlers.deps import Bounce
-from services.bounce.ports import Mail, Message, NewFact, NewMail
+from services.bounce.ports import Closing, Mail, Message, NewFact, NewMail
 
 log = get_logger(__name__)
 
@@ -34,58 +36,83 @@ async def keep_mail(deps: Bounce, recipient: str, raw: bytes, owner: tuple[int, 
     return await deps.mails.keep(NewMail(recipient, raw, deps.clock(), owner))
 
 
-async def read_kept(deps: Bounce, mail: Mail) -> None:
-    """What a kept mail states becomes a fact; forged mail, automatic replies and successes change nothing.
+async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
+    """What kept mails state becomes facts; forged mail, automatic replies and successes change nothing.
 
-    Raises Unavailable while delivery cannot be asked; the mail then waits.
+    Raises Unavailable while delivery cannot be asked; the mails then wait.
     """
-    with span("bounce read", mail=mail.id):
-        report = await asyncio.to_thread(read_mail, mail.raw or b"")
-        verp = signed_path(deps.return_path, mail.recipient, report)
-        if verp is None:
-            await deps.mails.count_backscatter("no signed return path inside", mail.recipient, "", deps.clock())
-            await deps.mails.close(mail.id, "backscatter", "no signed return path")
-            return
-        id_ = message_id(verp.notification_id, verp.address_id)
-        message = (await deps.messages.lookup([id_])).get(id_)
-        if message is None or (mail.owner and mail.owner != (message.tenant, message.mode)):
-            why = "another tenant's message" if message else "the message is no longer known"
-            await deps.mails.close(mail.id, "read", why, id_)
-            return
-        await _record_mail(deps, mail, report, verp, message)
+    with span("bounces read", mails=len(mails)):
+        reports = await asyncio.to_thread(_reports, mails)
+        signed = [signed_path(deps.return_path, m.recipient, r) for m, r in zip(mails, reports, strict=True)]
+        ids = [message_id(verp.notification_id, verp.address_id) if verp else None for verp in signed]
+        wanted = sorted({id_ for id_ in ids if id_})
+        messages = await deps.messages.lookup(wanted) if wanted else {}
+        classifier = await deps.rulebook.current()  # one for all of them: rules may be exchanged meanwhile
+        facts: list[NewFact] = []
+        closing: list[Closing] = []
+        for mail, report, verp, id_ in zip(mails, reports, signed, ids, strict=True):
+            if verp is None or id_ is None:
+                await deps.mails.count_backscatter("no signed return path inside", mail.recipient, "", deps.clock())
+                closing.append(Closing(mail.id, "backscatter", "no signed return path"))
+                continue
+            message = messages.get(id_)
+            if message is None or (mail.owner and mail.owner != (message.tenant, message.mode)):
+                why = "another tenant's message" if message else "the message is no longer known"
+                closing.append(Closing(mail.id, "read", why, id_))
+                continue
+            made, outcome = _judged(deps, Proven(mail, id_, verp.attempt, message), report, classifier)
+            facts += made
+            if outcome:
+                closing.append(Closing(mail.id, "read", outcome, id_))
+        await deps.facts.record(facts, deps.clock())
+        await deps.mails.close(closing)
 
 
-async def _record_mail(deps: Bounce, mail: Mail, report: Report, verp: Verp, message: Message) -> None:
-    id_ = message_id(verp.notification_id, verp.address_id)
+def _reports(mails: Sequence[Mail]) -> list[Report]:
+    return [read_mail(mail.raw or b"") for mail in mails]
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A mail, and the message and attempt that our signature proves it to be about."""
+
+    mail: Mail
+    id: str
+    attempt: int
+    message: Message
+
+
+def _judged(deps: Bounce, proven: Proven, report: Report, classifier: Classifier) -> tuple[list[NewFact], str | None]:
+    """The facts of one mail; and its outcome, where it makes none about the message."""
+    mail, message = proven.mail, proven.message
     hashes = {reported.address: _hash_of(deps, reported.address) for reported in report.recipients if reported.address}
 
     def ours(address: str) -> bool:
         return hashes.get(address) == message.address_hash
 
-    fact = judge(report, ours)
-    log.info("bounce_read", mail_id=str(mail.id), message_id=id_, category=fact.category)
-    facts = _hearsay(deps, mail, (id_, message), about_others(report, ours))
-    if fact.counts:
-        facts.append(
-            NewFact(
-                evidence_id(id_, verp.attempt, fact.category),
-                message.tenant,
-                message.mode,
-                mail.received_at,
-                fact,
-                "mail",
-                message.address_hash,
-                id_,
-                verp.attempt,
-                message.recipient,
-                mail.id,
-                message.sending,
-                _domain_of(report, ours) if fact.category == "bad-domain" else None,
-            )
-        )
-    await deps.facts.record(facts, deps.clock())
+    fact = judge(report, classifier, ours)
+    log.info("bounce_read", mail_id=str(mail.id), message_id=proven.id, category=fact.category)
+    facts = _hearsay(deps, mail, (proven.id, message), about_others(report, classifier, ours))
     if not fact.counts:
-        await deps.mails.close(mail.id, "read", fact.category, id_)
+        return facts, f"{fact.category}, delayed" if fact.delayed else fact.category
+    facts.append(
+        NewFact(
+            evidence_id(proven.id, proven.attempt, fact.category),
+            message.tenant,
+            message.mode,
+            mail.received_at,
+            fact,
+            "mail",
+            message.address_hash,
+            proven.id,
+            proven.attempt,
+            message.recipient,
+            mail.id,
+            message.sending,
+            _domain_of(report, ours) if fact.category == "bad-domain" else None,
+        )
+    )
+    return facts, None
 
 
 def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mapping[str, Fact]) -> list[NewFact]:

@@ -1,12 +1,12 @@
 """From what delivery says to a fact: refusals inside the session, receipts afterwards."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from libs.contracts.delivery import Receipt, Rejection
 from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Channel, ReceiptKind
 from services.bounce.domain.categories import CATEGORIES
+from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.evidence import evidence_id
 from services.bounce.domain.facts import Fact, of_text
 from services.bounce.domain.sms import CATEGORY_BY_CODE
@@ -24,21 +24,24 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
 
 async def record_rejections(deps: Bounce, batch: Sequence[Envelope]) -> None:
     """Refusals inside the SMTP session or by the SMS provider become facts, where they are final."""
+    classifier = await deps.rulebook.current()
     facts = []
     for envelope in batch:
         for rejection in envelope.data.rejections:
-            fact = fact_of_rejection(rejection)
+            fact = fact_of_rejection(rejection, classifier)
             if fact is not None and fact.counts:
                 facts.append(_of_rejection(envelope, rejection, fact))
     await deps.facts.record(facts, deps.clock())
 
 
-def fact_of_rejection(rejection: Rejection) -> Fact | None:
+def fact_of_rejection(rejection: Rejection, classifier: Classifier) -> Fact | None:
     """The fact in a final refusal; None for what says nothing about an address (push is tokens' own)."""
     if not rejection.final:
         return None
     if rejection.channel == Channel.EMAIL.word:
-        return of_text(rejection.text, rejection.reply_code, rejection.enhanced_code)
+        codes = (rejection.reply_code, rejection.enhanced_code)
+        at = f"@{rejection.domain}" if rejection.domain else None  # whose it is; the mailbox stays delivery's
+        return of_text(rejection.text, classifier, codes, source="session", address=at)
     if rejection.channel == Channel.SMS.word:
         return _fact_of_code(rejection.error, rejection.text)
     return None
@@ -46,11 +49,9 @@ def fact_of_rejection(rejection: Rejection) -> Fact | None:
 
 def _fact_of_code(code: str | None, text: str) -> Fact | None:
     category = CATEGORY_BY_CODE.get((code or "").strip())
-    return (
-        Fact(category, category == "unknown-user", None, None, text or f"error {code}", provider="twilio")
-        if category
-        else None
-    )
+    if category is None:
+        return None
+    return Fact(category, category == "unknown-user", None, None, text or f"error {code}", provider="twilio")
 
 
 def _of_rejection(envelope: Envelope, rejection: Rejection, fact: Fact) -> NewFact:
@@ -76,18 +77,19 @@ async def record_receipts(deps: Bounce, batch: Sequence[Envelope]) -> None:
     Those that show somebody there are noted first: they speak against such a fact.
     """
     await note_readings(deps, batch)
+    classifier = await deps.rulebook.current()
     found = [
         (envelope, receipt, fact)
         for envelope in batch
         for receipt in envelope.data.receipts
-        if (fact := fact_of_receipt(receipt)) is not None and fact.counts
+        if (fact := fact_of_receipt(receipt, classifier)) is not None and fact.counts
     ]
     known = await deps.messages.lookup(sorted({receipt.message for _, receipt, _ in found})) if found else {}
     facts = [made for envelope, receipt, fact in found if (made := _of_receipt(envelope, receipt, fact, known))]
     await deps.facts.record(facts, deps.clock())
 
 
-def fact_of_receipt(receipt: Receipt) -> Fact | None:
+def fact_of_receipt(receipt: Receipt, classifier: Classifier) -> Fact | None:
     """The fact in a receipt; None for deliveries, openings and clicks, and for what a provider still tries."""
     detail = receipt.detail or ""
     if (plain := _PLAIN.get(receipt.kind)) is not None:
@@ -98,16 +100,16 @@ def fact_of_receipt(receipt: Receipt) -> Fact | None:
     code = next((word for word in detail.replace(":", " ").split() if word in CATEGORY_BY_CODE), None)
     if code and receipt.vendor_class is None:  # in the words of a mail server such a number is anything
         return _fact_of_code(code, detail)
-    return _bounced(receipt, detail) if receipt.kind == ReceiptKind.BOUNCED.word else None
+    return _bounced(receipt, detail, classifier) if receipt.kind == ReceiptKind.BOUNCED.word else None
 
 
-def _bounced(receipt: Receipt, detail: str) -> Fact:
+def _bounced(receipt: Receipt, detail: str, classifier: Classifier) -> Fact:
     """What the server's words say; where they say nothing, what the vendor makes of them."""
-    fact = of_text(detail, receipt.reply_code, receipt.enhanced_code)
+    fact = of_text(detail, classifier, (receipt.reply_code, receipt.enhanced_code), source="receipt")
     if receipt.vendor_permanent is not None and fact.reply_code is None and fact.enhanced is None:
-        fact = replace(fact, permanent=receipt.vendor_permanent)
+        fact = fact._replace(permanent=receipt.vendor_permanent)
     if fact.category == "undetermined" and receipt.vendor_category in CATEGORIES:
-        fact = replace(fact, category=receipt.vendor_category, text=fact.text or receipt.vendor_class or "")
+        fact = fact._replace(category=receipt.vendor_category, text=fact.text or receipt.vendor_class or "")
     return fact
 
 

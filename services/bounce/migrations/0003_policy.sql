@@ -1,9 +1,9 @@
 -- Policy: what is known of an address, what was decided on each fact, the breaker and what it parks, the figures.
 
+update bounce set provider = '' where provider is null;  -- empty: nobody that we could name
 alter table bounce
-  add column if not exists provider text not null default '',  -- who refused; empty: nobody we could name
-  add column if not exists rule text,
-  add column rule_set text,                    -- the version of the rules that gave the category
+  alter column provider set default '',
+  alter column provider set not null,
   add column domain text,                      -- the address's own, where it was said not to exist
   add column sender smallint,
   add column from_domain text not null default '',

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.bounce_accuracy import is_held_back, rows_of, scores, verdict_on
+from tests.unit.bounce.shipped import rules
 
 MAIL = b"""From: MAILER-DAEMON@mx.shop.example
 Content-Type: multipart/report; report-type=delivery-status; boundary="b"
@@ -43,7 +44,7 @@ ROWS: list[dict[str, Any]] = [
 def test_each_row_counts_as_the_layout_says(tmp_path: Path) -> None:
     (tmp_path / "a.eml").write_bytes(MAIL)
     (tmp_path / "labels.jsonl").write_text("\n".join(json.dumps(row) for row in ROWS) + "\n")
-    verdicts = [verdict_on(row, tmp_path) for row in rows_of(tmp_path)]
+    verdicts = [verdict_on(row, tmp_path, rules()) for row in rows_of(tmp_path)]
     assert [one.fact.category for one in verdicts] == ["unknown-user", "mailbox-full", "mailbox-full", "unknown-user"]
     assert scores(verdicts) == {
         "rows": 4,

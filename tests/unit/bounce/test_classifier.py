@@ -2,8 +2,19 @@
 
 import pytest
 
-from services.bounce.domain.classifier import classify, is_permanent
-from services.bounce.domain.facts import of_text
+from services.bounce.domain.classifier import is_permanent
+from services.bounce.domain.facts import Fact
+from services.bounce.domain.facts import of_text as fact_of
+from services.bounce.domain.rules.ruleset import Reply
+from tests.unit.bounce.shipped import rules
+
+
+def of_text(text: str) -> Fact:
+    return fact_of(text, rules())
+
+
+def classify(text: str, *, reply_code: int | None = None, enhanced: str | None = None) -> str:
+    return rules().classify(Reply(text, reply_code, enhanced)).category
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from services.bounce.domain.facts import about_others, judge
 from services.bounce.domain.mime import MAX_BYTES, parse
 from services.bounce.domain.reports import Kind, Report, read_mail
+from tests.unit.bounce.shipped import rules
 
 OURS = "kim@shop-customer.example"
 
@@ -34,7 +35,7 @@ def recipient(
 
 
 def category(raw: bytes) -> str:
-    return judge(read_mail(raw), lambda address: address == OURS).category
+    return judge(read_mail(raw), rules(), lambda address: address == OURS).category
 
 
 def test_a_report_gives_recipient_codes_and_words() -> None:
@@ -48,7 +49,7 @@ def test_a_report_gives_recipient_codes_and_words() -> None:
 
 @pytest.mark.parametrize("action", ["delivered", "relayed", "expanded", "delayed"])
 def test_only_a_failure_is_a_bounce(action: str) -> None:
-    fact = judge(read_mail(dsn(recipient(action=action, status="2.0.0", diagnostic=None))))
+    fact = judge(read_mail(dsn(recipient(action=action, status="2.0.0", diagnostic=None))), rules())
     assert not fact.counts
     assert not fact.permanent
 
@@ -84,7 +85,7 @@ def test_a_report_about_several_tells_of_each_by_its_own_fields() -> None:
             human="Kim: user unknown",
         )
     )
-    others = about_others(report, lambda address: address == OURS)
+    others = about_others(report, rules(), lambda address: address == OURS)
     assert {address: fact.category for address, fact in others.items()} == {
         "a@x.example": "mailbox-full",
         "b@x.example": "undetermined",
@@ -92,7 +93,7 @@ def test_a_report_about_several_tells_of_each_by_its_own_fields() -> None:
 
 
 def test_a_report_about_one_tells_of_nobody_else() -> None:
-    assert about_others(read_mail(dsn(recipient("target@x.example"))), lambda address: address == OURS) == {}
+    assert about_others(read_mail(dsn(recipient("target@x.example"))), rules(), lambda address: address == OURS) == {}
 
 
 def test_the_servers_own_reply_beats_a_status_that_says_nothing() -> None:
@@ -107,7 +108,7 @@ def test_the_sentence_for_people_counts_where_the_fields_say_nothing() -> None:
 
 def test_a_failure_on_a_temporary_code_was_given_up_after_waiting() -> None:
     raw = dsn(recipient(status="4.0.0", diagnostic="smtp; 4.0.0 nothing said"), human="Sorry.")
-    fact = judge(read_mail(raw))
+    fact = judge(read_mail(raw), rules())
     assert (fact.category, fact.permanent) == ("expired", False)
 
 
@@ -152,7 +153,7 @@ def test_text_that_is_no_utf8_is_read_and_harmless(charset: str) -> None:
     report = read_mail(raw)
     assert "\x00" not in report.text
     report.text.encode()
-    assert judge(report).category == "unknown-user"
+    assert judge(report, rules()).category == "unknown-user"
 
 
 def test_a_complaint_of_a_feedback_loop() -> None:
@@ -166,11 +167,11 @@ def test_a_complaint_of_a_feedback_loop() -> None:
     )
     report = read_mail(raw)
     assert report.kind is Kind.FEEDBACK
-    assert judge(report).category == "complaint"
+    assert judge(report, rules()).category == "complaint"
     assert report.candidates == ("b-def@bounces.example", "b-abc@bounces.example")
-    assert judge(read_mail(raw.replace(b"abuse\nUser", b"opt-out\nUser"))).category == "unsubscribe"
-    assert judge(read_mail(raw.replace(b"abuse\nUser", b"auth-failure\nUser"))).category == "auth-report"
-    assert judge(read_mail(raw.replace(b"abuse\nUser", b"not-spam\nUser"))).category == "not-a-bounce"
+    assert judge(read_mail(raw.replace(b"abuse\nUser", b"opt-out\nUser")), rules()).category == "unsubscribe"
+    assert judge(read_mail(raw.replace(b"abuse\nUser", b"auth-failure\nUser")), rules()).category == "auth-report"
+    assert judge(read_mail(raw.replace(b"abuse\nUser", b"not-spam\nUser")), rules()).category == "not-a-bounce"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_a_complaint_of_a_feedback_loop() -> None:
 )
 def test_an_automatic_reply_says_nothing_about_the_mailbox(header: str) -> None:
     raw = f"From: kim@x.example\n{header}\nContent-Type: text/plain\n\nI am away. 550 is my room.\n".encode()
-    assert judge(read_mail(raw)).category == "auto-reply"
+    assert judge(read_mail(raw), rules()).category == "auto-reply"
 
 
 def test_a_server_that_calls_its_bounce_auto_replied_is_still_a_bounce() -> None:
@@ -198,7 +199,7 @@ def test_a_server_that_calls_its_bounce_auto_replied_is_still_a_bounce() -> None
 
 def test_other_mail_is_no_bounce() -> None:
     raw = b"From: Kim <kim@x.example>\nSubject: Thank you\n\nThe parcel came. User unknown was a funny film.\n"
-    assert judge(read_mail(raw)).category == "not-a-bounce"
+    assert judge(read_mail(raw), rules()).category == "not-a-bounce"
 
 
 def test_our_signature_is_looked_for_in_order() -> None:
@@ -231,7 +232,7 @@ def test_hostile_mail_costs_little_and_never_raises(name: str) -> None:
 
     started = time.process_time()
     report = read_mail(HOSTILE[name])
-    judge(report)
+    judge(report, rules())
     assert isinstance(report, Report)
     assert len(report.recipients) <= 100
     assert time.process_time() - started < 2.0

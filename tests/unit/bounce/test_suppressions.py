@@ -13,6 +13,7 @@ from libs.privacy import redacted
 from services.bounce.domain.evidence import evidence_id
 from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey, lift, place
 from services.bounce.handlers.refusals import fact_of_receipt, fact_of_rejection
+from tests.unit.bounce.shipped import rules
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 KEY = SuppressionKey(1, Mode.LIVE, b"h" * 32, Scope.ALL)
@@ -79,11 +80,11 @@ def rejection(channel: str, text: str = "", *, final: bool = True, error: str | 
 
 
 def test_a_refusal_that_will_be_tried_again_is_no_fact() -> None:
-    assert fact_of_rejection(rejection("email", "550 5.1.1 user unknown", final=False)) is None
+    assert fact_of_rejection(rejection("email", "550 5.1.1 user unknown", final=False), rules()) is None
 
 
 def test_a_final_refusal_of_the_mail_server_is_a_fact() -> None:
-    fact = fact_of_rejection(rejection("email", "550 5.1.1 user unknown"))
+    fact = fact_of_rejection(rejection("email", "550 5.1.1 user unknown"), rules())
     assert fact is not None
     assert (fact.category, fact.permanent) == ("unknown-user", True)
 
@@ -99,12 +100,12 @@ def test_a_final_refusal_of_the_mail_server_is_a_fact() -> None:
     ],
 )
 def test_what_sms_errors_say_about_a_number(error: str, category: str | None, permanent: bool | None) -> None:
-    fact = fact_of_rejection(rejection("sms", error=error))
+    fact = fact_of_rejection(rejection("sms", error=error), rules())
     assert (fact and fact.category, fact and fact.permanent) == (category, permanent)
 
 
 def test_a_dead_device_is_not_ours_to_judge() -> None:
-    assert fact_of_rejection(rejection("push", error="UNREGISTERED")) is None
+    assert fact_of_rejection(rejection("push", error="UNREGISTERED"), rules()) is None
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_a_dead_device_is_not_ours_to_judge() -> None:
 )
 def test_what_receipts_say(kind: str, detail: str | None, category: str | None) -> None:
     receipt = Receipt(provider="p", provider_event_id="1", message="m.1", attempt=1, kind=kind, at=NOON, detail=detail)
-    fact = fact_of_receipt(receipt)
+    fact = fact_of_receipt(receipt, rules())
     assert (fact.category if fact else None) == category
 
 
@@ -133,14 +134,14 @@ def test_a_number_among_a_mail_servers_words_is_no_code_of_an_sms_provider() -> 
         provider="ses", provider_event_id="1", message="m.1", attempt=1, kind="bounced", at=NOON,
         detail="450 4.2.1 queue id 30005", vendor_class="Transient/General",
     )  # fmt: skip
-    fact = fact_of_receipt(receipt)
+    fact = fact_of_receipt(receipt, rules())
     assert fact is not None
     assert (fact.category, fact.permanent) != ("unknown-user", True)
 
 
 def test_what_a_provider_did_not_even_send_says_nothing_about_the_mailbox() -> None:
     receipt = Receipt(provider="p", provider_event_id="1", message="m.1", attempt=1, kind="dropped", at=NOON)
-    fact = fact_of_receipt(receipt)
+    fact = fact_of_receipt(receipt, rules())
     assert fact is not None
     assert not fact.counts
 
@@ -162,7 +163,7 @@ def test_a_vendors_own_reading_counts_where_the_servers_words_say_nothing(
         provider="ses", provider_event_id="1", message="m.1", attempt=1, kind="bounced", at=NOON, detail=detail,
         vendor_class="Permanent/NoEmail", vendor_category=category, vendor_permanent=permanent,
     )  # fmt: skip
-    fact = fact_of_receipt(receipt)
+    fact = fact_of_receipt(receipt, rules())
     assert fact is not None
     assert (fact.category, fact.permanent) == expected
 

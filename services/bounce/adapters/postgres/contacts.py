@@ -8,7 +8,7 @@ from datetime import date, datetime
 from libs.storage.database import Database
 from services.bounce.adapters.postgres.breakers import EVERYBODY, count_pulses, minute_of
 from services.bounce.domain.policy import DAYS_KEPT
-from services.bounce.ports import Accepted, Read
+from services.bounce.ports import Reached
 
 _MASK = (1 << DAYS_KEPT) - 1
 _MOST = 50_000  # rows that one sweep deletes
@@ -50,7 +50,7 @@ _DROP_PULSES = "delete from pulse where minute < $1"
 class PostgresContacts:
     database: Database
 
-    async def accepted(self, mails: Sequence[Accepted]) -> None:
+    async def accepted(self, mails: Sequence[Reached]) -> None:
         """Mails that were handed over: a day for each address, and the breaker's count of all."""
         days = {(item.tenant, int(item.mode), item.address_hash, item.at.date()) for item in mails}
         minutes = Counter((int(item.mode), EVERYBODY, minute_of(item.at)) for item in mails)
@@ -60,7 +60,7 @@ class PostgresContacts:
             # last, and together: many transactions meet at this row. Twice after a redelivery, which does no harm
             await count_pulses(connection, minutes)
 
-    async def read(self, readings: Sequence[Read]) -> None:
+    async def read(self, readings: Sequence[Reached]) -> None:
         """Signs that a mail reached its reader."""
         days = {(item.tenant, int(item.mode), item.address_hash, item.at.date()) for item in readings}
         async with self.database.transaction() as connection:

@@ -48,6 +48,9 @@ def columns_of(facts: Sequence[NewFact]) -> list[list[Any]]:
             item.sending.sender,
             item.sending.from_domain,
             item.sending.communication,
+            " ".join(item.fact.matched),
+            item.fact.confidence,
+            item.fact.template,
         )
         for item in facts
     ]

@@ -51,10 +51,17 @@ log = get_logger(__name__)
 _ADD = """
 insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
                     reply_code, enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain,
-                    communication)
-select * from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[],
-  $7::text[], $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[],
-  $15::uuid[], $16::text[], $17::text[], $18::text[], $19::text[], $20::smallint[], $21::text[], $22::text[])
+                    communication, matched, confidence, template)
+select id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
+  enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication,
+  string_to_array(matched, ' '), confidence, template
+from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[], $7::text[],
+  $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[], $15::uuid[],
+  $16::text[], $17::text[], $18::text[], $19::text[], $20::smallint[], $21::text[], $22::text[], $23::text[],
+  $24::real[], $25::text[])
+  as new (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
+          enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication, matched,
+          confidence, template)
 on conflict (id) do nothing returning id
 """
 _DECIDED = """
@@ -70,7 +77,7 @@ where mail.id = closing.id and mail.state = 0
 _NAMED = "(tenant, mode, recipient) in (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))"
 _FORGET = (
     f"delete from mail where id in (select mail_id from bounce where {_NAMED})",  # noqa: S608 - our own statement
-    f"update bounce set recipient = null, text = null where {_NAMED}",  # noqa: S608 - our own statement
+    f"update bounce set recipient = null, text = null, template = null where {_NAMED}",  # noqa: S608 - our own statement
     f"update suppression set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
     f"update parked set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
 )

@@ -1,6 +1,7 @@
 """Mails between their 250 and their outcome."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,8 @@ from uuid import UUID
 from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
 from libs.storage.database import Database
-from services.bounce.ports import Mail, NewMail
+from services.bounce.domain.mime import MAX_BYTES
+from services.bounce.ports import Closing, Mail, NewMail
 
 STATES = ("waiting", "read", "backscatter")
 
@@ -22,9 +24,13 @@ _BY_DIGEST = "select * from mail where digest = $1"
 _LEASE = """
 update mail set due_at = now() + $2 * interval '1 second', attempts = attempts + 1
 where id in (select id from mail where state = 0 and due_at <= now() order by due_at limit $1 for update skip locked)
-returning *
+returning id, recipient, received_at, state, outcome, message, attempts, tenant, mode, substring(raw for $3) as raw
 """
-_CLOSE = "update mail set state = $2, outcome = $3, message = $4 where id = $1 and state = 0"
+_CLOSE = """
+update mail set state = closing.state, outcome = closing.outcome, message = closing.message
+from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[]) as closing (id, state, outcome, message)
+where mail.id = closing.id and mail.state = 0
+"""
 _POSTPONE = "update mail set due_at = now() + $2 * interval '1 second' where id = $1 and state = 0"
 _COUNT = """
 insert into backscatter (day, why, count, last_at, last_recipient, last_peer) values ($1, $2, 1, $3, $4, $5)
@@ -50,13 +56,15 @@ class PostgresMails:
             return to_mail(row or await connection.fetchrow(_BY_DIGEST, digest))
 
     async def lease(self, limit: int, seconds: float) -> list[Mail]:
-        """Waiting mails that are due, invisible to other readers for `seconds`."""
+        """Waiting mails that are due, invisible to other readers for `seconds`; of each what is ever looked at."""
         async with self.database.acquire() as connection:
-            return [to_mail(row) for row in await connection.fetch(_LEASE, limit, seconds)]
+            return [to_mail(row) for row in await connection.fetch(_LEASE, limit, seconds, MAX_BYTES)]
 
-    async def close(self, mail: UUID, state: str, outcome: str, message: str | None = None) -> None:
-        async with self.database.acquire() as connection:
-            await connection.execute(_CLOSE, mail, STATES.index(state), outcome, message)
+    async def close(self, closing: Sequence[Closing]) -> None:
+        rows = sorted((one.mail, STATES.index(one.state), one.outcome, one.message) for one in closing)
+        if rows:
+            async with self.database.acquire() as connection:
+                await connection.execute(_CLOSE, *(list(column) for column in zip(*rows, strict=True)))
 
     async def postpone(self, mail: UUID, seconds: float) -> None:
         async with self.database.acquire() as connection:

@@ -1,0 +1,132 @@
+"""Mails that are kept in Postgres become facts, suppressions and events, by the service's own reader."""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from bench.bounce_rows import mails_of
+from bench.sinks import cpu_seconds
+from libs.clock import system_clock
+from libs.contracts.outcomes import Mode
+from libs.ids import AddressHasher, message_id
+from libs.storage import embedded
+from libs.storage.database import Database
+from libs.storage.migrations import migrate
+from libs.telemetry import configure_logs
+from libs.verp import ReturnPath
+from services.bounce.adapters.postgres import PostgresFacts, PostgresMails, PostgresReads
+from services.bounce.adapters.smtp import NoListener
+from services.bounce.domain.classifier import Classifier
+from services.bounce.handlers import Bounce
+from services.bounce.handlers.mails import keep_mail, read_kept
+from services.bounce.ports import Message
+
+MIGRATIONS = Path(__file__).parents[1] / "services" / "bounce" / "migrations"
+_NAMES = UUID("5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a")
+_BATCH = 100  # as the reader takes them
+_KEEPERS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Mails a second of CPU time: of this process, and with Postgres."""
+
+    own: float
+    both: float
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Stands for delivery: knows every message at once."""
+
+    known: Mapping[str, Message]
+
+    async def lookup(self, ids: Sequence[str]) -> Mapping[str, Message]:
+        return {id_: self.known[id_] for id_ in ids if id_ in self.known}
+
+
+@dataclass(frozen=True)
+class Rulebook:
+    classifier: Classifier
+
+    async def current(self) -> Classifier:
+        return self.classifier
+
+
+def store(classifier: Classifier, count: int) -> Stored:
+    """Keeps so many mails, then measures their way from the lease to the facts."""
+    configure_logs(service="bench", level="error")
+    folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
+    folder.chmod(0o755)
+    server = embedded.start(folder)
+    try:
+        postmaster = int(next(folder.rglob("postmaster.pid")).read_text().split()[0])
+        return asyncio.run(_stored(classifier, count, server.dsn, postmaster))
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _stored(classifier: Classifier, count: int, dsn: str, postmaster: int) -> Stored:
+    await migrate(dsn, {"bounce": MIGRATIONS})
+    database = Database(dsn, "bounce", max_size=_KEEPERS)
+    await database.open()
+    try:
+        deps, mails = _world(database, classifier, count)
+        await _keep(deps, mails)
+        return await _measured(deps, postmaster, count)
+    finally:
+        await database.close()
+
+
+def _world(database: Database, classifier: Classifier, count: int) -> tuple[Bounce, list[bytes]]:
+    path, hasher = ReturnPath(b"k" * 32, "bounces.shop.example"), AddressHasher(b"h" * 32)
+    notifications = [uuid5(_NAMES, str(n)) for n in range(count)]
+    paths = [path.make(notification, 1, 1) for notification in notifications]
+    known = {
+        message_id(notification, 1): Message(1, Mode.LIVE, hasher("email", f"kim{n}@x{n % 977}.example"), None, "email")
+        for n, notification in enumerate(notifications)
+    }
+    deps = Bounce(
+        mails=PostgresMails(database),
+        facts=PostgresFacts(database),
+        reads=PostgresReads(database),
+        messages=Ledger(known),
+        listener=NoListener(),
+        rulebook=Rulebook(classifier),
+        return_path=path,
+        hasher=hasher,
+        clock=system_clock,
+        domains=frozenset(),
+        feedback_mailboxes=frozenset(),
+        raw_retention=timedelta(days=14),
+    )
+    return deps, mails_of(classifier.rules.rules, count, paths)
+
+
+async def _keep(deps: Bounce, mails: Sequence[bytes]) -> None:
+    waiting = list(mails)
+
+    async def keeper() -> None:
+        while waiting:
+            await keep_mail(deps, "", waiting.pop())
+
+    await asyncio.gather(*(keeper() for _ in range(_KEEPERS)))
+
+
+async def _measured(deps: Bounce, postmaster: int, count: int) -> Stored:
+    own, theirs = time.process_time(), cpu_seconds(postmaster, children=True)
+    done = 0
+    while mails := await deps.mails.lease(_BATCH, 600.0):
+        await read_kept(deps, mails)
+        done += len(mails)
+    if done != count:
+        raise SystemExit(f"{done} of {count} mails were read")
+    own = time.process_time() - own
+    return Stored(count / own, count / (own + cpu_seconds(postmaster, children=True) - theirs))

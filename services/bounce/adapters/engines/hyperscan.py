@@ -1,0 +1,79 @@
+"""Hyperscan as the engine: one database over all patterns, one pass over a text, linear whatever the text is.
+
+Its traps, and what we do: a scratch space belongs to one thread at a time (it lets go of the interpreter's lock while
+it scans), so every thread has its own; compiling takes seconds, so databases are kept by digest; a kept one fits one
+version and kind of processor only, so whatever does not load is compiled again. UTF-8 mode makes compiling ten times
+slower and the database five times larger; texts and patterns are bytes in lower case instead, and no flag is needed.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import hyperscan
+
+from libs.telemetry import get_logger
+
+log = get_logger(__name__)
+
+_FLAGS = hyperscan.HS_FLAG_SINGLEMATCH
+
+
+class _Scratch(threading.local):
+    """What one thread scans with."""
+
+    def __init__(self, database: hyperscan.Database) -> None:
+        self.space = hyperscan.Scratch(database)
+
+
+class HyperscanScan:
+    """Numbers of the patterns that are in a text. Safe to call from any thread."""
+
+    def __init__(self, patterns: Sequence[bytes], digest: str, cache: Path | None = None) -> None:
+        self._database = _database(patterns, digest, cache) if patterns else None
+        self._scratch = _Scratch(self._database) if self._database else None
+
+    def __call__(self, words: bytes) -> list[int]:
+        found: list[int] = []
+        if self._database is not None and self._scratch is not None:
+            self._database.scan(words, _found, context=found, scratch=self._scratch.space)
+        return found
+
+
+def _found(number: int, _begin: int, _end: int, _flags: int, found: object) -> None:
+    found.append(number)  # type: ignore[attr-defined]  # the list that the scan was given
+
+
+def _database(patterns: Sequence[bytes], digest: str, cache: Path | None) -> hyperscan.Database:
+    kept = cache / _name(patterns, digest) if cache else None
+    if kept is not None and kept.is_file():
+        try:
+            return hyperscan.loadb(kept.read_bytes(), mode=hyperscan.HS_MODE_BLOCK)
+        except (hyperscan.error, OSError, ValueError) as error:
+            log.warning("bounce_rules_compiled_again", error=repr(error))
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    database.compile(
+        expressions=list(patterns),
+        ids=list(range(len(patterns))),
+        elements=len(patterns),
+        flags=[_FLAGS] * len(patterns),
+    )
+    if kept is not None:
+        _keep(kept, hyperscan.dumpb(database))
+    return database
+
+
+def _name(patterns: Sequence[bytes], digest: str) -> str:
+    made_by = hashlib.sha256(b"\0".join((version("hyperscan").encode(), *patterns))).hexdigest()[:12]
+    return f"{digest}-{made_by}.hsdb"
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Written beside and moved into place: several processes start at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    beside.write_bytes(data)
+    beside.replace(path)

@@ -1,0 +1,122 @@
+"""Owns what kind of answer a mail is: a bounce, a complaint, somebody's vacation, or none of ours to read."""
+
+import re
+from enum import StrEnum
+from typing import Protocol
+
+from services.bounce.domain.mime import Headers
+from services.bounce.domain.reading import Mail
+
+_JMRP = re.compile(r"(?:abuse|spam) (?:report|complaint)|complaint about (?:a )?message from", re.I)
+_AUTH_FEEDBACK = frozenset({"auth-failure", "dmarc"})
+_DMARC_SUBJECT = re.compile(r"report[- ]domain:|\bdmarc (?:aggregate )?report\b", re.I)
+_CHALLENGE = re.compile(
+    r"(?:click|reply|respond|follow)[^.]{0,80}(?:to (?:confirm|verify|prove)|so that your (?:message|mail))"
+    r"[^.]{0,60}(?:you are|human|deliver|sender|your (?:message|mail|e-?mail))|challenge[- ]response"
+    r"|(?:verify|confirm) (?:yourself|that you are) (?:as )?(?:a )?(?:human|the sender|real)|boxbe|spamarrest",
+    re.I,
+)
+_AUTO_SUBJECT = re.compile(
+    r"^\s*(?:(?:re|aw|fwd?):\s*)?(?:auto(?:matic|mated|matische)?[ -]?(?:reply|response|antwort|répondeur)?\b\s*[:)]"
+    r"|auto(?:matic)?[ -]?(?:reply|response)|automatische antwort|out[ -]of[ -](?:the[ -])?office|abwesen"
+    r"|réponse automatique|absence du bureau|absent|respuesta automática|fuera de (?:la )?oficina"
+    r"|risposta automatica|fuori ufficio|resposta automática|ausência|automatisch antwoord|afwezig"
+    r"|autosvar|automaattinen|autoodpowiedź|automatyczna odpowiedź|автоответ|自動返信|不在|自动回复|부재중"
+    r"|vacation|on (?:holiday|vacation|leave)|I(?: am|'m) away|away from)",
+    re.I,
+)
+_BOUNCE_SUBJECT = re.compile(
+    r"undeliver|delivery (?:status|failure|failed|has failed|report|problem|error|incomplete|delayed|notification)"
+    r"|mail delivery (?:fail|system)|mail (?:status|error|failure)|returned (?:mail|to sender|message)|failure notice"
+    r"|non[- ]?remis|non délivr|unzustellbar|nicht zugestellt|zustellung|rejected mail|message rejected"
+    r"|message (?:not|could not be|status|delayed|undeliverable)|(?:could|can)not (?:be )?deliver"
+    r"|could not (?:be delivered|deliver|send)|nondeliverable|non[- ]?deliver|not delivered|error sending your mail"
+    r"|delivery notification|mail system error|postfix smtp server: errors|não entregue|no entregado"
+    r"|no se pudo entregar|mancato recapito|niet bezorgd"
+    r"|配信不能|送信エラー|配信できません|エラーメール|退信|недоставлен|不達",
+    re.I,
+)
+# the whole subject, as List-Unsubscribe's mailto and people write it
+_UNSUBSCRIBE = re.compile(
+    r"(?:(?:re|aw|fwd?):\s*)?(?:please\s+)?(?:unsubscribe|remove|opt[- ]?out|abmelden|abmeldung|abbestellen"
+    r"|newsletter abmelden|désabonne(?:r|ment|z-moi)|désinscription|se désinscrire|darse de baja|dar de baja"
+    r"|cancelar suscripci[oó]n|disiscrivi(?:mi)?|cancellami"
+    r"|afmelden|uitschrijven|avregistrera|afmeld|wypisz|отписаться|配信停止|退订)(?:\s+me)?[.!]*",
+    re.I,
+)
+_SERVER = re.compile(
+    r"mailer-?daemon|\bpostmaster\b|mail ?delivery|\bmail system\b|delivery (?:sub)?system|\bmdaemon\b"
+    r"|microsoft exchange|microsoftexchange|mail deliver\w+|mail[- ]?admin|bounce[sd]?@",
+    re.I,
+)
+_MENTIONS_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)|deliver", re.I)
+
+
+class Kind(StrEnum):
+    BOUNCE = "bounce"
+    FEEDBACK = "feedback"
+    AUTH_REPORT = "auth-report"
+    AUTO_REPLY = "auto-reply"
+    CHALLENGE = "challenge"
+    RECEIPT = "receipt"
+    UNSUBSCRIBE = "unsubscribe"
+    OTHER = "other"
+
+
+class Words(Protocol):
+    """The sentences of a mail, read when they are asked for."""
+
+    @property
+    def text(self) -> str: ...
+
+
+def kind_of(mail: Mail, feedback: Headers, returned: Headers, has_status: bool, human: Words) -> Kind:
+    """By form first (RFC 3464, 5965), then by who writes, then by what the subject says."""
+    if feedback.items:
+        return Kind.AUTH_REPORT if feedback.get("feedback-type").lower() in _AUTH_FEEDBACK else Kind.FEEDBACK
+    if has_status:
+        return Kind.BOUNCE  # also where it calls itself auto-replied, as Exim does
+    headers, subject = mail.headers, mail.headers.get("subject")
+    report_type = mail.type[1].get("report-type", "").lower()
+    if report_type == "feedback-report":
+        return Kind.FEEDBACK
+    if report_type == "disposition-notification":
+        return Kind.RECEIPT  # RFC 8098: opened, or deleted unread; it arrived
+    if report_type == "delivery-status" or headers.get("x-failed-recipients"):
+        return Kind.BOUNCE
+    if _is_complaint(headers, returned, human.text):
+        return Kind.FEEDBACK
+    if _DMARC_SUBJECT.search(subject):
+        return Kind.AUTH_REPORT
+    by_server = bool(_SERVER.search(headers.get("from")))
+    if by_server and not _AUTO_SUBJECT.search(subject):
+        return Kind.BOUNCE
+    if not by_server and _UNSUBSCRIBE.fullmatch(subject.strip()):
+        return Kind.UNSUBSCRIBE
+    if _CHALLENGE.search(subject) or _CHALLENGE.search(human.text[:1_500]):
+        return Kind.CHALLENGE
+    if _AUTO_SUBJECT.search(subject):
+        return Kind.AUTO_REPLY
+    if _BOUNCE_SUBJECT.search(subject) and _MENTIONS_REPLY.search(human.text):
+        return Kind.BOUNCE
+    if _is_automatic(headers):
+        return Kind.AUTO_REPLY
+    empty_path = headers.get("return-path").strip() in ("<>", "<MAILER-DAEMON>")
+    return Kind.BOUNCE if empty_path or _BOUNCE_SUBJECT.search(subject) else Kind.OTHER
+
+
+def _is_complaint(headers: Headers, returned: Headers, human: str) -> bool:
+    """Microsoft's junk mail reports have no feedback part; the mail that they return names whom they are about."""
+    if headers.get("x-hmxmroriginalrecipient") or returned.get("x-hmxmroriginalrecipient"):
+        return True
+    return bool(_JMRP.search(human[:500]) or _JMRP.search(headers.get("subject")))
+
+
+def _is_automatic(headers: Headers) -> bool:
+    """RFC 3834, and what came before it. `auto-generated` is what bounces call themselves, so it says nothing."""
+    submitted = headers.get("auto-submitted").lower()
+    return (
+        submitted.startswith("auto-replied")
+        or headers.get("precedence").lower() in ("auto_reply", "auto-reply")
+        or any(headers.get(name) for name in ("x-autoreply", "x-autorespond", "x-auto-reply", "x-autoresponder"))
+    )

@@ -1,0 +1,122 @@
+"""Owns the first look at a mail: cut before the returned message, then only as far as somebody asks.
+
+A report by the book tells all in its status part, which is found in the bytes: no MIME tree is built for it. Where
+more is asked for, fast-mail-parser reads what is well formed, in Rust; where it gives up, or finds no parts in what
+calls itself multipart, our own tolerant reader (`mime.py`) takes over. Whatever comes, nothing raises.
+"""
+
+import re
+from functools import cached_property
+
+import fast_mail_parser
+from fast_mail_parser import ParseError, PyLazyMimePart
+
+from services.bounce.domain import mime
+from services.bounce.domain.mime import MAX_BYTES, MAX_DEPTH, MAX_PARTS, Headers, Part
+
+_RETURNED = (
+    b"message/rfc822",
+    b"text/rfc822-headers",
+    b"message/global\n",
+    b"message/global\r",
+    b"message/global-headers",
+)
+_BLANK = re.compile(rb"\r?\n\r?\n")
+MAX_RETURNED = 16 * 1024
+_MOST_TYPES = 20
+
+
+class Mail:
+    """The bytes that the server wrote, `returned` the head of the message that it sends back, undecoded."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw, self.returned = _cut(raw[:MAX_BYTES])
+
+    @cached_property
+    def headers(self) -> Headers:
+        end = _BLANK.search(self.raw)
+        return mime.parse_headers(mime.to_text(self.raw[: end.start()] if end else self.raw, {}))
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The leaves, in order."""
+        return _quickly(self.raw) or mime.parse(self.raw)[1]
+
+    @cached_property
+    def type(self) -> tuple[str, dict[str, str]]:
+        """The mail's own type and its parameters."""
+        return mime.content_type(self.headers.get("content-type"))
+
+    def has(self, needle: bytes) -> bool:
+        """Whether these bytes, in lower case, are somewhere in it."""
+        return needle in self._lower
+
+    @cached_property
+    def _lower(self) -> bytes:
+        return self.raw.lower()
+
+    def plain_parts(self, kinds: tuple[bytes, ...]) -> list[str]:
+        """The texts of parts of these types, found without building a tree; none where one of them is encoded."""
+        texts: list[str] = []
+        for kind in kinds:
+            at = self._lower.find(kind)
+            while at >= 0 and len(texts) < MAX_PARTS:
+                begin, blank = self._lower.rfind(b"\n--", 0, at), _BLANK.search(self.raw, at)
+                if (
+                    begin < 0
+                    or blank is None
+                    or self._lower.find(b"content-transfer-encoding", begin, blank.start()) >= 0
+                ):
+                    return []
+                end = self.raw.find(b"\n--", blank.end() - 1)
+                texts.append(mime.to_text(self.raw[blank.end() : end if end >= 0 else None], {}))
+                at = self._lower.find(kind, blank.end())
+        return texts
+
+
+def _cut(raw: bytes) -> tuple[bytes, bytes]:
+    """What the server wrote, and what begins with the headers of the mail that it sends back.
+
+    Only a part of a multipart counts: between the last boundary and the type there is no blank line.
+    """
+    lower = raw.lower()
+    first = len(raw)
+    for kind in _RETURNED:
+        at, tries = lower.find(kind, 0, first), 0
+        while at >= 0 and tries < _MOST_TYPES:
+            begin = raw.rfind(b"\n--", 0, at)
+            if begin >= 0 and raw.find(b"\n\n", begin, at) < 0 and raw.find(b"\r\n\r\n", begin, at) < 0:
+                first = begin
+                break
+            at, tries = lower.find(kind, at + 1, first), tries + 1
+    if first == len(raw):
+        return raw, b""
+    after = _BLANK.search(raw, first + 1)
+    return raw[: first + 1], raw[after.end() : after.end() + MAX_RETURNED] if after else b""
+
+
+def _quickly(raw: bytes) -> list[Part] | None:
+    try:
+        tree = fast_mail_parser.parse_email_tree(raw, mode="lazy")
+        parts: list[Part] = []
+        _leaves(tree, 0, parts)
+    except (ParseError, ValueError):
+        return None
+    return parts if parts and tree.headers else None
+
+
+def _leaves(node: PyLazyMimePart, depth: int, parts: list[Part]) -> None:
+    if len(parts) >= MAX_PARTS or depth > MAX_DEPTH:
+        return
+    if node.is_message or not node.children:
+        if not node.content_type.startswith("multipart/"):
+            parts.append(_part(node, node.content or b""))
+        return
+    for child in node.children:
+        _leaves(child, depth + 1, parts)
+
+
+def _part(node: PyLazyMimePart, body: bytes) -> Part:
+    headers = Headers([(name.lower(), value) for name, values in node.headers.items() for value in values])
+    kind, parameters = mime.content_type(headers.get("content-type"))
+    return Part(kind, parameters, headers, body, is_decoded=True)

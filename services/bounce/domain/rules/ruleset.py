@@ -1,0 +1,112 @@
+"""Owns which rule wins: the one of the highest layer, then of the highest priority, then the one that stands first."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from services.bounce.domain.rules.patterns import of_phrase
+from services.bounce.domain.rules.rule import BadRule, Layer, Rule, rule_of
+
+
+class Reply(NamedTuple):
+    """What there is to judge. `stage`: the SMTP command that was answered, where the report tells it."""
+
+    text: str
+    reply_code: int | None = None
+    enhanced: str | None = None
+    provider: str | None = None
+    source: str = "text"
+    stage: str | None = None
+
+
+class Scan(Protocol):
+    """One pass over a comparable text: the numbers of the patterns that are in it, in any order, each at least once."""
+
+    def __call__(self, words: bytes) -> list[int]: ...
+
+
+class Sign(NamedTuple):
+    """What words say besides a category: who speaks (`provider`), or what was answered (`stage`)."""
+
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """What a pattern is for: it speaks for a rule, against it, or is a sign."""
+
+    rule: int = -1
+    against: bool = False
+    sign: Sign | None = None
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """Rules in order, with all of their patterns numbered; immutable, named by its digest."""
+
+    rules: tuple[Rule, ...]
+    signs: tuple[tuple[bytes, Sign], ...] = ()
+    patterns: tuple[bytes, ...] = field(init=False)
+    uses: tuple[_Use, ...] = field(init=False)
+    rank: tuple[int, ...] = field(init=False)
+    by_code: Mapping[str, tuple[int, ...]] = field(init=False)
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        numbered: list[tuple[bytes, _Use]] = [(pattern, _Use(sign=sign)) for pattern, sign in self.signs]
+        for number, rule in enumerate(self.rules):
+            numbered += [(pattern, _Use(number)) for pattern in rule.texts]
+            numbered += [(pattern, _Use(number, against=True)) for pattern in rule.unless]
+        count = len(self.rules)
+        ranks = ((int(r.layer) * 1_000 + r.priority) * (count + 1) + count - n for n, r in enumerate(self.rules))
+        for name, value in (
+            ("patterns", tuple(pattern for pattern, _ in numbered)),
+            ("uses", tuple(use for _, use in numbered)),
+            ("rank", tuple(ranks)),
+            ("by_code", _by_code(self.rules)),
+            ("digest", _digest(self.rules, self.signs)),
+        ):
+            object.__setattr__(self, name, value)
+
+
+def rules_of(documents: Iterable[Mapping[str, object]], layer: Layer, words: Mapping[str, Sequence[str]]) -> list[Rule]:
+    """Rules from their documents, in order. Raises BadRule: the first that cannot be, or an id given twice."""
+    rules = [rule_of(document, layer, words) for document in documents]
+    seen: set[str] = set()
+    for rule in rules:
+        if rule.id in seen:
+            raise BadRule(f"rule {rule.id}: the id is given twice")
+        seen.add(rule.id)
+    return rules
+
+
+def signs_of(kind: str, phrases: Mapping[str, Sequence[str]]) -> list[tuple[bytes, Sign]]:
+    """Signs from phrases: {"gmail": ["gsmtp"]}."""
+    return [
+        (pattern, Sign(kind, name))
+        for name, listed in phrases.items()
+        for phrase in listed
+        for pattern in of_phrase(phrase, {})
+    ]
+
+
+def _by_code(rules: Sequence[Rule]) -> dict[str, tuple[int, ...]]:
+    """Rules that need no words, by the codes that they ask for: `5.1.1`, `5.1`, `550`."""
+    found: dict[str, list[int]] = {}
+    for number, rule in enumerate(rules):
+        if rule.texts:
+            continue
+        for code in rule.enhanced or [str(code) for low, high in rule.replies for code in range(low, high + 1)]:
+            found.setdefault(code, []).append(number)
+    return {code: tuple(numbers) for code, numbers in found.items()}
+
+
+def _digest(rules: Sequence[Rule], signs: Sequence[tuple[bytes, Sign]]) -> str:
+    digest = hashlib.sha256()
+    for rule in rules:
+        values = [getattr(rule, name) for name in Rule.__slots__ if name not in ("examples", "note")]
+        digest.update(repr([sorted(v) if isinstance(v, frozenset) else v for v in values]).encode())
+    digest.update(repr(signs).encode())
+    return digest.hexdigest()[:16]

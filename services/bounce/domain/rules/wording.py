@@ -1,0 +1,48 @@
+"""Owns the form in which replies are compared with rules: what servers vary without meaning anything is gone.
+
+Lower case; one space around every word, also the first and the last; addresses as `@`; the code that begins every
+line of a long reply written once; apostrophes and other punctuation gone, `=` excepted. Rules' phrases take the
+same form, so an author may write them as the server does. The form is bytes (UTF-8), and so are the
+patterns: every engine then agrees on every position, and a whole word is a literal with a space at either end.
+"""
+
+import re
+
+MAX_CHARS = 2_000
+
+_KEPT = b"abcdefghijklmnopqrstuvwxyz0123456789@="
+_TABLE = bytes(
+    char if char in _KEPT or char >= 0x80 else char + 32 if 65 <= char <= 90 else 0x20  # A-Z fall to a-z
+    for char in range(256)
+)
+_APOSTROPHES = b"'`"
+_TYPOGRAPHIC = str.maketrans({"’": "", "‘": "", "´": "", "“": " ", "”": " ", "«": " ", "»": " ", "–": " ", "—": " "})
+_TYPOGRAPHIC.update({0x00A0: " ", 0x3000: " ", 0x3002: ". ", 0xFF1A: " ", 0xFF0C: " ", 0x3001: " "})
+# possessive, and only from the start of a word: linear however many of its characters could begin an address
+_ADDRESS = re.compile(rb"(?<![^\s<>\"(),:;\[\]])[^\s<>\"(),:;\[\]@]{1,256}+@[^\s<>\"(),:;\[\]@]{1,255}+")
+_CONTINUED = re.compile(rb"(?<![\d.])([245]\d\d)-(?:([245]\.\d{1,3}\.\d{1,3}) )?")
+
+
+def comparable(text: str) -> bytes:
+    """The text as rules see it; at most MAX_CHARS of it are looked at."""
+    text = text[:MAX_CHARS]
+    if not text.isascii():
+        text = text.lower().translate(_TYPOGRAPHIC)
+    words = b" ".join(text.encode("utf-8", "replace").split())
+    if b"@" in words:
+        words = _ADDRESS.sub(b"@", words)
+    continued = _CONTINUED.search(words) if b"-" in words else None
+    if continued:
+        words = _said_once(words, continued)
+    words = b" ".join(words.translate(_TABLE, _APOSTROPHES).split())
+    return b" " + words + b" " if words else b""
+
+
+def _said_once(words: bytes, prefix: re.Match[bytes]) -> bytes:
+    """`550-5.1.1 no such 550 5.1.1 user` is one sentence: the code that begins the lines goes, but for the first."""
+    code, enhanced = prefix[1], prefix[2]
+    begin = prefix[0]
+    rest = words[prefix.end() :].replace(begin, b"")
+    rest = rest.replace(code + b" " + enhanced + b" ", b"") if enhanced else rest.replace(b" " + code + b" ", b" ")
+    head = code + b" " + (enhanced + b" " if enhanced else b"")
+    return words[: prefix.start()] + head + rest

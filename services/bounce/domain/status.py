@@ -1,0 +1,105 @@
+"""Owns the fields of delivery status reports: RFC 3464 and 6533, also where their MIME type was lost."""
+
+import re
+from typing import NamedTuple
+
+from services.bounce.domain.mime import Part, decode_words, header_lines, unfolded
+from services.bounce.domain.reading import Mail
+from services.bounce.domain.told import ADDRESS
+
+MAX_RECIPIENTS = 100
+MAX_TEXT = 4_000
+
+STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
+_FIELDS = re.compile(r"^(?:final-recipient|original-recipient|action|status|diagnostic-code)[ \t]*:", re.I | re.M)
+_STATUS_KINDS = (b"message/delivery-status", b"message/global-delivery-status")
+_WORD = re.compile(r"[a-zA-Z-]{1,30}")
+_PER_RECIPIENT = ("final-recipient", "action", "status", "diagnostic-code")
+_BLANK = re.compile(r"\n[ \t]*\n")
+_UNTYPED = re.compile(r"\s*[\w.-]{1,30}\s*;\s*")
+_ADDRESS = re.compile(ADDRESS)
+_REPLY = re.compile(r"(?<![\d.])([245]\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
+_ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
+_BOTH = re.compile(r"([245]\d\d)[ -]#?([245]\.\d{1,3}\.\d{1,3})(?:[ :]|$)")
+
+
+class Reported(NamedTuple):
+    """What a report says about one recipient. `action` is RFC 3464's word; `failed` where it gave none.
+
+    `host`: the remote server that answered; `stage`: the SMTP command that it answered, where the report tells.
+    """
+
+    address: str | None
+    action: str
+    reply_code: int | None
+    enhanced: str | None
+    text: str
+    host: str | None = None
+    stage: str | None = None
+
+
+def codes_in(text: str) -> tuple[int | None, str | None]:
+    """The first SMTP reply code and the first enhanced code in a text."""
+    both = _BOTH.match(text)
+    if both:
+        return int(both[1]), both[2]
+    reply, enhanced = _REPLY.search(text), _ENHANCED.search(text)
+    return (int(reply[1]) if reply else None), (enhanced[1] if enhanced else None)
+
+
+def delivery_status(mail: Mail) -> tuple[Reported, ...]:
+    """What the status part says, recipient by recipient; else the fields that stand in a text."""
+    texts = mail.plain_parts(_STATUS_KINDS)
+    if not texts and (mail.has(b"delivery-status") or mail.has(b"final-recipient") or mail.has(b"diagnostic")):
+        texts = [part.text for part in mail.parts if part.type in STATUS_TYPES] or _loose(mail.parts)
+    found: list[Reported] = []
+    for text in texts:
+        for block in _BLANK.split(text.replace("\r\n", "\n") if "\r" in text else text):
+            lower = block.lower()  # the block about the message itself has none of them
+            if len(found) < MAX_RECIPIENTS and any(field in lower for field in ("recipient", "diagnostic", "status")):
+                found += _block(block)
+    return tuple(found[:MAX_RECIPIENTS])
+
+
+def _loose(parts: list[Part]) -> list[str]:
+    """The fields without the type: a report that lost its MIME."""
+    texts = (part.text for part in parts if part.type.startswith(("text/", "multipart/")))
+    return [text for text in texts if len(_FIELDS.findall(text)) >= 2]
+
+
+def _block(text: str) -> list[Reported]:
+    """One recipient a block; where the blank lines were lost, each Final-Recipient begins the next one."""
+    fields: dict[str, str] = {}
+    blocks = [fields]
+    for name, value in header_lines(text):
+        key = name.lower()
+        if key == "final-recipient" and key in fields:
+            fields = {}
+            blocks.append(fields)
+        fields.setdefault(key, value)
+    return [_reported(one) for one in blocks if sum(name in one for name in _PER_RECIPIENT) >= 2]
+
+
+def _reported(fields: dict[str, str]) -> Reported:
+    diagnostic = _untyped(fields.get("diagnostic-code", ""))
+    status = _ENHANCED.search(fields.get("status", ""))
+    enhanced = status[1] if status else None
+    reply, inside = codes_in(diagnostic) if diagnostic else (None, None)
+    if inside and (enhanced is None or enhanced.endswith(".0.0")):
+        enhanced = inside  # 5.0.0 says nothing; the server's own reply often says more
+    said = fields.get("original-recipient", ""), fields.get("final-recipient", "")
+    address = _ADDRESS.search(said[0]) or _ADDRESS.search(said[1])
+    action = _WORD.search(fields.get("action", ""))
+    return Reported(
+        address[0] if address else None,
+        action[0].lower() if action else ("delivered" if (enhanced or "").startswith("2") else "failed"),
+        reply,
+        enhanced,
+        diagnostic[:MAX_TEXT],
+        _untyped(fields.get("remote-mta", "")).partition(" ")[0] or None,
+    )
+
+
+def _untyped(value: str) -> str:
+    """`smtp; 550 no` → `550 no`."""
+    return _UNTYPED.sub("", decode_words(unfolded(value)), count=1).strip() if value else ""

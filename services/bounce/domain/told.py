@@ -1,0 +1,116 @@
+"""Owns the reading of reports that have no fields: what the server's sentences say about each recipient.
+
+Half of all bounces come so: qmail, Exim, Postfix with its fields lost, OpenSMTPD, sendmail's transcripts, Courier,
+Exchange, Domino, Gmail, Yahoo, Zoho, GMX. They agree on one habit: a line that begins with the address, and below or
+behind it what was answered.
+"""
+
+import re
+from dataclasses import dataclass
+
+MAX_TOLD = 100
+MAX_TEXT = 4_000
+
+ADDRESS = r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}"
+# an address that opens a line: alone, or before a colon, or before what its server says of it
+_OPENS = re.compile(
+    rf"^[ \t>*•]{{0,12}}(?:recipient(?: address)?:[ \t]*)?[\"'«]?<?(?P<address>{ADDRESS})>?[\"'»]?"
+    rf"(?:[ \t]*[<(]{ADDRESS}[>)])?(?:[ \t]+on \d[^\n]{{0,30}})?[ \t]*"
+    r"(?P<rest>$|:.*$|\.\.\..*$|\((?:reason|expanded|generated).*$|(?:Invalid Address|Error|Mailbox|not |is ).*$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+# where prose ends and the other server's own reply begins
+_PROSE = re.compile(
+    r"(?:error that the other server returned was|the response (?:from the remote server )?was"
+    r"|gave this error|remote server returned|server responded with|réponse (?:du serveur distant )?était"
+    r"|die antwort (?:des (?:anderen|remote)[ -]?servers )?lautete?|la respuesta (?:del servidor remoto )?fue"
+    r"|la risposta (?:del server remoto )?(?:è stata|era))\s{0,4}:?\s{0,6}",
+    re.IGNORECASE,
+)
+_HOST = re.compile(
+    r"\bhost:?\s{1,4}([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.?\s{0,3}[\[(\n]|while talking to ([\w.-]{3,255}?)\.?:"
+    r"|(?:domain|by) ([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.? \[[\da-f.:]{3,45}\]",
+    re.IGNORECASE,
+)
+# Postfix's notice to its postmaster: only what its own side refused
+_OUT = re.compile(r"^ {0,3}Out: ([45]\d\d[ -].{0,500})$", re.MULTILINE)
+_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -](?!\d)|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
+_AFTER_DATA = re.compile(r">>> DATA\s{1,4}<<< 5\d\d")
+# sendmail pipelines: it prints `>>> DATA` above what RCPT was answered, and then these below
+_RCPT_REFUSED = re.compile(
+    r"<<< 503|need rcpt|no valid recipients|^5\d\d 5\.\d\.\d <?[^\s>]{1,320}>?\.\.\. ", re.I | re.M
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the sentences say about one address; without one where none is named."""
+
+    address: str | None
+    text: str
+
+    @property
+    def host(self) -> str | None:
+        found = _HOST.search(self.text)
+        return next((name for name in found.groups() if name), None) if found else None
+
+
+def told_by(human: str) -> list[Told]:
+    """What a text says, recipient by recipient, in its order; one entry about nobody where it names none."""
+    refused = _OUT.findall(human) if human.lstrip().startswith("Transcript of session follows") else None
+    if refused:
+        return [Told(None, "\n".join(refused)[:MAX_TEXT])]
+    opens = _openings(human)
+    if not opens:
+        return [Told(None, without_prose(human))]
+    ends = [found.start() for found in opens[1:]] + [len(human)]
+    told = []
+    for found, end in zip(opens, ends, strict=True):
+        text = found["rest"].lstrip(":. \t") + human[found.end() : end]
+        told.append(Told(found["address"], without_prose(text.strip())))
+    return _shared(told, human[: opens[0].start()], human)[:MAX_TOLD]
+
+
+def _openings(human: str) -> list[re.Match[str]]:
+    """The lines that open a recipient's section; a reply that repeats the address opens none."""
+    opens: list[re.Match[str]] = []
+    for found in _OPENS.finditer(human):
+        if not opens or opens[-1]["address"].lower() != found["address"].lower():
+            opens.append(found)
+        elif not opens[-1]["rest"] and not human[opens[-1].end() : found.start()].strip():
+            opens[-1] = found
+        if len(opens) == MAX_TOLD:
+            break
+    return opens
+
+
+def _shared(told: list[Told], intro: str, human: str) -> list[Told]:
+    """Addresses listed one below the other: what follows is about all, but for lines that name one of them.
+
+    Some servers give the reason first and the list of addresses below it.
+    """
+    kept: list[Told] = []
+    last = told[-1].text
+    if _REPLY.search(intro) and not any(_REPLY.search(one.text) for one in told):
+        return [Told(one.address, intro[-MAX_TEXT:]) for one in told]
+    for one in told:
+        text = one.text
+        if not text and one.address:
+            named = [line for line in last.split("\n") if one.address.lower() in line.lower()]
+            text = "\n".join(named) or last or human
+        kept.append(Told(one.address, text[:MAX_TEXT]))
+    return kept
+
+
+def without_prose(text: str) -> str:
+    """The other server's reply, where the report hands it on behind sentences of its own."""
+    ends = [found.end() for found in _PROSE.finditer(text)]
+    rest = text[ends[-1] :] if ends else ""
+    return (rest if len(rest.strip()) > 8 else text)[:MAX_TEXT]
+
+
+def stage_of(human: str) -> str | None:
+    """`data` where a transcript shows that the mail itself was refused, not its recipient."""
+    if ">>> DATA" in human and _AFTER_DATA.search(human) and not _RCPT_REFUSED.search(human):
+        return "data"
+    return None
