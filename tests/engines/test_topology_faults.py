@@ -132,7 +132,7 @@ async def hour(town: Town) -> AsyncIterator[Hour]:
         yield Hour(town, suite, before)
 
 
-def check_account(sums: dict[str, int]) -> None:
+def _account(sums: dict[str, int]) -> None:
     assert sums["total"] == sum(sums[status] for status in _STATUSES) == ORDERS
     assert sums["sent"] + sums["unknown"] == ORDERS, sums
 
@@ -146,7 +146,7 @@ async def test_what_is_killed_in_the_middle_loses_nothing_and_doubles_nothing(ho
     await hour.reached(0.1)
     before = hour.town.kill(victim)
     await sending
-    check_account(await hour.settled())
+    _account(await hour.settled())
     await hour.explained()
     await hour.told()
     again: dict[str, Any] = hour.town.processes()[victim]
@@ -159,6 +159,8 @@ async def test_postgres_dies_and_comes_back_and_every_order_has_its_end(hour: Ho
     await hour.reached(0.1)
     hour.town.crash_postgres()
     await sending
-    check_account(await hour.settled())
+    sums = await hour.settled()
+    _account(sums)
+    assert sums["pending"] == 0
     await hour.explained()
     await hour.told()
