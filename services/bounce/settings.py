@@ -38,8 +38,9 @@ class BounceSettings(ServiceSettings):
 
     # when a fact bars its address
     trusted_providers: tuple[str, ...] = Field(
-        ("gmail", "microsoft", "yahoo", "apple", "united-internet", "t-online", "orange", "comcast", "twilio"),
-        description="Providers whose `no such user` ends a mailbox at once; others have to say it twice. `*`: all.",
+        ("*",),
+        description="Providers whose `no such user` ends a mailbox at once, as `gmail, yahoo`; others have to say it "
+        "twice. `*`: all, since a sign of life or an open breaker asks for a second proof anyway.",
     )
     second_proof_hours: float = Field(
         24, gt=0, description="Hours that must lie between two proofs for the second one to bar."

@@ -1,22 +1,15 @@
-"""The operator's page lists every alarm, secret and overlay that there is, and what it promises of migrations holds."""
+"""The operator's page lists every alarm, secret and overlay that there is."""
 
 import re
 from pathlib import Path
 
-import pytest
 import yaml
 
-from services.__main__ import migration_folders
 from tests.architecture.test_operations import alerts
 from tests.contracts.test_kubernetes import VERSION
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
-NARROWING = re.compile(
-    r"\bdrop\s+(table|column|schema|type|view)|\brename\b|\balter\s+column\s+\w+\s+(set\s+not\s+null|type|set\s+data)"
-    r"|\badd\s+column\s+\w+\s+[^;,]*not\s+null(?![^;,]*default)|\btruncate\b",
-    re.IGNORECASE,
-)
 
 
 def test_each_alarm_has_its_row_with_its_urgency_and_what_to_do() -> None:
@@ -48,22 +41,3 @@ def test_what_is_yours_to_set_is_marked_in_both_overlays() -> None:
         folder = ROOT / "k8s" / "overlays" / overlay
         text = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.yaml"))
         assert text.count("# yours") >= 3
-
-
-def test_migrations_after_the_first_only_add_so_that_the_version_before_runs_beside_them() -> None:
-    later = [path for folder in migration_folders().values() for path in folder.glob("*.sql") if path.name > "0002"]
-    assert later
-    assert [path.name for path in later if NARROWING.search(path.read_text(encoding="utf-8"))] == []
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "alter table request drop column lane", "drop table request", "alter table request rename to requests",
-        "alter table a alter column b set not null", "alter table a alter column b type text",
-        "alter table a add column b int not null",
-    ],
-)  # fmt: skip
-def test_what_would_break_the_version_before_is_seen(statement: str) -> None:
-    assert NARROWING.search(statement)
-    assert not NARROWING.search("alter table a add column b int not null default 0; create index on a (b)")

@@ -177,7 +177,7 @@ def shown_bounce(row: Any) -> BounceShown:
     """A fact as people see it."""
     category = CATEGORIES[row["category"]]
     fields = {name: row[name] for name in BounceShown.model_fields if name not in ("group", "action", "mail")}
-    fields |= {"decision": Decision(row["decision"]).word}
+    fields |= {"decision": Decision(row["decision"]).word, "provider": row["provider"] or None}
     return BounceShown(**fields, group=category.group, action=category.action, mail=row["mail_id"])
 
 

@@ -100,7 +100,7 @@ class BounceShown(BaseModel):
     rule: str | None = Field(description="The rule that decided; null where the form of the report did, or nothing.")
     matched: list[str] | None = Field(description="Every rule that matched, the one that decided first.")
     confidence: float | None = Field(description="How far to believe it, from 0 to 1: an order, not a probability.")
-    provider: str = Field(description="Whose reply it is, by the host that refused or the address's domain.")
+    provider: str | None = Field(description="Whose reply it is, by the host that refused or the address's domain.")
     template: str | None = Field(description="The text without what differs from mail to mail.")
     rule_set: str | None = Field(description="The digest of the rules that were asked.")
     from_domain: str
