@@ -165,7 +165,7 @@ def sidecar(folder: Path, broker: Redis | Kafka, app_id: str, app_port: int | No
     (resources / "resiliency.yaml").write_text(_RESILIENCY)
     api, app = _TOKENS
     beside = Sidecar(
-        app_id=app_id, app_port=app_port, resources=resources, api_token=api, app_token=app,
+        app_id=app_id, app_port=app_port, resources=[resources], api_token=api, app_token=app,
         log_level="warn",
     )  # fmt: skip
     with Daprd(folder, beside) as daprd:

@@ -122,7 +122,8 @@ async def world(request: pytest.FixtureRequest, database: str, tmp_path: Path) -
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, own, ignore_errors=True)
         server = await asyncio.to_thread(embedded.start, own)
-        stack.callback(lambda: world.server.stop())
+        made: list[World] = []
+        stack.callback(lambda: (made[0].server if made else server).stop())  # it may have been started again
         await migrate(server.dsn, {"delivery": ROOT / "services" / "delivery" / "migrations"})
         access = await stack.enter_async_context(opened(database, "access"))
         delivery = await stack.enter_async_context(opened(server.dsn, "delivery"))
@@ -140,12 +141,13 @@ async def world(request: pytest.FixtureRequest, database: str, tmp_path: Path) -
         sidecars = []
         for role, app_port in (("subscribing", port), ("publishing", None)):
             beside = Beside(
-                app_id=f"{role}-{uuid4().hex[:8]}", app_port=app_port, resources=tmp_path, api_token=API_TOKEN,
+                app_id=f"{role}-{uuid4().hex[:8]}", app_port=app_port, resources=[tmp_path], api_token=API_TOKEN,
                 app_token=APP_TOKEN,
             )  # fmt: skip
             sidecars.append(await asyncio.to_thread(stack.enter_context, running(Daprd(tmp_path, beside))))
         line = Line(access, delivery, keeper)
         world = World(line, keeper, server, own, broker, sidecars[1], sidecars[0])
+        made.append(world)
         async with _relaying(world, subscriber):
             yield world
 

@@ -112,7 +112,7 @@ async def shop(
             sidecar = Beside(
                 app_id=f"orders-{uuid4().hex[:8]}",
                 app_port=app_port,
-                resources=write_component(tmp_path, broker),
+                resources=[write_component(tmp_path, broker)],
                 api_token=API_TOKEN,
                 app_token=APP_TOKEN,
             )

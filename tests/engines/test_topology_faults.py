@@ -149,9 +149,12 @@ async def test_what_is_killed_in_the_middle_loses_nothing_and_doubles_nothing(ho
     _account(await hour.settled())
     await hour.explained()
     await hour.told()
-    again: dict[str, Any] = hour.town.processes()[victim]
-    assert again["alive"]
-    assert again["pid"] != before
+
+    async def back() -> bool:  # the table is written every two seconds
+        again: dict[str, Any] = hour.town.processes()[victim]
+        return bool(again["alive"]) and again["pid"] != before
+
+    await hour.suite.eventually(back, _PATIENCE)
 
 
 async def test_postgres_dies_and_comes_back_and_every_order_has_its_end(hour: Hour) -> None:
