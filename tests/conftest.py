@@ -14,6 +14,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from libs.keyring import Keyring
 from libs.service import Runtime
@@ -22,6 +25,7 @@ from libs.storage import embedded
 from libs.storage.migrations import migrate
 from libs.storage.roles import make_roles
 from libs.telemetry import configure_logs
+from libs.telemetry.tracing import record_with
 from services.__main__ import migration_folders, service_roles
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +76,17 @@ async def database(postgres: embedded.EmbeddedServer) -> AsyncIterator[str]:
         await connection.execute(f"drop database {name} with (force)")
     finally:
         await connection.close()
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    """What an exporter would be given."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    record_with(provider.get_tracer("test"))
+    yield exporter
+    record_with(None)
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """What became of a send stands on its span, so that a collector can keep the traces that somebody will ask about."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from libs.contracts.reasons import Reason
-from libs.telemetry.tracing import record_with
 from services.delivery.domain.outcomes import Ambiguous, Outcome, Rejected, Sent
 from tests.flows.delivery_world import World, now, opened
 
@@ -18,16 +15,6 @@ async def world(database: str) -> AsyncIterator[World]:
     ledger = await opened(database)
     yield World(ledger, now)
     await ledger.close()
-
-
-@pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    record_with(provider.get_tracer("test"))
-    yield exporter
-    record_with(None)
 
 
 @pytest.mark.parametrize(

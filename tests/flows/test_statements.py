@@ -6,8 +6,6 @@ from typing import Any
 import asyncpg
 import pytest
 import structlog
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import REGISTRY
 
@@ -15,21 +13,10 @@ from libs.messaging.postgres import Relay
 from libs.storage.database import Database
 from libs.storage.watched import name_of
 from libs.telemetry import span
-from libs.telemetry.tracing import record_with
 from services.orders_notification.adapters.postgres import events, retention
 from tests.conftest import by_role
 
 SECRET = "ada.of.statements@mail.example"
-
-
-@pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    record_with(provider.get_tracer("test"))
-    yield exporter
-    record_with(None)
 
 
 @pytest.fixture

@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 import structlog
 import yaml
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from libs.telemetry.logs import processors
-from libs.telemetry.tracing import record_with
 from tests.flows.whole_suite import SHOP, Suite, whole_suite
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -33,17 +31,6 @@ ORDER = {
     "currency": "EUR",
     "items": [{"name": "Lampe", "quantity": 1}],
 }
-
-
-@pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    """What an exporter would be given."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    record_with(provider.get_tracer("test"))
-    yield exporter
-    record_with(None)
 
 
 @pytest.fixture

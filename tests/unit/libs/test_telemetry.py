@@ -29,17 +29,6 @@ PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 OTHER = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    """What an exporter would be given."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    record_with(provider.get_tracer("test"))
-    yield exporter
-    record_with(None)
-
-
 def written(**fields: Any) -> dict[str, Any]:
     """A line with these fields, as it would be written."""
     line: Any = {"event": "tried", **fields}
