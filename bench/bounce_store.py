@@ -5,27 +5,27 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID, uuid5
 
 from bench.bounce_rows import mails_of
 from bench.sinks import cpu_seconds
-from libs.clock import system_clock
 from libs.contracts.outcomes import Mode
-from libs.ids import AddressHasher, message_id
+from libs.ids import message_id
+from libs.keyring import Keyring
+from libs.service import Runtime
+from libs.service_client import Transport
 from libs.storage import embedded
-from libs.storage.database import Database
 from libs.storage.migrations import migrate
 from libs.telemetry import configure_logs
 from libs.verp import ReturnPath
-from services.bounce.adapters.postgres import PostgresFacts, PostgresMails, PostgresReads
-from services.bounce.adapters.smtp import NoListener
+from services.bounce.app import create_service
 from services.bounce.domain.classifier import Classifier
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_mail, read_kept
-from services.bounce.ports import Message
+from services.bounce.ports import Message, Sending
+from services.bounce.settings import BounceSettings
 
 MIGRATIONS = Path(__file__).parents[1] / "services" / "bounce" / "migrations"
 _NAMES = UUID("5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a")
@@ -75,39 +75,35 @@ def store(classifier: Classifier, count: int) -> Stored:
 
 async def _stored(classifier: Classifier, count: int, dsn: str, postmaster: int) -> Stored:
     await migrate(dsn, {"bounce": MIGRATIONS})
-    database = Database(dsn, "bounce", max_size=_KEEPERS)
-    await database.open()
+    runtime = Runtime(dsn=dsn, keyring=Keyring(bytes(32)), transports=_nobody, data_dir=Path())
+    service = create_service(runtime, BounceSettings(pool_max_connections=_KEEPERS))
+    assert service.database is not None
+    await service.database.open()
     try:
-        deps, mails = _world(database, classifier, count)
+        deps, mails = _world(service.deps, classifier, count)
         await _keep(deps, mails)
         return await _measured(deps, postmaster, count)
     finally:
-        await database.close()
+        await service.database.close()
 
 
-def _world(database: Database, classifier: Classifier, count: int) -> tuple[Bounce, list[bytes]]:
-    path, hasher = ReturnPath(b"k" * 32, "bounces.shop.example"), AddressHasher(b"h" * 32)
+def _nobody(name: str) -> Transport:
+    raise LookupError(f"{name} is not asked here")
+
+
+def _world(deps: Bounce, classifier: Classifier, count: int) -> tuple[Bounce, list[bytes]]:
+    """The service's own parts, with a ledger that knows each mail's message, and the mails."""
+    path, hasher = ReturnPath(b"k" * 32, "bounces.shop.example"), deps.hasher
     notifications = [uuid5(_NAMES, str(n)) for n in range(count)]
     paths = [path.make(notification, 1, 1) for notification in notifications]
     known = {
-        message_id(notification, 1): Message(1, Mode.LIVE, hasher("email", f"kim{n}@x{n % 977}.example"), None, "email")
+        message_id(notification, 1): Message(
+            1, Mode.LIVE, hasher("email", f"kim{n}@x{n % 977}.example"), None, "email", Sending(1, "shop.example")
+        )
         for n, notification in enumerate(notifications)
     }
-    deps = Bounce(
-        mails=PostgresMails(database),
-        facts=PostgresFacts(database),
-        reads=PostgresReads(database),
-        messages=Ledger(known),
-        listener=NoListener(),
-        rulebook=Rulebook(classifier),
-        return_path=path,
-        hasher=hasher,
-        clock=system_clock,
-        domains=frozenset(),
-        feedback_mailboxes=frozenset(),
-        raw_retention=timedelta(days=14),
-    )
-    return deps, mails_of(classifier.rules.rules, count, paths)
+    made = replace(deps, messages=Ledger(known), rulebook=Rulebook(classifier), return_path=path)
+    return made, mails_of(classifier.rules.rules, count, paths)
 
 
 async def _keep(deps: Bounce, mails: Sequence[bytes]) -> None:

@@ -149,7 +149,7 @@ def assembled(database: Database) -> History:
         delivery=Others(),
         intake=Others(),
         drains=(),
-        days=PostgresDays(database),
+        days=(PostgresDays(database),),
         hasher=AddressHasher(bytes(32)),
         clock=system_clock,
         retention_days=400,
@@ -162,7 +162,7 @@ async def measure(dsn: str, attempts: int, questions: int, postmaster: int) -> d
     database = Database(dsn, "history", server_settings=SERVER_SETTINGS, statement_timeout_seconds=600)
     await database.open()
     deps = assembled(database)
-    await deps.days.keep(datetime.now(UTC) - timedelta(days=DAYS), DAYS + 3, 400)
+    await PostgresDays(database).keep(datetime.now(UTC) - timedelta(days=DAYS), DAYS + 3, 400)
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "delivery"})
     await connection.execute("select make_partition((now() at time zone 'utc')::date - n) from generate_series(1, 2) n")
     await connection.close()
