@@ -8,17 +8,15 @@ Goal: 100 ms for each. Last line: JSON.
 import argparse
 import asyncio
 import json
-import shutil
 import statistics
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 
+from bench.postgres import fresh_postgres
 from libs.contracts.outcomes import Mode
-from libs.storage import embedded
 from libs.storage.database import Database
 from libs.storage.migrations import migrate
 from services.bounce.adapters.postgres import PostgresFigures
@@ -87,14 +85,8 @@ def main() -> None:
     parser.add_argument("--facts", type=int, default=10_000_000)
     parser.add_argument("--days", type=int, default=90)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
-    folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
-    server = embedded.start(folder)
-    try:
-        found = asyncio.run(measure(server.dsn, options.facts, options.days))
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with fresh_postgres() as fresh:
+        found = asyncio.run(measure(fresh.dsn, options.facts, options.days))
     worst = max(found.values())
     print(json.dumps({"bench": "bounce_statistics", "worst_ms": round(worst, 1), "goal_ms": GOAL_MS}))
 

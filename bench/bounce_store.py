@@ -1,8 +1,6 @@
 """Mails that are kept in Postgres become facts, suppressions and events, by the service's own reader."""
 
 import asyncio
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +8,12 @@ from pathlib import Path
 from uuid import UUID, uuid5
 
 from bench.bounce_rows import mails_of
-from bench.sinks import cpu_seconds
+from bench.postgres import Fresh, fresh_postgres
 from libs.contracts.outcomes import Mode
 from libs.ids import message_id
 from libs.keyring import Keyring
 from libs.service import Runtime
 from libs.service_client import Transport
-from libs.storage import embedded
 from libs.storage.migrations import migrate
 from libs.telemetry import configure_logs
 from libs.verp import ReturnPath
@@ -62,27 +59,20 @@ class Rulebook:
 def store(classifier: Classifier, count: int) -> Stored:
     """Keeps so many mails, then measures their way from the lease to the facts."""
     configure_logs(service="bench", level="error")
-    folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
-    folder.chmod(0o755)
-    server = embedded.start(folder)
-    try:
-        postmaster = int(next(folder.rglob("postmaster.pid")).read_text().split()[0])
-        return asyncio.run(_stored(classifier, count, server.dsn, postmaster))
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with fresh_postgres() as fresh:
+        return asyncio.run(_stored(classifier, count, fresh))
 
 
-async def _stored(classifier: Classifier, count: int, dsn: str, postmaster: int) -> Stored:
-    await migrate(dsn, {"bounce": MIGRATIONS})
-    runtime = Runtime(dsn=dsn, keyring=Keyring(bytes(32)), transports=_nobody, data_dir=Path())
+async def _stored(classifier: Classifier, count: int, fresh: Fresh) -> Stored:
+    await migrate(fresh.dsn, {"bounce": MIGRATIONS})
+    runtime = Runtime(dsn=fresh.dsn, keyring=Keyring(bytes(32)), transports=_nobody, data_dir=Path())
     service = create_service(runtime, BounceSettings(pool_max_connections=_KEEPERS))
     assert service.database is not None
     await service.database.open()
     try:
         deps, mails = _world(service.deps, classifier, count)
         await _keep(deps, mails)
-        return await _measured(deps, postmaster, count)
+        return await _measured(deps, fresh, count)
     finally:
         await service.database.close()
 
@@ -116,8 +106,8 @@ async def _keep(deps: Bounce, mails: Sequence[bytes]) -> None:
     await asyncio.gather(*(keeper() for _ in range(_KEEPERS)))
 
 
-async def _measured(deps: Bounce, postmaster: int, count: int) -> Stored:
-    own, theirs = time.process_time(), cpu_seconds(postmaster, children=True)
+async def _measured(deps: Bounce, fresh: Fresh, count: int) -> Stored:
+    own, theirs = time.process_time(), fresh.cpu()
     done = 0
     while mails := await deps.mails.lease(_BATCH, 600.0):
         await read_kept(deps, mails)
@@ -125,4 +115,4 @@ async def _measured(deps: Bounce, postmaster: int, count: int) -> Stored:
     if done != count:
         raise SystemExit(f"{done} of {count} mails were read")
     own = time.process_time() - own
-    return Stored(count / own, count / (own + cpu_seconds(postmaster, children=True) - theirs))
+    return Stored(count / own, count / (own + fresh.cpu() - theirs))

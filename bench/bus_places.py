@@ -1,10 +1,7 @@
 """What the bus runs on, for the time of a measurement: Postgres, a broker, a sidecar for each end, and the ends."""
 
-import asyncio
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,12 +13,12 @@ import asyncpg
 import msgspec
 
 from bench.bus_ends import Ends
+from bench.postgres import fresh_postgres
 from bench.sinks import cpu_seconds
 from cli.engines.daprd import Daprd, Sidecar
 from cli.engines.engine import free_port
 from cli.engines.kafka import Kafka
 from cli.engines.redis import Redis
-from libs.storage import embedded
 from libs.storage.migrations import migrate
 
 _SCHEMAS = {name: Path("services") / name / "migrations" for name in ("orders_notification", "delivery")}
@@ -78,22 +75,10 @@ class Place:
 
 @asynccontextmanager
 async def place() -> AsyncIterator[Place]:
-    """A fresh embedded Postgres with its default durability."""
-    folder = await asyncio.to_thread(_opened_folder)
-    server = await asyncio.to_thread(embedded.start, folder)
-    try:
-        await migrate(server.dsn, _SCHEMAS)
-        pid = int((await asyncio.to_thread((folder / "postgres" / "postmaster.pid").read_text)).split("\n", 1)[0])
-        yield Place(server.dsn, pid, folder)
-    finally:
-        await asyncio.to_thread(server.stop)
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-
-def _opened_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
-    folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
-    return folder
+    """A fresh Postgres with both services' schemas."""
+    with fresh_postgres() as fresh:
+        await migrate(fresh.dsn, _SCHEMAS)
+        yield Place(fresh.dsn, fresh.server, fresh.folder)
 
 
 @contextmanager

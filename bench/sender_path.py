@@ -7,7 +7,6 @@ The services beside `delivery` are stood in for by answers made on the spot, so 
 import asyncio
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from uuid import UUID
 import asyncpg
 import psutil  # type: ignore[import-untyped]
 
+from bench.postgres import Fresh, fresh_postgres
 from bench.sinks import Measured, Sink, cpu_seconds
 from libs.contracts.delivery import NotificationRequested, RequestedRecipient
 from libs.contracts.envelope import Envelope
@@ -28,7 +28,6 @@ from libs.ids import notification_id, request_id, uuid7
 from libs.keyring import Keyring
 from libs.service import Runtime, Service
 from libs.service_client import Call
-from libs.storage import embedded
 from libs.storage.migrations import migrate
 
 CHUNK = 500
@@ -46,35 +45,12 @@ class Job:
     category: str = "transactional"
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """A database with delivery's schema, and the process of its server."""
-
-    dsn: str
-    server: int
-
-    def cpu(self) -> float:
-        return cpu_seconds(self.server, children=True)
-
-
 @asynccontextmanager
-async def ledger() -> AsyncIterator[Ledger]:
-    """A fresh embedded Postgres in a folder of its own, with its default durability."""
-    folder = await asyncio.to_thread(_opened_folder)
-    server = await asyncio.to_thread(embedded.start, folder)
-    try:
-        await migrate(server.dsn, {"delivery": Path("services/delivery/migrations")})
-        pid = int((folder / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
-        yield Ledger(server.dsn, pid)
-    finally:
-        await asyncio.to_thread(server.stop)
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-
-def _opened_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
-    folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
-    return folder
+async def ledger() -> AsyncIterator[Fresh]:
+    """A fresh Postgres with delivery's schema."""
+    with fresh_postgres() as fresh:
+        await migrate(fresh.dsn, {"delivery": Path("services/delivery/migrations")})
+        yield fresh
 
 
 @dataclass(frozen=True)
@@ -168,7 +144,7 @@ def envelopes(job: Job, release: UUID, chunk: int = CHUNK) -> list[Envelope]:
     return made
 
 
-async def measure_sender(name: str, job: Job, target: Sink, store: Ledger, limit_seconds: float) -> Measured:
+async def measure_sender(name: str, job: Job, target: Sink, store: Fresh, limit_seconds: float) -> Measured:
     """Store all requests, then run delivery's loops until the account has nothing pending."""
     release = uuid7()
     keyring = Keyring(b"bench" * 8)
@@ -196,7 +172,7 @@ async def _store(service: Service, batch: list[Envelope]) -> None:
         await accept(batch[start : start + 20])
 
 
-async def _drain(name: str, job: Job, parts: tuple[Service, Sink, Ledger], limit_seconds: float) -> Measured:
+async def _drain(name: str, job: Job, parts: tuple[Service, Sink, Fresh], limit_seconds: float) -> Measured:
     service, target, store = parts
     accepted = target.accepted(job.channel)
     connection = await asyncpg.connect(store.dsn)

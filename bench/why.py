@@ -9,9 +9,7 @@ import argparse
 import asyncio
 import json
 import random
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from bench.postgres import fresh_postgres
 from bench.sinks import cpu_seconds
 from bench.why_rows import DAYS, fill, sizes
 from libs.clock import system_clock
@@ -29,7 +28,6 @@ from libs.contracts.delivery import MessageRecorded, Transition
 from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Mode
 from libs.ids import AddressHasher, message_id, notification_id, uuid7
-from libs.storage import embedded
 from libs.storage.database import Database
 from libs.storage.migrations import migrate
 from services.history.adapters.postgres import (
@@ -207,15 +205,8 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=200, help="questions of each kind")
     options = parser.parse_args()
     random.seed(1)
-    folder = Path(tempfile.mkdtemp(prefix="depesche-why-"))
-    folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
-    server = embedded.start(folder)
-    try:
-        postmaster = int((folder / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
-        figures = asyncio.run(measure(server.dsn, options.attempts, options.questions, postmaster))
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with fresh_postgres() as fresh:
+        figures = asyncio.run(measure(fresh.dsn, options.attempts, options.questions, fresh.server))
     print(json.dumps(figures))
 
 

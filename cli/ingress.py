@@ -8,30 +8,24 @@ It knows nobody and keeps nothing; who may do what is asked where the request ar
 
 import argparse
 import asyncio
-import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 import httpcore
-from fastapi import FastAPI, Response
-from fastapi.responses import HTMLResponse
+from fastapi import FastAPI
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from libs import alone
-from libs.auth import public
 from libs.errors import NotFound, Unavailable
 from libs.http_connections import FAILURES, Connections
 from libs.keyring import Keyring
+from libs.pages import pages_of
 from libs.suite import SuiteSettings, load_suite
 from libs.telemetry import configure_logs
-from libs.web import Router, install_problem_handlers
+from libs.web import install_problem_handlers
 
 _MOST_IDLE = 100
 _CONNECT_SECONDS = 2.0
@@ -144,33 +138,16 @@ def create_app(ports: Mapping[str, int], url: str) -> FastAPI:
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     install_problem_handlers(app)
-    router = Router()
-    page = Path(alone.__file__).with_name("openapi.html")
-
-    @router.get("/health", dependencies=[public()])
-    async def health() -> dict[str, str]:
-        return {"status": "ok", "version": version("depesche")}
-
-    @router.get("/openapi.json", dependencies=[public()])
-    async def openapi() -> Response:
-        return Response(await asyncio.to_thread(_document, url), media_type="application/json")
-
-    @router.get("/docs", dependencies=[public()])
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(page.read_text(encoding="utf-8"))
-
-    app.include_router(router)
+    app.include_router(pages_of(lambda: _document(url)))
     app.mount("/", proxy)
     return app
 
 
-@cache
-def _document(url: str) -> str:
+def _document(url: str) -> Mapping[str, object]:
     # here, since nothing else needs the services' code
     from services.__main__ import build, document
 
-    made: Any = document(build(SuiteSettings(), Keyring(bytes(32))), url)
-    return json.dumps(made)
+    return document(build(SuiteSettings(), Keyring(bytes(32))), url)
 
 
 def main() -> None:

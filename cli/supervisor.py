@@ -35,10 +35,10 @@ class Supervisor(ABC):
     """Use it as a context manager: leaving stops all of it. `look` is called every now and then while it starts, and
     may raise to give up."""
 
-    def __init__(self, settings: SuiteSettings, look: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, settings: SuiteSettings) -> None:
         self.settings = settings
         self.folder = settings.data_dir.resolve()
-        self.look = look
+        self.look: Callable[[], None] = lambda: None
         self.server: embedded.EmbeddedServer | None = None
         self._stages: list[tuple[Process, ...]] = []
         self._stopping = False

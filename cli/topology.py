@@ -13,7 +13,7 @@ the engines at last.
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -64,8 +64,8 @@ class Engines:
 class Topology(Supervisor):
     """Production on one machine, with Kafka or Redis as its bus."""
 
-    def __init__(self, settings: SuiteSettings, bus: Bus = "kafka", look: Callable[[], None] = lambda: None) -> None:
-        super().__init__(settings, look)
+    def __init__(self, settings: SuiteSettings, bus: Bus = "kafka") -> None:
+        super().__init__(settings)
         self.bus = bus
         self._tokens = secrets.token_hex(16), secrets.token_hex(16)  # to the sidecars, and from them
 

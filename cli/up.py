@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ from libs.contracts.outcomes import Mode
 if TYPE_CHECKING:
     from cli.processes import Process
     from cli.supervisor import Supervisor
+    from libs.auth import InternalTokens
     from libs.suite import SuiteSettings
 
 _TICK_SECONDS = 0.5
@@ -73,7 +75,6 @@ def up(
         suite = _chosen(settings, bus if engines else None)
         try:
             with _screen_of(suite, console, stopped, as_json) as look, suite:
-                suite.look = look
                 _greet(console, suite)
                 _watch(suite, stopped, look, _TICK_SECONDS if not as_json else 4 * _TICK_SECONDS)
                 console.print("Stopping: workers finish what they have begun …")
@@ -160,11 +161,16 @@ class _Figures:
         self._suite = suite
         self._client = httpx.Client(base_url=suite.url, timeout=2.0)
 
-    def read(self) -> dict[str, Any]:
+    @cached_property
+    def _tokens(self) -> "InternalTokens":
+        """Made when they are first needed: the suite writes its secret while it starts."""
         from libs.auth import InternalTokens
         from libs.keyring import keyring_of
 
-        token = InternalTokens(keyring_of(self._suite.folder).key("internal")).make("up", 1, Mode.LIVE)
+        return InternalTokens(keyring_of(self._suite.folder).key("internal"))
+
+    def read(self) -> dict[str, Any]:
+        token = self._tokens.make("up", 1, Mode.LIVE)
         try:
             answer = self._client.get("/delivery/v1/statistics", headers={"authorization": f"Internal {token}"})
             answer.raise_for_status()

@@ -23,7 +23,7 @@ from libs.messaging.dapr import sidecar_here
 from libs.messaging.routes import Intake, router_of
 from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport, HttpTransport, Transport
-from libs.suite import SuiteSettings, find_simulator, settings_file
+from libs.suite import SuiteSettings, runtime_from
 from libs.telemetry import get_logger
 from libs.web import install_problem_handlers
 
@@ -73,19 +73,7 @@ def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettin
     neighbours = Neighbours(
         settings.service_url, {"dapr-api-token": sidecar.api_token} if sidecar and through_it else {}
     )
-    runtime = Runtime(
-        dsn=settings.dsn.get_secret_value(),
-        keyring=keyring_of(settings.data_dir),
-        transports=neighbours,
-        data_dir=settings.data_dir,
-        pooled=settings.pooler == "transaction",
-        slow_sql_seconds=settings.sql_slow_milliseconds / 1000,
-        trace_url=settings.trace_url,
-        simulator=find_simulator(settings),
-        public_url=settings.url,
-        settings_file=settings_file(settings.data_dir),
-        sidecar=sidecar,
-    )
+    runtime = runtime_from(settings, keyring_of(settings.data_dir), neighbours, sidecar)
     service = create(runtime)
     neighbours.own[name] = service.app
     return service

@@ -10,6 +10,7 @@
 """
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,10 @@ import msgspec
 from pydantic import Field, SecretStr
 
 from libs.errors import Invalid, Unavailable
-from libs.service import SimulatorEndpoints
+from libs.keyring import Keyring
+from libs.messaging.dapr import Sidecar
+from libs.service import Runtime, SimulatorEndpoints
+from libs.service_client import Transport
 from libs.settings import FILE_NAME, ServiceSettings, load
 
 _ASK_SECONDS = 5.0
@@ -113,6 +117,28 @@ def load_suite() -> SuiteSettings:
     """The suite's settings, with its file. Raises Invalid naming each wrong one."""
     early = load(SuiteSettings)  # the environment may name the folder that holds the file
     return load(SuiteSettings, settings_file(early.data_dir))
+
+
+def runtime_from(
+    settings: SuiteSettings,
+    keyring: Keyring,
+    transports: Callable[[str], Transport],
+    sidecar: Sidecar | None = None,
+) -> Runtime:
+    """What every service of one process is given. Raises Unavailable where a simulator is named and does not answer."""
+    return Runtime(
+        dsn=settings.dsn.get_secret_value(),
+        keyring=keyring,
+        transports=transports,
+        data_dir=settings.data_dir,
+        pooled=settings.pooler == "transaction",
+        slow_sql_seconds=settings.sql_slow_milliseconds / 1000,
+        trace_url=settings.trace_url,
+        simulator=find_simulator(settings),
+        public_url=settings.url,
+        settings_file=settings_file(settings.data_dir),
+        sidecar=sidecar,
+    )
 
 
 def find_simulator(settings: SuiteSettings) -> SimulatorEndpoints | None:

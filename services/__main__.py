@@ -25,21 +25,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Response
-from fastapi.responses import HTMLResponse
+from fastapi import FastAPI
 
 from libs import alone
-from libs.auth import public
 from libs.errors import DepescheError, Invalid
 from libs.keyring import Keyring, keyring_of
 from libs.openapi import merged
+from libs.pages import pages_of
 from libs.probes import figures
 from libs.service import Runtime, Service, calm_garbage_collection
 from libs.service_client import AsgiTransport
 from libs.storage.roles import ServiceRole
-from libs.suite import SuiteSettings, find_simulator, load_suite, settings_file
+from libs.suite import SuiteSettings, load_suite, runtime_from, settings_file
 from libs.telemetry import configure_logs, configure_tracing, get_logger
-from libs.web import Router, install_problem_handlers
+from libs.web import install_problem_handlers
 from services.access.app import create_service as access
 from services.bounce.app import create_service as bounce
 from services.delivery.app import create_service as delivery
@@ -87,18 +86,7 @@ def service_roles() -> list[ServiceRole]:
 def runtime_of(settings: SuiteSettings, keyring: Keyring, services: Mapping[str, Service] | None = None) -> Runtime:
     """What every service of one process is given; `services` is filled after it is made."""
     known = services if services is not None else {}
-    return Runtime(
-        dsn=settings.dsn.get_secret_value(),
-        keyring=keyring,
-        transports=lambda name: AsgiTransport(lambda: known[name].app),
-        data_dir=settings.data_dir,
-        pooled=settings.pooler == "transaction",
-        slow_sql_seconds=settings.sql_slow_milliseconds / 1000,
-        trace_url=settings.trace_url,
-        simulator=find_simulator(settings),
-        public_url=settings.url,
-        settings_file=settings_file(settings.data_dir),
-    )
+    return runtime_from(settings, keyring, lambda name: AsgiTransport(lambda: known[name].app))
 
 
 def build(settings: SuiteSettings, keyring: Keyring) -> dict[str, Service]:
@@ -124,30 +112,11 @@ def create_app(services: Mapping[str, Service], *, server: str) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     install_problem_handlers(app)
     app.state.runtime = next(iter(services.values())).runtime
-    app.include_router(_suite_routes(services, server))
+    app.include_router(pages_of(lambda: document(services, server)))
+    app.include_router(figures)
     for name, service in services.items():
         app.mount(f"/{name}", service.app)
     return app
-
-
-def _suite_routes(services: Mapping[str, Service], server: str) -> Router:
-    router = Router(tags=["suite"])
-    page = Path(__file__).parent.parent / "libs" / "openapi.html"
-
-    @router.get("/health", dependencies=[public()])
-    async def health() -> dict[str, str]:
-        return {"status": "ok", "version": version("depesche")}
-
-    @router.get("/openapi.json", dependencies=[public()])
-    async def openapi() -> Response:
-        return Response(json.dumps(document(services, server)), media_type="application/json")
-
-    @router.get("/docs", dependencies=[public()])
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(page.read_text(encoding="utf-8"))
-
-    router.include_router(figures)
-    return router
 
 
 def document(services: Mapping[str, Service], server: str) -> dict[str, object]:

@@ -9,25 +9,16 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
 from cli.engines import needs
-from cli.engines.cache import SOURCES, cache_folder, folder_of
+from cli.engines.cache import SOURCES, folder_of
 from cli.engines.debian import compile_from_source
 from cli.engines.recipes import DebianSource, GoProgram, Jars, Recipe, SystemProgram
-from libs.errors import Permanent
+from cli.engines.workshop import BuildFailed, Workshop
 
 _COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-_LOG_LINES = 15
-
-
-class BuildFailed(Permanent):
-    """An engine could not be built; the detail has the end of the log."""
-
-    slug = "engine-build-failed"
-    title = "The engine cannot be built"
 
 
 def build(recipe: Recipe) -> None:
@@ -53,34 +44,6 @@ def build(recipe: Recipe) -> None:
     if target.exists():  # its product is gone: is_built has said so
         shutil.rmtree(target)
     making.rename(target)
-
-
-@dataclass
-class Workshop:
-    """Runs the commands of one engine's build, with one log."""
-
-    name: str
-    log: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.log = cache_folder() / "logs" / f"{self.name}.log"
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        self.log.unlink(missing_ok=True)
-
-    def run(self, command: Sequence[str | Path], folder: Path, **environment: str) -> None:
-        """Raises BuildFailed with the end of the log."""
-        with self.log.open("ab") as log:
-            log.write(f"$ {' '.join(map(str, command))}\n".encode())
-            log.flush()
-            ended = subprocess.run(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **environment}
-            )
-        if ended.returncode:
-            raise BuildFailed(f"`{Path(command[0]).name}` ended with code {ended.returncode}; {self.tail()}")
-
-    def tail(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return "\n".join([f"the end of {self.log}:", *lines[-_LOG_LINES:]])
 
 
 def _compile(recipe: Recipe, program: GoProgram, folder: Path, workshop: Workshop) -> None:

@@ -10,19 +10,16 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cli.engines.needs import ToolMissing
 from cli.engines.recipes import DebianSource, Recipe
-
-if TYPE_CHECKING:
-    from cli.engines.build import Workshop
+from cli.engines.workshop import Workshop
 
 _REPOSITORIES = ("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian")
 _CONFIGURE = ("./configure", "--without-openssl", "--without-pam", "--without-cares")  # loopback alone
 
 
-def compile_from_source(recipe: Recipe, how: DebianSource, folder: Path, workshop: "Workshop") -> None:
+def compile_from_source(recipe: Recipe, how: DebianSource, folder: Path, workshop: Workshop) -> None:
     """Puts the program into the folder. Raises ToolMissing, BuildFailed."""
     if found := _new_enough(recipe, how):
         (folder / recipe.product).symlink_to(found)
@@ -55,7 +52,7 @@ def _mirror() -> str | None:
     return next((url for url in listed if "security" not in url), None)
 
 
-def _have_headers(how: DebianSource, workshop: "Workshop") -> None:
+def _have_headers(how: DebianSource, workshop: Workshop) -> None:
     wanted = [name for name in how.headers if subprocess.run(["dpkg", "-s", name], capture_output=True).returncode]
     if wanted and os.geteuid():
         raise ToolMissing(f"Install what it is compiled with, as root: `apt-get install {' '.join(wanted)}`.")
@@ -65,7 +62,7 @@ def _have_headers(how: DebianSource, workshop: "Workshop") -> None:
         workshop.run(("apt-get", "install", "-y", "--no-install-recommends", *wanted), Path("/"), **quiet)
 
 
-def _downloaded(how: DebianSource, mirror: str, folder: Path, workshop: "Workshop") -> Path:
+def _downloaded(how: DebianSource, mirror: str, folder: Path, workshop: Workshop) -> Path:
     place = folder / "apt"
     for part in ("lists/partial", "cache/archives/partial", "source"):
         (place / part).mkdir(parents=True)

@@ -39,7 +39,7 @@ CUSTOMERS = 10_000
 EVENTS = 20_000
 _SETTLE_SECONDS = 150.0
 # a laptop's day is three minutes long: time-outs and leases are shortened to match, nothing else is
-_SHORT = """
+SHORT_TIMES = """
 [delivery]
 lease_seconds = 20.0
 retry_base_seconds = 0.5
@@ -60,7 +60,7 @@ class Demo:
         self.folder = folder
         self.people: list[Customer] = customers(CUSTOMERS)
         self.day: Day = make_day(self.people, events)
-        (folder / "depesche.toml").write_text(_SHORT.format(mail=free_port()))
+        (folder / "depesche.toml").write_text(SHORT_TIMES.format(mail=free_port()))
         settings = SuiteSettings(data_dir=folder, port=free_port(), workers=1, dsn=SecretStr(""), drain_seconds=20.0)
         self.suite: Supervisor = Topology(settings, bus) if bus else Suite(settings)
 

@@ -132,7 +132,7 @@ async def hour(town: Town) -> AsyncIterator[Hour]:
         yield Hour(town, suite, before)
 
 
-def _account(sums: dict[str, int]) -> None:
+def assert_adds_up(sums: dict[str, int]) -> None:
     assert sums["total"] == sum(sums[status] for status in _STATUSES) == ORDERS
     assert sums["sent"] + sums["unknown"] == ORDERS, sums
 
@@ -146,7 +146,7 @@ async def test_what_is_killed_in_the_middle_loses_nothing_and_doubles_nothing(ho
     await hour.reached(0.1)
     before = hour.town.kill(victim)
     await sending
-    _account(await hour.settled())
+    assert_adds_up(await hour.settled())
     await hour.explained()
     await hour.told()
 
@@ -163,7 +163,7 @@ async def test_postgres_dies_and_comes_back_and_every_order_has_its_end(hour: Ho
     hour.town.crash_postgres()
     await sending
     sums = await hour.settled()
-    _account(sums)
+    assert_adds_up(sums)
     assert sums["pending"] == 0
     await hour.explained()
     await hour.told()

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from cli.engines.engine import free_port
+from examples.shop.demo import SHORT_TIMES
 from libs import credentials
 from libs.contracts.outcomes import Mode
 from libs.suite import read_simulator
@@ -25,17 +26,6 @@ from tests.conftest import ROOT
 from tests.flows.whole_suite import Suite
 
 _UP_SECONDS = 300.0
-# a test's patience: time-outs and leases are shorter than in production, nothing else is
-_SETTINGS = """
-[delivery]
-lease_seconds = 20.0
-retry_base_seconds = 0.5
-retry_cap_seconds = 4.0
-[bounce]
-smtp_port = {mail}
-[simulator]
-bounce_port = {mail}
-"""
 
 
 @dataclass
@@ -100,7 +90,7 @@ def _words(process: psutil.Process) -> str:
 @contextmanager
 def town_of(folder: Path, bus: str) -> Iterator[Town]:
     """It is up; stopped at the end if no test has. Skips where an engine is not built."""
-    (folder / "depesche.toml").write_text(_SETTINGS.format(mail=free_port()))
+    (folder / "depesche.toml").write_text(SHORT_TIMES.format(mail=free_port()))
     port, said = free_port(), folder / "said.jsonl"
     words = ["up", "--engines", "--bus", bus, "--json", "--data-dir", str(folder), "--port", str(port)]
     with said.open("wb") as out, (folder / "errors.txt").open("wb") as errors:

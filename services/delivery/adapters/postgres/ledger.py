@@ -123,7 +123,7 @@ class PostgresLedger:
         """Receipts, believed about messages of the realm alone, where one is given."""
 
         async def run(connection: Any) -> Received:
-            return await receipts.apply(connection, (news, realm), self._open_body, self.clock())
+            return await receipts.apply(connection, news, realm, self._open_body, self.clock())
 
         return await self._transaction(run)
 

@@ -61,11 +61,10 @@ Key = tuple[UUID, int]
 
 
 async def apply(
-    connection: Any, given: tuple[Sequence[ReceiptNews], Realm | None], open_body: OpenBody, now: datetime
+    connection: Any, news: Sequence[ReceiptNews], realm: Realm | None, open_body: OpenBody, now: datetime
 ) -> Received:
-    """Applies receipts of known messages in the caller's transaction. `given`: receipts, and whose messages they may
-    be about, where that is not everybody's."""
-    news, realm = given
+    """Applies receipts of known messages in the caller's transaction. `realm`: whose messages they may be about, where
+    that is not everybody's."""
     keys = sorted({(n.notification_id, n.address_id) for n in news})
     tenant, mode = (realm[0], int(realm[1])) if realm else (None, None)
     found = await connection.fetch(_ABOUT, [key[0] for key in keys], [key[1] for key in keys], tenant, mode)

@@ -17,7 +17,7 @@ from services.history.adapters.postgres.records import PostgresRecords
 from services.history.adapters.postgres.terms import Terms
 from services.history.adapters.postgres.timeline import PostgresTimeline
 from services.history.domain.facts import Decision, Document
-from services.history.domain.records import lifted
+from services.history.domain.records import LIFTED, lifted
 from services.history.domain.search import AuditSearch, Group, Grouping, in_order
 from services.history.ports import ActionSearch, Erased, RecordPage, Search
 
@@ -85,21 +85,22 @@ from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, r
 where hashtextextended(d.recipient, 0) = hashtextextended(gone.recipient, 0) and d.recipient = gone.recipient
   and d.tenant = gone.tenant and d.mode = gone.mode
 """
-_FORGET_DOCUMENTS = """
-update document d set recipient = null, address_key = null, object = null, body = (
-  select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(d.body)
-  where key in ('category', 'group', 'origin', 'scope', 'active', 'reason', 'reply_code', 'enhanced_code'))
+# what of a body names nobody
+_NAMELESS = f"""
+  select coalesce(jsonb_object_agg(key, value), '{{}}') from jsonb_each(d.body)
+  where key in ({", ".join(f"'{name}'" for name in LIFTED)})
+"""  # noqa: S608 - our own words
+_FORGET_DOCUMENTS = f"""
+update document d set recipient = null, address_key = null, object = null, body = ({_NAMELESS})
 from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
 where hashtextextended(d.recipient, 0) = hashtextextended(gone.recipient, 0) and d.recipient = gone.recipient
   and d.tenant = gone.tenant and d.mode = gone.mode
-"""
-_FORGET_ACTIONS = """
-update document d set object = null, body = (
-  select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(d.body)
-  where key in ('category', 'group', 'origin', 'scope', 'active', 'reason', 'reply_code', 'enhanced_code'))
+"""  # noqa: S608 - our own words
+_FORGET_ACTIONS = f"""
+update document d set object = null, body = ({_NAMELESS})
 from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
 where d.action is not null and d.tenant = gone.tenant and d.mode = gone.mode and d.object = gone.recipient
-"""
+"""  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, slots=True)
