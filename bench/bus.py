@@ -28,6 +28,7 @@ import msgspec
 from bench.bus_places import End, Place, broker_of, ends_of, place, port, sidecar
 from bench.sender_path import Job, envelopes
 from bench.sinks import cpu_seconds
+from cli.engines.engine import Engine
 from cli.engines.kafka import Kafka
 from cli.engines.redis import Redis
 from libs.ids import uuid7
@@ -40,6 +41,12 @@ MESSAGES = {1: 10_000, 100: 2_000, 1_000: 400}
 GOAL_RECIPIENTS = 50_000
 _PARTS = ("ours", "postgres", "daprd", "broker")
 _PATIENCE_SECONDS = 90.0
+
+
+def _pid(engine: Engine) -> int:
+    assert engine.process is not None
+    assert engine.process.pid is not None
+    return engine.process.pid
 
 
 @dataclass
@@ -94,7 +101,7 @@ async def _over(
         front = await asyncio.to_thread(stack.enter_context, sidecar(where.folder, broker, roles[0], None))
         given = msgspec.structs.replace(ends_of(where, front.url), **told)
         giving = stack.enter_context(End(roles[0], given))
-        run = _Run(where, [giving, taking], [front.process.pid, behind.process.pid], broker.process.pid)
+        run = _Run(where, [giving, taking], [_pid(front), _pid(behind)], _pid(broker))
 
         async def said() -> int:
             return taking.said

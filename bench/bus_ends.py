@@ -24,6 +24,7 @@ from libs.keyring import Keyring
 from libs.messaging.dapr import Sidecar
 from libs.messaging.postgres import Relay
 from libs.service import Runtime, Service, calm_garbage_collection
+from libs.service_client import Transport
 from libs.storage.database import Database
 from services.delivery.app import create_service as delivery
 from services.orders_notification.app import create_service as orders_notification
@@ -45,11 +46,11 @@ class Ends(msgspec.Struct, frozen=True, kw_only=True):
 
 def _runtime(ends: Ends, folder: str) -> Runtime:
     sidecar = Sidecar(ends.sidecar, *ends.tokens) if ends.sidecar else None
-    return Runtime(dsn=ends.dsn, keyring=KEYRING, transports=lambda _: _nobody, data_dir=Path(folder), sidecar=sidecar)
+    return Runtime(dsn=ends.dsn, keyring=KEYRING, transports=_nobody, data_dir=Path(folder), sidecar=sidecar)
 
 
-async def _nobody(_: Any) -> tuple[int, bytes]:
-    raise AssertionError("nobody is asked anything here")
+def _nobody(name: str) -> Transport:
+    raise LookupError(f"{name} is not asked here")
 
 
 async def _ready() -> None:

@@ -61,6 +61,9 @@ class Others:
     async def trace(self, asker: Asker, causes: Sequence[UUID], subjects: Sequence[str]) -> Trace:
         return Trace()
 
+    async def trace_ids(self, asker: Asker, causes: Sequence[UUID]) -> Mapping[UUID, str]:
+        return {}
+
 
 async def ask(deps: History, dsn: str, count: int) -> dict[str, list[float]]:
     """Seconds of each verdict, by the way it was asked."""
@@ -179,7 +182,7 @@ def report(attempts: int, kept: dict[str, float], taken: dict[str, list[float]],
     for way, figures in ways.items():
         print(f"{way:<28} p50 {figures['p50_ms']:>7.2f} ms   p95 {figures['p95_ms']:>7.2f} ms")
     everything = _percentiles([second for seconds in taken.values() for second in seconds])
-    figures = {
+    told: dict[str, Any] = {
         "attempts": attempts,
         **everything,
         "goal_ms": GOAL_MS,
@@ -191,7 +194,7 @@ def report(attempts: int, kept: dict[str, float], taken: dict[str, list[float]],
     }
     weights = ", ".join(f"{name} {figure}" for name, figure in kept.items())
     print(f"bytes per message with its ledger row: {weights}")
-    return figures
+    return told
 
 
 def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
