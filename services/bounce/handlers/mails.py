@@ -140,8 +140,8 @@ def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mappi
 
 def signed_path(return_path: ReturnPath, recipient: str, report: Report) -> Verp | None:
     """Our signed return path: of the envelope, else of To and Delivered-To, else of the mail sent back."""
-    places = (recipient, *report.candidates)
-    return next((verp for place in places if place and (verp := return_path.read(place))), None)
+    verp = return_path.read(recipient) if recipient else None
+    return verp or next((verp for place in report.candidates if (verp := return_path.read(place))), None)
 
 
 def _domain_of(report: Report, ours: Callable[[str], bool]) -> str | None:
