@@ -66,6 +66,8 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
                 closing.append(Closing(mail.id, "read", outcome, id_))
         await deps.facts.record(facts, deps.clock())
         await deps.mails.close(closing)
+    if mails:
+        log.info("bounces_read", mails=len(mails), facts=len(facts))
 
 
 def _reports(mails: Sequence[Mail]) -> list[Report]:
@@ -91,7 +93,6 @@ def _judged(deps: Bounce, proven: Proven, report: Report, classifier: Classifier
         return hashes.get(address) == message.address_hash
 
     fact = judge(report, classifier, ours)
-    log.info("bounce_read", mail_id=str(mail.id), message_id=proven.id, category=fact.category)
     facts = _hearsay(deps, mail, (proven.id, message), about_others(report, classifier, ours))
     if not fact.counts:
         return facts, f"{fact.category}, delayed" if fact.delayed else fact.category
