@@ -67,7 +67,7 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
         await deps.facts.record(facts, deps.clock())
         await deps.mails.close(closing)
     if mails:
-        log.info("bounces_read", mails=len(mails), facts=len(facts))
+        log.info("bounces_read", count=len(mails))
 
 
 def _reports(mails: Sequence[Mail]) -> list[Report]:
