@@ -5,6 +5,8 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from libs.settings import ServiceSettings
+from services.delivery.domain.pace import Pace
+from services.delivery.domain.sender_accounts import LONGEST_DEFAULT_TIMEOUT
 
 
 class DeliverySettings(ServiceSettings):
@@ -60,6 +62,17 @@ class DeliverySettings(ServiceSettings):
     body_days: int = Field(
         default=30, ge=1, le=3_650, description="Days that a settled request keeps its sealed variables."
     )
+
+    @model_validator(mode="after")
+    def _a_call_ends_within_its_lease(self) -> "DeliverySettings":
+        room = Pace(lease=self.lease_seconds).longest_call
+        if room < LONGEST_DEFAULT_TIMEOUT:
+            shortest = self.lease_seconds - room + LONGEST_DEFAULT_TIMEOUT
+            raise ValueError(
+                f"lease_seconds is {self.lease_seconds:g}, and a sender may take {LONGEST_DEFAULT_TIMEOUT:g} s to answer: "
+                f"no call would ever begin. Give it at least {shortest:g}."
+            )
+        return self
 
     @model_validator(mode="after")
     def _bodies_go_before_their_rows(self) -> "DeliverySettings":
