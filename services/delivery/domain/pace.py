@@ -7,7 +7,6 @@ from services.delivery.domain.backoff import Backoff
 from services.delivery.domain.breaker import BreakerPolicy
 from services.delivery.domain.deciding import RetryPolicy
 
-
 PREPARING = 2.0  # of a lease, for resolving and rendering before the first call begins
 
 

@@ -30,15 +30,12 @@ SECRETS: Mapping[Channel, tuple[str, ...]] = {
 TLS = ("off", "opportunistic", "required", "implicit")
 _MOST_CONNECTIONS = 100
 _LONGEST_TIMEOUT = 60.0
-LONGEST_DEFAULT_TIMEOUT = max(
-    float(field.default) for kind in TYPES.values() for field in fields(kind) if field.name == "timeout_seconds"
-)
 
 
 def read_account(
     channel: Channel, document: Mapping[str, Any], pointer: str = "/account", *, longest: float = _LONGEST_TIMEOUT
 ) -> Account:
-    """The account, checked. Raises Invalid naming each field that is wrong. `longest`: seconds that one call may take."""
+    """The account, checked. Raises Invalid naming each field that is wrong. `longest`: seconds that a call may take."""
     wanted = TYPES[channel]
     known = {field.name for field in fields(wanted)}
     errors = [

@@ -172,9 +172,9 @@ class PostgresOperations:
             found = await connection.fetchrow(_SLOWEST_SENDER, longest)
         if found is not None:
             raise Invalid(
-                f"Sender {found['number']} ({found['name']}) of tenant {found['tenant']} may take {found['seconds']:g} s "
-                f"to answer, and a lease leaves a call {longest:g} s: nothing would ever be sent by it. Make the lease "
-                f"{found['seconds'] - longest:g} s longer.",
+                f"Sender {found['number']} ({found['name']}) of tenant {found['tenant']} may take "
+                f"{found['seconds']:g} s to answer, and a lease leaves {longest:g} s to a call: nothing would ever be "
+                f"sent. Make the lease {found['seconds'] - longest:g} s longer.",
                 pointer="DEPESCHE_DELIVERY_LEASE_SECONDS",
             )
 
