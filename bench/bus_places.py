@@ -43,7 +43,7 @@ spec:
   targets: {components: {bus: {inbound: {retry: for-ever}}}}
 """
 # as dapr/components has it, but for logins and scopes
-_REDIS = {"concurrency": "400", "queueDepth": "400", "processingTimeout": "250s", "redeliverInterval": "5s"}
+_REDIS = {"concurrency": "400", "queueDepth": "400", "processingTimeout": "260s", "redeliverInterval": "5s"}
 _KAFKA = {"authType": "none", "initialOffset": "oldest", "maxMessageBytes": "4194304"}
 
 

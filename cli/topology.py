@@ -150,6 +150,7 @@ class Topology(Supervisor):
             Sidecar(
                 app_id=program.app_id,
                 app_port=self.ports[program.app_id],
+                asked=program.only_works,
                 resources=(DAPR, DAPR / "components" / self.bus),
                 configurations=(DAPR / "configuration.yaml", DAPR / "without-mtls.yaml"),
                 api_token=api_token,

@@ -32,6 +32,12 @@ class Program:
         """Whether its sidecar brings it the service's events, and it publishes the service's outbox."""
         return self.role in ("worker", "all")
 
+    @property
+    def only_works(self) -> bool:
+        """Whether events are all that comes to it: its sidecar asks it whether it can take any, and brings none where
+        it cannot. Who is called as well would be cut off from its callers."""
+        return self.role == "worker"
+
 
 PROGRAMS: tuple[Program, ...] = (
     Program("access", "all"),

@@ -7,6 +7,13 @@ from pathlib import Path
 from cli.engines import recipes
 from cli.engines.engine import LOOPBACK, Engine, free_port, status_of
 
+# What a sidecar asks of a program that takes events, and how often: dapr/README.md
+ASKED = {
+    "enable-app-health-check": "true",
+    "app-health-check-path": "/health/ready",
+    "app-health-probe-interval": "3",  # seconds
+    "app-health-probe-timeout": "3000",  # milliseconds
+}
 _MOST_BODY = "16Mi"  # a chunk's recipients can be more than Dapr's own 4 MiB: dapr/README.md
 
 # without a resolver of its own daprd would look for names by multicast, which is not compiled in
@@ -31,6 +38,7 @@ class Sidecar:
     app_id: str
     resources: Sequence[Path]  # folders of components, subscriptions, resiliency
     app_port: int | None = None  # None: the application only publishes and calls
+    asked: bool = False  # whether the application is asked if it is well; while it is not, no events come
     configurations: Sequence[Path] = ()  # Configuration files; later ones win
     api_token: str = ""  # what callers of the sidecar must send as dapr-api-token
     app_token: str = ""  # what the sidecar sends to the application as dapr-api-token
@@ -76,6 +84,7 @@ class Daprd(Engine):
             "max-body-size": _MOST_BODY,
             "log-level": self.sidecar.log_level,
         }
+        flags |= ASKED if self.sidecar.asked else {}
         given = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
         given += [f"--resources-path={path}" for path in self.sidecar.resources]
         given += [f"--config={path}" for path in (names, *self.sidecar.configurations)]

@@ -8,6 +8,7 @@ from libs.telemetry.tracing import (
     current_trace_id,
     current_traceparent,
     mark_outcome,
+    new_trace,
     one_of,
     span,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "current_traceparent",
     "get_logger",
     "mark_outcome",
+    "new_trace",
     "one_of",
     "span",
 ]

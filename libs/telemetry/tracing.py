@@ -96,6 +96,19 @@ def past_span(name: str, started_ns: int, error: str | None, **attributes: Any) 
     made.end()
 
 
+def new_trace(name: str, **attributes: Any) -> str:
+    """The traceparent of a span at the head of a trace of its own, linked to the current one and over at once: for one
+    of many that came together, and each goes its own way."""
+    if _tracer is None:
+        return _traceparent(SpanContext(random.getrandbits(128), random.getrandbits(64), False, _SAMPLED))
+    around = trace.get_current_span().get_span_context()
+    links = [Link(around)] if around.is_valid else []
+    made = _tracer.start_span(name, contexts.Context(), links=links)
+    annotate(made, **attributes)
+    made.end()
+    return _traceparent(made.get_span_context())
+
+
 def batch_span(name: str, traceparents: Sequence[str | None], **attributes: Any) -> AbstractContextManager[Span]:
     """A span over a batch: in the trace of its entries where they share one, else in its own, with links to theirs."""
     given = [item for item in traceparents if item]
@@ -187,8 +200,10 @@ def _context_of(traceparent: str | None) -> SpanContext | None:
 def current_traceparent() -> str | None:
     """The traceparent of the current span, for outbox rows and queue entries; None outside a trace."""
     context = trace.get_current_span().get_span_context()
-    if not context.is_valid:
-        return None
+    return _traceparent(context) if context.is_valid else None
+
+
+def _traceparent(context: SpanContext) -> str:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 0xFF:02x}"
 
 

@@ -51,16 +51,17 @@ def create_service(runtime: Runtime, settings: DeliverySettings | None = None) -
     settings = settings or load(DeliverySettings, runtime.settings_file)
     database = runtime.database(APP_ID, max_size=settings.pool_max_connections, server_settings=POOL_SETTINGS)
     providers = {lane: _providers(runtime) for lane in Lane}
+    operations = PostgresOperations(database, runtime.keyring)
     return Service(
         name=APP_ID,
         runtime=runtime,
-        deps=_delivery(runtime, settings, database, providers),
+        deps=_delivery(runtime, settings, operations, providers),
         database=database,
         routers=ROUTERS,
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         body_limits={"/v1/callbacks": CALLBACK_BYTES},
-        resources=(_closing(providers),),
+        resources=(_in_time(operations, pace_of(settings)), _closing(providers)),
         title="Depesche delivery",
     )
 
@@ -70,9 +71,11 @@ def create_app(runtime: Runtime, settings: DeliverySettings | None = None) -> Fa
     return create_service(runtime, settings).app
 
 
-def _delivery(runtime: Runtime, settings: DeliverySettings, database: Database, providers: Providers) -> Delivery:
+def _delivery(
+    runtime: Runtime, settings: DeliverySettings, operations: PostgresOperations, providers: Providers
+) -> Delivery:
+    database = operations.database
     ledger = PostgresLedger(database, runtime.clock, runtime.keyring, settings.retention_days)
-    operations = PostgresOperations(database, runtime.keyring)
     senders = KnownSenders(operations, runtime.simulator, runtime.public_url)
     pace = pace_of(settings)
     line = Line(
@@ -121,6 +124,12 @@ def _providers(runtime: Runtime) -> dict[Channel, Provider]:
         Channel.SMS: TwilioProvider(runtime.clock),
         Channel.WEBHOOK: WebhookProvider(runtime.clock),
     }
+
+
+@asynccontextmanager
+async def _in_time(operations: PostgresOperations, pace: Pace) -> AsyncIterator[None]:
+    await operations.check_timeouts(pace.longest_call)
+    yield
 
 
 @asynccontextmanager

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from libs.settings import ServiceSettings
 
+# the longest time-out that senders have where nobody set one, and what preparing and recording need (domain/pace.py)
+_SHORTEST_LEASE = 18.0
+
 
 class DeliverySettings(ServiceSettings):
     """What delivery can be told."""
@@ -60,6 +63,15 @@ class DeliverySettings(ServiceSettings):
     body_days: int = Field(
         default=30, ge=1, le=3_650, description="Days that a settled request keeps its sealed variables."
     )
+
+    @model_validator(mode="after")
+    def _a_call_ends_within_its_lease(self) -> "DeliverySettings":
+        if self.lease_seconds < _SHORTEST_LEASE:
+            raise ValueError(
+                f"lease_seconds is {self.lease_seconds:g}, and a mail server has 15 s to answer: no call would ever "
+                f"begin. Give it at least {_SHORTEST_LEASE:g}."
+            )
+        return self
 
     @model_validator(mode="after")
     def _bodies_go_before_their_rows(self) -> "DeliverySettings":

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from fastapi.routing import APIRoute
 
+from cli.engines.daprd import ASKED
+from libs import probes
 from libs.contracts.envelope import EVENTS
 from libs.keyring import Keyring
 from libs.messaging.dapr import PUBLISH_SECONDS, topic_of
@@ -153,6 +156,22 @@ def test_deliveries_are_tried_a_few_times_and_long_enough(resiliency: Any) -> No
     assert seconds(resiliency["policies"]["timeouts"][outbound["timeout"]]) < PUBLISH_SECONDS
     # docs/adr/0120: an open breaker would send what comes round and round
     assert {"circuitBreaker"}.isdisjoint({*inbound, *outbound})
+
+
+def test_a_sidecar_notices_that_nothing_can_be_taken_before_it_gives_up(
+    resiliency: Any, services: dict[str, Service]
+) -> None:
+    """Else the batch that was under way would go round on the dead-letter topic: docs/adr/0122."""
+    retry = resiliency["policies"]["retries"][resiliency["targets"]["components"][PUBSUB]["inbound"]["retry"]]
+    least = retry["maxRetries"] * seconds(retry["duration"])  # where nobody listens, a try takes no time
+    threshold = 3  # Dapr's own; a failure is noticed at the latest when the next question would have been asked
+    assert int(ASKED["app-health-probe-timeout"]) <= 1000 * int(ASKED["app-health-probe-interval"])
+    assert int(ASKED["app-health-probe-interval"]) * threshold < least
+    probed = {route.path for route in probes.health.routes if isinstance(route, APIRoute)}
+    assert ASKED["app-health-check-path"] in probed
+    for program in ON_THE_BUS:
+        # whoever hears events and is called as well would be cut off from its callers
+        assert program.only_works == bool(services[program.service].subscriptions), program.app_id
 
 
 def test_every_service_that_is_called_has_a_deadline_tries_and_a_breaker(resiliency: Any) -> None:

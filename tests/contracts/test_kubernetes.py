@@ -7,6 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from cli.engines.daprd import ASKED
 from libs.suite import SuiteSettings
 from services.topology import PROGRAMS
 from tests.contracts import rendered as k8s
@@ -58,6 +59,13 @@ def test_each_program_has_what_it_needs_beside_it(overlay: str) -> None:
         if program.serves:
             assert scalers[name]["spec"]["scaleTargetRef"]["name"] == name
             assert "preStop" in k8s.app(k8s.programs(overlay)[name])["lifecycle"]
+
+
+def test_a_sidecar_asks_a_worker_whether_it_can_take_events_and_nobody_else(overlay: str) -> None:
+    for program in PROGRAMS:
+        given = k8s.programs(overlay)[program.app_id]["spec"]["template"]["metadata"]["annotations"]
+        asked = {name: given[f"dapr.io/{name}"] for name in ASKED if f"dapr.io/{name}" in given}
+        assert asked == (ASKED if program.only_works else {}), program.app_id
 
 
 def test_what_is_scaled_by_others_has_no_number_of_its_own(overlay: str) -> None:

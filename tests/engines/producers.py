@@ -27,16 +27,33 @@ def _add_to_stream(redis: Redis, topic: str, messages: Sequence[bytes]) -> None:
             assert connection.recv(200).startswith(b"$")
 
 
+async def messages_on(broker: Redis | Kafka, topic: str) -> int:
+    """How many messages the broker has ever been given on this topic."""
+    if isinstance(broker, Redis):
+        host, port = broker.address.split(":")
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(b"*2\r\n$4\r\nXLEN\r\n$%d\r\n%b\r\n" % (len(topic), topic.encode()))
+            return int(connection.recv(200).strip().removeprefix(b":"))
+    said = await _tool(broker, topic, "GetOffsetShell")
+    return sum(int(line.rpartition(":")[2]) for line in said.splitlines() if line.startswith(f"{topic}:"))
+
+
 async def _to_kafka(kafka: Kafka, topic: str, messages: Sequence[bytes], headers: Mapping[str, str]) -> None:
     """By Kafka's own console producer: headers where there are any, key and value on a line, with tabs between."""
     about = ",".join(f"{name}:{value}" for name, value in headers.items()).encode() + b"\t" if headers else b""
     lines = b"".join(b"%bkey-%d\t%b\n" % (about, number, message) for number, message in enumerate(messages))
-    words = [str(jdk() / "bin" / "java"), "-cp", f"{built(Kafka.recipe) / 'lib'}/*"]
-    words += ["org.apache.kafka.tools.ConsoleProducer", "--bootstrap-server", kafka.address, "--topic", topic]
-    words += ["--property", "parse.key=true", "--sync"]
+    words = ["--property", "parse.key=true", "--sync"]
     words += ["--property", "parse.headers=true"] if headers else []
+    await _tool(kafka, topic, "ConsoleProducer", *words, given=lines)
+
+
+async def _tool(kafka: Kafka, topic: str, name: str, *words: str, given: bytes = b"") -> str:
+    """What one of Kafka's own tools says, run on this topic."""
+    command = [str(jdk() / "bin" / "java"), "-cp", f"{built(Kafka.recipe) / 'lib'}/*", f"org.apache.kafka.tools.{name}"]
+    command += ["--bootstrap-server", kafka.address, "--topic", topic, *words]
     process = await asyncio.create_subprocess_exec(
-        *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    said, _ = await process.communicate(lines)
+    said, _ = await process.communicate(given)
     assert process.returncode == 0, said.decode()
+    return said.decode()

@@ -29,11 +29,12 @@ API_TOKEN = "what callers of the sidecar send"
 APP_TOKEN = "what the sidecar sends to us"
 
 
-def write_component(folder: Path, broker: Redis | Kafka) -> Path:
-    """The resources folder of a sidecar on this broker, with the settings that bulk subscribe needs."""
+def write_component(folder: Path, broker: Redis | Kafka, *, processing: str = "2s") -> Path:
+    """The resources folder of a sidecar on this broker, with the settings that bulk subscribe needs. `processing`: how
+    long Redis waits for an answer."""
     kind, settings = ("kafka", {"brokers": broker.address, "authType": "none", "initialOffset": "oldest"})
     if isinstance(broker, Redis):
-        kind, settings = "redis", {"redisHost": broker.address, "concurrency": "200", "processingTimeout": "2s",
+        kind, settings = "redis", {"redisHost": broker.address, "concurrency": "200", "processingTimeout": processing,
                                    "redeliverInterval": "1s"}  # fmt: skip
     lines = [f'  - name: {key}\n    value: "{value}"\n' for key, value in settings.items()]
     (folder / "bus.yaml").write_text(COMPONENT.format(name=PUBSUB, type=kind) + "".join(lines))

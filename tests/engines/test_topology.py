@@ -180,6 +180,11 @@ async def test_a_batch_of_many_events_is_linked_to_the_trace_of_each(town: Town)
             return traces <= {trace for one in told for trace in _reached(one)}
 
         await suite.eventually(linked, _PATIENCE)
+    (one, *_) = traces
+    trace = await whole(town, one, {("depesche-orders-notification-api", "event")})
+    event = trace.of("event", "depesche-orders-notification-api")
+    assert parent(event) is None  # its span is there, and all that followed hangs below it
+    assert trace.gaps() <= {("depesche-orders-notification-api", "event")}
 
 
 def _reached(trace: dict[str, Any]) -> set[str]:

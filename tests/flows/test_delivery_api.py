@@ -8,12 +8,14 @@ import pytest
 
 from libs.auth import Principal
 from libs.contracts.outcomes import Lane, Mode
+from libs.errors import Invalid
 from libs.ids import message_id
 from libs.keyring import Keyring
 from libs.service import Runtime, Service
 from services.delivery.app import create_service
 from services.delivery.domain.intake import new_request
 from services.delivery.loops.sender import LaneSender
+from services.delivery.settings import DeliverySettings
 from tests.flows.delivery_world import KEYRING, TENANT, World, now, requested
 
 FCM = {"project": "shop", "static_token": "secret-token"}
@@ -67,6 +69,21 @@ async def test_a_senders_secrets_go_in_and_never_come_out(http: Http) -> None:
     assert shown.json()["secrets"] == ["static_token"]
     assert "secret-token" not in (await http("GET", "/v1/senders")).text + shown.text
     assert await http.world.value("select rate from throttle where sender = 7") == 100.0
+
+
+async def test_a_time_out_that_no_lease_outlives_is_refused_and_so_is_a_start_with_such_a_lease(http: Http) -> None:
+    """Nothing would ever be sent: a call is begun only where its lease outlives the time-out."""
+    slow = {"name": "Slow", "channel": "push", "account": FCM | {"timeout_seconds": 42.0}}
+    refused = await http("PUT", "/v1/senders/7", slow | {"account": FCM | {"timeout_seconds": 42.5}})
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [
+        {"pointer": "/account/timeout_seconds", "detail": "timeout_seconds is a number from 1 to 42."}
+    ]
+    assert (await http("PUT", "/v1/senders/7", slow)).status_code == 201
+    shorter = create_service(http.service.runtime, DeliverySettings(lease_seconds=30))
+    with pytest.raises(Invalid, match=r"Sender 7 \(Slow\) of tenant 1 may take 42 s .* Make the lease 15 s longer"):
+        async with shorter.running():
+            pass
 
 
 async def test_an_edit_needs_its_version_and_keeps_the_secrets_that_it_leaves_out(http: Http) -> None:

@@ -110,7 +110,7 @@ def _account(
     if channel is Channel.SMS:
         url = callback_url(deps.line.public_url, principal.tenant, principal.mode, number)
         whole = {"callback_url": url} | whole
-    return split_secrets(channel, read_account(channel, whole))
+    return split_secrets(channel, read_account(channel, whole, longest=deps.line.pace.longest_call))
 
 
 def _sender(deps: Delivery, setup: SenderSetup) -> SenderShown:

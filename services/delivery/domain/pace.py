@@ -7,6 +7,8 @@ from services.delivery.domain.backoff import Backoff
 from services.delivery.domain.breaker import BreakerPolicy
 from services.delivery.domain.deciding import RetryPolicy
 
+PREPARING = 2.0  # of a lease, for resolving and rendering before the first call begins
+
 
 @dataclass(frozen=True, slots=True)
 class LanePace:
@@ -38,3 +40,8 @@ class Pace:
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     release_alarm: float = 300.0
     recovery: float = 1.0
+
+    @property
+    def longest_call(self) -> float:
+        """The longest time-out that a sender may have: a call is begun only where the lease outlives its time-out."""
+        return self.lease - self.margin - PREPARING

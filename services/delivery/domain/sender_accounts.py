@@ -29,10 +29,13 @@ SECRETS: Mapping[Channel, tuple[str, ...]] = {
 }
 TLS = ("off", "opportunistic", "required", "implicit")
 _MOST_CONNECTIONS = 100
+_LONGEST_TIMEOUT = 60.0
 
 
-def read_account(channel: Channel, document: Mapping[str, Any], pointer: str = "/account") -> Account:
-    """The account, checked. Raises Invalid naming each field that is wrong."""
+def read_account(
+    channel: Channel, document: Mapping[str, Any], pointer: str = "/account", *, longest: float = _LONGEST_TIMEOUT
+) -> Account:
+    """The account, checked. Raises Invalid naming each field that is wrong. `longest`: seconds that a call may take."""
     wanted = TYPES[channel]
     known = {field.name for field in fields(wanted)}
     errors = [
@@ -46,7 +49,9 @@ def read_account(channel: Channel, document: Mapping[str, Any], pointer: str = "
         text, _, place = str(error).partition(" - at `$")
         where = place.rstrip("`").replace(".", "/")
         raise Invalid.many([*errors, FieldError(pointer + where, f"{text.replace('`', '')}.")]) from error
-    errors += [FieldError(f"{pointer}/{name}", detail) for name, detail in _problems(account)]
+    errors += [
+        FieldError(f"{pointer}/{name}", detail) for name, detail in _problems(account, min(longest, _LONGEST_TIMEOUT))
+    ]
     if errors:
         raise Invalid.many(errors)
     return account
@@ -83,10 +88,10 @@ def callback_url(public_url: str, tenant: int, mode: Mode, number: int, provider
     return f"{public_url.rstrip('/')}{path}?tenant={tenant}&mode={mode.word}&sender={number}"
 
 
-def _problems(account: Account) -> list[tuple[str, str]]:
+def _problems(account: Account, longest: float) -> list[tuple[str, str]]:
     problems = [
-        (name, f"{name} is a number from 1 to {most:,}.")
-        for name, most in (("connections", _MOST_CONNECTIONS), ("timeout_seconds", 60))
+        (name, f"{name} is a number from 1 to {most:g}.")
+        for name, most in (("connections", _MOST_CONNECTIONS), ("timeout_seconds", longest))
         if not 0 < getattr(account, name) <= most
     ]
     match account:

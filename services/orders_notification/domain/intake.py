@@ -93,11 +93,3 @@ def key_of(origin: Origin, event: BusinessEvent) -> UUID:
 def new_cause() -> CauseId:
     """A cause id: time-ordered, by the system's clock at first acceptance."""
     return CauseId(uuid7())
-
-
-def trace_of(cause: CauseId, *given: str | None) -> str:
-    """The first traceparent given, else one whose trace id is the cause: an event of a bulk has its own trace."""
-    for traceparent in given:
-        if traceparent is not None:
-            return traceparent
-    return f"00-{cause.hex}-{cause.hex[16:]}-01"

@@ -13,7 +13,7 @@ from libs.contracts.envelope import Envelope
 from libs.contracts.reasons import Reason
 from libs.contracts.tokens import RecipientErased
 from libs.messaging.bus import Subscriptions
-from libs.telemetry import batch_span, one_of
+from libs.telemetry import batch_span, new_trace, one_of
 from services.orders_notification.domain.cloudevents import BusinessEvent
 from services.orders_notification.domain.deciding import decide, wiped_when_final
 from services.orders_notification.domain.event_types import without
@@ -28,7 +28,6 @@ from services.orders_notification.domain.intake import (
     Verdict,
     key_of,
     new_cause,
-    trace_of,
 )
 from services.orders_notification.domain.releases import Catalogue
 from services.orders_notification.ports.deps import OrdersNotification
@@ -120,7 +119,8 @@ def prepare(submission: Submission, catalogue: Catalogue, now: datetime) -> Prep
         event=event,
         decided=decided,
         body=body,
-        traceparent=trace_of(cause, event.traceparent, origin.traceparent),
+        # an event of a bulk has a trace of its own
+        traceparent=event.traceparent or origin.traceparent or new_trace("event", cause_id=cause),
     )
 
 

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from libs.auth import public
 from libs.keyring import Keyring
 from libs.service import Runtime, Service
-from libs.telemetry import batch_span, current_trace_id, current_traceparent, one_of, span
+from libs.telemetry import batch_span, current_trace_id, current_traceparent, new_trace, one_of, span
 from libs.telemetry.logs import processors
 from libs.telemetry.metrics import FOLDER_VARIABLE, forget_process, make_folder
 from libs.telemetry.tracing import MOST_LINKS, mark_outcome, record_with, sampler_of
@@ -55,6 +55,21 @@ def test_a_new_trace_begins_where_there_was_none() -> None:
         assert str(current_trace_id()) not in str(first)
     assert first is not None
     assert first.endswith("-01")
+
+
+def test_one_of_many_that_came_together_has_a_trace_of_its_own_with_a_span_that_can_be_found(
+    request: pytest.FixtureRequest,
+) -> None:
+    """Else all that follows would hang below a parent that nobody has ever seen."""
+    unrecorded = {new_trace("event")[3:35] for _ in range(2)}
+    spans: InMemorySpanExporter = request.getfixturevalue("spans")
+    with span("request", parent=PARENT):
+        told = [new_trace("event", cause_id=n) for n in range(2)]
+    *made, around = spans.get_finished_spans()
+    assert [f"00-{one.context.trace_id:032x}-{one.context.span_id:016x}" for one in made] == [one[:52] for one in told]
+    assert {one.parent for one in made} == {None}
+    assert {link.context.span_id for one in made for link in one.links} == {around.context.span_id}
+    assert len({TRACE, *unrecorded, *(one[3:35] for one in told)}) == 5
 
 
 @pytest.mark.parametrize(

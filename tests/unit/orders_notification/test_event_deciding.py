@@ -8,7 +8,6 @@ import pytest
 from libs.ids import CauseId, uuid7
 from services.orders_notification.domain.cloudevents import BusinessEvent, from_structured
 from services.orders_notification.domain.deciding import decide
-from services.orders_notification.domain.intake import trace_of
 from services.orders_notification.domain.releases import catalogue, listeners
 from tests.unit.orders_notification.builders import NOW, event, release
 
@@ -96,9 +95,3 @@ def test_releases_are_found_by_their_trigger() -> None:
     made = catalogue(3, [release("a"), release("b", communication="x"), release("b", communication="w")], [])
     assert [r.communication for r in made.listening_to("b").releases] == ["w", "x"]
     assert made.listening_to("c").releases == []
-
-
-def test_a_trace_is_the_senders_or_the_causes_own() -> None:
-    given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    assert trace_of(CAUSE, None, given) == given
-    assert trace_of(CAUSE, None, None).split("-")[1] == CAUSE.hex

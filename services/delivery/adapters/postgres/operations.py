@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from libs.contracts.outcomes import Channel, Mode
+from libs.errors import Invalid
 from libs.keyring import Keyring
 from libs.messaging.outbox import Outgoing, append
 from libs.storage.database import Database
@@ -53,6 +54,10 @@ update request set cancelled_at = $4 where tenant = $1 and mode = $2 and cause_i
 _AT_ONCE = """
 update work set due_at = $2, held = false, held_sender = null where request_id = any($1::uuid[])
   and leased_until = '-infinity'
+"""
+_SLOWEST_SENDER = """
+select tenant, number, name, (account->>'timeout_seconds')::float8 seconds from sender
+where (account->>'timeout_seconds')::float8 > $1 order by seconds desc limit 1
 """
 _PUT_SENDER = """
 insert into sender as s (tenant, mode, number, name, channel, account, secrets, rate, burst, version, changed_at)
@@ -160,6 +165,18 @@ class PostgresOperations:
         async with self.database.acquire() as connection:
             rows = await connection.fetch(_SENDERS, scope[0], int(scope[1]), after, limit)
         return [self._setup(row) for row in rows]
+
+    async def check_timeouts(self, longest: float) -> None:
+        """Raises Invalid naming the sender whose time-out is longest, where that is more than `longest` seconds."""
+        async with self.database.acquire() as connection:
+            found = await connection.fetchrow(_SLOWEST_SENDER, longest)
+        if found is not None:
+            raise Invalid(
+                f"Sender {found['number']} ({found['name']}) of tenant {found['tenant']} may take "
+                f"{found['seconds']:g} s to answer, and a lease leaves {longest:g} s to a call: nothing would ever be "
+                f"sent. Make the lease {found['seconds'] - longest:g} s longer.",
+                pointer="DEPESCHE_DELIVERY_LEASE_SECONDS",
+            )
 
     async def channels(self, scope: tuple[int, Mode], numbers: Sequence[int]) -> Mapping[int, Channel]:
         """The channels of those senders that are set up; their secrets stay sealed."""

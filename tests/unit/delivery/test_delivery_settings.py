@@ -1,0 +1,27 @@
+"""Settings of delivery with which nothing would be sent are refused, in a sentence that says what would do."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from libs.errors import Invalid
+from libs.settings import load
+from services.delivery.domain.pace import Pace
+from services.delivery.domain.sender_accounts import TYPES
+from services.delivery.settings import DeliverySettings
+
+
+def test_a_lease_that_no_call_fits_into_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "depesche.toml"
+    file.write_text("[delivery]\nlease_seconds = 10\n")
+    with pytest.raises(Invalid) as caught:
+        load(DeliverySettings, file)
+    assert "no call would ever begin. Give it at least 18." in caught.value.errors[0].detail
+    file.write_text("[delivery]\nlease_seconds = 18\n")
+    assert load(DeliverySettings, file).lease_seconds == 18
+
+
+def test_the_shortest_lease_has_room_for_every_sender_that_nobody_gave_a_time_out() -> None:
+    defaults = {f.default for kind in TYPES.values() for f in fields(kind) if f.name == "timeout_seconds"}
+    assert Pace(lease=18).longest_call == max(defaults)
