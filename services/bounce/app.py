@@ -1,5 +1,6 @@
 """The composition root of bounce."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from libs.service import Runtime, Service
 from libs.settings import load
 from libs.verp import ReturnPath
 from services.bounce.adapters.delivery import DeliveryMessages
+from services.bounce.adapters.peers import Limits
 from services.bounce.adapters.postgres import (
     PostgresBreakers,
     PostgresContacts,
@@ -21,7 +23,7 @@ from services.bounce.adapters.postgres import (
 )
 from services.bounce.adapters.resolver import DnsDomains
 from services.bounce.adapters.rulebook import ShippedRulebook
-from services.bounce.adapters.smtp import Limits, NoListener, SmtpListener
+from services.bounce.adapters.smtp import Listeners, SmtpListener
 from services.bounce.api import router
 from services.bounce.api.deciding import router as deciding
 from services.bounce.api.figures import router as figures
@@ -107,8 +109,20 @@ def _band(settings: BounceSettings) -> Band:
     )
 
 
-def _listener(settings: BounceSettings) -> Listener:
-    if settings.smtp_port == 0:
-        return NoListener()
-    limits = Limits(settings.max_mail_bytes, settings.max_connections, settings.max_recipients, settings.idle_seconds)
-    return SmtpListener(settings.smtp_host, settings.smtp_port, limits)
+def _listener(settings: BounceSettings) -> Listeners:
+    """SMTP for strangers; LMTP for our own mail server, which has no limits of a peer's own: it speaks for all."""
+    limits = Limits(
+        settings.max_mail_bytes,
+        settings.max_connections,
+        settings.max_peer_connections,
+        settings.max_recipients,
+        settings.mails_per_minute,
+        settings.idle_seconds,
+    )
+    ours = replace(limits, max_peer_connections=limits.max_connections, mails_per_minute=None)
+    listeners: list[Listener] = []
+    if settings.smtp_port:
+        listeners.append(SmtpListener(settings.smtp_host, settings.smtp_port, limits))
+    if settings.lmtp_port:
+        listeners.append(SmtpListener(settings.lmtp_host, settings.lmtp_port, ours, local=True))
+    return Listeners(listeners)
