@@ -28,6 +28,8 @@ from services.bounce.api import router
 from services.bounce.api.deciding import router as deciding
 from services.bounce.api.figures import router as figures
 from services.bounce.api.files import router as files
+from services.bounce.api.imports import router as imports
+from services.bounce.domain.archives import Bounds
 from services.bounce.domain.breaker import Band
 from services.bounce.domain.policy import Policy
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
@@ -65,16 +67,17 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         contacts_kept=policy.longest_memory,
         pulses_kept=band.usual_over + timedelta(days=1),
         raw_retention=timedelta(days=settings.raw_retention_days),
+        archive_bounds=Bounds(settings.max_mail_bytes, settings.max_import_bytes, settings.max_import_mails),
     )
     return Service(
         name="bounce",
         runtime=runtime,
         deps=deps,
         database=database,
-        routers=(router, figures, deciding, files),
+        routers=(router, imports, figures, deciding, files),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
-        body_limits={"/v1/mails": settings.max_mail_bytes},
+        body_limits={"/v1/mails:import": settings.max_import_bytes, "/v1/mails": settings.max_mail_bytes},
         title="Depesche bounce",
     )
 

@@ -32,6 +32,10 @@ class BounceSettings(ServiceSettings):
     max_mail_bytes: int = Field(
         10 * 1024 * 1024, ge=10_000, description="Largest bounce mail that is taken, in bytes; larger ones get a 552."
     )
+    max_import_bytes: int = Field(
+        2 << 30, ge=10_000, description="Largest zip or mbox of mails over HTTP, in bytes; unpacked as well as packed."
+    )
+    max_import_mails: int = Field(500_000, ge=1, description="Mails in one zip or mbox; no more are read of it.")
     max_connections: int = Field(100, ge=1, description="SMTP connections served at once; more of them get a 421.")
     max_peer_connections: int = Field(20, ge=1, description="SMTP connections of one host at once; more get a 421.")
     max_recipients: int = Field(20, ge=1, description="Recipients tried per bounce mail; further ones get a 452.")
