@@ -8,12 +8,12 @@ from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cli.api import Content
 from cli.errors import UsageError
 from cli.exits import Exit
 from cli.output import facts, safe, table
+from cli.progress import importing
 from cli.session import Session, command
 from libs import exact_json
 
@@ -41,7 +41,7 @@ def import_file(
     """Import recipients. What stands there already is changed; exit code 1 if a row was refused."""
     media = _media_type(file, format)
     try:
-        with file.open("rb") as stream, _progress(session, file.stat().st_size) as advance:
+        with file.open("rb") as stream, importing(session, file.stat().st_size) as advance:
             done = session.api.post(_IMPORTS, Content(_pieces(stream, advance), media))
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
@@ -147,18 +147,3 @@ def erase(
 
 def _at(key: str) -> str:
     return f"{_PATH}/{quote(key, safe=':/')}"
-
-
-@contextmanager
-def _progress(session: Session, size: int) -> Iterator[Any]:
-    with Progress(
-        TextColumn("Importing"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeElapsedColumn(),
-        console=session.err,
-        disable=session.as_json or not session.err.is_terminal,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("", total=size)
-        yield lambda count: bar.update(task, advance=count)

@@ -20,7 +20,8 @@ from libs.storage.database import Database
 from libs.web import problem_response
 
 _MAX_KEY = 255
-_STREAMED = ("application/x-ndjson", "text/csv", "message/rfc822", "multipart/")
+_ARCHIVES = ("application/zip", "application/x-zip-compressed", "application/mbox", "application/x-mbox")
+_STREAMED = ("application/x-ndjson", "text/csv", "message/rfc822", "multipart/", *_ARCHIVES)
 # A first request that died with its process leaves its row; after this it may be tried again.
 _ABANDONED_SECONDS = 60
 

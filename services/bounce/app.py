@@ -1,5 +1,6 @@
 """The composition root of bounce."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from libs.service import Runtime, Service
 from libs.settings import load
 from libs.verp import ReturnPath
 from services.bounce.adapters.delivery import DeliveryMessages
+from services.bounce.adapters.peers import Limits
 from services.bounce.adapters.postgres import (
     PostgresBreakers,
     PostgresContacts,
@@ -21,11 +23,13 @@ from services.bounce.adapters.postgres import (
 )
 from services.bounce.adapters.resolver import DnsDomains
 from services.bounce.adapters.rulebook import ShippedRulebook
-from services.bounce.adapters.smtp import Limits, NoListener, SmtpListener
+from services.bounce.adapters.smtp import Listeners, SmtpListener
 from services.bounce.api import router
 from services.bounce.api.deciding import router as deciding
 from services.bounce.api.figures import router as figures
 from services.bounce.api.files import router as files
+from services.bounce.api.imports import router as imports
+from services.bounce.domain.archives import Bounds
 from services.bounce.domain.breaker import Band
 from services.bounce.domain.policy import Policy
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
@@ -63,16 +67,17 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         contacts_kept=policy.longest_memory,
         pulses_kept=band.usual_over + timedelta(days=1),
         raw_retention=timedelta(days=settings.raw_retention_days),
+        archive_bounds=Bounds(settings.max_mail_bytes, settings.max_import_bytes, settings.max_import_mails),
     )
     return Service(
         name="bounce",
         runtime=runtime,
         deps=deps,
         database=database,
-        routers=(router, figures, deciding, files),
+        routers=(router, imports, figures, deciding, files),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
-        body_limits={"/v1/mails": settings.max_mail_bytes},
+        body_limits={"/v1/mails:import": settings.max_import_bytes, "/v1/mails": settings.max_mail_bytes},
         title="Depesche bounce",
     )
 
@@ -107,8 +112,20 @@ def _band(settings: BounceSettings) -> Band:
     )
 
 
-def _listener(settings: BounceSettings) -> Listener:
-    if settings.smtp_port == 0:
-        return NoListener()
-    limits = Limits(settings.max_mail_bytes, settings.max_connections, settings.max_recipients, settings.idle_seconds)
-    return SmtpListener(settings.smtp_host, settings.smtp_port, limits)
+def _listener(settings: BounceSettings) -> Listeners:
+    """SMTP for strangers; LMTP for our own mail server, which has no limits of a peer's own: it speaks for all."""
+    limits = Limits(
+        settings.max_mail_bytes,
+        settings.max_connections,
+        settings.max_peer_connections,
+        settings.max_recipients,
+        settings.mails_per_minute,
+        settings.idle_seconds,
+    )
+    ours = replace(limits, max_peer_connections=limits.max_connections, mails_per_minute=None)
+    listeners: list[Listener] = []
+    if settings.smtp_port:
+        listeners.append(SmtpListener(settings.smtp_host, settings.smtp_port, limits))
+    if settings.lmtp_port:
+        listeners.append(SmtpListener(settings.lmtp_host, settings.lmtp_port, ours, local=True))
+    return Listeners(listeners)

@@ -1,6 +1,7 @@
 """What runs by itself in bounce: the SMTP listener, the reader of waiting mails, domains, breakers, the retention."""
 
 import asyncio
+from collections.abc import Sequence
 
 from prometheus_client import Gauge
 
@@ -8,7 +9,7 @@ from libs.errors import Transient
 from libs.service import LoopFunction
 from libs.telemetry import get_logger
 from services.bounce.handlers import Bounce
-from services.bounce.handlers.mails import keep_mail, raw_kept_since, read_kept, refuse_recipient
+from services.bounce.handlers.mails import keep_for_all, raw_kept_since, read_kept, refuse_recipient
 
 _BATCH = 500
 _LEASE_SECONDS = 60.0
@@ -35,8 +36,8 @@ async def listener(deps: Bounce, stop: asyncio.Event) -> None:
     async def accept(recipient: str, peer: str) -> str | None:
         return await refuse_recipient(deps, recipient, peer)
 
-    async def keep(recipient: str, raw: bytes) -> None:
-        await keep_mail(deps, recipient, raw)
+    async def keep(recipients: Sequence[str], raw: bytes) -> None:
+        await keep_for_all(deps, recipients, raw)
 
     await deps.listener.serve(accept, keep, stop)
 
@@ -49,8 +50,8 @@ async def reader(deps: Bounce, stop: asyncio.Event) -> None:
             await read_kept(deps, mails)
         except Transient as error:
             log.warning("bounce_waits", count=len(mails), error=error.detail)
-            for mail in mails:
-                await deps.mails.postpone(mail.id, min(_LONGEST_WAIT_SECONDS, 2.0 ** min(mail.attempts, 9)))
+            waits = {mail.id: min(_LONGEST_WAIT_SECONDS, 2.0 ** min(mail.attempts, 9)) for mail in mails}
+            await deps.mails.postpone(waits)
         if not mails:
             await _pause(stop, _IDLE_SECONDS)
 

@@ -69,6 +69,23 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A mail after it was handed over; `is_new` is false where the same one was there already."""
+
+    mail: Mail
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """Mail that is none of ours, to be counted."""
+
+    why: str
+    recipient: str
+    peer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Closing:
     """What became of a mail that made no fact about a message."""
 
@@ -106,15 +123,15 @@ Change = Callable[[Suppression], tuple[Suppression, ActionRecorded]]
 class Mails(Protocol):
     """Mails between their 250 and their outcome."""
 
-    async def keep(self, mail: NewMail) -> Mail: ...
+    async def keep(self, mails: Sequence[NewMail]) -> list[Kept]: ...
 
     async def lease(self, limit: int, seconds: float) -> list[Mail]: ...
 
     async def close(self, closing: Sequence[Closing]) -> None: ...
 
-    async def postpone(self, mail: UUID, seconds: float) -> None: ...
+    async def postpone(self, waits: Mapping[UUID, float]) -> None: ...
 
-    async def count_backscatter(self, why: str, recipient: str, peer: str, at: datetime) -> None: ...
+    async def count_backscatter(self, strays: Sequence[Stray], at: datetime) -> None: ...
 
     async def drop_raw_before(self, moment: datetime) -> int: ...
 
@@ -286,7 +303,7 @@ class Listener(Protocol):
     async def serve(
         self,
         accept: Callable[[str, str], Awaitable[str | None]],
-        keep: Callable[[str, bytes], Awaitable[None]],
+        keep: Callable[[Sequence[str], bytes], Awaitable[None]],
         stop: asyncio.Event,
     ) -> None:
         """`accept(recipient, peer)` gives the refusal, or None; `keep` stores the mail and raises Transient."""

@@ -18,6 +18,10 @@ class BounceSettings(ServiceSettings):
     smtp_port: int = Field(
         8725, ge=0, le=65_535, description="TCP port for bounce mails; the MX of the bounce domain leads here. 0: none."
     )
+    lmtp_host: str = Field(
+        "127.0.0.1", description="Address on which a mail server of one's own hands bounce mails over by LMTP."
+    )
+    lmtp_port: int = Field(0, ge=0, le=65_535, description="TCP port for bounce mails over LMTP. 0: none.")
     domains: tuple[str, ...] = Field(
         (), description="Bounce domains whose return paths are taken; empty takes every domain that our signature fits."
     )
@@ -28,8 +32,16 @@ class BounceSettings(ServiceSettings):
     max_mail_bytes: int = Field(
         10 * 1024 * 1024, ge=10_000, description="Largest bounce mail that is taken, in bytes; larger ones get a 552."
     )
+    max_import_bytes: int = Field(
+        2 << 30, ge=10_000, description="Largest zip or mbox of mails over HTTP, in bytes; unpacked as well as packed."
+    )
+    max_import_mails: int = Field(500_000, ge=1, description="Mails in one zip or mbox; no more are read of it.")
     max_connections: int = Field(100, ge=1, description="SMTP connections served at once; more of them get a 421.")
-    max_recipients: int = Field(20, ge=1, description="Recipients per bounce mail; further ones get a 452.")
+    max_peer_connections: int = Field(20, ge=1, description="SMTP connections of one host at once; more get a 421.")
+    max_recipients: int = Field(20, ge=1, description="Recipients tried per bounce mail; further ones get a 452.")
+    mails_per_minute: int = Field(
+        600, ge=1, description="Mails that one host may begin in a minute over SMTP; further ones get a 451."
+    )
     idle_seconds: float = Field(60.0, gt=0, description="Seconds after which a silent SMTP connection is closed.")
     raw_retention_days: int = Field(
         14, ge=1, description="Days for which the bytes of a mail are kept; the fact stays longer."

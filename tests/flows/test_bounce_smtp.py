@@ -9,6 +9,7 @@ import aiosmtplib
 import asyncpg
 import pytest
 
+from services.bounce.adapters.peers import Limits, Peers
 from services.bounce.adapters.smtp import SmtpListener
 from services.bounce.loops import listener
 from tests.flows.bounces import MESSAGE, World, report, until, world
@@ -17,9 +18,9 @@ __all__ = ["world"]
 
 
 @asynccontextmanager
-async def listening(world: World, port: int = 0) -> AsyncIterator[int]:
+async def listening(world: World, port: int = 0, *, local: bool = False) -> AsyncIterator[int]:
     """The listener on a free port, as its loop runs it."""
-    made = SmtpListener("127.0.0.1", port, limits_of(world))
+    made = SmtpListener("127.0.0.1", port, limits_of(world), local=local)
     object.__setattr__(world.service.deps, "listener", made)
     stop = asyncio.Event()
     task = asyncio.create_task(listener(world.service.deps, stop))
@@ -34,10 +35,8 @@ async def listening(world: World, port: int = 0) -> AsyncIterator[int]:
         await task
 
 
-def limits_of(world: World) -> Any:
-    from services.bounce.adapters.smtp import Limits
-
-    return Limits(max_mail_bytes=50_000, max_connections=2, max_recipients=3, idle_seconds=5)
+def limits_of(world: World) -> Limits:
+    return Limits(50_000, 2, 2, 3, 20, 5)
 
 
 async def test_a_bounce_mail_over_smtp_bars_the_address(world: World) -> None:
@@ -113,3 +112,76 @@ async def test_a_taken_port_is_waited_for(world: World) -> None:
         assert waiting.port is None
         stop.set()
         await task
+
+
+async def said(port: int, *lines: str | bytes) -> list[str]:
+    """What a listener answers, line by line; what is said begins with a greeting and ends with QUIT."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for line in (*lines, "QUIT"):
+        writer.write((line.encode() if isinstance(line, str) else line) + b"\r\n")
+    answers = (await asyncio.wait_for(reader.read(), 10)).decode().splitlines()
+    writer.close()
+    await writer.wait_closed()
+    return [answer for answer in answers if not answer.startswith("250-")]
+
+
+async def test_lmtp_answers_for_each_recipient_once_the_mail_is_kept(world: World) -> None:
+    path = world.path
+    mail = ["MAIL FROM:<>", f"RCPT TO:<{path}>", "RCPT TO:<stranger@bounces.example>", f"RCPT TO:<{path.upper()}>"]
+    async with listening(world, local=True) as port:
+        answers = await said(port, "LHLO mx.shop.example", *mail, "DATA", report(path) + b"\r\n.")
+        assert [answer[:3] for answer in answers] == [
+            "220",
+            "250",
+            "250",
+            "250",
+            "550",
+            "250",
+            "354",
+            "250",
+            "250",
+            "221",
+        ]
+        assert (await said(port, "EHLO mx.shop.example"))[1].startswith("500")
+        # what is refused after the mail is said for each recipient, too
+        large = await said(port, "LHLO x", *mail, "DATA", b"a: b\r\n\r\n" + b"z" * 60_000 + b"\r\n.")
+        assert [answer[:3] for answer in large[-4:]] == ["354", "552", "552", "221"]
+    connection = await asyncpg.connect(world.dsn)
+    assert await connection.fetchval("select count(*) from bounce.mail") == 2
+    await connection.close()
+
+
+async def test_lmtp_says_for_each_recipient_that_nothing_was_kept(world: World) -> None:
+    connection = await asyncpg.connect(world.dsn)
+    async with listening(world, local=True) as port:
+        await connection.execute("alter table bounce.mail rename to mail_away")
+        rcpt = f"RCPT TO:<{world.path}>"
+        answers = await said(port, "LHLO x", "MAIL FROM:<>", rcpt, rcpt, "DATA", report(world.path) + b"\r\n.")
+        assert [answer[:3] for answer in answers[-4:]] == ["354", "451", "451", "221"]
+        await connection.execute("alter table bounce.mail_away rename to mail")
+    await connection.close()
+
+
+async def test_a_host_begins_so_many_mails_in_a_minute(world: World) -> None:
+    async with listening(world) as port:
+        answers = await said(port, "EHLO x", *["MAIL FROM:<>", "RSET"] * 25)
+        begun = [answer[:3] for answer in answers[2:-1:2]]
+        # the minute may change between two of them
+        assert begun.count("250") in range(20, 26)
+        assert begun.count("451") in range(6)
+    peers = Peers(Limits(1, 9, 2, 1, 3, 1))
+    assert [peers.may_send("2001:db8::1") for _ in range(2)] == [True, True]
+    assert peers.may_send("2001:db8::2")
+    assert not peers.may_send("2001:db8::3"), "one customer's addresses are one host"
+    assert peers.may_send("2001:db8:0:1::1")
+
+
+def test_one_host_cannot_take_every_connection() -> None:
+    peers = Peers(Limits(1, 4, 2, 1, 3, 1))
+    assert [peers.enter("192.0.2.1") for _ in range(3)] == [True, True, False]
+    assert peers.enter("192.0.2.2")
+    assert peers.enter("192.0.2.3")
+    assert not peers.enter("192.0.2.4"), "and all of them no more than there are"
+    peers.leave("192.0.2.1")
+    assert peers.enter("::ffff:192.0.2.1")
+    assert not peers.enter("192.0.2.1")

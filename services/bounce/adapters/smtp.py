@@ -1,19 +1,23 @@
-"""The SMTP listener (aiosmtpd): bounce mails from the internet, one protocol object per connection.
+"""The listeners (aiosmtpd): bounce mails from the internet over SMTP, from a mail server of one's own over LMTP.
 
-One process of the suite holds the port; the others wait and take over when it is gone.
+One protocol object per connection. One process of the suite holds a port; the others wait and take over when it is
+gone.
 """
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from libs.errors import Transient
 from libs.telemetry import get_logger
+from services.bounce.adapters.peers import Limits, Peers
+from services.bounce.ports import Listener
 
 _RETRY_SECONDS = 3.0
 _LONG_LINE = 64 * 1024  # returned mails are often longer than RFC 5321's 1,000 octets a line
@@ -21,33 +25,28 @@ _LONG_LINE = 64 * 1024  # returned mails are often longer than RFC 5321's 1,000 
 log = get_logger(__name__)
 
 Accept = Callable[[str, str], Awaitable[str | None]]
-Keep = Callable[[str, bytes], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a stranger may do to us."""
-
-    max_mail_bytes: int
-    max_connections: int
-    max_recipients: int
-    idle_seconds: float
+Keep = Callable[[Sequence[str], bytes], Awaitable[None]]
 
 
 class SmtpListener:
-    """Serves on `host:port`; port 0 takes a free one (`port` tells which, once it listens)."""
+    """Serves on `host:port`; port 0 takes a free one (`port` tells which, once it listens).
 
-    def __init__(self, host: str, port: int, limits: Limits) -> None:
+    `local`: speaks LMTP (RFC 2033), to a mail server that says for each recipient what became of the mail.
+    """
+
+    def __init__(self, host: str, port: int, limits: Limits, *, local: bool = False) -> None:
         self._host = host
         self._wanted = port
         self._limits = limits
+        self._speaks = _LocalConnection if local else _Connection
         self._open: set[asyncio.BaseTransport] = set()
         self.port: int | None = None
 
     async def serve(self, accept: Accept, keep: Keep, stop: asyncio.Event) -> None:
         """Listens until `stop`; then the mail in hand is finished and connections are closed."""
-        handler = _Handler(accept, keep, self._limits)
-        make = partial(_Connection, handler, self._limits, self._open)
+        peers = Peers(self._limits)
+        handler = _Handler(accept, keep, peers)
+        make = partial(self._speaks, handler, peers, self._open)
         server = await self._listen(make, stop)
         if server is None:
             return
@@ -78,33 +77,37 @@ class SmtpListener:
 
 
 class _Connection(SMTP):
-    """One connection; more than the limit are told to come back later."""
+    """One connection; more than the limits are told to come back later."""
 
     line_length_limit = _LONG_LINE
 
-    def __init__(self, handler: "_Handler", limits: Limits, connections: set[asyncio.BaseTransport]) -> None:
+    def __init__(self, handler: "_Handler", peers: Peers, connections: set[asyncio.BaseTransport]) -> None:
         super().__init__(
             handler,
-            data_size_limit=limits.max_mail_bytes,
+            data_size_limit=peers.limits.max_mail_bytes,
             enable_SMTPUTF8=True,
             ident="Depesche",
-            timeout=limits.idle_seconds,
+            timeout=peers.limits.idle_seconds,
             loop=asyncio.get_running_loop(),
         )
         self._connections = connections
-        self._limit = limits.max_connections
+        self._peers = peers
+        self._peer = ""
 
     def connection_made(self, transport: Any) -> None:
-        if len(self._connections) >= self._limit:
+        peer = host_of(transport.get_extra_info("peername"))
+        if not self._peers.enter(peer):
             transport.write(b"421 4.3.2 Too many connections, come back later\r\n")
             transport.close()
             return
+        self._peer = peer
         self._connections.add(transport)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.transport is None and self.session is None:
             return  # refused in connection_made
+        self._peers.leave(self._peer)
         self._connections.discard(self.transport)
         super().connection_lost(error)
 
@@ -112,24 +115,50 @@ class _Connection(SMTP):
         return super().eof_received() if self.session is not None else False
 
 
+class _LocalConnection(_Connection, LMTP):
+    """The same over LMTP: what follows the mail is said once for each recipient. It is true of all: one commit."""
+
+    _owed = 0  # replies to the mail in hand
+
+    async def smtp_DATA(self, arg: str) -> None:
+        self._owed = len(self.envelope.rcpt_tos) if self.envelope and not arg else 0
+        await super().smtp_DATA(arg)
+
+    async def push(self, status: Any) -> None:
+        if self._owed and not status.startswith("354"):
+            status, self._owed = "\r\n".join([status] * self._owed), 0
+        await super().push(status)
+
+
 class _Handler:
     """aiosmtpd's hooks."""
 
-    def __init__(self, accept: Accept, keep: Keep, limits: Limits) -> None:
+    def __init__(self, accept: Accept, keep: Keep, peers: Peers) -> None:
         self._accept = accept
         self._keep = keep
-        self._max_recipients = limits.max_recipients
+        self._peers = peers
         self._busy = 0
         self._free = asyncio.Event()
         self._free.set()
 
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if not self._peers.may_send(host_of(session.peer)):
+            return "451 4.7.1 Too many mails from your host in this minute, come back later"
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 OK"
+
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if len(envelope.rcpt_tos) >= self._max_recipients:
+        # strangers count too: a mail must not be a list of guesses
+        envelope.rcpt_options.append(address)
+        if len(envelope.rcpt_options) > self._peers.limits.max_recipients:
             return "452 4.5.3 Too many recipients"
         try:
-            refusal = await self._accept(address, _host(session))
+            refusal = await self._accept(address, host_of(session.peer))
         except Transient:
             return "451 4.3.0 Not available right now, come back later"
         if refusal:
@@ -143,8 +172,7 @@ class _Handler:
         self._busy += 1
         self._free.clear()
         try:
-            for recipient in dict.fromkeys(envelope.rcpt_tos):
-                await self._keep(recipient, raw)
+            await self._keep(envelope.rcpt_tos, raw)
         except Transient:
             return "451 4.3.0 Not stored, come back later"
         finally:
@@ -163,15 +191,22 @@ class _Handler:
         await self._free.wait()
 
 
-class NoListener:
-    """Where SMTP is switched off: mails come over HTTP only."""
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Several at once."""
+
+    each: Sequence[Listener]
 
     async def serve(self, accept: Accept, keep: Keep, stop: asyncio.Event) -> None:
+        """Until `stop`; where one fails, all end, so that the loop starts them anew."""
+        async with asyncio.TaskGroup() as group:
+            for one in self.each:
+                group.create_task(one.serve(accept, keep, stop))
         await stop.wait()
 
 
-def _host(session: Session) -> str:
-    peer = session.peer
+def host_of(peer: object) -> str:
+    """The host in a socket's name; empty for what has none."""
     return str(peer[0]) if isinstance(peer, tuple) else ""
 
 

@@ -50,7 +50,7 @@ async def hand_in_mail(
 ) -> MailShown:
     """Hands in a bounce mail as message/rfc822; 202 once its bytes are kept."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "message/rfc822":
-        raise UnsupportedMedia("Send the mail as it came, with content-type message/rfc822.")
+        raise UnsupportedMedia("Send the mail as it came, as message/rfc822; a zip or mbox goes to POST mails:import.")
     raw = await request.body()
     if not raw.strip():
         raise BadRequest("The body is empty; send the whole mail with its headers.")

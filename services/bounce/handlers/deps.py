@@ -6,6 +6,7 @@ from datetime import timedelta
 from libs.clock import Clock
 from libs.ids import AddressHasher
 from libs.verp import ReturnPath
+from services.bounce.domain.archives import Bounds
 from services.bounce.ports import (
     Breakers,
     Contacts,
@@ -47,3 +48,4 @@ class Bounce:
     contacts_kept: timedelta
     pulses_kept: timedelta
     raw_retention: timedelta
+    archive_bounds: Bounds

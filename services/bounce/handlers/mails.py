@@ -15,7 +15,7 @@ from services.bounce.domain.evidence import evidence_id, hearsay_id
 from services.bounce.domain.facts import Fact, about_others, judge
 from services.bounce.domain.reports import Report, read_mail
 from services.bounce.handlers.deps import Bounce
-from services.bounce.ports import Closing, Mail, Message, NewFact, NewMail
+from services.bounce.ports import Closing, Mail, Message, NewFact, NewMail, Stray
 
 log = get_logger(__name__)
 
@@ -27,13 +27,20 @@ async def refuse_recipient(deps: Bounce, recipient: str, peer: str) -> str | Non
     if known and (deps.return_path.read(recipient) or local.lower() in deps.feedback_mailboxes):
         return None
     why = "the return path is not signed by us" if known else "not a bounce domain of ours"
-    await deps.mails.count_backscatter(why, recipient, peer, deps.clock())
+    await deps.mails.count_backscatter([Stray(why, recipient, peer)], deps.clock())
     return "550 5.1.1 No such mailbox: this host takes bounces of its own mail only"
 
 
 async def keep_mail(deps: Bounce, recipient: str, raw: bytes, owner: tuple[int, Mode] | None = None) -> Mail:
     """Stores a mail as it came; the same mail twice is one."""
-    return await deps.mails.keep(NewMail(recipient, raw, deps.clock(), owner))
+    (kept,) = await deps.mails.keep([NewMail(recipient, raw, deps.clock(), owner)])
+    return kept.mail
+
+
+async def keep_for_all(deps: Bounce, recipients: Sequence[str], raw: bytes) -> None:
+    """Stores a mail for each of its recipients, in one commit."""
+    now = deps.clock()
+    await deps.mails.keep([NewMail(recipient, raw, now) for recipient in dict.fromkeys(recipients)])
 
 
 async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
@@ -50,9 +57,10 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
         classifier = await deps.rulebook.current()  # one for all of them: rules may be exchanged meanwhile
         facts: list[NewFact] = []
         closing: list[Closing] = []
+        strays: list[Stray] = []
         for mail, report, verp, id_ in zip(mails, reports, signed, ids, strict=True):
             if verp is None or id_ is None:
-                await deps.mails.count_backscatter("no signed return path inside", mail.recipient, "", deps.clock())
+                strays.append(Stray("no signed return path inside", mail.recipient))
                 closing.append(Closing(mail.id, "backscatter", "no signed return path"))
                 continue
             message = messages.get(id_)
@@ -66,6 +74,7 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
                 closing.append(Closing(mail.id, "read", outcome, id_))
         await deps.facts.record(facts, deps.clock())
         await deps.mails.close(closing)
+        await deps.mails.count_backscatter(strays, deps.clock())
     if mails:
         log.info("bounces_read", count=len(mails))
 

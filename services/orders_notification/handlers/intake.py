@@ -67,12 +67,12 @@ async def accept(deps: OrdersNotification, submissions: Sequence[Submission]) ->
     return verdicts
 
 
-async def keep(deps: OrdersNotification, kept: Kept) -> Verdict:
-    """Keeps what no mapping could read, with its reason."""
-    stored = await deps.events.store((), (kept,), deps.clock())
-    verdict = Verdict(REJECTED, stored.rejections[kept.id], reason=kept.reason, errors=kept.errors)
-    _observe([verdict])
-    return verdict
+async def keep(deps: OrdersNotification, kept: Sequence[Kept]) -> list[Verdict]:
+    """Keeps what no mapping could read, with its reason; all of it in one commit."""
+    stored = await deps.events.store((), kept, deps.clock())
+    verdicts = [Verdict(REJECTED, stored.rejections[one.id], reason=one.reason, errors=one.errors) for one in kept]
+    _observe(verdicts)
+    return verdicts
 
 
 async def settle_events(deps: OrdersNotification, batch: Sequence[Envelope]) -> None:

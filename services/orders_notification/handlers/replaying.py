@@ -51,7 +51,7 @@ async def _again(deps: OrdersNotification, author: Author, rejection: Rejection)
     except Permanent as error:
         reason = Reason.SCHEMA_INVALID if rejection.source is None else Reason.MAPPING_FAILED
         errors = error.errors or Invalid(error.detail, pointer="").errors
-        return [await keep(deps, Kept(CauseId(rejection.id), origin, reason, errors, raw))]
+        return await keep(deps, [Kept(CauseId(rejection.id), origin, reason, errors, raw)])
     return await accept(deps, submissions) if submissions else ()
 
 

@@ -93,7 +93,7 @@ async def _taken_in(
         mapped = map_delivery(owner.source, delivery, deps.clock())
     except Unmappable as error:
         kept = Kept(new_cause(), origin, Reason.MAPPING_FAILED, error.errors, raw)
-        return Received([await keep(deps, kept)])
+        return Received(await keep(deps, [kept]))
     submissions = [Submission(origin, event, raw) for event in mapped.events]
     if len(submissions) == 1:
         verdicts = [await deps.committer.submit(submissions[0])]

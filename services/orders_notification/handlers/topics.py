@@ -61,9 +61,10 @@ async def _taken_in(deps: OrdersNotification, owner: StoredSource, messages: Seq
         observe(owner.source.name, "mapped" if mapped.events or mapped.filtered else "empty")
     if submissions:
         await accept(deps, submissions)
-    for one in kept:
-        await keep(deps, one)
-        observe(owner.source.name, "kept")
+    if kept:
+        await keep(deps, kept)
+        for _ in kept:
+            observe(owner.source.name, "kept")
 
 
 async def _mapped(deps: OrdersNotification, owner: StoredSource, message: Message) -> Mapped:

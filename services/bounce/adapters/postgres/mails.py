@@ -1,8 +1,9 @@
 """Mails between their 250 and their outcome."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,19 +12,23 @@ from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
 from libs.storage.database import Database
 from services.bounce.domain.mime import MAX_BYTES
-from services.bounce.ports import Closing, Mail, NewMail
+from services.bounce.ports import Closing, Kept, Mail, NewMail, Stray
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 STATES = ("waiting", "read", "backscatter")
 
+_COLUMNS = "id, recipient, received_at, state, outcome, message, attempts, tenant, mode"
 _KEEP = """
 insert into mail (id, digest, tenant, mode, recipient, received_at, size, due_at, raw)
-values ($1, $2, $3, $4, $5, $6, $7, now(), $8) on conflict (digest) do nothing returning *
+select id, digest, tenant, mode, recipient, received_at, size, now(), raw
+from unnest($1::uuid[], $2::bytea[], $3::smallint[], $4::smallint[], $5::text[], $6::timestamptz[], $7::int[],
+  $8::bytea[]) as new (id, digest, tenant, mode, recipient, received_at, size, raw)
+on conflict (digest) do nothing returning digest
 """
-_BY_DIGEST = "select * from mail where digest = $1"
+_KNOWN = f"select digest, {_COLUMNS}, null::bytea as raw from mail where digest = any($1)"  # noqa: S608 - our own statement
 # the lease is a due time ahead: a reader that dies gives its mails back by itself; what a batch has no room for is
 # locked and left, and the first one is always taken
-_LEASE = """
+_LEASE = f"""
 with due as (
   select id, size, due_at from mail where state = 0 and due_at <= now() order by due_at limit $1 for update skip locked
 ), sized as (
@@ -31,17 +36,22 @@ with due as (
 )
 update mail set due_at = now() + $2 * interval '1 second', attempts = attempts + 1
 where id in (select id from sized where before < $4)
-returning id, recipient, received_at, state, outcome, message, attempts, tenant, mode, substring(raw for $3) as raw
-"""
+returning {_COLUMNS}, substring(raw for $3) as raw
+"""  # noqa: S608 - our own statement
 _CLOSE = """
 update mail set state = closing.state, outcome = closing.outcome, message = closing.message
 from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[]) as closing (id, state, outcome, message)
 where mail.id = closing.id and mail.state = 0
 """
-_POSTPONE = "update mail set due_at = now() + $2 * interval '1 second' where id = $1 and state = 0"
+_POSTPONE = """
+update mail set due_at = now() + waits.seconds * interval '1 second'
+from unnest($1::uuid[], $2::float8[]) as waits (id, seconds) where mail.id = waits.id and mail.state = 0
+"""
 _COUNT = """
-insert into backscatter (day, why, count, last_at, last_recipient, last_peer) values ($1, $2, 1, $3, $4, $5)
-on conflict (day, why) do update set count = backscatter.count + 1, last_at = excluded.last_at,
+insert into backscatter (day, why, count, last_at, last_recipient, last_peer)
+select $1, why, count, $2, recipient, peer
+from unnest($3::text[], $4::bigint[], $5::text[], $6::text[]) as new (why, count, recipient, peer)
+on conflict (day, why) do update set count = backscatter.count + excluded.count, last_at = excluded.last_at,
   last_recipient = excluded.last_recipient, last_peer = excluded.last_peer
 """
 _DROP_RAW = "update mail set raw = null where received_at < $1 and raw is not null and state <> 0"
@@ -51,16 +61,25 @@ _DROP_RAW = "update mail set raw = null where received_at < $1 and raw is not nu
 class PostgresMails:
     database: Database
 
-    async def keep(self, mail: NewMail) -> Mail:
-        """Commits the bytes; gives the mail that is already there where it came before."""
-        tenant, mode = mail.owner or (None, None)
-        owner = f"{tenant}/{int(mode)}" if mode else ""
-        digest = hashlib.sha256(b"\0".join((owner.encode(), mail.recipient.encode(), mail.raw))).digest()
+    async def keep(self, mails: Sequence[NewMail]) -> list[Kept]:
+        """Commits the bytes, all of them at once; one that came before is that one still."""
+        made: dict[bytes, Mail] = {}
+        digests = [_digest(mail) for mail in mails]
+        for mail, digest in zip(mails, digests, strict=True):
+            made.setdefault(digest, _waiting(mail))
+        new = sorted(made)  # in one order, whoever else keeps the same ones
+        rows = [_row(digest, made[digest]) for digest in new]
         async with self.database.transaction() as connection:
-            row = await connection.fetchrow(
-                _KEEP, uuid7(), digest, tenant, mode, mail.recipient, mail.at, len(mail.raw), mail.raw
-            )
-            return to_mail(row or await connection.fetchrow(_BY_DIGEST, digest))
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            added = {row["digest"] for row in await connection.fetch(_KEEP, *columns)}
+            known = await connection.fetch(_KNOWN, [digest for digest in new if digest not in added])
+        for row in known:
+            made[row["digest"]] = replace(to_mail(row), raw=made[row["digest"]].raw)
+        kept = []
+        for digest in digests:
+            kept.append(Kept(made[digest], digest in added))
+            added.discard(digest)  # twice among these: the first is new
+        return kept
 
     async def lease(self, limit: int, seconds: float) -> list[Mail]:
         """Waiting mails that are due, invisible to other readers for `seconds`; of each what is ever looked at.
@@ -77,18 +96,39 @@ class PostgresMails:
             async with self.database.acquire() as connection:
                 await connection.execute(_CLOSE, *(list(column) for column in zip(*rows, strict=True)))
 
-    async def postpone(self, mail: UUID, seconds: float) -> None:
+    async def postpone(self, waits: Mapping[UUID, float]) -> None:
+        ids = sorted(waits)
         async with self.database.acquire() as connection:
-            await connection.execute(_POSTPONE, mail, seconds)
+            await connection.execute(_POSTPONE, ids, [waits[id_] for id_ in ids])
 
-    async def count_backscatter(self, why: str, recipient: str, peer: str, at: datetime) -> None:
+    async def count_backscatter(self, strays: Sequence[Stray], at: datetime) -> None:
+        if not strays:
+            return
+        last = {stray.why: stray for stray in strays}
+        counts = Counter(stray.why for stray in strays)
+        rows = [(why, counts[why], last[why].recipient[:320], last[why].peer) for why in sorted(last)]
         async with self.database.acquire() as connection:
-            await connection.execute(_COUNT, at.date(), why, at, recipient[:320], peer)
+            await connection.execute(_COUNT, at.date(), at, *(list(column) for column in zip(*rows, strict=True)))
 
     async def drop_raw_before(self, moment: datetime) -> int:
         async with self.database.acquire() as connection:
             tag = await connection.execute(_DROP_RAW, moment)
         return int(tag.rpartition(" ")[2])
+
+
+def _digest(mail: NewMail) -> bytes:
+    owner = f"{mail.owner[0]}/{int(mail.owner[1])}" if mail.owner else ""
+    return hashlib.sha256(b"\0".join((owner.encode(), mail.recipient.encode(), mail.raw))).digest()
+
+
+def _waiting(mail: NewMail) -> Mail:
+    return Mail(uuid7(), mail.recipient, mail.at, STATES[0], None, None, 0, mail.owner, mail.raw)
+
+
+def _row(digest: bytes, mail: Mail) -> tuple[Any, ...]:
+    tenant, mode = mail.owner or (None, None)
+    raw = mail.raw or b""
+    return mail.id, digest, tenant, mode, mail.recipient, mail.received_at, len(raw), raw
 
 
 def to_mail(row: Any) -> Mail:

@@ -1,0 +1,81 @@
+"""Owns mbox (RFC 4155 and its relatives): mails one below the other, each behind a line that begins with `From `.
+
+Such a line counts where a blank line or nothing stands before it and it ends as one: with a date, or after an address.
+A mail's own lines are quoted, by one `>` (mboxo) or by one more `>` than they have (mboxrd, which is undone here:
+mboxo's files lose a `>` where a line began with `>From `). Lines end in LF or CRLF.
+"""
+
+import re
+from collections.abc import Iterator
+
+from services.bounce.domain.archives.parts import Allowance, Bounds, Found, Refused, Unreadable
+
+# a time is in every date that programs write there; without one an address at least is needed
+_FROM = rb"From (?:[^\r\n]{0,200}?\d:\d\d[^\r\n]{0,200}|[^\s@]{0,320}@[^\s@]{1,320}[ \t]*)\r?\n"
+_FIRST = re.compile(rb"(?:\r?\n)*(From [^\r\n]{0,2000}\r?\n)")
+_NEXT = re.compile(rb"\n\r?\n(?=" + _FROM + rb")")
+_LAST_BLANK = re.compile(rb"\n\r?\n\Z")
+_QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
+_LONGEST_LINE = 2_048  # of one that begins a mail
+
+
+class Mbox:
+    """A push parser; see `Archive`."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._allowance = Allowance(bounds)
+        self._bounds = bounds
+        self._buffer = bytearray()  # once a mail is in hand, from the end of its first line on
+        self._looked = 0  # so far no mail begins
+        self._number = 0  # of the mail in hand
+        self._too_large = False
+
+    def feed(self, piece: bytes) -> Iterator[Found | Refused]:
+        self._buffer += piece
+        if not self._number:
+            self._begin(at_end=False)
+        if self._number:
+            yield from self._complete()
+            self._forget_what_is_too_large()
+
+    def finish(self) -> Iterator[Found | Refused]:
+        if not self._number:
+            self._begin(at_end=True)
+        yield from self._complete()
+        # the blank line before the next mail is no part of this one, nor is it behind the last: it is the same mail
+        yield self._mail(_LAST_BLANK.sub(b"\n", bytes(self._buffer[1:])))
+
+    def _begin(self, *, at_end: bool) -> None:
+        """The first line of all; without it this is no mbox."""
+        first = _FIRST.match(self._buffer)
+        if first is None:
+            if at_end or len(self._buffer) > _LONGEST_LINE:
+                raise Unreadable("It is no mbox: that begins with a line `From address date`.")
+            return
+        del self._buffer[: first.end() - 1]
+        self._number = self._allowance.begin()
+
+    def _complete(self) -> Iterator[Found | Refused]:
+        """The mails behind which another one begins."""
+        start = 0
+        while (found := _NEXT.search(self._buffer, max(start, self._looked))) is not None:
+            yield self._mail(bytes(self._buffer[start + 1 : found.start() + 1]))
+            start = self._looked = self._buffer.index(b"\n", found.end())
+            self._number = self._allowance.begin()
+        del self._buffer[:start]
+        self._looked = max(0, len(self._buffer) - _LONGEST_LINE)
+
+    def _forget_what_is_too_large(self) -> None:
+        if len(self._buffer) > self._bounds.mail_bytes + _LONGEST_LINE:
+            self._too_large = True
+            self._allowance.take(len(self._buffer) - _LONGEST_LINE)
+            del self._buffer[:-_LONGEST_LINE]
+            self._looked = 0
+
+    def _mail(self, raw: bytes) -> Found | Refused:
+        name, was_too_large = f"mail {self._number}", self._too_large
+        self._too_large = False
+        self._allowance.take(len(raw))
+        if was_too_large or len(raw) > self._bounds.mail_bytes:
+            return self._allowance.too_large(name)
+        return self._allowance.checked(name, _QUOTED.sub(rb"\1", raw))

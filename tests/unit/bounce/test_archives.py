@@ -1,0 +1,220 @@
+"""Zip files and mboxes are taken apart while they come in, whatever the pieces, and bounded whatever they are."""
+
+import io
+import mailbox
+import tracemalloc
+import zipfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.bounce.domain.archives import READERS, Bounds, Found, Refused, Unreadable
+
+MAILS = [b"Subject: one\n\nkim\n", b"Subject: two\r\n\r\nX\r\n", b"Subject: three\n\n" + b"a line\n" * 3_000]
+BOUNDS = Bounds(50_000, 10_000_000, 1_000)
+MEGABYTE = 1 << 20
+
+
+def taken(kind: str, raw: bytes, size: int = 1 << 16, bounds: Bounds = BOUNDS) -> list[Found | Refused]:
+    reader = READERS[kind](bounds)
+    found: list[Found | Refused] = []
+    for at in range(0, len(raw), size):
+        found += reader.feed(raw[at : at + size])
+    return [*found, *reader.finish()]
+
+
+def zipped(mails: Iterable[tuple[str, bytes]], how: int = zipfile.ZIP_DEFLATED, *, streamed: bool = False) -> bytes:
+    class Pipe(io.RawIOBase):
+        """As a zip is written to a socket: sizes stand behind the entries."""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: object) -> int:
+            file.write(bytes(data))  # type: ignore[call-overload]
+            return len(bytes(data))  # type: ignore[call-overload]
+
+    file = io.BytesIO()
+    with zipfile.ZipFile(Pipe() if streamed else file, "w", how) as archive:  # type: ignore[arg-type]
+        for name, raw in mails:
+            archive.writestr(name, raw)
+    return file.getvalue()
+
+
+def named(mails: Iterable[bytes] = MAILS) -> list[tuple[str, bytes]]:
+    return [(f"bounces/{n}.eml", raw) for n, raw in enumerate(mails)]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 1 << 16])
+@pytest.mark.parametrize(
+    "raw",
+    [zipped(named()), zipped(named(), streamed=True), zipped(named(), zipfile.ZIP_STORED)],
+    ids=["deflated", "streamed", "stored"],
+)
+def test_a_zip_gives_its_mails_whatever_the_pieces(raw: bytes, size: int) -> None:
+    assert taken("application/zip", raw, size) == [Found(name, mail) for name, mail in named()]
+
+
+def test_a_zip_with_long_sizes_behind_its_entries() -> None:
+    file = io.BytesIO()
+    file.seekable = lambda: False  # type: ignore[method-assign]
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, mail in [*named(), ("empty.eml", b"")]:
+            with archive.open(name, "w", force_zip64=True) as entry:
+                entry.write(mail)
+    *found, empty = taken("application/zip", file.getvalue(), 11)
+    assert found == [Found(name, mail) for name, mail in named()]
+    assert empty == Refused("empty.eml", "It is empty.")
+
+
+def test_what_is_no_mail_in_a_zip_is_passed_over() -> None:
+    raw = zipped([("box/", b""), ("__MACOSX/box/._1.eml", b"x"), ("box/.DS_Store", b"x"), *named(MAILS[:1])])
+    assert [one.name for one in taken("application/zip", raw)] == ["bounces/0.eml"]
+
+
+def test_a_mail_that_is_too_large_or_damaged_is_refused_and_the_others_are_found() -> None:
+    raw = bytearray(zipped([("large.eml", bytes(range(256)) * 500), *named()], zipfile.ZIP_STORED))
+    at = raw.index(b"kim")
+    raw[at : at + 3] = b"tim"
+    large, damaged, *found = taken("application/zip", bytes(raw))
+    assert isinstance(large, Refused)
+    assert "larger than the 50,000 bytes" in large.reason
+    assert isinstance(damaged, Refused)
+    assert "checksum" in damaged.reason
+    assert [one.name for one in found] == ["bounces/1.eml", "bounces/2.eml"]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_bomb_is_left_alone_after_little_work(streamed: bool) -> None:
+    bomb = zipped([*named(MAILS[:1]), ("bomb.eml", bytes(64 * MEGABYTE))], streamed=streamed)
+    found = READERS["application/zip"](Bounds(50_000, 100 * MEGABYTE, 10)).feed(bomb)
+    tracemalloc.start()
+    assert next(found) == Found("bounces/0.eml", MAILS[0])
+    with pytest.raises(Unreadable, match="200-fold"):
+        next(found)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * MEGABYTE
+
+
+def test_a_million_entries_and_a_gigabyte_come_to_an_end() -> None:
+    many = zipped((f"{n}.eml", b"") for n in range(1_100))
+    with pytest.raises(Unreadable, match="more than 1,000 mails"):
+        taken("application/zip", many)
+    with pytest.raises(Unreadable, match="100,000 bytes in all"):
+        taken("application/zip", zipped(named(MAILS * 10)), bounds=Bounds(50_000, 100_000, 1_000))
+    with pytest.raises(Unreadable, match="100,000 bytes in all"):
+        taken("application/mbox", b"From a@b.example\n" + b"x\n" * 100_000, bounds=Bounds(50_000, 100_000, 1_000))
+    with pytest.raises(Unreadable, match="more than 1,000 mails"):
+        taken("application/mbox", b"From a@b.example\n\n" * 1_100)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"From kim@x.example\n\n", "no zip file"),
+        (zipped(named())[:-200], "cut off"),
+        (b"", "cut off"),
+    ],
+)
+def test_what_is_no_zip_or_half_of_one_says_so(raw: bytes, words: str) -> None:
+    with pytest.raises(Unreadable, match=words):
+        taken("application/zip", raw)
+
+
+def test_a_zip_that_ends_in_the_middle_gives_what_came_before() -> None:
+    raw = zipped(named(), zipfile.ZIP_STORED)
+    reader = READERS["application/zip"](BOUNDS)
+    found = list(reader.feed(raw[: raw.index(b"a line") + 100]))
+    assert [one.name for one in found] == ["bounces/0.eml", "bounces/1.eml"]
+    last = reader.finish()
+    assert next(last) == Refused("bounces/2.eml", "The archive ends in the middle of it.")
+    with pytest.raises(Unreadable):
+        next(last)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_mutated_archive_gives_mails_or_says_why_not(data: st.DataObject) -> None:
+    kind, raw = data.draw(
+        st.sampled_from(
+            [
+                ("application/zip", zipped(named())),
+                ("application/zip", zipped(named(), streamed=True)),
+                ("application/mbox", b"".join(b"From a@b.example\n" + mail + b"\n" for mail in MAILS)),
+            ]
+        )
+    )
+    at = data.draw(st.integers(0, len(raw)))
+    raw = raw[:at] + data.draw(st.binary(max_size=40)) + raw[at + data.draw(st.integers(0, 40)) :]
+    with suppress(Unreadable):
+        found = taken(kind, raw, data.draw(st.sampled_from([13, 1 << 16])))
+        assert all(isinstance(one, Found | Refused) for one in found)
+
+
+@pytest.mark.parametrize("size", [1, 9, 1 << 16])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_an_mbox_gives_its_mails_unquoted(size: int, end: bytes) -> None:
+    lines = [
+        b"From MAILER-DAEMON Thu Nov 26 14:00:00 2026",
+        b"Subject: one",
+        b"",
+        b">From here on it is quoted",
+        b">>From there too",
+        b"From the desk of Kim: no line of a mail that begins",
+        b"",
+        b"From now on we close at six",
+        b"",
+        b"From kim@x.example",
+        b"Subject: two",
+        b"",
+        b"",
+        b"From 1808@xxx Thu Nov 26 14:00:01 +0000 2026",
+        b"",
+        b"From - Thu Nov 26 14:00:02 2026",
+        b"Subject: last",
+    ]
+    one, two, empty, last = taken("application/mbox", end.join(lines), size)
+    assert isinstance(one, Found)
+    assert one.raw.split(end)[2] == b"From here on it is quoted"
+    assert one.raw.split(end)[3] == b">From there too"
+    assert one.raw.endswith(b"close at six" + end)
+    assert two == Found("mail 2", b"Subject: two" + end + end)
+    assert empty == Refused("mail 3", "It is empty.")
+    assert last == Found("mail 4", b"Subject: last")
+
+
+def test_what_python_writes_as_an_mbox_is_read(tmp_path: Path) -> None:
+    box = mailbox.mbox(tmp_path / "box")
+    for mail in MAILS:
+        box.add(mail)
+    box.add(b"Subject: quoted\n\nFrom us 12:00 to you\n")
+    box.close()
+    found = taken("application/mbox", (tmp_path / "box").read_bytes(), 1_000)
+    raws = [one.raw for one in found if isinstance(one, Found)]
+    assert len(raws) == 4
+    assert (raws[0], raws[-1]) == (MAILS[0], b"Subject: quoted\n\nFrom us 12:00 to you\n")
+
+
+def test_a_mail_of_an_mbox_that_is_too_large_is_passed_over_in_little_memory() -> None:
+    raw = (
+        b"From a@b.example\nSubject: x\n\n" + b"y" * 76 * 1_000 + b"\nFrom c@d.example 10:00\nno\n" + b"z\n" * MEGABYTE
+    )
+    raw += b"\nFrom c@d.example\nSubject: small\n"
+    tracemalloc.start()
+    large, small = taken("application/mbox", raw)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert isinstance(large, Refused)
+    assert small == Found("mail 2", b"Subject: small\n")
+    assert peak < MEGABYTE
+
+
+def test_what_is_no_mbox_says_so() -> None:
+    for raw in (b"Subject: a mail\n\n", b"", b"x" * 5_000):
+        with pytest.raises(Unreadable, match="no mbox"):
+            taken("application/mbox", raw)
