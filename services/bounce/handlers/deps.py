@@ -17,9 +17,9 @@ from services.bounce.ports import (
     Mails,
     Messages,
     Reads,
-    Rulebook,
     Suppressions,
 )
+from services.bounce.ports.rules import Rulebook, Rules, RuleSets, Workshop
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Bounce:
     messages: Messages
     listener: Listener
     rulebook: Rulebook
+    workshop: Workshop
+    rules: Rules
+    rule_sets: RuleSets
     return_path: ReturnPath
     hasher: AddressHasher
     clock: Clock
