@@ -33,7 +33,7 @@ class Fact(NamedTuple):
 
     `permanent`: the refusal was final, not a wish to wait. `delayed`: the server is still trying, so that the category
     says what it waits for and the fact counts for nothing. `rule`: the one that decided; None where the form of the
-    report did, or nothing.
+    report did, or nothing. `shadow`: rules that matched and only look.
     """
 
     category: str
@@ -47,6 +47,7 @@ class Fact(NamedTuple):
     confidence: float = 1.0
     provider: str | None = None
     rule_set: str | None = None
+    shadow: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -169,4 +170,5 @@ def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
         verdict.confidence,
         verdict.provider,
         classifier.rules.digest,
+        verdict.shadow,
     )

@@ -18,9 +18,9 @@ from services.bounce.ports import (
     Mails,
     Messages,
     Reads,
-    Rulebook,
     Suppressions,
 )
+from services.bounce.ports.rules import Rulebook, Rules, RuleSets, Workshop
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class Bounce:
     messages: Messages
     listener: Listener
     rulebook: Rulebook
+    workshop: Workshop
+    rules: Rules
+    rule_sets: RuleSets
     return_path: ReturnPath
     hasher: AddressHasher
     clock: Clock

@@ -6,6 +6,8 @@ from services.bounce.adapters.postgres.domains import PostgresDomains
 from services.bounce.adapters.postgres.facts import PostgresFacts
 from services.bounce.adapters.postgres.mails import PostgresMails
 from services.bounce.adapters.postgres.reads import PostgresReads
+from services.bounce.adapters.postgres.rule_sets import PostgresRuleSets
+from services.bounce.adapters.postgres.rules import PostgresRules
 from services.bounce.adapters.postgres.statistics import PostgresFigures
 from services.bounce.adapters.postgres.watching import PostgresBreakers
 
@@ -17,5 +19,7 @@ __all__ = [
     "PostgresFigures",
     "PostgresMails",
     "PostgresReads",
+    "PostgresRuleSets",
+    "PostgresRules",
     "PostgresSuppressions",
 ]

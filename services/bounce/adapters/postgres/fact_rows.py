@@ -51,6 +51,7 @@ def columns_of(facts: Sequence[NewFact]) -> list[list[Any]]:
             " ".join(item.fact.matched),
             item.fact.confidence,
             item.fact.template,
+            " ".join(item.fact.shadow),
         )
         for item in facts
     ]
