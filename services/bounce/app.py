@@ -17,6 +17,7 @@ from services.bounce.adapters.postgres import (
     PostgresFigures,
     PostgresMails,
     PostgresReads,
+    PostgresReports,
     PostgresSuppressions,
 )
 from services.bounce.adapters.resolver import DnsDomains
@@ -26,6 +27,7 @@ from services.bounce.api import router
 from services.bounce.api.deciding import router as deciding
 from services.bounce.api.figures import router as figures
 from services.bounce.api.files import router as files
+from services.bounce.api.reports import router as reports
 from services.bounce.domain.breaker import Band
 from services.bounce.domain.policy import Policy
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
@@ -48,6 +50,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         contacts=PostgresContacts(database),
         breakers=PostgresBreakers(database, policy, band, timedelta(days=settings.parked_days)),
         reads=PostgresReads(database),
+        reports=PostgresReports(database),
         messages=DeliveryMessages(runtime.client("bounce", "delivery")),
         listener=_listener(settings),
         rulebook=ShippedRulebook(runtime.data_dir / "bounce-rules"),
@@ -69,7 +72,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         runtime=runtime,
         deps=deps,
         database=database,
-        routers=(router, figures, deciding, files),
+        routers=(router, figures, deciding, files, reports),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         body_limits={"/v1/mails": settings.max_mail_bytes},

@@ -33,7 +33,7 @@ class Fact(NamedTuple):
 
     `permanent`: the refusal was final, not a wish to wait. `delayed`: the server is still trying, so that the category
     says what it waits for and the fact counts for nothing. `rule`: the one that decided; None where the form of the
-    report did, or nothing.
+    report did, or nothing. `rule_set` None: nobody asked the words. `stage`: the command that was answered.
     """
 
     category: str
@@ -47,6 +47,7 @@ class Fact(NamedTuple):
     confidence: float = 1.0
     provider: str | None = None
     rule_set: str | None = None
+    stage: str | None = None
 
     @property
     def group(self) -> str:
@@ -156,5 +157,5 @@ _Stated = tuple[str, bool, int | None, str | None, str, bool]
 
 
 def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
-    why = (verdict.rule, verdict.matched, verdict.confidence, verdict.provider, classifier.rules.digest)
+    why = (verdict.rule, verdict.matched, verdict.confidence, verdict.provider, classifier.rules.digest, verdict.stage)
     return Fact(*stated, *why)

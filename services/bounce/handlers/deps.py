@@ -20,6 +20,7 @@ from services.bounce.ports import (
     Rulebook,
     Suppressions,
 )
+from services.bounce.ports.reports import Reports
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Bounce:
     dns: Dns
     figures: Figures
     reads: Reads
+    reports: Reports
     messages: Messages
     listener: Listener
     rulebook: Rulebook

@@ -79,6 +79,15 @@ class Closing:
 
 
 @dataclass(frozen=True, slots=True)
+class Vendor:
+    """A mail vendor's own opinion: in its words, and the category that they mean, where they mean exactly one."""
+
+    name: str
+    said: str
+    category: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewFact:
     """A fact to record; `id` is the same for the same evidence. `mail_id`: the mail that brought it.
 
@@ -98,6 +107,7 @@ class NewFact:
     mail_id: UUID | None = None
     sending: Sending = Sending()
     domain: str | None = None  # the address's own, where it is said not to exist
+    vendor: Vendor | None = None
 
 
 Change = Callable[[Suppression], tuple[Suppression, ActionRecorded]]
