@@ -17,7 +17,9 @@ from services.bounce.adapters.postgres import (
     PostgresFigures,
     PostgresMails,
     PostgresReads,
+    PostgresReplays,
     PostgresReports,
+    PostgresStoredFacts,
     PostgresSuppressions,
 )
 from services.bounce.adapters.resolver import DnsDomains
@@ -27,10 +29,11 @@ from services.bounce.api import router
 from services.bounce.api.deciding import router as deciding
 from services.bounce.api.figures import router as figures
 from services.bounce.api.files import router as files
+from services.bounce.api.replays import router as replays
 from services.bounce.api.reports import router as reports
 from services.bounce.domain.breaker import Band
-from services.bounce.domain.policy import Policy
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
+from services.bounce.handlers.numbers import policy_of
 from services.bounce.loops import LOOPS
 from services.bounce.ports import Listener
 from services.bounce.settings import BounceSettings
@@ -41,7 +44,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> Service:
     """bounce over the runtime's Postgres."""
     settings = settings or load(BounceSettings, runtime.settings_file)
-    policy, band = _policy(settings), _band(settings)
+    policy, band = policy_of(settings), _band(settings)
     database = runtime.database("bounce", max_size=settings.pool_max_connections)
     deps = Bounce(
         mails=PostgresMails(database),
@@ -51,6 +54,9 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         breakers=PostgresBreakers(database, policy, band, timedelta(days=settings.parked_days)),
         reads=PostgresReads(database),
         reports=PostgresReports(database),
+        replays=PostgresReplays(database),
+        stored=PostgresStoredFacts(database),
+        settings=settings,
         messages=DeliveryMessages(runtime.client("bounce", "delivery")),
         listener=_listener(settings),
         rulebook=ShippedRulebook(runtime.data_dir / "bounce-rules"),
@@ -72,7 +78,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         runtime=runtime,
         deps=deps,
         database=database,
-        routers=(router, figures, deciding, files, reports),
+        routers=(router, figures, deciding, files, reports, replays),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         body_limits={"/v1/mails": settings.max_mail_bytes},
@@ -83,19 +89,6 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
 def create_app(runtime: Runtime, settings: BounceSettings | None = None) -> FastAPI:
     """The application alone, for a container of its own."""
     return create_service(runtime, settings).app
-
-
-def _policy(settings: BounceSettings) -> Policy:
-    return Policy(
-        trusted_providers=frozenset(settings.trusted_providers),
-        second_proof=timedelta(hours=settings.second_proof_hours),
-        proofs_within=timedelta(days=settings.proofs_days),
-        delivered_after=timedelta(hours=settings.delivered_after_hours),
-        recent_delivery=timedelta(days=settings.recent_delivery_days),
-        recent_reading=timedelta(days=settings.recent_reading_days),
-        score_days=settings.score_days,
-        score_within=timedelta(days=settings.score_within_days),
-    )
 
 
 def _band(settings: BounceSettings) -> Band:

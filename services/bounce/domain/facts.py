@@ -64,6 +64,14 @@ class Fact(NamedTuple):
         return template_of(self.text)
 
 
+class Vendor(NamedTuple):
+    """A mail vendor's own opinion: in its words, and the category that they mean, where they mean exactly one."""
+
+    name: str
+    said: str
+    category: str | None
+
+
 def judge(report: Report, classifier: Classifier, ours: Callable[[str], bool] = lambda address: False) -> Fact:
     """The one fact that a mail states about our recipient; `ours` knows the address that we wrote to.
 

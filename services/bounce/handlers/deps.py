@@ -20,7 +20,9 @@ from services.bounce.ports import (
     Rulebook,
     Suppressions,
 )
+from services.bounce.ports.replays import Replays, StoredFacts
 from services.bounce.ports.reports import Reports
+from services.bounce.settings import BounceSettings
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Bounce:
     figures: Figures
     reads: Reads
     reports: Reports
+    replays: Replays
+    stored: StoredFacts
+    settings: BounceSettings
     messages: Messages
     listener: Listener
     rulebook: Rulebook

@@ -8,11 +8,11 @@ from libs.contracts.outcomes import Channel, ReceiptKind
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.evidence import evidence_id
-from services.bounce.domain.facts import Fact, of_text
+from services.bounce.domain.facts import Fact, Vendor, of_text
 from services.bounce.domain.sms import CATEGORY_BY_CODE
 from services.bounce.handlers.contacts import note_readings
 from services.bounce.handlers.deps import Bounce
-from services.bounce.ports import Message, NewFact, Sending, Vendor
+from services.bounce.ports import Message, NewFact, Sending
 
 # kinds of receipts that say themselves what they are
 _PLAIN: Mapping[str, tuple[str, str]] = {

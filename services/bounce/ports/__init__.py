@@ -11,7 +11,7 @@ from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.domains import Answer, Domain
-from services.bounce.domain.facts import Fact
+from services.bounce.domain.facts import Fact, Vendor
 from services.bounce.domain.suppressions import Evidence, Suppression
 from services.bounce.domain.undoing import Selection, Undo, Undone
 
@@ -76,15 +76,6 @@ class Closing:
     state: str
     outcome: str
     message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Vendor:
-    """A mail vendor's own opinion: in its words, and the category that they mean, where they mean exactly one."""
-
-    name: str
-    said: str
-    category: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from services.bounce.adapters.postgres.domains import PostgresDomains
 from services.bounce.adapters.postgres.facts import PostgresFacts
 from services.bounce.adapters.postgres.mails import PostgresMails
 from services.bounce.adapters.postgres.reads import PostgresReads
+from services.bounce.adapters.postgres.replaying import PostgresStoredFacts
+from services.bounce.adapters.postgres.replays import PostgresReplays
 from services.bounce.adapters.postgres.reports import PostgresReports
 from services.bounce.adapters.postgres.statistics import PostgresFigures
 from services.bounce.adapters.postgres.watching import PostgresBreakers
@@ -18,6 +20,8 @@ __all__ = [
     "PostgresFigures",
     "PostgresMails",
     "PostgresReads",
+    "PostgresReplays",
     "PostgresReports",
+    "PostgresStoredFacts",
     "PostgresSuppressions",
 ]
