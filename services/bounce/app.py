@@ -20,8 +20,11 @@ from services.bounce.adapters.postgres import (
     PostgresFigures,
     PostgresMails,
     PostgresReads,
+    PostgresReplays,
+    PostgresReports,
     PostgresRules,
     PostgresRuleSets,
+    PostgresStoredFacts,
     PostgresSuppressions,
 )
 from services.bounce.adapters.resolver import DnsDomains
@@ -32,12 +35,14 @@ from services.bounce.api.deciding import router as deciding
 from services.bounce.api.figures import router as figures
 from services.bounce.api.files import router as files
 from services.bounce.api.imports import router as imports
+from services.bounce.api.replays import router as replays
+from services.bounce.api.reports import router as reports
 from services.bounce.api.rule_sets import router as rule_sets_api
 from services.bounce.api.rules import router as rules_api
 from services.bounce.domain.archives import Bounds
 from services.bounce.domain.breaker import Band
-from services.bounce.domain.policy import Policy
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
+from services.bounce.handlers.numbers import policy_of
 from services.bounce.loops import LOOPS
 from services.bounce.ports import Listener
 from services.bounce.settings import BounceSettings
@@ -54,7 +59,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         runtime=runtime,
         deps=_bounce(runtime, settings, database),
         database=database,
-        routers=(router, imports, figures, deciding, files, rules_api, rule_sets_api),
+        routers=(router, imports, figures, deciding, files, rules_api, rule_sets_api, reports, replays),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         body_limits={"/v1/mails:import": settings.max_import_bytes, "/v1/mails": settings.max_mail_bytes},
@@ -63,7 +68,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
 
 
 def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> Bounce:
-    policy, band = _policy(settings), _band(settings)
+    policy, band = policy_of(settings), _band(settings)
     rule_sets = PostgresRuleSets(database)
     rulebook = PublishedRulebook(runtime.data_dir / "bounce-rules", rule_sets, runtime.clock)
     return Bounce(
@@ -73,6 +78,10 @@ def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> B
         contacts=PostgresContacts(database),
         breakers=PostgresBreakers(database, policy, band, timedelta(days=settings.parked_days)),
         reads=PostgresReads(database),
+        reports=PostgresReports(database),
+        replays=PostgresReplays(database),
+        stored=PostgresStoredFacts(database),
+        settings=settings,
         messages=DeliveryMessages(runtime.client("bounce", "delivery")),
         listener=_listener(settings),
         rulebook=rulebook,
@@ -98,19 +107,6 @@ def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> B
 def create_app(runtime: Runtime, settings: BounceSettings | None = None) -> FastAPI:
     """The application alone, for a container of its own."""
     return create_service(runtime, settings).app
-
-
-def _policy(settings: BounceSettings) -> Policy:
-    return Policy(
-        trusted_providers=frozenset(settings.trusted_providers),
-        second_proof=timedelta(hours=settings.second_proof_hours),
-        proofs_within=timedelta(days=settings.proofs_days),
-        delivered_after=timedelta(hours=settings.delivered_after_hours),
-        recent_delivery=timedelta(days=settings.recent_delivery_days),
-        recent_reading=timedelta(days=settings.recent_reading_days),
-        score_days=settings.score_days,
-        score_within=timedelta(days=settings.score_within_days),
-    )
 
 
 def _band(settings: BounceSettings) -> Band:

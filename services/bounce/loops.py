@@ -1,7 +1,9 @@
-"""What runs by itself in bounce: the SMTP listener, the reader of waiting mails, domains, breakers, the retention."""
+"""What runs by itself in bounce: the SMTP listener, the reader of waiting mails, domains, breakers, replays, the
+retention."""
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 from prometheus_client import Gauge
 
@@ -10,6 +12,7 @@ from libs.service import LoopFunction
 from libs.telemetry import get_logger
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_for_all, raw_kept_since, read_kept, refuse_recipient
+from services.bounce.handlers.replays import run_next
 
 _BATCH = 500
 _LEASE_SECONDS = 60.0
@@ -17,6 +20,8 @@ _IDLE_SECONDS = 0.5
 _RETENTION_SECONDS = 3_600.0
 _LONGEST_WAIT_SECONDS = 300.0
 _WATCH_SECONDS = 15.0
+_REPLAY_SECONDS = 1.0
+_REPLAYS_KEPT = timedelta(days=90)
 _QUESTION_SECONDS = 120.0
 _FOLLOW_UP_TURNS = 40  # every ten minutes
 
@@ -66,6 +71,8 @@ async def retention(deps: Bounce, stop: asyncio.Event) -> None:
         kept_since = (now - deps.contacts_kept).date()
         while not stop.is_set() and await deps.contacts.forget_before(kept_since, now - deps.pulses_kept):
             log.info("contacts_dropped")
+        while not stop.is_set() and await deps.replays.forget_before(now - _REPLAYS_KEPT):
+            log.info("replays_dropped")
         await _pause(stop, _RETENTION_SECONDS)
 
 
@@ -97,6 +104,13 @@ async def breakers(deps: Bounce, stop: asyncio.Event) -> None:
         await _pause(stop, _WATCH_SECONDS)
 
 
+async def replays(deps: Bounce, stop: asyncio.Event) -> None:
+    """Plays the policy over stored facts again where somebody asked for it, one after the other."""
+    while not stop.is_set():
+        if not await run_next(deps, stop):
+            await _pause(stop, _REPLAY_SECONDS)
+
+
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
@@ -111,4 +125,5 @@ LOOPS: dict[str, LoopFunction] = {
     "domains": domains,
     "breakers": breakers,
     "retention": retention,
+    "replays": replays,
 }

@@ -42,6 +42,12 @@ BOUNCE: dict[str, Any] = {
     "policy": "trusted-provider",
     "doubtful": False,
     "void": False,
+    "stage": "rcpt",
+    "vendor": "ses",
+    "vendor_class": "Permanent/NoEmail",
+    "vendor_category": "unknown-user",
+    "model_category": None,
+    "model_confidence": None,
 }
 _SUPPRESSION = {
     "id": "0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d",
@@ -111,6 +117,12 @@ class BounceShown(BaseModel):
     policy: str = Field(description="The rule of the policy that decided.")
     doubtful: bool = Field(description="Said while its provider's breaker was open, or shortly before.")
     void: bool = Field(description="Undone: it counts as no proof.")
+    stage: str | None = Field(description="The SMTP command that was answered, where the report tells it.")
+    vendor: str | None = Field(description="The mail vendor that told us of it, with an opinion of its own.")
+    vendor_class: str | None = Field(description="The vendor's class of the bounce, in its own words.")
+    vendor_category: str | None = Field(description="The category that its class means, where it means exactly one.")
+    model_category: str | None = Field(description="What the model makes of the words; null where it was not asked.")
+    model_confidence: float | None
 
 
 class SuppressionShown(BaseModel):

@@ -33,7 +33,8 @@ class Fact(NamedTuple):
 
     `permanent`: the refusal was final, not a wish to wait. `delayed`: the server is still trying, so that the category
     says what it waits for and the fact counts for nothing. `rule`: the one that decided; None where the form of the
-    report did, or nothing. `shadow`: rules that matched and only look.
+    report did, or nothing. `rule_set` None: nobody asked the words. `shadow`: rules that matched and only look.
+    `stage`: the command that was answered.
     """
 
     category: str
@@ -48,6 +49,7 @@ class Fact(NamedTuple):
     provider: str | None = None
     rule_set: str | None = None
     shadow: tuple[str, ...] = ()
+    stage: str | None = None
 
     @property
     def group(self) -> str:
@@ -62,6 +64,14 @@ class Fact(NamedTuple):
     def template(self) -> str:
         """The text without its variable parts: what makes two replies the same one."""
         return template_of(self.text)
+
+
+class Vendor(NamedTuple):
+    """A mail vendor's own opinion: in its words, and the category that they mean, where they mean exactly one."""
+
+    name: str
+    said: str
+    category: str | None
 
 
 def judge(report: Report, classifier: Classifier, ours: Callable[[str], bool] = lambda address: False) -> Fact:
@@ -171,4 +181,5 @@ def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
         verdict.provider,
         classifier.rules.digest,
         verdict.shadow,
+        verdict.stage,
     )

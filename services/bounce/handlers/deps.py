@@ -20,7 +20,10 @@ from services.bounce.ports import (
     Reads,
     Suppressions,
 )
+from services.bounce.ports.replays import Replays, StoredFacts
+from services.bounce.ports.reports import Reports
 from services.bounce.ports.rules import Rulebook, Rules, RuleSets, Workshop
+from services.bounce.settings import BounceSettings
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class Bounce:
     dns: Dns
     figures: Figures
     reads: Reads
+    reports: Reports
+    replays: Replays
+    stored: StoredFacts
+    settings: BounceSettings
     messages: Messages
     listener: Listener
     rulebook: Rulebook

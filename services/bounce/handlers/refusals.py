@@ -8,7 +8,7 @@ from libs.contracts.outcomes import Channel, ReceiptKind
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.evidence import evidence_id
-from services.bounce.domain.facts import Fact, of_text
+from services.bounce.domain.facts import Fact, Vendor, of_text
 from services.bounce.domain.sms import CATEGORY_BY_CODE
 from services.bounce.handlers.contacts import note_readings
 from services.bounce.handlers.deps import Bounce
@@ -130,7 +130,15 @@ def _of_receipt(envelope: Envelope, receipt: Receipt, fact: Fact, known: Mapping
         receipt.attempt,
         receipt.recipient or (message.recipient if message else None),
         sending=message.sending if message else Sending(),
+        vendor=_vendor(receipt),
     )
+
+
+def _vendor(receipt: Receipt) -> Vendor | None:
+    if receipt.vendor_class is None:
+        return None
+    category = receipt.vendor_category if receipt.vendor_category in CATEGORIES else None
+    return Vendor(receipt.provider, receipt.vendor_class, category)
 
 
 async def forget_recipients(deps: Bounce, batch: Sequence[Envelope]) -> None:

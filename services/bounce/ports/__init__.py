@@ -10,7 +10,7 @@ from uuid import UUID
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from services.bounce.domain.domains import Answer, Domain
-from services.bounce.domain.facts import Fact
+from services.bounce.domain.facts import Fact, Vendor
 from services.bounce.domain.suppressions import Evidence, Suppression
 from services.bounce.domain.undoing import Selection, Undo, Undone
 
@@ -114,6 +114,7 @@ class NewFact:
     mail_id: UUID | None = None
     sending: Sending = Sending()
     domain: str | None = None  # the address's own, where it is said not to exist
+    vendor: Vendor | None = None
 
 
 Change = Callable[[Suppression], tuple[Suppression, ActionRecorded]]

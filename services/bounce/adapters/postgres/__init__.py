@@ -6,6 +6,9 @@ from services.bounce.adapters.postgres.domains import PostgresDomains
 from services.bounce.adapters.postgres.facts import PostgresFacts
 from services.bounce.adapters.postgres.mails import PostgresMails
 from services.bounce.adapters.postgres.reads import PostgresReads
+from services.bounce.adapters.postgres.replaying import PostgresStoredFacts
+from services.bounce.adapters.postgres.replays import PostgresReplays
+from services.bounce.adapters.postgres.reports import PostgresReports
 from services.bounce.adapters.postgres.rule_sets import PostgresRuleSets
 from services.bounce.adapters.postgres.rules import PostgresRules
 from services.bounce.adapters.postgres.statistics import PostgresFigures
@@ -19,7 +22,10 @@ __all__ = [
     "PostgresFigures",
     "PostgresMails",
     "PostgresReads",
+    "PostgresReplays",
+    "PostgresReports",
     "PostgresRuleSets",
     "PostgresRules",
+    "PostgresStoredFacts",
     "PostgresSuppressions",
 ]

@@ -15,10 +15,11 @@ from services.bounce.domain.figures import Kind
 from services.bounce.domain.health import blocked_origin
 from services.bounce.domain.judging import Judged
 from services.bounce.domain.policy import Bars, Proof
+from services.bounce.domain.rereading import BY_FORM
 from services.bounce.domain.suppressions import Cause, Evidence, SuppressionKey
+from services.bounce.domain.tallies import Seen
 from services.bounce.ports import NewFact
 
-_RULE_SET = "shipped"  # what is read by its form alone
 _TOLD_APART = "unknown-user"
 
 
@@ -43,7 +44,7 @@ def columns_of(facts: Sequence[NewFact]) -> list[list[Any]]:
             item.mail_id,
             item.fact.provider or "",
             item.fact.rule,
-            item.fact.rule_set or _RULE_SET,
+            item.fact.rule_set or BY_FORM,
             item.domain,
             item.sending.sender,
             item.sending.from_domain,
@@ -52,6 +53,10 @@ def columns_of(facts: Sequence[NewFact]) -> list[list[Any]]:
             item.fact.confidence,
             item.fact.template,
             " ".join(item.fact.shadow),
+            item.fact.stage,
+            item.vendor.name if item.vendor else None,
+            item.vendor.said if item.vendor else None,
+            item.vendor.category if item.vendor else None,
         )
         for item in facts
     ]
@@ -84,7 +89,7 @@ def proof_of(item: NewFact, *, doubtful: bool) -> Proof:
 
 def evidence_of(item: NewFact, bars: Bars) -> Evidence:
     """What a fact bars."""
-    fact, rule_set = item.fact, item.fact.rule_set or _RULE_SET
+    fact, rule_set = item.fact, item.fact.rule_set or BY_FORM
     cause = Cause(fact.category, fact.provider or "", fact.rule, rule_set, bars.policy, bars.evidence)
     key = SuppressionKey(item.tenant, item.mode, item.address_hash, bars.scope)
     return Evidence(key, bars.reason, item.at, "system", item.id, item.message, item.recipient, cause=cause)
@@ -109,6 +114,25 @@ def kind_of(item: NewFact) -> Kind:
     sending = item.sending
     names = (item.fact.category, item.fact.provider or "", sending.from_domain, sending.communication)
     return Kind(item.tenant, item.mode, *names)
+
+
+def seen(item: NewFact) -> Seen:
+    """The fact as it is counted about rules."""
+    fact, vendor = item.fact, item.vendor
+    return Seen(
+        item.id,
+        item.tenant,
+        int(item.mode),
+        item.at,
+        fact.category,
+        fact.provider or "",
+        fact.rule,
+        fact.matched,
+        (),
+        fact.template,
+        fact.rule_set is not None,
+        ((vendor.name, vendor.category),) if vendor and vendor.category else (),
+    )
 
 
 def blocks_of(facts: Sequence[NewFact]) -> Iterator[tuple[Any, ...]]:

@@ -30,6 +30,7 @@ from services.bounce.adapters.postgres.histories import read_histories
 from services.bounce.adapters.postgres.parking import confirm, park
 from services.bounce.adapters.postgres.reexamining import reexamine
 from services.bounce.adapters.postgres.suppressions import changed, place_all
+from services.bounce.adapters.postgres.tallies import add_tallies
 from services.bounce.domain.breaker import Band
 from services.bounce.domain.figures import Figures
 from services.bounce.domain.judging import Judged, judge_all
@@ -38,6 +39,7 @@ from services.bounce.domain.suppressions import Evidence
 from services.bounce.ports import NewFact
 
 _facts = Counter("depesche_bounce_facts", "New facts about addresses", ["category", "provider", "origin"])
+_unmatched = Counter("depesche_bounce_unmatched", "New facts whose words no rule knew", ["provider"])
 _latency = Histogram(
     "depesche_bounce_latency_seconds",
     "From what a server said to what follows from it, in seconds",
@@ -51,17 +53,20 @@ log = get_logger(__name__)
 _ADD = """
 insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
                     reply_code, enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain,
-                    communication, matched, confidence, template, shadow)
+                    communication, matched, confidence, template, shadow, stage, vendor, vendor_class,
+                    vendor_category)
 select id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
   enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication,
-  string_to_array(matched, ' '), confidence, template, string_to_array(nullif(shadow, ''), ' ')
+  string_to_array(matched, ' '), confidence, template, string_to_array(nullif(shadow, ''), ' '), stage, vendor,
+  vendor_class, vendor_category
 from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[], $7::text[],
   $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[], $15::uuid[],
   $16::text[], $17::text[], $18::text[], $19::text[], $20::smallint[], $21::text[], $22::text[], $23::text[],
-  $24::real[], $25::text[], $26::text[])
+  $24::real[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[],
+  $30::text[])
   as new (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
           enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication, matched,
-          confidence, template, shadow)
+          confidence, template, shadow, stage, vendor, vendor_class, vendor_category)
 on conflict (id) do nothing returning id
 """
 _DECIDED = """
@@ -108,6 +113,8 @@ class PostgresFacts:
         for fact in fresh:
             _facts.labels(fact.fact.category, fact.fact.provider or "", fact.origin).inc()
             _latency.observe((now - fact.at).total_seconds())
+            if fact.fact.rule is None and fact.fact.rule_set is not None:
+                _unmatched.labels(fact.fact.provider or "").inc()
         for breaker in tripped:
             _opened.labels(breaker.provider).inc()
             usual = round(breaker.expected)
@@ -138,6 +145,7 @@ class PostgresFacts:
             figures.add(kind_of(fact), fact.at, facts=1, **counts)
         await add_blocks(connection, blocks_of(fresh))
         await add_figures(connection, figures)
+        await add_tallies(connection, fresh)
         for item in placed:
             _barred.labels(item.reason.word).inc()
         return [*map(classified, fresh), *map(changed, placed)]

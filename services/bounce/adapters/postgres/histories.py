@@ -1,6 +1,6 @@
 """What is known of addresses, read for a batch at once."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +37,15 @@ async def read_histories(connection: Any, addresses: Collection[Address], since:
         said = (id_, at, category, permanent, provider, doubtful)
         proof = Proof(*said, domain=domain, in_session=origin == "session")
         proofs[tenant, Mode(mode), hash_].append(proof)
+    contacts, lifted = await read_known(connection, ordered)
+    return {a: History(tuple(proofs[a]), contacts.get(a), lifted[a]) for a in ordered}
+
+
+async def read_known(
+    connection: Any, ordered: Sequence[Address]
+) -> tuple[dict[Address, Contact], dict[Address, dict[Scope, datetime]]]:
+    """What is known of addresses beside facts: what went well, and when somebody last let them go."""
+    columns = [list(column) for column in zip(*ordered, strict=True)]
     contacts = {
         (row["tenant"], Mode(row["mode"]), row["address_hash"]): Contact(row["day"], row["accepted"], row["read_on"])
         for row in await connection.fetch(_CONTACTS, *columns)
@@ -44,4 +53,4 @@ async def read_histories(connection: Any, addresses: Collection[Address], since:
     lifted: dict[Address, dict[Scope, datetime]] = {address: {} for address in ordered}
     for tenant, mode, hash_, scope, at in await connection.fetch(_LIFTED, *columns):
         lifted[tenant, Mode(mode), hash_][Scope(scope)] = at
-    return {a: History(tuple(proofs[a]), contacts.get(a), lifted[a]) for a in ordered}
+    return contacts, lifted

@@ -1,0 +1,110 @@
+"""Reports about rules, from roll-ups alone: no question here walks the facts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from libs.contracts.outcomes import Mode
+from libs.storage.database import Database
+from services.bounce.ports.reports import OpinionQuery, UnreadQuery
+
+_DAYS = """
+select day, sum(count) filter (where part = 0)::bigint as decided,
+  sum(count) filter (where part = 1)::bigint as outdone, sum(count) filter (where part = 2)::bigint as shadow
+from rule_hit where tenant = $1 and mode = $2 and rule = $3 and day >= $4 group by day order by day
+"""
+_SUMS = """
+select rule, coalesce(sum(count) filter (where part = 0), 0)::bigint as decided,
+  coalesce(sum(count) filter (where part = 1), 0)::bigint as outdone,
+  coalesce(sum(count) filter (where part = 2), 0)::bigint as shadow
+from rule_hit where tenant = $1 and mode = $2 and day >= $3 group by rule
+"""
+# of each rule its newest day alone: what came before may be years
+_LAST = """
+select r.rule, h.last_at, h.last_bounce from unnest($3::text[]) as r (rule) cross join lateral (
+  select last_at, last_bounce from rule_hit where tenant = $1 and mode = $2 and rule = r.rule
+  order by day desc, last_at desc limit 1) as h
+"""
+_OUTDONE = """
+with sums as (
+  select rule, winner, part, sum(count)::bigint as count, max(last_at) as last_at
+  from rule_hit where tenant = $1 and mode = $2 and day >= $3 and part < 2 group by 1, 2, 3)
+select rule, sum(count)::bigint as count, max(last_at) as last_at,
+  jsonb_agg(jsonb_build_object('rule', winner, 'count', count) order by count desc, winner) as winners
+from sums group by rule having bool_and(part = 1)
+  and ($4::bigint is null or sum(count) < $4 or (sum(count) = $4 and rule > $5))
+order by 2 desc, 1 limit $6
+"""
+_UNREAD = """
+select u.template_id, u.provider, u.count, u.last_at, b.id as bounce, b.template, b.text, b.reply_code, b.enhanced_code,
+  b.vendor_category, b.model_category, b.stage, b.origin
+from (
+  select template_id, provider, sum(count)::bigint as count, max(last_at) as last_at,
+    (array_agg(last_bounce order by last_at desc))[1] as last_bounce
+  from unread where tenant = $1 and mode = $2 and day >= $3 and ($4::text is null or provider = $4)
+    and ($5::uuid is null or template_id = $5)
+  group by template_id, provider
+  having $6::bigint is null or (sum(count), template_id, provider) < ($6, $7::uuid, $8::text)
+  order by 3 desc, 1 desc, 2 desc limit $9) as u
+left join bounce b on b.id = u.last_bounce and b.template is not null
+order by count desc, template_id desc, provider desc
+"""
+_OPINIONS = """
+select o.*, b.text, b.vendor_class, b.template from (
+  select who, other, category, rule, provider, sum(count)::bigint as count, max(last_at) as last_at,
+    (array_agg(last_bounce order by last_at desc))[1] as bounce
+  from opinion where tenant = $1 and mode = $2 and day >= $3 and ($4::text is null or who = $4) and other <> category
+  group by 1, 2, 3, 4, 5
+  having $5::bigint is null or (sum(count), who, other, category, rule, provider) < ($5, $6, $7, $8, $9, $10)
+  order by 6 desc, 1 desc, 2 desc, 3 desc, 4 desc, 5 desc limit $11) as o
+left join bounce b on b.id = o.bounce
+order by count desc, who desc, other desc, category desc, rule desc, provider desc
+"""
+_AGREEING = """
+select who, sum(count)::bigint as facts, coalesce(sum(count) filter (where other = category), 0)::bigint as agreeing
+from opinion where tenant = $1 and mode = $2 and day >= $3 group by who order by who
+"""
+
+Realm = tuple[int, Mode]
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresReports:
+    database: Database
+
+    async def hits_by_day(self, realm: Realm, rule: str, since: date) -> list[Mapping[str, Any]]:
+        """How often a rule decided, was outdone, or matched in the shadow; days without any are left out."""
+        return await self._rows(_DAYS, realm, rule, since)
+
+    async def hits(self, realm: Realm, since: date) -> Mapping[str, Mapping[str, Any]]:
+        """The same for every rule with a hit since that day, in sums."""
+        return {row["rule"]: row for row in await self._rows(_SUMS, realm, since)}
+
+    async def last_hits(self, realm: Realm, rules: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """When each rule matched last; rules that never did are absent."""
+        return {row["rule"]: row for row in await self._rows(_LAST, realm, list(rules))}
+
+    async def outdone(
+        self, realm: Realm, since: date, limit: int, after: tuple[int, str] | None
+    ) -> list[Mapping[str, Any]]:
+        """Rules that matched and never decided, the most frequent first, with those that did."""
+        return await self._rows(_OUTDONE, realm, since, *(after or (None, None)), limit)
+
+    async def unread(self, wanted: UnreadQuery) -> list[Mapping[str, Any]]:
+        """What no rule knew by template and provider, the most frequent first, with the newest example."""
+        names = (wanted.since, wanted.provider, wanted.template, *(wanted.after or (None, None, None)), wanted.limit)
+        return await self._rows(_UNREAD, wanted.realm, *names)
+
+    async def opinions(self, wanted: OpinionQuery) -> list[Mapping[str, Any]]:
+        """Where somebody else disagrees with us, the most frequent first, with the newest example."""
+        after = wanted.after or (None,) * 6
+        return await self._rows(_OPINIONS, wanted.realm, wanted.since, wanted.who, *after, wanted.limit)
+
+    async def agreeing(self, realm: Realm, since: date) -> list[Mapping[str, Any]]:
+        """By whom: of how many facts they had an opinion, and for how many it was ours."""
+        return await self._rows(_AGREEING, realm, since)
+
+    async def _rows(self, statement: str, realm: Realm, *arguments: Any) -> list[Mapping[str, Any]]:
+        async with self.database.acquire() as connection:
+            return list(await connection.fetch(statement, realm[0], int(realm[1]), *arguments))

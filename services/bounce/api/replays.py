@@ -1,0 +1,102 @@
+"""Replays over HTTP: what would be barred under other rules or other numbers."""
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Query, Request, Response
+
+from libs.errors import Invalid
+from libs.web import After, Cursor, Limit, Page, Router
+from services.bounce.api import Reader, Writer, after_of, deps_of, sensible
+from services.bounce.api.replay_shapes import ChangeShown, ReplayBody, ReplayShown
+from services.bounce.handlers.replays import ask_for_replay, cancel_replay, found
+from services.bounce.ports.replays import Asked, ChangeQuery, ReplayRecord
+
+router = Router(prefix="/v1/replays", tags=["rules"])
+
+_LONGEST = timedelta(days=400)
+Id = Annotated[UUID, Path(description="From POST replays.")]
+
+
+@router.post("", status_code=202, summary="What would change?")
+async def start_replay(request: Request, response: Response, principal: Writer, body: ReplayBody) -> ReplayShown:
+    """Plays the policy over stored facts again, under other rules, other settings or both, and changes nothing.
+
+    It runs in the background: ask `GET replays/{id}` how far it is. What comes out is compared with the rules and
+    settings in force, both played over the same facts: per category and provider the counts, and every address that
+    would be barred, or would be no longer.
+    """
+    deps = deps_of(request)
+    now = deps.clock()
+    since, until = sensible(body.since, "/since"), sensible(body.until or now, "/until")
+    if since >= until:
+        raise Invalid("`since` has to be before `until`.", pointer="/since")
+    if until - since > _LONGEST:
+        raise Invalid(f"Ask for {_LONGEST.days} days at most.", pointer="/since")
+    numbers = body.settings.model_dump(exclude_none=True)
+    replay = await ask_for_replay(deps, principal, Asked(since, until, str(body.rules), numbers, body.note))
+    response.headers["location"] = f"/bounce/v1/replays/{replay.id}"
+    return _shown(replay)
+
+
+@router.get("", summary="Replays")
+async def list_replays(
+    request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
+) -> Page[ReplayShown]:
+    """Newest first; they are kept for 90 days."""
+    rows = await deps_of(request).replays.page((principal.tenant, principal.mode), after_of(cursor), limit + 1)
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(
+        items=[_shown(row) for row in rows[:limit]],
+        next_cursor=Cursor.make(last.created_at.isoformat(), str(last.id)) if last else None,
+    )
+
+
+@router.get("/{id}", summary="A replay")
+async def get_replay(request: Request, principal: Reader, id: Id) -> ReplayShown:
+    """How far it is, and what came out."""
+    return _shown(await found(deps_of(request), principal, id))
+
+
+@router.get("/{id}/changes", summary="Whom it concerns")
+async def list_changes(
+    request: Request,
+    principal: Reader,
+    id: Id,
+    appears: Annotated[bool | None, Query(description="true: would be barred; false: would be no longer.")] = None,
+    limit: Limit = 100,
+    cursor: After = None,
+) -> Page[ChangeShown]:
+    """Every address whose suppression would appear or vanish, with the server's words; also while it still runs."""
+    deps = deps_of(request)
+    await found(deps, principal, id)
+    key = Cursor.read(cursor)
+    if key is not None and (type(key[0]) is not int or not 0 <= key[0] < 1 << 62):
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    rows = await deps.replays.changes(ChangeQuery(id, limit + 1, key[0] if key else 0, appears))
+    items = [
+        ChangeShown(
+            **{
+                name: row[name]
+                for name in ("appears", "scope", "recipient", "at", "provider", "text", "was", "becomes")
+            },
+            number=row["ordinal"],
+            bounce=row["bounce_id"],
+            address_hash=row["address_hash"].hex(),
+        )
+        for row in rows[:limit]
+    ]
+    return Page(items=items, next_cursor=Cursor.make(items[-1].number) if len(rows) > limit else None)
+
+
+@router.post("/{id}:cancel", summary="Stop a replay")
+async def cancel(request: Request, principal: Writer, id: Id) -> ReplayShown:
+    """Stops it after the batch that it is at; one that has ended stays as it is."""
+    return _shown(await cancel_replay(deps_of(request), principal, id))
+
+
+def _shown(replay: ReplayRecord) -> ReplayShown:
+    fields = {name: getattr(replay, name) for name in ReplayShown.model_fields if name != "asked"}
+    return ReplayShown(**fields, asked=asdict(replay.asked))

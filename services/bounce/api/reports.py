@@ -1,0 +1,176 @@
+"""Reports about rules over HTTP: what never matches, what is always outdone, what nobody reads, who disagrees."""
+
+from datetime import date, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Path, Query, Request
+
+from libs.errors import Invalid
+from libs.web import After, Cursor, Limit, Page, Router
+from services.bounce.api import Reader, Writer, deps_of
+from services.bounce.api.report_shapes import (
+    Agreement,
+    Agreements,
+    DeadRule,
+    Disagreement,
+    HitsOfDay,
+    OutdoneRule,
+    RuleHits,
+    SuggestedRule,
+    SuggestionBody,
+    UnreadText,
+)
+from services.bounce.domain.categories import CATEGORIES
+from services.bounce.handlers.reports import rules_without_a_hit, suggest_rule, unread_texts
+from services.bounce.ports.reports import OpinionQuery, UnreadQuery
+
+router = Router(prefix="/v1", tags=["rules"])
+
+Days = Annotated[int, Query(ge=1, le=400, description="Over the last so many days (UTC), today among them.")]
+RuleId = Annotated[str, Path(max_length=200, description="A rule's id.")]
+Provider = Annotated[str | None, Query(max_length=100, examples=["gmail"])]
+
+
+@router.get("/reports/dead-rules", summary="Rules that never match")
+async def dead_rules(
+    request: Request, principal: Reader, days: Days = 90, limit: Limit = 100, cursor: After = None
+) -> Page[DeadRule]:
+    """Rules in force that have not matched for so many days, in the order of their ids."""
+    deps = deps_of(request)
+    after = _key(cursor, str)
+    dead = await rules_without_a_hit(deps, (principal.tenant, principal.mode), _since(request, days))
+    rest = [rule for rule in dead if after is None or rule["rule"] > after[0]]
+    page = rest[:limit]
+    return Page(
+        items=[DeadRule(**rule) for rule in page],
+        next_cursor=Cursor.make(page[-1]["rule"]) if len(rest) > limit else None,
+    )
+
+
+@router.get("/reports/outdone-rules", summary="Rules that never decide")
+async def outdone_rules(
+    request: Request, principal: Reader, days: Days = 30, limit: Limit = 100, cursor: After = None
+) -> Page[OutdoneRule]:
+    """Rules that matched and never decided, the most frequent first, with those that did instead."""
+    key = _key(cursor, int, str)
+    realm = (principal.tenant, principal.mode)
+    rows = await deps_of(request).reports.outdone(realm, _since(request, days), limit + 1, key)
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(
+        items=[OutdoneRule(**row) for row in rows[:limit]],
+        next_cursor=Cursor.make(last["count"], last["rule"]) if last else None,
+    )
+
+
+@router.get("/reports/unread-texts", summary="What no rule reads")
+async def list_unread(
+    request: Request,
+    principal: Reader,
+    days: Days = 7,
+    provider: Provider = None,
+    limit: Limit = 100,
+    cursor: After = None,
+) -> Page[UnreadText]:
+    """Replies that no rule knew when they came, by template and provider, the most frequent first."""
+    count_template_provider = _key(cursor, int, str, str)
+    after = None
+    if count_template_provider:
+        count, template, name = count_template_provider
+        after = (count, _uuid(template), name)
+    realm = (principal.tenant, principal.mode)
+    wanted = UnreadQuery(realm, _since(request, days), limit + 1, provider, after=after)
+    rows = await unread_texts(deps_of(request), wanted)
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(
+        items=[UnreadText(**row | {"provider": row["provider"] or None}) for row in rows[:limit]],
+        next_cursor=Cursor.make(last["count"], str(last["template_id"]), last["provider"]) if last else None,
+    )
+
+
+@router.post("/reports/unread-texts/{template_id}:rule", summary="Make a rule of it")
+async def make_a_rule(
+    request: Request,
+    principal: Writer,
+    template_id: Annotated[UUID, Path(description="From GET reports/unread-texts.")],
+    body: SuggestionBody,
+) -> SuggestedRule:
+    """A rule that reads these replies: their longest common words, the provider, the newest one as its example."""
+    if body.category is not None and body.category not in CATEGORIES:
+        known = ", ".join(CATEGORIES)
+        raise Invalid(f"There is no category of this name; there are {known}.", pointer="/category")
+    wanted = UnreadQuery((principal.tenant, principal.mode), date.min, 1, body.provider, template_id)
+    return SuggestedRule(**await suggest_rule(deps_of(request), wanted, body.category))
+
+
+@router.get("/reports/disagreements", summary="Who reads it otherwise")
+async def disagreements(
+    request: Request,
+    principal: Reader,
+    days: Days = 30,
+    who: Annotated[str | None, Query(max_length=100, description="A vendor, or `model`.", examples=["ses"])] = None,
+    limit: Limit = 100,
+    cursor: After = None,
+) -> Page[Disagreement]:
+    """Where a mail vendor or the model sees another category than we do, the most frequent first."""
+    after = _key(cursor, int, str, str, str, str, str)
+    wanted = OpinionQuery((principal.tenant, principal.mode), _since(request, days), limit + 1, who, after)
+    rows = await deps_of(request).reports.opinions(wanted)
+    last = rows[limit - 1] if len(rows) > limit else None
+    names = ("count", "who", "other", "category", "rule", "provider")
+    return Page(
+        items=[_disagreement(row) for row in rows[:limit]],
+        next_cursor=Cursor.make(*(last[name] for name in names)) if last else None,
+    )
+
+
+def _disagreement(row: Any) -> Disagreement:
+    named = {"rule": row["rule"] or None, "provider": row["provider"] or None, "said": row["vendor_class"]}
+    return Disagreement(**dict(row) | named)
+
+
+@router.get("/reports/agreements", summary="How often others agree")
+async def agreements(request: Request, principal: Reader, days: Days = 30) -> Agreements:
+    """By vendor, and for the model: of how many facts there was an opinion, and how often it was ours."""
+    rows = await deps_of(request).reports.agreeing((principal.tenant, principal.mode), _since(request, days))
+    return Agreements(items=[Agreement(**row, share=round(row["agreeing"] / row["facts"], 4)) for row in rows])
+
+
+@router.get("/rules/{rule}/hits", summary="What a rule did")
+async def rule_hits(request: Request, principal: Reader, rule: RuleId, days: Days = 30) -> RuleHits:
+    """By day: how often it decided, matched in vain, or matched while it was only watched; and when last."""
+    reports, realm = deps_of(request).reports, (principal.tenant, principal.mode)
+    rows = await reports.hits_by_day(realm, rule, _since(request, days))
+    last = (await reports.last_hits(realm, [rule])).get(rule)
+    parts = ("decided", "outdone", "shadow")
+    shown = [HitsOfDay(day=row["day"].isoformat(), **{part: row[part] or 0 for part in parts}) for row in rows]
+    return RuleHits(
+        rule=rule,
+        **{part: sum(getattr(day, part) for day in shown) for part in parts},
+        last_at=last["last_at"] if last else None,
+        last_bounce=last["last_bounce"] if last else None,
+        days=shown,
+    )
+
+
+def _since(request: Request, days: int) -> date:
+    today: date = deps_of(request).clock().date()
+    return today - timedelta(days=days - 1)
+
+
+def _key(cursor: str | None, *kinds: type) -> tuple[Any, ...] | None:
+    """A cursor's sort key. Raises Invalid where it is another list's."""
+    key = Cursor.read(cursor, len(kinds))
+    if key is None:
+        return None
+    fits = all(type(value) is kind for value, kind in zip(key, kinds, strict=True))
+    if not fits or any(isinstance(value, int) and not 0 <= value < 1 << 62 for value in key):
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    return tuple(key)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error

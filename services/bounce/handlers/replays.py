@@ -1,0 +1,140 @@
+"""What would be barred under other rules or numbers: asked for, played in the background, cancelled."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from libs.auth import Principal
+from libs.errors import NotFound, Permanent
+from libs.ids import uuid7
+from libs.telemetry import get_logger
+from services.bounce.domain.classifier import Classifier
+from services.bounce.domain.replays import Replay, Side, Sums
+from services.bounce.handlers.deps import Bounce
+from services.bounce.handlers.numbers import policy_of
+from services.bounce.ports.replays import Asked, ReplayRecord
+
+MOST_OPEN = 5
+MOST_CHANGES = 200_000  # that are kept one by one; all are counted
+MOST_TURNS = 5
+
+log = get_logger(__name__)
+
+
+async def ask_for_replay(deps: Bounce, principal: Principal, asked: Asked) -> ReplayRecord:
+    """Puts a replay into the queue. Raises Conflict where too many wait already, NotFound for an unknown rule set."""
+    now = deps.clock()
+    replay = ReplayRecord(uuid7(), principal.tenant, principal.mode, asked, principal.actor, now, "waiting")
+    await deps.replays.add(replay, MOST_OPEN)
+    return replay
+
+
+async def cancel_replay(deps: Bounce, principal: Principal, id: UUID) -> ReplayRecord:
+    """Stops it after the batch that it is at; one that has ended stays as it is. Raises NotFound."""
+    await found(deps, principal, id)
+    await deps.replays.cancel(principal.tenant, principal.mode, id, deps.clock())
+    return await found(deps, principal, id)
+
+
+async def found(deps: Bounce, principal: Principal, id: UUID) -> ReplayRecord:
+    """Raises NotFound."""
+    replay = await deps.replays.get(principal.tenant, principal.mode, id)
+    if replay is None:
+        raise NotFound(f"There is no replay {id}; GET replays lists them.")
+    return replay
+
+
+async def run_next(deps: Bounce, stop: asyncio.Event) -> bool:
+    """Plays one that waits; falsy where none does."""
+    replay = await deps.replays.lease(deps.clock())
+    if replay is None:
+        return False
+    if replay.turn > MOST_TURNS:
+        await deps.replays.conclude(replay, deps.clock(), None, "It was begun five times and never came to its end.")
+        return True
+    try:
+        await _run(deps, replay, stop)
+    except Permanent as error:
+        await deps.replays.conclude(replay, deps.clock(), None, error.detail)
+    return True
+
+
+async def _run(deps: Bounce, replay: ReplayRecord, stop: asyncio.Event) -> None:
+    asked, realm = replay.asked, (replay.tenant, replay.mode)
+    before = Side(await deps.rulebook.current(), policy_of(deps.settings))
+    after = Side(await _classifier(deps, asked.rules), policy_of(deps.settings, asked.settings))
+    known = max(side.policy.longest_memory for side in (before, after))
+    span = (asked.since - known, asked.until)
+    played, done, kept = Replay(before, after, asked.since), 0, 0
+    total = await deps.stored.count(realm, span)
+    batches = deps.stored.by_address(realm, span)
+    async for batch in batches:
+        # off the event loop: mail goes on coming in meanwhile
+        changes = await asyncio.to_thread(played.take, batch)
+        numbered = list(enumerate(changes[: MOST_CHANGES - kept], start=kept + 1))
+        kept += len(numbered)
+        done += sum(len(told.facts) for told in batch)
+        if not await deps.replays.advance(replay, min(done, total), total, numbered):
+            log.info("replay_left", tenant=replay.tenant, count=done)
+            return
+        if stop.is_set():
+            await deps.replays.give_back(replay)
+            return
+    await deps.replays.conclude(replay, deps.clock(), result_of(played, kept), None)
+    log.info("replay_done", tenant=replay.tenant, count=played.facts)
+
+
+async def _classifier(deps: Bounce, rules: str) -> Classifier:
+    return await deps.rulebook.current()
+
+
+def result_of(played: Replay, kept: int) -> dict[str, Any]:
+    """What is kept of a replay beside its changes."""
+    moved = sorted(played.moves.items(), key=lambda item: (-item[1][0], str(item[0])))
+    before, after = played.categories
+    return {
+        "facts": played.facts,
+        "addresses": played.addresses,
+        "before": _sums(played, 0),
+        "after": _sums(played, 1),
+        "appear": played.appear,
+        "vanish": played.vanish,
+        "kept": kept,
+        "appearing": _counted(played.appearing),
+        "vanishing": _counted(played.vanishing),
+        "categories": [
+            {"category": category, "provider": provider, "before": before[key], "after": after[key]}
+            for key in sorted(before.keys() | after.keys())
+            for category, provider in [key]
+        ],
+        "moves": [
+            {
+                "provider": move.provider,
+                "was": move.was._asdict(),
+                "becomes": move.becomes._asdict(),
+                "count": count,
+                "bounce": str(example),
+            }
+            for move, (count, example) in moved
+        ],
+    }
+
+
+def _sums(played: Replay, number: int) -> Mapping[str, Any]:
+    sums: Sums = played.sums[number]
+    side = (played.before, played.after)[number]
+    return {
+        "rule_set": side.classifier.rules.digest,
+        "barred_all": sums.barred_all,
+        "barred_marketing": sums.barred_marketing,
+        "parked": sums.parked,
+    }
+
+
+def _counted(counter: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [
+        {"category": category, "provider": provider, "count": count}
+        for (category, provider), count in counter.most_common()
+    ]

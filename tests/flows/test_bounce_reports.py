@@ -1,0 +1,155 @@
+"""Reports about rules, as facts come in: what decided, what was outdone, what nobody reads, who disagrees."""
+
+from typing import Any
+
+import pytest
+
+from libs.contracts.delivery import Receipt, ReceiptRecorded
+from tests.flows.bounce_policy import DAY, GONE, hash_of, numbers, said, trusting
+from tests.flows.bounces import NOW, World, world
+
+__all__ = ["world"]
+
+TOMATOES = "550 The greenhouse of {}@customer.example went off to count tomatoes 17"
+DENIED = "550 5.4.1 Recipient address rejected: Access denied outlook.com"
+
+
+async def told_by(world: World, vendor: str, name: str, detail: str, **opinion: Any) -> None:
+    """A vendor's webhook, as delivery hands it on."""
+    receipt = Receipt(
+        provider=vendor, provider_event_id=str(next(numbers)), message=f"{name}.1", attempt=1, kind="bounced",
+        at=world.clock.now, address_hash=hash_of(name), detail=detail, **opinion,
+    )  # fmt: skip
+    await world.hear(ReceiptRecorded(receipts=(receipt,)))
+
+
+async def test_a_vendors_own_class_is_kept_with_the_fact(world: World) -> None:
+    opinion = {"vendor_class": "Permanent/NoEmail", "vendor_category": "unknown-user", "vendor_permanent": True}
+    await told_by(world, "ses", "ann", DENIED, **opinion)
+    (fact,) = (await world.get("/v1/bounces"))["items"]
+    assert (fact["vendor"], fact["vendor_class"], fact["vendor_category"]) == (
+        "ses",
+        "Permanent/NoEmail",
+        "unknown-user",
+    )
+    assert fact["rule"]
+
+
+async def test_a_rule_shows_its_hits_by_day_and_the_last_one(world: World) -> None:
+    trusting(world)
+    await said(world, ["ann", "bob"], at=NOW - DAY)
+    await said(world, ["cid"])
+    (newest, *_) = (await world.get("/v1/bounces"))["items"]
+    hits = await world.get(f"/v1/rules/{newest['rule']}/hits")
+    assert [(day["day"], day["decided"]) for day in hits["days"]] == [("2027-02-28", 2), ("2027-03-01", 1)]
+    assert (hits["decided"], hits["last_bounce"], hits["last_at"]) == (3, newest["id"], "2027-03-01T09:30:00Z")
+    only_today = await world.get(f"/v1/rules/{newest['rule']}/hits", days=1)
+    assert only_today["decided"] == 1
+    assert (await world.get(f"/v1/rules/{newest['rule']}/hits", key="other"))["decided"] == 0
+
+
+async def test_a_rule_that_always_comes_second_is_reported_with_who_wins(world: World) -> None:
+    trusting(world)
+    await said(world, ["ann", "bob"])
+    (fact, _) = (await world.get("/v1/bounces"))["items"]
+    second = fact["matched"][1]
+    report = (await world.get("/v1/reports/outdone-rules"))["items"]
+    (line,) = [item for item in report if item["rule"] == second]
+    assert (line["count"], line["winners"]) == (2, [{"rule": fact["rule"], "count": 2}])
+    assert fact["rule"] not in {item["rule"] for item in report}
+    await said(world, ["cid"], "550 5.7.1 Relay access denied, blocked by policy")
+    report = (await world.get("/v1/reports/outdone-rules"))["items"]
+    assert len(report) > 1
+    first = await world.get("/v1/reports/outdone-rules", limit=1)
+    rest = await world.get("/v1/reports/outdone-rules", cursor=first["next_cursor"])
+    assert first["items"] + rest["items"] == report
+
+
+async def test_rules_without_a_hit_are_listed_until_they_have_one(world: World) -> None:
+    before = {item["rule"] for item in (await world.get("/v1/reports/dead-rules", limit=1000))["items"]}
+    await said(world, ["ann"], GONE, at=NOW - 40 * DAY)
+    (fact,) = (await world.get("/v1/bounces"))["items"]
+    after = {item["rule"] for item in (await world.get("/v1/reports/dead-rules", limit=1000))["items"]}
+    assert before - after == set(fact["matched"])
+    month = (await world.get("/v1/reports/dead-rules", days=30, limit=1000))["items"]
+    (again,) = [item for item in month if item["rule"] == fact["rule"]]
+    assert again["last_bounce"] == fact["id"]
+    page = await world.get("/v1/reports/dead-rules", limit=3)
+    more = await world.get("/v1/reports/dead-rules", limit=3, cursor=page["next_cursor"])
+    assert len({item["rule"] for item in page["items"] + more["items"]}) == 6
+
+
+async def test_what_no_rule_reads_is_grouped_and_becomes_a_rule(world: World) -> None:
+    for name in ("ann", "bob", "cid"):
+        await said(world, [name], TOMATOES.format(name))
+    await said(world, ["dan"], "550 lalala")
+    await said(world, ["eve"], GONE)
+    first, second = (await world.get("/v1/reports/unread-texts"))["items"]
+    assert (first["count"], first["template"]) == (3, "550 The greenhouse of <address> went off to count tomatoes 17")
+    assert (second["count"], second["text"], second["read_by"]) == (1, "550 lalala", None)
+    made = await world.post(f"/v1/reports/unread-texts/{first['template_id']}:rule", {"category": "inactive"})
+    assert made.status_code == 200
+    rule = made.json()["rule"]
+    assert (rule["contains"], rule["category"]) == (["went off to count tomatoes"], "inactive")
+    assert rule["examples"][0]["text"] == first["text"]
+    assert made.json()["wins"] is True
+    page = await world.get("/v1/reports/unread-texts", limit=1)
+    rest = await world.get("/v1/reports/unread-texts", limit=1, cursor=page["next_cursor"])
+    assert [item["template_id"] for item in rest["items"]] == [second["template_id"]]
+
+
+async def test_disagreements_name_who_sees_what_and_agreements_how_often(world: World) -> None:
+    agreed = {"vendor_class": "Permanent/NoEmail", "vendor_category": "unknown-user", "vendor_permanent": True}
+    await told_by(world, "ses", "ann", GONE, **agreed)
+    other = agreed | {"vendor_category": "inactive", "vendor_class": "Permanent/OnAccountSuppressionList"}
+    for name in ("bob", "cid"):
+        await told_by(world, "ses", name, GONE, **other)
+    await told_by(world, "sendgrid", "dan", GONE, **other)
+    lines = (await world.get("/v1/reports/disagreements"))["items"]
+    assert [(line["who"], line["other"], line["category"], line["count"]) for line in lines] == [
+        ("ses", "inactive", "unknown-user", 2),
+        ("sendgrid", "inactive", "unknown-user", 1),
+    ]
+    assert (lines[0]["text"], lines[0]["said"]) == (GONE, "Permanent/OnAccountSuppressionList")
+    assert len((await world.get("/v1/reports/disagreements", who="sendgrid"))["items"]) == 1
+    page = await world.get("/v1/reports/disagreements", limit=1)
+    rest = await world.get("/v1/reports/disagreements", cursor=page["next_cursor"])
+    assert page["items"] + rest["items"] == lines
+    assert (await world.get("/v1/reports/agreements"))["items"] == [
+        {"who": "sendgrid", "facts": 1, "agreeing": 0, "share": 0.0},
+        {"who": "ses", "facts": 3, "agreeing": 1, "share": 0.3333},
+    ]
+
+
+async def test_the_same_evidence_again_counts_once(world: World) -> None:
+    opinion = {"vendor_class": "hard_bounce", "vendor_category": "inactive", "vendor_permanent": True}
+    for _ in range(2):
+        await told_by(world, "ses", "ann", GONE, **opinion)
+    (fact,) = (await world.get("/v1/bounces"))["items"]
+    assert (await world.get(f"/v1/rules/{fact['rule']}/hits"))["decided"] == 1
+    assert (await world.get("/v1/reports/agreements"))["items"][0]["facts"] == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/reports/outdone-rules?cursor=WyJhIiwiYiJd",
+        "/v1/reports/unread-texts?cursor=WzEsIngiLCJ5Il0",
+        "/v1/reports/disagreements?cursor=WzEsIngiLCJ5Il0",
+        "/v1/reports/dead-rules?cursor=WzFd",
+        "/v1/reports/dead-rules?days=0",
+        "/v1/rules/a%00b/hits",
+    ],
+)
+async def test_what_makes_no_sense_is_said(world: World, path: str) -> None:
+    async with world.client() as client:
+        assert (await client.get(path)).status_code == 422
+
+
+async def test_there_is_no_rule_of_nothing(world: World) -> None:
+    nothing = "/v1/reports/unread-texts/00000000-0000-0000-0000-000000000001:rule"
+    assert (await world.post(nothing, {})).status_code == 404
+    assert (await world.post(nothing, {"category": "no-such"})).status_code == 422
+    await said(world, ["ann"], "550 123456")
+    (line,) = (await world.get("/v1/reports/unread-texts"))["items"]
+    assert (await world.post(f"/v1/reports/unread-texts/{line['template_id']}:rule", {})).status_code == 409
