@@ -44,7 +44,7 @@ from services.bounce.domain.breaker import Band
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
 from services.bounce.handlers.numbers import policy_of
 from services.bounce.loops import LOOPS
-from services.bounce.ports import Listener
+from services.bounce.ports.mails import Listener
 from services.bounce.settings import BounceSettings
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -13,7 +13,8 @@ from services.bounce.domain.rules.assembling import Shipped
 from services.bounce.domain.rules.entries import Entry, State
 from services.bounce.domain.rules.rule import Layer
 from services.bounce.domain.suppressions import Suppression
-from services.bounce.ports import Filter, Mail, Reads
+from services.bounce.ports import Filter, Reads
+from services.bounce.ports.mails import Mail
 from services.bounce.ports.rules import RuleFilter, Rules
 
 _EVIDENCE_SHOWN = 20

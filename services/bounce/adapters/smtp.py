@@ -17,7 +17,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from libs.errors import Transient
 from libs.telemetry import get_logger
 from services.bounce.adapters.peers import Limits, Peers
-from services.bounce.ports import Listener
+from services.bounce.ports.mails import Listener
 
 _RETRY_SECONDS = 3.0
 _LONG_LINE = 64 * 1024  # returned mails are often longer than RFC 5321's 1,000 octets a line

@@ -26,7 +26,8 @@ from services.bounce.domain.suppressions import Suppression
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_mail, read_kept
 from services.bounce.handlers.people import lift_suppression, suppress_by_hand
-from services.bounce.ports import Filter, Mail
+from services.bounce.ports import Filter
+from services.bounce.ports.mails import Mail
 
 router = Router(prefix="/v1", tags=["bounces"])
 

@@ -7,19 +7,8 @@ from libs.clock import Clock
 from libs.ids import AddressHasher
 from libs.verp import ReturnPath
 from services.bounce.domain.archives import Bounds
-from services.bounce.ports import (
-    Breakers,
-    Contacts,
-    Dns,
-    Domains,
-    Facts,
-    Figures,
-    Listener,
-    Mails,
-    Messages,
-    Reads,
-    Suppressions,
-)
+from services.bounce.ports import Breakers, Contacts, Dns, Domains, Facts, Figures, Messages, Reads, Suppressions
+from services.bounce.ports.mails import Listener, Mails
 from services.bounce.ports.replays import Replays, StoredFacts
 from services.bounce.ports.reports import Reports
 from services.bounce.ports.rules import Rulebook, Rules, RuleSets, Workshop

@@ -9,7 +9,7 @@ from libs.contracts.outcomes import Mode
 from services.bounce.domain.archives import Archive, Found, Refused, Unreadable
 from services.bounce.domain.arrival import arrived_at
 from services.bounce.handlers.deps import Bounce
-from services.bounce.ports import NewMail
+from services.bounce.ports.mails import NewMail
 
 _BATCH_MAILS = 500
 _BATCH_BYTES = 4 << 20

@@ -15,7 +15,8 @@ from services.bounce.domain.evidence import evidence_id, hearsay_id
 from services.bounce.domain.facts import Fact, about_others, judge
 from services.bounce.domain.reports import Report, read_mail
 from services.bounce.handlers.deps import Bounce
-from services.bounce.ports import Closing, Mail, Message, NewFact, NewMail, Stray
+from services.bounce.ports import Message, NewFact
+from services.bounce.ports.mails import Closing, Mail, NewMail, Stray
 
 log = get_logger(__name__)
 

@@ -12,7 +12,7 @@ from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
 from libs.storage.database import Database
 from services.bounce.domain.mime import MAX_BYTES
-from services.bounce.ports import Closing, Kept, Mail, NewMail, Stray
+from services.bounce.ports.mails import Closing, Kept, Mail, NewMail, Stray
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 STATES = ("waiting", "read", "backscatter")

@@ -11,7 +11,8 @@ from libs.storage.database import Database
 from services.bounce.adapters.postgres.mails import to_mail
 from services.bounce.adapters.postgres.suppressions import to_suppression
 from services.bounce.domain.suppressions import Suppression
-from services.bounce.ports import Filter, Mail
+from services.bounce.ports import Filter
+from services.bounce.ports.mails import Mail
 
 _BOUNCES = """
 select * from bounce where tenant = $1 and mode = $2

@@ -10,7 +10,7 @@ from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.rules.patterns import BadPattern, Words, of_expression, of_phrase
 
 SOURCES = frozenset({"session", "report", "text", "receipt"})
-MOST_TEXTS = 200
+MOST_TEXTS = 500
 LONGEST_TEXT = 500
 STAGES = frozenset({"connect", "helo", "mail", "rcpt", "data"})
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
