@@ -41,6 +41,8 @@ SCOPES: dict[str, str] = {
     "delivery:operate": "Place and lift holds, cancel, change senders.",
     "bounces:read": "Read bounces and suppressions.",
     "bounces:write": "Hand in bounce mails; place and lift suppressions.",
+    "rules:write": "Make, change and retire rules for bounces. Works with live keys of the operating tenant.",
+    "rules:publish": "Publish rules for bounces, and roll back. Works with live keys of the operating tenant.",
     "history:read": "Ask for timelines and why.",
     "dead-letters:read": "See what services could not take of one another's events.",
     "dead-letters:write": "Replay and discard dead letters.",

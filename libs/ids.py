@@ -27,6 +27,8 @@ RecipientKey = NewType("RecipientKey", str)
 AddressId = NewType("AddressId", int)
 TenantId = NewType("TenantId", int)
 
+OPERATOR = TenantId(1)  # the tenant that `up` makes first; its live keys administer what is everybody's
+
 _NAMESPACE = UUID("6ba52c1e-8f4c-4a27-9a3e-1d1c5f0e7a10")
 _TIME_SHIFT = 80
 _VERSION_MASK = ~((0xF << 76) | (0x3 << 62))

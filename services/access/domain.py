@@ -19,7 +19,6 @@ from functools import cache
 from libs.contracts.outcomes import Mode, Word
 from libs.ids import TenantId
 
-OPERATOR = TenantId(1)  # the tenant that `up` makes first; its keys with tenants:admin see all tenants
 ADMIN = "admin"
 MAX_TENANTS = 32_767  # the number is a smallint in every ledger row
 LAST_YEAR = 2200

@@ -14,7 +14,7 @@ from libs.contracts.access import TenantChanged, TopicChanged
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from libs.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
-from libs.ids import TenantId
+from libs.ids import OPERATOR, TenantId
 from services.access import domain
 from services.access.domain import ApiKey, KeyText, Tenant, Topic
 from services.access.ports import CredentialsFile, Store, Unit
@@ -138,7 +138,7 @@ async def revoke_key(deps: Access, principal: Principal, id_: str) -> ApiKey:
         key = await _key_in_reach(unit, principal, id_)
         if key.revoked_at is not None:
             return key
-        last = key.tenant == domain.OPERATOR and key.mode is Mode.LIVE and domain.ADMIN in key.scopes
+        last = key.tenant == OPERATOR and key.mode is Mode.LIVE and domain.ADMIN in key.scopes
         if last and not await unit.keys.other_admins(key, now):
             raise Conflict(
                 "This is the last key that administers the installation; make another with scope admin first."
@@ -172,16 +172,16 @@ async def ensure_first(deps: Access, file: CredentialsFile) -> bool:
     start replaces them; the other order could lock everybody out. It is written at each start, because the
     address may be another. Whether any key was made.
     """
-    system = Principal(domain.OPERATOR, Mode.LIVE, "system", frozenset({domain.ADMIN}))
+    system = Principal(OPERATOR, Mode.LIVE, "system", frozenset({domain.ADMIN}))
     held = file.keys()
     async with deps.store.begin() as unit:
-        if await unit.tenants.get(domain.OPERATOR) is None:
+        if await unit.tenants.get(OPERATOR) is None:
             await unit.tenants.next_number()  # takes the lock that keeps two starts apart
-            first = Tenant(domain.OPERATOR, "default", "en", "UTC", 1, deps.clock())
+            first = Tenant(OPERATOR, "default", "en", "UTC", 1, deps.clock())
             await _put_tenant(deps, unit, system, None, first)
         wanted = [mode for mode in Mode if not await _opens(deps, unit, held.get(mode))]
         for mode in wanted:
-            made = _make(deps, system.actor, NewKey(domain.OPERATOR, mode, "depesche up", (domain.ADMIN,)))
+            made = _make(deps, system.actor, NewKey(OPERATOR, mode, "depesche up", (domain.ADMIN,)))
             await _add_key(deps, unit, replace(system, mode=mode), made.key, "key.create")
             held[mode] = str(made.text)
         file.write(held)
@@ -222,10 +222,9 @@ def _check_reach(principal: Principal, wanted: NewKey) -> None:
 
 
 def _operator_only(principal: Principal) -> None:
-    if principal.tenant != domain.OPERATOR or principal.mode is not Mode.LIVE or not principal.may("tenants:admin"):
+    if principal.tenant != OPERATOR or principal.mode is not Mode.LIVE or not principal.may("tenants:admin"):
         raise Forbidden(
-            f"Other tenants are administered with a live key of tenant {domain.OPERATOR} "
-            "that has the scope tenants:admin."
+            f"Other tenants are administered with a live key of tenant {OPERATOR} that has the scope tenants:admin."
         )
 
 
@@ -241,7 +240,7 @@ async def _key_in_reach(unit: Unit, principal: Principal, id_: str) -> ApiKey:
 
 
 def _operates(principal: Principal) -> bool:
-    return principal.tenant == domain.OPERATOR and principal.may("tenants:admin")
+    return principal.tenant == OPERATOR and principal.may("tenants:admin")
 
 
 async def _put_tenant(deps: Access, unit: Unit, principal: Principal, before: Tenant | None, tenant: Tenant) -> None:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from libs.service import Runtime, Service
 from libs.settings import load
+from libs.storage.database import Database
 from libs.verp import ReturnPath
 from services.bounce.adapters.delivery import DeliveryMessages
 from services.bounce.adapters.postgres import (
@@ -19,11 +20,13 @@ from services.bounce.adapters.postgres import (
     PostgresReads,
     PostgresReplays,
     PostgresReports,
+    PostgresRules,
+    PostgresRuleSets,
     PostgresStoredFacts,
     PostgresSuppressions,
 )
 from services.bounce.adapters.resolver import DnsDomains
-from services.bounce.adapters.rulebook import ShippedRulebook
+from services.bounce.adapters.rulebook import PublishedRulebook
 from services.bounce.adapters.smtp import Limits, NoListener, SmtpListener
 from services.bounce.api import router
 from services.bounce.api.deciding import router as deciding
@@ -31,6 +34,8 @@ from services.bounce.api.figures import router as figures
 from services.bounce.api.files import router as files
 from services.bounce.api.replays import router as replays
 from services.bounce.api.reports import router as reports
+from services.bounce.api.rule_sets import router as rule_sets_api
+from services.bounce.api.rules import router as rules_api
 from services.bounce.domain.breaker import Band
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
 from services.bounce.handlers.numbers import policy_of
@@ -44,9 +49,25 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> Service:
     """bounce over the runtime's Postgres."""
     settings = settings or load(BounceSettings, runtime.settings_file)
-    policy, band = policy_of(settings), _band(settings)
     database = runtime.database("bounce", max_size=settings.pool_max_connections)
-    deps = Bounce(
+    return Service(
+        name="bounce",
+        runtime=runtime,
+        deps=_bounce(runtime, settings, database),
+        database=database,
+        routers=(router, figures, deciding, files, rules_api, rule_sets_api, reports, replays),
+        subscriptions=SUBSCRIPTIONS,
+        loops=LOOPS,
+        body_limits={"/v1/mails": settings.max_mail_bytes},
+        title="Depesche bounce",
+    )
+
+
+def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> Bounce:
+    policy, band = policy_of(settings), _band(settings)
+    rule_sets = PostgresRuleSets(database)
+    rulebook = PublishedRulebook(runtime.data_dir / "bounce-rules", rule_sets, runtime.clock)
+    return Bounce(
         mails=PostgresMails(database),
         facts=PostgresFacts(database, policy, band),
         suppressions=PostgresSuppressions(database),
@@ -59,7 +80,10 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         settings=settings,
         messages=DeliveryMessages(runtime.client("bounce", "delivery")),
         listener=_listener(settings),
-        rulebook=ShippedRulebook(runtime.data_dir / "bounce-rules"),
+        rulebook=rulebook,
+        workshop=rulebook,
+        rules=PostgresRules(database),
+        rule_sets=rule_sets,
         return_path=ReturnPath(runtime.keyring.key("verp"), ""),
         hasher=runtime.hasher,
         clock=runtime.clock,
@@ -72,17 +96,6 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         contacts_kept=policy.longest_memory,
         pulses_kept=band.usual_over + timedelta(days=1),
         raw_retention=timedelta(days=settings.raw_retention_days),
-    )
-    return Service(
-        name="bounce",
-        runtime=runtime,
-        deps=deps,
-        database=database,
-        routers=(router, figures, deciding, files, reports, replays),
-        subscriptions=SUBSCRIPTIONS,
-        loops=LOOPS,
-        body_limits={"/v1/mails": settings.max_mail_bytes},
-        title="Depesche bounce",
     )
 
 

@@ -1,4 +1,4 @@
-"""What bounce can be asked: bounces, and suppressions with their evidence."""
+"""What bounce can be asked: bounces, suppressions with their evidence, rules."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,8 +9,12 @@ from libs.addresses import device_token, email_address, phone_number, webhook_ur
 from libs.auth import Principal
 from libs.errors import NotFound
 from libs.ids import AddressHasher
+from services.bounce.domain.rules.assembling import Shipped
+from services.bounce.domain.rules.entries import Entry, State
+from services.bounce.domain.rules.rule import Layer
 from services.bounce.domain.suppressions import Suppression
 from services.bounce.ports import Filter, Mail, Reads
+from services.bounce.ports.rules import RuleFilter, Rules
 
 _EVIDENCE_SHOWN = 20
 
@@ -49,3 +53,31 @@ async def mail(reads: Reads, principal: Principal, id: UUID) -> Mail:
     if found is None:
         raise NotFound(f"There is no mail {id}. Mails that named no message of yours are counted as backscatter.")
     return replace(found, raw=None)
+
+
+async def rules(shipped: Shipped, made: Rules, wanted: RuleFilter) -> list[Entry]:
+    """A page of rules by id: the shipped ones, and those that people made."""
+    own = [] if wanted.layer is Layer.SHIPPED else await made.page(wanted)
+    ids = sorted(id_ for id_ in shipped.documents if id_ > wanted.after)
+    fitting = [entry for id_ in ids if fits(entry := shipped_entry(shipped, id_), wanted)]
+    return sorted([*own, *fitting[: wanted.limit]], key=lambda entry: (entry.id, entry.layer))[: wanted.limit]
+
+
+def shipped_entry(shipped: Shipped, id_: str) -> Entry:
+    """A shipped rule in the form of those that people make."""
+    document = {name: value for name, value in shipped.documents[id_].items() if name != "id"}
+    return Entry(id_, Layer.SHIPPED, State.LIVE, document, 0, "depesche", None, "depesche", None)
+
+
+def fits(entry: Entry, wanted: RuleFilter) -> bool:
+    """Whether a rule is among what a list is narrowed to."""
+    document = entry.document
+    providers = document.get("provider") or ()
+    listed = providers if isinstance(providers, list | tuple) else (providers,)
+    return (
+        wanted.layer in (None, entry.layer)
+        and wanted.state in (None, entry.state)
+        and wanted.category in (None, document.get("category"))
+        and (wanted.provider is None or wanted.provider in listed)
+        and (wanted.text is None or wanted.text.lower() in f"{entry.id} {document}".lower())
+    )

@@ -1,11 +1,32 @@
-"""The rules in force: the shipped ones, compiled when they are first needed, off the event loop."""
+"""The rules in force: the shipped ones with what people have published, compiled off the event loop.
+
+Whoever asks for them has a look, once a second at most, whether a newer set was published; it is made ready beside
+the old one, which goes on answering, and takes its place in one assignment.
+"""
 
 import asyncio
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from time import monotonic
 
-from services.bounce.adapters.engines import compiled
-from services.bounce.adapters.shipped_rules import shipped
+from libs.clock import Clock
+from libs.errors import Transient
+from libs.telemetry import get_logger
+from services.bounce.adapters.engines import compiled, compiled_beside
+from services.bounce.adapters.engines.composite import CompositeScan
+from services.bounce.adapters.shipped_rules import shipped, shipped_parts
 from services.bounce.domain.classifier import Classifier
+from services.bounce.domain.rules.assembling import Shipped, assemble
+from services.bounce.domain.rules.entries import Published
+from services.bounce.domain.rules.ruleset import RuleSet, Scan
+from services.bounce.ports.rules import RuleSetRecord, RuleSets, UnfitPattern
+
+_LOOK_SECONDS = 1.0
+_WAIT_SECONDS = 0.25  # for a small set whoever looked waits; a large one is ready for a later batch
+_SETTLED_SECONDS = 20.0  # who publishes once often does so again at once
+
+log = get_logger(__name__)
 
 
 def shipped_classifier(cache: Path | None = None) -> Classifier:
@@ -14,17 +35,94 @@ def shipped_classifier(cache: Path | None = None) -> Classifier:
     return Classifier(rules, compiled(rules, cache), providers)
 
 
-class ShippedRulebook:
-    """Compiles once, however many ask at the same time."""
+class PublishedRulebook:
+    """Compiles each set once, however many ask at the same time."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, sets: RuleSets, clock: Clock) -> None:
         self._cache = cache
+        self._sets = sets
+        self._clock = clock
         self._one = asyncio.Lock()
         self._ready: Classifier | None = None
+        self._number = -1
+        self._looked = self._since = 0.0
+        self._taking: asyncio.Task[None] | None = None
+        self._joining: asyncio.Task[None] | None = None
+
+    @cached_property
+    def shipped(self) -> Shipped:
+        return shipped_parts()
 
     async def current(self) -> Classifier:
         if self._ready is None:
-            async with self._one:
-                if self._ready is None:
-                    self._ready = await asyncio.to_thread(shipped_classifier, self._cache)
+            await self.refresh()
+        elif monotonic() - self._looked >= _LOOK_SECONDS:
+            self._looked = monotonic()
+            await self._look()
+        assert self._ready is not None  # there is a set 0 always
         return self._ready
+
+    async def refresh(self) -> None:
+        async with self._one:
+            self._looked = monotonic()
+            if (record := await self._sets.newest(self._number)) is not None:
+                await self._take(record)
+
+    async def prepare(self, entries: Sequence[Published]) -> Classifier:
+        current = await self.current()
+        return await asyncio.to_thread(self._made, entries, (current.rules, current.scan))
+
+    async def _look(self) -> None:
+        if self._taking is None or self._taking.done():
+            self._taking = asyncio.create_task(self._try_to_take())
+        await asyncio.wait({self._taking}, timeout=_WAIT_SECONDS)
+        settled = monotonic() - self._since >= _SETTLED_SECONDS
+        if settled and self._ready and isinstance(self._ready.scan, CompositeScan) and self._joining is None:
+            self._joining = asyncio.create_task(self._join(self._ready))
+
+    async def _try_to_take(self) -> None:
+        try:
+            await self.refresh()
+        except Transient as error:
+            log.warning("rule_set_not_looked_for", error=error.detail)  # the old one goes on
+
+    async def _take(self, record: RuleSetRecord) -> None:
+        made = await asyncio.to_thread(self._made_of_fit, record.rules)
+        # before the first fact bears it: an undo finds facts by their digest
+        await self._sets.note_digest(record.number, made.rules.digest, self._clock())
+        self._ready, self._number, self._since = made, record.number, monotonic()
+        log.info("rule_set_in_force", rule_set=record.number)
+
+    async def _join(self, old: Classifier) -> None:
+        """One database over all takes the place of two."""
+        scan = await asyncio.to_thread(compiled, old.rules, self._cache)
+        if self._ready is old:
+            self._ready = Classifier(old.rules, scan, old.providers)
+        self._joining = None
+
+    def _made_of_fit(self, entries: Sequence[Published]) -> Classifier:
+        """Without rules that this engine does not take: another one took them when they were published."""
+        try:
+            return self._made(entries, None)
+        except UnfitPattern as error:
+            fit = [entry for entry in entries if not _has(entry, error.pattern)]
+            if len(fit) == len(entries):
+                raise
+            log.error("rule_not_understood", rule=repr(error.pattern), error=error.why)
+            return self._made_of_fit(fit)
+
+    def _made(self, entries: Sequence[Published], base: tuple[RuleSet, Scan] | None) -> Classifier:
+        rules, problems, _ = assemble(self.shipped, entries)
+        for id_, found in problems.items():
+            log.error("rule_left_out", rule=id_, error="; ".join(map(str, found)))
+        return Classifier(rules, compiled_beside(rules, base or self._base), self.shipped.providers)
+
+    @cached_property
+    def _base(self) -> tuple[RuleSet, Scan]:
+        rules = RuleSet(self.shipped.rules, self.shipped.signs)
+        return rules, compiled(rules, self._cache)
+
+
+def _has(entry: Published, pattern: bytes) -> bool:
+    listed = entry.document.get("regex") or ()
+    return pattern.decode() in (listed if isinstance(listed, list | tuple) else (listed,))

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from services.bounce.domain.providers import Providers
+from services.bounce.domain.rules.assembling import Shipped
 from services.bounce.domain.rules.rule import Layer, Rule
 from services.bounce.domain.rules.ruleset import RuleSet, rules_of, signs_of
 
@@ -16,15 +17,25 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def shipped() -> tuple[RuleSet, Providers]:
     """The shipped rule set, and how to tell providers by their hosts. Raises BadRule where a file is broken."""
-    words = _read("words")
-    return RuleSet(tuple(shipped_rules(words)), _signs()), Providers.of(_read("providers"))
+    parts = shipped_parts()
+    return RuleSet(parts.rules, parts.signs), parts.providers
 
 
-def shipped_rules(words: dict[str, list[str]] | None = None) -> list[Rule]:
+def shipped_parts() -> Shipped:
+    """All that comes with the product, from which rule sets are put together."""
+    words, documents = _read("words"), _documents()
+    rules = tuple(rules_of(documents, Layer.SHIPPED, words))
+    by_id = {document["id"]: document for document in documents}
+    return Shipped(rules, _signs(), words, Providers.of(_read("providers")), by_id)
+
+
+def shipped_rules() -> list[Rule]:
     """Every shipped rule, in order."""
-    known = words or _read("words")
-    documents = [entry for path in sorted(FOLDER.glob("[0-9]*.yaml")) for entry in _load(path)]
-    return rules_of(documents, Layer.SHIPPED, known)
+    return rules_of(_documents(), Layer.SHIPPED, _read("words"))
+
+
+def _documents() -> list[dict[str, Any]]:
+    return [entry for path in sorted(FOLDER.glob("[0-9]*.yaml")) for entry in _load(path)]
 
 
 def _signs() -> tuple[Any, ...]:

@@ -32,6 +32,7 @@ BOUNCE: dict[str, Any] = {
     "provider": "gmail",
     "rule": "unknown-user-and-code",
     "matched": ["unknown-user-and-code", "unknown-user-words", "unknown-user-code"],
+    "shadow": None,
     "confidence": 0.95,
     "template": "550 5.1.1 <address>: Recipient address rejected: User unknown",
     "rule_set": "06d92e47bf4006eb",
@@ -105,6 +106,7 @@ class BounceShown(BaseModel):
     mail: UUID | None
     rule: str | None = Field(description="The rule that decided; null where the form of the report did, or nothing.")
     matched: list[str] | None = Field(description="Every rule that matched, the one that decided first.")
+    shadow: list[str] | None = Field(description="Rules that matched too and only look: none of them has a say.")
     confidence: float | None = Field(description="How far to believe it, from 0 to 1: an order, not a probability.")
     provider: str | None = Field(description="Whose reply it is, by the host that refused or the address's domain.")
     template: str | None = Field(description="The text without what differs from mail to mail.")

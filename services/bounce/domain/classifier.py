@@ -22,7 +22,7 @@ class Verdict(NamedTuple):
 
     `confidence` is an order, not a probability: words of a known provider above anybody's words, these above codes;
     lower where rules that matched too would lead to another action, higher where a code says the same.
-    `strength`: the winner's priority.
+    `strength`: the winner's priority. `shadow`: rules that matched too, and only look.
     """
 
     category: str
@@ -32,6 +32,7 @@ class Verdict(NamedTuple):
     strength: int = -1
     provider: str | None = None
     stage: str | None = None
+    shadow: tuple[str, ...] = ()
 
 
 class Classifier:
@@ -60,14 +61,16 @@ class Classifier:
         rules = self.rules
         listed = rules.rules
         candidates, silenced, known = self._sorted(found, reply)
-        matched = [number for number in candidates - silenced if _holds(listed[number], known)]
+        holding = [number for number in candidates - silenced if _holds(listed[number], known)]
+        holding.sort(key=rules.rank.__getitem__, reverse=True)
+        matched = [number for number in holding if not listed[number].shadow]
+        shadow = tuple([listed[number].id for number in holding if listed[number].shadow])
         if not matched:
-            return Verdict(UNDETERMINED, None, (), 0.0, provider=known.provider, stage=known.stage)
-        matched.sort(key=rules.rank.__getitem__, reverse=True)
+            return Verdict(UNDETERMINED, None, (), 0.0, -1, known.provider, known.stage, shadow)
         won = listed[matched[0]]
         ids = tuple([listed[number].id for number in matched])
         sure = _confidence([listed[number] for number in matched])
-        return Verdict(won.category, won.id, ids, sure, won.priority, known.provider, known.stage)
+        return Verdict(won.category, won.id, ids, sure, won.priority, known.provider, known.stage, shadow)
 
     def _sorted(self, found: Sequence[int], reply: Reply) -> tuple[set[int], set[int], Reply]:
         """Rules that patterns and codes speak for, rules that are spoken against, and what is known besides words."""

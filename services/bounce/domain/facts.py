@@ -34,6 +34,7 @@ class Fact(NamedTuple):
     `permanent`: the refusal was final, not a wish to wait. `delayed`: the server is still trying, so that the category
     says what it waits for and the fact counts for nothing. `rule`: the one that decided; None where the form of the
     report did, or nothing. `rule_set` None: nobody asked the words. `stage`: the command that was answered.
+    `shadow`: rules that matched and only look.
     """
 
     category: str
@@ -48,6 +49,7 @@ class Fact(NamedTuple):
     provider: str | None = None
     rule_set: str | None = None
     stage: str | None = None
+    shadow: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -165,5 +167,13 @@ _Stated = tuple[str, bool, int | None, str | None, str, bool]
 
 
 def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
-    why = (verdict.rule, verdict.matched, verdict.confidence, verdict.provider, classifier.rules.digest, verdict.stage)
-    return Fact(*stated, *why)
+    return Fact(
+        *stated,
+        verdict.rule,
+        verdict.matched,
+        verdict.confidence,
+        verdict.provider,
+        classifier.rules.digest,
+        verdict.stage,
+        verdict.shadow,
+    )

@@ -17,11 +17,11 @@ from services.bounce.ports import (
     Mails,
     Messages,
     Reads,
-    Rulebook,
     Suppressions,
 )
 from services.bounce.ports.replays import Replays, StoredFacts
 from services.bounce.ports.reports import Reports
+from services.bounce.ports.rules import Rulebook, Rules, RuleSets, Workshop
 from services.bounce.settings import BounceSettings
 
 
@@ -45,6 +45,9 @@ class Bounce:
     messages: Messages
     listener: Listener
     rulebook: Rulebook
+    workshop: Workshop
+    rules: Rules
+    rule_sets: RuleSets
     return_path: ReturnPath
     hasher: AddressHasher
     clock: Clock

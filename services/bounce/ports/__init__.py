@@ -9,7 +9,6 @@ from uuid import UUID
 
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
-from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.domains import Answer, Domain
 from services.bounce.domain.facts import Fact, Vendor
 from services.bounce.domain.suppressions import Evidence, Suppression
@@ -273,12 +272,6 @@ class Reads(Protocol):
     ) -> list[Mapping[str, Any]]: ...
 
     def export(self, what: str, realm: tuple[int, Mode], span: tuple[datetime, datetime]) -> AsyncIterator[Any]: ...
-
-
-class Rulebook(Protocol):
-    """The rules in force, ready to classify by. Whoever asks keeps the answer for the whole of one mail or batch."""
-
-    async def current(self) -> Classifier: ...
 
 
 class Listener(Protocol):

@@ -1,11 +1,13 @@
 """Engines that find a rule set's patterns in one pass over a text. Hyperscan where its wheel is, else Python's re."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from weakref import WeakValueDictionary
 
 from services.bounce.adapters.engines.backtracking import ReScan
+from services.bounce.adapters.engines.composite import CompositeScan
 from services.bounce.domain.rules.ruleset import RuleSet, Scan
 
 # rule sets are immutable and named by their digest, so whoever compiles one in this process compiles it for all
@@ -18,13 +20,21 @@ def compiled(rules: RuleSet, cache: Path | None = None) -> Scan:
     with _one:
         scan = _in_use.get(rules.digest)
         if scan is None:
-            scan = _in_use[rules.digest] = _compile(rules, cache)
+            scan = _in_use[rules.digest] = _compile(rules.patterns, rules.digest, cache)
         return scan
 
 
-def _compile(rules: RuleSet, cache: Path | None) -> Scan:
+def compiled_beside(rules: RuleSet, base: tuple[RuleSet, Scan]) -> Scan:
+    """The same, from the scanner of another set: only what that one lacks is compiled."""
+    if (scan := _in_use.get(rules.digest)) is not None:
+        return scan
+    made = CompositeScan(rules.patterns, (base[0].patterns, base[1]))
+    return made.beside(_compile(made.others, "", None)) if made.others else made
+
+
+def _compile(patterns: Sequence[bytes], digest: str, cache: Path | None) -> Scan:
     if find_spec("hyperscan") is None:
-        return ReScan(rules.patterns)
+        return ReScan(patterns)
     from services.bounce.adapters.engines.hyperscan import HyperscanScan
 
-    return HyperscanScan(rules.patterns, rules.digest, cache)
+    return HyperscanScan(patterns, digest, cache)

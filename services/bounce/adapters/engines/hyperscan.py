@@ -16,6 +16,7 @@ from pathlib import Path
 import hyperscan
 
 from libs.telemetry import get_logger
+from services.bounce.ports.rules import UnfitPattern
 
 log = get_logger(__name__)
 
@@ -54,6 +55,16 @@ def _database(patterns: Sequence[bytes], digest: str, cache: Path | None) -> hyp
             return hyperscan.loadb(kept.read_bytes(), mode=hyperscan.HS_MODE_BLOCK)
         except (hyperscan.error, OSError, ValueError) as error:
             log.warning("bounce_rules_compiled_again", error=repr(error))
+    try:
+        database = _compile(patterns)
+    except hyperscan.error as error:
+        raise _unfit(patterns) or error from error
+    if kept is not None:
+        _keep(kept, hyperscan.dumpb(database))
+    return database
+
+
+def _compile(patterns: Sequence[bytes]) -> hyperscan.Database:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(
         expressions=list(patterns),
@@ -61,9 +72,17 @@ def _database(patterns: Sequence[bytes], digest: str, cache: Path | None) -> hyp
         elements=len(patterns),
         flags=[_FLAGS] * len(patterns),
     )
-    if kept is not None:
-        _keep(kept, hyperscan.dumpb(database))
     return database
+
+
+def _unfit(patterns: Sequence[bytes]) -> UnfitPattern | None:
+    """Which pattern is at fault: the library does not say."""
+    for pattern in patterns:
+        try:
+            _compile([pattern])
+        except hyperscan.error as error:
+            return UnfitPattern(pattern, str(error))
+    return None
 
 
 def _name(patterns: Sequence[bytes], digest: str) -> str:

@@ -9,6 +9,8 @@ from services.bounce.adapters.postgres.reads import PostgresReads
 from services.bounce.adapters.postgres.replaying import PostgresStoredFacts
 from services.bounce.adapters.postgres.replays import PostgresReplays
 from services.bounce.adapters.postgres.reports import PostgresReports
+from services.bounce.adapters.postgres.rule_sets import PostgresRuleSets
+from services.bounce.adapters.postgres.rules import PostgresRules
 from services.bounce.adapters.postgres.statistics import PostgresFigures
 from services.bounce.adapters.postgres.watching import PostgresBreakers
 
@@ -22,6 +24,8 @@ __all__ = [
     "PostgresReads",
     "PostgresReplays",
     "PostgresReports",
+    "PostgresRuleSets",
+    "PostgresRules",
     "PostgresStoredFacts",
     "PostgresSuppressions",
 ]

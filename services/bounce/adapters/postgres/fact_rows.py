@@ -56,6 +56,7 @@ def columns_of(facts: Sequence[NewFact]) -> list[list[Any]]:
             item.vendor.name if item.vendor else None,
             item.vendor.said if item.vendor else None,
             item.vendor.category if item.vendor else None,
+            " ".join(item.fact.shadow),
         )
         for item in facts
     ]
@@ -127,7 +128,7 @@ def seen(item: NewFact) -> Seen:
         fact.provider or "",
         fact.rule,
         fact.matched,
-        (),
+        fact.shadow,
         fact.template,
         fact.rule_set is not None,
         ((vendor.name, vendor.category),) if vendor and vendor.category else (),

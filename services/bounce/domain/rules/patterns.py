@@ -9,6 +9,7 @@ look-around) is refused. So every engine takes it, and none can be held up by a 
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
@@ -23,12 +24,12 @@ _WORD_ENDS = "[a-z0-9]{0,20}"
 _LAST_LATIN = 0x5FF  # Latin, Greek, Cyrillic and Armenian put spaces between words
 _NAME = re.compile(r"\{([a-z_]{1,30})\}")
 _REFUSED = {
-    sre.ASSERT: "look-around is not linear",
-    sre.ASSERT_NOT: "look-around is not linear; name what must not be there under `unless`",
-    sre.GROUPREF: "a reference to a group is not linear",
-    sre.GROUPREF_EXISTS: "a condition on a group is not linear",
-    sre.ATOMIC_GROUP: "atomic groups are not understood by every engine",
-    sre.POSSESSIVE_REPEAT: "possessive repeats are not understood by every engine",
+    sre.ASSERT: ("look-around is not linear; write what must be there as words of the expression", r"\(\?<?=", 0),
+    sre.ASSERT_NOT: ("look-around is not linear; name what must not be there under `unless`", r"\(\?<?!", 0),
+    sre.GROUPREF: ("a reference to a group is not linear; write out what it stands for", r"\\[1-9]|\(\?P=", 0),
+    sre.GROUPREF_EXISTS: ("a condition on a group is not linear; write two expressions", r"\(\?\(", 0),
+    sre.ATOMIC_GROUP: ("atomic groups are not understood by every engine; write (?:…) instead of (?>…)", r"\(\?>", 0),
+    sre.POSSESSIVE_REPEAT: ("possessive repeats are not understood by every engine; leave out the +", r"[}+*?]\+", 1),
 }
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT)
 
@@ -36,7 +37,14 @@ Words = Mapping[str, Sequence[str]]
 
 
 class BadPattern(ValueError):
-    """A phrase or expression that no rule may have; says why, and what to write instead."""
+    """A phrase or expression that no rule may have; says why, and what to write instead.
+
+    `position`: of the character that is at fault, counted from 0, where one is.
+    """
+
+    def __init__(self, why: str, position: int | None = None) -> None:
+        super().__init__(why)
+        self.position = position
 
 
 def of_phrase(phrase: str, words: Words) -> tuple[bytes, ...]:
@@ -80,45 +88,92 @@ def _whole(text: str) -> str:
 def of_expression(expression: str) -> bytes:
     """The pattern of a regular expression, checked. Raises BadPattern with the position where there is one."""
     if len(expression) > LONGEST_EXPRESSION:
-        raise BadPattern(f"an expression of more than {LONGEST_EXPRESSION} characters; write several")
+        why = f"an expression of more than {LONGEST_EXPRESSION} characters; write several, or phrases under `contains`"
+        raise BadPattern(why, LONGEST_EXPRESSION)
     try:
         tree = _parser.parse(expression)
+        encoded = expression.encode()
+        re.compile(encoded)  # engines see bytes: \\u and \\N mean nothing there
     except re.error as error:
-        raise BadPattern(f"«{expression}» is no regular expression: {error.msg} at {error.pos}") from error
-    except OverflowError as error:
-        raise BadPattern("a repeat beyond reason") from error
+        raise BadPattern(f"«{expression}» is no regular expression: {error.msg}", error.pos) from error
+    except UnicodeEncodeError as error:
+        raise BadPattern("half of a surrogate pair is no character; write the whole one", error.start) from error
+    except (OverflowError, RecursionError) as error:
+        raise BadPattern("a repeat or a depth beyond reason; write it out, or as several expressions") from error
     if tree.state.flags & ~re.UNICODE.value:
-        raise BadPattern("flags inside an expression have no use: the text is in lower case already")
-    _check(tree, 1)
+        why = "flags inside an expression have no use: the text is in lower case already; leave them out"
+        raise BadPattern(why, place_of(r"\(\?[aiLmsux-]", expression))
+    if (at := expression.find("\0")) >= 0:
+        raise BadPattern("NUL is in no text; leave it out", at)
+    _Check(expression).walk(tree, 1)
     if tree.getwidth()[0] == 0:
-        raise BadPattern(f"«{expression}» matches nothing at all, and so every text")
-    return expression.encode()
+        raise BadPattern(f"«{expression}» matches nothing at all, and so every text; name a word that must be there")
+    return encoded
 
 
-def _check(tree: Any, times: int) -> None:
-    for op, value in tree:
-        if op in _REFUSED:
-            raise BadPattern(_REFUSED[op])
-        if op in _REPEATS:
-            least, most, inner = value
-            if most is sre.MAXREPEAT:
-                raise BadPattern(f"a repeat without an end; write {{{least},40}} instead of + or *")
-            if most > LONGEST_REPEAT or times * most > 4 * LONGEST_REPEAT:
-                raise BadPattern(f"repeats of more than {LONGEST_REPEAT}, or repeats of repeats, cost too much")
-            _check(inner, times * max(most, 1))
-        elif op is sre.LITERAL and 65 <= value <= 90:
-            raise BadPattern(f"«{chr(value)}» never matches: the text is in lower case")
-        elif op is sre.IN:
-            _check_class(value)
-        elif op is sre.BRANCH:
-            for branch in value[1]:
-                _check(branch, times)
-        elif op is sre.SUBPATTERN:
-            _check(value[3], times)
+# one thing of an expression: an escape, a whole class, a group's beginning, a repeat, or a character
+_THING = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:P[<=]|<?[=!]|.)|\{\d*,?\d*\}\+?|[*+?]\+?|.", re.DOTALL)
 
 
-def _check_class(members: Any) -> None:
-    for op, value in members:
-        ends = value if op is sre.RANGE else (value,) if op is sre.LITERAL else ()
-        if any(end > 127 for end in ends):
-            raise BadPattern("letters beyond ASCII have no place in a class; write (?:é|è)")
+def place_of(wanted: str, expression: str) -> int | None:
+    """Where the first thing that begins as `wanted` (an expression too) stands; what is escaped or in a class is
+    not looked into."""
+    search = re.compile(wanted)
+    things = _THING.finditer(expression)
+    return next((thing.start() for thing in things if search.match(thing[0])), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """One walk through the tree of an expression."""
+
+    expression: str
+
+    def walk(self, tree: Any, times: int) -> None:
+        """`times`: how often the repeats around this may repeat it."""
+        for op, value in tree:
+            if op in _REFUSED:
+                why, begins, after = _REFUSED[op]
+                place = place_of(begins, self.expression)
+                raise BadPattern(why, place if place is None else place + after)
+            if op in _REPEATS:
+                self._repeat(value, times)
+            elif op is sre.LITERAL and 65 <= value <= 90:
+                letter = chr(value)
+                why = f"«{letter}» never matches: the text is in lower case; write «{letter.lower()}»"
+                raise BadPattern(why, place_of(re.escape(letter), self.expression))
+            elif op is sre.IN:
+                self._class(value)
+            elif op is sre.BRANCH:
+                for branch in value[1]:
+                    self.walk(branch, times)
+            elif op is sre.SUBPATTERN:
+                _, on, off, inner = value
+                if on or off:
+                    why = "flags inside an expression have no use; write (?:…)"
+                    raise BadPattern(why, place_of(r"\(\?[aiLmsux-]", self.expression))
+                self.walk(inner, times)
+
+    def _repeat(self, value: Any, times: int) -> None:
+        least, most, inner = value
+        if most is sre.MAXREPEAT:
+            why = f"a repeat without an end; write {{{least},40}} instead of + or *"
+            raise BadPattern(why, place_of(r"[*+]|\{\d*,\}", self.expression))
+        if most > LONGEST_REPEAT or times * most > 4 * LONGEST_REPEAT:
+            why = f"repeats of more than {LONGEST_REPEAT}, or repeats of repeats, cost too much; write {{{least},40}}"
+            long = (thing.start() for thing in _THING.finditer(self.expression) if _count(thing[0]) == most)
+            raise BadPattern(why, next(long, None))
+        self.walk(inner, times * max(most, 1))
+
+    def _class(self, members: Any) -> None:
+        for op, value in members:
+            ends = value if op is sre.RANGE else (value,) if op is sre.LITERAL else ()
+            if any(end > 127 for end in ends):
+                place = place_of(r"\[[^\]]*[^\x00-\x7f\]]", self.expression)
+                raise BadPattern("letters beyond ASCII have no place in a class; write (?:é|è)", place)
+
+
+def _count(thing: str) -> int | None:
+    """How often `{2,300}` repeats at most; None for what is no such repeat."""
+    found = re.fullmatch(r"\{\d*,?(\d+)\}\+?", thing)
+    return int(found[1]) if found else None

@@ -1,15 +1,17 @@
 """Owns what a rule is: what must be there for it to match, what it then says, and why we believe it."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.rules.patterns import BadPattern, Words, of_expression, of_phrase
 
 SOURCES = frozenset({"session", "report", "text", "receipt"})
+MOST_TEXTS = 200
+LONGEST_TEXT = 500
 STAGES = frozenset({"connect", "helo", "mail", "rcpt", "data"})
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 _REPLIES = re.compile(r"([245])xx|([245]\d\d)(?:-([245]\d\d))?")
@@ -17,6 +19,7 @@ _ENHANCED = re.compile(r"([245x])\.(\d{1,3})\.(\d{1,3}|x)")
 _KEYS = frozenset(
     "id category contains starts regex unless provider reply enhanced stage source priority note examples".split()
 )
+_EXAMPLE = {"text": str, "reply": int, "enhanced": str, "provider": str, "stage": str, "source": str}
 
 
 class Layer(IntEnum):
@@ -26,9 +29,34 @@ class Layer(IntEnum):
     ORGANISATION = 1
     EMERGENCY = 2
 
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a field of a rule. `pointer`: a JSON Pointer into its document; `position`: the character of
+    an expression that is at fault, counted from 0."""
+
+    pointer: str
+    detail: str
+    position: int | None = None
+
+    @property
+    def words(self) -> str:
+        return f"{self.detail} (at position {self.position})" if self.position is not None else self.detail
+
+    def __str__(self) -> str:
+        return f"{self.pointer}: {self.words}"
+
 
 class BadRule(ValueError):
-    """A rule that cannot be; says which and why."""
+    """A rule that cannot be; says which, and all that is wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem], id_: object = None) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"rule {id_}: " + "; ".join(map(str, problems)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +64,7 @@ class Rule:
     """`texts`: any of these patterns; `unless`: none of these. Every condition that is not empty must hold.
 
     `enhanced` holds exact codes and subjects (`5.7`); `priority` decides among the rules of one layer that match.
+    `shadow`: it only looks, and decides nothing.
     """
 
     id: str
@@ -49,48 +78,51 @@ class Rule:
     enhanced: frozenset[str] = frozenset()
     stages: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
+    shadow: bool = False
     note: str = ""
     examples: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
 
 
-def rule_of(document: Mapping[str, Any], layer: Layer, words: Words) -> Rule:
-    """A rule from its document. Raises BadRule."""
-    id_ = document.get("id")
-    try:
-        if not isinstance(id_, str) or not _ID.fullmatch(id_):
-            raise BadRule("an id has lower-case letters, digits and hyphens")
-        if unknown := sorted(set(document) - _KEYS):
-            raise BadRule(f"a rule has no {', '.join(unknown)}")
-        return _rule(document, layer, words)
-    except (BadRule, BadPattern) as error:
-        raise BadRule(f"rule {id_}: {error}") from error
-
-
-def _rule(document: Mapping[str, Any], layer: Layer, words: Words) -> Rule:
-    category = document.get("category")
+def rule_of(document: Mapping[str, Any], layer: Layer, words: Words, *, shadow: bool = False) -> Rule:
+    """A rule from its document. Raises BadRule with all that is wrong."""
+    fields = _Fields(document, [])
+    id_, category = document.get("id"), document.get("category")
+    if not isinstance(id_, str) or not _ID.fullmatch(id_):
+        fields.wrong("/id", "an id has up to 80 lower-case letters, digits and hyphens, as our-relay-says-no")
+    for name in sorted(set(document) - _KEYS):
+        fields.wrong(f"/{name}", f"a rule has no {name}")
     if category not in CATEGORIES:
-        raise BadRule(f"there is no category {category}")
+        fields.wrong("/category", f"there is no category {category}; there are {', '.join(CATEGORIES)}")
     rule = Rule(
-        id=document["id"],
-        category=category,
+        id=str(id_),
+        category=str(category),
         layer=layer,
         priority=0,
-        texts=_texts(document, words),
-        unless=tuple(one for phrase in _list(document, "unless") for one in of_phrase(phrase, words)),
-        providers=frozenset(_list(document, "provider")),
-        replies=tuple(_range(value) for value in _list(document, "reply")),
-        enhanced=frozenset(code for value in _list(document, "enhanced") for code in _codes(value)),
-        stages=_among(document, "stage", STAGES),
-        sources=_among(document, "source", SOURCES),
+        texts=(
+            *fields.patterns("contains", lambda phrase: of_phrase(phrase, words)),
+            *fields.patterns("starts", lambda phrase: tuple(b"^" + one for one in of_phrase(phrase, words))),
+            *fields.patterns("regex", lambda expression: (of_expression(expression),)),
+        ),
+        unless=tuple(fields.patterns("unless", lambda phrase: of_phrase(phrase, words))),
+        providers=frozenset(fields.texts("provider").values()),
+        replies=tuple(fields.each("reply", _range)),
+        enhanced=frozenset(code for codes in fields.each("enhanced", _codes) for code in codes),
+        stages=frozenset(fields.each("stage", _among("stage", STAGES))),
+        sources=frozenset(fields.each("source", _among("source", SOURCES))),
+        shadow=shadow,
         note=str(document.get("note", "")),
-        examples=tuple(_example(value) for value in _list(document, "examples", plain=False)),
+        examples=tuple(fields.examples()),
     )
-    if not (rule.texts or rule.enhanced or rule.replies):
-        raise BadRule("a rule needs words or a code: one that matches every reply says nothing")
-    priority = document.get("priority", default_priority(rule))
-    if not isinstance(priority, int) or not 0 <= priority <= 999:
-        raise BadRule("a priority is a number from 0 to 999")
-    return Rule(**{name: getattr(rule, name) for name in Rule.__slots__} | {"priority": priority})
+    if not any(name in document for name in ("contains", "starts", "regex", "enhanced", "reply")):
+        fields.wrong("/contains", "a rule needs words or a code: one that matches every reply says nothing")
+    priority = document.get("priority")
+    if priority is None:
+        priority = default_priority(rule)
+    if not isinstance(priority, int) or isinstance(priority, bool) or not 0 <= priority <= 999:
+        fields.wrong("/priority", "a priority is a number from 0 to 999")
+    if fields.problems:
+        raise BadRule(fields.problems, id_)
+    return replace(rule, priority=priority)
 
 
 def default_priority(rule: Rule) -> int:
@@ -100,33 +132,81 @@ def default_priority(rule: Rule) -> int:
     return 200 if rule.enhanced else 100
 
 
-def _texts(document: Mapping[str, Any], words: Words) -> tuple[bytes, ...]:
-    return (
-        *(one for phrase in _list(document, "contains") for one in of_phrase(phrase, words)),
-        *(b"^" + one for phrase in _list(document, "starts") for one in of_phrase(phrase, words)),
-        *(of_expression(expression) for expression in _list(document, "regex")),
-    )
+T = TypeVar("T")
 
 
-def _list(document: Mapping[str, Any], name: str, *, plain: bool = True) -> Sequence[Any]:
-    value = document.get(name, ())
-    items = value if isinstance(value, list | tuple) else (value,)
-    if plain and any(not isinstance(item, str | int) for item in items):
-        raise BadRule(f"{name} is a text or a list of texts")
-    return [str(item) for item in items] if plain else items
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """A document that is read field by field; what is wrong is gathered, so that an author hears it all at once."""
+
+    document: Mapping[str, Any]
+    problems: list[Problem]
+
+    def wrong(self, pointer: str, detail: str, position: int | None = None) -> None:
+        self.problems.append(Problem(pointer, detail, position))
+
+    def texts(self, name: str) -> dict[str, str]:
+        """The texts of a field, each under its pointer; one may stand without a list."""
+        value = self.document.get(name)
+        items = value if isinstance(value, list | tuple) else () if value is None else (value,)
+        if len(items) > MOST_TEXTS:
+            self.wrong(f"/{name}", f"more than {MOST_TEXTS} of them; write several rules")
+            return {}
+        found = {}
+        for number, item in enumerate(items):
+            pointer = f"/{name}/{number}" if items is value else f"/{name}"
+            if not isinstance(item, str | int) or isinstance(item, bool):
+                self.wrong(pointer, f"{name} is a text or a list of texts")
+            elif len(str(item)) > LONGEST_TEXT:
+                self.wrong(pointer, f"more than {LONGEST_TEXT} characters", LONGEST_TEXT)
+            else:
+                found[pointer] = str(item)
+        return found
+
+    def each(self, name: str, read: Callable[[str], T]) -> list[T]:
+        """What each text of a field means."""
+        found: list[T] = []
+        for pointer, text in self.texts(name).items():
+            try:
+                found.append(read(text))
+            except BadPattern as error:
+                self.wrong(pointer, str(error), error.position)
+        return found
+
+    def patterns(self, name: str, read: Callable[[str], tuple[bytes, ...]]) -> list[bytes]:
+        return [pattern for patterns in self.each(name, read) for pattern in patterns]
+
+    def examples(self) -> list[Mapping[str, Any]]:
+        value = self.document.get("examples") or ()
+        items = value if isinstance(value, list | tuple) else (value,)
+        found = []
+        for number, item in enumerate(items):
+            made = {"text": item} if isinstance(item, str) else item
+            if isinstance(made, Mapping) and _is_example(made):
+                found.append(made)
+            else:
+                detail = "an example is a text, or a text with reply, enhanced, provider, stage or source"
+                self.wrong(f"/examples/{number}", detail)
+        return found
 
 
-def _among(document: Mapping[str, Any], name: str, allowed: frozenset[str]) -> frozenset[str]:
-    values = frozenset(_list(document, name))
-    if unknown := sorted(values - allowed):
-        raise BadRule(f"{name} is one of {', '.join(sorted(allowed))}, not {', '.join(unknown)}")
-    return values
+def _is_example(made: Mapping[str, Any]) -> bool:
+    return "text" in made and all(isinstance(value, _EXAMPLE.get(name, ())) for name, value in made.items())
+
+
+def _among(name: str, allowed: frozenset[str]) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        if value not in allowed:
+            raise BadPattern(f"{name} is one of {', '.join(sorted(allowed))}, not {value}")
+        return value
+
+    return read
 
 
 def _range(value: str) -> tuple[int, int]:
     match = _REPLIES.fullmatch(value)
     if match is None:
-        raise BadRule(f"«{value}» is no reply code: write 550, 5xx or 550-559")
+        raise BadPattern(f"«{value}» is no reply code: write 550, 5xx or 550-559")
     if match[1]:
         return int(match[1]) * 100, int(match[1]) * 100 + 99
     return int(match[2]), int(match[3] or match[2])
@@ -135,15 +215,7 @@ def _range(value: str) -> tuple[int, int]:
 def _codes(value: str) -> list[str]:
     match = _ENHANCED.fullmatch(value)
     if match is None:
-        raise BadRule(f"«{value}» is no enhanced code: write 5.1.1, x.1.1 or 5.7.x")
+        raise BadPattern(f"«{value}» is no enhanced code: write 5.1.1, x.1.1 or 5.7.x")
     classes = "45" if match[1] == "x" else match[1]
     detail = "" if match[3] == "x" else f".{match[3]}"
     return [f"{one}.{match[2]}{detail}" for one in classes]
-
-
-def _example(value: Any) -> Mapping[str, Any]:
-    if isinstance(value, str):
-        return {"text": value}
-    if not isinstance(value, Mapping) or not isinstance(value.get("text", ""), str):
-        raise BadRule("an example is a text, or a text with codes, provider, stage or source")
-    return value

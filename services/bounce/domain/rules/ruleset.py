@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from services.bounce.domain.rules.patterns import of_phrase
-from services.bounce.domain.rules.rule import BadRule, Layer, Rule, rule_of
+from services.bounce.domain.rules.rule import BadRule, Layer, Problem, Rule, rule_of
 
 
 class Reply(NamedTuple):
@@ -77,7 +77,7 @@ def rules_of(documents: Iterable[Mapping[str, object]], layer: Layer, words: Map
     seen: set[str] = set()
     for rule in rules:
         if rule.id in seen:
-            raise BadRule(f"rule {rule.id}: the id is given twice")
+            raise BadRule([Problem("/id", "the id is given twice")], rule.id)
         seen.add(rule.id)
     return rules
 

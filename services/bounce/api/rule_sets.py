@@ -1,0 +1,92 @@
+"""Rule sets over HTTP: published at once and as a whole, and rolled back in one call."""
+
+from typing import Annotated
+
+from fastapi import Path, Request, Response
+
+from libs.auth import Principal, scope
+from libs.errors import NotFound
+from libs.web import After, Cursor, Limit, Page, Router
+from services.bounce.api import Reader, deps_of
+from services.bounce.api.rule_shapes import (
+    PublishBody,
+    PublishedRule,
+    Regression,
+    RollBackBody,
+    RuleDocument,
+    RuleSetHead,
+    RuleSetShown,
+)
+from services.bounce.api.rules import below_of
+from services.bounce.handlers.rule_sets import Publication, publish, roll_back
+from services.bounce.ports.rules import RuleSetRecord
+
+router = Router(prefix="/v1/rule-sets", tags=["rules"])
+
+Publisher = Annotated[Principal, scope("rules:publish")]
+Number = Annotated[int, Path(ge=0, lt=2**31, examples=[6])]
+
+
+@router.get("")
+async def list_rule_sets(
+    request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
+) -> Page[RuleSetHead]:
+    """Rule sets, the one in force first."""
+    found = await deps_of(request).rule_sets.page(below_of(cursor), limit + 1)
+    return Page(
+        items=[RuleSetHead(**_head(record)) for record in found[:limit]],
+        next_cursor=Cursor.make(found[limit - 1].number) if len(found) > limit else None,
+    )
+
+
+@router.post("", status_code=201)
+async def publish_rule_set(
+    request: Request, response: Response, principal: Publisher, body: PublishBody
+) -> RuleSetShown:
+    """Puts all rules in shadow and live in force; the next mail is judged by them, on every replica within seconds.
+
+    Refused with all problems at once: a live rule that loses one of its own examples, and a shipped rule whose
+    examples another one would decide and that is not named under `acknowledged`.
+    """
+    wanted = Publication(body.note, frozenset(body.acknowledged), body.emergency, body.replay)
+    record = await publish(deps_of(request), principal, wanted)
+    response.headers["location"] = f"/bounce/v1/rule-sets/{record.number}"
+    return _shown(record)
+
+
+@router.get("/{number}")
+async def show_rule_set(request: Request, principal: Reader, number: Number) -> RuleSetShown:
+    """A rule set with its rules as they were published."""
+    record = await deps_of(request).rule_sets.get(number)
+    if record is None:
+        raise NotFound(f"There is no rule set {number}; GET rule-sets lists them.")
+    return _shown(record)
+
+
+@router.post("/{number}:roll-back", status_code=201)
+async def roll_back_to(
+    request: Request, response: Response, principal: Publisher, number: Number, body: RollBackBody
+) -> RuleSetShown:
+    """Puts an earlier set in force again, under a new number. 0: the shipped rules alone."""
+    record = await roll_back(deps_of(request), principal, number, body.note)
+    response.headers["location"] = f"/bounce/v1/rule-sets/{record.number}"
+    return _shown(record)
+
+
+def _head(record: RuleSetRecord) -> dict[str, object]:
+    fields = {name: getattr(record, name) for name in RuleSetHead.model_fields if name != "count"}
+    return fields | {"count": len(record.rules)}
+
+
+def _shown(record: RuleSetRecord) -> RuleSetShown:
+    rules = [
+        PublishedRule(
+            id=rule.id,
+            layer=rule.layer.word,
+            state=rule.state.word,
+            version=rule.version,
+            document=RuleDocument(**rule.document),
+        )
+        for rule in record.rules
+    ]
+    return RuleSetShown(**_head(record), regression=Regression(**record.regression), rules=rules)

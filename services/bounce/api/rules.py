@@ -1,0 +1,171 @@
+"""Rules over HTTP: made, changed with If-Match, retired; nothing is in force before a rule set is published."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from fastapi import Path, Query, Request, Response
+
+from libs.auth import Principal, scope
+from libs.errors import Conflict, Invalid
+from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from services.bounce import queries
+from services.bounce.api import Reader, deps_of
+from services.bounce.api.rule_shapes import (
+    NewRule,
+    RuleBody,
+    RuleCounts,
+    RuleDocument,
+    RuleShown,
+    RuleVersion,
+    StateWord,
+    shown_entry,
+)
+from services.bounce.domain.rules.assembling import switched_off
+from services.bounce.domain.rules.entries import Entry, State, Wanted
+from services.bounce.domain.rules.rule import Layer
+from services.bounce.handlers import Bounce
+from services.bounce.handlers import rules as handlers
+from services.bounce.handlers.reports import counted
+from services.bounce.handlers.rule_sets import in_force
+from services.bounce.ports.rules import RuleFilter
+
+router = Router(prefix="/v1/rules", tags=["rules"])
+
+Author = Annotated[Principal, scope("rules:write")]
+IdInPath = Annotated[str, Path(max_length=80, pattern=r"^[a-z0-9][a-z0-9-]*$", examples=["our-house-rule"])]
+_NEWEST = 2**31 - 1
+
+
+@router.get("")
+async def list_rules(
+    request: Request,
+    principal: Reader,
+    layer: Literal["shipped", "organisation", "emergency"] | None = None,
+    state: StateWord | None = None,
+    category: Annotated[str | None, Query(max_length=30, examples=["unknown-user"])] = None,
+    provider: Annotated[str | None, Query(max_length=100, examples=["gmail"])] = None,
+    text: Annotated[str | None, Query(max_length=200, description="Somewhere in id, words, note or examples.")] = None,
+    limit: Limit = 100,
+    cursor: After = None,
+) -> Page[RuleShown]:
+    """All rules by id, the shipped ones among them."""
+    deps = deps_of(request)
+    if any("\x00" in (term or "") for term in (category, provider, text)):
+        raise Invalid("A search term has no NUL.", pointer="text")
+    wanted = RuleFilter(
+        limit + 1,
+        _after(cursor),
+        Layer[layer.upper()] if layer else None,
+        State[state.upper()] if state else None,
+        category,
+        provider,
+        text,
+    )
+    found = await queries.rules(deps.workshop.shipped, deps.rules, wanted)
+    shown = await _shown(deps, principal, found[:limit])
+    return Page(items=shown, next_cursor=Cursor.make(found[limit - 1].id) if len(found) > limit else None)
+
+
+@router.post("", status_code=201)
+async def create_rule(request: Request, response: Response, principal: Author, body: NewRule) -> RuleShown:
+    """Makes a rule. Its examples are shown to it, and those that it would not decide are listed under `lost`."""
+    deps = deps_of(request)
+
+    def match(version: int | None) -> None:
+        if version is not None:
+            raise Conflict(f"There is a rule {body.id} already; change it with PUT, or choose another id.")
+
+    saved = await handlers.put_rule(deps, principal, _wanted(body.id, body), match)
+    response.headers["location"] = f"/bounce/v1/rules/{body.id}"
+    response.headers["etag"] = etag(saved.entry.version)
+    return shown_entry(saved.entry, None, saved.lost)
+
+
+@router.get("/{id}")
+async def show_rule(request: Request, response: Response, principal: Reader, id: IdInPath) -> RuleShown:
+    """One rule, with the ETag that an edit sends as If-Match."""
+    deps = deps_of(request)
+    entry = await deps.rules.get(id)
+    if entry is None and id in deps.workshop.shipped.documents:
+        entry = queries.shipped_entry(deps.workshop.shipped, id)
+    if entry is None:
+        raise handlers.unknown(deps, id)
+    response.headers["etag"] = etag(entry.version)
+    return (await _shown(deps, principal, [entry]))[0]
+
+
+@router.put("/{id}", responses={201: {"description": "Created.", "model": RuleShown}})
+async def put_rule(request: Request, response: Response, principal: Author, id: IdInPath, body: RuleBody) -> RuleShown:
+    """Makes a rule (201) or changes it (200; needs If-Match). What is in force stays until a set is published."""
+    deps = deps_of(request)
+    saved = await handlers.put_rule(deps, principal, _wanted(id, body), lambda version: require_match(request, version))
+    response.status_code = 201 if saved.created else 200
+    response.headers["etag"] = etag(saved.entry.version)
+    return shown_entry(saved.entry, await _version_in_force(deps, id), saved.lost)
+
+
+@router.post("/{id}:retire")
+async def retire_rule(request: Request, response: Response, principal: Author, id: IdInPath) -> RuleShown:
+    """Ends a rule; the next rule set goes without it."""
+    deps = deps_of(request)
+    entry = await handlers.retire_rule(deps, principal, id)
+    response.headers["etag"] = etag(entry.version)
+    return shown_entry(entry, await _version_in_force(deps, id))
+
+
+@router.get("/{id}/history")
+async def list_versions(
+    request: Request, principal: Reader, id: IdInPath, limit: Limit = 100, cursor: After = None
+) -> Page[RuleVersion]:
+    """Every version of a rule and who made it, newest first."""
+    deps = deps_of(request)
+    if await deps.rules.get(id) is None:
+        raise handlers.unknown(deps, id)
+    rows = await deps.rules.versions(id, below_of(cursor), limit + 1)
+    items = [
+        RuleVersion(**{**row, "state": State(row["state"]).word, "document": RuleDocument(**row["document"])})
+        for row in rows[:limit]
+    ]
+    return Page(items=items, next_cursor=Cursor.make(items[-1].version) if len(rows) > limit else None)
+
+
+def below_of(cursor: str | None) -> int:
+    """The number that a page ended with, above all others on the first. Raises Invalid."""
+    key = Cursor.read(cursor)
+    below = key[0] if key else _NEWEST
+    if not isinstance(below, int) or not 0 <= below <= _NEWEST:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    return below
+
+
+def _after(cursor: str | None) -> str:
+    key = Cursor.read(cursor)
+    if key and (not isinstance(key[0], str) or "\x00" in key[0]):
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    return key[0] if key else ""
+
+
+def _wanted(id_: str, body: RuleBody) -> Wanted:
+    return Wanted(id_, Layer[body.layer.upper()], State[body.state.upper()], body.document())
+
+
+async def _version_in_force(deps: Bounce, id_: str) -> int | None:
+    record = await in_force(deps)
+    return next((rule.version for rule in record.rules if rule.id == id_), None)
+
+
+async def _shown(deps: Bounce, principal: Principal, entries: list[Entry]) -> list[RuleShown]:
+    record = await in_force(deps)
+    versions: Mapping[str, int] = {rule.id: rule.version for rule in record.rules}
+    off = switched_off(record.rules)
+    counts = await counted(deps, principal, [entry.id for entry in entries])
+    found = []
+    for entry in entries:
+        shipped = entry.layer is Layer.SHIPPED
+        version = versions.get(entry.id) if not shipped else None if entry.id in off else 0
+        found.append(
+            shown_entry(entry, version).model_copy(
+                update={"switched_off_by": off.get(entry.id), "hits": RuleCounts(**counts[entry.id])}
+            )
+        )
+    return found

@@ -1,0 +1,71 @@
+"""Owns a rule as people make it: the document that its author wrote, and where it stands between draft and retired."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from services.bounce.domain.rules.rule import Layer
+
+
+class State(IntEnum):
+    """What the next rule set makes of a rule: nothing, it only looks, it decides, nothing any more."""
+
+    DRAFT = 0
+    SHADOW = 1
+    LIVE = 2
+    RETIRED = 3
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+NEXT: Mapping[State, frozenset[State]] = {
+    State.DRAFT: frozenset({State.DRAFT, State.SHADOW, State.LIVE, State.RETIRED}),
+    State.SHADOW: frozenset({State.DRAFT, State.SHADOW, State.LIVE, State.RETIRED}),
+    State.LIVE: frozenset({State.DRAFT, State.SHADOW, State.LIVE, State.RETIRED}),
+    # it comes back as a draft, so that somebody looks at it again
+    State.RETIRED: frozenset({State.RETIRED, State.DRAFT}),
+}
+TAKING_PART = frozenset({State.SHADOW, State.LIVE})
+
+
+class Wanted(NamedTuple):
+    """A rule as somebody wants it. `document`: without id, layer and state."""
+
+    id: str
+    layer: Layer
+    state: State
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A rule that people made, as it is being worked on. Those that come with the product have no times."""
+
+    id: str
+    layer: Layer
+    state: State
+    document: Mapping[str, Any]
+    version: int
+    author: str
+    created_at: datetime | None
+    changed_by: str
+    changed_at: datetime | None
+
+
+class Published(NamedTuple):
+    """What a rule set keeps of a rule."""
+
+    id: str
+    layer: Layer
+    state: State
+    version: int
+    document: Mapping[str, Any]
+
+
+def published(entries: Sequence[Entry]) -> list[Published]:
+    """What of the rules takes part, in their order."""
+    return [Published(e.id, e.layer, e.state, e.version, e.document) for e in entries if e.state in TAKING_PART]
