@@ -13,7 +13,7 @@ from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_mail, raw_kept_since, read_kept, refuse_recipient
 from services.bounce.handlers.replays import run_next
 
-_BATCH = 100
+_BATCH = 500
 _LEASE_SECONDS = 60.0
 _IDLE_SECONDS = 0.5
 _RETENTION_SECONDS = 3_600.0

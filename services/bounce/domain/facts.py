@@ -167,8 +167,14 @@ _Stated = tuple[str, bool, int | None, str | None, str, bool]
 
 
 def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
+    category, permanent, code, status, text, delayed = stated
     return Fact(
-        *stated,
+        category,
+        permanent,
+        code,
+        status,
+        text,
+        delayed,
         verdict.rule,
         verdict.matched,
         verdict.confidence,
