@@ -16,6 +16,7 @@ from services.bounce.adapters.postgres import (
     PostgresDomains,
     PostgresFacts,
     PostgresFigures,
+    PostgresJudgements,
     PostgresMails,
     PostgresReads,
     PostgresRules,
@@ -30,6 +31,7 @@ from services.bounce.api.deciding import router as deciding
 from services.bounce.api.figures import router as figures
 from services.bounce.api.files import router as files
 from services.bounce.api.rule_sets import router as rule_sets_api
+from services.bounce.api.rule_trials import router as rule_trials
 from services.bounce.api.rules import router as rules_api
 from services.bounce.domain.breaker import Band
 from services.bounce.domain.policy import Policy
@@ -50,7 +52,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         runtime=runtime,
         deps=_bounce(runtime, settings, database),
         database=database,
-        routers=(router, figures, deciding, files, rules_api, rule_sets_api),
+        routers=(router, figures, deciding, files, rules_api, rule_sets_api, rule_trials),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         body_limits={"/v1/mails": settings.max_mail_bytes},
@@ -75,6 +77,7 @@ def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> B
         workshop=rulebook,
         rules=PostgresRules(database),
         rule_sets=rule_sets,
+        judgements=PostgresJudgements(database),
         return_path=ReturnPath(runtime.keyring.key("verp"), ""),
         hasher=runtime.hasher,
         clock=runtime.clock,

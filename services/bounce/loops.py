@@ -1,4 +1,4 @@
-"""What runs by itself in bounce: the SMTP listener, the reader of waiting mails, domains, breakers, the retention."""
+"""What runs by itself in bounce: the SMTP listener, the reader of mails, domains, breakers, rollbacks, retention."""
 
 import asyncio
 
@@ -9,6 +9,7 @@ from libs.service import LoopFunction
 from libs.telemetry import get_logger
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_mail, raw_kept_since, read_kept, refuse_recipient
+from services.bounce.handlers.rolling_back import look_after
 
 _BATCH = 100
 _LEASE_SECONDS = 60.0
@@ -96,6 +97,14 @@ async def breakers(deps: Bounce, stop: asyncio.Event) -> None:
         await _pause(stop, _WATCH_SECONDS)
 
 
+async def rollbacks(deps: Bounce, stop: asyncio.Event) -> None:
+    """Looks after the effects of a rule set that was just rolled back."""
+    settled = -1
+    while not stop.is_set():
+        settled = await look_after(deps, settled)
+        await _pause(stop, _WATCH_SECONDS)
+
+
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
@@ -109,5 +118,6 @@ LOOPS: dict[str, LoopFunction] = {
     "reader": reader,
     "domains": domains,
     "breakers": breakers,
+    "rollbacks": rollbacks,
     "retention": retention,
 }

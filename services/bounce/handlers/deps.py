@@ -19,7 +19,7 @@ from services.bounce.ports import (
     Reads,
     Suppressions,
 )
-from services.bounce.ports.rules import Rulebook, Rules, RuleSets, Workshop
+from services.bounce.ports.rules import Judgements, Rulebook, Rules, RuleSets, Workshop
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Bounce:
     workshop: Workshop
     rules: Rules
     rule_sets: RuleSets
+    judgements: Judgements
     return_path: ReturnPath
     hasher: AddressHasher
     clock: Clock

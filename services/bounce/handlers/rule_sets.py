@@ -1,4 +1,4 @@
-"""What people do to rule sets: publish one, go back to an earlier one."""
+"""Rule sets are published: put together, asked for their examples, and put in force as a whole."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
-from libs.errors import Conflict, FieldError, Invalid, NotFound
+from libs.errors import Conflict, FieldError, Invalid
 from libs.telemetry import get_logger
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.rules.assembling import Shipped, problems_of
@@ -53,28 +53,7 @@ async def publish(deps: Bounce, principal: Principal, wanted: Publication) -> Ru
         deps.clock(),
         regression,
     )
-    return await _put_in_force(deps, principal, record, base)
-
-
-async def roll_back(deps: Bounce, principal: Principal, number: int, note: str) -> RuleSetRecord:
-    """Puts an earlier set in force again, as a new one. Raises NotFound. What rules people work on stays as it is."""
-    rules_only_of_operator(principal)
-    base, target = await in_force(deps), await deps.rule_sets.get(number)
-    if target is None:
-        raise NotFound(f"There is no rule set {number}; `depesche bounce rules sets` lists them.")
-    made = await deps.workshop.prepare(target.rules)
-    record = RuleSetRecord(
-        base.number + 1,
-        made.rules.digest,
-        target.rules,
-        False,
-        number,
-        principal.actor,
-        note,
-        deps.clock(),
-        target.regression,
-    )
-    return await _put_in_force(deps, principal, record, base)
+    return await put_in_force(deps, principal, record, base)
 
 
 async def in_force(deps: Bounce) -> RuleSetRecord:
@@ -120,9 +99,8 @@ def _shown(shipped: Shipped, made: Classifier, current: Classifier) -> tuple[lis
     return own_lost(made), taken(shipped.rules, made, current)
 
 
-async def _put_in_force(
-    deps: Bounce, principal: Principal, record: RuleSetRecord, base: RuleSetRecord
-) -> RuleSetRecord:
+async def put_in_force(deps: Bounce, principal: Principal, record: RuleSetRecord, base: RuleSetRecord) -> RuleSetRecord:
+    """Stores a set with its line in the audit, and takes it over here. Raises Conflict where somebody was faster."""
     action = ActionRecorded(
         actor=principal.actor,
         action="rule-set.roll-back" if record.restores is not None else "rule-set.publish",
