@@ -10,6 +10,7 @@ from cli import (
     access,
     audit,
     bounce_figures,
+    bounce_rules,
     bounces,
     dead_letters,
     definitions,
@@ -70,6 +71,7 @@ app.add_typer(recipients.recipients, name="recipients")
 app.add_typer(audit.audit, name="audit")
 app.add_typer(bounces.suppressions, name="suppressions")
 app.add_typer(bounce_figures.bounces, name="bounces")
+app.add_typer(bounce_rules.bounce, name="bounce")
 app.add_typer(dead_letters.deadletters, name="deadletters")
 app.add_typer(access.tenants, name="tenants")
 app.add_typer(access.topics, name="topics")

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from services.bounce.api.deciding import UndoShown
 from services.bounce.api.shapes import Note
 from services.bounce.domain.rules.entries import Entry
 from services.bounce.domain.rules.regression import Lost
@@ -269,6 +270,30 @@ class RollBackBody(BaseModel):
     """Why the earlier set is brought back."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"note": "the new rule took blocks for dead mailboxes"}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"note": "the new rule took blocks for dead mailboxes", "undo_effects": True, "preview": False}
+            ]
+        },
     )
     note: Note
+    undo_effects: bool = Field(False, description="Let go what was barred since, and would not be by the earlier set.")
+    preview: bool = Field(False, description="Only say what would be let go; nothing is rolled back.")
+
+
+class RolledBack(BaseModel):
+    """`rule_set`: the new one; null in a preview. `effects`: what was let go, or would be, over all tenants."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "rule_set": {**_HEAD, "number": 8, "restores": 6},
+                    "effects": {"preview": False, "lifted": 1000, "dropped": 0, "void": 1000},
+                }
+            ]
+        }
+    )
+    rule_set: RuleSetHead | None
+    effects: UndoShown

@@ -75,7 +75,7 @@ async def create_rule(request: Request, response: Response, principal: Author, b
         if version is not None:
             raise Conflict(f"There is a rule {body.id} already; change it with PUT, or choose another id.")
 
-    saved = await handlers.put_rule(deps, principal, _wanted(body.id, body), match)
+    saved = await handlers.put_rule(deps, principal, wanted_of(body.id, body), match)
     response.headers["location"] = f"/bounce/v1/rules/{body.id}"
     response.headers["etag"] = etag(saved.entry.version)
     return shown_entry(saved.entry, None, saved.lost)
@@ -98,7 +98,9 @@ async def show_rule(request: Request, response: Response, principal: Reader, id:
 async def put_rule(request: Request, response: Response, principal: Author, id: IdInPath, body: RuleBody) -> RuleShown:
     """Makes a rule (201) or changes it (200; needs If-Match). What is in force stays until a set is published."""
     deps = deps_of(request)
-    saved = await handlers.put_rule(deps, principal, _wanted(id, body), lambda version: require_match(request, version))
+    saved = await handlers.put_rule(
+        deps, principal, wanted_of(id, body), lambda version: require_match(request, version)
+    )
     response.status_code = 201 if saved.created else 200
     response.headers["etag"] = etag(saved.entry.version)
     return shown_entry(saved.entry, await _version_in_force(deps, id), saved.lost)
@@ -145,7 +147,8 @@ def _after(cursor: str | None) -> str:
     return key[0] if key else ""
 
 
-def _wanted(id_: str, body: RuleBody) -> Wanted:
+def wanted_of(id_: str, body: RuleBody) -> Wanted:
+    """What a body asks for."""
     return Wanted(id_, Layer[body.layer.upper()], State[body.state.upper()], body.document())
 
 

@@ -21,7 +21,7 @@ from services.bounce.ports import (
 )
 from services.bounce.ports.replays import Replays, StoredFacts
 from services.bounce.ports.reports import Reports
-from services.bounce.ports.rules import Rulebook, Rules, RuleSets, Workshop
+from services.bounce.ports.rules import Judgements, Rulebook, Rules, RuleSets, Workshop
 from services.bounce.settings import BounceSettings
 
 
@@ -48,6 +48,7 @@ class Bounce:
     workshop: Workshop
     rules: Rules
     rule_sets: RuleSets
+    judgements: Judgements
     return_path: ReturnPath
     hasher: AddressHasher
     clock: Clock

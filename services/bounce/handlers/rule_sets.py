@@ -1,4 +1,4 @@
-"""What people do to rule sets: publish one, go back to an earlier one."""
+"""Rule sets are published: put together, asked for their examples, and put in force as a whole."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
-from libs.errors import Conflict, FieldError, Invalid, NotFound
+from libs.errors import Conflict, FieldError, Invalid
 from libs.telemetry import get_logger
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.rules.assembling import Shipped, problems_of
@@ -56,28 +56,7 @@ async def publish(deps: Bounce, principal: Principal, wanted: Publication) -> Ru
         deps.clock(),
         regression,
     )
-    return await _put_in_force(deps, principal, record, base, seen)
-
-
-async def roll_back(deps: Bounce, principal: Principal, number: int, note: str) -> RuleSetRecord:
-    """Puts an earlier set in force again, as a new one. Raises NotFound. What rules people work on stays as it is."""
-    rules_only_of_operator(principal)
-    base, target = await in_force(deps), await deps.rule_sets.get(number)
-    if target is None:
-        raise NotFound(f"There is no rule set {number}; `depesche bounce rules sets` lists them.")
-    made = await deps.workshop.prepare(target.rules)
-    record = RuleSetRecord(
-        base.number + 1,
-        made.rules.digest,
-        target.rules,
-        False,
-        number,
-        principal.actor,
-        note,
-        deps.clock(),
-        target.regression,
-    )
-    return await _put_in_force(deps, principal, record, base, {})
+    return await put_in_force(deps, principal, record, base, seen)
 
 
 async def in_force(deps: Bounce) -> RuleSetRecord:
@@ -135,9 +114,10 @@ async def _seen(deps: Bounce, principal: Principal, id: UUID | None, digest: str
     return {"replay": str(id), "appear": replay.result["appear"], "vanish": replay.result["vanish"]}
 
 
-async def _put_in_force(
-    deps: Bounce, principal: Principal, record: RuleSetRecord, base: RuleSetRecord, seen: dict[str, Any]
+async def put_in_force(
+    deps: Bounce, principal: Principal, record: RuleSetRecord, base: RuleSetRecord, seen: dict[str, Any] | None = None
 ) -> RuleSetRecord:
+    """Stores a set with its line in the audit, and takes it over here. Raises Conflict where somebody was faster."""
     action = ActionRecorded(
         actor=principal.actor,
         action="rule-set.roll-back" if record.restores is not None else "rule-set.publish",
@@ -147,7 +127,7 @@ async def _put_in_force(
         after={"number": record.number, "digest": record.digest, "emergency": record.emergency}
         | ({"restores": record.restores} if record.restores is not None else {})
         | changes(base.rules, record.rules)
-        | seen,
+        | (seen or {}),
         note=record.note,
     )
     await deps.rule_sets.add(record, action, principal)
