@@ -48,8 +48,8 @@ class Fact(NamedTuple):
     confidence: float = 1.0
     provider: str | None = None
     rule_set: str | None = None
-    stage: str | None = None
     shadow: tuple[str, ...] = ()
+    stage: str | None = None
 
     @property
     def group(self) -> str:
@@ -180,6 +180,6 @@ def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
         verdict.confidence,
         verdict.provider,
         classifier.rules.digest,
-        verdict.stage,
         verdict.shadow,
+        verdict.stage,
     )

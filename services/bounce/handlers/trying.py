@@ -87,7 +87,7 @@ def _opinion(
     seen = {
         classifier.rules.patterns[at]
         for at in (classifier.scan(comparable(reply.text)) if reply.text else ())
-        if not classifier.rules.uses[at].against
+        if not all(use.against for use in classifier.rules.uses[at])
     }
     shipped, documents = known
     matched = [Matched(by_id[id_], list(_hits(documents[id_], seen, shipped))) for id_ in (*fact.matched, *fact.shadow)]
