@@ -20,7 +20,7 @@ rules = typer.Typer(help="Rules that say what a refusal means.", no_args_is_help
 bounce.add_typer(rules, name="rules")
 
 _PATH = "/bounce/v1"
-_META = frozenset("id version in_force author created_at changed_by changed_at switched_off_by lost".split())
+_META = frozenset("id version in_force author created_at changed_by changed_at switched_off_by hits lost".split())
 _FIRST = {"layer": "organisation", "state": "draft"}
 RULE = Resource("rule", f"{_PATH}/rules", _FIRST, named_by="id", meta=_META)
 _LISTS = frozenset("contains starts regex unless provider reply enhanced stage source switches_off examples".split())

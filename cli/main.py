@@ -10,6 +10,8 @@ from cli import (
     access,
     audit,
     bounce_figures,
+    bounce_replays,
+    bounce_reports,
     bounce_rules,
     bounces,
     dead_letters,
@@ -72,6 +74,8 @@ app.add_typer(audit.audit, name="audit")
 app.add_typer(bounces.suppressions, name="suppressions")
 app.add_typer(bounce_figures.bounces, name="bounces")
 app.add_typer(bounce_rules.bounce, name="bounce")
+bounce_rules.bounce.add_typer(bounce_replays.commands)
+bounce_rules.bounce.add_typer(bounce_reports.reports, name="reports")
 app.add_typer(dead_letters.deadletters, name="deadletters")
 app.add_typer(access.tenants, name="tenants")
 app.add_typer(access.topics, name="topics")
