@@ -37,12 +37,14 @@ META = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One kind of definition: its word in files, its path, and what the suite fills in where a file is silent."""
+    """One kind of definition: its word in files, its path, what the suite fills in where a file is silent, and what it
+    says of one that nobody writes."""
 
     kind: str
     path: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     named_by: str = "name"
+    meta: frozenset[str] = META
 
     def at(self, name: str) -> str:
         """The path of one of them."""
@@ -147,7 +149,7 @@ def same(resource: Resource, body: Mapping[str, Any], current: Answer) -> bool:
     """Whether applying would change nothing; a sender's secrets count as the same where any are set."""
     if resource is SENDER:
         return _same_sender(body, current.body)
-    held = {name: value for name, value in current.body.items() if name not in META}
+    held = {name: value for name, value in current.body.items() if name not in resource.meta}
     # secrets are never given back, only the start of their digest
     wanted = {name: _fingerprints(value) if name == "secrets" else value for name, value in body.items()}
     if "secrets" not in wanted:

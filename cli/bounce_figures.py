@@ -4,12 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.bounces import Provider, suppressions
+from cli.bounces import Provider
 from cli.output import table
 from cli.session import Session, command
 
-bounces = typer.Typer(help="What came back: figures, and providers that are not believed.", no_args_is_help=True)
-bounces.add_typer(suppressions, name="suppressions")
+commands = typer.Typer()  # of `depesche bounce`
 
 _PATH = "/bounce/v1"
 _COUNTS = ("facts", "first", "repeated", "suppressed", "lifted", "parked", "undetermined")
@@ -28,7 +27,7 @@ _BREAKER = (
 _HEALTH = ("count", "sender", "about", "provider", "category", "last_at")
 
 Note = Annotated[str, typer.Option(help="Why; it stands in the audit.")]
-Breaker = Annotated[str, typer.Argument(help="The breaker's id, from `depesche bounces breakers`.")]
+Breaker = Annotated[str, typer.Argument(help="The breaker's id, from `depesche bounce breakers`.")]
 By = Annotated[
     list[str] | None, typer.Option(help="category, provider, from_domain or communication; may be repeated.")
 ]
@@ -36,7 +35,7 @@ Since = Annotated[str | None, typer.Option(help="From this moment on; seven days
 Until = Annotated[str | None, typer.Option(help="Up to this moment; now, where it is left out.")]
 
 
-@command(bounces, "statistics", example="depesche bounces statistics --by category --by provider --grain none")
+@command(commands, "statistics", example="depesche bounce statistics --by category --by provider --grain none")
 def statistics(
     session: Session,
     by: By = None,
@@ -59,7 +58,7 @@ def statistics(
         session.out.print(f"\n{found['totals']['facts']:,} facts; {share:.1%} of them could not be read.")
 
 
-@command(bounces, "breakers", example="depesche bounces breakers --provider gmail")
+@command(commands, "breakers", example="depesche bounce breakers --provider gmail")
 def list_breakers(
     session: Session,
     provider: Provider = None,
@@ -70,21 +69,21 @@ def list_breakers(
     session.give(found, lambda items: table(items, _BREAKER, empty="Every provider has been believed so far."))
 
 
-@command(bounces, "believe", example='depesche bounces believe 0193c8a4-5d10-7c11-9a5e-7f0d1c2b3a49 --note "old list"')
+@command(commands, "believe", example='depesche bounce believe 0193c8a4-5d10-7c11-9a5e-7f0d1c2b3a49 --note "old list"')
 def believe(session: Session, id: Breaker, note: Note) -> None:
     """Bar what a breaker has parked: the mailboxes are gone indeed."""
     found = session.api.post(f"{_PATH}/breakers/{id}:release", {"note": note})
     session.give(found, lambda item: f"{item['count']:,} addresses are barred.")
 
 
-@command(bounces, "drop", example='depesche bounces drop 0193c8a4-5d10-7c11-9a5e-7f0d1c2b3a49 --note "an outage"')
+@command(commands, "drop", example='depesche bounce drop 0193c8a4-5d10-7c11-9a5e-7f0d1c2b3a49 --note "an outage"')
 def drop(session: Session, id: Breaker, note: Note) -> None:
     """Give up what a breaker has parked: it was an outage."""
     found = session.api.post(f"{_PATH}/breakers/{id}:drop", {"note": note})
     session.give(found, lambda item: f"{item['count']:,} addresses wait no longer.")
 
 
-@command(bounces, "reputation", example="depesche bounces reputation --provider microsoft")
+@command(commands, "reputation", example="depesche bounce reputation --provider microsoft")
 def reputation(
     session: Session,
     provider: Provider = None,

@@ -1,4 +1,4 @@
-"""`depesche bounces import`: bounce mails from a Maildir, a folder, an mbox or a zip file."""
+"""`depesche bounce import`: bounce mails from a Maildir, a folder, an mbox or a zip file."""
 
 import io
 import zipfile
@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from cli.api import Content
-from cli.bounce_figures import bounces
 from cli.errors import UsageError
 from cli.exits import Exit
 from cli.output import safe
@@ -19,7 +18,7 @@ from cli.progress import Advance, importing
 from cli.session import Session, command
 from libs import exact_json
 
-__all__ = ["bounces"]
+commands = typer.Typer()  # of `depesche bounce`
 
 _PATH = "/bounce/v1/mails:import"
 _PIECE = 1 << 16
@@ -36,7 +35,7 @@ class _Request:
     pieces: Callable[[Advance], Iterator[bytes]]
 
 
-@command(bounces, "import", example="depesche bounces import ~/Maildir --report refused.ndjson")
+@command(commands, "import", example="depesche bounce import ~/Maildir --report refused.ndjson")
 def import_mails(
     session: Session,
     path: Annotated[Path, typer.Argument(help="A Maildir, a folder of .eml files, an mbox, a zip, or one mail.")],

@@ -9,7 +9,7 @@ import typer
 from cli import (
     access,
     audit,
-    bounce_import,
+    bounce,
     bounces,
     dead_letters,
     definitions,
@@ -69,8 +69,7 @@ app.add_typer(publishing.communications, name="communications")
 app.add_typer(recipients.recipients, name="recipients")
 app.add_typer(audit.audit, name="audit")
 app.add_typer(bounces.suppressions, name="suppressions")
-app.add_typer(bounce_import.bounces, name="bounces")
-app.add_typer(bounce_import.bounces, name="bounce", hidden=True)
+app.add_typer(bounce.bounce, name="bounce")
 app.add_typer(dead_letters.deadletters, name="deadletters")
 app.add_typer(access.tenants, name="tenants")
 app.add_typer(access.topics, name="topics")

@@ -18,6 +18,7 @@ from services.bounce.adapters.postgres import (
     PostgresDomains,
     PostgresFacts,
     PostgresFigures,
+    PostgresJudgements,
     PostgresMails,
     PostgresReads,
     PostgresReplays,
@@ -38,6 +39,7 @@ from services.bounce.api.imports import router as imports
 from services.bounce.api.replays import router as replays
 from services.bounce.api.reports import router as reports
 from services.bounce.api.rule_sets import router as rule_sets_api
+from services.bounce.api.rule_trials import router as rule_trials
 from services.bounce.api.rules import router as rules_api
 from services.bounce.domain.archives import Bounds
 from services.bounce.domain.breaker import Band
@@ -59,7 +61,18 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         runtime=runtime,
         deps=_bounce(runtime, settings, database),
         database=database,
-        routers=(router, imports, figures, deciding, files, rules_api, rule_sets_api, reports, replays),
+        routers=(
+            router,
+            imports,
+            figures,
+            deciding,
+            files,
+            rules_api,
+            rule_sets_api,
+            rule_trials,
+            reports,
+            replays,
+        ),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         body_limits={"/v1/mails:import": settings.max_import_bytes, "/v1/mails": settings.max_mail_bytes},
@@ -88,6 +101,7 @@ def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> B
         workshop=rulebook,
         rules=PostgresRules(database),
         rule_sets=rule_sets,
+        judgements=PostgresJudgements(database),
         return_path=ReturnPath(runtime.keyring.key("verp"), ""),
         hasher=runtime.hasher,
         clock=runtime.clock,

@@ -1,5 +1,4 @@
-"""What runs by itself in bounce: the SMTP listener, the reader of waiting mails, domains, breakers, replays, the
-retention."""
+"""What runs by itself in bounce: listener, reader of mails, domains, breakers, rollbacks, replays, retention."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from libs.telemetry import get_logger
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_for_all, raw_kept_since, read_kept, refuse_recipient
 from services.bounce.handlers.replays import run_next
+from services.bounce.handlers.rolling_back import look_after
 
 _BATCH = 500
 _LEASE_SECONDS = 60.0
@@ -111,6 +111,14 @@ async def replays(deps: Bounce, stop: asyncio.Event) -> None:
             await _pause(stop, _REPLAY_SECONDS)
 
 
+async def rollbacks(deps: Bounce, stop: asyncio.Event) -> None:
+    """Looks after the effects of a rule set that was just rolled back."""
+    settled = -1
+    while not stop.is_set():
+        settled = await look_after(deps, settled)
+        await _pause(stop, _WATCH_SECONDS)
+
+
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
@@ -124,6 +132,7 @@ LOOPS: dict[str, LoopFunction] = {
     "reader": reader,
     "domains": domains,
     "breakers": breakers,
+    "rollbacks": rollbacks,
     "retention": retention,
     "replays": replays,
 }

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from services.bounce.handlers.replays import run_next
 from services.bounce.ports import Reached
-from tests.flows.bounce_policy import DAY, GONE, barred, hash_of, rows, said, trusting
+from tests.flows.bounce_policy import DAY, GONE, all_said, barred, hash_of, rows, said, trusting
 from tests.flows.bounces import NOW, World, world
 
 __all__ = ["world"]
@@ -74,6 +75,43 @@ async def test_other_numbers_show_who_would_be_barred(world: World) -> None:
     rest = await world.get(f"/v1/replays/{shown['id']}/changes", cursor=page["next_cursor"])
     assert page["items"] + rest["items"] == listed
     assert await barred(world) == ["cid"]
+
+
+LISTS = {"id": "closed-lists", "category": "policy", "contains": ["no such account gsmtp"], "state": "live"}
+
+
+async def test_what_rules_would_change_is_seen_before_they_are_published(world: World) -> None:
+    trusting(world)
+    await said(world, ["ann", "bob"], at=NOW - DAY)
+    assert (await world.post("/v1/rules", LISTS)).status_code == 201
+    world.clock.advance(timedelta(minutes=1))
+    shown = await played(world, {"rules": "working"})
+    (move,) = shown["result"]["moves"]
+    assert (move["was"]["category"], move["becomes"], move["count"]) == (
+        "unknown-user",
+        {"category": "policy", "rule": "closed-lists"},
+        2,
+    )
+    assert (shown["result"]["vanish"], shown["result"]["after"]["barred_all"]) == (2, 0)
+    assert {"category": "policy", "provider": "gmail", "before": 0, "after": 2} in shown["result"]["categories"]
+    (ann, _) = await changes(world, shown)
+    assert (ann["recipient"], ann["text"], ann["becomes"]["rule"]) == ("customer:ann", GONE, "closed-lists")
+    assert len(await barred(world)) == 2
+
+    publication = {"note": "closed lists", "replay": shown["id"]}
+    unknown = publication | {"replay": "00000000-0000-0000-0000-000000000001"}
+    assert (await world.post("/v1/rule-sets", unknown)).status_code == 422
+    more = {"id": "more", "category": "policy", "contains": ["something else altogether"], "state": "live"}
+    assert (await world.post("/v1/rules", more)).status_code == 201
+    assert (await world.post("/v1/rule-sets", publication)).status_code == 409
+    assert (await world.post("/v1/rules/more:retire", {})).status_code == 200
+    published = await world.post("/v1/rule-sets", publication)
+    assert published.status_code == 201, published.text
+    told = [event for event in await all_said(world) if isinstance(event, ActionRecorded)]
+    assert (told[-1].after or {})["vanish"] == 2
+    by_number = await played(world, {"rules": 0})
+    assert by_number["result"]["appear"] == 2
+    assert (await world.post("/v1/replays", BODY | {"rules": 7})).status_code == 404
 
 
 async def test_a_replay_sees_its_own_tenant_and_mode_alone(world: World) -> None:

@@ -88,11 +88,12 @@ async def test_what_no_rule_reads_is_grouped_and_becomes_a_rule(world: World) ->
     assert (first["count"], first["template"]) == (3, "550 The greenhouse of <address> went off to count tomatoes 17")
     assert (second["count"], second["text"], second["read_by"]) == (1, "550 lalala", None)
     made = await world.post(f"/v1/reports/unread-texts/{first['template_id']}:rule", {"category": "inactive"})
-    assert made.status_code == 200
-    rule = made.json()["rule"]
-    assert (rule["contains"], rule["category"]) == (["went off to count tomatoes"], "inactive")
-    assert rule["examples"][0]["text"] == first["text"]
-    assert made.json()["wins"] is True
+    assert made.status_code == 201, made.text
+    rule = made.json()
+    assert (rule["contains"], rule["category"], rule["state"]) == (["went off to count tomatoes"], "inactive", "draft")
+    assert (rule["examples"][0]["text"], rule["lost"], made.headers["etag"]) == (first["text"], [], '"1"')
+    again = await world.post(f"/v1/reports/unread-texts/{first['template_id']}:rule", {"category": "inactive"})
+    assert again.status_code == 409
     page = await world.get("/v1/reports/unread-texts", limit=1)
     rest = await world.get("/v1/reports/unread-texts", limit=1, cursor=page["next_cursor"])
     assert [item["template_id"] for item in rest["items"]] == [second["template_id"]]
@@ -119,6 +120,18 @@ async def test_disagreements_name_who_sees_what_and_agreements_how_often(world: 
         {"who": "sendgrid", "facts": 1, "agreeing": 0, "share": 0.0},
         {"who": "ses", "facts": 3, "agreeing": 1, "share": 0.3333},
     ]
+
+
+async def test_a_rule_in_the_shadow_shows_its_hits_and_reads_nothing(world: World) -> None:
+    watched = {"id": "tomatoes", "category": "inactive", "contains": ["count tomatoes"], "state": "shadow"}
+    assert (await world.post("/v1/rules", watched)).status_code == 201
+    assert (await world.post("/v1/rule-sets", {"note": "only looks"})).status_code == 201
+    await said(world, ["ann", "bob"], TOMATOES.format("ann"))
+    shown = await world.get("/v1/rules/tomatoes")
+    assert shown["hits"] == {"decided": 0, "outdone": 0, "shadow": 2, "last_at": "2027-03-01T09:30:00Z"}
+    assert (await world.get("/v1/reports/unread-texts"))["items"][0]["count"] == 2
+    assert "tomatoes" not in {r["rule"] for r in (await world.get("/v1/reports/dead-rules", limit=1000))["items"]}
+    assert (await world.get("/v1/reports/outdone-rules"))["items"] == []
 
 
 async def test_the_same_evidence_again_counts_once(world: World) -> None:

@@ -1,4 +1,4 @@
-"""`depesche bounces import`: whatever mails lie in, they arrive, and the report is true."""
+"""`depesche bounce import`: whatever mails lie in, they arrive, and the report is true."""
 
 import json
 import mailbox
@@ -65,7 +65,7 @@ def test_a_maildir_with_a_subfolder_arrives(inbox: Inbox, shell: Shell, tmp_path
     box.add(MAILS[0])
     box.add_folder("bounces").add(MAILS[1])
     (tmp_path / "Maildir" / "dovecot-uidlist").write_text("3 V1")
-    done = shell.json("bounces", "import", "Maildir")
+    done = shell.json("bounce", "import", "Maildir")
     assert (done["mails"], done["kept"], done["refused"]) == (2, 2, 0)
     assert set(inbox.mails) == set(MAILS)
     assert any(name.startswith(".bounces/new/") for name in inbox.mails.values())
@@ -76,15 +76,15 @@ def test_a_folder_an_mbox_a_zip_and_a_mail_arrive(inbox: Inbox, shell: Shell, tm
     folder.mkdir(parents=True)
     (folder / "1.EML").write_bytes(MAILS[0])
     (folder / "notes.txt").write_text("none")
-    assert shell.json("bounces", "import", "folder")["mails"] == 1
+    assert shell.json("bounce", "import", "folder")["mails"] == 1
     box = mailbox.mbox(tmp_path / "box")
     box.add(MAILS[1])
     box.close()
-    assert shell.json("bounces", "import", "box")["mails"] == 1
+    assert shell.json("bounce", "import", "box")["mails"] == 1
     assert set(inbox.mails) == set(MAILS)
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.writestr("1.eml", b"Subject: three\n\n")
-    assert shell.json("bounces", "import", "all.zip")["kept"] == 1
+    assert shell.json("bounce", "import", "all.zip")["kept"] == 1
     (tmp_path / "one").write_bytes(b"Subject: four\n\n")
     assert shell.json("bounce", "import", "one")["kept"] == 1
 
@@ -93,7 +93,7 @@ def test_refused_mails_are_named_and_reported(inbox: Inbox, shell: Shell, tmp_pa
     (tmp_path / "folder").mkdir()
     for name, raw in {"1.eml": MAILS[0], "2.eml": b"", "3.eml": b"x: y\n\n" + b"z" * 2_000}.items():
         (tmp_path / "folder" / name).write_bytes(raw)
-    result = shell.run("bounces", "import", "folder", "--report", "refused.ndjson", exit_code=Exit.REFUSED)
+    result = shell.run("bounce", "import", "folder", "--report", "refused.ndjson", exit_code=Exit.REFUSED)
     assert "3 mails" in result.stdout
     assert "1 new" in result.stdout
     assert "2 refused" in result.stdout
@@ -109,17 +109,17 @@ def test_a_large_folder_goes_in_parts(
     (tmp_path / "folder").mkdir()
     for n in range(5):
         (tmp_path / "folder" / f"{n}.eml").write_bytes(b"Subject: %d\n\n" % n)
-    assert shell.json("bounces", "import", "folder")["kept"] == 5
+    assert shell.json("bounce", "import", "folder")["kept"] == 5
     assert inbox.requests == 3
 
 
 @pytest.mark.parametrize("path", ["nothing", "empty"])
 def test_nothing_there_is_wrong_usage(inbox: Inbox, shell: Shell, tmp_path: Path, path: str) -> None:
     (tmp_path / "empty").mkdir()
-    shell.run("bounces", "import", path, exit_code=Exit.USAGE)
+    shell.run("bounce", "import", path, exit_code=Exit.USAGE)
     assert inbox.requests == 0
 
 
 def test_a_suite_that_is_away_is_said(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(MAILS[0])
-    shell.run("bounces", "import", "one", exit_code=Exit.UNREACHABLE, DEPESCHE_URL="http://127.0.0.1:9")
+    shell.run("bounce", "import", "one", exit_code=Exit.UNREACHABLE, DEPESCHE_URL="http://127.0.0.1:9")

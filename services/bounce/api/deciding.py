@@ -13,10 +13,11 @@ from services.bounce.api.shapes import Note, SuppressionShown
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.undoing import Selection
 from services.bounce.handlers.people import drop_parked, release_parked, undo_suppressions
+from services.bounce.ports import Preview
 
 router = Router(prefix="/v1", tags=["bounces"])
 
-_EXAMPLES = 20
+EXAMPLES = 20
 _BODY: dict[str, Any] = {
     "provider": "gmail",
     "since": "2027-03-01T08:00:00Z",
@@ -113,7 +114,11 @@ async def undo(request: Request, principal: Writer, body: UndoBody) -> UndoShown
     if not body.preview:
         done = await undo_suppressions(deps, principal, wanted, body.note)
         return UndoShown(preview=False, lifted=done.lifted, dropped=done.dropped, void=done.void)
-    seen = await deps.suppressions.preview(wanted, _EXAMPLES)
+    return previewed(await deps.suppressions.preview(wanted, EXAMPLES))
+
+
+def previewed(seen: Preview) -> UndoShown:
+    """What an undo would change."""
     return UndoShown(
         preview=True,
         lifted=seen.counts.lifted,

@@ -23,7 +23,7 @@ _MOVE: dict[str, Any] = {
     "count": 1_204,
     "bounce": "5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a",
 }
-_CHANGE: dict[str, Any] = {
+CHANGE: dict[str, Any] = {
     "number": 1,
     "appears": False,
     "scope": "all",
@@ -49,7 +49,7 @@ _RESULT: dict[str, Any] = {
     "categories": [_CATEGORY],
     "moves": [_MOVE],
 }
-_REPLAY: dict[str, Any] = {
+REPLAY: dict[str, Any] = {
     "id": "0193c8a4-6e33-7b20-8d5f-3a2b1c0d9e8f",
     "state": "done",
     "asked": _BODY,
@@ -173,7 +173,7 @@ class ReplayResult(BaseModel):
 class ReplayShown(BaseModel):
     """A replay: `waiting`, `running`, `done`, `cancelled` or `failed` (then `problem` says why)."""
 
-    model_config = _example(_REPLAY)
+    model_config = _example(REPLAY)
     id: UUID
     state: str
     asked: ReplayAsked
@@ -199,7 +199,7 @@ class ChangeShown(BaseModel):
     `was` and `becomes`: that fact by what is in force and by what is tried. Null where the recipient was erased.
     """
 
-    model_config = _example(_CHANGE)
+    model_config = _example(CHANGE)
     number: int
     appears: bool
     scope: str

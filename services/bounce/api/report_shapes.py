@@ -53,14 +53,6 @@ _HITS: dict[str, Any] = {
     "last_bounce": _FACT,
     "days": [{"day": "2027-03-01", "decided": 8_112, "outdone": 3, "shadow": 0}],
 }
-_RULE: dict[str, Any] = {
-    "id": "gmail-was-closed-down-for-the-winter",
-    "category": "inactive",
-    "contains": ["was closed down for the winter"],
-    "provider": ["gmail"],
-    "note": "made of what no rule knew: 550 Mailbox of <address> was closed down for the winter",
-    "examples": [{"text": "550 Mailbox of <address> was closed down for the winter", "reply": 550}],
-}
 
 
 def _example(value: dict[str, Any]) -> ConfigDict:
@@ -181,12 +173,3 @@ class SuggestionBody(BaseModel):
         None, max_length=30, description="Left out: what the vendor or the model made of it, else `undetermined`."
     )
     provider: str | None = Field(None, max_length=100, description="Of this provider's replies; the most frequent's.")
-
-
-class SuggestedRule(BaseModel):
-    """A rule that reads them, as rules are written."""
-
-    model_config = _example({"rule": _RULE, "wins": True, "instead_of": None})
-    rule: dict[str, Any]
-    wins: bool = Field(description="Whether it would decide on the example among the rules in force.")
-    instead_of: str | None = Field(description="The rule in force that decides on the example; null: none.")

@@ -4,11 +4,11 @@ from datetime import date, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Path, Query, Request
+from fastapi import Path, Query, Request, Response
 
 from libs.errors import Invalid
-from libs.web import After, Cursor, Limit, Page, Router
-from services.bounce.api import Reader, Writer, deps_of
+from libs.web import After, Cursor, Limit, Page, Router, etag
+from services.bounce.api import Reader, deps_of
 from services.bounce.api.report_shapes import (
     Agreement,
     Agreements,
@@ -17,18 +17,18 @@ from services.bounce.api.report_shapes import (
     HitsOfDay,
     OutdoneRule,
     RuleHits,
-    SuggestedRule,
     SuggestionBody,
     UnreadText,
 )
+from services.bounce.api.rule_shapes import RuleShown, shown_entry
+from services.bounce.api.rules import Author, IdInPath
 from services.bounce.domain.categories import CATEGORIES
-from services.bounce.handlers.reports import rules_without_a_hit, suggest_rule, unread_texts
+from services.bounce.handlers.reports import draft_rule, rules_without_a_hit, unread_texts
 from services.bounce.ports.reports import OpinionQuery, UnreadQuery
 
 router = Router(prefix="/v1", tags=["rules"])
 
 Days = Annotated[int, Query(ge=1, le=400, description="Over the last so many days (UTC), today among them.")]
-RuleId = Annotated[str, Path(max_length=200, description="A rule's id.")]
 Provider = Annotated[str | None, Query(max_length=100, examples=["gmail"])]
 
 
@@ -88,19 +88,23 @@ async def list_unread(
     )
 
 
-@router.post("/reports/unread-texts/{template_id}:rule", summary="Make a rule of it")
+@router.post("/reports/unread-texts/{template_id}:rule", status_code=201, summary="Make a rule of it")
 async def make_a_rule(
     request: Request,
-    principal: Writer,
+    response: Response,
+    principal: Author,
     template_id: Annotated[UUID, Path(description="From GET reports/unread-texts.")],
     body: SuggestionBody,
-) -> SuggestedRule:
-    """A rule that reads these replies: their longest common words, the provider, the newest one as its example."""
+) -> RuleShown:
+    """A draft that reads these replies: their longest common words, the provider, the newest one as its example."""
     if body.category is not None and body.category not in CATEGORIES:
         known = ", ".join(CATEGORIES)
         raise Invalid(f"There is no category of this name; there are {known}.", pointer="/category")
     wanted = UnreadQuery((principal.tenant, principal.mode), date.min, 1, body.provider, template_id)
-    return SuggestedRule(**await suggest_rule(deps_of(request), wanted, body.category))
+    saved = await draft_rule(deps_of(request), principal, wanted, body.category)
+    response.headers["location"] = f"/bounce/v1/rules/{saved.entry.id}"
+    response.headers["etag"] = etag(saved.entry.version)
+    return shown_entry(saved.entry, None, saved.lost)
 
 
 @router.get("/reports/disagreements", summary="Who reads it otherwise")
@@ -136,16 +140,16 @@ async def agreements(request: Request, principal: Reader, days: Days = 30) -> Ag
     return Agreements(items=[Agreement(**row, share=round(row["agreeing"] / row["facts"], 4)) for row in rows])
 
 
-@router.get("/rules/{rule}/hits", summary="What a rule did")
-async def rule_hits(request: Request, principal: Reader, rule: RuleId, days: Days = 30) -> RuleHits:
+@router.get("/rules/{id}/hits", summary="What a rule did")
+async def rule_hits(request: Request, principal: Reader, id: IdInPath, days: Days = 30) -> RuleHits:
     """By day: how often it decided, matched in vain, or matched while it was only watched; and when last."""
     reports, realm = deps_of(request).reports, (principal.tenant, principal.mode)
-    rows = await reports.hits_by_day(realm, rule, _since(request, days))
-    last = (await reports.last_hits(realm, [rule])).get(rule)
+    rows = await reports.hits_by_day(realm, id, _since(request, days))
+    last = (await reports.last_hits(realm, [id])).get(id)
     parts = ("decided", "outdone", "shadow")
     shown = [HitsOfDay(day=row["day"].isoformat(), **{part: row[part] or 0 for part in parts}) for row in rows]
     return RuleHits(
-        rule=rule,
+        rule=id,
         **{part: sum(getattr(day, part) for day in shown) for part in parts},
         last_at=last["last_at"] if last else None,
         last_bounce=last["last_bounce"] if last else None,

@@ -1,5 +1,6 @@
 """Rule sets over HTTP: published at once and as a whole, and rolled back in one call."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Path, Request, Response
@@ -8,17 +9,21 @@ from libs.auth import Principal, scope
 from libs.errors import NotFound
 from libs.web import After, Cursor, Limit, Page, Router
 from services.bounce.api import Reader, deps_of
+from services.bounce.api.deciding import EXAMPLES, UndoShown, previewed
 from services.bounce.api.rule_shapes import (
     PublishBody,
     PublishedRule,
     Regression,
     RollBackBody,
+    RolledBack,
     RuleDocument,
     RuleSetHead,
     RuleSetShown,
 )
 from services.bounce.api.rules import below_of
-from services.bounce.handlers.rule_sets import Publication, publish, roll_back
+from services.bounce.handlers.rolling_back import RollBack, preview, roll_back
+from services.bounce.handlers.rule_sets import Publication, publish
+from services.bounce.ports import Preview
 from services.bounce.ports.rules import RuleSetRecord
 
 router = Router(prefix="/v1/rule-sets", tags=["rules"])
@@ -48,7 +53,7 @@ async def publish_rule_set(
     Refused with all problems at once: a live rule that loses one of its own examples, and a shipped rule whose
     examples another one would decide and that is not named under `acknowledged`.
     """
-    wanted = Publication(body.note, frozenset(body.acknowledged), body.emergency)
+    wanted = Publication(body.note, frozenset(body.acknowledged), body.emergency, body.replay)
     record = await publish(deps_of(request), principal, wanted)
     response.headers["location"] = f"/bounce/v1/rule-sets/{record.number}"
     return _shown(record)
@@ -66,11 +71,29 @@ async def show_rule_set(request: Request, principal: Reader, number: Number) -> 
 @router.post("/{number}:roll-back", status_code=201)
 async def roll_back_to(
     request: Request, response: Response, principal: Publisher, number: Number, body: RollBackBody
-) -> RuleSetShown:
-    """Puts an earlier set in force again, under a new number. 0: the shipped rules alone."""
-    record = await roll_back(deps_of(request), principal, number, body.note)
+) -> RolledBack:
+    """Puts an earlier set in force again, under a new number. 0: the shipped rules alone.
+
+    `undo_effects` lifts, for every tenant, what the sets since have barred and this one would not have; what it would
+    have barred too stays. `preview` says how much that is, with examples.
+    """
+    deps = deps_of(request)
+    if body.preview:
+        response.status_code = 200
+        return RolledBack(rule_set=None, effects=_together(await preview(deps, principal, number, EXAMPLES)))
+    record, done = await roll_back(deps, principal, RollBack(number, body.note, body.undo_effects))
     response.headers["location"] = f"/bounce/v1/rule-sets/{record.number}"
-    return _shown(record)
+    effects = UndoShown(preview=False, lifted=done.lifted, dropped=done.dropped, void=done.void)
+    return RolledBack(rule_set=RuleSetHead(**_head(record)), effects=effects)
+
+
+def _together(seen: Sequence[Preview]) -> UndoShown:
+    shown = [previewed(one) for one in seen]
+    counts = {name: sum(getattr(one, name) for one in shown) for name in ("lifted", "dropped", "void")}
+    groups = [group for one in shown for group in one.groups]
+    return UndoShown(
+        preview=True, **counts, groups=groups, examples=[e for one in shown for e in one.examples][:EXAMPLES]
+    )
 
 
 def _head(record: RuleSetRecord) -> dict[str, object]:

@@ -1,9 +1,11 @@
 """Rules and rule sets over HTTP, with an example each."""
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from services.bounce.api.deciding import UndoShown
 from services.bounce.api.shapes import Note
 from services.bounce.domain.rules.entries import Entry
 from services.bounce.domain.rules.regression import Lost
@@ -122,6 +124,15 @@ class LostExample(BaseModel):
         return cls(rule=lost.rule, number=lost.number, text=lost.text, now=Decided(**lost.now._asdict()))
 
 
+class RuleCounts(BaseModel):
+    """What a rule did in the last 30 days, among your facts: GET rules/{id}/hits has it by day."""
+
+    decided: int
+    outdone: int = Field(description="It matched, and another one decided.")
+    shadow: int = Field(description="It matched while it only looks.")
+    last_at: AwareDatetime | None = Field(description="When it matched last, however long ago.")
+
+
 class RuleShown(RuleDocument):
     """A rule as it is being worked on. `in_force`: the version of it that the newest rule set has; null: none."""
 
@@ -136,6 +147,7 @@ class RuleShown(RuleDocument):
     changed_by: str
     changed_at: AwareDatetime | None
     switched_off_by: str | None = Field(None, description="The rule in force that has put this one out of force.")
+    hits: RuleCounts | None = Field(None, description="Null after saving.")
     lost: list[LostExample] = Field(
         default_factory=list, description="After saving: its examples that it would not decide."
     )
@@ -249,12 +261,39 @@ class PublishBody(BaseModel):
     emergency: bool = Field(
         False, description="Only the emergency layer, over the set in force; examples are reported and refuse nothing."
     )
+    replay: UUID | None = Field(
+        None, description="A replay of these rules that somebody has looked at: refused where they have changed since."
+    )
 
 
 class RollBackBody(BaseModel):
     """Why the earlier set is brought back."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"note": "the new rule took blocks for dead mailboxes"}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"note": "the new rule took blocks for dead mailboxes", "undo_effects": True, "preview": False}
+            ]
+        },
     )
     note: Note
+    undo_effects: bool = Field(False, description="Let go what was barred since, and would not be by the earlier set.")
+    preview: bool = Field(False, description="Only say what would be let go; nothing is rolled back.")
+
+
+class RolledBack(BaseModel):
+    """`rule_set`: the new one; null in a preview. `effects`: what was let go, or would be, over all tenants."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "rule_set": {**_HEAD, "number": 8, "restores": 6},
+                    "effects": {"preview": False, "lifted": 1000, "dropped": 0, "void": 1000},
+                }
+            ]
+        }
+    )
+    rule_set: RuleSetHead | None
+    effects: UndoShown

@@ -13,6 +13,7 @@ from services.bounce.api import Reader, deps_of
 from services.bounce.api.rule_shapes import (
     NewRule,
     RuleBody,
+    RuleCounts,
     RuleDocument,
     RuleShown,
     RuleVersion,
@@ -24,6 +25,7 @@ from services.bounce.domain.rules.entries import Entry, State, Wanted
 from services.bounce.domain.rules.rule import Layer
 from services.bounce.handlers import Bounce
 from services.bounce.handlers import rules as handlers
+from services.bounce.handlers.reports import counted
 from services.bounce.handlers.rule_sets import in_force
 from services.bounce.ports.rules import RuleFilter
 
@@ -60,7 +62,7 @@ async def list_rules(
         text,
     )
     found = await queries.rules(deps.workshop.shipped, deps.rules, wanted)
-    shown = await _shown(deps, found[:limit])
+    shown = await _shown(deps, principal, found[:limit])
     return Page(items=shown, next_cursor=Cursor.make(found[limit - 1].id) if len(found) > limit else None)
 
 
@@ -73,7 +75,7 @@ async def create_rule(request: Request, response: Response, principal: Author, b
         if version is not None:
             raise Conflict(f"There is a rule {body.id} already; change it with PUT, or choose another id.")
 
-    saved = await handlers.put_rule(deps, principal, _wanted(body.id, body), match)
+    saved = await handlers.put_rule(deps, principal, wanted_of(body.id, body), match)
     response.headers["location"] = f"/bounce/v1/rules/{body.id}"
     response.headers["etag"] = etag(saved.entry.version)
     return shown_entry(saved.entry, None, saved.lost)
@@ -89,14 +91,16 @@ async def show_rule(request: Request, response: Response, principal: Reader, id:
     if entry is None:
         raise handlers.unknown(deps, id)
     response.headers["etag"] = etag(entry.version)
-    return (await _shown(deps, [entry]))[0]
+    return (await _shown(deps, principal, [entry]))[0]
 
 
 @router.put("/{id}", responses={201: {"description": "Created.", "model": RuleShown}})
 async def put_rule(request: Request, response: Response, principal: Author, id: IdInPath, body: RuleBody) -> RuleShown:
     """Makes a rule (201) or changes it (200; needs If-Match). What is in force stays until a set is published."""
     deps = deps_of(request)
-    saved = await handlers.put_rule(deps, principal, _wanted(id, body), lambda version: require_match(request, version))
+    saved = await handlers.put_rule(
+        deps, principal, wanted_of(id, body), lambda version: require_match(request, version)
+    )
     response.status_code = 201 if saved.created else 200
     response.headers["etag"] = etag(saved.entry.version)
     return shown_entry(saved.entry, await _version_in_force(deps, id), saved.lost)
@@ -143,7 +147,8 @@ def _after(cursor: str | None) -> str:
     return key[0] if key else ""
 
 
-def _wanted(id_: str, body: RuleBody) -> Wanted:
+def wanted_of(id_: str, body: RuleBody) -> Wanted:
+    """What a body asks for."""
     return Wanted(id_, Layer[body.layer.upper()], State[body.state.upper()], body.document())
 
 
@@ -152,13 +157,18 @@ async def _version_in_force(deps: Bounce, id_: str) -> int | None:
     return next((rule.version for rule in record.rules if rule.id == id_), None)
 
 
-async def _shown(deps: Bounce, entries: list[Entry]) -> list[RuleShown]:
+async def _shown(deps: Bounce, principal: Principal, entries: list[Entry]) -> list[RuleShown]:
     record = await in_force(deps)
     versions: Mapping[str, int] = {rule.id: rule.version for rule in record.rules}
     off = switched_off(record.rules)
+    counts = await counted(deps, principal, [entry.id for entry in entries])
     found = []
     for entry in entries:
         shipped = entry.layer is Layer.SHIPPED
         version = versions.get(entry.id) if not shipped else None if entry.id in off else 0
-        found.append(shown_entry(entry, version).model_copy(update={"switched_off_by": off.get(entry.id)}))
+        found.append(
+            shown_entry(entry, version).model_copy(
+                update={"switched_off_by": off.get(entry.id), "hits": RuleCounts(**counts[entry.id])}
+            )
+        )
     return found

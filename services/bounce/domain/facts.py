@@ -33,8 +33,8 @@ class Fact(NamedTuple):
 
     `permanent`: the refusal was final, not a wish to wait. `delayed`: the server is still trying, so that the category
     says what it waits for and the fact counts for nothing. `rule`: the one that decided; None where the form of the
-    report did, or nothing. `rule_set` None: nobody asked the words. `shadow`: rules that matched and only look.
-    `stage`: the command that was answered.
+    report did, or nothing. `rule_set` None: nobody asked the words. `stage`: the command that was answered.
+    `shadow`: rules that matched and only look.
     """
 
     category: str

@@ -11,7 +11,8 @@ from libs.contracts.outcomes import Mode
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What began within [since, until) and fits every name given. People's own complaints only where they are named;
-    what was barred by hand never."""
+    what was barred by hand never. `facts`: only what these have led to.
+    """
 
     tenant: int
     mode: Mode
@@ -21,12 +22,14 @@ class Selection:
     rule: str | None = None
     rule_set: str | None = None
     category: str | None = None
+    facts: tuple[UUID, ...] | None = None
 
     def shown(self) -> dict[str, Any]:
         """As it stands in the audit."""
         names = {name: getattr(self, name) for name in ("provider", "rule", "rule_set", "category")}
         span = {"since": self.since.isoformat(), "until": self.until.isoformat()}
-        return span | {name: value for name, value in names.items() if value is not None}
+        found = span | {name: value for name, value in names.items() if value is not None}
+        return found if self.facts is None else found | {"facts": len(self.facts)}
 
 
 @dataclass(frozen=True, slots=True)

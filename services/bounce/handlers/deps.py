@@ -11,7 +11,7 @@ from services.bounce.ports import Breakers, Contacts, Dns, Domains, Facts, Figur
 from services.bounce.ports.mails import Listener, Mails
 from services.bounce.ports.replays import Replays, StoredFacts
 from services.bounce.ports.reports import Reports
-from services.bounce.ports.rules import Rulebook, Rules, RuleSets, Workshop
+from services.bounce.ports.rules import Judgements, Rulebook, Rules, RuleSets, Workshop
 from services.bounce.settings import BounceSettings
 
 
@@ -38,6 +38,7 @@ class Bounce:
     workshop: Workshop
     rules: Rules
     rule_sets: RuleSets
+    judgements: Judgements
     return_path: ReturnPath
     hasher: AddressHasher
     clock: Clock

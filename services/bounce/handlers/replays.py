@@ -2,20 +2,25 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from libs.auth import Principal
-from libs.errors import NotFound, Permanent
+from libs.errors import Invalid, NotFound, Permanent
 from libs.ids import uuid7
 from libs.telemetry import get_logger
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.replays import Replay, Side, Sums
+from services.bounce.domain.rules.assembling import problems_of
+from services.bounce.domain.rules.entries import Published
 from services.bounce.handlers.deps import Bounce
 from services.bounce.handlers.numbers import policy_of
+from services.bounce.handlers.rule_sets import in_force, working
 from services.bounce.ports.replays import Asked, ReplayRecord
+from services.bounce.ports.rules import UnfitPattern
 
+IN_FORCE, WORKING = "in-force", "working"
 MOST_OPEN = 5
 MOST_CHANGES = 200_000  # that are kept one by one; all are counted
 MOST_TURNS = 5
@@ -24,7 +29,9 @@ log = get_logger(__name__)
 
 
 async def ask_for_replay(deps: Bounce, principal: Principal, asked: Asked) -> ReplayRecord:
-    """Puts a replay into the queue. Raises Conflict where too many wait already, NotFound for an unknown rule set."""
+    """Puts a replay into the queue. Raises Conflict where too many wait, NotFound or Invalid where rules are none."""
+    if asked.rules != IN_FORCE:
+        await _entries(deps, asked.rules)
     now = deps.clock()
     replay = ReplayRecord(uuid7(), principal.tenant, principal.mode, asked, principal.actor, now, "waiting")
     await deps.replays.add(replay, MOST_OPEN)
@@ -87,7 +94,27 @@ async def _run(deps: Bounce, replay: ReplayRecord, stop: asyncio.Event) -> None:
 
 
 async def _classifier(deps: Bounce, rules: str) -> Classifier:
-    return await deps.rulebook.current()
+    """By the rules asked for. Raises NotFound, or Invalid where a set cannot be made of them."""
+    if rules == IN_FORCE:
+        return await deps.rulebook.current()
+    entries = await _entries(deps, rules)
+    try:
+        return await deps.workshop.prepare(entries)
+    except UnfitPattern as error:
+        raise Invalid(f"A rule has a pattern that the engine does not take: {error.why}", pointer="/rules") from error
+
+
+async def _entries(deps: Bounce, rules: str) -> Sequence[Published]:
+    if rules == WORKING:
+        entries: Sequence[Published] = await working(deps, await in_force(deps))
+        if problems := problems_of(deps.workshop.shipped, entries):
+            listed = ", ".join(id_ for id_, _ in problems)
+            raise Invalid(f"No rule set can be made of the rules as they are: see {listed}.", pointer="/rules")
+        return entries
+    record = await deps.rule_sets.get(int(rules))
+    if record is None:
+        raise NotFound(f"There is no rule set {rules}; GET rule-sets lists them.")
+    return record.rules
 
 
 def result_of(played: Replay, kept: int) -> dict[str, Any]:

@@ -1,16 +1,22 @@
 """What reports say beside their figures: what the rules in force make of it today, and which rule would help."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
+from libs.auth import Principal
 from libs.contracts.outcomes import Mode
 from libs.errors import Conflict, NotFound
-from services.bounce.domain.classifier import Classifier, Verdict
+from services.bounce.domain.classifier import UNDETERMINED, Classifier, Verdict
 from services.bounce.domain.rereading import reply_of
+from services.bounce.domain.rules.entries import State, Wanted
+from services.bounce.domain.rules.rule import Layer
 from services.bounce.domain.suggesting import suggestion
 from services.bounce.handlers.deps import Bounce
+from services.bounce.handlers.rules import Saved, put_rule
 from services.bounce.ports.reports import UnreadQuery
+
+SHOWN_DAYS = 30
 
 
 async def rules_without_a_hit(deps: Bounce, realm: tuple[int, Mode], since: date) -> list[dict[str, Any]]:
@@ -23,12 +29,25 @@ async def rules_without_a_hit(deps: Bounce, realm: tuple[int, Mode], since: date
         {
             "rule": rule.id,
             "category": rule.category,
-            "layer": rule.layer.name.lower(),
+            "layer": rule.layer.word,
             "last_at": last[rule.id]["last_at"] if rule.id in last else None,
             "last_bounce": last[rule.id]["last_bounce"] if rule.id in last else None,
         }
         for rule in dead
     ]
+
+
+async def counted(deps: Bounce, principal: Principal, rules: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What these rules did in the last days, and when they matched last."""
+    realm = (principal.tenant, principal.mode)
+    since = deps.clock().date() - timedelta(days=SHOWN_DAYS - 1)
+    sums, last = await deps.reports.hits(realm, since, rules), await deps.reports.last_hits(realm, rules)
+    none = {"decided": 0, "outdone": 0, "shadow": 0}
+    return {
+        id_: {name: sums.get(id_, none)[name] for name in none}
+        | {"last_at": last[id_]["last_at"] if id_ in last else None}
+        for id_ in rules
+    }
 
 
 async def unread_texts(deps: Bounce, wanted: UnreadQuery) -> Sequence[dict[str, Any]]:
@@ -38,18 +57,23 @@ async def unread_texts(deps: Bounce, wanted: UnreadQuery) -> Sequence[dict[str, 
     return [dict(row) | {"read_by": _read(row, classifier).rule if row["text"] else None} for row in rows]
 
 
-async def suggest_rule(deps: Bounce, wanted: UnreadQuery, category: str | None) -> dict[str, Any]:
-    """A rule for one template of what no rule knew. Raises NotFound, or Conflict where there is nothing to go by."""
+async def draft_rule(deps: Bounce, principal: Principal, wanted: UnreadQuery, category: str | None) -> Saved:
+    """A draft of a rule that reads one template. Raises NotFound, or Conflict where there is nothing to go by."""
     rows = await deps.reports.unread(wanted)
     if not rows:
         raise NotFound(f"Nothing unread has the template {wanted.template}; GET reports/unread-texts lists them.")
     row = rows[0]
-    meant = category or row["vendor_category"] or row["model_category"] or "undetermined"
+    meant = category or row["vendor_category"] or row["model_category"] or UNDETERMINED
     made = suggestion(row, meant) if row["template"] else None
     if made is None:
         raise Conflict("Its text has no words that tell it from other replies; write the rule by its codes.")
-    now = _read(row, await deps.rulebook.current())
-    return {"rule": made, "wins": now.strength < 400, "instead_of": now.rule}
+    id_ = str(made.pop("id"))
+
+    def match(version: int | None) -> None:
+        if version is not None:
+            raise Conflict(f"There is a rule {id_} of such words already; change that one.")
+
+    return await put_rule(deps, principal, Wanted(id_, Layer.ORGANISATION, State.DRAFT, made), match)
 
 
 def _read(row: Mapping[str, Any], classifier: Classifier) -> Verdict:

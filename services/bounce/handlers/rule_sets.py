@@ -1,13 +1,14 @@
-"""What people do to rule sets: publish one, go back to an earlier one."""
+"""Rule sets are published: put together, asked for their examples, and put in force as a whole."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
-from libs.errors import Conflict, FieldError, Invalid, NotFound
+from libs.errors import Conflict, FieldError, Invalid
 from libs.telemetry import get_logger
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.rules.assembling import Shipped, problems_of
@@ -24,11 +25,12 @@ log = get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Publication:
     """What somebody publishes. `acknowledged`: shipped rules that may lose examples of theirs. `emergency`: the rules
-    of that layer alone, at once, whatever examples say."""
+    of that layer alone, at once, whatever examples say. `replay`: what would change, as they have seen it."""
 
     note: str
     acknowledged: frozenset[str] = frozenset()
     emergency: bool = False
+    replay: UUID | None = None
 
 
 async def publish(deps: Bounce, principal: Principal, wanted: Publication) -> RuleSetRecord:
@@ -42,6 +44,7 @@ async def publish(deps: Bounce, principal: Principal, wanted: Publication) -> Ru
     if against and not wanted.emergency:
         raise Invalid.many(against)
     digest = made.rules.digest
+    seen = await _seen(deps, principal, wanted.replay, digest)
     record = RuleSetRecord(
         base.number + 1,
         digest,
@@ -53,28 +56,7 @@ async def publish(deps: Bounce, principal: Principal, wanted: Publication) -> Ru
         deps.clock(),
         regression,
     )
-    return await _put_in_force(deps, principal, record, base)
-
-
-async def roll_back(deps: Bounce, principal: Principal, number: int, note: str) -> RuleSetRecord:
-    """Puts an earlier set in force again, as a new one. Raises NotFound. What rules people work on stays as it is."""
-    rules_only_of_operator(principal)
-    base, target = await in_force(deps), await deps.rule_sets.get(number)
-    if target is None:
-        raise NotFound(f"There is no rule set {number}; `depesche bounce rules sets` lists them.")
-    made = await deps.workshop.prepare(target.rules)
-    record = RuleSetRecord(
-        base.number + 1,
-        made.rules.digest,
-        target.rules,
-        False,
-        number,
-        principal.actor,
-        note,
-        deps.clock(),
-        target.regression,
-    )
-    return await _put_in_force(deps, principal, record, base)
+    return await put_in_force(deps, principal, record, base, seen)
 
 
 async def in_force(deps: Bounce) -> RuleSetRecord:
@@ -120,9 +102,22 @@ def _shown(shipped: Shipped, made: Classifier, current: Classifier) -> tuple[lis
     return own_lost(made), taken(shipped.rules, made, current)
 
 
-async def _put_in_force(
-    deps: Bounce, principal: Principal, record: RuleSetRecord, base: RuleSetRecord
+async def _seen(deps: Bounce, principal: Principal, id: UUID | None, digest: str) -> dict[str, Any]:
+    """What a replay of the very same rules has shown. Raises Invalid, or Conflict where they have changed since."""
+    if id is None:
+        return {}
+    replay = await deps.replays.get(principal.tenant, principal.mode, id)
+    if replay is None or replay.result is None:
+        raise Invalid(f"There is no replay {id} that is done; GET replays lists them.", pointer="/replay")
+    if replay.result["after"]["rule_set"] != digest:
+        raise Conflict("The replay was of other rules than those that would be published; play it again.")
+    return {"replay": str(id), "appear": replay.result["appear"], "vanish": replay.result["vanish"]}
+
+
+async def put_in_force(
+    deps: Bounce, principal: Principal, record: RuleSetRecord, base: RuleSetRecord, seen: dict[str, Any] | None = None
 ) -> RuleSetRecord:
+    """Stores a set with its line in the audit, and takes it over here. Raises Conflict where somebody was faster."""
     action = ActionRecorded(
         actor=principal.actor,
         action="rule-set.roll-back" if record.restores is not None else "rule-set.publish",
@@ -131,7 +126,8 @@ async def _put_in_force(
         before={"number": base.number, "digest": base.digest},
         after={"number": record.number, "digest": record.digest, "emergency": record.emergency}
         | ({"restores": record.restores} if record.restores is not None else {})
-        | changes(base.rules, record.rules),
+        | changes(base.rules, record.rules)
+        | (seen or {}),
         note=record.note,
     )
     await deps.rule_sets.add(record, action, principal)

@@ -1,6 +1,6 @@
 """What people do to rules: make, change and retire them, and try what they would say. Nothing is in force by it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -70,10 +70,9 @@ def unknown(deps: Bounce, id: str) -> NotFound | Conflict:
     return NotFound(f"There is no rule {id}; `depesche bounce rules list` names them.")
 
 
-def invalid(problems: Mapping[str, list[Problem]] | list[Problem]) -> Invalid:
-    """All problems as one answer."""
-    listed = problems if isinstance(problems, list) else [p for found in problems.values() for p in found]
-    return Invalid.many([FieldError(problem.pointer, problem.words) for problem in listed])
+def invalid(problems: Sequence[Problem], within: str = "") -> Invalid:
+    """All problems as one answer; `within`: the pointer of the rule in the request."""
+    return Invalid.many([FieldError(f"{within}{problem.pointer}", problem.words) for problem in problems])
 
 
 def unfit(error: UnfitPattern, document: Mapping[str, Any]) -> Problem:
@@ -119,7 +118,7 @@ async def _tried(deps: Bounce, entry: Entry) -> list[Lost]:
         others = [other for other in published(await deps.rules.taking_part()) if other.id != entry.id]
         return lost_of(rule, await deps.workshop.prepare([*others, own]))
     except BadRule as error:
-        raise invalid(list(error.problems)) from error
+        raise invalid(error.problems) from error
     except UnfitPattern as error:
         raise invalid([unfit(error, entry.document)]) from error
 

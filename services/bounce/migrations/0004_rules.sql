@@ -29,13 +29,14 @@ create table rule_set (                        -- the one with the highest numbe
   rules jsonb not null,                        -- organisation and emergency, as they were published
   emergency boolean not null,
   restores int references rule_set (number),   -- rolled back to this one
+  undoes boolean not null,                     -- and lets go what the sets between had barred otherwise
   author text not null,
   note text not null,
   published_at timestamptz not null,
   regression jsonb not null
 );
-insert into rule_set (number, digest, rules, emergency, author, note, published_at, regression)
-values (0, '', '[]', false, 'system', 'the shipped rules alone', now(), '{}');
+insert into rule_set (number, digest, rules, emergency, undoes, author, note, published_at, regression)
+values (0, '', '[]', false, false, 'system', 'the shipped rules alone', now(), '{}');
 
 create table rule_set_digest (                 -- a set has another digest after each change of the shipped rules
   number int not null references rule_set (number),

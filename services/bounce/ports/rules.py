@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+from uuid import UUID
 
 from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
+from libs.contracts.outcomes import Mode
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.rules.assembling import Shipped
+from services.bounce.domain.rules.effects import Judged
 from services.bounce.domain.rules.entries import Entry, Published, State
 from services.bounce.domain.rules.rule import Layer
 
@@ -48,7 +51,8 @@ class Rules(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RuleSetRecord:
-    """A rule set that was published. `restores`: the earlier one that it brought back."""
+    """A rule set that was published. `restores`: the earlier one that it brought back; `undoes`: and what the sets
+    between had done is let go."""
 
     number: int
     digest: str
@@ -59,6 +63,7 @@ class RuleSetRecord:
     note: str
     published_at: datetime
     regression: Mapping[str, Any]
+    undoes: bool = False
 
 
 class RuleSets(Protocol):
@@ -76,8 +81,39 @@ class RuleSets(Protocol):
         """Puts it in force. Raises Conflict where its number is taken."""
         ...
 
+    async def digests(self, number: int) -> list[str]:
+        """All digests under which it has judged: another one after each change of the shipped rules."""
+        ...
+
     async def note_digest(self, number: int, digest: str, at: datetime) -> None:
         """Remembers that facts are judged by this set under this digest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedBy:
+    """Facts that count as proof and were judged under one of these digests. `rules`: by one of these; None: by any."""
+
+    tenant: int
+    mode: Mode
+    since: datetime
+    digests: Sequence[str]
+    rules: Sequence[str] | None
+    limit: int
+
+
+Place = tuple[datetime, UUID]  # of a fact: its time and id
+
+
+class Judgements(Protocol):
+    """Facts by the rule set that judged them."""
+
+    async def realms(self, since: datetime) -> list[tuple[int, Mode]]:
+        """Tenants and modes that have facts from this time on."""
+        ...
+
+    async def page(self, wanted: JudgedBy, after: Place | None) -> list[tuple[Place, Judged]]:
+        """Oldest first."""
         ...
 
 

@@ -4,6 +4,7 @@ from services.bounce.adapters.postgres.barring import PostgresSuppressions
 from services.bounce.adapters.postgres.contacts import PostgresContacts
 from services.bounce.adapters.postgres.domains import PostgresDomains
 from services.bounce.adapters.postgres.facts import PostgresFacts
+from services.bounce.adapters.postgres.judgements import PostgresJudgements
 from services.bounce.adapters.postgres.mails import PostgresMails
 from services.bounce.adapters.postgres.reads import PostgresReads
 from services.bounce.adapters.postgres.replaying import PostgresStoredFacts
@@ -20,6 +21,7 @@ __all__ = [
     "PostgresDomains",
     "PostgresFacts",
     "PostgresFigures",
+    "PostgresJudgements",
     "PostgresMails",
     "PostgresReads",
     "PostgresReplays",

@@ -52,11 +52,11 @@ def columns_of(facts: Sequence[NewFact]) -> list[list[Any]]:
             " ".join(item.fact.matched),
             item.fact.confidence,
             item.fact.template,
-            " ".join(item.fact.shadow),
             item.fact.stage,
             item.vendor.name if item.vendor else None,
             item.vendor.said if item.vendor else None,
             item.vendor.category if item.vendor else None,
+            " ".join(item.fact.shadow),
         )
         for item in facts
     ]
@@ -128,7 +128,7 @@ def seen(item: NewFact) -> Seen:
         fact.provider or "",
         fact.rule,
         fact.matched,
-        (),
+        fact.shadow,
         fact.template,
         fact.rule_set is not None,
         ((vendor.name, vendor.category),) if vendor and vendor.category else (),

@@ -53,20 +53,18 @@ log = get_logger(__name__)
 _ADD = """
 insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
                     reply_code, enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain,
-                    communication, matched, confidence, template, shadow, stage, vendor, vendor_class,
-                    vendor_category)
+                    communication, matched, confidence, template, stage, vendor, vendor_class, vendor_category, shadow)
 select id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
   enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication,
-  string_to_array(matched, ' '), confidence, template, string_to_array(nullif(shadow, ''), ' '), stage, vendor,
-  vendor_class, vendor_category
+  string_to_array(matched, ' '), confidence, template, stage, vendor, vendor_class, vendor_category,
+  string_to_array(nullif(shadow, ''), ' ')
 from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[], $7::text[],
   $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[], $15::uuid[],
   $16::text[], $17::text[], $18::text[], $19::text[], $20::smallint[], $21::text[], $22::text[], $23::text[],
-  $24::real[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[],
-  $30::text[])
+  $24::real[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[])
   as new (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
           enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication, matched,
-          confidence, template, shadow, stage, vendor, vendor_class, vendor_category)
+          confidence, template, stage, vendor, vendor_class, vendor_category, shadow)
 on conflict (id) do nothing returning id
 """
 _DECIDED = """

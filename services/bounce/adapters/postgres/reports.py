@@ -18,7 +18,7 @@ _SUMS = """
 select rule, coalesce(sum(count) filter (where part = 0), 0)::bigint as decided,
   coalesce(sum(count) filter (where part = 1), 0)::bigint as outdone,
   coalesce(sum(count) filter (where part = 2), 0)::bigint as shadow
-from rule_hit where tenant = $1 and mode = $2 and day >= $3 group by rule
+from rule_hit where tenant = $1 and mode = $2 and day >= $3 and ($4::text[] is null or rule = any($4)) group by rule
 """
 # of each rule its newest day alone: what came before may be years
 _LAST = """
@@ -77,9 +77,12 @@ class PostgresReports:
         """How often a rule decided, was outdone, or matched in the shadow; days without any are left out."""
         return await self._rows(_DAYS, realm, rule, since)
 
-    async def hits(self, realm: Realm, since: date) -> Mapping[str, Mapping[str, Any]]:
-        """The same for every rule with a hit since that day, in sums."""
-        return {row["rule"]: row for row in await self._rows(_SUMS, realm, since)}
+    async def hits(
+        self, realm: Realm, since: date, rules: Sequence[str] | None = None
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """The same in sums, for these rules or all; those without a hit since that day are absent."""
+        wanted = list(rules) if rules is not None else None
+        return {row["rule"]: row for row in await self._rows(_SUMS, realm, since, wanted)}
 
     async def last_hits(self, realm: Realm, rules: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """When each rule matched last; rules that never did are absent."""

@@ -17,9 +17,11 @@ _NEWEST = "select * from rule_set where number > $1 order by number desc limit 1
 _GET = "select * from rule_set where number = $1"
 _PAGE = "select * from rule_set where number < $1 order by number desc limit $2"
 _ADD = """
-insert into rule_set (number, digest, rules, emergency, restores, author, note, published_at, regression)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (number) do nothing returning number
+insert into rule_set (number, digest, rules, emergency, restores, author, note, published_at, regression,
+                      undoes)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (number) do nothing returning number
 """
+_DIGESTS = "select digest from rule_set_digest where number = $1 order by since"
 _NOTE_DIGEST = "insert into rule_set_digest (number, digest, since) values ($1, $2, $3) on conflict do nothing"
 
 
@@ -52,12 +54,17 @@ class PostgresRuleSets:
             made.note,
             made.published_at,
             dict(made.regression),
+            made.undoes,
         )
         async with self.database.transaction() as connection:
             if await connection.fetchval(_ADD, *values) is None:
                 raise Conflict(f"Somebody else published rule set {made.number} meanwhile; look at it, then try again.")
             await connection.execute(_NOTE_DIGEST, made.number, made.digest, made.published_at)
             await append(connection, [Outgoing(action, str(made.number), who.tenant, who.mode, source="bounce")])
+
+    async def digests(self, number: int) -> list[str]:
+        async with self.database.acquire() as connection:
+            return [row["digest"] for row in await connection.fetch(_DIGESTS, number)]
 
     async def note_digest(self, number: int, digest: str, at: datetime) -> None:
         async with self.database.acquire() as connection:
@@ -88,4 +95,5 @@ def _record(row: Any) -> RuleSetRecord:
         note=row["note"],
         published_at=row["published_at"],
         regression=row["regression"],
+        undoes=row["undoes"],
     )

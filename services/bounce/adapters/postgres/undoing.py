@@ -11,17 +11,19 @@ from services.bounce.domain.parking import ParkState
 from services.bounce.domain.undoing import Selection, Undo, Undone
 
 BATCH = 1_000
-_FITS = """tenant = $1 and mode = $2 and ($5::text is null or provider = $5) and ($6::text is null or rule = $6)
+_NAMED = """tenant = $1 and mode = $2 and ($5::text is null or provider = $5) and ($6::text is null or rule = $6)
   and ($7::text is null or rule_set = $7) and ($8::text is null or category = $8)
   and (category <> 'complaint' or $8 = 'complaint')"""
+_FITS = f"{_NAMED} and ($9::uuid[] is null or bounce_id = any($9))"
 _BEGAN = f"active and policy <> '' and changed_at >= $3 and changed_at < $4 and {_FITS}"
 _PARKED = f"state = 0 and parked_at >= $3 and parked_at < $4 and {_FITS}"
-_SAID = f"not void and at >= $3 and at < $4 and {_FITS} and message is not null and decision > 0"
+_SAID = f"""not void and at >= $3 and at < $4 and {_NAMED} and ($9::uuid[] is null or id = any($9))
+  and message is not null and decision > 0"""
 _LOCK = f"""
 select * from suppression where {_BEGAN} order by tenant, mode, address_hash, scope limit {BATCH} for update
 """  # noqa: S608 - our own statement
 _DROP = f"""
-update parked set state = {int(ParkState.DROPPED)}, decided_at = $9, actor = $10, note = $11
+update parked set state = {int(ParkState.DROPPED)}, decided_at = $10, actor = $11, note = $12
 where id in (select id from parked where {_PARKED} order by id limit {BATCH} for update)
 """  # noqa: S608 - our own statement
 _VOID = f"""
@@ -37,7 +39,7 @@ group by 1, 2, 3, 4 order by 5 desc, 1, 2, 3, 4 limit 50
 """  # noqa: S608 - our own statement
 _EXAMPLES = f"""
 select s.*, b.text as said from (
-  select * from suppression where {_BEGAN} order by changed_at desc, id desc limit $9) as s
+  select * from suppression where {_BEGAN} order by changed_at desc, id desc limit $10) as s
 left join bounce b on b.id = s.bounce_id order by s.changed_at desc, s.id desc
 """  # noqa: S608 - our own statement
 
@@ -87,6 +89,7 @@ def _arguments(wanted: Selection) -> tuple[Any, ...]:
         wanted.rule,
         wanted.rule_set,
         wanted.category,
+        None if wanted.facts is None else list(wanted.facts),
     )
 
 

@@ -79,7 +79,7 @@ class Rule:
     stages: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
     shadow: bool = False
-    note: str = ""
+    note: str = field(default="", compare=False)
     examples: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
 
 

@@ -1,0 +1,176 @@
+"""`depesche bounce rules`: rules for what comes back, from files; tried, published, rolled back."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+
+from cli.apply import DryRun, Paths, Resource, applied, end_where_refused, shown
+from cli.documents import read
+from cli.errors import UsageError
+from cli.output import facts, safe, table
+from cli.session import Session, command
+
+rules = typer.Typer(help="Rules that say what a refusal means.", no_args_is_help=True)
+
+_PATH = "/bounce/v1"
+_META = frozenset("id version in_force author created_at changed_by changed_at switched_off_by hits lost".split())
+_FIRST = {"layer": "organisation", "state": "draft"}
+RULE = Resource("rule", f"{_PATH}/rules", _FIRST, named_by="id", meta=_META)
+_LISTS = frozenset("contains starts regex unless provider reply enhanced stage source switches_off examples".split())
+_RULE = ("id", "layer", "state", "category", "version", "in_force=in force", "changed_by=by", "note")
+_SET = ("number", "published_at=published", "count=rules", "emergency", "restores", "author=by", "note")
+_VERSION = ("version", "state", "changed_at=changed", "changed_by=by")
+_MATCHED = ("rule", "layer", "shadow", "category", "priority", "by")
+_UNDONE = ("count", "category", "provider", "rule", "policy")
+
+Id = Annotated[str, typer.Argument(help="The rule's id, from `depesche bounce rules list`.")]
+Note = Annotated[str, typer.Option(help="Why; it stands in the audit.")]
+
+
+@command(rules, "list", example="depesche bounce rules list --layer organisation --state live")
+def list_rules(
+    session: Session,
+    layer: Annotated[str | None, typer.Option(help="shipped, organisation or emergency.")] = None,
+    state: Annotated[str | None, typer.Option(help="draft, shadow, live or retired.")] = None,
+    category: Annotated[str | None, typer.Option(help="Of this category: unknown-user.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Of this provider: gmail.")] = None,
+    text: Annotated[str | None, typer.Option(help="Somewhere in id, words, note or examples.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 100,
+) -> None:
+    """All rules by id, the shipped ones among them; `in force` is the version that the newest set has."""
+    query = {"layer": layer, "state": state, "category": category, "provider": provider, "text": text}
+    found = list(session.api.items(RULE.path, most=limit, **query))
+    session.give(found, lambda items: table(items, _RULE, empty="No rule is like that."))
+
+
+@command(rules, "show", example="depesche bounce rules show our-house-rule")
+def show_rule(
+    session: Session,
+    id: Id,
+    history: Annotated[bool, typer.Option("--history", help="Every version, and who made it.")] = False,
+) -> None:
+    """One rule."""
+    if history:
+        found = list(session.api.items(f"{RULE.at(id)}/history"))
+        session.give(found, lambda items: table(items, _VERSION))
+        return
+    session.give(session.api.get(RULE.at(id)), facts)
+
+
+@command(rules, "apply", example="depesche bounce rules apply rules/bounces.yaml")
+def apply_rules(session: Session, paths: Paths, dry_run: DryRun = False) -> None:
+    """Create or change rules from files; what is the same is left alone. `publish` puts them in force."""
+    found = [replace(document, body=_listed(document.body)) for document in read(paths, kinds={"rule": "id"})]
+    outcomes = [applied(session, RULE, document, dry_run=dry_run) for document in found]
+    session.give({"dry_run": dry_run, "outcomes": [o.document() for o in outcomes]}, lambda _: shown(outcomes))
+    end_where_refused(session, outcomes)
+
+
+@command(rules, "retire", example="depesche bounce rules retire our-house-rule")
+def retire_rule(session: Session, id: Id) -> None:
+    """End a rule; the next rule set goes without it."""
+    session.give(session.api.post(f"{RULE.at(id)}:retire"), facts)
+
+
+@command(rules, "test", example='depesche bounce rules test "550 5.1.1 house rule" --provider gmail')
+def try_rules(
+    session: Session,
+    text: Annotated[str | None, typer.Argument(help="What a server said; - reads a pipe.")] = None,
+    mail: Annotated[Path | None, typer.Option(help="A file with a whole bounce mail instead.")] = None,
+    reply: Annotated[int | None, typer.Option(help="The reply code, where the text does not have it.")] = None,
+    enhanced: Annotated[str | None, typer.Option(help="The enhanced code: 5.1.1.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Whose reply it is: gmail.")] = None,
+    stage: Annotated[str | None, typer.Option(help="connect, helo, mail, rcpt or data.")] = None,
+) -> None:
+    """What the rules in force say of a reply or mail, and what the draft would; nothing is written."""
+    if (text is None) == (mail is None):
+        raise UsageError("Give a text or --mail FILE, one of them.")
+    body = {"text": _piped(text), "mail": _read(mail), "reply": reply, "enhanced": enhanced}
+    body |= {"provider": provider, "stage": stage}
+    found = session.api.post(f"{RULE.path}:test", {name: value for name, value in body.items() if value is not None})
+    session.give(found, lambda both: Group(_opinion("In force", both["in_force"]), _opinion("Draft", both["draft"])))
+
+
+@command(rules, "sets", example="depesche bounce rules sets")
+def list_sets(session: Session, limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 20) -> None:
+    """Published rule sets, the one in force first."""
+    found = list(session.api.items(f"{_PATH}/rule-sets", most=limit))
+    session.give(found, lambda items: table(items, _SET))
+
+
+@command(rules, "publish", example='depesche bounce rules publish --note "house rules of two providers"')
+def publish(
+    session: Session,
+    note: Note,
+    acknowledge: Annotated[
+        list[str] | None, typer.Option(help="A shipped rule that may lose examples of its own; again for each.")
+    ] = None,
+    emergency: Annotated[
+        bool, typer.Option("--emergency", help="Only the emergency layer; examples are reported and refuse nothing.")
+    ] = False,
+) -> None:
+    """Put all rules in shadow and live in force, as a new set; refused with every problem at once."""
+    body = {"note": note, "acknowledged": acknowledge or [], "emergency": emergency}
+    found = session.api.post(f"{_PATH}/rule-sets", body)
+    session.give(found, lambda made: f"Rule set {made['number']} with {made['count']} rules of yours is in force.")
+
+
+@command(rules, "rollback", example='depesche bounce rules rollback 6 --undo-effects --note "full is not dead"')
+def roll_back(
+    session: Session,
+    number: Annotated[int, typer.Argument(help="The set to go back to, from `sets`; 0: the shipped rules alone.")],
+    note: Note,
+    undo_effects: Annotated[
+        bool, typer.Option("--undo-effects", help="Let go what was barred since, and would not be by that set.")
+    ] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Only say what would be let go.")] = False,
+) -> None:
+    """Put an earlier set in force again, under a new number."""
+    body = {"note": note, "undo_effects": undo_effects, "preview": preview}
+    found = session.api.post(f"{_PATH}/rule-sets/{number}:roll-back", body)
+    session.give(found, _rolled_back)
+
+
+def _listed(body: Mapping[str, Any]) -> dict[str, Any]:
+    """As the suite keeps it: a text alone is a list of one, a code is a text."""
+    made = dict(body)
+    for name in _LISTS & body.keys():
+        items = body[name] if isinstance(body[name], list) else [body[name]]
+        made[name] = [str(item) if type(item) is int else item for item in items]
+    return made
+
+
+def _rolled_back(found: Mapping[str, Any]) -> RenderableType:
+    effects, made = found["effects"], found["rule_set"]
+    lines: list[RenderableType] = []
+    if made is not None:
+        lines.append(f"Rule set {made['restores']} is in force again, as number {made['number']}.")
+    verb = "would be let go" if made is None else "may be written to again"
+    lines.append(f"{effects['lifted']:,} suppressions {verb}; {effects['void']:,} facts count as no proof.")
+    if effects["groups"]:
+        lines.append(table(effects["groups"], _UNDONE))
+    return Group(*lines)
+
+
+def _opinion(title: str, opinion: Mapping[str, Any]) -> RenderableType:
+    rows = [{**one, "by": [f"{hit['pointer']} {hit['says']}" for hit in one["by"]]} for one in opinion["matched"]]
+    said = f"\n[bold]{title}[/]: {safe(opinion['category'])} ({safe(opinion['action'])}), confidence"
+    return Group(f"{said} {opinion['confidence']}", table(rows, _MATCHED, empty="No rule matched."))
+
+
+def _piped(text: str | None) -> str | None:
+    return sys.stdin.buffer.read().decode("utf-8", "replace") if text == "-" else text
+
+
+def _read(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
