@@ -1,17 +1,25 @@
 """Both engines find the same patterns in the same texts, so a platform without Hyperscan judges no differently."""
 
+import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.bounce.adapters.engines import backtracking
+from services.bounce.adapters.engines import backtracking, compiled, compiled_beside
+from services.bounce.adapters.engines.composite import CompositeScan
 from services.bounce.adapters.engines.hyperscan import HyperscanScan
-from services.bounce.adapters.shipped_rules import shipped
-from services.bounce.domain.rules.patterns import of_expression, of_phrase
+from services.bounce.adapters.shipped_rules import shipped, shipped_parts
+from services.bounce.domain.rules.assembling import assemble
+from services.bounce.domain.rules.entries import Published, State
+from services.bounce.domain.rules.patterns import BadPattern, of_expression, of_phrase
+from services.bounce.domain.rules.rule import Layer
+from services.bounce.domain.rules.ruleset import Scan
 from services.bounce.domain.rules.wording import comparable
+from services.bounce.ports.rules import UnfitPattern
 
 RULES, _ = shipped()
 EXAMPLES = [comparable(example["text"]) for rule in RULES.rules for example in rule.examples]
@@ -21,8 +29,6 @@ FRAGMENTS = sorted({word for text in EXAMPLES for word in text.split()})
 
 @pytest.fixture(scope="module")
 def hyperscan() -> HyperscanScan:
-    from services.bounce.adapters.engines import compiled
-
     scan = compiled(RULES)
     assert isinstance(scan, HyperscanScan)
     return scan
@@ -88,3 +94,120 @@ def test_a_kept_database_is_used_again_and_a_broken_one_is_not(tmp_path: Path) -
 
 def test_an_empty_rule_set_finds_nothing(tmp_path: Path) -> None:
     assert HyperscanScan((), "d0", tmp_path)(b" anything ") == []
+
+
+# what an organisation writes: phrases with gaps and names, beginnings, expressions, other scripts, codes, switches
+OWN: tuple[dict[str, Any], ...] = (
+    {"id": "gaps", "category": "policy", "contains": ["house * rule", "{mailbox} * is * asleep", "greylist*"]},
+    {"id": "starts", "category": "throttled", "starts": ["421 slow down", "try again*"], "unless": ["never"]},
+    {
+        "id": "regex",
+        "category": "virus",
+        "regex": [r" over [0-9]{1,6} (?:kb|mb) ", r"^ 5[0-9]{2} \d \d{1,3} ", r"a?b{2}c"],
+    },
+    {
+        "id": "letters",
+        "category": "inactive",
+        "contains": ["Empfänger unbekannt", "用户不存在", "adresát * neexistuje"],
+    },
+    {"id": "bytes", "category": "moved", "regex": [r" caf(?:é|è) ", r"[a-z]{3,9}ß.{0,20}\b"]},
+    {"id": "shadow", "category": "network", "contains": "user unknown", "enhanced": "5.1.1"},
+    {"id": "off", "switches_off": ["unknown-user-code"]},
+)
+OWN_WORDS = sorted(
+    {
+        *FRAGMENTS,
+        *comparable(
+            "house rule mailbox user is asleep greylisted 421 slow down try again never over 20 kb mb abbc"
+        ).split(),
+        *comparable("Empfänger unbekannt 用户不存在 adresát neexistuje café cafè 550 5.1.1 straße \xe9 \xdf").split(),
+        *(b"caf\xc3", b"\xff", b"\x00", b"5", b"1"),
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def own() -> dict[str, Scan]:
+    """Every engine over the shipped rules with the organisation's, and the two passes over them."""
+    entries = [
+        Published(str(rule["id"]), Layer.ORGANISATION, State.SHADOW if rule["id"] == "shadow" else State.LIVE, 1, rule_)
+        for rule in OWN
+        if (rule_ := {name: value for name, value in rule.items() if name != "id"})
+    ]
+    rules, problems, off = assemble(shipped_parts(), entries)
+    assert (problems, off) == ({}, {"unknown-user-code": "off"})
+    return {
+        "re": backtracking.ReScan(rules.patterns),
+        "hyperscan": HyperscanScan(rules.patterns, rules.digest),
+        "two passes": compiled_beside(rules, (RULES, compiled(RULES))),
+        "two passes of re": CompositeScan(rules.patterns, (RULES.patterns, RE)).beside(
+            backtracking.ReScan(CompositeScan(rules.patterns, (RULES.patterns, RE)).others)
+        ),
+    }
+
+
+@settings(max_examples=200, deadline=None)
+@given(words=st.lists(st.sampled_from(OWN_WORDS), max_size=25))
+def test_rules_of_an_organisation_are_seen_alike(own: dict[str, Scan], words: list[bytes]) -> None:
+    text = b" " + b" ".join(words) + b" "
+    found = {name: sorted(scan(text)) for name, scan in own.items()}
+    assert all(numbers == found["re"] for numbers in found.values()), (text, found)
+
+
+def test_examples_are_seen_alike_beside_an_organisations_rules(own: dict[str, Scan]) -> None:
+    for text in EXAMPLES:
+        found = {name: sorted(scan(text)) for name, scan in own.items()}
+        assert all(numbers == found["re"] for numbers in found.values()), text
+
+
+_SIGNS = (
+    r"a b c 0 1 . | ( ) [ ] { } ^ $ \ ? * + - , é ß 用 {1,3} {0,200} {1,99999} a{2,1} +? ?? ++ [[ && [a-z] [^a] [é]"
+)
+_WORDS = (
+    r"(?: (?= (?i) (?<! (?P<n> (?> (?#x) (?P=n) \xe9 \351 \b \d \w \s \S \1 \x00 \u00e9 \Z \A \B \N{DASH} [:alpha:]"
+)
+_PIECES = st.sampled_from([*_SIGNS.split(), *_WORDS.split(), " "])
+
+
+def _engine_of(pattern: bytes) -> Scan | str:
+    """Hyperscan over the one pattern, or why it does not take it."""
+    try:
+        return HyperscanScan((pattern,), "hostile")
+    except UnfitPattern as error:
+        return error.why
+
+
+def _pattern_of(expression: str) -> bytes | BadPattern:
+    try:
+        return of_expression(expression)
+    except BadPattern as error:
+        return error
+
+
+@settings(max_examples=400, deadline=None)
+@given(pieces=st.lists(_PIECES, max_size=12), words=st.lists(st.sampled_from(OWN_WORDS), max_size=12))
+def test_an_expression_is_refused_or_seen_alike(pieces: list[str], words: list[bytes]) -> None:
+    expression = "".join(pieces)
+    pattern = _pattern_of(expression)
+    if isinstance(pattern, BadPattern):
+        assert pattern.position is None or 0 <= pattern.position <= len(expression)
+        return
+    scan = _engine_of(pattern)
+    if isinstance(scan, str):
+        assert scan  # the engine's own word, which an author is shown
+        return
+    text = b" " + b" ".join(words) + b" "
+    assert sorted(scan(text)) == backtracking.ReScan((pattern,))(text), (expression, text)
+
+
+def test_databases_used_last_are_kept_and_others_tidied_away(tmp_path: Path) -> None:
+    torn = tmp_path / "d.1.part"
+    torn.write_bytes(b"half")
+    os.utime(torn, (0, 0))
+    for number in range(12):
+        HyperscanScan(PATTERNS, f"d{number}", tmp_path)
+        for age, path in enumerate(sorted(tmp_path.glob("*.hsdb"), key=lambda path: -path.stat().st_atime)):
+            os.utime(path, (1_000_000 - age, 1_000_000 - age))
+        HyperscanScan(PATTERNS, "d0", tmp_path)  # in force all the time
+    kept = {path.name.partition("-")[0] for path in tmp_path.iterdir()}
+    assert kept == {"d0", *(f"d{number}" for number in range(5, 12))}

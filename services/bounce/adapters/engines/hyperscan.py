@@ -9,6 +9,7 @@ slower and the database five times larger; texts and patterns are bytes in lower
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,8 @@ from services.bounce.ports.rules import UnfitPattern
 
 log = get_logger(__name__)
 
+_KEPT = 8  # databases, 3 MB each
+_TORN_SECONDS = 3_600.0  # after which nobody writes a part any more
 _FLAGS = hyperscan.HS_FLAG_SINGLEMATCH
 
 
@@ -52,7 +55,9 @@ def _database(patterns: Sequence[bytes], digest: str, cache: Path | None) -> hyp
     kept = cache / _name(patterns, digest) if cache else None
     if kept is not None and kept.is_file():
         try:
-            return hyperscan.loadb(kept.read_bytes(), mode=hyperscan.HS_MODE_BLOCK)
+            loaded = hyperscan.loadb(kept.read_bytes(), mode=hyperscan.HS_MODE_BLOCK)
+            os.utime(kept, ns=(time.time_ns(), kept.stat().st_mtime_ns))  # in use: it is not tidied away
+            return loaded
         except (hyperscan.error, OSError, ValueError) as error:
             log.warning("bounce_rules_compiled_again", error=repr(error))
     try:
@@ -96,3 +101,21 @@ def _keep(path: Path, data: bytes) -> None:
     beside = path.with_suffix(f".{os.getpid()}.part")
     beside.write_bytes(data)
     beside.replace(path)
+    _tidy(path.parent)
+
+
+def _tidy(folder: Path) -> None:
+    """Every published set leaves a database: those used last stay, for a way back and for processes that start."""
+    aged = sorted(((_age(path), path) for path in folder.iterdir()), reverse=True)
+    databases = [path for _, path in aged if path.suffix == ".hsdb"]
+    torn = [path for at, path in aged if path.suffix == ".part" and at < time.time() - _TORN_SECONDS]
+    for path in (*databases[_KEPT:], *torn):
+        path.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> float:
+    """When it was last used."""
+    try:
+        return path.stat().st_atime
+    except FileNotFoundError:  # another process has just tidied it away
+        return 0.0

@@ -90,6 +90,13 @@ def of_expression(expression: str) -> bytes:
     if len(expression) > LONGEST_EXPRESSION:
         why = f"an expression of more than {LONGEST_EXPRESSION} characters; write several, or phrases under `contains`"
         raise BadPattern(why, LONGEST_EXPRESSION)
+    for thing in _THING.finditer(expression):
+        if thing[0].startswith("[") and _NESTED.search(thing[0], 1):
+            raise BadPattern(
+                "[ -- && || and ~~ in a class mean something else to each engine; write \\[", thing.start()
+            )
+    if (at := place_of(r"\\(?:x[89a-fA-F]|[1-7][0-7]{2})|\[.*\\(?:x[89a-fA-F]|[1-7][0-7]{2})", expression)) is not None:
+        raise BadPattern("an escape beyond ASCII is no letter; write the letter itself, as é", at)
     try:
         tree = _parser.parse(expression)
         encoded = expression.encode()
@@ -112,7 +119,13 @@ def of_expression(expression: str) -> bytes:
 
 
 # one thing of an expression: an escape, a whole class, a group's beginning, a repeat, or a character
-_THING = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:P[<=]|<?[=!]|.)|\{\d*,?\d*\}\+?|[*+?]\+?|.", re.DOTALL)
+_THING = re.compile(
+    r"\\(?:x[0-9a-fA-F]{2}|[0-7]{3}|.)|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:P[<=]|<?[=!]|.)|\{\d*,?\d*\}\+?|[*+?]\+?|.",
+    re.DOTALL,
+)
+
+
+_NESTED = re.compile(r"(?<!\\)\[|--|&&|\|\||~~")
 
 
 def place_of(wanted: str, expression: str) -> int | None:
@@ -169,8 +182,9 @@ class _Check:
         for op, value in members:
             ends = value if op is sre.RANGE else (value,) if op is sre.LITERAL else ()
             if any(end > 127 for end in ends):
-                place = place_of(r"\[[^\]]*[^\x00-\x7f\]]", self.expression)
-                raise BadPattern("letters beyond ASCII have no place in a class; write (?:é|è)", place)
+                if (place := place_of(r"\[[^\x00-\x7f]*.*[^\x00-\x7f]", self.expression)) is not None:
+                    raise BadPattern("letters beyond ASCII have no place in a class; write (?:é|è)", place)
+                return  # (?:é|è) it is: to the parser the same
 
 
 def _count(thing: str) -> int | None:
