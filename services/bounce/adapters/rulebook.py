@@ -26,6 +26,8 @@ _LOOK_SECONDS = 1.0
 _WAIT_SECONDS = 0.25  # for a small set whoever looked waits; a large one is ready for a later batch
 _SETTLED_SECONDS = 20.0  # who publishes once often does so again at once
 
+_MOST_PARTS = 6  # passes over one text; then what people have made is compiled together
+
 log = get_logger(__name__)
 
 
@@ -69,8 +71,7 @@ class PublishedRulebook:
                 await self._take(record)
 
     async def prepare(self, entries: Sequence[Published]) -> Classifier:
-        current = await self.current()
-        return await asyncio.to_thread(self._made, entries, (current.rules, current.scan))
+        return await asyncio.to_thread(self._made, entries, await self.current())
 
     async def _look(self) -> None:
         if self._taking is None or self._taking.done():
@@ -103,7 +104,7 @@ class PublishedRulebook:
     def _made_of_fit(self, entries: Sequence[Published]) -> Classifier:
         """Without rules that this engine does not take: another one took them when they were published."""
         try:
-            return self._made(entries, None)
+            return self._made(entries, self._ready)
         except UnfitPattern as error:
             fit = [entry for entry in entries if not _has(entry, error.pattern)]
             if len(fit) == len(entries):
@@ -111,11 +112,13 @@ class PublishedRulebook:
             log.error("rule_not_understood", rule=repr(error.pattern), error=error.why)
             return self._made_of_fit(fit)
 
-    def _made(self, entries: Sequence[Published], base: tuple[RuleSet, Scan] | None) -> Classifier:
+    def _made(self, entries: Sequence[Published], beside: Classifier | None) -> Classifier:
         rules, problems, _ = assemble(self.shipped, entries)
         for id_, found in problems.items():
             log.error("rule_left_out", rule=id_, error="; ".join(map(str, found)))
-        return Classifier(rules, compiled_beside(rules, base or self._base), self.shipped.providers)
+        few = beside is not None and len(getattr(beside.scan, "parts", ())) < _MOST_PARTS
+        base = (beside.rules, beside.scan) if beside and few else self._base
+        return Classifier(rules, compiled_beside(rules, base, self._cache), self.shipped.providers)
 
     @cached_property
     def _base(self) -> tuple[RuleSet, Scan]:

@@ -10,7 +10,7 @@ from libs.contracts.outcomes import Mode
 from libs.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from libs.ids import OPERATOR
 from services.bounce.domain.rules.assembling import rule_of_entry
-from services.bounce.domain.rules.entries import NEXT, TAKING_PART, Entry, Published, State, Wanted, published
+from services.bounce.domain.rules.entries import NEXT, TAKING_PART, Entry, Published, State, Wanted
 from services.bounce.domain.rules.regression import Lost, lost_of
 from services.bounce.domain.rules.rule import BadRule, Problem
 from services.bounce.handlers.deps import Bounce
@@ -108,14 +108,15 @@ def _next(deps: Bounce, principal: Principal, before: Entry | None, wanted: Want
 
 
 async def _tried(deps: Bounce, entry: Entry) -> list[Lost]:
-    """Compiles it beside the rules in force, and shows it its examples. Raises Invalid."""
+    """Compiles it beside the rules in force, not the drafts of others, and shows it its examples. Raises Invalid."""
     state = entry.state if entry.state in TAKING_PART else State.LIVE
     own = Published(entry.id, entry.layer, state, entry.version, entry.document)
     try:
         rule = rule_of_entry(own, deps.workshop.shipped)
         if rule is None or entry.state is State.RETIRED:
             return []
-        others = [other for other in published(await deps.rules.taking_part()) if other.id != entry.id]
+        record = await deps.rule_sets.newest()
+        others = [other for other in record.rules if other.id != entry.id] if record else []
         return lost_of(rule, await deps.workshop.prepare([*others, own]))
     except BadRule as error:
         raise invalid(error.problems) from error

@@ -95,6 +95,55 @@ def test_an_expression_that_may_cost_without_limit_is_refused(expression: str, w
 
 
 @pytest.mark.parametrize(
+    ("expression", "position"),
+    [
+        ("over (quota", 5),
+        ("ab+c", 2),
+        ("x{1,99999}", 1),
+        ("x{2,}", 1),
+        (r"[+*]\+a*", 7),
+        ("ab(?=c)", 2),
+        ("ab(?!c)", 2),
+        (r"(a)b\1", 4),
+        ("a(?>b)c", 1),
+        ("ab{1,3}+c", 7),
+        ("over Quota", 5),
+        ("a(?i)b", None),
+        ("x[äö]", 1),
+        ("x[a[b]", 1),
+        ("x[ab", 1),
+        (r"caf\xe9", 3),
+        ("a\0b", 1),
+        ("x" * 501, 500),
+        ("(?:a|b|ab){1,200}c", 10),
+        (".{0,150}a.{0,150}b.{0,150}c", 1),
+        ("(?:(?:ab?){1,20}){1,10}c", None),
+    ],
+)
+def test_a_refusal_names_the_place_and_what_to_write_instead(expression: str, position: int | None) -> None:
+    with pytest.raises(BadPattern) as refused:
+        of_expression(expression)
+    if position is not None:
+        assert refused.value.position == position
+    assert len(str(refused.value)) > 20
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(?:é|è)x",
+        " (?:[a-z0-9]{1,40} ){1,4}(?:org|net) ",
+        "quota.{0,60}full",
+        "a{1,200}b",
+        r"\d{1,9}x\d{1,9} ",
+        "a[^b]{0,99}b",
+    ],
+)
+def test_an_expression_that_can_be_read_in_few_ways_is_taken(expression: str) -> None:
+    assert of_expression(expression) == expression.encode()
+
+
+@pytest.mark.parametrize(
     ("document", "why"),
     [
         (rule(contains="x", id="No Capitals"), "an id has"),

@@ -24,12 +24,15 @@ def compiled(rules: RuleSet, cache: Path | None = None) -> Scan:
         return scan
 
 
-def compiled_beside(rules: RuleSet, base: tuple[RuleSet, Scan]) -> Scan:
-    """The same, from the scanner of another set: only what that one lacks is compiled."""
-    if (scan := _in_use.get(rules.digest)) is not None:
-        return scan
-    made = CompositeScan(rules.patterns, (base[0].patterns, base[1]))
-    return made.beside(_compile(made.others, "", None)) if made.others else made
+def compiled_beside(rules: RuleSet, base: tuple[RuleSet, Scan], cache: Path | None = None) -> Scan:
+    """The same from the scanner of another set: only what that one lacks is compiled. A database that is kept already
+    goes before."""
+    if rules.digest in _in_use or (cache and any(cache.glob(f"{rules.digest}-*"))):
+        return compiled(rules, cache)
+    parts = base[1].parts if isinstance(base[1], CompositeScan) else ((base[0].patterns, base[1]),)
+    there = {pattern for patterns, _ in parts for pattern in patterns}
+    others = tuple(dict.fromkeys(pattern for pattern in rules.patterns if pattern not in there))
+    return CompositeScan(rules.patterns, [*parts, (others, _compile(others, "", None))])
 
 
 def _compile(patterns: Sequence[bytes], digest: str, cache: Path | None) -> Scan:

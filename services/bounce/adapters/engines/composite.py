@@ -1,36 +1,28 @@
-"""Two scanners that look like one: of a rule set whose patterns are nearly all compiled already.
+"""Several scanners that look like one: of a rule set whose patterns are nearly all compiled already.
 
-The shipped rules take seconds to compile, people's own hardly any time. So what somebody has just written is asked at
-once beside them, in two passes over the text, until there is a database over all.
+A thousand patterns take seconds to compile, a few hardly any time. So what somebody has just written is asked at once
+beside what was there, in one more pass over the text, until there is a database over all.
 """
 
 from collections.abc import Sequence
 
 from services.bounce.domain.rules.ruleset import Scan
 
+Part = tuple[tuple[bytes, ...], Scan]  # patterns, and what finds their numbers
+
 
 class CompositeScan:
-    """`known` finds the patterns of `base`, `rest` those of `others`; numbers are those of `patterns`."""
+    """Numbers of `patterns`, each of which is in one of the parts."""
 
-    def __init__(self, patterns: Sequence[bytes], base: tuple[Sequence[bytes], Scan]) -> None:
-        known, self._known = base
+    def __init__(self, patterns: Sequence[bytes], parts: Sequence[Part]) -> None:
         numbers: dict[bytes, list[int]] = {}
         for number, pattern in enumerate(patterns):
             numbers.setdefault(pattern, []).append(number)
-        # a pattern may stand in several rules, and in some of them only here
-        self._of_known = [tuple(numbers.get(pattern, ())) for pattern in known]
-        there = set(known)
-        self.others = tuple(pattern for pattern in numbers if pattern not in there)
-        self._of_rest = [tuple(numbers[pattern]) for pattern in self.others]
-        self._rest: Scan | None = None
-
-    def beside(self, rest: Scan) -> "CompositeScan":
-        """With the scanner of `others`."""
-        self._rest = rest
-        return self
+        # a pattern may stand in several rules, and a part may hold some that are in none any more
+        self.parts = tuple(part for part in parts if any(pattern in numbers for pattern in part[0]))
+        self._passes = [
+            (scan, [tuple(numbers.get(pattern, ())) for pattern in compiled]) for compiled, scan in self.parts
+        ]
 
     def __call__(self, words: bytes) -> list[int]:
-        found = {number for at in self._known(words) for number in self._of_known[at]}
-        if self._rest is not None:
-            found.update(number for at in self._rest(words) for number in self._of_rest[at])
-        return list(found)
+        return list({number for scan, places in self._passes for at in scan(words) for number in places[at]})

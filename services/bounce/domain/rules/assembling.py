@@ -112,7 +112,8 @@ def _general(entry: Published, shipped: Shipped) -> Iterator[Problem]:
 
 def problems_of(shipped: Shipped, entries: Sequence[Published]) -> list[tuple[str, list[Problem]]]:
     """All that speaks against a set before its examples are asked, by rule."""
-    found = [(id_, list(problems)) for id_, problems in assemble(shipped, entries).problems.items()]
+    made = assemble(shipped, entries)
+    found = [(id_, list(problems)) for id_, problems in made.problems.items()]
     known = {rule.id for rule in shipped.rules} | {entry.id for entry in entries}
     for id_, by in _switching(entries):
         if id_ not in known:
@@ -121,4 +122,7 @@ def problems_of(shipped: Shipped, entries: Sequence[Published]) -> list[tuple[st
             found.append((by.id, [Problem(f"/{SWITCH}", f"{id_} is in no layer below; retire it instead")]))
     if len(entries) > MOST_RULES:
         found.append((entries[-1].id, [Problem("", f"more than {MOST_RULES} rules; retire some")]))
+    if len(made.rules.patterns) > MOST_PATTERNS:
+        detail = f"{len(made.rules.patterns):,} patterns in all, and {MOST_PATTERNS:,} is the most; retire some rules"
+        found.append((entries[-1].id, [Problem("", detail)]))
     return found

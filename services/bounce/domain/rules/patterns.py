@@ -14,6 +14,7 @@ from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
+from services.bounce.domain.rules.ways import MOST_WAYS, ways
 from services.bounce.domain.rules.wording import comparable
 
 LONGEST_REPEAT = 200
@@ -29,7 +30,11 @@ _REFUSED = {
     sre.GROUPREF: ("a reference to a group is not linear; write out what it stands for", r"\\[1-9]|\(\?P=", 0),
     sre.GROUPREF_EXISTS: ("a condition on a group is not linear; write two expressions", r"\(\?\(", 0),
     sre.ATOMIC_GROUP: ("atomic groups are not understood by every engine; write (?:…) instead of (?>…)", r"\(\?>", 0),
-    sre.POSSESSIVE_REPEAT: ("possessive repeats are not understood by every engine; leave out the +", r"[}+*?]\+", 1),
+    sre.POSSESSIVE_REPEAT: (
+        "possessive repeats are not understood by every engine; leave out the +",
+        r".*[}+*?]\+",
+        -1,
+    ),
 }
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT)
 
@@ -91,6 +96,8 @@ def of_expression(expression: str) -> bytes:
         why = f"an expression of more than {LONGEST_EXPRESSION} characters; write several, or phrases under `contains`"
         raise BadPattern(why, LONGEST_EXPRESSION)
     for thing in _THING.finditer(expression):
+        if thing[0] == "[":
+            raise BadPattern(f"«{expression}» is no regular expression: a class without its ]", thing.start())
         if thing[0].startswith("[") and _NESTED.search(thing[0], 1):
             raise BadPattern(
                 "[ -- && || and ~~ in a class mean something else to each engine; write \\[", thing.start()
@@ -113,6 +120,9 @@ def of_expression(expression: str) -> bytes:
     if (at := expression.find("\0")) >= 0:
         raise BadPattern("NUL is in no text; leave it out", at)
     _Check(expression).walk(tree, 1)
+    if ways(tree) > MOST_WAYS:
+        why = "it fits a text in too many ways; bound its repeats lower, or let what follows a repeat differ from it"
+        raise BadPattern(why, place_of(r"[*+?]|\{", expression))
     if tree.getwidth()[0] == 0:
         raise BadPattern(f"«{expression}» matches nothing at all, and so every text; name a word that must be there")
     return encoded
@@ -128,12 +138,12 @@ _THING = re.compile(
 _NESTED = re.compile(r"(?<!\\)\[|--|&&|\|\||~~")
 
 
-def place_of(wanted: str, expression: str) -> int | None:
+def place_of(wanted: str, expression: str, which: int = 0) -> int | None:
     """Where the first thing that begins as `wanted` (an expression too) stands; what is escaped or in a class is
-    not looked into."""
+    not looked into. `which` character of it: 0 the first, -1 the last."""
     search = re.compile(wanted)
     things = _THING.finditer(expression)
-    return next((thing.start() for thing in things if search.match(thing[0])), None)
+    return next((range(*thing.span())[which] for thing in things if search.match(thing[0])), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +156,8 @@ class _Check:
         """`times`: how often the repeats around this may repeat it."""
         for op, value in tree:
             if op in _REFUSED:
-                why, begins, after = _REFUSED[op]
-                place = place_of(begins, self.expression)
-                raise BadPattern(why, place if place is None else place + after)
+                why, begins, which = _REFUSED[op]
+                raise BadPattern(why, place_of(begins, self.expression, which))
             if op in _REPEATS:
                 self._repeat(value, times)
             elif op is sre.LITERAL and 65 <= value <= 90:
