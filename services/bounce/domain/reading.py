@@ -12,7 +12,7 @@ import fast_mail_parser
 from fast_mail_parser import ParseError, PyLazyMimePart
 
 from services.bounce.domain import mime
-from services.bounce.domain.mime import MAX_BYTES, MAX_DEPTH, MAX_PARTS, Headers, Part
+from services.bounce.domain.mime import MAX_BYTES, MAX_DEPTH, MAX_HEAD, MAX_PARTS, Headers, Part
 
 _RETURNED = (
     b"message/rfc822",
@@ -21,21 +21,38 @@ _RETURNED = (
     b"message/global\r",
     b"message/global-headers",
 )
+_ENCODING = re.compile(rb"^content-transfer-encoding:[ \t]*(base64|quoted-printable)", re.I | re.M)
+_REPORT = re.compile(rb"^content-type:\s{0,20}multipart/report", re.M)
 _BLANK = re.compile(rb"\r?\n\r?\n")
 MAX_RETURNED = 16 * 1024
 _MOST_TYPES = 20
+_MOST_ENCODED = 200
 
 
 class Mail:
     """The bytes that the server wrote, `returned` the head of the message that it sends back, undecoded."""
 
     def __init__(self, raw: bytes) -> None:
-        self.raw, self.returned = _cut(raw[:MAX_BYTES])
+        self.raw, self._sent_back = _cut(mime.normal(raw[:MAX_BYTES]))
+
+    @property
+    def returned(self) -> bytes:
+        """The head of the message that was sent back, decoded; empty where there is none."""
+        head, body = self._sent_back
+        encoding = _ENCODING.search(head) if head else None
+        return (mime.decoded(body[: 2 * MAX_RETURNED], encoding[1].decode()) if encoding else body)[:MAX_RETURNED]
+
+    @property
+    def inside(self) -> bytes | None:
+        """A report that somebody has sent on as an attachment: what was sent back, where it is a report itself."""
+        body = self._sent_back[1]
+        return body if _REPORT.search(body[:MAX_RETURNED].partition(b"\n\n")[0].lower()) else None
 
     @cached_property
     def headers(self) -> Headers:
         end = _BLANK.search(self.raw)
-        return mime.parse_headers(mime.to_text(self.raw[: end.start()] if end else self.raw, {}))
+        head = self.raw[: end.start()] if end else self.raw
+        return mime.parse_headers(mime.to_text(head[:MAX_HEAD], {}))
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -74,10 +91,11 @@ class Mail:
         return texts
 
 
-def _cut(raw: bytes) -> tuple[bytes, bytes]:
-    """What the server wrote, and what begins with the headers of the mail that it sends back.
+def _cut(raw: bytes) -> tuple[bytes, tuple[bytes, bytes]]:
+    """What the server wrote; and of the mail that it sends back the part's headers and its body.
 
-    Only a part of a multipart counts: between the last boundary and the type there is no blank line.
+    Only a part of a multipart counts: between the last boundary and the type there is no blank line. What follows that
+    part is the server's again.
     """
     lower = raw.lower()
     first = len(raw)
@@ -90,12 +108,20 @@ def _cut(raw: bytes) -> tuple[bytes, bytes]:
                 break
             at, tries = lower.find(kind, at + 1, first), tries + 1
     if first == len(raw):
-        return raw, b""
+        return raw, (b"", b"")
     after = _BLANK.search(raw, first + 1)
-    return raw[: first + 1], raw[after.end() : after.end() + MAX_RETURNED] if after else b""
+    if after is None:
+        return raw[: first + 1], (b"", b"")
+    mark = raw[first : raw.find(b"\n", first + 1)].rstrip()
+    end = raw.find(mark, after.end() - 1)
+    rest = raw[end + 1 :] if end >= 0 else b""
+    body = raw[after.end() : end if end >= 0 else None]
+    return raw[: first + 1] + rest, (raw[first : after.start()], body)
 
 
 def _quickly(raw: bytes) -> list[Part] | None:
+    if raw.count(b"\n--") > 4 * MAX_PARTS or raw.count(b"=?") > _MOST_ENCODED or _head_is_long(raw):
+        return None  # it is not linear in these
     try:
         tree = fast_mail_parser.parse_email_tree(raw, mode="lazy")
         parts: list[Part] = []
@@ -105,6 +131,11 @@ def _quickly(raw: bytes) -> list[Part] | None:
     return parts if parts and tree.headers else None
 
 
+def _head_is_long(raw: bytes) -> bool:
+    end = _BLANK.search(raw, 0, MAX_HEAD)
+    return end is None and len(raw) > MAX_HEAD
+
+
 def _leaves(node: PyLazyMimePart, depth: int, parts: list[Part]) -> None:
     if len(parts) >= MAX_PARTS or depth > MAX_DEPTH:
         return
@@ -112,7 +143,7 @@ def _leaves(node: PyLazyMimePart, depth: int, parts: list[Part]) -> None:
         if not node.content_type.startswith("multipart/"):
             parts.append(_part(node, node.content or b""))
         return
-    for child in node.children:
+    for child in node.children[:MAX_PARTS]:
         _leaves(child, depth + 1, parts)
 
 
