@@ -1,5 +1,6 @@
 """The composition root of bounce."""
 
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from fastapi import FastAPI
 
 from libs.service import Runtime, Service
 from libs.settings import load
+from libs.storage.database import Database
 from libs.verp import ReturnPath
 from services.bounce.adapters.delivery import DeliveryMessages
 from services.bounce.adapters.peers import Limits
@@ -20,15 +22,19 @@ from services.bounce.adapters.postgres import (
     PostgresMails,
     PostgresReads,
     PostgresSuppressions,
+    PostgresTelling,
+    PostgresWebhooks,
 )
 from services.bounce.adapters.resolver import DnsDomains
 from services.bounce.adapters.rulebook import ShippedRulebook
 from services.bounce.adapters.smtp import Listeners, SmtpListener
+from services.bounce.adapters.webhook_calls import HttpCaller
 from services.bounce.api import router
 from services.bounce.api.deciding import router as deciding
 from services.bounce.api.figures import router as figures
 from services.bounce.api.files import router as files
 from services.bounce.api.imports import router as imports
+from services.bounce.api.webhooks import router as webhooks
 from services.bounce.domain.archives import Bounds
 from services.bounce.domain.breaker import Band
 from services.bounce.domain.policy import Policy
@@ -43,9 +49,25 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> Service:
     """bounce over the runtime's Postgres."""
     settings = settings or load(BounceSettings, runtime.settings_file)
-    policy, band = _policy(settings), _band(settings)
     database = runtime.database("bounce", max_size=settings.pool_max_connections)
-    deps = Bounce(
+    deps = _bounce(runtime, settings, database)
+    return Service(
+        name="bounce",
+        runtime=runtime,
+        deps=deps,
+        database=database,
+        routers=(router, imports, webhooks, figures, deciding, files),
+        subscriptions=SUBSCRIPTIONS,
+        loops=LOOPS,
+        resources=(aclosing(deps.caller),),
+        body_limits={"/v1/mails:import": settings.max_import_bytes, "/v1/mails": settings.max_mail_bytes},
+        title="Depesche bounce",
+    )
+
+
+def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> Bounce:
+    policy, band = _policy(settings), _band(settings)
+    return Bounce(
         mails=PostgresMails(database),
         facts=PostgresFacts(database, policy, band),
         suppressions=PostgresSuppressions(database),
@@ -67,18 +89,17 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         contacts_kept=policy.longest_memory,
         pulses_kept=band.usual_over + timedelta(days=1),
         raw_retention=timedelta(days=settings.raw_retention_days),
+        webhooks=PostgresWebhooks(database, runtime.keyring),
+        telling=PostgresTelling(database, runtime.keyring, timedelta(days=settings.webhook_disable_days)),
+        caller=HttpCaller(
+            runtime.clock, allow_private=settings.webhook_allow_private, seconds=settings.webhook_timeout_seconds
+        ),
+        webhook_connections=settings.webhook_connections,
+        webhooks_at_once=settings.webhooks_at_once,
+        webhook_overlap=timedelta(hours=settings.webhook_overlap_hours),
+        webhooks_kept=timedelta(days=settings.webhook_kept_days),
+        webhooks_may_be_private=settings.webhook_allow_private,
         archive_bounds=Bounds(settings.max_mail_bytes, settings.max_import_bytes, settings.max_import_mails),
-    )
-    return Service(
-        name="bounce",
-        runtime=runtime,
-        deps=deps,
-        database=database,
-        routers=(router, imports, figures, deciding, files),
-        subscriptions=SUBSCRIPTIONS,
-        loops=LOOPS,
-        body_limits={"/v1/mails:import": settings.max_import_bytes, "/v1/mails": settings.max_mail_bytes},
-        title="Depesche bounce",
     )
 
 

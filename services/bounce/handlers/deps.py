@@ -21,6 +21,7 @@ from services.bounce.ports import (
     Rulebook,
     Suppressions,
 )
+from services.bounce.ports.webhooks import Caller, Telling, Webhooks
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,11 @@ class Bounce:
     pulses_kept: timedelta
     raw_retention: timedelta
     archive_bounds: Bounds
+    webhooks: Webhooks
+    telling: Telling
+    caller: Caller
+    webhook_connections: int
+    webhooks_at_once: int
+    webhook_overlap: timedelta
+    webhooks_kept: timedelta
+    webhooks_may_be_private: bool

@@ -7,7 +7,9 @@ from services.bounce.adapters.postgres.facts import PostgresFacts
 from services.bounce.adapters.postgres.mails import PostgresMails
 from services.bounce.adapters.postgres.reads import PostgresReads
 from services.bounce.adapters.postgres.statistics import PostgresFigures
+from services.bounce.adapters.postgres.telling import PostgresTelling
 from services.bounce.adapters.postgres.watching import PostgresBreakers
+from services.bounce.adapters.postgres.webhooks import PostgresWebhooks
 
 __all__ = [
     "PostgresBreakers",
@@ -18,4 +20,6 @@ __all__ = [
     "PostgresMails",
     "PostgresReads",
     "PostgresSuppressions",
+    "PostgresTelling",
+    "PostgresWebhooks",
 ]

@@ -79,6 +79,9 @@ _FORGET = (
     f"delete from mail where id in (select mail_id from bounce where {_NAMED})",  # noqa: S608 - our own statement
     f"update bounce set recipient = null, text = null, template = null where {_NAMED}",  # noqa: S608 - our own statement
     f"update suppression set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
+    """delete from webhook_event e using webhook w, unnest($1::smallint[], $2::smallint[], $3::text[])
+         as gone (tenant, mode, recipient)
+       where e.recipient = gone.recipient and w.id = e.webhook_id and w.tenant = gone.tenant and w.mode = gone.mode""",
     f"update parked set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
 )
 

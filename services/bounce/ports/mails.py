@@ -1,0 +1,77 @@
+"""Mails between their 250 and their outcome."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from libs.contracts.outcomes import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A mail as it came. `owner` is set where a key of one tenant and mode handed it in."""
+
+    recipient: str
+    raw: bytes
+    at: datetime
+    owner: tuple[int, Mode] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail that we keep. `outcome`: its category, or why it changed nothing; None while it waits."""
+
+    id: UUID
+    recipient: str
+    received_at: datetime
+    state: str  # waiting | read | backscatter
+    outcome: str | None
+    message: str | None
+    attempts: int
+    owner: tuple[int, Mode] | None
+    raw: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A mail after it was handed over; `is_new` is false where the same one was there already."""
+
+    mail: Mail
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """Mail that is none of ours, to be counted."""
+
+    why: str
+    recipient: str
+    peer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What became of a mail that made no fact about a message."""
+
+    mail: UUID
+    state: str
+    outcome: str
+    message: str | None = None
+
+
+class Mails(Protocol):
+    """Mails between their 250 and their outcome."""
+
+    async def keep(self, mails: Sequence[NewMail]) -> list[Kept]: ...
+
+    async def lease(self, limit: int, seconds: float) -> list[Mail]: ...
+
+    async def close(self, closing: Sequence[Closing]) -> None: ...
+
+    async def postpone(self, waits: Mapping[UUID, float]) -> None: ...
+
+    async def count_backscatter(self, strays: Sequence[Stray], at: datetime) -> None: ...
+
+    async def drop_raw_before(self, moment: datetime) -> int: ...
