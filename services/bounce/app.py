@@ -34,6 +34,7 @@ from services.bounce.api.deciding import router as deciding
 from services.bounce.api.figures import router as figures
 from services.bounce.api.files import router as files
 from services.bounce.api.imports import router as imports
+from services.bounce.api.rereading import router as rereading
 from services.bounce.api.webhooks import router as webhooks
 from services.bounce.domain.archives import Bounds
 from services.bounce.domain.breaker import Band
@@ -56,7 +57,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         runtime=runtime,
         deps=deps,
         database=database,
-        routers=(router, imports, webhooks, figures, deciding, files),
+        routers=(router, imports, rereading, webhooks, figures, deciding, files),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         resources=(aclosing(deps.caller),),

@@ -19,6 +19,7 @@ from services.bounce.ports.mails import Kept as Kept
 from services.bounce.ports.mails import Mail as Mail
 from services.bounce.ports.mails import Mails as Mails
 from services.bounce.ports.mails import NewMail as NewMail
+from services.bounce.ports.mails import Rereading as Rereading
 from services.bounce.ports.mails import Stray as Stray
 
 
@@ -71,6 +72,16 @@ class NewFact:
     domain: str | None = None  # the address's own, where it is said not to exist
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a mail says that was read before about `message`: facts by id, and addresses that it says are dead."""
+
+    mail: UUID
+    message: str
+    facts: frozenset[UUID]
+    dead: frozenset[bytes]
+
+
 Change = Callable[[Suppression], tuple[Suppression, ActionRecorded]]
 
 
@@ -78,6 +89,10 @@ class Facts(Protocol):
     """Facts and what follows from them; each call is one transaction with its events."""
 
     async def record(self, facts: Sequence[NewFact], now: datetime) -> None: ...
+
+    async def supersede(self, readings: Sequence[Reading], now: datetime) -> None:
+        """What mails said that now say something else: void, and what it barred is let go."""
+        ...
 
     async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None: ...
 

@@ -29,13 +29,14 @@ from services.bounce.adapters.postgres.figures import add_blocks, add_figures
 from services.bounce.adapters.postgres.histories import read_histories
 from services.bounce.adapters.postgres.parking import confirm, park
 from services.bounce.adapters.postgres.reexamining import reexamine
+from services.bounce.adapters.postgres.superseding import supersede
 from services.bounce.adapters.postgres.suppressions import changed, place_all
 from services.bounce.domain.breaker import Band
 from services.bounce.domain.figures import Figures
 from services.bounce.domain.judging import Judged, judge_all
 from services.bounce.domain.policy import Bars, Decision, History, Policy
 from services.bounce.domain.suppressions import Evidence
-from services.bounce.ports import NewFact
+from services.bounce.ports import NewFact, Reading
 
 _facts = Counter("depesche_bounce_facts", "New facts about addresses", ["category", "provider", "origin"])
 _latency = Histogram(
@@ -70,8 +71,10 @@ from unnest($1::uuid[], $2::smallint[], $3::text[], $4::boolean[]) as d (id, dec
 where b.id = d.id
 """
 _CLOSE_MAIL = """
-update mail set state = 1, outcome = closing.category, message = closing.message
-from unnest($1::uuid[], $2::text[], $3::text[]) as closing (id, category, message)
+update mail set state = 1, outcome = closing.category, message = closing.message, again = false,
+  tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
+from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::smallint[])
+  as closing (id, category, message, tenant, mode)
 where mail.id = closing.id and mail.state = 0
 """
 _NAMED = "(tenant, mode, recipient) in (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))"
@@ -118,6 +121,12 @@ class PostgresFacts:
                 "breaker_opened", provider=breaker.provider, mode=breaker.mode.word, count=breaker.refused, usual=usual
             )
             await reexamine(self.database, breaker, now)
+
+    async def supersede(self, readings: Sequence[Reading], now: datetime) -> None:
+        """Before what is said now is recorded: cut off in between, the mails are read once more."""
+        if readings:
+            async with self.database.transaction() as connection:
+                await supersede(connection, readings, now)
 
     async def _follow(self, connection: Any, fresh: Sequence[NewFact], now: datetime) -> list[Outgoing]:
         judged = await self._judged(connection, fresh, now)
@@ -173,6 +182,8 @@ def _span(spans: Sequence[Span], fact: NewFact) -> Span | None:
 
 
 async def _close_mails(connection: Any, facts: Sequence[NewFact]) -> None:
-    closing = sorted((f.mail_id, f.fact.category, f.message) for f in facts if f.mail_id and f.message)
+    closing = sorted(
+        (f.mail_id, f.fact.category, f.message, f.tenant, int(f.mode)) for f in facts if f.mail_id and f.message
+    )
     if closing:
         await connection.execute(_CLOSE_MAIL, *(list(column) for column in zip(*closing, strict=True)))
