@@ -59,10 +59,10 @@ class Receiver:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(self.delay)
-        self.at_once -= 1
         said = self.says.pop(0) if len(self.says) > 1 else self.says[0]
         if said == "hang":
             await asyncio.sleep(60)
+        self.at_once -= 1
         if said == "reset":
             writer.transport.abort()
             raise ConnectionError
