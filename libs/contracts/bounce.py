@@ -43,3 +43,4 @@ class SuppressionChanged(Event, frozen=True, kw_only=True):
     bounce_id: UUID | None = None
     message_id: str | None = None
     note: str | None = None
+    recipient: str | None = None

@@ -1,5 +1,6 @@
 """The composition root of bounce."""
 
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,10 +28,13 @@ from services.bounce.adapters.postgres import (
     PostgresRuleSets,
     PostgresStoredFacts,
     PostgresSuppressions,
+    PostgresTelling,
+    PostgresWebhooks,
 )
 from services.bounce.adapters.resolver import DnsDomains
 from services.bounce.adapters.rulebook import PublishedRulebook
 from services.bounce.adapters.smtp import Listeners, SmtpListener
+from services.bounce.adapters.webhook_calls import HttpCaller
 from services.bounce.api import router
 from services.bounce.api.deciding import router as deciding
 from services.bounce.api.figures import router as figures
@@ -38,9 +42,11 @@ from services.bounce.api.files import router as files
 from services.bounce.api.imports import router as imports
 from services.bounce.api.replays import router as replays
 from services.bounce.api.reports import router as reports
+from services.bounce.api.rereading import router as rereading
 from services.bounce.api.rule_sets import router as rule_sets_api
 from services.bounce.api.rule_trials import router as rule_trials
 from services.bounce.api.rules import router as rules_api
+from services.bounce.api.webhooks import router as webhooks
 from services.bounce.domain.archives import Bounds
 from services.bounce.domain.breaker import Band
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
@@ -56,14 +62,17 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
     """bounce over the runtime's Postgres."""
     settings = settings or load(BounceSettings, runtime.settings_file)
     database = runtime.database("bounce", max_size=settings.pool_max_connections)
+    deps = _bounce(runtime, settings, database)
     return Service(
         name="bounce",
         runtime=runtime,
-        deps=_bounce(runtime, settings, database),
+        deps=deps,
         database=database,
         routers=(
             router,
             imports,
+            rereading,
+            webhooks,
             figures,
             deciding,
             files,
@@ -75,6 +84,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
         ),
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
+        resources=(aclosing(deps.caller),),
         body_limits={"/v1/mails:import": settings.max_import_bytes, "/v1/mails": settings.max_mail_bytes},
         title="Depesche bounce",
     )
@@ -114,6 +124,16 @@ def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> B
         contacts_kept=policy.longest_memory,
         pulses_kept=band.usual_over + timedelta(days=1),
         raw_retention=timedelta(days=settings.raw_retention_days),
+        webhooks=PostgresWebhooks(database, runtime.keyring),
+        telling=PostgresTelling(database, runtime.keyring, timedelta(days=settings.webhook_disable_days)),
+        caller=HttpCaller(
+            runtime.clock, allow_private=settings.webhook_allow_private, seconds=settings.webhook_timeout_seconds
+        ),
+        webhook_connections=settings.webhook_connections,
+        webhooks_at_once=settings.webhooks_at_once,
+        webhook_overlap=timedelta(hours=settings.webhook_overlap_hours),
+        webhooks_kept=timedelta(days=settings.webhook_kept_days),
+        webhooks_may_be_private=settings.webhook_allow_private,
         archive_bounds=Bounds(settings.max_mail_bytes, settings.max_import_bytes, settings.max_import_mails),
     )
 

@@ -9,13 +9,16 @@ from prometheus_client import Gauge
 from libs.errors import Transient
 from libs.service import LoopFunction
 from libs.telemetry import get_logger
+from services.bounce.domain.webhooks import Webhook
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_for_all, raw_kept_since, read_kept, refuse_recipient
 from services.bounce.handlers.replays import run_next
 from services.bounce.handlers.rolling_back import look_after
+from services.bounce.handlers.telling import call_webhook
 
 _BATCH = 500
 _LEASE_SECONDS = 60.0
+_CALLS_SECONDS = 120.0  # longer than a turn of a webhook can be
 _IDLE_SECONDS = 0.5
 _RETENTION_SECONDS = 3_600.0
 _LONGEST_WAIT_SECONDS = 300.0
@@ -61,6 +64,28 @@ async def reader(deps: Bounce, stop: asyncio.Event) -> None:
             await _pause(stop, _IDLE_SECONDS)
 
 
+async def webhooks(deps: Bounce, stop: asyncio.Event) -> None:
+    """Calls other systems' webhooks, many at a time, so that a slow one keeps nobody waiting."""
+    under_way: set[asyncio.Task[None]] = set()
+    async with asyncio.TaskGroup() as group:
+        while not stop.is_set():
+            room = deps.webhooks_at_once - len(under_way)
+            claimed = await deps.telling.claim(room, deps.clock(), _CALLS_SECONDS) if room else []
+            for webhook in claimed:
+                task = group.create_task(_called(deps, webhook))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+            if not claimed:
+                await _pause(stop, _IDLE_SECONDS)
+
+
+async def _called(deps: Bounce, webhook: Webhook) -> None:
+    try:
+        await call_webhook(deps, webhook)
+    except Transient as error:  # it is called again when its lease is over
+        log.warning("webhook_waits", error=error.detail)
+
+
 async def retention(deps: Bounce, stop: asyncio.Event) -> None:
     """Drops the bytes of old mails."""
     while not stop.is_set():
@@ -73,6 +98,8 @@ async def retention(deps: Bounce, stop: asyncio.Event) -> None:
             log.info("contacts_dropped")
         while not stop.is_set() and await deps.replays.forget_before(now - _REPLAYS_KEPT):
             log.info("replays_dropped")
+        while not stop.is_set() and await deps.telling.forget_before(now - deps.webhooks_kept):
+            log.info("webhook_events_dropped")
         await _pause(stop, _RETENTION_SECONDS)
 
 
@@ -133,6 +160,7 @@ LOOPS: dict[str, LoopFunction] = {
     "domains": domains,
     "breakers": breakers,
     "rollbacks": rollbacks,
+    "webhooks": webhooks,
     "retention": retention,
     "replays": replays,
 }

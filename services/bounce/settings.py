@@ -101,3 +101,18 @@ class BounceSettings(ServiceSettings):
     domain_timeout_seconds: float = Field(5, gt=0, description="Seconds that one domain's questions may take.")
     domain_questions: int = Field(8, ge=1, le=100, description="Domains asked for at once.")
     dns_servers: tuple[str, ...] = Field((), description="DNS servers to ask, by IP address; empty: the system's own.")
+
+    # how other systems are told
+    webhook_allow_private: bool = Field(
+        False, description="Whether webhooks may lead to private addresses, and over http: for intranets."
+    )
+    webhook_timeout_seconds: float = Field(10, gt=0, le=30, description="Seconds that one call of a webhook may take.")
+    webhook_connections: int = Field(8, ge=1, le=50, description="Calls of one webhook at once, in one process.")
+    webhooks_at_once: int = Field(20, ge=1, description="Webhooks that are called at once, in one process.")
+    webhook_disable_days: float = Field(5, gt=0, description="Days of failing after which a webhook is disabled.")
+    webhook_overlap_hours: float = Field(
+        24, ge=0, description="Hours for which a webhook's older secret goes on signing beside the new one."
+    )
+    webhook_kept_days: int = Field(
+        14, ge=4, description="Days for which a webhook's events and its log are kept, and can be told again."
+    )

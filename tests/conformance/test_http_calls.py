@@ -9,9 +9,10 @@ import httpcore
 import pytest
 import trustme
 
+from libs import guarded_network
 from libs.contracts.reasons import Reason
-from services.delivery.adapters.http_calls import Lane, Limits, Reply
-from services.delivery.adapters.webhook import targets
+from libs.http_replies import Reply
+from services.delivery.adapters.http_calls import Lane, Limits
 from services.delivery.adapters.webhook.targets import GuardedNetwork
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Outcome, Rejected
 from tests.conformance.http2_peer import listening
@@ -77,8 +78,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
     async def resolve(host: str, port: int) -> list[str]:
         return known[host].pop(0)
 
-    monkeypatch.setattr(targets, "_resolve", resolve)
-    monkeypatch.setattr(targets, "is_public", lambda ip: not ip.startswith("10."))
+    monkeypatch.setattr(guarded_network, "_resolve", resolve)
+    monkeypatch.setattr(guarded_network, "is_public", lambda ip: not ip.startswith("10."))
     return known
 
 
@@ -162,7 +163,7 @@ async def test_a_name_that_is_never_resolved_was_not_sent(monkeypatch: pytest.Mo
         await asyncio.sleep(30)
         return []
 
-    monkeypatch.setattr(targets, "_resolve", resolve)
+    monkeypatch.setattr(guarded_network, "_resolve", resolve)
     outcome = await post("https://shop.example/", Limits(0.4, 4, 100), GuardedNetwork(allow_private=False))
     assert outcome == Deferred(Reason.PROVIDER_UNAVAILABLE, "no connection in time")
 

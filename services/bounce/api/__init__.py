@@ -64,15 +64,15 @@ async def hand_in_mail(
         try:
             await read_kept(deps, [mail])
         except Transient:
-            return _mail(mail)  # the reader's loop tries again
+            return shown_mail(mail)  # the reader's loop tries again
         mail = await queries.mail(deps.reads, principal, mail.id)
-    return _mail(mail)
+    return shown_mail(mail)
 
 
 @router.get("/mails/{id}")
 async def get_mail(request: Request, principal: Reader, id: UUID) -> MailShown:
     """What became of a mail."""
-    return _mail(await queries.mail(deps_of(request).reads, principal, id))
+    return shown_mail(await queries.mail(deps_of(request).reads, principal, id))
 
 
 @router.get("/bounces")
@@ -168,7 +168,8 @@ async def lift(request: Request, principal: Writer, id: UUID, body: LiftBody) ->
 _SCOPES = {"all": Scope.ALL, "marketing": Scope.MARKETING}
 
 
-def _mail(mail: Mail) -> MailShown:
+def shown_mail(mail: Mail) -> MailShown:
+    """A mail as people see it."""
     return MailShown(
         id=mail.id, state=mail.state, outcome=mail.outcome, message=mail.message, received_at=mail.received_at
     )

@@ -128,7 +128,7 @@ def of_reported(reported: Reported, human: Sentences, classifier: Classifier, *,
     verdict = classifier.classify(Reply(text, *codes, provider, "report", reported.stage))
     if verdict.strength < _WEAK and (verdict.rule is None or len(text) < _SHORT):
         # the field says little; the sentences for people above it may say more
-        for said in _elsewhere(reported, human.text, alone):
+        for said in _elsewhere(reported, human, alone):
             again = classifier.classify(Reply(said, *codes, provider, "report", reported.stage))
             if again.strength > verdict.strength:
                 verdict, text = again, said
@@ -140,11 +140,11 @@ def of_reported(reported: Reported, human: Sentences, classifier: Classifier, *,
     return _fact(verdict, classifier, (category, permanent, *codes, text, delayed))
 
 
-def _elsewhere(reported: Reported, human: str, alone: bool) -> list[str]:
+def _elsewhere(reported: Reported, human: Sentences, alone: bool) -> list[str]:
     """What the sentences say of this recipient, then all of them; nothing that was read already."""
     told = told_about(human, reported.address, alone)
     said = [told.text] if told else []
-    return [text for text in dict.fromkeys([*said, *([human] if alone else [])]) if text and text != reported.text]
+    return [text for text in dict.fromkeys([*said, *([human.text] if alone else [])]) if text and text != reported.text]
 
 
 def of_text(

@@ -6,6 +6,7 @@ MAX_PARTS parts; the rest is ignored, not refused.
 """
 
 import binascii
+import codecs
 import quopri
 import re
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,13 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from itertools import islice
 
-MAX_BYTES = 512 * 1024
+MAX_BYTES = 256 * 1024
+MAX_HEAD = 64 * 1024
 MAX_DEPTH = 8
 MAX_PARTS = 64
 MAX_HEADERS = 500
 MAX_HEADER_CHARS = 8_000
+MAX_TYPE_CHARS = 2_000
 MAX_ENCODED_CHARS = 1_000  # the decoder is not linear
 
 # text charsets only: idna, punycode and the escape codecs are slow or make lone surrogates
@@ -28,6 +31,8 @@ _CHARSET = re.compile(
     re.IGNORECASE,
 )
 _HEADER = re.compile(r"^([^\s:]{1,200})[ \t]*:(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_LOOK = 200
+_MARKS = (b"\xff", b"\xfe", b"\xef")  # how byte order marks begin
 _BLANK_LINE = re.compile(rb"\r?\n[ \t]*\r?\n")
 _PARAMETER = re.compile(r';\s*([\w*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)')
 _GUESSED_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,69})\r?$", re.MULTILINE)
@@ -105,8 +110,23 @@ def _pieces(part: Part) -> list[bytes]:
         if guess is None:
             return []
         boundary = guess.group(1).rstrip()
-    line = re.compile(rb"^--" + re.escape(boundary) + rb"(?:--)?[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
-    return [piece for piece in line.split(part.body, MAX_PARTS)[1:] if piece.strip()]
+    return [piece for piece in _split(part.body, b"--" + boundary) if piece.strip()]
+
+
+def _split(body: bytes, mark: bytes) -> list[bytes]:
+    """What stands between lines that are the mark, or the mark and `--`; at most MAX_PARTS of them are looked for."""
+    pieces: list[bytes] = []
+    begin, at, looked = -1, 0 if body.startswith(mark) else body.find(b"\n" + mark) + 1, 0
+    while (at or not looked) and len(pieces) < MAX_PARTS and looked < 4 * MAX_PARTS:
+        looked += 1
+        end = body.find(b"\n", at)
+        end = len(body) if end < 0 else end + 1
+        if body[at + len(mark) : end].strip() in (b"", b"--"):
+            if begin >= 0:
+                pieces.append(body[begin:at])
+            begin = end
+        at = body.find(b"\n" + mark, end - 1) + 1
+    return [*pieces, body[begin:]] if begin >= 0 else []
 
 
 def split_message(raw: bytes) -> tuple[Headers, bytes]:
@@ -115,7 +135,7 @@ def split_message(raw: bytes) -> tuple[Headers, bytes]:
         return Headers([]), raw.lstrip(b"\r\n")
     end = _BLANK_LINE.search(raw)
     head, body = (raw[: end.start()], raw[end.end() :]) if end else (raw, b"")
-    headers = parse_headers(to_text(head, {}))
+    headers = parse_headers(to_text(head[:MAX_HEAD], {}))
     return (headers, body) if headers.items else (headers, raw)
 
 
@@ -136,6 +156,7 @@ def unfolded(value: str) -> str:
 
 def content_type(value: str) -> tuple[str, dict[str, str]]:
     """The type in lower case (text/plain when absent or broken) and its parameters."""
+    value = value[:MAX_TYPE_CHARS]
     kind = value.partition(";")[0].strip().lower()
     parameters = {match[1].lower(): match[2].strip('"').replace('\\"', '"') for match in _PARAMETER.finditer(value)}
     return (kind if "/" in kind else "text/plain"), parameters
@@ -159,10 +180,41 @@ def to_text(body: bytes, parameters: Mapping[str, str]) -> str:
     """Text in the charset that is named, else UTF-8, else Latin-1; never with NUL or lone surrogates."""
     charset = parameters.get("charset", "")
     try:
-        text = body.decode(charset if _CHARSET.fullmatch(charset) else "utf-8")
+        marked = _marked(body) if body[:1] in _MARKS else None
+        text = body.decode(marked or (charset if _CHARSET.fullmatch(charset) else "utf-8"))
     except (UnicodeDecodeError, LookupError):
         text = body.decode("latin-1")
     return clean(text)
+
+
+def _marked(body: bytes) -> str | None:
+    """The charset that a byte order mark names, whatever the headers say."""
+    if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    return "utf-8-sig" if body.startswith(codecs.BOM_UTF8) else None
+
+
+def normal(raw: bytes) -> bytes:
+    """The mail in bytes of ASCII's kind, its lines ending in LF or CRLF: some come as UTF-16, some went through
+    programs that know CR alone, or write CR twice."""
+    if not raw.isascii() or b"\x00" in raw[:_LOOK]:
+        raw = _narrow(raw)
+    if b"\r" in raw:
+        if b"\r\r\n" in raw:
+            raw = raw.replace(b"\r\r\n", b"\r\n")
+        if b"\r\n" not in raw:
+            raw = raw.replace(b"\r", b"\n")
+    return raw
+
+
+def _narrow(raw: bytes) -> bytes:
+    start = raw[:_LOOK]
+    if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return raw.decode("utf-16", "replace").encode("utf-8", "replace")
+    if 5 * start.count(0) > 2 * len(start):  # half of them, in text of ASCII's letters
+        kind = "utf-16-be" if start[::2].count(0) > start[1::2].count(0) else "utf-16-le"
+        return raw.decode(kind, "replace").encode("utf-8", "replace")
+    return raw.removeprefix(codecs.BOM_UTF8)
 
 
 def clean(text: str) -> str:

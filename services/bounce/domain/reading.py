@@ -12,7 +12,7 @@ import fast_mail_parser
 from fast_mail_parser import ParseError, PyLazyMimePart
 
 from services.bounce.domain import mime
-from services.bounce.domain.mime import MAX_BYTES, MAX_DEPTH, MAX_PARTS, Headers, Part
+from services.bounce.domain.mime import MAX_BYTES, MAX_DEPTH, MAX_HEAD, MAX_PARTS, Headers, Part
 
 _RETURNED = (
     b"message/rfc822",
@@ -22,24 +22,41 @@ _RETURNED = (
     b"message/global-headers",
 )
 _WANTED = re.compile(rb"^(return-path|errors-to|sender|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
+_ENCODING = re.compile(rb"^content-transfer-encoding:[ \t]*(base64|quoted-printable)", re.I | re.M)
+_REPORT = re.compile(rb"^content-type:\s{0,20}multipart/report", re.M)
 MAX_RETURNED = 16 * 1024
 _MOST_TYPES = 20
+_MOST_ENCODED = 200
 
 
 class Mail:
     """The bytes that the server wrote, `returned` the head of the message that it sends back, undecoded."""
 
     def __init__(self, raw: bytes) -> None:
-        self.raw, self.returned = _cut(raw[:MAX_BYTES])
+        self.raw, self._sent_back = _cut(mime.normal(raw[:MAX_BYTES]))
+
+    @property
+    def returned(self) -> bytes:
+        """The head of the message that was sent back, decoded; empty where there is none."""
+        head, body = self._sent_back
+        encoding = _ENCODING.search(head) if head else None
+        return (mime.decoded(body[: 2 * MAX_RETURNED], encoding[1].decode()) if encoding else body)[:MAX_RETURNED]
+
+    @property
+    def inside(self) -> bytes | None:
+        """A report that somebody has sent on as an attachment: what was sent back, where it is a report itself."""
+        body = self._sent_back[1]
+        return body if _REPORT.search(body[:MAX_RETURNED].partition(b"\n\n")[0].lower()) else None
 
     @cached_property
     def headers(self) -> Headers:
-        return mime.parse_headers(mime.to_text(self.raw[: _blank_line(self.raw)[0]], {}))
+        return mime.parse_headers(mime.to_text(self.raw[: min(_blank_line(self.raw)[0], MAX_HEAD)], {}))
 
     @cached_property
     def returned_headers(self) -> Headers:
         """Those of the mail that is sent back that tell where it went."""
-        head = self.returned[: _blank_line(self.returned)[0]].replace(b"\r\n", b"\n")
+        returned = self.returned
+        head = returned[: _blank_line(returned)[0]].replace(b"\r\n", b"\n")
         return Headers([(name.decode().lower(), mime.to_text(value, {})) for name, value in _WANTED.findall(head)])
 
     @cached_property
@@ -76,10 +93,11 @@ class Mail:
         return texts
 
 
-def _cut(raw: bytes) -> tuple[bytes, bytes]:
-    """What the server wrote, and what begins with the headers of the mail that it sends back.
+def _cut(raw: bytes) -> tuple[bytes, tuple[bytes, bytes]]:
+    """What the server wrote; and of the mail that it sends back the part's headers and its body.
 
-    Only a part of a multipart counts: between the last boundary and the type there is no blank line.
+    Only a part of a multipart counts: between the last boundary and the type there is no blank line. What follows that
+    part is the server's again.
     """
     lower = raw.lower()
     first = len(raw)
@@ -92,9 +110,14 @@ def _cut(raw: bytes) -> tuple[bytes, bytes]:
                 break
             at, tries = lower.find(kind, at + 1, first), tries + 1
     if first == len(raw):
-        return raw, b""
-    body = _blank_line(raw, first + 1)[1]
-    return raw[: first + 1], raw[body : body + MAX_RETURNED]
+        return raw, (b"", b"")
+    head, start = _blank_line(raw, first + 1)
+    if head == start:
+        return raw[: first + 1], (b"", b"")
+    mark = raw[first : raw.find(b"\n", first + 1)].rstrip()
+    end = raw.find(mark, start - 1)
+    rest = raw[end + 1 :] if end >= 0 else b""
+    return raw[: first + 1] + rest, (raw[first:head], raw[start : end if end >= 0 else None])
 
 
 def _blank_line(raw: bytes, begin: int = 0) -> tuple[int, int]:
@@ -109,6 +132,8 @@ def _blank_line(raw: bytes, begin: int = 0) -> tuple[int, int]:
 
 
 def _quickly(raw: bytes) -> list[Part] | None:
+    if raw.count(b"\n--") > 4 * MAX_PARTS or raw.count(b"=?") > _MOST_ENCODED or _head_is_long(raw):
+        return None  # it is not linear in these
     try:
         tree = fast_mail_parser.parse_email_tree(raw, mode="lazy")
         parts: list[Part] = []
@@ -118,6 +143,10 @@ def _quickly(raw: bytes) -> list[Part] | None:
     return parts if parts and tree.headers else None
 
 
+def _head_is_long(raw: bytes) -> bool:
+    return len(raw) > MAX_HEAD and _blank_line(raw[:MAX_HEAD])[1] == MAX_HEAD
+
+
 def _leaves(node: PyLazyMimePart, depth: int, parts: list[Part]) -> None:
     if len(parts) >= MAX_PARTS or depth > MAX_DEPTH:
         return
@@ -125,7 +154,7 @@ def _leaves(node: PyLazyMimePart, depth: int, parts: list[Part]) -> None:
         if not node.content_type.startswith("multipart/"):
             parts.append(_part(node, node.content or b""))
         return
-    for child in node.children:
+    for child in node.children[:MAX_PARTS]:
         _leaves(child, depth + 1, parts)
 
 

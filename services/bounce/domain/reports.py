@@ -45,17 +45,25 @@ _ADDRESS = re.compile(ADDRESS)
 class Sentences:
     """The server's own words, read when they are first asked for: most reports say all in their fields."""
 
-    __slots__ = ("_mail", "_text")
+    __slots__ = ("_mail", "_text", "_told")
 
     def __init__(self, mail: Mail) -> None:
         self._mail = mail
         self._text: str | None = None
+        self._told: list[Told] | None = None
 
     @property
     def text(self) -> str:
         if self._text is None:
             self._text = human_text(self._mail.parts)
         return self._text
+
+    @property
+    def told(self) -> list[Told]:
+        """What they say recipient by recipient; a report about a hundred asks a hundred times."""
+        if self._told is None:
+            self._told = told_by(self.text) if self.text.strip() else []
+        return self._told
 
 
 @dataclass(frozen=True)
@@ -90,11 +98,13 @@ class Report:
         return tuple(dict.fromkeys(found))[:20]
 
 
-def read_mail(raw: bytes) -> Report:
-    """The report that these bytes are. Bounded, never raises."""
+def read_mail(raw: bytes, *, is_inside: bool = False) -> Report:
+    """The report that these bytes are, or the one that they send on. Bounded, never raises."""
     mail = Mail(raw)
     human = Sentences(mail)
     recipients = delivery_status(mail)
+    if not recipients and not is_inside and (inside := mail.inside) is not None:
+        return read_mail(inside, is_inside=True)
     feedback = _feedback(mail.parts) if mail.has(b"feedback-report") else Headers([])
     kind = kind_of(mail, feedback, bool(recipients), human)
     if kind is Kind.BOUNCE:
@@ -144,13 +154,13 @@ def _may_be_text(part: Part) -> bool:
     return part.type.startswith(("multipart/", "text/")) or "/" not in part.type
 
 
-def told_about(report_text: str, address: str | None, alone: bool) -> Told | None:
+def told_about(human: Sentences, address: str | None, alone: bool) -> Told | None:
     """What the sentences say about this recipient; all of them where it is the only one."""
-    told = told_by(report_text) if report_text.strip() else []
+    told = human.told
     wanted = (address or "").lower()
     named = next((one for one in told if one.address and one.address.lower() == wanted), None)
     if named is None and alone and told:
-        return told[0] if len(told) == 1 else Told(address, report_text)
+        return told[0] if len(told) == 1 else Told(address, human.text)
     return named
 
 
@@ -161,7 +171,7 @@ def _completed(recipients: tuple[Reported, ...], human: Sentences, has_transcrip
     for one in recipients:
         codes_say_little = not one.enhanced or one.enhanced.endswith(".0.0")
         if not one.text and codes_say_little:
-            told = told_about(human.text, one.address, len(recipients) == 1)
+            told = told_about(human, one.address, len(recipients) == 1)
             code, enhanced = codes_in(told.text) if told else (None, None)
             one = one._replace(reply_code=code, enhanced=enhanced or one.enhanced)
             one = one._replace(text=told.text, host=one.host or told.host) if told else one

@@ -18,6 +18,9 @@ _PER_RECIPIENT = ("final-recipient", "action", "status", "diagnostic-code")
 _BLANK = re.compile(r"\n[ \t]*\n")
 _UNTYPED = re.compile(r"\s*[\w.-]{1,30}\s*;\s*")
 _ADDRESS = re.compile(ADDRESS)
+# surrogates are no characters
+_UTF8_XTEXT = re.compile(r"\\x\{((?!D[89A-F]..\})(?:10|[1-9A-F])?[0-9A-F]{2,4})\}", re.I)
+_QUOTED = re.compile(r'"([\w.!#$%&\'*+/=?^`{|}~-]{1,64})"@')
 # what stands before a code is looked at after its first digit, so that the search runs from digit to digit
 _REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
@@ -89,16 +92,28 @@ def _reported(fields: dict[str, str]) -> Reported:
     if inside and (enhanced is None or enhanced.endswith(".0.0")):
         enhanced = inside  # 5.0.0 says nothing; the server's own reply often says more
     said = fields.get("original-recipient", ""), fields.get("final-recipient", "")
-    address = _ADDRESS.search(said[0]) or _ADDRESS.search(said[1])
+    address = (said[0] and _address(said[0])) or (said[1] and _address(said[1])) or None
     action = _WORD.search(fields.get("action", ""))
     return Reported(
-        address[0] if address else None,
+        address,
         action[0].lower() if action else ("delivered" if (enhanced or "").startswith("2") else "failed"),
         reply,
         enhanced,
         diagnostic[:MAX_TEXT],
         _untyped(fields.get("remote-mta", "")).partition(" ")[0] or None,
     )
+
+
+def _address(value: str) -> str | None:
+    """The address in a field, without its type; as it was before RFC 3461 and 6533 had to write it in ASCII."""
+    if "\\x{" in value:
+        value = _UTF8_XTEXT.sub(lambda found: chr(int(found[1], 16)), value)
+    if "@" not in value:
+        value = value.replace("+40", "@")
+    if '"' in value:
+        value = _QUOTED.sub(r"\1@", value)
+    found = _ADDRESS.search(value)
+    return found[0] if found else None
 
 
 def _untyped(value: str) -> str:

@@ -12,6 +12,7 @@ from services.bounce.ports.mails import Listener, Mails
 from services.bounce.ports.replays import Replays, StoredFacts
 from services.bounce.ports.reports import Reports
 from services.bounce.ports.rules import Judgements, Rulebook, Rules, RuleSets, Workshop
+from services.bounce.ports.webhooks import Caller, Telling, Webhooks
 from services.bounce.settings import BounceSettings
 
 
@@ -49,3 +50,11 @@ class Bounce:
     pulses_kept: timedelta
     raw_retention: timedelta
     archive_bounds: Bounds
+    webhooks: Webhooks
+    telling: Telling
+    caller: Caller
+    webhook_connections: int
+    webhooks_at_once: int
+    webhook_overlap: timedelta
+    webhooks_kept: timedelta
+    webhooks_may_be_private: bool

@@ -2,23 +2,27 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
 from libs.addresses import InvalidAddress, email_address
 from libs.contracts.outcomes import Mode
 from libs.ids import message_id
 from libs.telemetry import get_logger, span
 from libs.verp import ReturnPath, Verp
+from services.bounce.domain.categories import CATEGORIES, Action
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.evidence import evidence_id, hearsay_id
 from services.bounce.domain.facts import Fact, about_others, judge
 from services.bounce.domain.reports import Report, read_mail
 from services.bounce.handlers.deps import Bounce
-from services.bounce.ports import Message, NewFact
-from services.bounce.ports.mails import Closing, Mail, NewMail, Stray
+from services.bounce.ports import Message, NewFact, Reading
+from services.bounce.ports.mails import Closing, Mail, NewMail, Rereading, Stray
 
 log = get_logger(__name__)
+
+_AGAIN_AT_ONCE = 5_000
 
 
 async def refuse_recipient(deps: Bounce, recipient: str, peer: str) -> str | None:
@@ -59,6 +63,7 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
         facts: list[NewFact] = []
         closing: list[Closing] = []
         strays: list[Stray] = []
+        readings: list[Reading] = []
         for mail, report, verp, id_ in zip(mails, reports, signed, ids, strict=True):
             if verp is None or id_ is None:
                 strays.append(Stray("no signed return path inside", mail.recipient))
@@ -67,17 +72,26 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
             message = messages.get(id_)
             if message is None or (mail.owner and mail.owner != (message.tenant, message.mode)):
                 why = "another tenant's message" if message else "the message is no longer known"
-                closing.append(Closing(mail.id, "read", why, id_))
+                owner = (message.tenant, message.mode) if message else None
+                closing.append(Closing(mail.id, "read", why, id_, owner))
                 continue
             made, outcome = _judged(deps, Proven(mail, id_, verp.attempt, message), report, classifier)
             facts += made
+            if mail.again:
+                readings.append(_reading(mail.id, id_, made))
             if outcome:
-                closing.append(Closing(mail.id, "read", outcome, id_))
+                closing.append(Closing(mail.id, "read", outcome, id_, (message.tenant, message.mode)))
+        await deps.facts.supersede(readings, deps.clock())
         await deps.facts.record(facts, deps.clock())
         await deps.mails.close(closing)
         await deps.mails.count_backscatter(strays, deps.clock())
     if mails:
         log.info("bounces_read", count=len(mails))
+
+
+def _reading(mail: UUID, message: str, made: Sequence[NewFact]) -> Reading:
+    dead = (one.address_hash for one in made if CATEGORIES[one.fact.category].action is Action.SUPPRESS)
+    return Reading(mail, message, frozenset(one.id for one in made), frozenset(dead))
 
 
 def _reports(mails: Sequence[Mail]) -> list[Report]:
@@ -171,3 +185,12 @@ def _hash_of(deps: Bounce, address: str) -> bytes | None:
 def raw_kept_since(deps: Bounce) -> datetime:
     """Mails from before this moment lose their bytes."""
     return deps.clock() - deps.raw_retention
+
+
+async def read_again(deps: Bounce, wanted: Rereading) -> int:
+    """Makes mails wait for the reader once more, by the rules of today; how many."""
+    count = 0
+    while some := await deps.mails.read_again(wanted, _AGAIN_AT_ONCE):
+        count += len(some)
+        wanted = replace(wanted, after=some[-1])
+    return count

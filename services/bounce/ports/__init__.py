@@ -65,6 +65,16 @@ class NewFact:
     vendor: Vendor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a mail says that was read before about `message`: facts by id, and addresses that it says are dead."""
+
+    mail: UUID
+    message: str
+    facts: frozenset[UUID]
+    dead: frozenset[bytes]
+
+
 Change = Callable[[Suppression], tuple[Suppression, ActionRecorded]]
 
 
@@ -72,6 +82,10 @@ class Facts(Protocol):
     """Facts and what follows from them; each call is one transaction with its events."""
 
     async def record(self, facts: Sequence[NewFact], now: datetime) -> None: ...
+
+    async def supersede(self, readings: Sequence[Reading], now: datetime) -> None:
+        """What mails said that now say something else: void, and what it barred is let go."""
+        ...
 
     async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None: ...
 

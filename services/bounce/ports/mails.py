@@ -33,6 +33,7 @@ class Mail:
     attempts: int
     owner: tuple[int, Mode] | None
     raw: bytes | None
+    again: bool = False  # it was read before
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,25 @@ class Stray:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What became of a mail that made no fact about a message."""
+    """What became of a mail that made no fact about a message. `owner`: of the message, where there is one."""
 
     mail: UUID
     state: str
     outcome: str
     message: str | None = None
+    owner: tuple[int, Mode] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rereading:
+    """Which mails are read again: of a tenant and mode, of a time, of one outcome; `after` is where to go on."""
+
+    owner: tuple[int, Mode]
+    since: datetime
+    until: datetime
+    outcome: str | None = None
+    id: UUID | None = None
+    after: tuple[datetime, UUID] | None = None
 
 
 class Mails(Protocol):
@@ -74,6 +88,12 @@ class Mails(Protocol):
     async def postpone(self, waits: Mapping[UUID, float]) -> None: ...
 
     async def count_backscatter(self, strays: Sequence[Stray], at: datetime) -> None: ...
+
+    async def count_readable(self, wanted: Rereading) -> int: ...
+
+    async def read_again(self, wanted: Rereading, limit: int) -> list[tuple[datetime, UUID]]:
+        """Makes them wait for the reader, oldest first: those whose bytes are still there."""
+        ...
 
     async def drop_raw_before(self, moment: datetime) -> int: ...
 

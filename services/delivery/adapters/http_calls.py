@@ -1,28 +1,25 @@
 """What SMS and webhooks share: one POST with its limits, many at a time, and how a failed one is sorted.
 
-httpcore carries the calls over HTTP/1.1. It knows no redirects, cookies or proxies, reads nothing from the
-environment, and calls the host that it is given: a provider is where we say that it is.
+httpcore carries the calls over HTTP/1.1 and calls the host that it is given: a provider is where we say that it is.
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import httpcore
 
+from libs import http_replies
 from libs.contracts.reasons import Reason
 from libs.http_connections import FAILURES, Connections
+from libs.http_replies import Reply
 from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome
 from services.delivery.ports import Settle
 
 _CONNECT_SECONDS = 5.0
 _TEXT_LIMIT = 300
 _HANDED_OVER = "http11.send_request_headers.started"
-_OURS = ((b"user-agent", b"depesche"), (b"accept-encoding", b"identity"))  # a reply is read to a limit: as it comes
 
 
 class Unreachable(Exception):
@@ -31,15 +28,6 @@ class Unreachable(Exception):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(str(outcome))
         self.outcome = outcome
-
-
-@dataclass(slots=True)
-class Reply:
-    """`body` is its beginning, as many bytes as were asked for."""
-
-    status: int
-    retry_after: str | None
-    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +93,15 @@ class Lane:
         connect_seconds = min(_CONNECT_SECONDS, self._limits.seconds / 2)
         extensions = {"timeout": {"connect": connect_seconds}, "trace": trace}
         try:
-            where, host = _where(url)
-            fields = [(b"host", host), *_OURS, *((name.encode(), value.encode()) for name, value in headers.items())]
+            where, host = http_replies.target(url)
+            fields = http_replies.fields(host, headers)
             async with (
                 connections.lend(where.origin) as connection,
                 asyncio.timeout(self._limits.seconds),
                 connection.stream("POST", where, headers=fields, content=body, extensions=extensions) as response,
             ):
-                reply = Reply(response.status, _field(response, b"retry-after"))
-                await _read(response, reply, self._limits.reply_bytes)
+                reply = http_replies.reply_of(response)
+                await http_replies.read_beginning(response, reply, self._limits.reply_bytes)
         except Unreachable as refusal:
             return refusal.outcome
         except FAILURES as error:
@@ -126,7 +114,7 @@ class Lane:
         """Made once. The certificates are read off the loop. Raises OSError and ValueError where they cannot be."""
         async with self._making:
             if self._connections is None:
-                context = await asyncio.to_thread(_tls, self._limits.ca_file)
+                context = await asyncio.to_thread(http_replies.trusted, self._limits.ca_file)
                 self._connections = Connections(context, self.width, self._network)
         return self._connections
 
@@ -154,38 +142,6 @@ async def call_each(
     async with asyncio.TaskGroup() as group:
         for _ in range(workers):
             group.create_task(work())
-
-
-def _where(url: str) -> tuple[httpcore.URL, bytes]:
-    """The URL in parts, so that nobody parses it again and reads another host, and its Host field."""
-    parts = urlsplit(url)
-    plain = url.isascii() and url.isprintable() and " " not in url
-    if not plain or parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ValueError(f"{url!r} is no URL like https://example.com")
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    where = httpcore.URL(scheme=parts.scheme, host=parts.hostname, port=parts.port, target=target)
-    return where, parts.netloc.rpartition("@")[2].encode("ascii")
-
-
-def _tls(ca_file: str | None) -> ssl.SSLContext:
-    """The public authorities, and a private one beside them. Blocks: reads files."""
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
-    return context
-
-
-def _field(response: httpcore.Response, wanted: bytes) -> str | None:
-    return next((value.decode("latin-1") for name, value in response.headers if name.lower() == wanted), None)
-
-
-async def _read(response: httpcore.Response, reply: Reply, most: int) -> None:
-    """As much as there is room for: a reply without end is left there, and its connection closed."""
-    async with aclosing(response.aiter_stream()) as parts:  # type: ignore[type-var]
-        async for part in parts:
-            reply.body += part[: most - len(reply.body)]
-            if len(reply.body) >= most:
-                break
 
 
 def _sorted(error: Exception, handed_over: bool) -> Outcome:

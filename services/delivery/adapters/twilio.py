@@ -10,8 +10,9 @@ import msgspec
 from libs.clock import Clock
 from libs.contracts.outcomes import Channel
 from libs.contracts.reasons import Reason
+from libs.http_replies import Reply
 from libs.rendering.contents import SmsContent
-from services.delivery.adapters.http_calls import Lane, Limits, Reply, call_each
+from services.delivery.adapters.http_calls import Lane, Limits, call_each
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.domain.outbound import Outbound, Sender, TwilioAccount
 from services.delivery.domain.outcomes import Outcome, Rejected, Sent

@@ -1,5 +1,9 @@
 """Whatever comes is read in bounded time and memory, and nothing ever raises."""
 
+import base64
+import os
+import resource
+import sys
 import time
 import tracemalloc
 
@@ -9,15 +13,20 @@ from hypothesis import strategies as st
 
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.facts import about_others, judge
+from services.bounce.domain.mime import MAX_BYTES, MAX_PARTS
+from services.bounce.domain.reading import MAX_RETURNED, Mail
 from services.bounce.domain.reports import read_mail
 from tests.unit.bounce.shipped import rules
+from tests.unit.bounce.test_odd_mails import DRESSES
 from tests.unit.bounce.test_reports import HOSTILE, dsn, recipient
 from tests.unit.bounce.test_told import ALONE, FORMS, mail
 
 MAILS = [dsn(recipient()), dsn(recipient(), recipient("b@x.example")), *(mail(body) for body in FORMS.values())]
 MAILS += [mail(body) for body, _ in ALONE.values()]
+MAILS += DRESSES.values()
 MEGABYTE = 1024 * 1024
 LONGEST_SECONDS = 0.5  # 50 ms is what a mail may cost; machines that run tests are busy
+MOST_WORK = 200_000  # calls and returns of Python's functions
 
 
 def verdict(raw: bytes) -> str:
@@ -54,6 +63,11 @@ def test_rubbish_is_read(raw: bytes) -> None:
     assert verdict(raw) in CATEGORIES
 
 
+MIXED = b"Content-Type: multipart/mixed; boundary=q\n\n"
+NESTED = b"--b%d\nContent-Type: multipart/mixed; boundary=b%d\n\n"
+BASE64 = b"From: mailer-daemon@x\nContent-Type: text/plain\nContent-Transfer-Encoding: base64\n\n"
+SILENT = [recipient(f"u{n}@x.example", status="5.0.0", diagnostic=None) for n in range(6_000)]
+
 LONG = {
     "15 MB": dsn(recipient(), returned="Subject: x\n" + "x" * 76 * 1 + "\n") + b"y" * 15 * MEGABYTE,
     "15 MB of text": b"From: postmaster@x\nSubject: undeliverable\n\n" + b"<kim@x.example>: user \n" * 600_000,
@@ -69,6 +83,26 @@ LONG = {
     "codes": mail("550-" * 50_000),
     "types": b"Content-Type: multipart/mixed; boundary=q\n\n" + b"Content-Type: message/rfc822;\n" * 20_000,
     "boundaries": b"Content-Type: multipart/mixed; boundary=q\n\n" + b"\n--q\n\nmessage/rfc822\n" * 20_000,
+    "parts": MIXED + b"--q\n\nx\n" * 100_000,
+    "parts in parts": MIXED + b"".join(NESTED % (n, n + 1) for n in range(10_000)),
+    "parts in parts of one name": MIXED + b"--q\nContent-Type: multipart/mixed; boundary=q\n\n" * 20_000,
+    "mails in mails": b"From: a\n" + b"Content-Type: message/rfc822\n\n" * 20_000,
+    "status parts": MIXED + b"--q\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822; a@b\n" * 8_000,
+    "encoded words in a subject": b"From: mailer-daemon@x\nSubject: " + b"=?utf-8?q?=41?= " * 30_000 + b"\n\nx",
+    "an encoded word without end": b"From: =?utf-8?q?" + b"=?" * 30_000 + b"\n\nx",
+    "parameters": b"Content-Type: text/plain" + b';a="\\' * 60_000 + b"\n\nx",
+    "a header of half a megabyte": b"Subject: " + b"a" * 500_000 + b"\n\nx",
+    "6,000 recipients": dsn(*SILENT, human="".join(f"<u{n}@x.example>: hm\n" for n in range(6_000))),
+    "100 recipients and many words": dsn(*SILENT[:100], human="so it is " * 1_000),
+    "From lines": b"From x\n" * 70_000,
+    "blank lines": MIXED + b"\n" * 500_000,
+    "CRs": b"\r" * 500_000,
+    "NULs": bytes(500_000),
+    "8-bit rubbish": bytes(range(256)) * 2_000,
+    "UTF-16": ("From: mailer-daemon@x\n\n550 user unknown " * 20_000).encode("utf-16"),
+    "base64": BASE64 + base64.encodebytes(b"user unknown " * 400_000),
+    "a reply against backtracking": mail("550 " + ("a" * 64 + "@") * 370 + "!"),
+    "entities": mail("&#x41;" * 90_000, head="Content-Type: text/html\n"),
 }
 
 
@@ -89,3 +123,39 @@ def test_a_mail_takes_little_memory(name: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 64 * MEGABYTE
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, *LONG])
+def test_a_mail_is_bounded_work(name: str) -> None:
+    """Counted, not timed: a quadratic way through half a megabyte would be billions."""
+    verdict((HOSTILE | LONG)[name])  # what is compiled and remembered once
+    steps = 0
+
+    def count(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    try:
+        verdict((HOSTILE | LONG)[name])
+    finally:
+        sys.setprofile(None)
+    assert steps < MOST_WORK
+    mail_read = Mail((HOSTILE | LONG)[name])
+    assert len(mail_read.raw) <= MAX_BYTES
+    assert len(mail_read.parts) <= MAX_PARTS
+    assert len(mail_read.returned) <= MAX_RETURNED
+
+
+def test_all_of_them_one_after_another_need_little_of_the_machine() -> None:
+    """In a process of its own, by the kernel's own count: what C and Rust take is in it, too."""
+    rules()
+    child = os.fork()
+    if child == 0:
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        peaks = [verdict(raw) for raw in (HOSTILE | LONG).values()]
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        grown = (after.ru_maxrss - before.ru_maxrss) / 1024
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        os._exit(0 if grown < 64 and spent < LONGEST_SECONDS * len(peaks) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

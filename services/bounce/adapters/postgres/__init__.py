@@ -13,7 +13,9 @@ from services.bounce.adapters.postgres.reports import PostgresReports
 from services.bounce.adapters.postgres.rule_sets import PostgresRuleSets
 from services.bounce.adapters.postgres.rules import PostgresRules
 from services.bounce.adapters.postgres.statistics import PostgresFigures
+from services.bounce.adapters.postgres.telling import PostgresTelling
 from services.bounce.adapters.postgres.watching import PostgresBreakers
+from services.bounce.adapters.postgres.webhooks import PostgresWebhooks
 
 __all__ = [
     "PostgresBreakers",
@@ -30,4 +32,6 @@ __all__ = [
     "PostgresRules",
     "PostgresStoredFacts",
     "PostgresSuppressions",
+    "PostgresTelling",
+    "PostgresWebhooks",
 ]

@@ -29,6 +29,7 @@ from services.bounce.adapters.postgres.figures import add_blocks, add_figures
 from services.bounce.adapters.postgres.histories import read_histories
 from services.bounce.adapters.postgres.parking import confirm, park
 from services.bounce.adapters.postgres.reexamining import reexamine
+from services.bounce.adapters.postgres.superseding import supersede
 from services.bounce.adapters.postgres.suppressions import changed, place_all
 from services.bounce.adapters.postgres.tallies import add_tallies
 from services.bounce.domain.breaker import Band
@@ -36,7 +37,7 @@ from services.bounce.domain.figures import Figures
 from services.bounce.domain.judging import Judged, judge_all
 from services.bounce.domain.policy import Bars, Decision, History, Policy
 from services.bounce.domain.suppressions import Evidence
-from services.bounce.ports import NewFact
+from services.bounce.ports import NewFact, Reading
 
 _facts = Counter("depesche_bounce_facts", "New facts about addresses", ["category", "provider", "origin"])
 _unmatched = Counter("depesche_bounce_unmatched", "New facts whose words no rule knew", ["provider"])
@@ -73,8 +74,10 @@ from unnest($1::uuid[], $2::smallint[], $3::text[], $4::boolean[]) as d (id, dec
 where b.id = d.id
 """
 _CLOSE_MAIL = """
-update mail set state = 1, outcome = closing.category, message = closing.message
-from unnest($1::uuid[], $2::text[], $3::text[]) as closing (id, category, message)
+update mail set state = 1, outcome = closing.category, message = closing.message, again = false,
+  tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
+from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::smallint[])
+  as closing (id, category, message, tenant, mode)
 where mail.id = closing.id and mail.state = 0
 """
 _NAMED = "(tenant, mode, recipient) in (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))"
@@ -82,6 +85,9 @@ _FORGET = (
     f"delete from mail where id in (select mail_id from bounce where {_NAMED})",  # noqa: S608 - our own statement
     f"update bounce set recipient = null, text = null, template = null where {_NAMED}",  # noqa: S608 - our own statement
     f"update suppression set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
+    """delete from webhook_event e using webhook w, unnest($1::smallint[], $2::smallint[], $3::text[])
+         as gone (tenant, mode, recipient)
+       where e.recipient = gone.recipient and w.id = e.webhook_id and w.tenant = gone.tenant and w.mode = gone.mode""",
     f"update parked set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
 )
 
@@ -120,6 +126,12 @@ class PostgresFacts:
                 "breaker_opened", provider=breaker.provider, mode=breaker.mode.word, count=breaker.refused, usual=usual
             )
             await reexamine(self.database, breaker, now)
+
+    async def supersede(self, readings: Sequence[Reading], now: datetime) -> None:
+        """Before what is said now is recorded: cut off in between, the mails are read once more."""
+        if readings:
+            async with self.database.transaction() as connection:
+                await supersede(connection, readings, now)
 
     async def _follow(self, connection: Any, fresh: Sequence[NewFact], now: datetime) -> list[Outgoing]:
         judged = await self._judged(connection, fresh, now)
@@ -176,6 +188,8 @@ def _span(spans: Sequence[Span], fact: NewFact) -> Span | None:
 
 
 async def _close_mails(connection: Any, facts: Sequence[NewFact]) -> None:
-    closing = sorted((f.mail_id, f.fact.category, f.message) for f in facts if f.mail_id and f.message)
+    closing = sorted(
+        (f.mail_id, f.fact.category, f.message, f.tenant, int(f.mode)) for f in facts if f.mail_id and f.message
+    )
     if closing:
         await connection.execute(_CLOSE_MAIL, *(list(column) for column in zip(*closing, strict=True)))

@@ -12,12 +12,12 @@ from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
 from libs.storage.database import Database
 from services.bounce.domain.mime import MAX_BYTES
-from services.bounce.ports.mails import Closing, Kept, Mail, NewMail, Stray
+from services.bounce.ports.mails import Closing, Kept, Mail, NewMail, Rereading, Stray
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 STATES = ("waiting", "read", "backscatter")
 
-_COLUMNS = "id, recipient, received_at, state, outcome, message, attempts, tenant, mode"
+_COLUMNS = "id, recipient, received_at, state, outcome, message, attempts, tenant, mode, again"
 _KEEP = """
 insert into mail (id, digest, tenant, mode, recipient, received_at, size, due_at, raw)
 select id, digest, tenant, mode, recipient, received_at, size, now(), raw
@@ -39,8 +39,10 @@ where id in (select id from sized where before < $4)
 returning {_COLUMNS}, substring(raw for $3) as raw
 """  # noqa: S608 - our own statement
 _CLOSE = """
-update mail set state = closing.state, outcome = closing.outcome, message = closing.message
-from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[]) as closing (id, state, outcome, message)
+update mail set state = closing.state, outcome = closing.outcome, message = closing.message, again = false,
+  tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
+from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::smallint[], $6::smallint[])
+  as closing (id, state, outcome, message, tenant, mode)
 where mail.id = closing.id and mail.state = 0
 """
 _POSTPONE = """
@@ -54,6 +56,15 @@ from unnest($3::text[], $4::bigint[], $5::text[], $6::text[]) as new (why, count
 on conflict (day, why) do update set count = backscatter.count + excluded.count, last_at = excluded.last_at,
   last_recipient = excluded.last_recipient, last_peer = excluded.last_peer
 """
+_FITS = """raw is not null and state <> 0 and tenant = $1 and mode = $2 and received_at >= $3 and received_at < $4
+  and ($5::text is null or outcome = $5) and ($6::uuid is null or id = $6)"""
+_READABLE = f"select count(*) from mail where {_FITS}"  # noqa: S608 - our own statement
+_AGAIN = f"""
+update mail set state = 0, again = true, attempts = 0, due_at = now() where id in (
+  select id from mail where {_FITS} and ($7::timestamptz is null or (received_at, id) > ($7, $8::uuid))
+  order by received_at, id limit $9 for update skip locked)
+returning received_at, id
+"""  # noqa: S608 - our own statement
 _DROP_RAW = "update mail set raw = null where received_at < $1 and raw is not null and state <> 0"
 
 
@@ -91,7 +102,10 @@ class PostgresMails:
         return [to_mail(row) for row in rows]
 
     async def close(self, closing: Sequence[Closing]) -> None:
-        rows = sorted((one.mail, STATES.index(one.state), one.outcome, one.message) for one in closing)
+        rows = [
+            (one.mail, STATES.index(one.state), one.outcome, one.message, *(one.owner or (None, None)))
+            for one in sorted(closing, key=lambda one: one.mail)
+        ]
         if rows:
             async with self.database.acquire() as connection:
                 await connection.execute(_CLOSE, *(list(column) for column in zip(*rows, strict=True)))
@@ -110,10 +124,24 @@ class PostgresMails:
         async with self.database.acquire() as connection:
             await connection.execute(_COUNT, at.date(), at, *(list(column) for column in zip(*rows, strict=True)))
 
+    async def count_readable(self, wanted: Rereading) -> int:
+        async with self.database.acquire() as connection:
+            return int(await connection.fetchval(_READABLE, *_arguments(wanted)))
+
+    async def read_again(self, wanted: Rereading, limit: int) -> list[tuple[datetime, UUID]]:
+        after = wanted.after or (None, None)
+        async with self.database.acquire() as connection:
+            rows = await connection.fetch(_AGAIN, *_arguments(wanted), *after, limit)
+        return sorted((row["received_at"], row["id"]) for row in rows)
+
     async def drop_raw_before(self, moment: datetime) -> int:
         async with self.database.acquire() as connection:
             tag = await connection.execute(_DROP_RAW, moment)
         return int(tag.rpartition(" ")[2])
+
+
+def _arguments(wanted: Rereading) -> tuple[Any, ...]:
+    return wanted.owner[0], int(wanted.owner[1]), wanted.since, wanted.until, wanted.outcome, wanted.id
 
 
 def _digest(mail: NewMail) -> bytes:
@@ -142,4 +170,5 @@ def to_mail(row: Any) -> Mail:
         attempts=row["attempts"],
         owner=(row["tenant"], Mode(row["mode"])) if row["tenant"] is not None else None,
         raw=row["raw"],
+        again=row["again"],
     )

@@ -107,6 +107,7 @@ def changed(item: Suppression) -> Outgoing:
         bounce_id=item.bounce_id,
         message_id=item.message,
         note=item.note,
+        recipient=item.recipient,
     )
     return Outgoing(event, item.key.address_hash.hex(), item.key.tenant, item.key.mode)
 

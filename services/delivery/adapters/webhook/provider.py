@@ -7,8 +7,9 @@ from libs import standard_webhooks
 from libs.clock import Clock
 from libs.contracts.outcomes import Channel
 from libs.contracts.reasons import Reason
+from libs.http_replies import Reply
 from libs.rendering.contents import WebhookContent
-from services.delivery.adapters.http_calls import Lane, Limits, Reply, call_each
+from services.delivery.adapters.http_calls import Lane, Limits, call_each
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.adapters.webhook.targets import GuardedNetwork, refusal
 from services.delivery.domain.outbound import Outbound, Sender, WebhookAccount

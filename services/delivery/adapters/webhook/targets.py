@@ -1,19 +1,12 @@
-"""Whom a webhook may reach: public addresses only, and the very one that was looked at.
+"""Whom a webhook may reach, as outcomes of a message; libs.guarded_network looks at the addresses."""
 
-A name that is public when it is checked may point inside when it is called (DNS rebinding). So names are resolved
-and checked where connections are made, and the connection goes to the IP that was checked; TLS and the Host field
-keep the name.
-"""
-
-import asyncio
 import re
-import socket
-from collections.abc import Iterable
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore
 
-from libs.addresses import is_public
+from libs import guarded_network
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.http_calls import Unreachable
 from services.delivery.domain.outcomes import Deferred, Rejected
@@ -38,46 +31,14 @@ def refusal(url: str, *, allow_private: bool) -> Rejected | None:
     return None
 
 
-class GuardedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to permitted IPs only, whatever the host is called. Raises Unreachable for others."""
+class GuardedNetwork(guarded_network.GuardedNetwork):
+    """Connects to permitted IPs only. Raises Unreachable for others."""
 
-    def __init__(self, *, allow_private: bool) -> None:
-        self._allow_private = allow_private
-        self._network = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """To the first of the host's IPs that takes the connection; `timeout` is for all of it, in seconds."""
+    async def connect_tcp(self, host: str, port: int, *more: Any, **named: Any) -> httpcore.AsyncNetworkStream:
+        """To the first of the host's IPs that takes the connection."""
         try:
-            async with asyncio.timeout(timeout):
-                *others, last = await self._permitted_ips(host, port)
-                for ip in others:
-                    try:
-                        return await self._network.connect_tcp(ip, port, None, local_address, socket_options)
-                    except httpcore.ConnectError:  # such as a network without IPv6
-                        continue
-                return await self._network.connect_tcp(last, port, None, local_address, socket_options)
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout(f"no connection to {host}") from error
-
-    async def _permitted_ips(self, host: str, port: int) -> list[str]:
-        ips = await _resolve(host, port)
-        if not self._allow_private and not all(is_public(ip) for ip in ips):
-            # one private address among public ones is either a mistake or an attack
-            raise Unreachable(Rejected(Reason.ADDRESS_INVALID, f"{host} points to a private address"))
-        return ips
-
-
-async def _resolve(host: str, port: int) -> list[str]:
-    """At least one IP. Raises Unreachable."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise Unreachable(Deferred(Reason.PROVIDER_UNAVAILABLE, f"{host} cannot be resolved: {error}")) from error
-    return [str(entry[4][0]) for entry in found]
+            return await super().connect_tcp(host, port, *more, **named)
+        except guarded_network.NotPublic as error:
+            raise Unreachable(Rejected(Reason.ADDRESS_INVALID, str(error))) from error
+        except guarded_network.NotResolved as error:
+            raise Unreachable(Deferred(Reason.PROVIDER_UNAVAILABLE, str(error))) from error

@@ -1,0 +1,51 @@
+"""What mails said before they were read again: void where they say it no more, with what it barred."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from libs.messaging.outbox import append
+from services.bounce.adapters.postgres.lifting import Lift, count_changes, lift_all
+from services.bounce.adapters.postgres.suppressions import changed, to_suppression
+from services.bounce.domain.parking import ParkState
+from services.bounce.ports import Reading
+
+_NOTE = "the mail behind it was read again, and says something else"
+_SAID = """
+select id, mail_id, tenant, mode, address_hash from bounce
+where message = any($1::text[]) and mail_id = any($2::uuid[]) and not void order by id for update
+"""
+_VOID = "update bounce set void = true where id = any($1::uuid[])"
+_BARRED = """
+select s.* from suppression s
+join (select distinct * from unnest($1::smallint[], $2::smallint[], $3::bytea[]) as k (tenant, mode, address_hash)) as k
+  using (tenant, mode, address_hash)
+where s.active and s.actor = 'system' and s.bounce_id = any($4::uuid[])
+order by s.tenant, s.mode, s.address_hash, s.scope for update of s
+"""
+_DROP = f"""
+update parked set state = {int(ParkState.DROPPED)}, decided_at = $5, actor = 'system', note = $6
+from (select distinct * from unnest($1::smallint[], $2::smallint[], $3::bytea[]) as k (tenant, mode, address_hash)) as k
+where parked.state = 0 and parked.tenant = k.tenant and parked.mode = k.mode
+  and parked.address_hash = k.address_hash and parked.bounce_id = any($4::uuid[])
+"""  # noqa: S608 - our own statement
+
+
+async def supersede(connection: Any, readings: Sequence[Reading], now: datetime) -> None:
+    """Facts by their own reading alone; an address that is said to be dead by another word stays barred."""
+    now_said = {reading.mail: reading for reading in readings}
+    messages = sorted({reading.message for reading in readings})
+    rows = await connection.fetch(_SAID, messages, sorted(now_said))
+    gone = [row for row in rows if row["id"] not in now_said[row["mail_id"]].facts]
+    if not gone:
+        return
+    await connection.execute(_VOID, [row["id"] for row in gone])
+    alive = [row for row in gone if row["address_hash"] not in now_said[row["mail_id"]].dead]
+    if not alive:
+        return
+    keys = [[row[name] for row in alive] for name in ("tenant", "mode", "address_hash", "id")]
+    barred = [to_suppression(row) for row in await connection.fetch(_BARRED, *keys)]
+    lifted = await lift_all(connection, barred, Lift(now, "system", _NOTE))
+    await connection.execute(_DROP, *keys, now, _NOTE)
+    await count_changes(connection, lifted, now, lifted=1)
+    await append(connection, [changed(item) for item in lifted])

@@ -1,0 +1,66 @@
+"""Mails that are read again by the rules of today, while their bytes are kept."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from fastapi import Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from libs.errors import Conflict, Invalid
+from libs.web import Router
+from services.bounce import queries
+from services.bounce.api import Writer, deps_of, sensible, shown_mail
+from services.bounce.api.shapes import MailShown
+from services.bounce.handlers.mails import read_again
+from services.bounce.ports.mails import Rereading
+
+_MOMENT = timedelta(microseconds=1)
+
+router = Router(prefix="/v1", tags=["bounces"])
+
+
+class RereadBody(BaseModel):
+    """Mails of a time, by when they arrived, and of one outcome."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"since": "2027-03-01T00:00:00Z", "outcome": "undetermined", "preview": True}]},
+    )
+    since: AwareDatetime
+    until: AwareDatetime | None = Field(None, description="Now, where it is left out.")
+    outcome: str | None = Field(None, max_length=100, description="As `GET mails/{id}` has it.")
+    preview: bool = Field(False, description="Only say how many.")
+
+
+class Reread(BaseModel):
+    """How many mails are read again, or would be."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"count": 1204, "preview": True}]})
+    count: int
+    preview: bool
+
+
+@router.post("/mails:reclassify", summary="Read mails again")
+async def reclassify_many(request: Request, principal: Writer, body: RereadBody) -> Reread:
+    """By the rules of today, within seconds. What a mail says now counts for the day on which it arrived; what it said
+    before and says no more becomes `void`, and what that barred is let go."""
+    deps = deps_of(request)
+    since, until = sensible(body.since, "/since"), sensible(body.until or deps.clock(), "/until")
+    if since >= until:
+        raise Invalid("`since` has to be before `until`.", pointer="/since")
+    if body.outcome and "\x00" in body.outcome:
+        raise Invalid("An outcome has no NUL.", pointer="/outcome")
+    wanted = Rereading((principal.tenant, principal.mode), since, until, body.outcome)
+    count = await (deps.mails.count_readable(wanted) if body.preview else read_again(deps, wanted))
+    return Reread(count=count, preview=body.preview)
+
+
+@router.post("/mails/{id}:reclassify", status_code=202, summary="Read a mail again")
+async def reclassify(request: Request, principal: Writer, id: UUID) -> MailShown:
+    """The same for one mail; it is `waiting` until it was read."""
+    deps = deps_of(request)
+    found = await queries.mail(deps.reads, principal, id)
+    wanted = Rereading((principal.tenant, principal.mode), found.received_at, found.received_at + _MOMENT, id=id)
+    if found.state != "waiting" and not await read_again(deps, wanted):
+        raise Conflict("Its bytes are not kept any more, so it cannot be read again.")
+    return shown_mail(await queries.mail(deps.reads, principal, id))

@@ -1,0 +1,135 @@
+"""Webhooks of other systems: told of facts and suppressions, signed after Standard Webhooks."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Request, Response
+
+from libs.errors import Invalid
+from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from services.bounce.api import Reader, Writer, deps_of, sensible
+from services.bounce.api.webhook_shapes import (
+    AgainBody,
+    AgainShown,
+    AttemptShown,
+    TryShown,
+    WebhookBody,
+    WebhookMade,
+    WebhookShown,
+)
+from services.bounce.domain.webhooks import Webhook
+from services.bounce.handlers import webhooks as handlers
+from services.bounce.ports.webhooks import Again
+
+router = Router(prefix="/v1/webhooks", tags=["webhooks"])
+
+Id = Annotated[UUID, Path(description="From GET webhooks.")]
+
+
+@router.get("", summary="Webhooks")
+async def list_webhooks(request: Request, principal: Reader) -> Page[WebhookShown]:
+    """All of them; there are 20 at most."""
+    deps = deps_of(request)
+    found = await deps.webhooks.all((principal.tenant, principal.mode))
+    counts = await deps.webhooks.counts([one.id for one in found])
+    return Page(items=[WebhookShown(**_shown(one, counts[one.id])) for one in found], next_cursor=None)
+
+
+@router.post("", status_code=201, summary="Set up a webhook")
+async def make_webhook(request: Request, response: Response, principal: Writer, body: WebhookBody) -> WebhookMade:
+    """From now on it is told of each event of the named kinds. The secret is shown this once."""
+    made = await handlers.make_webhook(deps_of(request), principal, _wanted(body))
+    response.headers["location"] = f"/bounce/v1/webhooks/{made.id}"
+    response.headers["etag"] = etag(made.version)
+    return WebhookMade(**_shown(made), secret=made.secrets[0].key)
+
+
+@router.get("/{id}", summary="One webhook")
+async def get_webhook(request: Request, response: Response, principal: Reader, id: Id) -> WebhookShown:
+    """How it is set up, and how it goes."""
+    deps = deps_of(request)
+    found = await handlers.webhook_of(deps, principal, id)
+    response.headers["etag"] = etag(found.version)
+    return WebhookShown(**_shown(found, (await deps.webhooks.counts([id]))[id]))
+
+
+@router.put("/{id}", summary="Change a webhook")
+async def change_webhook(
+    request: Request, response: Response, principal: Writer, id: Id, body: WebhookBody
+) -> WebhookShown:
+    """The whole of it, with If-Match. One that we had disabled is tried anew, with what had waited."""
+    deps = deps_of(request)
+    changed = await handlers.change_webhook(
+        deps, principal, id, _wanted(body), lambda version: require_match(request, version)
+    )
+    response.headers["etag"] = etag(changed.version)
+    return WebhookShown(**_shown(changed, (await deps.webhooks.counts([id]))[id]))
+
+
+@router.delete("/{id}", status_code=204, summary="Remove a webhook")
+async def remove_webhook(request: Request, principal: Writer, id: Id) -> None:
+    """With If-Match; its log and what waits for it go too."""
+    await handlers.remove_webhook(deps_of(request), principal, id, lambda version: require_match(request, version))
+
+
+@router.post("/{id}:rotate", summary="Give a webhook a new secret")
+async def rotate(request: Request, response: Response, principal: Writer, id: Id) -> WebhookMade:
+    """The new secret is shown this once. For a day both sign, so that the receiver can change over in peace."""
+    changed = await handlers.rotate_secret(deps_of(request), principal, id)
+    response.headers["etag"] = etag(changed.version)
+    return WebhookMade(**_shown(changed), secret=changed.secrets[0].key)
+
+
+@router.post("/{id}:test", summary="Try a webhook")
+async def test(request: Request, principal: Writer, id: Id) -> TryShown:
+    """Calls it now with an event of type `webhook.test`, and says what came back."""
+    call = await handlers.try_webhook(deps_of(request), principal, id)
+    answer = call.answer
+    return TryShown(delivered=answer.is_ok, status=answer.status, error=answer.error, milliseconds=answer.milliseconds)
+
+
+@router.post("/{id}:redeliver", summary="Tell a webhook again")
+async def redeliver(request: Request, principal: Writer, id: Id, body: AgainBody) -> AgainShown:
+    """Events of a time that were given up are due again at once, under the ids that they had; delivered ones too where
+    that is asked for. Events are kept for 14 days, unless the installation says otherwise."""
+    deps = deps_of(request)
+    since, until = sensible(body.since, "/since"), sensible(body.until or deps.clock(), "/until")
+    if since >= until:
+        raise Invalid("`since` has to be before `until`.", pointer="/since")
+    wanted = Again(since, until, body.delivered, body.events)
+    return AgainShown(count=await handlers.tell_again(deps, principal, id, wanted))
+
+
+@router.get("/{id}/attempts", summary="A webhook's log")
+async def list_attempts(
+    request: Request, principal: Reader, id: Id, limit: Limit = 100, cursor: After = None
+) -> Page[AttemptShown]:
+    """Calls, newest first, with what came back."""
+    deps = deps_of(request)
+    await handlers.webhook_of(deps, principal, id)
+    rows = await deps.webhooks.attempts(id, _after(cursor), limit + 1)
+    names = [name for name in AttemptShown.model_fields if name != "event"]
+    shown = [AttemptShown(event=row["event_id"], **{name: row[name] for name in names}) for row in rows[:limit]]
+    return Page(items=shown, next_cursor=Cursor.make(str(shown[-1].id)) if len(rows) > limit else None)
+
+
+def _wanted(body: WebhookBody) -> handlers.Wanted:
+    return handlers.Wanted(body.url, tuple(dict.fromkeys(body.kinds)), body.note, body.enabled)
+
+
+def _shown(webhook: Webhook, counts: tuple[int, int] = (0, 0)) -> dict[str, object]:
+    names = ("id", "url", "note", "enabled", "version", "created_at", "changed_at", "disabled_for", "failing_since")
+    return {
+        **{name: getattr(webhook, name) for name in names},
+        "kinds": list(webhook.kinds),
+        "waiting": counts[0],
+        "given_up": counts[1],
+    }
+
+
+def _after(cursor: str | None) -> UUID | None:
+    key = Cursor.read(cursor, 1)
+    try:
+        return UUID(str(key[0])) if key else None
+    except ValueError as error:
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error

@@ -1,0 +1,158 @@
+"""What people do with webhooks: set up, change, rotate a secret, try out, tell again, remove."""
+
+import base64
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from libs import exact_json
+from libs.addresses import webhook_url
+from libs.auth import Principal
+from libs.contracts.audit import ActionRecorded
+from libs.errors import Conflict, NotFound, PreconditionFailed
+from libs.ids import uuid7
+from services.bounce.domain.webhooks import TEST_KIND, Call, Secret, Told, Webhook
+from services.bounce.handlers.deps import Bounce
+from services.bounce.handlers.telling import call_once
+from services.bounce.ports.webhooks import Again
+
+MOST = 20  # of one tenant and mode
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A webhook as people write it."""
+
+    url: str
+    kinds: tuple[str, ...]
+    note: str
+    enabled: bool
+
+
+Check = Callable[[int], None]  # of If-Match against the current version
+
+
+async def make_webhook(deps: Bounce, principal: Principal, wanted: Wanted) -> Webhook:
+    """A new one with a secret of its own. Raises InvalidAddress, Conflict where there are too many."""
+    now = deps.clock()
+    if len(await deps.webhooks.all((principal.tenant, principal.mode))) >= MOST:
+        raise Conflict(f"There are {MOST} webhooks already; remove one that nobody needs.")
+    made = Webhook(
+        id=uuid7(),
+        tenant=principal.tenant,
+        mode=principal.mode,
+        url=_url(deps, wanted.url),
+        kinds=wanted.kinds,
+        note=wanted.note,
+        secrets=(Secret(_new_key()),),
+        enabled=wanted.enabled,
+        version=1,
+        created_at=now,
+        changed_at=now,
+    )
+    await deps.webhooks.put(made, _action(principal, "webhook.make", None, made), 0)
+    return made
+
+
+async def change_webhook(deps: Bounce, principal: Principal, id: UUID, wanted: Wanted, check: Check) -> Webhook:
+    """The webhook after the edit; one that was disabled because it failed is tried anew."""
+    current = await webhook_of(deps, principal, id)
+    check(current.version)
+    edited = replace(current, url=_url(deps, wanted.url), kinds=wanted.kinds, note=wanted.note, enabled=wanted.enabled)
+    return await _put(deps, principal, "webhook.change", (current, edited))
+
+
+async def rotate_secret(deps: Bounce, principal: Principal, id: UUID) -> Webhook:
+    """A new secret; the one before goes on signing beside it for a time."""
+    current = await webhook_of(deps, principal, id)
+    until = deps.clock() + deps.webhook_overlap
+    older = (replace(current.secrets[0], until=until),)
+    return await _put(
+        deps, principal, "webhook.rotate", (current, replace(current, secrets=(Secret(_new_key()), *older)))
+    )
+
+
+async def remove_webhook(deps: Bounce, principal: Principal, id: UUID, check: Check) -> None:
+    """Gone with its log and what it was still to be told."""
+    current = await webhook_of(deps, principal, id)
+    check(current.version)
+    if not await deps.webhooks.delete(current, _action(principal, "webhook.remove", current, None)):
+        raise _changed()
+
+
+async def try_webhook(deps: Bounce, principal: Principal, id: UUID) -> Call:
+    """Calls it once with an event that says nothing, whether it is enabled or not."""
+    webhook = await webhook_of(deps, principal, id)
+    body = exact_json.dumps({"type": TEST_KIND, "timestamp": deps.clock(), "data": {"webhook": webhook.id}})
+    call = await call_once(deps, webhook, Told(uuid7(), TEST_KIND, body))
+    await deps.telling.log(webhook.id, call)
+    return call
+
+
+async def tell_again(deps: Bounce, principal: Principal, id: UUID, wanted: Again) -> int:
+    """Makes events due again; how many."""
+    webhook = await webhook_of(deps, principal, id)
+    return await deps.telling.again(webhook.id, wanted, deps.clock())
+
+
+async def webhook_of(deps: Bounce, principal: Principal, id: UUID) -> Webhook:
+    """Raises NotFound."""
+    found = await deps.webhooks.get((principal.tenant, principal.mode), id)
+    if found is None:
+        raise NotFound(f"There is no webhook {id}; GET webhooks lists them.")
+    return found
+
+
+async def _put(deps: Bounce, principal: Principal, what: str, edit: tuple[Webhook, Webhook]) -> Webhook:
+    current, wanted = edit
+    changed = replace(
+        wanted,
+        version=current.version + 1,
+        changed_at=deps.clock(),
+        disabled_for=None,
+        failures=0,
+        failing_since=None,
+    )
+    if not await deps.webhooks.put(changed, _action(principal, what, current, changed), current.version):
+        raise _changed()
+    return changed
+
+
+def _changed() -> PreconditionFailed:
+    return PreconditionFailed("It was changed meanwhile. Read it, and apply your edit again.")
+
+
+def _url(deps: Bounce, url: str) -> str:
+    return webhook_url(url, allow_private=deps.webhooks_may_be_private, pointer="/url").value
+
+
+def _new_key() -> str:
+    return "whsec_" + base64.b64encode(os.urandom(_KEY_BYTES)).decode()
+
+
+def _action(principal: Principal, what: str, before: Webhook | None, after: Webhook | None) -> ActionRecorded:
+    one = after or before
+    assert one is not None
+    return ActionRecorded(
+        actor=principal.actor,
+        action=what,
+        object=str(one.id),
+        at=one.changed_at,
+        before=_shown(before),
+        after=_shown(after),
+    )
+
+
+def _shown(webhook: Webhook | None) -> dict[str, Any] | None:
+    """Without its secrets; of a URL the part that may carry one is left out."""
+    if webhook is None:
+        return None
+    return {
+        "url": webhook.url.partition("?")[0],
+        "kinds": list(webhook.kinds),
+        "enabled": webhook.enabled,
+        "version": webhook.version,
+    }

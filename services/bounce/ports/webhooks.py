@@ -1,0 +1,87 @@
+"""What telling other systems needs: a place for webhooks and events, and somebody who calls."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from libs.contracts.audit import ActionRecorded
+from libs.contracts.outcomes import Mode
+from services.bounce.domain.webhooks import Answer, Call, Told, Webhook
+
+Realm = tuple[int, Mode]
+
+
+@dataclass(frozen=True, slots=True)
+class ForWebhooks:
+    """An event as webhooks are told of it."""
+
+    realm: Realm
+    id: UUID
+    kind: str
+    at: datetime
+    body: bytes
+    recipient: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Which events are told again: those given up since a moment, delivered ones too, or some by id."""
+
+    since: datetime
+    until: datetime
+    delivered: bool
+    events: Sequence[UUID]
+
+
+class Webhooks(Protocol):
+    """Webhooks as people set them up; each change is one transaction with its audit."""
+
+    async def all(self, realm: Realm) -> list[Webhook]: ...
+
+    async def get(self, realm: Realm, id: UUID) -> Webhook | None: ...
+
+    async def put(self, webhook: Webhook, action: ActionRecorded, was: int) -> bool:
+        """Makes it (`was` 0) or changes version `was` of it; false where that is no longer the current one."""
+        ...
+
+    async def delete(self, webhook: Webhook, action: ActionRecorded) -> bool: ...
+
+    async def counts(self, ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, int]]:
+        """Events that wait, and that were given up; up to 10,000 of each are counted."""
+        ...
+
+    async def attempts(self, id: UUID, after: UUID | None, limit: int) -> list[Mapping[str, Any]]: ...
+
+
+class Telling(Protocol):
+    """Events on their way to webhooks."""
+
+    async def listening(self) -> set[Realm]: ...
+
+    async def add(self, events: Sequence[ForWebhooks]) -> None: ...
+
+    async def claim(self, limit: int, now: datetime, seconds: float) -> list[Webhook]:
+        """Webhooks that have something due, for the caller alone for so many seconds."""
+        ...
+
+    async def due(self, webhook: UUID, now: datetime, limit: int) -> list[Told]: ...
+
+    async def settle(self, webhook: Webhook, calls: Sequence[Call], now: datetime) -> None:
+        """What calls brought, and how the webhook stands then; gives it back."""
+        ...
+
+    async def log(self, webhook: UUID, call: Call) -> None: ...
+
+    async def again(self, webhook: UUID, wanted: Again, now: datetime) -> int: ...
+
+    async def forget_before(self, moment: datetime) -> int: ...
+
+
+class Caller(Protocol):
+    """Calls a URL once; whatever happens is an answer."""
+
+    async def call(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer: ...
+
+    async def aclose(self) -> None: ...

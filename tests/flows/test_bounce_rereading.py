@@ -1,0 +1,119 @@
+"""Mails are read again by the rules of today: what they said before goes, with what it barred."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.bounce.domain.classifier import Classifier
+from services.bounce.ports.mails import NewMail
+from tests.flows.bounces import NOW, World, report, shown_state, until, world
+
+__all__ = ["world"]
+
+
+class Otherwise:
+    """Rules that call everything by one category."""
+
+    def __init__(self, classifier: Classifier, category: str) -> None:
+        self._classifier = classifier
+        self._category = category
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._classifier, name)
+
+    def classify(self, reply: Any) -> Any:
+        return self._classifier.classify(reply)._replace(category=self._category)
+
+
+class Rules:
+    def __init__(self, classifier: Any) -> None:
+        self._classifier = classifier
+
+    async def current(self) -> Any:
+        return self._classifier
+
+
+async def ruled(world: World, category: str) -> None:
+    """From now on everything is of this category."""
+    classifier = await world.service.deps.rulebook.current()
+    deps = replace(world.service.deps, rulebook=Rules(Otherwise(classifier, category)))
+    world.service.deps = world.service.app.state.deps = deps
+
+
+async def again(world: World, mail: dict[str, Any]) -> dict[str, Any]:
+    """The mail after it was read again."""
+    answer = await world.post(f"/v1/mails/{mail['id']}:reclassify", None)
+    assert (answer.status_code, answer.json()["state"]) == (202, "waiting")
+    await until(world, lambda: shown_state(world, mail["id"], "read"))
+    return dict(await world.get(f"/v1/mails/{mail['id']}"))
+
+
+async def test_a_bar_goes_when_its_mail_says_something_else(world: World) -> None:
+    mail = await world.hand_in(report(world.path))
+    assert [event.active for event in await world.suppressions()] == [True]
+    await ruled(world, "mailbox-full")
+    assert (await again(world, mail))["outcome"] == "mailbox-full"
+    assert [event.active for event in await world.suppressions()] == [True, False]
+    facts = {fact["category"]: fact["void"] for fact in (await world.get("/v1/bounces"))["items"]}
+    assert facts == {"unknown-user": True, "mailbox-full": False}
+    (lifted,) = (await world.get("/v1/suppressions"))["items"]
+    assert "read again" in lifted["note"]
+
+
+async def test_an_address_that_is_dead_by_another_word_stays_barred(world: World) -> None:
+    mail = await world.hand_in(report(world.path))
+    await ruled(world, "inactive")
+    assert (await again(world, mail))["outcome"] == "inactive"
+    assert [event.active for event in await world.suppressions()] == [True]
+
+
+async def test_what_could_not_be_read_before_bars_when_it_can(world: World) -> None:
+    sure = world.service.deps
+    await ruled(world, "undetermined")
+    mail = await world.hand_in(report(world.path))
+    assert await world.suppressions() == []
+    world.service.deps = world.service.app.state.deps = sure
+    body = {"since": (NOW - timedelta(days=1)).isoformat(), "until": (NOW + timedelta(days=1)).isoformat()}
+    body["outcome"] = "undetermined"
+    preview = await world.post("/v1/mails:reclassify", body | {"preview": True})
+    assert preview.json() == {"count": 1, "preview": True}
+    assert (await world.post("/v1/mails:reclassify", body)).json() == {"count": 1, "preview": False}
+    await until(world, lambda: shown_state(world, mail["id"], "read"))
+    assert [event.active for event in await world.suppressions()] == [True]
+    assert (await world.post("/v1/mails:reclassify", body)).json()["count"] == 0
+
+
+async def test_the_same_reading_changes_nothing(world: World) -> None:
+    mail = await world.hand_in(report(world.path))
+    before = await world.said()
+    assert (await again(world, mail))["outcome"] == "unknown-user"
+    assert await world.said() == before
+
+
+async def test_only_ones_own_mails_are_read_again_and_only_while_they_are_kept(world: World) -> None:
+    mail = await world.hand_in(report(world.path))
+    for key in ("test", "other"):
+        assert (await world.post(f"/v1/mails/{mail['id']}:reclassify", None, key=key)).status_code == 404
+        since = {"since": (NOW - timedelta(days=1)).isoformat(), "until": (NOW + timedelta(days=1)).isoformat()}
+        assert (await world.post("/v1/mails:reclassify", since, key=key)).json()["count"] == 0
+    await world.service.deps.mails.drop_raw_before(NOW + timedelta(days=1))
+    assert (await world.post(f"/v1/mails/{mail['id']}:reclassify", None)).status_code == 409
+
+
+@pytest.mark.parametrize("outcome", ["a reply that is automatic", "a fact"])
+async def test_a_mail_over_smtp_belongs_to_its_message_once_it_was_read(world: World, outcome: str) -> None:
+    raw = report(world.path) if outcome == "a fact" else b"Subject: Out of office\nFrom: kim@x.example\n\nBye\n"
+    await world.service.deps.rulebook.current()  # its first compilation takes its time
+    await world.service.deps.mails.keep([NewMail(world.path, raw, NOW)])
+    connection = await asyncpg.connect(world.dsn)
+
+    async def read() -> bool:
+        return bool(await connection.fetchval("select tenant = 1 and state = 1 from bounce.mail"))
+
+    await until(world, read)
+    await connection.close()
+    since = {"since": (NOW - timedelta(days=1)).isoformat(), "until": (NOW + timedelta(days=1)).isoformat()}
+    assert (await world.post("/v1/mails:reclassify", since)).json()["count"] == 1

@@ -1,0 +1,185 @@
+"""Reports in every dress that standards allow and programs put on them: the same is read in all of them."""
+
+import base64
+import quopri
+
+import pytest
+
+from services.bounce.domain.categories import CATEGORIES
+from services.bounce.domain.facts import judge
+from services.bounce.domain.reports import Kind, read_mail
+from tests.unit.bounce.shipped import rules
+from tests.unit.bounce.test_reports import OURS
+
+PATH = "b-aeatm2y6qaaiaaeaaaaaaaaaaaaqaaaaaaaaaaaarcvw4cbzdx5a@bounces.example"
+HEAD = "From: MAILER-DAEMON@mx.example.net\nTo: x@shop.example\nSubject: Undelivered Mail\nMIME-Version: 1.0\n"
+STATUS = (
+    f"Reporting-MTA: dns; mx.example.net\n\nFinal-Recipient: rfc822; {OURS}\nAction: failed\nStatus: 5.1.1\n"
+    "Diagnostic-Code: smtp; 550 5.1.1 User unknown\n"
+)
+SENT_BACK = f"Return-Path: <{PATH}>\nFrom: shop@shop.example\nSubject: Hallo\n\nbody\n"
+ENCODERS = {"base64": base64.encodebytes, "quoted-printable": quopri.encodestring, "8bit": bytes}
+
+
+def part(kind: str, body: str, encoding: str | None = None) -> bytes:
+    field = f"Content-Transfer-Encoding: {encoding}\n" if encoding else ""
+    raw = ENCODERS[encoding](body.encode()) if encoding else body.encode()
+    return f"--=b\nContent-Type: {kind}\n{field}\n".encode() + raw + b"\n"
+
+
+WORDS = part("text/plain; charset=utf-8", "Sorry.")
+TOLD = part("message/delivery-status", STATUS)
+RETURNED = part("message/rfc822", SENT_BACK)
+
+
+def report(*parts: bytes, head: str = HEAD) -> bytes:
+    kind = 'Content-Type: multipart/report; report-type=delivery-status; boundary="=b"\n\n'
+    return (head + kind).encode() + b"".join(parts) + b"--=b--\n"
+
+
+PLAIN = report(WORDS, TOLD, RETURNED)
+INNER = PLAIN[PLAIN.index(b"Content-Type") :]
+
+
+def wrapped(kind: str, head: str = HEAD, first: bytes = b"", last: bytes = b"") -> bytes:
+    return f"{head}Content-Type: {kind}; boundary=outer\n\n".encode() + first + INNER + b"\n" + last + b"--outer--\n"
+
+
+def international(address: str, kind: str = "message/global-delivery-status", encoding: str | None = None) -> bytes:
+    status = STATUS.replace(f"rfc822; {OURS}", f"utf-8; {address}").replace(
+        "Final-", f"Original-Recipient: rfc822; {OURS}\nFinal-"
+    )
+    return report(WORDS, part(kind, status, encoding), part("message/global", SENT_BACK, encoding))
+
+
+DRESSES = {
+    "as it should be": PLAIN,
+    "CRLF": PLAIN.replace(b"\n", b"\r\n"),
+    "CR alone": PLAIN.replace(b"\n", b"\r"),
+    "CR twice": PLAIN.replace(b"\n", b"\r\r\n"),
+    "CRLF above, LF below": PLAIN.replace(b"\n", b"\r\n", 10),
+    "byte order mark": b"\xef\xbb\xbf" + PLAIN,
+    "UTF-16": PLAIN.decode().encode("utf-16"),
+    "UTF-16 without a mark": PLAIN.decode().encode("utf-16-le"),
+    "UTF-16, the other end first": PLAIN.decode().encode("utf-16-be"),
+    "From line of an mbox": b"From MAILER-DAEMON Thu Nov 26 14:00:00 2026\n" + PLAIN,
+    "blank lines above": b"\n\n" + PLAIN,
+    "status in base64": report(WORDS, part("message/delivery-status", STATUS, "base64"), RETURNED),
+    "status in quoted-printable": report(WORDS, part("message/delivery-status", STATUS, "quoted-printable"), RETURNED),
+    "returned mail in base64": report(WORDS, TOLD, part("message/rfc822", SENT_BACK, "base64")),
+    "returned mail in quoted-printable": report(WORDS, TOLD, part("message/rfc822", SENT_BACK, "quoted-printable")),
+    "returned headers in base64": report(WORDS, TOLD, part("text/rfc822-headers", SENT_BACK, "base64")),
+    "returned mail above the status": report(WORDS, RETURNED, TOLD),
+    "RFC 6533": international("jürgen@пошта.example"),
+    "RFC 6533 in base64": international("jürgen@пошта.example", encoding="base64"),
+    "RFC 6533 in 8bit": international("кім@пошта.example", encoding="8bit"),
+    "boundary folded": PLAIN.replace(b"; report-type=delivery-status;", b";\n\treport-type=delivery-status;\n\t"),
+    "boundary missing": PLAIN.replace(b'; boundary="=b"', b""),
+    "boundary of another mail": PLAIN.replace(b'boundary="=b"', b'boundary="other"'),
+    "no end": PLAIN.replace(b"--=b--\n", b""),
+    "types in capitals": PLAIN.replace(b"message/delivery-status", b"MESSAGE/DELIVERY-STATUS"),
+    "status without its type": PLAIN.replace(b"Content-Type: message/delivery-status\n", b""),
+    "status as text": PLAIN.replace(b"message/delivery-status", b"text/plain"),
+    "signed by S/MIME": wrapped(
+        'multipart/signed; protocol="application/pkcs7-signature"',
+        first=b"--outer\n",
+        last=b"--outer\nContent-Type: application/pkcs7-signature\nContent-Transfer-Encoding: base64\n\nMIIB\n",
+    ),
+    "signed by DKIM": b"DKIM-Signature: v=1; a=rsa-sha256; d=example.net;\n\tb=abc\n" + PLAIN,
+    "with a footer around it": wrapped(
+        "multipart/mixed", first=b"--outer\n", last=b"--outer\nContent-Type: text/plain\n\nScanned by X\n"
+    ),
+    "sent on as an attachment": (
+        b"From: kim@shop.example\nSubject: Fwd: look\nContent-Type: multipart/mixed; boundary=outer\n\n"
+        b"--outer\nContent-Type: text/plain\n\nsee below\n--outer\nContent-Type: message/rfc822\n\n"
+        + PLAIN
+        + b"--outer--\n"
+    ),
+    "address in quotes": PLAIN.replace(b"rfc822; kim@", b'rfc822; "kim"@'),
+    "address in angle brackets": PLAIN.replace(b"rfc822; " + OURS.encode(), f"rfc822; <{OURS}>".encode()),
+    "address without its type": PLAIN.replace(b"rfc822; ", b""),
+    "original recipient in xtext": PLAIN.replace(
+        b"Final-", f"Original-Recipient: rfc822; {OURS.replace('@', '+40')}\nFinal-".encode()
+    ).replace(f"Final-Recipient: rfc822; {OURS}".encode(), b"Final-Recipient: x400; /S=kim"),
+    "NUL in its words": PLAIN.replace(b"User", b"U\x00ser"),
+    "words in Latin-1": PLAIN.replace(b"User unknown", b"User unknown f\xfcr k\xe4m"),
+}
+
+
+@pytest.mark.parametrize("dress", DRESSES)
+def test_a_report_is_read_in_every_dress(dress: str) -> None:
+    found = read_mail(DRESSES[dress])
+    assert found.kind is Kind.BOUNCE
+    assert PATH in found.candidates
+    assert [one.address for one in found.recipients] == [OURS]
+    fact = judge(found, rules(), lambda address: address == OURS)
+    assert (fact.category, fact.permanent, fact.enhanced) == ("unknown-user", True, "5.1.1")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("utf-8; jürgen@shop.example", "jürgen@shop.example"),
+        (r"utf-8; j\x{FC}rgen@shop.example", "jürgen@shop.example"),
+        (r"utf-8; \x{43A}\x{456}\x{43C}@shop.example", "кім@shop.example"),
+        (r"utf-8; \x{D800}kim@shop.example", "kim@shop.example"),
+        (r"utf-8; \x{10FFFF}x@shop.example", "x@shop.example"),
+        ("rfc822; kim+tag@shop.example", "kim+tag@shop.example"),
+    ],
+)
+def test_an_address_is_read_as_it_was_before_it_was_written_in_ascii(written: str, read: str) -> None:
+    (told,) = read_mail(PLAIN.replace(f"rfc822; {OURS}".encode(), written.encode())).recipients
+    assert told.address is not None
+    assert told.address.endswith(read)
+
+
+SENTENCE = f"<{OURS}>: 550 5.1.1 User unknown\n"
+
+
+@pytest.mark.parametrize(
+    ("charset", "body"),
+    [
+        ("; charset=utf-16", SENTENCE.encode("utf-16")),
+        ("", SENTENCE.encode("utf-16")),
+        ("; charset=utf-8", b"\xef\xbb\xbf" + SENTENCE.encode()),
+        ("; charset=utf-16be", SENTENCE.encode("utf-16-be")),
+        ("; charset=nonsense", SENTENCE.encode() + b"\xfc"),
+        ("; charset=utf-7", SENTENCE.encode()),
+        ("; charset=idna", SENTENCE.encode()),
+    ],
+)
+@pytest.mark.parametrize("encoded", [True, False])
+def test_sentences_are_read_in_every_charset(charset: str, body: bytes, encoded: bool) -> None:
+    head = f"{HEAD}Content-Type: text/plain{charset}\n"
+    raw = (head + "Content-Transfer-Encoding: base64\n\n").encode() + base64.encodebytes(body)
+    found = read_mail(raw if encoded else f"{head}\n".encode() + body)
+    assert [one.address for one in found.recipients] == [OURS]
+    assert judge(found, rules()).category == "unknown-user"
+
+
+FEEDBACK = (
+    "From: fbl@example.net\nSubject: complaint\nContent-Type: multipart/report; report-type=feedback-report;"
+    " boundary==b\n\n"
+)
+
+
+@pytest.mark.parametrize("encoding", [None, "base64", "quoted-printable"])
+@pytest.mark.parametrize(("kind", "category"), [("abuse", "complaint"), ("auth-failure", "auth-report")])
+def test_a_feedback_report_is_read_whatever_its_encoding(encoding: str | None, kind: str, category: str) -> None:
+    told = part("message/feedback-report", f"Feedback-Type: {kind}\nVersion: 1\nUser-Agent: X/1\n", encoding)
+    found = read_mail(FEEDBACK.encode() + WORDS + told + part("message/rfc822", SENT_BACK, encoding) + b"--=b--\n")
+    assert PATH in found.candidates
+    assert judge(found, rules()).category == category
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n", b" \r\n", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"a", b"a:", b":", b"--"])
+def test_hardly_anything_is_no_bounce(raw: bytes) -> None:
+    assert judge(read_mail(raw), rules()).category == "not-a-bounce"
+
+
+def test_a_mail_that_was_cut_anywhere_is_read() -> None:
+    whole = PLAIN.replace(b"\n", b"\r\n")
+    for end in range(0, len(whole), 3):
+        fact = judge(read_mail(whole[:end]), rules(), lambda address: address == OURS)
+        assert fact.category in CATEGORIES
+    assert judge(read_mail(whole[: whole.index(b"Diagnostic")]), rules()).category == "unknown-user"
