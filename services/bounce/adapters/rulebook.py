@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from time import monotonic
 
+from prometheus_client import Gauge
+
 from libs.clock import Clock
 from libs.errors import Transient
 from libs.telemetry import get_logger
@@ -27,6 +29,12 @@ _WAIT_SECONDS = 0.25  # for a small set whoever looked waits; a large one is rea
 _SETTLED_SECONDS = 20.0  # who publishes once often does so again at once
 
 _MOST_PARTS = 6  # passes over one text; then what people have made is compiled together
+
+_in_force = Gauge(
+    "depesche_bounce_rule_set",
+    "Number of the rule set in force; of several processes the lowest",
+    multiprocess_mode="livemin",
+)
 
 log = get_logger(__name__)
 
@@ -57,7 +65,7 @@ class PublishedRulebook:
 
     async def current(self) -> Classifier:
         if self._ready is None:
-            await self.refresh()
+            await self._take_newest()
         elif monotonic() - self._looked >= _LOOK_SECONDS:
             self._looked = monotonic()
             await self._look()
@@ -65,33 +73,37 @@ class PublishedRulebook:
         return self._ready
 
     async def refresh(self) -> None:
-        async with self._one:
-            self._looked = monotonic()
-            if (record := await self._sets.newest(self._number)) is not None:
-                await self._take(record)
+        try:
+            await self._take_newest()
+        except Transient as error:
+            log.warning("rule_set_not_looked_for", error=error.detail)  # the old one goes on
 
     async def prepare(self, entries: Sequence[Published]) -> Classifier:
         return await asyncio.to_thread(self._made, entries, await self.current())
 
     async def _look(self) -> None:
         if self._taking is None or self._taking.done():
-            self._taking = asyncio.create_task(self._try_to_take())
-        await asyncio.wait({self._taking}, timeout=_WAIT_SECONDS)
+            self._taking = asyncio.create_task(self.refresh())
+            self._taking.add_done_callback(_told)
+            await asyncio.wait({self._taking}, timeout=_WAIT_SECONDS)
         settled = monotonic() - self._since >= _SETTLED_SECONDS
-        if settled and self._ready and isinstance(self._ready.scan, CompositeScan) and self._joining is None:
+        idle = self._joining is None or self._joining.done()
+        if settled and idle and self._ready and isinstance(self._ready.scan, CompositeScan):
             self._joining = asyncio.create_task(self._join(self._ready))
+            self._joining.add_done_callback(_told)
 
-    async def _try_to_take(self) -> None:
-        try:
-            await self.refresh()
-        except Transient as error:
-            log.warning("rule_set_not_looked_for", error=error.detail)  # the old one goes on
+    async def _take_newest(self) -> None:
+        async with self._one:
+            self._looked = monotonic()
+            if (record := await self._sets.newest(self._number)) is not None:
+                await self._take(record)
 
     async def _take(self, record: RuleSetRecord) -> None:
         made = await asyncio.to_thread(self._made_of_fit, record.rules)
         # before the first fact bears it: an undo finds facts by their digest
         await self._sets.note_digest(record.number, made.rules.digest, self._clock())
         self._ready, self._number, self._since = made, record.number, monotonic()
+        _in_force.set(record.number)
         log.info("rule_set_in_force", rule_set=record.number)
 
     async def _join(self, old: Classifier) -> None:
@@ -99,7 +111,6 @@ class PublishedRulebook:
         scan = await asyncio.to_thread(compiled, old.rules, self._cache)
         if self._ready is old:
             self._ready = Classifier(old.rules, scan, old.providers)
-        self._joining = None
 
     def _made_of_fit(self, entries: Sequence[Published]) -> Classifier:
         """Without rules that this engine does not take: another one took them when they were published."""
@@ -124,6 +135,12 @@ class PublishedRulebook:
     def _base(self) -> tuple[RuleSet, Scan]:
         rules = RuleSet(self.shipped.rules, self.shipped.signs)
         return rules, compiled(rules, self._cache)
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    """A set that cannot be taken over leaves the old one in force, and that must be seen."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("rule_set_not_in_force", exc_info=error)
 
 
 def _has(entry: Published, pattern: bytes) -> bool:

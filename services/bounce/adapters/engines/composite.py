@@ -15,14 +15,12 @@ class CompositeScan:
     """Numbers of `patterns`, each of which is in one of the parts."""
 
     def __init__(self, patterns: Sequence[bytes], parts: Sequence[Part]) -> None:
-        numbers: dict[bytes, list[int]] = {}
-        for number, pattern in enumerate(patterns):
-            numbers.setdefault(pattern, []).append(number)
-        # a pattern may stand in several rules, and a part may hold some that are in none any more
+        numbers = {pattern: number for number, pattern in enumerate(patterns)}
+        # a part may hold some that are in no rule any more
         self.parts = tuple(part for part in parts if any(pattern in numbers for pattern in part[0]))
-        self._passes = [
-            (scan, [tuple(numbers.get(pattern, ())) for pattern in compiled]) for compiled, scan in self.parts
-        ]
+        self._passes = [(scan, [numbers.get(pattern, -1) for pattern in compiled]) for compiled, scan in self.parts]
 
     def __call__(self, words: bytes) -> list[int]:
-        return list({number for scan, places in self._passes for at in scan(words) for number in places[at]})
+        found = {places[at] for scan, places in self._passes for at in scan(words)}
+        found.discard(-1)
+        return list(found)
