@@ -1,4 +1,4 @@
-"""How long the figures of bounces take over ten million facts: generated roll-ups, the service's own questions.
+"""How long figures and reports of bounces take over ten million facts: generated roll-ups, the service's own questions.
 
     python -m bench.bounce_statistics [--facts N] [--days N]
 
@@ -10,8 +10,11 @@ import asyncio
 import json
 import statistics
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -19,8 +22,9 @@ from bench.postgres import fresh_postgres
 from libs.contracts.outcomes import Mode
 from libs.storage.database import Database
 from libs.storage.migrations import migrate
-from services.bounce.adapters.postgres import PostgresFigures
+from services.bounce.adapters.postgres import PostgresFigures, PostgresReports
 from services.bounce.ports import FigureQuery
+from services.bounce.ports.reports import OpinionQuery, UnreadQuery
 
 MIGRATIONS = Path(__file__).parents[1] / "services" / "bounce" / "migrations"
 GOAL_MS = 100.0
@@ -41,6 +45,27 @@ select tenant, mode, 1, date_trunc('day', bucket), category, provider, from_doma
        sum(facts), sum(first), sum(suppressed), 0, 0
 from figure group by 1, 2, 4, 5, 6, 7, 8
 """
+# 300 rules, each deciding and outdone by four others on every day; so many unread templates and opinions a day
+_HITS = """
+insert into rule_hit
+select 1, 1, day, 'rule-' || r, least(w, 1), 'rule-' || (r + w) % 300, 10 + r, day, gen_random_uuid()
+from generate_series($1::timestamptz::date, $2::timestamptz::date - 1, '1 day') as d (day),
+  generate_series(1, 300) as r, generate_series(0, 4) as w where w > 0 or r % 3 > 0
+"""
+_UNREAD = """
+insert into unread
+select 1, 1, day, md5((t * (1 + extract(day from day)::int % 3))::text)::uuid, 'provider' || t % 10, 1 + 9000 / t,
+  day, gen_random_uuid()
+from generate_series($1::timestamptz::date, $2::timestamptz::date - 1, '1 day') as d (day),
+  generate_series(1, 2000) as t
+"""
+_OPINIONS = """
+insert into opinion
+select 1, 1, day, 'vendor' || v, 'category' || o, 'category' || c, 'rule-' || c * 3, 'provider' || p, 10, day,
+  gen_random_uuid()
+from generate_series($1::timestamptz::date, $2::timestamptz::date - 1, '1 day') as d (day),
+  generate_series(1, 3) as v, generate_series(1, 4) as o, generate_series(1, 10) as c, generate_series(1, 5) as p
+"""
 
 
 async def measure(dsn: str, facts: int, days: int) -> dict[str, float]:
@@ -51,7 +76,9 @@ async def measure(dsn: str, facts: int, days: int) -> dict[str, float]:
     average = facts / (days * 24 * 600)
     await connection.execute(_FILL, since, UNTIL, average * 5)
     await connection.execute(_DAYS)
-    await connection.execute("vacuum analyze figure")
+    for statement in (_HITS, _UNREAD, _OPINIONS):
+        await connection.execute(statement, since, UNTIL)
+    await connection.execute("vacuum analyze")
     total, rows = await connection.fetchrow("select sum(facts) filter (where grain = 0), count(*) from figure")
     print(f"{total:,} facts over {days} days in {rows:,} rows of roll-ups")
     await connection.close()
@@ -66,17 +93,44 @@ async def measure(dsn: str, facts: int, days: int) -> dict[str, float]:
         "whole time by all": ("none", timedelta(days=days), ("category", "provider", "from_domain", "communication")),
         "a week of hours by category": ("hour", timedelta(days=7), ("category",)),
         "a day of hours by provider": ("hour", timedelta(days=1), ("provider",)),
+        "a month of hours by category": ("hour", timedelta(days=30), ("category",)),
+        "all days by sending domain": ("day", timedelta(days=days), ("from_domain",)),
+        "whole time by communication": ("none", timedelta(days=days), ("communication",)),
     }.items():
         wanted = FigureQuery(1, Mode.LIVE, grain, UNTIL - span, UNTIL, frozenset(by), {}, 10_001)
-        times = []
-        for _ in range(_TIMES):
-            start = time.perf_counter()
-            answer = await figures.figures(wanted)
-            times.append((time.perf_counter() - start) * 1_000)
-        found[name] = statistics.median(times)
-        print(f"{name:36} {found[name]:7.1f} ms (best {min(times):.1f}), {len(answer):,} rows")
+        found[name] = await _timed(name, partial(figures.figures, wanted))
+    reports, realm = PostgresReports(database), (1, Mode.LIVE)
+    names = [f"rule-{number}" for number in range(300)]
+
+    def day(back: int) -> date:
+        return (UNTIL - timedelta(days=back)).date()
+
+    questions: dict[str, Callable[[], Awaitable[Any]]] = {
+        "hits of all rules in 30 days": partial(reports.hits, realm, day(30)),
+        "hits of all rules in 90 days": partial(reports.hits, realm, day(90)),
+        "last hits of all rules": partial(reports.last_hits, realm, names),
+        "rules outdone in 30 days": partial(reports.outdone, realm, day(30), 100, None),
+        "unread texts of 7 days": partial(reports.unread, UnreadQuery(realm, day(7), 100)),
+        "unread texts of 30 days": partial(reports.unread, UnreadQuery(realm, day(30), 100)),
+        "disagreements of 30 days": partial(reports.opinions, OpinionQuery(realm, day(30), 100)),
+        "agreements of 30 days": partial(reports.agreeing, realm, day(30)),
+    }
+    for name, question in questions.items():
+        found[name] = await _timed(name, question)
     await database.close()
     return found
+
+
+async def _timed(name: str, question: Callable[[], Awaitable[Any]]) -> float:
+    """The median of some times in milliseconds."""
+    times = []
+    for _ in range(_TIMES):
+        start = time.perf_counter()
+        answer = await question()
+        times.append((time.perf_counter() - start) * 1_000)
+    middle = statistics.median(times)
+    print(f"{name:36} {middle:7.1f} ms (best {min(times):.1f}), {len(answer):,} rows")
+    return middle
 
 
 def main() -> None:

@@ -170,7 +170,10 @@ class Replay:
         known = fact["rule_set"] == self.before.classifier.rules.digest
         if known and self.after.classifier is self.before.classifier:
             return stored, stored
-        was, becomes = (read_again(fact, side.classifier) for side in (self.before, self.after))
+        becomes = read_again(fact, self.after.classifier)
+        if known and becomes == stored:
+            return stored, stored
+        was = read_again(fact, self.before.classifier)
         if known:
             return stored, (stored if was == becomes else becomes)
         return was, becomes
