@@ -22,12 +22,13 @@ from bench.postgres import fresh_postgres
 from libs.contracts.outcomes import Mode
 from libs.storage.database import Database
 from libs.storage.migrations import migrate
-from services.bounce.adapters.postgres import PostgresFigures, PostgresReports
+from services.bounce.adapters.postgres import SERVER_SETTINGS, PostgresFigures, PostgresReports
 from services.bounce.ports import FigureQuery
 from services.bounce.ports.reports import OpinionQuery, UnreadQuery
 
 MIGRATIONS = Path(__file__).parents[1] / "services" / "bounce" / "migrations"
 GOAL_MS = 100.0
+Question = Callable[[], Awaitable[Any]]
 UNTIL = datetime(2027, 3, 1, tzinfo=UTC)
 _TIMES = 9
 # so many categories, providers, domains and communications that a busy hour has 600 rows, as a large shop's would
@@ -44,6 +45,11 @@ insert into figure
 select tenant, mode, 1, date_trunc('day', bucket), category, provider, from_domain, communication,
        sum(facts), sum(first), sum(suppressed), 0, 0
 from figure group by 1, 2, 4, 5, 6, 7, 8
+"""
+_NARROW = """
+insert into figure
+select tenant, mode, grain + 2, bucket, category, provider, '', '', sum(facts), sum(first), sum(suppressed), 0, 0
+from figure group by 1, 2, 3, 4, 5, 6
 """
 # 300 rules, each deciding and outdone by four others on every day; so many unread templates and opinions a day
 _HITS = """
@@ -71,57 +77,66 @@ from generate_series($1::timestamptz::date, $2::timestamptz::date - 1, '1 day') 
 async def measure(dsn: str, facts: int, days: int) -> dict[str, float]:
     """Medians in milliseconds by question."""
     await migrate(dsn, {"bounce": MIGRATIONS})
+    await _fill(dsn, facts, days)
+    database = Database(dsn, "bounce", max_size=2, server_settings=SERVER_SETTINGS)
+    await database.open()
+    try:
+        questions = _figures(PostgresFigures(database), days) | _reports(PostgresReports(database))
+        return {name: await _timed(name, question) for name, question in questions.items()}
+    finally:
+        await database.close()
+
+
+async def _fill(dsn: str, facts: int, days: int) -> None:
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "bounce", "timezone": "UTC"})
     since = UNTIL - timedelta(days=days)
     average = facts / (days * 24 * 600)
     await connection.execute(_FILL, since, UNTIL, average * 5)
     await connection.execute(_DAYS)
+    await connection.execute(_NARROW)
     for statement in (_HITS, _UNREAD, _OPINIONS):
         await connection.execute(statement, since, UNTIL)
     await connection.execute("vacuum analyze")
     total, rows = await connection.fetchrow("select sum(facts) filter (where grain = 0), count(*) from figure")
     print(f"{total:,} facts over {days} days in {rows:,} rows of roll-ups")
     await connection.close()
-    database = Database(dsn, "bounce", max_size=2)
-    await database.open()
-    figures = PostgresFigures(database)
-    found = {}
-    for name, (grain, span, by) in {
-        "all days": ("day", timedelta(days=days), ()),
-        "all days by category": ("day", timedelta(days=days), ("category",)),
-        "all days by category and provider": ("day", timedelta(days=days), ("category", "provider")),
-        "whole time by all": ("none", timedelta(days=days), ("category", "provider", "from_domain", "communication")),
+
+
+def _figures(figures: PostgresFigures, days: int) -> dict[str, Question]:
+    whole = timedelta(days=days)
+    asked = {
+        "all days": ("day", whole, ()),
+        "all days by category": ("day", whole, ("category",)),
+        "all days by category and provider": ("day", whole, ("category", "provider")),
+        "whole time by all": ("none", whole, ("category", "provider", "from_domain", "communication")),
         "a week of hours by category": ("hour", timedelta(days=7), ("category",)),
         "a day of hours by provider": ("hour", timedelta(days=1), ("provider",)),
         "a month of hours by category": ("hour", timedelta(days=30), ("category",)),
-        "all days by sending domain": ("day", timedelta(days=days), ("from_domain",)),
-        "whole time by communication": ("none", timedelta(days=days), ("communication",)),
-    }.items():
-        wanted = FigureQuery(1, Mode.LIVE, grain, UNTIL - span, UNTIL, frozenset(by), {}, 10_001)
-        found[name] = await _timed(name, partial(figures.figures, wanted))
-    reports, realm = PostgresReports(database), (1, Mode.LIVE)
-    names = [f"rule-{number}" for number in range(300)]
-
-    def day(back: int) -> date:
-        return (UNTIL - timedelta(days=back)).date()
-
-    questions: dict[str, Callable[[], Awaitable[Any]]] = {
-        "hits of all rules in 30 days": partial(reports.hits, realm, day(30)),
-        "hits of all rules in 90 days": partial(reports.hits, realm, day(90)),
-        "last hits of all rules": partial(reports.last_hits, realm, names),
-        "rules outdone in 30 days": partial(reports.outdone, realm, day(30), 100, None),
-        "unread texts of 7 days": partial(reports.unread, UnreadQuery(realm, day(7), 100)),
-        "unread texts of 30 days": partial(reports.unread, UnreadQuery(realm, day(30), 100)),
-        "disagreements of 30 days": partial(reports.opinions, OpinionQuery(realm, day(30), 100)),
-        "agreements of 30 days": partial(reports.agreeing, realm, day(30)),
+        "all days by sending domain": ("day", whole, ("from_domain",)),
+        "whole time by communication": ("none", whole, ("communication",)),
     }
-    for name, question in questions.items():
-        found[name] = await _timed(name, question)
-    await database.close()
-    return found
+    return {
+        name: partial(figures.figures, FigureQuery(1, Mode.LIVE, grain, UNTIL - span, UNTIL, frozenset(by), {}, 10_001))
+        for name, (grain, span, by) in asked.items()
+    }
 
 
-async def _timed(name: str, question: Callable[[], Awaitable[Any]]) -> float:
+def _reports(reports: PostgresReports) -> dict[str, Question]:
+    realm, names = (1, Mode.LIVE), [f"rule-{number}" for number in range(300)]
+    month, quarter, week = ((UNTIL - timedelta(days=back)).date() for back in (30, 90, 7))
+    return {
+        "hits of all rules in 30 days": partial(reports.hits, realm, month),
+        "hits of all rules in 90 days": partial(reports.hits, realm, quarter),
+        "last hits of all rules": partial(reports.last_hits, realm, names),
+        "rules outdone in 30 days": partial(reports.outdone, realm, month, 100, None),
+        "unread texts of 7 days": partial(reports.unread, UnreadQuery(realm, week, 100)),
+        "unread texts of 30 days": partial(reports.unread, UnreadQuery(realm, month, 100)),
+        "disagreements of 30 days": partial(reports.opinions, OpinionQuery(realm, month, 100)),
+        "agreements of 30 days": partial(reports.agreeing, realm, month),
+    }
+
+
+async def _timed(name: str, question: Question) -> float:
     """The median of some times in milliseconds."""
     times = []
     for _ in range(_TIMES):

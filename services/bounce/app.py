@@ -14,6 +14,7 @@ from libs.verp import ReturnPath
 from services.bounce.adapters.delivery import DeliveryMessages
 from services.bounce.adapters.peers import Limits
 from services.bounce.adapters.postgres import (
+    SERVER_SETTINGS,
     PostgresBreakers,
     PostgresContacts,
     PostgresDomains,
@@ -61,7 +62,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> Service:
     """bounce over the runtime's Postgres."""
     settings = settings or load(BounceSettings, runtime.settings_file)
-    database = runtime.database("bounce", max_size=settings.pool_max_connections)
+    database = runtime.database("bounce", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
     deps = _bounce(runtime, settings, database)
     return Service(
         name="bounce",

@@ -166,3 +166,16 @@ async def test_there_is_no_rule_of_nothing(world: World) -> None:
     await said(world, ["ann"], "550 123456")
     (line,) = (await world.get("/v1/reports/unread-texts"))["items"]
     assert (await world.post(f"/v1/reports/unread-texts/{line['template_id']}:rule", {})).status_code == 409
+
+
+async def test_figures_are_the_same_with_and_without_the_dimensions_that_nobody_asked_for(world: World) -> None:
+    trusting(world)
+    await said(world, ["ann", "bob"], at=NOW - DAY)
+    await said(world, ["cid"])
+    for grain in ("hour", "day", "none"):
+        narrow = await world.get("/v1/statistics", grain=grain, by="category")
+        wide = await world.get("/v1/statistics", grain=grain, by=["category", "from_domain"])
+        only = await world.get("/v1/statistics", grain=grain, by="category", communication="news")
+        assert narrow["totals"] == wide["totals"] == only["totals"]
+        assert (narrow["totals"]["facts"], narrow["totals"]["suppressed"]) == (3, 3)
+        assert [row["from_domain"] for row in wide["rows"]] == ["shop.example"] * len(narrow["rows"])

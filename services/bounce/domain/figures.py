@@ -9,8 +9,17 @@ from libs.contracts.outcomes import Mode, Word
 
 
 class Grain(Word):
+    """How finely time is divided. The narrow ones leave out domain and communication: six times fewer rows to sum up
+    for most questions."""
+
     HOUR = 0
     DAY = 1
+    NARROW_HOUR = 2
+    NARROW_DAY = 3
+
+    @property
+    def narrow(self) -> "Grain":
+        return Grain(self | 2)
 
 
 class Place(NamedTuple):
@@ -57,8 +66,9 @@ class Figures:
     def add(self, kind: Kind, at: datetime, **counts: int) -> None:
         """Counts under the hour and under the day of a moment (UTC)."""
         hour = at.replace(minute=0, second=0, microsecond=0)
+        wide, narrow = tuple(kind[2:]), (kind.category, kind.provider, "", "")
         for grain, bucket in ((Grain.HOUR, hour), (Grain.DAY, hour.replace(hour=0))):
-            tenant, mode, *names = kind
-            row = self.rows[Place(tenant, int(mode), int(grain), bucket, *names)]
-            for name, count in counts.items():
-                setattr(row, name, getattr(row, name) + count)
+            for place, names in ((grain, wide), (grain.narrow, narrow)):
+                row = self.rows[Place(kind.tenant, int(kind.mode), int(place), bucket, *names)]
+                for name, count in counts.items():
+                    setattr(row, name, getattr(row, name) + count)

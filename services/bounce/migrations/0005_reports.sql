@@ -52,6 +52,13 @@ create table opinion (                   -- what vendors and the model make of t
   primary key (tenant, mode, day, who, other, category, rule, provider)
 ) with (fillfactor = 80);
 
+-- The figures once more without domain and communication, for the many questions that do not ask for them.
+insert into figure (tenant, mode, grain, bucket, category, provider, from_domain, communication, facts, first, suppressed,
+                    lifted, parked)
+select tenant, mode, grain + 2, bucket, category, provider, '', '', sum(facts), sum(first), sum(suppressed), sum(lifted),
+  sum(parked)
+from figure group by tenant, mode, grain, bucket, category, provider;
+
 create table replay (                    -- the policy played again over stored facts
   id uuid primary key,
   tenant smallint not null,

@@ -17,7 +17,10 @@ from services.bounce.adapters.postgres.telling import PostgresTelling
 from services.bounce.adapters.postgres.watching import PostgresBreakers
 from services.bounce.adapters.postgres.webhooks import PostgresWebhooks
 
+SERVER_SETTINGS = {"jit": "off"}  # compiling costs more than any question that is asked here
+
 __all__ = [
+    "SERVER_SETTINGS",
     "PostgresBreakers",
     "PostgresContacts",
     "PostgresDomains",

@@ -12,6 +12,7 @@ from services.bounce.domain.parking import ParkState
 from services.bounce.ports import BreakerQuery, FigureQuery
 
 _NAMES = ("category", "provider", "from_domain", "communication")
+_NARROW = {"category", "provider"}
 _SUMS = """
   sum(facts)::bigint as facts, sum(first)::bigint as first, sum(suppressed)::bigint as suppressed,
   sum(lifted)::bigint as lifted, sum(parked)::bigint as parked,
@@ -52,7 +53,7 @@ class PostgresFigures:
                 _question(wanted.by, buckets=wanted.grain != "none"),
                 wanted.tenant,
                 int(wanted.mode),
-                int(Grain.HOUR if wanted.grain == "hour" else Grain.DAY),
+                int(_grain(wanted)),
                 wanted.since,
                 wanted.until,
                 *(wanted.only.get(name) for name in _NAMES),
@@ -77,6 +78,11 @@ class PostgresFigures:
         names = (wanted.tenant, int(wanted.mode), wanted.provider, wanted.id, opened_at, after)
         async with self.database.acquire() as connection:
             return list(await connection.fetch(_BREAKERS, *names, wanted.limit, wanted.since))
+
+
+def _grain(wanted: FigureQuery) -> Grain:
+    grain = Grain.HOUR if wanted.grain == "hour" else Grain.DAY
+    return grain.narrow if wanted.by | wanted.only.keys() <= _NARROW else grain
 
 
 def _question(by: Collection[str], *, buckets: bool) -> str:
