@@ -8,7 +8,9 @@ import pytest
 
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
+from libs.contracts.tokens import RecipientErased
 from services.bounce.handlers.replays import run_next
+from services.bounce.loops import replays
 from services.bounce.ports import Reached
 from tests.flows.bounce_policy import DAY, GONE, all_said, barred, hash_of, rows, said, trusting
 from tests.flows.bounces import NOW, World, world
@@ -169,6 +171,26 @@ async def test_a_replay_that_never_ends_is_given_up(world: World) -> None:
     assert await run_next(world.service.deps, asyncio.Event())
     shown = await world.get(f"/v1/replays/{asked['id']}")
     assert (shown["state"], "five times" in shown["problem"]) == ("failed", True)
+
+
+async def test_the_loop_plays_what_waits_and_a_person_erased_is_nameless_in_it(world: World) -> None:
+    trusting(world)
+    await said(world, ["ann"], at=NOW - DAY)
+    world.clock.advance(timedelta(minutes=1))
+    asked = (await world.post("/v1/replays", BODY | {"settings": {"trusted_providers": []}})).json()
+    stop = asyncio.Event()
+    task = asyncio.create_task(replays(world.service.deps, stop))
+    try:
+        for _ in range(600):
+            if (await world.get(f"/v1/replays/{asked['id']}"))["state"] == "done":
+                break
+            await asyncio.sleep(0.05)
+    finally:
+        stop.set()
+        await task
+    await world.hear(RecipientErased(recipient="customer:ann", at=NOW))
+    (change,) = await changes(world, asked)
+    assert (change["recipient"], change["text"]) == (None, None)
 
 
 async def test_replays_are_few_at_once_and_listed(world: World) -> None:
