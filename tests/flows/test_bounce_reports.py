@@ -1,10 +1,14 @@
 """Reports about rules, as facts come in: what decided, what was outdone, what nobody reads, who disagrees."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from libs.contracts.delivery import Receipt, ReceiptRecorded
+from libs.contracts.outcomes import Mode
+from services.bounce.domain.facts import Fact, Vendor
+from services.bounce.ports import NewFact
 from tests.flows.bounce_policy import DAY, GONE, hash_of, numbers, said, trusting
 from tests.flows.bounces import NOW, World, world
 
@@ -132,6 +136,20 @@ async def test_a_rule_in_the_shadow_shows_its_hits_and_reads_nothing(world: Worl
     assert (await world.get("/v1/reports/unread-texts"))["items"][0]["count"] == 2
     assert "tomatoes" not in {r["rule"] for r in (await world.get("/v1/reports/dead-rules", limit=1000))["items"]}
     assert (await world.get("/v1/reports/outdone-rules"))["items"] == []
+
+
+async def test_what_a_model_read_is_shown_as_its_word_and_a_vendor_may_disagree(world: World) -> None:
+    read = Fact("inactive", True, 550, None, "550 gone fishing", confidence=0.97, rule_set="model:06d92e47")
+    vendor = Vendor("ses", "Permanent/NoEmail", "unknown-user")
+    whom = (hash_of("ann"), "m.1", 1, None)
+    await world.service.deps.facts.record(
+        [NewFact(uuid4(), 1, Mode.LIVE, NOW, read, "receipt", *whom, vendor=vendor)], NOW
+    )
+    (fact,) = (await world.get("/v1/bounces"))["items"]
+    assert (fact["model_category"], round(fact["model_confidence"], 2), fact["rule"]) == ("inactive", 0.97, None)
+    (line,) = (await world.get("/v1/reports/disagreements"))["items"]
+    assert (line["who"], line["other"], line["category"], line["rule"]) == ("ses", "unknown-user", "inactive", None)
+    assert (await world.get("/v1/reports/unread-texts"))["items"][0]["model_category"] == "inactive"
 
 
 async def test_the_same_evidence_again_counts_once(world: World) -> None:

@@ -54,11 +54,13 @@ log = get_logger(__name__)
 _ADD = """
 insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
                     reply_code, enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain,
-                    communication, matched, confidence, template, stage, vendor, vendor_class, vendor_category, shadow)
+                    communication, matched, confidence, template, stage, vendor, vendor_class, vendor_category, shadow,
+                    model_category, model_confidence)
 select id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
   enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication,
   string_to_array(matched, ' '), confidence, template, stage, vendor, vendor_class, vendor_category,
-  string_to_array(nullif(shadow, ''), ' ')
+  string_to_array(nullif(shadow, ''), ' '), case when rule_set like 'model:%' then category end,
+  case when rule_set like 'model:%' then confidence end
 from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[], $7::text[],
   $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[], $15::uuid[],
   $16::text[], $17::text[], $18::text[], $19::text[], $20::smallint[], $21::text[], $22::text[], $23::text[],
