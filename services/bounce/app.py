@@ -94,7 +94,7 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
 def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> Bounce:
     policy, band = policy_of(settings), _band(settings)
     rule_sets = PostgresRuleSets(database)
-    rulebook = PublishedRulebook(runtime.data_dir / "bounce-rules", rule_sets, runtime.clock)
+    rulebook = PublishedRulebook(runtime.data_dir / "bounce-rules", rule_sets, runtime.clock, settings.model)
     return Bounce(
         mails=PostgresMails(database),
         facts=PostgresFacts(database, policy, band),

@@ -47,6 +47,12 @@ class BounceSettings(ServiceSettings):
         14, ge=1, description="Days for which the bytes of a mail are kept; the fact stays longer."
     )
     pool_max_connections: int = Field(6, ge=1, description="Postgres connections of one process.")
+    model: str = Field(
+        "shipped",
+        min_length=1,
+        description="What is asked where no rule reads a reply: `shipped`, the path of a file that `depesche bounce "
+        "train` made, or `off`.",
+    )
 
     # when a fact bars its address
     trusted_providers: tuple[str, ...] = Field(

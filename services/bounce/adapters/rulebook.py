@@ -17,6 +17,7 @@ from libs.errors import Transient
 from libs.telemetry import get_logger
 from services.bounce.adapters.engines import compiled, compiled_beside
 from services.bounce.adapters.engines.composite import CompositeScan
+from services.bounce.adapters.model_file import model_of
 from services.bounce.adapters.shipped_rules import shipped, shipped_parts
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.rules.assembling import Shipped, assemble
@@ -39,19 +40,21 @@ _in_force = Gauge(
 log = get_logger(__name__)
 
 
-def shipped_classifier(cache: Path | None = None) -> Classifier:
-    """A classifier by the shipped rules; takes seconds the first time. `cache`: the folder of compiled databases."""
+def shipped_classifier(cache: Path | None = None, model: str = "shipped") -> Classifier:
+    """A classifier by the shipped rules; takes seconds the first time. `cache`: the folder of compiled databases.
+    `model`: `shipped`, `off`, or the path of a file that was trained."""
     rules, providers = shipped()
-    return Classifier(rules, compiled(rules, cache), providers)
+    return Classifier(rules, compiled(rules, cache), providers, model_of(model))
 
 
 class PublishedRulebook:
     """Compiles each set once, however many ask at the same time."""
 
-    def __init__(self, cache: Path, sets: RuleSets, clock: Clock) -> None:
+    def __init__(self, cache: Path, sets: RuleSets, clock: Clock, model: str) -> None:
         self._cache = cache
         self._sets = sets
         self._clock = clock
+        self._model = model
         self._one = asyncio.Lock()
         self._ready: Classifier | None = None
         self._number = -1
@@ -110,7 +113,7 @@ class PublishedRulebook:
         """One database over all takes the place of two."""
         scan = await asyncio.to_thread(compiled, old.rules, self._cache)
         if self._ready is old:
-            self._ready = Classifier(old.rules, scan, old.providers)
+            self._ready = Classifier(old.rules, scan, old.providers, old.model)
 
     def _made_of_fit(self, entries: Sequence[Published]) -> Classifier:
         """Without rules that this engine does not take: another one took them when they were published."""
@@ -129,7 +132,8 @@ class PublishedRulebook:
             log.error("rule_left_out", rule=id_, error="; ".join(map(str, found)))
         few = beside is not None and len(getattr(beside.scan, "parts", ())) < _MOST_PARTS
         base = (beside.rules, beside.scan) if beside and few else self._base
-        return Classifier(rules, compiled_beside(rules, base, self._cache), self.shipped.providers)
+        scan = compiled_beside(rules, base, self._cache)
+        return Classifier(rules, scan, self.shipped.providers, model_of(self._model))
 
     @cached_property
     def _base(self) -> tuple[RuleSet, Scan]:

@@ -104,13 +104,19 @@ class BounceShown(BaseModel):
     enhanced_code: str | None
     text: str | None
     mail: UUID | None
-    rule: str | None = Field(description="The rule that decided; null where the form of the report did, or nothing.")
+    rule: str | None = Field(
+        description="The rule that decided; null where the form of the report did, the model, or nothing."
+    )
     matched: list[str] | None = Field(description="Every rule that matched, the one that decided first.")
     shadow: list[str] | None = Field(description="Rules that matched too and only look: none of them has a say.")
-    confidence: float | None = Field(description="How far to believe it, from 0 to 1: an order, not a probability.")
+    confidence: float | None = Field(
+        description="How far to believe it, from 0 to 1: of a rule an order, of the model a probability."
+    )
     provider: str | None = Field(description="Whose reply it is, by the host that refused or the address's domain.")
     template: str | None = Field(description="The text without what differs from mail to mail.")
-    rule_set: str | None = Field(description="The digest of the rules that were asked.")
+    rule_set: str | None = Field(
+        description="The digest of the rules that were asked; `model:` and its digest where the model answered."
+    )
     from_domain: str
     communication: str
     decision: str = Field(description="leaves, waits, asks (the DNS), bars, or parked while its provider is doubted.")

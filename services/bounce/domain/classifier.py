@@ -1,7 +1,7 @@
 """Owns the verdict on a refusal: every rule that matches, the one that wins, and how far to believe it.
 
 The text is asked first, because codes are used loosely (5.7.1 and 550 stand for everything). A code that is precise
-has a rule with a priority of its own.
+has a rule with a priority of its own. Where no rule reads a reply, a model may (domain/model.py), if it is sure.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from services.bounce.domain.categories import CATEGORIES
+from services.bounce.domain.model import Guess, Model
 from services.bounce.domain.providers import Providers
 from services.bounce.domain.rules.rule import Rule
 from services.bounce.domain.rules.ruleset import Reply, RuleSet, Scan
@@ -23,7 +24,8 @@ class Verdict(NamedTuple):
 
     `confidence` is an order, not a probability: words of a known provider above anybody's words, these above codes;
     lower where rules that matched too would lead to another action, higher where a code says the same.
-    `strength`: the winner's priority. `shadow`: rules that matched too, and only look.
+    `strength`: the winner's priority. `shadow`: rules that matched too, and only look. `model`: the digest of the model,
+    where it gave the category and no rule did; then the confidence is a probability.
     """
 
     category: str
@@ -34,15 +36,18 @@ class Verdict(NamedTuple):
     provider: str | None = None
     stage: str | None = None
     shadow: tuple[str, ...] = ()
+    model: str | None = None
 
 
 class Classifier:
-    """A rule set with the engine that finds its patterns. Any thread may ask it."""
+    """A rule set with the engine that finds its patterns, and a model for the rest. Any thread may ask it."""
 
-    def __init__(self, rules: RuleSet, scan: Scan, providers: Providers) -> None:
+    def __init__(self, rules: RuleSet, scan: Scan, providers: Providers, model: Model | None = None) -> None:
         self.rules = rules
         self.scan = scan
         self.providers = providers
+        self.model = model
+        self._guessed: dict[Reply, Guess | None] = {}
         # replies differ in names and numbers, hardly ever in which patterns are in them
         self._settled: dict[tuple[object, ...], Verdict] = {}
 
@@ -56,7 +61,21 @@ class Classifier:
             if len(self._settled) >= MOST_SETTLED:
                 self._settled.clear()
             verdict = self._settled[key] = self._settle(found, reply)
+        if self.model is not None and verdict.rule is None and reply.text:
+            return self._guess(self.model, verdict, reply)
         return verdict
+
+    def _guess(self, model: Model, verdict: Verdict, reply: Reply) -> Verdict:
+        """What the model says where no rule does; the verdict as it was, where it is not sure."""
+        known = reply._replace(provider=verdict.provider)
+        if known not in self._guessed:
+            if len(self._guessed) >= MOST_SETTLED:
+                self._guessed.clear()
+            self._guessed[known] = model.answer(known)
+        guess = self._guessed[known]
+        if guess is None:
+            return verdict
+        return verdict._replace(category=guess.category, confidence=guess.confidence, model=model.digest)
 
     def _settle(self, found: Sequence[int], reply: Reply) -> Verdict:
         rules = self.rules

@@ -33,8 +33,9 @@ class Fact(NamedTuple):
 
     `permanent`: the refusal was final, not a wish to wait. `delayed`: the server is still trying, so that the category
     says what it waits for and the fact counts for nothing. `rule`: the one that decided; None where the form of the
-    report did, or nothing. `rule_set` None: nobody asked the words. `stage`: the command that was answered.
-    `shadow`: rules that matched and only look.
+    report did, or the model, or nothing. `rule_set`: the digest of the rules that were asked; `model:` and its digest
+    where the model answered, so that what it caused can be undone alone. `shadow`: rules that matched and only
+    look. `stage`: the command that was answered.
     """
 
     category: str
@@ -179,7 +180,7 @@ def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
         verdict.matched,
         verdict.confidence,
         verdict.provider,
-        classifier.rules.digest,
+        f"model:{verdict.model}" if verdict.model else classifier.rules.digest,
         verdict.shadow,
         verdict.stage,
     )

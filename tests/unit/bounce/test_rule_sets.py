@@ -81,7 +81,7 @@ async def test_what_another_engine_took_is_left_out(monkeypatch: pytest.MonkeyPa
         return backtracking.ReScan(rules.patterns)
 
     monkeypatch.setattr("services.bounce.adapters.rulebook.compiled_beside", refusing)
-    book = PublishedRulebook(tmp_path, None, None)  # type: ignore[arg-type]  # neither is asked
+    book = PublishedRulebook(tmp_path, None, None, "off")  # type: ignore[arg-type]  # neither is asked
     book._ready = shipped_rules()
     made = book._made_of_fit([own("bad", regex=" strange ", contains=[]), own("fine")])
     assert [rule.id for rule in made.rules.rules if rule.layer] == ["fine"]

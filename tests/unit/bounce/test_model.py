@@ -1,0 +1,148 @@
+"""The model answers where no rule does, only when it is sure, and is made reproducibly from reviewed replies."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from services.bounce.adapters.engines import compiled
+from services.bounce.adapters.model_file import (
+    SHIPPED,
+    BadModel,
+    examples_in,
+    load_model,
+    model_of,
+    save_model,
+    shipped_examples,
+)
+from services.bounce.domain.classifier import Classifier
+from services.bounce.domain.facts import of_text
+from services.bounce.domain.learning import Example, train
+from services.bounce.domain.model import Model
+from services.bounce.domain.providers import Providers
+from services.bounce.domain.rules.ruleset import Reply, RuleSet
+from tests.unit.bounce.shipped import rules
+
+GONE = ["nobody lives here", "nobody of that name", "there is nobody here", "nobody, sadly", "nobody at home here"]
+FULL = ["the cupboard is stuffed", "stuffed to the brim", "a stuffed cupboard", "stuffed, sorry", "it is stuffed now"]
+
+
+def examples() -> list[Example]:
+    told = [(text, "unknown-user") for text in GONE] + [(text, "mailbox-full") for text in FULL]
+    return [Example(Reply(f"550 {text} {n}", 550), category) for text, category in told for n in "abc"]
+
+
+@pytest.fixture(scope="module")
+def small() -> Model:
+    return train(examples())[0]
+
+
+def asked(model: Model | None) -> Classifier:
+    """A classifier without a rule."""
+    none = RuleSet(())
+    return Classifier(none, compiled(none), Providers({}, {}), model)
+
+
+def test_the_same_replies_in_any_order_make_the_same_bytes(tmp_path: Path, small: Model) -> None:
+    shuffled = examples() * 2
+    random.Random(3).shuffle(shuffled)
+    first, second = save_model(small, tmp_path / "a"), save_model(train(shuffled)[0], tmp_path / "b")
+    assert first == second
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_model_in_a_file_is_the_model(tmp_path: Path, small: Model) -> None:
+    digest = save_model(small, tmp_path / "small.model")
+    loaded = load_model(tmp_path / "small.model")
+    replies = [Reply("550 the cupboard was stuffed", 550), Reply("550 nobody", 550)]
+    assert loaded.digest == digest
+    assert loaded.predict(replies) == small.predict(replies)
+    assert [guess.category for guess in loaded.predict(replies)] == ["mailbox-full", "unknown-user"]
+
+
+def test_the_verdict_says_that_the_model_gave_it(tmp_path: Path, small: Model) -> None:
+    digest = save_model(small, tmp_path / "small.model")
+    fact = of_text("550 stuffed, the cupboard", asked(load_model(tmp_path / "small.model")))
+    assert (fact.category, fact.rule, fact.rule_set) == ("mailbox-full", None, f"model:{digest}")
+    assert small.thresholds["mailbox-full"] <= fact.confidence <= 1
+
+
+def test_what_the_model_is_not_sure_of_stays_undetermined(small: Model) -> None:
+    assert of_text("550 zzz", asked(small)).category == "undetermined"
+    careful = Model(small.categories, small.weights, small.scales, small.temperature, {}, "x")
+    assert of_text("550 the cupboard is stuffed", asked(careful)).category == "undetermined"
+
+
+def test_a_rule_goes_before_the_model() -> None:
+    sure = Model(("virus", "policy"), np.ones((1 << 14, 2), np.int8), np.array([1.0, 0.0]), 1.0, {"virus": 0.0}, "x")
+    known = rules()
+    classifier = Classifier(known.rules, known.scan, known.providers, sure)
+    assert of_text("550 5.1.1 User unknown", classifier).category == "unknown-user"
+    assert of_text("550 lalala", classifier).category == "virus"
+
+
+def test_categories_that_bar_must_be_right_more_often() -> None:
+    mixed = [*examples(), *(Example(Reply(f"550 nobody and nothing {n}", 550), "policy") for n in range(9))]
+    lenient, strict = train(mixed, precision=0.5)[1], train(mixed, precision=0.99)[1]
+    assert lenient.answered >= strict.answered
+    assert strict.accuracy_answered >= 0.99 or not strict.answered
+
+
+def test_the_shipped_model_is_made_of_what_is_in_the_repository() -> None:
+    model = load_model(SHIPPED)
+    assert set(model.categories) == {example.category for example in shipped_examples()}
+    assert model.thresholds["unknown-user"] > 0.5
+
+
+def test_the_model_can_be_left_out() -> None:
+    assert model_of("off") is None
+    assert of_text("550 stuffed", asked(model_of("off"))).category == "undetermined"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"[]\n", b"rubbish\n\x00", b'{"form": 2, "buckets": 16384}\n', SHIPPED.read_bytes()[:-5]],
+    ids=["empty", "no newline", "a list", "rubbish", "newer", "cut short"],
+)
+def test_what_is_no_model_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.model").write_bytes(content)
+    with pytest.raises(BadModel, match=r"x\.model"):
+        load_model(tmp_path / "x.model")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "where"),
+    [
+        ("a.jsonl", '{"text": "550 no", "category": "made-up"}', "a.jsonl:1"),
+        ("a.jsonl", '{"category": "virus"}', "a.jsonl:1"),
+        ("a.jsonl", "[1]", "a.jsonl:1"),
+        ("a.jsonl", "{", "a.jsonl"),
+        ("a.csv", "text,category,reply\n550 no,virus,five", "a.csv:2"),
+        ("none.jsonl", None, "cannot be read"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path: Path, name: str, content: str | None, where: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(BadModel, match=where):
+        list(examples_in(tmp_path / name))
+
+
+def test_replies_come_as_csv_too(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text,category,also\n"550 5.2.2 no, full",mailbox-full,throttled policy\n')
+    (found,) = examples_in(tmp_path / "a.csv")
+    assert found == Example(Reply("550 5.2.2 no, full", 550, "5.2.2"), "mailbox-full", ("throttled", "policy"))
+
+
+def test_a_bad_file_ends_the_command_and_says_where(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "550 no", "category": "nothing"}))
+    ended = CliRunner().invoke(
+        app, ["bounces", "train", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "m.model"), "--json"]
+    )
+    assert ended.exit_code == 2
+    assert "a.jsonl:1" in ended.output
+    assert not (tmp_path / "m.model").exists()
