@@ -13,7 +13,7 @@ from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_for_all, raw_kept_since, read_kept, refuse_recipient
 from services.bounce.handlers.telling import call_webhook
 
-_BATCH = 100
+_BATCH = 500
 _LEASE_SECONDS = 60.0
 _CALLS_SECONDS = 120.0  # longer than a turn of a webhook can be
 _IDLE_SECONDS = 0.5

@@ -23,7 +23,7 @@ _RETURNED = (
 )
 _ENCODING = re.compile(rb"^content-transfer-encoding:[ \t]*(base64|quoted-printable)", re.I | re.M)
 _REPORT = re.compile(rb"^content-type:\s{0,20}multipart/report", re.M)
-_BLANK = re.compile(rb"\r?\n\r?\n")
+_WANTED = re.compile(rb"^(return-path|errors-to|sender|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
 MAX_RETURNED = 16 * 1024
 _MOST_TYPES = 20
 _MOST_ENCODED = 200
@@ -50,9 +50,15 @@ class Mail:
 
     @cached_property
     def headers(self) -> Headers:
-        end = _BLANK.search(self.raw)
-        head = self.raw[: end.start()] if end else self.raw
+        head = self.raw[: _blank_line(self.raw)[0]]
         return mime.parse_headers(mime.to_text(head[:MAX_HEAD], {}))
+
+    @cached_property
+    def returned_headers(self) -> Headers:
+        """Those of the mail that is sent back that tell where it went."""
+        returned = self.returned
+        head = returned[: _blank_line(returned)[0]].replace(b"\r\n", b"\n")
+        return Headers([(name.decode().lower(), mime.to_text(value, {})) for name, value in _WANTED.findall(head)])
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -78,16 +84,13 @@ class Mail:
         for kind in kinds:
             at = self._lower.find(kind)
             while at >= 0 and len(texts) < MAX_PARTS:
-                begin, blank = self._lower.rfind(b"\n--", 0, at), _BLANK.search(self.raw, at)
-                if (
-                    begin < 0
-                    or blank is None
-                    or self._lower.find(b"content-transfer-encoding", begin, blank.start()) >= 0
-                ):
+                begin = self._lower.rfind(b"\n--", 0, at)
+                head, body = _blank_line(self.raw, at)
+                if begin < 0 or head == body or self._lower.find(b"content-transfer-encoding", begin, head) >= 0:
                     return []
-                end = self.raw.find(b"\n--", blank.end() - 1)
-                texts.append(mime.to_text(self.raw[blank.end() : end if end >= 0 else None], {}))
-                at = self._lower.find(kind, blank.end())
+                end = self.raw.find(b"\n--", body - 1)
+                texts.append(mime.to_text(self.raw[body : end if end >= 0 else None], {}))
+                at = self._lower.find(kind, body)
         return texts
 
 
@@ -109,14 +112,22 @@ def _cut(raw: bytes) -> tuple[bytes, tuple[bytes, bytes]]:
             at, tries = lower.find(kind, at + 1, first), tries + 1
     if first == len(raw):
         return raw, (b"", b"")
-    after = _BLANK.search(raw, first + 1)
-    if after is None:
-        return raw[: first + 1], (b"", b"")
+    head, begins = _blank_line(raw, first + 1)
     mark = raw[first : raw.find(b"\n", first + 1)].rstrip()
-    end = raw.find(mark, after.end() - 1)
+    end = raw.find(mark, begins - 1) if begins < len(raw) else -1
     rest = raw[end + 1 :] if end >= 0 else b""
-    body = raw[after.end() : end if end >= 0 else None]
-    return raw[: first + 1] + rest, (raw[first : after.start()], body)
+    return raw[: first + 1] + rest, (raw[first:head], raw[begins : end if end >= 0 else None])
+
+
+def _blank_line(raw: bytes, begin: int = 0) -> tuple[int, int]:
+    """Where the first blank line begins and where what follows it does; both the end where there is none."""
+    at = raw.find(b"\n\n", begin)
+    crlf = raw.find(b"\n\r\n", begin, at if at >= 0 else len(raw))
+    if crlf >= 0:
+        return (crlf - 1 if raw[crlf - 1 : crlf] == b"\r" else crlf), crlf + 3
+    if at >= 0:
+        return (at - 1 if at > begin and raw[at - 1 : at] == b"\r" else at), at + 2
+    return len(raw), len(raw)
 
 
 def _quickly(raw: bytes) -> list[Part] | None:
@@ -132,8 +143,7 @@ def _quickly(raw: bytes) -> list[Part] | None:
 
 
 def _head_is_long(raw: bytes) -> bool:
-    end = _BLANK.search(raw, 0, MAX_HEAD)
-    return end is None and len(raw) > MAX_HEAD
+    return len(raw) > MAX_HEAD and _blank_line(raw[:MAX_HEAD])[1] == MAX_HEAD
 
 
 def _leaves(node: PyLazyMimePart, depth: int, parts: list[Part]) -> None:

@@ -21,8 +21,9 @@ _ADDRESS = re.compile(ADDRESS)
 # surrogates are no characters
 _UTF8_XTEXT = re.compile(r"\\x\{((?!D[89A-F]..\})(?:10|[1-9A-F])?[0-9A-F]{2,4})\}", re.I)
 _QUOTED = re.compile(r'"([\w.!#$%&\'*+/=?^`{|}~-]{1,64})"@')
-_REPLY = re.compile(r"(?<![\d.])([245]\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
-_ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
+# what stands before a code is looked at after its first digit, so that the search runs from digit to digit
+_REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
+_ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
 _BOTH = re.compile(r"([245]\d\d)[ -]#?([245]\.\d{1,3}\.\d{1,3})(?:[ :]|$)")
 
 

@@ -14,6 +14,7 @@ from libs.storage.database import Database
 from services.bounce.domain.mime import MAX_BYTES
 from services.bounce.ports import Closing, Kept, Mail, NewMail, Rereading, Stray
 
+MAX_BATCH_BYTES = 16 * 1024 * 1024
 STATES = ("waiting", "read", "backscatter")
 
 _COLUMNS = "id, recipient, received_at, state, outcome, message, attempts, tenant, mode, again"
@@ -25,10 +26,16 @@ from unnest($1::uuid[], $2::bytea[], $3::smallint[], $4::smallint[], $5::text[],
 on conflict (digest) do nothing returning digest
 """
 _KNOWN = f"select digest, {_COLUMNS}, null::bytea as raw from mail where digest = any($1)"  # noqa: S608 - our own statement
-# the lease is a due time ahead: a reader that dies gives its mails back by itself
+# the lease is a due time ahead: a reader that dies gives its mails back by itself; what a batch has no room for is
+# locked and left, and the first one is always taken
 _LEASE = f"""
+with due as (
+  select id, size, due_at from mail where state = 0 and due_at <= now() order by due_at limit $1 for update skip locked
+), sized as (
+  select id, sum(least(size, $3)) over (order by due_at, id) - least(size, $3) as before from due
+)
 update mail set due_at = now() + $2 * interval '1 second', attempts = attempts + 1
-where id in (select id from mail where state = 0 and due_at <= now() order by due_at limit $1 for update skip locked)
+where id in (select id from sized where before < $4)
 returning {_COLUMNS}, substring(raw for $3) as raw
 """  # noqa: S608 - our own statement
 _CLOSE = """
@@ -86,9 +93,13 @@ class PostgresMails:
         return kept
 
     async def lease(self, limit: int, seconds: float) -> list[Mail]:
-        """Waiting mails that are due, invisible to other readers for `seconds`; of each what is ever looked at."""
+        """Waiting mails that are due, invisible to other readers for `seconds`; of each what is ever looked at.
+
+        At most `limit`, and fewer where they are large: a batch is held in memory.
+        """
         async with self.database.acquire() as connection:
-            return [to_mail(row) for row in await connection.fetch(_LEASE, limit, seconds, MAX_BYTES)]
+            rows = await connection.fetch(_LEASE, limit, seconds, MAX_BYTES, MAX_BATCH_BYTES)
+        return [to_mail(row) for row in rows]
 
     async def close(self, closing: Sequence[Closing]) -> None:
         rows = [
