@@ -17,7 +17,7 @@ from libs.telemetry.tracing import current_trace_id
 # trace_id, service, level and timestamp are added to each line.
 FIELDS = frozenset(
     """
-    notification_id message_id request_id release_id cause_id event_id import_id mail_id
+    notification_id request_id release_id cause_id event_id import_id
     tenant mode channel sender lane provider subscriber type event_type schema
     reason detail error exc_info
     route loop port user folders day what turn
