@@ -25,7 +25,7 @@ schema = schemathesis.openapi.from_dict(
 )
 
 
-@schemathesis.serializer("application/x-ndjson", "text/csv", "message/rfc822")
+@schemathesis.serializer("application/x-ndjson", "text/csv", "message/rfc822", "application/zip", "application/mbox")
 def as_text(_: object, value: object) -> bytes:
     """Media types that are text: sent as generated, whatever it is."""
     return (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")

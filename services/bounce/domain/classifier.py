@@ -24,8 +24,8 @@ class Verdict(NamedTuple):
 
     `confidence` is an order, not a probability: words of a known provider above anybody's words, these above codes;
     lower where rules that matched too would lead to another action, higher where a code says the same.
-    `strength`: the winner's priority. `shadow`: rules that matched too, and only look. `model`: the digest of the model,
-    where it gave the category and no rule did; then the confidence is a probability.
+    `strength`: the winner's priority. `shadow`: rules that matched too, and only look. `model`: the digest of the one
+    that gave the category, no rule did; then the confidence is a probability.
     """
 
     category: str

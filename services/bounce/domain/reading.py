@@ -21,9 +21,9 @@ _RETURNED = (
     b"message/global\r",
     b"message/global-headers",
 )
-_WANTED = re.compile(rb"^(return-path|errors-to|sender|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
 _ENCODING = re.compile(rb"^content-transfer-encoding:[ \t]*(base64|quoted-printable)", re.I | re.M)
 _REPORT = re.compile(rb"^content-type:\s{0,20}multipart/report", re.M)
+_WANTED = re.compile(rb"^(return-path|errors-to|sender|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
 MAX_RETURNED = 16 * 1024
 _MOST_TYPES = 20
 _MOST_ENCODED = 200
@@ -50,7 +50,8 @@ class Mail:
 
     @cached_property
     def headers(self) -> Headers:
-        return mime.parse_headers(mime.to_text(self.raw[: min(_blank_line(self.raw)[0], MAX_HEAD)], {}))
+        head = self.raw[: _blank_line(self.raw)[0]]
+        return mime.parse_headers(mime.to_text(head[:MAX_HEAD], {}))
 
     @cached_property
     def returned_headers(self) -> Headers:
@@ -111,13 +112,11 @@ def _cut(raw: bytes) -> tuple[bytes, tuple[bytes, bytes]]:
             at, tries = lower.find(kind, at + 1, first), tries + 1
     if first == len(raw):
         return raw, (b"", b"")
-    head, start = _blank_line(raw, first + 1)
-    if head == start:
-        return raw[: first + 1], (b"", b"")
+    head, begins = _blank_line(raw, first + 1)
     mark = raw[first : raw.find(b"\n", first + 1)].rstrip()
-    end = raw.find(mark, start - 1)
+    end = raw.find(mark, begins - 1) if begins < len(raw) else -1
     rest = raw[end + 1 :] if end >= 0 else b""
-    return raw[: first + 1] + rest, (raw[first:head], raw[start : end if end >= 0 else None])
+    return raw[: first + 1] + rest, (raw[first:head], raw[begins : end if end >= 0 else None])
 
 
 def _blank_line(raw: bytes, begin: int = 0) -> tuple[int, int]:
