@@ -112,6 +112,7 @@ HOT = {
     "store": (accept._STORE, ["request", "work"]),
     "fence": (claim._FENCE, ["work"]),
     "cancelled": (claim._CANCELLED, ["request"]),
+    "due": (lease._ANYTHING_DUE, ["work"]),
     "lease": (lease._LEASE, ["work"]),
     "account": (settle._MOVE, ["request", "work"]),
 }

@@ -25,6 +25,11 @@ where w.id = f.id
 returning w.id, w.lease, w.request_id, w.together, w.ordinals, w.plan_step, w.attempt, w.returns, w.crashes
 """
 
+# An idle lane costs one statement, not a transaction.
+_ANYTHING_DUE = """
+select exists (select from work where lane = $1 and not held and leased_until = '-infinity' and due_at <= $2)
+"""
+
 _REQUESTS = """
 select r.id, r.tenant, r.mode, r.cause_id, r.release_id, r.communication, r.subject, r.variant, r.lane,
        r.on_unknown, r.expires_at, r.traceparent, r.body, r.received_at, r.cancelled_at is not null,
@@ -38,6 +43,11 @@ update work w set leased_until = '-infinity', due_at = b.due_at, reason = b.reas
 from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::int[]) as b (id, lease, due_at, reason)
 where w.id = b.id and w.lease = b.lease and not w.calling
 """
+
+
+async def anything_due(connection: Any, lane: Lane, now: datetime) -> bool:
+    """Whether a lease would find something, or would have a moment ago."""
+    return bool(await connection.fetchval(_ANYTHING_DUE, int(lane), now))
 
 
 async def lease(connection: Any, lane: Lane, now: datetime, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
