@@ -43,6 +43,23 @@ PACE = Pace(
     breaker=BreakerPolicy(threshold=10_000),
 )
 
+# At any moment, in one snapshot: the counters are what the rows say, and what waits has work.
+WRONG_ACCOUNTS = """
+select r.id, r.recipients, r.extra, r.pending, r.sent, r.failed, r.skipped, r.suppressed, r.unknown, m.*
+from request r left join lateral (
+  select count(*) filter (where status in (0, 1)) as open, count(*) filter (where status = 2) as sent_rows,
+    count(*) filter (where status = 3) as failed_rows, count(*) filter (where status = 4) as skipped_rows,
+    count(*) filter (where status = 5) as suppressed_rows, count(*) filter (where status = 6) as unknown_rows
+  from message where request_id = r.id) as m on true
+where (r.sent, r.failed, r.suppressed, r.unknown) <> (sent_rows, failed_rows, suppressed_rows, unknown_rows)
+   or r.pending < open or r.skipped < skipped_rows
+"""
+LOST = """
+select r.id from request r where r.pending > 0
+  and not exists (select from work w where w.request_id = r.id or r.id = any (w.together))
+"""
+STUCK = "select id from work where held and not exists (select from hold where active)"
+
 
 @dataclass
 class Truth:

@@ -24,26 +24,10 @@ from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.releases import Release
 from services.delivery.domain.steering import Hold, HoldKind, Suppression
-from tests.flows.crash_model import PACE, Truth, Workers, news_of
+from tests.flows.crash_model import LOST, PACE, STUCK, WRONG_ACCOUNTS, Truth, Workers, news_of
 from tests.flows.delivery_world import KEYRING, TENANT, World, now, opened, requested
 
 SEEDS = range(int(os.environ.get("DEPESCHE_CRASH_SEEDS", "3")))
-
-# At any moment, in one snapshot: the counters are what the rows say, and what waits has work.
-WRONG_ACCOUNTS = """
-select r.id, r.recipients, r.extra, r.pending, r.sent, r.failed, r.skipped, r.suppressed, r.unknown, m.*
-from request r left join lateral (
-  select count(*) filter (where status in (0, 1)) as open, count(*) filter (where status = 2) as sent_rows,
-    count(*) filter (where status = 3) as failed_rows, count(*) filter (where status = 4) as skipped_rows,
-    count(*) filter (where status = 5) as suppressed_rows, count(*) filter (where status = 6) as unknown_rows
-  from message where request_id = r.id) as m on true
-where (r.sent, r.failed, r.suppressed, r.unknown) <> (sent_rows, failed_rows, suppressed_rows, unknown_rows)
-   or r.pending < open or r.skipped < skipped_rows
-"""
-LOST = """
-select r.id from request r where r.pending > 0 and not exists (select from work w where w.request_id = r.id)
-"""
-STUCK = "select id from work where held and not exists (select from hold where active)"
 
 
 class BadDay:
@@ -55,7 +39,8 @@ class BadDay:
         self.truth = Truth()
         self.workers = Workers(world, self.rng, self.truth)
         self.operations = PostgresOperations(world.database, Keyring(b"k" * 32))
-        self.envelopes: list[Envelope] = []
+        self.requests: list[Envelope] = []
+        self.orders: list[Envelope] = []  # they come together, and share rows of the queue
         self.barred: set[str] = set()
         self.late: list[Release] = []
 
@@ -80,10 +65,14 @@ class BadDay:
             keys = [f"customer:{k}" for k in rng.sample(range(62), rng.choice((1, 3, 6, 6, 9, 25)))]
             changes = {"lane": rng.choice(("bulk", "transactional")), "on_unknown": rng.choice(("resend", "leave"))}
             envelope = requested(release, keys, now(), **changes)
-            self.envelopes.append(envelope)
+            self.requests.append(envelope)
             if n % 5 == 0:  # the same notifications asked for by another request
                 twin = requested(release, keys[: max(1, len(keys) // 2)], now(), cause=envelope.data.cause_id, part=1)
-                self.envelopes.append(twin)
+                self.requests.append(twin)
+        for _ in range(60):
+            changes = {"lane": rng.choice(("bulk", "transactional")), "on_unknown": rng.choice(("resend", "leave"))}
+            key = f"customer:{rng.randrange(62)}"
+            self.orders.append(requested(rng.choice([*releases, *self.late]), [key], now(), **changes))
         await self._bar(rng.sample(sorted(tokens.recipients), 8))
 
     async def _bar(self, keys: list[str]) -> None:
@@ -100,12 +89,24 @@ class BadDay:
         for change in changes + changes[:3]:
             await self.world.ledger.suppress([change])
 
+    @property
+    def envelopes(self) -> list[Envelope]:
+        return [*self.requests, *self.orders]
+
     async def deliver_requests(self) -> None:
         """Each request two to six times, at once and in batches."""
-        for envelope in self.envelopes:
+        for envelope in self.requests:
             await asyncio.sleep(self.rng.uniform(0, 0.015))
             twice = [self.world.ledger.accept([new_request(envelope, KEYRING)]) for _ in range(self.rng.randint(2, 6))]
             await asyncio.gather(*twice)
+
+    async def deliver_orders(self) -> None:
+        """Batches that overlap: each order comes twice, with other neighbours."""
+        for start in range(0, len(self.orders), 6):
+            await asyncio.sleep(self.rng.uniform(0, 0.06))
+            batch = [new_request(envelope, KEYRING) for envelope in self.orders[start : start + 12]]
+            halves = (batch, self.rng.sample(batch, len(batch) // 2))
+            await asyncio.gather(*(self.world.ledger.accept(half) for half in halves))
 
     async def place_holds(self) -> None:
         """Holds of every kind, placed and lifted while everything runs."""
@@ -163,7 +164,7 @@ class BadDay:
         await self.check_now()
 
     async def _run(self, watcher: asyncio.Task[None], workers: list[asyncio.Task[None]]) -> None:
-        await asyncio.gather(self.deliver_requests(), self.place_holds())
+        await asyncio.gather(self.deliver_requests(), self.deliver_orders(), self.place_holds())
         for release in self.late:
             self.world.releases.releases[release.id] = release
         await asyncio.sleep(0.5)

@@ -110,7 +110,9 @@ HOT = {
     "end": (wake._END, ["message"]),
     "ended": (settle._ENDED, ["message", "work"]),
     "store": (accept._STORE, ["request", "work"]),
-    "fence": (claim._FENCE, ["work", "request"]),
+    "fence": (claim._FENCE, ["work"]),
+    "cancelled": (claim._CANCELLED, ["request"]),
+    "due": (lease._ANYTHING_DUE, ["work"]),
     "lease": (lease._LEASE, ["work"]),
     "account": (settle._MOVE, ["request", "work"]),
 }

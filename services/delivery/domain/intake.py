@@ -1,6 +1,7 @@
 """A request as it is accepted, and its way into chunks."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -35,11 +36,12 @@ class NewRequest(msgspec.Struct, frozen=True):
 
 
 class NewWork(NamedTuple):
-    """Some recipients of a request, by their place in it."""
+    """Some recipients of a request, by their place in it; or the only ones of requests that go together."""
 
-    request_id: UUID
+    request_id: UUID | None
     lane: Lane
     ordinals: range
+    together: Sequence[UUID] = ()
 
 
 def new_request(envelope: Envelope, keyring: Keyring) -> NewRequest:
@@ -67,6 +69,16 @@ def chunks(request: NewRequest) -> Iterator[NewWork]:
     size, count = CHUNK[request.lane], len(request.command.recipients)
     for first in range(0, count, size):
         yield NewWork(request.id, request.lane, range(first, min(first + size, count)))
+
+
+def shared(requests: Sequence[NewRequest]) -> Iterator[NewWork]:
+    """The work rows of requests with one recipient each: as many in a row as a chunk has recipients."""
+    lanes: dict[Lane, list[UUID]] = defaultdict(list)
+    for request in requests:
+        lanes[request.lane].append(request.id)
+    for lane, ids in lanes.items():
+        for first in range(0, len(ids), CHUNK[lane]):
+            yield NewWork(None, lane, range(1), ids[first : first + CHUNK[lane]])
 
 
 def _problems(command: NotificationRequested) -> Iterator[FieldError]:

@@ -41,18 +41,27 @@ class Request:
 
 
 @dataclass(slots=True)
-class WorkRow:
-    """A leased row of the queue: some recipients of one request, at one step and attempt."""
+class Queued:
+    """A row of the queue as it was leased. `shared`: by requests of one recipient each; it is done when all are."""
 
     id: int
     lease: int
+    shared: bool = False
+    outstanding: int = 0  # calls whose outcome has not come yet
+
+
+@dataclass(slots=True)
+class WorkRow:
+    """Leased recipients of one request, at one step and attempt: a row of the queue, or one request's part of it."""
+
+    id: int  # its place among those leased together
+    queued: Queued
     request: Request
     ordinals: Sequence[int]
     plan_step: int
     attempt: int
     returns: int
     crashes: int
-    outstanding: int = 0  # calls whose outcome has not come yet
 
 
 @dataclass(slots=True)
@@ -142,6 +151,7 @@ class Prepared:
     later: list[Later] = field(default_factory=list)
     back: list[GiveBack] = field(default_factory=list)
     rest: list[Rest] = field(default_factory=list)
+    away: int = 0  # rows whose release or recipients could not be had
 
     def put_off(self, messages: Iterable[Message], due_at: datetime, reason: Reason) -> None:
         """The recipients of these messages wait as a whole; nothing of them is claimed."""

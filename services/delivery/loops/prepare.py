@@ -49,13 +49,13 @@ class _Preparing:
         self.later: dict[tuple[int, datetime, Reason], list[int]] = defaultdict(list)
         self.rows: dict[int, WorkRow] = {row.id: row for row in group.rows}
         self.rendered = 0
+        self.given: set[int] = set()  # rows whose release or recipients cannot be had now
 
     async def run(self) -> Prepared:
         releases = await self._releases()
         asked = await self._resolve(releases)
-        given = {back.row.id for back in self.prepared.back}
         for row in self.prepared.group.rows:
-            if row.id not in given:
+            if row.id not in self.given:
                 await self._row(row, releases.get(row.request.release_id), asked.get(row.id))
         for (id_, due_at, reason), ordinals in self.later.items():
             self.prepared.later.append(Later(self.rows[id_], ordinals, due_at, reason))
@@ -93,7 +93,12 @@ class _Preparing:
     def _give_back(self, row: WorkRow, reason: Reason) -> None:
         seconds = self.line.pace.patience.delay(row.returns + 1, 0.5 + self.line.draw() / 2)
         due_at = min(self.now + timedelta(seconds=seconds), max(row.request.expires_at, self.now))
-        self.prepared.back.append(GiveBack(row, due_at, reason))
+        self.given.add(row.id)
+        self.prepared.away += 1
+        if row.queued.shared:  # the others of its row go on without it
+            self.prepared.later.append(Later(row, row.ordinals, due_at, reason))
+        else:
+            self.prepared.back.append(GiveBack(row, due_at, reason))
 
     def _ended(self, row: WorkRow) -> Reason | None:
         """Why nothing of the row is sent any more."""
@@ -108,11 +113,10 @@ class _Preparing:
 
     async def _resolve(self, releases: Mapping[UUID, Release]) -> dict[int, Mapping[str, Recipient]]:
         """Answers by row; rows whose question failed are given back."""
-        given = {back.row.id for back in self.prepared.back}
         by_question: dict[tuple[Any, ...], list[WorkRow]] = defaultdict(list)
         for row in self.prepared.group.rows:
             release = releases.get(row.request.release_id)
-            if row.id not in given and release is not None and self._ended(row) is None:
+            if row.id not in self.given and release is not None and self._ended(row) is None:
                 request = row.request
                 by_question[request.tenant, request.mode, release.topic, release.channels].append(row)
         batches = [(key, batch) for key, rows in by_question.items() for batch in _batches(rows)]

@@ -66,8 +66,8 @@ class Recorder:
     def _took(self, result: Result) -> None:
         self._results.append(result)
         row = result.message.row
-        row.outstanding -= 1
-        if row.outstanding == 0:
+        row.queued.outstanding -= 1
+        if row.queued.outstanding == 0:
             self._finished.append(row)
         self._left -= 1
         if self._left == 0 or len(self._results) >= self._line.pace.flush_results:

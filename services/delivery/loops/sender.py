@@ -95,10 +95,10 @@ class LaneSender:
             request_id=one_of([request.id for request in requests]),
         ):
             prepared = await self._prepare(group)
-            if prepared is None:  # something that all of it needs is away: do not hurry through the whole queue
+            if prepared.away == len(group.rows):  # what all of it needs is away: do not hurry through the whole queue
                 await asyncio.sleep(self._line.pace.poll)
             ready.set()  # the next group may be leased while this one is called
-            if prepared is not None:
+            if len(prepared.back) < len(group.rows):
                 await self._deliver(prepared)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -115,19 +115,20 @@ class LaneSender:
             self._rows = min(self._pace.recipients, self._rows * 2)
             return None
         recipients = sum(len(row.ordinals) for row in rows)
+        queued = len({row.queued.id for row in rows})
         if recipients >= self._pace.recipients:
-            self._rows = max(1, self._pace.recipients * len(rows) // recipients)
+            self._rows = max(1, self._pace.recipients * queued // recipients)
         else:
-            self._rows = min(self._pace.recipients, len(rows) * 4)
+            self._rows = min(self._pace.recipients, queued * 4)
         return Group(self._lane, rows, leased_at)
 
-    async def _prepare(self, group: Group) -> Prepared | None:
+    async def _prepare(self, group: Group) -> Prepared:
         with span("prepare"):
             prepared = await prepare(self._line, group)
             await route(self._line, prepared, time.monotonic())
             if prepared.back:
                 await self._line.ledger.give_back(prepared.back)
-        return prepared if len(prepared.back) < len(group.rows) else None
+        return prepared
 
     # ---- claim, call, record
 

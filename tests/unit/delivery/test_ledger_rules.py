@@ -25,7 +25,7 @@ from services.delivery.domain.quiet import quiet_until
 from services.delivery.domain.receiving import verdict_of
 from services.delivery.domain.releases import PlannedChannel, Release, Step
 from services.delivery.domain.standing import QueuedWork, Standing, explain
-from services.delivery.domain.work import Group, Later, Message, Prepared, Request, WorkRow
+from services.delivery.domain.work import Group, Later, Message, Prepared, Queued, Request, WorkRow
 
 KEYRING = Keyring(b"a root secret for tests, 32 bytes and more")
 NOON = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
@@ -122,7 +122,7 @@ def a_row(attempt: int = 1, on_unknown: OnUnknown = OnUnknown.LEAVE, ordinals: t
         b"",
         NOON,
     )
-    return WorkRow(1, 1, Request(*fields), ordinals, 0, attempt, 0, 0)
+    return WorkRow(0, Queued(1, 1), Request(*fields), ordinals, 0, attempt, 0, 0)
 
 
 def decided(outcome: Any, attempt: int = 1, on_unknown: OnUnknown = OnUnknown.LEAVE) -> Any:

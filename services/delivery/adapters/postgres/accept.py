@@ -10,7 +10,7 @@ from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.postgres.settle import array_text, settle
 from services.delivery.domain.accounts import Moves
-from services.delivery.domain.intake import NewRequest, NewWork, chunks
+from services.delivery.domain.intake import NewRequest, NewWork, chunks, shared
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY_MILLISECONDS = 86_400_000
@@ -32,9 +32,10 @@ on conflict do nothing returning id
 """
 # A statement of its own: joined to what was stored, a batch was compared with itself row by row.
 _QUEUE = """
-insert into work (request_id, lane, due_at, ordinals, held, reason)
-select request_id, lane, $3, ordinals::int[], held, case when held then 64 else 0 end
-from unnest($1::uuid[], $2::int[], $4::text[], $5::bool[]) as w (request_id, lane, ordinals, held)
+insert into work (request_id, lane, due_at, ordinals, held, reason, together)
+select request_id, lane, $3, ordinals::int[], held, case when held then 64 else 0 end, together::uuid[]
+from unnest($1::uuid[], $2::int[], $4::text[], $5::bool[], $6::text[])
+  as w (request_id, lane, ordinals, held, together)
 """
 
 
@@ -46,8 +47,8 @@ async def store(connection: Any, requests: Sequence[NewRequest], now: datetime, 
     new = [request for request in requests if request.id in stored]
     ended = [request for request in new if day_of(request.command.cause_id) < oldest]
     late = {request.id for request in ended}
-    if work := [chunk for request in new if request.id not in late for chunk in chunks(request)]:
-        held = {request.id for request in new if _held(request, holds)}
+    held = {request.id for request in new if _held(request, holds)}
+    if work := _work([request for request in new if request.id not in late], held):
         await connection.execute(_QUEUE, *_work_columns(work, now, held))
     if ended:
         await _expire(connection, ended, now)
@@ -71,6 +72,16 @@ def is_held(request: tuple[int, int, UUID, UUID], holds: set[tuple[Any, ...]]) -
     tenant, mode, cause, release = request
     targets = (("cause", str(cause)), ("release", str(release)), ("tenant", str(tenant)))
     return any((tenant, mode, kind, key) in holds for kind, key in targets)
+
+
+def _work(requests: Sequence[NewRequest], held: set[UUID]) -> list[NewWork]:
+    """A held request has rows of its own, so that they can be parked."""
+    single = [request for request in requests if len(request.command.recipients) == 1 and request.id not in held]
+    if len(single) == 1:
+        single = []
+    alone = {request.id for request in single}
+    own = [chunk for request in requests if request.id not in alone for chunk in chunks(request)]
+    return [*own, *shared(single)]
 
 
 def _held(request: NewRequest, holds: set[tuple[Any, ...]]) -> bool:
@@ -107,6 +118,7 @@ def _work_columns(work: Sequence[NewWork], due_at: datetime, held: set[UUID]) ->
         due_at,
         [array_text(chunk.ordinals) for chunk in work],
         [chunk.request_id in held for chunk in work],
+        [array_text(chunk.together) if chunk.together else None for chunk in work],
     ]
 
 

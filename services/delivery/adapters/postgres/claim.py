@@ -19,14 +19,15 @@ from services.delivery.adapters.postgres.settle import array_text, settle
 from services.delivery.adapters.postgres.throttle import grant
 from services.delivery.adapters.postgres.wake import wake
 from services.delivery.domain.accounts import Moves
-from services.delivery.domain.work import Claimed, Message, Prepared, WorkRow
+from services.delivery.domain.work import Claimed, Message, Prepared, Queued, WorkRow
 
 _FENCE = """
 update work w set calling = true
-from unnest($1::bigint[], $2::int[]) as f (id, lease), request r
-where w.id = f.id and w.lease = f.lease and not w.calling and r.id = w.request_id
-returning w.id, r.cancelled_at is not null
+from unnest($1::bigint[], $2::int[]) as f (id, lease)
+where w.id = f.id and w.lease = f.lease and not w.calling
+returning w.id
 """
+_CANCELLED = "select id from request where id = any($1::uuid[]) and cancelled_at is not null"
 _PARK = """
 update work set held = true, reason = 64, calling = false, leased_until = '-infinity' where id = any($1::bigint[])
 """
@@ -35,8 +36,7 @@ update work set due_at = $2, calling = false, leased_until = '-infinity' where i
 """
 _QUEUE = """
 insert into work (request_id, lane, due_at, ordinals, plan_step, attempt, reason, held, held_sender, returns)
-select request_id, lane, due_at, ordinals::int[], plan_step, attempt, reason, held_sender is not null, held_sender,
-       returns
+select request_id, lane, due_at, ordinals::int[], plan_step, attempt, reason, reason = 64, held_sender, returns
 from unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::text[], $5::int[], $6::int[], $7::int[], $8::int[],
             $9::int[])
   as w (request_id, lane, due_at, ordinals, plan_step, attempt, reason, held_sender, returns)
@@ -60,9 +60,11 @@ class Claim:
 
     connection: Any
     now: datetime
+    queued: dict[int, Queued]  # rows of the queue that are deleted when nothing of them is called
     mine: dict[int, WorkRow]
     messages: list[Message]
     waiting: list[Waiting]
+    left: list[Waiting] = field(default_factory=list)  # parts of shared rows that are not claimed after all
     moves: Moves = field(default_factory=Moves)
     limited: int = 0
 
@@ -80,17 +82,22 @@ class Claim:
 
 async def claim(connection: Any, prepared: Prepared, now: datetime) -> Claimed:
     """Claims a prepared group. See the module's docstring."""
-    rows = [row for row in prepared.group.rows if row.id not in {back.row.id for back in prepared.back}]
+    given_back = {back.row.id for back in prepared.back}
+    rows = [row for row in prepared.group.rows if row.id not in given_back]
     holds = {tuple(row) for row in await connection.fetch(HOLDS)}
-    fenced = await _fence(connection, rows)
-    mine = await _release_stopped(connection, rows, fenced, holds, now)
+    queued = await _fence(connection, rows)
     made = Claim(
         connection,
         now,
-        mine,
-        [m for m in prepared.messages if m.row.id in mine],
-        [Waiting(*later) for later in prepared.later if later.row.id in mine],
+        queued,
+        {row.id: row for row in rows if row.queued.id in queued},
+        prepared.messages,
+        [Waiting(*later) for later in prepared.later],
     )
+    lost = len(rows) - len(made.mine)
+    await _release_stopped(made, holds)
+    made.messages = [m for m in made.messages if m.row.id in made.mine]
+    made.waiting = [w for w in made.waiting if w.row.id in made.mine]
     _obey_sender_holds(made, holds)
     await _obey_throttles(made, prepared.group.lane)
     first = [m for m in made.messages if m.row.attempt == 1]
@@ -99,31 +106,43 @@ async def claim(connection: Any, prepared: Prepared, now: datetime) -> Claimed:
     rest = _rest(made, prepared)
     if again or rest:
         calls += await wake(connection, (again, rest), made.moves, now)
-    await queue(connection, made.waiting)
+    await queue(connection, [*made.left, *made.waiting])
     await _finish(made, calls)
-    return Claimed(calls, lost=len(rows) - len(fenced), limited=made.limited)
+    return Claimed(calls, lost=lost, limited=made.limited)
 
 
-async def _fence(connection: Any, rows: Sequence[WorkRow]) -> dict[int, bool]:
-    rows = sorted(rows, key=lambda row: row.id)
-    found = await connection.fetch(_FENCE, [row.id for row in rows], [row.lease for row in rows])
-    return {row[0]: row[1] for row in found}
+async def _fence(connection: Any, rows: Sequence[WorkRow]) -> dict[int, Queued]:
+    queued = {row.queued.id: row.queued for row in rows}
+    ids = sorted(queued)
+    found = await connection.fetch(_FENCE, ids, [queued[id_].lease for id_ in ids])
+    return {row[0]: queued[row[0]] for row in found}
 
 
-async def _release_stopped(
-    connection: Any, rows: Sequence[WorkRow], fenced: dict[int, bool], holds: set[Any], now: datetime
-) -> dict[int, WorkRow]:
-    """Parks rows that a hold stops, sends back those cancelled meanwhile; what remains is ours."""
-    mine = {row.id: row for row in rows if row.id in fenced}
-    cancelled = sorted(id_ for id_, row in mine.items() if fenced[id_] and not row.request.cancelled)
+async def _release_stopped(claim: Claim, holds: set[Any]) -> None:
+    """Parks what a hold stops, sends back what was cancelled meanwhile; what remains is ours."""
+    mine = claim.mine.values()
+    ids = sorted({row.request.id for row in mine if not row.request.cancelled})
+    gone = {row[0] for row in await claim.connection.fetch(_CANCELLED, ids)}
+    cancelled = [row for row in mine if row.request.id in gone]
     # a hold does not keep what was cancelled from ending
-    waits = [id_ for id_, row in mine.items() if id_ not in cancelled and not row.request.cancelled]
-    parked = [id_ for id_ in waits if is_held(_targets(mine[id_]), holds)]
-    if cancelled:
-        await connection.execute(_AT_ONCE, cancelled, now)
-    if parked:
-        await connection.execute(_PARK, sorted(parked))
-    return {id_: row for id_, row in mine.items() if id_ not in cancelled and id_ not in parked}
+    waits = [row for row in mine if row.request.id not in gone and not row.request.cancelled]
+    await _leave(claim, cancelled, Reason.NONE)
+    await _leave(claim, [row for row in waits if is_held(_targets(row), holds)], Reason.HELD)
+
+
+async def _leave(claim: Claim, rows: Sequence[WorkRow], reason: Reason) -> None:
+    """Rows that are not claimed after all: parked, or due at once. Of a shared row they get rows of their own."""
+    own = sorted(row.queued.id for row in rows if not row.queued.shared)
+    if own and reason is Reason.HELD:
+        await claim.connection.execute(_PARK, own)
+    elif own:
+        await claim.connection.execute(_AT_ONCE, own, claim.now)
+    for id_ in own:
+        del claim.queued[id_]
+    for row in rows:
+        del claim.mine[row.id]
+        if row.queued.shared:
+            claim.left.append(Waiting(row, row.ordinals, claim.now, reason))
 
 
 def _targets(row: WorkRow) -> tuple[int, int, UUID, UUID]:
@@ -184,15 +203,15 @@ async def queue(connection: Any, waiting: Sequence[Waiting]) -> None:
 
 async def _finish(claim: Claim, calls: Sequence[Message]) -> None:
     """Rows with nothing to call are done; accounts move with the rows."""
-    busy = {message.row.id for message in calls}
-    done = sorted(id_ for id_ in claim.mine if id_ not in busy)
+    for queued in claim.queued.values():
+        queued.outstanding = 0
+    for message in calls:
+        message.row.queued.outstanding += 1
+    done = sorted(id_ for id_, queued in claim.queued.items() if not queued.outstanding)
     if done:
         await claim.connection.execute("delete from work where id = any($1::bigint[])", done)
-    for id_ in done:
-        claim.moves.touch(claim.mine[id_].request.id)
-    for message in calls:
-        message.row.outstanding = 0
-    for message in calls:
-        message.row.outstanding += 1
+    for row in claim.mine.values():
+        if not row.queued.outstanding:
+            claim.moves.touch(row.request.id)
     heads = {row.request.id: row.request for row in claim.mine.values()}
     await settle(claim.connection, claim.moves, claim.now, heads)

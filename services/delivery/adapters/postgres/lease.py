@@ -6,12 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from libs.contracts.outcomes import Lane, Mode, OnUnknown
-from services.delivery.domain.work import GiveBack, Request, WorkRow
+from services.delivery.domain.work import GiveBack, Queued, Request, WorkRow
 
 # Rows of one group share a fate when the process dies, so a row that has seen two crashes goes alone.
 _LEASE = """
 with due as materialized (
-  select id, due_at, cardinality(ordinals) as size, crashes from work
+  select id, due_at, coalesce(cardinality(together), cardinality(ordinals)) as size, crashes from work
   where lane = $1 and not held and leased_until = '-infinity' and due_at <= $2
   order by due_at limit $3 for update skip locked)
 , fitting as (
@@ -22,7 +22,12 @@ with due as materialized (
 update work w set lease = w.lease + 1, leased_until = now() + $5 * interval '1 second', calling = false
 from fitting f
 where w.id = f.id
-returning w.id, w.lease, w.request_id, w.ordinals, w.plan_step, w.attempt, w.returns, w.crashes
+returning w.id, w.lease, w.request_id, w.together, w.ordinals, w.plan_step, w.attempt, w.returns, w.crashes
+"""
+
+# An idle lane costs one statement, not a transaction.
+_ANYTHING_DUE = """
+select exists (select from work where lane = $1 and not held and leased_until = '-infinity' and due_at <= $2)
 """
 
 _REQUESTS = """
@@ -40,16 +45,23 @@ where w.id = b.id and w.lease = b.lease and not w.calling
 """
 
 
+async def anything_due(connection: Any, lane: Lane, now: datetime) -> bool:
+    """Whether a lease would find something, or would have a moment ago."""
+    return bool(await connection.fetchval(_ANYTHING_DUE, int(lane), now))
+
+
 async def lease(connection: Any, lane: Lane, now: datetime, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
-    """Due rows of a lane: at most `sizes[0]` rows and about `sizes[1]` recipients, leased for so many seconds."""
+    """Due work of a lane: at most `sizes[0]` rows of the queue and about `sizes[1]` recipients, leased for so many
+    seconds."""
     rows = await connection.fetch(_LEASE, int(lane), now, sizes[0], sizes[1], seconds)
     if not rows:
         return []
-    requests = await read_requests(connection, {row[2] for row in rows})
-    return [
-        WorkRow(id_, number, requests[request], ordinals, step, attempt, returns, crashes)
-        for id_, number, request, ordinals, step, attempt, returns, crashes in sorted(rows, key=lambda r: r[0])
-    ]
+    requests = await read_requests(connection, {id_ for row in rows for id_ in row[3] or row[2:3]})
+    leased: list[WorkRow] = []
+    for id_, number, own, together, *rest in sorted(rows, key=lambda row: row[0]):
+        queued = Queued(id_, number, shared=together is not None)
+        leased += [WorkRow(n, queued, requests[r], *rest) for n, r in enumerate(together or [own], len(leased))]
+    return leased
 
 
 async def read_requests(connection: Any, ids: set[UUID]) -> dict[UUID, Request]:
@@ -82,11 +94,11 @@ def _request(row: Any) -> Request:
 
 async def give_back(connection: Any, backs: Sequence[GiveBack]) -> None:
     """Rows that keep their place in the ledger's sums and get a later turn."""
-    backs = sorted(backs, key=lambda back: back.row.id)
+    backs = sorted(backs, key=lambda back: back.row.queued.id)
     await connection.execute(
         _GIVE_BACK,
-        [back.row.id for back in backs],
-        [back.row.lease for back in backs],
+        [back.row.queued.id for back in backs],
+        [back.row.queued.lease for back in backs],
         [back.due_at for back in backs],
         [int(back.reason) for back in backs],
     )

@@ -80,7 +80,11 @@ class PostgresLedger:
             self._days.add(day)
 
     async def lease(self, lane: Lane, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
-        """Due rows of the lane: at most `sizes[0]` rows, about `sizes[1]` recipients, for so many seconds."""
+        """Due work of the lane: at most `sizes[0]` rows of the queue, about `sizes[1]` recipients; for so many
+        seconds."""
+        async with self.database.acquire() as connection:
+            if not await lease.anything_due(connection, lane, self.clock()):
+                return []
 
         async def run(connection: Any) -> list[WorkRow]:
             return await lease.lease(connection, lane, self.clock(), sizes, seconds)

@@ -14,6 +14,7 @@ from libs.errors import Invalid
 from libs.keyring import Keyring
 from libs.messaging.outbox import Outgoing, append
 from libs.storage.database import Database
+from services.delivery.adapters.postgres.apart import take_stopped_apart
 from services.delivery.domain.steering import Hold, HoldKind, SenderSetup
 
 _PLACE = """
@@ -91,6 +92,7 @@ class PostgresOperations:
             if row is None:
                 return _hold(await connection.fetchrow(_HOLD, *_key(hold))), False
             if hold.kind is not HoldKind.SENDER:
+                await take_stopped_apart(connection, _key(hold)[:3], _target(hold))
                 await connection.execute(_PARK, *_key(hold)[:3], _target(hold))
             await append(connection, events)
             return _hold(row), True

@@ -58,6 +58,7 @@ _FORGET = (
 _LOST = """
 select count(*) from request r where r.received_at >= $1 and r.received_at < $2 and r.pending > 0
   and not exists (select from work w where w.request_id = r.id)
+  and r.id not in (select t.id from work w, unnest(w.together) as t (id) where w.together is not null)
 """
 _STUCK = """
 select count(*) from work w join request r on r.id = w.request_id where w.held and not exists (

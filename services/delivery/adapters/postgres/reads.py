@@ -47,6 +47,9 @@ join request r on r.cause_id >= t.low and r.cause_id < t.high and r.tenant = $3 
 _WORK = """
 select request_id, ordinals, due_at, attempt, plan_step, reason, calling, leased_until > '-infinity', held, held_sender
 from work where request_id = any($1::uuid[])
+union all
+select t.id, ordinals, due_at, attempt, plan_step, reason, calling, leased_until > '-infinity', held, held_sender
+from work, unnest(together) as t (id) where together is not null and t.id = any($1::uuid[])
 """
 _ATTEMPTS = """
 select notification_id, address_id, attempt, status, reason, provider_ref, recorded_at from attempt
@@ -74,7 +77,8 @@ select communication, sum(recipients + extra), sum(pending), sum(sent), sum(fail
 from request where tenant = $1 and mode = $2 and received_at >= $3 group by communication order by communication
 """
 _BACKLOG = """
-select w.lane, count(*), sum(cardinality(w.ordinals)), count(*) filter (where w.held),
+select w.lane, count(*), sum(coalesce(cardinality(w.together), cardinality(w.ordinals))),
+       count(*) filter (where w.held),
        coalesce(extract(epoch from now() - min(w.due_at) filter (where not w.held)), 0)::float8
 from work w group by w.lane
 """

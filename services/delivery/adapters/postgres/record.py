@@ -57,10 +57,11 @@ _LONGEST_STEP_SECONDS = 1.0
 
 
 async def record(connection: Any, results: Sequence[Result], finished: Sequence[WorkRow], now: datetime) -> None:
-    """Records results and deletes the rows that they finish, in the caller's transaction."""
+    """Records results and deletes the rows that they finish (of a shared one, the last to end), in the caller's
+    transaction."""
     if finished:
-        rows = sorted(finished, key=lambda row: row.id)
-        await connection.execute(_DONE, [row.id for row in rows], [row.lease for row in rows])
+        queued = sorted((row.queued for row in finished), key=lambda queued: queued.id)
+        await connection.execute(_DONE, [one.id for one in queued], [one.lease for one in queued])
     moves = Moves()
     for row in finished:
         moves.touch(row.request.id)

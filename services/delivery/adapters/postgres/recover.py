@@ -10,6 +10,7 @@ from uuid import UUID
 from libs.contracts.delivery import Transition
 from libs.contracts.outcomes import Channel, OnUnknown, Status
 from libs.contracts.reasons import Reason
+from services.delivery.adapters.postgres.apart import take_expired_apart
 from services.delivery.adapters.postgres.lease import read_requests
 from services.delivery.adapters.postgres.settle import array_text, settle
 from services.delivery.domain.accounts import Moves
@@ -21,7 +22,8 @@ MOST_CRASHES = 5
 
 _EXPIRED = """
 select id, request_id, ordinals, plan_step, attempt, calling, crashes from work
-where leased_until > '-infinity' and leased_until < now() order by id limit $1 for update skip locked
+where leased_until > '-infinity' and leased_until < now() and together is null
+order by id limit $1 for update skip locked
 """
 _LOST = """
 update message m set status = 6, reason = 63, recorded_at = $4
@@ -80,6 +82,7 @@ class Lost:
 
 async def recover(connection: Any, limit: int, open_body: OpenBody, now: datetime) -> Recovered:
     """Recovers up to `limit` rows, in the caller's transaction."""
+    await take_expired_apart(connection)
     rows = [Lost(*row) for row in await connection.fetch(_EXPIRED, limit)]
     if not rows:
         return Recovered()

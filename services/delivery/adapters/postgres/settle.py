@@ -93,9 +93,9 @@ async def settle(connection: Any, moves: Moves, now: datetime, heads: Mapping[UU
     await append(connection, _events(moves, rows, known, now))
 
 
-def array_text(numbers: Iterable[int]) -> str:
-    """An int[] inside a text[]: arrays of arrays of different lengths cannot be passed."""
-    return "{" + ",".join(map(str, numbers)) + "}"
+def array_text(items: Iterable[int | UUID]) -> str:
+    """An int[] or uuid[] inside a text[]: arrays of arrays of different lengths cannot be passed."""
+    return "{" + ",".join(map(str, items)) + "}"
 
 
 async def read_heads(connection: Any, ids: Any) -> dict[UUID, Head]:
