@@ -26,7 +26,7 @@ from services.bounce.settings import BounceSettings
 
 MIGRATIONS = Path(__file__).parents[1] / "services" / "bounce" / "migrations"
 _NAMES = UUID("5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a")
-_BATCH = 100  # as the reader takes them
+_BATCH = 500  # as the reader takes them
 _KEEPERS = 10
 
 
@@ -70,8 +70,8 @@ async def _stored(classifier: Classifier, count: int, fresh: Fresh) -> Stored:
     assert service.database is not None
     await service.database.open()
     try:
-        deps, mails = _world(service.deps, classifier, count)
-        await _keep(deps, mails)
+        deps, paths, mails = _world(service.deps, classifier, count)
+        await _keep(deps, paths, mails)
         return await _measured(deps, fresh, count)
     finally:
         await service.database.close()
@@ -81,8 +81,8 @@ def _nobody(name: str) -> Transport:
     raise LookupError(f"{name} is not asked here")
 
 
-def _world(deps: Bounce, classifier: Classifier, count: int) -> tuple[Bounce, list[bytes]]:
-    """The service's own parts, with a ledger that knows each mail's message, and the mails."""
+def _world(deps: Bounce, classifier: Classifier, count: int) -> tuple[Bounce, list[str], list[bytes]]:
+    """The service's own parts, with a ledger that knows each mail's message; the mails, and where they came to."""
     path, hasher = ReturnPath(b"k" * 32, "bounces.shop.example"), deps.hasher
     notifications = [uuid5(_NAMES, str(n)) for n in range(count)]
     paths = [path.make(notification, 1, 1) for notification in notifications]
@@ -93,15 +93,15 @@ def _world(deps: Bounce, classifier: Classifier, count: int) -> tuple[Bounce, li
         for n, notification in enumerate(notifications)
     }
     made = replace(deps, messages=Ledger(known), rulebook=Rulebook(classifier), return_path=path)
-    return made, mails_of(classifier.rules.rules, count, paths)
+    return made, paths, mails_of(classifier.rules.rules, count, paths)
 
 
-async def _keep(deps: Bounce, mails: Sequence[bytes]) -> None:
-    waiting = list(mails)
+async def _keep(deps: Bounce, paths: Sequence[str], mails: Sequence[bytes]) -> None:
+    waiting = list(zip(paths, mails, strict=True))
 
     async def keeper() -> None:
         while waiting:
-            await keep_mail(deps, "", waiting.pop())
+            await keep_mail(deps, *waiting.pop())
 
     await asyncio.gather(*(keeper() for _ in range(_KEEPERS)))
 

@@ -4,8 +4,8 @@ Local part: `b-` and base32 (RFC 4648, lower case, no padding) of version (1 byt
 address id (8), attempt (1) and MAC (6): 32 bytes, 52 characters of the 64 octets that RFC 5321 §4.5.3.1.1 allows.
 """
 
-import base64
 import hmac
+import re
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +19,8 @@ _BODY_BYTES = 26
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _PADDING_BITS = -(_BODY_BYTES + _MAC_BYTES) * 8 % 5
+_LOCAL = re.compile(rf"{_PREFIX}[{_ALPHABET}]{{{((_BODY_BYTES + _MAC_BYTES) * 8 + _PADDING_BITS) // 5}}}")
+_DIGITS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # as int() reads base 32
 _SHIFTS = tuple(range((_BODY_BYTES + _MAC_BYTES) * 8 + _PADDING_BITS - 10, -1, -10))
 
 
@@ -52,15 +54,12 @@ class ReturnPath:
         """What the address says, or None where we did not sign it. Case and domain do not matter:
         servers on the way fold the case, and forwarders rewrite the domain."""
         local = address.strip().strip("<>").partition("@")[0].lower()
-        if not local.startswith(_PREFIX):
+        if not _LOCAL.fullmatch(local):
             return None
-        text = local[len(_PREFIX) :].upper()
-        try:
-            raw = base64.b32decode(text + "=" * (-len(text) % 8))
-        except ValueError:
-            return None
+        number = int(local[len(_PREFIX) :].translate(_DIGITS), 32) >> _PADDING_BITS
+        raw = number.to_bytes(_BODY_BYTES + _MAC_BYTES)
         body, mac = raw[:_BODY_BYTES], raw[_BODY_BYTES:]
-        if len(body) != _BODY_BYTES or body[0] != _VERSION:
+        if body[0] != _VERSION:
             return None
         if not hmac.compare_digest(mac, mac_of(self.key).digest(body)[:_MAC_BYTES]):
             return None

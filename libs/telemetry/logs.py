@@ -19,7 +19,7 @@ FIELDS = frozenset(
     """
     notification_id message_id request_id release_id cause_id event_id import_id mail_id
     tenant mode channel sender lane provider subscriber type event_type schema
-    reason category detail error exc_info
+    reason detail error exc_info
     route loop port user folders day what turn
     statement count usual rows unknown split given_up changed days recipients refused seconds waited_seconds
     """.split()

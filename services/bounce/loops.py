@@ -10,7 +10,7 @@ from libs.telemetry import get_logger
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_mail, raw_kept_since, read_kept, refuse_recipient
 
-_BATCH = 100
+_BATCH = 500
 _LEASE_SECONDS = 60.0
 _IDLE_SECONDS = 0.5
 _RETENTION_SECONDS = 3_600.0

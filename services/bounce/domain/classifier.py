@@ -5,6 +5,7 @@ has a rule with a priority of its own.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from services.bounce.domain.categories import CATEGORIES
@@ -74,8 +75,7 @@ class Classifier:
         for_: set[int] = set()
         against: set[int] = set()
         signs: dict[str, str] = {}
-        for number in found:
-            use = self.rules.uses[number]
+        for use in chain.from_iterable(map(self.rules.uses.__getitem__, found)):
             if use.sign is not None:
                 signs.setdefault(use.sign.kind, use.sign.value)
             else:

@@ -156,5 +156,17 @@ _Stated = tuple[str, bool, int | None, str | None, str, bool]
 
 
 def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
-    why = (verdict.rule, verdict.matched, verdict.confidence, verdict.provider, classifier.rules.digest)
-    return Fact(*stated, *why)
+    category, permanent, code, status, text, delayed = stated
+    return Fact(
+        category,
+        permanent,
+        code,
+        status,
+        text,
+        delayed,
+        verdict.rule,
+        verdict.matched,
+        verdict.confidence,
+        verdict.provider,
+        classifier.rules.digest,
+    )

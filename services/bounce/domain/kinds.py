@@ -70,7 +70,7 @@ class Words(Protocol):
     def text(self) -> str: ...
 
 
-def kind_of(mail: Mail, feedback: Headers, returned: Headers, has_status: bool, human: Words) -> Kind:
+def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Kind:
     """By form first (RFC 3464, 5965), then by who writes, then by what the subject says."""
     if feedback.items:
         return Kind.AUTH_REPORT if feedback.get("feedback-type").lower() in _AUTH_FEEDBACK else Kind.FEEDBACK
@@ -84,7 +84,7 @@ def kind_of(mail: Mail, feedback: Headers, returned: Headers, has_status: bool, 
         return Kind.RECEIPT  # RFC 8098: opened, or deleted unread; it arrived
     if report_type == "delivery-status" or headers.get("x-failed-recipients"):
         return Kind.BOUNCE
-    if _is_complaint(headers, returned, human.text):
+    if _is_complaint(mail, human.text):
         return Kind.FEEDBACK
     if _DMARC_SUBJECT.search(subject):
         return Kind.AUTH_REPORT
@@ -105,11 +105,11 @@ def kind_of(mail: Mail, feedback: Headers, returned: Headers, has_status: bool, 
     return Kind.BOUNCE if empty_path or _BOUNCE_SUBJECT.search(subject) else Kind.OTHER
 
 
-def _is_complaint(headers: Headers, returned: Headers, human: str) -> bool:
+def _is_complaint(mail: Mail, human: str) -> bool:
     """Microsoft's junk mail reports have no feedback part; the mail that they return names whom they are about."""
-    if headers.get("x-hmxmroriginalrecipient") or returned.get("x-hmxmroriginalrecipient"):
+    if any(headers.get("x-hmxmroriginalrecipient") for headers in (mail.headers, mail.returned_headers)):
         return True
-    return bool(_JMRP.search(human[:500]) or _JMRP.search(headers.get("subject")))
+    return bool(_JMRP.search(human[:500]) or _JMRP.search(mail.headers.get("subject")))
 
 
 def _is_automatic(headers: Headers) -> bool:

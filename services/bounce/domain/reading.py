@@ -21,7 +21,7 @@ _RETURNED = (
     b"message/global\r",
     b"message/global-headers",
 )
-_BLANK = re.compile(rb"\r?\n\r?\n")
+_WANTED = re.compile(rb"^(return-path|errors-to|sender|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
 MAX_RETURNED = 16 * 1024
 _MOST_TYPES = 20
 
@@ -34,8 +34,13 @@ class Mail:
 
     @cached_property
     def headers(self) -> Headers:
-        end = _BLANK.search(self.raw)
-        return mime.parse_headers(mime.to_text(self.raw[: end.start()] if end else self.raw, {}))
+        return mime.parse_headers(mime.to_text(self.raw[: _blank_line(self.raw)[0]], {}))
+
+    @cached_property
+    def returned_headers(self) -> Headers:
+        """Those of the mail that is sent back that tell where it went."""
+        head = self.returned[: _blank_line(self.returned)[0]].replace(b"\r\n", b"\n")
+        return Headers([(name.decode().lower(), mime.to_text(value, {})) for name, value in _WANTED.findall(head)])
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -61,16 +66,13 @@ class Mail:
         for kind in kinds:
             at = self._lower.find(kind)
             while at >= 0 and len(texts) < MAX_PARTS:
-                begin, blank = self._lower.rfind(b"\n--", 0, at), _BLANK.search(self.raw, at)
-                if (
-                    begin < 0
-                    or blank is None
-                    or self._lower.find(b"content-transfer-encoding", begin, blank.start()) >= 0
-                ):
+                begin = self._lower.rfind(b"\n--", 0, at)
+                head, body = _blank_line(self.raw, at)
+                if begin < 0 or head == body or self._lower.find(b"content-transfer-encoding", begin, head) >= 0:
                     return []
-                end = self.raw.find(b"\n--", blank.end() - 1)
-                texts.append(mime.to_text(self.raw[blank.end() : end if end >= 0 else None], {}))
-                at = self._lower.find(kind, blank.end())
+                end = self.raw.find(b"\n--", body - 1)
+                texts.append(mime.to_text(self.raw[body : end if end >= 0 else None], {}))
+                at = self._lower.find(kind, body)
         return texts
 
 
@@ -91,8 +93,19 @@ def _cut(raw: bytes) -> tuple[bytes, bytes]:
             at, tries = lower.find(kind, at + 1, first), tries + 1
     if first == len(raw):
         return raw, b""
-    after = _BLANK.search(raw, first + 1)
-    return raw[: first + 1], raw[after.end() : after.end() + MAX_RETURNED] if after else b""
+    body = _blank_line(raw, first + 1)[1]
+    return raw[: first + 1], raw[body : body + MAX_RETURNED]
+
+
+def _blank_line(raw: bytes, begin: int = 0) -> tuple[int, int]:
+    """Where the first blank line begins and where what follows it does; both the end where there is none."""
+    at = raw.find(b"\n\n", begin)
+    crlf = raw.find(b"\n\r\n", begin, at if at >= 0 else len(raw))
+    if crlf >= 0:
+        return (crlf - 1 if raw[crlf - 1 : crlf] == b"\r" else crlf), crlf + 3
+    if at >= 0:
+        return (at - 1 if at > begin and raw[at - 1 : at] == b"\r" else at), at + 2
+    return len(raw), len(raw)
 
 
 def _quickly(raw: bytes) -> list[Part] | None:

@@ -8,8 +8,8 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from services.bounce.domain import mime
 from services.bounce.domain.kinds import Kind, kind_of
 from services.bounce.domain.mime import Headers, Part, split_message
 from services.bounce.domain.reading import Mail
@@ -36,12 +36,10 @@ _SIGNS_OF_A_COPY = (
     *("copy of", "original", "returned message", "unsent message", "nachricht", "message d'origine", "header"),
     *("received:", "return-path:"),
 )
-_WANTED = re.compile(rb"^(return-path|errors-to|sender|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
 _TAGS = re.compile(r"<[a-z/!][^<>]{0,2000}>", re.I)
 _SILENT = re.compile(r"<(/?)(?:style|script)\b", re.I)
 _BREAKS = re.compile(r"<(?:br|/p|/div|/tr|/td|/h\d|/li)[^<>]{0,200}>", re.I)
 _ADDRESS = re.compile(ADDRESS)
-_BLANK = re.compile(rb"\n\r?\n")
 
 
 class Sentences:
@@ -60,41 +58,50 @@ class Sentences:
         return self._text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Report:
     kind: Kind
     recipients: tuple[Reported, ...]
-    feedback_type: str
+    feedback: Headers
     sentences: Sentences
-    candidates: tuple[str, ...]  # addresses that may carry our VERP, best evidence first
+    mail: Mail
 
     @property
     def text(self) -> str:
         return self.sentences.text
+
+    @property
+    def feedback_type(self) -> str:
+        return self.feedback.get("feedback-type").lower()
+
+    @cached_property
+    def candidates(self) -> tuple[str, ...]:
+        """Addresses in which our signed VERP may stand, the more trustworthy place first.
+
+        Found when they are asked for: most mails come to the signed address itself.
+        """
+        mail = self.mail
+        places = [
+            *(value for name in ("to", "delivered-to", "x-original-to") for value in mail.headers.all(name)),
+            *(value for name in ("return-path", "errors-to", "sender") for value in mail.returned_headers.all(name)),
+            self.feedback.get("original-mail-from"),
+        ]
+        found = (match for place in places for match in _ADDRESS.findall(place[:2_000]))
+        return tuple(dict.fromkeys(found))[:20]
 
 
 def read_mail(raw: bytes) -> Report:
     """The report that these bytes are. Bounded, never raises."""
     mail = Mail(raw)
     human = Sentences(mail)
-    returned = Headers(
-        [(name.decode().lower(), mime.to_text(v, {})) for name, v in _WANTED.findall(_head(mail.returned))]
-    )
     recipients = delivery_status(mail)
     feedback = _feedback(mail.parts) if mail.has(b"feedback-report") else Headers([])
-    kind = kind_of(mail, feedback, returned, bool(recipients), human)
+    kind = kind_of(mail, feedback, bool(recipients), human)
     if kind is Kind.BOUNCE:
         recipients = (
             _completed(recipients, human, mail.has(b">>> data")) if recipients else _from_text(mail, human.text)
         )
-    candidates = _candidates(mail, returned, feedback)
-    return Report(kind, recipients, feedback.get("feedback-type").lower(), human, candidates)
-
-
-def _head(returned: bytes) -> bytes:
-    end = _BLANK.search(returned)
-    head = returned[: end.start()] if end else returned
-    return head.replace(b"\r\n", b"\n")
+    return Report(kind, recipients, feedback, human, mail)
 
 
 def human_text(parts: Sequence[Part]) -> str:
@@ -180,14 +187,3 @@ def _feedback(parts: list[Part]) -> Headers:
         if part.type == "message/feedback-report":
             return split_message(part.text.strip().encode() + b"\n\n")[0]
     return Headers([])
-
-
-def _candidates(mail: Mail, returned: Headers, feedback: Headers) -> tuple[str, ...]:
-    """Addresses in which our signed VERP may stand, the more trustworthy place first."""
-    places = [
-        *(value for name in ("to", "delivered-to", "x-original-to") for value in mail.headers.all(name)),
-        *(value for name in ("return-path", "errors-to", "sender") for value in returned.all(name)),
-        feedback.get("original-mail-from"),
-    ]
-    found = (match for place in places for match in _ADDRESS.findall(place[:2_000]))
-    return tuple(dict.fromkeys(found))[:20]

@@ -18,8 +18,9 @@ _PER_RECIPIENT = ("final-recipient", "action", "status", "diagnostic-code")
 _BLANK = re.compile(r"\n[ \t]*\n")
 _UNTYPED = re.compile(r"\s*[\w.-]{1,30}\s*;\s*")
 _ADDRESS = re.compile(ADDRESS)
-_REPLY = re.compile(r"(?<![\d.])([245]\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
-_ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
+# what stands before a code is looked at after its first digit, so that the search runs from digit to digit
+_REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
+_ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
 _BOTH = re.compile(r"([245]\d\d)[ -]#?([245]\.\d{1,3}\.\d{1,3})(?:[ :]|$)")
 
 

@@ -34,7 +34,8 @@ _HOST = re.compile(
 )
 # Postfix's notice to its postmaster: only what its own side refused
 _OUT = re.compile(r"^ {0,3}Out: ([45]\d\d[ -].{0,500})$", re.MULTILINE)
-_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -](?!\d)|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
+# what stands before a code is looked at after its first digit, so that the search runs from digit to digit
+_REPLY = re.compile(r"[45](?<![\d.].)(?:\d\d[ -](?!\d)|\.\d{1,3}\.\d{1,3}(?!\.?\d))")
 _AFTER_DATA = re.compile(r">>> DATA\s{1,4}<<< 5\d\d")
 # sendmail pipelines: it prints `>>> DATA` above what RCPT was answered, and then these below
 _RCPT_REFUSED = re.compile(

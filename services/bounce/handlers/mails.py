@@ -66,6 +66,8 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
                 closing.append(Closing(mail.id, "read", outcome, id_))
         await deps.facts.record(facts, deps.clock())
         await deps.mails.close(closing)
+    if mails:
+        log.info("bounces_read", count=len(mails))
 
 
 def _reports(mails: Sequence[Mail]) -> list[Report]:
@@ -91,7 +93,6 @@ def _judged(deps: Bounce, proven: Proven, report: Report, classifier: Classifier
         return hashes.get(address) == message.address_hash
 
     fact = judge(report, classifier, ours)
-    log.info("bounce_read", mail_id=str(mail.id), message_id=proven.id, category=fact.category)
     facts = _hearsay(deps, mail, (proven.id, message), about_others(report, classifier, ours))
     if not fact.counts:
         return facts, f"{fact.category}, delayed" if fact.delayed else fact.category
@@ -140,8 +141,8 @@ def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mappi
 
 def signed_path(return_path: ReturnPath, recipient: str, report: Report) -> Verp | None:
     """Our signed return path: of the envelope, else of To and Delivered-To, else of the mail sent back."""
-    places = (recipient, *report.candidates)
-    return next((verp for place in places if place and (verp := return_path.read(place))), None)
+    verp = return_path.read(recipient) if recipient else None
+    return verp or next((verp for place in report.candidates if (verp := return_path.read(place))), None)
 
 
 def _domain_of(report: Report, ours: Callable[[str], bool]) -> str | None:

@@ -13,6 +13,7 @@ from libs.storage.database import Database
 from services.bounce.domain.mime import MAX_BYTES
 from services.bounce.ports import Closing, Mail, NewMail
 
+MAX_BATCH_BYTES = 16 * 1024 * 1024
 STATES = ("waiting", "read", "backscatter")
 
 _KEEP = """
@@ -20,10 +21,16 @@ insert into mail (id, digest, tenant, mode, recipient, received_at, size, due_at
 values ($1, $2, $3, $4, $5, $6, $7, now(), $8) on conflict (digest) do nothing returning *
 """
 _BY_DIGEST = "select * from mail where digest = $1"
-# the lease is a due time ahead: a reader that dies gives its mails back by itself
+# the lease is a due time ahead: a reader that dies gives its mails back by itself; what a batch has no room for is
+# locked and left, and the first one is always taken
 _LEASE = """
+with due as (
+  select id, size, due_at from mail where state = 0 and due_at <= now() order by due_at limit $1 for update skip locked
+), sized as (
+  select id, sum(least(size, $3)) over (order by due_at, id) - least(size, $3) as before from due
+)
 update mail set due_at = now() + $2 * interval '1 second', attempts = attempts + 1
-where id in (select id from mail where state = 0 and due_at <= now() order by due_at limit $1 for update skip locked)
+where id in (select id from sized where before < $4)
 returning id, recipient, received_at, state, outcome, message, attempts, tenant, mode, substring(raw for $3) as raw
 """
 _CLOSE = """
@@ -56,9 +63,13 @@ class PostgresMails:
             return to_mail(row or await connection.fetchrow(_BY_DIGEST, digest))
 
     async def lease(self, limit: int, seconds: float) -> list[Mail]:
-        """Waiting mails that are due, invisible to other readers for `seconds`; of each what is ever looked at."""
+        """Waiting mails that are due, invisible to other readers for `seconds`; of each what is ever looked at.
+
+        At most `limit`, and fewer where they are large: a batch is held in memory.
+        """
         async with self.database.acquire() as connection:
-            return [to_mail(row) for row in await connection.fetch(_LEASE, limit, seconds, MAX_BYTES)]
+            rows = await connection.fetch(_LEASE, limit, seconds, MAX_BYTES, MAX_BATCH_BYTES)
+        return [to_mail(row) for row in rows]
 
     async def close(self, closing: Sequence[Closing]) -> None:
         rows = sorted((one.mail, STATES.index(one.state), one.outcome, one.message) for one in closing)

@@ -44,26 +44,33 @@ class _Use:
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Rules in order, with all of their patterns numbered; immutable, named by its digest."""
+    """Rules in order, with all of their patterns numbered; immutable, named by its digest.
+
+    A pattern has one number however many rules look for it, because each match that is told costs. `uses`: by number.
+    """
 
     rules: tuple[Rule, ...]
     signs: tuple[tuple[bytes, Sign], ...] = ()
     patterns: tuple[bytes, ...] = field(init=False)
-    uses: tuple[_Use, ...] = field(init=False)
+    uses: tuple[tuple[_Use, ...], ...] = field(init=False)
     rank: tuple[int, ...] = field(init=False)
     by_code: Mapping[str, tuple[int, ...]] = field(init=False)
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
-        numbered: list[tuple[bytes, _Use]] = [(pattern, _Use(sign=sign)) for pattern, sign in self.signs]
+        uses: dict[bytes, list[_Use]] = {}
+        for pattern, sign in self.signs:
+            uses.setdefault(pattern, []).append(_Use(sign=sign))
         for number, rule in enumerate(self.rules):
-            numbered += [(pattern, _Use(number)) for pattern in rule.texts]
-            numbered += [(pattern, _Use(number, against=True)) for pattern in rule.unless]
+            for pattern in rule.texts:
+                uses.setdefault(pattern, []).append(_Use(number))
+            for pattern in rule.unless:
+                uses.setdefault(pattern, []).append(_Use(number, against=True))
         count = len(self.rules)
         ranks = ((int(r.layer) * 1_000 + r.priority) * (count + 1) + count - n for n, r in enumerate(self.rules))
         for name, value in (
-            ("patterns", tuple(pattern for pattern, _ in numbered)),
-            ("uses", tuple(use for _, use in numbered)),
+            ("patterns", tuple(uses)),
+            ("uses", tuple(tuple(of_one) for of_one in uses.values())),
             ("rank", tuple(ranks)),
             ("by_code", _by_code(self.rules)),
             ("digest", _digest(self.rules, self.signs)),
