@@ -113,10 +113,13 @@ def publish(
     emergency: Annotated[
         bool, typer.Option("--emergency", help="Only the emergency layer; examples are reported and refuse nothing.")
     ] = False,
+    replay: Annotated[
+        str | None, typer.Option(help="What would change, as you have seen it; refused where the rules differ from it.")
+    ] = None,
 ) -> None:
     """Put all rules in shadow and live in force, as a new set; refused with every problem at once."""
     body = {"note": note, "acknowledged": acknowledge or [], "emergency": emergency}
-    found = session.api.post(f"{_PATH}/rule-sets", body)
+    found = session.api.post(f"{_PATH}/rule-sets", body | ({"replay": replay} if replay else {}))
     session.give(found, lambda made: f"Rule set {made['number']} with {made['count']} rules of yours is in force.")
 
 

@@ -86,3 +86,9 @@ def test_a_rule_is_made_of_what_nobody_reads(suite: ScriptedSuite, shell: Shell)
     shown = shell.run("bounce", "reports", "make-rule", "6f1c", "--category", "inactive").stdout
     assert "depesche bounce rules show gmail-winter" in shown
     assert json.loads(suite.asked[0][3]) == {"category": "inactive"}
+
+
+def test_a_publication_names_what_was_seen(suite: ScriptedSuite, shell: Shell) -> None:
+    suite.on("POST", "/bounce/v1/rule-sets", (201, {"number": 7, "count": 2}))
+    shell.run("bounce", "rules", "publish", "--note", "closed lists", "--replay", ID)
+    assert json.loads(suite.asked[0][3])["replay"] == ID
