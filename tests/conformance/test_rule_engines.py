@@ -145,7 +145,7 @@ def own() -> dict[str, Scan]:
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(words=st.lists(st.sampled_from(OWN_WORDS), max_size=25))
 def test_rules_of_an_organisation_are_seen_alike(own: dict[str, Scan], words: list[bytes]) -> None:
     text = b" " + b" ".join(words) + b" "
@@ -183,7 +183,7 @@ def _pattern_of(expression: str) -> bytes | BadPattern:
         return error
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(pieces=st.lists(_PIECES, max_size=12), words=st.lists(st.sampled_from(OWN_WORDS), max_size=12))
 def test_an_expression_is_refused_or_seen_alike(pieces: list[str], words: list[bytes]) -> None:
     expression = "".join(pieces)
