@@ -32,9 +32,8 @@ from cli.engines.engine import Engine
 from cli.engines.kafka import Kafka
 from cli.engines.redis import Redis
 from libs.ids import uuid7
-from libs.messaging.dapr import MOST_ENTRIES, entries_of
+from libs.messaging.dapr import MOST_ENTRIES, PUBLISH_BYTES, entries_of
 from libs.messaging.outbox import Outgoing, append
-from libs.messaging.postgres import BATCH_BYTES
 from libs.storage.database import Database
 
 MESSAGES = {1: 10_000, 100: 2_000, 1_000: 400}
@@ -163,7 +162,7 @@ async def relays_batch(where: Place) -> Path:
         rows = await connection.fetch(f"select * from orders_notification.outbox order by id limit {MOST_ENTRIES}")
     finally:
         await connection.close()
-    size = max(1, min(MOST_ENTRIES, BATCH_BYTES // len(rows[0]["payload"])))
+    size = max(1, min(MOST_ENTRIES, PUBLISH_BYTES // len(rows[0]["payload"])))
     path = where.folder / "batch"
     path.write_bytes(b"\n".join(msgspec.json.encode(entry) for entry in entries_of(rows[:size])))
     return path

@@ -73,6 +73,7 @@ class Relay:
     subscribers: Sequence[Subscriber]
     most_rows: int = MOST_ROWS
     max_attempts: int = MAX_ATTEMPTS
+    batch_bytes: int = BATCH_BYTES
     _by_type: dict[str, list[Subscriber]] = field(init=False)
     _rows: dict[int, int] = field(init=False)  # asked for at once, by lane
     _waiting: list[asyncio.Event] = field(init=False)  # by lane, and last for what is owed
@@ -163,9 +164,9 @@ class Relay:
         """As many rows as fit in a batch; the others stay. Rows differ in size by a thousand times, so the number
         that is asked for follows their bytes."""
         sizes = list(accumulate(len(row["payload"]) for row in rows))
-        fitting = max(1, bisect_right(sizes, BATCH_BYTES))
+        fitting = max(1, bisect_right(sizes, self.batch_bytes))
         if fitting == len(rows) == self._rows[lane]:
-            self._rows[lane] = min(self.most_rows, 2 * fitting, max(1, fitting * BATCH_BYTES // max(1, sizes[-1])))
+            self._rows[lane] = min(self.most_rows, 2 * fitting, max(1, fitting * self.batch_bytes // max(1, sizes[-1])))
         elif fitting < len(rows):
             self._rows[lane] = fitting
         return rows[:fitting]

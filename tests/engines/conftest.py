@@ -5,8 +5,9 @@ An engine that is not built skips its tests and says why; under DEPESCHE_ENGINES
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,8 @@ from cli.engines.needs import ToolMissing
 from cli.engines.opensearch import OpenSearch
 from cli.engines.redis import Redis
 from libs.storage import embedded
+from tests.engines.topology_hour import PATIENCE, Hour, open_town
+from tests.engines.topology_world import Town, town_of
 
 E = TypeVar("E", bound=Engine)
 
@@ -69,6 +72,23 @@ def opensearch(run_folder: Path) -> Iterator[OpenSearch]:
 def jaeger(run_folder: Path) -> Iterator[Jaeger]:
     with running(Jaeger(run_folder)) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def kafka_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """Production's topology over Kafka with the example shop, for all stories of what goes wrong in it."""
+    with town_of(tmp_path_factory.mktemp("faults"), "kafka") as town:
+        asyncio.run(open_town(town))
+        yield town
+
+
+@pytest.fixture
+async def hour(kafka_town: Town) -> AsyncIterator[Hour]:
+    """A new one, once everybody answers again after what befell the last."""
+    async with kafka_town.suite() as suite:
+        new = Hour(kafka_town, suite, datetime.now(UTC), {})
+        new.before = await suite.eventually(new.messages, PATIENCE)
+        yield new
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import asyncpg
 import httpx
 import psutil
 import pytest
@@ -53,6 +54,34 @@ class Town:
         """SIGKILL to a process of the server: it drops everybody, recovers from its log and starts anew."""
         postmaster = int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
         os.kill(psutil.Process(postmaster).children()[0].pid, signal.SIGKILL)
+
+    @asynccontextmanager
+    async def away(self, names: Sequence[str], seconds: float) -> AsyncIterator[Callable[[], bool]]:
+        """They are killed, and again whenever they have been started again, for so long; leaving waits for the end of
+        that. Gives a question: are they still away?"""
+        commands = [psutil.Process(self.processes()[name]["pid"]).cmdline() for name in names]
+        until = time.monotonic() + seconds
+
+        async def kept_away() -> None:
+            while time.monotonic() < until:
+                for child in psutil.Process(self.command.pid).children():
+                    with suppress(psutil.Error):
+                        if child.cmdline() in commands:
+                            child.kill()
+                await asyncio.sleep(0.1)
+
+        keeping = asyncio.create_task(kept_away())
+        yield lambda: time.monotonic() < until
+        await keeping
+
+    async def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Rows of the suite's Postgres."""
+        dsn = psutil.Process(self.processes()["delivery"]["pid"]).environ()["DEPESCHE_DSN"]
+        connection = await asyncpg.connect(dsn)
+        try:
+            return [tuple(row) for row in await connection.fetch(statement, *values)]
+        finally:
+            await connection.close()
 
     def left(self) -> list[str]:
         """What still runs of it."""

@@ -69,7 +69,7 @@ class BadDay:
             if n % 5 == 0:  # the same notifications asked for by another request
                 twin = requested(release, keys[: max(1, len(keys) // 2)], now(), cause=envelope.data.cause_id, part=1)
                 self.requests.append(twin)
-        for _ in range(60):
+        for _ in range(36):
             changes = {"lane": rng.choice(("bulk", "transactional")), "on_unknown": rng.choice(("resend", "leave"))}
             key = f"customer:{rng.randrange(62)}"
             self.orders.append(requested(rng.choice([*releases, *self.late]), [key], now(), **changes))

@@ -49,6 +49,13 @@ _SERVER = re.compile(
     r"|microsoft exchange|microsoftexchange|mail deliver\w+|mail[- ]?admin|bounce[sd]?@",
     re.I,
 )
+# what a server says that names neither itself nor its report; a person who answers quotes a message of ours
+_SAYS_UNDELIVERED = re.compile(
+    r"(?:could not|cannot|can't|couldn't|was not|were not|has not been|wasn't) (?:be )?delivered"
+    r"|delivery (?:has )?failed|(?:unable|failed|not able) to deliver|undeliverable|returned to sender"
+    r"|^<[^\s<>@]{1,64}@[^\s<>@]{1,255}>:|mailbox (?:is )?(?:full|over quota)|not a member of this mailing list",
+    re.IGNORECASE | re.MULTILINE,
+)
 _MENTIONS_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)|deliver", re.I)
 
 
@@ -102,7 +109,10 @@ def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Ki
     if _is_automatic(headers):
         return Kind.AUTO_REPLY
     empty_path = headers.get("return-path").strip() in ("<>", "<MAILER-DAEMON>")
-    return Kind.BOUNCE if empty_path or _BOUNCE_SUBJECT.search(subject) else Kind.OTHER
+    if empty_path or _BOUNCE_SUBJECT.search(subject):
+        return Kind.BOUNCE
+    answers = headers.get("in-reply-to") or headers.get("references")
+    return Kind.BOUNCE if not answers and _SAYS_UNDELIVERED.search(human.text[:1_500]) else Kind.OTHER
 
 
 def _is_complaint(mail: Mail, human: str) -> bool:

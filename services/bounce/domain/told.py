@@ -36,6 +36,13 @@ _HOST = re.compile(
 _OUT = re.compile(r"^ {0,3}Out: ([45]\d\d[ -].{0,500})$", re.MULTILINE)
 # what stands before a code is looked at after its first digit, so that the search runs from digit to digit
 _REPLY = re.compile(r"[45](?<![\d.].)(?:\d\d[ -](?!\d)|\.\d{1,3}\.\d{1,3}(?!\.?\d))")
+_STILL_TRIED = re.compile(
+    r"not yet been delivered|has been delayed|will (?:continue to )?be (?:re)?tried|delivery attempts will continue"
+    r"|(?:is|are) still (?:being )?tr(?:ied|ying)|warning message only"
+    r"|gmail will retry|(?:do not|don't) need to resend|wird (?:weiter|erneut) versucht",
+    re.IGNORECASE,
+)
+_GIVEN_UP = re.compile(r"permanent|giv(?:en|ing) up|gave up|could not be delivered|failed to deliver", re.IGNORECASE)
 _AFTER_DATA = re.compile(r">>> DATA\s{1,4}<<< 5\d\d")
 # sendmail pipelines: it prints `>>> DATA` above what RCPT was answered, and then these below
 _RCPT_REFUSED = re.compile(
@@ -108,6 +115,11 @@ def without_prose(text: str) -> str:
     ends = [found.end() for found in _PROSE.finditer(text)]
     rest = text[ends[-1] :] if ends else ""
     return (rest if len(rest.strip()) > 8 else text)[:MAX_TEXT]
+
+
+def is_still_tried(human: str) -> bool:
+    """Whether the sentences only warn that a mail is late; one that says both has given up."""
+    return bool(_STILL_TRIED.search(human)) and not _GIVEN_UP.search(human)
 
 
 def stage_of(human: str) -> str | None:

@@ -84,11 +84,12 @@ def pack(
 ) -> bytes:
     """The sealed body of a request; each part is bound to its place."""
     context = request_id.bytes
-    slots = [
-        keyring.seal(_PURPOSE, _write.encode((recipient.key, recipient.variables)), context + n.to_bytes(4))
-        for n, recipient in enumerate(recipients)
-    ]
-    notifications = b"".join(recipient.notification_id.bytes for recipient in recipients)
+    write = _write.encode
+    slots = keyring.seal_each(
+        _PURPOSE,
+        [(write((one.key, one.variables)), context + n.to_bytes(4)) for n, one in enumerate(recipients)],
+    )
+    notifications = b"".join([one.notification_id.int.to_bytes(16) for one in recipients])
     sealed = keyring.seal(_PURPOSE, _write.encode(event), context + _EVENT)
     return msgspec.msgpack.encode((sealed, notifications, slots))
 
@@ -106,9 +107,9 @@ def marks(keyring: Keyring, tenant: int, mode: int, recipients: Sequence[Request
 def _marks(keyring: Keyring, tenant: int, mode: int, recipients: Sequence[str]) -> bytes:
     # keyed once and copied: the key is a block of its own, and half the work
     begun = hashlib.blake2b(f"{tenant}:{mode}:".encode(), digest_size=_MARK_BYTES, key=keyring.key("recipient-mark"))
-    made = []
+    made, fresh = [], begun.copy
     for recipient in recipients:
-        one = begun.copy()
+        one = fresh()
         one.update(recipient.encode())
         made.append(one.digest())
     return b"".join(made)

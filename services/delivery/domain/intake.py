@@ -87,10 +87,11 @@ def _problems(command: NotificationRequested) -> Iterator[FieldError]:
         yield FieldError("/recipients", f"There are {count} recipients; send 1 to {MOST_RECIPIENTS:,} in a request.")
     if count > 1 and len({recipient.key for recipient in command.recipients}) != count:
         yield FieldError("/recipients", "A recipient is named twice; name each once per cause and release.")
-    if count > 1 and len({recipient.notification_id for recipient in command.recipients}) != count:
+    ids = [recipient.notification_id.int for recipient in command.recipients]
+    if count > 1 and len(set(ids)) != count:
         yield FieldError("/recipients", "Two recipients have the same notification id; derive it from the key.")
     time_bits = command.cause_id.int >> 80
-    if any(recipient.notification_id.int >> 80 != time_bits for recipient in command.recipients):
+    if any([id_ >> 80 != time_bits for id_ in ids]):
         yield FieldError("/recipients", "A notification id does not carry the time of its cause; derive it from it.")
     if command.expires_at.tzinfo is None:
         yield FieldError("/expires_at", "The time has no zone; send it in UTC.")

@@ -229,3 +229,34 @@ def test_a_delay_is_no_bounce_yet_and_says_what_it_waits_for() -> None:
     )
     fact = judge(read_mail(delayed), rules())
     assert (fact.category, fact.delayed, fact.permanent, fact.counts) == ("mailbox-full", True, False, False)
+
+
+def test_a_warning_in_sentences_is_a_delay_too() -> None:
+    body = (
+        "This message was created automatically by mail delivery software.\nA message that you sent has not yet been "
+        f"delivered to one or more of its\nrecipients after more than 24 hours on the queue on mx.example.\n\n  {KIM}\n"
+        "    host mx.x.example [192.0.2.3]: 452 4.2.2 mailbox full\n\nNo action is required on your part.\n"
+    )
+    fact = judge(read_mail(mail(body)), rules())
+    assert (fact.category, fact.delayed, fact.permanent) == ("mailbox-full", True, False)
+
+
+def test_who_has_given_up_after_a_warning_does_not_wait() -> None:
+    body = (
+        f"The mail has been delayed before; now delivery failed permanently, giving up.\n\n<{KIM}>: 550 no such user\n"
+    )
+    assert not judge(read_mail(mail(body)), rules()).delayed
+
+
+@pytest.mark.parametrize(
+    ("body", "category"),
+    [
+        (f"Your mail to {KIM} could not be delivered: mailbox full.\n", "mailbox-full"),
+        (f"<{KIM}>: user unknown here.\n", "unknown-user"),
+    ],
+)
+def test_a_bounce_that_calls_itself_nothing_is_read(body: str, category: str) -> None:
+    raw = f"From: x <x@x.example>\nSubject: Your mail\n\n{body}".encode()
+    assert judge(read_mail(raw), rules()).category == category
+    answer = raw.replace(b"Subject:", b"In-Reply-To: <1@shop.example>\nSubject:")
+    assert judge(read_mail(answer), rules()).category == "not-a-bounce"

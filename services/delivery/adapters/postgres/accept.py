@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -116,10 +117,16 @@ def _work_columns(work: Sequence[NewWork], due_at: datetime, held: set[UUID]) ->
         [chunk.request_id for chunk in work],
         [chunk.lane for chunk in work],
         due_at,
-        [array_text(chunk.ordinals) for chunk in work],
+        [_in_order(chunk.ordinals) for chunk in work],
         [chunk.request_id in held for chunk in work],
         [array_text(chunk.together) if chunk.together else None for chunk in work],
     ]
+
+
+@lru_cache(maxsize=64)
+def _in_order(ordinals: range) -> str:
+    """Full chunks are always the same ones: from the first on, and from the 501st."""
+    return array_text(ordinals)
 
 
 async def _expire(connection: Any, requests: Sequence[NewRequest], now: datetime) -> None:

@@ -1,0 +1,89 @@
+"""A stranger on the bus: whatever anybody publishes, he publishes once more, backwards and on any partition, so that a
+copy may overtake what it is a copy of."""
+
+import asyncio
+import base64
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request
+
+from cli.engines.daprd import Daprd, Sidecar
+from libs.contracts.envelope import EVENTS
+from tests.engines.conftest import running
+from tests.engines.subscriber import PUBSUB
+from tests.engines.test_daprd_round_trip import COMPONENT
+from tests.shell import serving
+
+_TOKEN = "the copyist's"
+
+
+@dataclass
+class Copyist:
+    """What he has seen, by the event's id; `copied`: how many the broker has taken from him."""
+
+    sidecar: str = ""
+    seen: set[str] = field(default_factory=set)
+    copied: int = 0
+    _dice: random.Random = field(default_factory=lambda: random.Random(7))
+
+    def application(self) -> FastAPI:
+        app = FastAPI()
+        app.get("/dapr/subscribe")(self._subscriptions)
+        app.post("/copy/{topic}")(self._copy)
+        return app
+
+    async def _subscriptions(self) -> list[dict[str, Any]]:
+        common = {"pubsubname": PUBSUB, "metadata": {"rawPayload": "true"}}
+        common |= {"bulkSubscribe": {"enabled": True, "maxMessagesCount": 100, "maxAwaitDurationMs": 20}}
+        topics = {event.topic() for event in EVENTS.values()}
+        return [common | {"topic": topic, "routes": {"default": f"/copy/{topic}"}} for topic in sorted(topics)]
+
+    async def _copy(self, topic: str, request: Request) -> dict[str, Any]:
+        entries = (await request.json())["entries"]
+        events = [json.loads(base64.b64decode(entry["event"])) for entry in entries]
+        new = [event for event in reversed(events) if event["id"] not in self.seen]
+        if new:
+            await self._publish(topic, new)
+            self.seen |= {event["id"] for event in new}
+        return {"statuses": [{"entryId": entry["entryId"], "status": "SUCCESS"} for entry in entries]}
+
+    async def _publish(self, topic: str, events: list[dict[str, Any]]) -> None:
+        batch = [
+            {
+                "entryId": str(number), "event": event, "contentType": "application/cloudevents+json",
+                "metadata": {"partitionKey": str(self._dice.random())},
+            }
+            for number, event in enumerate(events)
+        ]  # fmt: skip
+        async with httpx.AsyncClient(timeout=20, trust_env=False) as client:
+            url = f"{self.sidecar}/v1.0/publish/bulk/{PUBSUB}/{topic}"
+            answer = await client.post(url, json=batch, headers={"dapr-api-token": _TOKEN})
+        assert answer.status_code == 204, answer.text
+        self.copied += len(events)
+
+
+@asynccontextmanager
+async def copying(folder: Path, broker: str) -> AsyncIterator[Copyist]:
+    """He listens to every topic of the suite, beside a sidecar of his own that no scope binds."""
+    copyist = Copyist()
+    settings = {"brokers": broker, "authType": "none", "initialOffset": "newest", "maxMessageBytes": "4194304"}
+    lines = [f'  - name: {key}\n    value: "{value}"\n' for key, value in settings.items()]
+    (folder / "bus.yaml").write_text(COMPONENT.format(name=PUBSUB, type="kafka") + "".join(lines))
+    with serving(copyist.application()) as url:
+        beside = Sidecar(
+            app_id="copyist", app_port=int(url.rpartition(":")[2]), resources=[folder], api_token=_TOKEN
+        )  # fmt: skip
+        context = running(Daprd(folder, beside))
+        daprd = await asyncio.to_thread(context.__enter__)
+        copyist.sidecar = daprd.url
+        try:
+            yield copyist
+        finally:
+            await asyncio.to_thread(context.__exit__, None, None, None)
