@@ -123,10 +123,9 @@ def _figures(figures: PostgresFigures, days: int) -> dict[str, Question]:
 
 def _reports(reports: PostgresReports) -> dict[str, Question]:
     realm, names = (1, Mode.LIVE), [f"rule-{number}" for number in range(300)]
-    month, quarter, week = ((UNTIL - timedelta(days=back)).date() for back in (30, 90, 7))
+    month, week = ((UNTIL - timedelta(days=back)).date() for back in (30, 7))
     return {
         "hits of all rules in 30 days": partial(reports.hits, realm, month),
-        "hits of all rules in 90 days": partial(reports.hits, realm, quarter),
         "last hits of all rules": partial(reports.last_hits, realm, names),
         "rules outdone in 30 days": partial(reports.outdone, realm, month, 100, None),
         "unread texts of 7 days": partial(reports.unread, UnreadQuery(realm, week, 100)),

@@ -4,6 +4,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -116,27 +117,34 @@ def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> B
         return_path=ReturnPath(runtime.keyring.key("verp"), ""),
         hasher=runtime.hasher,
         clock=runtime.clock,
-        domains=frozenset(domain.lower() for domain in settings.domains),
-        feedback_mailboxes=frozenset(name.lower() for name in settings.feedback_mailboxes),
         figures=PostgresFigures(database),
         domains_said=PostgresDomains(database, timedelta(hours=settings.domain_again_hours), policy.proofs_within),
         dns=DnsDomains(settings.dns_servers, settings.domain_timeout_seconds),
-        questions=settings.domain_questions,
         contacts_kept=policy.longest_memory,
         pulses_kept=band.usual_over + timedelta(days=1),
-        raw_retention=timedelta(days=settings.raw_retention_days),
         webhooks=PostgresWebhooks(database, runtime.keyring),
         telling=PostgresTelling(database, runtime.keyring, timedelta(days=settings.webhook_disable_days)),
         caller=HttpCaller(
             runtime.clock, allow_private=settings.webhook_allow_private, seconds=settings.webhook_timeout_seconds
         ),
-        webhook_connections=settings.webhook_connections,
-        webhooks_at_once=settings.webhooks_at_once,
-        webhook_overlap=timedelta(hours=settings.webhook_overlap_hours),
-        webhooks_kept=timedelta(days=settings.webhook_kept_days),
-        webhooks_may_be_private=settings.webhook_allow_private,
-        archive_bounds=Bounds(settings.max_mail_bytes, settings.max_import_bytes, settings.max_import_mails),
+        **_numbers(settings),
     )
+
+
+def _numbers(settings: BounceSettings) -> dict[str, Any]:
+    """What handlers and loops take from the settings as it stands there."""
+    return {
+        "domains": frozenset(domain.lower() for domain in settings.domains),
+        "feedback_mailboxes": frozenset(name.lower() for name in settings.feedback_mailboxes),
+        "questions": settings.domain_questions,
+        "raw_retention": timedelta(days=settings.raw_retention_days),
+        "webhook_connections": settings.webhook_connections,
+        "webhooks_at_once": settings.webhooks_at_once,
+        "webhook_overlap": timedelta(hours=settings.webhook_overlap_hours),
+        "webhooks_kept": timedelta(days=settings.webhook_kept_days),
+        "webhooks_may_be_private": settings.webhook_allow_private,
+        "archive_bounds": Bounds(settings.max_mail_bytes, settings.max_import_bytes, settings.max_import_mails),
+    }
 
 
 def create_app(runtime: Runtime, settings: BounceSettings | None = None) -> FastAPI:

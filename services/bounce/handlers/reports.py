@@ -22,9 +22,9 @@ SHOWN_DAYS = 30
 async def rules_without_a_hit(deps: Bounce, realm: tuple[int, Mode], since: date) -> list[dict[str, Any]]:
     """Rules in force that have not matched since that day, by id, each with its last hit before."""
     rules = (await deps.rulebook.current()).rules.rules
-    alive = await deps.reports.hits(realm, since)
+    last = await deps.reports.last_hits(realm, [rule.id for rule in rules])
+    alive = {id_ for id_, hit in last.items() if hit["last_at"].date() >= since}
     dead = sorted((rule for rule in rules if rule.id not in alive), key=lambda rule: rule.id)
-    last = await deps.reports.last_hits(realm, [rule.id for rule in dead])
     return [
         {
             "rule": rule.id,

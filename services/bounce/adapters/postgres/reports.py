@@ -36,30 +36,33 @@ from sums group by rule having bool_and(part = 1)
   and ($4::bigint is null or sum(count) < $4 or (sum(count) = $4 and rule > $5))
 order by 2 desc, 1 limit $6
 """
+# the newest of a group is the row of the day of its last moment
 _UNREAD = """
-select u.template_id, u.provider, u.count, u.last_at, b.id as bounce, b.template, b.text, b.reply_code, b.enhanced_code,
-  b.vendor_category, b.model_category, b.stage, b.origin
+select u.*, b.id as bounce, b.template, b.text, b.reply_code, b.enhanced_code, b.vendor_category, b.model_category,
+  b.stage, b.origin
 from (
-  select template_id, provider, sum(count)::bigint as count, max(last_at) as last_at,
-    (array_agg(last_bounce order by last_at desc))[1] as last_bounce
+  select template_id, provider, sum(count)::bigint as count, max(last_at) as last_at
   from unread where tenant = $1 and mode = $2 and day >= $3 and ($4::text is null or provider = $4)
     and ($5::uuid is null or template_id = $5)
   group by template_id, provider
   having $6::bigint is null or (sum(count), template_id, provider) < ($6, $7::uuid, $8::text)
   order by 3 desc, 1 desc, 2 desc limit $9) as u
-left join bounce b on b.id = u.last_bounce and b.template is not null
-order by count desc, template_id desc, provider desc
+join unread n on n.tenant = $1 and n.mode = $2 and n.day = u.last_at::date and n.template_id = u.template_id
+  and n.provider = u.provider
+left join bounce b on b.id = n.last_bounce and b.template is not null
+order by u.count desc, u.template_id desc, u.provider desc
 """
 _OPINIONS = """
-select o.*, b.text, b.vendor_class, b.template from (
-  select who, other, category, rule, provider, sum(count)::bigint as count, max(last_at) as last_at,
-    (array_agg(last_bounce order by last_at desc))[1] as bounce
+select o.*, n.last_bounce as bounce, b.text, b.vendor_class, b.template from (
+  select who, other, category, rule, provider, sum(count)::bigint as count, max(last_at) as last_at
   from opinion where tenant = $1 and mode = $2 and day >= $3 and ($4::text is null or who = $4) and other <> category
   group by 1, 2, 3, 4, 5
   having $5::bigint is null or (sum(count), who, other, category, rule, provider) < ($5, $6, $7, $8, $9, $10)
   order by 6 desc, 1 desc, 2 desc, 3 desc, 4 desc, 5 desc limit $11) as o
-left join bounce b on b.id = o.bounce
-order by count desc, who desc, other desc, category desc, rule desc, provider desc
+join opinion n on n.tenant = $1 and n.mode = $2 and n.day = o.last_at::date and n.who = o.who and n.other = o.other
+  and n.category = o.category and n.rule = o.rule and n.provider = o.provider
+left join bounce b on b.id = n.last_bounce
+order by o.count desc, o.who desc, o.other desc, o.category desc, o.rule desc, o.provider desc
 """
 _AGREEING = """
 select who, sum(count)::bigint as facts, coalesce(sum(count) filter (where other = category), 0)::bigint as agreeing
