@@ -1,4 +1,4 @@
-"""Replies as servers word them, written before the rules were looked at: by what each means, provider by provider."""
+"""Replies as servers word them, written without asking the rules: by what each means, provider by provider."""
 
 import json
 from pathlib import Path
