@@ -44,9 +44,14 @@ def test_what_no_policy_opens_is_closed(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_only_senders_reach_out_of_the_cluster_and_never_to_private_addresses(overlay: str) -> None:
+def test_only_what_calls_others_reaches_out_of_the_cluster_and_never_to_private_addresses(overlay: str) -> None:
     outside = {name for name in k8s.workloads(overlay) if ports_of(overlay, name, "egress", "ipBlock")}
-    assert outside == {"delivery-worker", "delivery-bulk"}
+    assert outside == {
+        "delivery-worker",
+        "delivery-bulk",
+        "bounce",
+        "bounce-worker",
+    }  # bounce: webhooks and their trial
     for peer, ports in ways(overlay, "delivery-worker", "egress"):
         if "ipBlock" in peer:
             assert ports == {25, 443, 465, 587}

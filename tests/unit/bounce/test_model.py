@@ -141,7 +141,7 @@ def test_replies_come_as_csv_too(tmp_path: Path) -> None:
 def test_a_bad_file_ends_the_command_and_says_where(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "550 no", "category": "nothing"}))
     ended = CliRunner().invoke(
-        app, ["bounces", "train", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "m.model"), "--json"]
+        app, ["bounce", "train", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "m.model"), "--json"]
     )
     assert ended.exit_code == 2
     assert "a.jsonl:1" in ended.output

@@ -2,7 +2,7 @@
 
 import pytest
 from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.delivery.adapters.http2.frames import Code, Fault
@@ -65,6 +65,7 @@ def test_any_table_at_any_time(turns: list[list[int]]) -> None:
         assert ours.steady
 
 
+@settings(deadline=None)
 @given(st.lists(blocks, max_size=10), st.booleans(), st.lists(st.integers(0, 4_096), max_size=10))
 def test_we_read_what_the_reference_writes(
     sent: list[list[tuple[bytes, bytes, str]]], huffman: bool, sizes: list[int]
