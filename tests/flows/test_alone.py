@@ -154,7 +154,7 @@ async def test_a_service_alone_leaves_its_outbox_to_the_relay_that_knows_all_sub
             assert await asyncio.to_thread(relay.wait, 20) == 0
         # it cannot be read, and each subscriber has said so: other services' too
         heard = await connection.fetch("select subscriber from delivery.dead_letter order by 1")
-        assert [row["subscriber"] for row in heard] == ["delivery", "history"]
+        assert [row["subscriber"] for row in heard] == ["bounce", "delivery", "history"]
     finally:
         await connection.close()
 

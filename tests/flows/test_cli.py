@@ -37,6 +37,7 @@ def shell(postgres: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("suite")
     dsn = asyncio.run(_fresh_database(postgres))
     settings = SuiteSettings(data_dir=folder, dsn=SecretStr(dsn), simulator=False)
+    before = structlog.get_config()
     configure_logs(service="suite", level="critical")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEPESCHE_BOUNCE_SMTP_PORT", "0")
@@ -63,7 +64,7 @@ def shell(postgres: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) ->
             assert found is not None
             credentials.write(path, credentials.Credentials(url, found.keys))
             yield Shell({"DEPESCHE_DATA_DIR": str(folder), "DEPESCHE_DSN": dsn, "DEPESCHE_SIMULATOR": "false"})
-    structlog.reset_defaults()
+    structlog.configure(**before)  # other files run in this process
 
 
 async def _fresh_database(postgres: EmbeddedServer) -> str:
