@@ -150,7 +150,7 @@ class Topology(Supervisor):
             Sidecar(
                 app_id=program.app_id,
                 app_port=self.ports[program.app_id],
-                asked=program.only_works,
+                asked=program.only_works and self.bus == "kafka",  # not on Redis: docs/adr/0122
                 resources=(DAPR, DAPR / "components" / self.bus),
                 configurations=(DAPR / "configuration.yaml", DAPR / "without-mtls.yaml"),
                 api_token=api_token,

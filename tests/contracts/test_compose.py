@@ -15,7 +15,6 @@ import compose_spec
 import pytest
 import yaml
 
-from cli.engines.daprd import ASKED
 from libs.suite import SuiteSettings
 from services.__main__ import SERVICES
 from services.simulator.settings import SimulatorSettings
@@ -48,8 +47,7 @@ def test_each_program_is_there_once_beside_a_sidecar_of_its_own(services: dict[s
     expected = {one.app_id: f"python -m services run {one.service} --role {one.role}".split() for one in PROGRAMS}
     assert {name: one["command"] for name, one in programs(services).items()} == expected
     for name, program in SIDECARS.items():
-        asked = [f"--{flag}={value}".removesuffix("=true") for flag, value in ASKED.items() if program.only_works]
-        assert services[name]["command"] == ["--app-id", program.app_id, *asked]
+        assert services[name]["command"] == ["--app-id", program.app_id]
         assert services[name]["networks"]["default"]["aliases"] == [program.app_id]
         assert services[program.app_id]["network_mode"] == f"service:{name}"
     assert {name for name in services if name.endswith("-dapr")} == set(SIDECARS)

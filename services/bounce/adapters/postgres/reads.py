@@ -46,7 +46,8 @@ _SUPPRESSION = "select * from suppression where tenant = $1 and mode = $2 and id
 _MAIL = """
 select mail.* from mail where id = $3 and (
   (tenant = $1 and mode = $2)
-  or exists (select from bounce where bounce.mail_id = mail.id and bounce.tenant = $1 and bounce.mode = $2))
+  or exists (select from bounce b
+    where b.message = mail.message and b.mail_id = mail.id and b.tenant = $1 and b.mode = $2))
 """
 
 
