@@ -7,12 +7,19 @@ per secret while secrets are rotated. Secrets are written `whsec_<base64>`.
 import base64
 import binascii
 import hmac
+import os
 from collections.abc import Mapping, Sequence
 
 from libs.errors import Unauthorized
 
 TOLERANCE_SECONDS = 300
 _PREFIX = "whsec_"
+_KEY_BYTES = 32
+
+
+def new_secret() -> str:
+    """A secret of 32 random bytes."""
+    return _PREFIX + base64.b64encode(os.urandom(_KEY_BYTES)).decode()
 
 
 def secret_bytes(secret: str) -> bytes:

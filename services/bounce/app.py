@@ -4,7 +4,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 
@@ -49,7 +48,6 @@ from services.bounce.api.rule_sets import router as rule_sets_api
 from services.bounce.api.rule_trials import router as rule_trials
 from services.bounce.api.rules import router as rules_api
 from services.bounce.api.webhooks import router as webhooks
-from services.bounce.domain.archives import Bounds
 from services.bounce.domain.breaker import Band
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
 from services.bounce.handlers.numbers import policy_of
@@ -127,24 +125,9 @@ def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> B
         caller=HttpCaller(
             runtime.clock, allow_private=settings.webhook_allow_private, seconds=settings.webhook_timeout_seconds
         ),
-        **_numbers(settings),
+        domains=frozenset(domain.lower() for domain in settings.domains),
+        feedback_mailboxes=frozenset(name.lower() for name in settings.feedback_mailboxes),
     )
-
-
-def _numbers(settings: BounceSettings) -> dict[str, Any]:
-    """What handlers and loops take from the settings as it stands there."""
-    return {
-        "domains": frozenset(domain.lower() for domain in settings.domains),
-        "feedback_mailboxes": frozenset(name.lower() for name in settings.feedback_mailboxes),
-        "questions": settings.domain_questions,
-        "raw_retention": timedelta(days=settings.raw_retention_days),
-        "webhook_connections": settings.webhook_connections,
-        "webhooks_at_once": settings.webhooks_at_once,
-        "webhook_overlap": timedelta(hours=settings.webhook_overlap_hours),
-        "webhooks_kept": timedelta(days=settings.webhook_kept_days),
-        "webhooks_may_be_private": settings.webhook_allow_private,
-        "archive_bounds": Bounds(settings.max_mail_bytes, settings.max_import_bytes, settings.max_import_mails),
-    }
 
 
 def create_app(runtime: Runtime, settings: BounceSettings | None = None) -> FastAPI:

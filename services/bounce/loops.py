@@ -69,7 +69,7 @@ async def webhooks(deps: Bounce, stop: asyncio.Event) -> None:
     under_way: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as group:
         while not stop.is_set():
-            room = deps.webhooks_at_once - len(under_way)
+            room = deps.settings.webhooks_at_once - len(under_way)
             claimed = await deps.telling.claim(room, deps.clock(), _CALLS_SECONDS) if room else []
             for webhook in claimed:
                 task = group.create_task(_called(deps, webhook))
@@ -98,7 +98,8 @@ async def retention(deps: Bounce, stop: asyncio.Event) -> None:
             log.info("contacts_dropped")
         while not stop.is_set() and await deps.replays.forget_before(now - _REPLAYS_KEPT):
             log.info("replays_dropped")
-        while not stop.is_set() and await deps.telling.forget_before(now - deps.webhooks_kept):
+        told_since = now - timedelta(days=deps.settings.webhook_kept_days)
+        while not stop.is_set() and await deps.telling.forget_before(told_since):
             log.info("webhook_events_dropped")
         await _pause(stop, _RETENTION_SECONDS)
 
@@ -107,7 +108,7 @@ async def domains(deps: Bounce, stop: asyncio.Event) -> None:
     """Asks the DNS for domains that were said to have no mail, a few at once."""
     while not stop.is_set():
         now = deps.clock()
-        due = await deps.domains_said.lease(deps.questions, now, _QUESTION_SECONDS)
+        due = await deps.domains_said.lease(deps.settings.domain_questions, now, _QUESTION_SECONDS)
         answers = await asyncio.gather(*(deps.dns.ask(domain.name) for domain in due))
         for domain, answer in zip(due, answers, strict=True):
             count = await deps.domains_said.conclude(domain, answer, now)

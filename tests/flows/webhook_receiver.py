@@ -88,7 +88,11 @@ BOTH = ["bounce.classified", "suppression.changed"]
 async def receiver(world: World) -> AsyncIterator[Receiver]:
     """A receiver, and a service that may call loopback."""
     caller = HttpCaller(world.clock, allow_private=True, seconds=3)
-    deps = replace(world.service.deps, caller=caller, webhooks_may_be_private=True)
+    deps = replace(
+        world.service.deps,
+        caller=caller,
+        settings=world.service.deps.settings.model_copy(update={"webhook_allow_private": True}),
+    )
     world.service.deps = world.service.app.state.deps = deps
     async with receiving() as made:
         yield made

@@ -20,6 +20,7 @@ from services.bounce.adapters.engines.composite import CompositeScan
 from services.bounce.adapters.model_file import model_of
 from services.bounce.adapters.shipped_rules import shipped, shipped_parts
 from services.bounce.domain.classifier import Classifier
+from services.bounce.domain.model import Model
 from services.bounce.domain.rules.assembling import Shipped, assemble
 from services.bounce.domain.rules.entries import Published
 from services.bounce.domain.rules.ruleset import RuleSet, Scan
@@ -133,7 +134,11 @@ class PublishedRulebook:
         few = beside is not None and len(getattr(beside.scan, "parts", ())) < _MOST_PARTS
         base = (beside.rules, beside.scan) if beside and few else self._base
         scan = compiled_beside(rules, base, self._cache)
-        return Classifier(rules, scan, self.shipped.providers, model_of(self._model))
+        return Classifier(rules, scan, self.shipped.providers, self._guesses)
+
+    @cached_property
+    def _guesses(self) -> Model | None:
+        return model_of(self._model)
 
     @cached_property
     def _base(self) -> tuple[RuleSet, Scan]:

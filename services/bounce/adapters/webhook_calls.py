@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from ssl import SSLContext
 
 from libs import http_replies
@@ -11,6 +10,7 @@ from libs.clock import Clock
 from libs.guarded_network import GuardedNetwork, NotPublic, NotResolved
 from libs.http_connections import FAILURES, Connections
 from libs.http_replies import Reply
+from libs.retry_after import retry_after_seconds
 from services.bounce.domain.webhooks import Answer
 
 _REPLY_BYTES = 512
@@ -47,7 +47,9 @@ class HttpCaller:
         milliseconds = round((time.monotonic() - started) * 1_000)
         if reply is None:
             return Answer(None, error, milliseconds)
-        return Answer(reply.status, _refusal(reply), milliseconds, self._wait(reply.retry_after))
+        return Answer(
+            reply.status, _refusal(reply), milliseconds, retry_after_seconds(reply.retry_after, self._clock())
+        )
 
     async def aclose(self) -> None:
         if self._connections is not None:
@@ -59,17 +61,6 @@ class HttpCaller:
             network = GuardedNetwork(allow_private=self._allow_private)
             self._connections = self._connections or Connections(tls, _MOST_IDLE, network)
         return self._connections
-
-    def _wait(self, said: str | None) -> float | None:
-        """Seconds of a Retry-After, which is a number of them or a date."""
-        if not said:
-            return None
-        if said.isascii() and said.isdigit():
-            return float(said[:9])
-        try:
-            return max(0.0, (parsedate_to_datetime(said) - self._clock()).total_seconds())
-        except (ValueError, TypeError):
-            return None
 
 
 def _refusal(reply: Reply) -> str | None:

@@ -12,7 +12,7 @@ from libs import exact_json
 from libs.errors import BadRequest, Invalid, UnsupportedMedia
 from libs.web import Router
 from services.bounce.api import Writer, deps_of
-from services.bounce.domain.archives import READERS
+from services.bounce.domain.archives import READERS, Bounds
 from services.bounce.handlers.imports import DUPLICATE, KEPT, REFUSED, Verdict, import_mails
 
 router = Router(prefix="/v1", tags=["bounces"])
@@ -56,6 +56,7 @@ async def import_archive(request: Request, principal: Writer) -> StreamingRespon
     if make is None:
         raise UnsupportedMedia(f"Send content-type {' or '.join(_BODY)}; one mail alone goes to POST mails.")
     deps = deps_of(request)
+    settings = deps.settings
     lines, counts = bytearray(), Counter[str]()
 
     def tell(verdicts: Sequence[Verdict]) -> None:
@@ -64,7 +65,13 @@ async def import_archive(request: Request, principal: Writer) -> StreamingRespon
 
     try:
         owner = (principal.tenant, principal.mode)
-        problem = await import_mails(deps, owner, make(deps.archive_bounds), _pieces(request), tell)
+        problem = await import_mails(
+            deps,
+            owner,
+            make(Bounds(settings.max_mail_bytes, settings.max_import_bytes, settings.max_import_mails)),
+            _pieces(request),
+            tell,
+        )
     except ClientDisconnect as error:
         raise BadRequest("The request broke off; what had come was kept. Send it again.") from error
     if problem and not counts:

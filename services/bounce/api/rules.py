@@ -55,8 +55,8 @@ async def list_rules(
     wanted = RuleFilter(
         limit + 1,
         _after(cursor),
-        Layer[layer.upper()] if layer else None,
-        State[state.upper()] if state else None,
+        Layer.parse(layer) if layer else None,
+        State.parse(state) if state else None,
         category,
         provider,
         text,
@@ -149,7 +149,7 @@ def _after(cursor: str | None) -> str:
 
 def wanted_of(id_: str, body: RuleBody) -> Wanted:
     """What a body asks for."""
-    return Wanted(id_, Layer[body.layer.upper()], State[body.state.upper()], body.document())
+    return Wanted(id_, Layer.parse(body.layer), State.parse(body.state), body.document())
 
 
 async def _version_in_force(deps: Bounce, id_: str) -> int | None:

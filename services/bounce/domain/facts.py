@@ -158,9 +158,14 @@ def of_text(
 ) -> Fact:
     """The fact in a bare reply: an in-session refusal, a provider's receipt. `codes` where they are known apart."""
     found_code, found_enhanced = codes_in(text)
-    code, status = codes[0] or found_code, codes[1] or found_enhanced
     provider = classifier.providers.of_address(address)
-    verdict = classifier.classify(Reply(text, code, status, provider, source))
+    return of_reply(Reply(text, codes[0] or found_code, codes[1] or found_enhanced, provider, source), classifier)
+
+
+def of_reply(reply: Reply, classifier: Classifier) -> Fact:
+    """The fact in a reply whose codes are known."""
+    text, code, status = reply[:3]
+    verdict = classifier.classify(reply)
     return _fact(verdict, classifier, (verdict.category, is_permanent(code, status), code, status, text, False))
 
 

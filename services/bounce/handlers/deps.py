@@ -6,7 +6,6 @@ from datetime import timedelta
 from libs.clock import Clock
 from libs.ids import AddressHasher
 from libs.verp import ReturnPath
-from services.bounce.domain.archives import Bounds
 from services.bounce.ports import Breakers, Contacts, Dns, Domains, Facts, Figures, Messages, Reads, Suppressions
 from services.bounce.ports.mails import Listener, Mails
 from services.bounce.ports.replays import Replays, StoredFacts
@@ -45,16 +44,8 @@ class Bounce:
     clock: Clock
     domains: frozenset[str]
     feedback_mailboxes: frozenset[str]
-    questions: int
     contacts_kept: timedelta
     pulses_kept: timedelta
-    raw_retention: timedelta
-    archive_bounds: Bounds
     webhooks: Webhooks
     telling: Telling
     caller: Caller
-    webhook_connections: int
-    webhooks_at_once: int
-    webhook_overlap: timedelta
-    webhooks_kept: timedelta
-    webhooks_may_be_private: bool

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from libs.addresses import InvalidAddress, email_address
@@ -184,7 +184,7 @@ def _hash_of(deps: Bounce, address: str) -> bytes | None:
 
 def raw_kept_since(deps: Bounce) -> datetime:
     """Mails from before this moment lose their bytes."""
-    return deps.clock() - deps.raw_retention
+    return deps.clock() - timedelta(days=deps.settings.raw_retention_days)
 
 
 async def read_again(deps: Bounce, wanted: Rereading) -> int:

@@ -1,10 +1,10 @@
 """Back to an earlier rule set, with all that the sets between had barred and it would not have."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from libs.auth import Principal
@@ -13,13 +13,13 @@ from libs.errors import NotFound
 from libs.ids import uuid7
 from libs.telemetry import get_logger
 from services.bounce.domain.classifier import Classifier
-from services.bounce.domain.rules.effects import Difference, Judged, difference, is_effect
+from services.bounce.domain.rules.effects import Difference, difference, is_effect
 from services.bounce.domain.undoing import Selection, Undo, Undone
 from services.bounce.handlers.deps import Bounce
 from services.bounce.handlers.rule_sets import in_force, put_in_force
 from services.bounce.handlers.rules import rules_only_of_operator
 from services.bounce.ports import Preview
-from services.bounce.ports.rules import JudgedBy, Place, RuleSetRecord
+from services.bounce.ports.rules import JudgedBy, RuleSetRecord
 
 log = get_logger(__name__)
 
@@ -122,7 +122,7 @@ async def _effects(deps: Bounce, target: RuleSetRecord, newest: int) -> list[Eff
         if not differs or not digests:
             continue
         # a mail may have come long before it could be judged, but not longer than its bytes are kept
-        since = record.published_at - deps.raw_retention
+        since = record.published_at - timedelta(days=deps.settings.raw_retention_days)
         for tenant, mode in await deps.judgements.realms(since):
             rules = None if differs.only_there else sorted(differs.only_here)
             wanted = JudgedBy(tenant, mode, since, digests, rules, _PAGE)
@@ -135,12 +135,12 @@ async def _facts(deps: Bounce, wanted: JudgedBy, there: Classifier, differs: Dif
     after = None
     while rows := await deps.judgements.page(wanted, after):
         found += await asyncio.to_thread(_wrong, rows, there, differs)
-        after = rows[-1][0]
+        after = rows[-1]["at"], rows[-1]["id"]
     return found
 
 
-def _wrong(rows: Sequence[tuple[Place, Judged]], there: Classifier, differs: Difference) -> list[UUID]:
-    return [id_ for (_, id_), judged in rows if is_effect(judged, there, differs)]
+def _wrong(facts: Sequence[Mapping[str, Any]], there: Classifier, differs: Difference) -> list[UUID]:
+    return [fact["id"] for fact in facts if is_effect(fact, there, differs)]
 
 
 def _selection(deps: Bounce, realm: Effects, facts: tuple[UUID, ...]) -> Selection:

@@ -84,7 +84,7 @@ async def call_webhook(deps: Bounce, webhook: Webhook) -> None:
 
     with span("webhook called", events=len(events)):
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(deps.webhook_connections, len(events))):
+            for _ in range(min(deps.settings.webhook_connections, len(events))):
                 group.create_task(work())
         await deps.telling.settle(webhook, calls, deps.clock())
 

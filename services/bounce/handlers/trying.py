@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from services.bounce.domain.classifier import Classifier, is_permanent
-from services.bounce.domain.facts import Fact, judge
+from services.bounce.domain.classifier import Classifier
+from services.bounce.domain.facts import Fact, judge, of_reply
 from services.bounce.domain.reports import codes_in, read_mail
 from services.bounce.domain.rules.assembling import Shipped, rule_of_entry
 from services.bounce.domain.rules.entries import Published, State, Wanted
@@ -82,7 +82,10 @@ def _opinion(
         fact = judge(read_mail(pasted.mail), classifier)
         reply = Reply(fact.text, fact.reply_code, fact.enhanced, fact.provider, "report")
     else:
-        fact, reply = _fact(pasted.reply, classifier)
+        code, enhanced = codes_in(pasted.reply.text)
+        given = pasted.reply
+        reply = given._replace(reply_code=given.reply_code or code, enhanced=given.enhanced or enhanced)
+        fact = of_reply(reply, classifier)
     by_id = {rule.id: rule for rule in classifier.rules.rules}
     seen = {
         classifier.rules.patterns[at]
@@ -92,16 +95,6 @@ def _opinion(
     shipped, documents = known
     matched = [Matched(by_id[id_], list(_hits(documents[id_], seen, shipped))) for id_ in (*fact.matched, *fact.shadow)]
     return Opinion(number, classifier.rules.digest, fact, matched)
-
-
-def _fact(given: Reply, classifier: Classifier) -> tuple[Fact, Reply]:
-    code, enhanced = codes_in(given.text)
-    reply = given._replace(reply_code=given.reply_code or code, enhanced=given.enhanced or enhanced)
-    verdict = classifier.classify(reply)
-    permanent = is_permanent(reply.reply_code, reply.enhanced)
-    stated = (verdict.category, permanent, reply.reply_code, reply.enhanced, reply.text, False)
-    why = (verdict.rule, verdict.matched, verdict.confidence, verdict.provider, classifier.rules.digest, verdict.shadow)
-    return Fact(*stated, *why), reply
 
 
 def _hits(document: Mapping[str, Any], seen: set[bytes], shipped: Shipped) -> Iterator[Hit]:

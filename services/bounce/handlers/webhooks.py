@@ -1,13 +1,12 @@
 """What people do with webhooks: set up, change, rotate a secret, try out, tell again, remove."""
 
-import base64
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from libs import exact_json
+from libs import exact_json, standard_webhooks
 from libs.addresses import webhook_url
 from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
@@ -19,7 +18,6 @@ from services.bounce.handlers.telling import call_once
 from services.bounce.ports.webhooks import Again
 
 MOST = 20  # of one tenant and mode
-_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class Wanted:
     enabled: bool
 
 
-Check = Callable[[int], None]  # of If-Match against the current version
+MatchVersion = Callable[[int | None], None]  # raises where If-Match does not fit the version that is there
 
 
 async def make_webhook(deps: Bounce, principal: Principal, wanted: Wanted) -> Webhook:
@@ -47,7 +45,7 @@ async def make_webhook(deps: Bounce, principal: Principal, wanted: Wanted) -> We
         url=_url(deps, wanted.url),
         kinds=wanted.kinds,
         note=wanted.note,
-        secrets=(Secret(_new_key()),),
+        secrets=(Secret(standard_webhooks.new_secret()),),
         enabled=wanted.enabled,
         version=1,
         created_at=now,
@@ -57,10 +55,10 @@ async def make_webhook(deps: Bounce, principal: Principal, wanted: Wanted) -> We
     return made
 
 
-async def change_webhook(deps: Bounce, principal: Principal, id: UUID, wanted: Wanted, check: Check) -> Webhook:
+async def change_webhook(deps: Bounce, principal: Principal, id: UUID, wanted: Wanted, match: MatchVersion) -> Webhook:
     """The webhook after the edit; one that was disabled because it failed is tried anew."""
     current = await webhook_of(deps, principal, id)
-    check(current.version)
+    match(current.version)
     edited = replace(current, url=_url(deps, wanted.url), kinds=wanted.kinds, note=wanted.note, enabled=wanted.enabled)
     return await _put(deps, principal, "webhook.change", (current, edited))
 
@@ -68,17 +66,15 @@ async def change_webhook(deps: Bounce, principal: Principal, id: UUID, wanted: W
 async def rotate_secret(deps: Bounce, principal: Principal, id: UUID) -> Webhook:
     """A new secret; the one before goes on signing beside it for a time."""
     current = await webhook_of(deps, principal, id)
-    until = deps.clock() + deps.webhook_overlap
-    older = (replace(current.secrets[0], until=until),)
-    return await _put(
-        deps, principal, "webhook.rotate", (current, replace(current, secrets=(Secret(_new_key()), *older)))
-    )
+    until = deps.clock() + timedelta(hours=deps.settings.webhook_overlap_hours)
+    secrets = (Secret(standard_webhooks.new_secret()), replace(current.secrets[0], until=until))
+    return await _put(deps, principal, "webhook.rotate", (current, replace(current, secrets=secrets)))
 
 
-async def remove_webhook(deps: Bounce, principal: Principal, id: UUID, check: Check) -> None:
+async def remove_webhook(deps: Bounce, principal: Principal, id: UUID, match: MatchVersion) -> None:
     """Gone with its log and what it was still to be told."""
     current = await webhook_of(deps, principal, id)
-    check(current.version)
+    match(current.version)
     if not await deps.webhooks.delete(current, _action(principal, "webhook.remove", current, None)):
         raise _changed()
 
@@ -126,11 +122,7 @@ def _changed() -> PreconditionFailed:
 
 
 def _url(deps: Bounce, url: str) -> str:
-    return webhook_url(url, allow_private=deps.webhooks_may_be_private, pointer="/url").value
-
-
-def _new_key() -> str:
-    return "whsec_" + base64.b64encode(os.urandom(_KEY_BYTES)).decode()
+    return webhook_url(url, allow_private=deps.settings.webhook_allow_private, pointer="/url").value
 
 
 def _action(principal: Principal, what: str, before: Webhook | None, after: Webhook | None) -> ActionRecorded:

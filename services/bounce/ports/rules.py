@@ -11,7 +11,6 @@ from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.rules.assembling import Shipped
-from services.bounce.domain.rules.effects import Judged
 from services.bounce.domain.rules.entries import Entry, Published, State
 from services.bounce.domain.rules.rule import Layer
 
@@ -112,8 +111,8 @@ class Judgements(Protocol):
         """Tenants and modes that have facts from this time on."""
         ...
 
-    async def page(self, wanted: JudgedBy, after: Place | None) -> list[tuple[Place, Judged]]:
-        """Oldest first."""
+    async def page(self, wanted: JudgedBy, after: Place | None) -> list[Mapping[str, Any]]:
+        """As they are stored, oldest first."""
         ...
 
 

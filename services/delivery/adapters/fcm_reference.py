@@ -19,10 +19,10 @@ from libs.clock import Clock
 from libs.contracts.outcomes import Channel
 from libs.contracts.reasons import Reason
 from libs.rendering.contents import PushContent
+from libs.retry_after import retry_after_seconds
 from services.delivery.domain.outbound import FcmAccount, Outbound, Sender
 from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome, Sent
 from services.delivery.domain.refusals.fcm import sort_reply
-from services.delivery.domain.retry_after import retry_after_seconds
 from services.delivery.ports import Settle
 
 _BATCH = 100  # the SDK takes 500, but opens as many streams

@@ -12,12 +12,12 @@ from libs.contracts.outcomes import Channel
 from libs.contracts.reasons import Reason
 from libs.http_replies import Reply
 from libs.rendering.contents import SmsContent
+from libs.retry_after import retry_after_seconds
 from services.delivery.adapters.http_calls import Lane, Limits, call_each
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.domain.outbound import Outbound, Sender, TwilioAccount
 from services.delivery.domain.outcomes import Outcome, Rejected, Sent
 from services.delivery.domain.refusals.twilio import sort_reply
-from services.delivery.domain.retry_after import retry_after_seconds
 from services.delivery.ports import Settle
 
 _REPLY_BYTES = 32_768  # a message's text comes back in it, each letter as up to six

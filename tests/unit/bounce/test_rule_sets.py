@@ -9,7 +9,7 @@ from services.bounce.adapters.rulebook import PublishedRulebook
 from services.bounce.adapters.shipped_rules import shipped_parts
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.rules.assembling import MOST_RULES, assemble, problems_of, switched_off
-from services.bounce.domain.rules.effects import Judged, difference, is_effect
+from services.bounce.domain.rules.effects import difference, is_effect
 from services.bounce.domain.rules.entries import Published, State
 from services.bounce.domain.rules.regression import lost_of, own_lost, taken
 from services.bounce.domain.rules.rule import Layer
@@ -118,8 +118,16 @@ def test_examples_show_what_is_lost_and_what_is_taken() -> None:
     assert len(lost_of(rule, made)) == 1
 
 
-def judged(category: str, rule: str | None, text: str | None = GONE) -> Judged:
-    return Judged(category, rule, text, 550, "5.1.1", None, "session")
+def judged(category: str, rule: str | None, text: str | None = GONE) -> dict[str, Any]:
+    said = {
+        "text": text,
+        "reply_code": 550,
+        "enhanced_code": "5.1.1",
+        "provider": "",
+        "origin": "session",
+        "stage": None,
+    }
+    return said | {"category": category, "rule": rule, "rule_set": "a", "permanent": True, "vendor_category": None}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +141,7 @@ def judged(category: str, rule: str | None, text: str | None = GONE) -> Judged:
         (judged("undetermined", None, "lalala"), False),
     ],
 )
-def test_an_effect_is_what_the_other_set_would_not_have_done(fact: Judged, effect: bool) -> None:
+def test_an_effect_is_what_the_other_set_would_not_have_done(fact: dict[str, Any], effect: bool) -> None:
     here = classifier(own("wrong", category="unknown-user", contains=["over quota", "user unknown"]))
     there = shipped_rules()
     differs = difference(here.rules, there.rules)
@@ -146,3 +154,10 @@ def test_notes_examples_and_rules_that_only_look_make_no_difference() -> None:
     assert not difference(noted.rules, classifier(own()).rules)
     turned = difference(classifier(own(state=State.SHADOW)).rules, classifier(own()).rules)
     assert turned == (frozenset(), frozenset({"ours"}))
+
+
+def test_an_address_that_was_taken_out_of_a_text_still_stands_where_a_rule_looks_for_one() -> None:
+    here = shipped_rules()
+    there = classifier(own("guard", category="policy", contains="kim@x.example is in the blue list"))
+    fact = judged("unknown-user", "unknown-user-code", "550 5.1.1 <address> is in the blue list")
+    assert is_effect(fact, there, difference(here.rules, there.rules))

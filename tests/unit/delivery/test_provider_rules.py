@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from libs.contracts.reasons import Reason
+from libs.retry_after import LONGEST_SECONDS, retry_after_seconds
 from services.delivery.domain.backoff import Backoff
 from services.delivery.domain.breaker import Breaker, BreakerPolicy, State
 from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome, Rejected, Sent
 from services.delivery.domain.refusals import fcm, smtp, twilio
 from services.delivery.domain.refusals.smtp import Reply
-from services.delivery.domain.retry_after import LONGEST_SECONDS, retry_after_seconds
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 AWAY = Deferred(Reason.PROVIDER_UNAVAILABLE, "away")

@@ -1,14 +1,14 @@
 """A fact as columns, as evidence and as an event."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from libs.contracts.bounce import BounceClassified
 from libs.contracts.outcomes import Mode
 from libs.messaging.outbox import Outgoing
-from libs.privacy import redacted
 from services.bounce.adapters.postgres.breakers import Provider
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.figures import Kind
@@ -23,8 +23,8 @@ from services.bounce.ports import NewFact
 _TOLD_APART = "unknown-user"
 
 
-def columns_of(facts: Sequence[NewFact]) -> list[list[Any]]:
-    """In the order of the statement that adds facts."""
+def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str]) -> list[list[Any]]:
+    """In the order of the statement that adds facts. `texts`: what is kept of their words."""
     rows = [
         (
             item.id,
@@ -40,7 +40,7 @@ def columns_of(facts: Sequence[NewFact]) -> list[list[Any]]:
             item.recipient,
             item.fact.reply_code,
             item.fact.enhanced,
-            redacted(item.fact.text),
+            texts[item.id],
             item.mail_id,
             item.fact.provider or "",
             item.fact.rule,
@@ -129,7 +129,7 @@ def seen(item: NewFact) -> Seen:
         fact.rule,
         fact.matched,
         fact.shadow,
-        fact.template,
+        fact.template if fact.rule is None else "",  # asked for of what no rule knew
         fact.rule_set is not None,
         ((vendor.name, vendor.category),) if vendor and vendor.category else (),
     )
@@ -145,8 +145,8 @@ def blocks_of(facts: Sequence[NewFact]) -> Iterator[tuple[Any, ...]]:
             yield (*key, item.fact.provider or "", item.fact.category, item.at, item.id)
 
 
-def classified(item: NewFact) -> Outgoing:
-    """The event about a fact."""
+def classified(item: NewFact, text: str) -> Outgoing:
+    """The event about a fact, with what is kept of its words."""
     event = BounceClassified(
         bounce_id=item.id,
         category=item.fact.category,
@@ -158,7 +158,7 @@ def classified(item: NewFact) -> Outgoing:
         recipient=item.recipient,
         reply_code=item.fact.reply_code,
         enhanced_code=item.fact.enhanced,
-        text=redacted(item.fact.text),
+        text=text,
         origin=item.origin,
     )
     return Outgoing(event, item.recipient or item.address_hash.hex(), item.tenant, item.mode)

@@ -10,6 +10,7 @@ from prometheus_client import Counter, Histogram
 
 from libs.contracts.outcomes import Mode
 from libs.messaging.outbox import Outgoing, append
+from libs.privacy import redacted
 from libs.storage.database import Database
 from libs.telemetry import get_logger
 from services.bounce.adapters.postgres import domains
@@ -107,15 +108,15 @@ class PostgresFacts:
         if not facts:
             return
         ordered = sorted({fact.id: fact for fact in facts}.values(), key=lambda fact: fact.id)
-        outgoing: list[Outgoing] = []
+        texts = {fact.id: redacted(fact.fact.text) for fact in ordered}
         tripped: list[Tripped] = []
         async with self.database.transaction() as connection:
-            new = {row["id"] for row in await connection.fetch(_ADD, *columns_of(ordered))}
+            new = {row["id"] for row in await connection.fetch(_ADD, *columns_of(ordered, texts))}
             await _close_mails(connection, facts)
             if fresh := [fact for fact in ordered if fact.id in new]:
                 tripped = await look(connection, refused(fresh), self.band)
-                outgoing = await self._follow(connection, fresh, now)
-                await append(connection, outgoing)
+                events = await self._follow(connection, fresh, now)
+                await append(connection, [*(classified(fact, texts[fact.id]) for fact in fresh), *events])
         for fact in fresh:
             _facts.labels(fact.fact.category, fact.fact.provider or "", fact.origin).inc()
             _latency.observe((now - fact.at).total_seconds())
@@ -160,7 +161,7 @@ class PostgresFacts:
         await add_tallies(connection, fresh)
         for item in placed:
             _barred.labels(item.reason.word).inc()
-        return [*map(classified, fresh), *map(changed, placed)]
+        return [changed(item) for item in placed]
 
     async def _judged(self, connection: Any, fresh: Sequence[NewFact], now: datetime) -> Mapping[UUID, Judged]:
         since = min(fact.at for fact in fresh)

@@ -1,11 +1,13 @@
 """Owns what a change of the rules has done to facts: those that the other set would not have judged so."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.classifier import Classifier
+from services.bounce.domain.rereading import read_again
 from services.bounce.domain.rules.rule import Rule
-from services.bounce.domain.rules.ruleset import Reply, RuleSet
+from services.bounce.domain.rules.ruleset import RuleSet
 
 
 class Difference(NamedTuple):
@@ -18,18 +20,6 @@ class Difference(NamedTuple):
         return bool(self.only_here or self.only_there)
 
 
-class Judged(NamedTuple):
-    """A fact as it was judged. `text`: what is kept of the server's words; None once it was erased."""
-
-    category: str
-    rule: str | None
-    text: str | None
-    reply_code: int | None
-    enhanced: str | None
-    provider: str | None
-    source: str
-
-
 def difference(here: RuleSet, there: RuleSet) -> Difference:
     """How two sets differ, seen from the first."""
     ours, theirs = _deciding(here), _deciding(there)
@@ -39,15 +29,15 @@ def difference(here: RuleSet, there: RuleSet) -> Difference:
     )
 
 
-def is_effect(judged: Judged, there: Classifier, differs: Difference) -> bool:
-    """Whether a fact is as it is because of the difference: the other set would have drawn another consequence."""
-    if judged.text is None:
-        return judged.rule in differs.only_here  # nobody can ask again
-    reply = Reply(judged.text, judged.reply_code, judged.enhanced, judged.provider, judged.source)
-    verdict = there.classify(reply)
-    if judged.rule not in differs.only_here and verdict.rule not in differs.only_there:
+def is_effect(fact: Mapping[str, Any], there: Classifier, differs: Difference) -> bool:
+    """Whether a stored fact is as it is because of the difference: the other set would have drawn another
+    consequence."""
+    if fact["text"] is None:
+        return fact["rule"] in differs.only_here  # nobody can ask again
+    read = read_again(fact, there)
+    if fact["rule"] not in differs.only_here and read.rule not in differs.only_there:
         return False
-    return CATEGORIES[verdict.category].action is not CATEGORIES[judged.category].action
+    return CATEGORIES[read.category].action is not CATEGORIES[fact["category"]].action
 
 
 def _deciding(rules: RuleSet) -> dict[str, Rule]:

@@ -3,23 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from typing import Any, NamedTuple
 
+from libs.contracts.outcomes import Word
 from services.bounce.domain.rules.rule import Layer
 
 
-class State(IntEnum):
+class State(Word):
     """What the next rule set makes of a rule: nothing, it only looks, it decides, nothing any more."""
 
     DRAFT = 0
     SHADOW = 1
     LIVE = 2
     RETIRED = 3
-
-    @property
-    def word(self) -> str:
-        return self.name.lower()
 
 
 NEXT: Mapping[State, frozenset[State]] = {

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from typing import Any, TypeVar
 
+from libs.contracts.outcomes import Word
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.rules.patterns import BadPattern, Words, of_expression, of_phrase
 
@@ -22,16 +22,12 @@ _KEYS = frozenset(
 _EXAMPLE = {"text": str, "reply": int, "enhanced": str, "provider": str, "stage": str, "source": str}
 
 
-class Layer(IntEnum):
+class Layer(Word):
     """Whose rule it is. A later layer wins over an earlier one, and never edits it."""
 
     SHIPPED = 0
     ORGANISATION = 1
     EMERGENCY = 2
-
-    @property
-    def word(self) -> str:
-        return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ import msgspec
 from libs.clock import Clock
 from libs.contracts.reasons import Reason
 from libs.rendering.contents import PushContent
+from libs.retry_after import retry_after_seconds
 from services.delivery.adapters.fcm.encoding import PushEncoder
 from services.delivery.adapters.http2 import Call, Failure, Fields, Head, Lost
 from services.delivery.domain.outbound import Outbound
 from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome, Rejected, Sent
 from services.delivery.domain.refusals.fcm import sort_reply
-from services.delivery.domain.retry_after import retry_after_seconds
 from services.delivery.ports import Settle
 
 _TEXT_LIMIT = 300

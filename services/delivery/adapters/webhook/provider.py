@@ -9,13 +9,13 @@ from libs.contracts.outcomes import Channel
 from libs.contracts.reasons import Reason
 from libs.http_replies import Reply
 from libs.rendering.contents import WebhookContent
+from libs.retry_after import retry_after_seconds
 from services.delivery.adapters.http_calls import Lane, Limits, call_each
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.adapters.webhook.targets import GuardedNetwork, refusal
 from services.delivery.domain.outbound import Outbound, Sender, WebhookAccount
 from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
 from services.delivery.domain.refusals.webhook import sort_reply
-from services.delivery.domain.retry_after import retry_after_seconds
 from services.delivery.ports import Settle
 
 _REPLY_BYTES = 2_048
