@@ -5,7 +5,7 @@ import typer
 from cli import bounce_figures, bounce_import, bounce_model, bounce_replays
 from cli.bounce_reports import reports
 from cli.bounce_rules import rules
-from cli.bounces import suppressions
+from cli.suppressions import suppressions
 
 bounce = typer.Typer(help="What came back: figures, imports, rules, replays, reports.", no_args_is_help=True)
 for part in (bounce_figures, bounce_import, bounce_replays, bounce_model):

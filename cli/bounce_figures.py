@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.bounces import Provider
 from cli.output import table
 from cli.session import Session, command
+from cli.suppressions import Provider
 
 commands = typer.Typer()  # of `depesche bounce`
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from cli.bounces import Provider
 from cli.output import safe, table
 from cli.session import Session, command
+from cli.suppressions import Provider
 
 reports = typer.Typer(help="What rules do, what none reads, and who reads it otherwise.", no_args_is_help=True)
 

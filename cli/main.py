@@ -10,7 +10,6 @@ from cli import (
     access,
     audit,
     bounce,
-    bounces,
     dead_letters,
     definitions,
     delivery,
@@ -21,6 +20,7 @@ from cli import (
     publishing,
     recipients,
     senders,
+    suppressions,
 )
 from cli.exits import HELP
 from cli.session import command, with_errors_shown
@@ -68,7 +68,7 @@ app.add_typer(publishing.templates, name="templates")
 app.add_typer(publishing.communications, name="communications")
 app.add_typer(recipients.recipients, name="recipients")
 app.add_typer(audit.audit, name="audit")
-app.add_typer(bounces.suppressions, name="suppressions")
+app.add_typer(suppressions.suppressions, name="suppressions")
 app.add_typer(bounce.bounce, name="bounce")
 app.add_typer(dead_letters.deadletters, name="deadletters")
 app.add_typer(access.tenants, name="tenants")
