@@ -1,6 +1,11 @@
 # Every target needs Python 3.11 or newer and make; nothing else (no Docker, no root, no secret). Only `engines` needs
 # Go, Maven and a JDK.
-PYTHON ?= python3
+# python3; or the system's, where python3 was built without optimisation, as pyenv does: all would cost half as much again
+FAST := import sys, sysconfig; sys.exit("--enable-optimizations" not in (sysconfig.get_config_var("CONFIG_ARGS") or ""))
+NEW := import ensurepip, sys; sys.exit(sys.version_info < (3, 11))
+ifndef PYTHON
+PYTHON := $(shell if ! python3 -c '$(FAST)' && /usr/bin/python3 -c '$(NEW)'; then echo /usr/bin/python3; else echo python3; fi 2>/dev/null)
+endif
 BIN := .venv/bin
 
 .PHONY: all env test engines test-engines check demo demo-engines bench format openapi lock clean help
