@@ -21,7 +21,7 @@ KEPT = frozenset(
     "append capitalize downcase escape escape_once lstrip newline_to_br prepend remove remove_first remove_last "
     "replace replace_first replace_last slice split upcase strip rstrip strip_newlines truncate truncatewords "
     "url_encode url_decode base64_encode base64_decode base64_url_safe_encode base64_url_safe_decode squish "
-    "find find_index join first has last concat map reverse reject sort sort_natural sum where uniq compact "
+    "find find_index join first has last concat map reverse reject sort sort_natural where uniq compact "
     "size default".split()
 )
 _MULTIPLYING = {"replace", "join"}
@@ -95,10 +95,19 @@ def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @lru_cache(maxsize=1)
+def _library() -> dict[str, Callable[..., Any]]:
+    return {name: function for name, function in Environment().filters.items() if name in KEPT}
+
+
+@lru_cache(maxsize=1)
 def _shared() -> dict[str, Callable[..., Any]]:
-    kept = {name: function for name, function in Environment().filters.items() if name in KEPT}
-    own = {"json": _json, "strip_html": _strip_html, "default": _default} | NUMBER_FILTERS
-    return {name: bounded(name, function) for name, function in (kept | own).items()}
+    own: dict[str, Callable[..., Any]] = {
+        "json": _json,
+        "strip_html": _strip_html,
+        "default": _default,
+        "concat": _concat,
+    }
+    return {name: bounded(name, function) for name, function in (_library() | own | NUMBER_FILTERS).items()}
 
 
 def _default(value: Any, instead: Any = "", *, allow_false: bool = False) -> Any:
@@ -108,6 +117,12 @@ def _default(value: Any, instead: Any = "", *, allow_false: bool = False) -> Any
     if value is None or isinstance(value, Undefined):
         return instead
     return instead if isinstance(value, str | list | Mapping) and not value else value
+
+
+def _concat(first: Any, second: Any) -> Any:
+    if not isinstance(second, list | tuple):
+        raise FilterArgumentError("concat takes a list", token=None)  # the library fails in making this error
+    return _library()["concat"](first, second)
 
 
 def filters_for(tag: str) -> dict[str, Callable[..., Any]]:

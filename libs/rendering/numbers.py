@@ -1,6 +1,6 @@
 """Arithmetic in templates on exact numbers: 19.90 × 2 is 39.80, never 39.800000000000004 and never 0."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal, DecimalException
 from typing import Any
 
@@ -92,6 +92,15 @@ def _floor(value: Any) -> Number:
     return int(Decimal(number(value)).to_integral_value(rounding=ROUND_FLOOR))
 
 
+def _sum(items: Any, key: Any = None) -> Number:
+    """Of a list's numbers, or of what each of its objects has under `key`; lists inside count as their items."""
+    if isinstance(items, list | tuple | range):
+        return _bounded(sum(_sum(item, key) for item in items))
+    if key is None or not isinstance(items, Mapping):
+        return number(items)
+    return number(items.get(key))
+
+
 NUMBER_FILTERS: dict[str, Callable[..., Any]] = {
     "plus": _two(lambda left, right: left + right),
     "minus": _two(lambda left, right: left - right),
@@ -104,4 +113,5 @@ NUMBER_FILTERS: dict[str, Callable[..., Any]] = {
     "ceil": _ceil,
     "floor": _floor,
     "round": _rounded,
+    "sum": _sum,
 }
