@@ -109,6 +109,7 @@ class Hour:
             pytest.fail(f"{about}: {len(self.orders)} orders are not settled: {found}")
         assert found["total"] == sum(found[status] for status in STATUSES), f"{about}: the sum is off: {found}"
         assert await self.town.ask(_TWICE, self.orders) == [], f"{about}: an inbox has something twice"
+        return found
 
     async def explained(self, about: str = "") -> int:
         """Nothing was called twice as one attempt, and whatever was accepted twice has an attempt of which nobody knew
