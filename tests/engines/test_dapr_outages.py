@@ -61,12 +61,14 @@ class Keeper(Listener):
                 if error := self.refuse.get(number):
                     raise error
             assert self.database is not None
+            new = []
             async with self.database.transaction() as connection:
                 for one in mine:
                     added = await connection.fetchval(
                         "insert into kept values ($1) on conflict do nothing returning number", one.data.number
                     )
-                    self.taken += [one] if added is not None else []
+                    new += [one] if added is not None else []
+            self.taken += new  # what was not committed has had no effect
         finally:
             self._now -= 1
 
