@@ -15,8 +15,18 @@ _CONNECT_SECONDS = 10.0
 _PROBE = "depesche_probe"
 _IS_OURS = "select exists (select from pg_prepared_statements where name = $1)"
 _SETTINGS = "select name, current_setting(name) from unnest($1::text[]) as name"
-# the last is what asyncpg says of a connection that the server has just ended and nobody has read from since
-_AWAY = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
+_AWAY = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    # a server that stops, has crashed, starts or has no connection left answers with these (PostgreSQL, appendix A)
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    # what asyncpg says of a connection that the server has just ended and nobody has read from since
+    asyncpg.InternalClientError,
+)
 
 
 class PoolerUnfit(Permanent):
