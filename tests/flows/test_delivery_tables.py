@@ -113,7 +113,8 @@ async def test_a_receipt_of_a_stranger_changes_nothing(world: World) -> None:
 # ---- plans
 
 HOT = {
-    "insert": (first._INSERT, ["message"]),
+    "insert": (first._INSERT[False], ["message"]),
+    "insert, looking": (first._INSERT[True], ["message"]),
     "wake": (wake._WAKE, ["message"]),
     "record": (record._RECORD, ["message"]),
     "overtaken": (record._OVERTAKEN, ["message", "attempt"]),
@@ -122,7 +123,8 @@ HOT = {
     "recover": (recover._EXPIRED, ["work"]),
     "end": (wake._END, ["message"]),
     "ended": (settle._ENDED, ["message", "work"]),
-    "store": (accept._STORE, ["request", "work"]),
+    "store": (accept._STORE[False], ["request", "work"]),
+    "store, looking": (accept._STORE[True], ["request", "work"]),
     "fence": (claim._FENCE, ["work"]),
     "cancelled": (claim._CANCELLED, ["request"]),
     "due": (lease._ANYTHING_DUE, ["work"]),
