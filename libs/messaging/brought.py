@@ -1,7 +1,7 @@
 """What a sidecar brings, read back into rows as an outbox has them: an event, many in a batch, or what is neither."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ import msgspec
 
 from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
-from libs.messaging.batches import MEDIA_TYPE, BatchedEvent, ModeNumber, Tenant, Text, Time, taken_apart
+from libs.messaging.batches import MEDIA_TYPE, SUFFIX, BatchedEvent, ModeNumber, Tenant, Text, Time, taken_apart
 from libs.messaging.reading import Failure
 
 Row = dict[str, Any]
@@ -67,6 +67,18 @@ def rows_of(event: Any) -> Iterator[tuple[Row, Failure | None]]:
             yield _row(one, bytes(one.data), one.traceparent), None
         else:
             yield unreadable(read(raw)), Failure(f"unreadable: {one}", final=True)
+
+
+def events_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A row's events, a row each: itself, or those of a batch that a version kept which did not know what it is."""
+    if not row["type"].endswith(SUFFIX):
+        return [row]
+    try:
+        events = [event for _, event in taken_apart(row["payload"])]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return [row]
+    rows = [_row(event, bytes(event.data), event.traceparent) for event in events if isinstance(event, BatchedEvent)]
+    return [{**row, **own} for own in rows] if len(rows) == len(events) else [row]
 
 
 def _row(event: "_CloudEvent | BatchedEvent", payload: bytes, traceparent: str | None) -> Row:

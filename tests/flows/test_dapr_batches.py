@@ -3,16 +3,20 @@
 import base64
 import json
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 import pytest
 
+from libs.auth import Principal
+from libs.contracts.outcomes import Mode
 from libs.errors import Invalid, Unavailable
 from libs.messaging.dapr import MOST_ENTRIES
+from libs.messaging.dead_letters import DeadLetters, Wanted
 from libs.messaging.outbox import append
+from libs.messaging.postgres import Relay
 from tests.conformance.bus_promises import TRACEPARENT, Line, Listener, opened
 from tests.flows.dapr_world import TOKENS, Broker, Door, cloud_event, events_in, relay_to, waiting
 from tests.shell import serving
@@ -145,3 +149,21 @@ async def test_what_only_says_that_it_is_a_batch_is_kept(door: Door, line: Line,
     ((reason, type_),) = await line.ask("select reason, type from dead_letter")
     assert reason.startswith("unreadable")
     assert type_ == "tenant.changed.batch"
+
+
+async def test_a_batch_that_the_previous_version_kept_is_replayed_as_its_events(line: Line) -> None:
+    """Both run side by side for a while, and that one knows no such type."""
+    line.listener.refuse[2] = Invalid("never")
+    batch = batch_of(*(in_a_batch(cloud_event(line.listener, number)) for number in range(4)))
+    await line.ask(
+        "insert into dead_letter (id, event_id, type, source, subscriber, tenant, mode, partition_key, payload,"
+        f" created_at, attempts, reason) values (gen_random_uuid(), '{batch['id']}', '{batch['type']}', 'access', 'delivery', 7, 1,"
+        f" 'k', decode('{batch['data_base64']}', 'base64'), now(), 1, 'delivery subscribes to no tenant.changed.batch')"
+    )
+    somebody = Principal(7, Mode.LIVE, "key", frozenset())
+    letters = DeadLetters(line.keeper, "delivery")
+    done = await letters.replay(somebody, Wanted(7, int(Mode.LIVE)), 10, datetime.now(UTC))
+    assert len(done.ids) == 1
+    assert await Relay(line.keeper, [line.listener.subscriber()]).redeliver_once() == 4
+    assert line.listener.numbers == [0, 1, 3]
+    assert [row["reason"] for row in await line.ask("select reason from dead_letter")] == ["invalid: never"]
