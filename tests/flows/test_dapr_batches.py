@@ -157,8 +157,9 @@ async def test_a_batch_that_the_previous_version_kept_is_replayed_as_its_events(
     batch = batch_of(*(in_a_batch(cloud_event(line.listener, number)) for number in range(4)))
     await line.ask(
         "insert into dead_letter (id, event_id, type, source, subscriber, tenant, mode, partition_key, payload,"
-        f" created_at, attempts, reason) values (gen_random_uuid(), '{batch['id']}', '{batch['type']}', 'access', 'delivery', 7, 1,"
-        f" 'k', decode('{batch['data_base64']}', 'base64'), now(), 1, 'delivery subscribes to no tenant.changed.batch')"
+        " created_at, attempts, reason)"
+        f" values (gen_random_uuid(), '{batch['id']}', '{batch['type']}', 'access', 'delivery', 7, 1, 'k',"
+        f" decode('{batch['data_base64']}', 'base64'), now(), 1, 'delivery subscribes to no tenant.changed.batch')"
     )
     somebody = Principal(7, Mode.LIVE, "key", frozenset())
     letters = DeadLetters(line.keeper, "delivery")
