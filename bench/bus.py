@@ -32,6 +32,7 @@ from cli.engines.engine import Engine
 from cli.engines.kafka import Kafka
 from cli.engines.redis import Redis
 from libs.ids import uuid7
+from libs.messaging.batches import batched
 from libs.messaging.dapr import MOST_ENTRIES, PUBLISH_BYTES, entries_of
 from libs.messaging.outbox import Outgoing, append
 from libs.storage.database import Database
@@ -80,12 +81,14 @@ async def measure(carrier: str, recipients: int, where: Place, broker: Redis | K
             made = await run.until(end, messages, where.stored)
         await where.empty()
         return [Measured(carrier, False, recipients, *made)]
-    batch = await relays_batch(where)
+    publish, together = await relays_publish(where)
     ours = await _over(broker, where, ("relay", "store"), messages, {})
     await where.empty()
-    told = {"messages": messages, "file": str(batch), "topic": f"bare-{recipients}"}
-    bare = await _over(broker, where, ("bare-publish", "bare-subscribe"), messages, told)
-    return [Measured(carrier, False, recipients, *ours), Measured(carrier, True, recipients, *bare)]
+    carried = messages // together  # of the topic's own messages, each with so many events
+    told = {"messages": carried, "file": str(publish), "topic": f"bare-{recipients}"}
+    there, seconds, cpu = await _over(broker, where, ("bare-publish", "bare-subscribe"), carried, told)
+    bare = Measured(carrier, True, recipients, there * together, seconds, cpu)
+    return [Measured(carrier, False, recipients, *ours), bare]
 
 
 async def _over(
@@ -155,17 +158,22 @@ async def lay_in(where: Place, recipients: int, messages: int) -> None:
         await database.close()
 
 
-async def relays_batch(where: Place) -> Path:
-    """A file with one of the relay's batches, for the bare publisher."""
+async def relays_publish(where: Place) -> tuple[Path, int]:
+    """A file with one of the relay's publishes, for the bare publisher; and how many events each of its entries has."""
     connection = await asyncpg.connect(where.dsn)
     try:
-        rows = await connection.fetch(f"select * from orders_notification.outbox order by id limit {MOST_ENTRIES}")
+        size = await connection.fetchval("select length(payload) from orders_notification.outbox limit 1")
+        rows = await connection.fetch(
+            "select * from orders_notification.outbox order by id limit $1", max(1, PUBLISH_BYTES // size)
+        )
     finally:
         await connection.close()
-    size = max(1, min(MOST_ENTRIES, PUBLISH_BYTES // len(rows[0]["payload"])))
+    batches = list(batched(rows))[:MOST_ENTRIES]
+    together = len(batches[0])
+    whole = [batch for batch in batches if len(batch) == together]
     path = where.folder / "batch"
-    path.write_bytes(b"\n".join(msgspec.json.encode(entry) for entry in entries_of(rows[:size])))
-    return path
+    path.write_bytes(b"\n".join(msgspec.json.encode(entry) for entry in entries_of(whole)))
+    return path, together
 
 
 def _verdict(all_: list[Measured]) -> dict[str, Any]:

@@ -89,6 +89,12 @@ def first_id_at(moment: datetime) -> UUID:
     return UUID(int=int(moment.timestamp() * 1000) << _TIME_SHIFT)
 
 
+def moment_of(id_: UUID) -> tuple[UUID, UUID]:
+    """The lowest id of its millisecond, and that of the next: around what one cause led to."""
+    milliseconds = id_.int >> _TIME_SHIFT
+    return UUID(int=milliseconds << _TIME_SHIFT), UUID(int=(milliseconds + 1) << _TIME_SHIFT)
+
+
 def notification_id(cause: UUID, communication: str, recipient: str) -> NotificationId:
     """The derived id of one communication for one recipient from one cause."""
     return NotificationId(_of_cause(cause, b"\0".join((cause.bytes, communication.encode(), recipient.encode()))))

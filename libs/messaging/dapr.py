@@ -1,13 +1,14 @@
 """The bus over Dapr: the relay hands each batch to the sidecar instead of to the subscribers of its own process.
 
 A row leaves the outbox only after the sidecar has said that the broker has it; whatever else it says, the whole batch
-goes out again, and the subscribers' natural keys absorb what came twice. What comes back in is taken by `routes`.
+goes out again, and the subscribers' natural keys absorb what came twice. Events that go out together share messages of
+the topic (`batches`). What comes back in is taken by `routes`.
 """
 
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,9 @@ import msgspec
 
 from libs.contracts.envelope import EVENTS
 from libs.errors import Invalid, Unavailable
+from libs.ids import uuid7
 from libs.messaging import owed as debts
+from libs.messaging.batches import MEDIA_TYPE, SUFFIX, batched, written
 from libs.messaging.bundles import unbundled
 from libs.messaging.postgres import Relay
 from libs.telemetry import batch_span, current_traceparent
@@ -88,24 +91,26 @@ class DaprRelay(Relay):
                 self._client = None
 
     async def _hand_on(self, rows: Sequence[Any]) -> list[debts.Owed]:
-        for topic, entries in _by_topic(unbundled(rows)).items():
-            for start in range(0, len(entries), MOST_ENTRIES):
-                await self._bulk_publish(topic, entries[start : start + MOST_ENTRIES])
+        for topic, events in _by_topic(unbundled(rows)).items():
+            together = list(batched(events))
+            for start in range(0, len(together), MOST_ENTRIES):
+                await self._bulk_publish(topic, together[start : start + MOST_ENTRIES])
         return []
 
-    async def _bulk_publish(self, topic: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    async def _bulk_publish(self, topic: str, batches: Sequence[Sequence[Mapping[str, Any]]]) -> None:
         """Raises Unavailable unless the sidecar says that the broker has all of them."""
         assert self.sidecar is not None
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=self.seconds, trust_env=False)
         url = f"{self.sidecar.url}/v1.0/publish/bulk/{self.sidecar.pubsub}/{topic}"
         headers = {"content-type": "application/json", "dapr-api-token": self.sidecar.api_token}
-        above = [entry["event"].get("origintraceparent") for entry in entries]
+        above = [event["traceparent"] for batch in batches for event in batch]
         try:
-            with batch_span(f"publish {topic}", above, entries=len(entries)):
+            with batch_span(f"publish {topic}", above, entries=len(above)):
                 headers["traceparent"] = current_traceparent() or ""
+                content = _encoder.encode(list(entries_of(batches)))
                 async with asyncio.timeout(self.seconds):
-                    answer = await self._client.post(url, headers=headers, content=_encoder.encode(entries))
+                    answer = await self._client.post(url, headers=headers, content=content)
         except (TimeoutError, httpx.HTTPError) as error:
             raise Unavailable(f"The sidecar did not take {topic}: {type(error).__name__}") from error
         said = answer.content
@@ -119,42 +124,58 @@ def topic_of(type_: str) -> str:
     return EVENTS[type_].topic() if type_ in EVENTS else f"{type_}.v1"
 
 
-def _by_topic(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    topics: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row, entry in zip(rows, entries_of(rows), strict=True):
-        topics[topic_of(row["type"])].append(entry)
+def _by_topic(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    topics: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        topics[topic_of(row["type"])].append(row)
     return topics
 
 
-def entries_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Entries of a bulk publish. The event's JSON goes as base64: a sidecar would read its numbers as floats."""
-    for number, row in enumerate(rows):
-        event = {
-            "specversion": "1.0",
-            "id": str(row["event_id"]),
-            "type": row["type"],
-            "source": row["source"],
-            "time": row["created_at"].isoformat(),
-            "datacontenttype": "application/json",
-            "data_base64": row["payload"],  # bytes are written so
-            "tenant": row["tenant"],
-            "mode": row["mode"],
-            "partitionkey": row["partition_key"],
-        }
+def entries_of(batches: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Entries of a bulk publish, one for the rows that travel together. The events' JSON goes as base64: a sidecar
+    would read its numbers as floats."""
+    for number, rows in enumerate(batches):
+        event = _carrier(rows) if len(rows) > 1 else _alone(rows[0])
         metadata = {
-            "partitionKey": row["partition_key"],
+            "partitionKey": event["partitionkey"],
             "cloudevent.id": event["id"],
             "cloudevent.type": event["type"],
             "cloudevent.source": event["source"],
         }
-        if row["subject"] is not None:
-            event["subject"] = row["subject"]
-        if row["traceparent"]:
-            # in a batch the sidecar writes spans of its own over `traceparent`: ours travels beside it
-            event["origintraceparent"] = event["traceparent"] = metadata["cloudevent.traceparent"] = row["traceparent"]
+        if "traceparent" in event:
+            metadata["cloudevent.traceparent"] = event["traceparent"]
         yield {
             "entryId": str(number),
             "event": event,
             "contentType": "application/cloudevents+json",
             "metadata": metadata,
         }
+
+
+def _alone(row: Mapping[str, Any]) -> dict[str, Any]:
+    event = _event(row) | {"id": str(row["event_id"]), "type": row["type"], "data_base64": row["payload"]}
+    event["datacontenttype"] = "application/json"
+    if row["subject"] is not None:
+        event["subject"] = row["subject"]
+    if row["traceparent"]:
+        # in a batch the sidecar writes spans of its own over `traceparent`: ours travels beside it
+        event["origintraceparent"] = event["traceparent"] = row["traceparent"]
+    return event
+
+
+def _carrier(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Each event in it has its own key; where the whole of it goes is the first one's."""
+    event = _event(rows[0]) | {"id": str(uuid7()), "type": rows[0]["type"] + SUFFIX, "data_base64": written(rows)}
+    event["datacontenttype"] = MEDIA_TYPE
+    return event
+
+
+def _event(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "source": row["source"],
+        "time": row["created_at"].isoformat(),
+        "tenant": row["tenant"],
+        "mode": row["mode"],
+        "partitionkey": row["partition_key"],
+    }

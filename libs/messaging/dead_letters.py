@@ -17,6 +17,7 @@ from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from libs.errors import Conflict
+from libs.messaging.brought import events_of
 from libs.messaging.outbox import Outgoing, append
 from libs.messaging.owed import EVENT_COLUMNS
 from libs.storage.database import Database
@@ -191,7 +192,8 @@ def _done(rows: Sequence[Any]) -> Done:
     return Done([row["id"] for row in rows], rows[0]["at"] if rows else None)
 
 
-async def _owe_again(connection: Any, rows: Sequence[Any]) -> None:
+async def _owe_again(connection: Any, letters: Sequence[Any]) -> None:
+    rows = [row for letter in letters for row in events_of(letter)]
     events = {row["event_id"]: row for row in rows}
     columns = zip(*([row[name] for name in EVENT_COLUMNS] for row in events.values()), strict=True)
     ids = {row["event_id"]: row["id"] for row in await connection.fetch(_EVENTS, *columns)}

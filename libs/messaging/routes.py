@@ -4,32 +4,27 @@
     POST /dapr/events/{topic}   a batch; answered for each entry
     POST /dapr/topics           a batch of a topic that others own, where the service hears any (see `topics`)
 
-Parsed by hand: a 422 of FastAPI's would make the sidecar bring a poison message for ever, and a 404 drop it. What a
-handler cannot take is owed in the service's own database, where its relay tries it again with back-off and at last
-keeps it as a dead letter, exactly as on the embedded bus. RETRY is said only where not even that could be written;
-then the sidecar tries again, and at last puts the event on the service's dead-letter topic, which comes in here too,
-until it can be written.
+Read by hand (`brought`): a 422 of FastAPI's would make the sidecar bring a poison message for ever, a 404 drop it.
+What a handler cannot take is owed in the service's own database, where its relay tries it again with back-off and at
+last keeps it as a dead letter, exactly as on the embedded bus; of a message that carries many events, that event alone.
+RETRY is said only where not even that could be written; then the sidecar tries again, and at last puts the message on
+the service's dead-letter topic, which comes in here too, until it can be written.
 """
 
-import base64
 import hmac
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Any
 
 import asyncpg
 import msgspec
 from fastapi import Depends, Request, Response
 
 from libs.auth import Guard
-from libs.contracts.outcomes import Mode
 from libs.errors import Unauthorized, Unavailable
-from libs.ids import uuid7
 from libs.messaging import owed as debts
 from libs.messaging import topics
+from libs.messaging.brought import read, rows_of, unreadable
 from libs.messaging.bus import OtherTopics, Subscriber, Topic
 from libs.messaging.dapr import Sidecar, topic_of
 from libs.messaging.delivering import deliver
@@ -41,11 +36,10 @@ from libs.web import Router
 
 MOST_MESSAGES = 100
 AWAIT_MILLISECONDS = 20
+MOST_EVENTS = 1_000  # handed to a handler at once, however many came together
 _BULK = {"enabled": True, "maxMessagesCount": MOST_MESSAGES, "maxAwaitDurationMs": AWAIT_MILLISECONDS}
 
 log = get_logger(__name__)
-
-_Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +55,7 @@ class Intake:
         known = {one.event_type: one for one in self.subscribers}
         owed: list[debts.Owed] = []
         rows = []
-        for event in events:
-            row, unread = _row(event)
+        for row, unread in (found for event in events for found in rows_of(event)):
             if unread is None and row["type"] not in known:
                 unread = Failure(f"{self.app_id} subscribes to no {row['type']}", final=True)
             if unread is None:
@@ -71,7 +64,8 @@ class Intake:
                 owed.append((row, self.app_id, unread))
         for type_, group in grouped(rows).items():
             entries, failures = decoded(group)
-            failures += await deliver(known[type_], entries)
+            for start in range(0, len(entries), MOST_EVENTS):
+                failures += await deliver(known[type_], entries[start : start + MOST_EVENTS])
             owed += [(row, self.app_id, failure) for row, failure in failures]
         return SUCCESS if await self._remembered(owed) else RETRY
 
@@ -80,7 +74,7 @@ class Intake:
         about = {"type": topic.name, "source": f"{topic.component}/{topic.name}"}
         return await self._remembered(
             [
-                (_unreadable(about) | {"payload": one.body}, self.app_id, Failure(one.reason, final=True))
+                (unreadable(about) | {"payload": one.body}, self.app_id, Failure(one.reason, final=True))
                 for one in refused
             ]
         )
@@ -185,21 +179,6 @@ def _json(answer: Mapping[str, Any]) -> Response:
     return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
-class _CloudEvent(msgspec.Struct, frozen=True):
-    """What our relays send. Whatever passes here can be written to a dead letter, so that nothing loops."""
-
-    id: UUID
-    type: _Text
-    source: _Text
-    time: Annotated[datetime, msgspec.Meta(tz=True)]
-    tenant: Annotated[int, msgspec.Meta(ge=0, le=32_767)]
-    mode: Annotated[int, msgspec.Meta(ge=int(min(Mode)), le=int(max(Mode)))]
-    partitionkey: _Text
-    data_base64: bytes
-    subject: _Text | None = None
-    origintraceparent: _Text | None = None
-
-
 class _Entry(msgspec.Struct, frozen=True):
     """One of a batch; `event` comes as base64 of the CloudEvent's bytes."""
 
@@ -212,74 +191,13 @@ class _Batch(msgspec.Struct, frozen=True):
 
 
 _batch = msgspec.json.Decoder(_Batch)
-_cloud_event = msgspec.json.Decoder(_CloudEvent)
 
 
 def _entries(body: bytes) -> list[tuple[str, Any]]:
     """The entries' ids, each with its event: read where it can be, and otherwise as it came. Raises what reading JSON
     raises where it is no batch."""
     try:
-        return [(entry.entryId, _read(entry.event)) for entry in _batch.decode(body).entries]
+        return [(entry.entryId, read(entry.event)) for entry in _batch.decode(body).entries]
     except msgspec.ValidationError:  # one of them holds no bytes: all are looked at one by one
         found = msgspec.json.decode(body)["entries"]
-        return [(entry["entryId"], _read(entry.get("event"))) for entry in found]
-
-
-def _read(brought: Any) -> Any:
-    """The event; where it is none, its JSON or its text, to be kept."""
-    if isinstance(brought, str):
-        try:
-            brought = base64.b64decode(brought, validate=True)
-        except ValueError:
-            return brought
-    if not isinstance(brought, bytes):
-        return brought
-    for read in (_cloud_event.decode, msgspec.json.decode):
-        with suppress(msgspec.DecodeError, UnicodeDecodeError):
-            return read(brought)
-    return brought.decode(errors="replace")
-
-
-def _row(event: Any) -> tuple[dict[str, Any], Failure | None]:
-    """The event as a row of an outbox would be, and why it cannot be read where it cannot."""
-    try:
-        read = event if isinstance(event, _CloudEvent) else msgspec.convert(event, _CloudEvent)
-    except msgspec.ValidationError as error:
-        return _unreadable(event), Failure(f"unreadable: {error}", final=True)
-    return {
-        "id": 0,
-        "entries": 0,  # it stands in no outbox of ours: whoever owes it gives it a row
-        "event_id": read.id,
-        "type": read.type,
-        "source": read.source,
-        "subject": read.subject,
-        "tenant": read.tenant,
-        "mode": read.mode,
-        "partition_key": read.partitionkey,
-        "payload": read.data_base64,
-        "traceparent": read.origintraceparent,
-        "created_at": read.time,
-    }, None
-
-
-def _unreadable(event: Any) -> dict[str, Any]:
-    """What can be kept of it. Of no tenant, since nothing in it can be believed."""
-    known = event if isinstance(event, dict) else {}
-    return {
-        "id": 0,
-        "entries": 0,
-        "event_id": uuid7(),
-        "type": _text(known.get("type")),
-        "source": _text(known.get("source")),
-        "subject": None,
-        "tenant": 0,
-        "mode": int(Mode.LIVE),
-        "partition_key": "",
-        "payload": msgspec.json.encode(event),
-        "traceparent": None,
-        "created_at": datetime.now(UTC),
-    }
-
-
-def _text(found: Any) -> str:
-    return found.replace("\0", "") if isinstance(found, str) else "unknown"  # Postgres keeps no NUL in a text
+        return [(entry["entryId"], read(entry.get("event"))) for entry in found]

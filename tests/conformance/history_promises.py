@@ -116,6 +116,15 @@ class TimelinePromises:
         await timeline.record_messages([recorded(*transitions), recorded(*transitions)])
         assert len(await timeline.messages(search(causes=(CAUSE,), limit=1_000))) == 500
 
+    async def test_a_batch_that_comes_again_in_part_adds_what_is_new_of_it(self, timeline: Timeline) -> None:
+        whose = [f"customer:{n}" for n in range(4)]
+        told = [recorded(moved(Status.SENDING, Status.SENT, recipient=key), request=uuid4()) for key in whose]
+        await timeline.record_messages(told[:2])
+        await timeline.record_messages(told[1:])
+        found = await timeline.messages(search(causes=(CAUSE,)))
+        assert {message.recipient for message in found} == set(whose)
+        assert {len(message.transitions) for message in found} == {1}
+
     async def test_who_comes_back_after_erasure_is_known_again(self, timeline: Timeline) -> None:
         await timeline.forget([(1, Mode.LIVE, KIM, NOON - timedelta(hours=1))])
         await timeline.record_messages([SENT])

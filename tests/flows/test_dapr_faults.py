@@ -6,49 +6,22 @@ import json
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request, Response
 
 from libs import alone
 from libs.contracts.bounce import SuppressionChanged
 from libs.contracts.envelope import encode
 from libs.errors import Invalid, Unavailable
-from libs.messaging.dapr import MOST_ENTRIES, DaprRelay, Sidecar, sidecar_here, sidecar_of
-from libs.messaging.routes import Intake, router_of
+from libs.messaging.dapr import DaprRelay, Sidecar, sidecar_here, sidecar_of
+from libs.messaging.routes import Intake
 from libs.service import Runtime
-from libs.storage.database import Database
-from libs.web import install_problem_handlers
 from services.delivery.app import create_service as delivery
-from tests.conformance.bus_promises import TRACEPARENT, Line, Listener, opened
+from tests.conformance.bus_promises import Line, Listener, opened
+from tests.flows.dapr_world import TOKENS, Broker, Door, cloud_event, events_in, relay_to, waiting
 from tests.shell import serving
-
-TOKENS = {"api_token": "to the sidecar", "app_token": "to the application"}
-
-
-class Broker:
-    """A sidecar's publishing side. Answers as told, then with 204."""
-
-    def __init__(self) -> None:
-        self.answers: list[tuple[int, bytes]] = []
-        self.batches: list[list[dict[str, Any]]] = []
-        self.tokens: set[str | None] = set()
-        self.seconds = 0.0
-
-    def application(self) -> FastAPI:
-        app = FastAPI()
-        app.post("/v1.0/publish/bulk/bus/{topic}")(self.take)
-        return app
-
-    async def take(self, topic: str, request: Request) -> Response:
-        self.tokens.add(request.headers.get("dapr-api-token"))
-        self.batches.append(await request.json())
-        await asyncio.sleep(self.seconds)
-        status, body = self.answers.pop(0) if self.answers else (204, b"")
-        return Response(body, status_code=status)
 
 
 @pytest.fixture
@@ -57,32 +30,9 @@ async def line(database: str) -> AsyncIterator[Line]:
         yield Line(access, delivery, Listener())
 
 
-def relay_to(line: Line, url: str, seconds: float = 5.0) -> DaprRelay:
-    return DaprRelay(line.publisher, (), sidecar=Sidecar(url, **TOKENS), seconds=seconds)
-
-
-async def waiting(line: Line) -> int:
-    return len(await line.ask("select from outbox", line.publisher))
-
-
-async def test_a_batch_says_who_it_is_and_carries_what_the_broker_needs(line: Line) -> None:
-    broker = Broker()
-    await line.publish(*range(250))
-    with serving(broker.application()) as url:
-        relay = relay_to(line, url)
-        while await relay.publish_once():
-            pass
-    assert broker.tokens == {"to the sidecar"}
-    assert max(map(len, broker.batches)) == MOST_ENTRIES
-    entries = [entry for batch in broker.batches for entry in batch]
-    assert len({entry["event"]["id"] for entry in entries}) == 250
-    metadata = entries[0]["metadata"]
-    assert metadata.pop("cloudevent.id") == entries[0]["event"]["id"]
-    assert metadata == {
-        "partitionKey": "a key", "cloudevent.type": "tenant.changed", "cloudevent.source": "access",
-        "cloudevent.traceparent": TRACEPARENT,
-    }  # fmt: skip
-    assert await waiting(line) == 0
+@pytest.fixture
+def door(line: Line) -> Door:
+    return Door(line.keeper, line.listener)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +54,7 @@ async def test_what_the_sidecar_did_not_take_whole_goes_out_again_whole(line: Li
             await relay.publish_once()
         assert await waiting(line) == 3
         await relay.publish_once()
-    first, second = broker.batches
+    first, second = ([events_in(entry) for entry in batch] for batch in broker.batches)
     assert first == second
     assert await waiting(line) == 0
 
@@ -121,44 +71,6 @@ async def test_a_sidecar_that_hangs_or_is_away_does_not_hang_us(line: Line) -> N
     with pytest.raises(Unavailable):
         await relay_to(line, "http://127.0.0.1:9").publish_once()
     assert await waiting(line) == 1
-
-
-def cloud_event(listener: Listener, number: int, **other: Any) -> dict[str, Any]:
-    data = {"number": listener.first + number, "name": "x", "default_locale": "de", "version": 1}
-    return {
-        "id": str(uuid4()), "type": "tenant.changed", "source": "access", "time": "2026-11-25T10:00:00+00:00",
-        "tenant": 7, "mode": 1, "partitionkey": "k",
-        "data_base64": base64.b64encode(json.dumps(data).encode()).decode(),
-    } | other  # fmt: skip
-
-
-class Door:
-    """A service's routes as its sidecar calls them."""
-
-    def __init__(self, database: Database, listener: Listener) -> None:
-        app = FastAPI()
-        install_problem_handlers(app)
-        intake = Intake("delivery", database, [listener.subscriber()])
-        app.include_router(router_of(intake, Sidecar("", **TOKENS)))
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app")
-
-    async def post(self, body: Any, token: str = TOKENS["app_token"]) -> httpx.Response:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"dapr-api-token": token}
-        return await self.client.post("/dapr/events/tenant.changed.v1", content=content, headers=headers)
-
-    async def bring(self, *events: Any) -> list[str]:
-        entries = [{"entryId": str(number), "event": event} for number, event in enumerate(events)]
-        answer = await self.post({"id": "b", "entries": entries})
-        assert answer.status_code == 200
-        statuses = answer.json()["statuses"]
-        assert [one["entryId"] for one in statuses] == [entry["entryId"] for entry in entries]
-        return [one["status"] for one in statuses]
-
-
-@pytest.fixture
-def door(line: Line) -> Door:
-    return Door(line.keeper, line.listener)
 
 
 @pytest.mark.parametrize("token", ["", "a guess", "to the applicatioN", "é"])

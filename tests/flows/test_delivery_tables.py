@@ -69,6 +69,19 @@ async def test_a_receipt_settles_what_nobody_knew_and_the_account_is_adjusted(wo
     assert told["receipts"][0]["recipient"] == "customer:1"
 
 
+async def test_an_account_moves_on_the_page_that_it_was_stored_on(world: World) -> None:
+    """So that its moves make no entries in the table's indexes."""
+    release = await world.release(["push"])
+    for n in range(200):
+        world.tokens.add(f"customer:{n}", "push")
+    await world.ledger.accept([new_request(requested(release, [f"customer:{n}"], now()), KEYRING) for n in range(200)])
+    page = "select id, (ctid::text::point)[0] from request order by id"
+    stored = await world.fetch(page)
+    await world.send_all()
+    assert await world.value("select count(*) from request where sent = 1") == 200
+    assert await world.fetch(page) == stored
+
+
 async def test_a_provider_that_gives_up_afterwards_undoes_sent(world: World) -> None:
     envelope = await one(world)
     await world.send_all()
@@ -100,7 +113,8 @@ async def test_a_receipt_of_a_stranger_changes_nothing(world: World) -> None:
 # ---- plans
 
 HOT = {
-    "insert": (first._INSERT, ["message"]),
+    "insert": (first._INSERT[False], ["message"]),
+    "insert, looking": (first._INSERT[True], ["message"]),
     "wake": (wake._WAKE, ["message"]),
     "record": (record._RECORD, ["message"]),
     "overtaken": (record._OVERTAKEN, ["message", "attempt"]),
@@ -109,7 +123,8 @@ HOT = {
     "recover": (recover._EXPIRED, ["work"]),
     "end": (wake._END, ["message"]),
     "ended": (settle._ENDED, ["message", "work"]),
-    "store": (accept._STORE, ["request", "work"]),
+    "store": (accept._STORE[False], ["request", "work"]),
+    "store, looking": (accept._STORE[True], ["request", "work"]),
     "fence": (claim._FENCE, ["work"]),
     "cancelled": (claim._CANCELLED, ["request"]),
     "due": (lease._ANYTHING_DUE, ["work"]),

@@ -93,6 +93,8 @@ def _problems(command: NotificationRequested) -> Iterator[FieldError]:
     time_bits = command.cause_id.int >> 80
     if any([id_ >> 80 != time_bits for id_ in ids]):
         yield FieldError("/recipients", "A notification id does not carry the time of its cause; derive it from it.")
+    if command.request_id.int >> 80 != time_bits:
+        yield FieldError("/request_id", "The request id does not carry the time of its cause; derive it from it.")
     if command.expires_at.tzinfo is None:
         yield FieldError("/expires_at", "The time has no zone; send it in UTC.")
     for name, words in (("lane", _LANES), ("on_unknown", _ON_UNKNOWN)):

@@ -252,6 +252,7 @@ def test_a_recipient_is_found_again_by_eight_keyed_bytes() -> None:
     [
         ({"keys": ["customer:1", "customer:1"]}, "/recipients"),
         ({"recipients": ()}, "/recipients"),
+        ({"request_id": uuid7()}, "/request_id"),
         ({"lane": "express"}, "/lane"),
         ({"on_unknown": "guess"}, "/on_unknown"),
         ({"expires_at": datetime(2027, 1, 1)}, "/expires_at"),  # noqa: DTZ001 - that is the fault

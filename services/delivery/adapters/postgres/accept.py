@@ -9,6 +9,7 @@ from uuid import UUID
 from libs.contracts.delivery import Transition
 from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
+from libs.storage.new_rows import insert
 from services.delivery.adapters.postgres.settle import array_text, settle
 from services.delivery.domain.accounts import Moves
 from services.delivery.domain.intake import NewRequest, NewWork, chunks, shared
@@ -20,7 +21,7 @@ _DAY_MILLISECONDS = 86_400_000
 HOLDS = "select tenant, mode, kind, key from hold where active for share"
 
 # Per request only what differs; what many have in common stands once, and is looked up by its place.
-_STORE = """
+_STORE = insert("""
 insert into request (id, cause_id, subject, expires_at, traceparent, marks, body, recipients, pending, tenant, mode,
                      cause_kind, parent_id, release_id, communication, variant, lane, on_unknown, secret)
 select id, cause_id, subject, expires_at, traceparent, marks, body, recipients, recipients, ($10::int[])[kind],
@@ -29,8 +30,8 @@ select id, cause_id, subject, expires_at, traceparent, marks, body, recipients, 
 from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::bytea[], $7::bytea[], $8::int[],
             $9::int[])
   as r (id, cause_id, subject, expires_at, traceparent, marks, body, recipients, kind)
-on conflict do nothing returning id
-"""
+{unless} returning id
+""")
 # A statement of its own: joined to what was stored, a batch was compared with itself row by row.
 _QUEUE = """
 insert into work (request_id, lane, due_at, ordinals, held, reason, together)
@@ -40,11 +41,12 @@ from unnest($1::uuid[], $2::int[], $4::text[], $5::bool[], $6::text[])
 """
 
 
-async def store(connection: Any, requests: Sequence[NewRequest], now: datetime, oldest: date) -> list[UUID]:
-    """Stores what is new of a batch, with its work; requests older than the ledger end here. The ids stored."""
+async def store(connection: Any, requests: Sequence[NewRequest], now: datetime, oldest: date, look: bool) -> list[UUID]:
+    """Stores what is new of a batch, with its work; requests older than the ledger end here. The ids stored. `look`:
+    some of them may be there."""
     requests = sorted({request.id: request for request in requests}.values(), key=lambda request: request.id.int)
     holds = {tuple(row) for row in await connection.fetch(HOLDS)}
-    stored = {row[0] for row in await connection.fetch(_STORE, *_columns(requests))}
+    stored = {row[0] for row in await connection.fetch(_STORE[look], *_columns(requests))}
     new = [request for request in requests if request.id in stored]
     ended = [request for request in new if day_of(request.command.cause_id) < oldest]
     late = {request.id for request in ended}

@@ -80,8 +80,8 @@ class Claim:
             self.waiting.append(Waiting(self.mine[id_], sorted(ordinals), due_at, reason, sender))
 
 
-async def claim(connection: Any, prepared: Prepared, now: datetime) -> Claimed:
-    """Claims a prepared group. See the module's docstring."""
+async def claim(connection: Any, prepared: Prepared, now: datetime, look: bool) -> Claimed:
+    """Claims a prepared group. See the module's docstring. `look`: some of its messages may have their rows."""
     given_back = {back.row.id for back in prepared.back}
     rows = [row for row in prepared.group.rows if row.id not in given_back]
     holds = {tuple(row) for row in await connection.fetch(HOLDS)}
@@ -102,7 +102,7 @@ async def claim(connection: Any, prepared: Prepared, now: datetime) -> Claimed:
     await _obey_throttles(made, prepared.group.lane)
     first = [m for m in made.messages if m.row.attempt == 1]
     again = [m for m in made.messages if m.row.attempt > 1]
-    calls = await insert_first(connection, first, made.moves, now) if first else []
+    calls = await insert_first(connection, first, made.moves, now, look) if first else []
     rest = _rest(made, prepared)
     if again or rest:
         calls += await wake(connection, (again, rest), made.moves, now)

@@ -8,13 +8,14 @@ from uuid import UUID
 
 from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
+from libs.storage.new_rows import insert
 from services.delivery.adapters.postgres.transitions import transition
 from services.delivery.domain.accounts import Moves, Unit
 from services.delivery.domain.work import Message
 
 # The suppression is looked up in the statement that claims: there is no moment between the look and the claim.
 # Rows come back only where not all may be called as they are ($18: how many there are); the last row is the sum.
-_INSERT = """
+_INSERT = insert("""
 with claimed as (
 insert into message (notification_id, address_id, request_id, recipient_id, ordinal, claimed_at, recorded_at, status,
                      reason, channel, sender, plan_step, variant, locale, attempt, detail, content_digest, address_hash)
@@ -24,18 +25,18 @@ select i.notification_id, i.address_id, r.id, i.recipient_id, i.ordinal, $1::tim
        case when ($10::int[])[i.kind] = 1 and s.reason is not null then s.reason else ($11::int[])[i.kind] end,
        ($12::int[])[i.kind], ($13::int[])[i.kind], ($14::int[])[i.kind], r.variant, ($15::text[])[i.kind], 1,
        ($16::text[])[i.kind], i.digest, i.hash
-from unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::int[], $6::int[], $7::bytea[], $8::bytea[])
-  as i (notification_id, address_id, recipient_id, ordinal, kind, digest, hash)
-join request r on r.id = ($9::uuid[])[i.kind]
+from unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::int[], $6::int[], $7::bytea[], $8::bytea[], $9::uuid[])
+  as i (notification_id, address_id, recipient_id, ordinal, kind, digest, hash, request_id)
+join request r on r.id = i.request_id
 left join lateral (
   select b.reason from suppression b where b.tenant = r.tenant and b.mode = r.mode and b.address_hash = i.hash
     and b.active and (b.scope = 0 or ($17::bool[])[i.kind]) order by b.scope limit 1) as s on true
-on conflict do nothing
+{unless}
 returning notification_id, address_id, status, reason, request_id)
 , whole as (select count(*) filter (where status = 1) as calls from claimed)
 select c.* from claimed c, whole where calls <> $18
 union all select null, calls, null, null, null from whole
-"""
+""")
 _THERE = """
 select m.notification_id, m.address_id, m.request_id
 from unnest($1::uuid[], $2::bigint[]) as k (notification_id, address_id)
@@ -43,13 +44,15 @@ join message m on m.notification_id = k.notification_id and m.address_id = k.add
 """
 
 
-async def insert_first(connection: Any, messages: Sequence[Message], moves: Moves, now: datetime) -> list[Message]:
-    """Inserts the rows, moves the accounts; gives the messages that may be called."""
+async def insert_first(
+    connection: Any, messages: Sequence[Message], moves: Moves, now: datetime, look: bool
+) -> list[Message]:
+    """Inserts the rows, moves the accounts; gives the messages that may be called. `look`: some may have their rows."""
     messages = sorted(messages, key=lambda message: message.key)
     for (request_id, _), count in Counter((m.row.request.id, m.ordinal) for m in messages).items():
         if count > 1:
             moves.add(request_id, count - 1)
-    *rows, (_, whole, *_) = await connection.fetch(_INSERT, *_columns(messages, now), len(messages))
+    *rows, (_, whole, *_) = await connection.fetch(_INSERT[look], *_columns(messages, now), len(messages))
     if whole == len(messages):
         return messages
     # two requests in one group may name the same message: the row belongs to one of them
@@ -105,10 +108,11 @@ def _columns(messages: Sequence[Message], now: datetime) -> list[Any]:
         places,
         [m.digest for m in messages],
         [m.hash for m in messages],
+        [m.row.request.id for m in messages],
         *map(list, zip(*kinds, strict=True)),
     ]
 
 
 def _kind(m: Message) -> tuple[Any, ...]:
     status, reason = m.status, m.reason
-    return (m.row.request.id, status, reason, m.channel or 0, m.sender, m.step, m.locale, m.detail, m.marketing)
+    return (status, reason, m.channel or 0, m.sender, m.step, m.locale, m.detail, m.marketing)

@@ -15,6 +15,7 @@ from libs.contracts.outcomes import Lane
 from libs.errors import Unavailable
 from libs.keyring import Keyring
 from libs.storage.database import Database
+from libs.storage.new_rows import written
 from libs.telemetry import get_logger
 from services.delivery.adapters.postgres import accept, claim, lease, projections, receipts, record, recover
 from services.delivery.adapters.postgres.counting import counted
@@ -67,10 +68,10 @@ class PostgresLedger:
         days = {accept.day_of(request.command.cause_id) for request in requests}
         await self.have_days({day for day in days if day >= oldest})
 
-        async def run(connection: Any) -> list[UUID]:
-            return await accept.store(connection, requests, now, oldest)
+        async def run(connection: Any, look: bool) -> list[UUID]:
+            return await accept.store(connection, requests, now, oldest, look)
 
-        return await self._transaction(run)
+        return await self._adding(run)
 
     async def have_days(self, days: set[date]) -> None:
         """Makes the partitions that are missing, each in a transaction of its own."""
@@ -102,10 +103,10 @@ class PostgresLedger:
     async def claim(self, prepared: Prepared) -> Claimed:
         """What comes back may be called, and nothing else."""
 
-        async def run(connection: Any) -> Claimed:
-            return await claim.claim(connection, prepared, self.clock())
+        async def run(connection: Any, look: bool) -> Claimed:
+            return await claim.claim(connection, prepared, self.clock(), look)
 
-        return await self._transaction(run)
+        return await self._adding(run)
 
     async def record(self, results: Sequence[Result], finished: Sequence[WorkRow]) -> None:
         """Outcomes, and the rows that have none outstanding any more."""
@@ -157,6 +158,9 @@ class PostgresLedger:
 
     def _open_body(self, request_id: UUID, raw: bytes) -> Body:
         return Body(self.keyring, request_id, raw)
+
+    async def _adding(self, run: Callable[[Any, bool], Awaitable[T]]) -> T:
+        return await written(lambda look: self._transaction(lambda connection: run(connection, look)))
 
     async def _transaction(self, run: Callable[[Any], Awaitable[T]]) -> T:
         for turn in range(_TRIES):

@@ -11,6 +11,7 @@ import msgspec
 
 from libs.contracts.outcomes import Channel, Mode
 from libs.errors import Invalid
+from libs.ids import moment_of
 from libs.keyring import Keyring
 from libs.messaging.outbox import Outgoing, append
 from libs.storage.database import Database
@@ -47,9 +48,10 @@ update work w set held = false, held_sender = null, reason = 0 where w.held
       and ($3 in ('tenant', 'sender') or ($3 = 'cause' and r.cause_id = $4::uuid)
            or ($3 = 'release' and r.release_id = $4::uuid)))
 """
+# Requests carry their cause's time ($5 up to $6): their own index finds them.
 _CANCEL = """
 update request set cancelled_at = $4 where tenant = $1 and mode = $2 and cause_id = $3 and settled_at is null
-  and cancelled_at is null returning id
+  and cancelled_at is null and id >= $5 and id < $6 returning id
 """
 # the sender ends them as skipped(cancelled), by the way that every message goes
 _AT_ONCE = """
@@ -123,7 +125,7 @@ class PostgresOperations:
     async def cancel(self, scope: tuple[int, Mode], cause: UUID, now: datetime, events: Sequence[Outgoing]) -> int:
         """Marks the cause's open requests as cancelled and wakes their work; how many there were."""
         async with self.database.transaction() as connection:
-            rows = await connection.fetch(_CANCEL, scope[0], int(scope[1]), cause, now)
+            rows = await connection.fetch(_CANCEL, scope[0], int(scope[1]), cause, now, *moment_of(cause))
             if rows:
                 await connection.execute(_AT_ONCE, [row[0] for row in rows], now)
                 await append(connection, events)

@@ -21,7 +21,7 @@ _DAYS = """
 select substring(c.relname from '\\d{8}$') from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent = 'message'::regclass order by 1
 """
-_OPEN = "select count(*) from request where cause_id >= $1 and cause_id < $2 and (pending > 0 or settled_at is null)"
+_OPEN = "select count(*) from request where id >= $1 and id < $2 and (pending > 0 or settled_at is null)"
 # nobody will learn it any more: the unknown ends, with a reason that says so
 _UNKNOWN_ENDS = """
 update message m set status = 3, reason = 91, recorded_at = $3
@@ -29,7 +29,7 @@ where m.notification_id >= $1 and m.notification_id < $2 and m.status = 6
 returning m.request_id
 """
 _ROLL_UP = """
-with gone as (delete from request where cause_id >= $1 and cause_id < $2 returning *)
+with gone as (delete from request where id >= $1 and id < $2 returning *)
 insert into daily as d (day, tenant, mode, communication, requests, recipients, extra, sent, failed, skipped,
                         suppressed, unknown)
 select $3, tenant, mode, communication, count(*), sum(recipients), sum(extra), sum(sent), sum(failed), sum(skipped),

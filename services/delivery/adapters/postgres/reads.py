@@ -8,6 +8,7 @@ from uuid import UUID
 
 from libs.contracts.outcomes import Mode, Status
 from libs.contracts.reasons import Reason
+from libs.ids import moment_of
 from libs.keyring import Keyring
 from libs.storage.database import Database
 from services.delivery.adapters.postgres.lease import read_requests
@@ -15,7 +16,6 @@ from services.delivery.domain.bodies import Body
 from services.delivery.domain.standing import MessageRow, QueuedWork, Standing
 from services.delivery.domain.work import Request
 
-_TIME = 80  # bits behind the time of an id
 _MESSAGE = """
 select m.notification_id, m.address_id, m.request_id, m.ordinal, m.status, m.reason, m.channel, m.sender, m.plan_step,
        m.locale, m.attempt, m.duplicates, m.provider_ref, m.detail, m.content_digest, m.address_hash, m.claimed_at,
@@ -39,10 +39,10 @@ left join sender s on s.tenant = r.tenant and s.mode = r.mode and s.number = m.s
 order by m.notification_id, m.plan_step, m.address_id
 """
 )
-# A notification carries its cause's time: that finds its requests before it has a row.
+# A notification carries its cause's time, as its requests do: that finds them before it has a row.
 _REQUESTS_OF = """
 select distinct r.id from unnest($1::uuid[], $2::uuid[]) as t (low, high)
-join request r on r.cause_id >= t.low and r.cause_id < t.high and r.tenant = $3 and r.mode = $4
+join request r on r.id >= t.low and r.id < t.high and r.tenant = $3 and r.mode = $4
 """
 _WORK = """
 select request_id, ordinals, due_at, attempt, plan_step, reason, calling, leased_until > '-infinity', held, held_sender
@@ -122,8 +122,7 @@ class PostgresReads:
     async def standings(self, realm: tuple[int, Mode], ids: Sequence[UUID]) -> list[Standing]:
         """Where notifications stand; those of nobody are absent."""
         wanted = sorted(set(ids))
-        low = [UUID(int=id_.int >> _TIME << _TIME) for id_ in wanted]
-        high = [UUID(int=((id_.int >> _TIME) + 1) << _TIME) for id_ in wanted]
+        low, high = zip(*map(moment_of, wanted), strict=True) if wanted else ((), ())
         # one moment: between two a claim moves a recipient from the queue to a row, and it would be found in neither
         async with self.database.snapshot() as connection:
             rows = await connection.fetch(_BY_NOTIFICATION, wanted, realm[0], int(realm[1]))

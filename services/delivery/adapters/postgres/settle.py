@@ -50,8 +50,10 @@ update request r set extra = r.extra + d.extra, pending = r.pending + d.pending,
     and not exists (select from work w where w.request_id = r.id) then $9 else r.settled_at end,
   body = case when r.secret and r.pending + d.pending = 0 and r.unknown + d.unknown = 0
     and not exists (select from work w where w.request_id = r.id) then null else r.body end
-from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[])
-  as d (id, extra, pending, sent, failed, skipped, suppressed, unknown)
+from (select id, ($2::int[])[kind] as extra, ($3::int[])[kind] as pending, ($4::int[])[kind] as sent,
+        ($5::int[])[kind] as failed, ($6::int[])[kind] as skipped, ($7::int[])[kind] as suppressed,
+        ($8::int[])[kind] as unknown
+      from unnest($1::uuid[], $10::int[]) as m (id, kind)) as d
 where r.id = d.id
 returning r.id, r.recipients, r.extra, r.pending, r.sent, r.failed, r.skipped, r.suppressed, r.unknown,
   old.settled_at is null and new.settled_at is not null as settled, old.settled_at is not null as adjusted
@@ -87,8 +89,9 @@ async def settle(connection: Any, moves: Moves, now: datetime, heads: Mapping[UU
     await connection.execute(_LOCK, ids)
     if moves.ended:
         await _next_steps(connection, moves, now)
-    columns = list(zip(*(moves.deltas[id_] for id_ in ids), strict=True))
-    rows = await connection.fetch(_MOVE, ids, *columns, now)
+    kinds: dict[tuple[int, ...], int] = {}  # most accounts of a turn move alike
+    places = [kinds.setdefault(tuple(moves.deltas[id_]), len(kinds) + 1) for id_ in ids]
+    rows = await connection.fetch(_MOVE, ids, *map(list, zip(*kinds, strict=True)), now, places)
     known = heads if heads is not None else await read_heads(connection, ids)
     await append(connection, _events(moves, rows, known, now))
 

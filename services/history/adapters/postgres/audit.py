@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from libs.contracts.envelope import Envelope
@@ -12,6 +13,7 @@ from libs.contracts.reasons import Reason
 from libs.ids import time_of
 from libs.privacy import redacted
 from libs.storage.database import Database
+from libs.storage.new_rows import insert, written
 from services.history.adapters.postgres.nameless import by_kind, columns, erased_among, remember
 from services.history.adapters.postgres.records import PostgresRecords
 from services.history.adapters.postgres.terms import Terms
@@ -21,7 +23,7 @@ from services.history.domain.records import LIFTED, lifted
 from services.history.domain.search import AuditSearch, Group, Grouping, in_order
 from services.history.ports import ActionSearch, Erased, RecordPage, Search
 
-_ADD_DECISIONS = """
+_ADD_DECISIONS = insert("""
 insert into decision (cause_id, envelope, ordinal, notification_id, event_id, subject, recipient, outcome, tenant, mode,
                       event_type, event_source, communication, detail)
 select cause_id, envelope, ordinal, notification_id, event_id, subject, recipient, ($9::smallint[])[kind],
@@ -29,8 +31,8 @@ select cause_id, envelope, ordinal, notification_id, event_id, subject, recipien
   ($15::text[])[kind]
 from unnest($1::uuid[], $2::int[], $3::smallint[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::int[])
   as d (cause_id, envelope, ordinal, notification_id, event_id, subject, recipient, kind)
-on conflict do nothing
-"""
+{unless}
+""")
 _OWN_OF_DECISION = 7
 _UNKNOWN_OUTCOME = int(Reason.INTERNAL)
 _OUTCOMES = {"requested": int(Reason.NONE)} | {reason.word: int(reason) for reason in Reason}
@@ -127,14 +129,16 @@ class PostgresAudit:
     async def record_decisions(self, batch: Sequence[Envelope]) -> None:
         words = {word for envelope in batch for word in _words(envelope.data)}
         terms = await self.terms.ids(words)
-        rows = [row for envelope in batch for row in _decisions(envelope, terms)]
+        await written(partial(self._record_decisions, [row for e in batch for row in _decisions(e, terms)]))
+
+    async def _record_decisions(self, rows: list[tuple[Any, ...]], look: bool) -> None:
         async with self.database.transaction() as connection:
             owners = ((row[8], row[9], row[6]) for row in rows if row[6] is not None)
             gone = await erased_among(connection, owners)
             if gone:
                 rows = [_nameless(row, gone) for row in rows]
             rows.sort(key=lambda row: (row[0].int, *row[1:3]))
-            await connection.execute(_ADD_DECISIONS, *by_kind(rows, _OWN_OF_DECISION))
+            await connection.execute(_ADD_DECISIONS[look], *by_kind(rows, _OWN_OF_DECISION))
 
     async def record_documents(self, documents: Sequence[Document]) -> None:
         terms = await self.terms.ids(document.type for document in documents)

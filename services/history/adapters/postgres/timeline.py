@@ -1,8 +1,9 @@
 """Messages in columns: a row per transition, receipt and refusal."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from libs.contracts.delivery import MessageRecorded, Transition
@@ -12,19 +13,21 @@ from libs.contracts.reasons import Reason
 from libs.ids import parse_message_id, time_of
 from libs.privacy import redacted
 from libs.storage.database import Database
+from libs.storage.new_rows import insert, written
 from services.history.adapters.postgres.messages import find_messages
 from services.history.adapters.postgres.nameless import by_kind, columns, erased_among, remember
 from services.history.adapters.postgres.terms import Terms
 from services.history.domain.facts import Message, address_key
 from services.history.ports import Erased, Search
 
-_ADD_REQUESTS = """
+# Told by every event about it: looked for at once.
+_ADD_REQUESTS = insert("""
 insert into request (id, cause_id, subject, release_id, communication, tenant, mode)
 select id, cause_id, subject, ($5::uuid[])[kind], ($6::int[])[kind], ($7::smallint[])[kind], ($8::smallint[])[kind]
 from unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[]) as r (id, cause_id, subject, kind)
-on conflict do nothing
-"""
-_ADD_TRANSITIONS = """
+where not exists (select from request there where there.id = r.id) {unless}
+""")
+_ADD_TRANSITIONS = insert("""
 insert into transition (notification_id, request_id, address_id, address_key, recipient, provider_ref, at, attempt, was,
                         status, reason, channel, sender, step, tenant, mode, locale, detail)
 select notification_id, request_id, address_id, address_key, recipient, provider_ref, ($8::timestamptz[])[kind],
@@ -33,8 +36,8 @@ select notification_id, request_id, address_id, address_key, recipient, provider
   ($17::smallint[])[kind], ($18::text[])[kind], ($19::text[])[kind]
 from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::int[])
   as t (notification_id, request_id, address_id, address_key, recipient, provider_ref, kind)
-on conflict do nothing
-"""
+{unless}
+""")
 _OWN_OF_REQUEST = 3
 _OWN_OF_TRANSITION = 6
 _STATUSES = {status.word: int(status) for status in Status}
@@ -76,6 +79,9 @@ class PostgresTimeline:
     async def record_messages(self, batch: Sequence[Envelope]) -> None:
         """Transitions and what their messages share; one transaction."""
         terms = await self.terms.ids(envelope.data.communication for envelope in batch)
+        await written(partial(self._record_messages, batch, terms))
+
+    async def _record_messages(self, batch: Sequence[Envelope], terms: Mapping[str, int], look: bool) -> None:
         requests = {
             envelope.data.request_id: _request(envelope, terms[envelope.data.communication]) for envelope in batch
         }
@@ -83,13 +89,13 @@ class PostgresTimeline:
             owners = ((e.tenant, e.mode, t.recipient) for e in batch for t in e.data.transitions)
             gone = await erased_among(connection, owners)
             told = sorted(requests.values(), key=lambda row: row[0].int)
-            await connection.execute(_ADD_REQUESTS, *by_kind(told, _OWN_OF_REQUEST))
+            await connection.execute(_ADD_REQUESTS[look], *by_kind(told, _OWN_OF_REQUEST))
             rows = [_transition(envelope, t) for envelope in batch for t in envelope.data.transitions]
             if gone:
                 rows = [_nameless(row, gone) for row in rows]
             if rows:
                 rows.sort(key=_transition_key)
-                await connection.execute(_ADD_TRANSITIONS, *by_kind(rows, _OWN_OF_TRANSITION))
+                await connection.execute(_ADD_TRANSITIONS[look], *by_kind(rows, _OWN_OF_TRANSITION))
 
     async def record_receipts(self, batch: Sequence[Envelope]) -> None:
         rows = []

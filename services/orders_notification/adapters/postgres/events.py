@@ -11,6 +11,7 @@ from libs.contracts.outcomes import Lane, Mode
 from libs.messaging import outbox
 from libs.messaging.outbox import FIRST_LANE, SECOND_LANE, Outgoing
 from libs.storage.database import Database
+from libs.storage.new_rows import insert, written
 from services.orders_notification.adapters.postgres import rejections
 from services.orders_notification.domain.intake import Kept, Prepared
 from services.orders_notification.ports.intake import Stored
@@ -29,9 +30,9 @@ _RECIPIENTS = """
 insert into event_recipient (tenant, mode, recipient, id)
 select * from unnest($1::smallint[], $2::smallint[], $3::text[], $4::uuid[])
 """
-_SETTLE = """
-insert into settlement (cause_id, request_id) select * from unnest($1::uuid[], $2::uuid[]) on conflict do nothing
-"""
+_SETTLE = insert("""
+insert into settlement (cause_id, request_id) select * from unnest($1::uuid[], $2::uuid[]) {unless}
+""")
 _ERASE = """
 update event set body = null, extensions = null
 where tenant = $1 and mode = $2 and (recipient = $3 or id in (
@@ -87,8 +88,13 @@ class PostgresEvents:
     async def settle(self, requests: Collection[tuple[UUID, UUID]]) -> None:
         """Idempotent: a request counts once, however often it is told."""
         ordered = sorted(requests, key=lambda pair: (pair[0].int, pair[1].int))  # UUIDs compare in Python
-        async with self._database.transaction() as connection:
-            await connection.execute(_SETTLE, [c for c, _ in ordered], [r for _, r in ordered])
+        columns = [c for c, _ in ordered], [r for _, r in ordered]
+
+        async def run(look: bool) -> None:
+            async with self._database.acquire() as connection:
+                await connection.execute(_SETTLE[look], *columns)
+
+        await written(run)
 
     async def erase(self, tenant: int, mode: Mode, recipient: str) -> None:
         async with self._database.transaction() as connection:

@@ -1,0 +1,108 @@
+"""Many events in one message of a topic: CloudEvents' own batch format, carried by one CloudEvent.
+
+A message costs sidecars and broker the same, whatever is in it; so what was leased together travels together. Each
+event in a batch is whole: its own id, subject, time, trace and partition key, and its data as JSON. The carrier's type
+is theirs with `.batch` behind it. A batch holds events of one type, source, tenant and mode; a subscriber takes it
+apart, and what it cannot take of it is that one event's matter alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+
+from libs.contracts.outcomes import Mode
+
+MEDIA_TYPE = "application/cloudevents-batch+json"
+SUFFIX = ".batch"
+# Of data: far below what brokers take, and so little that a subscriber's batch of a hundred such can still be taken at
+# once. Beyond it there is nothing to save: what a message costs is a hundredth of what is in it.
+MOST_BYTES = 32_000
+
+Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]
+Tenant = Annotated[int, msgspec.Meta(ge=0, le=32_767)]
+ModeNumber = Annotated[int, msgspec.Meta(ge=int(min(Mode)), le=int(max(Mode)))]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class BatchedEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event of a batch: CloudEvents' attributes and ours."""
+
+    specversion: Text
+    id: UUID
+    type: Text
+    source: Text
+    time: Time
+    tenant: Tenant
+    mode: ModeNumber
+    partitionkey: Text
+    data: msgspec.Raw
+    subject: Text | None = None
+    traceparent: Text | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_json = msgspec.json.Decoder(msgspec.Raw)
+_events = msgspec.json.Decoder(list[msgspec.Raw])
+_event = msgspec.json.Decoder(BatchedEvent)
+
+
+def batched(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Outbox rows of one event each, those that travel together: of one type, source, tenant and mode. What is no JSON
+    goes alone, since it would make its whole batch none."""
+    open_: dict[tuple[Any, ...], tuple[int, list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        if not _is_json(row["payload"]):
+            yield [row]
+            continue
+        head = row["type"], row["source"], row["tenant"], row["mode"]
+        size, together = open_.get(head) or (0, [])
+        if together and size + len(row["payload"]) > MOST_BYTES:
+            yield together
+            size, together = 0, []
+        together.append(row)
+        open_[head] = (size + len(row["payload"]), together)
+    yield from (together for _, together in open_.values())
+
+
+def _is_json(payload: bytes) -> bool:
+    try:
+        _json.decode(payload)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def written(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The batch of these outbox rows."""
+    return _encoder.encode([
+        BatchedEvent(
+            specversion="1.0",
+            id=row["event_id"],
+            type=row["type"],
+            source=row["source"],
+            time=row["created_at"],
+            tenant=row["tenant"],
+            mode=row["mode"],
+            partitionkey=row["partition_key"],
+            data=msgspec.Raw(row["payload"]),
+            subject=row["subject"],
+            traceparent=row["traceparent"] or None,
+        )
+        for row in rows
+    ])  # fmt: skip
+
+
+def taken_apart(batch: bytes) -> list[tuple[bytes, BatchedEvent | msgspec.DecodeError | UnicodeDecodeError]]:
+    """A batch's events, each as it came and as it was read, or why it could not be. Raises msgspec.DecodeError or
+    UnicodeDecodeError where it is no list."""
+    return [(bytes(raw), _read(raw)) for raw in _events.decode(batch)]
+
+
+def _read(raw: msgspec.Raw) -> BatchedEvent | msgspec.DecodeError | UnicodeDecodeError:
+    try:
+        return _event.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return error

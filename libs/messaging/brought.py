@@ -1,0 +1,121 @@
+"""What a sidecar brings, read back into rows as an outbox has them: an event, many in a batch, or what is neither."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from libs.contracts.outcomes import Mode
+from libs.ids import uuid7
+from libs.messaging.batches import MEDIA_TYPE, SUFFIX, BatchedEvent, ModeNumber, Tenant, Text, Time, taken_apart
+from libs.messaging.reading import Failure
+
+Row = dict[str, Any]
+
+
+class _CloudEvent(msgspec.Struct, frozen=True):
+    """What our relays send. Whatever passes here can be written to a dead letter, so that nothing loops."""
+
+    id: UUID
+    type: Text
+    source: Text
+    time: Time
+    tenant: Tenant
+    mode: ModeNumber
+    partitionkey: Text
+    data_base64: bytes
+    subject: Text | None = None
+    origintraceparent: Text | None = None
+    datacontenttype: Text | None = None
+
+
+_cloud_event = msgspec.json.Decoder(_CloudEvent)
+
+
+def read(brought: Any) -> Any:
+    """The event; where it is none, its JSON or its text, to be kept."""
+    if isinstance(brought, str):
+        try:
+            brought = base64.b64decode(brought, validate=True)
+        except ValueError:
+            return brought
+    if not isinstance(brought, bytes):
+        return brought
+    for decode in (_cloud_event.decode, msgspec.json.decode):
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            return decode(brought)
+    return brought.decode(errors="replace")
+
+
+def rows_of(event: Any) -> Iterator[tuple[Row, Failure | None]]:
+    """What came as rows of an outbox would be, each with why it cannot be read where it cannot."""
+    try:
+        whole = event if isinstance(event, _CloudEvent) else msgspec.convert(event, _CloudEvent)
+        if whole.datacontenttype != MEDIA_TYPE:
+            yield _row(whole, whole.data_base64, whole.origintraceparent), None
+            return
+        batch = taken_apart(whole.data_base64)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        yield unreadable(event), Failure(f"unreadable: {error}", final=True)
+        return
+    for raw, one in batch:
+        if isinstance(one, BatchedEvent):
+            yield _row(one, bytes(one.data), one.traceparent), None
+        else:
+            yield unreadable(read(raw)), Failure(f"unreadable: {one}", final=True)
+
+
+def events_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A row's events, a row each: itself, or those of a batch that a version kept which did not know what it is."""
+    if not row["type"].endswith(SUFFIX):
+        return [row]
+    try:
+        events = [event for _, event in taken_apart(row["payload"])]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return [row]
+    rows = [_row(event, bytes(event.data), event.traceparent) for event in events if isinstance(event, BatchedEvent)]
+    return [{**row, **own} for own in rows] if len(rows) == len(events) else [row]
+
+
+def _row(event: "_CloudEvent | BatchedEvent", payload: bytes, traceparent: str | None) -> Row:
+    return {
+        "id": 0,
+        "entries": 0,  # it stands in no outbox of ours: whoever owes it gives it a row
+        "event_id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "subject": event.subject,
+        "tenant": event.tenant,
+        "mode": event.mode,
+        "partition_key": event.partitionkey,
+        "payload": payload,
+        "traceparent": traceparent,
+        "created_at": event.time,
+    }
+
+
+def unreadable(event: Any) -> Row:
+    """What can be kept of it. Of no tenant, since nothing in it can be believed."""
+    known = msgspec.to_builtins(event) if isinstance(event, _CloudEvent) else event if isinstance(event, dict) else {}
+    return {
+        "id": 0,
+        "entries": 0,
+        "event_id": uuid7(),
+        "type": _text(known.get("type")),
+        "source": _text(known.get("source")),
+        "subject": None,
+        "tenant": 0,
+        "mode": int(Mode.LIVE),
+        "partition_key": "",
+        "payload": msgspec.json.encode(event),
+        "traceparent": None,
+        "created_at": datetime.now(UTC),
+    }
+
+
+def _text(found: Any) -> str:
+    return found.replace("\0", "") if isinstance(found, str) else "unknown"  # Postgres keeps no NUL in a text
