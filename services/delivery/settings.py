@@ -48,6 +48,18 @@ class DeliverySettings(ServiceSettings):
     max_resends: int = Field(
         default=5, ge=0, le=100, description="Times that an unknown message is sent again where its release says so."
     )
+    verify_after_seconds: float = Field(
+        default=10.0, gt=0, le=600,
+        description="Seconds until a provider is first asked about an unknown message (on_unknown: verify); doubled.",
+    )  # fmt: skip
+    verify_certain_seconds: float = Field(
+        default=60.0, ge=0, le=3_600,
+        description="Seconds after an attempt from when what is not in the provider's list was certainly not sent.",
+    )  # fmt: skip
+    verify_give_up_seconds: float = Field(
+        default=7_200.0, gt=0, le=86_400,
+        description="Seconds after an attempt from when its provider is not asked again: the message stays unknown.",
+    )  # fmt: skip
     breaker_threshold: int = Field(
         default=20, ge=1, le=10_000, description="Failed calls in a row after which a sender is paused."
     )

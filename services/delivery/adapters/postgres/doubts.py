@@ -1,0 +1,148 @@
+"""Attempts in doubt: read for their provider to be asked, and what was learned, recorded.
+
+Nothing here locks while a provider is asked. A receipt may settle a doubt meanwhile: the update is guarded by attempt
+and status, as everywhere.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.delivery import Transition
+from libs.contracts.outcomes import ASKABLE, Channel, Status
+from libs.contracts.reasons import Reason
+from services.delivery.adapters.postgres.recover import OpenBody
+from services.delivery.adapters.postgres.settle import settle
+from services.delivery.adapters.postgres.turns import Turn, queue_turns
+from services.delivery.domain.accounts import Moves, Unit
+from services.delivery.domain.bodies import Body
+from services.delivery.domain.verifying import Doubt, Learned
+from services.delivery.domain.work import QUESTIONS, WorkRow
+
+_DOUBTS = """
+select k.place, m.ordinal, m.notification_id, m.address_id, m.channel, m.sender, m.plan_step, m.locale, m.claimed_at,
+       m.recorded_at, m.content_digest, m.address_hash
+from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) as k (notification_id, request_id, attempt, place)
+join message m on m.notification_id = k.notification_id and m.request_id = k.request_id and m.attempt = k.attempt
+where m.status = 6 and m.channel = any($5::int[]) order by m.notification_id, m.address_id
+"""
+_FENCE = """
+delete from work w using unnest($1::bigint[], $2::int[]) as d (id, lease) where w.id = d.id and w.lease = d.lease
+returning w.id
+"""
+_LEARN = """
+update message m set status = i.status, reason = i.reason, detail = i.detail, recorded_at = $8,
+  provider_ref = coalesce(i.provider_ref, m.provider_ref)
+from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::text[], $7::text[])
+  as i (notification_id, address_id, attempt, status, reason, detail, provider_ref)
+where m.notification_id = i.notification_id and m.address_id = i.address_id and m.attempt = i.attempt and m.status = 6
+returning m.notification_id, m.address_id
+"""
+
+
+async def read(connection: Any, rows: Sequence[WorkRow], open_body: OpenBody) -> list[Doubt]:
+    """What is still in doubt of these rows; each once, whichever rows ask about it."""
+    bodies = {row.request.id: open_body(row.request.id, row.request.body) for row in rows if row.request.body}
+    keys: list[tuple[UUID, UUID, int, int]] = [
+        (bodies[row.request.id].notification_id(ordinal), row.request.id, row.attempt, place)
+        for place, row in enumerate(rows)
+        if row.request.id in bodies
+        for ordinal in row.ordinals
+    ]
+    if not keys:
+        return []
+    askable = [int(channel) for channel in ASKABLE]
+    found = await connection.fetch(_DOUBTS, *map(list, zip(*sorted(keys), strict=True)), askable)
+    doubts: dict[tuple[UUID, int], Doubt] = {}
+    for place, ordinal, notification, address, channel, *rest in found:
+        row = rows[place]
+        whom = _recipient(bodies[row.request.id], ordinal)
+        doubt = Doubt(row, ordinal, notification, address, whom, Channel(channel), *rest)
+        doubts.setdefault(doubt.key, doubt)
+    return list(doubts.values())
+
+
+def _recipient(body: Body, ordinal: int) -> str:
+    slot = body.slot(ordinal)
+    return slot.recipient if slot else ""
+
+
+async def learn(connection: Any, rows: Sequence[WorkRow], learned: Sequence[Learned], now: datetime) -> list[Learned]:
+    """Records what was learned and queues what follows, in the caller's transaction; what it changed. Rows whose lease
+    is somebody else's by now are left to him."""
+    queued = {row.queued.id: row.queued for row in rows}
+    ids = sorted(queued)
+    fenced = {row[0] for row in await connection.fetch(_FENCE, ids, [queued[id_].lease for id_ in ids])}
+    mine = [one for one in learned if one.doubt.row.queued.id in fenced]
+    news = {one.doubt.key: one for one in mine if one.ask_at is None}
+    applied = [news[key] for key in await _update(connection, [news[key] for key in sorted(news)], now)]
+    moves = Moves()
+    for row in rows:
+        if row.queued.id in fenced:
+            moves.touch(row.request.id)
+    for one in applied:
+        _move(one, moves, now)
+    await queue_turns(connection, _turns([*applied, *(one for one in mine if one.ask_at is not None)], now))
+    await settle(connection, moves, now, {row.request.id: row.request for row in rows})
+    return applied
+
+
+async def _update(connection: Any, news: Sequence[Learned], now: datetime) -> list[tuple[UUID, int]]:
+    if not news:
+        return []
+    rows = await connection.fetch(
+        _LEARN,
+        [one.doubt.notification_id for one in news],
+        [one.doubt.address_id for one in news],
+        [one.doubt.row.attempt for one in news],
+        [int(one.status) for one in news],
+        [int(one.reason) for one in news],
+        [one.detail for one in news],
+        [one.provider_ref for one in news],
+        now,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def _move(one: Learned, moves: Moves, now: datetime) -> None:
+    doubt, request_id = one.doubt, one.doubt.row.request.id
+    moves.move(request_id, Status.UNKNOWN, one.status)
+    if one.status is Status.FAILED:
+        moves.ended.add(Unit(request_id, doubt.notification_id, doubt.ordinal, doubt.step))
+    moves.transitions[request_id].append(
+        Transition(
+            notification_id=doubt.notification_id,
+            address_id=doubt.address_id,
+            recipient=doubt.recipient,
+            attempt=doubt.row.attempt,
+            was=Status.UNKNOWN.word,
+            is_=one.status.word,
+            reason=one.reason.word,
+            at=now,
+            channel=doubt.channel.word,
+            sender=doubt.sender,
+            step=doubt.step,
+            locale=doubt.locale,
+            provider_ref=one.provider_ref,
+            address_hash=doubt.hash,
+            digest=doubt.digest,
+            detail=one.detail,
+        )
+    )
+
+
+def _turns(learned: Sequence[Learned], now: datetime) -> dict[Turn, set[int]]:
+    """The next question where it is still open, the next attempt where it was not sent."""
+    turns: dict[Turn, set[int]] = defaultdict(set)
+    for one in learned:
+        row, about = one.doubt.row, (one.doubt.row.request.id, one.doubt.step)
+        if one.ask_at is not None:
+            turn = Turn(*about, row.attempt, Reason.VERIFYING, QUESTIONS, one.ask_at, min(row.returns + 1, 100))
+        elif one.status is Status.PENDING:
+            turn = Turn(*about, row.attempt + 1, one.reason, None, now)
+        else:
+            continue
+        turns[turn].add(one.doubt.ordinal)
+    return turns

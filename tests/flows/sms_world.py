@@ -1,0 +1,101 @@
+"""The world around the send ledger with Twilio's API on a real socket: our provider, and the simulator behind it."""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from libs.clock import FixedClock
+from libs.contracts.envelope import Envelope
+from libs.contracts.outcomes import Channel
+from libs.rendering import Rendered, SmsContent, content_digest
+from libs.storage.database import Database
+from services.delivery.adapters.twilio import TwilioProvider
+from services.delivery.domain.breaker import BreakerPolicy
+from services.delivery.domain.outbound import Sender, TwilioAccount
+from services.delivery.domain.pace import Pace
+from services.delivery.domain.releases import PlannedChannel, Step
+from services.delivery.loops.verifier import Verifier
+from services.simulator.app import Simulator
+from services.simulator.app import running as simulating
+from tests.flows.delivery_world import World, now
+from tests.flows.simulated import settings
+
+# what numbers ask of the simulator; `{n}` tells them apart
+TAKEN, NOT_TAKEN = "+4915{n:03}9990408", "+4915{n:03}9991409"  # NOT_TAKEN: the first call only, the next is accepted
+
+
+class SmsTexts:
+    """The same words for everybody about one order."""
+
+    needs_links = False
+
+    def render(self, locale: str | None, variables: Mapping[str, Any]) -> Rendered:
+        content = SmsContent(f"Your order {variables['event'].get('subject')} – is on its way")
+        return Rendered(content, content_digest(content), locale or "en")
+
+
+class SmsSenders:
+    """The simulator's account."""
+
+    def __init__(self, url: str) -> None:
+        self.account = TwilioAccount(
+            "AC1", "token", "+4930123", "http://127.0.0.1:1/callback", url, timeout_seconds=0.4
+        )
+
+    async def get(self, wanted: Collection[Any]) -> Mapping[Any, Sender | None]:
+        return {key: Sender(key[3] or 3, key[0], key[1], key[2], 1, self.account) for key in wanted}
+
+
+class SmsWorld(World):
+    """A world whose messages are texts to phones."""
+
+    def __init__(self, database: Database, simulator: Simulator) -> None:
+        self.time = FixedClock(now())
+        pace = Pace(flush=0.01, poll=0.02, margin=0.05, breaker=BreakerPolicy(threshold=10_000))
+        super().__init__(database, self.time, pace)
+        self.simulator = simulator
+        self.senders = SmsSenders(simulator.endpoints.sms_url)  # type: ignore[assignment]
+        self.provider = TwilioProvider(self.time)  # type: ignore[assignment]
+        self.enquiries = {Channel.SMS: TwilioProvider(self.time)}
+
+    async def texted(self, *numbers: str, **changes: Any) -> Envelope:
+        """A request for customers with these numbers, sent as far as it goes."""
+        keys = [f"customer:{number}" for number in numbers]
+        for key, number in zip(keys, numbers, strict=True):
+            if key not in self.tokens.recipients:
+                self.tokens.add(key, "sms")["addresses"][0]["value"] = number
+        plan = [Step(True, [PlannedChannel(Channel.SMS, SmsTexts(), 3)])]
+        release = await self.release(["sms"], plan=plan)
+        envelope = await self.request(release, keys, **{"on_unknown": "verify"} | changes)
+        await self.send_all()
+        return envelope
+
+    async def asked(self, after: timedelta = timedelta(seconds=15)) -> bool:
+        """Time passes, and what is due is asked about."""
+        self.time.advance(after)
+        return await Verifier(self.line()).run_once()
+
+    def accepted(self) -> int:
+        """Messages that the simulator took."""
+        return self.simulator.exchange.tallies["sms"].accepted
+
+    async def transitions(self) -> list[tuple[str, str, str]]:
+        """What was told: from, to, and why."""
+        events = await self.events("message.recorded")
+        return [(t["was"], t["is"], t["reason"]) for event in events for t in event["transitions"]]
+
+    async def settled(self, request: UUID) -> bool:
+        return bool(await self.value("select settled_at is not null from request where id = $1", request))
+
+
+@asynccontextmanager
+async def sms_world(database: Database, folder: Path, **changed: Any) -> AsyncIterator[SmsWorld]:
+    """Everything runs; leaving stops it."""
+    async with simulating(folder, settings(hang_seconds=1.0, listed_seconds=0.0, **changed)) as simulator:
+        world = SmsWorld(database, simulator)
+        yield world
+        await world.provider.close()
+        await world.enquiries[Channel.SMS].close()
