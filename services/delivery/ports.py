@@ -50,6 +50,10 @@ class Provider(Protocol):
 class Enquiry(Protocol):
     """Asks one kind of provider which messages it took for an address. Few can be asked: libs' ASKABLE channels."""
 
+    def receipts_of(self, ref: str) -> Sequence[tuple[str, str]]:
+        """The receipts, as (provider, event id), that may have come about the message that the provider calls so."""
+        ...
+
     async def ask(self, sender: Sender, addresses: Sequence[str], deadline: float, tell: Tell) -> None:
         """Ask about each address, and `tell(index, answer)` exactly once per address, as `send` settles. The answer
         lists all that the provider still knows of, by any sender of the account, or is Unclear."""
@@ -153,6 +157,10 @@ class Doubts(Protocol):
 
     async def doubts(self, rows: Sequence[WorkRow]) -> list[Doubt]:
         """What is still in doubt of leased rows."""
+        ...
+
+    async def owners(self, events: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], tuple[UUID, int]]:
+        """Messages (notification, address) by the receipts that came about them, as (provider, event id)."""
         ...
 
     async def learn(self, rows: Sequence[WorkRow], learned: Sequence[Learned]) -> list[Learned]:

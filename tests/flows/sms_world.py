@@ -1,5 +1,6 @@
 """The world around the send ledger with Twilio's API on a real socket: our provider, and the simulator behind it."""
 
+import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -9,14 +10,19 @@ from uuid import UUID
 
 from libs.clock import FixedClock
 from libs.contracts.envelope import Envelope
-from libs.contracts.outcomes import Channel
+from libs.contracts.outcomes import Channel, Lane, ReceiptKind
 from libs.rendering import Rendered, SmsContent, content_digest
 from libs.storage.database import Database
 from services.delivery.adapters.twilio import TwilioProvider
 from services.delivery.domain.breaker import BreakerPolicy
+from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.outbound import Sender, TwilioAccount
 from services.delivery.domain.pace import Pace
 from services.delivery.domain.releases import PlannedChannel, Step
+from services.delivery.domain.work import Group
+from services.delivery.loops.prepare import prepare
+from services.delivery.loops.routes import route
+from services.delivery.loops.sender import _outbound
 from services.delivery.loops.verifier import Verifier
 from services.simulator.app import Simulator
 from services.simulator.app import running as simulating
@@ -40,13 +46,16 @@ class SmsTexts:
 class SmsSenders:
     """The simulator's account."""
 
+    there = True
+
     def __init__(self, url: str) -> None:
         self.account = TwilioAccount(
             "AC1", "token", "+4930123", "http://127.0.0.1:1/callback", url, timeout_seconds=0.4
         )
 
     async def get(self, wanted: Collection[Any]) -> Mapping[Any, Sender | None]:
-        return {key: Sender(key[3] or 3, key[0], key[1], key[2], 1, self.account) for key in wanted}
+        sender = {key: Sender(key[3] or 3, key[0], key[1], key[2], 1, self.account) for key in wanted}
+        return sender if self.there else dict.fromkeys(wanted)
 
 
 class SmsWorld(World):
@@ -61,7 +70,7 @@ class SmsWorld(World):
         self.provider = TwilioProvider(self.time)  # type: ignore[assignment]
         self.enquiries = {Channel.SMS: TwilioProvider(self.time)}
 
-    async def texted(self, *numbers: str, **changes: Any) -> Envelope:
+    async def texted(self, *numbers: str, send: bool = True, **changes: Any) -> Envelope:
         """A request for customers with these numbers, sent as far as it goes."""
         keys = [f"customer:{number}" for number in numbers]
         for key, number in zip(keys, numbers, strict=True):
@@ -70,8 +79,14 @@ class SmsWorld(World):
         plan = [Step(True, [PlannedChannel(Channel.SMS, SmsTexts(), 3)])]
         release = await self.release(["sms"], plan=plan)
         envelope = await self.request(release, keys, **{"on_unknown": "verify"} | changes)
-        await self.send_all()
+        if send:
+            await self.send_all()
         return envelope
+
+    async def message(self) -> Any:
+        """The only message that there is."""
+        [row] = await self.fetch("select notification_id, address_id, attempt, provider_ref from message")
+        return row
 
     async def asked(self, after: timedelta = timedelta(seconds=15)) -> bool:
         """Time passes, and what is due is asked about."""
@@ -99,3 +114,23 @@ async def sms_world(database: Database, folder: Path, **changed: Any) -> AsyncIt
         yield world
         await world.provider.close()
         await world.enquiries[Channel.SMS].close()
+
+
+def receipt_of(message: Any, kind: ReceiptKind) -> ReceiptNews:
+    """What came back about a message (notification_id, address_id, attempt, …)."""
+    event = f"{message[0]}:{kind.word}"
+    return ReceiptNews("model", event, message[0], message[1], message[2], kind, now())
+
+
+async def die_while_calling(world: SmsWorld, last: str) -> None:
+    """Sends what is due, as a worker that is killed once it has handed over the message to `last` and nothing else."""
+    line = world.line()
+    rows = await line.ledger.lease(Lane.BULK, (10, 10), 60.0)
+    prepared = await prepare(line, Group(Lane.BULK, rows, time.monotonic()))
+    await route(line, prepared, time.monotonic())
+    claimed = await line.ledger.claim(prepared)
+    [message] = [one for one in claimed.messages if one.address == last]
+    assert message.via is not None
+    await line.providers[Lane.BULK][Channel.SMS].send(
+        message.via, [_outbound(message, world.time())], time.monotonic() + 10, lambda *_: None
+    )

@@ -13,7 +13,7 @@ from libs.contracts.reasons import Reason
 from libs.http_replies import Reply
 from libs.rendering.contents import SmsContent
 from libs.retry_after import retry_after_seconds
-from services.delivery.adapters import twilio_messages
+from services.delivery.adapters import twilio_callbacks, twilio_messages
 from services.delivery.adapters.http_calls import Lane, Limits, call_each, until
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.domain.outbound import Outbound, Sender, TwilioAccount
@@ -62,6 +62,10 @@ class TwilioProvider:
             return await self._call(line, messages[index])
 
         await call_each(line.lane, len(messages), settle, until(deadline, call, NOT_CALLED))
+
+    def receipts_of(self, ref: str) -> Sequence[tuple[str, str]]:
+        """See the port."""
+        return twilio_callbacks.receipts_of(ref)
 
     async def ask(self, sender: Sender, addresses: Sequence[str], deadline: float, tell: Tell) -> None:
         """See the port."""

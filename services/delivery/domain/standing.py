@@ -20,6 +20,7 @@ class QueuedWork(NamedTuple):
     leased: bool
     held: bool
     held_sender: int | None
+    asks: bool = False  # its provider is asked what became of the attempt
 
 
 @dataclass(slots=True)
@@ -96,6 +97,8 @@ def explain(standing: Standing, now: datetime) -> Explained:
 
 
 def _waiting(work: QueuedWork, now: datetime) -> Explained:
+    if work.asks:
+        return Explained("waiting", Reason.VERIFYING, work.due_at, Reason.VERIFYING.text.sentence)
     if work.held:
         whom = f"A hold on sender {work.held_sender}" if work.held_sender else "A hold"
         return Explained("held", Reason.HELD, None, f"{whom} stops it; lift the hold and it goes on.")

@@ -54,7 +54,7 @@ class Doubt(msgspec.Struct, eq=False):
     ended_at: datetime
     digest: bytes | None
     hash: bytes | None
-    address: str = ""  # from `tokens`, where it is still the one that was written to
+    free_at: datetime | None = None  # when its sender may ask, where it is at its limit
 
     @property
     def key(self) -> tuple[UUID, int]:

@@ -20,6 +20,7 @@ from services.delivery.domain.outcomes import Deferred, Rejected
 # The queue's third lane, in which no request is: attempts in doubt, whose provider is asked. `attempt` is the one in
 # doubt, `returns` how often it was asked. A lane of its own, because no sender may take such a row for a resend.
 QUESTIONS = 2
+QUEUE_LANES = {lane: Lane(lane).word for lane in Lane} | {QUESTIONS: "verify"}
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from services.delivery.domain.outbound import Sender
 from services.delivery.domain.planning import Recipient
 from services.delivery.domain.verifying import Answer, Doubt, Judge, Learned, Unclear
 from services.delivery.handlers.delivery import Line
-from services.delivery.ports import Question
+from services.delivery.ports import Enquiry, Question
 
 log = get_logger(__name__)
 
@@ -88,7 +88,10 @@ class Verifier:
         answered: list[_Answered] = []
         by_sender: dict[_SenderKey, dict[str, list[Doubt]]] = defaultdict(lambda: defaultdict(list))
         for doubt, address in await self._located(doubts):
-            if isinstance(address, Unclear):
+            if doubt.free_at is not None:
+                wait = (doubt.free_at - self._line.clock()).total_seconds()
+                answered.append(([doubt], Unclear("its sender is at its limit", max(0.0, wait))))
+            elif isinstance(address, Unclear):
                 answered.append(([doubt], address))
             else:
                 by_sender[_sender_key(doubt)][address].append(doubt)
@@ -126,8 +129,21 @@ class Verifier:
         addresses = list(about)
         answers: dict[int, Answer] = {}
         begin_before = deadline - sender.account.timeout_seconds
-        await self._line.enquiries[sender.channel].ask(sender, addresses, begin_before, answers.__setitem__)
-        return [(about[address], answers[place]) for place, address in enumerate(addresses)]
+        enquiry = self._line.enquiries[sender.channel]
+        await enquiry.ask(sender, addresses, begin_before, answers.__setitem__)
+        answered = [(about[address], answers[place]) for place, address in enumerate(addresses)]
+        return [(doubts, await self._without_others(enquiry, doubts, answer)) for doubts, answer in answered]
+
+    async def _without_others(self, enquiry: Enquiry, doubts: Sequence[Doubt], answer: Answer) -> Answer:
+        """The answer less what a receipt has told to be another message: it says nothing about these."""
+        if isinstance(answer, Unclear):
+            return answer
+        near = [taken for taken in answer if any(doubt.began_near(taken.at) for doubt in doubts)]
+        events = {event: taken.ref for taken in near for event in enquiry.receipts_of(taken.ref)}
+        mine = {doubt.key for doubt in doubts}
+        owners = await self._line.doubts.owners(list(events)) if events else {}
+        others = {events[event] for event, owner in owners.items() if owner not in mine}
+        return [taken for taken in near if taken.ref not in others]
 
 
 def _all(about: Mapping[str, list[Doubt]], answer: Answer) -> list[_Answered]:

@@ -17,7 +17,7 @@ from services.simulator.adapters.rsgi import JSON_HEADERS, cut, hang
 from services.simulator.domain import sms
 from services.simulator.domain.agenda import Due, StatusCallback
 from services.simulator.domain.arrivals import Arrival
-from services.simulator.domain.exchange import Exchange
+from services.simulator.domain.exchange import SMS_LIST, Exchange
 from services.simulator.domain.faults import ACCEPTING, CUTTING, HANGING, Fault, of_phone
 from services.simulator.handlers import accept, judge, lose, refuse
 from services.simulator.ports import HttpProtocol, Scope
@@ -166,7 +166,10 @@ class SmsApi:
     def _read(self, rest: list[str], scope: Scope, protocol: HttpProtocol) -> None:
         """One message, or those to a number, the newest first: what `on_unknown: verify` asks for. It lists a message
         some time after it took it, as Twilio does."""
-        if len(rest) == 2 and rest[0] == "Messages":
+        if (fault := self.exchange.faults.of_channel(SMS_LIST)) in _REFUSALS:
+            refusal = _REFUSALS[fault]
+            _respond(protocol, refusal.http, refusal.body(), self.exchange.timing.retry_after)
+        elif len(rest) == 2 and rest[0] == "Messages":
             message = self._messages.get(rest[1].removesuffix(".json"))
             if message is None:
                 raise sms.NOT_FOUND

@@ -9,6 +9,8 @@ from services.simulator.domain.faults import Faults
 from services.simulator.domain.tally import Tally
 
 CHANNELS = ("push", "email", "sms", "webhook")
+SMS_LIST = "sms-list"  # no channel: questions about SMS, which scripts may have go wrong, too
+SCRIPTED = (*CHANNELS, SMS_LIST)
 ALIASES = {"fcm": "push", "smtp": "email", "mail": "email", "twilio": "sms"}
 
 

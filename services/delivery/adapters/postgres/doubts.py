@@ -11,10 +11,11 @@ from typing import Any
 from uuid import UUID
 
 from libs.contracts.delivery import Transition
-from libs.contracts.outcomes import ASKABLE, Channel, Status
+from libs.contracts.outcomes import ASKABLE, Channel, Lane, Status
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.postgres.recover import OpenBody
 from services.delivery.adapters.postgres.settle import settle
+from services.delivery.adapters.postgres.throttle import grant
 from services.delivery.adapters.postgres.turns import Turn, queue_turns
 from services.delivery.domain.accounts import Moves, Unit
 from services.delivery.domain.bodies import Body
@@ -27,6 +28,11 @@ select k.place, m.ordinal, m.notification_id, m.address_id, m.channel, m.sender,
 from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) as k (notification_id, request_id, attempt, place)
 join message m on m.notification_id = k.notification_id and m.request_id = k.request_id and m.attempt = k.attempt
 where m.status = 6 and m.channel = any($5::int[]) order by m.notification_id, m.address_id
+"""
+_OWNERS = """
+select r.provider, r.event_id, r.notification_id, r.address_id
+from unnest($1::text[], $2::text[]) as k (provider, event_id)
+join receipt r on r.provider = k.provider and r.event_id = k.event_id
 """
 _FENCE = """
 delete from work w using unnest($1::bigint[], $2::int[]) as d (id, lease) where w.id = d.id and w.lease = d.lease
@@ -42,8 +48,9 @@ returning m.notification_id, m.address_id
 """
 
 
-async def read(connection: Any, rows: Sequence[WorkRow], open_body: OpenBody) -> list[Doubt]:
-    """What is still in doubt of these rows; each once, whichever rows ask about it."""
+async def read(connection: Any, rows: Sequence[WorkRow], open_body: OpenBody, now: datetime) -> list[Doubt]:
+    """What is still in doubt of these rows, each once, whichever rows ask about it. A question takes a token of the
+    sender's throttle as a bulk message does; for whom there is none, the doubt says when."""
     bodies = {row.request.id: open_body(row.request.id, row.request.body) for row in rows if row.request.body}
     keys: list[tuple[UUID, UUID, int, int]] = [
         (bodies[row.request.id].notification_id(ordinal), row.request.id, row.attempt, place)
@@ -61,7 +68,25 @@ async def read(connection: Any, rows: Sequence[WorkRow], open_body: OpenBody) ->
         whom = _recipient(bodies[row.request.id], ordinal)
         doubt = Doubt(row, ordinal, notification, address, whom, Channel(channel), *rest)
         doubts.setdefault(doubt.key, doubt)
+    await _obey_throttles(connection, list(doubts.values()), now)
     return list(doubts.values())
+
+
+async def _obey_throttles(connection: Any, doubts: Sequence[Doubt], now: datetime) -> None:
+    by_sender: dict[tuple[int, int, int], list[Doubt]] = defaultdict(list)
+    for doubt in doubts:
+        request = doubt.row.request
+        by_sender[request.tenant, int(request.mode), doubt.sender].append(doubt)
+    wanted = {key: len(asked) for key, asked in by_sender.items()}
+    for key, (granted, free_at) in (await grant(connection, wanted, Lane.BULK, now)).items():
+        for doubt in by_sender[key][granted:]:
+            doubt.free_at = free_at
+
+
+async def owners(connection: Any, events: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[UUID, int]]:
+    """Which messages these receipts (provider, event id) were about; absent: none of that id has come."""
+    columns = list(map(list, zip(*events, strict=True)))
+    return {(row[0], row[1]): (row[2], row[3]) for row in await connection.fetch(_OWNERS, *columns)}
 
 
 def _recipient(body: Body, ordinal: int) -> str:

@@ -137,8 +137,16 @@ class PostgresLedger:
 
     async def doubts(self, rows: Sequence[WorkRow]) -> list[Doubt]:
         """What is still in doubt of these rows."""
-        async with self._connection() as connection:
-            return await doubts.read(connection, rows, self._open_body)
+
+        async def run(connection: Any) -> list[Doubt]:
+            return await doubts.read(connection, rows, self._open_body, self.clock())
+
+        return await self._transaction(run)
+
+    async def owners(self, events: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[UUID, int]]:
+        """Which messages these receipts were about."""
+        async with self.database.acquire() as connection:
+            return await doubts.owners(connection, events)
 
     async def learn(self, rows: Sequence[WorkRow], learned: Sequence[Learned]) -> list[Learned]:
         """Records what was learned, ends the rows; what it changed."""
