@@ -50,7 +50,7 @@ class PlainTexts:
         name = variables["recipient"]["first_name"]
         if name == "Bobby":
             raise RenderFailed("Bobby's text does not render")
-        body = f"Hello {name}, {variables['event'].get('subject')}"
+        body = f"Hello {name}, {variables['event'].get('subject')} {variables['event'].get('id')}"
         content = PushContent(title="Hello", body=body)
         return Rendered(content, content_digest(content), locale or "en")
 
@@ -175,7 +175,7 @@ class World:
             releases=self.releases,
             senders=self.senders,
             providers={lane: providers for lane in Lane},
-            enquiries=self.enquiries,
+            enquiries=dict(self.enquiries),
             keyring=KEYRING,
             clock=self.clock,
             pace=self.pace,
@@ -268,7 +268,7 @@ def requested(release: Release, keys: Sequence[str], now: datetime, **changes: A
         lane=changes.pop("lane", "bulk"),
         on_unknown=changes.pop("on_unknown", "leave"),
         expires_at=changes.pop("expires_at", None) or now + timedelta(days=1),
-        event={"id": "e1", "type": "parcel.shipped", "subject": "order-1", "data": {}},
+        event={"id": f"e-{cause}", "type": "parcel.shipped", "subject": "order-1", "data": {}},
         recipients=tuple(
             RequestedRecipient(key=key, notification_id=notification_id(cause, release.communication, key))
             for key in keys

@@ -27,11 +27,13 @@ _APART = timedelta(
 @dataclass(frozen=True, slots=True)
 class VerifyPolicy:
     """When to ask: first after about `backoff.base_seconds`, and again until so many seconds after the attempt ended.
-    Before `certain_seconds` have passed since then, "not there" may only mean "not listed yet"."""
+    Before `certain_seconds` have passed since then, "not there" may only mean "not listed yet". `apart_seconds`: what a
+    listed time may lie outside of the attempt's, for clocks that differ and calls that are worked off late."""
 
     backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=10.0, cap_seconds=900.0))
     certain_seconds: float = 60.0
     give_up_seconds: float = 7_200.0
+    apart_seconds: float = 60.0
 
     def ask_at(self, now: datetime, asked: int, draw: float, retry_after: float | None = None) -> datetime:
         """The next question's turn, after so many; at least half the step, because a list is behind at first."""
@@ -61,15 +63,15 @@ class Doubt(msgspec.Struct, eq=False):
         """Of its row; rows are locked in this order."""
         return self.notification_id, self.address_id
 
-    def began_near(self, at: datetime) -> bool:
+    def near(self, at: datetime, apart: timedelta) -> bool:
         """Whether what the provider took then may have been this attempt."""
-        return self.claimed_at - _APART <= at <= self.ended_at + _APART
+        return self.claimed_at - apart <= at <= self.ended_at + apart
 
-    def could_be(self, other: "Doubt") -> bool:
+    def could_be(self, other: "Doubt", apart: timedelta) -> bool:
         """Whether a message that the provider took may as well be the other one."""
-        return self.digest == other.digest and (
-            self.claimed_at - _APART <= other.ended_at + _APART and other.claimed_at - _APART <= self.ended_at + _APART
-        )
+        apart *= 2
+        meet = self.claimed_at - apart <= other.ended_at and other.claimed_at - apart <= self.ended_at
+        return meet and self.digest == other.digest
 
 
 class Taken(NamedTuple):
@@ -125,9 +127,10 @@ class Judge:
         return [self._listed(doubt, doubts, answer) for doubt in doubts]
 
     def _listed(self, doubt: Doubt, doubts: Sequence[Doubt], listed: Sequence[Taken]) -> Learned:
-        near = [taken for taken in listed if doubt.began_near(taken.at)]
+        apart = timedelta(seconds=self.policy.apart_seconds)
+        near = [taken for taken in listed if doubt.near(taken.at, apart)]
         same = [taken for taken in near if taken.digest == doubt.digest]
-        rivals = [other for other in doubts if other is not doubt and doubt.could_be(other)]
+        rivals = [other for other in doubts if other is not doubt and doubt.could_be(other, apart)]
         if len(same) == 1 and not rivals:
             return Learned(doubt, Status.SENT, Reason.VERIFIED_SENT, same[0].ref)
         if same:

@@ -9,6 +9,7 @@ import time
 from binascii import a2b_base64
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from prometheus_client import Counter as Metric
 
@@ -138,7 +139,8 @@ class Verifier:
         """The answer less what a receipt has told to be another message: it says nothing about these."""
         if isinstance(answer, Unclear):
             return answer
-        near = [taken for taken in answer if any(doubt.began_near(taken.at) for doubt in doubts)]
+        apart = timedelta(seconds=self._line.pace.retry.verify.apart_seconds)
+        near = [taken for taken in answer if any(doubt.near(taken.at, apart) for doubt in doubts)]
         events = {event: taken.ref for taken in near for event in enquiry.receipts_of(taken.ref)}
         mine = {doubt.key for doubt in doubts}
         owners = await self._line.doubts.owners(list(events)) if events else {}
