@@ -22,12 +22,13 @@ from services.delivery.domain.bodies import Body
 from services.delivery.domain.verifying import Doubt, Learned
 from services.delivery.domain.work import QUESTIONS, WorkRow
 
+# `status + 0`: by the index of unknown rows they would be found, and locked, in the order in which they were claimed.
 _DOUBTS = """
 select k.place, m.ordinal, m.notification_id, m.address_id, m.channel, m.sender, m.plan_step, m.locale, m.claimed_at,
        m.recorded_at, m.content_digest, m.address_hash
 from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) as k (notification_id, request_id, attempt, place)
 join message m on m.notification_id = k.notification_id and m.request_id = k.request_id and m.attempt = k.attempt
-where m.status = 6 and m.channel = any($5::int[]) order by m.notification_id, m.address_id
+where m.status + 0 = 6 and m.channel = any($5::int[]) order by m.notification_id, m.address_id
 """
 _OWNERS = """
 select r.provider, r.event_id, r.notification_id, r.address_id
@@ -43,7 +44,8 @@ update message m set status = i.status, reason = i.reason, detail = i.detail, re
   provider_ref = coalesce(i.provider_ref, m.provider_ref)
 from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::text[], $7::text[])
   as i (notification_id, address_id, attempt, status, reason, detail, provider_ref)
-where m.notification_id = i.notification_id and m.address_id = i.address_id and m.attempt = i.attempt and m.status = 6
+where m.notification_id = i.notification_id and m.address_id = i.address_id and m.attempt = i.attempt
+  and m.status + 0 = 6
 returning m.notification_id, m.address_id
 """
 
