@@ -50,7 +50,7 @@ class BadDay:
         """Recipients with one to three addresses, releases with plans, one of which is not there yet."""
         tokens, rng = self.world.tokens, self.rng
         for n in range(60):
-            channels = rng.choice((["push"], ["push", "email"], ["push", "push", "email", "sms"], ["email", "sms"], []))
+            channels = rng.choice((["push"], ["push", "email"], ["push", "push", "email", "sms"], ["sms", "sms"], []))
             tokens.add(f"customer:{n}", *channels, first_name="Bobby" if n == 7 else "Ada")
         tokens.away = lambda: rng.random() < 0.1
         releases = [
@@ -59,6 +59,7 @@ class BadDay:
             await self.world.release(["push"], ["email"], ["sms"], communication="three-steps"),
             await self.world.release(["push", "email"], communication="everywhere"),
             await self.world.release(["sms"], ["email"], communication="text"),
+            await self.world.release(["sms"], communication="text-alone"),
         ]
         self.late = [await self.world.release(["push"], communication="late")]
         del self.world.releases.releases[self.late[0].id]
