@@ -86,6 +86,15 @@ class DeliverySettings(ServiceSettings):
         return self
 
     @model_validator(mode="after")
+    def _asking_can_end_in_a_no(self) -> "DeliverySettings":
+        if self.verify_give_up_seconds <= self.verify_certain_seconds:
+            raise ValueError(
+                "verify_give_up_seconds is not above verify_certain_seconds: what is not in a provider's list would be "
+                "given up before that is certain, and nothing would ever be sent again"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _bodies_go_before_their_rows(self) -> "DeliverySettings":
         if self.body_days > self.retention_days:
             raise ValueError("body_days is larger than retention_days; a body cannot outlive its request")

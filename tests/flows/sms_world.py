@@ -3,22 +3,24 @@
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from libs.clock import FixedClock
 from libs.contracts.envelope import Envelope
-from libs.contracts.outcomes import Channel, Lane, ReceiptKind
+from libs.contracts.outcomes import Channel, Lane, Mode, ReceiptKind
 from libs.rendering import Rendered, SmsContent, content_digest
 from libs.storage.database import Database
+from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.adapters.twilio import TwilioProvider
 from services.delivery.domain.breaker import BreakerPolicy
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.outbound import Sender, TwilioAccount
 from services.delivery.domain.pace import Pace
 from services.delivery.domain.releases import PlannedChannel, Step
+from services.delivery.domain.standing import Explained, explain
 from services.delivery.domain.work import Group
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.routes import route
@@ -26,7 +28,7 @@ from services.delivery.loops.sender import _outbound
 from services.delivery.loops.verifier import Verifier
 from services.simulator.app import Simulator
 from services.simulator.app import running as simulating
-from tests.flows.delivery_world import World, now
+from tests.flows.delivery_world import KEYRING, TENANT, World, now
 from tests.flows.simulated import settings
 
 # what numbers ask of the simulator; `{n}` tells them apart
@@ -47,6 +49,7 @@ class SmsSenders:
     """The simulator's account."""
 
     there = True
+    changed_at: datetime | None = None
 
     def __init__(self, url: str) -> None:
         self.account = TwilioAccount(
@@ -54,7 +57,7 @@ class SmsSenders:
         )
 
     async def get(self, wanted: Collection[Any]) -> Mapping[Any, Sender | None]:
-        sender = {key: Sender(key[3] or 3, key[0], key[1], key[2], 1, self.account) for key in wanted}
+        sender = {key: Sender(key[3] or 3, key[0], key[1], key[2], 1, self.account, self.changed_at) for key in wanted}
         return sender if self.there else dict.fromkeys(wanted)
 
 
@@ -101,6 +104,12 @@ class SmsWorld(World):
         """What was told: from, to, and why."""
         events = await self.events("message.recorded")
         return [(t["was"], t["is"], t["reason"]) for event in events for t in event["transitions"]]
+
+    async def explained(self, envelope: Envelope) -> Explained:
+        """Where the request's first notification stands."""
+        reads = PostgresReads(self.database, KEYRING)
+        [standing] = await reads.standings((TENANT, Mode.LIVE), [envelope.data.recipients[0].notification_id])
+        return explain(standing, self.time())
 
     async def settled(self, request: UUID) -> bool:
         return bool(await self.value("select settled_at is not null from request where id = $1", request))

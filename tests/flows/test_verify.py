@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from libs.contracts.outcomes import Mode, ReceiptKind, Status
+from libs.contracts.outcomes import ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Sent
-from services.delivery.domain.standing import explain
 from services.delivery.domain.verifying import Learned
 from services.delivery.domain.work import QUESTIONS
 from services.delivery.loops.verifier import Verifier
 from services.simulator.domain.faults import Fault, Script
-from tests.flows.delivery_world import KEYRING, TENANT, ScriptedProvider, opened
+from tests.flows.delivery_world import KEYRING, ScriptedProvider, opened
 from tests.flows.sms_world import NOT_TAKEN, TAKEN, SmsWorld, die_while_calling, receipt_of, sms_world
 
 PENDING, SENT, FAILED, SKIPPED, UNKNOWN = 0, 2, 3, 4, 6
@@ -144,6 +143,7 @@ async def test_a_provider_that_cannot_say_is_asked_again_until_the_time_to_ask_i
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "unknown": 1}
     assert await world.settled(envelope.data.request_id)
     assert (await world.transitions())[-1] == ("unknown", "unknown", "not_verified")
+    assert detail in (await world.explained(envelope)).detail
     assert not await world.asked()
 
 
@@ -183,6 +183,14 @@ async def test_what_a_receipt_has_told_to_be_another_message_is_no_doubt(world: 
     await world.ledger.receive([replace(news, provider="twilio", event_id=f"{sent['provider_ref']}:delivered")])
     await world.asked(MINUTE)
     assert await world.statuses() == {(SENT, Reason.NONE): 1, (PENDING, Reason.VERIFIED_NOT_SENT): 1}
+
+
+async def test_a_sender_that_was_changed_since_proves_nothing_by_an_empty_list(world: SmsWorld) -> None:
+    """It may be another account by now, in which nothing of before stands."""
+    await world.texted(TAKEN.format(n=18), NOT_TAKEN.format(n=19))
+    world.senders.changed_at = world.time()
+    await world.asked(MINUTE)
+    assert await world.statuses() == {(SENT, Reason.VERIFIED_SENT): 1, (UNKNOWN, Reason.TIMED_OUT): 1}
 
 
 @pytest.mark.parametrize(
@@ -258,9 +266,7 @@ async def test_a_retry_of_one_device_does_not_repeat_another_that_is_to_be_left(
 
 async def test_support_is_told_that_it_is_being_asked_about(world: SmsWorld) -> None:
     envelope = await world.texted(TAKEN.format(n=17))
-    reads = PostgresReads(world.database, KEYRING)
-    [standing] = await reads.standings((TENANT, Mode.LIVE), [envelope.data.recipients[0].notification_id])
-    explained = explain(standing, world.time())
+    explained = await world.explained(envelope)
     assert (explained.state, explained.reason) == ("waiting", Reason.VERIFYING)
     assert explained.until is not None
-    assert (await reads.backlog())[QUESTIONS][1] == 1
+    assert (await PostgresReads(world.database, KEYRING).backlog())[QUESTIONS][1] == 1

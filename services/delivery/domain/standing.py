@@ -92,8 +92,12 @@ def explain(standing: Standing, now: datetime) -> Explained:
         return Explained("final", Reason.DUPLICATE, None, "Another request asked for the same notification first.")
     first = min(standing.messages, key=lambda m: (m.status not in (Status.UNKNOWN, Status.SENDING), m.address_id))
     if Status.UNKNOWN in statuses:
-        return Explained("unknown", first.reason, None, first.reason.text.sentence)
-    return Explained("final", first.reason, None, first.reason.text.sentence.replace("{detail}", first.detail or ""))
+        return Explained("unknown", first.reason, None, _sentence(first))
+    return Explained("final", first.reason, None, _sentence(first))
+
+
+def _sentence(message: MessageRow) -> str:
+    return message.reason.text.sentence.replace("{detail}", message.detail or "")
 
 
 def _waiting(work: QueuedWork, now: datetime) -> Explained:

@@ -133,7 +133,8 @@ class Verifier:
         enquiry = self._line.enquiries[sender.channel]
         await enquiry.ask(sender, addresses, begin_before, answers.__setitem__)
         answered = [(about[address], answers[place]) for place, address in enumerate(addresses)]
-        return [(doubts, await self._without_others(enquiry, doubts, answer)) for doubts, answer in answered]
+        told = [(doubts, await self._without_others(enquiry, doubts, answer)) for doubts, answer in answered]
+        return [(doubts, _of_this_account(sender, doubts, answer)) for doubts, answer in told]
 
     async def _without_others(self, enquiry: Enquiry, doubts: Sequence[Doubt], answer: Answer) -> Answer:
         """The answer less what a receipt has told to be another message: it says nothing about these."""
@@ -150,6 +151,14 @@ class Verifier:
 
 def _all(about: Mapping[str, list[Doubt]], answer: Answer) -> list[_Answered]:
     return [(doubts, answer) for doubts in about.values()]
+
+
+def _of_this_account(sender: Sender, doubts: Sequence[Doubt], answer: Answer) -> Answer:
+    """A sender that was changed since may have another account, in which no message of before stands."""
+    changed_at = sender.changed_at
+    if not answer and changed_at is not None and any(doubt.claimed_at <= changed_at for doubt in doubts):
+        return Unclear("nothing is listed, but its sender was changed since, and may be another account")
+    return answer
 
 
 def _sender_key(doubt: Doubt) -> _SenderKey:
