@@ -1,6 +1,7 @@
 """What one SMTP dialogue has come to: what the commands read and change, and the replies that wait to go out."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from services.simulator.adapters.smtp.policy import Policy
@@ -9,7 +10,7 @@ from services.simulator.domain.faults import Fault
 
 
 @dataclass(eq=False)
-class Dialogue(asyncio.Protocol):
+class Dialogue(asyncio.Protocol, ABC):
     """The state of a session, which reads beside it. `stuck`: we hang and read no more; `paused`: an answer takes its
     time."""
 
@@ -33,9 +34,9 @@ class Dialogue(asyncio.Protocol):
     _too_big: bool = False
     _replies: list[bytes] = field(default_factory=list)
 
+    @abstractmethod
     def work(self) -> None:
         """Go through what has been read, as far as it is complete."""
-        raise NotImplementedError
 
     def reply(self, text: str) -> None:
         self._replies.append(text.encode() + b"\r\n")
