@@ -110,6 +110,7 @@ HOT = {
     "recover": (recover._EXPIRED, ["work"]),
     "ask again": (recover._ASK_AGAIN, ["work"]),
     "doubts": (doubts._DOUBTS, ["message"]),
+    "beside": (doubts._BESIDE, ["message"]),
     "learn": (doubts._LEARN, ["message"]),
     "end": (wake._END, ["message"]),
     "ended": (settle._ENDED, ["message", "work"]),

@@ -40,6 +40,15 @@ class VerifyPolicy:
         return now + timedelta(seconds=self.backoff.delay(asked + 1, 0.5 + draw / 2, retry_after))
 
 
+class Beside(NamedTuple):
+    """Another message in doubt to the same address, of whichever request: it may be asked about at another time."""
+
+    key: tuple[UUID, int]
+    claimed_at: datetime
+    ended_at: datetime
+    digest: bytes | None
+
+
 class Doubt(msgspec.Struct, eq=False):
     """One attempt of which nobody knows what became. `row` is the work row that asks."""
 
@@ -57,6 +66,7 @@ class Doubt(msgspec.Struct, eq=False):
     digest: bytes | None
     hash: bytes | None
     free_at: datetime | None = None  # when its sender may ask, where it is at its limit
+    beside: "Sequence[Beside]" = ()
 
     @property
     def key(self) -> tuple[UUID, int]:
@@ -67,7 +77,7 @@ class Doubt(msgspec.Struct, eq=False):
         """Whether what the provider took then may have been this attempt."""
         return self.claimed_at - apart <= at <= self.ended_at + apart
 
-    def could_be(self, other: "Doubt", apart: timedelta) -> bool:
+    def could_be(self, other: "Doubt | Beside", apart: timedelta) -> bool:
         """Whether a message that the provider took may as well be the other one."""
         apart *= 2
         meet = self.claimed_at - apart <= other.ended_at and other.claimed_at - apart <= self.ended_at
@@ -130,13 +140,15 @@ class Judge:
         apart = timedelta(seconds=self.policy.apart_seconds)
         near = [taken for taken in listed if doubt.near(taken.at, apart)]
         same = [taken for taken in near if taken.digest == doubt.digest]
-        rivals = [other for other in doubts if other is not doubt and doubt.could_be(other, apart)]
+        others: dict[tuple[UUID, int], Doubt | Beside] = {one.key: one for one in doubt.beside}
+        others |= {one.key: one for one in doubts}
+        rivals = [other for key, other in others.items() if key != doubt.key and doubt.could_be(other, apart)]
         if len(same) == 1 and not rivals:
             return Learned(doubt, Status.SENT, Reason.VERIFIED_SENT, same[0].ref)
         if same:
             text = f"of {1 + len(rivals)} with the same text at that time, {len(same)} stand in the provider's list"
             return self._open(doubt, Unclear(text))
-        known = {other.digest for other in doubts}
+        known = {other.digest for other in others.values()}
         if any(taken.digest not in known for taken in near):
             return self._open(doubt, Unclear("only another text of that time stands in the provider's list"))
         return self._not_there(doubt)

@@ -6,7 +6,7 @@ and status, as everywhere.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from services.delivery.adapters.postgres.throttle import grant
 from services.delivery.adapters.postgres.turns import Turn, queue_turns
 from services.delivery.domain.accounts import Moves, Unit
 from services.delivery.domain.bodies import Body
-from services.delivery.domain.verifying import Doubt, Learned
+from services.delivery.domain.verifying import Beside, Doubt, Learned
 from services.delivery.domain.work import QUESTIONS, WorkRow
 
 # `status + 0`: by the index of unknown rows they would be found, and locked, in the order in which they were claimed.
@@ -30,6 +30,12 @@ from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) as k (notification_id,
 join message m on m.notification_id = k.notification_id and m.request_id = k.request_id and m.attempt = k.attempt
 where m.status + 0 = 6 and m.channel = any($5::int[]) order by m.notification_id, m.address_id
 """
+# By the index of unknown rows, which are few: those beside our doubts in time, to the same addresses.
+_BESIDE = """
+select notification_id, address_id, claimed_at, recorded_at, content_digest, address_hash from message
+where status = 6 and claimed_at between $1 and $2 and address_hash = any($3::bytea[])
+"""
+_BESIDE_TIME = timedelta(minutes=10)  # more than a lease and what clocks differ
 _OWNERS = """
 select r.provider, r.event_id, r.notification_id, r.address_id
 from unnest($1::text[], $2::text[]) as k (provider, event_id)
@@ -70,8 +76,29 @@ async def read(connection: Any, rows: Sequence[WorkRow], open_body: OpenBody, no
         whom = _recipient(bodies[row.request.id], ordinal)
         doubt = Doubt(row, ordinal, notification, address, whom, Channel(channel), *rest)
         doubts.setdefault(doubt.key, doubt)
+    await _look_beside(connection, list(doubts.values()))
     await _obey_throttles(connection, list(doubts.values()), now)
     return list(doubts.values())
+
+
+async def _look_beside(connection: Any, doubts: Sequence[Doubt]) -> None:
+    """Two equal texts in doubt are rivals also where they are asked about at different times."""
+    by_hash: dict[bytes, list[Doubt]] = defaultdict(list)
+    for doubt in doubts:
+        if doubt.hash is not None:
+            by_hash[doubt.hash].append(doubt)
+    if not by_hash:
+        return
+    low = min(doubt.claimed_at for doubt in doubts) - _BESIDE_TIME
+    high = max(doubt.ended_at for doubt in doubts) + _BESIDE_TIME
+    found: dict[bytes, list[Beside]] = defaultdict(list)
+    for notification, address, claimed_at, ended_at, digest, hash_ in await connection.fetch(
+        _BESIDE, low, high, list(by_hash)
+    ):
+        found[hash_].append(Beside((notification, address), claimed_at, ended_at, digest))
+    for hash_, asked in by_hash.items():
+        for doubt in asked:
+            doubt.beside = found[hash_]
 
 
 async def _obey_throttles(connection: Any, doubts: Sequence[Doubt], now: datetime) -> None:
