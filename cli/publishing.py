@@ -81,12 +81,15 @@ def _published(session: Session, resource: Resource, names: Iterable[str]) -> li
                 raise
             done.append({"name": name, "result": "refused", "problems": _problems(problem)})
         else:
-            done.append({"name": name, "result": "published", "version": answer.get("version")})
+            told = {"notices": answer["notices"]} if answer.get("notices") else {}
+            done.append({"name": name, "result": "published", "version": answer.get("version"), **told})
     return done
 
 
 def _publish_table(done: list[dict[str, Any]]) -> RenderableType:
-    return table(done, ("result", "name", "version"), empty="Everything is published as it stands.")
+    shown = table(done, ("result", "name", "version"), empty="Everything is published as it stands.")
+    notices = [(item["name"], notice) for item in done for notice in item.get("notices", ())]
+    return Group(shown, *(f"[yellow]![/] [cyan]{safe(name)}[/]: {safe(notice)}" for name, notice in notices))
 
 
 def _end_where_refused(session: Session, done: list[dict[str, Any]]) -> None:

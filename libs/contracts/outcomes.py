@@ -34,6 +34,10 @@ class Channel(Word):
     WEBHOOK = 4
 
 
+# Channels whose provider can be asked afterwards what became of a message: where `on_unknown: verify` can verify.
+ASKABLE = frozenset({Channel.SMS})
+
+
 class Lane(Word):
     """Transactional work is leased first and in small chunks; bulk leaves it headroom."""
 
@@ -46,7 +50,7 @@ class OnUnknown(Word):
 
     LEAVE = 0
     RESEND = 1
-    VERIFY = 2
+    VERIFY = 2  # ask the provider, where the channel is ASKABLE; elsewhere as LEAVE
 
 
 class Status(Word):
@@ -87,9 +91,11 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.SENDING, Status.FAILED, Status.SKIPPED, Status.SUPPRESSED}),
     # back to pending: a 429 or a connection refused, to be tried again with the next attempt
     Status.SENDING: frozenset({Status.PENDING, Status.SENT, Status.FAILED, Status.SKIPPED, Status.UNKNOWN}),
-    # a receipt or a late answer may settle it either way, or say that it was not sent after all (pending);
-    # a resend claims it again; retention ends it
-    Status.UNKNOWN: frozenset({Status.PENDING, Status.SENDING, Status.SENT, Status.FAILED, Status.SKIPPED}),
+    # a receipt, a late answer or the provider, asked, may settle it either way, or say that it was not sent after all
+    # (pending); a resend claims it again; retention ends it; unknown again: asking ended without an answer
+    Status.UNKNOWN: frozenset(
+        {Status.PENDING, Status.SENDING, Status.SENT, Status.FAILED, Status.SKIPPED, Status.UNKNOWN}
+    ),
     # a receipt of the current attempt may say that the provider gave up after accepting
     Status.SENT: frozenset({Status.FAILED}),
     # our own record said failed (a time-out sorted as definite), then the receipt came

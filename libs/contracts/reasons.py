@@ -62,6 +62,11 @@ class Reason(IntEnum):
     RELEASE_UNAVAILABLE = 66
     BREAKER_OPEN = 67
     CONNECTION_LOST = 68
+    # the provider is asked what became of it (on_unknown: verify)
+    VERIFYING = 70
+    VERIFIED_SENT = 71
+    VERIFIED_NOT_SENT = 72
+    NOT_VERIFIED = 73
     # our own fault
     INTERNAL = 90
     UNKNOWN_FINAL = 91
@@ -199,6 +204,22 @@ TEXTS: dict[Reason, Text] = {
     Reason.CONNECTION_LOST: Text(
         "The connection broke after the message was handed over, so nobody knows whether it was accepted.",
         "The communication's on_unknown decides whether it is sent again; a receipt may still settle it.",
+    ),
+    Reason.VERIFYING: Text(
+        "The provider did not say whether it accepted the message, and is asked what became of it.",
+        "Wait: it is asked again by itself, until it is certain or the time to ask is over; a receipt may come first.",
+    ),
+    Reason.VERIFIED_SENT: Text(
+        "The provider did not answer at first. Asked afterwards, it had the message.",
+        "Nothing to do: it was sent once.",
+    ),
+    Reason.VERIFIED_NOT_SENT: Text(
+        "The provider did not answer at first. Asked afterwards, it did not have the message.",
+        "It is sent again by itself, as long as it has not expired.",
+    ),
+    Reason.NOT_VERIFIED: Text(
+        "The provider was asked what became of the message, and it could not be learned: {detail}",
+        "Look the message up in the provider's own log; a receipt may still settle it.",
     ),
     Reason.INTERNAL: Text("Our own fault: {detail}", "Report it with the message's id; the trace shows where."),
     Reason.UNKNOWN_FINAL: Text(

@@ -32,11 +32,12 @@ from services.delivery.domain.backoff import Backoff
 from services.delivery.domain.breaker import BreakerPolicy
 from services.delivery.domain.deciding import RetryPolicy
 from services.delivery.domain.pace import LanePace, Pace
+from services.delivery.domain.verifying import VerifyPolicy
 from services.delivery.handlers import SUBSCRIPTIONS, Delivery
 from services.delivery.handlers.delivery import Breakers, Line
 from services.delivery.handlers.receiving import Receiving
 from services.delivery.loops import LOOPS
-from services.delivery.ports import Provider, Senders
+from services.delivery.ports import Enquiry, Provider, Senders
 from services.delivery.settings import DeliverySettings
 
 APP_ID = "delivery"
@@ -44,6 +45,7 @@ CALLBACK_BYTES = 4 << 20  # mail vendors send some hundreds of events at once, w
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 Providers = Mapping[Lane, Mapping[Channel, Provider]]
+Enquiries = Mapping[Channel, Enquiry]
 
 
 def create_service(runtime: Runtime, settings: DeliverySettings | None = None) -> Service:
@@ -51,17 +53,18 @@ def create_service(runtime: Runtime, settings: DeliverySettings | None = None) -
     settings = settings or load(DeliverySettings, runtime.settings_file)
     database = runtime.database(APP_ID, max_size=settings.pool_max_connections, server_settings=POOL_SETTINGS)
     providers = {lane: _providers(runtime) for lane in Lane}
+    enquiries: Enquiries = {Channel.SMS: TwilioProvider(runtime.clock)}
     operations = PostgresOperations(database, runtime.keyring)
     return Service(
         name=APP_ID,
         runtime=runtime,
-        deps=_delivery(runtime, settings, operations, providers),
+        deps=_delivery(runtime, settings, operations, (providers, enquiries)),
         database=database,
         routers=ROUTERS,
         subscriptions=SUBSCRIPTIONS,
         loops=LOOPS,
         body_limits={"/v1/callbacks": CALLBACK_BYTES},
-        resources=(_in_time(operations, pace_of(settings)), _closing(providers)),
+        resources=(_in_time(operations, pace_of(settings)), _closing(providers, enquiries)),
         title="Depesche delivery",
     )
 
@@ -72,18 +75,21 @@ def create_app(runtime: Runtime, settings: DeliverySettings | None = None) -> Fa
 
 
 def _delivery(
-    runtime: Runtime, settings: DeliverySettings, operations: PostgresOperations, providers: Providers
+    runtime: Runtime, settings: DeliverySettings, operations: PostgresOperations, outside: tuple[Providers, Enquiries]
 ) -> Delivery:
+    providers, enquiries = outside
     database = operations.database
     ledger = PostgresLedger(database, runtime.clock, runtime.keyring, settings.retention_days)
     senders = KnownSenders(operations, runtime.simulator, runtime.public_url)
     pace = pace_of(settings)
     line = Line(
         ledger=ledger,
+        doubts=ledger,
         tokens=TokensOverHttp(runtime.client(APP_ID, "tokens"), settings.resolve_timeout_seconds),
         releases=CachedReleases(database, runtime.client(APP_ID, "orders-notification")),
         senders=senders,
         providers=providers,
+        enquiries=enquiries,
         keyring=runtime.keyring,
         clock=runtime.clock,
         public_url=runtime.public_url,
@@ -133,11 +139,13 @@ async def _in_time(operations: PostgresOperations, pace: Pace) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def _closing(providers: Providers) -> AsyncIterator[None]:
+async def _closing(providers: Providers, enquiries: Enquiries) -> AsyncIterator[None]:
     yield
     for by_channel in providers.values():
         for provider in by_channel.values():
             await provider.close()
+    for enquiry in enquiries.values():
+        await enquiry.close()
 
 
 def pace_of(settings: DeliverySettings) -> Pace:
@@ -155,6 +163,11 @@ def pace_of(settings: DeliverySettings) -> Pace:
             Backoff(settings.retry_base_seconds, settings.retry_cap_seconds),
             settings.max_attempts,
             settings.max_resends,
+            VerifyPolicy(
+                Backoff(settings.verify_after_seconds, settings.retry_cap_seconds),
+                settings.verify_certain_seconds,
+                settings.verify_give_up_seconds,
+            ),
         ),
         breaker=BreakerPolicy(settings.breaker_threshold, settings.breaker_pause_seconds),
     )

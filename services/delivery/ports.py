@@ -17,11 +17,13 @@ from services.delivery.domain.planning import Recipient
 from services.delivery.domain.releases import Release, Unusable
 from services.delivery.domain.standing import MessageRow, Standing
 from services.delivery.domain.steering import Hold, KnownRelease, SenderSetup, Suppression
+from services.delivery.domain.verifying import Answer, Doubt, Learned
 from services.delivery.domain.work import Claimed, GiveBack, Prepared, Request, Result, WorkRow
 
 # ---- Provider
 
 Settle = Callable[[int, Outcome], None]
+Tell = Callable[[int, Answer], None]
 
 
 class Provider(Protocol):
@@ -43,6 +45,21 @@ class Provider(Protocol):
     async def close(self) -> None:
         """Finish and close all connections."""
         ...
+
+
+class Enquiry(Protocol):
+    """Asks one kind of provider which messages it took for an address. Few can be asked: libs' ASKABLE channels."""
+
+    def receipts_of(self, ref: str) -> Sequence[tuple[str, str]]:
+        """The receipts, as (provider, event id), that may have come about the message that the provider calls so."""
+        ...
+
+    async def ask(self, sender: Sender, addresses: Sequence[str], deadline: float, tell: Tell) -> None:
+        """Ask about each address, and `tell(index, answer)` exactly once per address, as `send` settles. The answer
+        lists all that the provider still knows of, by any sender of the account, or is Unclear."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class Callbacks(Protocol):
@@ -129,6 +146,26 @@ class Ledger(Protocol):
     async def record(self, results: Sequence[Result], finished: Sequence[WorkRow]) -> None: ...
 
     async def recover(self, limit: int) -> Recovered: ...
+
+
+class Doubts(Protocol):
+    """The ledger's transactions about attempts in doubt."""
+
+    async def lease_doubts(self, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
+        """As `Ledger.lease`, of the lane in which providers are asked."""
+        ...
+
+    async def doubts(self, rows: Sequence[WorkRow]) -> list[Doubt]:
+        """What is still in doubt of leased rows."""
+        ...
+
+    async def owners(self, events: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], tuple[UUID, int]]:
+        """Messages (notification, address) by the receipts that came about them, as (provider, event id)."""
+        ...
+
+    async def learn(self, rows: Sequence[WorkRow], learned: Sequence[Learned]) -> list[Learned]:
+        """Records what was learned and ends the rows; gives what it changed."""
+        ...
 
 
 # ---- Other services, always in batches

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from libs.contracts.outcomes import Channel, Lane, Mode
+from libs.contracts.outcomes import Channel, Mode
 from libs.errors import Invalid, NotFound, Transient
 from libs.ids import message_id, parse_message_id
 from libs.links import UnsubscribeLink, unsubscribe_url
@@ -18,7 +18,7 @@ from services.delivery.domain.planning import Recipient
 from services.delivery.domain.releases import PlannedChannel, Release, Unusable
 from services.delivery.domain.standing import Explained, MessageRow, Standing, explain
 from services.delivery.domain.variables import variables_of
-from services.delivery.domain.work import Request
+from services.delivery.domain.work import QUEUE_LANES, Request
 from services.delivery.handlers.delivery import Delivery
 from services.delivery.ports import Question, Realm
 
@@ -58,13 +58,13 @@ async def request(deps: Delivery, realm: Realm, id_: UUID) -> Mapping[str, Any]:
 async def figures(deps: Delivery, realm: Realm, hours: float) -> dict[str, Any]:
     """Sums over the requests of the last hours, and what waits."""
     found = await deps.reads.figures(realm, deps.line.clock() - timedelta(hours=hours))
-    backlog = {Lane(lane).word: values for lane, values in found["backlog"].items()}
+    backlog = {QUEUE_LANES[lane]: values for lane, values in found["backlog"].items()}
     return {
         "requests": found["requests"],
         "open_requests": found["open_requests"],
         "messages": found["messages"],
         "communications": found["communications"],
-        "backlog": {lane.word: backlog[lane.word][1] if lane.word in backlog else 0 for lane in Lane},
+        "backlog": {word: backlog[word][1] if word in backlog else 0 for word in QUEUE_LANES.values()},
         "held_chunks": sum(values[2] for values in backlog.values()),
         "oldest_due_seconds": round(max([0.0, *(values[3] for values in backlog.values())]), 1),
         "outbox": found["outbox"][0],

@@ -48,6 +48,18 @@ class DeliverySettings(ServiceSettings):
     max_resends: int = Field(
         default=5, ge=0, le=100, description="Times that an unknown message is sent again where its release says so."
     )
+    verify_after_seconds: float = Field(
+        default=10.0, gt=0, le=600,
+        description="Seconds until a provider is first asked about an unknown message (on_unknown: verify); doubled.",
+    )  # fmt: skip
+    verify_certain_seconds: float = Field(
+        default=60.0, ge=0, le=3_600,
+        description="Seconds after an attempt from when what is not in the provider's list was certainly not sent.",
+    )  # fmt: skip
+    verify_give_up_seconds: float = Field(
+        default=7_200.0, gt=0, le=86_400,
+        description="Seconds after an attempt from when its provider is not asked again: the message stays unknown.",
+    )  # fmt: skip
     breaker_threshold: int = Field(
         default=20, ge=1, le=10_000, description="Failed calls in a row after which a sender is paused."
     )
@@ -70,6 +82,15 @@ class DeliverySettings(ServiceSettings):
             raise ValueError(
                 f"lease_seconds is {self.lease_seconds:g}, and a mail server has 15 s to answer: no call would ever "
                 f"begin. Give it at least {_SHORTEST_LEASE:g}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _asking_can_end_in_a_no(self) -> "DeliverySettings":
+        if self.verify_give_up_seconds <= self.verify_certain_seconds:
+            raise ValueError(
+                "verify_give_up_seconds is not above verify_certain_seconds: what is not in a provider's list would be "
+                "given up before that is certain, and nothing would ever be sent again"
             )
         return self
 

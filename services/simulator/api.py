@@ -4,7 +4,7 @@ Answers are JSON, problems RFC 9457. It listens on loopback with the rest of the
 whoever reaches it already reaches the providers that it plays.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,7 +15,7 @@ import msgspec
 from libs.errors import BadRequest, DepescheError, FieldError, Invalid, NotFound
 from services.simulator import queries
 from services.simulator.domain.arrivals import Arrival, Wanted, body_of, shown, text_of
-from services.simulator.domain.exchange import ALIASES, CHANNELS, Exchange
+from services.simulator.domain.exchange import ALIASES, CHANNELS, SCRIPTED, Exchange
 from services.simulator.domain.faults import Fault, Script
 from services.simulator.handlers import owe_receipt
 from services.simulator.ports import HttpProtocol, Scope
@@ -90,17 +90,17 @@ class Control:
         protocol.response_bytes(200, _JSON, msgspec.json.encode(document))
 
 
-def channel_of(name: str) -> str:
+def channel_of(name: str, known: Sequence[str] = CHANNELS) -> str:
     """A channel by its name or its protocol's; raises Invalid."""
     channel = ALIASES.get(name, name)
-    if channel not in CHANNELS:
-        raise Invalid(f"{name!r} is no channel; take one of {', '.join(CHANNELS)}.", pointer="/channel")
+    if channel not in known:
+        raise Invalid(f"{name!r} is no channel; take one of {', '.join(known)}.", pointer="/channel")
     return channel
 
 
 def place_fault(exchange: Exchange, query: Query, body: bytes) -> Any:
     order = _read(body, FaultOrder)
-    channels = CHANNELS if order.channel == "all" else (channel_of(order.channel),)
+    channels = CHANNELS if order.channel == "all" else (channel_of(order.channel, SCRIPTED),)
     try:
         fault = Fault(order.fault)
     except ValueError as error:

@@ -110,6 +110,7 @@ def _exchange(settings: SimulatorSettings) -> Exchange:
             settings.receipt_seconds,
             settings.delivered_share,
             settings.opened_share,
+            settings.listed_seconds,
         ),
         targets=Targets(settings.callback_url, settings.bounce_host, settings.bounce_port),
     )

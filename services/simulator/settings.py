@@ -40,6 +40,9 @@ class SimulatorSettings(ServiceSettings):
     opened_share: float = Field(
         0.0, ge=0, le=1, description="Share of the delivered ones that get a receipt opened as well, 0 to 1."
     )
+    listed_seconds: float = Field(
+        1.0, ge=0, description="Seconds until the SMS API lists a message that it took: as at Twilio, not at once."
+    )
     callback_url: str = Field(
         "", description="Where its own receipts go; empty: delivery's callbacks/simulator of the suite."
     )

@@ -6,15 +6,16 @@
 
 import asyncio
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from libs.contracts.outcomes import Channel, Lane, ReceiptKind
+from libs.contracts.outcomes import Channel, Lane, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.errors import Unavailable
+from libs.rendering import content_digest
 from services.delivery.domain.backoff import Backoff
 from services.delivery.domain.breaker import BreakerPolicy
 from services.delivery.domain.callbacks import ReceiptNews
@@ -22,9 +23,13 @@ from services.delivery.domain.deciding import RetryPolicy
 from services.delivery.domain.outbound import Outbound, Sender
 from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome, Rejected, Sent
 from services.delivery.domain.pace import LanePace, Pace
+from services.delivery.domain.verifying import Doubt, Learned, Taken, VerifyPolicy
 from services.delivery.domain.work import Claimed, GiveBack, Prepared, Result, WorkRow
+from services.delivery.handlers.delivery import Line
 from services.delivery.loops.sender import LaneSender
+from services.delivery.loops.verifier import Verifier
 from services.delivery.ports import Recovered, Settle
+from tests.flows.crash_verifying import LISTED, ShakyEnquiry
 from tests.flows.delivery_world import World, now
 
 T = TypeVar("T")
@@ -38,7 +43,12 @@ PACE = Pace(
     flush_results=7,
     margin=0.05,
     lanes={lane: LanePace(recipients=20, outstanding=60, groups=4) for lane in Lane},
-    retry=RetryPolicy(Backoff(0.02, 0.1), max_attempts=60, max_resends=8),
+    retry=RetryPolicy(
+        Backoff(0.02, 0.1),
+        max_attempts=60,
+        max_resends=8,
+        verify=VerifyPolicy(Backoff(0.05, 0.2), certain_seconds=LISTED, give_up_seconds=2.0, apart_seconds=0.02),
+    ),
     patience=Backoff(0.02, 0.1),
     breaker=BreakerPolicy(threshold=10_000),
 )
@@ -61,6 +71,16 @@ select r.id from request r where r.pending > 0
 STUCK = "select id from work where held and not exists (select from hold where active)"
 
 
+# what an attempt may be of which the provider said, asked, that it does not have it
+NOT_SENT = {Status.PENDING, Status.SKIPPED, Status.SUPPRESSED, Status.FAILED}
+ALLOWED = {  # what really happened at an attempt → what the ledger may say about that attempt
+    "accepted": {Status.SENT, Status.UNKNOWN},
+    "rejected": {Status.FAILED, Status.UNKNOWN},
+    "deferred": {Status.PENDING, Status.SKIPPED, Status.SUPPRESSED, Status.UNKNOWN},
+    "lost": {Status.UNKNOWN},
+}
+
+
 @dataclass
 class Truth:
     """What really happened, as the provider saw it."""
@@ -68,6 +88,7 @@ class Truth:
     calls: Counter[tuple[str, int]] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
     taken: list[Outbound] = field(default_factory=list)  # each accepted attempt
+    listed: dict[str, list[Taken]] = field(default_factory=lambda: defaultdict(list))  # by address
     outcomes: dict[tuple[str, int], str] = field(default_factory=dict)  # accepted, rejected, deferred or lost
     gave_up: set[tuple[str, int]] = field(default_factory=set)  # accepted, and taken back by a receipt
     delivered: set[tuple[str, int]] = field(default_factory=set)  # a receipt says so
@@ -121,6 +142,18 @@ class ShakyLedger:
     async def record(self, results: Sequence[Result], finished: Sequence[WorkRow]) -> None:
         await self._shaken(lambda: self._ledger.record(results, finished), stalls=5.0)
 
+    async def lease_doubts(self, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
+        return await self._shaken(lambda: self._ledger.lease_doubts(sizes, seconds))
+
+    async def doubts(self, rows: Sequence[WorkRow]) -> list[Doubt]:
+        return await self._shaken(lambda: self._ledger.doubts(rows))
+
+    async def owners(self, events: Sequence[tuple[str, str]]) -> Any:
+        return await self._shaken(lambda: self._ledger.owners(events))
+
+    async def learn(self, rows: Sequence[WorkRow], learned: Sequence[Learned]) -> list[Learned]:
+        return await self._shaken(lambda: self._ledger.learn(rows, learned), stalls=10.0)
+
     async def recover(self, limit: int) -> Recovered:
         return await self._shaken(lambda: self._ledger.recover(limit))
 
@@ -165,6 +198,8 @@ class ShakyProvider:
             if accepted:
                 truth.accepted[message.tag] += 1
                 truth.taken.append(message)
+                ref = f"{message.tag}:{message.attempt}"
+                truth.listed[message.address].append(Taken(ref, content_digest(message.content), now()))
                 self._maybe_receipt(message)
             await self._chaos.point()
             settle(index, outcome)
@@ -244,10 +279,17 @@ class Workers:
         providers = {channel: ShakyProvider(chaos, self.receive) for channel in Channel}
         for lane in Lane:
             line.providers[lane] = providers  # type: ignore[index]
+        line.enquiries[Channel.SMS] = ShakyEnquiry(chaos.rng, chaos.truth.listed, chaos.point)  # type: ignore[index]
         async with asyncio.TaskGroup() as group:
             for lane in Lane:
                 group.create_task(LaneSender(line, lane).run(self.stop))
             group.create_task(self._recover(line.ledger))
+            group.create_task(self._verify(line))
+
+    async def _verify(self, line: Line) -> None:
+        while not self.stop.is_set():
+            await Verifier(line).run_once()
+            await asyncio.sleep(0.02)
 
     async def _recover(self, ledger: Any) -> None:
         while not self.stop.is_set():

@@ -34,7 +34,7 @@ from services.delivery.domain.planning import Address, Recipient
 from services.delivery.domain.releases import PlannedChannel, Release, Step, Unusable
 from services.delivery.handlers.delivery import Breakers, Line
 from services.delivery.loops.sender import LaneSender
-from services.delivery.ports import Ledger, Question, Settle
+from services.delivery.ports import Enquiry, Question, Settle
 from tests.conftest import by_role
 
 KEYRING = Keyring(b"a root secret for tests, 32 bytes and more")
@@ -50,7 +50,7 @@ class PlainTexts:
         name = variables["recipient"]["first_name"]
         if name == "Bobby":
             raise RenderFailed("Bobby's text does not render")
-        body = f"Hello {name}, {variables['event'].get('subject')}"
+        body = f"Hello {name}, {variables['event'].get('subject')} {variables['event'].get('id')}"
         content = PushContent(title="Hello", body=body)
         return Rendered(content, content_digest(content), locale or "en")
 
@@ -150,10 +150,6 @@ class ScriptedProvider:
     async def close(self) -> None:
         return None
 
-    def accepted(self) -> Counter[str]:
-        """How often each message was taken."""
-        return Counter(call.tag for call in self.calls if call.accepted)
-
 
 class World:
     """One test's world."""
@@ -166,17 +162,20 @@ class World:
         self.releases = KnownReleases()
         self.senders = AnySenders()
         self.provider = ScriptedProvider()
+        self.enquiries: dict[Channel, Enquiry] = {}
         self.pace = pace or Pace(flush=0.01, poll=0.02, margin=0.05)
 
-    def line(self, ledger: Ledger | None = None, seed: int = 1) -> Line:
+    def line(self, ledger: Any = None, seed: int = 1) -> Line:
         """The dependencies of one worker process."""
         providers = {channel: self.provider for channel in Channel}
         return Line(
             ledger=ledger or self.ledger,
+            doubts=ledger or self.ledger,
             tokens=self.tokens,
             releases=self.releases,
             senders=self.senders,
             providers={lane: providers for lane in Lane},
+            enquiries=dict(self.enquiries),
             keyring=KEYRING,
             clock=self.clock,
             pace=self.pace,
@@ -269,7 +268,7 @@ def requested(release: Release, keys: Sequence[str], now: datetime, **changes: A
         lane=changes.pop("lane", "bulk"),
         on_unknown=changes.pop("on_unknown", "leave"),
         expires_at=changes.pop("expires_at", None) or now + timedelta(days=1),
-        event={"id": "e1", "type": "parcel.shipped", "subject": "order-1", "data": {}},
+        event={"id": f"e-{cause}", "type": "parcel.shipped", "subject": "order-1", "data": {}},
         recipients=tuple(
             RequestedRecipient(key=key, notification_id=notification_id(cause, release.communication, key))
             for key in keys

@@ -120,6 +120,15 @@ def test_communications_that_use_newer_templates_are_published_too(suite: Script
     assert shell.json("communications", "publish", "--all") == [{"name": "a", "result": "published", "version": 2}]
 
 
+def test_what_is_sent_otherwise_than_one_might_expect_is_told_when_it_is_published(
+    suite: ScriptedSuite, shell: Shell
+) -> None:
+    notice = "by push no provider can be asked"
+    suite.on("POST", "/orders-notification/v1/communications/a:publish", (200, {"version": 2, "notices": [notice]}))
+    assert notice in " ".join(shell.run("communications", "publish", "a").stdout.split())
+    assert shell.json("communications", "publish", "a")[0]["notices"] == [notice]
+
+
 def test_what_is_to_be_published_must_be_said(shell: Shell) -> None:
     for words in ((), ("a", "--all")):
         assert "--all" in shell.run("templates", "publish", *words, exit_code=Exit.USAGE).stderr

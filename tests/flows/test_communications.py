@@ -70,6 +70,16 @@ async def test_publishing_the_same_again_makes_no_new_release(suite: Suite) -> N
     assert (await suite.published_communication()).json()["id"] == first["id"]
 
 
+@pytest.mark.parametrize(
+    ("on_unknown", "told"), [("leave", False), ("resend", False), ("verify", True)], ids=["leave", "resend", "verify"]
+)
+async def test_publishing_says_where_nobody_can_be_asked(suite: Suite, on_unknown: str, told: bool) -> None:
+    """`verify` by push is no error: it is `leave` there, and whoever publishes it is told."""
+    await suite.published_template()
+    release = (await suite.published_communication(on_unknown=on_unknown)).json()
+    assert [("by push" in notice, "leave" in notice) for notice in release["notices"]] == [(True, True)] * told
+
+
 async def test_every_problem_is_named_at_once_with_its_place(suite: Suite) -> None:
     steps = [{"channels": [{"channel": "email", "template": "parcel.push"}, {"channel": "sms", "template": "none"}]}]
     await suite.published_template()

@@ -15,6 +15,7 @@ from libs.ids import uuid7
 from services.delivery.adapters.postgres import (
     accept,
     claim,
+    doubts,
     first,
     lease,
     receipts,
@@ -121,6 +122,10 @@ HOT = {
     "receipt": (receipts._APPLY, ["message"]),
     "lost": (recover._LOST, ["message"]),
     "recover": (recover._EXPIRED, ["work"]),
+    "ask again": (recover._ASK_AGAIN, ["work"]),
+    "doubts": (doubts._DOUBTS, ["message"]),
+    "beside": (doubts._BESIDE, ["message"]),
+    "learn": (doubts._LEARN, ["message"]),
     "end": (wake._END, ["message"]),
     "ended": (settle._ENDED, ["message", "work"]),
     "store": (accept._STORE[False], ["request", "work"]),

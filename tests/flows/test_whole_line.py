@@ -33,7 +33,9 @@ async def customer(suite: Suite, **changes: Any) -> None:
         "emails": ["ada@mail.example"],
         "phones": ["+4915220000001"],
     }
-    await suite.put("/tokens/v1/recipients/customer:1", profile | changes)
+    headers = {"if-match": "*"}
+    answer = await suite.client.put("/tokens/v1/recipients/customer:1", json=profile | changes, headers=headers)
+    assert answer.status_code in (200, 201), answer.text
 
 
 async def why(suite: Suite, **question: str) -> Any:
@@ -88,3 +90,32 @@ async def test_a_one_time_code_is_sent_and_then_wiped(suite: Suite) -> None:
         return answer if answer["messages"] and wiped else None
 
     assert (await suite.eventually(told))["verdict"] == "sent"
+
+
+async def test_a_text_without_an_answer_is_asked_about_and_told_so(suite: Suite) -> None:
+    """Twilio took it and the connection broke; the communication says `verify`, so it is asked, and `why` tells it."""
+    await customer(suite, phones=["+4915229990498"])  # its last digits: accepted, then cut
+    path = "/orders-notification/v1/communications/one-time-code"
+    code = await suite.get(path)
+    kept = {name: code[name] for name in ("trigger", "recipient", "category", "expiry_seconds")}
+    edit = kept | {"plan": code["plan"][:1], "on_unknown": "verify"}
+    answer = await suite.client.put(path, json=edit, headers={"if-match": f'"{code["version"]}"'})
+    assert answer.status_code == 200, answer.text
+    assert (await suite.post(f"{path}:publish"))["notices"] == [], "by SMS a provider can be asked"
+    await suite.send("login.requested", "e-6", "login-6", {"customer": "customer:1", "code": "471101"})
+    await suite.eventually(lambda: verdict(suite, "unknown", "verifying"))
+
+    async def asked() -> Any:
+        async with suite.services["delivery"].database.acquire() as connection:
+            await connection.execute("update work set due_at = now() where lane = 2 and leased_until = '-infinity'")
+        return await verdict(suite, "sent", "verified_sent")
+
+    answer = await suite.eventually(asked)
+    assert "Asked afterwards, it had the message." in answer["sentence"]
+    assert suite.simulator.exchange.tallies["sms"].accepted == 1
+
+
+async def verdict(suite: Suite, wanted: str, reason: str) -> Any:
+    """The answer to why, once it is this one."""
+    answer = await why(suite, order="login-6")
+    return answer if (answer["verdict"], answer["reason"]) == (wanted, reason) else None

@@ -1,4 +1,4 @@
-"""What SMS and webhooks share: one POST with its limits, many at a time, and how a failed one is sorted.
+"""What SMS and webhooks share: one call with its limits, many at a time, and how a failed one is sorted.
 
 httpcore carries the calls over HTTP/1.1 and calls the host that it is given: a provider is where we say that it is.
 """
@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import httpcore
 
@@ -14,11 +15,11 @@ from libs import http_replies
 from libs.contracts.reasons import Reason
 from libs.http_connections import FAILURES, Connections
 from libs.http_replies import Reply
-from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome
-from services.delivery.ports import Settle
+from services.delivery.domain.outcomes import Ambiguous, Deferred, Outcome
 
 _CONNECT_SECONDS = 5.0
 _TEXT_LIMIT = 300
+T = TypeVar("T")
 _HANDED_OVER = "http11.send_request_headers.started"
 
 
@@ -40,6 +41,14 @@ class Limits:
     ca_file: str | None = None
 
 
+class _Request(NamedTuple):
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    reply_bytes: int
+
+
 class Lane:
     """An account's connections, shared by all chunks that go over it. `network` decides whom it connects to."""
 
@@ -56,6 +65,13 @@ class Lane:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply | Outcome:
         """What the server says, or what became of the call."""
+        return await self._call(_Request("POST", url, headers, body, self._limits.reply_bytes))
+
+    async def get(self, url: str, headers: Mapping[str, str], reply_bytes: int) -> Reply | Outcome:
+        """The same of a question, whose answer may be longer."""
+        return await self._call(_Request("GET", url, headers, b"", reply_bytes))
+
+    async def _call(self, request: _Request) -> Reply | Outcome:
         self._under_way += 1
         try:
             try:
@@ -63,7 +79,7 @@ class Lane:
             except (OSError, ValueError) as error:  # ssl's are OSErrors, too
                 text = f"the certificates in ca_file cannot be read: {error}"
                 return Deferred(Reason.SENDER_MISCONFIGURED, text, called=False, sender_fault=True)
-            return await self._post(connections, url, headers, body)
+            return await self._answer(connections, request)
         finally:
             self._under_way -= 1
             if self._retired and not self._under_way:
@@ -79,9 +95,7 @@ class Lane:
         if self._connections is not None:
             await self._connections.close()
 
-    async def _post(
-        self, connections: Connections, url: str, headers: Mapping[str, str], body: bytes
-    ) -> Reply | Outcome:
+    async def _answer(self, connections: Connections, request: _Request) -> Reply | Outcome:
         reply: Reply | None = None
         handed_over = False
 
@@ -93,15 +107,17 @@ class Lane:
         connect_seconds = min(_CONNECT_SECONDS, self._limits.seconds / 2)
         extensions = {"timeout": {"connect": connect_seconds}, "trace": trace}
         try:
-            where, host = http_replies.target(url)
-            fields = http_replies.fields(host, headers)
+            where, host = http_replies.target(request.url)
+            fields = http_replies.fields(host, request.headers)
             async with (
                 connections.lend(where.origin) as connection,
                 asyncio.timeout(self._limits.seconds),
-                connection.stream("POST", where, headers=fields, content=body, extensions=extensions) as response,
+                connection.stream(
+                    request.method, where, headers=fields, content=request.body, extensions=extensions
+                ) as response,
             ):
                 reply = http_replies.reply_of(response)
-                await http_replies.read_beginning(response, reply, self._limits.reply_bytes)
+                await http_replies.read_beginning(response, reply, request.reply_bytes)
         except Unreachable as refusal:
             return refusal.outcome
         except FAILURES as error:
@@ -119,8 +135,17 @@ class Lane:
         return self._connections
 
 
+def until(deadline: float, call: Callable[[int], Awaitable[T]], late: T) -> Callable[[int], Awaitable[T]]:
+    """`call` as long as the deadline (time.monotonic()) has not come, and `late` from then on."""
+
+    async def timely(index: int) -> T:
+        return late if time.monotonic() >= deadline else await call(index)
+
+    return timely
+
+
 async def call_each(
-    lane: Lane, count: int, deadline: float, settle: Settle, call: Callable[[int], Awaitable[Outcome]]
+    lane: Lane, count: int, settle: Callable[[int, T], None], call: Callable[[int], Awaitable[T]]
 ) -> None:
     """`call` for each index, as many at a time as the lane has places; those waiting are served in order.
 
@@ -132,8 +157,7 @@ async def call_each(
     async def work() -> None:
         for index in indexes:
             async with lane.places:
-                late = time.monotonic() >= deadline
-                settle(index, NOT_CALLED if late else await call(index))
+                settle(index, await call(index))
 
     workers = min(count, lane.width)
     if workers == 1:

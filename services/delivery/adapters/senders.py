@@ -71,7 +71,7 @@ class KnownSenders:
             return None
         if account is None:
             return None
-        return Sender(setup.number, setup.tenant, setup.mode, setup.channel, setup.version, account)
+        return Sender(setup.number, setup.tenant, setup.mode, setup.channel, setup.version, account, setup.changed_at)
 
     def _account(self, setup: SenderSetup) -> Account | None:
         callback = callback_url(self.public_url, setup.tenant, setup.mode, setup.number)

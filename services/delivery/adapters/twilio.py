@@ -13,14 +13,17 @@ from libs.contracts.reasons import Reason
 from libs.http_replies import Reply
 from libs.rendering.contents import SmsContent
 from libs.retry_after import retry_after_seconds
-from services.delivery.adapters.http_calls import Lane, Limits, call_each
+from services.delivery.adapters import twilio_callbacks, twilio_messages
+from services.delivery.adapters.http_calls import Lane, Limits, call_each, until
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.domain.outbound import Outbound, Sender, TwilioAccount
-from services.delivery.domain.outcomes import Outcome, Rejected, Sent
+from services.delivery.domain.outcomes import NOT_CALLED, Outcome, Rejected, Sent
 from services.delivery.domain.refusals.twilio import sort_reply
-from services.delivery.ports import Settle
+from services.delivery.domain.verifying import Answer, Unclear
+from services.delivery.ports import Settle, Tell
 
 _REPLY_BYTES = 32_768  # a message's text comes back in it, each letter as up to six
+_NOT_ASKED: Answer = Unclear("its turn to be asked did not come in time")
 _LONGEST_VALIDITY = 36_000  # ten hours: what Twilio keeps a message for
 
 
@@ -40,7 +43,8 @@ class _Line:
 
 
 class TwilioProvider:
-    """The port's SMS provider."""
+    """The port's SMS provider. It can be asked, too, but it lists messages by their number alone: nothing that we give
+    Twilio with a message stands in the list, but for its text."""
 
     channel = Channel.SMS
 
@@ -57,7 +61,20 @@ class TwilioProvider:
         async def call(index: int) -> Outcome:
             return await self._call(line, messages[index])
 
-        await call_each(line.lane, len(messages), deadline, settle, call)
+        await call_each(line.lane, len(messages), settle, until(deadline, call, NOT_CALLED))
+
+    def receipts_of(self, ref: str) -> Sequence[tuple[str, str]]:
+        """See the port."""
+        return twilio_callbacks.receipts_of(ref)
+
+    async def ask(self, sender: Sender, addresses: Sequence[str], deadline: float, tell: Tell) -> None:
+        """See the port."""
+        line = self._lines.get(sender)
+
+        async def call(index: int) -> Answer:
+            return await self._asked(line, addresses[index])
+
+        await call_each(line.lane, len(addresses), tell, until(deadline, call, _NOT_ASKED))
 
     async def close(self) -> None:
         for line in self._lines.drain():
@@ -81,6 +98,18 @@ class TwilioProvider:
             return reply
         if reply.status in (200, 201):
             return _created(reply.body)
+        return self._sorted(reply)
+
+    async def _asked(self, line: _Line, number: str) -> Answer:
+        url = f"{line.url}?{twilio_messages.question(number)}"
+        reply = await line.lane.get(url, {"authorization": line.authorization}, twilio_messages.PAGE_BYTES)
+        if not isinstance(reply, Reply):
+            return twilio_messages.unclear_of(reply)
+        if reply.status != 200:
+            return twilio_messages.unclear_of(self._sorted(reply))
+        return twilio_messages.taken_of(reply.body)
+
+    def _sorted(self, reply: Reply) -> Outcome:
         return sort_reply(reply.status, reply.body, retry_after_seconds(reply.retry_after, self._clock()))
 
 

@@ -36,6 +36,15 @@ _KINDS = {
 }
 
 
+def receipts_of(sid: str) -> list[tuple[str, str]]:
+    """All receipts that may come about a message, as they are deduplicated."""
+    return [(PROVIDER, _event_id(sid, status)) for status in _KINDS]
+
+
+def _event_id(sid: str, status: str) -> str:
+    return f"{sid}:{status}"
+
+
 class TwilioCallbacks:
     """Reads callbacks of one account. `tokens`: the auth token, and the next one while it is rotated."""
 
@@ -122,7 +131,7 @@ def _receipt(callback: Callback, values: dict[str, str], sid: str, now: datetime
     return [
         ReceiptNews(
             provider=PROVIDER,
-            event_id=f"{sid}:{status}",
+            event_id=_event_id(sid, status),
             notification_id=notification,
             address_id=address,
             attempt=attempt,

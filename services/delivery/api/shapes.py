@@ -232,7 +232,7 @@ class Figures(BaseModel):
             "open_requests": 0,
             "messages": _ACCOUNT | {"total": 1},
             "communications": {"order-confirmation": _ACCOUNT | {"total": 1}},
-            "backlog": {"transactional": 0, "bulk": 0},
+            "backlog": {"transactional": 0, "bulk": 0, "verify": 0},
             "held_chunks": 0,
             "oldest_due_seconds": 0,
             "outbox": 0,

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from libs.contracts.outcomes import OnUnknown, Status
+from libs.contracts.outcomes import ASKABLE, OnUnknown, Status
 from libs.contracts.reasons import Reason
 from services.delivery.domain.backoff import Backoff
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Outcome, Rejected, Sent
+from services.delivery.domain.verifying import VerifyPolicy
 from services.delivery.domain.work import Message, Result
 
 _DETAIL_CHARACTERS = 500
@@ -15,11 +16,13 @@ _DETAIL_CHARACTERS = 500
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often, and how far apart. A resend follows an unknown, a retry something that was certainly not sent."""
+    """How often, and how far apart. A resend follows an unknown, a retry something that was certainly not sent.
+    `verify`: when a provider is asked whether it was."""
 
     backoff: Backoff = field(default_factory=Backoff)
     max_attempts: int = 30
     max_resends: int = 5
+    verify: VerifyPolicy = field(default_factory=VerifyPolicy)
 
 
 def decide(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetime, draw: float) -> Result:
@@ -34,13 +37,21 @@ def decide(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetim
         case Deferred():
             return _deferred(message, outcome, policy, now + _seconds(policy, attempt, draw, outcome.retry_after))
         case Ambiguous():
-            again = None
-            if message.row.request.on_unknown is OnUnknown.RESEND and attempt <= policy.max_resends:
-                again = now + _seconds(policy, attempt, draw, None)
-            text = outcome.text[:_DETAIL_CHARACTERS]
-            return Result(message, Status.UNKNOWN, outcome.reason, detail=text, again_at=again)
+            return _ambiguous(message, outcome, policy, (now, draw))
         case _:
             assert_never(outcome)
+
+
+def _ambiguous(message: Message, outcome: Ambiguous, policy: RetryPolicy, chance: tuple[datetime, float]) -> Result:
+    now, draw = chance
+    again = ask = None
+    match message.row.request.on_unknown:
+        case OnUnknown.RESEND if message.row.attempt <= policy.max_resends:
+            again = now + _seconds(policy, message.row.attempt, draw, None)
+        case OnUnknown.VERIFY if message.channel in ASKABLE:
+            ask = policy.verify.ask_at(now, 0, draw)
+    text = outcome.text[:_DETAIL_CHARACTERS]
+    return Result(message, Status.UNKNOWN, outcome.reason, detail=text, again_at=again, ask_at=ask)
 
 
 def _deferred(message: Message, outcome: Deferred, policy: RetryPolicy, again: datetime) -> Result:

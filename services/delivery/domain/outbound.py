@@ -1,6 +1,7 @@
 """What a provider is given: one rendered message for one address, and the sender it goes out by."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -122,3 +123,4 @@ class Sender:
     channel: Channel
     version: int
     account: Account
+    changed_at: datetime | None = None  # of this version; None where nobody set it up

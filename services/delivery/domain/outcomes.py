@@ -59,4 +59,4 @@ class Ambiguous(msgspec.Struct, frozen=True):
 Outcome = Sent | Rejected | Deferred | Ambiguous
 
 # the worker's own deadline came before this message's turn: it goes back untouched
-NOT_CALLED = Deferred(Reason.THROTTLED, "the lease ended before its turn", retry_after=0.0, called=False)
+NOT_CALLED: Outcome = Deferred(Reason.THROTTLED, "the lease ended before its turn", retry_after=0.0, called=False)

@@ -20,6 +20,7 @@ class QueuedWork(NamedTuple):
     leased: bool
     held: bool
     held_sender: int | None
+    asks: bool = False  # its provider is asked what became of the attempt
 
 
 @dataclass(slots=True)
@@ -91,11 +92,17 @@ def explain(standing: Standing, now: datetime) -> Explained:
         return Explained("final", Reason.DUPLICATE, None, "Another request asked for the same notification first.")
     first = min(standing.messages, key=lambda m: (m.status not in (Status.UNKNOWN, Status.SENDING), m.address_id))
     if Status.UNKNOWN in statuses:
-        return Explained("unknown", first.reason, None, first.reason.text.sentence)
-    return Explained("final", first.reason, None, first.reason.text.sentence.replace("{detail}", first.detail or ""))
+        return Explained("unknown", first.reason, None, _sentence(first))
+    return Explained("final", first.reason, None, _sentence(first))
+
+
+def _sentence(message: MessageRow) -> str:
+    return message.reason.text.sentence.replace("{detail}", message.detail or "")
 
 
 def _waiting(work: QueuedWork, now: datetime) -> Explained:
+    if work.asks:
+        return Explained("waiting", Reason.VERIFYING, work.due_at, Reason.VERIFYING.text.sentence)
     if work.held:
         whom = f"A hold on sender {work.held_sender}" if work.held_sender else "A hold"
         return Explained("held", Reason.HELD, None, f"{whom} stops it; lift the hold and it goes on.")

@@ -17,6 +17,11 @@ from libs.rendering.contents import Content
 from services.delivery.domain.outbound import Sender
 from services.delivery.domain.outcomes import Deferred, Rejected
 
+# The queue's third lane, in which no request is: attempts in doubt, whose provider is asked. `attempt` is the one in
+# doubt, `returns` how often it was asked. A lane of its own, because no sender may take such a row for a resend.
+QUESTIONS = 2
+QUEUE_LANES = {lane: Lane(lane).word for lane in Lane} | {QUESTIONS: "verify"}
+
 
 @dataclass(slots=True)
 class Request:
@@ -199,4 +204,5 @@ class Result(NamedTuple):
     provider_ref: str | None = None
     detail: str | None = None
     again_at: datetime | None = None  # the next attempt's turn, where there is one
+    ask_at: datetime | None = None  # when its provider is asked what became of this one
     refusal: Rejected | Deferred | None = None  # a provider's refusing reply, for `bounce` and `tokens`

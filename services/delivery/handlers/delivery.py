@@ -12,6 +12,8 @@ from services.delivery.domain.breaker import Breaker, State
 from services.delivery.domain.pace import Pace
 from services.delivery.handlers.receiving import Receiving
 from services.delivery.ports import (
+    Doubts,
+    Enquiry,
     Intake,
     Ledger,
     Operations,
@@ -63,10 +65,12 @@ class Line:
     """The sending half: what the loops need."""
 
     ledger: Ledger
+    doubts: Doubts
     tokens: Tokens
     releases: Releases
     senders: Senders
     providers: Mapping[Lane, Mapping[Channel, Provider]]  # each lane has connections of its own
+    enquiries: Mapping[Channel, Enquiry]
     keyring: Keyring
     clock: Clock
     public_url: str = "http://127.0.0.1:8700"

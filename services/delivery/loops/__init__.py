@@ -11,6 +11,7 @@ from libs.telemetry import get_logger, mark_outcome, span
 from services.delivery.handlers.delivery import Delivery
 from services.delivery.loops.figures import watch
 from services.delivery.loops.sender import LaneSender
+from services.delivery.loops.verifier import Verifier
 
 log = get_logger(__name__)
 
@@ -29,6 +30,11 @@ async def send_transactional(deps: Delivery, stop: asyncio.Event) -> None:
 async def send_bulk(deps: Delivery, stop: asyncio.Event) -> None:
     """Campaigns and everything else that may wait."""
     await LaneSender(deps.line, Lane.BULK).run(stop)
+
+
+async def verify(deps: Delivery, stop: asyncio.Event) -> None:
+    """Asks providers what became of attempts of which nobody knows."""
+    await Verifier(deps.line).run(stop)
 
 
 async def recover(deps: Delivery, stop: asyncio.Event) -> None:
@@ -73,6 +79,7 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 LOOPS: Mapping[str, LoopFunction] = {
     "send-transactional": send_transactional,
     "send-bulk": send_bulk,
+    "verify": verify,
     "recover": recover,
     "days": keep_days,
     "watch": watch,

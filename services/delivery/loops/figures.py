@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from prometheus_client import Gauge
 
-from libs.contracts.outcomes import Lane, Mode
+from libs.contracts.outcomes import Mode
 from libs.errors import Unavailable
 from libs.telemetry import get_logger
 from services.delivery.domain.breaker import State
+from services.delivery.domain.work import QUEUE_LANES
 from services.delivery.handlers.delivery import Delivery
 
 log = get_logger(__name__)
@@ -73,11 +74,11 @@ async def _look(deps: Delivery) -> None:
     for key, state in deps.line.breakers.states(time.monotonic()).items():
         _breaker.labels(*_labels(key)).set(_STATES[state])
     found = await deps.reads.backlog()
-    for lane in Lane:
-        _, recipients, held, oldest = found.get(int(lane), (0, 0, 0, 0.0))
-        _backlog.labels(lane.word).set(recipients)
-        _held.labels(lane.word).set(held)
-        _oldest.labels(lane.word).set(max(0.0, oldest))
+    for lane, word in QUEUE_LANES.items():
+        _, recipients, held, oldest = found.get(lane, (0, 0, 0, 0.0))
+        _backlog.labels(word).set(recipients)
+        _held.labels(word).set(held)
+        _oldest.labels(word).set(max(0.0, oldest))
 
 
 def show_unknown(found: _Senders, seen: set[tuple[int, int, int]]) -> None:

@@ -71,7 +71,7 @@ def _moved(transition: Transition) -> str:
     match transition.status:
         case Status.SENT:
             reference = f" under {transition.provider_ref}" if transition.provider_ref else ""
-            return f"Accepted by the provider{where}{reference}{try_}."
+            return f"Accepted by the provider{where}{reference}{try_}.{why}"
         case Status.SENDING:
             return f"Handed to the provider{where}{try_}."
         case Status.PENDING:

@@ -75,7 +75,7 @@ class Message:
     @property
     def latest(self) -> Transition:
         """The transition that says where it stands: the highest attempt's, and of that the most advanced."""
-        return max(self.transitions, key=lambda t: (t.attempt, RANK[t.status], t.at))
+        return max(self.transitions, key=lambda t: (t.attempt, stage(t.was, t.status), t.at))
 
 
 # Transitions may come shuffled and within one millisecond: of one attempt, the later stage wins over the clock.
@@ -88,6 +88,12 @@ RANK: dict[Status, int] = {
     Status.SENT: 4,
     Status.FAILED: 4,
 }
+
+
+def stage(was: Status, status: Status) -> int:
+    """How far a transition takes its attempt. Pending again after unknown is further: it is certain by then that the
+    attempt was not sent."""
+    return 3 if (was, status) == (Status.UNKNOWN, Status.PENDING) else RANK[status]
 
 
 @dataclass(frozen=True, slots=True)

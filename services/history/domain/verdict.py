@@ -9,19 +9,16 @@ from libs.contracts.reasons import Reason
 from services.history.domain.case import Case, Trace, Waiting
 from services.history.domain.chain import sentence_of
 from services.history.domain.facts import Decision, Message
+from services.history.domain.unanswered import (
+    AND_THEN,
+    accepted_attempts,
+    asked_about,
+    reason_of,
+    unanswered,
+    why_again,
+)
 
 _WAITS = frozenset({Status.PENDING, Status.SENDING})
-_PROOF = frozenset(
-    {
-        ReceiptKind.DELIVERED,
-        ReceiptKind.OPENED,
-        ReceiptKind.CLICKED,
-        ReceiptKind.CONVERTED,
-        ReceiptKind.ACCEPTED,
-        ReceiptKind.UNSUBSCRIBED,
-        ReceiptKind.DEFERRED,
-    }
-)
 _SOURCES_HINT = "Compare the shop's own log with its key and source here; `depesche events send` shows refusals."
 
 
@@ -52,7 +49,7 @@ def decide(case: Case) -> Verdict:
         return _not_yet(case, waits)
     unknown = [message for message in case.messages if message.latest.status is Status.UNKNOWN]
     if unknown:
-        return _unknown(unknown[0])
+        return _unknown(case, unknown[0])
     return _not_sent(case)
 
 
@@ -66,8 +63,11 @@ def _sent(case: Case, sent: Sequence[Message]) -> Verdict:
     proof = f" {seen}" if seen else " Nothing has come back about it since."
     others = len(case.messages) - len(sent)
     rest = f" {others} other address{'es' if others > 1 else ''} got nothing." if others else ""
+    asked = asked_about(sent)
+    if asked is not Reason.NONE:
+        proof = f" {asked.text.sentence}{AND_THEN.get(asked, '')}{proof}"
     sentence = f"It was sent: the provider accepted it by {channels} at {_clock(first.latest.at)}.{proof}{rest}"
-    return Verdict("sent", sentence + _same_text(case), _after_sent(seen))
+    return Verdict("sent", sentence + _same_text(case), _after_sent(seen), asked)
 
 
 def _best_receipt(sent: Sequence[Message]) -> str:
@@ -109,46 +109,18 @@ def _same_text(case: Case) -> str:
 
 def _repeated(case: Case) -> Verdict | None:
     for message in case.messages:
-        proven = _accepted_attempts(message)
+        proven = accepted_attempts(message)
         if len(proven) > 1:
             tries = " and ".join(str(attempt) for attempt in sorted(proven))
-            sentence = f"It was sent twice: the provider accepted tries {tries}. {_why_again(message)}"
-            return Verdict("sent_twice", sentence, _LEAVE, _unanswered_reason(message))
-        if _unanswered(message):
-            sentence = f"It may have arrived twice. {_why_again(message)}"
-            return Verdict("sent_twice", sentence, _LEAVE, _unanswered_reason(message), certain=False)
+            sentence = f"It was sent twice: the provider accepted tries {tries}. {why_again(message)}"
+            return Verdict("sent_twice", sentence, _LEAVE, reason_of(message))
+        if unanswered(message):
+            sentence = f"It may have arrived twice. {why_again(message)}"
+            return Verdict("sent_twice", sentence, _LEAVE, reason_of(message), certain=False)
     return _two_notifications(case)
 
 
 _LEAVE = "If a repeat is worse than a loss for this communication, set its on_unknown to `leave` or `verify`."
-
-
-def _accepted_attempts(message: Message) -> set[int]:
-    accepted = {t.attempt for t in message.transitions if t.status is Status.SENT}
-    return accepted | {r.attempt for r in message.receipts if r.kind in _PROOF}
-
-
-def _unanswered(message: Message) -> list[int]:
-    """Tries that ended without an answer, were never settled, and were followed by another one."""
-    last = message.latest.attempt
-    settled = {t.attempt for t in message.transitions if t.was is Status.UNKNOWN and t.status is Status.FAILED}
-    open_ = {t.attempt for t in message.transitions if t.status is Status.UNKNOWN} - settled
-    return sorted(attempt for attempt in open_ if attempt < last)
-
-
-def _unanswered_reason(message: Message) -> Reason:
-    reasons = [t.reason for t in message.transitions if t.status is Status.UNKNOWN]
-    return reasons[0] if reasons else Reason.NONE
-
-
-def _why_again(message: Message) -> str:
-    first = next((t for t in message.transitions if t.status is Status.UNKNOWN), None)
-    if first is None:
-        return "The first try was answered only after the next one had begun."
-    return (
-        f"Try {first.attempt} ended without an answer ({sentence_of(first.reason, first.detail).rstrip('.')}), and "
-        f"the communication asks for a repeat in that case, so try {message.latest.attempt} was made."
-    )
 
 
 def _two_notifications(case: Case) -> Verdict | None:
@@ -224,7 +196,13 @@ def _ended_meanwhile(status: Status, waiting: Waiting) -> Verdict:
     return _refused(waiting.reason, waiting.detail)
 
 
-def _unknown(message: Message) -> Verdict:
+def _unknown(case: Case, message: Message) -> Verdict:
+    if (waiting := case.waiting) is not None and waiting.ended not in (None, Status.UNKNOWN):
+        return _ended_meanwhile(waiting.ended, waiting)
+    if waiting is not None and waiting.reason is Reason.VERIFYING:
+        until = f" The next question is due at {_clock(waiting.until)}." if waiting.until else ""
+        sentence = f"Nobody knows yet whether it was sent. {waiting.reason.text.sentence}{until}"
+        return Verdict("unknown", sentence, waiting.reason.text.next_step, waiting.reason, until=waiting.until)
     last = message.latest
     reason = last.reason if last.reason is not Reason.NONE else Reason.TIMED_OUT
     sentence = f"Nobody knows whether it was sent. {sentence_of(reason, last.detail)}"

@@ -62,7 +62,8 @@ async def _completed(deps: History, question: Question, case: Case, others: Sequ
     statuses = {message.latest.status for message in case.messages}
     if Status.SENT in statuses:
         return replace(case, rendered=await _rendered(deps, asker, case))
-    if case.notification_id is not None and (not statuses or statuses & {Status.PENDING, Status.SENDING}):
+    open_ = {Status.PENDING, Status.SENDING, Status.UNKNOWN}
+    if case.notification_id is not None and (not statuses or statuses & open_):
         return await _explained(deps, asker, case, case.notification_id)
     return case
 

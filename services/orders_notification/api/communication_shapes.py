@@ -70,7 +70,9 @@ class CommunicationBody(BaseModel):
     topic: str | None = Field(None, max_length=64, description="Needed for marketing: what consent hangs on.")
     lane: Literal["transactional", "bulk"] | None = Field(None, description="By category where it is left out.")
     on_unknown: Literal["leave", "resend", "verify"] = Field(
-        "leave", description="What follows when nobody knows whether the provider accepted it."
+        "leave",
+        description="What follows when nobody knows whether the provider accepted it: leave it unknown; send it again; "
+        "or have the provider asked, which SMS alone allows: on other channels `verify` is `leave`.",
     )
     expiry_seconds: int = Field(86_400, ge=1, le=30 * 86_400, description="Seconds after the event's own time.")
     quiet_hours: Literal["obey", "ignore"] | None = Field(None, description="By category where it is left out.")
@@ -122,6 +124,9 @@ class ReleaseShown(BaseModel):
     templates: dict[str, int] = Field(description="Template → version.")
     published_at: AwareDatetime
     published_by: str
+    notices: list[str] = Field(
+        default_factory=list, description="What is sent otherwise than one might expect; nothing of it was refused."
+    )
 
 
 class Republish(BaseModel):
@@ -161,4 +166,5 @@ def shown_release(release: Release) -> ReleaseShown:
         templates={name: template["version"] for name, template in release.bundle["templates"].items()},
         published_at=release.published_at,
         published_by=release.published_by,
+        notices=domain.notices_of(release.bundle),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from libs import exact_json
+from libs.contracts.outcomes import ASKABLE, Channel, OnUnknown
 from libs.errors import FieldError, Invalid
 from libs.expressions import compile_expression
 from libs.rendering.checks import optional_variables
@@ -193,6 +194,20 @@ def _problem_of_sender(use: ChannelUse, senders: Mapping[int, str]) -> str | Non
             "channel's default (`depesche senders list` names those that there are)."
         )
     return None if channel == use.channel else f"Sender {use.sender} is for {channel}."
+
+
+def notices_of(bundle: Mapping[str, Any]) -> list[str]:
+    """What of a release is sent otherwise than one might expect, in sentences."""
+    if OnUnknown.parse(bundle["on_unknown"]) is not OnUnknown.VERIFY:
+        return []
+    planned = dict.fromkeys(use["channel"] for step in bundle["plan"] for use in step["channels"])
+    silent = [word for word in planned if Channel.parse(word) not in ASKABLE]
+    if not silent:
+        return []
+    return [
+        f"on_unknown is verify, and by {' and '.join(silent)} no provider can be asked what became of a message: there "
+        "an unknown message stays unknown, as with leave. If a loss is worse than a repeat, take resend."
+    ]
 
 
 def bundle_of(communication: Communication, around: Surroundings, owner: tuple[int, str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -17,7 +17,7 @@ from services.simulator.adapters.rsgi import JSON_HEADERS, cut, hang
 from services.simulator.domain import sms
 from services.simulator.domain.agenda import Due, StatusCallback
 from services.simulator.domain.arrivals import Arrival
-from services.simulator.domain.exchange import Exchange
+from services.simulator.domain.exchange import SMS_LIST, Exchange
 from services.simulator.domain.faults import ACCEPTING, CUTTING, HANGING, Fault, of_phone
 from services.simulator.handlers import accept, judge, lose, refuse
 from services.simulator.ports import HttpProtocol, Scope
@@ -33,6 +33,13 @@ _LATE = frozenset({Fault.LATE_RECEIPT, Fault.TIMEOUT_RECEIPT})
 _KEPT = 100_000
 
 
+class _Kept(NamedTuple):
+    """A message as it is shown, and when it was taken (Unix milliseconds)."""
+
+    milliseconds: int
+    shown: dict[str, Any]
+
+
 @dataclass
 class SmsApi:
     """`token` empty: any credentials, and callbacks are signed with the ones that came."""
@@ -40,7 +47,7 @@ class SmsApi:
     exchange: Exchange
     token: str
     stopping: asyncio.Event
-    _messages: "OrderedDict[str, dict[str, Any]]" = field(default_factory=OrderedDict)
+    _messages: "OrderedDict[str, _Kept]" = field(default_factory=OrderedDict)
 
     async def answer(self, scope: Scope, protocol: HttpProtocol, body: bytes) -> None:
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
@@ -126,7 +133,7 @@ class SmsApi:
             "price_unit": "USD",
             "uri": f"/2010-04-01/Accounts/{account}/Messages/{sid}.json",
         }
-        self._messages[sid] = message
+        self._messages[sid] = _Kept(self.exchange.unix(), message)
         if len(self._messages) > _KEPT:
             self._messages.popitem(last=False)
         return message
@@ -157,18 +164,28 @@ class SmsApi:
             exchange.agenda.add(exchange.clock() + delay * (number + 1), due)
 
     def _read(self, rest: list[str], scope: Scope, protocol: HttpProtocol) -> None:
-        """One message, or those to a number: what `on_unknown: verify` asks for."""
-        if len(rest) == 2 and rest[0] == "Messages":
+        """One message, or those to a number, the newest first: what `on_unknown: verify` asks for. It lists a message
+        some time after it took it, as Twilio does."""
+        if (fault := self.exchange.faults.of_channel(SMS_LIST)) in _REFUSALS:
+            refusal = _REFUSALS[fault]
+            _respond(protocol, refusal.http, refusal.body(), self.exchange.timing.retry_after)
+        elif len(rest) == 2 and rest[0] == "Messages":
             message = self._messages.get(rest[1].removesuffix(".json"))
             if message is None:
                 raise sms.NOT_FOUND
-            _respond(protocol, 200, message)
+            _respond(protocol, 200, message.shown)
         elif rest == ["Messages.json"]:
-            to = dict(parse_qsl(scope.query_string)).get("To")
-            found = [m for m in reversed(self._messages.values()) if to is None or m["to"] == to][:50]
-            _respond(protocol, 200, {"messages": found, "page": 0, "page_size": 50, "next_page_uri": None})
+            query = dict(parse_qsl(scope.query_string))
+            _respond(protocol, 200, self._listed(query.get("To"), sms.page_size(query), scope.path))
         else:
             raise sms.NOT_FOUND
+
+    def _listed(self, to: str | None, size: int, path: str) -> dict[str, Any]:
+        seen = self.exchange.unix() - self.exchange.timing.listed * 1000
+        messages = (m for m in reversed(self._messages.values()) if to is None or m.shown["to"] == to)
+        found = [m.shown for m in messages if m.milliseconds <= seen]
+        more = f"{path}?PageSize={size}&Page=1" if len(found) > size else None
+        return {"messages": found[:size], "page": 0, "page_size": size, "next_page_uri": more}
 
 
 def _respond(protocol: HttpProtocol, status: int, document: Any, retry_after: int = 1) -> None:

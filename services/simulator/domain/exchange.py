@@ -9,6 +9,8 @@ from services.simulator.domain.faults import Faults
 from services.simulator.domain.tally import Tally
 
 CHANNELS = ("push", "email", "sms", "webhook")
+SMS_LIST = "sms-list"  # no channel: questions about SMS, which scripts may have go wrong, too
+SCRIPTED = (*CHANNELS, SMS_LIST)
 ALIASES = {"fcm": "push", "smtp": "email", "mail": "email", "twilio": "sms"}
 
 
@@ -23,7 +25,8 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long its faults and receipts take (seconds), and what share of messages gets receipts (0 to 1)."""
+    """How long its faults and receipts take and when the SMS list shows a message (seconds), and what share of messages
+    gets receipts (0 to 1)."""
 
     retry_after: int = 1
     hang: float = 120.0
@@ -32,6 +35,7 @@ class Timing:
     receipt: float = 0.2
     delivered_share: float = 0.0
     opened_share: float = 0.0
+    listed: float = 1.0
 
 
 @dataclass(slots=True)

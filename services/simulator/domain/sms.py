@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -57,6 +57,12 @@ def check(form: dict[str, str]) -> None:
     url = form.get("StatusCallback", "")
     if url and urlsplit(url).scheme not in ("http", "https"):
         raise Refusal(400, 21609, f"The 'StatusCallback' URL {url} is not a valid URL.")
+
+
+def page_size(query: Mapping[str, str]) -> int:
+    """How many messages a page of the list has: 50, or 1 to 1,000 as it is asked."""
+    asked = query.get("PageSize", "")
+    return min(max(int(asked), 1), 1_000) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 50
 
 
 def tag_and_attempt(form: dict[str, str], reference: str | None) -> tuple[str, int]:

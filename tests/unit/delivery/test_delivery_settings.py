@@ -22,6 +22,14 @@ def test_a_lease_that_no_call_fits_into_is_refused(tmp_path: Path) -> None:
     assert load(DeliverySettings, file).lease_seconds == 18
 
 
+def test_asking_that_could_never_come_to_a_no_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "depesche.toml"
+    file.write_text("[delivery]\nverify_certain_seconds = 120\nverify_give_up_seconds = 120\n")
+    with pytest.raises(Invalid) as caught:
+        load(DeliverySettings, file)
+    assert "nothing would ever be sent again" in caught.value.errors[0].detail
+
+
 def test_the_shortest_lease_has_room_for_every_sender_that_nobody_gave_a_time_out() -> None:
     defaults = {f.default for kind in TYPES.values() for f in fields(kind) if f.name == "timeout_seconds"}
     assert Pace(lease=18).longest_call == max(defaults)

@@ -8,7 +8,7 @@ import pytest
 
 from libs.contracts.delivery import NotificationRequested, RequestedRecipient
 from libs.contracts.envelope import Envelope
-from libs.contracts.outcomes import Channel, Lane, Mode, OnUnknown, ReceiptKind, Status
+from libs.contracts.outcomes import ASKABLE, Channel, Lane, Mode, OnUnknown, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.errors import Invalid
 from libs.ids import notification_id, request_id, uuid7
@@ -157,6 +157,14 @@ def test_what_was_not_sent_is_tried_again_until_tries_or_time_end() -> None:
 def test_only_resend_sends_the_unknown_again_and_not_for_ever(on_unknown: OnUnknown, attempt: int, again: bool) -> None:
     result = decided(Ambiguous(Reason.TIMED_OUT, "no answer"), attempt, on_unknown)
     assert (result.status, result.again_at is not None) == (Status.UNKNOWN, again)
+
+
+@pytest.mark.parametrize("channel", list(Channel))
+def test_a_provider_is_asked_after_a_pause_where_one_can_be_asked(channel: Channel) -> None:
+    message = Message(a_row(1, OnUnknown.VERIFY), 0, uuid7(), "customer:1", 1, Status.SENDING, channel=channel)
+    result = decide(message, Ambiguous(Reason.TIMED_OUT, "no answer"), RetryPolicy(), NOON, 0.0)
+    asked = NOON + timedelta(seconds=5) if channel in ASKABLE else None
+    assert (result.status, result.again_at, result.ask_at) == (Status.UNKNOWN, None, asked)
 
 
 def test_nobody_gets_lost_between_lease_and_claim() -> None:

@@ -35,4 +35,4 @@ def note(transitions: Sequence[Transition]) -> None:
     """Adds transitions to the tally of the transaction around, if it is counted."""
     tally = _gathered.get()
     if tally is not None:
-        tally.update([(item.is_, item.reason, item.channel) for item in transitions])
+        tally.update([(item.is_, item.reason, item.channel) for item in transitions if item.is_ != item.was])

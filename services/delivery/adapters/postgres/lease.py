@@ -45,12 +45,12 @@ where w.id = b.id and w.lease = b.lease and not w.calling
 """
 
 
-async def anything_due(connection: Any, lane: Lane, now: datetime) -> bool:
+async def anything_due(connection: Any, lane: int, now: datetime) -> bool:
     """Whether a lease would find something, or would have a moment ago."""
     return bool(await connection.fetchval(_ANYTHING_DUE, int(lane), now))
 
 
-async def lease(connection: Any, lane: Lane, now: datetime, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
+async def lease(connection: Any, lane: int, now: datetime, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
     """Due work of a lane: at most `sizes[0]` rows of the queue and about `sizes[1]` recipients, leased for so many
     seconds."""
     rows = await connection.fetch(_LEASE, int(lane), now, sizes[0], sizes[1], seconds)

@@ -17,13 +17,14 @@ from libs.keyring import Keyring
 from libs.storage.database import Database
 from libs.storage.new_rows import written
 from libs.telemetry import get_logger
-from services.delivery.adapters.postgres import accept, claim, lease, projections, receipts, record, recover
+from services.delivery.adapters.postgres import accept, claim, doubts, lease, projections, receipts, record, recover
 from services.delivery.adapters.postgres.counting import counted
 from services.delivery.domain.bodies import Body
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.intake import NewRequest
 from services.delivery.domain.steering import KnownRelease, Suppression
-from services.delivery.domain.work import Claimed, GiveBack, Prepared, Result, WorkRow
+from services.delivery.domain.verifying import Doubt, Learned
+from services.delivery.domain.work import QUESTIONS, Claimed, GiveBack, Prepared, Result, WorkRow
 from services.delivery.ports import Realm, Received, Recovered
 
 # A plan made for an empty table stays cached: without these, updates from arrays become hash joins with a
@@ -121,6 +122,38 @@ class PostgresLedger:
 
         async def run(connection: Any) -> Recovered:
             return await recover.recover(connection, limit, self._open_body, self.clock())
+
+        return await self._transaction(run)
+
+    async def lease_doubts(self, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
+        """Due rows of the lane in which providers are asked."""
+
+        async def run(connection: Any) -> list[WorkRow]:
+            return await lease.lease(connection, QUESTIONS, self.clock(), sizes, seconds)
+
+        async with self.database.acquire() as connection:
+            if not await lease.anything_due(connection, QUESTIONS, self.clock()):
+                return []
+        return await self._transaction(run)
+
+    async def doubts(self, rows: Sequence[WorkRow]) -> list[Doubt]:
+        """What is still in doubt of these rows."""
+
+        async def run(connection: Any) -> list[Doubt]:
+            return await doubts.read(connection, rows, self._open_body, self.clock())
+
+        return await self._transaction(run)
+
+    async def owners(self, events: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[UUID, int]]:
+        """Which messages these receipts were about."""
+        async with self.database.acquire() as connection:
+            return await doubts.owners(connection, events)
+
+    async def learn(self, rows: Sequence[WorkRow], learned: Sequence[Learned]) -> list[Learned]:
+        """Records what was learned, ends the rows; what it changed."""
+
+        async def run(connection: Any) -> list[Learned]:
+            return await doubts.learn(connection, rows, learned, self.clock())
 
         return await self._transaction(run)
 

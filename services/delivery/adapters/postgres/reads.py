@@ -45,10 +45,11 @@ select distinct r.id from unnest($1::uuid[], $2::uuid[]) as t (low, high)
 join request r on r.id >= t.low and r.id < t.high and r.tenant = $3 and r.mode = $4
 """
 _WORK = """
-select request_id, ordinals, due_at, attempt, plan_step, reason, calling, leased_until > '-infinity', held, held_sender
+select request_id, ordinals, due_at, attempt, plan_step, reason, calling, leased_until > '-infinity', held, held_sender,
+       lane = 2
 from work where request_id = any($1::uuid[])
 union all
-select t.id, ordinals, due_at, attempt, plan_step, reason, calling, leased_until > '-infinity', held, held_sender
+select t.id, ordinals, due_at, attempt, plan_step, reason, calling, leased_until > '-infinity', held, held_sender, false
 from work, unnest(together) as t (id) where together is not null and t.id = any($1::uuid[])
 """
 _ATTEMPTS = """
@@ -211,5 +212,5 @@ def _message(row: Any) -> MessageRow:
 
 
 def _work(row: Any) -> QueuedWork:
-    _, _, due_at, attempt, step, reason, calling, leased, held, sender = row
-    return QueuedWork(due_at, attempt, step, Reason(reason), calling, leased, held, sender)
+    _, _, due_at, attempt, step, reason, *rest = row
+    return QueuedWork(due_at, attempt, step, Reason(reason), *rest)

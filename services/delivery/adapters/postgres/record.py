@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
-from uuid import UUID
 
 from libs.contracts.delivery import Rejection
 from libs.contracts.outcomes import Status
+from libs.contracts.reasons import Reason
 from libs.ids import message_id
-from services.delivery.adapters.postgres.settle import array_text, settle
+from services.delivery.adapters.postgres.settle import settle
 from services.delivery.adapters.postgres.transitions import transition
+from services.delivery.adapters.postgres.turns import Turn, queue_turns
 from services.delivery.domain.accounts import Moves, Unit
 from services.delivery.domain.outbound import domain_of, from_domain
 from services.delivery.domain.outcomes import Rejected
-from services.delivery.domain.work import Result, WorkRow, channel_of
+from services.delivery.domain.work import QUESTIONS, Result, WorkRow, channel_of
 
 _DONE = """
 delete from work w using unnest($1::bigint[], $2::int[]) as d (id, lease) where w.id = d.id and w.lease = d.lease
@@ -45,13 +46,6 @@ with known as (
 update message m set duplicates = m.duplicates + 1 from known k
 where k.status = 2 and m.notification_id = k.notification_id and m.address_id = k.address_id
 """
-_AGAIN = """
-insert into work (request_id, lane, due_at, ordinals, plan_step, attempt, reason)
-select r.id, r.lane, w.due_at, w.ordinals::int[], w.plan_step, w.attempt, w.reason
-from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::int[], $5::int[], $6::int[])
-  as w (request_id, due_at, ordinals, plan_step, attempt, reason)
-join request r on r.id = w.request_id
-"""
 # Retries of one request fall into steps of up to a second: hundreds that failed together wake together.
 _LONGEST_STEP_SECONDS = 1.0
 
@@ -68,7 +62,7 @@ async def record(connection: Any, results: Sequence[Result], finished: Sequence[
     applied = await _apply(connection, results, now) if results else []
     for result, was in applied:
         _move(result, was, moves, now)
-    await _queue_again(connection, [result for result, _ in applied if result.again_at is not None], now)
+    await queue_turns(connection, _turns([result for result, _ in applied], now))
     heads = {row.request.id: row.request for row in finished}
     heads |= {result.message.row.request.id: result.message.row.request for result in results}
     await settle(connection, moves, now, heads)
@@ -122,26 +116,18 @@ def _rejection(result: Result, now: datetime) -> Rejection:
     )
 
 
-async def _queue_again(connection: Any, results: Sequence[Result], now: datetime) -> None:
-    """The next attempts: one work row per request, step and turn."""
-    turns: dict[tuple[UUID, int, int, datetime, int], set[int]] = defaultdict(set)
+def _turns(results: Sequence[Result], now: datetime) -> dict[Turn, set[int]]:
+    """The next attempts, and the questions about those in doubt."""
+    turns: dict[Turn, set[int]] = defaultdict(set)
     for result in results:
-        assert result.again_at is not None
-        row = result.message.row
-        reason = int(result.reason)
-        turn = _turn(result.again_at, now)
-        turns[row.request.id, result.message.step, row.attempt + 1, turn, reason].add(result.message.ordinal)
-    if not turns:
-        return
-    await connection.execute(
-        _AGAIN,
-        [key[0] for key in turns],
-        [key[3] for key in turns],
-        [array_text(sorted(ordinals)) for ordinals in turns.values()],
-        [key[1] for key in turns],
-        [key[2] for key in turns],
-        [key[4] for key in turns],
-    )
+        message, row = result.message, result.message.row
+        about = row.request.id, message.step
+        if result.again_at is not None:
+            turns[Turn(*about, row.attempt + 1, result.reason, None, _turn(result.again_at, now))].add(message.ordinal)
+        if result.ask_at is not None:
+            turn = Turn(*about, row.attempt, Reason.VERIFYING, QUESTIONS, _turn(result.ask_at, now))
+            turns[turn].add(message.ordinal)
+    return turns
 
 
 def _turn(at: datetime, now: datetime) -> datetime:

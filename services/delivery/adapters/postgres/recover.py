@@ -8,22 +8,32 @@ from typing import Any
 from uuid import UUID
 
 from libs.contracts.delivery import Transition
-from libs.contracts.outcomes import Channel, OnUnknown, Status
+from libs.contracts.outcomes import ASKABLE, Channel, OnUnknown, Status
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.postgres.apart import take_expired_apart
 from services.delivery.adapters.postgres.lease import read_requests
 from services.delivery.adapters.postgres.settle import array_text, settle
+from services.delivery.adapters.postgres.turns import Turn, queue_turns
 from services.delivery.domain.accounts import Moves
 from services.delivery.domain.bodies import Body
-from services.delivery.domain.work import Request
+from services.delivery.domain.work import QUESTIONS, Request
 from services.delivery.ports import Recovered
 
 MOST_CRASHES = 5
 
 _EXPIRED = """
 select id, request_id, ordinals, plan_step, attempt, calling, crashes from work
-where leased_until > '-infinity' and leased_until < now() and together is null
+where leased_until > '-infinity' and leased_until < now() and together is null and lane <> 2
 order by id limit $1 for update skip locked
+"""
+# What asked and ended without an answer asks again, a little later each time.
+_ASK_AGAIN = """
+with lost as materialized (
+  select id from work where leased_until > '-infinity' and leased_until < now() and lane = 2
+  order by id limit $1 for update skip locked)
+update work w set lease = w.lease + 1, leased_until = '-infinity', crashes = least(w.crashes + 1, 100),
+  due_at = $2::timestamptz + w.crashes * interval '10 seconds'
+from lost l where w.id = l.id
 """
 _LOST = """
 update message m set status = 6, reason = 63, recorded_at = $4
@@ -83,6 +93,7 @@ class Lost:
 async def recover(connection: Any, limit: int, open_body: OpenBody, now: datetime) -> Recovered:
     """Recovers up to `limit` rows, in the caller's transaction."""
     await take_expired_apart(connection)
+    await connection.execute(_ASK_AGAIN, limit, now)
     rows = [Lost(*row) for row in await connection.fetch(_EXPIRED, limit)]
     if not rows:
         return Recovered()
@@ -119,11 +130,17 @@ class _Recovery:
                 owners[row.request_id, ordinal, row.attempt] = row
         found = await self._update(_LOST, keys)
         again: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+        doubts: dict[Turn, set[int]] = defaultdict(set)
         for message in found:
             request_id, ordinal, step = message[2], message[3], message[7]
             self._moved(message, (Status.SENDING, Status.UNKNOWN), Reason.WORKER_CRASHED)
-            if self.requests[request_id].on_unknown is OnUnknown.RESEND:
-                again[owners[request_id, ordinal, message[4]].id][step].add(ordinal)
+            match self.requests[request_id].on_unknown:
+                case OnUnknown.RESEND:
+                    again[owners[request_id, ordinal, message[4]].id][step].add(ordinal)
+                case OnUnknown.VERIFY if message[5] in ASKABLE:  # at once: the call was a whole lease ago
+                    turn = Turn(request_id, step, message[4], Reason.VERIFYING, QUESTIONS, self.now)
+                    doubts[turn].add(ordinal)
+        await queue_turns(self.connection, doubts)
         self.figures.unknown += len(found)
         for row in rows:
             row.attempt, row.calling = row.attempt + 1, False

@@ -1,7 +1,8 @@
 """Later attempts: rows that are pending or unknown at the attempt before are woken, and no other.
 
 The superseded attempt is copied to `attempt` in the same statement. What is unknown and may not be called again
-(no address any more, suppressed meanwhile) stays unknown: nobody knows that it was not sent.
+(no address any more, suppressed meanwhile, a communication that does not say `resend`) stays unknown: nobody knows
+that it was not sent.
 """
 
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ with woken as (
       and b.address_hash = i.hash and b.active and (b.scope = 0 or i.marketing) order by b.scope limit 1) as s on true
   where m.notification_id = i.notification_id and m.address_id = i.address_id and m.request_id = i.request_id
     and m.attempt = i.attempt - 1
-    and (m.status = 0 or (m.status = 6 and i.status = 1 and s.reason is null))
+    and (m.status = 0 or (m.status = 6 and r.on_unknown = 1 and i.status = 1 and s.reason is null))
   returning m.notification_id, m.address_id, new.status, new.reason, old.status as was, old.attempt as superseded,
             old.reason as old_reason, old.provider_ref as old_ref, old.recorded_at as old_at, i.attempt as wanted)
 , copied as (

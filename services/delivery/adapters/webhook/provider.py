@@ -10,11 +10,11 @@ from libs.contracts.reasons import Reason
 from libs.http_replies import Reply
 from libs.rendering.contents import WebhookContent
 from libs.retry_after import retry_after_seconds
-from services.delivery.adapters.http_calls import Lane, Limits, call_each
+from services.delivery.adapters.http_calls import Lane, Limits, call_each, until
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.adapters.webhook.targets import GuardedNetwork, refusal
 from services.delivery.domain.outbound import Outbound, Sender, WebhookAccount
-from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
+from services.delivery.domain.outcomes import NOT_CALLED, Deferred, Outcome, Rejected
 from services.delivery.domain.refusals.webhook import sort_reply
 from services.delivery.ports import Settle
 
@@ -49,7 +49,7 @@ class WebhookProvider:
         async def call(index: int) -> Outcome:
             return await self._deliver(line, messages[index])
 
-        await call_each(line.lane, len(messages), deadline, settle, call)
+        await call_each(line.lane, len(messages), settle, until(deadline, call, NOT_CALLED))
 
     async def close(self) -> None:
         for line in self._lines.drain():

@@ -18,7 +18,7 @@ from libs.contracts.outcomes import Channel, Mode, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.ids import parse_message_id, time_of
 from libs.privacy import redacted
-from services.history.domain.facts import RANK, Message, Receipt, Rejection, Transition, address_key
+from services.history.domain.facts import Message, Receipt, Rejection, Transition, address_key, stage
 
 NAMES = ("recipient", "address_key", "words")
 _REASONS = {reason.word: int(reason) for reason in Reason}
@@ -68,7 +68,7 @@ def of_messages(batch: Sequence[Envelope]) -> dict[str, Write]:
             key = f"{t.attempt}_{was:d}_{status:d}"
             write.fields |= shared | _person(t.recipient, t.address_hash) | _words(f"transition_{key}", t.detail)
             write.fields[f"transitions.{key}"] = _transition_fields(t)
-            write.rank = max(write.rank, t.attempt * 10 + RANK[status])
+            write.rank = max(write.rank, t.attempt * 10 + stage(was, status))
     return writes
 
 
@@ -141,7 +141,7 @@ def message_of(document: dict[str, Any]) -> Message:
         request_id=document["request"],
         recipient=document.get("recipient"),
         subject=document.get("subject"),
-        transitions=tuple(sorted(transitions, key=lambda t: (t.attempt, t.at, RANK[t.status]))),
+        transitions=tuple(sorted(transitions, key=lambda t: (t.attempt, t.at, stage(t.was, t.status)))),
         receipts=tuple(sorted(receipts, key=lambda r: r.at)),
         rejections=tuple(sorted(rejections, key=lambda r: (r.attempt, r.at))),
         address_key=document.get("address_key"),

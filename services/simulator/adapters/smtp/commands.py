@@ -5,16 +5,13 @@ import base64
 import binascii
 import hmac
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from services.simulator.adapters.smtp.dialogue import Dialogue
 from services.simulator.domain.arrivals import Arrival
 from services.simulator.domain.faults import CUTTING, HANGING, Fault, of_address
 from services.simulator.domain.mail import acceptable, path_of
 from services.simulator.domain.reports import HOST, tag_of_return_path
 from services.simulator.handlers import accept, judge, lose, refuse
-
-if TYPE_CHECKING:
-    from services.simulator.adapters.smtp.session import Session
 
 _BUSY = "451 4.7.1 Try again later"
 _GONE = "550 5.1.1 <{}>: Recipient address rejected: User unknown"
@@ -35,7 +32,7 @@ _MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"
 _RECIPIENT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
 
 
-def helo(session: "Session", argument: str) -> None:
+def helo(session: Dialogue, argument: str) -> None:
     if not argument:
         session.reply("501 5.5.4 Syntax: HELO hostname")
         return
@@ -44,7 +41,7 @@ def helo(session: "Session", argument: str) -> None:
     session.reply(f"250 {HOST}")
 
 
-def ehlo(session: "Session", argument: str) -> None:
+def ehlo(session: Dialogue, argument: str) -> None:
     if not argument:
         session.reply("501 5.5.4 Syntax: EHLO hostname")
         return
@@ -56,7 +53,7 @@ def ehlo(session: "Session", argument: str) -> None:
     session.reply(f"250 {lines[-1]}")
 
 
-def starttls(session: "Session", argument: str) -> None:
+def starttls(session: Dialogue, argument: str) -> None:
     context = session.policy.tls
     if context is None or session.secure:
         session.reply("502 5.5.1 STARTTLS not available")
@@ -83,7 +80,7 @@ def starttls(session: "Session", argument: str) -> None:
     session.upgrading = asyncio.ensure_future(upgrade())
 
 
-def auth(session: "Session", argument: str) -> None:
+def auth(session: Dialogue, argument: str) -> None:
     method, _, initial = argument.partition(" ")
     method = method.upper()
     if not session.greeted or session.user is not None or session.sender is not None:
@@ -98,7 +95,7 @@ def auth(session: "Session", argument: str) -> None:
             session.reply("334 " if method == "PLAIN" else "334 VXNlcm5hbWU6")
 
 
-def authenticate(session: "Session", line: str) -> None:
+def authenticate(session: Dialogue, line: str) -> None:
     """One more line of an AUTH dialogue (RFC 4954; LOGIN as everybody speaks it)."""
     login, session.login = session.login or [], None
     if line == "*":
@@ -125,7 +122,7 @@ def authenticate(session: "Session", line: str) -> None:
         session.reply("235 2.7.0 Authentication successful")
 
 
-def mail(session: "Session", argument: str) -> None:
+def mail(session: Dialogue, argument: str) -> None:
     path = path_of(argument) if argument[:5].upper() == "FROM:" else None
     if not session.greeted:
         session.reply("503 5.5.1 Send EHLO first")
@@ -150,7 +147,7 @@ def mail(session: "Session", argument: str) -> None:
         session.reply("250 2.1.0 Ok")
 
 
-def _scripted_sender(session: "Session", address: str, fault: Fault) -> None:
+def _scripted_sender(session: Dialogue, address: str, fault: Fault) -> None:
     """A fault of the whole channel: refusals at MAIL, all else when the mail has come."""
     if fault is Fault.UNAVAILABLE:
         _refuse(session, address, f"421 4.3.2 {HOST} Service not available, closing")
@@ -163,7 +160,7 @@ def _scripted_sender(session: "Session", address: str, fault: Fault) -> None:
         session.reply("250 2.1.0 Ok")
 
 
-def rcpt(session: "Session", argument: str) -> None:
+def rcpt(session: Dialogue, argument: str) -> None:
     path = path_of(argument) if argument[:3].upper() == "TO:" else None
     if session.sender is None:
         session.reply("503 5.5.1 Need MAIL command")
@@ -179,7 +176,7 @@ def rcpt(session: "Session", argument: str) -> None:
         _scripted_recipient(session, path.address)
 
 
-def _scripted_recipient(session: "Session", address: str) -> None:
+def _scripted_recipient(session: Dialogue, address: str) -> None:
     fault = session.channel_fault
     if fault is None and (scripted := of_address(address)) is not None:
         told = tag_of_return_path(session.sender or "")  # without the attempt: a retry goes on counting
@@ -195,7 +192,7 @@ def _scripted_recipient(session: "Session", address: str) -> None:
         session.reply("250 2.1.5 Ok")
 
 
-def data(session: "Session", argument: str) -> None:
+def data(session: Dialogue, argument: str) -> None:
     if argument:
         session.reply("501 5.5.4 Syntax: DATA")
     elif session.sender is None:
@@ -207,7 +204,7 @@ def data(session: "Session", argument: str) -> None:
         session.reply("354 End data with <CR><LF>.<CR><LF>")
 
 
-def scripted_end(session: "Session", arrival: Arrival, fault: Fault) -> bool:
+def scripted_end(session: Dialogue, arrival: Arrival, fault: Fault) -> bool:
     """What a fault says when the mail has come; True when its answer, or none, has been given."""
     exchange = session.exchange
     if (answer := _AT_END.get(fault) or _AT_RECIPIENT.get(fault)) is not None:
@@ -236,39 +233,39 @@ def scripted_end(session: "Session", arrival: Arrival, fault: Fault) -> bool:
     return False
 
 
-def refused_mail(session: "Session", answer: str) -> None:
+def refused_mail(session: Dialogue, answer: str) -> None:
     """A whole mail is refused after DATA."""
     refuse(session.exchange, Arrival("email", "", "", 0, b"", session.sender or ""), answer[:9])
     session.reply(answer)
 
 
-def _refuse(session: "Session", address: str, answer: str) -> None:
+def _refuse(session: Dialogue, address: str, answer: str) -> None:
     refuse(session.exchange, Arrival("email", address, "", 0, b"", session.sender or ""), answer[:9])
     session.reply(answer)
 
 
-def rset(session: "Session", argument: str) -> None:
+def rset(session: Dialogue, argument: str) -> None:
     session.reset()
     session.reply("250 2.0.0 Ok")
 
 
-def noop(session: "Session", argument: str) -> None:
+def noop(session: Dialogue, argument: str) -> None:
     session.reply("250 2.0.0 Ok")
 
 
-def vrfy(session: "Session", argument: str) -> None:
+def vrfy(session: Dialogue, argument: str) -> None:
     session.reply(
         "252 2.5.2 Cannot VRFY user, but will accept message" if argument else "501 5.5.4 Syntax: VRFY address"
     )
 
 
-def leave(session: "Session", argument: str) -> None:
+def leave(session: Dialogue, argument: str) -> None:
     session.reply("221 2.0.0 Bye")
     session.flush()
     session.transport.close()
 
 
-COMMANDS: "dict[str, Callable[[Session, str], None]]" = {
+COMMANDS: dict[str, Callable[[Dialogue, str], None]] = {
     "EHLO": ehlo,
     "HELO": helo,
     "STARTTLS": starttls,

@@ -3,14 +3,13 @@ ENHANCEDSTATUSCODES, STARTTLS and AUTH. Replies to one read go out in one write.
 
 import asyncio
 import re
-from dataclasses import dataclass, field
 from typing import cast
 
 from services.simulator.adapters.smtp.commands import COMMANDS, authenticate, refused_mail, scripted_end
+from services.simulator.adapters.smtp.dialogue import Dialogue
 from services.simulator.adapters.smtp.policy import Policy
 from services.simulator.domain.arrivals import Arrival
 from services.simulator.domain.exchange import Exchange
-from services.simulator.domain.faults import Fault
 from services.simulator.domain.mail import tag_and_attempt, unstuffed
 from services.simulator.domain.reports import HOST
 from services.simulator.handlers import accept, lose
@@ -26,34 +25,16 @@ _ENVELOPE = re.compile(
 _ENVELOPE_TAKEN = b"250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 End data with <CR><LF>.<CR><LF>\r\n"
 
 
-@dataclass(eq=False)
-class Session(asyncio.Protocol):
-    """The dialogue with one client. `stuck`: we hang and read no more; `paused`: an answer takes its time."""
+class Session(Dialogue):
+    """The dialogue with one client, among all `sessions` of the server."""
 
-    exchange: Exchange
-    policy: Policy
-    sessions: "set[Session]"
-    sender: str | None = None
-    recipients: list[tuple[str, Fault | None]] = field(default_factory=list)
-    greeted: bool = False
-    secure: bool = False
-    user: str | None = None
-    login: list[str] | None = None  # what AUTH has heard so far
-    transport: asyncio.Transport = field(init=False)
-    buffer: bytes = b""
-    _data: bool = False
-    _searched: int = 0
-    _too_big: bool = False
-    _replies: list[bytes] = field(default_factory=list)
-    stuck: bool = False
-    paused: bool = False
-    utf8: bool = False
-    channel_fault: Fault | None = None  # of a script for the whole channel, found at MAIL
-    upgrading: "asyncio.Future[None] | None" = None  # keeps the task of STARTTLS alive
+    def __init__(self, exchange: Exchange, policy: Policy, sessions: "set[Session]") -> None:
+        super().__init__(exchange, policy)
+        self._sessions = sessions
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self.sessions.add(self)
+        self._sessions.add(self)
         if self.exchange.faults.scripts and self.policy.closed(self.exchange):
             transport.write(f"421 4.3.2 {HOST} Service not available, closing\r\n".encode())
             transport.close()
@@ -61,7 +42,7 @@ class Session(asyncio.Protocol):
         transport.write(f"220 {HOST} ESMTP Depesche simulator\r\n".encode())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.sessions.discard(self)
+        self._sessions.discard(self)
         if self._data and not self.stuck:
             lose(self.exchange, "email")
 
@@ -72,36 +53,12 @@ class Session(asyncio.Protocol):
         if not self.paused:
             self.work()
 
-    def reply(self, text: str) -> None:
-        self._replies.append(text.encode() + b"\r\n")
-
-    def flush(self) -> None:
-        """Send the replies, but while an answer takes its time."""
-        if self.paused or not self._replies:
-            return
-        if not self.transport.is_closing():
-            self.transport.write(b"".join(self._replies))
-        self._replies.clear()
-
     def work(self) -> None:
         """Go through what has been read, as far as it is complete."""
         while self.buffer and not (self.paused or self.stuck or self.transport.is_closing()):
             if not (self._mail() if self._data else self._envelope() or self._line()):
                 break
         self.flush()
-
-    def resume(self) -> None:
-        """Go on after a pause."""
-        self.paused = False
-        self.work()
-
-    def reset(self) -> None:
-        """Forget the transaction, not the greeting."""
-        self.sender, self.channel_fault = None, None
-        self.recipients = []
-
-    def begin_data(self) -> None:
-        self._data, self._searched, self._too_big = True, 0, False
 
     def _envelope(self) -> bool:
         """A whole plain envelope at once; False where it is none, or where a fault may be meant."""

@@ -1,0 +1,64 @@
+"""What is said of a message whose provider was asked what became of it."""
+
+from dataclasses import replace
+
+from libs.contracts.outcomes import ReceiptKind, Status
+from libs.contracts.reasons import Reason
+from services.history.domain.case import Waiting
+from services.history.domain.chain import of_message
+from services.history.domain.facts import Receipt
+from services.history.domain.verdict import decide
+from tests.unit.history.stories import AGAIN, LOST, SENT, at, message, moved, story, verdict
+
+HAD = moved(Status.UNKNOWN, Status.SENT, 20, reason=Reason.VERIFIED_SENT, provider_ref="SM1")
+HAD_NOT = moved(Status.UNKNOWN, Status.PENDING, 20, reason=Reason.VERIFIED_NOT_SENT)
+COULD_NOT_SAY = moved(Status.UNKNOWN, Status.UNKNOWN, 20, reason=Reason.NOT_VERIFIED, detail="HTTP 500")
+
+
+def test_while_it_is_asked_about_that_is_the_answer() -> None:
+    asked = replace(story(message(LOST)), waiting=Waiting(Reason.VERIFYING, at(60), "asked"))
+    said = decide(asked)
+    assert (said.code, said.reason, said.until) == ("unknown", Reason.VERIFYING, at(60))
+    assert "asked what became of it" in said.sentence
+    assert "12:01:00" in said.sentence
+    assert (
+        "It was sent a moment ago" in decide(replace(asked, waiting=Waiting(Reason.NONE, ended=Status.SENT))).sentence
+    )
+
+
+def test_the_provider_had_it() -> None:
+    said = verdict(message(LOST, HAD))
+    assert (said.code, said.certain, said.reason) == ("sent", True, Reason.VERIFIED_SENT)
+    assert "Asked afterwards, it had the message." in said.sentence
+    assert "under SM1" in of_message(message(LOST, HAD))[-1].text
+
+
+def test_it_was_not_there_and_was_sent_again_which_is_no_repeat() -> None:
+    said = verdict(message(LOST, HAD_NOT, replace(AGAIN, at=at(30))))
+    assert (said.code, said.certain, said.reason) == ("sent", True, Reason.VERIFIED_NOT_SENT)
+    assert "it did not have the message. So it was sent again, once." in said.sentence
+
+
+def test_certainly_not_sent_is_further_than_unknown_whatever_comes_after() -> None:
+    assert message(LOST, HAD_NOT).latest == HAD_NOT
+    assert verdict(message(LOST, HAD_NOT)).code == "not_yet"
+    expired = moved(Status.PENDING, Status.SKIPPED, 21, reason=Reason.EXPIRED)
+    assert verdict(message(HAD_NOT, expired, LOST)).reason is Reason.EXPIRED
+
+
+def test_a_list_that_was_wrong_is_named_as_the_cause_of_the_repeat() -> None:
+    late = Receipt(at(40), 1, ReceiptKind.DELIVERED, "twilio")
+    said = verdict(message(LOST, HAD_NOT, AGAIN, receipts=(late,)))
+    assert said.code == "sent_twice"
+    assert "asked about it, did not have it, so try 2 was made" in said.sentence
+
+
+def test_what_could_not_be_learned_stays_unknown_and_says_what_was_answered() -> None:
+    said = verdict(message(LOST, COULD_NOT_SAY))
+    assert (said.code, said.reason) == ("unknown", Reason.NOT_VERIFIED)
+    assert "HTTP 500" in said.sentence
+    assert "provider's own log" in said.next_step
+
+
+def test_an_ordinary_sending_says_nothing_about_asking() -> None:
+    assert "sked afterwards" not in verdict(message(SENT)).sentence
