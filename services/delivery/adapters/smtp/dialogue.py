@@ -38,9 +38,9 @@ class Dialogue:
     """Takes mails out of the bag until it is empty, late, or the connection has had its share."""
 
     def __init__(
-        self, session: Session, account: SmtpAccount, composer: Composer, bag: Bag, may_go_on: Callable[[int], bool]
+        self, session: Session, account: SmtpAccount, composer: Composer, bag: Bag, may_go_on: Callable[[], bool]
     ) -> None:
-        """`may_go_on` is asked before each mail with the number done."""
+        """`may_go_on` is asked before each mail but the first."""
         self._session = session
         self._connection = session.connection
         self._pipelining = session.features.pipelining
@@ -49,7 +49,6 @@ class Dialogue:
         self._bag = bag
         self._may_go_on = may_go_on
         self._leaving = False  # the server said 421: it closes
-        self._done = 0
         self._job: _Job | None = None  # the mail that the server is being asked about, or has been given
         self._following: _Job | None = None
         self._said: list[Reply] = []  # to its commands, where they are asked one by one
@@ -167,7 +166,7 @@ class Dialogue:
         if self._is_over():
             self._go_on_with(None)
             return
-        self._following = job = self._next() if self._may_go_on(self._done) else None
+        self._following = job = self._next() if self._may_go_on() else None
         envelope = job.mail.envelope if job is not None and self._pipelining else b""
         self._exchange(b"RSET\r\n" + envelope, self._started_over)
 
@@ -181,7 +180,7 @@ class Dialogue:
 
     def _hand_over(self, job: _Job) -> None:
         """Send the text, and the next mail's envelope behind it."""
-        self._following = following = self._next() if self._may_go_on(self._done + 1) else None
+        self._following = following = self._next() if self._may_go_on() else None
         if following is not None and self._pipelining:
             self._connection.write(job.mail.data + following.mail.envelope)
         else:
@@ -191,7 +190,6 @@ class Dialogue:
     def _handed_over(self) -> None:
         replies = self._replies(1)
         self._session.mails += 1
-        self._done += 1
         self._bag.settle(self._current().index, self._judge(replies[0] if replies else None))
         if replies and replies[0].code == 421:
             self._leaving = True
