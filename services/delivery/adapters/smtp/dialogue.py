@@ -26,6 +26,7 @@ from services.delivery.domain.refusals.smtp import Reply, sort_reply
 
 _REF_LIMIT = 200
 _COMMANDS = ("MAIL", "RCPT", "DATA")
+_GO_ON = (_OK := frozenset({250, 251, 252}), _OK, frozenset({354}))  # the codes with which each is taken
 
 
 @dataclass(slots=True)
@@ -105,14 +106,13 @@ class Dialogue:
             self._ask_next()
 
     def _ask_next(self) -> None:
-        mail = self._current().mail
-        lines = (mail.sender, mail.recipient, b"DATA\r\n")
+        lines = self._current().mail.envelope.splitlines(keepends=True)
         self._exchange(lines[len(self._said)], self._answered_one)
 
     def _answered_one(self) -> None:
         said = self._said
         said += self._replies(1)
-        if 0 < len(said) < len(_COMMANDS) and not self._is_over() and _goes_on(_COMMANDS[len(said) - 1], said[-1]):
+        if 0 < len(said) < len(_COMMANDS) and not self._is_over() and said[-1].code in _GO_ON[len(said) - 1]:
             self._ask_next()
         else:
             self._judge_envelope(said)
@@ -123,9 +123,9 @@ class Dialogue:
     def _judge_envelope(self, replies: list[Reply]) -> None:
         """Hand over the text where the server waits for it; else the mail is settled or back in the bag."""
         job = self._current()
-        for command, reply in zip(_COMMANDS, replies, strict=False):
-            if not _goes_on(command, reply):
-                self._refused(job, reply, command)
+        for place, reply in enumerate(replies):
+            if reply.code not in _GO_ON[place]:
+                self._refused(job, reply, _COMMANDS[place])
                 if len(replies) == len(_COMMANDS) and replies[2].code == 354:
                     # it took DATA although it has no recipient (RFC 2920 §3.1): give it nothing
                     self._exchange(b".\r\n", self._given_nothing)
@@ -227,7 +227,7 @@ class Dialogue:
     def _replies(self, count: int) -> list[Reply]:
         """Up to `count` replies that have come."""
         waiting = self._connection.replies
-        return [waiting.popleft() for _ in range(min(count, len(waiting)))]
+        return [waiting.popleft() for _ in range(count) if waiting]
 
     def _is_over(self) -> bool:
         return self._leaving or self._connection.end is not None
@@ -237,7 +237,3 @@ class Dialogue:
         why = end.value if end else "the mail server is closing the connection"
         outcome = Deferred(Reason.PROVIDER_UNAVAILABLE, f"before the mail was handed over, {why}")
         self._bag.back(job.index, outcome, fresh=not self._session.mails)
-
-
-def _goes_on(command: str, reply: Reply) -> bool:
-    return reply.code == 354 if command == "DATA" else reply.code in (250, 251, 252)

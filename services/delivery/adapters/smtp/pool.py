@@ -11,14 +11,14 @@ from services.delivery.domain.outbound import SmtpAccount
 from services.delivery.domain.outcomes import Deferred
 
 _IDLE_SECONDS = 60.0  # most servers hang up after one to five minutes
-_TURN_SECONDS = 1.0  # after which a connection goes to whoever waits for one
+_TURN_SECONDS = 0.25  # after which a connection goes to whoever waits for one
 
 
 class Pool:
     """At most `account.connections` at a time; whoever waits is served in order.
 
-    A bag of mails keeps its connections until it is empty, so that one chunk after the other is done and recorded
-    as a whole, instead of all of them by the spoonful. Only a server that is slow is shared.
+    A chunk keeps its connections for a while, so that one after the other is done and recorded as a whole instead of
+    all of them by the spoonful; but nobody waits for the end of a chunk that a slow server takes.
     """
 
     def __init__(self, account: SmtpAccount) -> None:
