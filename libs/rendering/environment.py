@@ -4,6 +4,7 @@ Work is counted in units instead of seconds, so that a busy machine never fails 
 sends: a loop costs its length times the size of its body, a filter by the length of what it is given.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from sys import getsizeof
@@ -156,6 +157,8 @@ class EchoTag(echo_tag.EchoTag):
     node_class = EchoNode
 
 
+_HTML_SIGNS = re.compile("[&<>\"']")  # what escaping changes
+
 _TAGS = (
     content.Literal,
     OutputTag,
@@ -187,7 +190,7 @@ def put_out_text(value: Any) -> str:
 
 def put_out_html(value: Any) -> str:
     """A value in HTML: escaped, unless one of our own filters made it markup."""
-    if type(value) is str and value.isalnum():
+    if type(value) is str and (value.isalnum() or (value.isprintable() and not _HTML_SIGNS.search(value))):
         return value  # most names and numbers: there is nothing to escape
     if isinstance(value, Markup):
         return value if value.isprintable() else plain(str(value))

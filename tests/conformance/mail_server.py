@@ -27,6 +27,7 @@ class MailServer:
     users: dict[str, str] = field(default_factory=dict)
     mails_per_connection: int = 10_000
     chunk: int = 0  # replies go out in pieces of so many bytes
+    pause: float = 0.0  # seconds that it thinks about each text
     accepted: list[Accepted] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     connections: int = 0
@@ -214,6 +215,7 @@ class _Session:
         self.mails += 1
         self.server.accepted.append(Accepted(sender, recipient, text))
         self.server.arrived.set()
+        await asyncio.sleep(self.server.pause)
         if local == "accepted-then-gone":
             return False
         if local.startswith("accepted-then-s"):

@@ -77,10 +77,10 @@ async def test_a_cancelled_chunk_leaves_no_dirty_connection() -> None:
 
 
 async def test_two_senders_of_chunks_share_fairly() -> None:
-    """A single mail does not wait for the end of a large chunk on the same connection."""
+    """A single mail does not wait for the end of a large chunk on the same connection, where that takes long."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     order: list[str] = []
-    async with MailServer(chunk=20) as server:
+    async with MailServer(chunk=20, pause=0.02) as server:
         sender = sender_for(server, connections=1, timeout_seconds=5.0)
         deadline = time.monotonic() + 20
         bulk = [mail_to(f"bulk{n}@example.org") for n in range(60)]
@@ -90,6 +90,21 @@ async def test_two_senders_of_chunks_share_fairly() -> None:
         await large
     assert order.index("one") < 30
     assert len(server.accepted) == 61
+
+
+async def test_a_chunk_is_done_before_the_next_where_that_is_quick() -> None:
+    """Side by side both would be recorded by the spoonful."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    order: list[str] = []
+    async with MailServer() as server:
+        sender = sender_for(server, connections=1, timeout_seconds=5.0)
+        deadline = time.monotonic() + 20
+        first, second = ([mail_to(f"{word}{n}@example.org") for n in range(15)] for word in ("first", "second"))
+        begun = asyncio.create_task(provider.send(sender, first, deadline, lambda i, o: order.append("first")))
+        await server.arrived.wait()
+        await provider.send(sender, second, deadline, lambda i, o: order.append("second"))
+        await begun
+    assert order == ["first"] * 15 + ["second"] * 15
 
 
 async def test_what_goes_wrong_while_settling_reaches_the_sender() -> None:

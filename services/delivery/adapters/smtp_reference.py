@@ -85,8 +85,8 @@ def _features(client: aiosmtplib.SMTP) -> Features:
 async def _transfer(client: aiosmtplib.SMTP, account: SmtpAccount, mail: Mail) -> Outcome:
     command = "MAIL"
     try:
-        for command, line in (("MAIL", mail.sender), ("RCPT", mail.recipient)):
-            said = await client.execute_command(line.rstrip())
+        for command, line in zip(("MAIL", "RCPT"), mail.envelope.splitlines(), strict=False):
+            said = await client.execute_command(line)
             if said.code not in (250, 251, 252):
                 return sort_reply(Reply(said.code, said.message), command)
     except (aiosmtplib.SMTPException, OSError) as error:

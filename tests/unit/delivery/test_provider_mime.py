@@ -183,7 +183,7 @@ def test_a_vendor_is_told_the_attempt_in_its_own_header_and_nobody_else_is(vendo
     )
     mail = Composer(replace(ACCOUNT, vendor=vendor), b"k" * 32, CLOCK).compose(message, EIGHT_BIT)
     assert isinstance(mail, Mail)
-    path = mail.sender.decode().partition("<")[2].partition(">")[0]
+    path = mail.envelope.decode().partition("<")[2].partition(">")[0]
     found = [name for name, value in read(mail).items() if path.partition("@")[0] in str(value)]
     names = {
         Vendor.SENDGRID: ["X-SMTPAPI"],

@@ -30,7 +30,7 @@ class Bag:
 
     def take(self) -> int | None:
         """The next one to do; None where there is none, or no time."""
-        return self._left.popleft() if self else None
+        return self._left.popleft() if self._left and not self.is_late() else None
 
     def back(self, index: int, outcome: Deferred, *, fresh: bool) -> None:
         """The connection went before the text was handed over: once more on another one, then `outcome`.

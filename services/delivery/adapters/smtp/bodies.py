@@ -82,8 +82,8 @@ class _Frame:
         words[-1] += between + page[0]
         pieces = words + page[1:]
         self._at_line_start = [n for n, piece in enumerate(pieces[:-1]) if piece.endswith(b"\r\n")]
-        self._pieces = [part for piece in pieces for part in (_stuffed(piece), b"")]
-        self._pieces[-1] = _END
+        self._pieces = [part for piece in pieces for part in (_stuffed(piece).decode(), "")]
+        self._pieces[-1] = _END.decode()
         whole = "".join(text) + "\n" + "".join(html)
         self._longest = max(len(line.encode("utf-8", "replace")) for line in whole.split("\n"))
         if "\r" in whole or "\0" in whole:
@@ -101,8 +101,8 @@ class _Frame:
             if not values[n] or values[n].startswith("."):
                 return None
         pieces = self._pieces.copy()
-        pieces[1:-1:2] = [value.encode("utf-8", "replace") for value in values]
-        return b"".join(pieces)
+        pieces[1:-1:2] = values
+        return "".join(pieces).encode("utf-8", "replace")
 
 
 def encode_text(text: str, eight_bit: bool) -> tuple[str, bytes]:

@@ -26,6 +26,7 @@ from services.delivery.domain.refusals.smtp import Reply, sort_reply
 
 _REF_LIMIT = 200
 _COMMANDS = ("MAIL", "RCPT", "DATA")
+_GO_ON = (_OK := frozenset({250, 251, 252}), _OK, frozenset({354}))  # the codes with which each is taken
 
 
 @dataclass(slots=True)
@@ -38,9 +39,9 @@ class Dialogue:
     """Takes mails out of the bag until it is empty, late, or the connection has had its share."""
 
     def __init__(
-        self, session: Session, account: SmtpAccount, composer: Composer, bag: Bag, may_go_on: Callable[[int], bool]
+        self, session: Session, account: SmtpAccount, composer: Composer, bag: Bag, may_go_on: Callable[[], bool]
     ) -> None:
-        """`may_go_on` is asked before each mail with the number done."""
+        """`may_go_on` is asked before each mail but the first."""
         self._session = session
         self._connection = session.connection
         self._pipelining = session.features.pipelining
@@ -49,7 +50,6 @@ class Dialogue:
         self._bag = bag
         self._may_go_on = may_go_on
         self._leaving = False  # the server said 421: it closes
-        self._done = 0
         self._job: _Job | None = None  # the mail that the server is being asked about, or has been given
         self._following: _Job | None = None
         self._said: list[Reply] = []  # to its commands, where they are asked one by one
@@ -106,14 +106,13 @@ class Dialogue:
             self._ask_next()
 
     def _ask_next(self) -> None:
-        mail = self._current().mail
-        lines = (mail.sender, mail.recipient, b"DATA\r\n")
+        lines = self._current().mail.envelope.splitlines(keepends=True)
         self._exchange(lines[len(self._said)], self._answered_one)
 
     def _answered_one(self) -> None:
         said = self._said
         said += self._replies(1)
-        if 0 < len(said) < len(_COMMANDS) and not self._is_over() and _goes_on(_COMMANDS[len(said) - 1], said[-1]):
+        if 0 < len(said) < len(_COMMANDS) and not self._is_over() and said[-1].code in _GO_ON[len(said) - 1]:
             self._ask_next()
         else:
             self._judge_envelope(said)
@@ -124,9 +123,9 @@ class Dialogue:
     def _judge_envelope(self, replies: list[Reply]) -> None:
         """Hand over the text where the server waits for it; else the mail is settled or back in the bag."""
         job = self._current()
-        for command, reply in zip(_COMMANDS, replies, strict=False):
-            if not _goes_on(command, reply):
-                self._refused(job, reply, command)
+        for place, reply in enumerate(replies):
+            if reply.code not in _GO_ON[place]:
+                self._refused(job, reply, _COMMANDS[place])
                 if len(replies) == len(_COMMANDS) and replies[2].code == 354:
                     # it took DATA although it has no recipient (RFC 2920 §3.1): give it nothing
                     self._exchange(b".\r\n", self._given_nothing)
@@ -167,7 +166,7 @@ class Dialogue:
         if self._is_over():
             self._go_on_with(None)
             return
-        self._following = job = self._next() if self._may_go_on(self._done) else None
+        self._following = job = self._next() if self._may_go_on() else None
         envelope = job.mail.envelope if job is not None and self._pipelining else b""
         self._exchange(b"RSET\r\n" + envelope, self._started_over)
 
@@ -181,7 +180,7 @@ class Dialogue:
 
     def _hand_over(self, job: _Job) -> None:
         """Send the text, and the next mail's envelope behind it."""
-        self._following = following = self._next() if self._may_go_on(self._done + 1) else None
+        self._following = following = self._next() if self._may_go_on() else None
         if following is not None and self._pipelining:
             self._connection.write(job.mail.data + following.mail.envelope)
         else:
@@ -191,7 +190,6 @@ class Dialogue:
     def _handed_over(self) -> None:
         replies = self._replies(1)
         self._session.mails += 1
-        self._done += 1
         self._bag.settle(self._current().index, self._judge(replies[0] if replies else None))
         if replies and replies[0].code == 421:
             self._leaving = True
@@ -229,7 +227,7 @@ class Dialogue:
     def _replies(self, count: int) -> list[Reply]:
         """Up to `count` replies that have come."""
         waiting = self._connection.replies
-        return [waiting.popleft() for _ in range(min(count, len(waiting)))]
+        return [waiting.popleft() for _ in range(count) if waiting]
 
     def _is_over(self) -> bool:
         return self._leaving or self._connection.end is not None
@@ -239,7 +237,3 @@ class Dialogue:
         why = end.value if end else "the mail server is closing the connection"
         outcome = Deferred(Reason.PROVIDER_UNAVAILABLE, f"before the mail was handed over, {why}")
         self._bag.back(job.index, outcome, fresh=not self._session.mails)
-
-
-def _goes_on(command: str, reply: Reply) -> bool:
-    return reply.code == 354 if command == "DATA" else reply.code in (250, 251, 252)

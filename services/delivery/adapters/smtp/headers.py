@@ -18,9 +18,13 @@ class NotAHeader(ValueError):
     """A value that would end its header field and begin another; the message says which."""
 
 
+def _has_control(value: str) -> bool:
+    return not value.isprintable() and _CONTROL.search(value) is not None  # most are printable, which is soon known
+
+
 def text(value: str, what: str) -> str:
     """An unstructured value (a subject). Raises NotAHeader for control characters."""
-    if _CONTROL.search(value):
+    if _has_control(value):
         raise NotAHeader(f"{what} holds a line break or another control character")
     if value.isascii() and len(value) <= _LONGEST_BARE and "=?" not in value:
         return value
@@ -50,7 +54,7 @@ def mailbox(address: str, name: str | None = None) -> str:
 
     A name with control characters is left out: it is a courtesy, and no reason not to send.
     """
-    if not name or not name.strip() or _CONTROL.search(name):
+    if not name or not name.strip() or _has_control(name):
         return f"<{address}>"
     name = name.strip()
     if _PLAIN_PHRASE.fullmatch(name) and "=?" not in name and len(name) <= _WORD_BYTES:
@@ -78,7 +82,7 @@ def ascii_domain(address: str, what: str) -> str:
 
 def named_mailbox(value: str, what: str) -> str:
     """`address` or `Name <address>`, as people write Reply-To. Raises NotAHeader."""
-    if _CONTROL.search(value):
+    if _has_control(value):
         raise NotAHeader(f"{what} holds a line break or another control character")
     name, bracket, rest = value.strip().rpartition("<")
     address = rest.removesuffix(">") if bracket else value.strip()

@@ -20,15 +20,10 @@ from services.delivery.domain.outcomes import Rejected
 
 @dataclass(slots=True)
 class Mail:
-    """One mail as it goes over the wire: commands, and the text with dots stuffed and its end."""
+    """One mail as it goes over the wire: its three commands, and the text with dots stuffed and its end."""
 
-    sender: bytes  # MAIL FROM:<…> …\r\n
-    recipient: bytes  # RCPT TO:<…>\r\n
+    envelope: bytes  # MAIL FROM:<…> …\r\n RCPT TO:<…>\r\n DATA\r\n
     data: bytes
-
-    @property
-    def envelope(self) -> bytes:
-        return self.sender + self.recipient + b"DATA\r\n"
 
 
 class Composer:
@@ -66,7 +61,7 @@ class Composer:
             return Rejected(
                 Reason.TOO_LARGE, f"{len(data):,} bytes; the mail server takes {features.size:,}", enhanced="5.3.4"
             )
-        return Mail(_sender(path, data, to, features), f"RCPT TO:<{to}>\r\n".encode(), data)
+        return Mail(_envelope(path, data, to, features), data)
 
     def _trace(self, path: str) -> str:
         """What has the vendor's webhooks name this attempt."""
@@ -104,8 +99,8 @@ class Composer:
         return self._date[1]
 
 
-def _sender(path: str, data: bytes, to: str, features: Features) -> bytes:
+def _envelope(path: str, data: bytes, to: str, features: Features) -> bytes:
     size = "" if features.size is None else f" SIZE={len(data)}"
     body = " BODY=8BITMIME" if features.eight_bit else ""
     utf8 = "" if to.isascii() else " SMTPUTF8"
-    return f"MAIL FROM:<{path}>{size}{body}{utf8}\r\n".encode()
+    return f"MAIL FROM:<{path}>{size}{body}{utf8}\r\nRCPT TO:<{to}>\r\nDATA\r\n".encode()

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.smtp.connection import SmtpConnection
@@ -31,7 +31,7 @@ class Session:
     connection: SmtpConnection
     features: Features
     mails: int = 0
-    idle_since: float = field(default=0.0)
+    since: float = 0.0  # when it was last taken, or given back
 
 
 class _Refused(Exception):

@@ -11,11 +11,15 @@ from services.delivery.domain.outbound import SmtpAccount
 from services.delivery.domain.outcomes import Deferred
 
 _IDLE_SECONDS = 60.0  # most servers hang up after one to five minutes
-_TURN = 10  # mails after which a connection goes to whoever waits for one
+_TURN_SECONDS = 0.25  # after which a connection goes to whoever waits for one
 
 
 class Pool:
-    """At most `account.connections` at a time; whoever waits is served in order."""
+    """At most `account.connections` at a time; whoever waits is served in order.
+
+    A chunk keeps its connections for a while, so that one after the other is done and recorded as a whole instead of
+    all of them by the spoonful; but nobody waits for the end of a chunk that a slow server takes.
+    """
 
     def __init__(self, account: SmtpAccount) -> None:
         self.account = account
@@ -39,6 +43,8 @@ class Pool:
         finally:
             if not isinstance(session, Session):
                 self._places.release()
+            else:
+                session.since = time.monotonic()
         return session
 
     def release(self, session: Session, *, clean: bool) -> None:
@@ -49,14 +55,14 @@ class Pool:
         elif self._retired or session.mails >= self.account.mails_per_connection:
             _quit(session)
         else:
-            session.idle_since = time.monotonic()
+            session.since = time.monotonic()
             self._idle.append(session)
 
-    def may_go_on(self, session: Session, done: int) -> bool:
-        """Whether a connection in use may take another mail: not beyond its share, nor while others wait."""
+    def may_go_on(self, session: Session) -> bool:
+        """Whether a connection in use may take another mail: not beyond its share, nor for long while others wait."""
         if session.mails + 1 >= self.account.mails_per_connection:
             return False
-        return done < _TURN or not self._waiting
+        return not self._waiting or time.monotonic() - session.since < _TURN_SECONDS
 
     def retire(self) -> None:
         """Close what is idle now, and what is in use when it comes back."""
@@ -70,7 +76,7 @@ class Pool:
             session = self._idle.pop()
             if session.connection.end is not None or session.connection.has_unread:
                 session.connection.close()  # the server said goodbye meanwhile
-            elif time.monotonic() - session.idle_since > _IDLE_SECONDS:
+            elif time.monotonic() - session.since > _IDLE_SECONDS:
                 _quit(session)
             else:
                 return session
