@@ -46,6 +46,12 @@ class BounceSettings(ServiceSettings):
     raw_retention_days: int = Field(
         14, ge=1, description="Days for which the bytes of a mail are kept; the fact stays longer."
     )
+    hourly_figures_kept_days: int = Field(
+        100, ge=31, description="Days for which figures by the hour are kept; those by the day stay longer."
+    )
+    figures_kept_days: int = Field(
+        800, ge=400, description="Days for which figures by the day, reputation and what rules did are kept."
+    )
     pool_max_connections: int = Field(6, ge=1, description="Postgres connections of one process.")
     model: str = Field(
         "shipped",
