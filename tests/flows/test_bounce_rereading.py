@@ -132,6 +132,39 @@ async def test_only_ones_own_mails_are_read_again_and_only_while_they_are_kept(w
     assert (await world.post(f"/v1/mails/{mail['id']}:reclassify", None)).status_code == 409
 
 
+async def test_mails_are_listed_by_what_became_of_them_in_pages(world: World) -> None:
+    read = await world.hand_in(report(world.path))
+    world.clock.advance(timedelta(hours=1))
+    away = await world.hand_in(
+        b"Subject: Out of office\nFrom: kim@x.example\nTo: " + world.path.encode() + b"\n\nBye\n"
+    )
+    world.clock.advance(timedelta(hours=1))
+    stray = await world.hand_in(report("somebody@else.example"))
+    await world.hand_in(report(world.path), "test")
+    page = await world.get("/v1/mails", limit=2)
+    rest = await world.get("/v1/mails", cursor=page["next_cursor"])
+    assert page["items"] + rest["items"] == [stray, away, read]
+    assert rest["next_cursor"] is None
+    for query, found in (
+        ({"outcome": "unknown-user"}, [read]),
+        ({"state": "backscatter"}, [stray]),
+        ({"message": read["message"]}, [away, read]),
+        ({"since": (NOW + timedelta(minutes=30)).isoformat()}, [stray, away]),
+        ({"until": (NOW + timedelta(minutes=90)).isoformat(), "state": "read"}, [away, read]),
+        ({"outcome": "no such"}, []),
+    ):
+        assert (await world.get("/v1/mails", **query))["items"] == found, query
+    assert (await world.get("/v1/mails", "other"))["items"] == []
+    async with world.client() as client:
+        for query in (
+            {"cursor": "WyJhIiwiYiJd"},
+            {"outcome": "a\0"},
+            {"state": "gone"},
+            {"since": "0001-01-01T00:00:00Z"},
+        ):
+            assert (await client.get("/v1/mails", params=query)).status_code == 422, query
+
+
 @pytest.mark.parametrize("outcome", ["a reply that is automatic", "a fact"])
 async def test_a_mail_over_smtp_belongs_to_its_message_once_it_was_read(world: World, outcome: str) -> None:
     raw = report(world.path) if outcome == "a fact" else b"Subject: Out of office\nFrom: kim@x.example\n\nBye\n"
