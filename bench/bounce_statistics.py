@@ -24,7 +24,7 @@ from libs.storage.database import Database
 from libs.storage.migrations import migrate
 from services.bounce.adapters.postgres import SERVER_SETTINGS, PostgresFigures, PostgresReports
 from services.bounce.ports import FigureQuery
-from services.bounce.ports.reports import OpinionQuery, UnreadQuery
+from services.bounce.ports.reports import OpinionQuery, Realm, UnreadQuery
 
 MIGRATIONS = Path(__file__).parents[1] / "services" / "bounce" / "migrations"
 GOAL_MS = 100.0
@@ -122,7 +122,7 @@ def _figures(figures: PostgresFigures, days: int) -> dict[str, Question]:
 
 
 def _reports(reports: PostgresReports) -> dict[str, Question]:
-    realm, names = (1, Mode.LIVE), [f"rule-{number}" for number in range(300)]
+    realm, names = Realm(1, Mode.LIVE), [f"rule-{number}" for number in range(300)]
     month, week = ((UNTIL - timedelta(days=back)).date() for back in (30, 7))
     return {
         "hits of all rules in 30 days": partial(reports.hits, realm, month),

@@ -20,7 +20,7 @@ FIELDS = frozenset(
     notification_id request_id release_id cause_id event_id import_id
     tenant mode channel sender lane provider subscriber type event_type schema rule rule_set
     reason detail error exc_info
-    route loop port user folders day what turn
+    route loop place user folders day what turn
     statement count usual rows unknown split given_up changed days recipients refused seconds waited_seconds
     """.split()
 )

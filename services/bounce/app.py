@@ -13,6 +13,7 @@ from libs.storage.database import Database
 from libs.verp import ReturnPath
 from services.bounce.adapters.delivery import DeliveryMessages
 from services.bounce.adapters.peers import Limits
+from services.bounce.adapters.places import TcpPlace, place_of
 from services.bounce.adapters.postgres import (
     SERVER_SETTINGS,
     PostgresBreakers,
@@ -25,6 +26,7 @@ from services.bounce.adapters.postgres import (
     PostgresReads,
     PostgresReplays,
     PostgresReports,
+    PostgresRollups,
     PostgresRules,
     PostgresRuleSets,
     PostgresStoredFacts,
@@ -102,6 +104,7 @@ def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> B
         breakers=PostgresBreakers(database, policy, band, timedelta(days=settings.parked_days)),
         reads=PostgresReads(database),
         reports=PostgresReports(database),
+        rollups=PostgresRollups(database),
         replays=PostgresReplays(database),
         stored=PostgresStoredFacts(database),
         settings=settings,
@@ -160,7 +163,8 @@ def _listener(settings: BounceSettings) -> Listeners:
     ours = replace(limits, max_peer_connections=limits.max_connections, mails_per_minute=None)
     listeners: list[Listener] = []
     if settings.smtp_port:
-        listeners.append(SmtpListener(settings.smtp_host, settings.smtp_port, limits))
+        listeners.append(SmtpListener(TcpPlace(settings.smtp_host, settings.smtp_port), limits))
     if settings.lmtp_port:
-        listeners.append(SmtpListener(settings.lmtp_host, settings.lmtp_port, ours, local=True))
+        place = place_of(settings.lmtp_host, settings.lmtp_port, int(settings.lmtp_socket_mode, 8))
+        listeners.append(SmtpListener(place, ours, local=True))
     return Listeners(listeners)

@@ -13,6 +13,7 @@ from services.bounce.domain.webhooks import Webhook
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_for_all, raw_kept_since, read_kept, refuse_recipient
 from services.bounce.handlers.replays import run_next
+from services.bounce.handlers.reports import figures_kept_since
 from services.bounce.handlers.rolling_back import look_after
 from services.bounce.handlers.telling import call_webhook
 
@@ -87,7 +88,7 @@ async def _called(deps: Bounce, webhook: Webhook) -> None:
 
 
 async def retention(deps: Bounce, stop: asyncio.Event) -> None:
-    """Drops the bytes of old mails."""
+    """Drops what is old, in small batches: bytes of mails, contacts, replays, what webhooks were told, figures."""
     while not stop.is_set():
         now = deps.clock()
         dropped = await deps.mails.drop_raw_before(raw_kept_since(deps))
@@ -101,6 +102,9 @@ async def retention(deps: Bounce, stop: asyncio.Event) -> None:
         told_since = now - timedelta(days=deps.settings.webhook_kept_days)
         while not stop.is_set() and await deps.telling.forget_before(told_since):
             log.info("webhook_events_dropped")
+        hour, day = figures_kept_since(deps)
+        while not stop.is_set() and await deps.rollups.forget_before(hour, day):
+            log.info("rollups_dropped")
         await _pause(stop, _RETENTION_SECONDS)
 
 

@@ -1,10 +1,26 @@
 """The settings of bounce."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from libs.settings import ServiceSettings
+
+_LONGEST_PATH = 90  # bytes; what a socket's name has room for, less what stands beside it while it is made
+
+
+def _port_or_socket(value: object) -> int | str:
+    text = str(value).strip()
+    path = text.removeprefix("unix:")
+    if path != text:
+        if not path.startswith("/") or "\0" in path or not 1 < len(path.encode()) <= _LONGEST_PATH:
+            raise ValueError(
+                f"a socket is an absolute path of at most {_LONGEST_PATH} bytes, as unix:/run/depesche/lmtp"
+            )
+        return text
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise ValueError("a port from 0 to 65535, or unix:/path of a socket")
+    return int(text)
 
 
 class BounceSettings(ServiceSettings):
@@ -21,7 +37,14 @@ class BounceSettings(ServiceSettings):
     lmtp_host: str = Field(
         "127.0.0.1", description="Address on which a mail server of one's own hands bounce mails over by LMTP."
     )
-    lmtp_port: int = Field(0, ge=0, le=65_535, description="TCP port for bounce mails over LMTP. 0: none.")
+    lmtp_port: Annotated[int | str, PlainValidator(_port_or_socket)] = Field(
+        0, description="TCP port for bounce mails over LMTP, or `unix:/path` of a socket. 0: none."
+    )
+    lmtp_socket_mode: str = Field(
+        "660",
+        pattern=r"^[0-7]{3}$",
+        description="Permissions of that socket, in octal; who may write to it may hand bounce mails in.",
+    )
     domains: tuple[str, ...] = Field(
         (), description="Bounce domains whose return paths are taken; empty takes every domain that our signature fits."
     )
@@ -45,6 +68,12 @@ class BounceSettings(ServiceSettings):
     idle_seconds: float = Field(60.0, gt=0, description="Seconds after which a silent SMTP connection is closed.")
     raw_retention_days: int = Field(
         14, ge=1, description="Days for which the bytes of a mail are kept; the fact stays longer."
+    )
+    hourly_figures_kept_days: int = Field(
+        100, ge=31, description="Days for which figures by the hour are kept; those by the day stay longer."
+    )
+    figures_kept_days: int = Field(
+        800, ge=400, description="Days for which figures by the day, reputation and what rules did are kept."
     )
     pool_max_connections: int = Field(6, ge=1, description="Postgres connections of one process.")
     model: str = Field(

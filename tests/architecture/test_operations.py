@@ -1,6 +1,7 @@
-"""Every metric is on the operators' page with what it means, and the page names no other."""
+"""Every metric is on the operators' page with what it means, how long things are kept too; it names nothing else."""
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
+
+from libs.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "operations.md"
@@ -35,6 +38,25 @@ def test_the_operators_page_lists_every_metric_and_no_other() -> None:
     listed = set(re.findall(r"^\| `(depesche_\w+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     assert len(listed) > 20
     assert listed == set(declared())
+
+
+def test_the_operators_page_says_how_long_everything_is_kept() -> None:
+    kept = {
+        f"{one.SECTION}.{name}": str(field.default)
+        for one in settings()
+        for name, field in one.model_fields.items()
+        if name.endswith("_days") and re.search(r"\bke(pt|eps)\b", field.description or "")
+    }
+    listed = dict(re.findall(r"^\| `(\w+\.\w+_days)` \| (\d+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    assert len(listed) > 5
+    assert listed == kept
+
+
+def settings() -> list[type[ServiceSettings]]:
+    """Of every service that has some."""
+    for path in (ROOT / "services").glob("*/settings.py"):
+        importlib.import_module(f"services.{path.parent.name}.settings")
+    return [one for one in ServiceSettings.__subclasses__() if one.__module__.startswith("services.")]
 
 
 def test_gauges_say_how_processes_are_added_up() -> None:

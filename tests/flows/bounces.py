@@ -31,7 +31,8 @@ NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
 NOTIFICATION = UUID("0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f")
 MESSAGE = message_id(NOTIFICATION, 17)
 KIM = "kim@customer.example"
-KEYS = {"key": (1, "live"), "test": (1, "test"), "other": (2, "live")}
+KEYS = {"key": (1, "live"), "test": (1, "test"), "other": (2, "live"), "reader": (1, "live")}
+SCOPES = {"reader": ["bounces:read"]}  # the others have all
 
 
 def report(to: str, *, status: str = "5.1.1", words: str = "550 5.1.1 User unknown", action: str = "failed") -> bytes:
@@ -113,7 +114,9 @@ def access() -> Transport:
     async def answer(call: Call) -> tuple[int, bytes]:
         key = exact_json.loads(call.body)["key"]
         tenant, mode = KEYS[key]
-        return 200, exact_json.dumps({"key_id": key, "tenant": tenant, "mode": mode, "scopes": ["admin"]})
+        return 200, exact_json.dumps(
+            {"key_id": key, "tenant": tenant, "mode": mode, "scopes": SCOPES.get(key, ["admin"])}
+        )
 
     return answer
 

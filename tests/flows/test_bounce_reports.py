@@ -1,5 +1,6 @@
 """Reports about rules, as facts come in: what decided, what was outdone, what nobody reads, who disagrees."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -8,8 +9,9 @@ import pytest
 from libs.contracts.delivery import Receipt, ReceiptRecorded
 from libs.contracts.outcomes import Mode
 from services.bounce.domain.facts import Fact, Vendor
+from services.bounce.loops import retention
 from services.bounce.ports import NewFact
-from tests.flows.bounce_policy import DAY, GONE, hash_of, numbers, said, trusting
+from tests.flows.bounce_policy import DAY, GONE, hash_of, numbers, rows, said, trusting
 from tests.flows.bounces import NOW, World, world
 
 __all__ = ["world"]
@@ -18,13 +20,13 @@ TOMATOES = "550 The greenhouse of {}@customer.example went off to count tomatoes
 DENIED = "550 5.4.1 Recipient address rejected: Access denied outlook.com"
 
 
-async def told_by(world: World, vendor: str, name: str, detail: str, **opinion: Any) -> None:
+async def told_by(world: World, vendor: str, name: str, detail: str, *, tenant: int = 1, **opinion: Any) -> None:
     """A vendor's webhook, as delivery hands it on."""
     receipt = Receipt(
         provider=vendor, provider_event_id=str(next(numbers)), message=f"{name}.1", attempt=1, kind="bounced",
         at=world.clock.now, address_hash=hash_of(name), detail=detail, **opinion,
     )  # fmt: skip
-    await world.hear(ReceiptRecorded(receipts=(receipt,)))
+    await world.hear(ReceiptRecorded(receipts=(receipt,)), tenant=tenant)
 
 
 async def test_a_vendors_own_class_is_kept_with_the_fact(world: World) -> None:
@@ -50,6 +52,42 @@ async def test_a_rule_shows_its_hits_by_day_and_the_last_one(world: World) -> No
     only_today = await world.get(f"/v1/rules/{newest['rule']}/hits", days=1)
     assert only_today["decided"] == 1
     assert (await world.get(f"/v1/rules/{newest['rule']}/hits", key="other"))["decided"] == 0
+
+
+async def test_who_manages_the_rules_sees_what_they_do_for_every_tenant(world: World) -> None:
+    trusting(world)
+    await said(world, ["ann"], at=NOW - DAY)
+    await said(world, ["bob", "cid"], tenant=2)
+    await said(world, ["dan"], TOMATOES.format("dan"), tenant=2)
+    await said(world, ["eve"], TOMATOES.format("eve"))
+    opinion = {"vendor_class": "hard_bounce", "vendor_category": "inactive", "vendor_permanent": True}
+    for tenant in (1, 2):
+        await told_by(world, "ses", f"fay{tenant}", GONE, tenant=tenant, **opinion)
+    rule = (await world.get("/v1/bounces", "other", category="unknown-user"))["items"][0]["rule"]
+
+    async def seen(key: str) -> dict[str, Any]:
+        hits = await world.get(f"/v1/rules/{rule}/hits", key)
+        (unread,) = (await world.get("/v1/reports/unread-texts", key))["items"]
+        dead = (await world.get("/v1/reports/dead-rules", key, days=1, limit=1000))["items"]
+        (others,) = (await world.get("/v1/reports/disagreements", key))["items"]
+        (agreed,) = (await world.get("/v1/reports/agreements", key))["items"]
+        outdone = (await world.get("/v1/reports/outdone-rules", key))["items"]
+        assert (await world.get(f"/v1/rules/{rule}", key))["hits"]["decided"] == hits["decided"]
+        return {
+            "hits": hits["decided"],
+            "newest": hits["last_bounce"],
+            "unread": unread["count"],
+            "dead": rule in {one["rule"] for one in dead},
+            "others": (others["count"], agreed["facts"]),
+            "outdone": outdone[0]["count"],
+        }
+
+    theirs, all_ = await seen("other"), await seen("key")
+    assert (theirs["hits"], theirs["unread"], theirs["others"], theirs["outdone"]) == (3, 1, (1, 1), 3)
+    assert (all_["hits"], all_["unread"], all_["others"], all_["outdone"]) == (5, 2, (2, 2), 5)
+    own = await seen("reader")  # a key of the operating tenant that has nothing to do with rules
+    assert (own["hits"], own["unread"], own["others"]) == (2, 1, (1, 1))
+    assert not all_["dead"]
 
 
 async def test_a_rule_that_always_comes_second_is_reported_with_who_wins(world: World) -> None:
@@ -184,6 +222,53 @@ async def test_there_is_no_rule_of_nothing(world: World) -> None:
     await said(world, ["ann"], "550 123456")
     (line,) = (await world.get("/v1/reports/unread-texts"))["items"]
     assert (await world.post(f"/v1/reports/unread-texts/{line['template_id']}:rule", {})).status_code == 409
+
+
+async def test_old_rollups_are_dropped_in_batches_and_nobody_is_told_that_there_were_none(world: World) -> None:
+    trusting(world)
+    opinion = {"vendor_class": "hard_bounce", "vendor_category": "inactive", "vendor_permanent": True}
+    for number, back in enumerate((0, 99, 101, 799, 801)):
+        at = NOW - back * DAY
+        world.clock.now = at
+        for tenant in (1, 2):
+            await said(world, [f"ann{number}"], at=at, tenant=tenant)
+            await said(world, [f"bob{number}"], TOMATOES.format("bob"), at=at, tenant=tenant)
+            await said(world, [f"cid{number}"], "550 5.7.1 Relay access denied", at=at, tenant=tenant)
+            await told_by(world, "ses", f"dan{number}-{tenant}", GONE, tenant=tenant, **opinion)
+    world.clock.now = NOW
+    stop = asyncio.Event()
+    task = asyncio.create_task(retention(world.service.deps, stop))
+
+    async def left(table: str, day: str, more: str = "") -> list[int]:
+        found = await rows(world, f"select distinct {day} as day from {table} {more} order by 1 desc")
+        return [(NOW.date() - row["day"]).days for row in found]
+
+    for _ in range(400):
+        if await left("health", "day") == [0, 99, 101, 799]:
+            break
+        await asyncio.sleep(0.05)
+    stop.set()
+    await task
+    assert await left("figure", "bucket::date", "where grain in (0, 2)") == [0, 99]
+    assert await left("figure", "bucket::date", "where grain in (1, 3)") == [0, 99, 101, 799]
+    for table in ("rule_hit", "unread", "opinion"):
+        assert await left(table, "day") == [0, 99, 101, 799]
+    for grain, back, status in (("hour", 99, 200), ("hour", 101, 422), ("day", 799, 200), ("none", 801, 422)):
+        async with world.client() as client:
+            since = (NOW - back * DAY).isoformat()
+            answer = await client.get("/v1/statistics", params={"grain": grain, "since": since})
+        assert answer.status_code == status, answer.text
+        assert status == 200 or "are kept from" in answer.json()["errors"][0]["detail"]
+
+
+async def test_a_batch_of_old_rollups_is_bounded(world: World) -> None:
+    await rows(
+        world,
+        """insert into figure select 1, 0, 0, '2020-01-01', 'policy', n::text, '', '', 1, 0, 0, 0, 0
+           from generate_series(1, 7000) as n""",
+    )
+    rollups = world.service.deps.rollups
+    assert [await rollups.forget_before(NOW, NOW.date()) for _ in range(3)] == [5_000, 2_000, 0]
 
 
 async def test_figures_are_the_same_with_and_without_the_dimensions_that_nobody_asked_for(world: World) -> None:

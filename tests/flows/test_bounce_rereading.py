@@ -63,6 +63,35 @@ async def test_a_bar_goes_when_its_mail_says_something_else(world: World) -> Non
     assert "read again" in lifted["note"]
 
 
+async def test_what_is_said_again_after_a_change_of_mind_counts_again(world: World) -> None:
+    sure = world.service.deps
+    mail = await world.hand_in(report(world.path))
+    await ruled(world, "mailbox-full")
+    await again(world, mail)
+    world.clock.advance(timedelta(hours=1))
+    world.service.deps = world.service.app.state.deps = sure
+    assert (await again(world, mail))["outcome"] == "unknown-user"
+    assert [event.active for event in await world.suppressions()] == [True, False, True]
+    facts = {fact["category"]: fact["void"] for fact in (await world.get("/v1/bounces"))["items"]}
+    assert facts == {"unknown-user": False, "mailbox-full": True}
+    span = {"since": "2027-03-01T00:00:00Z", "until": "2027-03-02T00:00:00Z"}
+    (counted,) = (await world.get("/v1/statistics", by="category", category="unknown-user", **span))["rows"]
+    assert (counted["facts"], counted["suppressed"], counted["lifted"]) == (1, 2, 1)
+
+
+async def test_what_a_person_has_let_go_is_not_barred_by_the_same_words_again(world: World) -> None:
+    sure = world.service.deps
+    mail = await world.hand_in(report(world.path))
+    (barred,) = (await world.get("/v1/suppressions"))["items"]
+    lifted = await world.post(f"/v1/suppressions/{barred['id']}:lift", {"note": "kim has called"})
+    assert lifted.status_code == 200, lifted.text
+    await ruled(world, "mailbox-full")
+    await again(world, mail)
+    world.service.deps = world.service.app.state.deps = sure
+    await again(world, mail)
+    assert [event.active for event in await world.suppressions()] == [True, False]
+
+
 async def test_an_address_that_is_dead_by_another_word_stays_barred(world: World) -> None:
     mail = await world.hand_in(report(world.path))
     await ruled(world, "inactive")
@@ -101,6 +130,39 @@ async def test_only_ones_own_mails_are_read_again_and_only_while_they_are_kept(w
         assert (await world.post("/v1/mails:reclassify", since, key=key)).json()["count"] == 0
     await world.service.deps.mails.drop_raw_before(NOW + timedelta(days=1))
     assert (await world.post(f"/v1/mails/{mail['id']}:reclassify", None)).status_code == 409
+
+
+async def test_mails_are_listed_by_what_became_of_them_in_pages(world: World) -> None:
+    read = await world.hand_in(report(world.path))
+    world.clock.advance(timedelta(hours=1))
+    away = await world.hand_in(
+        b"Subject: Out of office\nFrom: kim@x.example\nTo: " + world.path.encode() + b"\n\nBye\n"
+    )
+    world.clock.advance(timedelta(hours=1))
+    stray = await world.hand_in(report("somebody@else.example"))
+    await world.hand_in(report(world.path), "test")
+    page = await world.get("/v1/mails", limit=2)
+    rest = await world.get("/v1/mails", cursor=page["next_cursor"])
+    assert page["items"] + rest["items"] == [stray, away, read]
+    assert rest["next_cursor"] is None
+    for query, found in (
+        ({"outcome": "unknown-user"}, [read]),
+        ({"state": "backscatter"}, [stray]),
+        ({"message": read["message"]}, [away, read]),
+        ({"since": (NOW + timedelta(minutes=30)).isoformat()}, [stray, away]),
+        ({"until": (NOW + timedelta(minutes=90)).isoformat(), "state": "read"}, [away, read]),
+        ({"outcome": "no such"}, []),
+    ):
+        assert (await world.get("/v1/mails", **query))["items"] == found, query
+    assert (await world.get("/v1/mails", "other"))["items"] == []
+    async with world.client() as client:
+        for query in (
+            {"cursor": "WyJhIiwiYiJd"},
+            {"outcome": "a\0"},
+            {"state": "gone"},
+            {"since": "0001-01-01T00:00:00Z"},
+        ):
+            assert (await client.get("/v1/mails", params=query)).status_code == 422, query
 
 
 @pytest.mark.parametrize("outcome", ["a reply that is automatic", "a fact"])

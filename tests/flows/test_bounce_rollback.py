@@ -135,6 +135,27 @@ async def test_a_rule_that_was_switched_off_is_made_good_as_well(world: World) -
     assert {recipient for recipient, _ in await barred(world)} == {"customer:gone1", "customer:gone2"}
 
 
+async def test_what_the_model_read_in_place_of_a_rule_is_made_good_too(world: World) -> None:
+    """While the rule was there it protected; without it nobody but the model reads these words."""
+    text = "550 our directory knows no kim"
+    assert (await put(world, "ours", category="policy", contains="directory knows", examples=[])).status_code == 201
+    assert (await publish(world)).status_code == 201
+    await refuse(world, "policy", [text])
+    async with world.client() as client:
+        assert (await client.post("/v1/rules/ours:retire")).status_code == 200
+    assert (await publish(world, "we need it no more")).status_code == 201
+    await refuse(world, "guessed", [text] * 3)
+    (fact,) = (await world.get("/v1/bounces", recipient="customer:guessed1"))["items"]
+    assert fact["rule_set"].startswith("model:"), "a rule reads it now: find other words"
+    await refuse(world, "gone", [GONE] * 2)
+    assert len(await barred(world)) == 5
+    seen = await roll_back(world, 1, preview=True, undo_effects=True)
+    assert seen["effects"]["lifted"] == 3
+    done = await roll_back(world, 1, undo_effects=True)
+    assert done["effects"]["lifted"] == 3
+    assert {recipient for recipient, _ in await barred(world)} == {"customer:gone1", "customer:gone2"}
+
+
 async def test_what_a_replica_judges_late_is_undone_too(world: World) -> None:
     assert (await put(world, "quota-is-dead", **WRONG)).status_code == 201
     await publish(world, "dead by quota", acknowledged=await takes(world))

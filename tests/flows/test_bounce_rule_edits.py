@@ -111,6 +111,8 @@ async def test_everything_that_is_wrong_is_said_at_once(world: World) -> None:
     [
         ("contains", ["x" * 501], "/contains/0"),
         ("contains", ["word"] * (MOST_TEXTS + 1), "/contains"),
+        ("contains", ["kim@x.example"], "/contains/0"),
+        ("starts", "550", "/starts"),
         ("regex", "(?:" + "|".join(map(str, range(10_000))) + ")", "/regex/0"),
         ("regex", "(a+)+b", "/regex/0"),
         ("regex", "(?:x?x?){0,99}y", "/regex/0"),
@@ -238,6 +240,8 @@ async def test_a_reply_is_tried_by_the_rules_in_force_and_by_the_draft(world: Wo
     assert await world.said() == before
     broken = await world.post("/v1/rules:test", {"text": "x", "rule": {**rule, "regex": "a+"}})
     assert list(await errors(broken)) == ["/rule/regex/0"]
+    too_wide = await world.post("/v1/rules:test", {"text": "x", "rule": {**rule, "contains": "kim@x.example"}})
+    assert list(await errors(too_wide)) == ["/rule/contains/0"]
     assert (await world.post("/v1/rules:test", {"text": "x", "mail": "y"})).status_code == 422
     assert (await world.post("/v1/rules:test", {"text": ""}, "other")).status_code == 200
 

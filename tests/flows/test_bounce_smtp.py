@@ -1,35 +1,41 @@
 """Bounce mails come in over SMTP: kept before their 250, strangers refused, limits kept."""
 
 import asyncio
+import stat
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import aiosmtplib
 import asyncpg
 import pytest
+from pydantic import ValidationError
 
 from services.bounce.adapters.peers import Limits, Peers
+from services.bounce.adapters.places import Place, Taken, TcpPlace, UnixPlace
 from services.bounce.adapters.smtp import SmtpListener
 from services.bounce.loops import listener
+from services.bounce.settings import BounceSettings
 from tests.flows.bounces import MESSAGE, World, report, until, world
 
 __all__ = ["world"]
 
 
 @asynccontextmanager
-async def listening(world: World, port: int = 0, *, local: bool = False) -> AsyncIterator[int]:
-    """The listener on a free port, as its loop runs it."""
-    made = SmtpListener("127.0.0.1", port, limits_of(world), local=local)
+async def listening(world: World, place: Place | None = None, *, local: bool = False) -> AsyncIterator[Any]:
+    """The listener on a free port or at a place, as its loop runs it."""
+    made = SmtpListener(place or TcpPlace("127.0.0.1", 0), limits_of(world), local=local)
     object.__setattr__(world.service.deps, "listener", made)
     stop = asyncio.Event()
     task = asyncio.create_task(listener(world.service.deps, stop))
     try:
         for _ in range(500):
-            if made.port is None:
+            if made.at is None:
                 await asyncio.sleep(0.01)
-        assert made.port is not None
-        yield made.port
+        assert made.at is not None
+        yield made.at
     finally:
         stop.set()
         await task
@@ -101,7 +107,7 @@ async def test_no_250_without_the_bytes_in_the_database(world: World) -> None:
 
 async def test_a_taken_port_is_waited_for(world: World) -> None:
     async with listening(world) as port:
-        waiting = SmtpListener("127.0.0.1", port, limits_of(world))
+        waiting = SmtpListener(TcpPlace("127.0.0.1", port), limits_of(world))
         stop = asyncio.Event()
 
         async def never(*_: Any) -> None:
@@ -109,14 +115,15 @@ async def test_a_taken_port_is_waited_for(world: World) -> None:
 
         task = asyncio.create_task(waiting.serve(never, never, stop))
         await asyncio.sleep(0.05)
-        assert waiting.port is None
+        assert waiting.at is None
         stop.set()
         await task
 
 
-async def said(port: int, *lines: str | bytes) -> list[str]:
+async def said(at: int | str, *lines: str | bytes) -> list[str]:
     """What a listener answers, line by line; what is said begins with a greeting and ends with QUIT."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    connected = asyncio.open_unix_connection(at) if isinstance(at, str) else asyncio.open_connection("127.0.0.1", at)
+    reader, writer = await connected
     for line in (*lines, "QUIT"):
         writer.write((line.encode() if isinstance(line, str) else line) + b"\r\n")
     answers = (await asyncio.wait_for(reader.read(), 10)).decode().splitlines()
@@ -160,6 +167,79 @@ async def test_lmtp_says_for_each_recipient_that_nothing_was_kept(world: World) 
         assert [answer[:3] for answer in answers[-4:]] == ["354", "451", "451", "221"]
         await connection.execute("alter table bounce.mail_away rename to mail")
     await connection.close()
+
+
+async def test_a_mail_server_hands_over_at_a_socket(world: World, tmp_path: Path) -> None:
+    place = UnixPlace(str(tmp_path / "lmtp"), 0o620)
+    async with listening(world, place, local=True) as path:
+        found = (tmp_path / "lmtp").stat()
+        assert (stat.S_ISSOCK(found.st_mode), stat.S_IMODE(found.st_mode)) == (True, 0o620)
+        rcpt = f"RCPT TO:<{world.path}>"
+        answers = await said(path, "LHLO mx", "MAIL FROM:<>", rcpt, "DATA", report(world.path) + b"\r\n.")
+        assert [answer[:3] for answer in answers[-2:]] == ["250", "221"]
+    assert not (tmp_path / "lmtp").exists()
+    connection = await asyncpg.connect(world.dsn)
+    assert await connection.fetchval("select count(*) from bounce.mail") == 1
+    await connection.close()
+
+
+async def test_a_socket_that_a_killed_process_left_is_taken_over(world: World, tmp_path: Path) -> None:
+    path = str(tmp_path / "lmtp")
+    kill = f"import socket, os; s = socket.socket(socket.AF_UNIX); s.bind({path!r}); s.listen(); os._exit(9)"
+    assert (await (await asyncio.create_subprocess_exec(sys.executable, "-c", kill)).wait()) == 9
+    assert stat.S_ISSOCK((tmp_path / "lmtp").stat().st_mode)
+    async with listening(world, UnixPlace(path, 0o660), local=True) as at:
+        assert (await said(at, "LHLO mx"))[0].startswith("220")
+
+
+async def test_a_socket_at_which_somebody_listens_is_left_alone_and_waited_for(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.bounce.adapters.smtp._RETRY_SECONDS", 0.02)
+    path = str(tmp_path / "lmtp")
+    stop, first = asyncio.Event(), UnixPlace(path, 0o660)
+    second = SmtpListener(UnixPlace(path, 0o660), limits_of(world), local=True)
+
+    async def never(*_: Any) -> None:
+        return None
+
+    async with listening(world, first, local=True) as at:
+        task = asyncio.create_task(second.serve(never, never, stop))
+        await asyncio.sleep(0.1)
+        assert second.at is None
+        assert (await said(at, "LHLO mx"))[0].startswith("220")
+    for _ in range(500):
+        if second.at is None:
+            await asyncio.sleep(0.01)
+    assert (await said(path, "LHLO mx"))[0].startswith("220")  # it takes over
+    stop.set()
+    await task
+    stranger = await asyncio.start_unix_server(lambda _, writer: writer.close(), path)  # without our lock
+    with pytest.raises(Taken):
+        await UnixPlace(path, 0o660).listen(asyncio.Protocol)
+    stranger.close()
+    (tmp_path / "lmtp").unlink()
+    (tmp_path / "lmtp").write_text("letters of a lifetime")
+    with pytest.raises(FileExistsError):
+        await UnixPlace(path, 0o660).listen(asyncio.Protocol)
+    assert (tmp_path / "lmtp").read_text() == "letters of a lifetime"
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("8724", 8724),
+        (0, 0),
+        ("unix:/run/lmtp", "unix:/run/lmtp"),
+        *((wrong, None) for wrong in ("unix:lmtp", "-1", 70_000, "unix:/" + "x" * 100, "/run/lmtp")),
+    ],
+)
+def test_the_setting_is_a_port_or_a_socket(given: Any, taken: Any) -> None:
+    if taken is None:
+        with pytest.raises(ValidationError, match="lmtp_port"):
+            BounceSettings(lmtp_port=given)
+    else:
+        assert BounceSettings(lmtp_port=given).lmtp_port == taken
 
 
 async def test_a_host_begins_so_many_mails_in_a_minute(world: World) -> None:

@@ -46,6 +46,7 @@ def load_model(path: Path) -> Model:
         weights = np.frombuffer(body, dtype=np.int8).reshape(BUCKETS, len(categories))
         scales = np.array([said["scales"][name] for name in categories])
         numbers = said["temperature"], dict(said["thresholds"])
+        made_of = str(said.get("made_of", ""))  # models that people trained earlier do not say
     except OSError as error:
         raise BadModel(f"{path} cannot be read: {error.strerror}") from error
     except BadModel:
@@ -54,7 +55,7 @@ def load_model(path: Path) -> Model:
         raise BadModel(f"{path} is no model of bounces") from error
     if unknown := sorted(set(categories) - CATEGORIES.keys()):
         raise BadModel(f"{path} knows categories that there are not: {', '.join(unknown)}")
-    return Model(categories, weights, scales, *numbers, hashlib.sha256(data).hexdigest()[:16])
+    return Model(categories, weights, scales, *numbers, hashlib.sha256(data).hexdigest()[:16], made_of)
 
 
 def save_model(model: Model, path: Path) -> str:
@@ -66,6 +67,7 @@ def save_model(model: Model, path: Path) -> str:
         "scales": dict(zip(model.categories, model.scales.tolist(), strict=True)),
         "temperature": model.temperature,
         "thresholds": model.thresholds,
+        "made_of": model.made_of,
     }
     data = json.dumps(head, sort_keys=True).encode() + b"\n" + model.weights.tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
 """The listeners (aiosmtpd): bounce mails from the internet over SMTP, from a mail server of one's own over LMTP.
 
-One protocol object per connection. One process of the suite holds a port; the others wait and take over when it is
-gone.
+One protocol object per connection. One process of the suite holds a port or a socket; the others wait and take over
+when it is gone.
 """
 
 import asyncio
-import errno
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from libs.errors import Transient
 from libs.telemetry import get_logger
 from services.bounce.adapters.peers import Limits, Peers
+from services.bounce.adapters.places import Place, Taken
 from services.bounce.ports.mails import Listener
 
 _RETRY_SECONDS = 3.0
@@ -29,48 +29,48 @@ Keep = Callable[[Sequence[str], bytes], Awaitable[None]]
 
 
 class SmtpListener:
-    """Serves on `host:port`; port 0 takes a free one (`port` tells which, once it listens).
+    """Serves at a place; `at` tells which port or path, once it listens.
 
     `local`: speaks LMTP (RFC 2033), to a mail server that says for each recipient what became of the mail.
     """
 
-    def __init__(self, host: str, port: int, limits: Limits, *, local: bool = False) -> None:
-        self._host = host
-        self._wanted = port
+    def __init__(self, place: Place, limits: Limits, *, local: bool = False) -> None:
+        self._place = place
         self._limits = limits
         self._speaks = _LocalConnection if local else _Connection
         self._open: set[asyncio.BaseTransport] = set()
-        self.port: int | None = None
+        self.at: int | str | None = None
 
     async def serve(self, accept: Accept, keep: Keep, stop: asyncio.Event) -> None:
         """Listens until `stop`; then the mail in hand is finished and connections are closed."""
         peers = Peers(self._limits)
         handler = _Handler(accept, keep, peers)
         make = partial(self._speaks, handler, peers, self._open)
-        server = await self._listen(make, stop)
-        if server is None:
+        found = await self._listen(make, stop)
+        if found is None:
             return
-        async with server:
-            self.port = server.sockets[0].getsockname()[1]
-            log.info("bounce_listening", port=self.port)
-            await stop.wait()
-            server.close()
-            await handler.idle()
-            for transport in tuple(self._open):
-                transport.close()
-        self.port = None
+        server, self.at = found
+        try:
+            async with server:
+                log.info("bounce_listening", place=str(self.at))
+                await stop.wait()
+                self._place.leave()
+                server.close()
+                await handler.idle()
+                for transport in tuple(self._open):
+                    transport.close()
+        finally:
+            self._place.leave()
+            self.at = None
 
-    async def _listen(self, make: Any, stop: asyncio.Event) -> asyncio.Server | None:
-        loop = asyncio.get_running_loop()
+    async def _listen(self, make: Any, stop: asyncio.Event) -> tuple[asyncio.Server, int | str] | None:
         told = False
         while not stop.is_set():
             try:
-                return await loop.create_server(make, self._host, self._wanted)
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
+                return await self._place.listen(make)
+            except Taken:
                 if not told:
-                    log.info("bounce_port_taken", port=self._wanted)
+                    log.info("bounce_place_taken", place=self._place.name)
                     told = True
                 await _wait(stop, _RETRY_SECONDS)
         return None

@@ -1,10 +1,11 @@
 """HTTP in: bounce mails, bounces, suppressions."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Query, Request, Response
+from pydantic import AwareDatetime
 
 from libs.auth import Principal, scope
 from libs.contracts.outcomes import Scope
@@ -27,7 +28,7 @@ from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_mail, read_kept
 from services.bounce.handlers.people import lift_suppression, suppress_by_hand
 from services.bounce.ports import Filter
-from services.bounce.ports.mails import Mail
+from services.bounce.ports.mails import STATES, Mail, MailFilter
 
 router = Router(prefix="/v1", tags=["bounces"])
 
@@ -67,6 +68,38 @@ async def hand_in_mail(
             return shown_mail(mail)  # the reader's loop tries again
         mail = await queries.mail(deps.reads, principal, mail.id)
     return shown_mail(mail)
+
+
+@router.get("/mails", summary="Mails that came back")
+async def list_mails(
+    request: Request,
+    principal: Reader,
+    state: Literal["waiting", "read", "backscatter"] | None = None,
+    outcome: Annotated[str | None, Query(max_length=100, examples=["undetermined"])] = None,
+    message: Annotated[str | None, Query(max_length=60)] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Arrived from this moment on.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Arrived before this moment.")] = None,
+    limit: Limit = 100,
+    cursor: After = None,
+) -> Page[MailShown]:
+    """What became of mails, the newest first: those that this key's tenant and mode handed in, and those that came by
+    SMTP or LMTP and were read as being about its messages."""
+    wanted = MailFilter(
+        (principal.tenant, principal.mode),
+        limit + 1,
+        STATES.index(state) if state else None,
+        _clean(outcome, "outcome"),
+        _clean(message, "message"),
+        sensible(since, "since") if since else None,
+        sensible(until, "until") if until else None,
+        after_of(cursor),
+    )
+    found = await deps_of(request).reads.mails(wanted)
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(
+        items=[shown_mail(item) for item in found[:limit]],
+        next_cursor=Cursor.make(last.received_at.isoformat(), str(last.id)) if last else None,
+    )
 
 
 @router.get("/mails/{id}")

@@ -1,7 +1,7 @@
 """Figures over HTTP: statistics, reputation, the breaker's history."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request
@@ -11,12 +11,13 @@ from libs.errors import Invalid
 from libs.web import After, Cursor, Limit, Page, Router
 from services.bounce.api import Reader, after_of, deps_of, sensible
 from services.bounce.api.figure_shapes import BreakerShown, Counted, FigureRow, HealthRow, Reputation, Statistics
+from services.bounce.handlers import Bounce
+from services.bounce.handlers.reports import figures_kept_since
 from services.bounce.ports import BreakerQuery, FigureQuery
 
 router = Router(prefix="/v1", tags=["bounces"])
 
 _MOST_ROWS = 10_000
-_LONGEST = timedelta(days=800)
 _COUNTS = ("facts", "first", "suppressed", "lifted", "parked", "undetermined")
 
 Dimension = Literal["category", "provider", "from_domain", "communication"]
@@ -43,7 +44,7 @@ async def statistics(
     The figures are kept while facts are stored, so the answer does not depend on how many there are.
     """
     deps = deps_of(request)
-    begin, end = _span(since, until, deps.clock(), "hour" if grain == "hour" else "day")
+    begin, end = _span(deps, since, until, "hour" if grain == "hour" else "day")
     names = {"category": category, "provider": provider, "from_domain": from_domain, "communication": communication}
     only = {name: value for name, value in names.items() if value is not None}
     query = FigureQuery(principal.tenant, principal.mode, grain, begin, end, frozenset(by or ()), only, _MOST_ROWS + 1)
@@ -74,7 +75,7 @@ async def reputation(
 ) -> Reputation:
     """Blocks never touch an address: they are counted by sender, IP address or domain, provider and category."""
     deps = deps_of(request)
-    span = _span(since, until, deps.clock(), "day")
+    span = _span(deps, since, until, "day")
     rows = await deps.figures.health((principal.tenant, principal.mode), span, sender, provider)
     return Reputation(items=[HealthRow(**row) for row in rows])
 
@@ -99,12 +100,14 @@ def shown_breaker(row: Mapping[str, Any]) -> BreakerShown:
     return BreakerShown(**row, state=state)
 
 
-def _span(since: datetime | None, until: datetime | None, now: datetime, grain: str) -> tuple[datetime, datetime]:
-    end = sensible(until or now, "until")
+def _span(deps: Bounce, since: datetime | None, until: datetime | None, grain: str) -> tuple[datetime, datetime]:
+    end = sensible(until or deps.clock(), "until")
     begin = sensible(since, "since") if since else end - timedelta(days=7)
     if begin >= end:
         raise Invalid("`since` has to be before `until`.", pointer="since")
-    if end - begin > _LONGEST:
-        raise Invalid(f"Ask for {_LONGEST.days} days at most.", pointer="since")
+    by_hour, by_day = figures_kept_since(deps)
+    kept = by_hour.date() if grain == "hour" else by_day
+    if begin.astimezone(UTC).date() < kept:
+        raise Invalid(f"Figures by the {grain} are kept from {kept} on; ask for a later time.", pointer="since")
     begin = begin.replace(minute=0, second=0, microsecond=0)
     return (begin if grain == "hour" else begin.replace(hour=0)), end

@@ -1,4 +1,7 @@
-"""Reports about rules over HTTP: what never matches, what is always outdone, what nobody reads, who disagrees."""
+"""Reports about rules over HTTP: what never matches, what is always outdone, what nobody reads, who disagrees.
+
+Rules hold for everybody, so who manages them sees the facts of all tenants; others see their own.
+"""
 
 from datetime import date, timedelta
 from typing import Annotated, Any
@@ -23,7 +26,7 @@ from services.bounce.api.report_shapes import (
 from services.bounce.api.rule_shapes import RuleShown, shown_entry
 from services.bounce.api.rules import Author, IdInPath
 from services.bounce.domain.categories import CATEGORIES
-from services.bounce.handlers.reports import draft_rule, rules_without_a_hit, unread_texts
+from services.bounce.handlers.reports import draft_rule, realm_of, rules_without_a_hit, unread_texts
 from services.bounce.ports.reports import OpinionQuery, UnreadQuery
 
 router = Router(prefix="/v1", tags=["rules"])
@@ -39,7 +42,7 @@ async def dead_rules(
     """Rules in force that have not matched for so many days, in the order of their ids."""
     deps = deps_of(request)
     after = _key(cursor, str)
-    dead = await rules_without_a_hit(deps, (principal.tenant, principal.mode), _since(request, days))
+    dead = await rules_without_a_hit(deps, realm_of(principal), _since(request, days))
     rest = [rule for rule in dead if after is None or rule["rule"] > after[0]]
     page = rest[:limit]
     return Page(
@@ -54,7 +57,7 @@ async def outdone_rules(
 ) -> Page[OutdoneRule]:
     """Rules that matched and never decided, the most frequent first, with those that did instead."""
     key = _key(cursor, int, str)
-    realm = (principal.tenant, principal.mode)
+    realm = realm_of(principal)
     rows = await deps_of(request).reports.outdone(realm, _since(request, days), limit + 1, key)
     last = rows[limit - 1] if len(rows) > limit else None
     return Page(
@@ -78,7 +81,7 @@ async def list_unread(
     if count_template_provider:
         count, template, name = count_template_provider
         after = (count, _uuid(template), name)
-    realm = (principal.tenant, principal.mode)
+    realm = realm_of(principal)
     wanted = UnreadQuery(realm, _since(request, days), limit + 1, provider, after=after)
     rows = await unread_texts(deps_of(request), wanted)
     last = rows[limit - 1] if len(rows) > limit else None
@@ -100,7 +103,7 @@ async def make_a_rule(
     if body.category is not None and body.category not in CATEGORIES:
         known = ", ".join(CATEGORIES)
         raise Invalid(f"There is no category of this name; there are {known}.", pointer="/category")
-    wanted = UnreadQuery((principal.tenant, principal.mode), date.min, 1, body.provider, template_id)
+    wanted = UnreadQuery(realm_of(principal), date.min, 1, body.provider, template_id)
     saved = await draft_rule(deps_of(request), principal, wanted, body.category)
     response.headers["location"] = f"/bounce/v1/rules/{saved.entry.id}"
     response.headers["etag"] = etag(saved.entry.version)
@@ -118,7 +121,7 @@ async def disagreements(
 ) -> Page[Disagreement]:
     """Where a mail vendor or the model sees another category than we do, the most frequent first."""
     after = _key(cursor, int, str, str, str, str, str)
-    wanted = OpinionQuery((principal.tenant, principal.mode), _since(request, days), limit + 1, who, after)
+    wanted = OpinionQuery(realm_of(principal), _since(request, days), limit + 1, who, after)
     rows = await deps_of(request).reports.opinions(wanted)
     last = rows[limit - 1] if len(rows) > limit else None
     names = ("count", "who", "other", "category", "rule", "provider")
@@ -136,14 +139,14 @@ def _disagreement(row: Any) -> Disagreement:
 @router.get("/reports/agreements", summary="How often others agree")
 async def agreements(request: Request, principal: Reader, days: Days = 30) -> Agreements:
     """By vendor, and for the model: of how many facts there was an opinion, and how often it was ours."""
-    rows = await deps_of(request).reports.agreeing((principal.tenant, principal.mode), _since(request, days))
+    rows = await deps_of(request).reports.agreeing(realm_of(principal), _since(request, days))
     return Agreements(items=[Agreement(**row, share=round(row["agreeing"] / row["facts"], 4)) for row in rows])
 
 
 @router.get("/rules/{id}/hits", summary="What a rule did")
 async def rule_hits(request: Request, principal: Reader, id: IdInPath, days: Days = 30) -> RuleHits:
     """By day: how often it decided, matched in vain, or matched while it was only watched; and when last."""
-    reports, realm = deps_of(request).reports, (principal.tenant, principal.mode)
+    reports, realm = deps_of(request).reports, realm_of(principal)
     rows = await reports.hits_by_day(realm, id, _since(request, days))
     last = (await reports.last_hits(realm, [id])).get(id)
     parts = ("decided", "outdone", "shadow")

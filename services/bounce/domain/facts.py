@@ -34,8 +34,8 @@ class Fact(NamedTuple):
     `permanent`: the refusal was final, not a wish to wait. `delayed`: the server is still trying, so that the category
     says what it waits for and the fact counts for nothing. `rule`: the one that decided; None where the form of the
     report did, or the model, or nothing. `rule_set`: the digest of the rules that were asked; `model:` and its digest
-    where the model answered, so that what it caused can be undone alone. `shadow`: rules that matched and only
-    look. `stage`: the command that was answered.
+    where the model answered, so that what it caused can be undone alone; then `asked` is the digest of the rules that
+    did not know. `shadow`: rules that matched and only look. `stage`: the command that was answered.
     """
 
     category: str
@@ -51,6 +51,7 @@ class Fact(NamedTuple):
     rule_set: str | None = None
     shadow: tuple[str, ...] = ()
     stage: str | None = None
+    asked: str | None = None
 
     @property
     def group(self) -> str:
@@ -188,4 +189,5 @@ def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
         f"model:{verdict.model}" if verdict.model else classifier.rules.digest,
         verdict.shadow,
         verdict.stage,
+        classifier.rules.digest if verdict.model else None,
     )

@@ -79,7 +79,16 @@ def train(examples: Sequence[Example], *, precision: float = 0.95) -> tuple[Mode
     weights, scales = _whole_numbers(_fit(buckets, meant, len(names)))
     told = _told(shares, right, names, thresholds)
     counts = dict(sorted(Counter(example.category for example in ordered).items()))
-    return Model(names, weights, scales, temperature, thresholds), Trained(len(ordered), counts, *told, thresholds)
+    model = Model(names, weights, scales, temperature, thresholds, made_of=made_of(examples, precision=precision))
+    return model, Trained(len(ordered), counts, *told, thresholds)
+
+
+def made_of(examples: Sequence[Example], *, precision: float = 0.95) -> str:
+    """The digest of all that a model depends on: what has another one is to be trained again."""
+    digest = hashlib.sha256(repr((precision, BUCKETS, FOLDS, _ROUNDS, _STEP, _DECAY, _FEWEST)).encode())
+    for example in _in_order(examples):
+        digest.update(_mark(example) + repr((example.category, example.also)).encode())
+    return digest.hexdigest()[:16]
 
 
 def _in_order(examples: Sequence[Example]) -> list[Example]:

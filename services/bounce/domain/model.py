@@ -35,7 +35,8 @@ class Guess(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """`weights`: int8, BUCKETS × categories. `thresholds`: the confidence from which a category is answered at all."""
+    """`weights`: int8, BUCKETS × categories. `thresholds`: the confidence from which a category is answered at all.
+    `made_of`: the digest of the replies and numbers that it was trained with."""
 
     categories: tuple[str, ...]
     weights: NDArray[np.int8]
@@ -43,6 +44,7 @@ class Model:
     temperature: float
     thresholds: dict[str, float]
     digest: str = ""
+    made_of: str = ""
 
     def predict(self, replies: Sequence[Reply]) -> list[Guess]:
         """The likeliest category of each reply, whatever the confidence."""

@@ -96,6 +96,11 @@ def place(current: Suppression, evidence: Evidence) -> Suppression | None:
     )
 
 
+def withdraw(current: Suppression, *, at: datetime, actor: str, note: str) -> Suppression:
+    """The suppression after what it rested on is said no more: nobody has let go, so the same said again bars again."""
+    return replace(lift(current, at=at, actor=actor, note=note), lifted_at=current.lifted_at)
+
+
 def lift(current: Suppression, *, at: datetime, actor: str, note: str) -> Suppression:
     """The suppression after somebody lifted it. Raises Conflict where it bars nothing."""
     if not current.active:

@@ -9,7 +9,7 @@ from libs.verp import ReturnPath
 from services.bounce.ports import Breakers, Contacts, Dns, Domains, Facts, Figures, Messages, Reads, Suppressions
 from services.bounce.ports.mails import Listener, Mails
 from services.bounce.ports.replays import Replays, StoredFacts
-from services.bounce.ports.reports import Reports
+from services.bounce.ports.reports import Reports, Rollups
 from services.bounce.ports.rules import Judgements, Rulebook, Rules, RuleSets, Workshop
 from services.bounce.ports.webhooks import Caller, Telling, Webhooks
 from services.bounce.settings import BounceSettings
@@ -29,6 +29,7 @@ class Bounce:
     figures: Figures
     reads: Reads
     reports: Reports
+    rollups: Rollups
     replays: Replays
     stored: StoredFacts
     settings: BounceSettings

@@ -1,11 +1,10 @@
 """What reports say beside their figures: what the rules in force make of it today, and which rule would help."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from libs.auth import Principal
-from libs.contracts.outcomes import Mode
 from libs.errors import Conflict, NotFound
 from services.bounce.domain.classifier import UNDETERMINED, Classifier, Verdict
 from services.bounce.domain.rereading import reply_of
@@ -13,13 +12,27 @@ from services.bounce.domain.rules.entries import State, Wanted
 from services.bounce.domain.rules.rule import Layer
 from services.bounce.domain.suggesting import suggestion
 from services.bounce.handlers.deps import Bounce
-from services.bounce.handlers.rules import Saved, put_rule
-from services.bounce.ports.reports import UnreadQuery
+from services.bounce.handlers.rules import Saved, manages_rules, put_rule
+from services.bounce.ports.reports import Realm, UnreadQuery
 
 SHOWN_DAYS = 30
 
 
-async def rules_without_a_hit(deps: Bounce, realm: tuple[int, Mode], since: date) -> list[dict[str, Any]]:
+def realm_of(principal: Principal) -> Realm:
+    """Whose facts somebody's reports are about: all tenants' for who manages the rules, else one's own."""
+    manages = manages_rules(principal) and (principal.may("rules:write") or principal.may("rules:publish"))
+    return Realm(None if manages else principal.tenant, principal.mode)
+
+
+def figures_kept_since(deps: Bounce) -> tuple[datetime, date]:
+    """From when on there are figures by the hour, and by the day."""
+    now, settings = deps.clock(), deps.settings
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    by_hour = midnight - timedelta(days=settings.hourly_figures_kept_days)
+    return by_hour, (midnight - timedelta(days=settings.figures_kept_days)).date()
+
+
+async def rules_without_a_hit(deps: Bounce, realm: Realm, since: date) -> list[dict[str, Any]]:
     """Rules in force that have not matched since that day, by id, each with its last hit before."""
     rules = (await deps.rulebook.current()).rules.rules
     last = await deps.reports.last_hits(realm, [rule.id for rule in rules])
@@ -39,7 +52,7 @@ async def rules_without_a_hit(deps: Bounce, realm: tuple[int, Mode], since: date
 
 async def counted(deps: Bounce, principal: Principal, rules: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What these rules did in the last days, and when they matched last."""
-    realm = (principal.tenant, principal.mode)
+    realm = realm_of(principal)
     since = deps.clock().date() - timedelta(days=SHOWN_DAYS - 1)
     sums, last = await deps.reports.hits(realm, since, rules), await deps.reports.last_hits(realm, rules)
     none = {"decided": 0, "outdone": 0, "shadow": 0}

@@ -12,7 +12,7 @@ from services.bounce.domain.domains import Answer, Domain
 from services.bounce.domain.facts import Fact, Vendor
 from services.bounce.domain.suppressions import Evidence, Suppression
 from services.bounce.domain.undoing import Selection, Undo, Undone
-from services.bounce.ports.mails import Mail
+from services.bounce.ports.mails import Mail, MailFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +229,8 @@ class Reads(Protocol):
     async def suppression(self, tenant: int, mode: Mode, id: UUID) -> Suppression | None: ...
 
     async def mail(self, tenant: int, mode: Mode, id: UUID) -> Mail | None: ...
+
+    async def mails(self, wanted: MailFilter) -> list[Mail]: ...
 
     async def feed(
         self, realm: tuple[int, Mode], after: tuple[str, int] | None, limit: int

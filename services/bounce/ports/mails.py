@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from libs.contracts.outcomes import Mode
+
+STATES = ("waiting", "read", "backscatter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,20 @@ class Mail:
     owner: tuple[int, Mode] | None
     raw: bytes | None
     again: bool = False  # it was read before
+
+
+@dataclass(frozen=True, slots=True)
+class MailFilter:
+    """What a list of mails is narrowed to; None: not at all. `after`: time and id that the page before ended with."""
+
+    owner: tuple[int, Mode]
+    limit: int
+    state: int | None = None  # its place in STATES
+    outcome: str | None = None
+    message: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    after: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

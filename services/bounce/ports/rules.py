@@ -91,7 +91,8 @@ class RuleSets(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JudgedBy:
-    """Facts that count as proof and were judged under one of these digests. `rules`: by one of these; None: by any."""
+    """Facts that count as proof and were judged under one of these digests, also where the model answered because none
+    of these rules did. `rules`: by one of these; None: by any."""
 
     tenant: int
     mode: Mode

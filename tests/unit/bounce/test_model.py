@@ -21,7 +21,7 @@ from services.bounce.adapters.model_file import (
 )
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.facts import of_text
-from services.bounce.domain.learning import Example, train
+from services.bounce.domain.learning import Example, made_of, train
 from services.bounce.domain.model import Model
 from services.bounce.domain.providers import Providers
 from services.bounce.domain.rules.ruleset import Reply, RuleSet
@@ -96,6 +96,26 @@ def test_the_shipped_model_is_made_of_what_is_in_the_repository() -> None:
     model = load_model(SHIPPED)
     assert set(model.categories) == {example.category for example in shipped_examples()}
     assert model.thresholds["unknown-user"] > 0.5
+
+
+def test_the_shipped_model_has_learned_what_is_in_the_repository_now() -> None:
+    """Whoever changes an example of a rule or a reply trains it again, half a minute:
+    depesche bounce train --out services/bounce/shipped_model/bounces.model"""
+    assert load_model(SHIPPED).made_of == made_of(shipped_examples())
+
+
+@pytest.mark.parametrize("change", ["a reply more", "another category", "another precision", "one that would do too"])
+def test_whatever_a_model_depends_on_shows_in_what_it_is_made_of(change: str) -> None:
+    told, precision = examples(), 0.95
+    assert made_of(told[::-1] * 2) == made_of(told)
+    if change == "a reply more":
+        told.append(Example(Reply("550 nobody at all"), "unknown-user"))
+    elif change == "another precision":
+        precision = 0.9
+    else:
+        category, also = ("inactive", ()) if change == "another category" else ("unknown-user", ("inactive",))
+        told[0] = Example(told[0].reply, category, also)
+    assert made_of(told, precision=precision) != made_of(examples())
 
 
 def test_the_model_can_be_left_out() -> None:

@@ -71,6 +71,32 @@ def test_a_phrase_that_says_nothing_is_refused(phrase: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("phrase", "why"),
+    [
+        ("kim@x.example", "every kind"),
+        ("<Kim@X.example>:", "every kind"),
+        ("550 kim@x.example", "every kind"),
+        ("@ * @", "every kind"),
+        ("550", "under `reply`"),
+        ("55*", "every kind"),
+        ("user <address> unknown", "write @"),
+        ("no <id> here", r"write \* in its place"),
+        ("postmaster@ knows", "a part of an address"),
+    ],
+)
+def test_a_phrase_that_stands_in_any_reply_is_refused(phrase: str, why: str) -> None:
+    with pytest.raises(BadPattern, match=why):
+        of_phrase(phrase, WORDS)
+    with pytest.raises(BadRule, match="/unless/1"):
+        rule_of(rule(contains="x", unless=["gone", phrase]), Layer.SHIPPED, WORDS)
+
+
+@pytest.mark.parametrize("phrase", ["user kim@x.example unknown", "4.7.500", "s3150", "5 7", "{mailbox}", "@ gone"])
+def test_a_phrase_with_an_address_or_a_number_and_more_is_taken(phrase: str) -> None:
+    assert of_phrase(phrase, WORDS)
+
+
+@pytest.mark.parametrize(
     ("expression", "why"),
     [
         ("a+", "without an end"),
@@ -85,6 +111,9 @@ def test_a_phrase_that_says_nothing_is_refused(phrase: str) -> None:
         ("(?i)unknown", "no use"),
         ("[äö]x", "ASCII"),
         ("a?", "every text"),
+        ("@", "an address"),
+        (r" \d{3} ", "numbers"),
+        (" ", "numbers"),
         ("(a", "no regular expression"),
         ("(" * 3_000 + ")" * 3_000, "500 characters"),
     ],

@@ -4,6 +4,7 @@ Its traps, and what we do: a scratch space belongs to one thread at a time (it l
 it scans), so every thread has its own; compiling takes seconds, so databases are kept by digest; a kept one fits one
 version and kind of processor only, so whatever does not load is compiled again. UTF-8 mode makes compiling ten times
 slower and the database five times larger; texts and patterns are bytes in lower case instead, and no flag is needed.
+A gap costs milliseconds and 15 kB to compile: of patterns with gaps it knows some hundreds whole (gaps.py).
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from pathlib import Path
 import hyperscan
 
 from libs.telemetry import get_logger
+from services.bounce.adapters.engines.gaps import Plan, Rests, planned
 from services.bounce.ports.rules import UnfitPattern
 
 log = get_logger(__name__)
@@ -37,22 +39,24 @@ class HyperscanScan:
     """Numbers of the patterns that are in a text. Safe to call from any thread."""
 
     def __init__(self, patterns: Sequence[bytes], digest: str, cache: Path | None = None) -> None:
-        self._database = _database(patterns, digest, cache) if patterns else None
+        plan = planned(patterns)
+        self._database = _database(plan, patterns, digest, cache) if patterns else None
+        self._rests = Rests(plan, len(patterns)) if plan.rests else None
         self._scratch = _Scratch(self._database) if self._database else None
 
     def __call__(self, words: bytes) -> list[int]:
         found: list[int] = []
         if self._database is not None and self._scratch is not None:
             self._database.scan(words, _found, context=found, scratch=self._scratch.space)
-        return found
+        return found if self._rests is None else self._rests.settle(words, found)
 
 
 def _found(number: int, _begin: int, _end: int, _flags: int, found: object) -> None:
     found.append(number)  # type: ignore[attr-defined]  # the list that the scan was given
 
 
-def _database(patterns: Sequence[bytes], digest: str, cache: Path | None) -> hyperscan.Database:
-    kept = cache / _name(patterns, digest) if cache else None
+def _database(plan: Plan, patterns: Sequence[bytes], digest: str, cache: Path | None) -> hyperscan.Database:
+    kept = cache / _name(plan, digest) if cache else None
     if kept is not None and kept.is_file():
         try:
             loaded = hyperscan.loadb(kept.read_bytes(), mode=hyperscan.HS_MODE_BLOCK)
@@ -61,7 +65,7 @@ def _database(patterns: Sequence[bytes], digest: str, cache: Path | None) -> hyp
         except (hyperscan.error, OSError, ValueError) as error:
             log.warning("bounce_rules_compiled_again", error=repr(error))
     try:
-        database = _compile(patterns)
+        database = _compile(plan.expressions, plan.numbers)
     except hyperscan.error as error:
         raise _unfit(patterns) or error from error
     if kept is not None:
@@ -69,13 +73,13 @@ def _database(patterns: Sequence[bytes], digest: str, cache: Path | None) -> hyp
     return database
 
 
-def _compile(patterns: Sequence[bytes]) -> hyperscan.Database:
+def _compile(expressions: Sequence[bytes], numbers: Sequence[int]) -> hyperscan.Database:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(
-        expressions=list(patterns),
-        ids=list(range(len(patterns))),
-        elements=len(patterns),
-        flags=[_FLAGS] * len(patterns),
+        expressions=list(expressions),
+        ids=list(numbers),
+        elements=len(expressions),
+        flags=[_FLAGS] * len(expressions),
     )
     return database
 
@@ -84,14 +88,15 @@ def _unfit(patterns: Sequence[bytes]) -> UnfitPattern | None:
     """Which pattern is at fault: the library does not say."""
     for pattern in patterns:
         try:
-            _compile([pattern])
+            _compile([pattern], [0])
         except hyperscan.error as error:
             return UnfitPattern(pattern, str(error))
     return None
 
 
-def _name(patterns: Sequence[bytes], digest: str) -> str:
-    made_by = hashlib.sha256(b"\0".join((version("hyperscan").encode(), *patterns))).hexdigest()[:12]
+def _name(plan: Plan, digest: str) -> str:
+    layout = (b"%d %s" % pair for pair in zip(plan.numbers, plan.expressions, strict=True))
+    made_by = hashlib.sha256(b"\0".join((version("hyperscan").encode(), *layout))).hexdigest()[:12]
     return f"{digest}-{made_by}.hsdb"
 
 

@@ -6,6 +6,7 @@ from services.bounce.adapters.postgres.domains import PostgresDomains
 from services.bounce.adapters.postgres.facts import PostgresFacts
 from services.bounce.adapters.postgres.judgements import PostgresJudgements
 from services.bounce.adapters.postgres.mails import PostgresMails
+from services.bounce.adapters.postgres.pruning import PostgresRollups
 from services.bounce.adapters.postgres.reads import PostgresReads
 from services.bounce.adapters.postgres.replaying import PostgresStoredFacts
 from services.bounce.adapters.postgres.replays import PostgresReplays
@@ -31,6 +32,7 @@ __all__ = [
     "PostgresReads",
     "PostgresReplays",
     "PostgresReports",
+    "PostgresRollups",
     "PostgresRuleSets",
     "PostgresRules",
     "PostgresStoredFacts",

@@ -57,6 +57,7 @@ def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str]) -> list[list
             item.vendor.said if item.vendor else None,
             item.vendor.category if item.vendor else None,
             " ".join(item.fact.shadow),
+            item.fact.asked,
         )
         for item in facts
     ]

@@ -1,6 +1,6 @@
 """Facts and what follows from them: one transaction with its suppressions, its figures and its events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,7 +30,7 @@ from services.bounce.adapters.postgres.figures import add_blocks, add_figures
 from services.bounce.adapters.postgres.histories import read_histories
 from services.bounce.adapters.postgres.parking import confirm, park
 from services.bounce.adapters.postgres.reexamining import reexamine
-from services.bounce.adapters.postgres.superseding import supersede
+from services.bounce.adapters.postgres.superseding import restate, supersede
 from services.bounce.adapters.postgres.suppressions import changed, place_all
 from services.bounce.adapters.postgres.tallies import add_tallies
 from services.bounce.domain.breaker import Band
@@ -56,19 +56,20 @@ _ADD = """
 insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
                     reply_code, enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain,
                     communication, matched, confidence, template, stage, vendor, vendor_class, vendor_category, shadow,
-                    model_category, model_confidence)
+                    model_category, model_confidence, asked)
 select id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
   enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication,
   string_to_array(matched, ' '), confidence, template, stage, vendor, vendor_class, vendor_category,
   string_to_array(nullif(shadow, ''), ' '), case when rule_set like 'model:%' then category end,
-  case when rule_set like 'model:%' then confidence end
+  case when rule_set like 'model:%' then confidence end, asked
 from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[], $7::text[],
   $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[], $15::uuid[],
   $16::text[], $17::text[], $18::text[], $19::text[], $20::smallint[], $21::text[], $22::text[], $23::text[],
-  $24::real[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[])
+  $24::real[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[])
   as new (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
           enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication, matched,
-          confidence, template, stage, vendor, vendor_class, vendor_category, shadow)
+          confidence, template, stage, vendor, vendor_class, vendor_category, shadow,
+          asked)
 on conflict (id) do nothing returning id
 """
 _DECIDED = """
@@ -104,7 +105,8 @@ class PostgresFacts:
     band: Band
 
     async def record(self, facts: Sequence[NewFact], now: datetime) -> None:
-        """New facts, what they bar, and both events; mails that brought them are closed. Repeats change nothing."""
+        """New facts, what they bar, and both events; mails that brought them are closed. Repeats change nothing,
+        unless the fact was superseded: then it counts again."""
         if not facts:
             return
         ordered = sorted({fact.id: fact for fact in facts}.values(), key=lambda fact: fact.id)
@@ -113,9 +115,11 @@ class PostgresFacts:
         async with self.database.transaction() as connection:
             new = {row["id"] for row in await connection.fetch(_ADD, *columns_of(ordered, texts))}
             await _close_mails(connection, facts)
-            if fresh := [fact for fact in ordered if fact.id in new]:
+            again = await restate(connection, [fact for fact in ordered if fact.id not in new])
+            fresh = [fact for fact in ordered if fact.id in new]
+            if following := [fact for fact in ordered if fact.id in new | again]:
                 tripped = await look(connection, refused(fresh), self.band)
-                events = await self._follow(connection, fresh, now)
+                events = await self._follow(connection, following, new, now)
                 await append(connection, [*(classified(fact, texts[fact.id]) for fact in fresh), *events])
         for fact in fresh:
             _facts.labels(fact.fact.category, fact.fact.provider or "", fact.origin).inc()
@@ -136,11 +140,12 @@ class PostgresFacts:
             async with self.database.transaction() as connection:
                 await supersede(connection, readings, now)
 
-    async def _follow(self, connection: Any, fresh: Sequence[NewFact], now: datetime) -> list[Outgoing]:
-        judged = await self._judged(connection, fresh, now)
+    async def _follow(self, connection: Any, facts: Sequence[NewFact], new: Set[UUID], now: datetime) -> list[Outgoing]:
+        """What facts lead to; those that are not `new` were counted when they were."""
+        judged = await self._judged(connection, facts, now)
         bars: list[Evidence] = []
         parks: list[tuple[UUID, Evidence]] = []
-        for fact in fresh:
+        for fact in facts:
             match judged[fact.id]:
                 case Judged(verdict=Bars() as verdict, breaker=UUID() as breaker, decision=Decision.PARKED):
                     parks.append((breaker, evidence_of(fact, verdict)))
@@ -153,9 +158,11 @@ class PostgresFacts:
         await connection.execute(_DECIDED, *decided(judged.values()))
         figures = Figures()
         began = {item.bounce_id for item in placed}
-        for fact in fresh:
-            counts = {"first": judged[fact.id].first, "suppressed": fact.id in began, "parked": fact.id in parked}
-            figures.add(kind_of(fact), fact.at, facts=1, **counts)
+        for fact in facts:
+            is_new = fact.id in new
+            counts = {"suppressed": fact.id in began, "parked": fact.id in parked}
+            figures.add(kind_of(fact), fact.at, facts=is_new, first=is_new and judged[fact.id].first, **counts)
+        fresh = [fact for fact in facts if fact.id in new]
         await add_blocks(connection, blocks_of(fresh))
         await add_figures(connection, figures)
         await add_tallies(connection, fresh)

@@ -14,7 +14,7 @@ _REALMS = "select distinct tenant, mode from figure where grain = 1 and bucket >
 _PAGE = """
 select id, at, category, permanent, rule, rule_set, text, reply_code, enhanced_code, provider, origin, stage,
   vendor_category from bounce
-where tenant = $1 and mode = $2 and at >= $3 and rule_set = any($4::text[])
+where tenant = $1 and mode = $2 and at >= $3 and (rule_set = any($4::text[]) or asked = any($4))
   and ($5::text[] is null or rule = any($5)) and ($6::timestamptz is null or (at, id) > ($6, $7::uuid))
   and not void and decision > 0 and message is not null
 order by at, id limit $8

@@ -8,23 +8,25 @@ from typing import Any
 from services.bounce.adapters.postgres.figures import add_figures
 from services.bounce.adapters.postgres.suppressions import put_all
 from services.bounce.domain.figures import Figures, Kind
-from services.bounce.domain.suppressions import Suppression, lift
+from services.bounce.domain.suppressions import Suppression, lift, withdraw
 
 _KINDS = "select id, from_domain, communication from bounce where id = any($1::uuid[])"
 
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """Who lets go, when and why."""
+    """Who lets go, when and why. `withdrawn`: nobody does, what was said is said no more."""
 
     at: datetime
     actor: str
     note: str
+    withdrawn: bool = False
 
 
 async def lift_all(connection: Any, locked: Sequence[Suppression], how: Lift) -> list[Suppression]:
     """Ends active suppressions whose rows are locked."""
-    lifted = [lift(item, at=how.at, actor=how.actor, note=how.note) for item in locked]
+    end = withdraw if how.withdrawn else lift
+    lifted = [end(item, at=how.at, actor=how.actor, note=how.note) for item in locked]
     await put_all(connection, lifted)
     return lifted
 

@@ -12,10 +12,9 @@ from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
 from libs.storage.database import Database
 from services.bounce.domain.mime import MAX_BYTES
-from services.bounce.ports.mails import Closing, Kept, Mail, NewMail, Rereading, Stray
+from services.bounce.ports.mails import STATES, Closing, Kept, Mail, NewMail, Rereading, Stray
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
-STATES = ("waiting", "read", "backscatter")
 
 _COLUMNS = "id, recipient, received_at, state, outcome, message, attempts, tenant, mode, again"
 _KEEP = """

@@ -12,7 +12,7 @@ from services.bounce.adapters.postgres.mails import to_mail
 from services.bounce.adapters.postgres.suppressions import to_suppression
 from services.bounce.domain.suppressions import Suppression
 from services.bounce.ports import Filter
-from services.bounce.ports.mails import Mail
+from services.bounce.ports.mails import Mail, MailFilter
 
 _BOUNCES = """
 select * from bounce where tenant = $1 and mode = $2
@@ -43,6 +43,14 @@ select * from suppression where tenant = $1 and mode = $2 and version > 0
 order by changed_at desc, id desc limit $3
 """
 _SUPPRESSION = "select * from suppression where tenant = $1 and mode = $2 and id = $3 and version > 0"
+_MAILS = """
+select id, recipient, received_at, state, outcome, message, attempts, tenant, mode, again, null::bytea as raw from mail
+where tenant = $1 and mode = $2 and ($4::smallint is null or state = $4) and ($5::text is null or outcome = $5)
+  and ($6::text is null or message = $6) and ($7::timestamptz is null or received_at >= $7)
+  and ($8::timestamptz is null or received_at < $8)
+  and ($9::timestamptz is null or (received_at, id) < ($9, $10::uuid))
+order by received_at desc, id desc limit $3
+"""
 _MAIL = """
 select mail.* from mail where id = $3 and (
   (tenant = $1 and mode = $2)
@@ -104,6 +112,14 @@ class PostgresReads:
         async with self.database.acquire() as connection:
             row = await connection.fetchrow(_SUPPRESSION, tenant, mode, id)
         return to_suppression(row) if row else None
+
+    async def mails(self, wanted: MailFilter) -> list[Mail]:
+        """Mails of a tenant and mode, without their bytes: handed in by a key of it, or read as being about it."""
+        tenant, mode = wanted.owner
+        names = (wanted.state, wanted.outcome, wanted.message, wanted.since, wanted.until)
+        async with self.database.acquire() as connection:
+            rows = await connection.fetch(_MAILS, tenant, mode, wanted.limit, *names, *(wanted.after or (None, None)))
+        return [to_mail(row) for row in rows]
 
     async def mail(self, tenant: int, mode: Mode, id: UUID) -> Mail | None:
         """A mail that this tenant and mode handed in, or that became a fact of theirs."""

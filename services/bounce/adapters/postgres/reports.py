@@ -5,71 +5,83 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from libs.contracts.outcomes import Mode
 from libs.storage.database import Database
-from services.bounce.ports.reports import OpinionQuery, UnreadQuery
+from services.bounce.ports.reports import OpinionQuery, Realm, UnreadQuery
 
 _DAYS = """
 select day, sum(count) filter (where part = 0)::bigint as decided,
   sum(count) filter (where part = 1)::bigint as outdone, sum(count) filter (where part = 2)::bigint as shadow
-from rule_hit where tenant = $1 and mode = $2 and rule = $3 and day >= $4 group by day order by day
+from rule_hit where tenant = any($1) and mode = $2 and rule = $3 and day >= $4 group by day order by day
 """
 _SUMS = """
 select rule, coalesce(sum(count) filter (where part = 0), 0)::bigint as decided,
   coalesce(sum(count) filter (where part = 1), 0)::bigint as outdone,
   coalesce(sum(count) filter (where part = 2), 0)::bigint as shadow
-from rule_hit where tenant = $1 and mode = $2 and day >= $3 and ($4::text[] is null or rule = any($4)) group by rule
+from rule_hit where tenant = any($1) and mode = $2 and day >= $3 and ($4::text[] is null or rule = any($4))
+group by rule
 """
-# of each rule its newest day alone: what came before may be years
+# of each rule and tenant its newest day alone: what came before may be years
 _LAST = """
-select r.rule, h.last_at, h.last_bounce from unnest($3::text[]) as r (rule) cross join lateral (
-  select last_at, last_bounce from rule_hit where tenant = $1 and mode = $2 and rule = r.rule
+select distinct on (r.rule) r.rule, h.last_at, h.last_bounce
+from unnest($3::text[]) as r (rule) cross join unnest($1::smallint[]) as t (tenant) cross join lateral (
+  select last_at, last_bounce from rule_hit where tenant = t.tenant and mode = $2 and rule = r.rule
   order by day desc, last_at desc limit 1) as h
+order by r.rule, h.last_at desc
 """
 _OUTDONE = """
 with sums as (
   select rule, winner, part, sum(count)::bigint as count, max(last_at) as last_at
-  from rule_hit where tenant = $1 and mode = $2 and day >= $3 and part < 2 group by 1, 2, 3)
+  from rule_hit where tenant = any($1) and mode = $2 and day >= $3 and part < 2 group by 1, 2, 3)
 select rule, sum(count)::bigint as count, max(last_at) as last_at,
   jsonb_agg(jsonb_build_object('rule', winner, 'count', count) order by count desc, winner) as winners
 from sums group by rule having bool_and(part = 1)
   and ($4::bigint is null or sum(count) < $4 or (sum(count) = $4 and rule > $5))
 order by 2 desc, 1 limit $6
 """
-# the newest of a group is the row of the day of its last moment
+# the newest of a group is a row of the day of its last moment
 _UNREAD = """
 select u.*, b.id as bounce, b.template, b.text, b.reply_code, b.enhanced_code, b.vendor_category, b.model_category,
   b.stage, b.origin
 from (
   select template_id, provider, sum(count)::bigint as count, max(last_at) as last_at
-  from unread where tenant = $1 and mode = $2 and day >= $3 and ($4::text is null or provider = $4)
+  from unread where tenant = any($1) and mode = $2 and day >= $3 and ($4::text is null or provider = $4)
     and ($5::uuid is null or template_id = $5)
   group by template_id, provider
   having $6::bigint is null or (sum(count), template_id, provider) < ($6, $7::uuid, $8::text)
   order by 3 desc, 1 desc, 2 desc limit $9) as u
-join unread n on n.tenant = $1 and n.mode = $2 and n.day = u.last_at::date and n.template_id = u.template_id
-  and n.provider = u.provider
+cross join lateral (
+  select last_bounce from unread where tenant = any($1) and mode = $2 and day = u.last_at::date
+    and template_id = u.template_id and provider = u.provider
+  order by last_at desc limit 1) as n
 left join bounce b on b.id = n.last_bounce and b.template is not null
 order by u.count desc, u.template_id desc, u.provider desc
 """
 _OPINIONS = """
 select o.*, n.last_bounce as bounce, b.text, b.vendor_class, b.template from (
   select who, other, category, rule, provider, sum(count)::bigint as count, max(last_at) as last_at
-  from opinion where tenant = $1 and mode = $2 and day >= $3 and ($4::text is null or who = $4) and other <> category
+  from opinion where tenant = any($1) and mode = $2 and day >= $3 and ($4::text is null or who = $4)
+    and other <> category
   group by 1, 2, 3, 4, 5
   having $5::bigint is null or (sum(count), who, other, category, rule, provider) < ($5, $6, $7, $8, $9, $10)
   order by 6 desc, 1 desc, 2 desc, 3 desc, 4 desc, 5 desc limit $11) as o
-join opinion n on n.tenant = $1 and n.mode = $2 and n.day = o.last_at::date and n.who = o.who and n.other = o.other
-  and n.category = o.category and n.rule = o.rule and n.provider = o.provider
+cross join lateral (
+  select last_bounce from opinion where tenant = any($1) and mode = $2 and day = o.last_at::date and who = o.who
+    and other = o.other and category = o.category and rule = o.rule and provider = o.provider
+  order by last_at desc limit 1) as n
 left join bounce b on b.id = n.last_bounce
 order by o.count desc, o.who desc, o.other desc, o.category desc, o.rule desc, o.provider desc
 """
 _AGREEING = """
 select who, sum(count)::bigint as facts, coalesce(sum(count) filter (where other = category), 0)::bigint as agreeing
-from opinion where tenant = $1 and mode = $2 and day >= $3 group by who order by who
+from opinion where tenant = any($1) and mode = $2 and day >= $3 group by who order by who
 """
-
-Realm = tuple[int, Mode]
+# every fact is counted there; from one tenant to the next by the index
+_TENANTS = """
+with recursive t (tenant) as (
+  select min(tenant) from figure
+  union all select (select min(tenant) from figure where tenant > t.tenant) from t where t.tenant is not null)
+select tenant from t where tenant is not null
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +125,5 @@ class PostgresReports:
 
     async def _rows(self, statement: str, realm: Realm, *arguments: Any) -> list[Mapping[str, Any]]:
         async with self.database.acquire() as connection:
-            return list(await connection.fetch(statement, realm[0], int(realm[1]), *arguments))
+            tenants = [realm.tenant] if realm.tenant else [row["tenant"] for row in await connection.fetch(_TENANTS)]
+            return list(await connection.fetch(statement, tenants, int(realm.mode), *arguments))

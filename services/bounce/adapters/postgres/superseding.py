@@ -1,21 +1,33 @@
-"""What mails said before they were read again: void where they say it no more, with what it barred."""
+"""What mails said before they were read again: void where they say it no more, with what it barred; and back."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from libs.messaging.outbox import append
 from services.bounce.adapters.postgres.lifting import Lift, count_changes, lift_all
 from services.bounce.adapters.postgres.suppressions import changed, to_suppression
 from services.bounce.domain.parking import ParkState
-from services.bounce.ports import Reading
+from services.bounce.domain.rereading import BY_FORM
+from services.bounce.ports import NewFact, Reading
 
 _NOTE = "the mail behind it was read again, and says something else"
 _SAID = """
 select id, mail_id, tenant, mode, address_hash from bounce
 where message = any($1::text[]) and mail_id = any($2::uuid[]) and not void order by id for update
 """
-_VOID = "update bounce set void = true where id = any($1::uuid[])"
+_VOID = "update bounce set void = true, superseded = true where id = any($1::uuid[])"
+_RESTATED = """
+update bounce b set void = false, superseded = false, mail_id = coalesce(n.mail_id, b.mail_id), rule = n.rule,
+  rule_set = n.rule_set, matched = string_to_array(n.matched, ' '), confidence = n.confidence,
+  shadow = string_to_array(nullif(n.shadow, ''), ' '), asked = n.asked,
+  model_category = case when n.rule_set like 'model:%' then b.category end,
+  model_confidence = case when n.rule_set like 'model:%' then n.confidence end
+from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::real[], $7::text[], $8::text[])
+  as n (id, mail_id, rule, rule_set, matched, confidence, shadow, asked)
+where b.id = n.id and b.superseded returning b.id
+"""
 _BARRED = """
 select s.* from suppression s
 join (select distinct * from unnest($1::smallint[], $2::smallint[], $3::bytea[]) as k (tenant, mode, address_hash)) as k
@@ -45,7 +57,28 @@ async def supersede(connection: Any, readings: Sequence[Reading], now: datetime)
         return
     keys = [[row[name] for row in alive] for name in ("tenant", "mode", "address_hash", "id")]
     barred = [to_suppression(row) for row in await connection.fetch(_BARRED, *keys)]
-    lifted = await lift_all(connection, barred, Lift(now, "system", _NOTE))
+    lifted = await lift_all(connection, barred, Lift(now, "system", _NOTE, withdrawn=True))
     await connection.execute(_DROP, *keys, now, _NOTE)
     await count_changes(connection, lifted, now, lifted=1)
     await append(connection, [changed(item) for item in lifted])
+
+
+async def restate(connection: Any, facts: Sequence[NewFact]) -> set[UUID]:
+    """Those of these known facts that were superseded: they count again, as they are judged now."""
+    if not facts:
+        return set()
+    rows = [
+        (
+            one.id,
+            one.mail_id,
+            one.fact.rule,
+            one.fact.rule_set or BY_FORM,
+            " ".join(one.fact.matched),
+            one.fact.confidence,
+            " ".join(one.fact.shadow),
+            one.fact.asked,
+        )
+        for one in facts
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return {row["id"] for row in await connection.fetch(_RESTATED, *columns)}

@@ -3,6 +3,8 @@
 A phrase is words: `mailbox * full`. A `*` between words stands for up to 60 characters, one at a word's end for the
 rest of the word, `{name}` for any of the words that the rule set keeps under that name. Words match whole.
 
+What stands in any reply (an address, a number) tells no replies apart, and is refused as a pattern.
+
 A pattern must cost the same whatever text comes: repeats are bounded, and what makes an engine go back (references,
 look-around) is refused. So every engine takes it, and none can be held up by a reply written for the purpose.
 """
@@ -24,6 +26,8 @@ GAP = ".{0,60}"
 _WORD_ENDS = "[a-z0-9]{0,20}"
 _LAST_LATIN = 0x5FF  # Latin, Greek, Cyrillic and Armenian put spaces between words
 _NAME = re.compile(r"\{([a-z_]{1,30})\}")
+_PLACEHOLDER = re.compile(r"<(?:address|ip|time|id)>")  # as templates write them
+_IN_ANY_REPLY = b" " + b" ".join(b"%d" % number for number in range(600)) + b" @ "
 _REFUSED = {
     sre.ASSERT: ("look-around is not linear; write what must be there as words of the expression", r"\(\?<?=", 0),
     sre.ASSERT_NOT: ("look-around is not linear; name what must not be there under `unless`", r"\(\?<?!", 0),
@@ -54,6 +58,7 @@ class BadPattern(ValueError):
 
 def of_phrase(phrase: str, words: Words) -> tuple[bytes, ...]:
     """The patterns of a phrase, any of which is it: with and without words in its gaps. Raises BadPattern."""
+    _check_telling(phrase)
     segments: list[list[str]] = [[]]
     for token in _NAME.sub(r" {\1} ", phrase).split():
         if token == "*":
@@ -69,6 +74,23 @@ def of_phrase(phrase: str, words: Words) -> tuple[bytes, ...]:
     for text in texts[1:]:
         found = [f"{before}{gap}{text}" for before in found for gap in (" ", f" {GAP} ")]
     return tuple(_whole(text).encode() for text in found)
+
+
+def _check_telling(phrase: str) -> None:
+    """Refuses what would match replies of every kind, or none."""
+    if (found := _PLACEHOLDER.search(phrase)) is not None:
+        instead = "@" if found[0] == "<address>" else "*"
+        why = f"{found[0]} stands in templates, not in replies, for what differs; write {instead} in its place"
+        raise BadPattern(why, found.start())
+    words = [word for token in phrase.split() for word in comparable(token.rstrip("*")).decode().split()]
+    if (part := next((word for word in words if "@" in word and word != "@"), None)) is not None:
+        raise BadPattern(f"«{part}» is a part of an address, and an address is @ to rules; leave it out")
+    telling = [word for word in words if word != "@"]
+    if words and len(telling) <= 1 and "".join(telling or "0").isdigit():
+        raise BadPattern(
+            f"«{phrase}» stands in replies of every kind: any address is @ to rules, and one number tells little; "
+            "name words beside it, or a code under `reply`"
+        )
 
 
 def _literal(token: str) -> str:
@@ -125,6 +147,8 @@ def of_expression(expression: str) -> bytes:
         raise BadPattern(why, place_of(r"[*+?]|\{", expression))
     if tree.getwidth()[0] == 0:
         raise BadPattern(f"«{expression}» matches nothing at all, and so every text; name a word that must be there")
+    if re.search(encoded, _IN_ANY_REPLY):
+        raise BadPattern(f"«{expression}» matches where there are only numbers or an address; name a word beside them")
     return encoded
 
 

@@ -1,0 +1,56 @@
+"""Roll-ups that nobody asks for any more: dropped in small batches, found by the index that each of them has."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from libs.storage.database import Database
+from services.bounce.domain.figures import Grain
+
+_MOST = 5_000
+
+
+def _old(table: str, which: str) -> str:
+    """From tenant to tenant, so that the index leads to the oldest rows of each."""
+    return f"""
+with recursive t (tenant) as (
+  select min(tenant) from {table}
+  union all select (select min(tenant) from {table} where tenant > t.tenant) from t where t.tenant is not null)
+delete from {table} where ctid = any(array(
+  select o.place from t cross join generate_series(0, 1) as m (mode) {which} limit {_MOST}))
+"""  # noqa: S608 - our own statement
+
+
+_FIGURES = _old(
+    "figure",
+    f"""cross join unnest($2::smallint[]) as g (grain) cross join lateral (
+    select ctid as place from figure where tenant = t.tenant and mode = m.mode and grain = g.grain and bucket < $1
+    order by bucket limit {_MOST}) as o""",  # noqa: S608 - our own statement
+)
+_RULE_HITS, _UNREAD, _OPINIONS, _HEALTH = (
+    _old(
+        table,
+        f"""cross join lateral (
+    select ctid as place from {table} where tenant = t.tenant and mode = m.mode and day < $1
+    order by day limit {_MOST}) as o""",  # noqa: S608 - our own statement
+    )
+    for table in ("rule_hit", "unread", "opinion", "health")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresRollups:
+    database: Database
+
+    async def forget_before(self, hour: datetime, day: date) -> int:
+        """Drops some figures by the hour from before the one, and by the day and about rules before the other; how
+        many rows."""
+        midnight = datetime(day.year, day.month, day.day, tzinfo=hour.tzinfo)
+        dropped = 0
+        async with self.database.acquire() as connection:
+            for grain, moment in ((Grain.HOUR, hour), (Grain.DAY, midnight)):
+                tag = await connection.execute(_FIGURES, moment, [int(grain), int(grain.narrow)])
+                dropped += int(tag.rpartition(" ")[2])
+            for statement in (_RULE_HITS, _UNREAD, _OPINIONS, _HEALTH):
+                tag = await connection.execute(statement, day)
+                dropped += int(tag.rpartition(" ")[2])
+        return dropped
