@@ -1,7 +1,7 @@
 """A fact as columns, as evidence and as an event."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ from services.bounce.ports import NewFact
 _TOLD_APART = "unknown-user"
 
 
-def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str]) -> list[list[Any]]:
+def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str], judged: Mapping[UUID, Judged]) -> list[list[Any]]:
     """In the order of the statement that adds facts. `texts`: what is kept of their words."""
     rows = [
         (
@@ -57,17 +57,11 @@ def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str]) -> list[list
             item.vendor.said if item.vendor else None,
             item.vendor.category if item.vendor else None,
             " ".join(item.fact.shadow),
+            int(judged[item.id].decision),
+            judged[item.id].verdict.policy,
+            judged[item.id].breaker is not None,
         )
         for item in facts
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def decided(judged: Iterable[Judged]) -> list[list[Any]]:
-    """What was decided, as columns."""
-    rows = [
-        (item.proof.id, int(item.decision), item.verdict.policy, item.breaker is not None)
-        for item in sorted(judged, key=lambda item: item.proof.id)
     ]
     return [list(column) for column in zip(*rows, strict=True)]
 
