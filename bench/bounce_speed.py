@@ -24,6 +24,7 @@ from typing import Any
 
 from bench.bounce_rows import mails_of, texts_of
 from bench.bounce_store import store
+from libs.service import calm_garbage_collection
 from services.bounce.adapters.engines import compiled
 from services.bounce.adapters.engines.backtracking import ReScan
 from services.bounce.adapters.shipped_rules import shipped
@@ -127,6 +128,7 @@ def main() -> None:
     few, many = classifier_of(0), classifier_of(EXTRA)
     assert isinstance(judge(read_mail(b""), few), Fact)  # warm
     work = Work(mails_of(few.rules.rules, options.mails), texts_of(few.rules.rules, options.texts))
+    calm_garbage_collection()  # as every process of ours
     rows: list[tuple[str, float, float]] = []
     for title, way in (("ours", ours), ("standard library", standard_library), ("bare Hyperscan", bare)):
         (mails, texts), (mails_more, texts_more) = way(few, work), way(many, work)

@@ -9,7 +9,6 @@ Ids are made as asyncpg's UUID, a subclass in C of Python's: a third of the cost
 """
 
 import hashlib
-import hmac
 import os
 import struct
 import time
@@ -18,6 +17,8 @@ from typing import NewType
 from uuid import UUID
 
 from asyncpg.pgproto.pgproto import UUID as _FastUUID
+
+from libs.mac import mac_of
 
 NotificationId = NewType("NotificationId", UUID)
 CauseId = NewType("CauseId", UUID)
@@ -56,9 +57,9 @@ def _random_bits() -> int:
         return _random.pop()
 
 
-def _hashed(name: bytes) -> UUID:
-    """UUIDv5 (RFC 9562 §5.5) of a name in our namespace."""
-    value = int.from_bytes(hashlib.sha1(_NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16])
+def named(namespace: bytes, name: bytes) -> UUID:
+    """UUIDv5 (RFC 9562 §5.5) of a name in a namespace, whose 16 bytes are given."""
+    value = int.from_bytes(hashlib.sha1(namespace + name, usedforsecurity=False).digest()[:16])
     return _made(value & _VERSION_MASK | _V5)
 
 
@@ -114,7 +115,7 @@ def _of_cause(cause: UUID, name: bytes) -> UUID:
 
 def event_key(tenant: int, mode: int, source: str, id_: str) -> UUID:
     """What makes an event the same event: CloudEvents' (source, id) within tenant and mode."""
-    return _hashed(f"event:{tenant}:{mode}:{len(source)}:{source}:{id_}".encode())
+    return named(_NAMESPACE.bytes, f"event:{tenant}:{mode}:{len(source)}:{source}:{id_}".encode())
 
 
 def message_id(notification: UUID, address: int) -> str:
@@ -134,8 +135,8 @@ class AddressHasher:
     """HMAC-SHA-256 of normalised addresses: found again in history and audit, never read back."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._mac = mac_of(key)
 
     def __call__(self, kind: str, normalised: str) -> bytes:
         """32 bytes for an address (`kind`: email, phone, device, webhook), already normalised by libs.addresses."""
-        return hmac.digest(self._key, f"{kind}:{normalised}".encode(), "sha256")
+        return self._mac.digest(f"{kind}:{normalised}".encode())

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from uuid import UUID
 
+from libs.ids import uuid_of
 from libs.mac import mac_of
 
 _PREFIX = "b-"
@@ -63,4 +64,4 @@ class ReturnPath:
             return None
         if not hmac.compare_digest(mac, mac_of(self.key).digest(body)[:_MAC_BYTES]):
             return None
-        return Verp(UUID(bytes=body[1:17]), int.from_bytes(body[17:25]), body[25])
+        return Verp(uuid_of(body[1:17]), int.from_bytes(body[17:25]), body[25])

@@ -1,7 +1,16 @@
 """Mails that waited together are read together: each ends as it would have alone."""
 
+import asyncio
+
+import asyncpg
+
 from libs.contracts.bounce import BounceClassified
-from tests.flows.bounces import KIM, World, report, shown_state, until, world
+from libs.contracts.outcomes import Mode
+from services.bounce.domain.evidence import evidence_id
+from services.bounce.domain.facts import Fact
+from services.bounce.domain.policy import Decision
+from services.bounce.ports import NewFact
+from tests.flows.bounces import KIM, MESSAGE, NOW, World, report, shown_state, until, world
 
 __all__ = ["world"]
 
@@ -47,3 +56,44 @@ async def test_a_fact_says_why(world: World) -> None:
     assert KIM not in fact["template"]
     assert len(fact["rule_set"]) == 16
     assert fact["provider"] is None
+
+
+async def test_what_another_transaction_adds_meanwhile_is_counted_by_that_one_alone(world: World) -> None:
+    theirs, ours = (refusal(world, attempt) for attempt in (1, 2))
+    connection = await asyncpg.connect(world.dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                "insert into bounce.bounce (id, tenant, mode, at, category, permanent, origin, address_hash)"
+                " values ($1, 1, 1, $2, 'unknown-user', true, 'mail', $3)",
+                *(theirs.id, theirs.at, theirs.address_hash),
+            )
+            recording = asyncio.create_task(world.service.deps.facts.record([theirs, ours], NOW))
+            await asyncio.sleep(0.3)
+            assert not recording.done()  # it waits for who was first
+        await recording
+        assert await connection.fetchval("select sum(facts) from bounce.figure where grain = 1") == 1
+        assert await connection.fetchval("select sum(count) from bounce.pulse where provider = 'gmail'") == 1
+    finally:
+        await connection.close()
+    (said,) = [event for event in await world.said() if isinstance(event, BounceClassified)]
+    assert said.bounce_id == ours.id
+
+
+async def test_a_row_of_facts_is_written_once_with_its_decision(world: World) -> None:
+    await world.service.deps.facts.record([refusal(world, attempt) for attempt in (1, 2)], NOW)
+    connection = await asyncpg.connect(world.dsn)
+    try:
+        rows = await connection.fetch("select policy, decision, ctid::text as place from bounce.bounce order by 3")
+    finally:
+        await connection.close()
+    assert [row["place"] for row in rows] == ["(0,1)", "(0,2)"]  # a row that is changed moves
+    assert {(row["policy"], row["decision"]) for row in rows} == {("trusted-provider", int(Decision.BARS))}
+
+
+def refusal(world: World, attempt: int) -> NewFact:
+    fact = Fact("unknown-user", True, 550, "5.1.1", "550 5.1.1 User unknown", provider="gmail", rule_set="r")
+    hashed = world.hash_of(KIM)
+    return NewFact(
+        evidence_id(MESSAGE, attempt, fact.category), 1, Mode.LIVE, NOW, fact, "session", hashed, MESSAGE, attempt, None
+    )

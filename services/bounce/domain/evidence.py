@@ -1,15 +1,17 @@
 """Owns the identity of evidence: however often and by whichever way it comes, it is the same one."""
 
-from uuid import UUID, uuid5
+from uuid import UUID
 
-_NAMESPACE = UUID("0b3c5a52-57f5-4be5-9d1e-6a6a5b1f7d7e")
+from libs.ids import named
+
+_NAMESPACE = UUID("0b3c5a52-57f5-4be5-9d1e-6a6a5b1f7d7e").bytes
 
 
 def evidence_id(message: str, attempt: int, category: str) -> UUID:
     """The id of what was said about one attempt: a receipt and a bounce mail that agree are one fact."""
-    return uuid5(_NAMESPACE, f"{message}/{attempt}/{category}")
+    return named(_NAMESPACE, f"{message}/{attempt}/{category}".encode())
 
 
 def hearsay_id(message: str, address_hash: bytes, category: str) -> UUID:
     """The id of what the report about a message says of another address."""
-    return uuid5(_NAMESPACE, f"{message}/{address_hash.hex()}/{category}")
+    return named(_NAMESPACE, f"{message}/{address_hash.hex()}/{category}".encode())

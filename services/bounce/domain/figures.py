@@ -46,6 +46,10 @@ class Kind(NamedTuple):
     communication: str = ""
 
 
+def hour_of(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
 @dataclass(slots=True)
 class Counts:
     """`first`: facts about addresses of which none was known. The others count suppressions."""
@@ -65,7 +69,7 @@ class Figures:
 
     def add(self, kind: Kind, at: datetime, **counts: int) -> None:
         """Counts under the hour and under the day of a moment (UTC)."""
-        hour = at.replace(minute=0, second=0, microsecond=0)
+        hour = hour_of(at)
         wide, narrow = tuple(kind[2:]), (kind.category, kind.provider, "", "")
         for grain, bucket in ((Grain.HOUR, hour), (Grain.DAY, hour.replace(hour=0))):
             for place, names in ((grain, wide), (grain.narrow, narrow)):

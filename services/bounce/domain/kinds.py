@@ -6,15 +6,22 @@ from typing import Protocol
 
 from services.bounce.domain.mime import Headers
 from services.bounce.domain.reading import Mail
+from services.bounce.domain.signs import Signed
 
-_JMRP = re.compile(r"(?:abuse|spam) (?:report|complaint)|complaint about (?:a )?message from", re.I)
+_JMRP = Signed(
+    ("abuse ", "spam ", "complaint about"),
+    re.compile(r"(?:abuse|spam) (?:report|complaint)|complaint about (?:a )?message from", re.I),
+)
 _AUTH_FEEDBACK = frozenset({"auth-failure", "dmarc"})
 _DMARC_SUBJECT = re.compile(r"report[- ]domain:|\bdmarc (?:aggregate )?report\b", re.I)
-_CHALLENGE = re.compile(
-    r"(?:click|reply|respond|follow)[^.]{0,80}(?:to (?:confirm|verify|prove)|so that your (?:message|mail))"
-    r"[^.]{0,60}(?:you are|human|deliver|sender|your (?:message|mail|e-?mail))|challenge[- ]response"
-    r"|(?:verify|confirm) (?:yourself|that you are) (?:as )?(?:a )?(?:human|the sender|real)|boxbe|spamarrest",
-    re.I,
+_CHALLENGE = Signed(
+    ("click", "reply", "respond", "follow", "challenge", "verify", "confirm", "boxbe", "spamarrest"),
+    re.compile(
+        r"(?:click|reply|respond|follow)[^.]{0,80}(?:to (?:confirm|verify|prove)|so that your (?:message|mail))"
+        r"[^.]{0,60}(?:you are|human|deliver|sender|your (?:message|mail|e-?mail))|challenge[- ]response"
+        r"|(?:verify|confirm) (?:yourself|that you are) (?:as )?(?:a )?(?:human|the sender|real)|boxbe|spamarrest",
+        re.I,
+    ),
 )
 _AUTO_SUBJECT = re.compile(
     r"^\s*(?:(?:re|aw|fwd?):\s*)?(?:auto(?:matic|mated|matische)?[ -]?(?:reply|response|antwort|répondeur)?\b\s*[:)]"
@@ -50,11 +57,14 @@ _SERVER = re.compile(
     re.I,
 )
 # what a server says that names neither itself nor its report; a person who answers quotes a message of ours
-_SAYS_UNDELIVERED = re.compile(
-    r"(?:could not|cannot|can't|couldn't|was not|were not|has not been|wasn't) (?:be )?delivered"
-    r"|delivery (?:has )?failed|(?:unable|failed|not able) to deliver|undeliverable|returned to sender"
-    r"|^<[^\s<>@]{1,64}@[^\s<>@]{1,255}>:|mailbox (?:is )?(?:full|over quota)|not a member of this mailing list",
-    re.IGNORECASE | re.MULTILINE,
+_SAYS_UNDELIVERED = Signed(
+    ("deliver", "returned to sender", "@", "mailbox ", "mailing list"),
+    re.compile(
+        r"(?:could not|cannot|can't|couldn't|was not|were not|has not been|wasn't) (?:be )?delivered"
+        r"|delivery (?:has )?failed|(?:unable|failed|not able) to deliver|undeliverable|returned to sender"
+        r"|^<[^\s<>@]{1,64}@[^\s<>@]{1,255}>:|mailbox (?:is )?(?:full|over quota)|not a member of this mailing list",
+        re.IGNORECASE | re.MULTILINE,
+    ),
 )
 _MENTIONS_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)|deliver", re.I)
 

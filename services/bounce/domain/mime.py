@@ -178,10 +178,10 @@ def decoded(body: bytes, encoding: str) -> bytes:
 
 def to_text(body: bytes, parameters: Mapping[str, str]) -> str:
     """Text in the charset that is named, else UTF-8, else Latin-1; never with NUL or lone surrogates."""
-    charset = parameters.get("charset", "")
+    charset = parameters.get("charset")
     try:
         marked = _marked(body) if body[:1] in _MARKS else None
-        text = body.decode(marked or (charset if _CHARSET.fullmatch(charset) else "utf-8"))
+        text = body.decode(marked or (charset if charset and _CHARSET.fullmatch(charset) else "utf-8"))
     except (UnicodeDecodeError, LookupError):
         text = body.decode("latin-1")
     return clean(text)

@@ -23,6 +23,7 @@ _RETURNED = (
 )
 _ENCODING = re.compile(rb"^content-transfer-encoding:[ \t]*(base64|quoted-printable)", re.I | re.M)
 _REPORT = re.compile(rb"^content-type:\s{0,20}multipart/report", re.M)
+_HEAD = re.compile(rb"(?:[^\s:]{1,200}:[^\n]*(?:\n[ \t][^\n]*)*+(?:\n|\Z))++")  # nothing but headers
 _WANTED = re.compile(rb"^(return-path|errors-to|sender|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
 MAX_RETURNED = 16 * 1024
 _MOST_TYPES = 20
@@ -63,6 +64,13 @@ class Mail:
     @cached_property
     def parts(self) -> list[Part]:
         """The leaves, in order."""
+        head, body = _blank_line(self.raw)
+        if (
+            self.type[0] == "text/plain"
+            and not self.headers.get("content-transfer-encoding")
+            and _HEAD.fullmatch(self.raw, 0, min(head, MAX_HEAD))
+        ):
+            return [Part(*self.type, self.headers, self.raw[body:])]  # it has no structure to be read
         return _quickly(self.raw) or mime.parse(self.raw)[1]
 
     @cached_property

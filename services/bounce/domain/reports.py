@@ -13,6 +13,7 @@ from functools import cached_property
 from services.bounce.domain.kinds import Kind, kind_of
 from services.bounce.domain.mime import Headers, Part, split_message
 from services.bounce.domain.reading import Mail
+from services.bounce.domain.signs import Signed
 from services.bounce.domain.status import MAX_RECIPIENTS, STATUS_TYPES, Reported, codes_in, delivery_status
 from services.bounce.domain.told import ADDRESS, Told, is_still_tried, stage_of, told_by
 
@@ -22,20 +23,22 @@ MAX_TEXT = 8_000
 MOST_TEXTS = 3
 
 # where servers without MIME put the returned mail below their own words
-_RETURNED_BELOW = re.compile(
-    r"^.{0,12}(?:this is a copy of (?:the|your) message|below (?:this line )?is a copy of the (?:original )?message"
-    r"|original message|returned message|message header(?:s)? follow|unsent message"
-    r"|headers? of the (?:original )?message|the header of the original"
-    r"|(?:ursprüngliche|original-)\s?nachricht|message d'origine|mensaje original"
-    r"|enclosed is a copy|copy of (?:the|your) (?:original )?message|-{3,}\s?original|original mail as follows)"
-    r"|^[ >]{0,2}(?:received|return-path):",
-    re.I | re.M,
+_RETURNED_BELOW = Signed(
+    (
+        *("copy of", "is a copy", "original", "returned message", "unsent message", "ursprüngliche", "nachricht"),
+        *("message d'origine", "header", "---", "received:", "return-path:"),
+    ),
+    re.compile(
+        r".{0,12}(?:this is a copy of (?:the|your) message|below (?:this line )?is a copy of the (?:original )?message"
+        r"|original message|returned message|message header(?:s)? follow|unsent message"
+        r"|headers? of the (?:original )?message|the header of the original"
+        r"|(?:ursprüngliche|original-)\s?nachricht|message d'origine|mensaje original"
+        r"|enclosed is a copy|copy of (?:the|your) (?:original )?message|-{3,}\s?original|original mail as follows)"
+        r"|[ >]{0,2}(?:received|return-path):",
+        re.I,
+    ),
 )
-# none of them: nothing to look for
-_SIGNS_OF_A_COPY = (
-    *("copy of", "original", "returned message", "unsent message", "nachricht", "message d'origine", "header"),
-    *("received:", "return-path:"),
-)
+_FIRST_WORDS = 40  # characters in which no returned mail begins
 _TAGS = re.compile(r"<[a-z/!][^<>]{0,2000}>", re.I)
 _SILENT = re.compile(r"<(/?)(?:style|script)\b", re.I)
 _BREAKS = re.compile(r"<(?:br|/p|/div|/tr|/td|/h\d|/li)[^<>]{0,200}>", re.I)
@@ -123,18 +126,25 @@ def human_text(parts: Sequence[Part]) -> str:
         first = next((part for part in parts if part.type not in STATUS_TYPES and _may_be_text(part)), None)
     if first is None:
         return ""
-    text = first.text[: 4 * MAX_TEXT]
     if first.type == "text/plain":  # some put the greeting into one part, and what happened into the next
         texts = [part.text for part in parts if part.type == "text/plain"][:MOST_TEXTS]
         text = "\n\n".join(texts)[: 4 * MAX_TEXT]
+    else:
+        text = first.text[: 4 * MAX_TEXT]
     if first.type == "text/html" or text[:200].lstrip().lower().startswith(("<html", "<!doctype")):
         text = html.unescape(_TAGS.sub(" ", _BREAKS.sub("\n", _without_silent(text))))
     text = text.replace("\r\n", "\n")
-    lower = text.lower()
-    below = None
-    if any(sign in lower for sign in _SIGNS_OF_A_COPY):
-        below = next((found for found in _RETURNED_BELOW.finditer(text) if found.start() > 40), None)
-    return (text[: below.start()] if below else text)[:MAX_TEXT]
+    return text[: min(_copy_in(text), MAX_TEXT)]
+
+
+def _copy_in(text: str) -> int:
+    """Where the returned mail begins; the end where there is none."""
+    begin = 0
+    for line in text.split("\n") if _RETURNED_BELOW.may_be_in(text) else ():
+        if begin > _FIRST_WORDS and _RETURNED_BELOW.may_be_in(line) and _RETURNED_BELOW.expression.match(text, begin):
+            return begin
+        begin += len(line) + 1
+    return len(text)
 
 
 def _without_silent(text: str) -> str:

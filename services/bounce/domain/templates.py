@@ -21,7 +21,8 @@ def template_of(text: str) -> str:
     line = " ".join(text[: 2 * MAX_CHARS].split()).replace("<>", "")
     if "@" in line:
         line = _ADDRESS.sub("<address>", line)
-    line = " ".join([_constant(word) if len(word) >= _SHORTEST else word for word in line.split(" ")])
+    # most words have letters alone, and no call
+    line = " ".join([word if word.isalpha() or len(word) < _SHORTEST else _constant(word) for word in line.split(" ")])
     return line.replace("<time> <time>", "<time>").replace("<<", "<").replace(">>", ">")[:MAX_CHARS]
 
 

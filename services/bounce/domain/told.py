@@ -8,6 +8,8 @@ behind it what was answered.
 import re
 from dataclasses import dataclass
 
+from services.bounce.domain.signs import Signed
+
 MAX_TOLD = 100
 MAX_TEXT = 4_000
 
@@ -20,12 +22,18 @@ _OPENS = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 # where prose ends and the other server's own reply begins
-_PROSE = re.compile(
-    r"(?:error that the other server returned was|the response (?:from the remote server )?was"
-    r"|gave this error|remote server returned|server responded with|réponse (?:du serveur distant )?était"
-    r"|die antwort (?:des (?:anderen|remote)[ -]?servers )?lautete?|la respuesta (?:del servidor remoto )?fue"
-    r"|la risposta (?:del server remoto )?(?:è stata|era))\s{0,4}:?\s{0,6}",
-    re.IGNORECASE,
+_PROSE = Signed(
+    (
+        *("other server", "response", "this error", "server returned", "responded", "réponse", "antwort"),
+        *("respuesta", "risposta"),
+    ),
+    re.compile(
+        r"(?:error that the other server returned was|the response (?:from the remote server )?was"
+        r"|gave this error|remote server returned|server responded with|réponse (?:du serveur distant )?était"
+        r"|die antwort (?:des (?:anderen|remote)[ -]?servers )?lautete?|la respuesta (?:del servidor remoto )?fue"
+        r"|la risposta (?:del server remoto )?(?:è stata|era))\s{0,4}:?\s{0,6}",
+        re.IGNORECASE,
+    ),
 )
 _HOST = re.compile(
     r"\bhost:?\s{1,4}([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.?\s{0,3}[\[(\n]|while talking to ([\w.-]{3,255}?)\.?:"
@@ -36,11 +44,17 @@ _HOST = re.compile(
 _OUT = re.compile(r"^ {0,3}Out: ([45]\d\d[ -].{0,500})$", re.MULTILINE)
 # what stands before a code is looked at after its first digit, so that the search runs from digit to digit
 _REPLY = re.compile(r"[45](?<![\d.].)(?:\d\d[ -](?!\d)|\.\d{1,3}\.\d{1,3}(?!\.?\d))")
-_STILL_TRIED = re.compile(
-    r"not yet been delivered|has been delayed|will (?:continue to )?be (?:re)?tried|delivery attempts will continue"
-    r"|(?:is|are) still (?:being )?tr(?:ied|ying)|warning message only"
-    r"|gmail will retry|(?:do not|don't) need to resend|wird (?:weiter|erneut) versucht",
-    re.IGNORECASE,
+_STILL_TRIED = Signed(
+    (
+        *("not yet been", "been delayed", "tried", "attempts will", "still ", "warning message", "will retry"),
+        *("need to resend", " versucht"),
+    ),
+    re.compile(
+        r"not yet been delivered|has been delayed|will (?:continue to )?be (?:re)?tried|delivery attempts will continue"
+        r"|(?:is|are) still (?:being )?tr(?:ied|ying)|warning message only"
+        r"|gmail will retry|(?:do not|don't) need to resend|wird (?:weiter|erneut) versucht",
+        re.IGNORECASE,
+    ),
 )
 _GIVEN_UP = re.compile(r"permanent|giv(?:en|ing) up|gave up|could not be delivered|failed to deliver", re.IGNORECASE)
 _AFTER_DATA = re.compile(r">>> DATA\s{1,4}<<< 5\d\d")
@@ -82,13 +96,17 @@ def told_by(human: str) -> list[Told]:
 def _openings(human: str) -> list[re.Match[str]]:
     """The lines that open a recipient's section; a reply that repeats the address opens none."""
     opens: list[re.Match[str]] = []
-    for found in _OPENS.finditer(human):
+    at = human.find("@")
+    while at >= 0 and len(opens) < MAX_TOLD:  # only lines that hold an address are looked at
+        found = _OPENS.match(human, human.rfind("\n", 0, at) + 1)
+        end = human.find("\n", at)
+        at = human.find("@", end) if end >= 0 else -1
+        if found is None:
+            continue
         if not opens or opens[-1]["address"].lower() != found["address"].lower():
             opens.append(found)
         elif not opens[-1]["rest"] and not human[opens[-1].end() : found.start()].strip():
             opens[-1] = found
-        if len(opens) == MAX_TOLD:
-            break
     return opens
 
 

@@ -23,7 +23,7 @@ from services.bounce.ports import NewFact
 _TOLD_APART = "unknown-user"
 
 
-def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str]) -> list[list[Any]]:
+def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str], judged: Mapping[UUID, Judged]) -> list[list[Any]]:
     """In the order of the statement that adds facts. `texts`: what is kept of their words."""
     rows = [
         (
@@ -58,6 +58,9 @@ def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str]) -> list[list
             item.vendor.category if item.vendor else None,
             " ".join(item.fact.shadow),
             item.fact.asked,
+            int(judged[item.id].decision),
+            judged[item.id].verdict.policy,
+            judged[item.id].breaker is not None,
         )
         for item in facts
     ]
@@ -66,11 +69,8 @@ def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str]) -> list[list
 
 def decided(judged: Iterable[Judged]) -> list[list[Any]]:
     """What was decided, as columns."""
-    rows = [
-        (item.proof.id, int(item.decision), item.verdict.policy, item.breaker is not None)
-        for item in sorted(judged, key=lambda item: item.proof.id)
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
+    rows = [(item.proof.id, int(item.decision), item.verdict.policy, item.breaker is not None) for item in judged]
+    return [list(column) for column in zip(*sorted(rows, key=lambda row: row[0]), strict=True)]
 
 
 def proof_of(item: NewFact, *, doubtful: bool) -> Proof:

@@ -1,12 +1,14 @@
 """Facts and what follows from them: one transaction with its suppressions, its figures and its events."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter as Total
+from prometheus_client import Histogram
 
 from libs.contracts.outcomes import Mode
 from libs.messaging.outbox import Outgoing, append
@@ -27,28 +29,28 @@ from services.bounce.adapters.postgres.fact_rows import (
     refused,
 )
 from services.bounce.adapters.postgres.figures import add_blocks, add_figures
-from services.bounce.adapters.postgres.histories import read_histories
+from services.bounce.adapters.postgres.histories import read_histories, with_proofs
 from services.bounce.adapters.postgres.parking import confirm, park
 from services.bounce.adapters.postgres.reexamining import reexamine
 from services.bounce.adapters.postgres.superseding import restate, supersede
 from services.bounce.adapters.postgres.suppressions import changed, place_all
 from services.bounce.adapters.postgres.tallies import add_tallies
 from services.bounce.domain.breaker import Band
-from services.bounce.domain.figures import Figures
+from services.bounce.domain.figures import Figures, hour_of
 from services.bounce.domain.judging import Judged, judge_all
 from services.bounce.domain.policy import Bars, Decision, History, Policy
 from services.bounce.domain.suppressions import Evidence
 from services.bounce.ports import NewFact, Reading
 
-_facts = Counter("depesche_bounce_facts", "New facts about addresses", ["category", "provider", "origin"])
-_unmatched = Counter("depesche_bounce_unmatched", "New facts whose words no rule knew", ["provider"])
+_facts = Total("depesche_bounce_facts", "New facts about addresses", ["category", "provider", "origin"])
+_unmatched = Total("depesche_bounce_unmatched", "New facts whose words no rule knew", ["provider"])
 _latency = Histogram(
     "depesche_bounce_latency_seconds",
     "From what a server said to what follows from it, in seconds",
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3_600),
 )
-_opened = Counter("depesche_bounce_breaker_opened", "Times that a provider was no longer believed", ["provider"])
-_barred = Counter("depesche_bounce_suppressions", "Suppressions placed by evidence", ["reason"])
+_opened = Total("depesche_bounce_breaker_opened", "Times that a provider was no longer believed", ["provider"])
+_barred = Total("depesche_bounce_suppressions", "Suppressions placed by evidence", ["reason"])
 
 log = get_logger(__name__)
 
@@ -56,20 +58,20 @@ _ADD = """
 insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
                     reply_code, enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain,
                     communication, matched, confidence, template, stage, vendor, vendor_class, vendor_category, shadow,
-                    model_category, model_confidence, asked)
+                    decision, policy, doubtful, model_category, model_confidence, asked)
 select id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
   enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication,
   string_to_array(matched, ' '), confidence, template, stage, vendor, vendor_class, vendor_category,
-  string_to_array(nullif(shadow, ''), ' '), case when rule_set like 'model:%' then category end,
-  case when rule_set like 'model:%' then confidence end, asked
+  string_to_array(nullif(shadow, ''), ' '), decision, policy, doubtful,
+  case when rule_set like 'model:%' then category end, case when rule_set like 'model:%' then confidence end, asked
 from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[], $7::text[],
   $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[], $15::uuid[],
   $16::text[], $17::text[], $18::text[], $19::text[], $20::smallint[], $21::text[], $22::text[], $23::text[],
-  $24::real[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[])
+  $24::real[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[],
+  $32::smallint[], $33::text[], $34::boolean[])
   as new (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
           enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication, matched,
-          confidence, template, stage, vendor, vendor_class, vendor_category, shadow,
-          asked)
+          confidence, template, stage, vendor, vendor_class, vendor_category, shadow, asked, decision, policy, doubtful)
 on conflict (id) do nothing returning id
 """
 _DECIDED = """
@@ -77,12 +79,13 @@ update bounce b set decision = d.decision, policy = d.policy, doubtful = b.doubt
 from unnest($1::uuid[], $2::smallint[], $3::text[], $4::boolean[]) as d (id, decision, policy, doubtful)
 where b.id = d.id
 """
+_KNOWN = "select id from bounce where id = any($1::uuid[])"
 _CLOSE_MAIL = """
 update mail set state = 1, outcome = closing.category, message = closing.message, again = false,
   tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
 from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::smallint[])
   as closing (id, category, message, tenant, mode)
-where mail.id = closing.id and mail.state = 0
+where mail.id = closing.id and mail.state < 1 -- not `= 0`: through that index all that wait would be read
 """
 _NAMED = "(tenant, mode, recipient) in (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))"
 _FORGET = (
@@ -94,6 +97,10 @@ _FORGET = (
        where e.recipient = gone.recipient and w.id = e.webhook_id and w.tenant = gone.tenant and w.mode = gone.mode""",
     f"update parked set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
 )
+
+
+class _Overtaken(Exception):
+    """Another transaction has added one of the same facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +116,10 @@ class PostgresFacts:
         unless the fact was superseded: then it counts again."""
         if not facts:
             return
-        ordered = sorted({fact.id: fact for fact in facts}.values(), key=lambda fact: fact.id)
-        texts = {fact.id: redacted(fact.fact.text) for fact in ordered}
-        tripped: list[Tripped] = []
-        async with self.database.transaction() as connection:
-            new = {row["id"] for row in await connection.fetch(_ADD, *columns_of(ordered, texts))}
-            await _close_mails(connection, facts)
-            again = await restate(connection, [fact for fact in ordered if fact.id not in new])
-            fresh = [fact for fact in ordered if fact.id in new]
-            if following := [fact for fact in ordered if fact.id in new | again]:
-                tripped = await look(connection, refused(fresh), self.band)
-                events = await self._follow(connection, following, new, now)
-                await append(connection, [*(classified(fact, texts[fact.id]) for fact in fresh), *events])
-        for fact in fresh:
-            _facts.labels(fact.fact.category, fact.fact.provider or "", fact.origin).inc()
-            _latency.observe((now - fact.at).total_seconds())
-            if fact.fact.rule is None and fact.fact.rule_set is not None:
-                _unmatched.labels(fact.fact.provider or "").inc()
+        while (recorded := await self._recorded(facts, now)) is None:
+            pass  # what the other transaction has added is seen now
+        fresh, tripped = recorded
+        _measure(fresh, now)
         for breaker in tripped:
             _opened.labels(breaker.provider).inc()
             usual = round(breaker.expected)
@@ -134,15 +128,46 @@ class PostgresFacts:
             )
             await reexamine(self.database, breaker, now)
 
+    async def _recorded(self, facts: Sequence[NewFact], now: datetime) -> tuple[list[NewFact], list[Tripped]] | None:
+        """Those that are new, decided on before they are written, so that each row is written once. None, and nothing
+        done, where another transaction has added one of them meanwhile."""
+        ordered = sorted({fact.id: fact for fact in facts}.values(), key=lambda fact: fact.id)
+        texts = {fact.id: redacted(fact.fact.text) for fact in ordered}
+        tripped: list[Tripped] = []
+        try:
+            async with self.database.transaction() as connection:
+                known = {row[0] for row in await connection.fetch(_KNOWN, list(texts))}
+                await _close_mails(connection, facts)
+                again = await restate(connection, [fact for fact in ordered if fact.id in known])
+                fresh = [fact for fact in ordered if fact.id not in known]
+                if following := [fact for fact in ordered if fact.id not in known or fact.id in again]:
+                    tripped = await look(connection, refused(fresh), self.band)
+                    judged = await self._judged(connection, following, now)
+                    if fresh and len(await connection.fetch(_ADD, *columns_of(fresh, texts, judged))) < len(fresh):
+                        raise _Overtaken
+                    if again:
+                        await connection.execute(_DECIDED, *decided(judged[id_] for id_ in again))
+                    events = await self._follow(connection, following, set(texts) - known, judged, now)
+                    await append(connection, [*(classified(fact, texts[fact.id]) for fact in fresh), *events])
+        except _Overtaken:
+            return None
+        return fresh, tripped
+
     async def supersede(self, readings: Sequence[Reading], now: datetime) -> None:
         """Before what is said now is recorded: cut off in between, the mails are read once more."""
         if readings:
             async with self.database.transaction() as connection:
                 await supersede(connection, readings, now)
 
-    async def _follow(self, connection: Any, facts: Sequence[NewFact], new: Set[UUID], now: datetime) -> list[Outgoing]:
+    async def _follow(
+        self,
+        connection: Any,
+        facts: Sequence[NewFact],
+        new: Set[UUID],
+        judged: Mapping[UUID, Judged],
+        now: datetime,
+    ) -> list[Outgoing]:
         """What facts lead to; those that are not `new` were counted when they were."""
-        judged = await self._judged(connection, facts, now)
         bars: list[Evidence] = []
         parks: list[tuple[UUID, Evidence]] = []
         for fact in facts:
@@ -155,14 +180,22 @@ class PostgresFacts:
         await confirm(connection, placed, now)
         parked = await park(connection, parks)
         await domains.ask(connection, judged.values(), now)
-        await connection.execute(_DECIDED, *decided(judged.values()))
         figures = Figures()
         began = {item.bounce_id for item in placed}
-        for fact in facts:
-            is_new = fact.id in new
-            counts = {"suppressed": fact.id in began, "parked": fact.id in parked}
-            figures.add(kind_of(fact), fact.at, facts=is_new, first=is_new and judged[fact.id].first, **counts)
         fresh = [fact for fact in facts if fact.id in new]
+        counted = Counter(
+            (kind_of(one), hour_of(one.at), one.id in new, judged[one.id].first, one.id in began, one.id in parked)
+            for one in facts
+        )
+        for (kind, hour, is_new, first, suppressed, is_parked), count in counted.items():
+            figures.add(
+                kind,
+                hour,
+                facts=count * is_new,
+                first=count * (is_new and first),
+                suppressed=count * suppressed,
+                parked=count * is_parked,
+            )
         await add_blocks(connection, blocks_of(fresh))
         await add_figures(connection, figures)
         await add_tallies(connection, fresh)
@@ -176,9 +209,9 @@ class PostgresFacts:
         histories = await read_histories(connection, addresses, since - self.policy.proofs_within)
         spans = await doubts(connection, {provider_of(fact) for fact in fresh}, since)
         breakers = {fact.id: span.id for fact in fresh if (span := _span(spans[provider_of(fact)], fact))}
-        cases = [
-            (proof_of(fact, doubtful=fact.id in breakers), histories.get(_address(fact), History())) for fact in fresh
-        ]
+        proofs = [proof_of(fact, doubtful=fact.id in breakers) for fact in fresh]
+        together = with_proofs(histories, [(_address(f), p) for f, p in zip(fresh, proofs, strict=True) if f.message])
+        cases = [(proof, together.get(_address(fact), History())) for fact, proof in zip(fresh, proofs, strict=True)]
         return judge_all(cases, self.policy, now, breakers)
 
     async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None:
@@ -187,6 +220,17 @@ class PostgresFacts:
         async with self.database.transaction() as connection:
             for statement in _FORGET:
                 await connection.execute(statement, *columns)
+
+
+def _measure(facts: Sequence[NewFact], now: datetime) -> None:
+    """Tells Prometheus, which takes a lock for each word it hears."""
+    for names, count in Counter((f.fact.category, f.fact.provider or "", f.origin) for f in facts).items():
+        _facts.labels(*names).inc(count)
+    unread = (f.fact.provider or "" for f in facts if f.fact.rule is None and f.fact.rule_set is not None)
+    for provider, count in Counter(unread).items():
+        _unmatched.labels(provider).inc(count)
+    for fact in facts:
+        _latency.observe((now - fact.at).total_seconds())
 
 
 def _address(fact: NewFact) -> tuple[int, Mode, bytes]:

@@ -1,13 +1,15 @@
 """What is known of addresses, read for a batch at once."""
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from libs.contracts.outcomes import Mode, Scope
+from libs.contracts.outcomes import Scope
 from services.bounce.domain.policy import Contact, History, Proof
 
-Address = tuple[int, Mode, bytes]  # tenant, mode, hash
+Address = tuple[int, int, bytes]  # tenant, mode, hash
 
 _MOST = 200  # facts of one address: a shared test mailbox has thousands
 _ADDRESSES = "unnest($1::smallint[], $2::smallint[], $3::bytea[]) as a (tenant, mode, address_hash)"
@@ -36,9 +38,23 @@ async def read_histories(connection: Any, addresses: Collection[Address], since:
         id_, at, category, permanent, provider, doubtful, domain, origin = values
         said = (id_, at, category, permanent, provider, doubtful)
         proof = Proof(*said, domain=domain, in_session=origin == "session")
-        proofs[tenant, Mode(mode), hash_].append(proof)
+        proofs[tenant, mode, hash_].append(proof)
     contacts, lifted = await read_known(connection, ordered)
     return {a: History(tuple(proofs[a]), contacts.get(a), lifted[a]) for a in ordered}
+
+
+def with_proofs(histories: Mapping[Address, History], said: Iterable[tuple[Address, Proof]]) -> dict[Address, History]:
+    """The histories with what a batch says besides, of each address the newest."""
+    more: dict[Address, list[Proof]] = defaultdict(list)
+    for address, proof in said:
+        more[address].append(proof)
+    together = dict(histories)
+    for address, proofs in more.items():
+        history = together.get(address, History())
+        each = {proof.id: proof for proof in (*history.proofs, *proofs)}  # one that counts again may stand in both
+        newest = sorted(each.values(), key=lambda proof: proof.at, reverse=True)[:_MOST]
+        together[address] = replace(history, proofs=tuple(newest))
+    return together
 
 
 async def read_known(
@@ -47,10 +63,10 @@ async def read_known(
     """What is known of addresses beside facts: what went well, and when somebody last let them go."""
     columns = [list(column) for column in zip(*ordered, strict=True)]
     contacts = {
-        (row["tenant"], Mode(row["mode"]), row["address_hash"]): Contact(row["day"], row["accepted"], row["read_on"])
+        (row["tenant"], row["mode"], row["address_hash"]): Contact(row["day"], row["accepted"], row["read_on"])
         for row in await connection.fetch(_CONTACTS, *columns)
     }
     lifted: dict[Address, dict[Scope, datetime]] = {address: {} for address in ordered}
     for tenant, mode, hash_, scope, at in await connection.fetch(_LIFTED, *columns):
-        lifted[tenant, Mode(mode), hash_][Scope(scope)] = at
+        lifted[tenant, mode, hash_][Scope(scope)] = at
     return contacts, lifted

@@ -42,11 +42,11 @@ update mail set state = closing.state, outcome = closing.outcome, message = clos
   tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
 from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::smallint[], $6::smallint[])
   as closing (id, state, outcome, message, tenant, mode)
-where mail.id = closing.id and mail.state = 0
+where mail.id = closing.id and mail.state < 1 -- not `= 0`: through that index all that wait would be read
 """
 _POSTPONE = """
 update mail set due_at = now() + waits.seconds * interval '1 second'
-from unnest($1::uuid[], $2::float8[]) as waits (id, seconds) where mail.id = waits.id and mail.state = 0
+from unnest($1::uuid[], $2::float8[]) as waits (id, seconds) where mail.id = waits.id and mail.state < 1
 """
 _COUNT = """
 insert into backscatter (day, why, count, last_at, last_recipient, last_peer)

@@ -1,0 +1,30 @@
+"""Owns expressions that are tried only where one of their signs stands.
+
+An expression of many alternatives, in any case, costs 20 to 80 µs on half a kilobyte; to look for ten words costs one.
+Most texts hold none of them.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """`signs`, in lower case: one of them stands in whatever the expression finds."""
+
+    signs: tuple[str, ...]
+    expression: re.Pattern[str]
+
+    def search(self, text: str) -> re.Match[str] | None:
+        return self.expression.search(text) if self.may_be_in(text) else None
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        return self.expression.finditer(text) if self.may_be_in(text) else iter(())
+
+    def may_be_in(self, text: str) -> bool:
+        lower = text.lower()
+        for sign in self.signs:  # noqa: SIM110 - any() over a generator takes twice as long
+            if sign in lower:
+                return True
+        return False

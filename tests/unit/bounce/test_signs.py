@@ -1,0 +1,63 @@
+"""An expression with signs finds what it would find without them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice, product
+from re import _constants as sre  # type: ignore[attr-defined]
+from re import _parser  # type: ignore[attr-defined]
+from typing import Any
+
+import pytest
+
+from services.bounce.domain import kinds, reports, told
+from services.bounce.domain.signs import Signed
+
+_EVERY = {name: value for room in (kinds, reports, told) for name, value in vars(room).items() if type(value) is Signed}
+_MOST = 5_000
+
+
+def _found_by(tree: Iterable[Any]) -> Iterator[str]:
+    """Texts that an expression finds: each alternative, what may be left out once there and once not."""
+    return ("".join(pieces) for pieces in product(*(list(_of_one(op, value)) for op, value in tree)))
+
+
+def _of_one(op: Any, value: Any) -> Iterator[str]:
+    if op is sre.LITERAL:
+        yield chr(value)
+    elif op is sre.BRANCH:
+        for branch in value[1]:
+            yield from _found_by(branch)
+    elif op is sre.SUBPATTERN:
+        yield from _found_by(value[3])
+    elif op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
+        least, most, inner = value
+        for times in {least, min(least + 1, most)}:
+            yield from (one * times for one in _found_by(inner))
+    elif op is sre.IN:
+        kind, first = value[0]
+        yield chr(first) if kind is sre.LITERAL else " " if kind is sre.CATEGORY else "x"
+    elif op in (sre.ANY, sre.NOT_LITERAL):
+        yield "x"
+    else:
+        yield ""
+
+
+@pytest.mark.parametrize("name", sorted(_EVERY))
+def test_whatever_an_expression_finds_has_a_sign(name: str) -> None:
+    signed = _EVERY[name]
+    texts = list(islice(_found_by(_parser.parse(signed.expression.pattern, re.I)), _MOST))
+
+    assert len(texts) > len(signed.signs) // 2
+    for text in texts:
+        assert signed.expression.search(text), text
+        assert signed.search(text.upper()), text
+        assert signed.may_be_in(text.split("\n")[0]), text  # looked for line by line
+
+
+def test_a_text_without_a_sign_is_not_searched() -> None:
+    signed = Signed(("parcel",), re.compile("(?:a|the) parcel", re.I))
+
+    assert signed.search("the Parcel")
+    assert len(list(signed.finditer("a PARCEL, the parcel"))) == 2
+    assert signed.search("a letter") is None
+    assert not list(signed.finditer("a letter"))
