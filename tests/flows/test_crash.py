@@ -264,7 +264,7 @@ async def _check_attempts(day: BadDay) -> None:
         " select notification_id, address_id, attempt, status from attempt"
     )
     said = {(f"{row[0]}.{row[1]}", row[2]): Status(row[3]) for row in rows}
-    verified = {key for key, reason in verified_of(await day.transitions()) if reason == "verified_not_sent"}
+    verified = {key for key, reason in verified_of(await day.transitions()) if reason != "verified_sent"}
     for key, truth in day.truth.outcomes.items():
         allowed = ALLOWED[truth] | ({Status.FAILED} if key in day.truth.gave_up else set())
         allowed |= NOT_SENT if key in verified else set()
