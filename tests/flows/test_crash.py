@@ -176,7 +176,7 @@ class BadDay:
         await asyncio.sleep(0.5)
         await self.storm()
         self.workers.rates[:] = [0.0, 0.0]
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(40):  # the last doubts are asked about until they are given up
             while await self.world.value("select count(*) from work") or self.workers.receipts:
                 assert not watcher.done(), watcher.exception()
                 await asyncio.sleep(0.05)
