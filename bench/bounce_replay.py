@@ -46,6 +46,7 @@ COLUMNS = (
 )  # fmt: skip
 DAYS = 30
 _TEXTS = 20_000
+_TELL_SECONDS = 20.0
 TAKEN: dict[str, Any] = {"category": "policy", "contains": ["user unknown", "no such user"], "priority": 999}
 
 
@@ -57,7 +58,9 @@ async def measure(fresh: Fresh, facts: int, folder: Path) -> dict[str, Any]:
     assert service.database is not None
     await service.database.open()
     try:
+        started = time.perf_counter()
         await _fill(fresh.dsn, service.deps, facts)
+        print(f"{facts:,} facts made in {time.perf_counter() - started:.0f} s", flush=True)
         who = Principal(1, Mode.LIVE, "bench")
         await put_rule(service.deps, who, Wanted("taken", Layer.ORGANISATION, State.LIVE, TAKEN), lambda _: None)
         now = datetime.now(UTC)
@@ -65,7 +68,9 @@ async def measure(fresh: Fresh, facts: int, folder: Path) -> dict[str, Any]:
         replay = await ask_for_replay(service.deps, who, asked)
         await service.deps.workshop.prepare(())  # the shipped rules are compiled in every process that reads bounces
         started, own = time.perf_counter(), time.process_time()
+        telling = asyncio.create_task(_tell(service.deps, replay.id))
         await run_next(service.deps, asyncio.Event())
+        telling.cancel()
         seconds, cpu = time.perf_counter() - started, time.process_time() - own
         done = await service.deps.replays.get(1, Mode.LIVE, replay.id)
         assert done is not None
@@ -75,17 +80,28 @@ async def measure(fresh: Fresh, facts: int, folder: Path) -> dict[str, Any]:
         await service.database.close()
 
 
+async def _tell(deps: Bounce, id: UUID) -> None:
+    """How far it is, so that a run that is cut off says something too."""
+    started = time.perf_counter()
+    while True:
+        await asyncio.sleep(_TELL_SECONDS)
+        replay = await deps.replays.get(1, Mode.LIVE, id)
+        if replay is not None:
+            print(f"{replay.facts_done:,} played after {time.perf_counter() - started:.0f} s", flush=True)
+
+
 async def _fill(dsn: str, deps: Bounce, facts: int) -> None:
     classifier = await deps.rulebook.current()
     texts = [redacted(text) for text in texts_of(shipped_rules(), _TEXTS)]
+    # a number behind it changes nothing of what a reply says
+    judged = [(text, of_text(f"{text} {_TEXTS:010X}", classifier)) for text in texts]
     now = datetime.now(UTC)
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "bounce", "timezone": "UTC"})
     try:
         for begin in range(0, facts, _TEXTS):
             rows = []
-            for number, reply in enumerate(texts[: facts - begin], start=begin):
+            for number, (reply, fact) in enumerate(judged[: facts - begin], start=begin):
                 text = f"{reply} {number:010X}"  # no two of them alike
-                fact = of_text(text, classifier)
                 at = now - timedelta(seconds=DAYS * 86_400 * number / facts)
                 address = (number % (facts * 3 // 4)).to_bytes(32, "big")
                 said = (text[:500], fact.reply_code, fact.enhanced, fact.provider or "", fact.rule, fact.rule_set)

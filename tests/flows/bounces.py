@@ -164,11 +164,11 @@ async def until(world: World, wanted: Callable[[], Awaitable[bool]]) -> None:
     stop = asyncio.Event()
     task = asyncio.create_task(reader(world.service.deps, stop))
     try:
-        for _ in range(500):
+        for _ in range(1_500):
             if await wanted():
                 return
             await asyncio.sleep(0.02)
-        pytest.fail("it did not happen within 10 s")
+        pytest.fail("it did not happen within 30 s")
     finally:
         stop.set()
         await task
