@@ -134,6 +134,8 @@ async def test_what_a_search_costs_is_bounded(world: World) -> None:
     assert await refused(world, limit=1001) == ["limit"]
     assert await refused(world, from_="2026-01-01T00:00:00Z", to="2027-02-01T00:00:00Z") == ["from"]
     assert await refused(world, from_="2027-02-01T00:00:00Z", to="2027-02-01T00:00:00Z") == ["from"]
+    for beyond in ("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"):
+        assert await refused(world, to=beyond) == ["to"]
 
 
 async def test_what_is_not_known_is_refused_by_name(world: World) -> None:

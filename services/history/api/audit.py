@@ -1,7 +1,7 @@
 """HTTP in: the audit searched, and counted."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -61,6 +61,18 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"
 Small = Annotated[int, Field(ge=0, le=32_767)]
 
 
+_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def _in_reach(moment: datetime) -> datetime:
+    if not _FIRST <= moment <= _LAST:
+        raise ValueError(f"give a time between {_FIRST.year} and {_LAST.year}")  # further ones have no ids
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_reach)]
+
+
 def _any(description: str, *examples: Any) -> Any:
     """A filter that may be given several times: any of its values fits."""
     return Field([], max_length=MOST_VALUES, description=description, examples=[list(examples)] if examples else None)
@@ -77,8 +89,8 @@ class Asked(BaseModel):
         "event, action's object or provider's code.",
         examples=['"user unknown" -gmail'],
     )
-    since: AwareDatetime | None = Field(None, alias="from", description="Not before; 30 days before `to` by default.")
-    until: AwareDatetime | None = Field(None, alias="to", description="Before; now by default. At most 366 days.")
+    since: Moment | None = Field(None, alias="from", description="Not before; 30 days before `to` by default.")
+    until: Moment | None = Field(None, alias="to", description="Before; now by default. At most 366 days.")
     kind: list[Kind] = _any("What it is.")
     type: list[Text] = _any("The event's type.", "bounce.classified")
     status: list[StatusWord] = _any("What a message became.", "failed")
@@ -185,7 +197,7 @@ def _moment(text: object) -> datetime:
         moment = datetime.fromisoformat(str(text))
     except ValueError as error:
         raise foreign_cursor() from error
-    if moment.tzinfo is None:
+    if moment.tzinfo is None or not _FIRST <= moment <= _LAST:
         raise foreign_cursor()
     return moment
 
