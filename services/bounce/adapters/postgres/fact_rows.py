@@ -57,13 +57,15 @@ def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str], judged: Mapp
             item.vendor.said if item.vendor else None,
             item.vendor.category if item.vendor else None,
             " ".join(item.fact.shadow),
-            int(judged[item.id].decision),
-            judged[item.id].verdict.policy,
-            judged[item.id].breaker is not None,
+            *_decided(judged[item.id]),
         )
         for item in facts
     ]
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _decided(judged: Judged) -> tuple[int, str, bool]:
+    return int(judged.decision), judged.verdict.policy, judged.breaker is not None
 
 
 def proof_of(item: NewFact, *, doubtful: bool) -> Proof:
