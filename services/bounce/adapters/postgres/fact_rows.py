@@ -58,9 +58,7 @@ def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str], judged: Mapp
             item.vendor.category if item.vendor else None,
             " ".join(item.fact.shadow),
             item.fact.asked,
-            int(judged[item.id].decision),
-            judged[item.id].verdict.policy,
-            judged[item.id].breaker is not None,
+            *_decided(judged[item.id]),
         )
         for item in facts
     ]
@@ -68,9 +66,13 @@ def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str], judged: Mapp
 
 
 def decided(judged: Iterable[Judged]) -> list[list[Any]]:
-    """What was decided, as columns."""
-    rows = [(item.proof.id, int(item.decision), item.verdict.policy, item.breaker is not None) for item in judged]
-    return [list(column) for column in zip(*sorted(rows, key=lambda row: row[0]), strict=True)]
+    """What was decided, as columns, in the order of the facts' ids."""
+    rows = sorted((item.proof.id, *_decided(item)) for item in judged)
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _decided(judged: Judged) -> tuple[int, str | None, bool]:
+    return int(judged.decision), judged.verdict.policy, judged.breaker is not None
 
 
 def proof_of(item: NewFact, *, doubtful: bool) -> Proof:

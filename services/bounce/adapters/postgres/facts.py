@@ -1,14 +1,13 @@
 """Facts and what follows from them: one transaction with its suppressions, its figures and its events."""
 
-from collections import Counter
+from collections import Counter as Counted
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from prometheus_client import Counter as Total
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 from libs.contracts.outcomes import Mode
 from libs.messaging.outbox import Outgoing, append
@@ -42,15 +41,15 @@ from services.bounce.domain.policy import Bars, Decision, History, Policy
 from services.bounce.domain.suppressions import Evidence
 from services.bounce.ports import NewFact, Reading
 
-_facts = Total("depesche_bounce_facts", "New facts about addresses", ["category", "provider", "origin"])
-_unmatched = Total("depesche_bounce_unmatched", "New facts whose words no rule knew", ["provider"])
+_facts = Counter("depesche_bounce_facts", "New facts about addresses", ["category", "provider", "origin"])
+_unmatched = Counter("depesche_bounce_unmatched", "New facts whose words no rule knew", ["provider"])
 _latency = Histogram(
     "depesche_bounce_latency_seconds",
     "From what a server said to what follows from it, in seconds",
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3_600),
 )
-_opened = Total("depesche_bounce_breaker_opened", "Times that a provider was no longer believed", ["provider"])
-_barred = Total("depesche_bounce_suppressions", "Suppressions placed by evidence", ["reason"])
+_opened = Counter("depesche_bounce_breaker_opened", "Times that a provider was no longer believed", ["provider"])
+_barred = Counter("depesche_bounce_suppressions", "Suppressions placed by evidence", ["reason"])
 
 log = get_logger(__name__)
 
@@ -183,7 +182,7 @@ class PostgresFacts:
         figures = Figures()
         began = {item.bounce_id for item in placed}
         fresh = [fact for fact in facts if fact.id in new]
-        counted = Counter(
+        counted = Counted(
             (kind_of(one), hour_of(one.at), one.id in new, judged[one.id].first, one.id in began, one.id in parked)
             for one in facts
         )
@@ -224,10 +223,10 @@ class PostgresFacts:
 
 def _measure(facts: Sequence[NewFact], now: datetime) -> None:
     """Tells Prometheus, which takes a lock for each word it hears."""
-    for names, count in Counter((f.fact.category, f.fact.provider or "", f.origin) for f in facts).items():
+    for names, count in Counted((f.fact.category, f.fact.provider or "", f.origin) for f in facts).items():
         _facts.labels(*names).inc(count)
     unread = (f.fact.provider or "" for f in facts if f.fact.rule is None and f.fact.rule_set is not None)
-    for provider, count in Counter(unread).items():
+    for provider, count in Counted(unread).items():
         _unmatched.labels(provider).inc(count)
     for fact in facts:
         _latency.observe((now - fact.at).total_seconds())
