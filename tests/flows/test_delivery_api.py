@@ -182,4 +182,4 @@ async def test_figures_add_up(http: Http) -> None:
     await sent(http)
     figures = (await http("GET", "/v1/statistics")).json()
     assert figures["messages"]["sent"] == figures["messages"]["total"] == 1
-    assert figures["backlog"] == {"transactional": 0, "bulk": 0}
+    assert figures["backlog"] == {"transactional": 0, "bulk": 0, "verify": 0}

@@ -35,7 +35,7 @@ from services.bounce.adapters.postgres.superseding import restate, supersede
 from services.bounce.adapters.postgres.suppressions import changed, place_all
 from services.bounce.adapters.postgres.tallies import add_tallies
 from services.bounce.domain.breaker import Band
-from services.bounce.domain.figures import Figures, hour_of
+from services.bounce.domain.figures import Figures, Kind, hour_of
 from services.bounce.domain.judging import Judged, judge_all
 from services.bounce.domain.policy import Bars, Decision, History, Policy
 from services.bounce.domain.suppressions import Evidence
@@ -179,24 +179,14 @@ class PostgresFacts:
         await confirm(connection, placed, now)
         parked = await park(connection, parks)
         await domains.ask(connection, judged.values(), now)
-        figures = Figures()
         began = {item.bounce_id for item in placed}
         fresh = [fact for fact in facts if fact.id in new]
         counted = Counted(
             (kind_of(one), hour_of(one.at), one.id in new, judged[one.id].first, one.id in began, one.id in parked)
             for one in facts
         )
-        for (kind, hour, is_new, first, suppressed, is_parked), count in counted.items():
-            figures.add(
-                kind,
-                hour,
-                facts=count * is_new,
-                first=count * (is_new and first),
-                suppressed=count * suppressed,
-                parked=count * is_parked,
-            )
         await add_blocks(connection, blocks_of(fresh))
-        await add_figures(connection, figures)
+        await add_figures(connection, _figures(counted))
         await add_tallies(connection, fresh)
         for item in placed:
             _barred.labels(item.reason.word).inc()
@@ -219,6 +209,16 @@ class PostgresFacts:
         async with self.database.transaction() as connection:
             for statement in _FORGET:
                 await connection.execute(statement, *columns)
+
+
+def _figures(counted: Mapping[tuple[Kind, datetime, bool, bool, bool, bool], int]) -> Figures:
+    """What a transaction adds: so many facts of a kind and hour, new or counting again, the first of their address, and
+    whether they began to bar it or are parked."""
+    figures = Figures()
+    for (kind, hour, is_new, first, bars, parked), count in counted.items():
+        new = count * is_new
+        figures.add(kind, hour, facts=new, first=new * first, suppressed=count * bars, parked=count * parked)
+    return figures
 
 
 def _measure(facts: Sequence[NewFact], now: datetime) -> None:
