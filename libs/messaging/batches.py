@@ -22,24 +22,30 @@ SUFFIX = ".batch"
 MOST_BYTES = 32_000
 
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]
-Tenant = Annotated[int, msgspec.Meta(ge=0, le=32_767)]
-ModeNumber = Annotated[int, msgspec.Meta(ge=int(min(Mode)), le=int(max(Mode)))]
-Time = Annotated[datetime, msgspec.Meta(tz=True)]
+_Tenant = Annotated[int, msgspec.Meta(ge=0, le=32_767)]
+_ModeNumber = Annotated[int, msgspec.Meta(ge=int(min(Mode)), le=int(max(Mode)))]
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class BatchedEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event of a batch: CloudEvents' attributes and ours."""
+class Attributes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """CloudEvents' attributes and ours, of an event alone and of one in a batch. Whatever passes here can be written to
+    a dead letter, so that nothing loops."""
 
-    specversion: Text
     id: UUID
     type: Text
     source: Text
-    time: Time
-    tenant: Tenant
-    mode: ModeNumber
+    time: _Time
+    tenant: _Tenant
+    mode: _ModeNumber
     partitionkey: Text
-    data: msgspec.Raw
     subject: Text | None = None
+
+
+class BatchedEvent(Attributes, frozen=True, kw_only=True):
+    """One event of a batch."""
+
+    specversion: Text
+    data: msgspec.Raw
     traceparent: Text | None = None
 
 

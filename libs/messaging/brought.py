@@ -5,30 +5,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
 from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
-from libs.messaging.batches import MEDIA_TYPE, SUFFIX, BatchedEvent, ModeNumber, Tenant, Text, Time, taken_apart
+from libs.messaging.batches import MEDIA_TYPE, SUFFIX, Attributes, BatchedEvent, Text, taken_apart
 from libs.messaging.reading import Failure
 
 Row = dict[str, Any]
 
 
-class _CloudEvent(msgspec.Struct, frozen=True):
-    """What our relays send. Whatever passes here can be written to a dead letter, so that nothing loops."""
+class _CloudEvent(Attributes, frozen=True, kw_only=True):
+    """What our relays send: one event, or a batch of them."""
 
-    id: UUID
-    type: Text
-    source: Text
-    time: Time
-    tenant: Tenant
-    mode: ModeNumber
-    partitionkey: Text
     data_base64: bytes
-    subject: Text | None = None
     origintraceparent: Text | None = None
     datacontenttype: Text | None = None
 
@@ -81,7 +72,7 @@ def events_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{**row, **own} for own in rows] if len(rows) == len(events) else [row]
 
 
-def _row(event: "_CloudEvent | BatchedEvent", payload: bytes, traceparent: str | None) -> Row:
+def _row(event: Attributes, payload: bytes, traceparent: str | None) -> Row:
     return {
         "id": 0,
         "entries": 0,  # it stands in no outbox of ours: whoever owes it gives it a row
