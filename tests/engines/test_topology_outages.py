@@ -53,7 +53,7 @@ async def test_everything_that_comes_twice_and_in_any_order_has_one_effect(hour:
         sums = await hour.settled("copies")
         await hour.told(sums, "copies")
         # request, decision and settlement of each, at least
-        await hour.suite.eventually(lambda: _has(copyist.copied >= 3 * ORDERS), PATIENCE)
+        await hour.suite.eventually(lambda: _has(copyist.events >= 3 * ORDERS), PATIENCE)
         assert copyist.copied == len(copyist.seen)
         await asyncio.sleep(5)  # the last copies are heard
         assert await hour.messages() == sums

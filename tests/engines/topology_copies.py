@@ -1,5 +1,5 @@
 """A stranger on the bus: whatever anybody publishes, he publishes once more, backwards and on any partition, so that a
-copy may overtake what it is a copy of."""
+copy may overtake what it is a copy of; events that share a message, too."""
 
 import asyncio
 import base64
@@ -12,25 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 from fastapi import FastAPI, Request
 
 from cli.engines.daprd import Daprd, Sidecar
 from libs.contracts.envelope import EVENTS
+from libs.messaging.batches import MEDIA_TYPE
 from tests.engines.conftest import running
 from tests.engines.subscriber import PUBSUB
 from tests.engines.test_daprd_round_trip import COMPONENT
 from tests.shell import serving
 
 _TOKEN = "the copyist's"
+_events = msgspec.json.Decoder(list[msgspec.Raw])  # each as it is: numbers stay exact
 
 
 @dataclass
 class Copyist:
-    """What he has seen, by the event's id; `copied`: how many the broker has taken from him."""
+    """What he has seen, by the message's id; `copied`: how many messages the broker has taken from him, and `events`:
+    how many events were in them."""
 
     sidecar: str = ""
     seen: set[str] = field(default_factory=set)
     copied: int = 0
+    events: int = 0
     _dice: random.Random = field(default_factory=lambda: random.Random(7))
 
     def application(self) -> FastAPI:
@@ -50,8 +55,10 @@ class Copyist:
         events = [json.loads(base64.b64decode(entry["event"])) for entry in entries]
         new = [event for event in reversed(events) if event["id"] not in self.seen]
         if new:
+            inside = sum(_turned(event) for event in new)
             await self._publish(topic, new)
             self.seen |= {event["id"] for event in new}
+            self.events += inside
         return {"statuses": [{"entryId": entry["entryId"], "status": "SUCCESS"} for entry in entries]}
 
     async def _publish(self, topic: str, events: list[dict[str, Any]]) -> None:
@@ -67,6 +74,15 @@ class Copyist:
             answer = await client.post(url, json=batch, headers={"dapr-api-token": _TOKEN})
         assert answer.status_code == 204, answer.text
         self.copied += len(events)
+
+
+def _turned(message: dict[str, Any]) -> int:
+    """How many events are in it; many that share it are turned round."""
+    if message["datacontenttype"] != MEDIA_TYPE:
+        return 1
+    events = _events.decode(base64.b64decode(message["data_base64"]))
+    message["data_base64"] = base64.b64encode(msgspec.json.encode(events[::-1])).decode()
+    return len(events)
 
 
 @asynccontextmanager
