@@ -3,17 +3,19 @@
 import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 from fastapi import FastAPI, Request, Response
 
 from libs.messaging.dapr import DaprRelay, Sidecar
 from libs.messaging.routes import Intake, router_of
 from libs.storage.database import Database
 from libs.web import install_problem_handlers
-from tests.conformance.bus_promises import Line, Listener
+from tests.conformance.bus_promises import Line, Listener, opened
 
 TOKENS = {"api_token": "to the sidecar", "app_token": "to the application"}
 
@@ -86,3 +88,14 @@ class Door:
         statuses = answer.json()["statuses"]
         assert [one["entryId"] for one in statuses] == [entry["entryId"] for entry in entries]
         return [one["status"] for one in statuses]
+
+
+@pytest.fixture
+async def line(database: str) -> AsyncIterator[Line]:
+    async with opened(database, "access") as access, opened(database, "delivery") as delivery:
+        yield Line(access, delivery, Listener())
+
+
+@pytest.fixture
+def door(line: Line) -> Door:
+    return Door(line.keeper, line.listener)

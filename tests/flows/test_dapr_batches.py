@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -17,20 +16,11 @@ from libs.messaging.dapr import MOST_ENTRIES
 from libs.messaging.dead_letters import DeadLetters, Wanted
 from libs.messaging.outbox import append
 from libs.messaging.postgres import Relay
-from tests.conformance.bus_promises import TRACEPARENT, Line, Listener, opened
-from tests.flows.dapr_world import TOKENS, Broker, Door, cloud_event, events_in, relay_to, waiting
+from tests.conformance.bus_promises import TRACEPARENT, Line
+from tests.flows.dapr_world import TOKENS, Broker, Door, cloud_event, door, events_in, line, relay_to, waiting
 from tests.shell import serving
 
-
-@pytest.fixture
-async def line(database: str) -> AsyncIterator[Line]:
-    async with opened(database, "access") as access, opened(database, "delivery") as delivery:
-        yield Line(access, delivery, Listener())
-
-
-@pytest.fixture
-def door(line: Line) -> Door:
-    return Door(line.keeper, line.listener)
+__all__ = ["door", "line"]
 
 
 async def test_an_event_alone_says_who_it_is_and_carries_what_the_broker_needs(line: Line) -> None:

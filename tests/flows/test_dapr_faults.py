@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -19,20 +18,11 @@ from libs.messaging.dapr import DaprRelay, Sidecar, sidecar_here, sidecar_of
 from libs.messaging.routes import Intake
 from libs.service import Runtime
 from services.delivery.app import create_service as delivery
-from tests.conformance.bus_promises import Line, Listener, opened
-from tests.flows.dapr_world import TOKENS, Broker, Door, cloud_event, events_in, relay_to, waiting
+from tests.conformance.bus_promises import Line
+from tests.flows.dapr_world import TOKENS, Broker, Door, cloud_event, door, events_in, line, relay_to, waiting
 from tests.shell import serving
 
-
-@pytest.fixture
-async def line(database: str) -> AsyncIterator[Line]:
-    async with opened(database, "access") as access, opened(database, "delivery") as delivery:
-        yield Line(access, delivery, Listener())
-
-
-@pytest.fixture
-def door(line: Line) -> Door:
-    return Door(line.keeper, line.listener)
+__all__ = ["door", "line"]
 
 
 @pytest.mark.parametrize(

@@ -50,18 +50,17 @@ class SmtpListener:
         if found is None:
             return
         server, self.at = found
-        try:
-            async with server:
-                log.info("bounce_listening", place=str(self.at))
+        async with server:
+            log.info("bounce_listening", place=str(self.at))
+            try:
                 await stop.wait()
+            finally:
                 self._place.leave()
-                server.close()
-                await handler.idle()
-                for transport in tuple(self._open):
-                    transport.close()
-        finally:
-            self._place.leave()
-            self.at = None
+            server.close()
+            await handler.idle()
+            for transport in tuple(self._open):
+                transport.close()
+        self.at = None
 
     async def _listen(self, make: Any, stop: asyncio.Event) -> tuple[asyncio.Server, int | str] | None:
         told = False

@@ -37,21 +37,23 @@ def decide(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetim
         case Deferred():
             return _deferred(message, outcome, policy, now + _seconds(policy, attempt, draw, outcome.retry_after))
         case Ambiguous():
-            return _ambiguous(message, outcome, policy, (now, draw))
+            again, ask = _after_unknown(message, policy, now, draw)
+            text = outcome.text[:_DETAIL_CHARACTERS]
+            return Result(message, Status.UNKNOWN, outcome.reason, detail=text, again_at=again, ask_at=ask)
         case _:
             assert_never(outcome)
 
 
-def _ambiguous(message: Message, outcome: Ambiguous, policy: RetryPolicy, chance: tuple[datetime, float]) -> Result:
-    now, draw = chance
-    again = ask = None
+def _after_unknown(
+    message: Message, policy: RetryPolicy, now: datetime, draw: float
+) -> tuple[datetime | None, datetime | None]:
+    """When it is sent again, and when its provider is asked about it: by its communication one of them, or neither."""
     match message.row.request.on_unknown:
         case OnUnknown.RESEND if message.row.attempt <= policy.max_resends:
-            again = now + _seconds(policy, message.row.attempt, draw, None)
+            return now + _seconds(policy, message.row.attempt, draw, None), None
         case OnUnknown.VERIFY if message.channel in ASKABLE:
-            ask = policy.verify.ask_at(now, 0, draw)
-    text = outcome.text[:_DETAIL_CHARACTERS]
-    return Result(message, Status.UNKNOWN, outcome.reason, detail=text, again_at=again, ask_at=ask)
+            return None, policy.verify.ask_at(now, 0, draw)
+    return None, None
 
 
 def _deferred(message: Message, outcome: Deferred, policy: RetryPolicy, again: datetime) -> Result:

@@ -19,9 +19,6 @@ from services.delivery.domain.backoff import Backoff
 from services.delivery.domain.work import WorkRow
 
 MOST_CRASHES = 5  # workers that ended while they asked; then asking is what kills them
-_APART = timedelta(
-    seconds=60
-)  # the provider's clock and ours, and a request that it still worked off after our time-out
 
 
 @dataclass(frozen=True, slots=True)

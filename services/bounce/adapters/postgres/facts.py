@@ -192,15 +192,15 @@ class PostgresFacts:
             _barred.labels(item.reason.word).inc()
         return [changed(item) for item in placed]
 
-    async def _judged(self, connection: Any, fresh: Sequence[NewFact], now: datetime) -> Mapping[UUID, Judged]:
-        since = min(fact.at for fact in fresh)
-        addresses = {_address(fact) for fact in fresh if fact.message}
+    async def _judged(self, connection: Any, facts: Sequence[NewFact], now: datetime) -> Mapping[UUID, Judged]:
+        since = min(fact.at for fact in facts)
+        addresses = {_address(fact) for fact in facts if fact.message}
         histories = await read_histories(connection, addresses, since - self.policy.proofs_within)
-        spans = await doubts(connection, {provider_of(fact) for fact in fresh}, since)
-        breakers = {fact.id: span.id for fact in fresh if (span := _span(spans[provider_of(fact)], fact))}
-        proofs = [proof_of(fact, doubtful=fact.id in breakers) for fact in fresh]
-        together = with_proofs(histories, [(_address(f), p) for f, p in zip(fresh, proofs, strict=True) if f.message])
-        cases = [(proof, together.get(_address(fact), History())) for fact, proof in zip(fresh, proofs, strict=True)]
+        spans = await doubts(connection, {provider_of(fact) for fact in facts}, since)
+        breakers = {fact.id: span.id for fact in facts if (span := _span(spans[provider_of(fact)], fact))}
+        proofs = [proof_of(fact, doubtful=fact.id in breakers) for fact in facts]
+        together = with_proofs(histories, [(_address(f), p) for f, p in zip(facts, proofs, strict=True) if f.message])
+        cases = [(proof, together.get(_address(fact), History())) for fact, proof in zip(facts, proofs, strict=True)]
         return judge_all(cases, self.policy, now, breakers)
 
     async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None:

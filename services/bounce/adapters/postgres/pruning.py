@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from libs.storage.database import Database
+from services.bounce.adapters.postgres.tenants import tenants_in
 from services.bounce.domain.figures import Grain
 
 _MOST = 5_000
@@ -11,10 +12,7 @@ _MOST = 5_000
 
 def _old(table: str, which: str) -> str:
     """From tenant to tenant, so that the index leads to the oldest rows of each."""
-    return f"""
-with recursive t (tenant) as (
-  select min(tenant) from {table}
-  union all select (select min(tenant) from {table} where tenant > t.tenant) from t where t.tenant is not null)
+    return f"""{tenants_in(table)}
 delete from {table} where ctid = any(array(
   select o.place from t cross join generate_series(0, 1) as m (mode) {which} limit {_MOST}))
 """  # noqa: S608 - our own statement

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from libs.storage.database import Database
+from services.bounce.adapters.postgres.tenants import tenants_in
 from services.bounce.ports.reports import OpinionQuery, Realm, UnreadQuery
 
 _DAYS = """
@@ -75,13 +76,8 @@ _AGREEING = """
 select who, sum(count)::bigint as facts, coalesce(sum(count) filter (where other = category), 0)::bigint as agreeing
 from opinion where tenant = any($1) and mode = $2 and day >= $3 group by who order by who
 """
-# every fact is counted there; from one tenant to the next by the index
-_TENANTS = """
-with recursive t (tenant) as (
-  select min(tenant) from figure
-  union all select (select min(tenant) from figure where tenant > t.tenant) from t where t.tenant is not null)
-select tenant from t where tenant is not null
-"""
+# every fact is counted there
+_TENANTS = f"{tenants_in('figure')}select tenant from t where tenant is not null"  # noqa: S608 - our own statement
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from uuid import UUID
 import asyncpg
 
 from libs.clock import Clock
-from libs.contracts.outcomes import Lane
 from libs.errors import Unavailable
 from libs.keyring import Keyring
 from libs.storage.database import Database
@@ -81,7 +80,7 @@ class PostgresLedger:
                 await connection.execute("select make_partition($1)", day)
             self._days.add(day)
 
-    async def lease(self, lane: Lane, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
+    async def lease(self, lane: int, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
         """Due work of the lane: at most `sizes[0]` rows of the queue, about `sizes[1]` recipients; for so many
         seconds."""
         async with self.database.acquire() as connection:
@@ -127,14 +126,7 @@ class PostgresLedger:
 
     async def lease_doubts(self, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
         """Due rows of the lane in which providers are asked."""
-
-        async def run(connection: Any) -> list[WorkRow]:
-            return await lease.lease(connection, QUESTIONS, self.clock(), sizes, seconds)
-
-        async with self.database.acquire() as connection:
-            if not await lease.anything_due(connection, QUESTIONS, self.clock()):
-                return []
-        return await self._transaction(run)
+        return await self.lease(QUESTIONS, sizes, seconds)
 
     async def doubts(self, rows: Sequence[WorkRow]) -> list[Doubt]:
         """What is still in doubt of these rows."""
