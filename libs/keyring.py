@@ -1,7 +1,6 @@
 """All keys from one secret: derived by purpose (HKDF, RFC 5869), so that none can stand in for another."""
 
 import os
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -40,15 +39,6 @@ class Keyring:
         """AES-256-GCM: nonce (12 bytes), ciphertext, tag. `context` binds it to its place."""
         nonce = _nonce()
         return nonce + self._cipher(purpose).encrypt(nonce, plaintext, context)
-
-    def seal_each(self, purpose: str, parts: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
-        """Plaintexts with their contexts, each sealed as `seal` does it, in two thirds of the time."""
-        encrypt = self._cipher(purpose).encrypt
-        nonces = [_nonce()] if len(parts) == 1 else _drawn(len(parts))
-        return [
-            nonce + encrypt(nonce, plaintext, context)
-            for nonce, (plaintext, context) in zip(nonces, parts, strict=True)
-        ]
 
     def open(self, purpose: str, sealed: bytes, context: bytes = b"") -> bytes:
         """The plaintext; raises NotOpenable."""

@@ -56,11 +56,11 @@ _event = msgspec.json.Decoder(BatchedEvent)
 
 
 def batched(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """Outbox rows of one event each, those that travel together: of one type, source, tenant and mode. What is no JSON
-    goes alone, since it would make its whole batch none."""
+    """Outbox rows of one event each, those that travel together: of one type, source, tenant and mode. What is large
+    goes alone, and so does what is no JSON, since it would make its whole batch none."""
     open_: dict[tuple[Any, ...], tuple[int, list[Mapping[str, Any]]]] = {}
     for row in rows:
-        if not _is_json(row["payload"]):
+        if len(row["payload"]) > MOST_BYTES or not _is_json(row["payload"]):
             yield [row]
             continue
         head = row["type"], row["source"], row["tenant"], row["mode"]

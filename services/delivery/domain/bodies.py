@@ -1,8 +1,9 @@
-"""What a request carries, sealed: the event once, and one slot per recipient, so that one person can be erased.
+"""What a request carries, sealed: the event once, and its recipients in slots, so that one person can be erased.
 
-MessagePack of [sealed event, notification ids (16 bytes each), sealed slots]. A slot is JSON of the recipient's key
-and own variables; erased, it is empty. Notification ids are derived and nameless, so they stay in the clear: the
-ledger finds its rows by them after everything else is wiped.
+MessagePack of [sealed event, notification ids (16 bytes each), sealed groups, slots in a group]. A group is JSON of
+its slots, and a slot the recipient's key and own variables; erased, it is null, and the others of its group are sealed
+anew. Notification ids are derived and nameless, so they stay in the clear: the ledger finds its rows by them after
+everything else is wiped.
 """
 
 import hashlib
@@ -17,13 +18,27 @@ from libs.contracts.delivery import RequestedRecipient
 from libs.ids import uuid_of
 from libs.keyring import Keyring
 
+# A seal costs ten times what it costs to seal one slot more; a small chunk, or a retry of one, need not open many.
+TOGETHER = 20
 _PURPOSE = "seal"
 _MARK_BYTES = 8
 _EVENT = b"event"
+_GROUP = b"slots"
 
-_packed = msgspec.msgpack.Decoder(tuple[bytes, bytes, list[bytes]])
+
+class _Packed(msgspec.Struct, array_like=True):
+    """What is stored. `together` 0: from before slots shared a seal, when each was sealed by itself."""
+
+    event: bytes
+    notifications: bytes
+    groups: list[bytes]
+    together: int = 0
+
+
+_packed = msgspec.msgpack.Decoder(_Packed)
 _json = msgspec.json.Decoder(float_hook=Decimal)
-_slot = msgspec.json.Decoder(tuple[str, Any], float_hook=Decimal)
+_slot = msgspec.json.Decoder(tuple[str, Any] | None, float_hook=Decimal)
+_slots = msgspec.json.Decoder(list[tuple[str, Any] | None], float_hook=Decimal)
 _write = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -36,47 +51,56 @@ class Slot(NamedTuple):
 
 
 class Body:
-    """An opened body. The event is decoded at its first use."""
+    """An opened body. The event, and each group of slots, is opened at its first use."""
 
-    __slots__ = ("_context", "_event", "_keyring", "_notifications", "_opened", "_sealed_event", "_slots")
+    __slots__ = ("_context", "_event", "_keyring", "_opened", "_packed")
 
     def __init__(self, keyring: Keyring, request_id: UUID, raw: bytes) -> None:
         self._keyring = keyring
         self._context = request_id.bytes
-        self._sealed_event, self._notifications, self._slots = _packed.decode(raw)
+        self._packed = _packed.decode(raw)
         self._event: dict[str, Any] | None = None
-        self._opened: dict[int, Slot] = {}
+        self._opened: dict[int, list[Slot | None]] = {}
 
     @property
     def event(self) -> dict[str, Any] | None:
         """What users' texts see as `event`; None once it was wiped."""
-        if self._event is None and self._sealed_event:
-            event = _json.decode(self._keyring.open(_PURPOSE, self._sealed_event, self._context + _EVENT))
+        if self._event is None and self._packed.event:
+            event = _json.decode(self._keyring.open(_PURPOSE, self._packed.event, self._context + _EVENT))
             self._event = event
         return self._event
 
     def notification_id(self, ordinal: int) -> UUID:
-        return uuid_of(self._notifications[16 * ordinal : 16 * ordinal + 16])
+        return uuid_of(self._packed.notifications[16 * ordinal : 16 * ordinal + 16])
 
     def slot(self, ordinal: int) -> Slot | None:
         """The recipient; None where it was erased."""
-        if (known := self._opened.get(ordinal)) is not None:
-            return known
-        if not (sealed := self._slots[ordinal]):
-            return None
-        context = self._context + ordinal.to_bytes(4)
-        recipient, variables = _slot.decode(self._keyring.open(_PURPOSE, sealed, context))
-        slot = self._opened[ordinal] = Slot(self.notification_id(ordinal), recipient, variables)
-        return slot
+        number, place = divmod(ordinal, self._packed.together or 1)
+        if (known := self._opened.get(number)) is None:
+            known = self._opened[number] = self._open(number)
+        return known[place]
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._packed.notifications) // 16
 
     def without(self, ordinals: Sequence[int]) -> bytes:
         """The body with these slots erased; the event goes too once nobody is left who it could concern."""
-        slots = [b"" if n in ordinals else slot for n, slot in enumerate(self._slots)]
-        event = self._sealed_event if any(slots) and len(slots) > 1 else b""
-        return msgspec.msgpack.encode((event, self._notifications, slots))
+        rest = [None if ordinal in ordinals else self.slot(ordinal) for ordinal in range(len(self))]
+        groups = _sealed(self._keyring, self._context, [slot and (slot.recipient, slot.variables) for slot in rest])
+        event = self._packed.event if any(groups) and len(self) > 1 else b""
+        return _written(event, self._packed.notifications, groups)
+
+    def _open(self, number: int) -> list[Slot | None]:
+        if not self._packed.groups[number]:
+            return [None] * (self._packed.together or 1)
+        if not self._packed.together:
+            context = self._context + number.to_bytes(4)
+            slots = [_slot.decode(self._keyring.open(_PURPOSE, self._packed.groups[number], context))]
+        else:
+            context = self._context + _GROUP + number.to_bytes(4)
+            slots = _slots.decode(self._keyring.open(_PURPOSE, self._packed.groups[number], context))
+        first = number * (self._packed.together or 1)
+        return [one and Slot(self.notification_id(first + n), *one) for n, one in enumerate(slots)]
 
 
 def pack(
@@ -84,14 +108,22 @@ def pack(
 ) -> bytes:
     """The sealed body of a request; each part is bound to its place."""
     context = request_id.bytes
-    write = _write.encode
-    slots = keyring.seal_each(
-        _PURPOSE,
-        [(write((one.key, one.variables)), context + n.to_bytes(4)) for n, one in enumerate(recipients)],
-    )
+    groups = _sealed(keyring, context, [(one.key, one.variables) for one in recipients])
     notifications = b"".join([one.notification_id.int.to_bytes(16) for one in recipients])
-    sealed = keyring.seal(_PURPOSE, _write.encode(event), context + _EVENT)
-    return msgspec.msgpack.encode((sealed, notifications, slots))
+    return _written(keyring.seal(_PURPOSE, _write.encode(event), context + _EVENT), notifications, groups)
+
+
+def _sealed(keyring: Keyring, context: bytes, slots: Sequence[tuple[str, Any] | None]) -> list[bytes]:
+    """The groups, sealed; one of which nobody is left is empty."""
+    groups = [slots[first : first + TOGETHER] for first in range(0, len(slots), TOGETHER)]
+    return [
+        keyring.seal(_PURPOSE, _write.encode(group), context + _GROUP + number.to_bytes(4)) if any(group) else b""
+        for number, group in enumerate(groups)
+    ]
+
+
+def _written(event: bytes, notifications: bytes, groups: list[bytes]) -> bytes:
+    return msgspec.msgpack.encode(_Packed(event, notifications, groups, TOGETHER))
 
 
 def mark(keyring: Keyring, tenant: int, mode: int, recipient: str) -> bytes:

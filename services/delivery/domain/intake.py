@@ -91,7 +91,7 @@ def _problems(command: NotificationRequested) -> Iterator[FieldError]:
     if count > 1 and len(set(ids)) != count:
         yield FieldError("/recipients", "Two recipients have the same notification id; derive it from the key.")
     time_bits = command.cause_id.int >> 80
-    if any([id_ >> 80 != time_bits for id_ in ids]):
+    if ids and not min(ids) >> 80 == max(ids) >> 80 == time_bits:
         yield FieldError("/recipients", "A notification id does not carry the time of its cause; derive it from it.")
     if command.request_id.int >> 80 != time_bits:
         yield FieldError("/request_id", "The request id does not carry the time of its cause; derive it from it.")

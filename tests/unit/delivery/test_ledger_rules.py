@@ -1,24 +1,17 @@
-"""The ledger's pure rules: quiet hours, plans, retries, sealed bodies, what receipts mean, where things stand."""
+"""The ledger's pure rules: quiet hours, plans, retries, what receipts mean, where things stand."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from libs.contracts.delivery import NotificationRequested, RequestedRecipient
-from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import ASKABLE, Channel, Lane, Mode, OnUnknown, ReceiptKind, Status
 from libs.contracts.reasons import Reason
-from libs.errors import Invalid
-from libs.ids import notification_id, request_id, uuid7
-from libs.keyring import Keyring, NotOpenable
-from services.delivery.domain import bodies
+from libs.ids import uuid7
+from libs.keyring import Keyring
 from services.delivery.domain.backoff import Backoff
-from services.delivery.domain.bodies import Body
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.deciding import RetryPolicy, decide
-from services.delivery.domain.intake import chunks, new_request
 from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Rejected, Sent
 from services.delivery.domain.planning import choose
 from services.delivery.domain.quiet import quiet_until
@@ -198,85 +191,6 @@ def test_delivered_outweighs_failed_and_failed_outweighs_accepted() -> None:
     assert verdict_of(news(ReceiptKind.ACCEPTED, ReceiptKind.FAILED))[:2] == (Status.FAILED, Reason.PROVIDER_GAVE_UP)
     assert verdict_of(news(ReceiptKind.ACCEPTED)).status is Status.SENT
     assert verdict_of(news(ReceiptKind.BOUNCED)).status is Status.SENT  # it was taken; bouncing is another axis
-
-
-# ---- bodies and intake
-
-
-def requested(count: int = 3, **changes: Any) -> Envelope:
-    cause, release = uuid7(), uuid7()
-    keys = changes.pop("keys", [f"customer:{n}" for n in range(count)])
-    fields: dict[str, Any] = {
-        "request_id": request_id(cause, release, 0),
-        "cause_id": cause,
-        "cause_kind": "event",
-        "release_id": release,
-        "communication": "c",
-        "lane": "bulk",
-        "on_unknown": "leave",
-        "expires_at": NOON,
-        "event": {"data": {"total": 19}},
-        "recipients": tuple(
-            RequestedRecipient(key=key, notification_id=notification_id(cause, "c", key), variables={"code": "7"})
-            for key in keys
-        ),
-    }
-    data = NotificationRequested(**(fields | changes))
-    return Envelope(id=uuid7(), type="t", source="s", time=NOON, tenant=1, mode=Mode.LIVE, key="k", data=data)
-
-
-def test_a_body_opens_where_it_was_sealed_and_nowhere_else() -> None:
-    request = new_request(requested(), KEYRING)
-    body = Body(KEYRING, request.id, request.body)
-    slot = body.slot(1)
-    assert slot is not None
-    assert (slot.recipient, slot.variables) == ("customer:1", {"code": "7"})
-    assert slot.notification_id == request.command.recipients[1].notification_id
-    assert body.event == {"data": {"total": 19}}
-    assert b"customer:1" not in request.body
-    with pytest.raises(NotOpenable):
-        Body(KEYRING, UUID(int=1), request.body).slot(1)
-
-
-def test_an_erased_slot_is_empty_and_the_others_stay() -> None:
-    request = new_request(requested(), KEYRING)
-    left = Body(KEYRING, request.id, Body(KEYRING, request.id, request.body).without([1]))
-    assert left.slot(1) is None
-    assert left.slot(0) is not None
-    assert left.event is not None
-    alone = new_request(requested(1), KEYRING)
-    assert Body(KEYRING, alone.id, Body(KEYRING, alone.id, alone.body).without([0])).event is None
-
-
-def test_a_recipient_is_found_again_by_eight_keyed_bytes() -> None:
-    request = new_request(requested(), KEYRING)
-    sign = bodies.mark(KEYRING, 1, 1, "customer:2")
-    assert request.marks[16:24] == sign
-    assert bodies.mark(KEYRING, 2, 1, "customer:2") != sign
-
-
-@pytest.mark.parametrize(
-    ("changes", "pointer"),
-    [
-        ({"keys": ["customer:1", "customer:1"]}, "/recipients"),
-        ({"recipients": ()}, "/recipients"),
-        ({"request_id": uuid7()}, "/request_id"),
-        ({"lane": "express"}, "/lane"),
-        ({"on_unknown": "guess"}, "/on_unknown"),
-        ({"expires_at": datetime(2027, 1, 1)}, "/expires_at"),  # noqa: DTZ001 - that is the fault
-        ({"recipients": (RequestedRecipient(key="customer:1", notification_id=UUID(int=1 << 100)),)}, "/recipients"),
-    ],
-)
-def test_a_command_that_cannot_be_right_is_refused_with_its_place(changes: dict[str, Any], pointer: str) -> None:
-    with pytest.raises(Invalid) as refused:
-        new_request(requested(**changes), KEYRING)
-    assert pointer in {error.pointer for error in refused.value.errors}
-
-
-@pytest.mark.parametrize(("lane", "count", "sizes"), [("bulk", 1000, [500, 500]), ("transactional", 45, [20, 20, 5])])
-def test_a_request_is_cut_into_the_chunks_of_its_lane(lane: str, count: int, sizes: list[int]) -> None:
-    request = new_request(requested(count, lane=lane), KEYRING)
-    assert [len(chunk.ordinals) for chunk in chunks(request)] == sizes
 
 
 # ---- where things stand

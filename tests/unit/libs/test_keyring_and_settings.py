@@ -52,17 +52,6 @@ print((os.read(reader, 1200) + b"".join(ring.seal("seal", b"")[:12] for _ in ran
 """
 
 
-@pytest.mark.parametrize("count", [0, 1, 300])
-def test_many_are_sealed_as_one_is_each_with_a_nonce_of_its_own(count: int) -> None:
-    ring = Keyring(b"a root secret of the tests, 32 bytes")
-    parts = [(f"slot {n}".encode(), n.to_bytes(4)) for n in range(count)]
-    sealed = ring.seal_each("seal", parts)
-    assert [ring.open("seal", one, context) for one, (_, context) in zip(sealed, parts, strict=True)] == [
-        plaintext for plaintext, _ in parts
-    ]
-    assert len({one[:12] for one in sealed}) == count
-
-
 def test_no_nonce_is_used_twice_not_even_by_a_forked_process() -> None:
     told = subprocess.run([sys.executable, "-c", _PARENT_AND_CHILD], capture_output=True, text=True, check=True)
     drawn = bytes.fromhex(told.stdout)

@@ -1,0 +1,137 @@
+"""A request as it is taken in: what is refused, how it is sealed and erased, into what chunks it is cut."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from libs.contracts.delivery import NotificationRequested, RequestedRecipient
+from libs.contracts.envelope import Envelope
+from libs.contracts.outcomes import Mode
+from libs.errors import Invalid
+from libs.ids import notification_id, request_id, uuid7
+from libs.keyring import Keyring, NotOpenable
+from services.delivery.domain import bodies
+from services.delivery.domain.bodies import Body
+from services.delivery.domain.intake import chunks, new_request
+
+KEYRING = Keyring(b"a root secret for tests, 32 bytes and more")
+NOON = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def requested(count: int = 3, **changes: Any) -> Envelope:
+    cause, release = uuid7(), uuid7()
+    keys = changes.pop("keys", [f"customer:{n}" for n in range(count)])
+    fields: dict[str, Any] = {
+        "request_id": request_id(cause, release, 0),
+        "cause_id": cause,
+        "cause_kind": "event",
+        "release_id": release,
+        "communication": "c",
+        "lane": "bulk",
+        "on_unknown": "leave",
+        "expires_at": NOON,
+        "event": {"data": {"total": 19}},
+        "recipients": tuple(
+            RequestedRecipient(key=key, notification_id=notification_id(cause, "c", key), variables={"code": "7"})
+            for key in keys
+        ),
+    }
+    data = NotificationRequested(**(fields | changes))
+    return Envelope(id=uuid7(), type="t", source="s", time=NOON, tenant=1, mode=Mode.LIVE, key="k", data=data)
+
+
+def test_a_body_opens_where_it_was_sealed_and_nowhere_else() -> None:
+    request = new_request(requested(), KEYRING)
+    body = Body(KEYRING, request.id, request.body)
+    slot = body.slot(1)
+    assert slot is not None
+    assert (slot.recipient, slot.variables) == ("customer:1", {"code": "7"})
+    assert slot.notification_id == request.command.recipients[1].notification_id
+    assert body.event == {"data": {"total": 19}}
+    assert b"customer:1" not in request.body
+    with pytest.raises(NotOpenable):
+        Body(KEYRING, UUID(int=1), request.body).slot(1)
+
+
+@pytest.mark.parametrize("erased", [[0], [1, 19, 20], list(range(20, 40)), [44], list(range(44)), list(range(45))])
+def test_erased_slots_are_empty_and_all_others_stay(erased: list[int]) -> None:
+    request = new_request(requested(45), KEYRING)
+    body = Body(KEYRING, request.id, request.body)
+    for ordinal in erased:  # one after the other, as people ask for it, beside all at once
+        body = Body(KEYRING, request.id, body.without([ordinal]))
+    for left in (body, Body(KEYRING, request.id, Body(KEYRING, request.id, request.body).without(erased))):
+        assert len(left) == 45
+        slots = [left.slot(ordinal) for ordinal in range(45)]
+        assert [slot and slot.recipient for slot in slots] == [
+            None if ordinal in erased else f"customer:{ordinal}" for ordinal in range(45)
+        ]
+        assert (left.event is None) == (len(erased) == 45)
+        assert [left.notification_id(ordinal) for ordinal in range(45)] == [
+            one.notification_id for one in request.command.recipients
+        ]
+
+
+def test_the_event_goes_with_the_only_recipient() -> None:
+    alone = new_request(requested(1), KEYRING)
+    assert Body(KEYRING, alone.id, Body(KEYRING, alone.id, alone.body).without([0])).event is None
+
+
+def test_a_group_of_slots_opens_in_its_own_place_only() -> None:
+    request = new_request(requested(40), KEYRING)
+    event, notifications, groups, together = msgspec.msgpack.decode(request.body)
+    swapped = msgspec.msgpack.encode((event, notifications, groups[::-1], together))
+    with pytest.raises(NotOpenable):
+        Body(KEYRING, request.id, swapped).slot(0)
+
+
+def test_a_body_from_before_slots_shared_a_seal_is_read_and_erased() -> None:
+    request = new_request(requested(3), KEYRING)
+    slots = [
+        KEYRING.seal("seal", f'["customer:{n}",{{"code":"{n}"}}]'.encode(), request.id.bytes + n.to_bytes(4))
+        for n in range(3)
+    ]
+    event, notifications, *_ = msgspec.msgpack.decode(request.body)
+    before = Body(KEYRING, request.id, msgspec.msgpack.encode((event, notifications, [slots[0], b"", slots[2]])))
+    assert before.slot(1) is None
+    for body in (before, Body(KEYRING, request.id, before.without([1]))):
+        assert [body.slot(n) and body.slot(n)[1:] for n in range(3)] == [  # type: ignore[index]
+            ("customer:0", {"code": "0"}),
+            None,
+            ("customer:2", {"code": "2"}),
+        ]
+        assert body.event == {"data": {"total": 19}}
+    assert Body(KEYRING, request.id, before.without([0])).slot(0) is None
+
+
+def test_a_recipient_is_found_again_by_eight_keyed_bytes() -> None:
+    request = new_request(requested(), KEYRING)
+    sign = bodies.mark(KEYRING, 1, 1, "customer:2")
+    assert request.marks[16:24] == sign
+    assert bodies.mark(KEYRING, 2, 1, "customer:2") != sign
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"keys": ["customer:1", "customer:1"]}, "/recipients"),
+        ({"recipients": ()}, "/recipients"),
+        ({"request_id": uuid7()}, "/request_id"),
+        ({"lane": "express"}, "/lane"),
+        ({"on_unknown": "guess"}, "/on_unknown"),
+        ({"expires_at": datetime(2027, 1, 1)}, "/expires_at"),  # noqa: DTZ001 - that is the fault
+        ({"recipients": (RequestedRecipient(key="customer:1", notification_id=UUID(int=1 << 100)),)}, "/recipients"),
+    ],
+)
+def test_a_command_that_cannot_be_right_is_refused_with_its_place(changes: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        new_request(requested(**changes), KEYRING)
+    assert pointer in {error.pointer for error in refused.value.errors}
+
+
+@pytest.mark.parametrize(("lane", "count", "sizes"), [("bulk", 1000, [500, 500]), ("transactional", 45, [20, 20, 5])])
+def test_a_request_is_cut_into_the_chunks_of_its_lane(lane: str, count: int, sizes: list[int]) -> None:
+    request = new_request(requested(count, lane=lane), KEYRING)
+    assert [len(chunk.ordinals) for chunk in chunks(request)] == sizes
