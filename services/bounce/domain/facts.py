@@ -8,6 +8,7 @@ from services.bounce.domain.classifier import UNDETERMINED, Classifier, Verdict,
 from services.bounce.domain.reports import Kind, Report, Reported, Sentences, codes_in, told_about
 from services.bounce.domain.rules.ruleset import Reply
 from services.bounce.domain.templates import template_of
+from services.bounce.domain.told import without_class
 
 _POSITIVE = frozenset({"delivered", "relayed", "expanded"})
 _SHORT = 60  # characters: hardly more than a code
@@ -158,6 +159,7 @@ def of_text(
     address: str | None = None,
 ) -> Fact:
     """The fact in a bare reply: an in-session refusal, a provider's receipt. `codes` where they are known apart."""
+    text = without_class(text)
     found_code, found_enhanced = codes_in(text)
     provider = classifier.providers.of_address(address)
     return of_reply(Reply(text, codes[0] or found_code, codes[1] or found_enhanced, provider, source), classifier)

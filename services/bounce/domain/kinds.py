@@ -15,11 +15,17 @@ _JMRP = Signed(
 _AUTH_FEEDBACK = frozenset({"auth-failure", "dmarc"})
 _DMARC_SUBJECT = re.compile(r"report[- ]domain:|\bdmarc (?:aggregate )?report\b", re.I)
 _CHALLENGE = Signed(
-    ("click", "reply", "respond", "follow", "challenge", "verify", "confirm", "boxbe", "spamarrest"),
+    (
+        *("click", "reply", "respond", "follow", "challenge", "verify", "confirm", "boxbe", "spamarrest"),
+        *("approved", "antispam uol", "bluebottle", "mailblocks", "clique"),
+    ),
     re.compile(
         r"(?:click|reply|respond|follow)[^.]{0,80}(?:to (?:confirm|verify|prove)|so that your (?:message|mail))"
         r"[^.]{0,60}(?:you are|human|deliver|sender|your (?:message|mail|e-?mail))|challenge[- ]response"
-        r"|(?:verify|confirm) (?:yourself|that you are) (?:as )?(?:a )?(?:human|the sender|real)|boxbe|spamarrest",
+        r"|(?:verify|confirm) (?:yourself|that you are) (?:as )?(?:a )?(?:human|the sender|real)|boxbe|spamarrest"
+        r"|(?:list of approved senders|senders i have approved|approved senders? list)[^.]{0,80}"
+        r"(?:request|form|beforehand|click|reply)|senders i have approved|antispam uol|bluebottle|mailblocks"
+        r"|clique[^.]{0,80}confirmar|confirmar[^.]{0,60}clique",
         re.I,
     ),
 )
@@ -28,7 +34,9 @@ _AUTO_SUBJECT = re.compile(
     r"|auto(?:matic)?[ -]?(?:reply|response)|automatische antwort|out[ -]of[ -](?:the[ -])?office|abwesen"
     r"|réponse automatique|absence du bureau|absent|respuesta automática|fuera de (?:la )?oficina"
     r"|risposta automatica|fuori ufficio|resposta automática|ausência|automatisch antwoord|afwezig"
-    r"|autosvar|automaattinen|autoodpowiedź|automatyczna odpowiedź|автоответ|自動返信|不在|自动回复|부재중"
+    r"|autosvar|automatisk svar|frånvaro|fravær|automaattinen|poissaolo|autoodpowiedź|automatyczna odpowiedź"
+    r"|nieobecno|automatická odpověď|nepřítomn|automatikus válasz|otomatik (?:yanıt|cevap)|ofis dışı"
+    r"|автоответ|автоматический ответ|自動返信|自動応答|不在|自动回复|自動回覆|부재중|자동 ?응답"
     r"|vacation|on (?:holiday|vacation|leave)|I(?: am|'m) away|away from)",
     re.I,
 )
@@ -46,7 +54,8 @@ _BOUNCE_SUBJECT = re.compile(
 # the whole subject, as List-Unsubscribe's mailto and people write it
 _UNSUBSCRIBE = re.compile(
     r"(?:(?:re|aw|fwd?):\s*)?(?:please\s+)?(?:unsubscribe|remove|opt[- ]?out|abmelden|abmeldung|abbestellen"
-    r"|newsletter abmelden|désabonne(?:r|ment|z-moi)|désinscription|se désinscrire|darse de baja|dar de baja"
+    r"|unsubscribe[:=][\w.+/=-]{1,200}|abmeldung (?:vom )?newsletter|newsletter abmelden"
+    r"|désabonne(?:r|ment|z-moi)|désinscription|se désinscrire|darse de baja|dar de baja"
     r"|cancelar suscripci[oó]n|disiscrivi(?:mi)?|cancellami"
     r"|afmelden|uitschrijven|avregistrera|afmeld|wypisz|отписаться|配信停止|退订)(?:\s+me)?[.!]*",
     re.I,
@@ -64,6 +73,18 @@ _SAYS_UNDELIVERED = Signed(
         r"|delivery (?:has )?failed|(?:unable|failed|not able) to deliver|undeliverable|returned to sender"
         r"|^<[^\s<>@]{1,64}@[^\s<>@]{1,255}>:|mailbox (?:is )?(?:full|over quota)|not a member of this mailing list",
         re.IGNORECASE | re.MULTILINE,
+    ),
+)
+# what programs that run lists answer to the mail that they quote
+_LIST_REFUSES = Signed(
+    ("list", "member", "subscri", "moderator"),
+    re.compile(
+        r"not a member of (?:this|the) (?:mailing )?list|(?:held until|rejected by|reviewed by) the (?:list )?moderator"
+        r"|non-?members? (?:submission|are not allowed)|by non-?members? to a members-only|not sent to the list"
+        r"|only (?:subscribers|members)[^.]{0,60} (?:may|can) (?:post|send)"
+        r"|restricted to (?:list )?(?:subscribers|members)"
+        r"|not allowed to (?:post|send) (?:messages )?to this (?:mailing )?list",
+        re.I,
     ),
 )
 _MENTIONS_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)|deliver", re.I)
@@ -118,10 +139,12 @@ def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Ki
         return Kind.BOUNCE
     if _is_automatic(headers):
         return Kind.AUTO_REPLY
+    if _LIST_REFUSES.search(human.text[:1_500]) or _LIST_REFUSES.search(subject):
+        return Kind.BOUNCE
     empty_path = headers.get("return-path").strip() in ("<>", "<MAILER-DAEMON>")
     if empty_path or _BOUNCE_SUBJECT.search(subject):
         return Kind.BOUNCE
-    answers = headers.get("in-reply-to") or headers.get("references")
+    answers = any(headers.get(name) for name in ("in-reply-to", "references", "list-unsubscribe", "list-id"))
     return Kind.BOUNCE if not answers and _SAYS_UNDELIVERED.search(human.text[:1_500]) else Kind.OTHER
 
 

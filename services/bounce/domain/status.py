@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from services.bounce.domain.mime import Part, decode_words, header_lines, unfolded
 from services.bounce.domain.reading import Mail
-from services.bounce.domain.told import ADDRESS
+from services.bounce.domain.told import ADDRESS, without_class
 
 MAX_RECIPIENTS = 100
 MAX_TEXT = 4_000
@@ -24,6 +24,7 @@ _QUOTED = re.compile(r'"([\w.!#$%&\'*+/=?^`{|}~-]{1,64})"@')
 # what stands before a code is looked at after its first digit, so that the search runs from digit to digit
 _REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
+_COMMENT = re.compile(r"\s*[245]\.(?!0\.0\b)\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
 _BOTH = re.compile(r"([245]\d\d)[ -]#?([245]\.\d{1,3}\.\d{1,3})(?:[ :]|$)")
 
 
@@ -85,7 +86,7 @@ def _block(text: str) -> list[Reported]:
 
 
 def _reported(fields: dict[str, str]) -> Reported:
-    diagnostic = _untyped(fields.get("diagnostic-code", ""))
+    diagnostic = without_class(_untyped(fields.get("diagnostic-code", ""))) or _comment(fields.get("status", ""))
     status = _ENHANCED.search(fields.get("status", ""))
     enhanced = status[1] if status else None
     reply, inside = codes_in(diagnostic) if diagnostic else (None, None)
@@ -114,6 +115,12 @@ def _address(value: str) -> str | None:
         value = _QUOTED.sub(r"\1@", value)
     found = _ADDRESS.search(value)
     return found[0] if found else None
+
+
+def _comment(status: str) -> str:
+    """`5.4.4 (illegal host name)` → `illegal host name`: some say there what they give no field of its own."""
+    found = _COMMENT.match(status) if "(" in status else None
+    return found[1] if found else ""
 
 
 def _untyped(value: str) -> str:

@@ -35,6 +35,8 @@ _PROSE = Signed(
         re.IGNORECASE,
     ),
 )
+# Cisco's gateways put a class of their own before the server's words: 5.1.0 - Unknown address error 552-'too large'
+_CLASS = re.compile(r"\b[45]\.\d\.\d - [A-Z][\w ()/-]{3,60}?[ (]'?([45]\d\d)(?:-'|', \[')(.{4,})'", re.DOTALL)
 _HOST = re.compile(
     r"\bhost:?\s{1,4}([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.?\s{0,3}[\[(\n]|while talking to ([\w.-]{3,255}?)\.?:"
     r"|(?:domain|by) ([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.? \[[\da-f.:]{3,45}\]",
@@ -132,7 +134,13 @@ def without_prose(text: str) -> str:
     """The other server's reply, where the report hands it on behind sentences of its own."""
     ends = [found.end() for found in _PROSE.finditer(text)]
     rest = text[ends[-1] :] if ends else ""
-    return (rest if len(rest.strip()) > 8 else text)[:MAX_TEXT]
+    return without_class(rest if len(rest.strip()) > 8 else text)[:MAX_TEXT]
+
+
+def without_class(text: str) -> str:
+    """The server's words alone, where a gateway has put the name of a class before them."""
+    found = _CLASS.search(text) if " - " in text and "'" in text else None
+    return f"{found[1]} {found[2]}" if found else text
 
 
 def is_still_tried(human: str) -> bool:

@@ -31,7 +31,7 @@ def comparable(text: str) -> bytes:
         text = text.lower().translate(_TYPOGRAPHIC)
     words = text.encode("utf-8", "replace")
     if b"@" in words:
-        words = _ADDRESS.sub(b"@", words)
+        words = _ADDRESS.sub(b"@", words.replace(b"...", b" "))  # sendmail's: kim@x.example...User unknown
     if _CONTINUED.search(words):
         words = _said_once(b" ".join(words.split()))
     words = b" ".join(words.translate(_TABLE, _APOSTROPHES).split())
