@@ -53,7 +53,7 @@ class Classifier:
 
     def classify(self, reply: Reply) -> Verdict:
         """The verdict on one refusal; `undetermined` when nothing usable is said."""
-        found = self.scan(comparable(reply.text)) if reply.text else []
+        found = self.scan(comparable(reply.text) or b" ")  # rules may ask for a reply without words
         found.sort()  # in order of number: nothing may depend on the engine
         key = (*found, *reply[1:])
         verdict = self._settled.get(key)
