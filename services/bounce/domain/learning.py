@@ -24,6 +24,7 @@ _ROUNDS = 20
 _STEP = 0.6
 _DECAY = 0.002  # of every weight, after each round
 _FEWEST = 4  # right guesses that a threshold must rest on
+_LEAST = 0.5  # confidence below which nothing is answered, and twice as near to 1 where the answer would bar an address
 _LIKELY = np.linspace(0.3, 3.0, 28)
 
 Numbers = NDArray[np.float64]
@@ -85,7 +86,7 @@ def train(examples: Sequence[Example], *, precision: float = 0.95) -> tuple[Mode
 
 def made_of(examples: Sequence[Example], *, precision: float = 0.95) -> str:
     """The digest of all that a model depends on: what has another one is to be trained again."""
-    digest = hashlib.sha256(repr((precision, BUCKETS, FOLDS, _ROUNDS, _STEP, _DECAY, _FEWEST)).encode())
+    digest = hashlib.sha256(repr((precision, BUCKETS, FOLDS, _ROUNDS, _STEP, _DECAY, _FEWEST, _LEAST)).encode())
     for example in _in_order(examples):
         digest.update(_mark(example) + repr((example.category, example.also)).encode())
     return digest.hexdigest()[:16]
@@ -146,7 +147,8 @@ def _thresholds(shares: Numbers, right: Sequence[bool], names: Sequence[str], pr
     found: dict[str, float] = {}
     best = shares.argmax(axis=1)
     for place, name in enumerate(names):
-        wanted = 1 - (1 - precision) / 2 if CATEGORIES[name].action is Action.SUPPRESS else precision
+        bars = CATEGORIES[name].action is Action.SUPPRESS
+        wanted, least = (1 - (1 - precision) / 2, (1 + _LEAST) / 2) if bars else (precision, _LEAST)
         guesses = sorted(
             ((float(shares[n, place]), right[n]) for n in range(len(right)) if best[n] == place), reverse=True
         )
@@ -154,7 +156,7 @@ def _thresholds(shares: Numbers, right: Sequence[bool], names: Sequence[str], pr
         for count, (confidence, fits) in enumerate(guesses, 1):
             good += fits
             if good >= _FEWEST and good / count >= wanted:
-                found[name] = round(confidence, 4)
+                found[name] = round(max(confidence, least), 4)
     return found
 
 

@@ -1,0 +1,110 @@
+"""Whose words a reply holds: a server's behind a gateway's class, a list's or a person's, about our side or theirs."""
+
+import pytest
+
+from services.bounce.domain.facts import judge, of_text
+from services.bounce.domain.reports import read_mail
+from services.bounce.domain.told import without_class
+from tests.unit.bounce.shipped import rules
+
+
+def report(fields: str) -> bytes:
+    return (
+        "From: MAILER-DAEMON@mx.example\nSubject: Undelivered\n"
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=q\n\n"
+        "--q\nContent-Type: text/plain\n\nSorry.\n\n--q\nContent-Type: message/delivery-status\n\n"
+        f"Reporting-MTA: dns; mx.example\n\nFinal-Recipient: rfc822; kim@x.example\nAction: failed\n{fields}\n\n--q--\n"
+    ).encode()
+
+
+def mail(body: str, *, head: str = "", subject: str = "Your mail") -> bytes:
+    return f"From: x <x@x.example>\nSubject: {subject}\n{head}\n{body}\n".encode()
+
+
+def category(raw: bytes) -> str:
+    return judge(read_mail(raw), rules(), lambda address: True).category
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("5.1.0 - Unknown address error 554-'5.7.1 refused by our mail policy' (delivery attempts: 0)", "policy"),
+        ("5.1.0 - Unknown address error 550-'No such user here' (delivery attempts: 0)", "unknown-user"),
+        ("5.1.0 - Unknown address error('552', ['5.2.3 message size exceeds the limit'])", "too-large"),
+        ("5.1.2 - Bad destination host 'DNS Hard Error looking up x.example (MX): NXDomain'", "bad-domain"),
+    ],
+)
+def test_what_a_gateway_calls_it_is_not_what_the_server_said(said: str, meant: str) -> None:
+    assert of_text(said, rules()).category == meant
+    assert category(report(f"Status: 5.0.0 (permanent failure)\nDiagnostic-Code: smtp; {said}")) == meant
+
+
+def test_a_reply_without_a_class_is_left_as_it_is() -> None:
+    for said in ("550 5.1.1 it's 'gone' - really", "5.1.0 - Unknown address error", "kim - 550-'x"):
+        assert without_class(said) == said
+
+
+def test_words_behind_a_status_count_where_nothing_else_says_more() -> None:
+    assert category(report("Status: 5.4.4 (Illegal host/domain name found)")) == "bad-domain"
+    assert category(report("Status: 5.4.4 (bad name)\nDiagnostic-Code: smtp; 552 mailbox full")) == "mailbox-full"
+    nothing = report("Status: 5.0.0 (permanent failure)").replace(b"Sorry.", b"<kim@x.example>: no such user")
+    assert category(nothing) == "unknown-user"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Your message is being held until the list moderator can review it.",
+        "Your request has been rejected by the list moderator.",
+        "Your message was not sent to the list.",
+        "You are not a member of this mailing list.",
+    ],
+)
+def test_a_list_that_takes_no_mail_of_ours_has_refused_it(answer: str) -> None:
+    assert category(mail(answer, head="References: <1@shop.example>\n")) == "recipient-filter"
+    assert category(mail("I am no member of a club.", head="References: <1@shop.example>\n")) == "not-a-bounce"
+
+
+def test_news_about_full_mailboxes_is_no_bounce() -> None:
+    news = mail(
+        "Could not be delivered? Read what to do when a mailbox is full.", head="List-Unsubscribe: <https://y>\n"
+    )
+    assert category(news) == "not-a-bounce"
+    assert category(news.replace(b"List-Unsubscribe", b"X-Other")) == "mailbox-full"
+
+
+@pytest.mark.parametrize(
+    ("subject", "body"),
+    [
+        ("Frånvaro: Sale", "Hej."),
+        ("Nieobecność: Sale", "Dzień dobry."),
+        ("自動応答: Sale", "x"),
+    ],
+)
+def test_more_languages_are_away(subject: str, body: str) -> None:
+    assert category(mail(body, subject=subject)) == "auto-reply"
+
+
+def test_a_list_of_approved_senders_is_a_challenge() -> None:
+    body = "I only read mail of senders I have approved. To be added, fill out the request."
+    assert category(mail(body, head="Auto-Submitted: auto-replied\n")) == "challenge"
+
+
+def test_an_address_ends_where_a_sentence_goes_on_without_a_space() -> None:
+    assert of_text("550 kim@x.example...User unknown", rules()).rule == "unknown-user-words"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "host mx.x.example said: 553 x.example does not exist (in reply to MAIL FROM command)",
+        "host mx.x.example said: 550 5.1.1 User unknown (in reply to MAIL FROM command)",
+        "553 5.1.2 The sender address <shop@> is not valid",
+        "553 sender address must be fully qualified",
+        "550 5.1.1 blocked: too many bounces from your IP address",
+        "521 5.2.1 We will not accept this message",
+        "550 5.7.1 unusual invalid recipients from this host",
+    ],
+)
+def test_words_about_our_side_bar_nobody(said: str) -> None:
+    assert of_text(said, rules()).category in ("sender-rejected", "reputation-block", "policy")
