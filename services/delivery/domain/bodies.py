@@ -8,7 +8,7 @@ ledger finds its rows by them after everything else is wiped.
 import hashlib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -27,7 +27,7 @@ _slot = msgspec.json.Decoder(tuple[str, Any], float_hook=Decimal)
 _write = msgspec.json.Encoder(decimal_format="number")
 
 
-class Slot(NamedTuple):
+class Slot(msgspec.Struct, frozen=True, gc=False):
     """One recipient of a request."""
 
     notification_id: UUID

@@ -9,9 +9,9 @@ from prometheus_client import Counter as Metric
 
 from libs.contracts.outcomes import Status
 from libs.telemetry import get_logger, mark_outcome, span
-from services.delivery.domain.deciding import decide
+from services.delivery.domain.deciding import accepted, decide
 from services.delivery.domain.outbound import Sender
-from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
+from services.delivery.domain.outcomes import Deferred, Outcome, Rejected, Sent
 from services.delivery.domain.work import Message, Result, WorkRow, channel_of
 from services.delivery.handlers.delivery import Line
 
@@ -52,6 +52,9 @@ class Recorder:
             if breaker.note(outcome, time.monotonic()):
                 _opened.labels(sender.channel.word, str(sender.number)).inc()
                 log.error("breaker_opened", sender=sender.number, mode=sender.mode.word)
+            if type(outcome) is Sent:
+                self._took(accepted(message, outcome))
+                return
             if isinstance(outcome, Rejected | Deferred) and outcome.sender_fault:
                 log.error(
                     "sender_misconfigured",
