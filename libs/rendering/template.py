@@ -21,17 +21,14 @@ PUSH_RESERVE = 160  # bytes that delivery adds to a push: tag, message id, names
 
 @dataclass(frozen=True, slots=True)
 class CompiledTemplate:
-    """A channel's template in one locale. `render` raises RenderFailed with the pointer of the part."""
+    """A channel's template in one locale. `render` gives the content for variables (event, recipient, links); it raises
+    RenderFailed with the pointer of the part."""
 
     channel: str
     locale: str
     parts: Parts
     texts: Mapping[str, Text]  # by pointer below the locale: title, data/order
-    _make: Callable[[Variables], Content]
-
-    def render(self, variables: Variables) -> Content:
-        """The content for these variables: event, recipient, links."""
-        return self._make(variables)
+    render: Callable[[Variables], Content]
 
 
 def compile_template(

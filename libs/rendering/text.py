@@ -47,7 +47,7 @@ class Wanted:
 class Text:
     """A compiled source. `constant` is its text when it has no variables; `literals` stand between the values."""
 
-    __slots__ = ("_functions", "_room", "_template", "_wanted", "constant", "literals", "uses")
+    __slots__ = ("_functions", "_room", "_template", "_wanted", "_works", "constant", "literals", "uses")
 
     def __init__(self, source: str, wanted: Wanted) -> None:
         """Raises Invalid with every problem of the source."""
@@ -64,6 +64,7 @@ class Text:
         _guard_links(template, placement)
         self.literals, self._functions = _pieces(template)
         self._room = wanted.max_output - sum(map(len, self.literals))  # characters that are left for the values
+        self._works = self._functions is None or _has_filters(template)  # what is counted: loops and filters
         self.constant: str | None = self.literals[0] if self._functions == [] else None
 
     @property
@@ -83,7 +84,8 @@ class Text:
 
     def weave(self, variables: Variables) -> str | Woven:
         """The text; where Liquid was not needed, not put together. Raises as `render` does."""
-        METER.start()
+        if self._works:
+            METER.start()
         try:
             if self._functions is None:
                 return self.render_by_liquid(variables)
@@ -180,6 +182,12 @@ def _pieces(template: BoundedTemplate) -> tuple[tuple[str, ...], list[Function] 
         else:
             return (), None
     return tuple(literals), functions
+
+
+def _has_filters(template: BoundedTemplate) -> bool:
+    nodes = [node for node in template.nodes if isinstance(node, OutputNode)]
+    inner = [e.inner if isinstance(e := node.expression, _LinkStart) else e for node in nodes]
+    return any(isinstance(expression, FilteredExpression) and expression.filters for expression in inner)
 
 
 def _put_out(environment: ChannelEnvironment, value: Callable[[Variables], Any]) -> Function:

@@ -130,6 +130,13 @@ def decided(outcome: Any, attempt: int = 1, on_unknown: OnUnknown = OnUnknown.LE
     return decide(message, outcome, RetryPolicy(Backoff(2.0, 900.0), 5, 2), NOON, 0.5)
 
 
+def test_a_word_is_the_number_that_it_is_stored_as() -> None:
+    """In a table of either, the other finds it."""
+    assert (Status.SENT, Reason.EXPIRED) in {(2, 3)}
+    assert (2, 3) in {(Status.SENT, Reason.EXPIRED)}
+    assert Reason.EXPIRED.word == "expired"
+
+
 def test_definite_answers_are_final() -> None:
     sent = decided(Sent("ref"))
     assert (sent.status, sent.reason, sent.provider_ref) == (Status.SENT, Reason.NONE, "ref")

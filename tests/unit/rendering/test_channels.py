@@ -14,6 +14,7 @@ from libs.rendering import (
     SmsContent,
     WebhookContent,
     compile_template,
+    content_digest,
 )
 from libs.rendering.contents import Woven
 from libs.rendering.html_context import place
@@ -264,6 +265,23 @@ def test_a_mails_weave_is_its_text(html: str, a: str) -> None:
     assert "\n\n\n" not in content.text
     assert isinstance(content.page, Woven)
     assert isinstance(content.words, Woven) or a in ("", "\n\n", "a\n", "\x00")
+
+
+def test_mails_of_a_template_keep_only_what_differs() -> None:
+    """Thousands are on their way at once; their digest is that of the texts all the same."""
+    template = compile_template(
+        "email", "de", {"subject": "S", "html": "<p>Hi {{ event.data.a }}</p>" + "<p>x</p>" * 99}
+    )
+    one, other = (template.render({"event": {"data": {"a": name}}}) for name in ("Anna", "Jörg"))
+
+    assert isinstance(one, EmailContent)
+    assert isinstance(other, EmailContent)
+    for ours, theirs in ((one.page, other.page), (one.words, other.words)):
+        assert isinstance(ours, Woven)
+        assert isinstance(theirs, Woven)
+        assert ours.literals is theirs.literals
+        assert ours.values == ["Anna"]
+    assert content_digest(one) == content_digest(EmailContent("S", one.html, one.text)) != content_digest(other)
 
 
 def test_a_mail_with_conditions_has_no_weave() -> None:

@@ -13,7 +13,8 @@ no task: only the last one does.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.smtp.bag import Bag
@@ -30,8 +31,7 @@ _GO_ON = (_OK := frozenset({250, 251, 252}), _OK, frozenset({354}))  # the codes
 _TAKEN = [250, 250, 354]
 
 
-@dataclass(slots=True)
-class _Job:
+class _Job(msgspec.Struct, frozen=True, gc=False):
     index: int
     mail: Mail
 
