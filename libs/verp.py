@@ -6,6 +6,8 @@ address id (8), attempt (1) and MAC (6): 32 bytes, 52 characters of the 64 octet
 
 import hmac
 import re
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,13 +18,27 @@ _PREFIX = "b-"
 _VERSION = 1
 _MAC_BYTES = 6
 _BODY_BYTES = 26
-# base32 two characters at a time: half of what base64.b32encode takes, and there is one for every mail
+_BODY = struct.Struct(">B16sQB")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _PADDING_BITS = -(_BODY_BYTES + _MAC_BYTES) * 8 % 5
-_LOCAL = re.compile(rf"{_PREFIX}[{_ALPHABET}]{{{((_BODY_BYTES + _MAC_BYTES) * 8 + _PADDING_BITS) // 5}}}")
 _DIGITS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # as int() reads base 32
-_SHIFTS = tuple(range((_BODY_BYTES + _MAC_BYTES) * 8 + _PADDING_BITS - 10, -1, -10))
+_CHARACTERS = ((_BODY_BYTES + _MAC_BYTES) * 8 + _PADDING_BITS) // 5
+_LOCAL = re.compile(rf"{_PREFIX}[{_ALPHABET}]{{{_CHARACTERS}}}")
+_LETTERS = bytes.maketrans(bytes(range(len(_ALPHABET))), _ALPHABET.encode())
+
+
+def _steps() -> Iterator[tuple[int, int, int]]:
+    """How digits of five bits each, packed, are spread to a byte each: halves apart, then their halves apart, …
+    Each step: which bits stay, which move, and how far.
+    """
+    half = 1 << (_CHARACTERS - 1).bit_length() - 1
+    while half:
+        digits, places = (1 << 5 * half) - 1, range(0, 8 * _CHARACTERS, 16 * half)
+        yield sum(digits << at for at in places), sum(digits << at + 5 * half for at in places), 3 * half
+        half >>= 1
+
+
+_STEPS = tuple(_steps())
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +48,13 @@ class Verp:
     notification_id: UUID
     address_id: int
     attempt: int
+
+
+def _base32(number: int) -> str:
+    """Its digits, spread by a few steps on all of them at once: a fifth of base64.b32encode, for every mail."""
+    for stay, move, by in _STEPS:
+        number = number & stay | (number & move) << by
+    return number.to_bytes(_CHARACTERS).translate(_LETTERS).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +68,9 @@ class ReturnPath:
         """The envelope sender for one attempt."""
         if address_id >> 63:
             raise ValueError(f"an address's id has 63 bits, not {address_id}")
-        number = ((_VERSION << 128 | notification.int) << 64 | address_id) << 8 | min(attempt, 255)
-        mac = mac_of(self.key).digest(number.to_bytes(_BODY_BYTES))[:_MAC_BYTES]
-        number = (number << _MAC_BYTES * 8 | int.from_bytes(mac)) << _PADDING_BITS
-        local = "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
-        return f"{_PREFIX}{local}@{self.domain}"
+        body = _BODY.pack(_VERSION, notification.bytes, address_id, attempt if attempt < 256 else 255)
+        mac = mac_of(self.key).digest(body)[:_MAC_BYTES]
+        return f"{_PREFIX}{_base32(int.from_bytes(body + mac) << _PADDING_BITS)}@{self.domain}"
 
     def read(self, address: str) -> Verp | None:
         """What the address says, or None where we did not sign it. Case and domain do not matter:

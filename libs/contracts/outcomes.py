@@ -8,6 +8,7 @@ class Word(IntEnum):
     """A small number in the database whose lower-case name is the word on the wire; never renumbered."""
 
     word: str
+    __hash__ = int.__hash__  # as it compares; Enum's own is a function in Python that hashes the name
 
     def __init__(self, _: int) -> None:
         self.word = self._name_.lower()  # made once: transitions say it for every message

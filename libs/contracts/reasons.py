@@ -5,7 +5,8 @@ sentence for people and the next step. `{detail}` in a sentence is what the plac
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+
+from libs.contracts.outcomes import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Text:
     next_step: str
 
 
-class Reason(IntEnum):
+class Reason(Word):
     NONE = 0
     # our rule said no (skipped)
     NO_CONSENT = 1
@@ -72,15 +73,9 @@ class Reason(IntEnum):
     UNKNOWN_FINAL = 91
 
     @property
-    def word(self) -> str:
-        return _WORDS[self]
-
-    @property
     def text(self) -> Text:
         return TEXTS[self]
 
-
-_WORDS = {reason: reason.name.lower() for reason in Reason}  # made once: transitions say it for every message
 
 TEXTS: dict[Reason, Text] = {
     Reason.NONE: Text("Nothing speaks against it.", "Nothing to do."),

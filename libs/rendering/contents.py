@@ -28,23 +28,36 @@ class PushContent(msgspec.Struct, frozen=True, gc=False):
 class Woven(msgspec.Struct, frozen=True, gc=False):
     """A text as its template made it: the values between its literals, of which there is one more.
 
-    `literals` are the same in every render of a template, so whoever encodes a text can do them once.
+    `literals` are the same in every render of a template, so whoever encodes a text can do them once, and whoever
+    keeps thousands of them keeps only what differs.
     """
 
     literals: tuple[str, ...]
     values: list[str]
 
+    def __str__(self) -> str:
+        pieces = [""] * (2 * len(self.values) + 1)
+        pieces[::2], pieces[1::2] = self.literals, self.values
+        return "".join(pieces)
+
 
 class EmailContent(msgspec.Struct, frozen=True, gc=False):
-    """A rendered mail: HTML and its text part (derived where the template has none)."""
+    """A rendered mail: HTML and its text part (derived where the template has none), put together when it is read."""
 
     subject: str
-    html: str
-    text: str
+    page: str | Woven
+    words: str | Woven
     preheader: str | None = None  # already inside `html`; kept for preview
     from_name: str | None = None
     reply_to: str | None = None
-    woven: tuple[Woven, Woven] | None = None  # how `text` and `html` were made, where it is as simple as that
+
+    @property
+    def html(self) -> str:
+        return str(self.page)
+
+    @property
+    def text(self) -> str:
+        return str(self.words)
 
 
 class SmsContent(msgspec.Struct, frozen=True, gc=False):
@@ -68,5 +81,7 @@ def parts_of(content: Content) -> dict[str, Any]:
     """A content by the names of its template's parts, for people to look at."""
     if isinstance(content, WebhookContent):
         return {"json": content.body.decode()}
-    parts = {name: getattr(content, name) for name in content.__struct_fields__ if name != "woven"}
+    names = {"page": "html", "words": "text"} if isinstance(content, EmailContent) else {}
+    fields = [names.get(name, name) for name in content.__struct_fields__]
+    parts = {name: getattr(content, name) for name in fields}
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in parts.items()}

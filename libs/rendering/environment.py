@@ -190,8 +190,8 @@ def put_out_text(value: Any) -> str:
 
 def put_out_html(value: Any) -> str:
     """A value in HTML: escaped, unless one of our own filters made it markup."""
-    if type(value) is str and (value.isalnum() or (value.isprintable() and not _HTML_SIGNS.search(value))):
-        return value  # most names and numbers: there is nothing to escape
+    if type(value) is str and value.isprintable() and not _HTML_SIGNS.search(value):
+        return value
     if isinstance(value, Markup):
         return value if value.isprintable() else plain(str(value))
     return escape(put_out_text(value))
@@ -210,6 +210,12 @@ ESCAPES: Mapping[str, Callable[[Any], str]] = {
     "text": put_out_text,
     "html": put_out_html,
     "json": put_out_json,
+}
+# which texts it gives back as they are, told without calling it: most names and numbers
+AS_IT_IS: Mapping[str, Callable[[str], bool]] = {
+    "text": str.isprintable,
+    "html": str.isalnum,
+    "json": lambda _: False,
 }
 
 

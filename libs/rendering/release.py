@@ -129,7 +129,7 @@ class ReleaseTexts:
 
     def render(self, locale: str | None, variables: Mapping[str, Any]) -> Rendered:
         """The content for one recipient. Raises RenderFailed."""
-        return self._release.render(self._name, locale, variables)
+        return self._release.chosen(self._name, locale).render(variables)
 
 
 def _sources(template: Mapping[str, Any]) -> list[str]:
@@ -162,10 +162,13 @@ class CompiledRelease:
 
     def render(self, template: str, locale: str | None, variables: Mapping[str, Any]) -> Rendered:
         """The content for one recipient. `variables`: event, recipient, links. Raises RenderFailed."""
-        memo = self._chosen.get((template, locale))
-        return (memo or self._memo(template, locale)).render(variables)
+        return self.chosen(template, locale).render(variables)
 
-    def _memo(self, template: str, locale: str | None) -> "_Memo | _Broken":
+    def chosen(self, template: str, locale: str | None) -> "_Memo | _Broken":
+        """What renders a template for recipients with this locale."""
+        return self._chosen.get((template, locale)) or self._choose(template, locale)
+
+    def _choose(self, template: str, locale: str | None) -> "_Memo | _Broken":
         found = self.locale_for(template, locale)
         memo = self._memos.get((template, found))
         if memo is None:

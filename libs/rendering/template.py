@@ -21,17 +21,14 @@ PUSH_RESERVE = 160  # bytes that delivery adds to a push: tag, message id, names
 
 @dataclass(frozen=True, slots=True)
 class CompiledTemplate:
-    """A channel's template in one locale. `render` raises RenderFailed with the pointer of the part."""
+    """A channel's template in one locale. `render` gives the content for variables (event, recipient, links); it raises
+    RenderFailed with the pointer of the part."""
 
     channel: str
     locale: str
     parts: Parts
     texts: Mapping[str, Text]  # by pointer below the locale: title, data/order
-    _make: Callable[[Variables], Content]
-
-    def render(self, variables: Variables) -> Content:
-        """The content for these variables: event, recipient, links."""
-        return self._make(variables)
+    render: Callable[[Variables], Content]
 
 
 def compile_template(
@@ -141,10 +138,11 @@ def _email_maker(parts: Parts) -> Callable[[Variables], Content]:
         headline = one_line(subject.render(variables))
         if not headline or len(headline) > MAX_HEADER:
             raise RenderFailed("The subject must have 1 to 998 characters.", pointer=f"{parts.pointer}/subject")
-        (page, page_woven), (words, words_woven) = html.weave(variables), text.weave(variables)
-        if not even or words_woven is None or "" in (given := words_woven.values) or "\n" in "".join(given):
-            tidied = tidy(words)  # its literals and values are plain already
-            words, words_woven = tidied, words_woven if tidied == words else None
+        page, words = html.weave(variables), text.weave(variables)
+        if not even or isinstance(words, str) or "" in (given := words.values) or "\n" in "".join(given):
+            written = str(words)
+            if (tidied := tidy(written)) != written:  # its literals and values are plain already
+                words = tidied
         return EmailContent(
             headline,
             page,
@@ -152,7 +150,6 @@ def _email_maker(parts: Parts) -> Callable[[Variables], Content]:
             one_line(preheader.render(variables)) if preheader else None,
             one_line(name.render(variables))[:200] or None if name else None,
             _reply_to(reply, variables, f"{parts.pointer}/reply_to"),
-            (words_woven, page_woven) if words_woven and page_woven else None,
         )
 
     return make

@@ -20,7 +20,7 @@ from liquid.output import LimitedStringIO
 from libs.errors import FieldError, Invalid
 from libs.rendering.analysis import Use, prefixes, walk
 from libs.rendering.contents import Woven
-from libs.rendering.environment import BoundedContext, BoundedTemplate, ChannelEnvironment, OutputNode
+from libs.rendering.environment import AS_IT_IS, BoundedContext, BoundedTemplate, ChannelEnvironment, OutputNode
 from libs.rendering.html_context import Placement, place
 from libs.rendering.limits import MAX_SHORT_SOURCE, VALUE_ERRORS, ContentTooLarge, LimitExceeded, RenderFailed
 from libs.rendering.links import checked_start
@@ -47,7 +47,7 @@ class Wanted:
 class Text:
     """A compiled source. `constant` is its text when it has no variables; `literals` stand between the values."""
 
-    __slots__ = ("_frame", "_functions", "_template", "_wanted", "constant", "literals", "uses")
+    __slots__ = ("_functions", "_room", "_template", "_wanted", "_works", "constant", "literals", "uses")
 
     def __init__(self, source: str, wanted: Wanted) -> None:
         """Raises Invalid with every problem of the source."""
@@ -63,7 +63,8 @@ class Text:
         self.uses: tuple[Use, ...] = tuple(found.uses)
         _guard_links(template, placement)
         self.literals, self._functions = _pieces(template)
-        self._frame = [part for literal in self.literals for part in (literal, "")][:-1]  # values go in every gap
+        self._room = wanted.max_output - sum(map(len, self.literals))  # characters that are left for the values
+        self._works = self._functions is None or _has_filters(template)  # what is counted: loops and filters
         self.constant: str | None = self.literals[0] if self._functions == [] else None
 
     @property
@@ -79,23 +80,21 @@ class Text:
 
     def render(self, variables: Variables) -> str:
         """The text. Raises RenderFailed (or LimitExceeded) naming what is missing or does not fit."""
-        return self.weave(variables)[0]
+        return str(self.weave(variables))
 
-    def weave(self, variables: Variables) -> tuple[str, Woven | None]:
-        """The text, and how it was made where Liquid was not needed. Raises as `render` does."""
-        METER.start()
+    def weave(self, variables: Variables) -> str | Woven:
+        """The text; where Liquid was not needed, not put together. Raises as `render` does."""
+        if self._works:
+            METER.start()
         try:
             if self._functions is None:
-                return self.render_by_liquid(variables), None
+                return self.render_by_liquid(variables)
             values = [function(variables) for function in self._functions]
-            pieces = self._frame.copy()
-            pieces[1::2] = values
-            text = "".join(pieces)
-            if len(text) > self._wanted.max_output:
+            if sum(map(len, values)) > self._room:
                 raise OutputStreamLimitError("output stream limit reached", token=None)
         except VALUE_ERRORS as error:
             raise _failed(error, self._wanted.pointer) from error
-        return text, Woven(self.literals, values)
+        return Woven(self.literals, values)
 
     def render_by_liquid(self, variables: Variables) -> str:
         """The text as Liquid itself makes it."""
@@ -178,15 +177,27 @@ def _pieces(template: BoundedTemplate) -> tuple[tuple[str, ...], list[Function] 
         if type(node) is ContentNode:
             literals[-1] += node.text
         elif type(node) is OutputNode and (value := _value(node.expression, template)) is not None:
-            functions.append(_put_out(template.env.put_out, value))
+            functions.append(_put_out(template.env, value))
             literals.append("")
         else:
             return (), None
     return tuple(literals), functions
 
 
-def _put_out(put_out: Callable[[Any], str], value: Callable[[Variables], Any]) -> Function:
-    return lambda variables: put_out(value(variables))
+def _has_filters(template: BoundedTemplate) -> bool:
+    nodes = [node for node in template.nodes if isinstance(node, OutputNode)]
+    inner = [e.inner if isinstance(e := node.expression, _LinkStart) else e for node in nodes]
+    return any(isinstance(expression, FilteredExpression) and expression.filters for expression in inner)
+
+
+def _put_out(environment: ChannelEnvironment, value: Callable[[Variables], Any]) -> Function:
+    put_out, goes_as_it_is = environment.put_out, AS_IT_IS[environment.kind]
+
+    def function(variables: Variables) -> str:
+        found = value(variables)
+        return found if type(found) is str and goes_as_it_is(found) else put_out(found)
+
+    return function
 
 
 def _value(expression: Any, template: BoundedTemplate) -> Callable[[Variables], Any] | None:

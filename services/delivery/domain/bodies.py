@@ -9,7 +9,7 @@ everything else is wiped.
 import hashlib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -42,7 +42,7 @@ _slots = msgspec.json.Decoder(list[tuple[str, Any] | None], float_hook=Decimal)
 _write = msgspec.json.Encoder(decimal_format="number")
 
 
-class Slot(NamedTuple):
+class Slot(msgspec.Struct, frozen=True, gc=False):
     """One recipient of a request."""
 
     notification_id: UUID

@@ -1,7 +1,9 @@
 """Which addresses of a recipient a step of the plan reaches: consent first, then the first usable channel or all."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
+
+import msgspec
 
 from libs.contracts.reasons import Reason
 from services.delivery.domain.releases import PlannedChannel, Release
@@ -32,14 +34,14 @@ class Recipient(TypedDict):
     addresses: list[Address]
 
 
-class Target(NamedTuple):
+class Target(msgspec.Struct, frozen=True, gc=False):
     """One address, by one channel of the plan."""
 
     planned: PlannedChannel
     address: Address
 
 
-class Choice(NamedTuple):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """The step that is taken and whom it reaches; without targets, why nobody."""
 
     step: int

@@ -195,7 +195,7 @@ class Claimed:
     limited: int = 0  # recipients for whom the throttle had no place
 
 
-class Result(NamedTuple):
+class Result(msgspec.Struct, frozen=True, gc=False):
     """What came of one call, as the ledger records it."""
 
     message: Message

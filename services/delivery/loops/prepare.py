@@ -9,8 +9,10 @@ from binascii import a2b_base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
+
+import msgspec
 
 from libs.contracts.outcomes import Channel, Status
 from libs.contracts.reasons import Reason
@@ -176,7 +178,7 @@ class _Preparing:
         self.prepared.messages.append(message)
 
     def _recipient(self, who: "_Who", release: Release, recipient: Recipient) -> None:
-        row, _, ordinal, slot = who
+        row, ordinal, slot = who.row, who.ordinal, who.slot
         if release.obeys_quiet_hours and (until := quiet_until(recipient["quiet_hours"], self.now)) is not None:
             self.later[row.id, min(until, row.request.expires_at), Reason.QUIET_HOURS].append(ordinal)
             return
@@ -184,11 +186,12 @@ class _Preparing:
             self.prepared.rest.append(Rest(row, ordinal, slot.notification_id, slot.recipient, Reason.NO_ADDRESS))
             self._woken(who, release, recipient)
             return
-        step, targets, reason = choose(release, recipient, row.plan_step)
-        if not targets:
-            self._refuse(row, ordinal, slot, reason)
-        for target in targets:
-            self._render(who, (release, target, recipient), _message(who, (release, target, recipient), step))
+        choice = choose(release, recipient, row.plan_step)
+        if not choice.targets:
+            self._refuse(row, ordinal, slot, choice.reason)
+        for target in choice.targets:
+            about = release, target, recipient
+            self._render(who, about, _message(who, about, choice.step))
 
     def _woken(self, who: "_Who", release: Release, recipient: Recipient) -> None:
         """A later attempt: at the addresses that the step reaches now, where they may still be written to."""
@@ -232,7 +235,7 @@ class _Preparing:
         return unsubscribe_url(self.line.keyring.key("links"), self.line.public_url, link)
 
 
-class _Who(NamedTuple):
+class _Who(msgspec.Struct, frozen=True, gc=False):
     """One recipient of a row, opened."""
 
     row: WorkRow
@@ -269,7 +272,8 @@ def _message(who: _Who, about: _About, step: int) -> Message:
 
 def _name(recipient: Recipient) -> str | None:
     """For the To header."""
-    return " ".join(part for part in (recipient["first_name"], recipient["last_name"]) if part) or None
+    first, last = recipient["first_name"], recipient["last_name"]
+    return f"{first} {last}" if first and last else first or last or None
 
 
 def _batches(rows: Sequence[WorkRow]) -> list[list[WorkRow]]:

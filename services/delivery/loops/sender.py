@@ -18,7 +18,7 @@ from libs.ids import message_id
 from libs.telemetry import annotate, batch_span, get_logger, one_of, span
 from services.delivery.domain.outbound import Outbound, Sender
 from services.delivery.domain.outcomes import Outcome
-from services.delivery.domain.work import Claimed, Group, Message, Prepared
+from services.delivery.domain.work import Claimed, Group, Message, Prepared, WorkRow
 from services.delivery.handlers.delivery import Line
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.recorder import Recorder, Settled
@@ -160,7 +160,8 @@ class LaneSender:
     async def _call(self, sender: Sender, messages: list[Message], deadline: float, recorder: Recorder) -> None:
         provider = self._line.providers[self._lane][sender.channel]
         now = self._line.clock()
-        outbound = [_outbound(message, now) for message in messages]
+        seconds = {row.id: _left(row, now) for row in {m.row.id: m.row for m in messages}.values()}
+        outbound = [_outbound(message, seconds[message.row.id]) for message in messages]
         settle = partial(self._settled, recorder.of(sender), messages)
         with span(
             f"call {sender.channel.word}", sender=sender.number, messages=len(messages), **_notification(messages)
@@ -205,9 +206,13 @@ def _by_sender(messages: list[Message]) -> list[tuple[Sender, list[Message]]]:
     return [(group[0].via, group) for group in groups.values() if group[0].via is not None]
 
 
-def _outbound(message: Message, now: datetime) -> Outbound:
+def _left(row: WorkRow, now: datetime) -> int:
+    """Seconds until it expires."""
+    return max(0, int((row.request.expires_at - now).total_seconds()))
+
+
+def _outbound(message: Message, ttl_seconds: int) -> Outbound:
     assert message.content is not None
-    ttl_seconds = int((message.row.request.expires_at - now).total_seconds())
     return Outbound(
         tag=message_id(message.notification_id, message.address_id),
         notification_id=message.notification_id,
@@ -216,7 +221,7 @@ def _outbound(message: Message, now: datetime) -> Outbound:
         kind=message.kind,
         address=message.address,
         content=message.content,
-        ttl_seconds=max(0, ttl_seconds),
+        ttl_seconds=ttl_seconds,
         unsubscribe_url=message.unsubscribe_url,
         recipient_name=message.name,
     )

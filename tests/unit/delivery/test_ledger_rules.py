@@ -123,8 +123,15 @@ def decided(outcome: Any, attempt: int = 1, on_unknown: OnUnknown = OnUnknown.LE
     return decide(message, outcome, RetryPolicy(Backoff(2.0, 900.0), 5, 2), NOON, 0.5)
 
 
+def test_a_word_is_the_number_that_it_is_stored_as() -> None:
+    """In a table of either, the other finds it."""
+    assert (Status.SENT, Reason.EXPIRED) in {(2, 3)}
+    assert Reason.EXPIRED.word == "expired"
+
+
 def test_definite_answers_are_final() -> None:
-    assert decided(Sent("ref"))[1:4] == (Status.SENT, Reason.NONE, "ref")
+    sent = decided(Sent("ref"))
+    assert (sent.status, sent.reason, sent.provider_ref) == (Status.SENT, Reason.NONE, "ref")
     refused = decided(Rejected(Reason.ADDRESS_INVALID, "no such address"))
     assert (refused.status, refused.again_at) == (Status.FAILED, None)
 
@@ -135,7 +142,8 @@ def test_what_was_not_sent_is_tried_again_until_tries_or_time_end() -> None:
     assert NOON + timedelta(seconds=60) <= later.again_at < NOON + timedelta(seconds=70)
     assert decided(NOT_CALLED).refusal is None  # nobody refused anything
     assert decided(Deferred(Reason.THROTTLED, "429", retry_after=7200.0)).again_at == NOON + timedelta(hours=1)
-    assert decided(Deferred(Reason.THROTTLED, "429"), attempt=5)[1:3] == (Status.FAILED, Reason.RETRIES_EXHAUSTED)
+    last = decided(Deferred(Reason.THROTTLED, "429"), attempt=5)
+    assert (last.status, last.reason) == (Status.FAILED, Reason.RETRIES_EXHAUSTED)
 
 
 @pytest.mark.parametrize(

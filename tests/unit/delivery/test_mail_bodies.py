@@ -75,6 +75,17 @@ def part(message: EmailMessage, kind: str) -> str:
     return str(body.get_content()).replace("\r\n", "\n")
 
 
+def put_together(content: EmailContent) -> EmailContent:
+    """The same content, as it is where Liquid itself made it."""
+    return replace(content, page=content.html, words=content.text)
+
+
+def framed(bodies: Bodies, content: EmailContent, eight_bit: bool = True) -> bytes | None:
+    assert isinstance(content.words, Woven)
+    assert isinstance(content.page, Woven)
+    return bodies._framed(content.words, content.page, eight_bit)
+
+
 def assert_kept(content: EmailContent, eight_bit: bool) -> None:
     made = written(content, Features(eight_bit=eight_bit))
     assert made.html.rstrip("\n") == content.html.rstrip("\n")
@@ -100,7 +111,7 @@ def test_what_was_rendered_is_what_is_read(literals: list[str], values: list[str
     content = compile_template("email", "en", parts).render({"event": {"data": data}})
     assert isinstance(content, EmailContent)
     assert_kept(content, eight_bit)
-    assert_kept(replace(content, woven=None), eight_bit)
+    assert_kept(put_together(content), eight_bit)
 
 
 def personal(name: str, words: str = "Lieber {{ event.data.name }},\nschön.\n", **more: str) -> EmailContent:
@@ -114,10 +125,9 @@ def personal(name: str, words: str = "Lieber {{ event.data.name }},\nschön.\n",
 def test_mails_of_a_template_share_its_literals(name: str) -> None:
     """The cheap way is taken for ordinary values, and writes to the byte what the long way writes."""
     bodies, content = Bodies(), personal(name)
-    assert content.woven is not None
-    framed = bodies._framed(content, content.woven, True)
-    assert framed is not None
-    assert framed == bodies.of(replace(content, woven=None), True)
+    made = framed(bodies, content)
+    assert made is not None
+    assert made == bodies.of(put_together(content), True)
     assert len(bodies._frames) == 1
 
 
@@ -134,27 +144,23 @@ def test_mails_of_a_template_share_its_literals(name: str) -> None:
 def test_a_value_that_could_break_the_frame_is_not_put_into_it(values: list[str], why: str) -> None:
     """Even by a content that no renderer makes: the mail's frame trusts nobody."""
     woven = Woven(("a\n", ".b"), values)
-    text = "a\n" + values[0] + ".b"
-    content = EmailContent("s", text, text, woven=(woven, woven))
-    assert Bodies()._framed(content, (woven, woven), True) is None, why
+    assert framed(Bodies(), EmailContent("s", woven, woven)) is None, why
 
 
 @pytest.mark.parametrize("literal", ["a\rb", "a\0b", "x" * 999])
 def test_literals_that_cannot_go_as_they_are_are_encoded(literal: str) -> None:
     woven = Woven((literal, "."), ["Anna"])
-    content = EmailContent("s", literal + "Anna.", literal + "Anna.", woven=(woven, woven))
-    assert Bodies()._framed(content, (woven, woven), True) is None
+    assert framed(Bodies(), EmailContent("s", woven, woven)) is None
 
 
 def test_a_server_without_8bitmime_gets_ascii() -> None:
     content = personal("Jörg")
     assert_kept(content, False)
-    assert content.woven is not None
-    assert Bodies()._framed(content, content.woven, False) is None
+    assert framed(Bodies(), content, eight_bit=False) is None
 
 
 def test_a_text_without_values_is_shared() -> None:
     content: Any = compile_template("email", "en", {"subject": "s", "html": "<p>x</p>"}).render({})
     assert_kept(content, True)
     bodies = Bodies()
-    assert bodies.of(content, True) == bodies.of(replace(content, woven=None), True)
+    assert bodies.of(content, True) == bodies.of(put_together(content), True)

@@ -14,7 +14,9 @@ from libs.rendering import (
     SmsContent,
     WebhookContent,
     compile_template,
+    content_digest,
 )
+from libs.rendering.contents import Woven
 from libs.rendering.html_context import place
 from libs.rendering.html_text import text_source
 from libs.rendering.links import problem_of_link
@@ -256,15 +258,34 @@ def test_a_mails_weave_is_its_text(html: str, a: str) -> None:
     """Who encodes literals and values apart sends what the digest says was sent; gaps are closed either way."""
     content = rendered("email", MAIL | {"html": html}, a=a)
 
-    for text, woven in zip((content.text, content.html), content.woven or (), strict=False):
-        pieces = [piece for pair in zip(woven.literals, [*woven.values, ""], strict=True) for piece in pair]
-        assert "".join(pieces) == text
+    for text, made in ((content.text, content.words), (content.html, content.page)):
+        if isinstance(made, Woven):
+            pieces = [piece for pair in zip(made.literals, [*made.values, ""], strict=True) for piece in pair]
+            assert "".join(pieces) == text
     assert "\n\n\n" not in content.text
-    assert content.woven or a in ("", "\n\n", "a\n", "\x00")
+    assert isinstance(content.page, Woven)
+    assert isinstance(content.words, Woven) or a in ("", "\n\n", "a\n", "\x00")
+
+
+def test_mails_of_a_template_keep_only_what_differs() -> None:
+    """Thousands are on their way at once; their digest is that of the texts all the same."""
+    template = compile_template(
+        "email", "de", {"subject": "S", "html": "<p>Hi {{ event.data.a }}</p>" + "<p>x</p>" * 99}
+    )
+    one, other = (template.render({"event": {"data": {"a": name}}}) for name in ("Anna", "Jörg"))
+
+    assert isinstance(one, EmailContent)
+    assert isinstance(other, EmailContent)
+    for ours, theirs in ((one.page, other.page), (one.words, other.words)):
+        assert isinstance(ours, Woven)
+        assert isinstance(theirs, Woven)
+        assert ours.literals is theirs.literals
+        assert ours.values == ["Anna"]
+    assert content_digest(one) == content_digest(EmailContent("S", one.html, one.text)) != content_digest(other)
 
 
 def test_a_mail_with_conditions_has_no_weave() -> None:
     content = rendered("email", MAIL | {"html": "<p>{% if event.data.a %}A{% endif %}</p>"}, a="x")
 
-    assert content.woven is None
+    assert isinstance(content.page, str)
     assert "A" in content.text

@@ -169,7 +169,7 @@ async def _obey_throttles(claim: Claim, lane: Lane) -> None:
     for message in claim.messages:
         if message.status is Status.SENDING:
             request = message.row.request
-            wanted[request.tenant, int(request.mode), message.sender].append(message)
+            wanted[request.tenant, request.mode, message.sender].append(message)
     asked = {key: len(messages) for key, messages in wanted.items()}
     for key, (granted, free_at) in (await grant(claim.connection, asked, lane, claim.now)).items():
         over = {(m.row.id, m.ordinal): m.row for m in wanted[key][granted:]}

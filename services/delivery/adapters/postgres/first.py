@@ -49,9 +49,8 @@ async def insert_first(
 ) -> list[Message]:
     """Inserts the rows, moves the accounts; gives the messages that may be called. `look`: some may have their rows."""
     messages = sorted(messages, key=lambda message: message.key)
-    for (request_id, _), count in Counter((m.row.request.id, m.ordinal) for m in messages).items():
-        if count > 1:
-            moves.add(request_id, count - 1)
+    if len({(m.row.request.id, m.ordinal) for m in messages}) < len(messages):
+        _add_further(messages, moves)
     *rows, (_, whole, *_) = await connection.fetch(_INSERT[look], *_columns(messages, now), len(messages))
     if whole == len(messages):
         return messages
@@ -72,6 +71,13 @@ async def insert_first(
     if late:
         await _duplicates(connection, late, moves, now)
     return calls
+
+
+def _add_further(messages: Sequence[Message], moves: Moves) -> None:
+    """Addresses beyond a recipient's first."""
+    for (request_id, _), count in Counter((m.row.request.id, m.ordinal) for m in messages).items():
+        if count > 1:
+            moves.add(request_id, count - 1)
 
 
 def _refused(message: Message, moves: Moves, now: datetime) -> None:

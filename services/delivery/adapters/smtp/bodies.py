@@ -24,29 +24,37 @@ class Bodies:
 
     def __init__(self) -> None:
         self._boundary = f"=_{secrets.token_hex(12)}"
+        # by the literals of text and HTML, and whether the values in each are ASCII
         self._frames: dict[tuple[tuple[str, ...], tuple[str, ...], bool, bool], _Frame] = {}
         # by identity, holding the content so that its id stays its own
         self._encoded: dict[tuple[int, bool], tuple[EmailContent, bytes]] = {}
 
     def of(self, content: EmailContent, eight_bit: bool) -> bytes:
         """The body; `eight_bit` where the server offers 8BITMIME (RFC 6152)."""
-        body = self._framed(content, content.woven, eight_bit) if content.woven else None
+        text, html = content.words, content.page
+        body = None
+        if isinstance(text, Woven) and isinstance(html, Woven):
+            body = self._framed(text, html, eight_bit)
         return self._as_a_whole(content, eight_bit) if body is None else body
 
-    def _framed(self, content: EmailContent, woven: tuple[Woven, Woven], eight_bit: bool) -> bytes | None:
+    def _framed(self, text: Woven, html: Woven, eight_bit: bool) -> bytes | None:
         """The body from literals and values; None where it has to be looked at as a whole."""
-        text, html = woven
-        text_is_ascii, html_is_ascii = content.text.isascii(), content.html.isascii()  # a flag of theirs: no search
-        if not (eight_bit or (text_is_ascii and html_is_ascii)):
-            return None
-        key = (text.literals, html.literals, text_is_ascii, html_is_ascii)
+        words, page = "".join(text.values), "".join(html.values)
+        key = (text.literals, html.literals, words.isascii(), page.isascii())
         frame = self._frames.get(key)
         if frame is None:
             if len(self._frames) >= _REMEMBERED:
                 self._frames.clear()
-            around = self._around(_as_it_is(text_is_ascii), _as_it_is(html_is_ascii))
-            frame = self._frames[key] = _Frame(text.literals, html.literals, around)
-        return frame.filled(text.values + html.values)
+            frame = self._frames[key] = self._frame(*key)
+        if not (eight_bit or frame.is_ascii):
+            return None
+        return frame.filled(text.values + html.values, words + page)
+
+    def _frame(self, text: tuple[str, ...], html: tuple[str, ...], ascii_words: bool, ascii_page: bool) -> "_Frame":
+        ascii_words = ascii_words and "".join(text).isascii()
+        ascii_page = ascii_page and "".join(html).isascii()
+        around = self._around(_as_it_is(ascii_words), _as_it_is(ascii_page))
+        return _Frame(text, html, around, ascii_words and ascii_page)
 
     def _as_a_whole(self, content: EmailContent, eight_bit: bool) -> bytes:
         key = (id(content), eight_bit)
@@ -72,9 +80,12 @@ class Bodies:
 class _Frame:
     """The body that the mails of a template share, with gaps for their values."""
 
-    __slots__ = ("_at_line_start", "_longest", "_pieces")
+    __slots__ = ("_at_line_start", "_longest", "_pieces", "is_ascii")
 
-    def __init__(self, text: tuple[str, ...], html: tuple[str, ...], around: tuple[bytes, bytes, bytes]) -> None:
+    def __init__(
+        self, text: tuple[str, ...], html: tuple[str, ...], around: tuple[bytes, bytes, bytes], is_ascii: bool
+    ) -> None:
+        self.is_ascii = is_ascii
         before, between, behind = around
         words, page = [_with_crlf(literal) for literal in text], [_with_crlf(literal) for literal in html]
         words[0] = before + words[0]
@@ -89,9 +100,9 @@ class _Frame:
         if "\r" in whole or "\0" in whole:
             self._longest = _LONGEST_LINE + 1
 
-    def filled(self, values: list[str]) -> bytes | None:
-        """The body with these values; None where one could make a line too long, or end it, or begin it by a dot."""
-        together = "".join(values)
+    def filled(self, values: list[str], together: str) -> bytes | None:
+        """The body with these values (`together`: joined); None where one could make a line too long, or end it, or
+        begin it by a dot."""
         if not together.isprintable() and _BREAKING.search(together):
             return None
         size = len(together) if together.isascii() else len(together) * _CHARACTER_BYTES

@@ -158,9 +158,8 @@ class SmtpConnection(asyncio.Protocol):
         if self._lines or separator == b"-":
             return self._take_one_of_several(line)
         reply = Reply(int(code), line[4:].decode("utf-8", "replace"))
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[raw] = reply
+        if len(self._known) < _REMEMBERED:  # the first of each kind; not a queue's name for every mail
+            self._known[raw] = reply
         self.replies.append(reply)
         return True
 
