@@ -68,14 +68,15 @@ class Classifier:
 
     def classify(self, reply: Reply) -> Verdict:
         """The verdict on one refusal; `undetermined` when nothing usable is said."""
-        words = comparable(reply.text) if reply.text else b""
-        key = (self._skeleton(words), *reply[1:])
+        text, code, enhanced, provider, source, stage = reply
+        words = comparable(text) if text else b""
+        key = (self._skeleton(words), code, enhanced, provider, source, stage)
         verdict = self._remembered.get(key)
         if verdict is None:
             verdict = self._asked(words, reply)
             if len(words) <= _LONGEST:
                 self._remember(key, verdict)
-        if self.model is not None and verdict.rule is None and reply.text:
+        if self.model is not None and verdict.rule is None and text:
             return self._guess(self.model, verdict, reply)
         return verdict
 

@@ -159,7 +159,7 @@ def of_text(
 ) -> Fact:
     """The fact in a bare reply: an in-session refusal, a provider's receipt. `codes` where they are known apart."""
     found_code, found_enhanced = codes_in(text)
-    provider = classifier.providers.of_address(address)
+    provider = classifier.providers.of_address(address) if address else None
     return of_reply(Reply(text, codes[0] or found_code, codes[1] or found_enhanced, provider, source), classifier)
 
 
@@ -175,19 +175,10 @@ _Stated = tuple[str, bool, int | None, str | None, str, bool]
 
 def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
     category, permanent, code, status, text, delayed = stated
-    return Fact(
-        category,
-        permanent,
-        code,
-        status,
-        text,
-        delayed,
-        verdict.rule,
-        verdict.matched,
-        verdict.confidence,
-        verdict.provider,
-        f"model:{verdict.model}" if verdict.model else classifier.rules.digest,
-        verdict.shadow,
-        verdict.stage,
-        classifier.rules.digest if verdict.model else None,
-    )
+    _, rule, matched, confidence, _, provider, stage, shadow, model = verdict
+    asked = None
+    rule_set = classifier.rules.digest
+    if model:
+        rule_set, asked = f"model:{model}", rule_set
+    said = (category, permanent, code, status, text, delayed)
+    return Fact(*said, rule, matched, confidence, provider, rule_set, shadow, stage, asked)
