@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from libs.contracts.bounce import BounceClassified
 from libs.contracts.outcomes import Mode

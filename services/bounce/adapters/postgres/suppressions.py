@@ -15,8 +15,9 @@ _KEYS = "unnest($1::smallint[], $2::smallint[], $3::bytea[], $4::smallint[])"
 _ADD = """
 insert into suppression (id, reason, active, version, changed_at, lifted_at, bounce_id, message, recipient, actor, note,
   category, provider, rule, rule_set, policy, evidence, tenant, mode, address_hash, scope)
-select id, reason, active, version, changed_at, lifted_at, bounce_id, message, recipient, actor, note, category, provider,
-  rule, rule_set, policy, case when evidence = '' then '{}' else string_to_array(evidence, ',')::uuid[] end,
+select id, reason, active, version, changed_at, lifted_at, bounce_id, message, recipient, actor, note,
+  category, provider, rule, rule_set, policy,
+  case when evidence = '' then '{}' else string_to_array(evidence, ',')::uuid[] end,
   tenant, mode, address_hash, scope
 from unnest($1::uuid[], $2::smallint[], $3::boolean[], $4::bigint[], $5::timestamptz[], $6::timestamptz[], $7::uuid[],
   $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],

@@ -78,8 +78,8 @@ class _Notes:
     def _repeated(self, piece: Piece, before: _States) -> _States:
         item, least, most = piece
         if isinstance(item, Chars | Any):
-            once = frozenset(self._class(item, most, state) for state in before)
-            return once | before if least == 0 else once
+            # where it may be left out, what is noted with it holds without it
+            return frozenset(self._class(item, most, state) for state in before)
         after = before if least == 0 else frozenset()
         states = before
         for _ in range(most):
@@ -164,9 +164,9 @@ class Skeletons:
             end -= 1
             begin = words.rfind(b" ", 0, digit) + 1
             word = words[begin:end]
-            if begin == digit or (digit - begin <= _MOST_LETTERS and words[begin:digit].isalpha()):
-                if not self._is_seen(word):
-                    words = words[:begin] + _BLOTS[end - begin] + words[end:]
+            is_id = begin == digit or (digit - begin <= _MOST_LETTERS and words[begin:digit].isalpha())
+            if is_id and not self._is_seen(word):
+                words = words[:begin] + _BLOTS[end - begin] + words[end:]
             found = _TAIL.search(words, end)
         return words
 
