@@ -192,7 +192,9 @@ def _local_part(local: str, pointer: str | None) -> str:
         local = plain if _ATOM.fullmatch(plain) else local
     elif not _ATOM.fullmatch(local):
         raise InvalidAddress("The part before the @ holds signs or dots that no mailbox has there.", pointer=pointer)
-    if not local.isascii() and any(unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn", "Zs", "Zl", "Zp") for c in local if c > "\x7f"):
+    if not local.isascii() and any(
+        unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn", "Zs", "Zl", "Zp") for c in local if c > "\x7f"
+    ):
         raise InvalidAddress("The part before the @ holds a character that cannot be mailed.", pointer=pointer)
     if len(local.encode()) > _MAX_LOCAL_OCTETS:
         raise InvalidAddress("The part before the @ has at most 64 bytes; this one is longer.", pointer=pointer)
