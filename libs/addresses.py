@@ -18,6 +18,7 @@ import re
 import socket
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import idna
@@ -183,21 +184,24 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def _local_part(local: str, pointer: str | None) -> str:
-    joined = _JOINERS.sub("", local)
-    local = joined if joined.isascii() else local
-    local = unicodedata.normalize("NFC", local)
+    if not local.isascii():
+        joined = _JOINERS.sub("", local)
+        local = joined if joined.isascii() else unicodedata.normalize("NFC", local)
     if quoted := _QUOTED.fullmatch(local):
         plain = re.sub(r"\\(.)", r"\1", quoted[1])
         local = plain if _ATOM.fullmatch(plain) else local
     elif not _ATOM.fullmatch(local):
         raise InvalidAddress("The part before the @ holds signs or dots that no mailbox has there.", pointer=pointer)
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn", "Zs", "Zl", "Zp") for c in local if c > "\x7f"):
+    if not local.isascii() and any(
+        unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn", "Zs", "Zl", "Zp") for c in local if c > "\x7f"
+    ):
         raise InvalidAddress("The part before the @ holds a character that cannot be mailed.", pointer=pointer)
     if len(local.encode()) > _MAX_LOCAL_OCTETS:
         raise InvalidAddress("The part before the @ has at most 64 bytes; this one is longer.", pointer=pointer)
     return local
 
 
+@lru_cache(maxsize=4_096)  # most addresses share a few of them
 def _domain(domain: str, pointer: str | None) -> str:
     folded = domain.lower().removesuffix(".")
     if not folded.isascii() or "xn--" in folded:

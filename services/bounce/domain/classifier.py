@@ -17,6 +17,8 @@ from services.bounce.domain.rules.wording import comparable
 
 UNDETERMINED = "undetermined"
 MOST_SETTLED = 50_000
+MOST_REMEMBERED = 20_000
+_LONGEST = 500  # bytes of a reply that is remembered: 20 MB at the very most
 
 
 class Verdict(NamedTuple):
@@ -42,7 +44,16 @@ class Verdict(NamedTuple):
 class Classifier:
     """A rule set with the engine that finds its patterns, and a model for the rest. Any thread may ask it."""
 
-    def __init__(self, rules: RuleSet, scan: Scan, providers: Providers, model: Model | None = None) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        scan: Scan,
+        providers: Providers,
+        model: Model | None = None,
+        *,
+        remembered: int = MOST_REMEMBERED,
+    ) -> None:
+        """`remembered`: the most verdicts that are kept by the replies' skeletons."""
         self.rules = rules
         self.scan = scan
         self.providers = providers
@@ -50,10 +61,34 @@ class Classifier:
         self._guessed: dict[Reply, Guess | None] = {}
         # replies differ in names and numbers, hardly ever in which patterns are in them
         self._settled: dict[tuple[object, ...], Verdict] = {}
+        # the same few thousand replies come over and over
+        self._skeleton = rules.skeletons.of
+        self._remembered: dict[tuple[object, ...], Verdict] = {}
+        self._most = remembered
 
     def classify(self, reply: Reply) -> Verdict:
         """The verdict on one refusal; `undetermined` when nothing usable is said."""
-        found = self.scan(comparable(reply.text) or b" ")  # rules may ask for a reply without words
+        text, code, enhanced, provider, source, stage = reply
+        words = comparable(text) if text else b""
+        key = (self._skeleton(words), code, enhanced, provider, source, stage)
+        verdict = self._remembered.get(key)
+        if verdict is None:
+            verdict = self._asked(words, reply)
+            if len(words) <= _LONGEST:
+                self._remember(key, verdict)
+        if self.model is not None and verdict.rule is None and text:
+            return self._guess(self.model, verdict, reply)
+        return verdict
+
+    def _remember(self, key: tuple[object, ...], verdict: Verdict) -> None:
+        if len(self._remembered) >= self._most:
+            self._remembered.clear()
+        if self._most:
+            self._remembered[key] = verdict
+
+    def _asked(self, words: bytes, reply: Reply) -> Verdict:
+        """The verdict by asking the engine."""
+        found = self.scan(words or b" ")  # rules may ask for a reply without words
         found.sort()  # in order of number: nothing may depend on the engine
         key = (*found, *reply[1:])
         verdict = self._settled.get(key)
@@ -61,8 +96,6 @@ class Classifier:
             if len(self._settled) >= MOST_SETTLED:
                 self._settled.clear()
             verdict = self._settled[key] = self._settle(found, reply)
-        if self.model is not None and verdict.rule is None and reply.text:
-            return self._guess(self.model, verdict, reply)
         return verdict
 
     def _guess(self, model: Model, verdict: Verdict, reply: Reply) -> Verdict:

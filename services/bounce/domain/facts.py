@@ -161,13 +161,14 @@ def of_text(
     """The fact in a bare reply: an in-session refusal, a provider's receipt. `codes` where they are known apart."""
     text = without_class(text)
     found_code, found_enhanced = codes_in(text)
-    provider = classifier.providers.of_address(address)
-    return of_reply(Reply(text, codes[0] or found_code, codes[1] or found_enhanced, provider, source), classifier)
+    provider = classifier.providers.of_address(address) if address else None
+    reply = Reply(text, codes[0] or found_code, codes[1] or found_enhanced, provider, source)
+    return of_reply(reply, classifier)
 
 
 def of_reply(reply: Reply, classifier: Classifier) -> Fact:
     """The fact in a reply whose codes are known."""
-    text, code, status = reply[:3]
+    text, code, status, _, _, _ = reply
     verdict = classifier.classify(reply)
     return _fact(verdict, classifier, (verdict.category, is_permanent(code, status), code, status, text, False))
 
@@ -176,20 +177,8 @@ _Stated = tuple[str, bool, int | None, str | None, str, bool]
 
 
 def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
-    category, permanent, code, status, text, delayed = stated
-    return Fact(
-        category,
-        permanent,
-        code,
-        status,
-        text,
-        delayed,
-        verdict.rule,
-        verdict.matched,
-        verdict.confidence,
-        verdict.provider,
-        f"model:{verdict.model}" if verdict.model else classifier.rules.digest,
-        verdict.shadow,
-        verdict.stage,
-        classifier.rules.digest if verdict.model else None,
-    )
+    _, rule, matched, confidence, _, provider, stage, shadow, model = verdict
+    rule_set, asked = classifier.rules.digest, None
+    if model:
+        rule_set, asked = f"model:{model}", rule_set
+    return Fact._make((*stated, rule, matched, confidence, provider, rule_set, shadow, stage, asked))

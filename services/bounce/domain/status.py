@@ -1,6 +1,7 @@
 """Owns the fields of delivery status reports: RFC 3464 and 6533, also where their MIME type was lost."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from services.bounce.domain.mime import Part, decode_words, header_lines, unfolded
@@ -25,6 +26,7 @@ _QUOTED = re.compile(r'"([\w.!#$%&\'*+/=?^`{|}~-]{1,64})"@')
 _REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
 _COMMENT = re.compile(r"\s*[245]\.(?!0\.0\b)\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
+_HEAD = 16  # characters, more than both codes and what ends them
 _BOTH = re.compile(r"([245]\d\d)[ -]#?([245]\.\d{1,3}\.\d{1,3})(?:[ :]|$)")
 
 
@@ -45,11 +47,17 @@ class Reported(NamedTuple):
 
 def codes_in(text: str) -> tuple[int | None, str | None]:
     """The first SMTP reply code and the first enhanced code in a text."""
-    both = _BOTH.match(text)
-    if both:
-        return int(both[1]), both[2]
+    both = _codes_first(text[:_HEAD])
+    if both is not None:
+        return both
     reply, enhanced = _REPLY.search(text), _ENHANCED.search(text)
     return (int(reply[1]) if reply else None), (enhanced[1] if enhanced else None)
+
+
+@lru_cache(maxsize=1_000)
+def _codes_first(head: str) -> tuple[int, str] | None:
+    both = _BOTH.match(head)
+    return (int(both[1]), both[2]) if both else None
 
 
 def delivery_status(mail: Mail) -> tuple[Reported, ...]:

@@ -1,6 +1,7 @@
 """Owns the template of a reply: its text without what differs from one mail to the next."""
 
 import re
+from functools import lru_cache
 
 MAX_CHARS = 500
 
@@ -26,6 +27,7 @@ def template_of(text: str) -> str:
     return line.replace("<time> <time>", "<time>").replace("<<", "<").replace(">>", ">")[:MAX_CHARS]
 
 
+@lru_cache(maxsize=4_096)
 def _constant(word: str) -> str:
-    """What varies has a digit, and most words have none."""
+    """What varies has a digit, and most words have none; most of these come over and over."""
     return _VARIABLE.sub(lambda match: f"<{match.lastgroup}>", word) if _DIGIT.search(word) else word

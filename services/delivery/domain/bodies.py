@@ -86,7 +86,8 @@ class Body:
     def without(self, ordinals: Sequence[int]) -> bytes:
         """The body with these slots erased; the event goes too once nobody is left who it could concern."""
         rest = [None if ordinal in ordinals else self.slot(ordinal) for ordinal in range(len(self))]
-        groups = _sealed(self._keyring, self._context, [slot and (slot.recipient, slot.variables) for slot in rest])
+        slots = [None if slot is None else (slot.recipient, slot.variables) for slot in rest]
+        groups = _sealed(self._keyring, self._context, slots)
         event = self._packed.event if any(groups) and len(self) > 1 else b""
         return _written(event, self._packed.notifications, groups)
 

@@ -1,10 +1,9 @@
 """A fact as columns, as evidence and as an event."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from libs.contracts.bounce import BounceClassified
 from libs.contracts.outcomes import Mode
@@ -23,46 +22,56 @@ from services.bounce.ports import NewFact
 _TOLD_APART = "unknown-user"
 
 
-def columns_of(facts: Sequence[NewFact], texts: Mapping[UUID, str], judged: Mapping[UUID, Judged]) -> list[list[Any]]:
-    """In the order of the statement that adds facts. `texts`: what is kept of their words."""
-    rows = [
-        (
-            item.id,
-            item.tenant,
-            item.mode,
-            item.at,
-            item.fact.category,
-            item.fact.permanent,
-            item.origin,
-            item.address_hash,
-            item.message,
-            item.attempt,
-            item.recipient,
-            item.fact.reply_code,
-            item.fact.enhanced,
-            texts[item.id],
-            item.mail_id,
-            item.fact.provider or "",
-            item.fact.rule,
-            item.fact.rule_set or BY_FORM,
-            item.domain,
-            item.sending.sender,
-            item.sending.from_domain,
-            item.sending.communication,
-            " ".join(item.fact.matched),
-            item.fact.confidence,
-            item.fact.template,
-            item.fact.stage,
-            item.vendor.name if item.vendor else None,
-            item.vendor.said if item.vendor else None,
-            item.vendor.category if item.vendor else None,
-            " ".join(item.fact.shadow),
-            item.fact.asked,
-            *_decided(judged[item.id]),
-        )
-        for item in facts
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
+# of the table `bounce`, in the order of `row_of`
+COLUMNS = (
+    *("id", "tenant", "mode", "at", "category", "permanent", "origin", "address_hash", "message", "attempt"),
+    *("recipient", "reply_code", "enhanced_code", "text", "mail_id", "provider", "rule", "rule_set", "domain"),
+    *("sender", "from_domain", "communication", "matched", "confidence", "template", "stage"),
+    *("vendor", "vendor_class", "vendor_category", "shadow", "asked", "model_category", "model_confidence"),
+    *("decision", "policy", "doubtful"),
+)
+
+
+def row_of(item: NewFact, text: str, judged: Judged) -> tuple[Any, ...]:
+    """The fact as it is copied into its table. `text`: what is kept of its words."""
+    fact, sending, vendor = item.fact, item.sending, item.vendor
+    by_model = fact.asked is not None
+    return (
+        item.id,
+        item.tenant,
+        item.mode,
+        item.at,
+        fact.category,
+        fact.permanent,
+        item.origin,
+        item.address_hash,
+        item.message,
+        item.attempt,
+        item.recipient,
+        fact.reply_code,
+        fact.enhanced,
+        text,
+        item.mail_id,
+        fact.provider or "",
+        fact.rule,
+        fact.rule_set or BY_FORM,
+        item.domain,
+        sending.sender,
+        sending.from_domain,
+        sending.communication,
+        fact.matched,
+        fact.confidence,
+        fact.template,
+        fact.stage,
+        vendor.name if vendor else None,
+        vendor.said if vendor else None,
+        vendor.category if vendor else None,
+        fact.shadow or None,
+        fact.asked,
+        fact.category if by_model else None,
+        fact.confidence if by_model else None,
+        *_decided(judged),
+    )
 
 
 def decided(judged: Iterable[Judged]) -> list[list[Any]]:

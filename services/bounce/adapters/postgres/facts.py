@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from asyncpg import UniqueViolationError
 from prometheus_client import Counter, Histogram
 
 from libs.contracts.outcomes import Mode
@@ -17,15 +18,16 @@ from libs.telemetry import get_logger
 from services.bounce.adapters.postgres import domains
 from services.bounce.adapters.postgres.breakers import Span, Tripped, doubts, look
 from services.bounce.adapters.postgres.fact_rows import (
+    COLUMNS,
     blocks_of,
     classified,
-    columns_of,
     decided,
     evidence_of,
     kind_of,
     proof_of,
     provider_of,
     refused,
+    row_of,
 )
 from services.bounce.adapters.postgres.figures import add_blocks, add_figures
 from services.bounce.adapters.postgres.histories import read_histories, with_proofs
@@ -53,26 +55,6 @@ _barred = Counter("depesche_bounce_suppressions", "Suppressions placed by eviden
 
 log = get_logger(__name__)
 
-_ADD = """
-insert into bounce (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient,
-                    reply_code, enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain,
-                    communication, matched, confidence, template, stage, vendor, vendor_class, vendor_category, shadow,
-                    decision, policy, doubtful, model_category, model_confidence, asked)
-select id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
-  enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication,
-  string_to_array(matched, ' '), confidence, template, stage, vendor, vendor_class, vendor_category,
-  string_to_array(nullif(shadow, ''), ' '), decision, policy, doubtful,
-  case when rule_set like 'model:%' then category end, case when rule_set like 'model:%' then confidence end, asked
-from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::boolean[], $7::text[],
-  $8::bytea[], $9::text[], $10::smallint[], $11::text[], $12::smallint[], $13::text[], $14::text[], $15::uuid[],
-  $16::text[], $17::text[], $18::text[], $19::text[], $20::smallint[], $21::text[], $22::text[], $23::text[],
-  $24::real[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[],
-  $32::smallint[], $33::text[], $34::boolean[])
-  as new (id, tenant, mode, at, category, permanent, origin, address_hash, message, attempt, recipient, reply_code,
-          enhanced_code, text, mail_id, provider, rule, rule_set, domain, sender, from_domain, communication, matched,
-          confidence, template, stage, vendor, vendor_class, vendor_category, shadow, asked, decision, policy, doubtful)
-on conflict (id) do nothing returning id
-"""
 _DECIDED = """
 update bounce b set decision = d.decision, policy = d.policy, doubtful = b.doubtful or d.doubtful
 from unnest($1::uuid[], $2::smallint[], $3::text[], $4::boolean[]) as d (id, decision, policy, doubtful)
@@ -142,8 +124,7 @@ class PostgresFacts:
                 if following := [fact for fact in ordered if fact.id not in known or fact.id in again]:
                     tripped = await look(connection, refused(fresh), self.band)
                     judged = await self._judged(connection, following, now)
-                    if fresh and len(await connection.fetch(_ADD, *columns_of(fresh, texts, judged))) < len(fresh):
-                        raise _Overtaken
+                    await _add(connection, [row_of(fact, texts[fact.id], judged[fact.id]) for fact in fresh])
                     if again:
                         await connection.execute(_DECIDED, *decided(judged[id_] for id_ in again))
                     events = await self._follow(connection, following, set(texts) - known, judged, now)
@@ -238,6 +219,15 @@ def _address(fact: NewFact) -> tuple[int, Mode, bytes]:
 
 def _span(spans: Sequence[Span], fact: NewFact) -> Span | None:
     return next((span for span in spans if span.holds(fact.at)), None)
+
+
+async def _add(connection: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Copied, which costs half of what an insert does. Raises _Overtaken."""
+    if rows:
+        try:
+            await connection.copy_records_to_table("bounce", records=rows, columns=COLUMNS)
+        except UniqueViolationError as error:
+            raise _Overtaken from error
 
 
 async def _close_mails(connection: Any, facts: Sequence[NewFact]) -> None:

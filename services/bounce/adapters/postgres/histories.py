@@ -51,6 +51,9 @@ def with_proofs(histories: Mapping[Address, History], said: Iterable[tuple[Addre
     together = dict(histories)
     for address, proofs in more.items():
         history = together.get(address, History())
+        if not history.proofs and len(proofs) == 1:
+            together[address] = History(tuple(proofs), history.contact, history.lifted)
+            continue
         each = {proof.id: proof for proof in (*history.proofs, *proofs)}  # one that counts again may stand in both
         newest = sorted(each.values(), key=lambda proof: proof.at, reverse=True)[:_MOST]
         together[address] = replace(history, proofs=tuple(newest))

@@ -11,14 +11,23 @@ from libs.messaging.outbox import Outgoing
 from services.bounce.domain.suppressions import Cause, Evidence, Suppression, SuppressionKey, place
 
 _KEYS = "unnest($1::smallint[], $2::smallint[], $3::bytea[], $4::smallint[])"
-# a row to lock for each key, before anybody decides on it
-_PREPARE = f"""
-insert into suppression (id, tenant, mode, address_hash, scope, reason, active, version, changed_at, actor)
-select id, tenant, mode, address_hash, scope, 0, false, 0, at, ''
-from {_KEYS} with ordinality as k (tenant, mode, address_hash, scope, n)
-join unnest($5::uuid[], $6::timestamptz[]) with ordinality as i (id, at, n) using (n)
-order by 2, 3, 4, 5 on conflict (tenant, mode, address_hash, scope) do nothing
-"""  # noqa: S608 - our own statement
+# where a key has a row, it is locked in the same order, and left as it is
+_ADD = """
+insert into suppression (id, reason, active, version, changed_at, lifted_at, bounce_id, message, recipient, actor, note,
+  category, provider, rule, rule_set, policy, evidence, tenant, mode, address_hash, scope)
+select id, reason, active, version, changed_at, lifted_at, bounce_id, message, recipient, actor, note,
+  category, provider, rule, rule_set, policy,
+  case when evidence = '' then '{}' else string_to_array(evidence, ',')::uuid[] end,
+  tenant, mode, address_hash, scope
+from unnest($1::uuid[], $2::smallint[], $3::boolean[], $4::bigint[], $5::timestamptz[], $6::timestamptz[], $7::uuid[],
+  $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
+  $17::text[], $18::smallint[], $19::smallint[], $20::bytea[], $21::smallint[])
+  as i (id, reason, active, version, changed_at, lifted_at, bounce_id, message, recipient, actor, note, category,
+        provider, rule, rule_set, policy, evidence, tenant, mode, address_hash, scope)
+order by tenant, mode, address_hash, scope
+on conflict (tenant, mode, address_hash, scope) do update set version = suppression.version where false
+returning id
+"""
 _LOCK = f"""
 select s.* from {_KEYS} as k (tenant, mode, address_hash, scope)
 join suppression s using (tenant, mode, address_hash, scope)
@@ -45,13 +54,24 @@ async def place_all(connection: Any, evidence: Sequence[Evidence]) -> list[Suppr
         wanted.setdefault(key_of(item.key), item)
     if not wanted:
         return []
-    keys = sorted(wanted)
-    columns = [list(column) for column in zip(*keys, strict=True)]
-    await connection.execute(_PREPARE, *columns, [uuid7() for _ in keys], [wanted[key].at for key in keys])
-    rows = [to_suppression(row) for row in await connection.fetch(_LOCK, *columns)]
-    placed = [made for row in rows if (made := place(row, wanted[key_of(row.key)])) is not None]
-    await put_all(connection, placed)
-    return placed
+    first = {key: _first(wanted[key]) for key in sorted(wanted)}
+    rows = [(*_values(item), *key) for key, item in first.items()]
+    added = {row["id"] for row in await connection.fetch(_ADD, *(list(column) for column in zip(*rows, strict=True)))}
+    known = [key for key, item in first.items() if item.id not in added]
+    if not known:
+        return list(first.values())
+    found = await connection.fetch(_LOCK, *(list(column) for column in zip(*known, strict=True)))
+    changed = [made for row in map(to_suppression, found) if (made := place(row, wanted[key_of(row.key)])) is not None]
+    await put_all(connection, changed)
+    placed = [*(item for item in first.values() if item.id in added), *changed]
+    return sorted(placed, key=lambda item: key_of(item.key))
+
+
+def _first(evidence: Evidence) -> Suppression:
+    """What the evidence makes of a key that was never barred."""
+    made = place(Suppression(uuid7(), evidence.key, evidence.reason, False, 0, evidence.at, ""), evidence)
+    assert made is not None  # nothing stands against it
+    return made
 
 
 async def locked(connection: Any, key: SuppressionKey) -> Suppression:

@@ -1,0 +1,180 @@
+"""Owns the skeleton of a reply: its words, with ids blotted out that no rule of a set looks into.
+
+Replies of one kind differ in queue ids and times. Two of them have one skeleton only if each pattern of the set is in
+both or in neither, so that a verdict on the one is the verdict on the other. That is read off the patterns: whatever
+they say of single letters and digits is a whole word (`exact`), the beginning of one (`prefixes`), or somewhere in one
+(`anywhere`). An id that is, begins with or holds none of these is passed over by all patterns in the same way as any
+other of its length, and becomes a blot of that length. A set with a pattern that cannot be read so blots out nothing.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from services.bounce.domain.rules.patterns import GAP
+from services.bounce.domain.rules.pieces import Alternatives, Any, Chars, Letter, Piece, Unreadable, read
+
+SHORTEST = 6
+LONGEST = 60
+_SHAPE = re.compile(rb"[a-z]{0,20}[0-9][a-z0-9]{5,39}")  # of an id, within SHORTEST and LONGEST
+# an id from its first digit on: a search from digit to digit is the fastest
+_TAIL = re.compile(rb"[0-9][a-z0-9]{5,39}+ ")
+_MOST_LETTERS = 20
+_BLOTS = [b"\0" * length for length in range(LONGEST + 1)]
+_MOST_STATES = 200
+_GAP = f" {GAP} ".encode()
+_WORDS = re.compile(rb" (?:[a-z0-9@=\x80-\xff]+ )+")  # nothing but whole words
+
+
+class _State(NamedTuple):
+    """Where in a word of the text a pattern stands, and what it has said of that word so far.
+
+    `loose`: it may stand anywhere in the word. `run`: the letters that it has asked for since. `short`: how many
+    characters it has asked for otherwise, `digit`: and whether digits would do. `done`: what it asks of this word is
+    noted already.
+    """
+
+    loose: bool = False
+    run: bytes = b""
+    short: int = 0
+    digit: bool = False
+    done: bool = False
+
+
+_START, _LOOSE, _DONE = _State(), _State(loose=True), _State(done=True)
+_States = frozenset[_State]
+
+
+def _without_gaps(pattern: bytes) -> bytes:
+    """A gap between words says nothing of any."""
+    return pattern.replace(b"\\ ", b" ").replace(_GAP, b" ")
+
+
+class _Notes:
+    """What patterns say of single characters in words."""
+
+    def __init__(self) -> None:
+        self.exact: set[bytes] = set()
+        self.prefixes: set[bytes] = set()
+        self.anywhere: set[bytes] = set()
+
+    def pattern(self, pattern: bytes) -> None:
+        """Notes one pattern. Raises Unreadable where it says more than can be noted."""
+        if _WORDS.fullmatch(pattern):
+            self.exact.update(pattern.split())
+            return
+        for state in self._walk(read(pattern), frozenset([_LOOSE])):
+            self._open(state)
+
+    def _walk(self, alternatives: Alternatives, before: _States) -> _States:
+        after: set[_State] = set()
+        for sequence in alternatives:
+            states = before
+            for piece in sequence:
+                states = self._repeated(piece, states)
+            after |= states
+        return frozenset(after)
+
+    def _repeated(self, piece: Piece, before: _States) -> _States:
+        item, least, most = piece
+        if isinstance(item, Chars | Any):
+            # where it may be left out, what is noted with it holds without it
+            return frozenset(self._class(item, most, state) for state in before)
+        after = before if least == 0 else frozenset()
+        states = before
+        for _ in range(most):
+            states = self._letter(item, states) if isinstance(item, Letter) else self._walk(item, states)
+            if states <= after:
+                break  # it goes round
+            after |= states
+            if len(after) > _MOST_STATES:
+                raise Unreadable
+        return after
+
+    def _letter(self, letter: Letter, before: _States) -> _States:
+        return frozenset(self._read(letter, state) for state in before)
+
+    def _read(self, letter: Letter, state: _State) -> _State:
+        if letter.is_edge:
+            self._close(state)
+            return _START
+        if not letter.is_plain:
+            return _DONE  # an id has none of these, nor has the rest of such a word
+        if state.done:
+            return state
+        if state.short:
+            return state._replace(short=state.short + 1, digit=state.digit or letter.char.isdigit())
+        return state._replace(run=state.run + letter.char)
+
+    def _class(self, item: Chars | Any, most: int, state: _State) -> _State:
+        if isinstance(item, Chars) and item.is_edge:
+            self._close(state)
+            return _START
+        if isinstance(item, Chars) and not item.is_every:  # of letters and digits some
+            if state.done or state.run:
+                return self._open(state)
+            if state.loose:
+                raise Unreadable
+            return state._replace(short=state.short + most, digit=state.digit or item.has_digits)
+        if state.done and isinstance(item, Chars):
+            return state
+        opened = self._open(state)
+        return opened if isinstance(item, Chars) and opened.done else _LOOSE
+
+    def _close(self, state: _State) -> None:
+        """The word ends here."""
+        if state.run:
+            (self.anywhere if state.loose else self.exact).add(state.run)
+        if state.short >= SHORTEST and state.digit:
+            raise Unreadable
+
+    def _open(self, state: _State) -> _State:
+        """The word may go on as it likes."""
+        if state.short:
+            raise Unreadable
+        if state.run:
+            (self.anywhere if state.loose else self.prefixes).add(state.run)
+            return _DONE
+        return state
+
+
+class Skeletons:
+    """Skeletons of comparable texts, by the patterns of one rule set. `blots`: whether ids are blotted out at all."""
+
+    def __init__(self, patterns: Iterable[bytes]) -> None:
+        notes = _Notes()
+        try:
+            for pattern in {_without_gaps(pattern) for pattern in patterns}:
+                notes.pattern(pattern)
+            self.blots = True
+        except Unreadable:
+            self.blots = False
+        self._exact = frozenset(word for word in notes.exact if _SHAPE.fullmatch(word))
+        self._anywhere = tuple(sorted(notes.anywhere))
+        by_first: dict[int, list[bytes]] = {}
+        for prefix in sorted(notes.prefixes):
+            by_first.setdefault(prefix[0], []).append(prefix)
+        self._prefixes = {first: tuple(listed) for first, listed in by_first.items()}
+
+    def of(self, words: bytes) -> bytes:
+        """The skeleton of a comparable text, as long as the text."""
+        found = _TAIL.search(words) if self.blots else None
+        while found is not None:
+            digit, end = found.span()
+            end -= 1
+            begin = words.rfind(b" ", 0, digit) + 1
+            word = words[begin:end]
+            is_id = begin == digit or (digit - begin <= _MOST_LETTERS and words[begin:digit].isalpha())
+            if is_id and not self._is_seen(word):
+                words = words[:begin] + _BLOTS[end - begin] + words[end:]
+            found = _TAIL.search(words, end)
+        return words
+
+    def _is_seen(self, word: bytes) -> bool:
+        """Whether some pattern looks into it."""
+        if word.startswith(self._prefixes.get(word[0], ())) or word in self._exact:
+            return True
+        for part in self._anywhere:  # noqa: SIM110 - any() over a generator takes twice as long
+            if part in word:
+                return True
+        return False
