@@ -6,7 +6,7 @@ it is looks for the others too, and whoever finds that somebody has just looked 
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from libs.messaging.outbox import LANES
@@ -65,7 +65,7 @@ class Lookout:
                 event.set()
 
 
-def _statement(schemas: Sequence[str]) -> str:
+def _statement(schemas: Iterable[str]) -> str:
     """One row, a column for each lane of each outbox and for what each owes; an idle outbox costs no transaction."""
     looks = [[*(_ANYTHING.format(schema, lane) for lane in LANES), _OWED.format(schema)] for schema in schemas]
     return "select " + ", ".join(look for of_schema in looks for look in of_schema)
