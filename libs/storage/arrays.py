@@ -2,14 +2,16 @@
 
 asyncpg asks of every element of an array whether it is an array too, and asks Python's abstract classes: that costs
 several times what writing the element does (docs/adr/0219). Here an array is a list or a tuple, which can be asked at
-once; a set, or the keys of a dictionary, becomes one before it is passed.
+once; a set, a range or the keys of a dictionary becomes one before it is
+passed.
 """
 
+from collections import deque
 from typing import Any
 
 from asyncpg.protocol import protocol
 
-_OTHERS = frozenset({set, frozenset, type({}.keys()), type({}.values())})
+_OTHERS = frozenset({set, frozenset, deque, range, type({}.keys()), type({}.values())})
 
 
 def tell_arrays_by_type() -> None:

@@ -1,5 +1,6 @@
 """Arrays reach Postgres whatever they are held in, and nothing asks each of their elements whether it is one too."""
 
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -31,7 +32,17 @@ class Looked(int):
 
 
 @pytest.mark.parametrize(
-    "held", [[1, 2], (1, 2), {1, 2}, frozenset((1, 2)), {1: 3, 2: 4}.keys(), {3: 1, 4: 2}.values()]
+    "held",
+    [
+        [1, 2],
+        (1, 2),
+        {1, 2},
+        frozenset((1, 2)),
+        deque((1, 2)),
+        range(1, 3),
+        {1: 3, 2: 4}.keys(),
+        {3: 1, 4: 2}.values(),
+    ],
 )
 async def test_whatever_holds_an_array(access: Database, held: Any) -> None:
     async with access.acquire() as connection:
