@@ -2,8 +2,7 @@
 
 asyncpg asks of every element of an array whether it is an array too, and asks Python's abstract classes: that costs
 several times what writing the element does (docs/adr/0219). Here an array is a list or a tuple, which can be asked at
-once; a set, a range or the keys of a dictionary becomes one before it is
-passed.
+once; a set, a range or the keys of a dictionary becomes a list before it is passed.
 """
 
 from collections import deque
