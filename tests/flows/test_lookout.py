@@ -1,4 +1,5 @@
-"""One look is at the outboxes of all services of a process, and nobody looks again right after somebody has."""
+"""What relays do many times a second costs little: one look is at the outboxes of all services of a process, nobody
+looks again right after somebody has, and what was handed on is taken off without a wait."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from libs.contracts.access import TenantChanged
 from libs.errors import Unavailable
 from libs.messaging.lookout import Lookout
 from libs.messaging.outbox import LANES, SECOND_LANE, Outgoing, append
+from libs.messaging.postgres import _DONE
 from libs.storage.database import Database
 
 HOUR = 3_600.0
@@ -118,3 +120,17 @@ async def test_who_has_left_is_not_looked_for(services: list[Database]) -> None:
     await publish(services[1])
     await lookout.look(services[0], 0.0)
     assert seen(bounce) == [False] * 3
+
+
+async def test_taking_rows_off_need_not_wait_for_the_disk(services: list[Database]) -> None:
+    access = services[0]
+    await publish(access)
+    await publish(access)
+    async with access.transaction() as connection:
+        first = await connection.fetchval("select ctid from outbox order by id limit 1")
+        plan = [row[0] for row in await connection.fetch("explain " + _DONE.replace("$1", "array['(0,1)'::tid]"))]
+        assert any("Tid Scan" in line for line in plan), plan
+        await connection.execute("set local synchronous_commit = on")
+        await connection.execute(_DONE, [first])
+        assert await connection.fetchval("show synchronous_commit") == "off"
+        assert await connection.fetchval("select count(*) from outbox") == 1

@@ -12,7 +12,7 @@ from libs.contracts.envelope import Envelope
 from libs.errors import DepescheError, Invalid, Unavailable
 from libs.messaging.bus import Subscriber
 from libs.messaging.outbox import SECOND_LANE, Outgoing, append
-from libs.messaging.postgres import _DONE, Relay
+from libs.messaging.postgres import Relay
 from libs.storage.database import Database
 from tests.conftest import by_role
 
@@ -291,15 +291,3 @@ async def test_a_batch_is_bounded_by_its_bytes(access: Database) -> None:
         pass
     assert sorted(listener.taken) == list(range(40))
     assert max(listener.batches) == 2
-
-
-async def test_taking_rows_off_need_not_wait_for_the_disk(access: Database) -> None:
-    await publish(access, tenant(1), tenant(2))
-    async with access.transaction() as connection:
-        first = await connection.fetchval("select ctid from outbox order by id limit 1")
-        plan = [row[0] for row in await connection.fetch("explain " + _DONE.replace("$1", "array['(0,1)'::tid]"))]
-        assert any("Tid Scan" in line for line in plan), plan
-        await connection.execute("set local synchronous_commit = on")
-        await connection.execute(_DONE, [first])
-        assert await connection.fetchval("show synchronous_commit") == "off"
-    assert await count(access, "outbox") == 1
