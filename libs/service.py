@@ -28,6 +28,7 @@ from libs.keyring import Keyring
 from libs.messaging.bus import OtherTopics, Subscriber, Subscriptions
 from libs.messaging.dapr import DaprRelay, Sidecar
 from libs.messaging.figures import OutboxFigures
+from libs.messaging.lookout import Lookout
 from libs.messaging.postgres import Relay
 from libs.service_client import Call, ServiceClient, Transport
 from libs.storage.database import Database
@@ -77,6 +78,7 @@ class Runtime:
     public_url: str = "http://127.0.0.1:8700"
     settings_file: Path | None = None
     sidecar: Sidecar | None = None  # events travel through it; None: over the embedded bus
+    lookout: Lookout = field(default_factory=Lookout)  # at the outboxes of all services that run here
     tokens: InternalTokens = field(init=False)
     keys: KeyVerifier = field(init=False)
     hasher: AddressHasher = field(init=False)
@@ -187,7 +189,7 @@ class Service:
         if self.database is not None:
             sidecar = self.runtime.sidecar
             relay = DaprRelay(self.database, self.subscribers(), sidecar=sidecar) if sidecar else None
-            loops["relay"] = (relay or Relay(self.database, subscribers)).run
+            loops["relay"] = (relay or Relay(self.database, subscribers, lookout=self.runtime.lookout)).run
             loops["figures"] = OutboxFigures(self.name, self.database).run
         async with asyncio.TaskGroup() as group:
             for name, loop in loops.items():

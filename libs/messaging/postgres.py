@@ -22,6 +22,7 @@ from libs.errors import Unavailable
 from libs.messaging import owed as debts
 from libs.messaging.bus import Subscriber
 from libs.messaging.delivering import deliver
+from libs.messaging.lookout import Lookout
 from libs.messaging.outbox import FIRST_LANE, LANES
 from libs.messaging.reading import Failure, decoded, grouped
 from libs.storage.database import Database
@@ -43,12 +44,6 @@ _FORGET_SECONDS = 600.0
 
 log = get_logger(__name__)
 
-# One look at all lanes, and at what is owed; an idle outbox costs no transaction.
-_ANYTHING = "exists (select from outbox where published_at is null and lane = {})"
-_OWED = "exists (select from outbox_delivery where due_at <= now())"
-_WAITING = "select " + ", ".join([*(_ANYTHING.format(lane) for lane in LANES), _OWED])
-# What is lost with the server's last half second was not acknowledged either: it is delivered again.
-_NEED_NOT_WAIT = "set local synchronous_commit = off"
 _LEASE = """
 select ctid, id, event_id, type, source, subject, tenant, mode, lane, partition_key, payload, traceparent, created_at,
        entries
@@ -61,19 +56,24 @@ from outbox_delivery d join outbox o on o.id = d.outbox_id
 where d.due_at <= now() order by d.due_at limit $1 for update of d skip locked
 """
 # Found where they lie, since they are locked: a plan made for ids of an empty table would read all of it.
-_DONE = "delete from outbox where ctid = any($1::tid[])"
+# What is lost with the server's last half second was not acknowledged either, and is delivered again: so this commit
+# need not wait. Said here, since a statement of its own is a round trip.
+_DONE = """
+delete from outbox where ctid = any($1::tid[]) and (select set_config('synchronous_commit', 'off', true)) is not null
+"""
 _FORGET = "delete from idempotency where created_at < now() - $1::text::interval"
 
 
 @dataclass(slots=True)
 class Relay:
-    """Publishes one service's outbox to all subscribers of the process."""
+    """Publishes one service's outbox to all subscribers of the process. `lookout`: shared by the process's relays."""
 
     database: Database
     subscribers: Sequence[Subscriber]
     most_rows: int = MOST_ROWS
     max_attempts: int = MAX_ATTEMPTS
     batch_bytes: int = BATCH_BYTES
+    lookout: Lookout = field(default_factory=Lookout)
     _by_type: dict[str, list[Subscriber]] = field(init=False)
     _rows: dict[int, int] = field(init=False)  # asked for at once, by lane
     _waiting: list[asyncio.Event] = field(init=False)  # by lane, and last for what is owed
@@ -88,12 +88,16 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relays until `stop` is set: at once while there is work, else with the next look."""
-        async with asyncio.TaskGroup() as group:
-            for lane in LANES:
-                group.create_task(self._work(self._waiting[lane], partial(self._publish, lane), stop))
-            group.create_task(self._work(self._waiting[-1], self.redeliver_once, stop))
-            group.create_task(self._regularly(self._look, self._until_next_look, stop))
-            group.create_task(self._regularly(self._forget_idempotency_keys, lambda: _FORGET_SECONDS, stop))
+        self.lookout.add(self.database, self._waiting)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for lane in LANES:
+                    group.create_task(self._work(self._waiting[lane], partial(self._publish, lane), stop))
+                group.create_task(self._work(self._waiting[-1], self.redeliver_once, stop))
+                group.create_task(self._regularly(self._look, self._until_next_look, stop))
+                group.create_task(self._regularly(self._forget_idempotency_keys, lambda: _FORGET_SECONDS, stop))
+        finally:
+            self.lookout.remove(self.database)
 
     async def _work(self, waiting: asyncio.Event, act: Callable[[], Awaitable[int]], stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -127,11 +131,7 @@ class Relay:
             return None
 
     async def _look(self) -> None:
-        async with self.database.acquire() as connection:
-            found = await connection.fetchrow(_WAITING)
-        for waiting, there in zip(self._waiting, found, strict=True):
-            if there:
-                waiting.set()
+        await self.lookout.look(self.database, self._until_next_look())
 
     def _until_next_look(self) -> float:
         return QUICK_POLL_SECONDS if asyncio.get_running_loop().time() < self._quick_until else POLL_SECONDS
@@ -143,7 +143,6 @@ class Relay:
             if not rows:
                 return 0
             rows = self._fitting(lane, rows)
-            await connection.execute(_NEED_NOT_WAIT)
             owed = await self._hand_on(rows)
             kept = await debts.remember(connection, owed) if owed else ()
             await connection.execute(_DONE, [row["ctid"] for row in rows if row["id"] not in kept])

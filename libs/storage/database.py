@@ -9,6 +9,7 @@ import asyncpg
 
 from libs import exact_json
 from libs.errors import Invalid, Permanent, Unavailable
+from libs.storage.arrays import tell_arrays_by_type
 from libs.storage.watched import watched
 
 _CONNECT_SECONDS = 10.0
@@ -61,6 +62,7 @@ class Database:
 
     async def open(self) -> None:
         """Opens the pool. Raises Unavailable where Postgres does not answer, PoolerUnfit."""
+        tell_arrays_by_type()
         own = {} if self.pooled else self.session_settings
         try:
             self._pool = await asyncpg.create_pool(

@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 from prometheus_client import Counter
 
+from libs.storage.arrays import with_arrays
 from libs.telemetry import get_logger
 from libs.telemetry.tracing import past_span
 
@@ -39,7 +40,7 @@ def _watching(method: Method, rows: Callable[[Any], int | None]) -> Method:
     async def watching(self: "WatchedConnection", query: str, *args: Any, **options: Any) -> Any:
         started = perf_counter()
         try:
-            given = await method(self, query, *args, **options)
+            given = await method(self, query, *with_arrays(args), **options)
         except Exception as error:
             self.tell_failed(query, perf_counter() - started, error)
             raise
