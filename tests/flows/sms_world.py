@@ -24,7 +24,7 @@ from services.delivery.domain.standing import Explained, explain
 from services.delivery.domain.work import Group
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.routes import route
-from services.delivery.loops.sender import _outbound
+from services.delivery.loops.sender import _left, _outbound
 from services.delivery.loops.verifier import Verifier
 from services.simulator.app import Simulator
 from services.simulator.app import running as simulating
@@ -140,6 +140,5 @@ async def die_while_calling(world: SmsWorld, last: str) -> None:
     claimed = await line.ledger.claim(prepared)
     [message] = [one for one in claimed.messages if one.address == last]
     assert message.via is not None
-    await line.providers[Lane.BULK][Channel.SMS].send(
-        message.via, [_outbound(message, world.time())], time.monotonic() + 10, lambda *_: None
-    )
+    outbound = _outbound(message, _left(message.row, world.time()))
+    await line.providers[Lane.BULK][Channel.SMS].send(message.via, [outbound], time.monotonic() + 10, lambda *_: None)

@@ -1,24 +1,18 @@
 """Arrays reach Postgres whatever they are held in, and nothing asks each of their elements whether it is one too."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
 import pytest
 
 from libs.storage.database import Database
-from tests.conftest import by_role
+from tests.flows.test_relay import access
+
+__all__ = ["access"]
 
 _SUM = "select sum(n)::int from unnest($1::bigint[]) as n"
-
-
-@pytest.fixture
-async def access(database: str) -> AsyncIterator[Database]:
-    opened = Database(by_role(database, "access"), "access")
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 class Looked(int):

@@ -35,7 +35,7 @@ COLUMNS = (
 def row_of(item: NewFact, text: str, judged: Judged) -> tuple[Any, ...]:
     """The fact as it is copied into its table. `text`: what is kept of its words."""
     fact, sending, vendor = item.fact, item.sending, item.vendor
-    by_model = fact.asked is not None
+    by_model = (fact.rule_set or "").startswith("model:")
     return (
         item.id,
         item.tenant,
