@@ -282,3 +282,14 @@ async def test_figures_are_the_same_with_and_without_the_dimensions_that_nobody_
         assert narrow["totals"] == wide["totals"] == only["totals"]
         assert (narrow["totals"]["facts"], narrow["totals"]["suppressed"]) == (3, 3)
         assert [row["from_domain"] for row in wide["rows"]] == ["shop.example"] * len(narrow["rows"])
+
+
+async def test_figures_of_some_alone_leave_out_whatever_differs_in_one_condition(world: World) -> None:
+    trusting(world)
+    await said(world, ["ann", "bob"])
+    (row,) = (await world.get("/v1/statistics", grain="none", by=["category", "provider", "from_domain"]))["rows"]
+    right = {name: row[name] for name in ("category", "provider", "from_domain")} | {"communication": "news"}
+    assert (await world.get("/v1/statistics", grain="none", **right))["totals"]["facts"] == 2
+    for name in right:
+        answer = await world.get("/v1/statistics", grain="none", **(right | {name: "policy"}))
+        assert answer["totals"]["facts"] == 0, name
