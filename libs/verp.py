@@ -68,7 +68,7 @@ class ReturnPath:
         """The envelope sender for one attempt."""
         if address_id >> 63:
             raise ValueError(f"an address's id has 63 bits, not {address_id}")
-        body = _BODY.pack(_VERSION, notification.bytes, address_id, attempt if attempt < 256 else 255)
+        body = _BODY.pack(_VERSION, notification.bytes, address_id, min(attempt, 255))
         mac = mac_of(self.key).digest(body)[:_MAC_BYTES]
         return f"{_PREFIX}{_base32(int.from_bytes(body + mac) << _PADDING_BITS)}@{self.domain}"
 

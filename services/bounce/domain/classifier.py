@@ -74,17 +74,13 @@ class Classifier:
         verdict = self._remembered.get(key)
         if verdict is None:
             verdict = self._asked(words, reply)
-            if len(words) <= _LONGEST:
-                self._remember(key, verdict)
+            if self._most and len(words) <= _LONGEST:
+                if len(self._remembered) >= self._most:
+                    self._remembered.clear()
+                self._remembered[key] = verdict
         if self.model is not None and verdict.rule is None and text:
             return self._guess(self.model, verdict, reply)
         return verdict
-
-    def _remember(self, key: tuple[object, ...], verdict: Verdict) -> None:
-        if len(self._remembered) >= self._most:
-            self._remembered.clear()
-        if self._most:
-            self._remembered[key] = verdict
 
     def _asked(self, words: bytes, reply: Reply) -> Verdict:
         """The verdict by asking the engine."""

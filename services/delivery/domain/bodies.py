@@ -53,12 +53,13 @@ class Slot(msgspec.Struct, frozen=True, gc=False):
 class Body:
     """An opened body. The event, and each group of slots, is opened at its first use."""
 
-    __slots__ = ("_context", "_event", "_keyring", "_opened", "_packed")
+    __slots__ = ("_context", "_event", "_keyring", "_opened", "_packed", "_size")
 
     def __init__(self, keyring: Keyring, request_id: UUID, raw: bytes) -> None:
         self._keyring = keyring
         self._context = request_id.bytes
         self._packed = _packed.decode(raw)
+        self._size = self._packed.together or 1  # slots in a group
         self._event: dict[str, Any] | None = None
         self._opened: dict[int, list[Slot | None]] = {}
 
@@ -75,7 +76,7 @@ class Body:
 
     def slot(self, ordinal: int) -> Slot | None:
         """The recipient; None where it was erased."""
-        number, place = divmod(ordinal, self._packed.together or 1)
+        number, place = divmod(ordinal, self._size)
         if (known := self._opened.get(number)) is None:
             known = self._opened[number] = self._open(number)
         return known[place]
@@ -92,15 +93,13 @@ class Body:
         return _written(event, self._packed.notifications, groups)
 
     def _open(self, number: int) -> list[Slot | None]:
-        if not self._packed.groups[number]:
-            return [None] * (self._packed.together or 1)
-        if not self._packed.together:
-            context = self._context + number.to_bytes(4)
-            slots = [_slot.decode(self._keyring.open(_PURPOSE, self._packed.groups[number], context))]
-        else:
-            context = self._context + _GROUP + number.to_bytes(4)
-            slots = _slots.decode(self._keyring.open(_PURPOSE, self._packed.groups[number], context))
-        first = number * (self._packed.together or 1)
+        sealed, alone = self._packed.groups[number], not self._packed.together
+        if not sealed:
+            return [None] * self._size
+        context = self._context + (b"" if alone else _GROUP) + number.to_bytes(4)
+        raw = self._keyring.open(_PURPOSE, sealed, context)
+        slots = [_slot.decode(raw)] if alone else _slots.decode(raw)
+        first = number * self._size
         return [one and Slot(self.notification_id(first + n), *one) for n, one in enumerate(slots)]
 
 

@@ -85,8 +85,6 @@ class Breaker:
 
     def note(self, outcome: Outcome, now: float) -> bool:
         """Learn from a call. True where this one opened the breaker: worth an alarm."""
-        if type(outcome) is Sent and not self._failures and self._open_until is None:
-            return False  # nearly always
         match speaks_for(outcome):
             case None:
                 return False

@@ -25,17 +25,12 @@ class RetryPolicy:
     verify: VerifyPolicy = field(default_factory=VerifyPolicy)
 
 
-def accepted(message: Message, outcome: Sent) -> Result:
-    """The result of nearly every call."""
-    return Result(message, Status.SENT, Reason.NONE, outcome.provider_ref)
-
-
 def decide(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetime, draw: float) -> Result:
     """The result of one call; `draw` in [0, 1) is the jitter."""
     attempt = message.row.attempt
     match outcome:
-        case Sent():
-            return accepted(message, outcome)
+        case Sent(provider_ref=ref):
+            return Result(message, Status.SENT, Reason.NONE, provider_ref=ref)
         case Rejected():
             text = outcome.text[:_DETAIL_CHARACTERS]
             return Result(message, Status.FAILED, outcome.reason, detail=text, refusal=outcome)

@@ -9,10 +9,10 @@ from prometheus_client import Counter as Metric
 
 from libs.contracts.outcomes import Status
 from libs.telemetry import get_logger, mark_outcome, span
-from services.delivery.domain.deciding import accepted, decide
+from services.delivery.domain.deciding import decide
 from services.delivery.domain.outbound import Sender
-from services.delivery.domain.outcomes import Deferred, Outcome, Rejected, Sent
-from services.delivery.domain.work import Message, Result, WorkRow
+from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
+from services.delivery.domain.work import Message, Result, WorkRow, channel_of
 from services.delivery.handlers.delivery import Line
 
 log = get_logger(__name__)
@@ -52,9 +52,6 @@ class Recorder:
             if breaker.note(outcome, time.monotonic()):
                 _opened.labels(sender.channel.word, str(sender.number)).inc()
                 log.error("breaker_opened", sender=sender.number, mode=sender.mode.word)
-            if type(outcome) is Sent:
-                self._took(accepted(message, outcome))
-                return
             if isinstance(outcome, Rejected | Deferred) and outcome.sender_fault:
                 log.error(
                     "sender_misconfigured",
@@ -100,6 +97,6 @@ class Recorder:
                 worst = min({result.status for result in results}, key=_TELLING.index)
                 mark_outcome(current, worst.word, failed=worst in (Status.UNKNOWN, Status.FAILED))
             await self._line.ledger.record(results, finished)
-        counts = Counter([(r.message.channel, r.message.sender, r.status, r.reason) for r in results])
+        counts = Counter((channel_of(r.message), r.message.sender, r.status, r.reason) for r in results)
         for (channel, sender, status, reason), count in counts.items():
-            _outcomes.labels(channel and channel.word, str(sender), status.word, reason.word).inc(count)
+            _outcomes.labels(channel, str(sender), status.word, reason.word).inc(count)

@@ -160,7 +160,8 @@ class LaneSender:
     async def _call(self, sender: Sender, messages: list[Message], deadline: float, recorder: Recorder) -> None:
         provider = self._line.providers[self._lane][sender.channel]
         now = self._line.clock()
-        seconds = {row.id: _left(row, now) for row in {m.row.id: m.row for m in messages}.values()}
+        rows = {message.row.id: message.row for message in messages}
+        seconds = {id_: _left(row, now) for id_, row in rows.items()}
         outbound = [_outbound(message, seconds[message.row.id]) for message in messages]
         settle = partial(self._settled, recorder.of(sender), messages)
         with span(

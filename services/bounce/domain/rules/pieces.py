@@ -54,11 +54,11 @@ class Chars(NamedTuple):
         return bool(self.members & _DIGITS)
 
 
-class Any(NamedTuple):
+class AnyChar(NamedTuple):
     """Any character."""
 
 
-Piece = tuple[Union[Letter, Chars, Any, "Alternatives"], int, int]
+Piece = tuple[Union[Letter, Chars, AnyChar, "Alternatives"], int, int]
 Alternatives = tuple[tuple[Piece, ...], ...]
 
 
@@ -84,7 +84,7 @@ def _alternatives(pattern: bytes, at: int) -> tuple[Alternatives, int]:
             done.append(tuple(pieces))
             pieces = []
             continue
-        item: Letter | Chars | Any | Alternatives
+        item: Letter | Chars | AnyChar | Alternatives
         if token["group"]:
             item, at = _alternatives(pattern, at)
             if pattern[at : at + 1] != b")":
@@ -97,9 +97,9 @@ def _alternatives(pattern: bytes, at: int) -> tuple[Alternatives, int]:
     return (*done, tuple(pieces)), at
 
 
-def _item(token: re.Match[bytes]) -> Letter | Chars | Any:
+def _item(token: re.Match[bytes]) -> Letter | Chars | AnyChar:
     if token["any"]:
-        return Any()
+        return AnyChar()
     if token["named"]:
         return Chars({b"d": _DIGITS, b"s": _SPACE, b"w": PLAIN | {0x5F}}[token["named"]])
     if token["class"]:
@@ -107,14 +107,14 @@ def _item(token: re.Match[bytes]) -> Letter | Chars | Any:
     return Letter(token["escaped"] or token["edge"] or token["char"])
 
 
-def _class(inside: bytes) -> Chars | Any:
+def _class(inside: bytes) -> Chars | AnyChar:
     members: set[int] = set()
     for low, high, one in _RANGE.findall(inside.removeprefix(b"^")):
         members |= set(range(low[0], high[0] + 1)) if low else {one[0]}
     if inside.startswith(b"^"):
         members = set(range(256)) - members
     if members >= PLAIN and members & _SPACE:
-        return Any()
+        return AnyChar()
     if members & PLAIN and members & _SPACE:
         raise Unreadable
     return Chars(frozenset(members))

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from services.bounce.domain.rules.patterns import GAP
-from services.bounce.domain.rules.pieces import Alternatives, Any, Chars, Letter, Piece, Unreadable, read
+from services.bounce.domain.rules.pieces import Alternatives, AnyChar, Chars, Letter, Piece, Unreadable, read
 
 SHORTEST = 6
 LONGEST = 60
@@ -77,7 +77,7 @@ class _Notes:
 
     def _repeated(self, piece: Piece, before: _States) -> _States:
         item, least, most = piece
-        if isinstance(item, Chars | Any):
+        if isinstance(item, Chars | AnyChar):
             # where it may be left out, what is noted with it holds without it
             return frozenset(self._class(item, most, state) for state in before)
         after = before if least == 0 else frozenset()
@@ -106,7 +106,7 @@ class _Notes:
             return state._replace(short=state.short + 1, digit=state.digit or letter.char.isdigit())
         return state._replace(run=state.run + letter.char)
 
-    def _class(self, item: Chars | Any, most: int, state: _State) -> _State:
+    def _class(self, item: Chars | AnyChar, most: int, state: _State) -> _State:
         if isinstance(item, Chars) and item.is_edge:
             self._close(state)
             return _START

@@ -19,8 +19,8 @@ _APOSTROPHES = b"'`"
 _TYPOGRAPHIC = str.maketrans({"’": "", "‘": "", "´": "", "“": " ", "”": " ", "«": " ", "»": " ", "–": " ", "—": " "})
 _TYPOGRAPHIC.update({0x00A0: " ", 0x3000: " ", 0x3002: ". ", 0xFF1A: " ", 0xFF0C: " ", 0x3001: " "})
 # possessive, and only from the start of a word: linear however many of its characters could begin an address
-_DELIMITERS = b' \t\n\r\f\v<>"(),:;[]'
 _ADDRESS = re.compile(rb"(?<![^\s<>\"(),:;\[\]])[^\s<>\"(),:;\[\]@]{1,256}+@[^\s<>\"(),:;\[\]@]{1,255}+")
+_DELIMITERS = b' \t\n\r\f\v<>"(),:;[]'  # what _ADDRESS ends at
 _WORDS = bytes(0x20 if char in _DELIMITERS else char for char in range(256))
 _LONGEST_ADDRESS = 256
 # found by its hyphen: most texts have none, and a search for one character is the fastest there is

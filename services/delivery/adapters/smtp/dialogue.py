@@ -28,7 +28,6 @@ from services.delivery.domain.refusals.smtp import Reply, sort_reply
 _REF_LIMIT = 200
 _COMMANDS = ("MAIL", "RCPT", "DATA")
 _GO_ON = (_OK := frozenset({250, 251, 252}), _OK, frozenset({354}))  # the codes with which each is taken
-_TAKEN = [250, 250, 354]
 
 
 class _Job(msgspec.Struct, frozen=True, gc=False):
@@ -119,12 +118,7 @@ class Dialogue:
             self._judge_envelope(said)
 
     def _answered(self) -> None:
-        replies = self._replies(len(_COMMANDS))
-        taken = [reply.code for reply in replies] == _TAKEN and not self._connection.has_unread
-        if taken and not self._bag.is_late():
-            self._hand_over(self._current())  # nearly always
-        else:
-            self._judge_envelope(replies)
+        self._judge_envelope(self._replies(len(_COMMANDS)))
 
     def _judge_envelope(self, replies: list[Reply]) -> None:
         """Hand over the text where the server waits for it; else the mail is settled or back in the bag."""
@@ -194,11 +188,10 @@ class Dialogue:
         self._expect(1, self._handed_over, self._account.timeout_seconds)
 
     def _handed_over(self) -> None:
-        waiting = self._connection.replies
-        reply = waiting.popleft() if waiting else None
+        replies = self._replies(1)
         self._session.mails += 1
-        self._bag.settle(self._current().index, self._judge(reply))
-        if reply is not None and reply.code == 421:
+        self._bag.settle(self._current().index, self._judge(replies[0] if replies else None))
+        if replies and replies[0].code == 421:
             self._leaving = True
         self._go_on_with(self._following)
 
@@ -234,10 +227,7 @@ class Dialogue:
     def _replies(self, count: int) -> list[Reply]:
         """Up to `count` replies that have come."""
         waiting = self._connection.replies
-        if len(waiting) < count:
-            count = len(waiting)
-        take = waiting.popleft
-        return [take() for _ in range(count)]
+        return [waiting.popleft() for _ in range(count) if waiting]
 
     def _is_over(self) -> bool:
         return self._leaving or self._connection.end is not None
