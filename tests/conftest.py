@@ -7,6 +7,7 @@ fill with real applications or fakes of the network.
 import asyncio
 import itertools
 import os
+import resource
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,6 +31,10 @@ from services.__main__ import migration_folders, service_roles
 
 ROOT = Path(__file__).parent.parent
 _numbers = itertools.count()
+
+# as many descriptors as a plain shell gives: a leak is found here, and not only where there are few
+_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, _most[0]), _most[1]))
 
 # plain lines: structlog's own default renders each traceback with all its locals, which takes seconds
 configure_logs(service="tests", level="error")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -94,6 +95,15 @@ async def test_a_reset_cuts_the_connection(
         await push(simulator, client, token)
     assert simulator.exchange.tallies["push"].accepted == accepted
     assert (await push(simulator, client, "device-2")).status_code == 200
+
+
+async def test_a_cut_leaves_no_descriptor_behind(simulator: Simulator, client: httpx.AsyncClient) -> None:
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(10):
+        with pytest.raises(httpx.HTTPError):
+            await push(simulator, client, "fault-reset-a")
+    # the client keeps its end of each; copies of what is no socket would be twice as many after each cut
+    assert len(os.listdir("/dev/fd")) < before + 20
 
 
 async def test_a_service_account_gets_the_only_tokens_that_a_strict_fcm_takes(tmp_path: Path) -> None:

@@ -96,7 +96,19 @@ def cut(client: str) -> None:
     peer = (host.strip("[]"), int(port))
     folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
     for name in os.listdir(folder):
-        with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as connection:
-            if connection.getpeername()[:2] == peer:
-                connection.shutdown(socket.SHUT_RDWR)
-                return
+        if connection := _duplicate(int(name)):
+            with connection, suppress(OSError):  # not connected: a listening one, or gone meanwhile
+                if connection.getpeername()[:2] == peer:
+                    connection.shutdown(socket.SHUT_RDWR)
+                    return
+
+
+def _duplicate(descriptor: int) -> socket.socket | None:
+    """A socket of this process once more, to be closed by the caller; None for any other kind of descriptor."""
+    with suppress(OSError):  # closed since it was listed
+        duplicate = os.dup(descriptor)
+        try:
+            return socket.socket(fileno=duplicate)
+        except OSError:  # no socket
+            os.close(duplicate)
+    return None
