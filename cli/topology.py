@@ -129,6 +129,7 @@ class Topology(Supervisor):
             DEPESCHE_BUS="dapr",
             DEPESCHE_SERVICE_URL=f"{sidecar.url}/v1.0/invoke/{{name}}/method",
             DEPESCHE_OTLP_ENDPOINT=self.engines.traces.otlp_url,
+            DEPESCHE_TRACE_URL=self.settings.trace_url or self.engines.traces.trace_url,
             DEPESCHE_HISTORY_MONGO_URL=f"{self.engines.documents.url}/depesche_history",
             DEPESCHE_HISTORY_OPENSEARCH_URL=self.engines.audit.url,
             DAPR_HTTP_PORT=str(sidecar.port),

@@ -29,6 +29,11 @@ class Jaeger(Engine):
         return f"http://{LOOPBACK}:{self.port}"
 
     @property
+    def trace_url(self) -> str:
+        """For `DEPESCHE_TRACE_URL`: the trace as JSON."""
+        return f"{self.query_url}/api/traces/{{trace_id}}"
+
+    @property
     def otlp_url(self) -> str:
         """For `DEPESCHE_OTLP_ENDPOINT`: OTLP over HTTP."""
         return f"http://{LOOPBACK}:{self.otlp_http_port}"

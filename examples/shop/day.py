@@ -166,12 +166,12 @@ def make_day(people: list[Customer], count: int, now: datetime | None = None, se
     day = Day()
     moment = now or datetime.now(UTC)
     for number, made in enumerate(_events(shop, count)):
-        line = _line(made, f"{seed}-{number}", moment)
-        day.lines.append(line)
+        written = line(made, f"{seed}-{number}", moment)
+        day.lines.append(written)
         day.distinct += 1
         day.expected.update(made.messages)
         if shop.dice.random() < REPEATED:
-            day.lines.append(line)
+            day.lines.append(written)
             day.repeated += 1
     for number in range(MALFORMED):
         day.lines.insert(shop.dice.randrange(len(day.lines)), _MALFORMED[number % len(_MALFORMED)])
@@ -187,7 +187,8 @@ def _events(shop: Shop, count: int) -> Iterator[Made]:
         yield make(shop)
 
 
-def _line(made: Made, id_: str, now: datetime) -> bytes:
+def line(made: Made, id_: str, now: datetime) -> bytes:
+    """The event as the shop's system writes it."""
     event = {
         "specversion": "1.0",
         "id": id_,

@@ -4,7 +4,8 @@
     providers answer 429, 503, dead tokens, bounces, and time-outs after accepting
     half-way the worker is killed (SIGKILL), later stopped (SIGTERM) while the mail server answers 451
 
-The suite is the embedded one; with --engines the topology of production on this machine, over Kafka or Redis.
+The suite is the embedded one; with --engines the topology of production on this machine, over Kafka or Redis, and
+the trace of one order more is shown as Jaeger tells it.
 Writes demo-report.json. Exits 1 if a sum is off, something is pending, or a repeat is unexplained.
 """
 
@@ -18,6 +19,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
 from socket import socket
@@ -29,9 +32,10 @@ from cli.processes import Process
 from cli.suite import Suite
 from cli.supervisor import Supervisor
 from cli.topology import Bus, Topology
-from examples.shop.day import Day, make_day
+from examples.shop.day import Day, Shop, line, make_day
 from examples.shop.people import Customer, customers, write
 from examples.shop.reckoning import Reckoning, Sums
+from examples.shop.trace import trace_of
 from libs.suite import SuiteSettings
 
 HERE = Path(__file__).parent
@@ -119,6 +123,16 @@ class Demo:
             _until(lambda: reckoning.sums().settled, _SETTLE_SECONDS)
         return reckoning.sums()
 
+    def send_traced(self, jaeger_url: str) -> None:
+        """One more order after the day, its way through every program, and why it was sent."""
+        one = Shop(self.people, seed=3).order_placed()
+        path = self.folder / "one-more.json"
+        path.write_bytes(line(replace(one, subject="B-1"), "one-more", datetime.now(UTC)))
+        self.depesche("events", "send", path)
+        (event,) = json.loads(self.depesche("events", "list", "--subject", "B-1", "--json", captured=True))
+        console.print(trace_of(jaeger_url, event["trace_id"]))
+        self.depesche("why", "--order", "B-1")
+
 
 def _until(true: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
@@ -154,6 +168,8 @@ def main() -> int:
             report.show(console)
             for question in demo.day.questions.values():
                 demo.depesche("why", *question)
+            if isinstance(demo.suite, Topology):
+                demo.send_traced(demo.suite.engines.traces.query_url)
             stop.set()
             tending.join()
     finally:

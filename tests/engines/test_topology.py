@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
+from rich.console import Console
 
+from examples.shop.trace import LAST, trace_of
 from services.topology import PROGRAMS
 from tests.engines.topology_world import Town, town_of
 from tests.flows.test_trace import CUSTOMER, ORDER, SECRETS, SHOPS_SPAN, TRACE
@@ -154,6 +157,29 @@ async def test_one_event_through_every_program_is_one_trace_without_a_gap(town: 
     assert tags(chunk)["request_id"]
     assert message.startswith(f"{tags(trace.of('call email', worker))['notification_id']}.")
     assert [secret for secret in SECRETS if secret in json.dumps(trace.spans)] == []
+
+
+async def test_the_demo_draws_the_way_of_one_send(town: Town) -> None:
+    async with town.suite() as suite:
+        await ordered(suite, "drawn-1", "D-1")
+        (event,) = (await suite.get("/orders-notification/v1/events", subject="D-1"))["items"]
+        tree = await asyncio.to_thread(
+            trace_of, f"http://127.0.0.1:{town.processes()['jaeger']['port']}", event["trace_id"]
+        )
+        console = Console(width=200, no_color=True)
+        with console.capture() as drawn:
+            console.print(tree)
+        lines = drawn.get().splitlines()
+        assert re.match(rf"trace {event['trace_id']}: {len(lines) - 1} spans of \d+ programs", lines[0])
+        assert "POST /orders-notification/v1/events  depesche-orders-notification-api, at 0 ms" in lines[1]
+        depths = {
+            name: next(line.index(name) for line in lines if name in line) for name in ("chunk", "call email", LAST)
+        }
+        assert depths["call email"] > depths["chunk"] == depths[LAST]
+        why = await sent(suite, "D-1")
+        assert why["links"]["trace"].endswith(f"/api/traces/{event['trace_id']}")
+        async with httpx.AsyncClient(timeout=20, trust_env=False) as reader:
+            assert (await reader.get(why["links"]["trace"])).json()["data"][0]["traceID"] == event["trace_id"]
 
 
 async def test_a_batch_of_many_events_is_linked_to_the_trace_of_each(town: Town) -> None:
