@@ -7,6 +7,8 @@ ifndef PYTHON
 PYTHON := $(shell if ! python3 -c '$(FAST)' && /usr/bin/python3 -c '$(NEW)'; then echo /usr/bin/python3; else echo python3; fi 2>/dev/null)
 endif
 BIN := .venv/bin
+# a shell may forbid to keep compiled modules; then each of the many processes compiles three thousand files afresh
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: all env test engines test-engines check demo demo-engines bench format openapi lock clean help
 all: env ## the environment in .venv (the default)

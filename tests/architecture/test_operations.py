@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ ALERTS = ROOT / "k8s" / "monitoring" / "alerts.yaml"
 KINDS = {"Counter", "Gauge", "Histogram", "Metric"}  # Metric: a Counter beside collections.Counter
 
 
+@cache
 def declared() -> dict[str, ast.Call]:
     """Metrics by the name that a dashboard sees."""
     found: dict[str, ast.Call] = {}

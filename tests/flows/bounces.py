@@ -26,6 +26,7 @@ from services.bounce.app import create_service
 from services.bounce.handlers import SUBSCRIPTIONS
 from services.bounce.loops import reader
 from services.bounce.settings import BounceSettings
+from tests.flows.compiled import compiled_rules
 
 NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
 NOTIFICATION = UUID("0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f")
@@ -125,6 +126,7 @@ def access() -> Transport:
 async def world(
     database: str, make_runtime: Callable[[str], Runtime], transports: dict[str, Transport]
 ) -> AsyncIterator[World]:
+    compiled_rules()
     clock = FixedClock(NOW)
     runtime = make_runtime(database)
     object.__setattr__(runtime, "clock", clock)

@@ -14,6 +14,7 @@ from libs.contracts.outcomes import Mode
 from libs.service import Runtime
 from services.bounce.app import create_service
 from services.bounce.settings import BounceSettings
+from tests.flows.compiled import compiled_rules
 from tests.flows.scripted_suite import KEY
 from tests.shell import Shell, mounted, serving
 
@@ -27,6 +28,7 @@ async def shell(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     async def ask(key: str) -> Principal:
         return Principal(1, Mode.LIVE, "key-1", frozenset({"bounces:read", "rules:write", "rules:publish"}))
 
+    compiled_rules()
     runtime.keys.ask = ask
     monkeypatch.chdir(tmp_path)
     with serving(mounted(create_service(runtime, BounceSettings(smtp_port=1)))) as url:

@@ -21,6 +21,7 @@ from services.simulator.app import Simulator
 from services.simulator.app import running as simulating
 from services.simulator.settings import SimulatorSettings
 from tests.conftest import by_role
+from tests.flows.compiled import compiled_rules
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 _DEFINITIONS = {
@@ -90,6 +91,7 @@ _CLOUD_EVENT = "application/cloudevents+json"
 @asynccontextmanager
 async def whole_suite(dsn: str, folder: Path, **more: Any) -> AsyncIterator[Suite]:
     """Everything runs; leaving drains it. `more`: settings of the suite."""
+    compiled_rules()
     # mail comes back to a port of its own, so that suites of two test processes do not meet
     async with simulating(folder, SimulatorSettings(bounce_port=0)) as simulator:
         settings = SuiteSettings(data_dir=folder, dsn=by_role(dsn), **more)  # type: ignore[arg-type]

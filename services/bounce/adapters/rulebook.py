@@ -63,7 +63,7 @@ class PublishedRulebook:
         self._taking: asyncio.Task[None] | None = None
         self._joining: asyncio.Task[None] | None = None
 
-    @cached_property
+    @property
     def shipped(self) -> Shipped:
         return shipped_parts()
 

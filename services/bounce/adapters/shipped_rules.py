@@ -1,5 +1,6 @@
 """The rules that come with the product: services/bounce/shipped_rules/*.yaml, in the order of their names."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ def shipped() -> tuple[RuleSet, Providers]:
     return RuleSet(parts.rules, parts.signs), parts.providers
 
 
+@cache
 def shipped_parts() -> Shipped:
-    """All that comes with the product, from which rule sets are put together."""
+    """All that comes with the product, from which rule sets are put together. Read once a process."""
     words, documents = _read("words"), _documents()
     rules = tuple(rules_of(documents, Layer.SHIPPED, words))
     by_id = {document["id"]: document for document in documents}
