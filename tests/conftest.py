@@ -31,6 +31,7 @@ from services.__main__ import migration_folders, service_roles
 
 ROOT = Path(__file__).parent.parent
 _numbers = itertools.count()
+_left: list[str] = []  # databases of tests that have ended
 
 # as many descriptors as a plain shell gives: a leak is found here, and not only where there are few
 _most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -48,7 +49,7 @@ def by_role(dsn: str, schema: str = "{schema}") -> str:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[embedded.EmbeddedServer]:
     """A real server of this test process, with a migrated template database."""
-    folder = Path(tempfile.mkdtemp(prefix="depesche-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="depesche-test-", dir=_in_memory()))
     folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
     server = embedded.start(folder)
 
@@ -70,15 +71,24 @@ def postgres() -> Iterator[embedded.EmbeddedServer]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _in_memory() -> Path | None:
+    """Where a thousand databases are copied in less than half the time, if there is room; None: where files go."""
+    shared = Path("/dev/shm")
+    return shared if shared.is_dir() and shutil.disk_usage(shared).free > 4 << 30 else None
+
+
 @pytest.fixture
 async def database(postgres: embedded.EmbeddedServer) -> AsyncIterator[str]:
     """DSN of a fresh database with every service's schema."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     connection = await asyncpg.connect(postgres.dsn)
     try:
+        # not at once: a drop waits a tenth of a second for whoever is just leaving
+        while _left:
+            await connection.execute(f"drop database {_left.pop()} with (force)")
         await connection.execute(f"create database {name} template migrated strategy file_copy")
         yield postgres.dsn_of(name)
-        await connection.execute(f"drop database {name} with (force)")
+        _left.append(name)
     finally:
         await connection.close()
 
