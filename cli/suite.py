@@ -3,8 +3,8 @@
     supervisor (this) ─ embedded Postgres, migrations, first tenant and key
       ├─ simulator   providers on real sockets, unless real ones are configured
       ├─ api         every service's HTTP API on one port
-      ├─ worker × n  relays, the sender of the transactional lane, and the other loops
-      └─ bulk × n    the sender of the bulk lane
+      ├─ worker × n  the sender of the transactional lane, the relays of what is urgent, and the other loops
+      └─ bulk × n    the sender of the bulk lane, the relays of what may wait
 
     with --workers 0: supervisor ─ suite, all of these and the simulator in one process
 

@@ -119,7 +119,7 @@ async def serve(
     """Runs until told to stop; then the loops finish what they have begun. `loops` choose by role."""
     app = create_app(service, api=role in ("api", "all"), events=role in ("worker", "all"))
     chosen = loops.get(role)
-    relayed_elsewhere = () if service.runtime.sidecar else ("relay",)
+    relayed_elsewhere = () if service.runtime.sidecar else ("relay", "relay-later")
     stop = asyncio.Event()
     async with service.running():
         working = asyncio.create_task(

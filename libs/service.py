@@ -29,6 +29,7 @@ from libs.messaging.bus import OtherTopics, Subscriber, Subscriptions
 from libs.messaging.dapr import DaprRelay, Sidecar
 from libs.messaging.figures import OutboxFigures
 from libs.messaging.lookout import Lookout
+from libs.messaging.outbox import LANES
 from libs.messaging.postgres import Relay
 from libs.service_client import Call, ServiceClient, Transport
 from libs.storage.database import Database
@@ -179,22 +180,30 @@ class Service:
     async def run_loops(
         self, stop: asyncio.Event, subscribers: Sequence[Subscriber], chosen: Callable[[str], bool] = lambda _: True
     ) -> None:
-        """The chosen ones of its loops and its outbox's (`relay`, `figures`), until `stop`.
+        """The chosen ones of its loops and its outbox's (`relay`, `relay-later`, `figures`), until `stop`.
 
         A loop that fails is started again.
         """
         loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
-            name: partial(loop, self.deps) for name, loop in self.loops.items()
+            name: partial(loop, self.deps) for name, loop in self.loops.items() if chosen(name)
         }
         if self.database is not None:
-            sidecar = self.runtime.sidecar
-            relay = DaprRelay(self.database, self.subscribers(), sidecar=sidecar) if sidecar else None
-            loops["relay"] = (relay or Relay(self.database, subscribers, lookout=self.runtime.lookout)).run
-            loops["figures"] = OutboxFigures(self.name, self.database).run
+            if relay := self._relay(self.database, subscribers, chosen):
+                loops["relay"] = relay.run
+            if chosen("figures"):
+                loops["figures"] = OutboxFigures(self.name, self.database).run
         async with asyncio.TaskGroup() as group:
             for name, loop in loops.items():
-                if chosen(name):
-                    self._tasks.append(group.create_task(self._kept(name, loop, stop), name=f"{self.name} {name}"))
+                self._tasks.append(group.create_task(self._kept(name, loop, stop), name=f"{self.name} {name}"))
+
+    def _relay(
+        self, database: Database, subscribers: Sequence[Subscriber], chosen: Callable[[str], bool]
+    ) -> DaprRelay | Relay | None:
+        """`relay` hands on what is urgent and `relay-later` what may wait; beside a sidecar `relay` does both."""
+        if sidecar := self.runtime.sidecar:
+            return DaprRelay(database, self.subscribers(), sidecar=sidecar) if chosen("relay") else None
+        lanes = [lane for lane, name in zip(LANES, ("relay", "relay-later"), strict=True) if chosen(name)]
+        return Relay(database, subscribers, lanes, lookout=self.runtime.lookout) if lanes else None
 
     def ended(self) -> list[str]:
         """Loops that nobody told to end and that will not be started again: a cancellation that leaks out of a library

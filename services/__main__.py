@@ -1,8 +1,8 @@
 """The whole suite: topology on one page.
 
     python -m services api        every service's HTTP API on one port
-    python -m services worker     every service's loops and outbox relays, but the sender of the bulk lane
-    python -m services bulk       the sender of the bulk lane: a campaign never holds an order's event loop
+    python -m services worker     every service's loops, and the relays of what is urgent
+    python -m services bulk       the sender of the bulk lane and the relays of what may wait, behind the others
     python -m services all        all of them in one process, and the simulator where it is wanted
     python -m services relay      the outbox relays alone, where services run alone: it knows every subscriber
     python -m services run NAME   one service alone, for a container: --role api|worker|bulk|all --host --port
@@ -50,10 +50,11 @@ from services.tokens.app import create_service as tokens
 log = get_logger("suite")
 
 # which loops a process runs, by name
+_BEHIND = ("send-bulk", "relay-later")  # what may wait must not hold up an order's message on its event loop
 ROLES: Mapping[str, Callable[[str], bool]] = {
-    "worker": lambda name: name != "send-bulk",
-    "bulk": lambda name: name == "send-bulk",
-    "relay": lambda name: name == "relay",
+    "worker": lambda name: name not in _BEHIND,
+    "bulk": lambda name: name in _BEHIND,
+    "relay": lambda name: name.startswith("relay"),
     "all": lambda _: True,
 }
 _BULK_NICENESS = 5  # where cores are short, orders go first

@@ -66,10 +66,12 @@ _FORGET = "delete from idempotency where created_at < now() - $1::text::interval
 
 @dataclass(slots=True)
 class Relay:
-    """Publishes one service's outbox to all subscribers of the process. `lookout`: shared by the process's relays."""
+    """Publishes one service's outbox to all subscribers of the process. `lanes`: which ones, where another process has
+    the others; what is owed goes with the first. `lookout`: shared by the process's relays."""
 
     database: Database
     subscribers: Sequence[Subscriber]
+    lanes: Sequence[int] = LANES
     most_rows: int = MOST_ROWS
     max_attempts: int = MAX_ATTEMPTS
     batch_bytes: int = BATCH_BYTES
@@ -91,11 +93,12 @@ class Relay:
         self.lookout.add(self.database, self._waiting)
         try:
             async with asyncio.TaskGroup() as group:
-                for lane in LANES:
+                for lane in self.lanes:
                     group.create_task(self._work(self._waiting[lane], partial(self._publish, lane), stop))
-                group.create_task(self._work(self._waiting[-1], self.redeliver_once, stop))
+                if FIRST_LANE in self.lanes:
+                    group.create_task(self._work(self._waiting[-1], self.redeliver_once, stop))
+                    group.create_task(self._regularly(self._forget_idempotency_keys, lambda: _FORGET_SECONDS, stop))
                 group.create_task(self._regularly(self._look, self._until_next_look, stop))
-                group.create_task(self._regularly(self._forget_idempotency_keys, lambda: _FORGET_SECONDS, stop))
         finally:
             self.lookout.remove(self.database)
 

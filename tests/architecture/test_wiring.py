@@ -169,7 +169,7 @@ def test_ports_that_cross_services_take_lists(services: dict[str, Service]) -> N
 
 
 def test_every_loop_runs_in_exactly_one_of_the_processes_of_up(services: dict[str, Service]) -> None:
-    loops = {name for service in services.values() for name in service.loops} | {"relay", "figures"}
+    loops = {name for service in services.values() for name in service.loops} | {"relay", "relay-later", "figures"}
     assert "send-bulk" in loops  # the roles name it
     for name in loops:
         assert [role for role in ("worker", "bulk") if ROLES[role](name)] in (["worker"], ["bulk"])

@@ -11,7 +11,7 @@ from libs.contracts.access import TenantChanged, TopicChanged
 from libs.contracts.envelope import Envelope
 from libs.errors import DepescheError, Invalid, Unavailable
 from libs.messaging.bus import Subscriber
-from libs.messaging.outbox import SECOND_LANE, Outgoing, append
+from libs.messaging.outbox import FIRST_LANE, SECOND_LANE, Outgoing, append
 from libs.messaging.postgres import Relay
 from libs.storage.database import Database
 from tests.conftest import by_role
@@ -279,6 +279,26 @@ async def test_what_hurries_does_not_wait_behind_what_may_wait(access: Database)
     stop.set()
     await running
     assert sorted(listener.taken) == [*range(20), 100]
+
+
+async def test_two_relays_share_the_lanes(access: Database) -> None:
+    urgent, later = Listener("urgent"), Listener("later")
+    stop = asyncio.Event()
+    relays = [
+        Relay(access, [listener.subscriber()], [lane])
+        for listener, lane in ((urgent, FIRST_LANE), (later, SECOND_LANE))
+    ]
+    running = [asyncio.create_task(relay.run(stop)) for relay in relays]
+    await publish(access, *(structs.replace(tenant(n), lane=n % 2) for n in range(20)))
+    for _ in range(500):
+        if len(urgent.taken + later.taken) == 20:
+            break
+        await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.gather(*running)
+    assert urgent.taken == [*range(0, 20, 2)]
+    assert later.taken == [*range(1, 20, 2)]
+    assert await count(access, "outbox") == 0
 
 
 async def test_a_batch_is_bounded_by_its_bytes(access: Database) -> None:
