@@ -7,6 +7,7 @@ LOOPS ──────┘
 
 import asyncio
 import gc
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -253,6 +254,14 @@ class _Observed:
                 _seconds.labels(self.service, route).observe(asyncio.get_running_loop().time() - started)
 
 
+def allow_descriptors() -> None:
+    """For a process that serves: as many descriptors as the system lets it have. A shell gives 1,024, and every
+    connection takes one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def calm_garbage_collection() -> None:
     """For a process that runs services: once, after its imports.
 
@@ -271,5 +280,6 @@ __all__ = [
     "Runtime",
     "Service",
     "SimulatorEndpoints",
+    "allow_descriptors",
     "calm_garbage_collection",
 ]

@@ -33,7 +33,7 @@ from libs.keyring import Keyring, keyring_of
 from libs.openapi import merged
 from libs.pages import pages_of
 from libs.probes import figures
-from libs.service import Runtime, Service, calm_garbage_collection
+from libs.service import Runtime, Service, allow_descriptors, calm_garbage_collection
 from libs.service_client import AsgiTransport
 from libs.storage.roles import ServiceRole
 from libs.suite import SuiteSettings, load_suite, runtime_from, settings_file
@@ -212,6 +212,7 @@ def _run(name: str, settings: SuiteSettings, serve: Callable[[SuiteSettings], Co
     )
     import uvloop
 
+    allow_descriptors()
     calm_garbage_collection()
     uvloop.run(serve(settings))
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,24 @@ def test_without_a_database_it_ends_with_a_sentence(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "Postgres does not answer" in ended.stderr.decode()
     assert "Traceback" not in ended.stderr.decode()
+
+
+def test_a_shells_few_descriptors_do_not_limit_who_connects(database: str, tmp_path: Path) -> None:
+    keyring_of(tmp_path)
+    port, most = free_port(), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    process = subprocess.Popen(
+        command("access", "api", port), cwd=ROOT, env=environment(database, tmp_path), stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, most)),
+    )  # fmt: skip
+    try:
+        Alone(process, f"http://127.0.0.1:{port}", tmp_path).ready()
+        with ExitStack() as open_ones:
+            for _ in range(200):
+                open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
+            assert httpx.get(f"http://127.0.0.1:{port}/health/live", trust_env=False, timeout=10).status_code == 200
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_neighbours_are_reached_at_their_urls_and_the_service_itself_straight() -> None:
