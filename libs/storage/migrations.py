@@ -27,6 +27,7 @@ OUTSIDE = "-- outside a transaction"
 _FILE = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _LOCK = 0x6465_7065_7363_6865  # "depesche"
 _POLL_SECONDS = 0.2
+_STATEMENT = re.compile(r"(?:--[^\n]*|\$\$.*?\$\$|[^;])+", re.DOTALL)  # a `;` in a comment or a body ends none
 _CONCURRENT_INDEX = re.compile(r"create (?:unique )?index concurrently if not exists (\w+)", re.IGNORECASE)
 _INVALID = """
 select c.oid::regclass::text from pg_class c join pg_index i on i.indexrelid = c.oid
@@ -189,7 +190,7 @@ async def _run_outside(connection: Any, schema: str, migration: Migration, lock_
         names = _CONCURRENT_INDEX.findall(migration.sql)
         for row in await connection.fetch(_INVALID, schema, names):
             await connection.execute(f"drop index concurrently {row[0]}")
-        for statement in filter(None, map(str.strip, migration.sql.removeprefix(OUTSIDE).split(";"))):
+        for statement in filter(None, map(str.strip, _STATEMENT.findall(migration.sql.removeprefix(OUTSIDE)))):
             await connection.execute(statement)
         await _remember(connection, schema, migration)
     finally:

@@ -22,18 +22,18 @@ from services.delivery.domain.bodies import Body
 from services.delivery.domain.verifying import Beside, Doubt, Learned
 from services.delivery.domain.work import QUESTIONS, WorkRow
 
-# `status + 0`: by the index of unknown rows they would be found, and locked, in the order in which they were claimed.
 _DOUBTS = """
 select k.place, m.ordinal, m.notification_id, m.address_id, m.channel, m.sender, m.plan_step, m.locale, m.claimed_at,
        m.recorded_at, m.content_digest, m.address_hash
 from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) as k (notification_id, request_id, attempt, place)
 join message m on m.notification_id = k.notification_id and m.request_id = k.request_id and m.attempt = k.attempt
-where m.status + 0 = 6 and m.channel = any($5::int[]) order by m.notification_id, m.address_id
+where m.status = 6 and m.channel = any($5::int[]) order by m.notification_id, m.address_id
 """
-# By the index of unknown rows, which are few: those beside our doubts in time, to the same addresses.
+# Those beside our doubts in time, to the same addresses.
 _BESIDE = """
-select notification_id, address_id, claimed_at, recorded_at, content_digest, address_hash from message
-where status = 6 and claimed_at between $1 and $2 and address_hash = any($3::bytea[])
+select m.notification_id, m.address_id, m.claimed_at, m.recorded_at, m.content_digest, m.address_hash from doubt d
+join message m on m.notification_id = d.notification_id and m.address_id = d.address_id
+where d.claimed_at between $1 and $2 and m.status = 6 and m.address_hash = any($3::bytea[])
 """
 _BESIDE_TIME = timedelta(minutes=10)  # more than a lease and what clocks differ
 _OWNERS = """
@@ -51,7 +51,7 @@ update message m set status = i.status, reason = i.reason, detail = i.detail, re
 from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::text[], $7::text[])
   as i (notification_id, address_id, attempt, status, reason, detail, provider_ref)
 where m.notification_id = i.notification_id and m.address_id = i.address_id and m.attempt = i.attempt
-  and m.status + 0 = 6
+  and m.status = 6
 returning m.notification_id, m.address_id
 """
 

@@ -24,8 +24,9 @@ where i.inhparent = 'message'::regclass order by 1
 _OPEN = "select count(*) from request where id >= $1 and id < $2 and (pending > 0 or settled_at is null)"
 # nobody will learn it any more: the unknown ends, with a reason that says so
 _UNKNOWN_ENDS = """
-update message m set status = 3, reason = 91, recorded_at = $3
-where m.notification_id >= $1 and m.notification_id < $2 and m.status = 6
+update message m set status = 3, reason = 91, recorded_at = $3 from doubt d
+where d.notification_id >= $1 and d.notification_id < $2
+  and m.notification_id = d.notification_id and m.address_id = d.address_id and m.status = 6
 returning m.request_id
 """
 _ROLL_UP = """

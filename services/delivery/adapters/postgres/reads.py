@@ -86,8 +86,9 @@ from work w group by w.lane
 
 
 _UNKNOWN = """
-select r.tenant, r.mode, m.sender, count(*) from message m join request r on r.id = m.request_id
-where m.status = 6 group by r.tenant, r.mode, m.sender
+select r.tenant, r.mode, m.sender, count(*) from doubt d
+join message m on m.notification_id = d.notification_id and m.address_id = d.address_id and m.status = 6
+join request r on r.id = m.request_id group by r.tenant, r.mode, m.sender
 """
 
 _COLUMNS = [field.name for field in fields(MessageRow)][:22]
