@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from libs.contracts.envelope import Envelope
 from libs.contracts.orders_notification import Decision as Decided
@@ -74,13 +75,14 @@ _DOCUMENTS_BY_MESSAGES = _DOCUMENTS.format(
     " and d.message = any ($5)"
 )
 _DOCUMENTS_BY_ADDRESS = _DOCUMENTS.format(which="d.address_key = $5::bigint")
-_ACTIONS = """
+# a bound in any case: "is null or" would have Postgres begin at the newest, where it plans for any arguments
+_ACTIONS = f"""
 select d.*, term.word as type_word from document d join term on term.id = d.type
 where d.tenant = $1 and d.mode = $2 and d.action is not null
   and ($4::text is null or d.actor = $4) and ($5::text is null or d.action = $5) and ($6::text is null or d.object = $6)
-  and ($7::timestamptz is null or (d.at, d.id) < ($7, $8::uuid))
+  and (d.at, d.id) < (coalesce($7::timestamptz, 'infinity'), coalesce($8::uuid, '{UUID(int=0)}'))
 order by d.at desc, d.id desc limit $3
-"""
+"""  # noqa: S608 - our own words
 _FORGET_DECISIONS = """
 update decision d set recipient = null, detail = null
 from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)

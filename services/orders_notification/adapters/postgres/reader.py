@@ -14,15 +14,17 @@ e.id, e.type, e.source, e.event_id, e.subject, e.recipient, e.client, e.occurred
 e.decided_at, e.requested, (select count(*) from settlement s where s.cause_id = e.id)::int as settled, e.decisions,
 e.body, e.extensions, e.traceparent
 """
+# a bound in any case: "is null or" would have Postgres begin at the newest, where it plans for any arguments
+_BEFORE = f"coalesce($3::uuid, '{UUID(int=2**128 - 1)}')"
 # Separate statements instead of "is null or": each has its own index.
 _ALL = f"""
 select {_COLUMNS} from event e
-where tenant = $1 and mode = $2 and ($3::uuid is null or id < $3) and ($4::text is null or type = $4)
+where tenant = $1 and mode = $2 and id < {_BEFORE} and ($4::text is null or type = $4)
 order by id desc limit $5
 """  # noqa: S608
 _SUBJECT = f"""
 select {_COLUMNS} from event e
-where tenant = $1 and mode = $2 and ($3::uuid is null or id < $3) and ($4::text is null or type = $4)
+where tenant = $1 and mode = $2 and id < {_BEFORE} and ($4::text is null or type = $4)
   and subject = $6 and ($7::text is null or recipient = $7 or exists (
     select 1 from event_recipient r where r.tenant = $1 and r.mode = $2 and r.recipient = $7 and r.id = e.id))
 order by id desc limit $5
@@ -30,11 +32,11 @@ order by id desc limit $5
 _RECIPIENT = f"""
 select {_COLUMNS} from event e
 where id in (
-    (select id from event where tenant = $1 and mode = $2 and recipient = $6 and ($3::uuid is null or id < $3)
+    (select id from event where tenant = $1 and mode = $2 and recipient = $6 and id < {_BEFORE}
        and ($4::text is null or type = $4) order by id desc limit $5)
     union all
     (select r.id from event_recipient r join event o on o.id = r.id and o.tenant = r.tenant and o.mode = r.mode
-     where r.tenant = $1 and r.mode = $2 and r.recipient = $6 and ($3::uuid is null or r.id < $3)
+     where r.tenant = $1 and r.mode = $2 and r.recipient = $6 and r.id < {_BEFORE}
        and ($4::text is null or o.type = $4) order by r.id desc limit $5))
   and tenant = $1 and mode = $2 and ($4::text is null or type = $4)
 order by id desc limit $5

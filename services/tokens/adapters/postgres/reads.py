@@ -32,9 +32,14 @@ from recipient where tenant = $1 and mode = $2 and key = $3
 """
 _LIST = """
 select id, key, first_name, last_name, locale, zone, quiet_hours, attributes, version, created_at, changed_at
-from recipient where tenant = $1 and mode = $2 and key > $3 and key >= $4 and key < $5
-  and ($6::bytea is null or id in (select recipient_id from address where tenant = $1 and mode = $2 and hash = $6))
-order by key limit $7
+from recipient where tenant = $1 and mode = $2 and key > $3 and key >= $4 and key < $5 order by key limit $6
+"""
+# A statement of its own, and materialized: otherwise Postgres walks through the keys until it meets an owner.
+_LIST_BY_ADDRESS = """
+with owner as materialized (select recipient_id from address where tenant = $1 and mode = $2 and hash = $7)
+select id, key, first_name, last_name, locale, zone, quiet_hours, attributes, version, created_at, changed_at
+from recipient where id in (select recipient_id from owner)
+  and tenant = $1 and mode = $2 and key > $3 and key >= $4 and key < $5 order by key limit $6
 """
 _ADDRESSES = """
 select id, recipient_id, channel, kind, value, installation, platform, app_version, locale, created_at, seen_at
@@ -76,11 +81,11 @@ class PostgresReader:
         return [(row["hash"], row["key"]) for row in rows]
 
     async def recipients(self, realm: Realm, page: ListPage) -> list[Any]:
-        upper = page.prefix + "\U0010ffff"
-        values = (page.after, page.prefix, upper, page.hash, page.limit)
+        values = (realm.tenant, realm.mode, page.after, page.prefix, page.prefix + "\U0010ffff", page.limit)
         async with self._database.acquire() as connection:
-            rows: list[Any] = await connection.fetch(_LIST, realm.tenant, realm.mode, *values)
-        return rows
+            if page.hash is None:
+                return list(await connection.fetch(_LIST, *values))
+            return list(await connection.fetch(_LIST_BY_ADDRESS, *values, page.hash))
 
     async def recipient(self, realm: Realm, key: str) -> Any:
         async with self._database.acquire() as connection:
