@@ -152,12 +152,14 @@ class _Evaluation:
             return None
 
     def optional(self, expression: Expression | None, pointer: str) -> Any:
-        return None if expression is None else self.value(expression, pointer)
+        """An attribute that an event may lack: shops send "" where they have none."""
+        value = None if expression is None else self.value(expression, pointer)
+        return None if value == "" else value
 
     def tree(self, mapping: Any, pointer: str) -> Any:
         if isinstance(mapping, Mapping):
             return {name: self.tree(inner, f"{pointer}/{name}") for name, inner in mapping.items()}
-        return _json(self.optional(mapping, pointer))
+        return _json(None if mapping is None else self.value(mapping, pointer))
 
     def conclude(self) -> None:
         if self._errors:
