@@ -1,5 +1,6 @@
 """Bad input at the events and sources routes: a 4xx that says what and where, never a 500, nothing written."""
 
+import gzip
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -53,6 +54,10 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"time": "0001-01-01T00:00:00+23:59"}, "/time"),
     ({"time": 1_772_000_000}, "/time"),
     ({"subject": ""}, "/subject"),
+    ({"datacontenttype": 5}, "/datacontenttype"),
+    ({"datacontenttype": ""}, "/datacontenttype"),
+    ({"dataschema": 17}, "/dataschema"),
+    ({"dataschema": "not a uri"}, "/dataschema"),
     ({"data_base64": "e30="}, "/data_base64"),
     ({"data": None, "data_base64": "!"}, "/data_base64"),
     ({"data": None, "data_base64": "ew=="}, "/data_base64"),
@@ -106,6 +111,17 @@ async def test_other_content_types_are_named_as_such(shop: Intake, content_type:
     answer = await shop.post("/v1/events", event(), content_type=content_type)
     assert answer.status_code == 415
     assert "application/x-ndjson" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/sources/shopify"])
+async def test_a_compressed_body_is_refused_as_such(shop: Intake, path: str) -> None:
+    for content_type in ("application/cloudevents+json", "application/x-ndjson"):
+        body = gzip.compress(exact_json.dumps(event()))
+        answer = await shop.post(path, body, content_type=content_type, content_encoding="gzip")
+        assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity"), answer.text
+        assert "'gzip'" in answer.json()["detail"]
+    plain = await shop.post("/v1/events", event(), content_encoding="identity")
+    assert plain.status_code == 202
 
 
 async def test_a_key_without_the_scope_and_no_key_send_nothing(shop: Intake) -> None:
