@@ -198,7 +198,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def validation(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return problem_response(Invalid.many(_field_errors(error.errors())))
+        return problem_response(Invalid.many(_field_errors(error.errors(), error.body)))
 
     async def http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -229,13 +229,28 @@ class _MethodNotAllowed(BadRequest):
 _HTTP_ERRORS: Mapping[int, type[DepescheError]] = {404: NotFound, 405: _MethodNotAllowed, 413: TooLarge}
 
 
-def _field_errors(errors: Sequence[Any]) -> list[FieldError]:
+def _field_errors(errors: Sequence[Any], body: Any) -> list[FieldError]:
     found = []
     for error in errors:
         place, *path = error["loc"]
+        if place == "body":
+            path = _within(body, path, last_too=error["type"] == "missing")
         pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
         found.append(FieldError(pointer if place == "body" else pointer.removeprefix("/"), _sentence(error)))
     return found
+
+
+def _within(body: Any, path: Sequence[Any], *, last_too: bool) -> list[Any]:
+    """The parts of a path that stand in the body: Pydantic also names the branches of its unions, nobody's fields."""
+    kept: list[Any] = []
+    at = body
+    for index, part in enumerate(path):
+        if (isinstance(at, Mapping) and part in at) or (isinstance(at, list) and part in range(len(at))):
+            at = at[part]
+        elif not last_too or index < len(path) - 1:
+            continue
+        kept.append(part)
+    return kept
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

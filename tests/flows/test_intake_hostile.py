@@ -148,6 +148,8 @@ async def test_a_signed_webhook_that_is_no_json_is_kept_with_its_reason(shop: In
         answer = await shop.post("/v1/sources/own", body, key=None, x_token="hush-hush")
         assert (answer.status_code, answer.json()["results"][0]["status"]) == (202, "kept"), answer.text
     assert (await shop.post("/v1/sources/own", b"{", key=None, x_token="wrong")).status_code == 401
+    unstorable = await shop.post("/v1/sources/own?a=%00", b"{", key=None, x_token="hush-hush")
+    assert (unstorable.status_code, unstorable.json()["errors"][0]["pointer"]) == (400, "/a")
     assert (await shop.post("/v1/sources/unknown", b"{", key=None)).status_code == 404
     assert (await shop.post("/v1/sources/No%20Name", b"{", key=None)).status_code == 422
     assert await shop.count("rejection") == 7
