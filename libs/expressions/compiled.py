@@ -184,6 +184,7 @@ def compile_expression(text: str, *, variables: Collection[str], pointer: str = 
     if program is not None:
         problems.extend(_unknown(found.roots - TYPES, variables))
         problems.extend(_uncallable(found.called))
+        problems.extend(_unmatchable(found.patterns))
     if problems:
         raise Invalid.many([FieldError(pointer, problem) for problem in problems])
     return Expression(
@@ -245,6 +246,18 @@ def _explained(error: BaseException, source: str) -> str:
             return f"{shown!r} joins types that do not fit; convert with int(), double() or string()."
         case _:
             return f"{shown!r} failed: {_said(str(error))}."
+
+
+def _unmatchable(patterns: Iterable[str]) -> list[str]:
+    return [f"{pattern[:80]} is not a regular expression (RE2)." for pattern in patterns if not _is_pattern(pattern)]
+
+
+def _is_pattern(literal: str) -> bool:
+    try:
+        cel.compile(f'"".matches({literal})').execute(cel.Context())
+    except _ENGINE_ERRORS:
+        return False
+    return True
 
 
 def _said(message: str) -> str:

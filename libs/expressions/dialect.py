@@ -50,7 +50,7 @@ def for_engine(text: str, taken: Collection[str]) -> str:
 
 def _size(value: Any) -> int:
     if not isinstance(value, str | bytes | list | dict):
-        raise TypeError(f"size() counts texts, lists and objects, not {type(value).__name__}")
+        raise TypeError(f"size() counts texts, lists and objects, not {_named(value)}")
     return len(value)
 
 
@@ -106,8 +106,12 @@ def _zone(name: str) -> tzinfo:
         raise ValueError(f"{name[:40]!r} is no time zone; use a name like Europe/Vienna") from error
 
 
+_NAMES = {"NoneType": "null", "bool": "a boolean", "str": "a text", "list": "a list", "dict": "an object"}
+
+
 def _named(value: Any) -> str:
-    return "null" if value is None else f"a value of type {type(value).__name__}"
+    name = type(value).__name__
+    return _NAMES.get(name, "a number" if isinstance(value, int | float) else f"a {name}")
 
 
 _PARTS: dict[str, Callable[..., int]] = {

@@ -60,6 +60,7 @@ class Analysis:
     paths: set[Path] = field(default_factory=set)
     called: set[str] = field(default_factory=set)
     locals: set[str] = field(default_factory=set)
+    patterns: list[str] = field(default_factory=list)  # regular expressions that stand in the text, quotes and all
     only_path: Path | None = None
     work: Work = Work(0, 1, False, 0)
     problems: list[str] = field(default_factory=list)
@@ -164,6 +165,8 @@ class _Walk:
 
     def _called(self, name: str, index: int) -> None:
         self._found.called.add(name)
+        if name == "matches" and self._kind(index + 2) == "string" and self._text(index + 3) == ")":
+            self._found.patterns.append(self._text(index + 2))
         if name in _MULTIPLYING:
             for macro in self._open:
                 if macro is not None:

@@ -97,6 +97,8 @@ def test_decimals_inside_a_mapped_object_stay_decimals() -> None:
     [
         ("event.data.total >", "line 1, column"),
         ("", "Not a CEL expression"),
+        ("event.id.matches('(')", "is not a regular expression"),
+        ("event.id.matches(r'((a{1000}){1000}){1000}')", "is not a regular expression"),
         ("order.total > 1", "'order' is not known here; there is: event"),
         ("nope(event.id)", "nope() does not exist"),
         ("event.id.shout()", "shout() does not exist"),
@@ -133,7 +135,9 @@ def test_all_problems_are_named_at_once() -> None:
         ("event.data.quantity + 9223372036854775807 > 1", "64-bit"),
         ("event.data.items[7].sku", "end of a list"),
         ("event.data.country + 1", "types that do not fit"),
-        ("event.id.matches('(')", "regex"),
+        ("event.id.matches(event.data.country + '(')", "regex"),
+        ("event.data.nothing.size()", "not null"),
+        ("event.id.matches(event.data.quantity)", "does not take a value of this type"),
         ("int(event.id)", "failed"),
         ("'a'.substring(4)", "outside"),
     ],
@@ -143,6 +147,11 @@ def test_an_input_without_a_result_is_an_error_with_its_reason(text: str, says: 
         result(text)
 
     assert says in failed.value.detail
+
+
+def test_a_number_that_the_engine_does_not_take_is_said() -> None:
+    with pytest.raises(EvaluationFailed, match="beyond 1e308"):
+        result("event.n > 5", {"n": 10**399})
 
 
 @pytest.mark.parametrize(
