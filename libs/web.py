@@ -236,7 +236,7 @@ def _field_errors(errors: Sequence[Any], body: Any) -> list[FieldError]:
         if place == "body":
             path = _within(body, path, last_too=error["type"] == "missing")
         pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
-        found.append(FieldError(pointer if place == "body" else pointer.removeprefix("/"), _sentence(error)))
+        found.append(FieldError(pointer if place == "body" else pointer.removeprefix("/"), sentence(error)))
     return found
 
 
@@ -253,11 +253,14 @@ def _within(body: Any, path: Sequence[Any], *, last_too: bool) -> list[Any]:
     return kept
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def sentence(error: Mapping[str, Any]) -> str:
+    """What a Pydantic error says, for people."""
     match error["type"]:
         case "extra_forbidden":
             return "There is no such field here; leave it out, or look for its name at /docs."
         case "missing":
             return "This field is required; it is missing."
+        case "timezone_aware" | "datetime_parsing" | "datetime_from_date_parsing":
+            return "This is no time with an offset; write 2026-03-01T09:30:00+01:00, or Z for UTC."
     message = str(error["msg"]).removeprefix("Value error, ")
     return message.encode("utf-8", "replace").decode()
