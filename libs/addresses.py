@@ -34,6 +34,8 @@ _INVISIBLE = re.compile(
 )
 _JOINERS = re.compile("[\u200c\u200d]")  # letters of Persian and Indic names need them; nothing in ASCII does
 
+_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # that do not break, and narrow ones
+
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
 _ATOM = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"')
@@ -103,7 +105,7 @@ def email_address(text: str, pointer: str | None = None) -> Address:
 
 def phone_number(text: str, region: str | None, pointer: str | None = None) -> Address:
     """E.164 of a number as people write it; `region` (ISO 3166, `DE`) for numbers without a country code."""
-    cleaned = _JOINERS.sub("", visible(text))
+    cleaned = _BLANKS.sub(" ", _JOINERS.sub("", visible(text)))
     if len(cleaned) > 60 or _has_control(cleaned):
         raise InvalidAddress("This is no phone number; send it like +49 151 23456789.", pointer=pointer)
     try:
@@ -265,4 +267,4 @@ def _phone_problem(error: phonenumbers.NumberParseException) -> str:
         phonenumbers.NumberParseException.TOO_LONG: "it is too long",
         phonenumbers.NumberParseException.TOO_SHORT_NSN: "it is too short",
         phonenumbers.NumberParseException.TOO_SHORT_AFTER_IDD: "it is too short",
-    }.get(error.error_type, "it holds no digits")
+    }.get(error.error_type, "it does not read as one")

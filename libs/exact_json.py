@@ -41,7 +41,7 @@ def loads(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Any:
         raise BadRequest("The JSON is nested too deeply; flatten it.") from error
     # json.loads lets "\ud800" and "\u0000" through: only an escape can bring them, so most texts skip the walk
     if "\\u" in text:
-        _refuse_unstorable(value, "")
+        refuse_unstorable(value)
     return value
 
 
@@ -133,17 +133,18 @@ def _constant(name: str) -> Any:
     raise BadRequest(f"{name} is not JSON (RFC 8259); leave the field out or send null.")
 
 
-def _refuse_unstorable(value: Any, pointer: str) -> None:
+def refuse_unstorable(value: Any, pointer: str = "") -> None:
+    """Raises BadRequest with the pointer of a text that no database takes: with U+0000, or half a surrogate pair."""
     match value:
         case str():
             _check_text(value, pointer)
         case dict():
             for key, item in value.items():
                 _check_text(key, pointer)
-                _refuse_unstorable(item, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
+                refuse_unstorable(item, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
         case list():
             for index, item in enumerate(value):
-                _refuse_unstorable(item, f"{pointer}/{index}")
+                refuse_unstorable(item, f"{pointer}/{index}")
 
 
 def _check_text(text: str, pointer: str) -> None:

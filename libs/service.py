@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs import dead_letters, probes
 from libs.auth import InternalTokens, KeyVerifier, Principal
+from libs.bodies import DEFAULT_BODY_BYTES, BodyLimit
 from libs.clock import Clock, system_clock
 from libs.contracts.outcomes import Mode
 from libs.idempotency import Idempotency
@@ -35,7 +36,7 @@ from libs.messaging.postgres import Relay
 from libs.service_client import Call, ServiceClient, Transport
 from libs.storage.database import Database
 from libs.telemetry import annotate, get_logger, span
-from libs.web import DEFAULT_BODY_BYTES, BodyLimit, Problem, Router, install_problem_handlers
+from libs.web import Problem, Router, install_problem_handlers
 
 log = get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""HTTP as every service speaks it: exact JSON bodies, problem details, pages, entity tags, body limits.
+"""HTTP as every service speaks it: exact JSON bodies, problem details, pages, entity tags.
 
 Sources: RFC 9457 (problem details), RFC 9110 §13 (preconditions), RFC 8288-style cursors in the body.
 """
@@ -14,7 +14,6 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs import exact_json
 from libs.errors import (
@@ -30,8 +29,6 @@ from libs.errors import (
     Transient,
 )
 from libs.telemetry import current_trace_id, get_logger
-
-DEFAULT_BODY_BYTES = 1 << 20
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -201,7 +198,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def validation(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return problem_response(Invalid.many(_field_errors(error.errors())))
+        return problem_response(Invalid.many(_field_errors(error.errors(), error.body)))
 
     async def http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -232,64 +229,38 @@ class _MethodNotAllowed(BadRequest):
 _HTTP_ERRORS: Mapping[int, type[DepescheError]] = {404: NotFound, 405: _MethodNotAllowed, 413: TooLarge}
 
 
-def _field_errors(errors: Sequence[Any]) -> list[FieldError]:
+def _field_errors(errors: Sequence[Any], body: Any) -> list[FieldError]:
     found = []
     for error in errors:
         place, *path = error["loc"]
+        if place == "body":
+            path = _within(body, path, last_too=error["type"] == "missing")
         pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
-        found.append(FieldError(pointer if place == "body" else pointer.removeprefix("/"), _sentence(error)))
+        found.append(FieldError(pointer if place == "body" else pointer.removeprefix("/"), sentence(error)))
     return found
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def _within(body: Any, path: Sequence[Any], *, last_too: bool) -> list[Any]:
+    """The parts of a path that stand in the body: Pydantic also names the branches of its unions, nobody's fields."""
+    kept: list[Any] = []
+    at = body
+    for index, part in enumerate(path):
+        if (isinstance(at, Mapping) and part in at) or (isinstance(at, list) and part in range(len(at))):
+            at = at[part]
+        elif not last_too or index < len(path) - 1:
+            continue
+        kept.append(part)
+    return kept
+
+
+def sentence(error: Mapping[str, Any]) -> str:
+    """What a Pydantic error says, for people."""
     match error["type"]:
         case "extra_forbidden":
             return "There is no such field here; leave it out, or look for its name at /docs."
         case "missing":
             return "This field is required; it is missing."
+        case "timezone_aware" | "datetime_parsing" | "datetime_from_date_parsing":
+            return "This is no time with an offset; write 2026-03-01T09:30:00+01:00, or Z for UTC."
     message = str(error["msg"]).removeprefix("Value error, ")
     return message.encode("utf-8", "replace").decode()
-
-
-class BodyLimit:
-    """Ends a request whose body grows past the route's limit with 413, without buffering it."""
-
-    def __init__(self, app: ASGIApp, limits: Mapping[str, int], default: int = DEFAULT_BODY_BYTES) -> None:
-        self._app = app
-        self._limits = limits
-        self._default = default
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        limit = self._limit(scope)
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > limit:
-            await problem_response(_too_large(limit))(scope, receive, send)
-            return
-        taken = 0
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            if message["type"] == "http.request":
-                taken += len(message.get("body", b""))
-                if taken > limit:
-                    raise _too_large(limit)
-            return message
-
-        await self._app(scope, counted, send)
-
-    def _limit(self, scope: Scope) -> int:
-        path = str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
-        for prefix, limit in self._limits.items():
-            if path.startswith(prefix):
-                return limit
-        return self._default
-
-
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(
-        f"The body is larger than the {limit:,} bytes that this route takes; send it in parts.", limit=limit
-    )

@@ -8,6 +8,7 @@ from typing import Any
 import cel
 
 from libs.errors import FieldError, Invalid
+from libs.expressions.dialect import ENGINE_NAMES, TYPES, for_engine
 from libs.expressions.functions import CORE, FUNCTIONS
 from libs.expressions.source import MACROS, Path, Work, analyse
 from libs.expressions.values import (
@@ -23,6 +24,7 @@ from libs.expressions.values import (
 )
 
 _WHERE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)")
+_NO_OVERLOAD = re.compile(r"Undefined variable or function: '(\w+)'")  # its name is known: compiling has looked
 _ENGINE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 Key = tuple[tuple[type, Any], ...]
@@ -150,7 +152,7 @@ class Context:
             for name, value in self._pruned.items():
                 inner.add_variable(name, value)
             for name in self._needs.functions:
-                inner.add_function(name, FUNCTIONS[name])
+                inner.add_function(ENGINE_NAMES.get(name, name), FUNCTIONS[name])
             self._inner = inner
         return self._inner
 
@@ -178,10 +180,11 @@ def compile_expression(text: str, *, variables: Collection[str], pointer: str = 
     problems = list(found.problems)
     program = None
     if not problems:
-        program, problems = _compiled(text)
+        program, problems = _compiled(for_engine(text, {*variables, *found.locals}))
     if program is not None:
-        problems.extend(_unknown(found.roots, variables))
+        problems.extend(_unknown(found.roots - TYPES, variables))
         problems.extend(_uncallable(found.called))
+        problems.extend(_unmatchable(found.patterns))
     if problems:
         raise Invalid.many([FieldError(pointer, problem) for problem in problems])
     return Expression(
@@ -242,5 +245,25 @@ def _explained(error: BaseException, source: str) -> str:
         case TypeError():
             return f"{shown!r} joins types that do not fit; convert with int(), double() or string()."
         case _:
-            first_line = (str(error).splitlines() or [""])[0]
-            return f"{shown!r} failed: {first_line.split('. Check ')[0][:200]}."
+            return f"{shown!r} failed: {_said(str(error))}."
+
+
+def _unmatchable(patterns: Iterable[str]) -> list[str]:
+    return [f"{pattern[:80]} is not a regular expression (RE2)." for pattern in patterns if not _is_pattern(pattern)]
+
+
+def _is_pattern(literal: str) -> bool:
+    try:
+        cel.compile(f'"".matches({literal})').execute(cel.Context())
+    except _ENGINE_ERRORS:
+        return False
+    return True
+
+
+def _said(message: str) -> str:
+    first_line = (message.splitlines() or [""])[0].split(". Check ")[0]
+    if name := _NO_OVERLOAD.match(first_line):
+        return f"{name.group(1)}() does not take a value of this type; guard null with != null, convert other types"
+    if first_line.startswith("Failed to convert variable"):
+        return "the input holds a number beyond 1e308, which CEL does not take; send it as a string"
+    return first_line.rpartition("Python function call failed: ")[2].split("Error: ")[-1][:200]

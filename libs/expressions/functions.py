@@ -1,7 +1,10 @@
 """Functions beyond CEL's core that users know from cel-go's string extension, each bounded in what it makes."""
 
 from collections.abc import Callable, Sequence
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
+
+from libs.expressions.dialect import OVERLOADS
 
 MAX_TEXT = 65_536  # characters that one function may give
 MAX_PARTS = 10_000
@@ -50,9 +53,12 @@ def _join(items: Sequence[Any], separator: Any = "") -> str:
     return by.join(items)
 
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "lowerAscii": lambda text: _bounded(_text(text, "lowerAscii"), "lowerAscii").lower(),
-    "upperAscii": lambda text: _bounded(_text(text, "upperAscii"), "upperAscii").upper(),
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+_UPPER = str.maketrans(ascii_lowercase, ascii_uppercase)
+
+FUNCTIONS: dict[str, Callable[..., Any]] = OVERLOADS | {
+    "lowerAscii": lambda text: _bounded(_text(text, "lowerAscii"), "lowerAscii").translate(_LOWER),
+    "upperAscii": lambda text: _bounded(_text(text, "upperAscii"), "upperAscii").translate(_UPPER),
     "trim": lambda text: _text(text, "trim").strip(),
     "indexOf": lambda text, part: _text(text, "indexOf").find(_text(part, "indexOf")),
     "substring": _substring,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MAX_LENGTH = 4_096  # characters
-MAX_TOKENS = 1_000  # the engine recurses on the stack: 2,000 chained operators overflow a small thread's
+MAXTOKENS = 1_000  # the engine recurses on the stack: 2,000 chained operators overflow a small thread's
 MAX_BRACKETS = 40
 MAX_MACRO_DEPTH = 2
 MAX_MACROS = 12
@@ -21,7 +21,7 @@ _LITERALS = frozenset({"true", "false", "null", "in"})
 _MULTIPLYING = frozenset({"replace", "join"})  # their result may be far longer than each argument
 _NAMESPACES = frozenset({"math", "optional"})
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*)
     |(?P<string>[rRbB]{0,2}(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''
         |"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
@@ -60,6 +60,7 @@ class Analysis:
     paths: set[Path] = field(default_factory=set)
     called: set[str] = field(default_factory=set)
     locals: set[str] = field(default_factory=set)
+    patterns: list[str] = field(default_factory=list)  # regular expressions that stand in the text, quotes and all
     only_path: Path | None = None
     work: Work = Work(0, 1, False, 0)
     problems: list[str] = field(default_factory=list)
@@ -81,7 +82,7 @@ class _Macro:
 def tokens(text: str) -> list[Token]:
     """The tokens of a text; whatever is no CEL comes as single signs, for the compiler to refuse."""
     return [
-        Token(match.lastgroup or "sign", match.group()) for match in _TOKEN.finditer(text) if match.lastgroup != "space"
+        Token(match.lastgroup or "sign", match.group()) for match in TOKEN.finditer(text) if match.lastgroup != "space"
     ]
 
 
@@ -92,8 +93,8 @@ def analyse(text: str) -> Analysis:
         found.problems.append(f"The expression has {len(text)} characters; {MAX_LENGTH} are allowed.")
         return found
     line = tokens(text)
-    if len(line) > MAX_TOKENS:
-        found.problems.append(f"The expression has {len(line)} parts; {MAX_TOKENS} are allowed. Split it.")
+    if len(line) > MAXTOKENS:
+        found.problems.append(f"The expression has {len(line)} parts; {MAXTOKENS} are allowed. Split it.")
         return found
     _Walk(line, found).run()
     return found
@@ -108,6 +109,7 @@ class _Walk:
         self._open: list[_Macro | None] = []
         self._macros: list[_Macro] = []
         self._depth = 0
+        self._counts_outside = False  # size() of what is no item: all of it is handed over for each item
 
     def run(self) -> None:
         skip_to = 0
@@ -143,10 +145,10 @@ class _Walk:
         """Takes in the name at `index`; gives the index from which to go on."""
         if self._text(index - 1) == ".":
             if self._text(index + 1) == "(" and name not in MACROS:
-                self._called(name)
+                self._called(name, index)
             return index + 1
         if self._text(index + 1) == "(":
-            self._called(name)
+            self._called(name, index)
             return index + 1
         if name in _NAMESPACES and self._text(index + 1) == "." and self._text(index + 3) == "(":
             self._found.called.add(f"{name}.{self._text(index + 2)}")
@@ -161,12 +163,26 @@ class _Walk:
             self._found.only_path = path
         return end
 
-    def _called(self, name: str) -> None:
+    def _called(self, name: str, index: int) -> None:
         self._found.called.add(name)
+        if name == "matches" and self._kind(index + 2) == "string" and self._text(index + 3) == ")":
+            self._found.patterns.append(self._text(index + 2))
         if name in _MULTIPLYING:
             for macro in self._open:
                 if macro is not None:
                     macro.outside = True
+        locals_here = {macro.local for macro in self._open if macro is not None}
+        if name == "size" and locals_here and self._sized(index) not in locals_here:
+            self._counts_outside = True
+
+    def _sized(self, index: int) -> str:
+        """The root of what `size` at `index` counts: `i` of `size(i.sku)` and of `i.sku.size()`."""
+        if self._text(index - 1) != ".":
+            return self._text(index + 2)
+        at = index - 2
+        while self._text(at - 1) == ".":
+            at -= 2
+        return self._text(at)
 
     def _path(self, index: int, root: str) -> tuple[Path, int]:
         path, at = [root], index + 1
@@ -189,8 +205,9 @@ class _Walk:
         maps = [macro for macro in self._macros if macro.name == "map"]
         for macro in maps:
             growth *= max(1, macro.references - 1)  # one reference is the local's own declaration
+        outside = self._counts_outside or any(macro.outside for macro in maps)
         commas = sum(token.text == "," for token in self._line)
-        self._found.work = Work(self._depth, growth, any(macro.outside for macro in maps), commas + 1)
+        self._found.work = Work(self._depth, growth, outside, commas + 1)
         self._found.problems.extend(self._excesses(growth))
 
     def _excesses(self, growth: int) -> Iterator[str]:

@@ -4,24 +4,29 @@ One walk over the syntax tree does three things: it lists the uses, it replaces 
 hands the recipient's zone to every `date` that names none.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 from liquid.ast import Node
 from liquid.builtin.expressions import FilteredExpression, Path
-from liquid.builtin.expressions.arguments import PositionalArgument
+from liquid.builtin.expressions.arguments import KeywordArgument, PositionalArgument
+from liquid.builtin.expressions.filtered import Filter
 from liquid.builtin.expressions.loop import LoopExpression
 from liquid.builtin.expressions.primitive import RangeLiteral, StringLiteral
 from liquid.builtin.tags.assign_tag import AssignNode
 from liquid.static_analysis import RE_PROPERTY
 
-from libs.rendering.environment import BoundedFor, BoundedRange, BoundedTemplate
+from libs.rendering.bounds import BoundedFor, BoundedRange, BoundedTablerow
+from libs.rendering.dialect import adapt
+from libs.rendering.environment import BoundedTemplate
+from libs.rendering.formats import unknown_directives
 from libs.rendering.limits import VALUE_ERRORS
 from libs.rendering.meter import METER
 
 ANY = "[]"  # an item of a list, or a key that is only known when rendering
-_LOOP_VARIABLES = frozenset({"forloop"})
+_LOOP_VARIABLES = frozenset({"forloop", "tablerowloop"})
 
 Scope = Mapping[str, "tuple[str, ...] | None"]  # a local's path into the variables; None: it has none
 
@@ -68,7 +73,7 @@ class _Walk:
             for name in node.template_scope():
                 self._locals[str(name)] = self._assigned(node, scope)
             inner = dict(scope) | {str(name): None for name in node.block_scope()}
-            if isinstance(node, BoundedFor):
+            if isinstance(node, BoundedFor | BoundedTablerow):
                 inner[node.expression.identifier] = self._items(node.expression, scope)
             self.nodes(list(node.children(self._context)), inner)
 
@@ -98,6 +103,7 @@ class _Walk:
 
     def _expression(self, expression: Any, scope: Scope) -> None:
         for each in _expressions(expression):
+            adapt(each)
             if isinstance(each, RangeLiteral):
                 each.__class__ = BoundedRange
             elif isinstance(each, FilteredExpression):
@@ -123,10 +129,11 @@ class _Walk:
 
     def _filters(self, expression: FilteredExpression) -> None:
         for each in expression.filters or ():
-            if each.name not in self._context.env.filters:
+            function = self._context.env.filters.get(each.name)
+            problem = _misused(each, function) if function else "there is none; the documentation lists those there are"
+            if problem:
                 line = each.token.source.count("\n", 0, max(each.token.start_index, 0)) + 1
-                sentence = f"Line {line}: there is no filter {each.name!r}; the documentation lists those there are."
-                self._found.problems.append(sentence)
+                self._found.problems.append(f"Line {line}: the filter {each.name!r}: {problem}.")
 
     def _use(self, path: Path, scope: Scope) -> None:
         root = path.path[0]
@@ -149,6 +156,22 @@ def _arguments(expression: FilteredExpression) -> Iterator[list[Any]]:
     for each in expression.filters or ():
         for argument in each.args:
             yield from (found.path for found in _expressions(argument.value) if isinstance(found, Path))
+
+
+def _misused(each: Filter, function: Callable[..., Any]) -> str | None:
+    """What is wrong with a filter's arguments, whatever their values."""
+    given = [argument for argument in each.args if type(argument) is PositionalArgument]
+    named = {argument.name: None for argument in each.args if isinstance(argument, KeywordArgument)}
+    if getattr(function, "with_environment", False):
+        named["environment"] = None
+    try:
+        signature(function).bind(None, *given, **named)
+    except TypeError as error:
+        return str(error)
+    if each.name == "date" and given and isinstance(given[0].value, StringLiteral):
+        unknown = unknown_directives(given[0].value.value)
+        return f"the date directive %{unknown[0]} is not known" if unknown else None
+    return None
 
 
 def prefixes(path: Path) -> Iterator[str]:

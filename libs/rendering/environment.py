@@ -7,12 +7,10 @@ sends: a loop costs its length times the size of its body, a filter by the lengt
 import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
-from sys import getsizeof
 from typing import Any, TextIO, cast
 
 from liquid import BoundTemplate, Environment, RenderContext, Undefined
-from liquid.builtin import content, illegal, output
-from liquid.builtin.expressions.primitive import RangeLiteral
+from liquid.builtin import content, output
 from liquid.builtin.tags import (
     assign_tag,
     capture_tag,
@@ -30,12 +28,13 @@ from liquid.builtin.tags import (
     liquid_tag,
     unless_tag,
 )
-from liquid.exceptions import ResourceLimitError, UndefinedError
+from liquid.exceptions import UndefinedError
 from markupsafe import Markup, escape
 
+from libs.rendering.bounds import BoundedContext, ForTag, TablerowTag
+from libs.rendering.dialect import UnknownTag
 from libs.rendering.filters import JsonText, as_json_string, filters_for
-from libs.rendering.limits import MAX_BLOCKS, MAX_ITEMS, MAX_LOCALS
-from libs.rendering.meter import METER
+from libs.rendering.limits import MAX_BLOCKS
 from libs.rendering.values import plain, stringify
 
 LENIENT_ROOTS = frozenset({"recipient", "links"})  # what a person may lack is not an error: Hello ,
@@ -66,64 +65,11 @@ class Absent(Undefined):
     __slots__ = ()
 
 
-class BoundedContext(RenderContext):
-    """Counts the work of loops and the size of what `assign` and `capture` keep."""
-
-    __slots__ = ("kept", "weight")
-
-    def __init__(self, template: BoundTemplate, **options: Any) -> None:
-        super().__init__(template, **options)
-        self.kept = 0
-        self.weight = 1
-
-    def assign(self, key: str, val: Any) -> None:
-        self.kept += getsizeof(val, 64) - (getsizeof(self.locals[key], 64) if key in self.locals else 0)
-        if self.kept > MAX_LOCALS:
-            raise ResourceLimitError(f"assign and capture keep more than {MAX_LOCALS} bytes", token=None)
-        self.locals[key] = val
-
-    def raise_for_loop_limit(self, length: int = 1) -> None:
-        METER.spend(length * self.weight, "its loops")
-
-
 class BoundedTemplate(BoundTemplate):
     """A parsed text that renders in a bounded context."""
 
     context_class = BoundedContext
     env: "ChannelEnvironment"
-
-
-class BoundedFor(for_tag.ForNode):
-    """A loop that says how heavy its body is before it runs."""
-
-    __slots__ = ("weight",)
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.weight = 1 + len(str(self.block)) // 12
-
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        if isinstance(context, BoundedContext):
-            context.weight = self.weight
-        return int(super().render_to_output(context, buffer))
-
-
-class ForTag(for_tag.ForTag):
-    node_class = BoundedFor
-
-
-class BoundedRange(RangeLiteral):
-    """A range refused before anything can turn it into a list."""
-
-    __slots__ = ()
-
-    def evaluate(self, context: RenderContext) -> range:
-        made: range = super().evaluate(context)
-        if made.stop - made.start > MAX_ITEMS:
-            raise ResourceLimitError(
-                f"the range {made.start}..{made.stop - 1} has more than {MAX_ITEMS} items", token=self.token
-            )
-        return made
 
 
 class OutputNode(output.OutputNode):
@@ -162,7 +108,7 @@ _HTML_SIGNS = re.compile("[&<>\"']")  # what escaping changes
 _TAGS = (
     content.Literal,
     OutputTag,
-    illegal.Illegal,
+    UnknownTag,
     if_tag.IfTag,
     comment_tag.CommentTag,
     unless_tag.UnlessTag,
@@ -236,7 +182,8 @@ class ChannelEnvironment(Environment):
         self.undefined = self._undefined  # type: ignore[assignment]  # called only, to make one
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
-        for tag in _TAGS if self.kind == "json" else _TAGS + _NOT_IN_JSON:
+        more = {"json": (), "text": _NOT_IN_JSON, "html": (*_NOT_IN_JSON, TablerowTag)}
+        for tag in _TAGS + more[self.kind]:
             self.add_tag(tag)
         self.filters.update(filters_for(self.locale))
 

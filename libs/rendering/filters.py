@@ -8,6 +8,7 @@ from typing import Any
 
 from liquid import Environment, Undefined, is_undefined
 from liquid.exceptions import FilterArgumentError, ResourceLimitError
+from liquid.filter import with_environment
 from markupsafe import Markup
 
 from libs import exact_json
@@ -15,6 +16,7 @@ from libs.rendering.formats import format_filters
 from libs.rendering.limits import MAX_ITEMS, MAX_VALUE
 from libs.rendering.meter import METER
 from libs.rendering.numbers import NUMBER_FILTERS
+from libs.rendering.values import stringify
 
 # `safe`, `escapejs` and `strip_html` are left out: the first two undo our escaping, the last is quadratic
 KEPT = frozenset(
@@ -23,6 +25,11 @@ KEPT = frozenset(
     "url_encode url_decode base64_encode base64_decode base64_url_safe_encode base64_url_safe_decode squish "
     "find find_index join first has last concat map reverse reject sort sort_natural where uniq compact "
     "size default".split()
+)
+_ON_TEXTS = frozenset(
+    "append capitalize downcase escape escape_once lstrip newline_to_br prepend remove remove_first remove_last "
+    "replace replace_first replace_last split strip strip_html rstrip strip_newlines squish truncate truncatewords "
+    "upcase url_encode url_decode base64_encode base64_decode base64_url_safe_encode base64_url_safe_decode".split()
 )
 _MULTIPLYING = {"replace", "join"}
 _SLOW = {"url_encode", "url_decode", "escape_once", "truncatewords", "squish", "split", "json", "strip_html"}
@@ -46,7 +53,8 @@ _TAG = re.compile(r"<[^<>]*>")
 
 
 def _strip_html(value: Any) -> str:
-    return _TAG.sub("", "" if value is None else str(value))
+    stripped = _TAG.sub("", value)
+    return Markup(stripped) if isinstance(value, Markup) else stripped  # what was escaped is not escaped again
 
 
 def _limit(detail: str) -> ResourceLimitError:
@@ -68,9 +76,17 @@ def _predicted(name: str, arguments: tuple[Any, ...]) -> int:
     return 0
 
 
+def _as_text(value: Any) -> Any:
+    """A filter's operand as Liquid reads it in a text: true, never True; nothing, never None. Whole numbers stay."""
+    if isinstance(value, str | Undefined) or (type(value) is int):
+        return value
+    return stringify(value)
+
+
 def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The filter, refusing ranges, lists and texts beyond bounds before and after it works."""
     multiplies = name in _MULTIPLYING
+    on_texts = name in _ON_TEXTS
     length_of_a_unit = 16 if name in _SLOW else 256
 
     @wraps(function)
@@ -84,6 +100,8 @@ def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
                 if len(argument) > MAX_ITEMS:
                     raise _limit(f"{name} works on at most {MAX_ITEMS} items")
         METER.spend(units, "its filters")
+        if on_texts:
+            arguments = tuple([_as_text(argument) for argument in arguments])
         if multiplies and _predicted(name, arguments) > MAX_VALUE:
             raise _limit(f"{name} gives more than {MAX_VALUE} characters")
         result = function(*arguments, **options)
@@ -102,6 +120,8 @@ def _library() -> dict[str, Callable[..., Any]]:
 @lru_cache(maxsize=1)
 def _shared() -> dict[str, Callable[..., Any]]:
     own: dict[str, Callable[..., Any]] = {
+        "join": _join,
+        "map": _map,
         "json": _json,
         "strip_html": _strip_html,
         "default": _default,
@@ -117,6 +137,18 @@ def _default(value: Any, instead: Any = "", *, allow_false: bool = False) -> Any
     if value is None or isinstance(value, Undefined):
         return instead
     return instead if isinstance(value, str | list | Mapping) and not value else value
+
+
+@with_environment
+def _join(items: Any, separator: Any = " ", *, environment: Environment) -> Any:
+    listed = [_as_text(item) for item in items] if isinstance(items, list | tuple) else _as_text(items)
+    return _library()["join"](listed, _as_text(separator), environment=environment)
+
+
+def _map(items: Any, key: Any) -> Any:
+    made = _library()["map"](items, key)
+    # what an item lacks is null here, too: the library has a null of its own
+    return [None if item == None else item for item in made] if isinstance(made, list) else made  # noqa: E711
 
 
 def _concat(first: Any, second: Any) -> Any:

@@ -17,7 +17,7 @@ from liquid.exceptions import FilterArgumentError
 from libs.rendering.numbers import number
 
 _NAMED = {"short", "medium", "long", "full"}
-_DIRECTIVE = re.compile(r"%([-_0^#]?)([A-Za-z%])")
+_DIRECTIVE = re.compile(r"%([-_0^#]?)(:?[A-Za-z%])")
 _CACHED = 8_192
 
 
@@ -123,14 +123,33 @@ def _date_text(moment: datetime, style: str, zone: str, tag: str) -> str:
 
 # strftime's directives that make no sense without a C library's locale; month and day names come from CLDR
 _SKELETONS = {"a": "EEE", "A": "EEEE", "b": "MMM", "h": "MMM", "B": "MMMM", "p": "a"}
-_PLAIN = frozenset("YmdHIMSjyuwVGUWzZsDFTReCklL")
+_PLAIN = frozenset("YmdHIMSjyuwVGUWzZsDFTReCklLN") | {":z"}
 _EXPANDED = {"D": "%m/%d/%y", "F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M"}
+_SIGNS = {"%": "%", "n": "\n", "t": "\t"}
+# as the locale writes them; `r` and `v` are of one form
+_OF_LOCALE: dict[str, Callable[[datetime, Locale], str]] = {
+    "c": lambda there, locale: format_datetime(there, "medium", locale=locale),
+    "x": lambda there, locale: format_date(there, "short", locale=locale),
+    "X": lambda there, locale: format_time(there, "medium", locale=locale),
+    "P": lambda there, locale: format_datetime(there, "a", locale=locale).lower(),
+    "r": lambda there, locale: _date_text(there, "%I:%M:%S %p", str(there.tzinfo), str(locale)),
+    "v": lambda there, locale: _date_text(there, "%e-%^b-%Y", str(there.tzinfo), str(locale)),
+}
+
+
+def unknown_directives(style: str) -> list[str]:
+    """The directives of a date's format that there are none of: found when a text is published, not when it is sent."""
+    letters = {letter for _, letter in _DIRECTIVE.findall(style)}
+    return sorted(letters - _PLAIN - _SKELETONS.keys() - _SIGNS.keys() - _OF_LOCALE.keys())
 
 
 def _directive(there: datetime, locale: Locale, found: re.Match[str]) -> str:
     flag, letter = found.group(1), found.group(2)
-    if letter == "%":
-        return "%"
+    if letter in _SIGNS:
+        return _SIGNS[letter]
+    if letter in _OF_LOCALE:
+        text = _OF_LOCALE[letter](there, locale)
+        return text.upper() if flag == "^" else text
     if letter in _SKELETONS:
         text = format_datetime(there, _SKELETONS[letter], locale=locale)
         return text.upper() if flag == "^" else text
@@ -145,6 +164,10 @@ def _digits(there: datetime, letter: str) -> str:
             return str(int(there.timestamp()))
         case "L":
             return f"{there.microsecond // 1000:03d}"
+        case "N":
+            return f"{there.microsecond:06d}000"
+        case ":z":
+            return there.isoformat()[-6:]
         case "e" | "k" | "l":
             value = {"e": there.day, "k": there.hour, "l": there.hour % 12 or 12}[letter]
             return f"{value:2d}"

@@ -8,7 +8,7 @@ import html as entities
 import re
 from collections import Counter
 
-from libs.rendering.html import HOLE, Attribute, Cut, Markup, Words, cut, parse
+from libs.rendering.html import HOLE, Attribute, Cut, Hole, Markup, Words, cut, parse
 
 _BLOCKS = frozenset(
     "address article aside blockquote body center dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 h6 header "
@@ -19,6 +19,7 @@ _HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 _RUNS = re.compile(r" {2,}")
 _GAPS = re.compile(r"\n{3,}")
+_COLUMNS = re.compile(r"\bcols\s*:\s*[^\s,%]+,?")
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 
 
@@ -33,7 +34,7 @@ def text_source(html_source: str) -> str:
 
 def tidy(text: str) -> str:
     """Without the blank lines that loops and conditions leave behind."""
-    return _GAPS.sub("\n\n", text) if "\n\n\n" in text else text
+    return (_GAPS.sub("\n\n", text) if "\n\n\n" in text else text).lstrip("\n")
 
 
 class _Writer:
@@ -47,7 +48,7 @@ class _Writer:
     def text(self) -> str:
         joined = "".join(self._out)
         tidied = tidy(_RUNS.sub(" ", joined).replace(" \n", "\n").replace("\n ", "\n")).strip()
-        return HOLE.sub(lambda found: self._cut.holes[int(found.group(1))].text, tidied) + "\n"
+        return HOLE.sub(lambda found: _as_loop(self._cut.holes[int(found.group(1))]), tidied) + "\n"
 
     def take(self, token: Markup | Words) -> None:
         if isinstance(token, Words):
@@ -117,6 +118,13 @@ class _Writer:
                 self._out.append(f" ({link})" if shown else link)
         elif name in _BLOCKS and name != "li":  # the next item begins its line itself
             self._out.append("\n\n" if name in _PARAGRAPHS else "\n")
+
+
+def _as_loop(hole: Hole) -> str:
+    """The Liquid of a hole; a tablerow is a loop with a line for each item, in a text."""
+    if hole.tag == "tablerow":
+        return _COLUMNS.sub("", hole.text.replace("tablerow", "for", 1))
+    return hole.text.replace("endtablerow", "endfor", 1).join(["\n", ""]) if hole.tag == "endtablerow" else hole.text
 
 
 def _value(attributes: dict[str, Attribute], name: str) -> str:

@@ -76,6 +76,13 @@ def _divided(left: Number, right: Number) -> Number:
     return Decimal(left) / Decimal(right)
 
 
+def _modulo(left: Number, right: Number) -> Number:
+    # the rest has the divisor's sign, as in Ruby; Decimal's own // cuts towards zero
+    if isinstance(left, int) and isinstance(right, int):
+        return left % right
+    return left - right * (Decimal(left) / Decimal(right)).to_integral_value(rounding=ROUND_FLOOR)
+
+
 def _rounded(value: Any, digits: Any = 0) -> Number:
     places = int(number(digits))
     if not -MAX_DIGITS <= places <= 20:
@@ -106,7 +113,7 @@ NUMBER_FILTERS: dict[str, Callable[..., Any]] = {
     "minus": _two(lambda left, right: left - right),
     "times": _two(lambda left, right: left * right),
     "divided_by": _two(_divided),
-    "modulo": _two(lambda left, right: left - right * (left // right)),
+    "modulo": _two(_modulo),
     "at_least": _two(max),
     "at_most": _two(min),
     "abs": lambda value: abs(number(value)),

@@ -37,11 +37,11 @@ def compile_template(
     """Compiles the parts of a template. Raises Invalid with every problem, pointers below `pointer`."""
     compiled = compile_parts(channel, locale, parts, optional=optional, pointer=pointer)
     maker = _MAKERS[channel](compiled)
-    _refuse_too_large(compiled)
+    _refuse_unsendable(compiled)
     return CompiledTemplate(channel, locale, compiled, compiled.texts, maker)
 
 
-def _refuse_too_large(parts: Parts) -> None:
+def _refuse_unsendable(parts: Parts) -> None:
     least = sum(text.least_bytes for name, text in parts.texts.items())
     if parts.channel == "push" and least + PUSH_RESERVE > MAX_PUSH_BYTES:
         longest = max(parts.texts, key=lambda name: parts.texts[name].least_bytes)
@@ -51,6 +51,8 @@ def _refuse_too_large(parts: Parts) -> None:
         )
     if parts.channel == "sms" and (fixed := parts.texts["text"].constant) is not None:
         _sms(plain(fixed), f"{parts.pointer}/text")
+    if parts.channel == "webhook" and (fixed := parts.texts["json"].constant) is not None:
+        _webhook(fixed, f"{parts.pointer}/json")
 
 
 def _push_maker(parts: Parts) -> Callable[[Variables], Content]:
@@ -192,17 +194,21 @@ def _webhook_maker(parts: Parts) -> Callable[[Variables], Content]:
     text = parts.texts["json"]
 
     def make(variables: Variables) -> Content:
-        body = text.render(variables).strip()
-        try:
-            exact_json.loads(body)
-        except BadRequest as error:
-            raise RenderFailed(
-                f"The template does not give JSON for this input: {error.detail} Put values in with | json.",
-                pointer=f"{parts.pointer}/json",
-            ) from error
-        return WebhookContent(body.encode())
+        return _webhook(text.render(variables), f"{parts.pointer}/json")
 
     return make
+
+
+def _webhook(text: str, pointer: str) -> WebhookContent:
+    body = text.strip()
+    try:
+        exact_json.loads(body)
+    except BadRequest as error:
+        raise RenderFailed(
+            f"The template does not give JSON for this input: {error.detail} Put values in with | json.",
+            pointer=pointer,
+        ) from error
+    return WebhookContent(body.encode())
 
 
 _MAKERS: Mapping[str, Callable[[Parts], Callable[[Variables], Content]]] = {

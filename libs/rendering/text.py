@@ -19,8 +19,9 @@ from liquid.output import LimitedStringIO
 
 from libs.errors import FieldError, Invalid
 from libs.rendering.analysis import Use, prefixes, walk
+from libs.rendering.bounds import BoundedContext
 from libs.rendering.contents import Woven
-from libs.rendering.environment import AS_IT_IS, BoundedContext, BoundedTemplate, ChannelEnvironment, OutputNode
+from libs.rendering.environment import AS_IT_IS, BoundedTemplate, ChannelEnvironment, OutputNode
 from libs.rendering.html_context import Placement, place
 from libs.rendering.limits import MAX_SHORT_SOURCE, VALUE_ERRORS, ContentTooLarge, LimitExceeded, RenderFailed
 from libs.rendering.links import checked_start

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from liquid import Undefined
+from liquid.builtin.expressions.primitive import Blank, Empty
 from liquid.exceptions import LiquidTypeError
 
 from libs import exact_json
@@ -22,7 +23,7 @@ def stringify(value: Any) -> str:
     match value:
         case str():
             return str(value)
-        case None:
+        case None | Blank() | Empty():
             return ""
         case bool():
             return "true" if value else "false"

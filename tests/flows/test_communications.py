@@ -96,6 +96,12 @@ async def test_every_problem_is_named_at_once_with_its_place(suite: Suite) -> No
     }
 
 
+async def test_a_channel_twice_in_a_step_is_named_with_its_place(suite: Suite) -> None:
+    twice = [{"channels": [{"channel": "push", "template": "a"}, {"channel": "push", "template": "b"}]}]
+    refused = await suite.call("orders-notification", "PUT", "/v1/communications/parcel", PARCEL | {"plan": twice})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/plan")
+
+
 async def test_a_variable_that_the_events_schema_does_not_have_is_refused(suite: Suite) -> None:
     await suite.call("orders-notification", "PUT", "/v1/event-types/parcel.shipped", {"schema": SCHEMA})
     typo = {"channel": "push", "locales": {"en": {"title": "Hi", "body": "{{ event.data.carier }}"}}}

@@ -1,5 +1,6 @@
 """Bad input at the events and sources routes: a 4xx that says what and where, never a 500, nothing written."""
 
+import gzip
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -53,6 +54,10 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"time": "0001-01-01T00:00:00+23:59"}, "/time"),
     ({"time": 1_772_000_000}, "/time"),
     ({"subject": ""}, "/subject"),
+    ({"datacontenttype": 5}, "/datacontenttype"),
+    ({"datacontenttype": ""}, "/datacontenttype"),
+    ({"dataschema": 17}, "/dataschema"),
+    ({"dataschema": "not a uri"}, "/dataschema"),
     ({"data_base64": "e30="}, "/data_base64"),
     ({"data": None, "data_base64": "!"}, "/data_base64"),
     ({"data": None, "data_base64": "ew=="}, "/data_base64"),
@@ -108,6 +113,17 @@ async def test_other_content_types_are_named_as_such(shop: Intake, content_type:
     assert "application/x-ndjson" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/sources/shopify"])
+async def test_a_compressed_body_is_refused_as_such(shop: Intake, path: str) -> None:
+    for content_type in ("application/cloudevents+json", "application/x-ndjson"):
+        body = gzip.compress(exact_json.dumps(event()))
+        answer = await shop.post(path, body, content_type=content_type, content_encoding="gzip")
+        assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity"), answer.text
+        assert "'gzip'" in answer.json()["detail"]
+    plain = await shop.post("/v1/events", event(), content_encoding="identity")
+    assert plain.status_code == 202
+
+
 async def test_a_key_without_the_scope_and_no_key_send_nothing(shop: Intake) -> None:
     assert (await shop.post("/v1/events", event(), key="reader-key")).status_code == 403
     assert (await shop.post("/v1/events", event(), key=None)).status_code == 401
@@ -132,6 +148,8 @@ async def test_a_signed_webhook_that_is_no_json_is_kept_with_its_reason(shop: In
         answer = await shop.post("/v1/sources/own", body, key=None, x_token="hush-hush")
         assert (answer.status_code, answer.json()["results"][0]["status"]) == (202, "kept"), answer.text
     assert (await shop.post("/v1/sources/own", b"{", key=None, x_token="wrong")).status_code == 401
+    unstorable = await shop.post("/v1/sources/own?a=%00", b"{", key=None, x_token="hush-hush")
+    assert (unstorable.status_code, unstorable.json()["errors"][0]["pointer"]) == (400, "/a")
     assert (await shop.post("/v1/sources/unknown", b"{", key=None)).status_code == 404
     assert (await shop.post("/v1/sources/No%20Name", b"{", key=None)).status_code == 422
     assert await shop.count("rejection") == 7

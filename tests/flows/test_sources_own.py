@@ -134,6 +134,8 @@ async def test_standard_webhooks_and_basic_sources_are_verified(shop: Intake) ->
         ({"secrets": None}, "/secrets"),
         ({"shipped": "magento"}, "/shipped"),
         ({"surprise": 1}, "/surprise"),
+        ({"mapping": {"type": "body.type", "id": "body.id", "data": 5}}, "/mapping/data"),
+        ({"mapping": {"type": "body.type"}}, "/mapping/id"),
     ],
 )
 async def test_a_wrong_definition_names_every_field(shop: Intake, change: dict[str, Any], pointer: str) -> None:

@@ -37,6 +37,7 @@ def counts(report: dict[str, Any]) -> tuple[int, ...]:
         ("customer_id,email,E-Mail\n1,a@example.com,b@example.com\n", 422),
         ('"customer_id\n1\n', 422),
         ("customer_id," + "x" * 300_000 + "\n1,2\n", 422),
+        ("PK\x03\x04\x14\x00\x06\x00", 422),
     ],
 )
 async def test_a_header_that_says_nothing_ends_the_import(suite: Suite, content: str, status: int) -> None:
@@ -63,6 +64,24 @@ async def test_a_row_that_is_no_row_is_refused(suite: Suite, rows: str, reason: 
     assert (report["created"], report["refused"]) == (1, 1), report
     assert reason in report["refusals"][0]["reason"]
     assert report["refusals"][0]["line"] == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "field", "says"),
+    [
+        ("customer_id,consent.news.email,consent_at\n1,yes,2026-01-01\n", "text/csv", "consent_at", "offset"),
+        ("customer_id,consent.news.email,consent_at\n1,yes,gestern\n", "text/csv", "consent_at", "offset"),
+        ('customer_id,phone\n1,"4,36641E+11"\n', "text/csv", "phone", "does not read as one"),
+        ('{"key": "customer:1", "email": "a@example.com"}', "application/x-ndjson", "/email", "no such field"),
+        ('{"customer_id": "1"}', "application/x-ndjson", "/key", "required"),
+    ],
+)
+async def test_a_refusal_names_its_column_and_says_what_to_do(
+    suite: Suite, content: str, kind: str, field: str, says: str
+) -> None:
+    (first, *_) = (await suite.load(content, kind)).json()["refusals"]
+    assert first["field"] == field
+    assert says in first["reason"]
 
 
 async def test_a_line_that_is_not_utf8_among_lines_that_are_is_refused(suite: Suite) -> None:

@@ -77,6 +77,7 @@ async def test_control_characters_are_refused_with_their_row(suite: Suite) -> No
         "sep=|\ncustomer_id|first_name\n1|Jörg".encode(),
         "\ufeffcustomer_id,first_name\r\n1,Jo\u0308rg\r\n\r\n".encode(),
         '"customer_id","first_name"\n"1","Jörg"'.encode(),
+        "\n \ncustomer_id;first_name\n1;Jörg;;;\n".encode(),
     ],
 )
 async def test_spreadsheets_write_what_they_like(suite: Suite, content: bytes) -> None:

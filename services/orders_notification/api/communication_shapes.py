@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from services.orders_notification.domain import communications as domain
 from services.orders_notification.domain.communications import ChannelUse, Communication, Definition, Release, Step
@@ -77,13 +77,14 @@ class CommunicationBody(BaseModel):
     expiry_seconds: int = Field(86_400, ge=1, le=30 * 86_400, description="Seconds after the event's own time.")
     quiet_hours: Literal["obey", "ignore"] | None = Field(None, description="By category where it is left out.")
 
-    @model_validator(mode="after")
-    def _channels_once(self) -> "CommunicationBody":
-        for number, step in enumerate(self.plan):
+    @field_validator("plan", mode="after")
+    @classmethod
+    def _channels_once(cls, plan: list[StepBody]) -> list[StepBody]:
+        for number, step in enumerate(plan):
             channels = [use.channel for use in step.channels]
             if len(set(channels)) != len(channels):
                 raise ValueError(f"step {number} of the plan names a channel twice")
-        return self
+        return plan
 
     def definition(self) -> Definition:
         """The same as a value of the domain."""

@@ -120,7 +120,9 @@ async def receive_delivery(request: Request, name: Name) -> Response:
     """A shop's webhook. 2xx means that it is safe here: accepted, known already, or kept to be replayed."""
     deps = deps_of(request)
     body = await read_body(request, deps.limits.batch_bytes)
-    delivery = Delivery(body, headers_of(request), dict(request.query_params))
+    query = dict(request.query_params)
+    exact_json.refuse_unstorable(query)
+    delivery = Delivery(body, headers_of(request), query)
     received = await receive(deps, name, delivery, current_traceparent())
     if received.handshake:
         return Response(status_code=200)

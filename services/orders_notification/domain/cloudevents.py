@@ -160,6 +160,10 @@ def _built(attributes: Mapping[str, Any], data: Any, received_at: datetime, erro
     subject = _text(attributes, "subject", MAX_SUBJECT, errors, required=False)
     if source and _NO_URI.search(source):
         errors.append(FieldError("/source", "source is not a URI reference: percent-encode spaces and quotes."))
+    _text(attributes, "datacontenttype", MAX_SOURCE, errors, required=False)
+    schema = _text(attributes, "dataschema", MAX_EXTENSION_VALUE, errors, required=False)
+    if schema and _NO_URI.search(schema):
+        errors.append(FieldError("/dataschema", "dataschema is not a URI: percent-encode spaces and quotes."))
     time, occurred_at = _time(attributes, received_at, errors)
     extensions = _extensions(attributes, errors) if not attributes.keys() <= _KNOWN else {}
     recipient = _recipient(extensions.pop("recipient", None), errors)

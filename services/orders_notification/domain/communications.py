@@ -10,7 +10,7 @@ from uuid import UUID
 from libs import exact_json
 from libs.contracts.outcomes import ASKABLE, Channel, OnUnknown
 from libs.errors import FieldError, Invalid
-from libs.expressions import compile_expression
+from libs.expressions import Context, Expression, compile_expression
 from libs.rendering.checks import optional_variables
 from libs.rendering.locales import fallbacks, locale_chain
 from libs.rendering.schema import unknown_path
@@ -142,6 +142,17 @@ def problems_of_expressions(definition: Definition, schema: Mapping[str, Any] | 
         for path in expression.paths:
             if problem := unknown_path(path, schema):
                 yield FieldError(pointer, problem)
+        if pointer == "/condition" and not expression.paths:
+            yield from _problems_of_constant(expression)
+
+
+def _problems_of_constant(condition: Expression) -> Iterator[FieldError]:
+    """A condition that reads nothing says the same of every event: if that is no answer, it never will be."""
+    try:
+        if not isinstance(condition.evaluate(Context({})), bool):
+            yield FieldError(condition.pointer, "The condition gives neither true nor false; compare with something.")
+    except Invalid as error:
+        yield from error.errors
 
 
 def problems_of_topic(definition: Definition, topics: Mapping[str, Mapping[str, Any]]) -> Iterator[FieldError]:

@@ -10,6 +10,7 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -108,7 +109,7 @@ def _map_one(
     delivery, part = came
     body = _unwrapped(source, delivery, part)
     evaluation = _Evaluation(_context(delivery, body))
-    if mapping.filter is not None and evaluation.value(mapping.filter, "/mapping/filter") is False:
+    if mapping.filter is not None and not evaluation.wanted(mapping.filter, "/mapping/filter"):
         return None
     type_ = evaluation.value(mapping.type, "/mapping/type")
     document = {
@@ -122,10 +123,22 @@ def _map_one(
         "data": body if mapping.data is None else evaluation.tree(mapping.data, "/mapping/data"),
     }
     evaluation.conclude()
+    _refuse_unstorable(document)
     return _event(document, received_at)
 
 
+def _refuse_unstorable(document: dict[str, Any]) -> None:
+    try:  # a query or an expression may hold what JSON was refused for
+        exact_json.refuse_unstorable(document["data"], "/mapping/data")
+    except BadRequest as error:
+        raise _unmappable(list(error.errors)) from error
+
+
 def _event(document: dict[str, Any], received_at: datetime) -> BusinessEvent:
+    if isinstance(document["recipient"], float | Decimal):
+        raise Unmappable(
+            "A recipient is a string or an integer, not a number with decimals.", pointer="/mapping/recipient"
+        )
     if isinstance(document["recipient"], dict | list):
         raise Unmappable(
             "The recipient is one key or id; communications choose several by their own expression.",
@@ -151,13 +164,22 @@ class _Evaluation:
             self._errors.append(FieldError(pointer, error.detail))
             return None
 
+    def wanted(self, expression: Expression, pointer: str) -> bool:
+        """What a filter says; one that fails leaves nothing out."""
+        value = self.value(expression, pointer)
+        if not isinstance(value, bool) and not self._errors:
+            self._errors.append(FieldError(pointer, "The filter gives neither true nor false; compare with something."))
+        return value is not False
+
     def optional(self, expression: Expression | None, pointer: str) -> Any:
-        return None if expression is None else self.value(expression, pointer)
+        """An attribute that an event may lack: shops send "" where they have none."""
+        value = None if expression is None else self.value(expression, pointer)
+        return None if value == "" else value
 
     def tree(self, mapping: Any, pointer: str) -> Any:
         if isinstance(mapping, Mapping):
             return {name: self.tree(inner, f"{pointer}/{name}") for name, inner in mapping.items()}
-        return _json(self.optional(mapping, pointer))
+        return _json(None if mapping is None else self.value(mapping, pointer))
 
     def conclude(self) -> None:
         if self._errors:
@@ -212,9 +234,9 @@ def _plain(value: Any) -> Any:
 def _time(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, int) and not isinstance(value, bool):
-        seconds = value / 1000 if value >= _MILLISECONDS_FROM else value
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         try:
+            seconds = float(value) / 1000 if value >= _MILLISECONDS_FROM else float(value)
             return datetime.fromtimestamp(seconds, UTC).isoformat()
         except (ValueError, OverflowError, OSError):
             return str(value)
@@ -226,8 +248,12 @@ def _json(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, dict):
-        return {str(name): _json(inner) for name, inner in value.items()}
+        return {_name(name): _json(inner) for name, inner in value.items()}
     return [_json(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _name(key: Any) -> str:
+    return str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def _unmappable(errors: list[FieldError]) -> Unmappable:

@@ -1,6 +1,7 @@
 """Recipient keys: `customer:<the shop's id>` or `installation:<id>`, as decided and never re-mapped afterwards."""
 
 import re
+from decimal import Decimal
 from typing import Any
 
 from libs.ids import RecipientKey
@@ -61,4 +62,4 @@ def _named(value: Any) -> str:
         case dict():
             return "a map"
         case _:
-            return "a number with decimals" if isinstance(value, float) else "this"
+            return "a number with decimals" if isinstance(value, float | Decimal) else "this"

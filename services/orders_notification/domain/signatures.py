@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from libs.errors import Unauthorized
+from services.orders_notification.domain.cloudevents import parse_time
 
 
 class Scheme(StrEnum):
@@ -87,8 +88,8 @@ def _verify_timestamped(verification: Verification, secrets: Sequence[str], deli
         timestamp = _header(delivery, verification.timestamp_header)
         given = [_decoded(text.removeprefix(verification.prefix), verification.encoding)]
     else:
-        pairs = [part.strip().partition("=") for part in text.split(",")]
-        timestamp = next((value for name, _, value in pairs if name == "t"), "")
+        pairs = [part.strip().partition("=") for part in re.split("[,;]", text)]  # Paddle: `ts=…;h1=…`
+        timestamp = next((value for name, _, value in pairs if name in ("t", "ts")), "")
         wanted = verification.prefix or "v1"  # v0 and other schemes in the header are ignored, as documented
         given = [_decoded(value, verification.encoding) for name, _, value in pairs if name == wanted]
     _check_age(timestamp, verification.tolerance_seconds, now)
@@ -142,10 +143,17 @@ def _decoded(text: str, encoding: str) -> bytes:
 
 
 def _check_age(timestamp: str, tolerance_seconds: int, now: datetime) -> None:
-    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
-        raise _refused("carries no timestamp in Unix seconds")
-    if abs(now.timestamp() - int(timestamp)) > tolerance_seconds:
+    if abs(now.timestamp() - _seconds(timestamp)) > tolerance_seconds:
         raise _refused(f"is more than {tolerance_seconds} seconds from now: a replay, or one of the clocks is wrong")
+
+
+def _seconds(timestamp: str) -> float:
+    if timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 13:
+        return int(timestamp) / 1000 if len(timestamp) == 13 else int(timestamp)
+    try:
+        return parse_time(timestamp).timestamp()  # Zendesk
+    except ValueError:
+        raise _refused("carries no timestamp: Unix seconds, milliseconds, or RFC 3339") from None
 
 
 def _matching(expected: Sequence[bytes], given: Sequence[bytes]) -> int:

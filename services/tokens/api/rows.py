@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from libs import exact_json
 from libs.errors import BadRequest, FieldError, Invalid, TooLarge, UnsupportedMedia
+from libs.web import sentence
 from services.tokens.api.shapes import ImportRow
 from services.tokens.api.translate import Translator
 from services.tokens.domain.columns import Columns
@@ -26,6 +27,7 @@ _FORMATS = {
     "application/jsonl": "ndjson",
     "application/json-lines": "ndjson",
 }
+_ARCHIVE = ("PK\x03\x04", "\x1f‹", "ÐÏ\x11à")  # zip (xlsx, ods), gzip, xls, as Windows-1252 reads them
 _ROWS_BETWEEN_BREATHS = 25  # others get the loop: parsing a thousand rows would hold it for a tenth of a second
 
 
@@ -85,6 +87,8 @@ class RowReader:
         if self._columns is None:
             if record.problem is not None:
                 raise Invalid(record.problem, pointer="header")
+            if record.cells and record.cells[0].startswith(_ARCHIVE):
+                raise Invalid("This is a spreadsheet's own file or an archive; save it as CSV.", pointer="header")
             self._columns = Columns.read(record.cells)
             return []
         self.read += 1
@@ -101,7 +105,7 @@ class RowReader:
             return [Row(self.read, line, self._translator.row(ImportRow.model_validate(value)))]
         except ValidationError as error:
             return [
-                Refusal(self.read, line, self._place(found["loc"]), str(found["msg"]).removeprefix("Value error, "))
+                Refusal(self.read, line, self._place(found["loc"]), sentence(found))
                 for found in error.errors(include_url=False, include_input=False, include_context=False)
             ]
         except Invalid as error:

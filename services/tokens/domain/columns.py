@@ -77,6 +77,8 @@ class Columns:
 
     def row(self, cells: Sequence[str]) -> dict[str, Any]:
         """The row in the shape of an NDJSON row. Raises Invalid."""
+        if len(cells) > len(self.header) and not any(cells[len(self.header) :]):
+            cells = cells[: len(self.header)]  # spreadsheets fill the longest row's width
         if len(cells) != len(self.header):
             raise Invalid(
                 f"{len(cells)} cells where the header has {len(self.header)}; quote cells that hold the delimiter.",
@@ -103,6 +105,8 @@ class Columns:
         wanted = [names.get(first, first), first, *(str(part) for part in path[1:])]
         if first == "quiet_hours":
             wanted = [f"quiet_{part}" for part in path[1:]]
+        if first == "consents":
+            wanted = [f"consent_{part}" for part in path[2:]]
         if first == "devices":
             wanted = ["fid", *wanted] if "fid" in self.places else wanted
         for name in wanted:

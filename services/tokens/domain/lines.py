@@ -162,6 +162,8 @@ class CsvRecords:
             if line.text.lower().startswith("sep=") and len(line.text) == 5:
                 self._delimiter = line.text[4]
                 return None
+            if not line.text.strip():
+                return None
             self._delimiter = delimiter_of(line.text)
         if not self._open:
             if not line.text.strip(self._delimiter + " \t"):

@@ -48,6 +48,22 @@ def result(text: str, event: object = EVENT) -> object:
         ("// a comment\n'customer:' + event.id", "customer:e-1"),
         ("event.data.items.map(event, event.sku)", ["a", "b"]),
         ("optional.of(event.id)", "e-1"),
+        ("'Grün 👋'.size() == 6 && size('Grün 👋') == 6 && size([1, 2]) == 2 && {'a': 1}.size() == 1", True),
+        ("event.data.items.filter(i, size(i.sku) == 1).size()", 2),
+        ("'TacoCÆt'.lowerAscii() + 'tacocæt'.upperAscii()", "tacocÆtTACOCæT"),
+        ("type(event.data.total) == double && type(event.id) == string && type(event.data.items) == list", True),
+        ("type(event.data.nothing) == null_type && type(true) == bool && int('7') == 7", True),
+        ("event.data.items.map(list, list.sku)", ["a", "b"]),
+        ("event.data.items.exists(i, i.sku == 'size(' + 'int')", False),
+        ("string(true) + string(1.5)", "true1.5"),
+        ("bool('true') && !bool('false')", True),
+        ("timestamp(1772355600) == event.time && timestamp(event.time) == event.time", True),
+        ("int(event.time)", 1772355600),
+        ("event.time.getHours()", 9),
+        ("event.time.getHours('Europe/Vienna') + event.time.getHours('-02:00')", 17),
+        ("timestamp('2026-03-01T00:30:00+01:00').getDate()", 28),  # in UTC, as the specification has it
+        ("timestamp('2026-03-01T00:30:00+01:00').getDayOfWeek('Europe/Vienna')", 0),
+        ("(event.time - timestamp('2026-02-28T00:00:00Z')).getHours()", 33),
     ],
 )
 def test_texts_mean_what_they_say(text: str, expected: object) -> None:
@@ -81,6 +97,8 @@ def test_decimals_inside_a_mapped_object_stay_decimals() -> None:
     [
         ("event.data.total >", "line 1, column"),
         ("", "Not a CEL expression"),
+        ("event.id.matches('(')", "is not a regular expression"),
+        ("event.id.matches(r'((a{1000}){1000}){1000}')", "is not a regular expression"),
         ("order.total > 1", "'order' is not known here; there is: event"),
         ("nope(event.id)", "nope() does not exist"),
         ("event.id.shout()", "shout() does not exist"),
@@ -117,7 +135,9 @@ def test_all_problems_are_named_at_once() -> None:
         ("event.data.quantity + 9223372036854775807 > 1", "64-bit"),
         ("event.data.items[7].sku", "end of a list"),
         ("event.data.country + 1", "types that do not fit"),
-        ("event.id.matches('(')", "regex"),
+        ("event.id.matches(event.data.country + '(')", "regex"),
+        ("event.data.nothing.size()", "not null"),
+        ("event.id.matches(event.data.quantity)", "does not take a value of this type"),
         ("int(event.id)", "failed"),
         ("'a'.substring(4)", "outside"),
     ],
@@ -129,6 +149,11 @@ def test_an_input_without_a_result_is_an_error_with_its_reason(text: str, says: 
     assert says in failed.value.detail
 
 
+def test_a_number_that_the_engine_does_not_take_is_said() -> None:
+    with pytest.raises(EvaluationFailed, match="beyond 1e308"):
+        result("event.n > 5", {"n": 10**399})
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -136,6 +161,8 @@ def test_an_input_without_a_result_is_an_error_with_its_reason(text: str, says: 
         "event.items.map(a, event.items)",
         "event.items.map(a, event.items).map(b, b + b)",
         "event.items.map(a, event.long)",
+        "event.items.exists(a, size(event.items) < 0)",
+        "event.items.exists(a, event.long.size() < 0)",
     ],
 )
 def test_an_input_too_large_for_an_expression_is_refused_at_once(text: str) -> None:
@@ -146,6 +173,12 @@ def test_an_input_too_large_for_an_expression_is_refused_at_once(text: str) -> N
         result(text, event)
 
     assert time.perf_counter() - started < 0.2
+
+
+def test_the_size_of_an_item_is_counted_in_a_list_of_any_length() -> None:
+    event = {"items": [{"sku": "ä"}] * 5_000}
+
+    assert result("event.items.all(i, size(i.sku) == 1 && i.sku.size() == 1)", event)
 
 
 def test_one_context_serves_expressions_it_was_not_made_for() -> None:

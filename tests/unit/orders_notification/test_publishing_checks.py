@@ -48,6 +48,10 @@ def around(**changes: Any) -> Surroundings:
         ("event.data.itmes.exists(i, i.price > 10)", False),
         ("event.data['carrier'] == 'DHL'", True),
         ("event.number == 1", False),
+        ("true", True),
+        ("'x'", False),
+        ("1 + 1", False),
+        ("1 / 0 == 1", False),
     ],
 )
 def test_a_condition_reads_only_what_the_schema_has(condition: str, known: bool) -> None:

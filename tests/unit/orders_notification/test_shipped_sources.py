@@ -35,6 +35,19 @@ SHOPIFY: list[tuple[str, dict[str, Any], tuple[str, str | None, str | None]]] = 
      ("customer.registered", "706405506930370084", "customer:706405506930370084")),
     ("products/update", {"id": 788032119674292922}, ("product.changed", "788032119674292922", None)),
     ("inventory_levels/update", {"inventory_item_id": 1, "available": 0}, ("stock.changed", None, None)),
+    ("orders/delete", {"id": 450789469}, ("shopify.orders/delete", "450789469", None)),
+    ("orders/edited", {"order_edit": {"id": 1, "order_id": 450789469}}, ("shopify.orders/edited", "450789469", None)),
+    ("orders/risk_assessment_changed", {"order_id": 8}, ("shopify.orders/risk_assessment_changed", "8", None)),
+    ("fulfillments/update", {"id": 5, "order_id": 8, "name": None}, ("parcel.changed", "8", None)),
+    ("returns/approve", {"id": 5, "name": "#1001-R1", "order": {"id": 8}}, ("shopify.returns/approve", "8", None)),
+    ("orders/create", {"name": "#1001", "customer": {"id": None}}, ("order.placed", "#1001", None)),
+    ("customers_email_marketing_consent/update", {"customer_id": 7},
+     ("shopify.customers_email_marketing_consent/update", None, "customer:7")),
+    ("customers_marketing_consent/update", {"id": 7},
+     ("shopify.customers_marketing_consent/update", "7", "customer:7")),
+    ("customer.tags_added", {"customerId": "gid://shopify/Customer/7", "tags": ["vip"]},
+     ("shopify.customer.tags_added", None, "customer:7")),
+    ("customers/redact", {"shop_id": 1, "customer": {"id": 7}}, ("shopify.customers/redact", None, "customer:7")),
     ("app/uninstalled", {"id": 548380009, "name": "Super Toys"}, ("shopify.app/uninstalled", "548380009", None)),
 ]  # fmt: skip
 
@@ -54,6 +67,11 @@ WOO: list[tuple[str, dict[str, Any], tuple[str, str | None, str | None]]] = [
     ("order.deleted", {"id": 727}, ("order.deleted", "727", None)),
     ("customer.created", {"id": 25, "email": "a@b.c"}, ("customer.registered", "25", "customer:25")),
     ("product.updated", {"id": 794, "name": "Premium Quality"}, ("product.changed", "794", None)),
+    ("order.created", {"order": {"id": 645, "order_number": "B-645", "customer_id": 2, "customer": {"id": 2}}},
+     ("order.placed", "B-645", "customer:2")),  # the legacy API
+    ("customer.created", {"customer": {"id": 2}}, ("customer.registered", "2", "customer:2")),
+    ("subscription.created", {"id": 5, "number": "", "customer_id": 3, "date_modified_gmt": ""},
+     ("woocommerce.subscription.created", None, "customer:3")),
     ("action.woocommerce_add_to_cart", {"action": "woocommerce_add_to_cart", "arg": 22},
      ("woocommerce.action.woocommerce_add_to_cart", None, None)),
 ]  # fmt: skip
@@ -90,6 +108,13 @@ def test_stripe_objects_with_and_without_the_shops_metadata() -> None:
     assert (balance.subject, balance.recipient) == (None, None)
 
 
+def test_a_stripe_customer_is_its_own_recipient_and_empty_metadata_say_nothing() -> None:
+    customer = stripe("customer.updated", {"id": "cus_1", "object": "customer", "metadata": {}})
+    assert (customer.subject, customer.recipient) == ("cus_1", "customer:cus_1")
+    attached = stripe("payment_method.attached", {"id": "pm_1", "metadata": {"order_id": "", "customer_id": ""}})
+    assert (attached.subject, attached.recipient) == ("pm_1", None)
+
+
 def test_stripe_thin_events_name_their_object() -> None:
     thin = {
         "id": "evt_2", "object": "v2.core.event", "type": "v1.billing.meter.error_report_triggered",
@@ -108,6 +133,18 @@ def message(type_: str, **fields: Any) -> dict[str, Any]:
 COMMERCETOOLS: list[tuple[dict[str, Any], tuple[str, str | None, str | None]]] = [
     (message("OrderCreated", order={"orderNumber": "7", "customerId": "c"}), ("order.placed", "7", "customer:c")),
     (message("OrderCreated", payloadNotIncluded={"reason": "too large"}), ("order.placed", "o-1", None)),
+    ({name: value for name, value in message("", payloadNotIncluded={"reason": "size", "payloadType": "OrderCreated"})
+      .items() if name != "type"}, ("order.placed", "o-1", None)),
+    (message("OrderCreated", order={"orderNumber": None}, resourceUserProvidedIdentifiers={"orderNumber": None}),
+     ("order.placed", "o-1", None)),
+    (message("OrderCustomerSet", customer={"typeId": "customer", "id": "c"}),
+     ("commercetools.OrderCustomerSet", "o-1", "customer:c")),
+    ({"notificationType": "Event", "id": "e-1", "type": "CheckoutPaymentAuthorized", "resourceType": "checkout"},
+     ("commercetools.CheckoutPaymentAuthorized", None, None)),
+    ({"Type": "Notification", "Message": '{"notificationType":"Message","id":"m","type":"OrderDeleted",'
+      '"resource":{"typeId":"order","id":"o-1"}}'}, ("commercetools.OrderDeleted", "o-1", None)),
+    ({"detail-type": "MessageNotification", "detail": message("OrderDeleted")},
+     ("commercetools.OrderDeleted", "o-1", None)),
     (message("OrderStateChanged", orderState="Cancelled"), ("order.cancelled", "o-1", None)),
     (message("OrderStateChanged", orderState="Confirmed"), ("order.changed", "o-1", None)),
     (message("OrderPaymentStateChanged", paymentState="Paid"), ("order.paid", "o-1", None)),

@@ -77,6 +77,21 @@ def test_stripe_may_send_several_signatures_while_a_secret_is_rolled() -> None:
     assert verify(told, ["new"], delivery(stripe_signature=header), NOW) == 0
 
 
+@pytest.mark.parametrize("written", [str(AT), f"{AT}123", "2027-03-01T09:30:00Z", "2027-03-01T10:29:59+01:00"])
+def test_a_timestamp_is_read_as_its_sender_writes_it(written: str) -> None:  # Zendesk writes RFC 3339, HubSpot ms
+    told = Verification(
+        Scheme.TIMESTAMPED, "x-sign", encoding="base64", timestamp_header="x-time", signed="{timestamp}{body}"
+    )
+    mac = base64.b64encode(hmac.digest(b"s", written.encode() + BODY, "sha256")).decode()
+    assert verify(told, ["s"], delivery(x_sign=mac, x_time=written), NOW) == 0
+
+
+def test_a_timestamped_header_with_semicolons() -> None:  # Paddle's form
+    told = Verification(Scheme.TIMESTAMPED, "paddle-signature", prefix="h1", signed="{timestamp}:{body}")
+    header = f"ts={AT};h1={hexed('s', f'{AT}:'.encode() + BODY)}"
+    assert verify(told, ["s"], delivery(paddle_signature=header), NOW) == 0
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -90,6 +105,7 @@ def test_stripe_may_send_several_signatures_while_a_secret_is_rolled() -> None:
         "t=१२३,v1=00",
         f"t={'9' * 400},v1=00",
         f"t={AT - 301},v1={'0' * 64}",
+        "t=0001-01-01T00:00:00+23:59,v1=00",
         "garbage",
         "t",
     ],

@@ -214,6 +214,13 @@ def test_a_webhook_is_json_whatever_comes_in() -> None:
     assert made.body.startswith(b'{"name": "\\"},\\n{\\"x\\": \\""')
 
 
+def test_a_webhook_whose_own_text_is_no_json_is_refused_when_it_is_published() -> None:
+    with pytest.raises(Invalid) as refused:
+        compile_template("webhook", "en", {"json": '{"a": 1,}'}, pointer="/locales/en")
+
+    assert refused.value.errors[0].pointer == "/locales/en/json"
+
+
 def test_a_webhook_that_is_no_json_fails_before_it_is_sent() -> None:
     with pytest.raises(RenderFailed, match="does not give JSON"):
         rendered("webhook", {"json": '{"name": {{ event.data.n }}}'}, n="no quotes")

@@ -30,7 +30,7 @@ def test_every_filter_is_on_the_page_and_none_besides() -> None:
 
 def test_every_tag_is_on_the_page() -> None:
     hidden = {"#", "literal", "content", "output", "illegal"}
-    tags = {name for name in ChannelEnvironment("text", "en").tags if re.fullmatch("[a-z]+", name)} - hidden
+    tags = {name for name in ChannelEnvironment("html", "en").tags if re.fullmatch("[a-z]+", name)} - hidden
 
     assert words("Tags") - {"raw"} == tags - {"raw"}
 

@@ -1,0 +1,71 @@
+"""What is said about a body before anybody reads it: too large, or compressed.
+
+Source: RFC 9110 §15.5.14 and §15.5.16.
+"""
+
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from libs.errors import TooLarge, UnsupportedMedia
+from libs.web import problem_response
+
+DEFAULT_BODY_BYTES = 1 << 20
+
+
+class BodyLimit:
+    """Ends a request whose body grows past the route's limit with 413, without buffering it; a compressed one with 415:
+    its size would say nothing, and signatures are over the bytes as they came.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Mapping[str, int], default: int = DEFAULT_BODY_BYTES) -> None:
+        self._app = app
+        self._limits = limits
+        self._default = default
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._limit(scope)
+        headers = dict(scope["headers"])
+        encoding = headers.get(b"content-encoding", b"").strip().lower()
+        if encoding not in (b"", b"identity"):
+            answer = problem_response(_compressed(encoding))
+            answer.headers["accept-encoding"] = "identity"
+            await answer(scope, receive, send)
+            return
+        declared = headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > limit:
+            await problem_response(_too_large(limit))(scope, receive, send)
+            return
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                if taken > limit:
+                    raise _too_large(limit)
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _limit(self, scope: Scope) -> int:
+        path = str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
+        for prefix, limit in self._limits.items():
+            if path.startswith(prefix):
+                return limit
+        return self._default
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body is larger than the {limit:,} bytes that this route takes; send it in parts.", limit=limit
+    )
+
+
+def _compressed(encoding: bytes) -> UnsupportedMedia:
+    told = encoding[:40].decode("latin-1")
+    return UnsupportedMedia(f"The body comes with the content encoding {told!r}; send it as it is, uncompressed.")

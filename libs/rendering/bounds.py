@@ -1,0 +1,94 @@
+"""Bounded Liquid: contexts and loops that count their work before they do it."""
+
+from sys import getsizeof
+from typing import Any, TextIO
+
+from liquid import BoundTemplate, RenderContext, Undefined
+from liquid.builtin.expressions.primitive import RangeLiteral
+from liquid.builtin.tags import for_tag, tablerow_tag
+from liquid.exceptions import ResourceLimitError
+
+from libs.rendering.limits import MAX_ITEMS, MAX_LOCALS
+from libs.rendering.meter import METER
+
+
+class BoundedContext(RenderContext):
+    """Counts the work of loops and the size of what `assign` and `capture` keep."""
+
+    __slots__ = ("kept", "weight")
+
+    def __init__(self, template: BoundTemplate, **options: Any) -> None:
+        super().__init__(template, **options)
+        self.kept = 0
+        self.weight = 1
+
+    def assign(self, key: str, val: Any) -> None:
+        self.kept += getsizeof(val, 64) - (getsizeof(self.locals[key], 64) if key in self.locals else 0)
+        if self.kept > MAX_LOCALS:
+            raise ResourceLimitError(f"assign and capture keep more than {MAX_LOCALS} bytes", token=None)
+        self.locals[key] = val
+
+    def get(self, path: list[object], **options: Any) -> object:
+        found = super().get(path, **options)
+        if isinstance(found, Undefined) and found.hint == "index out of range":
+            parts = "".join(f".{part}" if isinstance(part, str) else f"[{part}]" for part in path[1:])
+            found.hint = f"{path[0]}{parts} is undefined"
+        return found
+
+    def raise_for_loop_limit(self, length: int = 1) -> None:
+        METER.spend(length * self.weight, "its loops")
+
+
+def _weigh(context: RenderContext, weight: int) -> None:
+    if isinstance(context, BoundedContext):
+        context.weight = weight
+
+
+class BoundedFor(for_tag.ForNode):
+    """A loop that says how heavy its body is before it runs."""
+
+    __slots__ = ("weight",)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.weight = 1 + len(str(self.block)) // 12
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        _weigh(context, self.weight)
+        return int(super().render_to_output(context, buffer))
+
+
+class ForTag(for_tag.ForTag):
+    node_class = BoundedFor
+
+
+class BoundedTablerow(tablerow_tag.TablerowNode):
+    """The same for `tablerow`."""
+
+    __slots__ = ("weight",)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.weight = 2 + len(str(self.block)) // 12
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        _weigh(context, self.weight)
+        return int(super().render_to_output(context, buffer))
+
+
+class TablerowTag(tablerow_tag.TablerowTag):
+    node_class = BoundedTablerow
+
+
+class BoundedRange(RangeLiteral):
+    """A range refused before anything can turn it into a list."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> range:
+        made: range = super().evaluate(context)
+        if made.stop - made.start > MAX_ITEMS:
+            raise ResourceLimitError(
+                f"the range {made.start}..{made.stop - 1} has more than {MAX_ITEMS} items", token=self.token
+            )
+        return made

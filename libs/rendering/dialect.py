@@ -1,0 +1,91 @@
+"""Where the library is not Liquid as marketers know it from Shopify.
+
+`blank` is also what is null, false or missing; numbers with a point are exact, so that a price of 9.95 equals 9.95; and
+an unknown tag is named as such.
+"""
+
+from decimal import Decimal
+from typing import Any, cast
+
+from liquid import RenderContext, Undefined
+from liquid.ast import IllegalNode
+from liquid.builtin import illegal
+from liquid.builtin.expressions.logical import EqExpression, NeExpression
+from liquid.builtin.expressions.primitive import Blank, FloatLiteral
+from liquid.builtin.tags.case_tag import _AnyExpression
+from liquid.exceptions import LiquidSyntaxError
+from liquid.expression import Expression
+from liquid.stream import TokenStream
+
+_INSTEAD = {
+    "elseif": ": write elsif",
+    "elif": ": write elsif",
+    "include": ": a template is one piece, put the text itself in",
+    "render": ": a template is one piece, put the text itself in",
+}
+_INNER = frozenset({"else", "elsif", "when", "break", "continue"})  # known, but not where they stand
+
+
+class BlankEq(EqExpression):
+    """`x == blank`."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        return _equal(self.left.evaluate(context), self.right.evaluate(context))
+
+
+class BlankNe(NeExpression):
+    """`x != blank`."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        return not _equal(self.left.evaluate(context), self.right.evaluate(context))
+
+
+class BlankWhen(_AnyExpression):
+    """`{% when blank, 0 %}`."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> list[bool]:
+        left = self.left.evaluate(context)
+        values = [each.evaluate(context) for each in self.expressions]
+        known = super().evaluate(context)
+        return [
+            _equal(left, value) if isinstance(value, Blank) else same for value, same in zip(values, known, strict=True)
+        ]
+
+
+def adapt(expression: Expression) -> None:
+    """Makes an expression of a parsed template mean what Shopify means."""
+    if isinstance(expression, FloatLiteral):
+        expression.value = cast(Any, Decimal(repr(expression.value)))
+    elif type(expression) in _WITH_BLANK and any(isinstance(each, Blank) for each in expression.children()):
+        expression.__class__ = _WITH_BLANK[type(expression)]
+
+
+_WITH_BLANK: dict[type, Any] = {EqExpression: BlankEq, NeExpression: BlankNe, _AnyExpression: BlankWhen}
+
+
+def _equal(left: object, right: object) -> bool:
+    given = left if isinstance(right, Blank) else right
+    if given is None or given is False or isinstance(given, Undefined | Blank):
+        return True
+    if isinstance(given, str):
+        return not given.strip()
+    return isinstance(given, list | tuple | dict) and not given
+
+
+class UnknownTag(illegal.Illegal):
+    """Says which tag there is none of."""
+
+    def parse(self, stream: TokenStream) -> IllegalNode:
+        name = stream.current.value
+        if not name or name in _INNER or name.startswith("end"):
+            return super().parse(stream)
+        raise LiquidSyntaxError(
+            f"there is no tag {name!r} here{_INSTEAD.get(name, '; the documentation lists those there are')}",
+            token=stream.current,
+        )

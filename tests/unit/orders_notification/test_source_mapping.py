@@ -1,0 +1,77 @@
+"""What expressions give is made an event of, or named with its place; nothing passes that cannot be stored or read."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from libs import exact_json
+from services.orders_notification.domain.cloudevents import BusinessEvent
+from services.orders_notification.domain.mapping import Mapped, Unmappable, map_delivery
+from services.orders_notification.domain.signatures import Delivery
+from services.orders_notification.domain.sources import source
+from tests.unit.orders_notification.builders import NOW
+
+
+def outcome(mapping: dict[str, Any], body: Any) -> Mapped:
+    definition = {
+        "verification": {"scheme": "token", "header": "x-token"},
+        "mapping": {"type": "'order.placed'", "id": "'1'"} | mapping,
+    }
+    return map_delivery(source("own", 1, definition), Delivery(exact_json.dumps(body), {}, {}), NOW)
+
+
+def mapped(mapping: dict[str, Any], body: Any) -> BusinessEvent:
+    (event,) = outcome(mapping, body).events
+    return event
+
+
+@pytest.mark.parametrize("name", ["subject", "time", "recipient"])
+def test_an_attribute_that_an_event_may_lack_is_lacking_when_it_is_empty(name: str) -> None:
+    event = mapped({name: "body.x"}, {"x": ""})
+    assert (event.subject, event.occurred_at, event.recipient) == (None, NOW, None)
+    assert event.data == {"x": ""}
+
+
+@pytest.mark.parametrize(
+    ("written", "time"),
+    [
+        (1_700_000_000, "2023-11-14T22:13:20+00:00"),
+        (1_700_000_000_123, "2023-11-14T22:13:20.123000+00:00"),
+        (Decimal("1700000000.5"), "2023-11-14T22:13:20.500000+00:00"),
+        ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20Z"),
+    ],
+)
+def test_times_are_read_as_shops_count_them(written: Any, time: str) -> None:
+    assert mapped({"time": "body.at"}, {"at": written}).time == time
+
+
+@pytest.mark.parametrize(
+    ("mapping", "body", "pointer"),
+    [
+        ({"filter": "body.x"}, {"x": "false"}, "/mapping/filter"),
+        ({"filter": "null"}, {}, "/mapping/filter"),
+        ({"time": "body.x"}, {"x": 10**399}, "/mapping/time"),
+        ({"time": "body.x"}, {"x": "tomorrow"}, "/mapping/time"),
+        ({"recipient": "body.x"}, {"x": Decimal("1.5")}, "/mapping/recipient"),
+        ({"recipient": "[1, 2]"}, {}, "/mapping/recipient"),
+        ({"data": {"a": {"b": '"x\\u0000"'}}}, {}, "/mapping/data/a/b"),
+        ({"subject": "string(body.x)"}, {"x": None}, "/mapping/subject"),
+    ],
+)
+def test_what_an_expression_must_not_give_is_named_with_its_place(
+    mapping: dict[str, Any], body: Any, pointer: str
+) -> None:
+    with pytest.raises(Unmappable) as refused:
+        outcome(mapping, body)
+
+    assert [error.pointer for error in refused.value.errors] == [pointer]
+
+
+def test_a_filter_leaves_out_what_it_says_is_false() -> None:
+    assert outcome({"filter": "has(body.x)"}, {}).filtered == 1
+    assert outcome({"filter": "has(body.x)"}, {"x": 1}).filtered == 0
+
+
+def test_names_of_an_object_are_texts_as_json_writes_them() -> None:
+    assert mapped({"data": "{true: 1, 'a': 2}"}, {}).data == {"true": 1, "a": 2}
