@@ -109,9 +109,10 @@ async def _keep(deps: Bounce, paths: Sequence[str], mails: Sequence[bytes]) -> N
 async def _measured(deps: Bounce, fresh: Fresh, count: int) -> Stored:
     own, theirs = time.process_time(), fresh.cpu()
     done = 0
-    while mails := await deps.mails.lease(_BATCH, 600.0):
-        await read_kept(deps, mails)
-        done += len(mails)
+    while (lease := await deps.mails.lease(_BATCH, 600.0)).mails:
+        await read_kept(deps, lease.mails)
+        await deps.mails.release(lease)
+        done += len(lease.mails)
     if done != count:
         raise SystemExit(f"{done} of {count} mails were read")
     own = time.process_time() - own
