@@ -99,9 +99,7 @@ def _letter(deps: Bounce, mail: Mail) -> _Letter:
     return _Letter(mail, report, message_id(verp.notification_id, verp.address_id), verp.attempt)
 
 
-def _found(
-    deps: Bounce, letters: Sequence[_Letter], messages: Mapping[str, Message], classifier: Classifier
-) -> _Found:
+def _found(deps: Bounce, letters: Sequence[_Letter], messages: Mapping[str, Message], classifier: Classifier) -> _Found:
     """Judges a batch; beside the event loop, which has other callers."""
     found = _Found()
     for letter in letters:
