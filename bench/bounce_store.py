@@ -21,12 +21,12 @@ from services.bounce.app import create_service
 from services.bounce.domain.classifier import Classifier
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_mail, read_kept
+from services.bounce.loops import MAILS_AT_ONCE
 from services.bounce.ports import Message, Sending
 from services.bounce.settings import BounceSettings
 
 MIGRATIONS = Path(__file__).parents[1] / "services" / "bounce" / "migrations"
 _NAMES = UUID("5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a")
-_BATCH = 500  # as the reader takes them
 _KEEPERS = 10
 
 
@@ -109,9 +109,10 @@ async def _keep(deps: Bounce, paths: Sequence[str], mails: Sequence[bytes]) -> N
 async def _measured(deps: Bounce, fresh: Fresh, count: int) -> Stored:
     own, theirs = time.process_time(), fresh.cpu()
     done = 0
-    while mails := await deps.mails.lease(_BATCH, 600.0):
-        await read_kept(deps, mails)
-        done += len(mails)
+    while (lease := await deps.mails.lease(MAILS_AT_ONCE, 600.0)).mails:
+        await read_kept(deps, lease.mails)
+        await deps.mails.release(lease)
+        done += len(lease.mails)
     if done != count:
         raise SystemExit(f"{done} of {count} mails were read")
     own = time.process_time() - own

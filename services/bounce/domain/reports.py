@@ -15,7 +15,7 @@ from services.bounce.domain.mime import Headers, Part, split_message
 from services.bounce.domain.reading import Mail
 from services.bounce.domain.signs import Signed
 from services.bounce.domain.status import MAX_RECIPIENTS, STATUS_TYPES, Reported, codes_in, delivery_status
-from services.bounce.domain.told import ADDRESS, Told, is_still_tried, stage_of, told_by
+from services.bounce.domain.told import ADDRESS, Told, is_still_tried, stage_of, told_by, transcribed
 
 __all__ = ["Kind", "Report", "Reported", "codes_in", "read_mail", "told_about"]
 
@@ -191,9 +191,13 @@ def _completed(recipients: tuple[Reported, ...], human: Sentences, has_transcrip
 
 def _from_text(mail: Mail, human: str) -> tuple[Reported, ...]:
     failed = _ADDRESS.findall(mail.headers.get("x-failed-recipients"))[:MAX_RECIPIENTS]
+    action = "delayed" if is_still_tried(human) else "failed"
+    if apart := transcribed(human)[:MAX_RECIPIENTS]:
+        return tuple(
+            Reported(one.address, action, *codes_in(one.text), one.text, one.host, stage_of(one.text)) for one in apart
+        )
     told = told_by(human)
     stage = stage_of(human)
-    action = "delayed" if is_still_tried(human) else "failed"
     if len(told) == 1 and told[0].address is None:
         mentioned = _ADDRESS.search(human)
         address = failed[0] if failed else (mentioned[0] if mentioned else None)

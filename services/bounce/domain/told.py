@@ -59,6 +59,9 @@ _STILL_TRIED = Signed(
     ),
 )
 _GIVEN_UP = re.compile(r"permanent|giv(?:en|ing) up|gave up|could not be delivered|failed to deliver", re.IGNORECASE)
+# old sendmails list nobody above the transcript, and end there what they say of each recipient with its address
+_TRANSCRIPT = "Transcript of session follows"
+_ENDS = re.compile(rf"^[45]\d\d (?:[45]\.\d\.\d )?<(?P<address>{ADDRESS})>\.\.\. [^\n]*(?:\n|\Z)", re.MULTILINE)
 _AFTER_DATA = re.compile(r">>> DATA\s{1,4}<<< 5\d\d")
 # sendmail pipelines: it prints `>>> DATA` above what RCPT was answered, and then these below
 _RCPT_REFUSED = re.compile(
@@ -81,7 +84,7 @@ class Told:
 
 def told_by(human: str) -> list[Told]:
     """What a text says, recipient by recipient, in its order; one entry about nobody where it names none."""
-    refused = _OUT.findall(human) if human.lstrip().startswith("Transcript of session follows") else None
+    refused = _OUT.findall(human) if human.lstrip().startswith(_TRANSCRIPT) else None
     if refused:
         return [Told(None, "\n".join(refused)[:MAX_TEXT])]
     opens = _openings(human)
@@ -93,6 +96,18 @@ def told_by(human: str) -> list[Told]:
         text = found["rest"].lstrip(":. \t") + human[found.end() : end]
         told.append(Told(found["address"], without_prose(text.strip())))
     return _shared(told, human[: opens[0].start()], human)[:MAX_TOLD]
+
+
+def transcribed(human: str) -> list[Told]:
+    """What a transcript says of each recipient; nothing where it is about one alone, or where lines open with them."""
+    ends = list(_ENDS.finditer(human)) if _TRANSCRIPT in human and not _openings(human) else []
+    if len({found["address"].lower() for found in ends}) < 2:
+        return []
+    begins = [0, *(found.end() for found in ends)]
+    return [
+        Told(found["address"], human[begin : found.end()].strip()[-MAX_TEXT:])
+        for begin, found in zip(begins, ends, strict=False)
+    ][:MAX_TOLD]
 
 
 def _openings(human: str) -> list[re.Match[str]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -54,48 +54,78 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
     Raises Unavailable while delivery cannot be asked; the mails then wait.
     """
     with span("bounces read", mails=len(mails)):
-        reports = await asyncio.to_thread(_reports, mails)
-        signed = [signed_path(deps.return_path, m.recipient, r) for m, r in zip(mails, reports, strict=True)]
-        ids = [message_id(verp.notification_id, verp.address_id) if verp else None for verp in signed]
-        wanted = sorted({id_ for id_ in ids if id_})
+        letters = await asyncio.to_thread(_letters, deps, mails)
+        wanted = sorted({letter.about for letter in letters if letter.about})
         messages = await deps.messages.lookup(wanted) if wanted else {}
         classifier = await deps.rulebook.current()  # one for all of them: rules may be exchanged meanwhile
-        facts: list[NewFact] = []
-        closing: list[Closing] = []
-        strays: list[Stray] = []
-        readings: list[Reading] = []
-        for mail, report, verp, id_ in zip(mails, reports, signed, ids, strict=True):
-            if verp is None or id_ is None:
-                strays.append(Stray("no signed return path inside", mail.recipient))
-                closing.append(Closing(mail.id, "backscatter", "no signed return path"))
-                continue
-            message = messages.get(id_)
-            if message is None or (mail.owner and mail.owner != (message.tenant, message.mode)):
-                why = "another tenant's message" if message else "the message is no longer known"
-                owner = (message.tenant, message.mode) if message else None
-                closing.append(Closing(mail.id, "read", why, id_, owner))
-                continue
-            made, outcome = _judged(deps, Proven(mail, id_, verp.attempt, message), report, classifier)
-            facts += made
-            if mail.again:
-                readings.append(_reading(mail.id, id_, made))
-            if outcome:
-                closing.append(Closing(mail.id, "read", outcome, id_, (message.tenant, message.mode)))
-        await deps.facts.supersede(readings, deps.clock())
-        await deps.facts.record(facts, deps.clock())
-        await deps.mails.close(closing)
-        await deps.mails.count_backscatter(strays, deps.clock())
+        found = await asyncio.to_thread(_found, deps, letters, messages, classifier)
+        await deps.facts.supersede(found.readings, deps.clock())
+        await deps.facts.record(found.facts, deps.clock())
+        await deps.mails.close(found.closing)
+        await deps.mails.count_backscatter(found.strays, deps.clock())
     if mails:
         log.info("bounces_read", count=len(mails))
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """A mail as it was read. `about`: the message that our signature names; None without one."""
+
+    mail: Mail
+    report: Report
+    about: str | None
+    attempt: int = 0
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a batch of mails comes to."""
+
+    facts: list[NewFact] = field(default_factory=list)
+    closing: list[Closing] = field(default_factory=list)
+    strays: list[Stray] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+
+
+def _letters(deps: Bounce, mails: Sequence[Mail]) -> list[_Letter]:
+    return [_letter(deps, mail) for mail in mails]
+
+
+def _letter(deps: Bounce, mail: Mail) -> _Letter:
+    report = read_mail(mail.raw or b"")
+    verp = signed_path(deps.return_path, mail.recipient, report)
+    if verp is None:
+        return _Letter(mail, report, None)
+    return _Letter(mail, report, message_id(verp.notification_id, verp.address_id), verp.attempt)
+
+
+def _found(deps: Bounce, letters: Sequence[_Letter], messages: Mapping[str, Message], classifier: Classifier) -> _Found:
+    """Judges a batch; beside the event loop, which has other callers."""
+    found = _Found()
+    for letter in letters:
+        mail, id_ = letter.mail, letter.about
+        if id_ is None:
+            found.strays.append(Stray("no signed return path inside", mail.recipient))
+            found.closing.append(Closing(mail.id, "backscatter", "no signed return path"))
+            continue
+        message = messages.get(id_)
+        if message is None or (mail.owner and mail.owner != (message.tenant, message.mode)):
+            why = "another tenant's message" if message else "the message is no longer known"
+            owner = (message.tenant, message.mode) if message else None
+            found.closing.append(Closing(mail.id, "read", why, id_, owner))
+            continue
+        made, outcome = _judged(deps, Proven(mail, id_, letter.attempt, message), letter.report, classifier)
+        found.facts += made
+        if mail.again:
+            found.readings.append(_reading(mail.id, id_, made))
+        if outcome:
+            found.closing.append(Closing(mail.id, "read", outcome, id_, (message.tenant, message.mode)))
+    return found
 
 
 def _reading(mail: UUID, message: str, made: Sequence[NewFact]) -> Reading:
     dead = (one.address_hash for one in made if CATEGORIES[one.fact.category].action is Action.SUPPRESS)
     return Reading(mail, message, frozenset(one.id for one in made), frozenset(dead))
-
-
-def _reports(mails: Sequence[Mail]) -> list[Report]:
-    return [read_mail(mail.raw or b"") for mail in mails]
 
 
 @dataclass(frozen=True, slots=True)

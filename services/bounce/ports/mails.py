@@ -92,12 +92,24 @@ class Rereading:
     after: tuple[datetime, UUID] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Mails that one reader has for a time, most often none."""
+
+    id: UUID
+    mails: Sequence[Mail]
+
+
 class Mails(Protocol):
     """Mails between their 250 and their outcome."""
 
     async def keep(self, mails: Sequence[NewMail]) -> list[Kept]: ...
 
-    async def lease(self, limit: int, seconds: float) -> list[Mail]: ...
+    async def lease(self, limit: int, seconds: float) -> Lease: ...
+
+    async def release(self, lease: Lease) -> None:
+        """Its mails were closed or put off: what still waits may be leased by others."""
+        ...
 
     async def close(self, closing: Sequence[Closing]) -> None: ...
 

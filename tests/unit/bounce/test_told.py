@@ -174,6 +174,23 @@ def test_a_transcript_shows_what_was_refused(transcript: str, stage: str | None)
     assert stage_of(transcript) == stage
 
 
+def test_a_transcript_about_several_is_read_apart() -> None:
+    body = (
+        "   ----- Transcript of session follows -----\nWhile talking to mx.x.example:\n>>> DATA\n"
+        f"<<< 550 One cannot send mail to yourself (shop@shop.example).\n554 <{KIM}>... Remote protocol error\n"
+        f"550 y.example (smtp)... 550 Host unknown\n554 <{LEA}>... 550 Host unknown\n"
+        "While talking to z.example:\n>>> RCPT To:<max@z.example>\n<<< 550 Requested mailbox not found.\n"
+        "550 <max@z.example>... User unknown\n\n   ----- Unsent message follows -----\n"
+    )
+    assert facts(mail(body + BELOW)) == {KIM: "policy", LEA: "bad-domain", "max@z.example": "unknown-user"}
+    assert [one.stage for one in read_mail(mail(body + BELOW)).recipients] == ["data", None, None]
+
+
+def test_the_agent_that_files_mail_says_nothing_of_a_mailbox() -> None:
+    said = f'<{KIM}>:\nprocmail: Couldn\'t create "/var/spool/mail/kim"\nid: kim: No such user\n'
+    assert facts(mail(said)) == {KIM: "system-error"}
+
+
 def test_junk_reports_of_microsoft_are_complaints() -> None:
     raw = (
         b"From: staff@hotmail.com\nSubject: complaint about message from 192.0.2.1\n"

@@ -63,7 +63,7 @@ where b.id = d.id
 _KNOWN = "select id from bounce where id = any($1::uuid[])"
 _CLOSE_MAIL = """
 update mail set state = 1, outcome = closing.category, message = closing.message, again = false,
-  tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
+  attempts = attempts + 1, tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
 from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::smallint[])
   as closing (id, category, message, tenant, mode)
 where mail.id = closing.id and mail.state < 1 -- not `= 0`: through that index all that wait would be read

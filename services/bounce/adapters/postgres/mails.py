@@ -12,7 +12,7 @@ from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
 from libs.storage.database import Database
 from services.bounce.domain.mime import MAX_BYTES
-from services.bounce.ports.mails import STATES, Closing, Kept, Mail, NewMail, Rereading, Stray
+from services.bounce.ports.mails import STATES, Closing, Kept, Lease, Mail, NewMail, Rereading, Stray
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 
@@ -25,27 +25,34 @@ from unnest($1::uuid[], $2::bytea[], $3::smallint[], $4::smallint[], $5::text[],
 on conflict (digest) do nothing returning digest
 """
 _KNOWN = f"select digest, {_COLUMNS}, null::bytea as raw from mail where digest = any($1)"  # noqa: S608 - our own statement
-# the lease is a due time ahead: a reader that dies gives its mails back by itself; what a batch has no room for is
-# locked and left, and the first one is always taken
-_LEASE = f"""
+# readers choose one after the other, which takes milliseconds; the mails are fetched when the choice is committed
+_ONE_CHOOSES = "select pg_advisory_xact_lock(hashtext('bounce mail leases'))"
+_RUN_OUT = "delete from mail_lease where until <= now()"
+# what a batch has no room for is left, and the first one is always taken
+_LEASE = """
 with due as (
-  select id, size, due_at from mail where state = 0 and due_at <= now() order by due_at limit $1 for update skip locked
+  select id, size, due_at from mail
+  where state = 0 and due_at <= now() and id not in (select unnest(mails) from mail_lease)
+  order by due_at limit $2
 ), sized as (
-  select id, sum(least(size, $3)) over (order by due_at, id) - least(size, $3) as before from due
+  select id, sum(least(size, $4)) over (order by due_at, id) - least(size, $4) as before from due
 )
-update mail set due_at = now() + $2 * interval '1 second', attempts = attempts + 1
-where id in (select id from sized where before < $4)
-returning {_COLUMNS}, substring(raw for $3) as raw
-"""  # noqa: S608 - our own statement
+insert into mail_lease (id, until, mails)
+select $1, now() + $3 * interval '1 second', array_agg(id) from sized where before < $5 having count(*) > 0
+returning mails
+"""
+_LEASED = f"select {_COLUMNS}, substring(raw for $2) as raw from mail where id = any($1)"  # noqa: S608 - our own statement
+_RELEASE = "delete from mail_lease where id = $1"
 _CLOSE = """
 update mail set state = closing.state, outcome = closing.outcome, message = closing.message, again = false,
+  attempts = attempts + 1,
   tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
 from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::smallint[], $6::smallint[])
   as closing (id, state, outcome, message, tenant, mode)
 where mail.id = closing.id and mail.state < 1 -- not `= 0`: through that index all that wait would be read
 """
 _POSTPONE = """
-update mail set due_at = now() + waits.seconds * interval '1 second'
+update mail set due_at = now() + waits.seconds * interval '1 second', attempts = attempts + 1
 from unnest($1::uuid[], $2::float8[]) as waits (id, seconds) where mail.id = waits.id and mail.state < 1
 """
 _COUNT = """
@@ -91,14 +98,24 @@ class PostgresMails:
             added.discard(digest)  # twice among these: the first is new
         return kept
 
-    async def lease(self, limit: int, seconds: float) -> list[Mail]:
+    async def lease(self, limit: int, seconds: float) -> Lease:
         """Waiting mails that are due, invisible to other readers for `seconds`; of each what is ever looked at.
 
         At most `limit`, and fewer where they are large: a batch is held in memory.
         """
+        lease = uuid7()
+        async with self.database.transaction() as connection:
+            await connection.execute(_ONE_CHOOSES)
+            await connection.execute(_RUN_OUT)
+            ids = await connection.fetchval(_LEASE, lease, limit, seconds, MAX_BYTES, MAX_BATCH_BYTES)
+        if not ids:
+            return Lease(lease, [])
         async with self.database.acquire() as connection:
-            rows = await connection.fetch(_LEASE, limit, seconds, MAX_BYTES, MAX_BATCH_BYTES)
-        return [to_mail(row) for row in rows]
+            return Lease(lease, [to_mail(row) for row in await connection.fetch(_LEASED, ids, MAX_BYTES)])
+
+    async def release(self, lease: Lease) -> None:
+        async with self.database.acquire() as connection:
+            await connection.execute(_RELEASE, lease.id)
 
     async def close(self, closing: Sequence[Closing]) -> None:
         rows = [

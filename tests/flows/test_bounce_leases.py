@@ -1,0 +1,80 @@
+"""Mails that wait are read by one reader at a time, and by another one when that one is gone."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from services.bounce.handlers.mails import read_kept
+from services.bounce.ports.mails import Lease
+from tests.flows.bounces import World, report, world
+
+__all__ = ["world"]
+
+
+async def test_readers_share_what_waits(world: World) -> None:
+    waiting = await wait(world, 5)
+    mails = world.service.deps.mails
+    leases = await asyncio.gather(*(mails.lease(2, 60) for _ in range(4)))
+    taken = [mail for lease in leases for mail in ids(lease)]
+    assert sorted(taken) == sorted(waiting)  # each once
+    assert sorted(len(lease.mails) for lease in leases) == [0, 1, 2, 2]
+    await mails.release(next(lease for lease in leases if len(lease.mails) == 1))
+    assert len((await mails.lease(5, 60)).mails) == 1  # what was given back unread, and no other
+
+
+async def test_a_reader_that_dies_gives_its_mails_back(world: World) -> None:
+    (waiting,) = await wait(world, 1)
+    mails = world.service.deps.mails
+    assert ids(await mails.lease(5, 0.3)) == [waiting]
+    assert ids(await mails.lease(5, 60)) == []
+    await asyncio.sleep(0.4)
+    assert ids(await mails.lease(5, 60)) == [waiting]
+    assert await row(world, "select count(*) from bounce.mail_lease") == 1  # what has run out is tidied away
+
+
+async def test_what_was_read_waits_no_longer_and_what_was_put_off_waits_for_its_time(world: World) -> None:
+    read, put_off = await wait(world, 2)
+    mails = world.service.deps.mails
+    lease = await mails.lease(5, 60)
+    world.away = False
+    await read_kept(world.service.deps, [mail for mail in lease.mails if mail.id == read])
+    await mails.postpone({put_off: 60.0})
+    await mails.release(lease)
+    assert ids(await mails.lease(5, 60)) == []
+    assert await row(world, "select array_agg(attempts order by id) from bounce.mail") == [1, 1]
+    assert await row(world, "select count(*) from bounce.mail_lease") == 0
+
+
+async def test_leases_of_the_version_before_are_kept(world: World) -> None:
+    """It writes a due time ahead into the mail; both versions run while one takes the place of the other."""
+    theirs, ours = await wait(world, 2)
+    await row(world, "update bounce.mail set due_at = now() + interval '60 seconds' where id = $1 returning 1", theirs)
+    assert ids(await world.service.deps.mails.lease(5, 60)) == [ours]
+
+
+async def wait(world: World, count: int) -> list[UUID]:
+    """So many mails that delivery could not be asked about; due again, in order of their ids."""
+    world.away = True
+    for number in range(count):
+        await world.hand_in(report(world.path, words=f"550 5.1.1 no such user, said {number}"))
+    return list(
+        await row(
+            world,
+            "with due as (update bounce.mail set due_at = now() returning id) "
+            "select array_agg(id order by id) from due",
+        )
+    )
+
+
+def ids(lease: Lease) -> list[UUID]:
+    return [mail.id for mail in lease.mails]
+
+
+async def row(world: World, statement: str, *values: object) -> Any:
+    connection = await asyncpg.connect(world.dsn)
+    try:
+        return await connection.fetchval(statement, *values)
+    finally:
+        await connection.close()
