@@ -24,7 +24,7 @@ from services.delivery.loops.routes import route
 from tests.flows.delivery_world import KEYRING, World, now, opened
 
 FOLDER = Path(__file__).parents[2] / "services/delivery/migrations"
-NAME = "projects/a-shop-of-some-size/messages/0:1718000000000000%8c1f0f0f8c1f0f0f"  # as long as FCM's are
+NAME = "0:1718000000000000%8c1f0f0f8c1f0f0f"  # as FCM and Twilio name messages
 # what is unknown and what is said to be, where they differ
 DIFFER = """
 select notification_id, address_id, m.claimed_at, d.claimed_at from (select * from message where status = 6) m

@@ -46,7 +46,7 @@ begin
     name := base || '_' || to_char(day, 'YYYYMMDD');
     execute format('create table %I (like %I including all)', name, base);
     if base = 'message' then -- each row is updated once, and its record has a few words more than its claim
-      execute format('alter table %I set (fillfactor = 40)', name);
+      execute format('alter table %I set (fillfactor = 45)', name);
     end if;
     execute format('alter table %I attach partition %I for values from (%L) to (%L)', base, name, low, high);
   end loop;
@@ -57,6 +57,6 @@ declare
   day text;
 begin
   for day in select inhrelid::regclass from pg_inherits where inhparent = 'message'::regclass loop
-    execute format('alter table %s set (fillfactor = 40)', day);
+    execute format('alter table %s set (fillfactor = 45)', day);
   end loop;
 end $$;
