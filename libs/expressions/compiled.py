@@ -30,6 +30,8 @@ _ENGINE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueEr
 Key = tuple[tuple[type, Any], ...]
 _SCALARS = frozenset((bool, int, str, type(None)))  # no decimals: 1.0 and 1.00 are equal, and not the same
 _MOST_KNOWN = 256  # results that an expression remembers
+_FEW_JOINS = 3  # by +: a few copies of the largest event take no time worth measuring it for
+_FEW_STATES = 40  # of patterns: the same
 _LONGEST_KNOWN = 64  # characters of a text
 
 
@@ -62,7 +64,7 @@ class Expression:
             if key is not None and key in self._known:
                 return self._known[key]
             prepared = context.prepared(self)
-            if self._work.depth:
+            if self._work.depth or self._work.joins > _FEW_JOINS or self._work.states > _FEW_STATES:
                 self._refuse_overwork(context)
             result = self._program.execute(prepared)
         except _ENGINE_ERRORS as error:
@@ -95,7 +97,7 @@ class Expression:
         if needed_steps > MAX_STEPS:
             raise EvaluationFailed(
                 f"The input is too large for this expression: up to {needed_steps:,} steps, {MAX_STEPS:,} are "
-                "allowed. Nest fewer list macros, or send shorter lists.",
+                "allowed. Nest fewer list macros, join fewer texts, write shorter patterns, or send less.",
                 pointer=self.pointer,
             )
 

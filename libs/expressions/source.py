@@ -17,6 +17,7 @@ MAX_MACROS = 12
 MAX_GROWTH = 64  # how many times larger than its input a result may become
 
 MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+_BUILDING = frozenset({"map", "filter"})
 _LITERALS = frozenset({"true", "false", "null", "in"})
 _MULTIPLYING = frozenset({"replace", "join"})  # their result may be far longer than each argument
 _NAMESPACES = frozenset({"math", "optional"})
@@ -32,6 +33,9 @@ TOKEN = re.compile(
 )
 _PLAIN_STRING = re.compile(r"""^(['"])([^\\]*)\1$""")
 
+_COUNTED = re.compile(r"\{(\d{1,5})(?:,(\d{0,5}))?\}")
+_SET = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+
 Path = tuple[str, ...]
 
 
@@ -45,12 +49,19 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How effort grows with the input: longest ** depth × growth, × largest where a map reads outside itself."""
+    """How effort grows with the input: longest ** depth × growth, × largest where a map reads outside itself, × its
+    texts where any macro does; `joins` copies of what is joined by +, each longer than the one before; `states` of
+    patterns for each character; and what the `builders` (map, filter) have made so far, copied for each item.
+    """
 
     depth: int
     growth: int
     reads_outside: bool
     literal_items: int
+    looks_outside: bool = False
+    joins: int = 0
+    states: int = 0
+    builders: int = 0
 
 
 @dataclass(slots=True)
@@ -98,6 +109,30 @@ def analyse(text: str) -> Analysis:
         return found
     _Walk(line, found).run()
     return found
+
+
+def states(pattern: str) -> int:
+    """How many states a regular expression has, its counted repetitions written out: `(a{3}b){2}` has 8."""
+    groups, last, at = [0], 0, 0
+    while at < len(pattern):
+        sign = pattern[at]
+        if counted := _COUNTED.match(pattern, at):
+            times = int(counted.group(2) or counted.group(1))
+            groups[-1] += last * (times - 1)
+            last, at = last * times, counted.end()
+        elif sign == "(":
+            groups.append(0)
+            at += 1
+        elif sign == ")" and len(groups) > 1:
+            last = groups.pop()
+            groups[-1] += last
+            at += 1
+        else:
+            set_ = _SET.match(pattern, at)
+            at = set_.end() if set_ else at + (2 if sign == "\\" else 1)
+            last = 1
+            groups[-1] += 1
+    return max(0, sum(groups))
 
 
 class _Walk:
@@ -165,8 +200,8 @@ class _Walk:
 
     def _called(self, name: str, index: int) -> None:
         self._found.called.add(name)
-        if name == "matches" and self._kind(index + 2) == "string" and self._text(index + 3) == ")":
-            self._found.patterns.append(self._text(index + 2))
+        if name == "matches":
+            self._matched(index)
         if name in _MULTIPLYING:
             for macro in self._open:
                 if macro is not None:
@@ -174,6 +209,12 @@ class _Walk:
         locals_here = {macro.local for macro in self._open if macro is not None}
         if name == "size" and locals_here and self._sized(index) not in locals_here:
             self._counts_outside = True
+
+    def _matched(self, index: int) -> None:
+        if self._text(index - 1) == "." and self._kind(index + 2) == "string" and self._text(index + 3) == ")":
+            self._found.patterns.append(self._text(index + 2))
+        else:  # an event's own pattern could work for minutes
+            self._found.problems.append("matches() takes its pattern in quotes, as in text.matches('^A-[0-9]+$').")
 
     def _sized(self, index: int) -> str:
         """The root of what `size` at `index` counts: `i` of `size(i.sku)` and of `i.sku.size()`."""
@@ -207,7 +248,16 @@ class _Walk:
             growth *= max(1, macro.references - 1)  # one reference is the local's own declaration
         outside = self._counts_outside or any(macro.outside for macro in maps)
         commas = sum(token.text == "," for token in self._line)
-        self._found.work = Work(self._depth, growth, outside, commas + 1)
+        self._found.work = Work(
+            self._depth,
+            growth,
+            outside,
+            commas + 1,
+            looks_outside=any(macro.outside for macro in self._macros),
+            joins=sum(token.text == "+" for token in self._line),
+            builders=sum(macro.name in _BUILDING for macro in self._macros),
+            states=sum(states(pattern) for pattern in self._found.patterns),
+        )
         self._found.problems.extend(self._excesses(growth))
 
     def _excesses(self, growth: int) -> Iterator[str]:

@@ -17,10 +17,12 @@ _INT64 = range(-(2**63), 2**64)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The longest list or object, and the largest single thing, in what expressions read."""
+    """The longest list or object, the largest single thing, and the longest text by the 256 characters that take a
+    step to copy, in what expressions read."""
 
     longest: int = 1
     largest: int = 1
+    text: int = 1
 
 
 class Trie(dict[str, "Trie"]):
@@ -68,26 +70,31 @@ def follow(values: Mapping[str, Any], path: Path) -> Any:
 
 def measured(value: Any) -> Size:
     """How large a value is, in the units of `Work`."""
-    longest = largest = 1
+    longest = largest = text = 1
     stack = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, str | bytes):
             largest = max(largest, len(item) // 16)
+            text = max(text, len(item) // 256)
         elif isinstance(item, Mapping):
             longest = max(longest, len(item))
             stack.extend(item.values())
         elif isinstance(item, list | tuple):
             longest = max(longest, len(item))
             stack.extend(item)
-    return Size(longest, max(longest, largest))
+    return Size(longest, max(longest, largest), text)
 
 
 def steps(work: Work, size: Size) -> int:
     """An upper bound for the steps that an expression takes on an input."""
     longest = max(size.longest, work.literal_items)
-    made: int = longest**work.depth * work.growth
-    return made * max(size.largest, work.literal_items) if work.reads_outside else made
+    rounds: int = longest**work.depth
+    made = rounds * work.growth * (size.text if work.looks_outside else 1)
+    if work.reads_outside:
+        made *= max(size.largest, work.literal_items)
+    made += work.builders * rounds * longest // 20
+    return made + rounds * ((work.joins**2 // 2) * max(size.text, size.longest // 8) + work.states * size.text)
 
 
 def exact_numbers(value: Any) -> dict[float, Any]:

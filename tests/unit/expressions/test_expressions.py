@@ -9,6 +9,7 @@ import pytest
 
 from libs.errors import Invalid
 from libs.expressions import Context, EvaluationFailed, compile_expression, needed
+from libs.expressions.source import states
 
 EVENT = {
     "id": "e-1",
@@ -98,6 +99,8 @@ def test_decimals_inside_a_mapped_object_stay_decimals() -> None:
         ("event.data.total >", "line 1, column"),
         ("", "Not a CEL expression"),
         ("event.id.matches('(')", "is not a regular expression"),
+        ("event.id.matches(event.data.pattern)", "pattern in quotes"),
+        ("matches(event.id, event.data.pattern)", "pattern in quotes"),
         ("event.id.matches(r'((a{1000}){1000}){1000}')", "is not a regular expression"),
         ("order.total > 1", "'order' is not known here; there is: event"),
         ("nope(event.id)", "nope() does not exist"),
@@ -135,9 +138,8 @@ def test_all_problems_are_named_at_once() -> None:
         ("event.data.quantity + 9223372036854775807 > 1", "64-bit"),
         ("event.data.items[7].sku", "end of a list"),
         ("event.data.country + 1", "types that do not fit"),
-        ("event.id.matches(event.data.country + '(')", "regex"),
         ("event.data.nothing.size()", "not null"),
-        ("event.id.matches(event.data.quantity)", "does not take a value of this type"),
+        ("event.data.quantity.matches('a')", "does not take a value of this type"),
         ("int(event.id)", "failed"),
         ("'a'.substring(4)", "outside"),
     ],
@@ -162,6 +164,14 @@ def test_a_number_that_the_engine_does_not_take_is_said() -> None:
         "event.items.map(a, event.items).map(b, b + b)",
         "event.items.map(a, event.long)",
         "event.items.exists(a, size(event.items) < 0)",
+        "event.items.exists(a, event.long + 'x' == event.long)",
+        "event.items.exists(a, event.long.contains('y'))",
+        "event.items.map(a, a)",
+        "event.items.filter(a, a > 1)",
+        "event.long.matches('(x{1,100}){1,100}y')",
+        "event.items.exists(a, event.long.matches('xy'))",
+        "+".join(["event.long"] * 100),
+        "+".join(["event.items"] * 100),
         "event.items.exists(a, event.long.size() < 0)",
     ],
 )
@@ -173,6 +183,26 @@ def test_an_input_too_large_for_an_expression_is_refused_at_once(text: str) -> N
         result(text, event)
 
     assert time.perf_counter() - started < 0.2
+
+
+def test_an_ordinary_order_is_within_every_bound() -> None:
+    items = [{"sku": f"s-{n}", "text": "x" * 2_000, "price": n} for n in range(300)]
+    event = {"id": "1", "sku": "s-299", "items": items, "note": "x" * 16_000}
+
+    assert result("event.items.exists(i, i.sku == event.sku && i.price > 1)", event)
+    assert result("'a' + event.id + ':' + event.sku + ':' + event.note + '!'", event)
+    assert result("event.items.map(i, i.sku + ': ' + i.text).size() == 300", event)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("abc", 3), ("a{3}b", 4), ("(a{3}b){2}", 8), ("(x{1,100}){1,100}", 10_000), ("[0-9a-f]{8}-[0-9]{4}", 13),
+        (r"\p{L}+", 5), ("[]a]{3}", 3), ("(((", 0), (")", 1), ("{3}", 0), ("a{2,}", 2), ("", 0),
+    ],
+)  # fmt: skip
+def test_a_patterns_repetitions_are_written_out(pattern: str, expected: int) -> None:
+    assert states(pattern) == expected
 
 
 def test_the_size_of_an_item_is_counted_in_a_list_of_any_length() -> None:
