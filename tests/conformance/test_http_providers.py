@@ -253,8 +253,8 @@ async def test_many_receivers_at_a_time() -> None:
     async with HttpServer(lambda call: Answer(silent="slow" in call.target)) as server:
         urls = [f"http://127.0.0.1:{server.port}/{name}" for name in ("slow", *(f"r{n}" for n in range(30)))]
         started = asyncio.get_running_loop().time()
-        outcomes = await send(WebhookProvider(CLOCK), hooks(timeout=1.0), [hook_to(url) for url in urls])
+        outcomes = await send(WebhookProvider(CLOCK), hooks(timeout=3.0), [hook_to(url) for url in urls])
         took = asyncio.get_running_loop().time() - started
     assert isinstance(outcomes[0], Ambiguous)
     assert all(isinstance(outcome, Sent) for outcome in outcomes[1:])
-    assert took < 3
+    assert took < 6
