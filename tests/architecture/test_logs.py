@@ -3,9 +3,8 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 from libs.telemetry.logs import _FORBIDDEN, FIELDS
 
@@ -28,22 +27,25 @@ def lines(path: Path) -> Iterator[ast.Call]:
             yield node
 
 
-WRITTEN = [(path.relative_to(ROOT).as_posix(), call) for path in FILES for call in lines(path)]
+@cache
+def written() -> list[tuple[str, ast.Call]]:
+    """Every log line, with its place."""
+    return [(f"{path.relative_to(ROOT).as_posix()}:{call.lineno}", call) for path in FILES for call in lines(path)]
 
 
 def test_a_registry_without_a_field_that_could_carry_an_address() -> None:
-    assert len(WRITTEN) > 30
+    assert len(written()) > 30
     assert not FIELDS & _FORBIDDEN
 
 
-@pytest.mark.parametrize(("path", "call"), WRITTEN, ids=[f"{path}:{call.lineno}" for path, call in WRITTEN])
-def test_a_log_line_is_a_fact_with_known_fields(path: str, call: ast.Call) -> None:
-    name = call.args[0] if len(call.args) == 1 else None
-    assert isinstance(name, ast.Constant), path
-    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", str(name.value)), path
-    assert {keyword.arg for keyword in call.keywords} <= FIELDS | {"service"}, path
+def test_a_log_line_is_a_fact_with_known_fields() -> None:
+    for place, call in written():
+        name = call.args[0] if len(call.args) == 1 else None
+        assert isinstance(name, ast.Constant), place
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", str(name.value)), place
+        assert {keyword.arg for keyword in call.keywords} <= FIELDS | {"service"}, place
 
 
 def test_every_field_of_the_registry_is_used() -> None:
-    used = {keyword.arg for _, call in WRITTEN for keyword in call.keywords}
+    used = {keyword.arg for _, call in written() for keyword in call.keywords}
     assert used >= FIELDS - {"cause_id"}
