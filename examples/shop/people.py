@@ -70,6 +70,12 @@ def customers(count: int, seed: int = 1) -> list[Customer]:
     return [_customer(100_001 + index, dice) for index in range(count)]
 
 
+def _nobodys(number: int) -> str:
+    """A number of this customer's own that does not exist: were it another's too, it would soon be barred for both."""
+    thousand, rest = divmod(number - 100_001, 1_000)
+    return f"+43{('650', '660', '664', '676', '680', '681', '688', '699', '677', '670')[thousand]}{rest:03d}9990404"
+
+
 def _customer(number: int, dice: random.Random) -> Customer:
     push_fault, mail_fault = _fault(dice, "push"), _fault(dice, "email")
     bad_phone = dice.random() < _BAD_PHONE
@@ -81,7 +87,7 @@ def _customer(number: int, dice: random.Random) -> Customer:
         locale=dice.choice(LOCALES),
         email=f"c{number}{f'+fault.{mail_fault}' if mail_fault else ''}@mail.example",
         # the simulator reads 999, a count and 404 at the end as a number that does not exist
-        phone=f"+491522{number:07d}" if not bad_phone else "+4915229990404",
+        phone=f"+491522{number:07d}" if not bad_phone else _nobodys(number),
         devices=_devices(number, push_fault, dice),
         topics=topics,
         push_fault=push_fault,
