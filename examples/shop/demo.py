@@ -126,11 +126,9 @@ class Demo:
     def send_traced(self, jaeger_url: str) -> None:
         """One more order after the day, its way through every program, and why it was sent."""
         one = Shop(self.people, seed=3).order_placed()
-        path = self.folder / "one-more.json"
-        path.write_bytes(line(replace(one, subject="B-1"), "one-more", datetime.now(UTC)))
-        self.depesche("events", "send", path)
-        (event,) = json.loads(self.depesche("events", "list", "--subject", "B-1", "--json", captured=True))
-        console.print(trace_of(jaeger_url, event["trace_id"]))
+        event = line(replace(one, subject="B-1"), "one-more", datetime.now(UTC))
+        trace_id = Reckoning(self.suite, self.day).send_traced(event)
+        console.print(trace_of(jaeger_url, trace_id))
         self.depesche("why", "--order", "B-1")
 
 

@@ -117,6 +117,12 @@ class Reckoning:
         enough = found["messages"]["total"] >= sum(self._day.expected.values())
         return Sums(found["messages"], found["communications"], settled=enough and not still and not owed)
 
+    def send_traced(self, event: bytes) -> str:
+        """Sends one event, and gives the id of the trace that it is in."""
+        kind = {"content-type": "application/cloudevents+json"}
+        answer = self._api.post("/orders-notification/v1/events", content=event, headers=kind).raise_for_status()
+        return str(self._get(f"/orders-notification/v1/events/{answer.json()['id']}")["trace_id"])
+
     def break_mail_server(self, seconds: float) -> None:
         """The mail server says 451 to everybody for a while."""
         order = {"channel": "smtp", "fault": "451", "seconds": seconds}
