@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MAX_LENGTH = 4_096  # characters
-MAXTOKENS = 1_000  # the engine recurses on the stack: 2,000 chained operators overflow a small thread's
+MAX_TOKENS = 1_000  # the engine recurses on the stack: 2,000 chained operators overflow a small thread's
 MAX_BRACKETS = 40
 MAX_MACRO_DEPTH = 2
 MAX_MACROS = 12
@@ -104,8 +104,8 @@ def analyse(text: str) -> Analysis:
         found.problems.append(f"The expression has {len(text)} characters; {MAX_LENGTH} are allowed.")
         return found
     line = tokens(text)
-    if len(line) > MAXTOKENS:
-        found.problems.append(f"The expression has {len(line)} parts; {MAXTOKENS} are allowed. Split it.")
+    if len(line) > MAX_TOKENS:
+        found.problems.append(f"The expression has {len(line)} parts; {MAX_TOKENS} are allowed. Split it.")
         return found
     _Walk(line, found).run()
     return found

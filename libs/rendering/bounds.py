@@ -39,13 +39,20 @@ class BoundedContext(RenderContext):
         METER.spend(length * self.weight, "its loops")
 
 
-def _weigh(context: RenderContext, weight: int) -> None:
-    if isinstance(context, BoundedContext):
-        context.weight = weight
-
-
-class BoundedFor(for_tag.ForNode):
+class _Weighed:
     """A loop that says how heavy its body is before it runs."""
+
+    __slots__ = ()
+    weight: int
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        if isinstance(context, BoundedContext):
+            context.weight = self.weight
+        return int(super().render_to_output(context, buffer))  # type: ignore[misc]
+
+
+class BoundedFor(_Weighed, for_tag.ForNode):
+    """`for`."""
 
     __slots__ = ("weight",)
 
@@ -53,27 +60,19 @@ class BoundedFor(for_tag.ForNode):
         super().__init__(*arguments, **options)
         self.weight = 1 + len(str(self.block)) // 12
 
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        _weigh(context, self.weight)
-        return int(super().render_to_output(context, buffer))
-
 
 class ForTag(for_tag.ForTag):
     node_class = BoundedFor
 
 
-class BoundedTablerow(tablerow_tag.TablerowNode):
-    """The same for `tablerow`."""
+class BoundedTablerow(_Weighed, tablerow_tag.TablerowNode):
+    """`tablerow`, whose cells are markup too."""
 
     __slots__ = ("weight",)
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.weight = 2 + len(str(self.block)) // 12
-
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        _weigh(context, self.weight)
-        return int(super().render_to_output(context, buffer))
 
 
 class TablerowTag(tablerow_tag.TablerowTag):
