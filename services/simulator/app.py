@@ -134,6 +134,7 @@ async def _listen(
     policy = Policy(
         settings.smtp_mail_bytes,
         settings.smtp_pipelining,
+        settings.smtp_chunking,
         settings.smtp_utf8,
         identity.server_context() if settings.smtp_starttls else None,
         settings.smtp_username,

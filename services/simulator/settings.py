@@ -56,6 +56,7 @@ class SimulatorSettings(ServiceSettings):
     smtp_username: str = Field("", description="User that the mail server asks for; empty: no authentication needed.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
     smtp_pipelining: bool = Field(True, description="Whether the mail server offers PIPELINING.")
+    smtp_chunking: bool = Field(True, description="Whether the mail server offers CHUNKING: BDAT in place of DATA.")
     smtp_starttls: bool = Field(True, description="Whether the mail server offers STARTTLS.")
     smtp_utf8: bool = Field(True, description="Whether the mail server offers SMTPUTF8.")
     smtp_mail_bytes: int = Field(26_214_400, ge=1024, description="Largest mail that it takes, in bytes.")

@@ -6,6 +6,7 @@ import binascii
 import hmac
 from collections.abc import Callable
 
+from services.simulator.adapters.smtp.chunks import bdat
 from services.simulator.adapters.smtp.dialogue import Dialogue
 from services.simulator.domain.arrivals import Arrival
 from services.simulator.domain.faults import CUTTING, HANGING, Fault, of_address
@@ -162,7 +163,7 @@ def _scripted_sender(session: Dialogue, address: str, fault: Fault) -> None:
 
 def rcpt(session: Dialogue, argument: str) -> None:
     path = path_of(argument) if argument[:3].upper() == "TO:" else None
-    if session.sender is None:
+    if session.sender is None or session.chunks:
         session.reply("503 5.5.1 Need MAIL command")
     elif path is None or not path.address:
         session.reply("501 5.5.4 Syntax: RCPT TO:<address>")
@@ -195,6 +196,8 @@ def _scripted_recipient(session: Dialogue, address: str) -> None:
 def data(session: Dialogue, argument: str) -> None:
     if argument:
         session.reply("501 5.5.4 Syntax: DATA")
+    elif session.chunks or session.refused:
+        session.reply("503 5.5.1 This mail comes by BDAT")
     elif session.sender is None:
         session.reply("503 5.5.1 Need MAIL command")
     elif not session.recipients:
@@ -273,6 +276,7 @@ COMMANDS: dict[str, Callable[[Dialogue, str], None]] = {
     "MAIL": mail,
     "RCPT": rcpt,
     "DATA": data,
+    "BDAT": bdat,
     "RSET": rset,
     "NOOP": noop,
     "VRFY": vrfy,

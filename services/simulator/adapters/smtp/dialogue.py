@@ -9,6 +9,15 @@ from services.simulator.domain.exchange import Exchange
 from services.simulator.domain.faults import Fault
 
 
+@dataclass(slots=True)
+class Chunk:
+    """What follows a BDAT. `refusal` is said when its octets have been read and thrown away, as the standard has it."""
+
+    octets: int
+    is_last: bool
+    refusal: str
+
+
 @dataclass(eq=False)
 class Dialogue(asyncio.Protocol, ABC):
     """The state of a session, which reads beside it. `stuck`: we hang and read no more; `paused`: an answer takes its
@@ -29,6 +38,9 @@ class Dialogue(asyncio.Protocol, ABC):
     utf8: bool = False
     channel_fault: Fault | None = None  # of a script for the whole channel, found at MAIL
     upgrading: "asyncio.Future[None] | None" = None  # keeps the task of STARTTLS alive
+    chunk: Chunk | None = None  # announced, and not yet here in full
+    chunks: list[bytes] = field(default_factory=list)  # of this mail, that have come
+    refused: bool = False  # one of its chunks: none that follows is taken
     _data: bool = False
     _searched: int = 0
     _too_big: bool = False
@@ -57,7 +69,7 @@ class Dialogue(asyncio.Protocol, ABC):
     def reset(self) -> None:
         """Forget the transaction, not the greeting."""
         self.sender, self.channel_fault = None, None
-        self.recipients = []
+        self.recipients, self.chunks, self.refused = [], [], False
 
     def begin_data(self) -> None:
         self._data, self._searched, self._too_big = True, 0, False

@@ -13,6 +13,7 @@ class Policy:
 
     mail_bytes: int = 26_214_400
     pipelining: bool = True
+    chunking: bool = True
     utf8: bool = True
     tls: ssl.SSLContext | None = None
     username: str = ""
@@ -23,6 +24,8 @@ class Policy:
         lines = [f"SIZE {self.mail_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES"]
         if self.pipelining:
             lines.append("PIPELINING")
+        if self.chunking:
+            lines.append("CHUNKING")
         if self.utf8:
             lines.append("SMTPUTF8")
         if self.tls is not None and not secure:

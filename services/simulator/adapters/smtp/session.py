@@ -1,12 +1,13 @@
-"""One SMTP session as an asyncio protocol: RFC 5321 with PIPELINING, SIZE, 8BITMIME, SMTPUTF8,
+"""One SMTP session as an asyncio protocol: RFC 5321 with PIPELINING, CHUNKING, SIZE, 8BITMIME, SMTPUTF8,
 ENHANCEDSTATUSCODES, STARTTLS and AUTH. Replies to one read go out in one write."""
 
 import asyncio
 import re
 from typing import cast
 
+from services.simulator.adapters.smtp.chunks import received
 from services.simulator.adapters.smtp.commands import COMMANDS, authenticate, refused_mail, scripted_end
-from services.simulator.adapters.smtp.dialogue import Dialogue
+from services.simulator.adapters.smtp.dialogue import Chunk, Dialogue
 from services.simulator.adapters.smtp.policy import Policy
 from services.simulator.domain.arrivals import Arrival
 from services.simulator.domain.exchange import Exchange
@@ -16,13 +17,15 @@ from services.simulator.handlers import accept, lose
 
 _LINE_BYTES = 12_288  # RFC 4954 §4: AUTH needs the most
 _END = b"\r\n.\r\n"
-# what a sender at full speed writes: three plain commands at once. Read in one go, it costs half as much; anything
-# unusual in it goes the long way through COMMANDS.
+# what a sender at full speed writes: plain commands at once. Read in one go, they cost half as much; anything
+# unusual in them goes the long way through COMMANDS.
 _ENVELOPE = re.compile(
-    rb"MAIL FROM:<([\w.-]{1,64}@[\w.-]{1,180})>(?: SIZE=(\d{1,9}))?(?: BODY=8BITMIME)?\r\n"
-    rb"RCPT TO:<([\w.-]{1,64}@[\w.-]{1,180})>\r\nDATA\r\n"
+    rb"(RSET\r\n)?MAIL FROM:<([\w.-]{1,64}@[\w.-]{1,180})>(?: SIZE=(\d{1,9}))?(?: BODY=8BITMIME)?\r\n"
+    rb"RCPT TO:<([\w.-]{1,64}@[\w.-]{1,180})>\r\n(?:(DATA)\r\n|BDAT (\d{1,9}) LAST\r\n)?"
 )
-_ENVELOPE_TAKEN = b"250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 End data with <CR><LF>.<CR><LF>\r\n"
+_FORGOTTEN = b"250 2.0.0 Ok\r\n"
+_TAKEN = b"250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n"
+_GO_ON = b"354 End data with <CR><LF>.<CR><LF>\r\n"
 
 
 class Session(Dialogue):
@@ -43,7 +46,8 @@ class Session(Dialogue):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sessions.discard(self)
-        if self._data and not self.stuck:
+        in_the_middle = self._data or self.chunk is not None or bool(self.chunks)
+        if in_the_middle and not self.refused and not self.stuck:
             lose(self.exchange, "email")
 
     def data_received(self, data: bytes) -> None:
@@ -55,24 +59,37 @@ class Session(Dialogue):
 
     def work(self) -> None:
         """Go through what has been read, as far as it is complete."""
-        while self.buffer and not (self.paused or self.stuck or self.transport.is_closing()):
-            if not (self._mail() if self._data else self._envelope() or self._line()):
+        while (self.buffer or self.chunk) and not (self.paused or self.stuck or self.transport.is_closing()):
+            if not self._step():
                 break
         self.flush()
+
+    def _step(self) -> bool:
+        """Read what comes next; False where not all of it has come."""
+        if self.chunk is not None:
+            return self._chunk()
+        return self._mail() if self._data else self._envelope() or self._line()
 
     def _envelope(self) -> bool:
         """A whole plain envelope at once; False where it is none, or where a fault may be meant."""
         if self.sender is not None or not self.greeted or self.login is not None or self.exchange.faults.scripts:
             return False
         found = _ENVELOPE.match(self.buffer)
-        if found is None or b"fault" in found[3].lower() or int(found[2] or 0) > self.policy.mail_bytes:
+        if found is None or b"fault" in found[4].lower():
+            return False
+        octets = max(int(found[3] or 0), int(found[6] or 0))
+        if octets > self.policy.mail_bytes or (found[6] is not None and not self.policy.chunking):
             return False
         if self.policy.username and self.user is None:
             return False
-        self.sender, self.recipients = found[1].decode(), [(found[3].decode(), None)]
+        self.sender, self.recipients = found[2].decode(), [(found[4].decode(), None)]
         self.buffer = self.buffer[found.end() :]
-        self.begin_data()
-        self._replies.append(_ENVELOPE_TAKEN)
+        self._replies.append(_FORGOTTEN + _TAKEN if found[1] else _TAKEN)
+        if found[5] is not None:
+            self.begin_data()
+            self._replies.append(_GO_ON)
+        elif found[6] is not None:
+            self.chunk = Chunk(int(found[6]), is_last=True, refusal="")
         return True
 
     def _line(self) -> bool:
@@ -96,6 +113,15 @@ class Session(Dialogue):
         else:
             command(self, argument.strip())
         return True
+
+    def _chunk(self) -> bool:
+        """Read as far as the end of a chunk; True when it has come."""
+        mail = received(self)
+        if mail is not None:
+            self.chunks = []
+            self._complete(mail)
+            self.reset()
+        return self.chunk is None
 
     def _mail(self) -> bool:
         """Read as far as the end of the mail; True when it has come."""
