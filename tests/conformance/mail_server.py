@@ -17,10 +17,14 @@ class Accepted:
 
 @dataclass
 class MailServer:
-    """`faults`: recipient's local part → what happens. See `_recipient` and `_text`."""
+    """What happens hangs on the recipient's local part: see `_recipient` and `_text`.
+
+    `chunking`: it offers CHUNKING, and "lenient" takes BDAT without a recipient as well, "only-said" does not know it.
+    """
 
     extensions: tuple[str, ...] = ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 1000000")
     greeting: tuple[str, ...] = ("220 mail.test ESMTP",)
+    chunking: str = ""
     takes_ehlo: bool = True
     context: ssl.SSLContext | None = None
     implicit: bool = False
@@ -33,6 +37,7 @@ class MailServer:
     connections: int = 0
     encrypted: int = 0
     most_in_one_read: int = 0  # commands that came in one packet
+    most_mails_in_one_read: int = 0
     port: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
@@ -87,6 +92,7 @@ class _Session:
         raw = await self.reader.readuntil(b"\r\n")
         buffered = bytes(self.reader._buffer)  # type: ignore[attr-defined]
         self.server.most_in_one_read = max(self.server.most_in_one_read, 1 + buffered.count(b"\r\n"))
+        self.server.most_mails_in_one_read = max(self.server.most_mails_in_one_read, buffered.count(b"MAIL FROM:"))
         return raw[:-2].decode()
 
     async def run(self) -> None:
@@ -104,6 +110,8 @@ class _Session:
         match verb:
             case "EHLO" if self.server.takes_ehlo:
                 offered = list(self.server.extensions)
+                if self.server.chunking:
+                    offered.append("CHUNKING")
                 if self.server.context is not None and not self.is_encrypted:
                     offered.append("STARTTLS")
                 lines = ["mail.test greets you", *offered]
@@ -122,6 +130,8 @@ class _Session:
                 return await self._recipient(line)
             case "DATA":
                 return await self._data()
+            case "BDAT" if self.server.chunking not in ("", "only-said"):
+                return await self._chunk(line)
             case "RSET":
                 self.sender = self.recipient = None
                 await self.say("250 2.0.0 forgotten")
@@ -202,6 +212,16 @@ class _Session:
             return True
         return await self._text(text[:-3].replace(b"\r\n..", b"\r\n."))
 
+    async def _chunk(self, line: str) -> bool:
+        _, octets, last = line.split()
+        assert last == "LAST", "our dialogue sends a mail in one chunk"
+        text = await self.reader.readexactly(int(octets))
+        if self.recipient is not None:
+            return await self._text(text)
+        # the transaction stays open: without RSET the next MAIL is refused
+        await self.say("250 2.0.0 gladly" if self.server.chunking == "lenient" else "503 5.5.1 no valid recipients")
+        return True
+
     async def _text(self, text: bytes) -> bool:
         sender, recipient = self.sender or "", self.recipient or ""
         self.sender = self.recipient = None
@@ -221,4 +241,4 @@ class _Session:
         if local.startswith("accepted-then-s"):
             await asyncio.sleep(30 if local.endswith("silent") else 0.2)  # or slow
         await self.say(f"250 2.0.0 Ok: queued as {len(self.server.accepted):06d}")
-        return True
+        return local != "last"

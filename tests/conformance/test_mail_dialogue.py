@@ -4,6 +4,8 @@ import asyncio
 import gc
 import time
 import weakref
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -15,11 +17,19 @@ from services.delivery.domain.outcomes import Deferred, Outcome, Rejected, Sent
 from tests.conformance.mail_server import MailServer
 from tests.conformance.mail_world import VERP_KEY, mail_to, send, sender_for
 
+MakeServer = Callable[..., MailServer]
 
-async def test_connections_are_kept_and_commands_pipelined() -> None:
+
+@pytest.fixture(params=["by chunks", "by data"])
+def mail_server(request: pytest.FixtureRequest) -> MakeServer:
+    """The two ways in which texts are handed over."""
+    return partial(MailServer, chunking="real" if request.param == "by chunks" else "")
+
+
+async def test_connections_are_kept_and_commands_pipelined(mail_server: MakeServer) -> None:
     """A hundred mails in two chunks: two connections, and whole envelopes in one packet."""
     provider = SmtpProvider(VERP_KEY, system_clock)
-    async with MailServer() as server:
+    async with mail_server() as server:
         for _ in range(2):
             await send(provider, sender_for(server), [mail_to(f"u{n}@example.org") for n in range(50)])
         await provider.close()
@@ -28,11 +38,11 @@ async def test_connections_are_kept_and_commands_pipelined() -> None:
     assert server.most_in_one_read >= 3
 
 
-async def test_a_refusal_leaves_the_connection_in_step() -> None:
+async def test_a_refusal_leaves_the_connection_in_step(mail_server: MakeServer) -> None:
     """Also where the server takes DATA without a recipient: one connection does it all, without a time-out."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     for extensions in (("PIPELINING",), ("PIPELINING", "LENIENT-DATA"), ("LENIENT-DATA",)):
-        async with MailServer(extensions=extensions) as server:
+        async with mail_server(extensions=extensions) as server:
             sender = sender_for(server, connections=1)
             changed = Sender(7, 1, Mode.LIVE, Channel.EMAIL, len(str(extensions)), sender.account)
             outcomes = await send(
@@ -42,10 +52,10 @@ async def test_a_refusal_leaves_the_connection_in_step() -> None:
         assert server.connections == 1
 
 
-async def test_a_stale_connection_is_replaced_without_a_trace() -> None:
+async def test_a_stale_connection_is_replaced_without_a_trace(mail_server: MakeServer) -> None:
     """The server closed the kept connection meanwhile: the next mail goes out on a fresh one."""
     provider = SmtpProvider(VERP_KEY, system_clock)
-    async with MailServer(mails_per_connection=1) as server:
+    async with mail_server(mails_per_connection=1) as server:
         sender = sender_for(server, connections=1)
         first = await send(provider, sender, [mail_to("a@example.org")])
         second = await send(provider, sender, [mail_to("b@example.org")])
@@ -53,19 +63,19 @@ async def test_a_stale_connection_is_replaced_without_a_trace() -> None:
     assert server.connections == 2
 
 
-async def test_a_changed_sender_gets_new_connections() -> None:
+async def test_a_changed_sender_gets_new_connections(mail_server: MakeServer) -> None:
     provider = SmtpProvider(VERP_KEY, system_clock)
-    async with MailServer() as old, MailServer() as new:
+    async with mail_server() as old, mail_server() as new:
         await send(provider, sender_for(old), [mail_to("a@example.org")])
         changed = Sender(7, 1, Mode.LIVE, Channel.EMAIL, 2, sender_for(new).account)
         await send(provider, changed, [mail_to("b@example.org")])
     assert [len(old.accepted), len(new.accepted)] == [1, 1]
 
 
-async def test_a_cancelled_chunk_leaves_no_dirty_connection() -> None:
+async def test_a_cancelled_chunk_leaves_no_dirty_connection(mail_server: MakeServer) -> None:
     """After a cancel in the middle of a mail, the next mail does not read the old one's reply."""
     provider = SmtpProvider(VERP_KEY, system_clock)
-    async with MailServer() as server:
+    async with mail_server() as server:
         sender = sender_for(server, connections=1, timeout_seconds=20.0)
         task = asyncio.create_task(send(provider, sender, [mail_to("accepted-then-slow@example.org")]))
         await server.arrived.wait()
@@ -76,11 +86,11 @@ async def test_a_cancelled_chunk_leaves_no_dirty_connection() -> None:
     assert server.connections == 2
 
 
-async def test_two_senders_of_chunks_share_fairly() -> None:
+async def test_two_senders_of_chunks_share_fairly(mail_server: MakeServer) -> None:
     """A single mail does not wait for the end of a large chunk on the same connection, where that takes long."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     order: list[str] = []
-    async with MailServer(chunk=20, pause=0.02) as server:
+    async with mail_server(chunk=20, pause=0.02) as server:
         sender = sender_for(server, connections=1, timeout_seconds=5.0)
         deadline = time.monotonic() + 20
         bulk = [mail_to(f"bulk{n}@example.org") for n in range(60)]
@@ -92,11 +102,11 @@ async def test_two_senders_of_chunks_share_fairly() -> None:
     assert len(server.accepted) == 61
 
 
-async def test_a_chunk_is_done_before_the_next_where_that_is_quick() -> None:
+async def test_a_chunk_is_done_before_the_next_where_that_is_quick(mail_server: MakeServer) -> None:
     """Side by side both would be recorded by the spoonful."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     order: list[str] = []
-    async with MailServer() as server:
+    async with mail_server() as server:
         sender = sender_for(server, connections=1, timeout_seconds=5.0)
         deadline = time.monotonic() + 20
         first, second = ([mail_to(f"{word}{n}@example.org") for n in range(15)] for word in ("first", "second"))
@@ -107,14 +117,14 @@ async def test_a_chunk_is_done_before_the_next_where_that_is_quick() -> None:
     assert order == ["first"] * 15 + ["second"] * 15
 
 
-async def test_what_goes_wrong_while_settling_reaches_the_sender() -> None:
+async def test_what_goes_wrong_while_settling_reaches_the_sender(mail_server: MakeServer) -> None:
     """Steps run where replies arrive; their errors must not end there, nor leave a mail's reply for the next one."""
     provider = SmtpProvider(VERP_KEY, system_clock)
 
     def broken(index: int, outcome: Outcome) -> None:
         raise LookupError("a bug of the caller")
 
-    async with MailServer() as server:
+    async with mail_server() as server:
         sender = sender_for(server, connections=1)
         with pytest.raises(LookupError):
             await provider.send(sender, [mail_to("a@example.org")], time.monotonic() + 5, broken)
@@ -149,7 +159,7 @@ async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed() -> 
     assert {type(outcome) for outcome in outcomes} == {Deferred}
 
 
-async def test_mails_are_let_go_when_they_are_sent() -> None:
+async def test_mails_are_let_go_when_they_are_sent(mail_server: MakeServer) -> None:
     """Nothing of ours holds a chunk in a circle: ten thousand mails a second cannot wait for a garbage collector."""
 
     class Chunk(list[Outbound]):
@@ -158,7 +168,7 @@ async def test_mails_are_let_go_when_they_are_sent() -> None:
     provider = SmtpProvider(VERP_KEY, system_clock)
     gc.disable()
     try:
-        async with MailServer() as server:
+        async with mail_server() as server:
             chunk = Chunk([mail_to(f"{local}@example.org") for local in ("a", "dead", "later", "busy", "b")])
             held = weakref.ref(chunk)
             await send(provider, sender_for(server), chunk)

@@ -91,9 +91,8 @@ async def _transfer(client: aiosmtplib.SMTP, account: SmtpAccount, mail: Mail) -
                 return sort_reply(Reply(said.code, said.message), command)
     except (aiosmtplib.SMTPException, OSError) as error:
         return Deferred(Reason.PROVIDER_UNAVAILABLE, f"{command}: {error}")
-    text = mail.data[: -len(b".\r\n")].replace(b"\r\n..", b"\r\n.")  # it stuffs dots by itself
     try:
-        said = await client.data(text, timeout=account.timeout_seconds)
+        said = await client.data(mail.text, timeout=account.timeout_seconds)
     except aiosmtplib.SMTPDataError as error:
         return sort_reply(Reply(error.code, error.message), "message")
     except aiosmtplib.SMTPTimeoutError:

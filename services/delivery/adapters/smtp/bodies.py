@@ -1,4 +1,4 @@
-"""The body of a mail: multipart/alternative with a text and an HTML part (RFC 2046), dots stuffed (RFC 5321 §4.5.2).
+"""The body of a mail: multipart/alternative with a text and an HTML part (RFC 2046).
 
 Most mails of a template differ in a few values only. Of those the literals are encoded once, boundaries and all, and
 each mail is one join. Whatever is not as simple as that is encoded as a whole.
@@ -16,11 +16,10 @@ _BASE64_LINE = 57  # 76 characters encoded
 _CHARACTER_BYTES = 4  # at most, in UTF-8
 _REMEMBERED = 64
 _BREAKING = re.compile("[\r\n\0]")  # what cannot stand within a line
-_END = b".\r\n"
 
 
 class Bodies:
-    """Makes bodies, each with the dot that ends it. What does not hang on the single mail is made once."""
+    """Makes bodies. What does not hang on the single mail is made once."""
 
     def __init__(self) -> None:
         self._boundary = f"=_{secrets.token_hex(12)}"
@@ -63,7 +62,7 @@ class Bodies:
             return known[1]
         (text, words), (html, page) = encode_text(content.text, eight_bit), encode_text(content.html, eight_bit)
         before, between, behind = self._around(text, html)
-        body = _stuffed(b"".join((before, words, between, page, behind))) + _END
+        body = b"".join((before, words, between, page, behind))
         if len(self._encoded) >= _REMEMBERED:
             self._encoded.clear()
         self._encoded[key] = (content, body)
@@ -80,7 +79,7 @@ class Bodies:
 class _Frame:
     """The body that the mails of a template share, with gaps for their values."""
 
-    __slots__ = ("_at_line_start", "_longest", "_pieces", "is_ascii")
+    __slots__ = ("_longest", "_pieces", "is_ascii")
 
     def __init__(
         self, text: tuple[str, ...], html: tuple[str, ...], around: tuple[bytes, bytes, bytes], is_ascii: bool
@@ -92,25 +91,19 @@ class _Frame:
         page[-1] += behind
         words[-1] += between + page[0]
         pieces = words + page[1:]
-        self._at_line_start = [n for n, piece in enumerate(pieces[:-1]) if piece.endswith(b"\r\n")]
-        self._pieces = [part for piece in pieces for part in (_stuffed(piece).decode(), "")]
-        self._pieces[-1] = _END.decode()
+        self._pieces = [part for piece in pieces for part in (piece.decode(), "")]
         whole = "".join(text) + "\n" + "".join(html)
         self._longest = max(len(line.encode("utf-8", "replace")) for line in whole.split("\n"))
         if "\r" in whole or "\0" in whole:
             self._longest = _LONGEST_LINE + 1
 
     def filled(self, values: list[str], together: str) -> bytes | None:
-        """The body with these values (`together`: joined); None where one could make a line too long, or end it, or
-        begin it by a dot."""
+        """The body with these values (`together`: joined); None where one could make a line too long, or end it."""
         if not together.isprintable() and _BREAKING.search(together):
             return None
         size = len(together) if together.isascii() else len(together) * _CHARACTER_BYTES
         if self._longest + size > _LONGEST_LINE:
             return None
-        for n in self._at_line_start:
-            if not values[n] or values[n].startswith("."):
-                return None
         pieces = self._pieces.copy()
         pieces[1:-1:2] = values
         return "".join(pieces).encode("utf-8", "replace")
@@ -143,10 +136,6 @@ def _with_crlf(text: str) -> bytes:
     if b"\r" in raw:
         raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return raw.replace(b"\n", b"\r\n")  # on bytes it takes a third of what it takes on the text
-
-
-def _stuffed(lines: bytes) -> bytes:
-    return lines.replace(b"\r\n.", b"\r\n..") if b"\r\n." in lines else lines
 
 
 def _head(subtype: str, encoding: str) -> str:

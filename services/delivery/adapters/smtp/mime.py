@@ -20,10 +20,10 @@ from services.delivery.domain.outcomes import Rejected
 
 
 class Mail(msgspec.Struct, frozen=True, gc=False):
-    """One mail as it goes over the wire: its three commands, and the text with dots stuffed and its end."""
+    """One mail: its envelope's commands, and its text. How that goes over the wire is the dialogue's matter."""
 
-    envelope: bytes  # MAIL FROM:<…> …\r\n RCPT TO:<…>\r\n DATA\r\n
-    data: bytes
+    envelope: bytes  # MAIL FROM:<…> …\r\n RCPT TO:<…>\r\n
+    text: bytes  # lines, each with its CRLF
 
 
 class Composer:
@@ -56,12 +56,12 @@ class Composer:
             head = self._head(message, content, to) + self._trace(path)
         except headers.NotAHeader as error:
             return Rejected(Reason.PAYLOAD_INVALID, str(error))
-        data = head.encode() + self._bodies.of(content, features.eight_bit)
-        if features.size and len(data) > features.size:
+        text = head.encode() + self._bodies.of(content, features.eight_bit)
+        if features.size and len(text) > features.size:
             return Rejected(
-                Reason.TOO_LARGE, f"{len(data):,} bytes; the mail server takes {features.size:,}", enhanced="5.3.4"
+                Reason.TOO_LARGE, f"{len(text):,} bytes; the mail server takes {features.size:,}", enhanced="5.3.4"
             )
-        return Mail(_envelope(path, data, to, features), data)
+        return Mail(_envelope(path, len(text), to, features), text)
 
     def _trace(self, path: str) -> str:
         """What has the vendor's webhooks name this attempt."""
@@ -99,8 +99,8 @@ class Composer:
         return self._date[1]
 
 
-def _envelope(path: str, data: bytes, to: str, features: Features) -> bytes:
-    size = "" if features.size is None else f" SIZE={len(data)}"
+def _envelope(path: str, size: int, to: str, features: Features) -> bytes:
+    declared = "" if features.size is None else f" SIZE={size}"
     body = " BODY=8BITMIME" if features.eight_bit else ""
     utf8 = "" if to.isascii() else " SMTPUTF8"
-    return f"MAIL FROM:<{path}>{size}{body}{utf8}\r\nRCPT TO:<{to}>\r\nDATA\r\n".encode()
+    return f"MAIL FROM:<{path}>{declared}{body}{utf8}\r\nRCPT TO:<{to}>\r\n".encode()

@@ -17,6 +17,7 @@ class Features:
     """What the server's EHLO offers."""
 
     pipelining: bool = False
+    chunking: bool = False
     eight_bit: bool = False
     utf8: bool = False
     starttls: bool = False
@@ -30,7 +31,8 @@ class Session:
 
     connection: SmtpConnection
     features: Features
-    mails: int = 0
+    by_chunks: bool = False  # how its mails are handed over: by BDAT, or by DATA
+    mails: int = 0  # that it was given
     since: float = 0.0  # when it was last taken, or given back
 
 
@@ -126,6 +128,7 @@ def read_features(reply: Reply) -> Features:
     size = offered.get("SIZE")
     return Features(
         pipelining="PIPELINING" in offered,
+        chunking="CHUNKING" in offered,
         eight_bit="8BITMIME" in offered,
         utf8="SMTPUTF8" in offered,
         starttls="STARTTLS" in offered,

@@ -6,9 +6,12 @@ import time
 from collections import deque
 
 from libs.contracts.reasons import Reason
+from libs.telemetry import get_logger
 from services.delivery.adapters.smtp.opening import Session, open_session, tls_context
 from services.delivery.domain.outbound import SmtpAccount
 from services.delivery.domain.outcomes import Deferred
+
+log = get_logger(__name__)
 
 _IDLE_SECONDS = 60.0  # most servers hang up after one to five minutes
 _TURN_SECONDS = 0.25  # after which a connection goes to whoever waits for one
@@ -27,6 +30,7 @@ class Pool:
         self._waiting = 0
         self._idle: deque[Session] = deque()
         self._retired = False
+        self._chunks = True
         self._context: ssl.SSLContext | None = None
         self._context_made = asyncio.Lock()
 
@@ -52,7 +56,11 @@ class Pool:
         self._places.release()
         if not clean or session.connection.end is not None:
             session.connection.close()
-        elif self._retired or session.mails >= self.account.mails_per_connection:
+        elif (
+            self._retired
+            or session.mails >= self.account.mails_per_connection
+            or (session.by_chunks and not self._chunks)
+        ):
             _quit(session)
         else:
             session.since = time.monotonic()
@@ -60,13 +68,23 @@ class Pool:
 
     def may_go_on(self, session: Session) -> bool:
         """Whether a connection in use may take another mail: not beyond its share, nor for long while others wait."""
-        if session.mails + 1 >= self.account.mails_per_connection:
+        if session.mails >= self.account.mails_per_connection:
             return False
         return not self._waiting or time.monotonic() - session.since < _TURN_SECONDS
 
     def retire(self) -> None:
         """Close what is idle now, and what is in use when it comes back."""
         self._retired = True
+        self._close_idle()
+
+    def give_up_chunks(self, why: str) -> None:
+        """This server does not keep what CHUNKING promises: from its next connection on texts go by DATA."""
+        if self._chunks:
+            log.warning("chunking_given_up", detail=f"{self.account.host}: {why}")
+        self._chunks = False
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         while self._idle:
             _quit(self._idle.pop())
 
@@ -88,7 +106,10 @@ class Pool:
         except OSError as error:
             text = f"the certificates in ca_file cannot be read: {error}"
             return Deferred(Reason.SENDER_MISCONFIGURED, text, sender_fault=True)
-        return await open_session(self.account, context)
+        session = await open_session(self.account, context)
+        if isinstance(session, Session):
+            session.by_chunks = self._chunks and session.features.chunking and session.features.pipelining
+        return session
 
     async def _tls(self) -> ssl.SSLContext | None:
         if self.account.tls == "off":

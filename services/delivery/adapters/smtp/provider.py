@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from libs.clock import Clock
 from libs.contracts.outcomes import Channel
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.adapters.smtp.bag import Bag
-from services.delivery.adapters.smtp.dialogue import Dialogue
+from services.delivery.adapters.smtp.by_chunks import ByChunks
+from services.delivery.adapters.smtp.by_data import ByData
+from services.delivery.adapters.smtp.dialogue import Order
 from services.delivery.adapters.smtp.headers import NotAHeader
 from services.delivery.adapters.smtp.mime import Composer
 from services.delivery.adapters.smtp.pool import Pool
@@ -69,7 +70,7 @@ class SmtpProvider:
 
 async def _work(line: _Line, bag: Bag) -> None:
     """One connection after another, until the bag is empty or none can be had."""
-    pool = line.pool
+    pool, order = line.pool, Order(line.pool, line.composer, bag)
     while bag:
         session = await pool.acquire()
         if isinstance(session, Deferred):
@@ -77,7 +78,7 @@ async def _work(line: _Line, bag: Bag) -> None:
             return
         clean = False
         try:
-            may_go_on = partial(pool.may_go_on, session)
-            clean = await Dialogue(session, pool.account, line.composer, bag, may_go_on).run()
+            dialogue = ByChunks if session.by_chunks else ByData
+            clean = await dialogue(session, order).run()
         finally:  # cancelled in the middle: nobody knows where the dialogue stands, so it is closed
             pool.release(session, clean=clean)
