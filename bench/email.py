@@ -1,8 +1,9 @@
 """Mails of 4.9 kB with personal text: delivery's whole sender path with render and ledger, beside aiosmtplib and a
 bare dialogue on asyncio streams.
 
-All of them hand over to the same sink, the simulator's SMTP server, in the same run. Figures are CPU-µs a message for
-worker, Postgres and sink apart; own = worker + Postgres. Last line: JSON.
+All of them hand over to the same sink, the simulator's SMTP server, in the same run; Depesche also to one that offers
+no CHUNKING, where each text goes by DATA, as it does from the other two. Figures are CPU-µs a message for worker,
+Postgres and sink apart; own = worker + Postgres. Last line: JSON.
 """
 
 import asyncio
@@ -73,12 +74,13 @@ async def through_provider(
 
 
 async def run(options: Any) -> list[Measured]:
-    async with sink() as target:
+    async with sink() as target, sink(smtp_chunking="false") as plain:
         async with ledger() as store:  # first, so that the memory seen is the sender's own
             await measure_sender("warm", Job("email", PERSONAL, min(1_000, options.messages)), target, store, 30.0)
             job = Job("email", PERSONAL, options.messages)
             whole = await measure_sender("depesche, personal text", job, target, store, options.seconds)
-        rows = [*await baselines(target, options), whole]
+            by_data = await measure_sender("depesche, without CHUNKING", job, plain, store, options.seconds)
+        rows = [*await baselines(target, options), by_data, whole]
     early, most = whole.rss_mb
     print(f"memory of the worker: {early:.0f} MB in the first quarter, {most:.0f} MB at most")
     return rows

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -101,17 +101,20 @@ def cpu_seconds(pid: int, *, children: bool = False) -> float:
 
 
 @asynccontextmanager
-async def sink() -> AsyncIterator[Sink]:
-    """The simulator as a process, for the time of a block."""
+async def sink(**settings: str) -> AsyncIterator[Sink]:
+    """The simulator as a process, for the time of a block; `settings` are its own, by name."""
     with tempfile.TemporaryDirectory(prefix="depesche-bench-") as folder:
-        async with _started(Path(folder)) as started:
+        async with _started(Path(folder), settings) as started:
             yield started
 
 
 @asynccontextmanager
-async def _started(folder: Path) -> AsyncIterator[Sink]:
+async def _started(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Sink]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.simulator", "--data", str(folder), stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        *("-m", "services.simulator", "--data", str(folder)),
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {f"DEPESCHE_SIMULATOR_{name.upper()}": value for name, value in settings.items()},
     )
     try:
         assert process.stdout is not None
