@@ -194,7 +194,8 @@ class _Session:
                 return False
             case "silent":
                 await asyncio.sleep(30)
-            case _:
+            case local:
+                await asyncio.sleep(0.4 if local == "ponders" else 0)
                 self.recipient = address
                 await self.say("250 2.1.5 ok")
         return True

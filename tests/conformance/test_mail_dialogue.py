@@ -13,7 +13,7 @@ from libs.clock import system_clock
 from libs.contracts.outcomes import Channel, Mode
 from services.delivery.adapters.smtp import SmtpProvider
 from services.delivery.domain.outbound import Outbound, Sender, SmtpAccount
-from services.delivery.domain.outcomes import Deferred, Outcome, Rejected, Sent
+from services.delivery.domain.outcomes import NOT_CALLED, Deferred, Outcome, Rejected, Sent
 from tests.conformance.mail_server import MailServer
 from tests.conformance.mail_world import VERP_KEY, mail_to, send, sender_for
 
@@ -133,7 +133,12 @@ async def test_what_goes_wrong_while_settling_reaches_the_sender(mail_server: Ma
     assert server.connections == 2
 
 
-async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed() -> None:
+@pytest.mark.parametrize(
+    ("offered", "chatter"), [("PIPELINING", (250, 250, 354, 250)), ("PIPELINING\r\n250-CHUNKING", (250, 250, 250, 250))]
+)
+async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed(
+    offered: str, chatter: tuple[int, ...]
+) -> None:
     """A yes that came before the text was handed over is no yes to it: such a server has taken nothing."""
 
     class Chatterbox(asyncio.Protocol):
@@ -144,9 +149,9 @@ async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed() -> 
 
         def data_received(self, data: bytes) -> None:
             if data.startswith(b"EHLO"):
-                self.transport.write(b"250-mail.test\r\n250 PIPELINING\r\n")
+                self.transport.write(f"250-mail.test\r\n250-{offered}\r\n250 SIZE\r\n".encode())
             else:
-                self.transport.write(b"250 ok\r\n250 ok\r\n354 go\r\n250 done\r\n" * 3_000)
+                self.transport.write("".join(f"{code} ok\r\n" for code in chatter).encode() * 3_000)
 
     server = await asyncio.get_running_loop().create_server(Chatterbox, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -157,6 +162,15 @@ async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed() -> 
     )
     server.close()
     assert {type(outcome) for outcome in outcomes} == {Deferred}
+
+
+async def test_a_text_does_not_go_out_after_the_deadline(mail_server: MakeServer) -> None:
+    """The server thought about the envelope until the lease had no time left for a text."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    async with mail_server() as server:
+        [outcome] = await send(provider, sender_for(server), [mail_to("ponders@example.org")], seconds=0.2)
+    assert outcome == NOT_CALLED
+    assert server.accepted == []
 
 
 async def test_mails_are_let_go_when_they_are_sent(mail_server: MakeServer) -> None:
