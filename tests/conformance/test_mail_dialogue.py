@@ -102,6 +102,20 @@ async def test_two_senders_of_chunks_share_fairly(mail_server: MakeServer) -> No
     assert len(server.accepted) == 61
 
 
+async def test_refused_mails_do_not_keep_a_connection_from_others(mail_server: MakeServer) -> None:
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    order: list[str] = []
+    async with mail_server(chunk=20) as server:
+        sender = sender_for(server, connections=1, timeout_seconds=5.0)
+        deadline = time.monotonic() + 20
+        bulk = [mail_to("dead@example.org") for _ in range(150)]
+        large = asyncio.create_task(provider.send(sender, bulk, deadline, lambda i, o: order.append("bulk")))
+        await asyncio.sleep(0.05)
+        await provider.send(sender, [mail_to("one@example.org")], deadline, lambda i, o: order.append("one"))
+        await large
+    assert order.index("one") < 100
+
+
 async def test_a_chunk_is_done_before_the_next_where_that_is_quick(mail_server: MakeServer) -> None:
     """Side by side both would be recorded by the spoonful."""
     provider = SmtpProvider(VERP_KEY, system_clock)

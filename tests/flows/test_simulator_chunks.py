@@ -120,6 +120,17 @@ async def test_a_script_for_the_whole_channel_meets_chunks_as_well(tmp_path: Pat
             assert [(await client.reply())[:9] for _ in range(3)][-1] == answer
 
 
+async def test_a_client_that_leaves_in_a_refused_chunk_was_refused(tmp_path: Path) -> None:
+    async with running(tmp_path, settings()) as simulator:
+        async with dialogue(simulator) as client:
+            client.writer.write((ENVELOPE.format("a+fault.dead@x.y") + "BDAT 10 LAST\r\nhi").encode())
+            assert [(await client.reply())[:3] for _ in range(2)] == ["250", "550"]
+            client.writer.write(b"x")
+        await asyncio.sleep(0.1)
+        told = figures(simulator)
+        assert (told["calls"], told["refused"], told["lost"]) == (1, 1, 0)
+
+
 @pytest.mark.parametrize("wire", ["BDAT 10\r\nhi", "BDAT 2\r\nhi"])
 async def test_a_client_that_leaves_between_chunks_has_sent_nothing(tmp_path: Path, wire: str) -> None:
     async with running(tmp_path, settings()) as simulator:

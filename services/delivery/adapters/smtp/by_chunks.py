@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from services.delivery.adapters.smtp.connection import End
-from services.delivery.adapters.smtp.dialogue import TAKEN, Dialogue, Job, Order
+from services.delivery.adapters.smtp.dialogue import TAKEN, Dialogue, Errand, Job
 from services.delivery.adapters.smtp.opening import Session
 from services.delivery.domain.outcomes import NOT_CALLED
 from services.delivery.domain.refusals.smtp import Reply
@@ -31,8 +31,8 @@ _NOT_KNOWN = frozenset({500, 501, 502, 503, 504})  # about the command, not abou
 class ByChunks(Dialogue):
     """See the module."""
 
-    def __init__(self, session: Session, order: Order) -> None:
-        super().__init__(session, order)
+    def __init__(self, session: Session, errand: Errand) -> None:
+        super().__init__(session, errand)
         self._under_way: deque[Job] = deque()  # what the server has been asked about, or given, and has not answered
         self._since = 0.0  # when that was
 
@@ -54,7 +54,10 @@ class ByChunks(Dialogue):
         """Hand over the text where the server takes the envelope; else the mail is settled or back in the bag."""
         job, replies = self._under_way.popleft(), self._replies(len(_ENVELOPE))
         if self._was_refused(job, replies):
-            self._ask()
+            if self._pool.may_go_on(self._session):
+                self._ask()
+            else:
+                self._end()
             return
         if self._has_said_too_much():
             replies = []

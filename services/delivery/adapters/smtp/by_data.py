@@ -10,7 +10,7 @@ has said yes to all three.
 
 from collections.abc import Callable
 
-from services.delivery.adapters.smtp.dialogue import TAKEN, Dialogue, Job, Order
+from services.delivery.adapters.smtp.dialogue import TAKEN, Dialogue, Errand, Job
 from services.delivery.adapters.smtp.opening import Session
 from services.delivery.domain.outcomes import NOT_CALLED
 from services.delivery.domain.refusals.smtp import Reply
@@ -23,8 +23,8 @@ _DATA = b"DATA\r\n"
 class ByData(Dialogue):
     """See the module."""
 
-    def __init__(self, session: Session, order: Order) -> None:
-        super().__init__(session, order)
+    def __init__(self, session: Session, errand: Errand) -> None:
+        super().__init__(session, errand)
         self._pipelining = session.features.pipelining
         self._job: Job | None = None  # the mail that the server is being asked about, or has been given
         self._following: Job | None = None

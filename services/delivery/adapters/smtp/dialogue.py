@@ -33,7 +33,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Errand:
     """What a dialogue works on: mails from a bag, until it is empty, late, or the connection has had its share."""
 
     pool: Pool
@@ -44,13 +44,13 @@ class Order:
 class Dialogue(ABC):
     """One worker's use of a connection."""
 
-    def __init__(self, session: Session, order: Order) -> None:
+    def __init__(self, session: Session, errand: Errand) -> None:
         self._session = session
         self._connection = session.connection
-        self._pool = order.pool
-        self._account = order.pool.account
-        self._composer = order.composer
-        self._bag = order.bag
+        self._pool = errand.pool
+        self._account = errand.pool.account
+        self._composer = errand.composer
+        self._bag = errand.bag
         self._leaving = False  # the server said 421: it closes
         self._then: Callable[[], None] = self._start
         self._ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

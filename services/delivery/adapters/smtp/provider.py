@@ -11,7 +11,7 @@ from services.delivery.adapters.per_sender import PerSender
 from services.delivery.adapters.smtp.bag import Bag
 from services.delivery.adapters.smtp.by_chunks import ByChunks
 from services.delivery.adapters.smtp.by_data import ByData
-from services.delivery.adapters.smtp.dialogue import Order
+from services.delivery.adapters.smtp.dialogue import Errand
 from services.delivery.adapters.smtp.headers import NotAHeader
 from services.delivery.adapters.smtp.mime import Composer
 from services.delivery.adapters.smtp.pool import Pool
@@ -70,7 +70,7 @@ class SmtpProvider:
 
 async def _work(line: _Line, bag: Bag) -> None:
     """One connection after another, until the bag is empty or none can be had."""
-    pool, order = line.pool, Order(line.pool, line.composer, bag)
+    pool, errand = line.pool, Errand(line.pool, line.composer, bag)
     while bag:
         session = await pool.acquire()
         if isinstance(session, Deferred):
@@ -79,6 +79,6 @@ async def _work(line: _Line, bag: Bag) -> None:
         clean = False
         try:
             dialogue = ByChunks if session.by_chunks else ByData
-            clean = await dialogue(session, order).run()
+            clean = await dialogue(session, errand).run()
         finally:  # cancelled in the middle: nobody knows where the dialogue stands, so it is closed
             pool.release(session, clean=clean)

@@ -46,8 +46,8 @@ class Session(Dialogue):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sessions.discard(self)
-        in_the_middle = self._data or self.chunk is not None or bool(self.chunks)
-        if in_the_middle and not self.refused and not self.stuck:
+        in_chunks = bool(self.chunks) or (self.chunk is not None and not self.chunk.refusal)
+        if (self._data or (in_chunks and not self.refused)) and not self.stuck:
             lose(self.exchange, "email")
 
     def data_received(self, data: bytes) -> None:
