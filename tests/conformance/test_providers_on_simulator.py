@@ -164,3 +164,29 @@ async def test_the_mail_server_away_for_a_moment_loses_nothing(simulator: Simula
     assert sorted({type(outcome).__name__ for outcome in outcomes}) == ["Deferred", "Sent"]
     sent = sum(isinstance(outcome, Sent) for outcome in outcomes)
     assert sent == simulator.exchange.tallies["email"].accepted == 30
+
+
+_FOR_GOOD = ("dead", "blocked", "dead-after-data", "invalid")
+
+
+@pytest.mark.parametrize("chunking", [True, False])
+async def test_many_mails_with_everything_that_goes_wrong_add_up(tmp_path: Path, chunking: bool) -> None:
+    """By BDAT and by DATA: sent is what was accepted, and besides nothing was but what is called unknown."""
+    words = ["", "dead", "", "", "451", "blocked", "", "full", "dead-after-data", "", "invalid", "slow", ""] * 6
+    words[20], words[40], words[60] = "timeout-accepted", "reset", "reset-accepted"
+    mails = [message(Channel.EMAIL, f"u{n}{word and f'+fault.{word}'}@example.org") for n, word in enumerate(words)]
+    settings = SimulatorSettings(smtp_chunking=chunking, hang_seconds=3.0, slow_seconds=0.05)
+    async with running(tmp_path, settings) as simulator:
+        outcomes = await send(sender_for(simulator, Channel.EMAIL), mails)
+        accepted = [arrival.tag for arrival in simulator.exchange.arrivals._ring if arrival.outcome == "accepted"]
+        told = simulator.exchange.tallies["email"].figures()
+    sent, final, unknown = (
+        {one.tag for one, outcome in zip(mails, outcomes, strict=True) if isinstance(outcome, kind)}
+        for kind in (Sent, Rejected, Ambiguous)
+    )
+    assert len(accepted) == len(set(accepted)) == told["accepted"]
+    assert sent <= set(accepted) <= sent | unknown
+    refused = {one.tag for one, word in zip(mails, words, strict=True) if word in _FOR_GOOD}
+    assert final <= refused <= final | unknown
+    # the three that were not answered, and by BDAT those that went out with them
+    assert 3 <= len(unknown) <= (24 if chunking else 3)
