@@ -8,7 +8,6 @@ It knows nobody and keeps nothing; who may do what is asked where the request ar
 
 import argparse
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from libs import alone
 from libs.errors import NotFound, Unavailable
 from libs.http_connections import FAILURES, Connections
+from libs.http_replies import trusted
 from libs.keyring import Keyring
 from libs.pages import pages_of
 from libs.suite import SuiteSettings, load_suite
@@ -47,7 +47,7 @@ class Proxy:
     _connections: Connections = field(init=False)
 
     def __post_init__(self) -> None:
-        self._connections = Connections(ssl.create_default_context(), _MOST_IDLE)
+        self._connections = Connections(trusted(None), _MOST_IDLE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
