@@ -25,7 +25,7 @@ from libs.keyring import Keyring
 from libs.pages import pages_of
 from libs.suite import SuiteSettings, load_suite
 from libs.telemetry import configure_logs
-from libs.web import install_problem_handlers
+from libs.web import add_routes, install_problem_handlers
 
 _MOST_IDLE = 100
 _CONNECT_SECONDS = 2.0
@@ -138,7 +138,7 @@ def create_app(ports: Mapping[str, int], url: str) -> FastAPI:
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     install_problem_handlers(app)
-    app.include_router(pages_of(lambda: _document(url)))
+    add_routes(app, pages_of(lambda: _document(url)))
     app.mount("/", proxy)
     return app
 
