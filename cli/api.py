@@ -49,7 +49,9 @@ class Api:
         headers = {"user-agent": "depesche-cli", "accept": "application/json"}
         if key:
             headers["authorization"] = f"Bearer {key}"
-        self._client = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT)
+        # reading the system's certificates takes longer than most commands; plain HTTP does not ask for them
+        verify = self.url.startswith("https:")
+        self._client = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, verify=verify)
 
     def get(self, path: str, **query: Any) -> Any:
         """The decoded body of a GET."""

@@ -8,7 +8,6 @@ It knows nobody and keeps nothing; who may do what is asked where the request ar
 
 import argparse
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,11 +20,12 @@ from starlette.types import Receive, Scope, Send
 from libs import alone
 from libs.errors import NotFound, Unavailable
 from libs.http_connections import FAILURES, Connections
+from libs.http_replies import trusted
 from libs.keyring import Keyring
 from libs.pages import pages_of
 from libs.suite import SuiteSettings, load_suite
 from libs.telemetry import configure_logs
-from libs.web import install_problem_handlers
+from libs.web import add_routes, install_problem_handlers
 
 _MOST_IDLE = 100
 _CONNECT_SECONDS = 2.0
@@ -47,7 +47,7 @@ class Proxy:
     _connections: Connections = field(init=False)
 
     def __post_init__(self) -> None:
-        self._connections = Connections(ssl.create_default_context(), _MOST_IDLE)
+        self._connections = Connections(trusted(None), _MOST_IDLE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -138,7 +138,7 @@ def create_app(ports: Mapping[str, int], url: str) -> FastAPI:
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     install_problem_handlers(app)
-    app.include_router(pages_of(lambda: _document(url)))
+    add_routes(app, pages_of(lambda: _document(url)))
     app.mount("/", proxy)
     return app
 

@@ -25,7 +25,7 @@ from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport, HttpTransport, Transport
 from libs.suite import SuiteSettings, runtime_from
 from libs.telemetry import get_logger
-from libs.web import install_problem_handlers
+from libs.web import add_routes, install_problem_handlers
 
 log = get_logger(__name__)
 
@@ -85,11 +85,10 @@ def create_app(service: Service, *, api: bool, events: bool = False) -> FastAPI:
     install_problem_handlers(app)
     app.state.runtime = service.runtime
     app.state.service = service
-    for router in (probes.health, probes.figures):
-        app.include_router(router)
+    add_routes(app, probes.health, probes.figures)
     if events and service.runtime.sidecar is not None and service.database is not None:
         intake = Intake(service.name, service.database, service.subscribers())
-        app.include_router(router_of(intake, service.runtime.sidecar, service.topics))
+        add_routes(app, router_of(intake, service.runtime.sidecar, service.topics))
     if api:
         app.mount(f"/{service.name}", service.app)
         app.mount("/", service.app)

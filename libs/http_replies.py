@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpcore
@@ -43,7 +45,13 @@ def fields(host: bytes, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]
 
 
 def trusted(ca_file: str | None) -> ssl.SSLContext:
-    """The public authorities, and a private one beside them. Blocks: reads files."""
+    """The public authorities, and a private one beside them; whoever asks for the same is given the same, so do not
+    change it. Blocks: reads files, which the first time takes a fifth of a second. Raises OSError and ValueError."""
+    return _read(ca_file, None if ca_file is None else Path(ca_file).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read(ca_file: str | None, _changed: int | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file is not None:
         context.load_verify_locations(ca_file)

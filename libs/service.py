@@ -36,7 +36,7 @@ from libs.messaging.postgres import Relay
 from libs.service_client import Call, ServiceClient, Transport
 from libs.storage.database import Database
 from libs.telemetry import annotate, get_logger, span
-from libs.web import Problem, Router, install_problem_handlers
+from libs.web import Problem, Router, add_routes, install_problem_handlers
 
 log = get_logger(__name__)
 
@@ -152,10 +152,9 @@ class Service:
         self.app.state.deps = self.deps
         self.app.state.service = self
         install_problem_handlers(self.app)
-        for router in (*self.routers, probes.health):
-            self.app.include_router(router)
+        add_routes(self.app, *self.routers, probes.health)
         if self.database is not None:
-            self.app.include_router(dead_letters.router)
+            add_routes(self.app, dead_letters.router)
             self.app.add_middleware(Idempotency, database=self.database, keyring=self.runtime.keyring)
         self.app.add_middleware(BodyLimit, limits=self.body_limits, default=DEFAULT_BODY_BYTES)
         # outermost, around what answers bugs with a 500: that answer and its log line need the trace too

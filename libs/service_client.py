@@ -117,9 +117,11 @@ class HttpTransport:
         import httpx
 
         if self._client is None:
-            # no time-out: the caller has a deadline; no proxy: neighbours are near
-            limits = httpx.Limits(max_connections=100)
-            self._client = httpx.AsyncClient(headers=self._headers, timeout=None, limits=limits, trust_env=False)
+            # no time-out: the caller has a deadline; no proxy: neighbours are near; certificates are slow to read
+            limits, verify = httpx.Limits(max_connections=100), self._base.startswith("https:")
+            self._client = httpx.AsyncClient(
+                headers=self._headers, timeout=None, limits=limits, trust_env=False, verify=verify
+            )
         url = f"{self._base}{call.path}" + (f"?{call.query}" if call.query else "")
         try:
             response = await self._client.request(

@@ -38,7 +38,7 @@ from libs.service_client import AsgiTransport
 from libs.storage.roles import ServiceRole
 from libs.suite import SuiteSettings, load_suite, runtime_from, settings_file
 from libs.telemetry import configure_logs, configure_tracing, get_logger
-from libs.web import install_problem_handlers
+from libs.web import add_routes, install_problem_handlers
 from services.access.app import create_service as access
 from services.bounce.app import create_service as bounce
 from services.delivery.app import create_service as delivery
@@ -113,8 +113,7 @@ def create_app(services: Mapping[str, Service], *, server: str) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     install_problem_handlers(app)
     app.state.runtime = next(iter(services.values())).runtime
-    app.include_router(pages_of(lambda: document(services, server)))
-    app.include_router(figures)
+    add_routes(app, pages_of(lambda: document(services, server)), figures)
     for name, service in services.items():
         app.mount(f"/{name}", service.app)
     return app

@@ -5,6 +5,7 @@ fill with real applications or fakes of the network.
 """
 
 import asyncio
+import functools
 import itertools
 import os
 import resource
@@ -28,6 +29,7 @@ from libs.storage.roles import make_roles
 from libs.telemetry import configure_logs
 from libs.telemetry.tracing import record_with
 from services.__main__ import migration_folders, service_roles
+from services.simulator.adapters import certificates
 
 ROOT = Path(__file__).parent.parent
 _numbers = itertools.count()
@@ -36,6 +38,9 @@ _left: list[str] = []  # databases of tests that have ended
 # as many descriptors as a plain shell gives: a leak is found here, and not only where there are few
 _most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, _most[0]), _most[1]))
+
+# a key of 2,048 bits takes a quarter of a second, and many simulators start here
+certificates.new_key = functools.cache(certificates.new_key)
 
 # plain lines: structlog's own default renders each traceback with all its locals, which takes seconds
 configure_logs(service="tests", level="error")

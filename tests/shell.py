@@ -1,6 +1,7 @@
 """Commands as a user types them, against applications on real sockets."""
 
 import contextlib
+import functools
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -8,13 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-import typer
+import typer.testing
 import uvicorn
 from fastapi import FastAPI
 from typer.testing import CliRunner, Result
 
 from cli.main import app
 from libs.service import Service
+
+# a runner makes the whole tree of commands anew for each command that it runs
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 @contextlib.contextmanager

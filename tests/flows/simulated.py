@@ -26,7 +26,9 @@ def settings(**changed: Any) -> SimulatorSettings:
 async def calling(simulator: Simulator, seconds: float = 1.0) -> AsyncIterator[httpx.AsyncClient]:
     """A client of all that it plays, over HTTP/2 where there is TLS."""
     context = ssl.create_default_context(cafile=simulator.endpoints.fcm_ca)
-    async with httpx.AsyncClient(http2=True, verify=context, timeout=seconds, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        http2=True, verify=context, timeout=httpx.Timeout(seconds, connect=10.0), trust_env=False
+    ) as client:
         yield client
 
 

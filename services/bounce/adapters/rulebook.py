@@ -142,7 +142,7 @@ class PublishedRulebook:
 
     @cached_property
     def _base(self) -> tuple[RuleSet, Scan]:
-        rules = RuleSet(self.shipped.rules, self.shipped.signs)
+        rules = self.shipped.rule_set
         return rules, compiled(rules, self._cache)
 
 

@@ -19,7 +19,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def shipped() -> tuple[RuleSet, Providers]:
     """The shipped rule set, and how to tell providers by their hosts. Raises BadRule where a file is broken."""
     parts = shipped_parts()
-    return RuleSet(parts.rules, parts.signs), parts.providers
+    return parts.rule_set, parts.providers
 
 
 @cache

@@ -31,14 +31,11 @@ class Identity:
 
     def write_account(self, token_uri: str) -> None:
         """The service account's file as Firebase's console gives it, with our token endpoint."""
-        pem = self.account_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
         document = {
             "type": "service_account",
             "project_id": PROJECT,
             "private_key_id": "simulator",
-            "private_key": pem.decode(),
+            "private_key": _pem_of(self.account_key).decode(),
             "client_email": ACCOUNT,
             "client_id": "100000000000000000000",
             "auth_uri": token_uri,
@@ -46,6 +43,17 @@ class Identity:
             "universe_domain": "googleapis.com",
         }
         write_private(self.account, json.dumps(document, indent=2).encode())
+
+
+def new_key() -> rsa.RSAPrivateKey:
+    """Such as Google makes for a service account."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+def _pem_of(key: rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -70,11 +78,8 @@ def identity_of(folder: Path, host: str) -> Identity:
         write_private(certificate, issued.private_key_and_cert_chain_pem.bytes())
         write_private(ca, authority.cert_pem.bytes())
     if not key.is_file():
-        made = rsa.generate_private_key(65537, 2048)
-        pem = made.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        write_private(key, pem)
-    loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+        write_private(key, _pem_of(new_key()))
+    # to look whether it is a good one takes a quarter of a second, and it is ours
+    loaded = serialization.load_pem_private_key(key.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
     assert isinstance(loaded, rsa.RSAPrivateKey)
     return Identity(ca, certificate, folder / "service-account.json", loaded)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from services.bounce.domain.providers import Providers
@@ -25,6 +26,11 @@ class Shipped:
     words: Words
     providers: Providers
     documents: Mapping[str, Mapping[str, Any]]  # by id, as they are written
+
+    @cached_property
+    def rule_set(self) -> RuleSet:
+        """These rules and no others; made once, since it is in force wherever nobody has published any."""
+        return RuleSet(self.rules, self.signs)
 
     @property
     def provider_names(self) -> frozenset[str]:
@@ -56,7 +62,9 @@ def assemble(shipped: Shipped, entries: Sequence[Published]) -> Assembled:
     taken = {rule.id for rule in own}
     # where the product has learned an id that was in use here, ours goes on
     kept = [rule for rule in shipped.rules if rule.id not in off and rule.id not in taken]
-    return Assembled(RuleSet((*kept, *own), shipped.signs), problems, off)
+    rules = (*kept, *own)
+    made = shipped.rule_set if rules == shipped.rules else RuleSet(rules, shipped.signs)
+    return Assembled(made, problems, off)
 
 
 def switched_off(entries: Sequence[Published]) -> dict[str, str]:

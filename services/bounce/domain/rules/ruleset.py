@@ -81,7 +81,7 @@ class RuleSet:
 
     @cached_property
     def skeletons(self) -> Skeletons:
-        """What makes two replies the same one to these rules; takes half a second to make."""
+        """What makes two replies the same to these rules; patterns that no set had before take a fifth of a second."""
         return Skeletons(self.patterns)
 
 

@@ -9,6 +9,7 @@ other of its length, and becomes a blot of that length. A set with a pattern tha
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from services.bounce.domain.rules.patterns import GAP
@@ -51,15 +52,12 @@ def _without_gaps(pattern: bytes) -> bytes:
 
 
 class _Notes:
-    """What patterns say of single characters in words."""
+    """What a pattern says of single characters in words. Raises Unreadable where it says more than can be noted."""
 
-    def __init__(self) -> None:
+    def __init__(self, pattern: bytes) -> None:
         self.exact: set[bytes] = set()
         self.prefixes: set[bytes] = set()
         self.anywhere: set[bytes] = set()
-
-    def pattern(self, pattern: bytes) -> None:
-        """Notes one pattern. Raises Unreadable where it says more than can be noted."""
         if _WORDS.fullmatch(pattern):
             self.exact.update(pattern.split())
             return
@@ -138,21 +136,26 @@ class _Notes:
         return state
 
 
+@lru_cache(maxsize=32_768)
+def _notes(pattern: bytes) -> _Notes | None:
+    """Kept, since the next rule set has nearly the same patterns. None: unreadable."""
+    try:
+        return _Notes(pattern)
+    except Unreadable:
+        return None
+
+
 class Skeletons:
     """Skeletons of comparable texts, by the patterns of one rule set. `blots`: whether ids are blotted out at all."""
 
     def __init__(self, patterns: Iterable[bytes]) -> None:
-        notes = _Notes()
-        try:
-            for pattern in {_without_gaps(pattern) for pattern in patterns}:
-                notes.pattern(pattern)
-            self.blots = True
-        except Unreadable:
-            self.blots = False
-        self._exact = frozenset(word for word in notes.exact if _SHAPE.fullmatch(word))
-        self._anywhere = tuple(sorted(notes.anywhere))
+        found = [_notes(pattern) for pattern in {_without_gaps(pattern) for pattern in patterns}]
+        readable = [notes for notes in found if notes is not None]
+        self.blots = len(readable) == len(found)
+        self._exact = frozenset(word for notes in readable for word in notes.exact if _SHAPE.fullmatch(word))
+        self._anywhere = tuple(sorted({part for notes in readable for part in notes.anywhere}))
         by_first: dict[int, list[bytes]] = {}
-        for prefix in sorted(notes.prefixes):
+        for prefix in sorted({prefix for notes in readable for prefix in notes.prefixes}):
             by_first.setdefault(prefix[0], []).append(prefix)
         self._prefixes = {first: tuple(listed) for first, listed in by_first.items()}
 
