@@ -137,6 +137,7 @@ async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed() -> 
                 self.transport.write(b"250-mail.test\r\n250 PIPELINING\r\n")
             else:
                 self.transport.write(b"250 ok\r\n250 ok\r\n354 go\r\n250 done\r\n" * 3_000)
+                self.transport.close()
 
     server = await asyncio.get_running_loop().create_server(Chatterbox, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
