@@ -11,11 +11,12 @@ import os
 import resource
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import asyncpg
 import pytest
+import uvloop
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -44,6 +45,11 @@ certificates.new_key = functools.cache(certificates.new_key)
 
 # plain lines: structlog's own default renders each traceback with all its locals, which takes seconds
 configure_logs(service="tests", level="error")
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loop that every program runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 def by_role(dsn: str, schema: str = "{schema}") -> str:

@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -156,8 +157,7 @@ async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed(
     """A yes that came before the text was handed over is no yes to it: such a server has taken nothing."""
 
     class Chatterbox(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport)
+        def connection_made(self, transport: Any) -> None:
             transport.write(b"220 mail.test\r\n")
             self.transport = transport
 
@@ -166,6 +166,7 @@ async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed(
                 self.transport.write(f"250-mail.test\r\n250-{offered}\r\n250 SIZE\r\n".encode())
             else:
                 self.transport.write("".join(f"{code} ok\r\n" for code in chatter).encode() * 3_000)
+                self.transport.close()
 
     server = await asyncio.get_running_loop().create_server(Chatterbox, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

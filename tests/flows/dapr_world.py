@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -42,8 +43,15 @@ class Broker:
         return Response(body, status_code=status)
 
 
-def relay_to(line: Line, url: str, seconds: float = 5.0) -> DaprRelay:
-    return DaprRelay(line.publisher, (), sidecar=Sidecar(url, **TOKENS), seconds=seconds)
+@asynccontextmanager
+async def relay_to(line: Line, url: str, seconds: float = 5.0) -> AsyncIterator[DaprRelay]:
+    relay = DaprRelay(line.publisher, (), sidecar=Sidecar(url, **TOKENS), seconds=seconds)
+    try:
+        yield relay
+    finally:
+        ended = asyncio.Event()
+        ended.set()
+        await relay.run(ended)  # which closes its connections
 
 
 async def waiting(line: Line) -> int:

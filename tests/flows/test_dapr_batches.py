@@ -27,7 +27,8 @@ async def test_an_event_alone_says_who_it_is_and_carries_what_the_broker_needs(l
     broker = Broker()
     await line.publish(1)
     with serving(broker.application()) as url:
-        await relay_to(line, url).publish_once()
+        async with relay_to(line, url) as relay:
+            await relay.publish_once()
     assert broker.tokens == {TOKENS["api_token"]}
     ((entry,),) = broker.batches
     assert (entry["event"]["type"], entry["event"]["datacontenttype"]) == ("tenant.changed", "application/json")
@@ -43,9 +44,9 @@ async def test_events_that_go_out_together_share_a_message_and_each_is_whole(lin
     await line.publish(*range(250))  # in bundles
     await line.publish(250)
     with serving(broker.application()) as url:
-        relay = relay_to(line, url)
-        while await relay.publish_once():
-            pass
+        async with relay_to(line, url) as relay:
+            while await relay.publish_once():
+                pass
     entries = [entry for batch in broker.batches for entry in batch]
     assert len(entries) < 10
     assert {entry["event"]["type"] for entry in entries} == {"tenant.changed.batch"}
@@ -67,9 +68,9 @@ async def test_tenants_share_no_message_and_a_publish_has_so_many(line: Line) ->
     async with line.publisher.transaction() as connection:
         await append(connection, made + made)
     with serving(broker.application()) as url:
-        relay = relay_to(line, url)
-        while await relay.publish_once():
-            pass
+        async with relay_to(line, url) as relay:
+            while await relay.publish_once():
+                pass
     assert max(map(len, broker.batches)) == MOST_ENTRIES
     for entry in [entry for batch in broker.batches for entry in batch]:
         owner = entry["event"]["tenant"], entry["event"]["mode"]
@@ -82,9 +83,9 @@ async def test_a_batch_stays_far_below_what_a_broker_takes(line: Line) -> None:
     async with line.publisher.transaction() as connection:
         await append(connection, [msgspec.structs.replace(line.listener.event(1), event=event) for event in made])
     with serving(broker.application()) as url:
-        relay = relay_to(line, url)
-        while await relay.publish_once():
-            pass
+        async with relay_to(line, url) as relay:
+            while await relay.publish_once():
+                pass
     counts = [len(events_in(entry)) for batch in broker.batches for entry in batch]
     assert (sum(counts), max(counts)) == (50, 3)
 

@@ -39,11 +39,11 @@ async def test_what_the_sidecar_did_not_take_whole_goes_out_again_whole(line: Li
     broker.answers = [answer]
     await line.publish(0, 1, 2)
     with serving(broker.application()) as url:
-        relay = relay_to(line, url)
-        with pytest.raises(Unavailable):
+        async with relay_to(line, url) as relay:
+            with pytest.raises(Unavailable):
+                await relay.publish_once()
+            assert await waiting(line) == 3
             await relay.publish_once()
-        assert await waiting(line) == 3
-        await relay.publish_once()
     first, second = ([events_in(entry) for entry in batch] for batch in broker.batches)
     assert first == second
     assert await waiting(line) == 0
@@ -55,11 +55,13 @@ async def test_a_sidecar_that_hangs_or_is_away_does_not_hang_us(line: Line) -> N
     await line.publish(1)
     with serving(broker.application()) as url:
         started = time.monotonic()
-        with pytest.raises(Unavailable):
-            await relay_to(line, url, seconds=0.3).publish_once()
+        async with relay_to(line, url, seconds=0.3) as relay:
+            with pytest.raises(Unavailable):
+                await relay.publish_once()
         assert time.monotonic() - started < 2.0
-    with pytest.raises(Unavailable):
-        await relay_to(line, "http://127.0.0.1:9").publish_once()
+    async with relay_to(line, "http://127.0.0.1:9") as relay:
+        with pytest.raises(Unavailable):
+            await relay.publish_once()
     assert await waiting(line) == 1
 
 
