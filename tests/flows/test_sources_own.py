@@ -55,6 +55,23 @@ async def test_what_cannot_be_mapped_is_kept_and_replayed_when_the_mapping_is_me
     assert (await shop.post("/v1/rejections:replay", {})).json()["results"] == []
 
 
+async def test_no_mapping_reads_the_credentials_of_whoever_delivered(shop: Intake) -> None:
+    definition = {
+        "verification": {"scheme": "token", "query": "code"},
+        "mapping": {"type": "'order.placed'", "id": "body.number", "data": {"headers": "headers", "query": "query"}},
+        "secrets": [SECRET],
+    }
+    assert (await shop.put("/v1/sources/own", definition)).status_code == 201
+    sent = {"authorization": "Bearer x", "cookie": "c=1", "x_shop": "42"}
+    answer = await shop.post(f"/v1/sources/own?code={SECRET}&lang=de", b'{"number":12}', key=None, **sent)
+    assert answer.status_code == 202, answer.text
+    (item,) = (await shop.get("/v1/events")).json()["items"]
+    data = (await shop.get(f"/v1/events/{item['id']}")).json()["data"]
+    assert data["query"] == {"lang": "de"}
+    assert data["headers"]["x-shop"] == "42"
+    assert not {"authorization", "cookie", "host"} & data["headers"].keys()
+
+
 async def test_a_rehearsal_shows_what_a_body_would_become_and_writes_nothing(shop: Intake) -> None:
     await ship(shop, "shopify")
     before = await shop.count("outbox")

@@ -88,9 +88,10 @@ async def _taken_in(
     deps: OrdersNotification, owner: StoredSource, delivery: Delivery, traceparent: str | None
 ) -> Received:
     origin = Origin(owner.tenant, owner.mode, f"source:{owner.source.name}", traceparent, source=owner.source.name)
-    raw = kept_raw(owner.source, delivery)
+    seen = without_credentials(owner.source, delivery)
+    raw = Raw(seen.body, seen.headers, seen.query)
     try:
-        mapped = map_delivery(owner.source, delivery, deps.clock())
+        mapped = map_delivery(owner.source, seen, deps.clock())
     except Unmappable as error:
         kept = Kept(new_cause(), origin, Reason.MAPPING_FAILED, error.errors, raw)
         return Received(await keep(deps, [kept]))
@@ -102,8 +103,11 @@ async def _taken_in(
     return Received(verdicts, filtered=mapped.filtered)
 
 
-def kept_raw(source: Source, delivery: Delivery) -> Raw:
-    """The delivery without its credentials and without what only its transport needed."""
+def without_credentials(source: Source, delivery: Delivery) -> Delivery:
+    """The delivery as expressions see it and as it is kept: without its credentials and what only its transport needed.
+
+    So no mapping can write a token into an event, and a replay sees what the first try saw.
+    """
     verification = source.verification
     hidden = CREDENTIALS | _TRANSPORT
     query = dict(delivery.query)
@@ -111,7 +115,7 @@ def kept_raw(source: Source, delivery: Delivery) -> Raw:
         hidden |= {verification.header}
         query.pop(verification.query or "", None)
     headers = {name: value for name, value in delivery.headers.items() if name not in hidden}
-    return Raw(delivery.body, headers, query)
+    return Delivery(delivery.body, headers, query)
 
 
 async def rehearse(
@@ -129,7 +133,7 @@ async def rehearse(
         except Unauthorized as error:
             report |= {"verified": False, "verification": error.detail}
     try:
-        mapped = map_delivery(source, delivery, deps.clock())
+        mapped = map_delivery(source, without_credentials(source, delivery), deps.clock())
     except Unmappable as error:
         report["errors"] = [{"pointer": e.pointer, "detail": e.detail} for e in error.errors]
         return report
