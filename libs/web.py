@@ -109,7 +109,17 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     "5XX": {
         "description": "Not available right now; try again after Retry-After.",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "example": {
+                    "type": PROBLEM_BASE + "unavailable",
+                    "title": "Not available right now",
+                    "status": 503,
+                    "detail": "The database does not answer right now; try again.",
+                },
+            }
+        },
     },
 }
 
