@@ -89,7 +89,7 @@ async def _taken_in(
 ) -> Received:
     origin = Origin(owner.tenant, owner.mode, f"source:{owner.source.name}", traceparent, source=owner.source.name)
     seen = without_credentials(owner.source, delivery)
-    raw = Raw(seen.body, seen.headers, seen.query)
+    raw = Raw(seen.body, dict(seen.headers), dict(seen.query))
     try:
         mapped = map_delivery(owner.source, seen, deps.clock())
     except Unmappable as error:
