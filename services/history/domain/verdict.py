@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from libs.contracts.outcomes import ReceiptKind, Status
+from libs.contracts.outcomes import Mode, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from services.history.domain.case import Case, Trace, Waiting
 from services.history.domain.chain import sentence_of
@@ -20,6 +20,8 @@ from services.history.domain.unanswered import (
 
 _WAITS = frozenset({Status.PENDING, Status.SENDING})
 _SOURCES_HINT = "Compare the shop's own log with its key and source here; `depesche events send` shows refusals."
+_OTHER_MODE = {Mode.LIVE: "test", Mode.TEST: "live"}
+_SHOWN = 3  # of other cases, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,7 @@ def _refused(reason: Reason, detail: str | None) -> Verdict:
 # ---- no trace
 
 
-def decide_without_trace(trace: Trace | None) -> Verdict:
+def decide_without_trace(trace: Trace | None, mode: Mode) -> Verdict:
     """The verdict where history knows nothing: intake was asked, and this is what it says (None: it is away)."""
     if trace is None:
         return Verdict(
@@ -247,7 +249,25 @@ def decide_without_trace(trace: Trace | None) -> Verdict:
         sentence = f"The event arrived at {_clock(kept.at)} and was refused. {kept.sentence}"
         step = "Mend the event, its mapping or its schema, then replay what was kept."
         return Verdict("no_trace", sentence, step, lost_at="intake")
-    return Verdict("no_trace", "Nothing about it ever arrived here.", _SOURCES_HINT, lost_at="source")
+    sentence = f"Nothing about it ever arrived here in {mode.word} mode."
+    other = _OTHER_MODE[mode]
+    step = f"{_SOURCES_HINT} What came with a {other} key is seen by a {other} key (`--mode {other}`)."
+    return Verdict("no_trace", sentence, step, lost_at="source")
+
+
+def decide_elsewhere(others: Sequence[Case]) -> Verdict:
+    """The verdict where nothing fits all parts of a question, and these cases fit some."""
+    names = sorted({other.communication for other in others if other.communication is not None})
+    what = (
+        f"of {', '.join(names[:_SHOWN])}{' and others' if len(names) > _SHOWN else ''}"
+        if names
+        else "of no communication"
+    )
+    sentence = f"Nothing fits all of this together. What there is about it is {what}; see the others that fit."
+    step = (
+        "Ask without the communication or the recipient, or correct it; `depesche communications list` has the names."
+    )
+    return Verdict("no_trace", sentence, step, lost_at="decision")
 
 
 def _decided_meanwhile(events: Sequence[Decision]) -> Verdict:
