@@ -88,8 +88,9 @@ def actions(
 
 
 def _ask_something(question: Mapping[str, str | None]) -> None:
-    if not any(question.values()):
-        names = " or ".join(f"--{name}" for name in question)
+    wanted = {name: value for name, value in question.items() if name != "communication"}  # it only narrows
+    if not any(wanted.values()):
+        names = " or ".join(f"--{name}" for name in wanted)
         raise UsageError("Whom or what is it about?", hint=f"Give {names}.")
 
 

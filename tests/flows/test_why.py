@@ -74,7 +74,7 @@ async def test_what_does_not_fit_together_is_not_called_lost(world: World, asked
     assert (answer["verdict"], answer["lost_at"]) == ("no_trace", "decision")
     assert "parcel-shipped" in answer["sentence"]
     assert [other["message"] for other in answer["others"]] == [id_]
-    alone = await world.why(communication="parcel-shiped")
+    alone = await world.why(order="B-0", communication="parcel-shiped")
     assert (alone["verdict"], alone["lost_at"], alone["others"]) == ("no_trace", "source", [])
 
 
