@@ -153,6 +153,7 @@ async def test_standard_webhooks_and_basic_sources_are_verified(shop: Intake) ->
         ({"surprise": 1}, "/surprise"),
         ({"mapping": {"type": "body.type", "id": "body.id", "data": 5}}, "/mapping/data"),
         ({"mapping": {"type": "body.type"}}, "/mapping/id"),
+        ({"verification": {"scheme": "standard-webhooks"}, "secrets": ["whpk_c2hvcnQ="]}, "/secrets/0"),
     ],
 )
 async def test_a_wrong_definition_names_every_field(shop: Intake, change: dict[str, Any], pointer: str) -> None:

@@ -128,8 +128,8 @@ async def receive_delivery(request: Request, name: Name) -> Response:
     exact_json.refuse_unstorable(query)
     delivery = Delivery(body, headers_of(request), query)
     received = await receive(deps, name, delivery, current_traceparent())
-    if received.handshake:
-        return Response(status_code=200)
+    if received.handshake is not None:
+        return Response(received.handshake, media_type="application/json" if received.handshake else None)
     return ExactResponse(_answer(received), 202)
 
 

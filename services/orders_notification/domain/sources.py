@@ -60,7 +60,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source, compiled. `handshake` answers a sender's unsigned first call with 200 and does nothing else."""
+    """A source, compiled. `handshake` answers a sender's first call, which may be unsigned, and does nothing else."""
 
     name: str
     version: int
@@ -113,7 +113,12 @@ def check_secrets(verification: Verification | None, secrets: list[str]) -> None
             try:
                 signing_key(secret)
             except ValueError:
-                errors.append(FieldError(f"/secrets/{index}", "A Standard Webhooks secret is whsec_ and base64."))
+                errors.append(
+                    FieldError(
+                        f"/secrets/{index}",
+                        "A Standard Webhooks secret is whsec_ and base64, or whpk_ and the sender's public key.",
+                    )
+                )
         elif verification.scheme is Scheme.BASIC and ":" not in secret:
             errors.append(FieldError(f"/secrets/{index}", "A secret for Basic authentication is user:password."))
     if errors:
