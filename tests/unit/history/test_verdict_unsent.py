@@ -34,6 +34,7 @@ def test_what_delivery_has_ended_is_not_called_waiting(ended: Status, code: str)
 def test_a_message_back_in_the_queue_waits_for_its_reason() -> None:
     said = verdict(message(moved(Status.SENDING, Status.PENDING, reason=Reason.THROTTLED)))
     assert (said.code, said.reason) == ("not_yet", Reason.THROTTLED)
+    assert "sender's rate is used up, or the provider cannot take it" in said.sentence  # a full mailbox is put off, too
 
 
 def test_a_request_that_delivery_does_not_know_is_lost_between_the_two() -> None:
