@@ -1,7 +1,10 @@
 """Exit codes are a promise to scripts: the card, the help and the code say the same."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,20 @@ def test_the_card_and_the_help_name_every_exit_code() -> None:
     codes = {int(code) for code in Exit}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", CARD.read_text(), re.MULTILINE)} == codes
     assert {int(code) for code in re.findall(r"(\d+) [a-z]", HELP)} == codes
+
+
+@pytest.mark.parametrize("code", [Exit.OK, Exit.REFUSED])
+def test_a_pipe_that_is_closed_early_changes_no_exit_code(code: Exit) -> None:
+    text = "import sys, typer; from cli.output import console; from cli.session import with_errors_shown\n"
+    text += f"def run():\n    console(sys.stdout).print('done')\n    raise typer.Exit({int(code)})\n"
+    text += "try:\n    with_errors_shown(run)\nexcept typer.Exit as ended:\n    sys.exit(ended.exit_code)"
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run([sys.executable, "-c", text], stdout=write, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (code, b"")
 
 
 def test_ctrl_c_says_what_is_safe_instead_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
