@@ -152,6 +152,25 @@ def mail(html: str) -> Any:
     return compile_template("email", "en", {"subject": "S", "html": html}).render(VARIABLES)
 
 
+@pytest.mark.parametrize(
+    ("html", "reads"),
+    [
+        ("<p>{{ event.data.name | escape }}</p>", "Tom & <Jerry>\n"),
+        ("<p>{{ event.data.name | escape_once | upcase }}</p>", "TOM & <JERRY>\n"),
+        ("<p>{{ 'a\nb' | newline_to_br }}</p>", "a\nb\n"),
+        ('<p>{{ event.data.items | map: "sku" | join: "<br>" }}</p>', "a\nb\nc\n"),
+        ("<p>{{ event.data.name | append: '<b>!</b>' | prepend: '&rarr; ' }}</p>", "→ Tom & <Jerry>!\n"),
+        ("<p>{{ event.data.hollow | default: '<i>none</i>' }}</p>", "none\n"),
+        ('<p>{{ "a<br>b" | split: "<br>" | join: "|" }}</p>', "a|b\n"),
+        ("<p>{% assign x = '<b>y</b>' %}{{ x }}</p>", "y\n"),
+        ("<p>{{ '| escape' }}{% raw %}{{ a | escape }}{% endraw %}</p>", "| escape{{ a | escape }}\n"),
+        ('<p>{{ event.data.name | replace: "<Jerry>", "you" }}</p>', "Tom & you\n"),
+    ],
+)
+def test_what_liquid_makes_for_html_is_not_in_the_text_beside_it(html: str, reads: str) -> None:
+    assert mail(html).text == reads
+
+
 def test_a_tablerow_is_a_table_in_a_mail_and_lines_in_its_text() -> None:
     made = mail("<table>{% tablerow i in event.data.items cols: 2 limit:3 %}{{ i.sku }}{% endtablerow %}</table>")
 
