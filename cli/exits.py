@@ -14,6 +14,7 @@ class Exit(IntEnum):
     CONFLICT = 5  # somebody else changed it, or it contradicts what is there
     NOT_FOUND = 6  # nothing under this name
     FAILED = 7  # the suite's own fault; it says a trace id
+    STOPPED = 130  # by Ctrl-C, as shells have it
 
 
 _BY_STATUS = {
@@ -36,5 +37,6 @@ def of_status(status: int) -> Exit:
 
 HELP = (
     "Exit codes: 0 done · 1 some of it was refused, or the answer is not good · 2 wrong usage or file · "
-    "3 suite unreachable · 4 not authorised · 5 conflict · 6 not found · 7 the suite's own fault."
+    "3 suite unreachable · 4 not authorised · 5 conflict · 6 not found · 7 the suite's own fault · 130 stopped by "
+    "Ctrl-C."
 )

@@ -88,8 +88,9 @@ def actions(
 
 
 def _ask_something(question: Mapping[str, str | None]) -> None:
-    if not any(question.values()):
-        names = " or ".join(f"--{name}" for name in question)
+    wanted = {name: value for name, value in question.items() if name != "communication"}  # it only narrows
+    if not any(wanted.values()):
+        names = " or ".join(f"--{name}" for name in wanted)
         raise UsageError("Whom or what is it about?", hint=f"Give {names}.")
 
 
@@ -124,9 +125,8 @@ def _timeline(entries: list[Mapping[str, Any]]) -> RenderableType:
     if not entries:
         return Text("Nothing is known about it.", style="dim")
     made = Table(box=None, show_header=False, pad_edge=False)
-    for style in ("dim", "cyan", "bold"):
-        made.add_column(style=style, no_wrap=True)
-    made.add_column(overflow="fold")
+    for style in ("dim", "cyan", "bold", ""):  # what is said is the widest, and gives way first, not alone
+        made.add_column(style=style, overflow="fold")
     for entry in entries:
         about = Text(str(entry.get("communication") or ""))
         made.add_row(moment(str(entry["at"])), str(entry["source"]), about, Text(str(entry["text"])))
@@ -136,9 +136,8 @@ def _timeline(entries: list[Mapping[str, Any]]) -> RenderableType:
 def chain(facts: list[Mapping[str, Any]]) -> RenderableType:
     """Facts in order of time: when, who says so, what."""
     made = Table(box=None, show_header=False, pad_edge=False)
-    made.add_column(style="dim", no_wrap=True)
-    made.add_column(style="cyan", no_wrap=True)
-    made.add_column(overflow="fold")
+    for style in ("dim", "cyan", ""):
+        made.add_column(style=style, overflow="fold")
     for fact in facts:
         made.add_row(moment(str(fact["at"])), str(fact["source"]), Text(str(fact["text"])))
     return made

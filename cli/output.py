@@ -1,5 +1,6 @@
 """How results look: tables and sentences for people, one JSON document for scripts."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -33,10 +34,17 @@ _STYLES = {
 }
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # whoever reads the pipe (head) has seen enough: what is done is done, and the exit code says it, not rich's 1
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 def console(stream: TextIO) -> Console:
     """A console on a stream; a pipe gets plain text, not folded at 80 columns."""
-    made = Console(file=stream, soft_wrap=False)
-    return made if made.is_terminal else Console(file=stream, width=200, no_color=True)
+    made = _Console(file=stream, soft_wrap=False)
+    return made if made.is_terminal else _Console(file=stream, width=200, no_color=True)
 
 
 def as_json(data: Any) -> str:

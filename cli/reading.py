@@ -17,6 +17,13 @@ _PIECE = 1 << 18
 _BOM = b"\xef\xbb\xbf"
 _MARKS = re.compile(rb'["{}\[\]]')
 _QUOTE = re.compile(rb'["\\]')
+_PACKED = {  # events that are text are refused with their lines; of these there would be thousands
+    b"\x1f\x8b": ("gzip", "gunzip -c"),
+    b"BZh": ("bzip2", "bunzip2 -c"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "zstdcat"),
+    b"\xfd7zXZ": ("xz", "xzcat"),
+    b"PK\x03\x04": ("zip", "unzip -p"),
+}
 _BETWEEN = b" \t\r\n,[]"
 
 
@@ -34,6 +41,11 @@ def lines_of(stream: BinaryIO, *, name: str = "") -> Iterator[Line]:
     head = pieces.peek()
     if not head.strip():
         raise UsageError("There are no events in the input.", hint="Give a file with JSON, or pipe one in.")
+    for marks, (what, tool) in _PACKED.items():
+        if head.startswith(marks):
+            raise UsageError(
+                f"The input is packed with {what}.", hint=f"Unpack it: {tool} FILE | depesche events send -"
+            )
     if name.lower().endswith((".ndjson", ".jsonl")) or _looks_like_lines(head):
         return _ndjson(pieces)
     return _values(pieces)

@@ -123,6 +123,9 @@ def command(app: typer.Typer, name: str, *, example: str = "", **options: Any) -
     return register
 
 
+_WHAT_IS_SENT_STAYS = "What was sent before stays. Run the same again to go on: what is there already is found."
+
+
 def with_errors_shown(run: Callable[[], None], *, as_json: bool = False) -> None:
     """Runs it; errors that we raise on purpose become a message and an exit code."""
     try:
@@ -131,6 +134,8 @@ def with_errors_shown(run: Callable[[], None], *, as_json: bool = False) -> None
         raise _ended(error, as_json) from error
     except DepescheError as error:
         raise _ended(of_depesche(error), as_json) from error
+    except KeyboardInterrupt as error:
+        raise _ended(CliError("Stopped.", exit_code=Exit.STOPPED, hint=_WHAT_IS_SENT_STAYS), as_json) from error
     except BrokenPipeError:
         # the reader of a pipe (head) has seen enough; Python must not complain about it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

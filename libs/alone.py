@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from libs import probes
 from libs.errors import Invalid, Permanent
+from libs.http_server import HttpProtocol
 from libs.keyring import keyring_of
 from libs.messaging.dapr import sidecar_here
 from libs.messaging.routes import Intake, router_of
@@ -106,7 +107,7 @@ class _Server(uvicorn.Server):
 
 async def serve_http(app: ASGIApp, host: str, port: int) -> None:
     """Answers until SIGTERM or SIGINT, then ends what it has begun; the process goes on behind it."""
-    server = _Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
+    server = _Server(uvicorn.Config(app, host=host, port=port, http=HttpProtocol, log_config=None, access_log=False))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
     await server.serve()

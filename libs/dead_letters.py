@@ -59,14 +59,14 @@ class DeadLetterShown(BaseModel):
     id: UUID
     event_id: UUID
     type: str = Field(examples=["message.rejected"])
-    source: str
+    source: str = Field(examples=["delivery"])
     subscriber: str = Field(examples=["bounce"])
-    subject: str | None
+    subject: str | None = Field(examples=["100045"])
     created_at: datetime
     dead_at: datetime = Field(description="When it was given up.")
     attempts: int
     reason: str = Field(examples=["invalid: There is no suppression scope 'none'."])
-    traceparent: str | None
+    traceparent: str | None = Field(examples=["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"])
     tenant: int = Field(description="0: it could not be read, and names none; seen by who operates the suite.")
 
 
@@ -79,9 +79,9 @@ class DeadLetterWhole(DeadLetterShown):
 class DeadLetterGroup(BaseModel):
     """Those of one type, subscriber and reason."""
 
-    type: str
-    subscriber: str
-    reason: str
+    type: str = Field(examples=["message.rejected"])
+    subscriber: str = Field(examples=["bounce"])
+    reason: str = Field(examples=["invalid: There is no suppression scope 'none'."])
     count: int
     oldest: datetime
     newest: datetime

@@ -6,7 +6,7 @@
     │   └── TooManyRequests  429
     ├── Permanent            4xx                bus: dead letter with the reason
     │   ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404
-    │   ├── Conflict 409 · PreconditionFailed 412 · TooLarge 413 · UnsupportedMedia 415
+    │   ├── RequestTimeout 408 · Conflict 409 · PreconditionFailed 412 · TooLarge 413 · UnsupportedMedia 415
     │   └── Invalid 422 · PreconditionRequired 428
     └── Duplicate            200                bus: success
 
@@ -129,6 +129,14 @@ class PreconditionFailed(Permanent):
     status = 412
     slug = "precondition-failed"
     title = "Changed by somebody else meanwhile"
+
+
+class RequestTimeout(Permanent):
+    """The sender stopped in the middle of its request."""
+
+    status = 408
+    slug = "request-timeout"
+    title = "The request did not end"
 
 
 class TooLarge(Permanent):

@@ -1,6 +1,6 @@
 """One OpenAPI document for all services: paths as an ingress has them, schemas of the same name told apart."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,6 +10,7 @@ from libs.auth import Guard
 from libs.openapi_examples import add_examples
 from libs.web import Problem
 
+_REFERENCE = "#/components/schemas/"
 _METHODS = ("get", "put", "post", "delete", "patch")
 
 
@@ -58,13 +59,10 @@ def _add(document: dict[str, Any], name: str, app: FastAPI) -> None:
     part = app.openapi()
     components = part.get("components", {})
     document["components"]["securitySchemes"].update(components.get("securitySchemes", {}))
-    renamed: dict[str, str] = {}
-    schemas = document["components"]["schemas"]
+    renamed = _renamed(components.get("schemas", {}), document["components"]["schemas"], name)
+    _point(part, {_REFERENCE + schema: _REFERENCE + target for schema, target in renamed.items()})
     for schema, body in components.get("schemas", {}).items():
-        known = schemas.get(schema)
-        target = schema if known is None or known == body else f"{name.title().replace('-', '')}{schema}"
-        renamed[f"#/components/schemas/{schema}"] = f"#/components/schemas/{target}"
-        schemas[target] = body
+        document["components"]["schemas"][renamed.get(schema, schema)] = body
     guards = {
         (route.path_format, method.lower()): guards_of(route)
         for route in routes_of(app)
@@ -78,9 +76,25 @@ def _add(document: dict[str, Any], name: str, app: FastAPI) -> None:
                 operation["operationId"] = f"{name}.{operation['operationId']}"
                 operation["x-guard"] = [f"{g.kind}: {g.what}" for g in guards.get((path, method), [])]
         document["paths"][f"/{name}{path}"] = operations
-    _point(document["paths"], renamed)
-    for target in renamed.values():
-        _point(schemas[target.rpartition("/")[2]], renamed)
+
+
+def _renamed(schemas: Mapping[str, Any], known: Mapping[str, Any], service: str) -> dict[str, str]:
+    """New names for schemas that mean something else elsewhere, by themselves or by what they refer to."""
+    prefix = service.title().replace("-", "")
+    differing = {schema for schema, body in schemas.items() if known.get(schema, body) != body}
+    while more := {s for s in schemas.keys() & known.keys() - differing if set(_references(schemas[s])) & differing}:
+        differing |= more
+    return {schema: prefix + schema for schema in differing}
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(reference := node.get("$ref"), str):
+            yield reference.removeprefix(_REFERENCE)
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _references(child)
 
 
 def _point(node: Any, renamed: Mapping[str, str]) -> None:

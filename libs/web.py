@@ -6,12 +6,13 @@ Sources: RFC 9457 (problem details), RFC 9110 §13 (preconditions), RFC 8288-sty
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
@@ -116,7 +117,17 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     "5XX": {
         "description": "Not available right now; try again after Retry-After.",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "example": {
+                    "type": PROBLEM_BASE + "unavailable",
+                    "title": "Not available right now",
+                    "status": 503,
+                    "detail": "The database does not answer right now; try again.",
+                },
+            }
+        },
     },
 }
 
@@ -207,12 +218,18 @@ def install_problem_handlers(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return problem_response(Invalid.many(_field_errors(error.errors(), error.body)))
 
-    async def http(_: Request, error: Exception) -> Response:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        made = _HTTP_ERRORS.get(error.status_code, BadRequest)(str(error.detail))
-        response = problem_response(made)
+        headers = dict(error.headers or {})
+        detail = str(error.detail)
+        if error.status_code == 405:
+            headers["allow"] = methods = ", ".join(_methods(request))
+            detail = f"This address takes {methods}."
+        elif detail == HTTPStatus.NOT_FOUND.phrase:
+            detail = "There is no such address here; /docs shows all of them. Look at the service's name and at /v1."
+        response = problem_response(_HTTP_ERRORS.get(error.status_code, BadRequest)(detail))
         response.status_code = error.status_code
-        response.headers.update(error.headers or {})
+        response.headers.update(headers)
         return response
 
     async def internal(request: Request, error: Exception) -> Response:
@@ -225,6 +242,14 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ResponseValidationError, internal)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, internal)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the routes of this path take together: each alone knows its own only (RFC 9110 §10.2.1)."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    routes = [context.original_route for context in iter_route_contexts(request.app.routes)]
+    fitting = [route for route in routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
+    return sorted({method for route in fitting for method in route.methods or ()})
 
 
 class _MethodNotAllowed(BadRequest):

@@ -176,7 +176,10 @@ TEXTS: dict[Reason, Text] = {
     Reason.PROVIDER_GAVE_UP: Text(
         "The provider accepted it and gave it up afterwards.", "Read the receipt; it is kept with the message."
     ),
-    Reason.THROTTLED: Text("The provider asked us to slow down.", "It is tried again by itself."),
+    Reason.THROTTLED: Text(
+        "It is put off: the sender's rate is used up, or the provider cannot take it right now.",
+        "It is tried again by itself; what the provider said is kept with each try.",
+    ),
     Reason.PROVIDER_UNAVAILABLE: Text("The provider could not be reached.", "It is tried again by itself."),
     Reason.TIMED_OUT: Text(
         "The provider did not answer in time, so nobody knows whether it accepted the message.",

@@ -20,6 +20,17 @@ _SPACES = re.compile(r"[ \t\r\n\f]+")
 _RUNS = re.compile(r" {2,}")
 _GAPS = re.compile(r"\n{3,}")
 _COLUMNS = re.compile(r"\bcols\s*:\s*[^\s,%]+,?")
+_QUOTED = r"""(?P<literal>"[^"]*"|'[^']*')"""
+_FOR_HTML = re.compile(
+    rf"{_QUOTED}|\|\s*(?:escape_once|escape|newline_to_br)\b(?!\s*:)\s*"
+)  # a text needs none of these
+_CYCLED = re.compile(f"(?P<before>){_QUOTED}")
+# not those of `replace`, `remove` or `split`: these look for markup in what the shop sent
+_ARGUMENT = re.compile(r"(?P<before>\|\s*(?:join|append|prepend|default)\s*:\s*)" + _QUOTED)
+_ALONE = re.compile(r"(?P<before>^\{(?:\{-?|%-?\s*(?:echo|assign\s+\w+\s*=))\s*)" + _QUOTED + r"(?=\s*-?[%}]\})")
+_BREAK = re.compile(r"<br\b[^>]*>|</(?:p|div|tr|li|h[1-6])\s*>", re.IGNORECASE)
+_TAG = re.compile(r"<[^>]*>")
+_VERBATIM = frozenset({"raw", "comment", "doc"})
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 
 
@@ -48,7 +59,7 @@ class _Writer:
     def text(self) -> str:
         joined = "".join(self._out)
         tidied = tidy(_RUNS.sub(" ", joined).replace(" \n", "\n").replace("\n ", "\n")).strip()
-        return HOLE.sub(lambda found: _as_loop(self._cut.holes[int(found.group(1))]), tidied) + "\n"
+        return HOLE.sub(lambda found: _as_text(self._cut.holes[int(found.group(1))]), tidied) + "\n"
 
     def take(self, token: Markup | Words) -> None:
         if isinstance(token, Words):
@@ -120,11 +131,25 @@ class _Writer:
             self._out.append("\n\n" if name in _PARAGRAPHS else "\n")
 
 
-def _as_loop(hole: Hole) -> str:
-    """The Liquid of a hole; a tablerow is a loop with a line for each item, in a text."""
+def _as_text(hole: Hole) -> str:
+    """The Liquid of a hole without what it makes for HTML; a tablerow is a loop with a line for each item."""
     if hole.tag == "tablerow":
         return _COLUMNS.sub("", hole.text.replace("tablerow", "for", 1))
-    return hole.text.replace("endtablerow", "endfor", 1).join(["\n", ""]) if hole.tag == "endtablerow" else hole.text
+    if hole.tag == "endtablerow":
+        return hole.text.replace("endtablerow", "endfor", 1).join(["\n", ""])
+    if hole.tag in _VERBATIM:
+        return hole.text
+    text = _FOR_HTML.sub(lambda found: found["literal"] or "", hole.text)
+    for put_out in (_CYCLED,) if hole.tag == "cycle" else (_ARGUMENT, _ALONE):
+        text = put_out.sub(_without_markup, text)
+    return text
+
+
+def _without_markup(found: re.Match[str]) -> str:
+    """A literal that is put out, as a reader of the HTML would see it."""
+    quote, inner = found["literal"][0], found["literal"][1:-1]
+    shown = entities.unescape(_TAG.sub("", _BREAK.sub("\n", inner)))
+    return f"{found['before']}{quote}{inner if quote in shown or '{' in shown or '%' in shown else shown}{quote}"
 
 
 def _value(attributes: dict[str, Attribute], name: str) -> str:

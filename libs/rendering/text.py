@@ -22,6 +22,7 @@ from libs.rendering.analysis import Use, prefixes, walk
 from libs.rendering.bounds import BoundedContext
 from libs.rendering.contents import Woven
 from libs.rendering.environment import AS_IT_IS, BoundedTemplate, ChannelEnvironment, OutputNode
+from libs.rendering.faults import explained
 from libs.rendering.html_context import Placement, place
 from libs.rendering.limits import MAX_SHORT_SOURCE, VALUE_ERRORS, ContentTooLarge, LimitExceeded, RenderFailed
 from libs.rendering.links import checked_start
@@ -58,7 +59,7 @@ class Text:
         try:
             found = walk(template)
         except RecursionError as error:
-            raise Invalid(_explained(error), pointer=wanted.pointer) from error
+            raise Invalid(explained(error), pointer=wanted.pointer) from error
         if found.problems:
             raise Invalid.many([FieldError(wanted.pointer, sentence) for sentence in found.problems])
         self.uses: tuple[Use, ...] = tuple(found.uses)
@@ -94,8 +95,17 @@ class Text:
             if sum(map(len, values)) > self._room:
                 raise OutputStreamLimitError("output stream limit reached", token=None)
         except VALUE_ERRORS as error:
-            raise _failed(error, self._wanted.pointer) from error
+            raise _failed(self._again(error, variables), self._wanted.pointer) from error
         return Woven(self.literals, values)
+
+    def _again(self, error: BaseException, variables: Variables) -> BaseException:
+        """The error as Liquid itself meets it: with its place."""
+        if getattr(error, "token", None) is None:
+            try:
+                self.render_by_liquid(variables)
+            except VALUE_ERRORS as found:
+                return found
+        return error
 
     def render_by_liquid(self, variables: Variables) -> str:
         """The text as Liquid itself makes it."""
@@ -117,26 +127,15 @@ def _parsed(source: str, wanted: Wanted) -> tuple[BoundedTemplate, Placement | N
         try:
             return cast(BoundedTemplate, wanted.environment.from_string(source)), placement
         except (LiquidError, RecursionError) as error:
-            problems = [_explained(error)]
+            problems = [explained(error, source, wanted.environment)]
     raise Invalid.many([FieldError(pointer, problem) for problem in problems])
-
-
-def _explained(error: BaseException) -> str:
-    if isinstance(error, RecursionError):
-        return "The text is nested too deeply; simplify it."
-    message = str(error.args[0]) if error.args else type(error).__name__
-    token = getattr(error, "token", None)
-    if token is not None and token.start_index >= 0:
-        line = token.source.count("\n", 0, token.start_index) + 1
-        return f"Line {line}: {message}."
-    return f"{message[:1].upper()}{message[1:]}."
 
 
 def _failed(error: BaseException, pointer: str) -> RenderFailed:
     if isinstance(error, OutputStreamLimitError):
         return ContentTooLarge("The rendered text is longer than this part may be; shorten it.", pointer=pointer)
     kind = LimitExceeded if isinstance(error, ResourceLimitError) else RenderFailed
-    return kind(_explained(error), pointer=pointer)
+    return kind(explained(error), pointer=pointer)
 
 
 class _LinkStart(Expression):

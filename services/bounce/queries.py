@@ -48,6 +48,14 @@ async def explained(reads: Reads, principal: Principal, id: UUID) -> Explained:
     return Explained(found, await reads.bounces(evidence))
 
 
+async def bounce(reads: Reads, principal: Principal, id: UUID) -> Mapping[str, Any]:
+    """One fact; raises NotFound."""
+    found = await reads.bounce(principal.tenant, principal.mode, id)
+    if found is None:
+        raise NotFound(f"There is no bounce {id} in this tenant and mode; GET bounces lists them.")
+    return found
+
+
 async def mail(reads: Reads, principal: Principal, id: UUID) -> Mail:
     """What became of a mail; raises NotFound."""
     found = await reads.mail(principal.tenant, principal.mode, id)

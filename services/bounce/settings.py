@@ -53,7 +53,9 @@ class BounceSettings(ServiceSettings):
         description="Local parts that take feedback reports, whose return path stands inside the mail.",
     )
     max_mail_bytes: int = Field(
-        10 * 1024 * 1024, ge=10_000, description="Largest bounce mail that is taken, in bytes; larger ones get a 552."
+        20 * 1024 * 1024,
+        ge=10_000,
+        description="Largest bounce mail that is taken, in bytes; larger ones get a 552. 1 MB of it is kept.",
     )
     max_import_bytes: int = Field(
         2 << 30, ge=10_000, description="Largest zip or mbox of mails over HTTP, in bytes; unpacked as well as packed."

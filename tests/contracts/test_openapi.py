@@ -66,6 +66,35 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(child)
 
 
+def test_a_body_means_in_it_what_it_means_to_its_service(made: dict[str, Any]) -> None:
+    """Schemas of one name in two services: the later one took the place of the earlier one's in three bodies."""
+    services = build(SuiteSettings(), Keyring(bytes(32)))
+    alone = {
+        f"/{name}{path}": (item, app_document)
+        for name, service in services.items()
+        for app_document in [json.loads(json.dumps(service.app.openapi()))]
+        for path, item in app_document["paths"].items()
+    }
+    assert alone.keys() == made["paths"].keys()
+    for path, (item, app_document) in alone.items():
+        for verb, operation in item.items():
+            bodies = operation.get("requestBody", {}).get("content", {}), made["paths"][path][verb]
+            for type_, media in bodies[0].items():
+                merged = bodies[1]["requestBody"]["content"][type_]["schema"]
+                assert _whole(media["schema"], app_document) == _whole(merged, made), f"{verb} {path}"
+
+
+def _whole(node: Any, document: dict[str, Any], above: tuple[str, ...] = ()) -> Any:
+    """The schema with what it refers to in its place."""
+    if isinstance(node, list):
+        return [_whole(child, document, above) for child in node]
+    if not isinstance(node, dict):
+        return node
+    if (name := str(node.get("$ref", "")).rpartition("/")[2]) and name not in above:
+        return _whole(document["components"]["schemas"][name], document, (*above, name))
+    return {key: _whole(child, document, above) for key, child in node.items() if key != "$ref"}
+
+
 def test_every_route_of_every_service_is_in_it(made: dict[str, Any]) -> None:
     services = build(SuiteSettings(), Keyring(bytes(32)))
     routes = {
@@ -99,6 +128,24 @@ def test_every_body_and_every_place_in_a_path_has_an_example(made: dict[str, Any
             if "json" in type_ and media.get("schema", {}).keys() - {"title"} and not _shown(media)
         ]
     assert bare == []
+
+
+def test_no_example_is_filled_with_a_word_that_stands_for_any_text(made: dict[str, Any]) -> None:
+    filled = [
+        f"{name}: {status}"
+        for name, operation in operations(made)
+        for status, body in [("body", operation.get("requestBody", {})), *operation["responses"].items()]
+        for media in body.get("content", {}).values()
+        if '"text"' in json.dumps(list(_values(media.get("example"))))
+    ]
+    assert filled == [], "give the fields of these an example: Field(examples=[…])"
+
+
+def _values(node: Any) -> Iterator[Any]:
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _values(child)
+    if not isinstance(node, dict | list):
+        yield node
 
 
 def _shown(thing: dict[str, Any]) -> bool:

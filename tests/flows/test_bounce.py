@@ -223,6 +223,16 @@ async def test_lists_come_in_pages(world: World) -> None:
     assert rest["next_cursor"] is None
 
 
+async def test_a_proof_is_read_by_its_id_in_its_own_tenant_and_mode(world: World) -> None:
+    await world.hand_in(report(world.path))
+    (barred,) = (await world.get("/v1/suppressions"))["items"]
+    fact = await world.get(f"/v1/bounces/{barred['proofs'][0]}")
+    assert (fact["category"], fact["recipient"], fact["id"]) == ("unknown-user", "customer:1042", barred["bounce"])
+    for key, id_ in (("other", fact["id"]), ("key", uuid4())):
+        async with world.client(key) as client:
+            assert (await client.get(f"/v1/bounces/{id_}")).status_code == 404
+
+
 async def test_the_wrong_kind_of_body_is_refused(world: World) -> None:
     async with world.client() as client:
         mails = "/v1/mails"

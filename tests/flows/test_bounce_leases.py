@@ -6,8 +6,11 @@ from uuid import UUID
 
 import asyncpg
 
-from services.bounce.handlers.mails import read_kept
+from libs.contracts.outcomes import Mode
+from services.bounce.domain.mime import MAX_KEPT
+from services.bounce.handlers.mails import keep_mail, read_kept
 from services.bounce.ports.mails import Lease
+from services.bounce.settings import BounceSettings
 from tests.flows.bounces import World, report, world
 
 __all__ = ["world"]
@@ -52,6 +55,17 @@ async def test_leases_of_the_version_before_are_kept(world: World) -> None:
     theirs, ours = await wait(world, 2)
     await row(world, "update bounce.mail set due_at = now() + interval '60 seconds' where id = $1 returning 1", theirs)
     assert ids(await world.service.deps.mails.lease(5, 60)) == [ours]
+
+
+async def test_of_a_mail_with_fifteen_megabytes_of_pictures_the_report_is_read_and_one_kept(world: World) -> None:
+    assert BounceSettings().max_mail_bytes >= 15_000_000
+    raw = report(world.path) + b"\r\n" + b"A" * 15_000_000
+    mail = await keep_mail(world.service.deps, "", raw, (1, Mode.LIVE))
+    await read_kept(world.service.deps, [mail])
+    assert (await world.get(f"/v1/mails/{mail.id}"))["outcome"] == "unknown-user"
+    assert await row(world, "select array[size, octet_length(raw)] from bounce.mail") == [len(raw), MAX_KEPT]
+    again = await keep_mail(world.service.deps, "", raw, (1, Mode.LIVE))
+    assert again.id == mail.id  # by all of its bytes
 
 
 async def wait(world: World, count: int) -> list[UUID]:

@@ -176,6 +176,7 @@ def test_why_says_the_verdict_the_next_step_and_the_facts(suite: ScriptedSuite, 
     for words in ("The customer has [no] consent.", "→ Ask the customer.", "2027-03-01 09:00:00 UTC", "Skipped."):
         assert words in result.stdout
     shell.run("why", exit_code=Exit.USAGE)
+    shell.run("why", "--communication", "parcel-shipped", exit_code=Exit.USAGE)  # it only narrows
 
 
 def test_why_ends_well_only_where_it_was_sent_once(suite: ScriptedSuite, shell: Shell) -> None:

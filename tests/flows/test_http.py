@@ -34,6 +34,11 @@ async def make(thing: Thing, principal: Annotated[Principal, scope("events:send"
     return {"tenant": principal.tenant, "mode": principal.mode.word, "text": str(thing.data.get("price"))}
 
 
+@routes.get("/v1/things", dependencies=[public()])
+async def things() -> list[int]:
+    return calls
+
+
 @routes.get("/v1/pages", dependencies=[public()])
 async def pages(cursor: str | None = None) -> dict[str, Any]:
     return {"after": Cursor.read(cursor, 2)}
@@ -161,7 +166,10 @@ async def test_a_bug_is_a_problem_document_and_not_a_stack_trace(client: httpx.A
 
 async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:
     assert (await client.get("/nothing")).json()["status"] == 404
-    assert (await client.put("/v1/things")).json()["status"] == 405
+    assert "/docs" in (await client.get("/nothing")).json()["detail"]
+    refused = await client.put("/v1/things")
+    assert (refused.json()["status"], refused.headers["allow"]) == (405, "GET, POST")
+    assert refused.json()["detail"] == "This address takes GET, POST."
 
 
 @pytest.mark.parametrize("cursor", ["x", "!!", "W10", Cursor.make("one"), "é"])

@@ -13,6 +13,7 @@ LISTS = {
     "events of a recipient": (INTAKE, reader._RECIPIENT, "(id < COALESCE("),
     "rejections": (INTAKE, rejections._question(["before"]), "(id < $4)"),
     "rejections by id": (INTAKE, rejections._question(["ids"]), "(id = ANY ($4))"),
+    "rejections by state": (INTAKE, rejections._question(["before", "state"]), "(state = $5)"),
     "rejections of subjects": (INTAKE, rejections._question(["source", "subjects"]), "(subject = ANY ($5))"),
     "actions": (HISTORY, audit._ACTIONS, "(ROW(at, id) < ROW("),
 }

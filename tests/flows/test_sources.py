@@ -145,7 +145,7 @@ COMMERCETOOLS = {
 }
 
 
-@pytest.mark.parametrize("shape", ["platform", "cloudevents", "pubsub", "pubsub cloudevents"])
+@pytest.mark.parametrize("shape", ["platform", "cloudevents", "pubsub", "pubsub cloudevents", "event grid"])
 async def test_commercetools_messages_arrive_in_every_wrapping(shop: Intake, shape: str) -> None:
     await ship(shop, "commercetools")
     body: Any = COMMERCETOOLS
@@ -159,6 +159,9 @@ async def test_commercetools_messages_arrive_in_every_wrapping(shop: Intake, sha
             "time": "2027-03-01T09:29:00.000Z",
             "data": body,
         }
+    if shape == "event grid":
+        envelope = {"id": "e", "topic": "/t", "subject": "s", "eventType": "OrderCreated", "dataVersion": "1.0"}
+        body = [envelope | {"eventTime": "2027-03-01T09:29:00Z", "data": body}]
     if "pubsub" in shape:
         payload = base64.b64encode(exact_json.dumps(body)).decode()
         body = {"message": {"data": payload, "messageId": "77", "attributes": {}}, "subscription": "projects/x"}
@@ -166,6 +169,25 @@ async def test_commercetools_messages_arrive_in_every_wrapping(shop: Intake, sha
     made = await shown(shop, answer)
     assert (made["type"], made["subject"], made["recipient"]) == ("order.placed", "100045", "customer:4711")
     assert made["data"] == COMMERCETOOLS
+
+
+@pytest.mark.parametrize("address", [f"?token={SECRET}", ""])
+async def test_event_grid_has_its_code_back_before_it_delivers(shop: Intake, address: str) -> None:
+    await ship(shop, "commercetools")
+    first = {
+        "id": "2d1781af",
+        "topic": "/subscriptions/x",
+        "subject": "",
+        "data": {"validationCode": "512d38b6", "validationUrl": "https://rp.example/validate?id=512d38b6"},
+        "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+        "eventTime": "2027-03-01T09:29:00Z",
+        "dataVersion": "1",
+    }
+    answer = await shop.post(f"/v1/sources/commercetools{address}", [first], key=None)
+    assert (answer.status_code, answer.json()) == (200, {"validationResponse": "512d38b6"})
+    assert answer.headers["content-type"] == "application/json"
+    assert await shop.count("event") == 0
+    assert (await shop.get("/v1/rejections")).json()["items"] == []
 
 
 async def test_commercetools_test_notification_is_left_out_and_its_token_is_needed(shop: Intake) -> None:

@@ -3,14 +3,18 @@
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli import documents
 from libs import exact_json
 from libs.service import Runtime
 from libs.service_client import Transport
+from services.orders_notification.domain.sources import FIELDS
 from tests.flows.intake import NOW, Intake, event, intake, release
 from tests.flows.intake_shops import SECRET, SHOPIFY_ORDER, from_shopify, hmac_base64, ship
 
@@ -53,6 +57,23 @@ async def test_what_cannot_be_mapped_is_kept_and_replayed_when_the_mapping_is_me
     assert (item["type"], item["event_id"], item["recipient"]) == ("order.placed", "12", "customer:7")
     assert (await shop.get("/v1/rejections?state=open")).json()["items"] == []
     assert (await shop.post("/v1/rejections:replay", {})).json()["results"] == []
+
+
+async def test_no_mapping_reads_the_credentials_of_whoever_delivered(shop: Intake) -> None:
+    definition = {
+        "verification": {"scheme": "token", "query": "code"},
+        "mapping": {"type": "'order.placed'", "id": "body.number", "data": {"headers": "headers", "query": "query"}},
+        "secrets": [SECRET],
+    }
+    assert (await shop.put("/v1/sources/own", definition)).status_code == 201
+    sent = {"authorization": "Bearer x", "cookie": "c=1", "x_shop": "42"}
+    answer = await shop.post(f"/v1/sources/own?code={SECRET}&lang=de", b'{"number":12}', key=None, **sent)
+    assert answer.status_code == 202, answer.text
+    (item,) = (await shop.get("/v1/events")).json()["items"]
+    data = (await shop.get(f"/v1/events/{item['id']}")).json()["data"]
+    assert data["query"] == {"lang": "de"}
+    assert data["headers"]["x-shop"] == "42"
+    assert not {"authorization", "cookie", "host"} & data["headers"].keys()
 
 
 async def test_a_rehearsal_shows_what_a_body_would_become_and_writes_nothing(shop: Intake) -> None:
@@ -136,6 +157,7 @@ async def test_standard_webhooks_and_basic_sources_are_verified(shop: Intake) ->
         ({"surprise": 1}, "/surprise"),
         ({"mapping": {"type": "body.type", "id": "body.id", "data": 5}}, "/mapping/data"),
         ({"mapping": {"type": "body.type"}}, "/mapping/id"),
+        ({"verification": {"scheme": "standard-webhooks"}, "secrets": ["whpk_c2hvcnQ="]}, "/secrets/0"),
     ],
 )
 async def test_a_wrong_definition_names_every_field(shop: Intake, change: dict[str, Any], pointer: str) -> None:
@@ -147,6 +169,33 @@ async def test_a_wrong_definition_names_every_field(shop: Intake, change: dict[s
     answer = await shop.put("/v1/sources/own", definition | change)
     assert answer.status_code == 422, answer.text
     assert pointer in [error["pointer"] for error in answer.json()["errors"]]
+
+
+async def test_the_example_on_the_page_works(shop: Intake, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "what-you-write.md").read_text(encoding="utf-8")
+    section = page.partition("## Events from a webhook")[2]
+    (tmp_path / "reviews.yaml").write_text(section.split("```")[1].removeprefix("yaml"))
+    (document,) = documents.read([tmp_path], kinds={"source": "name"})
+    assert (await shop.put(f"/v1/sources/{document.name}", {**document.body, "secrets": [SECRET]})).status_code == 201
+    review = {"action": "posted", "at": "2027-03-01T09:29:00Z", "stars": 5, "text": "ok"}
+    body = exact_json.dumps(review | {"order": {"number": "7"}, "customer": {"id": 4}})
+    signed = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    answer = await shop.post("/v1/sources/reviews", body, key=None, x_signature=signed, x_delivery="d-1")
+    assert answer.status_code == 202
+    (item,) = (await shop.get("/v1/events")).json()["items"]
+    assert (item["type"], item["subject"], item["recipient"]) == ("review.posted", "7", "customer:4")
+
+
+def test_the_page_has_every_scheme_with_its_fields() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "what-you-write.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    told = {
+        scheme: set(re.findall(r"`([a-z_]+)`", "".join(row[2:])))
+        for row in rows
+        for scheme in re.findall(r"`([a-z0-9-]+)`", row[0])
+    }
+    for scheme, fields in FIELDS.items():
+        assert told[scheme.value] - {"sha1", "sha256", "sha512"} == fields, scheme
 
 
 async def test_secrets_rotate_without_a_gap_and_are_never_given_back(shop: Intake) -> None:

@@ -60,6 +60,24 @@ async def test_two_events_about_one_order_are_found_out(world: World) -> None:
     assert len(answer["others"]) == 1
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"order": ORDER, "communication": "parcel-shiped"},
+        {"order": ORDER, "recipient": "customer:99"},
+        {"recipient": KIM, "communication": "parcel-shiped"},
+    ],
+)
+async def test_what_does_not_fit_together_is_not_called_lost(world: World, asked: dict[str, str]) -> None:
+    id_ = await world.told(SENT)
+    answer = await world.why(**asked)
+    assert (answer["verdict"], answer["lost_at"]) == ("no_trace", "decision")
+    assert "parcel-shipped" in answer["sentence"]
+    assert [other["message"] for other in answer["others"]] == [id_]
+    alone = await world.why(order="B-0", communication="parcel-shiped")
+    assert (alone["verdict"], alone["lost_at"], alone["others"]) == ("no_trace", "source", [])
+
+
 async def test_not_sent_says_the_reason_and_the_next_step(world: World) -> None:
     await world.told((Status.PENDING, Status.SKIPPED, 1), reason="no_consent")
     answer = await world.why(recipient=KIM)

@@ -142,6 +142,12 @@ async def list_bounces(
     )
 
 
+@router.get("/bounces/{id}")
+async def get_bounce(request: Request, principal: Reader, id: UUID) -> BounceShown:
+    """One fact, as suppressions name it under `bounce` and `proofs`."""
+    return shown_bounce(await queries.bounce(deps_of(request).reads, principal, id))
+
+
 @router.get("/suppressions")
 async def list_suppressions(
     request: Request,

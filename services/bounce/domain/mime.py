@@ -16,6 +16,7 @@ from email.header import decode_header
 from itertools import islice
 
 MAX_BYTES = 256 * 1024
+MAX_KEPT = 4 * MAX_BYTES  # what is behind it is the customer's mail sent back, with its pictures
 MAX_HEAD = 64 * 1024
 MAX_DEPTH = 8
 MAX_PARTS = 64

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from libs.contracts.outcomes import ReceiptKind, Status
+from libs.contracts.outcomes import Mode, ReceiptKind, Status
 from libs.contracts.reasons import Reason
+from services.history.domain.came_back import NOT_BACK, meaning, told
 from services.history.domain.case import Case, Trace, Waiting
 from services.history.domain.chain import sentence_of
 from services.history.domain.facts import Decision, Message
@@ -20,6 +21,8 @@ from services.history.domain.unanswered import (
 
 _WAITS = frozenset({Status.PENDING, Status.SENDING})
 _SOURCES_HINT = "Compare the shop's own log with its key and source here; `depesche events send` shows refusals."
+_OTHER_MODE = {Mode.LIVE: "test", Mode.TEST: "live"}
+_SHOWN = 3  # of other cases, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,10 @@ def decide(case: Case) -> Verdict:
 def _sent(case: Case, sent: Sequence[Message]) -> Verdict:
     first = min(sent, key=lambda m: m.latest.at)
     channels = ", ".join(sorted({m.latest.channel.word for m in sent if m.latest.channel is not None})) or "a channel"
-    seen = _best_receipt(sent)
-    proof = f" {seen}" if seen else " Nothing has come back about it since."
+    seen = _best_receipt(case, sent)
+    back = sum(_came_back(case, message) for message in sent)
+    partly = f"From {back} of {len(sent)} addresses it came back{meaning(case, barred=False)[0]}."
+    proof = f" {seen or (partly if back else 'Nothing has come back about it since.')}"
     others = len(case.messages) - len(sent)
     rest = f" {others} other address{'es' if others > 1 else ''} got nothing." if others else ""
     asked = asked_about(sent)
@@ -70,8 +75,9 @@ def _sent(case: Case, sent: Sequence[Message]) -> Verdict:
     return Verdict("sent", sentence + _same_text(case), _after_sent(seen), asked)
 
 
-def _best_receipt(sent: Sequence[Message]) -> str:
+def _best_receipt(case: Case, sent: Sequence[Message]) -> str:
     kinds = {receipt.kind for message in sent for receipt in message.receipts}
+    kinds |= {kind for category, kind in _TOLD_BY_MAIL.items() if told(case, category)}
     for kind, text in (
         (ReceiptKind.COMPLAINED, "The customer reported it as spam."),
         (ReceiptKind.UNSUBSCRIBED, "The customer unsubscribed from it."),
@@ -83,6 +89,9 @@ def _best_receipt(sent: Sequence[Message]) -> str:
         if kind in kinds:
             return text
     return ""
+
+
+_TOLD_BY_MAIL = {"complaint": ReceiptKind.COMPLAINED, "unsubscribe": ReceiptKind.UNSUBSCRIBED}
 
 
 def _after_sent(seen: str) -> str:
@@ -143,21 +152,16 @@ def _two_notifications(case: Case) -> Verdict | None:
 def _bounced(case: Case, sent: Sequence[Message]) -> Verdict | None:
     if len(sent) != sum(_came_back(case, message) for message in sent):
         return None
-    fact = next((d for d in case.documents if d.type == "bounce.classified"), None)
-    category = f" ({fact.body.get('category')})" if fact else ""
     barred = any(d.type == "suppression.changed" and d.body.get("active") for d in case.documents)
     follows = " The address is barred since then." if barred else ""
-    sentence = f"It was sent at {_clock(sent[0].latest.at)}, but came back afterwards{category}.{follows}"
-    step = "Ask the customer for an address that works; lift the suppression if this one does again."
+    because, step = meaning(case, barred=barred)
+    sentence = f"It was sent at {_clock(sent[0].latest.at)}, but came back afterwards{because}.{follows}"
     return Verdict("bounced", sentence, step, Reason.SUPPRESSED_BOUNCE if barred else Reason.NONE)
-
-
-_NOT_BACK = frozenset({"complaint", "unsubscribe"})
 
 
 def _came_back(case: Case, message: Message) -> bool:
     told = any(
-        d.type == "bounce.classified" and d.message == message.id and d.body.get("category") not in _NOT_BACK
+        d.type == "bounce.classified" and d.message == message.id and d.body.get("category") not in NOT_BACK
         for d in case.documents
     )
     return told or any(r.kind is ReceiptKind.BOUNCED for r in message.receipts)
@@ -227,7 +231,7 @@ def _refused(reason: Reason, detail: str | None) -> Verdict:
 # ---- no trace
 
 
-def decide_without_trace(trace: Trace | None) -> Verdict:
+def decide_without_trace(trace: Trace | None, mode: Mode) -> Verdict:
     """The verdict where history knows nothing: intake was asked, and this is what it says (None: it is away)."""
     if trace is None:
         return Verdict(
@@ -247,7 +251,25 @@ def decide_without_trace(trace: Trace | None) -> Verdict:
         sentence = f"The event arrived at {_clock(kept.at)} and was refused. {kept.sentence}"
         step = "Mend the event, its mapping or its schema, then replay what was kept."
         return Verdict("no_trace", sentence, step, lost_at="intake")
-    return Verdict("no_trace", "Nothing about it ever arrived here.", _SOURCES_HINT, lost_at="source")
+    sentence = f"Nothing about it ever arrived here in {mode.word} mode."
+    other = _OTHER_MODE[mode]
+    step = f"{_SOURCES_HINT} What came with a {other} key is seen by a {other} key (`--mode {other}`)."
+    return Verdict("no_trace", sentence, step, lost_at="source")
+
+
+def decide_elsewhere(others: Sequence[Case]) -> Verdict:
+    """The verdict where nothing fits all parts of a question, and these cases fit some."""
+    names = sorted({other.communication for other in others if other.communication is not None})
+    what = (
+        f"of {', '.join(names[:_SHOWN])}{' and others' if len(names) > _SHOWN else ''}"
+        if names
+        else "of no communication"
+    )
+    sentence = f"Nothing fits all of this together. What there is about it is {what}; see the others that fit."
+    step = (
+        "Ask without the communication or the recipient, or correct it; `depesche communications list` has the names."
+    )
+    return Verdict("no_trace", sentence, step, lost_at="decision")
 
 
 def _decided_meanwhile(events: Sequence[Decision]) -> Verdict:

@@ -12,7 +12,7 @@ from libs.telemetry import get_logger, span
 from services.history.domain.case import Case, Rendered, Trace, twins_of
 from services.history.domain.chain import Fact, in_order, of_decisions, of_document, of_message
 from services.history.domain.facts import Document
-from services.history.domain.verdict import Verdict, decide, decide_without_trace
+from services.history.domain.verdict import Verdict, decide, decide_elsewhere, decide_without_trace
 from services.history.ports import Asker, History, Search
 from services.history.queries import Question, uuid_of
 from services.history.queries.finding import find_cases
@@ -101,8 +101,24 @@ async def _explained(deps: History, asker: Asker, case: Case, notification: UUID
 
 
 async def _without_trace(deps: History, question: Question) -> Answer:
-    verdict = decide_without_trace(await _traced(deps, question))
-    return Answer(verdict, [], None, None, [])
+    verdict = decide_without_trace(await _traced(deps, question), question.mode)
+    wider = _wider(question)
+    if verdict.lost_at != "source" or wider is None:
+        return Answer(verdict, [], None, None, [])
+    others = await find_cases(deps.timeline, deps.audit, wider)
+    if others:
+        verdict = decide_elsewhere(others)
+    return Answer(verdict, [], None, None, [(other, decide(other)) for other in others])
+
+
+def _wider(question: Question) -> Question | None:
+    """The question without what may have been misspelt or misremembered; None where nothing would be left of it."""
+    if question.communication is None and question.recipient is None:
+        return None
+    by_itself = (question.order, question.event, question.message, question.address_key)
+    if any(part is not None for part in by_itself):
+        return replace(question, communication=None, recipient=None)
+    return replace(question, communication=None) if question.recipient and question.communication else None
 
 
 async def _traced(deps: History, question: Question) -> Trace | None:

@@ -8,7 +8,7 @@ from libs.auth import Principal, scope
 from libs.errors import NotFound
 from libs.web import After, Cursor, ExactResponse, Limit, Router, etag, require_match
 from services.orders_notification.api.deps import deps_of
-from services.orders_notification.api.shapes import EventTypeBody, EventTypeShown
+from services.orders_notification.api.shapes import EventTypeBody, EventTypes, EventTypeShown
 from services.orders_notification.domain.event_types import event_type
 from services.orders_notification.ports.sources import Author, StoredType
 
@@ -18,9 +18,10 @@ Reader = Annotated[Principal, scope("sources:read")]
 Writer = Annotated[Principal, scope("sources:write")]
 Type = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["order.placed"])]
 _ONE: dict[int | str, dict[str, Any]] = {200: {"model": EventTypeShown}}
+_NEW: dict[int | str, dict[str, Any]] = _ONE | {201: {"model": EventTypeShown, "description": "It is new."}}
 
 
-@router.get("/event-types", response_class=ExactResponse)
+@router.get("/event-types", response_class=ExactResponse, responses={200: {"model": EventTypes}})
 async def list_event_types(request: Request, principal: Reader, limit: Limit = 100, cursor: After = None) -> Response:
     """Declared event types by name."""
     key = Cursor.read(cursor)
@@ -39,7 +40,7 @@ async def get_event_type(request: Request, principal: Reader, type: Type) -> Res
     return ExactResponse(stored, headers={"etag": etag(stored.version)})
 
 
-@router.put("/event-types/{type:path}", response_class=ExactResponse, responses=_ONE)
+@router.put("/event-types/{type:path}", response_class=ExactResponse, responses=_NEW)
 async def put_event_type(request: Request, principal: Writer, type: Type, body: EventTypeBody) -> Response:
     """Declares an event type. The next event is checked by it; what does not fit is kept, and can be replayed."""
     deps = deps_of(request)

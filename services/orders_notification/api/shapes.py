@@ -30,19 +30,19 @@ class Strict(BaseModel):
 class Problematic(BaseModel):
     """One thing that is wrong, and where."""
 
-    pointer: str
-    detail: str
+    pointer: str = Field(examples=["/data/total"])
+    detail: str = Field(examples=['the value is not of type "string".'])
 
 
 class DecisionShown(BaseModel):
     """What one communication decided about an event, for one recipient where there is one."""
 
-    communication: str | None
-    outcome: str = Field(description="`requested`, or the word of the reason why not.")
-    recipient: str | None = None
+    communication: str | None = Field(examples=["order-confirmation"])
+    outcome: str = Field(description="`requested`, or the word of the reason why not.", examples=["requested"])
+    recipient: str | None = Field(None, examples=["customer:4711"])
     release_id: UUID | None = None
     notification_id: UUID | None = None
-    detail: str | None = None
+    detail: str | None = Field(None, examples=["The condition is false."])
 
 
 class Taken(BaseModel):
@@ -99,25 +99,25 @@ class EventShown(BaseModel):
     """An accepted event. `data` is null once it was erased."""
 
     id: UUID
-    type: str
-    source: str
-    event_id: str
-    subject: str | None
-    recipient: str | None
-    client: str
-    time: str
+    type: str = Field(examples=["order.placed"])
+    source: str = Field(examples=["/shop"])
+    event_id: str = Field(examples=["evt-100045"])
+    subject: str | None = Field(examples=["100045"])
+    recipient: str | None = Field(examples=["customer:4711"])
+    client: str = Field(description="The key or the source that brought it.", examples=["source:shopify"])
+    time: str = Field(description="As the event says it.", examples=["2026-03-01T09:30:00+01:00"])
     occurred_at: datetime
     received_at: datetime
     state: Literal["decided", "settled"]
     requests: int
     requests_settled: int
-    trace_id: str | None
+    trace_id: str | None = Field(examples=["0af7651916cd43dd8448eb211c80319c"])
 
 
 class EventDetail(EventShown):
     """An accepted event with its data and all decisions."""
 
-    data: Any
+    data: Any = Field(examples=[ORDER_PLACED["data"]])
     extensions: dict[str, Any] | None
     decisions: list[DecisionShown]
 
@@ -149,32 +149,56 @@ class EventTypeBody(Strict):
 class EventTypeShown(BaseModel):
     """An event type as it stands."""
 
-    type: str
+    type: str = Field(examples=["order.placed"])
     version: int
-    description: str
-    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    description: str = Field(examples=["A customer placed an order."])
+    schema_: dict[str, Any] | None = Field(
+        None, alias="schema", examples=[{"type": "object", "required": ["customer_id"]}]
+    )
     updated_at: datetime
+
+
+class EventTypes(BaseModel):
+    """One page of the declared event types."""
+
+    items: list[EventTypeShown]
+    next_cursor: str | None = Field(None, examples=["WyJvcmRlci5wbGFjZWQiXQ"])
+
+
+class Delivered(BaseModel):
+    """What became of one event of a shop's delivery: taken in, known already, or kept with its reason."""
+
+    status: Literal["accepted", "duplicate", "kept"]
+    id: UUID | None = Field(description="The cause; for what is kept, the rejection.")
+    reason: str | None = Field(description="Why it is kept.", examples=[None])
+
+
+class DeliveryTaken(BaseModel):
+    """A shop's webhook was taken in."""
+
+    results: list[Delivered]
+    filtered: int = Field(description="How many the source's filter left out.", examples=[0])
 
 
 class RejectionShown(BaseModel):
     """What could not become an event. `body` and headers need the scope pii:read."""
 
     id: UUID
-    source: str | None
-    client: str
-    reason: str
-    detail: str
+    source: str | None = Field(examples=["shopify"])
+    client: str = Field(examples=["source:shopify"])
+    reason: str = Field(examples=["schema_invalid"])
+    detail: str = Field(examples=["The event does not fit the schema of its type."])
     errors: list[Problematic]
-    event_type: str | None
-    event_id: str | None
-    subject: str | None
+    event_type: str | None = Field(examples=["order.placed"])
+    event_id: str | None = Field(examples=["orders/create:7b8c9d0a"])
+    subject: str | None = Field(examples=["#1001"])
     times: int = Field(description="How often the same came.")
     received_at: datetime
     last_at: datetime
     state: Literal["open", "replayed"]
     replayed_at: datetime | None
-    body: str | None = None
-    headers: dict[str, str] | None = None
+    body: str | None = Field(None, examples=['{"id": 820982911946154508, "total_price": 19.9}'])
+    headers: dict[str, str] | None = Field(None, examples=[{"x-shopify-topic": "orders/create"}])
 
 
 class ReplayBody(Strict):

@@ -18,24 +18,24 @@ class VerificationBody(Strict):
     """How the sender proves itself; `algorithm`, `prefix` and others only where the scheme has them."""
 
     scheme: Scheme
-    header: HeaderName | None = None
-    prefix: Annotated[str, StringConstraints(max_length=50)] | None = None
+    header: HeaderName | None = Field(None, examples=["X-Shopify-Hmac-Sha256"])
+    prefix: Annotated[str, StringConstraints(max_length=50)] | None = Field(None, examples=["sha256="])
     algorithm: Literal["sha1", "sha256", "sha512"] | None = None
     tolerance_seconds: Annotated[int, Field(ge=10, le=86_400)] | None = None
     encoding: Literal["hex", "base64"] | None = None
-    timestamp_header: HeaderName | None = None
-    signed: Annotated[str, StringConstraints(max_length=200)] | None = None
-    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")] | None = None
+    timestamp_header: HeaderName | None = Field(None, examples=["X-Timestamp"])
+    signed: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, examples=["{timestamp}.{body}"])
+    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")] | None = Field(None, examples=["token"])
 
 
 class TopicBody(Strict):
     """A topic in place of a webhook. Who may publish on it is its broker's to say; Dapr's component has the login."""
 
     component: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = Field(
-        description="The name of Dapr's pub/sub component, as the operators have set it up."
+        description="The name of Dapr's pub/sub component, as the operators have set it up.", examples=["erp-kafka"]
     )
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,249}$")] = Field(
-        description="The topic's name on that broker."
+        description="The topic's name on that broker.", examples=["sales.orders"]
     )
 
 
@@ -43,24 +43,28 @@ class MappingBody(Strict):
     """CEL over `body`, `headers` (lower-case names) and `query`. Of a message, `headers` are its own and the broker's
     (Kafka's `__key`, `__partition`, `__offset`), and `body` is null where it has none."""
 
-    type: Line
-    id: Line
+    type: Line = Field(examples=['"shopify." + headers["x-shopify-topic"]'])
+    id: Line = Field(examples=['headers["x-shopify-event-id"]'])
     types: dict[Annotated[str, StringConstraints(max_length=200)], EventTypeName] = Field(
         default={}, max_length=500, description="Translates what `type` gave; what is not listed stays as it is."
     )
-    subject: Line | None = None
-    time: Line | None = None
-    recipient: Line | None = None
+    subject: Line | None = Field(None, examples=["body.name"])
+    time: Line | None = Field(None, examples=["body.updated_at"])
+    recipient: Line | None = Field(None, examples=["string(body.customer.id)"])
     data: Line | dict[str, Any] | None = Field(
-        None, description="An expression, or a tree of them. Without it the whole body is the data."
+        None,
+        description="An expression, or a tree of them. Without it the whole body is the data.",
+        examples=[{"number": "body.name", "total": "body.total_price"}],
     )
-    filter: Line | None = Field(None, description="False leaves a delivery out.")
+    filter: Line | None = Field(
+        None, description="False leaves a delivery out.", examples=["!has(body.test) || body.test == false"]
+    )
 
 
 class UnwrapBody(Strict):
     """An envelope that a queue puts round the payload (Pub/Sub: base64, SNS: JSON in a string, else an object)."""
 
-    payload: Line
+    payload: Line = Field(examples=["body.message.data"])
     encoding: Literal["base64", "json", "none"] = "none"
 
 
@@ -72,8 +76,12 @@ class Definition(Strict):
     verification: VerificationBody | None = None
     topic: TopicBody | None = None
     mapping: MappingBody | None = None
-    event_source: Annotated[str, StringConstraints(max_length=200)] | None = None
-    handshake: Line | None = None
+    event_source: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, examples=["/shopify"])
+    handshake: Line | None = Field(
+        None,
+        description="For the sender's first call, signed or not: true answers it with 200, a map with that as JSON.",
+        examples=["has(body.webhook_id) && size(body) == 1"],
+    )
     unwrap: list[UnwrapBody] = Field([], max_length=5, description="Envelopes, from the outside in.")
 
 
@@ -111,10 +119,15 @@ class HearingShown(BaseModel):
 class SourceShown(Definition):
     """A source as it stands; of each secret only a fingerprint."""
 
-    name: str
+    name: str = Field(examples=["shopify"])
     version: int
-    secrets: list[str] = Field(description="The first 8 hex digits of each active secret's SHA-256.")
-    webhook: str | None = Field(description="The address to enter in the shop; none where it hears a topic.")
+    secrets: list[str] = Field(
+        description="The first 8 hex digits of each active secret's SHA-256.", examples=[["5e884898"]]
+    )
+    webhook: str | None = Field(
+        description="The address to enter in the shop; none where it hears a topic.",
+        examples=["https://depesche.shop.example/orders-notification/v1/sources/shopify"],
+    )
     hearing: HearingShown | None = Field(description="Of a topic: whether a worker's sidecar hears it.")
     created_at: datetime
     updated_at: datetime
@@ -141,7 +154,7 @@ class Pasted(Strict):
 class ShippedSource(Definition):
     """A source that Depesche ships, written from the shop's public documentation."""
 
-    name: str
+    name: str = Field(examples=["shopify"])
 
 
 class Rehearsed(BaseModel):
@@ -149,7 +162,7 @@ class Rehearsed(BaseModel):
 
     handshake: bool
     verified: bool
-    verification: str
+    verification: str = Field(examples=["The signature fits an active secret."])
     filtered: int
     errors: list[Problematic]
     events: list[dict[str, Any]]

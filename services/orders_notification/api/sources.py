@@ -14,6 +14,7 @@ from libs.telemetry import current_traceparent
 from libs.web import After, Cursor, ExactResponse, Limit, Page, Router, etag, require_match
 from services.orders_notification.api.bodies import headers_of, read_body
 from services.orders_notification.api.deps import deps_of
+from services.orders_notification.api.shapes import DeliveryTaken
 from services.orders_notification.api.source_shapes import (
     Definition,
     Pasted,
@@ -114,7 +115,10 @@ async def rehearse_delivery(request: Request, principal: Writer, name: Name, bod
     openapi_extra={
         "requestBody": {"content": {"application/json": {"schema": {}, "example": {"id": 820982911946154508}}}}
     },
-    responses={200: {"description": "A handshake, answered."}, 202: {"description": "Taken in, or kept."}},
+    responses={
+        200: {"description": "A handshake, answered."},
+        202: {"model": DeliveryTaken, "description": "Taken in, or kept."},
+    },
 )
 async def receive_delivery(request: Request, name: Name) -> Response:
     """A shop's webhook. 2xx means that it is safe here: accepted, known already, or kept to be replayed."""
@@ -124,8 +128,8 @@ async def receive_delivery(request: Request, name: Name) -> Response:
     exact_json.refuse_unstorable(query)
     delivery = Delivery(body, headers_of(request), query)
     received = await receive(deps, name, delivery, current_traceparent())
-    if received.handshake:
-        return Response(status_code=200)
+    if received.handshake is not None:
+        return Response(received.handshake, media_type="application/json" if received.handshake else None)
     return ExactResponse(_answer(received), 202)
 
 

@@ -56,14 +56,20 @@ def read_body(delivery: Delivery) -> Any:
         raise Unmappable(error.detail, pointer="") from error
 
 
-def is_handshake(source: Source, delivery: Delivery) -> bool:
-    """Whether this is the sender's unsigned first call, which wants nothing but a 200."""
+def handshake(source: Source, delivery: Delivery) -> bytes | None:
+    """What the sender's first call is answered with: nothing but a 200, or JSON (Event Grid wants its code back).
+
+    None: it is no such call.
+    """
     if source.handshake is None:
-        return False
+        return None
     try:
-        return source.handshake.evaluate(_context(delivery, read_body(delivery))) is True
+        answer = source.handshake.evaluate(_context(delivery, read_body(delivery)))
     except Invalid:  # Unmappable and EvaluationFailed: not the shape of a handshake
-        return False
+        return None
+    if isinstance(answer, dict):
+        return exact_json.dumps(_json(answer))
+    return b"" if answer is True else None
 
 
 def map_delivery(source: Source, delivery: Delivery, received_at: datetime) -> Mapped:

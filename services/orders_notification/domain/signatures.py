@@ -2,7 +2,8 @@
 
 Every active secret is tried, and every comparison is made, so that the time taken tells nothing and secrets
 can be rotated. Schemes after: Shopify and WooCommerce (HMAC in a header), Stripe (`t=…,v1=…`), Standard
-Webhooks 1.0, bearer tokens and Basic authentication for senders that sign nothing.
+Webhooks 1.0 (a shared secret `whsec_`, or the sender's public key `whpk_`), bearer tokens and Basic
+authentication for senders that sign nothing.
 """
 
 import base64
@@ -14,8 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from libs.errors import Unauthorized
 from services.orders_notification.domain.cloudevents import parse_time
+
+_PUBLIC = "whpk_"
 
 
 class Scheme(StrEnum):
@@ -69,8 +75,13 @@ def verify(verification: Verification, secrets: Sequence[str], delivery: Deliver
             return _verify_basic(secrets, delivery)
 
 
-def signing_key(secret: str) -> bytes:
-    """A Standard Webhooks secret's key: base64 after `whsec_`. Raises ValueError."""
+def signing_key(secret: str) -> bytes | Ed25519PublicKey:
+    """A Standard Webhooks key: base64 after `whsec_`, or after `whpk_` where the sender signs with Ed25519.
+
+    Raises ValueError.
+    """
+    if secret.startswith(_PUBLIC):
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(secret.removeprefix(_PUBLIC), validate=True))
     return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
 
 
@@ -105,10 +116,23 @@ def _verify_standard(verification: Verification, secrets: Sequence[str], deliver
     timestamp = _header(delivery, f"{family}-timestamp")
     _check_age(timestamp, verification.tolerance_seconds, now)
     signatures = [part.partition(",") for part in _header(delivery, f"{family}-signature").split()]
-    given = [_decoded(value, "base64") for version, _, value in signatures if version == "v1"]
+    shared = [_decoded(value, "base64") for version, _, value in signatures if version == "v1"]
+    public = [_decoded(value, "base64") for version, _, value in signatures if version == "v1a"]
     content = f"{id_}.{timestamp}.".encode() + delivery.body
-    expected = [hmac.digest(signing_key(secret), content, "sha256") for secret in secrets]
-    return _matching(expected, given)
+    keys = [signing_key(secret) for secret in secrets]
+    for index, key in enumerate(keys):  # what a public key verifies is no secret, nor is how long it takes
+        if not isinstance(key, bytes) and any(_signs(key, signature, content) for signature in public):
+            return index
+    expected = {i: hmac.digest(key, content, "sha256") for i, key in enumerate(keys) if isinstance(key, bytes)}
+    return list(expected)[_matching(list(expected.values()), shared)]
+
+
+def _signs(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
+    try:
+        key.verify(signature, content)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _verify_basic(secrets: Sequence[str], delivery: Delivery) -> int:

@@ -21,7 +21,7 @@ MAX_DATA_DEPTH = 10
 MAX_DATA_ENTRIES = 500
 
 # What each scheme needs to be told; anything else in its definition is a typing mistake.
-_FIELDS: dict[Scheme, frozenset[str]] = {
+FIELDS: dict[Scheme, frozenset[str]] = {
     Scheme.HMAC_HEX: frozenset({"header", "prefix", "algorithm"}),
     Scheme.HMAC_BASE64: frozenset({"header", "prefix", "algorithm"}),
     Scheme.TIMESTAMPED: frozenset(
@@ -60,7 +60,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source, compiled. `handshake` answers a sender's unsigned first call with 200 and does nothing else."""
+    """A source, compiled. `handshake` answers a sender's first call, which may be unsigned, and does nothing else."""
 
     name: str
     version: int
@@ -113,7 +113,12 @@ def check_secrets(verification: Verification | None, secrets: list[str]) -> None
             try:
                 signing_key(secret)
             except ValueError:
-                errors.append(FieldError(f"/secrets/{index}", "A Standard Webhooks secret is whsec_ and base64."))
+                errors.append(
+                    FieldError(
+                        f"/secrets/{index}",
+                        "A Standard Webhooks secret is whsec_ and base64, or whpk_ and the sender's public key.",
+                    )
+                )
         elif verification.scheme is Scheme.BASIC and ":" not in secret:
             errors.append(FieldError(f"/secrets/{index}", "A secret for Basic authentication is user:password."))
     if errors:
@@ -169,7 +174,7 @@ def _parts(signed: Any, mapping: Any, heard: Any) -> list[FieldError]:
 def _verification(given: Mapping[str, Any], collected: _Collector) -> Verification:
     scheme = Scheme(given["scheme"])
     values = {name: value for name, value in given.items() if name != "scheme" and value is not None}
-    for name in values.keys() - _FIELDS[scheme]:
+    for name in values.keys() - FIELDS[scheme]:
         collected.errors.append(
             FieldError(f"/verification/{name}", f"The scheme {scheme.value} has no {name}; leave it out.")
         )
@@ -182,7 +187,7 @@ def _verification(given: Mapping[str, Any], collected: _Collector) -> Verificati
     for name in ("header", "timestamp_header"):
         if name in values:
             values[name] = values[name].lower()
-    return Verification(scheme, **{name: value for name, value in values.items() if name in _FIELDS[scheme]})
+    return Verification(scheme, **{name: value for name, value in values.items() if name in FIELDS[scheme]})
 
 
 def _mapping(given: Mapping[str, Any], collected: _Collector) -> EventMapping | None:

@@ -9,7 +9,7 @@ from libs.contracts.reasons import Reason
 from libs.errors import NotFound, Unauthorized
 from services.orders_notification.domain.event_types import without
 from services.orders_notification.domain.intake import Kept, Origin, Raw, Submission, Verdict, new_cause
-from services.orders_notification.domain.mapping import Mapped, Unmappable, is_handshake, map_delivery
+from services.orders_notification.domain.mapping import Mapped, Unmappable, handshake, map_delivery
 from services.orders_notification.domain.signatures import Delivery, Scheme, verify
 from services.orders_notification.domain.sources import Source
 from services.orders_notification.handlers.intake import accept, keep, prepare
@@ -29,9 +29,9 @@ _HANDSHAKE_BYTES = 4_096
 
 
 class Received:
-    """What became of a delivery. `handshake`: nothing but a 200 is wanted."""
+    """What became of a delivery. `handshake`: what a first call is answered with, and nothing else came of it."""
 
-    def __init__(self, verdicts: list[Verdict], *, filtered: int = 0, handshake: bool = False) -> None:
+    def __init__(self, verdicts: list[Verdict], *, filtered: int = 0, handshake: bytes | None = None) -> None:
         self.verdicts = verdicts
         self.filtered = filtered
         self.handshake = handshake
@@ -45,16 +45,24 @@ async def receive(deps: OrdersNotification, name: str, delivery: Delivery, trace
     try:
         owner = verified(deps, candidates, delivery)
     except Unauthorized:
-        # looked at last and only when small: whoever cannot sign makes us read nothing large
-        small = len(delivery.body) <= _HANDSHAKE_BYTES
-        if small and any(is_handshake(candidate.source, delivery) for candidate in candidates):
-            observe(name, "handshake")
-            return Received([], handshake=True)
-        observe(name, "refused")
-        raise
+        if (answer := _shaken(candidates, delivery)) is None:
+            observe(name, "refused")
+            raise
+    else:
+        answer = _shaken([owner], delivery)  # with a token in its address, a first call is verified like any other
+    if answer is not None:
+        observe(name, "handshake")
+        return Received([], handshake=answer)
     received = await _taken_in(deps, owner, delivery, traceparent)
     observe(name, "mapped" if received.verdicts or received.filtered else "empty")
     return received
+
+
+def _shaken(candidates: list[StoredSource], delivery: Delivery) -> bytes | None:
+    if len(delivery.body) > _HANDSHAKE_BYTES:  # whoever cannot sign makes us read nothing large
+        return None
+    answers = (handshake(candidate.source, delivery) for candidate in candidates)
+    return next((answer for answer in answers if answer is not None), None)
 
 
 def observe(source: str, outcome: str) -> None:
@@ -88,9 +96,10 @@ async def _taken_in(
     deps: OrdersNotification, owner: StoredSource, delivery: Delivery, traceparent: str | None
 ) -> Received:
     origin = Origin(owner.tenant, owner.mode, f"source:{owner.source.name}", traceparent, source=owner.source.name)
-    raw = kept_raw(owner.source, delivery)
+    seen = without_credentials(owner.source, delivery)
+    raw = Raw(seen.body, dict(seen.headers), dict(seen.query))
     try:
-        mapped = map_delivery(owner.source, delivery, deps.clock())
+        mapped = map_delivery(owner.source, seen, deps.clock())
     except Unmappable as error:
         kept = Kept(new_cause(), origin, Reason.MAPPING_FAILED, error.errors, raw)
         return Received(await keep(deps, [kept]))
@@ -102,8 +111,11 @@ async def _taken_in(
     return Received(verdicts, filtered=mapped.filtered)
 
 
-def kept_raw(source: Source, delivery: Delivery) -> Raw:
-    """The delivery without its credentials and without what only its transport needed."""
+def without_credentials(source: Source, delivery: Delivery) -> Delivery:
+    """The delivery as expressions see it and as it is kept: without its credentials and what only its transport needed.
+
+    So no mapping can write a token into an event, and a replay sees what the first try saw.
+    """
     verification = source.verification
     hidden = CREDENTIALS | _TRANSPORT
     query = dict(delivery.query)
@@ -111,7 +123,7 @@ def kept_raw(source: Source, delivery: Delivery) -> Raw:
         hidden |= {verification.header}
         query.pop(verification.query or "", None)
     headers = {name: value for name, value in delivery.headers.items() if name not in hidden}
-    return Raw(delivery.body, headers, query)
+    return Delivery(delivery.body, headers, query)
 
 
 async def rehearse(
@@ -119,7 +131,8 @@ async def rehearse(
 ) -> dict[str, Any]:
     """What a pasted delivery would become, step by step, writing nothing."""
     source = stored.source
-    report: dict[str, Any] = {"handshake": is_handshake(source, delivery), "events": [], "filtered": 0, "errors": []}
+    shaken = handshake(source, delivery) is not None
+    report: dict[str, Any] = {"handshake": shaken, "events": [], "filtered": 0, "errors": []}
     if source.topic is not None:
         report |= {"verified": True, "verification": "A topic's messages need no signature; its broker knows its own."}
     else:
@@ -129,7 +142,7 @@ async def rehearse(
         except Unauthorized as error:
             report |= {"verified": False, "verification": error.detail}
     try:
-        mapped = map_delivery(source, delivery, deps.clock())
+        mapped = map_delivery(source, without_credentials(source, delivery), deps.clock())
     except Unmappable as error:
         report["errors"] = [{"pointer": e.pointer, "detail": e.detail} for e in error.errors]
         return report

@@ -53,7 +53,7 @@ async def _taken_in(deps: OrdersNotification, owner: StoredSource, messages: Seq
         origin = _origin(owner, message)
         raw = Raw(message.body, {name: value for name, value in message.headers.items() if name not in CREDENTIALS})
         try:
-            mapped = await _mapped(deps, owner, message)
+            mapped = await _mapped(deps, owner, raw)
         except Unmappable as error:
             kept.append(Kept(new_cause(), origin, Reason.MAPPING_FAILED, error.errors, raw))
             continue
@@ -67,9 +67,9 @@ async def _taken_in(deps: OrdersNotification, owner: StoredSource, messages: Seq
             observe(owner.source.name, "kept")
 
 
-async def _mapped(deps: OrdersNotification, owner: StoredSource, message: Message) -> Mapped:
-    delivery = Delivery(message.body, message.headers, {})
-    if len(message.body) > LARGE_BYTES:
+async def _mapped(deps: OrdersNotification, owner: StoredSource, raw: Raw) -> Mapped:
+    delivery = Delivery(raw.body, raw.headers, {})
+    if len(raw.body) > LARGE_BYTES:
         return await asyncio.to_thread(map_delivery, owner.source, delivery, deps.clock())
     return map_delivery(owner.source, delivery, deps.clock())
 

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, Field
 
 from services.tokens.api.shapes import CONSENT, example
 
@@ -136,8 +136,8 @@ class RefusalShown(BaseModel):
 
     row: int
     line: int
-    field: str
-    reason: str
+    field: str = Field(examples=["emails/0"])
+    reason: str = Field(examples=["The domain is not a name like example.com; check what stands after the @."])
 
 
 class ImportListed(BaseModel):

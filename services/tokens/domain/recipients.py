@@ -25,7 +25,13 @@ MAX_ATTRIBUTES_DEPTH = 5
 MAX_ADDRESSES = 20  # per recipient and channel
 
 _KEY = re.compile(r"(customer|installation):(\S{1,200})")
-_LOCALE = re.compile(r"([A-Za-z]{2,3})([-_][A-Za-z]{4})?([-_](?:[A-Za-z]{2}|[0-9]{3}))?")
+_LOCALE = re.compile(
+    r"([A-Za-z]{2,3})([-_][A-Za-z]{4})?([-_](?:[A-Za-z]{2}|[0-9]{3}))?"
+    # What phones add of variants, calendars and first days of the week (RFC 5646 §2.2.5 to 2.2.7), and POSIX of
+    # encodings: no text of ours differs by it.
+    r"(?:[-_](?:[A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(?:[-_][A-Za-wyz0-9](?:[-_][A-Za-z0-9]{2,8})+)*"
+    r"(?:[-_][Xx](?:[-_][A-Za-z0-9]{1,8})+)?(?:\.[A-Za-z0-9-]{1,20})?(?:@[A-Za-z0-9=;-]{1,100})?"
+)
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
 _CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
@@ -134,7 +140,10 @@ def plain_text(text: str) -> str | None:
 
 
 def locale_tag(text: str) -> str | None:
-    """A BCP 47 language tag in its usual case (de, de-AT, zh-Hant-TW). Raises ValueError with a sentence."""
+    """A BCP 47 language tag in its usual case (de, de-AT, zh-Hant-TW), without variants and extensions.
+
+    Raises ValueError with a sentence.
+    """
     match = _LOCALE.fullmatch(text.strip())
     if not text.strip():
         return None

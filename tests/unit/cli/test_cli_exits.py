@@ -1,19 +1,52 @@
 """Exit codes are a promise to scripts: the card, the help and the code say the same."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from cli.exits import HELP, Exit, of_status
+from cli.session import with_errors_shown
 
 CARD = Path(__file__).parents[3] / "cli" / "README.md"
 
 
 def test_the_card_and_the_help_name_every_exit_code() -> None:
     codes = {int(code) for code in Exit}
-    assert {int(code) for code in re.findall(r"^\| (\d) \|", CARD.read_text(), re.MULTILINE)} == codes
-    assert {int(code) for code in re.findall(r"(\d) [a-z]", HELP)} == codes
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", CARD.read_text(), re.MULTILINE)} == codes
+    assert {int(code) for code in re.findall(r"(\d+) [a-z]", HELP)} == codes
+
+
+@pytest.mark.parametrize("code", [Exit.OK, Exit.REFUSED])
+def test_a_pipe_that_is_closed_early_changes_no_exit_code(code: Exit) -> None:
+    text = "import sys, typer; from cli.output import console; from cli.session import with_errors_shown\n"
+    text += f"def run():\n    console(sys.stdout).print('done')\n    raise typer.Exit({int(code)})\n"
+    text += "try:\n    with_errors_shown(run)\nexcept typer.Exit as ended:\n    sys.exit(ended.exit_code)"
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run([sys.executable, "-c", text], stdout=write, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
+def test_ctrl_c_says_what_is_safe_instead_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        with_errors_shown(interrupted)
+    assert ended.value.exit_code == 130
+    assert "What was sent before stays" in capsys.readouterr().err.replace("\n", " ")
+    with pytest.raises(typer.Exit):
+        with_errors_shown(interrupted, as_json=True)
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 130
 
 
 @pytest.mark.parametrize(

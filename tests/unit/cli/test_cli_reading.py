@@ -1,5 +1,6 @@
 """Events come out of a file as the bytes that went in, whatever the file's form."""
 
+import gzip
 import io
 import json
 
@@ -79,6 +80,12 @@ def test_pieces_may_end_anywhere(text: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_empty_input_says_what_to_give() -> None:
     with pytest.raises(UsageError, match="no events"):
         read(" \n ")
+
+
+def test_a_packed_input_says_how_to_unpack_it() -> None:
+    with pytest.raises(UsageError, match="packed with gzip") as packed:
+        list(lines_of(io.BytesIO(gzip.compress(b'{"id": "1"}')), name="day.ndjson"))
+    assert "gunzip -c" in packed.value.hint
 
 
 def test_a_line_that_never_ends_is_refused_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:

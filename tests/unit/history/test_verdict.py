@@ -7,6 +7,8 @@ import pytest
 
 from libs.contracts.outcomes import Mode, ReceiptKind, Status
 from libs.contracts.reasons import Reason
+from services.bounce.domain.categories import CATEGORIES, Action
+from services.history.domain.came_back import MEANINGS, NOT_BACK
 from services.history.domain.case import Rendered, cases_of, twins_of
 from services.history.domain.facts import Document, Message, Receipt
 from services.history.domain.verdict import decide
@@ -142,9 +144,37 @@ def test_a_bounce_receipt_is_enough() -> None:
 
 def test_a_complaint_is_no_bounce() -> None:
     one = message(SENT)
-    assert decide(replace(story(one), documents=(bounce(one, "complaint"),))).code == "sent"
+    said = decide(replace(story(one), documents=(bounce(one, "complaint"),)))
+    assert said.code == "sent"
+    assert "reported it as spam" in said.sentence
+    assert "Nothing has come back" not in said.sentence
+    assert said.next_step == Reason.SUPPRESSED_COMPLAINT.text.next_step
+
+
+@pytest.mark.parametrize(
+    ("category", "means", "step"),
+    [
+        ("mailbox-full", "the mailbox is full", "make room"),
+        ("reputation-block", "blocks the sender", "The address is fine"),
+        ("spam-content", "taken for spam", "The address is fine"),
+        ("unknown-user", "no such mailbox", "Ask the customer for an address that works."),
+    ],
+)
+def test_nobody_is_asked_for_another_address_where_this_one_is_fine(category: str, means: str, step: str) -> None:
+    one = message(SENT)
+    said = decide(replace(story(one), documents=(bounce(one, category),)))
+    assert said.code == "bounced"
+    assert means in said.sentence
+    assert step in said.next_step
+
+
+def test_every_category_that_comes_back_has_a_meaning() -> None:
+    ignored = {name for name, category in CATEGORIES.items() if category.action is Action.IGNORE}
+    assert MEANINGS.keys() == CATEGORIES.keys() - ignored - NOT_BACK
 
 
 def test_one_address_that_bounced_does_not_hide_the_other() -> None:
     one, two = message(SENT), message(SENT, address=18)
-    assert decide(replace(story(one, two), documents=(bounce(one),))).code == "sent"
+    said = decide(replace(story(one, two), documents=(bounce(one),)))
+    assert said.code == "sent"
+    assert "From 1 of 2 addresses it came back: there is no such mailbox (unknown-user)." in said.sentence

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from libs.contracts.outcomes import Status
+from libs.contracts.outcomes import Mode, Status
 from libs.contracts.reasons import Reason
 from services.history.domain.case import KeptRejection, Trace, Waiting, cases_of
 from services.history.domain.facts import Rejection
@@ -34,6 +34,7 @@ def test_what_delivery_has_ended_is_not_called_waiting(ended: Status, code: str)
 def test_a_message_back_in_the_queue_waits_for_its_reason() -> None:
     said = verdict(message(moved(Status.SENDING, Status.PENDING, reason=Reason.THROTTLED)))
     assert (said.code, said.reason) == ("not_yet", Reason.THROTTLED)
+    assert "sender's rate is used up, or the provider cannot take it" in said.sentence  # a full mailbox is put off, too
 
 
 def test_a_request_that_delivery_does_not_know_is_lost_between_the_two() -> None:
@@ -107,27 +108,30 @@ def test_a_failed_undone_by_a_receipt_is_sent() -> None:
 
 
 def test_intake_away_is_said_and_not_guessed() -> None:
-    said = decide_without_trace(None)
+    said = decide_without_trace(None, Mode.LIVE)
     assert (said.code, said.certain, said.lost_at) == ("no_trace", False, "intake")
 
 
 def test_what_never_arrived_was_lost_before_us() -> None:
-    assert decide_without_trace(Trace()).lost_at == "source"
+    said = decide_without_trace(Trace(), Mode.LIVE)
+    assert said.lost_at == "source"
+    assert "in live mode" in said.sentence
+    assert "--mode test" in said.next_step  # where most of what is not found has gone
 
 
 def test_a_refused_event_names_its_fault() -> None:
-    said = decide_without_trace(Trace(rejections=(KeptRejection(NOON, "The field total is missing."),)))
+    said = decide_without_trace(Trace(rejections=(KeptRejection(NOON, "The field total is missing."),)), Mode.LIVE)
     assert (said.code, said.lost_at) == ("no_trace", "intake")
     assert "The field total is missing." in said.sentence
 
 
 def test_an_accepted_event_without_a_decision_waits() -> None:
-    assert decide_without_trace(Trace(undecided=("e-1",))).code == "not_yet"
+    assert decide_without_trace(Trace(undecided=("e-1",)), Mode.LIVE).code == "not_yet"
 
 
 @pytest.mark.parametrize(("reason", "code"), [(Reason.CONDITION_FALSE, "not_sent"), (Reason.NONE, "not_yet")])
 def test_decisions_that_history_has_not_heard_yet(reason: Reason, code: str) -> None:
-    assert decide_without_trace(Trace(events=(decided(reason),))).code == code
+    assert decide_without_trace(Trace(events=(decided(reason),)), Mode.LIVE).code == code
 
 
 # ---- which case

@@ -7,7 +7,7 @@ import pytest
 from libs import exact_json
 from services.orders_notification.adapters.shipped import shipped_sources
 from services.orders_notification.domain.cloudevents import BusinessEvent
-from services.orders_notification.domain.mapping import Unmappable, is_handshake, map_delivery
+from services.orders_notification.domain.mapping import Unmappable, handshake, map_delivery
 from services.orders_notification.domain.signatures import Delivery
 from services.orders_notification.domain.sources import Source, source
 from tests.unit.orders_notification.builders import NOW
@@ -86,11 +86,11 @@ def test_woocommerce_topics(topic: str, body: dict[str, Any], expected: tuple[st
 def test_only_a_bare_ping_is_a_handshake() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     woo = compiled("woocommerce")
-    assert is_handshake(woo, Delivery(b"webhook_id=7", form, {}))
-    assert not is_handshake(woo, Delivery(b"webhook_id=7&order=1", form, {}))
-    assert not is_handshake(woo, Delivery(b"webhook_id=7", form | {"x-wc-webhook-topic": "order.created"}, {}))
-    assert not is_handshake(woo, Delivery(b"{", {}, {}))
-    assert not is_handshake(compiled("shopify"), Delivery(b"webhook_id=7", form, {}))
+    assert handshake(woo, Delivery(b"webhook_id=7", form, {})) == b""
+    assert handshake(woo, Delivery(b"webhook_id=7&order=1", form, {})) is None
+    assert handshake(woo, Delivery(b"webhook_id=7", form | {"x-wc-webhook-topic": "order.created"}, {})) is None
+    assert handshake(woo, Delivery(b"{", {}, {})) is None
+    assert handshake(compiled("shopify"), Delivery(b"webhook_id=7", form, {})) is None
 
 
 def stripe(type_: str, thing: dict[str, Any]) -> BusinessEvent:

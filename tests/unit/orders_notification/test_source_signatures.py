@@ -6,6 +6,7 @@ import hmac
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from libs.errors import Unauthorized
 from services.orders_notification.domain.signatures import Delivery, Scheme, Verification, verify
@@ -47,6 +48,25 @@ def test_a_published_standard_webhooks_example_verifies() -> None:
     )
     at = datetime.fromtimestamp(1614265330, UTC)
     assert verify(told, ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], sent, at) == 0
+
+
+def test_standard_webhooks_with_the_senders_public_key() -> None:
+    told = Verification(Scheme.STANDARD_WEBHOOKS)
+    private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    public = "whpk_" + base64.b64encode(private.public_key().public_bytes_raw()).decode()
+    other = "whpk_" + base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+    signature = "v1a," + base64.b64encode(private.sign(f"msg_1.{AT}.".encode() + BODY)).decode()
+
+    def sent(signature: str, body: bytes = BODY) -> Delivery:
+        return delivery(body, webhook_id="msg_1", webhook_timestamp=str(AT), webhook_signature=signature)
+
+    shared = "whsec_" + base64.b64encode(b"k" * 24).decode()
+    assert verify(told, [other, shared, public], sent(f"v1,AAAA {signature}"), NOW) == 2
+    with pytest.raises(Unauthorized):
+        verify(told, [public], sent(signature, BODY + b" "), NOW)
+    for forged in ("v1,", "v1a,", "v1,!", "v1a,!", signature.replace("v1a", "v1")):
+        with pytest.raises(Unauthorized):
+            verify(told, [public, shared], sent(forged), NOW)
 
 
 def test_older_algorithms_where_a_sender_has_nothing_better() -> None:

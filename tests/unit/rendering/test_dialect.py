@@ -115,8 +115,60 @@ def test_what_would_fail_for_somebody_is_refused_for_everybody(source: str, says
     assert refused.value.errors[0].detail.startswith("Line 1: ")
 
 
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("a\nb {% if event.data.yes %}\nc\n", "Line 2: {% if %} is never closed; write {% endif %} where it ends."),
+        ("{% if 1 %}\n{% for i in event.data.items %}{% if i %}{% endif %}\n", "Line 2: {% for %} is never closed"),
+        (
+            "{% if 1 %}{% raw %}{% for %}{% endraw %}\n{% endif %}\n{% case 1 %}{% when 1 %}",
+            "Line 3: {% case %} is never",
+        ),
+        ("a\n{{ event.subject | }}", "Line 2: expected word"),
+        ("{% if event.data.yes %}\n{{ }}{% endif %}", "Line 2: expected a primitive expression"),
+        ("\n{% if event.data.yes == %}x{% endif %}", "Line 2: expected a primitive expression"),
+        ("{% if 1 %}\n{% elsif 2 == %}x{% endif %}", "Line 2: expected a primitive expression"),
+        ("{% for i in event.data.items %}\n\n{% assign x = %}{% endfor %}", "Line 3: expected a primitive expression"),
+    ],
+)
+def test_what_the_parser_misses_at_the_end_is_told_where_it_begins(source: str, says: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        text(source)
+
+    assert refused.value.errors[0].detail.startswith(says)
+
+
+def test_a_value_that_no_filter_can_take_is_told_with_its_line_with_and_without_tags() -> None:
+    for source in (
+        "a\n{{ event.data.price | money: event.data.name }}",
+        "{% if 1 %}\n{{ event.data.name | plus: 1 }}{% endif %}",
+    ):
+        with pytest.raises(RenderFailed) as refused:
+            render(source)
+        assert refused.value.errors[0].detail.startswith("Line 2: ")
+
+
 def mail(html: str) -> Any:
     return compile_template("email", "en", {"subject": "S", "html": html}).render(VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("html", "reads"),
+    [
+        ("<p>{{ event.data.name | escape }}</p>", "Tom & <Jerry>\n"),
+        ("<p>{{ event.data.name | escape_once | upcase }}</p>", "TOM & <JERRY>\n"),
+        ("<p>{{ 'a\nb' | newline_to_br }}</p>", "a\nb\n"),
+        ('<p>{{ event.data.items | map: "sku" | join: "<br>" }}</p>', "a\nb\nc\n"),
+        ("<p>{{ event.data.name | append: '<b>!</b>' | prepend: '&rarr; ' }}</p>", "→ Tom & <Jerry>!\n"),
+        ("<p>{{ event.data.hollow | default: '<i>none</i>' }}</p>", "none\n"),
+        ('<p>{{ "a<br>b" | split: "<br>" | join: "|" }}</p>', "a|b\n"),
+        ("<p>{% assign x = '<b>y</b>' %}{{ x }}</p>", "y\n"),
+        ("<p>{{ '| escape' }}{% raw %}{{ a | escape }}{% endraw %}</p>", "| escape{{ a | escape }}\n"),
+        ('<p>{{ event.data.name | replace: "<Jerry>", "you" }}</p>', "Tom & you\n"),
+    ],
+)
+def test_what_liquid_makes_for_html_is_not_in_the_text_beside_it(html: str, reads: str) -> None:
+    assert mail(html).text == reads
 
 
 def test_a_tablerow_is_a_table_in_a_mail_and_lines_in_its_text() -> None:

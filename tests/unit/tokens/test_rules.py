@@ -87,7 +87,22 @@ def test_locales_have_one_form(written: str, tag: str | None) -> None:
     assert locale_tag(written) == tag
 
 
-@pytest.mark.parametrize("written", ["german", "d", "de-", "de-AUT", "../de", "de AT"])
+@pytest.mark.parametrize(
+    ("written", "tag"),
+    [
+        ("en-US-u-fw-mon-mu-celsius", "en-US"),
+        ("th_TH_u_ca_buddhist", "th-TH"),
+        ("ca-ES-valencia", "ca-ES"),
+        ("de-1996-x-shop", "de"),
+        ("zh-Hans-CN@calendar=buddhist", "zh-Hans-CN"),
+        ("de_AT.UTF-8@euro", "de-AT"),
+    ],
+)
+def test_what_a_phone_adds_to_its_language_refuses_nobody(written: str, tag: str) -> None:
+    assert locale_tag(written) == tag
+
+
+@pytest.mark.parametrize("written", ["german", "d", "de-", "de-AUT", "../de", "de AT", "i-klingon", "de-u", "de-AT@"])
 def test_what_is_no_locale_is_refused(written: str) -> None:
     with pytest.raises(ValueError):
         locale_tag(written)

@@ -11,7 +11,7 @@ from uuid import UUID
 from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
 from libs.storage.database import Database
-from services.bounce.domain.mime import MAX_BYTES
+from services.bounce.domain.mime import MAX_BYTES, MAX_KEPT
 from services.bounce.ports.mails import STATES, Closing, Kept, Lease, Mail, NewMail, Rereading, Stray
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
@@ -172,7 +172,7 @@ def _waiting(mail: NewMail) -> Mail:
 def _row(digest: bytes, mail: Mail) -> tuple[Any, ...]:
     tenant, mode = mail.owner or (None, None)
     raw = mail.raw or b""
-    return mail.id, digest, tenant, mode, mail.recipient, mail.received_at, len(raw), raw
+    return mail.id, digest, tenant, mode, mail.recipient, mail.received_at, len(raw), raw[:MAX_KEPT]
 
 
 def to_mail(row: Any) -> Mail:

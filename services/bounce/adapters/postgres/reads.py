@@ -21,6 +21,7 @@ select * from bounce where tenant = $1 and mode = $2
   and ($8::timestamptz is null or (at, id) < ($8, $9::uuid))
 order by at desc, id desc limit $3
 """
+_BOUNCE = "select * from bounce where tenant = $1 and mode = $2 and id = $3"
 # a transaction that still runs may come to stand before one that has ended: the feed waits for it
 _FEED = """
 select *, fed_by::text as fed_in from bounce where tenant = $1 and mode = $2
@@ -79,6 +80,11 @@ class PostgresReads:
                 id_,
             )
         return list(rows)
+
+    async def bounce(self, tenant: int, mode: Mode, id: UUID) -> Mapping[str, Any] | None:
+        async with self.database.acquire() as connection:
+            row: Mapping[str, Any] | None = await connection.fetchrow(_BOUNCE, tenant, mode, id)
+        return row
 
     async def feed(self, realm: tuple[int, Mode], after: tuple[str, int] | None, limit: int) -> list[Mapping[str, Any]]:
         """Facts in the order in which they became visible, none left out; each with `fed_in` and `fed_as`."""

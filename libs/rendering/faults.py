@@ -1,0 +1,76 @@
+"""Says in words what is wrong with a source or a render, and in which line.
+
+What Liquid's parser notices only where there is nothing left to read (an `if` without its end, `{{ total | }}`) has no
+place; that is looked for here, piece by piece.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator
+
+from liquid import Environment
+from liquid.exceptions import LiquidError
+
+_PIECE = re.compile(r"\{\{.*?\}\}|\{%-?\s*(\w*).*?%\}", re.DOTALL)
+_VERBATIM = ("raw", "comment", "doc")
+_INSIDE = {"elsif": "if", "when": "case"}  # tags that stand in another one only
+
+
+def explained(error: BaseException, source: str = "", environment: Environment | None = None) -> str:
+    """One sentence. With the source that did not parse, its line is found where the error does not have it."""
+    if isinstance(error, RecursionError):
+        return "The text is nested too deeply; simplify it."
+    if environment is not None and _at_the_end(error) and (placed := _placed(error, source, environment)):
+        return placed
+    message = str(error.args[0]) if error.args else type(error).__name__
+    token = getattr(error, "token", None)
+    if token is not None and token.start_index >= 0:
+        line = token.source.count("\n", 0, token.start_index) + 1
+        return f"Line {line}: {message}."
+    return f"{message[:1].upper()}{message[1:]}."
+
+
+def _at_the_end(error: BaseException) -> bool:
+    token = getattr(error, "token", None)
+    return token is not None and token.start_index < 0
+
+
+def _placed(error: BaseException, source: str, environment: Environment) -> str | None:
+    def fails(piece: str) -> bool:
+        try:
+            environment.from_string(piece)
+        except (LiquidError, RecursionError) as found:
+            return _at_the_end(found)
+        return False
+
+    blocks = [name for name, tag in environment.tags.items() if tag.block]
+    line, block = _place_of_fault(source, blocks, fails)
+    if block is not None:
+        return f"Line {line}: {{% {block} %}} is never closed; write {{% end{block} %}} where it ends."
+    return f"Line {line}: {error.args[0]}." if line else None
+
+
+def _place_of_fault(source: str, blocks: Collection[str], fails: Callable[[str], bool]) -> tuple[int, str | None]:
+    """The line of the first piece that fails by itself, else of the last block without its end, with its name."""
+    open_: list[tuple[str, int]] = []
+    for start, piece, tag in _pieces(source):
+        around = tag if tag in blocks else _INSIDE.get(tag)
+        alone = piece if around is None else f"{piece}{{% end{around} %}}"
+        if fails(alone if tag not in _INSIDE else f"{{% {around} 1 %}}{alone}"):
+            return source.count("\n", 0, start) + 1, None
+        if tag in blocks:
+            open_.append((tag, source.count("\n", 0, start) + 1))
+        elif open_ and tag == f"end{open_[-1][0]}":
+            open_.pop()
+    return (open_[-1][1], open_[-1][0]) if open_ else (0, None)
+
+
+def _pieces(source: str) -> Iterator[tuple[int, str, str]]:
+    """Outputs and tags with the place at which each begins and the tag's name; nothing of what is not read."""
+    at = 0
+    while found := _PIECE.search(source, at):
+        at, tag = found.end(), found[1] or ""
+        if tag in _VERBATIM:
+            final = re.compile(rf"\{{%-?\s*end{tag}\b.*?%\}}", re.DOTALL).search(source, at)
+            at = final.end() if final else len(source)
+            continue
+        yield found.start(), found[0], tag
