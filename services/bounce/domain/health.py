@@ -7,11 +7,15 @@ _ADDRESSES = re.compile(
     r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{1,4}(?::{1,2}[0-9a-f]{1,4}){2,7})(?![\w:]|\.\d)", re.I
 )
 _READ = 2_000
+_DOTS, _COLONS = 3, 2  # in any address
 
 
 def blocked_origin(text: str, from_domain: str) -> str:
     """The first public IP address in a refusal, else the domain; a version number is no address."""
-    for found in _ADDRESSES.findall(text[:_READ]):
+    text = text[:_READ]
+    if text.count(".") < _DOTS and text.count(":") < _COLONS:
+        return from_domain
+    for found in _ADDRESSES.findall(text):
         try:
             address = ipaddress.ip_address(found)
         except ValueError:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import msgspec
+
 from libs.addresses import InvalidAddress, email_address
 from libs.contracts.outcomes import Mode
 from libs.ids import message_id
@@ -67,8 +69,7 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
         log.info("bounces_read", count=len(mails))
 
 
-@dataclass(frozen=True, slots=True)
-class _Letter:
+class _Letter(msgspec.Struct, frozen=True):
     """A mail as it was read. `about`: the message that our signature names; None without one."""
 
     mail: Mail
@@ -128,8 +129,7 @@ def _reading(mail: UUID, message: str, made: Sequence[NewFact]) -> Reading:
     return Reading(mail, message, frozenset(one.id for one in made), frozenset(dead))
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
+class Proven(msgspec.Struct, frozen=True):
     """A mail, and the message and attempt that our signature proves it to be about."""
 
     mail: Mail
