@@ -129,11 +129,11 @@ def tallies_of(facts: Iterable[Seen]) -> Tallies:
 
 
 def _hits(verdict: _Verdict) -> Iterator[Hit]:
-    *realm, winner, matched, shadow = verdict
+    tenant, mode, day, winner, matched, shadow = verdict
     for rule in dict.fromkeys(matched):
-        yield Hit(*realm, rule, Part.DECIDED if rule == winner else Part.OUTDONE, winner)
+        yield Hit(tenant, mode, day, rule, Part.DECIDED if rule == winner else Part.OUTDONE, winner)
     for rule in dict.fromkeys(shadow):
-        yield Hit(*realm, rule, Part.SHADOW, winner)
+        yield Hit(tenant, mode, day, rule, Part.SHADOW, winner)
 
 
 def _add(counted: dict[Key, Tally], key: Key, count: int, at: datetime, bounce: UUID) -> None:

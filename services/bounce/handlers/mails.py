@@ -16,8 +16,8 @@ from libs.verp import ReturnPath, Verp
 from services.bounce.domain.categories import CATEGORIES, Action
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.evidence import evidence_id, hearsay_id
-from services.bounce.domain.facts import Fact, about_others, judge
-from services.bounce.domain.reports import Report, read_mail
+from services.bounce.domain.facts import Fact, about_others, facts_of
+from services.bounce.domain.reports import Report, read_mails
 from services.bounce.handlers.deps import Bounce
 from services.bounce.ports import Message, NewFact, Reading
 from services.bounce.ports.mails import Closing, Mail, NewMail, Rereading, Stray
@@ -25,6 +25,7 @@ from services.bounce.ports.mails import Closing, Mail, NewMail, Rereading, Stray
 log = get_logger(__name__)
 
 _AGAIN_AT_ONCE = 5_000
+_TOGETHER = 100  # mails that are read and judged step by step: what is read of them still fits into a processor's cache
 
 
 async def refuse_recipient(deps: Bounce, recipient: str, peer: str) -> str | None:
@@ -78,6 +79,16 @@ class _Letter(msgspec.Struct, frozen=True):
     attempt: int = 0
 
 
+class Proven(msgspec.Struct, frozen=True):
+    """A mail, and the message and attempt that our signature proves it to be about."""
+
+    mail: Mail
+    id: str
+    attempt: int
+    message: Message
+    report: Report
+
+
 @dataclass(slots=True)
 class _Found:
     """What a batch of mails comes to."""
@@ -89,11 +100,15 @@ class _Found:
 
 
 def _letters(deps: Bounce, mails: Sequence[Mail]) -> list[_Letter]:
-    return [_letter(deps, mail) for mail in mails]
+    letters: list[_Letter] = []
+    for begin in range(0, len(mails), _TOGETHER):
+        some = mails[begin : begin + _TOGETHER]
+        reports = read_mails([mail.raw or b"" for mail in some])
+        letters += [_letter(deps, mail, report) for mail, report in zip(some, reports, strict=True)]
+    return letters
 
 
-def _letter(deps: Bounce, mail: Mail) -> _Letter:
-    report = read_mail(mail.raw or b"")
+def _letter(deps: Bounce, mail: Mail, report: Report) -> _Letter:
     verp = signed_path(deps.return_path, mail.recipient, report)
     if verp is None:
         return _Letter(mail, report, None)
@@ -103,25 +118,31 @@ def _letter(deps: Bounce, mail: Mail) -> _Letter:
 def _found(deps: Bounce, letters: Sequence[_Letter], messages: Mapping[str, Message], classifier: Classifier) -> _Found:
     """Judges a batch; beside the event loop, which has other callers."""
     found = _Found()
-    for letter in letters:
-        mail, id_ = letter.mail, letter.about
-        if id_ is None:
-            found.strays.append(Stray("no signed return path inside", mail.recipient))
-            found.closing.append(Closing(mail.id, "backscatter", "no signed return path"))
-            continue
-        message = messages.get(id_)
-        if message is None or (mail.owner and mail.owner != (message.tenant, message.mode)):
-            why = "another tenant's message" if message else "the message is no longer known"
-            owner = (message.tenant, message.mode) if message else None
-            found.closing.append(Closing(mail.id, "read", why, id_, owner))
-            continue
-        made, outcome = _judged(deps, Proven(mail, id_, letter.attempt, message), letter.report, classifier)
-        found.facts += made
-        if mail.again:
-            found.readings.append(_reading(mail.id, id_, made))
-        if outcome:
-            found.closing.append(Closing(mail.id, "read", outcome, id_, (message.tenant, message.mode)))
+    proven = [one for letter in letters if (one := _proven(letter, messages, found)) is not None]
+    for begin in range(0, len(proven), _TOGETHER):
+        some = proven[begin : begin + _TOGETHER]
+        ours = [_ours(deps, one) for one in some]
+        facts = facts_of([(one.report, is_ours) for one, is_ours in zip(some, ours, strict=True)], classifier)
+        for one, is_ours, fact in zip(some, ours, facts, strict=True):
+            others = about_others(one.report, classifier, is_ours)
+            _note(found, one, _hearsay(deps, one.mail, (one.id, one.message), others), fact, is_ours)
     return found
+
+
+def _proven(letter: _Letter, messages: Mapping[str, Message], found: _Found) -> Proven | None:
+    """The letter with its message; None, and closed, where it is about none of ours."""
+    mail, id_ = letter.mail, letter.about
+    if id_ is None:
+        found.strays.append(Stray("no signed return path inside", mail.recipient))
+        found.closing.append(Closing(mail.id, "backscatter", "no signed return path"))
+        return None
+    message = messages.get(id_)
+    if message is None or (mail.owner and mail.owner != (message.tenant, message.mode)):
+        why = "another tenant's message" if message else "the message is no longer known"
+        owner = (message.tenant, message.mode) if message else None
+        found.closing.append(Closing(mail.id, "read", why, id_, owner))
+        return None
+    return Proven(mail, id_, letter.attempt, message, letter.report)
 
 
 def _reading(mail: UUID, message: str, made: Sequence[NewFact]) -> Reading:
@@ -129,45 +150,44 @@ def _reading(mail: UUID, message: str, made: Sequence[NewFact]) -> Reading:
     return Reading(mail, message, frozenset(one.id for one in made), frozenset(dead))
 
 
-class Proven(msgspec.Struct, frozen=True):
-    """A mail, and the message and attempt that our signature proves it to be about."""
-
-    mail: Mail
-    id: str
-    attempt: int
-    message: Message
+def _ours(deps: Bounce, proven: Proven) -> Callable[[str], bool]:
+    """Which of the addresses that the report names is the one that we wrote to."""
+    named = {reported.address for reported in proven.report.recipients if reported.address}
+    return {address for address in named if _hash_of(deps, address) == proven.message.address_hash}.__contains__
 
 
-def _judged(deps: Bounce, proven: Proven, report: Report, classifier: Classifier) -> tuple[list[NewFact], str | None]:
+def _note(found: _Found, proven: Proven, hearsay: Sequence[NewFact], fact: Fact, ours: Callable[[str], bool]) -> None:
     """The facts of one mail; and its outcome, where it makes none about the message."""
     mail, message = proven.mail, proven.message
-    hashes = {reported.address: _hash_of(deps, reported.address) for reported in report.recipients if reported.address}
+    made = list(hearsay)
+    if fact.counts:
+        domain = _domain_of(proven.report, ours) if fact.category == "bad-domain" else None
+        made.append(_told_by(proven, fact, domain))
+    else:
+        outcome = f"{fact.category}, delayed" if fact.delayed else fact.category
+        found.closing.append(Closing(mail.id, "read", outcome, proven.id, (message.tenant, message.mode)))
+    found.facts += made
+    if mail.again:
+        found.readings.append(_reading(mail.id, proven.id, made))
 
-    def ours(address: str) -> bool:
-        return hashes.get(address) == message.address_hash
 
-    fact = judge(report, classifier, ours)
-    facts = _hearsay(deps, mail, (proven.id, message), about_others(report, classifier, ours))
-    if not fact.counts:
-        return facts, f"{fact.category}, delayed" if fact.delayed else fact.category
-    facts.append(
-        NewFact(
-            evidence_id(proven.id, proven.attempt, fact.category),
-            message.tenant,
-            message.mode,
-            mail.received_at,
-            fact,
-            "mail",
-            message.address_hash,
-            proven.id,
-            proven.attempt,
-            message.recipient,
-            mail.id,
-            message.sending,
-            _domain_of(report, ours) if fact.category == "bad-domain" else None,
-        )
+def _told_by(proven: Proven, fact: Fact, domain: str | None) -> NewFact:
+    mail, message = proven.mail, proven.message
+    return NewFact(
+        evidence_id(proven.id, proven.attempt, fact.category),
+        message.tenant,
+        message.mode,
+        mail.received_at,
+        fact,
+        "mail",
+        message.address_hash,
+        proven.id,
+        proven.attempt,
+        message.recipient,
+        mail.id,
+        message.sending,
+        domain,
     )
-    return facts, None
 
 
 def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mapping[str, Fact]) -> list[NewFact]:
