@@ -7,7 +7,7 @@ from typing import NamedTuple
 from services.bounce.domain.categories import CATEGORIES, Action
 from services.bounce.domain.classifier import UNDETERMINED, Classifier, Verdict, is_permanent
 from services.bounce.domain.providers import Providers
-from services.bounce.domain.reports import Kind, Report, Reported, Sentences, codes_in, told_about
+from services.bounce.domain.reports import Kind, Report, Reported, Sentences, codes_in, read_sentences, told_about
 from services.bounce.domain.rules.ruleset import Reply
 from services.bounce.domain.templates import template_of
 from services.bounce.domain.told import without_class
@@ -105,6 +105,8 @@ def facts_of(cases: Sequence[tuple[Report, Callable[[str], bool]]], classifier: 
 
 def _named(report: Report, ours: Callable[[str], bool]) -> Sequence[Reported]:
     """The recipients that count: ours, else all."""
+    if len(report.recipients) == 1:
+        return report.recipients
     return [one for one in report.recipients if one.address and ours(one.address)] or report.recipients
 
 
@@ -151,12 +153,18 @@ def _of_reported(said: Sequence[_Said], classifier: Classifier) -> list[Fact]:
     """The facts about recipients of reports."""
     replies = [_reply(reported, classifier.providers) for reported, _, _ in said]
     verdicts = classifier.classify_all(replies)
-    return [_weighed(*one, classifier) for one in zip(said, replies, verdicts, strict=True)]
+    known = list(zip(said, replies, verdicts, strict=True))
+    read_sentences([human for (_, human, _), reply, verdict in known if _says_little(reply, verdict)])
+    return [_weighed(*one, classifier) for one in known]
 
 
 def _reply(reported: Reported, providers: Providers) -> Reply:
     address, _, code, enhanced, text, host, stage = reported
     return Reply(text, code, enhanced, providers.of_host(host) or providers.of_address(address), "report", stage)
+
+
+def _says_little(reply: Reply, verdict: Verdict) -> bool:
+    return verdict.strength < _WEAK and (verdict.rule is None or len(reply.text) < _SHORT)
 
 
 def _weighed(said: _Said, reply: Reply, verdict: Verdict, classifier: Classifier) -> Fact:
@@ -166,10 +174,11 @@ def _weighed(said: _Said, reply: Reply, verdict: Verdict, classifier: Classifier
     text = reported.text
     if reported.action in _POSITIVE:
         return Fact("delivered", False, *codes, text)
-    if verdict.strength < _WEAK and (verdict.rule is None or len(text) < _SHORT):
-        # the field says little; the sentences for people above it may say more
-        for words in _elsewhere(reported, human, alone):
-            again = classifier.classify(reply._replace(text=words))
+    if _says_little(reply, verdict):
+        # the sentences for people above the field may say more
+        others = _elsewhere(reported, human, alone)
+        verdicts = classifier.classify_all([reply._replace(text=words) for words in others])
+        for words, again in zip(others, verdicts, strict=True):
             if again.strength > verdict.strength:
                 verdict, text = again, words
     delayed = reported.action == "delayed"

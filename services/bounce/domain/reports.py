@@ -125,7 +125,7 @@ def read_mails(raws: Sequence[bytes]) -> list[Report]:
             mails[place] = Mail(inside)
             fields[place] = delivery_status(mails[place])
     humans = [Sentences(mail) for mail in mails]
-    _prepare([human for human, said in zip(humans, fields, strict=True) if not said])
+    read_sentences([human for human, said in zip(humans, fields, strict=True) if not said])
     feedbacks = [_feedback(mail.parts) if mail.has(b"feedback-report") else NO_FIELDS for mail in mails]
     known = list(zip(mails, feedbacks, fields, humans, strict=True))
     kinds = [kind_of(mail, feedback, bool(said), human) for mail, feedback, said, human in known]
@@ -136,8 +136,8 @@ def read_mails(raws: Sequence[bytes]) -> list[Report]:
     return [Report(*one) for one in zip(kinds, recipients, feedbacks, humans, mails, strict=True)]
 
 
-def _prepare(humans: Sequence[Sentences]) -> None:
-    """Step by step what will be asked for of mails that say all in their sentences, and is kept by them."""
+def read_sentences(humans: Sequence[Sentences]) -> None:
+    """Step by step what will be asked for of these, and is kept by them."""
     for what in (attrgetter("mail.headers"), attrgetter("mail.parts"), attrgetter("text"), attrgetter("told")):
         for human in humans:
             what(human)
@@ -165,12 +165,8 @@ def human_text(parts: Sequence[Part]) -> str:
 
 def _copy_in(text: str) -> int:
     """Where the returned mail begins; the end where there is none."""
-    begin = 0
-    for line in text.split("\n") if _RETURNED_BELOW.may_be_in(text) else ():
-        if begin > _FIRST_WORDS and _RETURNED_BELOW.may_be_in(line) and _RETURNED_BELOW.expression.match(text, begin):
-            return begin
-        begin += len(line) + 1
-    return len(text)
+    begins = (begin for begin in _RETURNED_BELOW.lines_of(text) if begin > _FIRST_WORDS)
+    return next((begin for begin in begins if _RETURNED_BELOW.expression.match(text, begin)), len(text))
 
 
 def _without_silent(text: str) -> str:

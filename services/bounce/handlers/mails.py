@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from uuid import UUID
 
 import msgspec
@@ -121,7 +122,7 @@ def _found(deps: Bounce, letters: Sequence[_Letter], messages: Mapping[str, Mess
     proven = [one for letter in letters if (one := _proven(letter, messages, found)) is not None]
     for begin in range(0, len(proven), _TOGETHER):
         some = proven[begin : begin + _TOGETHER]
-        ours = [_ours(deps, one) for one in some]
+        ours = [_ours(deps, one.message) for one in some]
         facts = facts_of([(one.report, is_ours) for one, is_ours in zip(some, ours, strict=True)], classifier)
         for one, is_ours, fact in zip(some, ours, facts, strict=True):
             others = about_others(one.report, classifier, is_ours)
@@ -150,10 +151,9 @@ def _reading(mail: UUID, message: str, made: Sequence[NewFact]) -> Reading:
     return Reading(mail, message, frozenset(one.id for one in made), frozenset(dead))
 
 
-def _ours(deps: Bounce, proven: Proven) -> Callable[[str], bool]:
-    """Which of the addresses that the report names is the one that we wrote to."""
-    named = {reported.address for reported in proven.report.recipients if reported.address}
-    return {address for address in named if _hash_of(deps, address) == proven.message.address_hash}.__contains__
+def _ours(deps: Bounce, message: Message) -> Callable[[str], bool]:
+    """Whether an address that a report names is the one that we wrote to; asked for where it names several."""
+    return cache(lambda address: _hash_of(deps, address) == message.address_hash)
 
 
 def _note(found: _Found, proven: Proven, hearsay: Sequence[NewFact], fact: Fact, ours: Callable[[str], bool]) -> None:
