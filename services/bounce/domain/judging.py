@@ -9,7 +9,7 @@ import msgspec
 from services.bounce.domain.policy import Bars, Decision, History, Policy, Proof, Verdict, Waits, decide, may_be_parked
 
 
-class Judged(msgspec.Struct, frozen=True):
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """A fact with its verdict. `breaker`: the one that was open when its provider said it."""
 
     proof: Proof

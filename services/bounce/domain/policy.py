@@ -58,7 +58,7 @@ class Policy:
         return max(self.recent_delivery, self.recent_reading, self.proofs_within, self.score_within)
 
 
-class Proof(msgspec.Struct, frozen=True):
+class Proof(msgspec.Struct, frozen=True, gc=False):
     """A fact as policy sees it. `doubtful`: said while its provider's breaker was open, or shortly before.
 
     `proven`: we wrote to this address; a report that merely mentions one proves nothing. `in_session`: the mail was
@@ -76,7 +76,7 @@ class Proof(msgspec.Struct, frozen=True):
     in_session: bool = False
 
 
-class Contact(msgspec.Struct, frozen=True):
+class Contact(msgspec.Struct, frozen=True, gc=False):
     """What went well with an address. Bit n of `accepted`: a mail was accepted n days before `day` (UTC).
 
     `read_on`: the last day on which a mail to it was opened or clicked, or a receipt said delivered.
@@ -91,7 +91,7 @@ class Contact(msgspec.Struct, frozen=True):
         return (self.day - timedelta(days=n) for n in range(DAYS_KEPT) if self.accepted >> n & 1)
 
 
-class History(msgspec.Struct, frozen=True):
+class History(msgspec.Struct, frozen=True, gc=False):
     """What is known of an address. `lifted`: when somebody last let it go, by what was barred."""
 
     proofs: tuple[Proof, ...] = ()
@@ -99,7 +99,7 @@ class History(msgspec.Struct, frozen=True):
     lifted: Mapping[Scope, datetime] = msgspec.field(default_factory=dict)
 
 
-class Bars(msgspec.Struct, frozen=True):
+class Bars(msgspec.Struct, frozen=True, gc=False):
     """The address is barred. `policy` names the rule of this page, `evidence` the facts that it rests on."""
 
     scope: Scope
@@ -108,14 +108,14 @@ class Bars(msgspec.Struct, frozen=True):
     evidence: tuple[UUID, ...]
 
 
-class Waits(msgspec.Struct, frozen=True):
+class Waits(msgspec.Struct, frozen=True, gc=False):
     """Not yet: another proof may come, or the DNS is asked for the domain (`asks`) first."""
 
     policy: str
     asks: str | None = None
 
 
-class Leaves(msgspec.Struct, frozen=True):
+class Leaves(msgspec.Struct, frozen=True, gc=False):
     """Touches no address: a block is about the sender, an unsubscribe becomes a consent in `tokens`."""
 
     policy: str
@@ -194,7 +194,7 @@ def _counts(proof: Proof, since: datetime | None, now: datetime) -> bool:
     return proof.proven and proof.at <= now and (since is None or proof.at > since)
 
 
-class Alive(msgspec.Struct, frozen=True):
+class Alive(msgspec.Struct, frozen=True, gc=False):
     """The end of the last day with a sign of life, and whether that is recent, seen from the fact."""
 
     until: datetime | None

@@ -11,7 +11,7 @@ from libs.contracts.reasons import Reason
 from libs.errors import Conflict
 
 
-class SuppressionKey(msgspec.Struct, frozen=True):
+class SuppressionKey(msgspec.Struct, frozen=True, gc=False):
     """One address of one tenant and mode, and what is barred for it."""
 
     tenant: int
@@ -20,7 +20,7 @@ class SuppressionKey(msgspec.Struct, frozen=True):
     scope: Scope
 
 
-class Cause(msgspec.Struct, frozen=True):
+class Cause(msgspec.Struct, frozen=True, gc=False):
     """What a suppression can be found and undone by. Empty: a person decided.
 
     `rule` gave the category, out of the rules of version `rule_set`; `policy` is the rule of domain/policy.py,
@@ -38,7 +38,7 @@ class Cause(msgspec.Struct, frozen=True):
 BY_HAND = Cause()
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """Why an address is to be barred. `bounce_id` None: a person decided."""
 
     key: SuppressionKey
@@ -52,7 +52,7 @@ class Evidence(msgspec.Struct, frozen=True):
     cause: Cause = BY_HAND
 
 
-class Suppression(msgspec.Struct, frozen=True):
+class Suppression(msgspec.Struct, frozen=True, gc=False):
     """Version 0 and inactive: never placed. Versions grow with every change, so that projections can order them."""
 
     id: UUID

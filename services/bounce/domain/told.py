@@ -70,7 +70,7 @@ _RCPT_REFUSED = re.compile(
 )
 
 
-class Told(msgspec.Struct, frozen=True):
+class Told(msgspec.Struct, frozen=True, gc=False):
     """What the sentences say about one address; without one where none is named."""
 
     address: str | None

@@ -71,7 +71,7 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
         log.info("bounces_read", count=len(mails))
 
 
-class _Letter(msgspec.Struct, frozen=True):
+class _Letter(msgspec.Struct, frozen=True, gc=False):
     """A mail as it was read. `about`: the message that our signature names; None without one."""
 
     mail: Mail
@@ -80,7 +80,7 @@ class _Letter(msgspec.Struct, frozen=True):
     attempt: int = 0
 
 
-class Proven(msgspec.Struct, frozen=True):
+class Proven(msgspec.Struct, frozen=True, gc=False):
     """A mail, and the message and attempt that our signature proves it to be about."""
 
     mail: Mail

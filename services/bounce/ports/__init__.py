@@ -44,7 +44,7 @@ class Messages(Protocol):
     async def lookup(self, ids: Sequence[str]) -> Mapping[str, Message]: ...
 
 
-class NewFact(msgspec.Struct, frozen=True):
+class NewFact(msgspec.Struct, frozen=True, gc=False):
     """A fact to record; `id` is the same for the same evidence. `mail_id`: the mail that brought it.
 
     Without a message nothing proves that we wrote to the address: it closes no mail and bars nothing.

@@ -23,7 +23,7 @@ class NewMail(msgspec.Struct, frozen=True):
     owner: tuple[int, Mode] | None = None
 
 
-class Mail(msgspec.Struct, frozen=True):
+class Mail(msgspec.Struct, frozen=True, gc=False):
     """A mail that we keep. `outcome`: its category, or why it changed nothing; None while it waits."""
 
     id: UUID
@@ -67,7 +67,7 @@ class Stray(msgspec.Struct, frozen=True):
     peer: str = ""
 
 
-class Closing(msgspec.Struct, frozen=True):
+class Closing(msgspec.Struct, frozen=True, gc=False):
     """What became of a mail that made no fact about a message. `owner`: of the message, where there is one."""
 
     mail: UUID
