@@ -72,12 +72,12 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
 
 
 class _Letter(msgspec.Struct, frozen=True, gc=False):
-    """A mail as it was read. `about`: the message that our signature names; None without one."""
+    """A mail, and the message that our signature names; None without one. `report`: where it was read to find that."""
 
     mail: Mail
-    report: Report
     about: str | None
-    attempt: int = 0
+    attempt: int
+    report: Report | None
 
 
 class Proven(msgspec.Struct, frozen=True, gc=False):
@@ -87,7 +87,7 @@ class Proven(msgspec.Struct, frozen=True, gc=False):
     id: str
     attempt: int
     message: Message
-    report: Report
+    report: Report | None
 
 
 @dataclass(slots=True)
@@ -101,19 +101,23 @@ class _Found:
 
 
 def _letters(deps: Bounce, mails: Sequence[Mail]) -> list[_Letter]:
-    letters: list[_Letter] = []
-    for begin in range(0, len(mails), _TOGETHER):
-        some = mails[begin : begin + _TOGETHER]
-        reports = read_mails([mail.raw or b"" for mail in some])
-        letters += [_letter(deps, mail, report) for mail, report in zip(some, reports, strict=True)]
-    return letters
+    """Most mails come to the signed address itself, and are read when they are judged: what was read of a hundred is
+    let go before the next."""
+    verps = [deps.return_path.read(mail.recipient) if mail.recipient else None for mail in mails]
+    unsigned = [mail.raw or b"" for mail, verp in zip(mails, verps, strict=True) if verp is None]
+    reports = iter(read_mails(unsigned))
+    return [
+        _letter(deps, mail, verp, next(reports) if verp is None else None)
+        for mail, verp in zip(mails, verps, strict=True)
+    ]
 
 
-def _letter(deps: Bounce, mail: Mail, report: Report) -> _Letter:
-    verp = signed_path(deps.return_path, mail.recipient, report)
+def _letter(deps: Bounce, mail: Mail, verp: Verp | None, report: Report | None) -> _Letter:
+    if verp is None and report is not None:
+        verp = signed_path(deps.return_path, report)
     if verp is None:
-        return _Letter(mail, report, None)
-    return _Letter(mail, report, message_id(verp.notification_id, verp.address_id), verp.attempt)
+        return _Letter(mail, None, 0, report)
+    return _Letter(mail, message_id(verp.notification_id, verp.address_id), verp.attempt, report)
 
 
 def _found(deps: Bounce, letters: Sequence[_Letter], messages: Mapping[str, Message], classifier: Classifier) -> _Found:
@@ -122,11 +126,15 @@ def _found(deps: Bounce, letters: Sequence[_Letter], messages: Mapping[str, Mess
     proven = [one for letter in letters if (one := _proven(letter, messages, found)) is not None]
     for begin in range(0, len(proven), _TOGETHER):
         some = proven[begin : begin + _TOGETHER]
+        unread = iter(read_mails([one.mail.raw or b"" for one in some if one.report is None]))
+        reports = [one.report or next(unread) for one in some]
         ours = [_ours(deps, one.message) for one in some]
-        facts = facts_of([(one.report, is_ours) for one, is_ours in zip(some, ours, strict=True)], classifier)
-        for one, is_ours, fact in zip(some, ours, facts, strict=True):
-            others = about_others(one.report, classifier, is_ours)
-            _note(found, one, _hearsay(deps, one.mail, (one.id, one.message), others), fact, is_ours)
+        cases = list(zip(reports, ours, strict=True))
+        facts = facts_of(cases, classifier)
+        for one, (report, is_ours), fact in zip(some, cases, facts, strict=True):
+            others = about_others(report, classifier, is_ours)
+            domain = _domain_of(report, is_ours) if fact.category == "bad-domain" else None
+            _note(found, one, _hearsay(deps, one.mail, (one.id, one.message), others), _told_by(one, fact, domain))
     return found
 
 
@@ -156,13 +164,12 @@ def _ours(deps: Bounce, message: Message) -> Callable[[str], bool]:
     return cache(lambda address: _hash_of(deps, address) == message.address_hash)
 
 
-def _note(found: _Found, proven: Proven, hearsay: Sequence[NewFact], fact: Fact, ours: Callable[[str], bool]) -> None:
+def _note(found: _Found, proven: Proven, hearsay: Sequence[NewFact], stated: NewFact) -> None:
     """The facts of one mail; and its outcome, where it makes none about the message."""
-    mail, message = proven.mail, proven.message
+    mail, message, fact = proven.mail, proven.message, stated.fact
     made = list(hearsay)
     if fact.counts:
-        domain = _domain_of(proven.report, ours) if fact.category == "bad-domain" else None
-        made.append(_told_by(proven, fact, domain))
+        made.append(stated)
     else:
         outcome = f"{fact.category}, delayed" if fact.delayed else fact.category
         found.closing.append(Closing(mail.id, "read", outcome, proven.id, (message.tenant, message.mode)))
@@ -213,10 +220,9 @@ def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mappi
     ]
 
 
-def signed_path(return_path: ReturnPath, recipient: str, report: Report) -> Verp | None:
-    """Our signed return path: of the envelope, else of To and Delivered-To, else of the mail sent back."""
-    verp = return_path.read(recipient) if recipient else None
-    return verp or next((verp for place in report.candidates if (verp := return_path.read(place))), None)
+def signed_path(return_path: ReturnPath, report: Report) -> Verp | None:
+    """Our signed return path where the envelope has none: of To and Delivered-To, else of the mail sent back."""
+    return next((verp for place in report.candidates if (verp := return_path.read(place))), None)
 
 
 def _domain_of(report: Report, ours: Callable[[str], bool]) -> str | None:
