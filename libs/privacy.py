@@ -9,7 +9,10 @@ MAX_KEPT = 500
 
 def redacted(text: str) -> str:
     """The text's first 500 characters, on one line, every address and number replaced."""
-    return _without(" ".join(text[: 4 * MAX_KEPT].split()))[:MAX_KEPT]
+    words = text[: 4 * MAX_KEPT].split()
+    if "@" in text or "+" in text:  # no address and no number has a space in it
+        words = [_without(word) if "@" in word or "+" in word else word for word in words]
+    return " ".join(words)[:MAX_KEPT]
 
 
 def masked_key(key: str) -> str:

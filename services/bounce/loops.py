@@ -17,7 +17,7 @@ from services.bounce.handlers.reports import figures_kept_since
 from services.bounce.handlers.rolling_back import look_after
 from services.bounce.handlers.telling import call_webhook
 
-MAILS_AT_ONCE = 1_000  # what is counted of a batch is written once: fewer at once write more
+MAILS_AT_ONCE = 2_000  # what is counted of a batch is written once: fewer at once write more
 _LEASE_SECONDS = 60.0
 _CALLS_SECONDS = 120.0  # longer than a turn of a webhook can be
 _IDLE_SECONDS = 0.5

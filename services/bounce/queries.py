@@ -1,9 +1,11 @@
 """What bounce can be asked: bounces, suppressions with their evidence, rules."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from libs.addresses import device_token, email_address, phone_number, webhook_url
 from libs.auth import Principal

@@ -24,8 +24,8 @@ class Otherwise:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._classifier, name)
 
-    def classify(self, reply: Any) -> Any:
-        return self._classifier.classify(reply)._replace(category=self._category)
+    def classify_all(self, replies: Any) -> Any:
+        return [one._replace(category=self._category) for one in self._classifier.classify_all(replies)]
 
 
 class Rules:

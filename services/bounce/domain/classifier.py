@@ -6,7 +6,7 @@ has a rule with a priority of its own. Where no rule reads a reply, a model may 
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.model import Guess, Model
@@ -68,34 +68,41 @@ class Classifier:
 
     def classify(self, reply: Reply) -> Verdict:
         """The verdict on one refusal; `undetermined` when nothing usable is said."""
-        text, code, enhanced, provider, source, stage = reply
-        words = comparable(text) if text else b""
-        key = (self._skeleton(words), code, enhanced, provider, source, stage)
-        verdict = self._remembered.get(key)
-        if verdict is None:
-            verdict = self._asked(words, reply)
-            if self._most and len(words) <= _LONGEST:
-                if len(self._remembered) >= self._most:
-                    self._remembered.clear()
-                self._remembered[key] = verdict
-        if self.model is not None and verdict.rule is None and text:
-            return self._guess(self.model, verdict, reply)
-        return verdict
+        return self.classify_all([reply])[0]
 
-    def _asked(self, words: bytes, reply: Reply) -> Verdict:
-        """The verdict by asking the engine."""
+    def classify_all(self, replies: Sequence[Reply]) -> list[Verdict]:
+        """The verdicts on many, each step over all of them: see `read_mails`."""
+        words = [comparable(reply[0]) if reply[0] else b"" for reply in replies]
+        skeletons = [*map(self._skeleton, words)]
+        keys = [(skeleton, *reply[1:]) for skeleton, reply in zip(skeletons, replies, strict=True)]
+        verdicts = [*map(self._remembered.get, keys)]
+        for place, verdict in enumerate(verdicts):
+            if verdict is None:
+                verdicts[place] = self._asked(words[place], keys[place], replies[place])
+        known = cast(list[Verdict], verdicts)
+        return known if self.model is None else [*map(self._with_model, known, replies)]
+
+    def _asked(self, words: bytes, key: tuple[object, ...], reply: Reply) -> Verdict:
+        """The verdict by asking the engine, remembered under its key."""
         found = self.scan(words or b" ")  # rules may ask for a reply without words
         found.sort()  # in order of number: nothing may depend on the engine
-        key = (*found, *reply[1:])
-        verdict = self._settled.get(key)
+        matches = (*found, *reply[1:])
+        verdict = self._settled.get(matches)
         if verdict is None:
             if len(self._settled) >= MOST_SETTLED:
                 self._settled.clear()
-            verdict = self._settled[key] = self._settle(found, reply)
+            verdict = self._settled[matches] = self._settle(found, reply)
+        if self._most and len(words) <= _LONGEST:
+            if len(self._remembered) >= self._most:
+                self._remembered.clear()
+            self._remembered[key] = verdict
         return verdict
 
-    def _guess(self, model: Model, verdict: Verdict, reply: Reply) -> Verdict:
+    def _with_model(self, verdict: Verdict, reply: Reply) -> Verdict:
         """What the model says where no rule does; the verdict as it was, where it is not sure."""
+        model = self.model
+        if model is None or verdict.rule is not None or not reply.text:
+            return verdict
         known = reply._replace(provider=verdict.provider)
         if known not in self._guessed:
             if len(self._guessed) >= MOST_SETTLED:

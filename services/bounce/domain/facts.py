@@ -1,11 +1,13 @@
 """Owns the way from a report to facts: one about the address that we wrote to, one about each other that it names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from services.bounce.domain.categories import CATEGORIES, Action
 from services.bounce.domain.classifier import UNDETERMINED, Classifier, Verdict, is_permanent
-from services.bounce.domain.reports import Kind, Report, Reported, Sentences, codes_in, told_about
+from services.bounce.domain.providers import Providers
+from services.bounce.domain.reports import Kind, Report, Reported, Sentences, codes_in, read_sentences, told_about
 from services.bounce.domain.rules.ruleset import Reply
 from services.bounce.domain.templates import template_of
 from services.bounce.domain.told import without_class
@@ -83,6 +85,33 @@ def judge(report: Report, classifier: Classifier, ours: Callable[[str], bool] = 
     Where it is an alias that fans out (a report names several recipients and none is ours, or ours as the original
     recipient of several), it bars only if every one of them is dead: one colleague who left does not end the list.
     """
+    return facts_of([(report, ours)], classifier)[0]
+
+
+def facts_of(cases: Sequence[tuple[Report, Callable[[str], bool]]], classifier: Classifier) -> list[Fact]:
+    """What `judge` says of each of many mails, each step over all of them: see `read_mails`."""
+    named = [_named(report, ours) if report.kind is Kind.BOUNCE else () for report, ours in cases]
+    said = [
+        (reported, report.sentences, len(report.recipients) == 1)
+        for (report, _), some in zip(cases, named, strict=True)
+        for reported in some
+    ]
+    facts = iter(_of_reported(said, classifier))
+    return [
+        _common([*islice(facts, len(some))]) if some else _by_form(report, classifier)
+        for (report, _), some in zip(cases, named, strict=True)
+    ]
+
+
+def _named(report: Report, ours: Callable[[str], bool]) -> Sequence[Reported]:
+    """The recipients that count: ours, else all."""
+    if len(report.recipients) == 1:
+        return report.recipients
+    return [one for one in report.recipients if one.address and ours(one.address)] or report.recipients
+
+
+def _by_form(report: Report, classifier: Classifier) -> Fact:
+    """The fact of a mail that says nothing about a recipient."""
     if report.kind is Kind.FEEDBACK:
         category = _BY_FEEDBACK.get(report.feedback_type, "complaint")
         return Fact(category, True, None, None, report.text)
@@ -90,10 +119,7 @@ def judge(report: Report, classifier: Classifier, ours: Callable[[str], bool] = 
         return Fact("unsubscribe", True, None, None, report.text)
     if report.kind in _WITHOUT_A_FACT:
         return Fact(_WITHOUT_A_FACT[report.kind], False, None, None, report.text)
-    mine = [reported for reported in report.recipients if reported.address and ours(reported.address)]
-    alone = len(report.recipients) == 1
-    facts = [of_reported(reported, report.sentences, classifier, alone=alone) for reported in mine or report.recipients]
-    return _common(facts) if facts else of_text(report.text, classifier)
+    return of_text(report.text, classifier)
 
 
 def about_others(report: Report, classifier: Classifier, ours: Callable[[str], bool]) -> dict[str, Fact]:
@@ -108,7 +134,8 @@ def about_others(report: Report, classifier: Classifier, ours: Callable[[str], b
     others: dict[str, list[Fact]] = {}
     for reported in report.recipients:
         if reported.address and not ours(reported.address):
-            others.setdefault(reported.address.lower(), []).append(of_reported(reported, report.sentences, classifier))
+            found = _of_reported([(reported, report.sentences, False)], classifier)
+            others.setdefault(reported.address.lower(), []).extend(found)
     common = {address: _common(facts) for address, facts in others.items()}
     return {address: fact for address, fact in common.items() if fact.counts}
 
@@ -118,23 +145,42 @@ def _common(facts: list[Fact]) -> Fact:
     return next(alive, facts[0])
 
 
-def of_reported(reported: Reported, human: Sentences, classifier: Classifier, *, alone: bool = False) -> Fact:
-    """The fact about one recipient of a report. Delivered and relayed are not bounces, and delayed is none yet.
+# a recipient, the sentences of its report, and whether it is alone there: what they say of others counts only then
+_Said = tuple[Reported, Sentences, bool]
 
-    `human`: the sentences of the report; what they say of others counts only where the recipient is `alone`.
-    """
+
+def _of_reported(said: Sequence[_Said], classifier: Classifier) -> list[Fact]:
+    """The facts about recipients of reports."""
+    replies = [_reply(reported, classifier.providers) for reported, _, _ in said]
+    verdicts = classifier.classify_all(replies)
+    known = list(zip(said, replies, verdicts, strict=True))
+    read_sentences([human for (_, human, _), reply, verdict in known if _says_little(reply, verdict)])
+    return [_weighed(*one, classifier) for one in known]
+
+
+def _reply(reported: Reported, providers: Providers) -> Reply:
+    address, _, code, enhanced, text, host, stage = reported
+    return Reply(text, code, enhanced, providers.of_host(host) or providers.of_address(address), "report", stage)
+
+
+def _says_little(reply: Reply, verdict: Verdict) -> bool:
+    return verdict.strength < _WEAK and (verdict.rule is None or len(reply.text) < _SHORT)
+
+
+def _weighed(said: _Said, reply: Reply, verdict: Verdict, classifier: Classifier) -> Fact:
+    """The fact about one recipient. Delivered and relayed are not bounces, and delayed is none yet."""
+    reported, human, alone = said
     codes = (reported.reply_code, reported.enhanced)
-    if reported.action in _POSITIVE:
-        return Fact("delivered", False, *codes, reported.text)
-    provider = classifier.providers.of_host(reported.host) or classifier.providers.of_address(reported.address)
     text = reported.text
-    verdict = classifier.classify(Reply(text, *codes, provider, "report", reported.stage))
-    if verdict.strength < _WEAK and (verdict.rule is None or len(text) < _SHORT):
-        # the field says little; the sentences for people above it may say more
-        for said in _elsewhere(reported, human, alone):
-            again = classifier.classify(Reply(said, *codes, provider, "report", reported.stage))
+    if reported.action in _POSITIVE:
+        return Fact("delivered", False, *codes, text)
+    if _says_little(reply, verdict):
+        # the sentences for people above the field may say more
+        others = _elsewhere(reported, human, alone)
+        verdicts = classifier.classify_all([reply._replace(text=words) for words in others])
+        for words, again in zip(others, verdicts, strict=True):
             if again.strength > verdict.strength:
-                verdict, text = again, said
+                verdict, text = again, words
     delayed = reported.action == "delayed"
     permanent = is_permanent(*codes) and not delayed
     category = verdict.category
@@ -159,18 +205,36 @@ def of_text(
     address: str | None = None,
 ) -> Fact:
     """The fact in a bare reply: an in-session refusal, a provider's receipt. `codes` where they are known apart."""
+    return of_reply(reply_in(text, classifier.providers, codes, source=source, address=address), classifier)
+
+
+def reply_in(
+    text: str,
+    providers: Providers,
+    codes: tuple[int | None, str | None] = (None, None),
+    *,
+    source: str = "text",
+    address: str | None = None,
+) -> Reply:
+    """A bare reply with the codes that are in it."""
     text = without_class(text)
     found_code, found_enhanced = codes_in(text)
-    provider = classifier.providers.of_address(address) if address else None
-    reply = Reply(text, codes[0] or found_code, codes[1] or found_enhanced, provider, source)
-    return of_reply(reply, classifier)
+    provider = providers.of_address(address) if address else None
+    return Reply(text, codes[0] or found_code, codes[1] or found_enhanced, provider, source)
 
 
 def of_reply(reply: Reply, classifier: Classifier) -> Fact:
     """The fact in a reply whose codes are known."""
-    text, code, status, _, _, _ = reply
-    verdict = classifier.classify(reply)
-    return _fact(verdict, classifier, (verdict.category, is_permanent(code, status), code, status, text, False))
+    return of_replies([reply], classifier)[0]
+
+
+def of_replies(replies: Sequence[Reply], classifier: Classifier) -> list[Fact]:
+    """The facts in many replies, each step over all of them: see `read_mails`."""
+    verdicts = classifier.classify_all(replies)
+    return [
+        _fact(verdict, classifier, (verdict.category, is_permanent(code, status), code, status, text, False))
+        for verdict, (text, code, status, _, _, _) in zip(verdicts, replies, strict=True)
+    ]
 
 
 _Stated = tuple[str, bool, int | None, str | None, str, bool]

@@ -6,12 +6,19 @@ import re
 _ADDRESSES = re.compile(
     r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{1,4}(?::{1,2}[0-9a-f]{1,4}){2,7})(?![\w:]|\.\d)", re.I
 )
+# of version 4 alone; what stands before one is looked at after its first digit: so the search runs from digit to digit
+_ADDRESSES_V4 = re.compile(r"\d(?<![\w.:].)\d{0,2}(?:\.\d{1,3}){3}(?![\w:]|\.\d)", re.DOTALL)
 _READ = 2_000
+_DOTS, _COLONS = 3, 2  # in any address
 
 
 def blocked_origin(text: str, from_domain: str) -> str:
     """The first public IP address in a refusal, else the domain; a version number is no address."""
-    for found in _ADDRESSES.findall(text[:_READ]):
+    text = text[:_READ]
+    has_colons = text.count(":") >= _COLONS
+    if not has_colons and text.count(".") < _DOTS:
+        return from_domain
+    for found in (_ADDRESSES if has_colons else _ADDRESSES_V4).findall(text):
         try:
             address = ipaddress.ip_address(found)
         except ValueError:

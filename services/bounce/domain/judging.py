@@ -1,15 +1,15 @@
 """Owns a batch of facts on its way through the policy: what is decided on each, and what is counted for it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from services.bounce.domain.policy import Bars, Decision, History, Policy, Proof, Verdict, Waits, decide, may_be_parked
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """A fact with its verdict. `breaker`: the one that was open when its provider said it."""
 
     proof: Proof

@@ -15,6 +15,8 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from itertools import islice
 
+import msgspec
+
 MAX_BYTES = 256 * 1024
 MAX_KEPT = 4 * MAX_BYTES  # what is behind it is the customer's mail sent back, with its pictures
 MAX_HEAD = 64 * 1024
@@ -59,8 +61,7 @@ class Headers:
         return [decode_words(value) for value in self._by_name.get(name, ())]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """A leaf of the mail; a returned message (message/rfc822) is a leaf too. `is_decoded`: without its encoding."""
 
     type: str

@@ -5,9 +5,11 @@ is handed in, so that it can be replayed over history with another clock or othe
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
+
+import msgspec
 
 from libs.contracts.outcomes import Scope, Word
 from libs.contracts.reasons import Reason
@@ -56,8 +58,7 @@ class Policy:
         return max(self.recent_delivery, self.recent_reading, self.proofs_within, self.score_within)
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True, gc=False):
     """A fact as policy sees it. `doubtful`: said while its provider's breaker was open, or shortly before.
 
     `proven`: we wrote to this address; a report that merely mentions one proves nothing. `in_session`: the mail was
@@ -75,8 +76,7 @@ class Proof:
     in_session: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(msgspec.Struct, frozen=True, gc=False):
     """What went well with an address. Bit n of `accepted`: a mail was accepted n days before `day` (UTC).
 
     `read_on`: the last day on which a mail to it was opened or clicked, or a receipt said delivered.
@@ -91,17 +91,15 @@ class Contact:
         return (self.day - timedelta(days=n) for n in range(DAYS_KEPT) if self.accepted >> n & 1)
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(msgspec.Struct, frozen=True, gc=False):
     """What is known of an address. `lifted`: when somebody last let it go, by what was barred."""
 
     proofs: tuple[Proof, ...] = ()
     contact: Contact | None = None
-    lifted: Mapping[Scope, datetime] = field(default_factory=dict)
+    lifted: Mapping[Scope, datetime] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Bars:
+class Bars(msgspec.Struct, frozen=True, gc=False):
     """The address is barred. `policy` names the rule of this page, `evidence` the facts that it rests on."""
 
     scope: Scope
@@ -110,16 +108,14 @@ class Bars:
     evidence: tuple[UUID, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Waits:
+class Waits(msgspec.Struct, frozen=True, gc=False):
     """Not yet: another proof may come, or the DNS is asked for the domain (`asks`) first."""
 
     policy: str
     asks: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Leaves:
+class Leaves(msgspec.Struct, frozen=True, gc=False):
     """Touches no address: a block is about the sender, an unsubscribe becomes a consent in `tokens`."""
 
     policy: str
@@ -198,8 +194,7 @@ def _counts(proof: Proof, since: datetime | None, now: datetime) -> bool:
     return proof.proven and proof.at <= now and (since is None or proof.at > since)
 
 
-@dataclass(frozen=True, slots=True)
-class Alive:
+class Alive(msgspec.Struct, frozen=True, gc=False):
     """The end of the last day with a sign of life, and whether that is recent, seen from the fact."""
 
     until: datetime | None

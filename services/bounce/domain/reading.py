@@ -34,7 +34,7 @@ class Mail:
     """The bytes that the server wrote, `returned` the head of the message that it sends back, undecoded."""
 
     def __init__(self, raw: bytes) -> None:
-        self.raw, self._sent_back = _cut(mime.normal(raw[:MAX_BYTES]))
+        self.raw, self._lower, self._sent_back = _cut(mime.normal(raw[:MAX_BYTES]))
 
     @property
     def returned(self) -> bytes:
@@ -82,10 +82,6 @@ class Mail:
         """Whether these bytes, in lower case, are somewhere in it."""
         return needle in self._lower
 
-    @cached_property
-    def _lower(self) -> bytes:
-        return self.raw.lower()
-
     def plain_parts(self, kinds: tuple[bytes, ...]) -> list[str]:
         """The texts of parts of these types, found without building a tree; none where one of them is encoded."""
         texts: list[str] = []
@@ -102,8 +98,8 @@ class Mail:
         return texts
 
 
-def _cut(raw: bytes) -> tuple[bytes, tuple[bytes, bytes]]:
-    """What the server wrote; and of the mail that it sends back the part's headers and its body.
+def _cut(raw: bytes) -> tuple[bytes, bytes, tuple[bytes, bytes]]:
+    """What the server wrote, also in lower case; and of the mail that it sends back the part's headers and its body.
 
     Only a part of a multipart counts: between the last boundary and the type there is no blank line. What follows that
     part is the server's again.
@@ -119,12 +115,14 @@ def _cut(raw: bytes) -> tuple[bytes, tuple[bytes, bytes]]:
                 break
             at, tries = lower.find(kind, at + 1, first), tries + 1
     if first == len(raw):
-        return raw, (b"", b"")
+        return raw, lower, (b"", b"")
     head, begins = _blank_line(raw, first + 1)
     mark = raw[first : raw.find(b"\n", first + 1)].rstrip()
     end = raw.find(mark, begins - 1) if begins < len(raw) else -1
-    rest = raw[end + 1 :] if end >= 0 else b""
-    return raw[: first + 1] + rest, (raw[first:head], raw[begins : end if end >= 0 else None])
+    kept = slice(0, first + 1)
+    rest = slice(end + 1 if end >= 0 else len(raw), len(raw))
+    sent_back = raw[first:head], raw[begins : end if end >= 0 else None]
+    return raw[kept] + raw[rest], lower[kept] + lower[rest], sent_back
 
 
 def _blank_line(raw: bytes, begin: int = 0) -> tuple[int, int]:

@@ -9,16 +9,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 from services.bounce.domain.kinds import Kind, kind_of
 from services.bounce.domain.mime import Headers, Part, split_message
 from services.bounce.domain.reading import Mail
 from services.bounce.domain.signs import Signed
-from services.bounce.domain.status import MAX_RECIPIENTS, STATUS_TYPES, Reported, codes_in, delivery_status
+from services.bounce.domain.status import (
+    MAX_RECIPIENTS,
+    STATUS_TYPES,
+    Reported,
+    codes_in,
+    delivery_status,
+    delivery_statuses,
+)
 from services.bounce.domain.told import ADDRESS, Told, is_still_tried, stage_of, told_by, transcribed
 
 __all__ = ["Kind", "Report", "Reported", "codes_in", "read_mail", "told_about"]
 
+NO_FIELDS = Headers([])
 MAX_TEXT = 8_000
 MOST_TEXTS = 3
 
@@ -48,24 +57,24 @@ _ADDRESS = re.compile(ADDRESS)
 class Sentences:
     """The server's own words, read when they are first asked for: most reports say all in their fields."""
 
-    __slots__ = ("_mail", "_text", "_told")
+    __slots__ = ("_text", "_told", "mail")
 
     def __init__(self, mail: Mail) -> None:
-        self._mail = mail
+        self.mail = mail
         self._text: str | None = None
         self._told: list[Told] | None = None
 
     @property
     def text(self) -> str:
         if self._text is None:
-            self._text = human_text(self._mail.parts)
+            self._text = human_text(self.mail.parts)
         return self._text
 
     @property
     def told(self) -> list[Told]:
         """What they say recipient by recipient; a report about a hundred asks a hundred times."""
         if self._told is None:
-            self._told = told_by(self.text) if self.text.strip() else []
+            self._told = told_by(self.text)
         return self._told
 
 
@@ -101,20 +110,37 @@ class Report:
         return tuple(dict.fromkeys(found))[:20]
 
 
-def read_mail(raw: bytes, *, is_inside: bool = False) -> Report:
+def read_mail(raw: bytes) -> Report:
     """The report that these bytes are, or the one that they send on. Bounded, never raises."""
-    mail = Mail(raw)
-    human = Sentences(mail)
-    recipients = delivery_status(mail)
-    if not recipients and not is_inside and (inside := mail.inside) is not None:
-        return read_mail(inside, is_inside=True)
-    feedback = _feedback(mail.parts) if mail.has(b"feedback-report") else Headers([])
-    kind = kind_of(mail, feedback, bool(recipients), human)
-    if kind is Kind.BOUNCE:
-        recipients = (
-            _completed(recipients, human, mail.has(b">>> data")) if recipients else _from_text(mail, human.text)
-        )
-    return Report(kind, recipients, feedback, human, mail)
+    return read_mails([raw])[0]
+
+
+def read_mails(raws: Sequence[bytes]) -> list[Report]:
+    """The reports of many mails, each step over all of them: a step that is taken a thousand times one after the other
+    finds its code and its tables in the processor's caches, which halves what reading a mail costs."""
+    mails = [Mail(raw) for raw in raws]
+    fields = delivery_statuses(mails)
+    for place, mail in enumerate(mails):
+        if not fields[place] and (inside := mail.inside) is not None:
+            mails[place] = Mail(inside)
+            fields[place] = delivery_status(mails[place])
+    humans = [Sentences(mail) for mail in mails]
+    read_sentences([human for human, said in zip(humans, fields, strict=True) if not said])
+    feedbacks = [_feedback(mail.parts) if mail.has(b"feedback-report") else NO_FIELDS for mail in mails]
+    known = list(zip(mails, feedbacks, fields, humans, strict=True))
+    kinds = [kind_of(mail, feedback, bool(said), human) for mail, feedback, said, human in known]
+    recipients = [
+        said if kind is not Kind.BOUNCE else _completed(said, human) if said else _from_text(human)
+        for kind, said, human in zip(kinds, fields, humans, strict=True)
+    ]
+    return [Report(*one) for one in zip(kinds, recipients, feedbacks, humans, mails, strict=True)]
+
+
+def read_sentences(humans: Sequence[Sentences]) -> None:
+    """Step by step what will be asked for of these, and is kept by them."""
+    for what in (attrgetter("mail.headers"), attrgetter("mail.parts"), attrgetter("text"), attrgetter("told")):
+        for human in humans:
+            what(human)
 
 
 def human_text(parts: Sequence[Part]) -> str:
@@ -139,12 +165,8 @@ def human_text(parts: Sequence[Part]) -> str:
 
 def _copy_in(text: str) -> int:
     """Where the returned mail begins; the end where there is none."""
-    begin = 0
-    for line in text.split("\n") if _RETURNED_BELOW.may_be_in(text) else ():
-        if begin > _FIRST_WORDS and _RETURNED_BELOW.may_be_in(line) and _RETURNED_BELOW.expression.match(text, begin):
-            return begin
-        begin += len(line) + 1
-    return len(text)
+    begins = (begin for begin in _RETURNED_BELOW.lines_of(text) if begin > _FIRST_WORDS)
+    return next((begin for begin in begins if _RETURNED_BELOW.expression.match(text, begin)), len(text))
 
 
 def _without_silent(text: str) -> str:
@@ -166,7 +188,7 @@ def _may_be_text(part: Part) -> bool:
 
 def told_about(human: Sentences, address: str | None, alone: bool) -> Told | None:
     """What the sentences say about this recipient; all of them where it is the only one."""
-    told = human.told
+    told = human.told if human.text.strip() else []
     wanted = (address or "").lower()
     named = next((one for one in told if one.address and one.address.lower() == wanted), None)
     if named is None and alone and told:
@@ -174,9 +196,9 @@ def told_about(human: Sentences, address: str | None, alone: bool) -> Told | Non
     return named
 
 
-def _completed(recipients: tuple[Reported, ...], human: Sentences, has_transcript: bool) -> tuple[Reported, ...]:
+def _completed(recipients: tuple[Reported, ...], human: Sentences) -> tuple[Reported, ...]:
     """Fields that say nothing, completed by the sentences above them."""
-    stage = stage_of(human.text) if has_transcript else None
+    stage = stage_of(human.text) if human.mail.has(b">>> data") else None
     done = []
     for one in recipients:
         codes_say_little = not one.enhanced or one.enhanced.endswith(".0.0")
@@ -189,14 +211,14 @@ def _completed(recipients: tuple[Reported, ...], human: Sentences, has_transcrip
     return tuple(done)
 
 
-def _from_text(mail: Mail, human: str) -> tuple[Reported, ...]:
-    failed = _ADDRESS.findall(mail.headers.get("x-failed-recipients"))[:MAX_RECIPIENTS]
+def _from_text(sentences: Sentences) -> tuple[Reported, ...]:
+    human, told = sentences.text, sentences.told
+    failed = _ADDRESS.findall(sentences.mail.headers.get("x-failed-recipients"))[:MAX_RECIPIENTS]
     action = "delayed" if is_still_tried(human) else "failed"
     if apart := transcribed(human)[:MAX_RECIPIENTS]:
         return tuple(
             Reported(one.address, action, *codes_in(one.text), one.text, one.host, stage_of(one.text)) for one in apart
         )
-    told = told_by(human)
     stage = stage_of(human)
     if len(told) == 1 and told[0].address is None:
         mentioned = _ADDRESS.search(human)

@@ -22,6 +22,21 @@ class Signed:
     def finditer(self, text: str) -> Iterator[re.Match[str]]:
         return self.expression.finditer(text) if self.may_be_in(text) else iter(())
 
+    def lines_of(self, text: str) -> list[int]:
+        """Where the lines begin in which a sign stands, in order."""
+        lower = text.lower()
+        if len(lower) != len(text):  # a letter became two
+            begins = [0, *(at + 1 for at, char in enumerate(text) if char == "\n")]
+            return [begin for begin in begins if self.may_be_in(text[begin:].partition("\n")[0])]
+        found: set[int] = set()
+        for sign in self.signs:
+            at = lower.find(sign)
+            while at >= 0:
+                found.add(lower.rfind("\n", 0, at) + 1)
+                end = lower.find("\n", at)
+                at = lower.find(sign, end) if end >= 0 else -1
+        return sorted(found)
+
     def may_be_in(self, text: str) -> bool:
         lower = text.lower()
         for sign in self.signs:  # noqa: SIM110 - any() over a generator takes twice as long

@@ -1,6 +1,7 @@
 """Owns the fields of delivery status reports: RFC 3464 and 6533, also where their MIME type was lost."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-st
 _FIELDS = re.compile(r"^(?:final-recipient|original-recipient|action|status|diagnostic-code)[ \t]*:", re.I | re.M)
 _STATUS_KINDS = (b"message/delivery-status", b"message/global-delivery-status")
 _WORD = re.compile(r"[a-zA-Z-]{1,30}")
-_PER_RECIPIENT = ("final-recipient", "action", "status", "diagnostic-code")
+_PER_RECIPIENT = frozenset({"final-recipient", "action", "status", "diagnostic-code"})
+_ENOUGH = 2  # of them, else it is the block about the message
 _BLANK = re.compile(r"\n[ \t]*\n")
 _UNTYPED = re.compile(r"\s*[\w.-]{1,30}\s*;\s*")
 _ADDRESS = re.compile(ADDRESS)
@@ -28,6 +30,9 @@ _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
 _COMMENT = re.compile(r"\s*[245]\.(?!0\.0\b)\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
 _HEAD = 16  # characters, more than both codes and what ends them
 _BOTH = re.compile(r"([245]\d\d)[ -]#?([245]\.\d{1,3}\.\d{1,3})(?:[ :]|$)")
+
+
+_Fields = dict[str, str]  # of one recipient, by name
 
 
 class Reported(NamedTuple):
@@ -62,16 +67,31 @@ def _codes_first(head: str) -> tuple[int, str] | None:
 
 def delivery_status(mail: Mail) -> tuple[Reported, ...]:
     """What the status part says, recipient by recipient; else the fields that stand in a text."""
+    return delivery_statuses([mail])[0]
+
+
+def delivery_statuses(mails: Sequence[Mail]) -> list[tuple[Reported, ...]]:
+    """What those of many mails say, each step over all of them: see `read_mails`."""
+    texts = [_texts(mail) for mail in mails]
+    fields = [_fields(some) if some else () for some in texts]
+    return [tuple([_reported(one) for one in some]) for some in fields]
+
+
+def _texts(mail: Mail) -> list[str]:
     texts = mail.plain_parts(_STATUS_KINDS)
     if not texts and (mail.has(b"delivery-status") or mail.has(b"final-recipient") or mail.has(b"diagnostic")):
         texts = [part.text for part in mail.parts if part.type in STATUS_TYPES] or _loose(mail.parts)
-    found: list[Reported] = []
+    return texts
+
+
+def _fields(texts: Sequence[str]) -> Sequence[_Fields]:
+    found: list[_Fields] = []
     for text in texts:
         for block in _BLANK.split(text.replace("\r\n", "\n") if "\r" in text else text):
             lower = block.lower()  # the block about the message itself has none of them
-            if len(found) < MAX_RECIPIENTS and any(field in lower for field in ("recipient", "diagnostic", "status")):
+            if len(found) < MAX_RECIPIENTS and ("recipient" in lower or "diagnostic" in lower or "status" in lower):
                 found += _block(block)
-    return tuple(found[:MAX_RECIPIENTS])
+    return found[:MAX_RECIPIENTS]
 
 
 def _loose(parts: list[Part]) -> list[str]:
@@ -80,9 +100,9 @@ def _loose(parts: list[Part]) -> list[str]:
     return [text for text in texts if len(_FIELDS.findall(text)) >= 2]
 
 
-def _block(text: str) -> list[Reported]:
+def _block(text: str) -> list[_Fields]:
     """One recipient a block; where the blank lines were lost, each Final-Recipient begins the next one."""
-    fields: dict[str, str] = {}
+    fields: _Fields = {}
     blocks = [fields]
     for name, value in header_lines(text):
         key = name.lower()
@@ -90,10 +110,10 @@ def _block(text: str) -> list[Reported]:
             fields = {}
             blocks.append(fields)
         fields.setdefault(key, value)
-    return [_reported(one) for one in blocks if sum(name in one for name in _PER_RECIPIENT) >= 2]
+    return [one for one in blocks if len(_PER_RECIPIENT & one.keys()) >= _ENOUGH]
 
 
-def _reported(fields: dict[str, str]) -> Reported:
+def _reported(fields: _Fields) -> Reported:
     diagnostic = without_class(_untyped(fields.get("diagnostic-code", ""))) or _comment(fields.get("status", ""))
     status = _ENHANCED.search(fields.get("status", ""))
     enhanced = status[1] if status else None

@@ -1,16 +1,17 @@
 """Owns the life of a suppression: placed by evidence, lifted by a person, placed again by new evidence only."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from libs.contracts.outcomes import Mode, Scope
 from libs.contracts.reasons import Reason
 from libs.errors import Conflict
 
 
-@dataclass(frozen=True, slots=True)
-class SuppressionKey:
+class SuppressionKey(msgspec.Struct, frozen=True, gc=False):
     """One address of one tenant and mode, and what is barred for it."""
 
     tenant: int
@@ -19,8 +20,7 @@ class SuppressionKey:
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True, gc=False):
     """What a suppression can be found and undone by. Empty: a person decided.
 
     `rule` gave the category, out of the rules of version `rule_set`; `policy` is the rule of domain/policy.py,
@@ -38,8 +38,7 @@ class Cause:
 BY_HAND = Cause()
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """Why an address is to be barred. `bounce_id` None: a person decided."""
 
     key: SuppressionKey
@@ -53,8 +52,7 @@ class Evidence:
     cause: Cause = BY_HAND
 
 
-@dataclass(frozen=True, slots=True)
-class Suppression:
+class Suppression(msgspec.Struct, frozen=True, gc=False):
     """Version 0 and inactive: never placed. Versions grow with every change, so that projections can order them."""
 
     id: UUID

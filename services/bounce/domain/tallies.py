@@ -81,24 +81,43 @@ class Tally:
     last_at: datetime
     last_bounce: UUID
 
+    def add(self, count: int, at: datetime, bounce: UUID) -> None:
+        self.count += count
+        if (at, bounce.int) > (self.last_at, self.last_bounce.int):
+            self.last_at, self.last_bounce = at, bounce
+
+
+# what rules had to do with a fact: tenant, mode, day, the rule that decided, all that matched, all that only look
+_Verdict = tuple[int, int, date, str, tuple[str, ...], tuple[str, ...]]
+
 
 @dataclass(slots=True)
 class Tallies:
     """What one transaction adds."""
 
-    hits: dict[Hit, Tally] = field(default_factory=dict)
+    verdicts: dict[_Verdict, Tally] = field(default_factory=dict)
     unread: dict[Unread, Tally] = field(default_factory=dict)
     opinions: dict[Opinion, Tally] = field(default_factory=dict)
 
     def add(self, seen: Seen) -> None:
         """Counts one fact under its day (UTC)."""
-        for hit in _hits(seen):
-            _count(self.hits, hit, seen)
         realm = (seen.tenant, seen.mode, seen.at.date())
+        _add(self.verdicts, (*realm, seen.rule or "", seen.matched, seen.shadow), 1, seen.at, seen.id)
         if seen.read and seen.rule is None and seen.template:
-            _count(self.unread, Unread(*realm, template_id(seen.template), seen.provider), seen)
+            unread = Unread(*realm, template_id(seen.template), seen.provider)
+            _add(self.unread, unread, 1, seen.at, seen.id)
         for who, other in seen.opinions:
-            _count(self.opinions, Opinion(*realm, who, other, seen.category, seen.rule or "", seen.provider), seen)
+            opinion = Opinion(*realm, who, other, seen.category, seen.rule or "", seen.provider)
+            _add(self.opinions, opinion, 1, seen.at, seen.id)
+
+    @property
+    def hits(self) -> dict[Hit, Tally]:
+        """What rules had to do with all of that, by rule: half of a batch have verdicts that others have too."""
+        hits: dict[Hit, Tally] = {}
+        for verdict, tally in self.verdicts.items():
+            for hit in _hits(verdict):
+                _add(hits, hit, tally.count, tally.last_at, tally.last_bounce)
+        return hits
 
 
 def tallies_of(facts: Iterable[Seen]) -> Tallies:
@@ -109,22 +128,20 @@ def tallies_of(facts: Iterable[Seen]) -> Tallies:
     return tallies
 
 
-def _hits(seen: Seen) -> Iterator[Hit]:
-    realm, winner = (seen.tenant, seen.mode, seen.at.date()), seen.rule or ""
-    for rule in dict.fromkeys(seen.matched):
-        yield Hit(*realm, rule, Part.DECIDED if rule == winner else Part.OUTDONE, winner)
-    for rule in dict.fromkeys(seen.shadow):
-        yield Hit(*realm, rule, Part.SHADOW, winner)
+def _hits(verdict: _Verdict) -> Iterator[Hit]:
+    tenant, mode, day, winner, matched, shadow = verdict
+    for rule in dict.fromkeys(matched):
+        yield Hit(tenant, mode, day, rule, Part.DECIDED if rule == winner else Part.OUTDONE, winner)
+    for rule in dict.fromkeys(shadow):
+        yield Hit(tenant, mode, day, rule, Part.SHADOW, winner)
 
 
-def _count(counted: dict[Key, Tally], key: Key, seen: Seen) -> None:
+def _add(counted: dict[Key, Tally], key: Key, count: int, at: datetime, bounce: UUID) -> None:
     tally = counted.get(key)
     if tally is None:
-        counted[key] = Tally(1, seen.at, seen.id)
-        return
-    tally.count += 1
-    if (seen.at, seen.id.int) > (tally.last_at, tally.last_bounce.int):
-        tally.last_at, tally.last_bounce = seen.at, seen.id
+        counted[key] = Tally(count, at, bounce)
+    else:
+        tally.add(count, at, bounce)
 
 
 def template_id(template: str) -> UUID:

@@ -20,10 +20,11 @@ _SHORTEST = 4
 def template_of(text: str) -> str:
     """`550 <kim@x.example> unknown (id 4FzK8s2M9q)` → `550 <address> unknown (id <id>)`; on one line, bounded."""
     line = " ".join(text[: 2 * MAX_CHARS].split()).replace("<>", "")
-    if "@" in line:
-        line = _ADDRESS.sub("<address>", line)
+    words = line.split(" ")
+    if "@" in line:  # an address has no space in it, and to look for one costs more the longer a text is
+        words = [_ADDRESS.sub("<address>", word) if "@" in word else word for word in words]
     # most words have letters alone, and no call
-    line = " ".join([word if word.isalpha() or len(word) < _SHORTEST else _constant(word) for word in line.split(" ")])
+    line = " ".join([word if word.isalpha() or len(word) < _SHORTEST else _constant(word) for word in words])
     return line.replace("<time> <time>", "<time>").replace("<<", "<").replace(">>", ">")[:MAX_CHARS]
 
 

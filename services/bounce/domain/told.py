@@ -6,7 +6,8 @@ behind it what was answered.
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from services.bounce.domain.signs import Signed
 
@@ -69,8 +70,7 @@ _RCPT_REFUSED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True, gc=False):
     """What the sentences say about one address; without one where none is named."""
 
     address: str | None

@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from uuid import UUID
+
+import msgspec
 
 from libs.addresses import InvalidAddress, email_address
 from libs.contracts.outcomes import Mode
@@ -14,8 +17,8 @@ from libs.verp import ReturnPath, Verp
 from services.bounce.domain.categories import CATEGORIES, Action
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.evidence import evidence_id, hearsay_id
-from services.bounce.domain.facts import Fact, about_others, judge
-from services.bounce.domain.reports import Report, read_mail
+from services.bounce.domain.facts import Fact, about_others, facts_of
+from services.bounce.domain.reports import Report, read_mails
 from services.bounce.handlers.deps import Bounce
 from services.bounce.ports import Message, NewFact, Reading
 from services.bounce.ports.mails import Closing, Mail, NewMail, Rereading, Stray
@@ -23,6 +26,7 @@ from services.bounce.ports.mails import Closing, Mail, NewMail, Rereading, Stray
 log = get_logger(__name__)
 
 _AGAIN_AT_ONCE = 5_000
+_TOGETHER = 100  # mails that are read and judged step by step: what is read of them still fits into a processor's cache
 
 
 async def refuse_recipient(deps: Bounce, recipient: str, peer: str) -> str | None:
@@ -67,14 +71,23 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
         log.info("bounces_read", count=len(mails))
 
 
-@dataclass(frozen=True, slots=True)
-class _Letter:
-    """A mail as it was read. `about`: the message that our signature names; None without one."""
+class _Letter(msgspec.Struct, frozen=True, gc=False):
+    """A mail, and the message that our signature names; None without one. `report`: where it was read to find that."""
 
     mail: Mail
-    report: Report
     about: str | None
-    attempt: int = 0
+    attempt: int
+    report: Report | None
+
+
+class Proven(msgspec.Struct, frozen=True, gc=False):
+    """A mail, and the message and attempt that our signature proves it to be about."""
+
+    mail: Mail
+    id: str
+    attempt: int
+    message: Message
+    report: Report | None
 
 
 @dataclass(slots=True)
@@ -88,39 +101,57 @@ class _Found:
 
 
 def _letters(deps: Bounce, mails: Sequence[Mail]) -> list[_Letter]:
-    return [_letter(deps, mail) for mail in mails]
+    """Most mails come to the signed address itself, and are read when they are judged: what was read of a hundred is
+    let go before the next."""
+    verps = [deps.return_path.read(mail.recipient) if mail.recipient else None for mail in mails]
+    unsigned = [mail.raw or b"" for mail, verp in zip(mails, verps, strict=True) if verp is None]
+    reports = iter(read_mails(unsigned))
+    return [
+        _letter(deps, mail, verp, next(reports) if verp is None else None)
+        for mail, verp in zip(mails, verps, strict=True)
+    ]
 
 
-def _letter(deps: Bounce, mail: Mail) -> _Letter:
-    report = read_mail(mail.raw or b"")
-    verp = signed_path(deps.return_path, mail.recipient, report)
+def _letter(deps: Bounce, mail: Mail, verp: Verp | None, report: Report | None) -> _Letter:
+    if verp is None and report is not None:
+        verp = signed_path(deps.return_path, report)
     if verp is None:
-        return _Letter(mail, report, None)
-    return _Letter(mail, report, message_id(verp.notification_id, verp.address_id), verp.attempt)
+        return _Letter(mail, None, 0, report)
+    return _Letter(mail, message_id(verp.notification_id, verp.address_id), verp.attempt, report)
 
 
 def _found(deps: Bounce, letters: Sequence[_Letter], messages: Mapping[str, Message], classifier: Classifier) -> _Found:
     """Judges a batch; beside the event loop, which has other callers."""
     found = _Found()
-    for letter in letters:
-        mail, id_ = letter.mail, letter.about
-        if id_ is None:
-            found.strays.append(Stray("no signed return path inside", mail.recipient))
-            found.closing.append(Closing(mail.id, "backscatter", "no signed return path"))
-            continue
-        message = messages.get(id_)
-        if message is None or (mail.owner and mail.owner != (message.tenant, message.mode)):
-            why = "another tenant's message" if message else "the message is no longer known"
-            owner = (message.tenant, message.mode) if message else None
-            found.closing.append(Closing(mail.id, "read", why, id_, owner))
-            continue
-        made, outcome = _judged(deps, Proven(mail, id_, letter.attempt, message), letter.report, classifier)
-        found.facts += made
-        if mail.again:
-            found.readings.append(_reading(mail.id, id_, made))
-        if outcome:
-            found.closing.append(Closing(mail.id, "read", outcome, id_, (message.tenant, message.mode)))
+    proven = [one for letter in letters if (one := _proven(letter, messages, found)) is not None]
+    for begin in range(0, len(proven), _TOGETHER):
+        some = proven[begin : begin + _TOGETHER]
+        unread = iter(read_mails([one.mail.raw or b"" for one in some if one.report is None]))
+        reports = [one.report or next(unread) for one in some]
+        ours = [_ours(deps, one.message) for one in some]
+        cases = list(zip(reports, ours, strict=True))
+        facts = facts_of(cases, classifier)
+        for one, (report, is_ours), fact in zip(some, cases, facts, strict=True):
+            others = about_others(report, classifier, is_ours)
+            domain = _domain_of(report, is_ours) if fact.category == "bad-domain" else None
+            _note(found, one, _hearsay(deps, one.mail, (one.id, one.message), others), _told_by(one, fact, domain))
     return found
+
+
+def _proven(letter: _Letter, messages: Mapping[str, Message], found: _Found) -> Proven | None:
+    """The letter with its message; None, and closed, where it is about none of ours."""
+    mail, id_ = letter.mail, letter.about
+    if id_ is None:
+        found.strays.append(Stray("no signed return path inside", mail.recipient))
+        found.closing.append(Closing(mail.id, "backscatter", "no signed return path"))
+        return None
+    message = messages.get(id_)
+    if message is None or (mail.owner and mail.owner != (message.tenant, message.mode)):
+        why = "another tenant's message" if message else "the message is no longer known"
+        owner = (message.tenant, message.mode) if message else None
+        found.closing.append(Closing(mail.id, "read", why, id_, owner))
+        return None
+    return Proven(mail, id_, letter.attempt, message, letter.report)
 
 
 def _reading(mail: UUID, message: str, made: Sequence[NewFact]) -> Reading:
@@ -128,46 +159,42 @@ def _reading(mail: UUID, message: str, made: Sequence[NewFact]) -> Reading:
     return Reading(mail, message, frozenset(one.id for one in made), frozenset(dead))
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """A mail, and the message and attempt that our signature proves it to be about."""
-
-    mail: Mail
-    id: str
-    attempt: int
-    message: Message
+def _ours(deps: Bounce, message: Message) -> Callable[[str], bool]:
+    """Whether an address that a report names is the one that we wrote to; asked for where it names several."""
+    return cache(lambda address: _hash_of(deps, address) == message.address_hash)
 
 
-def _judged(deps: Bounce, proven: Proven, report: Report, classifier: Classifier) -> tuple[list[NewFact], str | None]:
+def _note(found: _Found, proven: Proven, hearsay: Sequence[NewFact], stated: NewFact) -> None:
     """The facts of one mail; and its outcome, where it makes none about the message."""
+    mail, message, fact = proven.mail, proven.message, stated.fact
+    made = list(hearsay)
+    if fact.counts:
+        made.append(stated)
+    else:
+        outcome = f"{fact.category}, delayed" if fact.delayed else fact.category
+        found.closing.append(Closing(mail.id, "read", outcome, proven.id, (message.tenant, message.mode)))
+    found.facts += made
+    if mail.again:
+        found.readings.append(_reading(mail.id, proven.id, made))
+
+
+def _told_by(proven: Proven, fact: Fact, domain: str | None) -> NewFact:
     mail, message = proven.mail, proven.message
-    hashes = {reported.address: _hash_of(deps, reported.address) for reported in report.recipients if reported.address}
-
-    def ours(address: str) -> bool:
-        return hashes.get(address) == message.address_hash
-
-    fact = judge(report, classifier, ours)
-    facts = _hearsay(deps, mail, (proven.id, message), about_others(report, classifier, ours))
-    if not fact.counts:
-        return facts, f"{fact.category}, delayed" if fact.delayed else fact.category
-    facts.append(
-        NewFact(
-            evidence_id(proven.id, proven.attempt, fact.category),
-            message.tenant,
-            message.mode,
-            mail.received_at,
-            fact,
-            "mail",
-            message.address_hash,
-            proven.id,
-            proven.attempt,
-            message.recipient,
-            mail.id,
-            message.sending,
-            _domain_of(report, ours) if fact.category == "bad-domain" else None,
-        )
+    return NewFact(
+        evidence_id(proven.id, proven.attempt, fact.category),
+        message.tenant,
+        message.mode,
+        mail.received_at,
+        fact,
+        "mail",
+        message.address_hash,
+        proven.id,
+        proven.attempt,
+        message.recipient,
+        mail.id,
+        message.sending,
+        domain,
     )
-    return facts, None
 
 
 def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mapping[str, Fact]) -> list[NewFact]:
@@ -193,10 +220,9 @@ def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mappi
     ]
 
 
-def signed_path(return_path: ReturnPath, recipient: str, report: Report) -> Verp | None:
-    """Our signed return path: of the envelope, else of To and Delivered-To, else of the mail sent back."""
-    verp = return_path.read(recipient) if recipient else None
-    return verp or next((verp for place in report.candidates if (verp := return_path.read(place))), None)
+def signed_path(return_path: ReturnPath, report: Report) -> Verp | None:
+    """Our signed return path where the envelope has none: of To and Delivered-To, else of the mail sent back."""
+    return next((verp for place in report.candidates if (verp := return_path.read(place))), None)
 
 
 def _domain_of(report: Report, ours: Callable[[str], bool]) -> str | None:

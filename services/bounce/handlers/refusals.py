@@ -1,6 +1,6 @@
 """From what delivery says to a fact: refusals inside the session, receipts afterwards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from libs.contracts.delivery import Receipt, Rejection
 from libs.contracts.envelope import Envelope
@@ -8,7 +8,9 @@ from libs.contracts.outcomes import Channel, ReceiptKind
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.evidence import evidence_id
-from services.bounce.domain.facts import Fact, Vendor, of_text
+from services.bounce.domain.facts import Fact, Vendor, of_replies, of_text, reply_in
+from services.bounce.domain.providers import Providers
+from services.bounce.domain.rules.ruleset import Reply
 from services.bounce.domain.sms import CATEGORY_BY_CODE
 from services.bounce.handlers.contacts import note_readings
 from services.bounce.handlers.deps import Bounce
@@ -25,26 +27,34 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
 async def record_rejections(deps: Bounce, batch: Sequence[Envelope]) -> None:
     """Refusals inside the SMTP session or by the SMS provider become facts, where they are final."""
     classifier = await deps.rulebook.current()
-    facts = []
-    for envelope in batch:
-        for rejection in envelope.data.rejections:
-            fact = fact_of_rejection(rejection, classifier)
-            if fact is not None and fact.counts:
-                facts.append(_of_rejection(envelope, rejection, fact))
+    said = [(envelope, rejection) for envelope in batch for rejection in envelope.data.rejections]
+    found = facts_of_rejections([rejection for _, rejection in said], classifier)
+    facts = [
+        _of_rejection(*one, fact) for one, fact in zip(said, found, strict=True) if fact is not None and fact.counts
+    ]
     await deps.facts.record(facts, deps.clock())
 
 
-def fact_of_rejection(rejection: Rejection, classifier: Classifier) -> Fact | None:
-    """The fact in a final refusal; None for what says nothing about an address (push is tokens' own)."""
-    if not rejection.final:
-        return None
+def facts_of_rejections(rejections: Sequence[Rejection], classifier: Classifier) -> list[Fact | None]:
+    """The facts in final refusals; None for what says nothing about an address (push is tokens' own)."""
+    mails = [one for one in rejections if one.final and one.channel == Channel.EMAIL.word]
+    read = iter(of_replies([_reply(one, classifier.providers) for one in mails], classifier))
+    return [_fact_of_rejection(one, read) if one.final else None for one in rejections]
+
+
+def _fact_of_rejection(rejection: Rejection, read: Iterator[Fact]) -> Fact | None:
+    """`read`: the facts in what mail servers said, in order."""
     if rejection.channel == Channel.EMAIL.word:
-        codes = (rejection.reply_code, rejection.enhanced_code)
-        at = f"@{rejection.domain}" if rejection.domain else None  # whose it is; the mailbox stays delivery's
-        return of_text(rejection.text, classifier, codes, source="session", address=at)
+        return next(read)
     if rejection.channel == Channel.SMS.word:
         return _fact_of_code(rejection.error, rejection.text)
     return None
+
+
+def _reply(rejection: Rejection, providers: Providers) -> Reply:
+    codes = (rejection.reply_code, rejection.enhanced_code)
+    at = f"@{rejection.domain}" if rejection.domain else None  # whose it is; the mailbox stays delivery's
+    return reply_in(rejection.text, providers, codes, source="session", address=at)
 
 
 def _fact_of_code(code: str | None, text: str) -> Fact | None:

@@ -6,6 +6,8 @@ from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+import msgspec
+
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from services.bounce.domain.domains import Answer, Domain
@@ -42,8 +44,7 @@ class Messages(Protocol):
     async def lookup(self, ids: Sequence[str]) -> Mapping[str, Message]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class NewFact:
+class NewFact(msgspec.Struct, frozen=True, gc=False):
     """A fact to record; `id` is the same for the same evidence. `mail_id`: the mail that brought it.
 
     Without a message nothing proves that we wrote to the address: it closes no mail and bars nothing.
@@ -65,8 +66,7 @@ class NewFact:
     vendor: Vendor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What a mail says that was read before about `message`: facts by id, and addresses that it says are dead."""
 
     mail: UUID

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+import msgspec
+
 from libs.contracts.outcomes import Mode
 
 STATES = ("waiting", "read", "backscatter")
 
 
-@dataclass(frozen=True, slots=True)
-class NewMail:
+class NewMail(msgspec.Struct, frozen=True):
     """A mail as it came. `owner` is set where a key of one tenant and mode handed it in."""
 
     recipient: str
@@ -22,8 +23,7 @@ class NewMail:
     owner: tuple[int, Mode] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(msgspec.Struct, frozen=True, gc=False):
     """A mail that we keep. `outcome`: its category, or why it changed nothing; None while it waits."""
 
     id: UUID
@@ -52,16 +52,14 @@ class MailFilter:
     after: tuple[Any, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """A mail after it was handed over; `is_new` is false where the same one was there already."""
 
     mail: Mail
     is_new: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Stray:
+class Stray(msgspec.Struct, frozen=True):
     """Mail that is none of ours, to be counted."""
 
     why: str
@@ -69,8 +67,7 @@ class Stray:
     peer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(msgspec.Struct, frozen=True, gc=False):
     """What became of a mail that made no fact about a message. `owner`: of the message, where there is one."""
 
     mail: UUID

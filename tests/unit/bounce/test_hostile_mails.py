@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.bounce.domain.categories import CATEGORIES
-from services.bounce.domain.facts import about_others, judge
+from services.bounce.domain.facts import about_others, facts_of, judge
 from services.bounce.domain.mime import MAX_BYTES, MAX_PARTS
 from services.bounce.domain.reading import MAX_RETURNED, Mail
-from services.bounce.domain.reports import read_mail
+from services.bounce.domain.reports import Report, read_mail, read_mails
 from tests.unit.bounce.shipped import rules
 from tests.unit.bounce.test_odd_mails import DRESSES
-from tests.unit.bounce.test_reports import HOSTILE, dsn, recipient
+from tests.unit.bounce.test_reports import HOSTILE, OURS, dsn, recipient
 from tests.unit.bounce.test_told import ALONE, FORMS, mail
 
 MAILS = [dsn(recipient()), dsn(recipient(), recipient("b@x.example")), *(mail(body) for body in FORMS.values())]
@@ -55,6 +55,25 @@ def mutated(draw: st.DrawFn) -> bytes:
 @given(raw=mutated())
 def test_mutated_mails_are_read(raw: bytes) -> None:
     assert verdict(raw) in CATEGORIES
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(raws=st.lists(mutated(), max_size=12))
+def test_mails_say_together_what_they_say_alone(raws: list[bytes]) -> None:
+    def ours(address: str) -> bool:
+        return address == OURS
+
+    together = read_mails(raws)
+
+    assert [fields_of(report) for report in together] == [fields_of(read_mail(raw)) for raw in raws]
+    assert facts_of([(report, ours) for report in together], rules()) == [
+        judge(read_mail(raw), rules(), ours) for raw in raws
+    ]
+
+
+def fields_of(report: Report) -> tuple[object, ...]:
+    told = [(one.address, one.text) for one in report.sentences.told]
+    return report.kind, report.recipients, report.feedback.items, report.text, told, report.candidates
 
 
 @settings(max_examples=150, deadline=None)

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice, product
+from itertools import accumulate, islice, product
+from random import Random
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
@@ -61,3 +62,25 @@ def test_a_text_without_a_sign_is_not_searched() -> None:
     assert len(list(signed.finditer("a PARCEL, the parcel"))) == 2
     assert signed.search("a letter") is None
     assert not list(signed.finditer("a letter"))
+
+
+@pytest.mark.parametrize("name", sorted(_EVERY))
+def test_lines_with_a_sign_are_those_that_may_hold_it(name: str) -> None:
+    signed = _EVERY[name]
+    words = (
+        *signed.signs,
+        *(sign.upper() for sign in signed.signs),
+        "\n",
+        "\n\n",
+        "İ",
+        "ß ",
+        "no sign ",
+        signed.signs[0][:-1],
+    )
+    chance = Random(name)
+    for _ in range(300):
+        text = "".join(chance.choices(words, k=chance.randint(0, 12)))
+        begins = accumulate((len(line) + 1 for line in text.split("\n")), initial=0)
+        lines = zip(begins, text.split("\n"), strict=False)
+
+        assert signed.lines_of(text) == [begin for begin, line in lines if signed.may_be_in(line)]

@@ -12,7 +12,7 @@ from libs.errors import Conflict
 from libs.privacy import redacted
 from services.bounce.domain.evidence import evidence_id
 from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey, lift, place
-from services.bounce.handlers.refusals import fact_of_receipt, fact_of_rejection
+from services.bounce.handlers.refusals import fact_of_receipt, facts_of_rejections
 from tests.unit.bounce.shipped import rules
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -80,11 +80,11 @@ def rejection(channel: str, text: str = "", *, final: bool = True, error: str | 
 
 
 def test_a_refusal_that_will_be_tried_again_is_no_fact() -> None:
-    assert fact_of_rejection(rejection("email", "550 5.1.1 user unknown", final=False), rules()) is None
+    assert facts_of_rejections([rejection("email", "550 5.1.1 user unknown", final=False)], rules())[0] is None
 
 
 def test_a_final_refusal_of_the_mail_server_is_a_fact() -> None:
-    fact = fact_of_rejection(rejection("email", "550 5.1.1 user unknown"), rules())
+    fact = facts_of_rejections([rejection("email", "550 5.1.1 user unknown")], rules())[0]
     assert fact is not None
     assert (fact.category, fact.permanent) == ("unknown-user", True)
 
@@ -100,12 +100,12 @@ def test_a_final_refusal_of_the_mail_server_is_a_fact() -> None:
     ],
 )
 def test_what_sms_errors_say_about_a_number(error: str, category: str | None, permanent: bool | None) -> None:
-    fact = fact_of_rejection(rejection("sms", error=error), rules())
+    fact = facts_of_rejections([rejection("sms", error=error)], rules())[0]
     assert (fact and fact.category, fact and fact.permanent) == (category, permanent)
 
 
 def test_a_dead_device_is_not_ours_to_judge() -> None:
-    assert fact_of_rejection(rejection("push", error="UNREGISTERED"), rules()) is None
+    assert facts_of_rejections([rejection("push", error="UNREGISTERED")], rules())[0] is None
 
 
 @pytest.mark.parametrize(
