@@ -57,7 +57,8 @@ class FieldEncoder:
     def _worth_keeping(self, fields: Sequence[Field]) -> set[Field]:
         """Those that fit into the table together, the largest first."""
         kept, left = set(), self._size
-        for field in sorted(set(fields) - _STATIC_FIELDS.keys(), key=_cost, reverse=True):
+        # of two that cost the same always the same one, in whatever order a set has them
+        for field in sorted(set(fields) - _STATIC_FIELDS.keys(), key=lambda f: (_cost(f), f), reverse=True):
             if _cost(field) <= left:
                 kept.add(field)
                 left -= _cost(field)
