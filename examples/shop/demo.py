@@ -124,11 +124,14 @@ class Demo:
         return reckoning.sums()
 
     def send_traced(self, jaeger_url: str) -> None:
-        """One more order after the day, its way through every program, and why it was sent."""
+        """One more order after the day, its way through every program, and why it was sent. FerretDB, which stands in
+        for MongoDB, writes the day for some minutes longer, and history's part may not be there yet."""
         one = Shop(self.people, seed=3).order_placed()
         event = line(replace(one, subject="B-1"), "one-more", datetime.now(UTC))
         trace_id = Reckoning(self.suite, self.day).send_traced(event)
-        console.print(trace_of(jaeger_url, trace_id))
+        with console.status("Waiting until all programs have told of one more order …"):
+            tree = trace_of(jaeger_url, trace_id)
+        console.print(tree)
         self.depesche("why", "--order", "B-1")
 
 

@@ -11,37 +11,46 @@ LAST = "history message.recorded"  # history has heard of the send
 
 
 def trace_of(jaeger_url: str, trace_id: str) -> Tree:
-    """The whole trace, each span below its parent in the order of their starts. Waits until `LAST` is among its
-    spans and no parent is missing. Raises SystemExit when that takes too long."""
-    until = time.monotonic() + _PATIENCE_SECONDS
+    """The trace, each span below its parent in the order of their starts. Waits until `LAST` is among its spans and no
+    parent is missing; when that takes too long, what has come is drawn, and said what has not. Raises SystemExit where
+    nothing has."""
+    until, told, missing = time.monotonic() + _PATIENCE_SECONDS, None, ""
     with httpx.Client(base_url=jaeger_url, timeout=20, trust_env=False) as jaeger:
         while time.monotonic() < until:
             answer = jaeger.get(f"/api/traces/{trace_id}")  # 404 until its first span has come
-            if answer.is_success and _whole(told := answer.json()["data"][0]):
-                return _drawn(told)
+            if answer.is_success:
+                told = answer.json()["data"][0]
+                if not (missing := _missing(told)):
+                    break
             time.sleep(0.5)
-    raise SystemExit(f"Jaeger has no whole trace {trace_id} after {_PATIENCE_SECONDS:.0f} s.")
+    if told is None:
+        raise SystemExit(f"Jaeger has nothing of trace {trace_id} after {_PATIENCE_SECONDS:.0f} s.")
+    return drawn(told, missing)
 
 
-def _whole(told: dict[str, Any]) -> bool:
+def _missing(told: dict[str, Any]) -> str:
+    """What a whole trace has and this one has not; empty where it is whole."""
     known = {span["spanID"] for span in told["spans"]} | {None}
-    names = {span["operationName"] for span in told["spans"]}
-    return LAST in names and all(_parent(span) in known for span in told["spans"])
+    lost = [LAST] if all(span["operationName"] != LAST for span in told["spans"]) else []
+    lost += sorted(f"what {span['operationName']} is below" for span in told["spans"] if _parent(span) not in known)
+    return ", ".join(lost)
 
 
-def _drawn(told: dict[str, Any]) -> Tree:
+def drawn(told: dict[str, Any], missing: str = "") -> Tree:
+    """A trace as Jaeger's API tells it. A span whose parent is not there stands at the root."""
     spans = sorted(told["spans"], key=lambda span: span["startTime"])
-    start = spans[0]["startTime"]
+    known, start = {span["spanID"] for span in spans}, spans[0]["startTime"]
     programs = {name: process["serviceName"] for name, process in told["processes"].items()}
-    tree = Tree(f"trace {told['traceID']}: {len(spans)} spans of {len(set(programs.values()))} programs")
+    label = f"trace {told['traceID']}: {len(spans)} spans of {len(set(programs.values()))} programs"
+    tree = Tree(f"{label}; not there yet: {missing}" if missing else label)
     branches: dict[str | None, Tree] = {None: tree}
     # a clock of another process may put a child before its parent: who waits is drawn in a later round
     while spans:
-        placed = [span for span in spans if _parent(span) in branches]
+        placed = [span for span in spans if _parent(span) in branches or _parent(span) not in known]
         for span in placed:
             at, took = (span["startTime"] - start) / 1000, span["duration"] / 1000  # from µs
             words = f"{span['operationName']}  [dim]{programs[span['processID']]}, at {at:.0f} ms, {took:.1f} ms[/]"
-            branches[span["spanID"]] = branches[_parent(span)].add(words)
+            branches[span["spanID"]] = branches.get(_parent(span), tree).add(words)
         spans = [span for span in spans if span not in placed]
     return tree
 

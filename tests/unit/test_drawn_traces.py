@@ -1,0 +1,37 @@
+"""A trace that a demo draws, whole and in part."""
+
+from typing import Any
+
+from rich.console import Console
+
+from examples.shop.trace import drawn
+
+
+def _span(name: str, parent: str | None, start: int) -> dict[str, Any]:
+    references = [{"refType": "CHILD_OF", "spanID": parent}] if parent else []
+    return {
+        "spanID": name, "operationName": name, "processID": "p1", "references": references,
+        "startTime": start, "duration": 1_000,
+    }  # fmt: skip
+
+
+def _lines(spans: list[dict[str, Any]], missing: str = "") -> list[str]:
+    told = {"traceID": "abc", "spans": spans, "processes": {"p1": {"serviceName": "delivery"}}}
+    console = Console(width=200, no_color=True)
+    with console.capture() as shown:
+        console.print(drawn(told, missing))
+    return shown.get().splitlines()
+
+
+def test_a_child_stands_below_its_parent_whatever_the_clocks_say() -> None:
+    head, first, second = _lines([_span("child", "root", 5_000), _span("root", None, 6_000)])
+    assert head == "trace abc: 2 spans of 1 programs"
+    assert "root" in first
+    assert "child" in second
+    assert second.index("child") > first.index("root")
+
+
+def test_a_span_whose_parent_has_not_come_is_drawn_all_the_same() -> None:
+    head, *rest = _lines([_span("root", None, 0), _span("orphan", "lost", 2_000)], "what orphan is below")
+    assert head.endswith("; not there yet: what orphan is below")
+    assert [any(name in line for line in rest) for name in ("root", "orphan")] == [True, True]
