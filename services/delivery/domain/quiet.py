@@ -25,7 +25,10 @@ def quiet_until(hours: Mapping[str, Any] | None, now: datetime) -> datetime | No
     if not inside:
         return None
     day = local.date() if clock < end else local.date() + timedelta(days=1)
-    return datetime.combine(day, end, zone).astimezone(UTC)
+    until = datetime.combine(day, end, zone).astimezone(UTC)
+    if until <= now:  # the clock went back over the end: it comes a second time
+        until = datetime.combine(day, end.replace(fold=1), zone).astimezone(UTC)
+    return until
 
 
 @lru_cache(maxsize=2048)

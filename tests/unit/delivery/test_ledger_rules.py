@@ -46,6 +46,15 @@ def test_a_night_ends_when_the_wall_clock_says_so(now: datetime, until: datetime
     assert quiet_until(BERLIN, now) == until
 
 
+def test_an_end_that_the_wall_clock_passes_twice_is_never_behind_us() -> None:
+    late = BERLIN | {"to": "02:30"}  # the clock goes back from three to two
+    first, second = at(0, 30, day=31, month=10), at(1, 30, day=31, month=10)
+    assert quiet_until(late, first - timedelta(minutes=20)) == first
+    assert quiet_until(late, first) is None
+    assert quiet_until(late, second - timedelta(minutes=20)) == second  # it was `first`: leased again and again till then
+    assert quiet_until(late, second) is None
+
+
 def test_quiet_hours_within_a_day_and_none_at_all() -> None:
     siesta = {"from": "12:00", "to": "14:00", "zone": "UTC"}
     assert quiet_until(siesta, at(13)) == at(14)
