@@ -57,6 +57,11 @@ def _random_bits() -> int:
         return _random.pop()
 
 
+def recipient_key_of(text: str) -> RecipientKey:
+    """The key as shops and people write it: a bare id is a customer's. A shop's ids may hold colons, too."""
+    return RecipientKey(text if text.startswith(("customer:", "installation:")) else f"customer:{text}")
+
+
 def named(namespace: bytes, name: bytes) -> UUID:
     """UUIDv5 (RFC 9562 §5.5) of a name in a namespace, whose 16 bytes are given."""
     value = int.from_bytes(hashlib.sha1(namespace + name, usedforsecurity=False).digest()[:16])

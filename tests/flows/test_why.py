@@ -163,6 +163,20 @@ async def test_no_trace_says_where_it_was_lost(world: World) -> None:
     assert "total is missing" in answer["sentence"]
 
 
+@pytest.mark.parametrize(
+    "asked", [{"order": f"#{ORDER}"}, {"recipient": "1042"}, {"order": f"#{ORDER}", "recipient": "1042"}]
+)
+async def test_numbers_are_understood_as_people_write_them(world: World, asked: dict[str, str]) -> None:
+    id_ = await world.told(SENT)
+    assert (await world.why(**asked))["messages"] == [id_]
+    assert (await world.timeline(**asked))["items"][0]["message"] == id_
+
+
+async def test_what_was_refused_at_the_door_is_not_called_accepted(world: World) -> None:
+    await world.decided("schema_invalid", cause=first_id_at(NOW), name=None, recipient=None)
+    assert (await world.why(order=ORDER))["facts"][0]["text"].endswith("arrived and was kept.")
+
+
 async def test_an_event_is_found_by_either_id(world: World) -> None:
     id_ = await world.told(SENT)
     cause = first_id_at(NOW)
@@ -175,6 +189,8 @@ async def test_an_address_is_found_by_its_hash_only(world: World) -> None:
     assert (await world.why(address=" Kim@Example.com "))["messages"] == [id_]
     assert (await world.timeline(address="kim@example.com"))["items"][0]["message"] == id_
     assert (await world.timeline(address="max@example.com"))["items"] == []
+    nobody = await world.why(address="max@example.com")
+    assert (nobody["verdict"], nobody["lost_at"]) == ("no_trace", "address")
 
 
 async def test_a_timeline_is_complete_and_newest_first(world: World) -> None:

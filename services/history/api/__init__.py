@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from libs.auth import Principal
 from libs.contracts.reasons import Reason
 from libs.errors import Invalid
-from libs.ids import AddressHasher, parse_message_id
+from libs.ids import AddressHasher, parse_message_id, recipient_key_of
 from libs.web import After, Cursor, ExactResponse, Limit, Page, Router
 from services.history.api.reading import Mask, Reader, deps_of, key_of, mask_of, masked, no_control_characters
 from services.history.api.shapes import (
@@ -36,8 +36,14 @@ from services.history.queries.why import Answer, why
 
 router = Router(prefix="/v1", tags=["history"])
 
-Key = Annotated[str | None, Query(max_length=300, description="A recipient's key.", examples=["customer:1042"])]
-Order = Annotated[str | None, Query(max_length=300, description="The events' subject.", examples=["A-1042"])]
+Key = Annotated[
+    str | None,
+    Query(max_length=300, description="A recipient's key; a bare id is a customer's.", examples=["customer:1042"]),
+]
+Order = Annotated[
+    str | None,
+    Query(max_length=300, description="The events' subject, with or without a # before it.", examples=["A-1042"]),
+]
 Name = Annotated[str | None, Query(max_length=100, examples=["order-confirmation"])]
 MessageId = Annotated[str | None, Query(max_length=60, description="A message's id.")]
 Event = Annotated[str | None, Query(max_length=300, description="The producer's event id, or ours.")]
@@ -133,6 +139,8 @@ def _question(
             raise Invalid(f"{error}. It stands in timelines as `message`.", pointer="message") from error
     hashed = key_of(hasher, address) if address else None
     given = {name: value or None for name, value in asked.items()}
+    if given["recipient"]:
+        given["recipient"] = recipient_key_of(given["recipient"])
     return Question(principal.tenant, principal.mode, **given, address_key=hashed)
 
 

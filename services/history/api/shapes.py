@@ -118,7 +118,9 @@ class WhyShown(BaseModel):
     sentence: str
     next_step: str
     until: AwareDatetime | None = Field(description="For not_yet: when it is tried next.")
-    lost_at: str | None = Field(description="For no_trace: where the trace ends (source, intake, decision, request).")
+    lost_at: str | None = Field(
+        description="For no_trace: where the trace ends (source, address, intake, decision, request)."
+    )
     communication: str | None
     recipient: str | None
     order: str | None

@@ -8,6 +8,8 @@ from libs.contracts.outcomes import ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from services.history.domain.facts import Decision, Document, Message, Receipt, Rejection, Transition
 
+_KEPT = (Reason.SCHEMA_INVALID, Reason.MAPPING_FAILED)  # by intake, which refused it
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
@@ -40,13 +42,16 @@ def of_decisions(decisions: Iterable[Decision]) -> list[Fact]:
     for decision in decisions:
         if decision.cause_id not in told:
             told.add(decision.cause_id)
-            order = f" about {decision.subject}" if decision.subject else ""
-            text = (
-                f"Event {decision.event_id} ({decision.event_type} from {decision.event_source}){order} was accepted."
-            )
-            facts.append(Fact(decision.at, "orders-notification", "event", text))
+            facts.append(Fact(decision.at, "orders-notification", "event", _came_in(decision)))
         facts.append(Fact(decision.at, "orders-notification", "decision", _decided(decision)))
     return facts
+
+
+def _came_in(decision: Decision) -> str:
+    of = f" {decision.event_id} ({decision.event_type}" if decision.event_id else " that cannot be read ("
+    order = f" about {decision.subject}" if decision.subject else ""
+    what = "arrived and was kept" if decision.reason in _KEPT else "was accepted"
+    return f"Event{of} from {decision.event_source}){order} {what}."
 
 
 def _decided(decision: Decision) -> str:

@@ -257,6 +257,13 @@ def decide_without_trace(trace: Trace | None, mode: Mode) -> Verdict:
     return Verdict("no_trace", sentence, step, lost_at="source")
 
 
+def decide_without_address(mode: Mode) -> Verdict:
+    """The verdict where an address alone was asked about, and no message ever went to it."""
+    sentence = f"Nothing was ever meant for this address in {mode.word} mode."
+    step = "Ask with the recipient's key or the order: what was refused before an address was chosen is found there."
+    return Verdict("no_trace", sentence, step, lost_at="address")
+
+
 def decide_elsewhere(others: Sequence[Case]) -> Verdict:
     """The verdict where nothing fits all parts of a question, and these cases fit some."""
     names = sorted({other.communication for other in others if other.communication is not None})

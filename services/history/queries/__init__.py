@@ -1,6 +1,6 @@
 """What history can be asked: timelines, verdicts, actions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from libs.contracts.outcomes import Mode
@@ -19,6 +19,16 @@ class Question:
     message: str | None = None
     event: str | None = None
     address_key: int | None = None
+
+    @property
+    def names_an_address_alone(self) -> bool:
+        return self.address_key is not None and not any((self.recipient, self.order, self.message, self.event))
+
+    def otherwise_written(self) -> "Question | None":
+        """The same about #1001 instead of 1001, and the other way round: shops print it, people leave it out."""
+        if not self.order:
+            return None
+        return replace(self, order=self.order[1:] if self.order.startswith("#") else f"#{self.order}")
 
     def search(self, *, limit: int, before: UUID | None = None) -> Search:
         """The same as a search of the stores."""

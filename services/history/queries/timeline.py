@@ -52,6 +52,14 @@ async def timeline_of(
 
     Notifications, causes and events carry the time in their ids, so one id is a place in all three lists.
     """
+    page = await _page(timeline, audit, question, limit, before)
+    otherwise = question.otherwise_written()
+    if page.entries or otherwise is None:
+        return page
+    return await _page(timeline, audit, otherwise, limit, before)
+
+
+async def _page(timeline: Timeline, audit: Audit, question: Question, limit: int, before: UUID | None) -> TimelinePage:
     wanted = question.search(limit=limit + 1, before=before)
     messages = [m for m in await timeline.messages(wanted) if before is None or m.notification_id < before]
     groups = [_Group(m.notification_id, _of_message(m)) for m in messages if _asked(m, question)]

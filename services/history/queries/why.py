@@ -12,7 +12,13 @@ from libs.telemetry import get_logger, span
 from services.history.domain.case import Case, Rendered, Trace, twins_of
 from services.history.domain.chain import Fact, in_order, of_decisions, of_document, of_message
 from services.history.domain.facts import Document
-from services.history.domain.verdict import Verdict, decide, decide_elsewhere, decide_without_trace
+from services.history.domain.verdict import (
+    Verdict,
+    decide,
+    decide_elsewhere,
+    decide_without_address,
+    decide_without_trace,
+)
 from services.history.ports import Asker, History, Search
 from services.history.queries import Question, uuid_of
 from services.history.queries.finding import find_cases
@@ -40,6 +46,9 @@ async def why(deps: History, question: Question) -> Answer:
     """The answer to a question. What another service cannot say right now is left out, and said so."""
     with span("why"):
         cases = await find_cases(deps.timeline, deps.audit, question)
+        if not cases and (otherwise := question.otherwise_written()) is not None:
+            cases = await find_cases(deps.timeline, deps.audit, otherwise)
+            question = otherwise if cases else question
         if not cases:
             return await _without_trace(deps, question)
         case, *others = cases
@@ -101,6 +110,8 @@ async def _explained(deps: History, asker: Asker, case: Case, notification: UUID
 
 
 async def _without_trace(deps: History, question: Question) -> Answer:
+    if question.names_an_address_alone:
+        return Answer(decide_without_address(question.mode), [], None, None, [])
     verdict = decide_without_trace(await _traced(deps, question), question.mode)
     wider = _wider(question)
     if verdict.lost_at != "source" or wider is None:
@@ -124,7 +135,8 @@ def _wider(question: Question) -> Question | None:
 async def _traced(deps: History, question: Question) -> Trace | None:
     """What intake knows; None while it is away. A recipient alone names no event that intake could look for."""
     cause = uuid_of(question.event) if question.event else None
-    subjects = [question.order] if question.order else []
+    otherwise = question.otherwise_written()
+    subjects = [asked.order for asked in (question, otherwise) if asked is not None and asked.order]
     if cause is None and not subjects:
         return Trace()
     try:

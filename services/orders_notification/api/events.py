@@ -10,6 +10,7 @@ from libs import exact_json
 from libs.auth import Principal, internal, scope
 from libs.contracts.reasons import Reason
 from libs.errors import Invalid, NotFound, Permanent, TooLarge
+from libs.ids import recipient_key_of
 from libs.telemetry import current_traceparent
 from libs.web import After, Cursor, ExactResponse, Limit, Page, Router
 from services.orders_notification import queries
@@ -157,13 +158,16 @@ async def list_events(
     principal: Reader,
     subject: Annotated[str | None, Query(max_length=256, pattern=PLAIN, description="The order number.")] = None,
     type: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
-    recipient: Annotated[str | None, Query(max_length=200, pattern=PLAIN, description="customer:<id> …")] = None,
+    recipient: Annotated[
+        str | None, Query(max_length=200, pattern=PLAIN, description="Its key; a bare id is a customer's.")
+    ] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[EventShown]:
     """Accepted events, the newest first."""
     before = _cause(cursor)
-    wanted = EventFilter(limit=limit + 1, before=before, subject=subject, type=type, recipient=recipient)
+    key = recipient_key_of(recipient) if recipient else None
+    wanted = EventFilter(limit=limit + 1, before=before, subject=subject, type=type, recipient=key)
     rows = await deps_of(request).reader.find(principal.tenant, principal.mode, wanted)
     items = [EventShown.model_validate(queries.event_head(row)) for row in rows[:limit]]
     more = len(rows) > limit

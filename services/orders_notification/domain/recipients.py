@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from libs.ids import RecipientKey
+from libs.ids import RecipientKey, recipient_key_of
 
 MAX_KEY = 200
 MAX_RECIPIENTS = 10_000
@@ -22,16 +22,14 @@ def recipient_key(value: Any) -> RecipientKey:
         if len(value) != 1 or (kind := next(iter(value))) not in _KINDS:
             raise BadRecipient('A recipient as a map has one entry: {"customer": id} or {"installation": id}.')
         return recipient_key(f"{kind}:{_id(value[kind])}")
-    text = _id(value)
-    if not text.startswith(("customer:", "installation:")):
-        text = f"customer:{text}"  # a shop's ids may hold colons (gid://shopify/Customer/1)
+    text = recipient_key_of(_id(value))  # a shop's ids may look like gid://shopify/Customer/1
     if text.endswith(":") and text[:-1] in _KINDS:
         raise BadRecipient("The recipient's id is empty.")
     if len(text) > MAX_KEY:
         raise BadRecipient(f"A recipient key has at most {MAX_KEY} characters.")
     if _BAD.search(text):
         raise BadRecipient("A recipient key holds no spaces and no control characters.")
-    return RecipientKey(text)
+    return text
 
 
 def recipient_keys(value: Any) -> list[RecipientKey]:

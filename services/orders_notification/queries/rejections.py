@@ -7,7 +7,7 @@ from services.orders_notification.ports.rejections import REPLAYED, Rejection
 
 def rejection_shown(item: Rejection, *, unmasked: bool) -> dict[str, Any]:
     """A rejection; its bytes and headers may hold anything, so they need `unmasked`."""
-    detail = "; ".join(error.detail for error in item.errors)
+    detail = " ".join(error.detail for error in item.errors)
     return {
         "id": item.id,
         "source": item.source,

@@ -51,7 +51,7 @@ def test_an_end_that_the_wall_clock_passes_twice_is_never_behind_us() -> None:
     first, second = at(0, 30, day=31, month=10), at(1, 30, day=31, month=10)
     assert quiet_until(late, first - timedelta(minutes=20)) == first
     assert quiet_until(late, first) is None
-    assert quiet_until(late, second - timedelta(minutes=20)) == second  # it was `first`: leased again and again till then
+    assert quiet_until(late, second - timedelta(minutes=20)) == second  # not `first`, which is over
     assert quiet_until(late, second) is None
 
 
