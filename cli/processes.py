@@ -1,16 +1,19 @@
 """A program that we start: its log, whether it lives, how it is waited for and how it ends."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from libs.errors import Permanent
 
 _LOG_LINES = 15
+_HELD = ".pid"  # beside the log
 
 
 class CannotStart(Permanent):
@@ -53,11 +56,13 @@ class Process:
 
     def start(self) -> None:
         # a session of its own: Ctrl-C reaches the supervisor alone, which stops the others in order
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, self.log.with_suffix(_HELD).open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_SH)  # until the program and all that it started have ended
             self._handle = subprocess.Popen(
                 self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment,
-                start_new_session=True,
+                start_new_session=True, pass_fds=[held.fileno()],
             )  # fmt: skip
+            held.write(str(self._handle.pid))
         self.started_at = time.monotonic()
         self.is_well = False
 
@@ -101,3 +106,33 @@ class Process:
             return
         os.killpg(self._handle.pid, signal.SIGKILL)  # it leads its session, so its group has its id
         self._handle.wait()
+
+
+def end_left_behind(logs: Path, seconds: float) -> list[str]:
+    """Ends what a supervisor that was killed has left running with its logs in this folder; gives the names.
+
+    SIGTERM to all, SIGKILL to what has not ended after `seconds`. A number that has gone to another process since then
+    is never taken for ours: ours holds its file's lock.
+    """
+    left = [path for path in sorted(logs.glob(f"*{_HELD}")) if _is_held(path)]
+    _signal(left, signal.SIGTERM)
+    until = time.monotonic() + seconds
+    while (alive := [path for path in left if _is_held(path)]) and time.monotonic() < until:
+        time.sleep(0.05)
+    _signal(alive, signal.SIGKILL)
+    return [path.stem for path in left]
+
+
+def _signal(held: list[Path], number: signal.Signals) -> None:
+    for path in held:
+        with suppress(ProcessLookupError, ValueError):  # ended this moment; killed before its number was written
+            os.killpg(int(path.read_text()), number)
+
+
+def _is_held(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

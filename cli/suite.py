@@ -8,8 +8,9 @@
 
     with --workers 0: supervisor ─ suite, all of these and the simulator in one process
 
-A process that ends by itself is started again. Ctrl-C or SIGTERM stops workers first, so that they finish
-their chunks and flush, then the API, the simulator and the server.
+A process that ends by itself is started again. Ctrl-C, SIGTERM or a terminal that is closed stops workers first,
+so that they finish their chunks and flush, then the API, the simulator and the server. What a supervisor leaves running
+that is killed, the next one ends.
 """
 
 import os

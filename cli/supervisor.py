@@ -163,11 +163,12 @@ def only_one(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """A list that Ctrl-C and SIGTERM append to, instead of ending us in the middle."""
+    """A list that Ctrl-C, SIGTERM and the end of the terminal append to, instead of ending us in the middle."""
     seen: list[int] = []
-    before = {
-        number: signal.signal(number, lambda given, _: seen.append(given)) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup does
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda given, _: seen.append(given)) for number in numbers}
     try:
         yield seen
     finally:

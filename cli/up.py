@@ -71,7 +71,7 @@ def up(
     settings = load_suite().model_copy(update={name: value for name, value in given.items() if value is not None})
     console = Console(stderr=as_json)
     with only_one(settings.data_dir), stop_signals() as stopped:
-        console.print(f"Starting in {settings.data_dir.resolve()} …")
+        _begin(console, settings)
         suite = _chosen(settings, bus if engines else None)
         try:
             with _screen_of(suite, console, stopped, as_json) as look, suite:
@@ -82,6 +82,14 @@ def up(
             console.print("Stopped before it was up.")
             return
         console.print("Stopped. Nothing is lost; `depesche up` goes on where it ended.")
+
+
+def _begin(console: Console, settings: "SuiteSettings") -> None:
+    from cli.processes import end_left_behind
+
+    console.print(f"Starting in {settings.data_dir.resolve()} …")
+    if left := end_left_behind(settings.data_dir / "logs", settings.drain_seconds):
+        console.print(f"Ended what an earlier `depesche up` had left running when it was killed: {', '.join(left)}.")
 
 
 def _chosen(settings: "SuiteSettings", bus: Bus | None) -> "Supervisor":

@@ -1,5 +1,7 @@
 """What supervises the suite starts in stages, starts again what ends, and leaves nothing behind."""
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -9,8 +11,8 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from cli.processes import CannotStart, Process
-from cli.supervisor import Supervisor
+from cli.processes import CannotStart, Process, end_left_behind
+from cli.supervisor import Supervisor, stop_signals
 from libs.suite import SuiteSettings
 
 # says that it is there, and at SIGTERM that it goes
@@ -104,3 +106,29 @@ def test_who_gives_up_while_it_starts_leaves_nothing_behind(two: Two, tmp_path: 
     with pytest.raises(GivenUp), two:
         pass
     assert left(tmp_path) == []
+
+
+def test_what_a_killed_supervisor_left_running_is_ended_by_the_next(two: Two, tmp_path: Path) -> None:
+    assert end_left_behind(tmp_path, 1) == []
+    two.start()
+    stubborn = two.process("stubborn", PROGRAM.replace("sys.exit()", "pass"))
+    two.launch(stubborn)
+    two.wait()
+    assert end_left_behind(tmp_path, 0.3) == ["first", "second", "stubborn"]
+    eventually(lambda: not any(process.alive for process in two.processes))
+    assert sorted(set((tmp_path / "ended").read_text().split())) == ["first", "second", "stubborn"]
+    assert [process.exit_code for process in two.processes] == [0, 0, -signal.SIGKILL]
+    assert end_left_behind(tmp_path, 1) == []
+
+
+def test_a_closed_terminal_stops_as_ctrl_c_does_unless_nobody_should_mind() -> None:
+    with stop_signals() as seen:
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert seen == [signal.SIGHUP]
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals() as seen:
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == []
