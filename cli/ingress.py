@@ -163,7 +163,7 @@ def main() -> None:
     app = create_app(ports, settings.url)
     import uvloop
 
-    uvloop.run(alone.serve_http(app, options.host, options.port))
+    uvloop.run(alone.serve_http(app, options.host, options.port, drain_seconds=settings.drain_seconds))
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs import probes
-from libs.errors import Invalid, Permanent
+from libs.errors import Invalid, Permanent, Unavailable
 from libs.http_server import HttpProtocol
 from libs.keyring import keyring_of
 from libs.messaging.dapr import sidecar_here
@@ -26,9 +26,12 @@ from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport, HttpTransport, Transport
 from libs.suite import SuiteSettings, runtime_from
 from libs.telemetry import get_logger
-from libs.web import add_routes, install_problem_handlers
+from libs.web import add_routes, install_problem_handlers, problem_response
 
 log = get_logger(__name__)
+
+_LAST_WORDS_SECONDS = 5.0
+_CUT_OFF = "Depesche is being stopped. Send it again when it runs: what has been taken is known again."
 
 
 class CannotRunAlone(Permanent):
@@ -105,12 +108,40 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_http(app: ASGIApp, host: str, port: int) -> None:
-    """Answers until SIGTERM or SIGINT, then ends what it has begun; the process goes on behind it."""
-    server = _Server(uvicorn.Config(app, host=host, port=port, http=HttpProtocol, log_config=None, access_log=False))
+async def serve_http(app: ASGIApp, host: str, port: int, *, drain_seconds: float) -> None:
+    """Answers until SIGTERM or SIGINT, then ends what it has begun; the process goes on behind it.
+
+    What takes longer than a third of `drain_seconds`, as a file that streams in, is cut off: the loops need their time.
+    """
+    config = uvicorn.Config(_told(app), host=host, port=port, http=HttpProtocol, log_config=None, access_log=False)
+    config.timeout_graceful_shutdown = max(1, round(drain_seconds / 3))
+    server = _Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
     await server.serve()
+    if server.server_state.tasks:  # cancelled a moment ago; they note how far they came
+        await asyncio.wait(server.server_state.tasks, timeout=_LAST_WORDS_SECONDS)
+
+
+def _told(app: ASGIApp) -> ASGIApp:
+    """The same; who is cut off before the answer has begun is told why."""
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, noted)
+        except asyncio.CancelledError:
+            if begun or scope["type"] != "http":
+                raise
+            await problem_response(Unavailable(_CUT_OFF))(scope, receive, send)
+
+    return told
 
 
 async def serve(
@@ -128,7 +159,7 @@ async def serve(
             )
         )
         log.info("service_started", service=service.name)
-        await serve_http(app, settings.host, settings.port)
+        await serve_http(app, settings.host, settings.port, drain_seconds=settings.drain_seconds)
         stop.set()
         await working
     log.info("service_stopped", service=service.name)

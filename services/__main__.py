@@ -150,7 +150,7 @@ async def _serve(role: str, settings: SuiteSettings) -> None:
         app = create_app(services, server=settings.url)
         stop = asyncio.Event()
         working = asyncio.create_task(work(services, stop)) if role == "all" else None
-        await alone.serve_http(app, settings.host, settings.port)
+        await alone.serve_http(app, settings.host, settings.port, drain_seconds=settings.drain_seconds)
         stop.set()
         if working is not None:
             await working

@@ -122,6 +122,19 @@ def test_services_alone_meet_over_http_and_end_in_good_order(
         assert one.process.wait(20) == 0
 
 
+def test_who_still_sends_when_it_ends_is_told_so(run: Callable[..., Alone]) -> None:
+    keys = run("access", "api", DEPESCHE_DRAIN_SECONDS="3")
+    keys.ready()
+    with socket.create_connection(("127.0.0.1", int(keys.url.rpartition(":")[2])), timeout=20) as sender:
+        sender.sendall(b"POST /v1/tenants HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        time.sleep(0.2)
+        keys.process.send_signal(signal.SIGTERM)
+        answer = b"".join(iter(lambda: sender.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"is being stopped" in answer
+    assert keys.process.wait(20) == 0
+
+
 def test_a_worker_alone_has_loops_and_probes_and_no_api(run: Callable[..., Alone]) -> None:
     worker = run("delivery", "worker")
     worker.ready()

@@ -4,6 +4,7 @@ No connection is held while we wait for the sender. What was committed stays whe
 sent again changes only what differs, so the way to resume an import is to send it again.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -58,8 +59,10 @@ async def import_recipients(deps: Tokens, act: Act, file: Import) -> None:
     except DepescheError as error:
         account.problem = error.detail
         raise
+    except asyncio.CancelledError:
+        state, account.problem = "interrupted", "The service was stopped; rows already counted were taken."
+        raise
     finally:
-        # also when cancelled by a shutdown: the report must not say "running" for ever
         await deps.imports.end(act.realm, file.id, state, account)
     log.info("import_done", import_id=str(file.id), rows=account.rows, refused=account.refused)
     async with deps.store.transaction() as unit:
