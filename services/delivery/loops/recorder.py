@@ -114,5 +114,5 @@ class Recorder:
             except Unavailable as error:
                 if time.monotonic() > until:
                     raise
-                log.warning("record_waits", detail=error.detail, results=len(results))
+                log.warning("record_waits", detail=error.detail, count=len(results))
             await asyncio.sleep(POSTGRES_AWAY_SECONDS)
