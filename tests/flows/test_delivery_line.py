@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from libs.clock import FixedClock
 from libs.contracts.outcomes import Lane
 from libs.contracts.reasons import Reason
 from libs.errors import Unavailable
@@ -157,3 +159,21 @@ async def test_a_lease_that_fails_takes_no_group_along(world: World) -> None:
     with pytest.raises(RuntimeError):
         await LaneSender(world.line(ledger), Lane.BULK).run(asyncio.Event())
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
+
+
+async def test_who_cannot_be_looked_up_waits_longer_each_time_and_not_beyond_his_expiry(world: World) -> None:
+    clock = FixedClock(now().replace(hour=12))
+    world = World(world.database, clock)
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    world.tokens.away = lambda: True
+    expires_at = clock() + timedelta(seconds=40)
+    await world.request(release, ["customer:1"], expires_at=expires_at)
+    pauses = []
+    while await LaneSender(world.line(), Lane.BULK).run_once() and await world.value("select count(*) from work"):
+        pauses.append((await world.value("select due_at from work") - clock()).total_seconds())
+        clock.advance(timedelta(seconds=pauses[-1]))
+    assert pauses[0] <= 0.5
+    assert max(pauses) >= 4
+    assert clock() == expires_at
+    assert await world.statuses() == {(SKIPPED, Reason.EXPIRED): 1}
