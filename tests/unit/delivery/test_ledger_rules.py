@@ -54,6 +54,16 @@ def test_quiet_hours_within_a_day_and_none_at_all() -> None:
     assert quiet_until(None, at(13)) is None
 
 
+@pytest.mark.parametrize("night", [at(12, day=27), at(12, day=30, month=10)])  # the clock goes forward, and back
+@pytest.mark.parametrize("end", ["01:30", "02:00", "02:30", "03:00"])
+def test_quiet_time_ends_later_also_in_an_hour_that_comes_twice_or_not_at_all(night: datetime, end: str) -> None:
+    """An end that is past would bring the message back at once, again and again."""
+    for minutes in range(0, 24 * 60, 5):
+        now = night + timedelta(minutes=minutes)
+        until = quiet_until({"from": "22:00", "to": end, "zone": "Europe/Berlin"}, now)
+        assert until is None or now < until <= now + timedelta(hours=6)
+
+
 # ---- plans
 
 
