@@ -1,7 +1,8 @@
 """The suite over HTTP: one client with time-outs, tries again where that is safe, and problems as errors.
 
-Safe to try again: GET, PUT and DELETE where nothing was sent yet, and POST because it carries an
-Idempotency-Key (events carry their own ids). After an answer, only 429 and 503 are tried again.
+Where an answer is lost, GET is tried again, and POST because it carries an Idempotency-Key (events carry their own
+ids); PUT and DELETE are not, since they may have been done. After an answer only 429 and 503 are tried again, and where
+nobody listens nothing is.
 """
 
 import threading

@@ -22,6 +22,7 @@ from fastapi.security.base import SecurityBase
 
 from libs.contracts.outcomes import Mode
 from libs.errors import Forbidden, Unauthorized
+from libs.ids import OPERATOR
 
 SCOPES: dict[str, str] = {
     "admin": "Everything within its tenant and mode, and tenants.",
@@ -67,6 +68,11 @@ class Principal:
     mode: Mode
     actor: str
     scopes: frozenset[str] = frozenset()
+
+    @property
+    def operates(self) -> bool:
+        """Whether what is everybody's is its matter, where its scopes say so too: see docs/adr/0070."""
+        return self.tenant == OPERATOR and self.mode is Mode.LIVE
 
     def may(self, wanted: str) -> bool:
         return wanted in self.scopes or "admin" in self.scopes

@@ -104,7 +104,7 @@ class Idempotency:
 
     async def _keep(self, mark: tuple[bytes, str], answer: "_Answer") -> None:
         async with self.database.acquire() as connection:
-            if answer.status in (0, 401, 403, 429) or answer.status >= 500:
+            if not answer.whole or answer.status in (401, 403, 429) or answer.status >= 500:
                 await connection.execute(_DROP, *mark)
                 return
             found = Headers(raw=answer.headers)
@@ -125,6 +125,7 @@ class _Answer:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 0
+        self.whole = False
         self.headers: list[tuple[bytes, bytes]] = []
         self.chunks: list[bytes] = []
 
@@ -134,6 +135,7 @@ class _Answer:
             self.headers = list(message.get("headers", ()))
         elif message["type"] == "http.response.body":
             self.chunks.append(message.get("body", b""))
+            self.whole = not message.get("more_body", False)
         await self._send(message)
 
 

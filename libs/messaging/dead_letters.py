@@ -17,6 +17,7 @@ from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from libs.errors import Conflict
+from libs.ids import OPERATOR
 from libs.messaging.brought import events_of
 from libs.messaging.outbox import Outgoing, append
 from libs.messaging.owed import EVENT_COLUMNS
@@ -29,7 +30,6 @@ _COLUMNS = (
     " attempts, reason, tenant"
 )
 NOBODYS = 0  # the tenant of what could not be read
-_OPERATOR = 1
 _FITTING = """
 from dead_letter
 where (tenant = $1 and mode = $2 or tenant = any($3::smallint[])) and ($4::uuid[] is null or id = any($4))
@@ -98,7 +98,7 @@ class Wanted:
     nobodys: bool = True  # with what could not be read, where the tenant operates the installation
 
     def columns(self) -> tuple[Any, ...]:
-        operates = (self.tenant, self.mode) == (_OPERATOR, int(Mode.LIVE))
+        operates = (self.tenant, self.mode) == (OPERATOR, int(Mode.LIVE))
         besides = [NOBODYS] if self.nobodys and operates else []
         return self.tenant, self.mode, besides, self.ids, self.type, self.subscriber, self.reason, self.until
 

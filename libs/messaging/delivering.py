@@ -1,6 +1,7 @@
 """A batch of envelopes is handed to one subscriber: whole, then one by one where it fails. The same for every bus."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from libs.contracts.envelope import Envelope
@@ -15,9 +16,11 @@ log = get_logger(__name__)
 
 
 async def deliver(subscriber: Subscriber, entries: Sequence[Entry]) -> list[Unread]:
-    """Those that the subscriber could not take, each with why."""
+    """Those that the subscriber could not take, each with why. Within two times HANDLER_SECONDS, however many they are:
+    the caller may hold a transaction open."""
     if not entries:
         return []
+    until = time.monotonic() + HANDLER_SECONDS
     envelopes = [entry.envelope for entry in entries]
     with batch_span(
         f"{subscriber.app_id} {subscriber.event_type}",
@@ -25,12 +28,15 @@ async def deliver(subscriber: Subscriber, entries: Sequence[Entry]) -> list[Unre
         entries=len(envelopes),
         cause_id=one_of([getattr(envelope.data, "cause_id", None) for envelope in envelopes]),
     ):
-        failure = await _attempt(subscriber, envelopes)
-        if failure is None:
+        whole = await _attempt(subscriber, envelopes)
+        if whole is None:
             return []
         if len(entries) == 1:
-            return [(entries[0].single(), failure)]
-        alone = [(entry, await _attempt(subscriber, [entry.envelope])) for entry in entries]
+            return [(entries[0].single(), whole)]
+        alone = [
+            (entry, await _attempt(subscriber, [entry.envelope]) if time.monotonic() < until else whole)
+            for entry in entries
+        ]
         return [(entry.single(), failure) for entry, failure in alone if failure is not None]
 
 

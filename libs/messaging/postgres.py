@@ -8,6 +8,7 @@ of order. The lanes are handed on side by side; neither waits for the other.
 """
 
 import asyncio
+import time
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -39,6 +40,7 @@ POLL_SECONDS = 0.1
 QUICK_POLL_SECONDS = 0.02
 QUICK_FOR_SECONDS = 2.0
 _MOST_OWED = 50
+_OWED_SECONDS = 30.0  # for those together: a subscriber that hangs must not keep a transaction open for half an hour
 _KEEP_IDEMPOTENCY = "24 hours"
 _FORGET_SECONDS = 600.0
 
@@ -178,14 +180,18 @@ class Relay:
         async with self.database.transaction() as connection:
             rows = await connection.fetch(_LEASE_OWED, _MOST_OWED)
             known = {(s.app_id, s.event_type): s for s in self.subscribers}
+            until, tried = time.monotonic() + _OWED_SECONDS, 0
             for row in rows:
+                if time.monotonic() > until:
+                    break  # due still, and not locked any more in a moment
+                tried += 1
                 entries, failures = decoded([row])
                 if subscriber := known.get((row["subscriber"], row["type"])):
                     failures += await deliver(subscriber, entries)
                 else:
                     failures.append((row, Failure(f"{row['subscriber']} subscribes to {row['type']} no more", True)))
                 await debts.settle(connection, row, failures[0][1] if failures else None, self.max_attempts)
-            return len(rows)
+            return tried
 
     async def _forget_idempotency_keys(self) -> None:
         async with self.database.acquire() as connection:

@@ -18,6 +18,7 @@ from libs.ids import OPERATOR, TenantId
 from services.access import domain
 from services.access.domain import ApiKey, KeyText, Tenant, Topic
 from services.access.ports import CredentialsFile, Store, Unit
+from services.access.queries import administers_tenants
 
 MatchVersion = Callable[[int | None], None]  # raises where If-Match does not fit the version that is there
 
@@ -138,16 +139,20 @@ async def revoke_key(deps: Access, principal: Principal, id_: str) -> ApiKey:
         key = await _key_in_reach(unit, principal, id_)
         if key.revoked_at is not None:
             return key
-        last = key.tenant == OPERATOR and key.mode is Mode.LIVE and domain.ADMIN in key.scopes
-        if last and not await unit.keys.other_admins(key, now):
-            raise Conflict(
-                "This is the last key that administers the installation; make another with scope admin first."
-            )
+        await _keep_one_admin(unit, key, now)
         revoked = replace(key, revoked_at=now)
         await unit.keys.end(id_, expires_at=key.expires_at, revoked_at=now)
         action = _action(deps, principal, "key.revoke", id_, (_shown(key), _shown(revoked)))
         await unit.emit(key.tenant, key.mode, [(id_, action)])
     return revoked
+
+
+async def _keep_one_admin(unit: Unit, key: ApiKey, now: datetime) -> None:
+    if key.tenant != OPERATOR or key.mode is not Mode.LIVE or domain.ADMIN not in key.scopes:
+        return
+    await unit.tenants.get(OPERATOR, lock=True)  # two revoked at once would each find the other one
+    if not await unit.keys.other_admins(key, now):
+        raise Conflict("This is the last key that administers the installation; make another with scope admin first.")
 
 
 async def verify_key(deps: Access, presented: str) -> ApiKey:
@@ -222,7 +227,7 @@ def _check_reach(principal: Principal, wanted: NewKey) -> None:
 
 
 def _operator_only(principal: Principal) -> None:
-    if principal.tenant != OPERATOR or principal.mode is not Mode.LIVE or not principal.may("tenants:admin"):
+    if not administers_tenants(principal):
         raise Forbidden(
             f"Other tenants are administered with a live key of tenant {OPERATOR} that has the scope tenants:admin."
         )
@@ -230,17 +235,13 @@ def _operator_only(principal: Principal) -> None:
 
 async def _key_in_reach(unit: Unit, principal: Principal, id_: str) -> ApiKey:
     key = await unit.keys.get(id_, lock=True)
-    if key is not None and key.tenant != principal.tenant and not _operates(principal):
+    if key is not None and key.tenant != principal.tenant and not administers_tenants(principal):
         key = None  # another tenant's keys do not exist for this caller
     if key is None:
         raise NotFound(f"There is no key {id_}; `depesche keys list` names them.")
     if key.mode is Mode.LIVE and principal.mode is Mode.TEST:
         raise Forbidden("A test key cannot end or rotate a live key; use a live one.")
     return key
-
-
-def _operates(principal: Principal) -> bool:
-    return principal.tenant == OPERATOR and principal.may("tenants:admin")
 
 
 async def _put_tenant(deps: Access, unit: Unit, principal: Principal, before: Tenant | None, tenant: Tenant) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from libs.auth import Principal
 from libs.errors import NotFound
-from libs.ids import OPERATOR
 from services.access.domain import ApiKey, Tenant, Topic
 from services.access.ports import Store
 
@@ -66,5 +65,9 @@ async def numbered(store: Store, numbers: Sequence[int]) -> Sequence[Tenant]:
 
 def sees_all_tenants(principal: Principal) -> bool:
     """The operating tenant's administrators, and the suite's own services."""
-    operates = principal.tenant == OPERATOR and principal.may("tenants:admin")
-    return operates or principal.actor.startswith("service:")
+    return administers_tenants(principal) or principal.actor.startswith("service:")
+
+
+def administers_tenants(principal: Principal) -> bool:
+    """Live keys of the operating tenant that have the scope."""
+    return principal.operates and principal.may("tenants:admin")

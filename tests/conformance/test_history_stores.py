@@ -1,12 +1,14 @@
 """History's stores in Postgres: what every store promises, and what weeks and columns do besides."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
-from libs.contracts.outcomes import Status
+from libs.contracts.orders_notification import Decision
+from libs.contracts.outcomes import Mode, Status
 from libs.storage.database import Database
 from services.history.adapters.postgres import (
     SERVER_SETTINGS,
@@ -22,6 +24,7 @@ from tests.conformance.history_events import (
     MESSAGE,
     NOON,
     SENT,
+    decided,
     moved,
     recorded,
 )
@@ -73,6 +76,29 @@ async def test_weeks_are_made_with_what_had_come_already_and_dropped_when_old(
     assert len(await timeline.messages(search(recipient=KIM))) == 1
     assert "transition_20270301" in await days.keep(NOON + timedelta(days=37), 3, 30)
     assert await timeline.messages(search(recipient=KIM)) == []
+
+
+async def test_who_is_erased_while_his_messages_are_written_has_no_name_in_them(
+    database: Database, timeline: PostgresTimeline, audit: PostgresAudit
+) -> None:
+    """The writer has looked whether anybody was erased, and its rows are not there yet."""
+    erased = [(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))]
+    asked = decided(Decision(communication="parcel-shipped", outcome="requested", recipient=KIM))
+    for table, write, forget in (
+        ("request", timeline.record_messages([SENT]), timeline.forget),
+        ("decision", audit.record_decisions([asked]), audit.forget),
+    ):
+        async with database.transaction() as connection:
+            await connection.execute(f"lock table {table} in share mode")
+            writing = asyncio.create_task(write)
+            await asyncio.sleep(0.1)
+            erasing = asyncio.create_task(forget(erased))
+            await asyncio.wait([erasing], timeout=0.2)
+        await asyncio.gather(writing, erasing)
+        async with database.transaction() as connection:
+            await connection.execute("delete from erased")
+    assert await timeline.messages(search(recipient=KIM)) == []
+    assert await audit.decisions(search(recipient=KIM)) == []
 
 
 async def test_look_ups_use_indexes_in_every_week(database: Database, timeline: PostgresTimeline) -> None:

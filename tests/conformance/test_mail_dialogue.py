@@ -5,6 +5,7 @@ import gc
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from libs.clock import system_clock
 from libs.contracts.outcomes import Channel, Mode
 from services.delivery.adapters.smtp import SmtpProvider
+from services.delivery.adapters.smtp.connection import SmtpConnection
 from services.delivery.domain.outbound import Outbound, Sender, SmtpAccount
 from services.delivery.domain.outcomes import NOT_CALLED, Deferred, Outcome, Rejected, Sent
 from tests.conformance.mail_server import MailServer
@@ -206,3 +208,28 @@ async def test_mails_are_let_go_when_they_are_sent(mail_server: MakeServer) -> N
             assert held() is None
     finally:
         gc.enable()
+
+
+async def test_a_text_that_was_not_read_in_time_does_not_arrive_later() -> None:
+    """It is called unknown by then, and may go out again by another connection."""
+    came, goes_on, ended = 0, asyncio.Event(), asyncio.Event()
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal came
+        await goes_on.wait()
+        with suppress(ConnectionError):
+            while part := await reader.read(1 << 20):
+                came += len(part)
+        writer.close()
+        ended.set()
+
+    text = bytes(64 << 20)  # more than the kernel's buffers take
+    async with await asyncio.start_server(stall, "127.0.0.1", 0) as server:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: SmtpConnection(loop), *server.sockets[0].getsockname())
+        connection.write(text)
+        assert not await connection.wait(1, 0.05)
+        connection.close()
+        goes_on.set()
+        await ended.wait()
+    assert came < len(text)

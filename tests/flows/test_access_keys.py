@@ -1,5 +1,6 @@
 """API keys: who may do what, for whom, how long; and what nobody may learn."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -137,3 +138,23 @@ async def test_a_rotated_key_works_for_its_grace_and_no_longer(suite: Suite) -> 
 async def test_every_scope_of_the_list_can_be_given(suite: Suite) -> None:
     made = await suite.make_key(*SCOPES)
     assert made["scopes"] == sorted(SCOPES)
+
+
+async def test_of_the_last_two_admin_keys_one_stays_when_both_are_revoked_at_once(suite: Suite) -> None:
+    other = await suite.make_key("admin")
+    ours = suite.live.split("_")[2]
+    connection = await asyncpg.connect(suite.runtime.dsn_of("access"))
+    async with connection.transaction():
+        await connection.execute("lock table access.api_key in share mode")  # reading goes on, writing waits
+        both = [asyncio.create_task(suite.call("DELETE", f"/v1/keys/{id_}")) for id_ in (ours, other["id"])]
+        await asyncio.wait(both, timeout=0.2)
+    answers = await asyncio.gather(*both)
+    await connection.close()
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+
+
+async def test_a_test_key_of_the_operator_ends_no_key_of_another_tenant(suite: Suite) -> None:
+    tenant = (await suite.call("POST", "/v1/tenants", {"name": "Other", "default_locale": "de"})).json()
+    theirs = await suite.make_key("events:send", tenant=tenant["number"], mode="test")
+    assert (await suite.call("DELETE", f"/v1/keys/{theirs['id']}", key=suite.test)).status_code == 404
+    assert (await suite.call("DELETE", f"/v1/keys/{theirs['id']}")).status_code == 200

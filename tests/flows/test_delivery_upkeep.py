@@ -1,14 +1,19 @@
 """The ledger looks after itself: what must never be is found, what has had its time is forgotten, a slice at a time."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
 import pytest
 
+from libs.ids import first_id_at
 from services.delivery.adapters.postgres import partitions
 from services.delivery.adapters.postgres.partitions import PostgresPartitions
-from tests.flows.delivery_world import World, now, opened
+from services.delivery.domain.intake import new_request
+from tests.flows.delivery_world import KEYRING, World, now, opened, requested
 
 
 @pytest.fixture
@@ -48,6 +53,48 @@ async def test_upkeep_walks_no_further_than_its_slice(world: World, statement: s
     plan = "\n".join(row[0] for row in await world.fetch(f"explain {statement}", *values))
     assert "Seq Scan on request" not in plan
     assert "request_received_at_idx" in plan
+
+
+async def a_day_of_old(world: World, requests: int) -> PostgresPartitions:
+    """Sent three days ago, and to be dropped: the ledger keeps one day."""
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    cause = first_id_at(now() - timedelta(days=3))
+    for part in range(requests):
+        envelope = requested(release, ["customer:1", f"customer:nobody-{part}"], now(), cause=cause, part=part)
+        await world.ledger.accept([new_request(envelope, KEYRING)])
+    await world.send_all()
+    return PostgresPartitions(world.database, now, retention_days=1, body_days=1)
+
+
+async def test_an_old_day_is_dropped_and_its_sums_are_kept_however_long_that_takes(world: World, database: str) -> None:
+    days = await a_day_of_old(world, 3)
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "create function delivery.slowly() returns trigger language plpgsql as"
+        " $$ begin perform pg_sleep(0.1); return old; end $$;"
+        "create trigger slowly before delete on delivery.request for each row execute function delivery.slowly()"
+    )
+    await connection.close()
+    impatient = replace(world.database, statement_timeout_seconds=0.2, _pool=None)
+    await impatient.open()
+    try:
+        assert await replace(days, database=impatient).retire() == 1
+    finally:
+        await impatient.close()
+    sums = await world.fetch("select requests, recipients, sent, skipped from daily")
+    assert [tuple(row) for row in sums] == [(3, 6, 1, 5)]  # the first one's; the others are told that it has it
+    assert await world.value("select count(*) from request") == await world.value("select count(*) from message") == 0
+
+
+async def test_a_day_that_is_being_read_is_dropped_later_and_keeps_nobody_waiting(world: World) -> None:
+    days = await a_day_of_old(world, 1)
+    async with world.database.transaction() as reading:
+        await reading.fetch("select from message limit 1")
+        async with asyncio.timeout(5):
+            assert await days.retire() == 0
+    assert await world.value("select count(*) from request") == 1
+    assert await days.retire() == 1
 
 
 async def test_callbacks_and_replies_are_forgotten_by_age_however_many_came_together(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from libs.auth import Principal, internal, public, scope
@@ -47,6 +48,19 @@ async def pages(cursor: str | None = None) -> dict[str, Any]:
 @routes.get("/v1/broken", dependencies=[public()])
 async def broken() -> None:
     raise ZeroDivisionError("a bug")
+
+
+@routes.post("/v1/halves", dependencies=[public()])
+async def halves() -> StreamingResponse:
+    calls.append(0)
+
+    async def parts(fails: bool) -> AsyncIterator[bytes]:
+        yield b"both "
+        if fails:
+            raise ConnectionError("in the middle of its answer")
+        yield b"halves"
+
+    return StreamingResponse(parts(len(calls) == 1))
 
 
 @routes.get("/v1/slow", dependencies=[public()])
@@ -148,6 +162,12 @@ async def test_twins_at_the_same_time_have_one_effect(client: httpx.AsyncClient)
     answers = await asyncio.gather(*(client.post("/v1/things", json=BODY, headers=headers) for _ in range(4)))
     assert sorted({a.status_code for a in answers}) == [201, 409]
     assert calls == [1]
+
+
+async def test_half_an_answer_is_not_kept_as_the_first_one(client: httpx.AsyncClient) -> None:
+    headers = {"idempotency-key": "order-5"}
+    await client.post("/v1/halves", headers=headers)
+    assert (await client.post("/v1/halves", headers=headers)).text == "both halves"
 
 
 async def test_a_refused_request_may_be_sent_again_with_its_key(client: httpx.AsyncClient) -> None:

@@ -252,3 +252,26 @@ async def test_one_unreadable_event_of_a_bundle_takes_no_neighbour_along(access:
         row = await connection.fetchrow("select payload, reason from dead_letter")
     assert b'"name":"Tenant 4"' in row["payload"]
     assert "number" in row["reason"]
+
+
+async def test_who_hangs_holds_a_batch_up_for_one_time_out(access: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("libs.messaging.delivering.HANDLER_SECONDS", 0.1)
+    asked = []
+
+    async def hang(batch: Sequence[Envelope]) -> None:
+        asked.append(len(batch))
+        await asyncio.Event().wait()
+
+    await publish(access, *(tenant(n) for n in range(5)))
+    relay = Relay(access, [Subscriber("listener", TenantChanged.TYPE, hang)])
+    await relay.publish_once()
+    assert asked == [5]
+    assert await count(access, "outbox_delivery") == 5
+
+    monkeypatch.setattr("libs.messaging.postgres._OWED_SECONDS", 0.15)
+    async with access.acquire() as connection:
+        await connection.execute("update outbox_delivery set due_at = now()")
+    assert await relay.redeliver_once() == 2
+    async with access.acquire() as connection:
+        tries = [row[0] for row in await connection.fetch("select attempts from outbox_delivery order by attempts")]
+    assert tries == [1, 1, 1, 2, 2]

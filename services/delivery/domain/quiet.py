@@ -25,10 +25,10 @@ def quiet_until(hours: Mapping[str, Any] | None, now: datetime) -> datetime | No
     if not inside:
         return None
     day = local.date() if clock < end else local.date() + timedelta(days=1)
-    until = datetime.combine(day, end, zone).astimezone(UTC)
-    if until <= now:  # the clock went back over the end: it comes a second time
-        until = datetime.combine(day, end.replace(fold=1), zone).astimezone(UTC)
-    return until
+    until = datetime.combine(day, end, zone)
+    if until.astimezone(UTC) <= now:  # an hour that comes twice: the first of its ends is over
+        until = until.replace(fold=1)
+    return until.astimezone(UTC)
 
 
 @lru_cache(maxsize=2048)

@@ -60,8 +60,6 @@ async def watch(deps: Delivery, stop: asyncio.Event) -> None:
                 await _look_for_what_must_not_be(deps, turn // _EMPTY_TURNS)
         except Unavailable as error:
             log.warning("figures_unavailable", detail=error.detail)
-        except TimeoutError:
-            log.warning("figures_unavailable", detail="Postgres took longer than a statement may")
         turn += 1
         try:
             async with asyncio.timeout(_LOOK_SECONDS):

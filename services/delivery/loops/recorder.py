@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from prometheus_client import Counter as Metric
 
 from libs.contracts.outcomes import Status
+from libs.errors import Unavailable
 from libs.telemetry import get_logger, mark_outcome, span
 from services.delivery.domain.deciding import decide
 from services.delivery.domain.outbound import Sender
@@ -16,6 +17,8 @@ from services.delivery.domain.work import Message, Result, WorkRow, channel_of
 from services.delivery.handlers.delivery import Line
 
 log = get_logger(__name__)
+
+POSTGRES_AWAY_SECONDS = 0.5
 
 _outcomes = Metric("depesche_delivery_results", "Results of provider calls", ["channel", "sender", "status", "reason"])
 _opened = Metric("depesche_delivery_breaker_opened", "Times that a sender was paused", ["channel", "sender"])
@@ -96,7 +99,20 @@ class Recorder:
             if results:
                 worst = min({result.status for result in results}, key=_TELLING.index)
                 mark_outcome(current, worst.word, failed=worst in (Status.UNKNOWN, Status.FAILED))
-            await self._line.ledger.record(results, finished)
+            await self._record(results, finished)
         counts = Counter((channel_of(r.message), r.message.sender, r.status, r.reason) for r in results)
         for (channel, sender, status, reason), count in counts.items():
             _outcomes.labels(channel, str(sender), status.word, reason.word).inc(count)
+
+    async def _record(self, results: Sequence[Result], finished: Sequence[WorkRow]) -> None:
+        """Nobody else knows these answers, so they wait for Postgres; after a whole lease recovery calls them unknown.
+        Recorded twice they change nothing."""
+        until = time.monotonic() + self._line.pace.lease
+        while True:
+            try:
+                return await self._line.ledger.record(results, finished)
+            except Unavailable as error:
+                if time.monotonic() > until:
+                    raise
+                log.warning("record_waits", detail=error.detail, count=len(results))
+            await asyncio.sleep(POSTGRES_AWAY_SECONDS)

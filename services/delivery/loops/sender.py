@@ -21,14 +21,12 @@ from services.delivery.domain.outcomes import Outcome
 from services.delivery.domain.work import Claimed, Group, Message, Prepared, WorkRow
 from services.delivery.handlers.delivery import Line
 from services.delivery.loops.prepare import prepare
-from services.delivery.loops.recorder import Recorder, Settled
+from services.delivery.loops.recorder import POSTGRES_AWAY_SECONDS, Recorder, Settled
 from services.delivery.loops.routes import route
 
 _SLOW = 0.5  # of a sender's time-out: from then on a call is told as slow
 
 log = get_logger(__name__)
-
-_POSTGRES_AWAY_SECONDS = 0.5
 
 
 class LaneSender:
@@ -44,24 +42,32 @@ class LaneSender:
         self._rows = 1  # rows asked for at once: follows how many recipients rows have
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; then the groups on their way are finished."""
+        """Until `stop`; then the groups on their way are finished, and also where a lease cannot be had."""
         try:
-            while not stop.is_set():
-                await self._wait_for_room(stop)
-                if not stop.is_set() and not await self._try_group():
-                    await self._wait_for_work(stop)
-            if self._groups:
-                await asyncio.wait(self._groups)
+            await self._lease_until(stop)
+            await self._groups_ended()
+        except Exception:
+            await self._groups_ended()  # what is being called needs no further lease
+            raise
         finally:
             for group in self._groups:
                 group.cancel()
+
+    async def _lease_until(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self._wait_for_room(stop)
+            if not stop.is_set() and not await self._try_group():
+                await self._wait_for_work(stop)
+
+    async def _groups_ended(self) -> None:
+        if self._groups:
+            await asyncio.wait(self._groups)
 
     async def run_once(self) -> bool:
         """One group from lease to record; whether there was one. For tests and tools."""
         if not await self._next_group():
             return False
-        if self._groups:
-            await asyncio.wait(self._groups)
+        await self._groups_ended()
         return True
 
     async def _try_group(self) -> bool:
@@ -69,7 +75,7 @@ class LaneSender:
             return await self._next_group()
         except Unavailable as error:
             log.warning("sender_waits", lane=self._lane.word, detail=error.detail)
-            await asyncio.sleep(_POSTGRES_AWAY_SECONDS)
+            await asyncio.sleep(POSTGRES_AWAY_SECONDS)
             return False
 
     async def _next_group(self) -> bool:

@@ -46,21 +46,22 @@ def test_a_night_ends_when_the_wall_clock_says_so(now: datetime, until: datetime
     assert quiet_until(BERLIN, now) == until
 
 
-def test_an_end_that_the_wall_clock_passes_twice_is_never_behind_us() -> None:
-    late = BERLIN | {"to": "02:30"}  # the clock goes back from three to two
-    first, second = at(0, 30, day=31, month=10), at(1, 30, day=31, month=10)
-    assert quiet_until(late, first - timedelta(minutes=20)) == first
-    assert quiet_until(late, first) is None
-    assert quiet_until(late, second - timedelta(minutes=20)) == second  # not `first`, which is over
-    assert quiet_until(late, second) is None
-
-
 def test_quiet_hours_within_a_day_and_none_at_all() -> None:
     siesta = {"from": "12:00", "to": "14:00", "zone": "UTC"}
     assert quiet_until(siesta, at(13)) == at(14)
     assert quiet_until(siesta, at(14)) is None
     assert quiet_until({"from": "00:00", "to": "00:00", "zone": "UTC"}, at(13)) is None
     assert quiet_until(None, at(13)) is None
+
+
+@pytest.mark.parametrize("night", [at(12, day=27), at(12, day=30, month=10)])  # the clock goes forward, and back
+@pytest.mark.parametrize("end", ["01:30", "02:00", "02:30", "03:00"])
+def test_quiet_time_ends_later_also_in_an_hour_that_comes_twice_or_not_at_all(night: datetime, end: str) -> None:
+    """An end that is past would bring the message back at once, again and again."""
+    for minutes in range(0, 24 * 60, 5):
+        now = night + timedelta(minutes=minutes)
+        until = quiet_until({"from": "22:00", "to": end, "zone": "Europe/Berlin"}, now)
+        assert until is None or now < until <= now + timedelta(hours=6)
 
 
 # ---- plans

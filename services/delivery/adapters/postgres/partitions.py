@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from libs.clock import Clock
 from libs.contracts.outcomes import Status
 from libs.ids import first_id_at
@@ -40,6 +42,10 @@ on conflict (day, tenant, mode, communication) do update set requests = d.reques
   failed = d.failed + excluded.failed, skipped = d.skipped + excluded.skipped,
   suppressed = d.suppressed + excluded.suppressed, unknown = d.unknown + excluded.unknown
 """
+# A large day takes minutes. Its tables can only be dropped behind a lock on those of all days, for which claims would
+# have to wait too: rather again in an hour.
+_DAY_SECONDS = 1_800.0
+_SHORT_LOCKS = "set local lock_timeout = '1s'"
 # a step at a time, each a transaction of its own: months may have come together while no worker ran
 _STEP = 5_000
 _WIPE = """
@@ -125,14 +131,18 @@ class PostgresPartitions:
 
     async def _drop(self, day: date) -> bool:
         low, high = bounds(day)
-        async with self.database.transaction() as connection:
-            if await connection.fetchval(_OPEN, low, high):
-                log.error("old_day_still_open", day=day.isoformat())
-                return False
-            await _end_unknown(connection, (low, high), self)
-            await connection.execute(_ROLL_UP, low, high, day)
-            suffix = day.strftime("%Y%m%d")
-            await connection.execute(f"drop table message_{suffix}; drop table attempt_{suffix}")
+        suffix = day.strftime("%Y%m%d")
+        try:
+            async with self.database.transaction() as connection:
+                if await connection.fetchval(_OPEN, low, high, timeout=_DAY_SECONDS):
+                    log.error("old_day_still_open", day=day.isoformat())
+                    return False
+                await _end_unknown(connection, (low, high), self)
+                await connection.execute(_ROLL_UP, low, high, day, timeout=_DAY_SECONDS)
+                await connection.execute(f"{_SHORT_LOCKS}; drop table message_{suffix}, attempt_{suffix}")
+        except asyncpg.LockNotAvailableError:
+            log.warning("old_day_waits", day=day.isoformat())
+            return False
         log.info("day_dropped", day=day.isoformat())
         return True
 

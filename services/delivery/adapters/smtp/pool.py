@@ -61,7 +61,7 @@ class Pool:
             or session.mails >= self.account.mails_per_connection
             or (session.by_chunks and not self._chunks)
         ):
-            _quit(session)
+            session.connection.quit()
         else:
             session.since = time.monotonic()
             self._idle.append(session)
@@ -86,7 +86,7 @@ class Pool:
 
     def _close_idle(self) -> None:
         while self._idle:
-            _quit(self._idle.pop())
+            self._idle.pop().connection.quit()
 
     def _kept(self) -> Session | None:
         """The one used last, which is the likeliest to be alive."""
@@ -95,7 +95,7 @@ class Pool:
             if session.connection.end is not None or session.connection.has_unread:
                 session.connection.close()  # the server said goodbye meanwhile
             elif time.monotonic() - session.since > _IDLE_SECONDS:
-                _quit(session)
+                session.connection.quit()
             else:
                 return session
         return None
@@ -118,9 +118,3 @@ class Pool:
             if self._context is None:
                 self._context = await asyncio.to_thread(tls_context, self.account)
         return self._context
-
-
-def _quit(session: Session) -> None:
-    """Say goodbye without waiting for the answer."""
-    session.connection.write(b"QUIT\r\n")
-    session.connection.close()

@@ -27,6 +27,7 @@ _PARTITIONS = """
 select c.relname from pg_inherits join pg_class c on c.oid = inhrelid
 where inhparent = $1::regclass and c.relname like $2
 """
+_WEEK_SECONDS = 1_800.0  # a week of them goes at once, and nobody waits for these rows
 _DROP_REQUESTS = "delete from request where cause_id < $1"
 
 
@@ -52,7 +53,7 @@ class PostgresDays:
             except asyncpg.LockNotAvailableError:
                 log.warning("history_weeks_wait", what=table)
         async with self.database.acquire() as connection:
-            await connection.execute(_DROP_REQUESTS, first_id_at(oldest))
+            await connection.execute(_DROP_REQUESTS, first_id_at(oldest), timeout=_WEEK_SECONDS)
         return done
 
     async def _keep_table(self, table: str, key: str, wanted: list[datetime], oldest: datetime) -> list[str]:

@@ -16,6 +16,9 @@ select e.tenant, e.mode, e.recipient_key, e.at
 from unnest($1::smallint[], $2::smallint[], $3::bytea[]) as wanted (tenant, mode, recipient_key)
 join erased e using (tenant, mode, recipient_key)
 """
+# Whoever writes reads `erased` first, and so holds its lock to the end. Who began before us has ended now, and our next
+# statement sees what he wrote; who begins after us sees our mark.
+_ALONE = "lock table erased in access exclusive mode"
 _ADD = """
 insert into erased (tenant, mode, recipient_key, at)
 select * from unnest($1::smallint[], $2::smallint[], $3::bytea[], $4::timestamptz[])
@@ -34,7 +37,8 @@ async def erased_among(connection: Any, owners: Iterable[Owner]) -> dict[Owner, 
 
 
 async def remember(connection: Any, erased: Sequence[Erased]) -> None:
-    """Notes the erasures, whichever order they come in."""
+    """Notes the erasures, whichever order they come in. First of its transaction: then come the names."""
+    await connection.execute(_ALONE)
     latest: dict[tuple[int, Mode, bytes], datetime] = {}
     for tenant, mode, recipient, at in erased:
         key = tenant, mode, _key(recipient)
