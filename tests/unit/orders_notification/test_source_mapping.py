@@ -7,8 +7,9 @@ import pytest
 
 from libs import exact_json
 from services.orders_notification.domain.cloudevents import BusinessEvent
-from services.orders_notification.domain.mapping import Mapped, Unmappable, map_delivery
-from services.orders_notification.domain.signatures import Delivery
+from services.orders_notification.domain.mapping import Mapped, map_delivery
+from services.orders_notification.domain.reading import Unmappable
+from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.sources import source
 from tests.unit.orders_notification.builders import NOW
 
