@@ -16,11 +16,14 @@ from liquid.builtin.expressions.filtered import Filter
 from liquid.builtin.expressions.loop import LoopExpression
 from liquid.builtin.expressions.primitive import RangeLiteral, StringLiteral
 from liquid.builtin.tags.assign_tag import AssignNode
+from liquid.builtin.tags.for_tag import BreakNode, ContinueNode
 from liquid.static_analysis import RE_PROPERTY
+from liquid.token import Token
 
 from libs.rendering.bounds import BoundedFor, BoundedRange, BoundedTablerow
 from libs.rendering.dialect import adapt
 from libs.rendering.environment import BoundedTemplate
+from libs.rendering.filters import INSTEAD
 from libs.rendering.formats import unknown_directives
 from libs.rendering.limits import VALUE_ERRORS
 from libs.rendering.meter import METER
@@ -68,6 +71,10 @@ class _Walk:
 
     def nodes(self, nodes: Sequence[Node], scope: Scope) -> None:
         for node in nodes:
+            if isinstance(node, BreakNode | ContinueNode) and "forloop" not in scope and "tablerowloop" not in scope:
+                self._found.problems.append(
+                    f"Line {_line(node.token)}: {{% {node.token.value} %}} stands outside of a loop."
+                )
             for expression in node.expressions():
                 self._expression(expression, scope)
             for name in node.template_scope():
@@ -124,23 +131,30 @@ class _Walk:
         try:
             expression.evaluate(self._context)
         except VALUE_ERRORS as error:
-            line = expression.token.source.count("\n", 0, max(expression.token.start_index, 0)) + 1
-            self._found.problems.append(f"Line {line}: {error.args[0] if error.args else error}.")
+            self._found.problems.append(f"Line {_line(expression.token)}: {error.args[0] if error.args else error}.")
 
     def _filters(self, expression: FilteredExpression) -> None:
         for each in expression.filters or ():
             function = self._context.env.filters.get(each.name)
-            problem = _misused(each, function) if function else "there is none; the documentation lists those there are"
+            instead = INSTEAD.get(each.name, "the documentation lists those there are")
+            problem = _misused(each, function) if function else f"there is none; {instead}"
             if problem:
-                line = each.token.source.count("\n", 0, max(each.token.start_index, 0)) + 1
-                self._found.problems.append(f"Line {line}: the filter {each.name!r}: {problem}.")
+                self._found.problems.append(f"Line {_line(each.token)}: the filter {each.name!r}: {problem}.")
 
     def _use(self, path: Path, scope: Scope) -> None:
-        root = path.path[0]
+        root, token = path.path[0], path.token
+        if not isinstance(root, str):
+            self._found.problems.append(
+                f"Line {_line(token)}: write the variable's name here: it cannot be taken from another."
+            )
+            return
         if root in _LOOP_VARIABLES and root in scope:
             return
-        token = path.token
         self._found.uses.append(Use(tuple(prefixes(path)), self._path_of(path, scope), token.source, token.start_index))
+
+
+def _line(token: Token) -> int:
+    return token.source.count("\n", 0, max(token.start_index, 0)) + 1
 
 
 def _expressions(root: Any) -> Iterator[Any]:

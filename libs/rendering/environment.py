@@ -13,7 +13,6 @@ from liquid import BoundTemplate, Environment, RenderContext, Undefined
 from liquid.builtin import content, output
 from liquid.builtin.tags import (
     assign_tag,
-    capture_tag,
     case_tag,
     comment_tag,
     cycle_tag,
@@ -32,7 +31,7 @@ from liquid.exceptions import UndefinedError
 from markupsafe import Markup, escape
 
 from libs.rendering.bounds import BoundedContext, ForTag, TablerowTag
-from libs.rendering.dialect import UnknownTag
+from libs.rendering.dialect import CaptureTag, UnknownTag
 from libs.rendering.filters import JsonText, as_json_string, filters_for
 from libs.rendering.limits import MAX_BLOCKS
 from libs.rendering.values import plain, stringify
@@ -126,7 +125,7 @@ _TAGS = (
     doc_tag.DocTag,
 )
 # they write past our escaping of JSON
-_NOT_IN_JSON = (capture_tag.CaptureTag, cycle_tag.CycleTag)
+_NOT_IN_JSON = (CaptureTag, cycle_tag.CycleTag)
 
 
 def put_out_text(value: Any) -> str:

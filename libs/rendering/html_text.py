@@ -45,7 +45,7 @@ def text_source(html_source: str) -> str:
 
 def tidy(text: str) -> str:
     """Without the blank lines that loops and conditions leave behind."""
-    return (_GAPS.sub("\n\n", text) if "\n\n\n" in text else text).lstrip("\n")
+    return (_GAPS.sub("\n\n", text) if "\n\n\n" in text else text).lstrip()
 
 
 class _Writer:
