@@ -16,6 +16,7 @@ from services.orders_notification.domain.cloudevents import is_json
 from services.orders_notification.domain.signed_content import Delivery
 
 _MAX_FORM_FIELDS = 1_000
+_MAX_HEAD = 2_000
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -115,7 +116,7 @@ def _parts(body: bytes, content_type: str) -> Iterator[tuple[str, str]]:
         raise Unmappable(told, pointer="")
     for piece in pieces[1:-1]:
         head, _, content = piece.partition(b"\r\n\r\n")
-        written = head.decode("utf-8", "replace")
+        written = head[:_MAX_HEAD].decode("utf-8", "replace")
         named = _FIELD_NAME.search(written)
         if named is None or _FILE.search(written):
             continue

@@ -206,6 +206,7 @@ def test_a_sender_is_told_by_what_it_documents(sender: str) -> None:
     if not case.headers:
         forged = [
             replace(sent, body=sent.body.replace(b"1130", b"1")),
+            replace(sent, body=sent.body[:-1] + b',"x":"' + b"x" * (1 << 20) + b'"}'),
             replace(sent, body=b"{"),
             replace(sent, body=b""),
         ]
