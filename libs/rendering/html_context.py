@@ -21,6 +21,8 @@ from libs.rendering.html import (
 from libs.rendering.links import problem_of_link
 
 _LINKS = frozenset({"href", "src", "action", "formaction", "background", "poster", "cite", "longdesc", "xlink:href"})
+_PICTURES = frozenset({"src", "background", "poster"})
+_PICTURE = re.compile(r"data:image/(?:png|gif|jpe?g|webp);base64,[A-Za-z0-9+/=\s]*", re.IGNORECASE)  # nothing that runs
 _WRITING_TAGS = frozenset({"echo", "liquid", "cycle", "increment", "decrement"})
 _NEW_BRANCH = frozenset({"else", "elsif", "when", "if", "unless", "case"})
 _DECIDED = re.compile(r"[:/?#]")
@@ -74,7 +76,7 @@ def _attribute_problems(attribute: Attribute, made: Cut, found: Placement) -> It
     if attribute.name.startswith("on") or attribute.name == "srcdoc":
         for hole in holes:
             yield hole.offset, f"values cannot stand in {attribute.name}, which runs as a script"
-    if attribute.name not in _LINKS:
+    if attribute.name not in _LINKS or (attribute.name in _PICTURES and _PICTURE.fullmatch(attribute.value)):
         return
     first, decided, literal = True, False, ""
     for piece in re.split(f"({HOLE.pattern[0]}\\d+.)", attribute.value):

@@ -90,6 +90,38 @@ def test_an_order_confirmation_is_checked_and_reads_as_it_should() -> None:
         assert unsaid not in words
 
 
+@pytest.mark.parametrize(
+    ("html", "reads"),
+    [
+        ('<img src="data:image/png;base64,iVBO\nRw0=" alt="Logo">Shop', "Logo Shop\n"),
+        ('<a href="https://x.example"><img src="cid:logo" alt="Logo"></a>', "Logo (https://x.example)\n"),
+        ('<div style="max-height:0px;overflow:hidden">pre</div><p style="visibility: hidden">x</p>a', "a\n"),
+        ('<td style="font-size:0px;max-height:0.5em">shown</td>', "shown\n"),
+        ("<P>A<BR>B</P><UL><LI>1<LI>2</UL>", "A\nB\n\n- 1\n- 2\n"),
+        ("{% capture x %}\n <b>a</b> {% endcapture %}{{ x }}b", "a b\n"),
+    ],
+)
+def test_the_text_part_says_what_a_reader_sees(html: str, reads: str) -> None:
+    made = compile_template("email", "en", {"subject": "s", "html": html}).render(VARIABLES)
+    assert isinstance(made, EmailContent)
+    assert str(made.text) == reads
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<a href="data:image/png;base64,AAAA">',
+        '<img src="data:image/svg+xml;base64,AAAA">',
+        '<img src="data:text/html;base64,AAAA">',
+        '<img src="data:image/png,{{ event.data.name }}">',
+        '<img src="data:image/png;base64,{{ event.data.name }}">',
+    ],
+)
+def test_only_plain_pictures_stand_in_the_mail_itself(html: str) -> None:
+    with pytest.raises(Invalid):
+        compile_template("email", "en", {"subject": "s", "html": html})
+
+
 @pytest.mark.parametrize("value", ['"</script><b>', "a\u2028b", "\\", '"', "<!--", "]]>&amp;"])
 def test_no_value_leaves_the_data_for_mail_programs(value: str) -> None:
     html = '<script type="application/ld+json">{"a": "{{ event.data.x }}", "b": {{ event.data.x | json }}}</script>'
