@@ -7,6 +7,7 @@ from functools import lru_cache, wraps
 from typing import Any
 
 from liquid import Environment, Undefined, is_undefined
+from liquid.builtin.expressions.primitive import Blank, Empty
 from liquid.exceptions import FilterArgumentError, ResourceLimitError
 from liquid.filter import with_environment
 from markupsafe import Markup
@@ -59,7 +60,25 @@ class JsonText(str):
     __slots__ = ()
 
 
+class JsonPiece(JsonText):
+    """JSON that was captured: with quotes of its own, it is no text any more."""
+
+    __slots__ = ()
+
+
+def captured_json(text: str) -> str:
+    """What `capture` keeps in JSON: the text that stands there between quotes, or JSON where it has its own."""
+    try:
+        return str(json.loads(f'"{text}"', strict=False))
+    except ValueError:
+        return JsonPiece(text)
+
+
 def _json(value: Any) -> str:
+    if isinstance(value, JsonPiece):
+        raise FilterArgumentError("what was captured with quotes in it is JSON already; leave json out", token=None)
+    if isinstance(value, range | Blank | Empty):
+        value = list(value) if isinstance(value, range) else ""
     if is_undefined(value):
         value = str(value) or None  # raises where it must not be missing
     return JsonText(without_markup(exact_json.dumps(value).decode()))

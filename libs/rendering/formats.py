@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -104,14 +105,15 @@ def _counted(seconds: float) -> datetime:
 
 def _written(text: str) -> datetime:
     """ISO 8601, and what else reads in one way only: a mail's date, a month by its English name, the year in front."""
-    if _OF_A_MAIL.match(text):
-        return parsedate_to_datetime(text)
-    for style in _STYLES if " " in text or "/" in text else ():
-        try:
-            return datetime.strptime(text, style).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-    return datetime.fromisoformat(text.removesuffix(" UTC"))
+    try:
+        return datetime.fromisoformat(text.removesuffix(" UTC"))
+    except ValueError:
+        if _OF_A_MAIL.match(text):
+            return parsedate_to_datetime(text)
+        for style in _STYLES:
+            with suppress(ValueError):
+                return datetime.strptime(text, style).replace(tzinfo=UTC)
+        raise
 
 
 _OF_A_MAIL = re.compile(r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d", re.ASCII)  # RFC 5322 §3.3

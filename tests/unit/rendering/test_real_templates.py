@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from libs.errors import Invalid
-from libs.rendering import EmailContent, SmsContent, check_template, compile_template
+from libs.rendering import EmailContent, SmsContent, WebhookContent, check_template, compile_template
 from libs.rendering.environment import ChannelEnvironment
 from libs.rendering.limits import RenderFailed
 from libs.rendering.text import Text, Wanted
@@ -163,7 +163,7 @@ def test_money_and_times_cost_no_more_in_an_sms(locale: str) -> None:
 
 DATA: dict[str, Any] = {
     "price": "19.90", "count": 3, "word": "many", "at": 1_772_371_800_000, "list": [[1, 2], [3]],
-    "exact": Decimal("19.90"),
+    "exact": Decimal("19.90"), "control": "a\0b", "markup": "<b>",
 }  # fmt: skip
 
 
@@ -223,6 +223,39 @@ def test_what_cannot_work_is_said_when_it_is_published(source: str, says: str) -
         render(source)
 
     assert says in refused.value.errors[0].detail
+
+
+@pytest.mark.parametrize("value", ["Ada", 'O"Neil\\n', "a\nb\u2028", "</script>", "{{ x }}"])
+@pytest.mark.parametrize(
+    ("source", "gives"),
+    [
+        ('{% capture a %}Dear {{ event.data.v }}{% endcapture %}{"a": "{{ a }}"}', {"a": "Dear {v}"}),
+        ('{% capture a %}Dear {{ event.data.v }}{% endcapture %}{"a": {{ a | json }}}', {"a": "Dear {v}"}),
+        ('{% capture a %}{{ event.data.v }}{% endcapture %}{"a": "{{ a | append: "!" }}"}', {"a": "{v}!"}),
+        ('{% capture a %}{"b": "{{ event.data.v }}"}{% endcapture %}[{{ a }}, {{ a }}]', [{"b": "{v}"}, {"b": "{v}"}]),
+        ('{% capture a %}"{{ event.data.v }}"{% endcapture %}{% capture b %}[{{ a }}]{% endcapture %}{{ b }}', ["{v}"]),
+        ('["{% cycle event.data.v, 1 %}", {% cycle 2, 1 %}]', ["{v}", 2]),
+    ],
+)
+def test_what_is_captured_or_cycled_in_json_is_json(source: str, gives: Any, value: str) -> None:
+    made = compile_template("webhook", "en", {"json": source}).render({"event": EVENT | {"data": {"v": value}}})
+    assert isinstance(made, WebhookContent)
+
+    assert json.loads(made.body) == json.loads(json.dumps(gives).replace("{v}", json.dumps(value)[1:-1]))
+
+
+def test_json_is_not_made_json_again() -> None:
+    with pytest.raises(RenderFailed, match="JSON already"):
+        render('{% capture a %}{"b": 1}{% endcapture %}{{ a | json }}', "json")
+    assert render("{{ (1..3) | json }}{{ empty | json }}") == '[1,2,3]""'
+
+
+def test_a_cycle_puts_its_values_out_like_any_other() -> None:
+    source = (
+        "{% for i in (1..3) %}{% cycle event.data.word, event.data.exact %} {% endfor %}{% cycle 'g': '<b>', 'x' %}"
+    )
+    assert render(source) == "many 19.90 many <b>"
+    assert render("{% cycle event.data.control %}{% cycle event.data.markup, 1 %}", "html") == "ab&lt;b&gt;"
 
 
 def test_words_are_not_compared_with_numbers() -> None:
