@@ -23,6 +23,7 @@ from liquid.token import Token
 from libs.rendering.bounds import BoundedFor, BoundedRange, BoundedTablerow
 from libs.rendering.dialect import adapt
 from libs.rendering.environment import BoundedTemplate
+from libs.rendering.faults import in_words
 from libs.rendering.filters import INSTEAD
 from libs.rendering.formats import unknown_directives
 from libs.rendering.limits import VALUE_ERRORS
@@ -131,7 +132,9 @@ class _Walk:
         try:
             expression.evaluate(self._context)
         except VALUE_ERRORS as error:
-            self._found.problems.append(f"Line {_line(expression.token)}: {error.args[0] if error.args else error}.")
+            self._found.problems.append(
+                f"Line {_line(expression.token)}: {in_words(str(error.args[0] if error.args else error))}."
+            )
 
     def _filters(self, expression: FilteredExpression) -> None:
         for each in expression.filters or ():

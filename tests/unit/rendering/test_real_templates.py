@@ -259,5 +259,9 @@ def test_a_cycle_puts_its_values_out_like_any_other() -> None:
 
 
 def test_words_are_not_compared_with_numbers() -> None:
-    with pytest.raises(RenderFailed, match="not supported between"):
+    with pytest.raises(RenderFailed, match="not supported between a number and a text"):
         render("{% if event.data.word > 1 %}{% endif %}")
+    with pytest.raises(Invalid, match=r"Line 2: a number has no fields\."):
+        render("\n{{ (1..3) | where: 'sku' }}")
+    with pytest.raises(RenderFailed, match=r"expected an integer start, found a list\."):
+        render("{{ event.data.word | slice: event.data.list }}")
