@@ -21,15 +21,17 @@ from liquid.static_analysis import RE_PROPERTY
 from liquid.token import Token
 
 from libs.rendering.bounds import BoundedFor, BoundedRange, BoundedTablerow
-from libs.rendering.dialect import adapt
+from libs.rendering.dialect import Perhaps, adapt
 from libs.rendering.environment import BoundedTemplate
 from libs.rendering.faults import in_words
 from libs.rendering.filters import INSTEAD
 from libs.rendering.formats import unknown_directives
 from libs.rendering.limits import VALUE_ERRORS
 from libs.rendering.meter import METER
+from libs.rendering.numbers import NUMBER_FILTERS
 
 ANY = "[]"  # an item of a list, or a key that is only known when rendering
+_OF_NUMBERS = {*NUMBER_FILTERS, "money", "number", "size", "json"}
 _LOOP_VARIABLES = frozenset({"forloop", "tablerowloop"})
 
 Scope = Mapping[str, "tuple[str, ...] | None"]  # a local's path into the variables; None: it has none
@@ -83,6 +85,8 @@ class _Walk:
             inner = dict(scope) | {str(name): None for name in node.block_scope()}
             if isinstance(node, BoundedFor | BoundedTablerow):
                 inner[node.expression.identifier] = self._items(node.expression, scope)
+            if isinstance(node, BoundedFor) and node.default is not None and isinstance(node.expression.iterable, Path):
+                node.expression.iterable = Perhaps(node.expression.iterable)
             self.nodes(list(node.children(self._context)), inner)
 
     def _assigned(self, node: Node, scope: Scope) -> tuple[str, ...] | None:
@@ -121,6 +125,8 @@ class _Walk:
                 self._use(each, scope)
         if isinstance(expression, FilteredExpression):
             self._constant(expression)
+            if isinstance(expression.left, Path) and _has_a_default(expression):
+                expression.left = Perhaps(expression.left)
 
     def _constant(self, expression: FilteredExpression) -> None:
         """What reads no variable is tried at once: if it fails now, it fails for everybody."""
@@ -154,6 +160,13 @@ class _Walk:
         if root in _LOOP_VARIABLES and root in scope:
             return
         self._found.uses.append(Use(tuple(prefixes(path)), self._path_of(path, scope), token.source, token.start_index))
+
+
+def _has_a_default(expression: FilteredExpression) -> bool:
+    """Whether a `default` follows on filters that make a text of nothing; of numbers they make a 0."""
+    names = [each.name for each in expression.filters or ()]
+    before = names[: names.index("default")] if "default" in names else []
+    return bool(before) and not any(name in _OF_NUMBERS for name in before)
 
 
 def _line(token: Token) -> int:

@@ -70,6 +70,26 @@ class BlankWhen(_AnyExpression):
         ]
 
 
+class Perhaps(Expression):
+    """A variable for which its text says what stands where it is missing: then it is nothing, and no error."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: Expression) -> None:
+        super().__init__(inner.token)
+        self.inner = inner
+
+    def __str__(self) -> str:
+        return str(self.inner)
+
+    def evaluate(self, context: RenderContext) -> object:
+        found = self.inner.evaluate(context)
+        return None if isinstance(found, Undefined) else found
+
+    def children(self) -> list[Expression]:
+        return [self.inner]
+
+
 def adapt(expression: Expression) -> None:
     """Makes an expression of a parsed template mean what Shopify means."""
     if isinstance(expression, FloatLiteral):

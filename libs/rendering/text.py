@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
+from liquid import Undefined
 from liquid.builtin.content import ContentNode
 from liquid.builtin.expressions import FilteredExpression, Path
 from liquid.builtin.expressions.arguments import PositionalArgument
@@ -20,6 +21,7 @@ from libs.errors import FieldError, Invalid
 from libs.rendering.analysis import Use, prefixes, walk
 from libs.rendering.bounds import BoundedContext
 from libs.rendering.contents import Woven
+from libs.rendering.dialect import Perhaps
 from libs.rendering.environment import AS_IT_IS, BoundedTemplate, ChannelEnvironment, OutputNode
 from libs.rendering.faults import explained
 from libs.rendering.html_context import Placement, place
@@ -210,12 +212,20 @@ def _operand(expression: Any, template: BoundedTemplate) -> Callable[[Variables]
     if isinstance(expression, Literal):
         constant = expression.evaluate(template.context_class(template))
         return lambda variables: constant
+    if type(expression) is Perhaps:
+        inner = _operand(expression.inner, template)
+        return None if inner is None else partial(_perhaps, inner)
     if type(expression) is not Path:
         return None
     parts = [part for part in expression.path if isinstance(part, str)]
     if len(parts) != len(expression.path) or not _SPECIAL.isdisjoint(parts):
         return None  # an index, or Liquid's own meaning of size, first and last
     return _getter(tuple(parts), expression, template.env)
+
+
+def _perhaps(inner: Callable[[Variables], Any], variables: Variables) -> Any:
+    found = inner(variables)
+    return None if isinstance(found, Undefined) else found
 
 
 def _getter(path: tuple[str, ...], expression: Path, environment: ChannelEnvironment) -> Callable[[Variables], Any]:

@@ -202,6 +202,36 @@ def test_what_shops_write_elsewhere_works(source: str, reads: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ("{{ event.data.lost | upcase | default: 'x' }}", "x"),
+        ("{{ event.data.lost.a.b | strip | truncate: 3 | default: event.data.word }}", "many"),
+        ("{{ event.data.word | upcase | default: 'x' }}{{ event.data.word | default: 'x' | upcase }}", "MANYMANY"),
+        ("{% for i in event.data.lost %}{{ i.a }}{% else %}none{% endfor %}", "none"),
+        ("{% for i in event.data.list %}{{ i[0] }}{% else %}none{% endfor %}", "13"),
+    ],
+)
+def test_a_text_may_say_what_stands_for_what_is_missing(source: str, reads: str) -> None:
+    assert render(source) == reads
+    assert render(f"{{% if true %}}{source}{{% endif %}}") == reads  # and so where Liquid itself renders it
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ event.data.lost | upcase }}",
+        "{% for i in event.data.lost %}{{ i.a }}{% endfor %}",
+        "{{ event.data.lost | money: 'EUR' | default: '-' }}",
+        "{{ event.data.lost | times: 2 | default: 1 }}",
+        "{{ event.data.word | default: 'x' | append: event.data.lost }}",
+    ],
+)
+def test_what_is_missing_fails_where_nothing_stands_for_it(source: str) -> None:
+    with pytest.raises(RenderFailed, match=r"event\.data\.lost is missing"):
+        render(source)
+
+
+@pytest.mark.parametrize(
     ("source", "says"),
     [
         ("a\n{{ [event.data.word] }}", "Line 2: write the variable's name here"),
