@@ -23,6 +23,21 @@ _TYPES = {
 _NAMES = "|".join(map(re.escape, _TYPES))
 _NO_FIELDS = re.compile(f"'({_NAMES})' object is not subscriptable")
 _TYPE = re.compile(f"'({_NAMES})'(?! object)|(?<=found )({_NAMES})$")
+# what editors make of a text, and what other languages of templates have in its place
+_HINTS = tuple(
+    (re.compile(pattern), hint)
+    for pattern, hint in (
+        ("^unexpected '[“”„‟‘’‚«»]'", "write straight quotes"),
+        ("^unexpected '&'", "an editor may have put &gt; for > or &quot; for a quote: write the signs themselves"),
+        (r"^unexpected '([^\x20-\x7e]|\\[ux])", "it may be invisible: write the line anew"),
+        ("^unexpected '{'", "write two braces, values are escaped for where they land"),
+        ("^unexpected '#'", "write {% if … %} and {% for … %}"),
+        (r"^unexpected '\+'", "write | plus: 1"),
+        (r"^unexpected '\?'", "write {% if … %}"),
+        ("end of expression, found '='$", "write =="),
+        ("^expected an identifier, found integer$", "write [0] for the first of a list"),
+    )
+)
 _VERBATIM = ("raw", "comment", "doc")
 _INSIDE = {"elsif": "if", "when": "case"}  # tags that stand in another one only
 
@@ -44,7 +59,9 @@ def explained(error: BaseException, source: str = "", environment: Environment |
 def in_words(message: str) -> str:
     """A message of Python or the library in the words of whoever writes a text."""
     said = _NO_FIELDS.sub(lambda found: f"{_words(found[1])} has no fields", message)
-    return _TYPE.sub(lambda found: _words(found[1] or found[2]), said)
+    said = _TYPE.sub(lambda found: _words(found[1] or found[2]), said)
+    hint = next((hint for pattern, hint in _HINTS if pattern.search(said)), None)
+    return said if hint is None else f"{said}; {hint}"
 
 
 def _words(type_: str) -> str:

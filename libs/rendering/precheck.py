@@ -9,6 +9,7 @@ MAX_PIECE = 2_000  # characters in one output or tag; of a `liquid` tag in each 
 _BLANKS = re.compile(r"[^\S\n]{33}")  # the expression lexer is quadratic in them
 _OPENING = re.compile(r"\{\{|\{%")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_ELSE_IF = re.compile(r"(?:\{%-?|\n)[^\S\n]*else[^\S\n]+if\b")  # Liquid would take it for a plain else
 _LINES = re.compile(r"\{%-?\s*liquid\b")
 _CLOSING = {"{{": "}}", "{%": "%}"}
 _VERBATIM = re.compile(r"\{%-?\s*(raw|comment|doc)\s*-?%\}")
@@ -32,6 +33,9 @@ def problems_before_parsing(source: str) -> Iterator[str]:
             if end < 0 or again:
                 yield f"{opening} in line {line} is not closed; write {_CLOSING[opening]} after it."
                 return
+        if _ELSE_IF.search(source, start, end):
+            yield f"Line {line}: there is no tag 'else if': write elsif."
+            return
         if longest > MAX_PIECE:
             yield f"{opening} in line {line} has more than {MAX_PIECE} characters; use assign to build it in steps."
             return
