@@ -11,7 +11,7 @@ _EXTENSION = "^{}\\[~]|€\f"
 SEPTETS: dict[str, int] = dict.fromkeys(_BASIC, 1) | dict.fromkeys(_EXTENSION, 2)
 
 # spaces as they stand in money and times, and what nobody sees: none is worth the 90 characters that UCS-2 costs
-_BLANKS = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
+_BLANKS = re.compile("[\u00a0\u2000-\u200a\u202f\u205f]")
 _UNSEEN = re.compile("[\u00ad\u200b\u2060\ufeff]")
 
 GSM_7 = "gsm-7"

@@ -90,7 +90,8 @@ class Definition(Strict):
     event_source: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, examples=["/shopify"])
     handshake: Line | None = Field(
         None,
-        description="For the sender's first call, signed or not: true answers it with 200, a map with that as JSON.",
+        description="For the sender's first call, signed or not: true answers it with 200, a map with that as JSON, "
+        "a text with itself.",
         examples=["has(body.webhook_id) && size(body) == 1"],
     )
     unwrap: list[UnwrapBody] = Field([], max_length=5, description="Envelopes, from the outside in.")

@@ -131,7 +131,7 @@ async def receive_delivery(request: Request, name: Name) -> Response:
     delivery = Delivery(body, headers_of(request), query, request.method, address)
     received = await receive(deps, name, delivery, current_traceparent())
     if received.handshake is not None:
-        return Response(received.handshake, media_type="application/json" if received.handshake else None)
+        return Response(received.handshake.content, media_type=received.handshake.media_type)
     return ExactResponse(_answer(received), 202)
 
 

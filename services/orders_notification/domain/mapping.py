@@ -35,20 +35,31 @@ class Mapped:
     filtered: int = 0
 
 
-def handshake(source: Source, delivery: Delivery) -> bytes | None:
-    """What the sender's first call is answered with: nothing but a 200, or JSON (Event Grid wants its code back).
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a sender's first call is answered with: a 200 alone, JSON (Event Grid), or a text (Microsoft Graph)."""
 
-    None: it is no such call.
-    """
+    content: bytes = b""
+    media_type: str | None = None
+
+
+def handshake(source: Source, delivery: Delivery) -> Answer | None:
+    """The answer to a sender's first call. None: it is no such call."""
     if source.handshake is None:
         return None
     try:
         answer = source.handshake.evaluate(_context(delivery, read_body(delivery)))
     except Invalid:  # Unmappable and EvaluationFailed: not the shape of a handshake
         return None
-    if isinstance(answer, dict):
-        return exact_json.dumps(_json(answer))
-    return b"" if answer is True else None
+    match answer:
+        case dict():
+            return Answer(exact_json.dumps(_json(answer)), "application/json")
+        case str() if answer:
+            return Answer(answer.encode(errors="replace"), "text/plain")
+        case True:
+            return Answer()
+        case _:
+            return None
 
 
 def map_delivery(source: Source, delivery: Delivery, received_at: datetime) -> Mapped:

@@ -7,7 +7,7 @@ import pytest
 from libs import exact_json
 from services.orders_notification.adapters.shipped import shipped_sources
 from services.orders_notification.domain.cloudevents import BusinessEvent
-from services.orders_notification.domain.mapping import handshake, map_delivery
+from services.orders_notification.domain.mapping import Answer, handshake, map_delivery
 from services.orders_notification.domain.reading import Unmappable
 from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.sources import Source, source
@@ -101,7 +101,7 @@ def test_two_actions_of_one_second_are_two_events() -> None:
 def test_only_a_bare_ping_is_a_handshake() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     woo = compiled("woocommerce")
-    assert handshake(woo, Delivery(b"webhook_id=7", form, {})) == b""
+    assert handshake(woo, Delivery(b"webhook_id=7", form, {})) == Answer()
     assert handshake(woo, Delivery(b"webhook_id=7&order=1", form, {})) is None
     assert handshake(woo, Delivery(b"webhook_id=7", form | {"x-wc-webhook-topic": "order.created"}, {})) is None
     assert handshake(woo, Delivery(b"{", {}, {})) is None
