@@ -1,5 +1,6 @@
 """Compiling and evaluating CEL: every error is a sentence, every evaluation is bounded."""
 
+import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from libs.expressions.values import (
     steps,
 )
 
+# the engine warns of each function that fails; EvaluationFailed says it to who can mend it, a log would only fill
+logging.getLogger("cel").setLevel(logging.CRITICAL)
 _WHERE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)")
 _NO_OVERLOAD = re.compile(r"Undefined variable or function: '(\w+)'")  # its name is known: compiling has looked
 _ENGINE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)

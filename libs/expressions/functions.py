@@ -61,6 +61,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = OVERLOADS | {
     "upperAscii": lambda text: _bounded(_text(text, "upperAscii"), "upperAscii").translate(_UPPER),
     "trim": lambda text: _text(text, "trim").strip(),
     "indexOf": lambda text, part: _text(text, "indexOf").find(_text(part, "indexOf")),
+    "lastIndexOf": lambda text, part: _text(text, "lastIndexOf").rfind(_text(part, "lastIndexOf")),
     "substring": _substring,
     "replace": _replace,
     "split": _split,

@@ -16,16 +16,22 @@ from liquid.builtin.expressions.filtered import Filter
 from liquid.builtin.expressions.loop import LoopExpression
 from liquid.builtin.expressions.primitive import RangeLiteral, StringLiteral
 from liquid.builtin.tags.assign_tag import AssignNode
+from liquid.builtin.tags.for_tag import BreakNode, ContinueNode
 from liquid.static_analysis import RE_PROPERTY
+from liquid.token import Token
 
 from libs.rendering.bounds import BoundedFor, BoundedRange, BoundedTablerow
-from libs.rendering.dialect import adapt
+from libs.rendering.dialect import Perhaps, adapt
 from libs.rendering.environment import BoundedTemplate
+from libs.rendering.faults import in_words
+from libs.rendering.filters import INSTEAD
 from libs.rendering.formats import unknown_directives
 from libs.rendering.limits import VALUE_ERRORS
 from libs.rendering.meter import METER
+from libs.rendering.numbers import NUMBER_FILTERS
 
 ANY = "[]"  # an item of a list, or a key that is only known when rendering
+_OF_NUMBERS = {*NUMBER_FILTERS, "money", "number", "size", "json"}
 _LOOP_VARIABLES = frozenset({"forloop", "tablerowloop"})
 
 Scope = Mapping[str, "tuple[str, ...] | None"]  # a local's path into the variables; None: it has none
@@ -68,6 +74,10 @@ class _Walk:
 
     def nodes(self, nodes: Sequence[Node], scope: Scope) -> None:
         for node in nodes:
+            if isinstance(node, BreakNode | ContinueNode) and "forloop" not in scope and "tablerowloop" not in scope:
+                self._found.problems.append(
+                    f"Line {_line(node.token)}: {{% {node.token.value} %}} stands outside of a loop."
+                )
             for expression in node.expressions():
                 self._expression(expression, scope)
             for name in node.template_scope():
@@ -75,6 +85,8 @@ class _Walk:
             inner = dict(scope) | {str(name): None for name in node.block_scope()}
             if isinstance(node, BoundedFor | BoundedTablerow):
                 inner[node.expression.identifier] = self._items(node.expression, scope)
+            if isinstance(node, BoundedFor) and node.default is not None and isinstance(node.expression.iterable, Path):
+                node.expression.iterable = Perhaps(node.expression.iterable)
             self.nodes(list(node.children(self._context)), inner)
 
     def _assigned(self, node: Node, scope: Scope) -> tuple[str, ...] | None:
@@ -113,6 +125,8 @@ class _Walk:
                 self._use(each, scope)
         if isinstance(expression, FilteredExpression):
             self._constant(expression)
+            if isinstance(expression.left, Path) and _has_a_default(expression):
+                expression.left = Perhaps(expression.left)
 
     def _constant(self, expression: FilteredExpression) -> None:
         """What reads no variable is tried at once: if it fails now, it fails for everybody."""
@@ -124,23 +138,39 @@ class _Walk:
         try:
             expression.evaluate(self._context)
         except VALUE_ERRORS as error:
-            line = expression.token.source.count("\n", 0, max(expression.token.start_index, 0)) + 1
-            self._found.problems.append(f"Line {line}: {error.args[0] if error.args else error}.")
+            self._found.problems.append(
+                f"Line {_line(expression.token)}: {in_words(str(error.args[0] if error.args else error))}."
+            )
 
     def _filters(self, expression: FilteredExpression) -> None:
         for each in expression.filters or ():
             function = self._context.env.filters.get(each.name)
-            problem = _misused(each, function) if function else "there is none; the documentation lists those there are"
+            instead = INSTEAD.get(each.name, "the documentation lists those there are")
+            problem = _misused(each, function) if function else f"there is none; {instead}"
             if problem:
-                line = each.token.source.count("\n", 0, max(each.token.start_index, 0)) + 1
-                self._found.problems.append(f"Line {line}: the filter {each.name!r}: {problem}.")
+                self._found.problems.append(f"Line {_line(each.token)}: the filter {each.name!r}: {problem}.")
 
     def _use(self, path: Path, scope: Scope) -> None:
-        root = path.path[0]
+        root, token = path.path[0], path.token
+        if not isinstance(root, str):
+            self._found.problems.append(
+                f"Line {_line(token)}: write the variable's name here: it cannot be taken from another."
+            )
+            return
         if root in _LOOP_VARIABLES and root in scope:
             return
-        token = path.token
         self._found.uses.append(Use(tuple(prefixes(path)), self._path_of(path, scope), token.source, token.start_index))
+
+
+def _has_a_default(expression: FilteredExpression) -> bool:
+    """Whether a `default` follows on filters that make a text of nothing; of numbers they make a 0."""
+    names = [each.name for each in expression.filters or ()]
+    before = names[: names.index("default")] if "default" in names else []
+    return bool(before) and not any(name in _OF_NUMBERS for name in before)
+
+
+def _line(token: Token) -> int:
+    return token.source.count("\n", 0, max(token.start_index, 0)) + 1
 
 
 def _expressions(root: Any) -> Iterator[Any]:

@@ -1,21 +1,33 @@
 """Where the library is not Liquid as marketers know it from Shopify.
 
-`blank` is also what is null, false or missing; numbers with a point are exact, so that a price of 9.95 equals 9.95; and
-an unknown tag is named as such.
+`blank` is also what is null, false or missing; numbers with a point are exact, so that a price of 9.95 equals 9.95; a
+number written as text is compared as one; and an unknown tag is named as such.
 """
 
+import re
 from decimal import Decimal
 from typing import Any, cast
 
 from liquid import RenderContext, Undefined
 from liquid.ast import IllegalNode
 from liquid.builtin import illegal
-from liquid.builtin.expressions.logical import EqExpression, NeExpression
+from liquid.builtin.expressions.logical import (
+    EqExpression,
+    GeExpression,
+    GtExpression,
+    LeExpression,
+    LtExpression,
+    NeExpression,
+    _le,
+    _lt,
+)
 from liquid.builtin.expressions.primitive import Blank, FloatLiteral
+from liquid.builtin.tags import capture_tag
 from liquid.builtin.tags.case_tag import _AnyExpression
 from liquid.exceptions import LiquidSyntaxError
 from liquid.expression import Expression
 from liquid.stream import TokenStream
+from liquid.token import TOKEN_EXPRESSION
 
 _INSTEAD = {
     "elseif": ": write elsif",
@@ -58,10 +70,32 @@ class BlankWhen(_AnyExpression):
         ]
 
 
+class Perhaps(Expression):
+    """A variable for which its text says what stands where it is missing: then it is nothing, and no error."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: Expression) -> None:
+        super().__init__(inner.token)
+        self.inner = inner
+
+    def __str__(self) -> str:
+        return str(self.inner)
+
+    def evaluate(self, context: RenderContext) -> object:
+        found = self.inner.evaluate(context)
+        return None if isinstance(found, Undefined) else found
+
+    def children(self) -> list[Expression]:
+        return [self.inner]
+
+
 def adapt(expression: Expression) -> None:
     """Makes an expression of a parsed template mean what Shopify means."""
     if isinstance(expression, FloatLiteral):
         expression.value = cast(Any, Decimal(repr(expression.value)))
+    elif type(expression) in _NUMERIC:
+        expression.__class__ = _NUMERIC[type(expression)]
     elif type(expression) in _WITH_BLANK and any(isinstance(each, Blank) for each in expression.children()):
         expression.__class__ = _WITH_BLANK[type(expression)]
 
@@ -76,6 +110,86 @@ def _equal(left: object, right: object) -> bool:
     if isinstance(given, str):
         return not given.strip()
     return isinstance(given, list | tuple | dict) and not given
+
+
+class _Numeric:
+    """An order of which a side may be a number written as text: shops send money so, and `"19.90" > 10` is meant."""
+
+    __slots__ = ()
+    left: Expression
+    right: Expression
+
+    def sides(self, context: RenderContext) -> tuple[object, object]:
+        left, right = self.left.evaluate(context), self.right.evaluate(context)
+        return _number_beside(left, right), _number_beside(right, left)
+
+
+class NumericLt(_Numeric, LtExpression):
+    """`x < y`."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        left, right = self.sides(context)
+        return _lt(self.token, left, right)
+
+
+class NumericGt(_Numeric, GtExpression):
+    """`x > y`."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        left, right = self.sides(context)
+        return _lt(self.token, right, left)
+
+
+class NumericLe(_Numeric, LeExpression):
+    """`x <= y`."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        left, right = self.sides(context)
+        return _le(left, right)
+
+
+class NumericGe(_Numeric, GeExpression):
+    """`x >= y`."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        left, right = self.sides(context)
+        return _le(right, left)
+
+
+_NUMERIC: dict[type, Any] = {
+    LtExpression: NumericLt,
+    GtExpression: NumericGt,
+    LeExpression: NumericLe,
+    GeExpression: NumericGe,
+}
+_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?\s*")
+
+
+def _number_beside(value: object, other: object) -> object:
+    if isinstance(value, str) and type(other) in (int, float, Decimal) and _NUMBER.fullmatch(value):
+        return Decimal(value.strip())
+    return value
+
+
+class CaptureTag(capture_tag.CaptureTag):
+    """`{% capture 'name' %}` names what `{% capture name %}` does."""
+
+    def parse(self, stream: TokenStream) -> capture_tag.CaptureNode:
+        named = stream.peek
+        if named.kind == TOKEN_EXPRESSION and (found := _QUOTED_NAME.fullmatch(named.value)):
+            stream.tokens[stream.pos + 1] = named._replace(value=found[2], start_index=named.start_index + 1)
+        return super().parse(stream)
+
+
+_QUOTED_NAME = re.compile(r"""(["'])([\w-]+)\1""")
 
 
 class UnknownTag(illegal.Illegal):

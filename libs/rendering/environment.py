@@ -32,8 +32,8 @@ from liquid.exceptions import UndefinedError
 from markupsafe import Markup, escape
 
 from libs.rendering.bounds import BoundedContext, ForTag, TablerowTag
-from libs.rendering.dialect import UnknownTag
-from libs.rendering.filters import JsonText, as_json_string, filters_for
+from libs.rendering.dialect import CaptureTag, UnknownTag
+from libs.rendering.filters import JsonText, as_json_string, captured_json, filters_for
 from libs.rendering.limits import MAX_BLOCKS
 from libs.rendering.values import plain, stringify
 
@@ -103,6 +103,36 @@ class EchoTag(echo_tag.EchoTag):
     node_class = EchoNode
 
 
+class CycleNode(cycle_tag.CycleNode):
+    """`{% cycle … %}`: its values are put out like any other."""
+
+    __slots__ = ()
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        values = [value.evaluate(context) for value in self.args]
+        group = self.group.evaluate(context) if self.group else None
+        key = stringify(values) if group is None or isinstance(group, Undefined) else f"group {stringify(group)}"
+        environment = cast("ChannelEnvironment", context.env)
+        return buffer.write(environment.put_out(values[context.cycle(key, len(values))]))
+
+
+class CycleTag(cycle_tag.CycleTag):
+    node_class = CycleNode
+
+
+class JsonCaptureNode(capture_tag.CaptureNode):
+    """`{% capture x %}` in JSON: a text, which is escaped where it is put out; what has quotes of its own is JSON."""
+
+    __slots__ = ()
+
+    def _assign(self, context: RenderContext, buf: Any) -> None:
+        context.assign(self.name, captured_json(buf.getvalue()))
+
+
+class JsonCaptureTag(CaptureTag):
+    node_class = JsonCaptureNode
+
+
 _HTML_SIGNS = re.compile("[&<>\"']")  # what escaping changes
 
 _TAGS = (
@@ -120,13 +150,13 @@ _TAGS = (
     increment_tag.IncrementTag,
     decrement_tag.DecrementTag,
     EchoTag,
+    CycleTag,
     liquid_tag.LiquidTag,
     ifchanged_tag.IfChangedTag,
     inline_comment_tag.InlineCommentTag,
     doc_tag.DocTag,
 )
-# they write past our escaping of JSON
-_NOT_IN_JSON = (capture_tag.CaptureTag, cycle_tag.CycleTag)
+_OF_KIND = {"json": (JsonCaptureTag,), "text": (CaptureTag,), "html": (CaptureTag, TablerowTag)}
 
 
 def put_out_text(value: Any) -> str:
@@ -182,8 +212,7 @@ class ChannelEnvironment(Environment):
         self.undefined = self._undefined  # type: ignore[assignment]  # called only, to make one
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
-        more = {"json": (), "text": _NOT_IN_JSON, "html": (*_NOT_IN_JSON, TablerowTag)}
-        for tag in _TAGS + more[self.kind]:
+        for tag in _TAGS + _OF_KIND[self.kind]:
             self.add_tag(tag)
         self.filters.update(filters_for(self.locale))
 

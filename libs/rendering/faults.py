@@ -11,6 +11,33 @@ from liquid import Environment
 from liquid.exceptions import LiquidError
 
 _PIECE = re.compile(r"\{\{.*?\}\}|\{%-?\s*(\w*).*?%\}", re.DOTALL)
+_TYPES = {
+    **dict.fromkeys(("int", "float", "Decimal", "decimal.Decimal"), "a number"),
+    **dict.fromkeys(("NoneType", "Absent", "Missing", "Undefined", "Blank", "Empty"), "nothing"),
+    "str": "a text",
+    "bool": "true or false",
+    "list": "a list",
+    "range": "a range",
+    "dict": "an object",
+}
+_NAMES = "|".join(map(re.escape, _TYPES))
+_NO_FIELDS = re.compile(f"'({_NAMES})' object is not subscriptable")
+_TYPE = re.compile(f"'({_NAMES})'(?! object)|(?<=found )({_NAMES})$")
+# what editors make of a text, and what other languages of templates have in its place
+_HINTS = tuple(
+    (re.compile(pattern), hint)
+    for pattern, hint in (
+        ("^unexpected '[“”„‟‘’‚«»]'", "write straight quotes"),
+        ("^unexpected '&'", "an editor may have put &gt; for > or &quot; for a quote: write the signs themselves"),
+        (r"^unexpected '([^\x20-\x7e]|\\[ux])", "it may be invisible: write the line anew"),
+        ("^unexpected '{'", "write two braces, values are escaped for where they land"),
+        ("^unexpected '#'", "write {% if … %} and {% for … %}"),
+        (r"^unexpected '\+'", "write | plus: 1"),
+        (r"^unexpected '\?'", "write {% if … %}"),
+        ("end of expression, found '='$", "write =="),
+        ("^expected an identifier, found integer$", "write [0] for the first of a list"),
+    )
+)
 _VERBATIM = ("raw", "comment", "doc")
 _INSIDE = {"elsif": "if", "when": "case"}  # tags that stand in another one only
 
@@ -21,12 +48,24 @@ def explained(error: BaseException, source: str = "", environment: Environment |
         return "The text is nested too deeply; simplify it."
     if environment is not None and _at_the_end(error) and (placed := _placed(error, source, environment)):
         return placed
-    message = str(error.args[0]) if error.args else type(error).__name__
+    message = in_words(str(error.args[0])) if error.args else type(error).__name__
     token = getattr(error, "token", None)
     if token is not None and token.start_index >= 0:
         line = token.source.count("\n", 0, token.start_index) + 1
         return f"Line {line}: {message}."
     return f"{message[:1].upper()}{message[1:]}."
+
+
+def in_words(message: str) -> str:
+    """A message of Python or the library in the words of whoever writes a text."""
+    said = _NO_FIELDS.sub(lambda found: f"{_words(found[1])} has no fields", message)
+    said = _TYPE.sub(lambda found: _words(found[1] or found[2]), said)
+    hint = next((hint for pattern, hint in _HINTS if pattern.search(said)), None)
+    return said if hint is None else f"{said}; {hint}"
+
+
+def _words(type_: str) -> str:
+    return _TYPES.get(type_, type_)
 
 
 def _at_the_end(error: BaseException) -> bool:

@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, wraps
 from typing import Any
 
 from liquid import Environment, Undefined, is_undefined
+from liquid.builtin.expressions.primitive import Blank, Empty
 from liquid.exceptions import FilterArgumentError, ResourceLimitError
 from liquid.filter import with_environment
 from markupsafe import Markup
@@ -31,8 +32,26 @@ _ON_TEXTS = frozenset(
     "replace replace_first replace_last split strip strip_html rstrip strip_newlines squish truncate truncatewords "
     "upcase url_encode url_decode base64_encode base64_decode base64_url_safe_encode base64_url_safe_decode".split()
 )
+_LISTS = (list, tuple, range)
 _MULTIPLYING = {"replace", "join"}
 _SLOW = {"url_encode", "url_decode", "escape_once", "truncatewords", "squish", "split", "json", "strip_html"}
+
+
+# what Shopify and Jekyll have besides, and what does the same here
+INSTEAD: Mapping[str, str] = {
+    "h": "write escape",
+    "jsonify": "write json",
+    "currency": 'write money: "EUR"',
+    "money_with_currency": 'write money: "EUR"',
+    "money_without_trailing_zeros": 'write money: "EUR"',
+    "money_without_currency": "write number: 2",
+    "t": "a template has a text for each locale",
+    "translate": "a template has a text for each locale",
+    "strftime": 'write date: "%d.%m.%Y"',
+} | dict.fromkeys(
+    ("asset_url", "file_url", "image_url", "img_url", "shopify_asset_url"),
+    "write the address, or put it into the event",
+)
 
 
 class JsonText(str):
@@ -41,19 +60,40 @@ class JsonText(str):
     __slots__ = ()
 
 
+class JsonPiece(JsonText):
+    """JSON that was captured: with quotes of its own, it is no text any more."""
+
+    __slots__ = ()
+
+
+def captured_json(text: str) -> str:
+    """What `capture` keeps in JSON: the text that stands there between quotes, or JSON where it has its own."""
+    try:
+        return str(json.loads(f'"{text}"', strict=False))
+    except ValueError:
+        return JsonPiece(text)
+
+
 def _json(value: Any) -> str:
+    if isinstance(value, JsonPiece):
+        raise FilterArgumentError("what was captured with quotes in it is JSON already; leave json out", token=None)
+    if isinstance(value, range | Blank | Empty):
+        value = list(value) if isinstance(value, range) else ""
     if is_undefined(value):
         value = str(value) or None  # raises where it must not be missing
-    text = exact_json.dumps(value).decode()
-    # inside HTML or a script, < and & in JSON would be markup; their escapes mean the same to every reader
-    return JsonText(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+    return JsonText(without_markup(exact_json.dumps(value).decode()))
+
+
+def without_markup(json_text: str) -> str:
+    """Inside HTML or a script, < and & in JSON would be markup; their escapes mean the same to every reader."""
+    return json_text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 _TAG = re.compile(r"<[^<>]*>")
 
 
 def _strip_html(value: Any) -> str:
-    stripped = _TAG.sub("", value)
+    stripped = _TAG.sub("", value if isinstance(value, str) else stringify(value))
     return Markup(stripped) if isinstance(value, Markup) else stripped  # what was escaped is not escaped again
 
 
@@ -68,9 +108,9 @@ def _size_of(value: Any) -> int:
 def _predicted(name: str, arguments: tuple[Any, ...]) -> int:
     """Length of the result of a filter that multiplies: replace(text, what, by), join(list, by)."""
     subject = arguments[0]
-    if name == "join" and isinstance(subject, list | tuple):
+    if name == "join" and isinstance(subject, _LISTS):
         separator = _size_of(arguments[1]) if len(arguments) > 1 else 1
-        return sum(_size_of(item) + separator for item in subject)
+        return sum(_size_of(item) + separator for item in _flat(subject))
     if name == "replace" and len(arguments) > 2 and isinstance(subject, str):
         return len(subject) + subject.count(str(arguments[1])) * _size_of(arguments[2])
     return 0
@@ -141,8 +181,17 @@ def _default(value: Any, instead: Any = "", *, allow_false: bool = False) -> Any
 
 @with_environment
 def _join(items: Any, separator: Any = " ", *, environment: Environment) -> Any:
-    listed = [_as_text(item) for item in items] if isinstance(items, list | tuple) else _as_text(items)
+    listed = [_as_text(item) for item in _flat(items)] if isinstance(items, _LISTS) else _as_text(items)
     return _library()["join"](listed, _as_text(separator), environment=environment)
+
+
+def _flat(items: Iterable[Any]) -> Iterator[Any]:
+    """The items of a list and of the lists in it, as Liquid joins them."""
+    for item in items:
+        if isinstance(item, _LISTS):
+            yield from _flat(item)
+        else:
+            yield item
 
 
 def _map(items: Any, key: Any) -> Any:

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -85,15 +87,37 @@ def _moment(value: Any) -> datetime:
             case date():
                 return datetime(value.year, value.month, value.day, tzinfo=UTC)
             case int() | Decimal() | float() if not isinstance(value, bool):
-                return datetime.fromtimestamp(float(value), UTC)
+                return _counted(float(value))
             case str() if value.strip().isdecimal():
-                return datetime.fromtimestamp(float(value), UTC)
+                return _counted(float(value))
             case str():
-                parsed = datetime.fromisoformat(value.strip())
+                parsed = _written(value.strip()[:100])
                 return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise _no_time(value) from error
     raise _no_time(value)
+
+
+def _counted(seconds: float) -> datetime:
+    """Unix seconds, or milliseconds where they would be a year beyond 5138."""
+    return datetime.fromtimestamp(seconds / 1000 if seconds >= 1e11 else seconds, UTC)
+
+
+def _written(text: str) -> datetime:
+    """ISO 8601, and what else reads in one way only: a mail's date, a month by its English name, the year in front."""
+    try:
+        return datetime.fromisoformat(text.removesuffix(" UTC"))
+    except ValueError:
+        if _OF_A_MAIL.match(text):
+            return parsedate_to_datetime(text)
+        for style in _STYLES:
+            with suppress(ValueError):
+                return datetime.strptime(text, style).replace(tzinfo=UTC)
+        raise
+
+
+_OF_A_MAIL = re.compile(r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d", re.ASCII)  # RFC 5322 §3.3
+_STYLES = ("%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y")
 
 
 def _no_time(value: Any) -> FilterArgumentError:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 HOLE_START, HOLE_END = "\ue000", "\ue001"
+LINKED_DATA = "linked data"
 HOLE = re.compile(f"{HOLE_START}(\\d+){HOLE_END}")
 
 _VERBATIM = re.compile(r"\{%-?\s*(raw|comment|doc)\s*-?%\}")  # what looks like Liquid in them is none
@@ -60,7 +61,7 @@ class Markup:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Text between tags; `within` names the raw element that it is in (script, style, title), or is empty."""
+    """Text between tags; `within` names the raw element that it is in (script, style, linked data), or is empty."""
 
     text: str
     within: str = ""
@@ -142,7 +143,7 @@ def parse(source: str) -> Iterator[Markup | Words]:
             markup, at = _tag(source, at)
             yield markup
             if not markup.closing and markup.name in _RAW:
-                raw, at = _raw(source, at, markup.name)
+                raw, at = _raw(source, at, markup)
                 yield raw
 
 
@@ -161,10 +162,16 @@ def _comment(source: str, at: int) -> tuple[int, Words]:
     return stop, Words(source[at:stop], comment=True)
 
 
-def _raw(source: str, at: int, name: str) -> tuple[Words, int]:
-    end = re.compile(f"</{name}", re.IGNORECASE).search(source, at)
+def _raw(source: str, at: int, markup: Markup) -> tuple[Words, int]:
+    end = re.compile(f"</{markup.name}", re.IGNORECASE).search(source, at)
     stop = end.start() if end else len(source)
-    return Words(source[at:stop], within=name), stop
+    return Words(source[at:stop], within=LINKED_DATA if is_linked_data(markup) else markup.name), stop
+
+
+def is_linked_data(markup: Markup) -> bool:
+    """Whether it is data for the mail program (schema.org's Order and the like), which nothing runs."""
+    types = [attribute.value.strip().lower() for attribute in markup.attributes if attribute.name == "type"]
+    return markup.name == "script" and types == ["application/ld+json"]
 
 
 def _tag(source: str, at: int) -> tuple[Markup, int]:

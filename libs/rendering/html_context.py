@@ -5,10 +5,24 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from libs.rendering.html import HOLE, Attribute, Cut, Hole, Markup, Words, cut, holes_in, parse
+from libs.rendering.html import (
+    HOLE,
+    LINKED_DATA,
+    Attribute,
+    Cut,
+    Hole,
+    Markup,
+    Words,
+    cut,
+    holes_in,
+    is_linked_data,
+    parse,
+)
 from libs.rendering.links import problem_of_link
 
 _LINKS = frozenset({"href", "src", "action", "formaction", "background", "poster", "cite", "longdesc", "xlink:href"})
+_PICTURES = frozenset({"src", "background", "poster"})
+_PICTURE = re.compile(r"data:image/(?:png|gif|jpe?g|webp);base64,[A-Za-z0-9+/=\s]*", re.IGNORECASE)  # nothing that runs
 _WRITING_TAGS = frozenset({"echo", "liquid", "cycle", "increment", "decrement"})
 _NEW_BRANCH = frozenset({"else", "elsif", "when", "if", "unless", "case"})
 _DECIDED = re.compile(r"[:/?#]")
@@ -17,10 +31,12 @@ _REFUSED_ELEMENTS = frozenset({"script", "iframe", "object", "embed", "applet", 
 
 @dataclass(slots=True)
 class Placement:
-    """What was found in a source: problems with their line, and the offsets of outputs that begin a link."""
+    """What was found in a source: problems with their line, and outputs by their offset that are put out in another way
+    than text: those that begin a link, and those in JSON."""
 
     problems: list[tuple[int, str]] = field(default_factory=list)
     begins_link: dict[int, bool] = field(default_factory=dict)  # offset of the output → is it the first value
+    in_json: set[int] = field(default_factory=set)
 
 
 def place(source: str) -> Placement:
@@ -37,8 +53,13 @@ def _problems(token: Markup | Words, made: Cut, found: Placement) -> Iterator[tu
     if isinstance(token, Words):
         if token.within == "script":
             yield from ((hole.offset, "values cannot stand in a script") for hole in _writing(token.text, made))
+        elif token.within == LINKED_DATA:
+            for hole in _writing(token.text, made):
+                if not hole.is_output:
+                    yield hole.offset, "in JSON a value is put out with {{ … }}, not with this tag"
+                found.in_json.add(hole.offset)
         return
-    if not token.closing and token.name in _REFUSED_ELEMENTS:
+    if not token.closing and token.name in _REFUSED_ELEMENTS and not is_linked_data(token):
         yield 0, f"<{token.name}> does not belong in a mail; mail programs remove it"
     for hole in _writing(token.loose, made):
         yield (
@@ -55,7 +76,7 @@ def _attribute_problems(attribute: Attribute, made: Cut, found: Placement) -> It
     if attribute.name.startswith("on") or attribute.name == "srcdoc":
         for hole in holes:
             yield hole.offset, f"values cannot stand in {attribute.name}, which runs as a script"
-    if attribute.name not in _LINKS:
+    if attribute.name not in _LINKS or (attribute.name in _PICTURES and _PICTURE.fullmatch(attribute.value)):
         return
     first, decided, literal = True, False, ""
     for piece in re.split(f"({HOLE.pattern[0]}\\d+.)", attribute.value):

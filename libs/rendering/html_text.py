@@ -15,7 +15,7 @@ _BLOCKS = frozenset(
     "hr li main nav ol p pre section table tbody tfoot thead tr ul".split()
 )
 _PARAGRAPHS = frozenset("p h1 h2 h3 h4 h5 h6 table ul ol blockquote hr".split())
-_HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|max-height\s*:\s*0(?![.\d])", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 _RUNS = re.compile(r" {2,}")
 _GAPS = re.compile(r"\n{3,}")
@@ -45,7 +45,7 @@ def text_source(html_source: str) -> str:
 
 def tidy(text: str) -> str:
     """Without the blank lines that loops and conditions leave behind."""
-    return (_GAPS.sub("\n\n", text) if "\n\n\n" in text else text).lstrip("\n")
+    return (_GAPS.sub("\n\n", text) if "\n\n\n" in text else text).lstrip()
 
 
 class _Writer:
@@ -108,7 +108,7 @@ class _Writer:
             case "td" | "th":
                 self._out.append(" ")
             case "img":
-                self._out.append(entities.unescape(_value(attributes, "alt")))
+                self._out.append(entities.unescape(_value(attributes, "alt")) + " ")
             case "a":
                 self._links.append((entities.unescape(_value(attributes, "href")), len(self._out)))
             case name if name in _BLOCKS:

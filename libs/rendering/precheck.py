@@ -4,10 +4,13 @@ import re
 from collections.abc import Iterator
 
 MAX_PIECES = 4_000  # outputs and tags in one part
-MAX_PIECE = 2_000  # characters in one output or tag
+MAX_PIECE = 2_000  # characters in one output or tag; of a `liquid` tag in each of its lines
 
 _BLANKS = re.compile(r"[^\S\n]{33}")  # the expression lexer is quadratic in them
 _OPENING = re.compile(r"\{\{|\{%")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_ELSE_IF = re.compile(r"(?:\{%-?|\n)[^\S\n]*else[^\S\n]+if\b")  # Liquid would take it for a plain else
+_LINES = re.compile(r"\{%-?\s*liquid\b")
 _CLOSING = {"{{": "}}", "{%": "%}"}
 _VERBATIM = re.compile(r"\{%-?\s*(raw|comment|doc)\s*-?%\}")
 
@@ -19,11 +22,21 @@ def problems_before_parsing(source: str) -> Iterator[str]:
         start, opening = found.start(), found.group()
         end = source.find(_CLOSING[opening], start + 2)
         line = source.count("\n", 0, start) + 1
-        again = _OPENING.search(source, start + 2, end if end >= 0 else len(source))
-        if end < 0 or again:
-            yield f"{opening} in line {line} is not closed; write {_CLOSING[opening]} after it."
+        pieces += 1
+        if _LINES.match(source, start) and end >= 0:
+            lines = source[start:end].split("\n")
+            longest, pieces = max(map(len, lines)), pieces + len(lines)
+        else:
+            longest = end - start
+            # what stands in quotes is text; anything else that opens says that this one was not closed
+            again = _OPENING.search(_QUOTED.sub("", source[start + 2 : end if end >= 0 else start + MAX_PIECE]))
+            if end < 0 or again:
+                yield f"{opening} in line {line} is not closed; write {_CLOSING[opening]} after it."
+                return
+        if _ELSE_IF.search(source, start, end):
+            yield f"Line {line}: there is no tag 'else if': write elsif."
             return
-        if end - start > MAX_PIECE:
+        if longest > MAX_PIECE:
             yield f"{opening} in line {line} has more than {MAX_PIECE} characters; use assign to build it in steps."
             return
         if _BLANKS.search(source, start, end):
@@ -37,7 +50,6 @@ def problems_before_parsing(source: str) -> Iterator[str]:
                 yield f"{verbatim.group()} in line {line} has no end{verbatim.group(1)}."
                 return
             at = final.end()
-        pieces += 1
         if pieces > MAX_PIECES:
             yield f"The source has more than {MAX_PIECES} outputs and tags; make it shorter."
             return

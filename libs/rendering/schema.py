@@ -126,7 +126,9 @@ def _items(schema: Schema) -> Iterator[Schema]:
         yield _mapping(each)
     properties = schema.get("properties")
     if isinstance(properties, Mapping):
-        yield from (_mapping(each) for each in properties.values())
+        values = [_mapping(each) for each in properties.values()]
+        yield from values  # by a name that is only known when rendering
+        yield {"type": "array", "prefixItems": [{"type": "string"}, {"anyOf": values}]}  # in a loop, as name and value
 
 
 def _mapping(schema: Any) -> Schema:

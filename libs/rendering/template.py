@@ -50,7 +50,7 @@ def _refuse_unsendable(parts: Parts) -> None:
             pointer=f"{parts.pointer}/{longest}",
         )
     if parts.channel == "sms" and (fixed := parts.texts["text"].constant) is not None:
-        _sms(plain(fixed), f"{parts.pointer}/text")
+        _sms(sms.spaced(plain(fixed)), f"{parts.pointer}/text")
     if parts.channel == "webhook" and (fixed := parts.texts["json"].constant) is not None:
         _webhook(fixed, f"{parts.pointer}/json")
 
@@ -173,7 +173,7 @@ def _sms_maker(parts: Parts) -> Callable[[Variables], Content]:
     text = parts.texts["text"]
 
     def make(variables: Variables) -> Content:
-        return _sms(plain(text.render(variables)).strip(), f"{parts.pointer}/text")
+        return _sms(sms.spaced(plain(text.render(variables))).strip(), f"{parts.pointer}/text")
 
     return make
 

@@ -9,24 +9,26 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
+from liquid import Undefined
 from liquid.builtin.content import ContentNode
 from liquid.builtin.expressions import FilteredExpression, Path
 from liquid.builtin.expressions.arguments import PositionalArgument
 from liquid.builtin.expressions.primitive import Literal
 from liquid.exceptions import LiquidError, OutputStreamLimitError, ResourceLimitError
-from liquid.expression import Expression
 from liquid.output import LimitedStringIO
 
 from libs.errors import FieldError, Invalid
 from libs.rendering.analysis import Use, prefixes, walk
 from libs.rendering.bounds import BoundedContext
 from libs.rendering.contents import Woven
+from libs.rendering.dialect import Perhaps
 from libs.rendering.environment import AS_IT_IS, BoundedTemplate, ChannelEnvironment, OutputNode
 from libs.rendering.faults import explained
 from libs.rendering.html_context import Placement, place
 from libs.rendering.limits import MAX_SHORT_SOURCE, VALUE_ERRORS, ContentTooLarge, LimitExceeded, RenderFailed
 from libs.rendering.links import checked_start
 from libs.rendering.meter import METER
+from libs.rendering.placed import LinkStart, guard
 from libs.rendering.precheck import problems_before_parsing
 from libs.rendering.values import stringify
 
@@ -63,7 +65,7 @@ class Text:
         if found.problems:
             raise Invalid.many([FieldError(wanted.pointer, sentence) for sentence in found.problems])
         self.uses: tuple[Use, ...] = tuple(found.uses)
-        _guard_links(template, placement)
+        guard(template, placement)
         self.literals, self._functions = _pieces(template)
         self._room = wanted.max_output - sum(map(len, self.literals))  # characters that are left for the values
         self._works = self._functions is None or _has_filters(template)  # what is counted: loops and filters
@@ -138,38 +140,6 @@ def _failed(error: BaseException, pointer: str) -> RenderFailed:
     return kind(explained(error), pointer=pointer)
 
 
-class _LinkStart(Expression):
-    """An output's expression whose value begins a link: the scheme is checked each time."""
-
-    __slots__ = ("first", "inner")
-
-    def __init__(self, inner: Expression, *, first: bool) -> None:
-        super().__init__(inner.token)
-        self.inner = inner
-        self.first = first
-
-    def evaluate(self, context: Any) -> object:
-        value = self.inner.evaluate(context)
-        checked_start(stringify(value), first=self.first)
-        return value
-
-    def children(self) -> list[Expression]:
-        return [self.inner]
-
-
-def _guard_links(template: BoundedTemplate, placement: Placement | None) -> None:
-    if placement is None or not placement.begins_link:
-        return
-    context = template.context_class(template)
-    stack = list(template.nodes)
-    while stack:
-        node = stack.pop()
-        stack.extend(node.children(context))
-        first = placement.begins_link.get(node.token.start_index)
-        if isinstance(node, OutputNode) and first is not None:
-            node.expression = _LinkStart(node.expression, first=first)
-
-
 def _pieces(template: BoundedTemplate) -> tuple[tuple[str, ...], list[Function] | None]:
     """The template as literals and the functions between them; no functions where only Liquid itself will do."""
     literals, functions = [""], list[Function]()
@@ -186,7 +156,7 @@ def _pieces(template: BoundedTemplate) -> tuple[tuple[str, ...], list[Function] 
 
 def _has_filters(template: BoundedTemplate) -> bool:
     nodes = [node for node in template.nodes if isinstance(node, OutputNode)]
-    inner = [e.inner if isinstance(e := node.expression, _LinkStart) else e for node in nodes]
+    inner = [e.inner if isinstance(e := node.expression, LinkStart) else e for node in nodes]
     return any(isinstance(expression, FilteredExpression) and expression.filters for expression in inner)
 
 
@@ -201,7 +171,7 @@ def _put_out(environment: ChannelEnvironment, value: Callable[[Variables], Any])
 
 
 def _value(expression: Any, template: BoundedTemplate) -> Callable[[Variables], Any] | None:
-    if isinstance(expression, _LinkStart):
+    if isinstance(expression, LinkStart):
         inner = _value(expression.inner, template)
         return None if inner is None else partial(_checked, inner, expression.first)
     if type(expression) is not FilteredExpression:
@@ -242,12 +212,20 @@ def _operand(expression: Any, template: BoundedTemplate) -> Callable[[Variables]
     if isinstance(expression, Literal):
         constant = expression.evaluate(template.context_class(template))
         return lambda variables: constant
+    if type(expression) is Perhaps:
+        inner = _operand(expression.inner, template)
+        return None if inner is None else partial(_perhaps, inner)
     if type(expression) is not Path:
         return None
     parts = [part for part in expression.path if isinstance(part, str)]
     if len(parts) != len(expression.path) or not _SPECIAL.isdisjoint(parts):
         return None  # an index, or Liquid's own meaning of size, first and last
     return _getter(tuple(parts), expression, template.env)
+
+
+def _perhaps(inner: Callable[[Variables], Any], variables: Variables) -> Any:
+    found = inner(variables)
+    return None if isinstance(found, Undefined) else found
 
 
 def _getter(path: tuple[str, ...], expression: Path, environment: ChannelEnvironment) -> Callable[[Variables], Any]:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cli import documents
 from libs import exact_json
 from libs.service import Runtime
 from libs.service_client import Transport
-from services.orders_notification.domain.sources import FIELDS
+from services.orders_notification.api.source_shapes import Definition
+from services.orders_notification.domain.sources import FIELDS, source
 from tests.flows.intake import NOW, Intake, event, intake, release
 from tests.flows.intake_shops import SECRET, SHOPIFY_ORDER, from_shopify, hmac_base64, ship
 
@@ -146,6 +148,29 @@ async def test_standard_webhooks_and_basic_sources_are_verified(shop: Intake) ->
     assert answer.status_code == 202
 
 
+async def test_a_sender_that_signs_the_address_is_verified_by_the_one_that_is_shown(shop: Intake) -> None:
+    definition = {
+        "verification": {"scheme": "hmac-base64", "header": "X-Sign", "algorithm": "sha1", "signed": "{url}{form}"},
+        "unwrap": [{"payload": "body.events", "encoding": "json"}],
+        "mapping": {"type": "'sms.' + body.kind", "id": "body.id", "data": "{'text': body.text}"},
+        "secrets": [SECRET],
+    }
+    shown = (await shop.put("/v1/sources/sms", definition)).json()
+    body = b"events=%5B%7B%22id%22%3A1%2C%22kind%22%3A%22a%22%2C%22text%22%3A%22%C3%A4%22%7D%2C%7B%22id%22%3A2%7D%5D"
+    content = shown["webhook"] + "?a=1&b=%20" + 'events[{"id":1,"kind":"a","text":"ä"},{"id":2}]'
+    signed = base64.b64encode(hmac.digest(SECRET.encode(), content.encode(), "sha1")).decode()
+    sent: dict[str, Any] = {"key": None, "content_type": "application/x-www-form-urlencoded", "x_sign": signed}
+
+    assert (await shop.post("/v1/sources/sms?b=%20&a=1", body, **sent)).status_code == 401
+    answer = await shop.post("/v1/sources/sms?a=1&b=%20", body, **sent)
+    assert (answer.status_code, [each["status"] for each in answer.json()["results"]]) == (202, ["kept"])
+    definition["mapping"] = {"type": "has(body.kind) ? 'sms.' + body.kind : 'sms.other'", "id": "body.id"}
+    await shop.put("/v1/sources/sms", definition, if_match='"1"')
+    assert (await shop.post("/v1/rejections:replay", {"source": "sms"})).json()["replayed"] == 1
+    found = (await shop.get("/v1/events")).json()["items"]
+    assert sorted(item["type"] for item in found) == ["sms.a", "sms.other"]
+
+
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [
@@ -195,7 +220,16 @@ def test_the_page_has_every_scheme_with_its_fields() -> None:
         for scheme in re.findall(r"`([a-z0-9-]+)`", row[0])
     }
     for scheme, fields in FIELDS.items():
-        assert told[scheme.value] - {"sha1", "sha256", "sha512"} == fields, scheme
+        assert told[scheme.value] - {"sha1", "sha256", "sha512", "hex", "base64"} == fields, scheme
+
+
+def test_what_the_page_says_of_senders_can_be_defined() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "what-you-write.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| [A-Z][^|]* \| `(\{scheme: [^`]*\})`", page, re.MULTILINE)
+    assert len(told) > 10
+    for verification in told:
+        definition = {"verification": yaml.safe_load(verification), "mapping": {"type": "'t'", "id": "'1'"}}
+        assert source("sender", 1, Definition.model_validate(definition).model_dump(exclude_none=True)).verification
 
 
 async def test_secrets_rotate_without_a_gap_and_are_never_given_back(shop: Intake) -> None:

@@ -10,7 +10,7 @@ from services.orders_notification.domain.signatures import Scheme
 from services.orders_notification.domain.topics import Hearing
 
 Line = Annotated[str, StringConstraints(max_length=4_096)]
-Secret = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Secret = Annotated[str, StringConstraints(min_length=8, max_length=1_024, pattern=r"^[^\x00-\x1f\x7f]+$")]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 
 
@@ -19,12 +19,23 @@ class VerificationBody(Strict):
 
     scheme: Scheme
     header: HeaderName | None = Field(None, examples=["X-Shopify-Hmac-Sha256"])
+    field: Annotated[str, StringConstraints(max_length=200)] | None = Field(
+        None, description="Where the body carries its signature, in place of a header.", examples=["data.signature"]
+    )
     prefix: Annotated[str, StringConstraints(max_length=50)] | None = Field(None, examples=["sha256="])
     algorithm: Literal["sha1", "sha256", "sha512"] | None = None
     tolerance_seconds: Annotated[int, Field(ge=10, le=86_400)] | None = None
     encoding: Literal["hex", "base64"] | None = None
     timestamp_header: HeaderName | None = Field(None, examples=["X-Timestamp"])
-    signed: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, examples=["{timestamp}.{body}"])
+    signed: Annotated[str, StringConstraints(max_length=1_000)] | None = Field(
+        None,
+        description="What is signed: a text with places {body}, {timestamp}, {method}, {url}, {form}, {body.…}, "
+        "{header.…} and {query.…}.",
+        examples=["{timestamp}.{body}"],
+    )
+    key: Literal["text", "hex", "base64"] | None = Field(
+        None, description="How the secrets are written, where they are not the key itself.", examples=["hex"]
+    )
     query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")] | None = Field(None, examples=["token"])
 
 
@@ -79,7 +90,8 @@ class Definition(Strict):
     event_source: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, examples=["/shopify"])
     handshake: Line | None = Field(
         None,
-        description="For the sender's first call, signed or not: true answers it with 200, a map with that as JSON.",
+        description="For the sender's first call, signed or not: true answers it with 200, a map with that as JSON, "
+        "a text with itself.",
         examples=["has(body.webhook_id) && size(body) == 1"],
     )
     unwrap: list[UnwrapBody] = Field([], max_length=5, description="Envelopes, from the outside in.")

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import Path, Request, Response
 
@@ -23,7 +24,7 @@ from services.orders_notification.api.source_shapes import (
     SourceBody,
     SourceShown,
 )
-from services.orders_notification.domain.signatures import Delivery
+from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.sources import NAME, check_secrets, source
 from services.orders_notification.domain.topics import Report, check, heard
 from services.orders_notification.handlers.sources import Received, receive, rehearse
@@ -103,7 +104,7 @@ async def rehearse_delivery(request: Request, principal: Writer, name: Name, bod
     stored = await _rehearsed(request, principal, name, body.definition)
     raw = body.body.encode() if isinstance(body.body, str) else exact_json.dumps(body.body)
     headers = {header.lower(): value for header, value in body.headers.items()}
-    delivery = Delivery(raw, headers, body.query)
+    delivery = Delivery(raw, headers, body.query, url=_address(request, name, urlencode(body.query)))
     report = await rehearse(deps_of(request), stored, delivery, unmasked=principal.may("pii:read"))
     return ExactResponse(report)
 
@@ -126,10 +127,11 @@ async def receive_delivery(request: Request, name: Name) -> Response:
     body = await read_body(request, deps.limits.batch_bytes)
     query = dict(request.query_params)
     exact_json.refuse_unstorable(query)
-    delivery = Delivery(body, headers_of(request), query)
+    address = _address(request, name, request.url.query)
+    delivery = Delivery(body, headers_of(request), query, request.method, address)
     received = await receive(deps, name, delivery, current_traceparent())
     if received.handshake is not None:
-        return Response(received.handshake, media_type="application/json" if received.handshake else None)
+        return Response(received.handshake.content, media_type=received.handshake.media_type)
     return ExactResponse(_answer(received), 202)
 
 
@@ -204,10 +206,16 @@ async def _reports(request: Request, stored: Sequence[StoredSource]) -> Sequence
     return await deps_of(request).listening.reports() if topics else ()
 
 
+def _address(request: Request, name: str, query: str = "") -> str:
+    """The webhook's address as the shop was given it: some sign it, with the query."""
+    url = f"{request.app.state.runtime.public_url.rstrip('/')}/orders-notification/v1/sources/{name}"
+    return f"{url}?{query}" if query else url
+
+
 def _shown(request: Request, stored: StoredSource, reports: Sequence[Report]) -> SourceShown:
     name, topic = stored.source.name, stored.source.topic
     hearing = None if topic is None else asdict(heard(topic, reports, dapr=deps_of(request).sidecar is not None))
-    url = f"{request.app.state.runtime.public_url}/orders-notification/v1/sources/{name}"
+    url = _address(request, name)
     return SourceShown.model_validate(
         {
             **stored.definition,

@@ -12,27 +12,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from libs import exact_json
 from libs.errors import BadRequest, FieldError, Invalid
 from libs.expressions import Context, EvaluationFailed, Expression
-from services.orders_notification.domain.cloudevents import BusinessEvent, from_binary, from_structured, is_json
-from services.orders_notification.domain.signatures import Delivery
-from services.orders_notification.domain.sources import EventMapping, Source
+from services.orders_notification.domain.cloudevents import BusinessEvent, from_binary, from_structured
+from services.orders_notification.domain.reading import Unmappable, read_body
+from services.orders_notification.domain.signed_content import Delivery
+from services.orders_notification.domain.sources import Envelope, EventMapping, Source
 
 MAX_EVENTS_PER_DELIVERY = 1_000
-_MAX_FORM_FIELDS = 1_000
-_FORM = "application/x-www-form-urlencoded"
 _IN_HEADERS = "ce_"
 _MILLISECONDS_FROM = 100_000_000_000  # Unix seconds of the year 5138: larger numbers are milliseconds
-
-
-class Unmappable(Invalid):
-    """The delivery is genuine, but the mapping makes no event of it. Kept, and replayed when it is mended."""
-
-    slug = "unmappable"
-    title = "The mapping made no event of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,33 +35,31 @@ class Mapped:
     filtered: int = 0
 
 
-def read_body(delivery: Delivery) -> Any:
-    """The body as expressions see it: exact JSON, or a form's fields. Raises Unmappable."""
-    content_type = delivery.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() == _FORM:
-        return _form(delivery.body)
-    if content_type and not is_json(content_type) and not content_type.startswith("text/"):
-        raise Unmappable(f"The content type {content_type[:80]!r} is neither JSON nor a form.", pointer="")
-    try:
-        return exact_json.loads(delivery.body or b"null")  # a compacted topic's tombstone: for the filter to see
-    except BadRequest as error:
-        raise Unmappable(error.detail, pointer="") from error
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a sender's first call is answered with: a 200 alone, JSON (Event Grid), or a text (Microsoft Graph)."""
+
+    content: bytes = b""
+    media_type: str | None = None
 
 
-def handshake(source: Source, delivery: Delivery) -> bytes | None:
-    """What the sender's first call is answered with: nothing but a 200, or JSON (Event Grid wants its code back).
-
-    None: it is no such call.
-    """
+def handshake(source: Source, delivery: Delivery) -> Answer | None:
+    """The answer to a sender's first call. None: it is no such call."""
     if source.handshake is None:
         return None
     try:
         answer = source.handshake.evaluate(_context(delivery, read_body(delivery)))
     except Invalid:  # Unmappable and EvaluationFailed: not the shape of a handshake
         return None
-    if isinstance(answer, dict):
-        return exact_json.dumps(_json(answer))
-    return b"" if answer is True else None
+    match answer:
+        case dict():
+            return Answer(exact_json.dumps(_json(answer)), "application/json")
+        case str() if answer:
+            return Answer(answer.encode(errors="replace"), "text/plain")
+        case True:
+            return Answer()
+        case _:
+            return None
 
 
 def map_delivery(source: Source, delivery: Delivery, received_at: datetime) -> Mapped:
@@ -78,19 +68,17 @@ def map_delivery(source: Source, delivery: Delivery, received_at: datetime) -> M
     if mapping is None and any(name.startswith(_IN_HEADERS) for name in delivery.headers):
         return Mapped((_from_headers(delivery, received_at),))
     body = read_body(delivery)
-    parts = body if isinstance(body, list) else [body]
-    if len(parts) > MAX_EVENTS_PER_DELIVERY:
-        raise Unmappable(f"The delivery holds more than {MAX_EVENTS_PER_DELIVERY} events.", pointer="")
+    parts = _unwrapped(source, delivery, body if isinstance(body, list) else [body])
     if mapping is None:
-        return Mapped(tuple(_from_json(source, delivery, part, received_at) for part in parts))
+        return Mapped(tuple(_from_json(part, received_at) for part in parts))
     events = [_map_one(source, mapping, (delivery, part), received_at) for part in parts]
     made = tuple(event for event in events if event is not None)
     return Mapped(made, len(events) - len(made))
 
 
-def _from_json(source: Source, delivery: Delivery, part: Any, received_at: datetime) -> BusinessEvent:
+def _from_json(part: Any, received_at: datetime) -> BusinessEvent:
     try:
-        return from_structured(_unwrapped(source, delivery, part), received_at)
+        return from_structured(part, received_at)
     except (Invalid, BadRequest) as error:
         raise _unmappable(list(error.errors) or [FieldError("", error.detail)]) from error
 
@@ -112,8 +100,7 @@ def _from_headers(delivery: Delivery, received_at: datetime) -> BusinessEvent:
 def _map_one(
     source: Source, mapping: EventMapping, came: tuple[Delivery, Any], received_at: datetime
 ) -> BusinessEvent | None:
-    delivery, part = came
-    body = _unwrapped(source, delivery, part)
+    delivery, body = came
     evaluation = _Evaluation(_context(delivery, body))
     if mapping.filter is not None and not evaluation.wanted(mapping.filter, "/mapping/filter"):
         return None
@@ -196,18 +183,31 @@ def _context(delivery: Delivery, body: Any) -> Context:
     return Context({"body": body, "headers": dict(delivery.headers), "query": dict(delivery.query)})
 
 
-def _unwrapped(source: Source, delivery: Delivery, part: Any) -> Any:
-    """The payload without its envelopes; an envelope that is not there is passed over."""
+def _unwrapped(source: Source, delivery: Delivery, parts: list[Any]) -> list[Any]:
+    """The payloads without their envelopes; one that is not there is passed over, a list is many payloads."""
     for index, envelope in enumerate(source.unwrap):
-        try:
-            payload = envelope.payload.evaluate(_context(delivery, part))
-        except EvaluationFailed:
-            continue
-        if envelope.encoding == "none":
-            part = payload if isinstance(payload, dict) else part
-        elif isinstance(payload, str):
-            part = _opened(payload, envelope.encoding, f"/unwrap/{index}/payload")
-    return part
+        parts = [found for part in _bounded(parts) for found in _payloads(envelope, index, delivery, part)]
+    return _bounded(parts)
+
+
+def _bounded(parts: list[Any]) -> list[Any]:
+    if len(parts) > MAX_EVENTS_PER_DELIVERY:
+        raise Unmappable(f"The delivery holds more than {MAX_EVENTS_PER_DELIVERY} events.", pointer="")
+    return parts
+
+
+def _payloads(envelope: Envelope, index: int, delivery: Delivery, part: Any) -> list[Any]:
+    try:
+        payload = envelope.payload.evaluate(_context(delivery, part))
+    except EvaluationFailed:
+        return [part]
+    if envelope.encoding != "none":
+        if not isinstance(payload, str):
+            return [part]
+        payload = _opened(payload, envelope.encoding, f"/unwrap/{index}/payload")
+    elif not isinstance(payload, dict | list):
+        return [part]
+    return payload if isinstance(payload, list) else [payload]
 
 
 def _opened(payload: str, encoding: str, pointer: str) -> Any:
@@ -216,20 +216,6 @@ def _opened(payload: str, encoding: str, pointer: str) -> Any:
         return exact_json.loads(raw)
     except (BadRequest, binascii.Error, ValueError) as error:
         raise Unmappable("The payload inside the envelope is not JSON.", pointer=pointer) from error
-
-
-def _form(raw: bytes) -> dict[str, Any]:
-    try:
-        pairs = parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=_MAX_FORM_FIELDS, errors="strict")
-    except ValueError as error:
-        raise Unmappable("The form cannot be read: it is not UTF-8, or has too many fields.", pointer="") from error
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        if "\0" in name or "\0" in value:
-            raise Unmappable("The form holds the character U+0000, which cannot be stored.", pointer="")
-        held = fields.get(name)
-        fields[name] = value if held is None else [*held, value] if isinstance(held, list) else [held, value]
-    return fields
 
 
 def _plain(value: Any) -> Any:

@@ -2,15 +2,15 @@
 
 Every active secret is tried, and every comparison is made, so that the time taken tells nothing and secrets
 can be rotated. Schemes after: Shopify and WooCommerce (HMAC in a header), Stripe (`t=…,v1=…`), Standard
-Webhooks 1.0 (a shared secret `whsec_`, or the sender's public key `whpk_`), bearer tokens and Basic
-authentication for senders that sign nothing.
+Webhooks 1.0 (a shared secret `whsec_`, or the sender's public key `whpk_`), Adobe Commerce and Wise (the sender's
+public key), bearer tokens and Basic authentication for senders that sign nothing.
 """
 
 import base64
 import binascii
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from libs.errors import Unauthorized
 from services.orders_notification.domain.cloudevents import parse_time
+from services.orders_notification.domain.public_keys import public_key, signs
+from services.orders_notification.domain.signed_content import Delivery, field_of, signed_content
 
 _PUBLIC = "whpk_"
 
@@ -29,6 +31,7 @@ class Scheme(StrEnum):
     HMAC_BASE64 = "hmac-base64"
     TIMESTAMPED = "timestamped"
     STANDARD_WEBHOOKS = "standard-webhooks"
+    PUBLIC_KEY = "public-key"
     TOKEN = "token"
     BASIC = "basic"
 
@@ -39,22 +42,20 @@ class Verification:
 
     scheme: Scheme
     header: str = ""
+    field: str | None = None  # a path of the body in place of the header
     prefix: str = ""  # stands before the signature or token: "sha256=", "Bearer "
     algorithm: str = "sha256"
     tolerance_seconds: int = 300
-    encoding: str = "hex"  # timestamped only
-    timestamp_header: str | None = None  # timestamped: where the time has a header of its own
-    signed: str = "{timestamp}.{body}"  # timestamped: what is signed
+    encoding: str | None = None  # of the signature: hex unless it is said, base64 of a public key's
+    timestamp_header: str | None = None  # where the time has a header of its own
+    signed: str | None = None  # what is signed, unless _SIGNED says so
+    key: str = "text"  # how the secret is written: text (its bytes are the key), hex, base64
     query: str | None = None  # token: a query parameter in place of the header
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One request as it came: raw bytes, lower-case header names."""
-
-    body: bytes
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
+_MAX_SIGNATURES = 10  # of a public key: each costs more than all that a shared one takes
+_URL_SAFE = str.maketrans("-_", "+/")
+_SIGNED = {Scheme.TIMESTAMPED: "{timestamp}.{body}"}
 
 
 def verify(verification: Verification, secrets: Sequence[str], delivery: Delivery, now: datetime) -> int:
@@ -68,6 +69,8 @@ def verify(verification: Verification, secrets: Sequence[str], delivery: Deliver
             return _verify_timestamped(verification, secrets, delivery, now)
         case Scheme.STANDARD_WEBHOOKS:
             return _verify_standard(verification, secrets, delivery, now)
+        case Scheme.PUBLIC_KEY:
+            return _verify_public(verification, secrets, delivery, now)
         case Scheme.TOKEN:
             given = _given_token(verification, delivery)
             return _matching([secret.encode() for secret in secrets], [given])
@@ -85,29 +88,68 @@ def signing_key(secret: str) -> bytes | Ed25519PublicKey:
     return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
 
 
+def hmac_key(secret: str, written: str) -> bytes:
+    """A secret as the key that it is. Raises ValueError where it is not written so."""
+    match written:
+        case "hex":
+            return bytes.fromhex(secret)
+        case "base64":
+            return base64.b64decode(secret, validate=True)
+        case _:
+            return secret.encode()
+
+
 def _verify_hmac(verification: Verification, secrets: Sequence[str], delivery: Delivery) -> int:
-    text = _header(delivery, verification.header)
     encoding = "hex" if verification.scheme is Scheme.HMAC_HEX else "base64"
-    given = [_decoded(part.removeprefix(verification.prefix), encoding) for part in re.split(r"[,\s]+", text)]
-    expected = [hmac.digest(secret.encode(), delivery.body, verification.algorithm) for secret in secrets]
-    return _matching(expected, given)
+    return _matching(_macs(verification, secrets, delivery), _given(verification, delivery, encoding))
 
 
 def _verify_timestamped(verification: Verification, secrets: Sequence[str], delivery: Delivery, now: datetime) -> int:
-    text = _header(delivery, verification.header)
+    encoding = verification.encoding or "hex"
     if verification.timestamp_header:
         timestamp = _header(delivery, verification.timestamp_header)
-        given = [_decoded(text.removeprefix(verification.prefix), verification.encoding)]
+        given = _given(verification, delivery, encoding)
     else:
+        text = _header(delivery, verification.header)
         pairs = [part.strip().partition("=") for part in re.split("[,;]", text)]  # Paddle: `ts=…;h1=…`
         timestamp = next((value for name, _, value in pairs if name in ("t", "ts")), "")
         wanted = verification.prefix or "v1"  # v0 and other schemes in the header are ignored, as documented
-        given = [_decoded(value, verification.encoding) for name, _, value in pairs if name == wanted]
+        given = [_decoded(value, encoding) for name, _, value in pairs if name == wanted]
     _check_age(timestamp, verification.tolerance_seconds, now)
-    before, _, after = verification.signed.partition("{body}")
-    content = before.replace("{timestamp}", timestamp).encode() + delivery.body + after.encode()
-    expected = [hmac.digest(secret.encode(), content, verification.algorithm) for secret in secrets]
-    return _matching(expected, given)
+    return _matching(_macs(verification, secrets, delivery, timestamp), given)
+
+
+def _macs(
+    verification: Verification, secrets: Sequence[str], delivery: Delivery, timestamp: str = ""
+) -> Sequence[bytes]:
+    content = _content(verification, delivery, timestamp)
+    keys = [hmac_key(secret, verification.key) for secret in secrets]
+    return [hmac.digest(key, content, verification.algorithm) for key in keys]
+
+
+def _content(verification: Verification, delivery: Delivery, timestamp: str) -> bytes:
+    return signed_content(verification.signed or _SIGNED.get(verification.scheme, "{body}"), delivery, timestamp)
+
+
+def _given(verification: Verification, delivery: Delivery, encoding: str) -> list[bytes]:
+    """The signatures that came: several in one header while the sender rotates its secret."""
+    field = verification.field
+    text = field_of(delivery.body, field) if field else _header(delivery, verification.header)
+    return [_decoded(part.removeprefix(verification.prefix), encoding) for part in re.split(r"[,\s]+", text)]
+
+
+def _verify_public(verification: Verification, secrets: Sequence[str], delivery: Delivery, now: datetime) -> int:
+    timestamp = ""
+    if verification.timestamp_header:
+        timestamp = _header(delivery, verification.timestamp_header)
+        _check_age(timestamp, verification.tolerance_seconds, now)
+    content = _content(verification, delivery, timestamp)
+    given = _given(verification, delivery, verification.encoding or "base64")
+    for index, secret in enumerate(secrets):  # no secrets: how long it takes tells nothing
+        key = public_key(secret)
+        if any(signs(key, signature, content, verification.algorithm) for signature in given[:_MAX_SIGNATURES]):
+            return index
+    raise _refused("fits none of the public keys; the body must be signed exactly as it is sent")
 
 
 def _verify_standard(verification: Verification, secrets: Sequence[str], delivery: Delivery, now: datetime) -> int:
@@ -161,7 +203,10 @@ def _header(delivery: Delivery, name: str) -> str:
 def _decoded(text: str, encoding: str) -> bytes:
     # what cannot be decoded matches nothing; the comparison still takes place
     try:
-        return bytes.fromhex(text) if encoding == "hex" else base64.b64decode(text, validate=True)
+        if encoding == "hex":
+            return bytes.fromhex(text)
+        plain = text.rstrip("=").translate(_URL_SAFE)  # some write it for addresses, some leave out the padding
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (ValueError, binascii.Error):
         return b""
 

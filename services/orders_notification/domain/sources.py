@@ -13,7 +13,9 @@ from typing import Any
 from libs.errors import FieldError, Invalid
 from libs.expressions import Expression, compile_expression
 from libs.messaging.bus import Topic
-from services.orders_notification.domain.signatures import Scheme, Verification, signing_key
+from services.orders_notification.domain.public_keys import public_key
+from services.orders_notification.domain.signatures import Scheme, Verification, hmac_key, signing_key
+from services.orders_notification.domain.signed_content import problem_of_signed
 
 VARIABLES = frozenset({"body", "headers", "query"})
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -22,16 +24,19 @@ MAX_DATA_ENTRIES = 500
 
 # What each scheme needs to be told; anything else in its definition is a typing mistake.
 FIELDS: dict[Scheme, frozenset[str]] = {
-    Scheme.HMAC_HEX: frozenset({"header", "prefix", "algorithm"}),
-    Scheme.HMAC_BASE64: frozenset({"header", "prefix", "algorithm"}),
+    Scheme.HMAC_HEX: frozenset({"header", "field", "prefix", "algorithm", "signed", "key"}),
+    Scheme.HMAC_BASE64: frozenset({"header", "field", "prefix", "algorithm", "signed", "key"}),
     Scheme.TIMESTAMPED: frozenset(
-        {"header", "prefix", "algorithm", "tolerance_seconds", "encoding", "timestamp_header", "signed"}
+        {"header", "prefix", "algorithm", "tolerance_seconds", "encoding", "timestamp_header", "signed", "key"}
     ),
     Scheme.STANDARD_WEBHOOKS: frozenset({"tolerance_seconds"}),
+    Scheme.PUBLIC_KEY: frozenset(
+        {"header", "prefix", "algorithm", "tolerance_seconds", "encoding", "timestamp_header", "signed"}
+    ),
     Scheme.TOKEN: frozenset({"header", "prefix", "query"}),
     Scheme.BASIC: frozenset(),
 }
-_NEEDS_HEADER = frozenset({Scheme.HMAC_HEX, Scheme.HMAC_BASE64, Scheme.TIMESTAMPED})
+_NEEDS_HEADER = frozenset({Scheme.HMAC_HEX, Scheme.HMAC_BASE64, Scheme.TIMESTAMPED, Scheme.PUBLIC_KEY})
 
 DataMapping = Expression | Mapping[str, Any] | None  # an expression, a tree of them, or the whole body
 
@@ -107,22 +112,36 @@ def check_secrets(verification: Verification | None, secrets: list[str]) -> None
         raise Invalid(
             "A source needs at least one secret; the shop shows it or lets you choose it.", pointer="/secrets"
         )
-    errors = []
-    for index, secret in enumerate(secrets):
-        if verification.scheme is Scheme.STANDARD_WEBHOOKS:
-            try:
-                signing_key(secret)
-            except ValueError:
-                errors.append(
-                    FieldError(
-                        f"/secrets/{index}",
-                        "A Standard Webhooks secret is whsec_ and base64, or whpk_ and the sender's public key.",
-                    )
-                )
-        elif verification.scheme is Scheme.BASIC and ":" not in secret:
-            errors.append(FieldError(f"/secrets/{index}", "A secret for Basic authentication is user:password."))
+    errors = [
+        FieldError(f"/secrets/{index}", problem)
+        for index, secret in enumerate(secrets)
+        if (problem := _problem_of_secret(verification, secret))
+    ]
     if errors:
         raise Invalid.many(errors)
+
+
+def _problem_of_secret(verification: Verification, secret: str) -> str | None:
+    try:
+        match verification.scheme:
+            case Scheme.STANDARD_WEBHOOKS:
+                signing_key(secret)
+            case Scheme.PUBLIC_KEY:
+                public_key(secret)
+            case Scheme.BASIC if ":" not in secret:
+                return "A secret for Basic authentication is user:password."
+            case Scheme.HMAC_HEX | Scheme.HMAC_BASE64 | Scheme.TIMESTAMPED:
+                hmac_key(secret, verification.key)
+    except ValueError:
+        return _WRITTEN.get(verification.scheme, f"This secret is not written in {verification.key}, as `key` says.")
+    return None
+
+
+_WRITTEN = {
+    Scheme.STANDARD_WEBHOOKS: "A Standard Webhooks secret is whsec_ and base64, or whpk_ and the sender's public key.",
+    Scheme.PUBLIC_KEY: "This is no public key: give the base64 between BEGIN PUBLIC KEY and END on one line, or the "
+    "32 bytes of Ed25519 in hex.",
+}
 
 
 class _Collector:
@@ -178,12 +197,10 @@ def _verification(given: Mapping[str, Any], collected: _Collector) -> Verificati
         collected.errors.append(
             FieldError(f"/verification/{name}", f"The scheme {scheme.value} has no {name}; leave it out.")
         )
-    if scheme in _NEEDS_HEADER and not values.get("header"):
+    if scheme in _NEEDS_HEADER and bool(values.get("header")) is bool(values.get("field")):
         collected.errors.append(FieldError("/verification/header", "Name the header that carries the signature."))
-    if "signed" in values and values["signed"].count("{body}") != 1:
-        collected.errors.append(
-            FieldError("/verification/signed", "`signed` holds {body} once, and usually {timestamp}.")
-        )
+    if "signed" in values and (problem := problem_of_signed(values["signed"])):
+        collected.errors.append(FieldError("/verification/signed", problem))
     for name in ("header", "timestamp_header"):
         if name in values:
             values[name] = values[name].lower()

@@ -18,7 +18,7 @@ from services.orders_notification.domain.intake import (
     Verdict,
 )
 from services.orders_notification.domain.mapping import map_delivery
-from services.orders_notification.domain.signatures import Delivery
+from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.handlers.intake import accept, keep
 from services.orders_notification.ports.deps import OrdersNotification
 from services.orders_notification.ports.rejections import Filter, Rejection

@@ -1,6 +1,7 @@
 """A shop's webhook in five moves: verify (or shake hands), map, deduplicate, apply, answer."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client import Counter
@@ -9,8 +10,10 @@ from libs.contracts.reasons import Reason
 from libs.errors import NotFound, Unauthorized
 from services.orders_notification.domain.event_types import without
 from services.orders_notification.domain.intake import Kept, Origin, Raw, Submission, Verdict, new_cause
-from services.orders_notification.domain.mapping import Mapped, Unmappable, handshake, map_delivery
-from services.orders_notification.domain.signatures import Delivery, Scheme, verify
+from services.orders_notification.domain.mapping import Answer, Mapped, handshake, map_delivery
+from services.orders_notification.domain.reading import Unmappable
+from services.orders_notification.domain.signatures import Scheme, verify
+from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.sources import Source
 from services.orders_notification.handlers.intake import accept, keep, prepare
 from services.orders_notification.ports.deps import OrdersNotification
@@ -31,7 +34,7 @@ _HANDSHAKE_BYTES = 4_096
 class Received:
     """What became of a delivery. `handshake`: what a first call is answered with, and nothing else came of it."""
 
-    def __init__(self, verdicts: list[Verdict], *, filtered: int = 0, handshake: bytes | None = None) -> None:
+    def __init__(self, verdicts: list[Verdict], *, filtered: int = 0, handshake: Answer | None = None) -> None:
         self.verdicts = verdicts
         self.filtered = filtered
         self.handshake = handshake
@@ -58,7 +61,7 @@ async def receive(deps: OrdersNotification, name: str, delivery: Delivery, trace
     return received
 
 
-def _shaken(candidates: list[StoredSource], delivery: Delivery) -> bytes | None:
+def _shaken(candidates: list[StoredSource], delivery: Delivery) -> Answer | None:
     if len(delivery.body) > _HANDSHAKE_BYTES:  # whoever cannot sign makes us read nothing large
         return None
     answers = (handshake(candidate.source, delivery) for candidate in candidates)
@@ -123,7 +126,7 @@ def without_credentials(source: Source, delivery: Delivery) -> Delivery:
         hidden |= {verification.header}
         query.pop(verification.query or "", None)
     headers = {name: value for name, value in delivery.headers.items() if name not in hidden}
-    return Delivery(delivery.body, headers, query)
+    return replace(delivery, headers=headers, query=query)
 
 
 async def rehearse(

@@ -151,6 +151,15 @@ def test_an_input_without_a_result_is_an_error_with_its_reason(text: str, says: 
     assert says in failed.value.detail
 
 
+def test_whoever_sends_what_has_no_result_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    expression = compile_expression("string(event.a) + string(size(event.b))", variables={"event"})
+    for event in ({"a": [], "b": "x"}, {"a": "x", "b": 1}):
+        with pytest.raises(EvaluationFailed):
+            expression.evaluate(Context({"event": event}))
+
+    assert caplog.records == []
+
+
 def test_a_number_that_the_engine_does_not_take_is_said() -> None:
     with pytest.raises(EvaluationFailed, match="beyond 1e308"):
         result("event.n > 5", {"n": 10**399})

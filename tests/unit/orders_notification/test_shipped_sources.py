@@ -7,8 +7,9 @@ import pytest
 from libs import exact_json
 from services.orders_notification.adapters.shipped import shipped_sources
 from services.orders_notification.domain.cloudevents import BusinessEvent
-from services.orders_notification.domain.mapping import Unmappable, handshake, map_delivery
-from services.orders_notification.domain.signatures import Delivery
+from services.orders_notification.domain.mapping import Answer, handshake, map_delivery
+from services.orders_notification.domain.reading import Unmappable
+from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.sources import Source, source
 from tests.unit.orders_notification.builders import NOW
 
@@ -30,6 +31,12 @@ SHOPIFY: list[tuple[str, dict[str, Any], tuple[str, str | None, str | None]]] = 
     ("orders/create", {"name": "#1001", "customer": None}, ("order.placed", "#1001", None)),  # a guest
     ("orders/cancelled", {"name": "DE-7"}, ("order.cancelled", "DE-7", None)),
     ("fulfillments/create", {"id": 5, "order_id": 8, "name": "#1001.1"}, ("parcel.shipped", "#1001", None)),
+    ("fulfillments/create", {"id": 5, "order_id": 8, "name": "#1001-F2"}, ("parcel.shipped", "#1001", None)),
+    ("fulfillments/create", {"id": 5, "order_id": 8, "name": "DE.10-F.1001.12"},
+     ("parcel.shipped", "DE.10-F.1001", None)),  # shops choose what stands round the number
+    ("fulfillments/update", {"id": 5, "order_id": 8, "name": "#1001.A"}, ("parcel.changed", "#1001.A", None)),
+    ("draft_orders/create", {"id": 5, "name": "#D7", "customer": {"id": 7}},
+     ("shopify.draft_orders/create", "#D7", "customer:7")),
     ("refunds/create", {"id": 5, "order_id": 450789469}, ("order.refunded", "450789469", None)),
     ("customers/create", {"id": 706405506930370084, "email": "a@b.c"},
      ("customer.registered", "706405506930370084", "customer:706405506930370084")),
@@ -73,7 +80,9 @@ WOO: list[tuple[str, dict[str, Any], tuple[str, str | None, str | None]]] = [
     ("subscription.created", {"id": 5, "number": "", "customer_id": 3, "date_modified_gmt": ""},
      ("woocommerce.subscription.created", None, "customer:3")),
     ("action.woocommerce_add_to_cart", {"action": "woocommerce_add_to_cart", "arg": 22},
-     ("woocommerce.action.woocommerce_add_to_cart", None, None)),
+     ("woocommerce.action.woocommerce_add_to_cart", "22", None)),
+    ("action.woocommerce_cart_emptied", {"action": "woocommerce_cart_emptied", "arg": [True]},
+     ("woocommerce.action.woocommerce_cart_emptied", None, None)),
 ]  # fmt: skip
 
 
@@ -83,10 +92,16 @@ def test_woocommerce_topics(topic: str, body: dict[str, Any], expected: tuple[st
     assert (event.type, event.subject, event.recipient) == expected
 
 
+def test_two_actions_of_one_second_are_two_events() -> None:
+    sent = {"x_wc_webhook_topic": "action.wc_payment_complete", "x_wc_webhook_delivery_id": "d1"}
+    first, second = (mapped("woocommerce", {"action": "wc_payment_complete", "arg": arg}, **sent) for arg in (727, 728))
+    assert first.id != second.id
+
+
 def test_only_a_bare_ping_is_a_handshake() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     woo = compiled("woocommerce")
-    assert handshake(woo, Delivery(b"webhook_id=7", form, {})) == b""
+    assert handshake(woo, Delivery(b"webhook_id=7", form, {})) == Answer()
     assert handshake(woo, Delivery(b"webhook_id=7&order=1", form, {})) is None
     assert handshake(woo, Delivery(b"webhook_id=7", form | {"x-wc-webhook-topic": "order.created"}, {})) is None
     assert handshake(woo, Delivery(b"{", {}, {})) is None
@@ -102,6 +117,11 @@ def test_stripe_objects_with_and_without_the_shops_metadata() -> None:
     assert (told.type, told.subject, told.recipient) == ("payment.refunded", "7", "customer:9")
     bare = stripe("invoice.paid", {"id": "in_1", "metadata": {}, "customer": "cus_1"})
     assert (bare.type, bare.subject, bare.recipient) == ("invoice.paid", "in_1", "customer:cus_1")
+    expanded = stripe("invoice.paid", {"id": "in_1", "customer": {"id": "cus_1", "object": "customer"}})
+    assert expanded.recipient == "customer:cus_1"
+    checkout = {"id": "cs_1", "client_reference_id": "B-7", "customer": None, "metadata": {}}
+    assert stripe("checkout.session.completed", checkout).subject == "B-7"
+    assert stripe("checkout.session.completed", checkout | {"client_reference_id": None}).subject == "cs_1"
     guest = stripe("payout.paid", {"id": "po_1", "metadata": None, "customer": None})
     assert (guest.type, guest.subject, guest.recipient) == ("stripe.payout.paid", "po_1", None)
     balance = stripe("balance.available", {"object": "balance"})
@@ -137,6 +157,7 @@ COMMERCETOOLS: list[tuple[dict[str, Any], tuple[str, str | None, str | None]]] =
       .items() if name != "type"}, ("order.placed", "o-1", None)),
     (message("OrderCreated", order={"orderNumber": None}, resourceUserProvidedIdentifiers={"orderNumber": None}),
      ("order.placed", "o-1", None)),
+    (message("OrderDeleted", order=None), ("commercetools.OrderDeleted", "o-1", None)),
     (message("OrderCustomerSet", customer={"typeId": "customer", "id": "c"}),
      ("commercetools.OrderCustomerSet", "o-1", "customer:c")),
     ({"notificationType": "Event", "id": "e-1", "type": "CheckoutPaymentAuthorized", "resourceType": "checkout"},

@@ -7,8 +7,9 @@ import pytest
 
 from libs import exact_json
 from services.orders_notification.domain.cloudevents import BusinessEvent
-from services.orders_notification.domain.mapping import Mapped, Unmappable, map_delivery
-from services.orders_notification.domain.signatures import Delivery
+from services.orders_notification.domain.mapping import Answer, Mapped, handshake, map_delivery
+from services.orders_notification.domain.reading import Unmappable
+from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.sources import source
 from tests.unit.orders_notification.builders import NOW
 
@@ -71,6 +72,26 @@ def test_what_an_expression_must_not_give_is_named_with_its_place(
 def test_a_filter_leaves_out_what_it_says_is_false() -> None:
     assert outcome({"filter": "has(body.x)"}, {}).filtered == 1
     assert outcome({"filter": "has(body.x)"}, {"x": 1}).filtered == 0
+
+
+@pytest.mark.parametrize(
+    ("expression", "answer"),
+    [
+        ("has(query.token) ? query.token : null", Answer("ä b".encode(), "text/plain")),
+        ("{'code': query.token}", Answer('{"code":"ä b"}'.encode(), "application/json")),
+        ("query.token == 'ä b'", Answer()),
+        ("query.token != 'ä b'", None),
+        ("query.gone", None),
+        ("''", None),
+        ("17", None),
+        ("[1]", None),
+    ],
+)
+def test_a_first_call_is_answered_as_its_sender_wants_it(expression: str, answer: Answer | None) -> None:
+    definition = {
+        "verification": {"scheme": "basic"}, "mapping": {"type": "'t'", "id": "'1'"}, "handshake": expression
+    }  # fmt: skip
+    assert handshake(source("own", 1, definition), Delivery(b"{}", {}, {"token": "ä b"})) == answer
 
 
 def test_names_of_an_object_are_texts_as_json_writes_them() -> None:

@@ -167,7 +167,7 @@ def test_the_text_part_says_what_the_html_says() -> None:
     made = rendered("email", MAIL | {"html": html}, items=["a", "<b>"])
 
     assert made.text == (
-        "Hallo Jörg\n\nZwei & zwei\nsind\xa0vier\n\n- a\n- <b>\n\nLogoAbmelden (https://x.example/u)\n"
+        "Hallo Jörg\n\nZwei & zwei\nsind\xa0vier\n\n- a\n- <b>\n\nLogo Abmelden (https://x.example/u)\n"
     )
 
 

@@ -159,6 +159,8 @@ def test_a_bundle_without_texts_is_refused(templates: Any) -> None:
         ("{% for i in event.data.items %}{{ i.nme }}{% endfor %}", False),
         ("{% assign a = event.data.address %}{{ a.city }}", True),
         ("{% assign a = event.data.address %}{{ a.ctiy }}", False),
+        ("{% for pair in event.data.address %}{{ pair.first }}: {{ pair[1] }}{{ pair.last }}{% endfor %}", True),
+        ("{% for pair in event.data.address %}{{ pair.town }}{% endfor %}", False),
         ("{{ event.data.free.anything.goes }}", True),
         ("{{ event.data.price.cents }}", False),
         ("{{ recipient.attributes.tier }}", True),

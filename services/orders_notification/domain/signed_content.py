@@ -1,0 +1,121 @@
+"""What a sender signs: most the body as it came, some also the time, the address, or a few fields alone.
+
+A definition says it as a text with places: `{body}`, `{timestamp}.{body}`, `{method}{url}{body}{timestamp}` (HubSpot),
+`{url}{form}` (Twilio, Mandrill), `{body.eventCreated}.{body.eventId}` (Ecwid). What a place does not find is empty, and
+the signature will hardly fit.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qsl
+
+from libs import exact_json
+from libs.errors import BadRequest
+
+PLACES = ("body", "timestamp", "method", "url", "form")
+NAMED_PLACES = ("body", "header", "query")
+_PLACE = re.compile(r"\{([a-z]*)(?:\.([^{}]+))?\}")
+_MAX_PARSED = 1 << 20
+_OF_THE_SENDER = ("{body", "{form}", "{query.")  # what the sender says; without one of them every delivery fits
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One request as it came: raw bytes, lower-case header names. `url`: the address that its sender was given, with
+    the query as it came."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    method: str = "POST"
+    url: str = ""
+
+
+def problem_of_signed(signed: str) -> str | None:
+    """Why a text does not say what is signed, as a sentence."""
+    for found in _PLACE.finditer(signed):
+        if found[1] not in (PLACES if found[2] is None else NAMED_PLACES):
+            known = ", ".join([f"{{{name}}}" for name in PLACES] + [f"{{{name}.…}}" for name in NAMED_PLACES])
+            return f"`signed` has no place {found[0]}; there are {known}."
+    if not any(place in signed for place in _OF_THE_SENDER):
+        return "`signed` holds {body}, or {form}, {body.…} or {query.…}; else any body would do."
+    return None
+
+
+def signed_content(signed: str, delivery: Delivery, timestamp: str = "") -> bytes:
+    """The bytes that were signed, by a text without problems."""
+    fields = _parsed(delivery.body) if "{body." in signed else None
+    places: dict[str, Callable[[], bytes]] = {
+        "body": lambda: delivery.body,
+        "timestamp": timestamp.encode,
+        "method": delivery.method.encode,
+        "url": delivery.url.encode,
+        "form": lambda: _form(delivery.body),
+    }
+    made, at = [], 0
+    for found in _PLACE.finditer(signed):
+        made.append(signed[at : found.start()].encode())
+        name = found[2]
+        match found[1]:
+            case place if name is None:
+                made.append(places[place]())
+            case "body":
+                made.append(_at(fields, name).encode())
+            case "header":
+                made.append(delivery.headers.get(name.lower(), "").encode())
+            case _:
+                made.append(delivery.query.get(name, "").encode())
+        at = found.end()
+    return b"".join([*made, signed[at:].encode()])
+
+
+def field_of(body: bytes, path: str) -> str:
+    """The text at a path of a JSON body (`items.0.signature`); empty where there is none."""
+    return _at(_parsed(body), path)
+
+
+def _parsed(body: bytes) -> Any:
+    if len(body) > _MAX_PARSED:  # nobody has been verified yet: whoever cannot sign makes us read nothing large
+        return None
+    try:
+        return exact_json.loads(body)
+    except BadRequest:
+        return None
+
+
+def _at(value: Any, path: str) -> str:
+    at = value
+    for name in path.split("."):
+        if isinstance(at, Mapping):
+            at = at.get(name)
+        elif isinstance(at, list) and name.isascii() and name.isdigit() and int(name) < len(at):
+            at = at[int(name)]
+        else:
+            return ""
+    return _text(at)
+
+
+def _form(body: bytes) -> bytes:
+    """A form's fields sorted by name, each name and value one after the other."""
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1_000, errors="strict")
+    except ValueError:
+        return b""
+    return "".join(name + value for name, value in sorted(pairs)).encode()
+
+
+def _text(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case Decimal():
+            return format(value, "f")
+        case _:
+            return ""

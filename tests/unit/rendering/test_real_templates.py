@@ -1,0 +1,157 @@
+"""Templates as shops have them: what they use works in each channel, and no value does harm where it lands."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from libs.errors import Invalid
+from libs.rendering import EmailContent, SmsContent, check_template, compile_template
+
+ORDER = {
+    "name": "#9999",
+    "total": "388.00",
+    "currency": "EUR",
+    "note": None,
+    "link": "https://shop.example/orders/1?key=a&x=1",
+    "customer": {"last_name": 'Smith & "<Co>"'},
+    "items": [
+        {
+            "title": "iPod </script> Nano",
+            "price": "199.00",
+            "quantity": 1,
+            "extra": [{"name": "Gravur", "value": "Ö<3"}],
+        },
+        {"title": "אייפוד 🎧", "price": "99.50", "quantity": 2, "extra": []},
+    ],
+}
+EVENT = {"id": "1", "type": "t", "source": "/s", "subject": "#9999", "time": "2026-03-01T13:30:00Z", "data": ORDER}
+RECIPIENT = {"first_name": "Ada", "zone": "Europe/Vienna", "attributes": {}}
+VARIABLES: dict[str, Any] = {"event": EVENT, "recipient": RECIPIENT, "links": {"unsubscribe": "https://x.example/u"}}
+
+CONFIRMATION = """
+{% capture email_title %}
+  {% if event.data.note %}Thanks!{% else %}Thank you for your purchase!{% endif %}
+{% endcapture %}
+{% liquid
+  assign count = 0
+  for item in event.data.items
+    assign count = count | plus: item.quantity
+  endfor
+%}
+<!DOCTYPE html>
+<html dir="rtl" xmlns:v="urn:schemas-microsoft-com:vml"><head><title>{{ email_title }}</title>
+<style>.x > a { color: {{ event.data.color | default: "#000" }}; }</style></head><body>
+<script type="application/ld+json">
+{"@context": "http://schema.org", "@type": "Order", "orderNumber": {{ event.data.name | json }},
+ "customer": "{{ event.data.customer.last_name }}", "acceptedOffer": [
+ {%- for item in event.data.items %}{"name": "{{ item.title }}", "price": {{ item.price | json }}}
+ {%- unless forloop.last %}, {% endunless %}{% endfor -%} ]}
+</script>
+<div style="display:none;max-height:0">Order {{ event.data.name }}&nbsp;&zwnj;</div>
+<h2>{{ email_title }}</h2><p>{{ count }} items</p>
+{% for item in event.data.items %}
+<div style="{% if forloop.first %}border:0{% else %}border:1px{% endif %}">{{ item.title }}&nbsp;&times;&nbsp;
+{{- item.quantity }}
+{% for each in item.extra %}{% if each.value != blank %}<dd>{{ each.name }}: {{ each.value }}</dd>{% endif %}
+{% endfor %}
+{% if item.price > 100 %}insured{% endif %}</div>
+{% endfor %}
+<!--[if mso]><v:roundrect href="{{ event.data.link }}"><center>View order</center></v:roundrect><![endif]-->
+<!--[if !mso]><!--><a href="{{ event.data.link }}">View order</a><!--<![endif]-->
+{% comment %}{{ broken {% endcomment %}
+</body></html>"""
+
+
+def test_an_order_confirmation_is_checked_and_reads_as_it_should() -> None:
+    parts = {"subject": "Order {{ event.data.name }}", "html": CONFIRMATION}
+    assert check_template("email", {"en": parts}) == []
+    made = compile_template("email", "en", parts, optional=frozenset({"event.data.color"})).render(VARIABLES)
+    assert isinstance(made, EmailContent)
+    html, words = str(made.html), str(made.text)
+
+    linked = json.loads(re.findall(r'ld\+json">(.*?)</script>', html, re.DOTALL)[0])
+    assert linked["orderNumber"] == "#9999"
+    assert linked["customer"] == ORDER["customer"]["last_name"]  # type: ignore[index]
+    assert [each["name"] for each in linked["acceptedOffer"]] == ["iPod </script> Nano", "אייפוד 🎧"]
+    assert "iPod &lt;/script&gt; Nano&nbsp;&times;&nbsp;1" in html
+    assert html.count('href="https://shop.example/orders/1?key=a&amp;x=1"') == 2
+    assert words.startswith("Thank you for your purchase!")
+    assert words.count("View order") == 1
+    assert words.count("insured") == 1
+    for said in ("3 items", "Gravur: Ö<3", "אייפוד 🎧\u00a0×2", "View order (https://shop.example/orders/1?key=a&x=1)"):
+        assert said in words
+    for unsaid in ("schema.org", "{{", "&times;", "display"):
+        assert unsaid not in words
+
+
+@pytest.mark.parametrize(
+    ("html", "reads"),
+    [
+        ('<img src="data:image/png;base64,iVBO\nRw0=" alt="Logo">Shop', "Logo Shop\n"),
+        ('<a href="https://x.example"><img src="cid:logo" alt="Logo"></a>', "Logo (https://x.example)\n"),
+        ('<div style="max-height:0px;overflow:hidden">pre</div><p style="visibility: hidden">x</p>a', "a\n"),
+        ('<td style="font-size:0px;max-height:0.5em">shown</td>', "shown\n"),
+        ("<P>A<BR>B</P><UL><LI>1<LI>2</UL>", "A\nB\n\n- 1\n- 2\n"),
+        ("{% capture x %}\n <b>a</b> {% endcapture %}{{ x }}b", "a b\n"),
+    ],
+)
+def test_the_text_part_says_what_a_reader_sees(html: str, reads: str) -> None:
+    made = compile_template("email", "en", {"subject": "s", "html": html}).render(VARIABLES)
+    assert isinstance(made, EmailContent)
+    assert str(made.text) == reads
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<a href="data:image/png;base64,AAAA">',
+        '<img src="data:image/svg+xml;base64,AAAA">',
+        '<img src="data:text/html;base64,AAAA">',
+        '<img src="data:image/png,{{ event.data.name }}">',
+        '<img src="data:image/png;base64,{{ event.data.name }}">',
+    ],
+)
+def test_only_plain_pictures_stand_in_the_mail_itself(html: str) -> None:
+    with pytest.raises(Invalid):
+        compile_template("email", "en", {"subject": "s", "html": html})
+
+
+@pytest.mark.parametrize("value", ['"</script><b>', "a\u2028b", "\\", '"', "<!--", "]]>&amp;"])
+def test_no_value_leaves_the_data_for_mail_programs(value: str) -> None:
+    html = '<script type="application/ld+json">{"a": "{{ event.data.x }}", "b": {{ event.data.x | json }}}</script>'
+    template = compile_template("email", "en", {"subject": "s", "html": html})
+    made = template.render({"event": EVENT | {"data": {"x": value}}, "recipient": RECIPIENT})
+    assert isinstance(made, EmailContent)
+
+    inside = str(made.html).removeprefix('<script type="application/ld+json">').removesuffix("</script>")
+    assert json.loads(inside) == {"a": value, "b": value}
+    assert not re.search("[<>&]", inside)
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        '<script type="text/javascript">',
+        "<script>",
+        '<script type="application/ld+json" type="text/javascript">',
+        '<script type="{{ event.data.x }}">',
+        '<script type="application/ld+json" src="https://x.example/">{% echo event.data.x %}',
+    ],
+)
+def test_nothing_else_is_data_for_mail_programs(opening: str) -> None:
+    with pytest.raises(Invalid):
+        compile_template("email", "en", {"subject": "s", "html": f"{opening}{{{{ event.data.x }}}}</script>"})
+
+
+@pytest.mark.parametrize("locale", ["de-AT", "fr", "en", "nb", "cs"])
+def test_money_and_times_cost_no_more_in_an_sms(locale: str) -> None:
+    source = (
+        '{{ event.data.total | money: "EUR" }}\u200b {{ 12345.6 | number }} {{ event.time | date: "datetime_short" }}'
+    )
+    made = compile_template("sms", locale, {"text": source}).render(VARIABLES)
+    assert isinstance(made, SmsContent)
+
+    assert (made.encoding, made.segments) == ("gsm-7", 1), ascii(made.text)
+    assert " " in made.text

@@ -1,0 +1,162 @@
+"""Liquid as it stands in shops' templates, and as editors leave it: it works, or the page says in words why not."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from libs.errors import Invalid
+from libs.rendering import WebhookContent, compile_template
+from libs.rendering.environment import ChannelEnvironment
+from libs.rendering.limits import RenderFailed
+from libs.rendering.text import Text, Wanted
+
+EVENT: dict[str, Any] = {"id": "1", "type": "t", "source": "/s", "subject": "#1", "time": "2026-03-01T13:30:00Z"}
+
+DATA: dict[str, Any] = {
+    "price": "19.90", "count": 3, "word": "many", "at": 1_772_371_800_000, "list": [[1, 2], [3]],
+    "exact": Decimal("19.90"), "control": "a\0b", "markup": "<b>",
+}  # fmt: skip
+
+
+def render(source: str, kind: str = "text") -> str:
+    text = Text(source, Wanted(ChannelEnvironment(kind, "en", {"event.data.gone"}), "/part", max_source=100_000))
+    return text.render({"event": EVENT | {"data": DATA}, "recipient": {"zone": "UTC"}, "links": {}})
+
+
+@pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ("{% if event.data.price > 10 %}>{% endif %}{% if event.data.price <= 19.9 %}<={% endif %}", "><="),
+        ("{% if 20 > event.data.price %}>{% endif %}{% if event.data.price >= event.data.exact %}>={% endif %}", ">>="),
+        ("{% if event.data.price < '9' %}as texts{% endif %}{% if event.data.gone > 1 %}{% else %}no{% endif %}",
+         "as textsno"),
+        ("{% if event.data.price == 19.9 %}{% else %}as written{% endif %}", "as written"),
+        ("{% capture 'a' %}1{% endcapture %}{% capture \"b\" %}2{% endcapture %}{{ a }}{{ b }}", "12"),
+        ("{% for i in event.data.list %}\n{% capture\n'c' %}{{ i }}{% endcapture %}{% endfor %}{{ c }}", "3"),
+        ("{{ (1..4) | join: '-' }} {{ event.data.list | join: '-' }}", "1-2-3-4 1-2-3"),
+        ("[{{ event.data.gone | strip_html }}]{{ event.data.count | strip_html }}", "[]3"),
+        ("{% assign x = '{{' %}{{ x }}{{ \"{% y %}\" }}", "{{{% y %}"),
+        ("{% for i in (1..3) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}", "1"),
+        ("{% liquid\n" + "assign x = event.data.word | append: 'abcdefghijklmnopqrstuvwxyz'\n" * 60 + "echo x %}",
+         "manyabcdefghijklmnopqrstuvwxyz"),
+        ("{{ event.data.at | date: '%F %T' }} {{ '1772371800' | date: '%F' }}", "2026-03-01 13:30:00 2026-03-01"),
+        ("{{ 'Tue, 03 Mar 2026 09:30:00 GMT' | date: '%F %T' }}", "2026-03-03 09:30:00"),
+        ("{{ 'March 3, 2026' | date: '%F' }} {{ '3 Mar 2026' | date: '%F' }}", "2026-03-03 2026-03-03"),
+        ("{{ '2026/03/03 09:30' | date: '%F %R' }}", "2026-03-03 09:30"),
+        ("{{ '2026-03-03 09:30:00 UTC' | date: '%R' }}", "09:30"),
+        ("{{ '2026-03-03T09:30:00.123456789Z' | date: '%L' }} {{ '2026-03-03 09:30:00 +0100' | date: '%R' }}",
+         "123 08:30"),
+    ],
+)  # fmt: skip
+def test_what_shops_write_elsewhere_works(source: str, reads: str) -> None:
+    assert render(source) == reads
+
+
+@pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ("{{ event.data.lost | upcase | default: 'x' }}", "x"),
+        ("{{ event.data.lost.a.b | strip | truncate: 3 | default: event.data.word }}", "many"),
+        ("{{ event.data.word | upcase | default: 'x' }}{{ event.data.word | default: 'x' | upcase }}", "MANYMANY"),
+        ("{% for i in event.data.lost %}{{ i.a }}{% else %}none{% endfor %}", "none"),
+        ("{% for i in event.data.list %}{{ i[0] }}{% else %}none{% endfor %}", "13"),
+    ],
+)
+def test_a_text_may_say_what_stands_for_what_is_missing(source: str, reads: str) -> None:
+    assert render(source) == reads
+    assert render(f"{{% if true %}}{source}{{% endif %}}") == reads  # and so where Liquid itself renders it
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ event.data.lost | upcase }}",
+        "{% for i in event.data.lost %}{{ i.a }}{% endfor %}",
+        "{{ event.data.lost | money: 'EUR' | default: '-' }}",
+        "{{ event.data.lost | times: 2 | default: 1 }}",
+        "{{ event.data.word | default: 'x' | append: event.data.lost }}",
+    ],
+)
+def test_what_is_missing_fails_where_nothing_stands_for_it(source: str) -> None:
+    with pytest.raises(RenderFailed, match=r"event\.data\.lost is missing"):
+        render(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("a\n{{ [event.data.word] }}", "Line 2: write the variable's name here"),
+        ("{% if event.data.word %}\n{% break %}{% endif %}", "Line 2: {% break %} stands outside of a loop"),
+        ("{% for i in (1..2) %}{% endfor %}{% continue %}", "Line 1: {% continue %} stands outside of a loop"),
+        ("{{ event.data.price | money_with_currency }}", "'money_with_currency': there is none; write money"),
+        ("{{ 'x.png' | asset_url }}", "'asset_url': there is none; write the address"),
+        ("{{ event.data.word {% if true %}{% endif %} }}", "{{ in line 1 is not closed"),
+        ("{% liquid\n" + "echo 'x' " * 300 + "\n%}", "more than 2000 characters"),
+        ("{% liquid\n" + "echo 'x'\n" * 4_001 + "%}", "more than 4000 outputs and tags"),
+        ("{{ event.data.price | money: “EUR” }}", "unexpected '“'; write straight quotes"),
+        ("{% if event.data.count &gt; 1 %}{% endif %}", "unexpected '&'; an editor may have put &gt; for >"),
+        ("{{ event.data.\u200bword }}", "it may be invisible"),
+        ("{{{event.data.word}}}", "unexpected '{'; write two braces"),
+        ("{{#if event.data.word}}", "unexpected '#'; write {% if"),
+        ("{% if event.data.count = 3 %}{% endif %}", "found '='; write =="),
+        ("{{ event.data.list.0 }}", "found integer; write [0]"),
+        (
+            "{% if event.data.count %}\n{% else if event.data.word %}{% endif %}",
+            "Line 2: there is no tag 'else if': write",
+        ),
+        ("{% liquid\nif event.data.count\nelse if event.data.word\nendif %}", "there is no tag 'else if': write elsif"),
+        ("{{ '2026-02-30' | date: '%F' }}", "is no time"),
+        ("{{ 'Tue, 30 Feb 2026 09:30:00 GMT' | date: '%F' }}", "is no time"),
+        ("{{ '03/04/2026' | date: '%F' }}", "is no time"),
+        ("{{ 99999999999999999999 | date: '%F' }}", "is no time"),
+    ],
+)
+def test_what_cannot_work_is_said_when_it_is_published(source: str, says: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        render(source)
+
+    assert says in refused.value.errors[0].detail
+
+
+@pytest.mark.parametrize("value", ["Ada", 'O"Neil\\n', "a\nb\u2028", "</script>", "{{ x }}"])
+@pytest.mark.parametrize(
+    ("source", "gives"),
+    [
+        ('{% capture a %}Dear {{ event.data.v }}{% endcapture %}{"a": "{{ a }}"}', {"a": "Dear {v}"}),
+        ('{% capture a %}Dear {{ event.data.v }}{% endcapture %}{"a": {{ a | json }}}', {"a": "Dear {v}"}),
+        ('{% capture a %}{{ event.data.v }}{% endcapture %}{"a": "{{ a | append: "!" }}"}', {"a": "{v}!"}),
+        ('{% capture a %}{"b": "{{ event.data.v }}"}{% endcapture %}[{{ a }}, {{ a }}]', [{"b": "{v}"}, {"b": "{v}"}]),
+        ('{% capture a %}"{{ event.data.v }}"{% endcapture %}{% capture b %}[{{ a }}]{% endcapture %}{{ b }}', ["{v}"]),
+        ('["{% cycle event.data.v, 1 %}", {% cycle 2, 1 %}]', ["{v}", 2]),
+    ],
+)
+def test_what_is_captured_or_cycled_in_json_is_json(source: str, gives: Any, value: str) -> None:
+    made = compile_template("webhook", "en", {"json": source}).render({"event": EVENT | {"data": {"v": value}}})
+    assert isinstance(made, WebhookContent)
+
+    assert json.loads(made.body) == json.loads(json.dumps(gives).replace("{v}", json.dumps(value)[1:-1]))
+
+
+def test_json_is_not_made_json_again() -> None:
+    with pytest.raises(RenderFailed, match="JSON already"):
+        render('{% capture a %}{"b": 1}{% endcapture %}{{ a | json }}', "json")
+    assert render("{{ (1..3) | json }}{{ empty | json }}") == '[1,2,3]""'
+
+
+def test_a_cycle_puts_its_values_out_like_any_other() -> None:
+    source = (
+        "{% for i in (1..3) %}{% cycle event.data.word, event.data.exact %} {% endfor %}{% cycle 'g': '<b>', 'x' %}"
+    )
+    assert render(source) == "many 19.90 many <b>"
+    assert render("{% cycle event.data.control %}{% cycle event.data.markup, 1 %}", "html") == "ab&lt;b&gt;"
+
+
+def test_words_are_not_compared_with_numbers() -> None:
+    with pytest.raises(RenderFailed, match="not supported between a number and a text"):
+        render("{% if event.data.word > 1 %}{% endif %}")
+    with pytest.raises(Invalid, match=r"Line 2: a number has no fields\."):
+        render("\n{{ (1..3) | where: 'sku' }}")
+    with pytest.raises(RenderFailed, match=r"expected an integer start, found a list\."):
+        render("{{ event.data.word | slice: event.data.list }}")
