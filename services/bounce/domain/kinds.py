@@ -87,6 +87,8 @@ _LIST_REFUSES = Signed(
         re.I,
     ),
 )
+# Sieve's `reject` and mailboxes without room answer so, in the form of a receipt (RFC 3028; RFC 5429 allows it still)
+_REJECTS = re.compile(r"\b(?:rejected|refused|quota|not delivered|could not be delivered)\b", re.I)
 _MENTIONS_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)|deliver", re.I)
 
 
@@ -118,8 +120,8 @@ def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Ki
     report_type = mail.type[1].get("report-type", "").lower()
     if report_type == "feedback-report":
         return Kind.FEEDBACK
-    if report_type == "disposition-notification":
-        return Kind.RECEIPT  # RFC 8098: opened, or deleted unread; it arrived
+    if report_type == "disposition-notification":  # RFC 8098: opened, or deleted unread; it arrived
+        return Kind.BOUNCE if mail.has(b"automatic-action") and _REJECTS.search(human.text[:500]) else Kind.RECEIPT
     if report_type == "delivery-status" or headers.get("x-failed-recipients"):
         return Kind.BOUNCE
     if _is_complaint(mail, human.text):

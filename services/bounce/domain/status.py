@@ -17,6 +17,7 @@ _FIELDS = re.compile(r"^(?:final-recipient|original-recipient|action|status|diag
 _STATUS_KINDS = (b"message/delivery-status", b"message/global-delivery-status")
 _WORD = re.compile(r"[a-zA-Z-]{1,30}")
 _PER_RECIPIENT = frozenset({"final-recipient", "action", "status", "diagnostic-code"})
+_ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 _ENOUGH = 2  # of them, else it is the block about the message
 _BLANK = re.compile(r"\n[ \t]*\n")
 _UNTYPED = re.compile(r"\s*[\w.-]{1,30}\s*;\s*")
@@ -122,10 +123,11 @@ def _reported(fields: _Fields) -> Reported:
         enhanced = inside  # 5.0.0 says nothing; the server's own reply often says more
     said = fields.get("original-recipient", ""), fields.get("final-recipient", "")
     address = (said[0] and _address(said[0])) or (said[1] and _address(said[1])) or None
-    action = _WORD.search(fields.get("action", ""))
+    word = _WORD.search(fields.get("action", ""))
+    action = word[0].lower() if word else ("delivered" if (enhanced or "").startswith("2") else "failed")
     return Reported(
         address,
-        action[0].lower() if action else ("delivered" if (enhanced or "").startswith("2") else "failed"),
+        action if action in _ACTIONS else "failed",  # some say `failure`, or `error`
         reply,
         enhanced,
         diagnostic[:MAX_TEXT],
