@@ -62,7 +62,8 @@ _STILL_TRIED = Signed(
     ),
     re.compile(
         r"not yet been delivered|has been (?:delayed|postponed)|will (?:continue to )?be (?:re)?tried"
-        r"|delivery attempts will continue|will (?:continue to try|keep trying)|(?:is|are) still (?:being )?tr(?:ied|ying)"
+        r"|delivery attempts will continue|will (?:continue to try|keep trying)"
+        r"|(?:is|are) still (?:being )?tr(?:ied|ying)"
         r"|warning (?:message )?only|gmail will retry|(?:do not|don't) need to resend|wird (?:weiter|erneut) versucht",
         re.IGNORECASE,
     ),
@@ -70,8 +71,8 @@ _STILL_TRIED = Signed(
 _GIVEN_UP = re.compile(r"(?<!fails )permanent|giv(?:en|ing) up|gave up", re.IGNORECASE)
 _NOT_DELIVERED = re.compile(r"could not be delivered|failed to deliver", re.IGNORECASE)
 _GOES_ON = re.compile(
-    r"attempts will continue|will (?:continue to try|keep trying|retry|(?:continue to )?be (?:re)?tried)|warning (?:message )?only"
-    r"|(?:do not|don't) need to resend",
+    r"attempts will continue|will (?:continue to try|keep trying|retry|(?:continue to )?be (?:re)?tried)"
+    r"|warning (?:message )?only|(?:do not|don't) need to resend",
     re.IGNORECASE,
 )
 _LATE = re.compile(r"\(delay(?:ed)?\)|\bdelayed\b|still being retried|delivery incomplete", re.IGNORECASE)
@@ -181,7 +182,7 @@ def without_class(text: str) -> str:
 
 
 def is_still_tried(human: str, subject: str = "") -> bool:
-    """Whether the sentences only warn that a mail is late; one that says both has given up, unless it goes on trying."""
+    """Whether the sentences only warn that a mail is late; one that says both has given up, unless it goes on."""
     if not (_LATE.search(subject) or _STILL_TRIED.search(human)) or _GIVEN_UP.search(human):
         return False
     return not _NOT_DELIVERED.search(human) or bool(_LATE.search(subject) or _GOES_ON.search(human))

@@ -23,20 +23,28 @@ def said(raw: bytes) -> list[tuple[str | None, str, str]]:
     ]
 
 
-REASON_FIRST = f"Unknown user: {KIM}\n\nRCPT TO was answered so:\n553 5.3.0 <{KIM}> nobody\n\nUser mailbox exceeds allowed size: {LEA}\n"
+REASON_FIRST = (
+    f"Unknown user: {KIM}\n\nRCPT TO was answered so:\n553 5.3.0 <{KIM}> nobody\n\n"
+    f"User mailbox exceeds allowed size: {LEA}\n"
+)
 SESSION = (
     f"These addresses got nothing:\n\n> {KIM}\n\n--- Session ---\n <-- 220 mx.x.example\n --> EHLO us.example\n"
     f" <-- 250-VRFY\n <-- 250 SIZE 9000\n --> MAIL From:<{PATH}>\n <-- 250 Ok\n --> RCPT To:<{KIM}>\n"
     " <-- 552 this would be too much for the mailbox, it is full\n --> QUIT\n"
 )
-SENT_BY = f"A message sent by\n\n  <{PATH}>\n\ncould not be delivered. This address failed:\n\n  {KIM}\n    550 no such user\n"
+SENT_BY = (
+    f"A message sent by\n\n  <{PATH}>\n\ncould not be delivered. This address failed:\n\n"
+    f"  {KIM}\n    550 no such user\n"
+)
 X400 = (
-    "Your message\n\n  To:      team@x.example\n\ndid not reach:\n\nc=DE;a= ;p=X;o=HQ;dda:SMTP=kim@x.example; on Fri, 4 Oct"
-    " 2030\n17:12:28 -0400\n    The recipient name is not recognized\n"
+    "Your message\n\n  To:      team@x.example\n\ndid not reach:\n\n"
+    "c=DE;a= ;p=X;o=HQ;dda:SMTP=kim@x.example; on Fri, 4 Oct 2030\n17:12:28 -0400\n"
+    "    The recipient name is not recognized\n"
 )
 COURIER = (
     "This is a notification of a Courier mail server.\n\nThe original message was received on Thu, 26 Nov 2026\n\n"
-    f"Your message cannot be delivered:\n\n<{KIM}>:\n    mx.x.example [192.0.2.1]:\n>>> RCPT TO:<{KIM}>\n<<< 550 No such user.\n"
+    f"Your message cannot be delivered:\n\n<{KIM}>:\n    mx.x.example [192.0.2.1]:\n"
+    f">>> RCPT TO:<{KIM}>\n<<< 550 No such user.\n"
 )
 FORMS = {
     "the reason before the address": (REASON_FIRST, [(KIM, "unknown-user"), (LEA, "mailbox-full")]),
@@ -54,7 +62,8 @@ FORMS = {
         [(KIM, "unknown-user")],
     ),
     "words below the mail's copy": (
-        f"Hello, this could not be delivered:\n\n{KIM}\nNo such user\n\n--- Attachment is a copy of the message.\nIts attachment is not accepted",
+        f"Hello, this could not be delivered:\n\n{KIM}\nNo such user\n\n"
+        "--- Attachment is a copy of the message.\nIts attachment is not accepted",
         [(KIM, "unknown-user")],
     ),
 }
