@@ -23,7 +23,7 @@ from services.bounce.domain.status import (
     delivery_status,
     delivery_statuses,
 )
-from services.bounce.domain.told import ADDRESS, Told, is_still_tried, stage_of, told_by, transcribed
+from services.bounce.domain.told import ADDRESS, Told, has_arrived, is_still_tried, stage_of, told_by, transcribed
 
 __all__ = ["Kind", "Report", "Reported", "codes_in", "read_mail", "told_about"]
 
@@ -62,6 +62,7 @@ _TAGS = re.compile(r"<[a-z/!][^<>]{0,2000}>", re.I)
 _SILENT = re.compile(r"<(/?)(?:style|script)\b", re.I)
 _BREAKS = re.compile(r"<(?:br|/p|/div|/tr|/td|/h\d|/li)[^<>]{0,200}>", re.I)
 _ADDRESS = re.compile(ADDRESS)
+_OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "support@", "helpdesk@")
 _FINAL = re.compile(rf"^final-recipient:[^\n@]{{0,40}}?({ADDRESS})", re.I | re.M)
 
 
@@ -218,6 +219,8 @@ def _completed(recipients: tuple[Reported, ...], human: Sentences) -> tuple[Repo
             code, enhanced = codes_in(told.text) if told else (None, None)
             one = one._replace(reply_code=code, enhanced=enhanced or one.enhanced)
             one = one._replace(text=told.text, host=one.host or told.host) if told else one
+        if one.address is None and len(recipients) == 1:
+            one = one._replace(address=_mentioned(human))  # the field has a name of their own (LOCAL, X400)
         done.append(one._replace(stage=stage) if stage else one)
     return tuple(done)
 
@@ -226,6 +229,8 @@ def _from_text(sentences: Sentences) -> tuple[Reported, ...]:
     human, told = sentences.text, sentences.told
     failed = _ADDRESS.findall(sentences.mail.headers.get("x-failed-recipients"))[:MAX_RECIPIENTS]
     action = "delayed" if is_still_tried(human, sentences.mail.headers.get("subject")) else "failed"
+    if has_arrived(human):
+        action = "delivered"
     if apart := transcribed(human)[:MAX_RECIPIENTS]:
         return tuple(
             Reported(one.address, action, *codes_in(one.text), one.text, one.host, stage_of(one.text)) for one in apart
@@ -246,7 +251,8 @@ def _mentioned(sentences: Sentences) -> str | None:
             return found[1]
     told = mail.headers.get("to").lower()
     mentioned = [found.lstrip("'`") for found in _ADDRESS.findall(sentences.text)[:MAX_RECIPIENTS]]
-    return next((one for one in mentioned if one.lower() not in told), mentioned[0] if mentioned else None)
+    others = (one for one in mentioned if one.lower() not in told and not one.lower().startswith(_OFFICES))
+    return next(others, mentioned[0] if mentioned else None)
 
 
 def _feedback(parts: list[Part]) -> Headers:

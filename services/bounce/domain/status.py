@@ -25,6 +25,7 @@ _ADDRESS = re.compile(ADDRESS)
 # surrogates are no characters
 _UTF8_XTEXT = re.compile(r"\\x\{((?!D[89A-F]..\})(?:10|[1-9A-F])?[0-9A-F]{2,4})\}", re.I)
 _QUOTED = re.compile(r'"([\w.!#$%&\'*+/=?^`{|}~-]{1,64})"@')
+_IN_QUOTES = re.compile(r'"[^"\n]{1,64}"@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}')
 # what stands before a code is looked at after its first digit, so that the search runs from digit to digit
 _REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
@@ -143,7 +144,7 @@ def _address(value: str) -> str | None:
         value = value.replace("+40", "@")
     if '"' in value:
         value = _QUOTED.sub(r"\1@", value)
-    found = _ADDRESS.search(value)
+    found = _ADDRESS.search(value) or (_IN_QUOTES.search(value) if '"' in value else None)
     return found[0] if found else None
 
 

@@ -68,6 +68,15 @@ _STILL_TRIED = Signed(
         re.IGNORECASE,
     ),
 )
+_ARRIVED = Signed(
+    ("successful", "is complete, but"),
+    re.compile(
+        r"(?:has been|have been|was|were) successfully (?:delivered|relayed)|had successful delivery"
+        r"|is complete, but no delivery notification",
+        re.IGNORECASE,
+    ),
+)
+_FAILED = re.compile(r"fatal|fail|error|not (?:be )?delivered|undeliver", re.IGNORECASE)
 _GIVEN_UP = re.compile(r"(?<!fails )permanent|giv(?:en|ing) up|gave up", re.IGNORECASE)
 _NOT_DELIVERED = re.compile(r"could not be delivered|failed to deliver", re.IGNORECASE)
 _GOES_ON = re.compile(
@@ -179,6 +188,11 @@ def without_class(text: str) -> str:
     """The server's words alone, where a gateway has put the name of a class before them."""
     found = _CLASS.search(text) if " - " in text and "'" in text else None
     return f"{found[1]} {found[2]}" if found else text
+
+
+def has_arrived(human: str) -> bool:
+    """Whether the sentences only say that the mail is where it was sent, or on its way there."""
+    return bool(_ARRIVED.search(human)) and not _FAILED.search(human)
 
 
 def is_still_tried(human: str, subject: str = "") -> bool:

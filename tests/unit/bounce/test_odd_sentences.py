@@ -123,3 +123,51 @@ def test_an_action_that_no_standard_knows_is_a_failure(word: str) -> None:
     body = f"Final-Recipient: rfc822; {KIM}\nAction: {word}\nStatus: 5.1.1\n"
     head = "Content-Type: message/delivery-status\n"
     assert said(mail(body, head=head)) == [(KIM, "failed", "unknown-user")]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"Your message was successfully delivered to:\n\n{KIM}\n",
+        f"   ----- These addresses had successful delivery notifications -----\n<{KIM}>  (to mailbox)\n",
+        f"The delivery is complete, but no delivery notification was sent by the server:\n\n{KIM}\n",
+    ],
+)
+def test_sentences_that_a_mail_arrived_are_no_bounce(words: str) -> None:
+    assert said(mail(words, subject="Delivery report")) == [(KIM, "delivered", "delivered")]
+    assert said(mail(words + "\nfatal errors: 550 no such user", subject="Delivery report"))[0][1] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("subject", "words", "kind"),
+    [
+        ("Delivery failed: your parcel", "We rang and could not deliver your parcel. Choose a day.", Kind.OTHER),
+        ("Failure notice of the backup", "Job 550 of 551 failed.", Kind.OTHER),
+        ("Delivery failed", f"No such user: {KIM}", Kind.BOUNCE),
+        ("Re: Sale", "Thank you! I am out of office until Tuesday.", Kind.AUTO_REPLY),
+        ("Re: Sale", "Ich bin derzeit im Urlaub.", Kind.AUTO_REPLY),
+        ("Re: Sale", "Why is nobody in your office?", Kind.OTHER),
+        *((f"{away}: Sale", "x", Kind.AUTO_REPLY) for away in ("자동 회신", "Αυτόματη απάντηση", "رد تلقائي")),
+        *((f"{away}: Sale", "x", Kind.AUTO_REPLY) for away in ("Răspuns automat", "תשובה אוטומטית")),
+    ],
+)
+def test_what_people_and_carriers_write_is_told_from_bounces(subject: str, words: str, kind: Kind) -> None:
+    raw = mail(words, subject=subject).replace(b"MAILER-DAEMON@mx", b"kim@x")
+    assert read_mail(raw).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("fields", "words", "address"),
+    [
+        ('Original-Recipient: rfc822; "kim lee"@x.example', "Sorry.", '"kim lee"@x.example'),
+        ("Final-Recipient: LOCAL;<kim>", f"Ask postmaster@x.example. Failed to deliver to '{KIM}'", KIM),
+        ("Final-Recipient: X400; /S=kim/C=DE/", "Sorry.", None),
+    ],
+)
+def test_a_recipient_is_found_whose_field_has_a_form_of_its_own(fields: str, words: str, address: str | None) -> None:
+    parts = (
+        f"--q\nContent-Type: text/plain\n\n{words}\n--q\nContent-Type: message/delivery-status\n\n"
+        f"Reporting-MTA: dns; mx.example\n\n{fields}\nAction: failed\nStatus: 5.1.1\n\n--q--\n"
+    )
+    head = "Content-Type: multipart/report; report-type=delivery-status; boundary=q\n"
+    assert [one.address for one in read_mail(mail(parts, head=head)).recipients] == [address]
