@@ -159,7 +159,7 @@ def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Ki
     if _LIST_REFUSES.search(human.text[:1_500]) or _LIST_REFUSES.search(subject):
         return Kind.BOUNCE
     empty_path = headers.get("return-path").strip() in ("<>", "<MAILER-DAEMON>")
-    if empty_path or says_bounce:
+    if says_bounce or (empty_path and not _AWAY.search(human.text[:400])):
         return Kind.BOUNCE
     return _by_words(headers, human.text)
 

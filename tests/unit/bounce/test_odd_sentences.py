@@ -154,6 +154,8 @@ def test_sentences_that_a_mail_arrived_are_no_bounce(words: str) -> None:
 def test_what_people_and_carriers_write_is_told_from_bounces(subject: str, words: str, kind: Kind) -> None:
     raw = mail(words, subject=subject).replace(b"MAILER-DAEMON@mx", b"kim@x")
     assert read_mail(raw).kind is kind
+    if kind is Kind.AUTO_REPLY:
+        assert read_mail(b"Return-Path: <>\n" + raw).kind is kind
 
 
 @pytest.mark.parametrize(
