@@ -62,6 +62,12 @@ _TAGS = re.compile(r"<[a-z/!][^<>]{0,2000}>", re.I)
 _SILENT = re.compile(r"<(/?)(?:style|script)\b", re.I)
 _BREAKS = re.compile(r"<(?:br|/p|/div|/tr|/td|/h\d|/li)[^<>]{0,200}>", re.I)
 _ADDRESS = re.compile(ADDRESS)
+# AOL, CompuServe and GroupWise name their own users without the domain
+_BARE = re.compile(
+    r"(?:to the following(?: recipients?)?(?: could not be delivered[^\n]{0,200})?|receiver not found):\s{1,8}"
+    r"([\w.+-]{1,64})(?=[ \t\r]{0,20}$| \()",
+    re.I | re.M,
+)
 _OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "support@", "helpdesk@")
 _FINAL = re.compile(rf"^final-recipient:[^\n@]{{0,40}}?({ADDRESS})", re.I | re.M)
 
@@ -249,6 +255,9 @@ def _mentioned(sentences: Sentences) -> str | None:
     for text in mail.plain_parts((b"message/disposition-notification",)):
         if (found := _FINAL.search(text)) is not None:
             return found[1]
+    bare, server = _BARE.search(sentences.text), _ADDRESS.search(mail.headers.get("from"))
+    if bare and server:
+        return f"{bare[1]}@{server[0].partition('@')[2]}"
     told = mail.headers.get("to").lower()
     mentioned = [found.lstrip("'`") for found in _ADDRESS.findall(sentences.text)[:MAX_RECIPIENTS]]
     others = (one for one in mentioned if one.lower() not in told and not one.lower().startswith(_OFFICES))

@@ -12,7 +12,7 @@ from services.bounce.domain.told import ADDRESS, without_class
 MAX_RECIPIENTS = 100
 MAX_TEXT = 4_000
 
-STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
+STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status", "message/xdelivery-status"})
 _FIELDS = re.compile(r"^(?:final-recipient|original-recipient|action|status|diagnostic-code)[ \t]*:", re.I | re.M)
 _STATUS_KINDS = (b"message/delivery-status", b"message/global-delivery-status")
 _WORD = re.compile(r"[a-zA-Z-]{1,30}")

@@ -61,6 +61,15 @@ FORMS = {
         f"An e-mail from {PATH}, to -- {KIM} -- could not be delivered: unknown user.",
         [(KIM, "unknown-user")],
     ),
+    "no domain, as their own server writes": (
+        "It was undeliverable to the following:\n\n\tkim (User account is expired)\n",
+        [("kim@mx.example", "inactive")],
+    ),
+    "no domain, below our address": (
+        f"Your mail to the following recipients could not be delivered because they are not accepting mail from {PATH}:"
+        "\n\tkim\n",
+        [("kim@mx.example", "recipient-filter")],
+    ),
     "words below the mail's copy": (
         f"Hello, this could not be delivered:\n\n{KIM}\nNo such user\n\n"
         "--- Attachment is a copy of the message.\nIts attachment is not accepted",
