@@ -36,7 +36,11 @@ _AUTO_SUBJECT = re.compile(
     r"|risposta automatica|fuori ufficio|resposta automática|ausência|automatisch antwoord|afwezig"
     r"|autosvar|automatisk svar|frånvaro|fravær|automaattinen|poissaolo|autoodpowiedź|automatyczna odpowiedź"
     r"|nieobecno|automatická odpověď|nepřítomn|automatikus válasz|otomatik (?:yanıt|cevap)|ofis dışı"
-    r"|автоответ|автоматический ответ|自動返信|自動応答|不在|自动回复|自動回覆|부재중|자동 ?응답"
+    r"|răspuns automat|automat(?:ski|ická|ikus) odpove?[dď]|automatski odgovor|samodejni odgovor|automatické odpov"
+    r"|automaatvastus|automatinis atsakymas|automātiska atbilde|resposta automàtica|balasan otomatis|trả lời tự động"
+    r"|автоответ|автоматический ответ|автоматична відповідь|автоматичен отговор|αυτόματη απάντηση"
+    r"|رد تلقائي|מענה אוטומטי|תשובה אוטומטית|ตอบกลับอัตโนมัติ"
+    r"|自動返信|自動応答|不在|自动回复|自動回覆|부재중|자동 ?(?:응답|회신)"
     r"|vacation|on (?:holiday|vacation|leave)|I(?: am|'m) away|away from)",
     re.I,
 )
@@ -51,6 +55,16 @@ _BOUNCE_SUBJECT = re.compile(
     r"|配信不能|送信エラー|配信できません|エラーメール|退信|недоставлен|不達",
     re.I,
 )
+# how people begin who are away, where their program says nothing of it
+_AWAY = re.compile(
+    r"\b(?:i am|i'm|we are|i will be|i'll be|is) (?:currently |presently |now )?"
+    r"(?:out of (?:the |my )?office|on (?:annual |maternity |parental )?(?:leave|vacation|holiday))"
+    r"|\bich bin (?:derzeit |momentan |zur ?zeit |bis [^.\n]{1,40})?(?:nicht im (?:büro|haus)|im urlaub|außer haus)"
+    r"|\bje suis (?:actuellement )?(?:absent|en congés?)|\bestoy fuera de la oficina|\bsono fuori ufficio",
+    re.I,
+)
+# what else is delivered, or fails
+_OTHER_FREIGHT = re.compile(r"\b(?:parcel|package|shipment|courier|backup|paket|sendung|colis|paquete|pacco)\b", re.I)
 # the whole subject, as List-Unsubscribe's mailto and people write it
 _UNSUBSCRIBE = re.compile(
     r"(?:(?:re|aw|fwd?):\s*)?(?:please\s+)?(?:unsubscribe|remove|opt[- ]?out|abmelden|abmeldung|abbestellen"
@@ -87,6 +101,8 @@ _LIST_REFUSES = Signed(
         re.I,
     ),
 )
+# Sieve's `reject` and mailboxes without room answer so, in the form of a receipt (RFC 3028; RFC 5429 allows it still)
+_REJECTS = re.compile(r"\b(?:rejected|refused|quota|not delivered|could not be delivered)\b", re.I)
 _MENTIONS_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)|deliver", re.I)
 
 
@@ -118,8 +134,8 @@ def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Ki
     report_type = mail.type[1].get("report-type", "").lower()
     if report_type == "feedback-report":
         return Kind.FEEDBACK
-    if report_type == "disposition-notification":
-        return Kind.RECEIPT  # RFC 8098: opened, or deleted unread; it arrived
+    if report_type == "disposition-notification":  # RFC 8098: opened, or deleted unread; it arrived
+        return Kind.BOUNCE if mail.has(b"automatic-action") and _REJECTS.search(human.text[:500]) else Kind.RECEIPT
     if report_type == "delivery-status" or headers.get("x-failed-recipients"):
         return Kind.BOUNCE
     if _is_complaint(mail, human.text):
@@ -135,17 +151,25 @@ def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Ki
         return Kind.CHALLENGE
     if _AUTO_SUBJECT.search(subject):
         return Kind.AUTO_REPLY
-    if _BOUNCE_SUBJECT.search(subject) and _MENTIONS_REPLY.search(human.text):
+    says_bounce = bool(_BOUNCE_SUBJECT.search(subject)) and not _OTHER_FREIGHT.search(f"{subject} {human.text[:500]}")
+    if says_bounce and _MENTIONS_REPLY.search(human.text):
         return Kind.BOUNCE
     if _is_automatic(headers):
         return Kind.AUTO_REPLY
     if _LIST_REFUSES.search(human.text[:1_500]) or _LIST_REFUSES.search(subject):
         return Kind.BOUNCE
     empty_path = headers.get("return-path").strip() in ("<>", "<MAILER-DAEMON>")
-    if empty_path or _BOUNCE_SUBJECT.search(subject):
+    if says_bounce or (empty_path and not _AWAY.search(human.text[:400])):
         return Kind.BOUNCE
+    return _by_words(headers, human.text)
+
+
+def _by_words(headers: Headers, human: str) -> Kind:
+    """What nothing else tells: what a person writes, or a server that names neither itself nor its report."""
     answers = any(headers.get(name) for name in ("in-reply-to", "references", "list-unsubscribe", "list-id"))
-    return Kind.BOUNCE if not answers and _SAYS_UNDELIVERED.search(human.text[:1_500]) else Kind.OTHER
+    if not answers and _SAYS_UNDELIVERED.search(human[:1_500]):
+        return Kind.BOUNCE
+    return Kind.AUTO_REPLY if _AWAY.search(human[:400]) else Kind.OTHER
 
 
 def _is_complaint(mail: Mail, human: str) -> bool:

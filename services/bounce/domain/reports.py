@@ -23,7 +23,7 @@ from services.bounce.domain.status import (
     delivery_status,
     delivery_statuses,
 )
-from services.bounce.domain.told import ADDRESS, Told, is_still_tried, stage_of, told_by, transcribed
+from services.bounce.domain.told import ADDRESS, Told, has_arrived, is_still_tried, stage_of, told_by, transcribed
 
 __all__ = ["Kind", "Report", "Reported", "codes_in", "read_mail", "told_about"]
 
@@ -34,13 +34,23 @@ MOST_TEXTS = 3
 # where servers without MIME put the returned mail below their own words
 _RETURNED_BELOW = Signed(
     (
-        *("copy of", "is a copy", "original", "returned message", "unsent message", "ursprüngliche", "nachricht"),
+        *(
+            "copy of",
+            "is a copy",
+            "original",
+            "returned m",
+            "unsent message",
+            "text follows",
+            "ursprüngliche",
+            "nachricht",
+        ),
         *("message d'origine", "header", "---", "received:", "return-path:"),
     ),
     re.compile(
         r".{0,12}(?:this is a copy of (?:the|your) message|below (?:this line )?is a copy of the (?:original )?message"
-        r"|original message|returned message|message header(?:s)? follow|unsent message"
-        r"|headers? of the (?:original )?message|the header of the original"
+        r"|original message(?! was received)|returned message|message header(?:s)? follow|unsent message"
+        r"|headers? of the (?:original |source )?(?:message|mail)|the header of the original"
+        r"|attachment is a copy|(?:start of )?returned mail|message text follows"
         r"|(?:ursprüngliche|original-)\s?nachricht|message d'origine|mensaje original"
         r"|enclosed is a copy|copy of (?:the|your) (?:original )?message|-{3,}\s?original|original mail as follows)"
         r"|[ >]{0,2}(?:received|return-path):",
@@ -52,6 +62,14 @@ _TAGS = re.compile(r"<[a-z/!][^<>]{0,2000}>", re.I)
 _SILENT = re.compile(r"<(/?)(?:style|script)\b", re.I)
 _BREAKS = re.compile(r"<(?:br|/p|/div|/tr|/td|/h\d|/li)[^<>]{0,200}>", re.I)
 _ADDRESS = re.compile(ADDRESS)
+# AOL, CompuServe and GroupWise name their own users without the domain
+_BARE = re.compile(
+    r"(?:to the following(?: recipients?)?(?: could not be delivered[^\n]{0,200})?|receiver not found):\s{1,8}"
+    r"([\w.+-]{1,64})(?=[ \t\r]{0,20}$| \()",
+    re.I | re.M,
+)
+_OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "support@", "helpdesk@")
+_FINAL = re.compile(rf"^final-recipient:[^\n@]{{0,40}}?({ADDRESS})", re.I | re.M)
 
 
 class Sentences:
@@ -207,6 +225,8 @@ def _completed(recipients: tuple[Reported, ...], human: Sentences) -> tuple[Repo
             code, enhanced = codes_in(told.text) if told else (None, None)
             one = one._replace(reply_code=code, enhanced=enhanced or one.enhanced)
             one = one._replace(text=told.text, host=one.host or told.host) if told else one
+        if one.address is None and len(recipients) == 1:
+            one = one._replace(address=_mentioned(human))  # the field has a name of their own (LOCAL, X400)
         done.append(one._replace(stage=stage) if stage else one)
     return tuple(done)
 
@@ -214,19 +234,34 @@ def _completed(recipients: tuple[Reported, ...], human: Sentences) -> tuple[Repo
 def _from_text(sentences: Sentences) -> tuple[Reported, ...]:
     human, told = sentences.text, sentences.told
     failed = _ADDRESS.findall(sentences.mail.headers.get("x-failed-recipients"))[:MAX_RECIPIENTS]
-    action = "delayed" if is_still_tried(human) else "failed"
+    action = "delayed" if is_still_tried(human, sentences.mail.headers.get("subject")) else "failed"
+    if has_arrived(human):
+        action = "delivered"
     if apart := transcribed(human)[:MAX_RECIPIENTS]:
         return tuple(
             Reported(one.address, action, *codes_in(one.text), one.text, one.host, stage_of(one.text)) for one in apart
         )
     stage = stage_of(human)
     if len(told) == 1 and told[0].address is None:
-        mentioned = _ADDRESS.search(human)
-        address = failed[0] if failed else (mentioned[0] if mentioned else None)
-        told = [Told(address, told[0].text)]
+        told = [Told(failed[0] if failed else _mentioned(sentences), told[0].text)]
     return tuple(
         Reported(one.address, action, *codes_in(one.text), one.text, one.host, stage) for one in told[:MAX_RECIPIENTS]
     )
+
+
+def _mentioned(sentences: Sentences) -> str | None:
+    """Whom sentences are about that open no line with an address: the first that is not the one who is told."""
+    mail = sentences.mail
+    for text in mail.plain_parts((b"message/disposition-notification",)):
+        if (found := _FINAL.search(text)) is not None:
+            return found[1]
+    bare, server = _BARE.search(sentences.text), _ADDRESS.search(mail.headers.get("from"))
+    if bare and server:
+        return f"{bare[1]}@{server[0].partition('@')[2]}"
+    told = mail.headers.get("to").lower()
+    mentioned = [found.lstrip("'`") for found in _ADDRESS.findall(sentences.text)[:MAX_RECIPIENTS]]
+    others = (one for one in mentioned if one.lower() not in told and not one.lower().startswith(_OFFICES))
+    return next(others, mentioned[0] if mentioned else None)
 
 
 def _feedback(parts: list[Part]) -> Headers:

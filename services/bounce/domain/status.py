@@ -12,11 +12,12 @@ from services.bounce.domain.told import ADDRESS, without_class
 MAX_RECIPIENTS = 100
 MAX_TEXT = 4_000
 
-STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
+STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status", "message/xdelivery-status"})
 _FIELDS = re.compile(r"^(?:final-recipient|original-recipient|action|status|diagnostic-code)[ \t]*:", re.I | re.M)
 _STATUS_KINDS = (b"message/delivery-status", b"message/global-delivery-status")
 _WORD = re.compile(r"[a-zA-Z-]{1,30}")
 _PER_RECIPIENT = frozenset({"final-recipient", "action", "status", "diagnostic-code"})
+_ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 _ENOUGH = 2  # of them, else it is the block about the message
 _BLANK = re.compile(r"\n[ \t]*\n")
 _UNTYPED = re.compile(r"\s*[\w.-]{1,30}\s*;\s*")
@@ -24,6 +25,7 @@ _ADDRESS = re.compile(ADDRESS)
 # surrogates are no characters
 _UTF8_XTEXT = re.compile(r"\\x\{((?!D[89A-F]..\})(?:10|[1-9A-F])?[0-9A-F]{2,4})\}", re.I)
 _QUOTED = re.compile(r'"([\w.!#$%&\'*+/=?^`{|}~-]{1,64})"@')
+_IN_QUOTES = re.compile(r'"[^"\n]{1,64}"@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}')
 # what stands before a code is looked at after its first digit, so that the search runs from digit to digit
 _REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
@@ -122,10 +124,11 @@ def _reported(fields: _Fields) -> Reported:
         enhanced = inside  # 5.0.0 says nothing; the server's own reply often says more
     said = fields.get("original-recipient", ""), fields.get("final-recipient", "")
     address = (said[0] and _address(said[0])) or (said[1] and _address(said[1])) or None
-    action = _WORD.search(fields.get("action", ""))
+    word = _WORD.search(fields.get("action", ""))
+    action = word[0].lower() if word else ("delivered" if (enhanced or "").startswith("2") else "failed")
     return Reported(
         address,
-        action[0].lower() if action else ("delivered" if (enhanced or "").startswith("2") else "failed"),
+        action if action in _ACTIONS else "failed",  # some say `failure`, or `error`
         reply,
         enhanced,
         diagnostic[:MAX_TEXT],
@@ -141,7 +144,7 @@ def _address(value: str) -> str | None:
         value = value.replace("+40", "@")
     if '"' in value:
         value = _QUOTED.sub(r"\1@", value)
-    found = _ADDRESS.search(value)
+    found = _ADDRESS.search(value) or (_IN_QUOTES.search(value) if '"' in value else None)
     return found[0] if found else None
 
 

@@ -15,10 +15,15 @@ MAX_TOLD = 100
 MAX_TEXT = 4_000
 
 ADDRESS = r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}"
-# an address that opens a line: alone, or before a colon, or before what its server says of it
+# an address that opens a line: alone, or before a colon, or before what its server says of it. Some servers put the
+# reason in front of it (IMail), Exchange the whole X.400 address
 _OPENS = re.compile(
-    rf"^[ \t>*•]{{0,12}}(?:recipient(?: address)?:[ \t]*)?[\"'«]?<?(?P<address>{ADDRESS})>?[\"'»]?"
-    rf"(?:[ \t]*[<(]{ADDRESS}[>)])?(?:[ \t]+on \d[^\n]{{0,30}})?[ \t]*"
+    r"^[ \t>*•]{0,12}(?:(?:failed |intended |original )?recipient(?: address)?:[ \t]*|c=[^\n@]{0,120}SMTP="
+    r"|[^\W\d][^\n<@:]{0,60} (?=<[^\s<>]{3,320}> on [\dA-Z])"
+    r"|(?P<reason>(?:unknown (?:user|host)|undeliverable to|user mailbox exceeds allowed size"
+    r"|invalid final delivery userid|delivery failed \d{1,3} attempts)):?[ \t]+)?"
+    rf"[\"'«]?<?(?P<address>{ADDRESS})>?[\"'»]?"
+    rf"(?:[ \t]*[<(]{ADDRESS}[>)])?;?(?:[ \t]+on (?:\d|[A-Z][a-z]{{2}}, \d)[^\n]{{0,40}})?[ \t]*"
     r"(?P<rest>$|:.*$|\.\.\..*$|\((?:reason|expanded|generated).*$|(?:Invalid Address|Error|Mailbox|not |is ).*$)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -43,23 +48,44 @@ _HOST = re.compile(
     r"|(?:domain|by) ([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.? \[[\da-f.:]{3,45}\]",
     re.IGNORECASE,
 )
+# a whole session, as MDaemon and mail programs print it: what was agreed to before the refusal says nothing
+_GREETS = Signed(("ehlo ", "helo "), re.compile(r"^[ \t<>=-]{0,12}(?:EHLO|HELO) ", re.I | re.M))
+_ANSWERED = re.compile(r"^[ \t<>=-]{0,12}([45]\d\d[ -][^\n]{1,500})", re.M)
 # Postfix's notice to its postmaster: only what its own side refused
 _OUT = re.compile(r"^ {0,3}Out: ([45]\d\d[ -].{0,500})$", re.MULTILINE)
 # what stands before a code is looked at after its first digit, so that the search runs from digit to digit
 _REPLY = re.compile(r"[45](?<![\d.].)(?:\d\d[ -](?!\d)|\.\d{1,3}\.\d{1,3}(?!\.?\d))")
 _STILL_TRIED = Signed(
     (
-        *("not yet been", "been delayed", "tried", "attempts will", "still ", "warning message", "will retry"),
-        *("need to resend", " versucht"),
+        *("not yet been", "been delayed", "been postponed", "tried", "attempts will", "still ", "warning "),
+        *("will retry", "need to resend", "will continue to", "will keep trying", " versucht"),
     ),
     re.compile(
-        r"not yet been delivered|has been delayed|will (?:continue to )?be (?:re)?tried|delivery attempts will continue"
-        r"|(?:is|are) still (?:being )?tr(?:ied|ying)|warning message only"
-        r"|gmail will retry|(?:do not|don't) need to resend|wird (?:weiter|erneut) versucht",
+        r"not yet been delivered|has been (?:delayed|postponed)|will (?:continue to )?be (?:re)?tried"
+        r"|delivery attempts will continue|will (?:continue to try|keep trying)"
+        r"|(?:is|are) still (?:being )?tr(?:ied|ying)"
+        r"|warning (?:message )?only|gmail will retry|(?:do not|don't) need to resend|wird (?:weiter|erneut) versucht",
         re.IGNORECASE,
     ),
 )
-_GIVEN_UP = re.compile(r"permanent|giv(?:en|ing) up|gave up|could not be delivered|failed to deliver", re.IGNORECASE)
+_ARRIVED = Signed(
+    ("successful", "is complete, but"),
+    re.compile(
+        r"(?:has been|have been|was|were) successfully (?:delivered|relayed)|had successful delivery"
+        r"|is complete, but no delivery notification",
+        re.IGNORECASE,
+    ),
+)
+_FAILED = re.compile(r"fatal|fail|error|not (?:be )?delivered|undeliver", re.IGNORECASE)
+_GIVEN_UP = re.compile(r"(?<!fails )permanent|giv(?:en|ing) up|gave up", re.IGNORECASE)
+_NOT_DELIVERED = re.compile(r"could not be delivered|failed to deliver", re.IGNORECASE)
+_GOES_ON = re.compile(
+    r"attempts will continue|will (?:continue to try|keep trying|retry|(?:continue to )?be (?:re)?tried)"
+    r"|warning (?:message )?only|(?:do not|don't) need to resend",
+    re.IGNORECASE,
+)
+_LATE = re.compile(r"\(delay(?:ed)?\)|\bdelayed\b|still being retried|delivery incomplete", re.IGNORECASE)
+_SENT_BY = re.compile(r"\bsent by\s{1,8}$", re.IGNORECASE)
 # old sendmails list nobody above the transcript, and end there what they say of each recipient with its address
 _TRANSCRIPT = "Transcript of session follows"
 _ENDS = re.compile(rf"^[45]\d\d (?:[45]\.\d\.\d )?<(?P<address>{ADDRESS})>\.\.\. [^\n]*(?:\n|\Z)", re.MULTILINE)
@@ -93,7 +119,8 @@ def told_by(human: str) -> list[Told]:
     ends = [found.start() for found in opens[1:]] + [len(human)]
     told = []
     for found, end in zip(opens, ends, strict=True):
-        text = found["rest"].lstrip(":. \t") + human[found.end() : end]
+        rest = found["rest"].lstrip(":. \t") + human[found.end() : end]
+        text = f"{found['reason']}\n{rest}" if found["reason"] else rest
         told.append(Told(found["address"], without_prose(text.strip())))
     return _shared(told, human[: opens[0].start()], human)[:MAX_TOLD]
 
@@ -118,7 +145,7 @@ def _openings(human: str) -> list[re.Match[str]]:
         found = _OPENS.match(human, human.rfind("\n", 0, at) + 1)
         end = human.find("\n", at)
         at = human.find("@", end) if end >= 0 else -1
-        if found is None:
+        if found is None or _SENT_BY.search(human, max(0, found.start() - 20), found.start()):
             continue
         if not opens or opens[-1]["address"].lower() != found["address"].lower():
             opens.append(found)
@@ -148,8 +175,13 @@ def _shared(told: list[Told], intro: str, human: str) -> list[Told]:
 def without_prose(text: str) -> str:
     """The other server's reply, where the report hands it on behind sentences of its own."""
     ends = [found.end() for found in _PROSE.finditer(text)]
-    rest = text[ends[-1] :] if ends else ""
+    rest = text[ends[-1] :] if ends else _refused_in(text)
     return without_class(rest if len(rest.strip()) > 8 else text)[:MAX_TEXT]
+
+
+def _refused_in(text: str) -> str:
+    """The refusals of a session that is printed whole; nothing where there is none."""
+    return "\n".join(_ANSWERED.findall(text)) if _GREETS.search(text) else ""
 
 
 def without_class(text: str) -> str:
@@ -158,9 +190,16 @@ def without_class(text: str) -> str:
     return f"{found[1]} {found[2]}" if found else text
 
 
-def is_still_tried(human: str) -> bool:
-    """Whether the sentences only warn that a mail is late; one that says both has given up."""
-    return bool(_STILL_TRIED.search(human)) and not _GIVEN_UP.search(human)
+def has_arrived(human: str) -> bool:
+    """Whether the sentences only say that the mail is where it was sent, or on its way there."""
+    return bool(_ARRIVED.search(human)) and not _FAILED.search(human)
+
+
+def is_still_tried(human: str, subject: str = "") -> bool:
+    """Whether the sentences only warn that a mail is late; one that says both has given up, unless it goes on."""
+    if not (_LATE.search(subject) or _STILL_TRIED.search(human)) or _GIVEN_UP.search(human):
+        return False
+    return not _NOT_DELIVERED.search(human) or bool(_LATE.search(subject) or _GOES_ON.search(human))
 
 
 def stage_of(human: str) -> str | None:

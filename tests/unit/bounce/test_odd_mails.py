@@ -78,6 +78,7 @@ DRESSES = {
     "boundary of another mail": PLAIN.replace(b'boundary="=b"', b'boundary="other"'),
     "no end": PLAIN.replace(b"--=b--\n", b""),
     "types in capitals": PLAIN.replace(b"message/delivery-status", b"MESSAGE/DELIVERY-STATUS"),
+    "status of a type of its own": PLAIN.replace(b"message/delivery-status", b"message/xdelivery-status"),
     "status without its type": PLAIN.replace(b"Content-Type: message/delivery-status\n", b""),
     "status as text": PLAIN.replace(b"message/delivery-status", b"text/plain"),
     "signed by S/MIME": wrapped(

@@ -1,0 +1,184 @@
+"""Sentences without fields, in forms that few servers have: whom they are about, what was said, whether it goes on."""
+
+import pytest
+
+from services.bounce.domain.facts import judge
+from services.bounce.domain.reports import Kind, read_mail
+from tests.unit.bounce.shipped import rules
+
+KIM, LEA = "kim@x.example", "lea@y.example"
+PATH = "b-kim=x.example@bounces.example"
+
+
+def mail(body: str, *, subject: str = "Undelivered", head: str = "") -> bytes:
+    return f"From: MAILER-DAEMON@mx.example\nTo: {PATH}\nSubject: {subject}\n{head}\n{body}".encode()
+
+
+def said(raw: bytes) -> list[tuple[str | None, str, str]]:
+    """Address, action and category of each recipient, each taken as the one that we wrote to."""
+    report = read_mail(raw)
+    return [
+        (one.address, one.action, judge(report, rules(), lambda a, w=one.address: a == w).category)
+        for one in report.recipients
+    ]
+
+
+REASON_FIRST = (
+    f"Unknown user: {KIM}\n\nRCPT TO was answered so:\n553 5.3.0 <{KIM}> nobody\n\n"
+    f"User mailbox exceeds allowed size: {LEA}\n"
+)
+SESSION = (
+    f"These addresses got nothing:\n\n> {KIM}\n\n--- Session ---\n <-- 220 mx.x.example\n --> EHLO us.example\n"
+    f" <-- 250-VRFY\n <-- 250 SIZE 9000\n --> MAIL From:<{PATH}>\n <-- 250 Ok\n --> RCPT To:<{KIM}>\n"
+    " <-- 552 this would be too much for the mailbox, it is full\n --> QUIT\n"
+)
+SENT_BY = (
+    f"A message sent by\n\n  <{PATH}>\n\ncould not be delivered. This address failed:\n\n"
+    f"  {KIM}\n    550 no such user\n"
+)
+X400 = (
+    "Your message\n\n  To:      team@x.example\n\ndid not reach:\n\n"
+    "c=DE;a= ;p=X;o=HQ;dda:SMTP=kim@x.example; on Fri, 4 Oct 2030\n17:12:28 -0400\n"
+    "    The recipient name is not recognized\n"
+)
+COURIER = (
+    "This is a notification of a Courier mail server.\n\nThe original message was received on Thu, 26 Nov 2026\n\n"
+    f"Your message cannot be delivered:\n\n<{KIM}>:\n    mx.x.example [192.0.2.1]:\n"
+    f">>> RCPT TO:<{KIM}>\n<<< 550 No such user.\n"
+)
+FORMS = {
+    "the reason before the address": (REASON_FIRST, [(KIM, "unknown-user"), (LEA, "mailbox-full")]),
+    "a session with all that was agreed to": (SESSION, [(KIM, "mailbox-full")]),
+    "our own address above": (SENT_BY, [(KIM, "unknown-user")]),
+    "an X.400 address": (X400, [(KIM, "unknown-user")]),
+    "a name before the address": (
+        f"did not reach:\n\nKim <{KIM}> on Fri, 4 Oct 2030\n    The recipient name is not recognized\n",
+        [(KIM, "unknown-user")],
+    ),
+    "the original message was received": (COURIER, [(KIM, "unknown-user")]),
+    "in quotes, within a sentence": (f"What you wrote to '{KIM}', failed: no such user.", [(KIM, "unknown-user")]),
+    "our own address within a sentence": (
+        f"An e-mail from {PATH}, to -- {KIM} -- could not be delivered: unknown user.",
+        [(KIM, "unknown-user")],
+    ),
+    "no domain, as their own server writes": (
+        "It was undeliverable to the following:\n\n\tkim (User account is expired)\n",
+        [("kim@mx.example", "inactive")],
+    ),
+    "no domain, below our address": (
+        f"Your mail to the following recipients could not be delivered because they are not accepting mail from {PATH}:"
+        "\n\tkim\n",
+        [("kim@mx.example", "recipient-filter")],
+    ),
+    "words below the mail's copy": (
+        f"Hello, this could not be delivered:\n\n{KIM}\nNo such user\n\n"
+        "--- Attachment is a copy of the message.\nIts attachment is not accepted",
+        [(KIM, "unknown-user")],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_whoever_is_named_in_an_odd_place_is_found(form: str) -> None:
+    body, expected = FORMS[form]
+    assert said(mail(body)) == [(address, "failed", category) for address, category in expected]
+
+
+@pytest.mark.parametrize(
+    ("subject", "body"),
+    [
+        ("Warning", f'Delivery to "{KIM}" has been postponed, its mailbox is full. We will continue to try.'),
+        ("Failure notice", f"Could not be delivered:\n\n{KIM}\n\nDelivery attempts will continue for 5 days."),
+        ("Delayed", f"THIS IS A WARNING ONLY.\nYour message could not be delivered for 4 hours.\n\n<{KIM}>: no answer"),
+        ("Status Notification (Delay)", f"Schwierigkeiten bei {KIM}. Wir versuchen es weitere 46 Stunden."),
+        (
+            "Delivery (Delay)",
+            f"There was trouble with {KIM}. We will retry; you will hear from us if it fails permanently.",
+        ),
+    ],
+)
+def test_who_goes_on_trying_has_not_failed(subject: str, body: str) -> None:
+    report = read_mail(mail(body, subject=subject))
+    assert [(one.address, one.action) for one in report.recipients] == [(KIM, "delayed")]
+    assert judge(report, rules()).counts is False
+
+
+def test_who_has_given_up_has_failed_whatever_was_tried_before() -> None:
+    body = f"<{KIM}>: was delayed and will be retried no more. This is a permanent error: no answer"
+    assert [one.action for one in read_mail(mail(body, subject="Delayed")).recipients] == ["failed"]
+
+
+def receipt(words: str, disposition: str) -> bytes:
+    kind = "Content-Type: multipart/report; report-type=disposition-notification; boundary=q\n"
+    parts = (
+        f"--q\nContent-Type: text/plain\n\n{words}\n--q\nContent-Type: message/disposition-notification\n\n"
+        f"Final-Recipient: rfc822; {KIM}\nDisposition: {disposition}; deleted\n\n--q--\n"
+    )
+    return mail(parts, head=kind)
+
+
+def test_a_filter_that_refuses_in_the_form_of_a_receipt_has_refused() -> None:
+    automatic, by_hand = "automatic-action/MDN-sent-automatically", "manual-action/MDN-sent-manually"
+    assert said(receipt("The mail was automatically rejected: not wanted.", automatic)) == [
+        (KIM, "failed", "recipient-filter")
+    ]
+    assert said(receipt("Rejected: quota exceeded.", automatic)) == [(KIM, "failed", "mailbox-full")]
+    for read in (receipt("Deleted unread.", automatic), receipt("I rejected your offer.", by_hand)):
+        assert read_mail(read).kind is Kind.RECEIPT
+
+
+@pytest.mark.parametrize("word", ["failure", "error", "Failed (permanently)"])
+def test_an_action_that_no_standard_knows_is_a_failure(word: str) -> None:
+    body = f"Final-Recipient: rfc822; {KIM}\nAction: {word}\nStatus: 5.1.1\n"
+    head = "Content-Type: message/delivery-status\n"
+    assert said(mail(body, head=head)) == [(KIM, "failed", "unknown-user")]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"Your message was successfully delivered to:\n\n{KIM}\n",
+        f"   ----- These addresses had successful delivery notifications -----\n<{KIM}>  (to mailbox)\n",
+        f"The delivery is complete, but no delivery notification was sent by the server:\n\n{KIM}\n",
+    ],
+)
+def test_sentences_that_a_mail_arrived_are_no_bounce(words: str) -> None:
+    assert said(mail(words, subject="Delivery report")) == [(KIM, "delivered", "delivered")]
+    assert said(mail(words + "\nfatal errors: 550 no such user", subject="Delivery report"))[0][1] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("subject", "words", "kind"),
+    [
+        ("Delivery failed: your parcel", "We rang and could not deliver your parcel. Choose a day.", Kind.OTHER),
+        ("Failure notice of the backup", "Job 550 of 551 failed.", Kind.OTHER),
+        ("Delivery failed", f"No such user: {KIM}", Kind.BOUNCE),
+        ("Re: Sale", "Thank you! I am out of office until Tuesday.", Kind.AUTO_REPLY),
+        ("Re: Sale", "Ich bin derzeit im Urlaub.", Kind.AUTO_REPLY),
+        ("Re: Sale", "Why is nobody in your office?", Kind.OTHER),
+        *((f"{away}: Sale", "x", Kind.AUTO_REPLY) for away in ("자동 회신", "Αυτόματη απάντηση", "رد تلقائي")),
+        *((f"{away}: Sale", "x", Kind.AUTO_REPLY) for away in ("Răspuns automat", "תשובה אוטומטית")),
+    ],
+)
+def test_what_people_and_carriers_write_is_told_from_bounces(subject: str, words: str, kind: Kind) -> None:
+    raw = mail(words, subject=subject).replace(b"MAILER-DAEMON@mx", b"kim@x")
+    assert read_mail(raw).kind is kind
+    if kind is Kind.AUTO_REPLY:
+        assert read_mail(b"Return-Path: <>\n" + raw).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("fields", "words", "address"),
+    [
+        ('Original-Recipient: rfc822; "kim lee"@x.example', "Sorry.", '"kim lee"@x.example'),
+        ("Final-Recipient: LOCAL;<kim>", f"Ask postmaster@x.example. Failed to deliver to '{KIM}'", KIM),
+        ("Final-Recipient: X400; /S=kim/C=DE/", "Sorry.", None),
+    ],
+)
+def test_a_recipient_is_found_whose_field_has_a_form_of_its_own(fields: str, words: str, address: str | None) -> None:
+    parts = (
+        f"--q\nContent-Type: text/plain\n\n{words}\n--q\nContent-Type: message/delivery-status\n\n"
+        f"Reporting-MTA: dns; mx.example\n\n{fields}\nAction: failed\nStatus: 5.1.1\n\n--q--\n"
+    )
+    head = "Content-Type: multipart/report; report-type=delivery-status; boundary=q\n"
+    assert [one.address for one in read_mail(mail(parts, head=head)).recipients] == [address]
