@@ -37,7 +37,7 @@ from services.bounce.adapters.postgres.superseding import restate, supersede
 from services.bounce.adapters.postgres.suppressions import changed, place_all
 from services.bounce.adapters.postgres.tallies import add_tallies
 from services.bounce.domain.breaker import Band
-from services.bounce.domain.figures import Figures, Kind, hour_of
+from services.bounce.domain.figures import Figures, Kind, hours_of
 from services.bounce.domain.judging import Judged, judge_all
 from services.bounce.domain.policy import Bars, Decision, History, Policy
 from services.bounce.domain.suppressions import Evidence
@@ -163,8 +163,10 @@ class PostgresFacts:
         began = {item.bounce_id for item in placed}
         fresh = [fact for fact in facts if fact.id in new]
         counted = Counted(
-            (kind_of(one), hour_of(one.at), one.id in new, judged[one.id].first, one.id in began, one.id in parked)
-            for one in facts
+            [
+                (kind_of(one), hour, one.id in new, judged[one.id].first, one.id in began, one.id in parked)
+                for one, hour in zip(facts, hours_of(one.at for one in facts), strict=True)
+            ]
         )
         await add_blocks(connection, blocks_of(fresh))
         await add_figures(connection, _figures(counted))
