@@ -28,6 +28,7 @@ _QUOTED = re.compile(r'"([\w.!#$%&\'*+/=?^`{|}~-]{1,64})"@')
 _REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
 _COMMENT = re.compile(r"\s*[245]\.(?!0\.0\b)\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
+_DOTS = 2  # in an enhanced code
 _HEAD = 16  # characters, more than both codes and what ends them
 _BOTH = re.compile(r"([245]\d\d)[ -]#?([245]\.\d{1,3}\.\d{1,3})(?:[ :]|$)")
 
@@ -55,7 +56,8 @@ def codes_in(text: str) -> tuple[int | None, str | None]:
     both = _codes_first(text[:_HEAD])
     if both is not None:
         return both
-    reply, enhanced = _REPLY.search(text), _ENHANCED.search(text)
+    reply = _REPLY.search(text)
+    enhanced = _ENHANCED.search(text) if text.count(".") >= _DOTS else None
     return (int(reply[1]) if reply else None), (enhanced[1] if enhanced else None)
 
 
