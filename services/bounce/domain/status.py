@@ -89,11 +89,16 @@ def _texts(mail: Mail) -> list[str]:
 def _fields(texts: Sequence[str]) -> Sequence[_Fields]:
     found: list[_Fields] = []
     for text in texts:
-        for block in _BLANK.split(text.replace("\r\n", "\n") if "\r" in text else text):
+        for block in _blocks(text.replace("\r\n", "\n") if "\r" in text else text):
             lower = block.lower()  # the block about the message itself has none of them
             if len(found) < MAX_RECIPIENTS and ("recipient" in lower or "diagnostic" in lower or "status" in lower):
                 found += _block(block)
     return found[:MAX_RECIPIENTS]
+
+
+def _blocks(text: str) -> list[str]:
+    """What stands between blank lines; most of these are empty."""
+    return text.split("\n\n") if " \n" not in text and "\t\n" not in text else _BLANK.split(text)
 
 
 def _loose(parts: list[Part]) -> list[str]:
