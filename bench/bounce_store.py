@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID, uuid5
 
+import uvloop
+
 from bench.bounce_rows import mails_of
 from bench.postgres import Fresh, fresh_postgres
 from libs.contracts.outcomes import Mode
@@ -60,7 +62,7 @@ def store(classifier: Classifier, count: int) -> Stored:
     """Keeps so many mails, then measures their way from the lease to the facts."""
     configure_logs(service="bench", level="error")
     with fresh_postgres() as fresh:
-        return asyncio.run(_stored(classifier, count, fresh))
+        return uvloop.run(_stored(classifier, count, fresh))  # as services run
 
 
 async def _stored(classifier: Classifier, count: int, fresh: Fresh) -> Stored:

@@ -9,10 +9,16 @@ MAX_KEPT = 500
 
 def redacted(text: str) -> str:
     """The text's first 500 characters, on one line, every address and number replaced."""
-    words = text[: 4 * MAX_KEPT].split()
-    if "@" in text or "+" in text:  # no address and no number has a space in it
-        words = [_without(word) if "@" in word or "+" in word else word for word in words]
-    return " ".join(words)[:MAX_KEPT]
+    line = " ".join(text[: 4 * MAX_KEPT].split())
+    for sign in "@+":  # no address and no number has a space in it: the words with a sign are looked at, no others
+        at = line.find(sign)
+        while at >= 0:
+            begin, end = line.rfind(" ", 0, at) + 1, line.find(" ", at)
+            end = end if end >= 0 else len(line)
+            word = _without(line[begin:end])
+            line = line[:begin] + word + line[end:]
+            at = line.find(sign, begin + len(word))
+    return line[:MAX_KEPT]
 
 
 def masked_key(key: str) -> str:

@@ -13,7 +13,7 @@ from services.bounce.domain.model import Guess, Model
 from services.bounce.domain.providers import Providers
 from services.bounce.domain.rules.rule import Rule
 from services.bounce.domain.rules.ruleset import Reply, RuleSet, Scan
-from services.bounce.domain.rules.wording import comparable
+from services.bounce.domain.rules.wording import folded, spaced
 
 UNDETERMINED = "undetermined"
 MOST_SETTLED = 50_000
@@ -26,19 +26,21 @@ class Verdict(NamedTuple):
 
     `confidence` is an order, not a probability: words of a known provider above anybody's words, these above codes;
     lower where rules that matched too would lead to another action, higher where a code says the same.
-    `strength`: the winner's priority. `shadow`: rules that matched too, and only look. `model`: the digest of the one
-    that gave the category, no rule did; then the confidence is a probability.
+    `rule_set`: the digest of the rules that were asked; `model:` and its digest where the model gave the category and
+    no rule did: then the confidence is a probability, and `asked` the digest of the rules. `shadow`: rules that matched
+    too, and only look. `strength`: the winner's priority.
     """
 
     category: str
     rule: str | None
     matched: tuple[str, ...]
     confidence: float
+    provider: str | None
+    rule_set: str
+    shadow: tuple[str, ...]
+    stage: str | None
+    asked: str | None = None
     strength: int = -1
-    provider: str | None = None
-    stage: str | None = None
-    shadow: tuple[str, ...] = ()
-    model: str | None = None
 
 
 class Classifier:
@@ -72,19 +74,24 @@ class Classifier:
 
     def classify_all(self, replies: Sequence[Reply]) -> list[Verdict]:
         """The verdicts on many, each step over all of them: see `read_mails`."""
-        words = [comparable(reply[0]) if reply[0] else b"" for reply in replies]
+        words = [folded(reply[0]) for reply in replies]
         skeletons = [*map(self._skeleton, words)]
         keys = [(skeleton, *reply[1:]) for skeleton, reply in zip(skeletons, replies, strict=True)]
-        verdicts = [*map(self._remembered.get, keys)]
-        for place, verdict in enumerate(verdicts):
-            if verdict is None:
-                verdicts[place] = self._asked(words[place], keys[place], replies[place])
-        known = cast(list[Verdict], verdicts)
-        return known if self.model is None else [*map(self._with_model, known, replies)]
+        known = [*map(self._remembered.get, keys)]
+        if None in known:
+            asked = zip(known, words, keys, replies, strict=True)
+            known = [verdict or self._asked(text, key, reply) for verdict, text, key, reply in asked]
+        verdicts = cast(list[Verdict], known)
+        if self.model is None:
+            return verdicts
+        return [
+            self._by_model(verdict, reply) if verdict.rule is None else verdict
+            for verdict, reply in zip(verdicts, replies, strict=True)
+        ]
 
     def _asked(self, words: bytes, key: tuple[object, ...], reply: Reply) -> Verdict:
         """The verdict by asking the engine, remembered under its key."""
-        found = self.scan(words or b" ")  # rules may ask for a reply without words
+        found = self.scan(spaced(words) or b" ")  # rules may ask for a reply without words
         found.sort()  # in order of number: nothing may depend on the engine
         matches = (*found, *reply[1:])
         verdict = self._settled.get(matches)
@@ -98,10 +105,10 @@ class Classifier:
             self._remembered[key] = verdict
         return verdict
 
-    def _with_model(self, verdict: Verdict, reply: Reply) -> Verdict:
+    def _by_model(self, verdict: Verdict, reply: Reply) -> Verdict:
         """What the model says where no rule does; the verdict as it was, where it is not sure."""
         model = self.model
-        if model is None or verdict.rule is not None or not reply.text:
+        if model is None or not reply.text:
             return verdict
         known = reply._replace(provider=verdict.provider)
         if known not in self._guessed:
@@ -111,7 +118,10 @@ class Classifier:
         guess = self._guessed[known]
         if guess is None:
             return verdict
-        return verdict._replace(category=guess.category, confidence=guess.confidence, model=model.digest)
+        by_model = f"model:{model.digest}"
+        return verdict._replace(
+            category=guess.category, confidence=guess.confidence, rule_set=by_model, asked=verdict.rule_set
+        )
 
     def _settle(self, found: Sequence[int], reply: Reply) -> Verdict:
         rules = self.rules
@@ -122,11 +132,12 @@ class Classifier:
         matched = [number for number in holding if not listed[number].shadow]
         shadow = tuple([listed[number].id for number in holding if listed[number].shadow])
         if not matched:
-            return Verdict(UNDETERMINED, None, (), 0.0, -1, known.provider, known.stage, shadow)
+            return Verdict(UNDETERMINED, None, (), 0.0, known.provider, rules.digest, shadow, known.stage)
         won = listed[matched[0]]
         ids = tuple([listed[number].id for number in matched])
         sure = _confidence([listed[number] for number in matched])
-        return Verdict(won.category, won.id, ids, sure, won.priority, known.provider, known.stage, shadow)
+        reasons = won.id, ids, sure, known.provider, rules.digest, shadow, known.stage, None
+        return Verdict(won.category, *reasons, won.priority)
 
     def _sorted(self, found: Sequence[int], reply: Reply) -> tuple[set[int], set[int], Reply]:
         """Rules that patterns and codes speak for, rules that are spoken against, and what is known besides words."""

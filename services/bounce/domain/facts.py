@@ -12,6 +12,8 @@ from services.bounce.domain.rules.ruleset import Reply
 from services.bounce.domain.templates import template_of
 from services.bounce.domain.told import without_class
 
+_made = tuple.__new__  # a named tuple's own constructor and `_make` are functions in Python
+
 _POSITIVE = frozenset({"delivered", "relayed", "expanded"})
 _SHORT = 60  # characters: hardly more than a code
 _WEAK = 200  # below it stand single words and bare reply codes
@@ -160,7 +162,8 @@ def _of_reported(said: Sequence[_Said], classifier: Classifier) -> list[Fact]:
 
 def _reply(reported: Reported, providers: Providers) -> Reply:
     address, _, code, enhanced, text, host, stage = reported
-    return Reply(text, code, enhanced, providers.of_host(host) or providers.of_address(address), "report", stage)
+    provider = providers.of_host(host) or providers.of_address(address)
+    return _made(Reply, (text, code, enhanced, provider, "report", stage))
 
 
 def _says_little(reply: Reply, verdict: Verdict) -> bool:
@@ -186,7 +189,7 @@ def _weighed(said: _Said, reply: Reply, verdict: Verdict, classifier: Classifier
     category = verdict.category
     if category == UNDETERMINED and not permanent:
         category = "expired"  # failed for good on a temporary code: the server gave up after waiting
-    return _fact(verdict, classifier, (category, permanent, *codes, text, delayed))
+    return _fact(verdict, (category, permanent, *codes, text, delayed))
 
 
 def _elsewhere(reported: Reported, human: Sentences, alone: bool) -> list[str]:
@@ -220,7 +223,7 @@ def reply_in(
     text = without_class(text)
     found_code, found_enhanced = codes_in(text)
     provider = providers.of_address(address) if address else None
-    return Reply(text, codes[0] or found_code, codes[1] or found_enhanced, provider, source)
+    return _made(Reply, (text, codes[0] or found_code, codes[1] or found_enhanced, provider, source, None))
 
 
 def of_reply(reply: Reply, classifier: Classifier) -> Fact:
@@ -231,8 +234,8 @@ def of_reply(reply: Reply, classifier: Classifier) -> Fact:
 def of_replies(replies: Sequence[Reply], classifier: Classifier) -> list[Fact]:
     """The facts in many replies, each step over all of them: see `read_mails`."""
     verdicts = classifier.classify_all(replies)
-    return [
-        _fact(verdict, classifier, (verdict.category, is_permanent(code, status), code, status, text, False))
+    return [  # as `_fact` makes them, without a call for each
+        _made(Fact, (verdict[0], is_permanent(code, status), code, status, text, False, *verdict[1:9]))
         for verdict, (text, code, status, _, _, _) in zip(verdicts, replies, strict=True)
     ]
 
@@ -240,9 +243,5 @@ def of_replies(replies: Sequence[Reply], classifier: Classifier) -> list[Fact]:
 _Stated = tuple[str, bool, int | None, str | None, str, bool]
 
 
-def _fact(verdict: Verdict, classifier: Classifier, stated: _Stated) -> Fact:
-    _, rule, matched, confidence, _, provider, stage, shadow, model = verdict
-    rule_set, asked = classifier.rules.digest, None
-    if model:
-        rule_set, asked = f"model:{model}", rule_set
-    return Fact._make((*stated, rule, matched, confidence, provider, rule_set, shadow, stage, asked))
+def _fact(verdict: Verdict, stated: _Stated) -> Fact:
+    return _made(Fact, (*stated, *verdict[1:9]))  # from `rule` to `asked`

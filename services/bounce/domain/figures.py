@@ -1,8 +1,9 @@
 """Owns what is counted: facts and what followed from them, by hour and by day, in the dimensions people ask for."""
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from libs.contracts.outcomes import Mode, Word
@@ -46,8 +47,21 @@ class Kind(NamedTuple):
     communication: str = ""
 
 
+_HOUR = timedelta(hours=1)
+
+
 def hour_of(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
+
+
+def hours_of(moments: Iterable[datetime]) -> Iterator[datetime]:
+    """The hour (UTC) of each; most lie in that of the one before."""
+    begin = end = datetime.min.replace(tzinfo=UTC)
+    for at in moments:
+        if not begin <= at < end:
+            begin = hour_of(at)
+            end = begin + _HOUR
+        yield begin
 
 
 @dataclass(slots=True)

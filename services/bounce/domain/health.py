@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 
 _ADDRESSES = re.compile(
     r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{1,4}(?::{1,2}[0-9a-f]{1,4}){2,7})(?![\w:]|\.\d)", re.I
@@ -19,10 +20,16 @@ def blocked_origin(text: str, from_domain: str) -> str:
     if not has_colons and text.count(".") < _DOTS:
         return from_domain
     for found in (_ADDRESSES if has_colons else _ADDRESSES_V4).findall(text):
-        try:
-            address = ipaddress.ip_address(found)
-        except ValueError:
-            continue
-        if address.is_global:
-            return str(address)
+        if (address := _public(found)) is not None:
+            return address
     return from_domain
+
+
+@lru_cache(maxsize=4_096)
+def _public(found: str) -> str | None:
+    """The address, where it is one of the public net; the same few come over and over."""
+    try:
+        address = ipaddress.ip_address(found)
+    except ValueError:
+        return None
+    return str(address) if address.is_global else None

@@ -14,12 +14,11 @@ from fast_mail_parser import ParseError, PyLazyMimePart
 from services.bounce.domain import mime
 from services.bounce.domain.mime import MAX_BYTES, MAX_DEPTH, MAX_HEAD, MAX_PARTS, Headers, Part
 
+_AS_MOST_WRITE_IT = b"message/rfc822"
+# types of what is sent back, by what several of them have in common: most mails hold none of a group
 _RETURNED = (
-    b"message/rfc822",
-    b"text/rfc822-headers",
-    b"message/global\n",
-    b"message/global\r",
-    b"message/global-headers",
+    (b"/rfc822", (b"message/rfc822", b"text/rfc822-headers")),
+    (b"message/global", (b"message/global\n", b"message/global\r", b"message/global-headers")),
 )
 _ENCODING = re.compile(rb"^content-transfer-encoding:[ \t]*(base64|quoted-printable)", re.I | re.M)
 _REPORT = re.compile(rb"^content-type:\s{0,20}multipart/report", re.M)
@@ -104,25 +103,31 @@ def _cut(raw: bytes) -> tuple[bytes, bytes, tuple[bytes, bytes]]:
     Only a part of a multipart counts: between the last boundary and the type there is no blank line. What follows that
     part is the server's again.
     """
-    lower = raw.lower()
-    first = len(raw)
-    for kind in _RETURNED:
-        at, tries = lower.find(kind, 0, first), 0
-        while at >= 0 and tries < _MOST_TYPES:
-            begin = raw.rfind(b"\n--", 0, at)
-            if begin >= 0 and raw.find(b"\n\n", begin, at) < 0 and raw.find(b"\r\n\r\n", begin, at) < 0:
-                first = begin
-                break
-            at, tries = lower.find(kind, at + 1, first), tries + 1
+    first = _part_before(raw, _AS_MOST_WRITE_IT, len(raw))  # in other letters it could stand only before that
+    lower = raw[: first + 1].lower()
+    for common, kinds in _RETURNED:
+        if lower.find(common, 0, first) >= 0:
+            for kind in kinds:
+                first = _part_before(lower, kind, first)
     if first == len(raw):
         return raw, lower, (b"", b"")
     head, begins = _blank_line(raw, first + 1)
     mark = raw[first : raw.find(b"\n", first + 1)].rstrip()
     end = raw.find(mark, begins - 1) if begins < len(raw) else -1
-    kept = slice(0, first + 1)
-    rest = slice(end + 1 if end >= 0 else len(raw), len(raw))
+    rest = raw[end + 1 :] if end >= 0 else b""
     sent_back = raw[first:head], raw[begins : end if end >= 0 else None]
-    return raw[kept] + raw[rest], lower[kept] + lower[rest], sent_back
+    return raw[: first + 1] + rest, lower[: first + 1] + rest.lower(), sent_back
+
+
+def _part_before(text: bytes, kind: bytes, end: int) -> int:
+    """Where the first part of this type begins, if it does before `end`; else that."""
+    at, tries = text.find(kind, 0, end), 0
+    while at >= 0 and tries < _MOST_TYPES:
+        begin = text.rfind(b"\n--", 0, at)
+        if begin >= 0 and text.find(b"\n\n", begin, at) < 0 and text.find(b"\r\n\r\n", begin, at) < 0:
+            return begin
+        at, tries = text.find(kind, at + 1, end), tries + 1
+    return end
 
 
 def _blank_line(raw: bytes, begin: int = 0) -> tuple[int, int]:

@@ -30,6 +30,7 @@ _IN_QUOTES = re.compile(r'"[^"\n]{1,64}"@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}')
 _REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
 _COMMENT = re.compile(r"\s*[245]\.(?!0\.0\b)\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
+_DOTS = 2  # in an enhanced code
 _HEAD = 16  # characters, more than both codes and what ends them
 _BOTH = re.compile(r"([245]\d\d)[ -]#?([245]\.\d{1,3}\.\d{1,3})(?:[ :]|$)")
 
@@ -57,7 +58,8 @@ def codes_in(text: str) -> tuple[int | None, str | None]:
     both = _codes_first(text[:_HEAD])
     if both is not None:
         return both
-    reply, enhanced = _REPLY.search(text), _ENHANCED.search(text)
+    reply = _REPLY.search(text)
+    enhanced = _ENHANCED.search(text) if text.count(".") >= _DOTS else None
     return (int(reply[1]) if reply else None), (enhanced[1] if enhanced else None)
 
 
@@ -89,11 +91,16 @@ def _texts(mail: Mail) -> list[str]:
 def _fields(texts: Sequence[str]) -> Sequence[_Fields]:
     found: list[_Fields] = []
     for text in texts:
-        for block in _BLANK.split(text.replace("\r\n", "\n") if "\r" in text else text):
+        for block in _blocks(text.replace("\r\n", "\n") if "\r" in text else text):
             lower = block.lower()  # the block about the message itself has none of them
             if len(found) < MAX_RECIPIENTS and ("recipient" in lower or "diagnostic" in lower or "status" in lower):
                 found += _block(block)
     return found[:MAX_RECIPIENTS]
+
+
+def _blocks(text: str) -> list[str]:
+    """What stands between blank lines; most of these are empty."""
+    return text.split("\n\n") if " \n" not in text and "\t\n" not in text else _BLANK.split(text)
 
 
 def _loose(parts: list[Part]) -> list[str]:

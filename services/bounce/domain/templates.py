@@ -14,21 +14,37 @@ _VARIABLE = re.compile(
     r"|(?P<id>\b(?=[\w-]{0,40}\d)(?=[\w-]{0,40}[A-Za-z])[\w-]{8,120}\b|\b\d{6,40}\b)",
     re.IGNORECASE,
 )
+# the same id in a word without hyphens, where it never has to be tried twice
+_ID_ALONE = re.compile(r"\b(?=[^\W\d]{0,40}+\d)(?=[^\WA-Za-z]{0,40}+[A-Za-z])\w{8,120}+\b|\b\d{6,40}+\b", re.IGNORECASE)
+_SHORTEST_ID = 6
+_DOTS = 3  # in an IP address
 _SHORTEST = 4
 
 
 def template_of(text: str) -> str:
     """`550 <kim@x.example> unknown (id 4FzK8s2M9q)` → `550 <address> unknown (id <id>)`; on one line, bounded."""
-    line = " ".join(text[: 2 * MAX_CHARS].split()).replace("<>", "")
-    words = line.split(" ")
-    if "@" in line:  # an address has no space in it, and to look for one costs more the longer a text is
-        words = [_ADDRESS.sub("<address>", word) if "@" in word else word for word in words]
+    words = text[: 2 * MAX_CHARS].split()
+    if "<>" in text:
+        words = " ".join(words).replace("<>", "").split(" ")
     # most words have letters alone, and no call
-    line = " ".join([word if word.isalpha() or len(word) < _SHORTEST else _constant(word) for word in words])
+    line = " ".join(
+        [word if word.isalpha() or (len(word) < _SHORTEST and "@" not in word) else _constant(word) for word in words]
+    )
     return line.replace("<time> <time>", "<time>").replace("<<", "<").replace(">>", ">")[:MAX_CHARS]
 
 
-@lru_cache(maxsize=4_096)
 def _constant(word: str) -> str:
-    """What varies has a digit, and most words have none; most of these come over and over."""
+    """The word without what varies. Ids differ each time, so that nothing is gained by keeping such words."""
+    if "@" in word:
+        word = _ADDRESS.sub("<address>", word)
+    if "-" in word or ":" in word or word.count(".") >= _DOTS:
+        return _kept(word)
+    if len(word) < _SHORTEST_ID:
+        return word
+    return _ID_ALONE.sub("<id>", word)  # without these signs there is neither a time nor an address in it
+
+
+@lru_cache(maxsize=4_096)
+def _kept(word: str) -> str:
+    """What varies has a digit; most of these come over and over."""
     return _VARIABLE.sub(lambda match: f"<{match.lastgroup}>", word) if _DIGIT.search(word) else word

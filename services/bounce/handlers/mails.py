@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cache
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -161,7 +161,11 @@ def _reading(mail: UUID, message: str, made: Sequence[NewFact]) -> Reading:
 
 def _ours(deps: Bounce, message: Message) -> Callable[[str], bool]:
     """Whether an address that a report names is the one that we wrote to; asked for where it names several."""
-    return cache(lambda address: _hash_of(deps, address) == message.address_hash)
+    return partial(_is_ours, deps, message)
+
+
+def _is_ours(deps: Bounce, message: Message, address: str) -> bool:
+    return _hash_of(deps, address) == message.address_hash
 
 
 def _note(found: _Found, proven: Proven, hearsay: Sequence[NewFact], stated: NewFact) -> None:

@@ -69,6 +69,10 @@ DRESSES = {
     "returned mail in base64": report(WORDS, TOLD, part("message/rfc822", SENT_BACK, "base64")),
     "returned mail in quoted-printable": report(WORDS, TOLD, part("message/rfc822", SENT_BACK, "quoted-printable")),
     "returned headers in base64": report(WORDS, TOLD, part("text/rfc822-headers", SENT_BACK, "base64")),
+    "returned mail in capitals, another below": report(WORDS, TOLD, part("MESSAGE/RFC822", SENT_BACK), RETURNED),
+    "blank lines that hold spaces": report(
+        WORDS, part("message/delivery-status", STATUS.replace("\n\n", "\n \t\n")), RETURNED
+    ),
     "returned mail above the status": report(WORDS, RETURNED, TOLD),
     "RFC 6533": international("jürgen@пошта.example"),
     "RFC 6533 in base64": international("jürgen@пошта.example", encoding="base64"),

@@ -12,7 +12,7 @@ from services.bounce.domain.rules import wording
 from services.bounce.domain.rules.rule import Layer
 from services.bounce.domain.rules.ruleset import Reply, RuleSet, rules_of
 from services.bounce.domain.rules.skeleton import Skeletons
-from services.bounce.domain.rules.wording import comparable
+from services.bounce.domain.rules.wording import comparable, folded
 from services.bounce.domain.status import codes_in
 from tests.unit.bounce.shipped import rules
 
@@ -128,6 +128,35 @@ def test_the_shipped_rules_blot_out_ids_and_find_the_same() -> None:
                 alike += 1
                 assert sorted(classifier.scan(one)) == sorted(classifier.scan(other))
     assert alike > 100
+
+
+def test_what_is_folded_alike_is_alike_to_rules() -> None:
+    draw = random.Random(8)
+    pieces = (
+        "550",
+        "-",
+        "5.1.1",
+        " ",
+        "\n",
+        "User",
+        "x",
+        "a@b.c",
+        "...",
+        "'",
+        "é",
+        "=",
+        "4FzK8s2M",
+        "9Fzk8S2m",
+        "[",
+        "]:",
+    )
+    skeletons = Skeletons([b" user ", b" 9fzk* "])
+    seen: dict[bytes, bytes] = {}
+    for _ in range(20_000):
+        text = "".join(draw.choices(pieces, k=draw.randint(1, 6)))
+        words = comparable(text)
+        assert seen.setdefault(skeletons.of(folded(text)), skeletons.of(words)) == skeletons.of(words), text
+    assert len(set(seen.values())) < len(seen)
 
 
 def _hexadecimal(draw: random.Random) -> str:

@@ -170,3 +170,6 @@ def test_a_vendors_own_reading_counts_where_the_servers_words_say_nothing(
 
 def test_no_address_stays_in_what_is_kept() -> None:
     assert redacted("550 <kim.b+x@mail.example> and +4915123456789\n gone") == "550 <address> and <number> gone"
+    assert (
+        redacted("a@b.de+ to:<c@d.example>, 1+1 +49151234567+e@f @ +") == "<address>+ to:<address>, 1+1 <address> @ +"
+    )

@@ -1,5 +1,8 @@
 """Two replies have the same template where only their variable parts differ."""
 
+import random
+import re
+
 import pytest
 
 from services.bounce.domain.templates import MAX_CHARS, template_of
@@ -25,3 +28,43 @@ def test_what_varies_is_named(text: str, template: str) -> None:
 def test_it_is_bounded() -> None:
     assert len(template_of("mailbox 1a " * 10_000)) <= MAX_CHARS
     assert len(template_of("9" * 100_000)) <= MAX_CHARS
+
+
+# what varies in a word, in one expression that knows no short cut
+_WHOLE = re.compile(
+    r"(?P<ip>\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b|\b[0-9a-f]{1,4}(?::[0-9a-f]{0,4}){3,7}\b)"
+    r"|(?P<time>\b\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d)?(?:\.\d{1,9})?Z?)?\b|\b\d\d:\d\d:\d\d\b)"
+    r"|(?P<id>\b(?=[\w-]{0,40}\d)(?=[\w-]{0,40}[A-Za-z])[\w-]{8,120}\b|\b\d{6,40}\b)",
+    re.IGNORECASE,
+)
+_PIECES = (
+    "0",
+    "7",
+    "42",
+    "192.0.2.7",
+    "a",
+    "F",
+    "x9",
+    "é",
+    "ſ",
+    ".",
+    "-",
+    ":",
+    "(",
+    "]",
+    "_",
+    "2026-11-26",
+    "4FzK8s2M9q",
+)
+
+
+def test_short_cuts_find_what_the_whole_expression_finds() -> None:
+    seeded = random.Random(7)
+    for _ in range(20_000):
+        word = "".join(seeded.choices(_PIECES, k=seeded.randint(1, 12)))
+        plain = _WHOLE.sub(lambda match: f"<{match.lastgroup}>", word)
+        assert template_of(word) == plain.replace("<<", "<").replace(">>", ">"), word
+
+
+def test_of_an_empty_path_nothing_is_left() -> None:
+    assert template_of("550 <> sender <a@b> refused") == "550  sender <address> refused"

@@ -30,16 +30,16 @@ from services.bounce.adapters.postgres.fact_rows import (
     row_of,
 )
 from services.bounce.adapters.postgres.figures import add_blocks, add_figures
-from services.bounce.adapters.postgres.histories import read_histories, with_proofs
+from services.bounce.adapters.postgres.histories import NOTHING, read_histories, with_proofs
 from services.bounce.adapters.postgres.parking import confirm, park
 from services.bounce.adapters.postgres.reexamining import reexamine
 from services.bounce.adapters.postgres.superseding import restate, supersede
 from services.bounce.adapters.postgres.suppressions import changed, place_all
 from services.bounce.adapters.postgres.tallies import add_tallies
 from services.bounce.domain.breaker import Band
-from services.bounce.domain.figures import Figures, Kind, hour_of
+from services.bounce.domain.figures import Figures, Kind, hours_of
 from services.bounce.domain.judging import Judged, judge_all
-from services.bounce.domain.policy import Bars, Decision, History, Policy
+from services.bounce.domain.policy import Bars, Decision, Policy
 from services.bounce.domain.suppressions import Evidence
 from services.bounce.ports import NewFact, Reading
 
@@ -163,8 +163,10 @@ class PostgresFacts:
         began = {item.bounce_id for item in placed}
         fresh = [fact for fact in facts if fact.id in new]
         counted = Counted(
-            (kind_of(one), hour_of(one.at), one.id in new, judged[one.id].first, one.id in began, one.id in parked)
-            for one in facts
+            [
+                (kind_of(one), hour, one.id in new, judged[one.id].first, one.id in began, one.id in parked)
+                for one, hour in zip(facts, hours_of(one.at for one in facts), strict=True)
+            ]
         )
         await add_blocks(connection, blocks_of(fresh))
         await add_figures(connection, _figures(counted))
@@ -178,10 +180,11 @@ class PostgresFacts:
         addresses = {_address(fact) for fact in facts if fact.message}
         histories = await read_histories(connection, addresses, since - self.policy.proofs_within)
         spans = await doubts(connection, {provider_of(fact) for fact in facts}, since)
-        breakers = {fact.id: span.id for fact in facts if (span := _span(spans[provider_of(fact)], fact))}
+        doubted = any(spans.values())  # hardly ever
+        breakers = {f.id: span.id for f in facts if (span := _span(spans[provider_of(f)], f))} if doubted else {}
         proofs = [proof_of(fact, doubtful=fact.id in breakers) for fact in facts]
         together = with_proofs(histories, [(_address(f), p) for f, p in zip(facts, proofs, strict=True) if f.message])
-        cases = [(proof, together.get(_address(fact), History())) for fact, proof in zip(facts, proofs, strict=True)]
+        cases = [(proof, together.get(_address(fact), NOTHING)) for fact, proof in zip(facts, proofs, strict=True)]
         return judge_all(cases, self.policy, now, breakers)
 
     async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None:

@@ -12,6 +12,7 @@ from services.bounce.domain.policy import Contact, History, Proof
 
 Address = tuple[int, int, bytes]  # tenant, mode, hash
 
+NOTHING = History()
 _MOST = 200  # facts of one address: a shared test mailbox has thousands
 _ADDRESSES = "unnest($1::smallint[], $2::smallint[], $3::bytea[]) as a (tenant, mode, address_hash)"
 _PROOFS = f"""
@@ -29,19 +30,20 @@ from {_ADDRESSES} join suppression s using (tenant, mode, address_hash) where s.
 
 
 async def read_histories(connection: Any, addresses: Collection[Address], since: datetime) -> dict[Address, History]:
-    """The histories of all addresses named, those of which nothing is known among them."""
+    """The histories of the addresses of which something is known: most never bounced before."""
     ordered = sorted(set(addresses))
     if not ordered:
         return {}
     columns = [list(column) for column in zip(*ordered, strict=True)]
-    proofs: dict[Address, list[Proof]] = {address: [] for address in ordered}
+    proofs: dict[Address, list[Proof]] = defaultdict(list)
     for tenant, mode, hash_, *values in await connection.fetch(_PROOFS, *columns, since):
         id_, at, category, permanent, provider, doubtful, domain, origin = values
         said = (id_, at, category, permanent, provider, doubtful)
         proof = Proof(*said, domain=domain, in_session=origin == "session")
         proofs[tenant, mode, hash_].append(proof)
     contacts, lifted = await read_known(connection, ordered)
-    return {a: History(tuple(proofs[a]), contacts.get(a), lifted[a]) for a in ordered}
+    known = proofs.keys() | contacts.keys() | lifted.keys()
+    return {a: History(tuple(proofs.get(a, ())), contacts.get(a), lifted.get(a, {})) for a in known}
 
 
 def with_proofs(histories: Mapping[Address, History], said: Iterable[tuple[Address, Proof]]) -> dict[Address, History]:
@@ -51,7 +53,7 @@ def with_proofs(histories: Mapping[Address, History], said: Iterable[tuple[Addre
         more[address].append(proof)
     together = dict(histories)
     for address, proofs in more.items():
-        history = together.get(address, History())
+        history = together.get(address, NOTHING)
         if not history.proofs and len(proofs) == 1:
             together[address] = History(tuple(proofs), history.contact, history.lifted)
             continue
@@ -64,13 +66,14 @@ def with_proofs(histories: Mapping[Address, History], said: Iterable[tuple[Addre
 async def read_known(
     connection: Any, ordered: Sequence[Address]
 ) -> tuple[dict[Address, Contact], dict[Address, dict[Scope, datetime]]]:
-    """What is known of addresses beside facts: what went well, and when somebody last let them go."""
+    """What is known of addresses beside facts, by those that it is known of: what went well, and when somebody last let
+    them go."""
     columns = [list(column) for column in zip(*ordered, strict=True)]
     contacts = {
         (row["tenant"], row["mode"], row["address_hash"]): Contact(row["day"], row["accepted"], row["read_on"])
         for row in await connection.fetch(_CONTACTS, *columns)
     }
-    lifted: dict[Address, dict[Scope, datetime]] = {address: {} for address in ordered}
+    lifted: dict[Address, dict[Scope, datetime]] = defaultdict(dict)
     for tenant, mode, hash_, scope, at in await connection.fetch(_LIFTED, *columns):
         lifted[tenant, mode, hash_][Scope(scope)] = at
     return contacts, lifted

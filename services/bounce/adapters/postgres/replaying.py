@@ -63,6 +63,6 @@ async def _told(connection: Any, realm: tuple[int, Mode], rows: Sequence[Any]) -
     dead = await connection.fetch(_DEAD, int(DomainState.DEAD), named) if named else []
     names = frozenset(row["name"] for row in dead)
     return [
-        Told(hash_, facts, contacts.get((*realm, hash_)), lifted[*realm, hash_], names)
+        Told(hash_, facts, contacts.get((*realm, hash_)), lifted.get((*realm, hash_), {}), names)
         for hash_, facts in grouped.items()
     ]

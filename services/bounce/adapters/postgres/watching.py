@@ -11,7 +11,7 @@ from libs.storage.database import Database
 from libs.telemetry import get_logger
 from services.bounce.adapters.postgres.breakers import Tripped, figures_of
 from services.bounce.adapters.postgres.deciding import drop_batch, release_batch
-from services.bounce.adapters.postgres.histories import read_histories
+from services.bounce.adapters.postgres.histories import NOTHING, read_histories
 from services.bounce.adapters.postgres.parking import conclude
 from services.bounce.adapters.postgres.reexamining import reexamine
 from services.bounce.domain.breaker import Band, may_close
@@ -92,7 +92,7 @@ class PostgresBreakers:
         found = []
         for row, address in zip(rows, addresses, strict=True):
             fact = Proof(row["bounce_id"], row["parked_at"], row["category"], True, row["provider"])
-            alive = signs_of_life(fact, histories[address], self.policy, now)
+            alive = signs_of_life(fact, histories.get(address, NOTHING), self.policy, now)
             if alive.until is not None and alive.until > row["parked_at"]:
                 found.append(row["id"])
         return found

@@ -19,7 +19,7 @@ SHORTEST = 6
 LONGEST = 60
 _SHAPE = re.compile(rb"[a-z]{0,20}[0-9][a-z0-9]{5,39}")  # of an id, within SHORTEST and LONGEST
 # an id from its first digit on: a search from digit to digit is the fastest
-_TAIL = re.compile(rb"[0-9][a-z0-9]{5,39}+ ")
+_tail = re.compile(rb"[0-9][a-z0-9]{5,39}+(?![^ ])").search
 _MOST_LETTERS = 20
 _BLOTS = [b"\0" * length for length in range(LONGEST + 1)]
 _MOST_STATES = 200
@@ -146,7 +146,7 @@ def _notes(pattern: bytes) -> _Notes | None:
 
 
 class Skeletons:
-    """Skeletons of comparable texts, by the patterns of one rule set. `blots`: whether ids are blotted out at all."""
+    """Skeletons of folded texts, by the patterns of one rule set. `blots`: whether ids are blotted out at all."""
 
     def __init__(self, patterns: Iterable[bytes]) -> None:
         found = [_notes(pattern) for pattern in {_without_gaps(pattern) for pattern in patterns}]
@@ -160,17 +160,16 @@ class Skeletons:
         self._prefixes = {first: tuple(listed) for first, listed in by_first.items()}
 
     def of(self, words: bytes) -> bytes:
-        """The skeleton of a comparable text, as long as the text."""
-        found = _TAIL.search(words) if self.blots else None
+        """The skeleton of a text that is comparable or folded to become so, as long as the text."""
+        found = _tail(words) if self.blots else None
         while found is not None:
             digit, end = found.span()
-            end -= 1
             begin = words.rfind(b" ", 0, digit) + 1
-            word = words[begin:end]
-            is_id = begin == digit or (digit - begin <= _MOST_LETTERS and words[begin:digit].isalpha())
-            if is_id and not self._is_seen(word):
-                words = words[:begin] + _BLOTS[end - begin] + words[end:]
-            found = _TAIL.search(words, end)
+            if begin == digit or (digit - begin <= _MOST_LETTERS and words[begin:digit].isalpha()):
+                word = words[begin:end]
+                if not self._is_seen(word):
+                    words = words[:begin] + _BLOTS[end - begin] + words[end:]
+            found = _tail(words, end)
         return words
 
     def _is_seen(self, word: bytes) -> bool:

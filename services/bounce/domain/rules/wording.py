@@ -29,16 +29,25 @@ _CONTINUED = re.compile(rb"-(?<=([245]\d\d)-)(?<![\d.].{4})(?:([245]\.\d{1,3}\.\
 
 def comparable(text: str) -> bytes:
     """The text as rules see it; at most MAX_CHARS of it are looked at."""
+    return spaced(folded(text))
+
+
+def spaced(words: bytes) -> bytes:
+    """The comparable text of a folded one."""
+    words = b" ".join(words.split())
+    return b" " + words + b" " if words else b""
+
+
+def folded(text: str) -> bytes:
+    """The words of the comparable text with any spaces between them: what is the same in this form is the same in the
+    other, and it costs a third less to make."""
     text = text[:MAX_CHARS]
-    if not text.isascii():
-        text = text.lower().translate(_TYPOGRAPHIC)
-    words = text.encode("utf-8", "replace")
+    words = text.encode() if text.isascii() else text.lower().translate(_TYPOGRAPHIC).encode("utf-8", "replace")
     if b"@" in words:
         words = _without_address(words.replace(b"...", b" "))  # sendmail's: kim@x.example...User unknown
     if b"-" in words and _CONTINUED.search(words):
         words = _said_once(b" ".join(words.split()))
-    words = b" ".join(words.translate(_TABLE, _APOSTROPHES).split())
-    return b" " + words + b" " if words else b""
+    return words.translate(_TABLE, _APOSTROPHES)
 
 
 def _without_address(words: bytes) -> bytes:
