@@ -5,6 +5,7 @@ number written as text is compared as one; and an unknown tag is named as such.
 """
 
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from liquid.builtin.expressions.logical import (
     _le,
     _lt,
 )
+from liquid.builtin.expressions.loop import LoopExpression
 from liquid.builtin.expressions.primitive import Blank, FloatLiteral
 from liquid.builtin.tags import capture_tag
 from liquid.builtin.tags.case_tag import _AnyExpression
@@ -70,6 +72,22 @@ class BlankWhen(_AnyExpression):
         ]
 
 
+class Loop(LoopExpression):
+    """What a `for` goes through: no limit where it is null or missing, and nothing with one of 0."""
+
+    __slots__ = ()
+
+    def _to_int(self, obj: object, *, token: Any) -> Any:
+        return None if obj is None or isinstance(obj, Undefined) else super()._to_int(obj, token=token)
+
+    def _slice(
+        self, it: Iterator[object], length: int, context: RenderContext, *, limit: int | None, offset: int | str | None
+    ) -> tuple[Iterator[object], int]:
+        if limit is not None and limit <= 0:
+            return iter(()), 0
+        return super()._slice(it, length, context, limit=limit, offset=offset)
+
+
 class Perhaps(Expression):
     """A variable for which its text says what stands where it is missing: then it is nothing, and no error."""
 
@@ -94,6 +112,8 @@ def adapt(expression: Expression) -> None:
     """Makes an expression of a parsed template mean what Shopify means."""
     if isinstance(expression, FloatLiteral):
         expression.value = cast(Any, Decimal(repr(expression.value)))
+    elif type(expression) is LoopExpression:
+        expression.__class__ = Loop
     elif type(expression) in _NUMERIC:
         expression.__class__ = _NUMERIC[type(expression)]
     elif type(expression) in _WITH_BLANK and any(isinstance(each, Blank) for each in expression.children()):

@@ -17,12 +17,31 @@ EVENT: dict[str, Any] = {"id": "1", "type": "t", "source": "/s", "subject": "#1"
 DATA: dict[str, Any] = {
     "price": "19.90", "count": 3, "word": "many", "at": 1_772_371_800_000, "list": [[1, 2], [3]],
     "exact": Decimal("19.90"), "control": "a\0b", "markup": "<b>",
+    "letters": ["a", "b", "c"], "two": "2", "nothing": None,
 }  # fmt: skip
 
 
 def render(source: str, kind: str = "text") -> str:
     text = Text(source, Wanted(ChannelEnvironment(kind, "en", {"event.data.gone"}), "/part", max_source=100_000))
     return text.render({"event": EVENT | {"data": DATA}, "recipient": {"zone": "UTC"}, "links": {}})
+
+
+@pytest.mark.parametrize(
+    ("bounds", "reads"),
+    [
+        ("limit: 2", "ab"),
+        ("limit: event.data.two offset: 1", "bc"),
+        ("limit: 0", "none"),
+        ("limit: -1", "none"),
+        ("limit: event.data.nothing", "abc"),
+        ("limit: event.data.gone", "abc"),
+        ("limit: 1 offset: event.data.nothing", "a"),
+        ("offset: -1", "abc"),
+        ("offset: 7", "none"),
+    ],
+)
+def test_a_loop_goes_as_far_as_it_is_told(bounds: str, reads: str) -> None:
+    assert render(f"{{% for i in event.data.letters {bounds} %}}{{{{ i }}}}{{% else %}}none{{% endfor %}}") == reads
 
 
 @pytest.mark.parametrize(
