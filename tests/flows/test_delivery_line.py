@@ -1,6 +1,7 @@
 """The line through the ledger: store, lease, claim, call, record, and the accounts at each step."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
@@ -159,6 +160,25 @@ async def test_a_lease_that_fails_takes_no_group_along(world: World) -> None:
     with pytest.raises(RuntimeError):
         await LaneSender(world.line(ledger), Lane.BULK).run(asyncio.Event())
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
+
+
+async def test_no_call_begins_that_could_outlive_its_lease(world: World) -> None:
+    """A provider may take its whole time-out, and the answer must be recorded in time."""
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    await world.request(release, ["customer:1"])
+    told: list[float] = []
+    send = world.provider.send
+
+    async def listening(*given: Any) -> None:
+        told.append(given[2])
+        await send(*given)
+
+    world.provider.send = listening  # type: ignore[method-assign]
+    longest = world.pace.lease - world.pace.margin - world.senders.timeout
+    before = time.monotonic()
+    await world.send_all()
+    assert before + longest <= told[0] <= time.monotonic() + longest
 
 
 async def test_who_cannot_be_looked_up_waits_longer_each_time_and_not_beyond_his_expiry(world: World) -> None:

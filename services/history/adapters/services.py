@@ -26,19 +26,19 @@ class DeliveryOverHttp:
     async def explain(self, asker: Asker, notifications: Sequence[UUID]) -> Mapping[UUID, Waiting]:
         """What each waits for; absent: delivery does not know it. Raises Unavailable."""
         answer = await self._ask(asker, "/v1/notifications:explain", {"ids": [str(id_) for id_ in notifications]})
-        return {UUID(id_): _waiting(entry) for id_, entry in answer.get("notifications", answer).items()}
+        return {UUID(id_): _waiting(entry) for id_, entry in answer["notifications"].items()}
 
     async def render(self, asker: Asker, messages: Sequence[str]) -> Mapping[str, Rendered]:
         """Texts again; absent: delivery does not know the message. Raises Unavailable."""
         answer = await self._ask(asker, "/v1/messages:render", {"ids": list(messages)})
-        return {id_: _rendered(entry) for id_, entry in answer.get("messages", answer).items()}
+        return {id_: _rendered(entry) for id_, entry in answer["messages"].items()}
 
     async def _ask(self, asker: Asker, path: str, body: Any) -> Any:
         return await self.client.post(path, body, tenant=asker.tenant, mode=asker.mode, timeout=self.timeout_seconds)
 
 
 def _waiting(entry: Mapping[str, Any]) -> Waiting:
-    until = entry.get("until") or entry.get("due_at")
+    until = entry.get("until")
     return Waiting(
         reason=reason_of(entry.get("reason")),
         until=datetime.fromisoformat(until) if until else None,
@@ -98,7 +98,7 @@ class IntakeOverHttp:
 def _decisions(event: Mapping[str, Any]) -> list[Decision]:
     return [
         Decision(
-            at=_time(event["received_at"]),
+            at=datetime.fromisoformat(event["received_at"]),
             cause_id=UUID(str(event["id"])),
             event_id=str(event["event_id"]),
             event_type=str(event["type"]),
@@ -114,11 +114,5 @@ def _decisions(event: Mapping[str, Any]) -> list[Decision]:
 
 
 def _kept(item: Mapping[str, Any]) -> KeptRejection:
-    said = item.get("detail") or item.get("reason") or "It could not be read."
-    return KeptRejection(
-        at=_time(item.get("received_at") or item["at"]), sentence=str(said), event_id=item.get("event_id")
-    )
-
-
-def _time(value: object) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    at = datetime.fromisoformat(item["received_at"])
+    return KeptRejection(at=at, sentence=item["detail"], event_id=item.get("event_id"))
