@@ -12,7 +12,7 @@ from services.bounce.domain.rules.entries import State, Wanted
 from services.bounce.domain.rules.rule import Layer
 from services.bounce.domain.suggesting import suggestion
 from services.bounce.handlers.deps import Bounce
-from services.bounce.handlers.rules import Saved, manages_rules, put_rule
+from services.bounce.handlers.rules import Saved, put_rule
 from services.bounce.ports.reports import Realm, UnreadQuery
 
 SHOWN_DAYS = 30
@@ -20,7 +20,7 @@ SHOWN_DAYS = 30
 
 def realm_of(principal: Principal) -> Realm:
     """Whose facts somebody's reports are about: all tenants' for who manages the rules, else one's own."""
-    manages = manages_rules(principal) and (principal.may("rules:write") or principal.may("rules:publish"))
+    manages = principal.operates and (principal.may("rules:write") or principal.may("rules:publish"))
     return Realm(None if manages else principal.tenant, principal.mode)
 
 

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
-from libs.contracts.outcomes import Mode
 from libs.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from libs.ids import OPERATOR
 from services.bounce.domain.rules.assembling import rule_of_entry
@@ -55,13 +54,8 @@ async def retire_rule(deps: Bounce, principal: Principal, id: str) -> Entry:
 
 def rules_only_of_operator(principal: Principal) -> None:
     """What a server's words mean is the same for every tenant, in live and test: one of them keeps the rules."""
-    if not manages_rules(principal):
+    if not principal.operates:
         raise Forbidden(f"Rules hold for all tenants and modes; they are changed with a live key of tenant {OPERATOR}.")
-
-
-def manages_rules(principal: Principal) -> bool:
-    """Whether it is a key of those who keep the rules; what it may do with them says its scope."""
-    return principal.tenant == OPERATOR and principal.mode is Mode.LIVE
 
 
 def unknown(deps: Bounce, id: str) -> NotFound | Conflict:
