@@ -17,6 +17,7 @@ from services.bounce.domain.templates import MAX_CHARS, template_of
         ("421 since 2026-11-26 09:10:11 busy", "421 since <time> busy"),
         ("421 since 2026-11-26T09:10:11Z busy", "421 since <time> busy"),
         ("452 4.2.2 over\r\n quota (1234567)", "452 4.2.2 over quota (<id>)"),
+        ("452 123456 and 12345", "452 <id> and 12345"),
         ("mailbox full", "mailbox full"),
         ("", ""),
     ],
