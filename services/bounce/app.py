@@ -1,12 +1,16 @@
 """The composition root of bounce."""
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
+from prometheus_client import Gauge
 
+from libs.group_commit import GroupCommitter
 from libs.service import Runtime, Service
 from libs.settings import load
 from libs.storage.database import Database
@@ -52,12 +56,19 @@ from services.bounce.api.rules import router as rules_api
 from services.bounce.api.webhooks import router as webhooks
 from services.bounce.domain.breaker import Band
 from services.bounce.handlers import SUBSCRIPTIONS, Bounce
+from services.bounce.handlers.mails import keep_together
 from services.bounce.handlers.numbers import policy_of
 from services.bounce.loops import LOOPS
-from services.bounce.ports.mails import Listener
+from services.bounce.ports.mails import Keeper, Kept, Listener, Mails, NewMail
 from services.bounce.settings import BounceSettings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_WINDOW_SECONDS = 0.005
+_MOST_TOGETHER = 32  # mails a commit: each of them has up to a megabyte
+_MOST_WAITING = 200  # more than the listeners have connections; their bytes are in memory
+
+_waiting = Gauge("depesche_bounce_mails_waiting", "Mails that wait for their commit", multiprocess_mode="livesum")
 
 
 def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> Service:
@@ -96,8 +107,10 @@ def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> B
     policy, band = policy_of(settings), _band(settings)
     rule_sets = PostgresRuleSets(database)
     rulebook = PublishedRulebook(runtime.data_dir / "bounce-rules", rule_sets, runtime.clock, settings.model)
+    mails = PostgresMails(database)
     return Bounce(
-        mails=PostgresMails(database),
+        mails=mails,
+        keeper=_keeper(mails),
         facts=PostgresFacts(database, policy, band),
         suppressions=PostgresSuppressions(database),
         contacts=PostgresContacts(database),
@@ -136,6 +149,14 @@ def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> B
 def create_app(runtime: Runtime, settings: BounceSettings | None = None) -> FastAPI:
     """The application alone, for a container of its own."""
     return create_service(runtime, settings).app
+
+
+def _keeper(mails: Mails) -> Keeper:
+    keeper: GroupCommitter[Sequence[NewMail], Sequence[Kept]] = GroupCommitter(
+        _WINDOW_SECONDS, _MOST_TOGETHER, _MOST_WAITING, _waiting
+    )
+    keeper.write = partial(keep_together, mails)
+    return keeper
 
 
 def _band(settings: BounceSettings) -> Band:

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
+from prometheus_client import Gauge
 
+from libs.group_commit import GroupCommitter
 from libs.service import Runtime, Service
 from libs.settings import load
 from libs.storage.database import Database
 from services.orders_notification.adapters.catalogues import CachedCatalogues
-from services.orders_notification.adapters.group_commit import GroupCommitter
 from services.orders_notification.adapters.neighbours import HttpNeighbours
 from services.orders_notification.adapters.postgres.catalogue import PostgresCatalogueVersions
 from services.orders_notification.adapters.postgres.communications import PostgresCommunicationStore
@@ -25,6 +26,7 @@ from services.orders_notification.adapters.postgres.sources import PostgresSourc
 from services.orders_notification.adapters.shipped import shipped_sources
 from services.orders_notification.adapters.sidecar import HttpSidecar
 from services.orders_notification.api import ROUTERS
+from services.orders_notification.domain.intake import Submission, Verdict
 from services.orders_notification.domain.topics import Grants
 from services.orders_notification.handlers import SUBSCRIPTIONS
 from services.orders_notification.handlers.intake import accept
@@ -37,6 +39,8 @@ from services.orders_notification.settings import OrdersNotificationSettings
 
 APP_ID = "orders-notification"
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_waiting = Gauge("depesche_intake_waiting", "Single events that wait for their commit", multiprocess_mode="livesum")
 
 
 def create_service(
@@ -77,10 +81,11 @@ def _deps(
 ) -> OrdersNotification:
     event_types = PostgresEventTypes(database)
     communications = PostgresCommunicationStore(database)
-    committer = GroupCommitter(
+    committer: GroupCommitter[Submission, Verdict] = GroupCommitter(
         window_seconds=settings.commit_window_milliseconds / 1000,
         most=settings.commit_most_events,
         room=settings.commit_room_events,
+        waiting=_waiting,
     )
     deps = OrdersNotification(
         clock=runtime.clock,

@@ -7,7 +7,7 @@ from libs.clock import Clock
 from libs.ids import AddressHasher
 from libs.verp import ReturnPath
 from services.bounce.ports import Breakers, Contacts, Dns, Domains, Facts, Figures, Messages, Reads, Suppressions
-from services.bounce.ports.mails import Listener, Mails
+from services.bounce.ports.mails import Keeper, Listener, Mails
 from services.bounce.ports.replays import Replays, StoredFacts
 from services.bounce.ports.reports import Reports, Rollups
 from services.bounce.ports.rules import Judgements, Rulebook, Rules, RuleSets, Workshop
@@ -20,6 +20,7 @@ class Bounce:
     """`domains` empty: our signature decides alone. `feedback_mailboxes` take mails whose return path is inside."""
 
     mails: Mails
+    keeper: Keeper
     facts: Facts
     suppressions: Suppressions
     contacts: Contacts

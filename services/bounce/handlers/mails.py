@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from uuid import UUID
 
 import msgspec
 
 from libs.addresses import InvalidAddress, email_address
 from libs.contracts.outcomes import Mode
+from libs.errors import DepescheError, Transient, Unavailable
 from libs.ids import message_id
 from libs.telemetry import get_logger, span
 from libs.verp import ReturnPath, Verp
@@ -21,7 +23,7 @@ from services.bounce.domain.facts import Fact, about_others, facts_of
 from services.bounce.domain.reports import Report, read_mails
 from services.bounce.handlers.deps import Bounce
 from services.bounce.ports import Message, NewFact, Reading
-from services.bounce.ports.mails import Closing, Mail, NewMail, Rereading, Stray
+from services.bounce.ports.mails import Closing, Kept, Mail, Mails, NewMail, Rereading, Stray
 
 log = get_logger(__name__)
 
@@ -42,14 +44,28 @@ async def refuse_recipient(deps: Bounce, recipient: str, peer: str) -> str | Non
 
 async def keep_mail(deps: Bounce, recipient: str, raw: bytes, owner: tuple[int, Mode] | None = None) -> Mail:
     """Stores a mail as it came; the same mail twice is one."""
-    (kept,) = await deps.mails.keep([NewMail(recipient, raw, deps.clock(), owner)])
+    (kept,) = await deps.keeper.submit([NewMail(recipient, raw, deps.clock(), owner)])
     return kept.mail
 
 
 async def keep_for_all(deps: Bounce, recipients: Sequence[str], raw: bytes) -> None:
     """Stores a mail for each of its recipients, in one commit."""
     now = deps.clock()
-    await deps.mails.keep([NewMail(recipient, raw, now) for recipient in dict.fromkeys(recipients)])
+    await deps.keeper.submit([NewMail(recipient, raw, now) for recipient in dict.fromkeys(recipients)])
+
+
+async def keep_together(mails: Mails, each: Sequence[Sequence[NewMail]]) -> list[Sequence[Kept] | DepescheError]:
+    """Stores mails of several senders in one commit. One that cannot be stored keeps no other out."""
+    try:
+        kept = iter(await mails.keep([mail for some in each for mail in some]))
+    except Transient:
+        raise
+    except Exception as error:
+        if len(each) == 1:
+            log.error("bounce_not_kept", exc_info=error)
+            return [Unavailable("It cannot be stored right now; send it again later.")]
+        return [told for some in each for told in await keep_together(mails, [some])]
+    return [list(islice(kept, len(some))) for some in each]
 
 
 async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:

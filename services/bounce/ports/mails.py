@@ -59,6 +59,14 @@ class Kept(msgspec.Struct, frozen=True):
     is_new: bool
 
 
+class Keeper(Protocol):
+    """Lets mails that come in at the same time share a commit."""
+
+    async def submit(self, mails: Sequence[NewMail]) -> Sequence[Kept]:
+        """One mail for each of its recipients, after the commit. Raises Unavailable when too many wait."""
+        ...
+
+
 class Stray(msgspec.Struct, frozen=True):
     """Mail that is none of ours, to be counted."""
 

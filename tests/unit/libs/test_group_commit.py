@@ -4,18 +4,12 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from prometheus_client import Gauge
 
-from libs.contracts.outcomes import Mode
-from libs.errors import Unavailable
-from libs.ids import uuid7
-from services.orders_notification.adapters.group_commit import GroupCommitter
-from services.orders_notification.domain.cloudevents import from_structured
-from services.orders_notification.domain.intake import ACCEPTED, Origin, Submission, Verdict
-from tests.unit.orders_notification.builders import NOW, event
+from libs.errors import Invalid, Unavailable
+from libs.group_commit import GroupCommitter
 
-
-def submission(id_: str) -> Submission:
-    return Submission(Origin(1, Mode.LIVE, "key"), from_structured(event(id_), NOW))
+WAITING = Gauge("test_group_commit_waiting", "For tests")
 
 
 class Writer:
@@ -25,17 +19,19 @@ class Writer:
         self.batches: list[list[str]] = []
         self.failure = failure
 
-    async def __call__(self, submissions: Sequence[Submission]) -> list[Verdict]:
-        self.batches.append([s.event.id for s in submissions])
+    async def __call__(self, items: Sequence[str]) -> list[str | Invalid]:
+        self.batches.append(list(items))
         await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
-        return [Verdict(ACCEPTED, uuid7()) for _ in submissions]
+        return [Invalid("unfit", pointer="") if item == "unfit" else item.upper() for item in items]
 
 
-def committer(writer: Writer, **changes: float) -> GroupCommitter:
+def committer(writer: Writer, **changes: float) -> GroupCommitter[str, str]:
     told = {"window_seconds": 0.01, "most": 3, "room": 100} | changes
-    made = GroupCommitter(told["window_seconds"], int(told["most"]), int(told["room"]))
+    made: GroupCommitter[str, str] = GroupCommitter(
+        told["window_seconds"], int(told["most"]), int(told["room"]), WAITING
+    )
     made.write = writer
     return made
 
@@ -43,25 +39,25 @@ def committer(writer: Writer, **changes: float) -> GroupCommitter:
 async def test_those_who_come_together_are_written_together_in_order() -> None:
     writer = Writer()
     queue = committer(writer)
-    verdicts = await asyncio.gather(*(queue.submit(submission(str(n))) for n in range(7)))
+    outcomes = await asyncio.gather(*(queue.submit(str(n)) for n in range(7)))
     assert writer.batches == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
-    assert len({v.id for v in verdicts}) == 7
+    assert outcomes == ["0", "1", "2", "3", "4", "5", "6"]
 
 
-async def test_a_lone_event_does_not_wait_for_the_window() -> None:
+async def test_who_comes_alone_does_not_wait_for_the_window() -> None:
     writer = Writer()
     queue = committer(writer, window_seconds=30.0)
     async with asyncio.timeout(1):
-        await queue.submit(submission("lone"))
-        await queue.submit(submission("the next, at once"))
+        await queue.submit("lone")
+        await queue.submit("the next, at once")
     assert writer.batches == [["lone"], ["the next, at once"]]
 
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     queue = committer(Writer(), room=2)
-    waiting = [asyncio.ensure_future(queue.submit(submission(str(n)))) for n in range(2)]
+    waiting = [asyncio.ensure_future(queue.submit(str(n))) for n in range(2)]
     await asyncio.sleep(0)
-    results = await asyncio.gather(*(queue.submit(submission(f"x{n}")) for n in range(5)), return_exceptions=True)
+    results = await asyncio.gather(*(queue.submit(f"x{n}") for n in range(5)), return_exceptions=True)
     refused = [r for r in results if isinstance(r, Unavailable)]
     assert refused
     assert refused[0].retry_after >= 1
@@ -72,21 +68,27 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
 async def test_a_failed_batch_answers_everybody_and_the_next_one_goes_on(failure: Exception) -> None:
     writer = Writer(failure)
     queue = committer(writer)
-    results = await asyncio.gather(*(queue.submit(submission(str(n))) for n in range(5)), return_exceptions=True)
+    results = await asyncio.gather(*(queue.submit(str(n)) for n in range(5)), return_exceptions=True)
     assert {type(result) for result in results} == {Unavailable}  # also those beyond the batch that failed
     if queue._task is not None and isinstance(failure, RuntimeError):
         with pytest.raises(RuntimeError):
             await queue._task
     writer.failure = None
-    assert (await queue.submit(submission("next"))).status == ACCEPTED
+    assert await queue.submit("next") == "NEXT"
+
+
+async def test_what_is_unfit_is_told_to_who_sent_it_alone() -> None:
+    queue = committer(Writer())
+    results = await asyncio.gather(*(queue.submit(item) for item in ("a", "unfit", "b")), return_exceptions=True)
+    assert (results[0], type(results[1]), results[2]) == ("A", Invalid, "B")
 
 
 async def test_who_has_gone_is_not_written() -> None:
     writer = Writer()
     queue = committer(writer, window_seconds=0.05)
-    await asyncio.gather(queue.submit(submission("first")), queue.submit(submission("second")))
-    gone = asyncio.ensure_future(queue.submit(submission("gone")))
+    await asyncio.gather(queue.submit("first"), queue.submit("second"))
+    gone = asyncio.ensure_future(queue.submit("gone"))
     await asyncio.sleep(0)
     gone.cancel()
-    await queue.submit(submission("last"))
+    await queue.submit("last")
     assert writer.batches == [["first", "second"], ["last"]]
