@@ -95,6 +95,7 @@ class Truth:
     addresses: set[str] = field(default_factory=set)
     crashes: int = 0
     stalls: int = 0
+    outages: int = 0
 
 
 class Chaos:
@@ -116,16 +117,24 @@ class Chaos:
             self.truth.stalls += 1
             await asyncio.sleep(LEASE * self.rng.uniform(1.0, 2.2))
 
+    def outage(self) -> None:
+        """Postgres is away for a moment. Raises Unavailable."""
+        if self.rng.random() < self.rates[2]:
+            self.truth.outages += 1
+            raise Unavailable("Postgres does not answer")
+
 
 class ShakyLedger:
-    """The real ledger with a point before and after every transaction."""
+    """The real ledger with a point before and after every transaction, where Postgres may also be away."""
 
     def __init__(self, ledger: Any, chaos: Chaos) -> None:
         self._ledger, self._chaos = ledger, chaos
 
     async def _shaken(self, call: Callable[[], Awaitable[T]], stalls: float = 1.0) -> T:
         await self._chaos.point(stalls)
+        self._chaos.outage()
         result = await call()
+        self._chaos.outage()  # it is committed, and the answer is lost
         await self._chaos.point()
         return result
 
@@ -238,7 +247,7 @@ class Workers:
 
     def __init__(self, world: World, rng: random.Random, truth: Truth) -> None:
         self.world, self.rng, self.truth = world, rng, truth
-        self.rates = [0.014, 0.004]
+        self.rates = [0.014, 0.004, 0.02]
         self.stop = asyncio.Event()
         self.receipts: set[asyncio.Task[None]] = set()
         self.box: list[ReceiptNews] = []
@@ -288,10 +297,12 @@ class Workers:
 
     async def _verify(self, line: Line) -> None:
         while not self.stop.is_set():
-            await Verifier(line).run_once()
+            with suppress(Unavailable):
+                await Verifier(line).run_once()
             await asyncio.sleep(0.02)
 
     async def _recover(self, ledger: Any) -> None:
         while not self.stop.is_set():
-            await ledger.recover(50)
+            with suppress(Unavailable):
+                await ledger.recover(50)
             await asyncio.sleep(LEASE / 4)

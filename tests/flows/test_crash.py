@@ -175,7 +175,7 @@ class BadDay:
         await self.storm()
         await asyncio.sleep(0.5)
         await self.storm()
-        self.workers.rates[:] = [0.0, 0.0]
+        self.workers.rates[:] = [0.0, 0.0, 0.0]
         async with asyncio.timeout(40):  # the last doubts are asked about until they are given up
             while await self.world.value("select count(*) from work") or self.workers.receipts:
                 assert not watcher.done(), watcher.exception()
@@ -203,12 +203,17 @@ async def test_nothing_is_lost_or_called_twice_whatever_dies(ledger_of: Any, see
     with capture_logs() as logs:
         await day.run()
     world, truth = day.world, day.truth
-    figures = {"crashes": truth.crashes, "stalls": truth.stalls, "calls": sum(truth.calls.values())}
+    figures = {
+        "crashes": truth.crashes,
+        "stalls": truth.stalls,
+        "outages": truth.outages,
+        "calls": sum(truth.calls.values()),
+    }
     record_property("figures", figures)
     assert world.ledger.deadlocks == 0, "rows were locked in different orders"
     failed = [entry for entry in logs if entry["event"] == "group_failed"]
     assert failed == [], "a transaction was refused: the ledger contradicted itself"
-    assert truth.crashes > 5, "the model must crash to prove anything"
+    assert min(truth.crashes, truth.outages) > 5, "the model must crash and be cut off to prove anything"
     assert [key for key, count in truth.calls.items() if count > 1] == [], "an attempt was called twice"
     assert not truth.addresses & day.barred, "a suppressed address was called"
     assert await world.value("select coalesce(sum(pending), 0) from request") == 0
