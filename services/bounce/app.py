@@ -105,9 +105,8 @@ def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> 
 
 def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> Bounce:
     policy, band = policy_of(settings), _band(settings)
-    rule_sets = PostgresRuleSets(database)
+    mails, rule_sets = PostgresMails(database), PostgresRuleSets(database)
     rulebook = PublishedRulebook(runtime.data_dir / "bounce-rules", rule_sets, runtime.clock, settings.model)
-    mails = PostgresMails(database)
     return Bounce(
         mails=mails,
         keeper=_keeper(mails),

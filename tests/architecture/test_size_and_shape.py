@@ -19,6 +19,7 @@ CATCHES_ALL = {
     "libs/messaging/delivering.py": "the bus's renderer",
     "libs/messaging/topics.py": "the bus's renderer, for topics of others",
     "libs/service.py": "keeps loops alive",
+    "services/bounce/handlers/mails.py": "a mail that cannot be stored keeps no other out",
     "services/delivery/adapters/fcm/chunk.py": "hands on what `settle` raised; a push that has no JSON costs no other",
     "services/delivery/adapters/smtp/dialogue.py": "hands what a callback raised to whoever waits for it",
 }

@@ -24,7 +24,8 @@ from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.releases import Release
 from services.delivery.domain.steering import Hold, HoldKind, Suppression
-from tests.flows.crash_model import ALLOWED, LOST, NOT_SENT, PACE, STUCK, WRONG_ACCOUNTS, Truth, Workers, news_of
+from tests.flows.crash_chaos import Truth
+from tests.flows.crash_model import ALLOWED, LOST, NOT_SENT, PACE, STUCK, WRONG_ACCOUNTS, Workers, news_of
 from tests.flows.crash_verifying import check_verified, verified_of
 from tests.flows.delivery_world import KEYRING, TENANT, World, now, opened, requested
 
@@ -203,13 +204,7 @@ async def test_nothing_is_lost_or_called_twice_whatever_dies(ledger_of: Any, see
     with capture_logs() as logs:
         await day.run()
     world, truth = day.world, day.truth
-    figures = {
-        "crashes": truth.crashes,
-        "stalls": truth.stalls,
-        "outages": truth.outages,
-        "calls": sum(truth.calls.values()),
-    }
-    record_property("figures", figures)
+    record_property("figures", truth.figures())
     assert world.ledger.deadlocks == 0, "rows were locked in different orders"
     failed = [entry for entry in logs if entry["event"] == "group_failed"]
     assert failed == [], "a transaction was refused: the ledger contradicted itself"
