@@ -210,7 +210,7 @@ async def test_a_slow_answer_comes_late_and_in_order(simulator: Simulator) -> No
         answers = await client.send("a+fault.slow@x.y")
         took = asyncio.get_running_loop().time() - started
         assert (answers[-1], await client.say("NOOP")) == ("250 2.0.0", ["250 2.0.0"])
-    assert took >= 0.3
+    assert took > 0.29  # the loop rounds its clock
 
 
 async def test_the_whole_server_may_answer_451_for_a_while(simulator: Simulator) -> None:
