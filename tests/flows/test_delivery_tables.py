@@ -89,6 +89,8 @@ async def test_a_provider_that_gives_up_afterwards_undoes_sent(world: World) -> 
     await world.send_all()
     await receipt(world, ReceiptKind.FAILED)
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "failed": 1}
+    await receipt(world, ReceiptKind.ACCEPTED, event="e3")  # late, and says nothing new
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "failed": 1}
     await receipt(world, ReceiptKind.OPENED, event="e2")  # then the customer opened it: it had come after all
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
 
