@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from libs.suite import SuiteSettings
 
 _TICK_SECONDS = 0.5
-_SHARE = 20
+_SHARE = 20  # of the time: one part for questions about figures
 
 
 class Bus(StrEnum):

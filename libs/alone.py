@@ -113,8 +113,10 @@ async def serve_http(app: ASGIApp, host: str, port: int, *, drain_seconds: float
 
     What takes longer than a third of `drain_seconds`, as a file that streams in, is cut off: the loops need their time.
     """
-    config = uvicorn.Config(_told(app), host=host, port=port, http=HttpProtocol, log_config=None, access_log=False)
-    config.timeout_graceful_shutdown = max(1, round(drain_seconds / 3))
+    config = uvicorn.Config(
+        _told(app), host=host, port=port, http=HttpProtocol, log_config=None, access_log=False,
+        timeout_graceful_shutdown=max(1, round(drain_seconds / 3)),
+    )  # fmt: skip
     server = _Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)

@@ -17,6 +17,7 @@ from libs.errors import DepescheError, Unavailable
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+_Batch = list[tuple[Item, asyncio.Future[Outcome]]]
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class GroupCommitter(Generic[Item, Outcome]):
     room: int  # items that may wait
     waiting: Gauge
     write: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | DepescheError]]] = field(init=False)
-    _queue: "list[tuple[Item, asyncio.Future[Outcome]]]" = field(default_factory=list)
+    _queue: _Batch[Item, Outcome] = field(default_factory=list)
     _task: "asyncio.Task[None] | None" = None
     _last: float = 0.0
     _crowded: bool = False
@@ -62,7 +63,7 @@ class GroupCommitter(Generic[Item, Outcome]):
             await self._commit(batch)
             self._last, self._crowded = loop.time(), len(batch) > 1
 
-    async def _commit(self, batch: "list[tuple[Item, asyncio.Future[Outcome]]]") -> None:
+    async def _commit(self, batch: _Batch[Item, Outcome]) -> None:
         batch = [item for item in batch if not item[1].done()]  # the caller has gone before its turn
         try:
             outcomes = await self.write([item for item, _ in batch])
@@ -75,9 +76,7 @@ class GroupCommitter(Generic[Item, Outcome]):
             self._settle(batch, [Unavailable("The batch could not be committed; send it again.")] * len(batch))
 
     @staticmethod
-    def _settle(
-        batch: "list[tuple[Item, asyncio.Future[Outcome]]]", outcomes: Sequence[Outcome | DepescheError]
-    ) -> None:
+    def _settle(batch: _Batch[Item, Outcome], outcomes: Sequence[Outcome | DepescheError]) -> None:
         for (_, promise), outcome in zip(batch, outcomes, strict=True):
             if promise.done():
                 continue

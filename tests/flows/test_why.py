@@ -191,6 +191,8 @@ async def test_an_address_is_found_by_its_hash_only(world: World) -> None:
     assert (await world.timeline(address="max@example.com"))["items"] == []
     nobody = await world.why(address="max@example.com")
     assert (nobody["verdict"], nobody["lost_at"]) == ("no_trace", "address")
+    misspelt = await world.why(address="kim@example.com", communication="parcel-shiped")
+    assert [other["message"] for other in misspelt["others"]] == [id_]
 
 
 async def test_a_timeline_is_complete_and_newest_first(world: World) -> None:

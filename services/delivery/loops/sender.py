@@ -110,13 +110,12 @@ class LaneSender:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._groups.discard(task)
         self._room.set()
-        match None if task.cancelled() else task.exception():
-            case None:
-                pass
-            case Unavailable() as error:  # its rows come again when the lease is over
-                log.warning("group_waits", lane=self._lane.word, detail=error.detail)
-            case error:
-                log.error("group_failed", lane=self._lane.word, exc_info=error)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, Unavailable):  # its rows come again when the lease is over
+            log.warning("group_waits", lane=self._lane.word, detail=error.detail)
+        else:
+            log.error("group_failed", lane=self._lane.word, exc_info=error)
 
     async def _lease(self) -> Group | None:
         leased_at = time.monotonic()

@@ -48,10 +48,11 @@ def of_decisions(decisions: Iterable[Decision]) -> list[Fact]:
 
 
 def _came_in(decision: Decision) -> str:
-    of = f" {decision.event_id} ({decision.event_type}" if decision.event_id else " that cannot be read ("
+    event = f"Event {decision.event_id} ({decision.event_type} from {decision.event_source})"
+    if not decision.event_id:
+        event = f"What came to {decision.event_source}"  # and could not be read
     order = f" about {decision.subject}" if decision.subject else ""
-    what = "arrived and was kept" if decision.reason in _KEPT else "was accepted"
-    return f"Event{of} from {decision.event_source}){order} {what}."
+    return f"{event}{order} {'arrived and was kept' if decision.reason in _KEPT else 'was accepted'}."
 
 
 def _decided(decision: Decision) -> str:

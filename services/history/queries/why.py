@@ -111,10 +111,11 @@ async def _explained(deps: History, asker: Asker, case: Case, notification: UUID
 
 async def _without_trace(deps: History, question: Question) -> Answer:
     if question.names_an_address_alone:
-        return Answer(decide_without_address(question.mode), [], None, None, [])
-    verdict = decide_without_trace(await _traced(deps, question), question.mode)
+        verdict = decide_without_address(question.mode)
+    else:
+        verdict = decide_without_trace(await _traced(deps, question), question.mode)
     wider = _wider(question)
-    if verdict.lost_at != "source" or wider is None:
+    if verdict.lost_at not in ("source", "address") or wider is None:
         return Answer(verdict, [], None, None, [])
     others = await find_cases(deps.timeline, deps.audit, wider)
     if others:

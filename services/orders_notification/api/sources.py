@@ -24,7 +24,7 @@ from services.orders_notification.api.source_shapes import (
     SourceBody,
     SourceShown,
 )
-from services.orders_notification.domain.signed_content import Delivery
+from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.sources import NAME, check_secrets, source
 from services.orders_notification.domain.topics import Report, check, heard
 from services.orders_notification.handlers.sources import Received, receive, rehearse

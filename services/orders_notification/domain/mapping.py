@@ -18,8 +18,8 @@ from libs import exact_json
 from libs.errors import BadRequest, FieldError, Invalid
 from libs.expressions import Context, EvaluationFailed, Expression
 from services.orders_notification.domain.cloudevents import BusinessEvent, from_binary, from_structured
+from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.reading import Unmappable, read_body
-from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.sources import Envelope, EventMapping, Source
 
 MAX_EVENTS_PER_DELIVERY = 1_000

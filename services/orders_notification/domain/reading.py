@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from libs import exact_json
 from libs.errors import BadRequest, Invalid
 from services.orders_notification.domain.cloudevents import is_json
-from services.orders_notification.domain.signed_content import Delivery
+from services.orders_notification.domain.delivery import Delivery
 
 _MAX_FORM_FIELDS = 1_000
 _MAX_HEAD = 2_000

@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from libs.errors import Unauthorized
 from services.orders_notification.domain.cloudevents import parse_time
+from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.public_keys import public_key, signs
-from services.orders_notification.domain.signed_content import Delivery, field_of, signed_content
+from services.orders_notification.domain.signed_content import field_of, signed_content
 
 _PUBLIC = "whpk_"
 

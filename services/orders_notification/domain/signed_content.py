@@ -7,31 +7,20 @@ the signature will hardly fit.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
 
 from libs import exact_json
 from libs.errors import BadRequest
+from libs.rendering.values import stringify
+from services.orders_notification.domain.delivery import Delivery
 
 PLACES = ("body", "timestamp", "method", "url", "form")
 NAMED_PLACES = ("body", "header", "query")
 _PLACE = re.compile(r"\{([a-z]*)(?:\.([^{}]+))?\}")
 _MAX_PARSED = 1 << 20
 _OF_THE_SENDER = ("{body", "{form}", "{query.")  # what the sender says; without one of them every delivery fits
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One request as it came: raw bytes, lower-case header names. `url`: the address that its sender was given, with
-    the query as it came."""
-
-    body: bytes
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
-    method: str = "POST"
-    url: str = ""
 
 
 def problem_of_signed(signed: str) -> str | None:
@@ -95,7 +84,7 @@ def _at(value: Any, path: str) -> str:
             at = at[int(name)]
         else:
             return ""
-    return _text(at)
+    return stringify(at) if isinstance(at, str | int | Decimal) else ""
 
 
 def _form(body: bytes) -> bytes:
@@ -105,17 +94,3 @@ def _form(body: bytes) -> bytes:
     except ValueError:
         return b""
     return "".join(name + value for name, value in sorted(pairs)).encode()
-
-
-def _text(value: Any) -> str:
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case Decimal():
-            return format(value, "f")
-        case _:
-            return ""

@@ -8,6 +8,7 @@ from libs.contracts.reasons import Reason
 from libs.errors import Invalid, Permanent
 from libs.ids import CauseId
 from services.orders_notification.domain.cloudevents import from_structured
+from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.intake import (
     ACCEPTED,
     REJECTED,
@@ -18,7 +19,6 @@ from services.orders_notification.domain.intake import (
     Verdict,
 )
 from services.orders_notification.domain.mapping import map_delivery
-from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.handlers.intake import accept, keep
 from services.orders_notification.ports.deps import OrdersNotification
 from services.orders_notification.ports.rejections import Filter, Rejection

@@ -8,12 +8,12 @@ from prometheus_client import Counter
 
 from libs.contracts.reasons import Reason
 from libs.errors import NotFound, Unauthorized
+from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.event_types import without
 from services.orders_notification.domain.intake import Kept, Origin, Raw, Submission, Verdict, new_cause
 from services.orders_notification.domain.mapping import Answer, Mapped, handshake, map_delivery
 from services.orders_notification.domain.reading import Unmappable
 from services.orders_notification.domain.signatures import Scheme, verify
-from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.sources import Source
 from services.orders_notification.handlers.intake import accept, keep, prepare
 from services.orders_notification.ports.deps import OrdersNotification

@@ -14,10 +14,10 @@ from libs.contracts.reasons import Reason
 from libs.errors import Unavailable
 from libs.messaging.bus import Message, Topic
 from libs.telemetry import get_logger
+from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.intake import BY_TOPIC, Kept, Origin, Raw, Submission, new_cause
 from services.orders_notification.domain.mapping import Mapped, map_delivery
 from services.orders_notification.domain.reading import Unmappable
-from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.topics import Hearing, hearing
 from services.orders_notification.handlers.intake import LARGE_BYTES, accept, keep
 from services.orders_notification.handlers.sources import CREDENTIALS, observe

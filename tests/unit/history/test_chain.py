@@ -65,6 +65,11 @@ def test_an_event_is_told_once_and_each_decision_after_it() -> None:
     assert texts[2].startswith("two: The communication's condition is false")
 
 
+def test_what_could_not_be_read_is_told_by_where_it_came_to() -> None:
+    kept = Decision(NOON, uuid4(), "", "", "/sources/shopify", Reason.MAPPING_FAILED, detail="No id.")
+    assert of_decisions([kept])[0].text == "What came to /sources/shopify arrived and was kept."
+
+
 EVENTS: list[Event] = [
     BounceClassified(
         bounce_id=uuid4(),

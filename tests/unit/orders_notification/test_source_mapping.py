@@ -7,9 +7,9 @@ import pytest
 
 from libs import exact_json
 from services.orders_notification.domain.cloudevents import BusinessEvent
+from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.mapping import Answer, Mapped, handshake, map_delivery
 from services.orders_notification.domain.reading import Unmappable
-from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.sources import source
 from tests.unit.orders_notification.builders import NOW
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.mapping import map_delivery
 from services.orders_notification.domain.reading import Unmappable, read_body
-from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.sources import source
 from tests.unit.orders_notification.builders import NOW
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from libs.errors import Invalid, Unauthorized
+from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.signatures import Verification, verify
-from services.orders_notification.domain.signed_content import Delivery
 from services.orders_notification.domain.sources import check_secrets, source
 
 NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)

@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from libs.errors import Unauthorized
+from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.signatures import Scheme, Verification, verify
-from services.orders_notification.domain.signed_content import Delivery
 
 NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
 AT = int(NOW.timestamp())
