@@ -19,6 +19,7 @@ from typing import Any
 
 import asyncpg
 
+from libs.clock import pause
 from libs.errors import Unavailable
 from libs.messaging import owed as debts
 from libs.messaging.bus import Subscriber
@@ -122,7 +123,7 @@ class Relay:
     ) -> None:
         while not stop.is_set():
             await self._tried(act(), stop)
-            await _pause(stop, seconds())
+            await pause(stop, seconds())
         for waiting in self._waiting:
             waiting.set()  # so that who waits for work sees it too
 
@@ -132,7 +133,7 @@ class Relay:
             return await act
         except (Unavailable, asyncpg.PostgresError) as error:
             log.warning("relay_waits", schema=self.database.schema, error=str(error))
-            await _pause(stop, 1.0)
+            await pause(stop, 1.0)
             return None
 
     async def _look(self) -> None:
@@ -196,11 +197,3 @@ class Relay:
     async def _forget_idempotency_keys(self) -> None:
         async with self.database.acquire() as connection:
             await connection.execute(_FORGET, _KEEP_IDEMPOTENCY)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
