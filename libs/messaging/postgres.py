@@ -28,6 +28,7 @@ from libs.messaging.lookout import Lookout
 from libs.messaging.outbox import FIRST_LANE, LANES
 from libs.messaging.reading import Failure, decoded, grouped
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 
 MOST_ROWS = 500
@@ -64,7 +65,10 @@ where d.due_at <= now() order by d.due_at limit $1 for update of d skip locked
 _DONE = """
 delete from outbox where ctid = any($1::tid[]) and (select set_config('synchronous_commit', 'off', true)) is not null
 """
-_FORGET = "delete from idempotency where created_at < now() - $1::text::interval"
+_FORGET = """
+delete from idempotency where ctid = any(array(
+  select ctid from idempotency where created_at < now() - $1::text::interval order by created_at limit $2))
+"""
 
 
 @dataclass(slots=True)
@@ -195,5 +199,4 @@ class Relay:
             return tried
 
     async def _forget_idempotency_keys(self) -> None:
-        async with self.database.acquire() as connection:
-            await connection.execute(_FORGET, _KEEP_IDEMPOTENCY)
+        await in_portions(self.database, _FORGET, _KEEP_IDEMPOTENCY)

@@ -94,9 +94,11 @@ async def retention(deps: Bounce, stop: asyncio.Event) -> None:
     """Drops what is old, in small batches: bytes of mails, contacts, replays, what webhooks were told, figures."""
     while not stop.is_set():
         now = deps.clock()
-        dropped = await deps.mails.drop_raw_before(raw_kept_since(deps))
-        if dropped:
+        if dropped := await deps.mails.drop_raw_before(raw_kept_since(deps)):
             log.info("bounce_mails_dropped", count=dropped)
+        facts_since = now - timedelta(days=deps.settings.facts_kept_days)
+        if dropped := await deps.facts.drop_before(facts_since) + await deps.mails.drop_before(facts_since):
+            log.info("bounces_dropped", count=dropped)
         kept_since = (now - deps.contacts_kept).date()
         while not stop.is_set() and await deps.contacts.forget_before(kept_since, now - deps.pulses_kept):
             log.info("contacts_dropped")

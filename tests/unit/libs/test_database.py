@@ -16,9 +16,9 @@ class Pool:
         self._free = free
 
     async def acquire(self, *, timeout: float) -> object:
-        async with asyncio.timeout(timeout):
-            while not self._free:
-                await asyncio.sleep(timeout)
+        if not self._free:
+            await asyncio.sleep(timeout)
+            raise TimeoutError
         self._free -= 1
         return object()
 
