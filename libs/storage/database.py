@@ -42,7 +42,8 @@ class Database:
     """One Postgres schema of one service. Open it in the service's lifespan; errors of the network are Unavailable.
 
     `pooled`: behind PgBouncer in transaction mode, where sessions begin as their role does: see docs/adr/0161.
-    `slow_seconds`: from when on a statement is told as slow.
+    `slow_seconds`: a statement that takes longer is logged as slow.
+    `acquire_seconds`: how long to wait for a connection; a caller without a deadline would otherwise wait for ever.
     """
 
     dsn: str
@@ -53,6 +54,7 @@ class Database:
     statement_timeout_seconds: float = 30.0
     pooled: bool = False
     slow_seconds: float = 0.5
+    acquire_seconds: float = 10.0
     _pool: Any = None
 
     @property
@@ -111,10 +113,13 @@ class Database:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
-        """A connection, outside a transaction."""
+        """A connection, outside a transaction. Raises Unavailable where all are in use for `acquire_seconds`."""
         try:
-            async with self._pool.acquire() as connection:
+            connection = await self._free_connection()
+            try:
                 yield connection
+            finally:
+                await self._pool.release(connection)
         except _AWAY as error:
             raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from error
         except asyncpg.InvalidCachedStatementError as error:
@@ -123,6 +128,14 @@ class Database:
         except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError) as error:
             # a query or path can carry %00 where no JSON reader has looked
             raise Invalid("A text holds the character U+0000, which cannot be stored; remove it.") from error
+
+    async def _free_connection(self) -> Any:
+        try:
+            return await self._pool.acquire(timeout=self.acquire_seconds)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"None of {self.max_size} connections to Postgres became free within {self.acquire_seconds:g} s."
+            ) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
