@@ -1,4 +1,4 @@
-"""A message that was tried often, or that went to several addresses, is told whole: in the verdict and in the timeline."""
+"""A message that was tried often, or went to several addresses, is told whole: by the verdict and by the timeline."""
 
 from datetime import timedelta
 from typing import Any
