@@ -41,6 +41,8 @@ _ATOM = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"')
 _LDH = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
 _TOKEN = re.compile(r"[!-~]{8,4096}")
+_APNS_TOKEN = re.compile(r"[0-9A-Fa-f]{64}")  # what iOS gives the app besides
+_NO_TOKENS = frozenset(["undefined", "blacklisted", "service_not_available"])  # as apps and old phones wrote none
 _FID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _WORDS_AFTER = re.compile(r"\d.*[^\W\d_]")
 _PRIVATE_SUFFIXES = (
@@ -133,6 +135,9 @@ def phone_number(text: str, region: str | None, pointer: str | None = None) -> A
 def device_token(kind: str, text: str, pointer: str | None = None) -> Address:
     """An FCM registration token or a Firebase installation id."""
     cleaned = visible(text)
+    if kind == "fcm_token" and (_APNS_TOKEN.fullmatch(cleaned) or cleaned.strip("()").lower() in _NO_TOKENS):
+        said = "This is no token of Firebase (an APNs token, or a word for none)"
+        raise InvalidAddress(f"{said}; send what Firebase Messaging gives the app.", pointer=pointer)
     if kind == "fcm_token" and _TOKEN.fullmatch(cleaned):
         return Address(kind, cleaned, cleaned)
     if kind == "fid" and _FID.fullmatch(cleaned):
