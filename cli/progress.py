@@ -11,8 +11,8 @@ Advance = Callable[[int], None]
 
 
 @contextmanager
-def importing(session: Session, size: int) -> Iterator[Advance]:
-    """A bar over `size` bytes; what it gives is told how many more are done. Not for scripts."""
+def importing(session: Session, size: int | None) -> Iterator[Advance]:
+    """A bar over `size` bytes, or of unknown length; what it gives is told how many more are done. Not for scripts."""
     with Progress(
         TextColumn("Importing"),
         BarColumn(),

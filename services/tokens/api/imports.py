@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Request, Response
+from pydantic import StringConstraints
 
 from libs.errors import DepescheError, Invalid
 from libs.ids import uuid7
@@ -21,6 +22,12 @@ from services.tokens.ports import Tokens
 router = Router(prefix="/v1/imports", tags=["imports"])
 
 _FIRST_REFUSALS = 100
+_COLUMN = (
+    "What a CSV's column means, where its name does not say it: `Klaviyo ID=customer_id`, "
+    "`Email Marketing Consent=consent.news.email`, `Size=attributes.size`; `OPTIN_TIME=consent_at:UTC` "
+    "for times that say no offset."
+)
+Column = Annotated[str, StringConstraints(max_length=1_000)]
 _CSV = "customer_id;first_name;email;consent.price-alerts.email\n4711;Jörg;joerg@example.com;yes\n"
 _BODY = {
     "requestBody": {
@@ -41,12 +48,13 @@ async def start_import(
     request: Request,
     principal: CanWrite,
     id: Annotated[UUID | None, Query(description="Choose the import's id, to watch its progress meanwhile.")] = None,
+    column: Annotated[list[Column] | None, Query(description=_COLUMN, max_length=200)] = None,
 ) -> Response:
     """Takes a CSV or NDJSON file of any length, row by row; a refused row stops nothing.
 
     CSV: UTF-8, UTF-16 or Windows-1252, with `,` `;` tab or `|`; the header names key or customer_id, first_name,
-    last_name, email, phone, locale, zone, token, `attributes.<name>`, `consent.<topic>.<channel>`, or what exports
-    usually call them.
+    last_name, email, phone, country, locale, zone, token, `attributes.<name>`, `consent.<topic>.<channel>`, or
+    what exports usually call them; `column` says what others mean.
     NDJSON: an object a line, in the shape of a recipient with key, devices and consents. The same file sent
     again changes only what differs: that is how an interrupted import is resumed.
     """

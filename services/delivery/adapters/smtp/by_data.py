@@ -51,7 +51,7 @@ class ByData(Dialogue):
         """Ask whether the server takes this mail; with pipelining it has been asked already."""
         self._job = job
         if self._pipelining:
-            self._expect(len(_COMMANDS), self._answered, self._account.reply_timeout_seconds)
+            self._expect(len(_COMMANDS), self._answered, self._account.reply_timeout_seconds, each=True)
         else:
             self._said = []
             self._ask_next()
