@@ -45,7 +45,7 @@ class _GivenUp(Exception):
 
 
 def up(
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of everything that the suite keeps.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder for all data of the suite.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port of the HTTP API.", min=1, max=65535)] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; 0: all in one process.", min=0)] = None,
     dsn: Annotated[str | None, typer.Option(help="postgresql://… instead of the embedded server.")] = None,

@@ -1,4 +1,4 @@
-"""Time as a parameter: business policy asks a clock that is handed in."""
+"""Time as a parameter: business policy gets its clock injected."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -7,12 +7,12 @@ Clock = Callable[[], datetime]
 
 
 def system_clock() -> datetime:
-    """Now, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 class FixedClock:
-    """A clock that stands until it is moved: tests, and decisions replayed at another time."""
+    """A clock that stands still until it is moved, for tests and for replaying decisions at another time."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now

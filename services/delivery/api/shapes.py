@@ -183,7 +183,7 @@ class MessageShown(BaseModel):
             "recipient": "customer:1042",
             "status": "sent",
             "reason": "none",
-            "sentence": "Nothing speaks against it.",
+            "sentence": "Nothing prevents sending it.",
             "channel": "push",
             "sender": 1,
             "step": 0,
@@ -260,7 +260,7 @@ class Standings(BaseModel):
                     "state": "waiting",
                     "reason": "quiet_hours",
                     "until": "2027-03-02T06:00:00Z",
-                    "detail": "It is the customer's quiet time. It is tried again (attempt 1).",
+                    "detail": "The customer's quiet hours are in effect. It is tried again (attempt 1).",
                     "messages": [],
                 }
             }

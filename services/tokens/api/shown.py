@@ -137,7 +137,7 @@ class RefusalShown(BaseModel):
     row: int
     line: int
     field: str = Field(examples=["emails/0"])
-    reason: str = Field(examples=["The domain is not a name like example.com; check what stands after the @."])
+    reason: str = Field(examples=["The domain is not a name like example.com; check the part after the @."])
 
 
 class ImportListed(BaseModel):

@@ -41,7 +41,7 @@ class Origin:
         """Raises ValueError where it is no URL of a server."""
         parts = urlsplit(self.url)
         if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise ValueError(f"{self.url!r} is no URL like https://example.com")
+            raise ValueError(f"{self.url!r} is not a URL like https://example.com")
         self.scheme, self.host = parts.scheme, parts.hostname
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.authority = parts.netloc.rpartition("@")[2]
