@@ -209,7 +209,7 @@ class ChannelEnvironment(Environment):
         self.everything_optional = "*" in self.optional
         self.put_out = ESCAPES[kind]
         super().__init__(autoescape=kind == "html", undefined=Missing, strict_filters=True)
-        self.undefined = self._undefined  # only called, as a factory
+        self.undefined = self._undefined  # type: ignore[assignment]  # only called, as a factory
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         for tag in _TAGS + _OF_KIND[self.kind]:
