@@ -1,4 +1,4 @@
-"""The `depesche` command: the table of its commands stands at the bottom."""
+"""The `depesche` command: the table of its commands is at the bottom."""
 
 import sys
 from importlib.metadata import version
@@ -44,16 +44,16 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def depesche(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and end.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Depesche: business events become messages, and every message can be explained."""
 
 
-# what is here without a suite that runs
+# works without a running suite
 local.register(app)
 doctor.register(app)
-# what goes over HTTP
+# over HTTP
 command(app, "apply", example="depesche apply examples/shop --publish")(publishing.apply_all)
 explain.register(app)
 delivery.register(app)
@@ -77,7 +77,7 @@ app.add_typer(access.keys, name="keys")
 
 
 def main() -> None:
-    """Entry point of the `depesche` script."""
+    """Run the `depesche` script."""
     with_errors_shown(app)
     sys.exit(0)
 

@@ -266,7 +266,7 @@ async def test_what_could_not_be_read_is_seen_and_discarded_by_who_operates_the_
     replayed = await asyncio.to_thread(
         suite.shell.run, "deadletters", "replay", "--subscriber", "access", "--service", "access"
     )
-    assert "2 more could not be read" in replayed.output
+    assert "2 more are unreadable" in replayed.output
     assert len(await suite.run("list")) == 3
 
     assert await suite.run("discard", one, "--note", "a cut line") == {"discarded": 1}

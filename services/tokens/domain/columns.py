@@ -1,8 +1,8 @@
-"""What the columns of a CSV mean: our names, and the ones that shops' exports have.
+"""The meaning of CSV columns: our names, and those of shops' exports.
 
 `attributes.<name>` is an attribute, `consent.<topic>.<channel>` a consent, `consent_at`, `consent_how` and
-`consent_text_version` their proof. An empty cell leaves what is there. Columns that mean nothing to us are
-named in the import's report.
+`consent_text_version` are its proof. An empty cell leaves the value unchanged. The import's report names columns that
+it ignored.
 """
 
 import re
@@ -47,7 +47,7 @@ _ATTRIBUTE = re.compile(r"(?:attributes?|attr)[.:](.{1,64})", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """A header that was understood: `places` maps our names to columns, the rest by their own."""
+    """A parsed header: `places` maps our names to columns, the rest by their own names."""
 
     header: tuple[str, ...]
     places: dict[str, int]
@@ -57,7 +57,7 @@ class Columns:
 
     @classmethod
     def read(cls, header: Sequence[str]) -> "Columns":
-        """Understands a header. Raises Invalid where nothing names the recipient, or a meaning comes twice."""
+        """Parse a header. Raises Invalid if no column names the recipient, or two have the same meaning."""
         columns = cls(tuple(cell.strip() for cell in header), {}, {}, {}, ())
         ignored: list[str] = []
         errors: list[FieldError] = []
@@ -66,22 +66,24 @@ class Columns:
             if table is None:
                 ignored.append(name or f"column {at + 1}")
             elif key in table:
-                errors.append(FieldError(f"header/{at + 1}", f"Two columns mean the same: {name!r} comes twice."))
+                errors.append(
+                    FieldError(f"header/{at + 1}", f"Two columns have the same meaning: {name!r} occurs twice.")
+                )
             else:
                 table[key] = at
         if not columns.places.keys() & {"key", "customer_id", "installation_id"}:
-            errors.append(FieldError("header", "No column names the recipient; call one key or customer_id."))
+            errors.append(FieldError("header", "No column identifies the recipient; name one key or customer_id."))
         if errors:
             raise Invalid.many(errors)
         return cls(columns.header, columns.places, columns.attributes, columns.consents, tuple(ignored))
 
     def row(self, cells: Sequence[str]) -> dict[str, Any]:
-        """The row in the shape of an NDJSON row. Raises Invalid."""
+        """Return the row in the shape of an NDJSON row. Raises Invalid."""
         if len(cells) > len(self.header) and not any(cells[len(self.header) :]):
-            cells = cells[: len(self.header)]  # spreadsheets fill the longest row's width
+            cells = cells[: len(self.header)]  # spreadsheets pad to the width of the longest row
         if len(cells) != len(self.header):
             raise Invalid(
-                f"{len(cells)} cells where the header has {len(self.header)}; quote cells that hold the delimiter.",
+                f"{len(cells)} cells, but the header has {len(self.header)}; quote cells that contain the delimiter.",
                 pointer="row",
             )
         given = {name: cells[at].strip() for name, at in self.places.items() if cells[at].strip()}
@@ -99,7 +101,7 @@ class Columns:
         return made
 
     def label(self, path: Sequence[str | int]) -> str:
-        """The column that a place in the row's shape came from."""
+        """Return the column that a path in the row's shape came from."""
         names = {plural: name for name, plural in _LISTS.items()} | {"key": "customer_id"}
         first = str(path[0]) if path else ""
         wanted = [names.get(first, first), first, *(str(part) for part in path[1:])]
@@ -122,7 +124,7 @@ class Columns:
             except BadRequest as error:
                 raise Invalid(error.detail, pointer="attributes") from error
             if not isinstance(made, dict):
-                raise Invalid('Attributes are a JSON object, like {"tier": "gold"}.', pointer="attributes")
+                raise Invalid('Attributes must be a JSON object, like {"tier": "gold"}.', pointer="attributes")
         return made | {name: cells[at].strip() for name, at in self.attributes.items() if cells[at].strip()}
 
     def _consents(self, given: dict[str, str], cells: Sequence[str]) -> list[dict[str, Any]]:
@@ -132,7 +134,7 @@ class Columns:
             if not answer:
                 continue
             if answer not in _YES | _NO:
-                raise Invalid("A consent is yes or no.", pointer=self.header[at])
+                raise Invalid("A consent must be yes or no.", pointer=self.header[at])
             proof = {
                 name: given[f"consent_{name}"] for name in ("at", "how", "text_version") if f"consent_{name}" in given
             }
