@@ -1,4 +1,4 @@
-"""The `depesche` command: the table of its commands stands at the bottom."""
+"""The `depesche` command: the table of its commands is at the bottom."""
 
 import sys
 from importlib.metadata import version
@@ -44,16 +44,16 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def depesche(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and end.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Depesche: business events become messages, and every message can be explained."""
 
 
-# what is here without a suite that runs
+# works without a running suite
 local.register(app)
 doctor.register(app)
-# what goes over HTTP
+# over HTTP
 command(app, "apply", example="depesche apply examples/shop --publish")(publishing.apply_all)
 explain.register(app)
 delivery.register(app)
@@ -77,12 +77,12 @@ app.add_typer(access.keys, name="keys")
 
 
 def main() -> None:
-    """Entry point of the `depesche` script."""
+    """Run the `depesche` script."""
     try:
         with_errors_shown(app)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):
-            # typer and rich call it a failure when the reader of a pipe (head) has seen enough
+            # typer and rich report a failure when the reader of a pipe, such as head, closes it
             sys.exit(Exit.OK)
         raise
     sys.exit(Exit.OK)

@@ -1,4 +1,4 @@
-"""Time as a parameter: business policy reads an injected clock. And how a loop rests until it is told to stop."""
+"""Time as a parameter: business policy gets its clock injected. Also the pause of a loop that can be stopped."""
 
 import asyncio
 import contextlib
@@ -9,12 +9,12 @@ Clock = Callable[[], datetime]
 
 
 def system_clock() -> datetime:
-    """Now, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 class FixedClock:
-    """A clock that stands until it is moved: tests, and decisions replayed at another time."""
+    """A clock that stands still until it is moved, for tests and for replaying decisions at another time."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now

@@ -213,7 +213,7 @@ async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncCli
     assert "/docs" in (await client.get("/nothing")).json()["detail"]
     refused = await client.put("/v1/things")
     assert (refused.json()["status"], refused.headers["allow"]) == (405, "GET, POST")
-    assert refused.json()["detail"] == "This address takes GET, POST."
+    assert refused.json()["detail"] == "This path accepts GET, POST."
 
 
 @pytest.mark.parametrize("cursor", ["x", "!!", "W10", Cursor.make("one"), "é"])

@@ -1,4 +1,4 @@
-"""Sends SMS by Twilio's REST API (twilio.com/docs/messaging/api/message-resource)."""
+"""Sends SMS through Twilio's REST API (twilio.com/docs/messaging/api/message-resource)."""
 
 import base64
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ from services.delivery.domain.verifying import Answer, Unclear
 from services.delivery.ports import Settle, Tell
 
 _REPLY_BYTES = 32_768  # a message's text comes back in it, each letter as up to six
-_NOT_ASKED: Answer = Unclear("its turn to be asked did not come in time")
-_LONGEST_VALIDITY = 36_000  # ten hours: what Twilio keeps a message for
+_NOT_ASKED: Answer = Unclear("there was no time left to query it")
+_LONGEST_VALIDITY = 36_000  # ten hours: how long Twilio holds a message
 
 
 class _Created(msgspec.Struct):
@@ -44,8 +44,8 @@ class _Line:
 
 
 class TwilioProvider:
-    """The port's SMS provider. It can be asked, too, but it lists messages by their number alone: nothing that we give
-    Twilio with a message stands in the list, but for its text."""
+    """The port's SMS provider. It can also be queried, but lists messages by number only: of all that we send Twilio
+    with a message, only the text appears in the list."""
 
     channel = Channel.SMS
 
@@ -84,7 +84,7 @@ class TwilioProvider:
     async def _call(self, line: _Line, message: Outbound) -> Outcome:
         content, account = message.content, line.account
         if not isinstance(content, SmsContent):
-            return Rejected(Reason.INTERNAL, "an SMS sender was given something that is no SMS")
+            return Rejected(Reason.INTERNAL, "an SMS sender was given content that is not an SMS")
         service = account.originator.startswith("MG")
         form = {
             "To": message.address,
@@ -115,7 +115,8 @@ class TwilioProvider:
 
 
 def callback_url(base: str, message: Outbound) -> str:
-    """Where Twilio reports this attempt's fate: signed with the rest of the URL, so the query can be believed."""
+    """Return the URL for Twilio's reports about this attempt: Twilio signs the whole URL, so the query
+    can be trusted."""
     query = urlencode({"message": message.tag, "attempt": message.attempt})
     return f"{base}{'&' if '?' in base else '?'}{query}"
 
@@ -123,7 +124,7 @@ def callback_url(base: str, message: Outbound) -> str:
 def _make(sender: Sender) -> _Line:
     account = sender.account
     if not isinstance(account, TwilioAccount):
-        raise TypeError(f"sender {sender.number} is no SMS sender")
+        raise TypeError(f"sender {sender.number} is not an SMS sender")
     sid = quote(account.account_sid, safe="")
     login = base64.b64encode(f"{account.account_sid}:{account.auth_token}".encode()).decode()
     return _Line(

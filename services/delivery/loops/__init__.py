@@ -1,4 +1,4 @@
-"""What runs by itself in delivery: senders per lane, recovery of dead workers' chunks, the ledger's days, figures."""
+"""Delivery's loops: senders per lane, recovery of dead workers' chunks, the ledger's days, figures."""
 
 import asyncio
 from collections.abc import Mapping
@@ -24,22 +24,22 @@ _recovered = Counter("depesche_delivery_recovered_rows", "Rows of dead workers r
 
 
 async def send_transactional(deps: Delivery, stop: asyncio.Event) -> None:
-    """Never waits behind bulk: its own leases, its own connections."""
+    """Send transactional messages, never waiting behind bulk: own leases, own connections."""
     await LaneSender(deps.line, Lane.TRANSACTIONAL).run(stop)
 
 
 async def send_bulk(deps: Delivery, stop: asyncio.Event) -> None:
-    """Campaigns and everything else that may wait."""
+    """Send campaigns and everything else that may wait."""
     await LaneSender(deps.line, Lane.BULK).run(stop)
 
 
 async def verify(deps: Delivery, stop: asyncio.Event) -> None:
-    """Asks providers what became of attempts of which nobody knows."""
+    """Query providers about attempts with an unknown outcome."""
     await Verifier(deps.line).run(stop)
 
 
 async def recover(deps: Delivery, stop: asyncio.Event) -> None:
-    """Looks for leases that ran out: their worker died, or stalled so long that it counts as dead."""
+    """Recover leases that ran out: their worker died, or stalled so long that it counts as dead."""
     while not stop.is_set():
         found = await deps.line.ledger.recover(_RECOVER_ROWS)
         if found.unknown:
@@ -57,8 +57,8 @@ async def recover(deps: Delivery, stop: asyncio.Event) -> None:
 
 
 async def keep_days(deps: Delivery, stop: asyncio.Event) -> None:
-    """The coming days' partitions, and the end of old ones. More than one missing at once is an alarm: this loop
-    has not run for a day, and today's would have been next."""
+    """Create the coming days' partitions, and drop old ones. More than one missing at once is an alarm: this loop has
+    not run for a day, and today's would have been next."""
     first = True
     while not stop.is_set():
         if missing := await deps.partitions.make_ahead(_DAYS_AHEAD):

@@ -132,7 +132,7 @@ class Searched(Asked):
     """A page of records."""
 
     limit: int = Field(50, ge=1, le=1000, description="Records per page.")
-    cursor: str | None = Field(None, max_length=60_000, description="`next_cursor` of the page before.")
+    cursor: str | None = Field(None, max_length=60_000, description="`next_cursor` of the previous page.")
 
 
 class Counted(Asked):

@@ -1,4 +1,4 @@
-"""Import files as they stream in: bytes to lines to rows, refused row by row, handed on in batches."""
+"""Import files as they stream in: bytes to lines to rows, refused row by row, passed on in batches."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -29,11 +29,11 @@ _FORMATS = {
     "application/json-lines": "ndjson",
 }
 _ARCHIVE = ("PK\x03\x04", "\x1f‹", "ÐÏ\x11à")  # zip (xlsx, ods), gzip, xls, as Windows-1252 reads them
-_ROWS_BETWEEN_BREATHS = 25  # others get the loop: parsing a thousand rows would hold it for a tenth of a second
+_ROWS_BETWEEN_BREATHS = 25  # then the loop yields: parsing a thousand rows would block it for a tenth of a second
 
 
 def format_of(content_type: str) -> tuple[str, str | None]:
-    """csv, tsv or ndjson, and the charset that was named. Raises UnsupportedMedia."""
+    """Return csv, tsv or ndjson, and the charset if given. Raises UnsupportedMedia."""
     media, *parameters = (part.strip() for part in content_type.split(";"))
     made = _FORMATS.get(media.lower())
     if made is None:
@@ -57,7 +57,7 @@ class RowReader:
         return self._columns.ignored if self._columns else ()
 
     def feed(self, line: Line) -> list[Row | Refusal]:
-        """What a line makes whole. Raises Invalid where a CSV's header cannot be used."""
+        """Return the rows that a line completes. Raises Invalid if a CSV's header cannot be used."""
         if self._csv is not None:
             record = self._csv.feed(line)
             return self._record(record) if record else []
@@ -74,17 +74,17 @@ class RowReader:
             pointer = error.errors[0].pointer if error.errors else "row"
             return [Refusal(self.read, line.number, pointer, error.detail)]
         if not isinstance(value, dict):
-            return [Refusal(self.read, line.number, "row", "A row is a JSON object.")]
+            return [Refusal(self.read, line.number, "row", "A row must be a JSON object.")]
         return self._row(value, line.number)
 
     def finish(self) -> list[Row | Refusal]:
-        """What the end of the file leaves. Raises Invalid for a CSV without a header."""
+        """Return what the end of the file completes. Raises Invalid for a CSV without a header."""
         if self._csv is None:
             return []
         record = self._csv.finish()
         found = self._record(record) if record else []
         if self._columns is None:
-            raise Invalid("The file is empty; a CSV starts with a header.", pointer="header")
+            raise Invalid("The file is empty; a CSV must start with a header.", pointer="header")
         return found
 
     def _record(self, record: Record) -> list[Row | Refusal]:
@@ -92,7 +92,7 @@ class RowReader:
             if record.problem is not None:
                 raise Invalid(record.problem, pointer="header")
             if record.cells and record.cells[0].startswith(_ARCHIVE):
-                raise Invalid("This is a spreadsheet's own file or an archive; save it as CSV.", pointer="header")
+                raise Invalid("This is a spreadsheet file or an archive; save it as CSV.", pointer="header")
             self._columns = Columns.read(record.cells, self._named)
             return []
         self.read += 1
@@ -126,7 +126,7 @@ def _path(error: FieldError) -> tuple[str | int, ...]:
 
 
 async def batches(request: Request, translator: Translator, settings: TokensSettings) -> AsyncIterator[Batch]:
-    """The body of an import, in batches. Raises SenderGone, TooLarge, Invalid."""
+    """Yield the body of an import, in batches. Raises SenderGone, TooLarge, Invalid."""
     format_, charset = format_of(request.headers.get("content-type", ""))
     named = named_columns(request.query_params.getlist("column"))
     if named and format_ == "ndjson":
@@ -141,7 +141,9 @@ async def batches(request: Request, translator: Translator, settings: TokensSett
                 yield _batch(taken, reader, start, lines.bytes)
                 taken, start = [], reader.read
             if reader.read > settings.import_max_rows:
-                raise TooLarge(f"An import takes at most {settings.import_max_rows:,} rows; send the rest in another.")
+                raise TooLarge(
+                    f"An import may have at most {settings.import_max_rows:,} rows; send the rest in another one."
+                )
             size += 1
             if size % _ROWS_BETWEEN_BREATHS == 0:
                 await asyncio.sleep(0)
@@ -154,7 +156,7 @@ async def _lines(request: Request, lines: Lines) -> AsyncIterator[Iterator[Line]
         async for chunk in request.stream():
             yield lines.feed(chunk)
     except ClientDisconnect as error:
-        raise SenderGone("The connection ended before the file did; rows already counted were taken.") from error
+        raise SenderGone("The connection ended before the file did; rows already counted were imported.") from error
     yield lines.finish()
 
 

@@ -1,8 +1,8 @@
-"""What the columns of a CSV mean: our names, and the ones that shops' exports have.
+"""The meaning of CSV columns: our names, and those of shops' exports.
 
 `attributes.<name>` is an attribute, `consent.<topic>.<channel>` a consent, `consent_at`, `consent_how` and
-`consent_text_version` their proof. An empty cell leaves what is there. Columns that mean nothing to us are
-named in the import's report.
+`consent_text_version` are its proof. An empty cell leaves the value unchanged. The import's report names columns that
+it ignored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _NAMES_SOMEBODY = frozenset(["key", "customer_id", "installation_id"])
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """A header that was understood: `places` maps our names to columns, the rest by their own."""
+    """A parsed header: `places` maps our names to columns, the rest by their own names."""
 
     header: tuple[str, ...]
     places: dict[str, int]
@@ -32,9 +32,9 @@ class Columns:
 
     @classmethod
     def read(cls, header: Sequence[str], named: Mapping[str, Meaning] | None = None) -> "Columns":
-        """Understands a header; `named` are columns whose meaning the sender said, which goes before all.
+        """Parse a header; `named` gives columns whose meaning the sender has stated, which takes precedence.
 
-        Raises Invalid where nothing names the recipient, or a meaning comes twice.
+        Raises Invalid if no column names the recipient, or two have the same meaning.
         """
         names = tuple(cell.strip() for cell in header)
         found = meanings_of(names, named or {})
@@ -43,18 +43,18 @@ class Columns:
             kinds[meaning.kind][meaning.name] = at
         if not kinds["place"].keys() & _NAMES_SOMEBODY:
             said = "call one customer_id, or say which it is: column 'Their name=customer_id'"
-            raise Invalid(f"No column names the recipient; {said}.", pointer="header")
+            raise Invalid(f"No column identifies the recipient; {said}.", pointer="header")
         ignored = tuple(name or f"column {at + 1}" for at, name in enumerate(names) if at not in found.values())
         zone = next((meaning.zone for meaning in found if meaning.zone), None)
         return cls(names, kinds["place"], kinds["attribute"], kinds["consent"], ignored, zone)
 
     def row(self, cells: Sequence[str]) -> dict[str, Any]:
-        """The row in the shape of an NDJSON row. Raises Invalid."""
+        """Return the row in the shape of an NDJSON row. Raises Invalid."""
         if len(cells) > len(self.header) and not any(cells[len(self.header) :]):
-            cells = cells[: len(self.header)]  # spreadsheets fill the longest row's width
+            cells = cells[: len(self.header)]  # spreadsheets pad to the width of the longest row
         if len(cells) != len(self.header):
             raise Invalid(
-                f"{len(cells)} cells where the header has {len(self.header)}; quote cells that hold the delimiter.",
+                f"{len(cells)} cells, but the header has {len(self.header)}; quote cells that contain the delimiter.",
                 pointer="row",
             )
         cells = [plain_cell(cell) for cell in cells]
@@ -79,7 +79,7 @@ class Columns:
         return made
 
     def label(self, path: Sequence[str | int]) -> str:
-        """The column that a place in the row's shape came from."""
+        """Return the column that a path in the row's shape came from."""
         names = {plural: name for name, plural in _LISTS.items()} | {"key": "customer_id"}
         first = str(path[0]) if path else ""
         wanted = [names.get(first, first), first, *(str(part) for part in path[1:])]
@@ -102,7 +102,7 @@ class Columns:
             except BadRequest as error:
                 raise Invalid(error.detail, pointer="attributes") from error
             if not isinstance(made, dict):
-                raise Invalid('Attributes are a JSON object, like {"tier": "gold"}.', pointer="attributes")
+                raise Invalid('Attributes must be a JSON object, like {"tier": "gold"}.', pointer="attributes")
         return made | {name: cells[at] for name, at in self.attributes.items() if cells[at]}
 
     def _consents(self, given: dict[str, str], cells: Sequence[str]) -> list[dict[str, Any]]:

@@ -16,26 +16,26 @@ from libs.contracts.reasons import Reason
 from services.delivery.domain.outbound import FcmAccount
 from services.delivery.domain.outcomes import Deferred
 
-_RENEW_SECONDS = 300.0  # before the end of its life
-_AGAIN_SECONDS = 5.0  # between two tries to renew, so that an outage of Google's login is no flood
+_RENEW_SECONDS = 300.0  # before its expiry
+_AGAIN_SECONDS = 5.0  # between two renewal attempts, so that an outage of Google's login does not cause a flood
 _SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 
 
 class TokenSource(Protocol):
-    """Who knows the bearer token."""
+    """Source of the bearer token."""
 
     async def bearer(self) -> str | Deferred:
-        """The token, or why there is none."""
+        """Return the token, or why there is none."""
         ...
 
     def refuse(self, token: str) -> None:
-        """FCM did not accept this one: fetch another."""
+        """FCM rejected this token: fetch another."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StaticToken:
-    """For the simulator."""
+    """A fixed token, for the simulator."""
 
     token: str
 
@@ -43,11 +43,11 @@ class StaticToken:
         return self.token
 
     def refuse(self, token: str) -> None:
-        """There is no other."""
+        """There is no other token."""
 
 
 class ServiceAccountToken:
-    """OAuth 2.0 by a service account. `ca_file`: where a private authority stands between us and Google."""
+    """OAuth 2.0 with a service account. `ca_file`: for a private authority between us and Google."""
 
     def __init__(self, account_json: str, ca_file: str | None = None, *, longest_wait_seconds: float = 5.0) -> None:
         self._longest_wait = longest_wait_seconds
@@ -56,7 +56,7 @@ class ServiceAccountToken:
         self._session = requests.Session()
         if ca_file is not None:
             self._session.verify = ca_file
-            self._session.trust_env = False  # REQUESTS_CA_BUNDLE would go before
+            self._session.trust_env = False  # REQUESTS_CA_BUNDLE would take precedence
         self._token: str | None = None
         self._good_until = 0.0
         self._again_at = 0.0
@@ -64,7 +64,7 @@ class ServiceAccountToken:
         self._renewing: asyncio.Task[None] | None = None
 
     async def bearer(self) -> str | Deferred:
-        """At most one renewal runs at a time; while the old token still works, nobody waits for it."""
+        """At most one renewal runs at a time; while the old token is valid, nobody waits for it."""
         now = time.monotonic()
         if self._token is not None and now < self._good_until - _RENEW_SECONDS:
             return self._token
@@ -104,7 +104,7 @@ class ServiceAccountToken:
         self._again_at = time.monotonic() + _AGAIN_SECONDS
 
     def _refresh(self) -> float:
-        """Blocks. Seconds that the new token lives."""
+        """Refresh the token (blocking) and return its lifetime in seconds."""
         before = time.time()
         self._credentials.refresh(google_requests.Request(self._session))
         expiry = self._credentials.expiry  # naive, in UTC
@@ -118,7 +118,7 @@ def _said(error: exceptions.GoogleAuthError) -> str:
 
 
 def token_source(account: FcmAccount) -> TokenSource:
-    """Parses the service account. Raises ValueError where it is none."""
+    """Parse the service account. Raises ValueError if it is invalid."""
     if account.static_token is not None:
         return StaticToken(account.static_token)
     if account.credentials is None:

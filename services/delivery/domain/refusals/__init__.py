@@ -1,4 +1,4 @@
-"""The sorted tables of providers' refusals: which is final, which may be tried again, which is our fault.
+"""Tables of providers' refusals: which are final, which may be retried, which are our fault.
 
 One module per provider, each a pure function from the reply to an outcome.
 """

@@ -1,6 +1,6 @@
-"""Sorts mail servers' replies: 4xx is tried again, 5xx is kept with its text (RFC 5321 §4.2.1, RFC 3463).
+"""Classifies mail servers' replies: 4xx is retried, 5xx is stored with its text (RFC 5321 §4.2.1, RFC 3463).
 
-What a refusal means for the address is for `bounce` to judge; here only: is it final, and whose fault.
+`bounce` judges what a refusal means for the address; this module only decides: is it final, and whose fault.
 """
 
 import re
@@ -31,13 +31,13 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def enhanced(self) -> str | None:
-        """The RFC 3463 code at the beginning of the text, where there is one of the reply's class."""
+        """The RFC 3463 code at the beginning of the text, if there is one of the reply's class."""
         found = _ENHANCED.match(self.text)
         return found[1] if found and found[1][0] == str(self.code)[0] else None
 
 
 def sort_reply(reply: Reply, command: str) -> Outcome:
-    """The outcome for the mail whose `command` (MAIL, RCPT, DATA or "message", the reply after the final dot,
+    """Return the outcome for the mail whose `command` (MAIL, RCPT, DATA or "message", the reply after the final dot,
     or CONNECT, EHLO, STARTTLS, AUTH before there is a mail) was refused with `reply`."""
     code, enhanced = reply.code, reply.enhanced
     text = reply.text[:_TEXT_LIMIT] or f"SMTP {code}"
@@ -47,7 +47,7 @@ def sort_reply(reply: Reply, command: str) -> Outcome:
     if code == _OUT_OF_ORDER and command != "message":
         reason = Reason.SENDER_MISCONFIGURED if command == "MAIL" else Reason.PROVIDER_UNAVAILABLE
         return Deferred(reason, text, code=code, enhanced=enhanced, sender_fault=command == "MAIL")
-    if code < 400:  # a positive reply at the wrong place: the dialogue is out of step
+    if code < 400:  # a positive reply in the wrong place: the dialogue is out of step
         return Deferred(Reason.PROVIDER_UNAVAILABLE, f"unexpected reply {code} {text}", code=code)
     if code < 500:
         reason = Reason.PROVIDER_UNAVAILABLE if code == 421 or before_mail else Reason.THROTTLED
