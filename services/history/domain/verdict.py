@@ -1,4 +1,4 @@
-"""Owns the verdict: from all that is known of a case to one answer in plain words."""
+"""Owns the verdict: turns everything known about a case into one answer in plain words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ from services.history.domain.unanswered import (
 )
 
 _WAITS = frozenset({Status.PENDING, Status.SENDING})
-_SOURCES_HINT = "Compare the shop's own log with its key and source here; `depesche events send` shows refusals."
+_SOURCES_HINT = "Compare the shop's log with its API key and source here; `depesche events send` shows refusals."
 _OTHER_MODE = {Mode.LIVE: "test", Mode.TEST: "live"}
-_SHOWN = 3  # of other cases, by name
+_SHOWN = 3  # names of other cases in a sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`code`: sent, sent_twice, bounced, not_sent, not_yet, unknown or no_trace; `reason`: a word of the closed list.
 
-    `certain` is False where the facts allow another reading (a repeat after a time-out may or may not have arrived
+    `certain` is False where the facts allow another reading (a repeat after a timeout may or may not have arrived
     twice). `lost_at`: for no_trace, the place where the trace ends.
     """
 
@@ -43,7 +43,7 @@ class Verdict:
 
 
 def decide(case: Case) -> Verdict:
-    """The verdict on one notification; the first rule that fits."""
+    """Return the verdict on one notification: the first rule that matches."""
     sent = [message for message in case.messages if message.latest.status is Status.SENT]
     if sent:
         return _repeated(case) or _bounced(case, sent) or _sent(case, sent)
@@ -64,8 +64,8 @@ def _sent(case: Case, sent: Sequence[Message]) -> Verdict:
     channels = ", ".join(sorted({m.latest.channel.word for m in sent if m.latest.channel is not None})) or "a channel"
     seen = _best_receipt(case, sent)
     back = sum(_came_back(case, message) for message in sent)
-    partly = f"From {back} of {len(sent)} addresses it came back{meaning(case, barred=False)[0]}."
-    proof = f" {seen or (partly if back else 'Nothing has come back about it since.')}"
+    partly = f"It bounced from {back} of {len(sent)} addresses{meaning(case, barred=False)[0]}."
+    proof = f" {seen or (partly if back else 'No delivery or bounce has been reported since.')}"
     others = len(case.messages) - len(sent)
     rest = f" {others} other address{'es' if others > 1 else ''} got nothing." if others else ""
     asked = asked_about(sent)
@@ -82,9 +82,9 @@ def _best_receipt(case: Case, sent: Sequence[Message]) -> str:
         (ReceiptKind.COMPLAINED, "The customer reported it as spam."),
         (ReceiptKind.UNSUBSCRIBED, "The customer unsubscribed from it."),
         (ReceiptKind.CONVERTED, "The customer acted on it."),
-        (ReceiptKind.CLICKED, "The customer clicked in it."),
+        (ReceiptKind.CLICKED, "The customer clicked a link in it."),
         (ReceiptKind.OPENED, "The customer opened it."),
-        (ReceiptKind.DELIVERED, "The provider reports that it was delivered."),
+        (ReceiptKind.DELIVERED, "The provider reported that it was delivered."),
     ):
         if kind in kinds:
             return text
@@ -99,18 +99,18 @@ def _after_sent(seen: str) -> str:
         return Reason.SUPPRESSED_COMPLAINT.text.next_step
     if seen:
         return "Nothing to do: it arrived."
-    return "Ask the customer to look in the spam folder or the device's notification settings."
+    return "Ask the customer to check the spam folder or the device's notification settings."
 
 
 def _same_text(case: Case) -> str:
     if case.rendered is None:
         return ""
     if case.rendered.digest == "equal":
-        return " Rendered again from its release, the text is the same to the byte."
+        return " Rendering it again from its release gives the same text, byte for byte."
     why = f" {case.rendered.why}" if case.rendered.why else ""  # a sentence of its own
     if case.rendered.digest == "differs":
-        return f" Rendered again today, the text would differ.{why}"
-    return f" Its text cannot be shown again.{why}"
+        return f" Rendering it again today gives a different text.{why}"
+    return f" Its text can no longer be reproduced.{why}"
 
 
 # ---- sent twice
@@ -121,7 +121,7 @@ def _repeated(case: Case) -> Verdict | None:
         proven = accepted_attempts(message)
         if len(proven) > 1:
             tries = " and ".join(str(attempt) for attempt in sorted(proven))
-            sentence = f"It was sent twice: the provider accepted tries {tries}. {why_again(message)}"
+            sentence = f"It was sent twice: the provider accepted attempts {tries}. {why_again(message)}"
             return Verdict("sent_twice", sentence, _LEAVE, reason_of(message))
         if unanswered(message):
             sentence = f"It may have arrived twice. {why_again(message)}"
@@ -129,7 +129,7 @@ def _repeated(case: Case) -> Verdict | None:
     return _two_notifications(case)
 
 
-_LEAVE = "If a repeat is worse than a loss for this communication, set its on_unknown to `leave` or `verify`."
+_LEAVE = "If a duplicate is worse than a loss for this communication, set its on_unknown to `leave` or `verify`."
 
 
 def _two_notifications(case: Case) -> Verdict | None:
@@ -140,9 +140,9 @@ def _two_notifications(case: Case) -> Verdict | None:
     causes = len({case.cause_id, *(twin[0].cause_id for twin in sent)})
     sentence = (
         f"It was sent {len(times)} times, at {' and '.join(_clock(at) for at in times)}, because {causes} different "
-        "events asked for the same communication about the same order."
+        "events requested the same communication about the same order."
     )
-    step = "Look whether the shop sends one fact under two event ids; the same id would have been recognised."
+    step = "Check whether the shop sends one fact under two event ids; a repeat of the same id is recognised."
     return Verdict("sent_twice", sentence, step, Reason.NONE)
 
 
@@ -153,9 +153,9 @@ def _bounced(case: Case, sent: Sequence[Message]) -> Verdict | None:
     if len(sent) != sum(_came_back(case, message) for message in sent):
         return None
     barred = any(d.type == "suppression.changed" and d.body.get("active") for d in case.documents)
-    follows = " The address is barred since then." if barred else ""
+    follows = " The address has been barred since." if barred else ""
     because, step = meaning(case, barred=barred)
-    sentence = f"It was sent at {_clock(sent[0].latest.at)}, but came back afterwards{because}.{follows}"
+    sentence = f"It was sent at {_clock(sent[0].latest.at)}, but bounced{because}.{follows}"
     return Verdict("bounced", sentence, step, Reason.SUPPRESSED_BOUNCE if barred else Reason.NONE)
 
 
@@ -172,17 +172,17 @@ def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
         waiting = case.waiting
         if waiting.ended is not None:
             return _ended_meanwhile(waiting.ended, waiting)
-        until = f" The next try is at {_clock(waiting.until)}." if waiting.until else ""
+        until = f" The next attempt is at {_clock(waiting.until)}." if waiting.until else ""
         why = (
             sentence_of(waiting.reason, waiting.detail) if waiting.reason is not Reason.NONE else "It is in the queue."
         )
-        step = waiting.reason.text.next_step if waiting.reason is not Reason.NONE else "Wait; it goes out by itself."
+        step = waiting.reason.text.next_step if waiting.reason is not Reason.NONE else "Wait: it is sent automatically."
         return Verdict("not_yet", f"It has not been sent yet. {why}{until}", step, waiting.reason, until=waiting.until)
     if case.lost and not waits:
         return Verdict(
             "no_trace",
-            "It was requested, but delivery knows nothing of it: the trace ends between the two.",
-            "Look into orders-notification's outbox and the dead letters; redeliver what lies there.",
+            "It was requested, but delivery has no record of it: the trace ends between the two services.",
+            "Check orders-notification's outbox and the dead letters, and redeliver what is stuck there.",
             lost_at="request",
         )
     reason = waits[0].latest.reason if waits else Reason.NONE
@@ -191,11 +191,11 @@ def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
 
 
 def _ended_meanwhile(status: Status, waiting: Waiting) -> Verdict:
-    """Delivery has recorded the end, and the event about it is still on its way here."""
+    """Return the verdict where delivery has recorded the outcome and history has not yet received the event."""
     if status is Status.SENT:
-        return Verdict("sent", "It was sent a moment ago.", "Ask again in a minute for the whole story.")
+        return Verdict("sent", "It was sent a moment ago.", "Ask again in a minute for the full history.")
     if status is Status.UNKNOWN:
-        sentence = f"Nobody knows whether it was sent. {sentence_of(waiting.reason, waiting.detail)}"
+        sentence = f"It is not known whether it was sent. {sentence_of(waiting.reason, waiting.detail)}"
         return Verdict("unknown", sentence, waiting.reason.text.next_step, waiting.reason)
     return _refused(waiting.reason, waiting.detail)
 
@@ -204,12 +204,12 @@ def _unknown(case: Case, message: Message) -> Verdict:
     if (waiting := case.waiting) is not None and waiting.ended not in (None, Status.UNKNOWN):
         return _ended_meanwhile(waiting.ended, waiting)
     if waiting is not None and waiting.reason is Reason.VERIFYING:
-        until = f" The next question is due at {_clock(waiting.until)}." if waiting.until else ""
-        sentence = f"Nobody knows yet whether it was sent. {waiting.reason.text.sentence}{until}"
+        until = f" The provider is asked again at {_clock(waiting.until)}." if waiting.until else ""
+        sentence = f"It is not known yet whether it was sent. {waiting.reason.text.sentence}{until}"
         return Verdict("unknown", sentence, waiting.reason.text.next_step, waiting.reason, until=waiting.until)
     last = message.latest
     reason = last.reason if last.reason is not Reason.NONE else Reason.TIMED_OUT
-    sentence = f"Nobody knows whether it was sent. {sentence_of(reason, last.detail)}"
+    sentence = f"It is not known whether it was sent. {sentence_of(reason, last.detail)}"
     return Verdict("unknown", sentence, reason.text.next_step, reason)
 
 
@@ -218,7 +218,7 @@ def _unknown(case: Case, message: Message) -> Verdict:
 
 def _not_sent(case: Case) -> Verdict:
     if case.messages:
-        # the last word counts: a plan that went on to e-mail ended there, not with the push
+        # the last step decides: a plan that fell back to e-mail ended there, not with the push
         last = max(case.messages, key=lambda m: (m.latest.step, m.latest.at)).latest
         return _refused(last.reason, last.detail)
     return _refused(case.decisions[-1].reason, case.decisions[-1].detail)
@@ -232,50 +232,48 @@ def _refused(reason: Reason, detail: str | None) -> Verdict:
 
 
 def decide_without_trace(trace: Trace | None, mode: Mode) -> Verdict:
-    """The verdict where history knows nothing: intake was asked, and this is what it says (None: it is away)."""
+    """Return the verdict where history has no record, from intake's answer (None: intake is unavailable)."""
     if trace is None:
         return Verdict(
             "no_trace",
-            "There is no trace of it here, and intake cannot be asked right now.",
-            "Ask again when orders-notification answers.",
+            "History has no trace of it, and orders-notification cannot be reached right now.",
+            "Ask again when orders-notification is available.",
             certain=False,
             lost_at="intake",
         )
     if trace.events:
         return _decided_meanwhile(trace.events)
     if trace.undecided:
-        sentence = f"The event {trace.undecided[0]} was accepted, but nothing has been decided about it yet."
+        sentence = f"Event {trace.undecided[0]} was accepted, but no decision has been made about it yet."
         return Verdict("not_yet", sentence, "Ask again in a minute.", lost_at="decision")
     if trace.rejections:
         kept = trace.rejections[-1]
         sentence = f"The event arrived at {_clock(kept.at)} and was refused. {kept.sentence}"
-        step = "Mend the event, its mapping or its schema, then replay what was kept."
+        step = "Fix the event, its mapping or its schema, then replay the stored event."
         return Verdict("no_trace", sentence, step, lost_at="intake")
-    sentence = f"Nothing about it ever arrived here in {mode.word} mode."
+    sentence = f"Nothing about it ever arrived in {mode.word} mode."
     other = _OTHER_MODE[mode]
-    step = f"{_SOURCES_HINT} What came with a {other} key is seen by a {other} key (`--mode {other}`)."
+    step = f"{_SOURCES_HINT} Events sent with a {other} key are visible only to a {other} key (`--mode {other}`)."
     return Verdict("no_trace", sentence, step, lost_at="source")
 
 
 def decide_without_address(mode: Mode) -> Verdict:
-    """The verdict where an address alone was asked about, and no message ever went to it."""
-    sentence = f"Nothing was ever meant for this address in {mode.word} mode."
-    step = "Ask with the recipient's key or the order: what was refused before an address was chosen is found there."
+    """Return the verdict on a question about an address alone to which no message ever went."""
+    sentence = f"No message was ever meant for this address in {mode.word} mode."
+    step = "Ask by recipient key or order: that also finds what was refused before an address was chosen."
     return Verdict("no_trace", sentence, step, lost_at="address")
 
 
 def decide_elsewhere(others: Sequence[Case]) -> Verdict:
-    """The verdict where nothing fits all parts of a question, and these cases fit some."""
+    """Return the verdict where no case matches the whole question, but these match a part of it."""
     names = sorted({other.communication for other in others if other.communication is not None})
     what = (
         f"of {', '.join(names[:_SHOWN])}{' and others' if len(names) > _SHOWN else ''}"
         if names
         else "of no communication"
     )
-    sentence = f"Nothing fits all of this together. What there is about it is {what}; see the others that fit."
-    step = (
-        "Ask without the communication or the recipient, or correct it; `depesche communications list` has the names."
-    )
+    sentence = f"Nothing matches the whole question. The partial matches are {what}; see the other results."
+    step = "Leave out the communication or the recipient, or correct it; `depesche communications list` has the names."
     return Verdict("no_trace", sentence, step, lost_at="decision")
 
 

@@ -19,7 +19,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One fact with what it is about."""
+    """One fact with its recipient, order and communication."""
 
     fact: Fact
     recipient: str | None
@@ -30,7 +30,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What belongs together on a page: a message, an event's decisions, or one other event. Ids are in time order."""
+    """One unit of a page: a message, an event's decisions, or one other event. Ids sort by time."""
 
     id: UUID
     entries: list[Entry]
@@ -38,7 +38,7 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class TimelinePage:
-    """`complete`: False where decisions and other events could not be asked for."""
+    """`complete`: False where decisions and other events were unavailable."""
 
     entries: list[Entry]
     after: UUID | None
@@ -48,9 +48,9 @@ class TimelinePage:
 async def timeline_of(
     timeline: Timeline, audit: Audit, question: Question, limit: int, before: UUID | None
 ) -> TimelinePage:
-    """Up to `limit` groups older than `before`, and where the next page starts. Messages alone where the audit is away.
+    """Return up to `limit` groups older than `before`, and the next page's start; only messages if the audit is down.
 
-    Notifications, causes and events carry the time in their ids, so one id is a place in all three lists.
+    Notifications, causes and events carry the time in their ids, so one id is a position in all three lists.
     """
     page = await _page(timeline, audit, question, limit, before)
     otherwise = question.otherwise_written()
@@ -92,7 +92,7 @@ async def _decisions(audit: Audit, question: Question, messages: Sequence[Messag
     rows = _DECISIONS_A_GROUP * wanted.limit
     search = question.search(limit=rows, before=wanted.before)
     found = await audit.decisions(search)
-    if len(found) == rows:  # the last event may be cut in the middle
+    if len(found) == rows:  # the limit may have cut off the last event
         found = [d for d in found if d.cause_id != found[-1].cause_id] or found
     return [d for d in found if question.recipient is None or d.recipient in (question.recipient, None)]
 
@@ -108,7 +108,7 @@ def _decision_groups(decisions: Sequence[Decision], limit: int) -> list[_Group]:
 
 
 async def _documents(audit: Audit, question: Question, messages: Sequence[Message], wanted: Search) -> list[Document]:
-    """What concerns the messages; and, asked by recipient or address alone, everything about those."""
+    """Return documents about the messages; for a recipient or address alone, also everything else about it."""
     found: list[Document] = []
     if ids := ",".join(message.id for message in messages if _asked(message, question)):
         by_message = Search(question.tenant, question.mode, message=ids, before=wanted.before, limit=wanted.limit)
