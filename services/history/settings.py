@@ -12,7 +12,7 @@ class HistorySettings(ServiceSettings):
 
     SECTION: ClassVar[str] = "history"
 
-    retention_days: int = Field(90, ge=2, description="Retention of history in days; it is dropped a week at a time.")
+    retention_days: int = Field(90, ge=2, description="Days that history is kept; it is dropped a week at a time.")
     days_ahead: int = Field(3, ge=1, description="Days for which partitions are created ahead.")
     ask_seconds: float = Field(2.0, gt=0, description="Timeout in seconds for another service's part of a verdict.")
     search_seconds: float = Field(10.0, gt=0, description="Timeout in seconds for a search of the audit.")
