@@ -1,4 +1,4 @@
-"""Idempotency-Key on POST: the same key, query and body get the first response again; a different query or body gets 409.
+"""Idempotency-Key on POST: the same key, query and body get the first response again; others under that key get 409.
 
 The key's scope is caller, method and path. The response is stored for 24 hours in the service's own schema; responses
 that mean "try again" (429, 5xx) are not stored. Streams (NDJSON, CSV, mails) carry ids of their own and are passed

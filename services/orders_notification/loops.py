@@ -1,4 +1,4 @@
-"""What runs by itself: partitions are made ahead of time, what is too old goes, topics are watched over."""
+"""Background loops: partitions are created ahead, old data is dropped, topics are watched."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ log = get_logger(__name__)
 
 
 async def partitions(deps: OrdersNotification, stop: asyncio.Event) -> None:
-    """Makes the coming days' partitions of `event`, and drops days, keys and rejections whose time is over."""
+    """Create the coming days' partitions of `event`, and drop expired days, keys and rejections."""
     while not stop.is_set():
         dropped = await deps.retention.maintain()
         if dropped:
@@ -24,7 +24,7 @@ async def partitions(deps: OrdersNotification, stop: asyncio.Event) -> None:
 
 
 async def topics(deps: OrdersNotification, stop: asyncio.Event) -> None:
-    """Says which of the sources' topics the sidecar beside this worker hears."""
+    """Report which of the sources' topics the sidecar beside this worker consumes."""
     if deps.sidecar is None:
         await stop.wait()
         return

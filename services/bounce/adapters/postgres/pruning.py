@@ -1,4 +1,4 @@
-"""Roll-ups and facts that are too old: dropped in small batches, found by the index that each of them has."""
+"""Deletes expired roll-ups and facts in small batches, found through each table's index."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -12,7 +12,7 @@ _MOST = 5_000
 
 
 def _old(table: str, which: str) -> str:
-    """From tenant to tenant, so that the index leads to the oldest rows of each."""
+    """Go tenant by tenant, so that the index leads to the oldest rows of each."""
     return f"""{tenants_in(table)}
 delete from {table} where ctid = any(array(
   select o.place from t cross join generate_series(0, 1) as m (mode) {which} limit {_MOST}))
@@ -78,8 +78,8 @@ class PostgresRollups:
     database: Database
 
     async def forget_before(self, hour: datetime, day: date) -> int:
-        """Drops some figures by the hour from before the one, and by the day and about rules before the other; how
-        many rows."""
+        """Delete a batch of hourly figures before `hour`, and of daily and rule figures before `day`; return how many
+        rows."""
         midnight = datetime(day.year, day.month, day.day, tzinfo=hour.tzinfo)
         dropped = 0
         async with self.database.acquire() as connection:

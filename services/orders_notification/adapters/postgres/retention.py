@@ -20,7 +20,7 @@ _ahead = Gauge(
 )
 
 AHEAD_DAYS = 7
-_BEHIND_DAYS = 1  # clocks of replicas differ, and a batch may be prepared before midnight and written after
+_BEHIND_DAYS = 1  # replicas' clocks differ, and a batch may be prepared before midnight and written after it
 _TABLES = ("settlement", "event")
 _DAYS = """
 select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
@@ -39,7 +39,7 @@ delete from settlement_default where ctid = any(array(select ctid from settlemen
 
 
 class PostgresRetention:
-    """Implements ports.retention.Retention. Ids carry the system's clock, so it is the clock here."""
+    """Implements ports.retention.Retention. Uses the system clock, because ids carry it."""
 
     def __init__(self, database: Database, keep_days: int, key_keep_days: int) -> None:
         self._database = database
@@ -74,7 +74,7 @@ class PostgresRetention:
         for table in _TABLES:
             for row in await connection.fetch(_DAYS, [table]):
                 if (day := row["relname"]) < _name(table, before):
-                    # attached, it could only be dropped behind a lock that stops intake
+                    # an attached partition could only be dropped under a lock that blocks intake
                     await connection.execute(f"alter table {table} detach partition {day} concurrently")
                     await connection.execute(f"drop table {day}")
                     gone.append(day)
@@ -89,13 +89,13 @@ async def _make(connection: Any, table: str, day: datetime) -> None:
     low, high = first_id_at(day), first_id_at(day + timedelta(days=1))
     name = _name(table, day)
     try:
-        # the lock on the table is short; where it must wait, intake would wait behind it: rather again in an hour
+        # the lock on the table is short; if it must wait, intake would queue behind it: better retry in an hour
         async with connection.transaction():
             await connection.execute(
                 "set local lock_timeout = '2s';"
                 f"create table if not exists {name} partition of {table} for values from ('{low}') to ('{high}')"
             )
     except (asyncpg.DuplicateTableError, asyncpg.UniqueViolationError, asyncpg.InvalidObjectDefinitionError):
-        return  # another replica was faster; it is the same day
+        return  # another replica created the same partition first
     except asyncpg.LockNotAvailableError:
         log.warning("event_day_not_made", day=name)
