@@ -1,4 +1,4 @@
-"""A Postgres for the time of a measurement."""
+"""A Postgres for the duration of a measurement."""
 
 import shutil
 import tempfile
@@ -20,15 +20,15 @@ class Fresh:
     server: int
 
     def cpu(self) -> float:
-        """CPU-seconds of the server and all of its processes so far."""
+        """Return the CPU-seconds of the server and all of its processes so far."""
         return cpu_seconds(self.server, children=True)
 
 
 @contextmanager
 def fresh_postgres() -> Iterator[Fresh]:
-    """The embedded server in a folder of its own, with its default durability."""
+    """Yield the embedded server in its own folder, with its default durability."""
     folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
-    folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
+    folder.chmod(0o755)  # as root the server runs as another user, who needs access
     server = embedded.start(folder)
     try:
         pid = int((folder / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
