@@ -1,4 +1,4 @@
-"""Who stops in the middle of a request is told so, and keeps neither a socket nor a drain."""
+"""A client that stops in the middle of a request gets 408, and holds neither a socket nor a shutdown."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ async def port() -> AsyncIterator[int]:
     app.add_api_route("/slow", slow)
     server = uvicorn.Server(uvicorn.Config(app, port=0, http=_Impatient, log_config=None, lifespan="off"))
     task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+    while not server.started:  # noqa: ASYNC110 — uvicorn has no event for it
         await asyncio.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
@@ -87,7 +87,8 @@ async def test_a_body_that_moves_on_and_an_answer_that_takes_its_time_are_waited
             writer.write(b"1")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         await reader.readexactly(2)
-        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\nGET /sl")  # the next one begins while this one is answered
+        # the next request begins while this one is answered
+        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\nGET /sl")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
 
 
