@@ -150,7 +150,7 @@ async def bare_subscribe(ends: Ends) -> None:
 async def _served(app: Any, port: int) -> None:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
     serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 — uvicorn has no event for this
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for this
         await asyncio.sleep(0.01)
     await _ready()
     await _until_the_end(asyncio.Event())

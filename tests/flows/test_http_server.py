@@ -35,7 +35,7 @@ async def port() -> AsyncIterator[int]:
     app.add_api_route("/slow", slow)
     server = uvicorn.Server(uvicorn.Config(app, port=0, http=_Impatient, log_config=None, lifespan="off"))
     task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 — uvicorn has no event for it
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
