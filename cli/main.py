@@ -22,7 +22,7 @@ from cli import (
     senders,
     suppressions,
 )
-from cli.exits import HELP
+from cli.exits import HELP, Exit
 from cli.session import command, with_errors_shown
 
 app = typer.Typer(
@@ -78,8 +78,14 @@ app.add_typer(access.keys, name="keys")
 
 def main() -> None:
     """Run the `depesche` script."""
-    with_errors_shown(app)
-    sys.exit(0)
+    try:
+        with_errors_shown(app)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            # typer and rich report a failure when the reader of a pipe, such as head, closes it
+            sys.exit(Exit.OK)
+        raise
+    sys.exit(Exit.OK)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,11 @@ Advance = Callable[[int], None]
 
 
 @contextmanager
-def importing(session: Session, size: int) -> Iterator[Advance]:
-    """Show a bar over `size` bytes; call what it yields with the number of further bytes done. Not for scripts."""
+def importing(session: Session, size: int | None) -> Iterator[Advance]:
+    """Show a bar over `size` bytes (None: unknown); call what it yields with the number of further bytes done.
+
+    Not for scripts.
+    """
     with Progress(
         TextColumn("Importing"),
         BarColumn(),

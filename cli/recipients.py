@@ -1,5 +1,6 @@
 """`depesche recipients`: people and installations, imported from files, shown, erased."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ _PATH = "/tokens/v1/recipients"
 _IMPORTS = "/tokens/v1/imports"
 _ENDINGS = {".csv": "text/csv", ".tsv": "text/csv", ".ndjson": "application/x-ndjson", ".jsonl": "application/x-ndjson"}
 _RUNNING = ("waiting", "running")
+_STDIN = Path("-")
 _SHOWN = 20
 _PIECE = 1 << 16
 _ADDRESS = ("id", "kind", "value", "installation", "platform", "created_at=since")
@@ -34,15 +36,22 @@ Key = Annotated[str, typer.Argument(help="customer:4711 or installation:<id>.")]
 @command(recipients, "import", example="depesche recipients import customers.csv --report refused.ndjson")
 def import_file(
     session: Session,
-    file: Annotated[Path, typer.Argument(help="CSV (with a header) or NDJSON.")],
+    file: Annotated[Path, typer.Argument(help="CSV (with a header) or NDJSON; - reads standard input.")],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a column means, if its name does not say so: 'Klaviyo ID=customer_id', "
+            "'Email Marketing Consent=consent.news.email', 'Size=attributes.size'. Can be given again."
+        ),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="File for every refused row, as NDJSON.")] = None,
     format: Annotated[str | None, typer.Option(help="csv or ndjson, if the file's name does not say so.")] = None,
 ) -> None:
     """Import recipients. Existing ones are changed; exit code 1 if a row was refused."""
     media = _media_type(file, format)
     try:
-        with file.open("rb") as stream, importing(session, file.stat().st_size) as advance:
-            done = session.api.post(_IMPORTS, Content(_pieces(stream, advance), media))
+        with _opened(file) as stream, importing(session, _size(file)) as advance:
+            done = session.api.post(_IMPORTS, Content(_pieces(stream, advance), media), column=column)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
     done = _ended(session, done)
@@ -59,8 +68,17 @@ def import_file(
 def _media_type(file: Path, format: str | None) -> str:
     media = _ENDINGS.get(f".{format}" if format else file.suffix.lower())
     if media is None:
-        raise UsageError(f"The format of {file.name} is unclear.", hint="Add --format csv or --format ndjson.")
+        name = "standard input" if file == _STDIN else file.name
+        raise UsageError(f"The format of {name} is unclear.", hint="Add --format csv or --format ndjson.")
     return media
+
+
+def _opened(file: Path) -> BinaryIO:
+    return sys.stdin.buffer if file == _STDIN else file.open("rb")
+
+
+def _size(file: Path) -> int | None:
+    return None if file == _STDIN else file.stat().st_size
 
 
 def _pieces(stream: BinaryIO, advance: Any) -> Iterator[bytes]:
@@ -100,6 +118,7 @@ def _summary(done: dict[str, Any], file: Path) -> str:
     text += f", [red]{done['refused']:,} refused[/]." if done["refused"] else ", none refused."
     if done.get("ignored_columns"):
         text += f"\nUnknown columns, ignored: {safe(', '.join(done['ignored_columns']))}."
+        text += "\nTo import one, say what it means: --column 'Its name=email', =attributes.size, =consent.news.email …"
     if done.get("problem"):
         text += f"\n[red]It stopped: {safe(done['problem'])}[/]"
     return text

@@ -41,7 +41,10 @@ _ATOM = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"')
 _LDH = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
 _TOKEN = re.compile(r"[!-~]{8,4096}")
+_APNS_TOKEN = re.compile(r"[0-9A-Fa-f]{64}")  # what iOS gives the app besides
+_NO_TOKENS = frozenset(["undefined", "blacklisted", "service_not_available"])  # as apps and old phones wrote none
 _FID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_WORDS_AFTER = re.compile(r"\d.*[^\W\d_]")
 _PRIVATE_SUFFIXES = (
     "localhost",
     "local",
@@ -116,6 +119,9 @@ def phone_number(text: str, region: str | None, pointer: str | None = None) -> A
         raise InvalidAddress(
             f"This is not a phone number ({_phone_problem(error)}); {hint}.", pointer=pointer
         ) from error
+    if not number.extension and _WORDS_AFTER.search(cleaned):
+        raise InvalidAddress("Letters would be read as digits; send the number alone.", pointer=pointer)
+    number = _without_plus(cleaned, number)
     if number.extension:
         raise InvalidAddress(
             "A number with an extension cannot receive messages; send the direct number.", pointer=pointer
@@ -134,6 +140,9 @@ def phone_number(text: str, region: str | None, pointer: str | None = None) -> A
 def device_token(kind: str, text: str, pointer: str | None = None) -> Address:
     """Parse an FCM registration token or a Firebase installation id. Raises InvalidAddress."""
     cleaned = visible(text)
+    if kind == "fcm_token" and (_APNS_TOKEN.fullmatch(cleaned) or cleaned.strip("()").lower() in _NO_TOKENS):
+        said = "This is no token of Firebase (an APNs token, or a word for none)"
+        raise InvalidAddress(f"{said}; send what Firebase Messaging gives the app.", pointer=pointer)
     if kind == "fcm_token" and _TOKEN.fullmatch(cleaned):
         return Address(kind, cleaned, cleaned)
     if kind == "fid" and _FID.fullmatch(cleaned):
@@ -259,6 +268,24 @@ def _inner(host: str) -> bool:
 
 def _has_control(text: str) -> bool:
     return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
+
+
+def _without_plus(text: str, number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber:
+    """`491512…` of an export that drops the plus, where only that reading is a mobile phone's."""
+    if not text.startswith(str(number.country_code)) or _mobile(number):
+        return number
+    try:
+        whole = phonenumbers.parse(f"+{text}", None)
+    except phonenumbers.NumberParseException:
+        return number
+    return whole if whole.country_code == number.country_code and _mobile(whole) else number
+
+
+def _mobile(number: phonenumbers.PhoneNumber) -> bool:
+    return phonenumbers.number_type(number) in (
+        phonenumbers.PhoneNumberType.MOBILE,
+        phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE,
+    )
 
 
 def _phone_problem(error: phonenumbers.NumberParseException) -> str:

@@ -1,5 +1,7 @@
-"""Time as a parameter: business policy gets its clock injected."""
+"""Time as a parameter: business policy gets its clock injected. Also the pause of a loop that can be stopped."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -22,3 +24,10 @@ class FixedClock:
 
     def advance(self, by: timedelta) -> None:
         self.now += by
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but return as soon as `stop` is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()

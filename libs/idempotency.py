@@ -1,4 +1,4 @@
-"""Idempotency-Key on POST: the same key and body get the first response again, another body gets 409.
+"""Idempotency-Key on POST: the same key, query and body get the first response again; others under that key get 409.
 
 The key's scope is caller, method and path. The response is stored for 24 hours in the service's own schema; responses
 that mean "try again" (429, 5xx) are not stored. Streams (NDJSON, CSV, mails) carry ids of their own and are passed
@@ -14,10 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from libs.errors import BadRequest, Conflict, DepescheError
+from libs.errors import BadRequest, Conflict, DepescheError, Unavailable
 from libs.keyring import Keyring
 from libs.storage.database import Database
+from libs.telemetry import get_logger
 from libs.web import problem_response
+
+log = get_logger(__name__)
 
 _MAX_KEY = 255
 _ARCHIVES = ("application/zip", "application/x-zip-compressed", "application/mbox", "application/x-mbox")
@@ -76,9 +79,10 @@ class Idempotency:
 
     async def _once(self, key: str, request: Request, send: Send) -> None:
         body = await request.body()
+        content = body + (f"?{request.url.query}".encode() if request.url.query else b"")
         caller = f"{request.headers.get('authorization', '')}\0{request.method}\0{request.url.path}"
         mark = (hashlib.sha256(caller.encode()).digest(), key)
-        if (earlier := await self._claim(mark, hashlib.sha256(body).digest())) is not None:
+        if (earlier := await self._claim(mark, hashlib.sha256(content).digest())) is not None:
             await earlier(request.scope, request.receive, send)
             return
         answer = _Answer(send)
@@ -86,7 +90,10 @@ class Idempotency:
             await self.app(request.scope, _again(body, request.receive), answer)
         finally:
             # also after cancellation or failure: a key must not stay claimed without a response
-            await self._keep(mark, answer)
+            try:
+                await self._keep(mark, answer)
+            except Unavailable as error:  # the caller has the response; the claim expires like an abandoned one
+                log.warning("idempotency_answer_not_kept", detail=error.detail)
 
     async def _claim(self, mark: tuple[bytes, str], body_hash: bytes) -> Response | None:
         async with self.database.acquire() as connection:
@@ -96,7 +103,9 @@ class Idempotency:
         if row is None or (row["body_hash"] == body_hash and row["status"] is None):
             raise StillRunning("Wait for its response, then send this again.")
         if row["body_hash"] != body_hash:
-            raise ReusedKey("This Idempotency-Key was used before with another body; use a new key for a new request.")
+            raise ReusedKey(
+                "This Idempotency-Key was used before with another body or query; use a new key for a new request."
+            )
         headers = {name: row[name] for name in ("etag", "location") if row[name]} | {"idempotency-replayed": "true"}
         # sealed: a response may contain what is shown only once, such as a new API key
         body = self.keyring.open("idempotency", row["body"], mark[0])

@@ -7,6 +7,7 @@ from typing import Any, Final
 import asyncpg
 from prometheus_client import Gauge
 
+from libs.clock import pause
 from libs.errors import Unavailable
 from libs.messaging.outbox import LANES
 from libs.storage.database import Database
@@ -53,11 +54,7 @@ class OutboxFigures:
                 await self.look()
             except (Unavailable, asyncpg.PostgresError) as error:
                 log.warning("outbox_not_seen", error=type(error).__name__)
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await pause(stop, LOOK_SECONDS)
 
     async def look(self) -> None:
         """Measure once; this reads a few index rows."""

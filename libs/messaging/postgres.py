@@ -19,6 +19,7 @@ from typing import Any
 
 import asyncpg
 
+from libs.clock import pause
 from libs.errors import Unavailable
 from libs.messaging import owed as debts
 from libs.messaging.bus import Subscriber
@@ -27,6 +28,7 @@ from libs.messaging.lookout import Lookout
 from libs.messaging.outbox import FIRST_LANE, LANES
 from libs.messaging.reading import Failure, decoded, grouped
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 
 MOST_ROWS = 500
@@ -63,7 +65,10 @@ where d.due_at <= now() order by d.due_at limit $1 for update of d skip locked
 _DONE = """
 delete from outbox where ctid = any($1::tid[]) and (select set_config('synchronous_commit', 'off', true)) is not null
 """
-_FORGET = "delete from idempotency where created_at < now() - $1::text::interval"
+_FORGET = """
+delete from idempotency where ctid = any(array(
+  select ctid from idempotency where created_at < now() - $1::text::interval order by created_at limit $2))
+"""
 
 
 @dataclass(slots=True)
@@ -122,7 +127,7 @@ class Relay:
     ) -> None:
         while not stop.is_set():
             await self._tried(act(), stop)
-            await _pause(stop, seconds())
+            await pause(stop, seconds())
         for waiting in self._waiting:
             waiting.set()  # so that waiting tasks notice the stop
 
@@ -132,7 +137,7 @@ class Relay:
             return await act
         except (Unavailable, asyncpg.PostgresError) as error:
             log.warning("relay_waits", schema=self.database.schema, error=str(error))
-            await _pause(stop, 1.0)
+            await pause(stop, 1.0)
             return None
 
     async def _look(self) -> None:
@@ -194,13 +199,4 @@ class Relay:
             return tried
 
     async def _forget_idempotency_keys(self) -> None:
-        async with self.database.acquire() as connection:
-            await connection.execute(_FORGET, _KEEP_IDEMPOTENCY)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+        await in_portions(self.database, _FORGET, _KEEP_IDEMPOTENCY)

@@ -41,8 +41,10 @@ class PoolerUnfit(Permanent):
 class Database:
     """One Postgres schema of one service. Open it in the service's lifespan; network errors become Unavailable.
 
-    `pooled`: behind PgBouncer in transaction mode, where sessions start with their role's settings: see
-    docs/adr/0161. `slow_seconds`: a statement that takes longer is reported as slow."""
+    `pooled`: behind PgBouncer in transaction mode, where sessions start with their role's settings: see docs/adr/0161.
+    `slow_seconds`: a statement that takes longer is reported as slow.
+    `acquire_seconds`: how long to wait for a free connection; callers without a deadline would otherwise wait forever.
+    """
 
     dsn: str
     schema: str
@@ -52,6 +54,7 @@ class Database:
     statement_timeout_seconds: float = 30.0
     pooled: bool = False
     slow_seconds: float = 0.5
+    acquire_seconds: float = 10.0
     _pool: Any = None
 
     @property
@@ -111,10 +114,13 @@ class Database:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
-        """Return a connection, outside a transaction."""
+        """Return a connection, outside a transaction. Raises Unavailable if none is free within `acquire_seconds`."""
         try:
-            async with self._pool.acquire() as connection:
+            connection = await self._free_connection()
+            try:
                 yield connection
+            finally:
+                await self._pool.release(connection)
         except _AWAY as error:
             raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from error
         except asyncpg.InvalidCachedStatementError as error:
@@ -123,6 +129,14 @@ class Database:
         except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError) as error:
             # a query or path can contain %00, which no JSON parser has checked
             raise Invalid("A text contains the character U+0000, which cannot be stored; remove it.") from error
+
+    async def _free_connection(self) -> Any:
+        try:
+            return await self._pool.acquire(timeout=self.acquire_seconds)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"None of {self.max_size} connections to Postgres became free within {self.acquire_seconds:g} s."
+            ) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:

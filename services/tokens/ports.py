@@ -52,10 +52,11 @@ class StoredAddress:
 
 @dataclass(frozen=True, slots=True)
 class OwnedAddress:
-    """An address with its owner's key."""
+    """An address with its owner's key, and why it was retired where that is known."""
 
     address: StoredAddress
     owner: str
+    retired_why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def test_who_still_sends_when_it_ends_is_told_so(run: Callable[..., Alone]) -> N
         keys.process.send_signal(signal.SIGTERM)
         answer = b"".join(iter(lambda: sender.recv(65_536), b""))
     assert answer.startswith(b"HTTP/1.1 503 ")
-    assert b"is being stopped" in answer
+    assert b"is shutting down" in answer
     assert keys.process.wait(20) == 0
 
 

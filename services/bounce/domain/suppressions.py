@@ -1,4 +1,8 @@
-"""Owns the life of a suppression: placed by evidence, lifted by a person, placed again by new evidence only."""
+"""Owns the life of a suppression: placed by evidence, lifted by a person, placed again by new evidence only.
+
+What bars already is taken over by what weighs more: a customer's complaint outweighs a full mailbox, somebody's
+decision both. Otherwise an undo of the lighter one would let the heavier one go with it.
+"""
 
 from datetime import datetime
 from uuid import UUID
@@ -70,12 +74,20 @@ class Suppression(msgspec.Struct, frozen=True, gc=False):
     cause: Cause = BY_HAND
 
 
+_WEIGHTS = {Reason.SUPPRESSED_MANUAL: 2, Reason.SUPPRESSED_COMPLAINT: 1}
+
+
+def weight(reason: Reason) -> int:
+    """How much a reason weighs against another one for the same address and scope."""
+    return _WEIGHTS.get(reason, 0)
+
+
 def place(current: Suppression, evidence: Evidence) -> Suppression | None:
     """The suppression after this evidence; None where nothing changes.
 
     Evidence from before a lift was known, or could have been, when somebody lifted it: it does not count again.
     """
-    if current.active:
+    if current.active and weight(evidence.reason) <= weight(current.reason):
         return None
     if current.lifted_at is not None and evidence.at <= current.lifted_at:
         return None

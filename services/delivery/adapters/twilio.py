@@ -17,7 +17,8 @@ from services.delivery.adapters import twilio_callbacks, twilio_messages
 from services.delivery.adapters.http_calls import Lane, Limits, call_each, until
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.domain.outbound import Outbound, Sender, TwilioAccount
-from services.delivery.domain.outcomes import NOT_CALLED, Outcome, Rejected, Sent
+from services.delivery.domain.outcomes import NOT_CALLED, Deferred, Outcome, Rejected, Sent
+from services.delivery.domain.refusals import is_page
 from services.delivery.domain.refusals.twilio import sort_reply
 from services.delivery.domain.verifying import Answer, Unclear
 from services.delivery.ports import Settle, Tell
@@ -97,7 +98,7 @@ class TwilioProvider:
         if not isinstance(reply, Reply):
             return reply
         if reply.status in (200, 201):
-            return _created(reply.body)
+            return _created(reply)
         return self._sorted(reply)
 
     async def _asked(self, line: _Line, number: str) -> Answer:
@@ -134,8 +135,11 @@ def _make(sender: Sender) -> _Line:
     )
 
 
-def _created(said: bytes) -> Outcome:
+def _created(reply: Reply) -> Outcome:
+    if is_page(reply.body):
+        text = f"HTTP {reply.status} with a page in place of Twilio's JSON"
+        return Deferred(Reason.SENDER_MISCONFIGURED, text, code=reply.status, sender_fault=True)
     try:
-        return Sent(_decode(said).sid)
+        return Sent(_decode(reply.body).sid)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Sent()

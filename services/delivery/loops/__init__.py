@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from prometheus_client import Counter
 
+from libs.clock import pause
 from libs.contracts.outcomes import Lane, Status
 from libs.service import LoopFunction
 from libs.telemetry import get_logger, mark_outcome, span
@@ -52,7 +53,7 @@ async def recover(deps: Delivery, stop: asyncio.Event) -> None:
         if found.split or found.given_up:
             log.error("chunks_kill_workers", split=found.split, given_up=found.given_up)
         if found.rows < _RECOVER_ROWS:
-            await _pause(stop, deps.line.pace.recovery)
+            await pause(stop, deps.line.pace.recovery)
 
 
 async def keep_days(deps: Delivery, stop: asyncio.Event) -> None:
@@ -65,15 +66,7 @@ async def keep_days(deps: Delivery, stop: asyncio.Event) -> None:
             alarm("days_made", days=missing)
         first = False
         await deps.partitions.retire()
-        await _pause(stop, _DAILY_SECONDS)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+        await pause(stop, _DAILY_SECONDS)
 
 
 LOOPS: Mapping[str, LoopFunction] = {

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from prometheus_client import Gauge
 
+from libs.clock import pause
 from libs.contracts.outcomes import Mode
 from libs.errors import Unavailable
 from libs.telemetry import get_logger
@@ -59,11 +60,7 @@ async def watch(deps: Delivery, stop: asyncio.Event) -> None:
         except Unavailable as error:
             log.warning("figures_unavailable", detail=error.detail)
         turn += 1
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await pause(stop, _LOOK_SECONDS)
 
 
 async def _look(deps: Delivery) -> None:

@@ -1,7 +1,8 @@
 """The sender: lease → prepare → claim → call → record, one lane at a time, several groups in flight.
 
-While groups are being called, the next one is leased and prepared. A failing group does not affect the others: its
-leases run out, and recovery sorts out what happened. On stop it leases nothing more and finishes what it has leased.
+While groups are being called, the next one is leased and prepared. A provider that raises does not affect other
+senders. A failing group does not affect the others: its leases run out, and recovery sorts out what happened. On stop
+it leases nothing more and finishes what it has leased.
 """
 
 import asyncio
@@ -13,11 +14,12 @@ from functools import partial
 from typing import Any
 
 from libs.contracts.outcomes import Lane, Status
+from libs.contracts.reasons import Reason
 from libs.errors import Unavailable
 from libs.ids import message_id
 from libs.telemetry import annotate, batch_span, get_logger, one_of, span
 from services.delivery.domain.outbound import Outbound, Sender
-from services.delivery.domain.outcomes import Outcome
+from services.delivery.domain.outcomes import Ambiguous, Outcome
 from services.delivery.domain.work import Claimed, Group, Message, Prepared, WorkRow
 from services.delivery.handlers.delivery import Line
 from services.delivery.loops.prepare import prepare
@@ -174,17 +176,24 @@ class LaneSender:
         rows = {message.row.id: message.row for message in messages}
         seconds = {id_: _left(row, now) for id_, row in rows.items()}
         outbound = [_outbound(message, seconds[message.row.id]) for message in messages]
-        settle = partial(self._settled, recorder.of(sender), messages)
+        waiting = dict(enumerate(messages))
+        settle = partial(self._settled, recorder.of(sender), waiting)
         with span(
             f"call {sender.channel.word}", sender=sender.number, messages=len(messages), **_notification(messages)
         ) as current:
             began = time.monotonic()
-            await provider.send(sender, outbound, deadline - sender.account.timeout_seconds, settle)
+            try:
+                await provider.send(sender, outbound, deadline - sender.account.timeout_seconds, settle)
+            except Exception as error:
+                log.error("provider_failed", channel=sender.channel.word, sender=sender.number, exc_info=error)
+                for index in list(waiting):  # each may have been handed over
+                    settle(index, Ambiguous(Reason.WORKER_CRASHED, f"{type(error).__name__}: {error}"))
             if time.monotonic() - began > _SLOW * sender.account.timeout_seconds:
                 annotate(current, **{"depesche.slow": True})
 
-    def _settled(self, settle: Settled, messages: list[Message], index: int, outcome: Outcome) -> None:
-        settle(messages[index], outcome)
+    def _settled(self, settle: Settled, waiting: dict[int, Message], index: int, outcome: Outcome) -> None:
+        settle(waiting[index], outcome)
+        del waiting[index]
         self._outstanding -= 1
         if self._outstanding < self._pace.outstanding:
             self._room.set()

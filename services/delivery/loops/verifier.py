@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from prometheus_client import Counter as Metric
 
+from libs.clock import pause
 from libs.contracts.outcomes import Channel, Mode
 from libs.errors import Transient, Unavailable
 from libs.telemetry import get_logger, span
@@ -54,11 +55,7 @@ class Verifier:
                     continue
             except Unavailable as error:
                 log.warning("verifier_waits", detail=error.detail)
-            try:
-                async with asyncio.timeout(_POLL_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await pause(stop, _POLL_SECONDS)
 
     async def run_once(self) -> bool:
         """Query what is due once; return whether there was anything."""

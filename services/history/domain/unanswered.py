@@ -1,61 +1,77 @@
-"""Owns what is made of tries that ended without an answer: whether they were accepted, and what followed."""
+"""Owns the interpretation of attempts without an answer: whether the provider accepted them, and what followed."""
 
 from collections.abc import Sequence
 
 from libs.contracts.outcomes import ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from services.history.domain.chain import sentence_of
-from services.history.domain.facts import Message
+from services.history.domain.facts import Message, Transition
 
-_PROOF = frozenset(
+# Nobody opens or complains about what was never handed over: this counts whatever we had heard, unless the provider
+# gave the message up after it had accepted it.
+_REACHED = frozenset(
     {
         ReceiptKind.DELIVERED,
         ReceiptKind.OPENED,
         ReceiptKind.CLICKED,
         ReceiptKind.CONVERTED,
-        ReceiptKind.ACCEPTED,
+        ReceiptKind.COMPLAINED,
         ReceiptKind.UNSUBSCRIBED,
-        ReceiptKind.DEFERRED,
     }
 )
+# The provider had it, which a refusal outweighs.
+_TAKEN = frozenset({ReceiptKind.ACCEPTED, ReceiptKind.DEFERRED, ReceiptKind.BOUNCED})
 AND_THEN = {Reason.VERIFIED_NOT_SENT: " So it was sent again, once."}
 
 
 def asked_about(sent: Sequence[Message]) -> Reason:
-    """What asking the provider came to, where it was asked; at the last try, where it was asked about several."""
+    """Return what asking the provider resulted in; NONE if it was not asked; the last result if there are several."""
     asked = [t for m in sent for t in m.transitions if t.reason in (Reason.VERIFIED_SENT, Reason.VERIFIED_NOT_SENT)]
     return max(asked, key=lambda t: t.attempt).reason if asked else Reason.NONE
 
 
 def accepted_attempts(message: Message) -> set[int]:
-    """Tries that the provider is known to have accepted."""
-    accepted = {t.attempt for t in message.transitions if t.status is Status.SENT}
-    return accepted | {r.attempt for r in message.receipts if r.kind in _PROOF}
+    """Return the attempts that the provider is known to have accepted and did not reject afterwards."""
+    ends = message.ends
+    found = {attempt for attempt, end in ends.items() if end.status is Status.SENT}
+    for receipt in message.receipts:
+        end = ends.get(receipt.attempt)
+        refused = end is not None and end.status is Status.FAILED and end.reason is not Reason.UNKNOWN_FINAL
+        taken_back = refused and end is not None and end.was is Status.SENT
+        if (receipt.kind in _REACHED and not taken_back) or (receipt.kind in _TAKEN and not refused):
+            found.add(receipt.attempt)
+    return found
+
+
+def was_accepted(message: Message) -> bool:
+    """Return whether the provider is known to have accepted it, at any attempt."""
+    return bool(accepted_attempts(message))
 
 
 def unanswered(message: Message) -> list[int]:
-    """Tries that ended without an answer, were never settled, and were followed by another one."""
-    last = message.latest.attempt
-    certain = (Status.FAILED, Status.PENDING)  # pending: the provider was asked, and did not have it
-    settled = {t.attempt for t in message.transitions if t.was is Status.UNKNOWN and t.status in certain}
-    open_ = {t.attempt for t in message.transitions if t.status is Status.UNKNOWN} - settled
-    return sorted(attempt for attempt in open_ if attempt < last)
+    """Return the attempts that ended without an answer and were never settled."""
+    known = accepted_attempts(message)
+    return sorted(attempt for attempt, end in message.ends.items() if _is_open(end) and attempt not in known)
+
+
+def _is_open(end: Transition) -> bool:
+    return end.status is Status.UNKNOWN or end.reason is Reason.UNKNOWN_FINAL
 
 
 def reason_of(message: Message) -> Reason:
-    """Why the first of them ended so."""
+    """Return why the first of them got no answer."""
     reasons = [t.reason for t in message.transitions if t.status is Status.UNKNOWN]
     return reasons[0] if reasons else Reason.NONE
 
 
 def why_again(message: Message) -> str:
-    """Why there was another try."""
+    """Explain why there was another attempt."""
     first = next((t for t in message.transitions if t.status is Status.UNKNOWN), None)
     if first is None:
-        return "The first try was answered only after the next one had begun."
+        return "The first attempt was answered only after the next one had begun."
     asked = any(t.reason is Reason.VERIFIED_NOT_SENT for t in message.transitions)
-    because = "the provider, asked about it, did not have it" if asked else "the communication asks for a repeat then"
+    because = "the provider, when asked, did not have it" if asked else "the communication asks for a resend then"
     return (
-        f"Try {first.attempt} ended without an answer ({sentence_of(first.reason, first.detail).rstrip('.')}), and "
-        f"{because}, so try {message.latest.attempt} was made."
+        f"Attempt {first.attempt} got no answer ({sentence_of(first.reason, first.detail).rstrip('.')}), and "
+        f"{because}, so attempt {message.latest.attempt} was made."
     )

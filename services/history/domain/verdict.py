@@ -1,35 +1,33 @@
-"""Owns the verdict: from all that is known of a case to one answer in plain words."""
+"""Owns the verdict: turns everything known about a case into one answer in plain words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from libs.contracts.outcomes import Mode, ReceiptKind, Status
+from libs.contracts.outcomes import ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from services.history.domain.came_back import NOT_BACK, meaning, told
-from services.history.domain.case import Case, Trace, Waiting
+from services.history.domain.case import Case, Waiting
 from services.history.domain.chain import sentence_of
-from services.history.domain.facts import Decision, Message
+from services.history.domain.facts import Document, Message
 from services.history.domain.unanswered import (
     AND_THEN,
     accepted_attempts,
     asked_about,
     reason_of,
     unanswered,
+    was_accepted,
     why_again,
 )
 
 _WAITS = frozenset({Status.PENDING, Status.SENDING})
-_SOURCES_HINT = "Compare the shop's own log with its key and source here; `depesche events send` shows refusals."
-_OTHER_MODE = {Mode.LIVE: "test", Mode.TEST: "live"}
-_SHOWN = 3  # of other cases, by name
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`code`: sent, sent_twice, bounced, not_sent, not_yet, unknown or no_trace; `reason`: a word of the closed list.
 
-    `certain` is False where the facts allow another reading (a repeat after a time-out may or may not have arrived
+    `certain` is False where the facts allow another reading (a repeat after a timeout may or may not have arrived
     twice). `lost_at`: for no_trace, the place where the trace ends.
     """
 
@@ -43,14 +41,14 @@ class Verdict:
 
 
 def decide(case: Case) -> Verdict:
-    """The verdict on one notification; the first rule that fits."""
-    sent = [message for message in case.messages if message.latest.status is Status.SENT]
+    """Return the verdict on one notification: the first rule that matches."""
+    sent = [message for message in case.messages if was_accepted(message)]
     if sent:
         return _repeated(case) or _bounced(case, sent) or _sent(case, sent)
     waits = [message for message in case.messages if message.latest.status in _WAITS]
     if waits or (not case.messages and any(d.requested for d in case.decisions)):
         return _not_yet(case, waits)
-    unknown = [message for message in case.messages if message.latest.status is Status.UNKNOWN]
+    unknown = [message for message in case.messages if unanswered(message)]
     if unknown:
         return _unknown(case, unknown[0])
     return _not_sent(case)
@@ -60,19 +58,42 @@ def decide(case: Case) -> Verdict:
 
 
 def _sent(case: Case, sent: Sequence[Message]) -> Verdict:
-    first = min(sent, key=lambda m: m.latest.at)
     channels = ", ".join(sorted({m.latest.channel.word for m in sent if m.latest.channel is not None})) or "a channel"
     seen = _best_receipt(case, sent)
     back = sum(_came_back(case, message) for message in sent)
-    partly = f"From {back} of {len(sent)} addresses it came back{meaning(case, barred=False)[0]}."
-    proof = f" {seen or (partly if back else 'Nothing has come back about it since.')}"
-    others = len(case.messages) - len(sent)
-    rest = f" {others} other address{'es' if others > 1 else ''} got nothing." if others else ""
+    partly = f"It bounced from {back} of {len(sent)} addresses{meaning(case, barred=False)[0]}."
+    proof = f" {seen or (partly if back else 'No delivery or bounce has been reported since.')}"
     asked = asked_about(sent)
     if asked is not Reason.NONE:
         proof = f" {asked.text.sentence}{AND_THEN.get(asked, '')}{proof}"
-    sentence = f"It was sent: the provider accepted it by {channels} at {_clock(first.latest.at)}.{proof}{rest}"
-    return Verdict("sent", sentence + _same_text(case), _after_sent(seen), asked)
+    sentence = f"It was sent: the provider accepted it by {channels} at {clock_of(_accepted_at(sent))}.{proof}"
+    return Verdict("sent", sentence + _others(case, sent) + _same_text(case), _after_sent(seen), asked)
+
+
+def _accepted_at(sent: Sequence[Message]) -> datetime:
+    """When the provider accepted the first of them; where a receipt alone says so, when it did."""
+    ends = [e.at for m in sent for e in m.ends.values() if e.status is Status.SENT]
+    return min(ends or [r.at for m in sent for r in m.receipts])
+
+
+def _others(case: Case, sent: Sequence[Message]) -> str:
+    """What became of the other addresses: those that nobody knows of, and those still to come, got not nothing."""
+    others = [message for message in case.messages if message not in sent]
+    waiting = sum(message.latest.status in _WAITS for message in others)
+    unknown = sum(bool(unanswered(m)) for m in others if m.latest.status not in _WAITS)
+    nothing = len(others) - waiting - unknown
+    return "".join(
+        words.format(many=many, es="es" if many > 1 else "")
+        for many, words in (
+            (nothing, " {many} other address{es} got nothing."),
+            (unknown, " Of {many} other address{es} nobody knows whether it was sent."),
+            (waiting, " To {many} other address{es} it is still on its way."),
+        )
+        if many
+    )
+
+
+_STILL_TRIED = "The provider could not deliver it yet, and goes on trying."
 
 
 def _best_receipt(case: Case, sent: Sequence[Message]) -> str:
@@ -82,9 +103,10 @@ def _best_receipt(case: Case, sent: Sequence[Message]) -> str:
         (ReceiptKind.COMPLAINED, "The customer reported it as spam."),
         (ReceiptKind.UNSUBSCRIBED, "The customer unsubscribed from it."),
         (ReceiptKind.CONVERTED, "The customer acted on it."),
-        (ReceiptKind.CLICKED, "The customer clicked in it."),
+        (ReceiptKind.CLICKED, "The customer clicked a link in it."),
         (ReceiptKind.OPENED, "The customer opened it."),
-        (ReceiptKind.DELIVERED, "The provider reports that it was delivered."),
+        (ReceiptKind.DELIVERED, "The provider reported that it was delivered."),
+        (ReceiptKind.DEFERRED, _STILL_TRIED),
     ):
         if kind in kinds:
             return text
@@ -97,20 +119,22 @@ _TOLD_BY_MAIL = {"complaint": ReceiptKind.COMPLAINED, "unsubscribe": ReceiptKind
 def _after_sent(seen: str) -> str:
     if "spam" in seen:
         return Reason.SUPPRESSED_COMPLAINT.text.next_step
+    if seen == _STILL_TRIED:
+        return "Wait: the provider goes on trying, and says what comes of it."
     if seen:
         return "Nothing to do: it arrived."
-    return "Ask the customer to look in the spam folder or the device's notification settings."
+    return "Ask the customer to check the spam folder or the device's notification settings."
 
 
 def _same_text(case: Case) -> str:
     if case.rendered is None:
         return ""
     if case.rendered.digest == "equal":
-        return " Rendered again from its release, the text is the same to the byte."
+        return " Rendering it again from its release gives the same text, byte for byte."
     why = f" {case.rendered.why}" if case.rendered.why else ""  # a sentence of its own
     if case.rendered.digest == "differs":
-        return f" Rendered again today, the text would differ.{why}"
-    return f" Its text cannot be shown again.{why}"
+        return f" Rendering it again today gives a different text.{why}"
+    return f" Its text can no longer be reproduced.{why}"
 
 
 # ---- sent twice
@@ -121,28 +145,28 @@ def _repeated(case: Case) -> Verdict | None:
         proven = accepted_attempts(message)
         if len(proven) > 1:
             tries = " and ".join(str(attempt) for attempt in sorted(proven))
-            sentence = f"It was sent twice: the provider accepted tries {tries}. {why_again(message)}"
+            sentence = f"It was sent twice: the provider accepted attempts {tries}. {why_again(message)}"
             return Verdict("sent_twice", sentence, _LEAVE, reason_of(message))
-        if unanswered(message):
+        if proven and unanswered(message):
             sentence = f"It may have arrived twice. {why_again(message)}"
             return Verdict("sent_twice", sentence, _LEAVE, reason_of(message), certain=False)
     return _two_notifications(case)
 
 
-_LEAVE = "If a repeat is worse than a loss for this communication, set its on_unknown to `leave` or `verify`."
+_LEAVE = "If a duplicate is worse than a loss for this communication, set its on_unknown to `leave` or `verify`."
 
 
 def _two_notifications(case: Case) -> Verdict | None:
-    sent = [twin for twin in case.twins if any(m.latest.status is Status.SENT for m in twin)]
-    if not sent:
+    sent = [accepted for each in (case.messages, *case.twins) if (accepted := [*filter(was_accepted, each)])]
+    if len(sent) < 2:
         return None
-    times = sorted([case.messages[0].latest.at, *(twin[0].latest.at for twin in sent)])
-    causes = len({case.cause_id, *(twin[0].cause_id for twin in sent)})
+    times = sorted(_accepted_at(accepted) for accepted in sent)
+    causes = len({accepted[0].cause_id for accepted in sent})
     sentence = (
-        f"It was sent {len(times)} times, at {' and '.join(_clock(at) for at in times)}, because {causes} different "
-        "events asked for the same communication about the same order."
+        f"It was sent {len(times)} times, at {' and '.join(clock_of(at) for at in times)}, because {causes} different "
+        "events requested the same communication about the same order."
     )
-    step = "Look whether the shop sends one fact under two event ids; the same id would have been recognised."
+    step = "Check whether the shop sends one fact under two event ids; a repeat of the same id is recognised."
     return Verdict("sent_twice", sentence, step, Reason.NONE)
 
 
@@ -152,11 +176,26 @@ def _two_notifications(case: Case) -> Verdict | None:
 def _bounced(case: Case, sent: Sequence[Message]) -> Verdict | None:
     if len(sent) != sum(_came_back(case, message) for message in sent):
         return None
-    barred = any(d.type == "suppression.changed" and d.body.get("active") for d in case.documents)
-    follows = " The address is barred since then." if barred else ""
+    barred = _is_barred(case)
+    follows = " The address has been barred since." if barred else ""
     because, step = meaning(case, barred=barred)
-    sentence = f"It was sent at {_clock(sent[0].latest.at)}, but came back afterwards{because}.{follows}"
+    sentence = f"It was sent at {clock_of(_accepted_at(sent))}, but bounced{because}.{follows}"
     return Verdict("bounced", sentence, step, Reason.SUPPRESSED_BOUNCE if barred else Reason.NONE)
+
+
+def _is_barred(case: Case) -> bool:
+    """Whether a suppression that was told with its messages still holds: one that was lifted since bars nothing."""
+    newest: dict[object, Document] = {}
+    for document in case.documents:
+        if document.type == "suppression.changed":
+            of = document.body.get("suppression_id")
+            if of not in newest or _version(document) >= _version(newest[of]):
+                newest[of] = document
+    return any(document.body.get("active") for document in newest.values())
+
+
+def _version(document: Document) -> int:
+    return int(document.body.get("version") or 0)
 
 
 def _came_back(case: Case, message: Message) -> bool:
@@ -172,45 +211,62 @@ def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
         waiting = case.waiting
         if waiting.ended is not None:
             return _ended_meanwhile(waiting.ended, waiting)
-        until = f" The next try is at {_clock(waiting.until)}." if waiting.until else ""
+        until = f" The next attempt is at {clock_of(waiting.until)}." if waiting.until else ""
         why = (
             sentence_of(waiting.reason, waiting.detail) if waiting.reason is not Reason.NONE else "It is in the queue."
         )
-        step = waiting.reason.text.next_step if waiting.reason is not Reason.NONE else "Wait; it goes out by itself."
-        return Verdict("not_yet", f"It has not been sent yet. {why}{until}", step, waiting.reason, until=waiting.until)
+        step = waiting.reason.text.next_step if waiting.reason is not Reason.NONE else "Wait: it is sent automatically."
+        said, certain = _so_far(waits)
+        return Verdict("not_yet", f"{said} {why}{until}", step, waiting.reason, certain, waiting.until)
     if case.lost and not waits:
         return Verdict(
             "no_trace",
-            "It was requested, but delivery knows nothing of it: the trace ends between the two.",
-            "Look into orders-notification's outbox and the dead letters; redeliver what lies there.",
+            "It was requested, but delivery has no record of it: the trace ends between the two services.",
+            "Check orders-notification's outbox and the dead letters, and redeliver what is stuck there.",
             lost_at="request",
         )
     reason = waits[0].latest.reason if waits else Reason.NONE
     why = f" {sentence_of(reason, waits[0].latest.detail)}" if waits and reason is not Reason.NONE else ""
-    return Verdict("not_yet", f"It has not been sent yet; it is on its way.{why}", "Ask again in a minute.", reason)
+    said, certain = _so_far(waits)
+    return Verdict("not_yet", f"{said} It is on its way.{why}", "Ask again in a minute.", reason, certain)
+
+
+def _so_far(waits: Sequence[Message]) -> tuple[str, bool]:
+    """What is said of tries before the one that waits, and whether that is certain."""
+    silent = next((attempts[-1] for message in waits if (attempts := unanswered(message))), None)
+    if silent is None:
+        return "It has not been sent yet.", True
+    return f"Try {silent} ended without an answer and may have arrived; another one is to come.", False
 
 
 def _ended_meanwhile(status: Status, waiting: Waiting) -> Verdict:
-    """Delivery has recorded the end, and the event about it is still on its way here."""
+    """Return the verdict where delivery has recorded the outcome and history has not yet received the event."""
     if status is Status.SENT:
-        return Verdict("sent", "It was sent a moment ago.", "Ask again in a minute for the whole story.")
+        return Verdict("sent", "It was sent a moment ago.", "Ask again in a minute for the full history.")
     if status is Status.UNKNOWN:
-        sentence = f"Nobody knows whether it was sent. {sentence_of(waiting.reason, waiting.detail)}"
+        sentence = f"It is not known whether it was sent. {sentence_of(waiting.reason, waiting.detail)}"
         return Verdict("unknown", sentence, waiting.reason.text.next_step, waiting.reason)
-    return _refused(waiting.reason, waiting.detail)
+    return refused(waiting.reason, waiting.detail)
 
 
 def _unknown(case: Case, message: Message) -> Verdict:
     if (waiting := case.waiting) is not None and waiting.ended not in (None, Status.UNKNOWN):
         return _ended_meanwhile(waiting.ended, waiting)
     if waiting is not None and waiting.reason is Reason.VERIFYING:
-        until = f" The next question is due at {_clock(waiting.until)}." if waiting.until else ""
-        sentence = f"Nobody knows yet whether it was sent. {waiting.reason.text.sentence}{until}"
+        until = f" The provider is asked again at {clock_of(waiting.until)}." if waiting.until else ""
+        sentence = f"It is not known yet whether it was sent. {waiting.reason.text.sentence}{until}"
         return Verdict("unknown", sentence, waiting.reason.text.next_step, waiting.reason, until=waiting.until)
-    last = message.latest
-    reason = last.reason if last.reason is not Reason.NONE else Reason.TIMED_OUT
-    sentence = f"Nobody knows whether it was sent. {sentence_of(reason, last.detail)}"
+    attempt = unanswered(message)[-1]
+    open_, last = message.ends[attempt], message.latest
+    reason = open_.reason if open_.reason is not Reason.NONE else Reason.TIMED_OUT
+    sentence = f"It is not known whether it was sent. {sentence_of(reason, open_.detail)}"
+    if last.attempt > attempt:
+        sentence += f" Attempt {last.attempt}, after it, was not sent: {_lower(sentence_of(last.reason, last.detail))}"
     return Verdict("unknown", sentence, reason.text.next_step, reason)
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 # ---- not sent
@@ -218,73 +274,17 @@ def _unknown(case: Case, message: Message) -> Verdict:
 
 def _not_sent(case: Case) -> Verdict:
     if case.messages:
-        # the last word counts: a plan that went on to e-mail ended there, not with the push
+        # the last step decides: a plan that fell back to e-mail ended there, not with the push
         last = max(case.messages, key=lambda m: (m.latest.step, m.latest.at)).latest
-        return _refused(last.reason, last.detail)
-    return _refused(case.decisions[-1].reason, case.decisions[-1].detail)
+        return refused(last.reason, last.detail)
+    return refused(case.decisions[-1].reason, case.decisions[-1].detail)
 
 
-def _refused(reason: Reason, detail: str | None) -> Verdict:
+def refused(reason: Reason, detail: str | None) -> Verdict:
+    """What a rule of ours, or the provider, said no to."""
     return Verdict("not_sent", f"It was not sent. {sentence_of(reason, detail)}", reason.text.next_step, reason)
 
 
-# ---- no trace
-
-
-def decide_without_trace(trace: Trace | None, mode: Mode) -> Verdict:
-    """The verdict where history knows nothing: intake was asked, and this is what it says (None: it is away)."""
-    if trace is None:
-        return Verdict(
-            "no_trace",
-            "There is no trace of it here, and intake cannot be asked right now.",
-            "Ask again when orders-notification answers.",
-            certain=False,
-            lost_at="intake",
-        )
-    if trace.events:
-        return _decided_meanwhile(trace.events)
-    if trace.undecided:
-        sentence = f"The event {trace.undecided[0]} was accepted, but nothing has been decided about it yet."
-        return Verdict("not_yet", sentence, "Ask again in a minute.", lost_at="decision")
-    if trace.rejections:
-        kept = trace.rejections[-1]
-        sentence = f"The event arrived at {_clock(kept.at)} and was refused. {kept.sentence}"
-        step = "Mend the event, its mapping or its schema, then replay what was kept."
-        return Verdict("no_trace", sentence, step, lost_at="intake")
-    sentence = f"Nothing about it ever arrived here in {mode.word} mode."
-    other = _OTHER_MODE[mode]
-    step = f"{_SOURCES_HINT} What came with a {other} key is seen by a {other} key (`--mode {other}`)."
-    return Verdict("no_trace", sentence, step, lost_at="source")
-
-
-def decide_without_address(mode: Mode) -> Verdict:
-    """The verdict where an address alone was asked about, and no message ever went to it."""
-    sentence = f"Nothing was ever meant for this address in {mode.word} mode."
-    step = "Ask with the recipient's key or the order: what was refused before an address was chosen is found there."
-    return Verdict("no_trace", sentence, step, lost_at="address")
-
-
-def decide_elsewhere(others: Sequence[Case]) -> Verdict:
-    """The verdict where nothing fits all parts of a question, and these cases fit some."""
-    names = sorted({other.communication for other in others if other.communication is not None})
-    what = (
-        f"of {', '.join(names[:_SHOWN])}{' and others' if len(names) > _SHOWN else ''}"
-        if names
-        else "of no communication"
-    )
-    sentence = f"Nothing fits all of this together. What there is about it is {what}; see the others that fit."
-    step = (
-        "Ask without the communication or the recipient, or correct it; `depesche communications list` has the names."
-    )
-    return Verdict("no_trace", sentence, step, lost_at="decision")
-
-
-def _decided_meanwhile(events: Sequence[Decision]) -> Verdict:
-    last = events[-1]
-    if last.requested:
-        return Verdict("not_yet", "It was requested a moment ago.", "Ask again in a minute.", lost_at="delivery")
-    return _refused(last.reason, last.detail)
-
-
-def _clock(at: datetime) -> str:
+def clock_of(at: datetime) -> str:
+    """Return a moment as sentences show it."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"

@@ -48,7 +48,10 @@ async def show_device(request: Request, principal: CanRead, installation: Instal
 async def refresh(
     request: Request, principal: CanWrite, installation: InstallationInPath, body: DeviceToken
 ) -> Response:
-    """Firebase gave the installation a new token: it replaces the old one."""
+    """Firebase gave the installation a new token: it replaces the old one.
+
+    An unregistered installation stays unregistered until it registers again.
+    """
     device = translator_of(request).device(installation, body)
     await refresh_device(deps_of(request), act_of(request, principal), device)
     return await _shown(request, principal, installation)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Request, Response
+from pydantic import StringConstraints
 
 from libs.errors import DepescheError, Invalid
 from libs.ids import uuid7
@@ -21,6 +22,12 @@ from services.tokens.ports import Tokens
 router = Router(prefix="/v1/imports", tags=["imports"])
 
 _FIRST_REFUSALS = 100
+_COLUMN = (
+    "What a CSV's column means, where its name does not say it: `Klaviyo ID=customer_id`, "
+    "`Email Marketing Consent=consent.news.email`, `Size=attributes.size`; `OPTIN_TIME=consent_at:UTC` "
+    "for times that say no offset."
+)
+Column = Annotated[str, StringConstraints(max_length=1_000)]
 _CSV = "customer_id;first_name;email;consent.price-alerts.email\n4711;Jörg;joerg@example.com;yes\n"
 _BODY = {
     "requestBody": {
@@ -41,13 +48,16 @@ async def start_import(
     request: Request,
     principal: CanWrite,
     id: Annotated[UUID | None, Query(description="Choose the import's id yourself, to follow its progress.")] = None,
+    column: Annotated[list[Column] | None, Query(description=_COLUMN, max_length=200)] = None,
 ) -> Response:
     """Import a CSV or NDJSON file of any length, row by row; a refused row does not stop it.
 
     CSV: UTF-8, UTF-16 or Windows-1252, with `,` `;` tab or `|`; the header names key or customer_id, first_name,
-    last_name, email, phone, locale, zone, token, `attributes.<name>`, `consent.<topic>.<channel>`, or the names
-    that exports usually have. NDJSON: one object per line, in the shape of a recipient with key, devices and
-    consents. Sending the same file again changes only what differs: that is how to resume an interrupted import."""
+    last_name, email, phone, country, locale, zone, token, `attributes.<name>`, `consent.<topic>.<channel>`, or the
+    names that exports usually have; `column` says what any other name means. NDJSON: one object per line, in the
+    shape of a recipient with key, devices and consents. Sending the same file again changes only what differs: that
+    is how to resume an interrupted import.
+    """
     deps = deps_of(request)
     format_, _ = format_of(request.headers.get("content-type", ""))
     id_ = id or uuid7()

@@ -1,7 +1,7 @@
 """Import files as they stream in: bytes to lines to rows, refused row by row, passed on in batches."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from libs.errors import BadRequest, FieldError, Invalid, TooLarge, UnsupportedMe
 from libs.web import sentence
 from services.tokens.api.shapes import ImportRow
 from services.tokens.api.translate import Translator
+from services.tokens.domain.column_names import Meaning, named_columns
 from services.tokens.domain.columns import Columns
 from services.tokens.domain.imports import Batch, Refusal, Row
 from services.tokens.domain.lines import CsvRecords, Line, Lines, Record
@@ -44,8 +45,9 @@ def format_of(content_type: str) -> tuple[str, str | None]:
 class RowReader:
     """Lines of one file in, rows and refusals out."""
 
-    def __init__(self, format_: str, translator: Translator) -> None:
+    def __init__(self, format_: str, translator: Translator, named: Mapping[str, Meaning] | None = None) -> None:
         self._translator = translator
+        self._named = named
         self._csv = None if format_ == "ndjson" else CsvRecords("\t" if format_ == "tsv" else None)
         self._columns: Columns | None = None
         self.read = 0
@@ -61,6 +63,8 @@ class RowReader:
             return self._record(record) if record else []
         if line.problem is None and not line.text.strip():
             return []
+        if not self.read and line.text.lstrip().startswith("["):
+            raise Invalid("This is a JSON array; send an object a line, as jq -c '.[]' writes it.", pointer="row")
         self.read += 1
         if line.problem is not None:
             return [Refusal(self.read, line.number, "row", line.problem)]
@@ -89,7 +93,7 @@ class RowReader:
                 raise Invalid(record.problem, pointer="header")
             if record.cells and record.cells[0].startswith(_ARCHIVE):
                 raise Invalid("This is a spreadsheet file or an archive; save it as CSV.", pointer="header")
-            self._columns = Columns.read(record.cells)
+            self._columns = Columns.read(record.cells, self._named)
             return []
         self.read += 1
         if record.problem is not None:
@@ -124,7 +128,10 @@ def _path(error: FieldError) -> tuple[str | int, ...]:
 async def batches(request: Request, translator: Translator, settings: TokensSettings) -> AsyncIterator[Batch]:
     """Yield the body of an import, in batches. Raises SenderGone, TooLarge, Invalid."""
     format_, charset = format_of(request.headers.get("content-type", ""))
-    lines, reader = Lines(charset), RowReader(format_, translator)
+    named = named_columns(request.query_params.getlist("column"))
+    if named and format_ == "ndjson":
+        raise Invalid("NDJSON has no columns; leave column out, or send CSV.", pointer="column")
+    lines, reader = Lines(charset), RowReader(format_, translator, named)
     taken: list[Row | Refusal] = []
     start = size = 0
     async for whole in _lines(request, lines):

@@ -23,6 +23,7 @@ Key = Annotated[RecipientKey, AfterValidator(recipient_key), Field(max_length=21
 Installation = Annotated[str, AfterValidator(installation_id), Field(max_length=200, examples=["fHk3-92b"])]
 Written = Annotated[str, Field(max_length=4_200)]
 Proof = Annotated[str, Field(max_length=MAX_PROOF), AfterValidator(plain_text)]
+Region = Annotated[str, Field(pattern="^[A-Z]{2}$")]
 ChannelWord = Literal["push", "email", "sms", "webhook"]
 PushKind = Literal["fcm_token", "fid"]
 
@@ -65,8 +66,8 @@ def _attributes(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sensible(value: datetime) -> datetime:
-    # the first and last years overflow if their offset leads out of the calendar
-    if not 1970 <= value.year <= 2200:
+    # a spreadsheet's day number parses as a second of 1970; in the last years an offset can overflow the calendar
+    if not 1990 <= value.year <= 2200:
         raise ValueError("This year is out of range; send a time like 2027-03-01T09:00:00Z.")
     return value
 
@@ -160,9 +161,7 @@ class AddressBody(BaseModel):
 
     model_config = example({"value": "joerg@example.com"})
     value: Written
-    region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = Field(
-        None, description="Country (ISO 3166) for a phone number without a country code."
-    )
+    region: Region | None = Field(None, description="Country (ISO 3166) for a phone number without a country code.")
 
 
 class ImportDevice(DeviceToken):
@@ -176,5 +175,6 @@ class ImportRow(RecipientBody):
 
     model_config = example({"key": "customer:4711", **PROFILE, "consents": [CONSENT]})
     key: Key
+    region: Region | None = Field(None, description="Country (ISO 3166) of phone numbers without a country code.")
     devices: list[ImportDevice] = Field(default_factory=list, max_length=MAX_ADDRESSES)
     consents: list[ConsentBody] = Field(default_factory=list, max_length=200)

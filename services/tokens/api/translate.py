@@ -34,7 +34,7 @@ class Translator:
         change = Change(
             key=recipient_key(row.key),
             profile={name: value for name, value in _profile(row).items() if value is not None},
-            addresses=self._addresses(row),
+            addresses=self._addresses(row, row.region),
             devices=self._devices(row.key, row.devices),
             statements=self._statements(row.consents, "imported", "not recorded"),
         )
@@ -61,13 +61,13 @@ class Translator:
         assert address is not None
         return address
 
-    def _addresses(self, body: RecipientBody) -> dict[Channel, tuple[Address, ...]]:
+    def _addresses(self, body: RecipientBody, region: str | None = None) -> dict[Channel, tuple[Address, ...]]:
         named = {Channel.EMAIL: "emails", Channel.SMS: "phones", Channel.WEBHOOK: "webhooks"}
         made: dict[Channel, tuple[Address, ...]] = {}
         for channel, name in named.items():
             values = getattr(body, name)
             if values is not None:
-                found = [self._address(channel, text, f"/{name}/{at}") for at, text in enumerate(values)]
+                found = [self._address(channel, text, f"/{name}/{at}", region) for at, text in enumerate(values)]
                 made[channel] = tuple(address for address in found if address is not None)
         return made
 

@@ -77,6 +77,7 @@ button{{font:inherit;padding:.6em 1.6em;border:0;border-radius:8px;background:#0
 _FORM = """<form method="post"><input type="hidden" name="{field}" value="{value}"><button>{button}</button></form>"""
 
 
+@router.head("/{signed}", include_in_schema=False, dependencies=[signed_link("unsubscribe")])
 @router.get("/{signed}", response_class=HTMLResponse, dependencies=[signed_link("unsubscribe")])
 async def show_page(request: Request, signed: Signed) -> Response:
     """Show a page with a button; opening it changes nothing."""
@@ -90,8 +91,7 @@ async def show_page(request: Request, signed: Signed) -> Response:
 async def act(request: Request, signed: Signed) -> Response:
     """Withdraw the consent that the link names; repeating it changes nothing."""
     link = _read(request, signed)
-    form = await _form(request)
-    if form.get(_FIELD) != _VALUE:
+    if not await _is_one_click(request):
         raise BadRequest(f"The body must be {_FIELD}={_VALUE} (RFC 8058), as form data.", pointer=f"/{_FIELD}")
     deps = deps_of(request)
     now = deps.clock()
@@ -107,6 +107,14 @@ def _read(request: Request, signed: str) -> UnsubscribeLink:
     if link is None:
         raise NotFound("This link is not one of ours or is incomplete; copy the whole link from the message.")
     return link
+
+
+async def _is_one_click(request: Request) -> bool:
+    body = await request.body()
+    if len(body) <= _MAX_BODY and body.strip() == f"{_FIELD}={_VALUE}".encode():
+        return True  # whatever it is labelled as: nothing else can be meant
+    value = (await _form(request)).get(_FIELD)
+    return isinstance(value, str) and value.strip() == _VALUE
 
 
 async def _form(request: Request) -> FormData:

@@ -89,6 +89,8 @@ class Lines:
         for mark, name in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
             if chunk.startswith(mark):
                 self._charset, chunk = name, chunk[2:]
+        if self._charset is None and b"\0" in chunk[:4]:  # UTF-16 without a mark, as databases export it
+            self._charset = "utf-16-be" if chunk[:1] == b"\0" else "utf-16-le"
         if chunk.startswith(codecs.BOM_UTF8):
             self._charset, chunk = None, chunk[3:]
         if self._charset is not None:

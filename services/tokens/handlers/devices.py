@@ -14,6 +14,8 @@ from services.tokens.handlers.acts import Act, action, changed, contended, devic
 from services.tokens.handlers.save import Saved, save_recipients
 from services.tokens.ports import Contended, OwnedAddress, Tokens, Unit
 
+_UNREGISTERED = "the app unregistered it"
+
 
 @dataclass(frozen=True, slots=True)
 class Registration:
@@ -43,18 +45,23 @@ async def register_device(deps: Tokens, act: Act, registration: Registration) ->
     return await _saved(deps, act, change, "device.register")
 
 
-async def refresh_device(deps: Tokens, act: Act, device: Device) -> Saved:
-    """Replace an installation's token; its owner stays. Raises NotFound."""
+async def refresh_device(deps: Tokens, act: Act, device: Device) -> None:
+    """Replace an installation's token; its owner stays. Raises NotFound.
 
-    async def transaction() -> Saved:
+    One that the app unregistered stays so: Firebase gives another token by itself when the old one is deleted, which
+    is how apps turn pushes off.
+    """
+
+    async def transaction() -> None:
         async with deps.store.transaction() as unit:
-            owner = (await _known(unit, act, device.installation)).owner
-            change = Change(key=RecipientKey(owner), devices=(device,))
+            known = await _known(unit, act, device.installation)
+            if known.retired_why == _UNREGISTERED:
+                return
+            change = Change(key=RecipientKey(known.owner), devices=(device,))
             (saved,) = await save_recipients(unit, act, [change], deps.hasher)
-            await unit.publish([action(act, "device.refresh", owner, {"address": saved.id})])
-            return saved
+            await unit.publish([action(act, "device.refresh", known.owner, {"address": saved.id})])
 
-    return await contended(transaction)
+    await contended(transaction)
 
 
 async def move_device(deps: Tokens, act: Act, installation: str, owner: RecipientKey) -> None:
@@ -83,7 +90,7 @@ async def unregister_device(deps: Tokens, act: Act, installation: str) -> None:
         async with deps.store.transaction() as unit:
             known = await _known(unit, act, installation)
             if known.address.live:
-                await retire_devices(unit, act, [known], "the app unregistered it")
+                await retire_devices(unit, act, [known], _UNREGISTERED)
                 await unit.publish([action(act, "device.unregister", known.owner, {"address": known.address.id})])
 
     await contended(transaction)

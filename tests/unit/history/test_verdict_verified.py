@@ -50,7 +50,7 @@ def test_a_list_that_was_wrong_is_named_as_the_cause_of_the_repeat() -> None:
     late = Receipt(at(40), 1, ReceiptKind.DELIVERED, "twilio")
     said = verdict(message(LOST, HAD_NOT, AGAIN, receipts=(late,)))
     assert said.code == "sent_twice"
-    assert "asked about it, did not have it, so try 2 was made" in said.sentence
+    assert "when asked, did not have it, so attempt 2 was made" in said.sentence
 
 
 def test_what_could_not_be_learned_stays_unknown_and_says_what_was_answered() -> None:

@@ -1,4 +1,4 @@
-"""What mails said before they were read again: void where they say it no more, with what it barred; and back."""
+"""Facts from mails that are read again: void if the new reading lacks them, with what they barred; restored if not."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,19 +32,19 @@ _BARRED = """
 select s.* from suppression s
 join (select distinct * from unnest($1::smallint[], $2::smallint[], $3::bytea[]) as k (tenant, mode, address_hash)) as k
   using (tenant, mode, address_hash)
-where s.active and s.actor = 'system' and s.bounce_id = any($4::uuid[])
+where s.active and s.actor = 'system' and (s.bounce_id = any($4::uuid[]) or s.evidence && $4)
 order by s.tenant, s.mode, s.address_hash, s.scope for update of s
 """
 _DROP = f"""
 update parked set state = {int(ParkState.DROPPED)}, decided_at = $5, actor = 'system', note = $6
 from (select distinct * from unnest($1::smallint[], $2::smallint[], $3::bytea[]) as k (tenant, mode, address_hash)) as k
 where parked.state = 0 and parked.tenant = k.tenant and parked.mode = k.mode
-  and parked.address_hash = k.address_hash and parked.bounce_id = any($4::uuid[])
+  and parked.address_hash = k.address_hash and (parked.bounce_id = any($4::uuid[]) or parked.evidence && $4)
 """  # noqa: S608 - our own statement
 
 
 async def supersede(connection: Any, readings: Sequence[Reading], now: datetime) -> None:
-    """Facts by their own reading alone; an address that is said to be dead by another word stays barred."""
+    """Void facts missing from their mail's new reading; an address that this reading still calls dead stays barred."""
     now_said = {reading.mail: reading for reading in readings}
     messages = sorted({reading.message for reading in readings})
     rows = await connection.fetch(_SAID, messages, sorted(now_said))
@@ -64,7 +64,7 @@ async def supersede(connection: Any, readings: Sequence[Reading], now: datetime)
 
 
 async def restate(connection: Any, facts: Sequence[NewFact]) -> set[UUID]:
-    """Those of these known facts that were superseded: they count again, as they are judged now."""
+    """Restore those of these known facts that were superseded: they count again, as classified now."""
     if not facts:
         return set()
     rows = [

@@ -86,19 +86,22 @@ class ServiceAccountToken:
         try:
             lifetime = await asyncio.to_thread(self._refresh)
         except exceptions.RefreshError as error:
-            fault = not error.retryable
-            reason = Reason.SENDER_MISCONFIGURED if fault else Reason.PROVIDER_UNAVAILABLE
-            self._failure = Deferred(reason, f"Google's login: {error}"[:500], called=False, sender_fault=fault)
-            self._again_at = time.monotonic() + _AGAIN_SECONDS
+            self._failed(_said(error), our_fault=not error.retryable)
         except exceptions.GoogleAuthError as error:
-            text = f"Google's login: {error}"[:500]
-            self._failure = Deferred(Reason.PROVIDER_UNAVAILABLE, text, called=False)
-            self._again_at = time.monotonic() + _AGAIN_SECONDS
+            self._failed(_said(error))
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+            # google-auth takes any success for its JSON: a proxy's page, a list, a lifetime that is no number
+            self._failed(f"the answer cannot be read ({type(error).__name__})")
         else:
             self._token = str(self._credentials.token)
             self._good_until = time.monotonic() + lifetime
         finally:
             self._renewing = None
+
+    def _failed(self, text: str, *, our_fault: bool = False) -> None:
+        reason = Reason.SENDER_MISCONFIGURED if our_fault else Reason.PROVIDER_UNAVAILABLE
+        self._failure = Deferred(reason, f"Google's login: {text}"[:500], called=False, sender_fault=our_fault)
+        self._again_at = time.monotonic() + _AGAIN_SECONDS
 
     def _refresh(self) -> float:
         """Refresh the token (blocking) and return its lifetime in seconds."""
@@ -108,6 +111,10 @@ class ServiceAccountToken:
         if expiry is None:
             return 3_600.0
         return max(0.0, float(expiry.replace(tzinfo=UTC).timestamp()) - before)
+
+
+def _said(error: exceptions.GoogleAuthError) -> str:
+    return str(error.args[0] if error.args else error)  # what stands behind it is the whole answer, tokens and all
 
 
 def token_source(account: FcmAccount) -> TokenSource:

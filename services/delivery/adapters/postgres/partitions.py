@@ -12,6 +12,7 @@ from libs.clock import Clock
 from libs.contracts.outcomes import Status
 from libs.ids import first_id_at
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 from services.delivery.adapters.postgres.accept import oldest_day
 from services.delivery.adapters.postgres.settle import settle
@@ -101,7 +102,7 @@ class PostgresPartitions:
         oldest = oldest_day(now, self.retention_days)
         await self._wipe(now - timedelta(days=self.body_days), now)
         for statement in _FORGET:
-            await self._forget(statement, now - timedelta(days=self.retention_days))
+            await in_portions(self.database, statement, now - timedelta(days=self.retention_days))
         async with self.database.acquire() as connection:
             days = [_day(row[0]) for row in await connection.fetch(_DAYS)]
         dropped = [day for day in days if day < oldest and await self._drop(day)]
@@ -123,12 +124,6 @@ class PostgresPartitions:
         async with self.database.transaction() as connection:
             row = await connection.fetchrow(_WIPE, *after, end, _STEP, before)
         return (row[0], row[1]) if row is not None and row[2] == _STEP else None
-
-    async def _forget(self, statement: str, before: datetime) -> None:
-        gone = _STEP
-        while gone == _STEP:
-            async with self.database.acquire() as connection:
-                gone = int((await connection.execute(statement, before, _STEP)).rpartition(" ")[2])
 
     async def _drop(self, day: date) -> bool:
         low, high = bounds(day)

@@ -48,7 +48,7 @@ class ByChunks(Dialogue):
             return
         self._under_way.append(job)
         self._connection.write(_RSET + job.mail.envelope)
-        self._expect(len(_ENVELOPE), self._answered, self._account.reply_timeout_seconds)
+        self._expect(len(_ENVELOPE), self._answered, self._account.reply_timeout_seconds, each=True)
 
     def _answered(self) -> None:
         """Hand over the text if the server accepts the envelope; else the mail is settled or back in the bag."""

@@ -50,7 +50,7 @@ class ByData(Dialogue):
         """Ask whether the server accepts this mail; with pipelining this has been sent already."""
         self._job = job
         if self._pipelining:
-            self._expect(len(_COMMANDS), self._answered, self._account.reply_timeout_seconds)
+            self._expect(len(_COMMANDS), self._answered, self._account.reply_timeout_seconds, each=True)
         else:
             self._said = []
             self._ask_next()

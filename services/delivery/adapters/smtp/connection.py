@@ -43,6 +43,7 @@ class SmtpConnection(asyncio.Protocol):
         self._wanted = 0
         self._then: Callable[[], None] | None = None
         self._calling = False
+        self._patience: float | None = None
         self._due = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self.replies: deque[Reply] = deque()
@@ -55,14 +56,16 @@ class SmtpConnection(asyncio.Protocol):
         if self._transport is not None and self.end is None:
             self._transport.write(data)
 
-    def expect(self, count: int, timeout: float, then: Callable[[], None]) -> None:
+    def expect(self, count: int, timeout: float, then: Callable[[], None], *, each: bool = False) -> None:
         """Call `then` once: when `count` replies have arrived, or when the connection has ended; see `end`.
+        `each`: the timeout applies to every reply, because a slow server answers pipelined commands one by one.
 
         Immediately, if that is already so. `then` may write and expect again."""
         self._wanted, self._then = count, then
         if len(self.replies) >= count or self.end is not None:
             self._go_on()
             return
+        self._patience = timeout if each else None
         self._due = self._loop.time() + timeout
         # one timer covers many waits: arming and cancelling one per reply costs more than the reply
         if self._watch is None:
@@ -122,6 +125,7 @@ class SmtpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        had = len(self.replies)
         lines = (self._tail + data if self._tail else data).split(b"\n")
         self._tail = lines.pop()
         for line in lines:
@@ -133,6 +137,8 @@ class SmtpConnection(asyncio.Protocol):
         if len(self._tail) > _LONGEST_LINE:
             self._finish(End.NONSENSE)
         else:
+            if self._patience is not None and had < len(self.replies) < self._wanted:
+                self._due = self._loop.time() + self._patience
             self._go_on()
 
     def eof_received(self) -> bool:

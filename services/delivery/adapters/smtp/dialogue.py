@@ -70,9 +70,9 @@ class Dialogue(ABC):
 
     # ---- steps
 
-    def _expect(self, count: int, then: Callable[[], None], timeout: float) -> None:
+    def _expect(self, count: int, then: Callable[[], None], timeout: float, *, each: bool = False) -> None:
         self._then = then
-        self._connection.expect(count, timeout, self._step)
+        self._connection.expect(count, timeout, self._step, each=each)
 
     def _step(self) -> None:
         if self._ended.done():  # cancelled, but not yet notified

@@ -110,7 +110,7 @@ async def _hello(account: SmtpAccount, connection: SmtpConnection) -> Features:
     reply = await _ask(account, connection, f"EHLO {account.helo_name}", "EHLO")
     if reply.code == 250:
         return read_features(reply)
-    if reply.code in (421, 454) or reply.code < 500:
+    if reply.code < 500:
         raise _Refused(_deferred(reply, "EHLO"))
     reply = await _ask(account, connection, f"HELO {account.helo_name}", "EHLO")
     if reply.code != 250:
@@ -132,7 +132,7 @@ def read_features(reply: Reply) -> Features:
         eight_bit="8BITMIME" in offered,
         utf8="SMTPUTF8" in offered,
         starttls="STARTTLS" in offered,
-        size=None if size is None else int(size[0]) if size and size[0].isdigit() else 0,
+        size=None if size is None else int(size[0]) if size and size[0].isascii() and size[0].isdigit() else 0,
         auth=frozenset(offered.get("AUTH", ())),
     )
 

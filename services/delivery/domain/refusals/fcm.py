@@ -5,16 +5,19 @@
 firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode and …/docs/cloud-messaging/error-codes.
 """
 
+import re
 from typing import Any
 
 import msgspec
 
 from libs.contracts.reasons import Reason
+from libs.retry_after import LONGEST_SECONDS
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Outcome, Rejected
 
 # FCM's rule for a 429 without Retry-After
 QUOTA_PAUSE_SECONDS = 60.0
 _TEXT_LIMIT = 500
+_DELAY = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?s")
 _TARGET_FIELDS = ("message.token", "message.fid")
 
 
@@ -25,6 +28,7 @@ class _Violation(msgspec.Struct):
 
 class _Detail(msgspec.Struct):
     errorCode: str | None = None
+    retryDelay: str | None = None  # of a google.rpc.RetryInfo: "30s", "1.5s"
     fieldViolations: list[_Violation] = []
 
 
@@ -47,6 +51,8 @@ def sort_reply(status: int, body: bytes, retry_after: float | None) -> Outcome:
         error = _decode(body).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         error = _Error(message=body[:_TEXT_LIMIT].decode("utf-8", "replace"))
+    if retry_after is None:
+        retry_after = next((_seconds(d.retryDelay) for d in error.details if d.retryDelay), None)
     code = next((d.errorCode for d in error.details if d.errorCode), None)
     said: dict[str, Any] = {
         "text": error.message[:_TEXT_LIMIT] or f"HTTP {status}",
@@ -68,6 +74,10 @@ def sort_reply(status: int, body: bytes, retry_after: float | None) -> Outcome:
             return Deferred(Reason.PROVIDER_UNAVAILABLE, retry_after=retry_after, **said)
         case _:
             return _by_status(status, said, error, retry_after)
+
+
+def _seconds(delay: str) -> float | None:
+    return min(float(delay[:-1]), LONGEST_SECONDS) if _DELAY.fullmatch(delay) else None
 
 
 def _or_pause(retry_after: float | None) -> float:

@@ -1,6 +1,7 @@
 """Rows of `address`: mailboxes, phones, webhooks and devices."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -61,7 +62,8 @@ do update set recipient_id = excluded.recipient_id, kind = excluded.kind, value 
 returning installation, id
 """
 _DEVICE = """
-select a.id, a.recipient_id, a.channel, a.kind, a.value, a.hash, a.installation, a.retired_at is null as live, r.key
+select a.id, a.recipient_id, a.channel, a.kind, a.value, a.hash, a.installation, a.retired_at is null as live, r.key,
+       a.retired_why
 from address a join recipient r on r.id = a.recipient_id
 where a.tenant = $1 and a.mode = $2 and a.installation = $3 and a.channel = 1
 """
@@ -121,7 +123,7 @@ class PostgresAddresses:
 
     async def device(self, realm: Realm, installation: str) -> OwnedAddress | None:
         rows = await self._connection.fetch(_DEVICE, realm.tenant, realm.mode, installation)
-        return next(iter(_owned(rows)), None)
+        return replace(_owned(rows)[0], retired_why=rows[0]["retired_why"]) if rows else None
 
     async def dead_devices(self, realm: Realm, named: Mapping[int, bytes]) -> list[OwnedAddress]:
         ids = sorted(named)
