@@ -1,4 +1,4 @@
-"""Many bounce mails at once: each gets a verdict, each counts for its own day, a repeat finds what was kept."""
+"""Many bounce mails at once: each gets a verdict, each counts for its own day, a repeat is recognised."""
 
 import asyncio
 import io
@@ -120,7 +120,7 @@ async def test_a_batch_is_few_statements(world: World) -> None:
     before = await connection.fetchval("select xact_commit from pg_stat_database where datname = current_database()")
     assert (await handed_in(world, mails))[-1]["kept"] == 2_000
     await connection.execute("select pg_stat_force_next_flush()")
-    await asyncio.sleep(1.1)  # how often sessions hand their counts over
+    await asyncio.sleep(1.1)  # how often sessions report their statistics
     after = await connection.fetchval("select xact_commit from pg_stat_database where datname = current_database()")
     assert after - before < 40
     await connection.close()

@@ -1,4 +1,4 @@
-"""What the ledger promises beside never losing anything: plans, holds, quiet hours, resends, throttles, cancelling."""
+"""Further promises of the ledger: plans, holds, quiet hours, resends, throttles, cancelling."""
 
 import base64
 import itertools
@@ -55,7 +55,7 @@ async def test_the_next_step_follows_only_when_every_message_of_one_has_failed(w
     envelope = await world.request(release, ["customer:dead", "customer:half"])
     await world.send_all()
     called = [call.tag for call in world.provider.calls]
-    assert len(called) == 5  # four devices, and one mail for the one whose devices are all dead
+    assert len(called) == 5  # four devices, and one mail for the customer whose devices are all dead
     assert await world.account(envelope.data.request_id) == {"recipients": 2, "extra": 3, "sent": 2, "failed": 3}
     assert len(await world.events("request.settled")) == 1
 
@@ -197,7 +197,7 @@ async def test_the_throttle_is_shared_and_leaves_room_for_what_is_urgent(world: 
     await world.execute("insert into throttle values (1, 1, 1, 0.001, 10, 10, now())")
     await world.request(release, keys)
     await world.send_all()
-    assert len(world.provider.calls) == 8  # a fifth of the bucket is kept for the transactional lane
+    assert len(world.provider.calls) == 8  # a fifth of the bucket is reserved for the transactional lane
     await world.request(release, keys[:2], lane="transactional")
     await world.send_all(Lane.TRANSACTIONAL)
     assert len(world.provider.calls) == 10
@@ -224,7 +224,7 @@ async def test_a_dead_workers_calls_are_unknown_and_its_untouched_chunks_go_on(w
     called = await world.request(release, ["customer:0"])
     await world.send_all()
     await world.request(release, ["customer:1"])
-    # as a worker leaves it that dies between call and record
+    # as left by a worker that dies between call and record
     await world.execute("update message set status = 1, recorded_at = null")
     await world.execute("update request set sent = 0, pending = 1, settled_at = null where sent = 1")
     await world.execute(
@@ -257,7 +257,7 @@ async def test_who_kills_the_worker_six_times_alone_has_failed_and_takes_nobody_
 
 
 class Meanwhile:
-    """A database in which something happens behind a reader's first statement."""
+    """A database in which something happens after a reader's first statement."""
 
     def __init__(self, database: Database, happens: Callable[[], Awaitable[None]]) -> None:
         self.database = database

@@ -1,4 +1,4 @@
-"""What the audit's store cannot take waits in Postgres: bounded, in order, and nobody waits for it."""
+"""Records that the audit's store cannot take wait in Postgres: bounded, in order, and nobody waits for them."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.conformance.history_events import BACK, SENT, bounced
 
 
 class Cluster:
-    """Away until it is told to be there; refuses the documents whose ids it is told to refuse."""
+    """Unavailable until told otherwise; rejects the documents with the given ids."""
 
     def __init__(self) -> None:
         self.there = False
