@@ -32,6 +32,6 @@ def test_a_child_stands_below_its_parent_whatever_the_clocks_say() -> None:
 
 
 def test_a_span_whose_parent_has_not_come_is_drawn_all_the_same() -> None:
-    head, *rest = _lines([_span("root", None, 0), _span("orphan", "lost", 2_000)], "what orphan is below")
-    assert head.endswith("; not there yet: what orphan is below")
+    head, *rest = _lines([_span("root", None, 0), _span("orphan", "lost", 2_000)], "the parent of orphan")
+    assert head.endswith("; not there yet: the parent of orphan")
     assert [any(name in line for line in rest) for name in ("root", "orphan")] == [True, True]

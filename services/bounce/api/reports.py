@@ -166,7 +166,7 @@ def _since(request: Request, days: int) -> date:
 
 
 def _key(cursor: str | None, *kinds: type) -> tuple[Any, ...] | None:
-    """A cursor's sort key. Raises Invalid where it is another list's."""
+    """Parse a cursor's sort key. Raises Invalid for another list's cursor."""
     key = Cursor.read(cursor, len(kinds))
     if key is None:
         return None

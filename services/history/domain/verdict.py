@@ -153,7 +153,7 @@ def _bounced(case: Case, sent: Sequence[Message]) -> Verdict | None:
     if len(sent) != sum(_came_back(case, message) for message in sent):
         return None
     barred = any(d.type == "suppression.changed" and d.body.get("active") for d in case.documents)
-    follows = " The address has been barred since." if barred else ""
+    follows = " The address has been suppressed since." if barred else ""
     because, step = meaning(case, barred=barred)
     sentence = f"It was sent at {_clock(sent[0].latest.at)}, but bounced{because}.{follows}"
     return Verdict("bounced", sentence, step, Reason.SUPPRESSED_BOUNCE if barred else Reason.NONE)

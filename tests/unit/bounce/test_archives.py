@@ -116,9 +116,9 @@ def test_a_million_entries_and_a_gigabyte_come_to_an_end() -> None:
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"From kim@x.example\n\n", "no zip file"),
-        (zipped(named())[:-200], "cut off"),
-        (b"", "cut off"),
+        (b"From kim@x.example\n\n", "not a zip file"),
+        (zipped(named())[:-200], "truncated"),
+        (b"", "truncated"),
     ],
 )
 def test_what_is_no_zip_or_half_of_one_says_so(raw: bytes, words: str) -> None:
@@ -216,5 +216,5 @@ def test_a_mail_of_an_mbox_that_is_too_large_is_passed_over_in_little_memory() -
 
 def test_what_is_no_mbox_says_so() -> None:
     for raw in (b"Subject: a mail\n\n", b"", b"x" * 5_000):
-        with pytest.raises(Unreadable, match="no mbox"):
+        with pytest.raises(Unreadable, match="not an mbox"):
             taken("application/mbox", raw)

@@ -135,7 +135,7 @@ def test_what_came_back_is_not_called_sent() -> None:
     said = decide(replace(story(one), documents=(bounce(one), barred)))
     assert said.code == "bounced"
     assert "unknown-user" in said.sentence
-    assert "barred since" in said.sentence
+    assert "suppressed since" in said.sentence
 
 
 def test_a_bounce_receipt_is_enough() -> None:
