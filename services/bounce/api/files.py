@@ -43,7 +43,7 @@ class Feed(BaseModel):
     next_cursor: str | None = Field(description="Null only if there has never been a fact.")
 
 
-@router.get("/bounces:feed", summary="Facts as they come")
+@router.get("/bounces:feed", summary="A feed of facts")
 async def feed(request: Request, principal: Reader, limit: Limit = 100, cursor: After = None) -> Feed:
     """Return every fact exactly once, for any number of readers; without a cursor, from the first one on.
 

@@ -114,7 +114,7 @@ class TrialShown(BaseModel):
     draft: OpinionShown
 
 
-@router.post("/rules:test", summary="Try a reply or a mail")
+@router.post("/rules:test", summary="Test a reply or a mail")
 async def try_rules(request: Request, principal: Reader, body: TrialBody) -> TrialShown:
     """Test a reply or mail: which rule decides, all that matched, and what made them match. Nothing is written."""
     reply = Reply(body.text or "", body.reply, body.enhanced, body.provider, body.source, body.stage)

@@ -72,7 +72,7 @@ async def remove_webhook(request: Request, principal: Writer, id: Id) -> None:
     await handlers.remove_webhook(deps_of(request), principal, id, lambda version: require_match(request, version))
 
 
-@router.post("/{id}:rotate", summary="Give a webhook a new secret")
+@router.post("/{id}:rotate", summary="Rotate a webhook's secret")
 async def rotate(request: Request, response: Response, principal: Writer, id: Id) -> WebhookMade:
     """Return a new secret, shown only once. For a day both secrets sign, so that the receiver can switch over."""
     changed = await handlers.rotate_secret(deps_of(request), principal, id)
@@ -80,7 +80,7 @@ async def rotate(request: Request, response: Response, principal: Writer, id: Id
     return WebhookMade(**_shown(changed), secret=changed.secrets[0].key)
 
 
-@router.post("/{id}:test", summary="Try a webhook")
+@router.post("/{id}:test", summary="Test a webhook")
 async def test(request: Request, principal: Writer, id: Id) -> TryShown:
     """Call it now with an event of type `webhook.test`, and return the result."""
     call = await handlers.try_webhook(deps_of(request), principal, id)
@@ -88,7 +88,7 @@ async def test(request: Request, principal: Writer, id: Id) -> TryShown:
     return TryShown(delivered=answer.is_ok, status=answer.status, error=answer.error, milliseconds=answer.milliseconds)
 
 
-@router.post("/{id}:redeliver", summary="Tell a webhook again")
+@router.post("/{id}:redeliver", summary="Send events again")
 async def redeliver(request: Request, principal: Writer, id: Id, body: AgainBody) -> AgainShown:
     """Make given-up events of a time span due again at once, under their original ids; `delivered` includes delivered
     ones. Events are kept for 14 days, unless the installation says otherwise."""
