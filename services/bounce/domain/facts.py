@@ -1,4 +1,4 @@
-"""Owns the way from a report to facts: one about the address that we wrote to, one about each other one it names."""
+"""Owns the way from a report to facts: one about the address that we wrote to, one per further address it names."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
