@@ -2,6 +2,7 @@
 
 import asyncio
 
+from libs.clock import pause
 from libs.errors import Unavailable
 from libs.service import LoopFunction
 from libs.telemetry import get_logger
@@ -29,11 +30,7 @@ async def days(deps: History, stop: asyncio.Event) -> None:
     """Create the coming partitions and drop the old ones, every hour."""
     while not stop.is_set():
         await keep_days(deps)
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await pause(stop, _LOOK_SECONDS)
 
 
 async def spill(deps: History, stop: asyncio.Event) -> None:
@@ -41,11 +38,7 @@ async def spill(deps: History, stop: asyncio.Event) -> None:
     while not stop.is_set():
         if sum([await store.drain() for store in deps.drains]):
             continue
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await pause(stop, _DRAIN_SECONDS)
 
 
 LOOPS: dict[str, LoopFunction] = {"days": days, "spill": spill}

@@ -1,8 +1,8 @@
 """Background loops: partitions are created ahead, old data is dropped, topics are watched."""
 
 import asyncio
-import contextlib
 
+from libs.clock import pause
 from libs.service import LoopFunction
 from libs.telemetry import get_logger
 from services.orders_notification.handlers.topics import TopicWatch
@@ -20,8 +20,7 @@ async def partitions(deps: OrdersNotification, stop: asyncio.Event) -> None:
         dropped = await deps.retention.maintain()
         if dropped:
             log.info("event_days_dropped", days=dropped)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _EVERY_SECONDS)
+        await pause(stop, _EVERY_SECONDS)
 
 
 async def topics(deps: OrdersNotification, stop: asyncio.Event) -> None:
@@ -32,8 +31,7 @@ async def topics(deps: OrdersNotification, stop: asyncio.Event) -> None:
     watch = TopicWatch(deps)
     while not stop.is_set():
         await watch.look()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+        await pause(stop, _LOOK_SECONDS)
 
 
 LOOPS: dict[str, LoopFunction] = {"partitions": partitions, "topics": topics}

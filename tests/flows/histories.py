@@ -44,12 +44,12 @@ class World:
     traced: dict[str, Any] = field(default_factory=lambda: {"events": [], "rejections": []})
     away: bool = False
 
-    async def hear(self, event: Event, *, tenant: int = 1, subject: str | None = ORDER) -> None:
+    async def hear(self, event: Event, *, tenant: int = 1, subject: str | None = ORDER, at: datetime = NOW) -> None:
         envelope = Envelope(
-            id=UUID(int=first_id_at(NOW).int | uuid4().int >> 64),  # as if it happened then
+            id=UUID(int=first_id_at(at).int | uuid4().int >> 64),  # as if it happened then
             type=event.TYPE,
             source=event.SOURCE,
-            time=NOW,
+            time=at,
             tenant=tenant,
             mode=Mode.LIVE,
             key="k",

@@ -13,6 +13,7 @@ from typing import Any
 from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from libs.clock import pause
 from libs.errors import Transient
 from libs.telemetry import get_logger
 from services.bounce.adapters.peers import Limits, Peers
@@ -71,7 +72,7 @@ class SmtpListener:
                 if not told:
                     log.info("bounce_place_taken", place=self._place.name)
                     told = True
-                await _wait(stop, _RETRY_SECONDS)
+                await pause(stop, _RETRY_SECONDS)
         return None
 
 
@@ -207,11 +208,3 @@ class Listeners:
 def host_of(peer: object) -> str:
     """Return the host of a socket's name; empty if it has none."""
     return str(peer[0]) if isinstance(peer, tuple) else ""
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

@@ -60,7 +60,7 @@ async def export_bounces(
 ) -> StreamingResponse:
     """Stream all facts of a time span."""
     rows = _rows(request, principal, "bounces", (since, until))
-    return _file("bounces", kind, BounceShown, (shown_bounce(row) async for row in rows))
+    return await _file("bounces", kind, BounceShown, (shown_bounce(row) async for row in rows))
 
 
 @router.get("/suppressions:export", summary="Suppressions as a file", responses=_FILE, response_class=StreamingResponse)
@@ -69,7 +69,7 @@ async def export_suppressions(
 ) -> StreamingResponse:
     """Stream all suppressions that changed within a time span, in their current state."""
     rows = _rows(request, principal, "suppressions", (since, until))
-    return _file("suppressions", kind, SuppressionShown, (_suppression(item) async for item in rows))
+    return await _file("suppressions", kind, SuppressionShown, (_suppression(item) async for item in rows))
 
 
 def _suppression(item: Suppression) -> SuppressionShown:
@@ -85,11 +85,20 @@ def _rows(request: Request, principal: Any, what: str, span: tuple[Any, Any]) ->
     return deps.reads.export(what, (principal.tenant, principal.mode), (since, until))
 
 
-def _file(name: str, kind: str, shape: type[BaseModel], items: AsyncIterator[BaseModel]) -> StreamingResponse:
+async def _file(name: str, kind: str, shape: type[BaseModel], items: AsyncIterator[BaseModel]) -> StreamingResponse:
+    """The answer begins with the first lines, so that an error before them has a status of its own."""
     lines = _csv(list(shape.model_fields), items) if kind == "csv" else _ndjson(items)
     headers = {"content-disposition": f'attachment; filename="{name}.{kind}"'}
     media = "text/csv; charset=utf-8" if kind == "csv" else "application/x-ndjson"
-    return StreamingResponse(_together(lines), media_type=media, headers=headers)
+    pieces = _together(lines)
+    first = await anext(pieces)
+    return StreamingResponse(_chained(first, pieces), media_type=media, headers=headers)
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 async def _ndjson(items: AsyncIterator[BaseModel]) -> AsyncIterator[str]:

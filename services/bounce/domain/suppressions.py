@@ -1,4 +1,8 @@
-"""Owns the life of a suppression: placed by evidence, lifted by a person, placed again only by new evidence."""
+"""Owns the life of a suppression: placed by evidence, lifted by a person, placed again only by new evidence.
+
+A weightier reason takes over an active suppression: a customer's complaint outweighs a full mailbox, a person's
+decision both. Otherwise an undo of the lighter one would lift the heavier one with it.
+"""
 
 from datetime import datetime
 from uuid import UUID
@@ -70,12 +74,20 @@ class Suppression(msgspec.Struct, frozen=True, gc=False):
     cause: Cause = BY_HAND
 
 
+_WEIGHTS = {Reason.SUPPRESSED_MANUAL: 2, Reason.SUPPRESSED_COMPLAINT: 1}
+
+
+def weight(reason: Reason) -> int:
+    """Return a reason's weight against another one for the same address and scope."""
+    return _WEIGHTS.get(reason, 0)
+
+
 def place(current: Suppression, evidence: Evidence) -> Suppression | None:
     """Return the suppression after this evidence; None if nothing changes.
 
     Evidence from before a lift was known, or could have been, to the person who lifted it: it does not count again.
     """
-    if current.active:
+    if current.active and weight(evidence.reason) <= weight(current.reason):
         return None
     if current.lifted_at is not None and evidence.at <= current.lifted_at:
         return None

@@ -1,7 +1,7 @@
 """Restores an earlier rule set, and undoes what the later sets have barred and it would not have."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ log = get_logger(__name__)
 
 _PAGE = 1_000
 _LOOKED_AFTER = timedelta(minutes=10)  # replicas may classify by the old set for some more seconds
+_MOST_LOOKED_AFTER = 50  # sets within that time
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +73,16 @@ async def preview(deps: Bounce, principal: Principal, number: int, examples: int
     return [await deps.suppressions.preview(_selection(deps, one, one.facts), examples) for one in found]
 
 
-async def undo_effects(deps: Bounce, record: RuleSetRecord) -> Undone:
-    """Lift what the sets before a rolled-back one have barred and it would not have. Repeatable."""
+async def undo_effects(deps: Bounce, record: RuleSetRecord, spared: Collection[str] = ()) -> Undone:
+    """Lift what the sets before a rolled-back one have barred and it would not have. Repeatable.
+
+    `spared`: digests of sets that were put in force since; their classifications are intended.
+    """
     assert record.restores is not None
     target = await _target(deps, record.restores)
     undo = Undo(uuid7(), deps.clock(), record.author, record.note)
     done = Undone()
-    for one in await _effects(deps, target, record.number - 1):
+    for one in await _effects(deps, target, record.number - 1, spared):
         for start in range(0, len(one.facts), _PAGE):
             wanted = _selection(deps, one, one.facts[start : start + _PAGE])
             while batch := await deps.suppressions.undo(wanted, undo):
@@ -89,15 +93,21 @@ async def undo_effects(deps: Bounce, record: RuleSetRecord) -> Undone:
 
 
 async def look_after(deps: Bounce, settled: int) -> int:
-    """Undo what other replicas classified by the old set after it was rolled back. `settled`, passed and returned: the
-    last set that needs no more undoing."""
-    record = await deps.rule_sets.newest(settled)
-    if record is None:
+    """Undo what other replicas classified by old sets after they were rolled back, whatever was published since.
+    `settled`, passed and returned: the last set that needs no more undoing."""
+    newest = await deps.rule_sets.newest(settled)
+    if newest is None:
         return settled
-    if not record.undoes or deps.clock() - record.published_at >= _LOOKED_AFTER:
-        return record.number
-    await undo_effects(deps, record)
-    return settled
+    young = [
+        record
+        for record in await deps.rule_sets.page(newest.number + 1, _MOST_LOOKED_AFTER)
+        if record.number > settled and deps.clock() - record.published_at < _LOOKED_AFTER
+    ]
+    undoing = [record for record in young if record.undoes]
+    for record in undoing:
+        since = {later.digest for later in young if later.number > record.number}
+        await undo_effects(deps, record, since)
+    return min((record.number for record in undoing), default=newest.number + 1) - 1
 
 
 async def _target(deps: Bounce, number: int) -> RuleSetRecord:
@@ -107,11 +117,11 @@ async def _target(deps: Bounce, number: int) -> RuleSetRecord:
     return record
 
 
-async def _effects(deps: Bounce, target: RuleSetRecord, newest: int) -> list[Effects]:
+async def _effects(deps: Bounce, target: RuleSetRecord, newest: int, spared: Collection[str] = ()) -> list[Effects]:
     """Return the effects of all sets after the target up to the newest."""
     there = await deps.workshop.prepare(target.rules)
     found: dict[tuple[int, Mode], list[UUID]] = {}
-    seen: set[str] = set()
+    seen: set[str] = set(spared)
     for number in range(target.number + 1, newest + 1):
         record = await deps.rule_sets.get(number)
         assert record is not None  # set numbers are consecutive

@@ -65,7 +65,7 @@ async def get_timeline(
     limit: Limit = 50,
     cursor: After = None,
 ) -> TimelineShown:
-    """What happened to a recipient, an order, a message or an address, newest first; `limit` counts messages."""
+    """What happened to a recipient, an order, a message or an address, newest first; `limit` counts notifications."""
     deps = deps_of(request)
     asked = {"recipient": recipient, "order": order, "message": message, "communication": communication}
     question = _question(deps.hasher, principal, asked, address)

@@ -75,7 +75,16 @@ class Message:
     @property
     def latest(self) -> Transition:
         """The message's current transition: the most advanced one of the highest attempt."""
-        return max(self.transitions, key=lambda t: (t.attempt, stage(t.was, t.status), t.at))
+        return max(self.transitions, key=advance)
+
+    @property
+    def ends(self) -> dict[int, Transition]:
+        """The current transition of each attempt, by its number."""
+        found: dict[int, Transition] = {}
+        for transition in self.transitions:
+            if transition.attempt not in found or advance(transition) > advance(found[transition.attempt]):
+                found[transition.attempt] = transition
+        return found
 
 
 # Transitions may arrive out of order and within one millisecond: within an attempt, the later stage beats the clock.
@@ -88,6 +97,13 @@ RANK: dict[Status, int] = {
     Status.SENT: 4,
     Status.FAILED: 4,
 }
+
+
+def advance(transition: Transition) -> tuple[int, int, bool, datetime]:
+    """How far a transition takes its message. What undoes an end comes after it, whatever clocks say: a receipt that
+    gives up what was sent may be written by another replica."""
+    undoes = transition.was in (Status.SENT, Status.FAILED)
+    return transition.attempt, stage(transition.was, transition.status), undoes, transition.at
 
 
 def stage(was: Status, status: Status) -> int:

@@ -5,19 +5,22 @@ from collections.abc import Sequence
 from libs.contracts.outcomes import ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from services.history.domain.chain import sentence_of
-from services.history.domain.facts import Message
+from services.history.domain.facts import Message, Transition
 
-_PROOF = frozenset(
+# Nobody opens or complains about what was never handed over: this counts whatever we had heard, unless the provider
+# gave the message up after it had accepted it.
+_REACHED = frozenset(
     {
         ReceiptKind.DELIVERED,
         ReceiptKind.OPENED,
         ReceiptKind.CLICKED,
         ReceiptKind.CONVERTED,
-        ReceiptKind.ACCEPTED,
+        ReceiptKind.COMPLAINED,
         ReceiptKind.UNSUBSCRIBED,
-        ReceiptKind.DEFERRED,
     }
 )
+# The provider had it, which a refusal outweighs.
+_TAKEN = frozenset({ReceiptKind.ACCEPTED, ReceiptKind.DEFERRED, ReceiptKind.BOUNCED})
 AND_THEN = {Reason.VERIFIED_NOT_SENT: " So it was sent again, once."}
 
 
@@ -28,18 +31,31 @@ def asked_about(sent: Sequence[Message]) -> Reason:
 
 
 def accepted_attempts(message: Message) -> set[int]:
-    """Return the attempts that the provider is known to have accepted."""
-    accepted = {t.attempt for t in message.transitions if t.status is Status.SENT}
-    return accepted | {r.attempt for r in message.receipts if r.kind in _PROOF}
+    """Return the attempts that the provider is known to have accepted and did not reject afterwards."""
+    ends = message.ends
+    found = {attempt for attempt, end in ends.items() if end.status is Status.SENT}
+    for receipt in message.receipts:
+        end = ends.get(receipt.attempt)
+        refused = end is not None and end.status is Status.FAILED and end.reason is not Reason.UNKNOWN_FINAL
+        taken_back = refused and end is not None and end.was is Status.SENT
+        if (receipt.kind in _REACHED and not taken_back) or (receipt.kind in _TAKEN and not refused):
+            found.add(receipt.attempt)
+    return found
+
+
+def was_accepted(message: Message) -> bool:
+    """Return whether the provider is known to have accepted it, at any attempt."""
+    return bool(accepted_attempts(message))
 
 
 def unanswered(message: Message) -> list[int]:
-    """Return the attempts that got no answer, were never settled, and were followed by another one."""
-    last = message.latest.attempt
-    certain = (Status.FAILED, Status.PENDING)  # pending: the provider was asked and did not have it
-    settled = {t.attempt for t in message.transitions if t.was is Status.UNKNOWN and t.status in certain}
-    open_ = {t.attempt for t in message.transitions if t.status is Status.UNKNOWN} - settled
-    return sorted(attempt for attempt in open_ if attempt < last)
+    """Return the attempts that ended without an answer and were never settled."""
+    known = accepted_attempts(message)
+    return sorted(attempt for attempt, end in message.ends.items() if _is_open(end) and attempt not in known)
+
+
+def _is_open(end: Transition) -> bool:
+    return end.status is Status.UNKNOWN or end.reason is Reason.UNKNOWN_FINAL
 
 
 def reason_of(message: Message) -> Reason:

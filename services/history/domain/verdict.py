@@ -4,25 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from libs.contracts.outcomes import Mode, ReceiptKind, Status
+from libs.contracts.outcomes import ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from services.history.domain.came_back import NOT_BACK, meaning, told
-from services.history.domain.case import Case, Trace, Waiting
+from services.history.domain.case import Case, Waiting
 from services.history.domain.chain import sentence_of
-from services.history.domain.facts import Decision, Message
+from services.history.domain.facts import Document, Message
 from services.history.domain.unanswered import (
     AND_THEN,
     accepted_attempts,
     asked_about,
     reason_of,
     unanswered,
+    was_accepted,
     why_again,
 )
 
 _WAITS = frozenset({Status.PENDING, Status.SENDING})
-_SOURCES_HINT = "Compare the shop's log with its API key and source here; `depesche events send` shows refusals."
-_OTHER_MODE = {Mode.LIVE: "test", Mode.TEST: "live"}
-_SHOWN = 3  # names of other cases in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +42,13 @@ class Verdict:
 
 def decide(case: Case) -> Verdict:
     """Return the verdict on one notification: the first rule that matches."""
-    sent = [message for message in case.messages if message.latest.status is Status.SENT]
+    sent = [message for message in case.messages if was_accepted(message)]
     if sent:
         return _repeated(case) or _bounced(case, sent) or _sent(case, sent)
     waits = [message for message in case.messages if message.latest.status in _WAITS]
     if waits or (not case.messages and any(d.requested for d in case.decisions)):
         return _not_yet(case, waits)
-    unknown = [message for message in case.messages if message.latest.status is Status.UNKNOWN]
+    unknown = [message for message in case.messages if unanswered(message)]
     if unknown:
         return _unknown(case, unknown[0])
     return _not_sent(case)
@@ -60,19 +58,42 @@ def decide(case: Case) -> Verdict:
 
 
 def _sent(case: Case, sent: Sequence[Message]) -> Verdict:
-    first = min(sent, key=lambda m: m.latest.at)
     channels = ", ".join(sorted({m.latest.channel.word for m in sent if m.latest.channel is not None})) or "a channel"
     seen = _best_receipt(case, sent)
     back = sum(_came_back(case, message) for message in sent)
     partly = f"It bounced from {back} of {len(sent)} addresses{meaning(case, barred=False)[0]}."
     proof = f" {seen or (partly if back else 'No delivery or bounce has been reported since.')}"
-    others = len(case.messages) - len(sent)
-    rest = f" {others} other address{'es' if others > 1 else ''} got nothing." if others else ""
     asked = asked_about(sent)
     if asked is not Reason.NONE:
         proof = f" {asked.text.sentence}{AND_THEN.get(asked, '')}{proof}"
-    sentence = f"It was sent: the provider accepted it by {channels} at {_clock(first.latest.at)}.{proof}{rest}"
-    return Verdict("sent", sentence + _same_text(case), _after_sent(seen), asked)
+    sentence = f"It was sent: the provider accepted it by {channels} at {clock_of(_accepted_at(sent))}.{proof}"
+    return Verdict("sent", sentence + _others(case, sent) + _same_text(case), _after_sent(seen), asked)
+
+
+def _accepted_at(sent: Sequence[Message]) -> datetime:
+    """When the provider accepted the first of them; where a receipt alone says so, when it did."""
+    ends = [e.at for m in sent for e in m.ends.values() if e.status is Status.SENT]
+    return min(ends or [r.at for m in sent for r in m.receipts])
+
+
+def _others(case: Case, sent: Sequence[Message]) -> str:
+    """What became of the other addresses: those that nobody knows of, and those still to come, got not nothing."""
+    others = [message for message in case.messages if message not in sent]
+    waiting = sum(message.latest.status in _WAITS for message in others)
+    unknown = sum(bool(unanswered(m)) for m in others if m.latest.status not in _WAITS)
+    nothing = len(others) - waiting - unknown
+    return "".join(
+        words.format(many=many, es="es" if many > 1 else "")
+        for many, words in (
+            (nothing, " {many} other address{es} got nothing."),
+            (unknown, " Of {many} other address{es} nobody knows whether it was sent."),
+            (waiting, " To {many} other address{es} it is still on its way."),
+        )
+        if many
+    )
+
+
+_STILL_TRIED = "The provider could not deliver it yet, and goes on trying."
 
 
 def _best_receipt(case: Case, sent: Sequence[Message]) -> str:
@@ -85,6 +106,7 @@ def _best_receipt(case: Case, sent: Sequence[Message]) -> str:
         (ReceiptKind.CLICKED, "The customer clicked a link in it."),
         (ReceiptKind.OPENED, "The customer opened it."),
         (ReceiptKind.DELIVERED, "The provider reported that it was delivered."),
+        (ReceiptKind.DEFERRED, _STILL_TRIED),
     ):
         if kind in kinds:
             return text
@@ -97,6 +119,8 @@ _TOLD_BY_MAIL = {"complaint": ReceiptKind.COMPLAINED, "unsubscribe": ReceiptKind
 def _after_sent(seen: str) -> str:
     if "spam" in seen:
         return Reason.SUPPRESSED_COMPLAINT.text.next_step
+    if seen == _STILL_TRIED:
+        return "Wait: the provider goes on trying, and says what comes of it."
     if seen:
         return "Nothing to do: it arrived."
     return "Ask the customer to check the spam folder or the device's notification settings."
@@ -123,7 +147,7 @@ def _repeated(case: Case) -> Verdict | None:
             tries = " and ".join(str(attempt) for attempt in sorted(proven))
             sentence = f"It was sent twice: the provider accepted attempts {tries}. {why_again(message)}"
             return Verdict("sent_twice", sentence, _LEAVE, reason_of(message))
-        if unanswered(message):
+        if proven and unanswered(message):
             sentence = f"It may have arrived twice. {why_again(message)}"
             return Verdict("sent_twice", sentence, _LEAVE, reason_of(message), certain=False)
     return _two_notifications(case)
@@ -133,13 +157,13 @@ _LEAVE = "If a duplicate is worse than a loss for this communication, set its on
 
 
 def _two_notifications(case: Case) -> Verdict | None:
-    sent = [twin for twin in case.twins if any(m.latest.status is Status.SENT for m in twin)]
-    if not sent:
+    sent = [accepted for each in (case.messages, *case.twins) if (accepted := [*filter(was_accepted, each)])]
+    if len(sent) < 2:
         return None
-    times = sorted([case.messages[0].latest.at, *(twin[0].latest.at for twin in sent)])
-    causes = len({case.cause_id, *(twin[0].cause_id for twin in sent)})
+    times = sorted(_accepted_at(accepted) for accepted in sent)
+    causes = len({accepted[0].cause_id for accepted in sent})
     sentence = (
-        f"It was sent {len(times)} times, at {' and '.join(_clock(at) for at in times)}, because {causes} different "
+        f"It was sent {len(times)} times, at {' and '.join(clock_of(at) for at in times)}, because {causes} different "
         "events requested the same communication about the same order."
     )
     step = "Check whether the shop sends one fact under two event ids; a repeat of the same id is recognised."
@@ -152,11 +176,26 @@ def _two_notifications(case: Case) -> Verdict | None:
 def _bounced(case: Case, sent: Sequence[Message]) -> Verdict | None:
     if len(sent) != sum(_came_back(case, message) for message in sent):
         return None
-    barred = any(d.type == "suppression.changed" and d.body.get("active") for d in case.documents)
+    barred = _is_barred(case)
     follows = " The address has been suppressed since." if barred else ""
     because, step = meaning(case, barred=barred)
-    sentence = f"It was sent at {_clock(sent[0].latest.at)}, but bounced{because}.{follows}"
+    sentence = f"It was sent at {clock_of(_accepted_at(sent))}, but bounced{because}.{follows}"
     return Verdict("bounced", sentence, step, Reason.SUPPRESSED_BOUNCE if barred else Reason.NONE)
+
+
+def _is_barred(case: Case) -> bool:
+    """Whether a suppression that was told with its messages still holds: one that was lifted since bars nothing."""
+    newest: dict[object, Document] = {}
+    for document in case.documents:
+        if document.type == "suppression.changed":
+            of = document.body.get("suppression_id")
+            if of not in newest or _version(document) >= _version(newest[of]):
+                newest[of] = document
+    return any(document.body.get("active") for document in newest.values())
+
+
+def _version(document: Document) -> int:
+    return int(document.body.get("version") or 0)
 
 
 def _came_back(case: Case, message: Message) -> bool:
@@ -172,12 +211,13 @@ def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
         waiting = case.waiting
         if waiting.ended is not None:
             return _ended_meanwhile(waiting.ended, waiting)
-        until = f" The next attempt is at {_clock(waiting.until)}." if waiting.until else ""
+        until = f" The next attempt is at {clock_of(waiting.until)}." if waiting.until else ""
         why = (
             sentence_of(waiting.reason, waiting.detail) if waiting.reason is not Reason.NONE else "It is in the queue."
         )
         step = waiting.reason.text.next_step if waiting.reason is not Reason.NONE else "Wait: it is sent automatically."
-        return Verdict("not_yet", f"It has not been sent yet. {why}{until}", step, waiting.reason, until=waiting.until)
+        said, certain = _so_far(waits)
+        return Verdict("not_yet", f"{said} {why}{until}", step, waiting.reason, certain, waiting.until)
     if case.lost and not waits:
         return Verdict(
             "no_trace",
@@ -187,7 +227,16 @@ def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
         )
     reason = waits[0].latest.reason if waits else Reason.NONE
     why = f" {sentence_of(reason, waits[0].latest.detail)}" if waits and reason is not Reason.NONE else ""
-    return Verdict("not_yet", f"It has not been sent yet; it is on its way.{why}", "Ask again in a minute.", reason)
+    said, certain = _so_far(waits)
+    return Verdict("not_yet", f"{said} It is on its way.{why}", "Ask again in a minute.", reason, certain)
+
+
+def _so_far(waits: Sequence[Message]) -> tuple[str, bool]:
+    """What is said of tries before the one that waits, and whether that is certain."""
+    silent = next((attempts[-1] for message in waits if (attempts := unanswered(message))), None)
+    if silent is None:
+        return "It has not been sent yet.", True
+    return f"Try {silent} ended without an answer and may have arrived; another one is to come.", False
 
 
 def _ended_meanwhile(status: Status, waiting: Waiting) -> Verdict:
@@ -197,20 +246,27 @@ def _ended_meanwhile(status: Status, waiting: Waiting) -> Verdict:
     if status is Status.UNKNOWN:
         sentence = f"It is not known whether it was sent. {sentence_of(waiting.reason, waiting.detail)}"
         return Verdict("unknown", sentence, waiting.reason.text.next_step, waiting.reason)
-    return _refused(waiting.reason, waiting.detail)
+    return refused(waiting.reason, waiting.detail)
 
 
 def _unknown(case: Case, message: Message) -> Verdict:
     if (waiting := case.waiting) is not None and waiting.ended not in (None, Status.UNKNOWN):
         return _ended_meanwhile(waiting.ended, waiting)
     if waiting is not None and waiting.reason is Reason.VERIFYING:
-        until = f" The provider is asked again at {_clock(waiting.until)}." if waiting.until else ""
+        until = f" The provider is asked again at {clock_of(waiting.until)}." if waiting.until else ""
         sentence = f"It is not known yet whether it was sent. {waiting.reason.text.sentence}{until}"
         return Verdict("unknown", sentence, waiting.reason.text.next_step, waiting.reason, until=waiting.until)
-    last = message.latest
-    reason = last.reason if last.reason is not Reason.NONE else Reason.TIMED_OUT
-    sentence = f"It is not known whether it was sent. {sentence_of(reason, last.detail)}"
+    attempt = unanswered(message)[-1]
+    open_, last = message.ends[attempt], message.latest
+    reason = open_.reason if open_.reason is not Reason.NONE else Reason.TIMED_OUT
+    sentence = f"It is not known whether it was sent. {sentence_of(reason, open_.detail)}"
+    if last.attempt > attempt:
+        sentence += f" Attempt {last.attempt}, after it, was not sent: {_lower(sentence_of(last.reason, last.detail))}"
     return Verdict("unknown", sentence, reason.text.next_step, reason)
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 # ---- not sent
@@ -220,69 +276,15 @@ def _not_sent(case: Case) -> Verdict:
     if case.messages:
         # the last step decides: a plan that fell back to e-mail ended there, not with the push
         last = max(case.messages, key=lambda m: (m.latest.step, m.latest.at)).latest
-        return _refused(last.reason, last.detail)
-    return _refused(case.decisions[-1].reason, case.decisions[-1].detail)
+        return refused(last.reason, last.detail)
+    return refused(case.decisions[-1].reason, case.decisions[-1].detail)
 
 
-def _refused(reason: Reason, detail: str | None) -> Verdict:
+def refused(reason: Reason, detail: str | None) -> Verdict:
+    """What a rule of ours, or the provider, said no to."""
     return Verdict("not_sent", f"It was not sent. {sentence_of(reason, detail)}", reason.text.next_step, reason)
 
 
-# ---- no trace
-
-
-def decide_without_trace(trace: Trace | None, mode: Mode) -> Verdict:
-    """Return the verdict where history has no record, from intake's answer (None: intake is unavailable)."""
-    if trace is None:
-        return Verdict(
-            "no_trace",
-            "History has no trace of it, and orders-notification cannot be reached right now.",
-            "Ask again when orders-notification is available.",
-            certain=False,
-            lost_at="intake",
-        )
-    if trace.events:
-        return _decided_meanwhile(trace.events)
-    if trace.undecided:
-        sentence = f"Event {trace.undecided[0]} was accepted, but no decision has been made about it yet."
-        return Verdict("not_yet", sentence, "Ask again in a minute.", lost_at="decision")
-    if trace.rejections:
-        kept = trace.rejections[-1]
-        sentence = f"The event arrived at {_clock(kept.at)} and was refused. {kept.sentence}"
-        step = "Fix the event, its mapping or its schema, then replay the stored event."
-        return Verdict("no_trace", sentence, step, lost_at="intake")
-    sentence = f"Nothing about it ever arrived in {mode.word} mode."
-    other = _OTHER_MODE[mode]
-    step = f"{_SOURCES_HINT} Events sent with a {other} key are visible only to a {other} key (`--mode {other}`)."
-    return Verdict("no_trace", sentence, step, lost_at="source")
-
-
-def decide_without_address(mode: Mode) -> Verdict:
-    """Return the verdict on a question about an address alone to which no message ever went."""
-    sentence = f"No message was ever meant for this address in {mode.word} mode."
-    step = "Ask by recipient key or order: that also finds what was refused before an address was chosen."
-    return Verdict("no_trace", sentence, step, lost_at="address")
-
-
-def decide_elsewhere(others: Sequence[Case]) -> Verdict:
-    """Return the verdict where no case matches the whole question, but these match a part of it."""
-    names = sorted({other.communication for other in others if other.communication is not None})
-    what = (
-        f"of {', '.join(names[:_SHOWN])}{' and others' if len(names) > _SHOWN else ''}"
-        if names
-        else "of no communication"
-    )
-    sentence = f"Nothing matches the whole question. The partial matches are {what}; see the other results."
-    step = "Leave out the communication or the recipient, or correct it; `depesche communications list` has the names."
-    return Verdict("no_trace", sentence, step, lost_at="decision")
-
-
-def _decided_meanwhile(events: Sequence[Decision]) -> Verdict:
-    last = events[-1]
-    if last.requested:
-        return Verdict("not_yet", "It was requested a moment ago.", "Ask again in a minute.", lost_at="delivery")
-    return _refused(last.reason, last.detail)
-
-
-def _clock(at: datetime) -> str:
+def clock_of(at: datetime) -> str:
+    """Return a moment as sentences show it."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"

@@ -12,13 +12,8 @@ from libs.telemetry import get_logger, span
 from services.history.domain.case import Case, Rendered, Trace, twins_of
 from services.history.domain.chain import Fact, in_order, of_decisions, of_document, of_message
 from services.history.domain.facts import Document
-from services.history.domain.verdict import (
-    Verdict,
-    decide,
-    decide_elsewhere,
-    decide_without_address,
-    decide_without_trace,
-)
+from services.history.domain.no_trace import decide_elsewhere, decide_without_address, decide_without_trace
+from services.history.domain.verdict import Verdict, decide
 from services.history.ports import Asker, History, Search
 from services.history.queries import Question, uuid_of
 from services.history.queries.finding import find_cases

@@ -115,6 +115,15 @@ def test_two_events_about_one_order_are_two_notifications() -> None:
     assert "2 different events" in said.sentence
 
 
+def test_two_sendings_are_given_by_their_own_times() -> None:
+    """The first of several addresses may have failed, much later."""
+    dead = message(moved(Status.SENDING, Status.FAILED, 900, reason=Reason.DEVICE_UNREGISTERED), address=3)
+    second = message(moved(Status.SENDING, Status.SENT, 60), of=cause(59))
+    newest, older = cases_of([message(SENT), dead, second], [])
+    said = decide(replace(newest, twins=twins_of(newest, [older])))
+    assert "at 2027-03-01 12:00:01 UTC and 2027-03-01 12:01:00 UTC" in said.sentence
+
+
 def test_another_communication_about_the_order_is_not_a_repeat() -> None:
     newest, older = cases_of([message(SENT), message(SENT, of=cause(59), name="order-confirmation")], [])
     assert twins_of(newest, [older]) == ()
@@ -136,6 +145,19 @@ def test_a_bounced_message_is_not_reported_as_sent() -> None:
     assert said.code == "bounced"
     assert "unknown-user" in said.sentence
     assert "suppressed since" in said.sentence
+
+
+def test_a_suppression_that_was_lifted_since_bars_nothing() -> None:
+    one = message(SENT)
+
+    def changed(version: int, *, active: bool) -> Document:
+        body = {"active": active, "scope": "all", "suppression_id": "s", "version": version}
+        return Document(uuid4(), "suppression.changed", 1, Mode.LIVE, at(60 + version), body)
+
+    told = (bounce(one), changed(2, active=False), changed(1, active=True))  # in any order
+    assert "been suppressed since" not in decide(replace(story(one), documents=told)).sentence
+    again = decide(replace(story(one), documents=(*told, changed(3, active=True))))
+    assert "been suppressed since" in again.sentence
 
 
 def test_a_bounce_receipt_is_enough() -> None:

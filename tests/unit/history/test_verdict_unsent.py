@@ -8,7 +8,8 @@ from libs.contracts.outcomes import Mode, Status
 from libs.contracts.reasons import Reason
 from services.history.domain.case import KeptRejection, Trace, Waiting, cases_of
 from services.history.domain.facts import Rejection
-from services.history.domain.verdict import decide, decide_without_trace
+from services.history.domain.no_trace import decide_without_trace
+from services.history.domain.verdict import decide
 from tests.unit.history.stories import LOST, NOON, SENT, at, cause, decided, message, moved, story, verdict
 
 # ---- not yet, unknown
@@ -18,7 +19,7 @@ def test_a_message_that_waits_says_for_what_and_until_when() -> None:
     waiting = Waiting(Reason.QUIET_HOURS, at(3600))
     said = decide(replace(story(decisions=(decided(),)), waiting=waiting))
     assert (said.code, said.reason, said.until) == ("not_yet", Reason.QUIET_HOURS, at(3600))
-    assert "quiet time" in said.sentence
+    assert "quiet hours" in said.sentence
     assert "13:00:00" in said.sentence
 
 
@@ -34,7 +35,9 @@ def test_what_delivery_has_ended_is_not_called_waiting(ended: Status, code: str)
 def test_a_message_back_in_the_queue_waits_for_its_reason() -> None:
     said = verdict(message(moved(Status.SENDING, Status.PENDING, reason=Reason.THROTTLED)))
     assert (said.code, said.reason) == ("not_yet", Reason.THROTTLED)
-    assert "sender's rate is used up, or the provider cannot take it" in said.sentence  # a full mailbox is put off, too
+    assert (
+        "sender's rate limit is reached, or the provider is temporarily refusing" in said.sentence
+    )  # a full mailbox is put off, too
 
 
 def test_a_request_that_delivery_does_not_know_is_lost_between_the_two() -> None:
@@ -54,7 +57,8 @@ def test_no_answer_and_nothing_since_is_unknown() -> None:
 def test_an_unknown_given_up_says_so() -> None:
     final = moved(Status.UNKNOWN, Status.FAILED, 90_000, reason=Reason.UNKNOWN_FINAL)
     said = verdict(message(LOST, final))
-    assert (said.code, said.reason) == ("not_sent", Reason.UNKNOWN_FINAL)
+    assert (said.code, said.reason) == ("unknown", Reason.UNKNOWN_FINAL)
+    assert "It was not sent" not in said.sentence
 
 
 # ---- not sent
@@ -99,6 +103,12 @@ def test_a_sent_taken_back_by_a_receipt_is_not_sent() -> None:
     assert verdict(message(SENT, back)).reason is Reason.PROVIDER_GAVE_UP
 
 
+def test_an_end_that_was_undone_is_over_whatever_clocks_say() -> None:
+    back = moved(Status.SENT, Status.FAILED, 0.5, reason=Reason.PROVIDER_GAVE_UP)  # another replica's clock
+    assert verdict(message(SENT, back)).code == "not_sent"
+    assert verdict(message(back, SENT)).code == "not_sent"
+
+
 def test_a_failed_undone_by_a_receipt_is_sent() -> None:
     failed = moved(Status.SENDING, Status.FAILED, 1, reason=Reason.PROVIDER_UNAVAILABLE)
     assert verdict(message(failed, moved(Status.FAILED, Status.SENT, 30))).code == "sent"
@@ -132,6 +142,11 @@ def test_an_accepted_event_without_a_decision_waits() -> None:
 @pytest.mark.parametrize(("reason", "code"), [(Reason.CONDITION_FALSE, "not_sent"), (Reason.NONE, "not_yet")])
 def test_decisions_that_history_has_not_heard_yet(reason: Reason, code: str) -> None:
     assert decide_without_trace(Trace(events=(decided(reason),)), Mode.LIVE).code == code
+
+
+def test_of_several_decisions_the_one_that_asked_for_something_counts() -> None:
+    trace = Trace(events=(decided(), decided(Reason.CONDITION_FALSE, name="order-gift")))
+    assert decide_without_trace(trace, Mode.LIVE).code == "not_yet"
 
 
 # ---- which case

@@ -19,7 +19,7 @@ def test_the_verdict_says_that_the_provider_is_being_asked() -> None:
     asked = replace(story(message(LOST)), waiting=Waiting(Reason.VERIFYING, at(60), "asked"))
     said = decide(asked)
     assert (said.code, said.reason, said.until) == ("unknown", Reason.VERIFYING, at(60))
-    assert "asked what became of it" in said.sentence
+    assert "is being queried about it" in said.sentence
     assert "12:01:00" in said.sentence
     assert (
         "It was sent a moment ago" in decide(replace(asked, waiting=Waiting(Reason.NONE, ended=Status.SENT))).sentence
@@ -29,7 +29,7 @@ def test_the_verdict_says_that_the_provider_is_being_asked() -> None:
 def test_the_provider_had_it() -> None:
     said = verdict(message(LOST, HAD))
     assert (said.code, said.certain, said.reason) == ("sent", True, Reason.VERIFIED_SENT)
-    assert "Asked afterwards, it had the message." in said.sentence
+    assert "A later query showed that it had the message." in said.sentence
     assert "under SM1" in of_message(message(LOST, HAD))[-1].text
 
 
@@ -61,4 +61,4 @@ def test_an_inconclusive_answer_stays_unknown_and_is_quoted() -> None:
 
 
 def test_an_ordinary_verdict_does_not_mention_asking_the_provider() -> None:
-    assert "sked afterwards" not in verdict(message(SENT)).sentence
+    assert "later query" not in verdict(message(SENT)).sentence

@@ -32,6 +32,7 @@ from services.bounce.adapters.postgres.fact_rows import (
 from services.bounce.adapters.postgres.figures import add_blocks, add_figures
 from services.bounce.adapters.postgres.histories import NOTHING, read_histories, with_proofs
 from services.bounce.adapters.postgres.parking import confirm, park
+from services.bounce.adapters.postgres.pruning import drop_facts_before
 from services.bounce.adapters.postgres.reexamining import reexamine
 from services.bounce.adapters.postgres.superseding import restate, supersede
 from services.bounce.adapters.postgres.suppressions import changed, place_all
@@ -193,6 +194,9 @@ class PostgresFacts:
         async with self.database.transaction() as connection:
             for statement in _FORGET:
                 await connection.execute(statement, *columns)
+
+    async def drop_before(self, moment: datetime) -> int:
+        return await drop_facts_before(self.database, moment)
 
 
 def _figures(counted: Mapping[tuple[Kind, datetime, bool, bool, bool, bool], int]) -> Figures:

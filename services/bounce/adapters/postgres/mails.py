@@ -11,8 +11,9 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from libs.contracts.outcomes import Mode
-from libs.ids import uuid7
+from libs.ids import first_id_at, uuid7
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from services.bounce.domain.mime import MAX_BYTES, MAX_KEPT
 from services.bounce.ports.mails import STATES, Closing, Kept, Lease, Mail, NewMail, Rereading, Stray
 
@@ -73,7 +74,12 @@ update mail set state = 0, again = true, attempts = 0, due_at = now() where id i
   order by received_at, id limit $9 for update skip locked)
 returning received_at, id
 """  # noqa: S608 - our own statement
-_DROP_RAW = "update mail set raw = null where received_at < $1 and raw is not null and state <> 0"
+# their ids carry when they came; one that was never read keeps waiting
+_DROP = "delete from mail where id = any(array(select id from mail where id < $1 and state <> 0 order by id limit $2))"
+_DROP_RAW = """
+update mail set raw = null where ctid = any(array(
+  select ctid from mail where received_at < $1 and raw is not null and state <> 0 order by received_at limit $2))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +159,10 @@ class PostgresMails:
         return sorted((row["received_at"], row["id"]) for row in rows)
 
     async def drop_raw_before(self, moment: datetime) -> int:
-        async with self.database.acquire() as connection:
-            tag = await connection.execute(_DROP_RAW, moment)
-        return int(tag.rpartition(" ")[2])
+        return await in_portions(self.database, _DROP_RAW, moment)
+
+    async def drop_before(self, moment: datetime) -> int:
+        return await in_portions(self.database, _DROP, first_id_at(moment))
 
 
 def _arguments(wanted: Rereading) -> tuple[Any, ...]:

@@ -1,12 +1,13 @@
 """Lists for the API and the console, newest first."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from libs.contracts.outcomes import Mode
+from libs.errors import TooManyRequests
 from libs.storage.database import Database
 from services.bounce.adapters.postgres.mails import to_mail
 from services.bounce.adapters.postgres.suppressions import to_suppression
@@ -60,9 +61,19 @@ select mail.* from mail where id = $3 and (
 """
 
 
+# a client that stops reading would otherwise hold a connection and a snapshot for as long as it likes
+_IDLE = "set local idle_in_transaction_session_timeout = {}"
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresReads:
+    """`max_exports` at a time: the other connections of the pool stay with everyone else. An export whose client has
+    not read on for `export_idle_seconds` is cut off."""
+
     database: Database
+    max_exports: int = 2
+    export_idle_seconds: float = 60.0
+    _exports: set[object] = field(default_factory=set)
 
     async def bounces(self, wanted: Filter) -> list[Mapping[str, Any]]:
         at, id_ = wanted.after or (None, None)
@@ -93,10 +104,20 @@ class PostgresReads:
             return list(await connection.fetch(_FEED, realm[0], int(realm[1]), limit, *place))
 
     async def export(self, what: str, realm: tuple[int, Mode], span: tuple[datetime, datetime]) -> AsyncIterator[Any]:
-        """Yield every row of a time span, oldest first, from one snapshot; streamed."""
-        async with self.database.snapshot() as connection:
-            async for row in connection.cursor(_EXPORTS[what], realm[0], int(realm[1]), *span, prefetch=500):
-                yield to_suppression(row) if what == "suppressions" else row
+        """Yield every row of a time span, oldest first, from one snapshot; streamed.
+
+        Raises TooManyRequests if `max_exports` are running, Unavailable when the client has stopped reading.
+        """
+        if len(self._exports) >= self.max_exports:
+            raise TooManyRequests(f"{self.max_exports} exports are running; start this one later.", retry_after=30)
+        self._exports.add(mark := object())
+        try:
+            async with self.database.snapshot() as connection:
+                await connection.execute(_IDLE.format(round(self.export_idle_seconds * 1_000)))
+                async for row in connection.cursor(_EXPORTS[what], realm[0], int(realm[1]), *span, prefetch=500):
+                    yield to_suppression(row) if what == "suppressions" else row
+        finally:
+            self._exports.discard(mark)
 
     async def suppressions(self, wanted: Filter) -> list[Suppression]:
         at, id_ = wanted.after or (None, None)

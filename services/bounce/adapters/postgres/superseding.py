@@ -32,14 +32,14 @@ _BARRED = """
 select s.* from suppression s
 join (select distinct * from unnest($1::smallint[], $2::smallint[], $3::bytea[]) as k (tenant, mode, address_hash)) as k
   using (tenant, mode, address_hash)
-where s.active and s.actor = 'system' and s.bounce_id = any($4::uuid[])
+where s.active and s.actor = 'system' and (s.bounce_id = any($4::uuid[]) or s.evidence && $4)
 order by s.tenant, s.mode, s.address_hash, s.scope for update of s
 """
 _DROP = f"""
 update parked set state = {int(ParkState.DROPPED)}, decided_at = $5, actor = 'system', note = $6
 from (select distinct * from unnest($1::smallint[], $2::smallint[], $3::bytea[]) as k (tenant, mode, address_hash)) as k
 where parked.state = 0 and parked.tenant = k.tenant and parked.mode = k.mode
-  and parked.address_hash = k.address_hash and parked.bounce_id = any($4::uuid[])
+  and parked.address_hash = k.address_hash and (parked.bounce_id = any($4::uuid[]) or parked.evidence && $4)
 """  # noqa: S608 - our own statement
 
 

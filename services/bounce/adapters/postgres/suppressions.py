@@ -8,7 +8,7 @@ from libs.contracts.outcomes import Mode, Scope
 from libs.contracts.reasons import Reason
 from libs.ids import uuid7
 from libs.messaging.outbox import Outgoing
-from services.bounce.domain.suppressions import Cause, Evidence, Suppression, SuppressionKey, place
+from services.bounce.domain.suppressions import Cause, Evidence, Suppression, SuppressionKey, place, weight
 
 _KEYS = "unnest($1::smallint[], $2::smallint[], $3::bytea[], $4::smallint[])"
 # an existing row is locked in the same order, and left unchanged
@@ -48,9 +48,10 @@ where s.id = i.id
 
 
 async def place_all(connection: Any, evidence: Sequence[Evidence]) -> list[Suppression]:
-    """Return the suppressions that began with this evidence; of two for one key the earlier counts."""
+    """Return the suppressions that began with this evidence or now rest on it; of two for one key the stronger counts,
+    else the earlier."""
     wanted: dict[tuple[int, int, bytes, int], Evidence] = {}
-    for item in sorted(evidence, key=lambda made: made.at):
+    for item in sorted(evidence, key=lambda made: (-weight(made.reason), made.at)):
         wanted.setdefault(key_of(item.key), item)
     if not wanted:
         return []

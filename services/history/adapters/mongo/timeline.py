@@ -27,6 +27,7 @@ from services.history.ports import Erased, Search
 _BULK = 1_000
 _BULK_OF_STAND_IN = 40  # FerretDB uses a connection for each document of a command, and has a hundred
 _MESSAGES_A_NOTIFICATION = 6
+_LEAST_MESSAGES = 100  # a single notification comes whole: a recipient has at most twenty addresses a channel
 _TRIES = 3
 _DUPLICATE_KEY = 11_000  # two concurrent upserts of a new document: the second attempt finds it
 # the document's fault, not the server's: wrong value, shape refused, too large. Retrying would not help.
@@ -81,7 +82,7 @@ class MongoTimeline:
             if query is None:
                 return []
             most = max(wanted.limit, len(notifications))
-            limit = most * _MESSAGES_A_NOTIFICATION
+            limit = max(_LEAST_MESSAGES, most * _MESSAGES_A_NOTIFICATION)
             found = await self._messages.find(query).sort("_id", -1).limit(limit).to_list(None)
         messages = [documents.message_of(document) for document in found]
         order = list(dict.fromkeys(message.notification_id for message in messages))

@@ -12,6 +12,7 @@ import asyncpg
 
 from libs.ids import first_id_at
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 
 TABLES = {
@@ -27,8 +28,7 @@ _PARTITIONS = """
 select c.relname from pg_inherits join pg_class c on c.oid = inhrelid
 where inhparent = $1::regclass and c.relname like $2
 """
-_WEEK_SECONDS = 1_800.0  # a week's rows are dropped at once, and nobody waits for them
-_DROP_REQUESTS = "delete from request where cause_id < $1"
+_DROP_REQUESTS = "delete from request where ctid = any(array(select ctid from request where cause_id < $1 limit $2))"
 
 
 _WIDTH = timedelta(days=7)
@@ -52,8 +52,7 @@ class PostgresDays:
                 done += await self._keep_table(table, key, wanted, oldest)
             except asyncpg.LockNotAvailableError:
                 log.warning("history_weeks_wait", what=table)
-        async with self.database.acquire() as connection:
-            await connection.execute(_DROP_REQUESTS, first_id_at(oldest), timeout=_WEEK_SECONDS)
+        await in_portions(self.database, _DROP_REQUESTS, first_id_at(oldest))
         return done
 
     async def _keep_table(self, table: str, key: str, wanted: list[datetime], oldest: datetime) -> list[str]:

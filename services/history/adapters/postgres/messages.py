@@ -56,6 +56,7 @@ _REJECTIONS = """
 select * from rejection where notification_id = any ($3::uuid[]) and tenant = $1 and mode = $2 order by attempt, at
 """
 _ROWS_A_NOTIFICATION = 6
+_LEAST_ROWS = 5_000  # a single notification to twenty addresses, each tried hundreds of times, comes whole
 
 Key = tuple[UUID, int]
 
@@ -83,7 +84,7 @@ async def _transitions(connection: Any, wanted: Search) -> list[Any]:
         place = (wanted.address_key, wanted.before)
         found = await connection.fetch(_BY_ADDRESS, wanted.tenant, wanted.mode, wanted.limit, *place)
         ids = tuple(row["notification_id"] for row in found)
-    limit = _ROWS_A_NOTIFICATION * max(wanted.limit, len(ids))
+    limit = max(_LEAST_ROWS, _ROWS_A_NOTIFICATION * max(wanted.limit, len(ids)))
     common = (wanted.tenant, wanted.mode, limit, wanted.before, wanted.communication)
     causes = list(wanted.causes)
     if not ids and wanted.subject is not None:

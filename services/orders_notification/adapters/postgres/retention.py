@@ -1,4 +1,4 @@
-"""Partitions of `event` and `settlement` by day of the cause, as in the ledger; keys are pruned in portions."""
+"""Partitions of `event` and `settlement` by day of the cause, as in the ledger; the rest is pruned in portions."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +8,7 @@ from prometheus_client import Gauge
 
 from libs.ids import first_id_at
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -20,7 +21,6 @@ _ahead = Gauge(
 
 AHEAD_DAYS = 7
 _BEHIND_DAYS = 1  # replicas' clocks differ, and a batch may be prepared before midnight and written after it
-_PORTION = 5_000
 _TABLES = ("settlement", "event")
 _DAYS = """
 select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
@@ -30,10 +30,12 @@ _PRUNE_KEYS = """
 delete from event_key where key = any(array(select key from event_key where event_id < $1 limit $2))
 """
 _PRUNE_RECIPIENTS = """
-delete from event_recipient where id < $1
+delete from event_recipient where ctid = any(array(select ctid from event_recipient where id < $1 limit $2))
 """
-_PRUNE_REJECTIONS = "delete from rejection where id < $1"
-_PRUNE_SETTLEMENTS = "delete from settlement_default where cause_id < $1"
+_PRUNE_REJECTIONS = "delete from rejection where id = any(array(select id from rejection where id < $1 limit $2))"
+_PRUNE_SETTLEMENTS = """
+delete from settlement_default where ctid = any(array(select ctid from settlement_default where cause_id < $1 limit $2))
+"""
 
 
 class PostgresRetention:
@@ -61,11 +63,10 @@ class PostgresRetention:
             days = [row["relname"] for row in await connection.fetch(_DAYS, ["event"])]
             _ahead.set(sum(day > _name("event", now) for day in days))
             gone = await self._drop_days(connection, now - self._keep)
-            before = first_id_at(now - self._keep)
-            await connection.execute(_PRUNE_RECIPIENTS, before)
-            await connection.execute(_PRUNE_REJECTIONS, before)
-            await connection.execute(_PRUNE_SETTLEMENTS, before)
-            await self._prune_keys(connection, now)
+        before = first_id_at(now - self._keep)
+        for statement in (_PRUNE_RECIPIENTS, _PRUNE_REJECTIONS, _PRUNE_SETTLEMENTS):
+            await in_portions(self._database, statement, before)
+        await in_portions(self._database, _PRUNE_KEYS, first_id_at(now - self._keep_keys))
         return gone
 
     async def _drop_days(self, connection: Any, before: datetime) -> list[str]:
@@ -78,11 +79,6 @@ class PostgresRetention:
                     await connection.execute(f"drop table {day}")
                     gone.append(day)
         return gone
-
-    async def _prune_keys(self, connection: Any, now: datetime) -> None:
-        before = first_id_at(now - self._keep_keys)
-        while await connection.execute(_PRUNE_KEYS, before, _PORTION) == f"DELETE {_PORTION}":
-            pass
 
 
 def _name(table: str, day: datetime) -> str:

@@ -1,0 +1,101 @@
+"""A message that was tried often, or went to several addresses, is told whole: by the verdict and by the timeline."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from libs.contracts.bounce import BounceClassified
+from libs.contracts.delivery import MessageRecorded, Transition
+from libs.contracts.outcomes import Status
+from libs.contracts.tokens import RecipientChanged
+from libs.ids import first_id_at, message_id, notification_id
+from tests.flows.histories import KIM, NOW, ORDER, SENT, World, world
+
+__all__ = ["world"]
+
+
+async def test_what_was_put_back_a_dozen_times_and_then_sent_was_sent(world: World) -> None:
+    put_back = [(Status.SENDING, Status.PENDING, attempt) for attempt in range(1, 13)]
+    id_ = await world.told(*put_back, (Status.SENDING, Status.SENT, 13))
+    for asked in ({"message": id_}, {"order": ORDER}, {"recipient": KIM}):
+        answer = await world.why(**asked)
+        assert answer["verdict"] == "sent", asked
+        assert sum(fact["kind"] == "transition" for fact in answer["facts"]) == 13
+
+
+async def test_pages_of_a_timeline_leave_no_address_out(world: World) -> None:
+    told = [await sent_to_three(world, minutes) for minutes in (0, 5)]
+    for asked in ({"order": ORDER}, {"recipient": KIM}):
+        for limit in (1, 2, 3):
+            seen = [entry["message"] for entry in await pages(world, limit, **asked) if entry["kind"] == "transition"]
+            assert sorted(seen) == sorted(id_ for ids in told for id_ in ids), (asked, limit)
+
+
+async def test_a_bounce_that_came_later_stands_on_the_page_of_its_message(world: World) -> None:
+    first = await world.told(SENT)
+    for minutes in (5, 10, 15):
+        await world.told(SENT, minutes=minutes)
+    bounced = BounceClassified(
+        bounce_id=uuid4(), category="mailbox-full", group="soft", address_hash=b"1" * 32, at=NOW + timedelta(hours=1),
+        message_id=first, recipient=KIM,
+    )  # fmt: skip
+    await world.hear(bounced, at=NOW + timedelta(hours=1))
+    for asked in ({"order": ORDER}, {"recipient": KIM}):
+        entries = await pages(world, 2, **asked)
+        assert [entry["message"] for entry in entries if entry["kind"] == "bounce.classified"] == [first], asked
+
+
+async def test_pages_together_say_what_one_page_says(world: World) -> None:
+    """Events that ten communications refuse, messages, and what was said about the customer, in all page lengths."""
+    for number in range(6):
+        await world.told(SENT, minutes=5 * number)
+        cause = first_id_at(NOW + timedelta(minutes=5 * number + 1))
+        for name in range(10):
+            await world.decided("condition_false", cause=cause, name=f"other-{name}")
+        moment = NOW + timedelta(minutes=5 * number + 2)
+        changed = RecipientChanged(recipient=KIM, fields=("locale",), version=number, at=moment)
+        await world.hear(changed, at=moment)
+    for asked in ({"order": ORDER}, {"recipient": KIM}):
+        whole = [_said(entry) for entry in await pages(world, 500, **asked)]
+        assert len(whole) == 6 * 14 + 6 * ("recipient" in asked), asked
+        for limit in range(1, 9):
+            assert sorted(map(_said, await pages(world, limit, **asked))) == sorted(whole), (asked, limit)
+
+
+def _said(entry: dict[str, Any]) -> tuple[str, ...]:
+    return entry["at"], entry["kind"], entry["text"], str(entry["message"])
+
+
+async def sent_to_three(world: World, minutes: float) -> list[str]:
+    """One notification to three addresses; the messages' ids."""
+    cause = first_id_at(NOW + timedelta(minutes=minutes))
+    notification = notification_id(cause, "parcel-shipped", KIM)
+    moved = Transition(
+        notification_id=notification, address_id=0, recipient=KIM, attempt=1, was="sending", is_="sent", reason="none",
+        at=NOW + timedelta(minutes=minutes), channel="push", sender=1,
+    )  # fmt: skip
+    addresses = (17, 18, 19)
+    transitions = tuple(_to(moved, address) for address in addresses)
+    recorded = MessageRecorded(
+        request_id=uuid4(), cause_id=cause, release_id=uuid4(), communication="parcel-shipped", transitions=transitions
+    )
+    await world.hear(recorded)
+    return [message_id(notification, address) for address in addresses]
+
+
+def _to(moved: Transition, address: int) -> Transition:
+    return msgspec.structs.replace(moved, address_id=address)
+
+
+async def pages(world: World, limit: int, **asked: str) -> list[dict[str, Any]]:
+    """All entries, a page after the other."""
+    entries: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = await world.timeline(**asked, limit=limit, **cursor)
+        entries += page["items"]
+        if page["next_cursor"] is None:
+            return entries
+        cursor = {"cursor": page["next_cursor"]}
