@@ -166,7 +166,7 @@ class BounceSettings(ServiceSettings):
         needed = max(self.proofs_days, self.score_within_days, self.raw_retention_days, self.parked_days)
         if self.facts_kept_days < needed:
             raise ValueError(
-                f"facts_kept_days is {self.facts_kept_days}, and other settings look back {needed} days; "
-                f"give it at least {needed}"
+                f"facts_kept_days is {self.facts_kept_days}, but other settings look back {needed} days; "
+                f"set it to at least {needed}"
             )
         return self

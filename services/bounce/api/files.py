@@ -86,7 +86,7 @@ def _rows(request: Request, principal: Any, what: str, span: tuple[Any, Any]) ->
 
 
 async def _file(name: str, kind: str, shape: type[BaseModel], items: AsyncIterator[BaseModel]) -> StreamingResponse:
-    """The answer begins with the first lines, so that an error before them has a status of its own."""
+    """Read the first lines before responding, so that an error in them still sets the status."""
     lines = _csv(list(shape.model_fields), items) if kind == "csv" else _ndjson(items)
     headers = {"content-disposition": f'attachment; filename="{name}.{kind}"'}
     media = "text/csv; charset=utf-8" if kind == "csv" else "application/x-ndjson"

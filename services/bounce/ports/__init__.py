@@ -90,7 +90,7 @@ class Facts(Protocol):
     async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None: ...
 
     async def drop_before(self, moment: datetime) -> int:
-        """Drop older facts, except the evidence of suppressions in force; how many."""
+        """Delete older facts, except the evidence of suppressions in force; return how many."""
         ...
 
 

@@ -129,11 +129,11 @@ class Mails(Protocol):
         ...
 
     async def drop_raw_before(self, moment: datetime) -> int:
-        """Drop the bytes of mails that arrived before; how many."""
+        """Delete the bytes of mails that arrived before; return how many."""
         ...
 
     async def drop_before(self, moment: datetime) -> int:
-        """Drop the mails themselves that came in before; how many."""
+        """Delete the mails that arrived before; return how many."""
         ...
 
 
