@@ -1,4 +1,4 @@
-"""Bodies are read in the characters and the form in which shops send them; what cannot be read says why."""
+"""Bodies are read in the charset and format of the sender; unreadable ones are refused with a reason."""
 
 from decimal import Decimal
 from typing import Any
@@ -25,7 +25,11 @@ PARTS = (
     [
         ("application/json", b'\xef\xbb\xbf{"a": "\xc3\xa4"}', {"a": "ä"}),
         ("application/json; charset=ISO-8859-1", b'{"a": "\xe4"}', {"a": "ä"}),
-        ("application/json; charset=ISO-8859-1", b'{"a": "\xc3\xa4"}', {"a": "ä"}),  # said so, and UTF-8 all the same
+        (
+            "application/json; charset=ISO-8859-1",
+            b'{"a": "\xc3\xa4"}',
+            {"a": "ä"},
+        ),  # declared ISO-8859-1, but sent UTF-8
         ('application/json; charset="utf-16"', '{"a": "ä"}'.encode("utf-16"), {"a": "ä"}),
         ("application/json; charset=utf-16le", '{"a": "ä"}'.encode("utf-16-le"), {"a": "ä"}),
         ("application/json", '{"a": "ä"}'.encode("utf-16"), {"a": "ä"}),
@@ -67,7 +71,7 @@ def test_a_body_is_read_as_its_sender_wrote_it(content_type: str, body: bytes, r
         ("multipart/form-data; boundary=b", PARTS * 400, "does not match its boundary"),
     ],
 )
-def test_what_cannot_be_read_says_why(content_type: str, body: bytes, says: str) -> None:
+def test_an_unreadable_body_is_refused_with_a_reason(content_type: str, body: bytes, says: str) -> None:
     with pytest.raises(Unmappable) as refused:
         read_body(Delivery(body, {"content-type": content_type}, {}))
 
