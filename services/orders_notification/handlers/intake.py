@@ -81,7 +81,7 @@ async def settle_events(deps: OrdersNotification, batch: Sequence[Envelope]) -> 
 
 
 async def erase_recipients(deps: OrdersNotification, batch: Sequence[Envelope]) -> None:
-    """Wipes the bodies of the events of erased recipients."""
+    """Wipes the bodies of the events of erased recipients, and what of theirs was kept."""
     for envelope in batch:
         await deps.events.erase(envelope.tenant, envelope.mode, envelope.data.recipient)
 

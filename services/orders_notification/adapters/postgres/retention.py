@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from prometheus_client import Gauge
@@ -26,11 +27,26 @@ _DAYS = """
 select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent = any($1::text[]::regclass[]) order by c.relname
 """
+# detached or not: a drop that was cut off leaves a day half detached, or a table that belongs to nothing any more
+_DAYS_THERE = """
+select c.relname, i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending
+from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relname ~ $1 order by c.relname
+"""
+# a transaction that reads for long (a backup), or another replica that drops the same day
+_NOT_NOW = (
+    TimeoutError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.UndefinedTableError,
+)
 _PRUNE_KEYS = """
 delete from event_key where key = any(array(select key from event_key where event_id < $1 limit $2))
 """
 _PRUNE_RECIPIENTS = """
-delete from event_recipient where id < $1
+delete from event_recipient where ctid = any(array(select ctid from event_recipient where id < $1 limit $2))
 """
 _PRUNE_REJECTIONS = "delete from rejection where id < $1"
 _PRUNE_SETTLEMENTS = "delete from settlement_default where cause_id < $1"
@@ -62,27 +78,39 @@ class PostgresRetention:
             _ahead.set(sum(day > _name("event", now) for day in days))
             gone = await self._drop_days(connection, now - self._keep)
             before = first_id_at(now - self._keep)
-            await connection.execute(_PRUNE_RECIPIENTS, before)
+            await self._prune(connection, _PRUNE_RECIPIENTS, before)
             await connection.execute(_PRUNE_REJECTIONS, before)
             await connection.execute(_PRUNE_SETTLEMENTS, before)
-            await self._prune_keys(connection, now)
+            await self._prune(connection, _PRUNE_KEYS, first_id_at(now - self._keep_keys))
         return gone
 
     async def _drop_days(self, connection: Any, before: datetime) -> list[str]:
+        """Drops what is old; what cannot be dropped now has its turn the next time."""
         gone = []
         for table in _TABLES:
-            for row in await connection.fetch(_DAYS, [table]):
+            for row in await connection.fetch(_DAYS_THERE, f"^{table}_[0-9]{{8}}$"):
                 if (day := row["relname"]) < _name(table, before):
-                    # attached, it could only be dropped behind a lock that stops intake
-                    await connection.execute(f"alter table {table} detach partition {day} concurrently")
-                    await connection.execute(f"drop table {day}")
+                    try:
+                        await _drop(connection, table, row)
+                    except _NOT_NOW as error:
+                        log.warning("event_day_not_dropped", what=day, error=type(error).__name__)
+                        continue
                     gone.append(day)
         return gone
 
-    async def _prune_keys(self, connection: Any, now: datetime) -> None:
-        before = first_id_at(now - self._keep_keys)
-        while await connection.execute(_PRUNE_KEYS, before, _PORTION) == f"DELETE {_PORTION}":
+    async def _prune(self, connection: Any, statement: str, before: UUID) -> None:
+        while await connection.execute(statement, before, _PORTION) == f"DELETE {_PORTION}":
             pass
+
+
+async def _drop(connection: Any, table: str, row: Any) -> None:
+    """Detached first: attached, a day could only be dropped behind a lock that stops intake."""
+    day = row["relname"]
+    if row["pending"]:
+        await connection.execute(f"alter table {table} detach partition {day} finalize")
+    elif row["attached"]:
+        await connection.execute(f"alter table {table} detach partition {day} concurrently")
+    await connection.execute(f"drop table {day}")
 
 
 def _name(table: str, day: datetime) -> str:
