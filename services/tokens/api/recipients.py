@@ -90,7 +90,8 @@ async def change_recipient(request: Request, principal: CanWrite, key: KeyInPath
 
 @router.delete("/{key:path}", status_code=204)
 async def erase(request: Request, principal: CanWrite, key: KeyInPath) -> Response:
-    """Erases a recipient: addresses, consents and names here, and what other services hold of it."""
+    """Erases a recipient: addresses, consents and names here, and what other services hold of it, also where nothing
+    is known here."""
 
     def check(version: int | None) -> None:
         if "if-match" in request.headers:

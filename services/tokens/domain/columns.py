@@ -123,6 +123,9 @@ class Columns:
                 raise Invalid(error.detail, pointer="attributes") from error
             if not isinstance(made, dict):
                 raise Invalid('Attributes are a JSON object, like {"tier": "gold"}.', pointer="attributes")
+        for at in self.attributes.values():
+            if "\0" in cells[at]:  # a cell is no JSON, which could not hold it
+                raise Invalid("The text holds the character U+0000, which cannot be stored.", pointer=self.header[at])
         return made | {name: cells[at].strip() for name, at in self.attributes.items() if cells[at].strip()}
 
     def _consents(self, given: dict[str, str], cells: Sequence[str]) -> list[dict[str, Any]]:

@@ -94,13 +94,17 @@ async def remove_address(deps: Tokens, act: Act, key: RecipientKey, named: tuple
 
 
 async def erase_recipient(deps: Tokens, act: Act, key: RecipientKey, check: Check) -> None:
-    """Wipes everything about a recipient here, and tells every service to do the same. Raises NotFound."""
+    """Wipes everything about a recipient here, and tells every service to do the same.
+
+    Also where nobody is known here: events name people whom no one has imported, and come after an erasure.
+    """
 
     async def transaction() -> None:
         async with deps.store.transaction() as unit:
-            stored = await _locked(unit, act, key)
-            check(stored.version)
-            await unit.recipients.erase([stored.id])
+            stored = (await unit.recipients.lock(act.realm, [key])).get(key)
+            check(stored.version if stored else None)
+            if stored is not None:
+                await unit.recipients.erase([stored.id])
             event = RecipientErased(recipient=key, at=act.now)
             await unit.publish(
                 [
