@@ -1,6 +1,6 @@
 """Idempotency-Key on POST: the same key and body get the first answer again, another body gets 409.
 
-The key's scope is caller, method and path. The answer is kept for 24 hours in the service's own schema;
+The key's scope is caller, method, path and query. The answer is kept for 24 hours in the service's own schema;
 answers that say "try again" (429, 5xx) are not kept. Streams (NDJSON, CSV, mails) carry ids of their own
 and are passed through.
 """
@@ -76,7 +76,8 @@ class Idempotency:
 
     async def _once(self, key: str, request: Request, send: Send) -> None:
         body = await request.body()
-        caller = f"{request.headers.get('authorization', '')}\0{request.method}\0{request.url.path}"
+        address = f"{request.url.path}?{request.url.query}"
+        caller = f"{request.headers.get('authorization', '')}\0{request.method}\0{address}"
         mark = (hashlib.sha256(caller.encode()).digest(), key)
         if (earlier := await self._claim(mark, hashlib.sha256(body).digest())) is not None:
             await earlier(request.scope, request.receive, send)

@@ -157,6 +157,13 @@ async def test_the_same_key_with_another_body_is_refused(client: httpx.AsyncClie
     assert calls == [1]
 
 
+async def test_the_same_key_with_another_query_is_another_request(client: httpx.AsyncClient) -> None:
+    headers = {"idempotency-key": "order-6"}
+    for query in ("a", "b", "a"):
+        assert (await client.post(f"/v1/things?of={query}", json=BODY, headers=headers)).status_code == 201
+    assert calls == [1, 1]
+
+
 async def test_twins_at_the_same_time_have_one_effect(client: httpx.AsyncClient) -> None:
     headers = {"idempotency-key": "order-3"}
     answers = await asyncio.gather(*(client.post("/v1/things", json=BODY, headers=headers) for _ in range(4)))
