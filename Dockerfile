@@ -1,9 +1,9 @@
 # One image for every program of services/topology.py; the command chooses which:
 #   python -m services run delivery --role worker     depesche migrate     python -m services.simulator --data DIR
-# The same Python that the tests run on. `embedded` is not installed: a container brings no Postgres with it.
+# The same Python that the tests run on. `embedded` is not installed: a container contains no Postgres.
 FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /build
-# wheels only, each by its hash, so that no compiler is needed and nothing is built that nobody has looked at
+# only wheels, each by its hash, so no compiler is needed and nothing unreviewed is built
 COPY image.lock requirements.lock ./
 RUN python -m venv --without-pip /venv \
     && sed -n '/^setuptools==/,/^[^ ]/{/^setuptools==/p;/^    --hash/p}' requirements.lock > setuptools.lock \
@@ -21,9 +21,9 @@ LABEL org.opencontainers.image.title="Depesche" \
       org.opencontainers.image.description="Customer communication: every message decided, sent, and explained" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /venv /venv
-# The root may be read-only: nothing is written but scratch files in /tmp (mount a tmpfs there), and each container is
-# one process, whose metrics stay in its memory. /etc/depesche holds what is mounted: `secret`, depesche.toml;
-# /var/lib/depesche is the simulator's, a volume.
+# The root may be read-only: a program writes only scratch files to /tmp (mount a tmpfs there), and each container is
+# one process, whose metrics stay in its memory. /etc/depesche holds the mounted files `secret` and depesche.toml;
+# /var/lib/depesche is the simulator's volume.
 RUN install --directory --owner 10001 --group 10001 /etc/depesche /var/lib/depesche
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -38,5 +38,5 @@ EXPOSE 8700
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-m", "libs.ask_probe", "live"]
-# without a command of its own a container says what there is to run
+# without a command the container lists what it can run
 CMD ["python", "-m", "services"]

@@ -1,13 +1,13 @@
 # Every target needs Python 3.11 or newer and make; nothing else (no Docker, no root, no secret). Only `engines` needs
 # Go, Maven and a JDK.
-# python3; or the system's, where python3 was built without optimisation, as pyenv does: all would cost half as much again
+# python3; or the system's, if python3 was built without optimisation, as pyenv does: it costs half as much again
 FAST := import sys, sysconfig; sys.exit("--enable-optimizations" not in (sysconfig.get_config_var("CONFIG_ARGS") or ""))
 NEW := import ensurepip, sys; sys.exit(sys.version_info < (3, 11))
 ifndef PYTHON
 PYTHON := $(shell if ! python3 -c '$(FAST)' && /usr/bin/python3 -c '$(NEW)'; then echo /usr/bin/python3; else echo python3; fi 2>/dev/null)
 endif
 BIN := .venv/bin
-# a shell may forbid to keep compiled modules; then each of the many processes compiles three thousand files afresh
+# if a shell forbids caching compiled modules, each of the many processes compiles three thousand files again
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: all env test engines test-engines check demo demo-engines bench format openapi lock clean help
@@ -46,18 +46,18 @@ demo-engines: env ## the same day as in production: a Dapr sidecar beside each p
 bench: env ## the four measurements, each with its JSON line
 	$(BIN)/python -m bench.push && $(BIN)/python -m bench.email && $(BIN)/python -m bench.line && $(BIN)/python -m bench.why
 
-format: env ## format and mend what can be mended
+format: env ## format, and fix what can be fixed automatically
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 openapi: env ## write docs/openapi.json, the merged document
 	$(BIN)/python -m services openapi > docs/openapi.json
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url pyproject.toml
-lock: env ## renew requirements.lock from pyproject.toml, and image.lock: the same versions, of those that an image needs
+lock: env ## update requirements.lock from pyproject.toml, and image.lock: the same versions of what an image needs
 	$(COMPILE) --extra embedded --group dev -o requirements.lock
 	$(COMPILE) --constraint requirements.lock --no-annotate -o image.lock
 
-clean: ## remove what make made
+clean: ## remove what make created
 	rm -rf .venv demo-report.json .pytest_cache .mypy_cache .ruff_cache
 
 help: ## this list

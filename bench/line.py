@@ -30,6 +30,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
+from bench.postgres import ended_by_sigterm
 from bench.sinks import cpu_seconds
 from cli.suite import Suite
 from examples.shop.demo import free_port
@@ -85,7 +86,7 @@ def running_line() -> Any:
     (folder / "depesche.toml").write_text(f"[bounce]\nsmtp_port = {mail}\n[simulator]\nbounce_port = {mail}\n")
     suite = Suite(SuiteSettings(data_dir=folder, port=port, workers=1, dsn=SecretStr("")))
     try:
-        with suite:
+        with ended_by_sigterm(), suite:
             found = credentials.read(folder / credentials.FILE_NAME)
             assert found is not None
             headers = {"authorization": f"Bearer {found.keys[Mode.LIVE]}"}

@@ -20,13 +20,13 @@ _TENANT = ("number", "name", "default_locale", "zone", "version", "changed_at=ch
 _TOPIC = ("name", "category", "active", "description", "version", "changed_at=changed")
 _KEY = ("id", "name", "tenant", "mode", "state", "scopes", "expires_at=expires", "last_used_at=last used")
 
-Locale = Annotated[str | None, typer.Option(help="Ends every locale chain: de, de-AT …")]
-Zone = Annotated[str | None, typer.Option(help="Time zone of recipients who have none: Europe/Berlin …")]
+Locale = Annotated[str | None, typer.Option(help="Last in every locale chain: de, de-AT …")]
+Zone = Annotated[str | None, typer.Option(help="Time zone of recipients without one: Europe/Berlin …")]
 
 
 @command(tenants, "list", example="depesche tenants list --json")
 def list_tenants(session: Session) -> None:
-    """All tenants that this key sees."""
+    """List the tenants that this key can see."""
     found = list(session.api.items("/access/v1/tenants"))
     session.give(found, lambda items: table(items, _TENANT))
 
@@ -34,11 +34,11 @@ def list_tenants(session: Session) -> None:
 @command(tenants, "create", example='depesche tenants create "Nordlicht" --default-locale de --zone Europe/Berlin')
 def create_tenant(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Its name, unique here.")],
+    name: Annotated[str, typer.Argument(help="Its name; must be unique.")],
     default_locale: Locale = None,
     zone: Zone = None,
 ) -> None:
-    """Make a tenant; it gets the next number."""
+    """Create a tenant; it gets the next number."""
     body = {"name": name, "default_locale": default_locale, "zone": zone}
     made = session.api.post("/access/v1/tenants", {field: value for field, value in body.items() if value})
     session.give(made, facts)
@@ -62,7 +62,7 @@ def change_tenant(
 
 @command(topics, "list", example="depesche topics list")
 def list_topics(session: Session) -> None:
-    """All topics of the tenant and mode."""
+    """List the topics of the tenant and mode."""
     found = list(session.api.items("/access/v1/topics"))
     session.give(found, lambda items: table(items, _TOPIC, empty="No topics yet: depesche topics set NAME."))
 
@@ -71,11 +71,13 @@ def list_topics(session: Session) -> None:
 def set_topic(
     session: Session,
     name: Annotated[str, typer.Argument(help="Lower case: price-alerts.")],
-    category: Annotated[str | None, typer.Option(help="transactional or marketing; stays for good.")] = None,
-    description: Annotated[str | None, typer.Option(help="For people: what customers get under it.")] = None,
-    active: Annotated[bool | None, typer.Option(help="Whether something new may be published under it.")] = None,
+    category: Annotated[str | None, typer.Option(help="transactional or marketing; cannot be changed later.")] = None,
+    description: Annotated[
+        str | None, typer.Option(help="For people: what customers receive under this topic.")
+    ] = None,
+    active: Annotated[bool | None, typer.Option(help="Whether new communications can be published under it.")] = None,
 ) -> None:
-    """Make a topic, or change one."""
+    """Create or change a topic."""
     path = f"/access/v1/topics/{name}"
     current = session.api.fetch(path)
     before: dict[str, Any] = current.body if current else {"category": "marketing", "description": "", "active": True}
@@ -88,9 +90,9 @@ def set_topic(
 def list_keys(
     session: Session,
     tenant: Annotated[int | None, typer.Option(help="Another tenant's; needs tenants:admin.")] = None,
-    ended: Annotated[bool, typer.Option("--all", help="Revoked and expired ones too.")] = False,
+    ended: Annotated[bool, typer.Option("--all", help="Include revoked and expired keys.")] = False,
 ) -> None:
-    """The tenant's keys of both modes."""
+    """List the tenant's keys of both modes."""
     found = [key for key in session.api.items("/access/v1/keys", tenant=tenant) if ended or key["state"] == "active"]
     session.give(found, lambda items: table(items, _KEY))
 
@@ -98,13 +100,13 @@ def list_keys(
 @command(keys, "create", example='depesche keys create "shop" --scope events:send --scope events:read --days 365')
 def create_key(
     session: Session,
-    name: Annotated[str, typer.Argument(help="What will use it.")],
-    scope: Annotated[list[str], typer.Option(help="What it may do; again for each. `admin` may do everything.")],
-    days: Annotated[int | None, typer.Option(help="Days until it expires; never without.", min=1)] = None,
+    name: Annotated[str, typer.Argument(help="The system that will use it.")],
+    scope: Annotated[list[str], typer.Option(help="A permission; repeat for more. `admin` permits everything.")],
+    days: Annotated[int | None, typer.Option(help="Days until it expires; default: never.", min=1)] = None,
     tenant: Annotated[int | None, typer.Option(help="For another tenant; needs tenants:admin.")] = None,
-    of_mode: Annotated[str | None, typer.Option("--for", help="live or test; this key's own without.")] = None,
+    of_mode: Annotated[str | None, typer.Option("--for", help="live or test; default: this key's own mode.")] = None,
 ) -> None:
-    """Make a key. Its text is shown this once."""
+    """Create a key. Its text is shown only this once."""
     if of_mode not in (None, "live", "test"):
         raise UsageError(f"There is no mode {of_mode!r}.", hint="Write --for live or --for test.")
     body: dict[str, Any] = {"name": name, "scopes": scope, "tenant": tenant, "mode": of_mode}
@@ -118,9 +120,11 @@ def create_key(
 def rotate_key(
     session: Session,
     id: Annotated[str, typer.Argument(help="The key's id, from `depesche keys list`.")],
-    grace_hours: Annotated[float | None, typer.Option(help="Hours that the old one goes on working; 24.")] = None,
+    grace_hours: Annotated[
+        float | None, typer.Option(help="Hours that the old key keeps working; default: 24.")
+    ] = None,
 ) -> None:
-    """Make a new key like this one; the old one works a while longer."""
+    """Create a new key like this one; the old one keeps working for a while."""
     body = {} if grace_hours is None else {"grace_hours": grace_hours}
     _give_made(session, session.api.post(f"/access/v1/keys/{id}:rotate", body))
 
@@ -129,10 +133,10 @@ def rotate_key(
 def revoke_key(
     session: Session, id: Annotated[str, typer.Argument(help="The key's id, from `depesche keys list`.")]
 ) -> None:
-    """End a key now; within five seconds nothing takes it any more."""
+    """Revoke a key; within five seconds no service accepts it any more."""
     session.give(session.api.delete(f"/access/v1/keys/{id}"), facts)
 
 
 def _give_made(session: Session, made: dict[str, Any]) -> None:
     session.give(made, facts)
-    session.say("[yellow]Keep the key now: it is not shown again and stored nowhere.[/]")
+    session.say("[yellow]Save the key now: it is stored nowhere and will not be shown again.[/]")

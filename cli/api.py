@@ -1,8 +1,8 @@
-"""The suite over HTTP: one client with time-outs, tries again where that is safe, and problems as errors.
+"""The suite over HTTP: one client with timeouts, retries where they are safe, and problems as errors.
 
-Where an answer is lost, GET is tried again, and POST because it carries an Idempotency-Key (events carry their own
-ids); PUT and DELETE are not, since they may have been done. After an answer only 429 and 503 are tried again, and where
-nobody listens nothing is.
+If a response is lost, GET is retried, and so is POST because it carries an Idempotency-Key (events carry their own
+ids); PUT and DELETE are not, because they may have been done. After a response, only 429 and 503 are retried. A
+refused connection is never retried.
 """
 
 import threading
@@ -20,14 +20,14 @@ from libs.errors import BadRequest
 _TRIES = 4
 _LONGEST_PAUSE_SECONDS = 20.0
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-_LONG_TIMEOUT = httpx.Timeout(600.0, connect=5.0)  # a stream is answered when all of it was taken in
+_LONG_TIMEOUT = httpx.Timeout(600.0, connect=5.0)  # a stream gets its response once all of it was processed
 _AGAIN = (429, 503)
 PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A successful answer; `body` is decoded JSON, or the text of another media type."""
+    """A successful response; `body` is decoded JSON, or the text of another media type."""
 
     status: int
     body: Any
@@ -36,30 +36,30 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A request body that is not an object to be encoded here; one in pieces is sent once and never again."""
+    """A request body that is already encoded; an iterator is sent once and never retried."""
 
     raw: bytes | Iterator[bytes]
     media_type: str
 
 
 class Api:
-    """The suite at one address, with one key."""
+    """The suite at one URL, with one key."""
 
     def __init__(self, url: str, key: str | None) -> None:
         self.url = url.rstrip("/")
         headers = {"user-agent": "depesche-cli", "accept": "application/json"}
         if key:
             headers["authorization"] = f"Bearer {key}"
-        # reading the system's certificates takes longer than most commands; plain HTTP does not ask for them
+        # loading the system's certificates takes longer than most commands; plain HTTP does not need them
         verify = self.url.startswith("https:")
         self._client = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, verify=verify)
 
     def get(self, path: str, **query: Any) -> Any:
-        """The decoded body of a GET."""
+        """Return the decoded body of a GET."""
         return self.call("GET", path, query=query).body
 
     def fetch(self, path: str) -> Answer | None:
-        """A GET with its entity tag; None where there is nothing."""
+        """GET with the entity tag; None if there is nothing."""
         try:
             return self.call("GET", path)
         except ProblemAnswer as problem:
@@ -68,19 +68,19 @@ class Api:
             raise
 
     def put(self, path: str, body: Any, *, etag: str | None = None) -> Answer:
-        """A PUT; `etag` of the version that was read, None to create."""
+        """PUT; `etag` of the version that was read, None to create."""
         return self.call("PUT", path, body, headers={"if-match": etag} if etag else None)
 
     def post(self, path: str, body: Any = None, **query: Any) -> Any:
-        """The decoded body of a POST."""
+        """Return the decoded body of a POST."""
         return self.call("POST", path, body, query=query).body
 
     def delete(self, path: str, **query: Any) -> Any:
-        """The decoded body of a DELETE."""
+        """Return the decoded body of a DELETE."""
         return self.call("DELETE", path, query=query).body
 
     def items(self, path: str, *, most: int | None = None, **query: Any) -> Iterator[Any]:
-        """The items of a paged list, `most` of them or all, asked for as they are taken."""
+        """Yield the items of a paged list, up to `most`, fetching pages as they are needed."""
         left = most
         cursor: str | None = None
         while left is None or left > 0:
@@ -100,7 +100,7 @@ class Api:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request. Raises ProblemAnswer or Unreachable."""
+        """Send one request. Raises ProblemAnswer or Unreachable."""
         sent = dict(headers or {})
         raw: bytes | Iterator[bytes] = b""
         timeout = _LONG_TIMEOUT if isinstance(body, Content) else _TIMEOUT
@@ -121,10 +121,10 @@ class Api:
             try:
                 response = self._client.send(request)
             except httpx.ConnectError as error:
-                # nothing was sent; and where nothing listens, waiting does not help
+                # nothing was sent, and if nothing listens, waiting does not help
                 raise Unreachable(self.url, str(error) or "connection refused") from error
             except httpx.TransportError as error:
-                # PUT and DELETE may have been done: with If-Match a second try would only seem a conflict
+                # PUT and DELETE may have been done: with If-Match a retry would only look like a conflict
                 if not left or request.method in ("PUT", "DELETE"):
                     raise Unreachable(self.url, type(error).__name__) from error
                 _pause(1.0)
@@ -142,7 +142,7 @@ class Api:
 
 
 def ndjson(items: Iterable[bytes]) -> Content:
-    """Lines as one request body."""
+    """Return lines as one request body."""
     return Content(b"\n".join(items) + b"\n", "application/x-ndjson")
 
 
@@ -156,12 +156,12 @@ def _decoded(response: httpx.Response) -> Any:
         if media == "application/json" or media.endswith("+json"):
             return exact_json.loads(response.content)
     except BadRequest:
-        return {"title": "The suite's answer cannot be read", "detail": _short(response.text)}
+        return {"title": "The suite's response cannot be read", "detail": _short(response.text)}
     return response.text
 
 
 def _try_again(response: httpx.Response) -> bool:
-    # 409 in progress: our own first try, whose answer was lost, is still being worked on
+    # 409 in progress: our own first attempt, whose response was lost, is still being processed
     return response.status_code in _AGAIN or (
         response.status_code == 409 and b"/idempotency-key-in-progress" in response.content
     )

@@ -1,7 +1,7 @@
-"""Definitions from files: what is new is created, what differs is changed, the rest is left alone.
+"""Definitions from files: create what is new, change what differs, leave the rest alone.
 
-One table of resources, in the order in which they need one another. All files are read before anything is
-sent, and every problem is told with file and line.
+One table of resources, in order of dependency. All files are read before anything is sent, and every problem is
+reported with file and line.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ from cli.session import Session, command
 from libs.errors import FieldError
 
 Paths = Annotated[list[Path], typer.Argument(help="YAML or JSON files, or folders of them.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be created or changed.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be created or changed.")]
 
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-# what the suite says about a definition, and nobody writes
+# fields that the suite reports about a definition but nobody writes
 META = frozenset(
     "name type version state published published_at published_by release_id released outdated webhook hearing"
     " created_at updated_at changed_at".split()
@@ -37,8 +37,8 @@ META = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One kind of definition: its word in files, its path, what the suite fills in where a file is silent, and what it
-    says of one that nobody writes."""
+    """One kind of definition: its word in files, its path, the suite's defaults for missing fields, and the fields
+    that it reports but nobody writes."""
 
     kind: str
     path: str
@@ -47,7 +47,7 @@ class Resource:
     meta: frozenset[str] = META
 
     def at(self, name: str) -> str:
-        """The path of one of them."""
+        """Return the path of one definition."""
         return f"{self.path}/{quote(name, safe='/:')}"
 
 
@@ -61,13 +61,13 @@ COMMUNICATION = Resource(
     "/orders-notification/v1/communications",
     {"on_unknown": "leave", "expiry_seconds": 86_400, "mode": "all"},
 )
-# what comes later may name what comes before
+# later kinds may refer to earlier ones
 ORDER = (TOPIC, SENDER, EVENT_TYPE, SOURCE, TEMPLATE, COMMUNICATION)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one definition."""
+    """The result for one definition."""
 
     kind: str
     name: str
@@ -83,17 +83,17 @@ class Outcome:
 
 
 def add_apply(app: typer.Typer, resource: Resource) -> None:
-    """Adds `apply` for one kind."""
+    """Add the `apply` command for one kind."""
 
     def apply(session: Session, paths: Paths, dry_run: DryRun = False) -> None:
         run(session, paths, (resource,), dry_run=dry_run)
 
-    apply.__doc__ = f"Create or change {resource.kind}s from files; what is the same is left alone."
+    apply.__doc__ = f"Create or change {resource.kind}s from files; unchanged ones are left alone."
     command(app, "apply", example=f"depesche {resource.kind}s apply shop/{resource.kind}s.yaml")(apply)
 
 
 def run(session: Session, paths: Sequence[Path], resources: Sequence[Resource], *, dry_run: bool) -> None:
-    """Applies, shows, and ends with 1 where something was refused."""
+    """Apply, show the results, and exit with 1 if any was refused."""
     outcomes = outcomes_of(session, paths, resources, dry_run=dry_run)
     session.give({"dry_run": dry_run, "outcomes": [o.document() for o in outcomes]}, lambda _: shown(outcomes))
     end_where_refused(session, outcomes)
@@ -102,12 +102,12 @@ def run(session: Session, paths: Sequence[Path], resources: Sequence[Resource], 
 def outcomes_of(
     session: Session, paths: Sequence[Path], resources: Sequence[Resource], *, dry_run: bool
 ) -> list[Outcome]:
-    """Reads all files, then applies each definition in the order of the resources."""
+    """Read all files, then apply each definition in the order of the resources."""
     kinds = {resource.kind: resource.named_by for resource in resources}
     found = documents.read(paths, kinds=kinds)
     if len(resources) > 1 and (nameless := [document for document in found if document.kind is None]):
         problems = [FieldError(document.place(""), f"`kind` is missing: {', '.join(kinds)}.") for document in nameless]
-        raise UsageError("Some definitions do not say what they are; nothing was sent.", fields=problems)
+        raise UsageError("Some definitions have no kind; nothing was sent.", fields=problems)
     return [
         applied(session, resource, document, dry_run=dry_run)
         for resource in resources
@@ -117,7 +117,7 @@ def outcomes_of(
 
 
 def end_where_refused(session: Session, outcomes: Sequence[Outcome]) -> None:
-    """Tells each problem with its place, and ends with 1 where there is one."""
+    """Report each problem with its place, and exit with 1 if there is one."""
     if any(outcome.result == "refused" for outcome in outcomes):
         if not session.as_json:
             for line in _problems(outcomes):
@@ -126,13 +126,13 @@ def end_where_refused(session: Session, outcomes: Sequence[Outcome]) -> None:
 
 
 def applied(session: Session, resource: Resource, document: Document, *, dry_run: bool) -> Outcome:
-    """Sends one definition where it differs from what is there."""
+    """Send one definition if it differs from the stored one."""
     path = resource.at(document.name)
     try:
         body = _with_secrets(document)
         current = session.api.fetch(path)
         alike = current is not None and same(resource, body, current)
-        # whether a sender's secrets are the same the suite alone can say: by making no new version
+        # only the suite can compare a sender's secrets: if they are the same, it makes no new version
         if not dry_run and (not alike or resource is SENDER):
             etag = current.etag if current else None
             alike = session.api.put(path, body, etag=etag).etag == etag and etag is not None
@@ -146,11 +146,11 @@ def applied(session: Session, resource: Resource, document: Document, *, dry_run
 
 
 def same(resource: Resource, body: Mapping[str, Any], current: Answer) -> bool:
-    """Whether applying would change nothing; a sender's secrets count as the same where any are set."""
+    """Whether applying would change nothing; a sender's secrets count as equal if any are set."""
     if resource is SENDER:
         return _same_sender(body, current.body)
     held = {name: value for name, value in current.body.items() if name not in resource.meta}
-    # secrets are never given back, only the start of their digest
+    # secrets are never returned, only the start of their digest
     wanted = {name: _fingerprints(value) if name == "secrets" else value for name, value in body.items()}
     if "secrets" not in wanted:
         held.pop("secrets", None)
@@ -193,7 +193,7 @@ def _fingerprints(secrets: Any) -> Any:
 def _with_secrets(document: Document) -> dict[str, Any]:
     body = dict(document.body)
     if isinstance(secrets := body.get("secrets"), list):
-        # a secret does not belong into a file that is kept under version control: ${NAME} reads the environment
+        # secrets do not belong in version-controlled files: ${NAME} reads the environment
         body["secrets"] = [_filled(secret, document, "/secrets") for secret in map(str, secrets)]
     if isinstance(account := body.get("account"), dict):
         body["account"] = {name: _filled(value, document, f"/account/{name}") for name, value in account.items()}
@@ -224,7 +224,7 @@ def _placed(document: Document, problem: ProblemAnswer) -> tuple[FieldError, ...
 
 
 def shown(outcomes: Sequence[Outcome]) -> Any:
-    """What became of each, as a table."""
+    """Return the results as a table."""
     return table([outcome.document() for outcome in outcomes], ("result", "kind", "name", "file"))
 
 

@@ -17,18 +17,22 @@ _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _RECORD = ("at", "kind", "what", "communication", "recipient", "order", "channel", "detail")
 _WHAT = ("status", "receipt", "category", "action", "error", "reply_code", "type")
 
-Words = Annotated[list[str] | None, typer.Argument(help="Words that must all be there; those in quotes in a row.")]
-Without = Annotated[list[str] | None, typer.Option("--without", help="A word that must not be there.")]
+Words = Annotated[list[str] | None, typer.Argument(help="Words that must all occur; quote them to match a phrase.")]
+Without = Annotated[list[str] | None, typer.Option("--without", help="A word that must not occur.")]
 Filter = Annotated[
     list[str] | None,
-    typer.Option("--where", "-w", help="name=value, several times; one name twice: either. --where channel=email"),
+    typer.Option(
+        "--where",
+        "-w",
+        help="name=value; may be repeated, and one name repeated matches any of its values. --where channel=email",
+    ),
 ]
 Since = Annotated[str | None, typer.Option("--from", help="2027-03-01, a time with its zone, or 90m, 24h, 7d ago.")]
-Until = Annotated[str | None, typer.Option("--to", help="As --from; now by default.")]
+Until = Annotated[str | None, typer.Option("--to", help="Like --from; default: now.")]
 Status = Annotated[list[str] | None, typer.Option(help="sent, failed, skipped, suppressed …")]
-Order = Annotated[str | None, typer.Option(help="The order number, or whatever the event was about.")]
+Order = Annotated[str | None, typer.Option(help="The order number, or another subject of the event.")]
 Recipient = Annotated[str | None, typer.Option(help="customer:4711 or installation:<id>.")]
-Communication = Annotated[list[str] | None, typer.Option(help="Of this communication.")]
+Communication = Annotated[list[str] | None, typer.Option(help="Only this communication.")]
 
 
 @command(audit, "search", example='depesche audit search "user unknown" --from 7d --status failed')
@@ -44,30 +48,30 @@ def search(
     recipient: Recipient = None,
     communication: Communication = None,
     limit: Annotated[
-        int, typer.Option(help="How many at most, the newest ones; more than a page is fetched.", min=1)
+        int, typer.Option(help="Maximum number, newest first; fetches several pages if needed.", min=1)
     ] = 50,
 ) -> None:
-    """Decisions, messages' transitions, receipts, refusals and every other event, newest first."""
+    """Search decisions, messages' transitions, receipts, refusals and every other event, newest first."""
     query = _question(_said(words, without), where, since, until)
     query |= {"status": status, "order": order, "recipient": recipient, "communication": communication}
     found = list(session.api.items("/history/v1/audit", most=limit, **query))
     session.give(found, _records)
     if len(found) == limit:
-        session.say(f"[dim]There may be older ones: --limit {limit * 4} shows more.[/]")
+        session.say(f"[dim]There may be older records: --limit {limit * 4} shows more.[/]")
 
 
 @command(audit, "counts", example="depesche audit counts --by day --by status --from 7d --where kind=transition")
 def counts(
     session: Session,
-    by: Annotated[list[str], typer.Option(help="day, hour, status, reason, channel, communication …: one or two.")],
+    by: Annotated[list[str], typer.Option(help="One or two of day, hour, status, reason, channel, communication …")],
     words: Words = None,
     without: Without = None,
     where: Filter = None,
     since: Since = None,
     until: Until = None,
-    zone: Annotated[str, typer.Option(help="Whose days and hours: Europe/Berlin.")] = "UTC",
+    zone: Annotated[str, typer.Option(help="Time zone for days and hours: Europe/Berlin.")] = "UTC",
 ) -> None:
-    """How many records there are of each."""
+    """Count records by one or two fields."""
     query = _question(_said(words, without), where, since, until)
     answer = session.api.get("/history/v1/audit/counts", by=by, zone=zone, **query)
     session.give(answer, _counts)
@@ -78,7 +82,7 @@ def _question(said: str | None, where: list[str] | None, since: str | None, unti
     for pair in where or ():
         name, equals, value = pair.partition("=")
         if not equals or not name or not value:
-            raise UsageError(f"{pair!r} is no filter.", hint="Write --where name=value: --where channel=email")
+            raise UsageError(f"{pair!r} is not a filter.", hint="Write --where name=value: --where channel=email")
         query.setdefault(name, []).append(value)
     now = datetime.now(UTC)
     return query | {"from": _moment(since, now), "to": _moment(until, now)}
@@ -89,12 +93,12 @@ def _said(words: list[str] | None, without: list[str] | None) -> str | None:
 
 
 def _quoted(word: str) -> str:
-    """What the shell kept together belongs together."""
+    """Quote words that the shell passed as one argument."""
     return f'"{word}"' if " " in word and '"' not in word else word
 
 
 def _moment(text: str | None, now: datetime) -> str | None:
-    """ISO 8601 with a zone: of a day, a time, or so long ago."""
+    """Parse a date, a time or an offset into the past; return ISO 8601 with a zone."""
     if text is None:
         return None
     if text[:-1].isdigit() and text[-1:] in _SPANS and len(text) < 8:
@@ -103,18 +107,18 @@ def _moment(text: str | None, now: datetime) -> str | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"{text!r} is no time.", hint="Write 2027-03-01, 2027-03-01T09:30:00+01:00, or 90m, 24h, 7d, 4w."
+            f"{text!r} is not a time.", hint="Write 2027-03-01, 2027-03-01T09:30:00+01:00, or 90m, 24h, 7d, 4w."
         ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
 def _records(found: list[Mapping[str, Any]]) -> RenderableType:
     rows = [{**record, "what": _what(record)} for record in found]
-    return table(rows, _RECORD, empty="Nothing that fits was found in this time.")
+    return table(rows, _RECORD, empty="No matching records in this period.")
 
 
 def _what(record: Mapping[str, Any]) -> str:
-    """In a word: what became of it, what came back, what was done."""
+    """Summarise in a word: the status, the receipt or the action."""
     if record["kind"] == "decision":
         return str(record["reason"])
     said = str(next(record[name] for name in _WHAT if record.get(name)))
@@ -123,4 +127,4 @@ def _what(record: Mapping[str, Any]) -> str:
 
 def _counts(answer: Mapping[str, Any]) -> RenderableType:
     rows = [{**group["values"], "count": group["count"]} for group in answer["groups"]]
-    return table(rows, (*answer["by"], "count"), empty="Nothing that fits was found in this time.")
+    return table(rows, (*answer["by"], "count"), empty="No matching records in this period.")

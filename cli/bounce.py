@@ -1,4 +1,4 @@
-"""`depesche bounce`: what came back, and how it is judged."""
+"""`depesche bounce`: bounces, and how they are judged."""
 
 import typer
 
@@ -8,9 +8,7 @@ from cli.bounce_rules import rules
 from cli.bounce_webhooks import webhooks
 from cli.suppressions import suppressions
 
-bounce = typer.Typer(
-    help="What came back: mails, figures, imports, rules, replays, reports, webhooks.", no_args_is_help=True
-)
+bounce = typer.Typer(help="Bounces: mails, figures, imports, rules, replays, reports, webhooks.", no_args_is_help=True)
 for part in (bounce_figures, bounce_mails, bounce_import, bounce_replays, bounce_model):
     bounce.add_typer(part.commands)
 bounce.add_typer(rules, name="rules")

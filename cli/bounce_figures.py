@@ -1,4 +1,4 @@
-"""`depesche bounces`: figures, the breaker, and files of all that came back."""
+"""`depesche bounces`: figures, the breaker, and reputation."""
 
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from cli.output import table
 from cli.session import Session, command
 from cli.suppressions import Provider
 
-commands = typer.Typer()  # of `depesche bounce`
+commands = typer.Typer()  # part of `depesche bounce`
 
 _PATH = "/bounce/v1"
 _COUNTS = ("facts", "first", "repeated", "suppressed", "lifted", "parked", "undetermined")
@@ -26,13 +26,13 @@ _BREAKER = (
 )
 _HEALTH = ("count", "sender", "about", "provider", "category", "last_at")
 
-Note = Annotated[str, typer.Option(help="Why; it stands in the audit.")]
+Note = Annotated[str, typer.Option(help="Why; recorded in the audit.")]
 Breaker = Annotated[str, typer.Argument(help="The breaker's id, from `depesche bounce breakers`.")]
 By = Annotated[
     list[str] | None, typer.Option(help="category, provider, from_domain or communication; may be repeated.")
 ]
-Since = Annotated[str | None, typer.Option(help="From this moment on; seven days ago, where it is left out.")]
-Until = Annotated[str | None, typer.Option(help="Up to this moment; now, where it is left out.")]
+Since = Annotated[str | None, typer.Option(help="Start time; default: seven days ago.")]
+Until = Annotated[str | None, typer.Option(help="End time; default: now.")]
 
 
 @command(commands, "statistics", example="depesche bounce statistics --by category --by provider --grain none")
@@ -42,54 +42,54 @@ def statistics(
     grain: Annotated[str, typer.Option(help="hour, day or none (UTC).")] = "day",
     since: Since = None,
     until: Until = None,
-    category: Annotated[str | None, typer.Option(help="Of this category alone.")] = None,
+    category: Annotated[str | None, typer.Option(help="Only this category.")] = None,
     provider: Provider = None,
-    from_domain: Annotated[str | None, typer.Option(help="Of mails from this domain alone.")] = None,
-    communication: Annotated[str | None, typer.Option(help="Of this communication alone.")] = None,
+    from_domain: Annotated[str | None, typer.Option(help="Only mails from this domain.")] = None,
+    communication: Annotated[str | None, typer.Option(help="Only this communication.")] = None,
 ) -> None:
-    """How much came back, and what followed from it."""
+    """Count bounces, and what followed from them."""
     query: dict[str, Any] = {"grain": grain, "by": by or [], "since": since, "until": until, "category": category}
     query |= {"provider": provider, "from_domain": from_domain, "communication": communication}
     found = session.api.get(f"{_PATH}/statistics", **query)
     columns = ("bucket",) if grain != "none" else ()
-    session.give(found, lambda item: table(item["rows"], (*columns, *(by or ()), *_COUNTS), empty="Nothing came back."))
+    session.give(found, lambda item: table(item["rows"], (*columns, *(by or ()), *_COUNTS), empty="No bounces."))
     if not session.as_json and found["rows"]:
         share = float(found["undetermined_share"])
-        session.out.print(f"\n{found['totals']['facts']:,} facts; {share:.1%} of them could not be read.")
+        session.out.print(f"\n{found['totals']['facts']:,} facts; {share:.1%} of them could not be classified.")
 
 
 @command(commands, "breakers", example="depesche bounce breakers --provider gmail")
 def list_breakers(
     session: Session,
     provider: Provider = None,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
+    limit: Annotated[int, typer.Option(help="Maximum number.", min=1)] = 50,
 ) -> None:
-    """When providers were not believed, newest first."""
+    """List when providers were not believed, newest first."""
     found = list(session.api.items(f"{_PATH}/breakers", most=limit, provider=provider))
-    session.give(found, lambda items: table(items, _BREAKER, empty="Every provider has been believed so far."))
+    session.give(found, lambda items: table(items, _BREAKER, empty="No breaker has opened so far."))
 
 
 @command(commands, "believe", example='depesche bounce believe 0193c8a4-5d10-7c11-9a5e-7f0d1c2b3a49 --note "old list"')
 def believe(session: Session, id: Breaker, note: Note) -> None:
-    """Bar what a breaker has parked: the mailboxes are gone indeed."""
+    """Suppress the addresses that a breaker has parked: the mailboxes are really gone."""
     found = session.api.post(f"{_PATH}/breakers/{id}:release", {"note": note})
-    session.give(found, lambda item: f"{item['count']:,} addresses are barred.")
+    session.give(found, lambda item: f"{item['count']:,} addresses are suppressed.")
 
 
 @command(commands, "drop", example='depesche bounce drop 0193c8a4-5d10-7c11-9a5e-7f0d1c2b3a49 --note "an outage"')
 def drop(session: Session, id: Breaker, note: Note) -> None:
-    """Give up what a breaker has parked: it was an outage."""
+    """Drop what a breaker has parked: it was an outage."""
     found = session.api.post(f"{_PATH}/breakers/{id}:drop", {"note": note})
-    session.give(found, lambda item: f"{item['count']:,} addresses wait no longer.")
+    session.give(found, lambda item: f"{item['count']:,} addresses are no longer parked.")
 
 
 @command(commands, "reputation", example="depesche bounce reputation --provider microsoft")
 def reputation(
     session: Session,
     provider: Provider = None,
-    sender: Annotated[int | None, typer.Option(help="Of this sender alone.")] = None,
+    sender: Annotated[int | None, typer.Option(help="Only this sender.")] = None,
     since: Since = None,
 ) -> None:
-    """Blocks by sender, address and provider."""
+    """List blocks by sender, address and provider."""
     found = session.api.get(f"{_PATH}/reputation", provider=provider, sender=sender, since=since)
-    session.give(found, lambda item: table(item["items"], _HEALTH, empty="Nobody blocks us."))
+    session.give(found, lambda item: table(item["items"], _HEALTH, empty="No provider blocks us."))

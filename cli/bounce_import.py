@@ -18,18 +18,18 @@ from cli.progress import Advance, importing
 from cli.session import Session, command
 from libs import exact_json
 
-commands = typer.Typer()  # of `depesche bounce`
+commands = typer.Typer()  # part of `depesche bounce`
 
 _PATH = "/bounce/v1/mails:import"
 _PIECE = 1 << 16
-_AT_ONCE = 5_000  # mails of a folder in one request: what a broken connection costs is so many duplicates
+_AT_ONCE = 5_000  # mails of a folder per request: a broken connection costs at most so many duplicates
 _SHOWN = 20
 _COUNTS = ("mails", "kept", "duplicate", "refused")
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """One request's body: `pieces` tells how many bytes of the source it has used."""
+    """One request's body: `pieces` reports how many bytes of the source it has read."""
 
     media_type: str
     pieces: Callable[[Advance], Iterator[bytes]]
@@ -39,9 +39,10 @@ class _Request:
 def import_mails(
     session: Session,
     path: Annotated[Path, typer.Argument(help="A Maildir, a folder of .eml files, an mbox, a zip, or one mail.")],
-    report: Annotated[Path | None, typer.Option(help="Write every mail that was refused there, as NDJSON.")] = None,
+    report: Annotated[Path | None, typer.Option(help="File for every refused mail, as NDJSON.")] = None,
 ) -> None:
-    """Hand in bounce mails. Cut off, it is run again: what is there is found. Exit code 1 if a mail was refused."""
+    """Submit bounce mails. After an interruption run it again: mails already stored are recognised. Exit code 1 if a
+    mail was refused."""
     counts: Counter[str] = Counter()
     refusals: list[dict[str, Any]] = []
     problems: list[str] = []
@@ -66,11 +67,11 @@ def import_mails(
 
 
 def _requests(path: Path) -> tuple[Iterable[_Request], int]:
-    """The requests that hand it in, and the bytes of it all. Raises UsageError, OSError."""
+    """Return the requests that submit it, and its total bytes. Raises UsageError, OSError."""
     if path.is_dir():
         files = _mails_in(path)
         if not files:
-            raise UsageError(f"{path} holds no mails.", hint="It should be a Maildir, or have .eml files in it.")
+            raise UsageError(f"{path} contains no mails.", hint="Give a Maildir, or a folder with .eml files.")
         parts = [files[at : at + _AT_ONCE] for at in range(0, len(files), _AT_ONCE)]
         size = sum(file.stat().st_size for file in files)
         return [_Request("application/zip", _zipping(path, part)) for part in parts], size
@@ -86,7 +87,7 @@ def _requests(path: Path) -> tuple[Iterable[_Request], int]:
 
 
 def _mails_in(folder: Path) -> list[Path]:
-    """Of a Maildir those in its and its subfolders' cur and new, in order; of another folder its .eml files."""
+    """Return a Maildir's files in its and its subfolders' cur and new, in order; of another folder, its .eml files."""
     maildirs = [found.parent for found in (folder / "cur", *folder.rglob("cur")) if (found.parent / "new").is_dir()]
     if maildirs:
         boxes = [maildir / box for maildir in dict.fromkeys(maildirs) for box in ("cur", "new")]
@@ -123,7 +124,7 @@ def _zipping(folder: Path, files: Iterable[Path]) -> Callable[[Advance], Iterato
 
 
 class _Pipe(io.RawIOBase):
-    """What a zip file is written to, and its bytes taken from."""
+    """Collects the bytes of a zip file that is being written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,10 +146,10 @@ class _Pipe(io.RawIOBase):
 def _summary(done: dict[str, Any], path: Path) -> str:
     noun = "mail" if done["mails"] == 1 else "mails"
     text = f"{done['mails']:,} {noun} of {safe(path.name)}: [green]{done['kept']:,} new[/]"
-    text += f", {done['duplicate']:,} there already"
+    text += f", {done['duplicate']:,} already stored"
     text += f", [red]{done['refused']:,} refused[/]." if done["refused"] else ", none refused."
     if done["problem"]:
-        text += f"\n[red]Not read to its end: {safe(done['problem'])}[/]"
+        text += f"\n[red]Not read to the end: {safe(done['problem'])}[/]"
     return text
 
 
@@ -157,4 +158,4 @@ def _list_refusals(session: Session, refusals: list[dict[str, Any]], report: Pat
         session.err.print(f"[red]{safe(refusal['name'])}[/]: {safe(refusal['reason'])}")
     if len(refusals) > _SHOWN:
         rest = f"… and {len(refusals) - _SHOWN:,} more"
-        session.err.print(f"{rest} in {safe(str(report))}." if report else f"{rest}: --report FILE keeps them all.")
+        session.err.print(f"{rest} in {safe(str(report))}." if report else f"{rest}: --report FILE writes all of them.")

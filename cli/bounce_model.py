@@ -1,4 +1,4 @@
-"""`depesche bounce train`: the model that is asked where no rule reads a reply, from reviewed replies."""
+"""`depesche bounce train`: train the model for replies that no rule reads, from reviewed replies."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from cli.errors import UsageError
 from cli.output import facts, table
 from cli.session import Session, command
 
-commands = typer.Typer()  # of `depesche bounce`
+commands = typer.Typer()  # part of `depesche bounce`
 
 _CATEGORY = ("category", "replies", "answered_from")
 _BIN = ("guesses", "confidence", "right")
@@ -19,19 +19,19 @@ _BIN = ("guesses", "confidence", "right")
 @command(commands, "train", example="depesche bounce train reviewed.jsonl --out bounces.model")
 def train_model(
     session: Session,
-    out: Annotated[Path, typer.Option(help="The file to write; name it in the setting `model` of bounce.")],
+    out: Annotated[Path, typer.Option(help="The file to write; set `model` of bounce to it.")],
     replies: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Reviewed replies, JSON lines or CSV: text, category, perhaps reply, enhanced, provider, also."
+            help="Reviewed replies, JSON lines or CSV: text, category; optionally reply, enhanced, provider, also."
         ),
     ] = None,
     precision: Annotated[
-        float, typer.Option(help="Share of right answers that each category must reach to be answered.", min=0.5, max=1)
+        float, typer.Option(help="Share of correct answers that a category must reach to be used.", min=0.5, max=1)
     ] = 0.95,
 ) -> None:
-    """Make the weights of the bounce model: from the replies that come with Depesche and from those given."""
-    # the model's libraries are imported by the command that needs them
+    """Train the weights of the bounce model, from the replies that come with Depesche and from yours."""
+    # imported here: only this command needs the model's libraries
     from services.bounce.adapters.model_file import BadModel, examples_in, save_model, shipped_examples
     from services.bounce.domain.learning import train
 

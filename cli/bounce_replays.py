@@ -1,4 +1,4 @@
-"""`depesche bounce replay`: what would be barred under other rules or other numbers."""
+"""`depesche bounce replay`: what would be suppressed under other rules or settings."""
 
 import signal
 import threading
@@ -15,7 +15,7 @@ from cli.exits import Exit
 from cli.output import safe, table
 from cli.session import Session, command
 
-commands = typer.Typer()  # of `depesche bounce`
+commands = typer.Typer()  # part of `depesche bounce`
 
 _PATH = "/bounce/v1/replays"
 _OPEN = ("waiting", "running")
@@ -31,16 +31,16 @@ _REPLAY = ("id", "state", "created_at=asked", "rules", "facts", "appear", "vanis
 @command(commands, "replay", example="depesche bounce replay --from 2027-02-01T00:00:00Z --setting score_days=2")
 def replay(
     session: Session,
-    since: Annotated[str, typer.Option("--from", help="Facts from this moment on decide: 2027-02-01T00:00:00Z.")],
-    until: Annotated[str | None, typer.Option("--to", help="Up to this moment; now, where it is left out.")] = None,
+    since: Annotated[str, typer.Option("--from", help="Start time of the facts: 2027-02-01T00:00:00Z.")],
+    until: Annotated[str | None, typer.Option("--to", help="End time; default: now.")] = None,
     rules: Annotated[
-        str, typer.Option(help="in-force, working (as the next rule set would have them), or a rule set's number.")
+        str, typer.Option(help="in-force, working (as in the next rule set), or a rule set's number.")
     ] = "in-force",
-    setting: Annotated[list[str] | None, typer.Option(help="A number to try: score_days=2; may be repeated.")] = None,
-    note: Annotated[str | None, typer.Option(help="What it is for.")] = None,
-    limit: Annotated[int, typer.Option(help="How many of the addresses to show.", min=0)] = 20,
+    setting: Annotated[list[str] | None, typer.Option(help="A setting to try: score_days=2; may be repeated.")] = None,
+    note: Annotated[str | None, typer.Option(help="Its purpose.")] = None,
+    limit: Annotated[int, typer.Option(help="Number of addresses to show.", min=0)] = 20,
 ) -> None:
-    """Play the policy over stored facts again; nothing is changed by it. Ctrl-C cancels it."""
+    """Replay the policy over stored facts; this changes nothing. Ctrl-C cancels it."""
     body = {"since": since, "rules": int(rules) if rules.isdigit() else rules, "settings": _settings(setting or [])}
     named = {"until": until, "note": note}
     asked = session.api.post(_PATH, body | {name: value for name, value in named.items() if value is not None})
@@ -56,8 +56,8 @@ def replay(
 
 
 @command(commands, "replays", example="depesche bounce replays")
-def replays(session: Session, limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 20) -> None:
-    """Replays of the last 90 days, newest first."""
+def replays(session: Session, limit: Annotated[int, typer.Option(help="Maximum number.", min=1)] = 20) -> None:
+    """List replays of the last 90 days, newest first."""
     found = list(session.api.items(_PATH, most=limit))
     session.give(found, lambda items: table([_line(item) for item in items], _REPLAY, empty="None yet."))
 
@@ -67,7 +67,7 @@ def _settings(given: list[str]) -> dict[str, Any]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not value.strip():
-            raise UsageError(f"«{text}» is no setting.", hint="Write it as --setting score_days=2.")
+            raise UsageError(f"«{text}» is not a setting.", hint="Write it as --setting score_days=2.")
         name = name.strip()
         found[name] = [one.strip() for one in value.split(",")] if name in _LISTS else _number(name, value)
     return found
@@ -77,7 +77,7 @@ def _number(name: str, text: str) -> int | float:
     try:
         return int(text) if text.strip().isdigit() else float(text)
     except ValueError as error:
-        raise UsageError(f"{name} takes a number, not «{text}».") from error
+        raise UsageError(f"{name} needs a number, not «{text}».") from error
 
 
 def _ended(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _ended(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _interrupted() -> Iterator[threading.Event]:
-    """Set by Ctrl-C, so that the suite does not go on with what nobody waits for."""
+    """Yield an event that Ctrl-C sets, so that the suite does not continue what nobody waits for."""
     event = threading.Event()
     before = signal.signal(signal.SIGINT, lambda *_: event.set())
     try:
@@ -122,14 +122,18 @@ def _shown(done: dict[str, Any]) -> RenderableType:
     result = done["result"]
     counts = [{"change": word} | item for word in ("appearing", "vanishing") for item in result[word]]
     head = f"{result['facts']:,} facts about {result['addresses']:,} addresses: "
-    head += f"{result['appear']:,} more would be barred, {result['vanish']:,} would not.\n"
+    head += f"{result['appear']:,} more would be suppressed, {result['vanish']:,} would not.\n"
     return Group(
         head,
         table([{"side": side} | result[side] for side in ("before", "after")], _SUMS),
         "",
         table(counts, _COUNT, empty="Nobody's suppression would change."),
         "",
-        table([item | _sides(item) for item in result["moves"][:20]], _MOVE, empty="Every fact would be read alike."),
+        table(
+            [item | _sides(item) for item in result["moves"][:20]],
+            _MOVE,
+            empty="Every fact would be read the same way.",
+        ),
         "",
         table([_change(item) for item in done["changes"]], _CHANGE, empty=""),
     )

@@ -1,4 +1,4 @@
-"""`depesche bounce reports`: what rules do and do not, and what nobody reads."""
+"""`depesche bounce reports`: rules that never match or decide, and replies that no rule reads."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from cli.output import safe, table
 from cli.session import Session, command
 from cli.suppressions import Provider
 
-reports = typer.Typer(help="What rules do, what none reads, and who reads it otherwise.", no_args_is_help=True)
+reports = typer.Typer(help="What rules do, what no rule reads, and who disagrees.", no_args_is_help=True)
 
 _PATH = "/bounce/v1/reports"
 _DEAD = ("rule", "category", "layer", "last_at=last hit")
@@ -16,16 +16,16 @@ _OUTDONE = ("rule", "count", "by", "last_at=last hit")
 _UNREAD = ("count", "provider", "template", "template_id=id", "vendor_category=vendor says", "read_by=now read by")
 _OTHERS = ("count", "who", "other=they say", "category=we say", "rule", "provider", "text")
 
-Limit = Annotated[int, typer.Option(help="How many at most.", min=1)]
+Limit = Annotated[int, typer.Option(help="Maximum number.", min=1)]
 
 
 @command(reports, "dead", example="depesche bounce reports dead --days 180")
 def dead(
     session: Session,
-    days: Annotated[int, typer.Option(help="Without a hit for so many days.", min=1, max=400)] = 90,
+    days: Annotated[int, typer.Option(help="Days without a hit.", min=1, max=400)] = 90,
     limit: Limit = 100,
 ) -> None:
-    """Rules in force that never match."""
+    """List rules in force that never match."""
     found = list(session.api.items(f"{_PATH}/dead-rules", most=limit, days=days))
     session.give(found, lambda items: table(items, _DEAD, empty="Every rule has matched."))
 
@@ -33,23 +33,23 @@ def dead(
 @command(reports, "outdone", example="depesche bounce reports outdone")
 def outdone(
     session: Session,
-    days: Annotated[int, typer.Option(help="Over so many days.", min=1, max=400)] = 30,
+    days: Annotated[int, typer.Option(help="Number of days.", min=1, max=400)] = 30,
     limit: Limit = 50,
 ) -> None:
-    """Rules that match and never decide, and which do instead."""
+    """List rules that match but never decide, and the rules that do instead."""
     found = list(session.api.items(f"{_PATH}/outdone-rules", most=limit, days=days))
     lines = [item | {"by": ", ".join(f"{w['rule']} ({w['count']:,})" for w in item["winners"][:3])} for item in found]
-    session.give(found, lambda _: table(lines, _OUTDONE, empty="Every rule that matches decides now and then."))
+    session.give(found, lambda _: table(lines, _OUTDONE, empty="Every matching rule decides sometimes."))
 
 
 @command(reports, "unread", example="depesche bounce reports unread --provider gmail")
 def unread(
     session: Session,
-    days: Annotated[int, typer.Option(help="Over so many days.", min=1, max=400)] = 7,
+    days: Annotated[int, typer.Option(help="Number of days.", min=1, max=400)] = 7,
     provider: Provider = None,
     limit: Limit = 50,
 ) -> None:
-    """Replies that no rule knew, the most frequent first."""
+    """List replies that no rule matched, the most frequent first."""
     found = list(session.api.items(f"{_PATH}/unread-texts", most=limit, days=days, provider=provider))
     session.give(found, lambda items: table(items, _UNREAD, empty="Every reply was read by a rule."))
 
@@ -58,10 +58,10 @@ def unread(
 def make_rule(
     session: Session,
     id: Annotated[str, typer.Argument(help="The template's id, from `depesche bounce reports unread`.")],
-    category: Annotated[str | None, typer.Option(help="What it means: inactive.")] = None,
+    category: Annotated[str | None, typer.Option(help="Its category: inactive.")] = None,
     provider: Provider = None,
 ) -> None:
-    """Make a draft of a rule that reads such replies."""
+    """Draft a rule that reads such replies."""
     body = {name: value for name, value in (("category", category), ("provider", provider)) if value}
     made = session.api.post(f"{_PATH}/unread-texts/{id}:rule", body)
     session.give(
@@ -72,10 +72,10 @@ def make_rule(
 @command(reports, "disagreements", example="depesche bounce reports disagreements --who ses")
 def disagreements(
     session: Session,
-    days: Annotated[int, typer.Option(help="Over so many days.", min=1, max=400)] = 30,
+    days: Annotated[int, typer.Option(help="Number of days.", min=1, max=400)] = 30,
     who: Annotated[str | None, typer.Option(help="A vendor's name, or model.")] = None,
     limit: Limit = 50,
 ) -> None:
-    """Where a vendor or the model reads the same replies otherwise."""
+    """List replies that a vendor or the model reads differently."""
     found = list(session.api.items(f"{_PATH}/disagreements", most=limit, days=days, who=who))
     session.give(found, lambda items: table(items, _OTHERS, empty="Nobody disagrees."))

@@ -1,4 +1,4 @@
-"""`depesche bounce rules`: rules for what comes back, from files; tried, published, rolled back."""
+"""`depesche bounce rules`: rules for bounces, from files; tried, published, rolled back."""
 
 import sys
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _MATCHED = ("rule", "layer", "shadow", "category", "priority", "by")
 _UNDONE = ("count", "category", "provider", "rule", "policy")
 
 Id = Annotated[str, typer.Argument(help="The rule's id, from `depesche bounce rules list`.")]
-Note = Annotated[str, typer.Option(help="Why; it stands in the audit.")]
+Note = Annotated[str, typer.Option(help="Why; recorded in the audit.")]
 
 
 @command(rules, "list", example="depesche bounce rules list --layer organisation --state live")
@@ -37,24 +37,24 @@ def list_rules(
     session: Session,
     layer: Annotated[str | None, typer.Option(help="shipped, organisation or emergency.")] = None,
     state: Annotated[str | None, typer.Option(help="draft, shadow, live or retired.")] = None,
-    category: Annotated[str | None, typer.Option(help="Of this category: unknown-user.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Of this provider: gmail.")] = None,
-    text: Annotated[str | None, typer.Option(help="Somewhere in id, words, note or examples.")] = None,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 100,
+    category: Annotated[str | None, typer.Option(help="Only this category: unknown-user.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Only this provider: gmail.")] = None,
+    text: Annotated[str | None, typer.Option(help="Text in id, words, note or examples.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number.", min=1)] = 100,
 ) -> None:
-    """All rules by id, the shipped ones among them; `in force` is the version that the newest set has."""
+    """List all rules by id, including the shipped ones; `in force` is the version in the newest set."""
     query = {"layer": layer, "state": state, "category": category, "provider": provider, "text": text}
     found = list(session.api.items(RULE.path, most=limit, **query))
-    session.give(found, lambda items: table(items, _RULE, empty="No rule is like that."))
+    session.give(found, lambda items: table(items, _RULE, empty="No matching rules."))
 
 
 @command(rules, "show", example="depesche bounce rules show our-house-rule")
 def show_rule(
     session: Session,
     id: Id,
-    history: Annotated[bool, typer.Option("--history", help="Every version, and who made it.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Every version and its author.")] = False,
 ) -> None:
-    """One rule."""
+    """Show one rule."""
     if history:
         found = list(session.api.items(f"{RULE.at(id)}/history"))
         session.give(found, lambda items: table(items, _VERSION))
@@ -64,7 +64,7 @@ def show_rule(
 
 @command(rules, "apply", example="depesche bounce rules apply rules/bounces.yaml")
 def apply_rules(session: Session, paths: Paths, dry_run: DryRun = False) -> None:
-    """Create or change rules from files; what is the same is left alone. `publish` puts them in force."""
+    """Create or change rules from files; unchanged ones are left alone. `publish` puts them in force."""
     found = [replace(document, body=_listed(document.body)) for document in read(paths, kinds={"rule": "id"})]
     outcomes = [applied(session, RULE, document, dry_run=dry_run) for document in found]
     session.give({"dry_run": dry_run, "outcomes": [o.document() for o in outcomes]}, lambda _: shown(outcomes))
@@ -73,23 +73,23 @@ def apply_rules(session: Session, paths: Paths, dry_run: DryRun = False) -> None
 
 @command(rules, "retire", example="depesche bounce rules retire our-house-rule")
 def retire_rule(session: Session, id: Id) -> None:
-    """End a rule; the next rule set goes without it."""
+    """Retire a rule; the next rule set will not contain it."""
     session.give(session.api.post(f"{RULE.at(id)}:retire"), facts)
 
 
 @command(rules, "test", example='depesche bounce rules test "550 5.1.1 house rule" --provider gmail')
 def try_rules(
     session: Session,
-    text: Annotated[str | None, typer.Argument(help="What a server said; - reads a pipe.")] = None,
-    mail: Annotated[Path | None, typer.Option(help="A file with a whole bounce mail instead.")] = None,
-    reply: Annotated[int | None, typer.Option(help="The reply code, where the text does not have it.")] = None,
+    text: Annotated[str | None, typer.Argument(help="A server's reply; - reads standard input.")] = None,
+    mail: Annotated[Path | None, typer.Option(help="A file with a whole bounce mail, instead of a text.")] = None,
+    reply: Annotated[int | None, typer.Option(help="The reply code, if the text does not contain it.")] = None,
     enhanced: Annotated[str | None, typer.Option(help="The enhanced code: 5.1.1.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Whose reply it is: gmail.")] = None,
+    provider: Annotated[str | None, typer.Option(help="The provider that replied: gmail.")] = None,
     stage: Annotated[str | None, typer.Option(help="connect, helo, mail, rcpt or data.")] = None,
 ) -> None:
-    """What the rules in force say of a reply or mail, and what the draft would; nothing is written."""
+    """Show how the rules in force, and the draft, read a reply or mail; nothing is written."""
     if (text is None) == (mail is None):
-        raise UsageError("Give a text or --mail FILE, one of them.")
+        raise UsageError("Give either a text or --mail FILE.")
     body = {"text": _piped(text), "mail": _read(mail), "reply": reply, "enhanced": enhanced}
     body |= {"provider": provider, "stage": stage}
     found = session.api.post(f"{RULE.path}:test", {name: value for name, value in body.items() if value is not None})
@@ -97,8 +97,8 @@ def try_rules(
 
 
 @command(rules, "sets", example="depesche bounce rules sets")
-def list_sets(session: Session, limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 20) -> None:
-    """Published rule sets, the one in force first."""
+def list_sets(session: Session, limit: Annotated[int, typer.Option(help="Maximum number.", min=1)] = 20) -> None:
+    """List published rule sets, the one in force first."""
     found = list(session.api.items(f"{_PATH}/rule-sets", most=limit))
     session.give(found, lambda items: table(items, _SET))
 
@@ -108,16 +108,19 @@ def publish(
     session: Session,
     note: Note,
     acknowledge: Annotated[
-        list[str] | None, typer.Option(help="A shipped rule that may lose examples of its own; again for each.")
+        list[str] | None, typer.Option(help="A shipped rule that may lose some of its own examples; may be repeated.")
     ] = None,
     emergency: Annotated[
-        bool, typer.Option("--emergency", help="Only the emergency layer; examples are reported and refuse nothing.")
+        bool,
+        typer.Option(
+            "--emergency", help="Only the emergency layer; failing examples are reported, but do not block it."
+        ),
     ] = False,
     replay: Annotated[
-        str | None, typer.Option(help="What would change, as you have seen it; refused where the rules differ from it.")
+        str | None, typer.Option(help="The replay that you have reviewed; refused if the rules have changed since.")
     ] = None,
 ) -> None:
-    """Put all rules in shadow and live in force, as a new set; refused with every problem at once."""
+    """Put all shadow and live rules in force, as a new set. If refused, it shows every problem at once."""
     body = {"note": note, "acknowledged": acknowledge or [], "emergency": emergency}
     found = session.api.post(f"{_PATH}/rule-sets", body | ({"replay": replay} if replay else {}))
     session.give(found, lambda made: f"Rule set {made['number']} with {made['count']} rules of yours is in force.")
@@ -126,12 +129,12 @@ def publish(
 @command(rules, "rollback", example='depesche bounce rules rollback 6 --undo-effects --note "full is not dead"')
 def roll_back(
     session: Session,
-    number: Annotated[int, typer.Argument(help="The set to go back to, from `sets`; 0: the shipped rules alone.")],
+    number: Annotated[int, typer.Argument(help="The set to return to, from `sets`; 0: only the shipped rules.")],
     note: Note,
     undo_effects: Annotated[
-        bool, typer.Option("--undo-effects", help="Let go what was barred since, and would not be by that set.")
+        bool, typer.Option("--undo-effects", help="Lift later suppressions that this set would not have placed.")
     ] = False,
-    preview: Annotated[bool, typer.Option("--preview", help="Only say what would be let go.")] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Only show what would be lifted.")] = False,
 ) -> None:
     """Put an earlier set in force again, under a new number."""
     body = {"note": note, "undo_effects": undo_effects, "preview": preview}
@@ -140,7 +143,7 @@ def roll_back(
 
 
 def _listed(body: Mapping[str, Any]) -> dict[str, Any]:
-    """As the suite keeps it: a text alone is a list of one, a code is a text."""
+    """Normalise as the suite stores it: a single text becomes a list, a code becomes a text."""
     made = dict(body)
     for name in _LISTS & body.keys():
         items = body[name] if isinstance(body[name], list) else [body[name]]
@@ -153,8 +156,8 @@ def _rolled_back(found: Mapping[str, Any]) -> RenderableType:
     lines: list[RenderableType] = []
     if made is not None:
         lines.append(f"Rule set {made['restores']} is in force again, as number {made['number']}.")
-    verb = "would be let go" if made is None else "may be written to again"
-    lines.append(f"{effects['lifted']:,} suppressions {verb}; {effects['void']:,} facts count as no proof.")
+    verb = "would be lifted" if made is None else "may be written to again"
+    lines.append(f"{effects['lifted']:,} suppressions {verb}; {effects['void']:,} facts no longer count as evidence.")
     if effects["groups"]:
         lines.append(table(effects["groups"], _UNDONE))
     return Group(*lines)

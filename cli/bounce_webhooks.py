@@ -1,4 +1,4 @@
-"""`depesche bounce webhooks`: other systems that are told of bounces and suppressions."""
+"""`depesche bounce webhooks`: other systems that receive bounces and suppressions."""
 
 import sys
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from cli.exits import Exit
 from cli.output import facts, safe, table
 from cli.session import Session, command
 
-webhooks = typer.Typer(help="Other systems that are told of bounces and suppressions.", no_args_is_help=True)
+webhooks = typer.Typer(help="Other systems that receive bounces and suppressions.", no_args_is_help=True)
 
 _PATH = "/bounce/v1/webhooks"
 _KINDS = ("bounce.classified", "suppression.changed")
@@ -25,25 +25,25 @@ Kinds = Annotated[list[str] | None, typer.Option("--kind", help=f"{' or '.join(_
 
 @command(webhooks, "list", example="depesche bounce webhooks list")
 def list_webhooks(session: Session) -> None:
-    """All webhooks, and how it goes with them."""
+    """List all webhooks and their state."""
     found = list(session.api.items(_PATH))
-    session.give(found, lambda items: table([_line(item) for item in items], _WEBHOOK, empty="There is none."))
+    session.give(found, lambda items: table([_line(item) for item in items], _WEBHOOK, empty="No webhooks."))
 
 
 @command(webhooks, "show", example="depesche bounce webhooks show 0193c8a4-6a10-7c11-9a5e-7f0d1c2b3a49")
 def show(session: Session, id: Id) -> None:
-    """One webhook."""
+    """Show one webhook."""
     session.give(session.api.get(f"{_PATH}/{id}"))
 
 
 @command(webhooks, "create", example="depesche bounce webhooks create https://crm.example/hooks/bounces")
 def create(
     session: Session,
-    target: Annotated[str, typer.Argument(metavar="URL", help="Where to tell: https, at a public address.")],
+    target: Annotated[str, typer.Argument(metavar="URL", help="The target: https, with a public host.")],
     kind: Kinds = None,
-    note: Annotated[str, typer.Option(help="What it is for.")] = "",
+    note: Annotated[str, typer.Option(help="Its purpose.")] = "",
 ) -> None:
-    """Tell another system from now on, of everything if no --kind is named. Its secret is shown this once."""
+    """Send events to another system, all of them without --kind. The secret is shown only this once."""
     body = {"url": target, "kinds": kind or list(_KINDS), "note": note, "enabled": True}
     session.give(session.api.post(_PATH, body), _with_secret)
 
@@ -52,18 +52,19 @@ def create(
 def change(
     session: Session,
     id: Id,
-    target: Annotated[str | None, typer.Option("--to", metavar="URL", help="Another URL.")] = None,
+    target: Annotated[str | None, typer.Option("--to", metavar="URL", help="A new URL.")] = None,
     kind: Kinds = None,
-    note: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    note: Annotated[str | None, typer.Option(help="Its purpose.")] = None,
     enabled: Annotated[
-        bool | None, typer.Option("--enable/--disable", help="One that failed for days is tried anew when enabled.")
+        bool | None,
+        typer.Option("--enable/--disable", help="Enabling resets one that was disabled after failing for days."),
     ] = None,
 ) -> None:
-    """Change a webhook; what is not named stays."""
+    """Change a webhook; fields that are not given stay unchanged."""
     named = {"url": target, "kinds": kind or None, "note": note, "enabled": enabled}
     edits = {name: value for name, value in named.items() if value is not None}
     if not edits:
-        raise UsageError("Nothing is to be changed.", hint="Name --to, --kind, --note, --enable or --disable.")
+        raise UsageError("There is nothing to change.", hint="Give --to, --kind, --note, --enable or --disable.")
     current = _current(session, id)
     body = {name: current.body[name] for name in named} | edits
     session.give(session.api.put(f"{_PATH}/{id}", body, etag=current.etag).body)
@@ -71,13 +72,13 @@ def change(
 
 @command(webhooks, "rotate", example="depesche bounce webhooks rotate 0193c8a4-6a10-7c11-9a5e-7f0d1c2b3a49")
 def rotate(session: Session, id: Id) -> None:
-    """Give it a new secret, shown this once; for a day the old one signs beside it."""
+    """Create a new secret, shown only this once; for a day the old one signs too."""
     session.give(session.api.post(f"{_PATH}/{id}:rotate"), _with_secret)
 
 
 @command(webhooks, "test", example="depesche bounce webhooks test 0193c8a4-6a10-7c11-9a5e-7f0d1c2b3a49")
 def test(session: Session, id: Id) -> None:
-    """Call it now with an event that says nothing, and show what came back. Exit code 1 where that was no 2xx."""
+    """Call it now with an empty event and show the response. Exit code 1 unless that was a 2xx."""
     tried = session.api.post(f"{_PATH}/{id}:test")
     session.give(tried)
     if not tried["delivered"]:
@@ -85,8 +86,8 @@ def test(session: Session, id: Id) -> None:
 
 
 @command(webhooks, "log", example="depesche bounce webhooks log 0193c8a4-6a10-7c11-9a5e-7f0d1c2b3a49")
-def log(session: Session, id: Id, limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50) -> None:
-    """Its calls, the newest first, with what came back."""
+def log(session: Session, id: Id, limit: Annotated[int, typer.Option(help="Maximum number.", min=1)] = 50) -> None:
+    """List its calls and their responses, newest first."""
     found = list(session.api.items(f"{_PATH}/{id}/attempts", most=limit))
     session.give(found, lambda items: table(items, _CALL, empty="It has not been called yet."))
 
@@ -99,12 +100,12 @@ def log(session: Session, id: Id, limit: Annotated[int, typer.Option(help="How m
 def redeliver(
     session: Session,
     id: Id,
-    since: Annotated[str, typer.Option(help="Events from this moment on: 2027-03-01T08:00:00Z.")],
-    until: Annotated[str | None, typer.Option(help="Up to this moment; now, where it is left out.")] = None,
-    delivered: Annotated[bool, typer.Option("--delivered", help="Delivered ones too.")] = False,
-    event: Annotated[list[str] | None, typer.Option(help="This event alone, by its id; may be repeated.")] = None,
+    since: Annotated[str, typer.Option(help="Events since this time: 2027-03-01T08:00:00Z.")],
+    until: Annotated[str | None, typer.Option(help="End time; default: now.")] = None,
+    delivered: Annotated[bool, typer.Option("--delivered", help="Include delivered events.")] = False,
+    event: Annotated[list[str] | None, typer.Option(help="Only this event, by its id; may be repeated.")] = None,
 ) -> None:
-    """Tell it again what was given up, under the same ids."""
+    """Send events again that were given up, under the same ids."""
     body: dict[str, Any] = {"since": since, "delivered": delivered, "events": event or []}
     again = session.api.post(f"{_PATH}/{id}:redeliver", body | ({"until": until} if until else {}))
     session.give(again, lambda done: f"{done['count']:,} events are due again.")
@@ -112,14 +113,14 @@ def redeliver(
 
 @command(webhooks, "delete", example="depesche bounce webhooks delete 0193c8a4-6a10-7c11-9a5e-7f0d1c2b3a49 --yes")
 def delete(session: Session, id: Id, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Remove it, with its log and what it was still to be told."""
+    """Remove a webhook, with its log and the events still waiting."""
     current = _current(session, id)
     if not yes:
         if session.as_json or not sys.stdin.isatty():
-            raise UsageError("What waits for it would not be told.", hint="Say --yes if it is meant.")
-        typer.confirm(f"Remove the webhook to {current.body['url']}? What waits for it is not told.", abort=True)
+            raise UsageError("The events waiting for it would be lost.", hint="Confirm with --yes.")
+        typer.confirm(f"Remove the webhook to {current.body['url']}? Its waiting events will be lost.", abort=True)
     session.api.call("DELETE", f"{_PATH}/{id}", headers={"if-match": current.etag or ""})
-    session.give({"id": id, "deleted": True}, lambda _: f"{safe(current.body['url'])} is told no more.")
+    session.give({"id": id, "deleted": True}, lambda _: f"{safe(current.body['url'])} receives no more events.")
 
 
 def _current(session: Session, id: str) -> Answer:

@@ -1,4 +1,4 @@
-"""`depesche deadletters`: what services could not take of one another's events, and what becomes of it."""
+"""`depesche deadletters`: events that a service failed to process, and what to do with them."""
 
 from typing import Annotated, Any
 
@@ -9,18 +9,18 @@ from cli.exits import Exit
 from cli.output import facts, table
 from cli.session import Session, command
 
-deadletters = typer.Typer(help="Events that a service could not take.", no_args_is_help=True)
+deadletters = typer.Typer(help="Events that a service failed to process.", no_args_is_help=True)
 
-# whose outboxes there are; a letter stands with the service that published the event
+# the services with an outbox; a letter belongs to the service that published the event
 SERVICES = ("access", "orders-notification", "tokens", "templates", "delivery", "bounce", "history")
 _LETTER = ("id", "service", "type", "subscriber", "reason", "attempts=tries", "dead_at=given up")
 _GROUP = ("service", "type", "subscriber", "reason", "count", "oldest", "newest")
 
-Ids = Annotated[list[str] | None, typer.Argument(help="Which ones; without, all that fit the options.")]
-OfService = Annotated[str | None, typer.Option(help="Published by this service; without, by any.")]
-Type = Annotated[str | None, typer.Option(help="Of this topic only: message.rejected.")]
-Subscriber = Annotated[str | None, typer.Option(help="What this service could not take: history.")]
-Reason = Annotated[str | None, typer.Option(help="Whose reason holds these words.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Which ones; default: all that match the options.")]
+OfService = Annotated[str | None, typer.Option(help="Only events published by this service.")]
+Type = Annotated[str | None, typer.Option(help="Only this event type: message.rejected.")]
+Subscriber = Annotated[str | None, typer.Option(help="Only those of this subscriber: history.")]
+Reason = Annotated[str | None, typer.Option(help="Only reasons with these words.")]
 
 
 @command(deadletters, "list", example="depesche deadletters list --subscriber history")
@@ -30,9 +30,9 @@ def list_dead_letters(
     type: Type = None,
     subscriber: Subscriber = None,
     reason: Reason = None,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
+    limit: Annotated[int, typer.Option(help="Maximum number.", min=1)] = 50,
 ) -> None:
-    """What was given up, the last first."""
+    """List dead letters, the latest first."""
     query = {"type": type, "subscriber": subscriber, "reason": reason}
     found = [
         {**letter, "service": name}
@@ -40,19 +40,19 @@ def list_dead_letters(
         for letter in session.api.items(_path(name), most=limit, **query)
     ]
     found = sorted(found, key=lambda letter: str(letter["dead_at"]), reverse=True)[:limit]
-    session.give(found, lambda items: table(items, _LETTER, empty="No dead letters: everything could be taken."))
+    session.give(found, lambda items: table(items, _LETTER, empty="No dead letters: every event was processed."))
 
 
 @command(deadletters, "groups", example="depesche deadletters groups")
 def group_dead_letters(session: Session, service: OfService = None, type: Type = None) -> None:
-    """How many there are of each type, subscriber and reason: what to mend first."""
+    """Count dead letters by type, subscriber and reason: what to fix first."""
     found = [
         {**group, "service": name}
         for name in _services(service)
         for group in session.api.get(f"{_path(name)}:groups", type=type)["items"]
     ]
     found.sort(key=lambda group: -int(group["count"]))
-    session.give(found, lambda items: table(items, _GROUP, empty="No dead letters: everything could be taken."))
+    session.give(found, lambda items: table(items, _GROUP, empty="No dead letters: every event was processed."))
 
 
 @command(deadletters, "show", example="depesche deadletters show 0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d")
@@ -61,7 +61,7 @@ def show_dead_letter(
     id: Annotated[str, typer.Argument(help="The letter's id, from `depesche deadletters list`.")],
     service: OfService = None,
 ) -> None:
-    """One with its payload; texts are hidden from a key without pii:read."""
+    """Show one dead letter with its payload; strings are hidden without pii:read."""
     for name in _services(service):
         try:
             found = session.api.get(f"{_path(name)}/{id}")
@@ -74,7 +74,7 @@ def show_dead_letter(
     raise CliError(
         f"There is no dead letter {id}.",
         exit_code=Exit.NOT_FOUND,
-        hint="It was replayed or discarded; `depesche actions` says by whom.",
+        hint="It was replayed or discarded; `depesche actions` shows by whom.",
     )
 
 
@@ -87,7 +87,7 @@ def replay_dead_letters(
     subscriber: Subscriber = None,
     reason: Reason = None,
 ) -> None:
-    """Hand them to their subscribers again, after the cause was mended. What fails again comes back."""
+    """Deliver them to their subscribers again, after the cause was fixed. Those that fail again come back."""
     body = _chosen(ids, type, subscriber, reason)
     done = sum(_act(session, f"{_path(name)}:replay", body) for name in _services(service))
     session.give({"replayed": done}, lambda d: f"{d['replayed']:,} replayed.")
@@ -96,28 +96,29 @@ def replay_dead_letters(
 @command(deadletters, "discard", example='depesche deadletters discard --reason "no such scope" --note "test data"')
 def discard_dead_letters(
     session: Session,
-    note: Annotated[str, typer.Option(help="Why; it stands in the audit.")],
+    note: Annotated[str, typer.Option(help="Why; recorded in the audit.")],
     ids: Ids = None,
     service: OfService = None,
     type: Type = None,
     subscriber: Subscriber = None,
     reason: Reason = None,
 ) -> None:
-    """Give them up for good; the audit keeps which they were."""
+    """Discard them for good; the audit records which they were."""
     body = _chosen(ids, type, subscriber, reason) | {"note": note}
     done = sum(_act(session, f"{_path(name)}:discard", body) for name in _services(service))
     session.give({"discarded": done}, lambda d: f"{d['discarded']:,} discarded.")
 
 
 def _act(session: Session, path: str, body: dict[str, Any]) -> int:
-    """A thousand at a time, of those that were there at the beginning: what fails again is not replayed for ever."""
+    """Handle a thousand at a time, only those that existed at the start, so that failing ones are not replayed for
+    ever."""
     count, until = 0, None
     while True:
         done = session.api.post(path, body if until is None else body | {"until": until})
         count += int(done["count"])
         if not done["more"]:
             if unreadable := done.get("unreadable"):
-                session.err.print(f"{unreadable:,} more could not be read and hold no event to replay: discard them.")
+                session.err.print(f"{unreadable:,} more are unreadable and cannot be replayed: discard them.")
             return count
         until = until or done["at"]
 
@@ -127,8 +128,8 @@ def _chosen(ids: list[str] | None, type: str | None, subscriber: str | None, rea
     given = {name: value for name, value in body.items() if value is not None}
     if not given:
         raise UsageError(
-            "Say which dead letters.",
-            hint="Give ids, or --type, --subscriber or --reason; `depesche deadletters groups` shows what there is.",
+            "Select which dead letters.",
+            hint="Give ids, or --type, --subscriber or --reason; `depesche deadletters groups` shows which exist.",
         )
     return given
 
@@ -137,7 +138,7 @@ def _services(service: str | None) -> tuple[str, ...]:
     if service is None:
         return SERVICES
     if service not in SERVICES:
-        raise UsageError(f"There is no service {service!r}.", hint=f"There are {', '.join(SERVICES)}.")
+        raise UsageError(f"There is no service {service!r}.", hint=f"Use one of {', '.join(SERVICES)}.")
     return (service,)
 
 

@@ -27,14 +27,15 @@ Name = Annotated[str, typer.Argument(help="Its name.")]
 
 @command(sources, "list", example="depesche sources list")
 def list_sources(session: Session) -> None:
-    """All sources of the tenant and mode: the address to enter in the shop, or the topic and whether it is heard."""
+    """List the sources of the tenant and mode: the URL to enter in the shop, or the topic and whether
+    it is consumed."""
     found = [{**source, "from": _from(source)} for source in session.api.items(SOURCE.path)]
     session.give(found, lambda items: table(items, _SOURCE, empty="No sources yet: depesche sources apply FILE."))
 
 
 @command(sources, "show", example="depesche sources show shopify")
 def show_source(session: Session, name: Name) -> None:
-    """One source; of its secrets only the start of their digests."""
+    """Show one source; of its secrets, only the start of their digests."""
     session.give(session.api.get(SOURCE.at(name)), facts)
 
 
@@ -42,11 +43,12 @@ def show_source(session: Session, name: Name) -> None:
 def try_source(
     session: Session,
     name: Name,
-    file: Annotated[str, typer.Argument(help="The delivery's body as it came; - reads a pipe.")],
-    header: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; again for each.")] = None,
-    query: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the address; again for each.")] = None,
+    file: Annotated[str, typer.Argument(help="The delivery's body, unchanged; - reads standard input.")],
+    header: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; may be repeated.")] = None,
+    query: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the URL; may be repeated.")] = None,
 ) -> None:
-    """What a delivery would become: the signature, the events, what each communication decides. Nothing is written."""
+    """Show what a delivery would become: the signature, the events, each communication's decision.
+    Nothing is written."""
     raw = sys.stdin.buffer.read() if file == "-" else _read(Path(file))
     pasted = {"body": _text(raw), "headers": _pairs(header), "query": _pairs(query)}
     report = session.api.post(f"{SOURCE.at(name)}:test", pasted)
@@ -59,14 +61,16 @@ def try_source(
 
 @command(event_types, "list", example="depesche event-types list")
 def list_types(session: Session) -> None:
-    """All declared types; others are taken in unchecked."""
+    """List the declared types; events of others are accepted unchecked."""
     found = list(session.api.items(EVENT_TYPE.path))
-    session.give(found, lambda items: table(items, _TYPE, empty="None is declared: events are taken in unchecked."))
+    session.give(
+        found, lambda items: table(items, _TYPE, empty="No types are declared: events are accepted unchecked.")
+    )
 
 
 @command(event_types, "show", example="depesche event-types show order.placed")
 def show_type(session: Session, type: Annotated[str, typer.Argument(help="order.placed")]) -> None:
-    """One type with its schema."""
+    """Show one type with its schema."""
     session.give(session.api.get(EVENT_TYPE.at(type)), facts)
 
 
@@ -81,7 +85,7 @@ def _show_report(session: Session, report: dict[str, Any]) -> None:
     for error in report["errors"]:
         session.err.print(f"[red]✗[/] [cyan]{safe(error['pointer'])}[/]: {safe(error['detail'])}")
     if report.get("filtered"):
-        session.say(f"Left out by the filter: {report['filtered']}")
+        session.say(f"Excluded by the filter: {report['filtered']}")
     for number, event in enumerate(report["events"], start=1):
         session.say(f"\n[bold]Event {number}[/]")
         session.out.print(facts({name: value for name, value in event.items() if name not in ("errors", "decisions")}))
@@ -109,8 +113,8 @@ def _read(path: Path) -> bytes:
 
 
 def _text(raw: bytes) -> str:
-    # as text, not parsed: the signature is over the bytes as they came
+    # as text, not parsed: the signature covers the bytes as they arrived
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise UsageError("The body is not UTF-8, so it is no JSON.") from error
+        raise UsageError("The body is not UTF-8, so it is not JSON.") from error

@@ -1,4 +1,4 @@
-"""`depesche status`, `holds`, `messages`, `cancel`: what is being sent, and stopping it."""
+"""`depesche status`, `holds`, `messages`, `cancel`: what is being sent, and how to stop it."""
 
 import contextlib
 import sys
@@ -19,7 +19,7 @@ from cli.senders import SENDER_COLUMNS
 from cli.session import Session, command
 from libs import exact_json
 
-holds = typer.Typer(help="Stops of a cause, a release, a sender or the tenant.", no_args_is_help=True)
+holds = typer.Typer(help="Stop a cause, a release, a sender or the tenant.", no_args_is_help=True)
 messages = typer.Typer(help="Single messages.", no_args_is_help=True)
 
 _PATH = "/delivery/v1"
@@ -33,21 +33,21 @@ _TICK_SECONDS = 1.0
 
 Kind = Annotated[str, typer.Argument(help="cause, release, sender or tenant.")]
 Target = Annotated[str, typer.Argument(help="The cause's or release's id; the sender's or tenant's number.")]
-Note = Annotated[str | None, typer.Option(help="Why; it stands in the audit.")]
+Note = Annotated[str | None, typer.Option(help="Why; recorded in the audit.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands that have no group."""
+    """Add the commands that have no group."""
     command(app, "status", example="depesche status --watch")(status)
     command(app, "cancel", example='depesche cancel 01936b1e-7c00-7000-8000-000000000000 --note "wrong text"')(cancel)
 
 
 def status(
     session: Session,
-    hours: Annotated[float, typer.Option(help="How far back messages are counted.", min=0.1)] = 24.0,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and show it live; Ctrl-C ends.")] = False,
+    hours: Annotated[float, typer.Option(help="How many hours back to count messages.", min=0.1)] = 24.0,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it live; Ctrl-C ends.")] = False,
 ) -> None:
-    """What waits, what was sent, which senders there are and what is held."""
+    """Show what waits, what was sent, the senders and the holds."""
     if not watch:
         found = _figures(session, hours)
         session.give(found, _screen)
@@ -66,7 +66,7 @@ def _watched(session: Session, hours: float) -> None:
                 found = _figures(session, hours)
                 shown = _screen(found)
             except CliError as error:
-                # a suite that restarts is what one watches for
+                # a restarting suite is exactly what one watches for
                 found, shown = error.document(), Text(f"{error.title} {error.hint}", style="red")
             if live is None:
                 sys.stdout.write(exact_json.dumps(found).decode() + "\n")
@@ -88,7 +88,7 @@ def _figures(session: Session, hours: float) -> dict[str, Any]:
 
 
 def _reasons(session: Session) -> list[dict[str, Any]]:
-    """What messages came to, by status and reason, as the suite's metrics count it; empty where this key may not."""
+    """Count messages by status and reason, from the suite's metrics; empty if this key may not read them."""
     from prometheus_client.parser import text_string_to_metric_families
 
     try:
@@ -141,10 +141,10 @@ def _waiting(found: dict[str, Any]) -> Table:
     for lane, count in found["backlog"].items():
         made.add_row(f"recipients, {lane}", f"{count:,}")
     late = found["oldest_due_seconds"]
-    made.add_row("oldest due since", Text(f"{late:,} s", style="red" if late > _LATE_SECONDS else ""))
+    made.add_row("oldest due for", Text(f"{late:,} s", style="red" if late > _LATE_SECONDS else ""))
     made.add_row("held chunks", Text(f"{found['held_chunks']:,}", style="yellow" if found["held_chunks"] else ""))
-    made.add_row("requests not settled", f"{found['open_requests']:,} of {found['requests']:,}")
-    made.add_row("events to be published", f"{found['outbox']:,}, the oldest for {found['outbox_lag_seconds']:,} s")
+    made.add_row("unsettled requests", f"{found['open_requests']:,} of {found['requests']:,}")
+    made.add_row("unpublished events", f"{found['outbox']:,}, the oldest for {found['outbox_lag_seconds']:,} s")
     return made
 
 
@@ -161,40 +161,40 @@ _STYLES = {
 
 def cancel(
     session: Session,
-    cause: Annotated[str, typer.Argument(help="The cause's id (an event's id here).")],
+    cause: Annotated[str, typer.Argument(help="The cause's id (Depesche's id of the event).")],
     note: Note = None,
 ) -> None:
-    """End what of a cause has not been called yet. What was called stays what it is."""
+    """Cancel everything of a cause that has not been called yet. Messages already called keep their status."""
     done = session.api.post(f"{_PATH}/causes/{cause}:cancel", {"note": note})
-    session.give(done, lambda d: f"Cancelled; {d['open_requests']} requests of it were still open.")
+    session.give(done, lambda d: f"Cancelled; {d['open_requests']} of its requests were still open.")
 
 
 @command(holds, "list", example="depesche holds list")
 def list_holds(session: Session) -> None:
-    """Holds that stand."""
+    """List active holds."""
     found = list(session.api.items(f"{_PATH}/holds"))
-    session.give(found, lambda items: table(items, _HOLD, empty="Nothing is held."))
+    session.give(found, lambda items: table(items, _HOLD, empty="No active holds."))
 
 
 @command(holds, "place", example='depesche holds place sender 2 --note "provider is down"')
 def place_hold(session: Session, kind: Kind, target: Target, note: Note = None) -> None:
-    """Stop it: nothing of it is sent until the hold is lifted, and nothing is lost."""
+    """Place a hold: nothing of the target is sent until the hold is lifted, and nothing is lost."""
     body = {"kind": kind, "target": target, "note": note}
     placed = session.api.post(f"{_PATH}/holds", {name: value for name, value in body.items() if value is not None})
     lift = f"depesche holds lift {placed['kind']} {placed['target']}"
-    session.give(placed, lambda h: f"Held: {safe(h['kind'])} {safe(h['target'])}. Let it go with: {safe(lift)}")
+    session.give(placed, lambda h: f"Held: {safe(h['kind'])} {safe(h['target'])}. Lift it with: {safe(lift)}")
 
 
 @command(holds, "lift", example="depesche holds lift sender 2")
 def lift_hold(session: Session, kind: Kind, target: Target, note: Note = None) -> None:
-    """Let it go on; nothing is sent twice."""
+    """Lift a hold; its work continues, and nothing is sent twice."""
     lifted = session.api.delete(f"{_PATH}/holds", kind=kind, target=target, note=note)
-    session.give(lifted, lambda h: f"Lifted: {safe(h['kind'])} {safe(h['target'])} goes on.")
+    session.give(lifted, lambda h: f"Lifted: {safe(h['kind'])} {safe(h['target'])} continues.")
 
 
 @command(messages, "show", example="depesche messages show 01936b1e-7c00-8000-8000-000000000001.17")
 def show_message(session: Session, id: Annotated[str, typer.Argument(help="The message's id.")]) -> None:
-    """One message with its attempts and what came back."""
+    """Show one message with its attempts and receipts."""
     found = session.api.get(f"{_PATH}/messages/{id}")
     rest = {name: value for name, value in found.items() if name not in ("attempts", "receipts")}
     session.give(found, lambda _: facts(rest))

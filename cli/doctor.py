@@ -1,4 +1,4 @@
-"""`depesche doctor`: is everything as it must be here? Each finding says what to do."""
+"""`depesche doctor`: checks this installation. Each finding says what to do."""
 
 import asyncio
 import os
@@ -33,12 +33,12 @@ _CLOCK_SECONDS = 2.0
 _OLDEST_POSTGRES = 15
 _OUTBOX_LAG_SECONDS = 60
 
-# what must always be empty (ledger.md); each with the sentence that says what it would mean
+# what must always be empty (ledger.md), each with a sentence about what it would mean
 ALWAYS_EMPTY = {
     "pending messages without work": (
         "select count(*) from delivery.request r where r.pending > 0"
         " and not exists (select from delivery.work w where w.request_id = r.id)",
-        "They would wait for ever. Report it with the requests' ids; this is a bug.",
+        "They would wait for ever. This is a bug; report it with the requests' ids.",
     ),
     "held work without a hold": (
         "select count(*) from delivery.work w join delivery.request r on r.id = w.request_id"
@@ -46,12 +46,12 @@ ALWAYS_EMPTY = {
         "  where h.active and h.tenant = r.tenant and h.mode = r.mode and case h.kind"
         "   when 'cause' then h.key = r.cause_id::text when 'release' then h.key = r.release_id::text"
         "   when 'sender' then h.key = w.held_sender::text else true end)",
-        "A lifted hold did not let go. Place it and lift it again, and report it; this is a bug.",
+        "A lifted hold did not release its work. This is a bug: place and lift the hold again, and report it.",
     ),
     "coming days without a partition": (
         "select count(*) from generate_series(0, 1) d"
         " where to_regclass('delivery.message_' || to_char((now() at time zone 'utc')::date + d, 'YYYYMMDD')) is null",
-        "Nothing could be claimed then. Check that a worker runs: it makes them days ahead.",
+        "Nothing could be claimed on those days. Check that a worker runs: it creates partitions days ahead.",
     ),
 }
 _SILENT_TOPICS = """
@@ -67,12 +67,12 @@ _DEAD = "select count(*) from {schema}.dead_letter"
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     command(app, "doctor", example="depesche doctor --json")(doctor)
 
 
 def doctor(session: Session, dsn: local.Dsn = None) -> None:
-    """Look at Python, folder, ports, clock, Postgres, other stores, migrations and the ledger's own rules."""
+    """Check Python, folder, ports, clock, Postgres, other stores, migrations and the ledger's own rules."""
     local.logs_to_stderr()
     findings = list(_examined(session, dsn))
     wrong = any(finding.state == "wrong" for finding in findings)
@@ -92,7 +92,7 @@ def _examined(session: Session, dsn: str | None) -> Iterator[Finding]:
         for field in error.errors:
             yield Finding("settings", "wrong", f"{field.pointer}: {field.detail}", "Correct or unset it.")
         return
-    yield Finding("settings", "ok", "every value can be read")
+    yield Finding("settings", "ok", "every value is valid")
     yield _folder(settings.data_dir.resolve())
     yield _secrets(settings.data_dir)
     yield from _suite(session, settings)
@@ -113,21 +113,21 @@ def _python() -> Finding:
 def _folder(folder: Path) -> Finding:
     place = folder if folder.exists() else folder.parent
     if not os.access(place, os.W_OK | os.X_OK):
-        return Finding("data folder", "wrong", f"{folder} cannot be written", "Choose another with DEPESCHE_DATA_DIR.")
+        return Finding("data folder", "wrong", f"{folder} is not writable", "Choose another with DEPESCHE_DATA_DIR.")
     free = shutil.disk_usage(place).free
     if free < _LOW_DISK_BYTES:
         text = f"{folder}: {free / (1 << 30):.1f} GiB free"
-        return Finding("data folder", "warning", text, "Make room: Postgres stops when the disk is full.")
+        return Finding("data folder", "warning", text, "Free some space: Postgres stops when the disk is full.")
     return Finding("data folder", "ok", f"{folder}, {free / (1 << 30):.0f} GiB free")
 
 
 def _secrets(folder: Path) -> Finding:
     for path in (folder / "secret", folder / credentials.FILE_NAME):
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            return Finding("secrets", "wrong", f"{path} can be read by others", f"chmod 600 {path}")
+            return Finding("secrets", "wrong", f"{path} is readable by others", f"chmod 600 {path}")
     if not (folder / "secret").exists():
-        return Finding("secrets", "ok", "none yet: `depesche up` makes them")
-    return Finding("secrets", "ok", "readable by their owner alone")
+        return Finding("secrets", "ok", "none yet: `depesche up` creates them")
+    return Finding("secrets", "ok", "readable only by their owner")
 
 
 def _suite(session: Session, settings: "SuiteSettings") -> Iterator[Finding]:
@@ -135,7 +135,7 @@ def _suite(session: Session, settings: "SuiteSettings") -> Iterator[Finding]:
         answer = httpx.get(f"{session.url}/health", timeout=3.0)
         yield Finding("suite", "ok", f"{session.url} answers {answer.status_code}")
         if session.key is None:
-            advice = "Run this where the data folder is, or set DEPESCHE_KEY."
+            advice = "Run this beside the data folder, or set DEPESCHE_KEY."
             yield Finding("key", "warning", "no API key was found", advice)
     except httpx.HTTPError as error:
         yield Finding("suite", "warning", f"{session.url} does not answer ({type(error).__name__})", "depesche up")
@@ -148,7 +148,7 @@ def _port(host: str, port: int) -> Finding:
         try:
             probe.bind((host, port))
         except OSError as error:
-            advice = "Stop what listens there, or choose another with DEPESCHE_PORT."
+            advice = "Stop the program that listens there, or choose another port with DEPESCHE_PORT."
             return Finding("port", "wrong", f"{host}:{port} cannot be used: {error.strerror}", advice)
     return Finding("port", "ok", f"{host}:{port} is free")
 
@@ -185,7 +185,7 @@ async def _clock(connection: Any) -> Finding:
     theirs = await connection.fetchval("select clock_timestamp()")
     apart = abs((theirs - (before + (datetime.now(UTC) - before) / 2)).total_seconds())
     if apart > _CLOCK_SECONDS:
-        advice = "Set both clocks by NTP: expiry is counted here, leases are counted there."
+        advice = "Synchronise both clocks by NTP: expiry uses this clock, leases use the database's."
         return Finding("clock", "wrong", f"{apart:.1f} s from the database's", advice)
     return Finding("clock", "ok", f"{apart * 1000:.0f} ms from the database's")
 
@@ -222,18 +222,16 @@ async def _outboxes(connection: Any) -> list[Finding]:
     ]
 
 
-_LAG_ADVICE = "Check that a worker runs, and its log; what waits is published when it does."
-_DEAD_ADVICE = "`depesche deadletters groups` says why; `depesche deadletters replay` when the cause is mended."
+_LAG_ADVICE = "Check that a worker runs, and its log; waiting events are published once it does."
+_DEAD_ADVICE = "`depesche deadletters groups` says why; fix the cause, then run `depesche deadletters replay`."
 
 
 async def _topics(connection: Any) -> list[Finding]:
     silent = [row["topic"] for row in await connection.fetch(_SILENT_TOPICS)]
     if not silent:
-        return [Finding("topics that nobody hears", "ok", "none")]
-    advice = (
-        "`depesche sources list` says how each stands; topics need Dapr, and a sidecar that was started after them."
-    )
-    return [Finding("topics that nobody hears", "warning", ", ".join(silent), advice)]
+        return [Finding("topics that nobody consumes", "ok", "none")]
+    advice = "`depesche sources list` shows their state; topics need Dapr, and a sidecar that was started after them."
+    return [Finding("topics that nobody consumes", "warning", ", ".join(silent), advice)]
 
 
 async def _counted(connection: Any, schemas: Sequence[str], statement: str, name: str, advice: str) -> Finding:

@@ -1,8 +1,7 @@
-"""Definitions as YAML files: read with the line of every field, written so that people like to edit them.
+"""Definitions as YAML files: read with the line of every field, and written for easy editing.
 
-YAML 1.2's core schema, because 1.1 has surprises in store for just these files: `on:` is a key and no
-boolean, `22:00` is a time and no number of minutes, `no` is Norway. Decimals keep their digits. A key that
-stands twice is refused.
+YAML 1.2's core schema, because 1.1 has surprises for just these files: `on:` is a key, not a boolean, `22:00` is a
+time, not a number of minutes, `no` is Norway. Decimals keep their digits. Duplicate keys are rejected.
 """
 
 import re
@@ -22,7 +21,7 @@ _ENDINGS = (".yaml", ".yml", ".json")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One definition: what it is called, its fields, and where each stands."""
+    """One definition: its kind and name, its fields, and the line of each."""
 
     kind: str | None
     name: str
@@ -31,7 +30,7 @@ class Document:
     lines: Mapping[str, int] = field(repr=False)
 
     def place(self, pointer: str) -> str:
-        """`file:line` of a JSON Pointer, or of the nearest field around it."""
+        """Return `file:line` of a JSON Pointer, or of the nearest field around it."""
         while pointer and pointer not in self.lines:
             pointer = pointer.rpartition("/")[0]
         return f"{self.file}:{self.lines.get(pointer, 1)}"
@@ -42,7 +41,7 @@ class Loader(yaml.SafeLoader):
 
 
 class Dumper(yaml.SafeDumper):
-    """Texts of several lines as blocks, lists indented under their key."""
+    """Multi-line texts as blocks, lists indented under their key."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -71,16 +70,15 @@ Dumper.add_representer(Decimal, lambda dumper, value: dumper.represent_scalar("t
 
 
 def written(documents: Iterable[Mapping[str, Any]]) -> str:
-    """Definitions as one YAML text."""
+    """Return definitions as one YAML text."""
     text: str = yaml.dump_all(documents, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110)
     return text
 
 
 def read(paths: Sequence[Path], *, kinds: Mapping[str, str] | None = None) -> list[Document]:
-    """All definitions of the files and folders, of these kinds (or without one). Raises for all problems at once.
+    """Read all definitions in the files and folders of these kinds (or without one). Raises for all problems at once.
 
-    `kinds`: each with the field that names one of it; None: any kind, named by `name`.
-    """
+    `kinds`: each with the field that names a definition; None: any kind, named by `name`."""
     found: list[Document] = []
     problems: list[FieldError] = []
     for file in _files(paths):
@@ -94,14 +92,14 @@ def read(paths: Sequence[Path], *, kinds: Mapping[str, str] | None = None) -> li
         twin = first.setdefault((document.kind, document.name), document)
         if twin is not document:
             problems.append(
-                FieldError(document.place(""), f"{document.name!r} is defined in {twin.place('')} already.")
+                FieldError(document.place(""), f"{document.name!r} is already defined in {twin.place('')}.")
             )
     if problems:
         raise UsageError("These files cannot be read; nothing was sent.", fields=problems)
     if not wanted:
         raise UsageError(
             f"There is no definition in {', '.join(map(str, paths))}.",
-            hint="Give YAML files, or folders that hold some; each definition has a `name`.",
+            hint="Give YAML files, or folders with some; each definition needs a `name`.",
         )
     return wanted
 
@@ -134,12 +132,12 @@ def _document(file: Path, node: yaml.Node, kinds: Mapping[str, str] | None) -> D
     value = _value(file, node, "", lines)
     start = node.start_mark.line + 1
     if not isinstance(value, dict):
-        raise _wrong(file, start, "A definition is a mapping with a `name`.")
+        raise _wrong(file, start, "A definition must be a mapping with a `name`.")
     kind = value.pop("kind", None)
     if kind is not None and not isinstance(kind, str):
-        raise _wrong(file, lines["/kind"], "`kind` is a word: communication, template, source …")
+        raise _wrong(file, lines["/kind"], "`kind` must be a word: communication, template, source …")
     if kinds is not None and kind not in (None, *kinds):
-        return Document(kind, "", value, file, lines)  # of a kind that is left out
+        return Document(kind, "", value, file, lines)  # of a kind that is not wanted
     own = kinds.values() if kinds is not None and kind is None else [(kinds or {}).get(kind or "", "name")]
     named_by = next((key for key in (*own, "name") if key in value), None)
     name = value.pop(named_by) if named_by else None
@@ -156,7 +154,7 @@ def _value(file: Path, node: yaml.Node, pointer: str, lines: dict[str, int]) -> 
             for key_node, value_node in node.value:
                 key = str(key_node.value)
                 if key in made:
-                    raise _wrong(file, key_node.start_mark.line + 1, f"The key {key!r} stands twice; keep one.")
+                    raise _wrong(file, key_node.start_mark.line + 1, f"The key {key!r} occurs twice; keep one.")
                 below = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
                 made[key] = _value(file, value_node, below, lines)
                 lines[below] = key_node.start_mark.line + 1
@@ -169,7 +167,7 @@ def _value(file: Path, node: yaml.Node, pointer: str, lines: dict[str, int]) -> 
 
 
 def _included(file: Path, node: yaml.Node) -> str:
-    """`html: !file order.html`: a text that is better edited in a file of its own, beside this one."""
+    """Read a text from its own file, beside this one: `html: !file order.html`."""
     try:
         return (file.parent / str(node.value)).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""What can go wrong for the command line: each knows its exit code and how people and scripts read it."""
+"""The errors of the command line, each with its exit code and its rendering for people and scripts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ class CliError(Exception):
         self.fields = tuple(fields)
 
     def document(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """Return what `--json` prints."""
         document: dict[str, Any] = {"error": self.title, "exit_code": int(self.exit_code)}
         if self.hint:
             document["hint"] = self.hint
@@ -35,18 +35,18 @@ class UsageError(CliError):
 
 
 class Unreachable(CliError):
-    """Nothing answers at the address."""
+    """Nothing answers at the URL."""
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(
             f"Depesche does not answer at {url} ({why}).",
             exit_code=Exit.UNREACHABLE,
-            hint="Start it with `depesche up`, or name another address with DEPESCHE_URL or --url.",
+            hint="Start it with `depesche up`, or set another URL with DEPESCHE_URL or --url.",
         )
 
 
 class ProblemAnswer(CliError):
-    """The suite answered with a problem (RFC 9457)."""
+    """The suite responded with a problem (RFC 9457)."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status = status
@@ -57,7 +57,7 @@ class ProblemAnswer(CliError):
             detail = f"{detail} Trace id: {problem['trace_id']}"
         fields = [FieldError(str(e.get("pointer", "")), str(e.get("detail", ""))) for e in errors]
         super().__init__(
-            str(problem.get("title") or f"The suite answered {status}"),
+            str(problem.get("title") or f"The suite responded with {status}"),
             exit_code=of_status(status),
             hint=detail if [field.detail for field in fields] != [detail] else "",
             fields=fields,
@@ -68,7 +68,7 @@ class ProblemAnswer(CliError):
 
 
 def of_depesche(error: DepescheError) -> CliError:
-    """One of the suite's own errors, raised in this process (settings, files, `up`)."""
+    """Convert one of the suite's own errors, raised in this process (settings, files, `up`)."""
     code = Exit.USAGE
     if isinstance(error, Transient):
         code = Exit.UNREACHABLE

@@ -1,4 +1,4 @@
-"""`depesche events`, `rejections`: business events go in, and what became of each is seen."""
+"""`depesche events`, `rejections`: send business events, and see the result of each."""
 
 import sys
 from collections import Counter
@@ -19,8 +19,8 @@ from cli.reading import Line, lines_of
 from cli.session import Session, command
 from libs import exact_json
 
-events = typer.Typer(help="Business events: send them, see what became of them.", no_args_is_help=True)
-rejections = typer.Typer(help="What could not become an event, and is kept.", no_args_is_help=True)
+events = typer.Typer(help="Business events: send them and follow their results.", no_args_is_help=True)
+rejections = typer.Typer(help="Stored input that could not become an event.", no_args_is_help=True)
 
 _PATH = "/orders-notification/v1/events"
 _BATCH = 1000
@@ -31,12 +31,12 @@ _EVENT = ("id", "type", "subject", "recipient", "received_at=received", "state",
 _DECISION = ("communication", "outcome", "recipient", "notification_id=notification", "detail")
 _REJECTION = ("id", "source", "event_type=type", "reason", "detail", "times", "last_at=last", "state")
 
-Most = Annotated[int, typer.Option("--limit", help="How many at most.", min=1)]
+Most = Annotated[int, typer.Option("--limit", help="Maximum number.", min=1)]
 
 
 @dataclass
 class Tally:
-    """What became of the lines of one file."""
+    """The results of one file's lines."""
 
     report: BinaryIO | None = None
     counts: Counter[str] = field(default_factory=Counter)
@@ -44,12 +44,12 @@ class Tally:
     refused: list[dict[str, Any]] = field(default_factory=list)
 
     def take(self, lines: list[Line], verdicts: list[dict[str, Any]]) -> None:
-        """Counts one batch. A line without a verdict was not taken in, and is said to be so."""
+        """Count one batch. A line without a verdict was not accepted, and is reported as such."""
         answered = {verdict.get("line"): verdict for verdict in verdicts}
         for place, line in enumerate(lines, start=1):
             verdict = answered.get(place) or {
                 "status": "unanswered",
-                "detail": "The suite gave no verdict; send it again.",
+                "detail": "The suite returned no verdict; send this again.",
             }
             status = str(verdict["status"])
             self.counts[status] += 1
@@ -81,11 +81,13 @@ class Tally:
 @command(events, "send", example="depesche events send day.ndjson --report refused.ndjson")
 def send(
     session: Session,
-    file: Annotated[str, typer.Argument(help="JSON, a JSON array (CloudEvents batch) or NDJSON; - reads a pipe.")],
-    report: Annotated[Path | None, typer.Option(help="Write every refused line there, as NDJSON.")] = None,
-    quiet_refusals: Annotated[bool, typer.Option(help="Count refused lines, but do not list them.")] = False,
+    file: Annotated[
+        str, typer.Argument(help="JSON, a JSON array (CloudEvents batch) or NDJSON; - reads standard input.")
+    ],
+    report: Annotated[Path | None, typer.Option(help="File for every refused line, as NDJSON.")] = None,
+    quiet_refusals: Annotated[bool, typer.Option(help="Count refused lines without listing them.")] = False,
 ) -> None:
-    """Send events. Sent again they count as duplicates; exit code 1 if any was refused."""
+    """Send events. Events sent again count as duplicates; exit code 1 if any was refused."""
     with ExitStack() as stack:
         stream = _opened(stack, file)
         tally = Tally(stack.enter_context(report.open("wb")) if report else None)
@@ -109,7 +111,7 @@ def _send(session: Session, batch: list[Line], tally: Tally) -> None:
         sent = sum(tally.counts.values())
         if sent:
             error.hint += (
-                f" {sent:,} events before line {batch[0].number} were answered; send the file again, it is safe."
+                f" {sent:,} events before line {batch[0].number} were processed; it is safe to send the file again."
             )
         raise
     tally.take(batch, verdicts or [])
@@ -121,7 +123,9 @@ def _opened(stack: ExitStack, file: str) -> BinaryIO:
     try:
         return stack.enter_context(Path(file).open("rb"))
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.", hint="Give a file, or - for a pipe.") from error
+        raise UsageError(
+            f"{file} cannot be read: {error.strerror}.", hint="Give a file, or - for standard input."
+        ) from error
 
 
 def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
@@ -166,7 +170,7 @@ def _summary(tally: Tally, file: str) -> str:
     noun = "event" if counts["received"] == 1 else "events"
     source = "standard input" if file == "-" else safe(file)
     text = f"{counts['received']:,} {noun} from {source}: [green]{counts['accepted']:,} accepted[/]"
-    text += f", {counts['duplicate']:,} sent before"
+    text += f", {counts['duplicate']:,} duplicates"
     text += f", [red]{counts['rejected']:,} refused[/]" if counts["rejected"] else ", none refused"
     wanted = counts["notifications"]
     return f"{text}; {wanted:,} {'notification' if wanted == 1 else 'notifications'} requested."
@@ -180,7 +184,7 @@ def _list_refusals(session: Session, tally: Tally, report: Path | None) -> None:
             session.err.print(f"[red]line {refusal['line']}[/]{safe(where)}: {safe(str(error['detail']))}")
     if tally.bad > _SHOWN:
         rest = f"… and {tally.bad - _SHOWN:,} more"
-        session.err.print(f"{rest} in {safe(str(report))}." if report else f"{rest}: --report FILE keeps them all.")
+        session.err.print(f"{rest} in {safe(str(report))}." if report else f"{rest}: --report FILE writes all of them.")
     elif report:
         session.err.print(f"All of them are in {safe(str(report))}.")
 
@@ -188,52 +192,52 @@ def _list_refusals(session: Session, tally: Tally, report: Path | None) -> None:
 @command(events, "list", example="depesche events list --subject 100045")
 def list_events(
     session: Session,
-    subject: Annotated[str | None, typer.Option(help="The order number, or whatever the events are about.")] = None,
-    type: Annotated[str | None, typer.Option(help="Of this type only: order.placed.")] = None,
-    recipient: Annotated[str | None, typer.Option(help="Of this recipient only: customer:4711.")] = None,
+    subject: Annotated[str | None, typer.Option(help="The order number, or another subject of the events.")] = None,
+    type: Annotated[str | None, typer.Option(help="Only this type: order.placed.")] = None,
+    recipient: Annotated[str | None, typer.Option(help="Only this recipient: customer:4711.")] = None,
     limit: Most = 20,
 ) -> None:
-    """Accepted events, the newest first."""
+    """List accepted events, newest first."""
     found = list(session.api.items(_PATH, most=limit, subject=subject, type=type, recipient=recipient))
-    session.give(found, lambda items: table(items, _EVENT, empty="No events that fit."))
+    session.give(found, lambda items: table(items, _EVENT, empty="No matching events."))
 
 
 @command(events, "show", example="depesche events show 019afe2c-7a31-7cc4-b0a1-3d1f0a2b4c5d")
 def show_event(
-    session: Session, id: Annotated[str, typer.Argument(help="The event's id here (its cause id).")]
+    session: Session, id: Annotated[str, typer.Argument(help="Depesche's id of the event (its cause id).")]
 ) -> None:
-    """One event with its data, and what every communication decided."""
+    """Show one event with its data and every communication's decision."""
     found = session.api.get(f"{_PATH}/{id}")
     session.give(found, lambda event: facts({name: value for name, value in event.items() if name != "decisions"}))
     if not session.as_json:
-        session.out.print(table(found.get("decisions") or [], _DECISION, empty="No communication listens to it."))
+        session.out.print(table(found.get("decisions") or [], _DECISION, empty="No communication is triggered by it."))
 
 
 @command(rejections, "list", example="depesche rejections list --source shopify")
 def list_rejections(
     session: Session,
-    source: Annotated[str | None, typer.Option(help="Of this source only.")] = None,
-    type: Annotated[str | None, typer.Option(help="Of this event type only.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    type: Annotated[str | None, typer.Option(help="Only this event type.")] = None,
     state: Annotated[str, typer.Option(help="open or replayed.")] = "open",
     limit: Most = 20,
 ) -> None:
-    """What was kept because it could not be mapped or did not fit its schema, the newest first."""
+    """List stored input that could not be mapped or did not match its schema, newest first."""
     query = {"source": source, "type": type, "state": state}
     found = list(session.api.items("/orders-notification/v1/rejections", most=limit, **query))
-    session.give(found, lambda items: table(items, _REJECTION, empty="Nothing is kept: everything could be read."))
+    session.give(found, lambda items: table(items, _REJECTION, empty="No rejections: everything could be read."))
 
 
 @command(rejections, "replay", example="depesche rejections replay --source shopify")
 def replay_rejections(
     session: Session,
-    ids: Annotated[list[str] | None, typer.Argument(help="Which ones; without, all that fit the options.")] = None,
-    source: Annotated[str | None, typer.Option(help="Of this source only.")] = None,
-    type: Annotated[str | None, typer.Option(help="Of this event type only.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Which ones; default: all that match the options.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    type: Annotated[str | None, typer.Option(help="Only this event type.")] = None,
 ) -> None:
-    """Send kept ones through intake again, after the mapping or the schema was mended."""
+    """Send stored rejections through intake again, after the mapping or the schema was fixed."""
     body = {"ids": ids or None, "source": source, "type": type}
     given = {name: value for name, value in body.items() if value is not None}
     done = session.api.post("/orders-notification/v1/rejections:replay", given)
-    session.give(done, lambda d: f"{d['replayed']} replayed, {d['rejected']} still do not fit.")
+    session.give(done, lambda d: f"{d['replayed']} replayed, {d['rejected']} rejected again.")
     if done["rejected"]:
         raise typer.Exit(Exit.REFUSED)

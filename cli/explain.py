@@ -21,14 +21,14 @@ _OTHER = ("at", "communication", "recipient", "order", "verdict", "sentence")
 _ACTION = ("at", "actor", "action", "object", "note")
 
 Recipient = Annotated[str | None, typer.Option(help="customer:4711 or installation:<id>.")]
-Order = Annotated[str | None, typer.Option(help="The order number, or whatever the event was about.")]
+Order = Annotated[str | None, typer.Option(help="The order number, or another subject of the event.")]
 Message = Annotated[str | None, typer.Option(help="A message's id.")]
-Address = Annotated[str | None, typer.Option(help="An address; only its hash is looked for.")]
-Communication = Annotated[str | None, typer.Option(help="Of this communication only.")]
+Address = Annotated[str | None, typer.Option(help="An address; only its hash is searched.")]
+Communication = Annotated[str | None, typer.Option(help="Only this communication.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds these commands."""
+    """Add these commands."""
     command(app, "why", example="depesche why --recipient customer:4711 --order 100045")(why)
     command(app, "timeline", example="depesche timeline --order 100045")(timeline)
     command(app, "actions", example="depesche actions --action hold.place")(actions)
@@ -43,7 +43,7 @@ def why(
     event: Annotated[str | None, typer.Option(help="The event's id: the shop's, or ours.")] = None,
     address: Address = None,
 ) -> None:
-    """Why somebody did, or did not, get a message. Exit code 0 where it was sent once, 1 for any other verdict."""
+    """Explain why somebody did, or did not, get a message. Exit code 0 if it was sent once, 1 for any other verdict."""
     question = {"recipient": recipient, "order": order, "communication": communication}
     question |= {"message": message, "event": event, "address": address}
     _ask_something(question)
@@ -60,44 +60,44 @@ def timeline(
     message: Message = None,
     communication: Communication = None,
     address: Address = None,
-    limit: Annotated[int, typer.Option(help="How many messages at most, the newest ones.", min=1, max=1000)] = 50,
+    limit: Annotated[int, typer.Option(help="Maximum number of messages, the newest ones.", min=1, max=1000)] = 50,
 ) -> None:
-    """Everything that happened to a recipient, an order, a message or an address, in order of time."""
+    """Show everything that happened to a recipient, an order, a message or an address, in order of time."""
     question = {"recipient": recipient, "order": order, "message": message, "address": address}
     _ask_something(question)
     page = session.api.get("/history/v1/timeline", limit=limit, communication=communication, **question)
     found = sorted(page["items"], key=lambda entry: str(entry["at"]))
     session.give(found, _timeline)
     if not page.get("complete", True):
-        session.say("[yellow]Decisions and other events cannot be told right now: their store is away.[/]")
+        session.say("[yellow]Decisions and other events are missing: their store is unavailable.[/]")
     if page.get("next_cursor"):
-        session.say(f"[dim]There are older ones: --limit {min(limit * 4, 1000)} shows more.[/]")
+        session.say(f"[dim]There are older messages: --limit {min(limit * 4, 1000)} shows more.[/]")
 
 
 def actions(
     session: Session,
-    actor: Annotated[str | None, typer.Option(help="Whose: a key's id, or system.")] = None,
+    actor: Annotated[str | None, typer.Option(help="By whom: a key's id, or system.")] = None,
     action: Annotated[str | None, typer.Option(help="What: key.create, hold.place …")] = None,
-    object: Annotated[str | None, typer.Option(help="Done to what: a name or an id.")] = None,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
+    object: Annotated[str | None, typer.Option(help="The object: a name or an id.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number.", min=1)] = 50,
 ) -> None:
-    """Who changed what: people, keys and the suite itself, newest first."""
+    """List who changed what: people, keys and the suite itself, newest first."""
     query = {"actor": actor, "action": action, "object": object}
     found = list(session.api.items("/history/v1/actions", most=limit, **query))
-    session.give(found, lambda items: table(items, _ACTION, empty="Nobody changed anything that fits."))
+    session.give(found, lambda items: table(items, _ACTION, empty="No matching actions."))
 
 
 def _ask_something(question: Mapping[str, str | None]) -> None:
     wanted = {name: value for name, value in question.items() if name != "communication"}  # it only narrows
     if not any(wanted.values()):
         names = " or ".join(f"--{name}" for name in wanted)
-        raise UsageError("Whom or what is it about?", hint=f"Give {names}.")
+        raise UsageError("There is nothing to look up.", hint=f"Give {names}.")
 
 
 def _explained(answer: Mapping[str, Any]) -> RenderableType:
     said = Text(answer["sentence"], style="bold")
     if not answer["certain"]:
-        said.append("\nThe facts allow another reading.", style="dim")
+        said.append("\nThe facts allow another interpretation.", style="dim")
     said.append(f"\n→ {answer['next_step']}", style="not bold")
     about = " · ".join(str(answer[name]) for name in _ABOUT if answer.get(name))
     verdict = str(answer["verdict"])
@@ -110,22 +110,22 @@ def _explained(answer: Mapping[str, Any]) -> RenderableType:
     if answer.get("render"):
         parts.append(_text_again(answer["render"]))
     if answer["others"]:
-        parts += [Text("\nOthers that fit, newest first", style="bold"), table(answer["others"], _OTHER)]
+        parts += [Text("\nOther matches, newest first", style="bold"), table(answer["others"], _OTHER)]
     parts += traces([answer])
     return Group(*parts)
 
 
 def traces(shown: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
-    """The pages of the traces that these are in, each once."""
+    """Return links to the entries' traces, each once."""
     urls = dict.fromkeys(url for one in shown if (url := (one.get("links") or {}).get("trace")))
     return [Text(f"Trace: {url}", style="dim", overflow="fold") for url in urls]
 
 
 def _timeline(entries: list[Mapping[str, Any]]) -> RenderableType:
     if not entries:
-        return Text("Nothing is known about it.", style="dim")
+        return Text("Nothing is known about this.", style="dim")
     made = Table(box=None, show_header=False, pad_edge=False)
-    for style in ("dim", "cyan", "bold", ""):  # what is said is the widest, and gives way first, not alone
+    for style in ("dim", "cyan", "bold", ""):  # the text is the widest column and shrinks first, but not alone
         made.add_column(style=style, overflow="fold")
     for entry in entries:
         about = Text(str(entry.get("communication") or ""))
@@ -134,7 +134,7 @@ def _timeline(entries: list[Mapping[str, Any]]) -> RenderableType:
 
 
 def chain(facts: list[Mapping[str, Any]]) -> RenderableType:
-    """Facts in order of time: when, who says so, what."""
+    """Return facts in order of time: when, who says so, what."""
     made = Table(box=None, show_header=False, pad_edge=False)
     for style in ("dim", "cyan", ""):
         made.add_column(style=style, overflow="fold")
@@ -148,7 +148,7 @@ def _text_again(rendered: Mapping[str, Any]) -> RenderableType:
         case "equal":
             head = "What was sent, rendered again from its release (digest equal)"
         case "differs":
-            head = f"Rendered again it differs. {rendered.get('why') or ''}".rstrip()
+            head = f"Rendered again, it differs. {rendered.get('why') or ''}".rstrip()
         case _:
             head = f"It cannot be rendered again. {rendered.get('why') or ''}".rstrip()
     lines = Text()

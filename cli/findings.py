@@ -1,4 +1,4 @@
-"""What the doctor found: one thing that was looked at, how it is, and what to do."""
+"""A finding of the doctor: what was checked, its state, and what to do."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     state: Literal["ok", "warning", "wrong"]

@@ -1,9 +1,9 @@
-"""`python -m cli.ingress`: stands where an ingress stands in a cluster. One port, every API under the suite's paths.
+"""`python -m cli.ingress`: replaces a cluster's ingress. One port, every API under the suite's paths.
 
-    /delivery/v1/…   to the program that serves delivery, bodies and answers streamed as they come
+    /delivery/v1/…   to the program that serves delivery, streaming bodies both ways
     /docs, /openapi.json, /health   its own
 
-It knows nobody and keeps nothing; who may do what is asked where the request arrives.
+It authenticates nobody and stores nothing; the program that gets the request does that.
 """
 
 import argparse
@@ -29,8 +29,8 @@ from libs.web import add_routes, install_problem_handlers
 
 _MOST_IDLE = 100
 _CONNECT_SECONDS = 2.0
-_ANSWER_SECONDS = 300.0  # an import of a million rows answers when it has read the last
-# of one connection, not of the request (RFC 9110 §7.6.1), and what the server in front says of itself
+_ANSWER_SECONDS = 300.0  # an import of a million rows responds after the last row
+# hop-by-hop fields (RFC 9110 §7.6.1), and those that the front server sets itself
 _NOT_PASSED_ON = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
     b"upgrade date server".split()
@@ -41,7 +41,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(slots=True)
 class Proxy:
-    """An ASGI application that hands each request on by the first part of its path. `ports` are on loopback."""
+    """An ASGI application that forwards each request by the first part of its path. `ports` are on loopback."""
 
     ports: Mapping[str, int]
     _connections: Connections = field(init=False)
@@ -54,19 +54,21 @@ class Proxy:
             return
         name = scope["path"].split("/")[1]
         if (port := self.ports.get(name)) is None:
-            raise NotFound(f"There is nothing under /{name}; /docs lists what there is.")
+            raise NotFound(f"There is nothing under /{name}; /docs lists all paths.")
         async with self._connections.lend(httpcore.Origin(b"http", b"127.0.0.1", port)) as connection:
             answering = asyncio.Event()
             request = _request(scope, port, _body(receive, answering))
             try:
                 response = await connection.handle_async_request(request)
             except FAILURES as error:
-                raise Unavailable(f"{name} does not answer now: {type(error).__name__}.", retry_after=1) from error
+                raise Unavailable(
+                    f"{name} does not answer at the moment: {type(error).__name__}.", retry_after=1
+                ) from error
             async with aclosing(response):
                 await _pass_on(response, receive, send, answering)
 
     async def close(self) -> None:
-        """The connections that are idle."""
+        """Close the idle connections."""
         await self._connections.close()
 
 
@@ -87,7 +89,7 @@ def _request(scope: Scope, port: int, body: AsyncIterator[bytes]) -> httpcore.Re
 
 
 async def _body(receive: Receive, whole: asyncio.Event) -> AsyncIterator[bytes]:
-    """The request's body as it comes; `whole` is set at its end."""
+    """Yield the request's body as it arrives; `whole` is set at its end."""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -100,7 +102,7 @@ async def _body(receive: Receive, whole: asyncio.Event) -> AsyncIterator[bytes]:
 
 
 async def _pass_on(response: httpcore.Response, receive: Receive, send: Send, whole: asyncio.Event) -> None:
-    """The answer as it comes, until its end or until nobody waits for it any more."""
+    """Pass the response on as it arrives, until its end or until the client has gone."""
     headers = [(name, value) for name, value in response.headers if name.lower() not in _NOT_PASSED_ON]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     passing = asyncio.create_task(_parts(response, send))
@@ -128,7 +130,7 @@ async def _left(receive: Receive) -> None:
 
 
 def create_app(ports: Mapping[str, int], url: str) -> FastAPI:
-    """The proxy, and the pages that describe the whole."""
+    """Return the proxy, and the pages that describe the whole suite."""
     proxy = Proxy(ports)
 
     @asynccontextmanager
@@ -144,18 +146,20 @@ def create_app(ports: Mapping[str, int], url: str) -> FastAPI:
 
 
 def _document(url: str) -> Mapping[str, object]:
-    # here, since nothing else needs the services' code
+    # imported here, because nothing else needs the services' code
     from services.__main__ import build, document
 
     return document(build(SuiteSettings(), Keyring(bytes(32))), url)
 
 
 def main() -> None:
-    """Command line; serves until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(prog="python -m cli.ingress", description="Every API on one port.")
+    """Run the command line; serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m cli.ingress", description="Serve every API on one port.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("routes", nargs="+", metavar="NAME=PORT", help="the first part of a path, and who serves it")
+    parser.add_argument(
+        "routes", nargs="+", metavar="NAME=PORT", help="the first part of a path, and the port that serves it"
+    )
     options = parser.parse_args()
     ports = {name: int(port) for name, _, port in (route.partition("=") for route in options.routes)}
     settings = load_suite()

@@ -1,4 +1,4 @@
-"""What works on this machine without asking the suite: `up`, `migrate`, `settings`."""
+"""Commands that work on this machine without calling the suite: `up`, `migrate`, `settings`."""
 
 import asyncio
 import functools
@@ -29,15 +29,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DataDir = Annotated[Path | None, typer.Option(help="The suite's folder; DEPESCHE_DATA_DIR or .depesche without.")]
-Dsn = Annotated[str | None, typer.Option(help="postgresql://… to work on; DEPESCHE_OWNER_DSN or DEPESCHE_DSN without.")]
+DataDir = Annotated[Path | None, typer.Option(help="The suite's folder; default: DEPESCHE_DATA_DIR or .depesche.")]
+Dsn = Annotated[
+    str | None, typer.Option(help="Database as postgresql://…; default: DEPESCHE_OWNER_DSN or DEPESCHE_DSN.")
+]
 
 _LOOK_SECONDS = 1.0
 _UNITS = ("milliseconds", "seconds", "minutes", "hours", "days", "bytes", "connections", "characters", "per_second")
 
 
 def register(app: typer.Typer) -> None:
-    """Adds these commands."""
+    """Add these commands."""
 
     @functools.wraps(up)
     def guarded(**given: Any) -> None:
@@ -53,18 +55,20 @@ def register(app: typer.Typer) -> None:
 def run_migrations(
     session: Session,
     dsn: Dsn = None,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would be run.")] = False,
-    roles: Annotated[bool, typer.Option(help="Make a database role per service, with its own schema alone.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only show what would be run.")] = False,
+    roles: Annotated[
+        bool, typer.Option(help="Create a database role per service, restricted to its own schema.")
+    ] = False,
     passwords: Annotated[
         Path | None,
-        typer.Option(help="With --roles: a folder with a file per schema that holds its role's password.", exists=True),
+        typer.Option(help="With --roles: a folder with a password file per schema, for its role.", exists=True),
     ] = None,
     wait_seconds: Annotated[
         float | None,
-        typer.Option(help="Run nothing: wait until somebody else has brought it up to this version.", min=0),
+        typer.Option(help="Run nothing: wait until another process has migrated it to this version.", min=0),
     ] = None,
 ) -> None:
-    """Bring a database's schemas up to this version. `depesche up` does it by itself on its own folder."""
+    """Migrate a database's schemas to this version. `depesche up` does this for its own folder automatically."""
     from libs.storage.migrations import migrate, pending
     from services.__main__ import migration_folders
 
@@ -85,7 +89,7 @@ def run_migrations(
 
 
 def _roles(dsn: str, make: bool, folder: Path | None) -> Coroutine[Any, Any, list[str]]:
-    """Makes the services' roles, or gives those that there are what migrations have made."""
+    """Create the services' roles, or grant existing ones the objects that migrations have created."""
     from libs.storage.roles import make_roles, renew_grants
     from services.__main__ import service_roles
 
@@ -95,12 +99,12 @@ def _roles(dsn: str, make: bool, folder: Path | None) -> Coroutine[Any, Any, lis
     files = {role.schema: folder / role.schema for role in known} if folder else {}
     given = {schema: path.read_text().rstrip("\n") for schema, path in files.items() if path.is_file()}
     if folder and not given:
-        raise Invalid(f"It has no file {', '.join(files)}.", pointer="--passwords")
+        raise Invalid(f"The folder has none of the files {', '.join(files)}.", pointer="--passwords")
     return make_roles(dsn, known, given)
 
 
 def _wait_for_migrations(dsn: str, seconds: float) -> None:
-    """Returns when nothing is left to be run. Raises Unavailable, naming what is left, after so many seconds."""
+    """Wait until nothing is left to be run. Raises Unavailable, naming what is left, after `seconds`."""
     from libs.storage.migrations import pending
     from services.__main__ import migration_folders
 
@@ -119,10 +123,10 @@ def _wait_for_migrations(dsn: str, seconds: float) -> None:
 
 
 def first_keys(session: Session, dsn: Dsn = None) -> None:
-    """Make an administrator's keys for tenant 1, and print the credentials file that every command reads.
+    """Create an administrator's keys for tenant 1, and print the credentials file that every command reads.
 
-    For an installation that `depesche up` did not make; run it where the services run, and again if the keys are lost.
-    """
+    For an installation that `depesche up` did not create; run it where the services run, and again if the keys are
+    lost."""
     from libs.suite import load_suite
 
     logs_to_stderr()
@@ -145,7 +149,7 @@ async def _made_first(settings: "SuiteSettings", folder: Path) -> Credentials:
 
 
 def logs_to_stderr() -> None:
-    """What the libraries log in this process does not belong between the lines of an answer."""
+    """Keep the libraries' logs of this process out of a command's output."""
     from libs.telemetry import configure_logs
 
     configure_logs(service="cli", level="warning", human=True)
@@ -161,7 +165,7 @@ async def _reached(work: Coroutine[Any, Any, T]) -> T:
 
 
 def target(dsn: str | None) -> str:
-    """The DSN to work on: given, from the settings, or of the folder's own running server."""
+    """Return the DSN to work on: the given one, from the settings, or of the folder's own running server."""
     from libs.suite import load_suite
 
     found = dsn or load_suite().migrating_dsn
@@ -171,16 +175,16 @@ def target(dsn: str | None) -> str:
 
     running = embedded.running_dsn(load_suite().data_dir.resolve())
     if running is None:
-        raise Unavailable("There is no database here: start `depesche up`, or name one with --dsn (DEPESCHE_DSN).")
+        raise Unavailable("There is no database here: start `depesche up`, or give one with --dsn (DEPESCHE_DSN).")
     return running
 
 
 def show_settings(
     session: Session,
     section: Annotated[str | None, typer.Argument(help="suite, or a service: delivery, tokens …")] = None,
-    changed: Annotated[bool, typer.Option(help="Only those that are not at their default.")] = False,
+    changed: Annotated[bool, typer.Option(help="Only settings that differ from their default.")] = False,
 ) -> None:
-    """All settings with value, unit, where each came from and what it does; secrets are masked."""
+    """Show all settings with value, unit, origin and purpose; secrets are masked."""
     from libs.settings import describe
     from libs.suite import load_suite, settings_file
 
@@ -205,7 +209,7 @@ def show_settings(
 
 
 def settings_classes() -> "list[type[ServiceSettings]]":
-    """The suite's settings and every service's."""
+    """Return the settings classes of the suite and every service."""
     import services
     from libs.settings import ServiceSettings
     from libs.suite import SuiteSettings
@@ -225,7 +229,7 @@ def settings_classes() -> "list[type[ServiceSettings]]":
 
 
 def unit(name: str) -> str:
-    """The unit that a setting's name ends with, if any."""
+    """Return the unit at the end of a setting's name, if any."""
     return next((u.replace("_", " ") for u in _UNITS if name.lower().endswith(f"_{u}")), "")
 
 

@@ -1,4 +1,4 @@
-"""The `depesche` command: the table of its commands stands at the bottom."""
+"""The `depesche` command: the table of its commands is at the bottom."""
 
 import sys
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from cli import (
     senders,
     suppressions,
 )
-from cli.exits import HELP
+from cli.exits import HELP, Exit
 from cli.session import command, with_errors_shown
 
 app = typer.Typer(
@@ -44,16 +44,16 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def depesche(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and end.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Depesche: business events become messages, and every message can be explained."""
 
 
-# what is here without a suite that runs
+# works without a running suite
 local.register(app)
 doctor.register(app)
-# what goes over HTTP
+# over HTTP
 command(app, "apply", example="depesche apply examples/shop --publish")(publishing.apply_all)
 explain.register(app)
 delivery.register(app)
@@ -77,9 +77,15 @@ app.add_typer(access.keys, name="keys")
 
 
 def main() -> None:
-    """Entry point of the `depesche` script."""
-    with_errors_shown(app)
-    sys.exit(0)
+    """Run the `depesche` script."""
+    try:
+        with_errors_shown(app)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            # typer and rich report a failure when the reader of a pipe, such as head, closes it
+            sys.exit(Exit.OK)
+        raise
+    sys.exit(Exit.OK)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How results look: tables and sentences for people, one JSON document for scripts."""
+"""Output formats: tables and sentences for people, one JSON document for scripts."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,24 +36,24 @@ _STYLES = {
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        # whoever reads the pipe (head) has seen enough: what is done is done, and the exit code says it, not rich's 1
+        # the reader of the pipe (head) has seen enough: the work is done, and the exit code says so, not rich's 1
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 def console(stream: TextIO) -> Console:
-    """A console on a stream; a pipe gets plain text, not folded at 80 columns."""
+    """Return a console on a stream; a pipe gets plain text, not folded at 80 columns."""
     made = _Console(file=stream, soft_wrap=False)
     return made if made.is_terminal else _Console(file=stream, width=200, no_color=True)
 
 
 def as_json(data: Any) -> str:
-    """JSON with exact numbers, indented."""
+    """Return JSON with exact numbers, indented."""
     return msgspec.json.format(exact_json.dumps(data), indent=2).decode()
 
 
 def table(items: Iterable[Mapping[str, Any]], columns: Sequence[str], *, empty: str = "Nothing yet.") -> RenderableType:
-    """Items as rows. A column is a field's name, with `=heading` where that differs."""
+    """Return items as rows. A column is a field's name, with `=heading` if that differs."""
     rows = list(items)
     if not rows:
         return Text(empty, style="dim")
@@ -68,13 +68,13 @@ def table(items: Iterable[Mapping[str, Any]], columns: Sequence[str], *, empty: 
 
 
 def facts(data: Any) -> RenderableType:
-    """An object as name and value; lists in it as short texts."""
+    """Return an object as names and values; lists in it as short texts."""
     if not isinstance(data, Mapping):
         return cell(data)
     made = Table(box=None, show_header=False, pad_edge=False)
     made.add_column(style="dim")
     made.add_column(overflow="fold")
-    for name in sorted(data, key=_rank):  # what it is called stands first; the rest keeps its order
+    for name in sorted(data, key=_rank):  # its name and id come first; the rest keeps its order
         value = data[name]
         made.add_row(str(name).replace("_", " "), cell(value))
     return made
@@ -85,7 +85,7 @@ def _rank(name: object) -> int:
 
 
 def cell(value: Any) -> Text:
-    """One value, safe against markup in it."""
+    """Return one value, safe from markup in it."""
     match value:
         case None | "" | []:
             return Text("–", style="dim")
@@ -95,7 +95,7 @@ def cell(value: Any) -> Text:
             return Text(moment(value.isoformat()))
         case str():
             return Text(moment(value), style=_STYLES.get(value, ""))
-        case dict() if not value:  # a pattern {} would take any mapping
+        case dict() if not value:  # a pattern {} would match any mapping
             return Text("–", style="dim")
         case list() if all(isinstance(item, str | int) for item in value):
             return Text(", ".join(str(item) for item in value))
@@ -105,7 +105,7 @@ def cell(value: Any) -> Text:
 
 
 def moment(text: str) -> str:
-    """An ISO time in UTC as people read it; any other text as it is."""
+    """Return an ISO time in UTC as people read it; any other text unchanged."""
     if len(text) < 20 or text[4] != "-" or text[10] != "T":
         return text
     try:
@@ -116,7 +116,7 @@ def moment(text: str) -> str:
 
 
 def problem(error: CliError) -> RenderableType:
-    """What went wrong, where, and what to do."""
+    """Return what went wrong, where, and what to do."""
     lines: list[RenderableType] = [Text.assemble(("✗ ", "red bold"), (error.title, "bold"))]
     lines += [Text.assemble("  ", (f"{field.pointer or 'body'}: ", "cyan"), field.detail) for field in error.fields]
     if error.hint:
@@ -125,5 +125,5 @@ def problem(error: CliError) -> RenderableType:
 
 
 def safe(text: str) -> str:
-    """Text from outside, to be put between markup of ours."""
+    """Escape text from outside for use between our own markup."""
     return escape(text)

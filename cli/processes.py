@@ -1,4 +1,4 @@
-"""A program that we start: its log, whether it lives, how it is waited for and how it ends."""
+"""A program that we start: its log, its state, waiting for it, and stopping it."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ _HELD = ".pid"  # beside the log
 
 
 class CannotStart(Permanent):
-    """The suite or a program of it cannot be started; the detail says what to do."""
+    """The suite or one of its programs cannot be started; the detail says what to do."""
 
     slug = "cannot-start"
     title = "Cannot start"
@@ -25,7 +25,7 @@ class CannotStart(Permanent):
 
 @dataclass
 class Process:
-    """One process, its log, how it is asked whether it is well, and how often it had to be started again."""
+    """One process, its log, its health check, and how often it was restarted."""
 
     name: str
     command: list[str]
@@ -38,7 +38,7 @@ class Process:
     port: int | None = None
     beside: "Process | None" = None  # its sidecar
     restarts: int = 0
-    is_well: bool = False  # it was, since it was started
+    is_well: bool = False  # whether it has been healthy since its start
     started_at: float = 0.0
     _handle: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -55,9 +55,9 @@ class Process:
         return self._handle.poll() if self._handle else None
 
     def start(self) -> None:
-        # a session of its own: Ctrl-C reaches the supervisor alone, which stops the others in order
+        # a session of its own: Ctrl-C reaches only the supervisor, which stops the others in order
         with self.log.open("ab") as log, self.log.with_suffix(_HELD).open("w") as held:
-            fcntl.flock(held, fcntl.LOCK_SH)  # until the program and all that it started have ended
+            fcntl.flock(held, fcntl.LOCK_SH)  # until the program and everything it started have ended
             self._handle = subprocess.Popen(
                 self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment,
                 start_new_session=True, pass_fds=[held.fileno()],
@@ -67,9 +67,9 @@ class Process:
         self.is_well = False
 
     def check(self) -> bool:
-        """Whether it has become well. Raises CannotStart, with the end of its log, when it has ended, or was not well
-        after `start_seconds`."""
-        if not self.alive:  # asked first: on its port somebody else may answer
+        """Whether it has become healthy. Raises CannotStart, with the end of its log, if it has ended or was not
+        healthy after `start_seconds`."""
+        if not self.alive:  # checked first: another process may answer on its port
             raise CannotStart(f"{self.name} ended with code {self.exit_code}; {self._end_of_log()}")
         self.is_well = self.is_well or self.well()
         if not self.is_well and time.monotonic() > self.started_at + self.start_seconds:
@@ -77,7 +77,7 @@ class Process:
         return self.is_well
 
     def wait(self) -> None:
-        """Returns when it is well. Raises CannotStart."""
+        """Wait until it is healthy. Raises CannotStart."""
         while not self.check():
             time.sleep(0.05)
 
@@ -86,12 +86,12 @@ class Process:
         return "\n".join([f"the end of {self.log}:", *lines])
 
     def terminate(self) -> None:
-        """SIGTERM, and does not wait."""
+        """Send SIGTERM without waiting."""
         if self._handle is not None and self._handle.poll() is None:
             self._handle.terminate()
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL after `stop_seconds`."""
+        """Send SIGTERM, then SIGKILL after `stop_seconds`."""
         self.terminate()
         if self._handle is None:
             return
@@ -101,7 +101,7 @@ class Process:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to it and to what it started, as a machine that fails would."""
+        """Send SIGKILL to it and everything it started, like a failing machine."""
         if self._handle is None or self._handle.poll() is not None:
             return
         os.killpg(self._handle.pid, signal.SIGKILL)  # it leads its session, so its group has its id
@@ -109,11 +109,10 @@ class Process:
 
 
 def end_left_behind(logs: Path, seconds: float) -> list[str]:
-    """Ends what a supervisor that was killed has left running with its logs in this folder; gives the names.
+    """Stop what a killed supervisor has left running with its logs in this folder; return the names.
 
-    SIGTERM to all, SIGKILL to what has not ended after `seconds`. A number that has gone to another process since then
-    is never taken for ours: ours holds its file's lock.
-    """
+    SIGTERM to all, SIGKILL to those that have not ended after `seconds`. A pid reused by another process is never
+    mistaken for ours: ours holds its file's lock."""
     left = [path for path in sorted(logs.glob(f"*{_HELD}")) if _is_held(path)]
     _signal(left, signal.SIGTERM)
     until = time.monotonic() + seconds
@@ -125,7 +124,7 @@ def end_left_behind(logs: Path, seconds: float) -> list[str]:
 
 def _signal(held: list[Path], number: signal.Signals) -> None:
     for path in held:
-        with suppress(ProcessLookupError, ValueError):  # ended this moment; killed before its number was written
+        with suppress(ProcessLookupError, ValueError):  # ended just now; or killed before its number was written
             os.killpg(int(path.read_text()), number)
 
 

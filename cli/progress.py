@@ -1,4 +1,4 @@
-"""How far a file is, for people who wait."""
+"""Progress through a file, for people who wait."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +11,11 @@ Advance = Callable[[int], None]
 
 
 @contextmanager
-def importing(session: Session, size: int) -> Iterator[Advance]:
-    """A bar over `size` bytes; what it gives is told how many more are done. Not for scripts."""
+def importing(session: Session, size: int | None) -> Iterator[Advance]:
+    """Show a bar over `size` bytes (None: unknown); call what it yields with the number of further bytes done.
+
+    Not for scripts.
+    """
     with Progress(
         TextColumn("Importing"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""`depesche templates` and `communications`: drafts from files, published, looked at, written back to files."""
+"""`depesche templates` and `communications`: drafts from files, published, shown, written back to files."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -30,26 +30,26 @@ from cli.output import facts, safe, table
 from cli.session import Session, command
 from libs import exact_json
 
-templates = typer.Typer(help="The words, by channel and locale.", no_args_is_help=True)
+templates = typer.Typer(help="The texts, by channel and locale.", no_args_is_help=True)
 communications = typer.Typer(help="What is said on an event, to whom, on which channels.", no_args_is_help=True)
 
 _TEMPLATE = ("name", "channel", "state", "published=published version", "locales", "changed_at=changed")
 _COMMUNICATION = ("name", "trigger", "state", "released=release", "category", "topic", "changed_at=changed")
 _RELEASE = ("version=release", "id", "published_at=published", "published_by=by", "templates")
 
-Names = Annotated[list[str] | None, typer.Argument(help="Which ones.")]
-All = Annotated[bool, typer.Option("--all", help="All whose published state is not what was edited last.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Their names.")]
+All = Annotated[bool, typer.Option("--all", help="All with unpublished edits.")]
 Name = Annotated[str, typer.Argument(help="Its name.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file to write; standard output without.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file to write; default: standard output.")]
 
 
 def apply_all(
     session: Session,
     paths: Paths,
     dry_run: DryRun = False,
-    publish: Annotated[bool, typer.Option("--publish", help="Then publish what was edited.")] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="Then publish all edits.")] = False,
 ) -> None:
-    """Apply definitions of every kind (`kind:` in each), in the order in which they need one another."""
+    """Apply definitions of every kind (`kind:` in each), in order of dependency."""
     outcomes = outcomes_of(session, paths, ORDER, dry_run=dry_run)
     whole = not dry_run and all(outcome.result != "refused" for outcome in outcomes)
     published: list[dict[str, Any]] = []
@@ -63,9 +63,9 @@ def apply_all(
 
 
 def publish(session: Session, resource: Resource, names: Sequence[str] | None, everything: bool) -> None:
-    """Publishes each, and tells all problems of all; ends with 1 where one was refused."""
+    """Publish each, and report all problems of all; exit with 1 if one was refused."""
     if bool(names) == everything:
-        raise UsageError("Name what to publish, or say --all.")
+        raise UsageError("Give the names to publish, or --all.")
     done = _published(session, resource, names or _unpublished(session, resource))
     session.give(done, _publish_table)
     _end_where_refused(session, done)
@@ -87,7 +87,7 @@ def _published(session: Session, resource: Resource, names: Iterable[str]) -> li
 
 
 def _publish_table(done: list[dict[str, Any]]) -> RenderableType:
-    shown = table(done, ("result", "name", "version"), empty="Everything is published as it stands.")
+    shown = table(done, ("result", "name", "version"), empty="Everything is already published.")
     notices = [(item["name"], notice) for item in done for notice in item.get("notices", ())]
     return Group(shown, *(f"[yellow]![/] [cyan]{safe(name)}[/]: {safe(notice)}" for name, notice in notices))
 
@@ -107,7 +107,7 @@ def _unpublished(session: Session, resource: Resource) -> list[str]:
     edited = [item["name"] for item in session.api.items(resource.path) if item["state"] in ("draft", "changed")]
     if resource is not COMMUNICATION:
         return edited
-    # a communication keeps the template versions of its release until it is published again
+    # a communication uses the template versions of its release until it is published again
     outdated = [item["name"] for item in session.api.items(resource.path, outdated="true")]
     return sorted({*edited, *outdated})
 
@@ -119,7 +119,7 @@ def _problems(problem: ProblemAnswer) -> list[dict[str, str]]:
 
 
 def export(session: Session, resource: Resource, names: Sequence[str] | None, output: Path | None) -> None:
-    """Writes definitions as the YAML that `apply` reads."""
+    """Write definitions as the YAML that `apply` reads."""
     found = [session.api.get(resource.at(name)) for name in names] if names else session.api.items(resource.path)
     written = [_as_file(resource, item) for item in found]
     if session.as_json:
@@ -160,14 +160,14 @@ add_apply(templates, TEMPLATE)
 def list_templates(
     session: Session, channel: Annotated[str | None, typer.Option(help="push, email, sms or webhook.")] = None
 ) -> None:
-    """All templates; `changed` were edited since they were published."""
+    """List all templates; those marked `changed` have unpublished edits."""
     found = list(session.api.items(TEMPLATE.path, channel=channel))
     session.give(found, lambda items: _shown(items, _TEMPLATE, "No templates yet: depesche templates apply FILE."))
 
 
 @command(templates, "publish", example="depesche templates publish parcel-shipped.push")
 def publish_templates(session: Session, names: Names = None, everything: All = False) -> None:
-    """Freeze drafts as versions. Communications use them when they are published again."""
+    """Freeze drafts as versions. Communications use them once they are published again."""
     publish(session, TEMPLATE, names, everything)
 
 
@@ -181,11 +181,11 @@ def export_templates(session: Session, names: Names = None, output: Output = Non
 def preview(
     session: Session,
     name: Name,
-    locale: Annotated[str | None, typer.Option(help="As this recipient's; the tenant's default without.")] = None,
+    locale: Annotated[str | None, typer.Option(help="The recipient's locale; default: the tenant's.")] = None,
     event: Annotated[Path | None, typer.Option(help="JSON file with the event, or its data.")] = None,
     recipient: Annotated[Path | None, typer.Option(help="JSON file with the recipient.")] = None,
 ) -> None:
-    """What a template looks like, with an event and a recipient of yours, or with invented ones."""
+    """Preview a template, with an event and a recipient of yours, or with invented ones."""
     body: dict[str, Any] = {"locale": locale, "event": _event(event), "recipient": _json(recipient)}
     found = session.api.post(
         f"{TEMPLATE.at(name)}:preview", {key: value for key, value in body.items() if value is not None}
@@ -195,7 +195,7 @@ def preview(
 
 def _event(path: Path | None) -> Any:
     found = _json(path)
-    # a file with the data alone is what people have at hand
+    # a file with only the data is what people have at hand
     return found if found is None or "data" in found else {"data": found}
 
 
@@ -207,7 +207,7 @@ def _json(path: Path | None) -> Any:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     if not isinstance(found, dict):
-        raise UsageError(f"{path} holds no JSON object.")
+        raise UsageError(f"{path} does not contain a JSON object.")
     return found
 
 
@@ -239,7 +239,7 @@ add_apply(communications, COMMUNICATION)
 
 @command(communications, "list", example="depesche communications list")
 def list_communications(session: Session) -> None:
-    """All communications; `changed` were edited since they were published."""
+    """List all communications; those marked `changed` have unpublished edits."""
     found = list(session.api.items(COMMUNICATION.path))
     empty = "No communications yet: depesche communications apply FILE."
     session.give(found, lambda items: _shown(items, _COMMUNICATION, empty))
@@ -247,7 +247,7 @@ def list_communications(session: Session) -> None:
 
 @command(communications, "show", example="depesche communications show order-confirmation")
 def show_communication(session: Session, name: Name) -> None:
-    """One communication with its releases."""
+    """Show one communication with its releases."""
     found = session.api.get(COMMUNICATION.at(name))
     releases = list(session.api.items(f"{COMMUNICATION.at(name)}/releases", most=10))
     session.give({**found, "releases": releases}, lambda _: facts(found))
@@ -258,7 +258,7 @@ def show_communication(session: Session, name: Name) -> None:
 
 @command(communications, "publish", example="depesche communications publish order-confirmation")
 def publish_communications(session: Session, names: Names = None, everything: All = False) -> None:
-    """Make a release of each. What could fail at sending is refused now, all problems at once."""
+    """Make a release of each. Anything that could fail at sending is refused now, with all problems at once."""
     publish(session, COMMUNICATION, names, everything)
 
 
@@ -266,11 +266,11 @@ def publish_communications(session: Session, names: Names = None, everything: Al
 def retire(
     session: Session, name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
-    """Send nothing of it any more, not even what waits. Publishing again revives it."""
+    """Send nothing of it any more, not even what is waiting. Publishing it again revives it."""
     if not yes:
         if session.as_json or not session.out.is_terminal:
-            raise UsageError(f"What waits of {name} would not be sent.", hint="Say --yes if it is meant.")
-        typer.confirm(f"Retire {name}? What waits of it is not sent.", abort=True)
+            raise UsageError(f"The waiting messages of {name} would not be sent.", hint="Confirm with --yes.")
+        typer.confirm(f"Retire {name}? Its waiting messages will not be sent.", abort=True)
     session.give(session.api.post(f"{COMMUNICATION.at(name)}:retire"), lambda _: f"{safe(name)} is retired.")
 
 

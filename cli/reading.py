@@ -1,7 +1,7 @@
-"""Events from a file or standard input, as the bytes that they are: JSON, arrays (CloudEvents batches), NDJSON.
+"""Reads events from a file or standard input as raw bytes: JSON, arrays (CloudEvents batches), NDJSON.
 
-Nothing is parsed and written again on the way: numbers keep their digits, and what is broken is refused by
-the suite, with its line, not by us. Read in pieces: a file may be larger than memory.
+Nothing is parsed and rewritten on the way: numbers keep their digits, and the suite, not the CLI, rejects what is
+broken, with its line. Input is read in pieces, because a file may be larger than memory.
 """
 
 import json
@@ -17,7 +17,7 @@ _PIECE = 1 << 18
 _BOM = b"\xef\xbb\xbf"
 _MARKS = re.compile(rb'["{}\[\]]')
 _QUOTE = re.compile(rb'["\\]')
-_PACKED = {  # events that are text are refused with their lines; of these there would be thousands
+_PACKED = {  # rejected here: as text, these would be thousands of refused lines
     b"\x1f\x8b": ("gzip", "gunzip -c"),
     b"BZh": ("bzip2", "bunzip2 -c"),
     b"\x28\xb5\x2f\xfd": ("zstd", "zstdcat"),
@@ -29,14 +29,14 @@ _BETWEEN = b" \t\r\n,[]"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One event as it stands in the input; `number` is its line in NDJSON, its place in an array."""
+    """One event as in the input; `number` is its line in NDJSON, its place in an array."""
 
     number: int
     raw: bytes
 
 
 def lines_of(stream: BinaryIO, *, name: str = "") -> Iterator[Line]:
-    """The events of a stream. NDJSON by its file name or because a first line is whole; else JSON values."""
+    """Yield the events of a stream. NDJSON by file name or if its first line is complete; else JSON values."""
     pieces = _Pieces(stream)
     head = pieces.peek()
     if not head.strip():
@@ -44,7 +44,7 @@ def lines_of(stream: BinaryIO, *, name: str = "") -> Iterator[Line]:
     for marks, (what, tool) in _PACKED.items():
         if head.startswith(marks):
             raise UsageError(
-                f"The input is packed with {what}.", hint=f"Unpack it: {tool} FILE | depesche events send -"
+                f"The input is compressed with {what}.", hint=f"Decompress it: {tool} FILE | depesche events send -"
             )
     if name.lower().endswith((".ndjson", ".jsonl")) or _looks_like_lines(head):
         return _ndjson(pieces)
@@ -53,7 +53,7 @@ def lines_of(stream: BinaryIO, *, name: str = "") -> Iterator[Line]:
 
 def _looks_like_lines(head: bytes) -> bool:
     found = [line for line in head.split(b"\n") if line.strip()][:2]
-    # two lines are looked at, because the very first may be a broken one
+    # two lines are checked, because the very first may be a broken one
     return not head.lstrip().startswith(b"[") and any(_whole(line) for line in found)
 
 
@@ -65,7 +65,7 @@ def _whole(line: bytes) -> bool:
 
 
 class _Pieces:
-    """A stream in pieces, whose first can be looked at."""
+    """A stream in pieces that can peek at the first."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -109,15 +109,14 @@ def _values(pieces: Iterable[bytes]) -> Iterator[Line]:
 
 
 class _Splitter:
-    """Cuts objects out of an array, or out of one another's neighbourhood, without parsing them.
+    """Cuts objects out of an array or a sequence, without parsing them.
 
-    What stands between objects and is not a separator is given too: the suite is to refuse it, not we to drop it.
-    """
+    Text between objects that is not a separator is yielded too: the suite must reject it; we must not drop it."""
 
     def __init__(self) -> None:
         self._buffer = b""
-        self._at = 0  # up to here everything was looked at
-        self._begin = 0  # of what was not given yet
+        self._at = 0  # everything up to here was scanned
+        self._begin = 0  # start of what was not yielded yet
         self._depth = 0
         self._quoted = False
 
@@ -132,11 +131,11 @@ class _Splitter:
         _check_size(self._buffer, None)
 
     def rest(self) -> bytes:
-        """What is left at the end: a value that was cut off."""
+        """Return what is left at the end: a value that was cut off."""
         return _one_line(self._buffer if self._depth else self._buffer.strip(_BETWEEN))
 
     def _next(self) -> int | None:
-        """The place of the next brace outside strings."""
+        """Return the position of the next brace outside strings."""
         while True:
             match = (_QUOTE if self._quoted else _MARKS).search(self._buffer, self._at)
             if match is None:
@@ -170,7 +169,7 @@ class _Splitter:
 
 
 def _one_line(raw: bytes) -> bytes:
-    # line ends outside strings are space in JSON, and none may stand inside one
+    # line ends outside strings are white space in JSON, and none may occur inside one
     return raw.replace(b"\r", b" ").replace(b"\n", b" ").strip()
 
 
@@ -179,5 +178,5 @@ def _check_size(raw: bytes, number: int | None) -> None:
         where = f"line {number}" if number else "one event"
         raise UsageError(
             f"The input has {where} of more than {MAX_EVENT_BYTES >> 20} MB.",
-            hint="That is no event: check that the file holds one JSON object a line, or an array of them.",
+            hint="That is not an event: check that the file has one JSON object per line, or an array of them.",
         )

@@ -1,5 +1,6 @@
 """`depesche recipients`: people and installations, imported from files, shown, erased."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +18,13 @@ from cli.progress import importing
 from cli.session import Session, command
 from libs import exact_json
 
-recipients = typer.Typer(help="Who may be written to.", no_args_is_help=True)
+recipients = typer.Typer(help="People and installations that we may write to.", no_args_is_help=True)
 
 _PATH = "/tokens/v1/recipients"
 _IMPORTS = "/tokens/v1/imports"
 _ENDINGS = {".csv": "text/csv", ".tsv": "text/csv", ".ndjson": "application/x-ndjson", ".jsonl": "application/x-ndjson"}
 _RUNNING = ("waiting", "running")
+_STDIN = Path("-")
 _SHOWN = 20
 _PIECE = 1 << 16
 _ADDRESS = ("id", "kind", "value", "installation", "platform", "created_at=since")
@@ -34,15 +36,22 @@ Key = Annotated[str, typer.Argument(help="customer:4711 or installation:<id>.")]
 @command(recipients, "import", example="depesche recipients import customers.csv --report refused.ndjson")
 def import_file(
     session: Session,
-    file: Annotated[Path, typer.Argument(help="CSV (with a header) or NDJSON.")],
-    report: Annotated[Path | None, typer.Option(help="Write every refused row there, as NDJSON.")] = None,
-    format: Annotated[str | None, typer.Option(help="csv or ndjson, where the file's name does not say it.")] = None,
+    file: Annotated[Path, typer.Argument(help="CSV (with a header) or NDJSON; - reads standard input.")],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a column means, if its name does not say so: 'Klaviyo ID=customer_id', "
+            "'Email Marketing Consent=consent.news.email', 'Size=attributes.size'. Can be given again."
+        ),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="File for every refused row, as NDJSON.")] = None,
+    format: Annotated[str | None, typer.Option(help="csv or ndjson, if the file's name does not say so.")] = None,
 ) -> None:
-    """Import recipients. What stands there already is changed; exit code 1 if a row was refused."""
+    """Import recipients. Existing ones are changed; exit code 1 if a row was refused."""
     media = _media_type(file, format)
     try:
-        with file.open("rb") as stream, importing(session, file.stat().st_size) as advance:
-            done = session.api.post(_IMPORTS, Content(_pieces(stream, advance), media))
+        with _opened(file) as stream, importing(session, _size(file)) as advance:
+            done = session.api.post(_IMPORTS, Content(_pieces(stream, advance), media), column=column)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
     done = _ended(session, done)
@@ -59,8 +68,17 @@ def import_file(
 def _media_type(file: Path, format: str | None) -> str:
     media = _ENDINGS.get(f".{format}" if format else file.suffix.lower())
     if media is None:
-        raise UsageError(f"{file.name} does not say what it is.", hint="Add --format csv or --format ndjson.")
+        name = "standard input" if file == _STDIN else file.name
+        raise UsageError(f"The format of {name} is unclear.", hint="Add --format csv or --format ndjson.")
     return media
+
+
+def _opened(file: Path) -> BinaryIO:
+    return sys.stdin.buffer if file == _STDIN else file.open("rb")
+
+
+def _size(file: Path) -> int | None:
+    return None if file == _STDIN else file.stat().st_size
 
 
 def _pieces(stream: BinaryIO, advance: Any) -> Iterator[bytes]:
@@ -70,7 +88,7 @@ def _pieces(stream: BinaryIO, advance: Any) -> Iterator[bytes]:
 
 
 def _ended(session: Session, started: dict[str, Any]) -> dict[str, Any]:
-    """The import's end; a suite that goes on by itself is asked until it is done."""
+    """Return the finished import; one that continues in the suite is polled until it is done."""
     current = started
     with session.err.status("Importing …") if session.err.is_terminal else _quiet():
         while current["state"] in _RUNNING:
@@ -96,10 +114,11 @@ def _summary(done: dict[str, Any], file: Path) -> str:
     text = (
         f"{done['rows']:,} {noun} of {safe(file.name)}: [green]{done['created']:,} new[/], {done['changed']:,} changed"
     )
-    text += f", {done['unchanged']:,} as they were"
+    text += f", {done['unchanged']:,} unchanged"
     text += f", [red]{done['refused']:,} refused[/]." if done["refused"] else ", none refused."
     if done.get("ignored_columns"):
-        text += f"\nNot understood and left out: {safe(', '.join(done['ignored_columns']))}."
+        text += f"\nUnknown columns, ignored: {safe(', '.join(done['ignored_columns']))}."
+        text += "\nTo import one, say what it means: --column 'Its name=email', =attributes.size, =consent.news.email …"
     if done.get("problem"):
         text += f"\n[red]It stopped: {safe(done['problem'])}[/]"
     return text
@@ -111,12 +130,12 @@ def _list_refusals(session: Session, refusals: list[dict[str, Any]], report: Pat
         session.err.print(f"[red]line {refusal['line']}[/]{safe(field)}: {safe(refusal['reason'])}")
     if len(refusals) > _SHOWN:
         rest = f"… and {len(refusals) - _SHOWN:,} more"
-        session.err.print(f"{rest} in {safe(str(report))}." if report else f"{rest}: --report FILE keeps them all.")
+        session.err.print(f"{rest} in {safe(str(report))}." if report else f"{rest}: --report FILE writes all of them.")
 
 
 @command(recipients, "show", example="depesche recipients show customer:4711")
 def show(session: Session, key: Key) -> None:
-    """One recipient with addresses and consents. Masked, unless the key has pii:read."""
+    """Show one recipient with addresses and consents. Masked, unless the key has pii:read."""
     found = session.api.get(_at(key))
     lists = ("devices", "emails", "phones", "webhooks", "consents")
     session.give(found, lambda r: facts({name: value for name, value in r.items() if name not in lists}))
@@ -134,13 +153,13 @@ def show(session: Session, key: Key) -> None:
 def erase(
     session: Session,
     key: Key,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Erase a recipient's data in every service. It cannot be undone; what was sent stays counted, nameless."""
+    """Erase a recipient's data in every service. It cannot be undone; sent messages stay counted, anonymously."""
     if not yes:
         if session.as_json or not session.out.is_terminal:
-            raise UsageError("Erasing cannot be undone.", hint="Say --yes if it is meant.")
-        typer.confirm(f"Erase {key} for good?", abort=True)
+            raise UsageError("Erasing cannot be undone.", hint="Confirm with --yes.")
+        typer.confirm(f"Erase {key} permanently?", abort=True)
     session.api.delete(_at(key))
     session.give({"key": key, "erased": True}, lambda _: f"{safe(key)} is erased; the other services follow.")
 

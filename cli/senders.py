@@ -1,4 +1,4 @@
-"""`depesche senders`: who the messages come from. Secrets are given by reference and never shown."""
+"""`depesche senders`: the identities that messages come from. Secrets are given by reference and never shown."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from cli.session import Session, command
 from libs import exact_json
 from libs.errors import BadRequest
 
-senders = typer.Typer(help="Who the messages come from, by channel.", no_args_is_help=True)
+senders = typer.Typer(help="The identities that messages come from, by channel.", no_args_is_help=True)
 
 SENDER_COLUMNS = (
     "number",
@@ -39,15 +39,15 @@ add_apply(senders, SENDER)
 
 @command(senders, "list", example="depesche senders list")
 def list_senders(session: Session) -> None:
-    """Senders by number; of their secrets the names."""
+    """List senders by number; of their secrets, only the names."""
     found = list(session.api.items(SENDER.path))
-    empty = "No sender is set up: messages go to the simulator. `depesche senders set` makes one."
+    empty = "No sender is configured: messages go to the simulator. `depesche senders set` creates one."
     session.give(found, lambda items: table(items, SENDER_COLUMNS, empty=empty))
 
 
 @command(senders, "show", example="depesche senders show 1")
 def show_sender(session: Session, number: Number) -> None:
-    """One sender with its account; a secret that is set is masked."""
+    """Show one sender with its account; secrets are masked."""
     session.give(session.api.get(SENDER.at(str(number))), _shown)
 
 
@@ -61,23 +61,24 @@ def show_sender(session: Session, number: Number) -> None:
 def set_sender(
     session: Session,
     number: Number,
-    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
-    channel: Annotated[str | None, typer.Option(help="push, email, sms or webhook; stays for good.")] = None,
+    name: Annotated[str | None, typer.Option(help="Its name, for people.")] = None,
+    channel: Annotated[str | None, typer.Option(help="push, email, sms or webhook; cannot be changed later.")] = None,
     account: Annotated[
         list[str] | None,
-        typer.Option(help='FIELD=VALUE of the provider\'s account; again for each. JSON (587, true, "1") or text.'),
+        typer.Option(help='FIELD=VALUE of the provider\'s account; may be repeated. JSON (587, true, "1") or text.'),
     ] = None,
     secret: Annotated[
-        list[str] | None, typer.Option(help="FIELD=env:NAME or FIELD=file:PATH; again for each. Stays where left out.")
+        list[str] | None,
+        typer.Option(help="FIELD=env:NAME or FIELD=file:PATH; may be repeated. Unchanged if left out."),
     ] = None,
-    simulator: Annotated[bool, typer.Option("--simulator", help="The simulator's: forget the account.")] = False,
-    rate: Annotated[float | None, typer.Option(help="Messages a second; 0: no limit.", min=0)] = None,
+    simulator: Annotated[bool, typer.Option("--simulator", help="Use the simulator and remove the account.")] = False,
+    rate: Annotated[float | None, typer.Option(help="Messages per second; 0: no limit.", min=0)] = None,
     burst: Annotated[float | None, typer.Option(help="Messages at once; 0: one second's worth.", min=0)] = None,
 ) -> None:
-    """Make a sender, or change what is given of one. Workers use it within five seconds."""
+    """Create a sender, or change its given fields. Workers use it within five seconds."""
     given = {**_pairs(account or ()), **_secrets(secret or ())}
     if simulator and given:
-        raise UsageError("A sender of the simulator has no account; leave --account and --secret out.")
+        raise UsageError("A simulator sender has no account; leave --account and --secret out.")
     current = session.api.fetch(SENDER.at(str(number)))
     before: dict[str, Any] = current.body if current else {}
     body: dict[str, Any] = {
@@ -94,7 +95,7 @@ def set_sender(
 
 
 def _account(current: Answer | None, channel: str, given: dict[str, Any]) -> dict[str, Any] | None:
-    """The account with what is given in it; None where there is none, and none begins."""
+    """Return the account with the given fields applied; None if there is none, and none was given."""
     same = current is not None and current.body["provider"] == "provider" and current.body["channel"] == channel
     before = current.body["account"] if current is not None and same else {}
     whole = {field: value for field, value in {**before, **given}.items() if value is not None}
@@ -117,7 +118,7 @@ def _value(text: str) -> Any:
     try:
         return exact_json.loads(text)
     except BadRequest:
-        return text  # a host, a number with a plus: no JSON
+        return text  # a host, a number with a plus: not JSON
 
 
 def _secrets(given: Sequence[str]) -> dict[str, Any]:
@@ -145,10 +146,10 @@ def _referred(name: str, reference: str) -> str:
             return Path(place).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{place} cannot be read: {error}.") from error
-    # what was given is not repeated: it may be the secret itself
+    # the value is not repeated: it may be the secret itself
     raise UsageError(
-        f"A secret is given by reference: --secret {name}=env:NAME or {name}=file:PATH.",
-        hint="On a command line it would stay in the shell's history, and be seen by who lists processes.",
+        f"Give a secret by reference: --secret {name}=env:NAME or {name}=file:PATH.",
+        hint="On the command line it would stay in the shell's history and be visible in the process list.",
     )
 
 

@@ -1,6 +1,6 @@
-"""What every command is given: the suite's address and key, and where its output goes.
+"""Shared by all commands: the suite's URL and key, and where output goes.
 
-Address and key: DEPESCHE_URL and DEPESCHE_KEY first; else the credentials file that `depesche up` writes
+URL and key come from DEPESCHE_URL and DEPESCHE_KEY, else from the credentials file that `depesche up` writes
 (DEPESCHE_DATA_DIR, `.depesche` here or in a folder above, ~/.config/depesche).
 """
 
@@ -27,19 +27,17 @@ from libs.errors import DepescheError
 DEFAULT_URL = "http://127.0.0.1:8700"
 _PANEL = "Everywhere"
 
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Machine output on standard output, nothing else there.", rich_help_panel=_PANEL)
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.", rich_help_panel=_PANEL)]
 Url = Annotated[
     str | None,
-    typer.Option("--url", envvar="DEPESCHE_URL", help="Where the suite listens.", rich_help_panel=_PANEL),
+    typer.Option("--url", envvar="DEPESCHE_URL", help="The suite's URL.", rich_help_panel=_PANEL),
 ]
 InMode = Annotated[
     str,
     typer.Option(
         "--mode",
         envvar="DEPESCHE_MODE",
-        help="live or test: which of the found keys is used. DEPESCHE_KEY goes before both.",
+        help="live or test: which key of the credentials file to use. DEPESCHE_KEY takes precedence.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -59,23 +57,23 @@ class Session:
 
     @functools.cached_property
     def api(self) -> Api:
-        """The suite; raises where no key was found."""
+        """The suite's client. Raises if no key was found."""
         if self.key is None:
             raise CliError(
                 "No API key was found.",
                 exit_code=Exit.UNAUTHORISED,
-                hint="Start the suite with `depesche up`: it leaves a key in .depesche, which is found from here and "
-                "from folders below. For a suite elsewhere set DEPESCHE_URL and DEPESCHE_KEY.",
+                hint="Start the suite with `depesche up`: it writes a key to .depesche, which is found from here and "
+                "from folders below. For a suite elsewhere, set DEPESCHE_URL and DEPESCHE_KEY.",
             )
         return Api(self.url, self.key)
 
     def say(self, text: str) -> None:
-        """A line for people; with --json it goes nowhere."""
+        """Print a line for people; with --json it is dropped."""
         if not self.as_json:
             self.out.print(text, highlight=False)
 
     def give(self, data: Any, shown: Callable[[Any], Any] | None = None) -> None:
-        """The command's result: JSON for scripts, `shown(data)` for people."""
+        """Print the command's result: JSON for scripts, `shown(data)` for people."""
         if self.as_json:
             sys.stdout.write(output.as_json(data) + "\n")
         else:
@@ -83,14 +81,14 @@ class Session:
 
 
 def open_session(*, as_json: bool, url: str | None, mode: str) -> Session:
-    """A session from options, environment and credentials file. Raises where they are wrong."""
+    """Return a session from options, environment and credentials file. Raises if they are wrong."""
     if mode not in ("live", "test"):
-        raise CliError(f"There is no mode {mode!r}.", exit_code=Exit.USAGE, hint="Write --mode live or --mode test.")
+        raise CliError(f"There is no mode {mode!r}.", exit_code=Exit.USAGE, hint="Use --mode live or --mode test.")
     key = os.environ.get("DEPESCHE_KEY") or None
     path = credentials.find(os.environ, Path.cwd(), Path.home()) if not (url and key) else None
     found = credentials.read(path) if path else None
     if found is not None:
-        # a key belongs to its installation: one found in a file is not sent to another address
+        # a key belongs to its installation: one from a file is not sent to another URL
         if key is None and (url is None or url.rstrip("/") == found.url.rstrip("/")):
             key = found.keys.get(Mode[mode.upper()])
         url = url or found.url
@@ -98,7 +96,7 @@ def open_session(*, as_json: bool, url: str | None, mode: str) -> Session:
 
 
 def command(app: typer.Typer, name: str, *, example: str = "", **options: Any) -> Callable[[F], F]:
-    """Registers a function whose first parameter is the Session as a command with the common options."""
+    """Register a function whose first parameter is the Session as a command with the common options."""
 
     def register(function: F) -> F:
         @functools.wraps(function)
@@ -123,11 +121,11 @@ def command(app: typer.Typer, name: str, *, example: str = "", **options: Any) -
     return register
 
 
-_WHAT_IS_SENT_STAYS = "What was sent before stays. Run the same again to go on: what is there already is found."
+_WHAT_IS_SENT_STAYS = "What was already sent stays. Run the command again to continue: existing items are recognised."
 
 
 def with_errors_shown(run: Callable[[], None], *, as_json: bool = False) -> None:
-    """Runs it; errors that we raise on purpose become a message and an exit code."""
+    """Run a command; turn the errors that we raise on purpose into a message and an exit code."""
     try:
         run()
     except CliError as error:

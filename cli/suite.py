@@ -1,16 +1,16 @@
-"""`depesche up`: the embedded suite as a handful of processes that look after one another.
+"""`depesche up`: the embedded suite as a handful of supervised processes.
 
     supervisor (this) ─ embedded Postgres, migrations, first tenant and key
       ├─ simulator   providers on real sockets, unless real ones are configured
       ├─ api         every service's HTTP API on one port
-      ├─ worker × n  the sender of the transactional lane, the relays of what is urgent, and the other loops
-      └─ bulk × n    the sender of the bulk lane, the relays of what may wait
+      ├─ worker × n  the transactional lane's sender, the relays of urgent events, and the other loops
+      └─ bulk × n    the bulk lane's sender, the relays of events that may wait
 
     with --workers 0: supervisor ─ suite, all of these and the simulator in one process
 
-A process that ends by itself is started again. Ctrl-C, SIGTERM or a terminal that is closed stops workers first,
-so that they finish their chunks and flush, then the API, the simulator and the server. What a supervisor leaves running
-that is killed, the next one ends.
+A process that ends by itself is restarted. Ctrl-C, SIGTERM or a closed terminal stops the workers first, so that they
+finish their chunks and flush, then the API, the simulator and the server. Processes left by a killed supervisor are
+stopped by the next one.
 """
 
 import os
@@ -33,7 +33,7 @@ class Suite(Supervisor):
             dsn = self.server.dsn
         self.prepare_database(dsn)
         environment = self._environment(dsn)
-        simulator = self.simulator(environment)  # what an earlier one has left goes, also where none is wanted
+        simulator = self.simulator(environment)  # removes what an earlier one left, even if none is wanted
         workers = self.settings.workers
         if self.settings.simulator and workers:
             self.launch(simulator)

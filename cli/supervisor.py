@@ -1,7 +1,7 @@
 """Processes of one data folder, started in stages, kept running, stopped in reverse order.
 
-What runs is said in one page each: `cli/suite.py` (embedded: a handful of processes) and `cli/topology.py` (production
-on one machine: a process per program, each beside its sidecar, and the engines).
+The processes are listed in `cli/suite.py` (embedded: a handful of processes) and `cli/topology.py` (production on one
+machine: a process per program, each beside its sidecar, and the engines).
 """
 
 import asyncio
@@ -32,8 +32,8 @@ _LOOK_SECONDS = 0.1
 
 
 class Supervisor(ABC):
-    """Use it as a context manager: leaving stops all of it. `look` is called every now and then while it starts, and
-    may raise to give up."""
+    """Use it as a context manager: leaving stops everything. `look` is called periodically during the start, and may
+    raise to give up."""
 
     def __init__(self, settings: SuiteSettings) -> None:
         self.settings = settings
@@ -45,32 +45,32 @@ class Supervisor(ABC):
 
     @property
     def url(self) -> str:
-        """Where everybody finds the suite."""
+        """The suite's URL."""
         return f"http://{self.settings.host}:{self.settings.port}"
 
     @property
     def processes(self) -> list[Process]:
-        """In the order in which they were started."""
+        """All processes, in the order in which they were started."""
         return [process for stage in self._stages for process in stage]
 
     @abstractmethod
     def start(self) -> None:
-        """Everything, in order. Raises CannotStart."""
+        """Start everything, in order. Raises CannotStart."""
 
     def launch(self, *processes: Process) -> None:
-        """Starts a stage and does not wait for it. It is stopped before those that were launched earlier."""
+        """Start a stage without waiting. It is stopped before the stages that were launched earlier."""
         self._stages.append(processes)
         for process in processes:
             process.start()
 
     def wait(self) -> None:
-        """Returns when everything that was launched is well. Raises CannotStart."""
+        """Wait until everything that was launched is healthy. Raises CannotStart."""
         while not all([process.check() for process in self.processes]):
             self.look()
             time.sleep(_LOOK_SECONDS)
 
     def tend(self) -> None:
-        """Starts again what ended by itself, with a growing pause where it keeps ending."""
+        """Restart what ended by itself, with a growing pause if it keeps ending."""
         if self._stopping:
             return
         for process in self.processes:
@@ -85,11 +85,11 @@ class Supervisor(ABC):
                 process.restarts += 1
                 process.start()
 
-    def ended(self, process: Process) -> None:  # noqa: B027 - most have nothing to do then
-        """A process has ended by itself, and is about to be started again."""
+    def ended(self, process: Process) -> None:  # noqa: B027 — most have nothing to do then
+        """Called when a process has ended by itself and is about to be restarted."""
 
     def stop(self) -> None:
-        """The last stage first; what is in one ends together. At the end the server."""
+        """Stop the last stage first; the processes of a stage stop together. The server stops last."""
         self._stopping = True
         for stage in reversed(self._stages):
             for process in stage:
@@ -114,14 +114,14 @@ class Supervisor(ABC):
         self.stop()
 
     def python(self, name: str, *arguments: str, environment: dict[str, str]) -> Process:
-        """A process of ours, `python -m …`, not started yet."""
+        """Return a process of ours, `python -m …`, not started yet."""
         (self.folder / "logs").mkdir(exist_ok=True)
         log = self.folder / "logs" / f"{name}.log"
         command = [sys.executable, "-m", *arguments]
         return Process(name, command, log, environment, stop_seconds=self.settings.drain_seconds)
 
     def prepare_database(self, dsn: str) -> None:
-        """Migrations, first tenant and keys."""
+        """Run migrations; create the first tenant and keys."""
         from services.__main__ import migration_folders, runtime_of
         from services.access.app import ensure_first
 
@@ -130,7 +130,7 @@ class Supervisor(ABC):
         asyncio.run(ensure_first(runtime_of(settings, keyring_of(self.folder)), url=self.url))
 
     def simulator(self, environment: dict[str, str]) -> Process:
-        """The simulator's process. It is well when it has told where it listens, which the services read."""
+        """Return the simulator's process. It is healthy once it has written its URLs, which the services read."""
         told = self.folder / "simulator.json"
         told.unlink(missing_ok=True)
         process = self.python("simulator", "services.simulator", "--data", str(self.folder), environment=environment)
@@ -138,13 +138,13 @@ class Supervisor(ABC):
         return process
 
     def announce(self) -> None:
-        """Where the suite is, for others on this machine."""
+        """Write the suite's URL, for others on this machine."""
         (self.folder / "suite.json").write_text(json.dumps({"url": self.url, "pid": os.getpid()}))
 
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock; raises CannotStart naming who has it."""
+    """Hold the folder's lock. Raises CannotStart naming the process that has it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "up.lock").open("a+") as lock:
         try:
@@ -152,8 +152,8 @@ def only_one(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             raise CannotStart(
-                f"The suite of {folder} is running already (process {lock.read().strip() or 'unknown'}). "
-                "Use it, stop it with Ctrl-C there, or name another folder with --data-dir."
+                f"The suite of {folder} is already running (process {lock.read().strip() or 'unknown'}). "
+                "Use it, stop it with Ctrl-C there, or choose another folder with --data-dir."
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -163,10 +163,10 @@ def only_one(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """A list that Ctrl-C, SIGTERM and the end of the terminal append to, instead of ending us in the middle."""
+    """Yield a list that Ctrl-C, SIGTERM and SIGHUP append to, instead of interrupting us."""
     seen: list[int] = []
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup does
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, lambda given, _: seen.append(given)) for number in numbers}
     try:
@@ -177,7 +177,7 @@ def stop_signals() -> Iterator[list[int]]:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raises CannotStart where nobody could listen there."""
+    """Raise CannotStart if the port is not free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -185,5 +185,5 @@ def check_port(host: str, port: int) -> None:
         except OSError as error:
             raise CannotStart(
                 f"Port {port} on {host} cannot be used: {error.strerror}. "
-                "Choose another with --port (or DEPESCHE_PORT), or stop what listens there."
+                "Choose another with --port (or DEPESCHE_PORT), or stop the program that listens there."
             ) from error

@@ -1,4 +1,4 @@
-"""`depesche suppressions`: addresses that are barred, why, and how they are let go."""
+"""`depesche suppressions`: suppressed addresses, why, and how to lift suppressions."""
 
 from typing import Annotated, Any
 
@@ -7,17 +7,19 @@ import typer
 from cli.output import facts, safe, table
 from cli.session import Session, command
 
-suppressions = typer.Typer(help="Addresses that are barred.", no_args_is_help=True)
+suppressions = typer.Typer(help="Suppressed addresses.", no_args_is_help=True)
 
 _PATH = "/bounce/v1/suppressions"
 _SUPPRESSION = ("id", "recipient", "scope", "reason", "active", "changed_at=since", "actor=by", "note")
 _BOUNCE = ("at", "category", "origin", "enhanced_code=code", "text", "message")
 
-Recipient = Annotated[str | None, typer.Option(help="Of this recipient: customer:4711.")]
-Address = Annotated[str | None, typer.Option(help="Of this address; only its hash is looked for.")]
-Kind = Annotated[str | None, typer.Option(help="email, phone, fcm_token, fid or webhook; seen from the address.")]
+Recipient = Annotated[str | None, typer.Option(help="Only this recipient: customer:4711.")]
+Address = Annotated[str | None, typer.Option(help="Only this address; only its hash is searched.")]
+Kind = Annotated[
+    str | None, typer.Option(help="email, phone, fcm_token, fid or webhook; default: detected from the address.")
+]
 Id = Annotated[str, typer.Argument(help="The suppression's id, from `depesche suppressions list`.")]
-Note = Annotated[str, typer.Option(help="Why; it stands in the audit.")]
+Note = Annotated[str, typer.Option(help="Why; recorded in the audit.")]
 
 
 @command(suppressions, "list", example="depesche suppressions list --address kim@example.com")
@@ -26,24 +28,24 @@ def list_suppressions(
     recipient: Recipient = None,
     address: Address = None,
     kind: Kind = None,
-    lifted: Annotated[bool, typer.Option("--all", help="Lifted ones too.")] = False,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
+    lifted: Annotated[bool, typer.Option("--all", help="Include lifted ones.")] = False,
+    limit: Annotated[int, typer.Option(help="Maximum number.", min=1)] = 50,
 ) -> None:
-    """What is barred, newest change first."""
+    """List suppressions, the latest change first."""
     query: dict[str, Any] = {"recipient": recipient, "address": address, "kind": kind}
     query["active"] = None if lifted else "true"
     found = list(session.api.items(_PATH, most=limit, **query))
-    session.give(found, lambda items: table(items, _SUPPRESSION, empty="Nothing is barred."))
+    session.give(found, lambda items: table(items, _SUPPRESSION, empty="No suppressions."))
 
 
 @command(suppressions, "show", example="depesche suppressions show 0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d")
 def show_suppression(session: Session, id: Id) -> None:
-    """One suppression with its evidence."""
+    """Show one suppression with its evidence."""
     found = session.api.get(f"{_PATH}/{id}")
     session.give(found, lambda item: facts({name: value for name, value in item.items() if name != "evidence"}))
     if not session.as_json:
         session.out.print("\n[bold]evidence[/]")
-        session.out.print(table(found["evidence"], _BOUNCE, empty="None: it was placed by hand."))
+        session.out.print(table(found["evidence"], _BOUNCE, empty="None: it was placed manually."))
 
 
 @command(suppressions, "add", example='depesche suppressions add kim@example.com --note "asked by phone"')
@@ -54,24 +56,24 @@ def add_suppression(
     scope: Annotated[str, typer.Option(help="all, or marketing.")] = "all",
     kind: Kind = None,
 ) -> None:
-    """Bar an address by hand, from the next claim on."""
+    """Suppress an address manually, from the next claim on."""
     body = {"address": address, "scope": scope, "note": note, "kind": kind}
     made = session.api.post(_PATH, {name: value for name, value in body.items() if value is not None})
     session.give(
-        made, lambda item: f"Barred: {safe(item['sentence'])} Lift it with: depesche suppressions lift {item['id']}"
+        made, lambda item: f"Suppressed: {safe(item['sentence'])} Lift it with: depesche suppressions lift {item['id']}"
     )
 
 
 @command(suppressions, "lift", example='depesche suppressions lift 0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d --note "wrote"')
 def lift_suppression(session: Session, id: Id, note: Note) -> None:
-    """Let an address go; only new evidence bars it again."""
+    """Lift a suppression; only new evidence suppresses the address again."""
     lifted = session.api.post(f"{_PATH}/{id}:lift", {"note": note})
     session.give(lifted, lambda item: f"Lifted: {item['recipient'] or 'the address'} may be written to again.")
 
 
-Since = Annotated[str, typer.Option(help="From this moment on: 2027-03-01T08:00:00Z.")]
-Until = Annotated[str | None, typer.Option(help="Up to this moment; now, where it is left out.")]
-Provider = Annotated[str | None, typer.Option(help="Of this provider: gmail.")]
+Since = Annotated[str, typer.Option(help="Start time: 2027-03-01T08:00:00Z.")]
+Until = Annotated[str | None, typer.Option(help="End time; default: now.")]
+Provider = Annotated[str | None, typer.Option(help="Only this provider: gmail.")]
 _GROUP = ("count", "category", "provider", "rule", "policy")
 _UNDONE = ("id", "recipient", "category", "provider", "changed_at=since", "said")
 
@@ -87,12 +89,12 @@ def undo_suppressions(
     note: Note,
     until: Until = None,
     provider: Provider = None,
-    rule: Annotated[str | None, typer.Option(help="Placed by this rule.")] = None,
-    rule_set: Annotated[str | None, typer.Option(help="Placed by this version of the rules.")] = None,
-    category: Annotated[str | None, typer.Option(help="Of this category: unknown-user.")] = None,
-    preview: Annotated[bool, typer.Option("--preview", help="Only say what would change.")] = False,
+    rule: Annotated[str | None, typer.Option(help="Only those placed by this rule.")] = None,
+    rule_set: Annotated[str | None, typer.Option(help="Only those placed by this version of the rules.")] = None,
+    category: Annotated[str | None, typer.Option(help="Only this category: unknown-user.")] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Only show what would change.")] = False,
 ) -> None:
-    """Let go of all that began within a time, by provider, rule or category."""
+    """Lift all suppressions that began in a period, by provider, rule or category."""
     names = {"until": until, "provider": provider, "rule": rule, "rule_set": rule_set, "category": category}
     body: dict[str, Any] = {"since": since, "note": note, "preview": preview}
     found = session.api.post(f"{_PATH}:undo", body | {name: v for name, v in names.items() if v is not None})
@@ -103,8 +105,8 @@ def undo_suppressions(
 
 
 def _undone(found: dict[str, Any]) -> str:
-    verb = "would be let go" if found["preview"] else "may be written to again"
+    verb = "would be lifted" if found["preview"] else "may be written to again"
     return (
         f"{found['lifted']:,} suppressions {verb}; {found['dropped']:,} parked ones dropped, "
-        f"{found['void']:,} facts count as no proof."
+        f"{found['void']:,} facts no longer count as evidence."
     )

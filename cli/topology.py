@@ -6,9 +6,9 @@
       ├─ beside each a daprd: events both ways, calls to the other services, tokens both ways
       └─ ingress     all APIs on one port, by the paths of the suite
 
-The sidecars read `dapr/` itself; addresses and tokens come to them by their environment, as in production. Ctrl-C stops
-the ingress, then the workers, which finish what they have begun while sidecars and APIs still answer, then those, and
-the engines at last.
+The sidecars read `dapr/` itself, and get addresses and tokens from their environment, as in production. Ctrl-C stops
+the ingress, then the workers, which finish their work while sidecars and APIs still answer, then those, and the
+engines last.
 """
 
 import os
@@ -55,7 +55,7 @@ class Engines:
         return self.broker, self.documents, self.audit, self.traces
 
     def bus_environment(self) -> dict[str, str]:
-        """What `dapr/components` asks the sidecars' environment for."""
+        """Return the sidecars' environment for `dapr/components`."""
         if isinstance(self.broker, Redis):
             return {"DEPESCHE_REDIS_HOST": self.broker.address, "DEPESCHE_REDIS_TLS": "false"}
         return {"DEPESCHE_KAFKA_BROKERS": self.broker.address, "DEPESCHE_KAFKA_AUTH_TYPE": "none"}
@@ -75,7 +75,7 @@ class Topology(Supervisor):
         self.launch(*map(_prepared, self.engines.all()), self.simulator(self._environment()))
         self.prepare_database(self.server.dsn)
         self.wait()
-        (self.folder / "dapr-names.db").unlink(missing_ok=True)  # who was where in an earlier run
+        (self.folder / "dapr-names.db").unlink(missing_ok=True)  # names from an earlier run
         sidecars = {program: self._sidecar(program) for program in PROGRAMS}
         programs = {program: self._program(program, sidecars[program]) for program in PROGRAMS}
         self.launch(*(programs[program] for program in PROGRAMS if program.serves))
@@ -87,30 +87,30 @@ class Topology(Supervisor):
 
     @cached_property
     def engines(self) -> Engines:
-        """They know where they listen before they are started."""
-        assert self.server is not None, "FerretDB keeps its documents in the server"
+        """The engines; they know their ports before they are started."""
+        assert self.server is not None, "FerretDB stores its documents in the server"
         broker = Redis(self.folder) if self.bus == "redis" else Kafka(self.folder)
         documents = FerretDB(self.folder, postgres=self.server.ensure_database("documents"))
         return Engines(broker, documents, OpenSearch(self.folder), Jaeger(self.folder))
 
     @cached_property
     def ports(self) -> dict[str, int]:
-        """Where each program listens, by its app id."""
+        """The port of each program, by its app id."""
         return {program.app_id: free_port() for program in PROGRAMS}
 
     def _check(self) -> None:
-        """Before anything is started: what would stop it half-way. Raises CannotStart, NotBuilt, ToolMissing."""
+        """Check, before anything is started, what would stop it halfway. Raises CannotStart, NotBuilt, ToolMissing."""
         check_port(self.settings.host, self.settings.port)
         if self.settings.dsn.get_secret_value():
-            raise CannotStart("With --engines the suite brings its own Postgres: unset DEPESCHE_DSN, or --dsn.")
+            raise CannotStart("With --engines the suite runs its own Postgres: unset DEPESCHE_DSN, or leave out --dsn.")
         if not DAPR.is_dir():
-            raise CannotStart(f"The engines run from a checkout of the project; {DAPR} is not there.")
+            raise CannotStart(f"The engines run from a checkout of the project; {DAPR} does not exist.")
         for kind in (Redis if self.bus == "redis" else Kafka, FerretDB, OpenSearch, Jaeger, Daprd):
             built(kind.recipe)
         jdk()
 
     def _environment(self, **more: str) -> dict[str, str]:
-        """What every process of ours is told."""
+        """Return the environment of all our processes."""
         assert self.server is not None
         given = os.environ | {
             "DEPESCHE_DATA_DIR": str(self.folder),
@@ -120,7 +120,7 @@ class Topology(Supervisor):
             "DEPESCHE_PUBLIC_URL": self.settings.url,
             "DEPESCHE_SIMULATOR": str(self.settings.simulator).lower(),
         }
-        given.pop(FOLDER_VARIABLE, None)  # each program answers for itself
+        given.pop(FOLDER_VARIABLE, None)  # each program serves its own metrics
         return given | more
 
     def _program(self, program: Program, sidecar: Daprd) -> Process:

@@ -1,6 +1,7 @@
-"""The `depesche up` command: starts the suite of a folder, shows what it does, drains at Ctrl-C.
+"""The `depesche up` command: starts the suite of a folder, shows its activity, drains at Ctrl-C.
 
-Embedded without options (`cli/suite.py`), as in production with `--engines` (`cli/topology.py`); shown and ended alike.
+Embedded without options (`cli/suite.py`), like production with `--engines` (`cli/topology.py`); both are shown and
+stopped the same way.
 """
 
 import json
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from libs.suite import SuiteSettings
 
 _TICK_SECONDS = 0.5
-_SHARE = 20  # of the time: one part for questions about figures
+_SHARE = 20  # of the time: one part for queries of figures
 
 
 class Bus(StrEnum):
@@ -41,26 +42,27 @@ class Bus(StrEnum):
 
 
 class _GivenUp(Exception):
-    """Ctrl-C while it was starting."""
+    """Ctrl-C during the start."""
 
 
 def up(
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of everything that the suite keeps.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder for all data of the suite.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port of the HTTP API.", min=1, max=65535)] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; 0: all in one process.", min=0)] = None,
-    dsn: Annotated[str | None, typer.Option(help="postgresql://… instead of the embedded server.")] = None,
+    dsn: Annotated[str | None, typer.Option(help="Database as postgresql://…, instead of the embedded server.")] = None,
     simulator: Annotated[bool | None, typer.Option(help="Start the simulator of all providers.")] = None,
     engines: Annotated[
         bool,
-        typer.Option("--engines", help="As in production: a process and a Dapr sidecar per program, real engines."),
+        typer.Option("--engines", help="Like production: a process and a Dapr sidecar per program, real engines."),
     ] = False,
     bus: Annotated[Bus, typer.Option(help="The broker, with --engines.")] = Bus.KAFKA,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of the live table.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per line instead of the live table.")
+    ] = False,
 ) -> None:
     """Start the whole suite on this machine and watch it; Ctrl-C drains and stops it.
 
-    Example: depesche up --port 8800 --workers 2
-    """
+    Example: depesche up --port 8800 --workers 2"""
     # imported here: every other command starts in half the time without the services' libraries
     from pydantic import SecretStr
 
@@ -78,11 +80,11 @@ def up(
             with _screen_of(suite, console, stopped, as_json) as look, suite:
                 _greet(console, suite)
                 _watch(suite, stopped, look, _TICK_SECONDS if not as_json else 4 * _TICK_SECONDS)
-                console.print("Stopping: workers finish what they have begun …")
+                console.print("Stopping: workers are finishing their work …")
         except _GivenUp:
-            console.print("Stopped before it was up.")
+            console.print("Stopped during the start.")
             return
-        console.print("Stopped. Nothing is lost; `depesche up` goes on where it ended.")
+        console.print("Stopped. Nothing is lost; `depesche up` continues where it ended.")
 
 
 def _begin(console: Console, settings: "SuiteSettings") -> None:
@@ -90,7 +92,7 @@ def _begin(console: Console, settings: "SuiteSettings") -> None:
 
     console.print(f"Starting in {settings.data_dir.resolve()} …")
     if left := end_left_behind(settings.data_dir / "logs", settings.drain_seconds):
-        console.print(f"Ended what an earlier `depesche up` had left running when it was killed: {', '.join(left)}.")
+        console.print(f"Stopped processes left by an earlier `depesche up` that was killed: {', '.join(left)}.")
 
 
 def _chosen(settings: "SuiteSettings", bus: Bus | None) -> "Supervisor":
@@ -113,17 +115,17 @@ def _greet(console: Console, suite: "Supervisor") -> None:
     )
     if (simulator := read_simulator(suite.folder)) is not None:
         console.print(
-            f"The simulator plays the providers  ·  what arrives there: {simulator.control_url}", soft_wrap=True
+            f"The simulator acts as all providers  ·  see what arrives: {simulator.control_url}", soft_wrap=True
         )
     if credentials.find(os.environ, Path.cwd(), Path.home()) != suite.folder / credentials.FILE_NAME:
-        console.print(f"Other terminals find it after: export DEPESCHE_DATA_DIR={suite.folder}", soft_wrap=True)
+        console.print(f"Other terminals find the suite after: export DEPESCHE_DATA_DIR={suite.folder}", soft_wrap=True)
 
 
 @contextmanager
 def _screen_of(
     suite: "Supervisor", console: Console, stopped: Sequence[int], as_json: bool
 ) -> Iterator[Callable[[], None]]:
-    """What draws one picture, or writes one line. While it starts, it gives up when somebody wants to stop."""
+    """Yield what draws one picture, or writes one line. During the start, it gives up when somebody wants to stop."""
     live = None if as_json or not console.is_terminal else Live(console=console, refresh_per_second=4)
     figures = _Figures(suite)
 
@@ -164,8 +166,8 @@ def _wait(stopped: Sequence[int], seconds: float) -> None:
 
 
 class _Figures:
-    """What delivery says of itself, over HTTP like anybody else. Sums over a day's millions take it a second: it is
-    asked for no more than a twentieth of the time."""
+    """Delivery's figures, read over HTTP. Sums over a day's millions cost it a second, so they are queried for at most
+    a twentieth of the time."""
 
     def __init__(self, suite: "Supervisor") -> None:
         self._suite = suite
@@ -175,7 +177,7 @@ class _Figures:
 
     @cached_property
     def _tokens(self) -> "InternalTokens":
-        """Made when they are first needed: the suite writes its secret while it starts."""
+        """Created on first use: the suite writes its secret during the start."""
         from libs.auth import InternalTokens
         from libs.keyring import keyring_of
 
@@ -208,7 +210,7 @@ def _line(processes: "Sequence[Process]", figures: dict[str, Any]) -> dict[str, 
 
 
 def _screen(processes: "Sequence[Process]", figures: dict[str, Any]) -> Group:
-    """A row per program; its sidecar stands in it."""
+    """Show a row per program; it includes the sidecar."""
     besides = [process.beside for process in processes if process.beside]
     table = Table(title="Processes", title_justify="left", expand=False)
     headings = ("process", "pid", "port", *(("sidecar",) if besides else ()), "state", "restarts", "log")
@@ -235,7 +237,7 @@ def _row(process: "Process", *, with_sidecar: bool) -> Iterator[str]:
 
 def _state(process: "Process") -> str:
     if not process.alive:
-        return f"[red]ended ({process.exit_code})[/]" if process.pid else "[dim]waits[/]"
+        return f"[red]ended ({process.exit_code})[/]" if process.pid else "[dim]waiting[/]"
     return "[green]running[/]" if process.is_well else "[yellow]starting[/]"
 
 

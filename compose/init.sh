@@ -1,12 +1,12 @@
 #!/bin/sh
-# Makes what docker-compose.yml must not bring along: passwords, tokens, the root of all keys. Once, before the first
-# `docker compose up`. Tokens stand in .env, because Dapr reads them from its environment alone; all else in files.
-# Nothing is overwritten: with other passwords the volumes could not be opened, with another secret nothing in them.
+# Makes what docker-compose.yml must not contain: passwords, tokens, the root of all keys. Run it once, before the first
+# `docker compose up`. Tokens are in .env, because Dapr reads them only from its environment; the rest in files.
+# Nothing is overwritten: new passwords would not open the volumes, and a new secret would not open their contents.
 set -eu
 cd "$(dirname "$0")/.."
 for made in .env compose/secrets; do
   if [ -e "$made" ]; then
-    echo "$made is there already. To begin anew, with nothing kept: docker compose down --volumes, then delete it." >&2
+    echo "$made is there already. To start over and lose all data: docker compose down --volumes, then delete it." >&2
     exit 1
   fi
 done
@@ -14,7 +14,7 @@ done
 random() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; }
 
 postgres=$(random) mongo=$(random) redis=$(random)
-# Containers read the files as users of their own: so the files are open, and the folder is closed to all but you.
+# Containers read the files under their own users, so the files are readable and only the folder is private.
 umask 077
 mkdir compose/secrets
 (

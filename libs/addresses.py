@@ -1,16 +1,16 @@
-"""One form for every address: what is written down, compared, hashed and handed to a provider.
+"""Addresses in one canonical form, for storing, comparing, hashing and calling a provider.
 
-Used by `tokens` (what comes in), `bounce` (what a report names) and `delivery` (what is called). Two texts
-that reach the same place give the same `canonical`, and so the same hash:
+Used by `tokens` (incoming addresses), `bounce` (addresses in reports) and `delivery` (addresses to call). Two
+spellings of the same address have the same `canonical`, and so the same hash:
 
-- e-mail: local part in NFC (RFC 6532; SMTPUTF8 where it is not ASCII), domain as A-labels (RFC 5891, UTS 46).
-  Canonical folds the local part's case: no mailbox provider tells `Max@` from `max@`, and reports fold it.
+- e-mail: local part in NFC (RFC 6532; SMTPUTF8 unless it is ASCII), domain as A-labels (RFC 5891, UTS 46). Canonical
+  also lower-cases the local part: no mailbox provider distinguishes `Max@` from `max@`, and reports lower-case it.
 - phone: E.164. Canonical is the same.
-- device: FCM registration token or Firebase installation id, as it came.
-- webhook: an https URL whose host is public; names are looked at again by IP when called (`is_public`).
+- device: FCM registration token or Firebase installation id, unchanged.
+- webhook: an https URL with a public host. The IPs behind its name are checked again before each call (`is_public`).
 
-Invisible characters (zero-width, direction marks, soft hyphens, BOM), which come with copy and paste, are
-taken out; control characters are refused.
+Invisible characters (zero-width, direction marks, soft hyphens, BOM) come in with copy and paste and are removed;
+control characters are rejected.
 """
 
 import ipaddress
@@ -32,16 +32,19 @@ PUSH_KINDS = ("fcm_token", "fid")
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb]"
 )
-_JOINERS = re.compile("[\u200c\u200d]")  # letters of Persian and Indic names need them; nothing in ASCII does
+_JOINERS = re.compile("[\u200c\u200d]")  # letters of Persian and Indic names need them; ASCII does not
 
-_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # that do not break, and narrow ones
+_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # no-break and narrow spaces
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
 _ATOM = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"')
 _LDH = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
 _TOKEN = re.compile(r"[!-~]{8,4096}")
+_APNS_TOKEN = re.compile(r"[0-9A-Fa-f]{64}")  # what iOS gives the app besides
+_NO_TOKENS = frozenset(["undefined", "blacklisted", "service_not_available"])  # as apps and old phones wrote none
 _FID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_WORDS_AFTER = re.compile(r"\d.*[^\W\d_]")
 _PRIVATE_SUFFIXES = (
     "localhost",
     "local",
@@ -57,11 +60,11 @@ _PRIVATE_SUFFIXES = (
 _MAX_EMAIL_OCTETS = 254  # RFC 5321 §4.5.3.1.3, less the angle brackets
 _MAX_LOCAL_OCTETS = 64
 _MAX_URL = 2_048
-_MIN_E164 = 8  # with the plus: Niue's seven digits are the shortest that there are
+_MIN_E164 = 8  # with the plus; Niue's seven digits are the shortest numbers in use
 
 
 class InvalidAddress(Invalid):
-    """Not an address that anything could be sent to."""
+    """An address that no provider could send to."""
 
     slug = "invalid-address"
     title = "Not a usable address"
@@ -76,25 +79,25 @@ class Address:
     canonical: str
 
     def hash(self, hasher: AddressHasher) -> bytes:
-        """The keyed hash (32 bytes) by which suppressions, history and audit find it."""
+        """Return the keyed hash (32 bytes) under which suppressions, history and audit store this address."""
         return hasher("device" if self.kind in PUSH_KINDS else self.kind, self.canonical)
 
 
 def visible(text: str) -> str:
-    """The text without invisible characters and outer white space."""
+    """Return the text without invisible characters and surrounding white space."""
     if text.isascii():
         return text.strip()
     return _INVISIBLE.sub("", text).strip()
 
 
 def email_address(text: str, pointer: str | None = None) -> Address:
-    """A mailbox as in RFC 5321 and 6531. Raises InvalidAddress."""
+    """Parse a mailbox (RFC 5321 and 6531). Raises InvalidAddress."""
     cleaned = visible(text)
     if len(cleaned) > 2 * _MAX_EMAIL_OCTETS:
         raise InvalidAddress("An e-mail address has at most 254 bytes; this one is longer.", pointer=pointer)
     local, at, domain = cleaned.rpartition("@")
     if not at or not local or not domain:
-        raise InvalidAddress("An e-mail address has the form name@domain; give both halves.", pointer=pointer)
+        raise InvalidAddress("An e-mail address has the form name@domain; give both parts.", pointer=pointer)
     local = _local_part(local, pointer)
     domain = _domain(domain, pointer)
     value = f"{local}@{domain}"
@@ -104,53 +107,62 @@ def email_address(text: str, pointer: str | None = None) -> Address:
 
 
 def phone_number(text: str, region: str | None, pointer: str | None = None) -> Address:
-    """E.164 of a number as people write it; `region` (ISO 3166, `DE`) for numbers without a country code."""
+    """Return the E.164 form of a number as people write it. `region` (ISO 3166, `DE`) is for numbers without a country
+    code."""
     cleaned = _BLANKS.sub(" ", _JOINERS.sub("", visible(text)))
     if len(cleaned) > 60 or _has_control(cleaned):
-        raise InvalidAddress("This is no phone number; send it like +49 151 23456789.", pointer=pointer)
+        raise InvalidAddress("This is not a phone number; send it like +49 151 23456789.", pointer=pointer)
     try:
         number = phonenumbers.parse(cleaned, region)
     except phonenumbers.NumberParseException as error:
         hint = "start it with + and the country code" if not cleaned.startswith("+") else "check its digits"
-        raise InvalidAddress(f"This is no phone number ({_phone_problem(error)}); {hint}.", pointer=pointer) from error
+        raise InvalidAddress(
+            f"This is not a phone number ({_phone_problem(error)}); {hint}.", pointer=pointer
+        ) from error
+    if not number.extension and _WORDS_AFTER.search(cleaned):
+        raise InvalidAddress("Letters would be read as digits; send the number alone.", pointer=pointer)
+    number = _without_plus(cleaned, number)
     if number.extension:
-        raise InvalidAddress("A number with an extension cannot get messages; send the direct one.", pointer=pointer)
+        raise InvalidAddress(
+            "A number with an extension cannot receive messages; send the direct number.", pointer=pointer
+        )
     value = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    # some plans allow two digits: extensions and services, which no message reaches
+    # some numbering plans allow two digits, for extensions and services that cannot receive messages
     possible = phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.IS_POSSIBLE
     if not possible or len(value) < _MIN_E164:
         raise InvalidAddress(
-            f"+{number.country_code} has no numbers of this length; send it whole, like +49 151 23456789.",
+            f"+{number.country_code} has no numbers of this length; send the complete number, like +49 151 23456789.",
             pointer=pointer,
         )
     return Address("phone", value, value)
 
 
 def device_token(kind: str, text: str, pointer: str | None = None) -> Address:
-    """An FCM registration token or a Firebase installation id."""
+    """Parse an FCM registration token or a Firebase installation id. Raises InvalidAddress."""
     cleaned = visible(text)
+    if kind == "fcm_token" and (_APNS_TOKEN.fullmatch(cleaned) or cleaned.strip("()").lower() in _NO_TOKENS):
+        said = "This is no token of Firebase (an APNs token, or a word for none)"
+        raise InvalidAddress(f"{said}; send what Firebase Messaging gives the app.", pointer=pointer)
     if kind == "fcm_token" and _TOKEN.fullmatch(cleaned):
         return Address(kind, cleaned, cleaned)
     if kind == "fid" and _FID.fullmatch(cleaned):
         return Address(kind, cleaned, cleaned)
     if kind not in PUSH_KINDS:
-        raise InvalidAddress("A device's kind is fcm_token or fid.", pointer=pointer)
-    needed = (
-        "8 to 4,096 characters of ASCII without spaces" if kind == "fcm_token" else "8 to 64 letters, digits, - or _"
-    )
-    raise InvalidAddress(f"A device's {kind} has {needed}; send it as Firebase gave it.", pointer=pointer)
+        raise InvalidAddress("A device's kind must be fcm_token or fid.", pointer=pointer)
+    needed = "8 to 4,096 ASCII characters without spaces" if kind == "fcm_token" else "8 to 64 letters, digits, - or _"
+    raise InvalidAddress(f"A device's {kind} has {needed}; send it as Firebase issued it.", pointer=pointer)
 
 
 def webhook_url(text: str, *, allow_private: bool = False, pointer: str | None = None) -> Address:
-    """An https URL with a public host; `allow_private` lets http and inner hosts pass too (intranets)."""
+    """Parse an https URL with a public host; `allow_private` also permits http and private hosts (intranets)."""
     cleaned = visible(text)
     if len(cleaned) > _MAX_URL:
-        raise InvalidAddress(f"A URL has at most {_MAX_URL:,} characters here; shorten it.", pointer=pointer)
+        raise InvalidAddress(f"A URL may have at most {_MAX_URL:,} characters; shorten it.", pointer=pointer)
     if _has_control(cleaned) or any(c in cleaned for c in ' \\<>"^`{|}'):
-        raise InvalidAddress("The URL holds spaces or signs that must be percent-encoded.", pointer=pointer)
+        raise InvalidAddress("The URL contains spaces or characters that must be percent-encoded.", pointer=pointer)
     parts, host = _split_url(cleaned, pointer)
     if parts.scheme not in (("https", "http") if allow_private else ("https",)):
-        raise InvalidAddress("A webhook's URL starts with https://.", pointer=pointer)
+        raise InvalidAddress("A webhook's URL must start with https://.", pointer=pointer)
     if parts.username is not None or parts.password is not None:
         raise InvalidAddress("A URL must not carry a user or password; they would be logged.", pointer=pointer)
     host, address = _host(host, allow_private, pointer)
@@ -165,11 +177,10 @@ def webhook_url(text: str, *, allow_private: bool = False, pointer: str | None =
 
 
 def is_public(ip: str) -> bool:
-    """Whether an IP (v4, v6; also v4 hidden in v6) is one that strangers on the internet could reach.
+    """Whether an IP (v4, v6, or v4 embedded in v6) is reachable from the public internet.
 
-    Ask it for the address that a name resolved to, directly before connecting: a name that was public when it
-    was stored may point to 169.254.169.254 today.
-    """
+    Check the resolved address immediately before connecting: a name that was public when it was stored may point to
+    169.254.169.254 today."""
     address = ipaddress.ip_address(ip.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         hidden = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
@@ -193,30 +204,30 @@ def _local_part(local: str, pointer: str | None) -> str:
         plain = re.sub(r"\\(.)", r"\1", quoted[1])
         local = plain if _ATOM.fullmatch(plain) else local
     elif not _ATOM.fullmatch(local):
-        raise InvalidAddress("The part before the @ holds signs or dots that no mailbox has there.", pointer=pointer)
+        raise InvalidAddress(
+            "The part before the @ contains characters or dots that are not allowed there.", pointer=pointer
+        )
     if not local.isascii() and any(
         unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn", "Zs", "Zl", "Zp") for c in local if c > "\x7f"
     ):
-        raise InvalidAddress("The part before the @ holds a character that cannot be mailed.", pointer=pointer)
+        raise InvalidAddress("The part before the @ contains a character that mail cannot carry.", pointer=pointer)
     if len(local.encode()) > _MAX_LOCAL_OCTETS:
         raise InvalidAddress("The part before the @ has at most 64 bytes; this one is longer.", pointer=pointer)
     return local
 
 
-@lru_cache(maxsize=4_096)  # most addresses share a few of them
+@lru_cache(maxsize=4_096)  # most addresses share a few domains
 def _domain(domain: str, pointer: str | None) -> str:
     folded = domain.lower().removesuffix(".")
     if not folded.isascii() or "xn--" in folded:
         try:
             folded = idna.encode(folded, uts46=True, std3_rules=True).decode()
         except (idna.IDNAError, UnicodeError) as error:
-            raise InvalidAddress(f"The domain is not a name that can exist: {error}.", pointer=pointer) from error
+            raise InvalidAddress(f"The domain is not a valid name: {error}.", pointer=pointer) from error
     if folded.startswith("["):
-        raise InvalidAddress("An IP address in place of a domain is not taken; use the name.", pointer=pointer)
+        raise InvalidAddress("An IP address is not accepted as the domain; use its name.", pointer=pointer)
     if not _LDH.fullmatch(folded) or len(folded) > 253 or folded.rpartition(".")[2].isdigit():
-        raise InvalidAddress(
-            "The domain is not a name like example.com; check what stands after the @.", pointer=pointer
-        )
+        raise InvalidAddress("The domain is not a name like example.com; check the part after the @.", pointer=pointer)
     return folded
 
 
@@ -225,16 +236,14 @@ def _split_url(text: str, pointer: str | None) -> tuple[SplitResult, str]:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise InvalidAddress(f"This is no URL that can be called: {error}.", pointer=pointer) from error
+        raise InvalidAddress(f"This URL cannot be called: {error}.", pointer=pointer) from error
     if not host or port == 0 or ("[" in parts.netloc and ":" not in host):
-        raise InvalidAddress(
-            "This is no URL that can be called; send it like https://example.com/hook.", pointer=pointer
-        )
+        raise InvalidAddress("This URL cannot be called; send one like https://example.com/hook.", pointer=pointer)
     return parts, host
 
 
 def _host(host: str, allow_private: bool, pointer: str | None) -> tuple[str, str | None]:
-    """The host as it will be called, and its IP where it is one, in any spelling that resolvers take."""
+    """Return the host as it will be called, and its IP if it is one, in any spelling that resolvers accept."""
     if ":" in host:
         try:
             return str(ipaddress.IPv6Address(host)), host
@@ -243,7 +252,7 @@ def _host(host: str, allow_private: bool, pointer: str | None) -> tuple[str, str
     folded = unicodedata.normalize("NFKC", host).lower().removesuffix(".")
     if re.fullmatch(r"(0x[0-9a-f]*|[0-9]+)", folded.rpartition(".")[2]):
         try:
-            # 127.1, 0x7f000001 and 2130706433 are all loopback to a resolver: read them as it would
+            # resolvers read 127.1, 0x7f000001 and 2130706433 as loopback, so parse them the same way
             address = socket.inet_ntoa(socket.inet_aton(folded))
         except OSError as error:
             raise InvalidAddress("The URL's host is not an IPv4 address.", pointer=pointer) from error
@@ -261,10 +270,28 @@ def _has_control(text: str) -> bool:
     return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
 
 
+def _without_plus(text: str, number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber:
+    """`491512…` of an export that drops the plus, where only that reading is a mobile phone's."""
+    if not text.startswith(str(number.country_code)) or _mobile(number):
+        return number
+    try:
+        whole = phonenumbers.parse(f"+{text}", None)
+    except phonenumbers.NumberParseException:
+        return number
+    return whole if whole.country_code == number.country_code and _mobile(whole) else number
+
+
+def _mobile(number: phonenumbers.PhoneNumber) -> bool:
+    return phonenumbers.number_type(number) in (
+        phonenumbers.PhoneNumberType.MOBILE,
+        phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE,
+    )
+
+
 def _phone_problem(error: phonenumbers.NumberParseException) -> str:
     return {
         phonenumbers.NumberParseException.INVALID_COUNTRY_CODE: "its country code is missing or unknown",
         phonenumbers.NumberParseException.TOO_LONG: "it is too long",
         phonenumbers.NumberParseException.TOO_SHORT_NSN: "it is too short",
         phonenumbers.NumberParseException.TOO_SHORT_AFTER_IDD: "it is too short",
-    }.get(error.error_type, "it does not read as one")
+    }.get(error.error_type, "it cannot be parsed")

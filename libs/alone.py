@@ -1,9 +1,9 @@
-"""One service as a process of its own, for a container: its API, the loops of a role, its probes, on one port.
+"""Run one service as its own process, for a container: its API, a role's loops and its probes, on one port.
 
-The paths are those of the whole suite (`/delivery/v1/…`), and the service's own (`/v1/…`), by which the others call it.
-On the embedded bus its outbox is left to a process that knows every subscriber (`python -m services relay`): a relay
-with this service's subscribers alone would throw away what the others have not heard. Beside Dapr's sidecar it
-publishes itself, and whoever runs its loops takes what the sidecar brings.
+It serves the paths of the whole suite (`/delivery/v1/…`) and its own (`/v1/…`), which other services call. On the
+embedded bus, `python -m services relay` publishes its outbox, because that process knows every subscriber: a relay
+that knew only this service's subscribers would delete events that others still need. Beside a Dapr sidecar the
+service publishes its own outbox, and the process that runs its loops receives the sidecar's events.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ from libs.web import add_routes, install_problem_handlers, problem_response
 log = get_logger(__name__)
 
 _LAST_WORDS_SECONDS = 5.0
-_CUT_OFF = "Depesche is being stopped. Send it again when it runs: what has been taken is known again."
+_CUT_OFF = "Depesche is shutting down. Send the request again when it is back: what was accepted is deduplicated."
 
 
 class CannotRunAlone(Permanent):
-    """Something that a service alone needs is not there; the detail says what to do."""
+    """Something that a service needs to run alone is missing; the detail says what to do."""
 
     slug = "cannot-run-alone"
     title = "Cannot run alone"
@@ -43,10 +43,10 @@ class CannotRunAlone(Permanent):
 
 @dataclass(slots=True)
 class Neighbours:
-    """How a service alone reaches the others: at their URLs, and itself straight."""
+    """How a service that runs alone reaches the others: at their URLs. It calls itself directly."""
 
     url: str  # {name} stands for the service
-    headers: Mapping[str, str] = field(default_factory=dict)  # the sidecar's token, where calls go through it
+    headers: Mapping[str, str] = field(default_factory=dict)  # the sidecar's token, if calls go through it
     own: dict[str, ASGIApp] = field(default_factory=dict)
     _made: dict[str, Transport] = field(default_factory=dict)
 
@@ -62,15 +62,15 @@ class Neighbours:
 
 
 def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettings) -> Service:
-    """The service over its own runtime; nothing is opened yet. Raises Invalid or CannotRunAlone."""
+    """Build the service over its own runtime, without opening anything. Raises Invalid or CannotRunAlone."""
     if not settings.dsn.get_secret_value():
-        raise Invalid("Set it: a service alone brings no Postgres with it.", pointer="DEPESCHE_DSN")
+        raise Invalid("Set this: a service that runs alone does not start its own Postgres.", pointer="DEPESCHE_DSN")
     if "{name}" not in settings.service_url:
-        raise Invalid("It has no {name}, which stands for the service.", pointer="DEPESCHE_SERVICE_URL")
+        raise Invalid("It must contain {name}, the placeholder for the service.", pointer="DEPESCHE_SERVICE_URL")
     if not (settings.data_dir / "secret").is_file():
         raise CannotRunAlone(
-            f"{settings.data_dir / 'secret'} is not there. All services share one: mount the file that `depesche up` "
-            "made, or 32 random bytes in hex, and name its folder with DEPESCHE_DATA_DIR."
+            f"{settings.data_dir / 'secret'} does not exist. All services share one secret: mount "
+            "the file from `depesche up`, or 32 random bytes in hex, and set DEPESCHE_DATA_DIR to its folder."
         )
     sidecar = sidecar_here(settings.bus, settings.pubsub)
     through_it = sidecar is not None and settings.service_url.startswith(f"{sidecar.url}/")
@@ -84,7 +84,8 @@ def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettin
 
 
 def create_app(service: Service, *, api: bool, events: bool = False) -> FastAPI:
-    """Probes and metrics, the API and the sidecar's routes where wanted; enter `service.running` around it."""
+    """Return probes and metrics, plus the API and the sidecar's routes if requested; enter `service.running` around
+    it."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     install_problem_handlers(app)
     app.state.runtime = service.runtime
@@ -100,8 +101,8 @@ def create_app(service: Service, *, api: bool, events: bool = False) -> FastAPI:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `serve_http`: uvicorn's own way is to raise them again when it has ended, and that would end
-    the process before its loops have finished what they have begun."""
+    """Leaves signals to `serve_http`. uvicorn re-raises them when it ends, which would kill the process before its
+    loops have finished."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -109,10 +110,10 @@ class _Server(uvicorn.Server):
 
 
 async def serve_http(app: ASGIApp, host: str, port: int, *, drain_seconds: float) -> None:
-    """Answers until SIGTERM or SIGINT, then ends what it has begun; the process goes on behind it.
+    """Serve until SIGTERM or SIGINT, finish requests in flight, then return.
 
-    What takes longer than a third of `drain_seconds`, as a file that streams in, is cut off: the loops need their time.
-    """
+    Requests that take longer than a third of `drain_seconds`, such as an upload, are cut off: the loops need the
+    rest."""
     config = uvicorn.Config(
         _told(app), host=host, port=port, http=HttpProtocol, log_config=None, access_log=False,
         timeout_graceful_shutdown=max(1, round(drain_seconds / 3)),
@@ -121,12 +122,12 @@ async def serve_http(app: ASGIApp, host: str, port: int, *, drain_seconds: float
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
     await server.serve()
-    if server.server_state.tasks:  # cancelled a moment ago; they note how far they came
+    if server.server_state.tasks:  # cancelled a moment ago; they record how far they came
         await asyncio.wait(server.server_state.tasks, timeout=_LAST_WORDS_SECONDS)
 
 
 def _told(app: ASGIApp) -> ASGIApp:
-    """The same; who is cut off before the answer has begun is told why."""
+    """Wrap the app so that a caller who is cut off before the response has started gets the reason."""
 
     async def told(scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -149,7 +150,7 @@ def _told(app: ASGIApp) -> ASGIApp:
 async def serve(
     service: Service, settings: SuiteSettings, role: str, loops: Mapping[str, Callable[[str], bool]]
 ) -> None:
-    """Runs until told to stop; then the loops finish what they have begun. `loops` choose by role."""
+    """Serve until told to stop; the loops then finish the work they have started. `loops` selects them by role."""
     app = create_app(service, api=role in ("api", "all"), events=role in ("worker", "all"))
     chosen = loops.get(role)
     relayed_elsewhere = () if service.runtime.sidecar else ("relay", "relay-later")

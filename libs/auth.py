@@ -3,8 +3,8 @@
 scope("events:send")      an API key of a tenant and mode, verified against `access`, cached for 5 s
 scope(…, internal=True)   the same, or another service of the suite
 internal()                a 60-second HMAC token with service, tenant and mode
-signature("shopify")      the route verifies a provider's signature over the raw bytes itself
-signed_link("…")          the route verifies the link that we signed
+signature("shopify")      the route verifies a provider's signature over the raw bytes
+signed_link("…")          the route verifies a link that we signed
 public()                  health and documentation
 """
 
@@ -25,29 +25,29 @@ from libs.errors import Forbidden, Unauthorized
 from libs.ids import OPERATOR
 
 SCOPES: dict[str, str] = {
-    "admin": "Everything within its tenant and mode, and tenants.",
+    "admin": "Everything within its tenant and mode, and managing tenants.",
     "events:send": "Send events.",
-    "events:read": "Read events and what was decided about them.",
+    "events:read": "Read events and the decisions about them.",
     "sources:read": "Read sources and event types.",
-    "sources:write": "Create and change sources and event types; replay kept events.",
+    "sources:write": "Create and change sources and event types; replay stored events.",
     "communications:read": "Read communications and releases.",
     "communications:write": "Create and change drafts of communications.",
     "communications:publish": "Publish and retire communications.",
-    "templates:read": "Read templates, preview them.",
+    "templates:read": "Read and preview templates.",
     "templates:write": "Create and change drafts of templates.",
     "templates:publish": "Publish templates.",
-    "recipients:read": "Read recipients, addresses masked.",
+    "recipients:read": "Read recipients, with addresses masked.",
     "recipients:write": "Create, change, import and erase recipients, devices and consent.",
     "delivery:read": "Read senders, holds, messages and figures.",
     "delivery:operate": "Place and lift holds, cancel, change senders.",
     "bounces:read": "Read bounces and suppressions.",
-    "bounces:write": "Hand in bounce mails; place and lift suppressions.",
-    "rules:write": "Make, change and retire rules for bounces. Works with live keys of the operating tenant.",
-    "rules:publish": "Publish rules for bounces, and roll back. Works with live keys of the operating tenant.",
-    "history:read": "Ask for timelines and why.",
-    "dead-letters:read": "See what services could not take of one another's events.",
+    "bounces:write": "Submit bounce mails; place and lift suppressions.",
+    "rules:write": "Create, change and retire bounce rules. Only for live keys of the operating tenant.",
+    "rules:publish": "Publish and roll back bounce rules. Only for live keys of the operating tenant.",
+    "history:read": "Read timelines and explanations.",
+    "dead-letters:read": "Read events that a service failed to process.",
     "dead-letters:write": "Replay and discard dead letters.",
-    "pii:read": "See addresses and names unmasked, with another reading scope.",
+    "pii:read": "See addresses and names unmasked; needs another read scope too.",
     "topics:read": "Read topics and the tenant.",
     "topics:write": "Create and change topics.",
     "keys:admin": "Create and revoke API keys.",
@@ -62,7 +62,7 @@ _CACHE_ENTRIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls, for which tenant and mode. `actor` is a key's id, or `service:<app id>`."""
+    """The caller, with its tenant and mode. `actor` is a key's id, or `service:<app id>`."""
 
     tenant: int
     mode: Mode
@@ -71,7 +71,7 @@ class Principal:
 
     @property
     def operates(self) -> bool:
-        """Whether what is everybody's is its matter, where its scopes say so too: see docs/adr/0070."""
+        """Whether it may operate the whole installation, as far as its scopes allow: see docs/adr/0070."""
         return self.tenant == OPERATOR and self.mode is Mode.LIVE
 
     def may(self, wanted: str) -> bool:
@@ -79,7 +79,7 @@ class Principal:
 
 
 class InternalTokens:
-    """Makes and verifies the tokens services show one another: `service:tenant:mode:expiry` and its MAC."""
+    """Make and verify the tokens that services present to one another: `service:tenant:mode:expiry` and its MAC."""
 
     def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
         self._key = key
@@ -91,7 +91,7 @@ class InternalTokens:
         return base64.urlsafe_b64encode(mac + body.encode()).decode()
 
     def read(self, token: str) -> Principal:
-        """The caller; raises Unauthorized."""
+        """Return the caller. Raises Unauthorized."""
         try:
             raw = base64.urlsafe_b64decode(token)
             mac, body = raw[:32], raw[32:]
@@ -101,7 +101,7 @@ class InternalTokens:
         if not hmac.compare_digest(mac, hmac.digest(self._key, body, "sha256")):
             raise Unauthorized("The internal token is not signed with this suite's secret.")
         if int(expiry) < self._clock():
-            raise Unauthorized("The internal token has expired; check the clocks.")
+            raise Unauthorized("The internal token has expired; check that the clocks agree.")
         return Principal(int(tenant), Mode(int(mode)), f"service:{service}")
 
 
@@ -110,13 +110,13 @@ Verify = Callable[[str], Awaitable[Principal]]
 
 @dataclass(slots=True)
 class KeyVerifier:
-    """API keys against `access`, remembered for five seconds: a revoked key works no longer than that."""
+    """Verify API keys against `access` and cache the answer for five seconds; a revoked key works no longer."""
 
     ask: Verify
     _known: dict[bytes, tuple[float, Principal]] = field(default_factory=dict)
 
     async def verify(self, key: str) -> Principal:
-        """The key's principal; raises Unauthorized."""
+        """Return the key's principal. Raises Unauthorized."""
         digest = hashlib.sha256(key.encode()).digest()
         now = time.monotonic()
         known = self._known.get(digest)
@@ -130,7 +130,7 @@ class KeyVerifier:
 
 
 class Guard:
-    """Base of all guards; `kind` and `what` are for the test that lists them."""
+    """Base of all guards; the test that lists guards reads `kind` and `what`."""
 
     kind = ""
 
@@ -139,13 +139,13 @@ class Guard:
 
 
 class ScopeGuard(SecurityBase, Guard):
-    """An API key with the scope; services of the suite too where `internal` is set."""
+    """An API key with the scope, or, if `internal` is set, another service of the suite."""
 
     kind = "scope"
 
     def __init__(self, what: str, *, internal: bool) -> None:
         if what not in SCOPES:
-            raise ValueError(f"{what!r} is not a scope of libs.auth.SCOPES")
+            raise ValueError(f"{what!r} is not in libs.auth.SCOPES")
         Guard.__init__(self, what)
         self.internal = internal
         self.model = HTTPBearerModel(description="An API key: `Authorization: Bearer dp_live_…`")
@@ -156,7 +156,7 @@ class ScopeGuard(SecurityBase, Guard):
         if self.internal and kind == "Internal":
             return _tokens(request).read(credential)
         if kind.lower() != "bearer" or not credential.strip():
-            raise Unauthorized("No API key. Send `Authorization: Bearer <key>`; `depesche keys create` makes one.")
+            raise Unauthorized("No API key. Send `Authorization: Bearer <key>`; `depesche keys create` creates one.")
         verifier: KeyVerifier = request.app.state.runtime.keys
         principal = await verifier.verify(credential.strip())
         if not principal.may(self.what):
@@ -172,12 +172,12 @@ class InternalGuard(Guard):
     async def __call__(self, request: Request) -> Principal:
         kind, _, credential = request.headers.get("authorization", "").partition(" ")
         if kind != "Internal":
-            raise Unauthorized("This route is for the suite's own services.")
+            raise Unauthorized("This route is only for the suite's own services.")
         return _tokens(request).read(credential)
 
 
 class SignatureGuard(Guard):
-    """The route verifies a provider's signature over the raw bytes; this declares it."""
+    """Declares that the route itself verifies a provider's signature over the raw bytes."""
 
     kind = "signature"
 
@@ -186,13 +186,13 @@ class SignatureGuard(Guard):
 
 
 class LinkGuard(SignatureGuard):
-    """The route verifies a link that we signed; this declares it."""
+    """Declares that the route itself verifies a link that we signed."""
 
     kind = "signed link"
 
 
 class PublicGuard(SignatureGuard):
-    """Open to everybody: health and documentation."""
+    """Open to everyone: health and documentation."""
 
     kind = "public"
 
@@ -203,7 +203,7 @@ def _tokens(request: Request) -> InternalTokens:
 
 
 def scope(name: str, *, internal: bool = False) -> Any:
-    """Guard: an API key with this scope (`admin` has all)."""
+    """Guard: an API key with this scope (`admin` has every scope)."""
     return Depends(ScopeGuard(name, internal=internal))
 
 
@@ -223,5 +223,5 @@ def signed_link(purpose: str) -> Any:
 
 
 def public() -> Any:
-    """Guard: none, on purpose."""
+    """Guard: none, deliberately."""
     return Depends(PublicGuard("everybody"))

@@ -1,4 +1,4 @@
-"""What is said about a body before anybody reads it: too large, or compressed.
+"""Reject bodies that are too large or compressed, before any route reads them.
 
 Source: RFC 9110 §15.5.14 and §15.5.16.
 """
@@ -14,9 +14,8 @@ DEFAULT_BODY_BYTES = 1 << 20
 
 
 class BodyLimit:
-    """Ends a request whose body grows past the route's limit with 413, without buffering it; a compressed one with 415:
-    its size would say nothing, and signatures are over the bytes as they came.
-    """
+    """Ends a request whose body exceeds the route's limit with 413, without buffering it, and a compressed one with
+    415: its size says nothing about the content, and signatures cover the bytes as they arrived."""
 
     def __init__(self, app: ASGIApp, limits: Mapping[str, int], default: int = DEFAULT_BODY_BYTES) -> None:
         self._app = app
@@ -62,10 +61,10 @@ class BodyLimit:
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(
-        f"The body is larger than the {limit:,} bytes that this route takes; send it in parts.", limit=limit
+        f"The body is larger than the {limit:,} bytes that this route accepts; send it in parts.", limit=limit
     )
 
 
 def _compressed(encoding: bytes) -> UnsupportedMedia:
     told = encoding[:40].decode("latin-1")
-    return UnsupportedMedia(f"The body comes with the content encoding {told!r}; send it as it is, uncompressed.")
+    return UnsupportedMedia(f"The body has the content encoding {told!r}; send it uncompressed.")

@@ -1,5 +1,7 @@
-"""Time as a parameter: business policy asks a clock that is handed in."""
+"""Time as a parameter: business policy gets its clock injected. Also the pause of a loop that can be stopped."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -7,12 +9,12 @@ Clock = Callable[[], datetime]
 
 
 def system_clock() -> datetime:
-    """Now, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 class FixedClock:
-    """A clock that stands until it is moved: tests, and decisions replayed at another time."""
+    """A clock that stands still until it is moved, for tests and for replaying decisions at another time."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -22,3 +24,10 @@ class FixedClock:
 
     def advance(self, by: timedelta) -> None:
         self.now += by
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but return as soon as `stop` is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()

@@ -1,6 +1,6 @@
-"""The file that `depesche up` leaves and the command line finds: where the suite is, and a key per mode.
+"""The file that `depesche up` writes and the command line reads: the suite's URL and one key per mode.
 
-`<data folder>/credentials.toml`, readable by its owner alone:
+`<data folder>/credentials.toml`, readable only by its owner:
 
     url = "http://127.0.0.1:8765"
     live = "dp_live_…"
@@ -18,19 +18,19 @@ from libs.errors import Invalid
 
 FILE_NAME = "credentials.toml"
 DATA_FOLDER = ".depesche"
-_HEADER = "# Made by `depesche up`: where the suite listens, and an administrator's key per mode. Keep it private.\n"
+_HEADER = "# Written by `depesche up`: the suite's URL, and an administrator's key per mode. Keep it private.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An address and the keys for it."""
+    """A URL and the keys for it."""
 
     url: str
     keys: Mapping[Mode, str] = field(default_factory=dict)
 
 
 def read(path: Path) -> Credentials | None:
-    """The file's content, None where there is no file. Raises Invalid where it cannot be read."""
+    """Return the file's content, or None if there is no file. Raises Invalid if it cannot be read."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -42,7 +42,7 @@ def read(path: Path) -> Credentials | None:
 
 
 def write(path: Path, credentials: Credentials) -> None:
-    """Replaces the file in one step, so that a reader never sees half of it."""
+    """Replace the file atomically, so that a reader never sees half of it."""
     lines = [f'url = "{credentials.url}"', *(f'{mode.word} = "{key}"' for mode, key in credentials.keys.items())]
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
@@ -53,7 +53,8 @@ def write(path: Path, credentials: Credentials) -> None:
 
 
 def find(environment: Mapping[str, str], start: Path, home: Path) -> Path | None:
-    """The nearest file: in DEPESCHE_DATA_DIR, in `.depesche` here or in a folder above, then in ~/.config/depesche."""
+    """Return the nearest file: in DEPESCHE_DATA_DIR, in `.depesche` here or in a folder above, then in
+    ~/.config/depesche."""
     if data := environment.get("DEPESCHE_DATA_DIR"):
         places = [Path(data)]
     else:

@@ -1,14 +1,14 @@
-"""`/v1/dead-letters` of every service: what its subscribers could not take, for people to work with.
+"""`/v1/dead-letters` of every service: events that its subscribers failed to process, for people to work with.
 
-    GET  /v1/dead-letters             one by one, the last given up first; by type, subscriber, words of the reason
+    GET  /v1/dead-letters             list them, the latest first; filter by type, subscriber, words of the reason
     GET  /v1/dead-letters/{id}        one, with its payload
-    GET  /v1/dead-letters:groups      how many of each type, subscriber and reason
-    POST /v1/dead-letters:replay      to the subscriber that could not take it, by ids or by filter
+    GET  /v1/dead-letters:groups      count them by type, subscriber and reason
+    POST /v1/dead-letters:replay      deliver again to the subscriber that failed, by ids or by filter
     POST /v1/dead-letters:discard     by ids or by filter, with a note
 
-What could not be read names no tenant: tenant 1's live keys list it with their own, and discard it.
+Unreadable events name no tenant: live keys of tenant 1 list them along with their own, and can discard them.
 
-Without `pii:read` a payload shows its numbers, truth values, ids and times; all other texts are hidden.
+Without `pii:read` a payload shows its numbers, booleans, ids and times; all other strings are hidden.
 """
 
 import re
@@ -38,11 +38,13 @@ _TELLS_NOBODY = re.compile(
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 )
 
-Type = Annotated[str | None, Query(max_length=200, pattern=_PLAIN, description="Of this topic: `message.rejected`.")]
-OfSubscriber = Annotated[
-    str | None, Query(max_length=63, pattern=_PLAIN, description="What this service could not take: `history`.")
+Type = Annotated[
+    str | None, Query(max_length=200, pattern=_PLAIN, description="Only this event type: `message.rejected`.")
 ]
-Words = Annotated[str | None, Query(max_length=200, pattern=_PLAIN, description="Words that the reason holds.")]
+OfSubscriber = Annotated[
+    str | None, Query(max_length=63, pattern=_PLAIN, description="Only those of this subscriber: `history`.")
+]
+Words = Annotated[str | None, Query(max_length=200, pattern=_PLAIN, description="Words that the reason contains.")]
 _Three = tuple[str | None, str | None, str | None]  # type, subscriber, reason
 
 
@@ -54,7 +56,7 @@ Fitting = Annotated[_Three, Depends(_fitting)]
 
 
 class DeadLetterShown(BaseModel):
-    """An event that one subscriber could not take."""
+    """An event that one subscriber failed to process."""
 
     id: UUID
     event_id: UUID
@@ -63,21 +65,23 @@ class DeadLetterShown(BaseModel):
     subscriber: str = Field(examples=["bounce"])
     subject: str | None = Field(examples=["100045"])
     created_at: datetime
-    dead_at: datetime = Field(description="When it was given up.")
+    dead_at: datetime = Field(description="When retrying ended.")
     attempts: int
     reason: str = Field(examples=["invalid: There is no suppression scope 'none'."])
     traceparent: str | None = Field(examples=["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"])
-    tenant: int = Field(description="0: it could not be read, and names none; seen by who operates the suite.")
+    tenant: int = Field(
+        description="0: the event is unreadable and names no tenant; only operators of the suite see it."
+    )
 
 
 class DeadLetterWhole(DeadLetterShown):
-    """With what it says; texts are hidden without pii:read."""
+    """A dead letter with its payload; strings are hidden without pii:read."""
 
     payload: Any
 
 
 class DeadLetterGroup(BaseModel):
-    """Those of one type, subscriber and reason."""
+    """The dead letters of one type, subscriber and reason."""
 
     type: str = Field(examples=["message.rejected"])
     subscriber: str = Field(examples=["bounce"])
@@ -99,13 +103,15 @@ class _Chosen(BaseModel):
     type: Annotated[str, StringConstraints(max_length=200, pattern=_PLAIN)] | None = None
     subscriber: Annotated[str, StringConstraints(max_length=63, pattern=_PLAIN)] | None = None
     reason: Annotated[str, StringConstraints(max_length=200, pattern=_PLAIN)] | None = None
-    until: AwareDatetime | None = Field(None, description="Given up then or before; `at` of the first answer.")
+    until: AwareDatetime | None = Field(
+        None, description="Only those that died at or before this time; use `at` of the first response."
+    )
     limit: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] = MOST_AT_ONCE
 
     @model_validator(mode="after")
     def _says_which(self) -> "_Chosen":
         if self.ids is None and not (self.type or self.subscriber or self.reason):
-            raise ValueError("Say which: ids, type, subscriber or reason.")
+            raise ValueError("Select which: give ids, type, subscriber or reason.")
         return self
 
     def wanted(self, principal: Principal) -> Wanted:
@@ -114,7 +120,7 @@ class _Chosen(BaseModel):
 
 
 class ReplayDeadLetters(_Chosen):
-    """Which to replay, the oldest first, at most `limit`; ask again while `more` is true."""
+    """Which dead letters to replay, the oldest first, at most `limit`; repeat while `more` is true."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"type": "message.rejected", "subscriber": "bounce"}}
@@ -122,7 +128,7 @@ class ReplayDeadLetters(_Chosen):
 
 
 class DiscardDeadLetters(_Chosen):
-    """Which to give up, and why."""
+    """Which dead letters to discard, and why."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -132,15 +138,15 @@ class DiscardDeadLetters(_Chosen):
 
 
 class DeadLettersDone(BaseModel):
-    """Which they were. `more`: as many as the limit allowed, so that others may fit; ask again with `until` = `at`, or
-    what fails again meanwhile is taken too."""
+    """The dead letters that were handled. `more`: the limit was reached and others may match. Repeat with `until` =
+    `at`; otherwise those that fail again meanwhile are included too."""
 
     count: int
     ids: list[UUID]
     at: datetime | None
     more: bool
     unreadable: int = Field(
-        0, description="How many more fit that could not be read, so that there is no event to replay."
+        0, description="How many more matched but are unreadable, so that there is no event to replay."
     )
 
 
@@ -148,7 +154,7 @@ class DeadLettersDone(BaseModel):
 async def list_dead_letters(
     request: Request, principal: Reader, fitting: Fitting, limit: Limit = 100, cursor: After = None
 ) -> Page[DeadLetterShown]:
-    """What subscribers of this service's events could not take, the last given up first."""
+    """List the events of this service that subscribers failed to process, the latest first."""
     wanted = Wanted(principal.tenant, int(principal.mode), None, *fitting)
     found = await find(_database(request), wanted, _before(cursor), limit + 1)
     last = found[limit - 1] if len(found) > limit else None
@@ -160,7 +166,7 @@ async def list_dead_letters(
 
 @router.get("/dead-letters:groups")
 async def group_dead_letters(request: Request, principal: Reader, fitting: Fitting) -> DeadLetterGroups:
-    """How many there are of each type, subscriber and reason: what to mend first."""
+    """Count the dead letters by type, subscriber and reason: what to fix first."""
     wanted = Wanted(principal.tenant, int(principal.mode), None, *fitting)
     found = await groups(_database(request), wanted, 100)
     return DeadLetterGroups(items=[DeadLetterGroup(**one | {"reason": redacted(one["reason"])}) for one in found])
@@ -168,24 +174,24 @@ async def group_dead_letters(request: Request, principal: Reader, fitting: Fitti
 
 @router.get("/dead-letters/{id}")
 async def get_dead_letter(request: Request, principal: Reader, id: UUID) -> DeadLetterWhole:
-    """One, with its payload."""
+    """Get one dead letter, with its payload."""
     wanted = Wanted(principal.tenant, int(principal.mode), [id])
     for letter in await find(_database(request), wanted, None, 1):
         return DeadLetterWhole(**_shown(letter, principal).model_dump(), payload=_payload(letter, principal))
-    raise NotFound(f"There is no dead letter {id} here: it was replayed or discarded, or is another service's.")
+    raise NotFound(f"There is no dead letter {id} here: it was replayed or discarded, or belongs to another service.")
 
 
 @router.post("/dead-letters:replay")
 async def replay_dead_letters(request: Request, principal: Writer, body: ReplayDeadLetters) -> DeadLettersDone:
-    """Hands them to the subscriber that could not take them, after the cause was mended; a letter that fails again
-    comes back. What could not be read is not replayed: 409 where it is named by its id, else counted."""
+    """Deliver them again to the subscriber that failed, after the cause was fixed; a letter that fails again comes
+    back. Unreadable ones are not replayed: 409 if named by id, otherwise only counted."""
     now = request.app.state.runtime.clock()
     return _answer(await _letters(request).replay(principal, body.wanted(principal), body.limit, now), body)
 
 
 @router.post("/dead-letters:discard")
 async def discard_dead_letters(request: Request, principal: Writer, body: DiscardDeadLetters) -> DeadLettersDone:
-    """Gives them up for good. The audit keeps which they were, who did it and why."""
+    """Discard them for good. The audit records which they were, who did it and why."""
     about = (body.note, request.app.state.runtime.clock())
     return _answer(await _letters(request).discard(principal, body.wanted(principal), body.limit, about), body)
 
@@ -226,13 +232,13 @@ def _shown(letter: DeadLetter, principal: Principal) -> DeadLetterShown:
 def _payload(letter: DeadLetter, principal: Principal) -> Any:
     try:
         payload = exact_json.loads(letter.payload)
-    except BadRequest:  # poison: it may be the very reason
+    except BadRequest:  # poison: this may be the very reason
         payload = letter.payload.decode("utf-8", "replace")
     return payload if principal.may("pii:read") else masked(payload)
 
 
 def masked(value: Any) -> Any:
-    """The value with its texts hidden, but for ids (UUIDs) and times."""
+    """Return the value with its strings hidden, except ids (UUIDs) and times."""
     if isinstance(value, Mapping):
         return {name: masked(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
-"""The family tree of errors. Two renderers know it: HTTP (libs.service) and the bus (libs.messaging).
+"""The tree of errors. Two renderers use it: HTTP (libs.service) and the bus (libs.messaging).
 
     DepescheError
-    ├── Transient            503, Retry-After   bus: again later
+    ├── Transient            503, Retry-After   bus: retry later
     │   ├── Unavailable      503
     │   └── TooManyRequests  429
     ├── Permanent            4xx                bus: dead letter with the reason
@@ -10,8 +10,8 @@
     │   └── Invalid 422 · PreconditionRequired 428
     └── Duplicate            200                bus: success
 
-`detail` is a sentence for people: what is wrong and what to do. `pointer` is a JSON Pointer (RFC 6901)
-to the field. Rendered after RFC 9457.
+`detail` is a sentence for people: what is wrong and what to do. `pointer` is a JSON Pointer (RFC 6901) to the field.
+Rendered as an RFC 9457 problem.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ PROBLEM_BASE = "https://depesche.dev/problems/"
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One field that is wrong: where (JSON Pointer, or a query or header name) and why."""
+    """One invalid field: where (JSON Pointer, or a query or header name) and why."""
 
     pointer: str
     detail: str
@@ -43,7 +43,7 @@ class DepescheError(Exception):
         self.extra = extra
 
     def problem(self) -> dict[str, Any]:
-        """The RFC 9457 document."""
+        """Return the RFC 9457 document."""
         document: dict[str, Any] = {
             "type": PROBLEM_BASE + self.slug,
             "title": self.title,
@@ -56,7 +56,7 @@ class DepescheError(Exception):
 
 
 class Transient(DepescheError):
-    """It may work later: tried again on the bus, 503 with Retry-After over HTTP."""
+    """It may work later: retried on the bus, 503 with Retry-After over HTTP."""
 
     status = 503
     slug = "unavailable"
@@ -68,11 +68,11 @@ class Transient(DepescheError):
 
 
 class Unavailable(Transient):
-    """Something that we need does not answer."""
+    """A dependency does not respond."""
 
 
 class TooManyRequests(Transient):
-    """The caller is faster than it may be."""
+    """The caller exceeds its rate."""
 
     status = 429
     slug = "too-many-requests"
@@ -84,15 +84,15 @@ class Permanent(DepescheError):
 
     status = 400
     slug = "bad-request"
-    title = "The request cannot be understood"
+    title = "The request could not be read"
 
 
 class BadRequest(Permanent):
-    """Not readable: malformed JSON, a wrong header."""
+    """Unreadable: malformed JSON, a wrong header."""
 
 
 class Unauthorized(Permanent):
-    """Nobody we know: no key, a wrong one, a wrong signature."""
+    """An unknown caller: no key, a wrong one, a wrong signature."""
 
     status = 401
     slug = "unauthorized"
@@ -100,7 +100,7 @@ class Unauthorized(Permanent):
 
 
 class Forbidden(Permanent):
-    """Known, but not allowed to do this."""
+    """A known caller without permission."""
 
     status = 403
     slug = "forbidden"
@@ -108,7 +108,7 @@ class Forbidden(Permanent):
 
 
 class NotFound(Permanent):
-    """Nothing under this name for this tenant and mode."""
+    """No such object for this tenant and mode."""
 
     status = 404
     slug = "not-found"
@@ -116,31 +116,31 @@ class NotFound(Permanent):
 
 
 class Conflict(Permanent):
-    """It contradicts what is already there."""
+    """It contradicts the current state."""
 
     status = 409
     slug = "conflict"
-    title = "In conflict with what is there"
+    title = "Conflicts with the current state"
 
 
 class PreconditionFailed(Permanent):
-    """If-Match names a version that is no longer the current one: somebody else was faster."""
+    """If-Match names a version that is no longer current: somebody else changed it first."""
 
     status = 412
     slug = "precondition-failed"
-    title = "Changed by somebody else meanwhile"
+    title = "Changed by somebody else in the meantime"
 
 
 class RequestTimeout(Permanent):
-    """The sender stopped in the middle of its request."""
+    """The client stopped in the middle of its request."""
 
     status = 408
     slug = "request-timeout"
-    title = "The request did not end"
+    title = "The request is incomplete"
 
 
 class TooLarge(Permanent):
-    """The body is larger than this route takes."""
+    """The body is larger than the route accepts."""
 
     status = 413
     slug = "too-large"
@@ -148,7 +148,7 @@ class TooLarge(Permanent):
 
 
 class UnsupportedMedia(Permanent):
-    """A content type that this route does not read."""
+    """A content type that the route does not accept."""
 
     status = 415
     slug = "unsupported-media-type"
@@ -156,7 +156,7 @@ class UnsupportedMedia(Permanent):
 
 
 class Invalid(Permanent):
-    """Readable, but fields are wrong; all of them are named at once."""
+    """Readable, but with invalid fields; the error names all of them."""
 
     status = 422
     slug = "invalid"
@@ -164,7 +164,7 @@ class Invalid(Permanent):
 
     @classmethod
     def many(cls, errors: Sequence[FieldError]) -> "Invalid":
-        """One error for all the problems found."""
+        """Return one error for all the problems found."""
         first = errors[0].detail if len(errors) == 1 else f"{len(errors)} fields are not valid; see errors"
         invalid = cls(first)
         invalid.errors = tuple(errors)
@@ -172,7 +172,7 @@ class Invalid(Permanent):
 
 
 class PreconditionRequired(Permanent):
-    """An edit without If-Match could undo somebody else's."""
+    """An edit without If-Match could overwrite somebody else's."""
 
     status = 428
     slug = "precondition-required"

@@ -1,8 +1,8 @@
-"""JSON as it was meant: exact numbers, no duplicate keys, nothing that a database or phone would choke on.
+"""JSON with exact numbers, no duplicate keys, and nothing that a database or a phone would choke on.
 
-RFC 8259 leaves these open and parsers differ; we refuse instead of guessing: NaN and Infinity, duplicate
-keys, lone surrogates, NUL, nesting deeper than 100. Integers of any length and decimals keep every digit
-(`19.90` stays `19.90`).
+RFC 8259 leaves these cases open and parsers differ, so we reject them: NaN and Infinity, duplicate keys, lone
+surrogates, NUL, nesting deeper than 100. Integers of any length and decimals keep every digit (`19.90` stays
+`19.90`).
 """
 
 import json
@@ -23,7 +23,7 @@ _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (_MAX_DIGITS + 1))
 
 
 def loads(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Any:
-    """The value of a JSON text (UTF-8, a BOM is ignored). Raises BadRequest saying what is wrong and where."""
+    """Parse a JSON text (UTF-8, a BOM is ignored). Raises BadRequest saying what is wrong and where."""
     if isinstance(raw, bytes) and (value := _plain(raw, max_depth)) is not _UNSURE:
         return value
     text = _decoded(raw) if isinstance(raw, bytes) else raw
@@ -39,23 +39,22 @@ def loads(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Any:
         ) from error
     except RecursionError as error:
         raise BadRequest("The JSON is nested too deeply; flatten it.") from error
-    # json.loads lets "\ud800" and "\u0000" through: only an escape can bring them, so most texts skip the walk
+    # json.loads lets "\ud800" and "\u0000" through; only an escape can produce them, so most texts skip the walk
     if "\\u" in text:
         refuse_unstorable(value)
     return value
 
 
 def dumps(value: Any) -> bytes:
-    """Compact JSON bytes; Decimals as numbers, UUIDs and times as strings."""
+    """Return compact JSON bytes; Decimals as numbers, UUIDs and times as strings."""
     return _encoder.encode(value)
 
 
 def _plain(raw: bytes, max_depth: int) -> Any:
-    """Most JSON is plain, and read here four times as fast; where anything is odd, the strict reader judges.
+    """Parse plain JSON four times as fast; anything unusual is left to the strict parser.
 
-    Without a backslash no string holds a quote, so `":` ends a key and nothing else: an object that lost one to
-    a duplicate has fewer when it is written again.
-    """
+    Without a backslash no string contains a quote, so `":` always ends a key: an object that lost a duplicate key
+    has fewer of them when it is written again."""
     if b"\\" in raw or b" :" in raw or b"\t:" in raw or b"\n:" in raw or b"\r:" in raw:
         return _UNSURE
     if raw.count(b"[") + raw.count(b"{") > max_depth:
@@ -106,7 +105,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise BadRequest(f"The key {key!r} stands twice in one object; send it once.")
+                raise BadRequest(f"The key {key!r} occurs twice in one object; send it once.")
             seen.add(key)
     return made
 
@@ -134,7 +133,8 @@ def _constant(name: str) -> Any:
 
 
 def refuse_unstorable(value: Any, pointer: str = "") -> None:
-    """Raises BadRequest with the pointer of a text that no database takes: with U+0000, or half a surrogate pair."""
+    """Raise BadRequest, with the pointer, for a text that no database stores: one with U+0000 or half a surrogate
+    pair."""
     match value:
         case str():
             _check_text(value, pointer)
@@ -152,11 +152,11 @@ def _check_text(text: str, pointer: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise BadRequest(
-            "The text holds half of a surrogate pair, which is no character; send the whole one.",
+            "The text holds half of a surrogate pair, which is not a character; send both halves.",
             pointer=pointer.encode("utf-8", "replace").decode(),
         ) from error
     if "\0" in text:
-        raise BadRequest("The text holds the character U+0000, which cannot be stored; remove it.", pointer=pointer)
+        raise BadRequest("The text contains the character U+0000, which cannot be stored; remove it.", pointer=pointer)
 
 
 _parser = json.JSONDecoder(

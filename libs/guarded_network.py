@@ -1,8 +1,8 @@
-"""Whom users' URLs may reach: public addresses only, and the very one that was looked at.
+"""Calls to users' URLs reach public addresses only, and exactly the IP that was checked.
 
-A name that is public when it is checked may point inside when it is called (DNS rebinding). So names are resolved
-and checked where connections are made, and the connection goes to the IP that was checked; TLS and the Host field
-keep the name.
+A name that is public when it is checked may point to an internal host when it is called (DNS rebinding). So this
+backend resolves and checks the name while it connects, and connects to the checked IP; TLS and the Host field keep
+the name.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from libs.addresses import is_public
 
 
 class NotPublic(Exception):
-    """The host has a private address; the text says which host."""
+    """The host has a private address; the text names the host."""
 
 
 class NotResolved(Exception):
-    """The host has no address at the moment; the text says why."""
+    """The host cannot be resolved at the moment; the text says why."""
 
 
 class GuardedNetwork(httpcore.AsyncNetworkBackend):
@@ -37,14 +37,14 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """To the first of the host's IPs that takes the connection; `timeout` is for all of it, in seconds."""
+        """Connect to the first of the host's IPs that accepts; `timeout` covers all of them, in seconds."""
         try:
             async with asyncio.timeout(timeout):
                 *others, last = await self._permitted_ips(host, port)
                 for ip in others:
                     try:
                         return await self._network.connect_tcp(ip, port, None, local_address, socket_options)
-                    except httpcore.ConnectError:  # such as a network without IPv6
+                    except httpcore.ConnectError:  # for example, a network without IPv6
                         continue
                 return await self._network.connect_tcp(last, port, None, local_address, socket_options)
         except TimeoutError as error:
@@ -53,13 +53,13 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
     async def _permitted_ips(self, host: str, port: int) -> list[str]:
         ips = await _resolve(host, port)
         if not self._allow_private and not all(is_public(ip) for ip in ips):
-            # one private address among public ones is either a mistake or an attack
+            # one private address among public ones is a mistake or an attack
             raise NotPublic(f"{host} points to a private address")
         return ips
 
 
 async def _resolve(host: str, port: int) -> list[str]:
-    """At least one IP. Raises NotResolved."""
+    """Return at least one IP. Raises NotResolved."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

@@ -1,7 +1,7 @@
-"""Outgoing HTTP/1.1 connections that are kept for the next call, over httpcore's.
+"""A pool of outgoing HTTP/1.1 connections, built on httpcore.
 
-httpcore's own pool polls the socket of every idle connection twice a call: with twenty of them that alone is over a
-millisecond of CPU. Here only the one that is to be used is looked at.
+httpcore's own pool polls the socket of every idle connection twice per call: with twenty of them, that alone costs
+more than a millisecond of CPU. This pool checks only the connection that it is about to use.
 """
 
 import ssl
@@ -18,13 +18,13 @@ FAILURES = (
     httpcore.ProtocolError,
     httpcore.UnsupportedProtocol,
     httpcore.ConnectionNotAvailable,
-    OSError,  # and asyncio's TimeoutError, and ssl's
-    ValueError,  # a URL or a host name that is none
+    OSError,  # includes asyncio's TimeoutError and ssl's errors
+    ValueError,  # an invalid URL or host name
 )
 
 
 class Connections:
-    """Idle ones, the one last used at the end. How many are in use is up to the callers."""
+    """Idle connections, the most recently used last. Callers decide how many are in use."""
 
     def __init__(
         self, tls: ssl.SSLContext, most_idle: int, network: httpcore.AsyncNetworkBackend | None = None
@@ -36,12 +36,12 @@ class Connections:
 
     @asynccontextmanager
     async def lend(self, origin: httpcore.Origin) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
-        """For one call. It connects when that is made."""
+        """Lend a connection for one call; it connects when the call is made."""
         connection = await self._taken(origin)
         try:
             yield connection
         finally:
-            if not connection.is_available():  # cut off, or with a reply that was not read to its end
+            if not connection.is_available():  # cut off, or its reply was not read to the end
                 await connection.aclose()
             else:
                 self._idle.append(connection)
@@ -49,7 +49,7 @@ class Connections:
                     await self._idle.pop(0).aclose()
 
     async def close(self) -> None:
-        """What is idle now."""
+        """Close the idle connections."""
         while self._idle:
             await self._idle.pop().aclose()
 

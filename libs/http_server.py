@@ -1,7 +1,7 @@
-"""HTTP as uvicorn speaks it, with an end to senders that stop in the middle of a request.
+"""uvicorn's HTTP protocol, with a timeout for clients that stop in the middle of a request.
 
-uvicorn waits for the rest of a head or body for as long as the connection stands: one that hangs keeps its socket, and
-a server that is to stop waits for it. Such a sender is told 408; what is no HTTP at all gets a problem like any other.
+uvicorn waits for the rest of a head or body as long as the connection stands, so a client that hangs keeps its socket
+and delays shutdown. Here it gets 408. Bytes that are not HTTP at all get a problem document like any other error.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from libs.errors import BadRequest, DepescheError, RequestTimeout
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection. A head has to be whole `patience_seconds` after it began, a body has to move on within them."""
+    """One connection. Its head must be complete within `patience_seconds`; its body must not stall longer than that."""
 
     patience_seconds = 60.0
-    look_seconds = 15.0  # one timer for a connection, none for a request: that one would be made thousands of times
+    look_seconds = 15.0  # one timer per connection; one per request would cost thousands
 
-    _owed = True  # the sender has not finished what it began; connecting is a beginning
+    _owed = True  # the client has not finished what it began; connecting counts as a beginning
     _in_body = False
-    _since = 0.0  # when the head began, or the body moved on
+    _since = 0.0  # when the head began, or when body bytes last arrived
     _begun = False
     _look: asyncio.TimerHandle | None = None
 
@@ -55,13 +55,13 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(BadRequest("This is not HTTP/1.1 as RFC 9112 has it; look at the request line and the headers."))
+        self._refuse(BadRequest("This is not HTTP/1.1 (RFC 9112); check the request line and the headers."))
 
     def _look_again(self) -> None:
         if self.transport.is_closing():
             return
         if not self._owed or self.flow.read_paused or self._still_answering():
-            self._since = self.loop.time()  # it is not the sender who is waited for
+            self._since = self.loop.time()  # we are not waiting for the client
         elif self.loop.time() - self._since >= self.patience_seconds:
             self._give_up()
             return
@@ -72,11 +72,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         half_answered = self._in_body and self.cycle.response_started
-        if half_answered or not self._begun:  # browsers connect in advance, and may never ask anything
+        if half_answered or not self._begun:  # browsers connect in advance and may never send a request
             self.transport.close()
             return
         part = "body" if self._in_body else "head"
-        self._refuse(RequestTimeout(f"The {part} of the request did not go on for {self.patience_seconds:g} seconds."))
+        self._refuse(RequestTimeout(f"The {part} of the request stalled for {self.patience_seconds:g} seconds."))
 
     def _refuse(self, error: DepescheError) -> None:
         body = exact_json.dumps(error.problem())

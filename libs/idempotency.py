@@ -1,8 +1,8 @@
-"""Idempotency-Key on POST: the same key and body get the first answer again, another body gets 409.
+"""Idempotency-Key on POST: the same key, query and body get the first response again; others under that key get 409.
 
-The key's scope is caller, method, path and query. The answer is kept for 24 hours in the service's own schema;
-answers that say "try again" (429, 5xx) are not kept. Streams (NDJSON, CSV, mails) carry ids of their own
-and are passed through.
+The key's scope is caller, method and path. The response is stored for 24 hours in the service's own schema; responses
+that mean "try again" (429, 5xx) are not stored. Streams (NDJSON, CSV, mails) carry ids of their own and are passed
+through.
 """
 
 import hashlib
@@ -14,15 +14,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from libs.errors import BadRequest, Conflict, DepescheError
+from libs.errors import BadRequest, Conflict, DepescheError, Unavailable
 from libs.keyring import Keyring
 from libs.storage.database import Database
+from libs.telemetry import get_logger
 from libs.web import problem_response
+
+log = get_logger(__name__)
 
 _MAX_KEY = 255
 _ARCHIVES = ("application/zip", "application/x-zip-compressed", "application/mbox", "application/x-mbox")
 _STREAMED = ("application/x-ndjson", "text/csv", "message/rfc822", "multipart/", *_ARCHIVES)
-# A first request that died with its process leaves its row; after this it may be tried again.
+# A first request that died with its process leaves its row; after this time the key may be used again.
 _ABANDONED_SECONDS = 60
 
 _CLAIM = """
@@ -40,14 +43,14 @@ _DROP = "delete from idempotency where scope = $1 and key = $2"
 
 
 class ReusedKey(Conflict):
-    """The key came before with another body."""
+    """The key was used before with another body."""
 
     slug = "idempotency-key-reused"
     title = "Idempotency-Key used for another request"
 
 
 class StillRunning(Conflict):
-    """The first request with this key has not ended."""
+    """The first request with this key has not finished."""
 
     slug = "idempotency-key-in-progress"
     title = "The first request with this key is still running"
@@ -69,25 +72,28 @@ class Idempotency:
             return
         try:
             if not 1 <= len(key) <= _MAX_KEY or not key.isprintable():
-                raise BadRequest(f"Idempotency-Key takes 1 to {_MAX_KEY} printable characters.")
+                raise BadRequest(f"Idempotency-Key must have 1 to {_MAX_KEY} printable characters.")
             await self._once(key, Request(scope, receive), send)
         except DepescheError as error:
             await problem_response(error)(scope, receive, send)
 
     async def _once(self, key: str, request: Request, send: Send) -> None:
         body = await request.body()
-        address = f"{request.url.path}?{request.url.query}"
-        caller = f"{request.headers.get('authorization', '')}\0{request.method}\0{address}"
+        content = body + (f"?{request.url.query}".encode() if request.url.query else b"")
+        caller = f"{request.headers.get('authorization', '')}\0{request.method}\0{request.url.path}"
         mark = (hashlib.sha256(caller.encode()).digest(), key)
-        if (earlier := await self._claim(mark, hashlib.sha256(body).digest())) is not None:
+        if (earlier := await self._claim(mark, hashlib.sha256(content).digest())) is not None:
             await earlier(request.scope, request.receive, send)
             return
         answer = _Answer(send)
         try:
             await self.app(request.scope, _again(body, request.receive), answer)
         finally:
-            # also where it was cancelled or failed: a key must not stay claimed without an answer
-            await self._keep(mark, answer)
+            # also after cancellation or failure: a key must not stay claimed without a response
+            try:
+                await self._keep(mark, answer)
+            except Unavailable as error:  # the caller has the response; the claim expires like an abandoned one
+                log.warning("idempotency_answer_not_kept", detail=error.detail)
 
     async def _claim(self, mark: tuple[bytes, str], body_hash: bytes) -> Response | None:
         async with self.database.acquire() as connection:
@@ -95,11 +101,13 @@ class Idempotency:
                 return None
             row = await connection.fetchrow(_FIND, *mark)
         if row is None or (row["body_hash"] == body_hash and row["status"] is None):
-            raise StillRunning("Wait for its answer, then send this again.")
+            raise StillRunning("Wait for its response, then send this again.")
         if row["body_hash"] != body_hash:
-            raise ReusedKey("This Idempotency-Key came before with another body; use a new key for a new request.")
+            raise ReusedKey(
+                "This Idempotency-Key was used before with another body or query; use a new key for a new request."
+            )
         headers = {name: row[name] for name in ("etag", "location") if row[name]} | {"idempotency-replayed": "true"}
-        # sealed: an answer may hold what is shown once, such as a new API key
+        # sealed: a response may contain what is shown only once, such as a new API key
         body = self.keyring.open("idempotency", row["body"], mark[0])
         return Response(body, row["status"], headers=headers, media_type=row["content_type"])
 
@@ -121,7 +129,7 @@ class Idempotency:
 
 
 class _Answer:
-    """Passes the response on and remembers it."""
+    """Passes the response on and records it."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

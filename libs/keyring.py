@@ -1,4 +1,4 @@
-"""All keys from one secret: derived by purpose (HKDF, RFC 5869), so that none can stand in for another."""
+"""All keys from one secret, derived by purpose (HKDF, RFC 5869), so that no key can stand in for another."""
 
 import os
 from functools import lru_cache
@@ -16,7 +16,7 @@ _NONCES_AT_ONCE = 256
 
 
 class NotOpenable(Permanent):
-    """Sealed with another key, for another place, or changed."""
+    """The data was sealed with another key, for another context, or changed."""
 
     slug = "not-openable"
     title = "Sealed data cannot be opened"
@@ -36,19 +36,19 @@ class Keyring:
         return HKDF(SHA256(), 32, None, f"depesche:{purpose}".encode()).derive(self._root)
 
     def seal(self, purpose: str, plaintext: bytes, context: bytes = b"") -> bytes:
-        """AES-256-GCM: nonce (12 bytes), ciphertext, tag. `context` binds it to its place."""
+        """Seal with AES-256-GCM: nonce (12 bytes), ciphertext, tag. `context` binds the data to its place."""
         nonce = _nonce()
         return nonce + self._cipher(purpose).encrypt(nonce, plaintext, context)
 
     def open(self, purpose: str, sealed: bytes, context: bytes = b"") -> bytes:
-        """The plaintext; raises NotOpenable."""
+        """Return the plaintext. Raises NotOpenable."""
         try:
             return self._cipher(purpose).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context)
         except (InvalidTag, ValueError) as error:
-            raise NotOpenable("the data were sealed with another key, or changed since") from error
+            raise NotOpenable("the data was sealed with another key, or has been changed") from error
 
 
-_nonces: list[bytes] = []  # drawn from the system in portions; each is used once
+_nonces: list[bytes] = []  # drawn from the system in batches; each is used once
 os.register_at_fork(after_in_child=_nonces.clear)
 
 
@@ -67,7 +67,7 @@ def _drawn(count: int) -> list[bytes]:
 
 
 def keyring_of(folder: Path) -> Keyring:
-    """The keyring of a data folder; makes `secret` (0600, 32 random bytes in hex) where there is none."""
+    """Return the keyring of a data folder; create `secret` (0600, 32 random bytes in hex) if there is none."""
     path = folder / "secret"
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,8 +1,8 @@
-"""Signed links that customers follow without a key: today the unsubscribe link of marketing mail (RFC 8058).
+"""Signed links that customers follow without a key; so far the unsubscribe link of marketing mail (RFC 8058).
 
-The token is base64url (no padding) of a version byte, a msgpack array and a 16-byte MAC over both. The link
-says everything that the act needs, so that it works for as long as the mail lies in a mailbox: it does not
-expire (laws ask for 30 days and more), and what it allows is small and can be undone.
+The token is base64url (no padding) of a version byte, a msgpack array and a 16-byte MAC over both. It holds
+everything that unsubscribing needs, so it works as long as the mail exists. It does not expire (laws require 30 days
+and more): what it allows is minor and can be undone.
 """
 
 import base64
@@ -19,14 +19,14 @@ UNSUBSCRIBE_PATH = "/tokens/v1/unsubscribe/"
 LINKS = "links"  # the keyring's purpose
 
 _VERSION = 1
-_UNSUBSCRIBE = "u"  # inside the MAC: a later kind of link, signed with the same key, cannot stand in for this one
+_UNSUBSCRIBE = "u"  # covered by the MAC: a later kind of link, signed with the same key, cannot stand in for this one
 _MAC_BYTES = 16
 _MAX_CHARACTERS = 1_500
 
 
 @dataclass(frozen=True, slots=True)
 class UnsubscribeLink:
-    """Who no longer wants what on which channel. `message` (its id) becomes part of the consent's proof."""
+    """Who unsubscribes from what, on which channel. `message` (its id) becomes part of the consent's proof."""
 
     tenant: int
     mode: Mode
@@ -37,7 +37,7 @@ class UnsubscribeLink:
 
 
 def sign_unsubscribe(key: bytes, link: UnsubscribeLink) -> str:
-    """The token: characters of base64url only, so it needs no escaping in a path."""
+    """Return the token; it is base64url, so it needs no escaping in a path."""
     fields = (
         _UNSUBSCRIBE,
         link.tenant,
@@ -52,12 +52,12 @@ def sign_unsubscribe(key: bytes, link: UnsubscribeLink) -> str:
 
 
 def unsubscribe_url(key: bytes, public_url: str, link: UnsubscribeLink) -> str:
-    """The whole link, for `List-Unsubscribe` and the text: our public address, our path, the token."""
+    """Return the full link for `List-Unsubscribe` and the text: our public URL, our path, the token."""
     return public_url.rstrip("/") + UNSUBSCRIBE_PATH + sign_unsubscribe(key, link)
 
 
 def read_unsubscribe(key: bytes, token: str) -> UnsubscribeLink | None:
-    """What the token says, or None where we did not sign it."""
+    """Return the token's content, or None if we did not sign it."""
     if len(token) > _MAX_CHARACTERS or not token.isascii():
         return None
     try:

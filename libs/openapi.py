@@ -1,4 +1,4 @@
-"""One OpenAPI document for all services: paths as an ingress has them, schemas of the same name told apart."""
+"""One OpenAPI document for all services: paths as behind an ingress; schemas with the same name are disambiguated."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,13 +15,14 @@ _METHODS = ("get", "put", "post", "delete", "patch")
 
 
 def routes_of(app: FastAPI) -> list[APIRoute]:
-    """Every route of the app. FastAPI keeps included routers as they are: `app.routes` alone shows none of theirs."""
+    """Return every route of the app. FastAPI does not flatten included routers: `app.routes` alone shows none of
+    theirs."""
     found = (context.original_route for context in iter_route_contexts(app.routes))
     return [route for route in found if isinstance(route, APIRoute)]
 
 
 def guards_of(route: APIRoute) -> list[Guard]:
-    """The guards that a route declares: exactly one, or a test fails."""
+    """Return the guards that a route declares: exactly one, or a test fails."""
     found: list[Guard] = []
     waiting = [route.dependant]
     while waiting:
@@ -34,7 +35,7 @@ def guards_of(route: APIRoute) -> list[Guard]:
 
 
 def merged(apps: Mapping[str, FastAPI], *, version: str, server: str) -> dict[str, Any]:
-    """The document of all apps, each under `/<name>`; operations say which guard lets you in."""
+    """Merge the documents of all apps, each under `/<name>`; each operation states its guard."""
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -79,7 +80,7 @@ def _add(document: dict[str, Any], name: str, app: FastAPI) -> None:
 
 
 def _renamed(schemas: Mapping[str, Any], known: Mapping[str, Any], service: str) -> dict[str, str]:
-    """New names for schemas that mean something else elsewhere, by themselves or by what they refer to."""
+    """Return new names for schemas that differ from a known one of the same name, directly or through a reference."""
     prefix = service.title().replace("-", "")
     differing = {schema for schema, body in schemas.items() if known.get(schema, body) != body}
     while more := {s for s in schemas.keys() & known.keys() - differing if set(_references(schemas[s])) & differing}:

@@ -1,7 +1,7 @@
-"""Examples for the OpenAPI document: what a route does not show by hand is put together from its schema.
+"""Examples for the OpenAPI document: what a route does not show by hand is built from its schema.
 
-A schema's own example goes first, then its fields' examples; only what is left is made up, so that a page of the API
-shows a whole answer for every route, and nobody writes it twice.
+A schema's own example comes first, then its fields' examples; only the rest is made up. So every route shows a
+complete response, and nobody writes it twice.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _DEEPEST = 8
 
 
 def add_examples(document: dict[str, Any]) -> None:
-    """Gives an example to every JSON body and path parameter of the document that has none."""
+    """Add an example to every JSON body and path parameter of the document that has none."""
     schemas = document["components"]["schemas"]
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -42,7 +42,7 @@ def _shown(thing: Mapping[str, Any]) -> bool:
 
 
 def example_of(schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int = 0) -> Any:
-    """A value that fits the schema, as far as it can be known from it."""
+    """Return a value that matches the schema, as far as the schema determines it."""
     if reference := schema.get("$ref"):
         return example_of(schemas[reference.rpartition("/")[2]], schemas, depth)
     if schema.get("examples"):

@@ -1,4 +1,4 @@
-"""The pages that describe the whole on one port: `/health`, `/openapi.json`, and `/docs`, which reads that."""
+"""The pages that describe the whole suite on one port: `/health`, `/openapi.json`, and `/docs`, which reads it."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ _PAGE = Path(__file__).with_name("openapi.html")
 
 
 def pages_of(document: Callable[[], Mapping[str, object]]) -> Router:
-    """`document` makes the OpenAPI document; it is asked for when somebody wants it, once, off the event loop."""
+    """Return the routes. `document` builds the OpenAPI document: once, at the first request, off the event loop."""
     router = Router(tags=["suite"])
     text = cache(lambda: json.dumps(document()))
 

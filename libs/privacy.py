@@ -1,4 +1,4 @@
-"""Addresses taken out of other people's words: facts are kept for long, addresses are not."""
+"""Redact addresses in other people's texts: facts are stored for long, addresses are not."""
 
 import re
 
@@ -8,9 +8,9 @@ MAX_KEPT = 500
 
 
 def redacted(text: str) -> str:
-    """The text's first 500 characters, on one line, every address and number replaced."""
+    """Return the text's first 500 characters, on one line, with every address and number replaced."""
     line = " ".join(text[: 4 * MAX_KEPT].split())
-    for sign in "@+":  # no address and no number has a space in it: the words with a sign are looked at, no others
+    for sign in "@+":  # no address or number contains a space, so only words with one of these signs are searched
         at = line.find(sign)
         while at >= 0:
             begin, end = line.rfind(" ", 0, at) + 1, line.find(" ", at)
@@ -22,12 +22,12 @@ def redacted(text: str) -> str:
 
 
 def masked_key(key: str) -> str:
-    """A recipient's key for readers without pii:read: the shop's own ids stay, addresses used as ids do not."""
+    """Return a recipient's key for readers without pii:read: the shop's own ids stay, addresses used as ids do not."""
     return _without(key)
 
 
 def _without(text: str) -> str:
-    """Most texts have neither sign, and need no search."""
+    """Most texts have neither sign and need no search."""
     if "@" in text:
         text = _ADDRESS.sub("<address>", text)
     return _PHONE.sub("<number>", text) if "+" in text else text

@@ -1,15 +1,15 @@
-"""What an orchestrator asks of a process: does it live, is it ready, what does it count.
+"""The routes that an orchestrator polls: is the process alive, is it ready, what are its metrics.
 
-    GET /health/live    the event loop answers and the process's loops run; nothing else is asked, since a
-                        restart would not mend a database
-    GET /health/ready   the service's database answers within two seconds, and so does the sidecar where there is one;
-                        503 where one does not. Other stores are told of (`"opensearch": "away"`), and keep
-                        nobody out: the service does without them for a while
+    GET /health/live    the event loop responds and the process's loops run; nothing else is checked, because a
+                        restart would not fix a database
+    GET /health/ready   the service's database responds within two seconds, and so does the sidecar if there is one;
+                        503 if either does not. Other stores are only reported (`"opensearch": "away"`): the service
+                        can work without them for a while
     GET /health         the same as /health/ready
     GET /metrics        Prometheus' text format, for a key with metrics:read or another service of the suite
 
-They are answered by a service's own application, in its own process too (`python -m services run`). Metrics have the
-same guard everywhere: a port that is open to a pod's neighbours is no place for figures of the business.
+Each service's own application serves them, also when it runs alone (`python -m services run`). Metrics have the same
+guard everywhere: a port that a pod's neighbours can reach is no place for business figures.
 """
 
 import asyncio
@@ -35,16 +35,16 @@ figures = Router(tags=["suite"])
 
 @health.get("/health/live", dependencies=[public()], include_in_schema=False)
 async def live(request: Request) -> dict[str, str]:
-    """The process answers and works; raises Unavailable where a loop has come to an end while it serves on."""
+    """The process responds and works. Raises Unavailable if a loop has ended while the process keeps serving."""
     if ended := request.app.state.service.ended():
-        raise Unavailable(f"Only a restart brings back what has ended: {', '.join(ended)}")
+        raise Unavailable(f"Only a restart brings these loops back: {', '.join(ended)}")
     return {"status": "ok"}
 
 
 @health.get("/health", dependencies=[public()], include_in_schema=False)
 @health.get("/health/ready", dependencies=[public()], include_in_schema=False)
 async def ready(request: Request) -> dict[str, str]:
-    """The database and the sidecar answer; raises Unavailable."""
+    """The database and the sidecar respond. Raises Unavailable."""
     service: Any = request.app.state.service
     if service.database is not None:
         try:

@@ -1,8 +1,8 @@
-"""What makes a service: its application, database, subscriptions and loops, put together by its app.py.
+"""A service: its application, database, subscriptions and loops, assembled by its app.py.
 
-api routes ─┐
+api routes ───┐
 SUBSCRIPTIONS ├─ Service ─ runs in: the suite's processes (services/__main__.py), or alone in a container
-LOOPS ──────┘
+LOOPS ────────┘
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from libs.web import Problem, Router, add_routes, install_problem_handlers
 log = get_logger(__name__)
 
 LoopFunction = Callable[[Any, asyncio.Event], Awaitable[None]]
-Check = Callable[[], Awaitable[str | None]]  # of a store beside the database: what is wrong with it, if anything
+Check = Callable[[], Awaitable[str | None]]  # of a store other than the database: what is wrong with it, if anything
 _RESTART_SECONDS = 1.0
 _PROBES = ("/health", "/health/live", "/health/ready")
 
@@ -54,10 +54,10 @@ _restarts = Counter("depesche_loop_restarts", "Loops that failed and were starte
 
 @dataclass(frozen=True, slots=True)
 class SimulatorEndpoints:
-    """Where the simulator of this suite listens; written by it, read by delivery and the demo."""
+    """The URLs of this suite's simulator; written by it, read by delivery and the demo."""
 
     fcm_url: str
-    fcm_ca: str  # path of the PEM file that its certificate is signed with
+    fcm_ca: str  # path of the PEM file of the authority that signed its certificate
     smtp_host: str
     smtp_port: int
     sms_url: str
@@ -67,21 +67,21 @@ class SimulatorEndpoints:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where a service runs: what every composition root is given."""
+    """The environment of a service, passed to every composition root."""
 
-    dsn: str  # {schema} stands for the service's schema, so that each comes with a role of its own
+    dsn: str  # {schema} is replaced by the service's schema, so that each connects with its own role
     keyring: Keyring
-    transports: Callable[[str], Transport]  # how another service is reached, by its app id
+    transports: Callable[[str], Transport]  # how to reach another service, by its app id
     data_dir: Path
     pooled: bool = False  # the DSN leads to PgBouncer in transaction mode
     slow_sql_seconds: float = 0.5
-    trace_url: str = ""  # page of a trace, {trace_id} standing for it
+    trace_url: str = ""  # page of a trace; {trace_id} is replaced
     clock: Clock = system_clock
     simulator: SimulatorEndpoints | None = None
     public_url: str = "http://127.0.0.1:8700"
     settings_file: Path | None = None
-    sidecar: Sidecar | None = None  # events travel through it; None: over the embedded bus
-    lookout: Lookout = field(default_factory=Lookout)  # at the outboxes of all services that run here
+    sidecar: Sidecar | None = None  # carries the events; None: the embedded bus
+    lookout: Lookout = field(default_factory=Lookout)  # for the outboxes of all services that run here
     tokens: InternalTokens = field(init=False)
     keys: KeyVerifier = field(init=False)
     hasher: AddressHasher = field(init=False)
@@ -92,11 +92,11 @@ class Runtime:
         object.__setattr__(self, "hasher", AddressHasher(self.keyring.key("address-hash")))
 
     def dsn_of(self, schema: str) -> str:
-        """The DSN by which the service of this schema reaches Postgres."""
+        """Return the DSN by which the service of this schema reaches Postgres."""
         return self.dsn.replace("{schema}", schema)
 
     def database(self, schema: str, *, max_size: int, server_settings: Mapping[str, str] | None = None) -> Database:
-        """The database of the service of this schema, not yet open."""
+        """Return the database of this schema's service, not yet open."""
         return Database(
             self.dsn_of(schema),
             schema,
@@ -107,7 +107,7 @@ class Runtime:
         )
 
     def client(self, caller: str, name: str) -> ServiceClient:
-        """The client that `caller` uses to call `name` (app ids with hyphens)."""
+        """Return the client that `caller` uses to call `name` (app ids with hyphens)."""
 
         async def late(call: Call) -> tuple[int, bytes]:
             # looked up at the call: services are built one after another and refer to one another
@@ -131,7 +131,7 @@ class Service:
     database: Database | None
     routers: Sequence[APIRouter]
     subscriptions: Subscriptions = field(default_factory=dict)
-    topics: OtherTopics | None = None  # what it hears from others' topics, where it runs beside a sidecar
+    topics: OtherTopics | None = None  # topics of others that it consumes, if it runs beside a sidecar
     loops: Mapping[str, LoopFunction] = field(default_factory=dict)
     resources: Sequence[AbstractAsyncContextManager[Any]] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
@@ -157,12 +157,12 @@ class Service:
             add_routes(self.app, dead_letters.router)
             self.app.add_middleware(Idempotency, database=self.database, keyring=self.runtime.keyring)
         self.app.add_middleware(BodyLimit, limits=self.body_limits, default=DEFAULT_BODY_BYTES)
-        # outermost, around what answers bugs with a 500: that answer and its log line need the trace too
+        # outermost, around the handler that turns bugs into a 500: its response and log line need the trace too
         self.app.middleware_stack = _Observed(self.app.build_middleware_stack(), service=self.name)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Database and resources open; not its loops."""
+        """Keep the database and resources open; does not run the loops."""
         async with AsyncExitStack() as stack:
             if self.database is not None:
                 await self.database.open()
@@ -172,7 +172,7 @@ class Service:
             yield
 
     def subscribers(self) -> list[Subscriber]:
-        """Its subscriptions with its dependencies bound."""
+        """Return its subscriptions with its dependencies bound."""
         return [
             Subscriber(self.name, event.TYPE, partial(handler, self.deps))
             for event, handler in self.subscriptions.items()
@@ -181,10 +181,9 @@ class Service:
     async def run_loops(
         self, stop: asyncio.Event, subscribers: Sequence[Subscriber], chosen: Callable[[str], bool] = lambda _: True
     ) -> None:
-        """The chosen ones of its loops and its outbox's (`relay`, `relay-later`, `figures`), until `stop`.
+        """Run the chosen loops, its own and its outbox's (`relay`, `relay-later`, `figures`), until `stop`.
 
-        A loop that fails is started again.
-        """
+        A loop that fails is restarted."""
         loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
             name: partial(loop, self.deps) for name, loop in self.loops.items() if chosen(name)
         }
@@ -200,15 +199,15 @@ class Service:
     def _relay(
         self, database: Database, subscribers: Sequence[Subscriber], chosen: Callable[[str], bool]
     ) -> DaprRelay | Relay | None:
-        """`relay` hands on what is urgent and `relay-later` what may wait; beside a sidecar `relay` does both."""
+        """`relay` publishes urgent events, `relay-later` those that may wait; beside a sidecar, `relay` does both."""
         if sidecar := self.runtime.sidecar:
             return DaprRelay(database, self.subscribers(), sidecar=sidecar) if chosen("relay") else None
         lanes = [lane for lane, name in zip(LANES, ("relay", "relay-later"), strict=True) if chosen(name)]
         return Relay(database, subscribers, lanes, lookout=self.runtime.lookout) if lanes else None
 
     def ended(self) -> list[str]:
-        """Loops that nobody told to end and that will not be started again: a cancellation that leaks out of a library
-        ends a task without a word."""
+        """Return loops that ended without being told to and will not be restarted: a cancellation that leaks out of a
+        library ends a task silently."""
         return [task.get_name() for task in self._tasks if task.done() and (task.cancelled() or task.exception())]
 
     async def _kept(self, name: str, loop: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
@@ -223,7 +222,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """A span, a count and a duration for each request; probes are left out."""
+    """A span, a count and a duration for each request, except for probes."""
 
     app: ASGIApp
     service: str
@@ -246,7 +245,7 @@ class _Observed:
             try:
                 await self.app(scope, receive, observed)
             finally:
-                # the route, not the path: a path can hold a signed link
+                # the route, not the path: a path can contain a signed link
                 route = getattr(scope.get("route"), "path", "unmatched")
                 current.update_name(f"{scope['method']} /{self.service}{route}")
                 annotate(current, **{"http.response.status_code": status})
@@ -255,19 +254,18 @@ class _Observed:
 
 
 def allow_descriptors() -> None:
-    """For a process that serves: as many descriptors as the system lets it have. A shell gives 1,024, and every
-    connection takes one."""
+    """Raise the process's descriptor limit to the system's maximum. A shell gives 1,024, and every connection takes
+    one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def calm_garbage_collection() -> None:
-    """For a process that runs services: once, after its imports.
+    """Tune the garbage collector of a process that runs services; call once, after its imports.
 
-    What imports made lives for ever; batches make objects by the thousand that die young by their reference counts.
-    A fifth less CPU in intake and sender.
-    """
+    Imported objects live for ever; batches create objects by the thousand that die young by reference count. This
+    saves a fifth of the CPU in intake and sender."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 

@@ -1,7 +1,7 @@
-"""Calls between services: straight into the other application (`asgi:`) or over the network (`http:`).
+"""Calls between services: directly into the other application (`asgi:`) or over the network (`http:`).
 
-Same JSON, same internal token, same deadlines, same errors either way: a problem document becomes the error
-it stands for, a time-out or a 5xx becomes Unavailable.
+Both use the same JSON, internal token, deadlines and errors: a problem document becomes the error it describes; a
+timeout or a 5xx becomes Unavailable.
 """
 
 import asyncio
@@ -55,14 +55,14 @@ class Call:
 
 
 class Transport(Protocol):
-    """Carries a call to one service and brings back status and body."""
+    """Carries a call to one service and returns status and body."""
 
     async def __call__(self, call: Call) -> tuple[int, bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class AsgiTransport:
-    """Straight into an application of this process; looked up late, since applications refer to one another."""
+    """Calls an application of this process directly; looked up late, because applications refer to one another."""
 
     app: Callable[[], ASGIApp]
 
@@ -105,8 +105,8 @@ class AsgiTransport:
 
 
 class HttpTransport:
-    """Over the network, with one pooled client; opened at the first call, inside the running loop. `headers` go with
-    every call, beside its own."""
+    """Calls over the network with one pooled client, opened at the first call, inside the running loop. `headers` are
+    added to every call."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
         self._base = base_url.rstrip("/")
@@ -117,7 +117,7 @@ class HttpTransport:
         import httpx
 
         if self._client is None:
-            # no time-out: the caller has a deadline; no proxy: neighbours are near; certificates are slow to read
+            # no timeout: the caller has a deadline; no proxy: services are near; loading certificates is slow
             limits, verify = httpx.Limits(max_connections=100), self._base.startswith("https:")
             self._client = httpx.AsyncClient(
                 headers=self._headers, timeout=None, limits=limits, trust_env=False, verify=verify
@@ -134,7 +134,7 @@ class HttpTransport:
 
 @dataclass(slots=True)
 class ServiceClient:
-    """One other service, as the calling service sees it."""
+    """Another service, as its caller sees it."""
 
     name: str
     caller: str
@@ -143,10 +143,9 @@ class ServiceClient:
     _made: dict[tuple[int, int], tuple[float, bytes]] = field(default_factory=dict)
 
     async def post(self, path: str, body: Any, *, tenant: int, mode: Mode, timeout: float = 5.0) -> Any:
-        """POST JSON (an object, or bytes already encoded); the decoded answer. Deadline in seconds.
+        """POST JSON (an object, or bytes already encoded) and return the decoded response. Deadline in seconds.
 
-        Raises Unavailable on time-out, 5xx and 429, else the error that the problem document stands for.
-        """
+        Raises Unavailable on a timeout, 5xx or 429, otherwise the error that the problem document describes."""
         raw = body if isinstance(body, bytes) else exact_json.dumps(body)
         return await self._call(Call("POST", path, "", self._headers(tenant, mode), raw), timeout)
 
@@ -174,7 +173,7 @@ class ServiceClient:
         except TimeoutError as error:
             raise Unavailable(f"{self.name} did not answer {call.path} within {timeout} s") from error
         if 200 <= status < 300:
-            # our own services wrote it, so the strict reader's checks are not needed again
+            # our own services wrote it, so the strict parser's checks are not needed again
             return _decoder.decode(raw) if raw else None
         raise self._error(status, raw, call.path)
 
@@ -190,6 +189,6 @@ class ServiceClient:
 
 
 class Clients(Protocol):
-    """Gives the client of another service by its app id (with hyphens)."""
+    """Returns the client of another service, by its app id (with hyphens)."""
 
     def __call__(self, name: str) -> ServiceClient: ...

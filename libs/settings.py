@@ -1,8 +1,8 @@
-"""Settings as documentation: small typed classes, one sentence and a unit each; the environment before one file.
+"""Settings as documentation: small typed classes, one sentence and a unit each; the environment overrides one file.
 
 A service subclasses ServiceSettings with SECTION. Field `timeout_seconds` of section `delivery` is read from
-`DEPESCHE_DELIVERY_TIMEOUT_SECONDS`, then from `[delivery]` in `depesche.toml`, then its default. Section ""
-is the suite's own: `DEPESCHE_PORT`, top level of the file.
+`DEPESCHE_DELIVERY_TIMEOUT_SECONDS`, then from `[delivery]` in `depesche.toml`, then its default. Section "" is the
+suite's own: `DEPESCHE_PORT`, top level of the file.
 """
 
 import os
@@ -21,7 +21,7 @@ FILE_NAME = "depesche.toml"
 
 
 class ServiceSettings(BaseSettings):
-    """Base of every settings class. An unknown name in the file is refused: it is a typing mistake."""
+    """Base of every settings class. An unknown name in the file is an error: it is a typing mistake."""
 
     SECTION: ClassVar[str] = ""
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
@@ -42,12 +42,12 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 def prefix_of(cls: type[ServiceSettings]) -> str:
-    """The start of the class's environment variables: DEPESCHE_ or DEPESCHE_<SECTION>_."""
+    """Return the prefix of the class's environment variables: DEPESCHE_ or DEPESCHE_<SECTION>_."""
     return "DEPESCHE_" + (f"{cls.SECTION.upper()}_" if cls.SECTION else "")
 
 
 def load(cls: type[S], file: Path | None = None) -> S:
-    """Settings from the environment, then the file, then the defaults. Raises Invalid naming each wrong one."""
+    """Load settings from the environment, then the file, then the defaults. Raises Invalid naming each wrong one."""
     values = _section(cls, file)
     try:
         return cls(**values)
@@ -72,7 +72,7 @@ class Described:
 
 
 def describe(classes: Sequence[type[ServiceSettings]], file: Path | None = None) -> Iterator[Described]:
-    """Every setting with its value (secrets masked), where it came from, and its sentence."""
+    """Yield every setting with its value (secrets masked), its origin and its sentence."""
     for cls in classes:
         settings = load(cls, file)
         given = _section(cls, file)
@@ -89,7 +89,7 @@ def describe(classes: Sequence[type[ServiceSettings]], file: Path | None = None)
 
 
 def _text(value: Any) -> str:
-    """As it would be written in the file, so that it can be copied from there."""
+    """Format the value as the file would have it, so that it can be copied."""
     match value:
         case bool():
             return str(value).lower()

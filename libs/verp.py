@@ -1,7 +1,7 @@
-"""Variable envelope return paths, signed: a bounce mail names the message and attempt that it is about.
+"""Variable envelope return paths, signed: a bounce mail identifies the message and attempt that it is about.
 
-Local part: `b-` and base32 (RFC 4648, lower case, no padding) of version (1 byte), notification id (16),
-address id (8), attempt (1) and MAC (6): 32 bytes, 52 characters of the 64 octets that RFC 5321 §4.5.3.1.1 allows.
+Local part: `b-` and base32 (RFC 4648, lower case, no padding) of version (1 byte), notification id (16), address id
+(8), attempt (1) and MAC (6): 32 bytes, 52 characters of the 64 octets that RFC 5321 §4.5.3.1.1 allows.
 """
 
 import hmac
@@ -21,16 +21,15 @@ _BODY_BYTES = 26
 _BODY = struct.Struct(">B16sQB")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _PADDING_BITS = -(_BODY_BYTES + _MAC_BYTES) * 8 % 5
-_DIGITS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # as int() reads base 32
+_DIGITS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # int()'s digits for base 32
 _CHARACTERS = ((_BODY_BYTES + _MAC_BYTES) * 8 + _PADDING_BITS) // 5
 _LOCAL = re.compile(rf"{_PREFIX}[{_ALPHABET}]{{{_CHARACTERS}}}")
 _LETTERS = bytes.maketrans(bytes(range(len(_ALPHABET))), _ALPHABET.encode())
 
 
 def _steps() -> Iterator[tuple[int, int, int]]:
-    """How digits of five bits each, packed, are spread to a byte each: halves apart, then their halves apart, …
-    Each step: which bits stay, which move, and how far.
-    """
+    """Yield the steps that spread packed five-bit digits to one byte each: move the halves apart, then their halves, …
+    Each step: which bits stay, which move, and how far."""
     half = 1 << (_CHARACTERS - 1).bit_length() - 1
     while half:
         digits, places = (1 << 5 * half) - 1, range(0, 8 * _CHARACTERS, 16 * half)
@@ -43,7 +42,7 @@ _STEPS = tuple(_steps())
 
 @dataclass(frozen=True, slots=True)
 class Verp:
-    """What a signed return path says."""
+    """The content of a signed return path."""
 
     notification_id: UUID
     address_id: int
@@ -51,7 +50,7 @@ class Verp:
 
 
 def _base32(number: int) -> str:
-    """Its digits, spread by a few steps on all of them at once: a fifth of base64.b32encode, for every mail."""
+    """Return the base32 digits, spread in a few steps on all of them at once: a fifth of base64.b32encode's time."""
     for stay, move, by in _STEPS:
         number = number & stay | (number & move) << by
     return number.to_bytes(_CHARACTERS).translate(_LETTERS).decode()
@@ -59,22 +58,22 @@ def _base32(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReturnPath:
-    """Makes and reads the return paths of one domain."""
+    """Creates and reads the return paths of one domain."""
 
     key: bytes
     domain: str
 
     def make(self, notification: UUID, address_id: int, attempt: int) -> str:
-        """The envelope sender for one attempt."""
+        """Return the envelope sender for one attempt."""
         if address_id >> 63:
-            raise ValueError(f"an address's id has 63 bits, not {address_id}")
+            raise ValueError(f"an address id has at most 63 bits, not {address_id}")
         body = _BODY.pack(_VERSION, notification.bytes, address_id, min(attempt, 255))
         mac = mac_of(self.key).digest(body)[:_MAC_BYTES]
         return f"{_PREFIX}{_base32(int.from_bytes(body + mac) << _PADDING_BITS)}@{self.domain}"
 
     def read(self, address: str) -> Verp | None:
-        """What the address says, or None where we did not sign it. Case and domain do not matter:
-        servers on the way fold the case, and forwarders rewrite the domain."""
+        """Return the address's content, or None if we did not sign it. Case and domain do not matter: servers on the
+        way change the case, and forwarders rewrite the domain."""
         local = address.strip().strip("<>").partition("@")[0].lower()
         if not _LOCAL.fullmatch(local):
             return None

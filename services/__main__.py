@@ -1,15 +1,15 @@
 """The whole suite: topology on one page.
 
-    python -m services api        every service's HTTP API on one port
-    python -m services worker     every service's loops, and the relays of what is urgent
-    python -m services bulk       the sender of the bulk lane and the relays of what may wait, behind the others
-    python -m services all        all of them in one process, and the simulator where it is wanted
-    python -m services relay      the outbox relays alone, where services run alone: it knows every subscriber
+    python -m services api        the HTTP API of every service on one port
+    python -m services worker     the loops of every service, and the relays of urgent events
+    python -m services bulk       the bulk lane's sender and the relays of events that may wait
+    python -m services all        all of them in one process, with the simulator if it is enabled
+    python -m services relay      only the outbox relays, for services that run alone: it knows every subscriber
     python -m services run NAME   one service alone, for a container: --role api|worker|bulk|all --host --port
-    python -m services openapi    the merged OpenAPI document on standard output
+    python -m services openapi    print the merged OpenAPI document
 
-Each service is built by its own app.py; here they are only put side by side. Within a process they call one
-another straight (`asgi:`), over the bus they meet through their outboxes.
+Each service is built by its own app.py; this module only composes them. Within a process, services call one another
+directly (`asgi:`); events travel through their outboxes.
 """
 
 import argparse
@@ -49,15 +49,15 @@ from services.tokens.app import create_service as tokens
 
 log = get_logger("suite")
 
-# which loops a process runs, by name
-_BEHIND = ("send-bulk", "relay-later")  # what may wait must not hold up an order's message on its event loop
+# which loops each role runs, by name
+_BEHIND = ("send-bulk", "relay-later")  # bulk work must not delay an order's message on its event loop
 ROLES: Mapping[str, Callable[[str], bool]] = {
     "worker": lambda name: name not in _BEHIND,
     "bulk": lambda name: name in _BEHIND,
     "relay": lambda name: name.startswith("relay"),
     "all": lambda _: True,
 }
-_BULK_NICENESS = 5  # where cores are short, orders go first
+_BULK_NICENESS = 5  # when CPU is scarce, orders go first
 
 SERVICES: dict[str, Callable[[Runtime], Service]] = {
     "access": access,
@@ -71,13 +71,13 @@ SERVICES: dict[str, Callable[[Runtime], Service]] = {
 
 
 def migration_folders() -> dict[str, Path]:
-    """Each service's schema and the folder of its migrations."""
+    """Return each service's schema with its migrations folder."""
     here = Path(__file__).parent
     return {(schema := name.replace("-", "_")): here / schema / "migrations" for name in SERVICES}
 
 
 def service_roles() -> list[ServiceRole]:
-    """The database role of each service, with the settings that its sessions need."""
+    """Return each service's database role with the session settings it needs."""
     built = build(SuiteSettings(), Keyring(bytes(32))).values()
     return [
         ServiceRole(service.database.schema, service.database.session_settings) for service in built if service.database
@@ -85,13 +85,13 @@ def service_roles() -> list[ServiceRole]:
 
 
 def runtime_of(settings: SuiteSettings, keyring: Keyring, services: Mapping[str, Service] | None = None) -> Runtime:
-    """What every service of one process is given; `services` is filled after it is made."""
+    """Return the runtime shared by every service of a process; `services` may be filled later."""
     known = services if services is not None else {}
     return runtime_from(settings, keyring, lambda name: AsgiTransport(lambda: known[name].app))
 
 
 def build(settings: SuiteSettings, keyring: Keyring) -> dict[str, Service]:
-    """All services over one runtime; nothing is opened yet."""
+    """Build all services over one runtime, without opening anything."""
     built: dict[str, Service] = {}
     runtime = runtime_of(settings, keyring, built)
     for name, create in SERVICES.items():
@@ -101,7 +101,7 @@ def build(settings: SuiteSettings, keyring: Keyring) -> dict[str, Service]:
 
 @asynccontextmanager
 async def running(services: Mapping[str, Service]) -> AsyncIterator[None]:
-    """Every service open. Starlette runs no lifespan of mounted applications, so each is entered here."""
+    """Open every service. Starlette does not run the lifespan of mounted applications, so each is entered here."""
     async with AsyncExitStack() as stack:
         for service in services.values():
             await stack.enter_async_context(service.running())
@@ -109,7 +109,7 @@ async def running(services: Mapping[str, Service]) -> AsyncIterator[None]:
 
 
 def create_app(services: Mapping[str, Service], *, server: str) -> FastAPI:
-    """One application with every service under its name; enter `running` around it."""
+    """Mount every service under its name in one application; enter `running` around it."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     install_problem_handlers(app)
     app.state.runtime = next(iter(services.values())).runtime
@@ -120,13 +120,13 @@ def create_app(services: Mapping[str, Service], *, server: str) -> FastAPI:
 
 
 def document(services: Mapping[str, Service], server: str) -> dict[str, object]:
-    """The merged OpenAPI document."""
+    """Return the merged OpenAPI document."""
     apps = {name: service.app for name, service in services.items()}
     return merged(apps, version=version("depesche"), server=server)
 
 
 async def work(services: Mapping[str, Service], stop: asyncio.Event, role: str = "all") -> None:
-    """The role's loops of every service until `stop`; each then finishes what it has begun."""
+    """Run the role's loops of every service until `stop`; each loop then finishes the work it has started."""
     subscribers = [one for service in services.values() for one in service.subscribers()]
     async with asyncio.TaskGroup() as group:
         for service in services.values():
@@ -136,7 +136,8 @@ async def work(services: Mapping[str, Service], stop: asyncio.Event, role: str =
 async def _serve(role: str, settings: SuiteSettings) -> None:
     async with AsyncExitStack() as stack:
         if role == "all" and settings.simulator:
-            # first: the services read where it listens when they are built; imported here, since no worker needs it
+            # the simulator comes first: services read its ports when they are built. Imported here: workers don't need
+            # it.
             from services.simulator.app import running as simulating
             from services.simulator.settings import load_simulator
 
@@ -168,7 +169,7 @@ async def _work_until_stopped(services: Mapping[str, Service], role: str) -> Non
 
 
 def main() -> None:
-    """Entry of every process of the suite."""
+    """Run the process that the command line names."""
     role = sys.argv[1] if len(sys.argv) > 1 else ""
     if role == "openapi":
         services = build(SuiteSettings(), Keyring(bytes(32)))
@@ -184,7 +185,8 @@ def main() -> None:
             settings = load_suite()
             if role == "relay" and settings.bus == "dapr":
                 raise Invalid(
-                    "Each service publishes through its sidecar; leave this process out.", pointer="DEPESCHE_BUS"
+                    "With Dapr, each service publishes through its own sidecar; do not run this process.",
+                    pointer="DEPESCHE_BUS",
                 )
             _run(role, settings, partial(_serve, role))
     except DepescheError as error:
@@ -192,11 +194,15 @@ def main() -> None:
 
 
 def _run_alone(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m services run", description="One service alone, for a container.")
+    parser = argparse.ArgumentParser(
+        prog="python -m services run", description="Run one service alone, for a container."
+    )
     parser.add_argument("service", choices=SERVICES)
-    parser.add_argument("--role", choices=("api", "worker", "bulk", "all"), default="all", help="all")
-    parser.add_argument("--host", help="address to listen on; DEPESCHE_HOST without")
-    parser.add_argument("--port", type=int, help="TCP port; DEPESCHE_PORT without")
+    parser.add_argument(
+        "--role", choices=("api", "worker", "bulk", "all"), default="all", help="which part to run (default: all)"
+    )
+    parser.add_argument("--host", help="address to listen on (default: DEPESCHE_HOST)")
+    parser.add_argument("--port", type=int, help="TCP port (default: DEPESCHE_PORT)")
     options = parser.parse_args(arguments)
     given = {name: value for name in ("host", "port") if (value := getattr(options, name)) is not None}
     settings = load_suite().model_copy(update=given)

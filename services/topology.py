@@ -1,7 +1,7 @@
-"""What production runs: one program a line, each beside a sidecar of its own.
+"""The programs that run in production, each beside its own Dapr sidecar.
 
-`dapr/`, `docker-compose.yml`, `k8s/` and the topology that `depesche up --engines` starts say the same in their own
-words; a test holds each of them against this page.
+`dapr/`, `docker-compose.yml`, `k8s/` and the topology of `depesche up --engines` must match this list; a test
+compares each of them.
 """
 
 from dataclasses import dataclass
@@ -12,30 +12,31 @@ Role = Literal["api", "worker", "bulk", "all"]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One `python -m services run SERVICE --role ROLE`, of which there may be many replicas."""
+    """One `python -m services run SERVICE --role ROLE`; it may have many replicas."""
 
     service: str
     role: Role
 
     @property
     def app_id(self) -> str:
-        """Its name for Dapr. What serves an API is called by the service's own name."""
+        """Its Dapr app id. The program that serves the API has the service's own name."""
         return self.service if self.serves else f"{self.service}-{self.role}"
 
     @property
     def serves(self) -> bool:
-        """Whether it answers the service's API."""
+        """Whether it serves the service's API."""
         return self.role in ("api", "all")
 
     @property
     def subscribes(self) -> bool:
-        """Whether its sidecar brings it the service's events, and it publishes the service's outbox."""
+        """Whether its sidecar delivers the service's events to it and it publishes the service's outbox."""
         return self.role in ("worker", "all")
 
     @property
     def only_works(self) -> bool:
-        """Whether events are all that comes to it: its sidecar asks it whether it can take any, and brings none where
-        it cannot. Who is called as well would be cut off from its callers."""
+        """Whether it receives events and nothing else. Its sidecar then checks its health before it delivers events. A
+        program that also serves an API must not be checked this way: an unhealthy answer would cut off its callers
+        too."""
         return self.role == "worker"
 
 

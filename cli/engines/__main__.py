@@ -1,4 +1,4 @@
-"""`python -m cli.engines [engine …]`: builds what is missing, and shows the engines with their versions and sizes."""
+"""`python -m cli.engines [engine …]`: build what is missing, and show the engines with their versions and sizes."""
 
 import sys
 import time
@@ -19,17 +19,17 @@ from libs.errors import Permanent
 @dataclass(frozen=True, slots=True)
 class _Made:
     recipe: Recipe
-    seconds: float | None  # None: it was there
+    seconds: float | None  # None: it already existed
     problem: str = ""
 
 
 def main(
-    engines: Annotated[list[str] | None, typer.Argument(help="Only these engines; without, all.")] = None,
+    engines: Annotated[list[str] | None, typer.Argument(help="Only these engines; default: all.")] = None,
 ) -> None:
     """Build or fetch the real engines into a folder outside the checkout (DEPESCHE_ENGINES)."""
     names = {recipe.name for recipe in RECIPES}
     if unknown := set(engines or ()) - names:
-        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(sorted(names))}.")
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: use {', '.join(sorted(names))}.")
     with only_builder():
         made = [_make(recipe) for recipe in RECIPES if not engines or recipe.name in engines]
     _show(made)
@@ -40,10 +40,10 @@ def main(
 
 
 def _make(recipe: Recipe) -> _Made:
-    """One that cannot be made does not keep the others from it."""
+    """Build one engine; a failure does not stop the others."""
     if is_built(recipe):
         return _Made(recipe, None)
-    print(f"{recipe.name} {recipe.version}: making it; {cache_folder() / 'logs' / recipe.name}.log", flush=True)
+    print(f"{recipe.name} {recipe.version}: building it; {cache_folder() / 'logs' / recipe.name}.log", flush=True)
     started = time.monotonic()
     try:
         build(recipe)
@@ -57,7 +57,7 @@ def _show(made: list[_Made]) -> None:
     for heading in ("engine", "version", "from", "size", "time"):
         table.add_column(heading, justify="right" if heading in ("size", "time") else "left")
     for item in made:
-        took = "was there" if item.seconds is None else f"{item.seconds:.0f} s"
+        took = "existed" if item.seconds is None else f"{item.seconds:.0f} s"
         size = "[red]missing[/]" if item.problem else f"{_megabytes(folder_of(item.recipe)):.0f} MB"
         table.add_row(item.recipe.name, item.recipe.version, item.recipe.how.origin, size, took)
     Console().print(table)

@@ -1,7 +1,7 @@
-"""Fills one engine's folder: compiles it, fetches its jars, or links what the system has.
+"""Fills one engine's folder: compiles it, fetches its jars, or links the system's program.
 
-Made under a temporary name and renamed when it is whole, so that an interrupted build is never taken for a finished
-one. Each command's output goes to `<cache>/logs/<engine>.log`.
+Built under a temporary name and renamed when complete, so that an interrupted build is never mistaken for a finished
+one. The output of each command goes to `<cache>/logs/<engine>.log`.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ _COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-depend
 
 
 def build(recipe: Recipe) -> None:
-    """Builds it anew; the caller holds the builder's lock. Raises ToolMissing, BuildFailed."""
+    """Build it from scratch; the caller holds the builder's lock. Raises ToolMissing, BuildFailed."""
     if not (SOURCES / "README.md").is_file():
-        raise BuildFailed(f"Engines are built from a checkout of the project; {SOURCES} is not there.")
+        raise BuildFailed(f"Engines are built from a checkout of the project; {SOURCES} does not exist.")
     target = folder_of(recipe)
     making = target.with_name(".making")
-    shutil.rmtree(making, ignore_errors=True)  # of a build that was interrupted: we hold the lock
+    shutil.rmtree(making, ignore_errors=True)  # from an interrupted build: we hold the lock
     making.mkdir(parents=True)
     workshop = Workshop(recipe.name)
     match recipe.how:
@@ -40,17 +40,17 @@ def build(recipe: Recipe) -> None:
         case DebianSource() as source:
             compile_from_source(recipe, source, making, workshop)
     if not (making / recipe.product).exists():
-        raise BuildFailed(f"The build ended well, but {recipe.product} is not there; {workshop.tail()}")
-    if target.exists():  # its product is gone: is_built has said so
+        raise BuildFailed(f"The build succeeded, but {recipe.product} does not exist; {workshop.tail()}")
+    if target.exists():  # its product is missing: is_built has checked that
         shutil.rmtree(target)
     making.rename(target)
 
 
 def _compile(recipe: Recipe, program: GoProgram, folder: Path, workshop: Workshop) -> None:
-    flags = "-s -w"  # no symbols, no debugger's tables: a third less
+    flags = "-s -w"  # no symbols and no debugger tables: a third smaller
     if program.version_variable:
         flags += f" -X {program.version_variable}={recipe.version}"
-    # readonly: what go.mod and go.sum say is what is built
+    # readonly: build exactly what go.mod and go.sum say
     command = [needs.go(), "build", "-mod=readonly", "-buildvcs=false", "-trimpath", f"-ldflags={flags}"]
     command += [f"-tags={program.tags}", "-o", str(folder / recipe.product), program.package]
     workshop.run(command, SOURCES / recipe.name, CGO_ENABLED="0", GOWORK="off")
@@ -59,7 +59,7 @@ def _compile(recipe: Recipe, program: GoProgram, folder: Path, workshop: Worksho
 def _fetch(recipe: Recipe, jars: Jars, folder: Path, workshop: Workshop) -> None:
     maven, jdk = needs.maven(), needs.jdk()
     sources, lib = SOURCES / recipe.name, folder / "lib"
-    # -C: a checksum that the repository states and the file has not is an error
+    # -C: a mismatch with the repository's checksum is an error
     command = [maven, "-B", "-C", "-ntp", "-f", str(sources / "pom.xml"), _COPY_JARS]
     command += ["-DincludeScope=runtime", f"-DoutputDirectory={lib}"]
     workshop.run(command, folder, JAVA_HOME=str(jdk))
@@ -70,12 +70,12 @@ def _fetch(recipe: Recipe, jars: Jars, folder: Path, workshop: Workshop) -> None
 
 
 def check_jars(lib: Path, listed: Path) -> None:
-    """Holds the folder against `sha256sum`'s list: the same names, the same contents. Raises BuildFailed."""
+    """Check the folder against `sha256sum`'s list: the same names, the same contents. Raises BuildFailed."""
     wanted = {name: digest for digest, name in (line.split() for line in listed.read_text().splitlines())}
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in lib.iterdir()}
     wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if wrong:
-        raise BuildFailed(f"These jars are not those that {listed} lists: {', '.join(wrong)}.")
+        raise BuildFailed(f"These jars do not match {listed}: {', '.join(wrong)}.")
 
 
 def _link(recipe: Recipe, program: SystemProgram, folder: Path, workshop: Workshop) -> None:
@@ -85,7 +85,7 @@ def _link(recipe: Recipe, program: SystemProgram, folder: Path, workshop: Worksh
         found = _installed(recipe, program)
     if found is None:
         raise needs.ToolMissing(
-            f"`{recipe.product}` is not on this machine. Install it: `apt-get install {program.debian_package}` as "
+            f"`{recipe.product}` is not installed. Install it: `apt-get install {program.debian_package}` as "
             f"root, or `brew install {recipe.name}`."
         )
     (folder / recipe.product).symlink_to(found)
@@ -104,6 +104,6 @@ def _install(package: str, folder: Path, workshop: Workshop) -> None:
     quiet: Mapping[str, str] = {"DEBIAN_FRONTEND": "noninteractive"}
     try:
         workshop.run(command, folder, **quiet)
-    except BuildFailed:  # package lists of an image are missing or old
+    except BuildFailed:  # an image's package lists are missing or old
         workshop.run(["apt-get", "update"], folder)
         workshop.run(command, folder, **quiet)

@@ -1,6 +1,6 @@
-"""Where built engines lie: one folder per engine, version and recipe, outside the checkout.
+"""Where built engines are stored: one folder per engine, version and recipe, outside the checkout.
 
-A folder that is there is whole: it was filled under another name and renamed at the end.
+An existing folder is complete: it was filled under another name and renamed at the end.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ SOURCES = Path(__file__).parents[2] / "tools" / "engines"
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """DEPESCHE_ENGINES, else `depesche/engines` in the user's cache."""
+    """Return DEPESCHE_ENGINES, else `depesche/engines` in the user's cache."""
     if given := environment.get("DEPESCHE_ENGINES"):
         return Path(given).expanduser().resolve()
     home = environment.get("XDG_CACHE_HOME")
@@ -26,7 +26,8 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def folder_of(recipe: Recipe) -> Path:
-    """Where this engine is, or will be, built. Changed sources or flags, and other processors, have another folder."""
+    """Return where this engine is, or will be, built. Changed sources or flags, and other processors, get another
+    folder."""
     digest = hashlib.sha256(repr((recipe, platform.system(), platform.machine())).encode())
     for path in sorted((SOURCES / recipe.name).rglob("*")):
         if path.is_file():
@@ -39,7 +40,7 @@ def is_built(recipe: Recipe) -> bool:
 
 
 def built(recipe: Recipe) -> Path:
-    """The folder of a built engine. Raises NotBuilt."""
+    """Return the folder of a built engine. Raises NotBuilt."""
     folder = folder_of(recipe)
     if not is_built(recipe):
         raise NotBuilt(f"{recipe.name} {recipe.version} is not in {folder}. Run `make engines` (minutes, once).")
@@ -55,13 +56,13 @@ class NotBuilt(NotFound):
 
 @contextmanager
 def only_builder() -> Iterator[None]:
-    """Waits until nobody else builds into this cache. The system lifts the lock of a process that dies."""
+    """Wait until nobody else builds into this cache. The system releases the lock of a process that dies."""
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "build.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"Another process builds in {cache}; waiting for it …", flush=True)
+            print(f"Another process is building in {cache}; waiting for it …", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

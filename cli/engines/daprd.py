@@ -7,16 +7,16 @@ from pathlib import Path
 from cli.engines import recipes
 from cli.engines.engine import LOOPBACK, Engine, free_port, status_of
 
-# What a sidecar asks of a program that takes events, and how often: dapr/README.md
+# How a sidecar checks the health of a program that consumes events: dapr/README.md
 ASKED = {
     "enable-app-health-check": "true",
     "app-health-check-path": "/health/ready",
     "app-health-probe-interval": "3",  # seconds
     "app-health-probe-timeout": "3000",  # milliseconds
 }
-_MOST_BODY = "16Mi"  # a chunk's recipients can be more than Dapr's own 4 MiB: dapr/README.md
+_MOST_BODY = "16Mi"  # a chunk's recipients can exceed Dapr's default of 4 MiB: dapr/README.md
 
-# without a resolver of its own daprd would look for names by multicast, which is not compiled in
+# without its own resolver, daprd would look names up by multicast, which is not compiled in
 _NAMES = """\
 apiVersion: dapr.io/v1alpha1
 kind: Configuration
@@ -33,24 +33,23 @@ spec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sidecar:
-    """What a sidecar stands beside, and what it reads."""
+    """A sidecar's application and configuration."""
 
     app_id: str
     resources: Sequence[Path]  # folders of components, subscriptions, resiliency
     app_port: int | None = None  # None: the application only publishes and calls
-    asked: bool = False  # whether the application is asked if it is well; while it is not, no events come
+    asked: bool = False  # whether its health is checked; while it is unhealthy, no events are delivered
     configurations: Sequence[Path] = ()  # Configuration files; later ones win
-    api_token: str = ""  # what callers of the sidecar must send as dapr-api-token
-    app_token: str = ""  # what the sidecar sends to the application as dapr-api-token
-    environment: Mapping[str, str] = field(default_factory=dict)  # what the secret store local.env may give out
+    api_token: str = ""  # callers of the sidecar must send this as dapr-api-token
+    app_token: str = ""  # the sidecar sends this to the application as dapr-api-token
+    environment: Mapping[str, str] = field(default_factory=dict)  # what the secret store local.env may return
     log_level: str = "info"
 
 
 class Daprd(Engine):
     """Its `port` is that of Dapr's HTTP API. Sidecars of one run folder find one another through a file in it.
 
-    It is well when the application, started before it, has told its subscriptions.
-    """
+    It is healthy once the application, started before it, has returned its subscriptions."""
 
     recipe = recipes.DAPRD
     stop_seconds = 15.0

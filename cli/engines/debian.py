@@ -1,6 +1,6 @@
-"""Programs from Debian: a package's own where it is new enough, else compiled from a newer Debian's sources.
+"""Programs from Debian: the system's package if it is new enough, else compiled from a newer Debian's sources.
 
-Nothing of the system's apt is changed: lists and archives lie in the engine's folder.
+It does not change the system's apt: lists and archives are in the engine's folder.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _CONFIGURE = ("./configure", "--without-openssl", "--without-pam", "--without-ca
 
 
 def compile_from_source(recipe: Recipe, how: DebianSource, folder: Path, workshop: Workshop) -> None:
-    """Puts the program into the folder. Raises ToolMissing, BuildFailed."""
+    """Put the program into the folder. Raises ToolMissing, BuildFailed."""
     if found := _new_enough(recipe, how):
         (folder / recipe.product).symlink_to(found)
         return
@@ -47,7 +47,7 @@ def _new_enough(recipe: Recipe, how: DebianSource) -> str | None:
 
 
 def _mirror() -> str | None:
-    """The Debian that this machine uses."""
+    """Return the Debian mirror that this machine uses."""
     listed = subprocess.run(_REPOSITORIES, capture_output=True, text=True).stdout.split()
     return next((url for url in listed if "security" not in url), None)
 
@@ -55,7 +55,7 @@ def _mirror() -> str | None:
 def _have_headers(how: DebianSource, workshop: Workshop) -> None:
     wanted = [name for name in how.headers if subprocess.run(["dpkg", "-s", name], capture_output=True).returncode]
     if wanted and os.geteuid():
-        raise ToolMissing(f"Install what it is compiled with, as root: `apt-get install {' '.join(wanted)}`.")
+        raise ToolMissing(f"Install its build dependencies, as root: `apt-get install {' '.join(wanted)}`.")
     if wanted:
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         workshop.run(("apt-get", "update"), Path("/"), **quiet)
@@ -80,7 +80,7 @@ def _downloaded(how: DebianSource, mirror: str, folder: Path, workshop: Workshop
 def _unpacked(archive: Path, how: DebianSource, folder: Path) -> Path:
     found = hashlib.sha256(archive.read_bytes()).hexdigest() if archive.exists() else "not there"
     if found != how.sha256:
-        raise ToolMissing(f"{how.archive} of Debian's {how.suite} is {found}, not the file that the recipe names.")
+        raise ToolMissing(f"{how.archive} of Debian's {how.suite} is {found}, not the file of the recipe.")
     with tarfile.open(archive) as packed:
         packed.extractall(folder / "apt", filter="data")
     return next(path.parent for path in (folder / "apt").glob("*/configure"))

@@ -1,6 +1,6 @@
-"""What every engine has: a folder, ports on loopback, a process with a log, and a question whether it is well.
+"""What every engine has: a folder, ports on loopback, a process with a log, and a health check.
 
-<folder>/<name>/       what it keeps
+<folder>/<name>/       its data
 <folder>/logs/<name>.log
 """
 
@@ -17,14 +17,14 @@ from cli.engines.recipes import Recipe
 from cli.processes import Process
 
 LOOPBACK = "127.0.0.1"
-# below what Linux and macOS hand out to connections that somebody opens
+# below the range that Linux and macOS use for outgoing connections
 _PORTS = range(20_000, 32_000)
-_given_out: set[int] = set()  # nobody listens there yet, perhaps
+_given_out: set[int] = set()  # possibly without a listener so far
 
 
 class Engine(ABC):
-    """One real program. Start it, use it, stop it; or use it as a context manager. It can be started again after it
-    was stopped or killed, on the same ports and with what it kept."""
+    """One real program. Start it, use it, stop it; or use it as a context manager. It can be started again after a
+    stop or kill, on the same ports and with its data."""
 
     recipe: ClassVar[Recipe]
     start_seconds: ClassVar[float] = 30.0
@@ -39,17 +39,17 @@ class Engine(ABC):
 
     @abstractmethod
     def command(self, program: Path) -> list[str]:
-        """The command line; `program` is the folder of the built engine. Writes what the program reads."""
+        """Return the command line; `program` is the folder of the built engine. Writes the program's configuration."""
 
     @abstractmethod
     def healthy(self) -> bool:
-        """Asks the program itself; False, never an error, while it does not answer."""
+        """Query the program itself; return False, never an error, while it does not answer."""
 
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
 
     def prepare(self) -> Process:
-        """Its process, not started yet. Raises NotBuilt."""
+        """Return its process, not started yet. Raises NotBuilt."""
         program = built(self.recipe)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._log.parent.mkdir(exist_ok=True)
@@ -60,13 +60,13 @@ class Engine(ABC):
         return self.process
 
     def launch(self) -> Process:
-        """Starts it and does not wait. Raises NotBuilt."""
+        """Start it without waiting. Raises NotBuilt."""
         process = self.prepare()
         process.start()
         return process
 
     def wait(self) -> None:
-        """Returns when it is well; what is not well in time is stopped. Raises CannotStart with the end of its log."""
+        """Wait until it is healthy; stop it on a timeout. Raises CannotStart with the end of its log."""
         assert self.process is not None, f"{self.name} was not launched"
         try:
             self.process.wait()
@@ -75,18 +75,18 @@ class Engine(ABC):
             raise
 
     def start(self) -> Self:
-        """Starts it and waits until it is well."""
+        """Start it and wait until it is healthy."""
         self.launch()
         self.wait()
         return self
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL to what has not ended after `stop_seconds`."""
+        """Send SIGTERM, and SIGKILL if it has not ended after `stop_seconds`."""
         if self.process is not None:
             self.process.stop()
 
     def kill(self) -> None:
-        """SIGKILL, as a machine that fails would."""
+        """Send SIGKILL, like a failing machine."""
         if self.process is not None:
             self.process.kill()
 
@@ -98,8 +98,8 @@ class Engine(ABC):
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now, and another one at each call. Drawn at random: others on this machine
-    look for theirs, too."""
+    """Return a loopback port without a listener, a different one at each call. Drawn at random, because others on this
+    machine look for ports too."""
     for port in random.sample([port for port in _PORTS if port not in _given_out], 100):
         with socket.socket() as probe:
             try:
@@ -112,7 +112,7 @@ def free_port() -> int:
 
 
 def status_of(port: int, path: str) -> int | None:
-    """The status that `GET path` is answered with on loopback; None without an answer within a second."""
+    """Return the status of `GET path` on loopback; None without a response within a second."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=1.0)  # never through a proxy
     try:
         connection.request("GET", path)
@@ -124,7 +124,7 @@ def status_of(port: int, path: str) -> int | None:
 
 
 def answer_of(port: int, question: bytes, length: int) -> bytes:
-    """The first `length` bytes that a raw protocol answers with; fewer without an answer within a second."""
+    """Return the first `length` bytes of a raw protocol's response; fewer without a response within a second."""
     answer = b""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1.0) as connection:

@@ -1,4 +1,4 @@
-"""FerretDB: speaks MongoDB's wire protocol on top of a PostgreSQL. A stand-in: tools/engines/README.md has its gaps."""
+"""FerretDB: speaks MongoDB's wire protocol on top of PostgreSQL. A stand-in: tools/engines/README.md lists its gaps."""
 
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -14,8 +14,8 @@ class FerretDB(Engine):
     """`postgres` is the DSN of a database of its own; each MongoDB database becomes a schema there."""
 
     recipe = recipes.FERRETDB
-    # a command keeps one connection for each document that it has updated: with as many updates as there are
-    # connections it waits for itself, for ever
+    # a command holds one connection per document that it has updated: with as many updates as connections it deadlocks
+    # on itself
     connections = 100
 
     def __init__(self, folder: Path, *, postgres: str, port: int | None = None) -> None:
@@ -34,7 +34,7 @@ class FerretDB(Engine):
     def healthy(self) -> bool:
         client: MongoClient[dict[str, object]] = MongoClient(self.url, serverSelectionTimeoutMS=500)
         try:
-            client.list_database_names()  # `hello` is answered without the PostgreSQL behind it
+            client.list_database_names()  # `hello` succeeds without the PostgreSQL behind it
         except PyMongoError:
             return False
         finally:

@@ -1,11 +1,11 @@
-"""Jaeger, all in one: takes spans over OTLP, keeps them in memory, answers for traces."""
+"""Jaeger, all in one: receives spans over OTLP, stores them in memory, serves traces."""
 
 from pathlib import Path
 
 from cli.engines import recipes
 from cli.engines.engine import LOOPBACK, Engine, free_port, status_of
 
-# what it would also listen on, and nobody uses: any free port of loopback
+# other listeners that nobody uses: any free port of loopback
 _UNUSED = (
     "collector.grpc-server", "collector.http-server", "query.grpc-server", "http-server",
     "processor.jaeger-binary.server", "processor.jaeger-compact.server", "processor.zipkin-compact.server",

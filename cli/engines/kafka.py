@@ -1,4 +1,4 @@
-"""Kafka: the broker of production. One node that is its own controller (KRaft)."""
+"""Kafka: the production broker. One node that is its own controller (KRaft)."""
 
 import base64
 import struct
@@ -11,12 +11,12 @@ from cli.engines.engine import LOOPBACK, Engine, answer_of, free_port
 from cli.engines.needs import jdk
 from cli.processes import CannotStart
 
-# ApiVersions v0, which every broker answers to everybody: length, key 18, version, correlation, no client
+# ApiVersions v0, which every broker answers without login: length, key 18, version, correlation, no client
 _API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 7, -1)
 
 
 class Kafka(Engine):
-    """One broker on `address`. Topics are made when they are first used, with `partitions` partitions."""
+    """One broker on `address`. Topics are created on first use, with `partitions` partitions."""
 
     recipe = recipes.KAFKA
     start_seconds = 60.0
@@ -50,10 +50,10 @@ class Kafka(Engine):
             "advertised.listeners": f"PLAINTEXT://{self.address}",
             "log.dirs": str(self.folder / "data"),
             "num.partitions": str(self.partitions),
-            "message.max.bytes": "4194304",  # what dapr/components/kafka asks for
+            "message.max.bytes": "4194304",  # required by dapr/components/kafka
             "offsets.topic.num.partitions": "1",
             "group.initial.rebalance.delay.ms": "0",
-            # after a crash the controller refuses this node until the session of its former life has ended
+            # after a crash the controller refuses this node until its previous session has expired
             "broker.heartbeat.interval.ms": "500",
             "broker.session.timeout.ms": "3000",
             # there is one broker
@@ -71,5 +71,5 @@ class Kafka(Engine):
             raise CannotStart(f"Kafka's folder {self.folder} cannot be formatted: {ended.stdout}{ended.stderr}")
 
     def healthy(self) -> bool:
-        # length, the correlation id that we gave, no error
+        # length, our correlation id, no error
         return answer_of(self.port, _API_VERSIONS, 10)[4:] == struct.pack(">ih", 7, 0)

@@ -1,4 +1,4 @@
-"""The tools that building and running need; where one is missing, the error says what to install."""
+"""The tools needed for building and running; if one is missing, the error says what to install."""
 
 import os
 import re
@@ -20,12 +20,12 @@ class ToolMissing(Permanent):
 
 
 def go() -> str:
-    """The `go` command. Raises ToolMissing."""
+    """Return the `go` command. Raises ToolMissing."""
     return _found("go", "Install Go 1.26 or newer from https://go.dev/dl.")
 
 
 def maven() -> str:
-    """The `mvn` command. Raises ToolMissing."""
+    """Return the `mvn` command. Raises ToolMissing."""
     return _found("mvn", "Install Maven 3.8 or newer: `apt-get install maven`, or https://maven.apache.org.")
 
 
@@ -37,7 +37,7 @@ def _found(program: str, advice: str) -> str:
 
 
 def jdk(environment: Mapping[str, str] = os.environ) -> Path:
-    """The home of a JDK that is new enough: JAVA_HOME's, else the newest. Raises ToolMissing."""
+    """Return the home of a JDK that is new enough: JAVA_HOME's, else the newest. Raises ToolMissing."""
     preferred = Path(environment["JAVA_HOME"]) if environment.get("JAVA_HOME") else None
     if preferred and _version(preferred) >= OLDEST_JDK:
         return preferred
@@ -47,8 +47,8 @@ def jdk(environment: Mapping[str, str] = os.environ) -> Path:
         seen = ", ".join(f"{home} ({version})" for home, version in found.items() if version) or "none"
         raise ToolMissing(
             f"Kafka and OpenSearch need a JDK of {OLDEST_JDK} or newer; found: {seen}. "
-            "Install one (https://adoptium.net, or `apt-get install openjdk-21-jdk-headless` where there is one), "
-            "and name its folder with JAVA_HOME if it does not lie in /usr/lib/jvm."
+            "Install one (https://adoptium.net, or `apt-get install openjdk-21-jdk-headless` if available), "
+            "and set JAVA_HOME to its folder unless it is in /usr/lib/jvm."
         )
     return best
 
@@ -63,7 +63,7 @@ def _homes() -> Iterator[Path]:
 
 
 def _version(home: Path) -> int:
-    """The feature version in the file that every JDK carries; 0 where it is none, or has no compiler."""
+    """Return the feature version from the JDK's release file; 0 if it is not a JDK, or has no compiler."""
     try:
         stated = re.search(r'^JAVA_VERSION="(?:1\.)?(\d+)', (home / "release").read_text(), re.MULTILINE)
     except OSError:

@@ -1,4 +1,4 @@
-"""OpenSearch: one node, where the audit index lies."""
+"""OpenSearch: one node, which stores the audit index."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""PgBouncer: between the services and PostgreSQL, in transaction mode, as production runs it."""
+"""PgBouncer: between the services and PostgreSQL, in transaction mode, as in production."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 
 
 class PgBouncer(Engine):
-    """One pooler before one server. `users`: role → its SCRAM verifier, as the server keeps it."""
+    """One pooler before one server. `users`: role → its SCRAM verifier, as the server stores it."""
 
     recipe = recipes.PGBOUNCER
 
@@ -39,7 +39,7 @@ class PgBouncer(Engine):
         lines += [f"{name} = {value}" for name, value in settings.items()]
         written = self.folder / "pgbouncer.ini"
         written.write_text("\n".join(["[databases]", *lines, ""]))
-        # it refuses to run as root: it becomes who may enter the socket's folder, after it has read these files
+        # it refuses to run as root: after reading these files, it switches to a user who may enter the socket's folder
         user = [] if os.geteuid() else ["--user", Path(host).owner() if host.startswith("/") else "nobody"]
         return [str(program / "pgbouncer"), *user, str(written)]
 

@@ -1,24 +1,24 @@
-"""Which engines there are, in which version, and how each is made. The table stands at the bottom."""
+"""The engines, their versions, and how each is built. The table is at the bottom."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class GoProgram:
-    """One program from the Go module in `tools/engines/<name>`; go.sum holds the checksums."""
+    """One program from the Go module in `tools/engines/<name>`; go.sum has the checksums."""
 
     package: str = "."
     tags: str = ""
-    version_variable: str = ""  # the string in the program that holds its version
+    version_variable: str = ""  # the variable in the program with its version
 
     origin = "Go modules"
 
 
 @dataclass(frozen=True, slots=True)
 class Jars:
-    """The dependencies of `tools/engines/<name>/pom.xml` in `lib/`; jars.sha256 holds their checksums."""
+    """The dependencies of `tools/engines/<name>/pom.xml` in `lib/`; jars.sha256 has their checksums."""
 
-    main: str = ""  # our own class, compiled into `classes/`, where the project's own is no use
+    main: str = ""  # our own class, compiled into `classes/`, if the project's own is unsuitable
 
     origin = "Maven"
 
@@ -27,30 +27,30 @@ class Jars:
 class SystemProgram:
     """A program of the operating system, linked into the folder."""
 
-    debian_package: str  # has the program, and no service that would be started
-    program: str  # where that package puts it
+    debian_package: str  # contains the program, but no service that would be started
+    program: str  # its path in that package
 
     origin = "Debian"
 
 
 @dataclass(frozen=True, slots=True)
 class DebianSource:
-    """A C program that the system's packages have too old: compiled from the source package of a newer Debian, unless
+    """A C program that is too old in the system's packages: compiled from the source package of a newer Debian, unless
     the one on the PATH is new enough."""
 
     suite: str
     package: str
     archive: str
     sha256: str
-    headers: tuple[str, ...]  # Debian packages that are needed to compile it
-    oldest: str  # version that will do
+    headers: tuple[str, ...]  # Debian packages needed to compile it
+    oldest: str  # minimum version
 
     origin = "Debian's sources"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One engine. `product` is what must be there, relative to its folder."""
+    """One engine. `product` is the file that must exist, relative to its folder."""
 
     name: str
     version: str
@@ -68,10 +68,10 @@ JAEGER = Recipe(
     GoProgram(package="tool", version_variable="github.com/jaegertracing/jaeger/pkg/version.latestVersion"),
 )
 FERRETDB = Recipe("ferretdb", "1.24.2", "ferretdb", GoProgram(tags="ferretdb_no_sqlite"))
-# Debian 12 has 7.0. The package of that name would also start a server on 6379; the tools hold the same program,
-# which is a server when it is called redis-server.
+# Debian 12 has 7.0. The package of that name would also start a server on 6379; redis-tools contains the same program,
+# which is a server when called redis-server.
 REDIS = Recipe("redis", "7.0", "redis-server", SystemProgram("redis-tools", "/usr/bin/redis-check-rdb"))
-# Debian 12 has 1.18, which keeps no prepared statements in transaction mode.
+# Debian 12 has 1.18, which does not support prepared statements in transaction mode.
 PGBOUNCER = Recipe(
     "pgbouncer",
     "1.24.1",
@@ -86,5 +86,5 @@ PGBOUNCER = Recipe(
     ),
 )
 
-# what takes longest comes last, so that a missing tool is found soon
+# the slowest come last, so that a missing tool is noticed early
 RECIPES: tuple[Recipe, ...] = (REDIS, PGBOUNCER, KAFKA, OPENSEARCH, FERRETDB, JAEGER, DAPRD)

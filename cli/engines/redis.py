@@ -1,4 +1,4 @@
-"""Redis: the broker of a laptop's compose; its streams are what Dapr publishes to."""
+"""Redis: the broker of a laptop's compose; Dapr publishes to its streams."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from cli.engines.engine import LOOPBACK, Engine, answer_of
 
 
 class Redis(Engine):
-    """One server. Everything is in its append-only file, so that a restart loses nothing that was acknowledged."""
+    """One server. All data is in its append-only file, so that a restart loses nothing that was acknowledged."""
 
     recipe = recipes.REDIS
 

@@ -1,4 +1,4 @@
-"""Where one engine is built: its commands are run here, and what they say is kept."""
+"""Where one engine is built: runs its commands and logs their output."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ class Workshop:
         self.log.unlink(missing_ok=True)
 
     def run(self, command: Sequence[str | Path], folder: Path, **environment: str) -> None:
-        """Raises BuildFailed with the end of the log."""
+        """Run a command. Raises BuildFailed with the end of the log."""
         with self.log.open("ab") as log:
             log.write(f"$ {' '.join(map(str, command))}\n".encode())
             log.flush()

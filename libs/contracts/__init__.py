@@ -1,1 +1,1 @@
-"""What services say to one another: one declaration per event, frozen, owned by its publisher."""
+"""The events and commands between services: one declaration per event, frozen, owned by its publisher."""

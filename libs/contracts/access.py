@@ -7,7 +7,7 @@ from libs.contracts.envelope import Event, declared
 
 @declared
 class TenantChanged(Event, frozen=True, kw_only=True):
-    """A tenant was made or edited; `version` grows with each edit."""
+    """A tenant was created or edited; `version` increases with each edit."""
 
     TYPE: ClassVar[str] = "tenant.changed"
     SOURCE: ClassVar[str] = "access"
@@ -19,7 +19,7 @@ class TenantChanged(Event, frozen=True, kw_only=True):
 
 @declared
 class TopicChanged(Event, frozen=True, kw_only=True):
-    """A topic that customers subscribe to was made or edited."""
+    """A topic that customers subscribe to was created or edited."""
 
     TYPE: ClassVar[str] = "topic.changed"
     SOURCE: ClassVar[str] = "access"

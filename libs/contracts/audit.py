@@ -1,4 +1,4 @@
-"""What a person or key changed: one declaration for every service, each publishing it as its own."""
+"""What a person or key changed: one declaration for all services; each publishes it as its own."""
 
 from datetime import datetime
 from typing import Any, ClassVar

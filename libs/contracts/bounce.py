@@ -1,4 +1,4 @@
-"""Events of `bounce`: facts about addresses, and what they bar."""
+"""Events of `bounce`: facts about addresses, and the suppressions that follow."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -9,7 +9,8 @@ from libs.contracts.envelope import Event, declared
 
 @declared
 class BounceClassified(Event, frozen=True, kw_only=True):
-    """A bounce, complaint or reply became a fact about one address. Recipient and message where VERP named them."""
+    """A bounce, complaint or reply became a fact about one address. Recipient and message are set if VERP identified
+    them."""
 
     TYPE: ClassVar[str] = "bounce.classified"
     SOURCE: ClassVar[str] = "bounce"
@@ -29,7 +30,7 @@ class BounceClassified(Event, frozen=True, kw_only=True):
 
 @declared
 class SuppressionChanged(Event, frozen=True, kw_only=True):
-    """A suppression was placed or lifted. Versions grow per (tenant, mode, address, scope); older ones are ignored."""
+    """A suppression was placed or lifted. Versions increase per (tenant, mode, address, scope); ignore older ones."""
 
     TYPE: ClassVar[str] = "suppression.changed"
     SOURCE: ClassVar[str] = "bounce"

@@ -1,7 +1,7 @@
-"""Contracts of `delivery`: the command it takes, and everything it says about messages.
+"""Contracts of `delivery`: the command it accepts, and every event it publishes about messages.
 
-All of them carry batches: a chunk's results are one event, never one event per message.
-Times are UTC. `message` fields are `notification_id.address_id`.
+All of them carry batches: the results of a chunk are one event, never one event per message. Times are UTC. `message`
+fields are `notification_id.address_id`.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from libs.contracts.envelope import Event, declared
 
 
 class RequestedRecipient(msgspec.Struct, frozen=True, kw_only=True):
-    """One recipient of a request. `variables` are this recipient's own (campaigns); they shadow nothing."""
+    """One recipient of a request. `variables` belong to this recipient alone (campaigns); they shadow nothing."""
 
     key: str  # customer:<id> or installation:<id>
     notification_id: UUID
@@ -25,8 +25,8 @@ class RequestedRecipient(msgspec.Struct, frozen=True, kw_only=True):
 class NotificationRequested(Event, frozen=True, kw_only=True):
     """Command: send one release to 1 to 1,000 recipients, each named once. The request id is the inbox mark.
 
-    `event` is what CEL and Liquid see as `event`: id, type, source, subject, time, data. No address, no name.
-    """
+    `event` is what CEL and Liquid see as `event`: id, type, source, subject, time, data. It has no address and no
+    name."""
 
     TYPE: ClassVar[str] = "notification.requested"
     SOURCE: ClassVar[str] = "orders-notification"
@@ -42,11 +42,11 @@ class NotificationRequested(Event, frozen=True, kw_only=True):
     recipients: tuple[RequestedRecipient, ...]
     parent_id: UUID | None = None
     variant: int = 0
-    secret: bool = False  # the event has x-secret fields (a one-time code): its body is wiped as soon as all is final
+    secret: bool = False  # the event has x-secret fields (a one-time code): wipe its body once every message is final
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
-    """A message went from `was` to `is`. `address_id` 0: no address was found or looked for."""
+    """A message went from `was` to `is`. `address_id` 0: no address was found, or none was looked up."""
 
     notification_id: UUID
     address_id: int
@@ -63,12 +63,12 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     provider_ref: str | None = None
     address_hash: bytes | None = None
     digest: bytes | None = None  # SHA-256 of the rendered content
-    detail: str | None = None  # the provider's words, or what a reason's sentence needs
+    detail: str | None = None  # the provider's words, or the {detail} of a reason's sentence
 
 
 @declared
 class MessageRecorded(Event, frozen=True, kw_only=True):
-    """Transitions of messages of one request. Counters add deltas, so order does not matter."""
+    """Status transitions of the messages of one request. Counters add deltas, so order does not matter."""
 
     TYPE: ClassVar[str] = "message.recorded"
     SOURCE: ClassVar[str] = "delivery"
@@ -81,7 +81,7 @@ class MessageRecorded(Event, frozen=True, kw_only=True):
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """A refusing reply of a provider with its text. `final`: this attempt will not be tried again."""
+    """A provider's refusal, with its text. `final`: this attempt will not be retried."""
 
     message: str
     recipient: str
@@ -97,13 +97,13 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     enhanced_code: str | None = None
     error: str | None = None  # the provider's own code: UNREGISTERED, 21211 …
     retire: bool = False  # the provider says that this address is dead (devices)
-    domain: str | None = None  # of an e-mail address: whether it exists can be asked; never the address
-    from_domain: str | None = None  # whose name the mail went out in
+    domain: str | None = None  # an e-mail's domain, to check whether it exists; never the address
+    from_domain: str | None = None  # the From domain that the mail was sent with
 
 
 @declared
 class MessageRejected(Event, frozen=True, kw_only=True):
-    """Providers' refusals of one request's messages; `bounce` classifies them, `tokens` retires dead devices."""
+    """Provider refusals for one request's messages; `bounce` classifies them, `tokens` retires dead devices."""
 
     TYPE: ClassVar[str] = "message.rejected"
     SOURCE: ClassVar[str] = "delivery"
@@ -113,8 +113,8 @@ class MessageRejected(Event, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back about a message after it was handed over. `detail`: the words of the recipient's server, or the
-    provider's. What begins with `vendor` is the provider's own reading of them, a second opinion."""
+    """What was reported about a message after the provider accepted it. `detail` is the text of the recipient's server
+    or of the provider. Fields beginning with `vendor` hold the provider's own classification, a second opinion."""
 
     provider: str
     provider_event_id: str
@@ -128,13 +128,13 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     reply_code: int | None = None
     enhanced_code: str | None = None
     vendor_class: str | None = None  # in its own words: Permanent/NoEmail, hard_bounce, 10
-    vendor_category: str | None = None  # the category of `bounce` that this class means, where it means exactly one
-    vendor_permanent: bool | None = None  # whether it says that no further try would help
+    vendor_category: str | None = None  # the matching category of `bounce`, if there is exactly one
+    vendor_permanent: bool | None = None  # whether it says that retrying is pointless
 
 
 @declared
 class ReceiptRecorded(Event, frozen=True, kw_only=True):
-    """Receipts that were verified, deduplicated and applied."""
+    """Receipts that have been verified, deduplicated and applied."""
 
     TYPE: ClassVar[str] = "receipt.recorded"
     SOURCE: ClassVar[str] = "delivery"
@@ -144,7 +144,7 @@ class ReceiptRecorded(Event, frozen=True, kw_only=True):
 
 @declared
 class ReplyReceived(Event, frozen=True, kw_only=True):
-    """A customer answered: an SMS with STOP, a mail to the reply address. The text is PII."""
+    """A customer replied: an SMS with STOP, a mail to the reply address. The text is PII."""
 
     TYPE: ClassVar[str] = "reply.received"
     SOURCE: ClassVar[str] = "delivery"
@@ -171,7 +171,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 @declared
 class RequestSettled(Event, frozen=True, kw_only=True):
-    """Nothing of a request is pending any more; published once, with unknown among the counters."""
+    """No message of a request is pending any more; published once, with `unknown` among the counters."""
 
     TYPE: ClassVar[str] = "request.settled"
     SOURCE: ClassVar[str] = "delivery"
@@ -186,7 +186,7 @@ class RequestSettled(Event, frozen=True, kw_only=True):
 
 @declared
 class RequestAdjusted(Event, frozen=True, kw_only=True):
-    """The account of a settled request changed: a receipt settled an unknown, or undid a sent."""
+    """The account of a settled request changed: a receipt resolved an unknown message, or revoked a sent one."""
 
     TYPE: ClassVar[str] = "request.adjusted"
     SOURCE: ClassVar[str] = "delivery"
@@ -199,7 +199,7 @@ class RequestAdjusted(Event, frozen=True, kw_only=True):
 
 @declared
 class HoldPlaced(Event, frozen=True, kw_only=True):
-    """Nothing of this cause, release, sender or tenant is sent until it is lifted."""
+    """Nothing of this cause, release, sender or tenant is sent until the hold is lifted."""
 
     TYPE: ClassVar[str] = "hold.placed"
     SOURCE: ClassVar[str] = "delivery"
@@ -212,7 +212,7 @@ class HoldPlaced(Event, frozen=True, kw_only=True):
 
 @declared
 class HoldLifted(Event, frozen=True, kw_only=True):
-    """A hold ended; what it stopped goes on."""
+    """A hold ended; the work it stopped continues."""
 
     TYPE: ClassVar[str] = "hold.lifted"
     SOURCE: ClassVar[str] = "delivery"

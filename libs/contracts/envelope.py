@@ -1,7 +1,7 @@
-"""The envelope every event travels in, and the registry of event types.
+"""The envelope of every event, and the registry of event types.
 
-Topic = type + major version (`message.recorded.v1`). Unknown fields are ignored, and required fields are
-never added within a version, so publisher and subscriber may be of different ages.
+Topic = type + major version (`message.recorded.v1`). Readers ignore unknown fields, and a version never gains
+required fields, so publisher and subscriber may run different releases.
 """
 
 from datetime import datetime
@@ -19,7 +19,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = ""
     SOURCE: ClassVar[str] = ""
     VERSION: ClassVar[int] = 1
-    MAY_WAIT: ClassVar[bool] = False  # it comes in thousands and nobody waits for it: it goes out in the second lane
+    MAY_WAIT: ClassVar[bool] = False  # high volume and not urgent: published in the second lane
 
     @classmethod
     def topic(cls) -> str:
@@ -32,7 +32,7 @@ EVENTS: dict[str, type[Event]] = {}
 
 
 def declared(cls: E) -> E:
-    """Enters an event in the registry; two declarations of one type are a bug, found at import."""
+    """Register an event. Two declarations of one type raise TypeError at import."""
     if not cls.TYPE or cls.TYPE in EVENTS:
         raise TypeError(f"{cls.__name__}: TYPE {cls.TYPE!r} is missing or declared twice")
     EVENTS[cls.TYPE] = cls
@@ -40,10 +40,9 @@ def declared(cls: E) -> E:
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """An event on the bus: CloudEvents' context attributes and ours, with typed data.
+    """An event on the bus: the CloudEvents context attributes and ours, with typed data.
 
-    `key` is the partition key (recipient or cause); `subject` is what support searches by (the order number).
-    """
+    `key` is the partition key (recipient or cause); `subject` is what support searches by (the order number)."""
 
     id: UUID
     type: str
@@ -66,12 +65,12 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {}
 
 
 def encode(event: Event) -> bytes:
-    """The event's data as JSON bytes; decimals as the numbers that came in."""
+    """Return the event's data as JSON bytes; decimals keep the digits they came in with."""
     return _encoder.encode(event)
 
 
 def decode(type_: str, payload: bytes) -> Any:
-    """An instance of the type declared for `type_`. Raises UnknownEventType or msgspec.DecodeError."""
+    """Return an instance of the type declared for `type_`. Raises UnknownEventType or msgspec.DecodeError."""
     decoder = _decoders.get(type_)
     if decoder is None:
         if type_ not in EVENTS:
@@ -81,8 +80,8 @@ def decode(type_: str, payload: bytes) -> Any:
 
 
 def exact(literal: str) -> Any:
-    """What a literal with decimals is read as."""
-    # float fields still convert; untyped JSON (event data) keeps 19.90 as it was written
+    """Return the value of a literal with decimals."""
+    # float fields still convert; untyped JSON (event data) keeps 19.90 exactly
     from decimal import Decimal
 
     return Decimal(literal)

@@ -1,4 +1,4 @@
-"""Events of `orders_notification`: which release exists, and what was decided about an event."""
+"""Events of `orders_notification`: new releases, and the decisions about each event."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -11,7 +11,7 @@ from libs.contracts.envelope import Event, declared
 
 @declared
 class ReleasePublished(Event, frozen=True, kw_only=True):
-    """A communication was published. The bundle is pulled by id: its sources are too big for a topic."""
+    """A communication was published. Subscribers fetch the bundle by id: its sources are too big for a topic."""
 
     TYPE: ClassVar[str] = "release.published"
     SOURCE: ClassVar[str] = "orders-notification"
@@ -23,7 +23,7 @@ class ReleasePublished(Event, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """One communication's decision about one event and, where there is one, one recipient."""
+    """One communication's decision about one event and, if there is one, one recipient."""
 
     communication: str | None
     outcome: str  # "requested", or the reason's word
@@ -35,7 +35,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 @declared
 class DecisionRecorded(Event, frozen=True, kw_only=True):
-    """An event was accepted (or kept as rejected) and all communications have been asked."""
+    """An event was accepted (or stored as rejected), and every communication has decided about it."""
 
     TYPE: ClassVar[str] = "decision.recorded"
     SOURCE: ClassVar[str] = "orders-notification"

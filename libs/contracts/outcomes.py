@@ -8,14 +8,14 @@ class Word(IntEnum):
     """A small number in the database whose lower-case name is the word on the wire; never renumbered."""
 
     word: str
-    __hash__ = int.__hash__  # as it compares; Enum's own is a function in Python that hashes the name
+    __hash__ = int.__hash__  # consistent with equality; Enum's own hash is a Python function that hashes the name
 
     def __init__(self, _: int) -> None:
-        self.word = self._name_.lower()  # made once: transitions say it for every message
+        self.word = self._name_.lower()  # computed once: every message's transition uses it
 
     @classmethod
     def parse(cls, word: str) -> Self:
-        """The member called `word`; raises ValueError naming the words there are."""
+        """Return the member called `word`. Raises ValueError listing the valid words."""
         try:
             return cls[word.upper()]
         except KeyError:
@@ -35,7 +35,7 @@ class Channel(Word):
     WEBHOOK = 4
 
 
-# Channels whose provider can be asked afterwards what became of a message: where `on_unknown: verify` can verify.
+# Channels whose provider can be queried about a message afterwards, so that `on_unknown: verify` works.
 ASKABLE = frozenset({Channel.SMS})
 
 
@@ -47,11 +47,11 @@ class Lane(Word):
 
 
 class OnUnknown(Word):
-    """What follows when nobody knows whether the provider accepted: decided by the communication."""
+    """What to do when nobody knows whether the provider accepted a message; the communication decides."""
 
     LEAVE = 0
     RESEND = 1
-    VERIFY = 2  # ask the provider, where the channel is ASKABLE; elsewhere as LEAVE
+    VERIFY = 2  # query the provider, if the channel is ASKABLE; otherwise like LEAVE
 
 
 class Status(Word):
@@ -71,15 +71,15 @@ class ReceiptKind(Word):
     OPENED = 4
     CLICKED = 5
     CONVERTED = 6
-    ACCEPTED = 7  # the provider says that it took the message: settles sending and unknown
-    FAILED = 8  # the provider says that it gave the message up
+    ACCEPTED = 7  # the provider says that it accepted the message: settles `sending` and `unknown`
+    FAILED = 8  # the provider says that it gave up on the message
     UNSUBSCRIBED = 9
-    DEFERRED = 10  # the provider goes on trying
-    DROPPED = 11  # the provider did not even try: its own list of addresses says no
+    DEFERRED = 10  # the provider keeps trying
+    DROPPED = 11  # the provider did not try: the address is on its own suppression list
 
 
 class Scope(Word):
-    """What a suppression bars: a dead mailbox everything, a complaint marketing only."""
+    """What a suppression covers: everything for a dead mailbox, only marketing for a complaint."""
 
     ALL = 0
     MARKETING = 1
@@ -87,19 +87,19 @@ class Scope(Word):
 
 FINAL = frozenset({Status.SENT, Status.FAILED, Status.SKIPPED, Status.SUPPRESSED})
 
-# was → what may follow. Counted as pending: PENDING and SENDING.
+# was → allowed next statuses. PENDING and SENDING count as pending.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.SENDING, Status.FAILED, Status.SKIPPED, Status.SUPPRESSED}),
-    # back to pending: a 429 or a connection refused, to be tried again with the next attempt
+    # back to pending: a 429 or a refused connection; the next attempt retries it
     Status.SENDING: frozenset({Status.PENDING, Status.SENT, Status.FAILED, Status.SKIPPED, Status.UNKNOWN}),
-    # a receipt, a late answer or the provider, asked, may settle it either way, or say that it was not sent after all
-    # (pending); a resend claims it again; retention ends it; unknown again: asking ended without an answer
+    # A receipt, a late response or a query to the provider may settle it either way, or show that it was not sent after
+    # all (pending). A resend claims it again; retention ends it; unknown again: the queries ended without an answer.
     Status.UNKNOWN: frozenset(
         {Status.PENDING, Status.SENDING, Status.SENT, Status.FAILED, Status.SKIPPED, Status.UNKNOWN}
     ),
-    # a receipt of the current attempt may say that the provider gave up after accepting
+    # a receipt for the current attempt may say that the provider gave up after accepting
     Status.SENT: frozenset({Status.FAILED}),
-    # our own record said failed (a time-out sorted as definite), then the receipt came
+    # we recorded failed (a timeout classified as definite), then the receipt arrived
     Status.FAILED: frozenset({Status.SENT}),
     Status.SKIPPED: frozenset(),
     Status.SUPPRESSED: frozenset(),
@@ -107,5 +107,5 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 
 
 def counted(status: Status) -> Status:
-    """The counter of the account that a status belongs to: `sending` counts as `pending`."""
+    """Return the counter of the account that a status belongs to: `sending` counts as `pending`."""
     return Status.PENDING if status is Status.SENDING else status

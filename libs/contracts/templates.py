@@ -7,7 +7,7 @@ from libs.contracts.envelope import Event, declared
 
 @declared
 class TemplatePublished(Event, frozen=True, kw_only=True):
-    """A template version was published; communications use it when they are published again."""
+    """A template version was published; communications use it once they are published again."""
 
     TYPE: ClassVar[str] = "template.published"
     SOURCE: ClassVar[str] = "templates"

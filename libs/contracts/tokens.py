@@ -8,7 +8,8 @@ from libs.contracts.envelope import Event, declared
 
 @declared
 class RecipientChanged(Event, frozen=True, kw_only=True):
-    """Something about a recipient changed; `fields` names what, never the values. `note` for people (consent proof)."""
+    """Something about a recipient changed; `fields` names what, never the values. `note` is for people (consent
+    proof)."""
 
     TYPE: ClassVar[str] = "recipient.changed"
     SOURCE: ClassVar[str] = "tokens"
@@ -22,7 +23,7 @@ class RecipientChanged(Event, frozen=True, kw_only=True):
 
 @declared
 class RecipientErased(Event, frozen=True, kw_only=True):
-    """Every service wipes what it holds of this recipient."""
+    """Every service wipes the data it holds about this recipient."""
 
     TYPE: ClassVar[str] = "recipient.erased"
     SOURCE: ClassVar[str] = "tokens"
@@ -32,7 +33,7 @@ class RecipientErased(Event, frozen=True, kw_only=True):
 
 @declared
 class DeviceRetired(Event, frozen=True, kw_only=True):
-    """An address is no longer used: the provider said so, or the app did."""
+    """An address is no longer in use, according to the provider or the app."""
 
     TYPE: ClassVar[str] = "device.retired"
     SOURCE: ClassVar[str] = "tokens"

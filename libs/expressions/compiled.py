@@ -1,4 +1,4 @@
-"""Compiling and evaluating CEL: every error is a sentence, every evaluation is bounded."""
+"""Compile and evaluate CEL: every error is a sentence, every evaluation is bounded."""
 
 import logging
 import re
@@ -24,19 +24,20 @@ from libs.expressions.values import (
     steps,
 )
 
-# the engine warns of each function that fails; EvaluationFailed says it to who can mend it, a log would only fill
+# the engine warns about each failing function; EvaluationFailed tells the person who can fix it, a log would only grow
 logging.getLogger("cel").setLevel(logging.CRITICAL)
 _WHERE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)")
-_NO_OVERLOAD = re.compile(r"Undefined variable or function: '(\w+)'")  # its name is known: compiling has looked
+# the function exists: compiling has checked its name
+_NO_OVERLOAD = re.compile(r"Undefined variable or function: '(\w+)'")
 _ENGINE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 Key = tuple[tuple[type, Any], ...]
-_SCALARS = frozenset((bool, int, str, type(None)))  # no decimals: 1.0 and 1.00 are equal, and not the same
+_SCALARS = frozenset((bool, int, str, type(None)))  # no decimals: 1.0 and 1.00 are equal but not the same
 _ANEW = object()
-_MOST_KNOWN = 256  # results that an expression remembers
-_FEW_JOINS = 3  # by +: a few copies of the largest event take no time worth measuring it for
-_FEW_STATES = 40  # of patterns: the same
-_LONGEST_KNOWN = 64  # characters of a text
+_MOST_KNOWN = 256  # cached results per expression
+_FEW_JOINS = 3  # by +: a few copies of the largest event take too little time to be worth measuring
+_FEW_STATES = 40  # of patterns: likewise
+_LONGEST_KNOWN = 64  # characters of a cached text
 
 
 class EvaluationFailed(Invalid):
@@ -48,7 +49,7 @@ class EvaluationFailed(Invalid):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expression:
-    """A compiled text; made by `compile_expression`, evaluated as often as you like."""
+    """A compiled text; created by `compile_expression`, evaluated any number of times."""
 
     source: str
     paths: tuple[Path, ...]
@@ -60,7 +61,7 @@ class Expression:
     _known: dict[Key, Any] = field(default_factory=dict)
 
     def evaluate(self, context: "Context") -> Any:
-        """The result as Python values, numbers exact. Raises EvaluationFailed saying what is missing."""
+        """Return the result as Python values, numbers exact. Raises EvaluationFailed saying what is missing."""
         try:
             if self._path is not None:  # a bare path needs no CEL, and keeps every digit
                 return follow(context.values, self._path)
@@ -82,9 +83,8 @@ class Expression:
         return plain
 
     def _key(self, values: Mapping[str, Any]) -> Key | None:
-        """What the result depends on, where that is a few plain values: carriers and countries come again and again,
-        and handing them to the engine costs more than all else. None where something is missing, long or has parts.
-        """
+        """Return the values that the result depends on, as a cache key. Carriers and countries recur, and passing them
+        to the engine costs more than everything else. None if a value is missing, long or not a scalar."""
         key: list[tuple[type, Any]] = []
         for path in self.paths:
             at: Any = values
@@ -101,8 +101,8 @@ class Expression:
         needed_steps = steps(self._work, context.size())
         if needed_steps > MAX_STEPS:
             raise EvaluationFailed(
-                f"The input is too large for this expression: up to {needed_steps:,} steps, {MAX_STEPS:,} are "
-                "allowed. Nest fewer list macros, join fewer texts, write shorter patterns, or send less.",
+                f"The input is too large for this expression: up to {needed_steps:,} steps; {MAX_STEPS:,} are "
+                "allowed. Nest fewer list macros, join fewer texts, use shorter patterns, or send less data.",
                 pointer=self.pointer,
             )
 
@@ -128,7 +128,7 @@ class Needs:
 
 
 def needed(expressions: Iterable[Expression]) -> Needs:
-    """What these expressions read together."""
+    """Return what these expressions read together."""
     return Needs(expressions)
 
 
@@ -136,7 +136,7 @@ _NO_NEEDS = Needs(())
 
 
 class Context:
-    """The input of one event. The conversion to CEL happens once and only for what is read."""
+    """The input of one event. The values that are read are converted to CEL, once."""
 
     __slots__ = ("_exact", "_inner", "_needs", "_pruned", "_size", "values")
 
@@ -144,12 +144,12 @@ class Context:
         self.values = values
         self._needs = needs or _NO_NEEDS
         self._inner: Any = None
-        self._pruned: dict[str, Any] = {}  # filled when an expression first needs the engine: bare paths do not
+        self._pruned: dict[str, Any] = {}  # filled when an expression first needs the engine; bare paths do not
         self._size: Size | None = None
         self._exact: dict[float, Any] | None = None
 
     def prepared(self, expression: Expression) -> Any:
-        """The engine's context, holding at least what the expression reads."""
+        """Return the engine's context, with at least the values that the expression reads."""
         if expression not in self._needs.expressions:
             self._needs = Needs((*self._needs.expressions, expression))
             self._inner = None
@@ -169,20 +169,20 @@ class Context:
         self._exact = None
 
     def size(self) -> Size:
-        """How large the part is that is read."""
+        """Return the size of the part that is read."""
         if self._size is None:
             self._size = measured(list(self._pruned.values()))
         return self._size
 
     def exact_numbers(self) -> dict[float, Any]:
-        """The exact numbers behind the doubles that the engine saw."""
+        """Return the exact numbers behind the doubles that the engine saw."""
         if self._exact is None:
             self._exact = exact_numbers(self._pruned)
         return self._exact
 
 
 def compile_expression(text: str, *, variables: Collection[str], pointer: str = "") -> Expression:
-    """Compiles a CEL text that may read `variables`. Raises Invalid with every problem found, at `pointer`."""
+    """Compile a CEL text that may read `variables`. Raises Invalid with every problem found, at `pointer`."""
     found = analyse(text)
     problems = list(found.problems)
     program = None
@@ -222,13 +222,13 @@ def _shortened(message: str) -> str:
 
 def _unknown(roots: set[str], variables: Collection[str]) -> list[str]:
     known = ", ".join(sorted(variables))
-    return [f"The variable {name!r} is not known here; there is: {known}." for name in sorted(roots - set(variables))]
+    return [f"The variable {name!r} is not known here; use one of: {known}." for name in sorted(roots - set(variables))]
 
 
 def _uncallable(called: set[str]) -> list[str]:
     unknown: Sequence[str] = sorted(called - CORE - FUNCTIONS.keys())
     return [
-        f"{name}() takes a variable name first, as in items.{name}(item, item.price > 10)."
+        f"{name}() needs a variable name first, as in items.{name}(item, item.price > 10)."
         if name in MACROS
         else f"The function {name}() does not exist; see the list of functions in the documentation."
         for name in unknown
@@ -241,16 +241,16 @@ def _explained(error: BaseException, source: str) -> str:
         case KeyError():
             return (
                 f"{shown!r} reads the field {error.args[0]!r}, which the input does not have; "
-                "guard it with has(...) or make it required in the schema."
+                "guard it with has(...) or make the field required in the schema."
             )
         case ZeroDivisionError():
             return f"{shown!r} divides by zero."
         case OverflowError():
-            return f"{shown!r} leaves the range of 64-bit integers; use double(...)."
+            return f"{shown!r} exceeds the range of 64-bit integers; use double(...)."
         case IndexError():
-            return f"{shown!r} reads beyond the end of a list."
+            return f"{shown!r} reads past the end of a list."
         case TypeError():
-            return f"{shown!r} joins types that do not fit; convert with int(), double() or string()."
+            return f"{shown!r} combines types that do not match; convert with int(), double() or string()."
         case _:
             return f"{shown!r} failed: {_said(str(error))}."
 
@@ -270,7 +270,7 @@ def _is_pattern(literal: str) -> bool:
 def _said(message: str) -> str:
     first_line = (message.splitlines() or [""])[0].split(". Check ")[0]
     if name := _NO_OVERLOAD.match(first_line):
-        return f"{name.group(1)}() does not take a value of this type; guard null with != null, convert other types"
+        return f"{name.group(1)}() does not accept a value of this type; guard null with != null, convert other types"
     if first_line.startswith("Failed to convert variable"):
-        return "the input holds a number beyond 1e308, which CEL does not take; send it as a string"
+        return "the input contains a number beyond 1e308, which CEL cannot represent; send it as a string"
     return first_line.rpartition("Python function call failed: ")[2].split("Error: ")[-1][:200]

@@ -1,8 +1,8 @@
-"""Where the engine is not CEL as its specification has it: what is written becomes what the engine understands.
+"""Adapts CEL as specified to the engine where the engine deviates.
 
-`size()` counts the characters of a text, not its bytes; parts of a timestamp are UTC's, or those of the zone given; the
-names of types are values (`type(x) == int`); and some overloads that the engine lacks are ours. A function of ours is
-asked where the engine has none for the types given.
+`size()` counts the characters of a text, not its bytes; parts of a timestamp are in UTC or the given zone; type names
+are values (`type(x) == int`); and we supply some overloads that the engine lacks. The engine calls our function if it
+has none for the given types.
 """
 
 import re
@@ -30,7 +30,7 @@ _TRUE, _FALSE = ("true", "True", "TRUE", "t", "1"), ("false", "False", "FALSE", 
 
 
 def for_engine(text: str, taken: Collection[str]) -> str:
-    """The text as the engine is to compile it. `taken` are names that mean variables here."""
+    """Return the text for the engine to compile. `taken` are names that are variables here."""
     found = [match for match in TOKEN.finditer(text)]
     solid = [match.group() if match.lastgroup != "space" else "" for match in found]
     out: list[str] = []
@@ -50,20 +50,20 @@ def for_engine(text: str, taken: Collection[str]) -> str:
 
 def _size(value: Any) -> int:
     if not isinstance(value, str | bytes | list | dict):
-        raise TypeError(f"size() counts texts, lists and objects, not {_named(value)}")
+        raise TypeError(f"size() works on texts, lists and objects, not on {_named(value)}")
     return len(value)
 
 
 def _string(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    raise TypeError(f"string() does not take {_named(value)}")
+    raise TypeError(f"string() does not accept {_named(value)}")
 
 
 def _int(value: Any) -> int:
     if isinstance(value, datetime):
         return int(value.timestamp())
-    raise TypeError(f"int() does not take {_named(value)}")
+    raise TypeError(f"int() does not accept {_named(value)}")
 
 
 def _bool(value: Any) -> bool:
@@ -71,7 +71,7 @@ def _bool(value: Any) -> bool:
         return value
     if value in _TRUE or value in _FALSE:
         return value in _TRUE
-    raise TypeError(f"bool() does not take {_named(value)}")
+    raise TypeError(f"bool() does not accept {_named(value)}")
 
 
 def _timestamp(value: Any) -> datetime:
@@ -79,18 +79,19 @@ def _timestamp(value: Any) -> datetime:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return datetime.fromtimestamp(value, UTC)
-    raise TypeError(f"timestamp() takes RFC 3339 text or Unix seconds, not {_named(value)}")
+    raise TypeError(f"timestamp() accepts RFC 3339 text or Unix seconds, not {_named(value)}")
 
 
 def _part(name: str, of_time: Callable[[datetime], int], seconds: float = 0) -> Callable[..., int]:
-    """A part of a timestamp, in UTC or the zone given; or, with `seconds`, how many of these a duration has."""
+    """Return a function for a part of a timestamp, in UTC or the given zone, or, with `seconds`, of a duration in that
+    unit."""
 
     def taken(value: Any, zone: Any = "UTC") -> int:
         if isinstance(value, datetime) and isinstance(zone, str):
             return of_time(value.astimezone(_zone(zone)))
         if isinstance(value, timedelta) and seconds:
             return int(value.total_seconds() / seconds)
-        raise TypeError(f'{name}() works on a timestamp, with a zone if you like: {name}("Europe/Vienna")')
+        raise TypeError(f'{name}() works on a timestamp, with an optional zone: {name}("Europe/Vienna")')
 
     return taken
 
@@ -103,7 +104,7 @@ def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"{name[:40]!r} is no time zone; use a name like Europe/Vienna") from error
+        raise ValueError(f"{name[:40]!r} is not a time zone; use a name like Europe/Vienna") from error
 
 
 _NAMES = {"NoneType": "null", "bool": "a boolean", "str": "a text", "list": "a list", "dict": "an object"}
@@ -133,5 +134,5 @@ OVERLOADS: dict[str, Callable[..., Any]] = _PARTS | {
     "bool": _bool,
     "timestamp": _timestamp,
 }
-# under the engine's own names its own would be asked first
+# under the engine's own names, the engine's functions would be called first
 ENGINE_NAMES = {"size": "_len"} | {name: f"_{name}" for name in _PARTS}

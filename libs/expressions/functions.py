@@ -1,4 +1,4 @@
-"""Functions beyond CEL's core that users know from cel-go's string extension, each bounded in what it makes."""
+"""Functions of cel-go's string extension, beyond CEL's core, each with a bounded result."""
 
 from collections.abc import Callable, Sequence
 from string import ascii_lowercase, ascii_uppercase
@@ -6,7 +6,7 @@ from typing import Any
 
 from libs.expressions.dialect import OVERLOADS
 
-MAX_TEXT = 65_536  # characters that one function may give
+MAX_TEXT = 65_536  # characters that one function may return
 MAX_PARTS = 10_000
 
 
@@ -18,7 +18,7 @@ def _text(value: Any, name: str) -> str:
 
 def _bounded(made: str, name: str) -> str:
     if len(made) > MAX_TEXT:
-        raise ValueError(f"{name}() gives more than {MAX_TEXT} characters")
+        raise ValueError(f"{name}() returns more than {MAX_TEXT} characters")
     return made
 
 
@@ -26,14 +26,14 @@ def _substring(text: Any, start: int, end: int | None = None) -> str:
     whole = _text(text, "substring")
     stop = len(whole) if end is None else end
     if not 0 <= start <= stop <= len(whole):
-        raise ValueError(f"substring({start}, {stop}) is outside of a text of {len(whole)} characters")
+        raise ValueError(f"substring({start}, {stop}) is outside a text of {len(whole)} characters")
     return whole[start:stop]
 
 
 def _replace(text: Any, old: Any, new: Any) -> str:
     whole, before, after = _text(text, "replace"), _text(old, "replace"), _text(new, "replace")
     if len(whole) + whole.count(before) * len(after) > MAX_TEXT:
-        raise ValueError(f"replace() gives more than {MAX_TEXT} characters")
+        raise ValueError(f"replace() returns more than {MAX_TEXT} characters")
     return whole.replace(before, after)
 
 
@@ -42,7 +42,7 @@ def _split(text: Any, separator: Any) -> list[str]:
     if not by:
         raise ValueError("split() needs a separator")
     if whole.count(by) >= MAX_PARTS:
-        raise ValueError(f"split() gives more than {MAX_PARTS} parts")
+        raise ValueError(f"split() returns more than {MAX_PARTS} parts")
     return whole.split(by)
 
 

@@ -1,8 +1,8 @@
-"""What a CEL text reads and how hard it can work, told from its tokens before it is compiled.
+"""What a CEL text reads and how much work it can cause, derived from its tokens before it is compiled.
 
-CEL has no cost limit of its own: three nested `all` over 120 items hold the interpreter for half a second,
-and a chain of `.map(y, y + y)` doubles memory at each link. So length, tokens, nesting and growth are bounded
-here, and `Work` says how the effort grows with the input, for the check before each evaluation.
+CEL has no cost limit of its own: three nested `all` over 120 items block the interpreter for half a second, and a
+chain of `.map(y, y + y)` doubles memory at each link. So this module bounds length, tokens, nesting and growth, and
+`Work` describes how the effort grows with the input, for the check before each evaluation.
 """
 
 import re
@@ -49,10 +49,9 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How effort grows with the input: longest ** depth × growth, × largest where a map reads outside itself, × its
-    texts where any macro does; `joins` copies of what is joined by +, each longer than the one before; `states` of
-    patterns for each character; and what the `builders` (map, filter) have made so far, copied for each item.
-    """
+    """How effort grows with the input: longest ** depth × growth, × largest if a map reads outside itself, × its texts
+    if any macro does; `joins` copies of the texts joined by +, each longer than the one before; `states` of
+    patterns per character; and the results so far of the `builders` (map, filter), copied for each item."""
 
     depth: int
     growth: int
@@ -71,14 +70,14 @@ class Analysis:
     paths: set[Path] = field(default_factory=set)
     called: set[str] = field(default_factory=set)
     locals: set[str] = field(default_factory=set)
-    patterns: list[str] = field(default_factory=list)  # regular expressions that stand in the text, quotes and all
+    patterns: list[str] = field(default_factory=list)  # literal regular expressions in the text, with their quotes
     only_path: Path | None = None
     work: Work = Work(0, 1, False, 0)
     problems: list[str] = field(default_factory=list)
 
     @property
     def roots(self) -> set[str]:
-        """The variables that must be given."""
+        """Return the variables that must be given."""
         return {path[0] for path in self.paths} - self.locals
 
 
@@ -91,28 +90,28 @@ class _Macro:
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of a text; whatever is no CEL comes as single signs, for the compiler to refuse."""
+    """Return the tokens of a text; anything that is not CEL becomes single signs, for the compiler to reject."""
     return [
         Token(match.lastgroup or "sign", match.group()) for match in TOKEN.finditer(text) if match.lastgroup != "space"
     ]
 
 
 def analyse(text: str) -> Analysis:
-    """Reads a text without evaluating it."""
+    """Analyse a text without evaluating it."""
     found = Analysis()
     if len(text) > MAX_LENGTH:
         found.problems.append(f"The expression has {len(text)} characters; {MAX_LENGTH} are allowed.")
         return found
     line = tokens(text)
     if len(line) > MAX_TOKENS:
-        found.problems.append(f"The expression has {len(line)} parts; {MAX_TOKENS} are allowed. Split it.")
+        found.problems.append(f"The expression has {len(line)} parts; {MAX_TOKENS} are allowed. Split the expression.")
         return found
     _Walk(line, found).run()
     return found
 
 
 def states(pattern: str) -> int:
-    """How many states a regular expression has, its counted repetitions written out: `(a{3}b){2}` has 8."""
+    """Count a regular expression's states, with its counted repetitions written out: `(a{3}b){2}` has 8."""
     groups, last, at = [0], 0, 0
     while at < len(pattern):
         sign = pattern[at]
@@ -144,7 +143,7 @@ class _Walk:
         self._open: list[_Macro | None] = []
         self._macros: list[_Macro] = []
         self._depth = 0
-        self._counts_outside = False  # size() of what is no item: all of it is handed over for each item
+        self._counts_outside = False  # size() of something outside the item: all of it is passed for each item
 
     def run(self) -> None:
         skip_to = 0
@@ -162,7 +161,7 @@ class _Walk:
         if sign in "([{":
             self._open.append(self._macro(index) if sign == "(" else None)
             if len(self._open) == MAX_BRACKETS + 1:
-                self._found.problems.append(f"Brackets are nested deeper than {MAX_BRACKETS}; simplify it.")
+                self._found.problems.append(f"Brackets are nested deeper than {MAX_BRACKETS}; simplify the expression.")
             self._depth = max(self._depth, sum(frame is not None for frame in self._open))
         elif sign in ")]}" and self._open:
             self._open.pop()
@@ -177,7 +176,7 @@ class _Walk:
         return macro
 
     def _name(self, index: int, name: str) -> int:
-        """Takes in the name at `index`; gives the index from which to go on."""
+        """Process the name at `index`; return the index to continue from."""
         if self._text(index - 1) == ".":
             if self._text(index + 1) == "(" and name not in MACROS:
                 self._called(name, index)
@@ -213,11 +212,11 @@ class _Walk:
     def _matched(self, index: int) -> None:
         if self._text(index - 1) == "." and self._kind(index + 2) == "string" and self._text(index + 3) == ")":
             self._found.patterns.append(self._text(index + 2))
-        else:  # an event's own pattern could work for minutes
-            self._found.problems.append("matches() takes its pattern in quotes, as in text.matches('^A-[0-9]+$').")
+        else:  # a pattern from an event could run for minutes
+            self._found.problems.append("matches() needs its pattern in quotes, as in text.matches('^A-[0-9]+$').")
 
     def _sized(self, index: int) -> str:
-        """The root of what `size` at `index` counts: `i` of `size(i.sku)` and of `i.sku.size()`."""
+        """Return the root of what `size` at `index` counts: `i` of `size(i.sku)` and of `i.sku.size()`."""
         if self._text(index - 1) != ".":
             return self._text(index + 2)
         at = index - 2
@@ -263,10 +262,10 @@ class _Walk:
     def _excesses(self, growth: int) -> Iterator[str]:
         if self._depth > MAX_MACRO_DEPTH:
             yield (
-                f"all, exists, map and filter are nested {self._depth} deep; {MAX_MACRO_DEPTH} is the most, "
+                f"all, exists, map and filter are nested {self._depth} deep; {MAX_MACRO_DEPTH} is the limit, "
                 "because each level multiplies the work."
             )
         if len(self._macros) > MAX_MACROS:
             yield f"The expression has {len(self._macros)} list macros; {MAX_MACROS} are allowed."
         if growth > MAX_GROWTH:
-            yield "Chained map() calls multiply the list beyond bounds; use each value once in a map()."
+            yield "Chained map() calls multiply the list beyond the limit; use each value once in a map()."

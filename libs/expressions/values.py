@@ -1,7 +1,7 @@
-"""From our values to CEL's and back: only what is read goes in, and exact numbers come out as they went in.
+"""Convert our values to CEL's and back: only the values that are read go in, and exact numbers come out unchanged.
 
-CEL knows 64-bit integers and doubles. A Decimal, or an integer beyond 64 bits, is compared as a double; where
-it passes through unchanged, the result gets the exact value back. (Results that CEL calculates stay doubles.)
+CEL has 64-bit integers and doubles. A Decimal, or an integer beyond 64 bits, is compared as a double; if it passes
+through unchanged, the result gets the exact value back. (Results that CEL calculates stay doubles.)
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,14 +11,14 @@ from typing import Any
 
 from libs.expressions.source import Path, Work
 
-MAX_STEPS = 200_000  # about 60 ms; the engine holds the interpreter meanwhile
+MAX_STEPS = 200_000  # about 60 ms, during which the engine blocks the interpreter
 _INT64 = range(-(2**63), 2**64)
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The longest list or object, the largest single thing, and the longest text by the 256 characters that take a
-    step to copy, in what expressions read."""
+    """The sizes in what expressions read: the longest list or object, the largest single value, and the longest text
+    in units of 256 characters, which take one step to copy."""
 
     longest: int = 1
     largest: int = 1
@@ -26,12 +26,12 @@ class Size:
 
 
 class Trie(dict[str, "Trie"]):
-    """Paths as a tree; an empty one means: the whole value."""
+    """Paths as a tree; an empty tree means the whole value."""
 
     @classmethod
     def of(cls, paths: Iterable[Path]) -> "Trie":
         root = cls()
-        for path in sorted(paths, key=len):  # the shorter path wins: it needs all below it
+        for path in sorted(paths, key=len):  # the shorter path wins: it needs everything below it
             root._add(path)
         return root
 
@@ -52,14 +52,14 @@ class Trie(dict[str, "Trie"]):
 
 
 def pruned(value: Any, trie: Trie) -> Any:
-    """The part of a value that the paths read; what is no object goes in whole."""
+    """Return the part of a value that the paths read; a value that is not an object goes in whole."""
     if not trie or not isinstance(value, Mapping):
         return value
     return {name: pruned(value[name], below) for name, below in trie.items() if name in value}
 
 
 def follow(values: Mapping[str, Any], path: Path) -> Any:
-    """The value at a path; raises KeyError with the name that is missing."""
+    """Return the value at a path. Raises KeyError with the missing name."""
     at: Any = values
     for name in path:
         if not isinstance(at, Mapping) or name not in at:
@@ -69,7 +69,7 @@ def follow(values: Mapping[str, Any], path: Path) -> Any:
 
 
 def measured(value: Any) -> Size:
-    """How large a value is, in the units of `Work`."""
+    """Return the size of a value, in the units of `Work`."""
     longest = largest = text = 1
     stack = [value]
     while stack:
@@ -87,7 +87,7 @@ def measured(value: Any) -> Size:
 
 
 def steps(work: Work, size: Size) -> int:
-    """An upper bound for the steps that an expression takes on an input."""
+    """Return an upper bound for the steps that an expression takes on an input."""
     longest = max(size.longest, work.literal_items)
     rounds: int = longest**work.depth
     made = rounds * work.growth * (size.text if work.looks_outside else 1)
@@ -98,7 +98,7 @@ def steps(work: Work, size: Size) -> int:
 
 
 def exact_numbers(value: Any) -> dict[float, Any]:
-    """The numbers of an input that CEL sees as doubles, by that double; ambiguous ones are left out."""
+    """Map each double that CEL sees to the exact number behind it; ambiguous ones are left out."""
     found: dict[float, Any] = {}
     stack = [value]
     while stack:
@@ -116,7 +116,7 @@ def exact_numbers(value: Any) -> dict[float, Any]:
 
 
 def restored(result: Any, exact: Mapping[float, Any]) -> Any:
-    """The result with doubles turned back into the exact numbers that they came from."""
+    """Return the result with doubles turned back into the exact numbers they came from."""
     match result:
         case float():
             return exact.get(result, result)

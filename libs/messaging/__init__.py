@@ -1,1 +1,1 @@
-"""How events travel: the outbox of a service, the bus that carries it, the inbox of the others."""
+"""How events travel: a service's outbox, the bus that carries them, the inbox of the subscribers."""

@@ -1,9 +1,9 @@
-"""Many events in one message of a topic: CloudEvents' own batch format, carried by one CloudEvent.
+"""Many events in one broker message: CloudEvents' own batch format, carried by one CloudEvent.
 
-A message costs sidecars and broker the same, whatever is in it; so what was leased together travels together. Each
-event in a batch is whole: its own id, subject, time, trace and partition key, and its data as JSON. The carrier's type
-is theirs with `.batch` behind it. A batch holds events of one type, source, tenant and mode; a subscriber takes it
-apart, and what it cannot take of it is that one event's matter alone.
+A message costs the sidecars and the broker the same whatever it contains, so events that were leased together travel
+together. Each event in a batch is complete: its own id, subject, time, trace and partition key, and its data as JSON.
+The carrier's type is theirs plus `.batch`. A batch holds events of one type, source, tenant and mode. The subscriber
+takes it apart, and an event that fails does not affect the others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +17,8 @@ from libs.contracts.outcomes import Mode
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
 SUFFIX = ".batch"
-# Of data: far below what brokers take, and so little that a subscriber's batch of a hundred such can still be taken at
-# once. Beyond it there is nothing to save: what a message costs is a hundredth of what is in it.
+# Bytes of data per batch: far below broker limits, and small enough for a subscriber to take a hundred batches at once.
+# Larger ones save nothing: a message's own cost is already a hundredth of its content's.
 MOST_BYTES = 32_000
 
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]
@@ -28,8 +28,8 @@ _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Attributes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """CloudEvents' attributes and ours, of an event alone and of one in a batch. Whatever passes here can be written to
-    a dead letter, so that nothing loops."""
+    """The CloudEvents attributes and ours, of a single event or of one in a batch. Whatever is valid here can be
+    stored as a dead letter, so nothing loops."""
 
     id: UUID
     type: Text
@@ -56,8 +56,8 @@ _event = msgspec.json.Decoder(BatchedEvent)
 
 
 def batched(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """Outbox rows of one event each, those that travel together: of one type, source, tenant and mode. What is large
-    goes alone, and so does what is no JSON, since it would make its whole batch none."""
+    """Group outbox rows (one event each) that travel together: same type, source, tenant and mode. A large event goes
+    alone, and so does one that is not valid JSON, because it would invalidate the whole batch."""
     open_: dict[tuple[Any, ...], tuple[int, list[Mapping[str, Any]]]] = {}
     for row in rows:
         if len(row["payload"]) > MOST_BYTES or not _is_json(row["payload"]):
@@ -82,7 +82,7 @@ def _is_json(payload: bytes) -> bool:
 
 
 def written(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """The batch of these outbox rows."""
+    """Encode the batch of these outbox rows."""
     return _encoder.encode([
         BatchedEvent(
             specversion="1.0",
@@ -102,8 +102,8 @@ def written(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def taken_apart(batch: bytes) -> list[tuple[bytes, BatchedEvent | msgspec.DecodeError | UnicodeDecodeError]]:
-    """A batch's events, each as it came and as it was read, or why it could not be. Raises msgspec.DecodeError or
-    UnicodeDecodeError where it is no list."""
+    """Return a batch's events, each as raw bytes and as parsed, or with the error. Raises msgspec.DecodeError or
+    UnicodeDecodeError if the batch is not a list."""
     return [(bytes(raw), _read(raw)) for raw in _events.decode(batch)]
 
 

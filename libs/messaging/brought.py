@@ -1,4 +1,4 @@
-"""What a sidecar brings, read back into rows as an outbox has them: an event, many in a batch, or what is neither."""
+"""Events from the sidecar, read back into outbox rows: one event, many in a batch, or something unreadable."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 class _CloudEvent(Attributes, frozen=True, kw_only=True):
-    """What our relays send: one event, or a batch of them."""
+    """The format that our relays send: one event, or a batch of them."""
 
     data_base64: bytes
     origintraceparent: Text | None = None
@@ -28,7 +28,7 @@ _cloud_event = msgspec.json.Decoder(_CloudEvent)
 
 
 def read(brought: Any) -> Any:
-    """The event; where it is none, its JSON or its text, to be kept."""
+    """Parse the event; if it is not one, return its JSON or its text, to be stored."""
     if isinstance(brought, str):
         try:
             brought = base64.b64decode(brought, validate=True)
@@ -43,7 +43,7 @@ def read(brought: Any) -> Any:
 
 
 def rows_of(event: Any) -> Iterator[tuple[Row, Failure | None]]:
-    """What came as rows of an outbox would be, each with why it cannot be read where it cannot."""
+    """Yield what arrived as outbox rows, each with the reason if it cannot be read."""
     try:
         whole = event if isinstance(event, _CloudEvent) else msgspec.convert(event, _CloudEvent)
         if whole.datacontenttype != MEDIA_TYPE:
@@ -61,7 +61,8 @@ def rows_of(event: Any) -> Iterator[tuple[Row, Failure | None]]:
 
 
 def events_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """A row's events, a row each: itself, or those of a batch that a version kept which did not know what it is."""
+    """Return one row per event: the row itself, or the events of a batch stored by a version that did not know
+    batches."""
     if not row["type"].endswith(SUFFIX):
         return [row]
     try:
@@ -75,7 +76,7 @@ def events_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _row(event: Attributes, payload: bytes, traceparent: str | None) -> Row:
     return {
         "id": 0,
-        "entries": 0,  # it stands in no outbox of ours: whoever owes it gives it a row
+        "entries": 0,  # it is in no outbox of ours yet; an owed event gets its own row
         "event_id": event.id,
         "type": event.type,
         "source": event.source,
@@ -90,7 +91,7 @@ def _row(event: Attributes, payload: bytes, traceparent: str | None) -> Row:
 
 
 def unreadable(event: Any) -> Row:
-    """What can be kept of it. Of no tenant, since nothing in it can be believed."""
+    """Return what can be stored of an unreadable event, under no tenant, because nothing in it can be trusted."""
     known = msgspec.to_builtins(event) if isinstance(event, _CloudEvent) else event if isinstance(event, dict) else {}
     return {
         "id": 0,
@@ -109,4 +110,4 @@ def unreadable(event: Any) -> Row:
 
 
 def _text(found: Any) -> str:
-    return found.replace("\0", "") if isinstance(found, str) else "unknown"  # Postgres keeps no NUL in a text
+    return found.replace("\0", "") if isinstance(found, str) else "unknown"  # Postgres text cannot hold NUL

@@ -1,8 +1,8 @@
-"""Many events in one outbox row: what one transaction says about hundreds of messages costs a few rows, not hundreds.
+"""Many events in one outbox row: a transaction's events about hundreds of messages cost a few rows, not hundreds.
 
-A bundle holds events of one type, source, tenant, mode and lane, up to some 7 KB, so that the row stays on its page
-(beyond it Postgres would cut it up and store the pieces elsewhere). The relay takes it apart again: handlers,
-dead letters and retries know single events only.
+A bundle holds events of one type, source, tenant, mode and lane, up to about 7 KB, so that the row stays on its page
+(Postgres would split a larger one and store the pieces elsewhere). The relay unpacks it: handlers, dead letters and
+retries see single events only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Item(msgspec.Struct, Generic[T], frozen=True, array_like=True):
-    """One event of a bundle; `data` as its contract encodes it, or read as its contract says."""
+    """One event of a bundle; `data` is either encoded or decoded as its contract says."""
 
     id: UUID
     subject: str | None
@@ -33,7 +33,7 @@ _decoder = msgspec.json.Decoder(list[Item[msgspec.Raw]])
 
 
 def bundled(items: Sequence[tuple[Head, bytes]]) -> Iterator[tuple[Head, list[int]]]:
-    """The places of packed items that go together, by head, cut where a bundle would grow too large."""
+    """Group the indexes of packed items by head, starting a new bundle before one grows too large."""
     open_: dict[Head, tuple[int, list[int]]] = {}
     for place, (head, item) in enumerate(items):
         size, together = open_.get(head) or (0, [])
@@ -47,17 +47,17 @@ def bundled(items: Sequence[tuple[Head, bytes]]) -> Iterator[tuple[Head, list[in
 
 
 def packed(item: Item[Any]) -> bytes:
-    """One item of a bundle."""
+    """Encode one item of a bundle."""
     return _encoder.encode(item)
 
 
 def unbundled(rows: Sequence[Any]) -> list[Mapping[str, Any]]:
-    """Outbox rows, each bundle replaced by a row for each of its events (with the bundle's `id` and `entries`)."""
+    """Return the outbox rows with each bundle replaced by one row per event (with the bundle's `id` and `entries`)."""
     return [single for row in rows for single in (singles(row) if row["entries"] > 1 else [row])]
 
 
 def singles(row: Any) -> list[Mapping[str, Any]]:
-    """A bundle's events, each as a row of its own would be."""
+    """Return a bundle's events, each in the form of its own row."""
     shared = {name: row[name] for name in ("id", "type", "source", "tenant", "mode", "lane", "created_at", "entries")}
     return [
         shared

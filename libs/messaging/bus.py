@@ -1,9 +1,9 @@
-"""The bus as services see it: handlers that take batches, and the table of who wants what.
+"""The bus as services see it: handlers that take batches, and the table of subscriptions.
 
-A handler gets envelopes of one type and either returns (all done) or raises: then the bus delivers them one
-by one, so that one poison message cannot stop its neighbours. Transient: again with back-off. Permanent, or
-too many tries: the dead-letter store, with the reason. Duplicate: success. Handlers must bear redelivery,
-twins and any order.
+A handler gets envelopes of one type and either returns (all done) or raises. If it raises, the bus delivers the
+envelopes one by one, so that a poison message cannot stop its neighbours. Transient: retry with back-off. Permanent,
+or too many attempts: the dead-letter store, with the reason. Duplicate: success. Handlers must tolerate redelivery,
+concurrent duplicates and any order.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ Subscriptions = Mapping[type[Event], Handler]
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """One service's wish for one event type; `handle` has its service's dependencies bound."""
+    """One service's subscription to one event type; `handle` has its service's dependencies bound."""
 
     app_id: str
     event_type: str
@@ -26,7 +26,7 @@ class Subscriber:
 
 
 class Topic(NamedTuple):
-    """A topic that others own: Dapr's pub/sub component, and the topic's name on its broker."""
+    """A topic owned by others: Dapr's pub/sub component, and the topic's name on its broker."""
 
     component: str
     name: str
@@ -34,23 +34,23 @@ class Topic(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message of such a topic as its sender wrote it. `headers`: its own and the broker's, names in lower case."""
+    """A message of such a topic, exactly as sent. `headers`: its own and the broker's, names in lower case."""
 
     body: bytes
     headers: Mapping[str, str]
 
 
 class OtherTopics(Protocol):
-    """What a service hears beside the suite's own events, from topics in whatever shape others publish."""
+    """What a service consumes besides the suite's own events: topics of others, in whatever format they publish."""
 
     async def wanted(self) -> Sequence[Topic]: ...
 
     async def take(self, topic: Topic, messages: Sequence[Message]) -> None:
-        """Returns when all are safe: taken in, known already, or kept with the reason. Raises Unavailable where they
-        are not, and may be given them again, together or one by one."""
+        """Return once all messages are safe: accepted, already known, or stored with the reason. Raises Unavailable if
+        they are not; the caller may then pass them again, together or one by one."""
 
 
 class Bus(Protocol):
-    """Carries what outboxes hold to the subscribers until it is stopped."""
+    """Delivers the outboxes' events to the subscribers until it is stopped."""
 
     async def run(self) -> None: ...

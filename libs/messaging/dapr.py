@@ -1,8 +1,8 @@
-"""The bus over Dapr: the relay hands each batch to the sidecar instead of to the subscribers of its own process.
+"""The bus over Dapr: the relay passes each batch to the sidecar instead of to the subscribers of its own process.
 
-A row leaves the outbox only after the sidecar has said that the broker has it; whatever else it says, the whole batch
-goes out again, and the subscribers' natural keys absorb what came twice. Events that go out together share messages of
-the topic (`batches`). What comes back in is taken by `routes`.
+A row leaves the outbox only after the sidecar has confirmed that the broker has it. After any other response the
+whole batch is published again, and the subscribers' natural keys absorb the duplicates. Events that are published
+together share broker messages (`batches`). `routes` receives incoming events.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from libs.messaging.postgres import Relay
 from libs.telemetry import batch_span, current_traceparent
 
 MOST_ENTRIES = 100  # in one bulk publish
-# Of what the relay leases at once. No handler waits for it here, so it is more than on the embedded bus: each publish
-# costs both sides about a millisecond, whatever is in it. Far below what the sidecar takes (dapr/README.md).
+# Bytes leased at once. No handler waits for them here, so the limit is higher than on the embedded bus: each publish
+# costs both sides about a millisecond, whatever its size. Far below the sidecar's limit (dapr/README.md).
 PUBLISH_BYTES = 1_000_000
 PUBLISH_SECONDS = 10.0
 _SAID_BYTES = 300
@@ -36,32 +36,32 @@ _encoder = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """How the sidecar is reached, and how both sides prove who they are. `pubsub` names Dapr's component."""
+    """How to reach the sidecar, and how both sides authenticate. `pubsub` names Dapr's component."""
 
     url: str
     api_token: str = field(repr=False)  # what we send
-    app_token: str = field(repr=False)  # what it sends to us
+    app_token: str = field(repr=False)  # what the sidecar sends to us
     pubsub: str = "bus"
 
 
 def sidecar_of(environment: Mapping[str, str], pubsub: str) -> Sidecar:
-    """From the variables that Dapr itself sets beside an application. Raises Invalid naming the wrong one."""
+    """Build it from the variables that Dapr sets for an application. Raises Invalid naming the wrong one."""
     port = environment.get("DAPR_HTTP_PORT", "3500")
     if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise Invalid("It is not a TCP port.", pointer="DAPR_HTTP_PORT")
+        raise Invalid("This is not a TCP port.", pointer="DAPR_HTTP_PORT")
     if not (app_token := environment.get("APP_API_TOKEN", "")):
-        raise Invalid("Set it: without it anybody who reaches this port could publish.", pointer="APP_API_TOKEN")
+        raise Invalid("Set this: without it, anyone who reaches this port could publish.", pointer="APP_API_TOKEN")
     return Sidecar(f"http://127.0.0.1:{port}", environment.get("DAPR_API_TOKEN", ""), app_token, pubsub)
 
 
 def sidecar_here(bus: str, pubsub: str) -> Sidecar | None:
-    """The sidecar that the environment names where the bus is Dapr; None where it is the embedded one."""
+    """Return the sidecar that the environment names if the bus is Dapr, or None for the embedded bus."""
     return sidecar_of(os.environ, pubsub) if bus == "dapr" else None
 
 
 async def ask_sidecar(sidecar: Sidecar, seconds: float) -> None:
-    """Raises Unavailable unless the sidecar takes calls and events. Its `/healthz` would also wait for this process to
-    be well, and that waits for the sidecar."""
+    """Raise Unavailable unless the sidecar accepts calls and events. Its plain `/healthz` would also wait for this
+    process to be healthy, which in turn waits for the sidecar."""
     url = f"{sidecar.url}/v1.0/healthz/outbound"
     try:
         async with httpx.AsyncClient(timeout=seconds, trust_env=False, verify=False) as client:
@@ -74,8 +74,8 @@ async def ask_sidecar(sidecar: Sidecar, seconds: float) -> None:
 
 @dataclass(slots=True)
 class DaprRelay(Relay):
-    """Publishes one service's outbox through its sidecar. `subscribers` are the service's own: what they owe (after a
-    failure or a replay) stands in its own database and is tried again here."""
+    """Publishes one service's outbox through its sidecar. `subscribers` are the service's own: the events they are
+    owed (after a failure or a replay) are stored in its own database and retried here."""
 
     sidecar: Sidecar | None = None
     seconds: float = PUBLISH_SECONDS
@@ -98,7 +98,7 @@ class DaprRelay(Relay):
         return []
 
     async def _bulk_publish(self, topic: str, batches: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-        """Raises Unavailable unless the sidecar says that the broker has all of them."""
+        """Raise Unavailable unless the sidecar confirms that the broker has all of them."""
         assert self.sidecar is not None
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=self.seconds, trust_env=False, verify=False)  # plain HTTP
@@ -112,15 +112,15 @@ class DaprRelay(Relay):
                 async with asyncio.timeout(self.seconds):
                     answer = await self._client.post(url, headers=headers, content=content)
         except (TimeoutError, httpx.HTTPError) as error:
-            raise Unavailable(f"The sidecar did not take {topic}: {type(error).__name__}") from error
+            raise Unavailable(f"The sidecar did not accept {topic}: {type(error).__name__}") from error
         said = answer.content
         if answer.status_code not in (200, 204) or b"failedEntries" in said:
             text = said[:_SAID_BYTES].decode(errors="replace")
-            raise Unavailable(f"The sidecar did not take {topic}: {answer.status_code} {text}")
+            raise Unavailable(f"The sidecar did not accept {topic}: {answer.status_code} {text}")
 
 
 def topic_of(type_: str) -> str:
-    """The topic of an event type; of one that no contract declares any more, its first."""
+    """Return the topic of an event type; for a type that no contract declares any more, its v1 topic."""
     return EVENTS[type_].topic() if type_ in EVENTS else f"{type_}.v1"
 
 
@@ -132,8 +132,8 @@ def _by_topic(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
 
 
 def entries_of(batches: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """Entries of a bulk publish, one for the rows that travel together. The events' JSON goes as base64: a sidecar
-    would read its numbers as floats."""
+    """Yield the entries of a bulk publish, one for each group of rows that travel together. The events' JSON is sent
+    as base64, because a sidecar would parse its numbers as floats."""
     for number, rows in enumerate(batches):
         event = _carrier(rows) if len(rows) > 1 else _alone(rows[0])
         metadata = {
@@ -158,13 +158,13 @@ def _alone(row: Mapping[str, Any]) -> dict[str, Any]:
     if row["subject"] is not None:
         event["subject"] = row["subject"]
     if row["traceparent"]:
-        # in a batch the sidecar writes spans of its own over `traceparent`: ours travels beside it
+        # in a batch, the sidecar overwrites `traceparent` with spans of its own, so ours travels beside it
         event["origintraceparent"] = event["traceparent"] = row["traceparent"]
     return event
 
 
 def _carrier(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Each event in it has its own key; where the whole of it goes is the first one's."""
+    """Each event in it has its own partition key; the carrier uses the first one's."""
     event = _event(rows[0]) | {"id": str(uuid7()), "type": rows[0]["type"] + SUFFIX, "data_base64": written(rows)}
     event["datacontenttype"] = MEDIA_TYPE
     return event

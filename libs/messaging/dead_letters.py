@@ -1,10 +1,12 @@
-"""Dead letters as people work with them: found by topic and reason, replayed once the cause is mended, or discarded.
+"""Operations on dead letters: find them by topic and reason, replay them once the cause is fixed, or discard them.
 
-What names no tenant that can be believed stands under tenant 0. Tenant 1's live keys, which operate the installation
-(docs/adr/0070), see it with their own and may discard it. It cannot be replayed: it holds no event.
+Events without a trustworthy tenant are stored under tenant 0. Tenant 1's live keys, which operate the installation
+(docs/adr/0070), see them along with their own and may discard them. They cannot be replayed: there is no event in
+them.
 
-A service keeps what its subscribers could not take (see `owed`) beside its outbox. Replaying owes the event to the
-subscriber that could not take it, and to nobody else: the relay delivers it within moments, with all its tries anew.
+A service stores the events that its subscribers failed to process (see `owed`) beside its outbox. A replay makes the
+event due for the subscriber that failed, and for no other; the relay delivers it within moments, with a fresh set of
+attempts.
 """
 
 from collections.abc import Sequence
@@ -29,7 +31,7 @@ _COLUMNS = (
     "id, event_id, type, source, subscriber, subject, partition_key, payload, traceparent, created_at, dead_at,"
     " attempts, reason, tenant"
 )
-NOBODYS = 0  # the tenant of what could not be read
+NOBODYS = 0  # the tenant of unreadable events
 _FITTING = """
 from dead_letter
 where (tenant = $1 and mode = $2 or tenant = any($3::smallint[])) and ($4::uuid[] is null or id = any($4))
@@ -50,7 +52,7 @@ delete from dead_letter where id = any(array(select id {_FITTING} order by dead_
 returning {_COLUMNS}, mode, now() as at
 """  # noqa: S608
 _UNREADABLE = f"select count(*) {_FITTING} and tenant = {NOBODYS}"
-# An event that several could not take is there once, and owed to each of them.
+# An event that several subscribers failed to process becomes one row, owed to each of them.
 _EVENTS = """
 insert into outbox (event_id, type, source, subject, tenant, mode, partition_key, payload, traceparent, created_at,
                     published_at)
@@ -66,7 +68,7 @@ select id, subscriber, 0, now(), error from unnest($1::bigint[], $2::text[], $3:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that one subscriber could not take. `payload` is the event's JSON; `dead_at` when it was given up."""
+    """An event that one subscriber failed to process. `payload` is its JSON; `dead_at` is when retrying ended."""
 
     id: UUID
     event_id: UUID
@@ -86,7 +88,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which dead letters; every field that is set narrows it. `reason`: words that its reason holds, in any case."""
+    """A filter for dead letters; each field that is set narrows it. `reason`: words in the reason, case-insensitive."""
 
     tenant: int
     mode: int
@@ -94,8 +96,8 @@ class Wanted:
     type: str | None = None
     subscriber: str | None = None
     reason: str | None = None
-    until: datetime | None = None  # given up then or before
-    nobodys: bool = True  # with what could not be read, where the tenant operates the installation
+    until: datetime | None = None  # died at or before this time
+    nobodys: bool = True  # include unreadable events, if the tenant operates the installation
 
     def columns(self) -> tuple[Any, ...]:
         operates = (self.tenant, self.mode) == (OPERATOR, int(Mode.LIVE))
@@ -105,24 +107,24 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Which letters an act took, and when by the database's clock; None where there were none."""
+    """The letters that an operation took, and when by the database's clock; None if there were none."""
 
     ids: list[UUID]
     at: datetime | None
-    unreadable: int = 0  # that fit too, and cannot be replayed
+    unreadable: int = 0  # matching ones that cannot be replayed
 
 
 async def find(
     database: Database, wanted: Wanted, before: tuple[datetime, UUID] | None, limit: int
 ) -> list[DeadLetter]:
-    """The last given up first, from after `before` on (when and id of the last one of the page before)."""
+    """Return the matching letters, the latest first, after `before` (time and id of the last page's last letter)."""
     async with database.acquire() as connection:
         rows = await connection.fetch(_FIND, *wanted.columns(), *(before or (None, None)), limit)
     return [DeadLetter(**dict(row)) for row in rows]
 
 
 async def groups(database: Database, wanted: Wanted, limit: int) -> list[dict[str, Any]]:
-    """How many there are of each type, subscriber and reason (its first 200 characters), the most first."""
+    """Count them by type, subscriber and reason (its first 200 characters), the largest group first."""
     async with database.acquire() as connection:
         return [dict(row) for row in await connection.fetch(_GROUPS, *wanted.columns(), limit)]
 
@@ -136,14 +138,14 @@ class _Act(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """What changes them: each act is one transaction with its audit. `service` publishes it."""
+    """Operations that change them: each is one transaction with its audit entry. `service` publishes it."""
 
     database: Database
     service: str
 
     async def replay(self, principal: Principal, wanted: Wanted, limit: int, now: datetime) -> Done:
-        """Hands the oldest that fit to their subscribers again. Raises Conflict for one that is named and could not be
-        read."""
+        """Deliver the oldest matching letters to their subscribers again. Raises Conflict if one named by id is
+        unreadable."""
         unreadable = await self._unreadable(wanted)
         wanted = replace(wanted, nobodys=False)
         async with self.database.transaction() as connection:
@@ -154,7 +156,7 @@ class DeadLetters:
         return replace(_done(rows), unreadable=unreadable)
 
     async def discard(self, principal: Principal, wanted: Wanted, limit: int, about: tuple[str, datetime]) -> Done:
-        """Gives up the oldest that fit; `about`: why, and now. The audit keeps which they were."""
+        """Discard the oldest matching letters. `about`: why, and now. The audit records which they were."""
         note, now = about
         async with self.database.transaction() as connection:
             rows = await connection.fetch(_TAKE, *wanted.columns(), limit)
@@ -166,8 +168,8 @@ class DeadLetters:
             found = int(await connection.fetchval(_UNREADABLE, *wanted.columns()))
         if found and wanted.ids is not None:
             raise Conflict(
-                f"{found} of these could not be read, so that there is no event to hand on. See who publishes such "
-                "things on the topic, let them send it anew, and discard these."
+                f"{found} of these are unreadable, so there is no event to replay. Find out who publishes them "
+                "on the topic, have the events sent again, and discard these."
             )
         return found
 
@@ -197,6 +199,6 @@ async def _owe_again(connection: Any, letters: Sequence[Any]) -> None:
     events = {row["event_id"]: row for row in rows}
     columns = zip(*([row[name] for name in EVENT_COLUMNS] for row in events.values()), strict=True)
     ids = {row["event_id"]: row["id"] for row in await connection.fetch(_EVENTS, *columns)}
-    # twice for one subscriber: it could not take it, was replayed, and could not take it again
+    # the same subscriber twice: it failed, the event was replayed, and it failed again
     owed = {(ids[row["event_id"]], row["subscriber"]): row["reason"] for row in rows}
     await connection.execute(_OWE, [key[0] for key in owed], [key[1] for key in owed], list(owed.values()))

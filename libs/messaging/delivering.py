@@ -1,4 +1,4 @@
-"""A batch of envelopes is handed to one subscriber: whole, then one by one where it fails. The same for every bus."""
+"""Deliver a batch of envelopes to one subscriber: together, then one by one if that fails. The same for every bus."""
 
 import asyncio
 import time
@@ -16,8 +16,8 @@ log = get_logger(__name__)
 
 
 async def deliver(subscriber: Subscriber, entries: Sequence[Entry]) -> list[Unread]:
-    """Those that the subscriber could not take, each with why. Within two times HANDLER_SECONDS, however many they are:
-    the caller may hold a transaction open."""
+    """Return the events that the subscriber failed to process, each with the reason. Takes at most twice
+    HANDLER_SECONDS, however many there are: the caller may hold a transaction open."""
     if not entries:
         return []
     until = time.monotonic() + HANDLER_SECONDS

@@ -1,4 +1,4 @@
-"""How far behind each outbox is: looked at beside the relay, so that a relay that hangs is seen."""
+"""How far behind each outbox is, measured independently of the relay, so that a stuck relay is noticed."""
 
 import asyncio
 from dataclasses import dataclass
@@ -7,17 +7,18 @@ from typing import Any, Final
 import asyncpg
 from prometheus_client import Gauge
 
+from libs.clock import pause
 from libs.errors import Unavailable
 from libs.messaging.outbox import LANES
 from libs.storage.database import Database
 from libs.telemetry import get_logger
 
 LOOK_SECONDS = 5.0
-MOST_COUNTED = 10_000  # beyond this the number says no more, and counting would cost
+MOST_COUNTED = 10_000  # beyond this the exact number adds nothing, and counting would be expensive
 
 log = get_logger(__name__)
 
-# Only a living process tells: a figure that nobody brings up to date any more is gone, and `absent()` alarms.
+# Only a live process reports: a gauge that nobody updates any more disappears, and `absent()` alarms.
 _MODE: Final = "livemostrecent"
 _lag = Gauge(
     "depesche_outbox_lag_seconds", "Age of the oldest event not yet published", ["service"], multiprocess_mode=_MODE
@@ -26,7 +27,7 @@ _waiting = Gauge(
     "depesche_outbox_waiting", "Events not yet published, counted to 10,000", ["service"], multiprocess_mode=_MODE
 )
 _owed = Gauge(
-    "depesche_outbox_owed", "Deliveries that a subscriber failed and is tried again", ["service"],
+    "depesche_outbox_owed", "Deliveries that failed and are being retried", ["service"],
     multiprocess_mode=_MODE,
 )  # fmt: skip
 
@@ -47,20 +48,16 @@ class OutboxFigures:
     database: Database
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Looks every few seconds until `stop`."""
+        """Measure every few seconds until `stop`."""
         while not stop.is_set():
             try:
                 await self.look()
             except (Unavailable, asyncpg.PostgresError) as error:
                 log.warning("outbox_not_seen", error=type(error).__name__)
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await pause(stop, LOOK_SECONDS)
 
     async def look(self) -> None:
-        """One look: a few rows of an index."""
+        """Measure once; this reads a few index rows."""
         async with self.database.acquire() as connection:
             row: Any = await connection.fetchrow(_LOOK, MOST_COUNTED, LANES)
         _lag.labels(self.service).set(max(0.0, row[0] or 0.0))

@@ -1,7 +1,7 @@
-"""Looking whether an outbox has something to hand on: at all outboxes of a server at once, for all relays of a process.
+"""Polling for work in outboxes: one query covers all outboxes of a server, for all relays of a process.
 
-A look costs the same however many outboxes it is at, and most of them are empty most of the time. So a relay whose turn
-it is looks for the others too, and whoever finds that somebody has just looked need not.
+A query costs the same however many outboxes it covers, and most of them are empty most of the time. So the relay
+whose turn it is polls for the others too, and a relay skips its poll if another has just polled.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ _OWED = "exists (select from {}.outbox_delivery where due_at <= now())"
 
 @dataclass(slots=True)
 class _Server:
-    """What is reached by one DSN. `waiting`: by schema, who wants to know, by lane and last for what is owed."""
+    """The server behind one DSN. `waiting`: by schema, the events to set, one per lane and the last for owed
+    deliveries."""
 
     waiting: dict[str, Sequence[asyncio.Event]] = field(default_factory=dict)
     statement: str = ""
@@ -32,21 +33,21 @@ class Lookout:
     _servers: dict[str, _Server] = field(default_factory=dict)
 
     def add(self, database: Database, waiting: Sequence[asyncio.Event]) -> None:
-        """Has these events set when a look finds something: one for each lane, and one for what is owed."""
+        """Register the events to set when a poll finds work: one for each lane, and one for owed deliveries."""
         self._changed(database).waiting[database.schema] = waiting
 
     def remove(self, database: Database) -> None:
-        """Its outbox is not looked at any more."""
+        """Stop polling the outbox."""
         self._changed(database).waiting.pop(database.schema, None)
 
     def _changed(self, database: Database) -> _Server:
         server = self._servers.setdefault(database.dsn, _Server())
-        server.statement, server.looked_at = "", -math.inf  # whoever is new is not served by the last look
+        server.statement, server.looked_at = "", -math.inf  # the last poll did not cover a newcomer
         return server
 
     async def look(self, database: Database, within: float) -> None:
-        """Looks at all outboxes of the database's server, unless somebody has within so many seconds. Raises
-        Unavailable or asyncpg.PostgresError; then the next one looks."""
+        """Poll all outboxes of the database's server, unless another relay has done so within `within` seconds. Raises
+        Unavailable or asyncpg.PostgresError; then the next relay polls."""
         server, now = self._servers[database.dsn], asyncio.get_running_loop().time()
         if now - server.looked_at < within:
             return
@@ -66,6 +67,7 @@ class Lookout:
 
 
 def _statement(schemas: Iterable[str]) -> str:
-    """One row, a column for each lane of each outbox and for what each owes; an idle outbox costs no transaction."""
+    """Build a query of one row: a column per lane of each outbox and one for its owed deliveries. An idle outbox costs
+    no transaction."""
     looks = [[*(_ANYTHING.format(schema, lane) for lane in LANES), _OWED.format(schema)] for schema in schemas]
     return "select " + ", ".join(look for of_schema in looks for look in of_schema)

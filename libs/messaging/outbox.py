@@ -1,7 +1,7 @@
-"""The outbox: events committed with the state they are about, published afterwards by a relay.
+"""The outbox: events committed with the state they describe, published afterwards by a relay.
 
-It has two lanes, so that a one-time code does not wait until a campaign has been handed on: in the second stands what
-may wait, however much of it there is. Within a lane events go out about in the order in which they came.
+It has two lanes, so that a one-time code does not wait behind a campaign: the second lane holds events that may wait,
+in any number. Within a lane, events are published roughly in order of arrival.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ insert into outbox ({_COLUMNS})
 select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::smallint[], $7::smallint[],
                      $8::text[], $9::bytea[], $10::text[], $11::smallint[])
 """  # noqa: S608 - our own column names
-# Fewer stay rows of their own: there is nothing to save, and they can be read with psql.
+# Smaller groups stay single rows: bundling would save nothing, and psql can read them.
 _BUNDLE_FROM = 8
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """One event to publish. `key` is the partition key; `source` is needed where the contract names none, `lane` where
-    events of one contract differ in their hurry."""
+    """One event to publish. `key` is the partition key. Set `source` if the contract names none, and `lane` if events
+    of one contract differ in urgency."""
 
     event: Event
     key: str
@@ -41,7 +41,7 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 
 async def append(connection: Any, events: Sequence[Outgoing]) -> None:
-    """Adds the events to the outbox of the connection's schema, in its transaction, in one statement."""
+    """Add the events to the outbox of the connection's schema, within its transaction, in one statement."""
     if not events:
         return
     here = current_traceparent()

@@ -1,4 +1,4 @@
-"""What subscribers could not take: owed and tried again with back-off, or kept as a dead letter."""
+"""Events that subscribers failed to process: retried with back-off, then stored as dead letters."""
 
 import random
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from libs.messaging.reading import Failure
 from libs.telemetry import get_logger, span
 
 log = get_logger(__name__)
-_dead_letters = Counter("depesche_dead_letters", "Events that a subscriber could not take", ["type", "subscriber"])
+_dead_letters = Counter("depesche_dead_letters", "Events that a subscriber failed to process", ["type", "subscriber"])
 
 EVENT_COLUMNS = (
     "event_id", "type", "source", "subject", "tenant", "mode", "partition_key", "payload", "traceparent", "created_at"
@@ -23,7 +23,7 @@ select id, subscriber, 1, now() + delay * interval '1 second', error
 from unnest($1::bigint[], $2::text[], $3::float8[], $4::text[]) as owed (id, subscriber, delay, error)
 """
 _STAYS = "update outbox set published_at = now() where id = any($1)"
-# an event of a bundle that somebody owes gets a row of its own, so that its neighbours can go
+# an owed event of a bundle gets its own row, so that the rest of the bundle can be deleted
 _OWN_ROW = """
 insert into outbox (event_id, type, source, subject, tenant, mode, partition_key, payload, traceparent, created_at,
                     published_at)
@@ -42,13 +42,13 @@ insert into dead_letter (id, event_id, type, source, subscriber, subject, tenant
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
 
-ATTEMPTS_IN_AN_OUTAGE = 4_000  # about a day: 22 s on average between two
+ATTEMPTS_IN_AN_OUTAGE = 4_000  # about a day, at 22 s on average between two
 
-Owed = tuple[Any, str, Failure]  # the event as a row of its own, who could not take it, and why
+Owed = tuple[Any, str, Failure]  # the event as its own row, the subscriber that failed, and why
 
 
 async def remember(connection: Any, owed: Sequence[Owed]) -> set[int]:
-    """Notes who owes what after a first delivery; the ids of the outbox rows that stay for it."""
+    """Record who is owed what after a first delivery; return the ids of the outbox rows that must stay."""
     kept: dict[UUID, int] = {}  # event → the row that stays for it
     for row, subscriber, failure in owed:
         if failure.final:
@@ -64,10 +64,10 @@ async def remember(connection: Any, owed: Sequence[Owed]) -> set[int]:
 
 
 async def settle(connection: Any, row: Any, failure: Failure | None, max_attempts: int) -> None:
-    """What came of another try; `row` has the event, its `subscriber` and its `attempts` so far."""
+    """Record the result of a retry; `row` has the event, its `subscriber` and its `attempts` so far."""
     attempts = row["attempts"] + 1
     owed = (row["id"], row["subscriber"])
-    # a store that is away says nothing about the event: eight tries are half a minute, and would bury whatever came
+    # an unavailable store says nothing about the event: eight attempts, half a minute, would bury everything that came
     most = ATTEMPTS_IN_AN_OUTAGE if failure is not None and failure.outage else max_attempts
     if failure is not None and not failure.final and attempts < most:
         await connection.execute(_LATER, *owed, attempts, failure.reason, _back_off(attempts))
@@ -108,5 +108,5 @@ async def _bury(connection: Any, row: Any, subscriber: str, attempts: int, reaso
 
 
 def _back_off(attempts: int) -> float:
-    """Seconds until the next try: 0.2, 0.4 … 30, with half of it random, so that failures do not march in step."""
+    """Return the seconds until the next attempt: 0.2, 0.4 … 30, half of it random, so that failures spread out."""
     return float(min(30.0, 0.1 * 2 ** min(attempts, 10)) * (0.5 + random.random() / 2))

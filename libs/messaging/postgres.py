@@ -1,10 +1,10 @@
-"""The embedded bus: the outbox itself is the queue, and this relay its broker.
+"""The embedded bus: the outbox itself is the queue, and this relay is its broker.
 
-A batch of unpublished rows is leased with SKIP LOCKED inside one transaction and handed to each subscriber.
-What all acknowledge is deleted; where somebody fails, the row stays and `outbox_delivery` remembers who owes
-what, tried again with back-off, then kept as a dead letter. A crash in between releases the locks, and the
-batch is delivered again: as unkind as a real broker. Never "id greater than the last seen": ids commit out
-of order. The lanes are handed on side by side; neither waits for the other.
+The relay leases a batch of unpublished rows with SKIP LOCKED, inside one transaction, and delivers it to each
+subscriber. It deletes the rows that all subscribers acknowledged. If one fails, the row stays and `outbox_delivery`
+records who is owed what; the relay retries it with back-off and finally stores it as a dead letter. A crash releases
+the locks, and the batch is delivered again: as unkind as a real broker. It never uses "id greater than the last
+seen", because ids commit out of order. The lanes run side by side; neither waits for the other.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from typing import Any
 
 import asyncpg
 
+from libs.clock import pause
 from libs.errors import Unavailable
 from libs.messaging import owed as debts
 from libs.messaging.bus import Subscriber
@@ -27,20 +28,21 @@ from libs.messaging.lookout import Lookout
 from libs.messaging.outbox import FIRST_LANE, LANES
 from libs.messaging.reading import Failure, decoded, grouped
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 
 MOST_ROWS = 500
 _ROWS_AT_FIRST = 32
-# About so much is handed on at once: some hundred small events, or two or three with a thousand recipients each.
-# A handler that got more would hold up everybody else on its event loop.
+# Bytes delivered at once: some hundred small events, or two or three with a thousand recipients each. A larger batch
+# would hold up everything else on the handler's event loop.
 BATCH_BYTES = 256_000
 MAX_ATTEMPTS = 8
 POLL_SECONDS = 0.1
-# While the first lane has something every now and then, a one-time code need not wait for the next slow look.
+# While the first lane has had work recently, poll faster, so that a one-time code does not wait for the slow poll.
 QUICK_POLL_SECONDS = 0.02
 QUICK_FOR_SECONDS = 2.0
 _MOST_OWED = 50
-_OWED_SECONDS = 30.0  # for those together: a subscriber that hangs must not keep a transaction open for half an hour
+_OWED_SECONDS = 30.0  # for the whole batch: a subscriber that hangs must not hold a transaction open for half an hour
 _KEEP_IDEMPOTENCY = "24 hours"
 _FORGET_SECONDS = 600.0
 
@@ -57,19 +59,22 @@ select o.id, o.event_id, o.type, o.source, o.subject, o.tenant, o.mode, o.lane, 
 from outbox_delivery d join outbox o on o.id = d.outbox_id
 where d.due_at <= now() order by d.due_at limit $1 for update of d skip locked
 """
-# Found where they lie, since they are locked: a plan made for ids of an empty table would read all of it.
-# What is lost with the server's last half second was not acknowledged either, and is delivered again: so this commit
-# need not wait. Said here, since a statement of its own is a round trip.
+# By ctid, because the rows are locked: a plan made for ids while the table was empty would scan all of it. This commit
+# need not wait for the disk: what the server loses with its last half second was not acknowledged, and is delivered
+# again. Set in this statement, because a separate one would be a round trip.
 _DONE = """
 delete from outbox where ctid = any($1::tid[]) and (select set_config('synchronous_commit', 'off', true)) is not null
 """
-_FORGET = "delete from idempotency where created_at < now() - $1::text::interval"
+_FORGET = """
+delete from idempotency where ctid = any(array(
+  select ctid from idempotency where created_at < now() - $1::text::interval order by created_at limit $2))
+"""
 
 
 @dataclass(slots=True)
 class Relay:
-    """Publishes one service's outbox to all subscribers of the process. `lanes`: which ones, where another process has
-    the others; what is owed goes with the first. `lookout`: shared by the process's relays."""
+    """Publishes one service's outbox to all subscribers of the process. `lanes`: which lanes, if another process has
+    the rest; owed deliveries belong to the first lane. `lookout` is shared by the process's relays."""
 
     database: Database
     subscribers: Sequence[Subscriber]
@@ -79,8 +84,8 @@ class Relay:
     batch_bytes: int = BATCH_BYTES
     lookout: Lookout = field(default_factory=Lookout)
     _by_type: dict[str, list[Subscriber]] = field(init=False)
-    _rows: dict[int, int] = field(init=False)  # asked for at once, by lane
-    _waiting: list[asyncio.Event] = field(init=False)  # by lane, and last for what is owed
+    _rows: dict[int, int] = field(init=False)  # rows to lease at once, by lane
+    _waiting: list[asyncio.Event] = field(init=False)  # one per lane, and the last for owed deliveries
     _quick_until: float = 0.0
 
     def __post_init__(self) -> None:
@@ -91,7 +96,7 @@ class Relay:
             self._by_type[subscriber.event_type].append(subscriber)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Relays until `stop` is set: at once while there is work, else with the next look."""
+        """Relay until `stop` is set: continuously while there is work, otherwise after the next poll."""
         self.lookout.add(self.database, self._waiting)
         try:
             async with asyncio.TaskGroup() as group:
@@ -109,7 +114,7 @@ class Relay:
             await waiting.wait()
             while not stop.is_set() and await self._tried(act(), stop):
                 pass
-            waiting.clear()  # what came in the meantime is seen by the next look
+            waiting.clear()  # the next poll sees what came in the meantime
 
     async def _publish(self, lane: int) -> int:
         taken = await self.publish_once(lane)
@@ -122,17 +127,17 @@ class Relay:
     ) -> None:
         while not stop.is_set():
             await self._tried(act(), stop)
-            await _pause(stop, seconds())
+            await pause(stop, seconds())
         for waiting in self._waiting:
-            waiting.set()  # so that who waits for work sees it too
+            waiting.set()  # so that waiting tasks notice the stop
 
     async def _tried(self, act: Awaitable[Any], stop: asyncio.Event) -> Any:
-        """What it gives; nothing, after a second, where Postgres is away."""
+        """Return the result, or None after a second's pause if Postgres is unavailable."""
         try:
             return await act
         except (Unavailable, asyncpg.PostgresError) as error:
             log.warning("relay_waits", schema=self.database.schema, error=str(error))
-            await _pause(stop, 1.0)
+            await pause(stop, 1.0)
             return None
 
     async def _look(self) -> None:
@@ -142,7 +147,7 @@ class Relay:
         return QUICK_POLL_SECONDS if asyncio.get_running_loop().time() < self._quick_until else POLL_SECONDS
 
     async def publish_once(self, lane: int = FIRST_LANE) -> int:
-        """Publishes one batch of a lane; returns how many rows it took."""
+        """Publish one batch of a lane; return how many rows it took."""
         async with self.database.transaction() as connection:
             rows = await connection.fetch(_LEASE, lane, self._rows[lane])
             if not rows:
@@ -154,19 +159,19 @@ class Relay:
             return len(rows)
 
     async def _hand_on(self, rows: Sequence[Any]) -> list[debts.Owed]:
-        """Gives the rows to who wants them; what could not be taken. Where it raises, all of them stay."""
+        """Deliver the rows to their subscribers and return the failures. If it raises, all rows stay."""
         owed: list[debts.Owed] = []
         for type_, group in grouped(rows).items():
             if subscribers := self._by_type.get(type_):
-                entries, unreadable = decoded(group)  # once, however many want it
+                entries, unreadable = decoded(group)  # decoded once, however many subscribers there are
                 for subscriber in subscribers:
                     failures = unreadable + await deliver(subscriber, entries)
                     owed += [(single, subscriber.app_id, failure) for single, failure in failures]
         return owed
 
     def _fitting(self, lane: int, rows: Sequence[Any]) -> Sequence[Any]:
-        """As many rows as fit in a batch; the others stay. Rows differ in size by a thousand times, so the number
-        that is asked for follows their bytes."""
+        """Return as many rows as fit in a batch; the others stay. Row sizes differ a thousandfold, so the number of
+        rows to lease follows their bytes."""
         sizes = list(accumulate(len(row["payload"]) for row in rows))
         fitting = max(1, bisect_right(sizes, self.batch_bytes))
         if fitting == len(rows) == self._rows[lane]:
@@ -176,31 +181,22 @@ class Relay:
         return rows[:fitting]
 
     async def redeliver_once(self) -> int:
-        """Tries what subscribers owe and what is due; returns how many were tried."""
+        """Retry the owed deliveries that are due; return how many were tried."""
         async with self.database.transaction() as connection:
             rows = await connection.fetch(_LEASE_OWED, _MOST_OWED)
             known = {(s.app_id, s.event_type): s for s in self.subscribers}
             until, tried = time.monotonic() + _OWED_SECONDS, 0
             for row in rows:
                 if time.monotonic() > until:
-                    break  # due still, and not locked any more in a moment
+                    break  # the rest is still due, and unlocked in a moment
                 tried += 1
                 entries, failures = decoded([row])
                 if subscriber := known.get((row["subscriber"], row["type"])):
                     failures += await deliver(subscriber, entries)
                 else:
-                    failures.append((row, Failure(f"{row['subscriber']} subscribes to {row['type']} no more", True)))
+                    failures.append((row, Failure(f"{row['subscriber']} no longer subscribes to {row['type']}", True)))
                 await debts.settle(connection, row, failures[0][1] if failures else None, self.max_attempts)
             return tried
 
     async def _forget_idempotency_keys(self) -> None:
-        async with self.database.acquire() as connection:
-            await connection.execute(_FORGET, _KEEP_IDEMPOTENCY)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+        await in_portions(self.database, _FORGET, _KEEP_IDEMPOTENCY)

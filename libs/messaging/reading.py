@@ -1,4 +1,4 @@
-"""Outbox rows read back: what is readable as envelopes, what is not with the reason."""
+"""Outbox rows decoded: readable ones as envelopes, the others with the reason."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ _decoders: dict[str, msgspec.json.Decoder[list[Item[Any]]]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why one envelope was not taken; `final` ones are never tried again, those of an `outage` for a day."""
+    """Why one envelope failed. `final` failures are never retried; those of an `outage` are retried for a day."""
 
     reason: str
     final: bool
@@ -25,14 +25,14 @@ class Failure:
 
 
 class Entry(NamedTuple):
-    """An envelope, and where it stood: the outbox row, and its place in it where that is a bundle."""
+    """An envelope with its outbox row and, if the row is a bundle, its place in it."""
 
     row: Any
     place: int
     envelope: Envelope
 
     def single(self) -> Mapping[str, Any]:
-        """The event as a row of its own."""
+        """Return the event as its own row."""
         return _single(self.row, self.place)
 
 
@@ -40,7 +40,7 @@ Unread = tuple[Mapping[str, Any], Failure]
 
 
 def decoded(rows: Sequence[Any]) -> tuple[list[Entry], list[Unread]]:
-    """The events of rows of one type as envelopes, and those that cannot be read as rows of their own."""
+    """Decode rows of one type: the events as envelopes, and the unreadable ones as their own rows."""
     good: list[Entry] = []
     bad: list[Unread] = []
     for row in rows:
@@ -53,7 +53,7 @@ def decoded(rows: Sequence[Any]) -> tuple[list[Entry], list[Unread]]:
 
 
 def grouped(rows: Sequence[Any]) -> dict[str, list[Any]]:
-    """The rows by event type."""
+    """Group the rows by event type."""
     groups: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         groups[row["type"]].append(row)
@@ -61,7 +61,7 @@ def grouped(rows: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 def _items(row: Any) -> Iterator[Item[Any] | Failure]:
-    """A row's events. One that cannot be read takes no neighbour along."""
+    """Yield a row's events. An unreadable event does not affect its neighbours."""
     if row["entries"] > 1:
         try:
             yield from _decoder(row["type"]).decode(row["payload"])

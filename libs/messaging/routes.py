@@ -1,14 +1,14 @@
-"""What the sidecar asks of a service: which topics it wants, and to take their batches.
+"""The routes that the sidecar calls: which topics the service subscribes to, and the delivery of their batches.
 
     GET  /dapr/subscribe        the subscriptions, from the same table that the embedded bus reads
-    POST /dapr/events/{topic}   a batch; answered for each entry
-    POST /dapr/topics           a batch of a topic that others own, where the service hears any (see `topics`)
+    POST /dapr/events/{topic}   a batch, with a status for each entry
+    POST /dapr/topics           a batch of a topic owned by others, if the service subscribes to any (see `topics`)
 
-Read by hand (`brought`): a 422 of FastAPI's would make the sidecar bring a poison message for ever, a 404 drop it.
-What a handler cannot take is owed in the service's own database, where its relay tries it again with back-off and at
-last keeps it as a dead letter, exactly as on the embedded bus; of a message that carries many events, that event alone.
-RETRY is said only where not even that could be written; then the sidecar tries again, and at last puts the message on
-the service's dead-letter topic, which comes in here too, until it can be written.
+Bodies are parsed by hand (`brought`): a 422 from FastAPI would make the sidecar redeliver a poison message for ever,
+a 404 would drop it. An event that a handler fails to process is owed in the service's own database, where its relay
+retries it with back-off and finally stores it as a dead letter, exactly as on the embedded bus; if a message carries
+many events, only that one. The answer is RETRY only if even that could not be written. Then the sidecar retries, and
+finally moves the message to the service's dead-letter topic, which is consumed here too, until it can be written.
 """
 
 import hmac
@@ -36,7 +36,7 @@ from libs.web import Router
 
 MOST_MESSAGES = 100
 AWAIT_MILLISECONDS = 20
-MOST_EVENTS = 1_000  # handed to a handler at once, however many came together
+MOST_EVENTS = 1_000  # passed to a handler at once, however many arrived together
 _BULK = {"enabled": True, "maxMessagesCount": MOST_MESSAGES, "maxAwaitDurationMs": AWAIT_MILLISECONDS}
 
 log = get_logger(__name__)
@@ -44,20 +44,20 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Takes what the sidecar brings to one service."""
+    """Accepts what the sidecar delivers to one service."""
 
     app_id: str
     database: Database
     subscribers: Sequence[Subscriber]
 
     async def take(self, events: Sequence[Any]) -> str:
-        """Hands the events to their subscribers; SUCCESS when all are taken, owed or kept, else RETRY."""
+        """Deliver the events to their subscribers; return SUCCESS if all are processed, owed or stored, else RETRY."""
         known = {one.event_type: one for one in self.subscribers}
         owed: list[debts.Owed] = []
         rows = []
         for row, unread in (found for event in events for found in rows_of(event)):
             if unread is None and row["type"] not in known:
-                unread = Failure(f"{self.app_id} subscribes to no {row['type']}", final=True)
+                unread = Failure(f"{self.app_id} does not subscribe to {row['type']}", final=True)
             if unread is None:
                 rows.append(row)
             else:
@@ -70,7 +70,8 @@ class Intake:
         return SUCCESS if await self._remembered(owed) else RETRY
 
     async def bury(self, topic: Topic, refused: Sequence[Refused]) -> bool:
-        """Keeps messages of others that can never be taken as dead letters; false where Postgres is away."""
+        """Store messages of others that can never be processed as dead letters; return False if Postgres is
+        unavailable."""
         about = {"type": topic.name, "source": f"{topic.component}/{topic.name}"}
         return await self._remembered(
             [
@@ -94,10 +95,11 @@ class Intake:
         return f"{self.app_id}.dead"
 
     def subscriptions(self, pubsub: str) -> list[dict[str, Any]]:
-        """Dapr's programmatic subscriptions: one for each event type, and for what the sidecar gave up on."""
+        """Return Dapr's programmatic subscriptions: one per event type, and one for the dead-letter topic."""
         ours = [topic_of(one.event_type) for one in self.subscribers]
-        # Of the dead-letter topic too: while the database is away a broker may drop what was given up on twice.
-        # As bytes: what the sidecar cannot read as JSON is given up on at once, and would be here too, for ever.
+        # The dead-letter topic names itself too: while the database is unavailable, a broker may otherwise drop what
+        # failed twice. As raw bytes: the sidecar gives up at once on what it cannot parse as JSON, and would do so here
+        # for ever.
         return [
             {
                 "pubsubname": pubsub,
@@ -123,11 +125,11 @@ class SidecarGuard(Guard):
     async def __call__(self, request: Request) -> None:
         given = request.headers.get("dapr-api-token", "").encode("latin-1")
         if not self._token or not hmac.compare_digest(given, self._token):
-            raise Unauthorized("The token is not that of this application's sidecar.")
+            raise Unauthorized("The token is not the one of this application's sidecar.")
 
 
 def router_of(intake: Intake, sidecar: Sidecar, others: OtherTopics | None = None) -> Router:
-    """The routes for a service beside this sidecar. `others`: what it hears from topics that are not the suite's."""
+    """Return the routes for a service beside this sidecar. `others`: the topics of others that it consumes."""
     router = Router(tags=["bus"])
     guard = [Depends(SidecarGuard(sidecar.app_token))]
 
@@ -165,13 +167,13 @@ async def _subscribed(others: OtherTopics | None) -> list[dict[str, Any]]:
     try:
         return [topics.subscription(topic, _BULK) for topic in await others.wanted()] if others else []
     except (Unavailable, asyncpg.PostgresError, OSError) as error:
-        # the suite's own events must come in all the same; whoever watches over the topics sees what is missing
+        # the suite's own events must come in anyway; the monitoring of the topics shows what is missing
         log.error("topics_not_known", error=str(error))
         return []
 
 
 async def _kept_whole(intake: Intake, body: bytes) -> Response:
-    """What is no batch of bulk subscribe at all, since there is nobody to whom an entry could be answered."""
+    """Store a body that is not a bulk-subscribe batch at all: it has no entries to answer for."""
     return _json({"status": await intake.take([body.decode(errors="replace")])})
 
 
@@ -180,7 +182,7 @@ def _json(answer: Mapping[str, Any]) -> Response:
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """One of a batch; `event` comes as base64 of the CloudEvent's bytes."""
+    """One entry of a batch; `event` is base64 of the CloudEvent's bytes."""
 
     entryId: str
     event: bytes
@@ -194,10 +196,10 @@ _batch = msgspec.json.Decoder(_Batch)
 
 
 def _entries(body: bytes) -> list[tuple[str, Any]]:
-    """The entries' ids, each with its event: read where it can be, and otherwise as it came. Raises what reading JSON
-    raises where it is no batch."""
+    """Return the entries' ids with their events, parsed if possible, else as they came. Raises the JSON decoder's
+    errors if the body is not a batch."""
     try:
         return [(entry.entryId, read(entry.event)) for entry in _batch.decode(body).entries]
-    except msgspec.ValidationError:  # one of them holds no bytes: all are looked at one by one
+    except msgspec.ValidationError:  # one entry has no bytes: check each of them
         found = msgspec.json.decode(body)["entries"]
         return [(entry["entryId"], read(entry.get("event"))) for entry in found]

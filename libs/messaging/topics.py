@@ -1,8 +1,8 @@
-"""Topics that others own, in whatever shape they publish: brought by the sidecar as the bytes that were sent.
+"""Topics owned by others, in whatever format they publish: the sidecar delivers the bytes exactly as sent.
 
-Subscribed to with `rawPayload`, since without it the sidecar reads JSON into floats, and of what is not JSON brings
-nothing. No dead-letter topic is named: it would lie on a broker that is not ours. What cannot be understood is the
-service's to keep; an entry is wanted again only while the service's database is away.
+The subscription uses `rawPayload`: without it the sidecar parses JSON numbers into floats and delivers nothing that
+is not JSON. It names no dead-letter topic, because that would be on a broker that is not ours. The service stores
+messages that it cannot understand; it asks for an entry again only while its database is unavailable.
 """
 
 import base64
@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True, rename={"id": "entryId"}):
 
 
 class Batch(msgspec.Struct, frozen=True, rename={"component": "pubsubname"}):
-    """What bulk subscribe posts."""
+    """The body that bulk subscribe posts."""
 
     component: str
     topic: str
@@ -41,25 +41,25 @@ class Batch(msgspec.Struct, frozen=True, rename={"component": "pubsubname"}):
 
 
 class Refused(NamedTuple):
-    """A message that this service can never take, and why."""
+    """A message that this service can never process, and why."""
 
     entry: str
     body: bytes
     reason: str
 
 
-Bury = Callable[[Topic, Sequence[Refused]], Awaitable[bool]]  # false where not even that could be written
+Bury = Callable[[Topic, Sequence[Refused]], Awaitable[bool]]  # False if not even that could be written
 
 _decoder = msgspec.json.Decoder(Batch)
 
 
 def read(body: bytes) -> Batch:
-    """The batch. Raises msgspec.DecodeError or UnicodeDecodeError."""
+    """Parse the batch. Raises msgspec.DecodeError or UnicodeDecodeError."""
     return _decoder.decode(body)
 
 
 def subscription(topic: Topic, bulk: Mapping[str, Any]) -> dict[str, Any]:
-    """Dapr's programmatic subscription to it."""
+    """Return Dapr's programmatic subscription to the topic."""
     return {
         "pubsubname": topic.component,
         "topic": topic.name,
@@ -70,14 +70,14 @@ def subscription(topic: Topic, bulk: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def take(others: OtherTopics, batch: Batch, bury: Bury) -> dict[str, str]:
-    """Gives a batch to its service; the status of each entry."""
+    """Pass a batch to its service; return the status of each entry."""
     intake = _Intake(others, Topic(batch.component, batch.topic))
     readable = []
     for entry in batch.entries:
         message = _message(entry)
         if message is None:
-            # somebody subscribed for us without rawPayload: its numbers may be others by now
-            why = "the sidecar did not bring its bytes; the subscription lacks rawPayload"
+            # a subscription without rawPayload: its numbers may have changed
+            why = "the sidecar did not deliver the raw bytes; the subscription lacks rawPayload"
             intake.refused.append(Refused(entry.id, msgspec.json.encode(entry.event), why))
         else:
             readable.append((entry.id, message))
@@ -89,7 +89,7 @@ async def take(others: OtherTopics, batch: Batch, bury: Bury) -> dict[str, str]:
 
 @dataclass(slots=True)
 class _Intake:
-    """One batch on its way in."""
+    """One incoming batch."""
 
     others: OtherTopics
     topic: Topic
@@ -97,7 +97,7 @@ class _Intake:
     refused: list[Refused] = field(default_factory=list)
 
     async def give(self, entries: Sequence[tuple[str, Message]]) -> None:
-        """Together, then one by one where that fails, so that none takes its neighbours along."""
+        """Pass them together, then one by one if that fails, so that a failure does not affect its neighbours."""
         if not entries:
             return
         failure = await self._attempt([message for _, message in entries])
@@ -123,7 +123,7 @@ class _Intake:
 
 
 def _store_away(error: Exception) -> bool:
-    """Whether it says that a store is away, and nothing about the messages."""
+    """Whether the error says that a store is unavailable, and nothing about the messages."""
     if isinstance(error, DepescheError):
         return isinstance(error, Transient)
     refused = isinstance(error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError)
@@ -140,4 +140,4 @@ def _message(entry: Entry) -> Message | None:
 
 
 def _without_nul(text: str) -> str:
-    return text.replace("\0", "")  # a header may hold any bytes, and Postgres keeps no NUL in a text
+    return text.replace("\0", "")  # a header may contain any bytes, and Postgres text cannot hold NUL

@@ -1,4 +1,4 @@
-"""One library for preview, publish and send: Liquid in, content of a channel out.
+"""One library for preview, publish and send: Liquid in, a channel's content out.
 
 release = compile_release(bundle)                      # delivery: once per release
 rendered = release.render("shipped", "de-AT", {"event": …, "recipient": …, "links": …})

@@ -1,7 +1,7 @@
 """What a parsed text reads: each variable as written, and as a path into the event, through loops and assigns.
 
-One walk over the syntax tree does three things: it lists the uses, it replaces ranges by bounded ones, and it
-hands the recipient's zone to every `date` that names none.
+One walk over the syntax tree lists the uses, replaces ranges with bounded ones, and passes the recipient's zone to
+every `date` that names none.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ from libs.rendering.limits import VALUE_ERRORS
 from libs.rendering.meter import METER
 from libs.rendering.numbers import NUMBER_FILTERS
 
-ANY = "[]"  # an item of a list, or a key that is only known when rendering
+ANY = "[]"  # an item of a list, or a key known only at render time
 _OF_NUMBERS = {*NUMBER_FILTERS, "money", "number", "size", "json"}
 _LOOP_VARIABLES = frozenset({"forloop", "tablerowloop"})
 
@@ -53,14 +53,14 @@ class Use:
 
 @dataclass(slots=True)
 class Uses:
-    """All that a text reads."""
+    """Everything that a text reads."""
 
     uses: list[Use] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)  # what fails whatever the variables, as sentences
+    problems: list[str] = field(default_factory=list)  # sentences about what fails whatever the variables
 
 
 def walk(template: BoundedTemplate) -> Uses:
-    """The uses of a freshly parsed template; see the module for what it changes on the way."""
+    """Return the uses of a freshly parsed template; the module says what this changes on the way."""
     found = Uses()
     _Walk(template, found).nodes(template.nodes, {})
     return found
@@ -75,9 +75,7 @@ class _Walk:
     def nodes(self, nodes: Sequence[Node], scope: Scope) -> None:
         for node in nodes:
             if isinstance(node, BreakNode | ContinueNode) and "forloop" not in scope and "tablerowloop" not in scope:
-                self._found.problems.append(
-                    f"Line {_line(node.token)}: {{% {node.token.value} %}} stands outside of a loop."
-                )
+                self._found.problems.append(f"Line {_line(node.token)}: {{% {node.token.value} %}} is outside a loop.")
             for expression in node.expressions():
                 self._expression(expression, scope)
             for name in node.template_scope():
@@ -90,7 +88,7 @@ class _Walk:
             self.nodes(list(node.children(self._context)), inner)
 
     def _assigned(self, node: Node, scope: Scope) -> tuple[str, ...] | None:
-        """`assign x = event.data.order` makes x another name; with a filter it is a new value."""
+        """Return the path that `assign x = event.data.order` makes x an alias of; with a filter, x is a new value."""
         if isinstance(node, AssignNode):
             expression = node.expression
             if isinstance(expression, FilteredExpression) and not expression.filters:
@@ -129,7 +127,7 @@ class _Walk:
                 expression.left = Perhaps(expression.left)
 
     def _constant(self, expression: FilteredExpression) -> None:
-        """What reads no variable is tried at once: if it fails now, it fails for everybody."""
+        """Evaluate an expression without variables now: if it fails, it fails for everyone."""
         if self._found.problems or any(isinstance(each, Path) for each in _expressions(expression.left)):
             return
         if any(part != ["recipient", "zone"] for part in _arguments(expression)):
@@ -145,8 +143,8 @@ class _Walk:
     def _filters(self, expression: FilteredExpression) -> None:
         for each in expression.filters or ():
             function = self._context.env.filters.get(each.name)
-            instead = INSTEAD.get(each.name, "the documentation lists those there are")
-            problem = _misused(each, function) if function else f"there is none; {instead}"
+            instead = INSTEAD.get(each.name, "the documentation lists all filters")
+            problem = _misused(each, function) if function else f"it does not exist; {instead}"
             if problem:
                 self._found.problems.append(f"Line {_line(each.token)}: the filter {each.name!r}: {problem}.")
 
@@ -154,7 +152,7 @@ class _Walk:
         root, token = path.path[0], path.token
         if not isinstance(root, str):
             self._found.problems.append(
-                f"Line {_line(token)}: write the variable's name here: it cannot be taken from another."
+                f"Line {_line(token)}: write the variable's name here; it cannot come from another variable."
             )
             return
         if root in _LOOP_VARIABLES and root in scope:
@@ -163,7 +161,7 @@ class _Walk:
 
 
 def _has_a_default(expression: FilteredExpression) -> bool:
-    """Whether a `default` follows on filters that make a text of nothing; of numbers they make a 0."""
+    """Whether a `default` follows filters that turn nothing into a text; filters for numbers turn it into 0."""
     names = [each.name for each in expression.filters or ()]
     before = names[: names.index("default")] if "default" in names else []
     return bool(before) and not any(name in _OF_NUMBERS for name in before)
@@ -182,14 +180,14 @@ def _expressions(root: Any) -> Iterator[Any]:
 
 
 def _arguments(expression: FilteredExpression) -> Iterator[list[Any]]:
-    """The paths among the arguments of an expression's filters."""
+    """Yield the paths among the arguments of an expression's filters."""
     for each in expression.filters or ():
         for argument in each.args:
             yield from (found.path for found in _expressions(argument.value) if isinstance(found, Path))
 
 
 def _misused(each: Filter, function: Callable[..., Any]) -> str | None:
-    """What is wrong with a filter's arguments, whatever their values."""
+    """Return what is wrong with a filter's arguments, whatever their values."""
     given = [argument for argument in each.args if type(argument) is PositionalArgument]
     named = {argument.name: None for argument in each.args if isinstance(argument, KeywordArgument)}
     if getattr(function, "with_environment", False):
@@ -205,7 +203,7 @@ def _misused(each: Filter, function: Callable[..., Any]) -> str | None:
 
 
 def prefixes(path: Path) -> Iterator[str]:
-    """The path and its beginnings, as Liquid names them in errors."""
+    """Yield the path and its prefixes, as Liquid names them in errors."""
     made = ""
     for index, part in enumerate(path.path):
         if index == 0:

@@ -13,7 +13,7 @@ from libs.rendering.meter import METER
 
 
 class BoundedContext(RenderContext):
-    """Counts the work of loops and the size of what `assign` and `capture` keep."""
+    """Counts the work of loops and the size of what `assign` and `capture` store."""
 
     __slots__ = ("kept", "weight")
 
@@ -25,7 +25,7 @@ class BoundedContext(RenderContext):
     def assign(self, key: str, val: Any) -> None:
         self.kept += getsizeof(val, 64) - (getsizeof(self.locals[key], 64) if key in self.locals else 0)
         if self.kept > MAX_LOCALS:
-            raise ResourceLimitError(f"assign and capture keep more than {MAX_LOCALS} bytes", token=None)
+            raise ResourceLimitError(f"assign and capture store more than {MAX_LOCALS} bytes", token=None)
         self.locals[key] = val
 
     def get(self, path: list[object], **options: Any) -> object:
@@ -40,7 +40,7 @@ class BoundedContext(RenderContext):
 
 
 class _Weighed:
-    """A loop that says how heavy its body is before it runs."""
+    """A loop that declares the weight of its body before it runs."""
 
     __slots__ = ()
     weight: int
@@ -80,7 +80,7 @@ class TablerowTag(tablerow_tag.TablerowTag):
 
 
 class BoundedRange(RangeLiteral):
-    """A range refused before anything can turn it into a list."""
+    """A range that is rejected before anything can turn it into a list."""
 
     __slots__ = ()
 

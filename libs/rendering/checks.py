@@ -1,4 +1,4 @@
-"""What publishing asks: does every locale compile, does it know its variables, and can it run at all."""
+"""The checks of publishing: does every locale compile, are its variables known, and can it render at all."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ EVERYTHING = frozenset({"*"})  # all variables may be missing: a trial must not 
 
 
 def check_template(channel: Channel | str, locales: Locales) -> list[FieldError]:
-    """All that is wrong with a template whatever the event: pointers like `/locales/de/title`."""
+    """Return everything that is wrong with a template whatever the event: pointers like `/locales/de/title`."""
     problems: list[FieldError] = []
     for template in _compiled(channel, locales, problems):
         problems += _unknown(template, None)
@@ -25,7 +25,7 @@ def check_template(channel: Channel | str, locales: Locales) -> list[FieldError]
 
 
 def unknown_variables(channel: Channel | str, locales: Locales, schema: Schema | None) -> list[FieldError]:
-    """Variables that the event type's schema does not have, and what a sample event already shows to fail."""
+    """Return variables that the event type's schema does not have, and what already fails with a sample event."""
     problems: list[FieldError] = []
     for template in _compiled(channel, locales, problems):
         found = _unknown(template, schema)
@@ -36,7 +36,8 @@ def unknown_variables(channel: Channel | str, locales: Locales, schema: Schema |
 
 
 def optional_variables(channel: Channel | str, locales: Locales, schema: Schema | None) -> list[str]:
-    """Variables as written that an event may lack by its schema: they render as nothing instead of failing."""
+    """Return the variables, as written, that an event may lack by its schema; they render as nothing instead of
+    failing."""
     made: set[str] = set()
     for template in _compiled(channel, locales, []):
         for checked in _checked(template, schema).values():
@@ -63,7 +64,7 @@ def _unknown(template: CompiledTemplate, schema: Schema | None) -> list[FieldErr
     found = [
         FieldError(f"{pointer}/{name}", sentence)
         for name, checked in _checked(template, schema).items()
-        if name in template.parts.given  # a derived text part says nothing that its source does not
+        if name in template.parts.given  # a derived text part adds nothing to its source
         for _, sentence in checked.problems
     ]
     return list(dict.fromkeys(found))

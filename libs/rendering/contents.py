@@ -1,7 +1,7 @@
-"""What a rendered message is, per channel: frozen values that preview, publish and the providers share.
+"""The content of a rendered message, per channel: frozen values shared by preview, publish and the providers.
 
-Everything in here has been checked: links have an allowed scheme, header values are one line, sizes fit.
-The same object may be shared between messages (renders are memoised), so nothing in it may be changed.
+Everything here has been checked: links have an allowed scheme, header values are one line, sizes fit. Messages may
+share an object (renders are memoised), so it must not be changed.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class PushContent(msgspec.Struct, frozen=True, gc=False):
-    """A rendered push. `data` values are strings: FCM takes no others."""
+    """A rendered push. `data` values are strings: FCM accepts no others."""
 
     title: str
     body: str
@@ -26,11 +26,10 @@ class PushContent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Woven(msgspec.Struct, frozen=True, gc=False):
-    """A text as its template made it: the values between its literals, of which there is one more.
+    """A text as its template produced it: literals with the values between them, one literal more than values.
 
-    `literals` are the same in every render of a template, so whoever encodes a text can do them once, and whoever
-    keeps thousands of them keeps only what differs.
-    """
+    `literals` are the same in every render of a template, so an encoder can process them once, and a cache of
+    thousands of texts stores only what differs."""
 
     literals: tuple[str, ...]
     values: list[str]
@@ -42,12 +41,12 @@ class Woven(msgspec.Struct, frozen=True, gc=False):
 
 
 class EmailContent(msgspec.Struct, frozen=True, gc=False):
-    """A rendered mail: HTML and its text part (derived where the template has none), put together when it is read."""
+    """A rendered mail: HTML and its text part (derived if the template has none), joined when it is read."""
 
     subject: str
     page: str | Woven
     words: str | Woven
-    preheader: str | None = None  # already inside `html`; kept for preview
+    preheader: str | None = None  # already inside `html`; stored for preview
     from_name: str | None = None
     reply_to: str | None = None
 
@@ -78,7 +77,7 @@ Content = PushContent | EmailContent | SmsContent | WebhookContent
 
 
 def parts_of(content: Content) -> dict[str, Any]:
-    """A content by the names of its template's parts, for people to look at."""
+    """Return a content by the names of its template's parts, for people to read."""
     if isinstance(content, WebhookContent):
         return {"json": content.body.decode()}
     names = {"page": "html", "words": "text"} if isinstance(content, EmailContent) else {}

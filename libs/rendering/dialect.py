@@ -1,7 +1,7 @@
-"""Where the library is not Liquid as marketers know it from Shopify.
+"""Adapts the library to Liquid as marketers know it from Shopify.
 
-`blank` is also what is null, false or missing; numbers with a point are exact, so that a price of 9.95 equals 9.95; a
-number written as text is compared as one; and an unknown tag is named as such.
+`blank` includes null, false and missing; numbers with a point are exact, so that a price of 9.95 equals 9.95; a
+number written as text is compared as a number; and an error names an unknown tag.
 """
 
 import re
@@ -34,10 +34,10 @@ from liquid.token import TOKEN_EXPRESSION
 _INSTEAD = {
     "elseif": ": write elsif",
     "elif": ": write elsif",
-    "include": ": a template is one piece, put the text itself in",
-    "render": ": a template is one piece, put the text itself in",
+    "include": ": a template cannot include another; insert the text itself",
+    "render": ": a template cannot include another; insert the text itself",
 }
-_INNER = frozenset({"else", "elsif", "when", "break", "continue"})  # known, but not where they stand
+_INNER = frozenset({"else", "elsif", "when", "break", "continue"})  # known, but misplaced
 
 
 class BlankEq(EqExpression):
@@ -73,7 +73,7 @@ class BlankWhen(_AnyExpression):
 
 
 class Loop(LoopExpression):
-    """What a `for` goes through: no limit where it is null or missing, and nothing with one of 0."""
+    """The items of a `for`: no limit if it is null or missing, and none at all with a limit of 0."""
 
     __slots__ = ()
 
@@ -89,7 +89,7 @@ class Loop(LoopExpression):
 
 
 class Perhaps(Expression):
-    """A variable for which its text says what stands where it is missing: then it is nothing, and no error."""
+    """A variable whose text provides a replacement if it is missing: then it is nothing instead of an error."""
 
     __slots__ = ("inner",)
 
@@ -109,7 +109,7 @@ class Perhaps(Expression):
 
 
 def adapt(expression: Expression) -> None:
-    """Makes an expression of a parsed template mean what Shopify means."""
+    """Make an expression of a parsed template behave as in Shopify."""
     if isinstance(expression, FloatLiteral):
         expression.value = cast(Any, Decimal(repr(expression.value)))
     elif type(expression) is LoopExpression:
@@ -133,7 +133,8 @@ def _equal(left: object, right: object) -> bool:
 
 
 class _Numeric:
-    """An order of which a side may be a number written as text: shops send money so, and `"19.90" > 10` is meant."""
+    """A comparison in which either side may be a number written as text: shops send money like that, as in `"19.90" >
+    10`."""
 
     __slots__ = ()
     left: Expression
@@ -200,7 +201,7 @@ def _number_beside(value: object, other: object) -> object:
 
 
 class CaptureTag(capture_tag.CaptureTag):
-    """`{% capture 'name' %}` names what `{% capture name %}` does."""
+    """`{% capture 'name' %}` is the same as `{% capture name %}`."""
 
     def parse(self, stream: TokenStream) -> capture_tag.CaptureNode:
         named = stream.peek
@@ -213,13 +214,13 @@ _QUOTED_NAME = re.compile(r"""(["'])([\w-]+)\1""")
 
 
 class UnknownTag(illegal.Illegal):
-    """Says which tag there is none of."""
+    """Names the unknown tag in the error."""
 
     def parse(self, stream: TokenStream) -> IllegalNode:
         name = stream.current.value
         if not name or name in _INNER or name.startswith("end"):
             return super().parse(stream)
         raise LiquidSyntaxError(
-            f"there is no tag {name!r} here{_INSTEAD.get(name, '; the documentation lists those there are')}",
+            f"there is no tag {name!r}{_INSTEAD.get(name, '; the documentation lists all tags')}",
             token=stream.current,
         )

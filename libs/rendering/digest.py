@@ -4,12 +4,12 @@ import hashlib
 
 from libs.rendering.contents import Content, EmailContent, PushContent, SmsContent, WebhookContent
 
-# neither can occur in a content: control characters have been removed
+# neither can occur in a content: control characters are removed
 _NEXT, _NONE = "\x1f", "\x1e"
 
 
 def content_digest(content: Content) -> bytes:
-    """SHA-256 (32 bytes) of what the recipient gets; what is only shown in a preview does not count."""
+    """Return the SHA-256 (32 bytes) of what the recipient gets, without what only a preview shows."""
     return hashlib.sha256(_canonical(content)).digest()
 
 

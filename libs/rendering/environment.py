@@ -1,7 +1,7 @@
-"""The Liquid environment: which tags there are, what a missing variable means, and how much work is allowed.
+"""The Liquid environment: which tags exist, what a missing variable means, and how much work is allowed.
 
-Work is counted in units instead of seconds, so that a busy machine never fails a message that a quiet one
-sends: a loop costs its length times the size of its body, a filter by the length of what it is given.
+Work is counted in units instead of seconds, so that a busy machine never fails a message that an idle one sends: a
+loop costs its length times the size of its body, a filter the length of its input.
 """
 
 import re
@@ -39,17 +39,17 @@ from libs.rendering.values import plain, stringify
 
 LENIENT_ROOTS = frozenset({"recipient", "links"})  # what a person may lack is not an error: Hello ,
 
-LENIENT_PATHS = frozenset({"event.subject"})  # an event without one is an event all the same
+LENIENT_PATHS = frozenset({"event.subject"})  # an event may have no subject
 
 
 class Missing(Undefined):
-    """A variable that is not there. Falsy in conditions, replaced by `default`; putting it out is an error."""
+    """A missing variable. Falsy in conditions, replaced by `default`; printing it is an error."""
 
     __slots__ = ()
 
     @property
     def path(self) -> str:
-        """The first part of the path that is missing, as written: `event.data.order`."""
+        """Return the first part of the path that is missing, as written: `event.data.order`."""
         return str(self.hint or self.name).removesuffix(" is undefined").strip("'\"")
 
     def __str__(self) -> str:
@@ -104,7 +104,7 @@ class EchoTag(echo_tag.EchoTag):
 
 
 class CycleNode(cycle_tag.CycleNode):
-    """`{% cycle … %}`: its values are put out like any other."""
+    """`{% cycle … %}`: its values are escaped like any other."""
 
     __slots__ = ()
 
@@ -121,7 +121,7 @@ class CycleTag(cycle_tag.CycleTag):
 
 
 class JsonCaptureNode(capture_tag.CaptureNode):
-    """`{% capture x %}` in JSON: a text, which is escaped where it is put out; what has quotes of its own is JSON."""
+    """`{% capture x %}` in JSON: a text, which is escaped when printed; a capture with quotes of its own is JSON."""
 
     __slots__ = ()
 
@@ -160,12 +160,12 @@ _OF_KIND = {"json": (JsonCaptureTag,), "text": (CaptureTag,), "html": (CaptureTa
 
 
 def put_out_text(value: Any) -> str:
-    """A value in a text: as it is, without control characters."""
+    """Print a value in a text: unchanged, without control characters."""
     return value if type(value) is str and value.isprintable() else plain(stringify(value))
 
 
 def put_out_html(value: Any) -> str:
-    """A value in HTML: escaped, unless one of our own filters made it markup."""
+    """Print a value in HTML: escaped, unless one of our own filters made it markup."""
     if type(value) is str and value.isprintable() and not _HTML_SIGNS.search(value):
         return value
     if isinstance(value, Markup):
@@ -174,7 +174,7 @@ def put_out_html(value: Any) -> str:
 
 
 def put_out_json(value: Any) -> str:
-    """A value in JSON: numbers and booleans bare, texts as they stand between quotes."""
+    """Print a value in JSON: numbers and booleans bare, strings as between quotes."""
     if isinstance(value, JsonText):
         return str(value)
     if value is None:
@@ -187,7 +187,7 @@ ESCAPES: Mapping[str, Callable[[Any], str]] = {
     "html": put_out_html,
     "json": put_out_json,
 }
-# which texts it gives back as they are, told without calling it: most names and numbers
+# recognises texts that need no escaping, without calling the escape: most names and numbers
 AS_IT_IS: Mapping[str, Callable[[str], bool]] = {
     "text": str.isprintable,
     "html": str.isalnum,
@@ -209,7 +209,7 @@ class ChannelEnvironment(Environment):
         self.everything_optional = "*" in self.optional
         self.put_out = ESCAPES[kind]
         super().__init__(autoescape=kind == "html", undefined=Missing, strict_filters=True)
-        self.undefined = self._undefined  # type: ignore[assignment]  # called only, to make one
+        self.undefined = self._undefined  # type: ignore[assignment]  # only called, as a factory
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         for tag in _TAGS + _OF_KIND[self.kind]:

@@ -1,7 +1,7 @@
-"""Says in words what is wrong with a source or a render, and in which line.
+"""Explains what is wrong with a source or a render, and on which line.
 
-What Liquid's parser notices only where there is nothing left to read (an `if` without its end, `{{ total | }}`) has no
-place; that is looked for here, piece by piece.
+Errors that Liquid's parser notices only at the end of a piece (an `if` without its end, `{{ total | }}`) have no
+position; this module finds it, piece by piece.
 """
 
 import re
@@ -23,27 +23,30 @@ _TYPES = {
 _NAMES = "|".join(map(re.escape, _TYPES))
 _NO_FIELDS = re.compile(f"'({_NAMES})' object is not subscriptable")
 _TYPE = re.compile(f"'({_NAMES})'(?! object)|(?<=found )({_NAMES})$")
-# what editors make of a text, and what other languages of templates have in its place
+# what editors do to a text, and what other template languages use instead
 _HINTS = tuple(
     (re.compile(pattern), hint)
     for pattern, hint in (
         ("^unexpected '[“”„‟‘’‚«»]'", "write straight quotes"),
-        ("^unexpected '&'", "an editor may have put &gt; for > or &quot; for a quote: write the signs themselves"),
-        (r"^unexpected '([^\x20-\x7e]|\\[ux])", "it may be invisible: write the line anew"),
-        ("^unexpected '{'", "write two braces, values are escaped for where they land"),
+        (
+            "^unexpected '&'",
+            "an editor may have written &gt; for > or &quot; for a quote: use the characters themselves",
+        ),
+        (r"^unexpected '([^\x20-\x7e]|\\[ux])", "it may be invisible: retype the line"),
+        ("^unexpected '{'", "write two braces; values are escaped for their place"),
         ("^unexpected '#'", "write {% if … %} and {% for … %}"),
         (r"^unexpected '\+'", "write | plus: 1"),
         (r"^unexpected '\?'", "write {% if … %}"),
         ("end of expression, found '='$", "write =="),
-        ("^expected an identifier, found integer$", "write [0] for the first of a list"),
+        ("^expected an identifier, found integer$", "write [0] for the first item of a list"),
     )
 )
 _VERBATIM = ("raw", "comment", "doc")
-_INSIDE = {"elsif": "if", "when": "case"}  # tags that stand in another one only
+_INSIDE = {"elsif": "if", "when": "case"}  # tags that are only valid inside another one
 
 
 def explained(error: BaseException, source: str = "", environment: Environment | None = None) -> str:
-    """One sentence. With the source that did not parse, its line is found where the error does not have it."""
+    """Return one sentence. With the source that failed to parse, it finds the line if the error has none."""
     if isinstance(error, RecursionError):
         return "The text is nested too deeply; simplify it."
     if environment is not None and _at_the_end(error) and (placed := _placed(error, source, environment)):
@@ -57,7 +60,7 @@ def explained(error: BaseException, source: str = "", environment: Environment |
 
 
 def in_words(message: str) -> str:
-    """A message of Python or the library in the words of whoever writes a text."""
+    """Translate a message of Python or the library into the words of someone who writes templates."""
     said = _NO_FIELDS.sub(lambda found: f"{_words(found[1])} has no fields", message)
     said = _TYPE.sub(lambda found: _words(found[1] or found[2]), said)
     hint = next((hint for pattern, hint in _HINTS if pattern.search(said)), None)
@@ -84,12 +87,12 @@ def _placed(error: BaseException, source: str, environment: Environment) -> str 
     blocks = [name for name, tag in environment.tags.items() if tag.block]
     line, block = _place_of_fault(source, blocks, fails)
     if block is not None:
-        return f"Line {line}: {{% {block} %}} is never closed; write {{% end{block} %}} where it ends."
+        return f"Line {line}: {{% {block} %}} is never closed; add {{% end{block} %}} where it ends."
     return f"Line {line}: {error.args[0]}." if line else None
 
 
 def _place_of_fault(source: str, blocks: Collection[str], fails: Callable[[str], bool]) -> tuple[int, str | None]:
-    """The line of the first piece that fails by itself, else of the last block without its end, with its name."""
+    """Return the line of the first piece that fails by itself, else the line and name of the last unclosed block."""
     open_: list[tuple[str, int]] = []
     for start, piece, tag in _pieces(source):
         around = tag if tag in blocks else _INSIDE.get(tag)
@@ -104,7 +107,7 @@ def _place_of_fault(source: str, blocks: Collection[str], fails: Callable[[str],
 
 
 def _pieces(source: str) -> Iterator[tuple[int, str, str]]:
-    """Outputs and tags with the place at which each begins and the tag's name; nothing of what is not read."""
+    """Yield outputs and tags with their offset and the tag's name, skipping verbatim sections."""
     at = 0
     while found := _PIECE.search(source, at):
         at, tag = found.end(), found[1] or ""

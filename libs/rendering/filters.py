@@ -37,7 +37,7 @@ _MULTIPLYING = {"replace", "join"}
 _SLOW = {"url_encode", "url_decode", "escape_once", "truncatewords", "squish", "split", "json", "strip_html"}
 
 
-# what Shopify and Jekyll have besides, and what does the same here
+# filters of Shopify and Jekyll, and what does the same here
 INSTEAD: Mapping[str, str] = {
     "h": "write escape",
     "jsonify": "write json",
@@ -50,24 +50,24 @@ INSTEAD: Mapping[str, str] = {
     "strftime": 'write date: "%d.%m.%Y"',
 } | dict.fromkeys(
     ("asset_url", "file_url", "image_url", "img_url", "shopify_asset_url"),
-    "write the address, or put it into the event",
+    "write the URL, or put it into the event",
 )
 
 
 class JsonText(str):
-    """JSON that is put out as it is."""
+    """JSON that is printed unchanged."""
 
     __slots__ = ()
 
 
 class JsonPiece(JsonText):
-    """JSON that was captured: with quotes of its own, it is no text any more."""
+    """Captured JSON with quotes of its own, so no longer a text."""
 
     __slots__ = ()
 
 
 def captured_json(text: str) -> str:
-    """What `capture` keeps in JSON: the text that stands there between quotes, or JSON where it has its own."""
+    """Return what `capture` stores in JSON: the text between quotes, or JSON if it has quotes of its own."""
     try:
         return str(json.loads(f'"{text}"', strict=False))
     except ValueError:
@@ -76,16 +76,16 @@ def captured_json(text: str) -> str:
 
 def _json(value: Any) -> str:
     if isinstance(value, JsonPiece):
-        raise FilterArgumentError("what was captured with quotes in it is JSON already; leave json out", token=None)
+        raise FilterArgumentError("a capture with quotes in it is already JSON; remove the json filter", token=None)
     if isinstance(value, range | Blank | Empty):
         value = list(value) if isinstance(value, range) else ""
     if is_undefined(value):
-        value = str(value) or None  # raises where it must not be missing
+        value = str(value) or None  # raises if it must not be missing
     return JsonText(without_markup(exact_json.dumps(value).decode()))
 
 
 def without_markup(json_text: str) -> str:
-    """Inside HTML or a script, < and & in JSON would be markup; their escapes mean the same to every reader."""
+    """Escape < and &, which would be markup inside HTML or a script; the escapes mean the same to every JSON parser."""
     return json_text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -94,7 +94,7 @@ _TAG = re.compile(r"<[^<>]*>")
 
 def _strip_html(value: Any) -> str:
     stripped = _TAG.sub("", value if isinstance(value, str) else stringify(value))
-    return Markup(stripped) if isinstance(value, Markup) else stripped  # what was escaped is not escaped again
+    return Markup(stripped) if isinstance(value, Markup) else stripped  # escaped text is not escaped again
 
 
 def _limit(detail: str) -> ResourceLimitError:
@@ -106,7 +106,7 @@ def _size_of(value: Any) -> int:
 
 
 def _predicted(name: str, arguments: tuple[Any, ...]) -> int:
-    """Length of the result of a filter that multiplies: replace(text, what, by), join(list, by)."""
+    """Return the result length of a filter that multiplies: replace(text, what, by), join(list, by)."""
     subject = arguments[0]
     if name == "join" and isinstance(subject, _LISTS):
         separator = _size_of(arguments[1]) if len(arguments) > 1 else 1
@@ -117,14 +117,14 @@ def _predicted(name: str, arguments: tuple[Any, ...]) -> int:
 
 
 def _as_text(value: Any) -> Any:
-    """A filter's operand as Liquid reads it in a text: true, never True; nothing, never None. Whole numbers stay."""
+    """Return a filter's operand as Liquid reads it in a text: true, never True; nothing, never None. Integers stay."""
     if isinstance(value, str | Undefined) or (type(value) is int):
         return value
     return stringify(value)
 
 
 def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, refusing ranges, lists and texts beyond bounds before and after it works."""
+    """Wrap the filter so that ranges, lists and texts beyond the limits are rejected before and after it works."""
     multiplies = name in _MULTIPLYING
     on_texts = name in _ON_TEXTS
     length_of_a_unit = 16 if name in _SLOW else 256
@@ -138,15 +138,15 @@ def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             elif isinstance(argument, list | tuple | range):
                 units += len(argument)
                 if len(argument) > MAX_ITEMS:
-                    raise _limit(f"{name} works on at most {MAX_ITEMS} items")
+                    raise _limit(f"{name} accepts at most {MAX_ITEMS} items")
         METER.spend(units, "its filters")
         if on_texts:
             arguments = tuple([_as_text(argument) for argument in arguments])
         if multiplies and _predicted(name, arguments) > MAX_VALUE:
-            raise _limit(f"{name} gives more than {MAX_VALUE} characters")
+            raise _limit(f"{name} returns more than {MAX_VALUE} characters")
         result = function(*arguments, **options)
         if isinstance(result, str | list) and len(result) > (MAX_VALUE if isinstance(result, str) else MAX_ITEMS):
-            raise _limit(f"{name} gives more than {MAX_VALUE} characters or {MAX_ITEMS} items")
+            raise _limit(f"{name} returns more than {MAX_VALUE} characters or {MAX_ITEMS} items")
         return result
 
     return checked
@@ -171,7 +171,7 @@ def _shared() -> dict[str, Callable[..., Any]]:
 
 
 def _default(value: Any, instead: Any = "", *, allow_false: bool = False) -> Any:
-    """Liquid's default: for what is missing, null, empty, or false unless that is allowed."""
+    """Liquid's default: replaces what is missing, null or empty, and false unless that is allowed."""
     if value is False:
         return value if allow_false is True else instead
     if value is None or isinstance(value, Undefined):
@@ -186,7 +186,7 @@ def _join(items: Any, separator: Any = " ", *, environment: Environment) -> Any:
 
 
 def _flat(items: Iterable[Any]) -> Iterator[Any]:
-    """The items of a list and of the lists in it, as Liquid joins them."""
+    """Yield the items of a list and of the lists in it, as Liquid joins them."""
     for item in items:
         if isinstance(item, _LISTS):
             yield from _flat(item)
@@ -196,28 +196,28 @@ def _flat(items: Iterable[Any]) -> Iterator[Any]:
 
 def _map(items: Any, key: Any) -> Any:
     made = _library()["map"](items, key)
-    # what an item lacks is null here, too: the library has a null of its own
+    # what an item lacks is null here, too: the library has its own null
     return [None if item == None else item for item in made] if isinstance(made, list) else made  # noqa: E711
 
 
 def _concat(first: Any, second: Any) -> Any:
     if not isinstance(second, list | tuple):
-        raise FilterArgumentError("concat takes a list", token=None)  # the library fails in making this error
+        raise FilterArgumentError("concat needs a list", token=None)  # the library fails while creating this error
     return _library()["concat"](first, second)
 
 
 def filters_for(tag: str) -> dict[str, Callable[..., Any]]:
-    """All filters, those that format bound to the locale `tag`."""
+    """Return all filters; those that format are bound to the locale `tag`."""
     return _shared() | format_filters(tag)
 
 
 def refuse_markup(value: Any) -> Any:
-    """A value as plain text: Markup would slip through escaping."""
+    """Return a value as plain text: Markup would slip through escaping."""
     return str(value) if isinstance(value, Markup) else value
 
 
 def as_json_string(text: str) -> str:
-    """The text as it stands between the quotes of a JSON string."""
+    """Escape the text for the inside of a JSON string."""
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 

@@ -1,4 +1,4 @@
-"""Money, numbers and dates as the recipient's country writes them. Bound to a locale when a template is compiled."""
+"""Money, numbers and dates as written in the recipient's country. Bound to a locale when a template is compiled."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _CACHED = 8_192
 
 @lru_cache(maxsize=512)
 def locale_of(tag: str) -> Locale:
-    """The locale of a BCP 47 tag, or of its language; English when the tag is unknown."""
+    """Return the locale of a BCP 47 tag, or of its language; English if the tag is unknown."""
     parts = tag.replace("_", "-").split("-")
     while parts:
         try:
@@ -57,7 +57,7 @@ def _money_text(value: str, currency: str, tag: str) -> str:
 def _number(tag: str, value: Any, places: Any = None) -> str:
     wanted = None if places is None or is_undefined(places) else int(number(places))
     if wanted is not None and not 0 <= wanted <= 20:
-        raise FilterArgumentError("number takes 0 to 20 decimal places", token=None)
+        raise FilterArgumentError("number accepts 0 to 20 decimal places", token=None)
     return _number_text(str(number(value)), wanted, tag)
 
 
@@ -72,7 +72,7 @@ def _number_text(value: str, places: int | None, tag: str) -> str:
 
 def _date(tag: str, value: Any, style: Any = "medium", zone: Any = "UTC") -> str:
     if value is None or value == "" or isinstance(value, Undefined):
-        return "" if value is None else str(value)  # raises where it must not be missing
+        return "" if value is None else str(value)  # raises if it must not be missing
     wanted = style if isinstance(style, str) and style else "medium"
     if isinstance(value, str) and value.strip().lower() in {"now", "today"}:
         raise FilterArgumentError("a text must read the same tomorrow: use event.time, not 'now'", token=None)
@@ -99,12 +99,12 @@ def _moment(value: Any) -> datetime:
 
 
 def _counted(seconds: float) -> datetime:
-    """Unix seconds, or milliseconds where they would be a year beyond 5138."""
+    """Parse Unix seconds, or milliseconds if seconds would mean a year beyond 5138."""
     return datetime.fromtimestamp(seconds / 1000 if seconds >= 1e11 else seconds, UTC)
 
 
 def _written(text: str) -> datetime:
-    """ISO 8601, and what else reads in one way only: a mail's date, a month by its English name, the year in front."""
+    """Parse ISO 8601 and other unambiguous forms: a mail's date, a month by its English name, the year first."""
     try:
         return datetime.fromisoformat(text.removesuffix(" UTC"))
     except ValueError:
@@ -122,7 +122,7 @@ _STYLES = ("%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%B %d, %Y", "%b %
 
 def _no_time(value: Any) -> FilterArgumentError:
     shown = str(value)[:40]
-    return FilterArgumentError(f"{shown!r} is no time; send ISO 8601, as 2026-03-01T09:00:00Z", token=None)
+    return FilterArgumentError(f"{shown!r} is not a time; send ISO 8601, as in 2026-03-01T09:00:00Z", token=None)
 
 
 @lru_cache(maxsize=_CACHED)
@@ -133,7 +133,7 @@ def _date_text(moment: datetime, style: str, zone: str, tag: str) -> str:
         raise _no_time(moment) from error
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise FilterArgumentError(
-            f"{zone[:40]!r} is no time zone; use a name like Europe/Berlin", token=None
+            f"{zone[:40]!r} is not a time zone; use a name like Europe/Berlin", token=None
         ) from error
     locale = locale_of(tag)
     if style in _NAMED:
@@ -145,12 +145,12 @@ def _date_text(moment: datetime, style: str, zone: str, tag: str) -> str:
     return _DIRECTIVE.sub(partial(_directive, there, locale), style)
 
 
-# strftime's directives that make no sense without a C library's locale; month and day names come from CLDR
+# strftime directives that need a C library's locale; month and day names come from CLDR
 _SKELETONS = {"a": "EEE", "A": "EEEE", "b": "MMM", "h": "MMM", "B": "MMMM", "p": "a"}
 _PLAIN = frozenset("YmdHIMSjyuwVGUWzZsDFTReCklLN") | {":z"}
 _EXPANDED = {"D": "%m/%d/%y", "F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M"}
 _SIGNS = {"%": "%", "n": "\n", "t": "\t"}
-# as the locale writes them; `r` and `v` are of one form
+# in the locale's own format; `r` and `v` are fixed
 _OF_LOCALE: dict[str, Callable[[datetime, Locale], str]] = {
     "c": lambda there, locale: format_datetime(there, "medium", locale=locale),
     "x": lambda there, locale: format_date(there, "short", locale=locale),
@@ -162,7 +162,7 @@ _OF_LOCALE: dict[str, Callable[[datetime, Locale], str]] = {
 
 
 def unknown_directives(style: str) -> list[str]:
-    """The directives of a date's format that there are none of: found when a text is published, not when it is sent."""
+    """Return a date format's unknown directives, so that publishing finds them, not sending."""
     letters = {letter for _, letter in _DIRECTIVE.findall(style)}
     return sorted(letters - _PLAIN - _SKELETONS.keys() - _SIGNS.keys() - _OF_LOCALE.keys())
 
@@ -217,5 +217,5 @@ def _unpadded(text: str, flag: str) -> str:
 
 
 def format_filters(tag: str) -> dict[str, Callable[..., Any]]:
-    """The filters that write for one locale."""
+    """Return the filters that format for one locale."""
     return {"money": partial(_money, tag), "number": partial(_number, tag), "date": partial(_date, tag)}

@@ -1,8 +1,8 @@
-"""A small HTML tokenizer, linear in its input, for sources in which Liquid has been replaced by holes.
+"""A small HTML tokenizer, linear in its input, for sources in which holes have replaced Liquid.
 
-It answers two questions: where in the markup does each value land (so that escaping is enough), and what would
-a reader see (for the text part). Outside of a quoted attribute, a value inside of a tag could add attributes of
-its own; escaping does not help there, so it is refused when the template is published.
+It answers two questions: where in the markup does each value land (so that escaping is enough), and what would a
+reader see (for the text part). A value inside a tag but outside a quoted attribute could add attributes of its own.
+Escaping does not help there, so publishing rejects it.
 """
 
 import re
@@ -13,7 +13,7 @@ HOLE_START, HOLE_END = "\ue000", "\ue001"
 LINKED_DATA = "linked data"
 HOLE = re.compile(f"{HOLE_START}(\\d+){HOLE_END}")
 
-_VERBATIM = re.compile(r"\{%-?\s*(raw|comment|doc)\s*-?%\}")  # what looks like Liquid in them is none
+_VERBATIM = re.compile(r"\{%-?\s*(raw|comment|doc)\s*-?%\}")  # text inside these is not Liquid
 _TAG_NAME = re.compile(r"[^\s/>]+")
 _SPACE = re.compile(r"[\s/]*")
 _ATTRIBUTE_NAME = re.compile(r"[^\s=>/]+|=[^\s=>/]*")
@@ -24,7 +24,7 @@ _RAW = frozenset({"script", "style", "title", "textarea", "noscript", "xmp", "if
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A piece of Liquid: where it stood in the source, and its text."""
+    """A piece of Liquid: its offset in the source, and its text."""
 
     offset: int
     text: str
@@ -35,14 +35,14 @@ class Hole:
 
     @property
     def tag(self) -> str:
-        """The name of a `{% tag %}`; empty for an output."""
+        """Return the name of a `{% tag %}`; empty for an output."""
         found = re.match(r"\{%-?\s*(\w+|#)", self.text)
         return found.group(1) if found else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute as written, holes in it."""
+    """One attribute as written, with its holes."""
 
     name: str
     value: str
@@ -51,7 +51,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Markup:
-    """A start or end tag. `loose` is what stands in it outside of quoted values."""
+    """A start or end tag. `loose` is its text outside quoted values."""
 
     name: str
     closing: bool
@@ -61,7 +61,7 @@ class Markup:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Text between tags; `within` names the raw element that it is in (script, style, linked data), or is empty."""
+    """Text between tags; `within` names the enclosing raw element (script, style, linked data), or is empty."""
 
     text: str
     within: str = ""
@@ -77,12 +77,12 @@ class Cut:
 
 
 def cut(source: str) -> Cut:
-    """Replaces each piece of Liquid by a numbered hole; what is not closed stays as it is."""
+    """Replace each piece of Liquid with a numbered hole; unclosed pieces stay."""
     source = source.replace(HOLE_START, " ").replace(HOLE_END, " ")
     made = Cut("")
     out: list[str] = []
     at = last = 0
-    absent: set[str] = set()  # closings that do not come any more: never looked for twice
+    absent: set[str] = set()  # closings that do not occur any more: searched for only once
     while (start := source.find("{", at)) >= 0:
         end = _end_of_liquid(source, start, absent)
         at = start + 1
@@ -97,7 +97,7 @@ def cut(source: str) -> Cut:
 
 
 def _end_of_liquid(source: str, start: int, absent: set[str]) -> int:
-    """Where the output or tag at `start` ends, or -1."""
+    """Return the end of the output or tag at `start`, or -1."""
     kind = source[start + 1 : start + 2]
     closing = {"{": "}}", "%": "%}"}.get(kind, "")
     if not closing or closing in absent:
@@ -116,12 +116,12 @@ def _end_of_liquid(source: str, start: int, absent: set[str]) -> int:
 
 
 def holes_in(text: str) -> list[int]:
-    """The numbers of the holes in a piece of the source."""
+    """Return the numbers of the holes in a piece of the source."""
     return [int(number) for number in HOLE.findall(text)]
 
 
 def parse(source: str) -> Iterator[Markup | Words]:
-    """The tokens of an HTML source, in order; whatever is malformed is read as browsers do, or as text."""
+    """Yield the tokens of an HTML source, in order; malformed markup is read as browsers do, or as text."""
     at, end = 0, len(source)
     while at < end:
         opening = source.find("<", at)
@@ -169,7 +169,7 @@ def _raw(source: str, at: int, markup: Markup) -> tuple[Words, int]:
 
 
 def is_linked_data(markup: Markup) -> bool:
-    """Whether it is data for the mail program (schema.org's Order and the like), which nothing runs."""
+    """Whether it is data for the mail program (such as schema.org's Order), which nothing executes."""
     types = [attribute.value.strip().lower() for attribute in markup.attributes if attribute.name == "type"]
     return markup.name == "script" and types == ["application/ld+json"]
 

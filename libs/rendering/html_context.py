@@ -1,4 +1,4 @@
-"""Where values land in HTML: finds what escaping cannot make safe, and the values that begin a link."""
+"""Where values land in HTML: finds those that escaping cannot make safe, and those that begin a link."""
 
 import html as entities
 import re
@@ -22,7 +22,8 @@ from libs.rendering.links import problem_of_link
 
 _LINKS = frozenset({"href", "src", "action", "formaction", "background", "poster", "cite", "longdesc", "xlink:href"})
 _PICTURES = frozenset({"src", "background", "poster"})
-_PICTURE = re.compile(r"data:image/(?:png|gif|jpe?g|webp);base64,[A-Za-z0-9+/=\s]*", re.IGNORECASE)  # nothing that runs
+# nothing executable
+_PICTURE = re.compile(r"data:image/(?:png|gif|jpe?g|webp);base64,[A-Za-z0-9+/=\s]*", re.IGNORECASE)
 _WRITING_TAGS = frozenset({"echo", "liquid", "cycle", "increment", "decrement"})
 _NEW_BRANCH = frozenset({"else", "elsif", "when", "if", "unless", "case"})
 _DECIDED = re.compile(r"[:/?#]")
@@ -31,8 +32,8 @@ _REFUSED_ELEMENTS = frozenset({"script", "iframe", "object", "embed", "applet", 
 
 @dataclass(slots=True)
 class Placement:
-    """What was found in a source: problems with their line, and outputs by their offset that are put out in another way
-    than text: those that begin a link, and those in JSON."""
+    """What was found in a source: problems with their line, and outputs, by offset, that are not printed as text:
+    those that begin a link, and those in JSON."""
 
     problems: list[tuple[int, str]] = field(default_factory=list)
     begins_link: dict[int, bool] = field(default_factory=dict)  # offset of the output → is it the first value
@@ -40,7 +41,7 @@ class Placement:
 
 
 def place(source: str) -> Placement:
-    """Looks at every value of an HTML source."""
+    """Check every value of an HTML source."""
     made = cut(source)
     found = Placement()
     for token in parse(made.source):
@@ -56,15 +57,15 @@ def _problems(token: Markup | Words, made: Cut, found: Placement) -> Iterator[tu
         elif token.within == LINKED_DATA:
             for hole in _writing(token.text, made):
                 if not hole.is_output:
-                    yield hole.offset, "in JSON a value is put out with {{ … }}, not with this tag"
+                    yield hole.offset, "in JSON, print values with {{ … }}, not with this tag"
                 found.in_json.add(hole.offset)
         return
     if not token.closing and token.name in _REFUSED_ELEMENTS and not is_linked_data(token):
-        yield 0, f"<{token.name}> does not belong in a mail; mail programs remove it"
+        yield 0, f"<{token.name}> is not allowed in a mail; mail programs remove it"
     for hole in _writing(token.loose, made):
         yield (
             hole.offset,
-            f"{hole.text[:40]} stands inside of a tag without quotes, where a value could add attributes; "
+            f"{hole.text[:40]} is inside a tag without quotes, where a value could add attributes; "
             'write attribute="{{ … }}"',
         )
     for attribute in token.attributes:
@@ -75,7 +76,7 @@ def _attribute_problems(attribute: Attribute, made: Cut, found: Placement) -> It
     holes = _writing(attribute.value, made)
     if attribute.name.startswith("on") or attribute.name == "srcdoc":
         for hole in holes:
-            yield hole.offset, f"values cannot stand in {attribute.name}, which runs as a script"
+            yield hole.offset, f"values are not allowed in {attribute.name}, which runs as a script"
     if attribute.name not in _LINKS or (attribute.name in _PICTURES and _PICTURE.fullmatch(attribute.value)):
         return
     first, decided, literal = True, False, ""
@@ -92,7 +93,7 @@ def _attribute_problems(attribute: Attribute, made: Cut, found: Placement) -> It
             found.begins_link[hole.offset] = first and not literal.strip()
             first = False
         elif hole.tag in _WRITING_TAGS and not decided:
-            yield hole.offset, "a link begins with a value of this tag; put it out with {{ … }}"
+            yield hole.offset, "a link begins with a value of this tag; print it with {{ … }}"
     problem = problem_of_link(entities.unescape(HOLE.sub("", literal)), absolute=False) if decided else None
     if problem and not (holes and not _has_scheme(literal)):
         yield (made.holes[holes_in(attribute.value)[0]].offset if holes else 0), problem
@@ -104,7 +105,7 @@ def _has_scheme(literal: str) -> bool:
 
 
 def _writing(text: str, made: Cut) -> list[Hole]:
-    """The holes that put something out: control flow may stand anywhere."""
+    """Return the holes that print something; control flow may occur anywhere."""
     return [
         hole
         for hole in (made.holes[number] for number in holes_in(text))

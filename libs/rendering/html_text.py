@@ -1,7 +1,7 @@
 """The text part of a mail, derived from its HTML once, when the template is compiled.
 
-It is the *source* that is converted: markup goes, Liquid stays. So a mail's text costs one small render instead
-of parsing 5 kB of HTML for each recipient.
+It converts the *source*: markup goes, Liquid stays. So a mail's text costs one small render instead of parsing 5 kB
+of HTML for each recipient.
 """
 
 import html as entities
@@ -21,11 +21,9 @@ _RUNS = re.compile(r" {2,}")
 _GAPS = re.compile(r"\n{3,}")
 _COLUMNS = re.compile(r"\bcols\s*:\s*[^\s,%]+,?")
 _QUOTED = r"""(?P<literal>"[^"]*"|'[^']*')"""
-_FOR_HTML = re.compile(
-    rf"{_QUOTED}|\|\s*(?:escape_once|escape|newline_to_br)\b(?!\s*:)\s*"
-)  # a text needs none of these
+_FOR_HTML = re.compile(rf"{_QUOTED}|\|\s*(?:escape_once|escape|newline_to_br)\b(?!\s*:)\s*")  # not needed in a text
 _CYCLED = re.compile(f"(?P<before>){_QUOTED}")
-# not those of `replace`, `remove` or `split`: these look for markup in what the shop sent
+# not those of `replace`, `remove` or `split`: they match markup in the shop's data
 _ARGUMENT = re.compile(r"(?P<before>\|\s*(?:join|append|prepend|default)\s*:\s*)" + _QUOTED)
 _ALONE = re.compile(r"(?P<before>^\{(?:\{-?|%-?\s*(?:echo|assign\s+\w+\s*=))\s*)" + _QUOTED + r"(?=\s*-?[%}]\})")
 _BREAK = re.compile(r"<br\b[^>]*>|</(?:p|div|tr|li|h[1-6])\s*>", re.IGNORECASE)
@@ -35,7 +33,7 @@ _VOID = frozenset("area base br col embed hr img input link meta param source tr
 
 
 def text_source(html_source: str) -> str:
-    """A Liquid source that renders to what a reader of the HTML would see."""
+    """Return a Liquid source that renders to what a reader of the HTML would see."""
     made = cut(html_source)
     writer = _Writer(made)
     for token in parse(made.source):
@@ -44,7 +42,7 @@ def text_source(html_source: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Without the blank lines that loops and conditions leave behind."""
+    """Remove the blank lines that loops and conditions leave behind."""
     return (_GAPS.sub("\n\n", text) if "\n\n\n" in text else text).lstrip()
 
 
@@ -53,7 +51,7 @@ class _Writer:
         self._cut = made
         self._out: list[str] = []
         self._links: list[tuple[str, int]] = []
-        self._hidden: list[str] = []  # open elements from the first hidden one on
+        self._hidden: list[str] = []  # open elements, starting with the first hidden one
         self._hidden_names: Counter[str] = Counter()
 
     def text(self) -> str:
@@ -74,7 +72,7 @@ class _Writer:
             self._out.append(self._only_tags(words.text))
             return
         pieces = re.split(f"({HOLE.pattern})", words.text)
-        # the pattern has a group of its own: every third piece is a hole's number, already in the piece before
+        # the pattern has one group: every third piece is a hole's number, already part of the previous piece
         for index, piece in enumerate(pieces):
             if index % 3 == 0 and piece:
                 readable = _SPACES.sub(" ", piece)
@@ -83,7 +81,7 @@ class _Writer:
                 self._out.append(piece)
 
     def _only_tags(self, text: str) -> str:
-        """What stays of something invisible: control flow and assignments, so that blocks stay balanced."""
+        """Return what remains of invisible text: control flow and assignments, so that blocks stay balanced."""
         return "".join(
             f"{found.group()}"
             for found in HOLE.finditer(text)
@@ -132,7 +130,7 @@ class _Writer:
 
 
 def _as_text(hole: Hole) -> str:
-    """The Liquid of a hole without what it makes for HTML; a tablerow is a loop with a line for each item."""
+    """Return the Liquid of a hole without its HTML; a tablerow becomes a loop with a line for each item."""
     if hole.tag == "tablerow":
         return _COLUMNS.sub("", hole.text.replace("tablerow", "for", 1))
     if hole.tag == "endtablerow":
@@ -146,7 +144,7 @@ def _as_text(hole: Hole) -> str:
 
 
 def _without_markup(found: re.Match[str]) -> str:
-    """A literal that is put out, as a reader of the HTML would see it."""
+    """Return a printed literal as a reader of the HTML would see it."""
     quote, inner = found["literal"][0], found["literal"][1:-1]
     shown = entities.unescape(_TAG.sub("", _BREAK.sub("\n", inner)))
     return f"{found['before']}{quote}{inner if quote in shown or '{' in shown or '%' in shown else shown}{quote}"
@@ -167,5 +165,5 @@ def _is_hidden(name: str, attributes: dict[str, Attribute]) -> bool:
 
 
 def _liquid_free(text: str) -> str:
-    """Entities may decode to braces that would read as Liquid; a space between them keeps them text."""
+    """Entities may decode to braces that look like Liquid; a space between them keeps them text."""
     return text.replace("{{", "{ {").replace("{%", "{ %")

@@ -1,4 +1,4 @@
-"""The limits of a render and the errors that say which was met."""
+"""The limits of a render, and the errors that say which one was exceeded."""
 
 from liquid.exceptions import LiquidError
 
@@ -6,12 +6,12 @@ from libs.contracts.reasons import Reason
 from libs.errors import Invalid
 
 MAX_SOURCE = 131_072  # characters of one part
-MAX_SHORT_SOURCE = 16_384  # characters of a part that ends as one line or one SMS
+MAX_SHORT_SOURCE = 16_384  # characters of a part that becomes one line or one SMS
 MAX_ITERATIONS = 10_000  # of all loops of one part together
 MAX_LOCALS = 262_144  # bytes in assign and capture
-MAX_VALUE = 131_072  # characters that one filter may give
+MAX_VALUE = 131_072  # characters that one filter may return
 MAX_ITEMS = 10_000  # of a list or range
-MAX_DIGITS = 60  # of a number that is calculated with
+MAX_DIGITS = 60  # of a number in arithmetic
 MAX_BLOCKS = 20  # nested blocks
 
 MAX_PUSH_BYTES = 4_096  # FCM and APNs: notification and data together
@@ -21,12 +21,12 @@ MAX_SMS_SEGMENTS = 10
 MAX_HEADER = 998  # characters; RFC 5322's longest line
 
 
-# what Liquid and Python raise for values that do not fit; a bug of ours would not be among them
+# what Liquid and Python raise for unsuitable values; a bug of ours would not be among them
 VALUE_ERRORS = (LiquidError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class RenderFailed(Invalid):
-    """A text cannot be made from these variables; `reason` is what the message row will say."""
+    """A text cannot be rendered from these variables; `reason` becomes the message row's reason."""
 
     slug = "render-failed"
     title = "The text cannot be rendered"
@@ -34,14 +34,14 @@ class RenderFailed(Invalid):
 
 
 class LimitExceeded(RenderFailed):
-    """A template works too hard: loops, output or values beyond bounds, whatever the variables."""
+    """A template exceeds a limit of loops, output or values, whatever the variables."""
 
     slug = "render-limit"
     title = "The template exceeds a limit"
 
 
 class ContentTooLarge(LimitExceeded):
-    """The rendered content is larger than the channel takes."""
+    """The rendered content is too large for the channel."""
 
     slug = "content-too-large"
     title = "The content is too large for its channel"

@@ -7,7 +7,7 @@ _TAG = re.compile(r"^[A-Za-z]{2,3}([-_][A-Za-z]{4})?([-_]([A-Za-z]{2}|\d{3}))?([
 
 
 def normalised(tag: str) -> str | None:
-    """The tag as we write it (`de-AT`, `zh-Hant-TW`), or None when it is none."""
+    """Return the tag as we write it (`de-AT`, `zh-Hant-TW`), or None if it is not a tag."""
     if not _TAG.match(tag):
         return None
     language, *rest = tag.replace("_", "-").split("-")
@@ -23,7 +23,7 @@ def normalised(tag: str) -> str | None:
 
 
 def chain(tag: str | None, default: str) -> list[str]:
-    """The locales to try for a recipient, the nearest first."""
+    """Return the locales to try for a recipient, the nearest first."""
     made: list[str] = []
     for start in (normalised(tag or ""), normalised(default) or default):
         parts = start.split("-") if start else []
@@ -36,16 +36,17 @@ def chain(tag: str | None, default: str) -> list[str]:
 
 
 def chosen(tag: str | None, default: str, available: Collection[str]) -> str | None:
-    """The available locale that a recipient gets; None when not even the default is there."""
+    """Return the available locale for a recipient; None if not even the default is available."""
     return next((candidate for candidate in chain(tag, default) if candidate in available), None)
 
 
 def fallbacks(available: Collection[str], default: str) -> dict[str, list[str]]:
-    """The chains that publishing writes into a release: for each language and region that has a text."""
+    """Return the chains that publishing writes into a release: for each language and region that has a text."""
     tags = {default, *available}
     return {tag: [each for each in chain(tag, default) if each in available] for tag in sorted(tags)}
 
 
 def locale_chain(tag: str | None, available: Collection[str], default: str) -> tuple[str, ...]:
-    """The available locales to try for a recipient, the nearest first; empty when not even the default is there."""
+    """Return the available locales to try for a recipient, the nearest first; empty if not even the default is
+    available."""
     return tuple(each for each in chain(tag, default) if each in available)

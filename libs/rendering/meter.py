@@ -1,4 +1,4 @@
-"""How much work one render may do, counted so that it gives the same answer on every machine."""
+"""The work limit of one render, counted so that it gives the same result on every machine."""
 
 import threading
 
@@ -8,7 +8,7 @@ MAX_UNITS = 120_000  # a unit is about a microsecond
 
 
 class Meter(threading.local):
-    """What is left for the render that this thread is doing."""
+    """The units left for the render that this thread is doing."""
 
     left: int = MAX_UNITS
 
@@ -16,11 +16,11 @@ class Meter(threading.local):
         self.left = MAX_UNITS
 
     def spend(self, units: int, on: str) -> None:
-        """Raises ResourceLimitError when a template works too hard."""
+        """Spend units. Raises ResourceLimitError if a template works too hard."""
         self.left -= units
         if self.left < 0:
             raise ResourceLimitError(
-                f"the template works too hard: {on} go beyond {MAX_UNITS:,} steps; shorten the lists it walks through",
+                f"the template does too much work: {on} exceed {MAX_UNITS:,} steps; shorten the lists in its loops",
                 token=None,
             )
 

@@ -14,7 +14,7 @@ _TOO_LARGE = 10**MAX_DIGITS
 
 
 def number(value: Any) -> Number:
-    """A value as an exact number; texts like "19.90" count, an empty or missing value is 0."""
+    """Return a value as an exact number; texts like "19.90" count, an empty or missing value is 0."""
     match value:
         case bool():
             raise _no_number(value)
@@ -29,7 +29,7 @@ def number(value: Any) -> Number:
         case None:
             return 0
         case Undefined():
-            str(value)  # raises where it must not be missing
+            str(value)  # raises if it must not be missing
             return 0
         case _:
             raise _no_number(value)
@@ -56,7 +56,7 @@ def _bounded(value: Number) -> Number:
 
 
 def _no_number(value: Any) -> FilterArgumentError:
-    return FilterArgumentError(f"{str(value)[:40]!r} is not a number that can be calculated with", token=None)
+    return FilterArgumentError(f"{str(value)[:40]!r} is not a number", token=None)
 
 
 def _two(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Number]:
@@ -64,20 +64,20 @@ def _two(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Number]:
         try:
             return _bounded(operation(number(left), number(right)))
         except (DecimalException, ZeroDivisionError) as error:
-            raise FilterArgumentError("divided by zero", token=None) from error
+            raise FilterArgumentError("division by zero", token=None) from error
 
     return calculated
 
 
 def _divided(left: Number, right: Number) -> Number:
-    # as in Shopify's Liquid: whole numbers divide to a whole number
+    # as in Shopify's Liquid: integers divide to an integer
     if isinstance(left, int) and isinstance(right, int):
         return left // right
     return Decimal(left) / Decimal(right)
 
 
 def _modulo(left: Number, right: Number) -> Number:
-    # the rest has the divisor's sign, as in Ruby; Decimal's own // cuts towards zero
+    # the remainder has the divisor's sign, as in Ruby; Decimal's own // truncates towards zero
     if isinstance(left, int) and isinstance(right, int):
         return left % right
     return left - right * (Decimal(left) / Decimal(right)).to_integral_value(rounding=ROUND_FLOOR)
@@ -86,7 +86,7 @@ def _modulo(left: Number, right: Number) -> Number:
 def _rounded(value: Any, digits: Any = 0) -> Number:
     places = int(number(digits))
     if not -MAX_DIGITS <= places <= 20:
-        raise FilterArgumentError("round takes at most 20 places", token=None)
+        raise FilterArgumentError("round accepts at most 20 places", token=None)
     exact = Decimal(number(value)).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
     return exact if places > 0 else int(exact)
 
@@ -100,7 +100,7 @@ def _floor(value: Any) -> Number:
 
 
 def _sum(items: Any, key: Any = None) -> Number:
-    """Of a list's numbers, or of what each of its objects has under `key`; lists inside count as their items."""
+    """Sum a list's numbers, or the values under `key` of its objects; nested lists count as their items."""
     if isinstance(items, list | tuple | range):
         return _bounded(sum(_sum(item, key) for item in items))
     if key is None or not isinstance(items, Mapping):

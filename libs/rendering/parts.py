@@ -1,4 +1,4 @@
-"""The parts of each channel's templates: which there are, and their sources compiled."""
+"""The parts of each channel's templates, and their sources compiled."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "sms": (),
     "webhook": (),
 }
-MAX_TTL = 28 * 86_400  # FCM's: four weeks
+MAX_TTL = 28 * 86_400  # FCM's limit: four weeks
 _DATA_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")
 _RESERVED_DATA = re.compile(r"^(from|message_type|notification|message|google\..*|gcm\..*)$", re.IGNORECASE)
 _BODY = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
@@ -39,7 +39,7 @@ class Parts:
     channel: str
     pointer: str
     texts: dict[str, Text] = field(default_factory=dict)
-    given: frozenset[str] = frozenset()  # the parts that somebody wrote
+    given: frozenset[str] = frozenset()  # the parts that the author wrote
     data: tuple[str, ...] = ()
     ttl_seconds: int | None = None
 
@@ -47,9 +47,9 @@ class Parts:
 def compile_parts(
     channel: str, locale: str, given: Mapping[str, Any], *, optional: frozenset[str], pointer: str
 ) -> Parts:
-    """Compiles all sources of a template. Raises Invalid with every problem found."""
+    """Compile all sources of a template. Raises Invalid with every problem found."""
     if channel not in REQUIRED:
-        raise Invalid(f"{channel!r} is no channel; there are push, email, sms and webhook.", pointer=pointer)
+        raise Invalid(f"{channel!r} is not a channel; use push, email, sms or webhook.", pointer=pointer)
     problems = list(_shape_problems(channel, given, pointer))
     made = Parts(channel, pointer, ttl_seconds=given.get("ttl_seconds") if channel == "push" else None)
     sources = {name: source for name, source in _sources(channel, given).items() if isinstance(source, str)}
@@ -96,7 +96,7 @@ def _sources(channel: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_preheader(html: str, preheader: str) -> str:
-    """Mail programs show the first words of a mail beside its subject: these, invisibly, then blanks."""
+    """Insert the text that mail programs show beside the subject, invisibly, followed by blanks."""
     hidden = (
         '<div style="display:none;max-height:0;overflow:hidden;mso-hide:all">'
         f"{preheader}{'&#8199;&#65279;&#847; ' * 20}</div>"
@@ -135,11 +135,11 @@ def _push_problems(given: Mapping[str, Any], pointer: str) -> list[FieldError]:
     if data is None:
         return problems
     if not isinstance(data, Mapping):
-        return [*problems, FieldError(f"{pointer}/data", "Write data as names with texts.")]
+        return [*problems, FieldError(f"{pointer}/data", "Write data as an object of strings.")]
     for name, source in data.items():
         where = f"{pointer}/data/{name}"
         if not _DATA_NAME.match(name) or _RESERVED_DATA.match(name):
             problems.append(FieldError(where, f"{name[:40]!r} cannot be a name in a push's data; FCM reserves it."))
         if not isinstance(source, str):
-            problems.append(FieldError(where, "Values in a push's data are texts; put it in quotes."))
+            problems.append(FieldError(where, "Values in a push's data must be strings; put the value in quotes."))
     return problems

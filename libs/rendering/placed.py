@@ -1,4 +1,4 @@
-"""Outputs that are put out in another way than their neighbours, for the place in the HTML where they stand."""
+"""Outputs that are printed differently from their neighbours, because of their place in the HTML."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from libs.rendering.values import stringify
 
 
 class LinkStart(Expression):
-    """An output's expression whose value begins a link: the scheme is checked each time."""
+    """An output's expression whose value begins a link: the scheme is checked at each render."""
 
     __slots__ = ("first", "inner")
 
@@ -32,7 +32,7 @@ class LinkStart(Expression):
 
 
 class _InJson(Expression):
-    """An output's expression in JSON that stands in a mail: put out as JSON, with nothing that HTML would read."""
+    """An output's expression in a mail's JSON: printed as JSON, without anything that HTML would interpret."""
 
     __slots__ = ("inner",)
 
@@ -42,14 +42,15 @@ class _InJson(Expression):
 
     def evaluate(self, context: Any) -> object:
         text = without_markup(put_out_json(self.inner.evaluate(context)))
-        return Markup(text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))  # line ends to all but JSON
+        # line ends everywhere but in JSON
+        return Markup(text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
     def children(self) -> list[Expression]:
         return [self.inner]
 
 
 def guard(template: BoundedTemplate, placement: Placement | None) -> None:
-    """Has the outputs that need it put out for their place."""
+    """Wrap the outputs whose place needs it."""
     if placement is None or not (placement.begins_link or placement.in_json):
         return
     context = template.context_class(template)

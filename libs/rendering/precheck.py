@@ -1,22 +1,22 @@
-"""What must hold before Liquid's parser sees a source: its lexer is quadratic in delimiters that do not close."""
+"""The checks before Liquid's parser sees a source: its lexer is quadratic in unclosed delimiters."""
 
 import re
 from collections.abc import Iterator
 
 MAX_PIECES = 4_000  # outputs and tags in one part
-MAX_PIECE = 2_000  # characters in one output or tag; of a `liquid` tag in each of its lines
+MAX_PIECE = 2_000  # characters in one output or tag; in a `liquid` tag, per line
 
 _BLANKS = re.compile(r"[^\S\n]{33}")  # the expression lexer is quadratic in them
 _OPENING = re.compile(r"\{\{|\{%")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
-_ELSE_IF = re.compile(r"(?:\{%-?|\n)[^\S\n]*else[^\S\n]+if\b")  # Liquid would take it for a plain else
+_ELSE_IF = re.compile(r"(?:\{%-?|\n)[^\S\n]*else[^\S\n]+if\b")  # Liquid would read it as a plain else
 _LINES = re.compile(r"\{%-?\s*liquid\b")
 _CLOSING = {"{{": "}}", "{%": "%}"}
 _VERBATIM = re.compile(r"\{%-?\s*(raw|comment|doc)\s*-?%\}")
 
 
 def problems_before_parsing(source: str) -> Iterator[str]:
-    """Why a source is refused without being parsed, with the line; nothing when it may be parsed."""
+    """Yield why a source is rejected without being parsed, with the line; nothing if it may be parsed."""
     at = pieces = 0
     while found := _OPENING.search(source, at):
         start, opening = found.start(), found.group()
@@ -28,13 +28,13 @@ def problems_before_parsing(source: str) -> Iterator[str]:
             longest, pieces = max(map(len, lines)), pieces + len(lines)
         else:
             longest = end - start
-            # what stands in quotes is text; anything else that opens says that this one was not closed
+            # quoted text is ignored; any other opening delimiter means that this one was not closed
             again = _OPENING.search(_QUOTED.sub("", source[start + 2 : end if end >= 0 else start + MAX_PIECE]))
             if end < 0 or again:
-                yield f"{opening} in line {line} is not closed; write {_CLOSING[opening]} after it."
+                yield f"{opening} in line {line} is not closed; add {_CLOSING[opening]} after it."
                 return
         if _ELSE_IF.search(source, start, end):
-            yield f"Line {line}: there is no tag 'else if': write elsif."
+            yield f"Line {line}: there is no tag 'else if'; write elsif."
             return
         if longest > MAX_PIECE:
             yield f"{opening} in line {line} has more than {MAX_PIECE} characters; use assign to build it in steps."

@@ -1,4 +1,4 @@
-"""A preview: what a recipient would get, with the sizes that matter on the channel and what looks doubtful."""
+"""A preview: what a recipient would get, with the sizes that matter on the channel and warnings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,20 +27,20 @@ class Preview:
 
 
 def preview(template: CompiledTemplate, variables: Mapping[str, Any]) -> Preview:
-    """Renders as delivery would. Raises RenderFailed as delivery would."""
+    """Render as delivery would. Raises RenderFailed as delivery would."""
     content = template.render(variables)
     sizes, warnings = _judged(content)
     return Preview(template.locale, parts_of(content), sizes, tuple(warnings), content_digest(content).hex())
 
 
 def trial(template: CompiledTemplate, variables: Mapping[str, Any]) -> list[FieldError]:
-    """What would fail whatever the variables: limits that a render with sample values already meets."""
+    """Return what fails whatever the variables: limits that a render with sample values already exceeds."""
     try:
         template.render(variables)
     except LimitExceeded as error:
         return list(error.errors)
     except RenderFailed:
-        return []  # a sample value that does not fit says nothing about real ones
+        return []  # an unsuitable sample value says nothing about real ones
     return []
 
 

@@ -1,7 +1,7 @@
 """A release, compiled once and rendered for millions: the bundle's templates by name and locale, with a memo.
 
-The memo is keyed by the values that a template really reads: a campaign that says only "Hello Anna" renders once
-per first name. It gives itself up where values hardly repeat.
+The memo is keyed by the values that a template reads: a campaign that says only "Hello Anna" renders once per first
+name. It disables itself if values hardly repeat.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +18,12 @@ from libs.rendering.locales import chosen
 from libs.rendering.template import CompiledTemplate, compile_template
 
 _MEMO_ENTRIES = {"push": 4_096, "sms": 4_096, "email": 256, "webhook": 256}
-_TRIAL = 512  # renders after which a memo that was hit in fewer than one of 16 is given up
-_MAX_LOCALES = 2_048  # remembered answers to "which locale for de-CH?"
+_TRIAL = 512  # renders after which a memo with a hit rate below 1 in 16 is dropped
+_MAX_LOCALES = 2_048  # cached answers to "which locale for de-CH?"
 
 
 class Rendered(msgspec.Struct, frozen=True, gc=False):
-    """A content, its digest, and the locale that it is in. Shared between messages that read the same."""
+    """A content, its digest and its locale. Shared between messages with the same text."""
 
     content: Content
     digest: bytes
@@ -31,7 +31,7 @@ class Rendered(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Memo:
-    """Renders of one template in one locale, by the values of its variables; least recently used go first."""
+    """Renders of one template in one locale, by the values of its variables; evicts the least recently used."""
 
     __slots__ = ("_entries", "_getters", "_hits", "_limit", "_misses", "template")
 
@@ -89,7 +89,7 @@ def _getter(path: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:
             return at
         if isinstance(at, Mapping | list | tuple):
             return _Unhashable
-        return (type(at), str(at))  # 19.9 and 19.90, 1 and true are equal in Python, but read differently
+        return (type(at), str(at))  # 19.9 and 19.90, 1 and true are equal in Python, but print differently
 
     return get
 
@@ -103,7 +103,7 @@ def _read_by(template: CompiledTemplate) -> list[tuple[str, ...]]:
 
 
 class _Broken:
-    """A text of an older release that this version can no longer compile: each message says why it is not sent."""
+    """A text of an older release that this version can no longer compile: each message gets the reason."""
 
     __slots__ = ("_problem",)
 
@@ -124,11 +124,11 @@ class ReleaseTexts:
     def __init__(self, release: "CompiledRelease", name: str) -> None:
         self._release = release
         self._name = name
-        # said by the sources: compiling all locales to know it would take longer than making a link for nothing
+        # from the sources: compiling all locales to find out would take longer than making a link in vain
         self.needs_links = any("links" in source for source in _sources(release.bundle["templates"][name]))
 
     def render(self, locale: str | None, variables: Mapping[str, Any]) -> Rendered:
-        """The content for one recipient. Raises RenderFailed."""
+        """Return the content for one recipient. Raises RenderFailed."""
         return self._release.chosen(self._name, locale).render(variables)
 
 
@@ -139,7 +139,7 @@ def _sources(template: Mapping[str, Any]) -> list[str]:
 
 
 class CompiledRelease:
-    """What delivery renders from. Made by `compile_release`; each text is compiled when it is first needed."""
+    """What delivery renders from. Created by `compile_release`; each text is compiled on first use."""
 
     def __init__(self, bundle: Mapping[str, Any]) -> None:
         self.bundle = bundle
@@ -149,11 +149,11 @@ class CompiledRelease:
         self._chosen: dict[tuple[str, str | None], _Memo | _Broken] = {}
 
     def texts(self, template: str) -> ReleaseTexts:
-        """One template, for a plan's step that uses it."""
+        """Return one template, for the plan step that uses it."""
         return ReleaseTexts(self, template)
 
     def locale_for(self, template: str, locale: str | None) -> str:
-        """The locale that a recipient with this locale gets. Raises RenderFailed for an unknown template."""
+        """Return the locale for a recipient with this locale. Raises RenderFailed for an unknown template."""
         template_ = self.bundle["templates"].get(template)
         if not template_ or not template_["locales"]:
             raise RenderFailed(f"The release has no template {template!r}; publish the communication again.")
@@ -161,11 +161,11 @@ class CompiledRelease:
         return chosen(locale, self.default_locale, locales) or next(iter(locales))
 
     def render(self, template: str, locale: str | None, variables: Mapping[str, Any]) -> Rendered:
-        """The content for one recipient. `variables`: event, recipient, links. Raises RenderFailed."""
+        """Return the content for one recipient. `variables`: event, recipient, links. Raises RenderFailed."""
         return self.chosen(template, locale).render(variables)
 
     def chosen(self, template: str, locale: str | None) -> "_Memo | _Broken":
-        """What renders a template for recipients with this locale."""
+        """Return the renderer of a template for recipients with this locale."""
         return self._chosen.get((template, locale)) or self._choose(template, locale)
 
     def _choose(self, template: str, locale: str | None) -> "_Memo | _Broken":
@@ -192,7 +192,7 @@ class CompiledRelease:
 
 
 def compile_release(bundle: Mapping[str, Any]) -> CompiledRelease:
-    """A bundle as `GET releases/{id}` gives it, ready to render. Raises Invalid where it has no templates."""
+    """Prepare a bundle, as `GET releases/{id}` returns it, for rendering. Raises Invalid if it has no templates."""
     templates = bundle.get("templates")
     if not isinstance(templates, Mapping) or not all(
         isinstance(template, Mapping) and template.get("channel") and template.get("locales")

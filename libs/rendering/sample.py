@@ -1,4 +1,4 @@
-"""A plausible value for a JSON Schema: previews without a sample, and the trial render before publishing."""
+"""A plausible value for a JSON Schema: for previews without a sample, and the trial render before publishing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ _MAX_DEPTH = 8
 
 
 def sample_event(type_: str, schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    """An event of this type as an expression or template sees it."""
+    """Return an event of this type as an expression or template sees it."""
     return {
         "id": "sample-1",
         "type": type_,
@@ -27,7 +27,7 @@ def sample_event(type_: str, schema: Mapping[str, Any] | None) -> dict[str, Any]
 
 
 def sample_recipient(locale: str = "en") -> dict[str, Any]:
-    """A recipient to preview with."""
+    """Return a recipient for previews."""
     return {
         "key": "customer:sample",
         "first_name": "Anna",
@@ -39,7 +39,7 @@ def sample_recipient(locale: str = "en") -> dict[str, Any]:
 
 
 def sample_value(schema: Mapping[str, Any], *, depth: int) -> Any:
-    """An example, default, enum member, or the plainest value of the schema's type."""
+    """Return an example, default, enum member, or the simplest value of the schema's type."""
     if schema.get("examples"):
         return schema["examples"][0]
     for word in ("example", "const", "default"):

@@ -1,7 +1,7 @@
-"""Variables against an event type's JSON Schema: which are unknown, and which may be missing.
+"""Check variables against an event type's JSON Schema: which are unknown, and which may be missing.
 
-A property that the schema does not name is unknown, even where JSON Schema would let more properties through:
-a typing error in a template is found when it is published, not by the customer.
+A property that the schema does not name is unknown, even if JSON Schema would allow additional properties: publishing
+finds a typing error in a template, not the customer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ class Checked:
 
 
 def check_uses(uses: Iterable[Use], schema: Schema | None) -> Checked:
-    """Compares uses with what there is; without a schema, everything below event.data is let through."""
+    """Check uses against the schema; without a schema, everything below event.data is allowed."""
     found = Checked()
     for use in dict.fromkeys(uses):
         if use.path is None:
@@ -45,10 +45,10 @@ def check_uses(uses: Iterable[Use], schema: Schema | None) -> Checked:
 
 
 def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
-    """Why a path into event, recipient or links leads nowhere, as a sentence; None where it may be there."""
+    """Return why a path into event, recipient or links leads nowhere, as a sentence; None if it may exist."""
     root = path[0]
     if root not in _FIELDS:
-        return f"The variable {root!r} is not known; there are event, recipient and links."
+        return f"The variable {root!r} is not known; use event, recipient or links."
     if len(path) > 1 and path[1] not in _FIELDS[root] | {ANY}:
         known = ", ".join(sorted(_FIELDS[root]))
         return f"{root} has no field {path[1]!r}; it has {known}."
@@ -61,7 +61,7 @@ def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
 
 
 def _not_required(path: tuple[str, ...], schema: Schema) -> Iterator[int]:
-    """Where on the path an event may end, by its schema."""
+    """Yield the positions on the path where an event may end, by its schema."""
     if path[:2] == ("event", "data"):
         for index, (_, required) in enumerate(_descent(path[2:], schema)):
             if not required:
@@ -69,7 +69,7 @@ def _not_required(path: tuple[str, ...], schema: Schema) -> Iterator[int]:
 
 
 def _descent(path: tuple[str, ...], schema: Schema) -> Iterator[tuple[list[Schema] | None, bool]]:
-    """The schemas at each part of a path, and whether it must be there; ends where the schema leaves it open."""
+    """Yield the schemas at each part of a path, and whether it is required; ends where the schema leaves it open."""
     at: list[Schema] = [schema]
     for name in path:
         at = [resolved for each in at for resolved in _resolved(each, schema)]
@@ -81,7 +81,7 @@ def _descent(path: tuple[str, ...], schema: Schema) -> Iterator[tuple[list[Schem
 
 
 def _below(schemas: list[Schema], name: str) -> tuple[list[Schema] | None, bool]:
-    """The schemas of a property or item, and whether it must be there; None: there is no such."""
+    """Return the schemas of a property or item, and whether it is required; None if it does not exist."""
     found: list[Schema] = []
     required = free = False
     for schema in schemas:
@@ -104,7 +104,7 @@ def _below(schemas: list[Schema], name: str) -> tuple[list[Schema] | None, bool]
 
 
 def _closed(schema: Schema) -> bool:
-    """Whether the schema says what there is: then other names are unknown."""
+    """Whether the schema lists its properties; other names are then unknown."""
     if isinstance(schema.get("properties"), Mapping):
         return True
     kind = schema.get("type")
@@ -127,7 +127,7 @@ def _items(schema: Schema) -> Iterator[Schema]:
     properties = schema.get("properties")
     if isinstance(properties, Mapping):
         values = [_mapping(each) for each in properties.values()]
-        yield from values  # by a name that is only known when rendering
+        yield from values  # by a name known only at render time
         yield {"type": "array", "prefixItems": [{"type": "string"}, {"anyOf": values}]}  # in a loop, as name and value
 
 
@@ -136,7 +136,7 @@ def _mapping(schema: Any) -> Schema:
 
 
 def _resolved(schema: Schema, root: Schema) -> Iterator[Schema]:
-    """The schema and all that it is composed of, references followed."""
+    """Yield the schema and everything it is composed of, with references resolved."""
     stack, seen = [schema], 0
     while stack and seen < _MAX_REFERENCES:
         seen += 1

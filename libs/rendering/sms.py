@@ -1,4 +1,4 @@
-"""How an SMS is counted: GSM 03.38 septets or UCS-2 units, and the segments that the operator charges."""
+"""Counting an SMS: GSM 03.38 septets or UCS-2 units, and the segments that the operator charges."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _BASIC = (
 _EXTENSION = "^{}\\[~]|€\f"
 SEPTETS: dict[str, int] = dict.fromkeys(_BASIC, 1) | dict.fromkeys(_EXTENSION, 2)
 
-# spaces as they stand in money and times, and what nobody sees: none is worth the 90 characters that UCS-2 costs
+# spaces used in money and times, and invisible characters: none is worth the 90 characters that UCS-2 costs
 _BLANKS = re.compile("[\u00a0\u2000-\u200a\u202f\u205f]")
 _UNSEEN = re.compile("[\u00ad\u200b\u2060\ufeff]")
 
@@ -29,12 +29,12 @@ class Count:
 
 
 def spaced(text: str) -> str:
-    """The text with plain blanks, which every phone and GSM-7 have."""
+    """Return the text with plain spaces, which every phone and GSM-7 have."""
     return text if text.isascii() else _BLANKS.sub(" ", _UNSEEN.sub("", text))
 
 
 def count(text: str) -> Count:
-    """Counts a text. A character of two units is never cut between two segments."""
+    """Count a text. A character of two units is never split between two segments."""
     gsm = all(character in SEPTETS for character in text)
     encoding = GSM_7 if gsm else UCS_2
     widths = [SEPTETS[c] if gsm else (2 if ord(c) > 0xFFFF else 1) for c in text]
@@ -51,5 +51,5 @@ def count(text: str) -> Count:
 
 
 def not_gsm(text: str) -> list[str]:
-    """The characters that force UCS-2, each once, in order: preview shows them."""
+    """Return the characters that force UCS-2, each once, in order, for previews."""
     return [character for character in dict.fromkeys(text) if character not in SEPTETS]

@@ -16,13 +16,13 @@ from libs.rendering.parts import Parts, compile_parts
 from libs.rendering.text import Text, Variables
 from libs.rendering.values import one_line, plain
 
-PUSH_RESERVE = 160  # bytes that delivery adds to a push: tag, message id, names of the fields
+PUSH_RESERVE = 160  # bytes that delivery adds to a push: tag, message id, field names
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledTemplate:
-    """A channel's template in one locale. `render` gives the content for variables (event, recipient, links); it raises
-    RenderFailed with the pointer of the part."""
+    """A channel's template in one locale. `render` returns the content for variables (event, recipient, links); it
+    raises RenderFailed with the pointer of the part."""
 
     channel: str
     locale: str
@@ -34,7 +34,7 @@ class CompiledTemplate:
 def compile_template(
     channel: str, locale: str, parts: Mapping[str, Any], *, optional: frozenset[str] = frozenset(), pointer: str = ""
 ) -> CompiledTemplate:
-    """Compiles the parts of a template. Raises Invalid with every problem, pointers below `pointer`."""
+    """Compile the parts of a template. Raises Invalid with every problem, pointers below `pointer`."""
     compiled = compile_parts(channel, locale, parts, optional=optional, pointer=pointer)
     maker = _MAKERS[channel](compiled)
     _refuse_unsendable(compiled)
@@ -46,7 +46,7 @@ def _refuse_unsendable(parts: Parts) -> None:
     if parts.channel == "push" and least + PUSH_RESERVE > MAX_PUSH_BYTES:
         longest = max(parts.texts, key=lambda name: parts.texts[name].least_bytes)
         raise Invalid(
-            f"The push has at least {least + PUSH_RESERVE:,} bytes; phones take {MAX_PUSH_BYTES:,}. Shorten it.",
+            f"The push has at least {least + PUSH_RESERVE:,} bytes; phones accept {MAX_PUSH_BYTES:,}. Shorten it.",
             pointer=f"{parts.pointer}/{longest}",
         )
     if parts.channel == "sms" and (fixed := parts.texts["text"].constant) is not None:
@@ -111,11 +111,11 @@ def _link(text: Text | None, variables: Variables, pointer: str, *, web_only: bo
 
 
 def push_bytes(content: PushContent) -> int:
-    """The bytes that FCM and APNs count, with what delivery adds."""
+    """Return the bytes that FCM and APNs count, including what delivery adds."""
     texts = [content.title, content.body, content.image or "", content.link or "", content.collapse_key or ""]
     for name, value in content.data.items():
         texts += (name, value)
-    # quotes, colons and commas around each; characters that JSON escapes count as they are escaped
+    # quotes, colons and commas around each; characters that JSON escapes count as escaped
     return sum(len(exact_json.dumps(text)) + 2 for text in texts if text) + PUSH_RESERVE
 
 
@@ -126,7 +126,7 @@ def _refuse_large_push(content: PushContent, pointer: str) -> None:
     size = push_bytes(content)
     if size > MAX_PUSH_BYTES:
         raise ContentTooLarge(
-            f"The push has {size:,} bytes; phones take {MAX_PUSH_BYTES:,}. Shorten the body or the data.",
+            f"The push has {size:,} bytes; phones accept {MAX_PUSH_BYTES:,}. Shorten the body or the data.",
             pointer=f"{pointer}/body",
         )
 
@@ -134,7 +134,7 @@ def _refuse_large_push(content: PushContent, pointer: str) -> None:
 def _email_maker(parts: Parts) -> Callable[[Variables], Content]:
     subject, html, text = parts.texts["subject"], parts.texts["html"], parts.texts["text"]
     preheader, name, reply = (parts.texts.get(each) for each in ("preheader", "from_name", "reply_to"))
-    even = tidy("\0".join(text.literals)) == "\0".join(text.literals)  # then only values can make gaps in the text
+    even = tidy("\0".join(text.literals)) == "\0".join(text.literals)  # then only values can leave gaps in the text
 
     def make(variables: Variables) -> Content:
         headline = one_line(subject.render(variables))
@@ -165,7 +165,7 @@ def _reply_to(text: Text | None, variables: Variables, pointer: str) -> str | No
         return None
     local, at, domain = address.rpartition("@")
     if not at or not local or "." not in domain or any(sign in address for sign in ' <>,;:\\"()[]'):
-        raise RenderFailed("reply_to must be one plain address, as in service@shop.example.", pointer=pointer)
+        raise RenderFailed("reply_to must be one plain address, like service@shop.example.", pointer=pointer)
     return address
 
 
@@ -205,7 +205,7 @@ def _webhook(text: str, pointer: str) -> WebhookContent:
         exact_json.loads(body)
     except BadRequest as error:
         raise RenderFailed(
-            f"The template does not give JSON for this input: {error.detail} Put values in with | json.",
+            f"The template does not produce JSON for this input: {error.detail} Insert values with | json.",
             pointer=pointer,
         ) from error
     return WebhookContent(body.encode())

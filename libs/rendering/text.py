@@ -1,6 +1,6 @@
-"""One Liquid source, compiled: rendered by Liquid itself, or, where it has no tags, by a list of small functions.
+"""One Liquid source, compiled: rendered by a list of small functions if it has no tags, else by Liquid itself.
 
-Most texts are words and `{{ … }}`; for those the functions give what Liquid gives, four times as fast (a test
+Most texts are words and `{{ … }}`; for those the functions return what Liquid returns, four times as fast (a test
 compares the two on generated templates). Everything else goes through Liquid in a bounded context.
 """
 
@@ -40,7 +40,7 @@ _SPECIAL = frozenset({"size", "first", "last"})
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How a source is to be compiled: for which environment, how long it may be, and where its errors point."""
+    """How to compile a source: the environment, the maximum length, and the pointer for its errors."""
 
     environment: ChannelEnvironment
     pointer: str
@@ -49,12 +49,12 @@ class Wanted:
 
 
 class Text:
-    """A compiled source. `constant` is its text when it has no variables; `literals` stand between the values."""
+    """A compiled source. `constant` is its text if it has no variables; `literals` surround the values."""
 
     __slots__ = ("_functions", "_room", "_template", "_wanted", "_works", "constant", "literals", "uses")
 
     def __init__(self, source: str, wanted: Wanted) -> None:
-        """Raises Invalid with every problem of the source."""
+        """Compile. Raises Invalid with every problem of the source."""
         template, placement = _parsed(source, wanted)
         self._wanted = wanted
         self._template = template
@@ -67,27 +67,28 @@ class Text:
         self.uses: tuple[Use, ...] = tuple(found.uses)
         guard(template, placement)
         self.literals, self._functions = _pieces(template)
-        self._room = wanted.max_output - sum(map(len, self.literals))  # characters that are left for the values
-        self._works = self._functions is None or _has_filters(template)  # what is counted: loops and filters
+        self._room = wanted.max_output - sum(map(len, self.literals))  # characters left for the values
+        # whether there is work to count: loops and filters
+        self._works = self._functions is None or _has_filters(template)
         self.constant: str | None = self.literals[0] if self._functions == [] else None
 
     @property
     def paths(self) -> set[tuple[str, ...]]:
-        """The paths that it reads, from the root of the variables."""
+        """Return the paths that it reads, from the root of the variables."""
         return {use.path for use in self.uses if use.path is not None}
 
     @property
     def least_bytes(self) -> int:
-        """What the text has at least, whatever the variables: its literal parts outside of blocks."""
+        """Return the text's minimum size, whatever the variables: its literal parts outside blocks."""
         nodes = self._template.nodes
         return sum(len(node.text.encode()) for node in nodes if isinstance(node, ContentNode))
 
     def render(self, variables: Variables) -> str:
-        """The text. Raises RenderFailed (or LimitExceeded) naming what is missing or does not fit."""
+        """Return the text. Raises RenderFailed (or LimitExceeded) naming what is missing or unsuitable."""
         return str(self.weave(variables))
 
     def weave(self, variables: Variables) -> str | Woven:
-        """The text; where Liquid was not needed, not put together. Raises as `render` does."""
+        """Return the text, not yet joined if Liquid was not needed. Raises as `render` does."""
         if self._works:
             METER.start()
         try:
@@ -101,7 +102,7 @@ class Text:
         return Woven(self.literals, values)
 
     def _again(self, error: BaseException, variables: Variables) -> BaseException:
-        """The error as Liquid itself meets it: with its place."""
+        """Return the error as Liquid itself raises it: with its position."""
         if getattr(error, "token", None) is None:
             try:
                 self.render_by_liquid(variables)
@@ -110,7 +111,7 @@ class Text:
         return error
 
     def render_by_liquid(self, variables: Variables) -> str:
-        """The text as Liquid itself makes it."""
+        """Render the text by Liquid itself."""
         buffer = LimitedStringIO(limit=self._wanted.max_output)
         self._template.render_with_context(BoundedContext(self._template, globals=variables), buffer)
         return buffer.getvalue()
@@ -135,13 +136,13 @@ def _parsed(source: str, wanted: Wanted) -> tuple[BoundedTemplate, Placement | N
 
 def _failed(error: BaseException, pointer: str) -> RenderFailed:
     if isinstance(error, OutputStreamLimitError):
-        return ContentTooLarge("The rendered text is longer than this part may be; shorten it.", pointer=pointer)
+        return ContentTooLarge("The rendered text is too long for this part; shorten it.", pointer=pointer)
     kind = LimitExceeded if isinstance(error, ResourceLimitError) else RenderFailed
     return kind(explained(error), pointer=pointer)
 
 
 def _pieces(template: BoundedTemplate) -> tuple[tuple[str, ...], list[Function] | None]:
-    """The template as literals and the functions between them; no functions where only Liquid itself will do."""
+    """Split the template into literals and the functions between them; no functions if it needs Liquid itself."""
     literals, functions = [""], list[Function]()
     for node in template.nodes:
         if type(node) is ContentNode:

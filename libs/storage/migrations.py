@@ -1,10 +1,10 @@
 """Migrations: numbered SQL files per service, each run once in a transaction, in the service's own schema.
 
-`migrate` takes an advisory lock, so that replicas starting together do it once, and refuses a database that is newer
-than the code. It runs beside the previous version: no statement waits long for a lock, since all traffic would queue
-behind it; it is tried again instead. Files are `NNNN_name.sql`; libs/storage/migrations are common to all services and
-come first. A file that begins with `-- outside a transaction` has `create index concurrently` and the like: one
-statement each, which may be run again. See docs/adr/0162.
+`migrate` takes an advisory lock, so that replicas starting together run it once, and refuses a database that is newer
+than the code. It runs beside the previous version: no statement waits long for a lock, because all traffic would
+queue behind it; it retries instead. Files are `NNNN_name.sql`; those in libs/storage/migrations are common to all
+services and come first. A file that begins with `-- outside a transaction` is for `create index concurrently` and the
+like: its statements run one by one and may run again. See docs/adr/0162.
 """
 
 import asyncio
@@ -27,7 +27,8 @@ OUTSIDE = "-- outside a transaction"
 _FILE = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _LOCK = 0x6465_7065_7363_6865  # "depesche"
 _POLL_SECONDS = 0.2
-_STATEMENT = re.compile(r"(?:--[^\n]*|\$\$.*?\$\$|[^;])+", re.DOTALL)  # a `;` in a comment or a body ends none
+# a `;` in a comment or a body does not end a statement
+_STATEMENT = re.compile(r"(?:--[^\n]*|\$\$.*?\$\$|[^;])+", re.DOTALL)
 _CONCURRENT_INDEX = re.compile(r"create (?:unique )?index concurrently if not exists (\w+)", re.IGNORECASE)
 _INVALID = """
 select c.oid::regclass::text from pg_class c join pg_index i on i.indexrelid = c.oid
@@ -38,7 +39,7 @@ log = get_logger(__name__)
 
 
 class MigrationRefused(Permanent):
-    """The database and the code do not fit each other."""
+    """The database and the code do not match."""
 
     status = 409
     slug = "migration-refused"
@@ -47,12 +48,12 @@ class MigrationRefused(Permanent):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long locks are waited for. `lock_seconds`: how long traffic may queue behind a statement of ours."""
+    """How long to wait for locks. `lock_seconds`: how long traffic may queue behind one of our statements."""
 
     lock_seconds: float = 1.0
     pause_seconds: float = 2.0
     tries: int = 30
-    turn_seconds: float = 600.0  # for another migrator to end
+    turn_seconds: float = 600.0  # to wait for another migrator
 
 
 PATIENT = Patience()
@@ -71,7 +72,7 @@ class Migration:
 
 
 def migrations_of(folder: Path) -> list[Migration]:
-    """The common migrations, then the folder's, in order."""
+    """Return the common migrations, then the folder's, in order."""
     common = [Migration(f"common/{path.stem}", path.read_text()) for path in _files(COMMON)]
     return common + [Migration(path.stem, path.read_text()) for path in _files(folder)]
 
@@ -81,12 +82,11 @@ def _files(folder: Path) -> list[Path]:
 
 
 async def migrate(dsn: str, folders: dict[str, Path], patience: Patience = PATIENT) -> list[str]:
-    """Brings each schema up to its folder's files; returns what was run (`schema/name`).
+    """Run each schema's missing migrations; return what was run (`schema/name`).
 
-    Raises MigrationRefused where a schema has migrations that the code does not know, or a file was changed after it
-    had run (then nothing is run), or where a pooler stands between; Unavailable where a lock could not be had in time:
-    what ran before stays.
-    """
+    Raises MigrationRefused if a schema has migrations that the code does not know, if a file changed after it had
+    run (then nothing is run), or if it would go through a pooler. Raises Unavailable if a lock was not available in
+    time; what ran before stays."""
     async with _connected(dsn) as connection:
         await _take_turn(connection, patience)
         wanted = {schema: migrations_of(folder) for schema, folder in sorted(folders.items())}
@@ -101,7 +101,7 @@ async def migrate(dsn: str, folders: dict[str, Path], patience: Patience = PATIE
 
 
 async def pending(dsn: str, folders: dict[str, Path]) -> list[str]:
-    """What `migrate` would run (`schema/name`)."""
+    """Return what `migrate` would run (`schema/name`)."""
     connection = await asyncpg.connect(dsn)
     try:
         return [
@@ -119,10 +119,10 @@ async def _connected(dsn: str) -> AsyncIterator[Any]:
     try:
         if connection.get_server_pid() != await connection.fetchval("select pg_backend_pid()"):
             raise MigrationRefused(
-                "A pooler stands between, and would give the lock to whoever comes next. Name PostgreSQL itself with "
-                "--dsn (DEPESCHE_OWNER_DSN)."
+                "This goes through a pooler, which would pass the lock to the next client. Connect to PostgreSQL "
+                "itself with --dsn (DEPESCHE_OWNER_DSN)."
             )
-        # a migrator that was killed leaves its statement and its lock within a second, where the server can tell
+        # so that the server ends the statement and lock of a killed migrator within a second, if it supports this
         with suppress(asyncpg.InvalidParameterValueError):
             await connection.execute("set client_connection_check_interval = '1s'")
         yield connection
@@ -131,11 +131,12 @@ async def _connected(dsn: str) -> AsyncIterator[Any]:
 
 
 async def _take_turn(connection: Any, patience: Patience) -> None:
-    """Asked again and again: who waits in a statement holds a snapshot, which an index made concurrently waits for."""
+    """Poll for the lock: a statement that waits for it would hold a snapshot, which `create index concurrently` waits
+    for."""
     until = time.monotonic() + patience.turn_seconds
     while not await connection.fetchval("select pg_try_advisory_lock($1)", _LOCK):
         if time.monotonic() > until:
-            raise Unavailable(f"Another migration has run for {patience.turn_seconds:.0f} s; look at it.")
+            raise Unavailable(f"Another migration has been running for {patience.turn_seconds:.0f} s; check it.")
         await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -147,7 +148,7 @@ async def _applied(connection: Any, schema: str) -> dict[str, bytes]:
 
 
 def _missing(schema: str, migrations: list[Migration], applied: dict[str, bytes]) -> list[Migration]:
-    """What has not run. Raises MigrationRefused."""
+    """Return the migrations that have not run. Raises MigrationRefused."""
     unknown = applied.keys() - {migration.name for migration in migrations}
     if unknown:
         raise MigrationRefused(
@@ -169,8 +170,8 @@ async def _run_patiently(connection: Any, schema: str, migration: Migration, pat
         except asyncpg.LockNotAvailableError as error:
             if not left:
                 raise Unavailable(
-                    f"{schema}/{migration.name} got its lock in none of {patience.tries} tries: something holds the "
-                    "table for long (pg_stat_activity shows it). What ran before it stays; run this again."
+                    f"{schema}/{migration.name} did not get its lock in {patience.tries} attempts: something holds the "
+                    "table for long (see pg_stat_activity). Earlier migrations stay; run this again."
                 ) from error
             log.warning("migration_waits", schema=schema, what=migration.name)
             await asyncio.sleep(patience.pause_seconds)
@@ -184,7 +185,7 @@ async def _run(connection: Any, schema: str, migration: Migration, lock_timeout:
 
 
 async def _run_outside(connection: Any, schema: str, migration: Migration, lock_timeout: str) -> None:
-    """Statement by statement. What a broken run has left half made is made anew."""
+    """Run statement by statement. What an interrupted run left half built is built again."""
     await connection.execute(_begin(schema, lock_timeout, "set"))
     try:
         names = _CONCURRENT_INDEX.findall(migration.sql)

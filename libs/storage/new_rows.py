@@ -1,8 +1,8 @@
-"""Rows that are new as a rule: inserted without a look, and with one where a row was there after all.
+"""Inserts of rows that are usually new: first without a conflict check, and with one if a row existed after all.
 
-`on conflict do nothing` looks each key up before it inserts, takes a lock for it, and logs that the row may stay: two
-thirds more CPU a row than an insert that fails on its whole batch when one of it is there. That happens when something
-is delivered again; then all of the transaction is done again, with the look.
+`on conflict do nothing` looks each key up before it inserts, locks it, and logs that the row may stay: two thirds
+more CPU per row than an insert whose whole batch fails if one row exists. That happens on redelivery; then the whole
+transaction runs again, with the check.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,19 +10,19 @@ from typing import TypeVar
 
 import asyncpg
 
-Insert = tuple[str, str]  # without a look, and with one
+Insert = tuple[str, str]  # without a conflict check, and with one
 
 T = TypeVar("T")
 
 
 def insert(statement: str) -> Insert:
-    """An insert of new rows, both ways. `{unless}` stands where `on conflict do nothing` goes."""
+    """Return an insert of new rows in both forms. `{unless}` marks the place of `on conflict do nothing`."""
     return statement.replace("{unless}", ""), statement.replace("{unless}", "on conflict do nothing")
 
 
 async def written(transaction: Callable[[bool], Awaitable[T]]) -> T:
-    """What the transaction gives; it is told whether to look: which of its inserts' two ways to take. It is begun anew
-    when a row was there, so whatever else it does must bear that."""
+    """Return the transaction's result. Its argument says whether to use the inserts with the conflict check. It is
+    restarted if a row existed, so its other effects must tolerate that."""
     try:
         return await transaction(False)
     except asyncpg.UniqueViolationError:

@@ -1,9 +1,9 @@
 """A role per service: it reaches its own schema, and nothing else in the database.
 
-Whoever runs `depesche migrate` owns schemas and tables; it needs CREATEROLE to make the roles, and the database to be
-its own, but is no superuser. A service's role gets rows (select, insert, update, delete), no tables, but for one thing:
-it owns the tables that are partitioned by time, because services make and drop their days while they run, and Postgres
-lets the owner alone attach and detach. See docs/adr/0160.
+The role that runs `depesche migrate` owns schemas and tables. It needs CREATEROLE and ownership of the database, but
+is not a superuser. A service's role may access rows (select, insert, update, delete) but owns no tables, with one
+exception: tables partitioned by time, because services create and drop partitions while they run, and Postgres lets
+only the owner attach and detach. See docs/adr/0160.
 """
 
 import base64
@@ -18,8 +18,8 @@ import asyncpg
 
 from libs.errors import Invalid, Permanent
 
-_ITERATIONS = 4096  # Postgres' own
-# Tables that are cut by time, with their partitions. Those cut by hash are made once, by a migration.
+_ITERATIONS = 4096  # Postgres' own default
+# Tables partitioned by time, with their partitions. Those partitioned by hash are created once, by a migration.
 _BY_TIME = """
 select distinct t.relid::regclass::text as name
 from pg_class c join pg_partitioned_table p on p.partrelid = c.oid cross join pg_partition_tree(c.oid) t
@@ -29,15 +29,15 @@ where c.relnamespace = $1::regnamespace and p.partstrat = 'r' and leaf.relowner 
 
 
 class RolesRefused(Permanent):
-    """The role that runs this may not do it; the detail says what it lacks."""
+    """The current role may not do this; the detail says what it lacks."""
 
     slug = "roles-refused"
-    title = "The services' roles cannot be made"
+    title = "The services' roles cannot be created"
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceRole:
-    """What a service's sessions begin with: behind a pooler they cannot say it themselves."""
+    """The settings of a service's sessions: behind a pooler, sessions cannot set them themselves."""
 
     schema: str
     settings: Mapping[str, str]
@@ -48,18 +48,17 @@ class ServiceRole:
 
 
 async def make_roles(dsn: str, roles: list[ServiceRole], passwords: Mapping[str, str] | None = None) -> list[str]:
-    """Makes the roles that are missing, and gives each exactly its rights; their names.
+    """Create the missing roles, and give each exactly its rights; return their names.
 
-    A new role may not log in. `passwords` (schema → password) makes those in it log in with this one; the server gets
-    its SCRAM verifier alone. Raises RolesRefused, and Invalid for a password that is not printable ASCII.
-    """
+    A new role may not log in. `passwords` (schema → password) lets those roles log in with them; the server gets
+    only the SCRAM verifier. Raises RolesRefused, and Invalid for a password that is not printable ASCII."""
     verifiers = {schema: scram_verifier(password) for schema, password in (passwords or {}).items()}
     connection = await asyncpg.connect(dsn)
     try:
         async with connection.transaction():
             for role in roles:
                 if not await _exists(connection, role):
-                    # granted to ourselves: a table can only be given to a role that one is a member of
+                    # granted to ourselves: a table can only be given to a role of which one is a member
                     await connection.execute(f"create role {role.name} nologin; grant {role.name} to current_user")
                 if verifier := verifiers.get(role.schema):
                     await connection.execute(f"alter role {role.name} login password '{verifier}'")
@@ -69,14 +68,14 @@ async def make_roles(dsn: str, roles: list[ServiceRole], passwords: Mapping[str,
         return [role.name for role in roles]
     except asyncpg.InsufficientPrivilegeError as error:
         raise RolesRefused(
-            f"{error}. Run it as the owner of the database and of what is in it, with CREATEROLE."
+            f"{error}. Run this as the owner of the database and everything in it, with CREATEROLE."
         ) from error
     finally:
         await connection.close()
 
 
 async def renew_grants(dsn: str, roles: list[ServiceRole]) -> list[str]:
-    """Gives the roles that there are their rights to what migrations have made; their names."""
+    """Give the existing roles their rights to what migrations have created; return their names."""
     connection = await asyncpg.connect(dsn)
     try:
         async with connection.transaction():
@@ -85,7 +84,7 @@ async def renew_grants(dsn: str, roles: list[ServiceRole]) -> list[str]:
                 await _grant(connection, role)
         return [role.name for role in there]
     except asyncpg.InsufficientPrivilegeError as error:
-        raise RolesRefused(f"{error}. Run migrations as the role that ran them before.") from error
+        raise RolesRefused(f"{error}. Run migrations with the same role as before.") from error
     finally:
         await connection.close()
 
@@ -95,7 +94,7 @@ async def _exists(connection: Any, role: ServiceRole) -> bool:
 
 
 async def _close_database(connection: Any, roles: list[ServiceRole]) -> None:
-    """Who connects is one of ours: the database is Depesche's alone."""
+    """Let only our roles connect: the database is Depesche's alone."""
     database = await connection.fetchval("select quote_ident(current_database())")
     names = ", ".join(role.name for role in roles)
     await connection.execute(
@@ -106,7 +105,7 @@ async def _close_database(connection: Any, roles: list[ServiceRole]) -> None:
 
 async def _grant(connection: Any, role: ServiceRole) -> None:
     name, schema = role.name, role.schema
-    # create: the days that it makes; in `default privileges` stands what later migrations make, from their commit on
+    # create: for its partitions; `default privileges` covers what later migrations create
     await connection.execute(f"""
         grant usage, create on schema {schema} to {name};
         grant select, insert, update, delete on all tables in schema {schema} to {name};
@@ -123,10 +122,10 @@ async def _grant(connection: Any, role: ServiceRole) -> None:
 
 
 def scram_verifier(password: str, salt: bytes | None = None) -> str:
-    """What Postgres keeps of a password (RFC 5803, SCRAM-SHA-256): made here, so that the password itself stands in no
-    statement, and so in no log of the server. Raises Invalid for what SASLprep might change."""
+    """Return what Postgres stores for a password (RFC 5803, SCRAM-SHA-256). Computed here, so that the password
+    appears in no statement and no server log. Raises Invalid for a password that SASLprep might change."""
     if not password or not (password.isascii() and password.isprintable()):
-        raise Invalid("A password is printable ASCII, and not empty.", pointer="passwords")
+        raise Invalid("A password must be printable ASCII and not empty.", pointer="passwords")
     salt = salt or os.urandom(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()

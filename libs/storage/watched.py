@@ -1,8 +1,8 @@
-"""Statements that were slow or failed: told by the name of their constant, never with a value.
+"""Slow or failed statements, reported by the name of their constant, never with a value.
 
-A connection measures each of its statements; only what is told is looked up: `lease.lease` is `_LEASE` in a module
-`lease`. What is put together as it is needed is told by its verb and table. Nothing else is kept of a statement, so no
-value of a customer can reach a span, a log line or a metric.
+A connection times each of its statements and looks up a name only to report it: `lease.lease` is `_LEASE` in a module
+`lease`. A statement built at run time is reported by its verb and table. Nothing else of a statement is stored, so no
+customer's value can reach a span, a log line or a metric.
 """
 
 import functools
@@ -21,7 +21,7 @@ from libs.telemetry.tracing import past_span
 
 log = get_logger(__name__)
 
-_slow = Counter("depesche_sql_slow", "Statements that took longer than they may", ["service", "statement"])
+_slow = Counter("depesche_sql_slow", "Statements that took too long", ["service", "statement"])
 _failed = Counter("depesche_sql_failed", "Statements that failed, by kind of error", ["service", "statement", "error"])
 
 _ROOMS = ("services.", "libs.")
@@ -34,7 +34,7 @@ Method = Callable[..., Awaitable[Any]]
 
 
 def _watching(method: Method, rows: Callable[[Any], int | None]) -> Method:
-    """The same method of a connection, with its time looked at. `rows` counts what it gave."""
+    """Wrap a connection's method with a timer. `rows` counts its result."""
 
     @functools.wraps(method)
     async def watching(self: "WatchedConnection", query: str, *args: Any, **options: Any) -> Any:
@@ -52,13 +52,13 @@ def _watching(method: Method, rows: Callable[[Any], int | None]) -> Method:
 
 
 def _counted(done: str) -> int | None:
-    """Of what Postgres says at the end of a command: UPDATE 3."""
+    """Parse the count from Postgres' command tag: UPDATE 3."""
     count = done.rpartition(" ")[2]
     return int(count) if count.isdigit() else None
 
 
 class WatchedConnection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection of a service's pool; `watched` makes the class for one."""
+    """A connection of a service's pool; `watched` creates the class."""
 
     schema: str
     service: str
@@ -102,13 +102,13 @@ class WatchedConnection(asyncpg.Connection):  # type: ignore[misc]
 
 
 def watched(schema: str, slow_seconds: float) -> type[WatchedConnection]:
-    """The connections of one service's pool."""
+    """Return the connection class of one service's pool."""
     own = {"schema": schema, "service": schema.replace("_", "-"), "slow_seconds": slow_seconds}
     return type("ServiceConnection", (WatchedConnection,), own)
 
 
 def name_of(query: str) -> str:
-    """`module.constant`, or verb and table of a statement that is no constant."""
+    """Return `module.constant`, or verb and table if the statement is not a constant."""
     if query.isidentifier():
         return f"copy {query}"
     if query not in _names:
@@ -116,7 +116,7 @@ def name_of(query: str) -> str:
     if (found := _names.get(query)) is not None:
         return found
     verb, table = _VERB.search(query), _TABLE.search(query)
-    # a day's table is told as its table: a label must not grow with the calendar
+    # a partition is reported as its table: a label must not grow with the calendar
     words = [verb[0].lower() if verb else "statement", table[1].rstrip("_").lower() if table else ""]
     return " ".join(filter(None, words))
 

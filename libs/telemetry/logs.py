@@ -1,4 +1,4 @@
-"""Structured logs: a constant event name and fields from one registry, one JSON object a line; never an address.
+"""Structured logs: a constant event name and fields from one registry, one JSON object per line; never an address.
 
 log.info("chunk_recorded", request_id=…, rows=500)
 """
@@ -13,8 +13,8 @@ import structlog
 from libs.privacy import redacted
 from libs.telemetry.tracing import current_trace_id
 
-# Every field that a line may have, so that a search finds a fact under one name. Those of a message come first;
-# trace_id, service, level and timestamp are added to each line.
+# Every field that a line may have, so that each fact is found under one name. Those of a message come first; trace_id,
+# service, level and timestamp are added to each line.
 FIELDS = frozenset(
     """
     notification_id request_id release_id cause_id event_id import_id
@@ -24,9 +24,9 @@ FIELDS = frozenset(
     statement count usual rows unknown split given_up changed days recipients refused seconds waited_seconds
     """.split()
 )
-# A field that could carry an address does not reach a log, whoever passes it.
+# Fields that could carry an address never reach a log.
 _FORBIDDEN = frozenset({"address", "email", "phone", "token", "to", "name", "first_name", "last_name", "body"})
-# Other people's words: Postgres quotes the row that it refuses, a mail server the mailbox.
+# Other people's words: Postgres quotes the row that it rejects, a mail server the mailbox.
 _WORDS = ("detail", "error", "reason")
 _MOST_TRACEBACK = 8_000
 
@@ -35,12 +35,12 @@ Processor = Callable[[Any, str, Event], Event]
 
 
 def get_logger(name: str = "depesche") -> Any:
-    """A logger with structlog's interface."""
+    """Return a logger with structlog's interface."""
     return structlog.get_logger(name)
 
 
 def configure_logs(*, service: str, level: str = "info", human: bool = False) -> None:
-    """Logs to standard error: JSON lines, or coloured text for people."""
+    """Log to standard error: JSON lines, or coloured text for people."""
     renderer: Any = structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[*processors(service), renderer],
@@ -51,7 +51,7 @@ def configure_logs(*, service: str, level: str = "info", human: bool = False) ->
 
 
 def processors(service: str) -> list[Any]:
-    """What every line goes through before it is written."""
+    """Return the processors that every line passes before it is written."""
     return [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -79,11 +79,11 @@ def _drop_addresses(_: Any, __: str, event: Event) -> Event:
         if isinstance(event.get(field), str):
             event[field] = redacted(event[field])
     if isinstance(trace := event.get("exception"), str):
-        # line by line: a traceback keeps its shape
+        # line by line, so that a traceback keeps its shape
         event["exception"] = "\n".join(redacted_line(line) for line in trace[-_MOST_TRACEBACK:].splitlines())
     return event
 
 
 def redacted_line(line: str) -> str:
-    """A line of a traceback with its indentation, without addresses."""
+    """Return a traceback line with its indentation, without addresses."""
     return line[: len(line) - len(line.lstrip())] + redacted(line)

@@ -1,7 +1,7 @@
-"""One trace per cause: spans of OpenTelemetry, traceparent (W3C Trace Context) kept through outbox and queue.
+"""One trace per cause: OpenTelemetry spans, with traceparent (W3C Trace Context) carried through outbox and queue.
 
 Without an exporter nothing is recorded, but every span still has its ids: the trace that an event came with, or got
-at its first step, is in each outbox row and each log line, and costs 3 to 5 µs a span instead of 18 to 26.
+at its first step, is in each outbox row and each log line. That costs 3 to 5 µs a span instead of 18 to 26.
 """
 
 import random
@@ -32,13 +32,13 @@ from libs.privacy import masked_key
 MOST_LINKS = 64
 _LINKS = 5  # its place in Sampler.should_sample
 
-# Sampled, though nothing is recorded here: what waits in a queue is recorded once there is an exporter.
+# Sampled, though nothing is recorded here: queued work is recorded once there is an exporter.
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _tracer: Tracer | None = None  # None: ids only
 
 
 class KeepLinked(Sampler):
-    """For the head of a new trace: a batch that is about something that is kept is kept, else the ratio says."""
+    """Sampler for the head of a new trace: keep a batch if one of its links is kept, else apply the ratio."""
 
     def __init__(self, ratio: float) -> None:
         self._new = TraceIdRatioBased(ratio)
@@ -54,12 +54,12 @@ class KeepLinked(Sampler):
 
 
 def sampler_of(ratio: float) -> Sampler:
-    """What carries a decision keeps it (the flag of traceparent); of new traces about `ratio` are recorded."""
+    """Return a sampler that follows the decision in traceparent's flag and records about `ratio` of new traces."""
     return ParentBased(KeepLinked(ratio))
 
 
 def configure_tracing(*, service: str, otlp_endpoint: str | None = None, ratio: float = 1.0) -> None:
-    """Spans exported to the OTLP/HTTP endpoint where one is set, else ids alone. `ratio`: of new traces."""
+    """Export spans to the OTLP/HTTP endpoint if set, else keep only ids. `ratio`: of new traces."""
     if not otlp_endpoint:
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -70,7 +70,7 @@ def configure_tracing(*, service: str, otlp_endpoint: str | None = None, ratio: 
 
 
 def record_with(tracer: Tracer | None) -> None:
-    """Has spans recorded by this tracer; None: ids alone."""
+    """Record spans with this tracer; None: ids only."""
     global _tracer
     _tracer = tracer
 
@@ -78,15 +78,16 @@ def record_with(tracer: Tracer | None) -> None:
 def span(
     name: str, *, parent: str | None = None, links: Sequence[str] = (), **attributes: Any
 ) -> AbstractContextManager[Span]:
-    """A span below `parent` (a traceparent), else below the current one. Attributes that are None are left out."""
+    """Start a span below `parent` (a traceparent), else below the current one. Attributes that are
+    None are left out."""
     if _tracer is None:
         return _Unrecorded(parent)
     return _recorded(_tracer, name, (parent, links), attributes)
 
 
 def past_span(name: str, started_ns: int, error: str | None, **attributes: Any) -> None:
-    """A span below the current one for what has just ended, begun at `started_ns` (Unix time): for what is only worth a
-    span once it is known how it went. `error` is its kind, or None where it went well."""
+    """Record a span below the current one for something that has just ended, begun at `started_ns` (Unix time), if it
+    is only worth a span once its result is known. `error` is its kind, or None if it succeeded."""
     if _tracer is None:
         return
     made = _tracer.start_span(name, start_time=started_ns)
@@ -97,8 +98,8 @@ def past_span(name: str, started_ns: int, error: str | None, **attributes: Any) 
 
 
 def new_trace(name: str, **attributes: Any) -> str:
-    """The traceparent of a span at the head of a trace of its own, linked to the current one and over at once: for one
-    of many that came together, and each goes its own way."""
+    """Return the traceparent of a span that starts a new trace, linked to the current one and ended at once: for one
+    of many items that arrived together and go separate ways."""
     if _tracer is None:
         return _traceparent(SpanContext(random.getrandbits(128), random.getrandbits(64), False, _SAMPLED))
     around = trace.get_current_span().get_span_context()
@@ -110,7 +111,8 @@ def new_trace(name: str, **attributes: Any) -> str:
 
 
 def batch_span(name: str, traceparents: Sequence[str | None], **attributes: Any) -> AbstractContextManager[Span]:
-    """A span over a batch: in the trace of its entries where they share one, else in its own, with links to theirs."""
+    """Start a span over a batch: in the trace of its entries if they share one, else in its own, with
+    links to theirs."""
     given = [item for item in traceparents if item]
     if given and all(item[3:35] == given[0][3:35] for item in given):
         return span(name, parent=given[0], **attributes)
@@ -118,12 +120,12 @@ def batch_span(name: str, traceparents: Sequence[str | None], **attributes: Any)
 
 
 def one_of(values: Sequence[Any]) -> Any:
-    """The value that all of a batch share, for its span or log line; None where they differ."""
+    """Return the value shared by a whole batch, for its span or log line; None if they differ."""
     return values[0] if values and all(value == values[0] for value in values) else None
 
 
 class _Unrecorded:
-    """A span that is ids alone: in its parent's trace, or at the head of a new one."""
+    """A span of ids only: in its parent's trace, or at the head of a new one."""
 
     __slots__ = ("_parent", "_token")
 
@@ -156,7 +158,7 @@ def _recorded(
     parent = _context_of(above[0])
     context = trace.set_span_in_context(NonRecordingSpan(parent)) if parent else None
     links = [Link(made) for made in map(_context_of, above[1]) if made is not None]
-    # an exception's message may quote an address: its type alone is kept
+    # an exception's message may quote an address, so only its type is recorded
     with tracer.start_as_current_span(
         name, context, links=links, record_exception=False, set_status_on_exception=False
     ) as current:
@@ -169,7 +171,7 @@ def _recorded(
 
 
 def annotate(current: Span, **attributes: Any) -> None:
-    """Attributes that are known late; None is left out, and addresses are taken out of texts."""
+    """Set attributes that become known late; None is left out, and addresses are redacted."""
     if not current.is_recording():
         return
     for key, value in attributes.items():
@@ -178,14 +180,15 @@ def annotate(current: Span, **attributes: Any) -> None:
 
 
 def mark_outcome(current: Span, outcome: str, *, failed: bool) -> None:
-    """What came of a send, for a collector's tail rule: the attribute `depesche.outcome`, an error where it failed."""
+    """Record the outcome of a send, for a collector's tail rule: the attribute `depesche.outcome`, an error if it
+    failed."""
     annotate(current, **{"depesche.outcome": outcome})
     if failed:
         current.set_status(Status(StatusCode.ERROR, outcome))
 
 
 def _context_of(traceparent: str | None) -> SpanContext | None:
-    """The context that a traceparent names; None where it is none. Later versions may be longer."""
+    """Parse the context of a traceparent; None if it is invalid. Later versions may be longer."""
     if traceparent is None or len(traceparent) < 55 or traceparent[2:36:33] != "--" or traceparent[52] != "-":
         return None
     try:
@@ -198,7 +201,7 @@ def _context_of(traceparent: str | None) -> SpanContext | None:
 
 
 def current_traceparent() -> str | None:
-    """The traceparent of the current span, for outbox rows and queue entries; None outside a trace."""
+    """Return the traceparent of the current span, for outbox rows and queue entries; None outside a trace."""
     context = trace.get_current_span().get_span_context()
     return _traceparent(context) if context.is_valid else None
 

@@ -20,7 +20,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def create_service(runtime: Runtime, settings: AccessSettings | None = None) -> Service:
-    """access over the runtime's Postgres."""
+    """Build access over the runtime's Postgres."""
     settings = settings or load(AccessSettings, runtime.settings_file)
     database = runtime.database("access", max_size=settings.pool_max_connections)
     return Service(
@@ -35,14 +35,14 @@ def create_service(runtime: Runtime, settings: AccessSettings | None = None) -> 
 
 
 def create_app(runtime: Runtime, settings: AccessSettings | None = None) -> FastAPI:
-    """The application alone, for a container of its own."""
+    """Build the application alone, for a container of its own."""
     return create_service(runtime, settings).app
 
 
 async def ensure_first(runtime: Runtime, *, url: str | None = None) -> Path:
-    """Tenant 1 and an administrator's keys, written to the data folder's credentials file: what `up` calls
-    at each start, after the migrations. `url`: where the command line reaches the suite, the public one
-    without. Gives the file's path."""
+    """Create tenant 1 and an administrator's keys, and write them to the data folder's credentials file; `up` calls
+    this at each start, after the migrations. `url`: the suite's URL for the command line, by default the public
+    one. Returns the file's path."""
     database = runtime.database("access", max_size=1)
     await database.open()
     try:

@@ -1,6 +1,6 @@
-"""What access does: tenants, topics and keys are made, changed and ended; a presented key is verified.
+"""The commands of access: create, change and end tenants, topics and keys; verify a presented key.
 
-Each function is one transaction: the change, the event about it, and the action for the audit.
+Each function is one transaction: the change, its event, and the audit action.
 """
 
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from services.access.domain import ApiKey, KeyText, Tenant, Topic
 from services.access.ports import CredentialsFile, Store, Unit
 from services.access.queries import administers_tenants
 
-MatchVersion = Callable[[int | None], None]  # raises where If-Match does not fit the version that is there
+MatchVersion = Callable[[int | None], None]  # raises if If-Match does not match the current version
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the handlers stand on. `random` gives that many random bytes."""
+    """The handlers' dependencies. `random` returns that many random bytes."""
 
     store: Store
     clock: Clock
@@ -35,7 +35,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that somebody asks for."""
+    """A requested key."""
 
     tenant: TenantId
     mode: Mode
@@ -46,26 +46,26 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class MadeKey:
-    """A new key and, this once, its text."""
+    """A new key and, only this once, its text."""
 
     key: ApiKey
     text: KeyText
 
 
 async def create_tenant(deps: Access, principal: Principal, wanted: Tenant) -> Tenant:
-    """A new tenant with the next number; its name must be free."""
+    """Create a tenant with the next number; its name must be free."""
     _operator_only(principal)
     async with deps.store.begin() as unit:
         number = await unit.tenants.next_number()
         if number > domain.MAX_TENANTS:
-            raise Conflict(f"There are {domain.MAX_TENANTS} tenants already; no more fit.")
+            raise Conflict(f"There are already {domain.MAX_TENANTS} tenants, which is the limit.")
         tenant = replace(wanted, number=TenantId(number), version=1, changed_at=deps.clock())
         await _put_tenant(deps, unit, principal, None, tenant)
     return tenant
 
 
 async def change_tenant(deps: Access, principal: Principal, wanted: Tenant, match: MatchVersion) -> Tenant:
-    """Changes name, default locale or zone of a tenant that exists."""
+    """Change name, default locale or zone of an existing tenant."""
     if wanted.number != principal.tenant:
         _operator_only(principal)
     if principal.mode is Mode.TEST:
@@ -73,7 +73,7 @@ async def change_tenant(deps: Access, principal: Principal, wanted: Tenant, matc
     async with deps.store.begin() as unit:
         before = await unit.tenants.get(wanted.number, lock=True)
         if before is None:
-            raise NotFound(f"There is no tenant {wanted.number}; `depesche tenants list` names them.")
+            raise NotFound(f"There is no tenant {wanted.number}; `depesche tenants list` shows them.")
         match(before.version)
         tenant = replace(wanted, version=before.version + 1, changed_at=deps.clock())
         await _put_tenant(deps, unit, principal, before, tenant)
@@ -81,20 +81,21 @@ async def change_tenant(deps: Access, principal: Principal, wanted: Tenant, matc
 
 
 async def put_topic(deps: Access, principal: Principal, wanted: Topic, match: MatchVersion) -> tuple[Topic, bool]:
-    """Makes or changes a topic; whether it is new. Its category stays: recorded consents hang on it."""
+    """Create or change a topic; return it, and whether it is new. Its category is fixed: recorded consents depend on
+    it."""
     async with deps.store.begin() as unit:
         before = await unit.topics.get(principal.tenant, principal.mode, wanted.name, lock=True)
         match(before.version if before else None)
         if before and before.category is not wanted.category:
             raise Conflict(
-                f"The topic is {before.category.word}, and customers' consents hang on that. "
-                "Make a topic with another name and set this one inactive.",
+                f"The topic is {before.category.word}, and customers' consents depend on that. "
+                "Create a topic with another name and set this one inactive.",
                 pointer="/category",
             )
         version = before.version + 1 if before else 1
         topic = replace(wanted, version=version, changed_at=deps.clock())
         if not await unit.topics.put(principal.tenant, principal.mode, topic):
-            raise Conflict("Somebody else made this topic at the same moment; read it and apply your edit to that.")
+            raise Conflict("Somebody else created this topic at the same moment; read it and repeat your edit.")
         changed = TopicChanged(
             name=topic.name, category=topic.category.word, active=topic.active, version=topic.version
         )
@@ -104,10 +105,11 @@ async def put_topic(deps: Access, principal: Principal, wanted: Topic, match: Ma
 
 
 async def create_key(deps: Access, principal: Principal, wanted: NewKey) -> MadeKey:
-    """A new key. Nobody hands out more than he has: not a scope, not another tenant, not live from test."""
+    """Create a key. Nobody grants more than they have: no further scope, no other tenant, no live key
+    from a test key."""
     _check_reach(principal, wanted)
     if wanted.expires_at is not None and wanted.expires_at <= deps.clock():
-        raise Invalid("The expiry lies in the past; name a later time.", pointer="/expires_at")
+        raise Invalid("The expiry is in the past; give a later time.", pointer="/expires_at")
     async with deps.store.begin() as unit:
         if await unit.tenants.get(wanted.tenant) is None:
             raise Invalid(f"There is no tenant {wanted.tenant}.", pointer="/tenant")
@@ -117,13 +119,13 @@ async def create_key(deps: Access, principal: Principal, wanted: NewKey) -> Made
 
 
 async def rotate_key(deps: Access, principal: Principal, id_: str, grace_hours: float | None) -> MadeKey:
-    """A new key like the old one, which works for a while longer, so that callers can change over."""
+    """Create a new key like the old one, which keeps working for a while, so that callers can switch."""
     now = deps.clock()
     grace = timedelta(hours=deps.rotation_grace_hours if grace_hours is None else grace_hours)
     async with deps.store.begin() as unit:
         old = await _key_in_reach(unit, principal, id_)
         if (state := domain.state_of(old, now)) != "active":
-            raise Conflict(f"The key {id_} is {state} already; make a new one with `depesche keys create`.")
+            raise Conflict(f"The key {id_} is already {state}; create a new one with `depesche keys create`.")
         lifetime = old.expires_at - old.created_at if old.expires_at else None
         wanted = NewKey(old.tenant, old.mode, old.name, old.scopes, now + lifetime if lifetime else None)
         _check_reach(principal, wanted)
@@ -135,7 +137,7 @@ async def rotate_key(deps: Access, principal: Principal, id_: str, grace_hours: 
 
 
 async def revoke_key(deps: Access, principal: Principal, id_: str) -> ApiKey:
-    """Ends a key now; other processes notice within five seconds. Revoking it again changes nothing."""
+    """Revoke a key; other processes notice within five seconds. Revoking it again changes nothing."""
     now = deps.clock()
     async with deps.store.begin() as unit:
         key = await _key_in_reach(unit, principal, id_)
@@ -152,38 +154,40 @@ async def revoke_key(deps: Access, principal: Principal, id_: str) -> ApiKey:
 async def _keep_one_admin(unit: Unit, key: ApiKey, now: datetime) -> None:
     if key.tenant != OPERATOR or key.mode is not Mode.LIVE or domain.ADMIN not in key.scopes:
         return
-    await unit.tenants.get(OPERATOR, lock=True)  # two revoked at once would each find the other one
+    # otherwise two concurrent revocations would each still see the other key
+    await unit.tenants.get(OPERATOR, lock=True)
     if not await unit.keys.other_admins(key, now):
-        raise Conflict("This is the last key that administers the installation; make another with scope admin first.")
+        raise Conflict(
+            "This is the last key that administers the installation; create another one with scope admin first."
+        )
 
 
 async def verify_key(deps: Access, presented: str) -> ApiKey:
-    """The key that a caller of some service presented; raises Unauthorized saying why not."""
+    """Return the key that a caller presented to some service. Raises Unauthorized saying why it is not valid."""
     text = domain.parse_key(presented)
     if text is None:
-        raise Unauthorized("This is not an API key; one looks like dp_live_<id>_<secret>.")
+        raise Unauthorized("This is not an API key; keys look like dp_live_<id>_<secret>.")
     now = deps.clock()
     async with deps.store.begin() as unit:
         key = await unit.keys.get(text.id)
         if (why := domain.refusal(key, text, now)) is not None or key is None:
-            raise Unauthorized(why or "This API key is not known.")
+            raise Unauthorized(why or "This API key is unknown.")
         if (moment := domain.used_at(key, now)) is not None:
             await unit.keys.used(key.id, moment)
     return key
 
 
 async def ensure_first(deps: Access, file: CredentialsFile) -> bool:
-    """Makes tenant 1 and an administrator's key per mode where the credentials file opens nothing yet.
+    """Create tenant 1 and an administrator's key per mode if the credentials file has no valid keys yet.
 
-    The file is written before the commit: a crash in between leaves keys that never worked, and the next
-    start replaces them; the other order could lock everybody out. It is written at each start, because the
-    address may be another. Whether any key was made.
-    """
+    The file is written before the commit: a crash in between leaves keys that never worked, and the next start
+    replaces them; the other order could lock everybody out. It is written at each start, because the URL may have
+    changed. Returns whether a key was created."""
     system = Principal(OPERATOR, Mode.LIVE, "system", frozenset({domain.ADMIN}))
     held = file.keys()
     async with deps.store.begin() as unit:
         if await unit.tenants.get(OPERATOR) is None:
-            await unit.tenants.next_number()  # takes the lock that keeps two starts apart
+            await unit.tenants.next_number()  # takes the lock that separates two concurrent starts
             first = Tenant(OPERATOR, "default", "en", "UTC", 1, deps.clock())
             await _put_tenant(deps, unit, system, None, first)
         wanted = [mode for mode in Mode if not await _opens(deps, unit, held.get(mode))]
@@ -221,17 +225,17 @@ def _check_reach(principal: Principal, wanted: NewKey) -> None:
     if wanted.tenant != principal.tenant:
         _operator_only(principal)
     if wanted.mode is Mode.LIVE and principal.mode is Mode.TEST:
-        raise Forbidden("A test key cannot make a live key; use a live one.")
+        raise Forbidden("A test key cannot create a live key; use a live one.")
     if unknown := sorted(set(wanted.scopes) - SCOPES.keys()):
-        raise Invalid(f"There is no scope {unknown[0]!r}; there are {', '.join(SCOPES)}.", pointer="/scopes")
+        raise Invalid(f"There is no scope {unknown[0]!r}; use one of: {', '.join(SCOPES)}.", pointer="/scopes")
     if missing := domain.beyond(principal.scopes, wanted.scopes):
-        raise Forbidden(f"You cannot hand on what your key lacks: {', '.join(missing)}.")
+        raise Forbidden(f"You cannot grant scopes that your key lacks: {', '.join(missing)}.")
 
 
 def _operator_only(principal: Principal) -> None:
     if not administers_tenants(principal):
         raise Forbidden(
-            f"Other tenants are administered with a live key of tenant {OPERATOR} that has the scope tenants:admin."
+            f"Administering other tenants needs a live key of tenant {OPERATOR} with the scope tenants:admin."
         )
 
 
@@ -240,23 +244,23 @@ async def _key_in_reach(unit: Unit, principal: Principal, id_: str) -> ApiKey:
     if key is not None and key.tenant != principal.tenant and not administers_tenants(principal):
         key = None  # another tenant's keys do not exist for this caller
     if key is None:
-        raise NotFound(f"There is no key {id_}; `depesche keys list` names them.")
+        raise NotFound(f"There is no key {id_}; `depesche keys list` shows them.")
     if key.mode is Mode.LIVE and principal.mode is Mode.TEST:
-        raise Forbidden("A test key cannot end or rotate a live key; use a live one.")
+        raise Forbidden("A test key cannot revoke or rotate a live key; use a live one.")
     return key
 
 
 async def _put_tenant(deps: Access, unit: Unit, principal: Principal, before: Tenant | None, tenant: Tenant) -> None:
     namesake = await unit.tenants.named(tenant.name)
     if namesake is not None and namesake.number != tenant.number:
-        raise Conflict(f"Tenant {namesake.number} is called {tenant.name!r} already.", pointer="/name")
+        raise Conflict(f"Tenant {namesake.number} already has the name {tenant.name!r}.", pointer="/name")
     await unit.tenants.put(tenant)
     changed = TenantChanged(
         number=tenant.number, name=tenant.name, default_locale=tenant.default_locale, version=tenant.version
     )
     verb = "tenant.change" if before else "tenant.create"
     action = _action(deps, principal, verb, str(tenant.number), (_plain(before), _plain(tenant)))
-    # a tenant has no mode; what concerns both travels as live
+    # a tenant has no mode; events about both modes travel as live
     await unit.emit(tenant.number, Mode.LIVE, [(str(tenant.number), changed), (str(tenant.number), action)])
 
 
@@ -286,5 +290,5 @@ def _shown(key: ApiKey) -> dict[str, Any]:
     return shown | {"mode": key.mode.word}
 
 
-# access listens to nobody: it is where the others' questions end
+# access consumes no events; it only answers queries
 SUBSCRIPTIONS: dict[type, Any] = {}

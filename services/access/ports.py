@@ -28,7 +28,7 @@ class Topics(Protocol):
     async def page(self, tenant: int, mode: Mode, after: str, limit: int) -> Sequence[Topic]: ...
     async def named(self, tenant: int, mode: Mode, names: Sequence[str]) -> Sequence[Topic]: ...
     async def put(self, tenant: int, mode: Mode, topic: Topic) -> bool:
-        """False where somebody else wrote this version meanwhile."""
+        """Return False if somebody else wrote this version meanwhile."""
 
 
 class Keys(Protocol):
@@ -43,7 +43,7 @@ class Keys(Protocol):
 
 
 class Unit(Protocol):
-    """One transaction. Leaving it commits; an exception undoes everything, events too."""
+    """One transaction. Leaving it commits; an exception undoes everything, including events."""
 
     @property
     def tenants(self) -> Tenants: ...
@@ -52,7 +52,7 @@ class Unit(Protocol):
     @property
     def keys(self) -> Keys: ...
     async def emit(self, tenant: int, mode: Mode, events: Sequence[tuple[str, Event]]) -> None:
-        """Puts events, each with its partition key, into the outbox of this transaction."""
+        """Put events, each with its partition key, into the outbox of this transaction."""
 
 
 class Store(Protocol):

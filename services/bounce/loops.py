@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from prometheus_client import Gauge
 
+from libs.clock import pause
 from libs.errors import Transient
 from libs.service import LoopFunction
 from libs.telemetry import get_logger
@@ -56,7 +57,7 @@ async def reader(deps: Bounce, stop: asyncio.Event) -> None:
     while not stop.is_set():
         lease = await deps.mails.lease(MAILS_AT_ONCE, _LEASE_SECONDS)
         if not lease.mails:
-            await _pause(stop, _IDLE_SECONDS)
+            await pause(stop, _IDLE_SECONDS)
             continue
         try:
             await read_kept(deps, lease.mails)
@@ -79,7 +80,7 @@ async def webhooks(deps: Bounce, stop: asyncio.Event) -> None:
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
             if not claimed:
-                await _pause(stop, _IDLE_SECONDS)
+                await pause(stop, _IDLE_SECONDS)
 
 
 async def _called(deps: Bounce, webhook: Webhook) -> None:
@@ -93,9 +94,11 @@ async def retention(deps: Bounce, stop: asyncio.Event) -> None:
     """Drops what is old, in small batches: bytes of mails, contacts, replays, what webhooks were told, figures."""
     while not stop.is_set():
         now = deps.clock()
-        dropped = await deps.mails.drop_raw_before(raw_kept_since(deps))
-        if dropped:
+        if dropped := await deps.mails.drop_raw_before(raw_kept_since(deps)):
             log.info("bounce_mails_dropped", count=dropped)
+        facts_since = now - timedelta(days=deps.settings.facts_kept_days)
+        if dropped := await deps.facts.drop_before(facts_since) + await deps.mails.drop_before(facts_since):
+            log.info("bounces_dropped", count=dropped)
         kept_since = (now - deps.contacts_kept).date()
         while not stop.is_set() and await deps.contacts.forget_before(kept_since, now - deps.pulses_kept):
             log.info("contacts_dropped")
@@ -107,7 +110,7 @@ async def retention(deps: Bounce, stop: asyncio.Event) -> None:
         hour, day = figures_kept_since(deps)
         while not stop.is_set() and await deps.rollups.forget_before(hour, day):
             log.info("rollups_dropped")
-        await _pause(stop, _RETENTION_SECONDS)
+        await pause(stop, _RETENTION_SECONDS)
 
 
 async def domains(deps: Bounce, stop: asyncio.Event) -> None:
@@ -120,7 +123,7 @@ async def domains(deps: Bounce, stop: asyncio.Event) -> None:
             count = await deps.domains_said.conclude(domain, answer, now)
             log.info("domain_asked", reason=answer.words, count=count)
         if not due:
-            await _pause(stop, _IDLE_SECONDS * 4)
+            await pause(stop, _IDLE_SECONDS * 4)
 
 
 async def breakers(deps: Bounce, stop: asyncio.Event) -> None:
@@ -135,14 +138,14 @@ async def breakers(deps: Bounce, stop: asyncio.Event) -> None:
         if turn % _FOLLOW_UP_TURNS == 0 and (dropped := await deps.breakers.follow_up(deps.clock())):
             log.info("parked_dropped", count=dropped)
         turn += 1
-        await _pause(stop, _WATCH_SECONDS)
+        await pause(stop, _WATCH_SECONDS)
 
 
 async def replays(deps: Bounce, stop: asyncio.Event) -> None:
     """Plays the policy over stored facts again where somebody asked for it, one after the other."""
     while not stop.is_set():
         if not await run_next(deps, stop):
-            await _pause(stop, _REPLAY_SECONDS)
+            await pause(stop, _REPLAY_SECONDS)
 
 
 async def rollbacks(deps: Bounce, stop: asyncio.Event) -> None:
@@ -150,15 +153,7 @@ async def rollbacks(deps: Bounce, stop: asyncio.Event) -> None:
     settled = -1
     while not stop.is_set():
         settled = await look_after(deps, settled)
-        await _pause(stop, _WATCH_SECONDS)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+        await pause(stop, _WATCH_SECONDS)
 
 
 LOOPS: dict[str, LoopFunction] = {

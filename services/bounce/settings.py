@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, model_validator
 
 from libs.settings import ServiceSettings
 
@@ -70,6 +70,11 @@ class BounceSettings(ServiceSettings):
     idle_seconds: float = Field(60.0, gt=0, description="Seconds after which a silent SMTP connection is closed.")
     raw_retention_days: int = Field(
         14, ge=1, description="Days for which the bytes of a mail are kept; the fact stays longer."
+    )
+    facts_kept_days: int = Field(
+        400,
+        ge=30,
+        description="Days for which facts and mails are kept; the evidence of a suppression in force stays longer.",
     )
     hourly_figures_kept_days: int = Field(
         100, ge=31, description="Days for which figures by the hour are kept; those by the day stay longer."
@@ -153,3 +158,13 @@ class BounceSettings(ServiceSettings):
     webhook_kept_days: int = Field(
         14, ge=4, description="Days for which a webhook's events and its log are kept, and can be told again."
     )
+
+    @model_validator(mode="after")
+    def _facts_outlive_what_counts_them(self) -> "BounceSettings":
+        needed = max(self.proofs_days, self.score_within_days, self.raw_retention_days, self.parked_days)
+        if self.facts_kept_days < needed:
+            raise ValueError(
+                f"facts_kept_days is {self.facts_kept_days}, and other settings look back {needed} days; "
+                f"give it at least {needed}"
+            )
+        return self

@@ -1,1 +1,1 @@
-"""Delivery: the send ledger, the providers, and what comes back."""
+"""Delivery: the send ledger, the providers, and receipts."""

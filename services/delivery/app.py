@@ -41,7 +41,7 @@ from services.delivery.ports import Enquiry, Provider, Senders
 from services.delivery.settings import DeliverySettings
 
 APP_ID = "delivery"
-CALLBACK_BYTES = 4 << 20  # mail vendors send some hundreds of events at once, with the words of servers
+CALLBACK_BYTES = 4 << 20  # mail vendors send some hundreds of events at once, each with a server's text
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 Providers = Mapping[Lane, Mapping[Channel, Provider]]
@@ -49,7 +49,7 @@ Enquiries = Mapping[Channel, Enquiry]
 
 
 def create_service(runtime: Runtime, settings: DeliverySettings | None = None) -> Service:
-    """delivery over the runtime's Postgres."""
+    """Build delivery over the runtime's Postgres."""
     settings = settings or load(DeliverySettings, runtime.settings_file)
     database = runtime.database(APP_ID, max_size=settings.pool_max_connections, server_settings=POOL_SETTINGS)
     providers = {lane: _providers(runtime) for lane in Lane}
@@ -70,7 +70,7 @@ def create_service(runtime: Runtime, settings: DeliverySettings | None = None) -
 
 
 def create_app(runtime: Runtime, settings: DeliverySettings | None = None) -> FastAPI:
-    """The application alone, for a container of its own."""
+    """Build the application alone, for a container of its own."""
     return create_service(runtime, settings).app
 
 
@@ -149,7 +149,7 @@ async def _closing(providers: Providers, enquiries: Enquiries) -> AsyncIterator[
 
 
 def pace_of(settings: DeliverySettings) -> Pace:
-    """The sender's knobs as the settings have them."""
+    """Convert the settings to the sender's pace."""
     return Pace(
         lease=settings.lease_seconds,
         poll=settings.poll_milliseconds / 1000,

@@ -32,14 +32,12 @@ class Provider(Protocol):
     channel: Channel
 
     async def send(self, sender: Sender, messages: Sequence[Outbound], deadline: float, settle: Settle) -> None:
-        """Call the provider for each message, and `settle(index, outcome)` exactly once per message.
+        """Call the provider for each message, and call `settle(index, outcome)` exactly once per message.
 
-        `settle` is synchronous, cheap, and called from the event loop as each result comes, in any order;
-        all have been settled when `send` returns. `deadline` is time.monotonic(): no call begins after it,
-        what was not called settles as NOT_CALLED; a call begun before it ends by the sender's own time-out.
-        It raises nothing but cancellation; cancelled in mid-call, the unsettled messages are the caller's
-        to call unknown.
-        """
+        `settle` is synchronous, cheap, and called from the event loop as each result arrives, in any order; all
+        messages are settled when `send` returns. `deadline` is time.monotonic(): no call begins after it, and
+        messages not called settle as NOT_CALLED; a call begun before it ends by the sender's own timeout. It raises
+        nothing but cancellation; if cancelled in mid-call, the caller marks the unsettled messages unknown."""
         ...
 
     async def close(self) -> None:
@@ -48,15 +46,16 @@ class Provider(Protocol):
 
 
 class Enquiry(Protocol):
-    """Asks one kind of provider which messages it took for an address. Few can be asked: libs' ASKABLE channels."""
+    """Queries one kind of provider for the messages it accepted for an address. Few can be queried: libs' ASKABLE
+    channels."""
 
     def receipts_of(self, ref: str) -> Sequence[tuple[str, str]]:
-        """The receipts, as (provider, event id), that may have come about the message that the provider calls so."""
+        """Return the receipts, as (provider, event id), that may have come about the provider's message `ref`."""
         ...
 
     async def ask(self, sender: Sender, addresses: Sequence[str], deadline: float, tell: Tell) -> None:
-        """Ask about each address, and `tell(index, answer)` exactly once per address, as `send` settles. The answer
-        lists all that the provider still knows of, by any sender of the account, or is Unclear."""
+        """Query each address, and call `tell(index, answer)` exactly once per address, as `send` settles. The answer
+        lists all messages that the provider still knows, by any sender of the account, or is Unclear."""
         ...
 
     async def close(self) -> None: ...
@@ -66,7 +65,7 @@ class Callbacks(Protocol):
     """Reads one provider's callbacks (one account's): verifies them over the raw bytes, then translates."""
 
     def read(self, callback: Callback, now: datetime) -> list[News]:
-        """What it says, possibly nothing. Raises Unauthorized, BadRequest, Invalid."""
+        """Return the news, possibly none. Raises Unauthorized, BadRequest, Invalid."""
         ...
 
 
@@ -74,20 +73,21 @@ class VendorWebhooks(Protocol):
     """Reads one mail vendor's webhooks: verifies them over the raw bytes, then translates, event by event."""
 
     async def read(self, callback: Callback, keys: WebhookKeys, now: datetime) -> Reading:
-        """What it says. Raises Unauthorized, BadRequest, Invalid, and Unavailable where what verifies it is away."""
+        """Return the news. Raises Unauthorized, BadRequest, Invalid, and Unavailable if verification is not possible
+        now."""
         ...
 
 
 class Nonces(Protocol):
-    """What is valid once, for signatures that do not cover the body."""
+    """What is valid only once, for signatures that do not cover the body."""
 
     async def bind(self, provider: str, nonce: str, body: bytes, now: datetime) -> bool:
-        """Whether the nonce was never seen, or with this very body."""
+        """Return whether the nonce is new, or was seen with this very body."""
         ...
 
 
 class Received(NamedTuple):
-    """Of receipts: how many are about messages that we know, and how many of those came for the first time."""
+    """Counts of receipts: about known messages, and of those, received for the first time."""
 
     known: int
     new: int
@@ -97,7 +97,7 @@ class Receipts(Protocol):
     """Where receipts are applied."""
 
     async def receive(self, news: Sequence[ReceiptNews], realm: "Realm | None" = None) -> Received:
-        """Deduplicates, applies and publishes in one transaction. Messages of others than `realm` are unknown to it."""
+        """Deduplicate, apply and publish in one transaction. Messages outside `realm` are treated as unknown."""
         ...
 
 
@@ -105,7 +105,7 @@ class Replies(Protocol):
     """Where customers' replies go."""
 
     async def publish(self, tenant: int, mode: Mode, replies: Sequence[tuple[ReplyNews, bytes]]) -> int:
-        """Publishes those not seen before, each with the hash of its address; how many there were."""
+        """Publish those not seen before, each with the hash of its address; return their number."""
         ...
 
 
@@ -116,13 +116,13 @@ class Intake(Protocol):
     """Where requests are stored."""
 
     async def accept(self, requests: Sequence[NewRequest]) -> Sequence[UUID]:
-        """Stores those that are new, each with its work; their ids. One transaction."""
+        """Store the new ones, each with its work; return their ids. One transaction."""
         ...
 
 
 @dataclass(slots=True)
 class Recovered:
-    """What one turn of recovery found: figures for metrics and alarms."""
+    """What one run of recovery found: figures for metrics and alarms."""
 
     rows: int = 0
     unknown: int = 0
@@ -134,13 +134,13 @@ class Ledger(Protocol):
     """The cycle's transactions. Each method is one, and may be called again after a failure."""
 
     async def lease(self, lane: Lane, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
-        """Due rows: at most `sizes[0]` rows and about `sizes[1]` recipients."""
+        """Lease due rows: at most `sizes[0]` rows and about `sizes[1]` recipients."""
         ...
 
     async def give_back(self, backs: Sequence[GiveBack]) -> None: ...
 
     async def claim(self, prepared: Prepared) -> Claimed:
-        """What comes back may be called, and nothing else."""
+        """Claim. Only the messages that it returns may be called."""
         ...
 
     async def record(self, results: Sequence[Result], finished: Sequence[WorkRow]) -> None: ...
@@ -152,19 +152,19 @@ class Doubts(Protocol):
     """The ledger's transactions about attempts in doubt."""
 
     async def lease_doubts(self, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
-        """As `Ledger.lease`, of the lane in which providers are asked."""
+        """Like `Ledger.lease`, for the lane of queries to providers."""
         ...
 
     async def doubts(self, rows: Sequence[WorkRow]) -> list[Doubt]:
-        """What is still in doubt of leased rows."""
+        """Return the open doubts of leased rows."""
         ...
 
     async def owners(self, events: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], tuple[UUID, int]]:
-        """Messages (notification, address) by the receipts that came about them, as (provider, event id)."""
+        """Return messages (notification, address) by the receipts that came about them, as (provider, event id)."""
         ...
 
     async def learn(self, rows: Sequence[WorkRow], learned: Sequence[Learned]) -> list[Learned]:
-        """Records what was learned and ends the rows; gives what it changed."""
+        """Record what was learned and end the rows; return what changed."""
         ...
 
 
@@ -173,7 +173,7 @@ class Doubts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of `tokens` at once: up to 1,000 recipients of one tenant, for one topic."""
+    """One query to `tokens`: up to 1,000 recipients of one tenant, for one topic."""
 
     tenant: int
     mode: Mode
@@ -183,10 +183,10 @@ class Question:
 
 
 class Tokens(Protocol):
-    """Addresses, names and consent, asked for each chunk and never kept."""
+    """Addresses, names and consent, queried for each chunk and never stored."""
 
     async def resolve(self, question: Question) -> Mapping[str, Recipient]:
-        """Recipients by key; unknown ones are absent. Raises Transient where `tokens` is away."""
+        """Return recipients by key; unknown ones are absent. Raises Transient if `tokens` is unavailable."""
         ...
 
 
@@ -199,7 +199,7 @@ class Releases(Protocol):
 
 
 class Senders(Protocol):
-    """Senders with their credentials, remembered for a few seconds."""
+    """Senders with their credentials, cached for a few seconds."""
 
     async def get(
         self, wanted: Collection[tuple[int, Mode, Channel, int]]
@@ -214,28 +214,28 @@ Realm = tuple[int, Mode]  # a tenant and its mode
 
 
 class Projections(Protocol):
-    """What other services say, applied in whichever order it comes."""
+    """Other services' events, applied in any order."""
 
     async def suppress(self, changes: Sequence[Suppression]) -> None: ...
 
     async def know(self, releases: Sequence[KnownRelease]) -> None: ...
 
     async def erase(self, whom: Sequence[tuple[int, int, str]]) -> int:
-        """Recipients as (tenant, mode, key); how many slots were wiped."""
+        """Wipe recipients, given as (tenant, mode, key); return the number of slots wiped."""
         ...
 
 
 class Operations(Protocol):
-    """What operators do; events are committed with it."""
+    """Operators' actions; their events are committed with them."""
 
     async def place(self, hold: Hold, events: Sequence[Outgoing]) -> tuple[Hold, bool]:
-        """The standing hold, and whether it is new."""
+        """Return the active hold, and whether it is new."""
         ...
 
     async def lift(self, hold: Hold, events: Sequence[Outgoing]) -> Hold | None: ...
 
     async def hold(self, hold: Hold) -> Hold | None:
-        """The hold of this kind and target as it is kept, standing or lifted."""
+        """Return the hold of this kind and target as stored, active or lifted."""
         ...
 
     async def holds(self, scope: Realm, after: tuple[str, str], limit: int) -> list[Hold]: ...
@@ -243,7 +243,7 @@ class Operations(Protocol):
     async def cancel(self, scope: Realm, cause: UUID, now: datetime, events: Sequence[Outgoing]) -> int: ...
 
     async def put_sender(self, setup: SenderSetup, events: Sequence[Outgoing]) -> bool:
-        """False where somebody else stored this version meanwhile."""
+        """Return False if somebody else stored this version meanwhile."""
         ...
 
     async def sender(self, scope: Realm, number: int) -> SenderSetup | None: ...
@@ -251,7 +251,7 @@ class Operations(Protocol):
     async def senders(self, scope: Realm, after: int, limit: int) -> list[SenderSetup]: ...
 
     async def channels(self, scope: Realm, numbers: Sequence[int]) -> Mapping[int, Channel]:
-        """The channels of those senders that are set up."""
+        """Return the channels of the configured ones among these senders."""
         ...
 
 
@@ -259,16 +259,17 @@ class Partitions(Protocol):
     """The ledger's days."""
 
     async def make_ahead(self, days: int) -> int:
-        """Makes the coming days'; how many were missing."""
+        """Create the coming days' partitions; return how many were missing."""
         ...
 
     async def retire(self) -> int:
-        """Drops days beyond the retention in which nothing is open; wipes bodies; how many days went."""
+        """Drop days beyond the retention in which nothing is open, and wipe bodies; return how many
+        days were dropped."""
         ...
 
     async def always_empty(self, turn: int | None = None) -> Mapping[str, int]:
-        """Counts of what must never be: open requests without work, held work without a hold. With a `turn` a slice
-        of the older requests is looked at, and the others are as they were at theirs."""
+        """Return counts that must always be zero: open requests without work, held work without a hold. With a `turn`,
+        check one slice of the older requests, and return the other slices' last counts."""
         ...
 
 
@@ -276,7 +277,7 @@ class Reads(Protocol):
     """Reads for API and console."""
 
     async def messages(self, realm: Realm, keys: Sequence[tuple[UUID, int]]) -> list[MessageRow]:
-        """Tenant 0, the suite itself, sees those of all tenants."""
+        """Return messages. Tenant 0, the suite itself, sees all tenants' messages."""
         ...
 
     async def requests(self, ids: set[UUID]) -> Mapping[UUID, Request]: ...
@@ -288,9 +289,9 @@ class Reads(Protocol):
     async def figures(self, realm: Realm, since: datetime) -> Mapping[str, Any]: ...
 
     async def backlog(self) -> Mapping[int, tuple[int, int, int, float]]:
-        """By lane: chunks, recipients, held chunks, age in seconds of the oldest that is due."""
+        """Return, by lane: chunks, recipients, held chunks, age in seconds of the oldest due row."""
         ...
 
     async def unknown_by_sender(self) -> Mapping[tuple[int, int, int], int]:
-        """By tenant, mode, sender."""
+        """Return the counts by tenant, mode, sender."""
         ...

@@ -1,4 +1,4 @@
-"""Reads for API and console: where notifications stand, messages, their texts again, figures."""
+"""Reads for API and console: the standing of notifications, messages, rendering again, figures."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from services.delivery.ports import Question, Realm
 
 @dataclass(frozen=True, slots=True)
 class RenderedAgain:
-    """A message's text, made again. `digest`: equal, differs or not_reproducible; `why` where it is not equal."""
+    """A message's text, rendered again. `digest`: equal, differs or not_reproducible; `why` if it is not equal."""
 
     digest: str
     why: str | None = None
@@ -33,14 +33,14 @@ class RenderedAgain:
 
 
 async def explained(deps: Delivery, realm: Realm, ids: Sequence[UUID]) -> dict[UUID, tuple[Standing, Explained]]:
-    """Where notifications stand and what they wait for; those of nobody are absent."""
+    """Return where notifications stand and what they wait for; unknown ids are absent."""
     now = deps.line.clock()
     standings = await deps.reads.standings(realm, ids)
     return {standing.notification_id: (standing, explain(standing, now)) for standing in standings}
 
 
 async def message(deps: Delivery, realm: Realm, id_: str) -> MessageRow:
-    """One message with its attempts and receipts. Raises NotFound."""
+    """Return one message with its attempts and receipts. Raises NotFound."""
     rows = await deps.reads.messages(realm, keys_of([id_]))
     if not rows:
         raise NotFound(f"There is no message {id_} in this tenant and mode.")
@@ -48,7 +48,7 @@ async def message(deps: Delivery, realm: Realm, id_: str) -> MessageRow:
 
 
 async def request(deps: Delivery, realm: Realm, id_: UUID) -> Mapping[str, Any]:
-    """One request with its account. Raises NotFound."""
+    """Return one request with its account. Raises NotFound."""
     found = await deps.reads.request(realm, id_)
     if found is None:
         raise NotFound(f"There is no request {id_} in this tenant and mode.")
@@ -56,7 +56,7 @@ async def request(deps: Delivery, realm: Realm, id_: UUID) -> Mapping[str, Any]:
 
 
 async def figures(deps: Delivery, realm: Realm, hours: float) -> dict[str, Any]:
-    """Sums over the requests of the last hours, and what waits."""
+    """Return sums over the requests of the last hours, and the queue."""
     found = await deps.reads.figures(realm, deps.line.clock() - timedelta(hours=hours))
     backlog = {QUEUE_LANES[lane]: values for lane, values in found["backlog"].items()}
     return {
@@ -73,7 +73,7 @@ async def figures(deps: Delivery, realm: Realm, hours: float) -> dict[str, Any]:
 
 
 def keys_of(ids: Sequence[str]) -> list[tuple[UUID, int]]:
-    """Message ids, read. Raises Invalid naming the first that is none."""
+    """Parse message ids. Raises Invalid naming the first wrong one."""
     keys: list[tuple[UUID, int]] = []
     for place, id_ in enumerate(ids):
         try:
@@ -81,13 +81,13 @@ def keys_of(ids: Sequence[str]) -> list[tuple[UUID, int]]:
         except ValueError as error:
             raise Invalid(f"{id_[:80]!r} is not a message id: {error}.", pointer=f"/ids/{place}") from error
         if address >= 1 << 63:
-            raise Invalid(f"{id_[:80]!r} is not a message id of ours.", pointer=f"/ids/{place}")
+            raise Invalid(f"{id_[:80]!r} is not one of our message ids.", pointer=f"/ids/{place}")
         keys.append((notification, int(address)))
     return keys
 
 
 async def rendered(deps: Delivery, realm: Realm, ids: Sequence[str]) -> dict[str, RenderedAgain]:
-    """The texts of messages again, from release and variables; unknown ones are absent."""
+    """Render messages again, from release and variables; unknown ones are absent."""
     rows = await deps.reads.messages(realm, keys_of(ids))
     requests = await deps.reads.requests({row.request_id for row in rows})
     wanted = {(r.release_id, r.tenant, r.mode) for r in requests.values()}
@@ -101,7 +101,7 @@ async def rendered(deps: Delivery, realm: Realm, ids: Sequence[str]) -> dict[str
 
 
 class _Known(NamedTuple):
-    """A message with all that its text is made of."""
+    """A message with everything that its text is made from."""
 
     row: MessageRow
     about: Request
@@ -111,9 +111,9 @@ class _Known(NamedTuple):
 def _again(deps: Delivery, known: _Known, recipient: Recipient | None) -> RenderedAgain:
     row, about, release = known
     if row.digest is None:
-        return RenderedAgain("not_reproducible", "No text was made for it.")
+        return RenderedAgain("not_reproducible", "No text was rendered for it.")
     if isinstance(release, Unusable):
-        return RenderedAgain("not_reproducible", f"The release cannot be had: {release.detail}")
+        return RenderedAgain("not_reproducible", f"The release is not available: {release.detail}")
     opened = _slot(deps, known)
     if opened is None or opened[0].event is None:
         return RenderedAgain("not_reproducible", "Its variables were sealed and have been wiped.")
@@ -127,11 +127,11 @@ def _again(deps: Delivery, known: _Known, recipient: Recipient | None) -> Render
     try:
         text = planned.texts.render(row.locale, variables_of(body, slot, recipient, links))
     except RenderFailed as error:
-        return RenderedAgain("differs", f"It does not render any more: {error.detail}")
+        return RenderedAgain("differs", f"It no longer renders: {error.detail}")
     parts = {name: value for name, value in parts_of(text.content).items() if value}
     if text.digest == row.digest:
         return RenderedAgain("equal", None, parts)
-    return RenderedAgain("differs", "The recipient's name, attributes or locale changed since.", parts)
+    return RenderedAgain("differs", "The recipient's name, attributes or locale has changed since.", parts)
 
 
 def _slot(deps: Delivery, known: _Known) -> tuple[Body, Slot] | None:
@@ -143,7 +143,7 @@ def _slot(deps: Delivery, known: _Known) -> tuple[Body, Slot] | None:
 
 
 async def _recipients(deps: Delivery, known: Sequence[_Known]) -> dict[tuple[UUID, int], Recipient]:
-    """Recipients as they are now, by request and ordinal; one question a topic."""
+    """Return recipients as they are now, by request and ordinal, with one query per topic."""
     asked: dict[tuple[int, Mode, str | None, tuple[str, ...]], dict[tuple[UUID, int], str]] = defaultdict(dict)
     for one in known:
         opened = _slot(deps, one)

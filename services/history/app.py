@@ -34,7 +34,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def create_service(runtime: Runtime, settings: HistorySettings | None = None) -> Service:
-    """history over the runtime's Postgres, which holds both stores unless settings name MongoDB or OpenSearch."""
+    """Build history over the runtime's Postgres, which holds both stores unless settings name MongoDB or OpenSearch."""
     settings = settings or load(HistorySettings, runtime.settings_file)
     database = runtime.database("history", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
     terms = Terms(database)
@@ -72,7 +72,7 @@ def create_service(runtime: Runtime, settings: HistorySettings | None = None) ->
 
 @asynccontextmanager
 async def checks_of(settings: HistorySettings) -> AsyncIterator[dict[str, Check]]:
-    """Whether each store beside Postgres that settings name answers, and is as it must be."""
+    """Check that each store besides Postgres that settings name is available and set up as required."""
     stores = {"mongodb": _mongo(settings), "opensearch": _opensearch(settings, None)}
     named = {name: store for name, store in stores.items() if store}
     try:
@@ -86,7 +86,7 @@ def _mongo(settings: HistorySettings) -> "MongoTimeline | None":
     url = settings.mongo_url.get_secret_value()
     if not url:
         return None
-    # only where it is used: the two clients cost most of a second of every process's start
+    # imported only where used: the two clients cost most of a second of every process's start
     from services.history.adapters.mongo import MongoTimeline
 
     return MongoTimeline(url, retention_days=settings.retention_days, timeout_seconds=settings.mongo_timeout_seconds)
@@ -108,12 +108,12 @@ def _opensearch(settings: HistorySettings, database: Database | None) -> "OpenSe
 
 
 def create_app(runtime: Runtime, settings: HistorySettings | None = None) -> FastAPI:
-    """The application alone, for a container of its own."""
+    """Build the standalone application, for a container of its own."""
     return create_service(runtime, settings).app
 
 
 @asynccontextmanager
 async def _days_ready(deps: History) -> AsyncIterator[None]:
-    """The coming days stand before the first event is heard: a partition attached under a write makes it fail."""
+    """Create the coming partitions before the first event: attaching one during a write makes the write fail."""
     await keep_days(deps)
     yield

@@ -1,6 +1,6 @@
-"""What history hears, and where it keeps it. It emits nothing; every write may come twice and in any order.
+"""The events that history consumes, and where it stores them. It emits none; writes are idempotent and commutative.
 
-Left out: `notification.requested` (it carries variables) and `request.settled` (an account is the sum of transitions).
+Not consumed: `notification.requested` (it carries variables) and `request.settled` (a sum of transitions).
 """
 
 from collections.abc import Sequence
@@ -34,29 +34,29 @@ async def record_messages(deps: History, batch: Sequence[Envelope]) -> None:
 
 
 async def record_receipts(deps: History, batch: Sequence[Envelope]) -> None:
-    """What came back."""
+    """Record receipts."""
     await deps.timeline.record_receipts(batch)
     await deps.audit.record_receipts(batch)
 
 
 async def record_rejections(deps: History, batch: Sequence[Envelope]) -> None:
-    """What providers said when they refused."""
+    """Record the refusing replies of providers."""
     await deps.timeline.record_rejections(batch)
     await deps.audit.record_rejections(batch)
 
 
 async def record_decisions(deps: History, batch: Sequence[Envelope]) -> None:
-    """What each communication decided about an event."""
+    """Record what each communication decided about an event."""
     await deps.audit.record_decisions(batch)
 
 
 async def record_documents(deps: History, batch: Sequence[Envelope]) -> None:
-    """Every other event."""
+    """Record every other event."""
     await deps.audit.record_documents([document_of(envelope) for envelope in batch])
 
 
 async def forget_recipients(deps: History, batch: Sequence[Envelope]) -> None:
-    """Erasure: rows become nameless, in both stores; that it happened is kept, not whom it concerned."""
+    """Make an erased recipient's rows nameless in both stores; the erasure itself stays, without the name."""
     erased = [(e.tenant, e.mode, e.data.recipient, e.data.at) for e in batch]
     await deps.timeline.forget(erased)
     await deps.audit.forget(erased)

@@ -1,7 +1,8 @@
-"""What runs by itself in history: the days, and the spill."""
+"""History's background loops: partitions, and the spill."""
 
 import asyncio
 
+from libs.clock import pause
 from libs.errors import Unavailable
 from libs.service import LoopFunction
 from libs.telemetry import get_logger
@@ -14,7 +15,7 @@ log = get_logger(__name__)
 
 
 async def keep_days(deps: History) -> None:
-    """Once, in every store; one that is away has its turn the next time."""
+    """Maintain the partitions of every store once; one that is unavailable is retried the next time."""
     for store in deps.days:
         try:
             done = await store.keep(deps.clock(), deps.days_ahead, deps.retention_days)
@@ -26,26 +27,18 @@ async def keep_days(deps: History) -> None:
 
 
 async def days(deps: History, stop: asyncio.Event) -> None:
-    """Makes the coming days and drops the old ones, every hour."""
+    """Create the coming partitions and drop the old ones, every hour."""
     while not stop.is_set():
         await keep_days(deps)
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await pause(stop, _LOOK_SECONDS)
 
 
 async def spill(deps: History, stop: asyncio.Event) -> None:
-    """Writes what was spilled while a store was away, the oldest first; asks once a second whether it is back."""
+    """Write what was spilled while a store was unavailable, oldest first; check once a second whether it is back."""
     while not stop.is_set():
         if sum([await store.drain() for store in deps.drains]):
             continue
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await pause(stop, _DRAIN_SECONDS)
 
 
 LOOPS: dict[str, LoopFunction] = {"days": days, "spill": spill}

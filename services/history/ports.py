@@ -1,4 +1,4 @@
-"""What history needs: two stores, and the services that know what it does not."""
+"""What history needs: two stores, and the services that know more."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from services.history.domain.search import AuditSearch, Group, Grouping
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for, newest first; every field that is set narrows it.
+    """A search, newest first; every field that is set narrows it.
 
     `before`: ids older than this one; `since`: documents not older than this one.
     """
@@ -42,7 +42,7 @@ Erased = tuple[int, Mode, str, datetime]  # tenant, mode, recipient's key, when
 
 
 class Timeline(Protocol):
-    """Documents per message. Writes are idempotent, and come in any order."""
+    """Documents per message. Writes are idempotent, and arrive in any order."""
 
     async def record_messages(self, batch: Sequence[Envelope]) -> None: ...
 
@@ -57,14 +57,14 @@ class Timeline(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """Records, newest first. `after`: JSON values that the store takes back for the next page; None: the last one."""
+    """Records, newest first. `after`: JSON values that the store accepts for the next page; None: the last page."""
 
     records: list[Record]
     after: list[Any] | None
 
 
 class Audit(Protocol):
-    """Everything that happened, by id and to be searched. Writes are idempotent."""
+    """Everything that happened, by id and by search. Writes are idempotent."""
 
     async def record_messages(self, batch: Sequence[Envelope]) -> None: ...
 
@@ -83,14 +83,14 @@ class Audit(Protocol):
     async def actions(self, wanted: "ActionSearch") -> list[Document]: ...
 
     async def search(self, wanted: AuditSearch, limit: int, after: list[Any] | None = None) -> RecordPage:
-        """No record comes twice, and none is left out that was there at the first page, whatever comes in meanwhile.
+        """Return a page. Over a page sequence, no record comes twice, and none of those at the first page is left out.
 
-        Raises Invalid for a cursor that has expired, and for a question that reads too much.
+        Raises Invalid for a cursor that has expired, and for a query that reads too much.
         """
         ...
 
     async def counts(self, wanted: AuditSearch, grouping: Grouping) -> list[Group]:
-        """Records that have all of the fields counted by; in order of time, else the most frequent first."""
+        """Count the records that have all of the fields; ordered by time, else the most frequent first."""
         ...
 
     async def forget(self, erased: Sequence[Erased]) -> None: ...
@@ -98,7 +98,7 @@ class Audit(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ActionSearch:
-    """Human actions, newest first. `after`: time and id of the last one of the page before."""
+    """A search for actions of people, newest first. `after`: time and id of the previous page's last one."""
 
     tenant: int
     mode: Mode
@@ -111,14 +111,14 @@ class ActionSearch:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """On whose behalf another service is asked."""
+    """The tenant and mode on whose behalf another service is called."""
 
     tenant: int
     mode: Mode
 
 
 class Delivery(Protocol):
-    """The ledger's own word; raises Unavailable."""
+    """What the ledger says; raises Unavailable."""
 
     async def explain(self, asker: Asker, notifications: Sequence[UUID]) -> Mapping[UUID, Waiting]: ...
 
@@ -135,14 +135,14 @@ class Intake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Spilled:
-    """A batch of documents, as its store packed it."""
+    """A batch of documents, as packed by its store."""
 
     id: int
     body: bytes
 
 
 class Spill(Protocol):
-    """What a store could not take while it was away. Raises Unavailable where it cannot be kept either."""
+    """Documents that a store could not write while it was unavailable. Raises Unavailable if it cannot store them."""
 
     async def keep(self, batches: Sequence[tuple[int, bytes]]) -> None: ...
 
@@ -158,22 +158,22 @@ class Spill(Protocol):
 
 
 class Drains(Protocol):
-    """A store that writes what was spilled while it was away."""
+    """A store that can write what was spilled while it was unavailable."""
 
     async def drain(self) -> int:
-        """Documents written; 0: there are none, or it is still away."""
+        """Return the number of documents written; 0: there are none, or the store is still unavailable."""
         ...
 
 
 class Days(Protocol):
-    """The stores' days: made ahead, dropped when they are old."""
+    """The stores' partitions: created ahead, dropped after the retention period."""
 
     async def keep(self, today: datetime, ahead_days: int, retention_days: int) -> list[str]: ...
 
 
 @dataclass(frozen=True)
 class History:
-    """What history works with."""
+    """History's dependencies."""
 
     timeline: Timeline
     audit: Audit
@@ -185,4 +185,4 @@ class History:
     clock: Clock
     retention_days: int
     days_ahead: int
-    trace_url: str = ""  # page of a trace, {trace_id} standing for it; empty: there are no links
+    trace_url: str = ""  # page of a trace, with {trace_id} as the placeholder; empty: no links

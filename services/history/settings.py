@@ -12,44 +12,42 @@ class HistorySettings(ServiceSettings):
 
     SECTION: ClassVar[str] = "history"
 
-    retention_days: int = Field(
-        90, ge=2, description="Days for which history is kept; then it is dropped a week at a time."
-    )
-    days_ahead: int = Field(3, ge=1, description="Coming days whose partitions are made ahead.")
-    ask_seconds: float = Field(2.0, gt=0, description="Seconds that a verdict waits for another service's answer.")
-    search_seconds: float = Field(10.0, gt=0, description="Seconds that a search of the audit has for an answer.")
-    pool_max_connections: int = Field(8, ge=1, description="Postgres connections of one process.")
+    retention_days: int = Field(90, ge=2, description="Days that history is kept; it is dropped a week at a time.")
+    days_ahead: int = Field(3, ge=1, description="Days for which partitions are created ahead.")
+    ask_seconds: float = Field(2.0, gt=0, description="Timeout in seconds for another service's part of a verdict.")
+    search_seconds: float = Field(10.0, gt=0, description="Timeout in seconds for a search of the audit.")
+    pool_max_connections: int = Field(8, ge=1, description="Postgres connections per process.")
     mongo_url: SecretStr = Field(
         SecretStr(""),
-        description="MongoDB that keeps the timeline, mongodb://user:password@host/database; empty: Postgres keeps it.",
+        description="MongoDB that stores the timeline, mongodb://user:password@host/database; empty: Postgres.",
     )
-    mongo_timeout_seconds: float = Field(10.0, gt=0, description="Seconds that MongoDB has for an answer.")
+    mongo_timeout_seconds: float = Field(10.0, gt=0, description="Timeout in seconds for MongoDB.")
     opensearch_url: SecretStr = Field(
         SecretStr(""),
-        description="OpenSearch that keeps the audit, https://user:password@host:9200; empty: Postgres keeps it.",
+        description="OpenSearch that stores the audit, https://user:password@host:9200; empty: Postgres.",
     )
     opensearch_prefix: str = Field(
         "depesche-audit",
         pattern=r"^[a-z][a-z0-9-]{0,60}$",
-        description="What the names of the audit's indices begin with; the month follows.",
+        description="Prefix of the names of the audit's indices; the month follows.",
     )
     opensearch_spill_mib: int = Field(
         4_096,
         ge=1,
-        description="MiB that may wait in Postgres while OpenSearch is away; then the bus keeps the events.",
+        description="MiB that may wait in Postgres while OpenSearch is unavailable; then the bus retains events.",
     )
-    opensearch_timeout_seconds: float = Field(10.0, gt=0, description="Seconds that OpenSearch has for an answer.")
+    opensearch_timeout_seconds: float = Field(10.0, gt=0, description="Timeout in seconds for OpenSearch.")
 
     @field_validator("mongo_url")
     @classmethod
     def _is_mongo(cls, url: SecretStr) -> SecretStr:
         if url.get_secret_value() and not url.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
-            raise ValueError("not an address of MongoDB: it begins with mongodb:// or mongodb+srv://")
+            raise ValueError("not a MongoDB URL: it must begin with mongodb:// or mongodb+srv://")
         return url
 
     @field_validator("opensearch_url")
     @classmethod
     def _is_http(cls, url: SecretStr) -> SecretStr:
         if url.get_secret_value() and not url.get_secret_value().startswith(("http://", "https://")):
-            raise ValueError("not an address of OpenSearch: it begins with http:// or https://")
+            raise ValueError("not an OpenSearch URL: it must begin with http:// or https://")
         return url

@@ -48,7 +48,7 @@ def create_service(
     settings: OrdersNotificationSettings | None = None,
     releases: ActiveReleases | None = None,
 ) -> Service:
-    """orders-notification over the runtime's Postgres. `releases`: others than those published here."""
+    """Build orders-notification over the runtime's Postgres. `releases`: other than those published here."""
     settings = settings or load(OrdersNotificationSettings, runtime.settings_file)
     database = runtime.database("orders_notification", max_size=settings.pool_max_connections)
     deps = _deps(runtime, database, settings, releases)
@@ -72,7 +72,7 @@ def create_service(
 
 
 def create_app(runtime: Runtime, settings: OrdersNotificationSettings | None = None) -> FastAPI:
-    """The application alone, for a container of its own."""
+    """Build the standalone application, for a container of its own."""
     return create_service(runtime, settings).app
 
 
@@ -123,6 +123,6 @@ def _limits(settings: OrdersNotificationSettings) -> Limits:
 
 @asynccontextmanager
 async def _days_ready(retention: Retention) -> AsyncIterator[None]:
-    """Today's partition is there before the first event is."""
+    """Create today's partition before the first event."""
     await retention.ensure_days()
     yield

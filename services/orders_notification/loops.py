@@ -1,8 +1,8 @@
-"""What runs by itself: partitions are made ahead of time, what is too old goes, topics are watched over."""
+"""Background loops: partitions are created ahead, old data is dropped, topics are watched."""
 
 import asyncio
-import contextlib
 
+from libs.clock import pause
 from libs.service import LoopFunction
 from libs.telemetry import get_logger
 from services.orders_notification.handlers.topics import TopicWatch
@@ -15,25 +15,23 @@ log = get_logger(__name__)
 
 
 async def partitions(deps: OrdersNotification, stop: asyncio.Event) -> None:
-    """Makes the coming days' partitions of `event`, and drops days, keys and rejections whose time is over."""
+    """Create the coming days' partitions of `event`, and drop expired days, keys and rejections."""
     while not stop.is_set():
         dropped = await deps.retention.maintain()
         if dropped:
             log.info("event_days_dropped", days=dropped)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _EVERY_SECONDS)
+        await pause(stop, _EVERY_SECONDS)
 
 
 async def topics(deps: OrdersNotification, stop: asyncio.Event) -> None:
-    """Says which of the sources' topics the sidecar beside this worker hears."""
+    """Report which of the sources' topics the sidecar beside this worker consumes."""
     if deps.sidecar is None:
         await stop.wait()
         return
     watch = TopicWatch(deps)
     while not stop.is_set():
         await watch.look()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+        await pause(stop, _LOOK_SECONDS)
 
 
 LOOPS: dict[str, LoopFunction] = {"partitions": partitions, "topics": topics}

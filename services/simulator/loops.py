@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +11,7 @@ from uuid import uuid4
 import msgspec
 
 from libs import standard_webhooks
+from libs.clock import pause
 from services.simulator.domain.agenda import Due, OwnReceipt, ReturnedMail, StatusCallback
 from services.simulator.domain.exchange import Exchange, Sent
 from services.simulator.domain.sms import signature
@@ -44,8 +44,7 @@ async def settle_debts(debts: Debts, stop: asyncio.Event) -> None:
         for start in range(0, len(others), _AT_ONCE):
             await asyncio.gather(*(_hand_over(debts, one) for one in others[start : start + _AT_ONCE]))
         if not due:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
+            await pause(stop, _POLL_SECONDS)
 
 
 async def _post_receipts(debts: Debts, batch: Sequence[Due]) -> None:

@@ -1,1 +1,1 @@
-"""Tokens: who we may write to, where they can be reached, and what they agreed to. Not API tokens."""
+"""Tokens: whom we may write to, where they can be reached, and what they agreed to. Not API tokens."""

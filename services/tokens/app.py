@@ -18,7 +18,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def create_service(runtime: Runtime, settings: TokensSettings | None = None) -> Service:
-    """tokens over the runtime's Postgres."""
+    """Build tokens over the runtime's Postgres."""
     settings = settings or load(TokensSettings, runtime.settings_file)
     database = runtime.database("tokens", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
     return Service(
@@ -42,7 +42,7 @@ def create_service(runtime: Runtime, settings: TokensSettings | None = None) -> 
 
 
 def create_app(runtime: Runtime, settings: TokensSettings | None = None) -> FastAPI:
-    """The application alone, for a container of its own."""
+    """Build the application alone, for a container of its own."""
     return create_service(runtime, settings).app
 
 

@@ -1,6 +1,6 @@
 """What the handlers and queries of tokens need: rows in batches, inside one transaction or read alone.
 
-Everything takes lists and gives maps: one recipient is a batch of one.
+Everything takes lists and returns maps: one recipient is a batch of one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ from services.tokens.settings import TokensSettings
 
 
 class Contended(Transient):
-    """Somebody else changed the same rows at the same moment; the transaction is to be tried again."""
+    """Somebody else changed the same rows at the same moment; retry the transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRecipient:
-    """A recipient as it stands, locked until the transaction ends."""
+    """A stored recipient, locked until the transaction ends."""
 
     id: int
     key: str
@@ -38,7 +38,7 @@ class StoredRecipient:
 
 @dataclass(frozen=True, slots=True)
 class StoredAddress:
-    """An address as it stands; `live` unless it was retired."""
+    """A stored address; `live` unless it was retired."""
 
     id: int
     recipient_id: int
@@ -52,15 +52,16 @@ class StoredAddress:
 
 @dataclass(frozen=True, slots=True)
 class OwnedAddress:
-    """An address with its owner's key."""
+    """An address with its owner's key, and why it was retired where that is known."""
 
     address: StoredAddress
     owner: str
+    retired_why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NewAddress:
-    """An e-mail, phone or webhook address to be stored for a recipient."""
+    """An e-mail, phone or webhook address to store for a recipient."""
 
     recipient_id: int
     channel: Channel
@@ -70,7 +71,7 @@ class NewAddress:
 
 @dataclass(frozen=True, slots=True)
 class NewDevice:
-    """A device to be stored for a recipient, wherever it was before."""
+    """A device to store for a recipient, wherever it was before."""
 
     recipient_id: int
     device: Device
@@ -79,7 +80,7 @@ class NewDevice:
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A recipient whose version grew."""
+    """A recipient whose version was incremented."""
 
     id: int
     key: str
@@ -101,7 +102,7 @@ class RecipientRows(Protocol):
 
 
 class AddressRows(Protocol):
-    """The addresses of a transaction. Who changes one holds the lock of the recipient that it belongs to."""
+    """The addresses of a transaction. To change one, hold the lock of its recipient."""
 
     async def of(self, recipient_ids: Sequence[int]) -> list[StoredAddress]: ...
 
@@ -126,14 +127,14 @@ class AddressRows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A statement of one recipient, as it is written down."""
+    """A statement of one recipient, as stored."""
 
     recipient_id: int
     statement: Statement
 
 
 class ConsentRows(Protocol):
-    """Consent and its history, and whom an address belongs to."""
+    """Consent and its history, and the owners of an address."""
 
     async def standing(self, recipient_ids: Sequence[int]) -> dict[tuple[int, str, Channel], Statement]: ...
 
@@ -159,7 +160,7 @@ class Unit(Protocol):
 
 
 class Store(Protocol):
-    """Opens transactions. Raises Contended where the database asks to try again."""
+    """Opens transactions. Raises Contended if the database asks for a retry."""
 
     def transaction(self) -> AbstractAsyncContextManager[Unit]: ...
 
@@ -195,7 +196,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """Which recipients a list shows: keys that start with `prefix`, and those that an address belongs to."""
+    """Which recipients a list shows: keys that start with `prefix`, and owners of an address."""
 
     limit: int
     after: str = ""
@@ -221,7 +222,7 @@ class Imports(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What handlers and queries are given: ports, clock, settings, keys for address hashes and signed links."""
+    """The dependencies of handlers and queries: ports, clock, settings, keys for address hashes and signed links."""
 
     store: Store
     reader: Reader

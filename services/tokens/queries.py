@@ -1,4 +1,4 @@
-"""Reads: what the API shows (masked without pii:read), and what other services ask for in batches."""
+"""Reads: what the API shows (masked without pii:read), and what other services query in batches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -58,7 +58,7 @@ _decode_hours = msgspec.json.Decoder(dict[str, str | None]).decode
 
 
 async def resolve(deps: Tokens, realm: Realm, wanted: Wanted) -> bytes:
-    """Recipients by key, as JSON: three statements whatever their number. Unknown keys are absent."""
+    """Return recipients by key, as JSON: three statements whatever their number. Unknown keys are absent."""
     channels = sorted({Channel.parse(word) for word in wanted.channels or _WORDS.values()})
     found = await deps.reader.resolve(realm, wanted.keys, wanted.topic, channels)
     asked = {_WORDS[channel]: False for channel in channels} if wanted.topic else {}
@@ -80,7 +80,7 @@ async def resolve(deps: Tokens, realm: Realm, wanted: Wanted) -> bytes:
 
 
 async def find(deps: Tokens, realm: Realm, hashes: Sequence[bytes], texts: Sequence[str]) -> dict[str, Any]:
-    """Whom addresses belong to, retired ones too: by hash, or as people write them."""
+    """Return the owners of addresses, retired ones too: by hash, or as people write them."""
     of_text = {text: hash_of(deps, text) for text in texts}
     rows = await deps.reader.find(realm, list({*hashes, *(h for h in of_text.values() if h)}))
     keys: dict[bytes, list[str]] = {}
@@ -96,7 +96,7 @@ async def find(deps: Tokens, realm: Realm, hashes: Sequence[bytes], texts: Seque
 
 
 async def recipient(deps: Tokens, realm: Realm, key: str, *, unmasked: bool) -> dict[str, Any]:
-    """One recipient with addresses and consents. Raises NotFound."""
+    """Return one recipient with addresses and consents. Raises NotFound."""
     row = await deps.reader.recipient(realm, key)
     if row is None:
         raise NotFound(f"There is no recipient {key} for this key's tenant and mode; PUT it first.")
@@ -104,12 +104,12 @@ async def recipient(deps: Tokens, realm: Realm, key: str, *, unmasked: bool) -> 
 
 
 async def recipients(deps: Tokens, realm: Realm, page: ListPage, *, unmasked: bool) -> list[dict[str, Any]]:
-    """A page of recipients in the order of their keys."""
+    """Return a page of recipients in the order of their keys."""
     return await _views(deps, realm, await deps.reader.recipients(realm, page), unmasked=unmasked)
 
 
 async def statements(deps: Tokens, realm: Realm, key: str, before: int | None, limit: int) -> list[dict[str, Any]]:
-    """What a recipient ever said, newest first. Raises NotFound."""
+    """Return a recipient's statements, newest first. Raises NotFound."""
     row = await deps.reader.recipient(realm, key)
     if row is None:
         raise NotFound(f"There is no recipient {key} for this key's tenant and mode.")
@@ -118,16 +118,16 @@ async def statements(deps: Tokens, realm: Realm, key: str, before: int | None, l
 
 
 async def device(deps: Tokens, realm: Realm, installation: str, *, unmasked: bool) -> dict[str, Any]:
-    """The device of an installation. Raises NotFound."""
+    """Return the device of an installation. Raises NotFound."""
     row = await deps.reader.device(realm, installation)
     if row is None:
-        raise NotFound(f"There is no device of installation {installation}; POST /v1/devices registers it.")
+        raise NotFound(f"There is no device of installation {installation}; register it with POST /v1/devices.")
     retired = {"retired_at": row["retired_at"], "retired_why": row["retired_why"]}
     return {"recipient": row["key"], **_address(row, unmasked=unmasked), **retired}
 
 
 async def import_report(deps: Tokens, realm: Realm, id_: UUID) -> dict[str, Any]:
-    """Progress and result of an import. Raises NotFound."""
+    """Return progress and result of an import. Raises NotFound."""
     row = await deps.imports.get(realm, id_)
     if row is None:
         raise NotFound(f"There is no import {id_}; GET /v1/imports lists them.")
@@ -135,7 +135,7 @@ async def import_report(deps: Tokens, realm: Realm, id_: UUID) -> dict[str, Any]
 
 
 def hash_of(deps: Tokens, text: str) -> bytes | None:
-    """The hash of an address as somebody pasted it into a search; None where it is none."""
+    """Return the hash of an address as pasted into a search; None if it is not one."""
     try:
         if "://" in text:
             address = webhook_url(text, allow_private=True)

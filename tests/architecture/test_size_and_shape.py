@@ -21,6 +21,7 @@ CATCHES_ALL = {
     "libs/service.py": "keeps loops alive",
     "services/bounce/handlers/mails.py": "a mail that cannot be stored keeps no other out",
     "services/delivery/adapters/fcm/chunk.py": "hands on what `settle` raised; a push that has no JSON costs no other",
+    "services/delivery/loops/sender.py": "a provider that raises costs no other sender its answers",
     "services/delivery/adapters/smtp/dialogue.py": "hands what a callback raised to whoever waits for it",
 }
 # FastAPI and typer declare one parameter per path part, query field and option.

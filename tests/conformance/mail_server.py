@@ -32,6 +32,7 @@ class MailServer:
     mails_per_connection: int = 10_000
     chunk: int = 0  # replies go out in pieces of so many bytes
     pause: float = 0.0  # seconds that it thinks about each text
+    command_pause: float = 0.0  # and about each command
     accepted: list[Accepted] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     connections: int = 0
@@ -102,6 +103,7 @@ class _Session:
         while True:
             line = await self.line()
             self.server.lines.append(line)
+            await asyncio.sleep(self.server.command_pause)
             verb = line.partition(" ")[0].upper().partition(":")[0]
             if not await self._command(verb, line):
                 return

@@ -149,6 +149,8 @@ class _Connection(asyncio.Protocol):
         if name == "refused":
             self.h2.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
             return self.transport.write(self.h2.data_to_send())
+        if name == "page":
+            return self.respond(stream, 200, {"content-type": "text/html"}, b"<html>Log in to the network</html>")
         server.accepted.append(message)
         if name == "accepted-then-reset":
             self.h2.reset_stream(stream, ErrorCodes.INTERNAL_ERROR)
@@ -159,9 +161,9 @@ class _Connection(asyncio.Protocol):
             await asyncio.sleep(30)
         return self.respond(stream, 200, {}, {"name": f"projects/shop/messages/{len(server.accepted)}"})
 
-    def respond(self, stream: int, status: int, headers: dict[str, str], body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
-        fields = [(":status", str(status)), ("content-type", "application/json"), *headers.items()]
+    def respond(self, stream: int, status: int, headers: dict[str, str], body: dict[str, Any] | bytes) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        fields = [(":status", str(status)), *({"content-type": "application/json"} | headers).items()]
         self.h2.send_headers(stream, fields)
         self.h2.send_data(stream, data, end_stream=True)
         self.transport.write(self.h2.data_to_send())

@@ -119,6 +119,7 @@ async def test_a_messaging_service_is_named_as_one() -> None:
         (twilio_error(400, 14107), Deferred, Reason.THROTTLED, {}),
         (Answer(503, {"Retry-After": "2"}, b"<html>"), Deferred, Reason.PROVIDER_UNAVAILABLE, {"retry_after": 2.0}),
         (Answer(504, {}, b""), Ambiguous, Reason.TIMED_OUT, {}),
+        (Answer(200, {}, b"\n<!doctype html>Log in"), Deferred, Reason.SENDER_MISCONFIGURED, {"sender_fault": True}),
         (Answer(silent=True), Ambiguous, Reason.TIMED_OUT, {}),
         (Answer(hangs_up=True), Ambiguous, Reason.CONNECTION_LOST, {}),
     ],

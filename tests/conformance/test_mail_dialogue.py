@@ -190,6 +190,17 @@ async def test_a_text_does_not_go_out_after_the_deadline(mail_server: MakeServer
     assert server.accepted == []
 
 
+async def test_a_server_that_is_slow_at_each_command_gets_its_mail(mail_server: MakeServer) -> None:
+    """Each of its replies comes in time, though the three of an envelope together take longer."""
+    provider = SmtpProvider(VERP_KEY, system_clock)
+    async with mail_server(command_pause=0.4) as server:
+        sender = sender_for(server, reply_timeout_seconds=1.0, timeout_seconds=3.0)
+        [outcome] = await send(provider, sender, [mail_to("a@example.org")])
+        await provider.close()
+    assert isinstance(outcome, Sent)
+    assert len(server.accepted) == 1
+
+
 async def test_mails_are_let_go_when_they_are_sent(mail_server: MakeServer) -> None:
     """Nothing of ours holds a chunk in a circle: ten thousand mails a second cannot wait for a garbage collector."""
 

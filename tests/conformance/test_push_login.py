@@ -106,6 +106,37 @@ async def test_google_away_is_nobodys_fault(private_key: str) -> None:
     assert (outcome.reason, outcome.sender_fault) == (Reason.PROVIDER_UNAVAILABLE, False)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Please log in to the network</html>",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"access_token": "t", "expires_in": "soon"}',
+        b'{"access_token": "t", "expires_in": 1e300}',
+    ],
+)
+async def test_an_answer_that_is_no_token_is_nobodys_fault_and_no_flood(private_key: str, body: bytes) -> None:
+    """What stands between us and Google may answer 200 to everything."""
+    async with HttpServer(lambda call: Answer(200, {"content-type": "application/json"}, body)) as server:
+        source = ServiceAccountToken(account(server, private_key))
+        outcomes = [await source.bearer() for _ in range(20)]
+    for outcome in outcomes:
+        assert isinstance(outcome, Deferred)
+        assert (outcome.reason, outcome.sender_fault) == (Reason.PROVIDER_UNAVAILABLE, False)
+        assert "cannot be read" in outcome.text
+    assert len(server.calls) == 1
+
+
+async def test_what_google_answered_is_not_told_whole(private_key: str) -> None:
+    secret = Answer(200, {"content-type": "application/json"}, b'{"id_token": "secret-of-ours"}')
+    async with HttpServer(lambda call: secret) as server:
+        outcome = await ServiceAccountToken(account(server, private_key)).bearer()
+    assert isinstance(outcome, Deferred)
+    assert "secret-of-ours" not in outcome.text
+
+
 async def test_the_loop_is_never_blocked(private_key: str) -> None:
     """Google takes its time; everything else goes on, and who waits for the token does not wait for ever."""
     async with HttpServer(lambda call: Answer(silent=True)) as server:

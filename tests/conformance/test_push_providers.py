@@ -159,6 +159,15 @@ async def test_each_reply_is_sorted(
     assert {name: getattr(outcome, name) for name in flags} == flags
 
 
+async def test_a_page_in_place_of_a_reply_is_no_success(sender: Sender) -> None:
+    """A proxy that wants a login answers 200 to everything."""
+    provider = FcmProvider(CLOCK)
+    [outcome] = await send(provider, sender, [push_to("page")])
+    await provider.close()
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason, outcome.sender_fault) == (Reason.SENDER_MISCONFIGURED, True)
+
+
 async def test_no_answer_in_time_is_unknown(provider: Provider, server: PushServer, ca_file: str) -> None:
     """It was taken, the answer never came: nobody knows."""
     [outcome] = await send(provider, sender_for(server, ca_file, timeout=0.4), [push_to("accepted-then-silent")])

@@ -166,6 +166,6 @@ def test_a_process_that_does_not_answer_is_not_well() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()  # taken by the system, never answered: an event loop that stands still
         port = silent.getsockname()[1]
-        assert ask_probe.ask("live", port, seconds=0.2) == "no answer: TimeoutError"
-    assert ask_probe.ask("live", port) == "no answer: ConnectionRefusedError"
+        assert ask_probe.ask("live", port, seconds=0.2) == "no response: TimeoutError"
+    assert ask_probe.ask("live", port) == "no response: ConnectionRefusedError"
     assert ask_probe.main(["health"]) == ask_probe.__doc__

@@ -12,11 +12,13 @@ class ScriptedSuite:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.queries: list[str] = []
         self.answers: dict[tuple[str, str], Callable[[bytes], tuple[int, Any, dict[str, str]]]] = {}
 
     def forget(self) -> None:
         """As if nothing had been asked or scripted."""
         self.asked.clear()
+        self.queries.clear()
         self.answers.clear()
 
     def on(self, method: str, path: str, *answers: tuple[int, Any]) -> None:
@@ -35,6 +37,7 @@ class ScriptedSuite:
                 break
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.asked.append((scope["method"], scope["path"], headers, body))
+        self.queries.append(scope["query_string"].decode())
         answer = self.answers.get((scope["method"], scope["path"]))
         status, document, more = answer(body) if answer else (404, {"title": "Not found", "detail": "None."}, {})
         lines = isinstance(document, list) and "events" in scope["path"]

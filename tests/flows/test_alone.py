@@ -254,4 +254,4 @@ def test_a_relay_beside_sidecars_is_refused(database: str, tmp_path: Path) -> No
         [sys.executable, "-m", "services", "relay"], cwd=ROOT, env=given, capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == 1
-    assert "DEPESCHE_BUS: Each service publishes through its sidecar" in ended.stderr
+    assert "DEPESCHE_BUS: With Dapr, each service publishes through its own sidecar" in ended.stderr

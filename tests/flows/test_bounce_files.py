@@ -1,5 +1,6 @@
 """Facts and suppressions for other systems: a feed that leaves nothing out, and files."""
 
+import asyncio
 import csv
 import io
 import json
@@ -9,6 +10,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from libs.contracts.outcomes import Mode
+from libs.errors import TooManyRequests, Unavailable
+from services.bounce.adapters.postgres import PostgresReads
 from tests.flows.bounce_policy import HOUR, said
 from tests.flows.bounces import NOW, World, world
 
@@ -94,3 +98,29 @@ async def test_a_time_that_cannot_be_is_refused(world: World, since: str) -> Non
     async with world.client() as client:
         for path in ("/v1/bounces:export", "/v1/statistics", "/v1/reputation"):
             assert (await client.get(path, params={"since": since})).status_code == 422, path
+
+
+async def test_an_export_that_nobody_reads_is_cut_off_and_gives_its_place_back(world: World) -> None:
+    await said(world, [f"u{n}" for n in range(600)])  # more than one fetch
+    reads = PostgresReads(world.service.deps.reads.database, max_exports=1, export_idle_seconds=0.2)
+
+    def export() -> Any:
+        return reads.export("bounces", (1, Mode.LIVE), (NOW - HOUR, NOW + HOUR))
+
+    stalled = export()
+    await anext(stalled)
+    with pytest.raises(TooManyRequests, match="1 exports are running"):
+        await anext(export())
+    await asyncio.sleep(0.5)
+    with pytest.raises(Unavailable):
+        async for _ in stalled:
+            pass
+    assert len([row async for row in export()]) == 600
+
+
+async def test_an_export_beyond_the_limit_is_answered_429(world: World) -> None:
+    await said(world, ["ann"])
+    object.__setattr__(world.service.deps.reads, "max_exports", 0)
+    async with world.client() as client:
+        answer = await client.get("/v1/bounces:export", params={"since": SINCE})
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "30")

@@ -146,7 +146,7 @@ def test_why_explains_a_false_condition_and_an_unknown_recipient(shop: Shell, tm
     )
     assert why["reason"] == "no_recipient"
     text = shop.run("why", "--order", "W-2", exit_code=Exit.REFUSED).stdout
-    assert "Nobody is known under this recipient key." in text
+    assert "There is no recipient with this key." in text
     assert "→ Import the recipient" in text
 
 

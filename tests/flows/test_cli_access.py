@@ -68,7 +68,7 @@ async def test_a_key_lives_from_create_to_revoke(shell: Shell) -> None:
 async def test_a_new_key_is_shown_once_and_says_so(shell: Shell) -> None:
     result = shell.run("keys", "create", "shop", "--scope", "events:send")
     assert "dp_live_" in result.stdout
-    assert "not shown again" in result.stdout
+    assert "will not be shown again" in result.stdout
     assert "dp_live_" not in shell.run("keys", "list").stdout
 
 

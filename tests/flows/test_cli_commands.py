@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -157,6 +158,19 @@ def test_an_import_reports_refused_rows(suite: ScriptedSuite, shell: Shell, tmp_
     result = shell.run("recipients", "import", "c.csv", exit_code=Exit.REFUSED)
     assert "line 3 E-Mail: No e-mail address." in result.stderr
     assert (suite.asked[0][2]["content-type"], suite.asked[0][3]) == ("text/csv", b"key;E-Mail\n1;a@b.c\n2;x\n")
+
+
+def test_an_import_says_what_columns_mean_and_reads_standard_input(suite: ScriptedSuite, shell: Shell) -> None:
+    counted = {"rows": 1, "created": 1, "changed": 0, "unchanged": 0, "refused": 0, "refusals": []}
+    suite.on("POST", "/tokens/v1/imports", (201, {"id": "i", "state": "done", "ignored_columns": ["Age"], **counted}))
+    columns = ("--column", "EUID=customer_id", "--column", "Size=attributes.size")
+    given = ("recipients", "import", "-", "--format", "csv", *columns)
+    result = shell.runner.invoke(shell.app, given, env=shell.environment, input="EUID;Size;Age\n1;L;7\n")
+    assert "left out: Age" in result.stdout
+    assert "--column" in result.stdout
+    assert suite.asked[0][3] == b"EUID;Size;Age\n1;L;7\n"
+    assert parse_qs(suite.queries[0])["column"] == ["EUID=customer_id", "Size=attributes.size"]
+    shell.run("recipients", "import", "-", exit_code=Exit.USAGE)
 
 
 WHY = {

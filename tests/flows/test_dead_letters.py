@@ -239,7 +239,7 @@ async def test_an_event_that_nobody_of_that_name_wants_any_more_is_kept_not_drop
     suite.relay = Relay(suite.database, [suite.steady.subscriber()])
     await suite.deliver()
     (letter,) = await suite.run("list")
-    assert letter["reason"] == "strict subscribes to tenant.changed no more"
+    assert letter["reason"] == "strict no longer subscribes to tenant.changed"
 
 
 async def test_what_could_not_be_read_is_seen_and_discarded_by_who_operates_the_suite_alone(suite: Suite) -> None:
@@ -266,7 +266,7 @@ async def test_what_could_not_be_read_is_seen_and_discarded_by_who_operates_the_
     replayed = await asyncio.to_thread(
         suite.shell.run, "deadletters", "replay", "--subscriber", "access", "--service", "access"
     )
-    assert "2 more could not be read" in replayed.output
+    assert "2 more are unreadable" in replayed.output
     assert len(await suite.run("list")) == 3
 
     assert await suite.run("discard", one, "--note", "a cut line") == {"discarded": 1}

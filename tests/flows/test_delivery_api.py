@@ -77,7 +77,7 @@ async def test_a_time_out_that_no_lease_outlives_is_refused_and_so_is_a_start_wi
     refused = await http("PUT", "/v1/senders/7", slow | {"account": FCM | {"timeout_seconds": 42.5}})
     assert refused.status_code == 422
     assert refused.json()["errors"] == [
-        {"pointer": "/account/timeout_seconds", "detail": "timeout_seconds is a number from 1 to 42."}
+        {"pointer": "/account/timeout_seconds", "detail": "timeout_seconds must be a number from 1 to 42."}
     ]
     assert (await http("PUT", "/v1/senders/7", slow)).status_code == 201
     shorter = create_service(http.service.runtime, DeliverySettings(lease_seconds=30))

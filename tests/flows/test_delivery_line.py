@@ -162,6 +162,31 @@ async def test_a_lease_that_fails_takes_no_group_along(world: World) -> None:
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
 
 
+async def test_a_provider_that_raises_leaves_only_its_unanswered_messages_unknown(world: World) -> None:
+    release = await world.release(["push", "email"])
+    devices, mailboxes = ["answered", "raises", "behind"], [f"mail{n}" for n in range(6)]
+    for channel, names in (("push", devices), ("email", mailboxes)):
+        for name in names:
+            world.tokens.add(f"customer:{name}", channel)
+    envelope = await world.request(release, [f"customer:{name}" for name in devices + mailboxes])
+
+    def answer(message: Any) -> Any:
+        if "raises" in message.address:
+            raise RuntimeError("an answer that no provider should give")
+        return Sent("ref")
+
+    world.provider.answer = answer
+    world.provider.pause = lambda: 0.01  # mails are still on their way when push raises
+    await LaneSender(world.line(), Lane.BULK).run_once()
+    account = await world.account(envelope.data.request_id)
+    assert account["sent"] + account["unknown"] == 9
+    assert 1 <= account["unknown"] <= len(devices)  # in the order of the call: what was answered before is sent
+    transitions = [t for event in await world.events("message.recorded") for t in event["transitions"]]
+    assert {(t["reason"], t["detail"]) for t in transitions if t["is"] == "unknown"} == {
+        ("worker_crashed", "RuntimeError: an answer that no provider should give")
+    }
+
+
 async def test_no_call_begins_that_could_outlive_its_lease(world: World) -> None:
     """A provider may take its whole time-out, and the answer must be recorded in time."""
     release = await world.release(["push"])

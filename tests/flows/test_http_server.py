@@ -61,7 +61,7 @@ async def test_a_request_that_does_not_go_on_is_answered_408_and_ends(port: int,
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"content-type: application/problem+json" in head
-    assert json.loads(body)["detail"].startswith(f"The {part} of the request did not go on")
+    assert json.loads(body)["detail"].startswith(f"The {part} of the request stalled")
 
 
 async def test_a_head_that_comes_in_drops_ends_as_well(port: int) -> None:

@@ -126,7 +126,7 @@ async def test_where_nobody_answers_it_says_so_and_when_to_ask_again(client: htt
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["retry-after"] == "1"
-    assert "gone does not answer now" in answer.json()["detail"]
+    assert "gone does not answer at the moment" in answer.json()["detail"]
 
 
 async def test_what_nobody_serves_is_a_problem(client: httpx.AsyncClient) -> None:

@@ -95,7 +95,7 @@ async def test_it_does_not_live_on_with_a_loop_that_was_cancelled_from_within(
     cancel.set()
     await asyncio.sleep(0.05)
     answer = await client.get("/health/live")
-    assert answer.json()["detail"] == "Only a restart brings back what has ended: access leaking"
+    assert answer.json()["detail"] == "Only a restart brings these loops back: access leaking"
     stop.set()
     await running
 

@@ -177,6 +177,8 @@ async def test_looking_at_the_page_changes_nothing(suite: Suite) -> None:
     assert answer.status_code == 200
     assert "<button>Abmelden</button>" in answer.text
     assert answer.headers["cache-control"] == "no-store"
+    head = await suite.http.head(link(suite))  # as scanners of links ask first
+    assert (head.status_code, head.content) == (200, b"")
     assert await consents(suite) == {"email": True, "sms": True}
 
 
@@ -190,6 +192,21 @@ async def test_one_click_acts_without_a_key_and_twice_is_once(suite: Suite, form
     said = (await suite.call("GET", "/v1/recipients/customer:1/consents")).json()["items"]
     mine = [s for s in said if s["how"] == "one-click unsubscribe"]
     assert [(s["message"], s["granted"], s["actor"]) for s in mine] == [("m.1", False, "recipient")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded; charset=UTF-8", "List-Unsubscribe=One-Click\r\n"),
+        ("APPLICATION/X-WWW-FORM-URLENCODED", "List-Unsubscribe=One-Click&x=1"),
+        ("text/plain", "List-Unsubscribe=One-Click"),
+        ("", "List-Unsubscribe=One-Click"),
+    ],
+)
+async def test_one_click_is_understood_however_it_is_labelled(suite: Suite, kind: str, body: str) -> None:
+    answer = await suite.http.post(link(suite), content=body, headers={"content-type": kind} if kind else {})
+    assert answer.status_code == 200, answer.text
+    assert await consents(suite) == {"sms": True}
 
 
 async def test_a_no_for_somebody_erased_is_no_error(suite: Suite) -> None:

@@ -111,6 +111,31 @@ async def test_unregister_retires_and_register_brings_back(suite: Suite) -> None
     assert len(await addresses(suite, "customer:1")) == 1
 
 
+async def test_a_new_token_does_not_undo_what_the_app_unregistered(suite: Suite) -> None:
+    """Firebase gives one by itself when the app has deleted the old one to turn pushes off."""
+    await register(suite, recipient="customer:1")
+    await suite.call("POST", "/v1/devices/i-1:unregister")
+    answer = await suite.call("POST", "/v1/devices/i-1:refresh", {"token": OTHER})
+    assert answer.status_code == 200
+    assert answer.json()["retired_at"] is not None
+    assert await addresses(suite, "customer:1") == []
+    await register(suite, token=OTHER, recipient="customer:1")
+    assert [a["value"] for a in await addresses(suite, "customer:1")] == [OTHER]
+
+
+async def test_a_new_token_brings_back_a_device_whose_old_one_was_dead(suite: Suite) -> None:
+    await register(suite, recipient="customer:1")
+    await suite.tell(rejected((await addresses(suite, "customer:1"))[0]))
+    assert await addresses(suite, "customer:1") == []
+    await suite.call("POST", "/v1/devices/i-1:refresh", {"token": OTHER})
+    assert [a["value"] for a in await addresses(suite, "customer:1")] == [OTHER]
+
+
+async def test_a_phone_without_a_place_says_its_offset(suite: Suite) -> None:
+    await register(suite, zone="GMT+02:00")
+    assert (await suite.resolve("installation:i-1"))["installation:i-1"]["zone"] == "Etc/GMT-2"
+
+
 async def test_an_installation_id_token_is_kept_with_its_kind(suite: Suite) -> None:
     await register(suite, kind="fid", token="cA1b2C3d4E5f6G7h8I9j0K", recipient="customer:1")
     assert [a["kind"] for a in await addresses(suite, "customer:1")] == ["fid"]
@@ -121,6 +146,9 @@ async def test_an_installation_id_token_is_kept_with_its_kind(suite: Suite) -> N
     [
         ({"installation": "i", "token": ""}, "/token"),
         ({"installation": "i", "token": "a b c d e f g h"}, "/token"),
+        ({"installation": "i", "token": "740f4707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad"}, "/token"),
+        ({"installation": "i", "token": "undefined"}, "/token"),
+        ({"installation": "i", "token": "BLACKLISTED"}, "/token"),
         ({"installation": "", "token": TOKEN}, "/installation"),
         ({"installation": "a\u200bb", "token": TOKEN}, "/installation"),
         ({"installation": "i", "token": TOKEN, "kind": "apns"}, "/kind"),

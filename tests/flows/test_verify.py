@@ -197,7 +197,7 @@ async def test_a_sender_that_was_changed_since_proves_nothing_by_an_empty_list(w
 
 @pytest.mark.parametrize(
     ("gone", "words"),
-    [("erased", "erased"), ("moved", "another address"), ("sender", "not set up"), ("tokens", "looked up")],
+    [("erased", "erased"), ("moved", "a different address"), ("sender", "not configured"), ("tokens", "looked up")],
 )
 async def test_where_it_cannot_be_asked_it_stays_unknown_with_the_reason(
     world: SmsWorld, gone: str, words: str

@@ -111,7 +111,7 @@ async def test_a_text_without_an_answer_is_asked_about_and_told_so(suite: Suite)
         return await verdict(suite, "sent", "verified_sent")
 
     answer = await suite.eventually(asked)
-    assert "Asked afterwards, it had the message." in answer["sentence"]
+    assert "A later query showed that it had the message." in answer["sentence"]
     assert suite.simulator.exchange.tallies["sms"].accepted == 1
 
 

@@ -174,7 +174,7 @@ async def test_numbers_are_understood_as_people_write_them(world: World, asked: 
 
 async def test_what_was_refused_at_the_door_is_not_called_accepted(world: World) -> None:
     await world.decided("schema_invalid", cause=first_id_at(NOW), name=None, recipient=None)
-    assert (await world.why(order=ORDER))["facts"][0]["text"].endswith("arrived and was kept.")
+    assert (await world.why(order=ORDER))["facts"][0]["text"].endswith("arrived and was stored.")
 
 
 async def test_an_event_is_found_by_either_id(world: World) -> None:

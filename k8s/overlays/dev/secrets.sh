@@ -1,6 +1,6 @@
 #!/bin/sh
-# Secrets of a development cluster, made anew at each call: sh k8s/overlays/dev/secrets.sh | kubectl apply -f -
-# Once: Postgres keeps the password that it was made with, and what was sealed is opened by the first `secret` alone.
+# Secrets of a development cluster, new ones at each call: sh k8s/overlays/dev/secrets.sh | kubectl apply -f -
+# Run it once: Postgres retains its first password, and only the first `secret` opens what it sealed.
 set -eu
 random() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; }
 postgres=$(random)

@@ -1,1 +1,1 @@
-"""What access stands on: Postgres, and the credentials file of a data folder."""
+"""The adapters of access: Postgres, and the credentials file of a data folder."""

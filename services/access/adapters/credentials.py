@@ -1,4 +1,4 @@
-"""The credentials file of a data folder, as ensure_first needs it."""
+"""The credentials file of a data folder, for ensure_first."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from libs.contracts.outcomes import Mode
 
 @dataclass(frozen=True, slots=True)
 class FolderCredentials:
-    """`<folder>/credentials.toml`; `url` is where the suite listens now."""
+    """`<folder>/credentials.toml`; `url` is the suite's current URL."""
 
     path: Path
     url: str

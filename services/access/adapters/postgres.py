@@ -15,7 +15,7 @@ from services.access.domain import ADMIN, ApiKey, Category, Tenant, Topic
 
 APP_ID = "access"
 
-# Two tenants made at once must not get one number; reads go on meanwhile.
+# Two tenants created at once must not get the same number; reads are not blocked.
 _LOCK_NUMBERS = "lock table tenant in share row exclusive mode"
 _GET_TENANT = "select * from tenant where number = $1"
 _LOCK_TENANT = "select * from tenant where number = $1 for update"
@@ -166,7 +166,7 @@ class PostgresKeys:
         )
 
     async def used(self, id_: str, at: datetime) -> None:
-        # skipped where somebody else is at the row: the next verification writes it
+        # skipped if the row is locked: the next verification writes it
         await self.connection.execute(
             "update api_key set last_used_at = $2 where id = "
             "(select id from api_key where id = $1 for update skip locked)",

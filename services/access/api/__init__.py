@@ -1,4 +1,4 @@
-"""HTTP in: tenants, topics, keys, and what other services ask."""
+"""HTTP routes: tenants, topics, keys, and lookups for other services."""
 
 from services.access.api import keys, lookups, tenants, topics
 

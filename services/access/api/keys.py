@@ -1,4 +1,4 @@
-"""API keys over HTTP: made, listed, rotated, revoked; and verified for other services."""
+"""API keys over HTTP: create, list, rotate and revoke them, and verify them for other services."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -20,17 +20,17 @@ router = Router(prefix="/v1", tags=["keys"])
 Admin = Annotated[Principal, scope("keys:admin")]
 KeyId = Annotated[str, Path(pattern=r"^[a-z2-7]{16}$", examples=["7mxq4zdkzt3la5vw"])]
 RotationBody = Annotated[Rotation | None, Body(examples=[ROTATION])]
-OfTenant = Annotated[int | None, Query(ge=1, le=domain.MAX_TENANTS, description="The caller's own by default.")]
+OfTenant = Annotated[int | None, Query(ge=1, le=domain.MAX_TENANTS, description="Default: the caller's own.")]
 
 
 @router.get("/keys")
 async def list_keys(
     request: Request, principal: Admin, tenant: OfTenant = None, limit: Limit = 100, cursor: After = None
 ) -> Page[KeyShown]:
-    """The tenant's keys of both modes, revoked ones too."""
+    """List the tenant's keys of both modes, including revoked ones."""
     number = tenant or principal.tenant
     if number != principal.tenant and not queries.sees_all_tenants(principal):
-        raise Forbidden(f"This key sees the keys of tenant {principal.tenant} only; leave `tenant` out.")
+        raise Forbidden(f"This key can only see keys of tenant {principal.tenant}; leave `tenant` out.")
     key = Cursor.read(cursor)
     after = key[0] if key else ""
     if not isinstance(after, str):
@@ -45,7 +45,7 @@ async def list_keys(
 
 @router.post("/keys", status_code=201)
 async def create_key(request: Request, response: Response, principal: Admin, body: KeyBody) -> KeyMade:
-    """A new key. Its text is in this answer and nowhere else."""
+    """Create a key. Its text is in this response and nowhere else."""
     wanted = NewKey(
         tenant=TenantId(body.tenant or principal.tenant),
         mode=Mode[body.mode.upper()] if body.mode else principal.mode,
@@ -60,20 +60,20 @@ async def create_key(request: Request, response: Response, principal: Admin, bod
 async def rotate_key(
     request: Request, response: Response, principal: Admin, id: KeyId, body: RotationBody = None
 ) -> KeyMade:
-    """A new key like this one, which goes on working for a while."""
+    """Create a new key like this one; the old key keeps working for a while."""
     grace_hours = body.grace_hours if body else None
     return _made(request, response, await handlers.rotate_key(_deps(request), principal, id, grace_hours))
 
 
 @router.delete("/keys/{id}")
 async def revoke_key(request: Request, principal: Admin, id: KeyId) -> KeyShown:
-    """Ends a key now; within five seconds nothing takes it any more."""
+    """Revoke a key; within five seconds no service accepts it any more."""
     return _shown(request, await handlers.revoke_key(_deps(request), principal, id))
 
 
 @router.post("/keys:verify", dependencies=[internal()])
 async def verify_key(request: Request, body: Presented) -> Verified:
-    """Whose key it is and what it may do, or 401 saying why not."""
+    """Return a key's tenant, mode and scopes, or 401 saying why it is not valid."""
     key = await handlers.verify_key(_deps(request), body.key)
     return Verified(key_id=key.id, tenant=key.tenant, mode=_word(key), scopes=list(key.scopes))
 

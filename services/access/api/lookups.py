@@ -1,4 +1,4 @@
-"""What other services ask in batches: at publishing, the tenant and the topics that are named."""
+"""Batch lookups for other services: when publishing, the named tenant and topics."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ Caller = Annotated[Principal, internal()]
 
 @router.post("/topics:resolve")
 async def resolve_topics(request: Request, principal: Caller, body: Wanted) -> Resolved:
-    """The tenant of the call, and those of the topics that exist in its mode; others are absent."""
+    """The tenant of the call, and the requested topics that exist in its mode; others are absent."""
     deps: Access = request.app.state.deps
     tenant, found = await queries.resolve(deps.store, principal, body.topics)
     return Resolved(tenant=tenants.shown(tenant), topics={topic.name: topics.shown(topic) for topic in found})
@@ -26,7 +26,7 @@ async def resolve_topics(request: Request, principal: Caller, body: Wanted) -> R
 
 @router.post("/tenants:resolve")
 async def resolve_tenants(request: Request, _: Caller, body: NumbersWanted) -> TenantsFound:
-    """The tenants of these numbers; others are absent."""
+    """The tenants with these numbers; others are absent."""
     deps: Access = request.app.state.deps
     found = await queries.numbered(deps.store, body.numbers)
     return TenantsFound(tenants={tenant.number: tenants.shown(tenant) for tenant in found})

@@ -1,4 +1,4 @@
-"""What access takes and gives over HTTP, with an example each."""
+"""access's HTTP requests and responses, with an example each."""
 
 from typing import Annotated, Any, Literal
 
@@ -35,17 +35,17 @@ SHOWN_KEY = {
 
 
 def example(value: dict[str, Any]) -> ConfigDict:
-    """A shape that refuses unknown fields, with this example in the document."""
+    """Return the config of a shape that rejects unknown fields, with this example in the document."""
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [value]})
 
 
 class TenantBody(BaseModel):
-    """What people edit of a tenant."""
+    """The editable part of a tenant."""
 
     model_config = example(TENANT)
-    name: Name = Field(description="Unique in the installation.")
+    name: Name = Field(description="Unique within the installation.")
     default_locale: Locale = Field("en", description="Ends every locale chain: de-AT → de → this.")
-    zone: Zone = Field("UTC", description="Time zone (tz database) of recipients who have none.")
+    zone: Zone = Field("UTC", description="Time zone (tz database) of recipients without one.")
 
 
 class TenantShown(TenantBody):
@@ -58,14 +58,14 @@ class TenantShown(TenantBody):
 
 
 class TopicBody(BaseModel):
-    """What people edit of a topic."""
+    """The editable part of a topic."""
 
     model_config = example(TOPIC)
     category: Literal["transactional", "marketing"] = Field(
-        description="Marketing needs a recorded consent; it cannot be changed later."
+        description="Marketing needs a recorded consent; the category cannot be changed later."
     )
-    description: str = Field("", max_length=1000, description="For people: what customers get under it.")
-    active: bool = Field(True, description="False: nothing new is published under it.")
+    description: str = Field("", max_length=1000, description="For people: what customers receive under this topic.")
+    active: bool = Field(True, description="False: nothing new can be published under it.")
 
 
 class TopicShown(TopicBody):
@@ -78,16 +78,16 @@ class TopicShown(TopicBody):
 
 
 class KeyBody(BaseModel):
-    """The key that is wanted."""
+    """The key to create."""
 
     model_config = example(KEY)
     name: Name = Field(description="What uses it; shown in lists and the audit.")
     scopes: list[str] = Field(
         min_length=1, max_length=len(SCOPES), description=f"Of the closed list: {', '.join(SCOPES)}."
     )
-    tenant: int | None = Field(None, ge=1, le=domain.MAX_TENANTS, description="The caller's own by default.")
-    mode: ModeWord | None = Field(None, description="The caller's own by default.")
-    expires_at: Expiry | None = Field(None, description="When it stops working; never by default.")
+    tenant: int | None = Field(None, ge=1, le=domain.MAX_TENANTS, description="Default: the caller's own.")
+    mode: ModeWord | None = Field(None, description="Default: the caller's own.")
+    expires_at: Expiry | None = Field(None, description="When it stops working; default: never.")
 
 
 class KeyShown(BaseModel):
@@ -105,34 +105,34 @@ class KeyShown(BaseModel):
     expires_at: AwareDatetime | None
     revoked_at: AwareDatetime | None
     last_used_at: AwareDatetime | None = Field(description="To the hour.")
-    replaces: str | None = Field(description="The key that it was rotated from.")
+    replaces: str | None = Field(description="The key that this one replaced.")
 
 
 class KeyMade(KeyShown):
-    """A new key. `key` is shown this once and stored nowhere."""
+    """A new key. `key` is shown only this once and stored nowhere."""
 
     model_config = example(SHOWN_KEY | {"key": "dp_live_7mxq4zdkzt3la5vw_" + "k" * 52})
     key: str
 
 
 class Rotation(BaseModel):
-    """How to change over."""
+    """How long to keep the old key."""
 
     model_config = example(ROTATION)
     grace_hours: float | None = Field(
-        None, ge=0, le=720, allow_inf_nan=False, description="Hours that the old key goes on working."
+        None, ge=0, le=720, allow_inf_nan=False, description="Hours that the old key keeps working."
     )
 
 
 class Presented(BaseModel):
-    """What a caller presented to some service."""
+    """The key that a caller presented to a service."""
 
     model_config = example({"key": "dp_live_7mxq4zdkzt3la5vw_" + "k" * 52})
     key: str = Field(max_length=1000)
 
 
 class Verified(BaseModel):
-    """Whose key it is, and what it may do."""
+    """A key's tenant and mode, and its scopes."""
 
     model_config = example({"key_id": "7mxq4zdkzt3la5vw", "tenant": 1, "mode": "live", "scopes": ["events:send"]})
     key_id: str
@@ -149,20 +149,20 @@ class Wanted(BaseModel):
 
 
 class Resolved(BaseModel):
-    """The caller's tenant, and those of the topics that exist."""
+    """The caller's tenant, and the requested topics that exist."""
 
     tenant: TenantShown
     topics: dict[str, TopicShown]
 
 
 class NumbersWanted(BaseModel):
-    """Tenants that are looked for."""
+    """Tenants to look up."""
 
     model_config = example({"numbers": [1, 2]})
     numbers: list[Annotated[int, Field(ge=1, le=domain.MAX_TENANTS)]] = Field(max_length=1000)
 
 
 class TenantsFound(BaseModel):
-    """Those that exist, by number."""
+    """The tenants that exist, by number."""
 
     tenants: dict[int, TenantShown]

@@ -1,4 +1,4 @@
-"""Tenants over HTTP. Everybody sees his own; the operating tenant's administrators see and make all."""
+"""Tenants over HTTP. Everyone sees their own; the operating tenant's administrators see and create all."""
 
 from typing import Annotated
 
@@ -24,7 +24,7 @@ Admin = Annotated[Principal, scope("tenants:admin")]
 async def list_tenants(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[TenantShown]:
-    """Tenants by number."""
+    """List tenants by number."""
     key = Cursor.read(cursor)
     after = key[0] if key else 0
     if not isinstance(after, int) or not 0 <= after <= domain.MAX_TENANTS:
@@ -39,7 +39,7 @@ async def list_tenants(
 
 @router.post("", status_code=201)
 async def create_tenant(request: Request, response: Response, principal: Admin, body: TenantBody) -> TenantShown:
-    """A new tenant, with the next free number."""
+    """Create a tenant, with the next free number."""
     tenant = await handlers.create_tenant(_deps(request), principal, _tenant(body, 0))
     response.headers["location"] = f"/access/v1/tenants/{tenant.number}"
     response.headers["etag"] = etag(tenant.version)
@@ -48,7 +48,7 @@ async def create_tenant(request: Request, response: Response, principal: Admin, 
 
 @router.get("/{number}")
 async def show_tenant(request: Request, response: Response, principal: Reader, number: Number) -> TenantShown:
-    """One tenant."""
+    """Get one tenant."""
     tenant = await queries.tenant(_deps(request).store, principal, number)
     response.headers["etag"] = etag(tenant.version)
     return shown(tenant)
@@ -58,7 +58,7 @@ async def show_tenant(request: Request, response: Response, principal: Reader, n
 async def change_tenant(
     request: Request, response: Response, principal: Admin, number: Number, body: TenantBody
 ) -> TenantShown:
-    """Changes a tenant; If-Match names the version that was edited."""
+    """Change a tenant; If-Match names the version that was edited."""
     tenant = await handlers.change_tenant(
         _deps(request), principal, _tenant(body, number), lambda version: require_match(request, version)
     )
@@ -67,7 +67,7 @@ async def change_tenant(
 
 
 def shown(tenant: Tenant) -> TenantShown:
-    """A tenant as it is given out."""
+    """Return a tenant as responses show it."""
     return TenantShown(
         number=tenant.number,
         name=tenant.name,
@@ -79,7 +79,7 @@ def shown(tenant: Tenant) -> TenantShown:
 
 
 def _tenant(body: TenantBody, number: int) -> Tenant:
-    # version and time are the handler's; it replaces both
+    # the handler sets version and time
     return Tenant(TenantId(number), body.name, body.default_locale, body.zone, 0, domain.NEVER)
 
 

@@ -23,7 +23,7 @@ NameInPath = Annotated[TopicName, Path(examples=["price-alerts"])]
 async def list_topics(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[TopicShown]:
-    """Topics by name."""
+    """List topics by name."""
     key = Cursor.read(cursor)
     after = key[0] if key else ""
     if not isinstance(after, str):
@@ -38,7 +38,7 @@ async def list_topics(
 
 @router.get("/{name}")
 async def show_topic(request: Request, response: Response, principal: Reader, name: NameInPath) -> TopicShown:
-    """One topic."""
+    """Get one topic."""
     topic = await queries.topic(_deps(request).store, principal, name)
     response.headers["etag"] = etag(topic.version)
     return shown(topic)
@@ -48,7 +48,7 @@ async def show_topic(request: Request, response: Response, principal: Reader, na
 async def put_topic(
     request: Request, response: Response, principal: Writer, name: NameInPath, body: TopicBody
 ) -> TopicShown:
-    """Makes a topic (201) or changes it (200); a change needs If-Match."""
+    """Create a topic (201) or change it (200); a change needs If-Match."""
     wanted = Topic(name, Category.parse(body.category), body.description, body.active, 0, domain.NEVER)
     topic, created = await handlers.put_topic(
         _deps(request), principal, wanted, lambda version: require_match(request, version)
@@ -59,7 +59,7 @@ async def put_topic(
 
 
 def shown(topic: Topic) -> TopicShown:
-    """A topic as it is given out."""
+    """Return a topic as responses show it."""
     return TopicShown(
         name=topic.name,
         category=_word(topic),

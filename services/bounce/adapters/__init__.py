@@ -1,1 +1,1 @@
-"""What bounce talks to: Postgres, delivery, and the SMTP listener."""
+"""Bounce's adapters: Postgres, delivery, and the SMTP listener."""

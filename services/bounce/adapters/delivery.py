@@ -1,4 +1,4 @@
-"""The ledger, asked over delivery's API."""
+"""Looks messages up in the ledger, over delivery's API."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from libs.service_client import ServiceClient
 from services.bounce.ports import Message, Sending
 
 _BATCH = 500
-_SUITE = 0  # a return path names a message, not a tenant: the suite asks for all of them
+_SUITE = 0  # a return path names a message, not a tenant: the suite queries all tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class DeliveryMessages:
     client: ServiceClient
 
     async def lookup(self, ids: Sequence[str]) -> Mapping[str, Message]:
-        """Messages by id. Raises Unavailable."""
+        """Return messages by id. Raises Unavailable."""
         found: dict[str, Message] = {}
         for start in range(0, len(ids), _BATCH):
             body = {"ids": list(ids[start : start + _BATCH])}
@@ -30,7 +30,7 @@ class DeliveryMessages:
 
 
 def _message(entry: Mapping[str, object]) -> Message | None:
-    """None for a message without an address: nothing can have bounced there."""
+    """Return None for a message without an address: it cannot have bounced."""
     hashed = entry.get("address_hash")
     if not isinstance(hashed, str):
         return None

@@ -1,4 +1,4 @@
-"""A model as a file: a line of JSON that says what it is, then its weights as bytes. And the replies it learns from."""
+"""A model as a file: one line of JSON metadata, then its weights as bytes. Also reads the replies it is trained on."""
 
 import csv
 import hashlib
@@ -24,18 +24,18 @@ _NAMES = frozenset({"text", "category", "also", "reply", "enhanced", "provider",
 
 
 class BadModel(ValueError):
-    """A file of weights or of replies that cannot be used; says which line and why."""
+    """A file of weights or replies that cannot be used; the message gives the line and the reason."""
 
 
 def model_of(setting: str) -> Model | None:
-    """By the setting: `shipped`, `off`, or a path. Raises BadModel where the file is none."""
+    """Load by setting: `shipped`, `off`, or a path. Raises BadModel for an unusable file."""
     if setting == "off":
         return None
     return load_model(SHIPPED if setting == "shipped" else Path(setting))
 
 
 def load_model(path: Path) -> Model:
-    """The model in a file; its digest is that of the file's bytes. Raises BadModel."""
+    """Load a model; its digest is that of the file's bytes. Raises BadModel."""
     try:
         data = path.read_bytes()
         head, _, body = data.partition(b"\n")
@@ -46,20 +46,20 @@ def load_model(path: Path) -> Model:
         weights = np.frombuffer(body, dtype=np.int8).reshape(BUCKETS, len(categories))
         scales = np.array([said["scales"][name] for name in categories])
         numbers = said["temperature"], dict(said["thresholds"])
-        made_of = str(said.get("made_of", ""))  # models that people trained earlier do not say
+        made_of = str(said.get("made_of", ""))  # models from earlier versions lack it
     except OSError as error:
         raise BadModel(f"{path} cannot be read: {error.strerror}") from error
     except BadModel:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadModel(f"{path} is no model of bounces") from error
+        raise BadModel(f"{path} is not a bounce model") from error
     if unknown := sorted(set(categories) - CATEGORIES.keys()):
-        raise BadModel(f"{path} knows categories that there are not: {', '.join(unknown)}")
+        raise BadModel(f"{path} contains unknown categories: {', '.join(unknown)}")
     return Model(categories, weights, scales, *numbers, hashlib.sha256(data).hexdigest()[:16], made_of)
 
 
 def save_model(model: Model, path: Path) -> str:
-    """Writes it, beside and moved into place; the digest of the bytes."""
+    """Write it to a temporary file and rename it; return the digest of the bytes."""
     head = {
         "form": _FORM,
         "buckets": BUCKETS,
@@ -78,14 +78,14 @@ def save_model(model: Model, path: Path) -> str:
 
 
 def shipped_examples() -> list[Example]:
-    """What the shipped model has learned from: the examples of the rules, and replies written for the purpose."""
+    """Return the training data of the shipped model: the rules' examples, and replies written for the purpose."""
     told = [({**example, "category": rule.category}, rule.id) for rule in shipped_rules() for example in rule.examples]
     return [_example({"text": row.get("text", ""), **row}, where) for row, where in told] + list(examples_in(REPLIES))
 
 
 def examples_in(path: Path) -> Iterator[Example]:
-    """Reviewed replies: JSON lines or CSV with `text` and `category`, perhaps `reply`, `enhanced`, `provider`, `also`.
-    Raises BadModel with the line."""
+    """Yield reviewed replies: JSON lines or CSV with `text` and `category`, optionally `reply`, `enhanced`, `provider`,
+    `also`. Raises BadModel with the line."""
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             rows = (
@@ -108,6 +108,6 @@ def _example(row: Mapping[str, Any], where: str) -> Example:
     reply, enhanced = codes_in(text)
     code = row.get("reply") or reply
     if not str(code or 0).isdigit():
-        raise BadModel(f"{where}: «{code}» is no reply code")
+        raise BadModel(f"{where}: «{code}» is not a reply code")
     told = Reply(text, int(code) if code else None, row.get("enhanced") or enhanced, row.get("provider") or None)
     return Example(told, str(category), also)

@@ -1,4 +1,4 @@
-"""Owns what one peer may do to the listeners, and all of them together. In memory: one process holds a port."""
+"""Owns the listeners' limits per peer and in total. In memory, because one process owns a port."""
 
 import ipaddress
 import time
@@ -10,7 +10,7 @@ _MINUTE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a stranger may do to us. `mails_per_minute` counts what a host begins, kept or not; None: any number."""
+    """Limits for strangers. `mails_per_minute` counts the mails a host begins, stored or not; None: unlimited."""
 
     max_mail_bytes: int
     max_connections: int
@@ -21,7 +21,7 @@ class Limits:
 
 
 class Peers:
-    """Counts hosts' connections and mails; an IPv6 host is its /64, since every customer has as many addresses."""
+    """Counts connections and mails per host; an IPv6 host is its /64, since every customer has one."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -30,7 +30,7 @@ class Peers:
         self._minute = 0
 
     def enter(self, host: str) -> bool:
-        """Whether the host may connect once more; then it has to `leave`."""
+        """Whether the host may open another connection; if so, call `leave` afterwards."""
         peer = _peer(host)
         full = self._connections.total() >= self.limits.max_connections
         if full or self._connections[peer] >= self.limits.max_peer_connections:
@@ -45,7 +45,7 @@ class Peers:
             del self._connections[peer]
 
     def may_send(self, host: str) -> bool:
-        """Whether the host may begin one more mail in this minute."""
+        """Whether the host may begin another mail in this minute."""
         if self.limits.mails_per_minute is None:
             return True
         minute = int(time.monotonic() / _MINUTE)

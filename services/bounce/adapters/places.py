@@ -1,8 +1,8 @@
 """Where a listener listens: a TCP port, or a Unix socket in the file system.
 
-A socket's file outlives a process that was killed, and nobody can tell from it whether somebody still listens. So who
-listens holds a lock beside it, which the system lets go of whatever happens; only its holder takes a file away, and
-only one that is a socket to which nobody answers.
+A socket's file outlives a killed process, and does not show whether somebody still listens. So a listener holds a lock
+file beside it, which the system releases in any case; only the lock's holder deletes a socket, and only one that nobody
+answers.
 """
 
 import asyncio
@@ -19,18 +19,18 @@ _BACKLOG = 100
 
 
 class Taken(Exception):
-    """Somebody else listens there."""
+    """Another process listens there."""
 
 
 @dataclass(frozen=True, slots=True)
 class TcpPlace:
-    """Port 0 takes a free one."""
+    """Port 0 picks a free one."""
 
     host: str
     port: int
 
     async def listen(self, make: Make) -> tuple[asyncio.Server, int | str]:
-        """A server, and the port on which it listens. Raises Taken."""
+        """Return a server, and its port. Raises Taken."""
         try:
             server = await asyncio.get_running_loop().create_server(make, self.host, self.port)
         except OSError as error:
@@ -40,7 +40,7 @@ class TcpPlace:
         return server, server.sockets[0].getsockname()[1]
 
     def leave(self) -> None:
-        """Nothing stays of a port."""
+        """A port needs no cleanup."""
 
     @property
     def name(self) -> str:
@@ -49,14 +49,14 @@ class TcpPlace:
 
 @dataclass(slots=True)
 class UnixPlace:
-    """`mode`: permissions of the socket; who may write to it may hand mails in. Its folder has to be there."""
+    """`mode`: the socket's permissions; whoever may write to it may submit mails. Its folder must exist."""
 
     path: str
     mode: int
     _lock: int | None = field(default=None, init=False)
 
     async def listen(self, make: Make) -> tuple[asyncio.Server, int | str]:
-        """A server, and its path. Raises Taken, FileExistsError where the path is no socket, OSError."""
+        """Return a server, and its path. Raises Taken, FileExistsError where the path is no socket, OSError."""
         self._lock = _locked(self.path + ".lock")
         try:
             bound = _bound(self.path, self.mode)
@@ -66,7 +66,7 @@ class UnixPlace:
             raise
 
     def leave(self) -> None:
-        """Takes the socket away. The lock's file stays: another process may wait for it."""
+        """Delete the socket. The lock file stays: another process may wait for it."""
         if self._lock is not None:
             _remove(self.path)
             self._unlock()
@@ -92,7 +92,7 @@ def _locked(path: str) -> int:
 
 
 def _bound(path: str, mode: int) -> socket.socket:
-    """It listens before it stands under its name, and with its permissions: nobody is turned away in between."""
+    """Listen and set permissions before the rename to the final path, so that no client is refused in between."""
     _check_free(path)
     beside = path + ".new"
     _remove(beside)
@@ -110,15 +110,15 @@ def _bound(path: str, mode: int) -> socket.socket:
 
 
 def _check_free(path: str) -> None:
-    """Raises Taken where a program without our lock listens, FileExistsError where it is something else."""
+    """Raise Taken if a program without our lock listens, FileExistsError if the path is something else."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise FileExistsError(errno.EEXIST, "there is something else than a socket", path)
+            raise FileExistsError(errno.EEXIST, "the path exists and is not a socket", path)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)
             probe.connect(path)
     except (FileNotFoundError, ConnectionRefusedError):
-        return  # nobody, or one that was killed
+        return  # no listener, or a killed one
     raise Taken
 
 
@@ -134,7 +134,7 @@ Place = TcpPlace | UnixPlace
 
 
 def place_of(host: str, where: int | str, mode: int) -> Place:
-    """By the setting: a port, or `unix:/path`."""
+    """Parse the setting: a port, or `unix:/path`."""
     if isinstance(where, str):
         return UnixPlace(where.removeprefix("unix:"), mode)
     return TcpPlace(host, where)

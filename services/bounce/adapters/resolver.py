@@ -1,4 +1,4 @@
-"""Whether a domain takes mail, asked of the DNS (RFC 5321 §5.1: MX, else an address; RFC 7505: the null MX)."""
+"""Checks in the DNS whether a domain accepts mail (RFC 5321 §5.1: MX, else an address; RFC 7505: the null MX)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from services.bounce.domain.domains import Answer
 
 
 class DnsDomains:
-    """Asks the servers named (`9.9.9.9`, or `127.0.0.1:5353`), else the system's. One domain's questions take
-    `timeout_seconds` at most."""
+    """Queries the given servers (`9.9.9.9`, or `127.0.0.1:5353`), else the system's. One domain's queries take at most
+    `timeout_seconds`."""
 
     def __init__(self, servers: Sequence[str], timeout_seconds: float) -> None:
         self._servers = servers
@@ -22,7 +22,7 @@ class DnsDomains:
         self._resolver: dns.asyncresolver.Resolver | None = None
 
     async def ask(self, domain: str) -> Answer:
-        """Never raises: no answer is an answer too."""
+        """Never raises: a missing answer is an answer too."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._asked(domain)
@@ -34,7 +34,7 @@ class DnsDomains:
     async def _asked(self, domain: str) -> Answer:
         hosts = [str(getattr(record, "exchange", "")) for record in await self._records(domain, "MX")]
         if hosts == ["."]:
-            return Answer(False, "the domain says that it takes no mail (null MX)")
+            return Answer(False, "the domain declares that it accepts no mail (null MX)")
         if hosts:
             return Answer(True, "the domain has a mail server")
         for kind in ("A", "AAAA"):
@@ -49,7 +49,7 @@ class DnsDomains:
         return list(answer.rrset or ())
 
     def _made(self) -> dns.asyncresolver.Resolver:
-        # at the first question: a container without resolv.conf can run everything else
+        # created for the first query: a container without resolv.conf can run everything else
         if self._resolver is None:
             self._resolver = dns.asyncresolver.Resolver(configure=not self._servers)
             if self._servers:

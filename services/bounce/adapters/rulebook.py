@@ -1,7 +1,7 @@
-"""The rules in force: the shipped ones with what people have published, compiled off the event loop.
+"""The rules in force: the shipped ones with the published ones, compiled off the event loop.
 
-Whoever asks for them has a look, once a second at most, whether a newer set was published; it is made ready beside
-the old one, which goes on answering, and takes its place in one assignment.
+A caller checks for a newer set once a second at most; the new set is prepared while the old one keeps answering, and
+takes over in one assignment.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ from services.bounce.domain.rules.ruleset import RuleSet, Scan
 from services.bounce.ports.rules import RuleSetRecord, RuleSets, UnfitPattern
 
 _LOOK_SECONDS = 1.0
-_WAIT_SECONDS = 0.25  # for a small set whoever looked waits; a large one is ready for a later batch
-_SETTLED_SECONDS = 20.0  # who publishes once often does so again at once
+_WAIT_SECONDS = 0.25  # callers wait this long for a small set; a large one is ready for a later batch
+_SETTLED_SECONDS = 20.0  # several publications often follow one another
 
-_MOST_PARTS = 6  # passes over one text; then what people have made is compiled together
+_MOST_PARTS = 6  # passes over one text; beyond that the published rules are compiled together
 
 _in_force = Gauge(
     "depesche_bounce_rule_set",
-    "Number of the rule set in force; of several processes the lowest",
+    "Number of the rule set in force; the lowest of all processes",
     multiprocess_mode="livemin",
 )
 
@@ -42,14 +42,14 @@ log = get_logger(__name__)
 
 
 def shipped_classifier(cache: Path | None = None, model: str = "shipped") -> Classifier:
-    """A classifier by the shipped rules; takes seconds the first time. `cache`: the folder of compiled databases.
-    `model`: `shipped`, `off`, or the path of a file that was trained."""
+    """Return a classifier by the shipped rules; takes seconds the first time. `cache`: the folder of compiled
+    databases. `model`: `shipped`, `off`, or the path of a trained model."""
     rules, providers = shipped()
     return Classifier(rules, compiled(rules, cache), providers, model_of(model))
 
 
 class PublishedRulebook:
-    """Compiles each set once, however many ask at the same time."""
+    """Compiles each set once, however many callers ask for it at the same time."""
 
     def __init__(self, cache: Path, sets: RuleSets, clock: Clock, model: str) -> None:
         self._cache = cache
@@ -73,14 +73,14 @@ class PublishedRulebook:
         elif monotonic() - self._looked >= _LOOK_SECONDS:
             self._looked = monotonic()
             await self._look()
-        assert self._ready is not None  # there is a set 0 always
+        assert self._ready is not None  # set 0 always exists
         return self._ready
 
     async def refresh(self) -> None:
         try:
             await self._take_newest()
         except Transient as error:
-            log.warning("rule_set_not_looked_for", error=error.detail)  # the old one goes on
+            log.warning("rule_set_not_looked_for", error=error.detail)  # the old one stays in use
 
     async def prepare(self, entries: Sequence[Published]) -> Classifier:
         return await asyncio.to_thread(self._made, entries, await self.current())
@@ -104,20 +104,20 @@ class PublishedRulebook:
 
     async def _take(self, record: RuleSetRecord) -> None:
         made = await asyncio.to_thread(self._made_of_fit, record.rules)
-        # before the first fact bears it: an undo finds facts by their digest
+        # before the first fact carries it: an undo finds facts by their digest
         await self._sets.note_digest(record.number, made.rules.digest, self._clock())
         self._ready, self._number, self._since = made, record.number, monotonic()
         _in_force.set(record.number)
         log.info("rule_set_in_force", rule_set=record.number)
 
     async def _join(self, old: Classifier) -> None:
-        """One database over all takes the place of two."""
+        """Replace several databases by one."""
         scan = await asyncio.to_thread(compiled, old.rules, self._cache)
         if self._ready is old:
             self._ready = Classifier(old.rules, scan, old.providers, old.model)
 
     def _made_of_fit(self, entries: Sequence[Published]) -> Classifier:
-        """Without rules that this engine does not take: another one took them when they were published."""
+        """Leave out rules that this engine cannot compile: another one accepted them when they were published."""
         try:
             return self._made(entries, self._ready)
         except UnfitPattern as error:
@@ -147,7 +147,7 @@ class PublishedRulebook:
 
 
 def _told(task: asyncio.Task[None]) -> None:
-    """A set that cannot be taken over leaves the old one in force, and that must be seen."""
+    """Report a failed takeover, which leaves the old set in force."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("rule_set_not_in_force", exc_info=error)
 

@@ -1,4 +1,4 @@
-"""The rules that come with the product: services/bounce/shipped_rules/*.yaml, in the order of their names."""
+"""The rules that the product ships: services/bounce/shipped_rules/*.yaml, sorted by file name."""
 
 from functools import cache
 from pathlib import Path
@@ -12,19 +12,19 @@ from services.bounce.domain.rules.rule import Layer, Rule
 from services.bounce.domain.rules.ruleset import RuleSet, rules_of, signs_of
 
 FOLDER = Path(__file__).parents[1] / "shipped_rules"
-# the C loader is ten times faster; a build of PyYAML without it has the other
+# the C loader is ten times faster; a build of PyYAML without it has only the other one
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def shipped() -> tuple[RuleSet, Providers]:
-    """The shipped rule set, and how to tell providers by their hosts. Raises BadRule where a file is broken."""
+    """Return the shipped rule set, and how to recognise providers by host. Raises BadRule for a broken file."""
     parts = shipped_parts()
     return parts.rule_set, parts.providers
 
 
 @cache
 def shipped_parts() -> Shipped:
-    """All that comes with the product, from which rule sets are put together. Read once a process."""
+    """Return all shipped parts from which rule sets are assembled. Read once per process."""
     words, documents = _read("words"), _documents()
     rules = tuple(rules_of(documents, Layer.SHIPPED, words))
     by_id = {document["id"]: document for document in documents}
@@ -32,7 +32,7 @@ def shipped_parts() -> Shipped:
 
 
 def shipped_rules() -> list[Rule]:
-    """Every shipped rule, in order."""
+    """Return every shipped rule, in order."""
     return rules_of(_documents(), Layer.SHIPPED, _read("words"))
 
 
@@ -51,4 +51,4 @@ def _read(name: str) -> Any:
 
 
 def _load(path: Path) -> Any:
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # safe loaders both
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # both loaders are safe

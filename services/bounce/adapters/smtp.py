@@ -1,7 +1,7 @@
-"""The listeners (aiosmtpd): bounce mails from the internet over SMTP, from a mail server of one's own over LMTP.
+"""The listeners (aiosmtpd): bounce mails from the internet over SMTP, from one's own mail server over LMTP.
 
-One protocol object per connection. One process of the suite holds a port or a socket; the others wait and take over
-when it is gone.
+One protocol object per connection. One process of the suite owns a port or a socket; the others wait and take over when
+it ends.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Any
 from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from libs.clock import pause
 from libs.errors import Transient
 from libs.telemetry import get_logger
 from services.bounce.adapters.peers import Limits, Peers
@@ -20,7 +21,7 @@ from services.bounce.adapters.places import Place, Taken
 from services.bounce.ports.mails import Listener
 
 _RETRY_SECONDS = 3.0
-_LONG_LINE = 64 * 1024  # returned mails are often longer than RFC 5321's 1,000 octets a line
+_LONG_LINE = 64 * 1024  # returned mails often exceed RFC 5321's 1,000 octets per line
 
 log = get_logger(__name__)
 
@@ -29,9 +30,9 @@ Keep = Callable[[Sequence[str], bytes], Awaitable[None]]
 
 
 class SmtpListener:
-    """Serves at a place; `at` tells which port or path, once it listens.
+    """Serves at a place; `at` is its port or path, once it listens.
 
-    `local`: speaks LMTP (RFC 2033), to a mail server that says for each recipient what became of the mail.
+    `local`: speaks LMTP (RFC 2033) with a mail server, which gets a reply for each recipient.
     """
 
     def __init__(self, place: Place, limits: Limits, *, local: bool = False) -> None:
@@ -42,7 +43,7 @@ class SmtpListener:
         self.at: int | str | None = None
 
     async def serve(self, accept: Accept, keep: Keep, stop: asyncio.Event) -> None:
-        """Listens until `stop`; then the mail in hand is finished and connections are closed."""
+        """Listen until `stop`; then finish the current mail and close connections."""
         peers = Peers(self._limits)
         handler = _Handler(accept, keep, peers)
         make = partial(self._speaks, handler, peers, self._open)
@@ -71,12 +72,12 @@ class SmtpListener:
                 if not told:
                     log.info("bounce_place_taken", place=self._place.name)
                     told = True
-                await _wait(stop, _RETRY_SECONDS)
+                await pause(stop, _RETRY_SECONDS)
         return None
 
 
 class _Connection(SMTP):
-    """One connection; more than the limits are told to come back later."""
+    """One connection; beyond the limits it is told to come back later."""
 
     line_length_limit = _LONG_LINE
 
@@ -115,9 +116,9 @@ class _Connection(SMTP):
 
 
 class _LocalConnection(_Connection, LMTP):
-    """The same over LMTP: what follows the mail is said once for each recipient. It is true of all: one commit."""
+    """LMTP: the reply to the mail is sent once for each recipient. All get the same one, since there is one commit."""
 
-    _owed = 0  # replies to the mail in hand
+    _owed = 0  # replies to the current mail
 
     async def smtp_DATA(self, arg: str) -> None:
         self._owed = len(self.envelope.rcpt_tos) if self.envelope and not arg else 0
@@ -152,7 +153,7 @@ class _Handler:
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        # strangers count too: a mail must not be a list of guesses
+        # unknown recipients count too: a mail must not be a list of guesses
         envelope.rcpt_options.append(address)
         if len(envelope.rcpt_options) > self._peers.limits.max_recipients:
             return "452 4.5.3 Too many recipients"
@@ -181,23 +182,23 @@ class _Handler:
         return "250 2.0.0 Kept"
 
     async def handle_exception(self, error: Exception) -> str:
-        # a fault of ours must not make the other server throw its bounce away
+        # our own fault must not make the other server discard its bounce
         log.error("bounce_session_failed", exc_info=error)
         return "451 4.3.0 Our fault, come back later"
 
     async def idle(self) -> None:
-        """Returns when no mail is being stored."""
+        """Wait until no mail is being stored."""
         await self._free.wait()
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Several at once."""
+    """Several listeners at once."""
 
     each: Sequence[Listener]
 
     async def serve(self, accept: Accept, keep: Keep, stop: asyncio.Event) -> None:
-        """Until `stop`; where one fails, all end, so that the loop starts them anew."""
+        """Serve until `stop`; if one fails, all end, so that the loop restarts them."""
         async with asyncio.TaskGroup() as group:
             for one in self.each:
                 group.create_task(one.serve(accept, keep, stop))
@@ -205,13 +206,5 @@ class Listeners:
 
 
 def host_of(peer: object) -> str:
-    """The host in a socket's name; empty for what has none."""
+    """Return the host of a socket's name; empty if it has none."""
     return str(peer[0]) if isinstance(peer, tuple) else ""
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

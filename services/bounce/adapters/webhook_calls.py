@@ -1,4 +1,4 @@
-"""Calls other systems' URLs: public addresses alone, no redirects, within a time, replies read to a small limit."""
+"""Calls other systems' URLs: public addresses only, no redirects, with a timeout, reading only the start of replies."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ _MOST_IDLE = 64
 
 
 class HttpCaller:
-    """The port's caller over httpcore. `allow_private`: for intranets, and for http."""
+    """Implements the port's caller with httpcore. `allow_private`: for intranets, and for http."""
 
     def __init__(self, clock: Clock, *, allow_private: bool, seconds: float, ca_file: str | None = None) -> None:
         self._clock = clock
@@ -42,7 +42,7 @@ class HttpCaller:
                 await http_replies.read_beginning(response, reply, _REPLY_BYTES)
         except (NotPublic, NotResolved) as refusal:
             error = str(refusal)
-        except FAILURES as failure:  # a status that has come is the answer, whatever became of its body
+        except FAILURES as failure:  # a received status is the answer, even if its body fails
             error = None if reply else _said(failure)
         milliseconds = round((time.monotonic() - started) * 1_000)
         if reply is None:
@@ -72,7 +72,7 @@ def _refusal(reply: Reply) -> str | None:
 
 
 def _said(failure: BaseException) -> str:
-    """Its deepest cause in one line; a time-out has none to say."""
+    """Return the failure's deepest cause in one line; a timeout has none."""
     if isinstance(failure, TimeoutError):
         return "no reply in time"
     while (cause := failure.__cause__ or failure.__context__) is not None:

@@ -34,7 +34,7 @@ router = Router(prefix="/v1", tags=["bounces"])
 
 Reader = Annotated[Principal, scope("bounces:read")]
 Writer = Annotated[Principal, scope("bounces:write")]
-Address = Annotated[str | None, Query(max_length=4096, description="An address; only its hash is looked for.")]
+Address = Annotated[str | None, Query(max_length=4096, description="An address; only its hash is searched for.")]
 Recipient = Annotated[str | None, Query(max_length=300, description="A recipient's key.", examples=["customer:1042"])]
 
 _RAW = {"message/rfc822": {"schema": {"type": "string", "format": "binary"}, "example": "From: mailer-daemon@…"}}
@@ -48,16 +48,16 @@ _RAW = {"message/rfc822": {"schema": {"type": "string", "format": "binary"}, "ex
 async def hand_in_mail(
     request: Request,
     principal: Writer,
-    recipient: Annotated[str, Query(max_length=320, description="The envelope's recipient, where it is known.")] = "",
+    recipient: Annotated[str, Query(max_length=320, description="The envelope's recipient, if known.")] = "",
 ) -> MailShown:
-    """Hands in a bounce mail as message/rfc822; 202 once its bytes are kept."""
+    """Submit a bounce mail as message/rfc822; 202 once its bytes are stored."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "message/rfc822":
-        raise UnsupportedMedia("Send the mail as it came, as message/rfc822; a zip or mbox goes to POST mails:import.")
+        raise UnsupportedMedia("Send the original mail as message/rfc822; a zip or mbox goes to POST mails:import.")
     raw = await request.body()
     if not raw.strip():
         raise BadRequest("The body is empty; send the whole mail with its headers.")
     if "\x00" in recipient:
-        raise Invalid("An envelope recipient has no NUL.", pointer="recipient")
+        raise Invalid("An envelope recipient must not contain NUL.", pointer="recipient")
     deps = deps_of(request)
     owner = (principal.tenant, principal.mode)
     mail = await keep_mail(deps, recipient, raw, owner)
@@ -65,7 +65,7 @@ async def hand_in_mail(
         try:
             await read_kept(deps, [mail])
         except Transient:
-            return shown_mail(mail)  # the reader's loop tries again
+            return shown_mail(mail)  # the reader's loop retries it
         mail = await queries.mail(deps.reads, principal, mail.id)
     return shown_mail(mail)
 
@@ -77,13 +77,13 @@ async def list_mails(
     state: Literal["waiting", "read", "backscatter"] | None = None,
     outcome: Annotated[str | None, Query(max_length=100, examples=["undetermined"])] = None,
     message: Annotated[str | None, Query(max_length=60)] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Arrived from this moment on.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Arrived before this moment.")] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Arrived at or after this time.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Arrived before this time.")] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[MailShown]:
-    """What became of mails, the newest first: those that this key's tenant and mode handed in, and those that came by
-    SMTP or LMTP and were read as being about its messages."""
+    """List mails with their outcomes, newest first: those submitted by this key's tenant and mode, and those that came
+    by SMTP or LMTP and were found to be about its messages."""
     wanted = MailFilter(
         (principal.tenant, principal.mode),
         limit + 1,
@@ -104,7 +104,7 @@ async def list_mails(
 
 @router.get("/mails/{id}")
 async def get_mail(request: Request, principal: Reader, id: UUID) -> MailShown:
-    """What became of a mail."""
+    """Return a mail's outcome."""
     return shown_mail(await queries.mail(deps_of(request).reads, principal, id))
 
 
@@ -120,10 +120,10 @@ async def list_bounces(
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[BounceShown]:
-    """Facts about addresses, newest first."""
+    """List facts about addresses, newest first."""
     deps = deps_of(request)
     if category is not None and category not in CATEGORIES:
-        raise Invalid(f"There is no category of this name; there are {', '.join(CATEGORIES)}.", pointer="category")
+        raise Invalid(f"There is no such category; the categories are {', '.join(CATEGORIES)}.", pointer="category")
     wanted = Filter(
         principal.tenant,
         principal.mode,
@@ -144,7 +144,7 @@ async def list_bounces(
 
 @router.get("/bounces/{id}")
 async def get_bounce(request: Request, principal: Reader, id: UUID) -> BounceShown:
-    """One fact, as suppressions name it under `bounce` and `proofs`."""
+    """Return one fact; suppressions refer to it as `bounce` and in `proofs`."""
     return shown_bounce(await queries.bounce(deps_of(request).reads, principal, id))
 
 
@@ -159,7 +159,7 @@ async def list_suppressions(
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[SuppressionShown]:
-    """What is barred or was, newest change first."""
+    """List active and past suppressions, newest change first."""
     deps = deps_of(request)
     wanted = Filter(
         principal.tenant,
@@ -180,7 +180,7 @@ async def list_suppressions(
 
 @router.get("/suppressions/{id}")
 async def get_suppression(request: Request, principal: Reader, id: UUID) -> SuppressionExplained:
-    """One suppression with its evidence."""
+    """Return one suppression with its evidence."""
     found = await queries.explained(deps_of(request).reads, principal, id)
     evidence = [shown_bounce(row) for row in found.evidence]
     return SuppressionExplained(**shown_suppression(found.suppression), evidence=evidence)
@@ -190,7 +190,7 @@ async def get_suppression(request: Request, principal: Reader, id: UUID) -> Supp
 async def add_suppression(
     request: Request, response: Response, principal: Writer, body: SuppressionBody
 ) -> SuppressionShown:
-    """Bars an address by hand, from the next claim on."""
+    """Bar an address by hand, from the next claim on."""
     deps = deps_of(request)
     hashed = queries.hash_of(deps.hasher, body.address, body.kind)
     placed = await suppress_by_hand(deps, principal, hashed, _SCOPES[body.scope], body.note)
@@ -200,7 +200,7 @@ async def add_suppression(
 
 @router.post("/suppressions/{id}:lift")
 async def lift(request: Request, principal: Writer, id: UUID, body: LiftBody) -> SuppressionShown:
-    """Ends a suppression; only new evidence places it again."""
+    """End a suppression; only new evidence places it again."""
     return SuppressionShown(**shown_suppression(await lift_suppression(deps_of(request), principal, id, body.note)))
 
 
@@ -208,14 +208,14 @@ _SCOPES = {"all": Scope.ALL, "marketing": Scope.MARKETING}
 
 
 def shown_mail(mail: Mail) -> MailShown:
-    """A mail as people see it."""
+    """Return a mail's response."""
     return MailShown(
         id=mail.id, state=mail.state, outcome=mail.outcome, message=mail.message, received_at=mail.received_at
     )
 
 
 def shown_bounce(row: Any) -> BounceShown:
-    """A fact as people see it."""
+    """Return a fact's response."""
     category = CATEGORIES[row["category"]]
     fields = {name: row[name] for name in BounceShown.model_fields if name not in ("group", "action", "mail")}
     fields |= {"decision": Decision(row["decision"]).word, "provider": row["provider"] or None}
@@ -223,7 +223,7 @@ def shown_bounce(row: Any) -> BounceShown:
 
 
 def shown_suppression(item: Suppression) -> dict[str, Any]:
-    """The fields of SuppressionShown."""
+    """Return the fields of SuppressionShown."""
     return {
         "id": item.id,
         "scope": item.key.scope.word,
@@ -247,7 +247,7 @@ def shown_suppression(item: Suppression) -> dict[str, Any]:
 
 
 def after_of(cursor: str | None) -> tuple[datetime, UUID] | None:
-    """The moment and id that a page ended with. Raises Invalid where the cursor is another list's."""
+    """Return the time and id of the last page's end. Raises Invalid for another list's cursor."""
     key = Cursor.read(cursor, 2)
     if key is None:
         return None
@@ -262,18 +262,18 @@ def after_of(cursor: str | None) -> tuple[datetime, UUID] | None:
 
 def _clean(text: str | None, name: str) -> str | None:
     if text is not None and "\x00" in text:
-        raise Invalid("A search term has no NUL.", pointer=name)
+        raise Invalid("A search term must not contain NUL.", pointer=name)
     return text
 
 
 def sensible(moment: datetime, pointer: str) -> datetime:
-    """A moment that calendars can be counted from. Raises Invalid."""
+    """Check a time that calendars can compute with. Raises Invalid."""
     if not 1990 <= moment.year <= 2200:
-        raise Invalid("Name a moment between 1990 and 2200.", pointer=pointer)
+        raise Invalid("Give a time between 1990 and 2200.", pointer=pointer)
     return moment.astimezone(UTC)
 
 
 def deps_of(request: Request) -> Bounce:
-    """What the application was built with."""
+    """Return the application's dependencies."""
     deps: Bounce = request.app.state.deps
     return deps

@@ -1,4 +1,4 @@
-"""What people decide in bulk over HTTP: an undo, a breaker's parked addresses."""
+"""Bulk decisions over HTTP: an undo, a breaker's parked addresses."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -35,16 +35,16 @@ _GROUP: dict[str, Any] = {
 
 
 class UndoBody(BaseModel):
-    """What to undo: what began within the time, and fits every name given. At least one name is needed."""
+    """What to undo: bars that began within the time and match every given filter. At least one filter is required."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_BODY]})
     since: AwareDatetime
-    until: AwareDatetime | None = Field(None, description="Now, where it is left out.")
+    until: AwareDatetime | None = Field(None, description="Default: now.")
     provider: str | None = Field(None, max_length=100)
     rule: str | None = Field(None, max_length=200, description="The rule that gave the category.")
     rule_set: str | None = Field(None, max_length=100, description="The version of the rules.")
-    category: str | None = Field(None, max_length=30, description="Complaints are undone only where they are named.")
-    preview: bool = Field(False, description="Only say what would change.")
+    category: str | None = Field(None, max_length=30, description="Complaints are undone only if named here.")
+    preview: bool = Field(False, description="Only report what would change.")
     note: Note
 
 
@@ -60,13 +60,13 @@ class UndoGroup(BaseModel):
 
 
 class UndoExample(SuppressionShown):
-    """One of them, with what the server had said."""
+    """One of them, with the server's words."""
 
     said: str | None
 
 
 class UndoShown(BaseModel):
-    """What was undone, or would be. `void`: facts that count as no proof any more; `dropped`: parked addresses."""
+    """What was undone, or would be. `void`: facts that no longer count as proof; `dropped`: parked addresses."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -93,7 +93,7 @@ class DecisionBody(BaseModel):
 
 
 class Decided(BaseModel):
-    """How many addresses it concerned."""
+    """The number of addresses concerned."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"count": 188}]})
     count: int
@@ -104,10 +104,10 @@ Breaker = Annotated[UUID, Path(description="From GET breakers.")]
 
 @router.post("/suppressions:undo", summary="Undo suppressions in bulk")
 async def undo(request: Request, principal: Writer, body: UndoBody) -> UndoShown:
-    """Lets go of what began within a time, by provider, rule or category; `preview` says what that would be.
+    """Lift what began within a time, by provider, rule or category; `preview` shows what that would be.
 
-    The facts behind it count as no proof any more, so that the next one does not bar by itself. Delivery hears of each
-    within a second; the audit has a line for every thousand. What was barred by hand stays.
+    The facts behind it no longer count as proof, so the next fact alone does not bar. Delivery receives each change
+    within a second; the audit has one entry per thousand. Suppressions placed by hand stay.
     """
     deps = deps_of(request)
     wanted = _selection(body, (principal.tenant, principal.mode), deps.clock())
@@ -118,7 +118,7 @@ async def undo(request: Request, principal: Writer, body: UndoBody) -> UndoShown
 
 
 def previewed(seen: Preview) -> UndoShown:
-    """What an undo would change."""
+    """Return what an undo would change."""
     return UndoShown(
         preview=True,
         lifted=seen.counts.lifted,
@@ -131,23 +131,25 @@ def previewed(seen: Preview) -> UndoShown:
 
 @router.post("/breakers/{id}:release", summary="Believe the provider")
 async def release(request: Request, principal: Writer, id: Breaker, body: DecisionBody) -> Decided:
-    """Bars what the breaker has parked: the mailboxes are gone indeed. What it saw counts as usual from now on."""
+    """Bar what the breaker has parked: the mailboxes are indeed gone. What it saw counts as usual from now on."""
     return Decided(count=await release_parked(deps_of(request), principal, id, body.note))
 
 
 @router.post("/breakers/{id}:drop", summary="Do not believe the provider")
 async def drop(request: Request, principal: Writer, id: Breaker, body: DecisionBody) -> Decided:
-    """Gives up what the breaker has parked: it was an outage."""
+    """Drop what the breaker has parked: it was an outage."""
     return Decided(count=await drop_parked(deps_of(request), principal, id, body.note))
 
 
 def _selection(body: UndoBody, realm: tuple[int, Any], now: Any) -> Selection:
     since, until = sensible(body.since, "/since"), sensible(body.until or now, "/until")
     if since >= until:
-        raise Invalid("`since` has to be before `until`.", pointer="/since")
+        raise Invalid("`since` must be before `until`.", pointer="/since")
     if not (body.provider or body.rule or body.rule_set or body.category):
-        raise Invalid("Name a provider, a rule, a rule set or a category; time alone is too wide.", pointer="/provider")
+        raise Invalid(
+            "Name a provider, a rule, a rule set or a category; time alone is too broad.", pointer="/provider"
+        )
     if body.category is not None and body.category not in CATEGORIES:
         known = ", ".join(CATEGORIES)
-        raise Invalid(f"There is no category of this name; there are {known}.", pointer="/category")
+        raise Invalid(f"There is no such category; the categories are {known}.", pointer="/category")
     return Selection(*realm, since, until, body.provider, body.rule, body.rule_set, body.category)

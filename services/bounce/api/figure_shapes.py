@@ -53,8 +53,8 @@ def _example(value: dict[str, Any]) -> ConfigDict:
 
 
 class Counted(BaseModel):
-    """`first`: facts about addresses of which none was known; `repeated`: the others. The rest counts suppressions:
-    begun, ended, parked. `undetermined`: facts that no rule could read."""
+    """`first`: facts about addresses without earlier facts; `repeated`: all others. Suppressions: begun, ended, parked.
+    `undetermined`: facts that no rule could classify."""
 
     model_config = _example(_COUNTS)
     facts: int
@@ -67,10 +67,10 @@ class Counted(BaseModel):
 
 
 class FigureRow(Counted):
-    """One bucket of time and one value of each dimension that was asked for; the others are null."""
+    """One bucket of time and one value of each requested dimension; the others are null."""
 
     model_config = _example(_ROW)
-    bucket: AwareDatetime | None = Field(description="Begin of the hour or day, UTC; null where there is no grain.")
+    bucket: AwareDatetime | None = Field(description="Start of the hour or day, UTC; null without a grain.")
     category: str | None
     provider: str | None = Field(description="Empty: a provider that we have no name for.")
     from_domain: str | None
@@ -84,16 +84,16 @@ class BreakerShown(BaseModel):
     id: UUID
     provider: str
     state: str
-    doubtful_from: AwareDatetime = Field(description="Facts from then on count as doubtful; before it opened, too.")
+    doubtful_from: AwareDatetime = Field(description="Facts count as doubtful from here on; earlier than it opened.")
     opened_at: AwareDatetime
     closed_at: AwareDatetime | None
     refused: int = Field(description="`unknown-user` within the window that opened it.")
-    expected: float = Field(description="How many that window usually holds.")
-    parked: int = Field(description="Addresses of yours that wait for another word.")
-    confirmed: int = Field(description="The provider said it again later, and is believed.")
+    expected: float = Field(description="The usual number in such a window.")
+    parked: int = Field(description="Your addresses that wait for further evidence.")
+    confirmed: int = Field(description="Confirmed by the provider later, and barred.")
     released: int = Field(description="Barred by an operator.")
-    dropped: int = Field(description="Given up by an operator, or after a sign of life.")
-    expired: int = Field(description="Given up because nothing more was heard.")
+    dropped: int = Field(description="Dropped by an operator, or after a sign of life.")
+    expired: int = Field(description="Dropped because nothing further arrived.")
 
 
 class Statistics(BaseModel):
@@ -114,17 +114,17 @@ class Statistics(BaseModel):
     since: AwareDatetime
     until: AwareDatetime
     totals: Counted
-    undetermined_share: float = Field(description="Of all facts, those that no rule could read; 0 to 1.")
+    undetermined_share: float = Field(description="The share of facts that no rule could classify; 0 to 1.")
     rows: list[FigureRow]
     breakers: list[BreakerShown]
 
 
 class HealthRow(BaseModel):
-    """Blocks: refusals about us, not about an address."""
+    """Blocks: refusals that concern us, not an address."""
 
     model_config = _example(_HEALTH)
     sender: int
-    about: str = Field(description="The IP address of ours that the refusal names, else the domain the mail was from.")
+    about: str = Field(description="Our IP address named in the refusal, else the mail's From domain.")
     provider: str
     category: str
     count: int
@@ -133,7 +133,7 @@ class HealthRow(BaseModel):
 
 
 class Reputation(BaseModel):
-    """How providers look at our senders."""
+    """What providers think of our senders."""
 
     model_config = _example({"items": [_HEALTH]})
     items: list[HealthRow]

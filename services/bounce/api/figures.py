@@ -21,8 +21,8 @@ _MOST_ROWS = 10_000
 _COUNTS = ("facts", "first", "suppressed", "lifted", "parked", "undetermined")
 
 Dimension = Literal["category", "provider", "from_domain", "communication"]
-Since = Annotated[AwareDatetime | None, Query(description="From this moment on, to the hour or day (UTC).")]
-Until = Annotated[AwareDatetime | None, Query(description="Up to this moment; now, where it is left out.")]
+Since = Annotated[AwareDatetime | None, Query(description="Start, rounded to the hour or day (UTC).")]
+Until = Annotated[AwareDatetime | None, Query(description="End; default: now.")]
 Provider = Annotated[str | None, Query(max_length=100, examples=["gmail"])]
 
 
@@ -32,16 +32,16 @@ async def statistics(
     principal: Reader,
     since: Since = None,
     until: Until = None,
-    grain: Annotated[Literal["hour", "day", "none"], Query(description="How time is divided, in UTC.")] = "day",
-    by: Annotated[list[Dimension] | None, Query(description="Dimensions to tell apart; may be given again.")] = None,
+    grain: Annotated[Literal["hour", "day", "none"], Query(description="Buckets of time, in UTC.")] = "day",
+    by: Annotated[list[Dimension] | None, Query(description="Dimensions to group by; repeatable.")] = None,
     category: Annotated[str | None, Query(max_length=30, examples=["unknown-user"])] = None,
     provider: Provider = None,
     from_domain: Annotated[str | None, Query(max_length=255, examples=["shop.example"])] = None,
     communication: Annotated[str | None, Query(max_length=100, examples=["order-confirmed"])] = None,
 ) -> Statistics:
-    """By hour or day, category, provider, sending domain and communication. The last seven days where no time is given.
+    """Count by hour or day, category, provider, sending domain and communication. Default: the last seven days.
 
-    The figures are kept while facts are stored, so the answer does not depend on how many there are.
+    The figures are updated as facts are stored, so the response time does not depend on how many there are.
     """
     deps = deps_of(request)
     begin, end = _span(deps, since, until, "hour" if grain == "hour" else "day")
@@ -73,7 +73,7 @@ async def reputation(
     sender: Annotated[int | None, Query(ge=0, le=32_767)] = None,
     provider: Provider = None,
 ) -> Reputation:
-    """Blocks never touch an address: they are counted by sender, IP address or domain, provider and category."""
+    """Count blocks, which never affect an address, by sender, IP address or domain, provider and category."""
     deps = deps_of(request)
     span = _span(deps, since, until, "day")
     rows = await deps.figures.health((principal.tenant, principal.mode), span, sender, provider)
@@ -84,7 +84,7 @@ async def reputation(
 async def breakers(
     request: Request, principal: Reader, provider: Provider = None, limit: Limit = 100, cursor: After = None
 ) -> Page[BreakerShown]:
-    """The breaker's history, newest first."""
+    """List the breakers' history, newest first."""
     wanted = BreakerQuery(principal.tenant, principal.mode, limit + 1, provider, after=after_of(cursor))
     rows = await deps_of(request).figures.breakers(wanted)
     last = rows[limit - 1] if len(rows) > limit else None
@@ -95,7 +95,7 @@ async def breakers(
 
 
 def shown_breaker(row: Mapping[str, Any]) -> BreakerShown:
-    """A breaker as people see it."""
+    """Return a breaker's response."""
     state = "closed" if row["closed_at"] else "believed" if row["real"] else "open"
     return BreakerShown(**row, state=state)
 
@@ -104,7 +104,7 @@ def _span(deps: Bounce, since: datetime | None, until: datetime | None, grain: s
     end = sensible(until or deps.clock(), "until")
     begin = sensible(since, "since") if since else end - timedelta(days=7)
     if begin >= end:
-        raise Invalid("`since` has to be before `until`.", pointer="since")
+        raise Invalid("`since` must be before `until`.", pointer="since")
     by_hour, by_day = figures_kept_since(deps)
     kept = by_hour.date() if grain == "hour" else by_day
     if begin.astimezone(UTC).date() < kept:

@@ -18,8 +18,8 @@ from services.bounce.domain.suppressions import Suppression
 
 router = Router(prefix="/v1", tags=["bounces"])
 
-_LINES = 200  # at once: a line alone would be a packet alone
-_FORMULA = ("=", "+", "-", "@", "\t")  # what a spreadsheet takes for one
+_LINES = 200  # per chunk: a single line would be a packet of its own
+_FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet evaluates text that starts with one
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "One line for each, oldest first.",
@@ -30,24 +30,24 @@ _FILE: dict[int | str, dict[str, Any]] = {
     }
 }
 
-Since = Annotated[AwareDatetime, Query(description="From this moment on.", examples=["2027-03-01T00:00:00Z"])]
-Until = Annotated[AwareDatetime | None, Query(description="Up to this moment; now, where it is left out.")]
+Since = Annotated[AwareDatetime, Query(description="Start, inclusive.", examples=["2027-03-01T00:00:00Z"])]
+Until = Annotated[AwareDatetime | None, Query(description="End; default: now.")]
 Format = Annotated[Literal["ndjson", "csv"], Query(alias="format")]
 
 
 class Feed(BaseModel):
-    """Facts in the order in which they were stored. Ask again with `next_cursor`, also when nothing came: later."""
+    """Facts in the order in which they were stored. Continue with `next_cursor`, later if the page was empty."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [BOUNCE], "next_cursor": "WyI0MjE3IiwxOV0"}]})
     items: list[BounceShown]
-    next_cursor: str | None = Field(description="Null only where there has never been a fact.")
+    next_cursor: str | None = Field(description="Null only if there has never been a fact.")
 
 
 @router.get("/bounces:feed", summary="Facts as they come")
 async def feed(request: Request, principal: Reader, limit: Limit = 100, cursor: After = None) -> Feed:
-    """Every fact once, none left out, whoever asks how often; from the first one on where no cursor is given.
+    """Return every fact exactly once, for any number of readers; without a cursor, from the first one on.
 
-    A fact's decision may change afterwards (parked, undone): `GET bounces` and the bus tell of that.
+    A fact's decision may change afterwards (parked, undone): `GET bounces` and the bus report that.
     """
     rows = await deps_of(request).reads.feed((principal.tenant, principal.mode), _place(cursor), limit)
     last = Cursor.make(str(rows[-1]["fed_in"]), rows[-1]["fed_as"]) if rows else cursor
@@ -58,18 +58,18 @@ async def feed(request: Request, principal: Reader, limit: Limit = 100, cursor: 
 async def export_bounces(
     request: Request, principal: Reader, since: Since, until: Until = None, kind: Format = "ndjson"
 ) -> StreamingResponse:
-    """All facts of a time, streamed."""
+    """Stream all facts of a time span."""
     rows = _rows(request, principal, "bounces", (since, until))
-    return _file("bounces", kind, BounceShown, (shown_bounce(row) async for row in rows))
+    return await _file("bounces", kind, BounceShown, (shown_bounce(row) async for row in rows))
 
 
 @router.get("/suppressions:export", summary="Suppressions as a file", responses=_FILE, response_class=StreamingResponse)
 async def export_suppressions(
     request: Request, principal: Reader, since: Since, until: Until = None, kind: Format = "ndjson"
 ) -> StreamingResponse:
-    """All suppressions that changed within a time, as they are now, streamed."""
+    """Stream all suppressions that changed within a time span, in their current state."""
     rows = _rows(request, principal, "suppressions", (since, until))
-    return _file("suppressions", kind, SuppressionShown, (_suppression(item) async for item in rows))
+    return await _file("suppressions", kind, SuppressionShown, (_suppression(item) async for item in rows))
 
 
 def _suppression(item: Suppression) -> SuppressionShown:
@@ -81,15 +81,24 @@ def _rows(request: Request, principal: Any, what: str, span: tuple[Any, Any]) ->
     since = sensible(span[0], "since")
     until = sensible(span[1], "until") if span[1] else deps.clock() + timedelta(seconds=1)
     if since >= until:
-        raise Invalid("`since` has to be before `until`.", pointer="since")
+        raise Invalid("`since` must be before `until`.", pointer="since")
     return deps.reads.export(what, (principal.tenant, principal.mode), (since, until))
 
 
-def _file(name: str, kind: str, shape: type[BaseModel], items: AsyncIterator[BaseModel]) -> StreamingResponse:
+async def _file(name: str, kind: str, shape: type[BaseModel], items: AsyncIterator[BaseModel]) -> StreamingResponse:
+    """The answer begins with the first lines, so that an error before them has a status of its own."""
     lines = _csv(list(shape.model_fields), items) if kind == "csv" else _ndjson(items)
     headers = {"content-disposition": f'attachment; filename="{name}.{kind}"'}
     media = "text/csv; charset=utf-8" if kind == "csv" else "application/x-ndjson"
-    return StreamingResponse(_together(lines), media_type=media, headers=headers)
+    pieces = _together(lines)
+    first = await anext(pieces)
+    return StreamingResponse(_chained(first, pieces), media_type=media, headers=headers)
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 async def _ndjson(items: AsyncIterator[BaseModel]) -> AsyncIterator[str]:

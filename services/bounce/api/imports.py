@@ -1,4 +1,4 @@
-"""Many bounce mails in one request: a zip file or an mbox as it streams in, a verdict on each mail back."""
+"""Many bounce mails in one request: a zip file or an mbox, processed as it arrives, with a verdict on each mail."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -31,7 +31,7 @@ _EXAMPLE = (
 )
 _REPORT: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A line for each mail, in the order of the archive, and a last one with the sums.",
+        "description": "A line for each mail, in the order of the archive, and a last line with the totals.",
         "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": _EXAMPLE}},
     }
 }
@@ -45,16 +45,16 @@ _REPORT: dict[int | str, dict[str, Any]] = {
     openapi_extra={"requestBody": {"required": True, "content": _BODY}},
 )
 async def import_archive(request: Request, principal: Writer) -> StreamingResponse:
-    """Takes a zip file or an mbox of bounce mails while it comes in, 100,000 of them or more.
+    """Accept a zip file or an mbox of bounce mails while it arrives, 100,000 of them or more.
 
-    Each mail is `kept` (it is read within seconds, see `GET mails/{id}`), a `duplicate` of one that was there, or
-    `refused` with a reason; none stops the others. It counts for the day on which it arrived, by its Received lines.
-    A request that broke off is sent again: what was kept is found as duplicates. `problem` in the last line says why
-    an archive was not read to its end; a 422 says that nothing in it could be read.
+    Each mail is `kept` (it is read within seconds, see `GET mails/{id}`), a `duplicate` of a stored one, or `refused`
+    with a reason; none stops the others. It counts for the day on which it arrived, by its Received lines. If a request
+    broke off, send it again: stored mails are then duplicates. `problem` in the last line says why an archive was not
+    read to its end; a 422 says that nothing in it could be read.
     """
     make = READERS.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
     if make is None:
-        raise UnsupportedMedia(f"Send content-type {' or '.join(_BODY)}; one mail alone goes to POST mails.")
+        raise UnsupportedMedia(f"Send content-type {' or '.join(_BODY)}; a single mail goes to POST mails.")
     deps = deps_of(request)
     settings = deps.settings
     lines, counts = bytearray(), Counter[str]()
@@ -73,7 +73,7 @@ async def import_archive(request: Request, principal: Writer) -> StreamingRespon
             tell,
         )
     except ClientDisconnect as error:
-        raise BadRequest("The request broke off; what had come was kept. Send it again.") from error
+        raise BadRequest("The request broke off; what had arrived was stored. Send it again.") from error
     if problem and not counts:
         raise Invalid(problem, pointer="")
     sums = {"mails": counts.total(), **{word: counts[word] for word in (KEPT, DUPLICATE, REFUSED)}, "problem": problem}
@@ -87,7 +87,7 @@ def _line(verdict: Verdict) -> bytes:
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes]:
-    """The body in larger pieces than the network's: each costs a thread."""
+    """Yield the body in larger pieces than the network's: each costs a thread call."""
     waiting = bytearray()
     async for piece in request.stream():
         waiting += piece

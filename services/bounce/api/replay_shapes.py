@@ -69,7 +69,7 @@ def _example(value: dict[str, Any], *, extra: Literal["forbid", "ignore"] = "ign
 
 
 class PolicyNumbers(BaseModel):
-    """Settings of `bounce` to try, by their names and in their units; what is left out is as it is set."""
+    """Settings of `bounce` to try, by name and in their units; the others keep their current values."""
 
     model_config = _example({"score_days": 2, "trusted_providers": ["gmail", "yahoo"]}, extra="forbid")
     trusted_providers: Annotated[list[str], Field(max_length=200)] | None = None
@@ -83,19 +83,19 @@ class PolicyNumbers(BaseModel):
 
 
 class ReplayBody(BaseModel):
-    """What to play. `rules`: those `in-force`, those people are `working` on (in shadow and live, as the next rule set
-    would have them), or a rule set by its number."""
+    """What to replay. `rules`: those `in-force`, those people are `working` on (in shadow and live, as in the next rule
+    set), or a rule set by its number."""
 
     model_config = _example(_BODY, extra="forbid")
-    since: AwareDatetime = Field(description="Facts from this moment on decide; older ones are known.")
-    until: AwareDatetime | None = Field(None, description="Now, where it is left out.")
+    since: AwareDatetime = Field(description="Facts from here on decide; older ones count as known.")
+    until: AwareDatetime | None = Field(None, description="Default: now.")
     rules: Literal["in-force", "working"] | Annotated[int, Field(ge=0, le=2_147_483_647)] = "in-force"
     settings: PolicyNumbers = Field(default_factory=PolicyNumbers)
     note: str | None = Field(None, max_length=500)
 
 
 class ReplayAsked(BaseModel):
-    """What was asked for."""
+    """The requested replay."""
 
     model_config = _example(_BODY)
     since: AwareDatetime
@@ -106,7 +106,7 @@ class ReplayAsked(BaseModel):
 
 
 class SideShown(BaseModel):
-    """What one side comes to: addresses barred by scope, and those that would wait because of a breaker."""
+    """The result of one side: addresses barred by scope, and those parked by a breaker."""
 
     model_config = _example(_SUMS)
     rule_set: str
@@ -125,7 +125,7 @@ class CountShown(BaseModel):
 
 
 class CategoryShown(BaseModel):
-    """Facts of a category and provider, as the rules in force read them and as the others would."""
+    """Facts of a category and provider, by the rules in force and by the rules tried."""
 
     model_config = _example(_CATEGORY)
     category: str
@@ -135,7 +135,7 @@ class CategoryShown(BaseModel):
 
 
 class ReadShown(BaseModel):
-    """What rules make of a fact; `rule` null: none knew it."""
+    """A fact's classification; `rule` null: no rule matched."""
 
     model_config = _example(_READ)
     category: str
@@ -143,7 +143,7 @@ class ReadShown(BaseModel):
 
 
 class MoveShown(BaseModel):
-    """Facts that would be read otherwise, the most frequent kinds; `bounce` is one of them."""
+    """Facts that would be classified differently, the most frequent kinds; `bounce` is one of them."""
 
     model_config = _example(_MOVE)
     provider: str
@@ -154,16 +154,16 @@ class MoveShown(BaseModel):
 
 
 class ReplayResult(BaseModel):
-    """What would be different. `before`: the rules and settings in force."""
+    """What would change. `before`: by the rules and settings in force."""
 
     model_config = _example(_RESULT)
     facts: int
     addresses: int
     before: SideShown
     after: SideShown
-    appear: int = Field(description="Suppressions that would exist, and do not by what is in force.")
-    vanish: int = Field(description="Suppressions that would not exist, and do by what is in force.")
-    kept: int = Field(description="Of both, those that GET changes lists; 200,000 at most.")
+    appear: int = Field(description="Suppressions that would exist and currently do not.")
+    vanish: int = Field(description="Suppressions that would not exist and currently do.")
+    kept: int = Field(description="Those of both that GET changes lists; at most 200,000.")
     appearing: list[CountShown]
     vanishing: list[CountShown]
     categories: list[CategoryShown]
@@ -182,19 +182,19 @@ class ReplayShown(BaseModel):
     started_at: AwareDatetime | None
     ended_at: AwareDatetime | None
     facts_done: int
-    facts_total: int | None = Field(description="Older facts that must be known are among them; null: not begun.")
+    facts_total: int | None = Field(description="Includes older facts that must be known; null: not begun.")
     result: ReplayResult | None
     problem: str | None
 
 
 class ReadAndDecided(ReadShown):
-    """`policy`: the rule of the policy by which it bars; null: it does not."""
+    """`policy`: the policy's rule by which it bars; null: it does not bar."""
 
     policy: str | None
 
 
 class ChangeShown(BaseModel):
-    """An address that would be barred (`appears`), or would be no longer, and the fact that makes it so.
+    """An address that would be barred (`appears`), or no longer, and the fact that makes the difference.
 
     `was` and `becomes`: that fact by what is in force and by what is tried. Null where the recipient was erased.
     """

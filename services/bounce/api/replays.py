@@ -1,4 +1,4 @@
-"""Replays over HTTP: what would be barred under other rules or other numbers."""
+"""Replays over HTTP: what would be barred under other rules or settings."""
 
 from dataclasses import asdict
 from datetime import timedelta
@@ -22,19 +22,19 @@ Id = Annotated[UUID, Path(description="From POST replays.")]
 
 @router.post("", status_code=202, summary="What would change?")
 async def start_replay(request: Request, response: Response, principal: Writer, body: ReplayBody) -> ReplayShown:
-    """Plays the policy over stored facts again, under other rules, other settings or both, and changes nothing.
+    """Apply the policy to stored facts again, under other rules, other settings or both, without changing anything.
 
-    It runs in the background: ask `GET replays/{id}` how far it is. What comes out is compared with the rules and
-    settings in force, both played over the same facts: per category and provider the counts, and every address that
-    would be barred, or would be no longer.
+    It runs in the background: `GET replays/{id}` reports its progress. The result is compared with the rules and
+    settings in force, both applied to the same facts: the counts per category and provider, and every address that
+    would be barred, or no longer.
     """
     deps = deps_of(request)
     now = deps.clock()
     since, until = sensible(body.since, "/since"), sensible(body.until or now, "/until")
     if since >= until:
-        raise Invalid("`since` has to be before `until`.", pointer="/since")
+        raise Invalid("`since` must be before `until`.", pointer="/since")
     if until - since > _LONGEST:
-        raise Invalid(f"Ask for {_LONGEST.days} days at most.", pointer="/since")
+        raise Invalid(f"A replay covers at most {_LONGEST.days} days.", pointer="/since")
     numbers = body.settings.model_dump(exclude_none=True)
     replay = await ask_for_replay(deps, principal, Asked(since, until, str(body.rules), numbers, body.note))
     response.headers["location"] = f"/bounce/v1/replays/{replay.id}"
@@ -45,7 +45,7 @@ async def start_replay(request: Request, response: Response, principal: Writer, 
 async def list_replays(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[ReplayShown]:
-    """Newest first; they are kept for 90 days."""
+    """List replays, newest first; they are kept for 90 days."""
     rows = await deps_of(request).replays.page((principal.tenant, principal.mode), after_of(cursor), limit + 1)
     last = rows[limit - 1] if len(rows) > limit else None
     return Page(
@@ -56,7 +56,7 @@ async def list_replays(
 
 @router.get("/{id}", summary="A replay")
 async def get_replay(request: Request, principal: Reader, id: Id) -> ReplayShown:
-    """How far it is, and what came out."""
+    """Return a replay's progress and result."""
     return _shown(await found(deps_of(request), principal, id))
 
 
@@ -65,11 +65,11 @@ async def list_changes(
     request: Request,
     principal: Reader,
     id: Id,
-    appears: Annotated[bool | None, Query(description="true: would be barred; false: would be no longer.")] = None,
+    appears: Annotated[bool | None, Query(description="true: would be barred; false: no longer would be.")] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[ChangeShown]:
-    """Every address whose suppression would appear or vanish, with the server's words; also while it still runs."""
+    """List every address whose suppression would appear or vanish, with the server's words; also during the run."""
     deps = deps_of(request)
     await found(deps, principal, id)
     key = Cursor.read(cursor)
@@ -93,7 +93,7 @@ async def list_changes(
 
 @router.post("/{id}:cancel", summary="Stop a replay")
 async def cancel(request: Request, principal: Writer, id: Id) -> ReplayShown:
-    """Stops it after the batch that it is at; one that has ended stays as it is."""
+    """Stop it after the current batch; one that has ended stays as it is."""
     return _shown(await cancel_replay(deps_of(request), principal, id))
 
 

@@ -60,7 +60,7 @@ def _example(value: dict[str, Any]) -> ConfigDict:
 
 
 class DeadRule(BaseModel):
-    """A rule in force that has not matched for as long as was asked."""
+    """A rule in force that has not matched within the requested time."""
 
     model_config = _example(_DEAD)
     rule: str
@@ -71,7 +71,7 @@ class DeadRule(BaseModel):
 
 
 class Winner(BaseModel):
-    """Who decided instead, and how often."""
+    """The rule that decided instead, and how often."""
 
     model_config = _example(_WINNER)
     rule: str
@@ -79,7 +79,7 @@ class Winner(BaseModel):
 
 
 class OutdoneRule(BaseModel):
-    """A rule that matched and never decided: another one was always before it."""
+    """A rule that matched and never decided: another one always took precedence."""
 
     model_config = _example(_OUTDONE)
     rule: str
@@ -89,9 +89,9 @@ class OutdoneRule(BaseModel):
 
 
 class UnreadText(BaseModel):
-    """Replies that no rule knew, one line for all that differ in names and numbers alone.
+    """Replies that no rule matched, one entry for all that differ only in names and numbers.
 
-    `template`, `text` and what others made of it are of the newest one; null where it was erased.
+    `template`, `text` and other classifications are those of the newest one; null where it was erased.
     """
 
     model_config = _example(_UNREAD)
@@ -104,15 +104,15 @@ class UnreadText(BaseModel):
     text: str | None
     vendor_category: str | None
     model_category: str | None
-    read_by: str | None = Field(description="The rule in force that would read it today; null: still none.")
+    read_by: str | None = Field(description="The rule in force that would match it today; null: still none.")
 
 
 class Disagreement(BaseModel):
-    """Where a vendor or the model reads the same replies otherwise; `rule` null: no rule of ours decided."""
+    """Replies that a vendor or the model classifies differently; `rule` null: no rule of ours decided."""
 
     model_config = _example(_OPINION)
     who: str
-    other: str = Field(description="The category that they see.")
+    other: str = Field(description="Their category.")
     category: str = Field(description="Ours.")
     rule: str | None
     provider: str | None
@@ -120,11 +120,11 @@ class Disagreement(BaseModel):
     last_at: AwareDatetime
     bounce: UUID = Field(description="The newest such fact.")
     text: str | None
-    said: str | None = Field(description="The vendor's class of it, in its own words.")
+    said: str | None = Field(description="The vendor's own class.")
 
 
 class Agreement(BaseModel):
-    """How often somebody's opinion was ours."""
+    """How often somebody's opinion matched ours."""
 
     model_config = _example({"who": "ses", "facts": 1_204, "agreeing": 1_117, "share": 0.9277})
     who: str
@@ -151,7 +151,7 @@ class HitsOfDay(BaseModel):
 
 
 class RuleHits(BaseModel):
-    """What a rule did in a time, by day (UTC); days without a hit are left out."""
+    """A rule's hits within a time, by day (UTC); days without a hit are left out."""
 
     model_config = _example(_HITS)
     rule: str
@@ -164,12 +164,12 @@ class RuleHits(BaseModel):
 
 
 class SuggestionBody(BaseModel):
-    """What the replies mean, where you know it already."""
+    """The meaning of the replies, if you know it."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"category": "inactive", "provider": "gmail"}]}
     )
     category: str | None = Field(
-        None, max_length=30, description="Left out: what the vendor or the model made of it, else `undetermined`."
+        None, max_length=30, description="Default: what the vendor or the model made of it, else `undetermined`."
     )
-    provider: str | None = Field(None, max_length=100, description="Of this provider's replies; the most frequent's.")
+    provider: str | None = Field(None, max_length=100, description="Default: the most frequent provider.")

@@ -1,6 +1,6 @@
-"""Reports about rules over HTTP: what never matches, what is always outdone, what nobody reads, who disagrees.
+"""Reports about rules over HTTP: which never match, which are always outdone, unmatched texts, disagreements.
 
-Rules hold for everybody, so who manages them sees the facts of all tenants; others see their own.
+Rules apply to all tenants, so those who manage them see the facts of all tenants; others see their own.
 """
 
 from datetime import date, timedelta
@@ -31,7 +31,7 @@ from services.bounce.ports.reports import OpinionQuery, UnreadQuery
 
 router = Router(prefix="/v1", tags=["rules"])
 
-Days = Annotated[int, Query(ge=1, le=400, description="Over the last so many days (UTC), today among them.")]
+Days = Annotated[int, Query(ge=1, le=400, description="Number of days (UTC), including today.")]
 Provider = Annotated[str | None, Query(max_length=100, examples=["gmail"])]
 
 
@@ -39,7 +39,7 @@ Provider = Annotated[str | None, Query(max_length=100, examples=["gmail"])]
 async def dead_rules(
     request: Request, principal: Reader, days: Days = 90, limit: Limit = 100, cursor: After = None
 ) -> Page[DeadRule]:
-    """Rules in force that have not matched for so many days, in the order of their ids."""
+    """List rules in force that have not matched for so many days, sorted by id."""
     deps = deps_of(request)
     after = _key(cursor, str)
     dead = await rules_without_a_hit(deps, realm_of(principal), _since(request, days))
@@ -55,7 +55,7 @@ async def dead_rules(
 async def outdone_rules(
     request: Request, principal: Reader, days: Days = 30, limit: Limit = 100, cursor: After = None
 ) -> Page[OutdoneRule]:
-    """Rules that matched and never decided, the most frequent first, with those that did instead."""
+    """List rules that matched and never decided, the most frequent first, with the rules that decided instead."""
     key = _key(cursor, int, str)
     realm = realm_of(principal)
     rows = await deps_of(request).reports.outdone(realm, _since(request, days), limit + 1, key)
@@ -75,7 +75,7 @@ async def list_unread(
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[UnreadText]:
-    """Replies that no rule knew when they came, by template and provider, the most frequent first."""
+    """List replies that no rule matched when they arrived, by template and provider, the most frequent first."""
     count_template_provider = _key(cursor, int, str, str)
     after = None
     if count_template_provider:
@@ -99,10 +99,10 @@ async def make_a_rule(
     template_id: Annotated[UUID, Path(description="From GET reports/unread-texts.")],
     body: SuggestionBody,
 ) -> RuleShown:
-    """A draft that reads these replies: their longest common words, the provider, the newest one as its example."""
+    """Draft a rule for these replies: their longest common words, the provider, the newest one as its example."""
     if body.category is not None and body.category not in CATEGORIES:
         known = ", ".join(CATEGORIES)
-        raise Invalid(f"There is no category of this name; there are {known}.", pointer="/category")
+        raise Invalid(f"There is no such category; the categories are {known}.", pointer="/category")
     wanted = UnreadQuery(realm_of(principal), date.min, 1, body.provider, template_id)
     saved = await draft_rule(deps_of(request), principal, wanted, body.category)
     response.headers["location"] = f"/bounce/v1/rules/{saved.entry.id}"
@@ -119,7 +119,7 @@ async def disagreements(
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[Disagreement]:
-    """Where a mail vendor or the model sees another category than we do, the most frequent first."""
+    """List where a mail vendor or the model gives another category than we do, the most frequent first."""
     after = _key(cursor, int, str, str, str, str, str)
     wanted = OpinionQuery(realm_of(principal), _since(request, days), limit + 1, who, after)
     rows = await deps_of(request).reports.opinions(wanted)
@@ -138,14 +138,14 @@ def _disagreement(row: Any) -> Disagreement:
 
 @router.get("/reports/agreements", summary="How often others agree")
 async def agreements(request: Request, principal: Reader, days: Days = 30) -> Agreements:
-    """By vendor, and for the model: of how many facts there was an opinion, and how often it was ours."""
+    """Return by vendor, and for the model, the number of facts with an opinion, and how often it was ours."""
     rows = await deps_of(request).reports.agreeing(realm_of(principal), _since(request, days))
     return Agreements(items=[Agreement(**row, share=round(row["agreeing"] / row["facts"], 4)) for row in rows])
 
 
 @router.get("/rules/{id}/hits", summary="What a rule did")
 async def rule_hits(request: Request, principal: Reader, id: IdInPath, days: Days = 30) -> RuleHits:
-    """By day: how often it decided, matched in vain, or matched while it was only watched; and when last."""
+    """Return by day how often it decided, matched in vain, or matched while only watched; and when last."""
     reports, realm = deps_of(request).reports, realm_of(principal)
     rows = await reports.hits_by_day(realm, id, _since(request, days))
     last = (await reports.last_hits(realm, [id])).get(id)

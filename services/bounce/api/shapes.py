@@ -53,7 +53,7 @@ _SUPPRESSION = {
     "id": "0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d",
     "scope": "all",
     "reason": "suppressed_bounce",
-    "sentence": "The address is barred: mail to it came back for good.",
+    "sentence": "The address is suppressed: mail to it bounced permanently.",
     "active": True,
     "version": 1,
     "changed_at": "2027-03-01T09:00:00Z",

@@ -89,6 +89,10 @@ class Facts(Protocol):
 
     async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None: ...
 
+    async def drop_before(self, moment: datetime) -> int:
+        """Drop older facts, except the evidence of suppressions in force; how many."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Preview:

@@ -128,7 +128,13 @@ class Mails(Protocol):
         """Makes them wait for the reader, oldest first: those whose bytes are still there."""
         ...
 
-    async def drop_raw_before(self, moment: datetime) -> int: ...
+    async def drop_raw_before(self, moment: datetime) -> int:
+        """Drop the bytes of mails that arrived before; how many."""
+        ...
+
+    async def drop_before(self, moment: datetime) -> int:
+        """Drop the mails themselves that came in before; how many."""
+        ...
 
 
 class Listener(Protocol):

@@ -1,7 +1,7 @@
-"""The reference push adapter on firebase-admin: what our own sender must agree with, and is measured against.
+"""The reference push adapter on firebase-admin: our own sender must agree with it, and is measured against it.
 
-It speaks to firebase-admin's private parts in one place (`_service`), because the SDK knows one address only.
-Its retries are off: they would hide what the provider said. Not for production.
+It touches firebase-admin's private parts in one place (`_service`), because the SDK supports only one URL. Its
+retries are off: they would hide the provider's replies. Not for production.
 """
 
 import ssl
@@ -25,11 +25,11 @@ from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, O
 from services.delivery.domain.refusals.fcm import sort_reply
 from services.delivery.ports import Settle
 
-_BATCH = 100  # the SDK takes 500, but opens as many streams
+_BATCH = 100  # the SDK accepts 500, but opens as many streams
 
 
 class _Token(credentials.Base):  # type: ignore[misc]  # firebase-admin has no types
-    """A token that is simply there, for the simulator."""
+    """A fixed token, for the simulator."""
 
     def __init__(self, token: str) -> None:
         self._credentials: Any = Credentials(token)  # type: ignore[no-untyped-call]
@@ -39,7 +39,7 @@ class _Token(credentials.Base):  # type: ignore[misc]  # firebase-admin has no t
 
 
 class FcmReference:
-    """The port's push provider by firebase-admin."""
+    """The port's push provider, through firebase-admin."""
 
     channel = Channel.PUSH
 
@@ -88,7 +88,7 @@ class FcmReference:
 
 
 def build(message: Outbound, clock: Clock) -> Any:
-    """The same push in the SDK's words."""
+    """Build the same push with the SDK's types."""
     content = message.content
     assert isinstance(content, PushContent)
     ttl = min(message.ttl_seconds, 2_419_200 if content.ttl_seconds is None else content.ttl_seconds)
@@ -99,7 +99,7 @@ def build(message: Outbound, clock: Clock) -> Any:
     web = content.link if content.link and content.link.startswith("https://") else None
     expiry = str(int(clock().timestamp()) + ttl) if ttl else "0"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Message.token: it lives until 2027
+        warnings.simplefilter("ignore", DeprecationWarning)  # Message.token is supported until 2027
         return messaging.Message(
             notification=messaging.Notification(content.title, content.body, content.image),
             data=data,
@@ -123,7 +123,7 @@ def build(message: Outbound, clock: Clock) -> Any:
 
 
 def encode(message: Outbound, clock: Clock) -> Any:
-    """What the SDK would send, for comparison with our own encoding."""
+    """Return what the SDK would send, to compare with our own encoding."""
     return {"message": messaging._MessagingService.encode_message(build(message, clock))}
 
 

@@ -1,6 +1,6 @@
-"""What SMS and webhooks share: one call with its limits, many at a time, and how a failed one is sorted.
+"""The calls of SMS and webhooks: one call with its limits, many concurrently, and the classification of failures.
 
-httpcore carries the calls over HTTP/1.1 and calls the host that it is given: a provider is where we say that it is.
+httpcore makes the calls over HTTP/1.1 and connects exactly to the given host.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _HANDED_OVER = "http11.send_request_headers.started"
 
 
 class Unreachable(Exception):
-    """Raised by a network that does not connect there."""
+    """Raised by a network that refuses to connect there."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(str(outcome))
@@ -33,7 +33,7 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a call may take in all, how many go at a time, how much of a reply is read; whom else we trust."""
+    """How long a call may take in all, how many run concurrently, how much of a reply is read; whom else we trust."""
 
     seconds: float
     width: int
@@ -50,7 +50,7 @@ class _Request(NamedTuple):
 
 
 class Lane:
-    """An account's connections, shared by all chunks that go over it. `network` decides whom it connects to."""
+    """An account's connections, shared by all chunks that use it. `network` decides which hosts it connects to."""
 
     def __init__(self, limits: Limits, network: httpcore.AsyncNetworkBackend | None = None) -> None:
         self.width = limits.width
@@ -64,11 +64,11 @@ class Lane:
         self._closing: asyncio.Task[None] | None = None
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply | Outcome:
-        """What the server says, or what became of the call."""
+        """POST and return the server's reply, or the outcome if there is none."""
         return await self._call(_Request("POST", url, headers, body, self._limits.reply_bytes))
 
     async def get(self, url: str, headers: Mapping[str, str], reply_bytes: int) -> Reply | Outcome:
-        """The same of a question, whose answer may be longer."""
+        """GET, with a longer limit for the reply."""
         return await self._call(_Request("GET", url, headers, b"", reply_bytes))
 
     async def _call(self, request: _Request) -> Reply | Outcome:
@@ -76,7 +76,7 @@ class Lane:
         try:
             try:
                 connections = await self._opened()
-            except (OSError, ValueError) as error:  # ssl's are OSErrors, too
+            except (OSError, ValueError) as error:  # ssl's errors are OSErrors too
                 text = f"the certificates in ca_file cannot be read: {error}"
                 return Deferred(Reason.SENDER_MISCONFIGURED, text, called=False, sender_fault=True)
             return await self._answer(connections, request)
@@ -86,7 +86,7 @@ class Lane:
                 await self.close()
 
     def retire(self) -> None:
-        """Close as soon as no call is under way."""
+        """Close as soon as no call is in flight."""
         self._retired = True
         if not self._under_way:
             self._closing = asyncio.get_running_loop().create_task(self.close())
@@ -103,7 +103,7 @@ class Lane:
             nonlocal handed_over
             handed_over = handed_over or event == _HANDED_OVER
 
-        # well before the whole call's, so that a connection that never came is told from a reply that did not
+        # well below the whole call's, to distinguish a missing connection from a missing reply
         connect_seconds = min(_CONNECT_SECONDS, self._limits.seconds / 2)
         extensions = {"timeout": {"connect": connect_seconds}, "trace": trace}
         try:
@@ -121,13 +121,14 @@ class Lane:
         except Unreachable as refusal:
             return refusal.outcome
         except FAILURES as error:
-            if reply is None or reply.status >= 300:  # why it was refused is in the body
+            if reply is None or reply.status >= 300:  # the body says why it was refused
                 return _sorted(error, handed_over)
         assert reply is not None
         return reply
 
     async def _opened(self) -> Connections:
-        """Made once. The certificates are read off the loop. Raises OSError and ValueError where they cannot be."""
+        """Return the connections, created once. Certificates are read off the loop. Raises OSError and ValueError if
+        they fail."""
         async with self._making:
             if self._connections is None:
                 context = await asyncio.to_thread(http_replies.trusted, self._limits.ca_file)
@@ -136,7 +137,7 @@ class Lane:
 
 
 def until(deadline: float, call: Callable[[int], Awaitable[T]], late: T) -> Callable[[int], Awaitable[T]]:
-    """`call` as long as the deadline (time.monotonic()) has not come, and `late` from then on."""
+    """Return `call`, replaced by `late` once the deadline (time.monotonic()) has passed."""
 
     async def timely(index: int) -> T:
         return late if time.monotonic() >= deadline else await call(index)
@@ -147,11 +148,10 @@ def until(deadline: float, call: Callable[[int], Awaitable[T]], late: T) -> Call
 async def call_each(
     lane: Lane, count: int, settle: Callable[[int, T], None], call: Callable[[int], Awaitable[T]]
 ) -> None:
-    """`call` for each index, as many at a time as the lane has places; those waiting are served in order.
+    """Run `call` for each index, as many concurrently as the lane has places; waiting calls are served in order.
 
-    Workers take the indexes one by one, so a chunk has no more waiters than places, and a single message
-    of another chunk stands behind a few of them and not behind all messages of a large one.
-    """
+    Workers take the indexes one by one. So a chunk has no more waiters than places, and a single message of another
+    chunk waits behind a few messages of a large chunk, not behind all."""
     indexes = iter(range(count))
 
     async def work() -> None:
@@ -169,18 +169,18 @@ async def call_each(
 
 
 def _sorted(error: Exception, handed_over: bool) -> Outcome:
-    """A call that gave no reply: not sent where its first byte was never written, otherwise nobody knows."""
+    """Classify a call without a reply: not sent if its first byte was never written, otherwise unknown."""
     late = isinstance(error, (TimeoutError, httpcore.TimeoutException))
     text = f"no {'reply' if handed_over else 'connection'} in time" if late else _describe(error)
     if handed_over:
         return Ambiguous(Reason.TIMED_OUT if late else Reason.CONNECTION_LOST, text)
-    if isinstance(error, ValueError) and not isinstance(error, OSError):  # some of ssl's are both
+    if isinstance(error, ValueError) and not isinstance(error, OSError):  # some of ssl's errors are both
         return Deferred(Reason.SENDER_MISCONFIGURED, text, called=False, sender_fault=True)
     return Deferred(Reason.PROVIDER_UNAVAILABLE, text)
 
 
 def _describe(error: BaseException) -> str:
-    """Its deepest cause in one line: "connection refused" says more than "all attempts failed"."""
+    """Return the deepest cause in one line: "connection refused" says more than "all attempts failed"."""
     said = str(error)
     while (cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
         error, said = cause, str(cause) or said

@@ -1,4 +1,6 @@
-"""What an adapter keeps per sender (connections, credentials): made at first use, replaced when it changes."""
+"""What an adapter holds per sender (connections, credentials): created on first use, replaced when the
+sender changes.
+"""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -10,7 +12,7 @@ T = TypeVar("T")
 
 
 class PerSender(Generic[T]):
-    """One `T` per sender. A changed sender gets a new one; `retire` lets the old one finish and go."""
+    """One `T` per sender. A changed sender gets a new one; `retire` lets the old one finish."""
 
     def __init__(self, make: Callable[[Sender], T], retire: Callable[[T], None]) -> None:
         self._make = make
@@ -18,7 +20,7 @@ class PerSender(Generic[T]):
         self._kept: dict[tuple[int, Mode, int], tuple[int, T]] = {}
 
     def get(self, sender: Sender) -> T:
-        """The sender's own. What `make` raises goes to the caller, and nothing is kept."""
+        """Return the sender's instance. An exception from `make` goes to the caller, and nothing is stored."""
         key = (sender.tenant, sender.mode, sender.number)
         kept = self._kept.get(key)
         if kept is not None and kept[0] == sender.version:
@@ -30,7 +32,7 @@ class PerSender(Generic[T]):
         return made
 
     def drain(self) -> list[T]:
-        """All that is kept; afterwards nothing is."""
+        """Return all instances and forget them."""
         everything = [made for _, made in self._kept.values()]
         self._kept.clear()
         return everything

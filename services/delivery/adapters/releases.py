@@ -1,4 +1,4 @@
-"""Releases: compiled in memory, bundles in our own table, pulled once from `orders-notification`."""
+"""Releases: compiled in memory, bundles in our own table, fetched once from `orders-notification`."""
 
 import time
 from collections import OrderedDict
@@ -35,7 +35,7 @@ on conflict (id) do update set active = r.active and excluded.active, steps = ex
 
 @dataclass(slots=True)
 class CachedReleases:
-    """A release never changes under its id, so what is compiled stays; the oldest unused go first."""
+    """A release never changes under its id, so compiled ones are cached; the least recently used are evicted first."""
 
     database: Database
     client: ServiceClient
@@ -43,7 +43,7 @@ class CachedReleases:
     _missing: dict[UUID, tuple[float, Unusable]] = field(default_factory=dict)
 
     async def get(self, wanted: Collection[tuple[UUID, int, Mode]]) -> Mapping[UUID, Release | Unusable]:
-        """Releases by id; those that can't be had now say why."""
+        """Return releases by id; those that are unavailable now say why."""
         found: dict[UUID, Release | Unusable] = {}
         unknown: list[tuple[UUID, int, Mode]] = []
         for id_, tenant, mode in wanted:
@@ -96,7 +96,7 @@ class CachedReleases:
 
 
 def compiled(bundle: Any, tenant: int, mode: Mode) -> Release:
-    """A bundle, ready to send. Raises Invalid where it is not one that we can send."""
+    """Compile a bundle for sending. Raises Invalid if it is not in a form that we can send."""
     texts = compile_release(bundle)
     try:
         plan = [_step(step, texts) for step in bundle["plan"]]
@@ -114,7 +114,7 @@ def compiled(bundle: Any, tenant: int, mode: Mode) -> Release:
             channels=tuple(sorted({planned.channel.word for step in plan for planned in step.channels})),
         )
     except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
-        raise Invalid(f"The release's bundle is not of the form that we read: {error!r}") from error
+        raise Invalid(f"The release's bundle has an unsupported format: {error!r}") from error
 
 
 def _step(step: Any, texts: CompiledRelease) -> Step:

@@ -1,4 +1,4 @@
-"""Senders as providers are given them: from the table, towards the simulator where that is the rule."""
+"""Senders for the providers: read from the table, and directed to the simulator if required."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -21,13 +21,13 @@ _MOST = 32_767
 _STEP = 16  # more than there are channels
 
 Key = tuple[int, Mode, Channel, int]
-Known = dict[tuple[Channel, int], Sender | None]  # all that are set up; None: not usable as it stands
+Known = dict[tuple[Channel, int], Sender | None]  # all configured senders; None: not usable as it stands
 
 
 @dataclass(slots=True)
 class KnownSenders:
-    """A tenant's senders, remembered for five seconds. Test traffic goes to the simulator and nowhere else; a
-    number that nobody set up goes there too, where the suite runs with one."""
+    """A tenant's senders, cached for five seconds. Test traffic goes to the simulator and nowhere else; so does a
+    number that nobody configured, if the suite runs with a simulator."""
 
     operations: PostgresOperations
     simulator: SimulatorEndpoints | None
@@ -35,7 +35,7 @@ class KnownSenders:
     _known: dict[tuple[int, Mode], tuple[float, Known]] = field(default_factory=dict)
 
     async def get(self, wanted: Collection[Key]) -> Mapping[Key, Sender | None]:
-        """Senders by (tenant, mode, channel, number); number 0 is the first on the channel."""
+        """Return senders by (tenant, mode, channel, number); number 0 is the first of the channel."""
         found: dict[Key, Sender | None] = {}
         for tenant, mode, channel, number in wanted:
             known = await self._of(tenant, mode)
@@ -56,9 +56,9 @@ class KnownSenders:
         if number == 0:
             number = min((n for c, n in known if c is channel), default=0) or _free_number(known, channel)
         if (channel, number) in known:
-            return known[channel, number]  # one that cannot be read makes its messages wait, it never becomes simulated
+            return known[channel, number]  # an unreadable sender makes its messages wait; it never becomes simulated
         if self.simulator is None or any(n == number for _, n in known):
-            return None  # not set up, or set up for another channel
+            return None  # not configured, or configured for another channel
         callback = callback_url(self.public_url, tenant, mode, number)
         account = simulated(channel, self.simulator, None, callback)
         return Sender(number, tenant, mode, channel, 0, account)
@@ -82,6 +82,6 @@ class KnownSenders:
 
 
 def _free_number(known: Known, channel: Channel) -> int:
-    """What the simulated default of a channel goes by: its own number of the list, unless a sender has that."""
+    """Return the number of a channel's simulated default: its own in the series, unless a sender has that."""
     taken = {number for _, number in known}
     return next(number for number in range(int(channel), 32_768, _STEP) if number not in taken)

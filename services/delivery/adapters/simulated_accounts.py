@@ -1,4 +1,4 @@
-"""Senders turned towards the simulator: test traffic goes nowhere else, whatever is configured."""
+"""Senders directed to the simulator: test traffic goes nowhere else, whatever is configured."""
 
 from libs.contracts.outcomes import Channel
 from libs.service import SimulatorEndpoints
@@ -8,10 +8,9 @@ _SECRET = "whsec_c2ltdWxhdG9yLXNpbXVsYXRvci1zaW11bGF0b3I="
 
 
 def simulated(channel: Channel, simulator: SimulatorEndpoints, account: Account | None, callback: str) -> Account:
-    """The same sender towards the simulator; without an account, one that is made up.
+    """Return the same sender, directed to the simulator; without an account, a made-up one.
 
-    It keeps what the customer would see (From, originator), and none of the credentials.
-    """
+    It keeps what the customer would see (From, originator), and none of the credentials."""
     match channel:
         case Channel.PUSH:
             project = account.project if isinstance(account, FcmAccount) else "simulator"

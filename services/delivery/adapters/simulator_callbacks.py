@@ -1,7 +1,8 @@
 """The simulator's callbacks: receipts of channels whose real providers have none.
 
 JSON, one object or a list, signed by Standard Webhooks:
-{"id", "message", "attempt", "kind": a word of ReceiptKind, "at"?: RFC 3339, "detail"?}
+
+    {"id", "message", "attempt", "kind": a word of ReceiptKind, "at"?: RFC 3339, "detail"?}
 """
 
 from collections.abc import Sequence
@@ -40,14 +41,14 @@ class SimulatorCallbacks:
         self._keys = keys
 
     def read(self, callback: Callback, now: datetime) -> list[News]:
-        """What it says. Raises Unauthorized, BadRequest, Invalid."""
+        """Return the receipts. Raises Unauthorized, BadRequest, Invalid."""
         standard_webhooks.verify(self._keys, callback.headers, callback.body, now.timestamp())
         try:
             decoded = _decode(callback.body)
         except msgspec.ValidationError as error:
-            raise Invalid(f"The receipt is not of the form that we read: {error}.", pointer="") from error
+            raise Invalid(f"The receipt does not match the expected format: {error}.", pointer="") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadRequest(f"The receipt is no JSON: {error}.") from error
+            raise BadRequest(f"The receipt is not valid JSON: {error}.") from error
         receipts = decoded if isinstance(decoded, list) else [decoded]
         if len(receipts) > _MOST:
             raise Invalid(f"At most {_MOST:,} receipts at a time; send them in parts.", pointer="")

@@ -20,7 +20,7 @@ from services.delivery.ports import Settle
 
 
 class SmtpReference:
-    """The port's mail provider by aiosmtplib."""
+    """The port's mail provider, through aiosmtplib."""
 
     channel = Channel.EMAIL
 
@@ -40,7 +40,7 @@ class SmtpReference:
                 settle(index, await _send_one(account, composer, message))
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """There is nothing to close."""
 
 
 async def _send_one(account: SmtpAccount, composer: Composer, message: Outbound) -> Outcome:
@@ -55,12 +55,12 @@ async def _send_one(account: SmtpAccount, composer: Composer, message: Outbound)
     )
     try:
         await client.connect()
-        await client.rset()  # says EHLO, or HELO, where nothing did yet
+        await client.rset()  # sends EHLO, or HELO, if nothing has yet
         if account.username is not None:
             await client.login(account.username, account.password or "")
     except aiosmtplib.SMTPResponseException as error:
         client.close()
-        if isinstance(error, aiosmtplib.SMTPAuthenticationError):  # its code may be of another mechanism's step
+        if isinstance(error, aiosmtplib.SMTPAuthenticationError):  # its code may be from another mechanism's step
             return Deferred(Reason.SENDER_MISCONFIGURED, error.message, code=error.code, sender_fault=True)
         return sort_reply(Reply(error.code, error.message), "CONNECT")
     except (aiosmtplib.SMTPException, OSError) as error:

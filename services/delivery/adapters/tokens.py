@@ -1,4 +1,4 @@
-"""`tokens`, asked for a chunk's recipients at once."""
+"""`tokens`, queried for a chunk's recipients at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class TokensOverHttp:
     timeout_seconds: float
 
     async def resolve(self, question: Question) -> Mapping[str, Recipient]:
-        """Recipients by key. Raises Unavailable."""
+        """Return recipients by key. Raises Unavailable."""
         body = {"keys": question.keys, "topic": question.topic, "channels": question.channels}
         answer: Any = await self.client.post(
             "/v1/recipients:resolve",

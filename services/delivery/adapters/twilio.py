@@ -1,4 +1,4 @@
-"""Sends SMS by Twilio's REST API (twilio.com/docs/messaging/api/message-resource)."""
+"""Sends SMS through Twilio's REST API (twilio.com/docs/messaging/api/message-resource)."""
 
 import base64
 from collections.abc import Sequence
@@ -17,14 +17,15 @@ from services.delivery.adapters import twilio_callbacks, twilio_messages
 from services.delivery.adapters.http_calls import Lane, Limits, call_each, until
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.domain.outbound import Outbound, Sender, TwilioAccount
-from services.delivery.domain.outcomes import NOT_CALLED, Outcome, Rejected, Sent
+from services.delivery.domain.outcomes import NOT_CALLED, Deferred, Outcome, Rejected, Sent
+from services.delivery.domain.refusals import is_page
 from services.delivery.domain.refusals.twilio import sort_reply
 from services.delivery.domain.verifying import Answer, Unclear
 from services.delivery.ports import Settle, Tell
 
 _REPLY_BYTES = 32_768  # a message's text comes back in it, each letter as up to six
-_NOT_ASKED: Answer = Unclear("its turn to be asked did not come in time")
-_LONGEST_VALIDITY = 36_000  # ten hours: what Twilio keeps a message for
+_NOT_ASKED: Answer = Unclear("there was no time left to query it")
+_LONGEST_VALIDITY = 36_000  # ten hours: how long Twilio holds a message
 
 
 class _Created(msgspec.Struct):
@@ -43,8 +44,8 @@ class _Line:
 
 
 class TwilioProvider:
-    """The port's SMS provider. It can be asked, too, but it lists messages by their number alone: nothing that we give
-    Twilio with a message stands in the list, but for its text."""
+    """The port's SMS provider. It can also be queried, but lists messages by number only: of all that we send Twilio
+    with a message, only the text appears in the list."""
 
     channel = Channel.SMS
 
@@ -83,7 +84,7 @@ class TwilioProvider:
     async def _call(self, line: _Line, message: Outbound) -> Outcome:
         content, account = message.content, line.account
         if not isinstance(content, SmsContent):
-            return Rejected(Reason.INTERNAL, "an SMS sender was given something that is no SMS")
+            return Rejected(Reason.INTERNAL, "an SMS sender was given content that is not an SMS")
         service = account.originator.startswith("MG")
         form = {
             "To": message.address,
@@ -97,7 +98,7 @@ class TwilioProvider:
         if not isinstance(reply, Reply):
             return reply
         if reply.status in (200, 201):
-            return _created(reply.body)
+            return _created(reply)
         return self._sorted(reply)
 
     async def _asked(self, line: _Line, number: str) -> Answer:
@@ -114,7 +115,8 @@ class TwilioProvider:
 
 
 def callback_url(base: str, message: Outbound) -> str:
-    """Where Twilio reports this attempt's fate: signed with the rest of the URL, so the query can be believed."""
+    """Return the URL for Twilio's reports about this attempt: Twilio signs the whole URL, so the query
+    can be trusted."""
     query = urlencode({"message": message.tag, "attempt": message.attempt})
     return f"{base}{'&' if '?' in base else '?'}{query}"
 
@@ -122,7 +124,7 @@ def callback_url(base: str, message: Outbound) -> str:
 def _make(sender: Sender) -> _Line:
     account = sender.account
     if not isinstance(account, TwilioAccount):
-        raise TypeError(f"sender {sender.number} is no SMS sender")
+        raise TypeError(f"sender {sender.number} is not an SMS sender")
     sid = quote(account.account_sid, safe="")
     login = base64.b64encode(f"{account.account_sid}:{account.auth_token}".encode()).decode()
     return _Line(
@@ -133,8 +135,11 @@ def _make(sender: Sender) -> _Line:
     )
 
 
-def _created(said: bytes) -> Outcome:
+def _created(reply: Reply) -> Outcome:
+    if is_page(reply.body):
+        text = f"HTTP {reply.status} with a page in place of Twilio's JSON"
+        return Deferred(Reason.SENDER_MISCONFIGURED, text, code=reply.status, sender_fault=True)
     try:
-        return Sent(_decode(said).sid)
+        return Sent(_decode(reply.body).sid)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Sent()

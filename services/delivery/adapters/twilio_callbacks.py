@@ -1,7 +1,7 @@
-"""Twilio's callbacks: what became of an SMS, and what customers answer.
+"""Twilio's callbacks: the status of an SMS, and customers' replies.
 
-Verified after twilio.com/docs/usage/security: HMAC-SHA1 with the account's token over the public URL and the
-form's fields, sorted. Message and attempt stand in the URL that we gave Twilio, so the signature covers them.
+Verified as in twilio.com/docs/usage/security: HMAC-SHA1 with the account's token over the public URL and the sorted
+form fields. Message and attempt are in the URL that we gave Twilio, so the signature covers them.
 """
 
 import base64
@@ -21,7 +21,7 @@ from services.delivery.domain.refusals.twilio import reason_of
 PROVIDER = "twilio"
 _FIELDS_LIMIT = 200
 
-# MessageStatus → what it says; "queued" and the like already mean that Twilio took it
+# MessageStatus → its meaning; "queued" and the like already mean that Twilio accepted it
 _KINDS = {
     "accepted": ReceiptKind.ACCEPTED,
     "scheduled": ReceiptKind.ACCEPTED,
@@ -37,7 +37,7 @@ _KINDS = {
 
 
 def receipts_of(sid: str) -> list[tuple[str, str]]:
-    """All receipts that may come about a message, as they are deduplicated."""
+    """Return all receipts that may come about a message, by their deduplication keys."""
     return [(PROVIDER, _event_id(sid, status)) for status in _KINDS]
 
 
@@ -46,19 +46,19 @@ def _event_id(sid: str, status: str) -> str:
 
 
 class TwilioCallbacks:
-    """Reads callbacks of one account. `tokens`: the auth token, and the next one while it is rotated."""
+    """Reads callbacks of one account. `tokens`: the auth token, and the next one during rotation."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self._tokens = tokens
 
     def read(self, callback: Callback, now: datetime) -> list[News]:
-        """What it says; nothing for a status that is new to us. Raises Unauthorized, BadRequest, Invalid."""
+        """Return the news; nothing for an unknown status. Raises Unauthorized, BadRequest, Invalid."""
         fields = _fields(callback)
         self._verify(callback, fields)
         values = dict(fields)
         sid = values.get("MessageSid") or values.get("SmsSid")
         if not sid:
-            raise Invalid("The callback names no message; send Twilio's MessageSid.", pointer="/MessageSid")
+            raise Invalid("The callback has no MessageSid; send Twilio's.", pointer="/MessageSid")
         if "MessageStatus" not in values:
             return [_reply(values, sid, now)] if "Body" in values else []
         return _receipt(callback, values, sid, now)
@@ -67,7 +67,7 @@ class TwilioCallbacks:
         given = callback.headers.get("x-twilio-signature", "").encode()
         sums = parse_qs(urlsplit(callback.url).query).get("bodySHA256")
         if sums:
-            # of a JSON body, only its digest is in the URL, and the signature is over the URL alone
+            # for a JSON body, the URL contains only its digest, and the signature covers the URL alone
             if not hmac.compare_digest(hashlib.sha256(callback.body).hexdigest().encode(), sums[0].lower().encode()):
                 raise Unauthorized("The body's SHA-256 is not the one in the URL; send the body unchanged.")
             fields = ()
@@ -77,23 +77,23 @@ class TwilioCallbacks:
             for url in _spellings(callback.url)
         ]
         if not any(matches):
-            raise Unauthorized("X-Twilio-Signature is wrong: check the auth token, and the callback's public URL.")
+            raise Unauthorized("X-Twilio-Signature is wrong: check the auth token and the callback's public URL.")
 
 
 def signature(token: str, url: str, fields: Sequence[tuple[str, str]]) -> bytes:
-    """Twilio's signature of a callback."""
+    """Return Twilio's signature of a callback."""
     text = url + "".join(name + value for name, value in sorted(set(fields)))
     return base64.b64encode(hmac.digest(token.encode(), text.encode(), "sha1"))
 
 
 def _spellings(url: str) -> list[str]:
-    """The URL with and without its standard port: Twilio signs either, depending on the product."""
+    """Return the URL with and without its standard port: Twilio signs either, depending on the product."""
     parts = urlsplit(url)
     port = {"https": 443, "http": 80}.get(parts.scheme, 0)
     host = parts.netloc.removesuffix(f":{port}")
     plain = parts.port is None or parts.port == port
     netlocs = [host, f"{host}:{port}"] if plain else [parts.netloc]
-    _, _, rest = url.partition(parts.netloc)  # not put together again from its parts: escapes stay as they came
+    _, _, rest = url.partition(parts.netloc)  # not rebuilt from its parts, so that escapes stay as they came
     return [f"{parts.scheme}://{netloc}{rest}" for netloc in netlocs]
 
 
@@ -104,12 +104,12 @@ def _fields(callback: Callback) -> list[tuple[str, str]]:
         return parse_qsl(
             callback.body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_FIELDS_LIMIT
         )
-    except ValueError as error:  # too many fields, bytes that are no UTF-8
-        raise BadRequest(f"The form cannot be read: {error}.") from error
+    except ValueError as error:  # too many fields, or bytes that are not UTF-8
+        raise BadRequest(f"The form cannot be parsed: {error}.") from error
 
 
 def _reply(values: dict[str, str], sid: str, now: datetime) -> ReplyNews:
-    # OptOutType is Twilio's own reading of STOP and HELP in the customer's language
+    # OptOutType is Twilio's own detection of STOP and HELP in the customer's language
     text = values.get("OptOutType") or values["Body"]
     return ReplyNews(PROVIDER, sid, Channel.SMS, values.get("From", ""), text, now)
 

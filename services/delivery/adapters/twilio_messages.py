@@ -1,7 +1,8 @@
 """Reads Twilio's list of messages to a number (twilio.com/docs/messaging/api/message-resource, "read multiple").
 
-One page of the largest size, and no filter by date: Twilio's is on the date of sending, which a message that still
-waits at Twilio does not have. More than fit on the page make the answer unclear: absent there is not proven absent.
+One page of the largest size, and no filter by date: Twilio filters by the date of sending, which a message that still
+waits at Twilio does not have. If there are more than fit on the page, the answer is unclear: a missing message may be
+on the next page.
 """
 
 from email.utils import parsedate_to_datetime
@@ -34,26 +35,26 @@ _decode = msgspec.json.Decoder(_Page).decode
 
 
 def question(number: str) -> str:
-    """The list's query: all messages to the number."""
+    """Return the list's query: all messages to the number."""
     return urlencode({"To": number, "PageSize": _PAGE})
 
 
 def taken_of(body: bytes) -> Answer:
-    """What the list says that Twilio took from us for the number."""
+    """Parse the list: the messages to the number that Twilio accepted from us."""
     try:
         page = _decode(body)
         taken = [_taken(message) for message in page.messages if message.direction.startswith("outbound")]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, TypeError):
         return Unclear("Twilio's list of messages could not be read")
     if page.next_page_uri:
-        return Unclear(f"Twilio keeps more than {_PAGE:,} messages to this number")
+        return Unclear(f"Twilio has more than {_PAGE:,} messages to this number")
     return taken
 
 
 def unclear_of(outcome: Outcome) -> Unclear:
-    """An outcome of the call that is no list."""
+    """Convert the outcome of a call that returned no list."""
     assert not isinstance(outcome, Sent)
-    return Unclear(f"Twilio was asked and did not say: {outcome.text}", getattr(outcome, "retry_after", None))
+    return Unclear(f"Twilio was queried but did not answer: {outcome.text}", getattr(outcome, "retry_after", None))
 
 
 def _taken(message: _Message) -> Taken:

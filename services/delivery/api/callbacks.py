@@ -1,4 +1,4 @@
-"""Providers' callbacks come in here: raw bytes and the public URL, because signatures are over them."""
+"""Providers' callbacks: routes pass raw bytes and the public URL, because signatures cover them."""
 
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from services.delivery.handlers.webhooks import receive_webhook
 
 router = Router(prefix="/v1/callbacks", tags=["callbacks"])
 
-_SERVICE = "/delivery"  # where the application is mounted, and what the ingress strips
+_SERVICE = "/delivery"  # the application's mount point, which the ingress strips
 _FORM: dict[str, Any] = {
     "requestBody": {
         "content": {
@@ -77,8 +77,8 @@ Number = Annotated[int, Query(ge=1, le=32_767, alias="sender", description="The 
     openapi_extra=_FORM,
 )
 async def twilio(request: Request, tenant: Tenant, mode: Mode_, number: Number) -> Response:
-    """Signed by X-Twilio-Signature with the sender's auth token. A callback that came before changes nothing.
-    Answers with empty TwiML, so that Twilio sends the customer nothing."""
+    """Signed by X-Twilio-Signature with the sender's auth token. A repeated callback changes nothing. Responds with
+    empty TwiML, so that Twilio sends the customer nothing."""
     whose = Whose(tenant, Mode[mode.upper()], number)
     await receive_twilio(_receiving(request), await _callback(request, "twilio"), whose)
     return Response("<Response/>", media_type="text/xml")
@@ -92,7 +92,7 @@ async def twilio(request: Request, tenant: Tenant, mode: Mode_, number: Number) 
     openapi_extra=_RECEIPTS,
 )
 async def simulator(request: Request) -> Response:
-    """Up to 1,000 receipts, signed by Standard Webhooks. Receipts that came before change nothing."""
+    """Up to 1,000 receipts, signed by Standard Webhooks. Repeated receipts change nothing."""
     await receive_simulator(_receiving(request), await _callback(request, "simulator"))
     return Response(status_code=204)
 
@@ -104,8 +104,8 @@ async def simulator(request: Request) -> Response:
     openapi_extra=_EVENTS,
 )
 async def mail_vendor(request: Request, vendor: Vendor, tenant: Tenant, mode: Mode_, number: Number) -> WebhookTaken:
-    """Signed as the vendor does it, with a key of the sender's account. Events that came before change nothing, nor do
-    those about mails that are not ours. Of a list, what can be read is applied, and a 422 names what cannot."""
+    """Signed in the vendor's way, with a key of the sender's account. Repeated events change nothing, nor do those
+    about mails that are not ours. Of a list, the readable events are applied, and a 422 names the others."""
     whose = Whose(tenant, Mode[mode.upper()], number)
     taken = await receive_webhook(_receiving(request), vendor, await _callback(request, vendor.value), whose)
     return WebhookTaken(
@@ -114,7 +114,7 @@ async def mail_vendor(request: Request, vendor: Vendor, tenant: Tenant, mode: Mo
 
 
 async def _callback(request: Request, provider: str) -> Callback:
-    """The request as its signer saw it: a proxy may have changed scheme, host and path on the way."""
+    """Return the request as its signer saw it: a proxy may have changed scheme, host and path."""
     query = request.scope["query_string"].decode("latin-1")
     url = f"{_receiving(request).public_url.rstrip('/')}{_SERVICE}{router.prefix}/{provider}"
     return Callback(f"{url}?{query}" if query else url, request.headers, await request.body())

@@ -1,4 +1,4 @@
-"""Requests, messages, where notifications stand, texts again, figures."""
+"""Routes for requests, messages, the standing of notifications, rendering again, figures."""
 
 import base64
 from typing import Annotated, Any
@@ -39,7 +39,7 @@ COUNTERS = ("pending", "sent", "failed", "skipped", "suppressed", "unknown")
 async def get_request(
     request: Request, principal: Reader, id_: Annotated[UUID, Path(alias="id", examples=[REQUEST_ID])]
 ) -> RequestShown:
-    """The counters add up to recipients + extra, at any moment."""
+    """The counters always add up to recipients + extra."""
     found = await queries.request(_deps(request), (principal.tenant, principal.mode), id_)
     plain = {name: value for name, value in found.items() if name not in COUNTERS}
     plain |= {"lane": Lane(found["lane"]).word, "on_unknown": OnUnknown(found["on_unknown"]).word}
@@ -50,19 +50,20 @@ async def get_request(
 async def get_message(
     request: Request, principal: Reader, id_: Annotated[str, Path(alias="id", max_length=80, examples=[MESSAGE_ID])]
 ) -> MessageShown:
-    """Its last attempt, the superseded ones, and what came back afterwards."""
+    """Its last attempt, the superseded attempts, and its receipts."""
     return _message(await queries.message(_deps(request), (principal.tenant, principal.mode), id_))
 
 
 @router.post("/notifications:explain", summary="Where notifications stand")
 async def explain(request: Request, principal: Reader, body: Ids) -> Standings:
-    """For what is not final: what it waits for, and until when. Up to 500 at once; unknown ones are absent."""
+    """For each notification that is not final: what it waits for, and until when. Up to 500 at once; unknown ones are
+    absent."""
     ids: list[UUID] = []
     for place, text in enumerate(body.ids):
         try:
             ids.append(UUID(text))
         except ValueError as error:
-            raise Invalid("A notification id is a UUID.", pointer=f"/ids/{place}") from error
+            raise Invalid("A notification id must be a UUID.", pointer=f"/ids/{place}") from error
     found = await queries.explained(_deps(request), (principal.tenant, principal.mode), ids)
     return Standings(
         notifications={
@@ -84,9 +85,9 @@ async def explain(request: Request, principal: Reader, body: Ids) -> Standings:
     )
 
 
-@router.post("/messages:render", summary="Texts again")
+@router.post("/messages:render", summary="Render messages again")
 async def render(request: Request, principal: Reader, body: Ids) -> RenderedShown:
-    """From release and variables, with the recipient as he is today: equal, differs, or not reproducible."""
+    """Render from release and variables, with the recipient's current data: equal, differs, or not reproducible."""
     found = await queries.rendered(_deps(request), (principal.tenant, principal.mode), body.ids)
     shows = principal.may("pii:read") or principal.actor.startswith("service:")
     return RenderedShown(
@@ -97,7 +98,7 @@ async def render(request: Request, principal: Reader, body: Ids) -> RenderedShow
     )
 
 
-@router.post("/messages:lookup", summary="Whose messages these are")
+@router.post("/messages:lookup", summary="Look up messages' recipients")
 async def lookup(request: Request, principal: Suite, body: Ids) -> LookedUp:
     """For the suite's services: a return path names a message and nothing else."""
     rows = await _deps(request).reads.messages((principal.tenant, principal.mode), queries.keys_of(body.ids))
@@ -125,9 +126,9 @@ async def lookup(request: Request, principal: Suite, body: Ids) -> LookedUp:
 async def statistics(
     request: Request,
     principal: Reader,
-    hours: Annotated[float, Query(gt=0, le=24 * 90, description="How far back requests are counted.")] = 24,
+    hours: Annotated[float, Query(gt=0, le=24 * 90, description="How many hours back to count requests.")] = 24,
 ) -> Figures:
-    """Sums over the requests of the last hours, and what waits now."""
+    """Sums over the requests of the last hours, and the current queue."""
     return Figures(**await queries.figures(_deps(request), (principal.tenant, principal.mode), hours))
 
 

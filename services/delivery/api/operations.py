@@ -1,4 +1,4 @@
-"""Senders, holds and cancelling: what operators do."""
+"""Senders, holds and cancelling: operators' actions."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -39,7 +39,7 @@ Target = Annotated[str, Query(min_length=1, max_length=64, pattern="^[0-9A-Za-z-
 async def list_senders(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[SenderShown]:
-    """By number, without their secrets."""
+    """Sorted by number, without their secrets."""
     key = Cursor.read(cursor)
     after = key[0] if key else 0
     if not isinstance(after, int) or not 0 <= after < 32_768:
@@ -59,17 +59,17 @@ async def get_sender(request: Request, response: Response, principal: Reader, nu
     deps = _deps(request)
     setup = await deps.operations.sender((principal.tenant, principal.mode), number)
     if setup is None:
-        raise NotFound(f"There is no sender {number} in this tenant and mode; PUT makes it.")
+        raise NotFound(f"There is no sender {number} in this tenant and mode; PUT creates it.")
     response.headers["etag"] = etag(setup.version)
     return _sender(deps, setup)
 
 
-@router.put("/senders/{number}", summary="Make or change a sender")
+@router.put("/senders/{number}", summary="Create or change a sender")
 async def set_sender(
     request: Request, response: Response, principal: Operator, number: Number, body: SenderBody
 ) -> SenderShown:
-    """Workers use it within five seconds. Test traffic goes to the simulator, whatever is set up. What says the
-    same as before makes no new version."""
+    """Workers use it within five seconds. Test traffic goes to the simulator, whatever is configured. An edit without
+    a change creates no new version."""
     deps = _deps(request)
     channel = Channel[body.channel.upper()]
     before = await deps.operations.sender((principal.tenant, principal.mode), number)
@@ -94,7 +94,7 @@ async def set_sender(
 
 @router.post("/senders:resolve", summary="Which senders exist")
 async def resolve_senders(request: Request, principal: Suite, body: SenderNumbers) -> SendersFound:
-    """For publishing: those that are set up in the call's tenant and mode; others are absent."""
+    """For publishing: the numbers that are configured in the call's tenant and mode; others are absent."""
     found = await _deps(request).operations.channels((principal.tenant, principal.mode), body.numbers)
     return SendersFound(senders={number: {"channel": channel.word} for number, channel in found.items()})
 
@@ -130,14 +130,14 @@ def _sender(deps: Delivery, setup: SenderSetup) -> SenderShown:
 
 
 def _webhook_url(deps: Delivery, setup: SenderSetup) -> str | None:
-    """Test traffic goes to the simulator, so no vendor has anything to report about it."""
+    """Test traffic goes to the simulator, so no vendor reports about it."""
     vendor = setup.account.get("vendor") if setup.mode is Mode.LIVE else None
     return callback_url(deps.line.public_url, setup.tenant, setup.mode, setup.number, vendor) if vendor else None
 
 
-@router.get("/holds", summary="Holds that stand")
+@router.get("/holds", summary="Active holds")
 async def list_holds(request: Request, principal: Reader, limit: Limit = 100, cursor: After = None) -> Page[HoldShown]:
-    """By kind and target."""
+    """Sorted by kind and target."""
     key = Cursor.read(cursor, 2) or ["", ""]
     if not all(isinstance(part, str) and "\x00" not in part for part in key):
         raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
@@ -153,8 +153,7 @@ async def list_holds(request: Request, principal: Reader, limit: Limit = 100, cu
 
 @router.post("/holds", status_code=201, summary="Place a hold")
 async def hold(request: Request, response: Response, principal: Operator, body: HoldBody) -> HoldShown:
-    """Nothing of the target is called any more until the hold is lifted; nothing is lost. 200 where it stands
-    already."""
+    """Nothing of the target is called until the hold is lifted; nothing is lost. 200 if the hold already exists."""
     deps = _deps(request)
     placed, new = await place_hold(deps, principal, _wanted(deps, principal, (body.kind, body.target), body.note))
     response.status_code = 201 if new else 200
@@ -169,7 +168,7 @@ async def lift(
     target: Target,
     note: Annotated[str | None, Query(max_length=500, pattern=r"^[^\x00]*$")] = None,
 ) -> HoldShown:
-    """What it had stopped goes on by itself."""
+    """The work that it stopped continues."""
     deps = _deps(request)
     return _hold(await lift_hold(deps, principal, _wanted(deps, principal, (kind, target), note)))
 
@@ -181,7 +180,7 @@ async def cancel(
     id_: Annotated[UUID, Path(alias="id", examples=[CAUSE_ID])],
     body: CancelBody,
 ) -> Cancelled:
-    """What of it has not been called yet ends as skipped(cancelled). What was called stays what it is."""
+    """Messages that have not been called yet end as skipped(cancelled). Messages already called keep their status."""
     count = await cancel_cause(_deps(request), principal, id_, body.note)
     return Cancelled(cause_id=id_, open_requests=count)
 
@@ -206,11 +205,11 @@ def _target(principal: Principal, kind: HoldKind, target: str) -> str:
         try:
             return str(UUID(target))
         except ValueError as error:
-            raise Invalid(f"A {kind.value} is named by its UUID.", pointer="/target") from error
+            raise Invalid(f"A {kind.value} must be given by its UUID.", pointer="/target") from error
     if not (target.isascii() and target.isdigit() and 1 <= int(target) <= 32_767):
-        raise Invalid(f"A {kind.value} is named by its number.", pointer="/target")
+        raise Invalid(f"A {kind.value} must be given by its number.", pointer="/target")
     if kind is HoldKind.TENANT and int(target) != principal.tenant:
-        raise Invalid(f"This key can stop tenant {principal.tenant} only.", pointer="/target")
+        raise Invalid(f"This key can only stop tenant {principal.tenant}.", pointer="/target")
     return str(int(target))
 
 

@@ -1,4 +1,4 @@
-"""What delivery takes and gives over HTTP, with an example each."""
+"""Delivery's HTTP requests and responses, with an example each."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -45,7 +45,7 @@ def example(value: dict[str, Any], *, extra: Literal["forbid", "ignore"] = "igno
 
 
 class SenderBody(BaseModel):
-    """A sender. Without `account` it is the simulator's. Secrets left out of an edit stay as they were."""
+    """A sender. Without `account` it uses the simulator. Secrets left out of an edit stay unchanged."""
 
     model_config = example(_SENDER, extra="forbid")
     name: Name
@@ -73,8 +73,8 @@ class SenderShown(BaseModel):
 
 
 class WebhookTaken(BaseModel):
-    """What came of a webhook's events. `unknown_messages`: mails that this tenant did not send in this mode; `ignored`:
-    events that say nothing about a mail to its recipient, or are of a kind that is new to us."""
+    """The result of a webhook's events. `unknown_messages`: mails that this tenant did not send in this mode;
+    `ignored`: events that say nothing about a mail to its recipient, or are of an unknown kind."""
 
     model_config = example({"new": 1, "repeated": 0, "unknown_messages": 0, "ignored": 0})
     new: int
@@ -84,14 +84,14 @@ class WebhookTaken(BaseModel):
 
 
 class SenderNumbers(BaseModel):
-    """Senders to look for, by number."""
+    """Senders to look up, by number."""
 
     model_config = example({"numbers": [1, 2]}, extra="forbid")
     numbers: list[Annotated[int, Field(ge=1, le=32_767)]] = Field(max_length=1_000)
 
 
 class SendersFound(BaseModel):
-    """By number: the channel of each sender that is set up."""
+    """By number: the channel of each configured sender."""
 
     model_config = example({"senders": {"1": {"channel": "push"}}})
     senders: dict[int, dict[str, str]]
@@ -120,7 +120,7 @@ class HoldShown(BaseModel):
 
 
 class CancelBody(BaseModel):
-    """Why a cause is cancelled; the audit keeps it."""
+    """Why a cause is cancelled; the audit records it."""
 
     model_config = example({"note": "Sent to the wrong audience"}, extra="forbid")
     note: Note | None = None
@@ -135,7 +135,7 @@ class Cancelled(BaseModel):
 
 
 class RequestShown(BaseModel):
-    """A request with its account: the sum of the counters is recipients + extra, at any moment."""
+    """A request with its account: the sum of the counters is always recipients + extra."""
 
     model_config = example(
         {
@@ -174,7 +174,7 @@ class RequestShown(BaseModel):
 
 
 class MessageShown(BaseModel):
-    """A message: its last attempt, the superseded ones, and what came back."""
+    """A message: its last attempt, the superseded attempts, and its receipts."""
 
     model_config = example(
         {
@@ -183,7 +183,7 @@ class MessageShown(BaseModel):
             "recipient": "customer:1042",
             "status": "sent",
             "reason": "none",
-            "sentence": "Nothing speaks against it.",
+            "sentence": "Nothing prevents sending it.",
             "channel": "push",
             "sender": 1,
             "step": 0,
@@ -224,7 +224,7 @@ class Ids(BaseModel):
 
 
 class Figures(BaseModel):
-    """Sums over the requests of the last hours, and what waits in all tenants."""
+    """Sums over the requests of the last hours, and the queue of all tenants."""
 
     model_config = example(
         {
@@ -251,7 +251,7 @@ class Figures(BaseModel):
 
 
 class Standings(BaseModel):
-    """By notification id; those that delivery does not know are absent."""
+    """By notification id; ids that delivery does not know are absent."""
 
     model_config = example(
         {
@@ -260,7 +260,7 @@ class Standings(BaseModel):
                     "state": "waiting",
                     "reason": "quiet_hours",
                     "until": "2027-03-02T06:00:00Z",
-                    "detail": "It is the customer's quiet time. It is tried again (attempt 1).",
+                    "detail": "The customer's quiet hours are in effect. It is retried (attempt 1).",
                     "messages": [],
                 }
             }
@@ -277,7 +277,7 @@ class RenderedShown(BaseModel):
 
 
 class LookedUp(BaseModel):
-    """By message id: whose it is, and the keyed hash of its address (base64)."""
+    """By message id: its tenant, mode and recipient, and the keyed hash of its address (base64)."""
 
     model_config = example(
         {"messages": {MESSAGE_ID: {"tenant": 1, "mode": "live", "address_hash": "…", "recipient": "customer:1042"}}}

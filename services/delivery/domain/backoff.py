@@ -1,7 +1,7 @@
 """How long to wait before the next attempt: exponential, with full jitter.
 
-Full jitter (a uniform draw from nothing to the bound) spreads those that failed together the widest; see
-Brooker, "Exponential Backoff And Jitter". Randomness is a parameter: a draw in [0, 1).
+Full jitter (a uniform draw from nothing to the bound) spreads messages that failed together the widest; see Brooker,
+"Exponential Backoff And Jitter". Randomness is a parameter: a draw in [0, 1).
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,10 @@ class Backoff:
     cap_seconds: float = 900.0
 
     def delay(self, attempt: int, draw: float, retry_after: float | None = None) -> float:
-        """Seconds to wait after `attempt` (1 is the first).
+        """Return the seconds to wait after `attempt` (1 is the first).
 
-        Where the provider named a time, it is kept and the jitter comes on top (a tenth of it at most,
-        and at least a second's worth), so that all those told the same time do not return together.
-        """
+        If the provider named a time, it is respected and the jitter added on top (at most a tenth of it, but at
+        least up to a second), so that messages with the same time do not return together."""
         if retry_after is not None:
             return retry_after + draw * max(1.0, retry_after / 10)
         exponent = min(max(attempt, 1) - 1, _MAX_EXPONENT)

@@ -1,9 +1,9 @@
-"""What a request carries, sealed: the event once, and its recipients in slots, so that one person can be erased.
+"""A request's content, sealed: the event once, and its recipients in slots, so that one person can be erased.
 
-MessagePack of [sealed event, notification ids (16 bytes each), sealed groups, slots in a group]. A group is JSON of
-its slots, and a slot the recipient's key and own variables; erased, it is null, and the others of its group are sealed
-anew. Notification ids are derived and nameless, so they stay in the clear: the ledger finds its rows by them after
-everything else is wiped.
+MessagePack of [sealed event, notification ids (16 bytes each), sealed groups, slots per group]. A group is JSON of
+its slots, and a slot is the recipient's key and own variables. An erased slot is null, and the rest of its group is
+sealed again. Notification ids are derived and anonymous, so they stay in the clear: the ledger finds its rows by them
+after everything else is wiped.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from libs.contracts.delivery import RequestedRecipient
 from libs.ids import uuid_of
 from libs.keyring import Keyring
 
-# A seal costs ten times what it costs to seal one slot more; a small chunk, or a retry of one, need not open many.
+# A seal costs ten times what one more slot in it costs; but a small chunk, or a retry of one, should not open many.
 TOGETHER = 20
 _PURPOSE = "seal"
 _MARK_BYTES = 8
@@ -27,7 +27,7 @@ _GROUP = b"slots"
 
 
 class _Packed(msgspec.Struct, array_like=True):
-    """What is stored. `together` 0: from before slots shared a seal, when each was sealed by itself."""
+    """The stored form. `together` 0: written before slots shared a seal, when each was sealed by itself."""
 
     event: bytes
     notifications: bytes
@@ -51,7 +51,7 @@ class Slot(msgspec.Struct, frozen=True, gc=False):
 
 
 class Body:
-    """An opened body. The event, and each group of slots, is opened at its first use."""
+    """An opened body. The event, and each group of slots, is opened on first use."""
 
     __slots__ = ("_context", "_event", "_keyring", "_opened", "_packed", "_size")
 
@@ -75,7 +75,7 @@ class Body:
         return uuid_of(self._packed.notifications[16 * ordinal : 16 * ordinal + 16])
 
     def slot(self, ordinal: int) -> Slot | None:
-        """The recipient; None where it was erased."""
+        """Return the recipient; None if it was erased."""
         number, place = divmod(ordinal, self._size)
         if (known := self._opened.get(number)) is None:
             known = self._opened[number] = self._open(number)
@@ -85,7 +85,7 @@ class Body:
         return len(self._packed.notifications) // 16
 
     def without(self, ordinals: Sequence[int]) -> bytes:
-        """The body with these slots erased; the event goes too once nobody is left who it could concern."""
+        """Return the body with these slots erased; the event goes too once no recipient is left."""
         rest = [None if ordinal in ordinals else self.slot(ordinal) for ordinal in range(len(self))]
         slots = [None if slot is None else (slot.recipient, slot.variables) for slot in rest]
         groups = _sealed(self._keyring, self._context, slots)
@@ -106,7 +106,7 @@ class Body:
 def pack(
     keyring: Keyring, request_id: UUID, event: Mapping[str, Any], recipients: Sequence[RequestedRecipient]
 ) -> bytes:
-    """The sealed body of a request; each part is bound to its place."""
+    """Seal the body of a request; each part is bound to its place."""
     context = request_id.bytes
     groups = _sealed(keyring, context, [(one.key, one.variables) for one in recipients])
     notifications = b"".join([one.notification_id.int.to_bytes(16) for one in recipients])
@@ -114,7 +114,7 @@ def pack(
 
 
 def _sealed(keyring: Keyring, context: bytes, slots: Sequence[tuple[str, Any] | None]) -> list[bytes]:
-    """The groups, sealed; one of which nobody is left is empty."""
+    """Return the sealed groups; a group without recipients is empty."""
     groups = [slots[first : first + TOGETHER] for first in range(0, len(slots), TOGETHER)]
     return [
         keyring.seal(_PURPOSE, _write.encode(group), context + _GROUP + number.to_bytes(4)) if any(group) else b""
@@ -127,17 +127,17 @@ def _written(event: bytes, notifications: bytes, groups: list[bytes]) -> bytes:
 
 
 def mark(keyring: Keyring, tenant: int, mode: int, recipient: str) -> bytes:
-    """8 keyed bytes by which the requests of a recipient are found for erasure; chance finds are looked at again."""
+    """Return 8 keyed bytes by which erasure finds a recipient's requests; accidental matches are checked afterwards."""
     return _marks(keyring, tenant, mode, [recipient])
 
 
 def marks(keyring: Keyring, tenant: int, mode: int, recipients: Sequence[RequestedRecipient]) -> bytes:
-    """All the marks of a request, in order of its recipients."""
+    """Return all marks of a request, in order of its recipients."""
     return _marks(keyring, tenant, mode, [recipient.key for recipient in recipients])
 
 
 def _marks(keyring: Keyring, tenant: int, mode: int, recipients: Sequence[str]) -> bytes:
-    # keyed once and copied: the key is a block of its own, and half the work
+    # keyed once and copied: hashing the key is half the work
     begun = hashlib.blake2b(f"{tenant}:{mode}:".encode(), digest_size=_MARK_BYTES, key=keyring.key("recipient-mark"))
     made, fresh = [], begun.copy
     for recipient in recipients:

@@ -1,4 +1,4 @@
-"""Pauses a sender whose provider is away: calls in a row that fail open it, one probe closes it again.
+"""Pauses a sender whose provider is unavailable: consecutive failures open it, one probe closes it again.
 
     closed ──threshold failures in a row──▶ open ──pause over──▶ half-open ──success──▶ closed
                                              ▲                       │
@@ -30,7 +30,7 @@ class BreakerPolicy:
 
 
 def speaks_for(outcome: Outcome) -> bool | None:
-    """Whether an outcome shows the provider at work (True), away (False), or says nothing about it (None)."""
+    """Whether an outcome shows that the provider works (True), is unavailable (False), or neither (None)."""
     match outcome:
         case Sent():
             return True
@@ -45,7 +45,7 @@ def speaks_for(outcome: Outcome) -> bool | None:
         case Deferred(reason=Reason.PROVIDER_UNAVAILABLE | Reason.CONNECTION_LOST | Reason.TIMED_OUT):
             return False
         case Deferred():
-            return None  # a 429 or a greylisting server is there, and has said when to come back
+            return None  # a 429 or a greylisting server is up, and has said when to come back
 
 
 class Breaker:
@@ -64,10 +64,9 @@ class Breaker:
         return State.OPEN if now < self._open_until else State.HALF_OPEN
 
     def allows(self, now: float) -> bool:
-        """Whether to call at all. Half-open, one caller gets a yes; the others wait for what it finds.
+        """Whether to call at all. Half-open, it allows one caller; the others wait for the result.
 
-        A probe that never reports (its chunk was cancelled) frees the place after the longest pause.
-        """
+        A probe that never reports (its chunk was cancelled) frees the slot after the longest pause."""
         match self.state(now):
             case State.CLOSED:
                 return True
@@ -80,11 +79,11 @@ class Breaker:
                 return True
 
     def opens_in(self, now: float) -> float:
-        """Seconds until a call is allowed again; 0 where one is."""
+        """Return the seconds until a call is allowed again; 0 if one is."""
         return max(0.0, (self._open_until or now) - now)
 
     def note(self, outcome: Outcome, now: float) -> bool:
-        """Learn from a call. True where this one opened the breaker: worth an alarm."""
+        """Learn from a call. True if this one opened the breaker: worth an alarm."""
         match speaks_for(outcome):
             case None:
                 return False
@@ -101,6 +100,6 @@ class Breaker:
         if state is State.HALF_OPEN:
             self._pause = min(self._pause * 2, self._policy.longest_pause_seconds)
         elif state is State.OPEN or self._failures < self._policy.threshold:
-            return False  # late results of calls that began before it opened do not lengthen the pause
+            return False  # late results of calls begun before it opened do not lengthen the pause
         self._open_until, self._probe_until = now + self._pause, None
         return True

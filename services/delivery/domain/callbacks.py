@@ -1,4 +1,4 @@
-"""What providers tell us afterwards: receipts about messages, and customers' replies."""
+"""What providers report afterwards: receipts about messages, and customers' replies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from libs.contracts.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A request as it came. `url` is the public one, with its raw query: signatures are over it. Header names
-    in lower case."""
+    """A request as it arrived. `url` is the public one, with its raw query: signatures cover it. Header names in lower
+    case."""
 
     url: str
     headers: Mapping[str, str]
@@ -21,11 +21,11 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """How a vendor itself reads a refusal: a second opinion beside the words of the server that it quotes."""
+    """A vendor's own classification of a refusal: a second opinion beside the server's text that it quotes."""
 
     vendor_class: str  # in its own words: Permanent/NoEmail, hard_bounce, 10
-    category: str | None = None  # a category of `bounce`, where the class means exactly one
-    permanent: bool | None = None  # whether it says that no further try would help
+    category: str | None = None  # the matching category of `bounce`, if there is exactly one
+    permanent: bool | None = None  # whether it says that retrying is pointless
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ReceiptNews:
 
 @dataclass(frozen=True, slots=True)
 class ReplyNews:
-    """A customer answered. `address` is where from, bare: it is hashed before it goes anywhere."""
+    """A customer replied. `address` is the sender's, bare: it is hashed before it goes anywhere."""
 
     provider: str
     event_id: str

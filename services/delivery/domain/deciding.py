@@ -1,4 +1,4 @@
-"""What follows from a provider's answer: the message's status, and whether and when there is another attempt."""
+"""What follows from a provider's reply: the message's status, and whether and when there is another attempt."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ _DETAIL_CHARACTERS = 500
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often, and how far apart. A resend follows an unknown, a retry something that was certainly not sent.
-    `verify`: when a provider is asked whether it was."""
+    `verify`: when to query the provider whether it was."""
 
     backoff: Backoff = field(default_factory=Backoff)
     max_attempts: int = 30
@@ -26,7 +26,7 @@ class RetryPolicy:
 
 
 def decide(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetime, draw: float) -> Result:
-    """The result of one call; `draw` in [0, 1) is the jitter."""
+    """Return the result of one call; `draw` in [0, 1) is the jitter."""
     attempt = message.row.attempt
     match outcome:
         case Sent(provider_ref=ref):
@@ -47,7 +47,8 @@ def decide(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetim
 def _after_unknown(
     message: Message, policy: RetryPolicy, now: datetime, draw: float
 ) -> tuple[datetime | None, datetime | None]:
-    """When it is sent again, and when its provider is asked about it: by its communication one of them, or neither."""
+    """Return when to send it again, and when to query its provider: the communication chooses one of
+    them, or neither."""
     match message.row.request.on_unknown:
         case OnUnknown.RESEND if message.row.attempt <= policy.max_resends:
             return now + _seconds(policy, message.row.attempt, draw, None), None
@@ -61,7 +62,7 @@ def _deferred(message: Message, outcome: Deferred, policy: RetryPolicy, again: d
     text = outcome.text[:_DETAIL_CHARACTERS]
     if message.row.attempt >= policy.max_attempts:
         return Result(message, Status.FAILED, Reason.RETRIES_EXHAUSTED, detail=text, refusal=refusal)
-    # at expiry it ends as skipped(expired); a later turn could only say so later
+    # at expiry it ends as skipped(expired); waiting longer would only delay that
     again = min(again, message.row.request.expires_at)
     return Result(message, Status.PENDING, outcome.reason, detail=text, again_at=again, refusal=refusal)
 

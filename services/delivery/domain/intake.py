@@ -1,4 +1,4 @@
-"""A request as it is accepted, and its way into chunks."""
+"""A request as it is accepted, and how it is split into chunks."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class NewRequest(msgspec.Struct, frozen=True):
 
 
 class NewWork(NamedTuple):
-    """Some recipients of a request, by their place in it; or the only ones of requests that go together."""
+    """Some recipients of a request, by their index in it; or requests of one recipient each that share a row."""
 
     request_id: UUID | None
     lane: Lane
@@ -45,7 +45,7 @@ class NewWork(NamedTuple):
 
 
 def new_request(envelope: Envelope, keyring: Keyring) -> NewRequest:
-    """Raises Invalid naming all that is wrong with the command."""
+    """Check and seal a command. Raises Invalid naming everything that is wrong with it."""
     command: NotificationRequested = envelope.data
     if problems := list(_problems(command)):
         raise Invalid.many(problems)
@@ -65,14 +65,15 @@ def new_request(envelope: Envelope, keyring: Keyring) -> NewRequest:
 
 
 def chunks(request: NewRequest) -> Iterator[NewWork]:
-    """The request's work rows: small ones in the transactional lane, so that none waits for the others."""
+    """Yield the request's work rows: small ones in the transactional lane, so that recipients do not wait for one
+    another."""
     size, count = CHUNK[request.lane], len(request.command.recipients)
     for first in range(0, count, size):
         yield NewWork(request.id, request.lane, range(first, min(first + size, count)))
 
 
 def shared(requests: Sequence[NewRequest]) -> Iterator[NewWork]:
-    """The work rows of requests with one recipient each: as many in a row as a chunk has recipients."""
+    """Yield shared work rows for requests of one recipient each: as many per row as a chunk has recipients."""
     lanes: dict[Lane, list[UUID]] = defaultdict(list)
     for request in requests:
         lanes[request.lane].append(request.id)
@@ -84,7 +85,7 @@ def shared(requests: Sequence[NewRequest]) -> Iterator[NewWork]:
 def _problems(command: NotificationRequested) -> Iterator[FieldError]:
     count = len(command.recipients)
     if not 1 <= count <= MOST_RECIPIENTS:
-        yield FieldError("/recipients", f"There are {count} recipients; send 1 to {MOST_RECIPIENTS:,} in a request.")
+        yield FieldError("/recipients", f"There are {count} recipients; send 1 to {MOST_RECIPIENTS:,} per request.")
     if count > 1 and len({recipient.key for recipient in command.recipients}) != count:
         yield FieldError("/recipients", "A recipient is named twice; name each once per cause and release.")
     ids = [recipient.notification_id.int for recipient in command.recipients]
@@ -92,9 +93,13 @@ def _problems(command: NotificationRequested) -> Iterator[FieldError]:
         yield FieldError("/recipients", "Two recipients have the same notification id; derive it from the key.")
     time_bits = command.cause_id.int >> 80
     if ids and not min(ids) >> 80 == max(ids) >> 80 == time_bits:
-        yield FieldError("/recipients", "A notification id does not carry the time of its cause; derive it from it.")
+        yield FieldError(
+            "/recipients", "A notification id does not carry the time of its cause; derive it from the cause."
+        )
     if command.request_id.int >> 80 != time_bits:
-        yield FieldError("/request_id", "The request id does not carry the time of its cause; derive it from it.")
+        yield FieldError(
+            "/request_id", "The request id does not carry the time of its cause; derive it from the cause."
+        )
     if command.expires_at.tzinfo is None:
         yield FieldError("/expires_at", "The time has no zone; send it in UTC.")
     for name, words in (("lane", _LANES), ("on_unknown", _ON_UNKNOWN)):

@@ -1,4 +1,4 @@
-"""The mail vendors whose webhooks we read: what a sender's account says of one, and what a webhook comes to."""
+"""The mail vendors whose webhooks we read: a sender account's settings for one, and the content of a webhook."""
 
 import base64
 import re
@@ -20,7 +20,7 @@ _SHORTEST_SECRET = 16
 
 
 class Vendor(StrEnum):
-    """Whose relay a mail sender hands its mails to; the word stands in the account and in the callback's path."""
+    """The vendor whose relay a mail sender uses; the word appears in the account and in the callback's path."""
 
     SES = "ses"
     SENDGRID = "sendgrid"
@@ -32,8 +32,8 @@ class Vendor(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WebhookKeys:
-    """What proves that a webhook is the vendor's: `keys` are its signing keys, public keys or secrets that we share
-    with it, all of them valid while they are rotated; `topics` are the SNS topics of Amazon SES."""
+    """What verifies that a webhook is the vendor's. `keys`: its signing keys, public keys or secrets shared with it,
+    all of them valid during rotation. `topics`: the SNS topics of Amazon SES."""
 
     keys: Sequence[str] = field(default=(), repr=False)
     topics: Sequence[str] = ()
@@ -41,8 +41,8 @@ class WebhookKeys:
 
 @dataclass(frozen=True, slots=True)
 class MailNews:
-    """What a vendor says happened to one mail. `event_id` is the same for a repeat of it; our signed return path
-    stands in the first of `paths` that reads as one."""
+    """What a vendor reports about one mail. `event_id` is the same for a repeat; our signed return path is the first
+    of `paths` that can be read as one."""
 
     event_id: str
     paths: tuple[str, ...]
@@ -56,32 +56,34 @@ class MailNews:
 
 @dataclass(slots=True)
 class Reading:
-    """A webhook that was verified, as far as it can be read."""
+    """A verified webhook, as far as it is readable."""
 
     news: list[MailNews] = field(default_factory=list)
     ignored: int = 0  # events that say nothing about a mail to its recipient
-    new_to_us: int = 0  # events of kinds that we do not know
+    new_to_us: int = 0  # events of unknown kinds
     unreadable: list[FieldError] = field(default_factory=list)
-    nonce: str | None = None  # where the signature does not cover the body: valid for the first body that it came with
+    nonce: str | None = None  # if the signature does not cover the body: valid for the first body that it came with
 
 
 def key_problems(vendor: Vendor, keys: WebhookKeys) -> list[tuple[str, str]]:
-    """What is wrong with a sender's keys, by field of the account."""
+    """Return what is wrong with a sender's keys, by field of the account."""
     if vendor is Vendor.SES:
-        problems = [("webhook_keys", "Amazon SES has no keys; leave it out.")] if keys.keys else []
+        problems = [("webhook_keys", "Amazon SES has no keys; remove this.")] if keys.keys else []
         if not keys.topics:
             return [*problems, ("webhook_topics", "Give the ARN of the SNS topic that Amazon SES publishes to.")]
         wrong = [n for n, topic in enumerate(keys.topics) if not _TOPIC.fullmatch(topic)]
-        return problems + [(f"webhook_topics/{n}", "An SNS topic is arn:aws:sns:REGION:ACCOUNT:NAME.") for n in wrong]
-    problems = [("webhook_topics", "Only Amazon SES has topics; leave it out.")] if keys.topics else []
+        return problems + [
+            (f"webhook_topics/{n}", "An SNS topic must have the form arn:aws:sns:REGION:ACCOUNT:NAME.") for n in wrong
+        ]
+    problems = [("webhook_topics", "Only Amazon SES has topics; remove this.")] if keys.topics else []
     if not keys.keys:
-        return [*problems, ("webhook_keys", "Give what verifies the vendor's webhooks, the newest first.")]
+        return [*problems, ("webhook_keys", "Give the keys that verify the vendor's webhooks, the newest first.")]
     check = _public_key_problem if vendor is Vendor.SENDGRID else _secret_problem
     return problems + [(f"webhook_keys/{n}", said) for n, key in enumerate(keys.keys) if (said := check(key))]
 
 
 def public_key(text: str) -> ec.EllipticCurvePublicKey:
-    """A verification key as SendGrid shows it: base64 of the DER form of a P-256 key. Raises ValueError."""
+    """Parse a verification key as SendGrid shows it: base64 of the DER form of a P-256 key. Raises ValueError."""
     key = load_der_public_key(base64.b64decode(text, validate=True))
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ValueError("not a key on P-256")
@@ -92,11 +94,13 @@ def _public_key_problem(text: str) -> str | None:
     try:
         public_key(text)
     except (ValueError, UnsupportedAlgorithm):
-        return "SendGrid's verification key is base64 of a P-256 public key; copy it from the Event Webhook's settings."
+        return (
+            "SendGrid's verification key must be a P-256 public key in base64; copy it from its Event Webhook settings."
+        )
     return None
 
 
 def _secret_problem(text: str) -> str | None:
     if len(text) < _SHORTEST_SECRET or not text.isascii() or not text.isprintable():
-        return f"A webhook's secret has {_SHORTEST_SECRET} or more printable ASCII characters."
+        return f"A webhook's secret must have {_SHORTEST_SECRET} or more printable ASCII characters."
     return None

@@ -1,4 +1,4 @@
-"""What a provider is given: one rendered message for one address, and the sender it goes out by."""
+"""What a provider is given: one rendered message for one address, and its sender."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,10 +14,9 @@ from services.delivery.domain.mail_vendors import Vendor
 class Outbound(msgspec.Struct, frozen=True):
     """One attempt at one message.
 
-    Content objects may be shared between messages: what a provider derives from one, it derives once.
-    `tag` is the message id (`notification_id.address_id`), the same for every attempt, so that a device
-    shows a resend in the place of the first. `ttl_seconds` is what is left until expiry.
-    """
+    Messages may share content objects: what a provider derives from one, it derives once. `tag` is the message id
+    (`notification_id.address_id`), the same for every attempt, so that a resend replaces the first one on the
+    device. `ttl_seconds` is the time left until expiry."""
 
     tag: str
     notification_id: UUID
@@ -35,9 +34,8 @@ class Outbound(msgspec.Struct, frozen=True):
 class FcmAccount:
     """A Firebase project. One of `credentials` (a service account's JSON) and `static_token` is set.
 
-    In every account `timeout_seconds` is the longest that a call takes once it has begun: a lease leaves
-    that much room behind the deadline.
-    """
+    In every account `timeout_seconds` is the longest that a call takes once it has begun: a lease leaves that much
+    time after the deadline."""
 
     project: str
     credentials: str | None = field(default=None, repr=False)
@@ -50,11 +48,10 @@ class FcmAccount:
 
 @dataclass(frozen=True, slots=True)
 class SmtpAccount:
-    """A mail relay, and who writes. `tls`: off | opportunistic | required (STARTTLS) | implicit.
+    """A mail relay and the From identity. `tls`: off | opportunistic | required (STARTTLS) | implicit.
 
-    `vendor` (a word of mail_vendors.Vendor): whose relay it is, where that reports by webhooks; `webhook_keys` and
-    `webhook_topics` verify them.
-    """
+    `vendor` (a word of mail_vendors.Vendor): the relay's owner, if it reports by webhooks; `webhook_keys` and
+    `webhook_topics` verify them."""
 
     host: str
     port: int
@@ -69,8 +66,8 @@ class SmtpAccount:
     connections: int = 8
     mails_per_connection: int = 1_000
     connect_timeout_seconds: float = 10.0
-    reply_timeout_seconds: float = 10.0  # to everything before the text is handed over
-    timeout_seconds: float = 15.0  # from handing the text over to the server's yes
+    reply_timeout_seconds: float = 10.0  # for everything before the text is handed over
+    timeout_seconds: float = 15.0  # from handing over the text to the server's reply
     vendor: Vendor | None = None
     webhook_keys: tuple[str, ...] = field(default=(), repr=False)
     webhook_topics: tuple[str, ...] = ()
@@ -83,7 +80,7 @@ class TwilioAccount:
     account_sid: str
     auth_token: str = field(repr=False)
     originator: str
-    callback_url: str  # this sender's status callbacks; message and attempt are added as query
+    callback_url: str  # for this sender's status callbacks; message and attempt are added as query
     url: str = "https://api.twilio.com"
     connections: int = 20
     timeout_seconds: float = 10.0
@@ -91,7 +88,7 @@ class TwilioAccount:
 
 @dataclass(frozen=True, slots=True)
 class WebhookAccount:
-    """Standard Webhooks: the newest secret first; all of them sign while they are rotated."""
+    """Standard Webhooks: the newest secret first; all of them sign during rotation."""
 
     secrets: tuple[str, ...] = field(repr=False)
     allow_private: bool = False
@@ -104,18 +101,18 @@ Account = FcmAccount | SmtpAccount | TwilioAccount | WebhookAccount
 
 
 def domain_of(address: str) -> str | None:
-    """What stands behind the last @ of an e-mail address; None where there is none."""
+    """Return what follows the last @ of an e-mail address; None if there is none."""
     return address.rpartition("@")[2].lower() or None if "@" in address else None
 
 
 def from_domain(account: Account) -> str | None:
-    """The domain that a mail's readers see; None for other channels."""
+    """Return the domain that a mail's readers see; None for other channels."""
     return domain_of(account.from_address) if isinstance(account, SmtpAccount) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """A tenant's identity on a channel. Providers keep connections per (number, mode, version)."""
+    """A tenant's identity on a channel. Providers hold connections per (number, mode, version)."""
 
     number: int
     tenant: int
@@ -123,4 +120,4 @@ class Sender:
     channel: Channel
     version: int
     account: Account
-    changed_at: datetime | None = None  # of this version; None where nobody set it up
+    changed_at: datetime | None = None  # of this version; None if nobody configured the sender

@@ -1,8 +1,8 @@
-"""What came of one call to a provider, in four types that are matched exhaustively.
+"""The result of one call to a provider, in four types that are matched exhaustively.
 
-*Definite*: Sent, Rejected. *Not sent*: Deferred (it may be tried again with the next attempt).
-*Nobody knows*: Ambiguous (the request was handed over and no answer came): the communication's
-`on_unknown` decides. A provider never guesses: what it cannot prove refused is ambiguous.
+*Definite*: Sent, Rejected. *Not sent*: Deferred (the next attempt may retry). *Unknown*: Ambiguous (the request was
+handed over and no reply came); the communication's `on_unknown` decides. A provider never guesses: what it cannot
+prove refused is ambiguous.
 """
 
 import msgspec
@@ -11,17 +11,16 @@ from libs.contracts.reasons import Reason
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """The provider accepted it. `provider_ref` is its own id of the message, where it gives one."""
+    """The provider accepted it. `provider_ref` is its own id of the message, if it returns one."""
 
     provider_ref: str | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """The provider refused it for good; trying again would be refused again.
+    """The provider refused it permanently; a retry would be refused again.
 
-    `code` is the protocol's number (HTTP status, SMTP reply), `enhanced` the RFC 3463 code, `error` the
-    provider's own word. `retire`: the address is dead. `sender_fault`: our set-up is wrong, not the address.
-    """
+    `code` is the protocol's number (HTTP status, SMTP reply), `enhanced` the RFC 3463 code, `error` the provider's
+    own word. `retire`: the address is dead. `sender_fault`: our configuration is wrong, not the address."""
 
     reason: Reason
     text: str
@@ -33,11 +32,10 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class Deferred(msgspec.Struct, frozen=True):
-    """It was certainly not sent, and may be tried again, not before `retry_after` seconds (where given).
+    """It was certainly not sent, and may be retried, not before `retry_after` seconds (if given).
 
-    `called` is False where the provider was not asked at all (deadline, breaker): that is no attempt of
-    the provider's, and no refusing reply. `sender_fault`: the breaker opens and an operator is alarmed.
-    """
+    `called` is False if the provider was not called at all (deadline, breaker): then it is neither an attempt nor a
+    refusal by the provider. `sender_fault`: the breaker opens and an operator is alarmed."""
 
     reason: Reason
     text: str
@@ -50,7 +48,7 @@ class Deferred(msgspec.Struct, frozen=True):
 
 
 class Ambiguous(msgspec.Struct, frozen=True):
-    """It was handed over and no answer came: TIMED_OUT or CONNECTION_LOST."""
+    """It was handed over and no reply came: TIMED_OUT or CONNECTION_LOST."""
 
     reason: Reason
     text: str

@@ -1,4 +1,4 @@
-"""How the sender paces itself: sizes, deadlines and waiting times, in seconds where not said otherwise."""
+"""How the sender paces itself: sizes, deadlines and waiting times, in seconds unless stated otherwise."""
 
 from dataclasses import dataclass, field
 
@@ -21,13 +21,13 @@ class LanePace:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The sender's knobs, from the settings."""
+    """The sender's parameters, from the settings."""
 
     lease: float = 30.0
     poll: float = 0.1
     flush: float = 0.1
     flush_results: int = 250
-    margin: float = 1.0  # left of the lease for recording, beyond the provider's time-out
+    margin: float = 1.0  # left of the lease for recording, beyond the provider's timeout
     lanes: dict[Lane, LanePace] = field(
         default_factory=lambda: {
             Lane.TRANSACTIONAL: LanePace(recipients=50, outstanding=1_000, groups=16),
@@ -35,7 +35,7 @@ class Pace:
         }
     )
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    # tokens away, release missing: an orderly give-back waits this long, doubled each time
+    # tokens unavailable, release missing: an orderly give-back waits this long, doubled each time
     patience: Backoff = field(default_factory=lambda: Backoff(base_seconds=0.5, cap_seconds=60.0))
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     release_alarm: float = 300.0
@@ -43,5 +43,5 @@ class Pace:
 
     @property
     def longest_call(self) -> float:
-        """The longest time-out that a sender may have: a call is begun only where the lease outlives its time-out."""
+        """The longest timeout that a sender may have: a call begins only if the lease outlasts its timeout."""
         return self.lease - self.margin - PREPARING

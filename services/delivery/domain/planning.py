@@ -42,7 +42,7 @@ class Target(msgspec.Struct, frozen=True, gc=False):
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
-    """The step that is taken and whom it reaches; without targets, why nobody."""
+    """The step to take and its targets; without targets, the reason."""
 
     step: int
     targets: Sequence[Target]
@@ -50,7 +50,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
 
 
 def choose(release: Release, recipient: Recipient, first_step: int) -> Choice:
-    """The first step from `first_step` on that reaches anybody."""
+    """Return the first step, from `first_step` on, that reaches any address."""
     barred = False
     for number in range(first_step, len(release.plan)):
         step = release.plan[number]
@@ -69,18 +69,18 @@ def choose(release: Release, recipient: Recipient, first_step: int) -> Choice:
 
 
 def reached(planned: PlannedChannel, recipient: Recipient) -> list[Target]:
-    """The recipient's addresses on a channel."""
+    """Return the recipient's addresses on a channel."""
     word = planned.channel.word
     return [Target(planned, address) for address in recipient["addresses"] if address["channel"] == word]
 
 
 def consents(release: Release, planned: PlannedChannel, recipient: Recipient) -> bool:
-    """Marketing needs a recorded yes for topic and channel; transactional does not ask."""
+    """Marketing needs a recorded yes for topic and channel; transactional needs none."""
     return not release.marketing or recipient["consents"].get(planned.channel.word) is True
 
 
 def once_each(targets: Sequence[Target]) -> Sequence[Target]:
-    """A step that names a channel twice still reaches each address once: by the first."""
+    """Return each address once, by its first channel, even if a step names a channel twice."""
     if len(targets) == 1:
         return targets
     return list({target.address["id"]: target for target in reversed(targets)}.values())[::-1]

@@ -8,12 +8,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 
 def quiet_until(hours: Mapping[str, Any] | None, now: datetime) -> datetime | None:
-    """When the quiet time that holds `now` ends (UTC); None outside of it.
+    """Return when the quiet hours around `now` end (UTC); None outside of them.
 
-    `hours`: {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin"}, local wall-clock times; over midnight where
-    `from` is later than `to`, never where both are the same. The end is a wall-clock time too, so a night in
-    which the clock changes is an hour shorter or longer.
-    """
+    `hours`: {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin"}, local wall-clock times; over midnight if
+    `from` is later than `to`, never if they are equal. The end is a wall-clock time too, so a night in which the
+    clock changes is an hour shorter or longer."""
     if not hours:
         return None
     start, end, zone = _time(hours["from"]), _time(hours["to"]), _zone(hours.get("zone") or "UTC")
@@ -26,7 +25,7 @@ def quiet_until(hours: Mapping[str, Any] | None, now: datetime) -> datetime | No
         return None
     day = local.date() if clock < end else local.date() + timedelta(days=1)
     until = datetime.combine(day, end, zone)
-    if until.astimezone(UTC) <= now:  # an hour that comes twice: the first of its ends is over
+    if until.astimezone(UTC) <= now:  # an hour that occurs twice: the first of its ends is over
         until = until.replace(fold=1)
     return until.astimezone(UTC)
 

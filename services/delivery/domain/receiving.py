@@ -22,7 +22,7 @@ GIVEN_UP = frozenset({ReceiptKind.FAILED, ReceiptKind.DROPPED})
 
 
 class Verdict(NamedTuple):
-    """The status that receipts give an attempt; `delivered` outweighs a failure that we had recorded."""
+    """The status that receipts give an attempt; `delivered` outweighs a recorded failure."""
 
     status: Status
     reason: Reason
@@ -31,7 +31,7 @@ class Verdict(NamedTuple):
 
 
 def verdict_of(news: Sequence[ReceiptNews]) -> Verdict:
-    """Of all receipts of one attempt that came together: delivered outweighs failed, failed outweighs accepted."""
+    """Combine all receipts of one attempt that came together: delivered outweighs failed, failed outweighs accepted."""
     if any(one.kind in _REACHED for one in news):
         return Verdict(Status.SENT, Reason.NONE, True, None)
     for one in news:

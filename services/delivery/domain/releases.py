@@ -10,7 +10,7 @@ from libs.rendering import Rendered
 
 
 class Texts(Protocol):
-    """One template of a release, compiled. Raises RenderFailed where the data does not make a message."""
+    """One template of a release, compiled. Raises RenderFailed if the data does not make a message."""
 
     @property
     def needs_links(self) -> bool: ...
@@ -29,7 +29,7 @@ class PlannedChannel:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the plan: all of its channels, or the first that can be used."""
+    """One step of the plan: all of its channels, or the first usable one."""
 
     all: bool
     channels: Sequence[PlannedChannel]
@@ -49,10 +49,10 @@ class Release:
     obeys_quiet_hours: bool
     default_locale: str
     plan: Sequence[Step]
-    channels: tuple[str, ...]  # words of all channels of the plan: what is asked of `tokens`
+    channels: tuple[str, ...]  # words of all channels of the plan, for the query to `tokens`
 
 
 class Unusable(NamedTuple):
-    """A release that can't be had, for now."""
+    """A release that is unavailable for now."""
 
     detail: str

@@ -1,4 +1,4 @@
-"""A sender's account as people write it, as it is kept (secrets apart), and as providers are given it."""
+"""A sender's account as people write it, as it is stored (secrets apart), and as providers get it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
@@ -35,11 +35,11 @@ _LONGEST_TIMEOUT = 60.0
 def read_account(
     channel: Channel, document: Mapping[str, Any], pointer: str = "/account", *, longest: float = _LONGEST_TIMEOUT
 ) -> Account:
-    """The account, checked. Raises Invalid naming each field that is wrong. `longest`: seconds that a call may take."""
+    """Parse and check the account. Raises Invalid naming each wrong field. `longest`: seconds that a call may take."""
     wanted = TYPES[channel]
     known = {field.name for field in fields(wanted)}
     errors = [
-        FieldError(f"{pointer}/{name}", f"There is no {name} in an account for {channel.word}; leave it out.")
+        FieldError(f"{pointer}/{name}", f"There is no {name} in an account for {channel.word}; remove it.")
         for name in document
         if name not in known
     ]
@@ -58,24 +58,24 @@ def read_account(
 
 
 def split_secrets(channel: Channel, account: Account) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What may be shown and kept as it is, and what is sealed."""
+    """Split the account into what may be shown and stored in the clear, and what is sealed."""
     whole = asdict(account)
     secret = {name: whole.pop(name) for name in SECRETS[channel] if name in whole}
     return whole, {name: value for name, value in secret.items() if value}
 
 
 def join_secrets(channel: Channel, shown: Mapping[str, Any], secret: Mapping[str, Any]) -> Account:
-    """The account from its two halves; what a later version no longer knows is passed over."""
+    """Join the account's two halves; fields that a later version no longer knows are ignored."""
     return msgspec.convert({**shown, **secret}, type=TYPES[channel])
 
 
 def same_setup(one: SenderSetup, other: SenderSetup) -> bool:
-    """Whether two versions of a sender say the same, secrets included; what cannot be read is the same as nothing."""
+    """Whether two versions of a sender are the same, secrets included; an unreadable one differs."""
     bare = replace(one, account={}, secrets={}, version=other.version, changed_at=other.changed_at)
     if bare != replace(other, account={}, secrets={}) or one.kind == SIMULATOR:
         return bare == replace(other, account={}, secrets={})
     try:
-        # typed: what was stored as JSON has lists and exact numbers where an account has tuples and floats
+        # typed: stored JSON has lists and exact numbers where an account has tuples and floats
         before, after = (join_secrets(s.channel, s.account, s.secrets) for s in (one, other))
     except msgspec.ValidationError:
         return False
@@ -83,14 +83,14 @@ def same_setup(one: SenderSetup, other: SenderSetup) -> bool:
 
 
 def callback_url(public_url: str, tenant: int, mode: Mode, number: int, provider: str = "twilio") -> str:
-    """Where a provider reports to: names the sender whose keys verify the report."""
+    """Return the URL for a provider's reports; it names the sender whose keys verify the report."""
     path = f"/delivery/v1/callbacks/{provider}"
     return f"{public_url.rstrip('/')}{path}?tenant={tenant}&mode={mode.word}&sender={number}"
 
 
 def _problems(account: Account, longest: float) -> list[tuple[str, str]]:
     problems = [
-        (name, f"{name} is a number from 1 to {most:g}.")
+        (name, f"{name} must be a number from 1 to {most:g}.")
         for name, most in (("connections", _MOST_CONNECTIONS), ("timeout_seconds", longest))
         if not 0 < getattr(account, name) <= most
     ]
@@ -117,16 +117,16 @@ def _fcm_problems(account: FcmAccount) -> list[tuple[str, str]]:
         except msgspec.DecodeError:
             parsed = None
         if not isinstance(parsed, dict) or parsed.get("type") != "service_account":
-            problems.append(("credentials", "This is no service account; paste the whole JSON file from Google."))
+            problems.append(("credentials", "This is not a service account; paste the whole JSON file from Google."))
     return problems
 
 
 def _smtp_problems(account: SmtpAccount) -> list[tuple[str, str]]:
     problems: list[tuple[str, str]] = []
     if account.tls not in TLS:
-        problems.append(("tls", f"tls is one of {', '.join(TLS)}."))
+        problems.append(("tls", f"tls must be one of {', '.join(TLS)}."))
     if not 0 < account.port < 65_536:
-        problems.append(("port", "A port is a number from 1 to 65,535."))
+        problems.append(("port", "A port must be a number from 1 to 65,535."))
     if not account.host or not account.return_path_domain:
         problems.append(("host", "Give the relay's host and the domain that bounces come back to."))
     try:
@@ -134,9 +134,9 @@ def _smtp_problems(account: SmtpAccount) -> list[tuple[str, str]]:
     except InvalidAddress as error:
         problems.append(("from_address", error.detail))
     if any(ord(c) < 32 for c in f"{account.from_name or ''}{account.helo_name}{account.host}"):
-        problems.append(("from_name", "Names hold no line breaks or other control characters."))
+        problems.append(("from_name", "Names must not contain line breaks or other control characters."))
     if bool(account.username) != bool(account.password):
-        problems.append(("password", "username and password come together; give both or neither."))
+        problems.append(("password", "username and password belong together; give both or neither."))
     return problems + _vendor_problems(account)
 
 
@@ -150,7 +150,7 @@ def _vendor_problems(account: SmtpAccount) -> list[tuple[str, str]]:
 
 def _webhook_problems(account: WebhookAccount) -> list[tuple[str, str]]:
     if not account.secrets:
-        return [("secrets", "Give at least one secret, as whsec_ and base64 of 24 or more random bytes.")]
+        return [("secrets", "Give at least one secret: whsec_ followed by base64 of 24 or more random bytes.")]
     problems: list[tuple[str, str]] = []
     for number, secret in enumerate(account.secrets):
         try:
@@ -166,4 +166,4 @@ def _url(name: str, value: str) -> list[tuple[str, str]]:
         good = parts.scheme in ("https", "http") and bool(parts.hostname) and value.isascii() and " " not in value
     except ValueError:
         good = False
-    return [] if good else [(name, f"{name} is a URL like https://example.com.")]
+    return [] if good else [(name, f"{name} must be a URL like https://example.com.")]

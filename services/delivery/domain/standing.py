@@ -1,4 +1,4 @@
-"""Where a notification or a message stands: what reads give, and what it waits for in words."""
+"""Where a notification or a message stands: the values of reads, and in words what it waits for."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +10,7 @@ from libs.contracts.reasons import Reason
 
 
 class QueuedWork(NamedTuple):
-    """A work row that holds a recipient."""
+    """A work row that contains a recipient."""
 
     due_at: datetime
     attempt: int
@@ -20,7 +20,7 @@ class QueuedWork(NamedTuple):
     leased: bool
     held: bool
     held_sender: int | None
-    asks: bool = False  # its provider is asked what became of the attempt
+    asks: bool = False  # its provider is queried about the attempt
 
 
 @dataclass(slots=True)
@@ -55,13 +55,13 @@ class MessageRow:
 
     @property
     def ordinal_key(self) -> tuple[UUID, int]:
-        """Whose it is: request and place in it."""
+        """Its recipient: the request, and the index in it."""
         return self.request_id, self.ordinal
 
 
 @dataclass(slots=True)
 class Standing:
-    """One notification: its messages and its queued work. Nothing of both: it is not ours."""
+    """One notification: its messages and its queued work. Without either, it is not ours."""
 
     notification_id: UUID
     request_id: UUID | None = None
@@ -75,7 +75,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What a notification waits for. `until`: when it is looked at again, where that is known."""
+    """What a notification waits for. `until`: when it is checked again, if that is known."""
 
     state: str  # waiting | held | calling | unknown | final
     reason: Reason
@@ -84,12 +84,12 @@ class Explained:
 
 
 def explain(standing: Standing, now: datetime) -> Explained:
-    """The notification in words: what waits comes before what has ended."""
+    """Explain the notification in words: waiting work comes before what has ended."""
     if standing.work:
         return _waiting(min(standing.work, key=lambda work: work.due_at), now)
     statuses = {message.status for message in standing.messages}
     if not standing.messages:
-        return Explained("final", Reason.DUPLICATE, None, "Another request asked for the same notification first.")
+        return Explained("final", Reason.DUPLICATE, None, "Another request already asked for the same notification.")
     first = min(standing.messages, key=lambda m: (m.status not in (Status.UNKNOWN, Status.SENDING), m.address_id))
     if Status.UNKNOWN in statuses:
         return Explained("unknown", first.reason, None, _sentence(first))
@@ -105,11 +105,11 @@ def _waiting(work: QueuedWork, now: datetime) -> Explained:
         return Explained("waiting", Reason.VERIFYING, work.due_at, Reason.VERIFYING.text.sentence)
     if work.held:
         whom = f"A hold on sender {work.held_sender}" if work.held_sender else "A hold"
-        return Explained("held", Reason.HELD, None, f"{whom} stops it; lift the hold and it goes on.")
+        return Explained("held", Reason.HELD, None, f"{whom} stops it; lift the hold and it continues.")
     if work.leased:
-        return Explained("calling", Reason.NONE, None, "A worker has it in hand right now.")
+        return Explained("calling", Reason.NONE, None, "A worker is processing it right now.")
     number = f"attempt {work.attempt}" + (f", step {work.plan_step + 1} of the plan" if work.plan_step else "")
     if work.due_at <= now:
-        return Explained("waiting", Reason.NONE, work.due_at, f"It is due ({number}) and waits for a worker.")
-    detail = f"{work.reason.text.sentence} It is tried again ({number})."
+        return Explained("waiting", Reason.NONE, work.due_at, f"It is due ({number}) and waiting for a worker.")
+    detail = f"{work.reason.text.sentence} It is retried ({number})."
     return Explained("waiting", work.reason, work.due_at, detail.replace("{detail}", ""))

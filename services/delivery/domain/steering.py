@@ -13,7 +13,7 @@ PROVIDER = "provider"
 
 
 class Suppression(NamedTuple):
-    """A suppression as `bounce` says it."""
+    """A suppression as `bounce` publishes it."""
 
     tenant: int
     mode: int
@@ -47,7 +47,7 @@ class HoldKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A hold, standing or lifted."""
+    """A hold, active or lifted."""
 
     tenant: int
     mode: Mode
@@ -62,7 +62,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class SenderSetup:
-    """A sender as an operator sets it up. `secrets` never leave the service."""
+    """A sender as an operator configures it. `secrets` never leave the service."""
 
     tenant: int
     mode: Mode

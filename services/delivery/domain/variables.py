@@ -8,7 +8,7 @@ from services.delivery.domain.planning import Recipient
 
 
 def variables_of(body: Body, slot: Slot, recipient: Recipient, links: Mapping[str, str]) -> dict[str, Any]:
-    """The same for sending and for rendering again."""
+    """Return the variables, the same for sending and for rendering again."""
     variables: dict[str, Any] = {
         "event": body.event or {},
         "recipient": {

@@ -1,8 +1,8 @@
-"""What a provider's list of messages says about an attempt of which nobody knows, and what it does not say.
+"""What a provider's list of messages proves about an unknown attempt, and what it does not.
 
-A list names no attempt of ours. A message in it is ours where address, text and time fit, and nothing else fits as
-well; it is certainly not there where nothing fits and the list has had its time. All else stays open: a wrong "it is
-there" would lose a message, a wrong "it is not" would send it twice.
+A list names none of our attempts. A listed message is ours if address, text and time match and nothing else matches
+equally well. An attempt is certainly absent if nothing matches and enough time has passed. Everything else stays
+open: a wrong "it is there" would lose a message, a wrong "it is not" would send it twice.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from libs.contracts.reasons import Reason
 from services.delivery.domain.backoff import Backoff
 from services.delivery.domain.work import WorkRow
 
-MOST_CRASHES = 5  # workers that ended while they asked; then asking is what kills them
+MOST_CRASHES = 5  # workers that died during the query; beyond this, the query is assumed to kill them
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyPolicy:
-    """When to ask: first after about `backoff.base_seconds`, and again until so many seconds after the attempt ended.
-    Before `certain_seconds` have passed since then, "not there" may only mean "not listed yet". `apart_seconds`: what a
-    listed time may lie outside of the attempt's, for clocks that differ and calls that are worked off late."""
+    """When to query: first after about `backoff.base_seconds`, and again until `give_up_seconds` after the attempt
+    ended. Before `certain_seconds` have passed, "not there" may only mean "not listed yet". `apart_seconds`: how
+    far a listed time may lie outside the attempt's, because clocks differ and calls are processed late."""
 
     backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=10.0, cap_seconds=900.0))
     certain_seconds: float = 60.0
@@ -33,12 +33,12 @@ class VerifyPolicy:
     apart_seconds: float = 60.0
 
     def ask_at(self, now: datetime, asked: int, draw: float, retry_after: float | None = None) -> datetime:
-        """The next question's turn, after so many; at least half the step, because a list is behind at first."""
+        """Return when to query next, after `asked` queries; at least half the step, because a list lags at first."""
         return now + timedelta(seconds=self.backoff.delay(asked + 1, 0.5 + draw / 2, retry_after))
 
 
 class Beside(NamedTuple):
-    """Another message in doubt to the same address, of whichever request: it may be asked about at another time."""
+    """Another message in doubt to the same address, of any request: it may be queried at another time."""
 
     key: tuple[UUID, int]
     claimed_at: datetime
@@ -47,7 +47,7 @@ class Beside(NamedTuple):
 
 
 class Doubt(msgspec.Struct, eq=False):
-    """One attempt of which nobody knows what became. `row` is the work row that asks."""
+    """One attempt with an unknown outcome. `row` is the work row of the query."""
 
     row: WorkRow
     ordinal: int
@@ -62,27 +62,27 @@ class Doubt(msgspec.Struct, eq=False):
     ended_at: datetime
     digest: bytes | None
     hash: bytes | None
-    free_at: datetime | None = None  # when its sender may ask, where it is at its limit
+    free_at: datetime | None = None  # when its sender may query again, if it is at its limit
     beside: "Sequence[Beside]" = ()
 
     @property
     def key(self) -> tuple[UUID, int]:
-        """Of its row; rows are locked in this order."""
+        """The key of its row; rows are locked in this order."""
         return self.notification_id, self.address_id
 
     def near(self, at: datetime, apart: timedelta) -> bool:
-        """Whether what the provider took then may have been this attempt."""
+        """Whether a message that the provider accepted then may have been this attempt."""
         return self.claimed_at - apart <= at <= self.ended_at + apart
 
     def could_be(self, other: "Doubt | Beside", apart: timedelta) -> bool:
-        """Whether a message that the provider took may as well be the other one."""
+        """Whether a message that the provider accepted might equally be the other one."""
         apart *= 2
         meet = self.claimed_at - apart <= other.ended_at and other.claimed_at - apart <= self.ended_at
         return meet and self.digest == other.digest
 
 
 class Taken(NamedTuple):
-    """A message that a provider took for an address. `digest`: of its text as it is listed."""
+    """A message that a provider accepted for an address. `digest`: of its text as listed."""
 
     ref: str
     digest: bytes
@@ -101,7 +101,7 @@ Answer = Sequence[Taken] | Unclear
 
 
 class Learned(NamedTuple):
-    """What is known of a doubt now. `ask_at`: still nothing, and when it is asked again."""
+    """What is now known of a doubt. `ask_at`: still nothing, and when to query again."""
 
     doubt: Doubt
     status: Status
@@ -112,7 +112,7 @@ class Learned(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """In a word, for figures: sent, not_sent, asked_again or given_up."""
+        """The outcome in a word, for metrics: sent, not_sent, asked_again or given_up."""
         if self.ask_at is not None:
             return "asked_again"
         return {Status.SENT: "sent", Status.UNKNOWN: "given_up"}.get(self.status, "not_sent")
@@ -128,7 +128,7 @@ class Judge:
     draw: float
 
     def of(self, doubts: Sequence[Doubt], answer: Answer) -> list[Learned]:
-        """Of all doubts about one address, asked about at once."""
+        """Judge all doubts about one address that were queried at once."""
         if isinstance(answer, Unclear):
             return [self._open(doubt, answer) for doubt in doubts]
         return [self._listed(doubt, doubts, answer) for doubt in doubts]
@@ -143,16 +143,16 @@ class Judge:
         if len(same) == 1 and not rivals:
             return Learned(doubt, Status.SENT, Reason.VERIFIED_SENT, same[0].ref)
         if same:
-            text = f"of {1 + len(rivals)} with the same text at that time, {len(same)} stand in the provider's list"
+            text = f"of {1 + len(rivals)} with the same text at that time, {len(same)} are in the provider's list"
             return self._open(doubt, Unclear(text))
         known = {other.digest for other in others.values()}
         if any(taken.digest not in known for taken in near):
-            return self._open(doubt, Unclear("only another text of that time stands in the provider's list"))
+            return self._open(doubt, Unclear("only another text of that time is in the provider's list"))
         return self._not_there(doubt)
 
     def _not_there(self, doubt: Doubt) -> Learned:
         if self.now < doubt.ended_at + timedelta(seconds=self.policy.certain_seconds):
-            return self._open(doubt, Unclear("it was not in the provider's list yet"))
+            return self._open(doubt, Unclear("it is not in the provider's list yet"))
         if doubt.row.attempt > self.max_resends:
             return Learned(doubt, Status.FAILED, Reason.RETRIES_EXHAUSTED, detail="the provider does not have it")
         return Learned(doubt, Status.PENDING, Reason.VERIFIED_NOT_SENT)

@@ -1,4 +1,4 @@
-"""What goes through the sender: leased rows of the queue, the messages made of them, and what came of each.
+"""What goes through the sender: leased queue rows, the messages made from them, and each result.
 
 One object per message lives from prepare to record; everything else in the loop is a tuple or a column.
 """
@@ -17,8 +17,8 @@ from libs.rendering.contents import Content
 from services.delivery.domain.outbound import Sender
 from services.delivery.domain.outcomes import Deferred, Rejected
 
-# The queue's third lane, in which no request is: attempts in doubt, whose provider is asked. `attempt` is the one in
-# doubt, `returns` how often it was asked. A lane of its own, because no sender may take such a row for a resend.
+# The queue's third lane, which no request uses: attempts in doubt, whose provider is queried. `attempt` is the one in
+# doubt, `returns` counts its queries. It is a separate lane so that no sender takes such a row for a resend.
 QUESTIONS = 2
 QUEUE_LANES = {lane: Lane(lane).word for lane in Lane} | {QUESTIONS: "verify"}
 
@@ -47,19 +47,19 @@ class Request:
 
 @dataclass(slots=True)
 class Queued:
-    """A row of the queue as it was leased. `shared`: by requests of one recipient each; it is done when all are."""
+    """A leased queue row. `shared`: by requests of one recipient each; it is done when all are."""
 
     id: int
     lease: int
     shared: bool = False
-    outstanding: int = 0  # calls whose outcome has not come yet
+    outstanding: int = 0  # calls without an outcome so far
 
 
 @dataclass(slots=True)
 class WorkRow:
-    """Leased recipients of one request, at one step and attempt: a row of the queue, or one request's part of it."""
+    """Leased recipients of one request, at one step and attempt: a queue row, or one request's part of it."""
 
-    id: int  # its place among those leased together
+    id: int  # its index among those leased together
     queued: Queued
     request: Request
     ordinals: Sequence[int]
@@ -71,7 +71,7 @@ class WorkRow:
 
 @dataclass(slots=True)
 class Group:
-    """Rows leased together. `leased_at` is time.monotonic() from before the lease was asked for."""
+    """Rows leased together. `leased_at` is time.monotonic() from before the lease was requested."""
 
     lane: Lane
     rows: list[WorkRow]
@@ -81,9 +81,8 @@ class Group:
 class Message(msgspec.Struct, eq=False):
     """One notification to one address, on its way through a chunk.
 
-    `status` SENDING: to be called. Anything final: refused while it was prepared, with its reason; then
-    `address_id` is 0 where none was looked for or found. A struct, because one is made for every message.
-    """
+    `status` SENDING: to be called. Anything final: refused during preparation, with its reason; then `address_id`
+    is 0 if none was looked up or found. A struct, because one is created for every message."""
 
     row: WorkRow
     ordinal: int
@@ -106,17 +105,17 @@ class Message(msgspec.Struct, eq=False):
     address: str = ""
     name: str | None = None
     unsubscribe_url: str | None = None
-    via: Sender | None = None  # set before the claim, where it is to be called
+    via: Sender | None = None  # set before the claim, if it is to be called
     was: Status = Status.PENDING  # what it woke from
 
     @property
     def key(self) -> tuple[UUID, int]:
-        """Of its row; rows are locked in this order."""
+        """The key of its row; rows are locked in this order."""
         return self.notification_id, self.address_id
 
 
 def channel_of(message: Message) -> str | None:
-    """The channel's word; None where no address was looked for."""
+    """Return the channel's word; None if no address was looked up."""
     return message.channel.word if message.channel is not None else None
 
 
@@ -130,7 +129,7 @@ class Later(NamedTuple):
 
 
 class GiveBack(NamedTuple):
-    """A whole row that goes back untouched, with a later turn."""
+    """A whole row that goes back untouched, for a later turn."""
 
     row: WorkRow
     due_at: datetime
@@ -138,7 +137,7 @@ class GiveBack(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """How the pending rows of a woken recipient end that no address was resolved for."""
+    """How a woken recipient's pending rows end if no address was resolved for them."""
 
     row: WorkRow
     ordinal: int
@@ -156,10 +155,10 @@ class Prepared:
     later: list[Later] = field(default_factory=list)
     back: list[GiveBack] = field(default_factory=list)
     rest: list[Rest] = field(default_factory=list)
-    away: int = 0  # rows whose release or recipients could not be had
+    away: int = 0  # rows whose release or recipients were unavailable
 
     def put_off(self, messages: Iterable[Message], due_at: datetime, reason: Reason) -> None:
-        """The recipients of these messages wait as a whole; nothing of them is claimed."""
+        """Make these messages' recipients wait as a whole; nothing of them is claimed."""
         waiting: dict[int, set[int]] = {}
         rows: dict[int, WorkRow] = {}
         for message in messages:
@@ -172,7 +171,7 @@ class Prepared:
         self.later += [Later(rows[id_], sorted(ordinals), due_at, reason) for id_, ordinals in waiting.items()]
 
     def check_complete(self) -> None:
-        """Raises AssertionError where a recipient got lost between lease and claim."""
+        """Raise AssertionError if a recipient got lost between lease and claim."""
         given = {back.row.id for back in self.back}
         seen: dict[int, set[int]] = {row.id: set() for row in self.group.rows}
         for message in self.messages:
@@ -188,21 +187,21 @@ class Prepared:
 
 @dataclass(slots=True)
 class Claimed:
-    """What may be called now, and the senders' limits that made others wait."""
+    """What may be called now, and what made others wait."""
 
     messages: list[Message]
-    lost: int = 0  # rows whose lease was somebody else's by then
-    limited: int = 0  # recipients for whom the throttle had no place
+    lost: int = 0  # rows whose lease then belonged to another worker
+    limited: int = 0  # recipients beyond the throttle
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """What came of one call, as the ledger records it."""
+    """The result of one call, as the ledger records it."""
 
     message: Message
     status: Status
     reason: Reason
     provider_ref: str | None = None
     detail: str | None = None
-    again_at: datetime | None = None  # the next attempt's turn, where there is one
-    ask_at: datetime | None = None  # when its provider is asked what became of this one
-    refusal: Rejected | Deferred | None = None  # a provider's refusing reply, for `bounce` and `tokens`
+    again_at: datetime | None = None  # the next attempt's turn, if there is one
+    ask_at: datetime | None = None  # when to query its provider about this attempt
+    refusal: Rejected | Deferred | None = None  # a provider's refusal, for `bounce` and `tokens`

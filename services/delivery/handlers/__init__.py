@@ -1,4 +1,4 @@
-"""The story of delivery's bus: what it takes, and which function does what with it."""
+"""The story of delivery's bus: which events it consumes, and which function handles each."""
 
 from libs.contracts.bounce import SuppressionChanged
 from libs.contracts.delivery import NotificationRequested

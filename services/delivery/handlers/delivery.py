@@ -1,4 +1,4 @@
-"""What delivery stands on: every handler, loop and route is given this."""
+"""The dependencies of delivery, passed to every handler, loop and route."""
 
 import asyncio
 import random
@@ -56,7 +56,7 @@ class Breakers:
         return self._breakers[key]
 
     def states(self, now: float) -> dict[tuple[int, int, int], State]:
-        """Of every sender that has sent, by (tenant, mode, number)."""
+        """Return the state of every sender that has sent, by (tenant, mode, number)."""
         return {key: breaker.state(now) for key, breaker in self._breakers.items()}
 
 
@@ -69,7 +69,7 @@ class Line:
     tokens: Tokens
     releases: Releases
     senders: Senders
-    providers: Mapping[Lane, Mapping[Channel, Provider]]  # each lane has connections of its own
+    providers: Mapping[Lane, Mapping[Channel, Provider]]  # each lane has its own connections
     enquiries: Mapping[Channel, Enquiry]
     keyring: Keyring
     clock: Clock
@@ -82,7 +82,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Everything. `line` is the sending half, `receiving` what callbacks need."""
+    """All dependencies. `line` is the sending half, `receiving` what callbacks need."""
 
     line: Line
     intake: Intake

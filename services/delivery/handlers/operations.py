@@ -1,4 +1,4 @@
-"""What operators do: place and lift holds, cancel, set senders up. Each is one transaction with its audit."""
+"""Operators' actions: place and lift holds, cancel, configure senders. Each is one transaction with its audit."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -16,11 +16,11 @@ from services.delivery.domain.steering import Hold, SenderSetup
 from services.delivery.handlers.delivery import Delivery
 
 SERVICE = "delivery"
-MatchVersion = Callable[[int | None], None]  # raises where If-Match does not fit the version that is there
+MatchVersion = Callable[[int | None], None]  # raises if If-Match does not match the current version
 
 
 async def place_hold(deps: Delivery, principal: Principal, wanted: Hold) -> tuple[Hold, bool]:
-    """Stops what the hold names; one that stands already is left as it is."""
+    """Stop what the hold names; an existing hold is left unchanged."""
     before = await deps.operations.hold(wanted)
     version = before.version + 1 if before else 1
     placed = HoldPlaced(
@@ -31,24 +31,27 @@ async def place_hold(deps: Delivery, principal: Principal, wanted: Hold) -> tupl
 
 
 async def lift_hold(deps: Delivery, principal: Principal, wanted: Hold) -> Hold:
-    """What the hold had stopped goes on. Raises NotFound where none stands."""
+    """Let the work that the hold stopped continue. Raises NotFound if there is no such hold."""
     before = await deps.operations.hold(wanted)
     if before is None or not before.active:
-        raise NotFound(f"No hold stands on {wanted.kind.value} {wanted.target}; `GET /v1/holds` lists those that do.")
+        raise NotFound(
+            f"There is no hold on {wanted.kind.value} {wanted.target}; `GET /v1/holds` lists the active ones."
+        )
     lifted = HoldLifted(
         kind=wanted.kind.value, target=wanted.target, version=before.version + 1, at=wanted.changed_at, note=wanted.note
     )
     action = _action(deps, principal, "hold.lift", (_name(wanted), wanted.note, _plain(before), None))
     hold = await deps.operations.lift(wanted, _outgoing(principal, wanted.target, lifted, action))
     if hold is None:
-        raise NotFound("The hold was lifted by somebody else at the same moment.")
+        raise NotFound("Somebody else lifted the hold at the same moment.")
     for lane in deps.line.pace.lanes:
         deps.line.wake(lane)
     return hold
 
 
 async def cancel_cause(deps: Delivery, principal: Principal, cause: UUID, note: str | None) -> int:
-    """Everything of the cause that has not been called yet ends as skipped(cancelled); how many requests were open."""
+    """End everything of the cause that has not been called yet as skipped(cancelled); return how many requests were
+    open."""
     action = _action(deps, principal, "cause.cancel", (str(cause), note, None, None))
     realm = (principal.tenant, principal.mode)
     count = await deps.operations.cancel(realm, cause, deps.line.clock(), _outgoing(principal, str(cause), action))
@@ -60,15 +63,14 @@ async def cancel_cause(deps: Delivery, principal: Principal, cause: UUID, note: 
 async def put_sender(
     deps: Delivery, principal: Principal, wanted: SenderSetup, match: MatchVersion
 ) -> tuple[SenderSetup, bool]:
-    """Makes or changes a sender; whether it is new. Secrets that the edit leaves out stay as they were.
+    """Create or change a sender; return it, and whether it is new. Secrets that the edit leaves out stay unchanged.
 
-    An edit that says what is there already makes no version: definitions may be applied again and again.
-    """
+    An edit without a change creates no version: definitions may be applied again and again."""
     before = await deps.operations.sender((principal.tenant, principal.mode), wanted.number)
     match(before.version if before else None)
     if before is not None and before.channel is not wanted.channel:
         raise Conflict(
-            f"Sender {wanted.number} is for {before.channel.word}, and messages say so; use another number.",
+            f"Sender {wanted.number} is for {before.channel.word}, and its messages rely on that; use another number.",
             pointer="/channel",
         )
     if before is not None and same_setup(before, wanted):
@@ -77,7 +79,7 @@ async def put_sender(
     change = (f"sender {setup.number}", None, _shown(before) if before else None, _shown(setup))
     action = _action(deps, principal, "sender.put", change)
     if not await deps.operations.put_sender(setup, _outgoing(principal, str(setup.number), action)):
-        raise Conflict("Somebody else changed this sender at the same moment; read it and apply your edit to that.")
+        raise Conflict("Somebody else changed this sender at the same moment; read it and repeat your edit.")
     return setup, before is None
 
 
@@ -107,7 +109,7 @@ def _plain(hold: Hold) -> dict[str, Any]:
 
 
 def _shown(setup: SenderSetup) -> dict[str, Any]:
-    """Without secrets."""
+    """Return the sender without its secrets."""
     shown = asdict(replace(setup, secrets={}, changed_at=None))
     del shown["secrets"]
     return shown | {"mode": setup.mode.word, "channel": setup.channel.word, "changed_at": None}

@@ -1,4 +1,4 @@
-"""What other services say about releases, addresses and people; shuffled, late and twice."""
+"""Events of other services about releases, addresses and people; they arrive shuffled, late and twice."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from services.delivery.handlers.delivery import Delivery
 
 
 async def project_releases(deps: Delivery, batch: Sequence[Envelope]) -> None:
-    """Remembers which releases there are, and which were retired; the bundle is pulled when it is needed."""
+    """Record which releases exist and which were retired; the bundle is fetched when it is needed."""
     await deps.projections.know(
         [
             KnownRelease(
@@ -28,7 +28,7 @@ async def project_releases(deps: Delivery, batch: Sequence[Envelope]) -> None:
 
 
 async def project_suppressions(deps: Delivery, batch: Sequence[Envelope]) -> None:
-    """From the next claim on the address is barred, or free again."""
+    """Suppress the address from the next claim on, or free it again."""
     await deps.projections.suppress(
         [
             Suppression(
@@ -46,6 +46,6 @@ async def project_suppressions(deps: Delivery, batch: Sequence[Envelope]) -> Non
 
 
 async def erase_recipients(deps: Delivery, batch: Sequence[Envelope]) -> None:
-    """Wipes people from the requests that name them; what was not sent yet ends as skipped(recipient_erased)."""
+    """Wipe people from the requests that name them; unsent messages end as skipped(recipient_erased)."""
     whom = {(envelope.tenant, int(envelope.mode), envelope.data.recipient) for envelope in batch}
     await deps.projections.erase(sorted(whom))

@@ -1,4 +1,6 @@
-"""What providers tell us: verify, translate (the provider's reader), then deduplicate, apply, publish (the ledger)."""
+"""Handling provider callbacks: verify, translate (the provider's reader), then deduplicate, apply, publish (the
+ledger).
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +22,8 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Receiving:
-    """What callbacks need. `twilio` makes the reader of an account from its auth tokens; `vendors` read the webhooks of
-    mail vendors, and `return_path` our signed path in them."""
+    """What callbacks need. `twilio` builds an account's reader from its auth tokens; `vendors` read mail vendors'
+    webhooks, and `return_path` reads our signed path in them."""
 
     senders: Senders
     receipts: Receipts
@@ -38,7 +40,7 @@ class Receiving:
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """The sender that a callback's URL names; believed only because the signature covers the URL."""
+    """The sender that a callback's URL names; trusted only because the signature covers the URL."""
 
     tenant: int
     mode: Mode
@@ -46,23 +48,23 @@ class Whose:
 
 
 async def receive_twilio(deps: Receiving, callback: Callback, whose: Whose) -> int:
-    """A status or a customer's SMS. Raises Unauthorized, also where there is no such sender: a stranger learns
-    nothing from the difference."""
+    """Handle a status or a customer's SMS. Raises Unauthorized, also if there is no such sender, so that a stranger
+    learns nothing from the difference."""
     key = (whose.tenant, whose.mode, Channel.SMS, whose.number)
     sender = (await deps.senders.get([key])).get(key)
     if sender is None or not isinstance(sender.account, TwilioAccount):
-        raise Unauthorized("X-Twilio-Signature is wrong: check the auth token, and the callback's public URL.")
+        raise Unauthorized("X-Twilio-Signature is wrong: check the auth token and the callback's public URL.")
     news = deps.twilio([sender.account.auth_token]).read(callback, deps.clock())
     return await _apply(deps, news, whose)
 
 
 async def receive_simulator(deps: Receiving, callback: Callback) -> int:
-    """Receipts of the simulator. Raises Unauthorized, BadRequest, Invalid."""
+    """Handle receipts of the simulator. Raises Unauthorized, BadRequest, Invalid."""
     return await _apply(deps, deps.simulator.read(callback, deps.clock()), None)
 
 
 async def _apply(deps: Receiving, news: Sequence[News], whose: Whose | None) -> int:
-    """How many were new; a repeat is a success that changes nothing."""
+    """Return how many were new; a repeat is a success that changes nothing."""
     new = 0
     receipts = [one for one in news if isinstance(one, ReceiptNews)]
     if receipts:
@@ -75,7 +77,7 @@ async def _apply(deps: Receiving, news: Sequence[News], whose: Whose | None) -> 
 
 
 def _hash(deps: Receiving, reply: ReplyNews) -> bytes | None:
-    """None for short codes and words: they are no customers."""
+    """Return None for short codes and words: they are not customers."""
     try:
         return phone_number(reply.address, None).hash(deps.hasher)
     except InvalidAddress:

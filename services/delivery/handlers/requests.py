@@ -1,4 +1,4 @@
-"""Storing what is asked for. The bus handler only stores; it never sends."""
+"""Storing requests. The bus handler only stores; it never sends."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from libs.contracts.envelope import Envelope
 from services.delivery.domain.intake import NewRequest, new_request
 from services.delivery.handlers.delivery import Delivery
 
-_SEALS_AT_A_STRETCH = 500  # some milliseconds; then the loop takes a breath, and a one-time code its turn
+_SEALS_AT_A_STRETCH = 500  # some milliseconds; then the loop yields, so that a one-time code gets its turn
 
 
 async def store_requests(deps: Delivery, batch: Sequence[Envelope]) -> None:
-    """Stores requests that are new with their work, and wakes the sender. Raises Invalid for one that is wrong:
-    then the bus brings them one by one."""
+    """Store new requests with their work, and wake the sender. Raises Invalid for a wrong one; the bus then delivers
+    them one by one."""
     requests: list[NewRequest] = []
     sealed = 0
     for envelope in batch:

@@ -1,4 +1,6 @@
-"""What mail vendors tell us: verify, translate (the vendor's reader), find the message, then apply as any receipt."""
+"""Handling mail vendors' webhooks: verify, translate (the vendor's reader), find the message, then apply like any
+receipt.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,15 +21,15 @@ from services.delivery.handlers.receiving import Receiving, Whose
 log = get_logger(__name__)
 
 _events = Counter(
-    "depesche_delivery_webhook_events", "Events of mail vendors' webhooks, by what came of them", ["source", "outcome"]
+    "depesche_delivery_webhook_events", "Events of mail vendors' webhooks, by outcome", ["source", "outcome"]
 )
-_AT_ONCE = 500  # receipts in a transaction
+_AT_ONCE = 500  # receipts per transaction
 _CLASS_LIMIT = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of a webhook's events. `unknown_messages`: mails that are none of this sender's tenant and mode."""
+    """The result of a webhook's events. `unknown_messages`: mails of another tenant or mode than this sender's."""
 
     new: int = 0
     repeated: int = 0
@@ -36,11 +38,10 @@ class Taken:
 
 
 async def receive_webhook(deps: Receiving, vendor: Vendor, callback: Callback, whose: Whose) -> Taken:
-    """Events of one vendor about mails of one sender; what came before changes nothing.
+    """Handle events of one vendor about one sender's mails; repeated events change nothing.
 
-    Raises Unauthorized, also where there is no such sender: a stranger learns nothing from the difference. Raises
-    Invalid for events that cannot be read, when all the others have been applied.
-    """
+    Raises Unauthorized, also if there is no such sender, so that a stranger learns nothing from the difference.
+    Raises Invalid for unreadable events, after all others have been applied."""
     try:
         reading = await _read(deps, vendor, callback, whose)
     except (Unauthorized, BadRequest, Invalid) as error:
@@ -71,19 +72,19 @@ async def _read(deps: Receiving, vendor: Vendor, callback: Callback, whose: Whos
     if reading.nonce and not await deps.nonces.bind(
         f"{vendor.value}:{_account(whose)}", reading.nonce, callback.body, now
     ):
-        raise Unauthorized("The webhook's token has come before, with another body.")
+        raise Unauthorized("The webhook's token was used before with another body.")
     return reading
 
 
 def _receipt(deps: Receiving, vendor: Vendor, whose: Whose, news: MailNews) -> ReceiptNews | None:
-    """The receipt, None for a mail that does not bring back a return path that we signed."""
+    """Return the receipt; None for a mail without a return path that we signed."""
     path = next((verp for place in news.paths if (verp := deps.return_path.read(place)) is not None), None)
     if path is None:
         return None
     opinion = news.opinion
     return ReceiptNews(
         provider=vendor.value,
-        # ids are the vendor account's own: another tenant's account could use the same
+        # ids are unique within the vendor account only: another tenant's account could use the same
         event_id=f"{_account(whose)}:{news.event_id}",
         notification_id=path.notification_id,
         address_id=path.address_id,

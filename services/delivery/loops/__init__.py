@@ -1,10 +1,11 @@
-"""What runs by itself in delivery: senders per lane, recovery of dead workers' chunks, the ledger's days, figures."""
+"""Delivery's loops: senders per lane, recovery of dead workers' chunks, the ledger's days, figures."""
 
 import asyncio
 from collections.abc import Mapping
 
 from prometheus_client import Counter
 
+from libs.clock import pause
 from libs.contracts.outcomes import Lane, Status
 from libs.service import LoopFunction
 from libs.telemetry import get_logger, mark_outcome, span
@@ -23,22 +24,22 @@ _recovered = Counter("depesche_delivery_recovered_rows", "Rows of dead workers r
 
 
 async def send_transactional(deps: Delivery, stop: asyncio.Event) -> None:
-    """Never waits behind bulk: its own leases, its own connections."""
+    """Send transactional messages, never waiting behind bulk: own leases, own connections."""
     await LaneSender(deps.line, Lane.TRANSACTIONAL).run(stop)
 
 
 async def send_bulk(deps: Delivery, stop: asyncio.Event) -> None:
-    """Campaigns and everything else that may wait."""
+    """Send campaigns and everything else that may wait."""
     await LaneSender(deps.line, Lane.BULK).run(stop)
 
 
 async def verify(deps: Delivery, stop: asyncio.Event) -> None:
-    """Asks providers what became of attempts of which nobody knows."""
+    """Query providers about attempts with an unknown outcome."""
     await Verifier(deps.line).run(stop)
 
 
 async def recover(deps: Delivery, stop: asyncio.Event) -> None:
-    """Looks for leases that ran out: their worker died, or stalled so long that it counts as dead."""
+    """Recover leases that ran out: their worker died, or stalled so long that it counts as dead."""
     while not stop.is_set():
         found = await deps.line.ledger.recover(_RECOVER_ROWS)
         if found.unknown:
@@ -52,12 +53,12 @@ async def recover(deps: Delivery, stop: asyncio.Event) -> None:
         if found.split or found.given_up:
             log.error("chunks_kill_workers", split=found.split, given_up=found.given_up)
         if found.rows < _RECOVER_ROWS:
-            await _pause(stop, deps.line.pace.recovery)
+            await pause(stop, deps.line.pace.recovery)
 
 
 async def keep_days(deps: Delivery, stop: asyncio.Event) -> None:
-    """The coming days' partitions, and the end of old ones. More than one missing at once is an alarm: this loop
-    has not run for a day, and today's would have been next."""
+    """Create the coming days' partitions, and drop old ones. More than one missing at once is an alarm: this loop has
+    not run for a day, and today's would have been next."""
     first = True
     while not stop.is_set():
         if missing := await deps.partitions.make_ahead(_DAYS_AHEAD):
@@ -65,15 +66,7 @@ async def keep_days(deps: Delivery, stop: asyncio.Event) -> None:
             alarm("days_made", days=missing)
         first = False
         await deps.partitions.retire()
-        await _pause(stop, _DAILY_SECONDS)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+        await pause(stop, _DAILY_SECONDS)
 
 
 LOOPS: Mapping[str, LoopFunction] = {

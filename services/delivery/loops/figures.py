@@ -1,4 +1,4 @@
-"""Figures for dashboards, and an alarm where something is that must never be."""
+"""Metrics for dashboards, and an alarm if something exists that must never exist."""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from prometheus_client import Gauge
 
+from libs.clock import pause
 from libs.contracts.outcomes import Mode
 from libs.errors import Unavailable
 from libs.telemetry import get_logger
@@ -20,7 +21,7 @@ _LOOK_SECONDS = 15.0
 _UNKNOWN_TURNS = 2
 _EMPTY_TURNS = 20
 
-# Every worker sees the same queue: the latest look of a living one counts. Breakers are each worker's own.
+# Every worker sees the same queue: the latest value from a live one counts. Breakers are per worker.
 _SHARED: Final = "livemostrecent"
 _OWN: Final = "livemax"
 _SENDER = ["tenant", "mode", "sender"]
@@ -28,16 +29,14 @@ _SENDER = ["tenant", "mode", "sender"]
 _backlog = Gauge("depesche_delivery_backlog", "Recipients waiting", ["lane"], multiprocess_mode=_SHARED)
 _held = Gauge("depesche_delivery_held_chunks", "Chunks that a hold stops", ["lane"], multiprocess_mode=_SHARED)
 _oldest = Gauge(
-    "depesche_delivery_oldest_due_seconds", "Age of the oldest due work that nothing holds", ["lane"],
+    "depesche_delivery_oldest_due_seconds", "Age of the oldest due work without a hold", ["lane"],
     multiprocess_mode=_SHARED,
 )  # fmt: skip
 _unknown = Gauge(
-    "depesche_delivery_unknown", "Messages of which nobody knows whether they were sent", _SENDER,
+    "depesche_delivery_unknown", "Messages whose sending is unknown", _SENDER,
     multiprocess_mode=_SHARED,
 )  # fmt: skip
-_empty = Gauge(
-    "depesche_delivery_always_empty", "What must never be: 0 on every day", ["what"], multiprocess_mode=_SHARED
-)
+_empty = Gauge("depesche_delivery_always_empty", "Counts that must always be 0", ["what"], multiprocess_mode=_SHARED)
 _breaker = Gauge(
     "depesche_delivery_breaker", "State of the sender's breaker: 0 closed, 1 half-open, 2 open", _SENDER,
     multiprocess_mode=_OWN,
@@ -48,7 +47,7 @@ _Senders = Mapping[tuple[int, int, int], int]
 
 
 async def watch(deps: Delivery, stop: asyncio.Event) -> None:
-    """Looks every 15 seconds, at what costs more less often."""
+    """Measure every 15 seconds; expensive figures less often."""
     turn = 0
     seen: set[tuple[int, int, int]] = set()
     while not stop.is_set():
@@ -61,11 +60,7 @@ async def watch(deps: Delivery, stop: asyncio.Event) -> None:
         except Unavailable as error:
             log.warning("figures_unavailable", detail=error.detail)
         turn += 1
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await pause(stop, _LOOK_SECONDS)
 
 
 async def _look(deps: Delivery) -> None:
@@ -80,7 +75,7 @@ async def _look(deps: Delivery) -> None:
 
 
 def show_unknown(found: _Senders, seen: set[tuple[int, int, int]]) -> None:
-    """Sets the gauge; a sender that had some before and has none now is set to 0."""
+    """Set the gauge; a sender that had some before and has none now is set to 0."""
     seen |= set(found)
     for key in seen:
         _unknown.labels(*_labels(key)).set(found.get(key, 0))

@@ -1,7 +1,7 @@
 """Prepare: leased rows become messages. Everything here is repeatable; nothing has been claimed yet.
 
-release at hand → recipients resolved (one call a topic) → expiry, consent, quiet hours → step of the plan → render.
-Who must wait goes back later; whoever is refused gets a row with the reason.
+release loaded → recipients resolved (one call per topic) → expiry, consent, quiet hours → step of the plan → render.
+Recipients who must wait go back for later; refused ones get a row with the reason.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ from services.delivery.ports import Question
 
 log = get_logger(__name__)
 
-_RENDERS_AT_A_STRETCH = 40  # then the loop takes a breath, so that a one-time code does not wait for a campaign
+_RENDERS_AT_A_STRETCH = 40  # then the loop yields, so that a one-time code does not wait for a campaign
 _MOST_KEYS = 1_000
 _NO_LINKS: Final[dict[str, str]] = {}
 
 
 async def prepare(line: Line, group: Group) -> Prepared:
-    """A group with every recipient accounted for: to be called, refused, later, or the whole row given back."""
+    """Return a group with every recipient accounted for: to be called, refused, later, or the whole row given back."""
     return await _Preparing(line, group).run()
 
 
@@ -51,7 +51,7 @@ class _Preparing:
         self.later: dict[tuple[int, datetime, Reason], list[int]] = defaultdict(list)
         self.rows: dict[int, WorkRow] = {row.id: row for row in group.rows}
         self.rendered = 0
-        self.given: set[int] = set()  # rows whose release or recipients cannot be had now
+        self.given: set[int] = set()  # rows whose release or recipients are unavailable now
 
     async def run(self) -> Prepared:
         releases = await self._releases()
@@ -67,13 +67,13 @@ class _Preparing:
     # ---- the release
 
     async def _releases(self) -> dict[UUID, Release]:
-        """Releases of the rows that are still wanted; rows whose release can't be had go back."""
+        """Return the releases of the rows still wanted; rows whose release is unavailable go back."""
         rows = [row for row in self.prepared.group.rows if self._ended(row) is None]
         wanted = {(row.request.release_id, row.request.tenant, row.request.mode) for row in rows}
         found = await self.line.releases.get(wanted) if wanted else {}
         usable: dict[UUID, Release] = {}
         for row in rows:
-            release = found.get(row.request.release_id, Unusable("not there yet"))
+            release = found.get(row.request.release_id, Unusable("not available yet"))
             if isinstance(release, Unusable):
                 self._release_missing(row, release)
             else:
@@ -97,13 +97,13 @@ class _Preparing:
         due_at = min(self.now + timedelta(seconds=seconds), max(row.request.expires_at, self.now))
         self.given.add(row.id)
         self.prepared.away += 1
-        if row.queued.shared:  # the others of its row go on without it
+        if row.queued.shared:  # the rest of its row continues without it
             self.prepared.later.append(Later(row, row.ordinals, due_at, reason))
         else:
             self.prepared.back.append(GiveBack(row, due_at, reason))
 
     def _ended(self, row: WorkRow) -> Reason | None:
-        """Why nothing of the row is sent any more."""
+        """Return why nothing of the row is sent any more."""
         request = row.request
         if request.cancelled:
             return Reason.CANCELLED
@@ -114,7 +114,7 @@ class _Preparing:
     # ---- the recipients
 
     async def _resolve(self, releases: Mapping[UUID, Release]) -> dict[int, Mapping[str, Recipient]]:
-        """Answers by row; rows whose question failed are given back."""
+        """Return the answers by row; rows whose query failed are given back."""
         by_question: dict[tuple[Any, ...], list[WorkRow]] = defaultdict(list)
         for row in self.prepared.group.rows:
             release = releases.get(row.request.release_id)
@@ -194,7 +194,7 @@ class _Preparing:
             self._render(who, about, _message(who, about, choice.step))
 
     def _woken(self, who: "_Who", release: Release, recipient: Recipient) -> None:
-        """A later attempt: at the addresses that the step reaches now, where they may still be written to."""
+        """A later attempt: to the addresses that the step reaches now, if they may still be written to."""
         step = who.row.plan_step
         for planned in release.plan[step].channels:
             may = consents(release, planned, recipient)
@@ -271,13 +271,13 @@ def _message(who: _Who, about: _About, step: int) -> Message:
 
 
 def _name(recipient: Recipient) -> str | None:
-    """For the To header."""
+    """Return the name for the To header."""
     first, last = recipient["first_name"], recipient["last_name"]
     return f"{first} {last}" if first and last else first or last or None
 
 
 def _batches(rows: Sequence[WorkRow]) -> list[list[WorkRow]]:
-    """Rows in order, so many that a question stays within its limit; a row is never split."""
+    """Group rows in order, so that a query stays within its limit; a row is never split."""
     batches: list[list[WorkRow]] = [[]]
     size = 0
     for row in rows:

@@ -1,4 +1,4 @@
-"""Collects outcomes as they come and records them in batches; a slow call does not hold the others up."""
+"""Collects outcomes as they arrive and records them in batches, so that a slow call does not delay the others."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ POSTGRES_AWAY_SECONDS = 0.5
 _outcomes = Metric("depesche_delivery_results", "Results of provider calls", ["channel", "sender", "status", "reason"])
 _opened = Metric("depesche_delivery_breaker_opened", "Times that a sender was paused", ["channel", "sender"])
 
-# of a batch the status that somebody will ask about first
+# the status of a batch that somebody will ask about first
 _TELLING = (
     Status.UNKNOWN, Status.FAILED, Status.SUPPRESSED, Status.SKIPPED, Status.PENDING, Status.SENDING, Status.SENT,
 )  # fmt: skip
@@ -32,7 +32,8 @@ Settled = Callable[[Message, Outcome], None]
 
 
 class Recorder:
-    """The results of one group. `of` gives what providers call, `run` flushes until all have come."""
+    """The results of one group. `of` returns the callback for providers; `run` flushes until all
+    results have arrived."""
 
     def __init__(self, line: Line, messages: Sequence[Message]) -> None:
         self._line = line
@@ -43,11 +44,11 @@ class Recorder:
 
     @property
     def left(self) -> int:
-        """Calls whose outcome has not come."""
+        """Number of calls without an outcome."""
         return self._left
 
     def of(self, sender: Sender) -> Settled:
-        """What takes one outcome of this sender at a time: cheap, and called from the event loop."""
+        """Return the callback for this sender's outcomes: cheap, and called from the event loop."""
         line = self._line
         breaker = line.breakers.of(sender.tenant, int(sender.mode), sender.number)
 
@@ -77,7 +78,7 @@ class Recorder:
             self._ready.set()
 
     async def run(self) -> None:
-        """Flushes at so many results or after so long, until all outcomes are recorded."""
+        """Flush after a number of results or a time, until all outcomes are recorded."""
         while True:
             try:
                 async with asyncio.timeout(self._line.pace.flush):
@@ -105,8 +106,8 @@ class Recorder:
             _outcomes.labels(channel, str(sender), status.word, reason.word).inc(count)
 
     async def _record(self, results: Sequence[Result], finished: Sequence[WorkRow]) -> None:
-        """Nobody else knows these answers, so they wait for Postgres; after a whole lease recovery calls them unknown.
-        Recorded twice they change nothing."""
+        """Record results, waiting for Postgres if needed, because nobody else has them; after a whole lease, recovery
+        marks them unknown. Recording twice changes nothing."""
         until = time.monotonic() + self._line.pace.lease
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Which sender each message goes out by, and who waits because his sender is paused or not set up."""
+"""Which sender each message uses, and who waits because the sender is paused or not configured."""
 
 from collections import defaultdict
 from datetime import datetime, timedelta
@@ -12,14 +12,14 @@ from services.delivery.handlers.delivery import Line
 
 log = get_logger(__name__)
 
-_PROBES = 10  # recipients that a paused sender is tried with
+_PROBES = 10  # recipients to probe a paused sender with
 _RETRY_SECONDS = 30.0
 
 Key = tuple[int, Mode, Channel, int]
 
 
 async def route(line: Line, prepared: Prepared, monotonic: float) -> None:
-    """Gives each message its sender; recipients without a working one are put off as a whole."""
+    """Give each message its sender; recipients without a working one are put off as a whole."""
     wanted: dict[Key, list[Message]] = defaultdict(list)
     for message in prepared.messages:
         if message.status is Status.SENDING:
@@ -50,5 +50,5 @@ def _obey_breaker(line: Line, prepared: Prepared, messages: list[Message], momen
 
 
 def _later(line: Line, now: datetime, seconds: float) -> datetime:
-    """With jitter of up to a half, so that a paused sender is not overrun the moment it works again."""
+    """Return the time with jitter of up to a half, so that a paused sender is not overrun the moment it works again."""
     return now + timedelta(seconds=max(0.2, seconds) * (1 + line.draw() / 2))

@@ -1,7 +1,8 @@
-"""The sender: lease → prepare → claim → call → record, one lane at a time, several groups on their way at once.
+"""The sender: lease → prepare → claim → call → record, one lane at a time, several groups in flight.
 
-While groups are being called the next one is leased and prepared. A group that fails takes no neighbour along: its
-leases run out, and recovery sorts out what happened. On stop nothing more is leased; what was leased is finished.
+While groups are being called, the next one is leased and prepared. A provider that raises does not affect other
+senders. A failing group does not affect the others: its leases run out, and recovery sorts out what happened. On stop
+it leases nothing more and finishes what it has leased.
 """
 
 import asyncio
@@ -13,18 +14,19 @@ from functools import partial
 from typing import Any
 
 from libs.contracts.outcomes import Lane, Status
+from libs.contracts.reasons import Reason
 from libs.errors import Unavailable
 from libs.ids import message_id
 from libs.telemetry import annotate, batch_span, get_logger, one_of, span
 from services.delivery.domain.outbound import Outbound, Sender
-from services.delivery.domain.outcomes import Outcome
+from services.delivery.domain.outcomes import Ambiguous, Outcome
 from services.delivery.domain.work import Claimed, Group, Message, Prepared, WorkRow
 from services.delivery.handlers.delivery import Line
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.recorder import POSTGRES_AWAY_SECONDS, Recorder, Settled
 from services.delivery.loops.routes import route
 
-_SLOW = 0.5  # of a sender's time-out: from then on a call is told as slow
+_SLOW = 0.5  # of a sender's timeout: a longer call is marked slow
 
 log = get_logger(__name__)
 
@@ -39,15 +41,15 @@ class LaneSender:
         self._groups: set[asyncio.Task[None]] = set()
         self._outstanding = 0
         self._room = asyncio.Event()
-        self._rows = 1  # rows asked for at once: follows how many recipients rows have
+        self._rows = 1  # rows to lease at once: follows the number of recipients per row
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; then the groups on their way are finished, and also where a lease cannot be had."""
+        """Run until `stop`; then finish the groups in flight, also if leasing fails."""
         try:
             await self._lease_until(stop)
             await self._groups_ended()
         except Exception:
-            await self._groups_ended()  # what is being called needs no further lease
+            await self._groups_ended()  # calls in flight need no further lease
             raise
         finally:
             for group in self._groups:
@@ -64,7 +66,7 @@ class LaneSender:
             await asyncio.wait(self._groups)
 
     async def run_once(self) -> bool:
-        """One group from lease to record; whether there was one. For tests and tools."""
+        """Process one group from lease to record; return whether there was one. For tests and tools."""
         if not await self._next_group():
             return False
         await self._groups_ended()
@@ -101,7 +103,8 @@ class LaneSender:
             request_id=one_of([request.id for request in requests]),
         ):
             prepared = await self._prepare(group)
-            if prepared.away == len(group.rows):  # what all of it needs is away: do not hurry through the whole queue
+            # everything it needs is unavailable: do not rush through the whole queue
+            if prepared.away == len(group.rows):
                 await asyncio.sleep(self._line.pace.poll)
             ready.set()  # the next group may be leased while this one is called
             if len(prepared.back) < len(group.rows):
@@ -112,7 +115,7 @@ class LaneSender:
         self._room.set()
         if task.cancelled() or (error := task.exception()) is None:
             return
-        if isinstance(error, Unavailable):  # its rows come again when the lease is over
+        if isinstance(error, Unavailable):  # its rows return when the lease runs out
             log.warning("group_waits", lane=self._lane.word, detail=error.detail)
         else:
             log.error("group_failed", lane=self._lane.word, exc_info=error)
@@ -173,17 +176,24 @@ class LaneSender:
         rows = {message.row.id: message.row for message in messages}
         seconds = {id_: _left(row, now) for id_, row in rows.items()}
         outbound = [_outbound(message, seconds[message.row.id]) for message in messages]
-        settle = partial(self._settled, recorder.of(sender), messages)
+        waiting = dict(enumerate(messages))
+        settle = partial(self._settled, recorder.of(sender), waiting)
         with span(
             f"call {sender.channel.word}", sender=sender.number, messages=len(messages), **_notification(messages)
         ) as current:
             began = time.monotonic()
-            await provider.send(sender, outbound, deadline - sender.account.timeout_seconds, settle)
+            try:
+                await provider.send(sender, outbound, deadline - sender.account.timeout_seconds, settle)
+            except Exception as error:
+                log.error("provider_failed", channel=sender.channel.word, sender=sender.number, exc_info=error)
+                for index in list(waiting):  # each may have been handed over
+                    settle(index, Ambiguous(Reason.WORKER_CRASHED, f"{type(error).__name__}: {error}"))
             if time.monotonic() - began > _SLOW * sender.account.timeout_seconds:
                 annotate(current, **{"depesche.slow": True})
 
-    def _settled(self, settle: Settled, messages: list[Message], index: int, outcome: Outcome) -> None:
-        settle(messages[index], outcome)
+    def _settled(self, settle: Settled, waiting: dict[int, Message], index: int, outcome: Outcome) -> None:
+        settle(waiting[index], outcome)
+        del waiting[index]
         self._outstanding -= 1
         if self._outstanding < self._pace.outstanding:
             self._room.set()
@@ -204,7 +214,7 @@ class LaneSender:
 
 
 def _notification(messages: Sequence[Message]) -> dict[str, Any]:
-    """The ids of a span that is about one message."""
+    """Return the ids for a span about one message."""
     return {"notification_id": messages[0].notification_id} if len(messages) == 1 else {}
 
 
@@ -213,12 +223,12 @@ def _by_sender(messages: list[Message]) -> list[tuple[Sender, list[Message]]]:
     for message in messages:
         assert message.via is not None
         assert message.status is Status.SENDING
-        groups[id(message.via)].append(message)  # routing gave all messages of a sender the same one
+        groups[id(message.via)].append(message)  # routing gave all messages of a sender the same object
     return [(group[0].via, group) for group in groups.values() if group[0].via is not None]
 
 
 def _left(row: WorkRow, now: datetime) -> int:
-    """Seconds until it expires."""
+    """Return the seconds until it expires."""
     return max(0, int((row.request.expires_at - now).total_seconds()))
 
 
@@ -239,7 +249,7 @@ def _outbound(message: Message, ttl_seconds: int) -> Outbound:
 
 
 async def _first(event: asyncio.Event, stop: asyncio.Event, seconds: float | None) -> None:
-    """Until one of both is set, or so many seconds have passed."""
+    """Wait until one of both is set, or `seconds` have passed."""
     waits = [asyncio.create_task(event.wait()), asyncio.create_task(stop.wait())]
     try:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

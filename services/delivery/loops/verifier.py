@@ -1,7 +1,7 @@
-"""Asks providers what became of attempts of which nobody knows: for communications that say `on_unknown: verify`.
+"""Queries providers about attempts with an unknown outcome, for communications with `on_unknown: verify`.
 
-lease → read what is still in doubt → addresses from `tokens` → one question per sender and address → judge → record.
-No connection is held while a provider is asked. A worker that dies here has changed nothing; its rows are asked again.
+lease → read the open doubts → addresses from `tokens` → one query per sender and address → judge → record. No
+connection is held during a query. A worker that dies here has changed nothing; its rows are queried again.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from prometheus_client import Counter as Metric
 
+from libs.clock import pause
 from libs.contracts.outcomes import Channel, Mode
 from libs.errors import Transient, Unavailable
 from libs.telemetry import get_logger, span
@@ -27,12 +28,12 @@ log = get_logger(__name__)
 
 _SIZES = (50, 200)  # rows and recipients leased at once
 _POLL_SECONDS = 1.0
-_ERASED = Unclear("the customer's data were erased", final=True)
-_MOVED = Unclear("the customer has another address by now", final=True)
+_ERASED = Unclear("the customer's data was erased", final=True)
+_MOVED = Unclear("the customer has a different address by now", final=True)
 
 _verified = Metric(
     "depesche_delivery_verified",
-    "What asking a provider about an unknown message came to: sent, not_sent, asked_again, given_up",
+    "Results of querying a provider about an unknown message: sent, not_sent, asked_again, given_up",
     ["channel", "outcome"],
 )
 
@@ -41,27 +42,23 @@ _Answered = tuple[Sequence[Doubt], Answer]
 
 
 class Verifier:
-    """Asks about what is due until it is stopped."""
+    """Queries what is due until it is stopped."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; a question that is under way is finished."""
+        """Run until `stop`; a query in flight is finished."""
         while not stop.is_set():
             try:
                 if await self.run_once():
                     continue
             except Unavailable as error:
                 log.warning("verifier_waits", detail=error.detail)
-            try:
-                async with asyncio.timeout(_POLL_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await pause(stop, _POLL_SECONDS)
 
     async def run_once(self) -> bool:
-        """What is due, asked about once; whether there was anything."""
+        """Query what is due once; return whether there was anything."""
         pace = self._line.pace
         leased_at = time.monotonic()
         rows = await self._line.doubts.lease_doubts(_SIZES, pace.lease)
@@ -85,7 +82,7 @@ class Verifier:
     # ---- whom to ask, and about which addresses
 
     async def _answered(self, doubts: Sequence[Doubt], deadline: float) -> list[_Answered]:
-        """Every doubt with the answer about its address."""
+        """Return every doubt with the answer about its address."""
         answered: list[_Answered] = []
         by_sender: dict[_SenderKey, dict[str, list[Doubt]]] = defaultdict(lambda: defaultdict(list))
         for doubt, address in await self._located(doubts):
@@ -101,7 +98,7 @@ class Verifier:
         return answered + [one for some in await asyncio.gather(*asked) for one in some]
 
     async def _located(self, doubts: Sequence[Doubt]) -> list[tuple[Doubt, str | Unclear]]:
-        """Where each was sent to: only the address that was written to will do."""
+        """Return the address of each doubt: only the one that was written to will do."""
         by_realm: dict[tuple[int, Mode], list[Doubt]] = defaultdict(list)
         for doubt in doubts:
             by_realm[doubt.row.request.tenant, doubt.row.request.mode].append(doubt)
@@ -120,9 +117,9 @@ class Verifier:
     # ---- asking
 
     async def _asked(self, sender: Sender | None, about: Mapping[str, list[Doubt]], deadline: float) -> list[_Answered]:
-        """One question per address, as many at a time as the sender has connections."""
+        """Send one query per address, as many concurrently as the sender has connections."""
         if sender is None:
-            return _all(about, Unclear("its sender is not set up"))
+            return _all(about, Unclear("its sender is not configured"))
         breaker = self._line.breakers.of(sender.tenant, int(sender.mode), sender.number)
         now = time.monotonic()
         if breaker.state(now) is State.OPEN:
@@ -137,7 +134,7 @@ class Verifier:
         return [(doubts, _of_this_account(sender, doubts, answer)) for doubts, answer in told]
 
     async def _without_others(self, enquiry: Enquiry, doubts: Sequence[Doubt], answer: Answer) -> Answer:
-        """The answer less what a receipt has told to be another message: it says nothing about these."""
+        """Remove from the answer what a receipt has identified as another message: it says nothing about these."""
         if isinstance(answer, Unclear):
             return answer
         apart = timedelta(seconds=self._line.pace.retry.verify.apart_seconds)
@@ -154,10 +151,10 @@ def _all(about: Mapping[str, list[Doubt]], answer: Answer) -> list[_Answered]:
 
 
 def _of_this_account(sender: Sender, doubts: Sequence[Doubt], answer: Answer) -> Answer:
-    """A sender that was changed since may have another account, in which no message of before stands."""
+    """A sender that has changed since may use another account, in which earlier messages are missing."""
     changed_at = sender.changed_at
     if not answer and changed_at is not None and any(doubt.claimed_at <= changed_at for doubt in doubts):
-        return Unclear("nothing is listed, but its sender was changed since, and may be another account")
+        return Unclear("nothing is listed, but its sender has changed since and may use another account")
     return answer
 
 

@@ -1,1 +1,1 @@
-"""What history talks to: its store, and the two services that know what it does not."""
+"""History's stores, and the clients of the two services that it queries."""

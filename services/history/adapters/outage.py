@@ -1,4 +1,4 @@
-"""While a store is away its callers are told at once, so that the relay, which waits for each, is not held up."""
+"""While a store is unavailable its callers fail at once, so that the relay, which waits for each, is not held up."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _LONGEST_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Outage:
-    """One time-out is enough: for two seconds after it nobody else waits for one, then four, at most ten."""
+    """One timeout is enough: after it, no caller waits for two seconds, then four, at most ten."""
 
     store: str
     _until: float = 0.0
@@ -21,12 +21,12 @@ class Outage:
 
     @property
     def lately(self) -> bool:
-        """Whether the last that was heard of it is that it does not answer."""
+        """Whether the store failed to answer when it was last used."""
         return self._failures > 0
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Raises Unavailable at once during the pause; an Unavailable from inside begins one."""
+        """Raise Unavailable at once during the pause; an Unavailable from inside starts one."""
         if asyncio.get_running_loop().time() < self._until:
             raise Unavailable(f"{self.store} did not answer a moment ago.", retry_after=_PAUSE_SECONDS)
         try:
@@ -39,5 +39,5 @@ class Outage:
         self.over()
 
     def over(self) -> None:
-        """It answers again."""
+        """The store answers again."""
         self._until, self._failures = 0.0, 0

@@ -1,4 +1,4 @@
-"""Delivery and orders-notification, asked over their APIs."""
+"""HTTP clients for delivery and orders-notification."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from services.history.domain.case import KeptRejection, Rendered, Trace, Waiting
 from services.history.domain.facts import Decision
 from services.history.ports import Asker
 
-_MOST_CAUSES = 1_000  # that intake takes in one call
+_MOST_CAUSES = 1_000  # that intake accepts in one call
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class DeliveryOverHttp:
     timeout_seconds: float
 
     async def explain(self, asker: Asker, notifications: Sequence[UUID]) -> Mapping[UUID, Waiting]:
-        """What each waits for; absent: delivery does not know it. Raises Unavailable."""
+        """Return what each waits for; absent: delivery does not know it. Raises Unavailable."""
         answer = await self._ask(asker, "/v1/notifications:explain", {"ids": [str(id_) for id_ in notifications]})
         return {UUID(id_): _waiting(entry) for id_, entry in answer["notifications"].items()}
 
     async def render(self, asker: Asker, messages: Sequence[str]) -> Mapping[str, Rendered]:
-        """Texts again; absent: delivery does not know the message. Raises Unavailable."""
+        """Render texts again; absent: delivery does not know the message. Raises Unavailable."""
         answer = await self._ask(asker, "/v1/messages:render", {"ids": list(messages)})
         return {id_: _rendered(entry) for id_, entry in answer["messages"].items()}
 
@@ -48,7 +48,7 @@ def _waiting(entry: Mapping[str, Any]) -> Waiting:
 
 
 def _ended(entry: Mapping[str, Any]) -> Status:
-    """The status that says most about a notification with several messages; without any it was refused."""
+    """Return the most significant status of a notification's messages; without messages it was refused."""
     statuses = {Status.parse(message["status"]) for message in entry.get("messages") or ()}
     best = (status for status in (Status.SENT, Status.UNKNOWN, Status.FAILED, Status.SUPPRESSED) if status in statuses)
     return next(best, Status.SKIPPED)
@@ -59,7 +59,7 @@ def _rendered(entry: Mapping[str, Any]) -> Rendered:
 
 
 def reason_of(word: object) -> Reason:
-    """The reason of a word; NONE for none or one that we do not know."""
+    """Return the reason of a word; NONE without a word or for an unknown one."""
     return Reason.__members__.get(str(word).upper(), Reason.NONE)
 
 
@@ -71,7 +71,7 @@ class IntakeOverHttp:
     timeout_seconds: float
 
     async def trace(self, asker: Asker, causes: Sequence[UUID], subjects: Sequence[str]) -> Trace:
-        """What became of these events. Raises Unavailable."""
+        """Return what became of these events. Raises Unavailable."""
         answer = await self._ask(asker, causes, subjects)
         events = answer["events"]
         return Trace(
@@ -81,7 +81,7 @@ class IntakeOverHttp:
         )
 
     async def trace_ids(self, asker: Asker, causes: Sequence[UUID]) -> Mapping[UUID, str]:
-        """The OpenTelemetry trace that each of these events is in; absent: none is known. Raises Unavailable."""
+        """Return the OpenTelemetry trace of each of these events; absent: none is known. Raises Unavailable."""
         found: dict[UUID, str] = {}
         for start in range(0, len(causes), _MOST_CAUSES):
             answer = await self._ask(asker, causes[start : start + _MOST_CAUSES], ())

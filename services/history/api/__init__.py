@@ -42,12 +42,14 @@ Key = Annotated[
 ]
 Order = Annotated[
     str | None,
-    Query(max_length=300, description="The events' subject, with or without a # before it.", examples=["A-1042"]),
+    Query(max_length=300, description="The events' subject, with or without a leading #.", examples=["A-1042"]),
 ]
 Name = Annotated[str | None, Query(max_length=100, examples=["order-confirmation"])]
 MessageId = Annotated[str | None, Query(max_length=60, description="A message's id.")]
 Event = Annotated[str | None, Query(max_length=300, description="The producer's event id, or ours.")]
-Address = Annotated[str | None, Query(max_length=320, description="An e-mail address or phone number; hashed at once.")]
+Address = Annotated[
+    str | None, Query(max_length=320, description="An e-mail address or phone number; hashed on entry.")
+]
 Word = Annotated[str | None, Query(max_length=300)]
 
 
@@ -88,7 +90,7 @@ async def get_why(
     event: Event = None,
     address: Address = None,
 ) -> Response:
-    """Why somebody did or did not get a message: one verdict, the facts behind it, and the next step."""
+    """Why a recipient did or did not get a message: one verdict, the facts behind it, and the next step."""
     deps = deps_of(request)
     asked = {
         "recipient": recipient,
@@ -128,15 +130,15 @@ async def list_actions(
 def _question(
     hasher: AddressHasher, principal: Principal, asked: dict[str, str | None], address: str | None
 ) -> Question:
-    """A question that names at least whom or what it is about. Raises Invalid."""
+    """Build a question that names at least a subject to ask about. Raises Invalid."""
     no_control_characters(asked | {"address": address})
     if not any(asked.get(name) for name in ("recipient", "order", "message", "event")) and not address:
-        raise Invalid("Say what you ask about: recipient, order, message, event or address.", pointer="recipient")
+        raise Invalid("Name a recipient, order, message, event or address to ask about.", pointer="recipient")
     if asked["message"]:
         try:
             parse_message_id(asked["message"])
         except ValueError as error:
-            raise Invalid(f"{error}. It stands in timelines as `message`.", pointer="message") from error
+            raise Invalid(f"{error}. Timelines show it as `message`.", pointer="message") from error
     hashed = key_of(hasher, address) if address else None
     given = {name: value or None for name, value in asked.items()}
     if given["recipient"]:

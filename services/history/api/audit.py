@@ -1,4 +1,4 @@
-"""HTTP in: the audit searched, and counted."""
+"""HTTP in: search and count the audit."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -45,7 +45,7 @@ def _one_of(words: Iterable[str]) -> tuple[AfterValidator, WithJsonSchema]:
 
     def check(word: str) -> str:
         if word not in known:
-            raise ValueError(f"There is no {word[:50]!r} here; it is one of {', '.join(known)}.")
+            raise ValueError(f"Unknown value {word[:50]!r}; use one of {', '.join(known)}.")
         return word
 
     return AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(known)})
@@ -66,7 +66,7 @@ _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UT
 
 def _in_reach(moment: datetime) -> datetime:
     if not _FIRST <= moment <= _LAST:
-        raise ValueError(f"give a time between {_FIRST.year} and {_LAST.year}")  # further ones have no ids
+        raise ValueError(f"give a time between {_FIRST.year} and {_LAST.year}")  # ids cannot encode other years
     return moment
 
 
@@ -74,82 +74,82 @@ Moment = Annotated[AwareDatetime, AfterValidator(_in_reach)]
 
 
 def _any(description: str, *examples: Any) -> Any:
-    """A filter that may be given several times: any of its values fits."""
+    """A filter that may be repeated: a record matches if any of the values does."""
     return Field([], max_length=MOST_VALUES, description=description, examples=[list(examples)] if examples else None)
 
 
 class Asked(BaseModel):
-    """What records are narrowed by. A field given several times: any of the values; different fields: all of them."""
+    """Filters. A repeated field matches any of its values; different fields must all match."""
 
     model_config = ConfigDict(extra="forbid")
     q: str | None = Field(
         None,
         max_length=MOST_CHARACTERS,
-        description='Words that must all be there; "in a row", -without. In texts, or whole as an order, recipient, '
-        "event, action's object or provider's code.",
+        description='Words that must all occur; "a phrase", -without. Searched in texts, or equal to an order, '
+        "recipient, event, action's object or provider's code.",
         examples=['"user unknown" -gmail'],
     )
-    since: Moment | None = Field(None, alias="from", description="Not before; 30 days before `to` by default.")
-    until: Moment | None = Field(None, alias="to", description="Before; now by default. At most 366 days.")
-    kind: list[Kind] = _any("What it is.")
+    since: Moment | None = Field(None, alias="from", description="Start, inclusive; 30 days before `to` by default.")
+    until: Moment | None = Field(None, alias="to", description="End, exclusive; now by default. At most 366 days.")
+    kind: list[Kind] = _any("Kind of record.")
     type: list[Text] = _any("The event's type.", "bounce.classified")
-    status: list[StatusWord] = _any("What a message became.", "failed")
-    was: list[StatusWord] = _any("What a message was before.")
-    reason: list[ReasonWord] = _any("Why; `requested`: the decision led to a notification.", "no_consent")
-    channel: list[ChannelWord] = _any("By which channel.", "email")
-    communication: list[Text] = _any("Of which communication.", "parcel-shipped")
-    cause: list[UUID] = _any("Of which accepted event, wave or action.")
-    release: list[UUID] = _any("Of which release.")
-    notification: list[UUID] = _any("Of which notification.")
-    message: list[Text] = _any("Of which message.")
+    status: list[StatusWord] = _any("A message's new status.", "failed")
+    was: list[StatusWord] = _any("A message's previous status.")
+    reason: list[ReasonWord] = _any("Reason; `requested`: the decision led to a notification.", "no_consent")
+    channel: list[ChannelWord] = _any("Channel.", "email")
+    communication: list[Text] = _any("Communication.", "parcel-shipped")
+    cause: list[UUID] = _any("Accepted event, wave or action.")
+    release: list[UUID] = _any("Release.")
+    notification: list[UUID] = _any("Notification.")
+    message: list[Text] = _any("Message.")
     order: list[Text] = _any("The events' subject.", "A-1042")
     recipient: list[Text] = _any("A recipient's key.", "customer:1042")
-    address: str | None = Field(None, max_length=320, description="An e-mail address or phone number; hashed at once.")
-    sender: list[Small] = _any("By which sender's number.")
-    attempt: list[Small] = _any("At which try.")
-    locale: list[Text] = _any("In which language.", "de")
-    provider: list[Text] = _any("Which provider told it.")
+    address: str | None = Field(None, max_length=320, description="An e-mail address or phone number; hashed on entry.")
+    sender: list[Small] = _any("The sender's number.")
+    attempt: list[Small] = _any("Number of the attempt.")
+    locale: list[Text] = _any("Locale.", "de")
+    provider: list[Text] = _any("Provider that reported it.")
     provider_ref: list[Text] = _any("The provider's own id.")
-    receipt: list[ReceiptWord] = _any("What came back.", "bounced")
-    reply_code: list[Small] = _any("What the provider's server answered.", 550)
+    receipt: list[ReceiptWord] = _any("Kind of receipt.", "bounced")
+    reply_code: list[Small] = _any("Reply code of the provider's server.", 550)
     enhanced_code: list[Text] = _any("RFC 3463.", "5.1.1")
     error: list[Text] = _any("The provider's own code.", "UNREGISTERED")
-    final: bool | None = Field(None, description="Whether a refusal was for good.")
-    category: list[Text] = _any("Of a bounce.", "mailbox-full")
-    group: list[Text] = _any("Of a bounce: hard, soft, block, other.", "hard")
+    final: bool | None = Field(None, description="Whether a refusal was permanent.")
+    category: list[Text] = _any("A bounce's category.", "mailbox-full")
+    group: list[Text] = _any("A bounce's group: hard, soft, block, other.", "hard")
     origin: list[Text] = _any("Where a bounce was seen: mail, session, receipt, manual.")
-    scope: list[Text] = _any("Of a suppression: all, marketing.")
+    scope: list[Text] = _any("A suppression's scope: all, marketing.")
     active: bool | None = Field(None, description="Whether a suppression was placed or lifted.")
     event_id: list[Text] = _any("The producer's event id.")
-    event_type: list[Text] = _any("Of the business event.", "order.placed")
-    event_source: list[Text] = _any("Of the business event.")
+    event_type: list[Text] = _any("The business event's type.", "order.placed")
+    event_source: list[Text] = _any("The business event's source.")
     actor: list[Text] = _any("Who did it: a key's id, or a service.")
-    action: list[Text] = _any("What was done.", "hold.place")
-    object: list[Text] = _any("To what it was done.")
+    action: list[Text] = _any("The action.", "hold.place")
+    object: list[Text] = _any("The action's object.")
 
 
 class Searched(Asked):
     """A page of records."""
 
     limit: int = Field(50, ge=1, le=1000, description="Records per page.")
-    cursor: str | None = Field(None, max_length=60_000, description="`next_cursor` of the page before.")
+    cursor: str | None = Field(None, max_length=60_000, description="`next_cursor` of the previous page.")
 
 
 class Counted(Asked):
-    """What is counted."""
+    """What to count by."""
 
     by: list[CountedBy] = Field(
         min_length=1, max_length=2, description="One or two fields.", examples=[["day", "status"]]
     )
-    zone: str = Field("UTC", max_length=60, description="Whose days and hours.", examples=["Europe/Berlin"])
+    zone: str = Field("UTC", max_length=60, description="Time zone of days and hours.", examples=["Europe/Berlin"])
 
 
 @router.get("/audit")
 async def search_audit(request: Request, principal: Reader, asked: Annotated[Searched, Query()]) -> Page[RecordShown]:
     """Everything that happened, newest first: decisions, messages' transitions, receipts, refusals and other events.
 
-    A page sequence holds still while records come in: none twice, none left out. Pages must follow one another within
-    five minutes.
+    Pages stay consistent while records arrive: none twice, none left out. Request the next page within five
+    minutes.
     """
     deps = deps_of(request)
     wanted, after = _resumed(deps, principal, asked)
@@ -164,7 +164,7 @@ async def search_audit(request: Request, principal: Reader, asked: Annotated[Sea
 
 @router.get("/audit/counts", response_class=ExactResponse, responses={200: {"model": CountsShown}})
 async def count_audit(request: Request, principal: Reader, asked: Annotated[Counted, Query()]) -> Response:
-    """How many records there are of each day, status, reason, channel …: of those that have all fields counted by.
+    """Count records by day, status, reason, channel …; only records that have all of the fields are counted.
 
     Records are counted, not messages: a message that was put back and then sent has two transitions. `status=sent`
     counts each message once.
@@ -179,7 +179,7 @@ async def count_audit(request: Request, principal: Reader, asked: Annotated[Coun
 
 
 def _resumed(deps: History, principal: Principal, asked: Searched) -> tuple[AuditSearch, list[Any] | None]:
-    """The question, and where its next page starts. A cursor keeps the time range of the first page."""
+    """Return the query and the place where its next page starts. A cursor keeps the first page's time range."""
     place = Cursor.read(asked.cursor, 4)
     if place is None:
         until = asked.until or deps.clock() + _CLOCKS_APART
@@ -224,7 +224,7 @@ def _messages(given: tuple[str, ...]) -> None:
         try:
             parse_message_id(id_)
         except ValueError as error:
-            raise Invalid(f"{error}. It stands in timelines as `message`.", pointer="message") from error
+            raise Invalid(f"{error}. Timelines show it as `message`.", pointer="message") from error
 
 
 def _zone(name: str) -> ZoneInfo:

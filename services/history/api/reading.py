@@ -1,4 +1,4 @@
-"""What every reading route of history shares: who may read, what they may see, and terms that can be searched for."""
+"""Shared by history's reading routes: access, masking, and checks of search terms."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated
@@ -23,7 +23,7 @@ def deps_of(request: Request) -> History:
 
 
 def mask_of(principal: Principal) -> Mask:
-    """Addresses used as ids, or standing in a text, are for those who may see them."""
+    """Return the mask for addresses that serve as ids or occur in a text; some principals may see them."""
     return str if principal.may("pii:read") else masked_key
 
 
@@ -32,7 +32,7 @@ def masked(text: str | None, mask: Mask) -> str | None:
 
 
 def key_of(hasher: AddressHasher, address: str) -> int:
-    """The key by which history finds an e-mail address or phone number. Raises Invalid."""
+    """Return the key by which history finds an e-mail address or phone number. Raises Invalid."""
     made = email_address(address, "address") if "@" in address else phone_number(address, None, "address")
     key = address_key(made.hash(hasher))
     assert key is not None
@@ -42,4 +42,4 @@ def key_of(hasher: AddressHasher, address: str) -> int:
 def no_control_characters(words: Mapping[str, str | None]) -> None:
     for name, value in words.items():
         if value and any(c < " " for c in value):
-            raise Invalid("A search term has no control characters.", pointer=name)
+            raise Invalid("A search term must not contain control characters.", pointer=name)

@@ -1,4 +1,4 @@
-"""The audit's records and counts as they are given over HTTP, with an example each."""
+"""The audit's records and counts as HTTP responses, with an example each."""
 
 from typing import Any
 from uuid import UUID
@@ -43,11 +43,11 @@ _COUNTS: dict[str, Any] = {
 
 
 class RecordShown(BaseModel):
-    """What happened once. Fields that do not apply to a kind, or are not known, are null."""
+    """One thing that happened. Fields that do not apply to a kind, or are not known, are null."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_RECORD]})
     kind: str = Field(description="decision, transition, receipt, rejection or document (any other event).")
-    id: str = Field(description="Opaque, and the same however often it is asked for.")
+    id: str = Field(description="Opaque and stable.")
     type: str
     at: AwareDatetime
     order: str | None = None
@@ -82,19 +82,19 @@ class RecordShown(BaseModel):
     actor: str | None = None
     action: str | None = None
     object: str | None = None
-    detail: str | None = Field(None, description="What was said, without addresses.")
+    detail: str | None = Field(None, description="The text of what happened, without addresses.")
     body: dict[str, Any] | None = Field(None, description="The event's other data; needs the scope pii:read.")
 
 
 class GroupShown(BaseModel):
-    """How many records have these values; a day or hour is told by its beginning."""
+    """The number of records with these values; a day or hour is given by its start."""
 
     values: dict[str, AwareDatetime | int | str]
     count: int
 
 
 class CountsShown(BaseModel):
-    """Groups in order of time where days or hours are counted, else the most frequent first."""
+    """Groups ordered by time where days or hours are counted, else the most frequent first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_COUNTS]})
     by: list[str]
@@ -103,7 +103,7 @@ class CountsShown(BaseModel):
 
 
 def shown(record: Record, mask: Mask, *, whole: bool) -> RecordShown:
-    """`whole`: with the body."""
+    """`whole`: include the body."""
     fields = {name: getattr(record, name) for name in RecordShown.model_fields if name not in ("order", "body")}
     fields |= {name: mask(fields[name]) for name in _MASKED if fields[name] is not None}
     body = dict(record.body) if whole and record.body else None

@@ -1,4 +1,4 @@
-"""What history gives over HTTP, with an example each."""
+"""History's HTTP responses, with an example each."""
 
 from typing import Any, Literal
 from uuid import UUID
@@ -26,7 +26,7 @@ _WHY = {
     "certain": True,
     "reason": None,
     "sentence": "It was sent: the provider accepted it by push at 2027-03-01 09:30:01 UTC.",
-    "next_step": "Ask the customer to look in the spam folder or the device's notification settings.",
+    "next_step": "Ask the customer to check the spam folder or the device's notification settings.",
     "until": None,
     "lost_at": None,
     "communication": "parcel-shipped",
@@ -55,7 +55,7 @@ def _example(value: dict[str, Any]) -> ConfigDict:
 
 
 class FactShown(BaseModel):
-    """One link of the chain: when, who says so, and what."""
+    """One link of the chain: when, who says so, and what happened."""
 
     model_config = _example(_FACT)
     at: AwareDatetime
@@ -66,14 +66,14 @@ class FactShown(BaseModel):
 
 
 class LinksShown(BaseModel):
-    """Pages about it."""
+    """Links to related pages."""
 
     model_config = _example(_LINKS)
-    trace: str | None = Field(description="Its cause's trace, where DEPESCHE_TRACE_URL names a page and it has one.")
+    trace: str | None = Field(description="The cause's trace, if it has one and DEPESCHE_TRACE_URL is set.")
 
 
 class EntryShown(FactShown):
-    """A fact with what it is about."""
+    """A fact with its recipient, order and communication."""
 
     model_config = _example(_ENTRY)
     recipient: str | None
@@ -85,11 +85,14 @@ class EntryShown(FactShown):
 class TimelineShown(Page[EntryShown]):
     """One page of a timeline."""
 
-    complete: bool = Field(True, description="False: decisions and other events cannot be told now; messages are all.")
+    complete: bool = Field(
+        True, description="False: decisions and other events are unavailable; messages are complete."
+    )
 
 
 class RenderShown(BaseModel):
-    """The text again, from its release: `equal`, `differs` or `not_reproducible`. Parts need the scope pii:read."""
+    """The text rendered again from its release: `equal`, `differs` or `not_reproducible`. Parts need the scope
+    pii:read."""
 
     digest: str
     why: str | None
@@ -97,7 +100,7 @@ class RenderShown(BaseModel):
 
 
 class OtherShown(BaseModel):
-    """Another notification that fits the question, with its verdict in short."""
+    """Another notification that matches the question, with a short verdict."""
 
     communication: str | None
     recipient: str | None
@@ -109,7 +112,7 @@ class OtherShown(BaseModel):
 
 
 class WhyShown(BaseModel):
-    """One verdict in plain words, with the facts that it rests on and what to do next."""
+    """One verdict in plain words, with the facts that it rests on and the next step."""
 
     model_config = _example(_WHY)
     verdict: Literal["sent", "sent_twice", "bounced", "not_sent", "not_yet", "unknown", "no_trace"]
@@ -117,7 +120,7 @@ class WhyShown(BaseModel):
     reason: str | None = Field(description="A word of the closed list of reasons, where there is one.")
     sentence: str
     next_step: str
-    until: AwareDatetime | None = Field(description="For not_yet: when it is tried next.")
+    until: AwareDatetime | None = Field(description="For not_yet: the time of the next attempt.")
     lost_at: str | None = Field(
         description="For no_trace: where the trace ends (source, address, intake, decision, request)."
     )

@@ -1,4 +1,4 @@
-"""Owns the case that a verdict is given on: one notification for one recipient, and all that is known of it."""
+"""Owns the case that a verdict is about: one notification for one recipient, and everything known about it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from services.history.domain.facts import Decision, Document, Message
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What delivery says a notification waits for. `ended`: it is final there, only history has not heard of it yet."""
+    """What delivery says a notification waits for. `ended`: final there; history has not received the event yet."""
 
     reason: Reason
     until: datetime | None = None
@@ -23,8 +23,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The text again, from its release. `digest`: equal, differs, or not_reproducible; `why`, a sentence, where it is
-    not equal."""
+    """The text rendered again from its release. `digest`: equal, differs, or not_reproducible; `why`: a sentence where
+    it is not equal."""
 
     digest: str
     why: str | None = None
@@ -33,7 +33,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class KeptRejection:
-    """An event that intake refused and keeps."""
+    """An event that intake refused and stored."""
 
     at: datetime
     sentence: str
@@ -42,10 +42,10 @@ class KeptRejection:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What intake knows about events that history knows nothing of."""
+    """What intake knows about events that history has no record of."""
 
-    events: tuple[Decision, ...] = ()  # accepted, with what was decided meanwhile
-    undecided: tuple[str, ...] = ()  # accepted, nothing decided yet: ids
+    events: tuple[Decision, ...] = ()  # accepted, with the decisions made meanwhile
+    undecided: tuple[str, ...] = ()  # ids of accepted events without a decision
     rejections: tuple[KeptRejection, ...] = ()
 
 
@@ -65,7 +65,7 @@ class Case:
     documents: tuple[Document, ...] = ()
     twins: tuple[tuple[Message, ...], ...] = ()
     waiting: Waiting | None = None
-    lost: bool = False  # delivery was asked and knows nothing of it
+    lost: bool = False  # delivery was asked and has no record of it
     rendered: Rendered | None = None
 
     @property
@@ -84,7 +84,7 @@ class _Pile:
 
 
 def cases_of(messages: Iterable[Message], decisions: Iterable[Decision]) -> list[Case]:
-    """One case per notification or refusing decision, newest first."""
+    """Return one case per notification or refusing decision, newest first."""
     piles: dict[tuple[object, ...], _Pile] = {}
     for message in messages:
         piles.setdefault(("notification", message.notification_id), _Pile()).messages.append(message)
@@ -100,7 +100,7 @@ def _key(decision: Decision) -> tuple[object, ...]:
 
 
 def _newness(case: Case) -> tuple[bool, datetime, int]:
-    """The newest first; of one event, what was requested before what did not apply; events nobody listens to last."""
+    """Sort key: newest first; within an event, requested before not applicable; events without a communication last."""
     heard = case.communication is not None
     return heard, case.began, 2 if case.messages else 1 if any(d.requested for d in case.decisions) else 0
 

@@ -1,4 +1,4 @@
-"""Owns the chain of facts: each one a time, who says so, and a sentence."""
+"""Owns the chain of facts: each has a time, a source and a sentence."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from libs.contracts.outcomes import ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from services.history.domain.facts import Decision, Document, Message, Receipt, Rejection, Transition
 
-_KEPT = (Reason.SCHEMA_INVALID, Reason.MAPPING_FAILED)  # by intake, which refused it
+_KEPT = (Reason.SCHEMA_INVALID, Reason.MAPPING_FAILED)  # intake refused and stored it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Fact:
 
 
 def sentence_of(reason: Reason, detail: str | None) -> str:
-    """The reason's sentence with what the place that said no added; no gap where it added nothing."""
+    """Return the reason's sentence, completed with the detail where there is one."""
     sentence = reason.text.sentence
     if "{detail}" in sentence:
         return sentence.format(detail=_ended(detail)) if detail else sentence.replace(": {detail}", ".")
@@ -36,7 +36,7 @@ def _ended(detail: str) -> str:
 
 
 def of_decisions(decisions: Iterable[Decision]) -> list[Fact]:
-    """How the event came in, once per event, and what each communication decided."""
+    """Return how each event arrived, once per event, and what each communication decided."""
     facts: list[Fact] = []
     told = set()
     for decision in decisions:
@@ -50,9 +50,9 @@ def of_decisions(decisions: Iterable[Decision]) -> list[Fact]:
 def _came_in(decision: Decision) -> str:
     event = f"Event {decision.event_id} ({decision.event_type} from {decision.event_source})"
     if not decision.event_id:
-        event = f"What came to {decision.event_source}"  # and could not be read
+        event = f"A delivery to {decision.event_source}"  # that could not be parsed
     order = f" about {decision.subject}" if decision.subject else ""
-    return f"{event}{order} {'arrived and was kept' if decision.reason in _KEPT else 'was accepted'}."
+    return f"{event}{order} {'arrived and was stored' if decision.reason in _KEPT else 'was accepted'}."
 
 
 def _decided(decision: Decision) -> str:
@@ -63,7 +63,7 @@ def _decided(decision: Decision) -> str:
 
 
 def of_message(message: Message) -> list[Fact]:
-    """Every transition, refusal and receipt of a message."""
+    """Return every transition, refusal and receipt of a message."""
     facts = [Fact(t.at, "delivery", "transition", _moved(t), message.id) for t in message.transitions]
     facts += [Fact(r.at, "provider", "rejection", _refused(r), message.id) for r in message.rejections]
     facts += [Fact(r.at, r.provider, "receipt", _came_back(r), message.id) for r in message.receipts]
@@ -72,7 +72,7 @@ def of_message(message: Message) -> list[Fact]:
 
 def _moved(transition: Transition) -> str:
     where = f" by {transition.channel.word}" if transition.channel is not None else ""
-    try_ = f" (try {transition.attempt})" if transition.attempt > 1 else ""
+    try_ = f" (attempt {transition.attempt})" if transition.attempt > 1 else ""
     why = "" if transition.reason is Reason.NONE else f" {sentence_of(transition.reason, transition.detail)}"
     match transition.status:
         case Status.SENT:
@@ -81,9 +81,9 @@ def _moved(transition: Transition) -> str:
         case Status.SENDING:
             return f"Handed to the provider{where}{try_}."
         case Status.PENDING:
-            return f"Put back to be tried again{try_}.{why}"
+            return f"Put back for another attempt{try_}.{why}"
         case Status.UNKNOWN:
-            return f"No answer{where}{try_}: nobody knows whether it was accepted.{why}"
+            return f"No answer{where}{try_}: it is not known whether the provider accepted it.{why}"
         case Status.FAILED:
             return f"Failed{where}{try_}.{why}"
         case Status.SKIPPED | Status.SUPPRESSED:
@@ -93,31 +93,31 @@ def _moved(transition: Transition) -> str:
 def _refused(rejection: Rejection) -> str:
     code = rejection.error or ""
     said = f"{code}: {rejection.text}" if code and code not in rejection.text else rejection.text or code
-    return f"The provider refused try {rejection.attempt}{' for good' if rejection.final else ''}: {said}"
+    return f"The provider refused attempt {rejection.attempt}{' permanently' if rejection.final else ''}: {said}"
 
 
 _RECEIPTS: dict[ReceiptKind, str] = {
     ReceiptKind.DELIVERED: "Delivered to the device or mailbox.",
-    ReceiptKind.BOUNCED: "It came back.",
+    ReceiptKind.BOUNCED: "It bounced.",
     ReceiptKind.COMPLAINED: "The customer reported it as spam.",
     ReceiptKind.OPENED: "The customer opened it.",
-    ReceiptKind.CLICKED: "The customer clicked in it.",
+    ReceiptKind.CLICKED: "The customer clicked a link in it.",
     ReceiptKind.CONVERTED: "The customer acted on it.",
-    ReceiptKind.ACCEPTED: "The provider confirms that it accepted it.",
-    ReceiptKind.FAILED: "The provider gave it up.",
+    ReceiptKind.ACCEPTED: "The provider confirmed that it accepted it.",
+    ReceiptKind.FAILED: "The provider gave up on it.",
     ReceiptKind.UNSUBSCRIBED: "The customer unsubscribed.",
-    ReceiptKind.DEFERRED: "The provider could not deliver it yet, and goes on trying.",
-    ReceiptKind.DROPPED: "The provider did not send it: the address is on the provider's own list.",
+    ReceiptKind.DEFERRED: "The provider could not deliver it yet and keeps trying.",
+    ReceiptKind.DROPPED: "The provider did not send it: the address is on its own suppression list.",
 }
 
 
 def _came_back(receipt: Receipt) -> str:
-    try_ = f" (try {receipt.attempt})" if receipt.attempt > 1 else ""
+    try_ = f" (attempt {receipt.attempt})" if receipt.attempt > 1 else ""
     return f"{_RECEIPTS[receipt.kind]}{f' {receipt.detail}' if receipt.detail else ''}{try_}"
 
 
 def of_document(document: Document) -> Fact:
-    """One sentence for any other event."""
+    """Return one sentence for any other event."""
     return Fact(document.at, _source(document), document.type, _told(document), document.message)
 
 
@@ -132,13 +132,13 @@ def _told(document: Document) -> str:
     match document.type:
         case "bounce.classified":
             said = f" The server said: {body['text']}" if body.get("text") else ""
-            what = "The address was refused" if body.get("origin") == "session" else "It came back"
+            what = "The address was refused" if body.get("origin") == "session" else "It bounced"
             return f"{what}: {body.get('category')}.{said}"
         case "suppression.changed":
             what = "everything" if body.get("scope") == "all" else "marketing"
             return f"The address {'is barred for' if body.get('active') else 'may be used again for'} {what}.{note}"
         case "action.recorded":
-            return f"{document.actor} did {document.action} on {document.object}.{note}"
+            return f"{document.actor} performed {document.action} on {document.object}.{note}"
         case "device.retired":
             return f"A device was retired: {body.get('why')}"
         case "recipient.changed":
@@ -147,11 +147,11 @@ def _told(document: Document) -> str:
             verb = "stopped" if document.type == "hold.placed" else "went on"
             return f"Sending for {body.get('kind')} {body.get('target')} {verb}.{note}"
         case "reply.received":
-            return f"The customer answered by {body.get('channel')}: {body.get('text')}"
+            return f"The customer replied by {body.get('channel')}: {body.get('text')}"
         case _:
             return f"{document.type}.{note}"
 
 
 def in_order(facts: Sequence[Fact]) -> list[Fact]:
-    """By time; of one moment, as they were given."""
+    """Sort facts by time; facts of one moment stay in the given order."""
     return sorted(facts, key=lambda fact: fact.at)

@@ -1,4 +1,4 @@
-"""Owns the way from an event to the document that the audit keeps: found by whom it is about, free of addresses."""
+"""Owns the mapping from an event to the audit's document: found by its recipient, free of addresses."""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ _INDEXED = ("recipient", "message_id", "address_hash", "actor", "action", "objec
 
 
 def document_of(envelope: Envelope) -> Document:
-    """The document of one event; what has a column of its own is left out of the body."""
+    """Return the document of one event; fields that have a column of their own are left out of the body."""
     data: dict[str, Any] = msgspec.to_builtins(envelope.data, builtin_types=(datetime, bytes))
     body = {name: _plain(value) for name, value in data.items() if name not in _INDEXED and value is not None}
     if "text" in body:
@@ -38,7 +38,7 @@ def document_of(envelope: Envelope) -> Document:
 
 
 def _reply(text: object) -> str:
-    """What a customer wrote is theirs: only the words that act are kept."""
+    """A customer's words are private: only keywords that trigger an action are stored."""
     word = str(text).strip().lower()
     return word.upper() if word in _STOP_WORDS else "[text]"
 

@@ -1,4 +1,4 @@
-"""Owns the facts that history keeps, as values: what happened, when, and who says so."""
+"""Owns the facts that history stores, as values: what happened, when, and who says so."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +12,7 @@ from libs.ids import message_id
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A message went from `was` to `status` at this attempt."""
+    """A message went from `was` to `status` in this attempt."""
 
     at: datetime
     attempt: int
@@ -29,7 +29,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What came back about an attempt after it was handed over."""
+    """What was reported about an attempt after it was handed over."""
 
     at: datetime
     attempt: int
@@ -53,7 +53,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Everything known about one message; transitions, receipts and rejections in order of time."""
+    """Everything known about one message; transitions, receipts and rejections ordered by time."""
 
     notification_id: UUID
     address_id: int
@@ -74,12 +74,12 @@ class Message:
 
     @property
     def latest(self) -> Transition:
-        """The transition that says where it stands: the highest attempt's, and of that the most advanced."""
+        """The message's current transition: the most advanced one of the highest attempt."""
         return max(self.transitions, key=advance)
 
     @property
     def ends(self) -> dict[int, Transition]:
-        """Where each attempt stands, by its number."""
+        """The current transition of each attempt, by its number."""
         found: dict[int, Transition] = {}
         for transition in self.transitions:
             if transition.attempt not in found or advance(transition) > advance(found[transition.attempt]):
@@ -87,7 +87,7 @@ class Message:
         return found
 
 
-# Transitions may come shuffled and within one millisecond: of one attempt, the later stage wins over the clock.
+# Transitions may arrive out of order and within one millisecond: within an attempt, the later stage beats the clock.
 RANK: dict[Status, int] = {
     Status.PENDING: 0,
     Status.SENDING: 1,
@@ -107,8 +107,8 @@ def advance(transition: Transition) -> tuple[int, int, bool, datetime]:
 
 
 def stage(was: Status, status: Status) -> int:
-    """How far a transition takes its attempt. Pending again after unknown is further: it is certain by then that the
-    attempt was not sent."""
+    """Return how far a transition takes its attempt. Pending after unknown ranks higher: by then the attempt is known
+    not to have been sent."""
     return 3 if (was, status) == (Status.UNKNOWN, Status.PENDING) else RANK[status]
 
 
@@ -135,7 +135,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Any other event: a bounce, a suppression, a hold, somebody's action. `body` is the event's data."""
+    """Any other event: a bounce, a suppression, a hold, a user's action. `body` is the event's data."""
 
     id: UUID
     type: str
@@ -153,5 +153,5 @@ class Document:
 
 
 def address_key(hashed: bytes | None) -> int | None:
-    """The 64 bits of an address's keyed hash by which history finds it, as a signed number."""
+    """Return the 64 bits of an address's keyed hash by which history finds it, as a signed number."""
     return int.from_bytes(hashed[:8], signed=True) if hashed else None

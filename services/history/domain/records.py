@@ -1,6 +1,6 @@
 """Owns the audit's record: one flat shape for every decision, transition, receipt, refusal and other event.
 
-A field's type says what can be asked of it: words and numbers are matched whole and counted, texts are searched.
+A field's type says how it can be queried: words and numbers match whole and can be counted, texts are searched.
 """
 
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from libs.contracts.outcomes import Mode
 
 KINDS = ("decision", "transition", "receipt", "rejection", "document")
 
-# What an event's body says and records are asked by; it names nobody, and stays when a recipient is erased.
+# Fields of an event's body that records can be filtered by; they name nobody and survive a recipient's erasure.
 LIFTED = ("category", "group", "origin", "scope", "active", "reason", "reply_code", "enhanced_code")
-# The first of these that a body has is the record's text.
+# The first of these that a body has becomes the record's text.
 TEXTS = ("text", "note", "why")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What happened once. `id` is the store's own and opaque; None where a field does not apply or is not known.
+    """One thing that happened. `id` is opaque and assigned by the store; None: the field does not apply or is unknown.
 
     `reason`: `requested` for a decision that led to a notification, else a word of the closed list.
     """
@@ -70,10 +70,10 @@ class Record:
 
 
 def text_of(body: Mapping[str, Any]) -> str | None:
-    """What a body says in words."""
+    """Return the text of a body."""
     return next((str(body[name]) for name in TEXTS if body.get(name)), None)
 
 
 def lifted(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body's fields that are the record's too."""
+    """Return the body's fields that are also fields of the record."""
     return {name: body[name] for name in LIFTED if body.get(name) is not None}

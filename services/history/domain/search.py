@@ -1,7 +1,7 @@
-"""Owns the questions that the audit is asked: filters, words, a time range; and what they may cost.
+"""Owns the audit's queries: filters, words, a time range, and their limits.
 
-Words are read here and not by a store's query language, so that no text of a user is ever an expression: there are no
-wildcards, no fields, no regular expressions in them.
+Words are parsed here and not by a store's query language, so a user's text is never an expression: it cannot contain
+wildcards, field names or regular expressions.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ from libs.errors import Invalid
 
 MOST_CHARACTERS = 200
 MOST_WORDS = 10
-MOST_VALUES = 20  # of one filter
+MOST_VALUES = 20  # per filter
 MOST_DAYS = 366
 MOST_GROUPS = 10_000
 
-# What a record can be asked by, besides its time: matched whole, any of the values that are given.
+# Filters besides the time: values match whole, and any of the given values may match.
 WORDS = (
     "kind type subject recipient communication message status was reason channel locale provider provider_ref receipt "
     "enhanced_code error category group origin scope event_id event_type event_source actor action object"
@@ -30,9 +30,9 @@ WORDS = (
 NUMBERS = ("sender", "attempt", "reply_code", "address_key")
 IDS = ("cause", "notification", "release")
 TRUTHS = ("final", "active")
-# A word of `q` may also be one of these, whole.
+# A word of `q` may also equal one of these.
 IDENTIFIERS = ("subject", "recipient", "event_id", "provider_ref", "object", "actor", "error", "enhanced_code")
-# What can be counted by: few values each.
+# Fields to count by: each has few values.
 GROUPED = (
     "kind type status reason channel communication receipt provider category group origin event_type event_source "
     "sender action actor error enhanced_code"
@@ -44,7 +44,7 @@ _TERM = re.compile(r'(-?)(?:"([^"]*)"|(\S+))')
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One word, or words in a row; `without`: it must not be there."""
+    """One word, or a phrase; `without`: it must not occur."""
 
     text: str
     without: bool = False
@@ -52,7 +52,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class AuditSearch:
-    """Records of one tenant and mode with since <= at < until, all terms, and of each filter one of its values."""
+    """Records of one tenant and mode with since <= at < until that match all terms and one value of each filter."""
 
     tenant: int
     mode: Mode
@@ -62,7 +62,7 @@ class AuditSearch:
     terms: tuple[Term, ...] = ()
 
     def fingerprint(self) -> str:
-        """The same for the same question; a cursor carries it, so that it is not taken to another one."""
+        """Equal for equal queries; a cursor carries it, so that it cannot be used with another query."""
         asked = [self.tenant, self.mode.word, self.since.isoformat(), self.until.isoformat()]
         said = sorted((name, sorted(map(str, values))) for name, values in self.filters.items())
         raw = exact_json.dumps([asked, said, [[term.text, term.without] for term in self.terms]])
@@ -71,7 +71,7 @@ class AuditSearch:
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """What is counted by: one or two of GROUPED and INTERVALS; days and hours are those of `zone`."""
+    """The fields to count by: one or two of GROUPED and INTERVALS; days and hours are those of `zone`."""
 
     by: tuple[str, ...]
     zone: ZoneInfo
@@ -79,14 +79,14 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """How many records have these values, in the order of `by`; a moment is the beginning of its day or hour."""
+    """The number of records with these values, in the order of `by`; a day or hour is given by its start."""
 
     values: tuple[Any, ...]
     count: int
 
 
 def in_order(groups: Iterable[Group], grouping: Grouping) -> list[Group]:
-    """In order of time where days or hours are counted, else the most frequent first."""
+    """Sort by time where days or hours are counted, else the most frequent first."""
     timed = next((place for place, name in enumerate(grouping.by) if name in INTERVALS), None)
     if timed is None:
         return sorted(groups, key=lambda group: (-group.count, [str(value) for value in group.values]))
@@ -94,7 +94,7 @@ def in_order(groups: Iterable[Group], grouping: Grouping) -> list[Group]:
 
 
 def terms_of(text: str | None) -> tuple[Term, ...]:
-    """The words of a search box: all must be there; "in a row"; -without. Raises Invalid."""
+    """Parse a search box: all words must occur; "a phrase"; -without. Raises Invalid."""
     if not text:
         return ()
     if len(text) > MOST_CHARACTERS:
@@ -109,7 +109,7 @@ def terms_of(text: str | None) -> tuple[Term, ...]:
 
 
 def check_range(since: datetime, until: datetime) -> None:
-    """Raises Invalid for a range that is empty or longer than a year."""
+    """Raise Invalid for a range that is empty or longer than a year."""
     if since >= until:
         raise Invalid("`from` must be before `to`.", pointer="from")
     if until - since > timedelta(days=MOST_DAYS):
@@ -117,27 +117,27 @@ def check_range(since: datetime, until: datetime) -> None:
 
 
 def check_grouping(by: tuple[str, ...]) -> None:
-    """Raises Invalid for what cannot be counted by."""
+    """Raise Invalid for fields that cannot be counted by."""
     known = (*GROUPED, *INTERVALS)
     if unknown := [name for name in by if name not in known]:
-        raise Invalid(f"Nothing is counted by {unknown[0]!r}; by {', '.join(known)}.", pointer="by")
+        raise Invalid(f"Records cannot be counted by {unknown[0]!r}, only by {', '.join(known)}.", pointer="by")
     if not 1 <= len(by) <= 2 or len(set(by)) < len(by) or len(set(by) & set(INTERVALS)) > 1:
         raise Invalid("Count by one or two different fields, of which one may be `day` or `hour`.", pointer="by")
 
 
 def too_broad(seconds: float) -> Invalid:
-    """What is said where an answer would take longer than anybody waits."""
-    said = f"This reads more than can be read in {seconds:g} s. Give a shorter time range, or more filters."
+    """Return the error for a query that takes too long."""
+    said = f"This query could not finish in {seconds:g} s. Give a shorter time range, or more filters."
     return Invalid(said, pointer="from")
 
 
 def too_many_groups() -> Invalid:
-    return Invalid(f"That makes more than {MOST_GROUPS:,} groups. Count by day, or a shorter time.", pointer="by")
+    return Invalid(f"This makes more than {MOST_GROUPS:,} groups. Count by day, or a shorter time.", pointer="by")
 
 
 def cursor_gone() -> Invalid:
-    """The store no longer keeps the moment that the first page saw."""
-    return Invalid("The cursor has expired: pages must follow within five minutes. Start over.", pointer="cursor")
+    """Return the error for a cursor whose snapshot the store has dropped."""
+    return Invalid("The cursor has expired: request pages within five minutes. Start over.", pointer="cursor")
 
 
 def foreign_cursor() -> Invalid:

@@ -1,4 +1,4 @@
-"""Owns what is made of tries that ended without an answer: whether they were accepted, and what followed."""
+"""Owns the interpretation of attempts without an answer: whether the provider accepted them, and what followed."""
 
 from collections.abc import Sequence
 
@@ -25,13 +25,13 @@ AND_THEN = {Reason.VERIFIED_NOT_SENT: " So it was sent again, once."}
 
 
 def asked_about(sent: Sequence[Message]) -> Reason:
-    """What asking the provider came to, where it was asked; at the last try, where it was asked about several."""
+    """Return what asking the provider resulted in; NONE if it was not asked; the last result if there are several."""
     asked = [t for m in sent for t in m.transitions if t.reason in (Reason.VERIFIED_SENT, Reason.VERIFIED_NOT_SENT)]
     return max(asked, key=lambda t: t.attempt).reason if asked else Reason.NONE
 
 
 def accepted_attempts(message: Message) -> set[int]:
-    """Tries that the provider is known to have accepted, and did not give up afterwards."""
+    """Return the attempts that the provider is known to have accepted and did not reject afterwards."""
     ends = message.ends
     found = {attempt for attempt, end in ends.items() if end.status is Status.SENT}
     for receipt in message.receipts:
@@ -44,12 +44,12 @@ def accepted_attempts(message: Message) -> set[int]:
 
 
 def was_accepted(message: Message) -> bool:
-    """Whether the provider is known to have taken it, at whichever try."""
+    """Return whether the provider is known to have accepted it, at any attempt."""
     return bool(accepted_attempts(message))
 
 
 def unanswered(message: Message) -> list[int]:
-    """Tries that ended without an answer, and of which nothing was learned afterwards."""
+    """Return the attempts that ended without an answer and were never settled."""
     known = accepted_attempts(message)
     return sorted(attempt for attempt, end in message.ends.items() if _is_open(end) and attempt not in known)
 
@@ -59,19 +59,19 @@ def _is_open(end: Transition) -> bool:
 
 
 def reason_of(message: Message) -> Reason:
-    """Why the first of them ended so."""
+    """Return why the first of them got no answer."""
     reasons = [t.reason for t in message.transitions if t.status is Status.UNKNOWN]
     return reasons[0] if reasons else Reason.NONE
 
 
 def why_again(message: Message) -> str:
-    """Why there was another try."""
+    """Explain why there was another attempt."""
     first = next((t for t in message.transitions if t.status is Status.UNKNOWN), None)
     if first is None:
-        return "The first try was answered only after the next one had begun."
+        return "The first attempt was answered only after the next one had begun."
     asked = any(t.reason is Reason.VERIFIED_NOT_SENT for t in message.transitions)
-    because = "the provider, asked about it, did not have it" if asked else "the communication asks for a repeat then"
+    because = "the provider, when asked, did not have it" if asked else "the communication asks for a resend then"
     return (
-        f"Try {first.attempt} ended without an answer ({sentence_of(first.reason, first.detail).rstrip('.')}), and "
-        f"{because}, so try {message.latest.attempt} was made."
+        f"Attempt {first.attempt} got no answer ({sentence_of(first.reason, first.detail).rstrip('.')}), and "
+        f"{because}, so attempt {message.latest.attempt} was made."
     )

@@ -1,4 +1,4 @@
-"""Owns the verdict: from all that is known of a case to one answer in plain words."""
+"""Owns the verdict: turns everything known about a case into one answer in plain words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _WAITS = frozenset({Status.PENDING, Status.SENDING})
 class Verdict:
     """`code`: sent, sent_twice, bounced, not_sent, not_yet, unknown or no_trace; `reason`: a word of the closed list.
 
-    `certain` is False where the facts allow another reading (a repeat after a time-out may or may not have arrived
+    `certain` is False where the facts allow another reading (a repeat after a timeout may or may not have arrived
     twice). `lost_at`: for no_trace, the place where the trace ends.
     """
 
@@ -41,7 +41,7 @@ class Verdict:
 
 
 def decide(case: Case) -> Verdict:
-    """The verdict on one notification; the first rule that fits."""
+    """Return the verdict on one notification: the first rule that matches."""
     sent = [message for message in case.messages if was_accepted(message)]
     if sent:
         return _repeated(case) or _bounced(case, sent) or _sent(case, sent)
@@ -61,8 +61,8 @@ def _sent(case: Case, sent: Sequence[Message]) -> Verdict:
     channels = ", ".join(sorted({m.latest.channel.word for m in sent if m.latest.channel is not None})) or "a channel"
     seen = _best_receipt(case, sent)
     back = sum(_came_back(case, message) for message in sent)
-    partly = f"From {back} of {len(sent)} addresses it came back{meaning(case, barred=False)[0]}."
-    proof = f" {seen or (partly if back else 'Nothing has come back about it since.')}"
+    partly = f"It bounced from {back} of {len(sent)} addresses{meaning(case, barred=False)[0]}."
+    proof = f" {seen or (partly if back else 'No delivery or bounce has been reported since.')}"
     asked = asked_about(sent)
     if asked is not Reason.NONE:
         proof = f" {asked.text.sentence}{AND_THEN.get(asked, '')}{proof}"
@@ -103,9 +103,9 @@ def _best_receipt(case: Case, sent: Sequence[Message]) -> str:
         (ReceiptKind.COMPLAINED, "The customer reported it as spam."),
         (ReceiptKind.UNSUBSCRIBED, "The customer unsubscribed from it."),
         (ReceiptKind.CONVERTED, "The customer acted on it."),
-        (ReceiptKind.CLICKED, "The customer clicked in it."),
+        (ReceiptKind.CLICKED, "The customer clicked a link in it."),
         (ReceiptKind.OPENED, "The customer opened it."),
-        (ReceiptKind.DELIVERED, "The provider reports that it was delivered."),
+        (ReceiptKind.DELIVERED, "The provider reported that it was delivered."),
         (ReceiptKind.DEFERRED, _STILL_TRIED),
     ):
         if kind in kinds:
@@ -123,18 +123,18 @@ def _after_sent(seen: str) -> str:
         return "Wait: the provider goes on trying, and says what comes of it."
     if seen:
         return "Nothing to do: it arrived."
-    return "Ask the customer to look in the spam folder or the device's notification settings."
+    return "Ask the customer to check the spam folder or the device's notification settings."
 
 
 def _same_text(case: Case) -> str:
     if case.rendered is None:
         return ""
     if case.rendered.digest == "equal":
-        return " Rendered again from its release, the text is the same to the byte."
+        return " Rendering it again from its release gives the same text, byte for byte."
     why = f" {case.rendered.why}" if case.rendered.why else ""  # a sentence of its own
     if case.rendered.digest == "differs":
-        return f" Rendered again today, the text would differ.{why}"
-    return f" Its text cannot be shown again.{why}"
+        return f" Rendering it again today gives a different text.{why}"
+    return f" Its text can no longer be reproduced.{why}"
 
 
 # ---- sent twice
@@ -145,7 +145,7 @@ def _repeated(case: Case) -> Verdict | None:
         proven = accepted_attempts(message)
         if len(proven) > 1:
             tries = " and ".join(str(attempt) for attempt in sorted(proven))
-            sentence = f"It was sent twice: the provider accepted tries {tries}. {why_again(message)}"
+            sentence = f"It was sent twice: the provider accepted attempts {tries}. {why_again(message)}"
             return Verdict("sent_twice", sentence, _LEAVE, reason_of(message))
         if proven and unanswered(message):
             sentence = f"It may have arrived twice. {why_again(message)}"
@@ -153,7 +153,7 @@ def _repeated(case: Case) -> Verdict | None:
     return _two_notifications(case)
 
 
-_LEAVE = "If a repeat is worse than a loss for this communication, set its on_unknown to `leave` or `verify`."
+_LEAVE = "If a duplicate is worse than a loss for this communication, set its on_unknown to `leave` or `verify`."
 
 
 def _two_notifications(case: Case) -> Verdict | None:
@@ -164,9 +164,9 @@ def _two_notifications(case: Case) -> Verdict | None:
     causes = len({accepted[0].cause_id for accepted in sent})
     sentence = (
         f"It was sent {len(times)} times, at {' and '.join(clock_of(at) for at in times)}, because {causes} different "
-        "events asked for the same communication about the same order."
+        "events requested the same communication about the same order."
     )
-    step = "Look whether the shop sends one fact under two event ids; the same id would have been recognised."
+    step = "Check whether the shop sends one fact under two event ids; a repeat of the same id is recognised."
     return Verdict("sent_twice", sentence, step, Reason.NONE)
 
 
@@ -177,9 +177,9 @@ def _bounced(case: Case, sent: Sequence[Message]) -> Verdict | None:
     if len(sent) != sum(_came_back(case, message) for message in sent):
         return None
     barred = _is_barred(case)
-    follows = " The address is barred since then." if barred else ""
+    follows = " The address has been barred since." if barred else ""
     because, step = meaning(case, barred=barred)
-    sentence = f"It was sent at {clock_of(_accepted_at(sent))}, but came back afterwards{because}.{follows}"
+    sentence = f"It was sent at {clock_of(_accepted_at(sent))}, but bounced{because}.{follows}"
     return Verdict("bounced", sentence, step, Reason.SUPPRESSED_BOUNCE if barred else Reason.NONE)
 
 
@@ -211,18 +211,18 @@ def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
         waiting = case.waiting
         if waiting.ended is not None:
             return _ended_meanwhile(waiting.ended, waiting)
-        until = f" The next try is at {clock_of(waiting.until)}." if waiting.until else ""
+        until = f" The next attempt is at {clock_of(waiting.until)}." if waiting.until else ""
         why = (
             sentence_of(waiting.reason, waiting.detail) if waiting.reason is not Reason.NONE else "It is in the queue."
         )
-        step = waiting.reason.text.next_step if waiting.reason is not Reason.NONE else "Wait; it goes out by itself."
+        step = waiting.reason.text.next_step if waiting.reason is not Reason.NONE else "Wait: it is sent automatically."
         said, certain = _so_far(waits)
         return Verdict("not_yet", f"{said} {why}{until}", step, waiting.reason, certain, waiting.until)
     if case.lost and not waits:
         return Verdict(
             "no_trace",
-            "It was requested, but delivery knows nothing of it: the trace ends between the two.",
-            "Look into orders-notification's outbox and the dead letters; redeliver what lies there.",
+            "It was requested, but delivery has no record of it: the trace ends between the two services.",
+            "Check orders-notification's outbox and the dead letters, and redeliver what is stuck there.",
             lost_at="request",
         )
     reason = waits[0].latest.reason if waits else Reason.NONE
@@ -240,11 +240,11 @@ def _so_far(waits: Sequence[Message]) -> tuple[str, bool]:
 
 
 def _ended_meanwhile(status: Status, waiting: Waiting) -> Verdict:
-    """Delivery has recorded the end, and the event about it is still on its way here."""
+    """Return the verdict where delivery has recorded the outcome and history has not yet received the event."""
     if status is Status.SENT:
-        return Verdict("sent", "It was sent a moment ago.", "Ask again in a minute for the whole story.")
+        return Verdict("sent", "It was sent a moment ago.", "Ask again in a minute for the full history.")
     if status is Status.UNKNOWN:
-        sentence = f"Nobody knows whether it was sent. {sentence_of(waiting.reason, waiting.detail)}"
+        sentence = f"It is not known whether it was sent. {sentence_of(waiting.reason, waiting.detail)}"
         return Verdict("unknown", sentence, waiting.reason.text.next_step, waiting.reason)
     return refused(waiting.reason, waiting.detail)
 
@@ -253,15 +253,15 @@ def _unknown(case: Case, message: Message) -> Verdict:
     if (waiting := case.waiting) is not None and waiting.ended not in (None, Status.UNKNOWN):
         return _ended_meanwhile(waiting.ended, waiting)
     if waiting is not None and waiting.reason is Reason.VERIFYING:
-        until = f" The next question is due at {clock_of(waiting.until)}." if waiting.until else ""
-        sentence = f"Nobody knows yet whether it was sent. {waiting.reason.text.sentence}{until}"
+        until = f" The provider is asked again at {clock_of(waiting.until)}." if waiting.until else ""
+        sentence = f"It is not known yet whether it was sent. {waiting.reason.text.sentence}{until}"
         return Verdict("unknown", sentence, waiting.reason.text.next_step, waiting.reason, until=waiting.until)
     attempt = unanswered(message)[-1]
     open_, last = message.ends[attempt], message.latest
     reason = open_.reason if open_.reason is not Reason.NONE else Reason.TIMED_OUT
-    sentence = f"Nobody knows whether it was sent. {sentence_of(reason, open_.detail)}"
+    sentence = f"It is not known whether it was sent. {sentence_of(reason, open_.detail)}"
     if last.attempt > attempt:
-        sentence += f" Try {last.attempt}, after it, was not sent: {_lower(sentence_of(last.reason, last.detail))}"
+        sentence += f" Attempt {last.attempt}, after it, was not sent: {_lower(sentence_of(last.reason, last.detail))}"
     return Verdict("unknown", sentence, reason.text.next_step, reason)
 
 
@@ -274,7 +274,7 @@ def _lower(sentence: str) -> str:
 
 def _not_sent(case: Case) -> Verdict:
     if case.messages:
-        # the last word counts: a plan that went on to e-mail ended there, not with the push
+        # the last step decides: a plan that fell back to e-mail ended there, not with the push
         last = max(case.messages, key=lambda m: (m.latest.step, m.latest.at)).latest
         return refused(last.reason, last.detail)
     return refused(case.decisions[-1].reason, case.decisions[-1].detail)
@@ -286,5 +286,5 @@ def refused(reason: Reason, detail: str | None) -> Verdict:
 
 
 def clock_of(at: datetime) -> str:
-    """A moment as sentences name it."""
+    """Return a moment as sentences show it."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,4 +1,4 @@
-"""What history can be asked: timelines, verdicts, actions."""
+"""History's queries: timelines, verdicts, actions."""
 
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -9,7 +9,7 @@ from services.history.ports import Search
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whom and what it is about. `event`: a producer's event id, or our id of the accepted event."""
+    """A question about a message's fate. `event`: a producer's event id, or our id of the accepted event."""
 
     tenant: int
     mode: Mode
@@ -25,13 +25,13 @@ class Question:
         return self.address_key is not None and not any((self.recipient, self.order, self.message, self.event))
 
     def otherwise_written(self) -> "Question | None":
-        """The same about #1001 instead of 1001, and the other way round: shops print it, people leave it out."""
+        """The same question about #1001 instead of 1001, or vice versa: shops print the #, people leave it out."""
         if not self.order:
             return None
         return replace(self, order=self.order[1:] if self.order.startswith("#") else f"#{self.order}")
 
     def search(self, *, limit: int, before: UUID | None = None) -> Search:
-        """The same as a search of the stores."""
+        """The question as a search of the stores."""
         return Search(
             self.tenant,
             self.mode,
@@ -47,7 +47,7 @@ class Question:
 
 
 def uuid_of(text: str) -> UUID | None:
-    """The UUID that a text is, if it is one."""
+    """Parse a UUID; None if the text is none."""
     try:
         return UUID(text)
     except ValueError:

@@ -15,7 +15,7 @@ NEWEST = 50
 
 
 async def find_cases(timeline: Timeline, audit: Audit, question: Question) -> list[Case]:
-    """The newest cases that fit every part of the question."""
+    """Return the newest cases that match every part of the question."""
     if question.message is not None:
         messages, decisions = await _of_message(timeline, audit, question)
     elif question.event is not None:
@@ -54,7 +54,7 @@ def _by_causes(question: Question, causes: tuple[UUID, ...]) -> Search:
 
 
 def _as_far_back(decisions: list[Decision], messages: Iterable[Message]) -> list[Decision]:
-    """Decisions older than the oldest message that was found: their messages may lie beyond the limit."""
+    """Drop decisions older than the oldest message found: their messages may lie beyond the limit."""
     found = list(messages)
     if len({m.notification_id for m in found}) < NEWEST:
         return decisions

@@ -21,7 +21,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One fact with what it is about."""
+    """One fact with its recipient, order and communication."""
 
     fact: Fact
     recipient: str | None
@@ -32,8 +32,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What belongs together on a page: a notification with all that was said about its messages, an event's decisions,
-    or one other event. Ids are in time order, and no two groups have one: a page ends between two ids."""
+    """One unit of a page: a notification with everything about its messages, an event's decisions, or one other event.
+    Ids sort by time and are unique among groups: a page ends between two ids."""
 
     id: UUID
     entries: list[Entry]
@@ -54,7 +54,7 @@ class _List:
 
 @dataclass(frozen=True, slots=True)
 class TimelinePage:
-    """`complete`: False where decisions and other events could not be asked for."""
+    """`complete`: False where decisions and other events were unavailable."""
 
     entries: list[Entry]
     after: UUID | None
@@ -64,9 +64,9 @@ class TimelinePage:
 async def timeline_of(
     timeline: Timeline, audit: Audit, question: Question, limit: int, before: UUID | None
 ) -> TimelinePage:
-    """Up to `limit` groups older than `before`, and where the next page starts. Messages alone where the audit is away.
+    """Return up to `limit` groups older than `before`, and the next page's start; only messages if the audit is down.
 
-    Notifications, causes and events carry the time in their ids, so one id is a place in all three lists.
+    Notifications, causes and events carry the time in their ids, so one id is a position in all three lists.
     """
     page = await _page(timeline, audit, question, limit, before)
     otherwise = question.otherwise_written()
@@ -142,7 +142,7 @@ async def _decisions(
     rows = max(_LEAST_DECISIONS, _DECISIONS_A_GROUP * wanted.limit)
     found = await audit.decisions(question.search(limit=rows, before=wanted.before))
     reaches = None
-    if len(found) == rows:  # the last event may be cut in the middle
+    if len(found) == rows:  # the limit may have cut off the last event
         found = [d for d in found if d.cause_id != found[-1].cause_id] or found
         reaches = found[-1].cause_id
     return [d for d in found if question.recipient is None or d.recipient in (question.recipient, None)], reaches
@@ -160,7 +160,7 @@ def _decided(decisions: Sequence[Decision], reaches: UUID | None) -> "_List":
 
 
 async def _about_messages(audit: Audit, question: Question, messages: Sequence[Message]) -> list[Document]:
-    """What was said about messages, however long afterwards: it stands with them."""
+    """Return documents about the messages, however much later: they are grouped with them."""
     ids = [message.id for message in messages]
     if not ids:
         return []
@@ -169,7 +169,7 @@ async def _about_messages(audit: Audit, question: Question, messages: Sequence[M
 
 
 async def _by_themselves(timeline: Timeline, audit: Audit, question: Question, wanted: Search) -> "_List":
-    """Asked by recipient or address alone, everything about those that stands with none of their messages."""
+    """For a recipient or address alone, return everything about it that belongs to none of its messages."""
     whom = question.recipient is not None or question.address_key is not None
     if not whom or any(part is not None for part in (question.order, question.communication, question.message)):
         return _List([], None)

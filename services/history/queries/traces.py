@@ -1,4 +1,4 @@
-"""Links to the page of a trace: intake keeps which trace a cause is in."""
+"""Links to trace pages: intake stores the trace of each cause."""
 
 from collections.abc import Iterable, Mapping
 from uuid import UUID
@@ -11,7 +11,7 @@ log = get_logger(__name__)
 
 
 async def trace_links(deps: History, asker: Asker, causes: Iterable[UUID | None]) -> Mapping[UUID, str]:
-    """URLs by cause: for those of which intake knows a trace, where a page is configured and intake answers."""
+    """Return URLs by cause, where a trace page is configured and intake is available and knows the trace."""
     wanted = sorted({cause for cause in causes if cause is not None})
     if not deps.trace_url or not wanted:
         return {}

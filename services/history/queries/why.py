@@ -1,4 +1,4 @@
-"""Why: one verdict, from what history knows and what it asks of the others only where that is needed."""
+"""Why: one verdict from history's own records, and from other services only where it needs them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,25 +20,25 @@ from services.history.queries.finding import find_cases
 from services.history.queries.traces import trace_links
 
 _CLOCKS_APART = timedelta(minutes=5)
-_ON_THE_WAY = timedelta(minutes=1)  # between two services; only after this a request that nobody knows is lost
+_ON_THE_WAY = timedelta(minutes=1)  # a request unknown to delivery counts as lost only after this time
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The verdict on the newest case, its chain, and the other cases that fit, each with its own verdict."""
+    """The verdict on the newest case, its chain, and the other matching cases, each with its own verdict."""
 
     verdict: Verdict
     facts: list[Fact]
     case: Case | None
     rendered: Rendered | None
     others: list[tuple[Case, Verdict]]
-    trace_link: str | None = None  # the page of the trace that the case is in
+    trace_link: str | None = None  # page of the case's trace
 
 
 async def why(deps: History, question: Question) -> Answer:
-    """The answer to a question. What another service cannot say right now is left out, and said so."""
+    """Answer a question. If another service is unavailable, its part is left out and the answer says so."""
     with span("why"):
         cases = await find_cases(deps.timeline, deps.audit, question)
         if not cases and (otherwise := question.otherwise_written()) is not None:
@@ -58,7 +58,7 @@ async def why(deps: History, question: Question) -> Answer:
 
 
 async def _completed(deps: History, question: Question, case: Case, others: Sequence[Case]) -> Case:
-    """The case with its documents and twins, and with what only delivery knows."""
+    """Add the case's documents, its twins, and what only delivery knows."""
     asker = Asker(question.tenant, question.mode)
     case = replace(case, documents=await _documents(deps, question, case))
     if question.order is not None or question.message is not None:
@@ -73,7 +73,7 @@ async def _completed(deps: History, question: Question, case: Case, others: Sequ
 
 
 async def _documents(deps: History, question: Question, case: Case) -> tuple[Document, ...]:
-    """What was said about the messages since; and, of a barred address, also what was said before."""
+    """Return events about the messages since they began, and, for a barred address, also earlier ones about it."""
     ids = [message.id for message in case.messages]
     if not ids:
         return ()
@@ -119,7 +119,7 @@ async def _without_trace(deps: History, question: Question) -> Answer:
 
 
 def _wider(question: Question) -> Question | None:
-    """The question without what may have been misspelt or misremembered; None where nothing would be left of it."""
+    """Drop the parts that may be misspelt or misremembered; None where nothing would be left of the question."""
     if question.communication is None and question.recipient is None:
         return None
     by_itself = (question.order, question.event, question.message, question.address_key)
@@ -129,7 +129,7 @@ def _wider(question: Question) -> Question | None:
 
 
 async def _traced(deps: History, question: Question) -> Trace | None:
-    """What intake knows; None while it is away. A recipient alone names no event that intake could look for."""
+    """Ask intake; None while it is unavailable. A recipient alone names no event that intake could look up."""
     cause = uuid_of(question.event) if question.event else None
     otherwise = question.otherwise_written()
     subjects = [asked.order for asked in (question, otherwise) if asked is not None and asked.order]

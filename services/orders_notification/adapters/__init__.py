@@ -1,1 +1,1 @@
-"""What speaks to the outside; only app.py names these."""
+"""Adapters to the outside; only app.py names them."""

@@ -1,6 +1,6 @@
-"""Catalogues in memory: one cheap look at the versions before each batch, a reload only where one has moved.
+"""In-memory catalogues: one cheap query for the versions before each batch, a reload only of those that changed.
 
-A release that was published a moment ago, by whichever replica, decides the next event.
+The next event is therefore decided by every release published so far, on whichever replica.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from services.orders_notification.ports.releases import ActiveReleases
 
 
 class Versions(Protocol):
-    """Where the versions stand."""
+    """The current versions."""
 
     async def versions(self) -> Mapping[tuple[int, int], int]: ...
 
@@ -53,7 +53,7 @@ class CachedCatalogues:
             held = self._held.get((tenant, mode))
             if held is not None and held.version >= version:
                 return held
-            # read after the version was: what is loaded is at least that new, and at worst loaded once more
+            # read after the version: the loaded catalogue is at least that new, and at worst loaded once more
             releases = await self._releases.active(TenantId(tenant), mode)
             types = await self._types.declared(tenant, mode)
             made = self._held[tenant, mode] = catalogue(version, releases, types)

@@ -1,4 +1,4 @@
-"""What publishing asks of `templates`, `access` and `delivery`, over the suite's own HTTP."""
+"""What publishing queries from `templates`, `access` and `delivery`, over the suite's own HTTP."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +39,6 @@ class HttpNeighbours:
                 "/v1/senders:resolve", body, tenant=principal.tenant, mode=principal.mode
             )
         except Transient as error:
-            detail = f"Delivery cannot say whether the plan's senders exist, so nothing was published. {error.detail}"
+            detail = f"Delivery could not confirm the plan's senders, so nothing was published. {error.detail}"
             raise Unavailable(detail, retry_after=error.retry_after) from error
         return {int(number): sender["channel"] for number, sender in answer["senders"].items()}

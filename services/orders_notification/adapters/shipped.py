@@ -1,4 +1,4 @@
-"""The sources that come with Depesche, read from their files."""
+"""The sources that Depesche ships, read from their files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,5 +10,5 @@ FOLDER = Path(__file__).parent.parent / "shipped_sources"
 
 
 def shipped_sources(folder: Path = FOLDER) -> Mapping[str, Mapping[str, Any]]:
-    """Definitions by name, as a PUT would send them."""
+    """Return definitions by name, as a PUT would send them."""
     return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml"))}

@@ -1,4 +1,4 @@
-"""The sidecar's own API: what it has subscribed to, and its end."""
+"""The sidecar's own API: its subscriptions, and its shutdown."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _SECONDS = 5.0
 
 
 class HttpSidecar:
-    """Implements ports.topics.SidecarControl, by Dapr's metadata and shutdown API."""
+    """Implements ports.topics.SidecarControl with Dapr's metadata and shutdown API."""
 
     def __init__(self, sidecar: Sidecar) -> None:
         self._sidecar = sidecar
@@ -37,5 +37,5 @@ class HttpSidecar:
         except httpx.HTTPError as error:
             raise Unavailable(f"The sidecar does not answer: {type(error).__name__}") from error
         if answer.is_error:
-            raise Unavailable(f"The sidecar answers {answer.status_code} to {path}.")
+            raise Unavailable(f"The sidecar answered {answer.status_code} to {path}.")
         return answer.content

@@ -1,4 +1,4 @@
-"""Reading bodies within their limits, and telling which of CloudEvents' modes a request uses."""
+"""Reads bodies within their limits, and recognises the CloudEvents content mode of a request."""
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -14,17 +14,17 @@ _STREAMS = frozenset({"application/x-ndjson", "application/ndjson", "application
 
 
 class ContentMode(Enum):
-    """How events stand in a request (HTTP binding §3, and NDJSON)."""
+    """How a request carries events (HTTP binding §3, and NDJSON)."""
 
     STRUCTURED = auto()
     BATCH = auto()
     BINARY = auto()
     STREAM = auto()
-    JSON = auto()  # one event or an array of them
+    JSON = auto()  # one event or an array
 
 
 def content_mode(request: Request) -> ContentMode:
-    """Raises UnsupportedMedia naming what can be sent."""
+    """Return the mode. Raises UnsupportedMedia naming the supported ones."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media == "application/cloudevents+json":
         return ContentMode.STRUCTURED
@@ -37,13 +37,13 @@ def content_mode(request: Request) -> ContentMode:
     if is_json(media) and not media.startswith("application/cloudevents"):
         return ContentMode.JSON
     raise UnsupportedMedia(
-        f"The content type {media[:80]!r} is none that this route reads. Send application/cloudevents+json, "
+        f"The content type {media[:80]!r} is not supported. Send application/cloudevents+json, "
         "application/cloudevents-batch+json, application/json, application/x-ndjson, or ce- headers with any data."
     )
 
 
 def headers_of(request: Request) -> dict[str, str]:
-    """Header names in lower case; a header that comes twice is joined, as RFC 9110 §5.3 has it."""
+    """Return headers by lower-case name; a repeated header is joined, as RFC 9110 §5.3 says."""
     joined: dict[str, str] = {}
     for name, value in request.headers.items():
         joined[name] = f"{joined[name]}, {value}" if name in joined else value
@@ -51,7 +51,7 @@ def headers_of(request: Request) -> dict[str, str]:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as it grows past `limit` bytes, keeping nothing."""
+    """Return the whole body. Raises TooLarge as soon as it grows past `limit` bytes, keeping nothing."""
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
@@ -67,7 +67,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def read_lines(request: Request, limit: int) -> AsyncIterator[bytes | None]:
-    """The body line by line (LF or CRLF). A line longer than `limit` bytes comes as None, and is not kept."""
+    """Yield the body line by line (LF or CRLF). A line longer than `limit` bytes is yielded as None, and not kept."""
     rest = b""
     overlong = False
     async with contextlib.aclosing(_chunks(request)) as stream:
@@ -87,7 +87,7 @@ async def _chunks(request: Request) -> AsyncGenerator[bytes, None]:
         async for chunk in request.stream():
             yield chunk
     except ClientDisconnect as error:
-        raise BadRequest("The connection ended before the body did; send it again.") from error
+        raise BadRequest("The connection closed before the end of the body; send it again.") from error
 
 
 def _too_large(limit: int) -> TooLarge:

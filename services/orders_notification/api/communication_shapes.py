@@ -1,4 +1,4 @@
-"""What the communications' routes take and give, with an example each."""
+"""Requests and responses of the communications' routes, with an example each."""
 
 from typing import Annotated, Any, Literal
 
@@ -32,7 +32,7 @@ RELEASE_ID = "01936d3e-7c00-7000-8000-00000000aaaa"
 
 
 def example(value: dict[str, Any]) -> ConfigDict:
-    """A shape that refuses unknown fields, with this example in the document."""
+    """Return the configuration of a shape that rejects unknown fields, with this example in the document."""
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [value]})
 
 
@@ -42,11 +42,11 @@ class ChannelBody(BaseModel):
     model_config = example(STEP["channels"][0])  # type: ignore[arg-type]
     channel: ChannelWord
     template: Annotated[str, StringConstraints(pattern=domain.NAME)] = Field(description="A published template.")
-    sender: int | None = Field(None, ge=1, le=32_767, description="A sender's number; else the channel's default.")
+    sender: int | None = Field(None, ge=1, le=32_767, description="A sender's number; default: the channel's own.")
 
 
 class StepBody(BaseModel):
-    """One step of the plan; the next begins when every message of this one ended in definite failure."""
+    """One step of the plan; the next begins when every message of this one has definitely failed."""
 
     model_config = example(STEP)
     mode: Literal["all", "first"] = Field("all", description="All channels, or the first that reaches the recipient.")
@@ -54,28 +54,28 @@ class StepBody(BaseModel):
 
 
 class CommunicationBody(BaseModel):
-    """What people edit. Expressions are CEL over `event` (id, type, source, subject, time, data)."""
+    """A communication as people edit it. Expressions are CEL over `event` (id, type, source, subject, time, data)."""
 
     model_config = example(COMMUNICATION)
-    trigger: str = Field(min_length=1, max_length=200, description="The event type that it listens to.")
+    trigger: str = Field(min_length=1, max_length=200, description="The event type that triggers it.")
     plan: list[StepBody] = Field(min_length=1, max_length=8)
     category: Literal["transactional", "marketing"]
     description: str = Field("", max_length=1000)
-    condition: str | None = Field(None, max_length=4000, description="Sent only where it is true; always without.")
+    condition: str | None = Field(None, max_length=4000, description="Sent only if true; without one, always.")
     recipient: str | None = Field(
         None,
         max_length=4000,
-        description="Gives one key, a list of keys or null; without it the event names its recipient.",
+        description="Gives one key, a list of keys or null; without one, the event names its recipient.",
     )
-    topic: str | None = Field(None, max_length=64, description="Needed for marketing: what consent hangs on.")
-    lane: Literal["transactional", "bulk"] | None = Field(None, description="By category where it is left out.")
+    topic: str | None = Field(None, max_length=64, description="Required for marketing: consent is given per topic.")
+    lane: Literal["transactional", "bulk"] | None = Field(None, description="Default: by category.")
     on_unknown: Literal["leave", "resend", "verify"] = Field(
         "leave",
-        description="What follows when nobody knows whether the provider accepted it: leave it unknown; send it again; "
-        "or have the provider asked, which SMS alone allows: on other channels `verify` is `leave`.",
+        description="What to do when it is not known whether the provider accepted a message: leave it unknown; send "
+        "it again; or ask the provider, which only SMS supports: on other channels `verify` acts as `leave`.",
     )
     expiry_seconds: int = Field(86_400, ge=1, le=30 * 86_400, description="Seconds after the event's own time.")
-    quiet_hours: Literal["obey", "ignore"] | None = Field(None, description="By category where it is left out.")
+    quiet_hours: Literal["obey", "ignore"] | None = Field(None, description="Default: by category.")
 
     @field_validator("plan", mode="after")
     @classmethod
@@ -87,7 +87,7 @@ class CommunicationBody(BaseModel):
         return plan
 
     def definition(self) -> Definition:
-        """The same as a value of the domain."""
+        """Return the body as a domain value."""
         steps = tuple(
             Step(s.mode, tuple(ChannelUse(c.channel, c.template, c.sender) for c in s.channels)) for s in self.plan
         )
@@ -95,7 +95,7 @@ class CommunicationBody(BaseModel):
 
 
 class CommunicationShown(CommunicationBody):
-    """A draft as it is given out."""
+    """A draft as returned."""
 
     model_config = example({
         "name": "parcel-shipped", **COMMUNICATION, "state": "published", "version": 2, "released": 1,
@@ -103,15 +103,15 @@ class CommunicationShown(CommunicationBody):
     })  # fmt: skip
     name: str
     state: StateWord = Field(description="changed: edited since it was published.")
-    version: int = Field(description="Of the draft; its entity tag.")
+    version: int = Field(description="Version of the draft; its entity tag.")
     release_id: str | None = Field(description="The active release.")
-    released: int | None = Field(description="The latest release's version.")
+    released: int | None = Field(description="Version of the latest release.")
     changed_at: AwareDatetime
     outdated: list[str] = Field(default_factory=list, description="Templates that have a newer published version.")
 
 
 class ReleaseShown(BaseModel):
-    """A release: what the decision pins and everything downstream renders."""
+    """A release: the decision pins it, and everything downstream renders exactly it."""
 
     model_config = example({
         "id": RELEASE_ID, "communication": "parcel-shipped", "version": 1, "digest": "ab" * 32,
@@ -126,12 +126,12 @@ class ReleaseShown(BaseModel):
     published_at: AwareDatetime
     published_by: str
     notices: list[str] = Field(
-        default_factory=list, description="What is sent otherwise than one might expect; nothing of it was refused."
+        default_factory=list, description="Where sending differs from what one might expect; none is an error."
     )
 
 
 class Republish(BaseModel):
-    """Which template's users are to be published again."""
+    """The template whose communications are to be published again."""
 
     model_config = example({"template": "parcel-shipped.push"})
     template: Annotated[str, StringConstraints(pattern=domain.NAME)]
@@ -144,7 +144,7 @@ class Republished(BaseModel):
 
 
 def shown(communication: Communication, outdated: list[str] | None = None) -> CommunicationShown:
-    """A draft as it is given out."""
+    """Return a draft's response."""
     return CommunicationShown(
         **domain.plain(communication.definition),
         name=communication.name,
@@ -158,7 +158,7 @@ def shown(communication: Communication, outdated: list[str] | None = None) -> Co
 
 
 def shown_release(release: Release) -> ReleaseShown:
-    """A release as it is given out, without its templates' sources."""
+    """Return a release's response, without its templates' sources."""
     return ReleaseShown(
         id=str(release.id),
         communication=release.communication,

@@ -1,4 +1,4 @@
-"""Communications and releases over HTTP, of the caller's tenant and mode."""
+"""Communications and releases over HTTP, in the caller's tenant and mode."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -38,7 +38,7 @@ async def list_communications(
     cursor: After = None,
     outdated: Annotated[bool, Query(description="Only those that use templates with newer versions.")] = False,
 ) -> Page[CommunicationShown]:
-    """Drafts by name; `outdated` offers those that are to be published again."""
+    """List drafts by name; `outdated` lists those to publish again."""
     deps = deps_of(request)
     key = Cursor.read(cursor)
     if key and not isinstance(key[0], str):
@@ -70,7 +70,7 @@ async def show_communication(
 async def put_communication(
     request: Request, response: Response, principal: Writer, name: NameInPath, body: CommunicationBody
 ) -> CommunicationShown:
-    """Makes a draft (201) or changes it (200); a change needs If-Match. What is published stays as it is."""
+    """Create a draft (201) or change it (200); a change needs If-Match. The published release stays as it is."""
     made, created = await publishing.put_communication(
         deps_of(request), principal, (name, body.definition()), lambda version: require_match(request, version)
     )
@@ -81,20 +81,20 @@ async def put_communication(
 
 @router.post("/communications/{name}:publish")
 async def publish_communication(request: Request, principal: Publisher, name: NameInPath) -> ReleaseShown:
-    """Makes a release; the next event is decided by it. 422 with all that could fail at send, at once."""
+    """Publish a release, which decides the next event. 422 lists at once all that could fail when sending."""
     _, release = await publishing.publish_communication(deps_of(request), principal, name)
     return shown_release(release)
 
 
 @router.post("/communications/{name}:retire")
 async def retire_communication(request: Request, principal: Publisher, name: NameInPath) -> CommunicationShown:
-    """Ends it: no event is decided by it any more, and nothing of it that waits is sent."""
+    """Retire it: it decides no further event, and none of its waiting messages is sent."""
     return shown(await publishing.retire_communication(deps_of(request), principal, name))
 
 
 @router.post("/communications:republish")
 async def republish(request: Request, principal: Publisher, wanted: Republish) -> Republished:
-    """Publishes again every communication whose active release uses an older version of the template."""
+    """Publish every communication again whose active release uses an older version of the template."""
     made = await publishing.republish(deps_of(request), principal, wanted.template)
     return Republished(releases={name: shown_release(release) for name, release in made})
 
@@ -103,7 +103,7 @@ async def republish(request: Request, principal: Publisher, wanted: Republish) -
 async def list_releases(
     request: Request, principal: Reader, name: NameInPath, limit: Limit = 100, cursor: After = None
 ) -> Page[ReleaseShown]:
-    """Releases, the newest first."""
+    """List releases, newest first."""
     key = Cursor.read(cursor)
     below = key[0] if key else 2**31 - 1
     if not isinstance(below, int) or not 0 <= below < 2**31:
@@ -125,13 +125,13 @@ async def show_release(
     principal: Reader,
     id_: Annotated[UUID, Path(alias="id", examples=[RELEASE_ID])],
 ) -> Any:
-    """The bundle: everything that is sent is rendered from it. `active` is false once it is retired or replaced
-    by nothing; a newer release does not make an older one inactive, since what was decided by it is still sent."""
+    """Return the bundle from which everything is rendered. `active` becomes false when the communication is retired. A
+    newer release does not make an older one inactive, since what the older one decided is still sent."""
     async with deps_of(request).communications.begin(principal) as unit:
         release = await unit.release(id_)
         current = await unit.get(release.communication) if release else None
     if release is None:
-        raise NotFound(f"There is no release {id_} of this tenant and mode.")
+        raise NotFound(f"There is no release {id_} in this tenant and mode.")
     active = current is not None and current.release_id is not None
     head = {"id": str(release.id), "version": release.version, "digest": release.digest.hex(), "active": active}
     return ExactResponse(head | dict(release.bundle))

@@ -1,4 +1,4 @@
-"""What the routes of this service share."""
+"""Shared by the routes of this service."""
 
 from fastapi import Request
 
@@ -6,6 +6,6 @@ from services.orders_notification.ports.deps import OrdersNotification
 
 
 def deps_of(request: Request) -> OrdersNotification:
-    """The dependencies that app.py built."""
+    """Return the dependencies that app.py built."""
     deps: OrdersNotification = request.app.state.deps
     return deps

@@ -23,7 +23,7 @@ _NEW: dict[int | str, dict[str, Any]] = _ONE | {201: {"model": EventTypeShown, "
 
 @router.get("/event-types", response_class=ExactResponse, responses={200: {"model": EventTypes}})
 async def list_event_types(request: Request, principal: Reader, limit: Limit = 100, cursor: After = None) -> Response:
-    """Declared event types by name."""
+    """List declared event types by name."""
     key = Cursor.read(cursor)
     after = str(key[0]) if key else ""
     found = await deps_of(request).event_types.all(principal.tenant, principal.mode, after, limit + 1)
@@ -33,16 +33,16 @@ async def list_event_types(request: Request, principal: Reader, limit: Limit = 1
 
 @router.get("/event-types/{type:path}", response_class=ExactResponse, responses=_ONE)
 async def get_event_type(request: Request, principal: Reader, type: Type) -> Response:
-    """What is declared about a type of event."""
+    """Return the declaration of an event type."""
     stored = await deps_of(request).event_types.get(principal.tenant, principal.mode, type)
     if stored is None:
-        raise NotFound(f"The event type {type!r} is not declared; its events are taken in unchecked.")
+        raise NotFound(f"The event type {type!r} is not declared; its events are accepted unchecked.")
     return ExactResponse(stored, headers={"etag": etag(stored.version)})
 
 
 @router.put("/event-types/{type:path}", response_class=ExactResponse, responses=_NEW)
 async def put_event_type(request: Request, principal: Writer, type: Type, body: EventTypeBody) -> Response:
-    """Declares an event type. The next event is checked by it; what does not fit is kept, and can be replayed."""
+    """Declare an event type. It applies to the next event; events that do not match are stored and can be replayed."""
     deps = deps_of(request)
     held = await deps.event_types.get(principal.tenant, principal.mode, type)
     require_match(request, held.version if held else None)

@@ -1,4 +1,4 @@
-"""Events over HTTP: taken in one by one, in batches and as streams; read back with what was decided."""
+"""Events over HTTP: accepted one by one, in batches and as streams; returned with the decisions about them."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -56,29 +56,29 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
         "description": "Committed. One event: its id and decisions; a batch: a result each; a stream: a line each.",
         "model": Taken | BatchTaken,
     },
-    200: {"description": "This event came before; nothing was done again.", "model": Taken},
+    200: {"description": "A duplicate of an earlier event; nothing was done again.", "model": Taken},
 }
 
 
 class SchemaInvalid(Invalid):
-    """The event does not fit the schema of its type; it is kept and can be replayed."""
+    """The event does not match the schema of its type; it is stored and can be replayed."""
 
     slug = "schema-invalid"
-    title = "The event does not fit the schema of its type"
+    title = "The event does not match the schema of its type"
 
 
 class AllRejected(Invalid):
-    """Nothing of a batch could be taken in."""
+    """No event of a batch could be accepted."""
 
     slug = "all-rejected"
-    title = "No event of the batch could be taken in"
+    title = "No event of the batch could be accepted"
 
 
 @router.post("/events", status_code=202, openapi_extra=_BODIES, responses=_ANSWERS, response_class=ExactResponse)
 async def take_events(request: Request, principal: Sender) -> Response:
-    """Takes business events in, as CloudEvents 1.0: structured, binary (`ce-` headers), batched, or one a line.
+    """Accept business events, as CloudEvents 1.0: structured, binary (`ce-` headers), batched, or one per line.
 
-    The answer comes after the commit. An event is the same event by its `source` and `id`.
+    The response follows the commit. Events with the same `source` and `id` are duplicates.
     """
     deps = deps_of(request)
     origin = Origin(principal.tenant, principal.mode, principal.actor, current_traceparent())
@@ -98,7 +98,7 @@ async def take_events(request: Request, principal: Sender) -> Response:
         return await _batch(deps, bulk, document)
     event = from_structured(document, deps.clock())
     if len(event.body) > deps.limits.event_bytes:
-        raise TooLarge(f"An event has at most {deps.limits.event_bytes:,} bytes.", limit=deps.limits.event_bytes)
+        raise TooLarge(f"An event may have at most {deps.limits.event_bytes:,} bytes.", limit=deps.limits.event_bytes)
     return await _one(request, origin, event)
 
 
@@ -123,7 +123,7 @@ async def _one(request: Request, origin: Origin, event: BusinessEvent) -> Respon
 async def _batch(deps: OrdersNotification, origin: Origin, documents: list[Any]) -> Response:
     if len(documents) > deps.limits.batch_events:
         raise TooLarge(
-            f"A batch has at most {deps.limits.batch_events:,} events; stream more as {_NDJSON}.",
+            f"A batch may have at most {deps.limits.batch_events:,} events; stream more as {_NDJSON}.",
             limit=deps.limits.batch_events,
         )
     results: list[dict[str, Any]] = []
@@ -133,7 +133,7 @@ async def _batch(deps: OrdersNotification, origin: Origin, documents: list[Any])
     tally = {status: sum(r["status"] == status for r in results) for status in ("accepted", "duplicate", "rejected")}
     if results and tally["rejected"] == len(results):
         raise AllRejected(
-            "No event of the batch could be taken in; `results` says why for each.", **tally, results=results
+            "No event of the batch could be accepted; `results` gives the reasons.", **tally, results=results
         )
     return ExactResponse(tally | {"results": results}, 202)
 
@@ -159,12 +159,12 @@ async def list_events(
     subject: Annotated[str | None, Query(max_length=256, pattern=PLAIN, description="The order number.")] = None,
     type: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
     recipient: Annotated[
-        str | None, Query(max_length=200, pattern=PLAIN, description="Its key; a bare id is a customer's.")
+        str | None, Query(max_length=200, pattern=PLAIN, description="The recipient's key; a bare id is a customer's.")
     ] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[EventShown]:
-    """Accepted events, the newest first."""
+    """List accepted events, newest first."""
     before = _cause(cursor)
     key = recipient_key_of(recipient) if recipient else None
     wanted = EventFilter(limit=limit + 1, before=before, subject=subject, type=type, recipient=key)
@@ -178,7 +178,7 @@ async def list_events(
 async def get_event(
     request: Request, principal: Reader, id: Annotated[UUID, Path(description="The cause id.")]
 ) -> Response:
-    """An event with its data and what every communication decided. Marked PII needs the scope pii:read."""
+    """Return an event with its data and every communication's decision. Marked PII needs the scope pii:read."""
     found = await queries.events(deps_of(request), principal, [id])
     if not found:
         raise NotFound(f"There is no event {id} in this tenant and mode.")
@@ -187,7 +187,7 @@ async def get_event(
 
 @router.post("/events:trace", response_class=ExactResponse, responses={200: {"model": Traced}})
 async def trace_events(request: Request, principal: Annotated[Principal, internal()], body: TraceBody) -> Response:
-    """What became of causes and subjects: for `why`."""
+    """Return what became of causes and subjects: for `why`."""
     return ExactResponse(await queries.trace(deps_of(request), principal, body.causes, body.subjects))
 
 

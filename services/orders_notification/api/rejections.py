@@ -1,4 +1,4 @@
-"""What could not become an event, over HTTP: listed with its reason, replayed once the cause is mended."""
+"""Deliveries that could not become events, over HTTP: listed with their reasons, replayed once the cause is fixed."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -36,7 +36,7 @@ async def list_rejections(
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[RejectionShown]:
-    """What was kept, the newest first. The bytes are shown with the scope pii:read."""
+    """List stored rejections, newest first. The bytes are shown with the scope pii:read."""
     wanted = Filter(
         limit=limit + 1,
         before=_before(cursor),
@@ -55,7 +55,7 @@ async def list_rejections(
 
 @router.post("/rejections:replay", response_class=ExactResponse, responses={200: {"model": Replayed}})
 async def replay_rejections(request: Request, principal: Writer, body: ReplayBody) -> Response:
-    """Sends open rejections through intake again: after the mapping or the schema was mended."""
+    """Send open rejections through intake again, after the mapping or the schema was fixed."""
     deps = deps_of(request)
     wanted = Filter(
         limit=body.limit,
@@ -75,7 +75,7 @@ def _reason(word: str | None, pointer: str) -> Reason | None:
     if word is None:
         return None
     if word not in _KEPT:
-        raise Invalid(f"{word!r} is none of {', '.join(_KEPT)}.", pointer=pointer)
+        raise Invalid(f"{word!r} is not one of {', '.join(_KEPT)}.", pointer=pointer)
     return _KEPT[word]
 
 

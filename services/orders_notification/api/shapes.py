@@ -1,4 +1,4 @@
-"""What intake takes and gives over HTTP, with an example each."""
+"""Intake's requests and responses, with an example each."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -22,13 +22,13 @@ EventTypeName = Annotated[str, StringConstraints(min_length=1, max_length=200, p
 
 
 class Strict(BaseModel):
-    """Unknown fields are refused: they are typing mistakes."""
+    """Rejects unknown fields: they are typing mistakes."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Problematic(BaseModel):
-    """One thing that is wrong, and where."""
+    """One problem, and where it is."""
 
     pointer: str = Field(examples=["/data/total"])
     detail: str = Field(examples=['the value is not of type "string".'])
@@ -38,7 +38,7 @@ class DecisionShown(BaseModel):
     """What one communication decided about an event, for one recipient where there is one."""
 
     communication: str | None = Field(examples=["order-confirmation"])
-    outcome: str = Field(description="`requested`, or the word of the reason why not.", examples=["requested"])
+    outcome: str = Field(description="`requested`, or the reason's word.", examples=["requested"])
     recipient: str | None = Field(None, examples=["customer:4711"])
     release_id: UUID | None = None
     notification_id: UUID | None = None
@@ -46,7 +46,7 @@ class DecisionShown(BaseModel):
 
 
 class Taken(BaseModel):
-    """A single event was taken in."""
+    """A single event was accepted."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -74,12 +74,12 @@ class Taken(BaseModel):
 
 
 class Result(BaseModel):
-    """What became of one event of a batch."""
+    """The result of one event of a batch."""
 
     index: int
     status: Literal["accepted", "duplicate", "rejected"]
     event_id: str | None = None
-    id: UUID | None = Field(None, description="The cause; for a rejected event that is kept, the rejection.")
+    id: UUID | None = Field(None, description="The cause; for a rejected event that is stored, the rejection.")
     notifications: int = 0
     reason: str | None = None
     detail: str | None = None
@@ -87,7 +87,7 @@ class Result(BaseModel):
 
 
 class BatchTaken(BaseModel):
-    """What became of each event of a batch, in order."""
+    """The results of a batch's events, in order."""
 
     accepted: int
     duplicate: int
@@ -96,7 +96,7 @@ class BatchTaken(BaseModel):
 
 
 class EventShown(BaseModel):
-    """An accepted event. `data` is null once it was erased."""
+    """An accepted event. `data` is null once it is erased."""
 
     id: UUID
     type: str = Field(examples=["order.placed"])
@@ -104,8 +104,8 @@ class EventShown(BaseModel):
     event_id: str = Field(examples=["evt-100045"])
     subject: str | None = Field(examples=["100045"])
     recipient: str | None = Field(examples=["customer:4711"])
-    client: str = Field(description="The key or the source that brought it.", examples=["source:shopify"])
-    time: str = Field(description="As the event says it.", examples=["2026-03-01T09:30:00+01:00"])
+    client: str = Field(description="The key or source that sent it.", examples=["source:shopify"])
+    time: str = Field(description="As written in the event.", examples=["2026-03-01T09:30:00+01:00"])
     occurred_at: datetime
     received_at: datetime
     state: Literal["decided", "settled"]
@@ -123,7 +123,7 @@ class EventDetail(EventShown):
 
 
 class EventTypeBody(Strict):
-    """What is declared about one type of event."""
+    """The declaration of an event type."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -147,7 +147,7 @@ class EventTypeBody(Strict):
 
 
 class EventTypeShown(BaseModel):
-    """An event type as it stands."""
+    """A declared event type."""
 
     type: str = Field(examples=["order.placed"])
     version: int
@@ -166,33 +166,33 @@ class EventTypes(BaseModel):
 
 
 class Delivered(BaseModel):
-    """What became of one event of a shop's delivery: taken in, known already, or kept with its reason."""
+    """The result of one event of a shop's delivery: accepted, duplicate, or stored with its reason."""
 
     status: Literal["accepted", "duplicate", "kept"]
-    id: UUID | None = Field(description="The cause; for what is kept, the rejection.")
-    reason: str | None = Field(description="Why it is kept.", examples=[None])
+    id: UUID | None = Field(description="The cause; for a stored rejection, the rejection.")
+    reason: str | None = Field(description="Why it was rejected.", examples=[None])
 
 
 class DeliveryTaken(BaseModel):
-    """A shop's webhook was taken in."""
+    """A shop's webhook was accepted."""
 
     results: list[Delivered]
     filtered: int = Field(description="How many the source's filter left out.", examples=[0])
 
 
 class RejectionShown(BaseModel):
-    """What could not become an event. `body` and headers need the scope pii:read."""
+    """A delivery that could not become an event. `body` and headers need the scope pii:read."""
 
     id: UUID
     source: str | None = Field(examples=["shopify"])
     client: str = Field(examples=["source:shopify"])
     reason: str = Field(examples=["schema_invalid"])
-    detail: str = Field(examples=["The event does not fit the schema of its type."])
+    detail: str = Field(examples=["The event does not match the schema of its type."])
     errors: list[Problematic]
     event_type: str | None = Field(examples=["order.placed"])
     event_id: str | None = Field(examples=["orders/create:7b8c9d0a"])
     subject: str | None = Field(examples=["#1001"])
-    times: int = Field(description="How often the same came.")
+    times: int = Field(description="How often the same bytes arrived.")
     received_at: datetime
     last_at: datetime
     state: Literal["open", "replayed"]
@@ -202,7 +202,7 @@ class RejectionShown(BaseModel):
 
 
 class ReplayBody(Strict):
-    """Which open rejections to replay: by ids, or all that fit the filter, at most `limit`, the newest first."""
+    """The open rejections to replay: by ids, or all that match the filter, at most `limit`, newest first."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"source": "shopify", "limit": 100}})
     ids: list[UUID] | None = Field(None, min_length=1, max_length=1_000)
@@ -213,7 +213,7 @@ class ReplayBody(Strict):
 
 
 class Replayed(BaseModel):
-    """What became of each."""
+    """The result of each."""
 
     replayed: int
     rejected: int
@@ -221,7 +221,7 @@ class Replayed(BaseModel):
 
 
 class TraceBody(Strict):
-    """What other services ask about, in one call."""
+    """What another service asks about, in one call."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"causes": [], "subjects": ["100045"]}})
     causes: list[UUID] = Field([], max_length=1_000)
@@ -229,7 +229,7 @@ class TraceBody(Strict):
 
 
 class Traced(BaseModel):
-    """What intake knows: accepted events with their decisions, and kept rejections."""
+    """What intake knows: accepted events with their decisions, and stored rejections."""
 
     events: list[EventDetail]
     rejections: list[RejectionShown]

@@ -1,4 +1,4 @@
-"""Sources over HTTP: what a definition says, what a rehearsal shows, with an example each."""
+"""Sources over HTTP: definitions, and the result of a rehearsal, with an example each."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -15,12 +15,12 @@ HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|
 
 
 class VerificationBody(Strict):
-    """How the sender proves itself; `algorithm`, `prefix` and others only where the scheme has them."""
+    """How the sender is authenticated; `algorithm`, `prefix` and others only for schemes that use them."""
 
     scheme: Scheme
     header: HeaderName | None = Field(None, examples=["X-Shopify-Hmac-Sha256"])
     field: Annotated[str, StringConstraints(max_length=200)] | None = Field(
-        None, description="Where the body carries its signature, in place of a header.", examples=["data.signature"]
+        None, description="Path of the signature in the body, instead of a header.", examples=["data.signature"]
     )
     prefix: Annotated[str, StringConstraints(max_length=50)] | None = Field(None, examples=["sha256="])
     algorithm: Literal["sha1", "sha256", "sha512"] | None = None
@@ -29,21 +29,21 @@ class VerificationBody(Strict):
     timestamp_header: HeaderName | None = Field(None, examples=["X-Timestamp"])
     signed: Annotated[str, StringConstraints(max_length=1_000)] | None = Field(
         None,
-        description="What is signed: a text with places {body}, {timestamp}, {method}, {url}, {form}, {body.…}, "
-        "{header.…} and {query.…}.",
+        description="The signed content: a text with placeholders {body}, {timestamp}, {method}, {url}, {form}, "
+        "{body.…}, {header.…} and {query.…}.",
         examples=["{timestamp}.{body}"],
     )
     key: Literal["text", "hex", "base64"] | None = Field(
-        None, description="How the secrets are written, where they are not the key itself.", examples=["hex"]
+        None, description="The encoding of the secrets, if they are not the key itself.", examples=["hex"]
     )
     query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")] | None = Field(None, examples=["token"])
 
 
 class TopicBody(Strict):
-    """A topic in place of a webhook. Who may publish on it is its broker's to say; Dapr's component has the login."""
+    """A topic instead of a webhook. The broker controls who may publish on it; Dapr's component has the login."""
 
     component: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = Field(
-        description="The name of Dapr's pub/sub component, as the operators have set it up.", examples=["erp-kafka"]
+        description="The name of Dapr's pub/sub component, as set up by the operators.", examples=["erp-kafka"]
     )
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,249}$")] = Field(
         description="The topic's name on that broker.", examples=["sales.orders"]
@@ -51,37 +51,37 @@ class TopicBody(Strict):
 
 
 class MappingBody(Strict):
-    """CEL over `body`, `headers` (lower-case names) and `query`. Of a message, `headers` are its own and the broker's
-    (Kafka's `__key`, `__partition`, `__offset`), and `body` is null where it has none."""
+    """CEL over `body`, `headers` (lower-case names) and `query`. For a message, `headers` has its own and the broker's
+    (Kafka's `__key`, `__partition`, `__offset`), and `body` is null if it has none."""
 
     type: Line = Field(examples=['"shopify." + headers["x-shopify-topic"]'])
     id: Line = Field(examples=['headers["x-shopify-event-id"]'])
     types: dict[Annotated[str, StringConstraints(max_length=200)], EventTypeName] = Field(
-        default={}, max_length=500, description="Translates what `type` gave; what is not listed stays as it is."
+        default={}, max_length=500, description="Translates the result of `type`; unlisted values stay as they are."
     )
     subject: Line | None = Field(None, examples=["body.name"])
     time: Line | None = Field(None, examples=["body.updated_at"])
     recipient: Line | None = Field(None, examples=["string(body.customer.id)"])
     data: Line | dict[str, Any] | None = Field(
         None,
-        description="An expression, or a tree of them. Without it the whole body is the data.",
+        description="An expression, or a tree of them. Without one, the whole body is the data.",
         examples=[{"number": "body.name", "total": "body.total_price"}],
     )
     filter: Line | None = Field(
-        None, description="False leaves a delivery out.", examples=["!has(body.test) || body.test == false"]
+        None, description="False drops the delivery.", examples=["!has(body.test) || body.test == false"]
     )
 
 
 class UnwrapBody(Strict):
-    """An envelope that a queue puts round the payload (Pub/Sub: base64, SNS: JSON in a string, else an object)."""
+    """An envelope that a queue wraps around the payload (Pub/Sub: base64, SNS: JSON in a string, else an object)."""
 
     payload: Line = Field(examples=["body.message.data"])
     encoding: Literal["base64", "json", "none"] = "none"
 
 
 class Definition(Strict):
-    """A source: a webhook (`verification` and `mapping`), or a `topic`, whose messages are CloudEvents where no
-    `mapping` stands."""
+    """A source: a webhook (`verification` and `mapping`), or a `topic`, whose messages are CloudEvents unless it has a
+    `mapping`."""
 
     description: Annotated[str, StringConstraints(max_length=500)] = ""
     verification: VerificationBody | None = None
@@ -90,17 +90,17 @@ class Definition(Strict):
     event_source: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, examples=["/shopify"])
     handshake: Line | None = Field(
         None,
-        description="For the sender's first call, signed or not: true answers it with 200, a map with that as JSON, "
+        description="For the sender's first call, signed or not: true answers it with 200, a map with itself as JSON, "
         "a text with itself.",
         examples=["has(body.webhook_id) && size(body) == 1"],
     )
-    unwrap: list[UnwrapBody] = Field([], max_length=5, description="Envelopes, from the outside in.")
+    unwrap: list[UnwrapBody] = Field([], max_length=5, description="Envelopes, outermost first.")
 
 
 class SourceBody(Strict):
-    """What a PUT sends: a definition, or the name of a shipped one with what is to differ.
+    """A PUT's body: a definition, or the name of a shipped one with the differences.
 
-    `secrets` are write-only; leave them out to keep those that are active.
+    `secrets` are write-only; leave them out to keep the active ones.
     """
 
     model_config = ConfigDict(
@@ -120,16 +120,16 @@ class SourceBody(Strict):
 
 
 class HearingShown(BaseModel):
-    """Whether a topic is heard. `workers`: how many say so; `since` when."""
+    """Whether a topic is consumed. `workers`: how many report this state; `since` when."""
 
     state: Hearing
-    detail: str = Field(examples=["Its messages come in."])
+    detail: str = Field(examples=["Its messages are received."])
     workers: int
     since: datetime | None
 
 
 class SourceShown(Definition):
-    """A source as it stands; of each secret only a fingerprint."""
+    """A stored source; secrets appear only as fingerprints."""
 
     name: str = Field(examples=["shopify"])
     version: int
@@ -137,10 +137,10 @@ class SourceShown(Definition):
         description="The first 8 hex digits of each active secret's SHA-256.", examples=[["5e884898"]]
     )
     webhook: str | None = Field(
-        description="The address to enter in the shop; none where it hears a topic.",
+        description="The URL to enter in the shop; null for a topic.",
         examples=["https://depesche.shop.example/orders-notification/v1/sources/shopify"],
     )
-    hearing: HearingShown | None = Field(description="Of a topic: whether a worker's sidecar hears it.")
+    hearing: HearingShown | None = Field(description="For a topic: whether a worker's sidecar consumes it.")
     created_at: datetime
     updated_at: datetime
 
@@ -160,11 +160,11 @@ class Pasted(Strict):
     body: Any
     headers: dict[HeaderName, Annotated[str, StringConstraints(max_length=8_192)]] = Field({}, max_length=100)
     query: dict[str, str] = Field({}, max_length=100)
-    definition: Definition | None = Field(None, description="A definition to try in place of the stored one.")
+    definition: Definition | None = Field(None, description="A definition to try instead of the stored one.")
 
 
 class ShippedSource(Definition):
-    """A source that Depesche ships, written from the shop's public documentation."""
+    """A source that Depesche ships, based on the shop's public documentation."""
 
     name: str = Field(examples=["shopify"])
 
@@ -174,7 +174,7 @@ class Rehearsed(BaseModel):
 
     handshake: bool
     verified: bool
-    verification: str = Field(examples=["The signature fits an active secret."])
+    verification: str = Field(examples=["The signature matches an active secret."])
     filtered: int
     errors: list[Problematic]
     events: list[dict[str, Any]]

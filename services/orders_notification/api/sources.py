@@ -1,4 +1,4 @@
-"""Sources over HTTP: their definitions, the shops' webhooks, and a rehearsal of what a body would become."""
+"""Sources over HTTP: their definitions, the shops' webhooks, and rehearsals of what a body would become."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ Name = Annotated[str, Path(pattern=f"^{NAME.pattern}$", max_length=63, examples=
 async def list_sources(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[SourceShown]:
-    """Sources by name."""
+    """List sources by name."""
     key = Cursor.read(cursor)
     after = str(key[0]) if key else ""
     found = await deps_of(request).sources.all(principal.tenant, principal.mode, after, limit + 1)
@@ -57,7 +57,7 @@ async def list_sources(
 
 @router.get("/sources/{name}")
 async def get_source(request: Request, response: Response, principal: Reader, name: Name) -> SourceShown:
-    """A source's definition; secrets are never given back."""
+    """Return a source's definition; secrets are never returned."""
     stored = await _stored(request, principal, name)
     response.headers["etag"] = etag(stored.source.version)
     return _shown(request, stored, await _reports(request, [stored]))
@@ -67,7 +67,7 @@ async def get_source(request: Request, response: Response, principal: Reader, na
 async def put_source(
     request: Request, response: Response, principal: Writer, name: Name, body: SourceBody
 ) -> SourceShown:
-    """Creates or changes a source. An edit sends If-Match with the version that it read."""
+    """Create or change a source. An edit sends If-Match with the version that it read."""
     deps = deps_of(request)
     held = await deps.sources.get(principal.tenant, principal.mode, name)
     require_match(request, held.source.version if held else None)
@@ -76,7 +76,7 @@ async def put_source(
     compiled = source(name, version, definition)
     if compiled.topic is not None:
         check(deps.grants, principal.tenant, compiled.topic)
-    # a topic's source has none: those of the webhook that it was go
+    # a topic has no secrets: those of the webhook that it replaces are dropped
     held_secrets = list(held.secrets) if held and compiled.topic is None else []
     secrets = body.secrets if body.secrets is not None else held_secrets
     check_secrets(compiled.verification, secrets)
@@ -89,7 +89,7 @@ async def put_source(
 
 @router.delete("/sources/{name}", status_code=204)
 async def delete_source(request: Request, principal: Writer, name: Name) -> None:
-    """Removes a source; its webhook answers 404, its topic is heard no more. What it brought stays."""
+    """Remove a source: its webhook answers 404, its topic is no longer consumed. Its events stay."""
     held = await _stored(request, principal, name)
     require_match(request, held.source.version)
     await deps_of(request).sources.delete(_author(request, principal), name, held.source.version)
@@ -97,9 +97,9 @@ async def delete_source(request: Request, principal: Writer, name: Name) -> None
 
 @router.post("/sources/{name}:test", response_class=ExactResponse, responses={200: {"model": Rehearsed}})
 async def rehearse_delivery(request: Request, principal: Writer, name: Name, body: Pasted) -> Response:
-    """What a pasted delivery would become: verified or not, the mapped events, what each communication decides.
+    """Return what a pasted delivery would become: verified or not, the mapped events, each communication's decision.
 
-    Nothing is written. With `definition`, that one is tried in place of the stored one.
+    Nothing is written. With `definition`, that one is tried instead of the stored one.
     """
     stored = await _rehearsed(request, principal, name, body.definition)
     raw = body.body.encode() if isinstance(body.body, str) else exact_json.dumps(body.body)
@@ -118,11 +118,11 @@ async def rehearse_delivery(request: Request, principal: Writer, name: Name, bod
     },
     responses={
         200: {"description": "A handshake, answered."},
-        202: {"model": DeliveryTaken, "description": "Taken in, or kept."},
+        202: {"model": DeliveryTaken, "description": "Accepted, or stored as rejected."},
     },
 )
 async def receive_delivery(request: Request, name: Name) -> Response:
-    """A shop's webhook. 2xx means that it is safe here: accepted, known already, or kept to be replayed."""
+    """Receive a shop's webhook. 2xx means that it is safe here: accepted, a duplicate, or stored for a replay."""
     deps = deps_of(request)
     body = await read_body(request, deps.limits.batch_bytes)
     query = dict(request.query_params)
@@ -137,7 +137,7 @@ async def receive_delivery(request: Request, name: Name) -> Response:
 
 @router.options("/sources/{name}", dependencies=[public()], include_in_schema=False)
 async def allow_deliveries(request: Request, name: Name) -> Response:
-    """CloudEvents' webhook handshake (Event Grid asks it): who may deliver, and how fast."""
+    """Answer CloudEvents' webhook handshake (Event Grid uses it): who may deliver, and how fast."""
     origin = request.headers.get("webhook-request-origin", "*")
     return Response(
         status_code=200,
@@ -147,19 +147,19 @@ async def allow_deliveries(request: Request, name: Name) -> Response:
 
 @router.get("/shipped-sources")
 async def list_shipped_sources(request: Request, _: Reader) -> list[ShippedSource]:
-    """The sources that Depesche ships; `PUT /v1/sources/{name}` with `shipped` and your secret puts one to use."""
+    """List the sources that Depesche ships; `PUT /v1/sources/{name}` with `shipped` and your secret activates one."""
     shipped = deps_of(request).shipped
     return [ShippedSource.model_validate({"name": name, **shipped[name]}) for name in sorted(shipped)]
 
 
 def _definition(body: SourceBody, shipped: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The definition given, over the shipped one where one is named."""
+    """Return the given definition, merged over the shipped one where one is named."""
     given = body.model_dump(mode="json", exclude={"secrets", "shipped"}, exclude_none=True)
     if body.shipped is not None:
         if body.shipped not in shipped:
-            raise Invalid(f"{body.shipped!r} is none of {', '.join(sorted(shipped))}.", pointer="/shipped")
+            raise Invalid(f"{body.shipped!r} is not one of {', '.join(sorted(shipped))}.", pointer="/shipped")
         base = shipped[body.shipped]
-        if "topic" in given:  # a shop's webhooks that come by a queue: mapped the same, signed by nobody
+        if "topic" in given:  # a shop's webhooks through a queue: same mapping, no signature
             base = {name: value for name, value in base.items() if name not in _OF_WEBHOOKS}
         given = {**base, **given}
     return Definition.model_validate(given).model_dump(mode="json", exclude_none=True)
@@ -207,7 +207,7 @@ async def _reports(request: Request, stored: Sequence[StoredSource]) -> Sequence
 
 
 def _address(request: Request, name: str, query: str = "") -> str:
-    """The webhook's address as the shop was given it: some sign it, with the query."""
+    """Return the webhook's URL as the shop knows it: some sign it, with the query."""
     url = f"{request.app.state.runtime.public_url.rstrip('/')}/orders-notification/v1/sources/{name}"
     return f"{url}?{query}" if query else url
 

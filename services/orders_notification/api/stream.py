@@ -1,9 +1,9 @@
-"""NDJSON: up to 100,000 events in one request, each line with its verdict.
+"""NDJSON: up to 100,000 events in one request, with a verdict per line.
 
-Lines are committed in chunks while the body still comes in; one chunk commits while the next is read. The
-answer begins after the last line: most clients read nothing before they have sent everything, and answering
-earlier would fill the connection until both sides wait for each other. A chunk that could not be committed
-answers `unavailable` for its lines; sent again, what had been taken in is a duplicate.
+Lines are committed in chunks while the body arrives: one chunk commits while the next is read. The response begins
+after the last line: most clients read nothing before they have sent everything, and an earlier response would fill the
+connection until both sides wait for each other. If a chunk could not be committed, its lines get `unavailable`; when
+they are sent again, those already accepted are duplicates.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _ATTEMPTS = 3
 
 
 async def stream_in(deps: OrdersNotification, origin: Origin, request: Request) -> Response:
-    """Reads the whole stream, then answers line by line."""
+    """Read the whole stream, then answer line by line."""
     stream = _Stream(deps, origin)
     async for line in read_lines(request, deps.limits.event_bytes):
         await stream.take(line)
@@ -39,7 +39,7 @@ async def stream_in(deps: OrdersNotification, origin: Origin, request: Request) 
 
 @dataclass(slots=True)
 class _Chunk:
-    """Lines that are committed together: readable events, and verdicts of all lines by number."""
+    """Lines that are committed together: valid events, and verdicts of all lines by number."""
 
     submissions: list[Submission] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
@@ -60,14 +60,14 @@ class _Stream:
         self._answers: list[bytes] = []
 
     async def take(self, line: bytes | None) -> None:
-        """Takes the next line; None is one that was too long."""
+        """Take the next line; None is one that was too long."""
         self._lines += 1
         if self._over or (line is not None and not line.strip()):
             return
         if self._lines > self._deps.limits.stream_lines:
             self._over = True
             limit = self._deps.limits.stream_lines
-            self._refuse(TooLarge(f"A stream has at most {limit:,} lines; send the rest in another request."))
+            self._refuse(TooLarge(f"A stream may have at most {limit:,} lines; send the rest in another request."))
             return
         try:
             self._read(line)
@@ -79,7 +79,7 @@ class _Stream:
     def _read(self, line: bytes | None) -> None:
         if line is None:
             limit = self._deps.limits.event_bytes
-            raise TooLarge(f"The line is longer than {limit:,} bytes; an event has at most that.")
+            raise TooLarge(f"The line is longer than the {limit:,} bytes that an event may have.")
         event = from_structured(exact_json.loads(line), self._deps.clock())
         self._chunk.submissions.append(Submission(self._origin, event))
         self._chunk.numbers.append(self._lines)
@@ -120,12 +120,12 @@ class _Stream:
         return []
 
     async def finish(self) -> None:
-        """Commits what is left."""
+        """Commit the remaining lines."""
         await self._commit()
         await self._committed()
 
     def answer(self) -> Iterator[bytes]:
-        """The verdicts in the order of their lines, some hundred at a time."""
+        """Yield the verdicts in the order of their lines, a few hundred at a time."""
         step = self._deps.limits.stream_chunk
         for start in range(0, len(self._answers), step):
             yield b"".join(self._answers[start : start + step])

@@ -1,4 +1,4 @@
-"""Verdicts as batches and streams tell them."""
+"""Verdicts as shown in batches and streams."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ _MOST_ERRORS = 20
 
 
 def shown(event_id: str, verdict: Verdict) -> dict[str, Any]:
-    """What became of an event that could be read."""
+    """Return the result of an event that could be parsed."""
     told: dict[str, Any] = {"status": verdict.status, "event_id": event_id, "id": verdict.id}
     if verdict.decided is not None:
         told["notifications"] = sum(len(request.recipients) for request in verdict.decided.requests)
@@ -20,7 +20,7 @@ def shown(event_id: str, verdict: Verdict) -> dict[str, Any]:
 
 
 def refusal(error: Permanent) -> dict[str, Any]:
-    """An event that could not be read: `malformed` JSON, or an `invalid` CloudEvent."""
+    """Return the result of an event that could not be parsed: `malformed` JSON, or an `invalid` CloudEvent."""
     reason = "malformed" if isinstance(error, BadRequest) else "invalid"
     errors = error.errors or (FieldError("", error.detail),)
     return {"status": REJECTED, **_errors(reason, errors), "detail": error.detail}

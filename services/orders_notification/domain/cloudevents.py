@@ -1,7 +1,7 @@
-"""CloudEvents 1.0 (JSON format and HTTP binding): what a client sends becomes a `BusinessEvent`, or says why not.
+"""CloudEvents 1.0 (JSON format and HTTP binding): turns a client's input into a `BusinessEvent`, or says what is wrong.
 
-Stricter than the specification in three places, each because a later hand would stumble: lengths are bounded,
-`time` must name an offset, and control characters are refused. `null` counts as absent, as the JSON format says.
+Stricter than the specification in three places, each of which would cause trouble later: lengths are limited, `time`
+must have an offset, and control characters are refused. `null` counts as absent, as the JSON format says.
 """
 
 import base64
@@ -39,7 +39,7 @@ _KNOWN = frozenset(
 
 
 class BusinessEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One business fact as it reached us. `data` is exact JSON (Decimals, long integers); `body` the same as bytes."""
+    """One business fact as received. `data` is exact JSON (Decimals, long integers); `body` the same as bytes."""
 
     id: str
     source: str
@@ -49,13 +49,13 @@ class BusinessEvent(msgspec.Struct, frozen=True, kw_only=True):
     subject: str | None = None
     data: Any = None
     body: bytes = b"null"
-    recipient: str | None = None  # the extension `recipient`, or what a source mapped
+    recipient: str | None = None  # the extension `recipient`, or a source's mapping of it
     traceparent: str | None = None
     extensions: dict[str, Any] | None = None
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a media type says JSON: `application/json`, `…+json`, any parameters."""
+    """Whether a media type is JSON: `application/json`, `…+json`, any parameters."""
     return _JSON_TYPE.fullmatch(content_type) is not None
 
 
@@ -65,7 +65,7 @@ def traceparent_of(value: Any) -> str | None:
 
 
 def from_structured(document: Any, received_at: datetime) -> BusinessEvent:
-    """An event in the JSON format. Raises Invalid naming every attribute that is wrong."""
+    """Parse an event in the JSON format. Raises Invalid naming every attribute that is wrong."""
     if not isinstance(document, dict):
         raise Invalid("A CloudEvent is a JSON object with specversion, id, source and type.", pointer="")
     errors: list[FieldError] = []
@@ -78,7 +78,7 @@ def from_structured(document: Any, received_at: datetime) -> BusinessEvent:
 
 
 def from_binary(headers: Mapping[str, str], body: bytes, received_at: datetime) -> BusinessEvent:
-    """An event whose attributes stand in `ce-` headers (lower-case names) and whose data is the body."""
+    """Parse an event whose attributes are `ce-` headers (lower-case names) and whose data is the body."""
     attributes = {name[3:]: _header_text(name, value) for name, value in headers.items() if name.startswith("ce-")}
     content_type = headers.get("content-type", "")
     for reserved in ("data", "data_base64", "datacontenttype"):
@@ -89,7 +89,7 @@ def from_binary(headers: Mapping[str, str], body: bytes, received_at: datetime) 
 
 
 def parse_time(text: str) -> datetime:
-    """An RFC 3339 timestamp as UTC. Raises ValueError. Digits beyond microseconds are dropped."""
+    """Parse an RFC 3339 timestamp as UTC. Raises ValueError. Digits beyond microseconds are dropped."""
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError("not RFC 3339")
@@ -118,11 +118,11 @@ def _data_of(document: dict[str, Any]) -> Any:
         raise Invalid("data_base64 is not base64 (RFC 4648).", pointer="/data_base64")
     content_type = document.get("datacontenttype")
     if content_type is not None and not (isinstance(content_type, str) and is_json(content_type)):
-        return encoded  # not ours to read: conditions see the text as it came
+        return encoded  # not JSON: conditions see the text as received
     try:
         return exact_json.loads(raw)
     except BadRequest as error:
-        raise Invalid(f"data_base64 does not hold JSON: {error.detail}", pointer="/data_base64") from error
+        raise Invalid(f"data_base64 does not contain JSON: {error.detail}", pointer="/data_base64") from error
 
 
 def _binary_data(body: bytes, content_type: str) -> Any:
@@ -150,7 +150,7 @@ def _header_text(name: str, value: str) -> str:
 
 
 def _raw(value: str) -> bytes:
-    # servers hand headers on as Latin-1; clients that forget to encode mostly send UTF-8
+    # servers decode headers as Latin-1; clients that forget to encode mostly send UTF-8
     return value.encode("latin-1")
 
 
@@ -196,7 +196,7 @@ def _text(
     value = attributes.get(name)
     if value is None:
         if required:
-            errors.append(FieldError(f"/{name}", f"{name} is missing; every CloudEvent has one."))
+            errors.append(FieldError(f"/{name}", f"{name} is missing; every CloudEvent needs it."))
         return None
     if not isinstance(value, str):
         errors.append(FieldError(f"/{name}", f"{name} is not a string."))
@@ -205,7 +205,7 @@ def _text(
     elif len(value) > limit:
         errors.append(FieldError(f"/{name}", f"{name} has {len(value)} characters; {limit} are allowed."))
     elif _CONTROL.search(value):
-        errors.append(FieldError(f"/{name}", f"{name} holds a control character; remove it."))
+        errors.append(FieldError(f"/{name}", f"{name} contains a control character; remove it."))
     else:
         return value
     return None
@@ -221,7 +221,7 @@ def _time(attributes: Mapping[str, Any], received_at: datetime, errors: list[Fie
         return value, parse_time(value)
     except ValueError:
         errors.append(
-            FieldError("/time", "time is not an RFC 3339 timestamp with an offset, as 2026-03-01T09:30:00+01:00.")
+            FieldError("/time", "time is not an RFC 3339 timestamp with an offset, like 2026-03-01T09:30:00+01:00.")
         )
         return "", received_at
 
@@ -237,11 +237,11 @@ def _extensions(attributes: Mapping[str, Any], errors: list[FieldError]) -> dict
         elif not isinstance(value, str | int):  # bool is an int; the type system has nothing else
             errors.append(FieldError(pointer, "An extension attribute is a string, an integer or a boolean."))
         elif len(str(value)) > MAX_EXTENSION_VALUE:
-            errors.append(FieldError(pointer, f"An extension has at most {MAX_EXTENSION_VALUE} characters."))
+            errors.append(FieldError(pointer, f"An extension may have at most {MAX_EXTENSION_VALUE} characters."))
         else:
             found[name] = value
     if len(found) > MAX_EXTENSIONS:
-        errors.append(FieldError("", f"More than {MAX_EXTENSIONS} extension attributes."))
+        errors.append(FieldError("", f"There are more than {MAX_EXTENSIONS} extension attributes."))
     return found
 
 

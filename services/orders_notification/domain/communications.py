@@ -1,4 +1,4 @@
-"""Communications: what people write, what makes it whole, and the bundle that publishing freezes. Pure."""
+"""Communications: the definition that people write, its validation, and the bundle that publishing freezes. Pure."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ MARKETING = "marketing"
 
 @dataclass(frozen=True, slots=True)
 class ChannelUse:
-    """One channel of a step: which template renders it; `sender` None: the tenant's default for the channel."""
+    """One channel of a step: the template that renders it; `sender` None: the tenant's default for the channel."""
 
     channel: str
     template: str
@@ -31,7 +31,7 @@ class ChannelUse:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the plan: all of its channels, or the first that the recipient can be reached on."""
+    """One step of the plan: all of its channels, or the first on which the recipient can be reached."""
 
     mode: str  # all | first
     channels: tuple[ChannelUse, ...]
@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What people edit. The next step begins when every message of one ended in definite failure."""
+    """A definition as people edit it. The next step begins when every message of one has definitely failed."""
 
     trigger: str
     plan: tuple[Step, ...]
@@ -62,17 +62,17 @@ class Definition:
         return self.quiet_hours or ("obey" if self.category == MARKETING else "ignore")
 
     def templates(self) -> list[str]:
-        """The names of all templates of the plan, each once."""
+        """The names of the plan's templates, without repeats."""
         return sorted({use.template for step in self.plan for use in step.channels})
 
     def senders(self) -> list[int]:
-        """The numbers of all senders that the plan names, each once; a channel's default is not among them."""
+        """The numbers of the senders that the plan names, without repeats; a channel's default is not included."""
         return sorted({use.sender for step in self.plan for use in step.channels if use.sender is not None})
 
 
 @dataclass(frozen=True, slots=True)
 class Communication:
-    """A draft and where its releases stand."""
+    """A draft and the state of its releases."""
 
     name: str
     definition: Definition
@@ -95,7 +95,7 @@ class Communication:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A published version: never changed."""
+    """A published version; never changed."""
 
     id: UUID
     communication: str
@@ -128,18 +128,18 @@ class Surroundings:
 
 
 def definition_of(stored: Mapping[str, Any]) -> Definition:
-    """The definition as it was stored by `plain`."""
+    """Return the definition that `plain` stored."""
     steps = tuple(Step(step["mode"], tuple(ChannelUse(**use) for use in step["channels"])) for step in stored["plan"])
     return Definition(**{**stored, "plan": steps})
 
 
 def plain(definition: Definition) -> dict[str, Any]:
-    """The definition as JSON."""
+    """Return the definition as JSON."""
     return asdict(definition)
 
 
 def problems_of_expressions(definition: Definition, schema: Mapping[str, Any] | None) -> Iterator[FieldError]:
-    """Conditions and recipient expressions that do not compile, or read what the schema does not have."""
+    """Yield conditions and recipient expressions that do not compile, or read fields that the schema lacks."""
     for pointer, text in (("/condition", definition.condition), ("/recipient", definition.recipient)):
         if text is None:
             continue
@@ -156,23 +156,23 @@ def problems_of_expressions(definition: Definition, schema: Mapping[str, Any] | 
 
 
 def _problems_of_constant(condition: Expression) -> Iterator[FieldError]:
-    """A condition that reads nothing says the same of every event: if that is no answer, it never will be."""
+    """A condition without variables has the same result for every event: if it is not boolean, it never will be."""
     try:
         if not isinstance(condition.evaluate(Context({})), bool):
-            yield FieldError(condition.pointer, "The condition gives neither true nor false; compare with something.")
+            yield FieldError(condition.pointer, "The condition is neither true nor false; compare with something.")
     except Invalid as error:
         yield from error.errors
 
 
 def problems_of_topic(definition: Definition, topics: Mapping[str, Mapping[str, Any]]) -> Iterator[FieldError]:
-    """Marketing needs a topic that exists, is active and is of marketing."""
+    """Marketing needs a topic that exists, is active and belongs to marketing."""
     if definition.topic is None:
         if definition.category == MARKETING:
             yield FieldError("/topic", "Marketing needs a topic that customers can subscribe to and leave.")
         return
     topic = topics.get(definition.topic)
     if topic is None:
-        yield FieldError("/topic", f"There is no topic {definition.topic!r}; `depesche topics list` names them.")
+        yield FieldError("/topic", f"There is no topic {definition.topic!r}; `depesche topics list` shows the names.")
     elif not topic["active"]:
         yield FieldError("/topic", f"The topic {definition.topic!r} is inactive.")
     elif topic["category"] != definition.category:
@@ -180,7 +180,7 @@ def problems_of_topic(definition: Definition, topics: Mapping[str, Mapping[str, 
 
 
 def problems_of_plan(definition: Definition, around: Surroundings) -> Iterator[FieldError]:
-    """Templates and senders that are missing or of another channel, templates without the tenant's default locale."""
+    """Yield missing templates and senders, those of another channel, and templates without the default locale."""
     for number, step in enumerate(definition.plan):
         for place, use in enumerate(step.channels):
             pointer = f"/plan/{number}/channels/{place}"
@@ -193,31 +193,31 @@ def problems_of_plan(definition: Definition, around: Surroundings) -> Iterator[F
 def _problem_of_template(use: ChannelUse, around: Surroundings) -> str | None:
     template = around.templates.get(use.template)
     if template is None:
-        return f"There is no published template {use.template!r}; publish it first, or mend the name."
+        return f"There is no published template {use.template!r}; publish it first, or correct the name."
     if template["channel"] != use.channel:
         return f"{use.template!r} is a template for {template['channel']}."
     if not locale_chain(around.default_locale, template["locales"], around.default_locale):
         return (
             f"{use.template!r} has no text in {around.default_locale!r}, the tenant's default locale; "
-            "customers of other languages would get none."
+            "customers with other locales would get none."
         )
     return None
 
 
 def _problem_of_sender(use: ChannelUse, senders: Mapping[int, str]) -> str | None:
     if use.sender is None:
-        return None  # the channel's default: the tenant's first, and until there is one, the simulator
+        return None  # the channel's default: the tenant's first sender; until there is one, the simulator
     channel = senders.get(use.sender)
     if channel is None:
         return (
             f"There is no sender {use.sender} in this tenant and mode; set it up, or leave `sender` out for the "
-            "channel's default (`depesche senders list` names those that there are)."
+            "channel's default (`depesche senders list` shows the senders)."
         )
     return None if channel == use.channel else f"Sender {use.sender} is for {channel}."
 
 
 def notices_of(bundle: Mapping[str, Any]) -> list[str]:
-    """What of a release is sent otherwise than one might expect, in sentences."""
+    """Return sentences on where sending a release differs from what one might expect."""
     if OnUnknown.parse(bundle["on_unknown"]) is not OnUnknown.VERIFY:
         return []
     planned = dict.fromkeys(use["channel"] for step in bundle["plan"] for use in step["channels"])
@@ -225,13 +225,13 @@ def notices_of(bundle: Mapping[str, Any]) -> list[str]:
     if not silent:
         return []
     return [
-        f"on_unknown is verify, and by {' and '.join(silent)} no provider can be asked what became of a message: there "
-        "an unknown message stays unknown, as with leave. If a loss is worse than a repeat, take resend."
+        f"on_unknown is verify, but by {' and '.join(silent)} no provider can be asked what became of a message: there "
+        "an unknown message stays unknown, as with leave. If a loss is worse than a duplicate, use resend."
     ]
 
 
 def bundle_of(communication: Communication, around: Surroundings, owner: tuple[int, str]) -> dict[str, Any]:
-    """All that delivery needs to send it, without id and version."""
+    """Return all that delivery needs to send it, without id and version."""
     definition = communication.definition
     tenant, mode = owner
     return {
@@ -257,13 +257,13 @@ def _bundled(template: Mapping[str, Any], around: Surroundings) -> dict[str, Any
         "version": template["version"],
         "locales": locales,
         "fallbacks": fallbacks(locales, around.default_locale),
-        # an event may lack these by its schema: they render as nothing instead of failing
+        # the event's schema allows these to be absent: they render as nothing instead of failing
         "optional": optional_variables(template["channel"], locales, around.schema),
     }
 
 
 def digest_of(definition: Definition, bundle: Mapping[str, Any]) -> bytes:
-    """What a release says and when, in 32 bytes."""
+    """Hash what a release says and when, in 32 bytes."""
     when = [definition.trigger, definition.condition, definition.recipient]
     return hashlib.sha256(exact_json.dumps([when, _sorted(bundle)])).digest()
 
@@ -275,7 +275,7 @@ def _sorted(value: Any) -> Any:
 
 
 def outdated(bundle: Mapping[str, Any], latest: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
-    """The templates of a release that have a newer published version."""
+    """Return the templates of a release that have a newer published version."""
     return sorted(
         name
         for name, used in bundle["templates"].items()

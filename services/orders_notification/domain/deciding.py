@@ -1,6 +1,6 @@
-"""Which communications an event asks for, and for whom: pure, in memory, nothing is looked up.
+"""Decides which communications an event requests, and for whom: pure, in memory, without lookups.
 
-Every "no" becomes a decision with its reason; nothing is passed over in silence.
+Every "no" becomes a decision with its reason; none is silent.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,14 +24,14 @@ RECIPIENTS_PER_REQUEST = 1_000
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """All that was decided about one event: what is told, and what is asked of `delivery`."""
+    """All that was decided about one event: the decisions, and the requests to `delivery`."""
 
     decisions: tuple[Decision, ...]
     requests: tuple[NotificationRequested, ...] = ()
 
     @property
     def recipients(self) -> list[str]:
-        """Everybody named in the decisions, each once, in order."""
+        """All recipients of the decisions, without repeats, in order."""
         return list(dict.fromkeys(d.recipient for d in self.decisions if d.recipient is not None))
 
 
@@ -39,12 +39,12 @@ _NOBODY_LISTENS = Decided((Decision(communication=None, outcome=Reason.NO_COMMUN
 
 
 def decide(event: BusinessEvent, cause: CauseId, listeners: Listeners, at: datetime) -> Decided:
-    """Asks every listening release. `at` is now: an event past a communication's expiry asks for nothing."""
+    """Evaluate every listening release. `at` is now: an event past a communication's expiry requests nothing."""
     if not listeners.releases:
         return _NOBODY_LISTENS
     variables = _variables(event)
     context = Context({"event": variables}, listeners.needs)
-    # the data as the bytes that came: encoded once, exact to the last digit
+    # the data as received bytes: encoded once, exact to the last digit
     carried = variables | {"time": event.time, "data": msgspec.Raw(event.body)}
     decisions: list[Decision] = []
     requests: list[NotificationRequested] = []
@@ -63,7 +63,7 @@ def decide(event: BusinessEvent, cause: CauseId, listeners: Listeners, at: datet
 
 
 def wiped_when_final(decided: Decided) -> Decided:
-    """The same for an event with secrets: delivery wipes what it was sent as soon as everything is final."""
+    """Mark the requests of an event with secrets: delivery wipes their variables once everything is final."""
     requests = tuple(msgspec.structs.replace(request, secret=True) for request in decided.requests)
     return msgspec.structs.replace(decided, requests=requests)
 
@@ -72,12 +72,12 @@ def _recipients(
     release: CompiledRelease, event: BusinessEvent, context: Context, at: datetime
 ) -> tuple[Decision | None, Sequence[RecipientKey]]:
     if _expiry(event, release) <= at:
-        return _refusal(release, Reason.EXPIRED, f"the event is of {event.time}"), ()
+        return _refusal(release, Reason.EXPIRED, f"the event's time is {event.time}"), ()
     try:
         if release.condition is not None:
             held = release.condition.evaluate(context)
             if held is not True:
-                detail = None if held is False else "the condition gave no boolean"
+                detail = None if held is False else "the condition's result is not a boolean"
                 reason = Reason.CONDITION_FALSE if held is False else Reason.CONDITION_ERROR
                 return _refusal(release, reason, detail), ()
         keys = recipient_keys(event.recipient if release.recipient is None else release.recipient.evaluate(context))
@@ -89,7 +89,7 @@ def _recipients(
 def _expiry(event: BusinessEvent, release: CompiledRelease) -> datetime:
     try:
         return event.occurred_at + timedelta(seconds=release.expiry_seconds)
-    except OverflowError:  # a time at the end of the calendar is still a time
+    except OverflowError:  # a time at the end of the calendar is valid
         return datetime.max.replace(tzinfo=UTC)
 
 
@@ -109,7 +109,7 @@ def _requested(release: CompiledRelease, recipients: Sequence[RequestedRecipient
 
 
 class _Cargo(msgspec.Struct, frozen=True):
-    """What the requests of one release carry."""
+    """The variables that the requests of one release carry."""
 
     event: dict[str, Any]
     expires_at: datetime

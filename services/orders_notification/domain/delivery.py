@@ -1,4 +1,4 @@
-"""A shop's request to its webhook, or a message of a topic, as it came."""
+"""A shop's webhook request, or a topic's message, as received."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One request as it came: raw bytes, lower-case header names. `url`: the address that its sender was given, with
-    the query as it came."""
+    """One request as received: raw bytes, lower-case header names. `url`: the address that its sender knows, with the
+    original query."""
 
     body: bytes
     headers: Mapping[str, str]

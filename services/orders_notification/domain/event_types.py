@@ -1,6 +1,6 @@
-"""Event types: a JSON Schema for the data, with `x-pii` and `x-secret` marks on what must not be shown or kept.
+"""Event types: a JSON Schema for the data, with `x-pii` and `x-secret` marks on what must not be shown or stored.
 
-Schemas are checked without the network (no remote `$ref`), with linear-time patterns, and messages never
+Schemas are checked without network access (no remote `$ref`), with linear-time patterns, and error messages never
 repeat a value of the event.
 """
 
@@ -39,7 +39,7 @@ Path = tuple[str | Others | From, ...]
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """What is declared about one type of event. Without a schema everything fits."""
+    """The declaration of an event type. Without a schema any data match."""
 
     type: str
     version: int
@@ -49,7 +49,7 @@ class EventType:
     secret: tuple[Path, ...]
 
     def errors_of(self, data: Any) -> list[FieldError]:
-        """Where the data do not fit, pointers from the event's root (`/data/…`); empty when they do."""
+        """Return where the data do not match, with pointers from the event's root (`/data/…`); empty if they do."""
         if self.validator is None or self.validator.is_valid(data):
             return []
         found = []
@@ -62,7 +62,7 @@ class EventType:
 
 
 def event_type(type_: str, version: int, schema: Mapping[str, Any] | None) -> EventType:
-    """Compiles a schema. Raises Invalid (pointer /schema) where it is none."""
+    """Compile a schema. Raises Invalid (pointer /schema) for an invalid one."""
     if schema is None:
         return EventType(type_, version, None, None, (), ())
     try:
@@ -75,13 +75,12 @@ def event_type(type_: str, version: int, schema: Mapping[str, Any] | None) -> Ev
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         told = getattr(error, "message", None) or str(error)
         path = "".join(f"/{_escaped(part)}" for part in getattr(error, "instance_path", ()))
-        raise Invalid(f"This is not a JSON Schema that can be used: {told}", pointer=f"/schema{path}") from error
+        raise Invalid(f"This JSON Schema cannot be used: {told}", pointer=f"/schema{path}") from error
     return EventType(type_, version, schema, validator, marked(schema, "x-pii"), marked(schema, "x-secret"))
 
 
 def marked(schema: Mapping[str, Any], mark: str) -> tuple[Path, ...]:
-    """The paths of all values whose schema carries `mark: true`, wherever a schema has schemas of parts, and through
-    local $refs."""
+    """Return the paths of all values whose schema has `mark: true`, in every subschema and through local $refs."""
     found: dict[Path, None] = {}
     for path in _walk(schema, schema, (), mark):
         found[path] = None
@@ -91,7 +90,7 @@ def marked(schema: Mapping[str, Any], mark: str) -> tuple[Path, ...]:
 
 
 def without(data: Any, paths: tuple[Path, ...]) -> Any:
-    """A copy of the data with the values at these paths hidden; the same object where there is nothing to hide."""
+    """Return a copy of the data with the values at these paths hidden; the same object if there are none."""
     for path in paths:
         data = _hidden(data, path)
     return data

@@ -1,4 +1,4 @@
-"""What travels between intake's steps: submissions in, prepared rows to write, verdicts out."""
+"""The values between intake's steps: submissions in, prepared rows to write, verdicts out."""
 
 from uuid import UUID
 
@@ -19,17 +19,17 @@ REJECTED = "rejected"
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Who brought it, for whom. `client` is a key's id, `source:<name>` (a webhook) or `topic:<name>`."""
+    """Who sent an event, and for whom. `client` is a key's id, `source:<name>` (a webhook) or `topic:<name>`."""
 
     tenant: int
     mode: Mode
     client: str
     traceparent: str | None = None
-    source: str | None = None  # a source's name, where it came by one
+    source: str | None = None  # the source's name, if a source brought it
 
 
 class Raw(msgspec.Struct, frozen=True):
-    """A request as it came, without its credentials: what replay needs."""
+    """A request as received, without its credentials: what a replay needs."""
 
     body: bytes
     headers: dict[str, str] = {}
@@ -41,11 +41,11 @@ class Submission(msgspec.Struct, frozen=True):
 
     origin: Origin
     event: BusinessEvent
-    raw: Raw | None = None  # None: the event itself, in CloudEvents' JSON format, is what would be kept
+    raw: Raw | None = None  # None: a rejection would store the event itself, in CloudEvents' JSON format
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """An event with its decisions, ready to be written."""
+    """An event with its decisions, ready to write."""
 
     key: UUID
     cause: CauseId
@@ -57,7 +57,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """What could not become an event, ready to be written."""
+    """A delivery that could not become an event, ready to write."""
 
     id: CauseId
     origin: Origin
@@ -68,7 +68,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What became of a submission. `id` is the cause, the first one's for a duplicate, the rejection's if kept."""
+    """The result of a submission. `id`: the cause; a duplicate's first cause; the rejection's, if it is stored."""
 
     status: str
     id: UUID | None = None
@@ -78,7 +78,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     @property
     def detail(self) -> str | None:
-        """The first error's sentence, with how many more there are."""
+        """The first error's sentence, with the number of further ones."""
         if not self.errors:
             return None
         more = f" (and {len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
@@ -86,10 +86,10 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def key_of(origin: Origin, event: BusinessEvent) -> UUID:
-    """The event's natural key within tenant and mode."""
+    """Return the event's natural key within tenant and mode."""
     return event_key(origin.tenant, int(origin.mode), event.source, event.id)
 
 
 def new_cause() -> CauseId:
-    """A cause id: time-ordered, by the system's clock at first acceptance."""
+    """Return a cause id: time-ordered, by the system's clock at first acceptance."""
     return CauseId(uuid7())

@@ -1,8 +1,8 @@
-"""A verified delivery becomes an event by its source's expressions, or says which of them could not.
+"""Maps a verified delivery to an event by its source's expressions, or says which of them failed.
 
-A topic's source without expressions hears CloudEvents: in JSON, one or an array of them, or with their attributes in
-the message's headers (Kafka's binding, `ce_`). Pure; what fails is kept by the caller with the raw bytes, and can be
-replayed once the mapping is mended.
+A topic's source without expressions expects CloudEvents: in JSON, one or an array, or with their attributes in the
+message's headers (Kafka's binding, `ce_`). Pure; on failure the caller stores the raw bytes, which can be replayed once
+the mapping is fixed.
 """
 
 import base64
@@ -29,7 +29,7 @@ _MILLISECONDS_FROM = 100_000_000_000  # Unix seconds of the year 5138: larger nu
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What a delivery became: events, and how many parts the filter left out."""
+    """The result of a delivery: events, and the number of parts that the filter dropped."""
 
     events: tuple[BusinessEvent, ...]
     filtered: int = 0
@@ -37,14 +37,14 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a sender's first call is answered with: a 200 alone, JSON (Event Grid), or a text (Microsoft Graph)."""
+    """The answer to a sender's first call: a bare 200, JSON (Event Grid), or a text (Microsoft Graph)."""
 
     content: bytes = b""
     media_type: str | None = None
 
 
 def handshake(source: Source, delivery: Delivery) -> Answer | None:
-    """The answer to a sender's first call. None: it is no such call."""
+    """Return the answer to a sender's first call. None: the delivery is no such call."""
     if source.handshake is None:
         return None
     try:
@@ -63,7 +63,7 @@ def handshake(source: Source, delivery: Delivery) -> Answer | None:
 
 
 def map_delivery(source: Source, delivery: Delivery, received_at: datetime) -> Mapped:
-    """All events of a delivery; a JSON array is as many deliveries. Raises Unmappable naming each expression."""
+    """Return all events of a delivery; a JSON array counts as many. Raises Unmappable naming each failed expression."""
     mapping = source.mapping
     if mapping is None and any(name.startswith(_IN_HEADERS) for name in delivery.headers):
         return Mapped((_from_headers(delivery, received_at),))
@@ -85,7 +85,7 @@ def _from_json(part: Any, received_at: datetime) -> BusinessEvent:
 
 def _from_headers(delivery: Delivery, received_at: datetime) -> BusinessEvent:
     attributes = {
-        # Kafka's headers are plain UTF-8, where HTTP's are percent-encoded
+        # Kafka's headers are plain UTF-8, while HTTP's are percent-encoded
         f"ce-{name.removeprefix(_IN_HEADERS)}": quote(value)
         for name, value in delivery.headers.items()
         if name.startswith(_IN_HEADERS)
@@ -121,7 +121,7 @@ def _map_one(
 
 
 def _refuse_unstorable(document: dict[str, Any]) -> None:
-    try:  # a query or an expression may hold what JSON was refused for
+    try:  # a query or an expression may contain what JSON is refused for
         exact_json.refuse_unstorable(document["data"], "/mapping/data")
     except BadRequest as error:
         raise _unmappable(list(error.errors)) from error
@@ -134,7 +134,7 @@ def _event(document: dict[str, Any], received_at: datetime) -> BusinessEvent:
         )
     if isinstance(document["recipient"], dict | list):
         raise Unmappable(
-            "The recipient is one key or id; communications choose several by their own expression.",
+            "The recipient is one key or id; for several, a communication has its own recipient expression.",
             pointer="/mapping/recipient",
         )
     try:
@@ -144,7 +144,7 @@ def _event(document: dict[str, Any], received_at: datetime) -> BusinessEvent:
 
 
 class _Evaluation:
-    """Evaluates on one context and keeps the failures, so that all are told at once."""
+    """Evaluates expressions on one context and collects the failures, so that all are reported at once."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -158,14 +158,14 @@ class _Evaluation:
             return None
 
     def wanted(self, expression: Expression, pointer: str) -> bool:
-        """What a filter says; one that fails leaves nothing out."""
+        """Return a filter's result; one that fails drops nothing."""
         value = self.value(expression, pointer)
         if not isinstance(value, bool) and not self._errors:
-            self._errors.append(FieldError(pointer, "The filter gives neither true nor false; compare with something."))
+            self._errors.append(FieldError(pointer, "The filter is neither true nor false; compare with something."))
         return value is not False
 
     def optional(self, expression: Expression | None, pointer: str) -> Any:
-        """An attribute that an event may lack: shops send "" where they have none."""
+        """Evaluate an attribute that an event may lack: shops send "" for none."""
         value = None if expression is None else self.value(expression, pointer)
         return None if value == "" else value
 
@@ -184,7 +184,7 @@ def _context(delivery: Delivery, body: Any) -> Context:
 
 
 def _unwrapped(source: Source, delivery: Delivery, parts: list[Any]) -> list[Any]:
-    """The payloads without their envelopes; one that is not there is passed over, a list is many payloads."""
+    """Return the payloads without their envelopes; a missing envelope is skipped, a list holds many payloads."""
     for index, envelope in enumerate(source.unwrap):
         parts = [found for part in _bounded(parts) for found in _payloads(envelope, index, delivery, part)]
     return _bounded(parts)
@@ -192,7 +192,7 @@ def _unwrapped(source: Source, delivery: Delivery, parts: list[Any]) -> list[Any
 
 def _bounded(parts: list[Any]) -> list[Any]:
     if len(parts) > MAX_EVENTS_PER_DELIVERY:
-        raise Unmappable(f"The delivery holds more than {MAX_EVENTS_PER_DELIVERY} events.", pointer="")
+        raise Unmappable(f"The delivery contains more than {MAX_EVENTS_PER_DELIVERY} events.", pointer="")
     return parts
 
 
@@ -236,7 +236,7 @@ def _time(value: Any) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """What an expression gave, as JSON: timestamps as text."""
+    """Convert an expression's result to JSON: timestamps become text."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, dict):

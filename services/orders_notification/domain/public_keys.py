@@ -1,4 +1,4 @@
-"""Signatures of senders who publish a key in place of sharing a secret: RSA, ECDSA or Ed25519, told by the key."""
+"""Signatures of senders who publish a key instead of sharing a secret: RSA, ECDSA or Ed25519, as the key says."""
 
 import base64
 from typing import Any
@@ -17,17 +17,17 @@ _ED25519_BYTES = 32
 
 
 def public_key(text: str) -> PublicKey:
-    """A key in base64 (what stands between BEGIN PUBLIC KEY and END), or Ed25519's in hex. Raises ValueError."""
+    """Parse a key in base64 (the text between BEGIN PUBLIC KEY and END), or Ed25519's in hex. Raises ValueError."""
     if len(text) == 2 * _ED25519_BYTES:
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
     key = load_der_public_key(base64.b64decode(text, validate=True))
     if isinstance(key, PublicKey):
         return key
-    raise ValueError("the key is none of RSA, ECDSA or Ed25519")
+    raise ValueError("the key is not RSA, ECDSA or Ed25519")
 
 
 def signs(key: PublicKey, signature: bytes, content: bytes, algorithm: str) -> bool:
-    """Whether the signature is of this key's owner over this content."""
+    """Whether this key's owner signed this content."""
     try:
         match key:
             case Ed25519PublicKey():

@@ -1,7 +1,7 @@
-"""A delivery's body as expressions see it: exact JSON, or a form's fields, in the characters that its sender used.
+"""A delivery's body as expressions see it: exact JSON, or a form's fields, decoded with the sender's charset.
 
-Bodies are UTF-8 first: many who say another charset send UTF-8 all the same. Where they are not, the charset in the
-content type counts, or the one that a form names in itself (PayPal does).
+UTF-8 is tried first: many senders who declare another charset send UTF-8 all the same. If it fails, the content type's
+charset is used, or the one that a form names in itself (PayPal does).
 """
 
 import codecs
@@ -20,7 +20,7 @@ _MAX_HEAD = 2_000
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-# Python has many codecs that are no charset of anybody's body
+# Python has many codecs that no body uses as its charset
 _CHARSETS = frozenset(
     "utf-8 utf-16 utf-16-le utf-16-be ascii iso8859-1 iso8859-2 iso8859-9 iso8859-15 cp1250 cp1251 cp1252 cp1254 "
     "koi8-r shift_jis euc_jp gbk gb2312 gb18030 big5 euc_kr".split()
@@ -32,14 +32,14 @@ _FILE = re.compile(r"\bfilename\*?\s*=", re.IGNORECASE)
 
 
 class Unmappable(Invalid):
-    """The delivery is genuine, but the mapping makes no event of it. Kept, and replayed when it is mended."""
+    """The delivery is genuine, but the mapping made no event of it. Stored, and replayed once it is fixed."""
 
     slug = "unmappable"
     title = "The mapping made no event of it"
 
 
 def read_body(delivery: Delivery) -> Any:
-    """The body as expressions see it. Raises Unmappable."""
+    """Return the body as expressions see it. Raises Unmappable."""
     content_type = delivery.headers.get("content-type", "")
     media = content_type.partition(";")[0].strip().lower()
     if media == _FORM:
@@ -55,7 +55,7 @@ def read_body(delivery: Delivery) -> Any:
 
 
 def _utf_8(body: bytes, content_type: str) -> bytes:
-    """A JSON body in UTF-8; as it came where its charset does not help."""
+    """Return a JSON body in UTF-8; unchanged if its charset does not help."""
     charset = _charset(content_type)
     wide = body.startswith(_UTF_16) or (charset.startswith("utf-16") and b"\0" in body)
     try:
@@ -69,7 +69,7 @@ def _utf_8(body: bytes, content_type: str) -> bytes:
 
 
 def _charset(content_type: str) -> str:
-    """The codec of the charset that is said; empty where none is, or none that is read."""
+    """Return the codec of the declared charset; empty for none, or an unsupported one."""
     found = _CHARSET.search(content_type)
     return "" if found is None else _known(found[1])
 
@@ -106,13 +106,13 @@ def _named_in(body: bytes) -> str:
 
 
 def _parts(body: bytes, content_type: str) -> Iterator[tuple[str, str]]:
-    """The fields of multipart/form-data (RFC 7578); files are left out."""
+    """Yield the fields of multipart/form-data (RFC 7578); files are skipped."""
     boundary = _BOUNDARY.search(content_type)
     if boundary is None:
-        raise Unmappable("The form names no boundary in its content type.", pointer="")
+        raise Unmappable("The form's content type names no boundary.", pointer="")
     pieces = (b"\r\n" + body).split(b"\r\n--" + (boundary[1] or boundary[2]).encode())
     if len(pieces) < 3 or len(pieces) > _MAX_FORM_FIELDS or not pieces[-1].startswith(b"--"):
-        told = f"The form is not as its boundary says, or has more than {_MAX_FORM_FIELDS} fields."
+        told = f"The form does not match its boundary, or has more than {_MAX_FORM_FIELDS} fields."
         raise Unmappable(told, pointer="")
     for piece in pieces[1:-1]:
         head, _, content = piece.partition(b"\r\n\r\n")
@@ -131,7 +131,7 @@ def _form(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if "\0" in name or "\0" in value:
-            raise Unmappable("The form holds the character U+0000, which cannot be stored.", pointer="")
+            raise Unmappable("The form contains the character U+0000, which cannot be stored.", pointer="")
         held = fields.get(name)
         fields[name] = value if held is None else [*held, value] if isinstance(held, list) else [held, value]
     return fields

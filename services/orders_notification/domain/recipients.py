@@ -17,7 +17,7 @@ class BadRecipient(ValueError):
 
 
 def recipient_key(value: Any) -> RecipientKey:
-    """One key from what an expression gave: a key, a bare id (a customer's), or `{"installation": id}`."""
+    """Return one key from an expression's result: a key, a bare id (a customer's), or `{"installation": id}`."""
     if isinstance(value, dict):
         if len(value) != 1 or (kind := next(iter(value))) not in _KINDS:
             raise BadRecipient('A recipient as a map has one entry: {"customer": id} or {"installation": id}.')
@@ -26,20 +26,20 @@ def recipient_key(value: Any) -> RecipientKey:
     if text.endswith(":") and text[:-1] in _KINDS:
         raise BadRecipient("The recipient's id is empty.")
     if len(text) > MAX_KEY:
-        raise BadRecipient(f"A recipient key has at most {MAX_KEY} characters.")
+        raise BadRecipient(f"A recipient key may have at most {MAX_KEY} characters.")
     if _BAD.search(text):
-        raise BadRecipient("A recipient key holds no spaces and no control characters.")
+        raise BadRecipient("A recipient key must not contain spaces or control characters.")
     return text
 
 
 def recipient_keys(value: Any) -> list[RecipientKey]:
-    """The keys that a recipient expression gave, each once, in order. Null, "" and [] are nobody."""
+    """Return the keys of a recipient expression's result, without repeats, in order. Null, "" and [] are nobody."""
     if value is None or value == "" or value == []:
         return []
     if not isinstance(value, list | tuple):
         return [recipient_key(value)]
     if len(value) > MAX_RECIPIENTS:
-        raise BadRecipient(f"More than {MAX_RECIPIENTS} recipients for one event; a campaign is made for that.")
+        raise BadRecipient(f"An event may have at most {MAX_RECIPIENTS} recipients; use a campaign for more.")
     return list(dict.fromkeys(recipient_key(item) for item in value if item is not None and item != ""))
 
 

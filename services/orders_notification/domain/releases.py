@@ -1,6 +1,6 @@
-"""A published release as intake needs it: what it listens to, whom it asks for, what the request carries.
+"""A published release as intake needs it: its trigger, its recipients, and what the request carries.
 
-The bundle with its templates is another thing (what `delivery` compiles); deciding never touches it.
+The bundle with its templates is separate (`delivery` compiles it); deciding never touches it.
 Expressions see one variable, `event`: id, type, source, subject, time (a timestamp), data.
 """
 
@@ -17,7 +17,7 @@ EVENT_VARIABLES = ("event",)
 
 @dataclass(frozen=True, slots=True)
 class CompiledRelease:
-    """One active release, its expressions compiled once."""
+    """An active release with its compiled expressions."""
 
     id: ReleaseId
     tenant: TenantId
@@ -41,7 +41,7 @@ class Listeners:
 
 
 def listeners(releases: Iterable[CompiledRelease]) -> Listeners:
-    """Sorts the releases of one type and collects what their expressions read."""
+    """Sort the releases of one type and collect the paths that their expressions read."""
     ordered = sorted(releases, key=lambda release: release.communication)
     expressions = [e for r in ordered for e in (r.condition, r.recipient) if e is not None]
     return Listeners(ordered, needed(expressions))
@@ -49,7 +49,7 @@ def listeners(releases: Iterable[CompiledRelease]) -> Listeners:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All that intake needs of one tenant and mode, as of `version`; replaced whole when that changes."""
+    """All that intake needs of one tenant and mode, as of `version`; replaced as a whole when that changes."""
 
     version: int
     by_type: Mapping[str, Listeners]
@@ -63,7 +63,7 @@ NOBODY = listeners(())
 
 
 def catalogue(version: int, releases: Iterable[CompiledRelease], event_types: Iterable[EventType]) -> Catalogue:
-    """Groups releases by their trigger."""
+    """Group releases by their trigger."""
     grouped: dict[str, list[CompiledRelease]] = {}
     for release in releases:
         grouped.setdefault(release.trigger, []).append(release)

@@ -1,9 +1,9 @@
-"""How senders of webhooks prove who they are: one verifier per scheme, over the raw bytes, in constant time.
+"""Authenticates senders of webhooks: one verifier per scheme, over the raw bytes, in constant time.
 
-Every active secret is tried, and every comparison is made, so that the time taken tells nothing and secrets
-can be rotated. Schemes after: Shopify and WooCommerce (HMAC in a header), Stripe (`t=…,v1=…`), Standard
-Webhooks 1.0 (a shared secret `whsec_`, or the sender's public key `whpk_`), Adobe Commerce and Wise (the sender's
-public key), bearer tokens and Basic authentication for senders that sign nothing.
+Every active secret is tried, and every comparison is made, so that timing reveals nothing and secrets can be rotated.
+Schemes after: Shopify and WooCommerce (HMAC in a header), Stripe (`t=…,v1=…`), Standard Webhooks 1.0 (a shared secret
+`whsec_`, or the sender's public key `whpk_`), Adobe Commerce and Wise (the sender's public key), bearer tokens and
+Basic authentication for senders that sign nothing.
 """
 
 import base64
@@ -39,28 +39,28 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a source's sender does to prove itself. Header names in lower case."""
+    """How a source's sender is authenticated. Header names in lower case."""
 
     scheme: Scheme
     header: str = ""
-    field: str | None = None  # a path of the body in place of the header
-    prefix: str = ""  # stands before the signature or token: "sha256=", "Bearer "
+    field: str | None = None  # a path in the body, instead of the header
+    prefix: str = ""  # precedes the signature or token: "sha256=", "Bearer "
     algorithm: str = "sha256"
     tolerance_seconds: int = 300
-    encoding: str | None = None  # of the signature: hex unless it is said, base64 of a public key's
-    timestamp_header: str | None = None  # where the time has a header of its own
-    signed: str | None = None  # what is signed, unless _SIGNED says so
-    key: str = "text"  # how the secret is written: text (its bytes are the key), hex, base64
-    query: str | None = None  # token: a query parameter in place of the header
+    encoding: str | None = None  # of the signature; default: hex, for a public key's base64
+    timestamp_header: str | None = None  # if the time has a header of its own
+    signed: str | None = None  # the signed content; default: _SIGNED
+    key: str = "text"  # encoding of the secret: text (its bytes are the key), hex, base64
+    query: str | None = None  # token: a query parameter instead of the header
 
 
-_MAX_SIGNATURES = 10  # of a public key: each costs more than all that a shared one takes
+_MAX_SIGNATURES = 10  # of a public key: each costs more than all of a shared secret's
 _URL_SAFE = str.maketrans("-_", "+/")
 _SIGNED = {Scheme.TIMESTAMPED: "{timestamp}.{body}"}
 
 
 def verify(verification: Verification, secrets: Sequence[str], delivery: Delivery, now: datetime) -> int:
-    """The index of the secret that verifies. Raises Unauthorized saying what is wrong, never what is right."""
+    """Return the index of the secret that verifies. Raises Unauthorized saying what is wrong, never what is right."""
     if not secrets:
         raise Unauthorized("This source has no active secret, so nothing can be verified. Add one.")
     match verification.scheme:
@@ -80,7 +80,7 @@ def verify(verification: Verification, secrets: Sequence[str], delivery: Deliver
 
 
 def signing_key(secret: str) -> bytes | Ed25519PublicKey:
-    """A Standard Webhooks key: base64 after `whsec_`, or after `whpk_` where the sender signs with Ed25519.
+    """Return a Standard Webhooks key: base64 after `whsec_`, or after `whpk_` if the sender signs with Ed25519.
 
     Raises ValueError.
     """
@@ -90,7 +90,7 @@ def signing_key(secret: str) -> bytes | Ed25519PublicKey:
 
 
 def hmac_key(secret: str, written: str) -> bytes:
-    """A secret as the key that it is. Raises ValueError where it is not written so."""
+    """Decode a secret to the key's bytes. Raises ValueError for a wrong encoding."""
     match written:
         case "hex":
             return bytes.fromhex(secret)
@@ -133,7 +133,7 @@ def _content(verification: Verification, delivery: Delivery, timestamp: str) -> 
 
 
 def _given(verification: Verification, delivery: Delivery, encoding: str) -> list[bytes]:
-    """The signatures that came: several in one header while the sender rotates its secret."""
+    """Return the given signatures: several in one header while the sender rotates its secret."""
     field = verification.field
     text = field_of(delivery.body, field) if field else _header(delivery, verification.header)
     return [_decoded(part.removeprefix(verification.prefix), encoding) for part in re.split(r"[,\s]+", text)]
@@ -146,11 +146,11 @@ def _verify_public(verification: Verification, secrets: Sequence[str], delivery:
         _check_age(timestamp, verification.tolerance_seconds, now)
     content = _content(verification, delivery, timestamp)
     given = _given(verification, delivery, verification.encoding or "base64")
-    for index, secret in enumerate(secrets):  # no secrets: how long it takes tells nothing
+    for index, secret in enumerate(secrets):  # public keys are not secret: timing may differ
         key = public_key(secret)
         if any(signs(key, signature, content, verification.algorithm) for signature in given[:_MAX_SIGNATURES]):
             return index
-    raise _refused("fits none of the public keys; the body must be signed exactly as it is sent")
+    raise _refused("matches none of the public keys; the body must be signed exactly as it is sent")
 
 
 def _verify_standard(verification: Verification, secrets: Sequence[str], delivery: Delivery, now: datetime) -> int:
@@ -163,7 +163,7 @@ def _verify_standard(verification: Verification, secrets: Sequence[str], deliver
     public = [_decoded(value, "base64") for version, _, value in signatures if version == "v1a"]
     content = f"{id_}.{timestamp}.".encode() + delivery.body
     keys = [signing_key(secret) for secret in secrets]
-    for index, key in enumerate(keys):  # what a public key verifies is no secret, nor is how long it takes
+    for index, key in enumerate(keys):  # a public key's result is not secret, nor is its timing
         if not isinstance(key, bytes) and any(_signs(key, signature, content) for signature in public):
             return index
     expected = {i: hmac.digest(key, content, "sha256") for i, key in enumerate(keys) if isinstance(key, bytes)}
@@ -197,16 +197,16 @@ def _given_token(verification: Verification, delivery: Delivery) -> bytes:
 def _header(delivery: Delivery, name: str) -> str:
     value = delivery.headers.get(name)
     if not value:
-        raise Unauthorized(f"The header {name} is missing; the sender signs with it.")
+        raise Unauthorized(f"The header {name}, in which the sender signs, is missing.")
     return value.strip()
 
 
 def _decoded(text: str, encoding: str) -> bytes:
-    # what cannot be decoded matches nothing; the comparison still takes place
+    # an undecodable signature matches nothing; the comparison still takes place
     try:
         if encoding == "hex":
             return bytes.fromhex(text)
-        plain = text.rstrip("=").translate(_URL_SAFE)  # some write it for addresses, some leave out the padding
+        plain = text.rstrip("=").translate(_URL_SAFE)  # some use the URL-safe alphabet, some omit the padding
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (ValueError, binascii.Error):
         return b""
@@ -223,7 +223,7 @@ def _seconds(timestamp: str) -> float:
     try:
         return parse_time(timestamp).timestamp()  # Zendesk
     except ValueError:
-        raise _refused("carries no timestamp: Unix seconds, milliseconds, or RFC 3339") from None
+        raise _refused("has no timestamp: Unix seconds, milliseconds, or RFC 3339") from None
 
 
 def _matching(expected: Sequence[bytes], given: Sequence[bytes]) -> int:
@@ -233,7 +233,7 @@ def _matching(expected: Sequence[bytes], given: Sequence[bytes]) -> int:
             if hmac.compare_digest(wanted, candidate) and found < 0:
                 found = index
     if found < 0:
-        raise _refused("fits none of the active secrets; the body must be signed exactly as it is sent")
+        raise _refused("matches none of the active secrets; the body must be signed exactly as it is sent")
     return found
 
 

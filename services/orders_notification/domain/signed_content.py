@@ -1,8 +1,8 @@
-"""What a sender signs: most the body as it came, some also the time, the address, or a few fields alone.
+"""The content that a sender signs: usually the body as received, sometimes with the time and URL, or only a few fields.
 
-A definition says it as a text with places: `{body}`, `{timestamp}.{body}`, `{method}{url}{body}{timestamp}` (HubSpot),
-`{url}{form}` (Twilio, Mandrill), `{body.eventCreated}.{body.eventId}` (Ecwid). What a place does not find is empty, and
-the signature will hardly fit.
+A definition gives it as a text with placeholders: `{body}`, `{timestamp}.{body}`, `{method}{url}{body}{timestamp}`
+(HubSpot), `{url}{form}` (Twilio, Mandrill), `{body.eventCreated}.{body.eventId}` (Ecwid). A placeholder without a value
+is empty, and the signature will hardly match.
 """
 
 import re
@@ -20,22 +20,22 @@ PLACES = ("body", "timestamp", "method", "url", "form")
 NAMED_PLACES = ("body", "header", "query")
 _PLACE = re.compile(r"\{([a-z]*)(?:\.([^{}]+))?\}")
 _MAX_PARSED = 1 << 20
-_OF_THE_SENDER = ("{body", "{form}", "{query.")  # what the sender says; without one of them every delivery fits
+_OF_THE_SENDER = ("{body", "{form}", "{query.")  # the sender's content; without one of them every delivery matches
 
 
 def problem_of_signed(signed: str) -> str | None:
-    """Why a text does not say what is signed, as a sentence."""
+    """Return what is wrong with such a text, as a sentence; None: nothing."""
     for found in _PLACE.finditer(signed):
         if found[1] not in (PLACES if found[2] is None else NAMED_PLACES):
             known = ", ".join([f"{{{name}}}" for name in PLACES] + [f"{{{name}.…}}" for name in NAMED_PLACES])
-            return f"`signed` has no place {found[0]}; there are {known}."
+            return f"`signed` has no placeholder {found[0]}; use one of {known}."
     if not any(place in signed for place in _OF_THE_SENDER):
-        return "`signed` holds {body}, or {form}, {body.…} or {query.…}; else any body would do."
+        return "`signed` must contain {body}, {form}, {body.…} or {query.…}; otherwise any body would match."
     return None
 
 
 def signed_content(signed: str, delivery: Delivery, timestamp: str = "") -> bytes:
-    """The bytes that were signed, by a text without problems."""
+    """Return the signed bytes, for a text without problems."""
     fields = _parsed(delivery.body) if "{body." in signed else None
     places: dict[str, Callable[[], bytes]] = {
         "body": lambda: delivery.body,
@@ -62,12 +62,12 @@ def signed_content(signed: str, delivery: Delivery, timestamp: str = "") -> byte
 
 
 def field_of(body: bytes, path: str) -> str:
-    """The text at a path of a JSON body (`items.0.signature`); empty where there is none."""
+    """Return the text at a path of a JSON body (`items.0.signature`); empty if there is none."""
     return _at(_parsed(body), path)
 
 
 def _parsed(body: bytes) -> Any:
-    if len(body) > _MAX_PARSED:  # nobody has been verified yet: whoever cannot sign makes us read nothing large
+    if len(body) > _MAX_PARSED:  # the sender is not authenticated yet: it must not make us parse large bodies
         return None
     try:
         return exact_json.loads(body)
@@ -88,7 +88,7 @@ def _at(value: Any, path: str) -> str:
 
 
 def _form(body: bytes) -> bytes:
-    """A form's fields sorted by name, each name and value one after the other."""
+    """Return a form's fields sorted by name, names and values concatenated."""
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1_000, errors="strict")
     except ValueError:

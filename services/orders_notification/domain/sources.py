@@ -1,8 +1,8 @@
-"""A source: a shop's webhook and how it is verified, or a topic; and how what comes becomes an event.
+"""A source: a shop's webhook and its verification, or a topic; and how deliveries become events.
 
-Expressions are CEL with three variables: `body` (exact JSON, or a form's fields), `headers` (lower-case
-names) and `query`. `types` translates what the `type` expression gave, so that the list of topics can be
-read at a glance. Of a message of a topic, `headers` has the broker's own words too (Kafka's `__key`, `__offset`).
+Expressions are CEL with three variables: `body` (exact JSON, or a form's fields), `headers` (lower-case names) and
+`query`. `types` translates the result of the `type` expression, so that the list of types can be read at a glance. For
+a topic's message, `headers` also has the broker's own fields (Kafka's `__key`, `__offset`).
 """
 
 import re
@@ -22,7 +22,7 @@ NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 MAX_DATA_DEPTH = 10
 MAX_DATA_ENTRIES = 500
 
-# What each scheme needs to be told; anything else in its definition is a typing mistake.
+# The fields of each scheme; any other field in its definition is a typing mistake.
 FIELDS: dict[Scheme, frozenset[str]] = {
     Scheme.HMAC_HEX: frozenset({"header", "field", "prefix", "algorithm", "signed", "key"}),
     Scheme.HMAC_BASE64: frozenset({"header", "field", "prefix", "algorithm", "signed", "key"}),
@@ -52,12 +52,12 @@ class EventMapping:
     time: Expression | None = None
     recipient: Expression | None = None
     data: DataMapping = None
-    filter: Expression | None = None  # false: this delivery is none of ours
+    filter: Expression | None = None  # false: drop this delivery
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An envelope that a queue puts round the payload: where the payload stands, and how it is encoded."""
+    """An envelope that a queue wraps around the payload: where the payload is, and how it is encoded."""
 
     payload: Expression
     encoding: str  # base64 (Pub/Sub), json (a JSON text in a string: SNS), none (an object)
@@ -65,20 +65,20 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source, compiled. `handshake` answers a sender's first call, which may be unsigned, and does nothing else."""
+    """A compiled source. `handshake` answers a sender's first call, which may be unsigned, and does nothing else."""
 
     name: str
     version: int
-    verification: Verification | None  # None: it hears a topic
-    mapping: EventMapping | None  # None: what the topic brings are CloudEvents
-    event_source: str  # the CloudEvents `source` of what it makes
+    verification: Verification | None  # None: its deliveries come from a topic
+    mapping: EventMapping | None  # None: the topic's messages are CloudEvents
+    event_source: str  # the CloudEvents `source` of its events
     topic: Topic | None = None
     handshake: Expression | None = None
-    unwrap: tuple["Envelope", ...] = ()  # from the outside in
+    unwrap: tuple["Envelope", ...] = ()  # outermost first
 
 
 def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
-    """Compiles a stored or given definition (the shape of api.sources.Definition). Raises Invalid with all errors."""
+    """Compile a stored or given definition (the shape of api.sources.Definition). Raises Invalid with all errors."""
     collected = _Collector()
     signed, given, heard = (definition.get(part) for part in ("verification", "mapping", "topic"))
     collected.errors += _parts(signed, given, heard)
@@ -87,7 +87,7 @@ def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
     handshake = collected.expression(definition.get("handshake"), "/handshake")
     unwrap = collected.envelopes(definition.get("unwrap") or ())
     if heard and handshake is not None:
-        collected.errors.append(FieldError("/handshake", "Nobody shakes hands over a topic; leave it out."))
+        collected.errors.append(FieldError("/handshake", "A topic has no handshake; leave it out."))
     if collected.errors:
         raise Invalid.many(collected.errors)
     return Source(
@@ -103,10 +103,10 @@ def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
 
 
 def check_secrets(verification: Verification | None, secrets: list[str]) -> None:
-    """Raises Invalid naming each secret that this scheme cannot use, or that there is none."""
+    """Raise Invalid naming each secret that this scheme cannot use, or if there is none."""
     if verification is None:
         if secrets:
-            raise Invalid("A topic's credentials stand in Dapr's component; leave them out here.", pointer="/secrets")
+            raise Invalid("A topic's credentials are in Dapr's component; leave them out here.", pointer="/secrets")
         return
     if not secrets:
         raise Invalid(
@@ -133,19 +133,19 @@ def _problem_of_secret(verification: Verification, secret: str) -> str | None:
             case Scheme.HMAC_HEX | Scheme.HMAC_BASE64 | Scheme.TIMESTAMPED:
                 hmac_key(secret, verification.key)
     except ValueError:
-        return _WRITTEN.get(verification.scheme, f"This secret is not written in {verification.key}, as `key` says.")
+        return _WRITTEN.get(verification.scheme, f"This secret is not encoded as {verification.key}, as `key` says.")
     return None
 
 
 _WRITTEN = {
     Scheme.STANDARD_WEBHOOKS: "A Standard Webhooks secret is whsec_ and base64, or whpk_ and the sender's public key.",
-    Scheme.PUBLIC_KEY: "This is no public key: give the base64 between BEGIN PUBLIC KEY and END on one line, or the "
+    Scheme.PUBLIC_KEY: "This is not a public key: give the base64 between BEGIN PUBLIC KEY and END on one line, or the "
     "32 bytes of Ed25519 in hex.",
 }
 
 
 class _Collector:
-    """Compiles expressions and keeps the errors of all of them."""
+    """Compiles expressions and collects the errors of all."""
 
     def __init__(self) -> None:
         self.errors: list[FieldError] = []
@@ -180,13 +180,13 @@ class _Collector:
 
 
 def _parts(signed: Any, mapping: Any, heard: Any) -> list[FieldError]:
-    """What a definition lacks, or has too much."""
+    """Return what a definition lacks, or has too much."""
     if signed and heard:
-        return [FieldError("/topic", "A source is a signed webhook or a topic: give verification or topic, not both.")]
+        return [FieldError("/topic", "A source is either a signed webhook or a topic: give verification or topic.")]
     if not signed and not heard:
-        return [FieldError("/verification", "A source needs its verification (a webhook) or its topic.")]
+        return [FieldError("/verification", "A source needs a verification (for a webhook) or a topic.")]
     if signed and not mapping:
-        return [FieldError("/mapping", "A webhook's source needs its mapping.")]
+        return [FieldError("/mapping", "A webhook's source needs a mapping.")]
     return []
 
 

@@ -1,4 +1,4 @@
-"""Which topics a source may hear, and whether anybody hears them for it."""
+"""Which topics a source may consume, and whether a worker consumes them for it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-# all of them, so that each is known by name whichever service runs alone here
+# all of them, so that every event is registered whichever service runs alone here
 from libs.contracts import access, audit, bounce, delivery, orders_notification, templates, tokens  # noqa: F401
 from libs.contracts.envelope import EVENTS
 from libs.errors import Forbidden, Invalid
@@ -16,7 +16,7 @@ _DEAD = ".dead"
 
 
 class Hearing(StrEnum):
-    """How a worker stands to a topic; and for the source, when no worker says anything."""
+    """A worker's state for a topic; and the source's state if no worker reports."""
 
     HEARD = "heard"
     WAITING = "waiting"
@@ -27,7 +27,7 @@ class Hearing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """What a sidecar has: its pub/sub components by name, and the topics that it has subscribed to."""
+    """A sidecar's pub/sub components by name, and the topics that it has subscribed to."""
 
     components: frozenset[str]
     topics: frozenset[Topic]
@@ -35,7 +35,7 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one worker said of a topic, not long ago; `since` when it is so."""
+    """One worker's recent report on a topic; `since` when it has been in this state."""
 
     topic: Topic
     hearing: Hearing
@@ -44,7 +44,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Whether a source's topic is heard, by how many workers, since when, and what is to be done."""
+    """Whether a source's topic is consumed, by how many workers, since when, and what to do."""
 
     state: Hearing
     detail: str
@@ -54,7 +54,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """Which tenant may hear what: `tenant/component/topic` each, where * stands for any characters."""
+    """The topics that tenants may consume: `tenant/component/topic` each, with * for any characters."""
 
     patterns: Sequence[str]
 
@@ -69,33 +69,33 @@ class Grants:
 
 
 def is_ours(topic: Topic) -> bool:
-    """Whether the suite's own events travel on it, whatever the component: two may name one broker."""
+    """Whether the suite's own events use this topic, on any component: two components may name one broker."""
     return topic.name.endswith(_DEAD) or any(topic.name == event.topic() for event in EVENTS.values())
 
 
 def check(grants: Grants, tenant: int, topic: Topic) -> None:
-    """Raises Invalid or Forbidden where this tenant may not hear the topic."""
+    """Raise Invalid or Forbidden if this tenant may not consume the topic."""
     if is_ours(topic):
         raise Invalid(
-            "The suite's own events travel on this topic, of all tenants; name one of the shop's.",
+            "The suite's own events of all tenants use this topic; name one of the shop's.",
             pointer="/topic/name",
         )
     if not grants.allow(tenant, topic):
         raise Forbidden(
-            f"Tenant {tenant} may not hear {topic.component}/{topic.name}; who operates the suite can grant it with "
+            f"Tenant {tenant} may not consume {topic.component}/{topic.name}; the suite's operator can grant it with "
             "DEPESCHE_ORDERS_NOTIFICATION_TOPIC_GRANTS."
         )
 
 
 def hearing(topic: Topic, subscribed: Subscribed) -> Hearing:
-    """How one sidecar stands to a topic."""
+    """Return one sidecar's state for a topic."""
     if topic.component not in subscribed.components:
         return Hearing.NO_COMPONENT
     return Hearing.HEARD if topic in subscribed.topics else Hearing.WAITING
 
 
 def heard(topic: Topic, reports: Iterable[Report], *, dapr: bool) -> Heard:
-    """What all workers' reports say together: the best of them, since a topic is heard where one hears it."""
+    """Combine all workers' reports into the best state, since one worker that consumes a topic is enough."""
     if not dapr:
         return Heard(Hearing.NO_DAPR, _DETAILS[Hearing.NO_DAPR])
     said = [report for report in reports if report.topic == topic]
@@ -106,11 +106,11 @@ def heard(topic: Topic, reports: Iterable[Report], *, dapr: bool) -> Heard:
 
 
 _DETAILS = {
-    Hearing.HEARD: "Its messages come in.",
+    Hearing.HEARD: "Its messages are received.",
     Hearing.WAITING: "The sidecar has not subscribed to it yet: it reads its subscriptions when it starts. Restart it, "
     "or let the worker do it (DEPESCHE_ORDERS_NOTIFICATION_TOPIC_RESTART_SIDECAR).",
     Hearing.NO_COMPONENT: "The worker's sidecar has no pub/sub component {component!r}; add it, or correct its name.",
-    Hearing.NO_WORKER: "No worker of orders-notification has told of it in the last minute; see that one runs.",
-    Hearing.NO_DAPR: "Nobody hears it: this suite runs on the embedded bus, and topics need Dapr's sidecar "
+    Hearing.NO_WORKER: "No worker of orders-notification reported on it in the last minute; check that one runs.",
+    Hearing.NO_DAPR: "It is not consumed: this suite runs on the embedded bus, and topics need Dapr's sidecar "
     "(DEPESCHE_BUS=dapr). Publish to /orders-notification/v1/events until then.",
 }

@@ -1,4 +1,4 @@
-"""The story of this service: events come in and are decided; communications are published."""
+"""The story of this service: events are accepted and decided; communications are published."""
 
 from libs.messaging.bus import Subscriptions
 from services.orders_notification.handlers.intake import INTAKE_SUBSCRIPTIONS

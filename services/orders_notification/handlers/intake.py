@@ -1,4 +1,4 @@
-"""Accepting events: prepare each in memory (schema, match, decide), then write all of them in one commit."""
+"""Accepts events: prepares each in memory (schema, match, decide), then writes all of them in one commit."""
 
 import asyncio
 from collections import Counter as Tally
@@ -33,7 +33,7 @@ from services.orders_notification.domain.releases import Catalogue
 from services.orders_notification.ports.deps import OrdersNotification
 from services.orders_notification.ports.intake import TenantMode
 
-# Above this much data an event is decided in a thread: converting it for CEL would hold up everybody else.
+# Larger events are decided in a thread: converting their data for CEL would block the event loop.
 LARGE_BYTES = 16_384
 
 _events = Counter("depesche_intake_events", "Events by verdict", ["verdict"])
@@ -41,7 +41,7 @@ _batch = Histogram("depesche_intake_batch_events", "Events per commit", buckets=
 
 
 async def accept(deps: OrdersNotification, submissions: Sequence[Submission]) -> list[Verdict]:
-    """Takes a batch in, one verdict each, in order. All of it is committed when this returns."""
+    """Accept a batch; return one verdict each, in order, after all of it is committed."""
     now = deps.clock()
     wanted = {(s.origin.tenant, s.origin.mode) for s in submissions}
     catalogues = await deps.catalogues.current(wanted)
@@ -68,7 +68,7 @@ async def accept(deps: OrdersNotification, submissions: Sequence[Submission]) ->
 
 
 async def keep(deps: OrdersNotification, kept: Sequence[Kept]) -> list[Verdict]:
-    """Keeps what no mapping could read, with its reason; all of it in one commit."""
+    """Store deliveries that no mapping could read, with their reasons; all in one commit."""
     stored = await deps.events.store((), kept, deps.clock())
     verdicts = [Verdict(REJECTED, stored.rejections[one.id], reason=one.reason, errors=one.errors) for one in kept]
     _observe(verdicts)
@@ -76,12 +76,12 @@ async def keep(deps: OrdersNotification, kept: Sequence[Kept]) -> list[Verdict]:
 
 
 async def settle_events(deps: OrdersNotification, batch: Sequence[Envelope]) -> None:
-    """An event is settled when all that it requested has its account: "accepted" can be reconciled end to end."""
+    """An event is settled once all its requests are accounted for: "accepted" can be reconciled end to end."""
     await deps.events.settle({(envelope.data.cause_id, envelope.data.request_id) for envelope in batch})
 
 
 async def erase_recipients(deps: OrdersNotification, batch: Sequence[Envelope]) -> None:
-    """Wipes the bodies of the events of erased recipients, and what of theirs was kept."""
+    """Wipe the bodies of erased recipients' events, and delete the rejections that name them."""
     for envelope in batch:
         await deps.events.erase(envelope.tenant, envelope.mode, envelope.data.recipient)
 
@@ -100,7 +100,7 @@ async def _prepared(
 
 
 def prepare(submission: Submission, catalogue: Catalogue, now: datetime) -> Prepared | Kept:
-    """Checks an event against its type's schema and decides it; pure."""
+    """Check an event against its type's schema and decide it; pure."""
     origin, event = submission.origin, submission.event
     cause = new_cause()
     declared = catalogue.event_types.get(event.type)
@@ -119,13 +119,13 @@ def prepare(submission: Submission, catalogue: Catalogue, now: datetime) -> Prep
         event=event,
         decided=decided,
         body=body,
-        # an event of a bulk has a trace of its own
+        # an event of a batch has its own trace
         traceparent=event.traceparent or origin.traceparent or new_trace("event", cause_id=cause),
     )
 
 
 def structured(event: BusinessEvent) -> bytes:
-    """The event in CloudEvents' JSON format."""
+    """Return the event in CloudEvents' JSON format."""
     document = (event.extensions or {}) | {
         "specversion": "1.0",
         "id": event.id,

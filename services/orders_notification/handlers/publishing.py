@@ -1,6 +1,6 @@
-"""Communications: drafts are put, published as releases that never change, retired, published again.
+"""Communications: drafts are edited, published as immutable releases, retired, published again.
 
-Publishing refuses all that could fail at send, and names every problem at once.
+Publishing refuses all that could fail when sending, and reports every problem at once.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ from services.orders_notification.domain.communications import (
 from services.orders_notification.ports.communications import Communications
 from services.orders_notification.ports.deps import OrdersNotification
 
-MatchVersion = Callable[[int | None], None]  # raises where If-Match does not fit the version that is there
+MatchVersion = Callable[[int | None], None]  # raises if If-Match does not match the current version
 
 
 async def put_communication(
     deps: OrdersNotification, principal: Principal, wanted: tuple[str, Definition], match: MatchVersion
 ) -> tuple[Communication, bool]:
-    """Makes or changes a draft; whether it is new. What is published stays as it is."""
+    """Create or change a draft; return whether it is new. The published release stays as it is."""
     name, definition = wanted
     async with deps.communications.begin(principal) as unit:
         before = await unit.get(name, lock=True)
@@ -44,7 +44,7 @@ async def put_communication(
         if before is not None:
             made = replace(before, definition=definition, version=before.version + 1, changed_at=deps.clock())
         if not await unit.put(made):
-            raise Conflict("Somebody else made this communication at the same moment; read it and apply your edit.")
+            raise Conflict("Somebody else created this communication at the same time; read it and apply your edit.")
         change = (domain.plain(before.definition) if before else None, domain.plain(definition))
         await unit.emit(name, [_action(deps, principal, "communication.put", name, change)])
     return made, before is None
@@ -53,18 +53,18 @@ async def put_communication(
 async def publish_communication(
     deps: OrdersNotification, principal: Principal, name: str
 ) -> tuple[Communication, Release]:
-    """Freezes the draft with its templates' published versions. Raises Invalid with every problem at once.
+    """Freeze the draft with its templates' published versions. Raises Invalid with every problem at once.
 
-    Publishing what is active already, with the same templates, gives the same release again.
+    Publishing an unchanged draft with the same templates returns the active release.
     """
     async with deps.communications.begin(principal) as unit:
         draft = await unit.get(name)
         if draft is None:
             raise unknown(name)
         schema = await unit.schema(draft.definition.trigger)
-    # the neighbours are asked outside the transaction: no connection waits for another service
+    # the other services are called outside the transaction: no connection waits for them
     around = await _surroundings(deps, principal, draft.definition, schema)
-    # large templates take a while to check: events go on meanwhile
+    # large templates take a while to check; a thread keeps the event loop free
     if problems := await asyncio.to_thread(problems_of, draft.definition, around):
         raise Invalid.many(problems)
     owner = (principal.tenant, principal.mode.word)
@@ -72,12 +72,12 @@ async def publish_communication(
     async with deps.communications.begin(principal) as unit:
         current = await unit.get(name, lock=True)
         if current is None or current.version != draft.version:
-            raise Conflict("It was edited while it was being published; look at it and publish it again.")
+            raise Conflict("It was edited while it was being published; review it and publish it again.")
         return await _freeze(deps, principal, unit, _Making(current, bundle, draft.release_id))
 
 
 async def republish(deps: OrdersNotification, principal: Principal, template: str) -> list[tuple[str, Release]]:
-    """Publishes again every communication whose active release uses an older version of the template."""
+    """Publish every communication again whose active release uses an older version of the template."""
     return [
         (name, (await publish_communication(deps, principal, name))[1])
         for name in await using(deps, principal, template)
@@ -85,7 +85,7 @@ async def republish(deps: OrdersNotification, principal: Principal, template: st
 
 
 async def using(deps: OrdersNotification, principal: Principal, template: str) -> list[str]:
-    """Communications whose active release has an older version of the template than the published one."""
+    """Return communications whose active release uses an older version of the template than the published one."""
     latest = await deps.neighbours.templates(principal, [template])
     return [name for name, old in (await outdated(deps, principal, latest)).items() if template in old]
 
@@ -93,7 +93,7 @@ async def using(deps: OrdersNotification, principal: Principal, template: str) -
 async def outdated(
     deps: OrdersNotification, principal: Principal, latest: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, Sequence[str]]:
-    """Communications whose active release uses templates that have newer versions, with those templates."""
+    """Return communications whose active release uses templates with newer versions, with those templates."""
     async with deps.communications.begin(principal) as unit:
         found = await unit.page("", 10_000)
         releases = await unit.active([c.name for c in found if c.release_id is not None])
@@ -104,7 +104,7 @@ async def outdated(
 
 
 async def retire_communication(deps: OrdersNotification, principal: Principal, name: str) -> Communication:
-    """Nothing is sent of it any more, from the next event and the next claim on. Retiring it again changes nothing."""
+    """Stop sending it from the next event and the next claim on. Retiring it again changes nothing."""
     async with deps.communications.begin(principal) as unit:
         current = await unit.get(name, lock=True)
         if current is None:
@@ -121,7 +121,7 @@ async def retire_communication(deps: OrdersNotification, principal: Principal, n
 
 
 def problems_of(definition: Definition, around: Surroundings) -> list[FieldError]:
-    """All that could fail at send."""
+    """Return all that could fail when sending."""
     problems = [
         *domain.problems_of_expressions(definition, around.schema),
         *domain.problems_of_topic(definition, around.topics),
@@ -134,8 +134,8 @@ def problems_of(definition: Definition, around: Surroundings) -> list[FieldError
 
 
 def unknown(name: str) -> NotFound:
-    """The error for a communication that is not there."""
-    return NotFound(f"There is no communication {name!r}; `depesche communications list` names them.")
+    """Return the error for a communication that does not exist."""
+    return NotFound(f"There is no communication {name!r}; `depesche communications list` shows the names.")
 
 
 def _variables(name: str, template: Mapping[str, Any], schema: Mapping[str, Any] | None) -> list[FieldError]:

@@ -1,4 +1,4 @@
-"""Replaying what was kept, after the mapping or the schema was mended."""
+"""Replays stored rejections, after the mapping or the schema was fixed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,9 +28,9 @@ FILTERED = "filtered"
 
 
 async def replay(deps: OrdersNotification, author: Author, wanted: Filter) -> list[dict[str, Any]]:
-    """Sends open rejections through intake again, oldest first; one result each.
+    """Send open rejections through intake again, oldest first; return one result each.
 
-    A crash half-way leaves rejections open that were accepted: replayed again, they are duplicates.
+    A crash half-way may leave accepted rejections open: replayed again, they are duplicates.
     """
     found = await deps.rejections.find(author.tenant, author.mode, wanted)
     results = []
@@ -56,7 +56,7 @@ async def _again(deps: OrdersNotification, author: Author, rejection: Rejection)
 
 
 async def _submissions(deps: OrdersNotification, origin: Origin, rejection: Rejection, raw: Raw) -> list[Submission]:
-    # the time it first came stands for a missing event time: what is too late by now is decided as expired
+    # the first arrival stands in for a missing event time: an event that is too late by now is decided as expired
     if rejection.source is None:
         event = from_structured(exact_json.loads(rejection.body), rejection.received_at)
         return [Submission(origin, event)]

@@ -1,4 +1,4 @@
-"""A shop's webhook in five moves: verify (or shake hands), map, deduplicate, apply, answer."""
+"""A shop's webhook in five moves: verify (or answer the handshake), map, deduplicate, apply, answer."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +23,7 @@ _deliveries = Counter(
     "depesche_source_deliveries", "Webhooks and messages of topics by source and outcome", ["source", "outcome"]
 )
 
-# Never kept: who has these can speak in somebody's name.
+# Never stored: whoever has these can impersonate somebody.
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 _TRANSPORT = frozenset({"host", "connection", "accept", "accept-encoding", "content-length", "transfer-encoding"})
 
@@ -32,7 +32,7 @@ _HANDSHAKE_BYTES = 4_096
 
 
 class Received:
-    """What became of a delivery. `handshake`: what a first call is answered with, and nothing else came of it."""
+    """The result of a delivery. `handshake`: the answer to a sender's first call, which has no other effect."""
 
     def __init__(self, verdicts: list[Verdict], *, filtered: int = 0, handshake: Answer | None = None) -> None:
         self.verdicts = verdicts
@@ -41,10 +41,10 @@ class Received:
 
 
 async def receive(deps: OrdersNotification, name: str, delivery: Delivery, traceparent: str | None) -> Received:
-    """Takes a delivery in. Raises NotFound, Unauthorized; what cannot be mapped is kept, not refused."""
+    """Accept a delivery. Raises NotFound, Unauthorized; a delivery that cannot be mapped is stored, not refused."""
     candidates = [one for one in await deps.sources.named(name) if one.source.verification is not None]
     if not candidates:
-        raise NotFound(f"There is no source {name!r} that takes webhooks; PUT its definition first.")
+        raise NotFound(f"There is no source {name!r} that accepts webhooks; PUT its definition first.")
     try:
         owner = verified(deps, candidates, delivery)
     except Unauthorized:
@@ -52,7 +52,7 @@ async def receive(deps: OrdersNotification, name: str, delivery: Delivery, trace
             observe(name, "refused")
             raise
     else:
-        answer = _shaken([owner], delivery)  # with a token in its address, a first call is verified like any other
+        answer = _shaken([owner], delivery)  # with a token in its URL, a first call is verified like any other
     if answer is not None:
         observe(name, "handshake")
         return Received([], handshake=answer)
@@ -62,19 +62,19 @@ async def receive(deps: OrdersNotification, name: str, delivery: Delivery, trace
 
 
 def _shaken(candidates: list[StoredSource], delivery: Delivery) -> Answer | None:
-    if len(delivery.body) > _HANDSHAKE_BYTES:  # whoever cannot sign makes us read nothing large
+    if len(delivery.body) > _HANDSHAKE_BYTES:  # an unsigned sender must not make us parse large bodies
         return None
     answers = (handshake(candidate.source, delivery) for candidate in candidates)
     return next((answer for answer in answers if answer is not None), None)
 
 
 def observe(source: str, outcome: str) -> None:
-    """Counts a delivery."""
+    """Count a delivery."""
     _deliveries.labels(source, outcome).inc()
 
 
 def verified(deps: OrdersNotification, candidates: list[StoredSource], delivery: Delivery) -> StoredSource:
-    """The source whose secret verifies: that tells tenant and mode. Raises the Unauthorized of the last one tried."""
+    """Return the source whose secret verifies: it names tenant and mode. Raises the last candidate's Unauthorized."""
     owner: StoredSource | None = None
     refused = Unauthorized("The signature could not be verified.")
     for candidate in candidates:
@@ -91,7 +91,7 @@ def verified(deps: OrdersNotification, candidates: list[StoredSource], delivery:
 
 def _verify(deps: OrdersNotification, candidate: StoredSource, delivery: Delivery) -> None:
     if candidate.source.verification is None:
-        raise Unauthorized("This source hears a topic and takes no webhooks.")
+        raise Unauthorized("This source reads a topic and accepts no webhooks.")
     verify(candidate.source.verification, candidate.secrets, delivery, deps.clock())
 
 
@@ -115,9 +115,9 @@ async def _taken_in(
 
 
 def without_credentials(source: Source, delivery: Delivery) -> Delivery:
-    """The delivery as expressions see it and as it is kept: without its credentials and what only its transport needed.
+    """Return the delivery as expressions see it and as it is stored: without credentials and transport headers.
 
-    So no mapping can write a token into an event, and a replay sees what the first try saw.
+    So no mapping can write a token into an event, and a replay sees what the first attempt saw.
     """
     verification = source.verification
     hidden = CREDENTIALS | _TRANSPORT
@@ -132,16 +132,16 @@ def without_credentials(source: Source, delivery: Delivery) -> Delivery:
 async def rehearse(
     deps: OrdersNotification, stored: StoredSource, delivery: Delivery, *, unmasked: bool
 ) -> dict[str, Any]:
-    """What a pasted delivery would become, step by step, writing nothing."""
+    """Return what a pasted delivery would become, step by step, without writing anything."""
     source = stored.source
     shaken = handshake(source, delivery) is not None
     report: dict[str, Any] = {"handshake": shaken, "events": [], "filtered": 0, "errors": []}
     if source.topic is not None:
-        report |= {"verified": True, "verification": "A topic's messages need no signature; its broker knows its own."}
+        report |= {"verified": True, "verification": "A topic's messages are not signed; the broker controls access."}
     else:
         try:
             _verify(deps, stored, delivery)
-            report |= {"verified": True, "verification": "The signature fits an active secret."}
+            report |= {"verified": True, "verification": "The signature matches an active secret."}
         except Unauthorized as error:
             report |= {"verified": False, "verification": error.detail}
     try:

@@ -1,7 +1,7 @@
-"""What other teams' topics bring: mapped, deduplicated and decided as a webhook is, a batch in one commit.
+"""Messages from other teams' topics: mapped, deduplicated and decided like a webhook, one commit per batch.
 
-Nobody signs a message: who may publish on a topic is the broker's to say. A topic may be heard for several sources, of
-other tenants and modes too; each gets every message, and its own filter says which are its.
+Messages are not signed: the broker controls who may publish on a topic. Several sources, also of other tenants and
+modes, may use one topic; each gets every message, and its own filter selects.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from services.orders_notification.ports.deps import OrdersNotification
 from services.orders_notification.ports.sources import StoredSource
 
 _RESTART_AFTER_LOOKS = 2  # sources that are applied together cost one restart
-_RESTART_SPREAD_SECONDS = 10.0  # replicas take turns, as far as chance lets them
+_RESTART_SPREAD_SECONDS = 10.0  # jitter, so that replicas rarely restart at the same time
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceTopics:
-    """Implements libs.messaging.bus.OtherTopics: what the sidecar is told to subscribe to, and takes what it brings."""
+    """Implements libs.messaging.bus.OtherTopics: the sidecar's extra subscriptions and their handler."""
 
     deps: OrdersNotification
 
@@ -84,14 +84,14 @@ def _origin(owner: StoredSource, message: Message) -> Origin:
 
 @dataclass(slots=True)
 class TopicWatch:
-    """One worker's eye on its sidecar: says which topics are heard, and has it restarted where it must read anew."""
+    """Watches a worker's sidecar: reports which topics it consumes, and restarts it to reread its subscriptions."""
 
     deps: OrdersNotification
     worker: UUID = field(default_factory=uuid4)
-    _looks: int = 0  # in a row at which something was missing
+    _looks: int = 0  # consecutive ones with a missing subscription
 
     async def look(self) -> None:
-        """Reports, and restarts the sidecar where that is wanted and would help."""
+        """Report, and restart the sidecar if that is enabled and would help."""
         assert self.deps.sidecar is not None
         wanted = await SourceTopics(self.deps).wanted()
         try:

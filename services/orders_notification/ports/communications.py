@@ -1,4 +1,4 @@
-"""Where communications and their releases lie, and what publishing asks of the other services."""
+"""The store of communications and their releases, and what publishing needs from other services."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -11,47 +11,47 @@ from services.orders_notification.domain.communications import Communication, De
 
 
 class Communications(Protocol):
-    """One transaction of a tenant and mode. Leaving it commits; an exception undoes everything, events too."""
+    """One transaction of a tenant and mode. Leaving it commits; an exception rolls it back, events too."""
 
     async def get(self, name: str, *, lock: bool = False) -> Communication | None: ...
     async def page(self, after: str, limit: int) -> Sequence[Communication]: ...
     async def put(self, communication: Communication) -> bool:
-        """False where somebody else wrote this version meanwhile."""
+        """Return False if somebody else wrote this version in the meantime."""
 
     async def add_release(self, release: Release, definition: Definition) -> None: ...
     async def release(self, id_: UUID) -> Release | None: ...
     async def active(self, names: Sequence[str]) -> Mapping[str, Release]:
-        """The active release of each that has one."""
+        """Return the active release of each that has one."""
 
     async def releases(self, name: str, below: int, limit: int) -> Sequence[Release]:
-        """The newest first."""
+        """Return releases, newest first."""
 
     async def heads(self, name: str) -> Sequence[ReleaseHead]:
         """All releases without their bundles, the oldest first."""
 
     async def schema(self, event_type: str) -> Mapping[str, Any] | None: ...
     async def changed(self) -> None:
-        """Tells intake that what it decides by has changed."""
+        """Signal intake that its decision data changed."""
 
     async def emit(self, key: str, events: Sequence[Event]) -> None: ...
 
 
 class CommunicationStore(Protocol):
-    """Where transactions begin."""
+    """Begins transactions."""
 
     def begin(self, principal: Principal) -> AbstractAsyncContextManager[Communications]: ...
 
 
 class Neighbours(Protocol):
-    """What publishing asks of `templates`, `access` and `delivery`: one batch call each. Raises Unavailable."""
+    """What publishing queries from `templates`, `access` and `delivery`: one batch call each. Raises Unavailable."""
 
     async def templates(self, principal: Principal, names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]: ...
     async def tenant_and_topics(
         self, principal: Principal, topics: Sequence[str]
     ) -> tuple[str, Mapping[str, Mapping[str, Any]]]:
-        """The tenant's default locale, and those of the topics that exist."""
+        """Return the tenant's default locale, and the topics that exist."""
         ...
 
     async def senders(self, principal: Principal, numbers: Sequence[int]) -> Mapping[int, str]:
-        """The channel of each sender that exists, by number."""
+        """Return the channel of each sender that exists, by number."""
         ...

@@ -1,4 +1,4 @@
-"""All that this service's handlers, queries and routes are given."""
+"""The dependencies of this service's handlers, queries and routes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from services.orders_notification.ports.topics import Listening, SidecarControl
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one request may bring."""
+    """Limits of one request."""
 
     event_bytes: int
     batch_bytes: int
@@ -41,7 +41,7 @@ class OrdersNotification:
     sources: Sources
     event_types: EventTypes
     retention: Retention
-    shipped: Mapping[str, Mapping[str, Any]]  # the sources that come with Depesche, by name
+    shipped: Mapping[str, Mapping[str, Any]]  # the sources that Depesche ships, by name
     communications: CommunicationStore
     neighbours: Neighbours
     grants: Grants

@@ -1,4 +1,4 @@
-"""Reading events back."""
+"""Reads stored events."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from libs.contracts.outcomes import Mode
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events: newest first, `before` a cause id, at most `limit`."""
+    """A search for events: newest first, `before` a cause id, at most `limit`."""
 
     limit: int
     before: UUID | None = None
@@ -43,16 +43,16 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventReader(Protocol):
-    """Look-ups by id, subject and recipient."""
+    """Lookups by id, subject and recipient."""
 
     async def find(self, tenant: int, mode: Mode, wanted: EventFilter) -> list[EventRow]: ...
 
     async def by_ids(self, tenant: int, mode: Mode, ids: Sequence[UUID]) -> list[EventRow]: ...
 
     async def by_subjects(self, tenant: int, mode: Mode, subjects: Sequence[str], limit: int) -> list[EventRow]:
-        """The newest events of these subjects, at most `limit` each."""
+        """Return the newest events of these subjects, at most `limit` each."""
         ...
 
     async def by_keys(self, tenant: int, mode: Mode, keys: Sequence[UUID]) -> list[EventRow]:
-        """Events by their natural keys."""
+        """Return events by their natural keys."""
         ...

@@ -1,4 +1,4 @@
-"""Where events and what could not become one are written, in one transaction per batch."""
+"""Writes events and rejections, in one transaction per batch."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -18,27 +18,27 @@ class EventStore(Protocol):
     """The event table with its keys and outbox rows."""
 
     async def store(self, prepared: Sequence[Prepared], kept: Sequence[Kept], now: datetime) -> "Stored":
-        """Writes all in one transaction."""
+        """Write all in one transaction."""
         ...
 
     async def settle(self, requests: Collection[tuple[UUID, UUID]]) -> None:
-        """Notes (cause, request) pairs that have their account; an event is settled when it has all."""
+        """Record (cause, request) pairs that are accounted for; an event is settled when it has all."""
         ...
 
     async def erase(self, tenant: int, mode: Mode, recipient: str) -> None:
-        """Wipes the bodies of a recipient's events."""
+        """Wipe the bodies of a recipient's events."""
         ...
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """What stands in the database now."""
+    """The state of the database after a write."""
 
-    causes: Mapping[UUID, UUID]  # event key → cause: another's where it was a duplicate
-    rejections: Mapping[UUID, UUID]  # kept id → the row's: an earlier one's where the same bytes came before
+    causes: Mapping[UUID, UUID]  # event key → cause: an earlier one's for a duplicate
+    rejections: Mapping[UUID, UUID]  # kept id → the row's: an earlier one's if the same bytes arrived before
 
 
 class Catalogues(Protocol):
-    """The current catalogues, looked at by version before each batch."""
+    """The current catalogues; their versions are checked before each batch."""
 
     async def current(self, wanted: Iterable[TenantMode]) -> Mapping[TenantMode, Catalogue]: ...
 
@@ -47,5 +47,5 @@ class Committer(Protocol):
     """Lets single events that arrive together share one commit."""
 
     async def submit(self, submission: Submission) -> Verdict:
-        """The verdict, after the batch has committed. Raises Unavailable when too many wait."""
+        """Return the verdict after the batch has committed. Raises Unavailable when too many wait."""
         ...

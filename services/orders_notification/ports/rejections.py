@@ -1,4 +1,4 @@
-"""What is kept because it could not become an event."""
+"""Deliveries and events that were rejected and stored."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,7 +17,7 @@ REPLAYED = 1
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which rejections: newest first, `before` an id, at most `limit`."""
+    """A search for rejections: newest first, `before` an id, at most `limit`."""
 
     limit: int
     before: UUID | None = None
@@ -30,7 +30,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """One kept delivery or event, as it came."""
+    """One rejected delivery or event, as received."""
 
     id: UUID
     source: str | None
@@ -52,10 +52,10 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rejections(Protocol):
-    """The kept ones of a tenant and mode."""
+    """The rejections of a tenant and mode."""
 
     async def find(self, tenant: int, mode: Mode, wanted: Filter) -> list[Rejection]: ...
 
     async def replayed(self, author: Author, ids: Sequence[UUID]) -> None:
-        """Marks them as replayed; they are kept for the record until their time is over."""
+        """Mark them as replayed; they stay on record until they expire."""
         ...

@@ -9,8 +9,8 @@ from services.orders_notification.domain.releases import CompiledRelease
 
 
 class ActiveReleases(Protocol):
-    """Loads what is published and not retired. Called when the catalogue's version has moved, not per event."""
+    """Loads published releases that are not retired. Called when the catalogue's version changed, not per event."""
 
     async def active(self, tenant: TenantId, mode: Mode) -> Sequence[CompiledRelease]:
-        """All active releases; expressions compiled. A release that no longer compiles is left out and logged."""
+        """Return all active releases, compiled. A release that no longer compiles is left out and logged."""
         ...

@@ -1,15 +1,15 @@
-"""Making room: partitions ahead of time, old ones dropped."""
+"""Retention: partitions are created ahead, old ones dropped."""
 
 from typing import Protocol
 
 
 class Retention(Protocol):
-    """The event table's days."""
+    """The event table's partitions, one per day."""
 
     async def ensure_days(self) -> None:
-        """Makes the partitions of today and the coming days; at start, before the first event."""
+        """Create the partitions of today and the coming days; at start, before the first event."""
         ...
 
     async def maintain(self) -> list[str]:
-        """Makes the coming days' partitions, drops what is too old; gives the days dropped."""
+        """Create the coming days' partitions, drop the old ones; return the days dropped."""
         ...

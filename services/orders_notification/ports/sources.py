@@ -1,4 +1,4 @@
-"""Sources and event types as they are stored: versions, definitions, sealed secrets."""
+"""Stored sources and event types: versions, definitions, sealed secrets."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from services.orders_notification.domain.sources import Source
 
 
 class Author(msgspec.Struct, frozen=True):
-    """Who edits, for whom, at what time."""
+    """Who edits, for which tenant and mode, and when."""
 
     tenant: int
     mode: Mode
@@ -41,26 +41,26 @@ class Sources(Protocol):
     async def get(self, tenant: int, mode: Mode, name: str) -> StoredSource | None: ...
 
     async def all(self, tenant: int, mode: Mode, after: str, limit: int) -> list[StoredSource]:
-        """By name, those behind `after`."""
+        """Return sources by name, those after `after`."""
         ...
 
     async def hearing(self, topic: Topic) -> list[StoredSource]:
-        """Those that name this topic."""
+        """Return the sources that name this topic."""
         ...
 
     async def topics(self) -> list[tuple[int, Topic]]:
-        """All topics that sources name, with the tenant of each."""
+        """Return all topics that sources name, with the tenant of each."""
         ...
 
     async def put(self, author: Author, source: Source, definition: Mapping[str, Any], secrets: Sequence[str]) -> None:
-        """Writes `source.version`. Raises PreconditionFailed where somebody wrote that version meanwhile."""
+        """Write `source.version`. Raises PreconditionFailed if somebody wrote that version in the meantime."""
         ...
 
     async def delete(self, author: Author, name: str, version: int) -> None: ...
 
 
 class StoredType(msgspec.Struct, frozen=True, kw_only=True):
-    """An event type as it was declared."""
+    """A declared event type."""
 
     type: str
     version: int
@@ -77,9 +77,9 @@ class EventTypes(Protocol):
     async def all(self, tenant: int, mode: Mode, after: str, limit: int) -> list[StoredType]: ...
 
     async def put(self, author: Author, declared: StoredType) -> None:
-        """Writes `declared.version`. Raises PreconditionFailed where somebody wrote that version meanwhile."""
+        """Write `declared.version`. Raises PreconditionFailed if somebody wrote that version in the meantime."""
         ...
 
     async def declared(self, tenant: int, mode: Mode) -> list[EventType]:
-        """All of them, compiled."""
+        """Return all of them, compiled."""
         ...

@@ -1,4 +1,4 @@
-"""Who hears topics: the sidecar of this worker, and what all workers last said."""
+"""Consumption of topics: this worker's sidecar, and all workers' latest reports."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -9,20 +9,20 @@ from services.orders_notification.domain.topics import Hearing, Report, Subscrib
 
 
 class SidecarControl(Protocol):
-    """The sidecar beside this worker. Raises Unavailable where it does not answer."""
+    """The sidecar beside this worker. Raises Unavailable if it does not answer."""
 
     async def subscribed(self) -> Subscribed: ...
 
     async def restart(self) -> None:
-        """Asks it to end when it has finished what it has begun; whoever keeps it running starts it again."""
+        """Ask it to shut down gracefully; its supervisor starts it again."""
 
 
 class Listening(Protocol):
-    """What workers say of topics, for the API to tell."""
+    """The workers' reports on topics, for the API."""
 
     async def report(self, worker: UUID, states: Mapping[Topic, Hearing]) -> None:
-        """All that this worker has to say; what it said before of other topics is gone."""
+        """Store all of this worker's states; its earlier reports on other topics are removed."""
 
     async def reports(self) -> Sequence[Report]:
-        """Of workers that have said something in the last minute."""
+        """Return the reports of workers that reported in the last minute."""
         ...

@@ -17,7 +17,7 @@ _PER_SUBJECT = 100
 
 
 async def events(deps: OrdersNotification, principal: Principal, ids: Sequence[UUID]) -> list[dict[str, Any]]:
-    """These events with data and decisions; unknown ids are left out."""
+    """Return these events with data and decisions; unknown ids are left out."""
     rows = await deps.reader.by_ids(principal.tenant, principal.mode, ids)
     return await _detailed(deps, principal, rows)
 
@@ -25,7 +25,7 @@ async def events(deps: OrdersNotification, principal: Principal, ids: Sequence[U
 async def trace(
     deps: OrdersNotification, principal: Principal, causes: Sequence[UUID], subjects: Sequence[str]
 ) -> dict[str, Any]:
-    """What is known about causes and subjects: accepted events, and what was kept in their place."""
+    """Return what is known about causes and subjects: accepted events, and stored rejections."""
     tenant, mode = principal.tenant, principal.mode
     rows = await deps.reader.by_ids(tenant, mode, causes) if causes else []
     kept = await deps.rejections.find(tenant, mode, Filter(limit=len(causes), ids=causes)) if causes else []
@@ -40,7 +40,7 @@ async def trace(
 
 
 def event_head(row: EventRow) -> dict[str, Any]:
-    """An event without its data."""
+    """Return an event without its data."""
     return {
         "id": row.id,
         "type": row.type,

@@ -1,4 +1,4 @@
-"""Rejections for people: what came, why it was kept, and whether it was replayed."""
+"""Rejections for people: what arrived, why it was rejected, and whether it was replayed."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from services.orders_notification.ports.rejections import REPLAYED, Rejection
 
 
 def rejection_shown(item: Rejection, *, unmasked: bool) -> dict[str, Any]:
-    """A rejection; its bytes and headers may hold anything, so they need `unmasked`."""
+    """Return a rejection; its bytes and headers may contain anything, so they need `unmasked`."""
     detail = " ".join(error.detail for error in item.errors)
     return {
         "id": item.id,

@@ -1,4 +1,4 @@
-"""HTTP in: parse, call, shape the answer."""
+"""HTTP routes: parse, call, shape the response."""
 
 from services.tokens.api.addresses import router as addresses
 from services.tokens.api.consents import router as consents
@@ -8,5 +8,5 @@ from services.tokens.api.internal import router as internal
 from services.tokens.api.recipients import router as recipients
 from services.tokens.api.unsubscribe import router as unsubscribe
 
-# addresses and consents first: a recipient's key may hold slashes, so its own routes match everything below
+# addresses and consents first: a recipient's key may contain slashes, so its own routes match everything below
 ROUTERS = (addresses, consents, recipients, devices, imports, internal, unsubscribe)

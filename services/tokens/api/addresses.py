@@ -40,31 +40,31 @@ AddressId = Annotated[int, Path(ge=1, lt=1 << 63, description="The address's id.
 
 @router.get("/{key:path}/devices", response_model=Page[DeviceShown])
 async def list_devices(request: Request, principal: CanRead, key: KeyInPath) -> Response:
-    """The devices on which this recipient is reached."""
+    """List the devices on which this recipient can be reached."""
     return await _list(request, principal, key, "devices")
 
 
 @router.get("/{key:path}/emails", response_model=Page[AddressShown])
 async def list_emails(request: Request, principal: CanRead, key: KeyInPath) -> Response:
-    """The recipient's e-mail addresses."""
+    """List the recipient's e-mail addresses."""
     return await _list(request, principal, key, "emails")
 
 
 @router.get("/{key:path}/phones", response_model=Page[AddressShown])
 async def list_phones(request: Request, principal: CanRead, key: KeyInPath) -> Response:
-    """The recipient's phone numbers."""
+    """List the recipient's phone numbers."""
     return await _list(request, principal, key, "phones")
 
 
 @router.get("/{key:path}/webhooks", response_model=Page[AddressShown])
 async def list_webhooks(request: Request, principal: CanRead, key: KeyInPath) -> Response:
-    """The recipient's webhook URLs."""
+    """List the recipient's webhook URLs."""
     return await _list(request, principal, key, "webhooks")
 
 
 @router.post("/{key:path}/devices", response_model=RecipientShown, status_code=201)
 async def add_device(request: Request, principal: CanWrite, key: KeyInPath, body: DeviceBody) -> Response:
-    """Registers a device for this recipient, wherever it was before."""
+    """Register a device for this recipient, wherever it was before."""
     device = translator_of(request).device(body.installation, body)
     await register_device(deps_of(request), act_of(request, principal), Registration(device, key))
     return await shown(request, principal, key, 201)
@@ -72,43 +72,43 @@ async def add_device(request: Request, principal: CanWrite, key: KeyInPath, body
 
 @router.post("/{key:path}/emails", response_model=AddressShown, status_code=201)
 async def add_email(request: Request, principal: CanWrite, key: KeyInPath, body: AddressBody) -> Response:
-    """Adds an e-mail address; 200 where it was there already."""
+    """Add an e-mail address; 200 if it already exists."""
     return await _add(request, principal, key, Written.EMAILS, body)
 
 
 @router.post("/{key:path}/phones", response_model=AddressShown, status_code=201)
 async def add_phone(request: Request, principal: CanWrite, key: KeyInPath, body: AddressBody) -> Response:
-    """Adds a phone number, kept in E.164; 200 where it was there already."""
+    """Add a phone number, stored in E.164; 200 if it already exists."""
     return await _add(request, principal, key, Written.PHONES, body)
 
 
 @router.post("/{key:path}/webhooks", response_model=AddressShown, status_code=201)
 async def add_webhook(request: Request, principal: CanWrite, key: KeyInPath, body: AddressBody) -> Response:
-    """Adds a webhook's URL; private and loopback hosts are refused unless a setting allows them."""
+    """Add a webhook URL; private and loopback hosts are rejected unless a setting allows them."""
     return await _add(request, principal, key, Written.WEBHOOKS, body)
 
 
 @router.delete("/{key:path}/devices/{address_id}", status_code=204)
 async def remove_device(request: Request, principal: CanWrite, key: KeyInPath, address_id: AddressId) -> Response:
-    """Retires a device's address; it comes back when its app registers again."""
+    """Retire a device's address; it comes back when its app registers again."""
     return await _remove(request, principal, key, Channel.PUSH, address_id)
 
 
 @router.delete("/{key:path}/emails/{address_id}", status_code=204)
 async def remove_email(request: Request, principal: CanWrite, key: KeyInPath, address_id: AddressId) -> Response:
-    """Removes an e-mail address."""
+    """Remove an e-mail address."""
     return await _remove(request, principal, key, Channel.EMAIL, address_id)
 
 
 @router.delete("/{key:path}/phones/{address_id}", status_code=204)
 async def remove_phone(request: Request, principal: CanWrite, key: KeyInPath, address_id: AddressId) -> Response:
-    """Removes a phone number."""
+    """Remove a phone number."""
     return await _remove(request, principal, key, Channel.SMS, address_id)
 
 
 @router.delete("/{key:path}/webhooks/{address_id}", status_code=204)
 async def remove_webhook(request: Request, principal: CanWrite, key: KeyInPath, address_id: AddressId) -> Response:
-    """Removes a webhook's URL."""
+    """Remove a webhook URL."""
     return await _remove(request, principal, key, Channel.WEBHOOK, address_id)
 
 

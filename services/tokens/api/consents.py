@@ -1,4 +1,4 @@
-"""Consent of a recipient: what holds, what was said, and what the shop states."""
+"""Consent of a recipient: what currently holds, the history of statements, and recording new ones."""
 
 from fastapi import Request, Response
 
@@ -27,7 +27,8 @@ router = Router(prefix="/v1/recipients", tags=["consents"])
 async def list_statements(
     request: Request, principal: CanRead, key: KeyInPath, limit: Limit = 100, cursor: After = None
 ) -> Response:
-    """Everything that the recipient ever said, newest first, with its proof. What holds stands in the recipient."""
+    """List everything that the recipient ever stated, newest first, with its proof. The recipient shows what currently
+    holds."""
     before = read_cursor(cursor, int)
     found = await queries.statements(
         deps_of(request), realm_of(principal), key, before[0] if before else None, limit + 1
@@ -37,7 +38,7 @@ async def list_statements(
 
 @router.put("/{key:path}/consents", response_model=RecipientShown)
 async def put_consents(request: Request, principal: CanWrite, key: KeyInPath, body: ConsentsBody) -> Response:
-    """Records what a recipient said. The latest word on a topic and channel holds, in whichever order they come."""
+    """Record a recipient's statements. The latest one on a topic and channel holds, in whichever order they arrive."""
     statements = translator_of(request).statements(body.consents)
     await record_statements(deps_of(request), act_of(request, principal), key, statements)
     return await shown(request, principal, key)

@@ -1,4 +1,4 @@
-"""Devices by their installation: what the app's back end calls."""
+"""Devices by installation: called by the app's back end."""
 
 from fastapi import Request, Response
 
@@ -29,10 +29,9 @@ router = Router(prefix="/v1/devices", tags=["devices"])
 
 @router.post("", response_model=OwnedDeviceShown, status_code=201)
 async def register(request: Request, principal: CanWrite, body: DeviceRegistration) -> Response:
-    """The app started: registers its installation and address, for whoever is logged in, or nobody.
+    """The app started: register its installation and address, for the customer who is logged in, or for nobody.
 
-    An installation has one live address; a token that was another installation's moves here.
-    """
+    An installation has one live address; a token that belonged to another installation moves here."""
     device = translator_of(request).device(body.installation, body)
     registration = Registration(device, body.recipient, body.zone)
     await register_device(deps_of(request), act_of(request, principal), registration)
@@ -41,7 +40,7 @@ async def register(request: Request, principal: CanWrite, body: DeviceRegistrati
 
 @router.get("/{installation:path}", response_model=OwnedDeviceShown)
 async def show_device(request: Request, principal: CanRead, installation: InstallationInPath) -> Response:
-    """The device of an installation, and whose it is."""
+    """Get the device of an installation, and its owner."""
     return await _shown(request, principal, installation)
 
 
@@ -49,7 +48,10 @@ async def show_device(request: Request, principal: CanRead, installation: Instal
 async def refresh(
     request: Request, principal: CanWrite, installation: InstallationInPath, body: DeviceToken
 ) -> Response:
-    """Firebase gave the installation another token: it takes the place of the old one."""
+    """Firebase gave the installation a new token: it replaces the old one.
+
+    An unregistered installation stays unregistered until it registers again.
+    """
     device = translator_of(request).device(installation, body)
     await refresh_device(deps_of(request), act_of(request, principal), device)
     return await _shown(request, principal, installation)
@@ -57,7 +59,7 @@ async def refresh(
 
 @router.post("/{installation:path}:login", response_model=OwnedDeviceShown)
 async def login(request: Request, principal: CanWrite, installation: InstallationInPath, body: Login) -> Response:
-    """Somebody logged in: the device moves to them, from whomever it belonged to."""
+    """Somebody logged in: the device moves to them, from whoever owned it."""
     await move_device(deps_of(request), act_of(request, principal), installation, body.recipient)
     return await _shown(request, principal, installation)
 
@@ -71,7 +73,7 @@ async def logout(request: Request, principal: CanWrite, installation: Installati
 
 @router.post("/{installation:path}:unregister", response_model=OwnedDeviceShown)
 async def unregister(request: Request, principal: CanWrite, installation: InstallationInPath) -> Response:
-    """No more pushes to this installation, until it registers again."""
+    """Send no more pushes to this installation, until it registers again."""
     await unregister_device(deps_of(request), act_of(request, principal), installation)
     return await _shown(request, principal, installation)
 

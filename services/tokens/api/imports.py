@@ -1,10 +1,11 @@
-"""Imports: a file streams in, rows are taken in batches, and the report says what was refused and why."""
+"""Imports: a file streams in, rows are written in batches, and the report says what was refused and why."""
 
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Request, Response
+from pydantic import StringConstraints
 
 from libs.errors import DepescheError, Invalid
 from libs.ids import uuid7
@@ -21,6 +22,12 @@ from services.tokens.ports import Tokens
 router = Router(prefix="/v1/imports", tags=["imports"])
 
 _FIRST_REFUSALS = 100
+_COLUMN = (
+    "What a CSV's column means, where its name does not say it: `Klaviyo ID=customer_id`, "
+    "`Email Marketing Consent=consent.news.email`, `Size=attributes.size`; `OPTIN_TIME=consent_at:UTC` "
+    "for times that say no offset."
+)
+Column = Annotated[str, StringConstraints(max_length=1_000)]
 _CSV = "customer_id;first_name;email;consent.price-alerts.email\n4711;Jörg;joerg@example.com;yes\n"
 _BODY = {
     "requestBody": {
@@ -40,15 +47,16 @@ _BODY = {
 async def start_import(
     request: Request,
     principal: CanWrite,
-    id: Annotated[UUID | None, Query(description="Choose the import's id, to watch its progress meanwhile.")] = None,
+    id: Annotated[UUID | None, Query(description="Choose the import's id yourself, to follow its progress.")] = None,
+    column: Annotated[list[Column] | None, Query(description=_COLUMN, max_length=200)] = None,
 ) -> Response:
-    """Takes a CSV or NDJSON file of any length, row by row; a refused row stops nothing.
+    """Import a CSV or NDJSON file of any length, row by row; a refused row does not stop it.
 
     CSV: UTF-8, UTF-16 or Windows-1252, with `,` `;` tab or `|`; the header names key or customer_id, first_name,
-    last_name, email, phone, locale, zone, token, `attributes.<name>`, `consent.<topic>.<channel>`, or what exports
-    usually call them.
-    NDJSON: an object a line, in the shape of a recipient with key, devices and consents. The same file sent
-    again changes only what differs: that is how an interrupted import is resumed.
+    last_name, email, phone, country, locale, zone, token, `attributes.<name>`, `consent.<topic>.<channel>`, or the
+    names that exports usually have; `column` says what any other name means. NDJSON: one object per line, in the
+    shape of a recipient with key, devices and consents. Sending the same file again changes only what differs: that
+    is how to resume an interrupted import.
     """
     deps = deps_of(request)
     format_, _ = format_of(request.headers.get("content-type", ""))
@@ -65,7 +73,7 @@ async def start_import(
 
 @router.get("", response_model=Page[ImportListed])
 async def list_imports(request: Request, principal: CanRead, limit: Limit = 100, cursor: After = None) -> Response:
-    """Imports, newest first."""
+    """List imports, newest first."""
     key = read_cursor(cursor, str, str)
     found = await deps_of(request).imports.page(realm_of(principal), limit + 1, _after(key))
     return page_of([dict(row) for row in found], limit, "started_at", "id")
@@ -73,7 +81,7 @@ async def list_imports(request: Request, principal: CanRead, limit: Limit = 100,
 
 @router.get("/{id}", response_model=ImportShown)
 async def show_import(request: Request, principal: CanRead, id: UUID) -> Response:
-    """How far an import is, what it did, and the first of what it refused."""
+    """Get an import's progress, its results, and the first of its refusals."""
     return ExactResponse(await _report(deps_of(request), realm_of(principal), id))
 
 
@@ -81,7 +89,7 @@ async def show_import(request: Request, principal: CanRead, id: UUID) -> Respons
 async def list_refusals(
     request: Request, principal: CanRead, id: UUID, limit: Limit = 100, cursor: After = None
 ) -> Response:
-    """What an import refused, row by row: the field and the reason, never the value."""
+    """List an import's refusals, row by row: the field and the reason, never the value."""
     deps = deps_of(request)
     await queries.import_report(deps, realm_of(principal), id)
     row, ordinal = read_cursor(cursor, int, int) or (0, 0)
@@ -93,7 +101,7 @@ async def list_refusals(
 
 @router.post("/{id}:cancel", response_model=ImportShown)
 async def cancel(request: Request, principal: CanWrite, id: UUID) -> Response:
-    """Stops an import after the batch that it is writing; what was taken stays."""
+    """Stop an import after the batch that it is writing; rows already written stay."""
     deps = deps_of(request)
     await queries.import_report(deps, realm_of(principal), id)
     await cancel_import(deps, act_of(request, principal), id)

@@ -1,4 +1,4 @@
-"""What the suite's own services ask, in batches: read and written by msgspec, around pydantic."""
+"""Batch queries of the suite's own services: decoded and encoded by msgspec, bypassing pydantic."""
 
 import binascii
 from base64 import b64decode
@@ -80,9 +80,9 @@ async def resolve(request: Request, principal: Suite) -> Response:
     """Up to 1,000 recipients with what sending to them needs; unknown keys are absent, consents only with a topic."""
     wanted = _decoded(_decode_wanted, await request.body())
     if len(wanted.keys) > queries.MAX_KEYS:
-        raise Invalid(f"At most {queries.MAX_KEYS:,} keys a call; ask in parts.", pointer="/keys")
+        raise Invalid(f"At most {queries.MAX_KEYS:,} keys per call; split the request.", pointer="/keys")
     if (wanted.topic and "\0" in wanted.topic) or any("\0" in key for key in wanted.keys):
-        raise Invalid("U+0000 stands in no key; remove it.", pointer="/keys")
+        raise Invalid("A key cannot contain U+0000; remove it.", pointer="/keys")
     try:
         answer = await queries.resolve(deps_of(request), realm_of(principal), wanted)
     except ValueError as error:
@@ -103,14 +103,14 @@ async def resolve(request: Request, principal: Suite) -> Response:
     ),
 )
 async def find(request: Request, principal: Suite) -> Response:
-    """Whom addresses belong or belonged to, and their hashes; for searches by address."""
+    """The current and former owners of addresses, and the addresses' hashes; for searches by address."""
     searched = _decoded(_decode_searched, await request.body())
     if max(len(searched.hashes), len(searched.addresses)) > queries.MAX_KEYS:
-        raise Invalid(f"At most {queries.MAX_KEYS:,} a call; ask in parts.", pointer="/hashes")
+        raise Invalid(f"At most {queries.MAX_KEYS:,} per call; split the request.", pointer="/hashes")
     try:
         hashes = [b64decode(text, validate=True) for text in searched.hashes]
     except (binascii.Error, ValueError) as error:
-        raise Invalid("A hash is base64.", pointer="/hashes") from error
+        raise Invalid("A hash must be base64.", pointer="/hashes") from error
     return ExactResponse(await queries.find(deps_of(request), realm_of(principal), hashes, searched.addresses))
 
 
@@ -118,4 +118,4 @@ def _decoded(decode: Any, body: bytes) -> Any:
     try:
         return decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Invalid(f"This is not the request that is expected here: {error}.", pointer="") from error
+        raise Invalid(f"This is not the expected request: {error}.", pointer="") from error

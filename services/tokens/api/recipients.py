@@ -1,4 +1,4 @@
-"""Recipients: listed, saved, changed, erased."""
+"""Recipients: list, save, change, erase."""
 
 from typing import Annotated
 
@@ -36,18 +36,21 @@ async def list_recipients(
     key: Annotated[str, Query(max_length=215, description="Keys that start with this.", examples=["customer:47"])] = "",
     address: Annotated[
         str | None,
-        Query(max_length=4200, description="Whose address this is: an e-mail, phone, token or URL as it is written."),
+        Query(
+            max_length=4200,
+            description="Only owners of this address: an e-mail, phone, token or URL as people write it.",
+        ),
     ] = None,
 ) -> Response:
-    """Recipients in the order of their keys."""
+    """List recipients in the order of their keys."""
     deps, realm = deps_of(request), realm_of(principal)
     if "\0" in key or (address and "\0" in address):
-        raise Invalid("U+0000 stands in no key or address; remove it.", pointer="key")
+        raise Invalid("A key or address cannot contain U+0000; remove it.", pointer="key")
     hash_ = None
     if address is not None:
         hash_ = queries.hash_of(deps, address)
         if hash_ is None:
-            raise Invalid("This is no e-mail, phone number, device token or URL.", pointer="address")
+            raise Invalid("This is not an e-mail address, phone number, device token or URL.", pointer="address")
     after = read_cursor(cursor, str)
     page = ListPage(limit + 1, after[0] if after else "", key, hash_)
     found = await queries.recipients(deps, realm, page, unmasked=principal.may("pii:read"))
@@ -56,16 +59,15 @@ async def list_recipients(
 
 @router.get("/{key:path}", response_model=RecipientShown)
 async def show_recipient(request: Request, principal: CanRead, key: KeyInPath) -> Response:
-    """One recipient, with addresses and consents."""
+    """Get one recipient, with addresses and consents."""
     return await shown(request, principal, key)
 
 
 @router.put("/{key:path}", response_model=RecipientShown, responses={201: {"model": RecipientShown}})
 async def put_recipient(request: Request, principal: CanWrite, key: KeyInPath, body: RecipientBody) -> Response:
-    """Makes a recipient (201) or replaces its profile (200; needs If-Match, `*` to overwrite).
+    """Create a recipient (201) or replace its profile (200; needs If-Match, `*` to overwrite).
 
-    Address lists that are given replace those of their channel; devices and consents stay.
-    """
+    Address lists, if given, replace those of their channel; devices and consents stay."""
     change = translator_of(request).change(key, body, whole=True)
     saved = await save_recipient(
         deps_of(request), act_of(request, principal), change, lambda version: require_match(request, version)
@@ -75,7 +77,7 @@ async def put_recipient(request: Request, principal: CanWrite, key: KeyInPath, b
 
 @router.patch("/{key:path}", response_model=RecipientShown)
 async def change_recipient(request: Request, principal: CanWrite, key: KeyInPath, body: RecipientBody) -> Response:
-    """Changes what is named (RFC 7396: null empties, attributes are merged); If-Match is obeyed where sent."""
+    """Change the given fields (RFC 7396: null empties, attributes are merged); If-Match is checked if sent."""
 
     def check(version: int | None) -> None:
         if version is None:
@@ -90,8 +92,10 @@ async def change_recipient(request: Request, principal: CanWrite, key: KeyInPath
 
 @router.delete("/{key:path}", status_code=204)
 async def erase(request: Request, principal: CanWrite, key: KeyInPath) -> Response:
-    """Erases a recipient: addresses, consents and names here, and what other services hold of it, also where nothing
-    is known here."""
+    """Erase a recipient: addresses, consents and names here, and the data that other services hold about it.
+
+    Other services erase it even if it is unknown here.
+    """
 
     def check(version: int | None) -> None:
         if "if-match" in request.headers:

@@ -1,7 +1,7 @@
-"""Import files as they stream in: bytes to lines to rows, refused row by row, handed on in batches."""
+"""Import files as they stream in: bytes to lines to rows, refused row by row, passed on in batches."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from libs.errors import BadRequest, FieldError, Invalid, TooLarge, UnsupportedMe
 from libs.web import sentence
 from services.tokens.api.shapes import ImportRow
 from services.tokens.api.translate import Translator
+from services.tokens.domain.column_names import Meaning, named_columns
 from services.tokens.domain.columns import Columns
 from services.tokens.domain.imports import Batch, Refusal, Row
 from services.tokens.domain.lines import CsvRecords, Line, Lines, Record
@@ -28,11 +29,11 @@ _FORMATS = {
     "application/json-lines": "ndjson",
 }
 _ARCHIVE = ("PK\x03\x04", "\x1f‹", "ÐÏ\x11à")  # zip (xlsx, ods), gzip, xls, as Windows-1252 reads them
-_ROWS_BETWEEN_BREATHS = 25  # others get the loop: parsing a thousand rows would hold it for a tenth of a second
+_ROWS_BETWEEN_BREATHS = 25  # then the loop yields: parsing a thousand rows would block it for a tenth of a second
 
 
 def format_of(content_type: str) -> tuple[str, str | None]:
-    """csv, tsv or ndjson, and the charset that was named. Raises UnsupportedMedia."""
+    """Return csv, tsv or ndjson, and the charset if given. Raises UnsupportedMedia."""
     media, *parameters = (part.strip() for part in content_type.split(";"))
     made = _FORMATS.get(media.lower())
     if made is None:
@@ -44,8 +45,9 @@ def format_of(content_type: str) -> tuple[str, str | None]:
 class RowReader:
     """Lines of one file in, rows and refusals out."""
 
-    def __init__(self, format_: str, translator: Translator) -> None:
+    def __init__(self, format_: str, translator: Translator, named: Mapping[str, Meaning] | None = None) -> None:
         self._translator = translator
+        self._named = named
         self._csv = None if format_ == "ndjson" else CsvRecords("\t" if format_ == "tsv" else None)
         self._columns: Columns | None = None
         self.read = 0
@@ -55,12 +57,14 @@ class RowReader:
         return self._columns.ignored if self._columns else ()
 
     def feed(self, line: Line) -> list[Row | Refusal]:
-        """What a line makes whole. Raises Invalid where a CSV's header cannot be used."""
+        """Return the rows that a line completes. Raises Invalid if a CSV's header cannot be used."""
         if self._csv is not None:
             record = self._csv.feed(line)
             return self._record(record) if record else []
         if line.problem is None and not line.text.strip():
             return []
+        if not self.read and line.text.lstrip().startswith("["):
+            raise Invalid("This is a JSON array; send an object a line, as jq -c '.[]' writes it.", pointer="row")
         self.read += 1
         if line.problem is not None:
             return [Refusal(self.read, line.number, "row", line.problem)]
@@ -70,17 +74,17 @@ class RowReader:
             pointer = error.errors[0].pointer if error.errors else "row"
             return [Refusal(self.read, line.number, pointer, error.detail)]
         if not isinstance(value, dict):
-            return [Refusal(self.read, line.number, "row", "A row is a JSON object.")]
+            return [Refusal(self.read, line.number, "row", "A row must be a JSON object.")]
         return self._row(value, line.number)
 
     def finish(self) -> list[Row | Refusal]:
-        """What the end of the file leaves. Raises Invalid for a CSV without a header."""
+        """Return what the end of the file completes. Raises Invalid for a CSV without a header."""
         if self._csv is None:
             return []
         record = self._csv.finish()
         found = self._record(record) if record else []
         if self._columns is None:
-            raise Invalid("The file is empty; a CSV starts with a header.", pointer="header")
+            raise Invalid("The file is empty; a CSV must start with a header.", pointer="header")
         return found
 
     def _record(self, record: Record) -> list[Row | Refusal]:
@@ -88,8 +92,8 @@ class RowReader:
             if record.problem is not None:
                 raise Invalid(record.problem, pointer="header")
             if record.cells and record.cells[0].startswith(_ARCHIVE):
-                raise Invalid("This is a spreadsheet's own file or an archive; save it as CSV.", pointer="header")
-            self._columns = Columns.read(record.cells)
+                raise Invalid("This is a spreadsheet file or an archive; save it as CSV.", pointer="header")
+            self._columns = Columns.read(record.cells, self._named)
             return []
         self.read += 1
         if record.problem is not None:
@@ -122,9 +126,12 @@ def _path(error: FieldError) -> tuple[str | int, ...]:
 
 
 async def batches(request: Request, translator: Translator, settings: TokensSettings) -> AsyncIterator[Batch]:
-    """The body of an import, in batches. Raises SenderGone, TooLarge, Invalid."""
+    """Yield the body of an import, in batches. Raises SenderGone, TooLarge, Invalid."""
     format_, charset = format_of(request.headers.get("content-type", ""))
-    lines, reader = Lines(charset), RowReader(format_, translator)
+    named = named_columns(request.query_params.getlist("column"))
+    if named and format_ == "ndjson":
+        raise Invalid("NDJSON has no columns; leave column out, or send CSV.", pointer="column")
+    lines, reader = Lines(charset), RowReader(format_, translator, named)
     taken: list[Row | Refusal] = []
     start = size = 0
     async for whole in _lines(request, lines):
@@ -134,7 +141,9 @@ async def batches(request: Request, translator: Translator, settings: TokensSett
                 yield _batch(taken, reader, start, lines.bytes)
                 taken, start = [], reader.read
             if reader.read > settings.import_max_rows:
-                raise TooLarge(f"An import takes at most {settings.import_max_rows:,} rows; send the rest in another.")
+                raise TooLarge(
+                    f"An import may have at most {settings.import_max_rows:,} rows; send the rest in another one."
+                )
             size += 1
             if size % _ROWS_BETWEEN_BREATHS == 0:
                 await asyncio.sleep(0)
@@ -147,7 +156,7 @@ async def _lines(request: Request, lines: Lines) -> AsyncIterator[Iterator[Line]
         async for chunk in request.stream():
             yield lines.feed(chunk)
     except ClientDisconnect as error:
-        raise SenderGone("The connection ended before the file did; rows already counted were taken.") from error
+        raise SenderGone("The connection ended before the file did; rows already counted were imported.") from error
     yield lines.finish()
 
 

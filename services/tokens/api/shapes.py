@@ -1,4 +1,4 @@
-"""What tokens takes over HTTP and in import files, with an example each."""
+"""tokens' HTTP requests and import rows, with an example each."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -23,6 +23,7 @@ Key = Annotated[RecipientKey, AfterValidator(recipient_key), Field(max_length=21
 Installation = Annotated[str, AfterValidator(installation_id), Field(max_length=200, examples=["fHk3-92b"])]
 Written = Annotated[str, Field(max_length=4_200)]
 Proof = Annotated[str, Field(max_length=MAX_PROOF), AfterValidator(plain_text)]
+Region = Annotated[str, Field(pattern="^[A-Z]{2}$")]
 ChannelWord = Literal["push", "email", "sms", "webhook"]
 PushKind = Literal["fcm_token", "fid"]
 
@@ -55,7 +56,7 @@ DEVICE = {
 
 
 def example(value: dict[str, Any]) -> ConfigDict:
-    """A shape that refuses unknown fields, with this example in the document."""
+    """Return the config of a shape that rejects unknown fields, with this example in the document."""
     return ConfigDict(extra="forbid", populate_by_name=True, json_schema_extra={"examples": [value]})
 
 
@@ -65,14 +66,14 @@ def _attributes(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sensible(value: datetime) -> datetime:
-    # the first and last year overflow where their offset leads out of the calendar
-    if not 1970 <= value.year <= 2200:
-        raise ValueError("This year cannot be meant; send a time like 2027-03-01T09:00:00Z.")
+    # a spreadsheet's day number parses as a second of 1970; in the last years an offset can overflow the calendar
+    if not 1990 <= value.year <= 2200:
+        raise ValueError("This year is out of range; send a time like 2027-03-01T09:00:00Z.")
     return value
 
 
 class QuietHours(BaseModel):
-    """When not to disturb; over midnight where `from` is later than `to`. Without a zone the recipient's own."""
+    """When not to disturb; over midnight if `from` is later than `to`. Without a zone, the recipient's own applies."""
 
     model_config = example({"from": "22:00", "to": "07:00", "zone": "Europe/Vienna"})
     from_: Annotated[str, AfterValidator(clock_time), Field(alias="from", examples=["22:00"])]
@@ -82,12 +83,12 @@ class QuietHours(BaseModel):
     @model_validator(mode="after")
     def _some_time(self) -> Self:
         if self.from_ == self.to:
-            raise ValueError("Quiet hours end at another time than they begin; leave them out for none.")
+            raise ValueError("Quiet hours must begin and end at different times; leave them out for none.")
         return self
 
 
 class RecipientBody(BaseModel):
-    """A recipient. Address lists, where given, are the whole new set of their channel."""
+    """A recipient. Address lists, if given, are the whole new set of their channel."""
 
     model_config = example(PROFILE)
     first_name: Text | None = None
@@ -105,18 +106,18 @@ class ConsentBody(BaseModel):
     """A yes or no to a topic on a channel. A yes needs its proof: `how`, and the version of the text."""
 
     model_config = example(CONSENT)
-    topic: Annotated[str, AfterValidator(topic_name), Field(description="`*`, only with no: all topics.")]
+    topic: Annotated[str, AfterValidator(topic_name), Field(description="`*` means all topics, and is only for a no.")]
     channel: ChannelWord
     granted: bool
     at: Annotated[AwareDatetime, AfterValidator(_sensible)] | None = Field(
-        None, description="When it was said; now by default."
+        None, description="When it was stated; default: now."
     )
-    how: Proof | None = Field(None, description="Where and how it was said.")
-    text_version: Proof | None = Field(None, description="Which text was agreed to.")
+    how: Proof | None = Field(None, description="Where and how it was stated.")
+    text_version: Proof | None = Field(None, description="The version of the text that was agreed to.")
 
 
 class ConsentsBody(BaseModel):
-    """What a recipient said, in any order: the latest word on a topic and channel holds."""
+    """A recipient's statements, in any order: the latest one on a topic and channel holds."""
 
     model_config = example({"consents": [CONSENT]})
     consents: list[ConsentBody] = Field(min_length=1, max_length=200)
@@ -141,7 +142,7 @@ class DeviceBody(DeviceToken):
 
 
 class DeviceRegistration(DeviceBody):
-    """An app that started. `recipient` is who is logged in; left out: nobody."""
+    """An app that started. `recipient` is the customer who is logged in; leave it out if nobody is."""
 
     model_config = example({**DEVICE, "recipient": "customer:4711", "zone": "Europe/Vienna"})
     recipient: Key | None = None
@@ -149,7 +150,7 @@ class DeviceRegistration(DeviceBody):
 
 
 class Login(BaseModel):
-    """Who logged in."""
+    """The customer who logged in."""
 
     model_config = example({"recipient": "customer:4711"})
     recipient: Key
@@ -160,21 +161,20 @@ class AddressBody(BaseModel):
 
     model_config = example({"value": "joerg@example.com"})
     value: Written
-    region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = Field(
-        None, description="Country (ISO 3166) of a phone number without a country code."
-    )
+    region: Region | None = Field(None, description="Country (ISO 3166) for a phone number without a country code.")
 
 
 class ImportDevice(DeviceToken):
-    """A device in an import; without an installation id, the token stands for it."""
+    """A device in an import; without an installation id, its token is used as one."""
 
     installation: Installation | None = None
 
 
 class ImportRow(RecipientBody):
-    """A line of an NDJSON import. Fields that are left out, and nulls, stay as they are."""
+    """A line of an NDJSON import. Fields that are left out or null stay unchanged."""
 
     model_config = example({"key": "customer:4711", **PROFILE, "consents": [CONSENT]})
     key: Key
+    region: Region | None = Field(None, description="Country (ISO 3166) of phone numbers without a country code.")
     devices: list[ImportDevice] = Field(default_factory=list, max_length=MAX_ADDRESSES)
     consents: list[ConsentBody] = Field(default_factory=list, max_length=200)

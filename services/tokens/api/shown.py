@@ -1,4 +1,4 @@
-"""What tokens shows over HTTP, with an example each. Values are masked without the scope pii:read."""
+"""tokens' HTTP responses, with an example each. Values are masked without the scope pii:read."""
 
 from typing import Any
 from uuid import UUID
@@ -80,7 +80,7 @@ class DeviceShown(AddressShown):
 
 
 class OwnedDeviceShown(DeviceShown):
-    """The device of an installation, with whoever it belongs to; `retired_at` where its address is dead."""
+    """The device of an installation, with its owner; `retired_at` is set if its address is dead."""
 
     model_config = example({"recipient": "customer:4711", **DEVICE_SHOWN, "retired_at": None, "retired_why": None})
     recipient: str
@@ -101,7 +101,7 @@ class ConsentShown(BaseModel):
 
 
 class StatementShown(ConsentShown):
-    """What was said once, and who recorded it."""
+    """One statement, and who recorded it."""
 
     model_config = example({"id": 5, **CONSENT, "message": None, "actor": "7mxq4zdkzt3la5vw", "recorded_at": _AT})
     id: int
@@ -132,12 +132,12 @@ class RecipientShown(BaseModel):
 
 
 class RefusalShown(BaseModel):
-    """A field of a row that was not taken; `row` 1 is the first after the header."""
+    """A refused field of a row; `row` 1 is the first after the header."""
 
     row: int
     line: int
     field: str = Field(examples=["emails/0"])
-    reason: str = Field(examples=["The domain is not a name like example.com; check what stands after the @."])
+    reason: str = Field(examples=["The domain is not a name like example.com; check the part after the @."])
 
 
 class ImportListed(BaseModel):

@@ -1,4 +1,4 @@
-"""From what came over the wire to the domain's words, collecting every error of a body before it is refused."""
+"""Converts HTTP shapes to domain values, collecting every error of a body before it is rejected."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,11 +12,11 @@ from services.tokens.domain.consents import ALL_TOPICS, Statement
 from services.tokens.domain.recipients import MASK, Change, Device, may_own, recipient_key
 from services.tokens.settings import TokensSettings
 
-_AHEAD = timedelta(minutes=5)  # clocks of shops differ; more than this is a wrong date
+_AHEAD = timedelta(minutes=5)  # shops' clocks differ; more than this is a wrong date
 
 
 class Translator:
-    """From shapes to changes, collecting every error of a body before it refuses."""
+    """Converts shapes to changes, collecting every error of a body before it raises."""
 
     def __init__(self, settings: TokensSettings, now: datetime) -> None:
         self._settings = settings
@@ -24,17 +24,17 @@ class Translator:
         self._errors: list[FieldError] = []
 
     def change(self, key: str, body: RecipientBody, *, whole: bool = False) -> Change:
-        """A PUT (`whole`) or PATCH. Raises Invalid naming all the wrong fields."""
+        """Return the change of a PUT (`whole`) or PATCH. Raises Invalid naming all wrong fields."""
         change = Change(key=recipient_key(key), profile=_profile(body), addresses=self._addresses(body), whole=whole)
         self._refuse()
         return change
 
     def row(self, row: ImportRow) -> Change:
-        """A row of an import: nothing in it empties a field."""
+        """Return the change of an import's row: nothing in it empties a field."""
         change = Change(
             key=recipient_key(row.key),
             profile={name: value for name, value in _profile(row).items() if value is not None},
-            addresses=self._addresses(row),
+            addresses=self._addresses(row, row.region),
             devices=self._devices(row.key, row.devices),
             statements=self._statements(row.consents, "imported", "not recorded"),
         )
@@ -42,32 +42,32 @@ class Translator:
         return change
 
     def device(self, installation: str, body: DeviceToken) -> Device:
-        """A device as its app reports it. Raises Invalid."""
+        """Return a device as its app reports it. Raises Invalid."""
         device = self._device(installation, body, "/token")
         self._refuse()
         assert device is not None
         return device
 
     def statements(self, bodies: list[ConsentBody]) -> tuple[Statement, ...]:
-        """Consents with their proof. Raises Invalid."""
+        """Return consents with their proof. Raises Invalid."""
         made = self._statements(bodies, None, None)
         self._refuse()
         return made
 
     def address(self, channel: Channel, body: AddressBody) -> Address:
-        """One address. Raises Invalid."""
+        """Return one address. Raises Invalid."""
         address = self._address(channel, body.value, "/value", body.region)
         self._refuse()
         assert address is not None
         return address
 
-    def _addresses(self, body: RecipientBody) -> dict[Channel, tuple[Address, ...]]:
+    def _addresses(self, body: RecipientBody, region: str | None = None) -> dict[Channel, tuple[Address, ...]]:
         named = {Channel.EMAIL: "emails", Channel.SMS: "phones", Channel.WEBHOOK: "webhooks"}
         made: dict[Channel, tuple[Address, ...]] = {}
         for channel, name in named.items():
             values = getattr(body, name)
             if values is not None:
-                found = [self._address(channel, text, f"/{name}/{at}") for at, text in enumerate(values)]
+                found = [self._address(channel, text, f"/{name}/{at}", region) for at, text in enumerate(values)]
                 made[channel] = tuple(address for address in found if address is not None)
         return made
 
@@ -92,12 +92,12 @@ class Translator:
             own = key.partition(":")[2] if key.startswith("installation:") else f"of-token:{body.token[:150]}"
             installation = body.installation or own
             if not may_own(key, installation):
-                said = "A device belongs to a customer, or to its own installation."
+                said = "A device must belong to a customer or to its own installation."
                 self._errors.append(FieldError(f"/devices/{at}/installation", said))
             device = self._device(installation, body, f"/devices/{at}/token")
             if device is not None:
                 if installation in made or any(d.address.canonical == device.address.canonical for d in made.values()):
-                    self._errors.append(FieldError(f"/devices/{at}", "The same device twice in one row."))
+                    self._errors.append(FieldError(f"/devices/{at}", "The same device occurs twice in one row."))
                 made[installation] = device
         return tuple(made.values())
 
@@ -118,13 +118,17 @@ class Translator:
             said = body.at or self._now
             how_, version = body.how or how, body.text_version or (text_version if body.granted else None)
             if said > self._now + _AHEAD:
-                self._errors.append(FieldError(f"{pointer}/at", "A consent cannot be given in the future."))
+                self._errors.append(FieldError(f"{pointer}/at", "A consent cannot be in the future."))
             if body.granted and body.topic == ALL_TOPICS:
-                self._errors.append(FieldError(f"{pointer}/topic", "A yes names its topic; * is for a no to all."))
+                self._errors.append(
+                    FieldError(f"{pointer}/topic", "A yes must name its topic; * is only for a no to all.")
+                )
             if body.granted and not (how_ and version):
                 missing = "text_version" if how_ else "how"
                 self._errors.append(
-                    FieldError(f"{pointer}/{missing}", "A yes needs its proof: say how it was given and to which text.")
+                    FieldError(
+                        f"{pointer}/{missing}", "A yes needs its proof: give how it was stated and the text_version."
+                    )
                 )
             made.append(
                 Statement(
@@ -134,7 +138,7 @@ class Translator:
                     said.astimezone(UTC),
                     how_ or "stated by the shop",
                     version,
-                    dated=body.at is not None or how is None,  # what is stated singly is stated now
+                    dated=body.at is not None or how is None,  # a single statement is stated now
                 )
             )
         return tuple(made)
@@ -153,5 +157,5 @@ def _profile(body: RecipientBody) -> dict[str, Any]:
     )
     if named.get("quiet_hours"):
         named["quiet_hours"].setdefault("zone", None)
-    # an empty text empties the field; empty attributes are attributes
+    # an empty string empties the field; empty attributes are attributes
     return {name: value if name == "attributes" else value or None for name, value in named.items()}

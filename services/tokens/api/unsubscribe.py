@@ -1,6 +1,6 @@
 """One-click unsubscribe (RFC 8058): a page for people, and a POST that acts. No key, no cookie, no redirect.
 
-Mail scanners follow links, so GET changes nothing. The mailbox provider's POST carries exactly
+Mail scanners follow links, so GET changes nothing. The mailbox provider's POST has exactly
 `List-Unsubscribe=One-Click`, as form data of either kind; our page's button posts the same.
 """
 
@@ -77,9 +77,10 @@ button{{font:inherit;padding:.6em 1.6em;border:0;border-radius:8px;background:#0
 _FORM = """<form method="post"><input type="hidden" name="{field}" value="{value}"><button>{button}</button></form>"""
 
 
+@router.head("/{signed}", include_in_schema=False, dependencies=[signed_link("unsubscribe")])
 @router.get("/{signed}", response_class=HTMLResponse, dependencies=[signed_link("unsubscribe")])
 async def show_page(request: Request, signed: Signed) -> Response:
-    """A page with a button; looking at it changes nothing."""
+    """Show a page with a button; opening it changes nothing."""
     link = _read(request, signed)
     language, (title, question, button, _) = _texts(request)
     form = _FORM.format(field=_FIELD, value=_VALUE, button=escape(button))
@@ -88,10 +89,9 @@ async def show_page(request: Request, signed: Signed) -> Response:
 
 @router.post("/{signed}", response_class=HTMLResponse, dependencies=[signed_link("unsubscribe")], openapi_extra=_BODY)
 async def act(request: Request, signed: Signed) -> Response:
-    """Withdraws the consent that the link names; again and again it is the same."""
+    """Withdraw the consent that the link names; repeating it changes nothing."""
     link = _read(request, signed)
-    form = await _form(request)
-    if form.get(_FIELD) != _VALUE:
+    if not await _is_one_click(request):
         raise BadRequest(f"The body must be {_FIELD}={_VALUE} (RFC 8058), as form data.", pointer=f"/{_FIELD}")
     deps = deps_of(request)
     now = deps.clock()
@@ -105,12 +105,20 @@ async def act(request: Request, signed: Signed) -> Response:
 def _read(request: Request, signed: str) -> UnsubscribeLink:
     link = read_unsubscribe(deps_of(request).link_key, signed)
     if link is None:
-        raise NotFound("This link is not one of ours, or it was cut; copy the whole link from the message.")
+        raise NotFound("This link is not one of ours or is incomplete; copy the whole link from the message.")
     return link
 
 
+async def _is_one_click(request: Request) -> bool:
+    body = await request.body()
+    if len(body) <= _MAX_BODY and body.strip() == f"{_FIELD}={_VALUE}".encode():
+        return True  # whatever it is labelled as: nothing else can be meant
+    value = (await _form(request)).get(_FIELD)
+    return isinstance(value, str) and value.strip() == _VALUE
+
+
 async def _form(request: Request) -> FormData:
-    """The form, of either kind, and never a big one."""
+    """Parse the form, of either kind, with a size limit."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if len(await request.body()) > _MAX_BODY:
         raise BadRequest("The form is too large.")
@@ -120,7 +128,7 @@ async def _form(request: Request) -> FormData:
     try:
         form: FormData = await parser(request.headers, request.stream()).parse()
     except (MultiPartException, ValueError, KeyError) as error:
-        raise BadRequest("The form data cannot be read.") from error
+        raise BadRequest("The form data cannot be parsed.") from error
     return form
 
 

@@ -1,93 +1,73 @@
-"""What the columns of a CSV mean: our names, and the ones that shops' exports have.
+"""The meaning of CSV columns: our names, and those of shops' exports.
 
 `attributes.<name>` is an attribute, `consent.<topic>.<channel>` a consent, `consent_at`, `consent_how` and
-`consent_text_version` their proof. An empty cell leaves what is there. Columns that mean nothing to us are
-named in the import's report.
+`consent_text_version` are its proof. An empty cell leaves the value unchanged. The import's report names columns that
+it ignored.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from libs import exact_json
-from libs.errors import BadRequest, FieldError, Invalid
+from libs.errors import BadRequest, Invalid
+from services.tokens.domain.cells import answer_of, check_digits, country_of, plain_cell, several, told_at
+from services.tokens.domain.column_names import Meaning, meanings_of
 
-_ALIASES = {
-    "key": "key recipient recipientkey",
-    "customer_id": "customerid customer customernumber customerno id userid user kundennummer kundennr kundenid kunde",
-    "installation_id": "installationid installation instanceid",
-    "first_name": "firstname givenname forename vorname prenom nombre nome voornaam",
-    "last_name": "lastname surname familyname nachname familienname name nom apellido cognome achternaam",
-    "email": "email emailaddress mail emailadresse courriel correo",
-    "phone": "phone phonenumber mobile mobilephone mobilenumber cellphone telephone tel telefon telefonnummer handy "
-    "handynummer mobil mobilnummer sms",
-    "webhook": "webhook webhookurl",
-    "locale": "locale language lang sprache langue",
-    "zone": "zone timezone tz zeitzone",
-    "quiet_from": "quietfrom quiethoursfrom quietstart ruheab",
-    "quiet_to": "quietto quiethoursto quietend ruhebis",
-    "token": "token fcmtoken pushtoken devicetoken registrationtoken",
-    "fid": "fid firebaseinstallationid",
-    "platform": "platform os",
-    "app_version": "appversion",
-    "attributes": "attributes attribute",
-    "consent_at": "consentat optinat optindate",
-    "consent_how": "consenthow optinsource consentsource",
-    "consent_text_version": "consenttextversion optintext",
-}
-_MEANING = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
 _SIMPLE = ("first_name", "last_name", "locale", "zone")
 _LISTS = {"email": "emails", "phone": "phones", "webhook": "webhooks"}
-_YES = frozenset(["1", "yes", "y", "true", "t", "ja", "j", "oui", "si", "sí", "on", "opt-in", "optin", "granted"])
-_NO = frozenset(["0", "no", "n", "false", "f", "nein", "non", "off", "opt-out", "optout", "withdrawn"])
-_CONSENT = re.compile(r"consent[.:]([^.:]+(?:[.:][^.:]+)*)[.:](push|email|sms|webhook)", re.IGNORECASE)
-_ATTRIBUTE = re.compile(r"(?:attributes?|attr)[.:](.{1,64})", re.IGNORECASE)
+_NAMES_SOMEBODY = frozenset(["key", "customer_id", "installation_id"])
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """A header that was understood: `places` maps our names to columns, the rest by their own."""
+    """A parsed header: `places` maps our names to columns, the rest by their own names."""
 
     header: tuple[str, ...]
     places: dict[str, int]
     attributes: dict[str, int]
     consents: dict[tuple[str, str], int]
     ignored: tuple[str, ...]
+    zone: str | None = None  # of a consent_at that says no offset
 
     @classmethod
-    def read(cls, header: Sequence[str]) -> "Columns":
-        """Understands a header. Raises Invalid where nothing names the recipient, or a meaning comes twice."""
-        columns = cls(tuple(cell.strip() for cell in header), {}, {}, {}, ())
-        ignored: list[str] = []
-        errors: list[FieldError] = []
-        for at, name in enumerate(columns.header):
-            table, key = _meaning(name, columns)
-            if table is None:
-                ignored.append(name or f"column {at + 1}")
-            elif key in table:
-                errors.append(FieldError(f"header/{at + 1}", f"Two columns mean the same: {name!r} comes twice."))
-            else:
-                table[key] = at
-        if not columns.places.keys() & {"key", "customer_id", "installation_id"}:
-            errors.append(FieldError("header", "No column names the recipient; call one key or customer_id."))
-        if errors:
-            raise Invalid.many(errors)
-        return cls(columns.header, columns.places, columns.attributes, columns.consents, tuple(ignored))
+    def read(cls, header: Sequence[str], named: Mapping[str, Meaning] | None = None) -> "Columns":
+        """Parse a header; `named` gives columns whose meaning the sender has stated, which takes precedence.
+
+        Raises Invalid if no column names the recipient, or two have the same meaning.
+        """
+        names = tuple(cell.strip() for cell in header)
+        found = meanings_of(names, named or {})
+        kinds: dict[str, dict[Any, int]] = {"place": {}, "attribute": {}, "consent": {}}
+        for meaning, at in found.items():
+            kinds[meaning.kind][meaning.name] = at
+        if not kinds["place"].keys() & _NAMES_SOMEBODY:
+            said = "call one customer_id, or say which it is: column 'Their name=customer_id'"
+            raise Invalid(f"No column identifies the recipient; {said}.", pointer="header")
+        ignored = tuple(name or f"column {at + 1}" for at, name in enumerate(names) if at not in found.values())
+        zone = next((meaning.zone for meaning in found if meaning.zone), None)
+        return cls(names, kinds["place"], kinds["attribute"], kinds["consent"], ignored, zone)
 
     def row(self, cells: Sequence[str]) -> dict[str, Any]:
-        """The row in the shape of an NDJSON row. Raises Invalid."""
+        """Return the row in the shape of an NDJSON row. Raises Invalid."""
         if len(cells) > len(self.header) and not any(cells[len(self.header) :]):
-            cells = cells[: len(self.header)]  # spreadsheets fill the longest row's width
+            cells = cells[: len(self.header)]  # spreadsheets pad to the width of the longest row
         if len(cells) != len(self.header):
             raise Invalid(
-                f"{len(cells)} cells where the header has {len(self.header)}; quote cells that hold the delimiter.",
+                f"{len(cells)} cells, but the header has {len(self.header)}; quote cells that contain the delimiter.",
                 pointer="row",
             )
-        given = {name: cells[at].strip() for name, at in self.places.items() if cells[at].strip()}
+        cells = [plain_cell(cell) for cell in cells]
+        given = {name: cells[at] for name, at in self.places.items() if cells[at]}
+        for name in given.keys() & _NAMES_SOMEBODY:
+            check_digits(given[name], self.header[self.places[name]])
         made: dict[str, Any] = {"key": _key(given)}
         made |= {name: given[name] for name in _SIMPLE if name in given}
-        made |= {plural: [given[name]] for name, plural in _LISTS.items() if name in given}
+        for name, plural in _LISTS.items():
+            if name in given:
+                made[plural] = several(name, given[name], self.header[self.places[name]])
+        if "country" in given:
+            made["region"] = country_of(given["country"])
         if "quiet_from" in given or "quiet_to" in given:
             made["quiet_hours"] = {"from": given.get("quiet_from", ""), "to": given.get("quiet_to", "")}
         if devices := _devices(given):
@@ -99,7 +79,7 @@ class Columns:
         return made
 
     def label(self, path: Sequence[str | int]) -> str:
-        """The column that a place in the row's shape came from."""
+        """Return the column that a path in the row's shape came from."""
         names = {plural: name for name, plural in _LISTS.items()} | {"key": "customer_id"}
         first = str(path[0]) if path else ""
         wanted = [names.get(first, first), first, *(str(part) for part in path[1:])]
@@ -122,34 +102,22 @@ class Columns:
             except BadRequest as error:
                 raise Invalid(error.detail, pointer="attributes") from error
             if not isinstance(made, dict):
-                raise Invalid('Attributes are a JSON object, like {"tier": "gold"}.', pointer="attributes")
+                raise Invalid('Attributes must be a JSON object, like {"tier": "gold"}.', pointer="attributes")
         for at in self.attributes.values():
-            if "\0" in cells[at]:  # a cell is no JSON, which could not hold it
+            if "\0" in cells[at]:  # unlike JSON, a cell can hold it
                 raise Invalid("The text holds the character U+0000, which cannot be stored.", pointer=self.header[at])
-        return made | {name: cells[at].strip() for name, at in self.attributes.items() if cells[at].strip()}
+        return made | {name: cells[at] for name, at in self.attributes.items() if cells[at]}
 
     def _consents(self, given: dict[str, str], cells: Sequence[str]) -> list[dict[str, Any]]:
+        proof = {name: given[f"consent_{name}"] for name in ("how", "text_version") if f"consent_{name}" in given}
+        if "consent_at" in given:
+            proof["at"] = told_at(given["consent_at"], self.zone)
         made = []
         for (topic, channel), at in self.consents.items():
-            answer = cells[at].strip().lower()
-            if not answer:
-                continue
-            if answer not in _YES | _NO:
-                raise Invalid("A consent is yes or no.", pointer=self.header[at])
-            proof = {
-                name: given[f"consent_{name}"] for name in ("at", "how", "text_version") if f"consent_{name}" in given
-            }
-            made.append({"topic": topic, "channel": channel, "granted": answer in _YES, **proof})
+            granted = answer_of(cells[at], self.header[at])
+            if granted is not None:
+                made.append({"topic": topic, "channel": channel, "granted": granted, **proof})
         return made
-
-
-def _meaning(name: str, columns: Columns) -> tuple[dict[Any, int] | None, Any]:
-    if consent := _CONSENT.fullmatch(name):
-        return columns.consents, (consent[1].lower(), consent[2].lower())
-    if attribute := _ATTRIBUTE.fullmatch(name):
-        return columns.attributes, attribute[1]
-    meaning = _MEANING.get(re.sub(r"[\W_]+", "", name.lower()))
-    return (columns.places, meaning) if meaning else (None, None)
 
 
 def _key(given: dict[str, str]) -> str:

@@ -1,7 +1,7 @@
-"""Consent: marketing needs a recorded yes for topic and channel, and every statement keeps its proof.
+"""Consent: marketing needs a recorded yes for topic and channel, and every statement has its proof.
 
-A later statement overrules an earlier one, whatever the order in which they reach us: an old list imported
-today does not undo last week's unsubscribe. At the same moment, no wins.
+A later statement overrules an earlier one, in whatever order they arrive: an old list imported today does not undo
+last week's unsubscribe. At the same moment, no wins.
 """
 
 import re
@@ -20,8 +20,7 @@ _TOPIC = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 class Statement:
     """A yes or no to a topic on a channel, with its proof: when, how, and which text was agreed to.
 
-    Not `dated`: a row of a list that does not say when; `at` is when we read it, and proves nothing.
-    """
+    Not `dated`: a row of a list without a date; `at` is when we read it, and proves nothing."""
 
     topic: str
     channel: Channel
@@ -34,7 +33,7 @@ class Statement:
 
     @property
     def note(self) -> str:
-        """The proof in words, for the timeline."""
+        """Return the proof in words, for the timeline."""
         answer = "yes" if self.granted else "no"
         text = f", text {self.text_version}" if self.text_version else ""
         topic = "all topics" if self.topic == ALL_TOPICS else self.topic
@@ -42,7 +41,7 @@ class Statement:
 
 
 def overrules(new: Statement, current: Statement | None, of_all: Statement | None = None) -> bool:
-    """Whether a statement takes the place of what holds; `of_all` is the no to everything on its channel."""
+    """Whether a statement replaces the current one; `of_all` is the no to everything on its channel."""
     if not new.dated and new.granted:
         # an old list without dates, imported after a STOP, must not undo it
         return current is None and of_all is None
@@ -56,21 +55,22 @@ def overrules(new: Statement, current: Statement | None, of_all: Statement | Non
 
 
 def repeats(new: Statement, current: Statement | None) -> bool:
-    """Whether it is what holds already, said again: the same redelivered, or the same undated list."""
+    """Whether it repeats the current statement: a redelivery, or the same undated list."""
     if current is None or (current.granted, current.how) != (new.granted, new.how):
         return False
     return current.at == new.at or not new.dated
 
 
 def granted(of_topic: Statement | None, of_all: Statement | None) -> bool:
-    """Whether a recipient may be written to: a yes that no later (or simultaneous) no to everything overrules."""
+    """Whether a recipient may be written to: there is a yes that no later (or simultaneous) no to everything
+    overrules."""
     if of_topic is None or not of_topic.granted:
         return False
     return of_all is None or of_all.at < of_topic.at
 
 
 def topic_name(text: str) -> str:
-    """A topic as `access` names it. Raises ValueError with a sentence."""
+    """Return a topic's name as in `access`. Raises ValueError with a sentence."""
     if text != ALL_TOPICS and not _TOPIC.fullmatch(text):
-        raise ValueError("A topic's name has lower-case letters, digits, dots, hyphens and underscores.")
+        raise ValueError("A topic's name may have lower-case letters, digits, dots, hyphens and underscores.")
     return text

@@ -1,4 +1,4 @@
-"""What an import counts and what it refuses."""
+"""The counters and refusals of an import."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from services.tokens.domain.recipients import Change
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A field of a row that was not taken. `row` 1 is the first after the header, `line` is the file's."""
+    """A refused field of a row. `row` 1 is the first after the header, `line` is the file's."""
 
     row: int
     line: int
@@ -26,7 +26,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows read from a file, and those refused; `read` counts both, `bytes` is how far the file was read."""
+    """Rows read from a file, and refused ones; `read` counts both, `bytes` is how far the file was read."""
 
     rows: tuple[Row, ...]
     refusals: tuple[Refusal, ...]

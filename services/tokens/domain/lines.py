@@ -1,7 +1,8 @@
-"""From bytes as they arrive to lines and CSV records: pushed in, never the whole file in memory.
+"""Splits incoming bytes into lines and CSV records, without holding the whole file in memory.
 
-Spreadsheets write what they like: a BOM or none, UTF-16, Windows-1252, `;` or tabs, `sep=;`, CRLF, CR alone,
-line breaks inside quotes (RFC 4180). All of it is read; what cannot be is refused with its line, and the rest goes on.
+Spreadsheets write many variants: a BOM or none, UTF-16, Windows-1252, `;` or tabs, `sep=;`, CRLF, CR alone, line
+breaks inside quotes (RFC 4180). All are accepted. Unreadable lines are refused with their number, and the rest is
+read.
 """
 
 import codecs
@@ -26,7 +27,7 @@ class Line:
 
 
 class Lines:
-    """Bytes in, lines out. UTF-8 unless a BOM or `charset` says otherwise; Windows-1252 where it cannot be UTF-8."""
+    """Bytes in, lines out. UTF-8 unless a BOM or `charset` says otherwise; Windows-1252 if it cannot be UTF-8."""
 
     def __init__(self, charset: str | None = None) -> None:
         self._charset = _codec(charset)
@@ -40,9 +41,9 @@ class Lines:
         self._seen_utf8 = False
 
     def feed(self, chunk: bytes) -> Iterator[Line]:
-        """The lines that are whole now."""
+        """Yield the lines that are complete now."""
         self.bytes += len(chunk)
-        text = self._as_utf8(chunk)  # before +=, which would add to the buffer of before
+        text = self._as_utf8(chunk)  # before +=, which would add to the previous buffer
         self._buffer += text
         if not self._end and not self._find_end():
             return
@@ -59,7 +60,7 @@ class Lines:
             self._buffer, self._skipping = b"", True
 
     def finish(self) -> Iterator[Line]:
-        """The last line, which may lack its end."""
+        """Yield the last line, which may lack its end."""
         if self._started is False:
             self._buffer = self._as_utf8(b"", final=True)
         if not self._end and b"\r" in self._buffer:
@@ -88,6 +89,8 @@ class Lines:
         for mark, name in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
             if chunk.startswith(mark):
                 self._charset, chunk = name, chunk[2:]
+        if self._charset is None and b"\0" in chunk[:4]:  # UTF-16 without a mark, as databases export it
+            self._charset = "utf-16-be" if chunk[:1] == b"\0" else "utf-16-le"
         if chunk.startswith(codecs.BOM_UTF8):
             self._charset, chunk = None, chunk[3:]
         if self._charset is not None:
@@ -110,7 +113,7 @@ class Lines:
             text = raw.decode()
         except UnicodeDecodeError:
             if self._seen_utf8:
-                problem = "The line is not UTF-8, as lines before it are; save the file in UTF-8."
+                problem = "The line is not UTF-8, unlike lines before it; save the file in UTF-8."
                 return Line(self._number, "", problem)
         else:
             self._seen_utf8 = self._seen_utf8 or not text.isascii()
@@ -131,7 +134,7 @@ def _codec(charset: str | None) -> str | None:
         name = codecs.lookup(charset.strip().strip("\"'")).name
         "".encode(name)
     except (LookupError, ValueError) as error:
-        raise Invalid("This charset is not known; send UTF-8.", pointer="content-type") from error
+        raise Invalid("This charset is unknown; send UTF-8.", pointer="content-type") from error
     return None if name in ("utf-8", "ascii", "utf-8-sig") else name
 
 
@@ -145,7 +148,7 @@ class Record:
 
 
 class CsvRecords:
-    """Lines in, records out; the first record is the header and tells the delimiter."""
+    """Lines in, records out; the first record is the header and determines the delimiter."""
 
     def __init__(self, delimiter: str | None = None) -> None:
         self._delimiter = delimiter
@@ -154,7 +157,7 @@ class CsvRecords:
         self._inside = False
 
     def feed(self, line: Line) -> Record | None:
-        """The record that this line ends, if it does."""
+        """Return the record that this line ends, if it does."""
         if line.problem is not None:
             self._open, self._inside = [], False
             return Record(line.number, (), line.problem)
@@ -178,7 +181,7 @@ class CsvRecords:
         return None
 
     def finish(self) -> Record | None:
-        """What the end of the file leaves open."""
+        """Return the record that the end of the file leaves open."""
         return self._unclosed(self._open_line + len(self._open) - 1) if self._open else None
 
     def _close(self, last: int) -> Record:
@@ -189,7 +192,7 @@ class CsvRecords:
         try:
             return Record(self._open_line, tuple(next(csv.reader([text], delimiter=self._delimiter or ","))))
         except (csv.Error, StopIteration) as error:
-            return Record(self._open_line, (), f"This is no CSV ({error}).")
+            return Record(self._open_line, (), f"This is not valid CSV ({error}).")
 
     def _unclosed(self, last: int) -> Record:
         self._open, self._inside = [], False
@@ -201,7 +204,7 @@ class CsvRecords:
 
 
 def delimiter_of(header: str) -> str:
-    """The delimiter that divides the header most, outside quotes."""
+    """Return the delimiter that occurs most often in the header, outside quotes."""
     outside = "".join(header.split('"')[::2])
     return max(DELIMITERS, key=outside.count)
 

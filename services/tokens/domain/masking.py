@@ -8,12 +8,12 @@ from services.tokens.domain.recipients import MASK
 
 
 def masked_text(text: str | None) -> str | None:
-    """A name: its first letter."""
+    """Mask a name: its first letter."""
     return text[:1] + MASK if text else text
 
 
 def masked_address(kind: str, value: str) -> str:
-    """An address: the mailbox's first letter, a number's country and last two digits, a token's start, a host."""
+    """Mask an address: the mailbox's first letter, a number's country and last two digits, a token's start, a host."""
     match kind:
         case "email":
             local, _, domain = value.rpartition("@")
@@ -28,7 +28,7 @@ def masked_address(kind: str, value: str) -> str:
 
 
 def masked_attributes(value: Any) -> Any:
-    """Attributes: texts hidden, numbers and truth values kept."""
+    """Mask attributes: hide strings, show numbers and booleans."""
     if isinstance(value, Mapping):
         return {name: masked_attributes(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

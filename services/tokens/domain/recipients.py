@@ -1,4 +1,4 @@
-"""A recipient's profile: what may stand in it, and what it is after a change."""
+"""A recipient's profile: its allowed values, and how a change applies to it."""
 
 import re
 import unicodedata
@@ -27,18 +27,19 @@ MAX_ADDRESSES = 20  # per recipient and channel
 _KEY = re.compile(r"(customer|installation):(\S{1,200})")
 _LOCALE = re.compile(
     r"([A-Za-z]{2,3})([-_][A-Za-z]{4})?([-_](?:[A-Za-z]{2}|[0-9]{3}))?"
-    # What phones add of variants, calendars and first days of the week (RFC 5646 §2.2.5 to 2.2.7), and POSIX of
-    # encodings: no text of ours differs by it.
+    # Phones append variants, calendars and first days of the week (RFC 5646 §2.2.5 to 2.2.7), and POSIX appends
+    # encodings: no text of ours depends on them.
     r"(?:[-_](?:[A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(?:[-_][A-Za-wyz0-9](?:[-_][A-Za-z0-9]{2,8})+)*"
     r"(?:[-_][Xx](?:[-_][A-Za-z0-9]{1,8})+)?(?:\.[A-Za-z0-9-]{1,20})?(?:@[A-Za-z0-9=;-]{1,100})?"
 )
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
+_OFFSET = re.compile(r"(?:GMT|UTC)([+-])0?([0-9]|1[0-4])(?::?00)?")  # as phones without a place say it
 _CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 @dataclass(frozen=True, slots=True)
 class Realm:
-    """Tenant and mode: on every row, and in every question."""
+    """Tenant and mode: on every row, and in every query."""
 
     tenant: int
     mode: Mode
@@ -46,7 +47,7 @@ class Realm:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a recipient is called and how it wants to be written to."""
+    """A recipient's names and preferences."""
 
     first_name: str | None = None
     last_name: str | None = None
@@ -72,10 +73,9 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What is to become of one recipient. Fields not given stay as they are, unless `whole` (PUT).
+    """A change of one recipient. Fields that are not given stay unchanged, unless `whole` (PUT).
 
-    `addresses` has the whole new set for each channel that it names; attributes are merged (null removes one).
-    """
+    `addresses` has the whole new set for each channel that it names; attributes are merged (null removes one)."""
 
     key: RecipientKey
     profile: Mapping[str, Any] = field(default_factory=dict)
@@ -86,7 +86,8 @@ class Change:
 
 
 def changed_profile(current: Profile, change: Change) -> tuple[Profile, tuple[str, ...]]:
-    """The profile after the change, and the fields that differ. Raises Invalid where attributes grow too big."""
+    """Return the profile after the change, and the fields that differ. Raises Invalid if attributes
+    become too large."""
     given = dict(change.profile)
     if change.whole:
         given = asdict(Profile()) | given
@@ -106,17 +107,17 @@ def changed_profile(current: Profile, change: Change) -> tuple[Profile, tuple[st
 
 
 def recipient_key(text: str) -> RecipientKey:
-    """A key in its one form. Raises ValueError with a sentence."""
+    """Return a key in its one form. Raises ValueError with a sentence."""
     if not _KEY.fullmatch(text) or not text.isprintable():
         raise ValueError(
-            "A recipient's key is customer:<the shop's id> or installation:<id>, "
-            f"with 1 to {MAX_ID} visible characters as id."
+            "A recipient's key must be customer:<the shop's id> or installation:<id>, "
+            f"with an id of 1 to {MAX_ID} visible characters."
         )
     return RecipientKey(text)
 
 
 def installation_id(text: str) -> str:
-    """The id of an app installation, as the app made it. Raises ValueError with a sentence."""
+    """Return the id of an app installation, as the app chose it. Raises ValueError with a sentence."""
     recipient_key(f"installation:{text}")
     return text
 
@@ -127,67 +128,72 @@ def may_own(key: RecipientKey, installation: str) -> bool:
 
 
 def plain_text(text: str) -> str | None:
-    """A name or label on one line, in NFC; empty is None. Raises ValueError with a sentence."""
-    # a line break in a name is a spreadsheet's wrapping; in a subject or an SMS it would be an accident
+    """Return a name or label on one line, in NFC; None if empty. Raises ValueError with a sentence."""
+    # a line break in a name comes from a spreadsheet's wrapping; in a subject or an SMS it would be an accident
     cleaned = " ".join(unicodedata.normalize("NFC", text).split())
     if len(cleaned) > MAX_NAME:
         raise ValueError(f"At most {MAX_NAME} characters; this has {len(cleaned)}.")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in cleaned):
-        raise ValueError("Control characters are not taken; remove them.")
+        raise ValueError("Control characters are not allowed; remove them.")
     if MASK in cleaned:
         raise ValueError("This is the masked value; read it with the scope pii:read, or leave the field out.")
     return cleaned or None
 
 
 def locale_tag(text: str) -> str | None:
-    """A BCP 47 language tag in its usual case (de, de-AT, zh-Hant-TW), without variants and extensions.
+    """Return a BCP 47 language tag in its usual case (de, de-AT, zh-Hant-TW), without variants and extensions.
 
-    Raises ValueError with a sentence.
-    """
+    Raises ValueError with a sentence."""
     match = _LOCALE.fullmatch(text.strip())
     if not text.strip():
         return None
     if match is None:
-        raise ValueError("A locale is a language with an optional script and region, like de, de-AT or zh-Hant-TW.")
+        raise ValueError(
+            "A locale must be a language with an optional script and region, like de, de-AT or zh-Hant-TW."
+        )
     language, script, region = (part.strip("-_") if part else "" for part in match.groups())
     return "-".join(part for part in (language.lower(), script.title(), region.upper()) if part)
 
 
 @lru_cache(maxsize=1024)
 def time_zone(text: str) -> str | None:
-    """A zone of the IANA database. Raises ValueError with a sentence."""
+    """Return a zone of the IANA database. Raises ValueError with a sentence."""
     name = text.strip()
     if not name:
         return None
+    if offset := _OFFSET.fullmatch(name):  # Etc/ counts the other way
+        name = f"Etc/GMT{'-' if offset[1] == '+' else '+'}{offset[2]}"
     try:
         if not _ZONE.fullmatch(name):
             raise ValueError(name)
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("This is no time zone of the IANA database; use a name like Europe/Berlin.") from error
+        raise ValueError("This is not a time zone of the IANA database; use a name like Europe/Berlin.") from error
     return name
 
 
 def clock_time(text: str) -> str:
-    """A time of day, HH:MM. Raises ValueError with a sentence."""
+    """Return a time of day, HH:MM. Raises ValueError with a sentence."""
     if not _CLOCK_TIME.fullmatch(text):
-        raise ValueError("A time of day has the form HH:MM, from 00:00 to 23:59.")
+        raise ValueError("A time of day must have the form HH:MM, from 00:00 to 23:59.")
     return time.fromisoformat(text).strftime("%H:%M")
 
 
 def check_attributes(attributes: Mapping[str, Any]) -> None:
-    """Keeps attributes small enough to be read for each message. Raises ValueError with a sentence."""
+    """Check that attributes are small enough to be read for each message. Raises ValueError with a sentence."""
     if len(attributes) > MAX_ATTRIBUTES:
         raise ValueError(f"At most {MAX_ATTRIBUTES} attributes; this would have {len(attributes)}.")
     if any(not name or len(name) > 64 for name in attributes):
-        raise ValueError("An attribute's name has 1 to 64 characters.")
+        raise ValueError("An attribute's name must have 1 to 64 characters.")
     if _depth(attributes) > MAX_ATTRIBUTES_DEPTH:
-        raise ValueError(f"Attributes are nested at most {MAX_ATTRIBUTES_DEPTH} deep; flatten them.")
+        raise ValueError(f"Attributes may be nested at most {MAX_ATTRIBUTES_DEPTH} deep; flatten them.")
     raw = exact_json.dumps(attributes)
     if len(raw) > MAX_ATTRIBUTES_BYTES:
-        raise ValueError(f"Attributes take at most {MAX_ATTRIBUTES_BYTES:,} bytes of JSON; these take {len(raw):,}.")
+        raise ValueError(
+            f"Attributes may take at most {MAX_ATTRIBUTES_BYTES:,} bytes of JSON; these take {len(raw):,}."
+        )
     if MASK.encode() in raw:
-        raise ValueError("These hold masked values; read them with the scope pii:read, or leave them out.")
+        raise ValueError("These contain masked values; read them with the scope pii:read, or leave them out.")
 
 
 def _depth(value: Any) -> int:

@@ -1,8 +1,8 @@
-"""What a customer's answer means: STOP in the languages that our customers write.
+"""The meaning of a customer's reply: STOP in our customers' languages.
 
-Sources: Twilio's and the CTIA's default opt-out keywords, and what carriers of each country use. Some words
-count only alone ("end", "cancel", "nein" would stand in sentences); others also with a word or two beside them
-("STOPP bitte"). Nothing here grants consent: a yes needs the text that was agreed to.
+Sources: Twilio's and the CTIA's default opt-out keywords, and the carriers' keywords in each country. Some words only
+count alone ("end", "cancel" and "nein" occur in sentences); others also with a word or two beside them ("STOPP
+bitte"). Nothing here grants consent: a yes needs the text that was agreed to.
 """
 
 import unicodedata
@@ -39,7 +39,7 @@ _STRONG = {
     "vi": "huy dung",
     "id": "berhenti",
 }
-# words that mean stop only when nothing else is said
+# words that mean stop only if they are the whole reply
 _ALONE = """
 cancel end quit revoke ende aus nein alto cancelar parar sair basta ferma koniec dur td
 """
@@ -53,7 +53,7 @@ _LOOK_AT = 400
 
 
 def _fold(text: str) -> str:
-    """Case, accents and width folded: ARRÊT and arret are one. Marks of other scripts stay."""
+    """Fold case, accents and width: ARRÊT and arret are the same. Marks of other scripts stay."""
     plain = unicodedata.normalize("NFKC", text[:_LOOK_AT]).casefold()
     return "".join(c for c in unicodedata.normalize("NFD", plain) if not "\u0300" <= c <= "\u036f")
 
@@ -62,7 +62,7 @@ _FOLDED_WORDS = frozenset(_fold(word) for word in _STRONG_WORDS)
 
 
 def means_stop(text: str) -> bool:
-    """Whether a reply asks us to stop: by its first line that says anything."""
+    """Whether a reply asks us to stop, judged by its first line with any content."""
     lines = [line for line in text.splitlines() if any(character.isalnum() for character in line)]
     if not lines:
         return False

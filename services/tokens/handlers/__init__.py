@@ -1,4 +1,4 @@
-"""The story of tokens: what is done on a call, and what on an event."""
+"""The story of tokens: its commands, and its event handlers."""
 
 from collections.abc import Mapping
 

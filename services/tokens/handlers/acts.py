@@ -1,4 +1,4 @@
-"""Who acts, where and when; how an act is tried again, and what is told about it."""
+"""Who acts, where and when; how an act is retried, and the events about it."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Who acts, where and when: a key's id, a service, or the customer through a link or an answer."""
+    """Who acts, where and when: a key's id, a service, or the customer through a link or a reply."""
 
     realm: Realm
     actor: str
@@ -25,7 +25,8 @@ class Act:
 
 
 async def contended(transaction: Callable[[], Awaitable[T]]) -> T:
-    """Runs a transaction again where it met another one; the last try's Contended goes to the caller."""
+    """Run a transaction, and retry it if it collided with another one; the last attempt's Contended goes to the
+    caller."""
     for _ in range(_TRIES - 1):
         try:
             return await transaction()
@@ -35,18 +36,18 @@ async def contended(transaction: Callable[[], Awaitable[T]]) -> T:
 
 
 def changed(act: Act, touched: Touched, fields: tuple[str, ...], note: str | None = None) -> Outgoing:
-    """The event that a recipient changed: which fields, never their values."""
+    """Return the event that a recipient changed: which fields, never their values."""
     event = RecipientChanged(recipient=touched.key, fields=fields, version=touched.version, at=act.now, note=note)
     return Outgoing(event, key=touched.key, tenant=act.realm.tenant, mode=act.realm.mode)
 
 
 def action(act: Act, verb: str, object_: str, after: dict[str, object] | None = None) -> Outgoing:
-    """The audit's record. Names of fields only: the audit must not keep what an erasure wipes."""
+    """Return the audit record. It has names of fields only: the audit must not store what an erasure wipes."""
     event = ActionRecorded(actor=act.actor, action=verb, object=object_, at=act.now, after=after)
     return Outgoing(event, key=object_, tenant=act.realm.tenant, mode=act.realm.mode, source="tokens")
 
 
 def device_retired(act: Act, key: str, address_id: int, why: str) -> Outgoing:
-    """The event that a device's address is no longer used."""
+    """Return the event that a device's address is no longer used."""
     event = DeviceRetired(recipient=key, address_id=address_id, why=why, at=act.now)
     return Outgoing(event, key=key, tenant=act.realm.tenant, mode=act.realm.mode)

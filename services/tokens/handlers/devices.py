@@ -1,7 +1,7 @@
-"""Devices: an app installation reports its address; somebody logs in and out on it.
+"""Devices: an app installation reports its address; customers log in and out on it.
 
-The installation is the anchor: one row, one live address. A new token replaces the old one in its row; logging
-in or out moves the row to another recipient; a token that turns up in another installation leaves the first.
+The installation is the anchor: one row, one live address. A new token replaces the old one in its row. Logging in or
+out moves the row to another recipient. A token that appears in another installation leaves the first.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,12 @@ from services.tokens.handlers.acts import Act, action, changed, contended, devic
 from services.tokens.handlers.save import Saved, save_recipients
 from services.tokens.ports import Contended, OwnedAddress, Tokens, Unit
 
+_UNREGISTERED = "the app unregistered it"
+
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A device, the customer who is logged in on it (or nobody), and where the installation itself lives."""
+    """A device, the customer who is logged in on it (or nobody), and the installation's time zone."""
 
     device: Device
     owner: RecipientKey | None = None
@@ -25,16 +27,16 @@ class Registration:
 
 
 def nobody_on(installation: str) -> RecipientKey:
-    """The recipient of an installation that nobody has logged in on."""
+    """Return the recipient of an installation on which nobody is logged in."""
     return recipient_key(f"installation:{installation}")
 
 
 async def register_device(deps: Tokens, act: Act, registration: Registration) -> Saved:
-    """The app started: a new device, or one that is known, maybe with another user or token."""
+    """Handle an app start: a new device, or a known one, possibly with another user or token."""
     device = registration.device
     _check_owner(registration.owner, device.installation)
     if registration.owner is None:
-        # a customer's locale and zone are the shop's to say; an installation has nobody else to say them
+        # the shop sets a customer's locale and zone; an installation has only the device to set them
         said = {"locale": device.locale, "zone": registration.zone}
         profile = {name: value for name, value in said.items() if value is not None}
         change = Change(key=nobody_on(device.installation), profile=profile, devices=(device,))
@@ -43,22 +45,27 @@ async def register_device(deps: Tokens, act: Act, registration: Registration) ->
     return await _saved(deps, act, change, "device.register")
 
 
-async def refresh_device(deps: Tokens, act: Act, device: Device) -> Saved:
-    """Firebase gave the installation another token; its owner stays. Raises NotFound."""
+async def refresh_device(deps: Tokens, act: Act, device: Device) -> None:
+    """Replace an installation's token; its owner stays. Raises NotFound.
 
-    async def transaction() -> Saved:
+    One that the app unregistered stays so: Firebase gives another token by itself when the old one is deleted, which
+    is how apps turn pushes off.
+    """
+
+    async def transaction() -> None:
         async with deps.store.transaction() as unit:
-            owner = (await _known(unit, act, device.installation)).owner
-            change = Change(key=RecipientKey(owner), devices=(device,))
+            known = await _known(unit, act, device.installation)
+            if known.retired_why == _UNREGISTERED:
+                return
+            change = Change(key=RecipientKey(known.owner), devices=(device,))
             (saved,) = await save_recipients(unit, act, [change], deps.hasher)
-            await unit.publish([action(act, "device.refresh", owner, {"address": saved.id})])
-            return saved
+            await unit.publish([action(act, "device.refresh", known.owner, {"address": saved.id})])
 
-    return await contended(transaction)
+    await contended(transaction)
 
 
 async def move_device(deps: Tokens, act: Act, installation: str, owner: RecipientKey) -> None:
-    """Somebody logged in (`owner` is the customer) or out (the installation itself). Raises NotFound, Invalid."""
+    """Handle a login (`owner` is the customer) or logout (the installation itself). Raises NotFound, Invalid."""
     _check_owner(owner, installation)
 
     async def transaction() -> None:
@@ -77,20 +84,20 @@ async def move_device(deps: Tokens, act: Act, installation: str, owner: Recipien
 
 
 async def unregister_device(deps: Tokens, act: Act, installation: str) -> None:
-    """The app was removed, or its user wants no pushes; said twice it is done once. Raises NotFound."""
+    """Handle that the app was removed, or its user wants no pushes; a repeat changes nothing. Raises NotFound."""
 
     async def transaction() -> None:
         async with deps.store.transaction() as unit:
             known = await _known(unit, act, installation)
             if known.address.live:
-                await retire_devices(unit, act, [known], "the app unregistered it")
+                await retire_devices(unit, act, [known], _UNREGISTERED)
                 await unit.publish([action(act, "device.unregister", known.owner, {"address": known.address.id})])
 
     await contended(transaction)
 
 
 async def retire_devices(unit: Unit, act: Act, owned: Sequence[OwnedAddress], why: str) -> None:
-    """Devices that are no longer used; they come back when their installation registers again."""
+    """Retire devices that are no longer used; they come back when their installation registers again."""
     await unit.addresses.retire([item.address.id for item in owned], why, act.now)
     touched = await unit.recipients.touch(list({item.address.recipient_id for item in owned}), act.now)
     await unit.publish(
@@ -114,16 +121,17 @@ async def _saved(deps: Tokens, act: Act, change: Change, verb: str) -> Saved:
 
 def _check_owner(owner: RecipientKey | None, installation: str) -> None:
     if owner is not None and not may_own(owner, installation):
-        raise Invalid("A device belongs to a customer, or to its own installation.", pointer="/recipient")
+        raise Invalid("A device must belong to a customer or to its own installation.", pointer="/recipient")
 
 
 async def _known(unit: Unit, act: Act, installation: str, *others: RecipientKey) -> OwnedAddress:
-    """The device, with its owner and the others locked. Raises NotFound; Contended where it moves just now."""
+    """Return the device, with its owner and the others locked. Raises NotFound; Contended if it is being moved right
+    now."""
     seen = await unit.addresses.device(act.realm, installation)
     if seen is None:
-        raise NotFound(f"There is no device of installation {installation}; POST /v1/devices registers it.")
+        raise NotFound(f"There is no device of installation {installation}; register it with POST /v1/devices.")
     await unit.recipients.lock(act.realm, [seen.owner, *others])
     known = await unit.addresses.device(act.realm, installation)
     if known is None or known.owner != seen.owner:
-        raise Contended("The device was moved at this moment; try again.")
+        raise Contended("The device was moved at this moment; retry.")
     return known

@@ -1,4 +1,4 @@
-"""What other services tell: dead devices, customers' answers, unsubscribes found in mail."""
+"""Handlers of other services' events: dead devices, customers' replies, unsubscribes found in mail."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,12 +21,12 @@ _UNSUBSCRIBE = "unsubscribe"
 
 E = TypeVar("E", bound=Event)
 
-# What the owners of an address (its hash) say no to, on the channel on which they were asked.
+# A no by the owners of an address (its hash), on the channel of the message they reply to.
 No = tuple[bytes, Channel, Statement]
 
 
 async def retire_dead_devices(deps: Tokens, batch: Sequence[Envelope]) -> None:
-    """The provider says that an address is gone for good: it is not tried again, and its owner is told of."""
+    """Retire addresses that the provider reports dead; their owners' changes are published."""
     async with deps.store.transaction() as unit:
         for realm, envelopes in _by_realm(batch):
             refusals = sorted(
@@ -40,7 +40,7 @@ async def retire_dead_devices(deps: Tokens, batch: Sequence[Envelope]) -> None:
                 continue
             owners = {item.owner for item in await unit.addresses.dead_devices(realm, dead)}
             await unit.recipients.lock(realm, list(owners))
-            # asked again under the lock: the app may have refreshed its token, or its user changed
+            # read again under the lock: the app may have refreshed its token, or its user changed
             found = [item for item in await unit.addresses.dead_devices(realm, dead) if item.owner in owners]
             if found:
                 act = Act(realm, "system", deps.clock())
@@ -48,7 +48,7 @@ async def retire_dead_devices(deps: Tokens, batch: Sequence[Envelope]) -> None:
 
 
 async def obey_replies(deps: Tokens, batch: Sequence[Envelope]) -> None:
-    """STOP, in any of our customers' languages: no more marketing on that channel."""
+    """Obey STOP, in any of our customers' languages: no more marketing on that channel."""
     async with deps.store.transaction() as unit:
         for realm, envelopes in _by_realm(batch):
             said: list[No] = []
@@ -62,7 +62,7 @@ async def obey_replies(deps: Tokens, batch: Sequence[Envelope]) -> None:
 
 
 async def obey_unsubscribes(deps: Tokens, batch: Sequence[Envelope]) -> None:
-    """A mail that asks to be taken off the list is an answer too."""
+    """Obey mails that ask to be unsubscribed, which are replies too."""
     async with deps.store.transaction() as unit:
         for realm, envelopes in _by_realm(batch):
             said: list[No] = []
@@ -76,7 +76,7 @@ async def obey_unsubscribes(deps: Tokens, batch: Sequence[Envelope]) -> None:
 
 
 async def _say_no(unit: Unit, deps: Tokens, act: Act, said: Sequence[No]) -> None:
-    """The address's owners say no: all of them, where a family shares it."""
+    """Record the no of the address's owners: all of them, if several share it."""
     if not said:
         return
     owners: defaultdict[tuple[bytes, Channel], set[str]] = defaultdict(set)

@@ -1,7 +1,7 @@
 """Imports: batches as they are read from the wire, each one transaction; never half a row.
 
-No connection is held while we wait for the sender. What was committed stays when the sender goes away: a file
-sent again changes only what differs, so the way to resume an import is to send it again.
+No connection is held while we wait for the sender. Committed rows stay when the sender disconnects: sending a file
+again changes only what differs, so the way to resume an import is to send it again.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class SenderGone(DepescheError):
 
 
 class Cancelled(Conflict):
-    """Somebody cancelled the import while it ran."""
+    """Somebody cancelled the import while it was running."""
 
     slug = "import-cancelled"
     title = "The import was cancelled"
@@ -36,7 +36,7 @@ class Cancelled(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One file on its way in."""
+    """One incoming file."""
 
     id: UUID
     format: str
@@ -44,9 +44,11 @@ class Import:
 
 
 async def import_recipients(deps: Tokens, act: Act, file: Import) -> None:
-    """Takes the whole file. Raises Conflict where its id is in use, and whatever ended it early."""
+    """Import the whole file. Raises Conflict if its id is in use, and whatever ended it early."""
     if not await deps.imports.start(act.realm, file.id, (file.format, act.actor), act.now):
-        raise Conflict(f"An import with the id {file.id} is running or done; leave the id out to start another.")
+        raise Conflict(
+            f"An import with the id {file.id} is already running or done; leave the id out to start another."
+        )
     account = Account()
     state = "failed"
     try:
@@ -60,7 +62,7 @@ async def import_recipients(deps: Tokens, act: Act, file: Import) -> None:
         account.problem = error.detail
         raise
     except asyncio.CancelledError:
-        state, account.problem = "interrupted", "The service was stopped; rows already counted were taken."
+        state, account.problem = "interrupted", "The service was stopped; rows already counted were imported."
         raise
     finally:
         await deps.imports.end(act.realm, file.id, state, account)
@@ -70,7 +72,7 @@ async def import_recipients(deps: Tokens, act: Act, file: Import) -> None:
 
 
 async def _take(deps: Tokens, act: Act, id_: UUID, batch: Batch, account: Account) -> None:
-    """One batch: rows of one transaction are of different recipients, installations and tokens."""
+    """Write one batch; the rows of one transaction have different recipients, installations and tokens."""
     account.ignored_columns = batch.ignored_columns
     runs = _runs(batch.rows, deps)
     refusals = list(batch.refusals)
@@ -99,7 +101,7 @@ async def _write(deps: Tokens, act: Act, id_: UUID, run: _Run, account: Account)
             counted.kept += len(refusals[:room])
             await unit.refuse_rows(id_, refusals[:room])
             if not await unit.advance_import(id_, counted):
-                raise Cancelled("The import was cancelled; the rows counted in its report were taken.")
+                raise Cancelled("The import was cancelled; the rows counted in its report were imported.")
         return counted
 
     counted = await contended(transaction)
@@ -131,7 +133,7 @@ def _refused(rows: Sequence[Row], saved: Sequence[Saved]) -> list[Refusal]:
 
 
 def _runs(rows: Sequence[Row], deps: Tokens) -> list[list[Row]]:
-    """Splits where a recipient, installation or token comes again: later rows build on what earlier ones left."""
+    """Split where a recipient, installation or token repeats: later rows build on the result of earlier ones."""
     runs: list[list[Row]] = []
     seen: set[object] = set()
     for row in rows:
@@ -147,7 +149,7 @@ def _runs(rows: Sequence[Row], deps: Tokens) -> list[list[Row]]:
 
 
 async def cancel_import(deps: Tokens, act: Act, id_: UUID) -> None:
-    """Ends an import that runs; of one that has ended nothing changes."""
+    """Cancel a running import; one that has ended does not change."""
     await deps.imports.cancel(act.realm, id_)
     async with deps.store.transaction() as unit:
         await unit.publish([action(act, "recipients.import.cancel", str(id_))])

@@ -1,4 +1,4 @@
-"""One recipient: saved, given or relieved of an address, erased."""
+"""Commands on one recipient: save it, add or remove an address, erase it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from services.tokens.handlers.acts import Act, action, changed, contended, devic
 from services.tokens.handlers.save import FIELD_OF_CHANNEL, Saved, save_recipients
 from services.tokens.ports import NewAddress, StoredAddress, StoredRecipient, Tokens, Unit
 
-Check = Callable[[int | None], None]  # raises where the current version (None: nothing there) is not the expected one
+Check = Callable[[int | None], None]  # raises if the current version (None: there is none) is not the expected one
 
 
 @dataclass(frozen=True, slots=True)
 class AddressAdded:
-    """An address of a recipient; `created` is False where it was there already."""
+    """An address of a recipient; `created` is False if it already existed."""
 
     id: int
     version: int
@@ -46,12 +46,12 @@ async def save_recipient(deps: Tokens, act: Act, change: Change, check: Check) -
 
 
 async def record_statements(deps: Tokens, act: Act, key: RecipientKey, statements: tuple[Statement, ...]) -> Saved:
-    """Consent as the shop states it. Raises NotFound."""
+    """Record consent as stated by the shop. Raises NotFound."""
     return await save_recipient(deps, act, Change(key=key, statements=statements), _must_exist(key))
 
 
 async def add_address(deps: Tokens, act: Act, key: RecipientKey, written: tuple[Channel, Address]) -> AddressAdded:
-    """Adds an e-mail, phone or webhook address. Raises NotFound, Invalid."""
+    """Add an e-mail, phone or webhook address. Raises NotFound, Invalid."""
     channel, address = written
 
     async def transaction() -> AddressAdded:
@@ -64,7 +64,8 @@ async def add_address(deps: Tokens, act: Act, key: RecipientKey, written: tuple[
                     return AddressAdded(row.id, stored.version, created=False)
             if len(have) >= MAX_ADDRESSES:
                 raise Invalid(
-                    f"A recipient has at most {MAX_ADDRESSES} addresses a channel; remove one first.", pointer="/value"
+                    f"A recipient may have at most {MAX_ADDRESSES} addresses per channel; remove one first.",
+                    pointer="/value",
                 )
             (row,) = await unit.addresses.put(act.realm, [NewAddress(stored.id, channel, address, hash_)], act.now)
             version = await _told(unit, act, stored, FIELD_OF_CHANNEL[channel], "address.add")
@@ -74,7 +75,7 @@ async def add_address(deps: Tokens, act: Act, key: RecipientKey, written: tuple[
 
 
 async def remove_address(deps: Tokens, act: Act, key: RecipientKey, named: tuple[Channel, int]) -> None:
-    """Retires an address, by channel and id. Raises NotFound."""
+    """Retire an address, by channel and id. Raises NotFound."""
     channel, address_id = named
 
     async def transaction() -> None:
@@ -84,7 +85,7 @@ async def remove_address(deps: Tokens, act: Act, key: RecipientKey, named: tuple
                 if row.id == address_id and row.live and row.channel == channel:
                     break
             else:
-                raise NotFound(f"{key} has no such address; GET the recipient to see those it has.")
+                raise NotFound(f"{key} has no such address; GET the recipient to see its addresses.")
             await unit.addresses.retire([row.id], "removed", act.now)
             await _told(unit, act, stored, FIELD_OF_CHANNEL[channel], "address.remove")
             if channel is Channel.PUSH:
@@ -94,9 +95,9 @@ async def remove_address(deps: Tokens, act: Act, key: RecipientKey, named: tuple
 
 
 async def erase_recipient(deps: Tokens, act: Act, key: RecipientKey, check: Check) -> None:
-    """Wipes everything about a recipient here, and tells every service to do the same.
+    """Wipe everything about a recipient here, and tell every service to do the same.
 
-    Also where nobody is known here: events name people whom no one has imported, and come after an erasure.
+    Also if it is unknown here: events can name people whom nobody imported, or arrive after an erasure.
     """
 
     async def transaction() -> None:
@@ -117,7 +118,7 @@ async def erase_recipient(deps: Tokens, act: Act, key: RecipientKey, check: Chec
 
 
 async def unsubscribe(deps: Tokens, act: Act, key: RecipientKey, statement: Statement) -> None:
-    """The customer's no, through a link. Said twice it is one no; of somebody erased it needs none."""
+    """Record the customer's no, given through a link. A repeat changes nothing, and an erased customer needs none."""
 
     async def transaction() -> None:
         async with deps.store.transaction() as unit:
@@ -159,7 +160,7 @@ def _must_exist(key: RecipientKey) -> Check:
 
 
 def unknown(key: str) -> NotFound:
-    """There is no such recipient in this tenant and mode."""
+    """Return the error for a recipient that does not exist in this tenant and mode."""
     return NotFound(f"There is no recipient {key} for this key's tenant and mode; PUT it first.")
 
 

@@ -1,7 +1,7 @@
 """Writing recipients: one path for a single PUT and for a thousand rows of an import.
 
-Everything is read and locked in key order, compared in Python, and only what differs is written, in a few
-statements whatever the number. A change that says nothing new writes nothing and publishes nothing.
+Everything is read and locked in key order and compared in Python, and only the differences are written, in a few
+statements whatever the number. A change without a difference writes and publishes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ FIELD_OF_CHANNEL = {
 
 @dataclass(slots=True)
 class Saved:
-    """What became of one change. `refused` holds the reason where nothing of it was written."""
+    """The result of one change. `refused` has the reason if nothing of it was written."""
 
     change: Change
     id: int = 0
@@ -39,14 +39,14 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What devices left behind: owners that are not being saved themselves, and addresses whose token moved."""
+    """What moved devices leave behind: owners that are not being saved themselves, and addresses whose token moved."""
 
     owners: frozenset[int] = frozenset()
     retired: tuple[StoredAddress, ...] = ()
 
 
 async def save_recipients(unit: Unit, act: Act, changes: Sequence[Change], hasher: AddressHasher) -> list[Saved]:
-    """Writes the changes (each key, installation and device token once) and publishes what differs."""
+    """Write the changes (each key, installation and device token once) and publish the differences."""
     locked = await _locked(unit, act, changes, hasher)
     saved = [Saved(change) for change in changes]
     inserts, updates = _profiles(saved, locked)
@@ -65,7 +65,7 @@ async def save_recipients(unit: Unit, act: Act, changes: Sequence[Change], hashe
 
 
 async def _locked(unit: Unit, act: Act, changes: Sequence[Change], hasher: AddressHasher) -> dict[str, StoredRecipient]:
-    """The recipients, and those that their devices belong to now: all in key order, so that nobody deadlocks."""
+    """Lock the recipients and their devices' current owners, all in key order, to prevent deadlocks."""
     keys: set[str] = {change.key for change in changes}
     devices = [device for change in changes for device in change.devices]
     if devices:
@@ -77,7 +77,7 @@ async def _locked(unit: Unit, act: Act, changes: Sequence[Change], hasher: Addre
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Changes that are written, and the ids of the recipients that are locked."""
+    """The changes to write, and the ids of the locked recipients."""
 
     saved: Sequence[Saved]
     locked: frozenset[int]
@@ -132,7 +132,7 @@ async def _save_addresses(unit: Unit, act: Act, saved: Sequence[Saved], hasher: 
 
 
 async def _save_devices(unit: Unit, act: Act, kept: _Kept, hasher: AddressHasher) -> Left:
-    """Puts devices where they now are; tells what they left."""
+    """Move devices to their new owners; return what they left behind."""
     new = [
         NewDevice(item.id, device, device.address.hash(hasher)) for item in kept.saved for device in item.change.devices
     ]
@@ -142,9 +142,9 @@ async def _save_devices(unit: Unit, act: Act, kept: _Kept, hasher: AddressHasher
     hashes = {row.hash for row in new}
     was = await unit.addresses.lock_devices(act.realm, list(installations), list(hashes))
     if not {row.recipient_id for row in was} <= kept.locked:
-        raise Contended("A device was moved at this moment; try again.")
+        raise Contended("A device was moved at this moment; retry.")
     before = {row.installation: row for row in was}
-    # the same token under another installation: restored from a backup; the token is where it came from last
+    # the same token under another installation, as after a restored backup; the token belongs to the latest one
     moved = [row for row in was if row.live and row.hash in hashes and _elsewhere(row, installations)]
     await unit.addresses.retire([row.id for row in moved], "token_moved", act.now)
     differing = [row for row in new if _differs(row, before.get(row.device.installation))]
@@ -195,7 +195,7 @@ async def _save_statements(unit: Unit, act: Act, saved: Sequence[Saved]) -> None
 
 
 async def _publish(unit: Unit, act: Act, saved: Sequence[Saved], left: Left, updates: Mapping[int, Profile]) -> None:
-    """Versions grow, once per recipient that differs, and each is told of."""
+    """Increment the version of each recipient that differs, once, and publish its change."""
     rest = [item.id for item in saved if item.fields and not item.created and item.id not in updates]
     touched = {row.id: row for row in await unit.recipients.update(updates, act.now)}
     touched |= {row.id: row for row in await unit.recipients.touch([*rest, *left.owners], act.now)}

@@ -43,7 +43,7 @@ def test_ctrl_c_says_what_is_safe_instead_of_nothing(capsys: pytest.CaptureFixtu
     with pytest.raises(typer.Exit) as ended:
         with_errors_shown(interrupted)
     assert ended.value.exit_code == 130
-    assert "What was sent before stays" in capsys.readouterr().err.replace("\n", " ")
+    assert "What was already sent stays" in capsys.readouterr().err.replace("\n", " ")
     with pytest.raises(typer.Exit):
         with_errors_shown(interrupted, as_json=True)
     assert json.loads(capsys.readouterr().out)["exit_code"] == 130

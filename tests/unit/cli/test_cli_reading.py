@@ -83,7 +83,7 @@ def test_an_empty_input_says_what_to_give() -> None:
 
 
 def test_a_packed_input_says_how_to_unpack_it() -> None:
-    with pytest.raises(UsageError, match="packed with gzip") as packed:
+    with pytest.raises(UsageError, match="compressed with gzip") as packed:
         list(lines_of(io.BytesIO(gzip.compress(b'{"id": "1"}')), name="day.ndjson"))
     assert "gunzip -c" in packed.value.hint
 

@@ -17,7 +17,7 @@ def test_a_lease_that_no_call_fits_into_is_refused(tmp_path: Path) -> None:
     file.write_text("[delivery]\nlease_seconds = 10\n")
     with pytest.raises(Invalid) as caught:
         load(DeliverySettings, file)
-    assert "no call would ever begin. Give it at least 18." in caught.value.errors[0].detail
+    assert "no call would ever begin. Set it to at least 18." in caught.value.errors[0].detail
     file.write_text("[delivery]\nlease_seconds = 18\n")
     assert load(DeliverySettings, file).lease_seconds == 18
 
@@ -27,7 +27,7 @@ def test_asking_that_could_never_come_to_a_no_is_refused(tmp_path: Path) -> None
     file.write_text("[delivery]\nverify_certain_seconds = 120\nverify_give_up_seconds = 120\n")
     with pytest.raises(Invalid) as caught:
         load(DeliverySettings, file)
-    assert "nothing would ever be sent again" in caught.value.errors[0].detail
+    assert "nothing is ever sent again" in caught.value.errors[0].detail
 
 
 def test_the_shortest_lease_has_room_for_every_sender_that_nobody_gave_a_time_out() -> None:

@@ -201,6 +201,22 @@ def test_fcm_bodies_of_others_sort_by_status(status: int, kind: type, body: byte
     assert outcome.text
 
 
+@pytest.mark.parametrize(
+    ("delay", "header", "seconds"),
+    [("30s", None, 30.0), ("1.5s", None, 1.5), ("30s", 7.0, 7.0), ("soon", None, 60.0), ("999999999s", None, 86_400.0)],
+)
+def test_fcm_says_in_the_body_how_long_to_wait(delay: str, header: float | None, seconds: float) -> None:
+    """google.rpc.RetryInfo, where there is no Retry-After."""
+    details = [
+        {"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "QUOTA_EXCEEDED"},
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay},
+    ]
+    body = json.dumps({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": details}}).encode()
+    outcome = fcm.sort_reply(429, body, header)
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason, outcome.retry_after) == (Reason.THROTTLED, seconds)
+
+
 def test_fcm_a_bad_payload_retires_nobody() -> None:
     outcome = fcm.sort_reply(400, fcm_body("INVALID_ARGUMENT", "Android message is too big"), None)
     assert isinstance(outcome, Rejected)
@@ -223,6 +239,10 @@ def test_fcm_a_bad_payload_retires_nobody() -> None:
         (554, "5.7.1 spam", "message", Reason.PROVIDER_REJECTED, "5.7.1"),
         (550, "5.1.1 no such user", "message", Reason.MAILBOX_UNAVAILABLE, "5.1.1"),
         (550, "4.2.0 confused", "RCPT", Reason.MAILBOX_UNAVAILABLE, None),
+        (553, "5.7.1 <news@shop>: Sender address rejected: not owned", "RCPT", Reason.PROVIDER_REJECTED, "5.7.1"),
+        (554, "5.2.252 SendAsDenied; not allowed to send as news", "message", Reason.SENDER_MISCONFIGURED, "5.2.252"),
+        (550, "5.7.60 SMTP; may not send as this sender", "message", Reason.SENDER_MISCONFIGURED, "5.7.60"),
+        (550, "5.1.8 Access denied, bad outbound sender", "message", Reason.SENDER_MISCONFIGURED, "5.1.8"),
     ],
 )
 def test_smtp_5xx_is_final_with_its_text(
@@ -244,6 +264,11 @@ def test_smtp_5xx_is_final_with_its_text(
         (535, "AUTH", True),
         (554, "CONNECT", True),
         (250, "DATA", False),
+        (503, "MAIL", True),  # Stalwart's "authenticate first"
+        (503, "DATA", False),
+        (454, "STARTTLS", False),
+        (454, "AUTH", False),  # Gmail's too many logins
+        (454, "RCPT", False),
     ],
 )
 def test_smtp_what_may_be_tried_again(code: int, command: str, fault: bool) -> None:
@@ -251,6 +276,12 @@ def test_smtp_what_may_be_tried_again(code: int, command: str, fault: bool) -> N
     outcome = smtp.sort_reply(Reply(code, "said so"), command)
     assert isinstance(outcome, Deferred)
     assert outcome.sender_fault is fault
+
+
+def test_amazon_says_454_of_too_many_mails() -> None:
+    outcome = smtp.sort_reply(Reply(454, "Throttling failure: Maximum sending rate exceeded."), "message")
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason, outcome.sender_fault) == (Reason.THROTTLED, False)
 
 
 def test_twilio_error_codes_of_receipts() -> None:

@@ -67,7 +67,7 @@ def test_an_event_is_told_once_and_each_decision_after_it() -> None:
 
 def test_what_could_not_be_read_is_told_by_where_it_came_to() -> None:
     kept = Decision(NOON, uuid4(), "", "", "/sources/shopify", Reason.MAPPING_FAILED, detail="No id.")
-    assert of_decisions([kept])[0].text == "What came to /sources/shopify arrived and was kept."
+    assert of_decisions([kept])[0].text == "A delivery to /sources/shopify arrived and was stored."
 
 
 EVENTS: list[Event] = [

@@ -19,7 +19,7 @@ def test_a_message_that_waits_says_for_what_and_until_when() -> None:
     waiting = Waiting(Reason.QUIET_HOURS, at(3600))
     said = decide(replace(story(decisions=(decided(),)), waiting=waiting))
     assert (said.code, said.reason, said.until) == ("not_yet", Reason.QUIET_HOURS, at(3600))
-    assert "quiet time" in said.sentence
+    assert "quiet hours" in said.sentence
     assert "13:00:00" in said.sentence
 
 
@@ -35,7 +35,9 @@ def test_what_delivery_has_ended_is_not_called_waiting(ended: Status, code: str)
 def test_a_message_back_in_the_queue_waits_for_its_reason() -> None:
     said = verdict(message(moved(Status.SENDING, Status.PENDING, reason=Reason.THROTTLED)))
     assert (said.code, said.reason) == ("not_yet", Reason.THROTTLED)
-    assert "sender's rate is used up, or the provider cannot take it" in said.sentence  # a full mailbox is put off, too
+    assert (
+        "sender's rate limit is reached, or the provider is temporarily refusing" in said.sentence
+    )  # a full mailbox is put off, too
 
 
 def test_a_request_that_delivery_does_not_know_is_lost_between_the_two() -> None:

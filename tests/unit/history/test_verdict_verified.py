@@ -1,4 +1,4 @@
-"""What is said of a message whose provider was asked what became of it."""
+"""What is said of a message whose provider was is being queried about it."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def test_while_it_is_asked_about_that_is_the_answer() -> None:
     asked = replace(story(message(LOST)), waiting=Waiting(Reason.VERIFYING, at(60), "asked"))
     said = decide(asked)
     assert (said.code, said.reason, said.until) == ("unknown", Reason.VERIFYING, at(60))
-    assert "asked what became of it" in said.sentence
+    assert "is being queried about it" in said.sentence
     assert "12:01:00" in said.sentence
     assert (
         "It was sent a moment ago" in decide(replace(asked, waiting=Waiting(Reason.NONE, ended=Status.SENT))).sentence
@@ -29,7 +29,7 @@ def test_while_it_is_asked_about_that_is_the_answer() -> None:
 def test_the_provider_had_it() -> None:
     said = verdict(message(LOST, HAD))
     assert (said.code, said.certain, said.reason) == ("sent", True, Reason.VERIFIED_SENT)
-    assert "Asked afterwards, it had the message." in said.sentence
+    assert "A later query showed that it had the message." in said.sentence
     assert "under SM1" in of_message(message(LOST, HAD))[-1].text
 
 
@@ -50,7 +50,7 @@ def test_a_list_that_was_wrong_is_named_as_the_cause_of_the_repeat() -> None:
     late = Receipt(at(40), 1, ReceiptKind.DELIVERED, "twilio")
     said = verdict(message(LOST, HAD_NOT, AGAIN, receipts=(late,)))
     assert said.code == "sent_twice"
-    assert "asked about it, did not have it, so try 2 was made" in said.sentence
+    assert "when asked, did not have it, so attempt 2 was made" in said.sentence
 
 
 def test_what_could_not_be_learned_stays_unknown_and_says_what_was_answered() -> None:
@@ -61,4 +61,4 @@ def test_what_could_not_be_learned_stays_unknown_and_says_what_was_answered() ->
 
 
 def test_an_ordinary_sending_says_nothing_about_asking() -> None:
-    assert "sked afterwards" not in verdict(message(SENT)).sentence
+    assert "later query" not in verdict(message(SENT)).sentence

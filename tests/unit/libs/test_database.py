@@ -1,7 +1,6 @@
 """A database that goes away in the middle is told as such, whatever the driver calls it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
 
 import asyncpg
 import pytest
@@ -13,9 +12,18 @@ from libs.storage.database import Database
 class Pool:
     """Gives connections, as asyncpg's."""
 
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[object]:
-        yield object()
+    def __init__(self, free: int = 1) -> None:
+        self._free = free
+
+    async def acquire(self, *, timeout: float) -> object:
+        if not self._free:
+            await asyncio.sleep(timeout)
+            raise TimeoutError
+        self._free -= 1
+        return object()
+
+    async def release(self, _: object) -> None:
+        self._free += 1
 
 
 @pytest.mark.parametrize(
@@ -36,3 +44,13 @@ async def test_a_connection_that_was_cut_is_unavailable(error: Exception) -> Non
     with pytest.raises(Unavailable):
         async with database.acquire():
             raise error
+
+
+async def test_who_waits_for_a_connection_too_long_is_told_why_and_none_is_lost() -> None:
+    database = Database("postgresql://", "access", max_size=1, acquire_seconds=0.01, _pool=Pool())
+    async with database.acquire():
+        with pytest.raises(Unavailable, match=r"None of 1 connections to Postgres became free within 0\.01 s"):
+            async with database.acquire():
+                pass
+    async with database.acquire():
+        pass  # the first has given its own back

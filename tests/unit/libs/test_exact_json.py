@@ -42,7 +42,7 @@ def test_emoji_and_right_to_left_text_survive() -> None:
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (b'{"a":1,"a":2}', "'a' stands twice"),
+        (b'{"a":1,"a":2}', "'a' occurs twice"),
         (b'{"a":NaN}', "NaN"),
         (b"[-Infinity]", "Infinity"),
         (b'["\\ud83d"]', "surrogate"),

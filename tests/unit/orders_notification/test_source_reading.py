@@ -61,10 +61,10 @@ def test_a_body_is_read_as_its_sender_wrote_it(content_type: str, body: bytes, r
         (FORM, b"a=%00", "U+0000"),
         (FORM, b"&".join(b"a=1" for _ in range(1_001)), "more than 1000 fields"),
         ("multipart/form-data", PARTS, "names no boundary"),
-        ("multipart/form-data; boundary=c", PARTS, "not as its boundary says"),
-        ("multipart/form-data; boundary=b", PARTS[:-6], "not as its boundary says"),
+        ("multipart/form-data; boundary=c", PARTS, "does not match its boundary"),
+        ("multipart/form-data; boundary=b", PARTS[:-6], "does not match its boundary"),
         ("multipart/form-data; boundary=b", PARTS.replace("ë".encode(), b"\xeb"), "field 'name' is not in utf-8"),
-        ("multipart/form-data; boundary=b", PARTS * 400, "not as its boundary says"),
+        ("multipart/form-data; boundary=b", PARTS * 400, "does not match its boundary"),
     ],
 )
 def test_what_cannot_be_read_says_why(content_type: str, body: bytes, says: str) -> None:

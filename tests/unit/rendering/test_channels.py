@@ -108,10 +108,10 @@ def test_a_push_that_is_too_large_whatever_comes_is_refused_when_compiled() -> N
         ("<td {{ event.data.u }}>", "without quotes"),
         ("<{{ event.data.u }}>", "without quotes"),
         ('<p onclick="{{ event.data.u }}">', "runs as a script"),
-        ("<script>{{ event.data.u }}</script>", "does not belong in a mail"),
+        ("<script>{{ event.data.u }}</script>", "is not allowed in a mail"),
         ("<a href='javascript:alert(1)'>", "not allowed"),
         ("<a href='&#106;avascript:alert(1)'>", "not allowed"),
-        ("<iframe src='https://x.example'></iframe>", "does not belong"),
+        ("<iframe src='https://x.example'></iframe>", "is not allowed"),
     ],
 )
 def test_html_in_which_escaping_would_not_help_is_refused(html: str, says: str) -> None:
@@ -222,7 +222,7 @@ def test_a_webhook_whose_own_text_is_no_json_is_refused_when_it_is_published() -
 
 
 def test_a_webhook_that_is_no_json_fails_before_it_is_sent() -> None:
-    with pytest.raises(RenderFailed, match="does not give JSON"):
+    with pytest.raises(RenderFailed, match="does not produce JSON"):
         rendered("webhook", {"json": '{"name": {{ event.data.n }}}'}, n="no quotes")
 
 

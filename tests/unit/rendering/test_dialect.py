@@ -101,10 +101,10 @@ def test_an_item_beyond_the_list_is_named() -> None:
         ("{% if event.data.no %}{{ event.data.name | replace }}{% endif %}", "'replace': missing a required argument"),
         ("{% if event.data.no %}{{ event.data.name | upcase: 1 }}{% endif %}", "'upcase': too many"),
         ("{% if event.data.no %}{{ event.data.price | money: code: 'EUR' }}{% endif %}", "'money': got an unexpected"),
-        ("{% if x %}{% elseif y %}{% endif %}", "no tag 'elseif' here: write elsif"),
-        ("{% render 'footer' %}", "no tag 'render' here: a template is one piece"),
-        ("{% connected_content https://x %}", "no tag 'connected_content' here; the documentation"),
-        ("{% tablerow i in event.data.items %}{% endtablerow %}", "no tag 'tablerow' here"),
+        ("{% if x %}{% elseif y %}{% endif %}", "no tag 'elseif': write elsif"),
+        ("{% render 'footer' %}", "no tag 'render': a template cannot include another"),
+        ("{% connected_content https://x %}", "no tag 'connected_content'; the documentation"),
+        ("{% tablerow i in event.data.items %}{% endtablerow %}", "no tag 'tablerow'"),
     ],
 )
 def test_what_would_fail_for_somebody_is_refused_for_everybody(source: str, says: str) -> None:
@@ -118,7 +118,7 @@ def test_what_would_fail_for_somebody_is_refused_for_everybody(source: str, says
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("a\nb {% if event.data.yes %}\nc\n", "Line 2: {% if %} is never closed; write {% endif %} where it ends."),
+        ("a\nb {% if event.data.yes %}\nc\n", "Line 2: {% if %} is never closed; add {% endif %} where it ends."),
         ("{% if 1 %}\n{% for i in event.data.items %}{% if i %}{% endif %}\n", "Line 2: {% for %} is never closed"),
         (
             "{% if 1 %}{% raw %}{% for %}{% endraw %}\n{% endif %}\n{% case 1 %}{% when 1 %}",

@@ -107,15 +107,15 @@ def test_what_is_missing_fails_where_nothing_stands_for_it(source: str) -> None:
     ("source", "says"),
     [
         ("a\n{{ [event.data.word] }}", "Line 2: write the variable's name here"),
-        ("{% if event.data.word %}\n{% break %}{% endif %}", "Line 2: {% break %} stands outside of a loop"),
-        ("{% for i in (1..2) %}{% endfor %}{% continue %}", "Line 1: {% continue %} stands outside of a loop"),
-        ("{{ event.data.price | money_with_currency }}", "'money_with_currency': there is none; write money"),
-        ("{{ 'x.png' | asset_url }}", "'asset_url': there is none; write the address"),
+        ("{% if event.data.word %}\n{% break %}{% endif %}", "Line 2: {% break %} is outside a loop"),
+        ("{% for i in (1..2) %}{% endfor %}{% continue %}", "Line 1: {% continue %} is outside a loop"),
+        ("{{ event.data.price | money_with_currency }}", "'money_with_currency': it does not exist; write money"),
+        ("{{ 'x.png' | asset_url }}", "'asset_url': it does not exist; write the URL"),
         ("{{ event.data.word {% if true %}{% endif %} }}", "{{ in line 1 is not closed"),
         ("{% liquid\n" + "echo 'x' " * 300 + "\n%}", "more than 2000 characters"),
         ("{% liquid\n" + "echo 'x'\n" * 4_001 + "%}", "more than 4000 outputs and tags"),
         ("{{ event.data.price | money: “EUR” }}", "unexpected '“'; write straight quotes"),
-        ("{% if event.data.count &gt; 1 %}{% endif %}", "unexpected '&'; an editor may have put &gt; for >"),
+        ("{% if event.data.count &gt; 1 %}{% endif %}", "unexpected '&'; an editor may have written &gt; for >"),
         ("{{ event.data.\u200bword }}", "it may be invisible"),
         ("{{{event.data.word}}}", "unexpected '{'; write two braces"),
         ("{{#if event.data.word}}", "unexpected '#'; write {% if"),
@@ -123,13 +123,13 @@ def test_what_is_missing_fails_where_nothing_stands_for_it(source: str) -> None:
         ("{{ event.data.list.0 }}", "found integer; write [0]"),
         (
             "{% if event.data.count %}\n{% else if event.data.word %}{% endif %}",
-            "Line 2: there is no tag 'else if': write",
+            "Line 2: there is no tag 'else if'; write",
         ),
-        ("{% liquid\nif event.data.count\nelse if event.data.word\nendif %}", "there is no tag 'else if': write elsif"),
-        ("{{ '2026-02-30' | date: '%F' }}", "is no time"),
-        ("{{ 'Tue, 30 Feb 2026 09:30:00 GMT' | date: '%F' }}", "is no time"),
-        ("{{ '03/04/2026' | date: '%F' }}", "is no time"),
-        ("{{ 99999999999999999999 | date: '%F' }}", "is no time"),
+        ("{% liquid\nif event.data.count\nelse if event.data.word\nendif %}", "there is no tag 'else if'; write elsif"),
+        ("{{ '2026-02-30' | date: '%F' }}", "is not a time"),
+        ("{{ 'Tue, 30 Feb 2026 09:30:00 GMT' | date: '%F' }}", "is not a time"),
+        ("{{ '03/04/2026' | date: '%F' }}", "is not a time"),
+        ("{{ 99999999999999999999 | date: '%F' }}", "is not a time"),
     ],
 )
 def test_what_cannot_work_is_said_when_it_is_published(source: str, says: str) -> None:
@@ -159,7 +159,7 @@ def test_what_is_captured_or_cycled_in_json_is_json(source: str, gives: Any, val
 
 
 def test_json_is_not_made_json_again() -> None:
-    with pytest.raises(RenderFailed, match="JSON already"):
+    with pytest.raises(RenderFailed, match="already JSON"):
         render('{% capture a %}{"b": 1}{% endcapture %}{{ a | json }}', "json")
     assert render("{{ (1..3) | json }}{{ empty | json }}") == '[1,2,3]""'
 

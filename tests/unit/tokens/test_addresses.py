@@ -89,6 +89,10 @@ def test_what_no_mail_server_takes_is_refused_with_a_sentence(written: str) -> N
         ("0664 1234567", "AT", "+436641234567"),
         ("+15005550006", None, "+15005550006"),
         ("(415) 555-2671", "US", "+14155552671"),
+        ("4915123456789", "DE", "+4915123456789"),  # of an export that drops the plus; 0491 would be Leer
+        ("0491 512345678", "DE", "+49491512345678"),
+        ("4151234567", "US", "+14151234567"),
+        ("Tel. +49 151 23456789", None, "+4915123456789"),
     ],
 )
 def test_phone_numbers_become_e164(written: str, region: str | None, value: str) -> None:
@@ -97,7 +101,18 @@ def test_phone_numbers_become_e164(written: str, region: str | None, value: str)
 
 @pytest.mark.parametrize(
     "written",
-    ["", "abc", "+", "+49", "+49 1", "+999 12345678", "0" * 200, "+4915123456789 ext. 5", "12\n34567890"],
+    [
+        "",
+        "abc",
+        "+",
+        "+49",
+        "+49 1",
+        "+999 12345678",
+        "0" * 200,
+        "+4915123456789 ext. 5",
+        "12\n34567890",
+        "+4915123456 mobil",
+    ],
 )
 def test_what_is_no_phone_number_is_refused(written: str) -> None:
     with pytest.raises(InvalidAddress) as caught:

@@ -1,4 +1,4 @@
-"""Engines that find a rule set's patterns in one pass over a text. Hyperscan where its wheel is, else Python's re."""
+"""Engines that find a rule set's patterns in one pass over a text: Hyperscan if its wheel is installed, else re."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -10,13 +10,13 @@ from services.bounce.adapters.engines.backtracking import ReScan
 from services.bounce.adapters.engines.composite import CompositeScan
 from services.bounce.domain.rules.ruleset import RuleSet, Scan
 
-# rule sets are immutable and named by their digest, so whoever compiles one in this process compiles it for all
+# rule sets are immutable and identified by digest, so all users in this process share one compiled scanner
 _in_use: WeakValueDictionary[str, Scan] = WeakValueDictionary()
 _one = Lock()
 
 
 def compiled(rules: RuleSet, cache: Path | None = None) -> Scan:
-    """The scanner of a rule set; takes up to seconds, so call it off the event loop. `cache`: where databases stay."""
+    """Return a rule set's scanner. Takes up to seconds: call it off the event loop. `cache`: folder of databases."""
     with _one:
         scan = _in_use.get(rules.digest)
         if scan is None:
@@ -25,8 +25,8 @@ def compiled(rules: RuleSet, cache: Path | None = None) -> Scan:
 
 
 def compiled_beside(rules: RuleSet, base: tuple[RuleSet, Scan], cache: Path | None = None) -> Scan:
-    """The same from the scanner of another set: only what that one lacks is compiled. A database that is kept already
-    goes before."""
+    """Return a rule set's scanner on top of another set's: only the missing patterns are compiled. A cached database is
+    preferred."""
     if rules.digest in _in_use or (cache and any(cache.glob(f"{rules.digest}-*"))):
         return compiled(rules, cache)
     parts = base[1].parts if isinstance(base[1], CompositeScan) else ((base[0].patterns, base[1]),)

@@ -1,11 +1,11 @@
-"""Python's re as the engine: pattern by pattern, for platforms without Hyperscan. Same numbers, many times slower."""
+"""Python's re as the engine: pattern by pattern, for platforms without Hyperscan. Same results, many times slower."""
 
 import re
 from collections.abc import Sequence
 
 
 class ReScan:
-    """Bounded by what patterns may be: no repeat without an end, nothing that looks around."""
+    """Linear because of the limits on patterns: no unbounded repeats, no lookarounds."""
 
     def __init__(self, patterns: Sequence[bytes]) -> None:
         self._searches = [re.compile(pattern).search for pattern in patterns]

@@ -1,8 +1,8 @@
-"""Patterns with gaps, for an engine that compiles each of them for milliseconds: it knows some hundreds of them whole,
-and of the others one piece, whose find makes us look for the rest.
+"""Patterns with gaps, each of which takes the engine milliseconds to compile: it gets a few hundred of them whole, and
+of the others one piece each, whose match triggers a search for the rest.
 
-Five thousand phrases with a gap are 80 MB and most of a minute to Hyperscan; their pieces are plain words, and hardly
-anything. A text that holds the piece of one holds that of few others, so that looking costs little.
+Five thousand phrases with a gap cost Hyperscan 80 MB and most of a minute; their pieces are plain words and cost hardly
+anything. A text that contains the piece of one pattern contains few others, so the searches are cheap.
 """
 
 import re
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from services.bounce.domain.rules.patterns import GAP
 
-INSIDE = 500  # more than come with the product: those are asked about every text, and the engine finds them fastest
+INSIDE = 500  # more than the product ships: shipped patterns are tried on every text, and the engine is fastest
 _GAP = f" {GAP} ".encode()
 _ESCAPED = rb"\\[^a-zA-Z0-9]"
-# what may stand between gaps so that each piece is an expression of its own; everything else stays whole
+# allowed between gaps so that each piece is an expression of its own; any other pattern stays whole
 _PIECE = re.compile(
     rb"\^?(?:" + _ESCAPED + rb"|[^\\()\[\]{}|*+?.^$]|\(\?:(?:" + _ESCAPED + rb"|[^\\()])*\)|\[a-z0-9\]\{0,20\})+",
     re.DOTALL,
@@ -23,7 +23,7 @@ _LITERAL = re.compile(rb"(?:" + _ESCAPED + rb"|[^\\()\[\]{}|*+?.^$])+", re.DOTAL
 
 
 class Rest(NamedTuple):
-    """What makes a pattern whose piece was found: words that must be there too, then the whole of it."""
+    """The rest of a pattern whose piece matched: words that must occur too, then the whole pattern."""
 
     number: int
     words: tuple[bytes, ...]
@@ -31,7 +31,7 @@ class Rest(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """`expressions` with their `numbers`: of patterns, and beyond these of pieces. `rests`: by number of the piece."""
+    """`expressions` with their `numbers`: of patterns first, then of pieces. `rests`: by number of the piece."""
 
     expressions: list[bytes]
     numbers: list[int]
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
 
 
 def planned(patterns: Sequence[bytes]) -> Plan:
-    """What an engine is to compile: a piece alone of every pattern with gaps after the first INSIDE ones."""
+    """Plan what an engine compiles: of every pattern with gaps after the first INSIDE ones, only a piece."""
     numbers = {pattern: number for number, pattern in enumerate(patterns)}
     plan = Plan([], [], {})
     rests: dict[int, list[Rest]] = {}
@@ -64,7 +64,7 @@ def planned(patterns: Sequence[bytes]) -> Plan:
 
 
 def pieces_of(pattern: bytes) -> list[bytes]:
-    """A pattern without its gaps; itself alone where it has none, or is not a row of pieces."""
+    """Split a pattern at its gaps; return it whole if it has none, or is not a sequence of pieces."""
     parts = pattern.split(_GAP)
     if len(parts) == 1 or not all(_PIECE.fullmatch(part) for part in parts):
         return [pattern]
@@ -73,15 +73,15 @@ def pieces_of(pattern: bytes) -> list[bytes]:
 
 
 class Rests:
-    """Looks for the rest of the patterns whose piece was found."""
+    """Searches for the rest of patterns whose piece matched."""
 
     def __init__(self, plan: Plan, patterns: int) -> None:
         self._rests = plan.rests
         self._patterns = patterns
-        self._searches: dict[int, Callable[[bytes], Any]] = {}  # made when they are needed, which most never are
+        self._searches: dict[int, Callable[[bytes], Any]] = {}  # compiled on demand, which most never are
 
     def settle(self, words: bytes, found: Sequence[int]) -> list[int]:
-        """Numbers of patterns, from numbers of patterns and pieces."""
+        """Return the numbers of patterns, from numbers of patterns and pieces."""
         whole = [number for number in found if number < self._patterns]
         for number in found:
             for rest in self._rests.get(number, ()):

@@ -1,10 +1,10 @@
-"""Hyperscan as the engine: one database over all patterns, one pass over a text, linear whatever the text is.
+"""Hyperscan as the engine: one database of all patterns, one pass over a text, linear for every text.
 
-Its traps, and what we do: a scratch space belongs to one thread at a time (it lets go of the interpreter's lock while
-it scans), so every thread has its own; compiling takes seconds, so databases are kept by digest; a kept one fits one
-version and kind of processor only, so whatever does not load is compiled again. UTF-8 mode makes compiling ten times
-slower and the database five times larger; texts and patterns are bytes in lower case instead, and no flag is needed.
-A gap costs milliseconds and 15 kB to compile: of patterns with gaps it knows some hundreds whole (gaps.py).
+Its traps, and our solutions: a scratch space belongs to one thread at a time (scanning releases the GIL), so every
+thread has its own; compiling takes seconds, so databases are cached by digest; a cached database fits one version and
+one kind of processor, so any that does not load is compiled again. UTF-8 mode makes compiling ten times slower and the
+database five times larger, so texts and patterns are lower-case bytes instead, and no flag is needed. A gap costs
+milliseconds and 15 kB to compile: only a few hundred patterns with gaps are compiled whole (gaps.py).
 """
 
 import hashlib
@@ -24,19 +24,19 @@ from services.bounce.ports.rules import UnfitPattern
 log = get_logger(__name__)
 
 _KEPT = 8  # databases, 3 MB each
-_TORN_SECONDS = 3_600.0  # after which nobody writes a part any more
+_TORN_SECONDS = 3_600.0  # a partial file older than this has no writer any more
 _FLAGS = hyperscan.HS_FLAG_SINGLEMATCH
 
 
 class _Scratch(threading.local):
-    """What one thread scans with."""
+    """One thread's scratch space."""
 
     def __init__(self, database: hyperscan.Database) -> None:
         self.space = hyperscan.Scratch(database)
 
 
 class HyperscanScan:
-    """Numbers of the patterns that are in a text. Safe to call from any thread."""
+    """Returns the indices of the patterns in a text. Thread-safe."""
 
     def __init__(self, patterns: Sequence[bytes], digest: str, cache: Path | None = None) -> None:
         plan = planned(patterns)
@@ -52,7 +52,7 @@ class HyperscanScan:
 
 
 def _found(number: int, _begin: int, _end: int, _flags: int, found: object) -> None:
-    found.append(number)  # type: ignore[attr-defined]  # the list that the scan was given
+    found.append(number)  # type: ignore[attr-defined]  # the list that was passed to scan
 
 
 def _database(plan: Plan, patterns: Sequence[bytes], digest: str, cache: Path | None) -> hyperscan.Database:
@@ -60,7 +60,7 @@ def _database(plan: Plan, patterns: Sequence[bytes], digest: str, cache: Path | 
     if kept is not None and kept.is_file():
         try:
             loaded = hyperscan.loadb(kept.read_bytes(), mode=hyperscan.HS_MODE_BLOCK)
-            os.utime(kept, ns=(time.time_ns(), kept.stat().st_mtime_ns))  # in use: it is not tidied away
+            os.utime(kept, ns=(time.time_ns(), kept.stat().st_mtime_ns))  # in use: _tidy keeps it
             return loaded
         except (hyperscan.error, OSError, ValueError) as error:
             log.warning("bounce_rules_compiled_again", error=repr(error))
@@ -85,7 +85,7 @@ def _compile(expressions: Sequence[bytes], numbers: Sequence[int]) -> hyperscan.
 
 
 def _unfit(patterns: Sequence[bytes]) -> UnfitPattern | None:
-    """Which pattern is at fault: the library does not say."""
+    """Find the pattern at fault: the library does not name it."""
     for pattern in patterns:
         try:
             _compile([pattern], [0])
@@ -101,7 +101,7 @@ def _name(plan: Plan, digest: str) -> str:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    """Written beside and moved into place: several processes start at once."""
+    """Write to a temporary file and rename it: several processes start at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}.part")
     beside.write_bytes(data)
@@ -110,7 +110,7 @@ def _keep(path: Path, data: bytes) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Every published set leaves a database: those used last stay, for a way back and for processes that start."""
+    """Delete old databases: the latest used stay, for rollbacks and for processes that start."""
     aged = sorted(((_age(path), path) for path in folder.iterdir()), reverse=True)
     databases = [path for _, path in aged if path.suffix == ".hsdb"]
     torn = [path for at, path in aged if path.suffix == ".part" and at < time.time() - _TORN_SECONDS]
@@ -119,8 +119,8 @@ def _tidy(folder: Path) -> None:
 
 
 def _age(path: Path) -> float:
-    """When it was last used."""
+    """Return when it was last used."""
     try:
         return path.stat().st_atime
-    except FileNotFoundError:  # another process has just tidied it away
+    except FileNotFoundError:  # another process has just deleted it
         return 0.0

@@ -1,4 +1,4 @@
-"""Mails, facts and what follows from them in Postgres."""
+"""Mails, facts and their consequences in Postgres."""
 
 from services.bounce.adapters.postgres.barring import PostgresSuppressions
 from services.bounce.adapters.postgres.contacts import PostgresContacts
@@ -18,7 +18,7 @@ from services.bounce.adapters.postgres.telling import PostgresTelling
 from services.bounce.adapters.postgres.watching import PostgresBreakers
 from services.bounce.adapters.postgres.webhooks import PostgresWebhooks
 
-SERVER_SETTINGS = {"jit": "off"}  # compiling costs more than any question that is asked here
+SERVER_SETTINGS = {"jit": "off"}  # compiling would cost more than any query here
 
 __all__ = [
     "SERVER_SETTINGS",

@@ -1,4 +1,4 @@
-"""What people do to suppressions: placed by hand, lifted, undone in bulk."""
+"""Changes of suppressions by people: placed by hand, lifted, undone in bulk."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -25,7 +25,7 @@ class PostgresSuppressions:
     database: Database
 
     async def place(self, evidence: Evidence, action: ActionRecorded) -> Suppression:
-        """Bars by hand; gives the suppression that already bars where there is one."""
+        """Bar by hand; return the existing suppression if the address is barred already."""
         async with self.database.transaction() as connection:
             for placed in await place_all(connection, [evidence]):
                 await append(connection, [changed(placed), _action(placed, action)])
@@ -33,7 +33,7 @@ class PostgresSuppressions:
             return await locked(connection, evidence.key)
 
     async def lift(self, tenant: int, mode: Mode, suppression: UUID, change: Change) -> Suppression:
-        """Applies `change` to the locked suppression. Raises NotFound, and what `change` raises."""
+        """Apply `change` to the locked suppression. Raises NotFound, and what `change` raises."""
         async with self.database.transaction() as connection:
             row = await connection.fetchrow(_LOCK_ID, tenant, mode, suppression)
             if row is None:
@@ -45,12 +45,12 @@ class PostgresSuppressions:
             return lifted
 
     async def undo(self, wanted: Selection, undo: Undo) -> Undone:
-        """One batch of an undo, with its line in the audit; falsy where nothing is left."""
+        """Undo one batch, with its audit entry; falsy when nothing is left."""
         async with self.database.transaction() as connection:
             return await undo_batch(connection, wanted, undo)
 
     async def preview(self, wanted: Selection, examples: int) -> Preview:
-        """What an undo would change."""
+        """Return what an undo would change."""
         async with self.database.snapshot() as connection:
             counts, groups, rows = await preview(connection, wanted, examples)
         return Preview(counts, [dict(row) for row in groups], [(to_suppression(row), row["said"]) for row in rows])

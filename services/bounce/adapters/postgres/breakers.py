@@ -1,4 +1,4 @@
-"""The breaker of each provider: its figures by the minute, when it was open, and what it parked."""
+"""The breaker of each provider: its counts per minute, when it was open, and what it parked."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ from services.bounce.domain.breaker import MINUTE, Band, Seen, Usual, doubtful_f
 
 Provider = tuple[int, str]  # mode, name
 
-EVERYBODY = ""  # where mails sent are counted: nobody knows their provider before it answers
+EVERYBODY = ""  # counts mails sent: their provider is unknown until it answers
 
 _PULSE = """
 insert into pulse as p (mode, provider, minute, count)
@@ -24,7 +24,7 @@ _MINUTES = """
 select provider, minute, count from pulse
 where mode = $1 and provider = any($2::text[]) and minute > $3 and minute <= $4
 """
-# what was said while a breaker was open is not usual, unless somebody has said that it was true
+# facts seen while a breaker was open are not usual, unless an operator confirmed them
 _USUAL = """
 select p.provider, sum(p.count)::bigint from pulse p
 where p.mode = $1 and p.provider = any($2::text[]) and p.minute > $3 and p.minute <= $4
@@ -73,7 +73,7 @@ class Tripped:
 
 
 async def count_pulses(connection: Any, counts: Mapping[tuple[int, str, datetime], int]) -> None:
-    """Adds to the minutes; rows are locked in the order of their keys."""
+    """Add to the counts per minute; rows are locked in key order."""
     if counts:
         rows = [(*key, count) for key, count in sorted(counts.items())]
         await connection.execute(_PULSE, *(list(column) for column in zip(*rows, strict=True)))
@@ -84,7 +84,7 @@ def minute_of(at: datetime) -> datetime:
 
 
 async def look(connection: Any, refused: Mapping[Provider, Sequence[datetime]], band: Band) -> list[Tripped]:
-    """Counts refusals of providers and opens the breakers of those that are out of their band."""
+    """Count providers' refusals and open the breakers of those outside their band."""
     pulses = Counter((mode, provider, minute_of(at)) for (mode, provider), moments in refused.items() for at in moments)
     await count_pulses(connection, pulses)
     tripped = []
@@ -108,13 +108,13 @@ async def _judge(connection: Any, provider: Provider, at: datetime, band: Band) 
     begin = doubtful_from(seen, usual, at, band)
     id_ = await connection.fetchval(_OPEN, uuid7(), mode, name, begin, at, refused, expectation)
     if id_ is None:
-        return None  # it is open already
+        return None  # already open
     await connection.execute(_DOUBT, mode, name, begin)
     return Tripped(id_, Mode(mode), name, begin, refused, expectation)
 
 
 async def figures_of(connection: Any, provider: Provider, at: datetime, band: Band) -> tuple[Seen, Usual]:
-    """The last hours by the minute, and what is usual before the window that ends at `at`."""
+    """Return the last hours per minute, and the usual rate before the window that ends at `at`."""
     mode, name = provider
     span = (at - band.back_at_most - band.answers_within - band.window * 2, at)
     seen = Seen(await _minutes(connection, mode, name, span), await _minutes(connection, mode, EVERYBODY, span))
@@ -131,7 +131,7 @@ async def _minutes(connection: Any, mode: int, provider: str, span: tuple[dateti
 
 
 async def doubts(connection: Any, providers: Collection[Provider], since: datetime) -> dict[Provider, list[Span]]:
-    """When each provider was doubted, since a moment."""
+    """Return the times in which each provider was doubted since a moment."""
     ordered = sorted(set(providers))
     spans: dict[Provider, list[Span]] = {provider: [] for provider in ordered}
     if ordered:

@@ -1,4 +1,4 @@
-"""What went well with addresses: a bit for each day, written once on each day on which it changes."""
+"""Successful contacts with addresses: one bit per day, written only on the first contact of a day."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,8 +12,8 @@ from services.bounce.ports import Reached
 
 _MASK = (1 << DAYS_KEPT) - 1
 _MOST = 50_000  # rows that one sweep deletes
-# An address written to five times a day is one write: what is known already is left out before the upsert, which would
-# lock and dirty its row even where it changes nothing.
+# An address that gets five mails a day costs one write: known contacts are filtered out before the upsert, which would
+# lock and dirty the row even without a change.
 _ACCEPTED = f"""
 insert into contact as c (tenant, mode, address_hash, day, accepted)
 select n.tenant, n.mode, n.address_hash, n.day, 1
@@ -51,24 +51,24 @@ class PostgresContacts:
     database: Database
 
     async def accepted(self, mails: Sequence[Reached]) -> None:
-        """Mails that were handed over: a day for each address, and the breaker's count of all."""
+        """Record accepted mails: a day for each address, and the breaker's count of all."""
         days = {(item.tenant, int(item.mode), item.address_hash, item.at.date()) for item in mails}
         minutes = Counter((int(item.mode), EVERYBODY, minute_of(item.at)) for item in mails)
         async with self.database.transaction() as connection:
             for statement_days in _one_a_statement(days):
                 await connection.execute(_ACCEPTED, *statement_days)
-            # last, and together: many transactions meet at this row. Twice after a redelivery, which does no harm
+            # last, and aggregated: many transactions contend for this row. A redelivery may count twice, harmlessly
             await count_pulses(connection, minutes)
 
     async def read(self, readings: Sequence[Reached]) -> None:
-        """Signs that a mail reached its reader."""
+        """Record signs that a mail was read."""
         days = {(item.tenant, int(item.mode), item.address_hash, item.at.date()) for item in readings}
         async with self.database.transaction() as connection:
             for statement_days in _one_a_statement(days):
                 await connection.execute(_READ, *statement_days)
 
     async def forget_before(self, day: date, minute: datetime) -> int:
-        """Drops some of what no policy looks at any more; how many addresses."""
+        """Delete a batch of contacts that no policy uses any more; return how many."""
         async with self.database.acquire() as connection:
             await connection.execute(_DROP_PULSES, minute)
             tag = await connection.execute(_DROP, day, _MOST)
@@ -76,7 +76,7 @@ class PostgresContacts:
 
 
 def _one_a_statement(days: Iterable[tuple[int, int, bytes, date]]) -> Iterable[list[list[object]]]:
-    """Columns in which no address is twice: an upsert cannot touch a row twice."""
+    """Yield columns in which each address occurs once: an upsert cannot touch a row twice."""
     by_address: dict[tuple[int, int, bytes], list[date]] = {}
     for *address, day in sorted(days):
         by_address.setdefault(tuple(address), []).append(day)  # type: ignore[arg-type]

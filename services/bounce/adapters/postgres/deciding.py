@@ -1,4 +1,4 @@
-"""What people decide about the parked: the provider is believed, or it is not."""
+"""Decisions of people about parked addresses: the provider is believed, or not."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ _BELIEVE = "update breaker set real = true where id = $1 and not real"
 
 
 async def release_batch(connection: Any, wanted: Parking, undo: Undo) -> int:
-    """Bars some of what is parked, with its line in the audit; how many."""
+    """Bar a batch of parked addresses, with its audit entry; return how many."""
     await connection.execute(_BELIEVE, wanted.breaker)
     rows = await _locked(connection, wanted)
     placed = await place_all(connection, [_evidence(row, undo) for row in rows])
@@ -34,7 +34,7 @@ async def release_batch(connection: Any, wanted: Parking, undo: Undo) -> int:
 
 
 async def drop_batch(connection: Any, wanted: Parking, undo: Undo) -> int:
-    """Gives up some of what is parked, with its line in the audit; how many."""
+    """Drop a batch of parked addresses, with its audit entry; return how many."""
     rows = await _locked(connection, wanted)
     await _conclude(connection, rows, ParkState.DROPPED, undo)
     await append(connection, _told("breaker.drop", rows, wanted, undo))
@@ -51,7 +51,7 @@ async def _conclude(connection: Any, rows: list[Any], state: ParkState, undo: Un
 
 
 def _evidence(row: Any, undo: Undo) -> Evidence:
-    # the person's word, so of the person's time: what was lifted meanwhile is barred all the same
+    # a person's decision, so it has that time: an address lifted in the meantime is barred all the same
     key = SuppressionKey(row["tenant"], Mode(row["mode"]), row["address_hash"], Scope(row["scope"]))
     about = (row["bounce_id"], row["message"], row["recipient"], undo.note)
     return Evidence(key, Reason(row["reason"]), undo.at, undo.actor, *about, cause=to_cause(row))

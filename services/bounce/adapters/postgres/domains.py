@@ -1,4 +1,4 @@
-"""Domains that were said to have no mail: asked for, barred with their addresses, let go again."""
+"""Domains reported to have no mail: checked in the DNS, barred with their addresses, released again."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from services.bounce.domain.policy import Decision, Waits
 from services.bounce.domain.suppressions import Cause, Evidence, SuppressionKey
 
 _BATCH = 1_000
-# asked at once, whatever is known: that answer is from before this refusal
+# checked at once, even if there is an answer: it is older than this refusal
 _ASK = """
 insert into domain as d (name, due_at, since) select name, $2, $2 from unnest($1::text[]) as i (name) order by name
 on conflict (name) do update set due_at = least(d.due_at, $2)
 """
-# the lease is a due time ahead: whoever dies gives its domains back by itself
+# the lease is a later due time: a worker that dies gives its domains back without further action
 _LEASE = """
 update domain set due_at = $2 where name in (
   select name from domain where due_at <= $1 order by due_at limit $3 for update skip locked)
@@ -46,7 +46,7 @@ order by s.tenant, s.mode, s.address_hash, s.scope limit $3 for update of s
 
 
 async def ask(connection: Any, judged: Iterable[Judged], now: datetime) -> None:
-    """Has the domains asked for that verdicts wait for."""
+    """Schedule DNS checks of the domains that verdicts wait for."""
     names = {item.verdict.asks for item in judged if isinstance(item.verdict, Waits) and item.verdict.asks}
     if names:
         await connection.execute(_ASK, sorted(names), now)
@@ -54,22 +54,22 @@ async def ask(connection: Any, judged: Iterable[Judged], now: datetime) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PostgresDomains:
-    """`again`: how long the word of a dead domain holds; `remember`: how old a fact may be that an answer decides."""
+    """`again`: how long a dead domain's answer is valid; `remember`: the maximum age of the facts it decides."""
 
     database: Database
     again: timedelta
     remember: timedelta
 
     async def lease(self, limit: int, now: datetime, seconds: float) -> list[Domain]:
-        """Domains that are due, nobody else's for `seconds`."""
+        """Lease domains that are due for `seconds`."""
         async with self.database.acquire() as connection:
             rows = await connection.fetch(_LEASE, now, now + timedelta(seconds=seconds), limit)
         return [Domain(row["name"], DomainState(row["state"]), row["since"], row["tries"]) for row in rows]
 
     async def conclude(self, domain: Domain, answer: Answer, now: datetime) -> int:
-        """Does what follows from an answer; how many addresses were barred or let go.
+        """Apply an answer; return how many addresses were barred or released.
 
-        First the addresses, then the domain: cut off in between, it is asked again.
+        First the addresses, then the domain: after a crash in between, the domain is checked again.
         """
         then, count = after(domain, answer, now), 0
         if answer.takes_mail is not None:

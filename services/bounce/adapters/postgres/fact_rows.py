@@ -22,7 +22,7 @@ from services.bounce.ports import NewFact
 _TOLD_APART = "unknown-user"
 
 
-# of the table `bounce`, in the order of `row_of`
+# columns of the table `bounce`, in the order of `row_of`
 COLUMNS = (
     *("id", "tenant", "mode", "at", "category", "permanent", "origin", "address_hash", "message", "attempt"),
     *("recipient", "reply_code", "enhanced_code", "text", "mail_id", "provider", "rule", "rule_set", "domain"),
@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 def row_of(item: NewFact, text: str, judged: Judged) -> tuple[Any, ...]:
-    """The fact as it is copied into its table. `text`: what is kept of its words."""
+    """Return the fact's row for COPY. `text`: the part of its words that is stored."""
     fact, sending, vendor = item.fact, item.sending, item.vendor
     by_model = (fact.rule_set or "").startswith("model:")
     return (
@@ -75,7 +75,7 @@ def row_of(item: NewFact, text: str, judged: Judged) -> tuple[Any, ...]:
 
 
 def decided(judged: Iterable[Judged]) -> list[list[Any]]:
-    """What was decided, as columns, in the order of the facts' ids."""
+    """Return the decisions as columns, in the order of the facts' ids."""
     rows = sorted((item.proof.id, *_decided(item)) for item in judged)
     return [list(column) for column in zip(*rows, strict=True)]
 
@@ -85,7 +85,7 @@ def _decided(judged: Judged) -> tuple[int, str | None, bool]:
 
 
 def proof_of(item: NewFact, *, doubtful: bool) -> Proof:
-    """The fact as policy sees it. Domains of test traffic are anybody's: nobody asks for them."""
+    """Return the fact as policy sees it. Domains of test traffic may be anybody's and are never checked."""
     return Proof(
         item.id,
         item.at,
@@ -100,7 +100,7 @@ def proof_of(item: NewFact, *, doubtful: bool) -> Proof:
 
 
 def evidence_of(item: NewFact, bars: Bars) -> Evidence:
-    """What a fact bars."""
+    """Return the evidence for what a fact bars."""
     fact, rule_set = item.fact, item.fact.rule_set or BY_FORM
     cause = Cause(fact.category, fact.provider or "", fact.rule, rule_set, bars.policy, bars.evidence)
     key = SuppressionKey(item.tenant, item.mode, item.address_hash, bars.scope)
@@ -108,7 +108,7 @@ def evidence_of(item: NewFact, bars: Bars) -> Evidence:
 
 
 def refused(facts: Sequence[NewFact]) -> dict[Provider, list[datetime]]:
-    """When each provider said that a mailbox of ours does not exist."""
+    """Return when each provider said that a mailbox of ours does not exist."""
     moments: dict[Provider, list[datetime]] = defaultdict(list)
     for item in facts:
         if item.fact.category == _TOLD_APART and item.fact.permanent and item.fact.provider and item.message:
@@ -117,19 +117,19 @@ def refused(facts: Sequence[NewFact]) -> dict[Provider, list[datetime]]:
 
 
 def provider_of(item: NewFact) -> Provider:
-    """Breakers are one for each mode: test traffic must not make anybody doubt."""
+    """Breakers are separate for each mode: test traffic must not raise doubts."""
     return int(item.mode), item.fact.provider or ""
 
 
 def kind_of(item: NewFact) -> Kind:
-    """What a fact is counted under."""
+    """Return the dimensions under which a fact is counted."""
     sending = item.sending
     names = (item.fact.category, item.fact.provider or "", sending.from_domain, sending.communication)
     return Kind(item.tenant, item.mode, *names)
 
 
 def seen(item: NewFact) -> Seen:
-    """The fact as it is counted about rules."""
+    """Return the fact in the form counted for rules."""
     fact, vendor = item.fact, item.vendor
     return Seen(
         item.id,
@@ -141,14 +141,14 @@ def seen(item: NewFact) -> Seen:
         fact.rule,
         fact.matched,
         fact.shadow,
-        fact.template if fact.rule is None else "",  # asked for of what no rule knew
+        fact.template if fact.rule is None else "",  # reported only where no rule matched
         fact.rule_set is not None,
         ((vendor.name, vendor.category),) if vendor and vendor.category else (),
     )
 
 
 def blocks_of(facts: Sequence[NewFact]) -> Iterator[tuple[Any, ...]]:
-    """Facts that are about us, as the health of senders counts them; the recipient's own filter is not."""
+    """Yield refusals that concern us, for the senders' health; the recipient's own filter does not count."""
     for item in facts:
         category = CATEGORIES[item.fact.category]
         if category.group == "block" and category.name != "recipient-filter":
@@ -158,7 +158,7 @@ def blocks_of(facts: Sequence[NewFact]) -> Iterator[tuple[Any, ...]]:
 
 
 def classified(item: NewFact, text: str) -> Outgoing:
-    """The event about a fact, with what is kept of its words."""
+    """Return the event about a fact, with the stored part of its words."""
     event = BounceClassified(
         bounce_id=item.id,
         category=item.fact.category,

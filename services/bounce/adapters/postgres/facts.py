@@ -1,4 +1,4 @@
-"""Facts and what follows from them: one transaction with its suppressions, its figures and its events."""
+"""Facts and their consequences: one transaction with their suppressions, figures and events."""
 
 from collections import Counter as Counted
 from collections.abc import Mapping, Sequence, Set
@@ -32,6 +32,7 @@ from services.bounce.adapters.postgres.fact_rows import (
 from services.bounce.adapters.postgres.figures import add_blocks, add_figures
 from services.bounce.adapters.postgres.histories import NOTHING, read_histories, with_proofs
 from services.bounce.adapters.postgres.parking import confirm, park
+from services.bounce.adapters.postgres.pruning import drop_facts_before
 from services.bounce.adapters.postgres.reexamining import reexamine
 from services.bounce.adapters.postgres.superseding import restate, supersede
 from services.bounce.adapters.postgres.suppressions import changed, place_all
@@ -44,10 +45,10 @@ from services.bounce.domain.suppressions import Evidence
 from services.bounce.ports import NewFact, Reading
 
 _facts = Counter("depesche_bounce_facts", "New facts about addresses", ["category", "provider", "origin"])
-_unmatched = Counter("depesche_bounce_unmatched", "New facts whose words no rule knew", ["provider"])
+_unmatched = Counter("depesche_bounce_unmatched", "New facts whose words matched no rule", ["provider"])
 _latency = Histogram(
     "depesche_bounce_latency_seconds",
-    "From what a server said to what follows from it, in seconds",
+    "From a server's reply to its consequences, in seconds",
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3_600),
 )
 _opened = Counter("depesche_bounce_breaker_opened", "Times that a provider was no longer believed", ["provider"])
@@ -86,19 +87,19 @@ class _Overtaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PostgresFacts:
-    """`policy` and `band` hold the numbers that decide."""
+    """`policy` and `band` hold the limits for decisions."""
 
     database: Database
     policy: Policy
     band: Band
 
     async def record(self, facts: Sequence[NewFact], now: datetime) -> None:
-        """New facts, what they bar, and both events; mails that brought them are closed. Repeats change nothing,
-        unless the fact was superseded: then it counts again."""
+        """Record new facts, what they bar, and both events, and close their mails. Repeats change nothing, unless the
+        fact was superseded: then it counts again."""
         if not facts:
             return
         while (recorded := await self._recorded(facts, now)) is None:
-            pass  # what the other transaction has added is seen now
+            pass  # the other transaction's facts are visible now
         fresh, tripped = recorded
         _measure(fresh, now)
         for breaker in tripped:
@@ -110,8 +111,8 @@ class PostgresFacts:
             await reexamine(self.database, breaker, now)
 
     async def _recorded(self, facts: Sequence[NewFact], now: datetime) -> tuple[list[NewFact], list[Tripped]] | None:
-        """Those that are new, decided on before they are written, so that each row is written once. None, and nothing
-        done, where another transaction has added one of them meanwhile."""
+        """Record the new ones, decided before they are written, so that each row is written once. Return None, having
+        done nothing, if another transaction added one of them in the meantime."""
         ordered = sorted({fact.id: fact for fact in facts}.values(), key=lambda fact: fact.id)
         texts = {fact.id: redacted(fact.fact.text) for fact in ordered}
         tripped: list[Tripped] = []
@@ -134,7 +135,7 @@ class PostgresFacts:
         return fresh, tripped
 
     async def supersede(self, readings: Sequence[Reading], now: datetime) -> None:
-        """Before what is said now is recorded: cut off in between, the mails are read once more."""
+        """Call it before recording the new reading: after a crash in between, the mails are read once more."""
         if readings:
             async with self.database.transaction() as connection:
                 await supersede(connection, readings, now)
@@ -147,7 +148,7 @@ class PostgresFacts:
         judged: Mapping[UUID, Judged],
         now: datetime,
     ) -> list[Outgoing]:
-        """What facts lead to; those that are not `new` were counted when they were."""
+        """Apply the consequences of facts; those not in `new` have been counted already."""
         bars: list[Evidence] = []
         parks: list[tuple[UUID, Evidence]] = []
         for fact in facts:
@@ -180,7 +181,7 @@ class PostgresFacts:
         addresses = {_address(fact) for fact in facts if fact.message}
         histories = await read_histories(connection, addresses, since - self.policy.proofs_within)
         spans = await doubts(connection, {provider_of(fact) for fact in facts}, since)
-        doubted = any(spans.values())  # hardly ever
+        doubted = any(spans.values())  # rarely
         breakers = {f.id: span.id for f in facts if (span := _span(spans[provider_of(f)], f))} if doubted else {}
         proofs = [proof_of(fact, doubtful=fact.id in breakers) for fact in facts]
         together = with_proofs(histories, [(_address(f), p) for f, p in zip(facts, proofs, strict=True) if f.message])
@@ -188,16 +189,19 @@ class PostgresFacts:
         return judge_all(cases, self.policy, now, breakers)
 
     async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None:
-        """Facts stay, nameless; the mails that brought them go."""
+        """Make facts nameless; the mails that brought them are deleted."""
         columns = [list(column) for column in zip(*sorted(set(recipients)), strict=True)]
         async with self.database.transaction() as connection:
             for statement in _FORGET:
                 await connection.execute(statement, *columns)
 
+    async def drop_before(self, moment: datetime) -> int:
+        return await drop_facts_before(self.database, moment)
+
 
 def _figures(counted: Mapping[tuple[Kind, datetime, bool, bool, bool, bool], int]) -> Figures:
-    """What a transaction adds: so many facts of a kind and hour, new or counting again, the first of their address, and
-    whether they began to bar it or are parked."""
+    """Return a transaction's figures: counts by kind and hour, new or counting again, whether first for their address,
+    and whether they began to bar it or are parked."""
     figures = Figures()
     for (kind, hour, is_new, first, bars, parked), count in counted.items():
         new = count * is_new
@@ -206,7 +210,7 @@ def _figures(counted: Mapping[tuple[Kind, datetime, bool, bool, bool, bool], int
 
 
 def _measure(facts: Sequence[NewFact], now: datetime) -> None:
-    """Tells Prometheus, which takes a lock for each word it hears."""
+    """Update Prometheus, in bulk because it takes a lock for each label set."""
     for names, count in Counted((f.fact.category, f.fact.provider or "", f.origin) for f in facts).items():
         _facts.labels(*names).inc(count)
     unread = (f.fact.provider or "" for f in facts if f.fact.rule is None and f.fact.rule_set is not None)
@@ -225,7 +229,7 @@ def _span(spans: Sequence[Span], fact: NewFact) -> Span | None:
 
 
 async def _add(connection: Any, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Copied, which costs half of what an insert does. Raises _Overtaken."""
+    """Copy rows, which costs half of an insert. Raises _Overtaken."""
     if rows:
         try:
             await connection.copy_records_to_table("bounce", records=rows, columns=COLUMNS)

@@ -1,4 +1,4 @@
-"""Roll-ups: added to in the transaction of what they count, last of all, because many transactions meet there."""
+"""Roll-ups: updated in the transaction of their facts, last of all, because many transactions contend for them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -25,7 +25,7 @@ on conflict (tenant, mode, day, sender, about, provider, category) do update set
 
 
 async def add_figures(connection: Any, figures: Figures) -> None:
-    """Adds what a transaction has counted; rows are locked in the order of their keys."""
+    """Add a transaction's counts; rows are locked in key order."""
     if figures.rows:
         rows = [
             (*place, counts.facts, counts.first, counts.suppressed, counts.lifted, counts.parked)
@@ -35,7 +35,7 @@ async def add_figures(connection: Any, figures: Figures) -> None:
 
 
 async def add_blocks(connection: Any, blocks: Iterable[tuple[Any, ...]]) -> None:
-    """Adds to the health of senders: key columns, then when and which fact; each stands for one block."""
+    """Add to the senders' health: key columns, then time and id of the fact; each row is one block."""
     counted: dict[tuple[Any, ...], tuple[int, Any, Any]] = {}
     for *key, at, bounce in blocks:
         count, last_at, last = counted.get(tuple(key), (0, at, bounce))

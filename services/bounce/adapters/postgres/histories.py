@@ -1,4 +1,4 @@
-"""What is known of addresses, read for a batch at once."""
+"""What is known about addresses, read in batches."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from services.bounce.domain.policy import Contact, History, Proof
 Address = tuple[int, int, bytes]  # tenant, mode, hash
 
 NOTHING = History()
-_MOST = 200  # facts of one address: a shared test mailbox has thousands
+_MOST = 200  # facts per address: a shared test mailbox has thousands
 _ADDRESSES = "unnest($1::smallint[], $2::smallint[], $3::bytea[]) as a (tenant, mode, address_hash)"
 _PROOFS = f"""
 select a.tenant, a.mode, a.address_hash, b.id, b.at, b.category, b.permanent, b.provider, b.doubtful, b.domain,
@@ -30,7 +30,7 @@ from {_ADDRESSES} join suppression s using (tenant, mode, address_hash) where s.
 
 
 async def read_histories(connection: Any, addresses: Collection[Address], since: datetime) -> dict[Address, History]:
-    """The histories of the addresses of which something is known: most never bounced before."""
+    """Return the histories of addresses that have one: most never bounced before."""
     ordered = sorted(set(addresses))
     if not ordered:
         return {}
@@ -47,7 +47,7 @@ async def read_histories(connection: Any, addresses: Collection[Address], since:
 
 
 def with_proofs(histories: Mapping[Address, History], said: Iterable[tuple[Address, Proof]]) -> dict[Address, History]:
-    """The histories with what a batch says besides, of each address the newest."""
+    """Add a batch's own facts to the histories, keeping the newest of each address."""
     more: dict[Address, list[Proof]] = defaultdict(list)
     for address, proof in said:
         more[address].append(proof)
@@ -57,7 +57,7 @@ def with_proofs(histories: Mapping[Address, History], said: Iterable[tuple[Addre
         if not history.proofs and len(proofs) == 1:
             together[address] = History(tuple(proofs), history.contact, history.lifted)
             continue
-        each = {proof.id: proof for proof in (*history.proofs, *proofs)}  # one that counts again may stand in both
+        each = {proof.id: proof for proof in (*history.proofs, *proofs)}  # one that counts again may be in both
         newest = sorted(each.values(), key=lambda proof: proof.at, reverse=True)[:_MOST]
         together[address] = replace(history, proofs=tuple(newest))
     return together
@@ -66,8 +66,8 @@ def with_proofs(histories: Mapping[Address, History], said: Iterable[tuple[Addre
 async def read_known(
     connection: Any, ordered: Sequence[Address]
 ) -> tuple[dict[Address, Contact], dict[Address, dict[Scope, datetime]]]:
-    """What is known of addresses beside facts, by those that it is known of: what went well, and when somebody last let
-    them go."""
+    """Return what is known besides facts, by address: successful contacts, and when somebody last lifted a
+    suppression."""
     columns = [list(column) for column in zip(*ordered, strict=True)]
     contacts = {
         (row["tenant"], row["mode"], row["address_hash"]): Contact(row["day"], row["accepted"], row["read_on"])

@@ -1,4 +1,4 @@
-"""Facts by the rule set that judged them."""
+"""Facts by the rule set that classified them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from libs.contracts.outcomes import Mode
 from libs.storage.database import Database
 from services.bounce.ports.rules import JudgedBy, Place
 
-# every fact is counted in the transaction that adds it, and there are far fewer figures
+# every fact is counted in the transaction that adds it, and there are far fewer figures than facts
 _REALMS = "select distinct tenant, mode from figure where grain = 1 and bucket >= $1 order by 1, 2"
 _PAGE = """
 select id, at, category, permanent, rule, rule_set, text, reply_code, enhanced_code, provider, origin, stage,

@@ -1,4 +1,4 @@
-"""Suppressions that end: by a person, one or many, by the breaker, by a domain that is back."""
+"""Ends suppressions: by a person, one or many, by the breaker, or because a domain is back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _KINDS = "select id, from_domain, communication from bounce where id = any($1::u
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """Who lets go, when and why. `withdrawn`: nobody does, what was said is said no more."""
+    """Who lifts, when and why. `withdrawn`: nobody does; the evidence no longer exists."""
 
     at: datetime
     actor: str
@@ -24,7 +24,7 @@ class Lift:
 
 
 async def lift_all(connection: Any, locked: Sequence[Suppression], how: Lift) -> list[Suppression]:
-    """Ends active suppressions whose rows are locked."""
+    """End active suppressions whose rows are locked."""
     end = withdraw if how.withdrawn else lift
     lifted = [end(item, at=how.at, actor=how.actor, note=how.note) for item in locked]
     await put_all(connection, lifted)
@@ -32,7 +32,7 @@ async def lift_all(connection: Any, locked: Sequence[Suppression], how: Lift) ->
 
 
 async def count_changes(connection: Any, changed: Sequence[Suppression], at: datetime, **counts: int) -> None:
-    """Figures of suppressions that began or ended, under the dimensions of the fact behind them; last of all."""
+    """Count suppressions that began or ended, under the dimensions of the fact behind them; last of all."""
     ids = [item.bounce_id for item in changed if item.bounce_id]
     known = {row["id"]: (row["from_domain"], row["communication"]) for row in await connection.fetch(_KINDS, ids)}
     figures = Figures()

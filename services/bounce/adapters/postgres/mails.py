@@ -11,8 +11,9 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from libs.contracts.outcomes import Mode
-from libs.ids import uuid7
+from libs.ids import first_id_at, uuid7
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from services.bounce.domain.mime import MAX_BYTES, MAX_KEPT
 from services.bounce.ports.mails import STATES, Closing, Kept, Lease, Mail, NewMail, Rereading, Stray
 
@@ -27,10 +28,10 @@ from unnest($1::uuid[], $2::bytea[], $3::smallint[], $4::smallint[], $5::text[],
 on conflict (digest) do nothing returning digest
 """
 _KNOWN = f"select digest, {_COLUMNS}, null::bytea as raw from mail where digest = any($1)"  # noqa: S608 - our own statement
-# readers choose one after the other, which takes milliseconds; the mails are fetched when the choice is committed
+# readers choose one at a time, which takes milliseconds; the mails are fetched after that commit
 _ONE_CHOOSES = "select pg_advisory_xact_lock(hashtext('bounce mail leases'))"
 _RUN_OUT = "delete from mail_lease where until <= now()"
-# what a batch has no room for is left, and the first one is always taken
+# mails beyond the batch's size stay, but the first one is always leased
 _LEASE = """
 with due as (
   select id, size, due_at from mail
@@ -73,7 +74,12 @@ update mail set state = 0, again = true, attempts = 0, due_at = now() where id i
   order by received_at, id limit $9 for update skip locked)
 returning received_at, id
 """  # noqa: S608 - our own statement
-_DROP_RAW = "update mail set raw = null where received_at < $1 and raw is not null and state <> 0"
+# their ids carry when they came; one that was never read keeps waiting
+_DROP = "delete from mail where id = any(array(select id from mail where id < $1 and state <> 0 order by id limit $2))"
+_DROP_RAW = """
+update mail set raw = null where ctid = any(array(
+  select ctid from mail where received_at < $1 and raw is not null and state <> 0 order by received_at limit $2))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +87,12 @@ class PostgresMails:
     database: Database
 
     async def keep(self, mails: Sequence[NewMail]) -> list[Kept]:
-        """Commits the bytes, all of them at once; one that came before is that one still."""
+        """Commit the bytes of all mails at once; a repeat returns the stored one."""
         made: dict[bytes, Mail] = {}
         digests = [_digest(mail) for mail in mails]
         for mail, digest in zip(mails, digests, strict=True):
             made.setdefault(digest, _waiting(mail))
-        new = sorted(made)  # in one order, whoever else keeps the same ones
+        new = sorted(made)  # a fixed order, whoever else stores the same ones
         rows = [_row(digest, made[digest]) for digest in new]
         async with self.database.transaction() as connection:
             columns = [list(column) for column in zip(*rows, strict=True)]
@@ -97,13 +103,13 @@ class PostgresMails:
         kept = []
         for digest in digests:
             kept.append(Kept(made[digest], digest in added))
-            added.discard(digest)  # twice among these: the first is new
+            added.discard(digest)  # repeats within this batch: only the first is new
         return kept
 
     async def lease(self, limit: int, seconds: float) -> Lease:
-        """Waiting mails that are due, invisible to other readers for `seconds`; of each what is ever looked at.
+        """Lease waiting mails that are due, for `seconds`; each with as much of it as is ever read.
 
-        At most `limit`, and fewer where they are large: a batch is held in memory.
+        At most `limit`, and fewer if they are large: a batch is held in memory.
         """
         lease = uuid7()
         async with self.database.transaction() as connection:
@@ -153,9 +159,10 @@ class PostgresMails:
         return sorted((row["received_at"], row["id"]) for row in rows)
 
     async def drop_raw_before(self, moment: datetime) -> int:
-        async with self.database.acquire() as connection:
-            tag = await connection.execute(_DROP_RAW, moment)
-        return int(tag.rpartition(" ")[2])
+        return await in_portions(self.database, _DROP_RAW, moment)
+
+    async def drop_before(self, moment: datetime) -> int:
+        return await in_portions(self.database, _DROP, first_id_at(moment))
 
 
 def _arguments(wanted: Rereading) -> tuple[Any, ...]:

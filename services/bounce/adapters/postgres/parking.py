@@ -1,4 +1,4 @@
-"""What waits because its provider is not believed: parked, confirmed, released or dropped."""
+"""Bars that wait because their provider is not believed: parked, confirmed, released or dropped."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -34,7 +34,7 @@ where p.tenant = k.tenant and p.mode = k.mode and p.address_hash = k.address_has
 
 
 async def park(connection: Any, items: Sequence[tuple[UUID, Evidence]]) -> set[UUID]:
-    """Parks what would have been barred, by breaker; gives the facts whose bar was not parked before."""
+    """Park what would have been barred, by breaker; return the facts whose bar was not parked before."""
     if not items:
         return set()
     ordered = sorted(items, key=lambda item: (item[1].key.tenant, item[1].key.mode, item[1].key.address_hash))
@@ -66,7 +66,7 @@ def _values(breaker: UUID, evidence: Evidence) -> tuple[Any, ...]:
 
 
 async def confirm(connection: Any, placed: Sequence[Suppression], now: datetime) -> None:
-    """What bars by itself now need not wait any more."""
+    """Mark parked bars as confirmed where the address has been barred independently."""
     if placed:
         columns = zip(*sorted(key_of(item.key) for item in placed), strict=True)
         state = int(ParkState.CONFIRMED)
@@ -74,7 +74,7 @@ async def confirm(connection: Any, placed: Sequence[Suppression], now: datetime)
 
 
 async def conclude(connection: Any, ids: Sequence[UUID], state: ParkState, how: tuple[datetime, str, str]) -> int:
-    """Ends the waiting of these; `how`: when, who, why. How many still waited."""
+    """End the parking of these; `how`: when, who, why. Return how many were still parked."""
     if not ids:
         return 0
     tag = await connection.execute(_CONCLUDE, sorted(ids), int(state), *how)

@@ -1,12 +1,13 @@
-"""Lists for API and console, newest first."""
+"""Lists for the API and the console, newest first."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from libs.contracts.outcomes import Mode
+from libs.errors import TooManyRequests
 from libs.storage.database import Database
 from services.bounce.adapters.postgres.mails import to_mail
 from services.bounce.adapters.postgres.suppressions import to_suppression
@@ -22,7 +23,7 @@ select * from bounce where tenant = $1 and mode = $2
 order by at desc, id desc limit $3
 """
 _BOUNCE = "select * from bounce where tenant = $1 and mode = $2 and id = $3"
-# a transaction that still runs may come to stand before one that has ended: the feed waits for it
+# a running transaction may sort before a finished one: the feed stops short of it
 _FEED = """
 select *, fed_by::text as fed_in from bounce where tenant = $1 and mode = $2
   and fed_by < pg_snapshot_xmin(pg_current_snapshot())
@@ -60,9 +61,19 @@ select mail.* from mail where id = $3 and (
 """
 
 
+# a client that stops reading would otherwise hold a connection and a snapshot for as long as it likes
+_IDLE = "set local idle_in_transaction_session_timeout = {}"
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresReads:
+    """`max_exports` at a time: the other connections of the pool stay with everyone else. An export whose client has
+    not read on for `export_idle_seconds` is cut off."""
+
     database: Database
+    max_exports: int = 2
+    export_idle_seconds: float = 60.0
+    _exports: set[object] = field(default_factory=set)
 
     async def bounces(self, wanted: Filter) -> list[Mapping[str, Any]]:
         at, id_ = wanted.after or (None, None)
@@ -87,16 +98,26 @@ class PostgresReads:
         return row
 
     async def feed(self, realm: tuple[int, Mode], after: tuple[str, int] | None, limit: int) -> list[Mapping[str, Any]]:
-        """Facts in the order in which they became visible, none left out; each with `fed_in` and `fed_as`."""
+        """Return facts in the order in which they became visible, without gaps; each with `fed_in` and `fed_as`."""
         place = after or (None, None)
         async with self.database.acquire() as connection:
             return list(await connection.fetch(_FEED, realm[0], int(realm[1]), limit, *place))
 
     async def export(self, what: str, realm: tuple[int, Mode], span: tuple[datetime, datetime]) -> AsyncIterator[Any]:
-        """Every row of a time, oldest first, as of one moment; read as it is taken."""
-        async with self.database.snapshot() as connection:
-            async for row in connection.cursor(_EXPORTS[what], realm[0], int(realm[1]), *span, prefetch=500):
-                yield to_suppression(row) if what == "suppressions" else row
+        """Yield every row of a time span, oldest first, from one snapshot; streamed.
+
+        Raises TooManyRequests if `max_exports` are running, Unavailable when the client has stopped reading.
+        """
+        if len(self._exports) >= self.max_exports:
+            raise TooManyRequests(f"{self.max_exports} exports are running; start this one later.", retry_after=30)
+        self._exports.add(mark := object())
+        try:
+            async with self.database.snapshot() as connection:
+                await connection.execute(_IDLE.format(round(self.export_idle_seconds * 1_000)))
+                async for row in connection.cursor(_EXPORTS[what], realm[0], int(realm[1]), *span, prefetch=500):
+                    yield to_suppression(row) if what == "suppressions" else row
+        finally:
+            self._exports.discard(mark)
 
     async def suppressions(self, wanted: Filter) -> list[Suppression]:
         at, id_ = wanted.after or (None, None)
@@ -120,7 +141,7 @@ class PostgresReads:
         return to_suppression(row) if row else None
 
     async def mails(self, wanted: MailFilter) -> list[Mail]:
-        """Mails of a tenant and mode, without their bytes: handed in by a key of it, or read as being about it."""
+        """Return a tenant's and mode's mails, without their bytes: submitted with its key, or read as its own."""
         tenant, mode = wanted.owner
         names = (wanted.state, wanted.outcome, wanted.message, wanted.since, wanted.until)
         async with self.database.acquire() as connection:
@@ -128,7 +149,7 @@ class PostgresReads:
         return [to_mail(row) for row in rows]
 
     async def mail(self, tenant: int, mode: Mode, id: UUID) -> Mail | None:
-        """A mail that this tenant and mode handed in, or that became a fact of theirs."""
+        """Return a mail that this tenant and mode submitted, or that became a fact of theirs."""
         async with self.database.acquire() as connection:
             row = await connection.fetchrow(_MAIL, tenant, mode, id)
         return to_mail(row) if row else None

@@ -1,4 +1,4 @@
-"""What was barred on a provider's word shortly before its breaker opened, or meanwhile by who had not seen it yet."""
+"""Bars placed on a provider's word shortly before its breaker opened, or later by a process that had not seen it."""
 
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,7 @@ log = get_logger(__name__)
 
 
 async def reexamine(database: Database, breaker: Tripped, now: datetime) -> int:
-    """Lets go of what rests on doubtful words, and parks it; how many there were. Can be repeated at any time."""
+    """Lift what rests on doubtful facts, and park it; return how many. Repeatable at any time."""
     count = 0
     while True:
         async with database.transaction() as connection:

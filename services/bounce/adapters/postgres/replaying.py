@@ -1,4 +1,4 @@
-"""Stored facts address by address, read as they are taken."""
+"""Stored facts, streamed address by address."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from services.bounce.domain.domains import DomainState
 from services.bounce.domain.replays import Told
 
 _BATCH = 4_000  # facts
-_MOST_OF_ONE = 20_000  # facts of one address: of a shared test mailbox the newest
+_MOST_OF_ONE = 20_000  # newest facts of one address: a shared test mailbox has more
 _SORT_SECONDS = 600.0  # until the first row of a year's facts
 _WANTED = "tenant = $1 and mode = $2 and at >= $3 and at < $4 and message is not null and not void"
 _COUNT = f"select count(*) from bounce where {_WANTED}"  # noqa: S608 - our own statement
-# said while its provider's breaker was open, unless an operator believed it afterwards
+# received while its provider's breaker was open, unless an operator believed it afterwards
 _FACTS = f"""
 select b.address_hash, b.id, b.at, b.category, b.permanent, b.provider, b.domain, b.origin, b.text, b.reply_code,
   b.enhanced_code, b.stage, b.vendor_category, b.rule, b.rule_set, b.doubtful and not exists (
@@ -33,15 +33,15 @@ class PostgresStoredFacts:
     database: Database
 
     async def count(self, realm: tuple[int, Mode], span: tuple[datetime, datetime]) -> int:
-        """How many there are."""
+        """Return the number of facts."""
         async with self.database.acquire() as connection:
             found: int = await connection.fetchval(_COUNT, realm[0], int(realm[1]), *span, timeout=_SORT_SECONDS)
         return found
 
     async def by_address(self, realm: tuple[int, Mode], span: tuple[datetime, datetime]) -> AsyncIterator[list[Told]]:
-        """Each address once, with all of its facts."""
+        """Yield each address once, with all of its facts."""
         async with self.database.snapshot() as connection:
-            await connection.execute("set local work_mem = '64MB'")  # the facts of months are put in order
+            await connection.execute("set local work_mem = '64MB'")  # sorts months of facts
             cursor = await connection.cursor(_FACTS, realm[0], int(realm[1]), *span, timeout=_SORT_SECONDS)
             held: list[Any] = []
             while rows := await cursor.fetch(_BATCH, timeout=_SORT_SECONDS):

@@ -31,7 +31,7 @@ where c.replay_id = $1 and c.ordinal > $2 and ($3::boolean is null or c.appears 
 _CANCEL = """
 update replay set state = 3, ended_at = $4 where tenant = $1 and mode = $2 and id = $3 and state < 2
 """
-# the lease is a due time ahead: a runner that dies gives its replay back by itself
+# the lease is a later due time: a runner that dies gives its replay back without further action
 _LEASE = """
 update replay set state = 1, started_at = coalesce(started_at, $1), attempts = attempts + 1, facts_done = 0,
   due_at = now() + $2 * interval '1 second'
@@ -60,7 +60,7 @@ class PostgresReplays:
     database: Database
 
     async def add(self, replay: ReplayRecord, most_open: int) -> None:
-        """Raises Conflict where so many are open already."""
+        """Raises Conflict if so many are open already."""
         realm = (replay.tenant, int(replay.mode))
         asked = asdict(replay.asked)
         asked |= {name: asked[name].isoformat() for name in ("since", "until")}
@@ -83,7 +83,7 @@ class PostgresReplays:
         return [_record(row) for row in rows]
 
     async def changes(self, wanted: ChangeQuery) -> list[Mapping[str, Any]]:
-        """In the order in which they were found, each with what the server had said."""
+        """Return changes in the order in which they were found, each with the server's words."""
         async with self.database.acquire() as connection:
             rows = await connection.fetch(_CHANGES, wanted.replay, wanted.after, wanted.appears, wanted.limit)
         return [dict(row) | {"scope": Scope(row["scope"]).word} for row in rows]
@@ -123,7 +123,7 @@ class PostgresReplays:
             await connection.execute(_CONCLUDE, replay.id, replay.turn, state, at, result, problem)
 
     async def forget_before(self, moment: datetime) -> int:
-        """Drops some of what ended before, with its changes; how many."""
+        """Delete a batch of replays that ended before, with their changes; return how many."""
         async with self.database.acquire() as connection:
             tag = await connection.execute(_FORGET, moment)
         return int(tag.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""Reports about rules, from roll-ups alone: no question here walks the facts."""
+"""Reports about rules, from roll-ups alone: no query here scans the facts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ select rule, coalesce(sum(count) filter (where part = 0), 0)::bigint as decided,
 from rule_hit where tenant = any($1) and mode = $2 and day >= $3 and ($4::text[] is null or rule = any($4))
 group by rule
 """
-# of each rule and tenant its newest day alone: what came before may be years
+# only the newest day of each rule and tenant: the days before may span years
 _LAST = """
 select distinct on (r.rule) r.rule, h.last_at, h.last_bounce
 from unnest($3::text[]) as r (rule) cross join unnest($1::smallint[]) as t (tenant) cross join lateral (
@@ -39,7 +39,7 @@ from sums group by rule having bool_and(part = 1)
   and ($4::bigint is null or sum(count) < $4 or (sum(count) = $4 and rule > $5))
 order by 2 desc, 1 limit $6
 """
-# the newest of a group is a row of the day of its last moment
+# a group's newest fact is in the row of the day of its last moment
 _UNREAD = """
 select u.*, b.id as bounce, b.template, b.text, b.reply_code, b.enhanced_code, b.vendor_category, b.model_category,
   b.stage, b.origin
@@ -76,7 +76,7 @@ _AGREEING = """
 select who, sum(count)::bigint as facts, coalesce(sum(count) filter (where other = category), 0)::bigint as agreeing
 from opinion where tenant = any($1) and mode = $2 and day >= $3 group by who order by who
 """
-# every fact is counted there
+# `figure` counts every fact
 _TENANTS = f"{tenants_in('figure')}select tenant from t where tenant is not null"  # noqa: S608 - our own statement
 
 
@@ -85,38 +85,38 @@ class PostgresReports:
     database: Database
 
     async def hits_by_day(self, realm: Realm, rule: str, since: date) -> list[Mapping[str, Any]]:
-        """How often a rule decided, was outdone, or matched in the shadow; days without any are left out."""
+        """Return how often a rule decided, was outdone, or matched in the shadow, by day; only days with a hit."""
         return await self._rows(_DAYS, realm, rule, since)
 
     async def hits(
         self, realm: Realm, since: date, rules: Sequence[str] | None = None
     ) -> Mapping[str, Mapping[str, Any]]:
-        """The same in sums, for these rules or all; those without a hit since that day are absent."""
+        """Return the sums for these rules or all; rules without a hit since that day are absent."""
         wanted = list(rules) if rules is not None else None
         return {row["rule"]: row for row in await self._rows(_SUMS, realm, since, wanted)}
 
     async def last_hits(self, realm: Realm, rules: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """When each rule matched last; rules that never did are absent."""
+        """Return when each rule matched last; rules that never did are absent."""
         return {row["rule"]: row for row in await self._rows(_LAST, realm, list(rules))}
 
     async def outdone(
         self, realm: Realm, since: date, limit: int, after: tuple[int, str] | None
     ) -> list[Mapping[str, Any]]:
-        """Rules that matched and never decided, the most frequent first, with those that did."""
+        """Return rules that matched and never decided, the most frequent first, with the rules that did."""
         return await self._rows(_OUTDONE, realm, since, *(after or (None, None)), limit)
 
     async def unread(self, wanted: UnreadQuery) -> list[Mapping[str, Any]]:
-        """What no rule knew by template and provider, the most frequent first, with the newest example."""
+        """Return unmatched replies by template and provider, the most frequent first, with the newest example."""
         names = (wanted.since, wanted.provider, wanted.template, *(wanted.after or (None, None, None)), wanted.limit)
         return await self._rows(_UNREAD, wanted.realm, *names)
 
     async def opinions(self, wanted: OpinionQuery) -> list[Mapping[str, Any]]:
-        """Where somebody else disagrees with us, the most frequent first, with the newest example."""
+        """Return where somebody else disagrees with us, the most frequent first, with the newest example."""
         after = wanted.after or (None,) * 6
         return await self._rows(_OPINIONS, wanted.realm, wanted.since, wanted.who, *after, wanted.limit)
 
     async def agreeing(self, realm: Realm, since: date) -> list[Mapping[str, Any]]:
-        """By whom: of how many facts they had an opinion, and for how many it was ours."""
+        """Return for each of them the number of facts with an opinion, and how often it was ours."""
         return await self._rows(_AGREEING, realm, since)
 
     async def _rows(self, statement: str, realm: Realm, *arguments: Any) -> list[Mapping[str, Any]]:

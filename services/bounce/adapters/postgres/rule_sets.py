@@ -1,4 +1,4 @@
-"""Rule sets as they were published."""
+"""Rule sets as published."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,7 +58,7 @@ class PostgresRuleSets:
         )
         async with self.database.transaction() as connection:
             if await connection.fetchval(_ADD, *values) is None:
-                raise Conflict(f"Somebody else published rule set {made.number} meanwhile; look at it, then try again.")
+                raise Conflict(f"Somebody else published rule set {made.number} meanwhile; review it, then try again.")
             await connection.execute(_NOTE_DIGEST, made.number, made.digest, made.published_at)
             await append(connection, [Outgoing(action, str(made.number), who.tenant, who.mode, source="bounce")])
 

@@ -1,4 +1,4 @@
-"""Rules that people make, with every version of each."""
+"""Rules that people write, with every version of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class PostgresRules:
             else:
                 written = await connection.fetchval(_CHANGE, *place, *change)
             if written is None:
-                raise PreconditionFailed("Somebody else changed this rule meanwhile; read it again.")
+                raise PreconditionFailed("Somebody else changed this rule in the meantime; read it again.")
             await connection.execute(_KEEP, entry.id, entry.version, int(entry.state), dict(entry.document), *change)
             await append(connection, [Outgoing(action, entry.id, who.tenant, who.mode, source="bounce")])
 

@@ -1,4 +1,4 @@
-"""Figures for people, from roll-ups alone: no question here walks the facts."""
+"""Figures for people, from roll-ups alone: no query here scans the facts."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class PostgresFigures:
     database: Database
 
     async def figures(self, wanted: FigureQuery) -> list[Mapping[str, Any]]:
-        """Sums by what is asked for, in time's order, the most frequent first."""
+        """Return sums by the requested dimensions, in time order, the most frequent first."""
         only = {name: wanted.only[name] for name in _NAMES if name in wanted.only}
         question = _question(wanted.by, only, buckets=wanted.grain != "none")
         where = (wanted.tenant, int(wanted.mode), int(_grain(wanted)), wanted.since, wanted.until)
@@ -55,7 +55,7 @@ class PostgresFigures:
     async def health(
         self, realm: tuple[int, Mode], span: tuple[datetime, datetime], sender: int | None, provider: str | None
     ) -> list[Mapping[str, Any]]:
-        """Blocks by sender, IP address or domain, provider and category, the most frequent first."""
+        """Return blocks by sender, IP address or domain, provider and category, the most frequent first."""
         since, until = span
         async with self.database.acquire() as connection:
             rows = await connection.fetch(
@@ -64,7 +64,7 @@ class PostgresFigures:
         return list(rows)
 
     async def breakers(self, wanted: BreakerQuery) -> list[Mapping[str, Any]]:
-        """When providers were doubted, the newest first, with what became of the tenant's parked ones."""
+        """Return when providers were doubted, newest first, with the outcome of the tenant's parked addresses."""
         opened_at, after = wanted.after or (None, None)
         names = (wanted.tenant, int(wanted.mode), wanted.provider, wanted.id, opened_at, after)
         async with self.database.acquire() as connection:
@@ -77,9 +77,9 @@ def _grain(wanted: FigureQuery) -> Grain:
 
 
 def _question(by: Collection[str], only: Collection[str], *, buckets: bool) -> str:
-    """Grouped by what is asked for and nothing else: a group of five columns costs ten times one of two. With the
-    conditions that are asked for and no others: at the sixth time Postgres plans for any arguments, and asks each row
-    whether a condition counts at all."""
+    """Build a query that groups only by the requested dimensions: five columns cost ten times as much as two. It also
+    has only the conditions in use: at the sixth execution Postgres makes a generic plan, which would test on each row
+    whether a condition applies."""
     keys = ["bucket"] * buckets + [name for name in _NAMES if name in by]
     shown = ["bucket" if buckets else "null::timestamptz as bucket"]
     shown += [name if name in by else f"null::text as {name}" for name in _NAMES]

@@ -1,4 +1,4 @@
-"""What mails said before they were read again: void where they say it no more, with what it barred; and back."""
+"""Facts from mails that are read again: void if the new reading lacks them, with what they barred; restored if not."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -44,7 +44,7 @@ where parked.state = 0 and parked.tenant = k.tenant and parked.mode = k.mode
 
 
 async def supersede(connection: Any, readings: Sequence[Reading], now: datetime) -> None:
-    """Facts by their own reading alone; an address that is said to be dead by another word stays barred."""
+    """Void facts missing from their mail's new reading; an address that this reading still calls dead stays barred."""
     now_said = {reading.mail: reading for reading in readings}
     messages = sorted({reading.message for reading in readings})
     rows = await connection.fetch(_SAID, messages, sorted(now_said))
@@ -64,7 +64,7 @@ async def supersede(connection: Any, readings: Sequence[Reading], now: datetime)
 
 
 async def restate(connection: Any, facts: Sequence[NewFact]) -> set[UUID]:
-    """Those of these known facts that were superseded: they count again, as they are judged now."""
+    """Restore those of these known facts that were superseded: they count again, as classified now."""
     if not facts:
         return set()
     rows = [

@@ -1,4 +1,4 @@
-"""Rows of suppressions: locked in one order by everybody, changed in batches."""
+"""Rows of suppressions: locked in one order by all writers, changed in batches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from libs.messaging.outbox import Outgoing
 from services.bounce.domain.suppressions import Cause, Evidence, Suppression, SuppressionKey, place, weight
 
 _KEYS = "unnest($1::smallint[], $2::smallint[], $3::bytea[], $4::smallint[])"
-# where a key has a row, it is locked in the same order, and left as it is
+# an existing row is locked in the same order, and left unchanged
 _ADD = """
 insert into suppression (id, reason, active, version, changed_at, lifted_at, bounce_id, message, recipient, actor, note,
   category, provider, rule, rule_set, policy, evidence, tenant, mode, address_hash, scope)
@@ -48,8 +48,8 @@ where s.id = i.id
 
 
 async def place_all(connection: Any, evidence: Sequence[Evidence]) -> list[Suppression]:
-    """Those suppressions that began with this evidence, or rest on it from now on; of two about one key the weightier
-    counts, else the earlier."""
+    """Return the suppressions that began with this evidence or now rest on it; of two for one key the stronger counts,
+    else the earlier."""
     wanted: dict[tuple[int, int, bytes, int], Evidence] = {}
     for item in sorted(evidence, key=lambda made: (-weight(made.reason), made.at)):
         wanted.setdefault(key_of(item.key), item)
@@ -69,20 +69,20 @@ async def place_all(connection: Any, evidence: Sequence[Evidence]) -> list[Suppr
 
 
 def _first(evidence: Evidence) -> Suppression:
-    """What the evidence makes of a key that was never barred."""
+    """Return the suppression that evidence creates for a key that was never barred."""
     made = place(Suppression(uuid7(), evidence.key, evidence.reason, False, 0, evidence.at, ""), evidence)
-    assert made is not None  # nothing stands against it
+    assert made is not None  # nothing prevents it
     return made
 
 
 async def locked(connection: Any, key: SuppressionKey) -> Suppression:
-    """The row of a key that has one."""
+    """Lock and return the row of a key that has one."""
     (row,) = await connection.fetch(_LOCK, *([part] for part in key_of(key)))
     return to_suppression(row)
 
 
 async def put_all(connection: Any, items: Sequence[Suppression]) -> None:
-    """Writes rows that the transaction has locked."""
+    """Write rows that the transaction has locked."""
     if items:
         await connection.execute(_PUT, *(list(column) for column in zip(*map(_values, items), strict=True)))
 
@@ -106,17 +106,17 @@ def _values(item: Suppression) -> tuple[Any, ...]:
         cause.rule,
         cause.rule_set,
         cause.policy,
-        ",".join(map(str, cause.evidence)),  # an array in an array would have to be of one length
+        ",".join(map(str, cause.evidence)),  # nested arrays would have to have equal lengths
     )
 
 
 def key_of(key: SuppressionKey) -> tuple[int, int, bytes, int]:
-    """As it stands in columns, and in the order in which rows are locked."""
+    """Return the key as columns, in the order in which rows are locked."""
     return key.tenant, int(key.mode), key.address_hash, int(key.scope)
 
 
 def changed(item: Suppression) -> Outgoing:
-    """The event about a suppression as it is now."""
+    """Return the event about a suppression's current state."""
     event = SuppressionChanged(
         suppression_id=item.id,
         address_hash=item.key.address_hash,
@@ -134,7 +134,7 @@ def changed(item: Suppression) -> Outgoing:
 
 
 def to_suppression(row: Any) -> Suppression:
-    """From a row with all columns."""
+    """Build one from a row with all columns."""
     key = SuppressionKey(row["tenant"], Mode(row["mode"]), row["address_hash"], Scope(row["scope"]))
     return Suppression(
         id=row["id"],
@@ -154,7 +154,7 @@ def to_suppression(row: Any) -> Suppression:
 
 
 def to_cause(row: Any) -> Cause:
-    """Of a suppression, or of one that is parked."""
+    """Build the cause of a suppression, or of a parked one."""
     return Cause(
         row["category"], row["provider"], row["rule"], row["rule_set"], row["policy"], tuple(row["evidence"] or ())
     )

@@ -1,4 +1,4 @@
-"""What is counted about rules: added to in the transaction of the facts, one statement a table."""
+"""Counts for rules: updated in the transaction of the facts, one statement per table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ select * from unnest($1::smallint[], $2::smallint[], $3::date[], $4::text[], $5:
 
 
 async def add_tallies(connection: Any, fresh: Sequence[NewFact]) -> None:
-    """Counts new facts; rows are locked in the order of their keys, because many transactions meet there."""
+    """Count new facts; rows are locked in key order, because many transactions contend for them."""
     tallies = tallies_of(map(seen, fresh))
     await _add(connection, _HITS, tallies.hits)
     await _add(connection, _UNREAD, tallies.unread)

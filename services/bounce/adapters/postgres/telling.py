@@ -1,4 +1,4 @@
-"""Events on their way to webhooks: added once, called by one process at a time, logged, told again."""
+"""Events for webhooks: added once, called by one process at a time, logged, sent again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ update webhook_event e set state = r.state, due_at = r.due_at, attempts = e.atte
 from unnest($2::uuid[], $3::smallint[], $4::timestamptz[]) as r (id, state, due_at)
 where e.webhook_id = $1 and e.event_id = r.id and e.state = 0
 """
-# `enabled` changes here only when it was disabled by us: somebody may have edited it meanwhile
+# set `enabled` only to disable: somebody may have edited the webhook in the meantime
 _STANDS = """
 update webhook set failures = $2, failing_since = $3, next_at = $4, leased_until = $5,
   enabled = enabled and $6, disabled_for = coalesce($7, disabled_for), version = version + ($7 is not null)::int
@@ -78,7 +78,7 @@ _FORGET = (
 
 @dataclass(frozen=True, slots=True)
 class PostgresTelling:
-    """`disable_after`: how long a webhook may fail."""
+    """`disable_after`: how long a webhook may fail before it is disabled."""
 
     database: Database
     keyring: Keyring

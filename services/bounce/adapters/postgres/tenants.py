@@ -2,7 +2,7 @@
 
 
 def tenants_in(table: str) -> str:
-    """A recursive query `t (tenant)`: from one tenant to the next by the table's index; null at its end."""
+    """A recursive query `t (tenant)`: jumps from one tenant to the next by the table's index; ends with null."""
     return f"""
 with recursive t (tenant) as (
   select min(tenant) from {table}

@@ -1,4 +1,4 @@
-"""Bars undone in bulk: by provider, rule and time, with what they rest on."""
+"""Undoes bars in bulk: by provider, rule and time, with the facts they rest on."""
 
 from dataclasses import asdict
 from typing import Any
@@ -61,7 +61,7 @@ left join bounce b on b.id = s.bounce_id order by s.changed_at desc, s.id desc
 
 
 async def undo_batch(connection: Any, wanted: Selection, undo: Undo) -> Undone:
-    """Undoes up to so many of each; nothing left: falsy. Facts first: then it is known what rests on them."""
+    """Undo up to one batch of each kind; falsy when nothing is left. Facts go first: suppressions depend on them."""
     names = _arguments(wanted)
     void = await connection.fetch(_VOID, *names)
     facts = {row["id"] for row in void}
@@ -90,7 +90,7 @@ async def undo_batch(connection: Any, wanted: Selection, undo: Undo) -> Undone:
 
 
 async def preview(connection: Any, wanted: Selection, examples: int) -> tuple[Undone, list[Any], list[Any]]:
-    """What an undo would change: how many, by which rules, and the newest of them with what was said."""
+    """Return what an undo would change: how many, by which rules, and the newest with the server's words."""
     names = _arguments(wanted)
     counts = await connection.fetchrow(_COUNTS, *names)
     return (

@@ -1,4 +1,4 @@
-"""Breakers after they have opened: closed when it is calm, and what they parked followed up."""
+"""Open breakers: closed once their provider is calm; what they parked is followed up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PostgresBreakers:
-    """`parked_for`: how long something waits for another word."""
+    """`parked_for`: how long a parked address waits for further evidence."""
 
     database: Database
     policy: Policy
@@ -45,7 +45,7 @@ class PostgresBreakers:
     parked_for: timedelta
 
     async def watch(self, now: datetime) -> list[str]:
-        """Closes what is calm, parks what was barred meanwhile; gives the live providers that are doubted still."""
+        """Close calm breakers, park what was barred meanwhile; return the live providers that are still doubted."""
         doubted = []
         async with self.database.acquire() as connection:
             rows = await connection.fetch(_OPEN)
@@ -69,7 +69,7 @@ class PostgresBreakers:
         return True
 
     async def follow_up(self, now: datetime) -> int:
-        """Drops what is parked where there was a sign of life since, or nothing for too long; how many."""
+        """Drop parked addresses with a later sign of life, or without news for too long; return how many."""
         async with self.database.acquire() as connection:
             tag = await connection.execute(_EXPIRE, now - self.parked_for, int(ParkState.EXPIRED), now)
         count, after = int(tag.rpartition(" ")[2]), UUID(int=0)
@@ -98,12 +98,12 @@ class PostgresBreakers:
         return found
 
     async def release(self, wanted: Parking, undo: Undo) -> int:
-        """Bars a batch of what is parked; the provider is believed from now on, until its band is left again."""
+        """Bar a batch of parked addresses; the provider is believed from now on, until it leaves its band again."""
         async with self.database.transaction() as connection:
             return await release_batch(connection, wanted, undo)
 
     async def drop(self, wanted: Parking, undo: Undo) -> int:
-        """Gives up a batch of what is parked."""
+        """Drop a batch of parked addresses."""
         async with self.database.transaction() as connection:
             return await drop_batch(connection, wanted, undo)
 

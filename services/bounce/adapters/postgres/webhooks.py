@@ -1,4 +1,4 @@
-"""Webhooks as people set them up, their secrets sealed."""
+"""Webhooks as people set them up, with sealed secrets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ insert into webhook (id, tenant, mode, url, kinds, note, secrets, enabled, versi
                      leased_until)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $10, $10)
 """
-# whoever edits it gives it another try
+# an edit gives the webhook a fresh start
 _CHANGE = """
 update webhook set url = $4, kinds = $5, note = $6, secrets = $7, enabled = $8, version = $9, changed_at = $10,
   disabled_for = null, failures = 0, failing_since = null, next_at = $10
@@ -105,7 +105,7 @@ def _told(webhook: Webhook, action: ActionRecorded) -> Outgoing:
 
 
 def to_webhook(row: Any, keyring: Keyring) -> Webhook:
-    """From a row with all columns."""
+    """Build one from a row with all columns."""
     secrets = exact_json.loads(keyring.open(PURPOSE, row["secrets"], row["id"].bytes))
     return Webhook(
         id=row["id"],

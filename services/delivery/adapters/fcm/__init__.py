@@ -1,4 +1,4 @@
-"""Push by Firebase Cloud Messaging, HTTP v1 over HTTP/2: a sender of our own."""
+"""Push by Firebase Cloud Messaging, HTTP v1 over HTTP/2: our own sender."""
 
 from services.delivery.adapters.fcm.provider import FcmProvider
 

@@ -1,4 +1,4 @@
-"""One chunk of pushes on its way: encoded when its turn comes, settled when the answer does."""
+"""One chunk of pushes in flight: each is encoded when its turn comes, and settled when its reply does."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -14,12 +14,16 @@ from services.delivery.adapters.fcm.encoding import PushEncoder
 from services.delivery.adapters.http2 import Call, Failure, Fields, Head, Lost
 from services.delivery.domain.outbound import Outbound
 from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome, Rejected, Sent
+from services.delivery.domain.refusals import is_page
 from services.delivery.domain.refusals.fcm import sort_reply
 from services.delivery.ports import Settle
 
 _TEXT_LIMIT = 300
 _APNS_KEY = "THIRD_PARTY_AUTH_ERROR"  # a 401 that is not about our token
-_NO_PUSH = Rejected(Reason.INTERNAL, "a push sender was given something that is no push")
+_NO_PUSH = Rejected(Reason.INTERNAL, "a push sender was given content that is not a push")
+_NOT_FCM = Deferred(
+    Reason.SENDER_MISCONFIGURED, "HTTP 200 with a page in place of FCM's JSON", code=200, sender_fault=True
+)
 
 
 class _Accepted(msgspec.Struct):
@@ -31,7 +35,7 @@ _decode = msgspec.json.Decoder(_Accepted).decode
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What all chunks of a sender share. `refuse` is told the fields with which FCM did not accept our login."""
+    """What all chunks of a sender share. `refuse` gets the header fields whose login FCM rejected."""
 
     encoder: PushEncoder
     clock: Clock
@@ -42,8 +46,7 @@ class Chunk:
     """A batch for the pool. Each index is in one place: not yet taken, on a connection, or settled.
 
     Connections call it from the event loop, where an exception would reach nobody and cost all other chunks their
-    replies: what one push raises is its own outcome, and what `settle` raises ends the chunk, by `done`.
-    """
+    replies. So an exception from one push becomes its outcome, and one from `settle` ends the chunk through `done`."""
 
     def __init__(self, desk: Desk, messages: Sequence[Outbound], deadline: float, settle: Settle) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -59,7 +62,7 @@ class Chunk:
     # ---- for the pool
 
     def take(self, now: float) -> Call | None:
-        """The next message that can be sent, encoded."""
+        """Return the next message that can be sent, encoded."""
         if now >= self.deadline:
             self.settle_waiting(NOT_CALLED)
         while self.waiting:
@@ -80,7 +83,7 @@ class Chunk:
 
     def give_back(self, call: Call) -> None:
         if self.done.done():
-            return  # it has failed: nothing more of it begins
+            return  # the chunk has failed: nothing more of it begins
         self._again.append(call.index)
         self.waiting += 1
 
@@ -96,7 +99,7 @@ class Chunk:
     # ---- for the provider
 
     def settle_waiting(self, outcome: Outcome) -> None:
-        """The same for all that have not been taken."""
+        """Settle all messages that have not been taken with one outcome."""
         indexes = [*self._again, *range(self._next, len(self._messages))]
         self._again.clear()
         self._next, self.waiting = len(self._messages), 0
@@ -108,9 +111,9 @@ class Chunk:
             return _NO_PUSH
         try:
             return self._desk.encoder.encode(message, message.content)
-        except UnicodeEncodeError as error:  # half a character, which no JSON can say
-            return Rejected(Reason.PAYLOAD_INVALID, f"a text that is no Unicode: {error}")
-        except Exception as error:  # noqa: BLE001 — whatever it is, the others of the chunk have no part in it
+        except UnicodeEncodeError as error:  # a lone surrogate, which JSON cannot represent
+            return Rejected(Reason.PAYLOAD_INVALID, f"a text that is not valid Unicode: {error}")
+        except Exception as error:  # noqa: BLE001 — whatever it is, it must not affect the rest of the chunk
             return Rejected(Reason.INTERNAL, f"the push cannot be encoded: {error!r}"[:_TEXT_LIMIT])
 
     def _refused(self, call: Call, head: Head, body: bytes) -> Outcome:
@@ -125,13 +128,13 @@ class Chunk:
         self.left -= 1
         try:
             self._settle(index, outcome)
-        except Exception as error:  # noqa: BLE001 — given to whoever waits for the chunk
+        except Exception as error:  # noqa: BLE001 — passed to the chunk's caller
             self._fail(error)
         if self.left == 0 and not self.done.done():
             self.done.set_result(None)
 
     def _fail(self, error: Exception) -> None:
-        """Nothing more of it begins. Replies are told until its caller has gone: they are known but once."""
+        """Begin nothing more. Replies are still settled until the caller has gone: each arrives only once."""
         self._again.clear()
         self._next, self.waiting = len(self._messages), 0
         if not self.done.done():
@@ -139,7 +142,7 @@ class Chunk:
 
 
 def _sorted(failure: Failure) -> Outcome:
-    """Not sent only where that is certain; else nobody knows."""
+    """Classify a failure: not sent only if that is certain, else unknown."""
     match failure.lost:
         case Lost.NOT_SENT if failure.our_fault:
             return Deferred(Reason.SENDER_MISCONFIGURED, failure.text, sender_fault=True)
@@ -152,7 +155,9 @@ def _sorted(failure: Failure) -> Outcome:
 
 
 def _accepted(said: bytes) -> Outcome:
-    """FCM took it; its id is the last part of projects/…/messages/…."""
+    """FCM accepted it; its id is the last part of projects/…/messages/…."""
+    if is_page(said):
+        return _NOT_FCM
     try:
         name = _decode(said).name
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -16,26 +16,26 @@ from libs.contracts.reasons import Reason
 from services.delivery.domain.outbound import FcmAccount
 from services.delivery.domain.outcomes import Deferred
 
-_RENEW_SECONDS = 300.0  # before the end of its life
-_AGAIN_SECONDS = 5.0  # between two tries to renew, so that an outage of Google's login is no flood
+_RENEW_SECONDS = 300.0  # before its expiry
+_AGAIN_SECONDS = 5.0  # between two renewal attempts, so that an outage of Google's login does not cause a flood
 _SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 
 
 class TokenSource(Protocol):
-    """Who knows the bearer token."""
+    """Source of the bearer token."""
 
     async def bearer(self) -> str | Deferred:
-        """The token, or why there is none."""
+        """Return the token, or why there is none."""
         ...
 
     def refuse(self, token: str) -> None:
-        """FCM did not accept this one: fetch another."""
+        """FCM rejected this token: fetch another."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StaticToken:
-    """For the simulator."""
+    """A fixed token, for the simulator."""
 
     token: str
 
@@ -43,11 +43,11 @@ class StaticToken:
         return self.token
 
     def refuse(self, token: str) -> None:
-        """There is no other."""
+        """There is no other token."""
 
 
 class ServiceAccountToken:
-    """OAuth 2.0 by a service account. `ca_file`: where a private authority stands between us and Google."""
+    """OAuth 2.0 with a service account. `ca_file`: for a private authority between us and Google."""
 
     def __init__(self, account_json: str, ca_file: str | None = None, *, longest_wait_seconds: float = 5.0) -> None:
         self._longest_wait = longest_wait_seconds
@@ -56,7 +56,7 @@ class ServiceAccountToken:
         self._session = requests.Session()
         if ca_file is not None:
             self._session.verify = ca_file
-            self._session.trust_env = False  # REQUESTS_CA_BUNDLE would go before
+            self._session.trust_env = False  # REQUESTS_CA_BUNDLE would take precedence
         self._token: str | None = None
         self._good_until = 0.0
         self._again_at = 0.0
@@ -64,7 +64,7 @@ class ServiceAccountToken:
         self._renewing: asyncio.Task[None] | None = None
 
     async def bearer(self) -> str | Deferred:
-        """At most one renewal runs at a time; while the old token still works, nobody waits for it."""
+        """At most one renewal runs at a time; while the old token is valid, nobody waits for it."""
         now = time.monotonic()
         if self._token is not None and now < self._good_until - _RENEW_SECONDS:
             return self._token
@@ -86,22 +86,25 @@ class ServiceAccountToken:
         try:
             lifetime = await asyncio.to_thread(self._refresh)
         except exceptions.RefreshError as error:
-            fault = not error.retryable
-            reason = Reason.SENDER_MISCONFIGURED if fault else Reason.PROVIDER_UNAVAILABLE
-            self._failure = Deferred(reason, f"Google's login: {error}"[:500], called=False, sender_fault=fault)
-            self._again_at = time.monotonic() + _AGAIN_SECONDS
+            self._failed(_said(error), our_fault=not error.retryable)
         except exceptions.GoogleAuthError as error:
-            text = f"Google's login: {error}"[:500]
-            self._failure = Deferred(Reason.PROVIDER_UNAVAILABLE, text, called=False)
-            self._again_at = time.monotonic() + _AGAIN_SECONDS
+            self._failed(_said(error))
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+            # google-auth takes any success for its JSON: a proxy's page, a list, a lifetime that is no number
+            self._failed(f"the answer cannot be read ({type(error).__name__})")
         else:
             self._token = str(self._credentials.token)
             self._good_until = time.monotonic() + lifetime
         finally:
             self._renewing = None
 
+    def _failed(self, text: str, *, our_fault: bool = False) -> None:
+        reason = Reason.SENDER_MISCONFIGURED if our_fault else Reason.PROVIDER_UNAVAILABLE
+        self._failure = Deferred(reason, f"Google's login: {text}"[:500], called=False, sender_fault=our_fault)
+        self._again_at = time.monotonic() + _AGAIN_SECONDS
+
     def _refresh(self) -> float:
-        """Blocks. Seconds that the new token lives."""
+        """Refresh the token (blocking) and return its lifetime in seconds."""
         before = time.time()
         self._credentials.refresh(google_requests.Request(self._session))
         expiry = self._credentials.expiry  # naive, in UTC
@@ -110,8 +113,12 @@ class ServiceAccountToken:
         return max(0.0, float(expiry.replace(tzinfo=UTC).timestamp()) - before)
 
 
+def _said(error: exceptions.GoogleAuthError) -> str:
+    return str(error.args[0] if error.args else error)  # what stands behind it is the whole answer, tokens and all
+
+
 def token_source(account: FcmAccount) -> TokenSource:
-    """Parses the service account. Raises ValueError where it is none."""
+    """Parse the service account. Raises ValueError if it is invalid."""
     if account.static_token is not None:
         return StaticToken(account.static_token)
     if account.credentials is None:

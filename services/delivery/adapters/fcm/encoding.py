@@ -1,8 +1,8 @@
 """A push as FCM's JSON (firebase.google.com/docs/reference/fcm/rest/v1/projects.messages).
 
-What a campaign's pushes share beside their texts (image, link, data, how long they keep) is encoded once, whether
-their texts are personal or not; a message then is one join. The tag stands where Android, iOS and browsers replace
-a notification by it, so that a resend shows once.
+What a campaign's pushes share besides their texts (image, link, data, time to live) is encoded once, whether the
+texts are personal or not; each message is then one join. The tag goes where Android, iOS and browsers use it to
+replace a notification, so that a resend shows once.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import msgspec
 from libs.rendering.contents import PushContent
 from services.delivery.domain.outbound import Outbound
 
-_LONGEST_TTL = 2_419_200  # FCM keeps a message for at most 28 days
+_LONGEST_TTL = 2_419_200  # FCM stores a message for at most 28 days
 _REMEMBERED = 1_024
 
 _encode = msgspec.json.Encoder().encode
@@ -20,14 +20,14 @@ Seconds = Callable[[], float]
 
 
 class PushEncoder:
-    """Encodes for one sender. `now` gives Unix seconds: APNs wants a moment, not a duration."""
+    """Encodes for one sender. `now` returns Unix seconds: APNs needs a moment, not a duration."""
 
     def __init__(self, now: Seconds) -> None:
         self._now = now
         self._shapes: dict[tuple[object, ...], _Shape] = {}
 
     def encode(self, message: Outbound, content: PushContent) -> bytes:
-        """The request's body."""
+        """Return the request's body."""
         key = (content.image, content.link, content.collapse_key, *content.data.items())
         shape = self._shapes.get(key)
         if shape is None:
@@ -67,7 +67,7 @@ class PushEncoder:
 
 
 class _Shape:
-    """The parts of the JSON between the values that differ from message to message."""
+    """The JSON fragments between the values that differ from message to message."""
 
     __slots__ = ("android", "apns_and_webpush", "image_and_data", "tags_data")
 
@@ -76,7 +76,7 @@ class _Shape:
         data = dict(content.data)
         if content.link:
             data.setdefault("link", content.link)
-        # the app reads which message, and which attempt, was opened; a template's own names go before
+        # tells the app which message and attempt was opened; a template's own names take precedence
         self.tags_data = "message" not in data and "attempt" not in data
         self.image_and_data = image + b'},"data":' + _encode(data)[:-1]
         if self.tags_data:
@@ -88,6 +88,6 @@ class _Shape:
             options = {"payload": {"aps": {"mutable-content": 1}}, "fcm_options": {"image": content.image}}
             apns = b"," + _encode(options)[1:]
         web = b""
-        if content.link and content.link.startswith("https://"):  # FCM refuses other links here
+        if content.link and content.link.startswith("https://"):  # FCM rejects other links here
             web = b'"fcm_options":{"link":' + _encode(content.link) + b"},"
         self.apns_and_webpush = apns + b',"webpush":{' + web + b'"headers":{"TTL":"'

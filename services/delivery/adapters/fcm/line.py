@@ -1,4 +1,4 @@
-"""A sender's line to FCM: its login, its connections, and the chunks that are on their way."""
+"""A sender's line to FCM: its login, its connections, and the chunks in flight."""
 
 import asyncio
 import time
@@ -14,16 +14,16 @@ from services.delivery.domain.outbound import FcmAccount
 from services.delivery.domain.outcomes import NOT_CALLED, Deferred
 
 _CONNECT_SECONDS = 5.0
-_IN_PATHS = ":@!$&'()*+,;="  # what may stand in a path beside letters and digits (RFC 3986 §3.3)
+_IN_PATHS = ":@!$&'()*+,;="  # allowed in a path besides letters and digits (RFC 3986 §3.3)
 
 
 class Line:
-    """Made at first use. Raises ValueError where the account's URL or service account is none."""
+    """Created on first use. Raises ValueError if the account's URL or service account is invalid."""
 
     def __init__(self, account: FcmAccount, clock: Clock) -> None:
         limits = Limits(
             call_seconds=account.timeout_seconds,
-            # well before the whole call's, so that a connection that never came is told from a reply that did not
+            # well below the whole call's, to distinguish a missing connection from a missing reply
             connect_seconds=min(_CONNECT_SECONDS, account.timeout_seconds / 2),
         )
         self._account = account
@@ -36,7 +36,7 @@ class Line:
         self.desk = Desk(PushEncoder(lambda: clock().timestamp()), clock, self._refuse)
 
     async def carry(self, chunk: Chunk) -> None:
-        """Until every message of it is settled. Raises what its `settle` raised."""
+        """Return when every message of the chunk is settled. Raises what its `settle` raised."""
         if not await self._is_ready(chunk):
             await chunk.done
         else:
@@ -48,7 +48,7 @@ class Line:
             finally:
                 late.cancel()
                 self._chunks.discard(chunk)
-                if chunk.left:  # cancelled, or failed: what is under way is the caller's to call unknown
+                if chunk.left:  # cancelled or failed: the caller marks the calls in flight as unknown
                     self.pool.forget(chunk)
 
     async def close(self) -> None:
@@ -57,9 +57,9 @@ class Line:
         await self.pool.close()
 
     async def _is_ready(self, chunk: Chunk) -> bool:
-        """Whether it may go; else it is settled."""
+        """Whether the chunk may go; otherwise it is settled."""
         outcome = NOT_CALLED if time.monotonic() >= chunk.deadline else await self._log_in()
-        if outcome is None and time.monotonic() >= chunk.deadline:  # the login took its time
+        if outcome is None and time.monotonic() >= chunk.deadline:  # the login may have taken too long
             outcome = NOT_CALLED
         if outcome is not None:
             chunk.settle_waiting(outcome)
@@ -72,19 +72,19 @@ class Line:
     # ---- login
 
     async def _log_in(self) -> Deferred | None:
-        """Asked before each chunk: that is what renews a token in time."""
+        """Log in; called before each chunk, so that the token is renewed in time."""
         bearer = await self._tokens.bearer()
         if isinstance(bearer, Deferred):
             return bearer
         if bearer != self._bearer or self.pool.fields is None:
             if not (bearer.isascii() and bearer.isprintable()):
-                text = "the access token holds characters that no header may have"
+                text = "the access token contains characters that are not allowed in a header"
                 return Deferred(Reason.SENDER_MISCONFIGURED, text, called=False, sender_fault=True)
             self._bearer, self.pool.fields = bearer, self._fields(bearer)
         return None
 
     def _refuse(self, fields: Fields) -> None:
-        """FCM did not accept this login: nothing more begins before there is another."""
+        """FCM rejected this login: begin nothing more until there is another."""
         if fields is self.pool.fields and self._bearer is not None:
             self._tokens.refuse(self._bearer)
             self.pool.fields = None

@@ -42,5 +42,5 @@ class FcmProvider:
     def _make(self, sender: Sender) -> Line:
         account = sender.account
         if not isinstance(account, FcmAccount):
-            raise TypeError(f"sender {sender.number} is no push sender")
+            raise TypeError(f"sender {sender.number} is not a push sender")
         return Line(account, self._clock)

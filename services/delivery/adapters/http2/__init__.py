@@ -1,4 +1,4 @@
-"""HTTP/2 as a client, for the one thing that pushes need: very many small calls to one server, at very little each."""
+"""An HTTP/2 client for one purpose: very many small calls to one server, at very low cost each."""
 
 from services.delivery.adapters.http2.calls import Call, Failure, Fields, Lost
 from services.delivery.adapters.http2.hpack_decoding import Head

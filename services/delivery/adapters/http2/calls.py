@@ -1,4 +1,4 @@
-"""What goes over a connection: single calls, and the batches that they come from and report to."""
+"""The units on a connection: single calls, and the batches that they come from and report to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Fields = Sequence[tuple[bytes, bytes]]
 class Lost(Enum):
     """What became of a call without a reply."""
 
-    NOT_SENT = "not sent"  # its end never left us, or the peer promised that it did nothing with it
+    NOT_SENT = "not sent"  # its end never left us, or the peer promised that it did not process it
     TIMED_OUT = "timed out"
     CUT = "cut off"
 
@@ -24,11 +24,11 @@ class Failure:
 
     lost: Lost
     text: str
-    our_fault: bool = False  # our set-up is wrong
+    our_fault: bool = False  # our configuration is wrong
 
 
 class Call:
-    """One request, and what has come of it. Its end (END_STREAM) is the line: before `sent` nothing was asked for."""
+    """One request and its progress. Its end (END_STREAM) decides: before `sent`, the server was asked for nothing."""
 
     __slots__ = (
         "again",
@@ -52,29 +52,29 @@ class Call:
         self.batch = batch
         self.index = index
         self.body = body
-        self.again = False  # it was turned away unprocessed once
+        self.again = False  # the server has returned it unprocessed once
         self.stream = 0
         self.sent = False
-        self.window = 0  # of its stream, while the body is not out
+        self.window = 0  # its stream's, while the body is not fully sent
         self.head: Head | None = None
         self.parts: list[bytes] | None = None
         self.size = 0
 
 
 class Batch(Protocol):
-    """Calls that belong together. For each that it gave, exactly one of `answered` and `failed` is called."""
+    """Calls that belong together. For each call it gave, exactly one of `answered` and `failed` is called."""
 
     @property
     def waiting(self) -> int:
-        """How many have not been taken."""
+        """Number of calls that have not been taken."""
         ...
 
     def take(self, now: float) -> Call | None:
-        """The next call, or None when there is none left. `now` is time.monotonic()."""
+        """Return the next call, or None if none is left. `now` is time.monotonic()."""
         ...
 
     def give_back(self, call: Call) -> None:
-        """Taken, but not processed: `take` gives it again."""
+        """Return a call that was taken but not processed; `take` gives it again."""
         ...
 
     def answered(self, call: Call, head: Head, body: bytes) -> None: ...
@@ -82,5 +82,5 @@ class Batch(Protocol):
     def failed(self, call: Call, failure: Failure) -> None: ...
 
     def fail_waiting(self, failure: Failure) -> None:
-        """No connection can be had: whoever has not been taken was not sent."""
+        """No connection could be opened: the calls that were not taken are not sent."""
         ...

@@ -1,7 +1,7 @@
 """One HTTP/2 connection as a client (RFC 9113): calls out, replies in, many of each per system call.
 
-A reply, a time-out, the end of the connection: each tells the call's batch at once, without a task or a Future per
-call. Whatever ends a call takes it from `calls` first, so that nothing is told twice.
+A reply, a timeout and the end of the connection are all reported to the call's batch at once, without a task or a
+Future per call. Whatever ends a call removes it from `calls` first, so that nothing is reported twice.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ from services.delivery.adapters.http2.keeping import Keeper, Limits, Pulse, Watc
 from services.delivery.adapters.http2.receiving import LONGEST_FIELDS, Receiving
 from services.delivery.adapters.http2.sending import Sending
 
-_LONGEST_REPLY = 32_768  # below a stream's window, which grows by padding only: a longer reply is taken to end there
-_MOST_UNREAD = 4 << 20  # bytes that a peer may leave in our buffer
-_GOODBYE_SECONDS = 2.0  # for the peer to take our last bytes and to close on its side
+_LONGEST_REPLY = 32_768  # below a stream's window, which grows by padding only: a longer reply is cut here
+_MOST_UNREAD = 4 << 20  # unread bytes that a peer may leave in our buffer
+_GOODBYE_SECONDS = 2.0  # for the peer to read our last bytes and close its side
 
 
 class Connection(asyncio.Protocol):
-    """Told what to send by its keeper, by `begin` and then `flush`."""
+    """Its keeper tells it what to send, by `begin` and then `flush`."""
 
     def __init__(self, keeper: "Keeper[Connection]", limits: Limits) -> None:
         self._loop = asyncio.get_running_loop()
-        self.opened: asyncio.Future[None] = self._loop.create_future()  # done, too, where it ends before
+        self.opened: asyncio.Future[None] = self._loop.create_future()  # done, too, if it ends before it opens
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self.calls: dict[int, Call] = {}  # the oldest first
         self.answered = 0
@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._sending = Sending()
         self._receiving = Receiving(self, self._sending.out)
-        self._most_streams = 0  # until the peer has said how many
+        self._most_streams = 0  # until the peer has announced its limit
         self._next_stream = 1
         self._watch = Watch(limits, time.monotonic())
         self._timer: asyncio.TimerHandle | None = None
@@ -59,15 +59,15 @@ class Connection(asyncio.Protocol):
     # ---- what the keeper does
 
     def room(self) -> int:
-        """How many calls may begin now."""
+        """Return how many calls may begin now."""
         if self.is_draining or self.why_ended is not None or self._sending.window <= 0:
             return 0
         if self._watch.asked_at is not None:
-            return 0  # nobody knows whether the peer lives: nothing more is handed to it
+            return 0  # the peer may be dead: send it nothing more
         return self._most_streams - len(self.calls)
 
     def begin(self, call: Call, now: float) -> bool:
-        """Out it goes with the next `flush`. False: no other may follow for now."""
+        """Queue the call for the next `flush`. False: no other may follow for now."""
         stream = self._next_stream
         call.stream, call.due = stream, now + self._limits.call_seconds
         self.calls[stream] = call
@@ -79,22 +79,22 @@ class Connection(asyncio.Protocol):
         return self._sending.window > 0 and not self.is_draining
 
     def flush(self) -> None:
-        """Write all that has gathered, as one."""
+        """Write everything that has gathered, in one write."""
         out = self._sending.out
         if out and self._transport is not None and self.why_ended is None:
             self._transport.write(b"".join(out))
             out.clear()
             if self._transport.get_write_buffer_size() > _MOST_UNREAD:
-                self._end("it does not read what we send")
+                self._end("the peer does not read what we send")
 
     def forget(self, batch: Batch) -> None:
-        """Give up its calls without a word to it."""
+        """Cancel the batch's calls without reporting to it."""
         for call in [call for call in self.calls.values() if call.batch is batch]:
             self._cancel(call, Code.CANCEL)
         self._settle_down()
 
     def retire(self) -> None:
-        """Close it as soon as no call is open."""
+        """Close the connection as soon as no call is open."""
         self.is_draining = True
         self._settle_down()
 
@@ -117,12 +117,12 @@ class Connection(asyncio.Protocol):
         try:
             self._receiving.read(data)
         except Fault as fault:
-            self._end(f"it broke the protocol: {fault}", fault.code)
+            self._end(f"the peer broke the protocol: {fault}", fault.code)
             return
         self._settle_down()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(f"the connection was lost: {exc}" if exc else "it closed the connection")
+        self._end(f"the connection was lost: {exc}" if exc else "the peer closed the connection")
         if self._timer is not None:
             self._timer.cancel()
         if not self.closed.done():
@@ -149,7 +149,7 @@ class Connection(asyncio.Protocol):
                 self._answer(call, b"".join(call.parts))
 
     def on_padding(self, stream: int, size: int) -> None:
-        """It uses up the stream's window like data (§6.1), of which we count what we keep."""
+        """Give padding back to the stream's window, which it uses up like data (§6.1)."""
         if stream in self.calls:
             self._sending.out.append(window_update(stream, size))
 
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
             call.head = head
             if ends:
                 self._answer(call, b"")
-        elif head.status < 100 or ends:  # 1xx announce; the reply is still to come
+        elif head.status < 100 or ends:  # 1xx are interim; the reply is still to come
             self._malformed(call, f"a reply that ends with {head.status}" if ends else "a reply without a status")
 
     def on_reset(self, stream: int, code: int) -> None:
@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
         self._sending.out.append(frame(PING, ACK, 0, payload))
 
     def on_goaway(self, last_stream: int, code: int, text: str) -> None:
-        """What is above `last_stream` was not processed (§6.8). In good order it goes again, once."""
+        """Streams above `last_stream` were not processed (§6.8). After a graceful GOAWAY they are sent again, once."""
         self.is_draining = True
         why = f"the server went away: {code_name(code)} {text}".rstrip()
         for call in [call for call in self.calls.values() if call.stream > last_stream]:
@@ -215,7 +215,7 @@ class Connection(asyncio.Protocol):
         self._sending.more_window(stream, more)
 
     def _check_known(self, stream: int) -> None:
-        """Late frames of a stream that has ended are no fault; of one that never began they are."""
+        """Late frames of an ended stream are allowed, those of one that was never opened are not."""
         if stream >= self._next_stream or not stream & 1:
             raise Fault(Code.PROTOCOL_ERROR, f"a frame for stream {stream}, which was never opened")
 
@@ -226,14 +226,14 @@ class Connection(asyncio.Protocol):
         assert head is not None
         del self.calls[call.stream]
         self.answered += 1
-        if not call.sent:  # it has read enough: the rest is not wanted (§8.1)
+        if not call.sent:  # the server has read enough and does not want the rest (§8.1)
             self._sending.forget(call)
             self._sending.out.append(rst_stream(call.stream, Code.NO_ERROR))
         call.batch.answered(call, head, body)
 
     def _malformed(self, call: Call, text: str) -> None:
         self._cancel(call, Code.PROTOCOL_ERROR)
-        self._fail(call, Lost.CUT, f"it broke the protocol: {text}")
+        self._fail(call, Lost.CUT, f"the peer broke the protocol: {text}")
 
     def _cancel(self, call: Call, code: Code) -> None:
         self._take(call)
@@ -244,14 +244,14 @@ class Connection(asyncio.Protocol):
         self._sending.forget(call)
 
     def _fail(self, call: Call, lost: Lost, text: str) -> None:
-        """Where its end never left us and no reply has begun, nothing was asked for, whatever happened to the rest."""
+        """If the call's end never left us and no reply has begun, it was not sent, whatever happened to the rest."""
         self._sending.forget(call)
         call.batch.failed(call, Failure(lost if call.sent or call.head is not None else Lost.NOT_SENT, text))
 
     # ---- how the connection ends
 
     def _settle_down(self) -> None:
-        """After anything that may have made room: more calls, or the end where there are to be none."""
+        """After anything that may have made room: begin more calls, or end the connection if it is draining."""
         if self.is_draining and not self.calls:
             self._end("we closed it", Code.NO_ERROR)
             return
@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol):
     # ---- the one timer
 
     def _look(self) -> None:
-        """Calls that took too long, a peer that is silent."""
+        """Find calls that took too long, and a silent peer."""
         now = time.monotonic()
         self._arm(self._limits.call_seconds / 2, self._look)
         while (oldest := next(iter(self.calls.values()), None)) is not None and oldest.due <= now:
@@ -286,7 +286,7 @@ class Connection(asyncio.Protocol):
             self._fail(oldest, Lost.TIMED_OUT, f"no answer in {self._limits.call_seconds:g} s")
         pulse, again = self._watch.look(now, oldest.due if oldest is not None else None)
         if pulse is Pulse.DEAD:
-            self._end("it is silent, and did not answer a PING")
+            self._end("the peer is silent and did not answer a PING")
             self.abort()
             return
         if pulse is Pulse.ASK:

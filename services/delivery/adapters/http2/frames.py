@@ -1,4 +1,4 @@
-"""HTTP/2's frames as bytes (RFC 9113 §4, §6, §7): numbers, and how the small ones are written."""
+"""HTTP/2's frames as bytes (RFC 9113 §4, §6, §7): constants, and the encoding of the small ones."""
 
 from enum import IntEnum
 from struct import Struct
@@ -21,7 +21,7 @@ HAS_PRIORITY = 0x20
 
 
 class Setting(IntEnum):
-    """What peers tell each other about themselves."""
+    """The parameters that peers announce to each other."""
 
     HEADER_TABLE_SIZE = 1
     ENABLE_PUSH = 2
@@ -75,12 +75,12 @@ def rst_stream(stream: int, code: Code) -> bytes:
 
 
 def goaway(code: Code, text: str = "") -> bytes:
-    """We never take streams from a server, so the last one of its that we processed is 0."""
+    """We never accept streams from a server, so the last one that we processed is 0."""
     return frame(GOAWAY, 0, 0, bytes(4) + code.to_bytes(4, "big") + text.encode()[:200])
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:
-    """What is left of a DATA or HEADERS payload without padding and priority."""
+    """Return a DATA or HEADERS payload without padding and priority."""
     start, end = 0, len(payload)
     if flags & PADDED:
         if not payload:

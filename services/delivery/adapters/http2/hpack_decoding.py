@@ -1,7 +1,7 @@
-"""Response fields from HPACK (RFC 7541): a block seen before is a look-up, another one costs a few µs.
+"""Response fields from HPACK (RFC 7541): a known block is a lookup, a new one costs a few µs.
 
-The `hpack` library needs 19–27 µs for a reply of Google's; its tables and its Huffman code serve here. Answers that
-differ by one field (a duration, a date) change the dynamic table each time and cannot be remembered as a whole.
+The `hpack` library needs 19–27 µs for one of Google's replies; we use its tables and its Huffman code. Replies that
+differ in one field (a duration, a date) change the dynamic table each time and cannot be cached as a whole.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ _unpacked = lru_cache(4_096)(decode_huffman)
 
 
 class Head:
-    """A block's fields by name (of a name that comes twice the last), and the status: 0 where there is none."""
+    """A block's fields by name (the last one of a repeated name), and the status: 0 if there is none."""
 
     __slots__ = ("fields", "status")
 
@@ -34,7 +34,7 @@ class Head:
 
 
 class FieldDecoder:
-    """One connection's. Every block that comes must be decoded, in that order."""
+    """The decoder of one connection. It must decode every incoming block, in order."""
 
     def __init__(self) -> None:
         self._table: deque[tuple[bytes, bytes]] = deque()  # the newest last
@@ -44,7 +44,7 @@ class FieldDecoder:
         self._known: dict[bytes, Head] = {}
 
     def decode(self, block: bytes) -> Head:
-        """Raises Fault where it is no HPACK."""
+        """Decode a block. Raises Fault if it is not HPACK."""
         head = self._known.get(block)
         if head is not None:
             return head
@@ -93,7 +93,7 @@ class FieldDecoder:
         return _STATIC[index]
 
     def _insert(self, name: bytes, value: bytes) -> None:
-        """An entry larger than the table empties it, and that is no error (§4.4)."""
+        """An entry larger than the table empties it, which is not an error (§4.4)."""
         self._changed = True
         self._table.append((name, value))
         self._used += len(name) + len(value) + _ENTRY_OVERHEAD
@@ -113,7 +113,7 @@ class FieldDecoder:
 
 
 def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
-    """The number that begins at `at`, and where it ends."""
+    """Return the number that begins at `at`, and where it ends."""
     value = block[at] & mask
     at += 1
     if value < mask:

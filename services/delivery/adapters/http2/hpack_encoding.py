@@ -1,8 +1,8 @@
 """Request fields as HPACK (RFC 7541), for one set of fields sent over and over.
 
-The long ones (a bearer token has 1 KB) go into the peer's dynamic table with the first request; each further
-one is a dozen bytes of indices, the same bytes every time. Which fields go into the table is chosen so that
-all of them stay there: a table too small for one would be emptied by it with each request.
+The long ones (a bearer token has 1 KB) enter the peer's dynamic table with the first request; each further request is
+a dozen bytes of indices, always the same. The encoder inserts only fields that fit together: a field that does not
+fit would empty the table with each request.
 """
 
 from collections import deque
@@ -22,17 +22,17 @@ _FIRST_DYNAMIC = len(HeaderTable.STATIC_TABLE) + 1
 
 
 class FieldEncoder:
-    """One connection's. Every block that it returns must be sent, in that order."""
+    """The encoder of one connection. Every block that it returns must be sent, in order."""
 
     def __init__(self) -> None:
         self._table: deque[Field] = deque()  # the newest first
         self._used = 0
         self._size = DEFAULT_TABLE
-        self._smallest: int | None = None  # since the last block, where the size was changed
-        self.steady = False  # whether the last block left the table as it was, and so may be sent again
+        self._smallest: int | None = None  # since the last block, if the size has changed
+        self.steady = False  # whether the last block left the table unchanged, and so may be sent again
 
     def resize(self, allowed: int) -> None:
-        """The peer's SETTINGS_HEADER_TABLE_SIZE. We use no more than the default of it."""
+        """Apply the peer's SETTINGS_HEADER_TABLE_SIZE. We never use more than the default."""
         size = min(allowed, DEFAULT_TABLE)
         if size == self._size:
             return
@@ -42,10 +42,10 @@ class FieldEncoder:
         self.steady = False
 
     def encode(self, fields: Sequence[Field]) -> bytes:
-        """The block for these fields, pseudo-header fields first."""
+        """Return the block for these fields, pseudo-header fields first."""
         self.steady = True
         block = bytearray()
-        if self._smallest is not None:  # a peer that shrank the table wants to hear the smallest size, then the last
+        if self._smallest is not None:  # a peer that shrank the table expects the smallest size, then the last
             for size in sorted({self._smallest, self._size}):
                 block += integer(size, 5, _RESIZED)
             self._smallest, self.steady = None, False
@@ -55,9 +55,9 @@ class FieldEncoder:
         return bytes(block)
 
     def _worth_keeping(self, fields: Sequence[Field]) -> set[Field]:
-        """Those that fit into the table together, the largest first."""
+        """Return the fields that fit into the table together, the largest first."""
         kept, left = set(), self._size
-        # of two that cost the same always the same one, in whatever order a set has them
+        # a stable choice between two of the same cost, whatever the order of the set
         for field in sorted(set(fields) - _STATIC_FIELDS.keys(), key=lambda f: (_cost(f), f), reverse=True):
             if _cost(field) <= left:
                 kept.add(field)
@@ -90,12 +90,12 @@ def _cost(field: Field) -> int:
 
 
 def _string(value: bytes) -> bytes:
-    """As it is: Huffman's code would save a few bytes once per connection."""
+    """Not Huffman-coded, which would save a few bytes once per connection."""
     return integer(len(value), 7, 0) + value
 
 
 def integer(value: int, bits: int, pattern: int) -> bytes:
-    """RFC 7541 §5.1: a number in the low `bits` of the first byte, `pattern` above it."""
+    """RFC 7541 §5.1: encode a number in the low `bits` of the first byte, with `pattern` above it."""
     most = (1 << bits) - 1
     if value < most:
         return bytes((pattern | value,))

@@ -1,4 +1,4 @@
-"""What a connection is held to: how much and how long, who is told of it, and whether its peer still lives."""
+"""The limits of a connection, its keeper, and the check whether its peer is alive."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -17,16 +17,16 @@ class Limits:
     connect_seconds: float = 5.0
     ping_idle_seconds: float = 15.0
     ping_answer_seconds: float = 5.0
-    streams_unsaid: int = 100  # while the peer does not say how many
-    most_streams: int = 250  # whatever it says
+    streams_unsaid: int = 100  # until the peer announces a limit
+    most_streams: int = 250  # whatever the peer announces
     last_stream: int = 2**31 - 1
 
 
 class Keeper(Protocol[Kept]):
-    """Who has the connection."""
+    """The owner of a connection."""
 
     def has_opened(self, connection: Kept) -> None:
-        """The peer has said how much it takes."""
+        """The peer has announced its limits."""
         ...
 
     def has_room(self, connection: Kept) -> None:
@@ -34,13 +34,13 @@ class Keeper(Protocol[Kept]):
         ...
 
     def drains(self, connection: Kept) -> None:
-        """It takes no more calls; those that are open end."""
+        """It accepts no more calls; open calls end."""
         ...
 
     def has_ended(self, connection: Kept) -> None: ...
 
     def takes_back(self, call: Call) -> None:
-        """The peer promised not to have processed it, and asks for it on another connection."""
+        """The peer promised that it did not process the call; send it on another connection."""
         ...
 
 
@@ -51,11 +51,10 @@ class Pulse(Enum):
 
 
 class Watch:
-    """A connection that died without a word would swallow a hundred calls each time-out: ask whether it lives.
+    """Detects a dead connection, which would swallow a hundred calls per timeout.
 
-    A silent peer is asked sooner while calls wait for it, so that it is found dead when the first of them end.
-    Seconds are monotonic; nothing is timed here, `look` says when it wants to be called again.
-    """
+    A silent peer is pinged sooner while calls wait for it, so that it is known to be dead when the first of them
+    time out. Seconds are monotonic. It sets no timer; `look` returns when it must be called again."""
 
     __slots__ = ("_limits", "asked_at", "heard_at")
 
@@ -68,10 +67,10 @@ class Watch:
         self.heard_at, self.asked_at = now, None
 
     def look(self, now: float, oldest_due: float | None) -> tuple[Pulse, float]:
-        """How the peer is, and when to look again at the latest. `oldest_due`: of the calls that are open."""
+        """Return the state of the peer, and when to look again at the latest. `oldest_due`: of the open calls."""
         limits = self._limits
         quiet_since, patience = self.heard_at, limits.ping_idle_seconds
-        next_look = now + limits.call_seconds / 2  # a call that begins meanwhile is seen before it is due
+        next_look = now + limits.call_seconds / 2  # a call that begins meanwhile is checked before it is due
         if oldest_due is not None:
             next_look = min(next_look, oldest_due)
             quiet_since = max(quiet_since, oldest_due - limits.call_seconds)

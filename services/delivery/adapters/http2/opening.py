@@ -1,7 +1,7 @@
-"""From nothing to a connection that takes calls: TCP, TLS with ALPN `h2`, and the server's settings.
+"""Opens a connection that accepts calls: TCP, TLS with ALPN `h2`, and the server's settings.
 
-No call goes out before the server has said how much it takes: the first hundred would meet limits that nobody knew.
-An `http` URL is spoken to in HTTP/2 without being asked (RFC 9113 §3.3). There are no proxies and no redirects.
+No call goes out before the server has announced its limits: the first hundred would run into unknown ones. An `http`
+URL uses HTTP/2 with prior knowledge (RFC 9113 §3.3). There are no proxies and no redirects.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _PROTOCOL = "h2"
 
 
 class Unopened(Exception):
-    """There is no connection. `our_fault`: our set-up is wrong, trying again will not help."""
+    """The connection could not be opened. `our_fault`: our configuration is wrong, retrying will not help."""
 
     def __init__(self, text: str, *, our_fault: bool = False) -> None:
         super().__init__(text)
@@ -26,7 +26,7 @@ class Unopened(Exception):
 
 @dataclass(slots=True)
 class Origin:
-    """Scheme, host and port of a URL; and whom we trust there: the public authorities, and those of `ca_file`."""
+    """Scheme, host and port of a URL; and whom to trust there: the public authorities, and those of `ca_file`."""
 
     url: str
     ca_file: str | None = None
@@ -38,16 +38,16 @@ class Origin:
     _making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        """Raises ValueError where it is no URL of a server."""
+        """Raises ValueError if it is not the URL of a server."""
         parts = urlsplit(self.url)
         if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise ValueError(f"{self.url!r} is no URL like https://example.com")
+            raise ValueError(f"{self.url!r} is not a URL like https://example.com")
         self.scheme, self.host = parts.scheme, parts.hostname
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.authority = parts.netloc.rpartition("@")[2]
 
     async def tls(self) -> ssl.SSLContext | None:
-        """Made once, off the loop, since it reads files. Raises OSError where it cannot."""
+        """Return the TLS context, created once, off the loop, because it reads files. Raises OSError if it cannot."""
         if self.scheme == "http":
             return None
         async with self._making:
@@ -65,10 +65,10 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
 
 
 async def open_connection(keeper: Keeper[Connection], origin: Origin, limits: Limits) -> None:
-    """The keeper hears of it by `has_opened`. Raises Unopened."""
+    """Open a connection and report it through `has_opened`. Raises Unopened."""
     try:
         context = await origin.tls()
-    except (OSError, ValueError) as error:  # ssl's are OSErrors, too
+    except (OSError, ValueError) as error:  # ssl's errors are OSErrors too
         raise Unopened(f"the certificates in ca_file cannot be read: {error}", our_fault=True) from error
     connection: Connection | None = None
     try:
@@ -82,8 +82,8 @@ async def open_connection(keeper: Keeper[Connection], origin: Origin, limits: Li
     except OSError as error:
         no_protocol = isinstance(error, ssl.SSLError) and "NO_APPLICATION_PROTOCOL" in (error.reason or "")
         raise Unopened(f"no connection to {origin.authority}: {error}", our_fault=no_protocol) from error
-    except ValueError as error:  # a host name that cannot be one fails in the resolver's encoding
-        raise Unopened(f"{origin.host} is no host name: {error}", our_fault=True) from error
+    except ValueError as error:  # an invalid host name fails in the resolver's encoding
+        raise Unopened(f"{origin.host} is not a valid host name: {error}", our_fault=True) from error
     finally:
         if connection is not None and (connection.why_ended is not None or not connection.opened.done()):
             connection.abort()

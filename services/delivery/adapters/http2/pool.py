@@ -1,8 +1,8 @@
-"""A few connections to one server, and the batches that wait for room on them.
+"""A few connections to one server, and the batches waiting for room on them.
 
-Batches take turns call by call, so that a single message stands behind a few of a large chunk and not behind all.
-A connection is opened when those that are open have no room; when none can be had, whoever waits is told so at once,
-and the next batch tries again: pausing is the breaker's business.
+Batches take turns call by call, so that a single message waits behind a few messages of a large chunk, not behind
+all. The pool opens a connection if the open ones have no room. If it cannot open one, it tells the waiting batches at
+once, and the next batch tries again: pausing is the breaker's job.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _MOST_FRUITLESS = 2  # connections in a row that ended before they answered anyt
 
 
 class Pool:
-    """At most `connections` at a time. `fields`: what every call says; while None, nothing begins."""
+    """At most `connections` at a time. `fields`: the header of every call; while it is None, nothing begins."""
 
     def __init__(self, origin: Origin, limits: Limits, connections: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -29,50 +29,50 @@ class Pool:
         self._most = connections
         self._queue: deque[Batch] = deque()
         self._open: list[Connection] = []
-        self._alive: set[Connection] = set()  # these, and those that drain or close
+        self._alive: set[Connection] = set()  # these, and those draining or closing
         self._opening: set[asyncio.Task[None]] = set()
         self._not_before = 0.0
         self._fruitless = 0
         self._retired = False
 
     def add(self, batch: Batch) -> None:
-        """It is served from now on, beside the others."""
+        """Serve the batch from now on, along with the rest."""
         self._queue.append(batch)
         self.serve()
 
     def forget(self, batch: Batch) -> None:
-        """Its caller has gone: no more of it begins, nothing of it is told."""
+        """The batch's caller has gone: begin no more of it and report nothing to it."""
         self.withdraw(batch)
         for connection in list(self._alive):
             connection.forget(batch)
 
     def withdraw(self, batch: Batch) -> None:
-        """No more of it begins."""
+        """Begin no more of the batch."""
         if batch in self._queue:
             self._queue.remove(batch)
             self._rest()
 
     def serve(self) -> None:
-        """Begin what there is room for; open a connection where there is none."""
+        """Begin as many calls as there is room for; open a connection if there is none."""
         for connection in list(self._open):
             self.has_room(connection)
         if self._queue and self.fields is not None:
             self._open_more()
 
     def fail_waiting(self, failure: Failure) -> None:
-        """Whoever has not been taken is told."""
+        """Report the failure to every batch's calls that have not been taken."""
         batches, self._queue = self._queue, deque()
         for batch in batches:
             batch.fail_waiting(failure)
         self._rest()
 
     def retire(self) -> None:
-        """Close each connection when nothing waits and it has no calls."""
+        """Close each connection once nothing waits and it has no calls."""
         self._retired = True
         self._rest()
 
     async def close(self) -> None:
-        """Retire, and wait for the end of what is open."""
+        """Retire, and wait for the open connections to end."""
         self.retire()
         while ends := [*self._opening, *(connection.closed for connection in self._alive)]:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -87,7 +87,7 @@ class Pool:
         self._rest()
 
     def has_room(self, connection: Connection) -> None:
-        """Fill it, in one write."""
+        """Fill the connection, in one write."""
         if not self._queue or self.fields is None:
             return
         now = time.monotonic()
@@ -104,12 +104,12 @@ class Pool:
     def drains(self, connection: Connection) -> None:
         if connection in self._open:
             self._open.remove(connection)
-        self._loop.call_soon(self.serve)  # not now: the connection is in the middle of something
+        self._loop.call_soon(self.serve)  # later, because the connection is in the middle of something
 
     def has_ended(self, connection: Connection) -> None:
-        """One that ended before it answered anything is as good as none; two of them in a row are no accident."""
+        """A connection that ended before it answered anything counts as a failed one; two in a row are no accident."""
         if connection not in self._alive:
-            return  # it never opened, which is told by whoever was opening it
+            return  # it never opened; the code that was opening it reports that
         if connection in self._open:
             self._open.remove(connection)
         self._fruitless = 0 if connection.answered or not self._queue else self._fruitless + 1
@@ -140,7 +140,7 @@ class Pool:
         return None
 
     def _open_more(self) -> None:
-        """As many as those who wait would fill; beside others, not at once after one could not be opened."""
+        """Open as many as the waiting calls would fill; if others are open, not right after a failure to open one."""
         if self._open and time.monotonic() < self._not_before:
             return
         waiting = sum(batch.waiting for batch in self._queue)
@@ -157,12 +157,12 @@ class Pool:
             await open_connection(self, self._origin, self._limits)
         except Unopened as error:
             self._not_before = time.monotonic() + _PAUSE_SECONDS
-            self._opening -= {asyncio.current_task()}  # now: others may end in this turn, too
+            self._opening -= {asyncio.current_task()}  # now, because others may end in this turn too
             if not self._open and not self._opening:
                 self.fail_waiting(Failure(Lost.NOT_SENT, error.text, error.our_fault))
 
     def _rest(self) -> None:
-        """Nothing waits: connections that are to go may go."""
+        """Nothing waits: retiring connections may go."""
         if self._retired and not self._queue:
             for connection in list(self._open):
                 self._open.remove(connection)

@@ -1,6 +1,6 @@
-"""The receiving half of a connection: bytes into frames, checked, and told to whoever holds the calls (RFC 9113 §4–6).
+"""The receiving half of a connection: bytes into checked frames, reported to the listener (RFC 9113 §4–6).
 
-What breaks the protocol raises Fault, and the connection ends. Frames of types that we do not know are passed over.
+A protocol violation raises Fault, and the connection ends. Frames of unknown types are ignored.
 """
 
 from typing import Protocol
@@ -26,12 +26,12 @@ from services.delivery.adapters.http2.frames import (
 from services.delivery.adapters.http2.hpack_decoding import FieldDecoder, Head
 
 LONGEST_FIELDS = 65_536
-_WINDOW = 1 << 20  # the connection's; a stream's only grows by padding, since a reply of FCM's has some 200 bytes
+_WINDOW = 1 << 20  # the connection's; a stream's grows by padding only, because FCM's replies have some 200 bytes
 _STREAM_BITS = 0x7FFFFFFF
 
 
 class Listener(Protocol):
-    """Who is told. `ends`: nothing more comes on the stream."""
+    """Receives the frames. `ends`: nothing more comes on the stream."""
 
     def on_data(self, stream: int, data: bytes, ends: bool) -> None: ...
 
@@ -51,21 +51,21 @@ class Listener(Protocol):
 
 
 class Receiving:
-    """`out` takes the window updates that come due."""
+    """Parses incoming bytes; `out` receives the window updates that become due."""
 
     def __init__(self, listener: Listener, out: list[bytes]) -> None:
         self._listener = listener
         self._out = out
         self._decoder = FieldDecoder()
         self._tail = b""
-        self._only: int | None = SETTINGS  # the one type of frame that may come next
-        self._parts: list[bytes] = []  # of fields that are not complete
+        self._only: int | None = SETTINGS  # the only frame type allowed next
+        self._parts: list[bytes] = []  # of incomplete fields
         self._opening = (0, 0)  # their stream and flags
         self._window = _WINDOW
         out.append(window_update(0, _WINDOW - DEFAULT_WINDOW))
 
     def read(self, data: bytes) -> None:
-        """All frames that are whole; the rest is kept for the next time."""
+        """Process all complete frames; the rest is stored for the next call."""
         if self._tail:
             data = self._tail + data
         at, end, unpack = 0, len(data), FRAME_HEAD.unpack_from
@@ -111,7 +111,7 @@ class Receiving:
         if self._only is None or stream != self._opening[0]:
             raise Fault(Code.PROTOCOL_ERROR, "a continuation of nothing")
         self._parts.append(payload)
-        # each with its head: empty ones without end are a flood, too
+        # counting frame heads: endless empty frames are a flood too
         if sum(len(part) + HEAD_BYTES for part in self._parts) > LONGEST_FIELDS:
             raise Fault(Code.ENHANCE_YOUR_CALM, "fields without end")
         if flags & END_HEADERS:
@@ -119,7 +119,7 @@ class Receiving:
             self._listener.on_fields(stream, self._decoder.decode(block), self._opening[1] & END_STREAM != 0)
 
     def _priority(self, flags: int, stream: int, payload: bytes) -> None:
-        """Servers have none to give, and it means nothing since RFC 9113."""
+        """Servers have no priorities to send, and RFC 9113 deprecates them."""
 
     def _rst_stream(self, flags: int, stream: int, payload: bytes) -> None:
         self._listener.on_reset(_of_stream(stream), _number(payload))
@@ -142,7 +142,7 @@ class Receiving:
         _of_connection(stream)
         if len(payload) != 8:
             raise Fault(Code.FRAME_SIZE_ERROR, f"a PING of {len(payload)} bytes")
-        if not flags & ACK:  # the answer to ours has done its work by coming
+        if not flags & ACK:  # the answer to our own PING has served its purpose by arriving
             self._listener.on_ping(payload)
 
     def _goaway(self, flags: int, stream: int, payload: bytes) -> None:
@@ -176,7 +176,7 @@ def _number(payload: bytes) -> int:
     return int.from_bytes(payload, "big")
 
 
-_HANDLERS = (  # by type of frame
+_HANDLERS = (  # by frame type
     Receiving._data,
     Receiving._headers,
     Receiving._priority,

@@ -1,7 +1,7 @@
-"""The sending half of a connection: requests as frames, within what the peer's windows allow (RFC 9113 §5.2, §6.9).
+"""The sending half of a connection: requests as frames, within the peer's windows (RFC 9113 §5.2, §6.9).
 
-Nothing is written here: frames gather in `out`, so that dozens of requests are one write, one TLS record, one
-system call.
+Nothing is written here: frames gather in `out`, so that dozens of requests are one write, one TLS record, one system
+call.
 """
 
 from struct import Struct
@@ -27,23 +27,23 @@ from services.delivery.adapters.http2.hpack_encoding import FieldEncoder
 
 
 class Sending:
-    """What is to be written, and what the peer lets us write."""
+    """The frames to write, and how much the peer lets us write."""
 
     def __init__(self) -> None:
         self.out: list[bytes] = []
         self.window = DEFAULT_WINDOW  # the connection's
         self.blocked: dict[int, Call] = {}  # begun, and waiting for a window with the rest of their body
-        self._stream_window = DEFAULT_WINDOW  # what a new stream starts with
+        self._stream_window = DEFAULT_WINDOW  # a new stream's initial window
         self._largest_frame = DEFAULT_FRAME
         self._encoder = FieldEncoder()
         self._fields: Fields | None = None
         self._block = b""
         self._block_head = 0
-        self._at_once = 0  # the longest body that may go beside its fields without a further look
+        self._at_once = 0  # the longest body that may follow its fields without further checks
         self._pack = Struct("").pack
 
     def begin(self, call: Call) -> None:
-        """Put a request on its stream. While another waits for the connection's window, do not call this."""
+        """Put a request on its stream. Do not call this while another request waits for the connection's window."""
         if call.fields is not self._fields:
             self._encode(call)
         size = len(call.body)
@@ -60,11 +60,11 @@ class Sending:
         self._feed(call)
 
     def forget(self, call: Call) -> None:
-        """It ends before its body was out."""
+        """The call ended before its body was sent."""
         self.blocked.pop(call.stream, None)
 
     def more_window(self, stream: int, more: int) -> None:
-        """WINDOW_UPDATE; of a stream that needs none any more it means nothing. Raises Fault for the connection's."""
+        """Handle WINDOW_UPDATE; ignored for a stream that needs none any more. Raises Fault for the connection's."""
         if stream == 0:
             self.window += more
             if self.window > LARGEST_WINDOW:
@@ -75,7 +75,7 @@ class Sending:
             self._widen(blocked, more)
 
     def apply(self, name: int, value: int) -> None:
-        """One of the peer's settings, where it is about sending."""
+        """Apply one of the peer's settings, if it affects sending."""
         if name == Setting.HEADER_TABLE_SIZE:
             self._encoder.resize(value)
             self._fields = None
@@ -92,7 +92,7 @@ class Sending:
         self._look_at_limits()
 
     def _widen(self, call: Call, more: int) -> None:
-        """A window may fall below zero when the peer changes its mind, and then waits for more than it lost."""
+        """A window may become negative when the peer lowers its setting; it then waits until it is positive again."""
         call.window += more
         if call.window > LARGEST_WINDOW:
             raise Fault(Code.FLOW_CONTROL_ERROR, "a window beyond 2**31 - 1")
@@ -103,7 +103,7 @@ class Sending:
         self._at_once = min(self._stream_window, self._largest_frame) if fits else -1
 
     def _encode(self, call: Call) -> None:
-        """Prepare the block, and the one pack that puts it between both frames' heads, where it may serve again."""
+        """Prepare the block, and, if it can be reused, a single pack that places it between both frame heads."""
         self._block = self._encoder.encode(call.fields)
         self._look_at_limits()
         self._pack = Struct(f">IBI{len(self._block)}sIBI").pack
@@ -111,7 +111,7 @@ class Sending:
         self._fields = call.fields if self._encoder.steady else None
 
     def _headers(self, stream: int, block: bytes) -> None:
-        """The fields; what does not fit into a frame follows in CONTINUATION frames."""
+        """Write the fields; what does not fit into a frame follows in CONTINUATION frames."""
         most, kind = self._largest_frame, HEADERS
         while len(block) > most:
             self.out.append(frame(kind, 0, stream, block[:most]))
@@ -119,7 +119,7 @@ class Sending:
         self.out.append(frame(kind, END_HEADERS, stream, block))
 
     def _feed(self, call: Call) -> None:
-        """As much of the body as both windows allow, in frames that are not too large."""
+        """Send as much of the body as both windows allow, in frames within the size limit."""
         while True:
             room = min(len(call.body), call.window, self.window, self._largest_frame)
             if room < len(call.body) and room <= 0:

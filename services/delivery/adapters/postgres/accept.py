@@ -1,4 +1,4 @@
-"""Storing requests and their work rows: two statements for a whole batch."""
+"""Store requests and their work rows: two statements for a whole batch."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -20,7 +20,7 @@ _DAY_MILLISECONDS = 86_400_000
 # Active holds first, and locked: a lift must either see the work that we park, or be seen by us.
 HOLDS = "select tenant, mode, kind, key from hold where active for share"
 
-# Per request only what differs; what many have in common stands once, and is looked up by its place.
+# Per request only what differs; values that many share are passed once and looked up by index.
 _STORE = insert("""
 insert into request (id, cause_id, subject, expires_at, traceparent, marks, body, recipients, pending, tenant, mode,
                      cause_kind, parent_id, release_id, communication, variant, lane, on_unknown, secret)
@@ -32,7 +32,7 @@ from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $
   as r (id, cause_id, subject, expires_at, traceparent, marks, body, recipients, kind)
 {unless} returning id
 """)
-# A statement of its own: joined to what was stored, a batch was compared with itself row by row.
+# A statement of its own: in a join with the stored rows, Postgres compared a batch with itself row by row.
 _QUEUE = """
 insert into work (request_id, lane, due_at, ordinals, held, reason, together)
 select request_id, lane, $3, ordinals::int[], held, case when held then 64 else 0 end, together::uuid[]
@@ -42,8 +42,8 @@ from unnest($1::uuid[], $2::int[], $4::text[], $5::bool[], $6::text[])
 
 
 async def store(connection: Any, requests: Sequence[NewRequest], now: datetime, oldest: date, look: bool) -> list[UUID]:
-    """Stores what is new of a batch, with its work; requests older than the ledger end here. The ids stored. `look`:
-    some of them may be there."""
+    """Store the new requests of a batch, with their work, and return their ids. Requests older than the ledger end
+    here. `look`: some of them may already exist."""
     requests = sorted({request.id: request for request in requests}.values(), key=lambda request: request.id.int)
     holds = {tuple(row) for row in await connection.fetch(HOLDS)}
     stored = {row[0] for row in await connection.fetch(_STORE[look], *_columns(requests))}
@@ -59,12 +59,12 @@ async def store(connection: Any, requests: Sequence[NewRequest], now: datetime, 
 
 
 def day_of(cause: UUID) -> date:
-    """The day of the ledger that a cause's messages stand in."""
+    """Return the ledger day that holds a cause's messages."""
     return date.fromordinal(_EPOCH + (cause.int >> 80) // _DAY_MILLISECONDS)
 
 
 def oldest_day(now: datetime, retention_days: int) -> date:
-    """The first day that the ledger keeps."""
+    """Return the oldest day in the ledger."""
     return (now - timedelta(days=retention_days)).date()
 
 
@@ -78,7 +78,7 @@ def is_held(request: tuple[int, int, UUID, UUID], holds: set[tuple[Any, ...]]) -
 
 
 def _work(requests: Sequence[NewRequest], held: set[UUID]) -> list[NewWork]:
-    """A held request has rows of its own, so that they can be parked."""
+    """Build the work rows. A held request gets rows of its own, so that they can be parked."""
     single = [request for request in requests if len(request.command.recipients) == 1 and request.id not in held]
     if len(single) == 1:
         single = []
@@ -127,12 +127,12 @@ def _work_columns(work: Sequence[NewWork], due_at: datetime, held: set[UUID]) ->
 
 @lru_cache(maxsize=64)
 def _in_order(ordinals: range) -> str:
-    """Full chunks are always the same ones: from the first on, and from the 501st."""
+    """Full chunks are always the same: from the first recipient on, and from the 501st."""
     return array_text(ordinals)
 
 
 async def _expire(connection: Any, requests: Sequence[NewRequest], now: datetime) -> None:
-    """A cause older than the ledger: nothing could be proved about it any more, so nothing is sent."""
+    """End requests whose cause is older than the ledger: nothing could be proved about them, so nothing is sent."""
     moves = Moves()
     for request in requests:
         recipients = request.command.recipients

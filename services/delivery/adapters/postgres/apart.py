@@ -1,7 +1,7 @@
-"""Shared rows of the queue, taken apart: each of their requests gets a row of its own, as it would have had alone.
+"""Split shared queue rows: each of their requests gets the row that it would have had alone.
 
-Done before anything out of the ordinary happens to them: so recovery, holds and retries know rows of one request only.
-A request of which nothing is pending any more needs none.
+This happens before anything unusual is done to them, so recovery, holds and retries only see rows of one request. A
+request with nothing pending gets no row.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ with lost as materialized (
 , gone as (delete from work w using lost l where w.id = l.id returning w.*)
 {_OWN_ROWS}
 """  # noqa: S608 - our own words
-# Leased rows are left alone, as holds leave those of one request.
+# Leased rows are left alone, as holds leave single-request rows.
 _STOPPED = f"""
 with gone as (
   delete from work w where w.together is not null and w.leased_until = '-infinity' and exists (
@@ -32,10 +32,10 @@ _MOST = 20
 
 
 async def take_expired_apart(connection: Any) -> None:
-    """Some of those whose lease ran out; their own rows have run out too."""
+    """Split some of the shared rows whose lease ran out; the new rows count as expired too."""
     await connection.execute(_EXPIRED, _MOST)
 
 
 async def take_stopped_apart(connection: Any, hold: tuple[int, int, str], target: UUID | None) -> None:
-    """Those that wait and hold a request that the hold (tenant, mode, kind) stops."""
+    """Split the waiting shared rows with a request that the hold (tenant, mode, kind) stops."""
     await connection.execute(_STOPPED, *hold, target)

@@ -1,7 +1,7 @@
-"""The claim: the message row is inserted (or woken) and committed directly before the provider is called.
+"""The claim: insert (or wake) the message row and commit, directly before the provider is called.
 
 One transaction: fence the rows, obey holds and throttles, insert sorted with suppressions looked up inside the
-statement, put back who must wait, move the accounts. Only what came back from it may be called.
+statement, put back those who must wait, move the accounts. Only messages that it returns may be called.
 """
 
 from collections import defaultdict
@@ -56,11 +56,11 @@ class Waiting:
 
 @dataclass(slots=True)
 class Claim:
-    """What one claim gathers on its way."""
+    """The state of one claim."""
 
     connection: Any
     now: datetime
-    queued: dict[int, Queued]  # rows of the queue that are deleted when nothing of them is called
+    queued: dict[int, Queued]  # queue rows, deleted if none of their messages is called
     mine: dict[int, WorkRow]
     messages: list[Message]
     waiting: list[Waiting]
@@ -69,7 +69,7 @@ class Claim:
     limited: int = 0
 
     def put_off(self, who: Iterable[tuple[WorkRow, int]], due_at: datetime, reason: Reason, sender: int | None) -> None:
-        """Takes whole recipients out of this claim; nothing of them has moved yet."""
+        """Take whole recipients out of this claim, before anything of theirs has moved."""
         by_row: dict[int, set[int]] = defaultdict(set)
         for row, ordinal in who:
             by_row[row.id].add(ordinal)
@@ -81,7 +81,7 @@ class Claim:
 
 
 async def claim(connection: Any, prepared: Prepared, now: datetime, look: bool) -> Claimed:
-    """Claims a prepared group. See the module's docstring. `look`: some of its messages may have their rows."""
+    """Claim a prepared group; see the module's docstring. `look`: some of its message rows may already exist."""
     given_back = {back.row.id for back in prepared.back}
     rows = [row for row in prepared.group.rows if row.id not in given_back]
     holds = {tuple(row) for row in await connection.fetch(HOLDS)}
@@ -119,19 +119,20 @@ async def _fence(connection: Any, rows: Sequence[WorkRow]) -> dict[int, Queued]:
 
 
 async def _release_stopped(claim: Claim, holds: set[Any]) -> None:
-    """Parks what a hold stops, sends back what was cancelled meanwhile; what remains is ours."""
+    """Park what a hold stops and give back what was cancelled meanwhile; the rest is ours."""
     mine = claim.mine.values()
     ids = sorted({row.request.id for row in mine if not row.request.cancelled})
     gone = {row[0] for row in await claim.connection.fetch(_CANCELLED, ids)}
     cancelled = [row for row in mine if row.request.id in gone]
-    # a hold does not keep what was cancelled from ending
+    # a hold does not stop cancelled work from ending
     waits = [row for row in mine if row.request.id not in gone and not row.request.cancelled]
     await _leave(claim, cancelled, Reason.NONE)
     await _leave(claim, [row for row in waits if is_held(_targets(row), holds)], Reason.HELD)
 
 
 async def _leave(claim: Claim, rows: Sequence[WorkRow], reason: Reason) -> None:
-    """Rows that are not claimed after all: parked, or due at once. Of a shared row they get rows of their own."""
+    """Release rows that are not claimed after all: parked, or due at once. Parts of a shared row get rows of their
+    own."""
     own = sorted(row.queued.id for row in rows if not row.queued.shared)
     if own and reason is Reason.HELD:
         await claim.connection.execute(_PARK, own)
@@ -178,13 +179,13 @@ async def _obey_throttles(claim: Claim, lane: Lane) -> None:
 
 
 def _rest(claim: Claim, prepared: Prepared) -> list[Any]:
-    """The endings of woken recipients, but for those who were put off after all."""
+    """Return the endings of woken recipients, except those put off after all."""
     waits = {(w.row.id, ordinal) for w in claim.waiting for ordinal in w.ordinals}
     return [r for r in prepared.rest if r.row.id in claim.mine and (r.row.id, r.ordinal) not in waits]
 
 
 async def queue(connection: Any, waiting: Sequence[Waiting]) -> None:
-    """Inserts work rows; returns count as give-backs in a row only while nothing else happens to a recipient."""
+    """Insert work rows. Give-backs are counted only while nothing else happens to a recipient in between."""
     if not waiting:
         return
     await connection.execute(
@@ -202,7 +203,7 @@ async def queue(connection: Any, waiting: Sequence[Waiting]) -> None:
 
 
 async def _finish(claim: Claim, calls: Sequence[Message]) -> None:
-    """Rows with nothing to call are done; accounts move with the rows."""
+    """Delete rows with nothing to call; move the accounts with the rows."""
     for queued in claim.queued.values():
         queued.outstanding = 0
     for message in calls:

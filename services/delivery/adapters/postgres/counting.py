@@ -1,4 +1,4 @@
-"""Counts transitions for dashboards: gathered while a transaction runs, told once it has committed."""
+"""Counts transitions for dashboards: collected during a transaction, reported once it has committed."""
 
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from libs.contracts.delivery import Transition
 
 _messages = Counter(
     "depesche_delivery_messages",
-    "Messages that came into a status, by its reason; an unknown that turned out sent is counted in both",
+    "Messages that entered a status, by its reason; an unknown message that turned out sent counts in both",
     ["status", "reason", "channel"],
 )
 _Key = tuple[str, str, str | None]
@@ -20,7 +20,7 @@ _gathered: ContextVar["Tally[_Key] | None"] = ContextVar("delivery_transitions",
 
 @contextmanager
 def counted() -> Iterator[None]:
-    """Around a transaction: what it notes is counted when it has ended well, and forgotten when it was rolled back."""
+    """Wrap a transaction: its transitions are counted if it commits, and dropped if it rolls back."""
     tally: Tally[_Key] = Tally()
     token = _gathered.set(tally)
     try:
@@ -32,7 +32,7 @@ def counted() -> Iterator[None]:
 
 
 def note(transitions: Sequence[Transition]) -> None:
-    """Adds transitions to the tally of the transaction around, if it is counted."""
+    """Add transitions to the surrounding transaction's tally, if there is one."""
     tally = _gathered.get()
     if tally is not None:
         tally.update([(item.is_, item.reason, item.channel) for item in transitions if item.is_ != item.was])

@@ -1,7 +1,7 @@
-"""Attempts in doubt: read for their provider to be asked, and what was learned, recorded.
+"""Attempts in doubt: read to query their provider, and the answers recorded.
 
-Nothing here locks while a provider is asked. A receipt may settle a doubt meanwhile: the update is guarded by attempt
-and status, as everywhere.
+Nothing here locks while a provider is queried. A receipt may settle a doubt meanwhile, so the update is guarded by
+attempt and status, as everywhere.
 """
 
 from collections import defaultdict
@@ -29,13 +29,13 @@ from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) as k (notification_id,
 join message m on m.notification_id = k.notification_id and m.request_id = k.request_id and m.attempt = k.attempt
 where m.status = 6 and m.channel = any($5::int[]) order by m.notification_id, m.address_id
 """
-# Those beside our doubts in time, to the same addresses.
+# Messages to the same addresses around the time of our doubts.
 _BESIDE = """
 select m.notification_id, m.address_id, m.claimed_at, m.recorded_at, m.content_digest, m.address_hash from doubt d
 join message m on m.notification_id = d.notification_id and m.address_id = d.address_id
 where d.claimed_at between $1 and $2 and m.status = 6 and m.address_hash = any($3::bytea[])
 """
-_BESIDE_TIME = timedelta(minutes=10)  # more than a lease and what clocks differ
+_BESIDE_TIME = timedelta(minutes=10)  # more than a lease plus the clocks' difference
 _OWNERS = """
 select r.provider, r.event_id, r.notification_id, r.address_id
 from unnest($1::text[], $2::text[]) as k (provider, event_id)
@@ -57,8 +57,8 @@ returning m.notification_id, m.address_id
 
 
 async def read(connection: Any, rows: Sequence[WorkRow], open_body: OpenBody, now: datetime) -> list[Doubt]:
-    """What is still in doubt of these rows, each once, whichever rows ask about it. A question takes a token of the
-    sender's throttle as a bulk message does; for whom there is none, the doubt says when."""
+    """Return the open doubts of these rows, each once, whichever row asks about it. A query takes a token of the
+    sender's throttle, like a bulk message; a doubt without a token gets the time to try again."""
     bodies = {row.request.id: open_body(row.request.id, row.request.body) for row in rows if row.request.body}
     keys: list[tuple[UUID, UUID, int, int]] = [
         (bodies[row.request.id].notification_id(ordinal), row.request.id, row.attempt, place)
@@ -82,7 +82,7 @@ async def read(connection: Any, rows: Sequence[WorkRow], open_body: OpenBody, no
 
 
 async def _look_beside(connection: Any, doubts: Sequence[Doubt]) -> None:
-    """Two equal texts in doubt are rivals also where they are asked about at different times."""
+    """Mark two equal texts in doubt as rivals even if they are queried at different times."""
     by_hash: dict[bytes, list[Doubt]] = defaultdict(list)
     for doubt in doubts:
         if doubt.hash is not None:
@@ -113,7 +113,7 @@ async def _obey_throttles(connection: Any, doubts: Sequence[Doubt], now: datetim
 
 
 async def owners(connection: Any, events: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[UUID, int]]:
-    """Which messages these receipts (provider, event id) were about; absent: none of that id has come."""
+    """Return the messages that these receipts (provider, event id) were about; absent: no receipt with that id came."""
     columns = list(map(list, zip(*events, strict=True)))
     return {(row[0], row[1]): (row[2], row[3]) for row in await connection.fetch(_OWNERS, *columns)}
 
@@ -124,8 +124,8 @@ def _recipient(body: Body, ordinal: int) -> str:
 
 
 async def learn(connection: Any, rows: Sequence[WorkRow], learned: Sequence[Learned], now: datetime) -> list[Learned]:
-    """Records what was learned and queues what follows, in the caller's transaction; what it changed. Rows whose lease
-    is somebody else's by now are left to him."""
+    """Record what was learned and queue what follows, in the caller's transaction; return what changed. Rows whose
+    lease now belongs to another worker are left to it."""
     queued = {row.queued.id: row.queued for row in rows}
     ids = sorted(queued)
     fenced = {row[0] for row in await connection.fetch(_FENCE, ids, [queued[id_].lease for id_ in ids])}
@@ -188,7 +188,7 @@ def _move(one: Learned, moves: Moves, now: datetime) -> None:
 
 
 def _turns(learned: Sequence[Learned], now: datetime) -> dict[Turn, set[int]]:
-    """The next question where it is still open, the next attempt where it was not sent."""
+    """Return the next query for open doubts, and the next attempt for messages that were not sent."""
     turns: dict[Turn, set[int]] = defaultdict(set)
     for one in learned:
         row, about = one.doubt.row, (one.doubt.row.request.id, one.doubt.step)

@@ -1,4 +1,4 @@
-"""First attempts: message rows are inserted as the claim."""
+"""First attempts: inserting the message row is the claim."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +13,7 @@ from services.delivery.adapters.postgres.transitions import transition
 from services.delivery.domain.accounts import Moves, Unit
 from services.delivery.domain.work import Message
 
-# The suppression is looked up in the statement that claims: there is no moment between the look and the claim.
-# Rows come back only where not all may be called as they are ($18: how many there are); the last row is the sum.
+# The claiming statement looks up the suppression itself, so nothing can come between the check and the claim.
 _INSERT = insert("""
 with claimed as (
 insert into message (notification_id, address_id, request_id, recipient_id, ordinal, claimed_at, recorded_at, status,
@@ -47,14 +46,15 @@ join message m on m.notification_id = k.notification_id and m.address_id = k.add
 async def insert_first(
     connection: Any, messages: Sequence[Message], moves: Moves, now: datetime, look: bool
 ) -> list[Message]:
-    """Inserts the rows, moves the accounts; gives the messages that may be called. `look`: some may have their rows."""
+    """Insert the rows and move the accounts; return the messages that may be called. `look`: some rows may already
+    exist."""
     messages = sorted(messages, key=lambda message: message.key)
     if len({(m.row.request.id, m.ordinal) for m in messages}) < len(messages):
         _add_further(messages, moves)
     *rows, (_, whole, *_) = await connection.fetch(_INSERT[look], *_columns(messages, now), len(messages))
     if whole == len(messages):
         return messages
-    # two requests in one group may name the same message: the row belongs to one of them
+    # two requests in one group may name the same message: only one of them gets the row
     claimed = {(row[0], row[1], row[4]): row for row in rows}
     calls: list[Message] = []
     late: list[Message] = []
@@ -74,14 +74,14 @@ async def insert_first(
 
 
 def _add_further(messages: Sequence[Message], moves: Moves) -> None:
-    """Addresses beyond a recipient's first."""
+    """Count addresses beyond a recipient's first."""
     for (request_id, _), count in Counter((m.row.request.id, m.ordinal) for m in messages).items():
         if count > 1:
             moves.add(request_id, count - 1)
 
 
 def _refused(message: Message, moves: Moves, now: datetime) -> None:
-    """A row that was final at once: our rule said no, or the address is barred."""
+    """Handle a row that was final at once: our rule said no, or the address is suppressed."""
     request_id = message.row.request.id
     moves.move(request_id, Status.PENDING, message.status)
     moves.transitions[request_id].append(transition(message, (Status.PENDING, message.status), message.reason, now))
@@ -90,7 +90,7 @@ def _refused(message: Message, moves: Moves, now: datetime) -> None:
 
 
 async def _duplicates(connection: Any, messages: Sequence[Message], moves: Moves, now: datetime) -> None:
-    """Somebody else's row stands under the key: the unit ends without one, naming the request that has it."""
+    """Another request already has the row: end the unit without one, naming that request."""
     rows = await connection.fetch(_THERE, [m.notification_id for m in messages], [m.address_id for m in messages])
     owners: dict[tuple[UUID, int], UUID] = {(row[0], row[1]): row[2] for row in rows}
     for message in messages:
@@ -102,7 +102,7 @@ async def _duplicates(connection: Any, messages: Sequence[Message], moves: Moves
 
 
 def _columns(messages: Sequence[Message], now: datetime) -> list[Any]:
-    """Per message only what differs; the rest stands once per kind of message, and is looked up by its place."""
+    """Pass per message only what differs; the rest is passed once per kind of message and looked up by index."""
     kinds: dict[tuple[Any, ...], int] = {}
     places = [kinds.setdefault(_kind(m), len(kinds) + 1) for m in messages]
     return [

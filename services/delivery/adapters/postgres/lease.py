@@ -1,4 +1,4 @@
-"""Taking due rows off the queue, and giving them back in good order."""
+"""Lease due rows from the queue, and give them back in good order."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from uuid import UUID
 from libs.contracts.outcomes import Lane, Mode, OnUnknown
 from services.delivery.domain.work import GiveBack, Queued, Request, WorkRow
 
-# Rows of one group share a fate when the process dies, so a row that has seen two crashes goes alone.
+# Rows of one group share a fate if the process dies, so a row that has seen two crashes is leased alone.
 _LEASE = """
 with due as materialized (
   select id, due_at, coalesce(cardinality(together), cardinality(ordinals)) as size, crashes from work
@@ -37,7 +37,7 @@ select r.id, r.tenant, r.mode, r.cause_id, r.release_id, r.communication, r.subj
 from request r left join release l on l.id = r.release_id where r.id = any($1::uuid[])
 """
 
-# `calling` rows are not given back: what was called must be recorded or recovered.
+# `calling` rows are not given back: a call must be recorded or recovered.
 _GIVE_BACK = """
 update work w set leased_until = '-infinity', due_at = b.due_at, reason = b.reason, returns = least(w.returns + 1, 100)
 from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::int[]) as b (id, lease, due_at, reason)
@@ -51,8 +51,7 @@ async def anything_due(connection: Any, lane: int, now: datetime) -> bool:
 
 
 async def lease(connection: Any, lane: int, now: datetime, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
-    """Due work of a lane: at most `sizes[0]` rows of the queue and about `sizes[1]` recipients, leased for so many
-    seconds."""
+    """Lease due work of a lane: at most `sizes[0]` queue rows and about `sizes[1]` recipients, for `seconds`."""
     rows = await connection.fetch(_LEASE, int(lane), now, sizes[0], sizes[1], seconds)
     if not rows:
         return []
@@ -65,7 +64,7 @@ async def lease(connection: Any, lane: int, now: datetime, sizes: tuple[int, int
 
 
 async def read_requests(connection: Any, ids: set[UUID]) -> dict[UUID, Request]:
-    """Requests with their bodies."""
+    """Return requests with their bodies."""
     return {row[0]: _request(row) for row in await connection.fetch(_REQUESTS, list(ids))}
 
 
@@ -93,7 +92,7 @@ def _request(row: Any) -> Request:
 
 
 async def give_back(connection: Any, backs: Sequence[GiveBack]) -> None:
-    """Rows that keep their place in the ledger's sums and get a later turn."""
+    """Reschedule rows; the ledger's sums do not change."""
     backs = sorted(backs, key=lambda back: back.row.queued.id)
     await connection.execute(
         _GIVE_BACK,

@@ -1,4 +1,4 @@
-"""The ledger as the sender sees it: each method is one transaction, tried again where Postgres broke a deadlock."""
+"""The ledger as the sender sees it: each method is one transaction, retried if Postgres broke a deadlock."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -26,14 +26,14 @@ from services.delivery.domain.verifying import Doubt, Learned
 from services.delivery.domain.work import QUESTIONS, Claimed, GiveBack, Prepared, Result, WorkRow
 from services.delivery.ports import Realm, Received, Recovered
 
-# A plan made for an empty table stays cached: without these, updates from arrays become hash joins with a
-# sequential scan, or a whole index read into memory and compared row by row. Tested with EXPLAIN.
+# A plan made for an empty table stays cached: without these, updates from arrays become hash joins with a sequential
+# scan, or a whole index read into memory and compared row by row. Tested with EXPLAIN.
 POOL_SETTINGS = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_material": "off",
-    # what is called is in memory; pages that cost nothing make comparing rows one by one the dear thing
+    # what is called is in memory; with free pages, the planner avoids comparing rows one by one
     "seq_page_cost": "0.01",
     "random_page_cost": "0.01",
     "cpu_tuple_cost": "0.1",
@@ -41,8 +41,8 @@ POOL_SETTINGS = {
     "jit": "off",
 }
 _TRIES = 4
-# A table that is analysed while it is empty looks as if reading all of it were cheapest, and the plan would stay
-# while it fills with a campaign. Planning anew costs half a millisecond a statement.
+# A table analysed while empty makes a full scan look cheapest, and the plan would stay while a campaign fills it.
+# Planning again costs half a millisecond per statement.
 _PLANS_SECONDS = 5.0
 
 log = get_logger(__name__)
@@ -57,12 +57,12 @@ class PostgresLedger:
     clock: Clock
     keyring: Keyring
     retention_days: int = 90
-    deadlocks: int = 0  # broken by Postgres and tried again: a sort is missing somewhere
+    deadlocks: int = 0  # broken by Postgres and retried: a sort is missing somewhere
     _days: set[date] = field(default_factory=set)
-    _planned: dict[int, float] = field(default_factory=dict)  # server process → when its plans were last made
+    _planned: dict[int, float] = field(default_factory=dict)  # server process → when its plans were last discarded
 
     async def accept(self, requests: Sequence[NewRequest]) -> list[UUID]:
-        """Stores the requests that are new, with their work; their ids."""
+        """Store the new requests with their work; return their ids."""
         now = self.clock()
         oldest = accept.oldest_day(now, self.retention_days)
         days = {accept.day_of(request.command.cause_id) for request in requests}
@@ -74,15 +74,14 @@ class PostgresLedger:
         return await self._adding(run)
 
     async def have_days(self, days: set[date]) -> None:
-        """Makes the partitions that are missing, each in a transaction of its own."""
+        """Create the missing partitions, each in its own transaction."""
         for day in sorted(days - self._days):
             async with self.database.acquire() as connection:
                 await connection.execute("select make_partition($1)", day)
             self._days.add(day)
 
     async def lease(self, lane: int, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
-        """Due work of the lane: at most `sizes[0]` rows of the queue, about `sizes[1]` recipients; for so many
-        seconds."""
+        """Lease due work of the lane: at most `sizes[0]` queue rows, about `sizes[1]` recipients; for `seconds`."""
         async with self.database.acquire() as connection:
             if not await lease.anything_due(connection, lane, self.clock()):
                 return []
@@ -93,7 +92,7 @@ class PostgresLedger:
         return await self._transaction(run)
 
     async def give_back(self, backs: Sequence[GiveBack]) -> None:
-        """Untouched rows get a later turn."""
+        """Reschedule untouched rows."""
 
         async def run(connection: Any) -> None:
             await lease.give_back(connection, backs)
@@ -101,7 +100,7 @@ class PostgresLedger:
         await self._transaction(run)
 
     async def claim(self, prepared: Prepared) -> Claimed:
-        """What comes back may be called, and nothing else."""
+        """Claim. Only the messages that it returns may be called."""
 
         async def run(connection: Any, look: bool) -> Claimed:
             return await claim.claim(connection, prepared, self.clock(), look)
@@ -109,7 +108,7 @@ class PostgresLedger:
         return await self._adding(run)
 
     async def record(self, results: Sequence[Result], finished: Sequence[WorkRow]) -> None:
-        """Outcomes, and the rows that have none outstanding any more."""
+        """Record outcomes, and the rows that have none outstanding any more."""
 
         async def run(connection: Any) -> None:
             await record.record(connection, results, finished, self.clock())
@@ -117,7 +116,7 @@ class PostgresLedger:
         await self._transaction(run)
 
     async def recover(self, limit: int) -> Recovered:
-        """Rows whose lease ran out."""
+        """Recover rows whose lease ran out."""
 
         async def run(connection: Any) -> Recovered:
             return await recover.recover(connection, limit, self._open_body, self.clock())
@@ -125,11 +124,11 @@ class PostgresLedger:
         return await self._transaction(run)
 
     async def lease_doubts(self, sizes: tuple[int, int], seconds: float) -> list[WorkRow]:
-        """Due rows of the lane in which providers are asked."""
+        """Lease due rows of the lane for queries to providers."""
         return await self.lease(QUESTIONS, sizes, seconds)
 
     async def doubts(self, rows: Sequence[WorkRow]) -> list[Doubt]:
-        """What is still in doubt of these rows."""
+        """Return the open doubts of these rows."""
 
         async def run(connection: Any) -> list[Doubt]:
             return await doubts.read(connection, rows, self._open_body, self.clock())
@@ -137,12 +136,12 @@ class PostgresLedger:
         return await self._transaction(run)
 
     async def owners(self, events: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[UUID, int]]:
-        """Which messages these receipts were about."""
+        """Return the messages that these receipts were about."""
         async with self.database.acquire() as connection:
             return await doubts.owners(connection, events)
 
     async def learn(self, rows: Sequence[WorkRow], learned: Sequence[Learned]) -> list[Learned]:
-        """Records what was learned, ends the rows; what it changed."""
+        """Record what was learned and end the rows; return what changed."""
 
         async def run(connection: Any) -> list[Learned]:
             return await doubts.learn(connection, rows, learned, self.clock())
@@ -150,7 +149,7 @@ class PostgresLedger:
         return await self._transaction(run)
 
     async def receive(self, news: Sequence[ReceiptNews], realm: Realm | None = None) -> Received:
-        """Receipts, believed about messages of the realm alone, where one is given."""
+        """Apply receipts; if a realm is given, only those about its messages."""
 
         async def run(connection: Any) -> Received:
             return await receipts.apply(connection, news, realm, self._open_body, self.clock())
@@ -158,7 +157,7 @@ class PostgresLedger:
         return await self._transaction(run)
 
     async def suppress(self, changes: Sequence[Suppression]) -> None:
-        """Suppressions as they come, in whichever order."""
+        """Apply suppressions, in any order."""
 
         async def run(connection: Any) -> None:
             await projections.suppress(connection, changes)
@@ -166,7 +165,7 @@ class PostgresLedger:
         await self._transaction(run)
 
     async def know(self, releases: Sequence[KnownRelease]) -> None:
-        """Releases that exist, or were retired."""
+        """Record releases that exist or were retired."""
 
         async def run(connection: Any) -> None:
             await projections.know(connection, releases)
@@ -174,7 +173,7 @@ class PostgresLedger:
         await self._transaction(run)
 
     async def erase(self, whom: Sequence[tuple[int, int, str]]) -> int:
-        """Wipes recipients (tenant, mode, key) from all requests; how many slots there were."""
+        """Wipe recipients (tenant, mode, key) from all requests; return the number of slots."""
 
         async def run(connection: Any) -> int:
             return sum([await projections.erase(connection, self.keyring, one) for one in sorted(whom)])
@@ -195,7 +194,7 @@ class PostgresLedger:
             except asyncpg.DeadlockDetectedError:
                 self.deadlocks += 1
                 log.error("deadlock", turn=turn)
-        raise Unavailable("Postgres broke a deadlock four times in a row; the work is tried again later.")
+        raise Unavailable("Postgres broke a deadlock four times in a row; the work is retried later.")
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:

@@ -15,7 +15,7 @@ _BODY = "select body from nonce where provider = $1 and nonce = $2"
 
 @dataclass(frozen=True, slots=True)
 class PostgresNonces:
-    """Keeps nonces as long as receipts."""
+    """Stores nonces as long as receipts."""
 
     database: Database
 

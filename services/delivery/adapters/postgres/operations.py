@@ -1,4 +1,4 @@
-"""What operators do: holds, cancelling, senders; each with its event and its action in one transaction."""
+"""Operators' actions: holds, cancelling, senders; each with its event and its audit action in one transaction."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _HOLD = "select * from hold where tenant = $1 and mode = $2 and kind = $3 and ke
 _HOLDS = """
 select * from hold where tenant = $1 and mode = $2 and active and (kind, key) > ($3, $4) order by kind, key limit $5
 """
-# Leased rows are left alone: their claim looks at the hold again, and parks them.
+# Leased rows are left alone: their claim checks the hold again and parks them.
 _PARK = """
 update work w set held = true, reason = 64 where not w.held and w.leased_until = '-infinity' and w.request_id in (
   select r.id from request r where r.tenant = $1 and r.mode = $2 and r.settled_at is null
@@ -48,12 +48,12 @@ update work w set held = false, held_sender = null, reason = 0 where w.held
       and ($3 in ('tenant', 'sender') or ($3 = 'cause' and r.cause_id = $4::uuid)
            or ($3 = 'release' and r.release_id = $4::uuid)))
 """
-# Requests carry their cause's time ($5 up to $6): their own index finds them.
+# Request ids contain their cause's time ($5 up to $6), so their own index finds them.
 _CANCEL = """
 update request set cancelled_at = $4 where tenant = $1 and mode = $2 and cause_id = $3 and settled_at is null
   and cancelled_at is null and id >= $5 and id < $6 returning id
 """
-# the sender ends them as skipped(cancelled), by the way that every message goes
+# the sender ends them as skipped(cancelled), like every other message
 _AT_ONCE = """
 update work set due_at = $2, held = false, held_sender = null where request_id = any($1::uuid[])
   and leased_until = '-infinity'
@@ -88,7 +88,7 @@ class PostgresOperations:
     keyring: Keyring
 
     async def place(self, hold: Hold, events: Sequence[Outgoing]) -> tuple[Hold, bool]:
-        """Places a hold and parks what waits; whether it is new."""
+        """Place a hold and park the waiting work; return whether it is new."""
         async with self.database.transaction() as connection:
             row = await connection.fetchrow(_PLACE, *_key(hold), hold.note, hold.actor, hold.changed_at)
             if row is None:
@@ -100,7 +100,7 @@ class PostgresOperations:
             return _hold(row), True
 
     async def lift(self, hold: Hold, events: Sequence[Outgoing]) -> Hold | None:
-        """Lifts a hold and lets go on what it had parked; None where none stands."""
+        """Lift a hold and release the work it parked; None if there is no such hold."""
         async with self.database.transaction() as connection:
             row = await connection.fetchrow(_LIFT, *_key(hold), hold.note, hold.actor, hold.changed_at)
             if row is None:
@@ -111,19 +111,19 @@ class PostgresOperations:
             return _hold(row)
 
     async def hold(self, hold: Hold) -> Hold | None:
-        """The hold of this kind and target as it is kept, standing or lifted."""
+        """Return the hold of this kind and target as stored, active or lifted."""
         async with self.database.acquire() as connection:
             row = await connection.fetchrow(_HOLD, *_key(hold))
         return _hold(row) if row else None
 
     async def holds(self, scope: tuple[int, Mode], after: tuple[str, str], limit: int) -> list[Hold]:
-        """Standing holds, sorted by kind and target."""
+        """Return active holds, sorted by kind and target."""
         async with self.database.acquire() as connection:
             rows = await connection.fetch(_HOLDS, scope[0], int(scope[1]), *after, limit)
         return [_hold(row) for row in rows]
 
     async def cancel(self, scope: tuple[int, Mode], cause: UUID, now: datetime, events: Sequence[Outgoing]) -> int:
-        """Marks the cause's open requests as cancelled and wakes their work; how many there were."""
+        """Mark the cause's open requests as cancelled and wake their work; return their number."""
         async with self.database.transaction() as connection:
             rows = await connection.fetch(_CANCEL, scope[0], int(scope[1]), cause, now, *moment_of(cause))
             if rows:
@@ -132,7 +132,7 @@ class PostgresOperations:
             return len(rows)
 
     async def put_sender(self, setup: SenderSetup, events: Sequence[Outgoing]) -> bool:
-        """Stores a version of a sender, with its throttle; False where somebody was faster."""
+        """Store a version of a sender, with its throttle; False if somebody else changed it first."""
         key = (setup.tenant, int(setup.mode), setup.number)
         secrets = self.keyring.seal("credentials", msgspec.json.encode(setup.secrets), repr(key).encode())
         account = {"kind": setup.kind, **setup.account}
@@ -159,31 +159,31 @@ class PostgresOperations:
             return True
 
     async def sender(self, scope: tuple[int, Mode], number: int) -> SenderSetup | None:
-        """One sender."""
+        """Return one sender."""
         async with self.database.acquire() as connection:
             row = await connection.fetchrow(_SENDER, scope[0], int(scope[1]), number)
         return self._setup(row) if row else None
 
     async def senders(self, scope: tuple[int, Mode], after: int, limit: int) -> list[SenderSetup]:
-        """A tenant's senders by number."""
+        """Return a tenant's senders by number."""
         async with self.database.acquire() as connection:
             rows = await connection.fetch(_SENDERS, scope[0], int(scope[1]), after, limit)
         return [self._setup(row) for row in rows]
 
     async def check_timeouts(self, longest: float) -> None:
-        """Raises Invalid naming the sender whose time-out is longest, where that is more than `longest` seconds."""
+        """Raise Invalid naming the sender with the longest timeout, if that is more than `longest` seconds."""
         async with self.database.acquire() as connection:
             found = await connection.fetchrow(_SLOWEST_SENDER, longest)
         if found is not None:
             raise Invalid(
                 f"Sender {found['number']} ({found['name']}) of tenant {found['tenant']} may take "
-                f"{found['seconds']:g} s to answer, and a lease leaves {longest:g} s to a call: nothing would ever be "
+                f"{found['seconds']:g} s to answer, but a lease leaves {longest:g} s for a call: nothing would ever be "
                 f"sent. Make the lease {found['seconds'] - longest:g} s longer.",
                 pointer="DEPESCHE_DELIVERY_LEASE_SECONDS",
             )
 
     async def channels(self, scope: tuple[int, Mode], numbers: Sequence[int]) -> Mapping[int, Channel]:
-        """The channels of those senders that are set up; their secrets stay sealed."""
+        """Return the channels of the configured ones among these senders; their secrets stay sealed."""
         async with self.database.acquire() as connection:
             rows = await connection.fetch(_CHANNELS, scope[0], int(scope[1]), list(numbers))
         return {row["number"]: Channel(row["channel"]) for row in rows}

@@ -1,4 +1,4 @@
-"""The ledger's days: made ahead, rolled up and dropped when they are old; bodies wiped when they are settled."""
+"""The ledger's days: created ahead, rolled up and dropped when old; bodies are wiped some days after settling."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from libs.clock import Clock
 from libs.contracts.outcomes import Status
 from libs.ids import first_id_at
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 from services.delivery.adapters.postgres.accept import oldest_day
 from services.delivery.adapters.postgres.settle import settle
@@ -24,7 +25,7 @@ select substring(c.relname from '\\d{8}$') from pg_inherits i join pg_class c on
 where i.inhparent = 'message'::regclass order by 1
 """
 _OPEN = "select count(*) from request where id >= $1 and id < $2 and (pending > 0 or settled_at is null)"
-# nobody will learn it any more: the unknown ends, with a reason that says so
+# nobody will find out any more: end the unknown, with a reason that says so
 _UNKNOWN_ENDS = """
 update message m set status = 3, reason = 91, recorded_at = $3 from doubt d
 where d.notification_id >= $1 and d.notification_id < $2
@@ -42,11 +43,11 @@ on conflict (day, tenant, mode, communication) do update set requests = d.reques
   failed = d.failed + excluded.failed, skipped = d.skipped + excluded.skipped,
   suppressed = d.suppressed + excluded.suppressed, unknown = d.unknown + excluded.unknown
 """
-# A large day takes minutes. Its tables can only be dropped behind a lock on those of all days, for which claims would
-# have to wait too: rather again in an hour.
+# A large day takes minutes. Dropping its tables needs a lock on the parents, for which claims would have to wait too:
+# better to retry in an hour.
 _DAY_SECONDS = 1_800.0
 _SHORT_LOCKS = "set local lock_timeout = '1s'"
-# a step at a time, each a transaction of its own: months may have come together while no worker ran
+# in steps, each its own transaction: months may have accumulated while no worker ran
 _STEP = 5_000
 _WIPE = """
 with seen as (
@@ -83,10 +84,10 @@ class PostgresPartitions:
     clock: Clock
     retention_days: int
     body_days: int
-    _lost: dict[int, int] = field(default_factory=dict)  # what each slice of requests had when it was looked at
+    _lost: dict[int, int] = field(default_factory=dict)  # what each slice of requests had lost when last checked
 
     async def make_ahead(self, days: int) -> int:
-        """Makes the partitions of today and the coming days; how many were missing."""
+        """Create the partitions of today and the coming days; return how many were missing."""
         made = 0
         today = self.clock().date()
         async with self.database.acquire() as connection:
@@ -95,21 +96,22 @@ class PostgresPartitions:
         return made
 
     async def retire(self) -> int:
-        """Drops days beyond the retention in which nothing is open, forgets old callbacks and wipes bodies; how many
-        days went."""
+        """Drop days beyond the retention in which nothing is open, delete old callbacks and wipe bodies; return how
+        many days were dropped."""
         now = self.clock()
         oldest = oldest_day(now, self.retention_days)
         await self._wipe(now - timedelta(days=self.body_days), now)
         for statement in _FORGET:
-            await self._forget(statement, now - timedelta(days=self.retention_days))
+            await in_portions(self.database, statement, now - timedelta(days=self.retention_days))
         async with self.database.acquire() as connection:
             days = [_day(row[0]) for row in await connection.fetch(_DAYS)]
         dropped = [day for day in days if day < oldest and await self._drop(day)]
         return len(dropped)
 
     async def _wipe(self, before: datetime, now: datetime) -> None:
-        """Of the requests that have come of age in the last day, and of one older day, another each hour: what was
-        settled late. All of them would be a walk through months each hour, and an index a cost for every request."""
+        """Wipe the requests that came of age in the last day, and those of one older day, a different one each hour:
+        some settle late. Wiping all at once would scan months each hour, and an index would be a cost for every
+        request."""
         older = before - timedelta(days=1 + int(now.timestamp() // 3_600) % self.retention_days)
         for start, end in ((before - timedelta(days=1), before), (older - timedelta(days=1), older)):
             last: tuple[datetime, UUID] | None = (start, UUID(int=0))
@@ -122,12 +124,6 @@ class PostgresPartitions:
         async with self.database.transaction() as connection:
             row = await connection.fetchrow(_WIPE, *after, end, _STEP, before)
         return (row[0], row[1]) if row is not None and row[2] == _STEP else None
-
-    async def _forget(self, statement: str, before: datetime) -> None:
-        gone = _STEP
-        while gone == _STEP:
-            async with self.database.acquire() as connection:
-                gone = int((await connection.execute(statement, before, _STEP)).rpartition(" ")[2])
 
     async def _drop(self, day: date) -> bool:
         low, high = bounds(day)
@@ -147,8 +143,8 @@ class PostgresPartitions:
         return True
 
     async def always_empty(self, turn: int | None = None) -> Mapping[str, int]:
-        """Counts of what must never be. With a `turn` it looks at the requests of the last hour and at one slice of
-        the older ones, a day, and gives what the other slices had at theirs: see docs/adr/0091."""
+        """Return counts that must always be zero. With a `turn`, check the requests of the last hour and one slice of
+        the older ones (a day), and return the other slices' last counts: see docs/adr/0091."""
         now, slices = self.clock(), self.retention_days + 2
         hour = now - timedelta(hours=1)
         chosen = range(slices) if turn is None else (turn % slices,)
@@ -172,7 +168,7 @@ async def _end_unknown(connection: Any, span: tuple[UUID, UUID], days: PostgresP
 
 
 def bounds(day: date) -> tuple[UUID, UUID]:
-    """The ids of a day: from the first to before the last."""
+    """Return the id range of a day: its first id, and the next day's."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return first_id_at(start), first_id_at(start + timedelta(days=1))
 

@@ -1,4 +1,4 @@
-"""Projections and erasure: what other services say, applied however late, shuffled or often it comes."""
+"""Projections and erasure: other services' events, applied however late, shuffled or often they come."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from libs.keyring import Keyring
 from services.delivery.domain.bodies import Body, mark
 from services.delivery.domain.steering import KnownRelease, Suppression
 
-# only greater versions; a lifted suppression stays as a tombstone, or an older one would come back to life
+# only greater versions; a lifted suppression stays as a tombstone, or an older event would revive it
 _SUPPRESS = """
 insert into suppression as s (tenant, mode, address_hash, scope, reason, version, active)
 select * from unnest($1::int[], $2::int[], $3::bytea[], $4::int[], $5::int[], $6::bigint[], $7::bool[])
@@ -16,7 +16,7 @@ on conflict (tenant, mode, address_hash, scope) do update
   set reason = excluded.reason, version = excluded.version, active = excluded.active
   where excluded.version > s.version
 """
-# a release is retired once and for all: a late "published" does not bring it back
+# a release is retired for good: a late "published" does not bring it back
 _KNOW = """
 insert into release as r (id, tenant, mode, communication, version, digest, active)
 select * from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::int[], $6::text[], $7::bool[])
@@ -34,7 +34,7 @@ where m.notification_id = k.notification_id
 
 
 async def suppress(connection: Any, changes: Sequence[Suppression]) -> None:
-    """Applies the newest of each key."""
+    """Apply the newest version of each key."""
     newest: dict[tuple[int, int, bytes, int], Suppression] = {}
     for change in sorted(changes, key=lambda change: change.version):
         newest[change.tenant, change.mode, change.address_hash, change.scope] = change
@@ -52,7 +52,7 @@ async def suppress(connection: Any, changes: Sequence[Suppression]) -> None:
 
 
 async def know(connection: Any, releases: Sequence[KnownRelease]) -> None:
-    """Releases that exist; inactive wins over active, in whichever order they come."""
+    """Record releases that exist; inactive wins over active, in whichever order they come."""
     merged: dict[UUID, KnownRelease] = {}
     for release in releases:
         before = merged.get(release.id)
@@ -71,7 +71,7 @@ async def know(connection: Any, releases: Sequence[KnownRelease]) -> None:
 
 
 async def erase(connection: Any, keyring: Keyring, whom: tuple[int, int, str]) -> int:
-    """Wipes a recipient's slots from every request, and the names from its messages; how many there were."""
+    """Wipe a recipient's slots from every request, and the names from its messages; return the number of slots."""
     tenant, mode, recipient = whom
     sign = mark(keyring, tenant, mode, recipient)
     erased: list[UUID] = []

@@ -1,4 +1,4 @@
-"""Reads for the API: requests, messages, where notifications stand, figures."""
+"""Reads for the API: requests, messages, the standing of notifications, figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -39,7 +39,7 @@ left join sender s on s.tenant = r.tenant and s.mode = r.mode and s.number = m.s
 order by m.notification_id, m.plan_step, m.address_id
 """
 )
-# A notification carries its cause's time, as its requests do: that finds them before it has a row.
+# A notification's id contains its cause's time, as its requests' ids do: that finds them before it has a row.
 _REQUESTS_OF = """
 select distinct r.id from unnest($1::uuid[], $2::uuid[]) as t (low, high)
 join request r on r.id >= t.low and r.id < t.high and r.tenant = $3 and r.mode = $4
@@ -102,7 +102,7 @@ class PostgresReads:
     keyring: Keyring
 
     async def messages(self, realm: tuple[int, Mode], keys: Sequence[tuple[UUID, int]]) -> list[MessageRow]:
-        """Messages by key, with attempts and receipts. Tenant 0 (the suite) sees those of all tenants."""
+        """Return messages by key, with attempts and receipts. Tenant 0 (the suite) sees all tenants' messages."""
         async with self.database.acquire() as connection:
             ids = ([key[0] for key in keys], [key[1] for key in keys])
             rows = [_message(row) for row in await connection.fetch(_MESSAGES, *ids, realm[0], int(realm[1]))]
@@ -111,21 +111,22 @@ class PostgresReads:
         return rows
 
     async def requests(self, ids: set[UUID]) -> dict[UUID, Request]:
-        """Requests with their bodies."""
+        """Return requests with their bodies."""
         async with self.database.acquire() as connection:
             return await read_requests(connection, ids)
 
     async def request(self, realm: tuple[int, Mode], id_: UUID) -> dict[str, Any] | None:
-        """One request with its account."""
+        """Return one request with its account."""
         async with self.database.acquire() as connection:
             row = await connection.fetchrow(_REQUEST, id_, realm[0], int(realm[1]))
         return dict(row) if row else None
 
     async def standings(self, realm: tuple[int, Mode], ids: Sequence[UUID]) -> list[Standing]:
-        """Where notifications stand; those of nobody are absent."""
+        """Return where notifications stand; unknown ids are absent."""
         wanted = sorted(set(ids))
         low, high = zip(*map(moment_of, wanted), strict=True) if wanted else ((), ())
-        # one moment: between two a claim moves a recipient from the queue to a row, and it would be found in neither
+        # one snapshot: between two, a claim may move a recipient from the queue to a row, and neither read would find
+        # it
         async with self.database.snapshot() as connection:
             rows = await connection.fetch(_BY_NOTIFICATION, wanted, realm[0], int(realm[1]))
             messages = [_message(row) for row in rows]
@@ -158,7 +159,7 @@ class PostgresReads:
         return list(found.values())
 
     async def figures(self, realm: tuple[int, Mode], since: datetime) -> dict[str, Any]:
-        """Sums of the requests received since, and the queue of all tenants."""
+        """Return sums of the requests received since, and the queue of all tenants."""
         async with self.database.acquire() as connection:
             row = await connection.fetchrow(_FIGURES, realm[0], int(realm[1]), since)
             each = await connection.fetch(_BY_COMMUNICATION, realm[0], int(realm[1]), since)
@@ -178,13 +179,13 @@ class PostgresReads:
         }
 
     async def backlog(self) -> dict[int, tuple[int, int, int, float]]:
-        """By lane: chunks, recipients, held chunks, age in seconds of the oldest that is due."""
+        """Return, by lane: chunks, recipients, held chunks, age in seconds of the oldest due row."""
         async with self.database.acquire() as connection:
             found = await connection.fetch(_BACKLOG)
         return {lane: (rows, int(n), held, oldest) for lane, rows, n, held, oldest in found}
 
     async def unknown_by_sender(self) -> dict[tuple[int, int, int], int]:
-        """Messages that are unknown, by (tenant, mode, sender)."""
+        """Count unknown messages, by (tenant, mode, sender)."""
         async with self.database.acquire() as connection:
             return {(row[0], row[1], row[2]): row[3] for row in await connection.fetch(_UNKNOWN)}
 

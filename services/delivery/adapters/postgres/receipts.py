@@ -1,6 +1,6 @@
-"""Receipts: deduplicated, applied to the attempt that they are about, and told to the others.
+"""Receipts: deduplicated, applied to the attempt that they are about, and published.
 
-A receipt may come before our own record, after it, or for an attempt that was overtaken meanwhile.
+A receipt may come before our own record, after it, or for a superseded attempt.
 """
 
 from collections import defaultdict
@@ -36,7 +36,7 @@ select * from unnest($1::text[], $2::text[], $3::uuid[], $4::bigint[], $5::int[]
                      $8::text[], $9::text[])
 order by 1, 2 on conflict do nothing returning provider, event_id
 """
-# sent → failed: the provider gave it up after accepting; failed → sent: it was delivered, whatever we had heard
+# sent → failed: the provider gave up after accepting; failed → sent: it was delivered, whatever we had recorded
 _APPLY = """
 update message m set status = i.status, reason = i.reason, detail = coalesce(i.detail, m.detail), recorded_at = $8
 from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::bool[], $7::text[])
@@ -63,8 +63,8 @@ Key = tuple[UUID, int]
 async def apply(
     connection: Any, news: Sequence[ReceiptNews], realm: Realm | None, open_body: OpenBody, now: datetime
 ) -> Received:
-    """Applies receipts of known messages in the caller's transaction. `realm`: whose messages they may be about, where
-    that is not everybody's."""
+    """Apply receipts of known messages in the caller's transaction. `realm`: restricts them to one tenant and mode's
+    messages, if given."""
     keys = sorted({(n.notification_id, n.address_id) for n in news})
     tenant, mode = (realm[0], int(realm[1])) if realm else (None, None)
     found = await connection.fetch(_ABOUT, [key[0] for key in keys], [key[1] for key in keys], tenant, mode)
@@ -182,7 +182,7 @@ def _receipt(news: ReceiptNews, recipient: str | None, address_hash: bytes | Non
 
 
 def _recorded(fresh: Sequence[ReceiptNews], about: dict[Key, Any], requests: Any, recipient: Any) -> list[Outgoing]:
-    """One event per request: its trace and subject go with it."""
+    """Build one event per request: its trace and subject go with it."""
     by_request: dict[UUID, list[Receipt]] = defaultdict(list)
     for news in fresh:
         row = about[news.notification_id, news.address_id]

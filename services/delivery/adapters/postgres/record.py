@@ -1,4 +1,4 @@
-"""Recording what came of calls: guarded by attempt and status, so that nothing overtaken moves the ledger."""
+"""Record the results of calls: guarded by attempt and status, so that nothing superseded moves the ledger."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from services.delivery.domain.work import QUESTIONS, Result, WorkRow, channel_of
 _DONE = """
 delete from work w using unnest($1::bigint[], $2::int[]) as d (id, lease) where w.id = d.id and w.lease = d.lease
 """
-# Rows come back only where not all of them were being sent ($10: how many there are); the last row is the sum.
+# Rows come back only if not all of them were `sending` ($10: how many there are); the last row is the sum.
 _RECORD = """
 with moved as (
 update message m set status = ($6::int[])[r.kind], reason = ($7::int[])[r.kind], detail = ($8::text[])[r.kind],
@@ -34,7 +34,7 @@ returning m.notification_id, m.address_id, old.status as was)
 select m.* from moved m, whole where sending <> $10
 union all select null, sending, null from whole
 """
-# An attempt that was given up as unknown, and answered after all; sent twice where a later one was accepted too.
+# An attempt that was given up as unknown, then answered after all; sent twice if a later one was accepted too.
 _OVERTAKEN = """
 with known as (
   update attempt a set status = r.status, reason = r.reason, provider_ref = r.provider_ref, recorded_at = $7
@@ -46,12 +46,12 @@ with known as (
 update message m set duplicates = m.duplicates + 1 from known k
 where k.status = 2 and m.notification_id = k.notification_id and m.address_id = k.address_id
 """
-# Retries of one request fall into steps of up to a second: hundreds that failed together wake together.
+# Retries of one request are rounded to steps of up to a second: hundreds that failed together wake together.
 _LONGEST_STEP_SECONDS = 1.0
 
 
 async def record(connection: Any, results: Sequence[Result], finished: Sequence[WorkRow], now: datetime) -> None:
-    """Records results and deletes the rows that they finish (of a shared one, the last to end), in the caller's
+    """Record results and delete the rows that they finish (a shared row with the last of them), in the caller's
     transaction."""
     if finished:
         queued = sorted((row.queued for row in finished), key=lambda queued: queued.id)
@@ -69,7 +69,8 @@ async def record(connection: Any, results: Sequence[Result], finished: Sequence[
 
 
 async def _apply(connection: Any, results: Sequence[Result], now: datetime) -> list[tuple[Result, Status]]:
-    """The results that the ledger took, with what their messages were before; overtaken ones go to `attempt`."""
+    """Return the results that the ledger accepted, with each message's previous status; superseded ones go to
+    `attempt`."""
     results = sorted(results, key=lambda result: result.message.key)
     *rows, (_, whole, _) = await connection.fetch(_RECORD, *_by_kind(results), now, len(results))
     if whole == len(results):
@@ -117,7 +118,7 @@ def _rejection(result: Result, now: datetime) -> Rejection:
 
 
 def _turns(results: Sequence[Result], now: datetime) -> dict[Turn, set[int]]:
-    """The next attempts, and the questions about those in doubt."""
+    """Return the next attempts, and the queries about those in doubt."""
     turns: dict[Turn, set[int]] = defaultdict(set)
     for result in results:
         message, row = result.message, result.message.row
@@ -137,7 +138,7 @@ def _turn(at: datetime, now: datetime) -> datetime:
 
 
 def _by_kind(results: Sequence[Result]) -> list[Any]:
-    """Attempt, status, reason and detail once per kind of result; most of a chunk are of one kind."""
+    """Pass attempt, status, reason and detail once per kind of result; most results of a chunk are of one kind."""
     kinds: dict[tuple[Any, ...], int] = {}
     places = [kinds.setdefault((r.message.row.attempt, r.status, r.reason, r.detail), len(kinds) + 1) for r in results]
     return [

@@ -26,7 +26,7 @@ select id, request_id, ordinals, plan_step, attempt, calling, crashes from work
 where leased_until > '-infinity' and leased_until < now() and together is null and lane <> 2
 order by id limit $1 for update skip locked
 """
-# What asked and ended without an answer asks again, a little later each time.
+# A query that ended without an answer is repeated, a little later each time.
 _ASK_AGAIN = """
 with lost as materialized (
   select id from work where leased_until > '-infinity' and leased_until < now() and lane = 2
@@ -43,7 +43,7 @@ where m.notification_id = k.notification_id and m.request_id = k.request_id and 
 returning m.notification_id, m.address_id, m.request_id, m.ordinal, m.attempt, m.channel, m.sender, m.plan_step,
           m.locale
 """
-# lease + 1: should the worker come back, its fence no longer opens
+# lease + 1: if the worker comes back, its fence no longer matches
 _FREE = """
 update work w set lease = w.lease + 1, leased_until = '-infinity', calling = false, crashes = f.crashes,
   due_at = $5, attempt = f.attempt, ordinals = f.ordinals::int[], plan_step = f.plan_step
@@ -91,7 +91,7 @@ class Lost:
 
 
 async def recover(connection: Any, limit: int, open_body: OpenBody, now: datetime) -> Recovered:
-    """Recovers up to `limit` rows, in the caller's transaction."""
+    """Recover up to `limit` rows, in the caller's transaction."""
     await take_expired_apart(connection)
     await connection.execute(_ASK_AGAIN, limit, now)
     rows = [Lost(*row) for row in await connection.fetch(_EXPIRED, limit)]
@@ -121,7 +121,7 @@ class _Recovery:
     figures: Recovered
 
     async def mark_unknown(self, rows: Sequence[Lost]) -> None:
-        """What was being called has no answer: unknown. The row goes on with those to be sent again, if any."""
+        """Calls in flight have no reply: unknown. The row continues with those to be sent again, if any."""
         owners: dict[tuple[UUID, int, int], Lost] = {}
         keys = []
         for row in rows:
@@ -144,13 +144,13 @@ class _Recovery:
         self.figures.unknown += len(found)
         for row in rows:
             row.attempt, row.calling = row.attempt + 1, False
-            # what was prepared may have gone on to a further step than the row was made for
+            # a message may have moved to a later step than the row was made for
             steps = [(step, sorted(ordinals)) for step, ordinals in sorted(again[row.id].items())]
             row.plan_step, row.ordinals = steps[0] if steps else (row.plan_step, [])
             await self._queue(row, steps[1:])
 
     async def split(self, rows: Sequence[Lost]) -> None:
-        """One of these recipients may be what kills: each gets a row and its own count."""
+        """One of these recipients may be crashing the worker: each gets its own row and count."""
         ids = sorted(row.id for row in rows)
         if ids:
             self.figures.split += len(ids)
@@ -159,7 +159,7 @@ class _Recovery:
             await self.connection.execute("delete from work where id = any($1::bigint[])", ids)
 
     async def give_up(self, rows: Sequence[Lost]) -> None:
-        """Alone, and still the worker dies: failed(internal), and an alarm."""
+        """The worker dies even on this single recipient: failed(internal), and an alarm."""
         if not rows:
             return
         self.figures.given_up += len(rows)
@@ -188,7 +188,7 @@ class _Recovery:
         await self._delete(rows)
 
     async def free(self, rows: Sequence[Lost]) -> None:
-        """Back into the queue, due at once; without recipients the row is done."""
+        """Put rows back into the queue, due at once; a row without recipients is done."""
         await self._delete([row for row in rows if not row.ordinals])
         rows = sorted((row for row in rows if row.ordinals), key=lambda row: row.id)
         await self.connection.execute(

@@ -17,7 +17,7 @@ on conflict do nothing returning provider, event_id
 
 @dataclass(frozen=True, slots=True)
 class PostgresReplies:
-    """Keeps which replies were seen, and hands new ones to the outbox in the same transaction."""
+    """Records which replies were seen, and adds new ones to the outbox in the same transaction."""
 
     database: Database
 

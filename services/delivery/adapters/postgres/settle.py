@@ -1,4 +1,4 @@
-"""The end of every transaction that moves messages: next steps, accounts, settlement, and the events about them.
+"""The end of every transaction that moves messages: next steps, accounts, settlement, and their events.
 
 Locks are taken in one order everywhere: hold, work, throttle, message and attempt, request; rows by primary key.
 """
@@ -22,7 +22,7 @@ from libs.messaging.outbox import Outgoing, append
 from services.delivery.adapters.postgres.counting import note
 from services.delivery.domain.accounts import Moves, Unit
 
-# In a statement of its own: only a snapshot taken after the lock sees what the transactions before us did.
+# A separate statement: only a snapshot taken after the lock sees what earlier transactions did.
 _LOCK = "select id from request where id = any($1::uuid[]) order by id for update"
 
 _ENDED = """
@@ -79,17 +79,16 @@ class Head:
 
 
 async def settle(connection: Any, moves: Moves, now: datetime, heads: Mapping[UUID, Any] | None = None) -> None:
-    """Applies the moves, sends ended recipients to their next step, settles requests, and writes the outbox.
+    """Apply the moves, send ended recipients to their next step, settle requests, and write the outbox.
 
-    `heads` gives what is known of the requests already (a Request or Head each).
-    """
+    `heads` holds requests that are already known (a Request or Head each)."""
     ids = moves.requests()
     if not ids:
         return
     await connection.execute(_LOCK, ids)
     if moves.ended:
         await _next_steps(connection, moves, now)
-    kinds: dict[tuple[int, ...], int] = {}  # most accounts of a turn move alike
+    kinds: dict[tuple[int, ...], int] = {}  # most accounts of a batch move alike
     places = [kinds.setdefault(tuple(moves.deltas[id_]), len(kinds) + 1) for id_ in ids]
     rows = await connection.fetch(_MOVE, ids, *map(list, zip(*kinds, strict=True)), now, places)
     known = heads if heads is not None else await read_heads(connection, ids)
@@ -97,12 +96,12 @@ async def settle(connection: Any, moves: Moves, now: datetime, heads: Mapping[UU
 
 
 def array_text(items: Iterable[int | UUID]) -> str:
-    """An int[] or uuid[] inside a text[]: arrays of arrays of different lengths cannot be passed."""
+    """Encode an int[] or uuid[] inside a text[]: arrays of arrays of different lengths cannot be passed."""
     return "{" + ",".join(map(str, items)) + "}"
 
 
 async def read_heads(connection: Any, ids: Any) -> dict[UUID, Head]:
-    """What events need of these requests."""
+    """Return what events need to know about these requests."""
     return {row[0]: Head(*row[1:]) for row in await connection.fetch(_HEADS, list(ids))}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from libs.contracts.outcomes import Lane
 
-# What bulk leaves in the bucket, so that a one-time code does not queue behind a campaign.
+# The share that bulk leaves in the bucket, so that a one-time code does not queue behind a campaign.
 RESERVE = 0.2
 _LONGEST_WAIT_SECONDS = 60.0
 
@@ -29,7 +29,7 @@ Key = tuple[int, int, int]  # tenant, mode, sender
 async def grant(
     connection: Any, wanted: Mapping[Key, int], lane: Lane, now: datetime
 ) -> dict[Key, tuple[int, datetime]]:
-    """For each limited sender that cannot give all: how many are granted, and when to ask for the rest."""
+    """Return, for each rate-limited sender that cannot grant all: how many it grants, and when to ask for the rest."""
     if not wanted:
         return {}
     keys = sorted(wanted)

@@ -1,4 +1,4 @@
-"""Transitions of messages as events tell them."""
+"""Transitions of messages, in the form of events."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from services.delivery.domain.work import Message, channel_of
 def transition(
     message: Message, change: tuple[Status, Status], reason: Reason, at: datetime, provider_ref: str | None = None
 ) -> Transition:
-    """`change` is (was, is); the message's own `detail` goes with it."""
+    """`change` is (was, is); the message's own `detail` is included."""
     was, now = change
     return Transition(
         notification_id=message.notification_id,

@@ -1,4 +1,4 @@
-"""Further work of recipients: one row of the queue per request, lane, step, attempt and turn."""
+"""Further work for recipients: one queue row per request, lane, step, attempt and turn."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -30,7 +30,7 @@ class Turn(NamedTuple):
 
 
 async def queue_turns(connection: Any, turns: Mapping[Turn, Iterable[int]]) -> None:
-    """Inserts a work row for each turn, with its recipients' ordinals."""
+    """Insert a work row for each turn, with its recipients' ordinals."""
     if turns:
         ordinals = [array_text(sorted(who)) for who in turns.values()]
         await connection.execute(_QUEUE, *map(list, zip(*turns, strict=True)), ordinals)

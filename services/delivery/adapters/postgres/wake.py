@@ -1,8 +1,8 @@
-"""Later attempts: rows that are pending or unknown at the attempt before are woken, and no other.
+"""Later attempts: wake only rows that are pending or unknown at the previous attempt.
 
-The superseded attempt is copied to `attempt` in the same statement. What is unknown and may not be called again
-(no address any more, suppressed meanwhile, a communication that does not say `resend`) stays unknown: nobody knows
-that it was not sent.
+The same statement copies the superseded attempt to `attempt`. An unknown message that may not be called again (no
+address any more, suppressed meanwhile, a communication without `resend`) stays unknown: nobody knows that it was not
+sent.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ returning m.notification_id, m.address_id, m.request_id, m.attempt, m.channel, m
 async def wake(
     connection: Any, woken: tuple[Sequence[Message], Sequence[Rest]], moves: Moves, now: datetime
 ) -> list[Message]:
-    """Wakes rows and ends those left over; gives the messages that may be called."""
+    """Wake rows and end those left over; return the messages that may be called."""
     messages, rest = woken
     calls = await _wake(connection, sorted(messages, key=lambda m: m.key), moves, now) if messages else []
     if rest:
@@ -69,7 +69,7 @@ async def wake(
 
 async def _wake(connection: Any, messages: Sequence[Message], moves: Moves, now: datetime) -> list[Message]:
     rows = await connection.fetch(_WAKE, *_columns(messages), now)
-    # rows of one group may want the same message, for the same attempt or another: it belongs to one of them
+    # rows of one group may want the same message, for the same attempt or another: only one of them gets it
     woken = {(row[0], row[1], row[5]): row for row in rows}
     calls: list[Message] = []
     for message in messages:
@@ -90,7 +90,7 @@ async def _wake(connection: Any, messages: Sequence[Message], moves: Moves, now:
 
 
 async def end(connection: Any, rest: Sequence[Rest], moves: Moves, now: datetime) -> None:
-    """Pending rows of these recipients that were not woken end as skipped, each with its reason."""
+    """End these recipients' pending rows that were not woken as skipped, each with its reason."""
     rest = sorted(rest, key=lambda item: item.notification_id)
     recipients: dict[UUID, str] = {item.notification_id: item.recipient for item in rest}
     rows = await connection.fetch(

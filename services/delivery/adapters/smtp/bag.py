@@ -12,7 +12,7 @@ _TRIES = 2  # one broken connection may be chance, two say something about the s
 
 
 class Bag:
-    """Indexes still to do. `failure` is why the last connection could not be had."""
+    """Indexes still to do. `failure` is why the last connection could not be opened."""
 
     def __init__(self, messages: Sequence[Outbound], deadline: float, settle: Settle) -> None:
         self.messages = messages
@@ -29,14 +29,13 @@ class Bag:
         return time.monotonic() >= self._deadline
 
     def take(self) -> int | None:
-        """The next one to do; None where there is none, or no time."""
+        """Return the next index; None if there is none, or no time left."""
         return self._left.popleft() if self._left and not self.is_late() else None
 
     def back(self, index: int, outcome: Deferred, *, fresh: bool) -> None:
-        """The connection went before the text was handed over: once more on another one, then `outcome`.
+        """The connection broke before the text was handed over: retry once on another one, then settle with `outcome`.
 
-        Only fresh connections count: one that had taken mails has gone stale, or has had enough.
-        """
+        Only fresh connections count: one that has taken mails has gone stale, or has reached its limit."""
         tries = self._tries.get(index, 0) + fresh
         if tries >= _TRIES:
             self.settle(index, outcome)
@@ -45,7 +44,7 @@ class Bag:
         self._left.appendleft(index)
 
     def empty(self) -> None:
-        """Settle what nobody got to: for the same reason as the last connection, or for lack of time."""
+        """Settle the mails that nobody got to: with the last connection's failure, or for lack of time."""
         outcome: Outcome = NOT_CALLED if self.failure is None or self.is_late() else self.failure
         while self._left:
             self.settle(self._left.popleft(), outcome)

@@ -1,7 +1,7 @@
 """The body of a mail: multipart/alternative with a text and an HTML part (RFC 2046).
 
-Most mails of a template differ in a few values only. Of those the literals are encoded once, boundaries and all, and
-each mail is one join. Whatever is not as simple as that is encoded as a whole.
+Most mails of a template differ in only a few values. For those, the literals are encoded once, boundaries included,
+and each mail is one join. Anything less regular is encoded as a whole.
 """
 
 import base64
@@ -15,21 +15,21 @@ _LONGEST_LINE = 998  # RFC 5322 §2.1.1
 _BASE64_LINE = 57  # 76 characters encoded
 _CHARACTER_BYTES = 4  # at most, in UTF-8
 _REMEMBERED = 64
-_BREAKING = re.compile("[\r\n\0]")  # what cannot stand within a line
+_BREAKING = re.compile("[\r\n\0]")  # not allowed within a line
 
 
 class Bodies:
-    """Makes bodies. What does not hang on the single mail is made once."""
+    """Builds bodies. Everything that does not depend on the single mail is built once."""
 
     def __init__(self) -> None:
         self._boundary = f"=_{secrets.token_hex(12)}"
         # by the literals of text and HTML, and whether the values in each are ASCII
         self._frames: dict[tuple[tuple[str, ...], tuple[str, ...], bool, bool], _Frame] = {}
-        # by identity, holding the content so that its id stays its own
+        # by identity; holds the content so that its id is not reused
         self._encoded: dict[tuple[int, bool], tuple[EmailContent, bytes]] = {}
 
     def of(self, content: EmailContent, eight_bit: bool) -> bytes:
-        """The body; `eight_bit` where the server offers 8BITMIME (RFC 6152)."""
+        """Return the body; `eight_bit` if the server offers 8BITMIME (RFC 6152)."""
         text, html = content.words, content.page
         body = None
         if isinstance(text, Woven) and isinstance(html, Woven):
@@ -37,7 +37,7 @@ class Bodies:
         return self._as_a_whole(content, eight_bit) if body is None else body
 
     def _framed(self, text: Woven, html: Woven, eight_bit: bool) -> bytes | None:
-        """The body from literals and values; None where it has to be looked at as a whole."""
+        """Build the body from literals and values; None if it must be encoded as a whole."""
         words, page = "".join(text.values), "".join(html.values)
         key = (text.literals, html.literals, words.isascii(), page.isascii())
         frame = self._frames.get(key)
@@ -69,7 +69,7 @@ class Bodies:
         return body
 
     def _around(self, text: str, html: str) -> tuple[bytes, bytes, bytes]:
-        """What stands before, between and behind the parts, by their transfer encodings."""
+        """Return what goes before, between and after the parts, by their transfer encodings."""
         mark = self._boundary
         before = f'Content-Type: multipart/alternative; boundary="{mark}"\r\n\r\n--{mark}\r\n{_head("plain", text)}'
         between = f"\r\n--{mark}\r\n{_head('html', html)}"
@@ -77,7 +77,7 @@ class Bodies:
 
 
 class _Frame:
-    """The body that the mails of a template share, with gaps for their values."""
+    """The body shared by the mails of a template, with gaps for their values."""
 
     __slots__ = ("_longest", "_pieces", "is_ascii")
 
@@ -98,7 +98,8 @@ class _Frame:
             self._longest = _LONGEST_LINE + 1
 
     def filled(self, values: list[str], together: str) -> bytes | None:
-        """The body with these values (`together`: joined); None where one could make a line too long, or end it."""
+        """Return the body with these values (`together`: joined); None if one could break a line or
+        make it too long."""
         if not together.isprintable() and _BREAKING.search(together):
             return None
         size = len(together) if together.isascii() else len(together) * _CHARACTER_BYTES
@@ -110,11 +111,10 @@ class _Frame:
 
 
 def encode_text(text: str, eight_bit: bool) -> tuple[str, bytes]:
-    """The transfer encoding and the bytes, lines ending in CRLF.
+    """Return the transfer encoding and the bytes, lines ending in CRLF.
 
-    As it is, where the server's abilities and the lines' lengths allow it; quoted-printable where most of it
-    is ASCII; base64 where quoted-printable would treble it.
-    """
+    Unencoded if the server's extensions and the line lengths allow it; quoted-printable if most of it is ASCII;
+    base64 if quoted-printable would triple it."""
     raw = _with_crlf(text)
     ascii_only = text.isascii()
     if not _has_long_line(raw) and (ascii_only or eight_bit) and b"\0" not in raw:
@@ -122,7 +122,7 @@ def encode_text(text: str, eight_bit: bool) -> tuple[str, bytes]:
     if not ascii_only and (len(raw) - len(text)) * 4 > len(text):
         pieces = (raw[at : at + _BASE64_LINE] for at in range(0, len(raw), _BASE64_LINE))
         return "base64", b"\r\n".join(base64.b64encode(piece) for piece in pieces)
-    # without a CRLF in the text it breaks lines by a bare LF, which is no end of a line in SMTP
+    # without a CRLF in the text, b2a_qp breaks lines by a bare LF, which does not end a line in SMTP
     lines = binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n")
     return "quoted-printable", lines.replace(b"\n", b"\r\n")
 
@@ -135,7 +135,7 @@ def _with_crlf(text: str) -> bytes:
     raw = text.encode("utf-8", "replace")
     if b"\r" in raw:
         raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return raw.replace(b"\n", b"\r\n")  # on bytes it takes a third of what it takes on the text
+    return raw.replace(b"\n", b"\r\n")  # on bytes this takes a third of the time
 
 
 def _head(subtype: str, encoding: str) -> str:
@@ -144,7 +144,7 @@ def _head(subtype: str, encoding: str) -> str:
 
 
 def _has_long_line(raw: bytes) -> bool:
-    """Whether a line is longer than a mail's may be; looks at a few ends of lines, not at all of them."""
+    """Whether a line is too long for a mail; checks a few line ends, not all of them."""
     start, end = 0, len(raw)
     while end - start > _LONGEST_LINE:
         found = raw.rfind(b"\r\n", start, start + _LONGEST_LINE + 2)

@@ -1,12 +1,12 @@
-"""Texts by BDAT (RFC 3030), where the server offers CHUNKING and PIPELINING: several mails in one write (ADR 0194).
+"""Texts by BDAT (RFC 3030), if the server offers CHUNKING and PIPELINING: several mails in one write (ADR 0194).
 
     _ask ──▶ _answered ──yes──▶ _first_answered ──▶ _send_several ⇄ _several_answered
       ▲           └─refused─┐
       └─────────────────────┘
 
-The first mail is asked about before its text goes out: a connection that has lain idle may be dead, and so a mail that
-nobody has heard of is not unknown. Behind it RSET, MAIL, RCPT, BDAT and text of several mails go out together. RSET
-in front of each keeps them apart: BDAT without a recipient is refused, and leaves the transaction open.
+The first mail's envelope is confirmed before its text goes out: an idle connection may be dead, and a mail that the
+server never saw must not become unknown. After it, RSET, MAIL, RCPT, BDAT and text of several mails go out together.
+The RSET before each separates them: a BDAT without a recipient is refused, and leaves the transaction open.
 """
 
 import time
@@ -21,10 +21,10 @@ from services.delivery.domain.refusals.smtp import Reply
 
 _RSET = b"RSET\r\n"
 _ENVELOPE = ("RSET", "MAIL", "RCPT")
-_REPLIES = len(_ENVELOPE) + 1  # and to BDAT
+_REPLIES = len(_ENVELOPE) + 1  # and the reply to BDAT
 _TOGETHER = 8  # twice as many save nothing more
 _TOGETHER_BYTES = 65_536
-_QUICK_SECONDS = 0.5  # a server that takes longer is given one at a time, so that each has its time to be answered
+_QUICK_SECONDS = 0.5  # a slower server gets one at a time, so that each has its full time for a reply
 _NOT_KNOWN = frozenset({500, 501, 502, 503, 504})  # about the command, not about the mail (RFC 5321 §4.2.2)
 
 
@@ -33,8 +33,8 @@ class ByChunks(Dialogue):
 
     def __init__(self, session: Session, errand: Errand) -> None:
         super().__init__(session, errand)
-        self._under_way: deque[Job] = deque()  # what the server has been asked about, or given, and has not answered
-        self._since = 0.0  # when that was
+        self._under_way: deque[Job] = deque()  # sent to the server, completely or as an envelope, and not yet answered
+        self._since = 0.0  # when they were sent
 
     def _start(self) -> None:
         self._ask()
@@ -48,10 +48,10 @@ class ByChunks(Dialogue):
             return
         self._under_way.append(job)
         self._connection.write(_RSET + job.mail.envelope)
-        self._expect(len(_ENVELOPE), self._answered, self._account.reply_timeout_seconds)
+        self._expect(len(_ENVELOPE), self._answered, self._account.reply_timeout_seconds, each=True)
 
     def _answered(self) -> None:
-        """Hand over the text where the server takes the envelope; else the mail is settled or back in the bag."""
+        """Hand over the text if the server accepts the envelope; else the mail is settled or back in the bag."""
         job, replies = self._under_way.popleft(), self._replies(len(_ENVELOPE))
         if self._was_refused(job, replies):
             if self._pool.may_go_on(self._session):
@@ -77,7 +77,7 @@ class ByChunks(Dialogue):
         job, replies = self._under_way.popleft(), self._replies(1)
         if replies and replies[0].code in _NOT_KNOWN:
             self._pool.give_up_chunks(f"BDAT was answered {replies[0].code} {replies[0].text}")
-            self._connection.close(End.NONSENSE)  # it takes the text for commands
+            self._connection.close(End.NONSENSE)  # the server takes the text for commands
             self._give_back(job)
             self._end()
         else:
@@ -107,7 +107,7 @@ class ByChunks(Dialogue):
             self._end()
 
     def _several_answered(self) -> None:
-        """Settle those that are answered in full; the next write when all are."""
+        """Settle the mails with complete replies; start the next write when all are settled."""
         waiting = self._connection.replies
         while self._under_way and len(waiting) >= _REPLIES:
             job, replies = self._under_way.popleft(), self._replies(_REPLIES)
@@ -122,7 +122,7 @@ class ByChunks(Dialogue):
             self._break_off()
 
     def _break_off(self) -> None:
-        """The connection has ended. Nobody knows of what was not answered; but a server that said 421 takes nothing."""
+        """The connection has ended. Mails without a reply are unknown, but a server that said 421 accepts nothing."""
         while self._under_way:
             job, replies = self._under_way.popleft(), self._replies(_REPLIES)
             if self._was_refused(job, replies):
@@ -142,7 +142,7 @@ class ByChunks(Dialogue):
         self._expect(replies, then, self._account.timeout_seconds)
 
     def _was_refused(self, job: Job, replies: list[Reply]) -> bool:
-        """Settle a mail whose envelope was refused, whatever was said to its text: it had nobody to go to."""
+        """Settle a mail whose envelope was refused, whatever the reply to its text: it had no recipient."""
         for command, reply in zip(_ENVELOPE, replies, strict=False):
             if reply.code not in TAKEN and (command != "RSET" or reply.code == 421):
                 self._refused(job, reply, command)

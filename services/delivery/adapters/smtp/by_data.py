@@ -1,8 +1,7 @@
 """Texts by DATA (RFC 5321), in as few packets as the server allows.
 
-With PIPELINING (RFC 2920) MAIL, RCPT and DATA go out together, and those of the next mail together with the
-end of the text before: one write and one read per mail. A text goes out when the server
-has said yes to all three.
+With PIPELINING (RFC 2920), MAIL, RCPT and DATA go out together, and those of the next mail together with the end of
+the previous text: one write and one read per mail. A text goes out once the server has accepted all three.
 
     _offer ─▶ _answered ─354─▶ _hand_over ─▶ _taken ─▶ _go_on_with the next
                   └─refused─▶ _start_over ─▶ _started_over ─┘
@@ -16,7 +15,7 @@ from services.delivery.domain.outcomes import NOT_CALLED
 from services.delivery.domain.refusals.smtp import Reply
 
 _COMMANDS = ("MAIL", "RCPT", "DATA")
-_GO_ON = (TAKEN, TAKEN, frozenset({354}))  # the codes with which each is taken
+_GO_ON = (TAKEN, TAKEN, frozenset({354}))  # the codes that accept each command
 _DATA = b"DATA\r\n"
 
 
@@ -26,9 +25,9 @@ class ByData(Dialogue):
     def __init__(self, session: Session, errand: Errand) -> None:
         super().__init__(session, errand)
         self._pipelining = session.features.pipelining
-        self._job: Job | None = None  # the mail that the server is being asked about, or has been given
+        self._job: Job | None = None  # the mail whose envelope or text the server has
         self._following: Job | None = None
-        self._said: list[Reply] = []  # to its commands, where they are asked one by one
+        self._said: list[Reply] = []  # replies to its commands, if they are sent one by one
 
     def _start(self) -> None:
         job = self._next()
@@ -37,7 +36,7 @@ class ByData(Dialogue):
         self._go_on_with(job)
 
     def _go_on_with(self, job: Job | None) -> None:
-        """The next mail, if there is one and the server still listens."""
+        """Start the next mail, if there is one and the server still accepts."""
         if job is not None and not self._is_over():
             self._offer(job)
             return
@@ -48,10 +47,10 @@ class ByData(Dialogue):
     # ---- the envelope
 
     def _offer(self, job: Job) -> None:
-        """Ask whether the server takes this mail; with pipelining it has been asked already."""
+        """Ask whether the server accepts this mail; with pipelining this has been sent already."""
         self._job = job
         if self._pipelining:
-            self._expect(len(_COMMANDS), self._answered, self._account.reply_timeout_seconds)
+            self._expect(len(_COMMANDS), self._answered, self._account.reply_timeout_seconds, each=True)
         else:
             self._said = []
             self._ask_next()
@@ -72,13 +71,13 @@ class ByData(Dialogue):
         self._judge_envelope(self._replies(len(_COMMANDS)))
 
     def _judge_envelope(self, replies: list[Reply]) -> None:
-        """Hand over the text where the server waits for it; else the mail is settled or back in the bag."""
+        """Hand over the text if the server waits for it; else the mail is settled or back in the bag."""
         job = self._current()
         for place, reply in enumerate(replies):
             if reply.code not in _GO_ON[place]:
                 self._refused(job, reply, _COMMANDS[place])
                 if len(replies) == len(_COMMANDS) and replies[2].code == 354:
-                    # it took DATA although it has no recipient (RFC 2920 §3.1): give it nothing
+                    # it accepted DATA without a recipient (RFC 2920 §3.1): give it an empty text
                     self._exchange(b".\r\n", self._given_nothing)
                 else:
                     self._start_over()
@@ -89,7 +88,7 @@ class ByData(Dialogue):
             self._give_back(job)
             self._start_over()
         elif self._bag.is_late():
-            # once DATA has been said, only closing takes it back
+            # once DATA has been sent, only closing takes it back
             self._bag.settle(job.index, NOT_CALLED)
             self._connection.close()
             self._start_over()
@@ -101,7 +100,7 @@ class ByData(Dialogue):
         self._start_over()
 
     def _start_over(self) -> None:
-        """After a refusal: RSET, and the next mail's envelope behind it where it may be."""
+        """After a refusal: RSET, followed by the next mail's envelope if possible."""
         if self._is_over():
             self._go_on_with(None)
             return
@@ -116,7 +115,7 @@ class ByData(Dialogue):
     # ---- the text
 
     def _hand_over(self, job: Job) -> None:
-        """Send the text, and the next mail's envelope behind it."""
+        """Send the text, followed by the next mail's envelope."""
         self._session.mails += 1
         self._connection.write(stuffed(job.mail.text) + b".\r\n" + self._prefetch())
         self._expect(1, self._taken, self._account.timeout_seconds)
@@ -129,7 +128,7 @@ class ByData(Dialogue):
     # ---- inside
 
     def _prefetch(self) -> bytes:
-        """Take the next mail; what can be said of it already."""
+        """Take the next mail and return what can already be sent of it."""
         self._following = following = self._next() if self._pool.may_go_on(self._session) else None
         return following.mail.envelope + _DATA if following is not None and self._pipelining else b""
 
@@ -143,5 +142,5 @@ class ByData(Dialogue):
 
 
 def stuffed(text: bytes) -> bytes:
-    """A line that begins by a dot gets another one (RFC 5321 §4.5.2); the first is a header."""
+    """Double a dot at the start of a line (RFC 5321 §4.5.2); the first line is a header."""
     return text.replace(b"\r\n.", b"\r\n..") if b"\r\n." in text else text

@@ -1,8 +1,8 @@
 """One TCP connection to a mail server: bytes out, replies in.
 
-A protocol instead of a StreamReader, because a mail's replies mostly come in one packet; and a function to call
-instead of a task to wake, because between two mails nothing else has to happen. Losing the connection or the
-patience is a state, not an exception: the dialogue looks at the replies that did come before it judges.
+A protocol instead of a StreamReader, because a mail's replies mostly arrive in one packet; and callbacks instead of
+tasks to wake, because nothing else has to happen between two mails. A lost connection or a timeout is a state, not an
+exception: the dialogue considers the replies that did arrive before it judges.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import cast
 
 from services.delivery.domain.refusals.smtp import Reply
 
-_LONGEST_LINE = 4_096  # RFC 5321 says 512; some servers put whole essays into a refusal
+_LONGEST_LINE = 4_096  # RFC 5321 says 512; some servers write whole essays into a refusal
 _LONGEST_REPLY = 65_536
 _LONGEST_WATCH = 1.0
 _REMEMBERED = 64
@@ -26,7 +26,7 @@ class End(Enum):
 
     LOST = "the connection broke"
     TIMED_OUT = "no reply in time"
-    NONSENSE = "what came is no SMTP"
+    NONSENSE = "the server sent something that is not SMTP"
     CLOSED = "we closed it"
 
 
@@ -37,12 +37,13 @@ class SmtpConnection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._tail = b""
-        self._lines: list[bytes] = []  # of a multi-line reply that is not finished
+        self._lines: list[bytes] = []  # of an incomplete multi-line reply
         self._known: dict[bytes, Reply] = {}  # by line: servers answer MAIL, RCPT and DATA in the same words each time
         self._size = 0
         self._wanted = 0
         self._then: Callable[[], None] | None = None
         self._calling = False
+        self._patience: float | None = None
         self._due = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self.replies: deque[Reply] = deque()
@@ -51,21 +52,22 @@ class SmtpConnection(asyncio.Protocol):
     # ---- what the dialogue does
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the kernel, or to the transport's buffer."""
+        """Pass bytes to the kernel, or to the transport's buffer."""
         if self._transport is not None and self.end is None:
             self._transport.write(data)
 
-    def expect(self, count: int, timeout: float, then: Callable[[], None]) -> None:
-        """Call `then` once: when `count` replies are there, or when the connection has ended before; see `end`.
+    def expect(self, count: int, timeout: float, then: Callable[[], None], *, each: bool = False) -> None:
+        """Call `then` once: when `count` replies have arrived, or when the connection has ended; see `end`.
+        `each`: the timeout applies to every reply, because a slow server answers pipelined commands one by one.
 
-        At once, where that is so already. It may write and expect the next.
-        """
+        Immediately, if that is already so. `then` may write and expect again."""
         self._wanted, self._then = count, then
         if len(self.replies) >= count or self.end is not None:
             self._go_on()
             return
+        self._patience = timeout if each else None
         self._due = self._loop.time() + timeout
-        # one timer watches many waits: arming and cancelling one per reply costs more than the reply
+        # one timer covers many waits: arming and cancelling one per reply costs more than the reply
         if self._watch is None:
             self._watch = self._loop.call_later(min(timeout, _LONGEST_WATCH), self._look)
         elif timeout < _LONGEST_WATCH:
@@ -73,11 +75,11 @@ class SmtpConnection(asyncio.Protocol):
             self._watch = self._loop.call_later(timeout, self._look)
 
     def forget(self) -> None:
-        """Call nobody any more."""
+        """Cancel the pending callback."""
         self._then = None
 
     async def wait(self, count: int, timeout: float) -> bool:
-        """Until `count` replies are there. False where the connection ended before; see `end`."""
+        """Wait for `count` replies. False if the connection ended first; see `end`."""
         waiter: asyncio.Future[None] = self._loop.create_future()
         self.expect(count, timeout, partial(_wake, waiter))
         try:
@@ -87,7 +89,7 @@ class SmtpConnection(asyncio.Protocol):
         return len(self.replies) >= count
 
     async def start_tls(self, context: ssl.SSLContext, host: str, timeout: float) -> None:
-        """Go on encrypted. Raises OSError where the handshake fails."""
+        """Continue encrypted. Raises OSError if the handshake fails."""
         transport = cast(asyncio.Transport, self._transport)
         upgraded = await self._loop.start_tls(
             transport, self, context, server_hostname=host, ssl_handshake_timeout=timeout
@@ -96,7 +98,7 @@ class SmtpConnection(asyncio.Protocol):
 
     @property
     def has_unread(self) -> bool:
-        """Whether bytes came that nobody asked for."""
+        """Whether unexpected bytes have arrived."""
         return bool(self._tail or self._lines or self.replies)
 
     @property
@@ -104,14 +106,14 @@ class SmtpConnection(asyncio.Protocol):
         return self._transport is not None and self._transport.get_extra_info("ssl_object") is not None
 
     def close(self, why: End = End.CLOSED) -> None:
-        """Close without a word. What the server has not taken by now it does not get: of a mail that is called unknown
-        or not sent, the rest must not arrive when the server reads again."""
+        """Close without QUIT. What the server has not received by now, it must not get: the rest of a mail that we
+        call unknown or not sent must not arrive when the server reads again."""
         self._finish(why)
         if self._transport is not None:
             self._transport.abort()
 
     def quit(self) -> None:
-        """Say goodbye without waiting for the answer."""
+        """Send QUIT without waiting for the reply."""
         self.write(b"QUIT\r\n")
         self._finish(End.CLOSED)
         if self._transport is not None:
@@ -123,6 +125,7 @@ class SmtpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        had = len(self.replies)
         lines = (self._tail + data if self._tail else data).split(b"\n")
         self._tail = lines.pop()
         for line in lines:
@@ -134,6 +137,8 @@ class SmtpConnection(asyncio.Protocol):
         if len(self._tail) > _LONGEST_LINE:
             self._finish(End.NONSENSE)
         else:
+            if self._patience is not None and had < len(self.replies) < self._wanted:
+                self._due = self._loop.time() + self._patience
             self._go_on()
 
     def eof_received(self) -> bool:
@@ -146,7 +151,7 @@ class SmtpConnection(asyncio.Protocol):
     # ---- inside
 
     def _go_on(self) -> None:
-        """Call whoever expects what is there now. A loop, so that a server that talks ahead cannot nest us."""
+        """Call what is now due. A loop, so that a server that sends ahead cannot make us recurse."""
         if self._calling:
             return
         self._calling = True
@@ -158,7 +163,7 @@ class SmtpConnection(asyncio.Protocol):
             self._calling = False
 
     def _take(self, raw: bytes) -> bool:
-        """One line of a reply; False where it is none."""
+        """Parse one line of a reply; False if it is not one."""
         line = raw.removesuffix(b"\r")
         code, separator = line[:3], line[3:4]
         if not code.isdigit() or len(code) < 3 or separator not in (b" ", b"-", b"") or len(line) > _LONGEST_LINE:
@@ -166,7 +171,7 @@ class SmtpConnection(asyncio.Protocol):
         if self._lines or separator == b"-":
             return self._take_one_of_several(line)
         reply = Reply(int(code), line[4:].decode("utf-8", "replace"))
-        if len(self._known) < _REMEMBERED:  # the first of each kind; not a queue's name for every mail
+        if len(self._known) < _REMEMBERED:  # only the first of each kind; not a queue id for every mail
             self._known[raw] = reply
         self.replies.append(reply)
         return True
@@ -183,10 +188,10 @@ class SmtpConnection(asyncio.Protocol):
         return True
 
     def _look(self) -> None:
-        """The watch's round: is somebody waiting for too long?"""
+        """Periodic check of the timer: has a wait timed out?"""
         self._watch = None
         if self.end is not None or self._then is None:
-            return  # the next who expects something arms it again
+            return  # the next `expect` arms it again
         left = self._due - self._loop.time()
         if left <= 0:
             self._finish(End.TIMED_OUT)
@@ -203,5 +208,5 @@ class SmtpConnection(asyncio.Protocol):
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():  # cancelled, and not yet told
+    if not waiter.done():  # cancelled, but not yet notified
         waiter.set_result(None)

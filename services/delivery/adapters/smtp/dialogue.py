@@ -1,8 +1,8 @@
-"""Mail after mail over one connection: what both ways of handing over a text (by_data, by_chunks) have in common.
+"""Mail after mail over one connection: what both ways of handing over a text (by_data, by_chunks) share.
 
-Each step says what it expects and which step follows; the connection calls that as the replies come. A mail wakes
-no task: only the last one does. The line between *not sent* and *nobody knows* is the text: before it the server has
-nothing, after it only its reply can tell.
+Each step says what it expects and which step follows; the connection calls that as the replies arrive. Only the last
+mail wakes a task. The text separates *not sent* from *unknown*: before it the server has nothing, after it only the
+server's reply can tell.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from services.delivery.domain.outcomes import Ambiguous, Deferred, Outcome, Reje
 from services.delivery.domain.refusals.smtp import Reply, sort_reply
 
 _REF_LIMIT = 200
-TAKEN = frozenset({250, 251, 252})  # the codes of a yes to MAIL, RCPT and RSET
+TAKEN = frozenset({250, 251, 252})  # the codes that accept MAIL, RCPT and RSET
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
-    """A mail, and where it stands in the bag."""
+    """A mail, and its index in the bag."""
 
     index: int
     mail: Mail
@@ -34,7 +34,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What a dialogue works on: mails from a bag, until it is empty, late, or the connection has had its share."""
+    """What a dialogue works on: mails from a bag, until it is empty, late, or the connection has reached its limit."""
 
     pool: Pool
     composer: Composer
@@ -56,30 +56,30 @@ class Dialogue(ABC):
         self._ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> bool:
-        """Work. True: the connection is clean."""
+        """Run the dialogue. True: the connection can be reused."""
         self._step()
         try:
             return await self._ended
         finally:
             self._connection.forget()
-            del self._then  # it holds us, and we the mails: they would wait for the garbage collector
+            del self._then  # breaks a reference cycle: the mails would otherwise wait for the garbage collector
 
     @abstractmethod
     def _start(self) -> None:
-        """The first step."""
+        """Take the first step."""
 
     # ---- steps
 
-    def _expect(self, count: int, then: Callable[[], None], timeout: float) -> None:
+    def _expect(self, count: int, then: Callable[[], None], timeout: float, *, each: bool = False) -> None:
         self._then = then
-        self._connection.expect(count, timeout, self._step)
+        self._connection.expect(count, timeout, self._step, each=each)
 
     def _step(self) -> None:
-        if self._ended.done():  # cancelled, and not yet told
+        if self._ended.done():  # cancelled, but not yet notified
             return
         try:
             self._then()
-        except Exception as error:  # noqa: BLE001 — the event loop calls us: raised here it would reach nobody
+        except Exception as error:  # noqa: BLE001 — called by the event loop: an exception here would reach nobody
             self._ended.set_exception(error)
 
     def _end(self) -> None:
@@ -89,13 +89,13 @@ class Dialogue(ABC):
         return self._leaving or self._connection.end is not None
 
     def _replies(self, count: int) -> list[Reply]:
-        """Up to `count` replies that have come."""
+        """Return up to `count` replies that have arrived."""
         waiting = self._connection.replies
         return [waiting.popleft() for _ in range(count) if waiting]
 
     def _has_said_too_much(self) -> bool:
-        """Whether there is more than we asked for: what comes next would be taken for the answer to another mail. Such
-        a connection is closed."""
+        """Whether there is more than we expected, so that the next reply could be taken for another mail's. Closes
+        such a connection."""
         if self._connection.has_unread:
             self._connection.close(End.NONSENSE)
             return True
@@ -104,7 +104,7 @@ class Dialogue(ABC):
     # ---- mails
 
     def _next(self) -> Job | None:
-        """The next mail that this server can be given; those that it cannot are settled at once."""
+        """Return the next mail that this server can take; mails that it cannot take are settled at once."""
         while (index := self._bag.take()) is not None:
             composed = self._composer.compose(self._bag.messages[index], self._session.features)
             if not isinstance(composed, Rejected):
@@ -113,7 +113,7 @@ class Dialogue(ABC):
         return None
 
     def _give_back(self, job: Job) -> None:
-        """The server has nothing of it."""
+        """Return a mail to the bag; the server has none of it."""
         end = self._connection.end
         why = end.value if end else "the mail server is closing the connection"
         outcome = Deferred(Reason.PROVIDER_UNAVAILABLE, f"before the mail was handed over, {why}")
@@ -124,13 +124,13 @@ class Dialogue(ABC):
         if reply.code == 421:
             self._leaving = True
             if self._session.mails and isinstance(outcome, Deferred):
-                # it has taken mails here before: enough for this connection, not for us
+                # it has accepted mails here before: the connection has reached its limit, we have not
                 self._bag.back(job.index, outcome, fresh=False)
                 return
         self._bag.settle(job.index, outcome)
 
     def _handed_over(self, job: Job, reply: Reply | None) -> None:
-        """Settle a mail whose text is with the server, by what that said; None: it said nothing."""
+        """Settle a mail whose text the server has, by its reply; None: there was no reply."""
         self._bag.settle(job.index, self._judge(reply))
         if reply is not None and reply.code == 421:
             self._leaving = True
@@ -138,7 +138,7 @@ class Dialogue(ABC):
     def _judge(self, reply: Reply | None) -> Outcome:
         if reply is not None:
             if 200 <= reply.code < 300:
-                return Sent(reply.text[:_REF_LIMIT] or None)  # "queued as …": what the relay's own log is searched by
+                return Sent(reply.text[:_REF_LIMIT] or None)  # "queued as …": the relay's own log is searched by it
             return sort_reply(reply, "message")
         if self._connection.end is End.TIMED_OUT:
             seconds = self._account.timeout_seconds

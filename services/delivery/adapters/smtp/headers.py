@@ -1,11 +1,11 @@
-"""Header fields of a mail (RFC 5322, 2047, 6532): encoded, folded, and closed to injection."""
+"""Header fields of a mail (RFC 5322, 2047, 6532): encoded, folded, and safe from injection."""
 
 import base64
 import re
 
 import idna
 
-# what may stand bare in a display name (RFC 5322 atext and the blank)
+# allowed unquoted in a display name (RFC 5322 atext and the blank)
 _PLAIN_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~ ]+")
 # an address that cannot leave its angle brackets: quoted or plain local part, then the domain
 _MAILBOX = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"|[^\x00-\x20\x7f<>"@]+)@[^\x00-\x20\x7f<>"@]+')
@@ -19,20 +19,20 @@ class NotAHeader(ValueError):
 
 
 def _has_control(value: str) -> bool:
-    return not value.isprintable() and _CONTROL.search(value) is not None  # most are printable, which is soon known
+    return not value.isprintable() and _CONTROL.search(value) is not None  # most are printable, a cheap check
 
 
 def text(value: str, what: str) -> str:
-    """An unstructured value (a subject). Raises NotAHeader for control characters."""
+    """Encode an unstructured value (a subject). Raises NotAHeader for control characters."""
     if _has_control(value):
-        raise NotAHeader(f"{what} holds a line break or another control character")
+        raise NotAHeader(f"{what} contains a line break or another control character")
     if value.isascii() and len(value) <= _LONGEST_BARE and "=?" not in value:
         return value
     return encoded_words(value)
 
 
 def encoded_words(value: str) -> str:
-    """RFC 2047 words in UTF-8 and base64, none cut inside a character, folded."""
+    """Return RFC 2047 words in UTF-8 and base64, folded, without splitting a character."""
     words: list[str] = []
     piece = b""
     for character in value:
@@ -50,10 +50,9 @@ def _word(raw: bytes) -> str:
 
 
 def mailbox(address: str, name: str | None = None) -> str:
-    """`Name <address>` for From, To and Reply-To; the address as `ascii_domain` gave it.
+    """Return `Name <address>` for From, To and Reply-To; the address as `ascii_domain` returned it.
 
-    A name with control characters is left out: it is a courtesy, and no reason not to send.
-    """
+    A name with control characters is left out: it is a courtesy, and no reason not to send."""
     if not name or not name.strip() or _has_control(name):
         return f"<{address}>"
     name = name.strip()
@@ -66,9 +65,9 @@ def mailbox(address: str, name: str | None = None) -> str:
 
 
 def ascii_domain(address: str, what: str) -> str:
-    """The address with its domain as A-labels. Raises NotAHeader where it is no mailbox."""
+    """Return the address with its domain as A-labels. Raises NotAHeader if it is not a mailbox."""
     if not _MAILBOX.fullmatch(address):
-        raise NotAHeader(f"{what} is no address that a mail could carry")
+        raise NotAHeader(f"{what} is not an address that a mail could carry")
     if address.isascii():
         return address
     local, _, domain = address.rpartition("@")
@@ -77,20 +76,20 @@ def ascii_domain(address: str, what: str) -> str:
     try:
         return f"{local}@{idna.encode(domain, uts46=True).decode()}"
     except idna.IDNAError as error:
-        raise NotAHeader(f"{what} has a domain that cannot exist: {error}") from error
+        raise NotAHeader(f"{what} has an invalid domain: {error}") from error
 
 
 def named_mailbox(value: str, what: str) -> str:
-    """`address` or `Name <address>`, as people write Reply-To. Raises NotAHeader."""
+    """Parse `address` or `Name <address>`, as people write Reply-To. Raises NotAHeader."""
     if _has_control(value):
-        raise NotAHeader(f"{what} holds a line break or another control character")
+        raise NotAHeader(f"{what} contains a line break or another control character")
     name, bracket, rest = value.strip().rpartition("<")
     address = rest.removesuffix(">") if bracket else value.strip()
     return mailbox(ascii_domain(address, what), name.strip().strip('"') or None)
 
 
 def url(value: str, what: str) -> str:
-    """A URL between angle brackets (RFC 2369). Raises NotAHeader."""
+    """Return a URL in angle brackets (RFC 2369). Raises NotAHeader."""
     if not value.isascii() or len(value) > _LONGEST_BARE or re.search(r"[\x00-\x20\x7f<>]", value):
-        raise NotAHeader(f"{what} is no URL that a header could carry")
+        raise NotAHeader(f"{what} is not a URL that a header could carry")
     return f"<{value}>"

@@ -20,14 +20,14 @@ from services.delivery.domain.outcomes import Rejected
 
 
 class Mail(msgspec.Struct, frozen=True, gc=False):
-    """One mail: its envelope's commands, and its text. How that goes over the wire is the dialogue's matter."""
+    """One mail: its envelope commands and its text. The dialogue decides how the text goes over the wire."""
 
     envelope: bytes  # MAIL FROM:<…> …\r\n RCPT TO:<…>\r\n
     text: bytes  # lines, each with its CRLF
 
 
 class Composer:
-    """Composes for one sender. Not for two threads."""
+    """Composes for one sender. Not thread-safe."""
 
     def __init__(self, account: SmtpAccount, verp_key: bytes, clock: Clock) -> None:
         self._account = account
@@ -41,16 +41,16 @@ class Composer:
         self._vendor_header = HEADERS[account.vendor] if account.vendor else None
 
     def compose(self, message: Outbound, features: Features) -> Mail | Rejected:
-        """The mail, or why this server cannot be given it."""
+        """Return the mail, or why this server cannot take it."""
         content = message.content
         if not isinstance(content, EmailContent):
-            return Rejected(Reason.INTERNAL, "a mail sender was given something that is no mail")
+            return Rejected(Reason.INTERNAL, "a mail sender was given content that is not a mail")
         try:
             to = headers.ascii_domain(message.address, "the recipient's address")
         except headers.NotAHeader as error:
             return Rejected(Reason.ADDRESS_INVALID, str(error))
         if not to.isascii() and not features.utf8:
-            return Rejected(Reason.ADDRESS_INVALID, "the mail server does not take addresses in Unicode (SMTPUTF8)")
+            return Rejected(Reason.ADDRESS_INVALID, "the mail server does not accept Unicode addresses (SMTPUTF8)")
         path = self._return_path.make(message.notification_id, message.address_id, message.attempt)
         try:
             head = self._head(message, content, to) + self._trace(path)
@@ -59,12 +59,12 @@ class Composer:
         text = head.encode() + self._bodies.of(content, features.eight_bit)
         if features.size and len(text) > features.size:
             return Rejected(
-                Reason.TOO_LARGE, f"{len(text):,} bytes; the mail server takes {features.size:,}", enhanced="5.3.4"
+                Reason.TOO_LARGE, f"{len(text):,} bytes; the mail server accepts {features.size:,}", enhanced="5.3.4"
             )
         return Mail(_envelope(path, len(text), to, features), text)
 
     def _trace(self, path: str) -> str:
-        """What has the vendor's webhooks name this attempt."""
+        """Return the header that makes the vendor's webhooks name this attempt."""
         return self._vendor_header(path.partition("@")[0]) if self._vendor_header else ""
 
     def _head(self, message: Outbound, content: EmailContent, to: str) -> str:
@@ -84,7 +84,7 @@ class Composer:
             f"To: {headers.mailbox(to, message.recipient_name)}\r\n"
             f"{reply_to}"
             f"Subject: {headers.text(content.subject, 'the subject')}\r\n"
-            # the same for every attempt: mailboxes that know it already show one mail
+            # the same for every attempt, so that mailboxes that already have it show one mail
             f"Message-ID: <{message.tag}@{self._domain}>\r\n"
             f"{unsubscribe}"
             "Auto-Submitted: auto-generated\r\n"

@@ -1,4 +1,4 @@
-"""From nothing to a session that takes mail: connect, greeting, EHLO, STARTTLS, AUTH (RFC 5321, 3207, 4954)."""
+"""Opens a session that accepts mail: connect, greeting, EHLO, STARTTLS, AUTH (RFC 5321, 3207, 4954)."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ from services.delivery.domain.refusals.smtp import Reply, sort_reply
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What the server's EHLO offers."""
+    """The extensions that the server's EHLO offers."""
 
     pipelining: bool = False
     chunking: bool = False
@@ -27,17 +27,17 @@ class Features:
 
 @dataclass(slots=True)
 class Session:
-    """An open connection and what may be said on it."""
+    """An open connection and what may be sent on it."""
 
     connection: SmtpConnection
     features: Features
     by_chunks: bool = False  # how its mails are handed over: by BDAT, or by DATA
-    mails: int = 0  # that it was given
-    since: float = 0.0  # when it was last taken, or given back
+    mails: int = 0  # number of mails given to it
+    since: float = 0.0  # when it was last acquired or released
 
 
 class _Refused(Exception):
-    """The opening ended with this outcome for every mail that waited for it."""
+    """The opening failed with this outcome, for every mail that waited for it."""
 
     def __init__(self, outcome: Deferred) -> None:
         super().__init__(outcome.text)
@@ -45,8 +45,8 @@ class _Refused(Exception):
 
 
 def tls_context(account: SmtpAccount) -> ssl.SSLContext:
-    """Reads certificates from disk, so call it off the loop. Opportunistic TLS cannot insist on a name:
-    refusing a wrong certificate would send the mail in the clear instead, which is worse."""
+    """Return the TLS context. Reads certificates from disk, so call it off the loop. Opportunistic TLS does not verify
+    the name: rejecting a wrong certificate would send the mail in the clear instead, which is worse."""
     context = ssl.create_default_context(cafile=account.ca_file)
     if account.tls == "opportunistic":
         context.check_hostname = False
@@ -55,7 +55,7 @@ def tls_context(account: SmtpAccount) -> ssl.SSLContext:
 
 
 async def open_session(account: SmtpAccount, context: ssl.SSLContext | None) -> Session | Deferred:
-    """A session ready for MAIL, or why there is none: that is never the fault of a mail."""
+    """Open a session ready for MAIL, or return why there is none, which is never the fault of a mail."""
     try:
         connection = await _connect(account, context)
     except _Refused as refused:
@@ -66,7 +66,7 @@ async def open_session(account: SmtpAccount, context: ssl.SSLContext | None) -> 
     except _Refused as refused:
         return refused.outcome
     finally:
-        if session is None:  # refused, or cancelled in the middle
+        if session is None:  # refused, or cancelled halfway
             connection.close()
     return session
 
@@ -89,8 +89,8 @@ async def _connect(account: SmtpAccount, context: ssl.SSLContext | None) -> Smtp
         raise _Refused(_away(f"no connection to {account.host} in {account.connect_timeout_seconds:g} s")) from error
     except OSError as error:
         raise _Refused(_away(f"no connection to {account.host}: {error}")) from error
-    except UnicodeError as error:  # a host name that cannot be one fails in the resolver's encoding
-        raise _Refused(_our_fault(f"{account.host} is no host name: {error}")) from error
+    except UnicodeError as error:  # an invalid host name fails in the resolver's encoding
+        raise _Refused(_our_fault(f"{account.host} is not a valid host name: {error}")) from error
     return connection
 
 
@@ -110,7 +110,7 @@ async def _hello(account: SmtpAccount, connection: SmtpConnection) -> Features:
     reply = await _ask(account, connection, f"EHLO {account.helo_name}", "EHLO")
     if reply.code == 250:
         return read_features(reply)
-    if reply.code in (421, 454) or reply.code < 500:
+    if reply.code < 500:
         raise _Refused(_deferred(reply, "EHLO"))
     reply = await _ask(account, connection, f"HELO {account.helo_name}", "EHLO")
     if reply.code != 250:
@@ -119,7 +119,7 @@ async def _hello(account: SmtpAccount, connection: SmtpConnection) -> Features:
 
 
 def read_features(reply: Reply) -> Features:
-    """The EHLO keywords that we use; unknown ones and the server's own name are passed over."""
+    """Return the EHLO keywords that we use; unknown ones and the server's own name are ignored."""
     offered: dict[str, list[str]] = {}
     for line in reply.text.split("\n")[1:]:
         words = line.upper().replace("AUTH=", "AUTH ").split()  # "AUTH=": older servers
@@ -132,7 +132,7 @@ def read_features(reply: Reply) -> Features:
         eight_bit="8BITMIME" in offered,
         utf8="SMTPUTF8" in offered,
         starttls="STARTTLS" in offered,
-        size=None if size is None else int(size[0]) if size and size[0].isdigit() else 0,
+        size=None if size is None else int(size[0]) if size and size[0].isascii() and size[0].isdigit() else 0,
         auth=frozenset(offered.get("AUTH", ())),
     )
 
@@ -156,12 +156,12 @@ async def _encrypt(
         raise _Refused(_our_fault(f"the certificate of {account.host} is not valid: {error}")) from error
     except OSError as error:
         raise _Refused(_away(f"the TLS handshake with {account.host} failed: {error}")) from error
-    return await _hello(account, connection)  # what was offered in the clear counts no more (RFC 3207 §4.2)
+    return await _hello(account, connection)  # what was offered in the clear no longer counts (RFC 3207 §4.2)
 
 
 async def _authenticate(account: SmtpAccount, connection: SmtpConnection, features: Features) -> None:
     if account.tls == "opportunistic" and not connection.is_encrypted:
-        raise _Refused(_our_fault(f"{account.host} offers no TLS, and a password is not sent in the clear"))
+        raise _Refused(_our_fault(f"{account.host} offers no TLS, and passwords are never sent in the clear"))
     user, password = (account.username or "").encode(), (account.password or "").encode()
     if "PLAIN" in features.auth:
         steps = ["AUTH PLAIN " + _base64(b"\0" + user + b"\0" + password)]
@@ -198,7 +198,7 @@ def _deferred(reply: Reply, command: str) -> Deferred:
     outcome: Outcome = sort_reply(reply, command)
     if isinstance(outcome, Deferred):
         return outcome
-    return _away(reply.text)  # the table has no final answer before a mail; the type does not know it
+    return _away(reply.text)  # before a mail the table has no final outcome, but the type does not say so
 
 
 def _away(text: str) -> Deferred:

@@ -1,4 +1,4 @@
-"""The kept connections of one sender: opened when needed, given back clean, closed when old."""
+"""The cached connections of one sender: opened when needed, released clean, closed when old."""
 
 import asyncio
 import ssl
@@ -14,15 +14,14 @@ from services.delivery.domain.outcomes import Deferred
 log = get_logger(__name__)
 
 _IDLE_SECONDS = 60.0  # most servers hang up after one to five minutes
-_TURN_SECONDS = 0.25  # after which a connection goes to whoever waits for one
+_TURN_SECONDS = 0.25  # after this, a connection goes to the next chunk that waits for one
 
 
 class Pool:
-    """At most `account.connections` at a time; whoever waits is served in order.
+    """At most `account.connections` at a time; waiting chunks are served in order.
 
-    A chunk keeps its connections for a while, so that one after the other is done and recorded as a whole instead of
-    all of them by the spoonful; but nobody waits for the end of a chunk that a slow server takes.
-    """
+    A chunk keeps its connections for a while, so that chunks finish and are recorded one after the other instead of
+    all of them in small pieces. But no chunk waits until one with a slow server ends."""
 
     def __init__(self, account: SmtpAccount) -> None:
         self.account = account
@@ -35,7 +34,7 @@ class Pool:
         self._context_made = asyncio.Lock()
 
     async def acquire(self) -> Session | Deferred:
-        """A session, or why there is none."""
+        """Return a session, or why there is none."""
         self._waiting += 1
         try:
             await self._places.acquire()
@@ -52,7 +51,7 @@ class Pool:
         return session
 
     def release(self, session: Session, *, clean: bool) -> None:
-        """Give it back; what is not clean is closed."""
+        """Release a session; it is closed unless clean."""
         self._places.release()
         if not clean or session.connection.end is not None:
             session.connection.close()
@@ -67,18 +66,18 @@ class Pool:
             self._idle.append(session)
 
     def may_go_on(self, session: Session) -> bool:
-        """Whether a connection in use may take another mail: not beyond its share, nor for long while others wait."""
+        """Whether a connection in use may take another mail: not beyond its limit, nor for long while others wait."""
         if session.mails >= self.account.mails_per_connection:
             return False
         return not self._waiting or time.monotonic() - session.since < _TURN_SECONDS
 
     def retire(self) -> None:
-        """Close what is idle now, and what is in use when it comes back."""
+        """Close idle connections now, and those in use when they are released."""
         self._retired = True
         self._close_idle()
 
     def give_up_chunks(self, why: str) -> None:
-        """This server does not keep what CHUNKING promises: from its next connection on texts go by DATA."""
+        """This server breaks CHUNKING's promises: from its next connection on, texts go by DATA."""
         if self._chunks:
             log.warning("chunking_given_up", detail=f"{self.account.host}: {why}")
         self._chunks = False
@@ -89,11 +88,11 @@ class Pool:
             self._idle.pop().connection.quit()
 
     def _kept(self) -> Session | None:
-        """The one used last, which is the likeliest to be alive."""
+        """Return the most recently used session, the one most likely to be alive."""
         while self._idle:
             session = self._idle.pop()
             if session.connection.end is not None or session.connection.has_unread:
-                session.connection.close()  # the server said goodbye meanwhile
+                session.connection.close()  # the server has closed it meanwhile
             elif time.monotonic() - session.since > _IDLE_SECONDS:
                 session.connection.quit()
             else:

@@ -1,4 +1,4 @@
-"""Sends mail through a relay: several kept connections work on one bag of mails."""
+"""Sends mail through a relay: several connections work on one bag of mails."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from services.delivery.ports import Settle
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """What is kept for a sender."""
+    """A sender's pool and composer."""
 
     pool: Pool
     composer: Composer
@@ -57,19 +57,19 @@ class SmtpProvider:
         bag.empty()
 
     async def close(self) -> None:
-        """Close the idle connections; those in use close when they are given back."""
+        """Close the idle connections; those in use close when they are released."""
         for line in self._lines.drain():
             line.pool.retire()
 
     def _make(self, sender: Sender) -> _Line:
         account = sender.account
         if not isinstance(account, SmtpAccount):
-            raise TypeError(f"sender {sender.number} is no mail sender")
+            raise TypeError(f"sender {sender.number} is not a mail sender")
         return _Line(Pool(account), Composer(account, self._verp_key, self._clock))
 
 
 async def _work(line: _Line, bag: Bag) -> None:
-    """One connection after another, until the bag is empty or none can be had."""
+    """Use one connection after another until the bag is empty or none can be opened."""
     pool, errand = line.pool, Errand(line.pool, line.composer, bag)
     while bag:
         session = await pool.acquire()
@@ -80,5 +80,5 @@ async def _work(line: _Line, bag: Bag) -> None:
         try:
             dialogue = ByChunks if session.by_chunks else ByData
             clean = await dialogue(session, errand).run()
-        finally:  # cancelled in the middle: nobody knows where the dialogue stands, so it is closed
+        finally:  # cancelled halfway: the state of the dialogue is unknown, so the connection is closed
             pool.release(session, clean=clean)

@@ -1,4 +1,4 @@
-"""The mail vendors, a file each: the header that brings our return path back, and the reader of its webhooks."""
+"""The mail vendors, a file each: the header that returns our return path, and the reader of its webhooks."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,8 +10,8 @@ from services.delivery.ports import VendorWebhooks
 
 __all__ = ["HEADERS", "Fetching", "readers"]
 
-# A header line, with the local part of our signed return path, that makes the vendor give it back with each event; ""
-# where none is needed.
+# A header line with the local part of our signed return path, which the vendor returns with each event; "" if it needs
+# none.
 HEADERS: Mapping[Vendor, Callable[[str], str]] = {
     Vendor.SES: ses.header,
     Vendor.SENDGRID: sendgrid.header,
@@ -23,7 +23,7 @@ HEADERS: Mapping[Vendor, Callable[[str], str]] = {
 
 
 def readers(fetch: Fetch) -> Mapping[Vendor, VendorWebhooks]:
-    """The reader of each vendor's webhooks; `fetch` gets Amazon's certificates."""
+    """Return the reader of each vendor's webhooks; `fetch` gets Amazon's certificates."""
     return {
         Vendor.SES: ses.SesWebhooks(fetch),
         Vendor.SENDGRID: sendgrid.SendGridWebhooks(),

@@ -2,7 +2,7 @@
 
 Sources: developers.brevo.com/docs/transactional-webhooks (kinds and fields; `ts_epoch` is UTC in milliseconds),
 …/docs/secured-webhooks (nothing is signed), …/docs/batch-webhooks (up to 500), …/docs/send-a-transactional-email
-(X-Mailin-custom comes back as it is).
+(X-Mailin-custom comes back unchanged).
 """
 
 from datetime import datetime
@@ -69,7 +69,7 @@ class BrevoWebhooks:
 
 
 def header(path: str) -> str:
-    """The header that comes back with each event."""
+    """Return the header that comes back with each event."""
     return f"X-Mailin-custom: {path}\r\n"
 
 
@@ -92,7 +92,7 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
 
 
 def _seconds(event: _Event) -> float | None:
-    """`ts_event`, else `ts_epoch`: in milliseconds by its description, in seconds by its example."""
+    """Return `ts_event`, else `ts_epoch`: in milliseconds by its description, in seconds by its example."""
     if event.ts_event is not None:
         return event.ts_event
     if event.ts_epoch is None:

@@ -17,8 +17,8 @@ _MOST_BYTES = 64 * 1024
 
 
 class Fetching:
-    """One GET at a time by a connection of its own: it is called a few times a day. `ca_file` and `allow_private`
-    are for a vendor that a test plays."""
+    """One GET at a time, each on its own connection: it is called a few times a day. `ca_file` and `allow_private` are
+    for vendors played by tests."""
 
     def __init__(self, *, ca_file: str | None = None, allow_private: bool = False, seconds: float = _SECONDS) -> None:
         self._ca_file = ca_file
@@ -27,13 +27,15 @@ class Fetching:
         self._tls: ssl.SSLContext | None = None
 
     async def __call__(self, url: str) -> bytes:
-        """The body of a 200. Raises Unavailable for whatever else comes, or does not."""
+        """Return the body of a 200. Raises Unavailable for anything else."""
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._get(url)
         except (*FAILURES, Unreachable) as error:
             host = urlsplit(url).hostname
-            raise Unavailable(f"{host} cannot be asked ({type(error).__name__}); try again.", retry_after=5) from error
+            raise Unavailable(
+                f"{host} cannot be reached ({type(error).__name__}); try again.", retry_after=5
+            ) from error
 
     async def _get(self, url: str) -> bytes:
         if self._tls is None:
@@ -51,7 +53,7 @@ class Fetching:
                 async for part in parts:
                     body += part
                     if len(body) > _MOST_BYTES:
-                        raise OSError("more bytes than such a document has")
+                        raise OSError("the document is too large")
             return body
 
     def _context(self) -> ssl.SSLContext:

@@ -1,7 +1,7 @@
-"""Mailgun's webhooks: one event each, its signature beside it in the body.
+"""Mailgun's webhooks: one event each, with its signature beside it in the body.
 
-Sources: documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks (HMAC-SHA-256 over timestamp and
-token; parent-signature for subaccounts), …/webhooks/webhook-retries (again for 8 hours; 406 ends it),
+Sources: documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks (HMAC-SHA-256 over timestamp
+and token; parent-signature for subaccounts), …/webhooks/webhook-retries (for 8 hours; 406 ends them),
 …/webhooks/webhooks (kinds), …/sending-messages (X-Mailgun-Variables come back as user-variables).
 
 The signature does not cover the event. So its token is a nonce: valid for the first body that it came with.
@@ -52,7 +52,7 @@ _KINDS: dict[str, ReceiptKind | None] = {
 
 
 class _Signature(msgspec.Struct):
-    timestamp: str | int  # a number by the page's table, a string in its example
+    timestamp: str | int  # a number in the page's table, a string in its example
     token: str
     signature: str = ""
     parent_signature: str = msgspec.field(default="", name="parent-signature")
@@ -102,7 +102,7 @@ class MailgunWebhooks:
         try:
             webhook = _outer(callback.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise BadRequest(f"This is no Mailgun webhook: {error}.") from error
+            raise BadRequest(f"This is not a Mailgun webhook: {error}.") from error
         _verify(webhook.signature, keys.keys, now)
         reading = read_each([webhook.event], _decode, lambda event: _translate(event, now))
         reading.unreadable = [FieldError("/event-data", error.detail) for error in reading.unreadable]
@@ -111,12 +111,12 @@ class MailgunWebhooks:
 
 
 def header(path: str) -> str:
-    """The variable that comes back with each event."""
+    """Return the variable that comes back with each event."""
     return f'X-Mailgun-Variables: {{"depesche": "{path}"}}\r\n'
 
 
 def signature(key: str, timestamp: str, token: str) -> str:
-    """Mailgun's signature, in hexadecimal digits."""
+    """Return Mailgun's signature, in hexadecimal digits."""
     return hmac.new(key.encode(), f"{timestamp}{token}".encode(), hashlib.sha256).hexdigest()
 
 
@@ -165,6 +165,6 @@ def _opinion(event: _Event) -> Opinion | None:
     if event.event != "failed":
         return None
     vendor_class = "/".join(filter(None, (event.severity, event.reason))) or "failed"
-    if event.reason == "old":  # tried until its time was over: "permanent" says only that this mail is given up
+    if event.reason == "old":  # tried until it expired: "permanent" only means that this mail is given up
         return Opinion(vendor_class, "expired", False)
     return Opinion(vendor_class, None, {"permanent": True, "temporary": False}.get(event.severity))

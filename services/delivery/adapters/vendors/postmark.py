@@ -25,14 +25,14 @@ from services.delivery.domain.callbacks import Callback, Opinion
 from services.delivery.domain.mail_vendors import MailNews, Reading, WebhookKeys
 
 _BOUNCED, _NOTHING = ReceiptKind.BOUNCED, None
-# Type of a bounce → what happened, the category that it means, whether it is for good
+# Type of a bounce → what happened, its category, whether it is permanent
 _BOUNCES: dict[str, tuple[ReceiptKind | None, str | None, bool | None]] = {
     "HardBounce": (_BOUNCED, None, True),
     "Transient": (ReceiptKind.DEFERRED, None, False),
     "Unsubscribe": (ReceiptKind.UNSUBSCRIBED, None, None),
     "Subscribe": (_NOTHING, None, None),
     "AutoResponder": (_NOTHING, None, None),
-    "AddressChange": (_BOUNCED, "moved", False),  # somebody's word in a mail, no server's
+    "AddressChange": (_BOUNCED, "moved", False),  # somebody's claim in a mail, not a server's
     "DnsError": (_BOUNCED, "network", False),
     "SpamNotification": (_BOUNCED, "spam-content", False),
     "OpenRelayTest": (_NOTHING, None, None),
@@ -93,7 +93,7 @@ class PostmarkWebhooks:
 
 
 def header(path: str) -> str:
-    """The metadata that comes back with each event."""
+    """Return the metadata that comes back with each event."""
     return f"X-PM-Metadata-depesche: {path}\r\n"
 
 
@@ -123,8 +123,8 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
 
 
 def _unsubscribed(event: _Event) -> ReceiptKind | None:
-    """The recipient's own wish alone: bounces and complaints have webhooks of their own, and what somebody does in
-    Postmark's pages is no wish of the recipient's."""
+    """Recognise the recipient's own wish only: bounces and complaints have webhooks of their own, and an action in
+    Postmark's web interface is not the recipient's wish."""
     wished = event.SuppressSending and event.Origin == "Recipient" and event.SuppressionReason == "ManualSuppression"
     return ReceiptKind.UNSUBSCRIBED if wished else None
 

@@ -1,4 +1,4 @@
-"""What readers of vendors' webhooks share: batches event by event, other people's values, and freshness."""
+"""Shared by the readers of vendors' webhooks: batches event by event, other people's values, and freshness."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from services.delivery.domain.mail_vendors import MailNews, Reading
 MOST_EVENTS = 10_000
 _TEXT_LIMIT = 2_000
 _ID_LIMIT = 100
-_AHEAD = timedelta(minutes=5)  # how far a vendor's clock may be before ours
+_AHEAD = timedelta(minutes=5)  # how far a vendor's clock may be ahead of ours
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _TYPED = re.compile(r"\s*(?:smtp|x-[\w-]{1,30})\s*;\s*", re.IGNORECASE)  # RFC 3464: Diagnostic-Code's type
 
@@ -23,21 +23,21 @@ T = TypeVar("T")
 
 
 class Said(Enum):
-    """What an event comes to that is no news about a mail."""
+    """What an event is if it is not news about a mail."""
 
-    NOTHING = 0  # a kind that we know, and that says nothing about a mail to its recipient
+    NOTHING = 0  # a known kind that says nothing about a mail to its recipient
     NEW_TO_US = 1
 
 
 def events_of(body: bytes) -> list[msgspec.Raw]:
-    """One event or a list of them, each for itself. Raises BadRequest, Invalid."""
+    """Split one event or a list of them. Raises BadRequest, Invalid."""
     several = body.lstrip()[:1] == b"["
     try:
         events = (
             msgspec.json.decode(body, type=list[msgspec.Raw]) if several else [msgspec.json.decode(body, type=_RAW)]
         )
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"The webhook is no JSON: {error}.") from error
+        raise BadRequest(f"The webhook is not valid JSON: {error}.") from error
     if len(events) > MOST_EVENTS:
         raise Invalid(f"At most {MOST_EVENTS:,} events at a time; send them in parts.", pointer="")
     return events
@@ -49,7 +49,7 @@ _RAW = msgspec.Raw
 def read_each(
     events: Sequence[bytes | msgspec.Raw], decode: Callable[[Any], T], translate: Callable[[T], MailNews | Said]
 ) -> Reading:
-    """Every event that can be read, and which cannot: one bad event does not take the others with it."""
+    """Return every readable event, and the errors of the others: one bad event does not affect the rest."""
     reading = Reading()
     several = len(events) > 1
     for place, raw in enumerate(events):
@@ -68,25 +68,24 @@ def read_each(
 
 
 def require_fresh(at: datetime, now: datetime, window: timedelta) -> None:
-    """A signed moment within the window. Raises Unauthorized.
+    """Check that a signed time is within the window. Raises Unauthorized.
 
-    The window is the time for which the vendor goes on trying to deliver: a webhook that waited out an outage of ours
-    is still taken, and one that is replayed within it has no further effect.
-    """
+    The window is how long the vendor keeps retrying: a webhook delayed by an outage of ours is still accepted, and
+    one replayed within the window has no further effect."""
     if not -_AHEAD <= now - at <= window:
         hours = window.total_seconds() / 3_600
         raise Unauthorized(f"The webhook's timestamp is more than {hours:g} hours old, or ahead: check the clock.")
 
 
 def seconds(text: str) -> datetime:
-    """A moment in Unix seconds as they stand in a signature. Raises Unauthorized."""
+    """Parse a signature's time in Unix seconds. Raises Unauthorized."""
     if not (text.isascii() and text.isdigit() and len(text) <= 12):
-        raise Unauthorized("The webhook's timestamp is missing, or no number of seconds.")
+        raise Unauthorized("The webhook's timestamp is missing or not a number of seconds.")
     return datetime.fromtimestamp(int(text), UTC)
 
 
 def moment(value: float | str | None, now: datetime) -> datetime:
-    """When an event happened: Unix seconds or RFC 3339, now where it is not said, never later than now. Raises
+    """Return when an event happened: Unix seconds or RFC 3339, now if it is not given, never later than now. Raises
     ValueError, OverflowError."""
     if value is None or value == "":
         return now
@@ -97,14 +96,14 @@ def moment(value: float | str | None, now: datetime) -> datetime:
 
 
 def words(text: str | None) -> str | None:
-    """What a server said, without the type that a delivery status puts before it, and without what no text holds."""
+    """Return a server's text, without the type that a delivery status prefixes, and without NUL."""
     if not text:
         return None
     return _TYPED.sub("", text[:_TEXT_LIMIT].replace("\0", ""), count=1).strip() or None
 
 
 def reply_code(value: int | str | None) -> int | None:
-    """An SMTP reply code, None for what is none: vendors have numbers of their own from 600."""
+    """Return an SMTP reply code, or None if it is not one: vendors have numbers of their own from 600."""
     try:
         number = int(value or 0)
     except ValueError:
@@ -113,19 +112,19 @@ def reply_code(value: int | str | None) -> int | None:
 
 
 def enhanced(value: str | None) -> str | None:
-    """An RFC 3463 code, None for x.0.0, which says nothing that the text does not say better."""
+    """Return an RFC 3463 code, or None for x.0.0, which says nothing that the text does not say better."""
     if not value or not _ENHANCED.fullmatch(value) or value.endswith(".0.0"):
         return None
     return value
 
 
 def made_id(*parts: object) -> str:
-    """The id of an event that has none of its own: a hash of what makes it this one, so that no address is in it."""
+    """Return an id for an event without one: a hash of what identifies it, so that it contains no address."""
     return hashlib.sha256("\0".join(str(part) for part in parts).encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def own_id(value: object) -> str:
-    """The id that the vendor gives an event. Raises ValueError."""
+    """Return the id that the vendor gave an event. Raises ValueError."""
     text = str(value or "")
     if not text or len(text) > _ID_LIMIT or not text.isprintable():
         raise ValueError("it has no id")
@@ -133,6 +132,6 @@ def own_id(value: object) -> str:
 
 
 def path_in(variables: Mapping[str, Any] | None, name: str) -> str:
-    """Our return path among the variables that a vendor gives back."""
+    """Return our return path from the variables that a vendor returns."""
     found = (variables or {}).get(name)
     return found if isinstance(found, str) else ""

@@ -2,7 +2,7 @@
 
 Sources: twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features,
 …/tracking-events/event (kinds and fields), …/sending-email/unique-arguments (X-SMTPAPI; the arguments come back as
-fields of each event). Undelivered webhooks are posted again for 24 hours.
+fields of each event). Undelivered webhooks are retried for 24 hours.
 """
 
 import base64
@@ -46,9 +46,9 @@ _KINDS: dict[str, ReceiptKind | None] = {
     "group_resubscribe": None,
     "account_status_change": None,
 }
-# a bounce's type: refused for good, or not now and not tried again
+# a bounce's type: refused permanently, or not now and not retried
 _PERMANENT = {"bounce": True, "blocked": False, "expired": False}
-# bounce_classification → the category that it means; "Mailbox Unavailable" and "Technical" mean several
+# bounce_classification → its category; "Mailbox Unavailable" and "Technical" have several
 _CATEGORIES = {"invalid address": "unknown-user", "reputation": "reputation-block", "frequency/volume": "throttled"}
 
 
@@ -69,7 +69,7 @@ _decode = msgspec.json.Decoder(_Event, strict=False).decode
 
 
 class SendGridWebhooks:
-    """Reads what the Event Webhook posts; the keys are its verification keys."""
+    """Reads the Event Webhook's posts; the keys are its verification keys."""
 
     async def read(self, callback: Callback, keys: WebhookKeys, now: datetime) -> Reading:
         """See the port."""
@@ -78,7 +78,7 @@ class SendGridWebhooks:
 
 
 def header(path: str) -> str:
-    """The argument that comes back with each event."""
+    """Return the argument that comes back with each event."""
     return f'X-SMTPAPI: {{"unique_args": {{"depesche": "{path}"}}}}\r\n'
 
 
@@ -113,7 +113,7 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
     if event.event not in _KINDS:
         return Said.NEW_TO_US
     kind = _KINDS[event.event]
-    if kind is None or event.sg_machine_open:  # a mail program that fetches every picture is no customer who reads
+    if kind is None or event.sg_machine_open:  # a mail program that fetches every picture is not a customer who reads
         return Said.NOTHING
     return MailNews(
         event_id=own_id(event.sg_event_id),

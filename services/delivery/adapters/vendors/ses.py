@@ -2,7 +2,7 @@
 
 Sources: docs.aws.amazon.com/ses/latest/dg/notification-contents.html (`mail.source` is the envelope's MAIL FROM),
 …/dg/event-publishing-retrieving-sns-contents.html, …/APIReference-V2/API_Complaint.html (a complaint with
-OnAccountSuppressionList is none: nothing was sent).
+OnAccountSuppressionList is not one: nothing was sent).
 """
 
 from datetime import datetime
@@ -20,10 +20,10 @@ from services.delivery.domain.mail_vendors import MailNews, Reading, WebhookKeys
 
 log = get_logger(__name__)
 
-# what SES publishes once when a configuration set gets its topic; it is no JSON
+# SES publishes this once when a configuration set gets its topic; it is not JSON
 _GREETING = "Successfully validated SNS topic for Amazon SES event publishing."
 _ON_ITS_LIST = frozenset({"Suppressed", "OnAccountSuppressionList", "UnsubscribedRecipient"})
-# bounceSubType → the category that it means
+# bounceSubType → its category
 _CATEGORIES = {
     "NoEmail": "unknown-user",
     "MailboxFull": "mailbox-full",
@@ -33,7 +33,7 @@ _CATEGORIES = {
     "CustomTimeoutExceeded": "expired",
 }
 _PERMANENT = {"Permanent": True, "Transient": False}
-# complaintFeedbackType, which is the Feedback-Type of an ARF report (RFC 5965): the others are complaints
+# complaintFeedbackType, the Feedback-Type of an ARF report (RFC 5965): all other types are complaints
 _NO_COMPLAINT = frozenset({"not-spam", "auth-failure"})
 _PLAIN = {
     "Delivery": ReceiptKind.DELIVERED,
@@ -57,7 +57,7 @@ class _Mail(msgspec.Struct):
 
 
 class _Happened(msgspec.Struct):
-    """What is about the event itself, under the event's name; only the fields that we read."""
+    """The fields about the event itself, under the event's name; only those that we read."""
 
     timestamp: str | None = None
     bounceType: str = ""
@@ -106,13 +106,13 @@ _decode = msgspec.json.Decoder(_Event).decode
 
 
 class SesWebhooks:
-    """Reads what SNS posts for the topics of a sender."""
+    """Reads SNS's posts for the topics of a sender."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._sns = Sns(fetch)
 
     async def read(self, callback: Callback, keys: WebhookKeys, now: datetime) -> Reading:
-        """See the port. A subscription to one of the sender's topics is confirmed."""
+        """See the port. Confirms a subscription to one of the sender's topics."""
         message = await self._sns.verified(callback.body, keys.topics, now)
         if message.Type == "SubscriptionConfirmation":
             await self._sns.confirm(message)
@@ -128,12 +128,12 @@ class SesWebhooks:
 
 
 def header(path: str) -> str:
-    """Nothing: `mail.source` brings our return path back."""
+    """Return nothing: `mail.source` brings our return path back."""
     return ""
 
 
 class _Told(NamedTuple):
-    """What an event says, whichever kind it is of."""
+    """What an event says, whatever its kind."""
 
     kind: ReceiptKind
     at: str | None
@@ -188,7 +188,7 @@ def _bounce(bounce: _Happened, mail: _Mail) -> _Told:
 
 
 def _about(recipients: list[_Recipient], mail: _Mail) -> _Recipient:
-    """What is said of the one we wrote to; a report may name those that an alias leads to as well."""
+    """Return the entry for the address we wrote to; a report may also name addresses behind an alias."""
     ours = {address.lower() for address in mail.destination}
     first = recipients[0] if recipients else _Recipient()
     return next((one for one in recipients if one.emailAddress.lower() in ours), first)
@@ -210,7 +210,7 @@ def _delay(delay: _Happened, mail: _Mail) -> _Told:
 
 
 def _subscription(changed: _Subscription) -> _Told | Said:
-    """The link that SES puts into mails of a contact list."""
+    """Handle the link that SES adds to mails of a contact list."""
     wishes = changed.newTopicPreferences
     if not wishes.unsubscribeAll and all(t.subscriptionStatus != "OptOut" for t in wishes.topicSubscriptionStatus):
         return Said.NOTHING

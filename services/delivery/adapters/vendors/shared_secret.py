@@ -1,7 +1,7 @@
 """Webhooks without a signature: a secret that the vendor sends with each, compared in constant time.
 
-Basic credentials (RFC 7617) are written `user:password`; anything else is a token, which comes as a bearer token
-(RFC 6750) or in the header `X-Webhook-Key`. Whoever has one may say anything, so it travels over TLS alone.
+Basic credentials (RFC 7617) are written `user:password`; anything else is a token, sent as a bearer token (RFC 6750)
+or in the header `X-Webhook-Key`. Anyone who has the secret can claim anything, so it travels only over TLS.
 """
 
 import base64
@@ -17,13 +17,13 @@ _MOST_GIVEN = 4_096
 
 
 def verify(headers: Mapping[str, str], keys: Sequence[str]) -> None:
-    """Whether one of the keys was sent. Raises Unauthorized. Every pair is compared, by digests of one length."""
+    """Check that one of the keys was sent. Compares every pair, by digests of one length. Raises Unauthorized."""
     given = [hashlib.sha256(secret).digest() for secret in _given(headers)]
     wanted = [hashlib.sha256(key.encode()).digest() for key in keys]
     matches = [hmac.compare_digest(one, other) for one in given for other in wanted]
     if not any(matches):
         raise Unauthorized(
-            "The webhook brings none of the sender's webhook_keys: set one as Basic credentials (user:password), as "
+            "The webhook has none of the sender's webhook_keys: set one as Basic credentials (user:password), as "
             "a bearer token or as the header X-Webhook-Key."
         )
 

@@ -32,7 +32,7 @@ Fetch = Callable[[str], Awaitable[bytes]]
 _HOST = re.compile(r"sns\.[a-z0-9-]+\.amazonaws\.com(\.cn)?")
 _CERTIFICATE_PATH = re.compile(r"/SimpleNotificationService-[0-9A-Za-z]{1,64}\.pem")
 _WINDOW = timedelta(hours=2)
-_WRONG = "The SNS message is not signed by Amazon, or is not of this sender's topic."
+_WRONG = "The SNS message is not signed by Amazon, or not from one of this sender's topics."
 _HASHES: dict[str, hashes.HashAlgorithm] = {"1": hashes.SHA1(), "2": hashes.SHA256()}
 _NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
@@ -44,7 +44,7 @@ _SIGNED = {
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """An SNS message as it is posted; names are Amazon's."""
+    """An SNS message as posted; the names are Amazon's."""
 
     Type: str
     MessageId: str
@@ -63,28 +63,27 @@ _decode = msgspec.json.Decoder(Envelope).decode
 
 
 def string_to_sign(message: Envelope) -> bytes:
-    """Names and values, each on a line of its own, in the order of their names; what is absent is left out."""
+    """Return names and values, each on its own line, in the order of the names; absent ones are left out."""
     values = ((name, getattr(message, name)) for name in _SIGNED[message.Type])
     return "".join(f"{name}\n{value}\n" for name, value in values if value is not None).encode()
 
 
 class Sns:
-    """Verifies messages of topics. Certificates are remembered; `fetch` raises Unavailable."""
+    """Verifies messages of topics. Certificates are cached; `fetch` raises Unavailable."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._certificates = _Certificates(fetch)
 
     async def verified(self, body: bytes, topics: Sequence[str], now: datetime) -> Envelope:
-        """The message, of one of the topics and signed by Amazon. Raises Unauthorized, BadRequest, Unavailable.
+        """Return the message, of one of the topics and signed by Amazon. Raises Unauthorized, BadRequest, Unavailable.
 
-        All that costs nothing is looked at first: a stranger cannot make us fetch anything for a topic that is not
-        ours, nor from a host that is not Amazon's in that topic's region.
-        """
+        The cheap checks come first: a stranger cannot make us fetch anything for a topic that is not ours, nor from
+        a host that is not Amazon's in that topic's region."""
         try:
             message = _decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise BadRequest(f"This is no SNS message: {error}.") from error
+            raise BadRequest(f"This is not an SNS message: {error}.") from error
         if message.TopicArn not in topics or message.Type not in _SIGNED:
             raise Unauthorized(_WRONG)
         require_fresh(_published(message), now, _WINDOW)
@@ -95,7 +94,7 @@ class Sns:
         return message
 
     async def confirm(self, message: Envelope) -> None:
-        """Subscribes to a topic of the sender's, at Amazon and nowhere else. Raises Unauthorized, Unavailable."""
+        """Subscribe to one of the sender's topics, at Amazon and nowhere else. Raises Unauthorized, Unavailable."""
         url = message.SubscribeURL or ""
         query = parse_qs(urlsplit(url).query) if _is_amazons(url, message.TopicArn, re.compile(r"/?")) else {}
         if query.get("Action") != ["ConfirmSubscription"] or query.get("TopicArn") != [message.TopicArn]:
@@ -105,8 +104,8 @@ class Sns:
 
 
 class _Certificates:
-    """Signing certificates by URL. One is fetched at a time, and only so many in a minute: what is signed by none
-    that we know must not become a flood of calls to Amazon."""
+    """Signing certificates by URL. Fetches one at a time, and only so many per minute: forged messages with unknown
+    certificates must not become a flood of calls to Amazon."""
 
     _MOST_KEPT = 16
     _MOST_A_MINUTE = 10
@@ -119,7 +118,7 @@ class _Certificates:
         self._one = asyncio.Lock()
 
     async def at(self, url: str) -> x509.Certificate:
-        """Raises Unauthorized where there is no certificate, Unavailable where it cannot be asked for now."""
+        """Return a certificate. Raises Unauthorized if there is none, Unavailable if it cannot be fetched now."""
         if (known := self._remembered(url)) is not None:
             return known
         async with self._one:

@@ -2,8 +2,8 @@
 
 Sources: developers.sparkpost.com/api/webhooks and docs.bird.com/api/email-api/webhooks (batches, `event_id`, only 200
 ends the retries of 8 hours), support.sparkpost.com/docs/deliverability/bounce-classification-codes,
-developers.sparkpost.com/api/smtp (X-MSYS-API; the metadata come back as rcpt_meta). Its OAuth 2.0 is not for us: it
-would ask us for a token.
+developers.sparkpost.com/api/smtp (X-MSYS-API; the metadata comes back as rcpt_meta). We do not support its OAuth 2.0:
+it would request a token from us.
 """
 
 from datetime import datetime
@@ -54,7 +54,7 @@ _KINDS: dict[str, ReceiptKind | None] = {
     "ab_test_cancelled": None,
 }
 _BOUNCED, _NOTHING = ReceiptKind.BOUNCED, None
-# bounce_class → what it is, the category that it means, whether it is for good; others are bounces that say no more
+# bounce_class → what it is, its category, whether it is permanent; the rest are bounces without details
 _CLASSES: dict[str, tuple[ReceiptKind | None, str | None, bool | None]] = {
     "1": (_BOUNCED, None, None),
     "10": (_BOUNCED, "unknown-user", True),
@@ -110,7 +110,7 @@ class SparkPostWebhooks:
 
 
 def header(path: str) -> str:
-    """The metadata that come back with each event."""
+    """Return the metadata that comes back with each event."""
     return f'X-MSYS-API: {{"metadata": {{"depesche": "{path}"}}}}\r\n'
 
 

@@ -1,4 +1,4 @@
-"""Webhooks to customers' own servers, signed by Standard Webhooks and guarded against inner targets."""
+"""Webhooks to customers' own servers, signed by Standard Webhooks and guarded against internal targets."""
 
 from services.delivery.adapters.webhook.provider import WebhookProvider
 

@@ -29,7 +29,7 @@ class _Line:
 
 
 class WebhookProvider:
-    """The port's webhook provider. The clock gives the signed timestamp."""
+    """The port's webhook provider. The clock supplies the signed timestamp."""
 
     channel = Channel.WEBHOOK
 
@@ -41,7 +41,7 @@ class WebhookProvider:
         """See the port."""
         try:
             line = self._lines.get(sender)
-        except ValueError as error:  # a secret that is none
+        except ValueError as error:  # an invalid secret
             for index in range(len(messages)):
                 settle(index, Deferred(Reason.SENDER_MISCONFIGURED, str(error), called=False, sender_fault=True))
             return
@@ -58,10 +58,10 @@ class WebhookProvider:
     async def _deliver(self, line: _Line, message: Outbound) -> Outcome:
         content, url = message.content, message.address
         if not isinstance(content, WebhookContent):
-            return Rejected(Reason.INTERNAL, "a webhook sender was given something that is no webhook")
+            return Rejected(Reason.INTERNAL, "a webhook sender was given content that is not a webhook")
         if (refused := refusal(url, allow_private=line.account.allow_private)) is not None:
             return refused
-        # the same id for every attempt: it is what the receiver deduplicates by
+        # the same id for every attempt: the receiver deduplicates by it
         signed = standard_webhooks.sign(line.keys, message.tag, int(self._clock().timestamp()), content.body)
         reply = await line.lane.post(url, signed | {"content-type": "application/json"}, content.body)
         if not isinstance(reply, Reply):
@@ -73,7 +73,7 @@ class WebhookProvider:
 def _make(sender: Sender) -> _Line:
     account = sender.account
     if not isinstance(account, WebhookAccount):
-        raise TypeError(f"sender {sender.number} is no webhook sender")
+        raise TypeError(f"sender {sender.number} is not a webhook sender")
     keys = [standard_webhooks.secret_bytes(secret) for secret in account.secrets]
     if not keys:
         raise ValueError("the sender has no secret to sign webhooks with")

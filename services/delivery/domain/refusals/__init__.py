@@ -1,4 +1,9 @@
-"""The sorted tables of providers' refusals: which is final, which may be tried again, which is our fault.
+"""Tables of providers' refusals: which are final, which may be retried, which are our fault.
 
 One module per provider, each a pure function from the reply to an outcome.
 """
+
+
+def is_page(body: bytes) -> bool:
+    """Whether a reply that should be JSON is a page of HTML: a proxy or login in between, whatever its status says."""
+    return body.lstrip()[:1] == b"<"

@@ -1,6 +1,6 @@
-"""Sorts mail servers' replies: 4xx is tried again, 5xx is kept with its text (RFC 5321 §4.2.1, RFC 3463).
+"""Classifies mail servers' replies: 4xx is retried, 5xx is stored with its text (RFC 5321 §4.2.1, RFC 3463).
 
-What a refusal means for the address is for `bounce` to judge; here only: is it final, and whose fault.
+`bounce` judges what a refusal means for the address; this module only decides: is it final, and whose fault.
 """
 
 import re
@@ -12,11 +12,15 @@ from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
 _TEXT_LIMIT = 500
-# replies about us, whatever the command: RFC 4954 (AUTH), RFC 3207 (STARTTLS), RFC 5321 (not now, not here)
-_OUR_CREDENTIALS = frozenset({454, 530, 534, 535, 538})
+# replies about us, whatever the command: RFC 4954 (AUTH), RFC 3207 (STARTTLS). 454 is none of them: it is temporary,
+# and Amazon SES and Gmail say it of too many mails or logins
+_OUR_CREDENTIALS = frozenset({530, 534, 535, 538})
+_OUT_OF_ORDER = 503  # "authenticate first", or the dialogue is out of step: no fault of the mail
 _NO_MAILBOX = frozenset({"5.1.1", "5.1.6", "5.1.10", "5.2.1"})
 _BAD_ADDRESS = frozenset({"5.1.2", "5.1.3"})
 _TOO_BIG = frozenset({"5.2.3", "5.3.4"})
+# may not send as this, or not any more; Microsoft says it after the text
+_OUR_ADDRESS = frozenset({"5.1.7", "5.1.8", "5.2.252", "5.7.60", "5.7.708"})
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
@@ -27,20 +31,23 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def enhanced(self) -> str | None:
-        """The RFC 3463 code at the beginning of the text, where there is one of the reply's class."""
+        """The RFC 3463 code at the beginning of the text, if there is one of the reply's class."""
         found = _ENHANCED.match(self.text)
         return found[1] if found and found[1][0] == str(self.code)[0] else None
 
 
 def sort_reply(reply: Reply, command: str) -> Outcome:
-    """The outcome for the mail whose `command` (MAIL, RCPT, DATA or "message", the reply after the final dot,
+    """Return the outcome for the mail whose `command` (MAIL, RCPT, DATA or "message", the reply after the final dot,
     or CONNECT, EHLO, STARTTLS, AUTH before there is a mail) was refused with `reply`."""
     code, enhanced = reply.code, reply.enhanced
     text = reply.text[:_TEXT_LIMIT] or f"SMTP {code}"
     before_mail = command in ("CONNECT", "EHLO", "STARTTLS", "AUTH")
     if code in _OUR_CREDENTIALS or (before_mail and code >= 500):
         return Deferred(Reason.SENDER_MISCONFIGURED, text, code=code, enhanced=enhanced, sender_fault=True)
-    if code < 400:  # a positive reply at the wrong place: the dialogue is out of step
+    if code == _OUT_OF_ORDER and command != "message":
+        reason = Reason.SENDER_MISCONFIGURED if command == "MAIL" else Reason.PROVIDER_UNAVAILABLE
+        return Deferred(reason, text, code=code, enhanced=enhanced, sender_fault=command == "MAIL")
+    if code < 400:  # a positive reply in the wrong place: the dialogue is out of step
         return Deferred(Reason.PROVIDER_UNAVAILABLE, f"unexpected reply {code} {text}", code=code)
     if code < 500:
         reason = Reason.PROVIDER_UNAVAILABLE if code == 421 or before_mail else Reason.THROTTLED
@@ -53,10 +60,12 @@ def sort_reply(reply: Reply, command: str) -> Outcome:
 def _final(command: str, code: int, enhanced: str | None) -> Reason:
     if enhanced in _TOO_BIG or (code == 552 and command in ("MAIL", "message") and enhanced is None):
         return Reason.TOO_LARGE
+    if enhanced in _OUR_ADDRESS:
+        return Reason.SENDER_MISCONFIGURED
     match command:
         case "RCPT" if enhanced in _NO_MAILBOX or (enhanced is None and code in (550, 551)):
             return Reason.MAILBOX_UNAVAILABLE
-        case "RCPT" if enhanced in _BAD_ADDRESS or code in (501, 553):
+        case "RCPT" if enhanced in _BAD_ADDRESS or (enhanced is None and code in (501, 553)):
             return Reason.ADDRESS_INVALID
         case "MAIL":  # the envelope sender is ours
             return Reason.SENDER_MISCONFIGURED

@@ -1,6 +1,6 @@
-"""Sorts Twilio's replies and the error codes of its status callbacks.
+"""Classifies Twilio's replies and the error codes of its status callbacks.
 
-Source: twilio.com/docs/api/errors. The number decides; where it is new to us, the HTTP status does.
+Source: twilio.com/docs/api/errors. The number decides; if it is unknown, the HTTP status does.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from services.delivery.domain.outcomes import Ambiguous, Deferred, Outcome, Reje
 
 _TEXT_LIMIT = 500
 
-# code → reason; the number itself can never take an SMS
+# code → reason; the number itself can never receive an SMS
 _DEAD_NUMBER = {
     21211: Reason.ADDRESS_INVALID,  # not a phone number
     21214: Reason.ADDRESS_INVALID,  # cannot be reached
@@ -26,7 +26,7 @@ _FINAL = {
     21602: Reason.PAYLOAD_INVALID,  # no text
     21605: Reason.TOO_LARGE,
     21610: Reason.SUPPRESSED_UNSUBSCRIBE,  # the customer sent STOP to this originator
-    21612: Reason.PROVIDER_REJECTED,  # no way from this originator to this number
+    21612: Reason.PROVIDER_REJECTED,  # no route from this originator to this number
     21617: Reason.TOO_LARGE,  # more than 1,600 characters
     21619: Reason.PAYLOAD_INVALID,
     30003: Reason.PROVIDER_REJECTED,  # handset off or out of reach for too long
@@ -52,7 +52,7 @@ _decode = msgspec.json.Decoder(_Body, strict=False).decode
 
 
 def sort_reply(status: int, body: bytes, retry_after: float | None) -> Outcome:
-    """The outcome of a reply to a send request that is no success."""
+    """Return the outcome of a send request's reply other than success."""
     try:
         said = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -78,6 +78,6 @@ def sort_reply(status: int, body: bytes, retry_after: float | None) -> Outcome:
 
 
 def reason_of(error_code: str | None) -> Reason:
-    """What a status callback's ErrorCode means, once Twilio had accepted the message."""
+    """Return what a status callback's ErrorCode means, once Twilio had accepted the message."""
     number = int(error_code) if error_code and error_code.isascii() and error_code.isdigit() else 0
     return _DEAD_NUMBER.get(number, Reason.PROVIDER_GAVE_UP)

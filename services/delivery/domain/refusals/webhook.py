@@ -1,4 +1,4 @@
-"""Sorts what webhook receivers answer. They know a message by its id, so a retry costs them nothing."""
+"""Classifies webhook receivers' replies. Receivers know a message by its id, so a retry costs them nothing."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _TEXT_LIMIT = 500
 
 
 def sort_reply(status: int, body: bytes, retry_after: float | None) -> Outcome:
-    """The outcome of any reply; `body` is its beginning."""
+    """Return the outcome of any reply; `body` is its beginning."""
     if 200 <= status < 300:
         return Sent()
     text = body[:_TEXT_LIMIT].decode("utf-8", "replace").strip()
@@ -23,7 +23,7 @@ def sort_reply(status: int, body: bytes, retry_after: float | None) -> Outcome:
             return Deferred(Reason.PROVIDER_UNAVAILABLE, retry_after=retry_after, **said)
         case 413:
             return Rejected(Reason.TOO_LARGE, **said)
-        case _ if 300 <= status < 400:  # following it could lead inside
+        case _ if 300 <= status < 400:  # following a redirect could lead to an internal host
             return Rejected(Reason.PROVIDER_REJECTED, f"HTTP {status}: redirects are not followed", code=status)
         case _ if status >= 500:
             return Deferred(Reason.PROVIDER_UNAVAILABLE, retry_after=retry_after, **said)

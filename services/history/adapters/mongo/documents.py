@@ -1,8 +1,8 @@
-"""Events as updates of their messages' documents, and documents as messages again.
+"""Converts events to updates of their messages' documents, and documents back to messages.
 
-What happened lies under keys made of the event itself (`transitions.<attempt>_<was>_<status>`), so that writing twice
-is writing once; all words of people and providers lie together in `words`, so that erasing is one update. `rank` says
-how far the message has come (attempt, then stage) to whoever queries the collection; times have milliseconds.
+Each fact is stored under a key derived from its event (`transitions.<attempt>_<was>_<status>`), so writing it twice
+has no further effect. All words of people and providers are in `words`, so that one update erases them. `rank` says
+how far the message has come (attempt, then stage), for those who query the collection; times have milliseconds.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from services.history.domain.facts import Message, Receipt, Rejection, Transitio
 
 NAMES = ("recipient", "address_key", "words")
 _REASONS = {reason.word: int(reason) for reason in Reason}
-_UNKNOWN_REASON = int(Reason.INTERNAL)  # a reason of a newer publisher is our own fault until we know it
+_UNKNOWN_REASON = int(Reason.INTERNAL)  # a newer publisher's reason counts as our own fault until we know it
 _NEVER_ERASED = datetime.min.replace(tzinfo=UTC)
 
 Owner = tuple[int, Mode, str]
@@ -56,7 +56,7 @@ class Write:
 
 
 def of_messages(batch: Sequence[Envelope]) -> dict[str, Write]:
-    """Transitions and what their messages share."""
+    """Return transitions and the fields that their messages share."""
     writes: dict[str, Write] = {}
     for envelope in batch:
         data = envelope.data
@@ -73,7 +73,7 @@ def of_messages(batch: Sequence[Envelope]) -> dict[str, Write]:
 
 
 def of_receipts(batch: Sequence[Envelope]) -> dict[str, Write]:
-    """What came back; it may come before the message's transitions."""
+    """Return receipts; one may arrive before its message's transitions."""
     writes: dict[str, Write] = {}
     for envelope in batch:
         for r in envelope.data.receipts:
@@ -91,7 +91,7 @@ def of_receipts(batch: Sequence[Envelope]) -> dict[str, Write]:
 
 
 def of_rejections(batch: Sequence[Envelope]) -> dict[str, Write]:
-    """What providers said when they refused."""
+    """Return the refusing replies of providers."""
     writes: dict[str, Write] = {}
     for envelope in batch:
         for r in envelope.data.rejections:

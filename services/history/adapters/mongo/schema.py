@@ -1,6 +1,6 @@
-"""What the messages' collection promises: its indexes, its expiry, and the shape that the server holds writers to.
+"""The contract of the messages' collection: its indexes, its expiry, and the document shape that the server enforces.
 
-Expiry and shape are for a real MongoDB; FerretDB, which stands in for it in tests, has neither.
+Expiry and shape need a real MongoDB; FerretDB, which stands in for it in tests, has neither.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ ERASED = "erased"
 
 _DAY_SECONDS = 86_400
 
-# Equal fields first, then the order that pages go in: each search reads one range of one index. Partial, since
-# most messages of a campaign have no subject.
+# Equality fields first, then the sort order of pages: each search reads one range of one index. The indexes are partial
+# because most messages of a campaign have no subject.
 SEARCHES: tuple[IndexModel, ...] = tuple(
     IndexModel(
         [("tenant", ASCENDING), ("mode", ASCENDING), (field, ASCENDING), ("_id", DESCENDING)],
@@ -29,7 +29,7 @@ _NUMBER, _SMALL = {"bsonType": ["int", "long"]}, {"bsonType": "int"}
 
 
 def _keyed(required: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
-    """An object whose values have these fields and no others."""
+    """Return the schema of an object whose values have exactly these fields."""
     value = {
         "bsonType": "object",
         "required": sorted(required),
@@ -39,7 +39,7 @@ def _keyed(required: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]
     return {"bsonType": "object", "additionalProperties": value}
 
 
-# Other fields at the top are let through: while releases roll, an older process must not refuse a newer one's.
+# Unknown top-level fields are allowed: during a rolling release, an older process must not refuse a newer one's.
 SHAPE: dict[str, Any] = {
     "bsonType": "object",
     "required": ["_id", "tenant", "mode", "began"],
@@ -72,12 +72,12 @@ SHAPE: dict[str, Any] = {
 
 
 def expiry(retention_days: int) -> IndexModel:
-    """The server itself drops messages so many days after their cause."""
+    """Return the TTL index: the server drops messages this many days after their cause."""
     return IndexModel([("began", ASCENDING)], name="expiry", expireAfterSeconds=retention_days * _DAY_SECONDS)
 
 
 def collection_rules(retention_days: int) -> dict[str, Any]:
-    """`collMod` to today's shape and expiry."""
+    """Return the `collMod` command for the current shape and expiry."""
     return {
         "collMod": MESSAGES,
         "validator": {"$jsonSchema": SHAPE},
@@ -88,11 +88,11 @@ def collection_rules(retention_days: int) -> dict[str, Any]:
 
 
 async def prepare(database: AsyncDatabase[dict[str, Any]], retention_days: int) -> bool:
-    """Makes what is missing; as often as wanted. Whether the server is a real MongoDB."""
+    """Create what is missing; idempotent. Return whether the server is a real MongoDB."""
     real = "ferretdbVersion" not in await database.client.admin.command("buildInfo")
     messages = database[MESSAGES]
     wanted = [*SEARCHES, expiry(retention_days)] if real else [_whole(index) for index in SEARCHES]
-    there = await messages.index_information()  # the stand-in hangs up when it is to make what it has
+    there = await messages.index_information()  # FerretDB hangs up when asked to create an existing index
     missing = [index for index in wanted if index.document["name"] not in there]
     if missing:
         await messages.create_indexes(missing)
@@ -102,7 +102,7 @@ async def prepare(database: AsyncDatabase[dict[str, Any]], retention_days: int) 
 
 
 async def check(database: AsyncDatabase[dict[str, Any]]) -> str | None:
-    """What is not as it must be; None: nothing. PyMongoError is for the caller."""
+    """Return what is wrong; None: nothing. Lets PyMongoError pass."""
     real = "ferretdbVersion" not in await database.client.admin.command("buildInfo")
     there = await database[MESSAGES].index_information()
     wanted = [index.document["name"] for index in SEARCHES] + (["expiry"] if real else [])
@@ -111,10 +111,10 @@ async def check(database: AsyncDatabase[dict[str, Any]]) -> str | None:
     if real:
         validator = (await database[MESSAGES].options()).get("validator", {})
         if validator.get("$jsonSchema") != SHAPE:
-            return f"the collection {MESSAGES} is held to another shape"
+            return f"the collection {MESSAGES} enforces another document shape"
     return None
 
 
 def _whole(index: IndexModel) -> IndexModel:
-    """The index over all documents: the stand-in has no partial ones."""
+    """Return the index over all documents: FerretDB has no partial indexes."""
     return IndexModel(list(index.document["key"].items()), name=index.document["name"])

@@ -1,6 +1,6 @@
-"""The timeline in MongoDB: one document per message, of the same content in whichever order its events come.
+"""The timeline in MongoDB: one document per message, with the same content in whichever order its events arrive.
 
-`_id` is the message's id; its notification's time bits come first, so ids sort by age.
+`_id` is the message's id; it starts with the notification's time bits, so ids sort by age.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ from services.history.domain.facts import Message
 from services.history.ports import Erased, Search
 
 _BULK = 1_000
-_BULK_OF_STAND_IN = 40  # FerretDB keeps a connection for each document of a command, and has a hundred
+_BULK_OF_STAND_IN = 40  # FerretDB uses a connection for each document of a command, and has a hundred
 _MESSAGES_A_NOTIFICATION = 6
 _LEAST_MESSAGES = 100  # a single notification comes whole: a recipient has at most twenty addresses a channel
 _TRIES = 3
-_DUPLICATE_KEY = 11_000  # two upserts of one new document met: the second attempt finds it there
-# of the document, not of the server: wrong value, shape refused, too large. Again later would not help.
+_DUPLICATE_KEY = 11_000  # two concurrent upserts of a new document: the second attempt finds it
+# the document's fault, not the server's: wrong value, shape refused, too large. Retrying would not help.
 _NEVER = frozenset({2, 121, 10_334, 17_419})
 
 
 class MongoTimeline:
-    """Messages as documents. Raises Unavailable where the server does not answer in `timeout_seconds`."""
+    """Messages as documents. Raises Unavailable when the server does not answer within `timeout_seconds`."""
 
     def __init__(self, url: str, *, retention_days: int, timeout_seconds: float) -> None:
         self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
@@ -57,24 +57,24 @@ class MongoTimeline:
         await self._client.close()
 
     async def check(self) -> str | None:
-        """What is not as it must be; None: nothing. Raises Unavailable."""
+        """Return what is wrong; None: nothing. Raises Unavailable."""
         with answering():
             return await check(self._database)
 
     async def record_messages(self, batch: Sequence[Envelope]) -> None:
-        """Transitions and what their messages share."""
+        """Record transitions and the fields that their messages share."""
         await self._record(documents.of_messages(batch))
 
     async def record_receipts(self, batch: Sequence[Envelope]) -> None:
-        """What came back; it may come before the message's transitions."""
+        """Record receipts; one may arrive before its message's transitions."""
         await self._record(documents.of_receipts(batch))
 
     async def record_rejections(self, batch: Sequence[Envelope]) -> None:
-        """What providers said when they refused."""
+        """Record the refusing replies of providers."""
         await self._record(documents.of_rejections(batch))
 
     async def messages(self, wanted: Search) -> list[Message]:
-        """The messages of the newest `limit` notifications that fit, newest first."""
+        """Return the messages of the newest `limit` notifications that match, newest first."""
         with self._outage.watched(), answering():
             await self._ready()
             notifications = await self._notifications(wanted)
@@ -87,13 +87,13 @@ class MongoTimeline:
         messages = [documents.message_of(document) for document in found]
         order = list(dict.fromkeys(message.notification_id for message in messages))
         if len(found) == limit and len(order) > 1:
-            order.pop()  # cut in the middle, perhaps
+            order.pop()  # the limit may have cut it off
         kept = set(order[:most])
         whole = [message for message in messages if message.notification_id in kept]
         return sorted(whole, key=lambda m: (m.notification_id, -m.address_id), reverse=True)
 
     async def forget(self, erased: Sequence[Erased]) -> None:
-        """Documents stay, nameless; what comes late comes nameless too. First the mark, then the names: see _record."""
+        """Make documents nameless; late events are stored nameless too. The mark precedes the wipe: see _record."""
         with self._outage.watched(), answering():
             await self._ready()
             marks = [
@@ -105,7 +105,7 @@ class MongoTimeline:
                 await self._wipe(_names_of((tenant, mode, recipient), at))
 
     async def _record(self, writes: dict[str, Write]) -> None:
-        """Writes, then looks once more: who was erased between the first look and the write is wiped here."""
+        """Write, then check for erasures again: recipients erased between the first check and the write are wiped."""
         if not writes:
             return
         owners = {write.owner for write in writes.values() if write.owner is not None}
@@ -116,12 +116,12 @@ class MongoTimeline:
             for owner, at in (await self._gone(owners)).items():
                 if owner not in gone:
                     await self._wipe(_names_of(owner, at))
-            # words that came without a name, for a message that has lost its own
+            # words without a name, for a message that has lost its own
             if any(write.owner is None for write in writes.values()):
                 await self._wipe({"_id": {"$in": list(writes)}, "erased": True, "words": {"$exists": True}})
 
     async def _ready(self) -> None:
-        """Indexes and rules stand before the first use; a server that is away now is asked again at the next."""
+        """Create indexes and rules before the first use; if the server is unavailable, the next use tries again."""
         async with self._preparing:
             if not self._bulk:
                 real = await prepare(self._database, self._retention_days)
@@ -139,7 +139,7 @@ class MongoTimeline:
                         raise
 
     async def _gone(self, owners: Iterable[Owner]) -> dict[Owner, datetime]:
-        """Who of these was erased, and when."""
+        """Return which of these were erased, and when."""
         by_id = {_erased_id(owner): owner for owner in owners}
         if not by_id:
             return {}
@@ -147,13 +147,13 @@ class MongoTimeline:
         return {by_id[document["_id"]]: document["at"] for document in found}
 
     async def _wipe(self, query: dict[str, Any]) -> None:
-        """Names, addresses and words out of every document that fits, which then no longer does."""
+        """Remove names, addresses and words from every matching document, which then no longer matches."""
         wiped = {"$unset": dict.fromkeys(NAMES, ""), "$set": {"erased": True}}
         while found := await self._messages.find(query, {"_id": 1}).limit(self._bulk).to_list(None):
             await self._messages.update_many({"_id": {"$in": [document["_id"] for document in found]}}, wiped)
 
     async def _notifications(self, wanted: Search) -> tuple[UUID, ...]:
-        """The notifications that are asked for by id, by one of their messages, or by an address alone."""
+        """Return the notifications named by id, by one of their messages, or by an address alone."""
         if wanted.message is not None:
             return (parse_message_id(wanted.message)[0],)
         if wanted.address_key is None or wanted.recipient is not None or wanted.subject is not None:
@@ -165,14 +165,14 @@ class MongoTimeline:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Whatever ails the server is Unavailable, so that the bus brings the events again; a bad document is not."""
+    """Turn every fault of the server into Unavailable, so that the bus redelivers; a bad document is not one."""
     try:
         yield
     except PyMongoError as error:
         if isinstance(error, BulkWriteError) and _codes(error) & _NEVER:
             raise
         if isinstance(error, ConnectionFailure | OperationFailure) or error.timeout:
-            raise Unavailable(f"MongoDB does not take it now ({type(error).__name__}).") from error
+            raise Unavailable(f"MongoDB is unavailable ({type(error).__name__}).") from error
         raise
 
 
@@ -186,7 +186,7 @@ def _erased_id(owner: Owner) -> str:
 
 
 def _names_of(owner: Owner, at: datetime) -> dict[str, Any]:
-    """Their documents up to the erasure; who comes back afterwards is known again."""
+    """Match the owner's documents up to the erasure; later ones keep the name."""
     tenant, mode, recipient = owner
     return {"tenant": tenant, "mode": int(mode), "recipient": recipient, "began": {"$lte": at}}
 
@@ -199,9 +199,9 @@ def _of_owner(wanted: Search) -> dict[str, Any]:
 
 
 def _query(wanted: Search, notifications: Sequence[UUID]) -> dict[str, Any] | None:
-    """None: nothing to look by. Receipts and refusals that came ahead are no messages yet."""
+    """Return None if there is nothing to search by. Receipts and refusals without a transition are not messages yet."""
     query = _of_owner(wanted) | {"transitions": {"$exists": True}} | given(communication=wanted.communication)
-    if notifications:  # "/" follows "." : all messages of a notification
+    if notifications:  # "/" follows "." in ASCII: the range covers all messages of a notification
         ranges = [{"_id": {"$gte": f"{notification}.", "$lt": f"{notification}/"}} for notification in notifications]
         return query | {"$or": ranges}
     by = given(subject=wanted.subject, recipient=wanted.recipient)

@@ -1,7 +1,7 @@
-"""The audit in OpenSearch: an index a month, a document per decision or event, its id the event's own.
+"""The audit in OpenSearch: a monthly index, one document per decision or event, under the event's own id.
 
-`create` refuses what is already there, so a second delivery changes nothing. What is written is found after the
-index's next refresh (a second).
+`create` refuses an existing id, so a second delivery changes nothing. A document can be found after the index's next
+refresh (one second).
 """
 
 import asyncio
@@ -29,14 +29,14 @@ from services.history.ports import ActionSearch, Erased, RecordPage, Search, Spi
 _PAGE = 500
 _SPILLED_AT_ONCE = 8
 _PROBE_SECONDS = 1
-_HELD_SECONDS = 3  # for a bulk, where what is not written in time can be spilled: the relay waits for whoever writes
+_HELD_SECONDS = 3  # limit for a bulk that can be spilled: the relay waits for its subscriber
 _DRAIN_SECONDS = 30
 
 log = get_logger(__name__)
 
 
 class OpenSearchAudit:
-    """Event documents in `<prefix>-YYYY.MM`. Raises Unavailable where OpenSearch does not take or tell them now."""
+    """Event documents in `<prefix>-YYYY.MM`. Raises Unavailable where OpenSearch cannot write or search now."""
 
     def __init__(
         self, client: AsyncOpenSearch, *, prefix: str, search_seconds: float = 10.0, spill: Spill | None = None
@@ -55,7 +55,7 @@ class OpenSearchAudit:
         await self._client.close()
 
     async def check(self) -> str | None:
-        """What is not as it must be; None: nothing. Raises Unavailable."""
+        """Return what is wrong; None: nothing. Raises Unavailable."""
         return await installed.check(self._client, self._prefix)
 
     async def record_messages(self, batch: Sequence[Envelope]) -> None:
@@ -74,7 +74,7 @@ class OpenSearchAudit:
         await self._record([documents.entry_of(document) for document in documents_])
 
     async def decisions(self, wanted: Search) -> list[Decision]:
-        """Newest event first; narrowed in one way, the rest is for the caller."""
+        """Return decisions, newest event first, narrowed by one filter; the caller applies the rest."""
         way: dict[str, Any] | None = None
         if wanted.causes:
             way = {"terms": {"cause": [str(cause) for cause in wanted.causes]}}
@@ -122,19 +122,19 @@ class OpenSearchAudit:
             return in_order(await self._records.counts(wanted, grouping), grouping)
 
     async def forget(self, erased: Sequence[Erased]) -> None:
-        """Documents stay, nameless; what comes late comes nameless too. First the mark, then the names: see _record."""
+        """Make documents nameless; late events are stored nameless too. The mark precedes the wipe: see _record."""
         owners = [((tenant, mode.word, recipient), at) for tenant, mode, recipient, at in erased]
         with self._answering():
             await self._ready()
             await self._send([self._mark(owner, at) for owner, at in owners])
-            await self._client.indices.refresh(index=self._months, params=ANY)  # what was written a moment ago too
+            await self._client.indices.refresh(index=self._months, params=ANY)  # includes the latest writes
         for owner, at in owners:
             async for hits in self._pages(_concerning(owner, at)):
                 with self._answering():
                     await self._send([_wiped(hit) for hit in hits])
 
     async def keep(self, today: datetime, ahead_days: int, retention_days: int) -> list[str]:
-        """Drops the months that are past the retention; the coming ones make themselves."""
+        """Drop the months past the retention; coming months are created by their first write."""
         with self._answering():
             there = list(await self._client.indices.get(index=self._months, params=ANY))
             if old := schema.outdated(there, self._prefix, today, retention_days):
@@ -142,7 +142,7 @@ class OpenSearchAudit:
         return old
 
     async def drain(self) -> int:
-        """Writes the oldest of what was spilled. Documents written; 0: there are none, or the cluster is away."""
+        """Write the oldest spilled documents. Return how many; 0: none, or the cluster is unavailable."""
         if self._spill is None:
             return 0
         try:
@@ -168,14 +168,14 @@ class OpenSearchAudit:
                 await spill.give_back([one.id for one in taken[index:]])
                 raise
             except Invalid as error:
-                await spill.refuse(spilled.id, error.detail)  # what else was in it is written
+                await spill.refuse(spilled.id, error.detail)  # the batch's other documents are written
                 continue
             await spill.done([spilled.id])
             written += len(entries)
         return written
 
     async def _record(self, entries: Sequence[Entry]) -> None:
-        """Into the cluster, or where it does not take them into the spill."""
+        """Write to the cluster, or to the spill where the cluster does not accept the documents."""
         try:
             with self._answering():
                 if self._outage.lately:
@@ -187,7 +187,7 @@ class OpenSearchAudit:
             await self._spill.keep(documents.packed(entries))
 
     async def _write(self, entries: Sequence[Entry], *, seconds: int | None) -> None:
-        """Writes, then looks once more: who was erased between the first look and the write is wiped here."""
+        """Write, then check for erasures again: recipients erased between the first check and the write are wiped."""
         owners = {owner for entry in entries for owner in documents.owners_of(entry.source)}
         await self._ready()
         gone = await self._gone(owners)
@@ -196,7 +196,7 @@ class OpenSearchAudit:
         try:
             await self._send([self._create(entry) for entry in named], seconds=seconds)
         except Invalid as error:
-            refused = error  # the others are written, and looked after like all
+            refused = error  # the other documents are written, and checked like all
         late = {owner: at for owner, at in (await self._gone(owners)).items() if owner not in gone}
         if late:
             wiped = [(entry, entry.nameless(late)) for entry in named]
@@ -205,18 +205,18 @@ class OpenSearchAudit:
             raise refused
 
     async def _reached(self) -> None:
-        """Asks a cluster that was away with a short time-out: whoever writes is waited for by the relay."""
+        """Probe a cluster that was unavailable with a short timeout: the relay waits for its subscriber."""
         await self._client.cluster.health(params={"local": "true", "request_timeout": _PROBE_SECONDS})
 
     async def _ready(self) -> None:
-        """Templates stand before the first write; a cluster that is away now is asked again at the next."""
+        """Install the templates before the first write; if the cluster is unavailable, the next write tries again."""
         async with self._preparing:
             if not self._prepared:
                 await installed.install(self._client, self._prefix)
                 self._prepared = True
 
     async def _gone(self, owners: Iterable[Owner]) -> dict[Owner, int]:
-        """Who of these was erased, and when. By id: that sees what has just been written."""
+        """Return which of these were erased, and when. Reads by id, which sees unrefreshed writes."""
         by_id = {documents.mark_of(owner): owner for owner in owners}
         if not by_id or not await self._client.indices.exists(index=self._marks):
             return {}
@@ -230,7 +230,7 @@ class OpenSearchAudit:
         return {"index": {"_index": schema.month_of(self._prefix, entry.month), "_id": entry.id}}, entry.source
 
     def _mark(self, owner: Owner, at: datetime) -> Action:
-        # its time is its version: the latest erasure stays, whichever comes last
+        # the erasure's time is the mark's version: the latest erasure wins in any order of arrival
         moment = documents.moment(at)
         version = {"version": moment, "version_type": "external_gte"}
         return {"index": {"_index": self._marks, "_id": documents.mark_of(owner)} | version}, {"at_us": moment}
@@ -248,7 +248,7 @@ class OpenSearchAudit:
             await self._ready()
             answer = await self._client.search(index=self._months, body=body, params=ANY)
         if answer["timed_out"] or answer["_shards"]["failed"]:
-            raise Unavailable("OpenSearch could not search every month.")  # a part must not pass for the whole
+            raise Unavailable("OpenSearch could not search every month.")  # a partial result must not look complete
         hits: list[dict[str, Any]] = answer["hits"]["hits"]
         return hits
 
@@ -266,7 +266,7 @@ class OpenSearchAudit:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Whatever ails the cluster is Unavailable, so that events come again."""
+    """Turn every fault of the cluster into Unavailable, so that the bus redelivers."""
     try:
         yield
     except TransportError as error:
@@ -285,7 +285,7 @@ def _owned(wanted: Search | ActionSearch, kind: str) -> list[dict[str, Any]]:
 
 
 def _concerning(owner: Owner, at: datetime) -> dict[str, Any]:
-    """Their documents up to the erasure, and actions about them."""
+    """Match the owner's documents up to the erasure, and actions about the owner."""
     tenant, mode, recipient = owner
     about = _all({"term": {"object": recipient}}, {"exists": {"field": "action"}})
     either = {"bool": {"should": [{"term": {"recipient": recipient}}, about], "minimum_should_match": 1}}

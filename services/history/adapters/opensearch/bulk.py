@@ -1,7 +1,7 @@
-"""Writing to OpenSearch in bulks, each cut by number and by size; back-pressure answered with patience.
+"""Bulk writes to OpenSearch, each limited by number and by size; backpressure is answered with retries.
 
-What an item's status means: 409 it is there already; 429 not now, alone again; 400 the document is at fault, and the
-others of the bulk are kept; anything else ails the cluster.
+An item's status: 409: it already exists; 429: busy, retry this item; 400: the document is at fault, and the bulk's
+other documents are stored; anything else is a fault of the cluster.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from opensearchpy.exceptions import TransportError
 from libs.errors import Invalid, Unavailable
 
 _MOST_DOCUMENTS = 1_000
-_MOST_BYTES = 4 << 20  # a node takes 100 MB, but holds what it is working on in its heap
+_MOST_BYTES = 4 << 20  # a node accepts 100 MB, but holds requests in its heap while it works on them
 _TRIES = 5
-_FIRST_WAIT_SECONDS = 0.1  # doubled at each refusal, with up to as much again by chance: 1.5 to 3 s in all
+_FIRST_WAIT_SECONDS = 0.1  # doubled at each refusal, plus up to as much again at random: 1.5 to 3 s in all
 _THERE, _WRONG, _BUSY = 409, 400, 429
 
 Action = tuple[dict[str, Any], dict[str, Any]]
@@ -26,9 +26,9 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 async def send(client: AsyncOpenSearch, actions: Sequence[Action], *, seconds: int | None = None) -> None:
-    """Writes all of them; `seconds`: a bulk has no longer. Raises Unavailable where some are to come again, else
-    Invalid where some are refused."""
-    # shards that are not there yet are waited for a little less long than the answer is
+    """Write all of them; `seconds` limits each bulk. Raises Unavailable where some must be retried, else Invalid where
+    some are refused."""
+    # the wait for missing shards must be a little shorter than the wait for the response
     params = {"timeout": f"{seconds}s", "request_timeout": seconds + 1} if seconds else {}
     refused: list[str] = []
     for left in _cut(actions):
@@ -39,9 +39,9 @@ async def send(client: AsyncOpenSearch, actions: Sequence[Action], *, seconds: i
             if not left:
                 break
         else:
-            raise Unavailable(f"OpenSearch is busy; {len(left)} documents are to come again.")
+            raise Unavailable(f"OpenSearch is busy; {len(left)} documents must be retried.")
     if refused:
-        raise Invalid(f"OpenSearch refuses {len(refused)} documents: {refused[0]}.")
+        raise Invalid(f"OpenSearch refused {len(refused)} documents: {refused[0]}.")
 
 
 def _cut(actions: Sequence[Action]) -> Iterator[list[bytes]]:
@@ -59,7 +59,7 @@ def _cut(actions: Sequence[Action]) -> Iterator[list[bytes]]:
 
 
 async def _once(client: AsyncOpenSearch, lines: list[bytes], params: dict[str, Any], refused: list[str]) -> list[bytes]:
-    """Those that are to be sent again; notes why others were refused."""
+    """Return the documents to retry; append why others were refused to `refused`."""
     try:
         answer = await client.bulk(body=b"".join(lines), params=params)
     except TransportError as error:
@@ -76,5 +76,5 @@ async def _once(client: AsyncOpenSearch, lines: list[bytes], params: dict[str, A
         elif result["status"] == _WRONG:
             refused.append(f"{result['error'].get('type')}: {result['error'].get('reason', '')}"[:300])
         elif result["status"] > _WRONG and result["status"] != _THERE:
-            raise Unavailable(f"OpenSearch does not take documents now ({result['status']}).")
+            raise Unavailable(f"OpenSearch does not accept documents now ({result['status']}).")
     return again

@@ -1,4 +1,4 @@
-"""Decisions and other events as flat documents, one per decision, and back; without names after an erasure."""
+"""Converts decisions and other events to flat documents, one per decision, and back; nameless after an erasure."""
 
 import hashlib
 import zlib
@@ -30,21 +30,21 @@ Owner = tuple[int, str, str]  # tenant, mode's word, recipient's key
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One document to be: its id, the time that names its index, its fields."""
+    """A document to write: its id, the time that names its index, its fields."""
 
     id: str
     month: datetime
     source: dict[str, Any]
 
     def nameless(self, gone: dict[Owner, int]) -> "Entry":
-        """Without names, if whom it concerns was erased after it happened."""
+        """Return the entry without names if its owner was erased after it happened."""
         began = self.source.get("began_us", self.source["at_us"])
         wiped = any(began <= gone[owner] for owner in owners_of(self.source) if owner in gone)
         return Entry(self.id, self.month, without_names(self.source)) if wiped else self
 
 
 def owners_of(source: dict[str, Any]) -> list[Owner]:
-    """Whom it concerns: its recipient, and whom an action was about."""
+    """Return the recipients that a document concerns: its own, and the object of an action."""
     names = [source.get("recipient"), source.get("object") if source.get("action") else None]
     return [(source["tenant"], source["mode"], name) for name in names if name is not None]
 
@@ -54,7 +54,7 @@ def without_names(source: dict[str, Any]) -> dict[str, Any]:
 
 
 def packed(entries: Sequence[Entry]) -> list[tuple[int, bytes]]:
-    """Entries as they wait for the cluster: up to 1,000 in one piece, a tenth of their size."""
+    """Pack entries for the spill: up to 1,000 in one piece, a tenth of their size."""
     parts = [entries[start : start + _PACKED] for start in range(0, len(entries), _PACKED)]
     return [(len(part), zlib.compress(msgspec.json.encode(part), 1)) for part in parts]
 
@@ -64,7 +64,7 @@ def unpacked(body: bytes) -> list[Entry]:
 
 
 def mark_of(owner: Owner) -> str:
-    """The id of an erasure's mark: it does not say whom it concerned."""
+    """Return the id of an erasure's mark, which does not reveal the recipient."""
     tenant, mode, recipient = owner
     return f"{tenant}.{mode}.{hashlib.sha256(recipient.encode()).hexdigest()}"
 
@@ -75,7 +75,7 @@ def moment(at: datetime) -> int:
 
 
 def entries_of(envelope: Envelope) -> list[Entry]:
-    """One entry per decision; an event that nobody listens to is a decision too: "I never got it" has to find it."""
+    """Return one entry per decision. An event without a communication is one too: "I never got it" must find it."""
     data = envelope.data
     decided = data.decisions or (Decided(communication=None, outcome=Reason.NO_COMMUNICATION.word),)
     received = time_of(data.cause_id)
@@ -105,7 +105,7 @@ def entry_of(item: Document) -> Entry:
 
 
 def decision_of(source: dict[str, Any]) -> Decision:
-    """A reason of a newer publisher is our own fault until we know it; its word is kept."""
+    """A newer publisher's reason counts as our own fault until we know it; its word is stored."""
     notification = source.get("notification")
     return Decision(
         at=time_of_source(source),

@@ -1,7 +1,7 @@
-"""What must stand in the cluster before the first write: templates, and today's fields in the months that are there.
+"""Installs what the cluster needs before the first write: templates, and new fields in existing monthly indices.
 
-A cluster whose administrators put the templates there themselves is left as it is; where ours are missing or differ,
-and may not be put by us, nothing is written: a month made without them would guess its fields.
+Where administrators have installed the templates themselves, the cluster is left as it is. Where a template is missing
+or differs and we may not install it, nothing is written: an index created without it would guess its fields.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ log = get_logger(__name__)
 
 
 async def install(client: AsyncOpenSearch, prefix: str) -> None:
-    """Puts what is missing. Raises Unavailable where it may not, TransportError where the cluster is away."""
+    """Install what is missing. Raises Unavailable where that is forbidden, TransportError where the cluster is down."""
     differing = await differences(client, prefix)
     for name in differing:
         try:
@@ -29,15 +29,15 @@ async def install(client: AsyncOpenSearch, prefix: str) -> None:
             if error.status_code != _NOT_ALLOWED:
                 raise
             advice = "Apply opensearch/, or let the writer manage index templates."
-            raise Unavailable(f"The index template {name} differs and may not be put. {advice}") from error
+            raise Unavailable(f"The index template {name} differs, and we may not install ours. {advice}") from error
     if prefix in differing:
-        # what was made before lets no new field in; fields are only ever added
+        # existing indices reject new fields until their mapping has them; fields are only ever added
         await client.indices.put_mapping(index=f"{prefix}-2*", body=schema.MAPPING, params=ANY)
         log.info("audit_templates_put", what=prefix)
 
 
 async def check(client: AsyncOpenSearch, prefix: str) -> str | None:
-    """What is not as it must be; None: nothing. Raises Unavailable."""
+    """Return what is wrong; None: nothing. Raises Unavailable."""
     try:
         differing = await differences(client, prefix)
     except TransportError as error:
@@ -46,7 +46,7 @@ async def check(client: AsyncOpenSearch, prefix: str) -> str | None:
 
 
 async def differences(client: AsyncOpenSearch, prefix: str) -> list[str]:
-    """The names of our templates that the cluster does not have, or has otherwise."""
+    """Return the names of our templates that are missing in the cluster or differ there."""
     return [name for name, wanted in schema.templates(prefix).items() if await _mappings(client, name) != _in(wanted)]
 
 

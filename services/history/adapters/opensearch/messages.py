@@ -1,7 +1,7 @@
-"""What happened to messages as flat documents: one per transition, receipt and refusal.
+"""Converts the events of messages to flat documents: one per transition, receipt and refusal.
 
-A document's id is made of the event (`<message>.<attempt>.<was>.<status>`), its index is named by the time in the
-message's id: however often it comes, it is the same document in the same place.
+A document's id is derived from the event (`<message>.<attempt>.<was>.<status>`), its index from the time in the
+message's id: a redelivered event is the same document in the same index.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _NO_REASON = "none"
 
 
 def of_messages(batch: Sequence[Envelope]) -> list[Entry]:
-    """One entry per transition."""
+    """Return one entry per transition."""
     entries = []
     for envelope in batch:
         data = envelope.data
@@ -37,7 +37,7 @@ def of_messages(batch: Sequence[Envelope]) -> list[Entry]:
 
 
 def of_receipts(batch: Sequence[Envelope]) -> list[Entry]:
-    """One entry per receipt."""
+    """Return one entry per receipt."""
     entries = []
     for envelope in batch:
         data: ReceiptRecorded = envelope.data
@@ -50,7 +50,7 @@ def of_receipts(batch: Sequence[Envelope]) -> list[Entry]:
 
 
 def of_rejections(batch: Sequence[Envelope]) -> list[Entry]:
-    """One entry per refusing reply."""
+    """Return one entry per refusing reply."""
     entries = []
     for envelope in batch:
         data: MessageRejected = envelope.data

@@ -1,6 +1,6 @@
-"""The audit searched and counted in OpenSearch.
+"""Searches and counts the audit in OpenSearch.
 
-A page that is the last one costs one search. Where there are more, a point in time is opened and kept for five minutes
+A result of a single page costs one search. For more pages, a point in time is opened and kept alive for five minutes
 from page to page; the cursor carries it.
 """
 
@@ -46,7 +46,7 @@ _PLAIN = (*WORDS, *NUMBERS, *TRUTHS, "detail")
 
 @dataclass(frozen=True, slots=True)
 class OpenSearchRecords:
-    """Raises Invalid for a question that takes longer than `seconds`; TransportError is for the caller."""
+    """Raises Invalid for a query that takes longer than `seconds`; lets TransportError pass."""
 
     client: AsyncOpenSearch
     indices: str
@@ -63,7 +63,7 @@ class OpenSearchRecords:
         return await self._page(wanted, limit, pit, None)
 
     async def counts(self, wanted: AuditSearch, grouping: Grouping) -> list[Group]:
-        """By a composite aggregation, page by page: exact, where `terms` would estimate."""
+        """Count with a composite aggregation, page by page: exact, where `terms` would estimate."""
         sources = [{name: _source(name, grouping)} for name in grouping.by]
         found: list[Group] = []
         after: dict[str, Any] | None = None
@@ -107,7 +107,7 @@ class OpenSearchRecords:
         if answer["_shards"]["failed"]:
             if "search_context_missing_exception" in str(answer["_shards"].get("failures")):
                 raise cursor_gone()
-            raise Unavailable("OpenSearch could not search every month.")  # a part must not pass for the whole
+            raise Unavailable("OpenSearch could not search every month.")  # a partial result must not look complete
         return answer
 
 
@@ -119,12 +119,12 @@ def _kept() -> Iterator[None]:
         if error.status_code == 404:
             raise cursor_gone() from error
         if error.status_code == 400:
-            raise foreign_cursor() from error  # what was in it is no point in time
+            raise foreign_cursor() from error  # its content is not a point in time
         raise
 
 
 def query_of(wanted: AuditSearch) -> dict[str, Any]:
-    """Only filters: nothing is scored. Tenant and mode are among them, whatever was asked."""
+    """Return a query of filters only: nothing is scored. Tenant and mode are always among them."""
     between = {"range": {"at_us": {"gte": moment(wanted.since), "lt": moment(wanted.until)}}}
     must = [{"term": {"tenant": wanted.tenant}}, {"term": {"mode": wanted.mode.word}}, between]
     must += [{"terms": {name: list(values)}} for name, values in wanted.filters.items()]

@@ -1,4 +1,4 @@
-"""The audit's indices: a month each, named after the event's time, with a mapping that lets nothing else in."""
+"""The audit's indices: one per month, named after the event's time, with a mapping that rejects unknown fields."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,18 +13,18 @@ MAPPING: dict[str, Any] = {
     | dict.fromkeys(("tenant", "ordinal", "sender", "attempt", "reply_code"), _SMALL)
     | {
         "at": {"type": "date"},
-        "at_us": _LONG,  # Unix microseconds: pages go by it, and a date has milliseconds
-        "began_us": _LONG,  # when the message's cause was received: an erasure is about what began before it
+        "at_us": _LONG,  # Unix microseconds: pages sort by it, because a date has only milliseconds
+        "began_us": _LONG,  # when the message's cause was received: an erasure covers what began before it
         "address_key": _LONG,
         "detail": {"type": "text"},
-        "body": {"type": "object", "enabled": False},  # kept, not searched: as many fields as there are event types
+        "body": {"type": "object", "enabled": False},  # stored, not indexed: as many fields as there are event types
     },
 }
 MARKS: dict[str, Any] = {"dynamic": "strict", "properties": {"at_us": _LONG}}
 
 
 def templates(prefix: str) -> dict[str, dict[str, Any]]:
-    """The index templates by their names: of all months, and of the erasures' marks."""
+    """Return the index templates by name: for the monthly indices, and for the erasures' marks."""
     return {
         prefix: _template(f"{prefix}-2*", MAPPING, "The audit: what happened to every message, a month an index."),
         f"{prefix}-erased": _template(f"{prefix}-erased", MARKS, "Who was erased, and when: no names."),
@@ -37,11 +37,11 @@ def _template(pattern: str, mapping: dict[str, Any], description: str) -> dict[s
 
 
 def month_of(prefix: str, moment: datetime) -> str:
-    """The index of a moment (UTC): the same for every delivery of an event."""
+    """Return the index of a moment (UTC): the same for every delivery of an event."""
     return f"{prefix}-{moment:%Y.%m}"
 
 
 def outdated(indices: list[str], prefix: str, today: datetime, retention_days: int) -> list[str]:
-    """The months that ended before the retention began."""
+    """Return the months that ended before the retention period."""
     oldest = month_of(prefix, today - timedelta(days=retention_days))
     return sorted(index for index in indices if index < oldest)

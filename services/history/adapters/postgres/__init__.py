@@ -8,12 +8,12 @@ from services.history.adapters.postgres.terms import Terms
 from services.history.adapters.postgres.timeline import PostgresTimeline
 
 SERVER_SETTINGS = {
-    # a statement planned over an empty day must not scan a full one afterwards; compiling costs more than any look-up
+    # a statement planned on an empty partition must not scan a full one later; compiling costs more than any lookup
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
-    # planned with its values a statement opens only the days that it needs
+    # planned with its values, a statement opens only the partitions that it needs
     "plan_cache_mode": "force_custom_plan",
 }
 

@@ -1,4 +1,4 @@
-"""Decisions and other events in columns; a JSON body only for what no column holds."""
+"""Decisions and other events in columns; a JSON body only for fields without a column."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ select * from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::int[], $5:
   $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[])
 on conflict do nothing
 """
-# $1 tenant, $2 mode, $3 limit, $4 before, $5 what is looked for
+# $1 tenant, $2 mode, $3 limit, $4 before, $5 the value searched for
 _DECISIONS = """
 select d.*, communication.word as communication_word, type.word as type_word, source.word as source_word
 from decision d
@@ -75,7 +75,7 @@ _DOCUMENTS_BY_MESSAGES = _DOCUMENTS.format(
     " and d.message = any ($5)"
 )
 _DOCUMENTS_BY_ADDRESS = _DOCUMENTS.format(which="d.address_key = $5::bigint")
-# a bound in any case: "is null or" would have Postgres begin at the newest, where it plans for any arguments
+# bounds in every case: with "is null or" a generic plan of Postgres would start at the newest row
 _ACTIONS = f"""
 select d.*, term.word as type_word from document d join term on term.id = d.type
 where d.tenant = $1 and d.mode = $2 and d.action is not null
@@ -89,7 +89,7 @@ from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, r
 where hashtextextended(d.recipient, 0) = hashtextextended(gone.recipient, 0) and d.recipient = gone.recipient
   and d.tenant = gone.tenant and d.mode = gone.mode
 """
-# what of a body names nobody
+# the part of a body that names nobody
 _NAMELESS = f"""
   select coalesce(jsonb_object_agg(key, value), '{{}}') from jsonb_each(d.body)
   where key in ({", ".join(f"'{name}'" for name in LIFTED)})
@@ -109,7 +109,7 @@ where d.action is not null and d.tenant = gone.tenant and d.mode = gone.mode and
 
 @dataclass(frozen=True, slots=True)
 class PostgresAudit:
-    """`messages`: who writes the messages' rows where the timeline is elsewhere; None: the timeline writes them."""
+    """`messages` writes the messages' rows where the timeline is in another store; None: the timeline writes them."""
 
     database: Database
     terms: Terms
@@ -152,7 +152,7 @@ class PostgresAudit:
             await connection.execute(_ADD_DOCUMENTS, *columns(kept))
 
     async def decisions(self, wanted: Search) -> list[Decision]:
-        """Newest event first; narrowed in one way, the rest is for the caller."""
+        """Return decisions, newest event first, narrowed by one filter; the caller applies the rest."""
         statement, value = _decision_query(wanted)
         if statement is None:
             return []
@@ -197,7 +197,7 @@ def _words(data: DecisionRecorded) -> set[str | None]:
 
 def _decisions(envelope: Envelope, terms: dict[str, int]) -> list[tuple[Any, ...]]:
     data: DecisionRecorded = envelope.data
-    # an event that nobody listens to is a decision too: "I never got it" has to find it
+    # an event without a communication is a decision too: "I never got it" must find it
     decided = data.decisions or (Decided(communication=None, outcome=Reason.NO_COMMUNICATION.word),)
     shared = (envelope.tenant, int(envelope.mode), terms[data.event_type], terms[data.event_source])
     return [

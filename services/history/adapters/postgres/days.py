@@ -1,7 +1,7 @@
-"""The partitions of the tables: made ahead, dropped when they are old.
+"""The partitions of the tables: created ahead, dropped after the retention period.
 
-A partition holds seven days: a look-up by recipient or order has to open all of them, and ninety would cost more than
-the search itself.
+A partition holds seven days: a lookup by recipient or order opens all of them, and ninety daily ones would cost more
+than the search itself.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import asyncpg
 
 from libs.ids import first_id_at
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 
 TABLES = {
@@ -27,8 +28,7 @@ _PARTITIONS = """
 select c.relname from pg_inherits join pg_class c on c.oid = inhrelid
 where inhparent = $1::regclass and c.relname like $2
 """
-_WEEK_SECONDS = 1_800.0  # a week of them goes at once, and nobody waits for these rows
-_DROP_REQUESTS = "delete from request where cause_id < $1"
+_DROP_REQUESTS = "delete from request where ctid = any(array(select ctid from request where cause_id < $1 limit $2))"
 
 
 _WIDTH = timedelta(days=7)
@@ -43,7 +43,7 @@ class PostgresDays:
     database: Database
 
     async def keep(self, today: datetime, ahead_days: int, retention_days: int) -> list[str]:
-        """Makes the weeks up to `ahead_days`, drops those older than the retention; names what it made or dropped."""
+        """Create the weeks up to `ahead_days`, drop those past the retention; return the names of both."""
         oldest = _week_of(today - timedelta(days=retention_days))
         wanted = _weeks(today - timedelta(days=1), today + timedelta(days=ahead_days))
         done: list[str] = []
@@ -52,12 +52,11 @@ class PostgresDays:
                 done += await self._keep_table(table, key, wanted, oldest)
             except asyncpg.LockNotAvailableError:
                 log.warning("history_weeks_wait", what=table)
-        async with self.database.acquire() as connection:
-            await connection.execute(_DROP_REQUESTS, first_id_at(oldest), timeout=_WEEK_SECONDS)
+        await in_portions(self.database, _DROP_REQUESTS, first_id_at(oldest))
         return done
 
     async def _keep_table(self, table: str, key: str, wanted: list[datetime], oldest: datetime) -> list[str]:
-        """One table in a transaction of its own: its locks are short, and never wait long in front of writers."""
+        """Maintain one table in its own transaction: its locks are short and never queue long ahead of writers."""
         done: list[str] = []
         async with self.database.transaction() as connection:
             await connection.execute(_SHORT_LOCKS)
@@ -76,7 +75,7 @@ class PostgresDays:
 
 
 def _weeks(first: datetime, last: datetime) -> list[datetime]:
-    """The beginnings of the weeks that these moments and all between them lie in."""
+    """Return the starts of the weeks that contain these moments and all between them."""
     start = _week_of(first)
     return [start + _WIDTH * number for number in range((last - start) // _WIDTH + 1)]
 
@@ -90,7 +89,7 @@ def _name(table: str, first: datetime) -> str:
 
 
 async def _make(connection: Any, table: str, key: str, first: datetime) -> None:
-    """A week, with the rows that had come to the default partition because it was missing."""
+    """Create a week and move its rows there from the default partition, where they went while it was missing."""
     name = _name(table, first)
     low, high = first_id_at(first), first_id_at(first + _WIDTH)
     await connection.execute(f"create table {name} (like {table} including defaults including constraints)")

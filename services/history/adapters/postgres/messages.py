@@ -1,4 +1,4 @@
-"""Messages out of their rows: first which notifications, then everything about them."""
+"""Reads messages from their rows: first finds the notifications, then loads everything about them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from libs.ids import first_id_at, parse_message_id, time_of
 from services.history.domain.facts import Message, Receipt, Rejection, Transition
 from services.history.ports import Search
 
-# Narrowed first, sorted afterwards: with a LIMIT in sight the planner would rather walk a day's key backwards.
-# $1 tenant, $2 mode, $3 rows, $4 before, $5 communication, $6 what is looked for
+# Filtered first, sorted afterwards: with a LIMIT in sight the planner would rather scan a partition's key backwards.
+# $1 tenant, $2 mode, $3 rows, $4 before, $5 communication, $6 the value searched for
 _FIND = """
 with found as materialized (
   select t.*, r.cause_id, r.release_id, r.subject, term.word as communication
@@ -26,7 +26,7 @@ _BY_RECIPIENT = _FIND.format(
     source=_DIRECT, which="hashtextextended(t.recipient, 0) = hashtextextended($6::text, 0) and t.recipient = $6"
 )
 _BY_NOTIFICATIONS = _FIND.format(source=_DIRECT, which="t.notification_id = any ($6::uuid[])")
-# a notification's id begins with the 48 time bits of its cause: a range of the primary key finds a cause's messages;
+# a notification's id begins with the 48 time bits of its cause, so a range of the primary key finds a cause's messages;
 # $8 and $9 are the outermost bounds, so that only the weeks in between are opened
 _OF_CAUSES = """unnest($6::uuid[]) as cause (id) cross join lateral (
   select * from transition t
@@ -62,7 +62,7 @@ Key = tuple[UUID, int]
 
 
 async def find_messages(connection: Any, wanted: Search) -> list[Message]:
-    """The messages of the newest `limit` notifications that fit, newest first."""
+    """Return the messages of the newest `limit` notifications that match, newest first."""
     transitions = await _transitions(connection, wanted)
     if not transitions:
         return []
@@ -103,12 +103,12 @@ async def _transitions(connection: Any, wanted: Search) -> list[Any]:
 
 
 def _last_of(id_: UUID | None) -> UUID | None:
-    """The highest id of the same millisecond."""
+    """Return the highest id of the same millisecond."""
     return None if id_ is None else UUID(int=id_.int | (1 << 80) - 1)
 
 
 def _whole(rows: Sequence[Any], limit: int, notifications: int) -> list[Any]:
-    """Rows of the newest notifications, none of them cut in the middle by the limit."""
+    """Return the rows of the newest notifications, without one that the limit cut off."""
     kept = list(dict.fromkeys(row["notification_id"] for row in rows))
     if len(rows) == limit and len(kept) > 1:
         kept.pop()

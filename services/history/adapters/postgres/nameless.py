@@ -1,4 +1,4 @@
-"""Erasure: rows lose the name, and what comes late comes in without it."""
+"""Erasure: removes names from rows, and from rows that arrive late."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -16,8 +16,8 @@ select e.tenant, e.mode, e.recipient_key, e.at
 from unnest($1::smallint[], $2::smallint[], $3::bytea[]) as wanted (tenant, mode, recipient_key)
 join erased e using (tenant, mode, recipient_key)
 """
-# Whoever writes reads `erased` first, and so holds its lock to the end. Who began before us has ended now, and our next
-# statement sees what he wrote; who begins after us sees our mark.
+# A writer reads `erased` first and holds that lock until it commits. Writers that began before us have therefore ended,
+# and our next statement sees their rows; writers that begin after us see our mark.
 _ALONE = "lock table erased in access exclusive mode"
 _ADD = """
 insert into erased (tenant, mode, recipient_key, at)
@@ -27,7 +27,7 @@ on conflict (tenant, mode, recipient_key) do update set at = greatest(erased.at,
 
 
 async def erased_among(connection: Any, owners: Iterable[Owner]) -> dict[Owner, datetime]:
-    """Who of these was erased, and when. Almost always nobody: then one look says so."""
+    """Return which of these were erased, and when. Almost always none: one query finds that out."""
     wanted = set(owners)
     if not wanted or not await connection.fetchval(_ANY):
         return {}
@@ -37,7 +37,7 @@ async def erased_among(connection: Any, owners: Iterable[Owner]) -> dict[Owner, 
 
 
 async def remember(connection: Any, erased: Sequence[Erased]) -> None:
-    """Notes the erasures, whichever order they come in. First of its transaction: then come the names."""
+    """Record the erasures, in any order. Must be the first statement of its transaction; the wipe follows."""
     await connection.execute(_ALONE)
     latest: dict[tuple[int, Mode, bytes], datetime] = {}
     for tenant, mode, recipient, at in erased:
@@ -47,14 +47,14 @@ async def remember(connection: Any, erased: Sequence[Erased]) -> None:
 
 
 def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Rows as the columns that unnest takes."""
+    """Transpose rows to the columns that unnest takes."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
 def by_kind(rows: Sequence[tuple[Any, ...]], own: int) -> list[list[Any]]:
-    """Rows as columns: the first `own` fields of each, its kind's place (from 1), and what makes the kinds.
+    """Return rows as columns: each row's first `own` fields, the index of its kind (from 1), then the kinds' fields.
 
-    Most of a batch have most in common: that is handed over once, and looked up by its place.
+    Most rows of a batch share most values: each combination is passed once and looked up by index.
     """
     kinds: dict[tuple[Any, ...], int] = {}
     places = [kinds.setdefault(row[own:], len(kinds) + 1) for row in rows]

@@ -1,7 +1,7 @@
-"""The audit searched and counted in Postgres, over the view `record`.
+"""Searches and counts the audit in Postgres, over the view `record`.
 
-Newest first means: the last hour, then the four hours before it, the sixteen before those, until the page is full. A
-summary of page ranges by time finds each of them; nothing is sorted that the page does not need.
+To return the newest first, a search reads the last hour, then the four hours before it, the sixteen before those, until
+the page is full. A BRIN index on time finds each range; only rows of the page are sorted.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -35,7 +35,7 @@ _FIRST_WINDOW = timedelta(hours=1)
 _WIDER = 4
 _MOST_CAUSES = 20
 
-# words on the wire that are numbers here
+# words on the wire that are stored as numbers
 _NUMBERS: dict[str, dict[str, int]] = {
     "was": {member.word: int(member) for member in Status},
     "status": {member.word: int(member) for member in Status},
@@ -47,7 +47,7 @@ _WORDS: dict[str, dict[int, str]] = {
     name: {number: word for word, number in words.items()} for name, words in _NUMBERS.items()
 }
 _TERMED = ("communication", "event_type", "event_source")
-_HASHED = ("recipient", "subject")  # indexed by a hash, compared in full
+_HASHED = ("recipient", "subject")  # indexed by hash, compared in full
 _TEXTUAL = (
     "kind message locale provider provider_ref enhanced_code error category group origin scope event_id actor action "
     "object"
@@ -55,7 +55,7 @@ _TEXTUAL = (
 _TYPED = {"cause": "uuid", "notification": "uuid", "release": "uuid", "address_key": "bigint"}
 _TYPED |= dict.fromkeys(("sender", "attempt", "reply_code"), "smallint") | dict.fromkeys(("final", "active"), "boolean")
 
-# for searches the planner is free again: the pool's settings are those of look-ups by key
+# searches need the planner's full choice: the pool's settings are tuned for lookups by key
 _SETTINGS = """
 select set_config('statement_timeout', $1, true), set_config('enable_seqscan', 'on', true),
   set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true)
@@ -71,7 +71,7 @@ where hashtextextended(subject, 0) = any (select hashtextextended(s, 0) from unn
 
 @dataclass(slots=True)
 class _Where:
-    """Conditions with their values, as they are numbered."""
+    """Conditions and their numbered parameters."""
 
     values: list[Any] = field(default_factory=list)
     conditions: list[str] = field(default_factory=list)
@@ -81,7 +81,7 @@ class _Where:
         return f"${len(self.values)}"
 
     def add(self, condition: str, *values: Any) -> None:
-        """`{}` in the condition stands for the next value."""
+        """Add a condition in which each `{}` stands for the next value."""
         self.conditions.append(condition.format(*(self.put(value) for value in values)))
 
     def __str__(self) -> str:
@@ -90,13 +90,13 @@ class _Where:
 
 @dataclass(frozen=True, slots=True)
 class PostgresRecords:
-    """Searches end after `seconds` with Invalid: they read too much."""
+    """Raises Invalid for searches that run longer than `seconds`."""
 
     database: Database
     seconds: float
 
     async def search(self, wanted: AuditSearch, limit: int, after: list[Any] | None) -> RecordPage:
-        """Pages go by time and id: what comes in later is newer than the first page, or older than where it stands."""
+        """Page by time and id: rows that arrive later are newer than the first page, or older than the current one."""
         place = _place(after)
         rows: list[Any] = []
         async with self._reading() as connection:
@@ -192,7 +192,7 @@ def _filter(where: _Where, name: str, values: list[Any], terms: dict[str, int]) 
 
 
 async def _only_their_messages(connection: Any, where: _Where, wanted: AuditSearch, subjects: list[str]) -> None:
-    """A message's id begins with its cause's time bits: ranges of the key instead of all messages of the time."""
+    """A message's id begins with its cause's time bits: scan ranges of the key instead of all messages of the time."""
     rows = await connection.fetch(_CAUSES, subjects, wanted.tenant, int(wanted.mode), _MOST_CAUSES + 1)
     if len(rows) > _MOST_CAUSES:
         return
@@ -232,7 +232,7 @@ def _counted_by(name: str, where: _Where, grouping: Grouping) -> str:
 
 
 def _groups(by: Sequence[str], rows: Sequence[Any], words: dict[int, str]) -> list[Group]:
-    """A reason is a number of ours or a word in a body: both are one group."""
+    """Merge reasons that are our number in some rows and a word of a body in others."""
     counted: dict[tuple[Any, ...], int] = {}
     for row in rows:
         values = tuple(_worded(name, row[place], words) for place, name in enumerate(by))

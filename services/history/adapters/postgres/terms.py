@@ -1,4 +1,4 @@
-"""Words that come again and again, kept once and named by a number."""
+"""Repeated words, stored once and referenced by number."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ _FIND = "select word, id from term where word = any ($1::text[])"
 
 @dataclass(slots=True)
 class Terms:
-    """Numbers are never changed or reused, so what is known stays known."""
+    """Caches numbers; they are never changed or reused, so entries stay valid."""
 
     database: Database
     _known: dict[str, int] = field(default_factory=dict)
 
     async def ids(self, words: Iterable[str | None]) -> dict[str, int]:
-        """The numbers of these words, and of all others known. Committed at once: a number must outlive a rollback."""
+        """Return the numbers of these words and all cached ones. Commits at once: a number must survive a rollback."""
         missing = sorted({word for word in words if word is not None} - self._known.keys())
         if missing:
             async with self.database.acquire() as connection:

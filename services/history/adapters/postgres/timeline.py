@@ -1,4 +1,4 @@
-"""Messages in columns: a row per transition, receipt and refusal."""
+"""Messages in columns: one row per transition, receipt and refusal."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from services.history.adapters.postgres.terms import Terms
 from services.history.domain.facts import Message, address_key
 from services.history.ports import Erased, Search
 
-# Told by every event about it: looked for at once.
+# Every event about a request repeats it: check for the row first.
 _ADD_REQUESTS = insert("""
 insert into request (id, cause_id, subject, release_id, communication, tenant, mode)
 select id, cause_id, subject, ($5::uuid[])[kind], ($6::int[])[kind], ($7::smallint[])[kind], ($8::smallint[])[kind]
@@ -42,7 +42,7 @@ _OWN_OF_REQUEST = 3
 _OWN_OF_TRANSITION = 6
 _STATUSES = {status.word: int(status) for status in Status}
 _REASONS = {reason.word: int(reason) for reason in Reason}
-_UNKNOWN_REASON = int(Reason.INTERNAL)  # a reason of a newer publisher is our own fault until we know it
+_UNKNOWN_REASON = int(Reason.INTERNAL)  # a newer publisher's reason counts as our own fault until we know it
 _CHANNELS = {channel.word: int(channel) for channel in Channel}
 _ADD_RECEIPTS = """
 insert into receipt (notification_id, event_key, at, address_id, attempt, kind, tenant, mode, provider, detail)
@@ -77,7 +77,7 @@ class PostgresTimeline:
     terms: Terms
 
     async def record_messages(self, batch: Sequence[Envelope]) -> None:
-        """Transitions and what their messages share; one transaction."""
+        """Record transitions and the fields that their messages share, in one transaction."""
         terms = await self.terms.ids(envelope.data.communication for envelope in batch)
         await written(partial(self._record_messages, batch, terms))
 
@@ -124,7 +124,7 @@ class PostgresTimeline:
             return await find_messages(connection, wanted)
 
     async def forget(self, erased: Sequence[Erased]) -> None:
-        """Rows stay, nameless; what comes late comes nameless too."""
+        """Make rows nameless; late events are stored nameless too."""
         async with self.database.transaction() as connection:
             await remember(connection, erased)
             owners = columns(sorted({(tenant, mode, recipient) for tenant, mode, recipient, _ in erased}))
@@ -168,11 +168,11 @@ def _transition(envelope: Envelope, t: Transition) -> tuple[Any, ...]:
 
 
 def _transition_key(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return row[0].int, row[2], *row[7:10]  # as numbers: UUIDs compare in Python
+    return row[0].int, row[2], *row[7:10]  # as numbers: comparing UUIDs runs in Python
 
 
 def _nameless(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
-    """The row without recipient, address and words, if its cause was accepted before the erasure."""
+    """Return the row without recipient, address and words, if its cause was accepted before the erasure."""
     erased_at = gone.get((row[14], row[15], row[4]))
     if erased_at is None or time_of(row[0]) > erased_at:
         return row

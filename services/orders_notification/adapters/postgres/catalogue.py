@@ -1,4 +1,4 @@
-"""The catalogue's version, and what of the catalogue intake itself owns (event types)."""
+"""The catalogue's version, and the part of the catalogue that intake itself owns (event types)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,12 +14,12 @@ on conflict (tenant, mode) do update set version = catalogue.version + 1
 
 
 async def bump(connection: Any, tenant: int, mode: Mode) -> None:
-    """Tells intake that something it decides by has changed; in the transaction that changes it."""
+    """Signal intake that its decision data changed; call it in the transaction that changes them."""
     await connection.execute(_BUMP, tenant, int(mode))
 
 
 class PostgresCatalogueVersions:
-    """Reads all versions at once: there is a row per tenant and mode."""
+    """Reads all versions in one query: there is one row per tenant and mode."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

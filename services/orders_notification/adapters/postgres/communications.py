@@ -1,4 +1,4 @@
-"""Communications and releases in Postgres; one transaction is one Communications."""
+"""Communications and releases in Postgres; each transaction is one Communications."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -144,7 +144,7 @@ class PostgresCommunications:
 
 @dataclass(frozen=True, slots=True)
 class PostgresCommunicationStore:
-    """Transactions, and the active releases as intake needs them."""
+    """Transactions, and the active releases in the form that intake needs."""
 
     database: Database
 
@@ -161,7 +161,7 @@ class PostgresCommunicationStore:
         for row in rows:
             try:
                 made.append(_compiled(row, tenant, mode))
-            except Invalid as error:  # compiled once, by an older engine: the others go on, somebody is told
+            except Invalid as error:  # an older engine accepted it: the others are used, and this one is logged
                 log.error("release_unusable", release_id=str(row["id"]), detail=error.detail)
         return made
 

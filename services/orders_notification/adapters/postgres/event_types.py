@@ -1,4 +1,4 @@
-"""Declared event types; a change moves the catalogue, so that the next event is checked by it."""
+"""Declared event types; a change bumps the catalogue's version, so that it applies to the next event."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ class PostgresEventTypes:
                 author.at,
             )
             if written is None:
-                raise PreconditionFailed("Somebody else declared this event type meanwhile; read it again.")
+                raise PreconditionFailed("Somebody else changed this event type in the meantime; read it again.")
             await bump(connection, author.tenant, author.mode)
             await outbox.append(connection, [_action(author, declared)])
 
@@ -70,7 +70,7 @@ class PostgresEventTypes:
         for stored in await self.all(tenant, mode, "", _EVERY):
             try:
                 made.append(event_type(stored.type, stored.version, stored.schema))
-            except Invalid as error:  # was accepted by an older validator: events flow, somebody is told
+            except Invalid as error:  # an older validator accepted it: events flow unchecked, and it is logged
                 log.error("event_type_unusable", event_type=stored.type, detail=error.detail)
         return made
 

@@ -21,7 +21,7 @@ insert into event_key (key, event_id) select * from unnest($1::uuid[], $2::uuid[
 on conflict (key) do nothing returning key
 """
 _FIRST = "select key, event_id from event_key where key = any($1)"
-# Written by COPY: half the Python of arrays, and a quarter less Postgres.
+# Written with COPY: it takes half the Python of arrays, and a quarter less of Postgres.
 _COLUMNS = (
     "id", "tenant", "mode", "type", "source", "event_id", "subject", "recipient", "client", "occurred_at", "time",
     "requested", "decisions", "body", "extensions", "traceparent", "received_at", "decided_at",
@@ -49,7 +49,7 @@ class PostgresEvents:
         self._database = database
 
     async def store(self, prepared: Sequence[Prepared], kept: Sequence[Kept], now: datetime) -> Stored:
-        """Keys first: what another batch, or this one, brought before is not written again."""
+        """Claim the keys first: an event that another batch, or this one, has already brought is not written again."""
         async with self._database.transaction() as connection:
             first = await self._claim(connection, prepared)
             fresh = [item for item in prepared if first[item.key] == item.cause]
@@ -86,8 +86,8 @@ class PostgresEvents:
             await connection.execute(_RECIPIENTS, *zip(*sorted(further), strict=True))
 
     async def settle(self, requests: Collection[tuple[UUID, UUID]]) -> None:
-        """Idempotent: a request counts once, however often it is told."""
-        ordered = sorted(requests, key=lambda pair: (pair[0].int, pair[1].int))  # UUIDs compare in Python
+        """Idempotent: a request counts once, however often it is reported."""
+        ordered = sorted(requests, key=lambda pair: (pair[0].int, pair[1].int))  # comparing UUIDs runs in Python
         columns = [c for c, _ in ordered], [r for _, r in ordered]
 
         async def run(look: bool) -> None:
@@ -163,7 +163,7 @@ def _outgoing(fresh: Sequence[Prepared], now: datetime) -> Iterator[Outgoing]:
 
 
 def _told(kept: Sequence[Kept], now: datetime) -> Iterator[Outgoing]:
-    """A kept event is told too: `why` finds it by its order number."""
+    """A stored rejection is published too, so that `why` finds it by its order number."""
     for item in kept:
         detail = " ".join(f"{error.pointer}: {error.detail}" for error in item.errors[:5])
         event = item.event

@@ -1,4 +1,4 @@
-"""What workers say of the topics that sources name."""
+"""The workers' reports on the topics that sources name."""
 
 from collections.abc import Mapping
 from uuid import UUID

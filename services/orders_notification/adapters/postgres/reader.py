@@ -1,4 +1,4 @@
-"""Events read back: by id (its partition is found from the id), by subject, by recipient."""
+"""Reads events: by id (which names its partition), by subject, by recipient."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +14,9 @@ e.id, e.type, e.source, e.event_id, e.subject, e.recipient, e.client, e.occurred
 e.decided_at, e.requested, (select count(*) from settlement s where s.cause_id = e.id)::int as settled, e.decisions,
 e.body, e.extensions, e.traceparent
 """
-# a bound in any case: "is null or" would have Postgres begin at the newest, where it plans for any arguments
+# a bound in every case: with "is null or" a generic plan of Postgres would start at the newest row
 _BEFORE = f"coalesce($3::uuid, '{UUID(int=2**128 - 1)}')"
-# Separate statements instead of "is null or": each has its own index.
+# Separate statements instead of "is null or", so that each uses its own index.
 _ALL = f"""
 select {_COLUMNS} from event e
 where tenant = $1 and mode = $2 and id < {_BEFORE} and ($4::text is null or type = $4)

@@ -1,4 +1,4 @@
-"""What could not become an event, with its raw bytes, until it is replayed or its time is over."""
+"""Deliveries that could not become events, with their raw bytes, until they are replayed or expire."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -54,7 +54,7 @@ async def erase(connection: Any, tenant: int, mode: Mode, recipient: str) -> Non
 
 
 async def insert(connection: Any, kept: Sequence[Kept], now: datetime) -> dict[UUID, UUID]:
-    """Writes what is kept; gives the row of each: an earlier one's where a sender tries the same again."""
+    """Store rejections; return the row of each: an earlier one's where a sender retries the same bytes."""
     digests = {item.id: _digest(item) for item in kept}
     rows: dict[UUID, UUID] = {}
     for item in sorted(kept, key=lambda item: (item.origin.tenant, item.origin.mode, digests[item.id])):
@@ -63,9 +63,9 @@ async def insert(connection: Any, kept: Sequence[Kept], now: datetime) -> dict[U
 
 
 def _digest(item: Kept) -> bytes:
-    """The bytes of a webhook; of an event its key and data, since we may have added the time ourselves."""
+    """Hash a webhook's bytes; for an event its key and data, because we may have added the time ourselves."""
     if item.origin.client.startswith(BY_TOPIC):
-        # two messages may differ in their keys alone; the same one comes again with the same headers
+        # two messages may differ only in their keys; a redelivered one has the same headers
         said = exact_json.dumps([item.origin.source, sorted(item.raw.headers.items())])
         return hashlib.sha256(said + b"\0" + item.raw.body).digest()
     if item.origin.source is not None or item.event is None:
@@ -126,8 +126,8 @@ class PostgresRejections:
 
 
 def _question(asked: Iterable[str]) -> str:
-    """With the conditions that are asked for and no others: Postgres plans for any arguments after a while, and of
-    "is null or" it then reads all that a tenant has."""
+    """Return a statement with only the conditions that are used: after a while Postgres makes a generic plan, which for
+    "is null or" reads all of a tenant's rows."""
     narrowed = "".join(f" and {_NARROWED[name].format(f'${place}')}" for place, name in enumerate(asked, 4))
     return f"{_FIND}{narrowed} order by id desc limit $3"
 

@@ -1,14 +1,14 @@
-"""Partitions of `event` and `settlement` by day of the cause, as in the ledger; keys are pruned in portions."""
+"""Partitions of `event` and `settlement` by day of the cause, as in the ledger; the rest is pruned in portions."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 from prometheus_client import Gauge
 
 from libs.ids import first_id_at
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -20,20 +20,19 @@ _ahead = Gauge(
 )
 
 AHEAD_DAYS = 7
-_BEHIND_DAYS = 1  # clocks of replicas differ, and a batch may be prepared before midnight and written after
-_PORTION = 5_000
+_BEHIND_DAYS = 1  # replicas' clocks differ, and a batch may be prepared before midnight and written after it
 _TABLES = ("settlement", "event")
 _DAYS = """
 select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent = any($1::text[]::regclass[]) order by c.relname
 """
-# detached or not: a drop that was cut off leaves a day half detached, or a table that belongs to nothing any more
+# attached or not: an interrupted drop leaves a partition pending detach, or a detached table
 _DAYS_THERE = """
 select c.relname, i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending
 from pg_class c left join pg_inherits i on i.inhrelid = c.oid
 where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relname ~ $1 order by c.relname
 """
-# a transaction that reads for long (a backup), or another replica that drops the same day
+# a long-running reader (a backup), or another replica that drops the same day
 _NOT_NOW = (
     TimeoutError,
     asyncpg.QueryCanceledError,
@@ -48,12 +47,14 @@ delete from event_key where key = any(array(select key from event_key where even
 _PRUNE_RECIPIENTS = """
 delete from event_recipient where ctid = any(array(select ctid from event_recipient where id < $1 limit $2))
 """
-_PRUNE_REJECTIONS = "delete from rejection where id < $1"
-_PRUNE_SETTLEMENTS = "delete from settlement_default where cause_id < $1"
+_PRUNE_REJECTIONS = "delete from rejection where id = any(array(select id from rejection where id < $1 limit $2))"
+_PRUNE_SETTLEMENTS = """
+delete from settlement_default where ctid = any(array(select ctid from settlement_default where cause_id < $1 limit $2))
+"""
 
 
 class PostgresRetention:
-    """Implements ports.retention.Retention. Ids carry the system's clock, so it is the clock here."""
+    """Implements ports.retention.Retention. Uses the system clock, because ids carry it."""
 
     def __init__(self, database: Database, keep_days: int, key_keep_days: int) -> None:
         self._database = database
@@ -77,15 +78,14 @@ class PostgresRetention:
             days = [row["relname"] for row in await connection.fetch(_DAYS, ["event"])]
             _ahead.set(sum(day > _name("event", now) for day in days))
             gone = await self._drop_days(connection, now - self._keep)
-            before = first_id_at(now - self._keep)
-            await self._prune(connection, _PRUNE_RECIPIENTS, before)
-            await connection.execute(_PRUNE_REJECTIONS, before)
-            await connection.execute(_PRUNE_SETTLEMENTS, before)
-            await self._prune(connection, _PRUNE_KEYS, first_id_at(now - self._keep_keys))
+        before = first_id_at(now - self._keep)
+        for statement in (_PRUNE_RECIPIENTS, _PRUNE_REJECTIONS, _PRUNE_SETTLEMENTS):
+            await in_portions(self._database, statement, before)
+        await in_portions(self._database, _PRUNE_KEYS, first_id_at(now - self._keep_keys))
         return gone
 
     async def _drop_days(self, connection: Any, before: datetime) -> list[str]:
-        """Drops what is old; what cannot be dropped now has its turn the next time."""
+        """Drop old days. A day that cannot be dropped now is retried the next time."""
         gone = []
         for table in _TABLES:
             for row in await connection.fetch(_DAYS_THERE, f"^{table}_[0-9]{{8}}$"):
@@ -98,13 +98,9 @@ class PostgresRetention:
                     gone.append(day)
         return gone
 
-    async def _prune(self, connection: Any, statement: str, before: UUID) -> None:
-        while await connection.execute(statement, before, _PORTION) == f"DELETE {_PORTION}":
-            pass
-
 
 async def _drop(connection: Any, table: str, row: Any) -> None:
-    """Detached first: attached, a day could only be dropped behind a lock that stops intake."""
+    """Detach a day, then drop it: attached, it could only be dropped under a lock that blocks intake."""
     day = row["relname"]
     if row["pending"]:
         await connection.execute(f"alter table {table} detach partition {day} finalize")
@@ -121,13 +117,13 @@ async def _make(connection: Any, table: str, day: datetime) -> None:
     low, high = first_id_at(day), first_id_at(day + timedelta(days=1))
     name = _name(table, day)
     try:
-        # the lock on the table is short; where it must wait, intake would wait behind it: rather again in an hour
+        # the lock on the table is short; if it must wait, intake would queue behind it: better retry in an hour
         async with connection.transaction():
             await connection.execute(
                 "set local lock_timeout = '2s';"
                 f"create table if not exists {name} partition of {table} for values from ('{low}') to ('{high}')"
             )
     except (asyncpg.DuplicateTableError, asyncpg.UniqueViolationError, asyncpg.InvalidObjectDefinitionError):
-        return  # another replica was faster; it is the same day
+        return  # another replica created the same partition first
     except asyncpg.LockNotAvailableError:
         log.warning("event_day_not_made", day=name)

@@ -1,4 +1,4 @@
-"""Sources with their secrets sealed at rest; compiled once per version."""
+"""Sources, with their secrets sealed at rest; compiled once per version."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -83,7 +83,7 @@ class PostgresSources:
                 author.at,
             )
             if written is None:
-                raise PreconditionFailed("Somebody else changed this source meanwhile; read it again.")
+                raise PreconditionFailed("Somebody else changed this source in the meantime; read it again.")
             after = {"version": source.version, "definition": definition, "secrets": len(secrets)}
             await outbox.append(connection, [_action(author, "source.put", source.name, after)])
 
@@ -91,7 +91,7 @@ class PostgresSources:
         async with self._database.transaction() as connection:
             gone = await connection.fetchval(_DELETE, author.tenant, int(author.mode), name, version)
             if gone is None:
-                raise NotFound(f"There is no source {name!r} in this version any more; read it again.")
+                raise NotFound(f"The source {name!r} no longer exists in this version; read it again.")
             await outbox.append(connection, [_action(author, "source.delete", name, None)])
 
     async def _rows(self, statement: str, *values: Any) -> list[StoredSource]:
@@ -113,7 +113,7 @@ class PostgresSources:
         )
 
     def _source(self, row: Any) -> Source:
-        # created_at too: a source that was deleted and made again starts over at version 1
+        # created_at too: a source that is deleted and created again restarts at version 1
         key = (row["tenant"], row["mode"], row["name"], row["version"], row["created_at"])
         held = self._compiled.get(key)
         if held is None:

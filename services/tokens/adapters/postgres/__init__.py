@@ -17,7 +17,7 @@ from services.tokens.adapters.postgres.recipients import PostgresRecipients
 from services.tokens.domain.imports import Account, Refusal
 from services.tokens.ports import AddressRows, ConsentRows, Contended, RecipientRows, Unit
 
-# Two writers met: deadlock, a unique index that somebody else was faster at, a row gone meanwhile.
+# Two writers collided: a deadlock, a unique index that another writer reached first, a row gone meanwhile.
 _MET = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -25,7 +25,7 @@ _MET = (
     asyncpg.ForeignKeyViolationError,
 )
 
-# An update from arrays planned on an empty table would scan it for ever: the plan stays cached.
+# An update from arrays planned on an empty table would always scan it: the plan stays cached.
 SERVER_SETTINGS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 
 
@@ -60,7 +60,7 @@ class PostgresStore:
             async with self._database.transaction() as connection:
                 yield PostgresUnit(connection)
         except _MET as error:
-            raise Contended("Somebody else changed the same recipient at this moment; try again.") from error
+            raise Contended("Somebody else changed the same recipient at this moment; retry.") from error
 
 
 __all__ = ["SERVER_SETTINGS", "PostgresImports", "PostgresReader", "PostgresStore"]

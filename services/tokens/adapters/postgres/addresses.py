@@ -1,6 +1,7 @@
 """Rows of `address`: mailboxes, phones, webhooks and devices."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from services.tokens.ports import NewAddress, NewDevice, OwnedAddress, StoredAdd
 _COLUMNS = "id, recipient_id, channel, kind, value, hash, installation, retired_at is null as live"
 
 _OF = f"select {_COLUMNS} from address where recipient_id = any($1::bigint[]) order by id for update"  # noqa: S608 - our own constant
-# an address that comes back keeps its id: the ledger knows it by that
+# a returning address gets its old id: the ledger knows it by that
 _PUT = f"""
 insert into address (tenant, mode, recipient_id, channel, kind, value, hash, created_at, seen_at)
 select $1, $2, recipient_id, channel, kind, value, hash, $8, $8
@@ -24,8 +25,8 @@ returning {_COLUMNS}
 _RETIRE = """
 update address set retired_at = $3, retired_why = $2 where id = any($1::bigint[]) and retired_at is null
 """
-# Two look-ups by index per device. An OR of both, or plain joins planned on an empty table, would walk through
-# every device of the tenant; `offset 0` keeps each look-up a look-up.
+# Two index lookups per device. An OR of both, or plain joins planned on an empty table, would scan every device of the
+# tenant; `offset 0` keeps each a lookup.
 _LOCK_DEVICES = f"""
 select {_COLUMNS} from address where id in (
   select found.id from unnest($3::text[]) as n (installation) cross join lateral (
@@ -61,12 +62,13 @@ do update set recipient_id = excluded.recipient_id, kind = excluded.kind, value 
 returning installation, id
 """
 _DEVICE = """
-select a.id, a.recipient_id, a.channel, a.kind, a.value, a.hash, a.installation, a.retired_at is null as live, r.key
+select a.id, a.recipient_id, a.channel, a.kind, a.value, a.hash, a.installation, a.retired_at is null as live, r.key,
+       a.retired_why
 from address a join recipient r on r.id = a.recipient_id
 where a.tenant = $1 and a.mode = $2 and a.installation = $3 and a.channel = 1
 """
-# the hash must still be the one that was refused, and nobody have been heard of there since: the app may have
-# refreshed its token meanwhile, or been installed anew under the same one
+# the hash must still be the refused one, and the device not seen since: the app may have refreshed its token
+# meanwhile, or been reinstalled under the same one
 _DEAD_DEVICES = """
 select a.id, a.recipient_id, a.channel, a.kind, a.value, a.hash, a.installation, true as live, r.key
 from address a join recipient r on r.id = a.recipient_id
@@ -123,7 +125,7 @@ class PostgresAddresses:
 
     async def device(self, realm: Realm, installation: str) -> OwnedAddress | None:
         rows = await self._connection.fetch(_DEVICE, realm.tenant, realm.mode, installation)
-        return next(iter(_owned(rows)), None)
+        return replace(_owned(rows)[0], retired_why=rows[0]["retired_why"]) if rows else None
 
     async def dead_devices(self, realm: Realm, named: Mapping[int, tuple[bytes, datetime]]) -> list[OwnedAddress]:
         ids = sorted(named)

@@ -1,4 +1,4 @@
-"""Rows of `consent` and its history, and the questions that events about addresses ask."""
+"""Rows of `consent` and its history, and the queries of handlers for events about addresses."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Rows of `import` and what was refused."""
+"""Rows of `import` and its refusals."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from libs.storage.database import Database
 from services.tokens.domain.imports import Account, Refusal
 from services.tokens.domain.recipients import Realm
 
-# an import whose process died says "running" for ever; one that was cut off may be sent again under its id
+# an import whose process died says "running" for ever; an interrupted one may be sent again under its id
 _START = """
 insert into import as i (id, tenant, mode, state, format, actor, started_at, changed_at)
 values ($1, $2, $3, 'running', $4, $5, $6, now())
@@ -59,12 +59,12 @@ where import_id = $1 and (row, ordinal) > ($2, $3) order by row, ordinal limit $
 
 
 async def advance(connection: Any, id_: UUID, account: Account) -> bool:
-    """Writes the counters, in the transaction of the rows; False where it was cancelled."""
+    """Write the counters, in the transaction of the rows; return False if the import was cancelled."""
     return bool(await connection.fetchval(_ADVANCE, id_, *_counters(account)))
 
 
 async def keep_refusals(connection: Any, id_: UUID, refusals: Sequence[Refusal]) -> None:
-    """Keeps refused fields for the report."""
+    """Store refused fields for the report."""
     seen: dict[int, int] = {}
     ordinals = []
     for refusal in refusals:

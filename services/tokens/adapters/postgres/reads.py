@@ -1,4 +1,4 @@
-"""Reads: of a few statements each, whatever the number of recipients."""
+"""Reads: a few statements each, whatever the number of recipients."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from libs.storage.database import Database
 from services.tokens.domain.recipients import Realm
 from services.tokens.ports import Found, ListPage
 
-# JSON comes as text and goes out as it is: nobody here looks into it
+# JSON passes through as text, unparsed
 _RESOLVE = """
 select id, key, first_name, last_name, locale, zone, quiet_hours::text as quiet_hours, attributes::text as attributes
 from recipient where tenant = $1 and mode = $2 and key = any($3::text[])
@@ -34,7 +34,7 @@ _LIST = """
 select id, key, first_name, last_name, locale, zone, quiet_hours, attributes, version, created_at, changed_at
 from recipient where tenant = $1 and mode = $2 and key > $3 and key >= $4 and key < $5 order by key limit $6
 """
-# A statement of its own, and materialized: otherwise Postgres walks through the keys until it meets an owner.
+# A statement of its own, and materialized: otherwise Postgres scans the keys until it meets an owner.
 _LIST_BY_ADDRESS = """
 with owner as materialized (select recipient_id from address where tenant = $1 and mode = $2 and hash = $7)
 select id, key, first_name, last_name, locale, zone, quiet_hours, attributes, version, created_at, changed_at

@@ -1,0 +1,112 @@
+"""What stands in a cell: programs' ways of writing nothing, text, several addresses, yes, a time, a country."""
+
+import re
+from datetime import datetime
+from functools import cache
+from importlib import util
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+
+from libs.errors import Invalid
+
+_NOTHING = frozenset(["NULL", "\\N", "#N/A", "#NV"])  # as databases and spreadsheets write an empty cell
+_MARKED_AS_TEXT = re.compile(r"'(?=[+(]?[0-9][0-9 ()./-]*$)")  # the sign by which a spreadsheet keeps digits
+_ROUNDED = re.compile(r"[0-9]([.,][0-9]+)?[eE]\+[0-9]{2,3}|[0-9]+\.0")  # of a spreadsheet; of a data frame
+_FRACTION = re.compile(r"(?<=[0-9]{7})\.0$")
+_YES = frozenset(
+    "1 yes y true t ja j wahr oui vrai si sí sì verdadero vero on granted active optin optedin subscribed "
+    "confirmed".split()
+)
+_NO = frozenset("0 no n false f nein falsch non faux falso off withdrawn optout optedout unsubscribed cleaned".split())
+_UNSAID = frozenset(["", "neversubscribed", "notsubscribed", "pending", "unconfirmed"])
+_TIME = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d)[ T](?P<hour>\d\d:\d\d(:\d\d(\.\d{1,9})?)?) ?(?P<offset>Z|UTC|GMT|[+-]\d\d:?\d\d)?",
+    re.IGNORECASE,
+)
+
+
+def plain_cell(text: str) -> str:
+    """The cell without what only its program meant."""
+    text = text.strip()
+    return "" if text in _NOTHING else _MARKED_AS_TEXT.sub("", text, count=1)
+
+
+def check_digits(text: str, pointer: str) -> None:
+    """Raises Invalid where a program has taken an id or phone number for a sum: rounded, many become one."""
+    if _ROUNDED.fullmatch(text):
+        raise Invalid("A program has rounded these digits; export the column as text.", pointer=pointer)
+
+
+def several(place: str, text: str, pointer: str) -> list[str]:
+    """The addresses of one cell, which people divide by semicolon, comma or line. Raises Invalid."""
+    if place == "webhook" or '"' in text:
+        return [text]
+    if place == "phone":
+        text = _FRACTION.sub("", text)
+        check_digits(text, pointer)
+    found = [part.strip() for part in re.split(r"[;,\n]", text) if part.strip()]
+    whole = len(found) > 1 and all("@" in part if place == "email" else _digits(part) >= 6 for part in found)
+    return found if whole else [text]
+
+
+def answer_of(text: str, pointer: str) -> bool | None:
+    """Yes, no, or None where nothing was said. Raises Invalid."""
+    answer = re.sub("[ _-]", "", text.lower())
+    if answer in _UNSAID:
+        return None
+    if answer not in _YES | _NO:
+        raise Invalid(
+            "A consent is yes or no (or true, 1, subscribed, unsubscribed …); leave out what says neither.",
+            pointer=pointer,
+        )
+    return answer in _YES
+
+
+def told_at(text: str, zone: str | None) -> str:
+    """The time in the form of ISO 8601; `zone` is its own where it says no offset."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return text  # refused, or understood, by who reads times
+    offset = (match["offset"] or "").upper()
+    written = f"{match['day']}T{match['hour']}{'Z' if offset in ('UTC', 'GMT') else offset}"
+    if offset or zone is None:
+        return written
+    try:
+        return datetime.fromisoformat(written).replace(tzinfo=ZoneInfo(zone)).isoformat()
+    except ValueError:
+        return written
+
+
+def country_of(text: str) -> str:
+    """ISO 3166 of a country's code or its name in any language; ZZ where it is neither."""
+    if len(text) == 2 and text.upper() in phonenumbers.SUPPORTED_REGIONS:
+        return text.upper()
+    return _names().get(text.casefold(), "ZZ")
+
+
+@cache
+def _names() -> dict[str, str]:
+    return {
+        name.casefold(): region
+        for region, languages in _locales().items()
+        for name in languages.values()
+        if name and not name.startswith("*")
+    } | {"usa": "US", "united states of america": "US", "uk": "GB", "great britain": "GB"}
+
+
+def _locales() -> Any:
+    """The library's names of countries by language, without its package: that reads all area codes of the world."""
+    path = Path(phonenumbers.__file__).parent / "geodata" / "locale.py"
+    spec = util.spec_from_file_location("phonenumbers.geodata.locale", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.LOCALE_DATA
+
+
+def _digits(text: str) -> int:
+    return sum(character.isdigit() for character in text)

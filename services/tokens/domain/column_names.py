@@ -1,0 +1,133 @@
+"""What the names of columns mean: ours, the ones that exports usually have, and what the sender says of others."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from libs.errors import FieldError, Invalid
+from services.tokens.domain.recipients import time_zone
+
+_ALIASES = {
+    "key": "key recipient recipientkey",
+    "customer_id": "customerid customer customernumber customerno id userid user kundennummer kundennr kundenid kunde "
+    "externalid externaluserid externalcustomerid subscriberkey contactkey",
+    "installation_id": "installationid installation instanceid",
+    "first_name": "firstname givenname forename vorname prenom nombre nome voornaam",
+    "last_name": "lastname surname familyname nachname familienname name nom apellido cognome achternaam",
+    "email": "email emailaddress mail emailadresse courriel correo",
+    "phone": "phone phonenumber mobile mobilephone mobilenumber cellphone telephone tel telefon telefonnummer handy "
+    "handynummer mobil mobilnummer sms",
+    "country": "country countrycode countryiso land landcode pays pais paese defaultaddresscountrycode billingcountry "
+    "billingcountrycode",
+    "webhook": "webhook webhookurl",
+    "locale": "locale language lang sprache langue",
+    "zone": "zone timezone tz zeitzone",
+    "quiet_from": "quietfrom quiethoursfrom quietstart ruheab",
+    "quiet_to": "quietto quiethoursto quietend ruhebis",
+    "token": "token fcmtoken pushtoken devicetoken registrationtoken",
+    "fid": "fid firebaseinstallationid",
+    "platform": "platform os",
+    "app_version": "appversion",
+    "attributes": "attributes attribute",
+    "consent_at": "consentat optinat optindate",
+    "consent_how": "consenthow optinsource consentsource",
+    "consent_text_version": "consenttextversion optintext",
+}
+_MEANING = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
+_CONSENT = re.compile(r"consent[.:]([^.:]+(?:[.:][^.:]+)*)[.:](push|email|sms|webhook)", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"(?:attributes?|attr)[.:](.{1,64})", re.IGNORECASE)
+_AT_IN_ZONE = "consent_at:"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a column is: `kind` place, attribute or consent. `own` where it is called by our name or was named so."""
+
+    kind: str
+    name: str | tuple[str, str]
+    own: bool = field(default=False, compare=False)
+    zone: str | None = field(default=None, compare=False)  # of a time that says no offset
+
+    @property
+    def said(self) -> str:
+        """As it would be written in a header."""
+        return self.name if isinstance(self.name, str) else ".".join(("consent", *self.name))
+
+
+def meaning_of(name: str) -> Meaning | None:
+    """What a column of this name means; None where nothing here does."""
+    if consent := _CONSENT.fullmatch(name):
+        return Meaning("consent", (consent[1].lower(), consent[2].lower()))
+    if attribute := _ATTRIBUTE.fullmatch(name):
+        return Meaning("attribute", attribute[1])
+    place = _MEANING.get(re.sub(r"[\W_]+", "", name.lower()))
+    # email or phone may be another system's word by chance: of two such columns nobody knows which is meant
+    return Meaning("place", place, own=name == place and "_" in name) if place else None
+
+
+def meanings_of(names: Sequence[str], named: Mapping[str, Meaning]) -> dict[Meaning, int]:
+    """Where each meaning stands in a header; what `named` says goes before all, and our own names before others.
+
+    Raises Invalid where a meaning comes twice, or a named column not at all.
+    """
+    errors = [
+        FieldError("column", f"The file has no column {name!r}; write it as the header does.")
+        for name in named
+        if name not in names
+    ]
+    found: dict[Meaning, int] = {}
+    meanings = [named.get(name) or meaning_of(name) for name in names]
+    owned = {meaning for meaning in meanings if meaning is not None and meaning.own}
+    for at, meaning in enumerate(meanings):
+        if meaning is None or (meaning in owned and not meaning.own):
+            continue
+        if (first := found.setdefault(meaning, at)) != at:
+            errors.append(FieldError(f"header/{at + 1}", _twice(names[first], names[at], meaning)))
+    if errors:
+        raise Invalid.many(errors)
+    return found
+
+
+def _twice(first: str, second: str, meaning: Meaning) -> str:
+    if first == second:
+        return f"Two columns are called {first!r}; rename one."
+    return f"{first!r} and {second!r} both mean {meaning.said}; say which it is: column '{second}={meaning.said}'."
+
+
+def named_columns(given: Sequence[str]) -> dict[str, Meaning]:
+    """What the sender says that columns mean, `Their name=our name` each. Raises Invalid."""
+    named: dict[str, Meaning] = {}
+    errors: list[FieldError] = []
+    for text in given:
+        name, _, ours = (part.strip() for part in text.rpartition("="))
+        try:
+            meaning = _named(ours)
+        except ValueError as error:
+            errors.append(FieldError("column", str(error)))
+            continue
+        if not name or meaning is None:
+            errors.append(FieldError("column", _shape(ours)))
+        elif name in named:
+            errors.append(FieldError("column", f"{name!r} is given two meanings; give it one."))
+        else:
+            named[name] = meaning
+    if errors:
+        raise Invalid.many(errors)
+    return named
+
+
+def _named(ours: str) -> Meaning | None:
+    if ours.startswith(_AT_IN_ZONE):
+        return Meaning("place", "consent_at", own=True, zone=time_zone(ours.removeprefix(_AT_IN_ZONE)))
+    meaning = meaning_of(ours)
+    if meaning is None or (meaning.kind == "place" and ours not in _ALIASES):
+        return None
+    return replace(meaning, own=True)
+
+
+def _shape(ours: str) -> str:
+    known = ", ".join(_ALIASES)
+    return (
+        f"{ours!r} is no name of a column here; write 'Their name=email'. Names are {known}, "
+        "attributes.<name> and consent.<topic>.<channel>."
+    )

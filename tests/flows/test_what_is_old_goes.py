@@ -1,0 +1,102 @@
+"""Retention at scale: what is old goes in portions, found by an index, however much of it there is."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from libs.ids import first_id_at
+from libs.messaging import postgres as relay
+from libs.storage.database import Database
+from libs.storage.portions import in_portions
+from services.bounce.adapters.postgres import contacts, pruning, telling
+from services.bounce.adapters.postgres import mails as mail_rows
+from services.delivery.adapters.postgres import partitions
+from services.history.adapters.postgres import days
+from services.orders_notification.adapters.postgres import retention
+from tests.conftest import by_role
+from tests.flows.bounce_policy import DAY, hash_of, rows, said
+from tests.flows.bounces import NOW, World, report, world
+
+__all__ = ["world"]
+
+STATEMENTS = {
+    "orders_notification": [
+        retention._PRUNE_KEYS, retention._PRUNE_RECIPIENTS, retention._PRUNE_REJECTIONS, retention._PRUNE_SETTLEMENTS,
+        relay._FORGET,
+    ],
+    "delivery": list(partitions._FORGET),
+    "history": [days._DROP_REQUESTS],
+    "bounce": [mail_rows._DROP, mail_rows._DROP_RAW, contacts._DROP, pruning._FACTS, *telling._FORGET],
+}  # fmt: skip
+ARGUMENTS: dict[str, Any] = {
+    "uuid": UUID(int=0), "timestamptz": NOW, "int8": 5, "int2": 1, "text": "1 day", "date": NOW.date(),
+}  # fmt: skip
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[Any]:
+    opened = await asyncpg.connect(database)
+    await opened.execute("set enable_seqscan = off")  # tables are empty here: what still reads all of one has no index
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize("schema", STATEMENTS)
+async def test_what_is_old_is_found_by_an_index(connection: Any, schema: str) -> None:
+    await connection.execute(f"set search_path to {schema}")
+    for statement in STATEMENTS[schema]:
+        prepared = await connection.prepare(statement)
+        values = [ARGUMENTS[parameter.name] for parameter in prepared.get_parameters()]
+        plan = "\n".join(row[0] for row in await connection.fetch("explain (costs off) " + statement, *values))
+        assert re.findall(r"Seq Scan on (\w+)", plan) == [], plan
+
+
+async def test_old_rows_go_in_portions_until_none_is_left(database: str) -> None:
+    opened = Database(by_role(database, "access"), "access")
+    await opened.open()
+    try:
+        async with opened.acquire() as connection:
+            await connection.execute(
+                "insert into idempotency (scope, key, body_hash, created_at) "
+                "select '', n::text, '', now() - interval '2 days' from generate_series(1, 25) as n"
+            )
+        assert await in_portions(opened, relay._FORGET, "1 day", portion=10) == 25
+        assert await in_portions(opened, relay._FORGET, "1 day", portion=10) == 0
+    finally:
+        await opened.close()
+
+
+async def test_old_facts_go_and_the_evidence_of_what_is_in_force_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "_MOST", 2)  # several steps
+    for tenant in (1, 2):
+        for name, ago in (("ann", 500), ("bob", 399), ("cid", 0)):
+            world.clock.now = NOW - ago * DAY
+            await said(world, [name], tenant=tenant)  # bars the address at once
+        world.clock.now = NOW - 450 * DAY
+        await said(world, ["dan", "eve", "fay"], "452 4.2.2 mailbox full", tenant=tenant)  # bars nobody
+    world.clock.now = NOW
+    facts = world.service.deps.facts
+    assert await facts.drop_before(NOW - 400 * DAY) == 6
+    left = await rows(world, "select distinct address_hash from bounce")
+    assert {row[0] for row in left} == {hash_of(name) for name in ("ann", "bob", "cid")}
+    await rows(world, "update suppression set active = false where address_hash = $1", hash_of("ann"))
+    assert await facts.drop_before(NOW - 400 * DAY) == 2
+    assert await facts.drop_before(NOW - 400 * DAY) == 0
+
+
+async def test_old_mails_go_but_not_before_they_are_read(world: World) -> None:
+    ids = [
+        UUID((await world.hand_in(report(world.path, status=status)))["id"]) for status in ("5.1.1", "5.2.1", "5.2.2")
+    ]
+    long_ago = [first_id_at(NOW - timedelta(days=500 + n)) for n in range(2)]
+    for old, id_, state in zip(long_ago, ids, (0, 1), strict=False):
+        await rows(world, "update mail set id = $1, state = $3 where id = $2", old, id_, state)
+    assert await world.service.deps.mails.drop_before(NOW - 400 * DAY) == 1
+    assert {row["id"] for row in await rows(world, "select id from mail")} == {long_ago[0], ids[2]}
