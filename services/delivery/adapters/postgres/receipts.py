@@ -36,8 +36,8 @@ select * from unnest($1::text[], $2::text[], $3::uuid[], $4::bigint[], $5::int[]
                      $8::text[], $9::text[])
 order by 1, 2 on conflict do nothing returning provider, event_id
 """
-# sent → failed: the provider gave up after accepting; failed → sent: it was delivered, whatever we had recorded. What was
-# delivered stays so: a callback may overtake the one before it
+# sent → failed: the provider gave up after accepting; failed → sent: it was delivered, whatever we had recorded.
+# A message that was delivered stays so: a callback may overtake the one before it.
 _APPLY = """
 update message m set status = i.status, reason = i.reason, detail = coalesce(i.detail, m.detail), recorded_at = $8
 from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::bool[], $7::text[])
