@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from operator import attrgetter
 
 from services.bounce.domain.kinds import Kind, kind_of
@@ -68,6 +69,7 @@ _BARE = re.compile(
     r"([\w.+-]{1,64})(?=[ \t\r]{0,20}$| \()",
     re.I | re.M,
 )
+_FROM_US = re.compile(r"\bfrom you:?\s{0,4}<?$", re.I)
 _OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "support@", "helpdesk@")
 _FINAL = re.compile(rf"^final-recipient:[^\n@]{{0,40}}?({ADDRESS})", re.I | re.M)
 
@@ -259,7 +261,10 @@ def _mentioned(sentences: Sentences) -> str | None:
     if bare and server:
         return f"{bare[1]}@{server[0].partition('@')[2]}"
     told = mail.headers.get("to").lower()
-    mentioned = [found.lstrip("'`") for found in _ADDRESS.findall(sentences.text)[:MAX_RECIPIENTS]]
+    text = sentences.text
+    found_here = list(islice(_ADDRESS.finditer(text), MAX_RECIPIENTS))
+    apart = [found for found in found_here if not _FROM_US.search(text, max(0, found.start() - 24), found.start())]
+    mentioned = [found[0].lstrip("'`") for found in apart or found_here]
     others = (one for one in mentioned if one.lower() not in told and not one.lower().startswith(_OFFICES))
     return next(others, mentioned[0] if mentioned else None)
 

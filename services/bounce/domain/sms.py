@@ -4,7 +4,10 @@
 CATEGORY_BY_CODE: dict[str, str] = {
     "21211": "unknown-user",  # invalid 'To' number
     "21217": "unknown-user",  # does not appear to be valid
+    "21265": "unknown-user",  # a short code
+    "21268": "unknown-user",  # premium rate
     "21614": "unknown-user",  # not a mobile number
+    "21635": "unknown-user",  # a landline
     "21610": "unsubscribe",  # the owner replied STOP
     "21408": "policy",  # region not enabled for the account
     "21612": "policy",  # not reachable from this sender

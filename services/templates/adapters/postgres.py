@@ -29,7 +29,9 @@ on conflict (tenant, mode, name) do update set channel = excluded.channel, descr
   locales = excluded.locales, version = excluded.version, published = excluded.published,
   published_draft = excluded.published_draft, changed_at = excluded.changed_at
 where template.version = excluded.version - 1
-   or (template.version = excluded.version and template.published is distinct from excluded.published)
+   -- published; who makes it anew, as its first version, is late
+   or (template.version = excluded.version and excluded.published is not null
+       and template.published is distinct from excluded.published)
 returning true
 """
 _ADD_VERSION = """
