@@ -160,7 +160,7 @@ def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Ki
         return Kind.BOUNCE
     empty_path = headers.get("return-path").strip() in ("<>", "<MAILER-DAEMON>")
     if empty_path and not says_bounce and headers.get("auto-submitted") and not _MENTIONS_REPLY.search(human.text):
-        return Kind.AUTO_REPLY  # a help desk that thanks for the mail
+        return Kind.AUTO_REPLY  # a help desk's acknowledgement
     if says_bounce or (empty_path and not _AWAY.search(human.text[:400])):
         return Kind.BOUNCE
     return _by_words(headers, human.text)

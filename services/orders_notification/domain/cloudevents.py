@@ -60,7 +60,7 @@ def is_json(content_type: str) -> bool:
 
 
 def traceparent_of(value: Any) -> str | None:
-    """A traceparent (W3C Trace Context) as a sender wrote it; None where it is none."""
+    """Return a sender's traceparent (W3C Trace Context); None if it is malformed."""
     return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 

@@ -20,20 +20,20 @@ _MAX_DEPTH = 20
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Properties that a schema does not name. Patterns of names are not asked: rather too much is hidden."""
+    """Properties that a schema does not name. Ignores patternProperties: it is safer to hide too much."""
 
     but: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class From:
-    """Items of a list from a place on; `only`: that one alone."""
+    """Items of a list from a position on; `only`: just that one."""
 
     place: int = 0
     only: bool = False
 
 
-# property names and places in lists
+# property names and positions in lists
 Path = tuple[str | Others | From, ...]
 
 
@@ -123,11 +123,11 @@ def _walk(schema: Any, root: Mapping[str, Any], path: Path, mark: str, depth: in
         yield from _walk(inner, root, path if part is None else (*path, part), mark, depth + 1)
 
 
-_Part = tuple[str | Others | From | None, Any]  # where; None: of the same value
+_Part = tuple[str | Others | From | None, Any]  # where; None: the same value
 
 
 def _parts(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[_Part]:
-    """The schemas that one has inside."""
+    """Yield the subschemas of a schema."""
     if isinstance(reference := schema.get("$ref"), str):
         yield None, _resolved(root, reference)
     for word in ("allOf", "anyOf", "oneOf"):

@@ -114,7 +114,7 @@ async def retire_communication(deps: OrdersNotification, principal: Principal, n
         retired = replace(current, release_id=None, retired_at=deps.clock(), changed_at=deps.clock())
         await unit.put(retired)
         await unit.changed()
-        # older ones too: what was decided by them may wait still
+        # older ones too: messages that they decided may still be waiting
         ended: list[Event] = [_published(name, head, active=False) for head in await unit.heads(name)]
         await unit.emit(name, [_action(deps, principal, "communication.retire", name, (None, None)), *ended])
     return retired
@@ -156,7 +156,7 @@ async def _surroundings(
 
 @dataclass(frozen=True, slots=True)
 class _Making:
-    """A release on its way. `since`: the release that was active when its templates were asked for."""
+    """A release being made. `since`: the release that was active when its templates were queried."""
 
     current: Communication
     bundle: Mapping[str, Any]
@@ -173,8 +173,8 @@ async def _freeze(
         same = replace(current, released_draft=current.version)
         await unit.put(same)
         return same, active
-    if current.release_id != making.since:  # ours may hold older words, or what somebody has just ended
-        raise Conflict("It was published or retired meanwhile; look at it and publish it again.")
+    if current.release_id != making.since:  # ours may have older texts, or revive what was just retired
+        raise Conflict("It was published or retired in the meantime; review it and publish it again.")
     number = (current.released or 0) + 1
     release = Release(uuid7(), current.name, number, digest, bundle, deps.clock(), principal.actor)
     published = replace(

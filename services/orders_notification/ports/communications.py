@@ -27,7 +27,7 @@ class Communications(Protocol):
         """Return releases, newest first."""
 
     async def heads(self, name: str) -> Sequence[ReleaseHead]:
-        """All releases without their bundles, the oldest first."""
+        """Return all releases without their bundles, oldest first."""
 
     async def schema(self, event_type: str) -> Mapping[str, Any] | None: ...
     async def changed(self) -> None:

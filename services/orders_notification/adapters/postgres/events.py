@@ -103,7 +103,7 @@ class PostgresEvents:
 
 
 def _named(item: Prepared) -> list[str]:
-    """Everybody that the event is about: whom it was decided for, and whom it names itself; each is erased with it."""
+    """Return everybody that the event is about: the decisions' recipients, and its own; it is erased with each."""
     itself = [item.event.recipient] if item.event.recipient is not None else []
     return list(dict.fromkeys([*item.decided.recipients, *itself]))
 

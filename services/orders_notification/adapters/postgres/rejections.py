@@ -49,7 +49,7 @@ _ERASE = "delete from rejection where tenant = $1 and mode = $2 and recipient = 
 
 
 async def erase(connection: Any, tenant: int, mode: Mode, recipient: str) -> None:
-    """What is kept of an erased person goes: replayed, it would be of nobody."""
+    """Delete an erased recipient's rejections: replayed, they would be about nobody."""
     await connection.execute(_ERASE, tenant, int(mode), recipient)
 
 
