@@ -114,7 +114,7 @@ class ServiceAccountToken:
 
 
 def _said(error: exceptions.GoogleAuthError) -> str:
-    return str(error.args[0] if error.args else error)  # what stands behind it is the whole answer, tokens and all
+    return str(error.args[0] if error.args else error)  # the second argument is the whole response, with its tokens
 
 
 def token_source(account: FcmAccount) -> TokenSource:
