@@ -95,6 +95,23 @@ async def test_a_later_failure_is_believed_and_named(suite: Suite) -> None:
     assert await suite.world.statuses() == {(FAILED, Reason.ADDRESS_INVALID): 1}
 
 
+@pytest.mark.parametrize(
+    ("order", "status"),
+    [
+        ("delivered sent queued", SENT),
+        ("queued sent delivered delivered", SENT),
+        ("undelivered sent", FAILED),
+        ("undelivered delivered", SENT),
+        ("delivered undelivered", SENT),
+    ],
+)
+async def test_statuses_may_come_in_any_order(suite: Suite, order: str, status: int) -> None:
+    """Each is a call of its own, and a retry of Twilio's may overtake the next: delivered is delivered."""
+    for word in order.split():
+        assert await suite.twilio({"MessageSid": "SM1", "MessageStatus": word, "ErrorCode": "30003"}) == 200
+    assert [found for found, _ in await suite.world.statuses()] == [status]
+
+
 async def test_strangers_change_nothing(suite: Suite) -> None:
     """A wrong token, a message of another attempt signed for this one, a sender that does not exist."""
     fields = {"MessageSid": "SM1", "MessageStatus": "failed"}

@@ -183,3 +183,13 @@ def test_postgres_that_refuses_a_value_is_not_postgres_that_is_away() -> None:
     assert _store_away(ConnectionResetError())
     assert not _store_away(asyncpg.NumericValueOutOfRangeError("x"))
     assert not _store_away(ValueError("x"))
+
+
+@pytest.mark.parametrize("written", ["no trace", "00-0-0-0", "x" * 55])
+async def test_a_header_that_is_no_trace_spoils_nothing(door: Door, written: str) -> None:
+    """Producers write what they like; the events would not be listed any more."""
+    await put(door, PLAIN)
+    assert await door.bring({"number": 1, "customer": 7}, headers={"traceparent": written}) == ["SUCCESS"]
+    assert await door.bring({"number": 1}, headers={"traceparent": written}) == ["SUCCESS"]
+    (one,) = await door.events()
+    assert (one["event_id"], len(one["trace_id"])) == ("1", 32)
