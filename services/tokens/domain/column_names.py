@@ -128,6 +128,6 @@ def _named(ours: str) -> Meaning | None:
 def _shape(ours: str) -> str:
     known = ", ".join(_ALIASES)
     return (
-        f"{ours!r} is not a column that we know; write 'Their name=email'. The names are {known}, "
+        f"{ours!r} is not a column that we know; write 'Their name=email'. Names are {known}, "
         "attributes.<name> and consent.<topic>.<channel>."
     )
