@@ -41,8 +41,8 @@ _ATOM = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"')
 _LDH = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
 _TOKEN = re.compile(r"[!-~]{8,4096}")
-_APNS_TOKEN = re.compile(r"[0-9A-Fa-f]{64}")  # what iOS gives the app besides
-_NO_TOKENS = frozenset(["undefined", "blacklisted", "service_not_available"])  # as apps and old phones wrote none
+_APNS_TOKEN = re.compile(r"[0-9A-Fa-f]{64}")  # the other token that iOS gives an app
+_NO_TOKENS = frozenset(["undefined", "blacklisted", "service_not_available"])  # from apps and old phones without one
 _FID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _WORDS_AFTER = re.compile(r"\d.*[^\W\d_]")
 _PRIVATE_SUFFIXES = (
@@ -141,8 +141,8 @@ def device_token(kind: str, text: str, pointer: str | None = None) -> Address:
     """Parse an FCM registration token or a Firebase installation id. Raises InvalidAddress."""
     cleaned = visible(text)
     if kind == "fcm_token" and (_APNS_TOKEN.fullmatch(cleaned) or cleaned.strip("()").lower() in _NO_TOKENS):
-        said = "This is no token of Firebase (an APNs token, or a word for none)"
-        raise InvalidAddress(f"{said}; send what Firebase Messaging gives the app.", pointer=pointer)
+        said = "This is not a Firebase token (but an APNs token, or a placeholder)"
+        raise InvalidAddress(f"{said}; send the one that Firebase Messaging gives the app.", pointer=pointer)
     if kind == "fcm_token" and _TOKEN.fullmatch(cleaned):
         return Address(kind, cleaned, cleaned)
     if kind == "fid" and _FID.fullmatch(cleaned):
@@ -271,7 +271,7 @@ def _has_control(text: str) -> bool:
 
 
 def _without_plus(text: str, number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber:
-    """`491512…` of an export that drops the plus, where only that reading is a mobile phone's."""
+    """Parse `491512…` from an export that drops the plus, if only that reading is a mobile phone's."""
     if not text.startswith(str(number.country_code)) or _mobile(number):
         return number
     try:

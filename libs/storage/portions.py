@@ -1,4 +1,4 @@
-"""Old rows go in portions: one statement over all of them would run into the statement timeout, each time anew."""
+"""Deletes old rows in portions: one statement over all of them would exceed the statement timeout every time."""
 
 from typing import Any
 

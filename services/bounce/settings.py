@@ -167,6 +167,6 @@ class BounceSettings(ServiceSettings):
         if self.facts_kept_days < needed:
             raise ValueError(
                 f"facts_kept_days is {self.facts_kept_days}, but other settings look back {needed} days; "
-                f"raise it to at least {needed}"
+                f"it must be at least {needed}"
             )
         return self

@@ -52,7 +52,7 @@ class StoredAddress:
 
 @dataclass(frozen=True, slots=True)
 class OwnedAddress:
-    """An address with its owner's key, and why it was retired where that is known."""
+    """An address with its owner's key, and why it was retired, if that is known."""
 
     address: StoredAddress
     owner: str

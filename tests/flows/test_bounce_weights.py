@@ -1,4 +1,4 @@
-"""What a person says outweighs what a server said, and nothing stays barred on a proof that was no proof."""
+"""What a person states outweighs what a server said, and no address stays suppressed by evidence that was wrong."""
 
 from datetime import timedelta
 from typing import Any
@@ -62,7 +62,7 @@ async def test_less_does_not_take_the_place_of_more(world: World) -> None:
 
 @pytest.mark.parametrize("wrong_first", [True, False])
 async def test_nothing_stays_barred_on_a_proof_that_was_undone(world: World, wrong_first: bool) -> None:
-    """A second proof is none where the first one was wrong; whichever of the two that is."""
+    """If either of two bounces was wrong, the other is not a second one."""
     careful(world)
     for again in (False, True):
         domain = "yahoo.com" if again is not wrong_first else None
@@ -87,7 +87,7 @@ async def test_the_good_proof_of_the_two_counts_on(world: World) -> None:
     world.clock.advance(2 * DAY)
     await undo(world, provider="yahoo")
     assert await barred(world) == []
-    await said(world, ["kim"])  # with that of the second day it is a second proof
+    await said(world, ["kim"])  # with the bounce of the second day, it is a second one
     assert await barred(world) == ["kim"]
 
 
@@ -113,7 +113,7 @@ async def test_what_a_replica_judges_late_is_undone_though_a_set_was_published_s
     assert len(await barred(world)) == 1
     settled = await look_after(deps, -1)
     assert await barred(world) == []
-    assert settled < 2  # the rolled-back set is looked after for some minutes more
+    assert settled < 2  # the rolled-back set is followed up for some more minutes
     world.clock.advance(timedelta(hours=1))
     assert await look_after(deps, settled) == 3
 

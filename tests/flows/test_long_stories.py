@@ -1,4 +1,4 @@
-"""A message that was tried often, or went to several addresses, is told whole: by the verdict and by the timeline."""
+"""The verdict and the timeline are complete for messages with many attempts or several addresses."""
 
 from datetime import timedelta
 from typing import Any
@@ -48,7 +48,7 @@ async def test_a_bounce_that_came_later_stands_on_the_page_of_its_message(world:
 
 
 async def test_pages_together_say_what_one_page_says(world: World) -> None:
-    """Events that ten communications refuse, messages, and what was said about the customer, in all page lengths."""
+    """Events refused by ten communications, messages and statements about the customer, in all page lengths."""
     for number in range(6):
         await world.told(SENT, minutes=5 * number)
         cause = first_id_at(NOW + timedelta(minutes=5 * number + 1))
@@ -69,7 +69,7 @@ def _said(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 async def sent_to_three(world: World, minutes: float) -> list[str]:
-    """One notification to three addresses; the messages' ids."""
+    """Send one notification to three addresses; return the messages' ids."""
     cause = first_id_at(NOW + timedelta(minutes=minutes))
     notification = notification_id(cause, "parcel-shipped", KIM)
     moved = Transition(
@@ -90,7 +90,7 @@ def _to(moved: Transition, address: int) -> Transition:
 
 
 async def pages(world: World, limit: int, **asked: str) -> list[dict[str, Any]]:
-    """All entries, a page after the other."""
+    """Return all entries, page by page."""
     entries: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
     while True:

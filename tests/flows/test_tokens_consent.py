@@ -177,7 +177,7 @@ async def test_looking_at_the_page_changes_nothing(suite: Suite) -> None:
     assert answer.status_code == 200
     assert "<button>Abmelden</button>" in answer.text
     assert answer.headers["cache-control"] == "no-store"
-    head = await suite.http.head(link(suite))  # as scanners of links ask first
+    head = await suite.http.head(link(suite))  # as link scanners do first
     assert (head.status_code, head.content) == (200, b"")
     assert await consents(suite) == {"email": True, "sms": True}
 

@@ -112,7 +112,7 @@ async def test_unregister_retires_and_register_brings_back(suite: Suite) -> None
 
 
 async def test_a_new_token_does_not_undo_what_the_app_unregistered(suite: Suite) -> None:
-    """Firebase gives one by itself when the app has deleted the old one to turn pushes off."""
+    """Firebase issues one by itself when the app has deleted the old one to turn pushes off."""
     await register(suite, recipient="customer:1")
     await suite.call("POST", "/v1/devices/i-1:unregister")
     answer = await suite.call("POST", "/v1/devices/i-1:refresh", {"token": OTHER})

@@ -1,4 +1,4 @@
-"""Exports as shop systems and marketing clouds write them: what fits goes in as it is, the rest says what to do."""
+"""Exports of shop systems and marketing clouds: most go in as they are, and errors say what to do about the rest."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -50,7 +50,7 @@ async def test_shopifys_customers(suite: Suite) -> None:
     first, second = found.values()
     assert (first["last_name"], values(first, "phone")) == ("'t Hooft", ["+15556251199"])
     assert (first["consents"]["email"], first["attributes"]) == (True, {"tags": "a, b"})
-    # a number without country code is one of the row's country, not of ours
+    # a number without a country code belongs to the row's country, not to ours
     assert (values(second, "phone"), second["consents"]["email"]) == (["+13125550134"], False)
 
 
@@ -72,7 +72,7 @@ async def test_klaviyos_profiles(suite: Suite) -> None:
     assert values(found["customer:01GE"], "phone") == ["+14155552671"]
     said = (await suite.call("GET", "/v1/recipients/customer:01GD/consents")).json()
     (consent,) = said["items"] if "items" in said else said["consents"]
-    assert consent["at"] == "2023-05-01T10:00:00Z"  # and of SMS nothing was said
+    assert consent["at"] == "2023-05-01T10:00:00Z"  # and the row says nothing about SMS
 
 
 async def test_hubspots_contacts_with_several_addresses_in_a_cell(suite: Suite) -> None:

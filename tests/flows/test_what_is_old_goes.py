@@ -1,4 +1,4 @@
-"""Retention at scale: what is old goes in portions, found by an index, however much of it there is."""
+"""Retention at scale: old rows are found by an index and deleted in portions, however many there are."""
 
 import re
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ ARGUMENTS: dict[str, Any] = {
 @pytest.fixture
 async def connection(database: str) -> AsyncIterator[Any]:
     opened = await asyncpg.connect(database)
-    await opened.execute("set enable_seqscan = off")  # tables are empty here: what still reads all of one has no index
+    await opened.execute("set enable_seqscan = off")  # a scan of these empty tables then means: no index
     yield opened
     await opened.close()
 
@@ -78,9 +78,9 @@ async def test_old_facts_go_and_the_evidence_of_what_is_in_force_stays(
     for tenant in (1, 2):
         for name, ago in (("ann", 500), ("bob", 399), ("cid", 0)):
             world.clock.now = NOW - ago * DAY
-            await said(world, [name], tenant=tenant)  # bars the address at once
+            await said(world, [name], tenant=tenant)  # suppresses the address at once
         world.clock.now = NOW - 450 * DAY
-        await said(world, ["dan", "eve", "fay"], "452 4.2.2 mailbox full", tenant=tenant)  # bars nobody
+        await said(world, ["dan", "eve", "fay"], "452 4.2.2 mailbox full", tenant=tenant)  # suppresses nobody
     world.clock.now = NOW
     facts = world.service.deps.facts
     assert await facts.drop_before(NOW - 400 * DAY) == 6

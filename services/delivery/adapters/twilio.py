@@ -137,7 +137,7 @@ def _make(sender: Sender) -> _Line:
 
 def _created(reply: Reply) -> Outcome:
     if is_page(reply.body):
-        text = f"HTTP {reply.status} with a page in place of Twilio's JSON"
+        text = f"HTTP {reply.status} with a page instead of Twilio's JSON"
         return Deferred(Reason.SENDER_MISCONFIGURED, text, code=reply.status, sender_fault=True)
     try:
         return Sent(_decode(reply.body).sid)

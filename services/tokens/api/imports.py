@@ -23,9 +23,9 @@ router = Router(prefix="/v1/imports", tags=["imports"])
 
 _FIRST_REFUSALS = 100
 _COLUMN = (
-    "What a CSV's column means, where its name does not say it: `Klaviyo ID=customer_id`, "
+    "What a CSV's column means, if its name does not say so: `Klaviyo ID=customer_id`, "
     "`Email Marketing Consent=consent.news.email`, `Size=attributes.size`; `OPTIN_TIME=consent_at:UTC` "
-    "for times that say no offset."
+    "for times without an offset."
 )
 Column = Annotated[str, StringConstraints(max_length=1_000)]
 _CSV = "customer_id;first_name;email;consent.price-alerts.email\n4711;Jörg;joerg@example.com;yes\n"

@@ -64,7 +64,7 @@ class RowReader:
         if line.problem is None and not line.text.strip():
             return []
         if not self.read and line.text.lstrip().startswith("["):
-            raise Invalid("This is a JSON array; send an object a line, as jq -c '.[]' writes it.", pointer="row")
+            raise Invalid("This is a JSON array; send one object per line, as jq -c '.[]' writes them.", pointer="row")
         self.read += 1
         if line.problem is not None:
             return [Refusal(self.read, line.number, "row", line.problem)]

@@ -112,7 +112,7 @@ def _read(request: Request, signed: str) -> UnsubscribeLink:
 async def _is_one_click(request: Request) -> bool:
     body = await request.body()
     if len(body) <= _MAX_BODY and body.strip() == f"{_FIELD}={_VALUE}".encode():
-        return True  # whatever it is labelled as: nothing else can be meant
+        return True  # whatever its content type: it cannot mean anything else
     value = (await _form(request)).get(_FIELD)
     return isinstance(value, str) and value.strip() == _VALUE
 

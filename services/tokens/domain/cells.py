@@ -1,4 +1,4 @@
-"""What stands in a cell: programs' ways of writing nothing, text, several addresses, yes, a time, a country."""
+"""What a cell means: the ways in which programs write nothing, text, several addresses, yes, a time, a country."""
 
 import re
 from datetime import datetime
@@ -12,9 +12,9 @@ import phonenumbers
 
 from libs.errors import Invalid
 
-_NOTHING = frozenset(["NULL", "\\N", "#N/A", "#NV"])  # as databases and spreadsheets write an empty cell
-_MARKED_AS_TEXT = re.compile(r"'(?=[+(]?[0-9][0-9 ()./-]*$)")  # the sign by which a spreadsheet keeps digits
-_ROUNDED = re.compile(r"[0-9]([.,][0-9]+)?[eE]\+[0-9]{2,3}|[0-9]+\.0")  # of a spreadsheet; of a data frame
+_NOTHING = frozenset(["NULL", "\\N", "#N/A", "#NV"])  # how databases and spreadsheets write an empty cell
+_MARKED_AS_TEXT = re.compile(r"'(?=[+(]?[0-9][0-9 ()./-]*$)")  # how a spreadsheet marks digits as text
+_ROUNDED = re.compile(r"[0-9]([.,][0-9]+)?[eE]\+[0-9]{2,3}|[0-9]+\.0")  # by a spreadsheet; by a data frame
 _FRACTION = re.compile(r"(?<=[0-9]{7})\.0$")
 _YES = frozenset(
     "1 yes y true t ja j wahr oui vrai si sí sì verdadero vero on granted active optin optedin subscribed "
@@ -29,19 +29,19 @@ _TIME = re.compile(
 
 
 def plain_cell(text: str) -> str:
-    """The cell without what only its program meant."""
+    """Return the cell without what only its program needs."""
     text = text.strip()
     return "" if text in _NOTHING else _MARKED_AS_TEXT.sub("", text, count=1)
 
 
 def check_digits(text: str, pointer: str) -> None:
-    """Raises Invalid where a program has taken an id or phone number for a sum: rounded, many become one."""
+    """Raises Invalid if a program took an id or phone number for a quantity: rounding makes many the same."""
     if _ROUNDED.fullmatch(text):
         raise Invalid("A program has rounded these digits; export the column as text.", pointer=pointer)
 
 
 def several(place: str, text: str, pointer: str) -> list[str]:
-    """The addresses of one cell, which people divide by semicolon, comma or line. Raises Invalid."""
+    """Return the addresses of one cell, which people separate by semicolon, comma or line. Raises Invalid."""
     if place == "webhook" or '"' in text:
         return [text]
     if place == "phone":
@@ -53,23 +53,23 @@ def several(place: str, text: str, pointer: str) -> list[str]:
 
 
 def answer_of(text: str, pointer: str) -> bool | None:
-    """Yes, no, or None where nothing was said. Raises Invalid."""
+    """Return yes, no, or None if the cell states neither. Raises Invalid."""
     answer = re.sub("[ _-]", "", text.lower())
     if answer in _UNSAID:
         return None
     if answer not in _YES | _NO:
         raise Invalid(
-            "A consent is yes or no (or true, 1, subscribed, unsubscribed …); leave out what says neither.",
+            "A consent is yes or no (or true, 1, subscribed, unsubscribed …); leave the cell empty if it is neither.",
             pointer=pointer,
         )
     return answer in _YES
 
 
 def told_at(text: str, zone: str | None) -> str:
-    """The time in the form of ISO 8601; `zone` is its own where it says no offset."""
+    """Return the time in the format of ISO 8601; `zone` applies if it has no offset."""
     match = _TIME.fullmatch(text)
     if match is None:
-        return text  # refused, or understood, by who reads times
+        return text  # for the parser of times to accept or refuse
     offset = (match["offset"] or "").upper()
     written = f"{match['day']}T{match['hour']}{'Z' if offset in ('UTC', 'GMT') else offset}"
     if offset or zone is None:
@@ -81,7 +81,7 @@ def told_at(text: str, zone: str | None) -> str:
 
 
 def country_of(text: str) -> str:
-    """ISO 3166 of a country's code or its name in any language; ZZ where it is neither."""
+    """Return the ISO 3166 code for a country's code or its name in any language; ZZ if it is neither."""
     if len(text) == 2 and text.upper() in phonenumbers.SUPPORTED_REGIONS:
         return text.upper()
     return _names().get(text.casefold(), "ZZ")
@@ -98,7 +98,7 @@ def _names() -> dict[str, str]:
 
 
 def _locales() -> Any:
-    """The library's names of countries by language, without its package: that reads all area codes of the world."""
+    """Load the library's country names by language, but not their package: it loads the area codes of the world."""
     path = Path(phonenumbers.__file__).parent / "geodata" / "locale.py"
     spec = util.spec_from_file_location("phonenumbers.geodata.locale", path)
     assert spec is not None

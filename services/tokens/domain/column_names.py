@@ -1,4 +1,4 @@
-"""What the names of columns mean: ours, the ones that exports usually have, and what the sender says of others."""
+"""What the names of columns mean: our names, those that exports usually have, and others as the sender states."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -41,37 +41,37 @@ _AT_IN_ZONE = "consent_at:"
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a column is: `kind` place, attribute or consent. `own` where it is called by our name or was named so."""
+    """What a column is: `kind` is place, attribute or consent; `own` if it has our name or the sender stated it."""
 
     kind: str
     name: str | tuple[str, str]
     own: bool = field(default=False, compare=False)
-    zone: str | None = field(default=None, compare=False)  # of a time that says no offset
+    zone: str | None = field(default=None, compare=False)  # for times without an offset
 
     @property
     def said(self) -> str:
-        """As it would be written in a header."""
+        """How a header would name it."""
         return self.name if isinstance(self.name, str) else ".".join(("consent", *self.name))
 
 
 def meaning_of(name: str) -> Meaning | None:
-    """What a column of this name means; None where nothing here does."""
+    """Return what a column of this name means; None if the name is unknown."""
     if consent := _CONSENT.fullmatch(name):
         return Meaning("consent", (consent[1].lower(), consent[2].lower()))
     if attribute := _ATTRIBUTE.fullmatch(name):
         return Meaning("attribute", attribute[1])
     place = _MEANING.get(re.sub(r"[\W_]+", "", name.lower()))
-    # email or phone may be another system's word by chance: of two such columns nobody knows which is meant
+    # another system may happen to use email or phone as well: of two such columns, nobody knows which is meant
     return Meaning("place", place, own=name == place and "_" in name) if place else None
 
 
 def meanings_of(names: Sequence[str], named: Mapping[str, Meaning]) -> dict[Meaning, int]:
-    """Where each meaning stands in a header; what `named` says goes before all, and our own names before others.
+    """Return the position of each meaning in a header. `named` takes precedence, then our own names.
 
-    Raises Invalid where a meaning comes twice, or a named column not at all.
+    Raises Invalid if two columns have the same meaning, or a named column is missing.
     """
     errors = [
-        FieldError("column", f"The file has no column {name!r}; write it as the header does.")
+        FieldError("column", f"The file has no column {name!r}; spell it as in the header.")
         for name in named
         if name not in names
     ]
@@ -90,12 +90,12 @@ def meanings_of(names: Sequence[str], named: Mapping[str, Meaning]) -> dict[Mean
 
 def _twice(first: str, second: str, meaning: Meaning) -> str:
     if first == second:
-        return f"Two columns are called {first!r}; rename one."
-    return f"{first!r} and {second!r} both mean {meaning.said}; say which it is: column '{second}={meaning.said}'."
+        return f"Two columns are named {first!r}; rename one."
+    return f"{first!r} and {second!r} both mean {meaning.said}; state which to use: column '{second}={meaning.said}'."
 
 
 def named_columns(given: Sequence[str]) -> dict[str, Meaning]:
-    """What the sender says that columns mean, `Their name=our name` each. Raises Invalid."""
+    """Return what columns mean as the sender states it, each as `Their name=our name`. Raises Invalid."""
     named: dict[str, Meaning] = {}
     errors: list[FieldError] = []
     for text in given:
@@ -128,6 +128,6 @@ def _named(ours: str) -> Meaning | None:
 def _shape(ours: str) -> str:
     known = ", ".join(_ALIASES)
     return (
-        f"{ours!r} is no name of a column here; write 'Their name=email'. Names are {known}, "
+        f"{ours!r} is not a column that we know; write 'Their name=email'. Names are {known}, "
         "attributes.<name> and consent.<topic>.<channel>."
     )

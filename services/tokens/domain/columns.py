@@ -28,7 +28,7 @@ class Columns:
     attributes: dict[str, int]
     consents: dict[tuple[str, str], int]
     ignored: tuple[str, ...]
-    zone: str | None = None  # of a consent_at that says no offset
+    zone: str | None = None  # for a consent_at without an offset
 
     @classmethod
     def read(cls, header: Sequence[str], named: Mapping[str, Meaning] | None = None) -> "Columns":
@@ -42,7 +42,7 @@ class Columns:
         for meaning, at in found.items():
             kinds[meaning.kind][meaning.name] = at
         if not kinds["place"].keys() & _NAMES_SOMEBODY:
-            said = "call one customer_id, or say which it is: column 'Their name=customer_id'"
+            said = "name one customer_id, or state which one it is: column 'Their name=customer_id'"
             raise Invalid(f"No column identifies the recipient; {said}.", pointer="header")
         ignored = tuple(name or f"column {at + 1}" for at, name in enumerate(names) if at not in found.values())
         zone = next((meaning.zone for meaning in found if meaning.zone), None)

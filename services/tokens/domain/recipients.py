@@ -33,7 +33,7 @@ _LOCALE = re.compile(
     r"(?:[-_][Xx](?:[-_][A-Za-z0-9]{1,8})+)?(?:\.[A-Za-z0-9-]{1,20})?(?:@[A-Za-z0-9=;-]{1,100})?"
 )
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
-_OFFSET = re.compile(r"(?:GMT|UTC)([+-])0?([0-9]|1[0-4])(?::?00)?")  # as phones without a place say it
+_OFFSET = re.compile(r"(?:GMT|UTC)([+-])0?([0-9]|1[0-4])(?::?00)?")  # how phones without a place name it
 _CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 

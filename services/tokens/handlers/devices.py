@@ -48,7 +48,7 @@ async def register_device(deps: Tokens, act: Act, registration: Registration) ->
 async def refresh_device(deps: Tokens, act: Act, device: Device) -> None:
     """Replace an installation's token; its owner stays. Raises NotFound.
 
-    One that the app unregistered stays so: Firebase gives another token by itself when the old one is deleted, which
+    One that the app unregistered stays so: Firebase issues a new token by itself when the old one is deleted, which
     is how apps turn pushes off.
     """
 

@@ -22,7 +22,7 @@ _TEXT_LIMIT = 300
 _APNS_KEY = "THIRD_PARTY_AUTH_ERROR"  # a 401 that is not about our token
 _NO_PUSH = Rejected(Reason.INTERNAL, "a push sender was given content that is not a push")
 _NOT_FCM = Deferred(
-    Reason.SENDER_MISCONFIGURED, "HTTP 200 with a page in place of FCM's JSON", code=200, sender_fault=True
+    Reason.SENDER_MISCONFIGURED, "HTTP 200 with a page instead of FCM's JSON", code=200, sender_fault=True
 )
 
 

@@ -90,8 +90,8 @@ class ServiceAccountToken:
         except exceptions.GoogleAuthError as error:
             self._failed(_said(error))
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
-            # google-auth takes any success for its JSON: a proxy's page, a list, a lifetime that is no number
-            self._failed(f"the answer cannot be read ({type(error).__name__})")
+            # google-auth takes any success for its JSON: a proxy's page, a list, a lifetime that is not a number
+            self._failed(f"the response cannot be read ({type(error).__name__})")
         else:
             self._token = str(self._credentials.token)
             self._good_until = time.monotonic() + lifetime
@@ -114,7 +114,7 @@ class ServiceAccountToken:
 
 
 def _said(error: exceptions.GoogleAuthError) -> str:
-    return str(error.args[0] if error.args else error)  # what stands behind it is the whole answer, tokens and all
+    return str(error.args[0] if error.args else error)  # the second argument is the whole response, with its tokens
 
 
 def token_source(account: FcmAccount) -> TokenSource:

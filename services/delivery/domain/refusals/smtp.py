@@ -12,14 +12,14 @@ from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
 _TEXT_LIMIT = 500
-# replies about us, whatever the command: RFC 4954 (AUTH), RFC 3207 (STARTTLS). 454 is none of them: it is temporary,
-# and Amazon SES and Gmail say it of too many mails or logins
+# replies about us, whatever the command: RFC 4954 (AUTH), RFC 3207 (STARTTLS). 454 is not one of them: it is temporary,
+# and Amazon SES and Gmail send it for too many mails or logins
 _OUR_CREDENTIALS = frozenset({530, 534, 535, 538})
-_OUT_OF_ORDER = 503  # "authenticate first", or the dialogue is out of step: no fault of the mail
+_OUT_OF_ORDER = 503  # "authenticate first", or the dialogue is out of step: not the fault of the mail
 _NO_MAILBOX = frozenset({"5.1.1", "5.1.6", "5.1.10", "5.2.1"})
 _BAD_ADDRESS = frozenset({"5.1.2", "5.1.3"})
 _TOO_BIG = frozenset({"5.2.3", "5.3.4"})
-# may not send as this, or not any more; Microsoft says it after the text
+# must not (or no longer) send as this address; Microsoft sends it after the text
 _OUR_ADDRESS = frozenset({"5.1.7", "5.1.8", "5.2.252", "5.7.60", "5.7.708"})
 
 
