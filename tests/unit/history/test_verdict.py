@@ -115,6 +115,13 @@ def test_two_events_about_one_order_are_two_notifications() -> None:
     assert "2 different events" in said.sentence
 
 
+def test_the_same_for_somebody_else_is_no_repeat() -> None:
+    """A family's order: both are told of the parcel."""
+    ann = replace(message(SENT, of=cause(59)), recipient="customer:ann")
+    newest, older = cases_of([message(SENT), ann], [])
+    assert twins_of(newest, [older]) == twins_of(older, [newest]) == ()
+
+
 def test_the_times_of_two_are_those_of_what_was_sent() -> None:
     """Of several addresses the first may have failed, much later."""
     dead = message(moved(Status.SENDING, Status.FAILED, 900, reason=Reason.DEVICE_UNREGISTERED), address=3)
