@@ -115,3 +115,15 @@ async def test_what_was_kept_of_an_erased_person_goes_and_is_not_replayed(shop: 
     await erase(shop, "customer:ann")
     (left,) = (await shop.get("/v1/rejections")).json()["items"]
     assert "ben" in left["body"]
+
+
+async def test_a_code_travels_with_the_request_and_is_stored_nowhere_else(shop: Intake) -> None:
+    await shop.put("/v1/event-types/order.placed", {"schema": {"properties": {"code": {"x-secret": True}}}})
+    taken = await shop.post("/v1/events", event(data={"customer_id": "1", "code": "471147"}))
+    assert await data_of(shop, taken) == {"customer_id": "1", "code": "********"}  # an admin sees no more
+    (row,) = await shop.rows(f"select body, decisions, extensions from {SCHEMA}.event")
+    assert "471147" not in str(dict(row))
+    (request,) = await shop.outbox("notification.requested")
+    assert (request.event["data"]["code"], request.secret) == ("471147", True)
+    plain = await shop.post("/v1/events", event("e2", type="order.shipped"))
+    assert plain.status_code == 202

@@ -95,6 +95,8 @@ async def test_no_to_everything_overrules_until_a_newer_yes(suite: Suite) -> Non
     assert await consents(suite) == {"sms": True}
     await say(suite, channel="email", topic="offers", at="2027-01-20T00:00:00Z")
     assert await consents(suite, "offers") == {}
+    await say(suite, channel="email", topic="offers", at="2027-02-01T00:00:00Z")
+    assert await consents(suite, "offers") == {}  # at the same moment no wins
     await say(suite, channel="email", topic="offers", at="2027-02-02T00:00:00Z")
     assert await consents(suite, "offers") == {"email": True}
     assert await consents(suite) == {"sms": True}

@@ -1,6 +1,7 @@
 """Devices: one live address per installation, wherever its user goes; dead ones are retired on the provider's word."""
 
 import asyncio
+import json
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timedelta
@@ -247,3 +248,17 @@ async def test_many_writers_of_the_same_devices_leave_one_address_each(suite: Su
     assert await connection.fetchval(f"select count(*) - count(distinct installation) {live}") == 0
     assert await connection.fetchval(f"select count(*) - count(distinct hash) {live}") == 0
     await connection.close()
+
+
+async def test_two_devices_that_swap_their_tokens_in_one_file_both_arrive(suite: Suite) -> None:
+    """A shop's table was off by one line, and is sent anew."""
+    await register(suite, "i-1", TOKEN, recipient="customer:1")
+    await register(suite, "i-2", OTHER, recipient="customer:2")
+    rows = [
+        {"key": f"customer:{number}", "devices": [{"installation": f"i-{number}", "token": token, "kind": "fcm_token"}]}
+        for number, token in ((1, OTHER), (2, TOKEN))
+    ]
+    report = await suite.load("\n".join(json.dumps(row) for row in rows), "application/x-ndjson")
+    assert (report.json()["state"], report.json()["changed"]) == ("done", 2), report.text
+    assert [a["value"] for a in await addresses(suite, "customer:1")] == [OTHER]
+    assert [a["value"] for a in await addresses(suite, "customer:2")] == [TOKEN]

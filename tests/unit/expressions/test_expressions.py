@@ -280,3 +280,12 @@ def test_results_that_another_thread_forgets_are_worked_out_anew() -> None:
 
     gold = replace(compile_expression("event.data.quantity > 2", variables={"event"}), _known=Emptied())
     assert [gold.evaluate(Context({"event": EVENT})) for _ in range(3)] == [True, True, True]
+
+
+def test_two_prices_that_are_one_double_are_not_taken_for_one_another() -> None:
+    """Which of the two came out, the engine does not say: neither is claimed."""
+    prices = [Decimal("0.1"), Decimal("0.10000000000000000001")]
+    assert float(prices[0]) == float(prices[1])
+    made = result("event.prices.map(p, p)", {"prices": prices})
+    assert [type(price) for price in made] == [float, float]  # type: ignore[attr-defined]
+    assert result("event.prices.map(p, p)", {"prices": prices[1:]}) == prices[1:]

@@ -115,6 +115,13 @@ def test_two_events_about_one_order_are_two_notifications() -> None:
     assert "2 different events" in said.sentence
 
 
+def test_the_same_communication_to_another_recipient_is_not_a_repeat() -> None:
+    """A family's order: both are told about the parcel."""
+    ann = replace(message(SENT, of=cause(59)), recipient="customer:ann")
+    newest, older = cases_of([message(SENT), ann], [])
+    assert twins_of(newest, [older]) == twins_of(older, [newest]) == ()
+
+
 def test_two_sendings_are_given_by_their_own_times() -> None:
     """The first of several addresses may have failed, much later."""
     dead = message(moved(Status.SENDING, Status.FAILED, 900, reason=Reason.DEVICE_UNREGISTERED), address=3)
