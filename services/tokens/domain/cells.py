@@ -15,6 +15,7 @@ from libs.errors import Invalid
 _NOTHING = frozenset(["NULL", "\\N", "#N/A", "#NV"])  # as databases and spreadsheets write an empty cell
 _MARKED_AS_TEXT = re.compile(r"'(?=[+(]?[0-9][0-9 ()./-]*$)")  # the sign by which a spreadsheet keeps digits
 _ROUNDED = re.compile(r"[0-9]([.,][0-9]+)?[eE]\+[0-9]{2,3}|[0-9]+\.0")  # of a spreadsheet; of a data frame
+_FAILED = re.compile(r"#[A-ZÄÖÜ0-9/]{2,10}[!?]")  # #REF!, #NAME?, #WERT!
 _FRACTION = re.compile(r"(?<=[0-9]{7})\.0$")
 _YES = frozenset(
     "1 yes y true t ja j wahr oui vrai si sí sì verdadero vero on granted active optin optedin subscribed "
@@ -23,7 +24,7 @@ _YES = frozenset(
 _NO = frozenset("0 no n false f nein falsch non faux falso off withdrawn optout optedout unsubscribed cleaned".split())
 _UNSAID = frozenset(["", "neversubscribed", "notsubscribed", "pending", "unconfirmed"])
 _TIME = re.compile(
-    r"(?P<day>\d{4}-\d\d-\d\d)[ T](?P<hour>\d\d:\d\d(:\d\d(\.\d{1,9})?)?) ?(?P<offset>Z|UTC|GMT|[+-]\d\d:?\d\d)?",
+    r"(?P<day>\d{4}-\d\d-\d\d)([ T](?P<hour>\d\d:\d\d(:\d\d(\.\d{1,9})?)?) ?(?P<offset>Z|UTC|GMT|[+-]\d\d:?\d\d)?)?",
     re.IGNORECASE,
 )
 
@@ -32,6 +33,12 @@ def plain_cell(text: str) -> str:
     """The cell without what only its program meant."""
     text = text.strip()
     return "" if text in _NOTHING else _MARKED_AS_TEXT.sub("", text, count=1)
+
+
+def check_formula(text: str, pointer: str) -> None:
+    """Raises Invalid where a spreadsheet's formula failed: as an id, many would become one."""
+    if _FAILED.fullmatch(text):
+        raise Invalid("A formula of the spreadsheet failed here; mend the cell, or empty it.", pointer=pointer)
 
 
 def check_digits(text: str, pointer: str) -> None:
@@ -65,15 +72,18 @@ def answer_of(text: str, pointer: str) -> bool | None:
     return answer in _YES
 
 
-def told_at(text: str, zone: str | None) -> str:
-    """The time in the form of ISO 8601; `zone` is its own where it says no offset."""
+def told_at(text: str, zone: str | None, pointer: str) -> str:
+    """The time in the form of ISO 8601; `zone` is its own where it says no offset. Raises Invalid where none does."""
     match = _TIME.fullmatch(text)
     if match is None:
         return text  # refused, or understood, by who reads times
     offset = (match["offset"] or "").upper()
-    written = f"{match['day']}T{match['hour']}{'Z' if offset in ('UTC', 'GMT') else offset}"
-    if offset or zone is None:
+    written = f"{match['day']}T{match['hour'] or '00:00'}{'Z' if offset in ('UTC', 'GMT') else offset}"
+    if offset:
         return written
+    if zone is None:
+        said = "end it with Z or +01:00, or say its zone for the whole column"
+        raise Invalid(f"The time has no offset; {said}: column '{pointer}=consent_at:UTC'.", pointer=pointer)
     try:
         return datetime.fromisoformat(written).replace(tzinfo=ZoneInfo(zone)).isoformat()
     except ValueError:
