@@ -119,7 +119,7 @@ def phone_number(text: str, region: str | None, pointer: str | None = None) -> A
         raise InvalidAddress(
             f"This is not a phone number ({_phone_problem(error)}); {hint}.", pointer=pointer
         ) from error
-    if not number.extension and _WORDS_AFTER.search(cleaned):
+    if cleaned.lower() != cleaned.upper() and not number.extension and _WORDS_AFTER.search(cleaned):
         raise InvalidAddress("Letters would be read as digits; send the number alone.", pointer=pointer)
     number = _without_plus(cleaned, number)
     if number.extension:

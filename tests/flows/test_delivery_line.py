@@ -222,3 +222,20 @@ async def test_who_cannot_be_looked_up_waits_longer_each_time_and_not_beyond_his
     assert max(pauses) >= 4
     assert clock() == expires_at
     assert await world.statuses() == {(SKIPPED, Reason.EXPIRED): 1}
+
+
+@pytest.mark.parametrize(("channel", "reached"), [("webhook", 1), ("push", 0)])
+async def test_one_receiver_that_is_away_does_not_stop_the_others(world: World, channel: str, reached: int) -> None:
+    """Of webhooks; a provider that is away is not asked further."""
+    release = await world.release([channel])
+    dead = [f"customer:dead{number}" for number in range(30)]
+    for key in (*dead, "customer:alive"):
+        world.tokens.add(key, channel)
+    away = Deferred(Reason.PROVIDER_UNAVAILABLE, "no connection")
+    world.provider.answer = lambda m: away if "dead" in m.address else Sent()
+    sender = LaneSender(world.line(), Lane.BULK)
+    for keys in (dead, ["customer:alive"]):
+        await world.request(release, keys)
+        while await sender.run_once():
+            pass
+    assert sum(isinstance(call.outcome, Sent) for call in world.provider.calls) == reached

@@ -19,7 +19,6 @@ from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Rejected, Sent
 from services.delivery.domain.standing import explain
 from services.delivery.domain.steering import Hold, HoldKind, KnownRelease, Suppression
-from services.delivery.loops.sender import LaneSender
 from tests.flows.delivery_world import KEYRING, TENANT, World, opened
 
 SENT, FAILED, SKIPPED, SUPPRESSED, UNKNOWN = 2, 3, 4, 5, 6
@@ -204,23 +203,6 @@ async def test_the_throttle_is_shared_and_leaves_room_for_what_is_urgent(world: 
     assert len(world.provider.calls) == 10
     assert await world.value("select sum(pending) from request") == 22
     assert await world.value("select count(*) from work where reason = $1", int(Reason.THROTTLED)) == 1
-
-
-@pytest.mark.parametrize(("channel", "reached"), [("webhook", 1), ("push", 0)])
-async def test_one_receiver_that_is_away_does_not_stop_the_others(world: World, channel: str, reached: int) -> None:
-    """Of webhooks; a provider that is away is not asked further."""
-    release = await world.release([channel])
-    dead = [f"customer:dead{number}" for number in range(30)]
-    for key in (*dead, "customer:alive"):
-        world.tokens.add(key, channel)
-    away = Deferred(Reason.PROVIDER_UNAVAILABLE, "no connection")
-    world.provider.answer = lambda m: away if "dead" in m.address else Sent()
-    sender = LaneSender(world.line(), Lane.BULK)
-    for keys in (dead, ["customer:alive"]):
-        await world.request(release, keys)
-        while await sender.run_once():
-            pass
-    assert sum(isinstance(call.outcome, Sent) for call in world.provider.calls) == reached
 
 
 async def test_an_unusable_sender_waits_and_says_so(world: World, clock: FixedClock) -> None:

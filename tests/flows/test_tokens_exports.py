@@ -112,6 +112,8 @@ async def test_phones_as_exports_write_them(suite: Suite, row: str, value: str) 
         ("1,4.9151E+12,", "phone", "as text"),
         ("1,0151 23456789,Atlantis", "phone", "country code"),
         ("1,+49 151 23456789 mobil,", "phone", "the number alone"),
+        ("#REF!,,", "customer_id", "formula"),
+        ("1,#NAME?,", "phone", "formula"),
         ("#N/A,,", "customer_id", "customer:<the shop's id>"),
     ],
 )
@@ -125,6 +127,15 @@ async def test_what_a_program_spoilt_is_refused(suite: Suite, row: str, field: s
 async def test_a_spreadsheets_day_is_no_second_of_1970(suite: Suite) -> None:
     report = (await suite.load("customer_id,consent.news.email,consent_at\n1,WAHR,45047.5\n")).json()
     assert report["refusals"][0]["field"] == "consent_at"
+
+
+@pytest.mark.parametrize("at", ["2023-05-01 12:00:00", "2023-05-01T12:00", "2023-05-01"])
+async def test_a_time_without_an_offset_says_how_to_give_one(suite: Suite, at: str) -> None:
+    content = f"customer_id,consent.news.email,OPTIN_TIME\n1,yes,{at}\n"
+    named = {"column": ["OPTIN_TIME=consent_at"]}
+    (refusal,) = (await suite.load(content, params=named)).json()["refusals"]
+    assert (refusal["field"], "column 'OPTIN_TIME=consent_at:UTC'" in refusal["reason"]) == ("OPTIN_TIME", True)
+    await taken(suite, content, "OPTIN_TIME=consent_at:UTC")
 
 
 async def test_cells_that_say_nothing_leave_what_is_there(suite: Suite) -> None:

@@ -15,15 +15,18 @@ from libs.errors import Invalid
 _NOTHING = frozenset(["NULL", "\\N", "#N/A", "#NV"])  # how databases and spreadsheets write an empty cell
 _MARKED_AS_TEXT = re.compile(r"'(?=[+(]?[0-9][0-9 ()./-]*$)")  # how a spreadsheet marks digits as text
 _ROUNDED = re.compile(r"[0-9]([.,][0-9]+)?[eE]\+[0-9]{2,3}|[0-9]+\.0")  # by a spreadsheet; by a data frame
+_FAILED = re.compile(r"#[A-ZÄÖÜ0-9/]{2,10}[!?]")  # #REF!, #NAME?, #WERT!
+_DIVIDED = re.compile(r"[;,\n]")
 _FRACTION = re.compile(r"(?<=[0-9]{7})\.0$")
 _YES = frozenset(
     "1 yes y true t ja j wahr oui vrai si sí sì verdadero vero on granted active optin optedin subscribed "
     "confirmed".split()
 )
 _NO = frozenset("0 no n false f nein falsch non faux falso off withdrawn optout optedout unsubscribed cleaned".split())
+_NO_DIVIDERS = str.maketrans("", "", " _-")
 _UNSAID = frozenset(["", "neversubscribed", "notsubscribed", "pending", "unconfirmed"])
 _TIME = re.compile(
-    r"(?P<day>\d{4}-\d\d-\d\d)[ T](?P<hour>\d\d:\d\d(:\d\d(\.\d{1,9})?)?) ?(?P<offset>Z|UTC|GMT|[+-]\d\d:?\d\d)?",
+    r"(?P<day>\d{4}-\d\d-\d\d)([ T](?P<hour>\d\d:\d\d(:\d\d(\.\d{1,9})?)?) ?(?P<offset>Z|UTC|GMT|[+-]\d\d:?\d\d)?)?",
     re.IGNORECASE,
 )
 
@@ -31,7 +34,15 @@ _TIME = re.compile(
 def plain_cell(text: str) -> str:
     """Return the cell without what only its program needs."""
     text = text.strip()
-    return "" if text in _NOTHING else _MARKED_AS_TEXT.sub("", text, count=1)
+    if text.startswith("'"):
+        return _MARKED_AS_TEXT.sub("", text, count=1)
+    return "" if text in _NOTHING else text
+
+
+def check_formula(text: str, pointer: str) -> None:
+    """Raises Invalid where a spreadsheet's formula failed: as an id, many would become one."""
+    if text.startswith("#") and _FAILED.fullmatch(text):
+        raise Invalid("A formula of the spreadsheet failed here; mend the cell, or empty it.", pointer=pointer)
 
 
 def check_digits(text: str, pointer: str) -> None:
@@ -45,16 +56,18 @@ def several(place: str, text: str, pointer: str) -> list[str]:
     if place == "webhook" or '"' in text:
         return [text]
     if place == "phone":
-        text = _FRACTION.sub("", text)
+        text = _FRACTION.sub("", text) if text.endswith(".0") else text
         check_digits(text, pointer)
-    found = [part.strip() for part in re.split(r"[;,\n]", text) if part.strip()]
+    if not _DIVIDED.search(text):
+        return [text]
+    found = [part.strip() for part in _DIVIDED.split(text) if part.strip()]
     whole = len(found) > 1 and all("@" in part if place == "email" else _digits(part) >= 6 for part in found)
     return found if whole else [text]
 
 
 def answer_of(text: str, pointer: str) -> bool | None:
     """Return yes, no, or None if the cell states neither. Raises Invalid."""
-    answer = re.sub("[ _-]", "", text.lower())
+    answer = text.lower().translate(_NO_DIVIDERS)
     if answer in _UNSAID:
         return None
     if answer not in _YES | _NO:
@@ -65,15 +78,18 @@ def answer_of(text: str, pointer: str) -> bool | None:
     return answer in _YES
 
 
-def told_at(text: str, zone: str | None) -> str:
-    """Return the time in the format of ISO 8601; `zone` applies if it has no offset."""
+def told_at(text: str, zone: str | None, pointer: str) -> str:
+    """Return the time in the format of ISO 8601; `zone` applies if it has no offset. Raises Invalid if neither does."""
     match = _TIME.fullmatch(text)
     if match is None:
         return text  # for the parser of times to accept or refuse
     offset = (match["offset"] or "").upper()
-    written = f"{match['day']}T{match['hour']}{'Z' if offset in ('UTC', 'GMT') else offset}"
-    if offset or zone is None:
+    written = f"{match['day']}T{match['hour'] or '00:00'}{'Z' if offset in ('UTC', 'GMT') else offset}"
+    if offset:
         return written
+    if zone is None:
+        said = "end it with Z or +01:00, or say its zone for the whole column"
+        raise Invalid(f"The time has no offset; {said}: column '{pointer}=consent_at:UTC'.", pointer=pointer)
     try:
         return datetime.fromisoformat(written).replace(tzinfo=ZoneInfo(zone)).isoformat()
     except ValueError:

@@ -11,7 +11,15 @@ from typing import Any
 
 from libs import exact_json
 from libs.errors import BadRequest, Invalid
-from services.tokens.domain.cells import answer_of, check_digits, country_of, plain_cell, several, told_at
+from services.tokens.domain.cells import (
+    answer_of,
+    check_digits,
+    check_formula,
+    country_of,
+    plain_cell,
+    several,
+    told_at,
+)
 from services.tokens.domain.column_names import Meaning, meanings_of
 
 _SIMPLE = ("first_name", "last_name", "locale", "zone")
@@ -59,6 +67,8 @@ class Columns:
             )
         cells = [plain_cell(cell) for cell in cells]
         given = {name: cells[at] for name, at in self.places.items() if cells[at]}
+        for name, text in given.items():
+            check_formula(text, self.header[self.places[name]])
         for name in given.keys() & _NAMES_SOMEBODY:
             check_digits(given[name], self.header[self.places[name]])
         made: dict[str, Any] = {"key": _key(given)}
@@ -111,7 +121,7 @@ class Columns:
     def _consents(self, given: dict[str, str], cells: Sequence[str]) -> list[dict[str, Any]]:
         proof = {name: given[f"consent_{name}"] for name in ("how", "text_version") if f"consent_{name}" in given}
         if "consent_at" in given:
-            proof["at"] = told_at(given["consent_at"], self.zone)
+            proof["at"] = told_at(given["consent_at"], self.zone, self.header[self.places["consent_at"]])
         made = []
         for (topic, channel), at in self.consents.items():
             granted = answer_of(cells[at], self.header[at])

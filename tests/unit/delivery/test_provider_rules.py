@@ -284,6 +284,12 @@ def test_amazons_454_means_throttled() -> None:
     assert (outcome.reason, outcome.sender_fault) == (Reason.THROTTLED, False)
 
 
+def test_a_limit_of_the_day_is_over_tomorrow() -> None:
+    outcome = smtp.sort_reply(Reply(550, "5.4.5 Daily user sending limit exceeded."), "message")
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason, outcome.sender_fault) == (Reason.THROTTLED, False)
+
+
 def test_twilio_error_codes_of_receipts() -> None:
     assert twilio.reason_of("30005") is Reason.ADDRESS_INVALID
     assert twilio.reason_of("30003") is Reason.PROVIDER_GAVE_UP

@@ -18,6 +18,7 @@ _OUR_CREDENTIALS = frozenset({530, 534, 535, 538})
 _OUT_OF_ORDER = 503  # "authenticate first", or the dialogue is out of step: not the fault of the mail
 _NO_MAILBOX = frozenset({"5.1.1", "5.1.6", "5.1.10", "5.2.1"})
 _BAD_ADDRESS = frozenset({"5.1.2", "5.1.3"})
+_FOR_TODAY = "5.4.5"  # Gmail's "daily sending limit exceeded": final by its code, and over tomorrow
 _TOO_BIG = frozenset({"5.2.3", "5.3.4"})
 # must not (or no longer) send as this address; Microsoft sends it after the text
 _OUR_ADDRESS = frozenset({"5.1.7", "5.1.8", "5.2.252", "5.7.60", "5.7.708"})
@@ -49,7 +50,7 @@ def sort_reply(reply: Reply, command: str) -> Outcome:
         return Deferred(reason, text, code=code, enhanced=enhanced, sender_fault=command == "MAIL")
     if code < 400:  # a positive reply in the wrong place: the dialogue is out of step
         return Deferred(Reason.PROVIDER_UNAVAILABLE, f"unexpected reply {code} {text}", code=code)
-    if code < 500:
+    if code < 500 or enhanced == _FOR_TODAY:
         reason = Reason.PROVIDER_UNAVAILABLE if code == 421 or before_mail else Reason.THROTTLED
         return Deferred(reason, text, code=code, enhanced=enhanced)
     reason = _final(command, code, enhanced)
