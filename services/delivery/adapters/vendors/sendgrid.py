@@ -129,7 +129,9 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
 def _opinion(event: _Event, kind: ReceiptKind) -> Opinion | None:
     if kind is ReceiptKind.BOUNCED:
         vendor_class = "/".join(filter(None, (event.type or "bounce", event.bounce_classification)))
-        category = "expired" if event.type == "expired" else _CATEGORIES.get((event.bounce_classification or "").lower())
+        category = (
+            "expired" if event.type == "expired" else _CATEGORIES.get((event.bounce_classification or "").lower())
+        )
         return Opinion(vendor_class, category, _PERMANENT.get(event.type or ""))
     if kind is ReceiptKind.DROPPED:
         return Opinion(event.reason or event.event)
