@@ -182,3 +182,36 @@ def test_a_recipient_is_found_whose_field_has_a_form_of_its_own(fields: str, wor
     )
     head = "Content-Type: multipart/report; report-type=delivery-status; boundary=q\n"
     assert [one.address for one in read_mail(mail(parts, head=head)).recipients] == [address]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "category"),
+    [
+        ("Nie można odnaleźć podanego adresu e-mail. Sprawdź adres odbiorcy.", "unknown-user"),
+        ("E-postadressen kunde inte hittas. Kontrollera mottagarens adress.", "unknown-user"),
+        ("Mailadressen blev ikke fundet. Kontrollér den.", "unknown-user"),
+        ("E-mailová adresa nebyla nalezena.", "unknown-user"),
+        ("Az e-mail-cím nem található.", "unknown-user"),
+        ("Sähköpostiosoitetta ei löytynyt.", "unknown-user"),
+        ("La casella del destinatario è piena.", "mailbox-full"),
+        ("Die Zustellung an diese Adresse ist eingeschränkt.", "recipient-filter"),
+        ("Il messaggio supera la dimensione consentita.", "too-large"),
+    ],
+)
+def test_exchange_speaks_the_language_of_who_wrote(sentence: str, category: str) -> None:
+    assert said(mail(f"Delivery:\n\n{KIM}\n{sentence}\n")) == [(KIM, "failed", category)]
+
+
+def test_a_filter_names_us_before_it_names_the_recipient() -> None:
+    body = (
+        f"Our scanner found\n    banned name: .exe\n\nin mail presumably from you <shop@shop.example>\nto:\n-> {KIM}\n"
+    )
+    assert said(mail(body)) == [(KIM, "failed", "content-rejected")]
+
+
+def test_a_help_desk_that_thanks_is_no_bounce() -> None:
+    head = "Return-Path: <>\nAuto-Submitted: auto-generated\n"
+    thanks = mail("We have your question, its number is 4711.", subject="[#4711] Your question", head=head)
+    assert judge(read_mail(thanks.replace(b"MAILER-DAEMON@", b"help@")), rules()).category == "auto-reply"
+    refusal = mail("550 5.1.1 nobody here", subject="[#4711] Your question", head=head)
+    assert read_mail(refusal.replace(b"MAILER-DAEMON@", b"help@")).kind is Kind.BOUNCE

@@ -108,3 +108,28 @@ def test_an_address_ends_where_a_sentence_goes_on_without_a_space() -> None:
 )
 def test_words_about_our_side_bar_nobody(said: str) -> None:
     assert of_text(said, rules()).category in ("sender-rejected", "reputation-block", "policy")
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("554 IB104. Connection refused, 192.0.2.7 is listed on a block list", "reputation-block"),
+        ("421 Temporarily rejected. No reverse DNS. IB108", "auth-failure"),
+        ("550 This IP has sent too many messages. IB504", "throttled"),
+        ("552 Judged to be spam by many. IB212", "spam-content"),
+        ("554 bizsmtp IB103", "reputation-block"),
+    ],
+)
+def test_words_stand_above_the_codes_that_a_provider_puts_behind_them(text: str, category: str) -> None:
+    assert of_text(text, rules()).category == category
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("host mx.x.example refused to talk to me: 452 hold on", "system-error"),
+        ("550 mail refused", "policy"),
+    ],
+)
+def test_postfix_refused_to_talk_is_not_what_the_server_said(text: str, category: str) -> None:
+    assert of_text(text, rules()).category == category
