@@ -1,4 +1,4 @@
-"""Zip files and mboxes are taken apart while they come in, whatever the pieces, and bounded whatever they are."""
+"""Zip files and mboxes are read as a stream, in pieces of any size, within bounds whatever they contain."""
 
 import io
 import mailbox
@@ -29,7 +29,7 @@ def taken(kind: str, raw: bytes, size: int = 1 << 16, bounds: Bounds = BOUNDS) -
 
 def zipped(mails: Iterable[tuple[str, bytes]], how: int = zipfile.ZIP_DEFLATED, *, streamed: bool = False) -> bytes:
     class Pipe(io.RawIOBase):
-        """As a zip is written to a socket: sizes stand behind the entries."""
+        """Build a zip as written to a socket: sizes follow the entries."""
 
         def writable(self) -> bool:
             return True
@@ -55,11 +55,11 @@ def named(mails: Iterable[bytes] = MAILS) -> list[tuple[str, bytes]]:
     [zipped(named()), zipped(named(), streamed=True), zipped(named(), zipfile.ZIP_STORED)],
     ids=["deflated", "streamed", "stored"],
 )
-def test_a_zip_gives_its_mails_whatever_the_pieces(raw: bytes, size: int) -> None:
+def test_a_zip_yields_its_mails_in_pieces_of_any_size(raw: bytes, size: int) -> None:
     assert taken("application/zip", raw, size) == [Found(name, mail) for name, mail in named()]
 
 
-def test_a_zip_with_long_sizes_behind_its_entries() -> None:
+def test_a_zip64_with_sizes_after_its_entries_is_read() -> None:
     file = io.BytesIO()
     file.seekable = lambda: False  # type: ignore[method-assign]
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -71,12 +71,12 @@ def test_a_zip_with_long_sizes_behind_its_entries() -> None:
     assert empty == Refused("empty.eml", "It is empty.")
 
 
-def test_what_is_no_mail_in_a_zip_is_passed_over() -> None:
+def test_entries_that_are_no_mails_are_skipped() -> None:
     raw = zipped([("box/", b""), ("__MACOSX/box/._1.eml", b"x"), ("box/.DS_Store", b"x"), *named(MAILS[:1])])
     assert [one.name for one in taken("application/zip", raw)] == ["bounces/0.eml"]
 
 
-def test_a_mail_that_is_too_large_or_damaged_is_refused_and_the_others_are_found() -> None:
+def test_an_oversized_or_damaged_mail_is_refused_and_the_others_are_found() -> None:
     raw = bytearray(zipped([("large.eml", bytes(range(256)) * 500), *named()], zipfile.ZIP_STORED))
     at = raw.index(b"kim")
     raw[at : at + 3] = b"tim"
@@ -89,7 +89,7 @@ def test_a_mail_that_is_too_large_or_damaged_is_refused_and_the_others_are_found
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_bomb_is_left_alone_after_little_work(streamed: bool) -> None:
+def test_a_bomb_is_abandoned_after_little_work(streamed: bool) -> None:
     bomb = zipped([*named(MAILS[:1]), ("bomb.eml", bytes(64 * MEGABYTE))], streamed=streamed)
     found = READERS["application/zip"](Bounds(50_000, 100 * MEGABYTE, 10)).feed(bomb)
     tracemalloc.start()
@@ -101,7 +101,7 @@ def test_a_bomb_is_left_alone_after_little_work(streamed: bool) -> None:
     assert peak < 8 * MEGABYTE
 
 
-def test_a_million_entries_and_a_gigabyte_come_to_an_end() -> None:
+def test_a_million_entries_and_a_gigabyte_are_bounded() -> None:
     many = zipped((f"{n}.eml", b"") for n in range(1_100))
     with pytest.raises(Unreadable, match="more than 1,000 mails"):
         taken("application/zip", many)
@@ -121,12 +121,12 @@ def test_a_million_entries_and_a_gigabyte_come_to_an_end() -> None:
         (b"", "cut off"),
     ],
 )
-def test_what_is_no_zip_or_half_of_one_says_so(raw: bytes, words: str) -> None:
+def test_an_invalid_or_truncated_zip_is_reported(raw: bytes, words: str) -> None:
     with pytest.raises(Unreadable, match=words):
         taken("application/zip", raw)
 
 
-def test_a_zip_that_ends_in_the_middle_gives_what_came_before() -> None:
+def test_a_truncated_zip_yields_its_complete_mails() -> None:
     raw = zipped(named(), zipfile.ZIP_STORED)
     reader = READERS["application/zip"](BOUNDS)
     found = list(reader.feed(raw[: raw.index(b"a line") + 100]))
@@ -139,7 +139,7 @@ def test_a_zip_that_ends_in_the_middle_gives_what_came_before() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_a_mutated_archive_gives_mails_or_says_why_not(data: st.DataObject) -> None:
+def test_a_mutated_archive_yields_mails_or_a_reason(data: st.DataObject) -> None:
     kind, raw = data.draw(
         st.sampled_from(
             [
@@ -158,7 +158,7 @@ def test_a_mutated_archive_gives_mails_or_says_why_not(data: st.DataObject) -> N
 
 @pytest.mark.parametrize("size", [1, 9, 1 << 16])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_an_mbox_gives_its_mails_unquoted(size: int, end: bytes) -> None:
+def test_an_mbox_yields_its_mails_unquoted(size: int, end: bytes) -> None:
     lines = [
         b"From MAILER-DAEMON Thu Nov 26 14:00:00 2026",
         b"Subject: one",
@@ -188,7 +188,7 @@ def test_an_mbox_gives_its_mails_unquoted(size: int, end: bytes) -> None:
     assert last == Found("mail 4", b"Subject: last")
 
 
-def test_what_python_writes_as_an_mbox_is_read(tmp_path: Path) -> None:
+def test_pythons_mbox_files_are_read(tmp_path: Path) -> None:
     box = mailbox.mbox(tmp_path / "box")
     for mail in MAILS:
         box.add(mail)
@@ -200,7 +200,7 @@ def test_what_python_writes_as_an_mbox_is_read(tmp_path: Path) -> None:
     assert (raws[0], raws[-1]) == (MAILS[0], b"Subject: quoted\n\nFrom us 12:00 to you\n")
 
 
-def test_a_mail_of_an_mbox_that_is_too_large_is_passed_over_in_little_memory() -> None:
+def test_an_oversized_mail_of_an_mbox_is_skipped_in_little_memory() -> None:
     raw = (
         b"From a@b.example\nSubject: x\n\n" + b"y" * 76 * 1_000 + b"\nFrom c@d.example 10:00\nno\n" + b"z\n" * MEGABYTE
     )
@@ -214,7 +214,7 @@ def test_a_mail_of_an_mbox_that_is_too_large_is_passed_over_in_little_memory() -
     assert peak < MEGABYTE
 
 
-def test_what_is_no_mbox_says_so() -> None:
+def test_an_invalid_mbox_is_reported() -> None:
     for raw in (b"Subject: a mail\n\n", b"", b"x" * 5_000):
         with pytest.raises(Unreadable, match="no mbox"):
             taken("application/mbox", raw)

@@ -38,7 +38,7 @@ def verdict(reply: Reply | str, *documents: dict[str, Any], layer: Layer = Layer
         ("a" * 10 * MAX_CHARS, b" " + b"a" * MAX_CHARS + b" "),
     ],
 )
-def test_what_servers_vary_without_meaning_is_gone(text: str, seen: bytes) -> None:
+def test_meaningless_variations_are_normalised(text: str, seen: bytes) -> None:
     assert comparable(text) == seen
 
 
@@ -65,7 +65,7 @@ def test_a_phrase_matches_whole_words(phrase: str, text: str, matches: bool) -> 
 
 
 @pytest.mark.parametrize("phrase", ["", "*", "* full", "mailbox *", "a * b * c * d * e", "{nobody} here", "!!"])
-def test_a_phrase_that_says_nothing_is_refused(phrase: str) -> None:
+def test_a_meaningless_or_malformed_phrase_is_refused(phrase: str) -> None:
     with pytest.raises(BadPattern):
         of_phrase(phrase, WORDS)
 
@@ -84,7 +84,7 @@ def test_a_phrase_that_says_nothing_is_refused(phrase: str) -> None:
         ("postmaster@ knows", "a part of an address"),
     ],
 )
-def test_a_phrase_that_stands_in_any_reply_is_refused(phrase: str, why: str) -> None:
+def test_a_phrase_common_to_all_replies_is_refused(phrase: str, why: str) -> None:
     with pytest.raises(BadPattern, match=why):
         of_phrase(phrase, WORDS)
     with pytest.raises(BadRule, match="/unless/1"):
@@ -92,7 +92,7 @@ def test_a_phrase_that_stands_in_any_reply_is_refused(phrase: str, why: str) -> 
 
 
 @pytest.mark.parametrize("phrase", ["user kim@x.example unknown", "4.7.500", "s3150", "5 7", "{mailbox}", "@ gone"])
-def test_a_phrase_with_an_address_or_a_number_and_more_is_taken(phrase: str) -> None:
+def test_a_phrase_with_an_address_or_number_and_words_is_accepted(phrase: str) -> None:
     assert of_phrase(phrase, WORDS)
 
 
@@ -118,7 +118,7 @@ def test_a_phrase_with_an_address_or_a_number_and_more_is_taken(phrase: str) -> 
         ("(" * 3_000 + ")" * 3_000, "500 characters"),
     ],
 )
-def test_an_expression_that_may_cost_without_limit_is_refused(expression: str, why: str) -> None:
+def test_an_expression_of_unbounded_cost_is_refused(expression: str, why: str) -> None:
     with pytest.raises(BadPattern, match=why):
         of_expression(expression)
 
@@ -149,7 +149,7 @@ def test_an_expression_that_may_cost_without_limit_is_refused(expression: str, w
         ("(?:(?:ab?){1,20}){1,10}c", None),
     ],
 )
-def test_a_refusal_names_the_place_and_what_to_write_instead(expression: str, position: int | None) -> None:
+def test_a_refusal_names_the_position_and_an_alternative(expression: str, position: int | None) -> None:
     with pytest.raises(BadPattern) as refused:
         of_expression(expression)
     if position is not None:
@@ -168,7 +168,7 @@ def test_a_refusal_names_the_place_and_what_to_write_instead(expression: str, po
         "a[^b]{0,99}b",
     ],
 )
-def test_an_expression_that_can_be_read_in_few_ways_is_taken(expression: str) -> None:
+def test_an_expression_of_bounded_cost_is_accepted(expression: str) -> None:
     assert of_expression(expression) == expression.encode()
 
 
@@ -189,17 +189,17 @@ def test_an_expression_that_can_be_read_in_few_ways_is_taken(expression: str) ->
         (rule(regex="x+"), "without an end"),
     ],
 )
-def test_a_rule_that_cannot_be_is_refused_with_its_name(document: dict[str, Any], why: str) -> None:
+def test_an_invalid_rule_is_refused_with_its_name(document: dict[str, Any], why: str) -> None:
     with pytest.raises(BadRule, match=why):
         rule_of(document, Layer.SHIPPED, WORDS)
 
 
-def test_an_id_is_given_once() -> None:
+def test_a_duplicate_id_is_refused() -> None:
     with pytest.raises(BadRule, match="twice"):
         rules_of([rule(contains="x"), rule(contains="y")], Layer.SHIPPED, WORDS)
 
 
-def test_words_go_before_enhanced_codes_and_these_before_reply_codes() -> None:
+def test_words_win_over_enhanced_codes_and_those_over_reply_codes() -> None:
     by_reply, by_code = rule("reply", "policy", reply="5xx"), rule("code", "inactive", enhanced="5.2.1")
     by_words = rule("words", contains="nobody")
     at_gmail = rule("gmail", "moved", contains="nobody", provider="gmail")
@@ -213,7 +213,7 @@ def test_the_first_of_equal_rules_wins() -> None:
     assert verdict("nobody", rule("a", contains="nobody"), rule("b", contains="nobody")).matched == ("a", "b")
 
 
-def test_a_later_layer_wins_over_any_priority() -> None:
+def test_a_higher_layer_wins_over_any_priority() -> None:
     shipped = rules_of([rule("shipped", contains="nobody", priority=999)], Layer.SHIPPED, WORDS)
     ours = rules_of([rule("ours", "policy", contains="nobody", priority=0)], Layer.ORGANISATION, WORDS)
     now = rules_of([rule("now", "network", contains="nobody", priority=0)], Layer.EMERGENCY, WORDS)
@@ -222,7 +222,7 @@ def test_a_later_layer_wins_over_any_priority() -> None:
     assert found.matched == ("now", "ours", "shipped")
 
 
-def test_what_must_not_be_there_silences_a_rule() -> None:
+def test_an_unless_phrase_disables_a_rule() -> None:
     document = rule(contains="nobody", unless="policy page")
     assert verdict("nobody", document).rule == "one"
     assert verdict("nobody, see our policy page", document).rule is None
@@ -248,7 +248,7 @@ def test_every_condition_must_hold(fields: dict[str, Any], reply: Reply, matches
     assert (verdict(reply, rule(contains="x", **fields)).rule is not None) is matches
 
 
-def test_a_digest_names_what_rules_mean_not_how_they_are_explained() -> None:
+def test_a_digest_covers_what_rules_mean_not_their_explanations() -> None:
     def digest(**fields: Any) -> str:
         return RuleSet(tuple(rules_of([rule(contains="x", **fields)], Layer.SHIPPED, WORDS))).digest
 
