@@ -33,6 +33,7 @@ _ENGINE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueEr
 
 Key = tuple[tuple[type, Any], ...]
 _SCALARS = frozenset((bool, int, str, type(None)))  # no decimals: 1.0 and 1.00 are equal but not the same
+_ANEW = object()
 _MOST_KNOWN = 256  # cached results per expression
 _FEW_JOINS = 3  # by +: a few copies of the largest event take too little time to be worth measuring
 _FEW_STATES = 40  # of patterns: likewise
@@ -65,8 +66,9 @@ class Expression:
             if self._path is not None:  # a bare path needs no CEL, and keeps every digit
                 return follow(context.values, self._path)
             key = self._key(context.values)
-            if key is not None and key in self._known:
-                return self._known[key]
+            # one look: another thread, with a large event, may empty it behind that
+            if key is not None and (known := self._known.get(key, _ANEW)) is not _ANEW:
+                return known
             prepared = context.prepared(self)
             if self._work.depth or self._work.joins > _FEW_JOINS or self._work.states > _FEW_STATES:
                 self._refuse_overwork(context)

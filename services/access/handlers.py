@@ -68,6 +68,8 @@ async def change_tenant(deps: Access, principal: Principal, wanted: Tenant, matc
     """Change name, default locale or zone of an existing tenant."""
     if wanted.number != principal.tenant:
         _operator_only(principal)
+    if principal.mode is Mode.TEST:
+        raise Forbidden("A tenant is one for both modes: a test key cannot change it; use a live one.")
     async with deps.store.begin() as unit:
         before = await unit.tenants.get(wanted.number, lock=True)
         if before is None:

@@ -124,7 +124,7 @@ async def test_a_long_list_is_read_completely() -> None:
         (twilio_error(401, 20003), "20003"),
         (Answer(302, {"location": "http://127.0.0.1:1/"}), "302"),
         (Answer(silent=True), "no reply in time"),
-        (Answer(hangs_up=True), "did not say"),
+        (Answer(hangs_up=True), "did not answer"),
     ],
 )
 async def test_an_unusable_list_is_unclear_and_not_final(answer: Answer, words: str) -> None:

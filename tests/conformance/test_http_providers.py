@@ -110,6 +110,8 @@ async def test_a_messaging_service_is_sent_in_its_own_field() -> None:
     [
         (twilio_error(400, 21211), Rejected, Reason.ADDRESS_INVALID, {"retire": True, "error": "21211"}),
         (twilio_error(400, 21614), Rejected, Reason.ADDRESS_INVALID, {"retire": True}),
+        (twilio_error(400, 21635), Rejected, Reason.ADDRESS_INVALID, {"retire": True}),
+        (twilio_error(429, 63038), Deferred, Reason.THROTTLED, {"sender_fault": False}),
         (twilio_error(400, 21610), Rejected, Reason.SUPPRESSED_UNSUBSCRIBE, {"retire": False}),
         (twilio_error(400, 21617), Rejected, Reason.TOO_LARGE, {}),
         (twilio_error(400, 99999), Rejected, Reason.PROVIDER_REJECTED, {}),

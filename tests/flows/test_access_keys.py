@@ -129,7 +129,7 @@ async def test_a_rotated_key_works_for_its_grace_and_no_longer(suite: Suite) -> 
     for key in (old, new):
         assert (await suite.call("GET", "/v1/topics", key=key["key"])).status_code == 200
     suite.clock.advance(timedelta(hours=2))
-    ask = suite.runtime.keys.ask  # without the verifier's five seconds
+    ask = suite.runtime.keys.ask  # without the verifier's five-second cache
     assert (await ask(new["key"])).actor == new["id"]
     keys = (await suite.call("GET", "/v1/keys")).json()["items"]
     assert {key["id"]: key["state"] for key in keys}[old["id"]] == "expired"
@@ -145,7 +145,7 @@ async def test_of_the_last_two_admin_keys_one_stays_when_both_are_revoked_at_onc
     ours = suite.live.split("_")[2]
     connection = await asyncpg.connect(suite.runtime.dsn_of("access"))
     async with connection.transaction():
-        await connection.execute("lock table access.api_key in share mode")  # reading goes on, writing waits
+        await connection.execute("lock table access.api_key in share mode")  # reads continue, writes wait
         both = [asyncio.create_task(suite.call("DELETE", f"/v1/keys/{id_}")) for id_ in (ours, other["id"])]
         await asyncio.wait(both, timeout=0.2)
     answers = await asyncio.gather(*both)
@@ -158,3 +158,26 @@ async def test_a_test_key_of_the_operator_ends_no_key_of_another_tenant(suite: S
     theirs = await suite.make_key("events:send", tenant=tenant["number"], mode="test")
     assert (await suite.call("DELETE", f"/v1/keys/{theirs['id']}", key=suite.test)).status_code == 404
     assert (await suite.call("DELETE", f"/v1/keys/{theirs['id']}")).status_code == 200
+
+
+async def test_a_key_that_is_on_its_way_out_does_not_administer_for_long(suite: Suite) -> None:
+    """The key that was rotated works for a day more; with the new one gone, nobody would administer after that."""
+    (first,) = [key for key in (await suite.call("GET", "/v1/keys")).json()["items"] if key["mode"] == "live"]
+    new = (await suite.call("POST", f"/v1/keys/{first['id']}:rotate", {})).json()
+    refused = await suite.call("DELETE", f"/v1/keys/{new['id']}")
+    assert (refused.status_code, "last key" in refused.json()["detail"]) == (409, True)
+    await suite.make_key("admin")
+    assert (await suite.call("DELETE", f"/v1/keys/{new['id']}")).status_code == 200
+
+
+async def test_a_test_key_does_not_change_what_live_traffic_uses(suite: Suite) -> None:
+    """A tenant has no mode: its default locale is what live mails are written in."""
+    made = await suite.call("POST", "/v1/tenants", {"name": "shoes", "default_locale": "de", "zone": "Europe/Berlin"})
+    number = made.json()["number"]
+    keys = {mode: (await suite.make_key("tenants:admin", tenant=number, mode=mode))["key"] for mode in ("test", "live")}
+    body = {"name": "shoes", "default_locale": "fr", "zone": "Europe/Paris"}
+    path = f"/v1/tenants/{number}"
+    refused = await suite.call("PUT", path, body, key=keys["test"], if_match="*")
+    assert refused.status_code == 403
+    assert (await suite.call("PUT", path, body, key=suite.test, if_match="*")).status_code == 403
+    assert (await suite.call("PUT", path, body, key=keys["live"], if_match="*")).status_code == 200

@@ -1,8 +1,9 @@
-"""Devices: one live address per installation, wherever its user goes; dead ones retired on the provider's word."""
+"""Devices: one live address per installation, wherever its user goes; dead ones are retired on the provider's word."""
 
 import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -165,7 +166,9 @@ async def test_what_is_no_device_is_refused_with_its_field(suite: Suite, body: d
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
-def rejected(address: dict[str, Any], *, retire: bool = True, channel: str = "push") -> MessageRejected:
+def rejected(
+    address: dict[str, Any], *, retire: bool = True, channel: str = "push", at: datetime = NOW
+) -> MessageRejected:
     rejection = Rejection(
         message=f"{uuid7()}.{address['id']}",
         recipient="customer:1",
@@ -176,7 +179,7 @@ def rejected(address: dict[str, Any], *, retire: bool = True, channel: str = "pu
         address_hash=b64decode(address["hash"]),
         final=True,
         text="Requested entity was not found.",
-        at=NOW,
+        at=at,
         error="UNREGISTERED",
         retire=retire,
     )
@@ -206,6 +209,25 @@ async def test_a_refusal_of_the_old_token_does_not_retire_the_new_one(suite: Sui
     await suite.call("POST", "/v1/devices/i-1:refresh", {"token": OTHER})
     await suite.tell(rejected(address))
     assert [a["value"] for a in await addresses(suite, "customer:1")] == [OTHER]
+
+
+@pytest.mark.parametrize("comes_back", ["POST /v1/devices", "POST /v1/devices/i-1:refresh"])
+async def test_a_refusal_that_is_told_late_does_not_retire_who_came_back(suite: Suite, comes_back: str) -> None:
+    """A Firebase installation id stays the same when its app is installed anew; the refusal may lie in a queue."""
+    method, path = comes_back.split()
+    device = {"installation": "i-1", "token": "fid-of-this-installation", "kind": "fid"}
+    assert (await suite.call("POST", "/v1/devices", device | {"recipient": "customer:1"})).status_code == 201
+    (address,) = await addresses(suite, "customer:1")
+    late = rejected(address)
+    suite.clock.advance(timedelta(hours=1))
+    again = (
+        device | {"recipient": "customer:1"} if path.endswith("devices") else {"token": device["token"], "kind": "fid"}
+    )
+    assert (await suite.call(method, path, again)).status_code in (200, 201)
+    await suite.tell(late)
+    assert [a["value"] for a in await addresses(suite, "customer:1")] == [device["token"]]
+    await suite.tell(rejected(address, at=suite.clock.now + timedelta(seconds=1)))
+    assert await addresses(suite, "customer:1") == []
 
 
 async def test_many_writers_of_the_same_devices_leave_one_address_each(suite: Suite) -> None:

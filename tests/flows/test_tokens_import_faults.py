@@ -1,4 +1,4 @@
-"""What can go wrong with an import: headers, rows, senders that go away; each has its place in the report."""
+"""What can go wrong with an import: headers, rows, senders that disconnect; each has its place in the report."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -148,3 +148,24 @@ async def test_an_import_is_cancelled_between_batches(suite: Suite) -> None:
     report = (await suite.call("GET", f"/v1/imports/{id_}")).json()
     assert (report["state"], report["created"]) == ("cancelled", 3)
     assert await suite.resolve("customer:4") == {}
+
+
+@pytest.mark.parametrize("column", ["attributes.note", "first_name", "app_version", "email", "customer_id"])
+async def test_a_nul_in_a_cell_refuses_its_row_and_no_other(suite: Suite, column: str) -> None:
+    columns = ["customer_id", "first_name", "email", "attributes.note", "token", "app_version"]
+    cells = {
+        "customer_id": "1",
+        "first_name": "Max",
+        "email": "a@example.com",
+        "attributes.note": "x",
+        "token": "fHk3:APA91b-one-token-of-firebase",
+    }
+    cells |= {"app_version": "1", column: "a\0b"}
+    rows = [
+        columns,
+        [cells[name] for name in columns],
+        ["2", "Eva", "b@example.com", "y", "fHk3:APA91b-another-token", "1"],
+    ]
+    report = (await suite.load("\n".join(";".join(row) for row in rows))).json()
+    assert counts(report) == (2, 1, 0, 0, 1), report
+    assert report["state"] == "done"

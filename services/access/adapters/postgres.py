@@ -40,9 +40,11 @@ _ADD_KEY = """
 insert into api_key (id, tenant, mode, name, scopes, secret_hash, created_at, created_by, expires_at, replaces)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
+# one that was rotated is on its way out
 _OTHER_ADMINS = """
-select exists (select from api_key where tenant = $1 and mode = $2 and id <> $3 and $4 = any (scopes)
-  and revoked_at is null and (expires_at is null or expires_at > $5))
+select exists (select from api_key k where tenant = $1 and mode = $2 and id <> $3 and $4 = any (scopes)
+  and revoked_at is null and (expires_at is null or expires_at > $5)
+  and not exists (select from api_key r where r.tenant = $1 and r.replaces = k.id))
 """
 
 

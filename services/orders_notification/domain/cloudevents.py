@@ -59,6 +59,11 @@ def is_json(content_type: str) -> bool:
     return _JSON_TYPE.fullmatch(content_type) is not None
 
 
+def traceparent_of(value: Any) -> str | None:
+    """A traceparent (W3C Trace Context) as a sender wrote it; None where it is none."""
+    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
+
+
 def from_structured(document: Any, received_at: datetime) -> BusinessEvent:
     """Parse an event in the JSON format. Raises Invalid naming every attribute that is wrong."""
     if not isinstance(document, dict):
@@ -180,7 +185,7 @@ def _built(attributes: Mapping[str, Any], data: Any, received_at: datetime, erro
         data=data,
         body=exact_json.dumps(data),
         recipient=recipient,
-        traceparent=traceparent if _is_traceparent(traceparent) else None,
+        traceparent=traceparent_of(traceparent),
         extensions=extensions or None,
     )
 
@@ -248,7 +253,3 @@ def _recipient(value: Any, errors: list[FieldError]) -> str | None:
     except BadRecipient as error:
         errors.append(FieldError("/recipient", str(error)))
         return None
-
-
-def _is_traceparent(value: Any) -> bool:
-    return isinstance(value, str) and _TRACEPARENT.fullmatch(value) is not None

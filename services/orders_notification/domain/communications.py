@@ -107,6 +107,15 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseHead:
+    """A release without its bundle."""
+
+    id: UUID
+    version: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What publishing found in the other services: templates and topics by name, the tenant's default locale, the
     channel of each sender by number."""

@@ -4,7 +4,7 @@ Schemas are checked without network access (no remote `$ref`), with linear-time 
 repeat a value of the event.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,24 @@ HIDDEN = "********"
 _MAX_MARKS = 500
 _MAX_DEPTH = 20
 
-Path = tuple[str, ...]  # property names; "*" stands for every item of a list
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Properties that a schema does not name. Patterns of names are not asked: rather too much is hidden."""
+
+    but: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """Items of a list from a place on; `only`: that one alone."""
+
+    place: int = 0
+    only: bool = False
+
+
+# property names and places in lists
+Path = tuple[str | Others | From, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +80,7 @@ def event_type(type_: str, version: int, schema: Mapping[str, Any] | None) -> Ev
 
 
 def marked(schema: Mapping[str, Any], mark: str) -> tuple[Path, ...]:
-    """Return the paths of all properties with `mark: true`, through items, allOf/anyOf/oneOf and local $refs."""
+    """Return the paths of all values whose schema has `mark: true`, in every subschema and through local $refs."""
     found: dict[Path, None] = {}
     for path in _walk(schema, schema, (), mark):
         found[path] = None
@@ -82,12 +99,18 @@ def without(data: Any, paths: tuple[Path, ...]) -> Any:
 def _hidden(value: Any, path: Path) -> Any:
     if not path:
         return HIDDEN
-    name, *rest = path
-    if name == "*":
-        return [_hidden(item, tuple(rest)) for item in value] if isinstance(value, list) else value
-    if not isinstance(value, dict) or name not in value:
-        return value
-    return value | {name: _hidden(value[name], tuple(rest))}
+    part, *more = path
+    rest = tuple(more)
+    match part, value:
+        case From(place, only), list():
+            end = place + 1 if only else len(value)
+            return [_hidden(item, rest) if place <= at < end else item for at, item in enumerate(value)]
+        case Others(), dict():
+            return {name: inner if name in part.but else _hidden(inner, rest) for name, inner in value.items()}
+        case str(), dict() if part in value:
+            return value | {part: _hidden(value[part], rest)}
+        case _:
+            return value
 
 
 def _walk(schema: Any, root: Mapping[str, Any], path: Path, mark: str, depth: int = 0) -> Iterator[Path]:
@@ -96,19 +119,49 @@ def _walk(schema: Any, root: Mapping[str, Any], path: Path, mark: str, depth: in
     if schema.get(mark) is True:
         yield path
         return
-    reference = schema.get("$ref")
-    if isinstance(reference, str):
-        yield from _walk(_resolved(root, reference), root, path, mark, depth + 1)
-    properties = schema.get("properties")
-    if isinstance(properties, Mapping):
-        for name, inner in properties.items():
-            yield from _walk(inner, root, (*path, str(name)), mark, depth + 1)
-    items = schema.get("items")
-    if isinstance(items, Mapping):
-        yield from _walk(items, root, (*path, "*"), mark, depth + 1)
+    for part, inner in _parts(schema, root):
+        yield from _walk(inner, root, path if part is None else (*path, part), mark, depth + 1)
+
+
+_Part = tuple[str | Others | From | None, Any]  # where; None: of the same value
+
+
+def _parts(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[_Part]:
+    """The schemas that one has inside."""
+    if isinstance(reference := schema.get("$ref"), str):
+        yield None, _resolved(root, reference)
     for word in ("allOf", "anyOf", "oneOf"):
-        for inner in schema.get(word) or ():
-            yield from _walk(inner, root, path, mark, depth + 1)
+        yield from ((None, inner) for inner in _listed(schema.get(word)))
+    yield from ((None, schema.get(word)) for word in ("then", "else"))
+    for word in ("dependentSchemas", "dependencies"):
+        yield from ((None, inner) for inner in _named(schema.get(word)).values())
+    yield from _of_objects(schema)
+    yield from _of_lists(schema)
+
+
+def _of_objects(schema: Mapping[str, Any]) -> Iterator[_Part]:
+    properties = _named(schema.get("properties"))
+    yield from ((str(name), inner) for name, inner in properties.items())
+    others = Others(frozenset(map(str, properties)))
+    yield from ((others, inner) for inner in _named(schema.get("patternProperties")).values())
+    yield from ((others, schema.get(word)) for word in ("additionalProperties", "unevaluatedProperties"))
+
+
+def _of_lists(schema: Mapping[str, Any]) -> Iterator[_Part]:
+    items = schema.get("items")
+    first = [*_listed(schema.get("prefixItems")), *_listed(items)]
+    yield from ((From(place, only=True), inner) for place, inner in enumerate(first))
+    yield From(len(first)), None if isinstance(items, list | tuple) else items
+    yield from ((From(len(first)), schema.get(word)) for word in ("additionalItems", "unevaluatedItems"))
+    yield From(), schema.get("contains")
+
+
+def _named(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _resolved(root: Mapping[str, Any], reference: str) -> Any:

@@ -81,7 +81,7 @@ async def settle_events(deps: OrdersNotification, batch: Sequence[Envelope]) -> 
 
 
 async def erase_recipients(deps: OrdersNotification, batch: Sequence[Envelope]) -> None:
-    """Wipe the bodies of erased recipients' events."""
+    """Wipe the bodies of erased recipients' events, and delete the rejections that name them."""
     for envelope in batch:
         await deps.events.erase(envelope.tenant, envelope.mode, envelope.data.recipient)
 

@@ -5,8 +5,9 @@ Publishing refuses all that could fail when sending, and reports every problem a
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
@@ -16,7 +17,13 @@ from libs.errors import Conflict, FieldError, Invalid, NotFound
 from libs.ids import uuid7
 from libs.rendering.checks import unknown_variables
 from services.orders_notification.domain import communications as domain
-from services.orders_notification.domain.communications import Communication, Definition, Release, Surroundings
+from services.orders_notification.domain.communications import (
+    Communication,
+    Definition,
+    Release,
+    ReleaseHead,
+    Surroundings,
+)
 from services.orders_notification.ports.communications import Communications
 from services.orders_notification.ports.deps import OrdersNotification
 
@@ -66,7 +73,7 @@ async def publish_communication(
         current = await unit.get(name, lock=True)
         if current is None or current.version != draft.version:
             raise Conflict("It was edited while it was being published; review it and publish it again.")
-        return await _freeze(deps, principal, unit, (current, bundle))
+        return await _freeze(deps, principal, unit, _Making(current, bundle, draft.release_id))
 
 
 async def republish(deps: OrdersNotification, principal: Principal, template: str) -> list[tuple[str, Release]]:
@@ -104,14 +111,12 @@ async def retire_communication(deps: OrdersNotification, principal: Principal, n
             raise unknown(name)
         if current.release_id is None:
             return current
-        release = await unit.release(current.release_id)
         retired = replace(current, release_id=None, retired_at=deps.clock(), changed_at=deps.clock())
         await unit.put(retired)
         await unit.changed()
-        events: list[Event] = [_action(deps, principal, "communication.retire", name, (None, None))]
-        if release is not None:
-            events.append(_published(release, active=False))
-        await unit.emit(name, events)
+        # older ones too: what was decided by them may wait still
+        ended: list[Event] = [_published(name, head, active=False) for head in await unit.heads(name)]
+        await unit.emit(name, [_action(deps, principal, "communication.retire", name, (None, None)), *ended])
     return retired
 
 
@@ -149,16 +154,27 @@ async def _surroundings(
     return Surroundings(templates, topics, locale, schema, senders)
 
 
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """A release on its way. `since`: the release that was active when its templates were asked for."""
+
+    current: Communication
+    bundle: Mapping[str, Any]
+    since: UUID | None
+
+
 async def _freeze(
-    deps: OrdersNotification, principal: Principal, unit: Communications, made: tuple[Communication, Mapping[str, Any]]
+    deps: OrdersNotification, principal: Principal, unit: Communications, making: _Making
 ) -> tuple[Communication, Release]:
-    current, bundle = made
+    current, bundle = making.current, making.bundle
     digest = domain.digest_of(current.definition, bundle)
     active = await unit.release(current.release_id) if current.release_id else None
     if active is not None and active.digest == digest:
         same = replace(current, released_draft=current.version)
         await unit.put(same)
         return same, active
+    if current.release_id != making.since:  # ours may hold older words, or what somebody has just ended
+        raise Conflict("It was published or retired meanwhile; look at it and publish it again.")
     number = (current.released or 0) + 1
     release = Release(uuid7(), current.name, number, digest, bundle, deps.clock(), principal.actor)
     published = replace(
@@ -169,17 +185,14 @@ async def _freeze(
     await unit.changed()
     after = {"release_id": str(release.id), "version": number, "digest": digest.hex()}
     action = _action(deps, principal, "communication.publish", current.name, (None, after))
-    await unit.emit(current.name, [_published(release, active=True), action])
+    head = ReleaseHead(release.id, number, digest)
+    await unit.emit(current.name, [_published(current.name, head, active=True), action])
     return published, release
 
 
-def _published(release: Release, *, active: bool) -> ReleasePublished:
+def _published(name: str, head: ReleaseHead, *, active: bool) -> ReleasePublished:
     return ReleasePublished(
-        release_id=release.id,
-        communication=release.communication,
-        version=release.version,
-        digest=release.digest.hex(),
-        active=active,
+        release_id=head.id, communication=name, version=head.version, digest=head.digest.hex(), active=active
     )
 
 

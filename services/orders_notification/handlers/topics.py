@@ -14,6 +14,7 @@ from libs.contracts.reasons import Reason
 from libs.errors import Unavailable
 from libs.messaging.bus import Message, Topic
 from libs.telemetry import get_logger
+from services.orders_notification.domain.cloudevents import traceparent_of
 from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.intake import BY_TOPIC, Kept, Origin, Raw, Submission, new_cause
 from services.orders_notification.domain.mapping import Mapped, map_delivery
@@ -77,7 +78,8 @@ async def _mapped(deps: OrdersNotification, owner: StoredSource, raw: Raw) -> Ma
 
 def _origin(owner: StoredSource, message: Message) -> Origin:
     name = owner.source.name
-    return Origin(owner.tenant, owner.mode, f"{BY_TOPIC}{name}", message.headers.get("traceparent"), source=name)
+    traceparent = traceparent_of(message.headers.get("traceparent"))
+    return Origin(owner.tenant, owner.mode, f"{BY_TOPIC}{name}", traceparent, source=name)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from libs.auth import Principal
 from libs.contracts.envelope import Event
-from services.orders_notification.domain.communications import Communication, Definition, Release
+from services.orders_notification.domain.communications import Communication, Definition, Release, ReleaseHead
 
 
 class Communications(Protocol):
@@ -25,6 +25,9 @@ class Communications(Protocol):
 
     async def releases(self, name: str, below: int, limit: int) -> Sequence[Release]:
         """Return releases, newest first."""
+
+    async def heads(self, name: str) -> Sequence[ReleaseHead]:
+        """All releases without their bundles, the oldest first."""
 
     async def schema(self, event_type: str) -> Mapping[str, Any] | None: ...
     async def changed(self) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from libs import exact_json
 from libs.auth import Principal
+from services.orders_notification.domain.cloudevents import traceparent_of
 from services.orders_notification.domain.event_types import without
 from services.orders_notification.ports.deps import OrdersNotification
 from services.orders_notification.ports.events import EventRow
@@ -54,7 +55,7 @@ def event_head(row: EventRow) -> dict[str, Any]:
         "state": "settled" if row.requested and row.settled >= row.requested else "decided",
         "requests": row.requested,
         "requests_settled": row.settled,
-        "trace_id": row.traceparent.split("-")[1] if row.traceparent else None,
+        "trace_id": told.split("-")[1] if (told := traceparent_of(row.traceparent)) else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""Templates and their versions in Postgres; one transaction is one Unit."""
+"""Templates and their versions in Postgres; each transaction is one Unit."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -29,7 +29,9 @@ on conflict (tenant, mode, name) do update set channel = excluded.channel, descr
   locales = excluded.locales, version = excluded.version, published = excluded.published,
   published_draft = excluded.published_draft, changed_at = excluded.changed_at
 where template.version = excluded.version - 1
-   or (template.version = excluded.version and template.published is distinct from excluded.published)
+   -- published; who makes it anew, as its first version, is late
+   or (template.version = excluded.version and excluded.published is not null
+       and template.published is distinct from excluded.published)
 returning true
 """
 _ADD_VERSION = """
@@ -112,7 +114,7 @@ class PostgresUnit:
 
 @dataclass(frozen=True, slots=True)
 class PostgresStore:
-    """Transactions on the service's schema."""
+    """Begins transactions on the service's schema."""
 
     database: Database
 

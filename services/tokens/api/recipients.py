@@ -92,7 +92,10 @@ async def change_recipient(request: Request, principal: CanWrite, key: KeyInPath
 
 @router.delete("/{key:path}", status_code=204)
 async def erase(request: Request, principal: CanWrite, key: KeyInPath) -> Response:
-    """Erase a recipient: addresses, consents and names here, and the data that other services hold about it."""
+    """Erase a recipient: addresses, consents and names here, and the data that other services hold about it.
+
+    Other services erase it even if it is unknown here.
+    """
 
     def check(version: int | None) -> None:
         if "if-match" in request.headers:

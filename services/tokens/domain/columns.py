@@ -103,6 +103,9 @@ class Columns:
                 raise Invalid(error.detail, pointer="attributes") from error
             if not isinstance(made, dict):
                 raise Invalid('Attributes must be a JSON object, like {"tier": "gold"}.', pointer="attributes")
+        for at in self.attributes.values():
+            if "\0" in cells[at]:  # unlike JSON, a cell can hold it
+                raise Invalid("The text holds the character U+0000, which cannot be stored.", pointer=self.header[at])
         return made | {name: cells[at] for name, at in self.attributes.items() if cells[at]}
 
     def _consents(self, given: dict[str, str], cells: Sequence[str]) -> list[dict[str, Any]]:

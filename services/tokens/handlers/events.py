@@ -29,12 +29,13 @@ async def retire_dead_devices(deps: Tokens, batch: Sequence[Envelope]) -> None:
     """Retire addresses that the provider reports dead; their owners' changes are published."""
     async with deps.store.transaction() as unit:
         for realm, envelopes in _by_realm(batch):
-            dead = {
-                rejection.address_id: rejection.address_hash
+            refusals = sorted(
+                (rejection.at, rejection.address_id, rejection.address_hash)
                 for envelope in envelopes
                 for rejection in _data(envelope, MessageRejected).rejections
                 if rejection.retire and rejection.channel == Channel.PUSH.word
-            }
+            )
+            dead = {address: (hash_, at) for at, address, hash_ in refusals}  # the last word of each
             if not dead:
                 continue
             owners = {item.owner for item in await unit.addresses.dead_devices(realm, dead)}

@@ -95,13 +95,17 @@ async def remove_address(deps: Tokens, act: Act, key: RecipientKey, named: tuple
 
 
 async def erase_recipient(deps: Tokens, act: Act, key: RecipientKey, check: Check) -> None:
-    """Wipe everything about a recipient here, and tell every service to do the same. Raises NotFound."""
+    """Wipe everything about a recipient here, and tell every service to do the same.
+
+    Also if it is unknown here: events can name people whom nobody imported, or arrive after an erasure.
+    """
 
     async def transaction() -> None:
         async with deps.store.transaction() as unit:
-            stored = await _locked(unit, act, key)
-            check(stored.version)
-            await unit.recipients.erase([stored.id])
+            stored = (await unit.recipients.lock(act.realm, [key])).get(key)
+            check(stored.version if stored else None)
+            if stored is not None:
+                await unit.recipients.erase([stored.id])
             event = RecipientErased(recipient=key, at=act.now)
             await unit.publish(
                 [

@@ -54,6 +54,7 @@ def bounce(kind: str, sub: str, *recipients: dict[str, str]) -> Any:
         ("Permanent", "NoEmail", (B, "unknown-user", True)),
         ("Permanent", "Suppressed", (D, None, True)),
         ("Permanent", "OnAccountSuppressionList", (D, None, True)),
+        ("Permanent", "SuppressedByAnotherList", (D, None, True)),
         ("Transient", "General", (B, None, False)),
         ("Transient", "MailboxFull", (B, "mailbox-full", False)),
         ("Transient", "MessageTooLarge", (B, "too-large", False)),
@@ -234,6 +235,51 @@ async def test_sparkpost_classes(bounce_class: Any, expected: tuple[Any, ...]) -
 async def test_a_sparkpost_ping_is_no_event() -> None:
     reading = await read(SparkPost(), {"msys": {}})
     assert (reading.news, reading.ignored, reading.unreadable) == ([], 1, [])
+
+
+@pytest.mark.parametrize(
+    ("sender", "event"),
+    [
+        (Mailgun(), Mailgun().event("opened", PATH, NOW) | {"client-info": {"bot": "apple"}}),
+        (Mailgun(), Mailgun().event("clicked", PATH, NOW) | {"client-info": {"bot": "generic"}}),
+        (Mailgun(), Mailgun().event("opened", PATH, NOW) | {"client-info": {"bot": ""}}),
+        (Mailgun(), Mailgun().event("opened", PATH, NOW) | {"client-info": {"client-name": "Firefox"}}),
+    ],
+)
+async def test_what_a_machine_fetches_nobody_has_read(sender: WebhookSender, event: Any) -> None:
+    machine = bool(event["client-info"].get("bot"))
+    assert (await said(sender, event) is None) is machine
+
+
+@pytest.mark.parametrize("fetched", [True, False])
+async def test_sparkpost_says_what_a_mail_program_has_fetched(fetched: bool) -> None:
+    event = SparkPost().event("opened", PATH, NOW)
+    next(iter(event["msys"].values()))["is_prefetched"] = fetched
+    assert await said(SparkPost(), event) is (None if fetched else ReceiptKind.OPENED)
+
+
+@pytest.mark.parametrize(
+    ("sender", "fields"),
+    [
+        (SendGrid(), ["type", "bounce_classification", "status", "response"]),
+        (Mailgun(), ["severity", "reason", "client-info", "reject", "envelope"]),
+        (Postmark(), ["Details", "Description", "SuppressionReason", "Origin"]),
+        (Brevo(), ["reason", "link", "ts_event"]),
+    ],
+)
+async def test_what_is_null_is_not_said(sender: WebhookSender, fields: list[str]) -> None:
+    for field in fields:
+        reading = await read(sender, sender.event("hard", PATH, NOW) | {field: None})
+        assert (reading.unreadable, len(reading.news)) == ([], 1), field
+
+
+async def test_what_is_null_is_not_said_by_those_that_wrap_their_events() -> None:
+    event = SparkPost().event("hard", PATH, NOW)
+    next(iter(event["msys"].values())).update(bounce_class=None, fbtype=None, msg_from=None, reason=None)
+    assert (await news(SparkPost(), event)).kind is B
+    event = bounce("Permanent", "General")
+    event["bounce"] |= {"bounceType": None, "bounceSubType": None}
+    assert (await news(Ses(AMAZON), event)).kind is B
 
 
 @pytest.mark.parametrize("changes", [{}, {"ts_event": None, "ts_epoch": int(NOW.timestamp() * 1_000) - 60_000}])

@@ -1,6 +1,7 @@
 """Conditions and mappings: exact numbers, bounded work, and errors that say what to do."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -266,3 +267,16 @@ def test_what_is_missing_is_never_remembered() -> None:
     assert expression.evaluate(Context({"event": {"a": {}}})) is False
     with pytest.raises(EvaluationFailed):
         expression.evaluate(Context({"event": {}}))
+
+
+def test_results_that_another_thread_forgets_are_worked_out_anew() -> None:
+    """Large events are decided in a thread: it may empty what is known between a look and the reading."""
+
+    class Emptied(dict[Any, Any]):
+        def __contains__(self, key: object) -> bool:
+            found = super().__contains__(key)
+            self.clear()
+            return found
+
+    gold = replace(compile_expression("event.data.quantity > 2", variables={"event"}), _known=Emptied())
+    assert [gold.evaluate(Context({"event": EVENT})) for _ in range(3)] == [True, True, True]

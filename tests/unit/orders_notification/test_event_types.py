@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from libs.errors import Invalid
-from services.orders_notification.domain.event_types import event_type, marked, without
+from services.orders_notification.domain.event_types import HIDDEN, From, event_type, marked, without
 
 ORDER = {
     "type": "object",
@@ -23,6 +23,9 @@ ORDER = {
 }
 
 
+MARK = {"x-secret": True}
+
+
 def test_exact_numbers_are_validated_as_numbers() -> None:
     declared = event_type("order.placed", 1, ORDER)
     assert declared.errors_of({"number": "1", "total": Decimal("19.90"), "id": 820982911946154508}) == []
@@ -36,7 +39,7 @@ def test_errors_name_the_pointer_and_never_the_value() -> None:
 
 
 def test_marks_are_found_through_references_items_and_compositions() -> None:
-    assert set(marked(ORDER, "x-pii")) == {("customer", "email"), ("lines", "*", "engraving")}
+    assert set(marked(ORDER, "x-pii")) == {("customer", "email"), ("lines", From(), "engraving")}
     assert marked(ORDER, "x-secret") == (("code",),)
 
 
@@ -50,6 +53,38 @@ def test_marked_values_are_masked_in_a_copy() -> None:
     }
     assert data["code"] == "1"
     assert without({"other": 1}, marked(ORDER, "x-pii")) == {"other": 1}
+
+
+OLD = "http://json-schema.org/draft-07/schema#"
+OF_CODE = {"properties": {"code": MARK}}
+SENT, SHOWN = {"id": 1, "code": "4711"}, {"id": 1, "code": HIDDEN}
+
+
+@pytest.mark.parametrize(
+    ("schema", "data", "hidden"),
+    [
+        ({"additionalProperties": MARK, "properties": {"id": {}}}, SENT, SHOWN),
+        ({"unevaluatedProperties": MARK, "properties": {"id": {}}}, SENT, SHOWN),
+        ({"patternProperties": {"^c": MARK}, "properties": {"id": {}}}, SENT, SHOWN),
+        ({"if": {}, "then": OF_CODE}, SENT, SHOWN),
+        ({"else": OF_CODE}, SENT, SHOWN),
+        ({"dependentSchemas": {"id": OF_CODE}}, SENT, SHOWN),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"additionalProperties": MARK}}}, {"code": "1"}, {"code": HIDDEN}),
+        ({"properties": {"l": {"prefixItems": [{}, MARK]}}}, {"l": [1, "a", 2]}, {"l": [1, HIDDEN, 2]}),
+        ({"properties": {"l": {"prefixItems": [{}], "items": MARK}}}, {"l": [1, 2, 3]}, {"l": [1, HIDDEN, HIDDEN]}),
+        ({"properties": {"l": {"contains": MARK}}}, {"l": ["a", "b"]}, {"l": [HIDDEN, HIDDEN]}),
+        (
+            {"$schema": OLD, "properties": {"l": {"items": [{}, MARK], "additionalItems": MARK}}},
+            {"l": [1, 2, 3]},
+            {"l": [1, HIDDEN, HIDDEN]},
+        ),
+    ],
+)
+def test_secret_marks_apply_under_every_schema_keyword(
+    schema: dict[str, Any], data: dict[str, Any], hidden: dict[str, Any]
+) -> None:
+    """A code whose mark is missed would be stored, and shown, for a month."""
+    assert without(data, event_type("a.b", 1, schema).secret) == hidden
 
 
 def test_a_recursive_schema_terminates() -> None:

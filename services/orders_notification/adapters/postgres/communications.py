@@ -20,6 +20,7 @@ from services.orders_notification.domain.communications import (
     Communication,
     Definition,
     Release,
+    ReleaseHead,
     definition_of,
     plain,
 )
@@ -39,7 +40,9 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 on conflict (tenant, mode, name) do update set definition = excluded.definition, version = excluded.version,
   release_id = excluded.release_id, released = excluded.released, released_draft = excluded.released_draft,
   retired_at = excluded.retired_at, changed_at = excluded.changed_at
-where c.version = excluded.version - 1 or c.version = excluded.version and c.definition = excluded.definition
+where c.version = excluded.version - 1
+  -- published or retired; who makes it anew, as its first version, is late
+  or c.version = excluded.version and c.definition = excluded.definition and excluded.released is not null
 returning true
 """
 _ADD_RELEASE = """
@@ -54,6 +57,7 @@ where c.tenant = $1 and c.mode = $2 and c.name = any ($3)
 _RELEASES = f"""
 select * from release where {_OWN} and communication = $3 and version < $4 order by version desc limit $5
 """  # noqa: S608
+_HEADS = f"select id, version, digest from release where {_OWN} and communication = $3 order by version"  # noqa: S608
 _LISTENING = """
 select r.id, r.communication, r.version, r.trigger, r.condition, r.recipient,
        r.bundle ->> 'lane' as lane, r.bundle ->> 'on_unknown' as on_unknown,
@@ -121,6 +125,10 @@ class PostgresCommunications:
 
     async def releases(self, name: str, below: int, limit: int) -> Sequence[Release]:
         return [_release(row) for row in await self.connection.fetch(_RELEASES, *self._owner, name, below, limit)]
+
+    async def heads(self, name: str) -> Sequence[ReleaseHead]:
+        rows = await self.connection.fetch(_HEADS, *self._owner, name)
+        return [ReleaseHead(row["id"], row["version"], row["digest"]) for row in rows]
 
     async def schema(self, event_type: str) -> Mapping[str, Any] | None:
         found: Mapping[str, Any] | None = await self.connection.fetchval(_SCHEMA, *self._owner, event_type)

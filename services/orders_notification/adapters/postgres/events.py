@@ -78,7 +78,7 @@ class PostgresEvents:
         records: list[tuple[Any, ...]] = []
         further: list[tuple[Any, ...]] = []
         for item in fresh:
-            named = item.decided.recipients
+            named = _named(item)
             records.append((*_row(item, named), now, now))
             further.extend((item.origin.tenant, int(item.origin.mode), other, item.cause) for other in named[1:])
         await connection.copy_records_to_table("event", records=records, columns=_COLUMNS)
@@ -99,6 +99,13 @@ class PostgresEvents:
     async def erase(self, tenant: int, mode: Mode, recipient: str) -> None:
         async with self._database.transaction() as connection:
             await connection.execute(_ERASE, tenant, int(mode), recipient)
+            await rejections.erase(connection, tenant, mode, recipient)
+
+
+def _named(item: Prepared) -> list[str]:
+    """Everybody that the event is about: whom it was decided for, and whom it names itself; each is erased with it."""
+    itself = [item.event.recipient] if item.event.recipient is not None else []
+    return list(dict.fromkeys([*item.decided.recipients, *itself]))
 
 
 def _row(item: Prepared, recipients: list[str]) -> tuple[Any, ...]:
@@ -111,7 +118,7 @@ def _row(item: Prepared, recipients: list[str]) -> tuple[Any, ...]:
         event.source,
         event.id,
         event.subject,
-        recipients[0] if recipients else event.recipient,
+        recipients[0] if recipients else None,
         item.origin.client,
         event.occurred_at,
         event.time,

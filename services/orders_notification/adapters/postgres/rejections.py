@@ -20,8 +20,8 @@ from services.orders_notification.ports.sources import Author
 
 _INSERT = """
 insert into rejection as r (id, tenant, mode, source, client, reason, errors, event_type, event_source, event_id,
-                            subject, headers, query, body, digest, received_at, last_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)
+                            subject, headers, query, body, digest, received_at, last_at, recipient)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)
 on conflict (tenant, mode, digest) where state = 0
 do update set times = r.times + 1, last_at = excluded.last_at, reason = excluded.reason, errors = excluded.errors
 returning id
@@ -44,6 +44,13 @@ _REPLAYED = """
 update rejection set state = 1, replayed_at = $4
 where tenant = $1 and mode = $2 and state = 0 and id = any($3)
 """
+
+_ERASE = "delete from rejection where tenant = $1 and mode = $2 and recipient = $3"
+
+
+async def erase(connection: Any, tenant: int, mode: Mode, recipient: str) -> None:
+    """What is kept of an erased person goes: replayed, it would be of nobody."""
+    await connection.execute(_ERASE, tenant, int(mode), recipient)
 
 
 async def insert(connection: Any, kept: Sequence[Kept], now: datetime) -> dict[UUID, UUID]:
@@ -86,6 +93,7 @@ def _row(item: Kept, digest: bytes, now: datetime) -> tuple[Any, ...]:
         item.raw.body,
         digest,
         now,
+        event.recipient if event else None,
     )
 
 

@@ -26,6 +26,21 @@ _DAYS = """
 select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent = any($1::text[]::regclass[]) order by c.relname
 """
+# attached or not: an interrupted drop leaves a partition pending detach, or a detached table
+_DAYS_THERE = """
+select c.relname, i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending
+from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relname ~ $1 order by c.relname
+"""
+# a long-running reader (a backup), or another replica that drops the same day
+_NOT_NOW = (
+    TimeoutError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.UndefinedTableError,
+)
 _PRUNE_KEYS = """
 delete from event_key where key = any(array(select key from event_key where event_id < $1 limit $2))
 """
@@ -70,15 +85,28 @@ class PostgresRetention:
         return gone
 
     async def _drop_days(self, connection: Any, before: datetime) -> list[str]:
+        """Drop old days. A day that cannot be dropped now is retried the next time."""
         gone = []
         for table in _TABLES:
-            for row in await connection.fetch(_DAYS, [table]):
+            for row in await connection.fetch(_DAYS_THERE, f"^{table}_[0-9]{{8}}$"):
                 if (day := row["relname"]) < _name(table, before):
-                    # an attached partition could only be dropped under a lock that blocks intake
-                    await connection.execute(f"alter table {table} detach partition {day} concurrently")
-                    await connection.execute(f"drop table {day}")
+                    try:
+                        await _drop(connection, table, row)
+                    except _NOT_NOW as error:
+                        log.warning("event_day_not_dropped", what=day, error=type(error).__name__)
+                        continue
                     gone.append(day)
         return gone
+
+
+async def _drop(connection: Any, table: str, row: Any) -> None:
+    """Detach a day, then drop it: attached, it could only be dropped under a lock that blocks intake."""
+    day = row["relname"]
+    if row["pending"]:
+        await connection.execute(f"alter table {table} detach partition {day} finalize")
+    elif row["attached"]:
+        await connection.execute(f"alter table {table} detach partition {day} concurrently")
+    await connection.execute(f"drop table {day}")
 
 
 def _name(table: str, day: datetime) -> str:

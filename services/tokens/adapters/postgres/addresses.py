@@ -67,14 +67,16 @@ select a.id, a.recipient_id, a.channel, a.kind, a.value, a.hash, a.installation,
 from address a join recipient r on r.id = a.recipient_id
 where a.tenant = $1 and a.mode = $2 and a.installation = $3 and a.channel = 1
 """
-# the hash must still be the refused one: the app may have refreshed its token meanwhile
+# the hash must still be the refused one, and the device not seen since: the app may have refreshed its token
+# meanwhile, or been reinstalled under the same one
 _DEAD_DEVICES = """
 select a.id, a.recipient_id, a.channel, a.kind, a.value, a.hash, a.installation, true as live, r.key
 from address a join recipient r on r.id = a.recipient_id
 where a.id in (
-  select found.id from unnest($3::bigint[], $4::bytea[]) as n (id, hash) cross join lateral (
+  select found.id from unnest($3::bigint[], $4::bytea[], $5::timestamptz[]) as n (id, hash, refused_at)
+  cross join lateral (
     select id from address where hash = n.hash and tenant = $1 and mode = $2 and channel = 1
-      and retired_at is null and id = n.id offset 0) found
+      and retired_at is null and id = n.id and seen_at <= n.refused_at offset 0) found
 ) order by a.id
 """
 _MOVE = "update address set recipient_id = $2, seen_at = $3 where id = $1"
@@ -125,10 +127,10 @@ class PostgresAddresses:
         rows = await self._connection.fetch(_DEVICE, realm.tenant, realm.mode, installation)
         return replace(_owned(rows)[0], retired_why=rows[0]["retired_why"]) if rows else None
 
-    async def dead_devices(self, realm: Realm, named: Mapping[int, bytes]) -> list[OwnedAddress]:
+    async def dead_devices(self, realm: Realm, named: Mapping[int, tuple[bytes, datetime]]) -> list[OwnedAddress]:
         ids = sorted(named)
-        hashes = [named[id_] for id_ in ids]
-        return _owned(await self._connection.fetch(_DEAD_DEVICES, realm.tenant, realm.mode, ids, hashes))
+        hashes, refused_at = [named[id_][0] for id_ in ids], [named[id_][1] for id_ in ids]
+        return _owned(await self._connection.fetch(_DEAD_DEVICES, realm.tenant, realm.mode, ids, hashes, refused_at))
 
     async def move(self, id_: int, recipient_id: int, now: datetime) -> None:
         await self._connection.execute(_MOVE, id_, recipient_id, now)

@@ -1,0 +1,117 @@
+"""What is over goes, whatever came between: days that were left half dropped, and all that an erased person was in."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from libs.contracts.envelope import Envelope
+from libs.contracts.outcomes import Mode
+from libs.contracts.tokens import RecipientErased
+from libs.ids import first_id_at, uuid7
+from libs.service import Runtime
+from libs.service_client import Transport
+from services.orders_notification.adapters.postgres.retention import PostgresRetention
+from services.orders_notification.handlers import SUBSCRIPTIONS
+from tests.flows.intake import NOW, Intake, event, intake, release
+
+SCHEMA = "orders_notification"
+
+
+@pytest.fixture
+async def shop(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[Intake]:
+    async with intake(runtime, transports) as made:
+        yield made
+
+
+async def old_day(shop: Intake, days: int) -> str:
+    """A day of events that is over; gives its table's name."""
+    day = (datetime.now(UTC) - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
+    low, high = first_id_at(day), first_id_at(day + timedelta(days=1))
+    name = f"event_{day:%Y%m%d}"
+    await shop.rows(f"create table {SCHEMA}.{name} partition of {SCHEMA}.event for values from ('{low}') to ('{high}')")
+    return name
+
+
+async def there(shop: Intake, *names: str) -> list[str]:
+    found = await shop.rows("select relname from pg_class where relname = any($1) order by 1", list(names))
+    return [row["relname"] for row in found]
+
+
+async def kept(shop: Intake, days: int = 30) -> list[str]:
+    return await PostgresRetention(shop.service.database, keep_days=days, key_keep_days=days).maintain()
+
+
+async def test_a_day_whose_dropping_was_cut_off_goes_the_next_time(shop: Intake) -> None:
+    """A backup that reads for longer than a statement may take leaves the day half detached."""
+    first, second, third = [await old_day(shop, days) for days in (40, 39, 38)]
+    dsn = shop.runtime.dsn_of(SCHEMA)
+    backup, dropping = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    try:
+        async with backup.transaction():
+            await backup.fetch(f"select * from {SCHEMA}.event")
+            await dropping.execute("set statement_timeout = '300ms'")
+            with pytest.raises(asyncpg.QueryCanceledError):
+                await dropping.execute(f"alter table {SCHEMA}.event detach partition {SCHEMA}.{first} concurrently")
+        # and one that was detached, and not dropped any more
+        await dropping.execute("reset statement_timeout")
+        await dropping.execute(f"alter table {SCHEMA}.event detach partition {SCHEMA}.{second}")
+    finally:
+        await backup.close()
+        await dropping.close()
+    assert await there(shop, first, second, third) == [first, second, third]
+    assert await kept(shop) == [first, second, third]
+    assert await there(shop, first, second, third) == []
+
+
+async def test_while_a_day_cannot_be_dropped_the_rest_goes_on(shop: Intake) -> None:
+    day = await old_day(shop, 40)
+    await shop.rows(f"insert into {SCHEMA}.event_key values ($1, $2)", uuid7(), first_id_at(NOW - timedelta(days=900)))
+    backup = await asyncpg.connect(shop.runtime.dsn_of(SCHEMA))
+    shop.service.database.statement_timeout_seconds = 1.0
+    await shop.service.database.close()
+    await shop.service.database.open()
+    try:
+        async with backup.transaction():
+            await backup.fetch(f"select * from {SCHEMA}.event")
+            assert await kept(shop) == []
+            assert await shop.count("event_key") == 0
+    finally:
+        await backup.close()
+    assert await kept(shop) == [day]
+
+
+async def erase(shop: Intake, recipient: str) -> None:
+    erased = Envelope(
+        id=uuid7(), type="recipient.erased", source="tokens", time=NOW, tenant=1, mode=Mode.LIVE, key=recipient,
+        data=RecipientErased(recipient=recipient, at=NOW),
+    )  # fmt: skip
+    await SUBSCRIPTIONS[RecipientErased](shop.service.deps, [erased])
+
+
+async def data_of(shop: Intake, taken: Any) -> Any:
+    return (await shop.get(f"/v1/events/{taken.json()['id']}")).json()["data"]
+
+
+async def test_who_an_event_names_is_erased_from_it_though_others_were_told(shop: Intake) -> None:
+    shop.published.releases[:] = [release(recipient="event.data.followers")]
+    data = {"followers": ["b", "c"], "by": "Ann"}
+    told = await shop.post("/v1/events", event(recipient="customer:ann", data=data))
+    same = await shop.post("/v1/events", event("e2", recipient="customer:b", data=data))
+    await erase(shop, "customer:ann")
+    assert await data_of(shop, told) is None
+    assert await data_of(shop, same) == data
+    await erase(shop, "customer:b")
+    assert await data_of(shop, same) is None
+
+
+async def test_what_was_kept_of_an_erased_person_goes_and_is_not_replayed(shop: Intake) -> None:
+    await shop.put("/v1/event-types/order.placed", {"schema": {"required": ["total"]}})
+    for number, name in enumerate(("ann", "ben")):
+        answer = await shop.post("/v1/events", event(f"k{number}", recipient=f"customer:{name}", data={"for": name}))
+        assert answer.status_code == 422
+    await erase(shop, "customer:ann")
+    (left,) = (await shop.get("/v1/rejections")).json()["items"]
+    assert "ben" in left["body"]
