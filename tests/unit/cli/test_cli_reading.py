@@ -95,7 +95,7 @@ def test_an_endless_line_is_refused_before_memory_is_exhausted(monkeypatch: pyte
         read("x" * 1000, "a.ndjson")
 
 
-def test_what_powershell_writes_says_what_to_do() -> None:
+def test_a_utf_16_file_from_powershell_gets_a_hint() -> None:
     with pytest.raises(UsageError) as caught:
         list(lines_of(io.BytesIO('{"id": "1"}\r\n'.encode("utf-16")), name="day.ndjson"))
     assert "iconv" in (caught.value.hint or "")

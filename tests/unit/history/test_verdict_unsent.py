@@ -35,9 +35,8 @@ def test_a_message_that_delivery_has_ended_is_not_waiting(ended: Status, code: s
 def test_a_message_back_in_the_queue_waits_for_its_reason() -> None:
     said = verdict(message(moved(Status.SENDING, Status.PENDING, reason=Reason.THROTTLED)))
     assert (said.code, said.reason) == ("not_yet", Reason.THROTTLED)
-    assert (
-        "sender's rate limit is reached, or the provider is temporarily refusing" in said.sentence
-    )  # a full mailbox is postponed, too
+    # a full mailbox is postponed, too
+    assert "sender's rate limit is reached, or the provider is temporarily refusing" in said.sentence
 
 
 def test_a_request_unknown_to_delivery_is_lost_in_between() -> None:

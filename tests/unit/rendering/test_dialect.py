@@ -77,7 +77,7 @@ def test_a_present_value_is_not_blank(name: str) -> None:
         ("{{ event.time | date: '%c|%x|%X' }}", "Mar 1, 2026, 1:30:00\u202fPM|3/1/26|1:30:00\u202fPM"),
     ],
 )  # fmt: skip
-def test_values_mean_what_they_mean_in_shopify(source: str, expected: str) -> None:
+def test_values_render_as_in_shopify(source: str, expected: str) -> None:
     assert render(source) == expected
 
 
