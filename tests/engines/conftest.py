@@ -1,6 +1,6 @@
-"""The real engines, each started once for all tests that use it.
+"""The real engines, each started once for all its tests.
 
-An engine that is not built skips its tests and says why; under DEPESCHE_ENGINES_REQUIRED=1 it fails them.
+The tests of an engine that is not built are skipped with the reason; under DEPESCHE_ENGINES_REQUIRED=1 they fail.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ E = TypeVar("E", bound=Engine)
 
 @contextmanager
 def running(engine: E) -> Iterator[E]:
-    """The engine, well, and stopped at the end; the test is skipped where it cannot be had."""
+    """Start the engine and stop it at the end; skip the test if it is unavailable."""
     try:
         engine.start()
     except (NotBuilt, ToolMissing) as missing:
@@ -76,7 +76,7 @@ def jaeger(run_folder: Path) -> Iterator[Jaeger]:
 
 @pytest.fixture(scope="session")
 def kafka_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    """Production's topology over Kafka with the example shop, for all stories of what goes wrong in it."""
+    """Production's topology over Kafka with the example shop, shared by all tests of faults."""
     with town_of(tmp_path_factory.mktemp("faults"), "kafka") as town:
         asyncio.run(open_town(town))
         yield town
@@ -84,7 +84,7 @@ def kafka_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
 @pytest.fixture
 async def hour(kafka_town: Town) -> AsyncIterator[Hour]:
-    """A new one, once everybody answers again after what befell the last."""
+    """A new hour, once every program has recovered from the previous test."""
     async with kafka_town.suite() as suite:
         new = Hour(kafka_town, suite, datetime.now(UTC), {})
         new.before = await suite.eventually(new.messages, PATIENCE)

@@ -1,4 +1,4 @@
-"""Producers of the shop's other teams: they speak to the broker itself and know nothing of Dapr or of us."""
+"""Producers of the shop's other teams: they write to the broker directly and know nothing of Dapr or of us."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from cli.engines.redis import Redis
 
 
 async def produce(broker: Redis | Kafka, topic: str, messages: Sequence[bytes], headers: Mapping[str, str]) -> None:
-    """Puts the messages on the topic, one after another; Redis' streams have no headers."""
+    """Publish the messages to the topic in order; Redis' streams have no headers."""
     if isinstance(broker, Redis):
         await asyncio.to_thread(_add_to_stream, broker, topic, messages)
     else:
@@ -28,7 +28,7 @@ def _add_to_stream(redis: Redis, topic: str, messages: Sequence[bytes]) -> None:
 
 
 async def messages_on(broker: Redis | Kafka, topic: str) -> int:
-    """How many messages the broker has ever been given on this topic."""
+    """How many messages this topic has ever received."""
     if isinstance(broker, Redis):
         host, port = broker.address.split(":")
         with socket.create_connection((host, int(port)), timeout=5) as connection:
@@ -39,7 +39,7 @@ async def messages_on(broker: Redis | Kafka, topic: str) -> int:
 
 
 async def _to_kafka(kafka: Kafka, topic: str, messages: Sequence[bytes], headers: Mapping[str, str]) -> None:
-    """By Kafka's own console producer: headers where there are any, key and value on a line, with tabs between."""
+    """Publish with Kafka's own console producer: optional headers, key and value on a line, separated by tabs."""
     about = ",".join(f"{name}:{value}" for name, value in headers.items()).encode() + b"\t" if headers else b""
     lines = b"".join(b"%bkey-%d\t%b\n" % (about, number, message) for number, message in enumerate(messages))
     words = ["--property", "parse.key=true", "--sync"]
@@ -48,7 +48,7 @@ async def _to_kafka(kafka: Kafka, topic: str, messages: Sequence[bytes], headers
 
 
 async def _tool(kafka: Kafka, topic: str, name: str, *words: str, given: bytes = b"") -> str:
-    """What one of Kafka's own tools says, run on this topic."""
+    """The output of one of Kafka's own tools for this topic."""
     command = [str(jdk() / "bin" / "java"), "-cp", f"{built(Kafka.recipe) / 'lib'}/*", f"org.apache.kafka.tools.{name}"]
     command += ["--bootstrap-server", kafka.address, "--topic", topic, *words]
     process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""A bare application beside a sidecar, in Dapr's own protocol: what it subscribes to, and what it was given."""
+"""A bare application beside a sidecar, in Dapr's own protocol: its subscriptions and what it received."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ PUBSUB = "bus"
 
 @dataclass
 class Subscriber:
-    """Takes batches of `topic`. `answers` are given one after another to batches, and SUCCESS to all later ones."""
+    """Accepts batches of `topic`. `answers` go to the first batches, and SUCCESS to all later ones."""
 
     topic: str
     token: str = ""
@@ -48,19 +48,19 @@ class Subscriber:
 
 
 async def eventually(ask: Callable[[], Awaitable[Any]] | Callable[[], Any], seconds: float = 20.0) -> Any:
-    """What `ask` gives as soon as it is true."""
+    """Poll `ask` until its result is true, and return it."""
     deadline = time.monotonic() + seconds
     while True:
         found = ask()
         found = await found if isinstance(found, Awaitable) else found
         if found:
             return found
-        assert time.monotonic() < deadline, f"not after {seconds} seconds: {found!r}"
+        assert time.monotonic() < deadline, f"not within {seconds} seconds: {found!r}"
         await asyncio.sleep(0.05)
 
 
 def entries(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A bulk publish: one entry for each body, whose event id is told by the publisher."""
+    """A bulk publish: one entry for each body, whose event id the publisher sets."""
     return [
         {
             "entryId": str(number),

@@ -1,4 +1,4 @@
-"""OpenSearch dies under load: nothing is lost, nobody is stopped, and the timeline does not notice."""
+"""OpenSearch dies under load: nothing is lost, nobody is blocked, and the timeline is unaffected."""
 
 import asyncio
 import resource
@@ -33,7 +33,7 @@ PREFIX = "outage"
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[OpenSearch]:
-    """A node of its own: it is killed."""
+    """A separate node, because the test kills it."""
     with running(OpenSearch(tmp_path)) as engine:
         yield engine
 
@@ -54,7 +54,7 @@ def chunk() -> Envelope:
 
 
 class Load:
-    """Batches at a steady pace, as the relay brings them; the slowest one is remembered."""
+    """Send batches at a steady pace, as the relay does, and record the slowest."""
 
     def __init__(self, history: Service) -> None:
         self.history = history
@@ -71,7 +71,7 @@ class Load:
 
 
 @pytest.mark.timeout(600)
-async def test_a_killed_cluster_loses_nothing_and_stops_nobody(history: Service, own: OpenSearch) -> None:
+async def test_a_killed_cluster_loses_nothing_and_blocks_nobody(history: Service, own: OpenSearch) -> None:
     stop = asyncio.Event()
     load = Load(history)
     tasks = [asyncio.create_task(load.run(stop)), asyncio.create_task(spill(history.deps, stop))]

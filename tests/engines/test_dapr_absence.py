@@ -1,6 +1,7 @@
-"""An application that is gone, or can keep nothing, for longer than all tries: nothing is lost.
+"""An application that is gone, or cannot store anything, for longer than all retries loses nothing.
 
-With production's own resiliency; on Kafka the sidecar asks it as in production, and nothing circles: docs/adr/0122.
+With production's own resiliency; on Kafka the sidecar probes it as in production, and nothing circulates:
+docs/adr/0122.
 """
 
 import asyncio
@@ -31,13 +32,13 @@ from tests.engines.test_daprd_round_trip import API_TOKEN, APP_TOKEN, publish, w
 pytestmark = pytest.mark.timeout(180)
 
 COUNT = 300
-# all tries end after 12 s where nobody listens; these are three times as many
+# all retries end after 12 s where nobody listens; these outages are three times as long
 AWAY_SECONDS = 36.0
 
 
 @dataclass
 class Application:
-    """Subscribes as our services do: bytes, in bulk, with a dead-letter topic that it hears too."""
+    """Subscribes as our services do: bytes, in bulk, with a dead-letter topic that it also consumes."""
 
     name: str
     port: int
@@ -97,7 +98,7 @@ class World:
 
     @property
     def asks(self) -> bool:
-        """Whether the application's sidecar asks it if it can take events: not on Redis."""
+        """Whether the application's sidecar probes it for readiness to take events: not on Redis."""
         return isinstance(self.broker, Kafka)
 
 
@@ -123,8 +124,8 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield World(broker, application, sidecars[1])
 
 
-async def test_who_is_gone_for_longer_than_all_tries_finds_everything_when_he_is_back(world: World) -> None:
-    application = world.application  # it has just gone, and its sidecar does not know yet
+async def test_a_subscriber_gone_longer_than_all_retries_gets_everything_on_return(world: World) -> None:
+    application = world.application  # it has just gone, and its sidecar has not noticed yet
     assert await publish(world.publishing, application.topic, COUNT // 2) == 204
     await asyncio.sleep(AWAY_SECONDS)
     assert await publish(world.publishing, application.topic, COUNT) == 204
@@ -134,8 +135,8 @@ async def test_who_is_gone_for_longer_than_all_tries_finds_everything_when_he_is
     assert circled == 0 or not world.asks
 
 
-async def test_who_can_keep_nothing_for_longer_than_all_tries_gets_it_afterwards(world: World) -> None:
-    """Its Postgres is away: it says so when it is asked, and RETRY to what it is brought all the same."""
+async def test_a_subscriber_without_storage_gets_everything_after_the_outage(world: World) -> None:
+    """Its Postgres is down: it fails its health probe, and answers RETRY to events that arrive all the same."""
     application = world.application
     application.can_keep = False
     async with application.running():
@@ -144,7 +145,7 @@ async def test_who_can_keep_nothing_for_longer_than_all_tries_gets_it_afterwards
         asked = application.asked_to_take
         await asyncio.sleep(6)
         if world.asks:
-            assert application.asked_to_take == asked  # nobody comes any more
+            assert application.asked_to_take == asked  # no more events arrive
             assert await messages_on(world.broker, application.dead) == 0
         application.can_keep = True
         await eventually(lambda: application.taken == set(range(COUNT)), 60)

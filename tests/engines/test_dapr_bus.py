@@ -1,4 +1,4 @@
-"""The bus over real sidecars, on Redis and on Kafka, keeps the promises of the bus; two services' processes meet."""
+"""The bus over real sidecars, on Redis and on Kafka, keeps the bus's promises; two services' processes communicate."""
 
 import asyncio
 import os
@@ -56,7 +56,7 @@ async def answering(application: FastAPI) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def sidecar(folder: Path, port: int, broker: Redis | Kafka) -> AsyncIterator[Sidecar]:
-    """Started in a thread: it asks the application for its subscriptions before it is well."""
+    """Start the sidecar in a thread: it queries the application for its subscriptions before it is healthy."""
     beside = Beside(
         app_id=f"delivery-{uuid4().hex[:8]}",
         app_port=port,
@@ -88,7 +88,7 @@ class TestDaprBus(BusPromises):
                 stop.set()
                 await asyncio.gather(*running_)
 
-    async def test_what_is_not_even_json_is_kept_not_looped(self, line: Line, broker: Redis | Kafka) -> None:
+    async def test_an_event_that_is_not_json_becomes_a_dead_letter(self, line: Line, broker: Redis | Kafka) -> None:
         foreign = uuid4().hex
         await produce(broker, TOPIC, [foreign.encode()], {})
         told = msgspec.json.encode(foreign)
@@ -97,7 +97,7 @@ class TestDaprBus(BusPromises):
         await eventually(lambda: 1 in line.listener.numbers)
         assert len(await line.ask(f"select from dead_letter where payload = '\\x{told.hex()}'")) == 1
 
-    async def test_what_others_put_on_a_topic_is_kept_not_looped(self, line: Line) -> None:
+    async def test_a_foreign_message_becomes_a_dead_letter(self, line: Line) -> None:
         marker = f"foreign-{uuid4().hex}"
         async with httpx.AsyncClient(headers={"dapr-api-token": API_TOKEN}, trust_env=False) as client:
             for words in ({"metadata.cloudevent.source": marker},):
@@ -112,8 +112,8 @@ class TestDaprBus(BusPromises):
         await eventually(lambda: 1 in line.listener.numbers)
         assert len(await line.ask(look)) == 1
 
-    async def test_what_is_no_event_at_all_is_kept_not_looped(self, line: Line) -> None:
-        """The sidecar cannot read it, gives it up, and brings it by the dead-letter topic."""
+    async def test_a_message_that_is_no_event_becomes_a_dead_letter(self, line: Line) -> None:
+        """The sidecar cannot read it, gives up, and delivers it through the dead-letter topic."""
         marker = f"no JSON {uuid4().hex}"
         async with httpx.AsyncClient(headers={"dapr-api-token": API_TOKEN}, trust_env=False) as client:
             raw = {"metadata.rawPayload": "true"}
@@ -154,8 +154,9 @@ def suppression() -> Outgoing:
     return Outgoing(event, key=event.address_hash.hex(), tenant=1, mode=1)
 
 
-async def test_two_services_meet_through_their_sidecars(database: str, redis: Redis, tmp_path: Path) -> None:
-    """What bounce bars is barred in delivery, each in its own process beside its own sidecar."""
+async def test_two_services_communicate_through_their_sidecars(database: str, redis: Redis, tmp_path: Path) -> None:
+    """An address that bounce suppresses is suppressed in delivery, each service in its own process beside its
+    sidecar."""
     keyring_of(tmp_path)
     with ExitStack() as stack:
         for name in ("delivery", "bounce"):

@@ -1,4 +1,4 @@
-"""Whatever goes away under load (Postgres, the broker, a sidecar), what was committed has its one effect in the end."""
+"""If Postgres, the broker or a sidecar fails under load, every committed event still has exactly one effect."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ LOAD = 300
 
 @dataclass
 class Keeper(Listener):
-    """Keeps each number once in a table, as a handler with a natural key does; It waits while `gate` is closed."""
+    """Stores each number once in a table, as a handler with a natural key does; waits while `gate` is closed."""
 
     database: Database | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,14 +68,14 @@ class Keeper(Listener):
                         "insert into kept values ($1) on conflict do nothing returning number", one.data.number
                     )
                     new += [one] if added is not None else []
-            self.taken += new  # what was not committed has had no effect
+            self.taken += new  # events that were not committed have had no effect
         finally:
             self._now -= 1
 
 
 @dataclass
 class World:
-    """A publisher and a subscriber, each with a sidecar of its own; the subscriber has a Postgres of its own too."""
+    """A publisher and a subscriber, each with its own sidecar; the subscriber also has its own Postgres."""
 
     line: Line
     keeper: Keeper
@@ -99,11 +99,11 @@ class World:
 
         await eventually(there, seconds)
         letters = await self.line.ask("select from dead_letter")
-        # one effect each, however often they came
+        # one effect each, however often they arrived
         return letters == [] and len(self.keeper.numbers) == len(set(self.keeper.numbers))
 
     async def load(self, during: asyncio.Event) -> None:
-        """Publishes all numbers, a few at a time, and says when a third is out."""
+        """Publish all numbers, a few at a time, and signal when a third is out."""
         for first in range(0, LOAD, 10):
             await self.line.publish(*range(first, first + 10))
             if first >= LOAD // 3:
@@ -113,7 +113,7 @@ class World:
 
 def _opened_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="depesche-test-"))
-    folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
+    folder.chmod(0o755)  # as root, the server runs as another user, which needs access
     return folder
 
 
@@ -125,7 +125,7 @@ async def world(request: pytest.FixtureRequest, database: str, tmp_path: Path) -
         stack.callback(shutil.rmtree, own, ignore_errors=True)
         server = await asyncio.to_thread(embedded.start, own)
         made: list[World] = []
-        stack.callback(lambda: (made[0].server if made else server).stop())  # it may have been started again
+        stack.callback(lambda: (made[0].server if made else server).stop())  # it may have been restarted
         await migrate(server.dsn, {"delivery": ROOT / "services" / "delivery" / "migrations"})
         access = await stack.enter_async_context(opened(database, "access"))
         delivery = await stack.enter_async_context(opened(server.dsn, "delivery"))
@@ -168,20 +168,20 @@ async def _relaying(world: World, subscriber: Subscriber) -> AsyncIterator[None]
     await asyncio.gather(*tasks)
 
 
-async def test_nothing_is_lost_while_the_subscribers_postgres_is_away(world: World) -> None:
+async def test_nothing_is_lost_while_the_subscribers_postgres_is_down(world: World) -> None:
     during = asyncio.Event()
     loading = asyncio.create_task(world.load(during))
     await during.wait()
     await asyncio.to_thread(world.server.stop)
     await loading
     runs = world.keeper.runs
-    await eventually(lambda: world.keeper.runs > runs + 2, 40)  # it asks again and again: RETRY was answered
-    await asyncio.sleep(3)  # longer than Redis waits until it delivers again
+    await eventually(lambda: world.keeper.runs > runs + 2, 40)  # it is redelivered again and again: RETRY was answered
+    await asyncio.sleep(3)  # longer than Redis waits before a redelivery
     world.server = await asyncio.to_thread(embedded.start, world.folder)
     assert await world.all_kept()
 
 
-async def test_nothing_is_lost_when_the_broker_is_killed_and_comes_back(world: World) -> None:
+async def test_nothing_is_lost_when_the_broker_is_killed_and_restarted(world: World) -> None:
     during = asyncio.Event()
     loading = asyncio.create_task(world.load(during))
     await during.wait()
@@ -193,7 +193,7 @@ async def test_nothing_is_lost_when_the_broker_is_killed_and_comes_back(world: W
 
 
 @pytest.mark.parametrize("which", ["publishing", "subscribing"])
-async def test_nothing_is_lost_when_a_sidecar_is_killed_and_comes_back(world: World, which: str) -> None:
+async def test_nothing_is_lost_when_a_sidecar_is_killed_and_restarted(world: World, which: str) -> None:
     sidecar: Daprd = getattr(world, which)
     during = asyncio.Event()
     loading = asyncio.create_task(world.load(during))
@@ -204,7 +204,7 @@ async def test_nothing_is_lost_when_a_sidecar_is_killed_and_comes_back(world: Wo
     assert await world.all_kept()
 
 
-async def test_a_sidecar_that_hangs_does_not_hang_us(world: World) -> None:
+async def test_a_hanging_sidecar_does_not_hang_the_relay(world: World) -> None:
     assert world.publishing.process is not None
     pid = world.publishing.process.pid
     assert pid is not None
@@ -215,7 +215,7 @@ async def test_a_sidecar_that_hangs_does_not_hang_us(world: World) -> None:
             world.line.publisher, (), sidecar=Sidecar(world.publishing.url, API_TOKEN, APP_TOKEN), seconds=1.0
         )
         started = time.monotonic()
-        while time.monotonic() - started < 8:  # the relay that runs may hold the rows itself
+        while time.monotonic() - started < 8:  # the running relay may hold the rows itself
             try:
                 await relay.publish_once()
             except Unavailable:
@@ -228,23 +228,23 @@ async def test_a_sidecar_that_hangs_does_not_hang_us(world: World) -> None:
     assert await world.all_kept(5)
 
 
-async def test_what_comes_again_while_the_first_still_runs_has_one_effect(
+async def test_a_redelivery_during_the_first_attempt_has_one_effect(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sidecar dies and takes the answer along; its successor brings the batch while we are still at it."""
+    """The sidecar dies before the reply; its successor delivers the batch while the handler is still running."""
     monkeypatch.setattr("libs.messaging.delivering.HANDLER_SECONDS", 120.0)
     world.keeper.gate.clear()
     await world.line.publish(*range(3))
     await eventually(lambda: world.keeper.runs, 30)
     await asyncio.to_thread(world.subscribing.kill)
     await asyncio.to_thread(world.subscribing.start)
-    # Redis delivers again after 2 s, Kafka when the session of the dead consumer has ended
+    # Redis redelivers after 2 s, Kafka when the session of the dead consumer has ended
     await eventually(lambda: world.keeper.most_at_once > 1, 60)
     world.keeper.gate.set()
     assert await world.all_kept(3)
 
 
-async def test_a_handler_that_fails_five_times_is_tried_again_and_then_stored(world: World) -> None:
+async def test_a_handler_failing_five_times_is_retried_until_it_succeeds(world: World) -> None:
     world.keeper.refuse[1] = ValueError("not yet")
     await world.line.publish(*range(3))
 

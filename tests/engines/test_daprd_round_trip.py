@@ -1,4 +1,4 @@
-"""A sidecar takes batches and brings them back, over Redis and over Kafka, and both sides prove who they are."""
+"""A sidecar takes batches and delivers them, over Redis and over Kafka, and both sides authenticate."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +30,8 @@ APP_TOKEN = "what the sidecar sends to us"
 
 
 def write_component(folder: Path, broker: Redis | Kafka, *, processing: str = "2s") -> Path:
-    """The resources folder of a sidecar on this broker, with the settings that bulk subscribe needs. `processing`: how
-    long Redis waits for an answer."""
+    """The resources folder of a sidecar on this broker, with the settings that bulk subscribe needs. `processing`:
+    how long Redis waits for a reply."""
     kind, settings = ("kafka", {"brokers": broker.address, "authType": "none", "initialOffset": "oldest"})
     if isinstance(broker, Redis):
         kind, settings = "redis", {"redisHost": broker.address, "concurrency": "200", "processingTimeout": processing,
@@ -53,7 +53,7 @@ def subscriber() -> Subscriber:
 
 @contextmanager
 def beside(subscriber: Subscriber, broker: Redis | Kafka, folder: Path) -> Iterator[Daprd]:
-    """A sidecar with tokens both ways, beside the subscriber."""
+    """A sidecar with tokens in both directions, beside the subscriber."""
     with serving(subscriber.application()) as url:
         sidecar = Sidecar(
             app_id=f"app-{subscriber.topic}",
@@ -77,17 +77,17 @@ def numbers(subscriber: Subscriber) -> set[int]:
     return {event["data"]["number"] for event in subscriber.events}
 
 
-async def test_a_batch_comes_back_in_batches(broker: Redis | Kafka, subscriber: Subscriber, tmp_path: Path) -> None:
+async def test_a_batch_is_delivered_in_batches(broker: Redis | Kafka, subscriber: Subscriber, tmp_path: Path) -> None:
     with beside(subscriber, broker, tmp_path) as daprd:
         assert await publish(daprd, subscriber.topic, 250) == 204
         await eventually(lambda: numbers(subscriber) == set(range(250)))
     assert {event["id"] for event in subscriber.events} == {f"event-{number}" for number in range(250)}
     assert {event["type"] for event in subscriber.events} == {"parcel.shipped"}
-    assert len(subscriber.batches) < 125  # more than two a batch: it is bulk subscribe that brought them
+    assert len(subscriber.batches) < 125  # more than two a batch: bulk subscribe delivered them
     assert subscriber.refused == 0
 
 
-async def test_a_batch_that_we_want_again_comes_again(
+async def test_a_batch_answered_with_retry_is_redelivered(
     broker: Redis | Kafka, subscriber: Subscriber, tmp_path: Path
 ) -> None:
     subscriber.answers = ["RETRY"]
@@ -97,7 +97,7 @@ async def test_a_batch_that_we_want_again_comes_again(
         await eventually(lambda: numbers(subscriber) == set(range(20)) and len(subscriber.events) > 20)
 
 
-async def test_who_has_no_token_publishes_nothing(
+async def test_a_publisher_without_a_token_is_refused(
     broker: Redis | Kafka, subscriber: Subscriber, tmp_path: Path
 ) -> None:
     with beside(subscriber, broker, tmp_path) as daprd:
@@ -107,7 +107,7 @@ async def test_who_has_no_token_publishes_nothing(
     assert numbers(subscriber) == {0}
 
 
-async def test_a_sidecar_that_we_do_not_know_delivers_nothing(
+async def test_a_sidecar_without_our_token_delivers_nothing(
     redis: Redis, subscriber: Subscriber, tmp_path: Path
 ) -> None:
     subscriber.token = "another application's"
@@ -117,7 +117,7 @@ async def test_a_sidecar_that_we_do_not_know_delivers_nothing(
     assert subscriber.events == []
 
 
-async def test_what_the_broker_took_outlives_its_crash(subscriber: Subscriber, tmp_path: Path) -> None:
+async def test_accepted_messages_survive_a_crash_of_the_broker(subscriber: Subscriber, tmp_path: Path) -> None:
     with running(Kafka(tmp_path)) as kafka:
         publisher = Sidecar(app_id="publisher", resources=[write_component(tmp_path, kafka)], api_token=API_TOKEN)
         with running(Daprd(tmp_path, publisher)) as daprd:

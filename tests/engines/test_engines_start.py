@@ -1,4 +1,4 @@
-"""Each engine starts from `make engines`' folder, is reached on loopback alone, answers for what it is, and ends."""
+"""Each engine starts from `make engines`' folder, listens on loopback only, identifies itself, and stops."""
 
 import socket
 from pathlib import Path
@@ -48,7 +48,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
             return Daprd(tmp_path, Sidecar(app_id="alone", resources=[tmp_path / "resources"]))
 
 
-def test_it_listens_on_loopback_alone_and_leaves_nothing_behind(engine: Engine) -> None:
+def test_an_engine_listens_on_loopback_only_and_leaves_nothing_behind(engine: Engine) -> None:
     with running(engine):
         assert engine.process is not None
         process = psutil.Process(engine.process.pid)
@@ -63,7 +63,7 @@ def test_it_listens_on_loopback_alone_and_leaves_nothing_behind(engine: Engine) 
             assert probe.connect_ex(("127.0.0.1", address.port)) != 0
 
 
-async def test_jaeger_gives_back_the_span_that_it_was_sent(jaeger: Jaeger) -> None:
+async def test_jaeger_returns_the_span_it_received(jaeger: Jaeger) -> None:
     provider = TracerProvider(resource=Resource.create({"service.name": "engines-test"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{jaeger.otlp_url}/v1/traces")))
     with provider.get_tracer("test").start_as_current_span("claim", attributes={"message_id": "m-1"}) as span:
@@ -81,7 +81,7 @@ async def test_jaeger_gives_back_the_span_that_it_was_sent(jaeger: Jaeger) -> No
     assert {"key": "message_id", "type": "string", "value": "m-1"} in found["tags"]
 
 
-async def test_a_document_is_the_same_however_often_it_is_written(ferretdb: FerretDB) -> None:
+async def test_a_document_stays_the_same_however_often_it_is_written(ferretdb: FerretDB) -> None:
     async with pymongo.AsyncMongoClient[dict[str, object]](ferretdb.url, timeoutMS=20_000) as client:
         assert (await client.admin.command("hello"))["isWritablePrimary"]
         messages = client["history"][f"messages_{uuid4().hex[:8]}"]
@@ -120,7 +120,7 @@ async def test_an_event_is_indexed_once(opensearch: OpenSearch) -> None:
     assert [hit["_id"] for hit in found["hits"]["hits"]] == ["e-1"]
 
 
-def test_the_sidecar_says_its_version_and_what_it_can_load(tmp_path: Path) -> None:
+def test_the_sidecar_reports_its_version_and_components(tmp_path: Path) -> None:
     with running(Daprd(tmp_path, Sidecar(app_id="alone", resources=[tmp_path]))) as daprd:
         stated = httpx.get(f"{daprd.url}/v1.0/metadata", trust_env=False).json()
     assert stated["id"] == "alone"

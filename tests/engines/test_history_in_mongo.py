@@ -1,4 +1,4 @@
-"""The timeline on MongoDB's protocol: what every store promises, and what its documents do besides."""
+"""The timeline on MongoDB's protocol: the shared promises, then what its documents add."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ LATER = NOON + timedelta(hours=1)
 
 @pytest.fixture
 async def url(ferretdb: FerretDB) -> AsyncIterator[str]:
-    """A database of this test's own."""
+    """A separate database for this test."""
     name = f"history_{next(_numbers)}"
     yield f"{ferretdb.url}/{name}"
     async with pymongo.AsyncMongoClient[dict[str, Any]](ferretdb.url, timeoutMS=20_000) as client:
@@ -51,10 +51,10 @@ async def kept(url: str) -> AsyncIterator[Any]:
 
 
 class TestMongoTimeline(TimelinePromises):
-    """The timeline in documents."""
+    """The document-based timeline."""
 
 
-async def test_order_and_repeats_leave_one_document_the_same_to_the_byte(timeline: MongoTimeline, kept: Any) -> None:
+async def test_reordering_and_repeats_leave_byte_identical_documents(timeline: MongoTimeline, kept: Any) -> None:
     events = (BACK, SENT, DELIVERED, REFUSED)
     found = []
     for order in (events, events[::-1], (*events, *events)):
@@ -67,13 +67,13 @@ async def test_order_and_repeats_leave_one_document_the_same_to_the_byte(timelin
     assert (found[0]["_id"], found[0]["rank"]) == (MESSAGE, 24)
 
 
-async def test_searches_have_their_indexes(timeline: MongoTimeline, kept: Any) -> None:
+async def test_searches_use_their_indexes(timeline: MongoTimeline, kept: Any) -> None:
     await timeline.record_messages([SENT])
     there = await kept.index_information()
     assert {index.document["name"] for index in SEARCHES} <= set(there)
 
 
-async def test_words_of_a_refusal_that_comes_after_the_erasure_are_not_kept(timeline: MongoTimeline, kept: Any) -> None:
+async def test_the_text_of_a_rejection_after_the_erasure_is_not_stored(timeline: MongoTimeline, kept: Any) -> None:
     await timeline.record_messages([SENT])
     await timeline.forget([(1, Mode.LIVE, KIM, LATER)])
     await timeline.record_rejections([REFUSED])
@@ -83,7 +83,7 @@ async def test_words_of_a_refusal_that_comes_after_the_erasure_are_not_kept(time
     assert document.keys().isdisjoint({"recipient", "address_key", "words"})
 
 
-async def test_an_erasure_between_look_and_write_is_made_good(url: str, kept: Any) -> None:
+async def test_an_erasure_between_read_and_write_is_honoured(url: str, kept: Any) -> None:
     class Racing(MongoTimeline):
         async def _write(self, collection: Any, operations: Any) -> None:
             if collection.name == "messages":
@@ -101,13 +101,13 @@ async def test_an_erasure_between_look_and_write_is_made_good(url: str, kept: An
         await racing.aclose()
 
 
-async def test_an_old_erasure_told_again_spares_who_came_back(timeline: MongoTimeline) -> None:
+async def test_a_repeated_old_erasure_spares_a_returned_recipient(timeline: MongoTimeline) -> None:
     await timeline.record_messages([SENT])
     await timeline.forget([(1, Mode.LIVE, KIM, NOON - timedelta(hours=1))])
     assert len(await timeline.messages(search(recipient=KIM))) == 1
 
 
-async def test_what_is_written_has_the_shape_that_a_real_server_holds_us_to(timeline: MongoTimeline, kept: Any) -> None:
+async def test_documents_match_the_schema_of_a_real_server(timeline: MongoTimeline, kept: Any) -> None:
     for event in (BACK, SENT, DELIVERED, REFUSED):
         await tell(timeline, event)
         (document,) = await kept.find().to_list(None)
@@ -116,7 +116,7 @@ async def test_what_is_written_has_the_shape_that_a_real_server_holds_us_to(time
     assert list(departures({"_id": MESSAGE}, SHAPE)) == ["began", "mode", "tenant"]
 
 
-async def test_a_setting_moves_the_timeline_and_handlers_do_not_know(
+async def test_a_setting_switches_the_timeline_to_mongo(
     url: str, kept: Any, runtime: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEPESCHE_HISTORY_MONGO_URL", url)
@@ -134,7 +134,7 @@ _TYPES: dict[str, Any] = {
 
 
 def departures(value: Any, shape: dict[str, Any], at: str = "") -> Any:
-    """Paths where a document departs from a $jsonSchema of the words that we use."""
+    """Paths where a document violates a $jsonSchema, limited to the keywords we use."""
     types = shape["bsonType"] if isinstance(shape["bsonType"], list) else [shape["bsonType"]]
     if not isinstance(value, tuple(_TYPES[name] for name in types)):
         yield at

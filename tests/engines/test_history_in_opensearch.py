@@ -1,4 +1,4 @@
-"""The audit on OpenSearch: what every store promises, and what its indices do besides."""
+"""The audit on OpenSearch: the shared promises, then what its indices add."""
 
 import json
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ REQUESTED = Decision(communication="c", outcome="requested", recipient=KIM, deta
 
 
 class Refreshed(OpenSearchAudit):
-    """Finds at once what was written: tests do not wait for the refresh of every second."""
+    """Refreshes before every search: tests do not wait for the periodic refresh."""
 
     async def _search(self, *asked: Any) -> list[dict[str, Any]]:
         await self._refresh()
@@ -73,10 +73,10 @@ async def audit(client: AsyncOpenSearch, prefix: str) -> AsyncIterator[OpenSearc
 
 
 class TestOpenSearchAudit(AuditPromises, AuditSearchPromises):
-    """The audit in documents."""
+    """The document-based audit."""
 
 
-async def test_an_event_lies_in_the_month_of_its_time(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
+async def test_an_event_is_stored_in_the_month_of_its_time(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
     bounce = document_of(bounced())
     await audit.record_decisions([decided(REQUESTED)])
     await audit.record_documents([bounce])
@@ -85,7 +85,7 @@ async def test_an_event_lies_in_the_month_of_its_time(audit: OpenSearchAudit, cl
     assert all(index["mappings"]["dynamic"] == "strict" for index in there.values())
 
 
-async def test_no_address_is_kept(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
+async def test_no_address_is_stored(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
     await audit.record_documents([document_of(bounced())])
     await client.indices.refresh(index=f"{prefix}-*")
     (hit,) = (await client.search(index=f"{prefix}-*"))["hits"]["hits"]
@@ -93,7 +93,7 @@ async def test_no_address_is_kept(audit: OpenSearchAudit, client: Any, prefix: s
     assert "address_hash" not in str(hit)
 
 
-async def test_an_erasure_between_look_and_write_is_made_good(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
+async def test_an_erasure_between_read_and_write_is_honoured(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
     class Racing(Refreshed):
         raced = False
 
@@ -109,20 +109,20 @@ async def test_an_erasure_between_look_and_write_is_made_good(audit: OpenSearchA
     assert (kept.recipient, kept.detail) == (None, None)
 
 
-async def test_the_latest_erasure_stands_whichever_comes_last(audit: OpenSearchAudit) -> None:
+async def test_the_latest_erasure_holds_in_any_order_of_arrival(audit: OpenSearchAudit) -> None:
     for hours in (1, -1):
         await audit.forget([(1, Mode.LIVE, KIM, NOON + timedelta(hours=hours))])
     await audit.record_decisions([decided(REQUESTED)])
     assert await audit.decisions(search(recipient=KIM)) == []
 
 
-async def test_an_erasure_reaches_more_than_a_page(audit: OpenSearchAudit) -> None:
+async def test_an_erasure_covers_more_than_a_page(audit: OpenSearchAudit) -> None:
     await audit.record_documents([document_of(bounced()) for _ in range(1_203)])
     await audit.forget([(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))])
     assert await audit.documents(search(recipient=KIM)) == []
 
 
-async def test_a_document_of_another_shape_is_refused_by_itself(audit: OpenSearchAudit) -> None:
+async def test_a_document_outside_the_mapping_is_refused(audit: OpenSearchAudit) -> None:
     await audit.record_documents([document_of(bounced())])
     with pytest.raises(Invalid, match="refuses"):
         await audit._send([({"create": {"_index": f"{audit._prefix}-2027.03", "_id": "x"}}, {"surprise": 1})])
@@ -135,7 +135,7 @@ async def test_months_past_the_retention_are_dropped(audit: OpenSearchAudit, cli
     assert await audit.decisions(search(recipient=KIM)) == []
 
 
-async def test_a_setting_moves_the_audit_and_handlers_do_not_know(
+async def test_a_setting_switches_the_audit_to_opensearch(
     opensearch: OpenSearch, audit: OpenSearchAudit, prefix: str, runtime: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEPESCHE_HISTORY_OPENSEARCH_URL", opensearch.url)
@@ -152,16 +152,16 @@ async def _many(audit: OpenSearchAudit, count: int) -> None:
     await audit.record_documents([document_of(bounced()) for _ in range(count)])
 
 
-async def test_pages_end_with_the_moment_that_they_show(audit: OpenSearchAudit, client: Any) -> None:
+async def test_a_cursor_expires_with_its_point_in_time(audit: OpenSearchAudit, client: Any) -> None:
     await _many(audit, 6)
     page = await audit.search(asked(), 2)
     assert page.after is not None
-    await client.delete_pit(body={"pit_id": [page.after[0]]})  # as five minutes would
+    await client.delete_pit(body={"pit_id": [page.after[0]]})  # as after five minutes
     with pytest.raises(Invalid, match="five minutes"):
         await audit.search(asked(), 2, page.after)
 
 
-async def test_a_moment_is_kept_only_from_page_to_page(audit: OpenSearchAudit, client: Any) -> None:
+async def test_a_point_in_time_is_open_only_between_pages(audit: OpenSearchAudit, client: Any) -> None:
     await _many(audit, 6)
 
     async def open_moments() -> int:
@@ -176,7 +176,7 @@ async def test_a_moment_is_kept_only_from_page_to_page(audit: OpenSearchAudit, c
     assert await open_moments() == before
 
 
-async def test_months_that_were_there_get_new_fields(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
+async def test_existing_months_get_new_fields(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
     old = {name: field for name, field in schema.MAPPING["properties"].items() if name not in ("status", "began_us")}
     month = f"{prefix}-2027.03"
     await client.indices.create(index=month, body={"mappings": {"dynamic": "strict", "properties": old}})
@@ -184,7 +184,7 @@ async def test_months_that_were_there_get_new_fields(audit: OpenSearchAudit, cli
     assert len((await audit.search(asked(status="sent"), 10)).records) == 1
 
 
-async def test_what_differs_in_the_cluster_is_said_and_mended(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
+async def test_a_changed_template_is_reported_and_restored(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
     assert prefix in str(await audit.check())
     await audit.record_messages([SENT])
     assert await audit.check() is None
@@ -195,7 +195,9 @@ async def test_what_differs_in_the_cluster_is_said_and_mended(audit: OpenSearchA
     assert await audit.check() is None
 
 
-async def test_administrators_may_put_the_files_themselves(audit: OpenSearchAudit, client: Any, prefix: str) -> None:
+async def test_administrators_may_install_the_files_themselves(
+    audit: OpenSearchAudit, client: Any, prefix: str
+) -> None:
     for path in sorted(FOLDER.glob("index-template.*.json")):
         body = path.read_text().replace("depesche-audit", prefix)
         name = path.name.removeprefix("index-template.").removesuffix(".json").replace("depesche-audit", prefix)
@@ -204,7 +206,7 @@ async def test_administrators_may_put_the_files_themselves(audit: OpenSearchAudi
 
 
 @pytest.mark.parametrize("role", ["depesche_support", "depesche_analyst"])
-async def test_roles_let_through_what_they_say(audit: OpenSearchAudit, client: Any, prefix: str, role: str) -> None:
+async def test_roles_permit_what_they_declare(audit: OpenSearchAudit, client: Any, prefix: str, role: str) -> None:
     await audit.record_messages([SENT, msgspec.structs.replace(SENT, tenant=3)])
     await audit.record_documents([replace(document_of(bounced()), tenant=2, mode=Mode.TEST)])
     await client.indices.refresh(index=f"{prefix}-2*")

@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode the whole line works, and what does not fit is said at the start."""
+"""Behind PgBouncer in transaction mode the whole line works, and an unsuitable configuration is refused at start-up."""
 
 import asyncio
 from collections.abc import Iterator
@@ -32,13 +32,13 @@ def pgbouncer(run_folder: Path, postgres: EmbeddedServer) -> Iterator[PgBouncer]
 
 @pytest.fixture
 async def pooled(database: str, pgbouncer: PgBouncer) -> str:
-    """The DSN through the pooler, of every service; the roles know their sessions' settings."""
+    """Every service's DSN through the pooler; the roles carry their sessions' settings."""
     await make_roles(database, service_roles())
     name = database.partition("@/")[2].partition("?")[0]
     return pgbouncer.dsn("depesche_{schema}", PASSWORD.replace(" ", "%20"), name)
 
 
-async def test_thirty_orders_go_from_end_to_end(pooled: str, database: str, tmp_path: Path) -> None:
+async def test_thirty_orders_pass_end_to_end(pooled: str, database: str, tmp_path: Path) -> None:
     async with whole_suite(pooled, tmp_path, pooler="transaction") as suite:
         await open_shop(suite)
         await customer(suite)
@@ -60,7 +60,7 @@ async def test_thirty_orders_go_from_end_to_end(pooled: str, database: str, tmp_
         assert max(row["n"] for row in sessions) <= POOL
 
 
-async def test_statements_are_found_on_whichever_connection_they_get(pooled: str) -> None:
+async def test_prepared_statements_are_found_on_any_connection(pooled: str) -> None:
     database = Database(pooled.replace("{schema}", "access"), "access", max_size=20, pooled=True)
     await database.open()
     clients, servers = set(), set()
@@ -68,7 +68,7 @@ async def test_statements_are_found_on_whichever_connection_they_get(pooled: str
     async def ask(number: int) -> int:
         async with database.acquire() as connection:
             clients.add(connection.get_server_pid())
-            # outside a transaction: each part of a statement may reach another connection
+            # outside a transaction: each part of a statement may use another connection
             row = await connection.fetchrow("select $1::int as n, pg_backend_pid() as pid, pg_sleep(0.002)", number)
             servers.add(row["pid"])
             return int(row["n"])
@@ -85,7 +85,7 @@ async def test_statements_are_found_on_whichever_connection_they_get(pooled: str
     ("through", "as_pooled", "said"),
     [(True, False, "DEPESCHE_POOLER=transaction"), (False, True, "max_prepared_statements")],
 )
-async def test_the_wrong_setting_is_told_at_the_start(
+async def test_a_wrong_pooler_setting_is_refused_at_start_up(
     pooled: str, database: str, through: bool, as_pooled: bool, said: str
 ) -> None:
     dsn = pooled.replace("{schema}", "access") if through else by_role(database, "access")
@@ -93,8 +93,8 @@ async def test_the_wrong_setting_is_told_at_the_start(
         await Database(dsn, "access", pooled=as_pooled).open()
 
 
-async def test_sessions_without_their_settings_are_told_at_the_start(pooled: str) -> None:
-    # planned without them, a chunk of a campaign would read whole tables
+async def test_roles_without_their_session_settings_are_refused_at_start_up(pooled: str) -> None:
+    # planned without them, a chunk of a campaign would scan whole tables
     found = Database(
         pooled.replace("{schema}", "access"), "access", pooled=True, server_settings={"enable_seqscan": "off"}
     )
@@ -102,6 +102,6 @@ async def test_sessions_without_their_settings_are_told_at_the_start(pooled: str
         await found.open()
 
 
-async def test_migrations_go_to_the_server_itself(pooled: str) -> None:
+async def test_migrations_through_the_pooler_are_refused(pooled: str) -> None:
     with pytest.raises(MigrationRefused, match="DEPESCHE_OWNER_DSN"):
         await migrate(pooled.replace("{schema}", "access"), {})

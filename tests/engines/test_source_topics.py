@@ -1,4 +1,4 @@
-"""Sources that hear a topic through a real sidecar, on Redis and on Kafka, from producers that know nothing of Dapr."""
+"""Sources that consume a topic through a real sidecar, on Redis and on Kafka, from producers unaware of Dapr."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ def broker(request: pytest.FixtureRequest) -> Redis | Kafka:
 
 @dataclass
 class Shop:
-    """A worker of orders-notification beside its sidecar, a topic of others, and who publishes on it."""
+    """A worker of orders-notification beside its sidecar, a foreign topic, and its producer."""
 
     intake: Intake
     daprd: Daprd
@@ -44,7 +44,7 @@ class Shop:
     topic: str
 
     async def hears(self, **definition: Any) -> None:
-        """The source, once its topic is heard."""
+        """The source, once its topic is subscribed to."""
         given = {"topic": {"component": "bus", "name": self.topic}} | definition
         answer = await self.intake.put("/v1/sources/erp", given)
         assert answer.status_code == 201, answer.text
@@ -84,7 +84,7 @@ class Shop:
 
 
 async def kept_running(daprd: Daprd, stop: asyncio.Event) -> None:
-    """What a kubelet does: starts the sidecar again when it has ended."""
+    """Act like a kubelet: restart the sidecar when it has ended."""
     while not stop.is_set():
         process = daprd.process
         if process is not None and not process.alive:
@@ -129,7 +129,7 @@ async def shop(
                 await asyncio.to_thread(context.__exit__, None, None, None)
 
 
-async def test_plain_json_comes_in_exactly_and_poison_can_be_mended(shop: Shop) -> None:
+async def test_plain_json_arrives_exactly_and_a_poison_message_can_be_redriven(shop: Shop) -> None:
     mapping = {"type": '"order.placed"', "id": "body.number", "recipient": "string(body.customer)"}
     await shop.hears(mapping=mapping)
     order = f'{{"number": {BIG}, "customer": 7, "total": 19.90}}'.encode()
@@ -153,7 +153,7 @@ async def test_plain_json_comes_in_exactly_and_poison_can_be_mended(shop: Shop) 
     assert await shop.intake.rows("select from orders_notification.dead_letter") == []
 
 
-async def test_cloudevents_come_in_as_a_sidecar_publishes_them_and_in_kafkas_own_binding(shop: Shop) -> None:
+async def test_cloudevents_arrive_from_a_sidecar_and_in_kafkas_own_binding(shop: Shop) -> None:
     await shop.hears()
     whole = {
         "specversion": "1.0", "id": "whole", "source": "/erp", "type": "order.placed", "recipient": "customer:1",

@@ -1,4 +1,4 @@
-"""Production's topology on one machine: one event through every program, and its trace as Jaeger tells it."""
+"""Production's topology on one machine: one event through every program, and its trace in Jaeger."""
 
 import asyncio
 import json
@@ -32,14 +32,14 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
 
 async def _opened(town: Town) -> None:
-    """The example shop, and a customer who can be reached."""
+    """The example shop, and a reachable customer."""
     async with town.suite() as suite:
         await open_shop(suite)
         await suite.put("/tokens/v1/recipients/customer:77", CUSTOMER)
 
 
 class Trace:
-    """A trace as Jaeger's query API tells it."""
+    """A trace from Jaeger's query API."""
 
     def __init__(self, told: dict[str, Any]) -> None:
         self.spans: list[dict[str, Any]] = told["spans"]
@@ -58,7 +58,7 @@ class Trace:
         return [one for one in self.spans if parent(one) == span["spanID"]]
 
     def gaps(self, *outside: str) -> set[tuple[str, str]]:
-        """Spans whose parent is not there, nor the span of somebody outside. A head has none."""
+        """Spans whose parent is neither in the trace nor one of `outside`. A head has none."""
         known = {None, *outside} | {span["spanID"] for span in self.spans}
         lost = [span for span in self.spans if parent(span) not in known]
         return {(self.service(span), span["operationName"]) for span in lost}
@@ -79,7 +79,7 @@ def tags(span: dict[str, Any]) -> dict[str, Any]:
 
 
 async def whole(town: Town, trace: str, last: set[tuple[str, str]]) -> Trace:
-    """The trace when these spans and all parents have come: each process exports its own every few seconds."""
+    """Wait for a trace with these spans and all their parents: each process exports every few seconds."""
     port = town.processes()["jaeger"]["port"]
     until = time.monotonic() + _PATIENCE
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as jaeger:
@@ -93,7 +93,7 @@ async def whole(town: Town, trace: str, last: set[tuple[str, str]]) -> Trace:
 
 
 async def ordered(suite: Suite, id_: str, order: str, **headers: str) -> Any:
-    """The shop sends an order; the answer to it."""
+    """Send an order as the shop; return the response."""
     event = {
         "specversion": "1.0", "id": id_, "source": "https://shop.example", "type": "order.placed", "subject": order,
         "data": ORDER,
@@ -103,11 +103,11 @@ async def ordered(suite: Suite, id_: str, order: str, **headers: str) -> Any:
 
 
 async def sent(suite: Suite, order: str) -> Any:
-    """Why, once history knows that it was sent."""
+    """Return the answer to `why` once history knows that the message was sent."""
 
     async def told() -> Any:
         answer = await suite.client.get("/history/v1/why", params={"order": order})
-        if answer.status_code == 503:  # a month's index has just been made
+        if answer.status_code == 503:  # a month's index has just been created
             return None
         why = answer.json()
         return why if why["verdict"] == "sent" and why["messages"] else None
@@ -115,7 +115,7 @@ async def sent(suite: Suite, order: str) -> Any:
     return await suite.eventually(told, _PATIENCE)
 
 
-async def test_one_event_through_every_program_is_one_trace_without_a_gap(town: Town) -> None:
+async def test_one_event_through_every_program_is_one_unbroken_trace(town: Town) -> None:
     async with town.suite() as suite:
         taken = await ordered(suite, "traced-1", "T-1", traceparent=f"00-{TRACE}-{SHOPS_SPAN}-01")
         why = await sent(suite, "T-1")
@@ -144,7 +144,7 @@ async def test_one_event_through_every_program_is_one_trace_without_a_gap(town: 
     chunk = trace.of("chunk", worker)
     for step in ("prepare", "claim", "call email", "record"):
         assert parent(trace.of(step, worker)) == chunk["spanID"], step
-    # a call between services goes through the caller's sidecar and the called one's
+    # a call between services passes the caller's sidecar and the callee's
     above = trace.of("POST /tokens/v1/recipients:resolve", "depesche-tokens-api")
     ways = []
     while above["operationName"] != "prepare":
@@ -159,7 +159,7 @@ async def test_one_event_through_every_program_is_one_trace_without_a_gap(town: 
     assert [secret for secret in SECRETS if secret in json.dumps(trace.spans)] == []
 
 
-async def test_the_demo_draws_the_way_of_one_send(town: Town) -> None:
+async def test_the_demo_draws_the_trace_of_one_send(town: Town) -> None:
     async with town.suite() as suite:
         await ordered(suite, "drawn-1", "D-1")
         (event,) = (await suite.get("/orders-notification/v1/events", subject="D-1"))["items"]
@@ -182,7 +182,7 @@ async def test_the_demo_draws_the_way_of_one_send(town: Town) -> None:
             assert (await reader.get(why["links"]["trace"])).json()["data"][0]["traceID"] == event["trace_id"]
 
 
-async def test_a_batch_of_many_events_is_linked_to_the_trace_of_each(town: Town) -> None:
+async def test_a_batch_of_events_is_linked_to_each_events_trace(town: Town) -> None:
     count = 40
     async with town.suite() as suite:
         event = {"specversion": "1.0", "source": "https://shop.example", "type": "order.placed", "data": ORDER}
@@ -215,12 +215,12 @@ async def test_a_batch_of_many_events_is_linked_to_the_trace_of_each(town: Town)
 
 
 def _reached(trace: dict[str, Any]) -> set[str]:
-    """The traces that these spans are in or linked to."""
+    """The traces that contain these spans or are linked to them."""
     links = {one["traceID"] for span in trace["spans"] for one in span["references"]}
     return links | {trace["traceID"]}
 
 
-async def test_every_program_runs_beside_a_sidecar_and_strangers_get_nothing_from_either(town: Town) -> None:
+async def test_every_program_has_a_sidecar_and_both_refuse_strangers(town: Town) -> None:
     running = town.processes()
     async with httpx.AsyncClient(timeout=20, trust_env=False) as stranger:
         for program in PROGRAMS:
@@ -235,7 +235,7 @@ async def test_every_program_runs_beside_a_sidecar_and_strangers_get_nothing_fro
                 assert (await stranger.post(events, json={"entries": []})).status_code == 401
 
 
-async def test_a_sidecar_that_is_killed_is_started_again(town: Town) -> None:
+async def test_a_killed_sidecar_is_restarted(town: Town) -> None:
     before = town.kill("daprd-tokens")
     async with town.suite() as suite:
 
@@ -248,7 +248,7 @@ async def test_a_sidecar_that_is_killed_is_started_again(town: Town) -> None:
         assert (await sent(suite, "A-1"))["order"] == "A-1"
 
 
-def test_ctrl_c_ends_all_of_it_in_good_order_and_leaves_nothing_behind(town: Town) -> None:
+def test_ctrl_c_stops_everything_cleanly_and_leaves_nothing_behind(town: Town) -> None:
     names = list(town.processes())
     assert len(names) == 4 + 1 + 2 * len(PROGRAMS) + 1  # engines, simulator, programs and sidecars, ingress
     assert town.stop() == 0, Path(town.folder / "errors.txt").read_text()

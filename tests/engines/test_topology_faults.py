@@ -1,6 +1,5 @@
-"""A shop's hour through production's topology while its programs are killed, one after another: the sum holds, nothing
-is sent twice without a reason that is written down, and no inbox has anything twice. Over Kafka.
-"""
+"""A shop's hour through production's topology over Kafka while its programs are killed in turn: the sum holds,
+nothing is sent twice without a recorded reason, and no inbox contains a duplicate."""
 
 import asyncio
 
@@ -17,8 +16,8 @@ _VICTIMS = {"programs": [*_NAMES, "ingress"], "sidecars": [f"daprd-{name}" for n
 
 
 @pytest.mark.parametrize("kind", _VICTIMS)
-async def test_whoever_is_killed_in_the_middle_loses_nothing_and_doubles_nothing(hour: Hour, kind: str) -> None:
-    """Each in a wave of orders of its own; the next wave comes while it is still starting again."""
+async def test_killed_programs_lose_and_duplicate_nothing(hour: Hour, kind: str) -> None:
+    """Each program dies during a wave of orders; the next wave arrives while it restarts."""
     killed = {}
     for victim in _VICTIMS[kind]:
         so_far = len(hour.orders)
@@ -38,7 +37,7 @@ async def test_whoever_is_killed_in_the_middle_loses_nothing_and_doubles_nothing
     await hour.told(sums, kind)
 
 
-async def test_postgres_dies_and_comes_back_and_every_order_has_its_end(hour: Hour) -> None:
+async def test_every_order_is_settled_after_postgres_crashes_and_restarts(hour: Hour) -> None:
     sending = asyncio.create_task(hour.send())
     await hour.reached(30)
     hour.town.crash_postgres()

@@ -1,5 +1,5 @@
-"""A shop's hour through production's topology while a store is away for a minute, while a provider goes silent after
-accepting, and while everything on the bus comes twice and in any order."""
+"""A shop's hour through production's topology while a store is down for a minute, while a provider goes silent after
+accepting, and while every message on the bus arrives twice and in any order."""
 
 import asyncio
 from pathlib import Path
@@ -16,9 +16,7 @@ _SILENT = 8  # as many as there are connections to the mail server, each of whic
 
 
 @pytest.mark.parametrize("stores", [("ferretdb",), ("opensearch", "jaeger")], ids=" and ".join)
-async def test_a_store_that_is_away_for_a_minute_stops_nobody_and_misses_nothing(
-    hour: Hour, stores: tuple[str, ...]
-) -> None:
+async def test_a_minute_without_a_store_blocks_nobody_and_misses_nothing(hour: Hour, stores: tuple[str, ...]) -> None:
     about = " and ".join(stores)
     async with hour.town.away(stores, _MINUTE) as still_away:
         await hour.send()
@@ -29,10 +27,10 @@ async def test_a_store_that_is_away_for_a_minute_stops_nobody_and_misses_nothing
     await hour.told(sums, about)
 
 
-async def test_a_provider_that_goes_silent_after_accepting_gets_nothing_twice_without_a_counted_unknown(
+async def test_a_silent_provider_causes_no_duplicate_without_a_counted_unknown(
     hour: Hour,
 ) -> None:
-    """What nobody knows the end of is left so in one communication, and sent once more in the other, by its policy."""
+    """One communication leaves unknown messages alone, the other resends them once, by its policy."""
     for number in range(_SILENT):
         for name, fault in (("once", "timeout-acceptedx1"), ("always", "timeout-accepted")):
             mail = {"emails": [f"eve.{number}+fault.{fault}@mail.example"]}
@@ -47,7 +45,7 @@ async def test_a_provider_that_goes_silent_after_accepting_gets_nothing_twice_wi
     await hour.told(sums, about)
 
 
-async def test_everything_that_comes_twice_and_in_any_order_has_one_effect(hour: Hour, tmp_path: Path) -> None:
+async def test_duplicates_in_any_order_have_one_effect(hour: Hour, tmp_path: Path) -> None:
     async with copying(tmp_path, f"127.0.0.1:{hour.town.processes()['kafka']['port']}") as copyist:
         await asyncio.gather(hour.send(), hour.suite.eventually(lambda: _has(copyist.seen), PATIENCE))
         sums = await hour.settled("copies")
@@ -55,7 +53,7 @@ async def test_everything_that_comes_twice_and_in_any_order_has_one_effect(hour:
         # request, decision and settlement of each, at least
         await hour.suite.eventually(lambda: _has(copyist.events >= 3 * ORDERS), PATIENCE)
         assert copyist.copied == len(copyist.seen)
-        await asyncio.sleep(5)  # the last copies are heard
+        await asyncio.sleep(5)  # the last copies have been consumed
         assert await hour.messages() == sums
     assert sums["sent"] == ORDERS, sums
     await hour.settled("copies")

@@ -1,5 +1,5 @@
-"""A stranger on the bus: whatever anybody publishes, he publishes once more, backwards and on any partition, so that a
-copy may overtake what it is a copy of; events that share a message, too."""
+"""A foreign program on the bus: it republishes every message once, in reverse order and to any partition, so that a
+copy may overtake its original, or another event of the same message."""
 
 import asyncio
 import base64
@@ -24,13 +24,13 @@ from tests.engines.test_daprd_round_trip import COMPONENT
 from tests.shell import serving
 
 _TOKEN = "the copyist's"
-_events = msgspec.json.Decoder(list[msgspec.Raw])  # each as it is: numbers stay exact
+_events = msgspec.json.Decoder(list[msgspec.Raw])  # each unchanged: numbers stay exact
 
 
 @dataclass
 class Copyist:
-    """What he has seen, by the message's id; `copied`: how many messages the broker has taken from him, and `events`:
-    how many events were in them."""
+    """Messages seen, by id; `copied`: how many copies the broker has accepted, and `events`: how many events they
+    contain."""
 
     sidecar: str = ""
     seen: set[str] = field(default_factory=set)
@@ -77,7 +77,7 @@ class Copyist:
 
 
 def _turned(message: dict[str, Any]) -> int:
-    """How many events are in it; many that share it are turned round."""
+    """Return how many events the message contains; reverse them if there are several."""
     if message["datacontenttype"] != MEDIA_TYPE:
         return 1
     events = _events.decode(base64.b64decode(message["data_base64"]))
@@ -87,7 +87,7 @@ def _turned(message: dict[str, Any]) -> int:
 
 @asynccontextmanager
 async def copying(folder: Path, broker: str) -> AsyncIterator[Copyist]:
-    """He listens to every topic of the suite, beside a sidecar of his own that no scope binds."""
+    """Subscribe to every topic of the suite, through a sidecar that no scope restricts."""
     copyist = Copyist()
     settings = {"brokers": broker, "authType": "none", "initialOffset": "newest", "maxMessageBytes": "4194304"}
     lines = [f'  - name: {key}\n    value: "{value}"\n' for key, value in settings.items()]

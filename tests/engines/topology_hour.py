@@ -1,4 +1,4 @@
-"""An hour of a shop over production's topology: orders that are sent now, and what became of them."""
+"""An hour of a shop over production's topology: the orders it sends and their outcomes."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ async def open_town(town: Town) -> None:
 
 @dataclass
 class Hour:
-    """What is sent from now on. `before`: the ledger's sums when it began."""
+    """Orders sent from now on. `before`: the ledger's sums at the beginning."""
 
     town: Town
     suite: Suite
@@ -50,7 +50,7 @@ class Hour:
     orders: list[str] = field(default_factory=list)
 
     async def messages(self) -> dict[str, int]:
-        """The ledger's sums since the hour began; {} where nobody answers at the moment."""
+        """The ledger's sums since the hour began; {} if delivery does not answer."""
         try:
             answer = await self.suite.client.get("/delivery/v1/statistics")
         except httpx.HTTPError:
@@ -61,11 +61,11 @@ class Hour:
         return {name: now[name] - self.before.get(name, 0) for name in ("total", *STATUSES)}
 
     async def send(self, count: int = ORDERS) -> None:
-        """An order of each of so many customers."""
+        """One order from each of so many customers."""
         await self.say("order.placed", [_DATA | {"customer": f"customer:{n}", "order_id": n} for n in range(count)])
 
     async def say(self, type_: str, all_data: Sequence[dict[str, Any]]) -> None:
-        """All events in one stream, sent again until it is taken: each has its own id."""
+        """Send all events in one stream, retried until it is accepted: each has its own id."""
         events = list(_events(type_, all_data))
         self.orders += [event["subject"] for event in events]
         lines, kind = "\n".join(map(json.dumps, events)), {"content-type": "application/x-ndjson"}
@@ -82,7 +82,7 @@ class Hour:
         await self.suite.eventually(taken, PATIENCE)
 
     async def reached(self, count: int) -> None:
-        """So many of all are final."""
+        """Wait until so many of all are final."""
 
         async def so_far() -> bool:
             sums = await self.messages()
@@ -91,7 +91,8 @@ class Hour:
         await self.suite.eventually(so_far, PATIENCE)
 
     async def settled(self, about: str = "") -> dict[str, int]:
-        """The sums when all have an end; they add up, and the tables have each order once. `about`: for the failure."""
+        """Return the sums once every order is settled; they add up, and no table has an order twice. `about`: for
+        the failure."""
         found: dict[str, int] = {}
 
         async def done() -> bool:
@@ -99,7 +100,7 @@ class Hour:
             found = await self.messages()
             if not found or found["total"] != len(self.orders) or found["pending"]:
                 return False
-            # an unknown may still be sent again; its sum is read after the last work has gone
+            # an unknown may still be resent; its sum is read after the last work is gone
             open_, found = await self.town.ask(_OPEN, self.orders), await self.messages()
             return open_ == [(0,)] and bool(found)
 
@@ -108,12 +109,12 @@ class Hour:
         except AssertionError:
             pytest.fail(f"{about}: {len(self.orders)} orders are not settled: {found}")
         assert found["total"] == sum(found[status] for status in STATUSES), f"{about}: the sum is off: {found}"
-        assert await self.town.ask(_TWICE, self.orders) == [], f"{about}: an inbox has something twice"
+        assert await self.town.ask(_TWICE, self.orders) == [], f"{about}: an inbox contains a duplicate"
         return found
 
     async def explained(self, about: str = "") -> int:
-        """Nothing was called twice as one attempt, and whatever was accepted twice has an attempt of which nobody knew
-        the end. How many were."""
+        """Check that no attempt was called twice and that every duplicate acceptance has an unknown attempt. Return
+        the number of duplicates."""
         repeats = self.town.simulator("repeats")["items"]
         for repeat in repeats:
             attempts = [call["attempt"] for call in repeat["accepted"]]
@@ -124,8 +125,8 @@ class Hour:
         return len(repeats)
 
     async def told(self, sums: dict[str, int], about: str = "") -> None:
-        """History has each message that was sent once, and knows how the last order ended, whatever was away meanwhile;
-        nothing has become a dead letter."""
+        """Check that history has each sent message once and knows the last order's outcome, whatever was down
+        meanwhile, and that there are no dead letters."""
         audited = -1
 
         async def all_audited() -> bool:

@@ -1,4 +1,4 @@
-"""The topology of production on this machine, as `depesche up --engines --json` runs it, and what a test asks it."""
+"""Production's topology on this machine, run by `depesche up --engines --json`, and helpers to query it."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ _UP_SECONDS = 300.0
 
 @dataclass
 class Town:
-    """The command that runs, its folder, and what it says of its processes."""
+    """The running command, its folder, and its reports on its processes."""
 
     folder: Path
     url: str
@@ -39,26 +39,26 @@ class Town:
     said: Path
 
     def processes(self) -> dict[str, dict[str, Any]]:
-        """By name, as in the newest line."""
+        """Processes by name, from the newest line."""
         lines = [line for line in self.said.read_text().split("\n")[:-1] if line.startswith('{"processes"')]
         found = json.loads(lines[-1])["processes"] if lines else []
         return {process["name"]: process for process in found}
 
     def kill(self, name: str) -> int:
-        """SIGKILL; gives the process's id."""
+        """Send SIGKILL; return the process's id."""
         pid: int = self.processes()[name]["pid"]
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def crash_postgres(self) -> None:
-        """SIGKILL to a process of the server: it drops everybody, recovers from its log and starts anew."""
+        """Send SIGKILL to a process of the server: it drops all connections, recovers from its log and restarts."""
         postmaster = int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
         os.kill(psutil.Process(postmaster).children()[0].pid, signal.SIGKILL)
 
     @asynccontextmanager
     async def away(self, names: Sequence[str], seconds: float) -> AsyncIterator[Callable[[], bool]]:
-        """They are killed, and again whenever they have been started again, for so long; leaving waits for the end of
-        that. Gives a question: are they still away?"""
+        """Kill them, and again after each restart, for so long; leaving the context waits for the end. Yields a
+        function that says whether the outage lasts."""
         commands = [psutil.Process(self.processes()[name]["pid"]).cmdline() for name in names]
         until = time.monotonic() + seconds
 
@@ -75,7 +75,7 @@ class Town:
         await keeping
 
     async def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Rows of the suite's Postgres."""
+        """Query the suite's Postgres."""
         dsn = psutil.Process(self.processes()["delivery"]["pid"]).environ()["DEPESCHE_DSN"]
         connection = await asyncpg.connect(dsn)
         try:
@@ -84,12 +84,12 @@ class Town:
             await connection.close()
 
     def left(self) -> list[str]:
-        """What still runs of it."""
+        """Its processes that are still running."""
         return [words for process in psutil.process_iter() if str(self.folder) in (words := _words(process))]
 
     @asynccontextmanager
     async def suite(self) -> AsyncIterator[Suite]:
-        """A client of everything behind the ingress, as a story acts with."""
+        """A client of everything behind the ingress."""
         found = credentials.read(self.folder / credentials.FILE_NAME)
         assert found is not None
         assert found.url == self.url
@@ -98,13 +98,13 @@ class Town:
             yield Suite({}, client, cast(Any, None), asyncio.Event())
 
     def simulator(self, path: str) -> Any:
-        """What the providers saw."""
+        """What the providers received."""
         endpoints = read_simulator(self.folder)
         assert endpoints is not None
         return httpx.get(f"{endpoints.control_url}/{path}", timeout=30, trust_env=False).raise_for_status().json()
 
     def stop(self) -> int:
-        """Ctrl-C; gives the exit code."""
+        """Send Ctrl-C; return the exit code."""
         self.command.send_signal(signal.SIGINT)
         return self.command.wait(120)
 
@@ -118,7 +118,7 @@ def _words(process: psutil.Process) -> str:
 
 @contextmanager
 def town_of(folder: Path, bus: str) -> Iterator[Town]:
-    """It is up; stopped at the end if no test has. Skips where an engine is not built."""
+    """Start it, and stop it at the end if the test has not. Skips if an engine is not built."""
     (folder / "depesche.toml").write_text(SHORT_TIMES.format(mail=free_port()))
     port, said = free_port(), folder / "said.jsonl"
     words = ["up", "--engines", "--bus", bus, "--json", "--data-dir", str(folder), "--port", str(port)]

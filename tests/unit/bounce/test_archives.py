@@ -55,11 +55,11 @@ def named(mails: Iterable[bytes] = MAILS) -> list[tuple[str, bytes]]:
     [zipped(named()), zipped(named(), streamed=True), zipped(named(), zipfile.ZIP_STORED)],
     ids=["deflated", "streamed", "stored"],
 )
-def test_a_zip_gives_its_mails_whatever_the_pieces(raw: bytes, size: int) -> None:
+def test_a_zip_yields_its_mails_in_pieces_of_any_size(raw: bytes, size: int) -> None:
     assert taken("application/zip", raw, size) == [Found(name, mail) for name, mail in named()]
 
 
-def test_a_zip_with_long_sizes_behind_its_entries() -> None:
+def test_a_zip64_with_sizes_after_its_entries_is_read() -> None:
     file = io.BytesIO()
     file.seekable = lambda: False  # type: ignore[method-assign]
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -76,7 +76,7 @@ def test_entries_of_a_zip_that_are_not_mails_are_skipped() -> None:
     assert [one.name for one in taken("application/zip", raw)] == ["bounces/0.eml"]
 
 
-def test_a_mail_that_is_too_large_or_damaged_is_refused_and_the_others_are_found() -> None:
+def test_an_oversized_or_damaged_mail_is_refused_and_the_others_are_found() -> None:
     raw = bytearray(zipped([("large.eml", bytes(range(256)) * 500), *named()], zipfile.ZIP_STORED))
     at = raw.index(b"kim")
     raw[at : at + 3] = b"tim"
@@ -101,7 +101,7 @@ def test_a_zip_bomb_is_abandoned_early(streamed: bool) -> None:
     assert peak < 8 * MEGABYTE
 
 
-def test_a_million_entries_and_a_gigabyte_come_to_an_end() -> None:
+def test_a_million_entries_and_a_gigabyte_are_bounded() -> None:
     many = zipped((f"{n}.eml", b"") for n in range(1_100))
     with pytest.raises(Unreadable, match="more than 1,000 mails"):
         taken("application/zip", many)
@@ -139,7 +139,7 @@ def test_a_truncated_zip_yields_the_mails_before_the_cut() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_a_mutated_archive_gives_mails_or_says_why_not(data: st.DataObject) -> None:
+def test_a_mutated_archive_yields_mails_or_a_reason(data: st.DataObject) -> None:
     kind, raw = data.draw(
         st.sampled_from(
             [
@@ -158,7 +158,7 @@ def test_a_mutated_archive_gives_mails_or_says_why_not(data: st.DataObject) -> N
 
 @pytest.mark.parametrize("size", [1, 9, 1 << 16])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_an_mbox_gives_its_mails_unquoted(size: int, end: bytes) -> None:
+def test_an_mbox_yields_its_mails_unquoted(size: int, end: bytes) -> None:
     lines = [
         b"From MAILER-DAEMON Thu Nov 26 14:00:00 2026",
         b"Subject: one",
@@ -188,7 +188,7 @@ def test_an_mbox_gives_its_mails_unquoted(size: int, end: bytes) -> None:
     assert last == Found("mail 4", b"Subject: last")
 
 
-def test_what_python_writes_as_an_mbox_is_read(tmp_path: Path) -> None:
+def test_pythons_mbox_files_are_read(tmp_path: Path) -> None:
     box = mailbox.mbox(tmp_path / "box")
     for mail in MAILS:
         box.add(mail)

@@ -1,4 +1,4 @@
-"""The measurement counts what the evaluation's layout says, on rows of our own."""
+"""The measurement counts as the evaluation's layout defines, on rows of our own."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ ROWS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def test_each_row_counts_as_the_layout_says(tmp_path: Path) -> None:
+def test_each_row_counts_as_the_layout_defines(tmp_path: Path) -> None:
     (tmp_path / "a.eml").write_bytes(MAIL)
     (tmp_path / "labels.jsonl").write_text("\n".join(json.dumps(row) for row in ROWS) + "\n")
     verdicts = [verdict_on(row, tmp_path, rules()) for row in rows_of(tmp_path)]
@@ -57,7 +57,7 @@ def test_each_row_counts_as_the_layout_says(tmp_path: Path) -> None:
     }
 
 
-def test_what_is_held_back_is_the_same_every_time() -> None:
+def test_the_held_back_rows_are_deterministic() -> None:
     rows = [{"id": f"row/{n}"} for n in range(1_000)]
     held = [row for row in rows if is_held_back(row, 30)]
     assert 250 < len(held) < 350

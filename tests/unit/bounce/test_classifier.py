@@ -1,4 +1,4 @@
-"""Each refusal gets the category that its words and codes mean; replies written after the RFCs' own texts."""
+"""Each refusal gets the category that its words and codes mean; the replies were written after the RFCs' own texts."""
 
 import pytest
 
@@ -51,28 +51,28 @@ def classify(text: str, *, reply_code: int | None = None, enhanced: str | None =
         ("", "undetermined"),
     ],
 )
-def test_what_servers_say(text: str, category: str) -> None:
+def test_server_replies_get_their_category(text: str, category: str) -> None:
     assert of_text(text).category == category
 
 
-def test_an_address_with_a_telling_name_says_nothing() -> None:
+def test_words_inside_an_address_are_ignored() -> None:
     assert classify("550 <virus.spam.quota@full.example> not here, no such user", reply_code=550) == "unknown-user"
 
 
-def test_a_code_that_its_words_confirm_settles_it() -> None:
+def test_a_code_confirmed_by_its_words_decides() -> None:
     # the policy page in the text must not turn a dead mailbox into spam
     text = "550-5.1.1 The account does not exist. See our anti spam page for help"
     assert classify(text, reply_code=550, enhanced="5.1.1") == "unknown-user"
 
 
-def test_codes_alone_are_believed_where_they_are_precise() -> None:
+def test_precise_codes_decide_without_words() -> None:
     assert classify("", reply_code=550, enhanced="5.1.1") == "unknown-user"
     assert classify("", reply_code=552, enhanced="5.2.2") == "mailbox-full"
     assert classify("", reply_code=556) == "bad-domain"
     assert classify("", reply_code=550) == "undetermined"
 
 
-def test_a_temporary_reply_never_ends_a_mailbox() -> None:
+def test_a_temporary_reply_is_never_permanent() -> None:
     fact = of_text("450 4.1.1 User unknown, try later")
     assert fact.category == "unknown-user"
     assert not fact.permanent
@@ -91,7 +91,7 @@ def test_a_temporary_reply_never_ends_a_mailbox() -> None:
         (">>> DATA\n<<< 550 <kim@x.example>... User unknown\n<<< 503 Need RCPT (recipient)", "unknown-user"),
     ],
 )
-def test_who_is_unknown_only_after_the_mail_was_seen_filters_it(text: str, category: str) -> None:
+def test_unknown_user_after_data_is_a_recipient_filter(text: str, category: str) -> None:
     assert of_text(text).category == category
 
 
@@ -111,7 +111,7 @@ def test_who_is_unknown_only_after_the_mail_was_seen_filters_it(text: str, categ
         ("550 5.4.1 Hello", "undetermined"),
     ],
 )
-def test_words_go_before_codes_that_are_used_for_everything(text: str, category: str) -> None:
+def test_words_win_over_catch_all_codes(text: str, category: str) -> None:
     assert of_text(text).category == category
 
 
@@ -119,5 +119,5 @@ def test_words_go_before_codes_that_are_used_for_everything(text: str, category:
     ("reply", "enhanced", "permanent"),
     [(550, "5.1.1", True), (450, "4.1.1", False), (550, "4.4.7", False), (None, "5.1.1", True), (None, None, True)],
 )
-def test_which_code_says_whether_it_is_final(reply: int | None, enhanced: str | None, permanent: bool) -> None:
+def test_the_codes_decide_whether_a_reply_is_final(reply: int | None, enhanced: str | None, permanent: bool) -> None:
     assert is_permanent(reply, enhanced) is permanent

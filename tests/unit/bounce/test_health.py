@@ -1,4 +1,4 @@
-"""Whom a block is about."""
+"""Which address or domain of ours a block names."""
 
 from random import Random
 
@@ -22,7 +22,7 @@ def test_the_first_public_address_else_the_domain(text: str, origin: str) -> Non
     assert blocked_origin(text, "shop.example") == origin
 
 
-def test_a_text_without_colons_is_searched_for_what_it_can_hold() -> None:
+def test_a_text_without_colons_is_searched_for_ipv4_only() -> None:
     chance = Random(5)
     pieces = ("8.8.4.4", "192.0.2.1", "1.2.3.4.5", ".", "25", "a", "x", "[", "]", " ", "-", ":", "\n", "5.7.1", "::1")
     for _ in range(20_000):

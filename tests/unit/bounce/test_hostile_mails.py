@@ -1,4 +1,4 @@
-"""Whatever comes is read in bounded time and memory, and nothing ever raises."""
+"""Any mail is read in bounded time and memory, and nothing ever raises."""
 
 import base64
 import os
@@ -25,8 +25,8 @@ MAILS = [dsn(recipient()), dsn(recipient(), recipient("b@x.example")), *(mail(bo
 MAILS += [mail(body) for body, _ in ALONE.values()]
 MAILS += DRESSES.values()
 MEGABYTE = 1024 * 1024
-LONGEST_SECONDS = 0.5  # 50 ms is what a mail may cost; machines that run tests are busy
-MOST_WORK = 200_000  # calls and returns of Python's functions
+LONGEST_SECONDS = 0.5  # a mail may cost 50 ms; machines that run tests are busy
+MOST_WORK = 200_000  # calls and returns of Python functions
 
 
 def verdict(raw: bytes) -> str:
@@ -39,7 +39,7 @@ def verdict(raw: bytes) -> str:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A real form, cut, doubled, overwritten or with its lines in another order."""
+    """A real form, truncated, doubled, overwritten or with shuffled lines."""
     raw = draw(st.sampled_from(MAILS))
     for _ in range(draw(st.integers(0, 4))):
         begin = draw(st.integers(0, len(raw)))
@@ -59,7 +59,7 @@ def test_mutated_mails_are_read(raw: bytes) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(raws=st.lists(mutated(), max_size=12))
-def test_mails_say_together_what_they_say_alone(raws: list[bytes]) -> None:
+def test_a_batch_of_mails_reads_like_each_alone(raws: list[bytes]) -> None:
     def ours(address: str) -> bool:
         return address == OURS
 
@@ -78,7 +78,7 @@ def fields_of(report: Report) -> tuple[object, ...]:
 
 @settings(max_examples=150, deadline=None)
 @given(raw=st.binary(max_size=2_000))
-def test_rubbish_is_read(raw: bytes) -> None:
+def test_random_bytes_are_read(raw: bytes) -> None:
     assert verdict(raw) in CATEGORIES
 
 
@@ -145,9 +145,9 @@ def test_a_mail_takes_little_memory(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, *LONG])
-def test_a_mail_is_bounded_work(name: str) -> None:
-    """Counted, not timed: a quadratic way through half a megabyte would be billions."""
-    verdict((HOSTILE | LONG)[name])  # what is compiled and remembered once
+def test_a_mail_costs_a_bounded_number_of_calls(name: str) -> None:
+    """Counted, not timed: a quadratic pass over half a megabyte would take billions."""
+    verdict((HOSTILE | LONG)[name])  # what is compiled and cached once
     steps = 0
 
     def count(*_: object) -> None:
@@ -166,8 +166,8 @@ def test_a_mail_is_bounded_work(name: str) -> None:
     assert len(mail_read.returned) <= MAX_RETURNED
 
 
-def test_all_of_them_one_after_another_need_little_of_the_machine() -> None:
-    """In a process of its own, by the kernel's own count: what C and Rust take is in it, too."""
+def test_all_mails_in_sequence_need_little_cpu_and_memory() -> None:
+    """In a process of its own, measured by the kernel, so that C and Rust code count too."""
     rules()
     child = os.fork()
     if child == 0:

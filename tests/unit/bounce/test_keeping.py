@@ -1,4 +1,4 @@
-"""Mails that come in together are stored together; one that cannot be stored keeps no other out."""
+"""Concurrent mails are stored in one batch; one that cannot be stored does not fail the others."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
 
 
 class Store:
-    """Remembers what it was asked to commit; `unfit` fails as a value would that Postgres refuses."""
+    """Records what it was asked to commit; `unfit` fails like a value that Postgres refuses."""
 
     def __init__(self, failure: Exception) -> None:
         self.commits: list[list[bytes]] = []
@@ -36,20 +36,20 @@ def raws(told: Any) -> Any:
     return Unavailable if isinstance(told, Unavailable) else [kept.mail.raw for kept in told]
 
 
-async def test_everybody_is_told_of_his_own() -> None:
+async def test_each_caller_gets_its_own_result() -> None:
     store = Store(ValueError())
     told = await keep_together(cast(Mails, store), [[mail(b"a"), mail(b"b")], [mail(b"c")]])
     assert [raws(one) for one in told] == [[b"a", b"b"], [b"c"]]
     assert store.commits == [[b"a", b"b", b"c"]]
 
 
-async def test_what_cannot_be_stored_is_refused_alone() -> None:
+async def test_an_unstorable_mail_is_refused_alone() -> None:
     store = Store(ValueError("no such value"))
     told = await keep_together(cast(Mails, store), [[mail(b"a")], [mail(b"unfit")], [mail(b"c")]])
     assert [raws(one) for one in told] == [[b"a"], Unavailable, [b"c"]]
 
 
-async def test_an_outage_is_not_tried_mail_by_mail() -> None:
+async def test_an_outage_is_not_retried_mail_by_mail() -> None:
     store = Store(Unavailable("Postgres does not answer"))
     with pytest.raises(Unavailable):
         await keep_together(cast(Mails, store), [[mail(b"a")], [mail(b"unfit")]])

@@ -1,4 +1,4 @@
-"""The model answers where no rule does, only when it is sure, and is made reproducibly from reviewed replies."""
+"""The model answers where no rule does, only when it is certain, and is trained reproducibly from reviewed replies."""
 
 import json
 import random
@@ -42,12 +42,12 @@ def small() -> Model:
 
 
 def asked(model: Model | None) -> Classifier:
-    """A classifier without a rule."""
+    """A classifier without rules."""
     none = RuleSet(())
     return Classifier(none, compiled(none), Providers({}, {}), model)
 
 
-def test_the_same_replies_in_any_order_make_the_same_bytes(tmp_path: Path, small: Model) -> None:
+def test_training_is_independent_of_the_order_of_replies(tmp_path: Path, small: Model) -> None:
     shuffled = examples() * 2
     random.Random(3).shuffle(shuffled)
     first, second = save_model(small, tmp_path / "a"), save_model(train(shuffled)[0], tmp_path / "b")
@@ -55,7 +55,7 @@ def test_the_same_replies_in_any_order_make_the_same_bytes(tmp_path: Path, small
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_a_model_in_a_file_is_the_model(tmp_path: Path, small: Model) -> None:
+def test_a_model_round_trips_through_a_file(tmp_path: Path, small: Model) -> None:
     digest = save_model(small, tmp_path / "small.model")
     loaded = load_model(tmp_path / "small.model")
     replies = [Reply("550 the cupboard was stuffed", 550), Reply("550 nobody", 550)]
@@ -64,20 +64,20 @@ def test_a_model_in_a_file_is_the_model(tmp_path: Path, small: Model) -> None:
     assert [guess.category for guess in loaded.predict(replies)] == ["mailbox-full", "unknown-user"]
 
 
-def test_the_verdict_says_that_the_model_gave_it(tmp_path: Path, small: Model) -> None:
+def test_the_verdict_names_the_model_as_its_source(tmp_path: Path, small: Model) -> None:
     digest = save_model(small, tmp_path / "small.model")
     fact = of_text("550 stuffed, the cupboard", asked(load_model(tmp_path / "small.model")))
     assert (fact.category, fact.rule, fact.rule_set) == ("mailbox-full", None, f"model:{digest}")
     assert small.thresholds["mailbox-full"] <= fact.confidence <= 1
 
 
-def test_what_the_model_is_not_sure_of_stays_undetermined(small: Model) -> None:
+def test_replies_the_model_is_unsure_of_stay_undetermined(small: Model) -> None:
     assert of_text("550 zzz", asked(small)).category == "undetermined"
     careful = Model(small.categories, small.weights, small.scales, small.temperature, {}, "x")
     assert of_text("550 the cupboard is stuffed", asked(careful)).category == "undetermined"
 
 
-def test_a_rule_goes_before_the_model() -> None:
+def test_a_rule_wins_over_the_model() -> None:
     sure = Model(("virus", "policy"), np.ones((1 << 14, 2), np.int8), np.array([1.0, 0.0]), 1.0, {"virus": 0.0}, "x")
     known = rules()
     classifier = Classifier(known.rules, known.scan, known.providers, sure)
@@ -85,27 +85,27 @@ def test_a_rule_goes_before_the_model() -> None:
     assert of_text("550 lalala", classifier).category == "virus"
 
 
-def test_categories_that_bar_must_be_right_more_often() -> None:
+def test_a_higher_precision_answers_fewer_but_more_accurately() -> None:
     mixed = [*examples(), *(Example(Reply(f"550 nobody and nothing {n}", 550), "policy") for n in range(9))]
     lenient, strict = train(mixed, precision=0.5)[1], train(mixed, precision=0.99)[1]
     assert lenient.answered >= strict.answered
     assert strict.accuracy_answered >= 0.99 or not strict.answered
 
 
-def test_the_shipped_model_is_made_of_what_is_in_the_repository() -> None:
+def test_the_shipped_model_covers_the_repositorys_categories() -> None:
     model = load_model(SHIPPED)
     assert set(model.categories) == {example.category for example in shipped_examples()}
     assert model.thresholds["unknown-user"] > 0.5
 
 
-def test_the_shipped_model_has_learned_what_is_in_the_repository_now() -> None:
-    """Whoever changes an example of a rule or a reply trains it again, half a minute:
+def test_the_shipped_model_is_up_to_date() -> None:
+    """After changing a rule's example or a reply, train it again, which takes half a minute:
     depesche bounce train --out services/bounce/shipped_model/bounces.model"""
     assert load_model(SHIPPED).made_of == made_of(shipped_examples())
 
 
 @pytest.mark.parametrize("change", ["a reply more", "another category", "another precision", "one that would do too"])
-def test_whatever_a_model_depends_on_shows_in_what_it_is_made_of(change: str) -> None:
+def test_every_training_input_changes_the_models_fingerprint(change: str) -> None:
     told, precision = examples(), 0.95
     assert made_of(told[::-1] * 2) == made_of(told)
     if change == "a reply more":
@@ -118,7 +118,7 @@ def test_whatever_a_model_depends_on_shows_in_what_it_is_made_of(change: str) ->
     assert made_of(told, precision=precision) != made_of(examples())
 
 
-def test_the_model_can_be_left_out() -> None:
+def test_the_model_can_be_disabled() -> None:
     assert model_of("off") is None
     assert of_text("550 stuffed", asked(model_of("off"))).category == "undetermined"
 
@@ -128,7 +128,7 @@ def test_the_model_can_be_left_out() -> None:
     [b"", b"{}", b"[]\n", b"rubbish\n\x00", b'{"form": 2, "buckets": 16384}\n', SHIPPED.read_bytes()[:-5]],
     ids=["empty", "no newline", "a list", "rubbish", "newer", "cut short"],
 )
-def test_what_is_no_model_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_model_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.model").write_bytes(content)
     with pytest.raises(BadModel, match=r"x\.model"):
         load_model(tmp_path / "x.model")
@@ -145,20 +145,20 @@ def test_what_is_no_model_is_refused_by_name(tmp_path: Path, content: bytes) -> 
         ("none.jsonl", None, "cannot be read"),
     ],
 )
-def test_a_bad_row_is_named(tmp_path: Path, name: str, content: str | None, where: str) -> None:
+def test_a_malformed_row_is_named(tmp_path: Path, name: str, content: str | None, where: str) -> None:
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(BadModel, match=where):
         list(examples_in(tmp_path / name))
 
 
-def test_replies_come_as_csv_too(tmp_path: Path) -> None:
+def test_replies_may_be_csv(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('text,category,also\n"550 5.2.2 no, full",mailbox-full,throttled policy\n')
     (found,) = examples_in(tmp_path / "a.csv")
     assert found == Example(Reply("550 5.2.2 no, full", 550, "5.2.2"), "mailbox-full", ("throttled", "policy"))
 
 
-def test_a_bad_file_ends_the_command_and_says_where(tmp_path: Path) -> None:
+def test_a_malformed_file_ends_the_command_with_its_location(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "550 no", "category": "nothing"}))
     ended = CliRunner().invoke(
         app, ["bounce", "train", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "m.model"), "--json"]

@@ -1,4 +1,4 @@
-"""Reports in every dress that standards allow and programs put on them: the same is read in all of them."""
+"""Reports in every encoding and layout that standards allow and programs produce read the same."""
 
 import base64
 import quopri
@@ -112,7 +112,7 @@ DRESSES = {
 
 
 @pytest.mark.parametrize("dress", DRESSES)
-def test_a_report_is_read_in_every_dress(dress: str) -> None:
+def test_a_report_reads_the_same_in_every_form(dress: str) -> None:
     found = read_mail(DRESSES[dress])
     assert found.kind is Kind.BOUNCE
     assert PATH in found.candidates
@@ -132,7 +132,7 @@ def test_a_report_is_read_in_every_dress(dress: str) -> None:
         ("rfc822; kim+tag@shop.example", "kim+tag@shop.example"),
     ],
 )
-def test_an_address_is_read_as_it_was_before_it_was_written_in_ascii(written: str, read: str) -> None:
+def test_an_internationalised_address_is_decoded(written: str, read: str) -> None:
     (told,) = read_mail(PLAIN.replace(f"rfc822; {OURS}".encode(), written.encode())).recipients
     assert told.address is not None
     assert told.address.endswith(read)
@@ -170,7 +170,7 @@ FEEDBACK = (
 
 @pytest.mark.parametrize("encoding", [None, "base64", "quoted-printable"])
 @pytest.mark.parametrize(("kind", "category"), [("abuse", "complaint"), ("auth-failure", "auth-report")])
-def test_a_feedback_report_is_read_whatever_its_encoding(encoding: str | None, kind: str, category: str) -> None:
+def test_a_feedback_report_is_read_in_any_encoding(encoding: str | None, kind: str, category: str) -> None:
     told = part("message/feedback-report", f"Feedback-Type: {kind}\nVersion: 1\nUser-Agent: X/1\n", encoding)
     found = read_mail(FEEDBACK.encode() + WORDS + told + part("message/rfc822", SENT_BACK, encoding) + b"--=b--\n")
     assert PATH in found.candidates
@@ -178,11 +178,11 @@ def test_a_feedback_report_is_read_whatever_its_encoding(encoding: str | None, k
 
 
 @pytest.mark.parametrize("raw", [b"", b"\n", b" \r\n", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"a", b"a:", b":", b"--"])
-def test_hardly_anything_is_no_bounce(raw: bytes) -> None:
+def test_an_almost_empty_mail_is_no_bounce(raw: bytes) -> None:
     assert judge(read_mail(raw), rules()).category == "not-a-bounce"
 
 
-def test_a_mail_that_was_cut_anywhere_is_read() -> None:
+def test_a_mail_truncated_anywhere_is_read() -> None:
     whole = PLAIN.replace(b"\n", b"\r\n")
     for end in range(0, len(whole), 3):
         fact = judge(read_mail(whole[:end]), rules(), lambda address: address == OURS)

@@ -1,4 +1,4 @@
-"""Sentences without fields, in forms that few servers have: whom they are about, what was said, whether it goes on."""
+"""Reports in prose, in forms that few servers use: the recipient, the reason, whether delivery continues."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def mail(body: str, *, subject: str = "Undelivered", head: str = "") -> bytes:
 
 
 def said(raw: bytes) -> list[tuple[str | None, str, str]]:
-    """Address, action and category of each recipient, each taken as the one that we wrote to."""
+    """Address, action and category of each recipient, each treated as the one we wrote to."""
     report = read_mail(raw)
     return [
         (one.address, one.action, judge(report, rules(), lambda a, w=one.address: a == w).category)
@@ -79,7 +79,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_whoever_is_named_in_an_odd_place_is_found(form: str) -> None:
+def test_a_recipient_named_in_an_odd_place_is_found(form: str) -> None:
     body, expected = FORMS[form]
     assert said(mail(body)) == [(address, "failed", category) for address, category in expected]
 
@@ -97,13 +97,13 @@ def test_whoever_is_named_in_an_odd_place_is_found(form: str) -> None:
         ),
     ],
 )
-def test_who_goes_on_trying_has_not_failed(subject: str, body: str) -> None:
+def test_a_delay_with_further_attempts_is_no_failure(subject: str, body: str) -> None:
     report = read_mail(mail(body, subject=subject))
     assert [(one.address, one.action) for one in report.recipients] == [(KIM, "delayed")]
     assert judge(report, rules()).counts is False
 
 
-def test_who_has_given_up_has_failed_whatever_was_tried_before() -> None:
+def test_a_final_failure_wins_over_earlier_attempts() -> None:
     body = f"<{KIM}>: was delayed and will be retried no more. This is a permanent error: no answer"
     assert [one.action for one in read_mail(mail(body, subject="Delayed")).recipients] == ["failed"]
 
@@ -117,7 +117,7 @@ def receipt(words: str, disposition: str) -> bytes:
     return mail(parts, head=kind)
 
 
-def test_a_filter_that_refuses_in_the_form_of_a_receipt_has_refused() -> None:
+def test_an_automatic_rejection_in_a_receipt_is_a_failure() -> None:
     automatic, by_hand = "automatic-action/MDN-sent-automatically", "manual-action/MDN-sent-manually"
     assert said(receipt("The mail was automatically rejected: not wanted.", automatic)) == [
         (KIM, "failed", "recipient-filter")
@@ -128,7 +128,7 @@ def test_a_filter_that_refuses_in_the_form_of_a_receipt_has_refused() -> None:
 
 
 @pytest.mark.parametrize("word", ["failure", "error", "Failed (permanently)"])
-def test_an_action_that_no_standard_knows_is_a_failure(word: str) -> None:
+def test_an_unknown_action_is_a_failure(word: str) -> None:
     body = f"Final-Recipient: rfc822; {KIM}\nAction: {word}\nStatus: 5.1.1\n"
     head = "Content-Type: message/delivery-status\n"
     assert said(mail(body, head=head)) == [(KIM, "failed", "unknown-user")]
@@ -142,7 +142,7 @@ def test_an_action_that_no_standard_knows_is_a_failure(word: str) -> None:
         f"The delivery is complete, but no delivery notification was sent by the server:\n\n{KIM}\n",
     ],
 )
-def test_sentences_that_a_mail_arrived_are_no_bounce(words: str) -> None:
+def test_delivery_confirmations_are_no_bounce(words: str) -> None:
     assert said(mail(words, subject="Delivery report")) == [(KIM, "delivered", "delivered")]
     assert said(mail(words + "\nfatal errors: 550 no such user", subject="Delivery report"))[0][1] == "failed"
 
@@ -160,7 +160,7 @@ def test_sentences_that_a_mail_arrived_are_no_bounce(words: str) -> None:
         *((f"{away}: Sale", "x", Kind.AUTO_REPLY) for away in ("Răspuns automat", "תשובה אוטומטית")),
     ],
 )
-def test_what_people_and_carriers_write_is_told_from_bounces(subject: str, words: str, kind: Kind) -> None:
+def test_mail_by_people_and_carriers_is_no_bounce(subject: str, words: str, kind: Kind) -> None:
     raw = mail(words, subject=subject).replace(b"MAILER-DAEMON@mx", b"kim@x")
     assert read_mail(raw).kind is kind
     if kind is Kind.AUTO_REPLY:
@@ -175,7 +175,7 @@ def test_what_people_and_carriers_write_is_told_from_bounces(subject: str, words
         ("Final-Recipient: X400; /S=kim/C=DE/", "Sorry.", None),
     ],
 )
-def test_a_recipient_is_found_whose_field_has_a_form_of_its_own(fields: str, words: str, address: str | None) -> None:
+def test_a_recipient_in_a_nonstandard_field_is_found(fields: str, words: str, address: str | None) -> None:
     parts = (
         f"--q\nContent-Type: text/plain\n\n{words}\n--q\nContent-Type: message/delivery-status\n\n"
         f"Reporting-MTA: dns; mx.example\n\n{fields}\nAction: failed\nStatus: 5.1.1\n\n--q--\n"

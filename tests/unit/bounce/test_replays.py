@@ -1,4 +1,4 @@
-"""The policy played again: what one address would end with, and who differs between two sides."""
+"""Replaying the policy: the resulting state of an address, and the differences between two sides."""
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
@@ -55,13 +55,13 @@ def replay(after: Classifier = IN_FORCE, policy: Policy = TRUSTING, before: Poli
     return Replay(Side(IN_FORCE, before), Side(after, policy), NOW - 30 * DAY)
 
 
-def test_nothing_differs_where_nothing_is_different() -> None:
+def test_identical_sides_do_not_differ() -> None:
     played = replay()
     assert played.take([told(fact()), told(fact())]) == []
     assert (played.facts, played.addresses, played.sums[0].barred_all, played.sums[1].barred_all) == (2, 2, 2, 2)
 
 
-def test_a_rule_that_takes_a_reply_lets_its_address_go() -> None:
+def test_a_rule_that_recategorises_a_reply_releases_its_address() -> None:
     played = replay(rules(UNKNOWN, LISTS))
     (change,) = played.take([told(fact(text="550 no such account list")), told(fact())])
     assert (change.appears, change.scope, change.was["policy"]) == (False, Scope.ALL, "trusted-provider")
@@ -76,7 +76,7 @@ def test_a_rule_that_takes_a_reply_lets_its_address_go() -> None:
     assert played.categories[1] == {("policy", "gmail"): 1, ("unknown-user", "gmail"): 1}
 
 
-def test_a_rule_that_finds_a_dead_mailbox_bars_its_address() -> None:
+def test_a_rule_that_finds_a_dead_mailbox_suppresses_its_address() -> None:
     found = rules(UNKNOWN, {"id": "left", "category": "inactive", "contains": ["has left us"]})
     unread = fact(text="550 has left us", category="undetermined", rule=None)
     (change,) = replay(found).take([told(unread)])
@@ -87,7 +87,7 @@ def test_a_rule_that_finds_a_dead_mailbox_bars_its_address() -> None:
     )
 
 
-def test_other_numbers_bar_others() -> None:
+def test_other_thresholds_suppress_other_addresses() -> None:
     full = [
         fact(NOW - n * DAY, "452 full", category="mailbox-full", rule=None, rule_set="shipped", permanent=False)
         for n in (2, 1)
@@ -97,7 +97,7 @@ def test_other_numbers_bar_others() -> None:
     assert (change.appears, change.scope, change.bounce) == (True, Scope.MARKETING, full[1]["id"])
 
 
-def test_a_second_proof_and_a_sign_of_life_count_as_they_did() -> None:
+def test_second_proofs_and_signs_of_life_count_as_before() -> None:
     careful = Policy()
     twice = told(fact(NOW - 2 * DAY), fact(NOW))
     once = told(fact(NOW))
@@ -108,7 +108,7 @@ def test_a_second_proof_and_a_sign_of_life_count_as_they_did() -> None:
     assert (played.sums[0].barred_all, played.sums[1].barred_all) == (2, 1)
 
 
-def test_what_came_before_the_time_is_known_and_decides_nothing() -> None:
+def test_earlier_facts_are_context_and_decide_nothing() -> None:
     old = told(fact(NOW - 40 * DAY))
     played = replay()
     played.take([old, told(fact(NOW - 31 * DAY), fact(NOW - 29 * DAY))])
@@ -127,14 +127,16 @@ def test_what_came_before_the_time_is_known_and_decides_nothing() -> None:
         ({"lifted": {Scope.MARKETING: NOW + DAY}}, {}, (1, 0)),
     ],
 )
-def test_doubt_and_lifts_are_kept(known: dict[str, Any], more: dict[str, Any], sums: tuple[int, int]) -> None:
+def test_uncertain_facts_and_lifts_are_replayed(
+    known: dict[str, Any], more: dict[str, Any], sums: tuple[int, int]
+) -> None:
     played = replay()
     played.take([told(fact(**more), **known)])
     assert (played.sums[0].barred_all, played.sums[0].parked) == sums
 
 
 @pytest.mark.parametrize(("dead", "barred"), [(frozenset({"gone.example"}), 1), (frozenset(), 0)])
-def test_a_domain_counts_as_the_dns_said_last(dead: frozenset[str], barred: int) -> None:
+def test_the_last_dns_result_decides_about_a_domain(dead: frozenset[str], barred: int) -> None:
     played = replay()
     said = fact(text="550 no domain", category="bad-domain", domain="gone.example", rule_set="shipped", rule=None)
     played.take([told(said, dead_domains=dead)])
@@ -153,28 +155,28 @@ def test_a_domain_counts_as_the_dns_said_last(dead: frozenset[str], barred: int)
         (fact(category="complaint", rule=None, rule_set="shipped"), Read("complaint", None)),
     ],
 )
-def test_a_stored_fact_is_read_again(stored: dict[str, Any], read: Read) -> None:
+def test_a_stored_fact_is_classified_again(stored: dict[str, Any], read: Read) -> None:
     assert read_again(stored, IN_FORCE) == read
 
 
-def test_an_address_that_was_taken_out_is_an_address_still() -> None:
+def test_a_redacted_address_still_matches_an_address() -> None:
     at = rules({"id": "at", "category": "moved", "contains": ["<a@b.example> has moved"]})
     assert read_again(fact(text="551 <address> has moved"), at) == Read("moved", "at")
 
 
-def test_what_was_read_whole_is_not_read_worse_cut() -> None:
+def test_a_truncated_text_keeps_its_original_verdict() -> None:
     cut = fact(text="550 the end is missi", category="moved", rule="by-the-end")
     assert replay(rules(UNKNOWN, LISTS)).take([told(cut)]) == []
 
 
-def test_a_test_mailbox_with_thousands_of_facts_is_played() -> None:
+def test_a_test_mailbox_with_thousands_of_facts_is_replayed() -> None:
     many = [fact(NOW - DAY * 20 + timedelta(minutes=n)) for n in range(3_000)]
     played = replay(policy=Policy())
     played.take([told(*many)])
     assert played.facts == 3_000
 
 
-def test_the_numbers_to_try_are_the_settings() -> None:
+def test_replay_parameters_match_the_settings() -> None:
     shape = PolicyNumbers.model_json_schema()["properties"]
     known = BounceSettings.model_json_schema()["properties"]
     limits = ("minimum", "maximum", "exclusiveMinimum")

@@ -1,4 +1,4 @@
-"""A bounce mail is understood as the standards say, and as servers really write."""
+"""Bounce mails are understood as the standards define them and as servers really write them."""
 
 import base64
 
@@ -38,7 +38,7 @@ def category(raw: bytes) -> str:
     return judge(read_mail(raw), rules(), lambda address: address == OURS).category
 
 
-def test_a_report_gives_recipient_codes_and_words() -> None:
+def test_a_report_yields_recipient_codes_and_words() -> None:
     report = read_mail(dsn(recipient()))
     assert report.kind is Kind.BOUNCE
     (told,) = report.recipients
@@ -54,19 +54,19 @@ def test_only_a_failure_is_a_bounce(action: str) -> None:
     assert not fact.permanent
 
 
-def test_the_recipient_we_wrote_to_decides_among_several() -> None:
+def test_among_several_recipients_ours_decides() -> None:
     others = recipient("a@x.example"), recipient("b@x.example")
     full = recipient(status="5.2.2", diagnostic="smtp; 552 5.2.2 Mailbox full")
     assert category(dsn(*others, full)) == "mailbox-full"
 
 
-def test_an_alias_that_fans_out_ends_only_when_everybody_is_gone() -> None:
+def test_an_alias_is_dead_only_when_all_its_members_are() -> None:
     alive = recipient("b@x.example", status="4.2.2", diagnostic="smtp; 452 4.2.2 Mailbox full")
     assert category(dsn(recipient("a@x.example"), alive)) == "mailbox-full"
     assert category(dsn(recipient("a@x.example"), recipient("b@x.example"))) == "unknown-user"
 
 
-def test_an_alias_that_is_the_original_recipient_of_several_ends_only_with_all_of_them() -> None:
+def test_an_original_recipient_of_several_is_dead_only_with_all() -> None:
     def behind(address: str, **told: str) -> str:
         return f"Original-Recipient: rfc822; {OURS}\n" + recipient(address, **told)
 
@@ -75,7 +75,7 @@ def test_an_alias_that_is_the_original_recipient_of_several_ends_only_with_all_o
     assert category(dsn(behind("a@x.example"), behind("b@x.example"))) == "unknown-user"
 
 
-def test_a_report_about_several_tells_of_each_by_its_own_fields() -> None:
+def test_each_recipient_is_judged_by_its_own_fields() -> None:
     report = read_mail(
         dsn(
             recipient(),
@@ -92,21 +92,21 @@ def test_a_report_about_several_tells_of_each_by_its_own_fields() -> None:
     }
 
 
-def test_a_report_about_one_tells_of_nobody_else() -> None:
+def test_a_report_about_one_recipient_names_nobody_else() -> None:
     assert about_others(read_mail(dsn(recipient("target@x.example"))), rules(), lambda address: address == OURS) == {}
 
 
-def test_the_servers_own_reply_beats_a_status_that_says_nothing() -> None:
+def test_the_servers_reply_wins_over_a_generic_status() -> None:
     told = read_mail(dsn(recipient(status="5.0.0", diagnostic="smtp; 550 5.2.1 mailbox disabled"))).recipients[0]
     assert told.enhanced == "5.2.1"
 
 
-def test_the_sentence_for_people_counts_where_the_fields_say_nothing() -> None:
+def test_the_prose_counts_where_the_fields_are_generic() -> None:
     raw = dsn(recipient(status="5.0.0", diagnostic=None), human=f"<{OURS}>: user unknown")
     assert category(raw) == "unknown-user"
 
 
-def test_a_failure_on_a_temporary_code_was_given_up_after_waiting() -> None:
+def test_a_failure_with_a_temporary_code_was_given_up_after_retries() -> None:
     raw = dsn(recipient(status="4.0.0", diagnostic="smtp; 4.0.0 nothing said"), human="Sorry.")
     fact = judge(read_mail(raw), rules())
     assert (fact.category, fact.permanent) == ("expired", False)
@@ -126,11 +126,11 @@ def test_a_failure_on_a_temporary_code_was_given_up_after_waiting() -> None:
     ],
     ids=["no-end", "no-boundary", "mixed", "wrong-type", "crlf", "no-mta", "untyped-address", "mbox"],
 )
-def test_broken_mime_is_read_all_the_same(broken: bytes) -> None:
+def test_broken_mime_is_read(broken: bytes) -> None:
     assert category(broken) == "unknown-user"
 
 
-def test_blank_lines_that_were_lost_do_not_merge_recipients() -> None:
+def test_missing_blank_lines_do_not_merge_recipients() -> None:
     report = read_mail(dsn(recipient("a@x.example") + "\n" + recipient("b@x.example", status="5.2.2")))
     assert [told.address for told in report.recipients] == ["a@x.example", "b@x.example"]
 
@@ -144,7 +144,7 @@ def test_a_status_part_in_base64_is_decoded() -> None:
 
 
 @pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "x-unknown", "zlib", "idna", "utf-8"])
-def test_text_that_is_no_utf8_is_read_and_harmless(charset: str) -> None:
+def test_non_utf8_text_is_read_safely(charset: str) -> None:
     raw = (
         b"From: postmaster@mx.example.net\nSubject: Unzustellbar\n"
         + f"Content-Type: text/plain; charset={charset}\n\n".encode()
@@ -156,7 +156,7 @@ def test_text_that_is_no_utf8_is_read_and_harmless(charset: str) -> None:
     assert judge(report, rules()).category == "unknown-user"
 
 
-def test_a_complaint_of_a_feedback_loop() -> None:
+def test_a_feedback_loop_report_is_a_complaint() -> None:
     raw = (
         b"From: fbl@provider.example\nSubject: abuse report\n"
         b"Content-Type: multipart/report; report-type=feedback-report; boundary=f\n\n"
@@ -183,12 +183,12 @@ def test_a_complaint_of_a_feedback_loop() -> None:
         "X-Autoreply: yes",
     ],
 )
-def test_an_automatic_reply_says_nothing_about_the_mailbox(header: str) -> None:
+def test_an_automatic_reply_is_no_fact_about_the_mailbox(header: str) -> None:
     raw = f"From: kim@x.example\n{header}\nContent-Type: text/plain\n\nI am away. 550 is my room.\n".encode()
     assert judge(read_mail(raw), rules()).category == "auto-reply"
 
 
-def test_a_server_that_calls_its_bounce_auto_replied_is_still_a_bounce() -> None:
+def test_a_bounce_marked_auto_replied_is_still_a_bounce() -> None:
     raw = (
         b"From: Mail Delivery System <Mailer-Daemon@mx.example>\nAuto-Submitted: auto-replied\n"
         b"X-Failed-Recipients: kim@shop-customer.example\nSubject: Mail delivery failed: returning message\n\n"
@@ -202,7 +202,7 @@ def test_other_mail_is_no_bounce() -> None:
     assert judge(read_mail(raw), rules()).category == "not-a-bounce"
 
 
-def test_our_signature_is_looked_for_in_order() -> None:
+def test_return_path_candidates_are_tried_in_order() -> None:
     raw = dsn(recipient(), returned="Return-Path: <b-old@bounces.example>\nSubject: x\n")
     raw = raw.replace(b"To: b-x@", b"Delivered-To: b-two@bounces.example\nTo: b-x@")
     assert read_mail(raw).candidates == ("b-x@bounces.example", "b-two@bounces.example", "b-old@bounces.example")
@@ -227,10 +227,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_mail_costs_little_and_never_raises(name: str) -> None:
+def test_hostile_mail_is_cheap_and_never_raises(name: str) -> None:
     import time
 
-    classifier = rules()  # compiling them is not what is measured
+    classifier = rules()  # compilation is not measured
     started = time.process_time()
     report = read_mail(HOSTILE[name])
     judge(report, classifier)
@@ -239,6 +239,6 @@ def test_hostile_mail_costs_little_and_never_raises(name: str) -> None:
     assert time.process_time() - started < 2.0
 
 
-def test_a_returned_mail_is_not_searched_for_parts() -> None:
+def test_the_returned_mail_is_not_parsed_for_parts() -> None:
     _, leaves = parse(dsn(recipient(), returned="Content-Type: multipart/mixed; boundary=q\nSubject: x\n\n--q\n\nz\n"))
     assert [leaf.type for leaf in leaves] == ["text/plain", "message/delivery-status", "message/rfc822"]

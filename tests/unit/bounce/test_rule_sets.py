@@ -1,4 +1,4 @@
-"""How a rule set is put together from the shipped rules and people's, and what a change of it has done."""
+"""How a rule set is assembled from shipped rules and an organisation's, and what effect a change had."""
 
 from typing import Any
 
@@ -35,11 +35,11 @@ def classifier(*entries: Published) -> Classifier:
     return Classifier(made, compiled_beside(made, (base.rules, base.scan)), SHIPPED.providers)
 
 
-def test_without_rules_of_people_it_is_the_shipped_set() -> None:
+def test_without_own_rules_the_shipped_set_applies() -> None:
     assert assemble(SHIPPED, []).rules.digest == shipped_rules().rules.digest
 
 
-def test_the_layers_win_in_their_order() -> None:
+def test_higher_layers_win_over_priority() -> None:
     made = classifier(
         own("now", Layer.EMERGENCY, category="network", contains="user unknown"),
         own(contains="user unknown", category="policy", priority=999),
@@ -47,14 +47,14 @@ def test_the_layers_win_in_their_order() -> None:
     assert made.classify(Reply(GONE, 550, "5.1.1")).matched[:2] == ("now", "ours")
 
 
-def test_a_shipped_rule_is_switched_off_by_live_rules_alone() -> None:
+def test_only_live_rules_switch_off_a_shipped_rule() -> None:
     reply = Reply("550 5.1.1 lalala", 550, "5.1.1")
     assert classifier(switch("off", "unknown-user-code")).classify(reply).rule != "unknown-user-code"
     for state in (State.SHADOW, State.DRAFT):
         assert classifier(switch("off", "unknown-user-code", state=state)).classify(reply).rule == "unknown-user-code"
 
 
-def test_only_layers_below_are_switched_off() -> None:
+def test_only_rules_in_lower_layers_can_be_switched_off() -> None:
     entries = [own(), own("twin"), switch("off", "twin", "nobody"), switch("now", "ours", layer=Layer.EMERGENCY)]
     assert switched_off(entries) == {"ours": "now", "nobody": "off"}
     assert [problem.detail for _, listed in problems_of(SHIPPED, entries) for problem in listed] == [
@@ -63,18 +63,18 @@ def test_only_layers_below_are_switched_off() -> None:
     ]
 
 
-def test_an_id_that_the_product_learns_later_stays_the_organisations() -> None:
+def test_an_id_shipped_later_remains_the_organisations() -> None:
     made = classifier(own("unknown-user-code", category="policy", contains="lalala"))
     verdict = made.classify(Reply("550 5.1.1 lalala", 550, "5.1.1"))
     assert (verdict.rule, verdict.category) == ("unknown-user-code", "policy")
 
 
-def test_what_a_newer_product_cannot_read_is_left_out_and_told_of() -> None:
+def test_rules_that_this_version_cannot_read_are_skipped_and_reported() -> None:
     made = assemble(SHIPPED, [own(contains="{words_of_before} gone"), own("fine")])
     assert (list(made.problems), [rule.id for rule in made.rules.rules if rule.layer]) == (["ours"], ["fine"])
 
 
-async def test_what_another_engine_took_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+async def test_a_pattern_the_engine_rejects_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     def refusing(rules: RuleSet, *_: Any) -> Any:
         if b" strange " in rules.patterns:
             raise UnfitPattern(b" strange ", "not supported here")
@@ -87,7 +87,7 @@ async def test_what_another_engine_took_is_left_out(monkeypatch: pytest.MonkeyPa
     assert [rule.id for rule in made.rules.rules if rule.layer] == ["fine"]
 
 
-def test_five_thousand_rules_are_taken_and_asked() -> None:
+def test_five_thousand_rules_are_accepted_and_matched() -> None:
     entries = [own(f"rule-{n}", contains=f"w{n % 70} x{n // 70}") for n in range(MOST_RULES)]
     assert problems_of(SHIPPED, entries) == []
     made = classifier(*entries)
@@ -96,13 +96,13 @@ def test_five_thousand_rules_are_taken_and_asked() -> None:
     assert "more than 5000 rules" in str(problems_of(SHIPPED, [*entries, own("too-many")]))
 
 
-def test_more_patterns_than_can_be_held_are_refused() -> None:
+def test_too_many_patterns_are_refused() -> None:
     phrases = [f"a{n} * b * c * d" for n in range(200)]  # 8 patterns each
     found = str(problems_of(SHIPPED, [own(f"rule-{n}", contains=[f"{p} {n}" for p in phrases]) for n in range(17)]))
     assert "patterns in all" in found
 
 
-def test_examples_show_what_is_lost_and_what_is_taken() -> None:
+def test_examples_show_what_is_lost_and_what_is_gained() -> None:
     base = shipped_rules()
     shadow = own("looks", state=State.SHADOW, contains="user unknown", examples=[GONE, "something else"])
     made = classifier(own(contains="user unknown", examples=[GONE, "mailbox full"]), shadow)
@@ -134,9 +134,9 @@ def judged(category: str, rule: str | None, text: str | None = GONE) -> dict[str
     ("fact", "effect"),
     [
         (judged("unknown-user", "wrong", "550 5.1.1 mailbox full, over quota"), True),
-        (judged("unknown-user", "wrong"), False),  # the shipped rules say so too
-        (judged("unknown-user", "unknown-user-code"), False),  # nobody has changed that one
-        (judged("unknown-user", "wrong", None), True),  # erased: nobody can ask again
+        (judged("unknown-user", "wrong"), False),  # the shipped rules agree
+        (judged("unknown-user", "unknown-user-code"), False),  # unchanged
+        (judged("unknown-user", "wrong", None), True),  # erased: it cannot be classified again
         (judged("unknown-user", "unknown-user-code", None), False),
         (judged("undetermined", None, "lalala"), False),
     ],
@@ -149,14 +149,14 @@ def test_an_effect_is_what_the_other_set_would_not_have_done(fact: dict[str, Any
     assert is_effect(fact, there, differs) is effect
 
 
-def test_notes_examples_and_rules_that_only_look_make_no_difference() -> None:
+def test_notes_examples_and_shadow_rules_make_no_difference() -> None:
     noted = classifier(own(note="why", examples=["house rule"]), own("looks", state=State.SHADOW))
     assert not difference(noted.rules, classifier(own()).rules)
     turned = difference(classifier(own(state=State.SHADOW)).rules, classifier(own()).rules)
     assert turned == (frozenset(), frozenset({"ours"}))
 
 
-def test_an_address_that_was_taken_out_of_a_text_still_stands_where_a_rule_looks_for_one() -> None:
+def test_a_redacted_address_still_matches_a_rules_address() -> None:
     here = shipped_rules()
     there = classifier(own("guard", category="policy", contains="kim@x.example is in the blue list"))
     fact = judged("unknown-user", "unknown-user-code", "550 5.1.1 <address> is in the blue list")

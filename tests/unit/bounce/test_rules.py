@@ -65,7 +65,7 @@ def test_a_phrase_matches_whole_words(phrase: str, text: str, matches: bool) -> 
 
 
 @pytest.mark.parametrize("phrase", ["", "*", "* full", "mailbox *", "a * b * c * d * e", "{nobody} here", "!!"])
-def test_a_phrase_that_says_nothing_is_refused(phrase: str) -> None:
+def test_a_meaningless_or_malformed_phrase_is_refused(phrase: str) -> None:
     with pytest.raises(BadPattern):
         of_phrase(phrase, WORDS)
 
@@ -213,7 +213,7 @@ def test_the_first_of_equal_rules_wins() -> None:
     assert verdict("nobody", rule("a", contains="nobody"), rule("b", contains="nobody")).matched == ("a", "b")
 
 
-def test_a_later_layer_wins_over_any_priority() -> None:
+def test_a_higher_layer_wins_over_any_priority() -> None:
     shipped = rules_of([rule("shipped", contains="nobody", priority=999)], Layer.SHIPPED, WORDS)
     ours = rules_of([rule("ours", "policy", contains="nobody", priority=0)], Layer.ORGANISATION, WORDS)
     now = rules_of([rule("now", "network", contains="nobody", priority=0)], Layer.EMERGENCY, WORDS)

@@ -1,4 +1,4 @@
-"""Every shipped rule is shown to work: it wins each of its own examples, so a rule that breaks another is found."""
+"""Every shipped rule wins each of its own examples, so a rule that breaks another is found."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ def reply_of(example: Mapping[str, Any]) -> Reply:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_every_rule_shows_what_it_is_for(rule: Rule) -> None:
+def test_every_rule_has_an_example(rule: Rule) -> None:
     assert rule.examples
 
 
@@ -39,12 +39,12 @@ def test_a_rule_wins_its_own_examples(rule: Rule, example: Mapping[str, Any]) ->
     assert (verdict.rule, verdict.category) == (rule.id, rule.category), verdict.matched
 
 
-def test_rules_name_only_providers_that_can_be_told() -> None:
+def test_rules_name_only_known_providers() -> None:
     known = set(shipped()[1].hosts.values())
     assert {provider for rule in RULES for provider in rule.providers} <= known
 
 
-def test_a_verdict_says_why() -> None:
+def test_a_verdict_explains_itself() -> None:
     fact = of_text("550 5.7.1 <kim@x.example>: Relay access denied, blocked by policy", rules())
     assert fact.rule == "relay-words"
     assert fact.matched[0] == "relay-words"
@@ -53,7 +53,7 @@ def test_a_verdict_says_why() -> None:
     assert fact.rule_set == rules().rules.digest
 
 
-def test_what_no_rule_knows_is_undetermined_and_says_so() -> None:
+def test_an_unmatched_reply_is_undetermined_and_says_so() -> None:
     fact = of_text("550 lalala", rules())
     assert (fact.category, fact.rule, fact.matched, fact.confidence) == ("undetermined", None, (), 0.0)
 
@@ -68,11 +68,11 @@ def test_what_no_rule_knows_is_undetermined_and_says_so() -> None:
         (None, None),
     ],
 )
-def test_a_provider_is_told_by_its_hosts(host: str | None, provider: str | None) -> None:
+def test_a_provider_is_recognised_by_its_hosts(host: str | None, provider: str | None) -> None:
     assert shipped()[1].of_host(host) == provider
 
 
-def test_a_provider_is_told_by_its_own_domains_only() -> None:
+def test_a_provider_is_recognised_by_its_own_domains_only() -> None:
     providers = shipped()[1]
     assert providers.of_address("kim@GMX.de") == "united-internet"
     assert providers.of_address("kim@fake-gmx.de") is None

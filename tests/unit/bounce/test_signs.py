@@ -18,7 +18,7 @@ _MOST = 5_000
 
 
 def _found_by(tree: Iterable[Any]) -> Iterator[str]:
-    """Texts that an expression finds: each alternative, what may be left out once there and once not."""
+    """Texts that an expression matches: each alternative, with and without each optional part."""
     return ("".join(pieces) for pieces in product(*(list(_of_one(op, value)) for op, value in tree)))
 
 
@@ -44,7 +44,7 @@ def _of_one(op: Any, value: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", sorted(_EVERY))
-def test_whatever_an_expression_finds_has_a_sign(name: str) -> None:
+def test_every_match_of_an_expression_contains_a_sign(name: str) -> None:
     signed = _EVERY[name]
     texts = list(islice(_found_by(_parser.parse(signed.expression.pattern, re.I)), _MOST))
 
@@ -52,7 +52,7 @@ def test_whatever_an_expression_finds_has_a_sign(name: str) -> None:
     for text in texts:
         assert signed.expression.search(text), text
         assert signed.search(text.upper()), text
-        assert signed.may_be_in(text.split("\n")[0]), text  # looked for line by line
+        assert signed.may_be_in(text.split("\n")[0]), text  # searched line by line
 
 
 def test_a_text_without_a_sign_is_not_searched() -> None:
@@ -65,7 +65,7 @@ def test_a_text_without_a_sign_is_not_searched() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(_EVERY))
-def test_lines_with_a_sign_are_those_that_may_hold_it(name: str) -> None:
+def test_lines_of_returns_exactly_the_lines_with_a_sign(name: str) -> None:
     signed = _EVERY[name]
     words = (
         *signed.signs,

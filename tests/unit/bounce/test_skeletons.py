@@ -1,4 +1,4 @@
-"""Two replies of one skeleton are the same to every pattern, so that a verdict may be remembered by it."""
+"""Two replies with one skeleton match the same patterns, so a verdict can be cached by skeleton."""
 
 import random
 import re
@@ -16,7 +16,7 @@ from services.bounce.domain.rules.wording import comparable, folded
 from services.bounce.domain.status import codes_in
 from tests.unit.bounce.shipped import rules
 
-# few letters, so that patterns and words meet
+# few letters, so that patterns and words often match
 _LETTERS = "ab01"
 _ATOMS = (
     *(
@@ -67,14 +67,14 @@ def _patterns(draw: random.Random) -> list[bytes]:
 
 
 def _pair(draw: random.Random) -> tuple[bytes, bytes]:
-    """Two texts that differ in their longer words alone."""
+    """Two texts that differ only in their longer words."""
     lengths = [draw.choice((1, 2, 6, 7, 8, 12)) for _ in range(draw.randint(1, 3))]
     first = [_id(draw, length) for length in lengths]
     second = [word if len(word) < 6 else _id(draw, len(word)) for word in first]
     return f" {' '.join(first)} ".encode(), f" {' '.join(second)} ".encode()
 
 
-def test_what_has_one_skeleton_matches_the_same_patterns() -> None:
+def test_texts_with_one_skeleton_match_the_same_patterns() -> None:
     draw = random.Random(5)
     alike = apart = 0
     for _ in range(6_000):
@@ -88,8 +88,8 @@ def test_what_has_one_skeleton_matches_the_same_patterns() -> None:
                 assert matches[0] == matches[1], (patterns, one, other)
             else:
                 apart += matches[0] != matches[1]
-    assert alike > 1_000  # something is blotted out
-    assert apart > 1_000  # and something would be found if too much were
+    assert alike > 1_000  # something is masked
+    assert apart > 1_000  # and masking too much would be noticed
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_has_one_skeleton_matches_the_same_patterns() -> None:
         (b" error 4f0zk8s2 ", "error 4f0zk8s3", False),
         (b" as160", "access denied as1601260", True),
         (b" as160", "access denied as1701260", False),
-        (b"[0-9]{8} ", "4 12345678", None),  # may stand anywhere in a word: nothing is blotted out
+        (b"[0-9]{8} ", "4 12345678", None),  # may occur anywhere in a word: nothing is masked
         (b" [0-9]{1,3} ", "12345678", False),
         (b" [0-9]{1,8} ", "12345678", None),
         (b"zk8", "id 4f0zk8s2", True),
@@ -108,7 +108,7 @@ def test_what_has_one_skeleton_matches_the_same_patterns() -> None:
         (b" (?:a|4f)0zk", "4f0zk8s2", True),
     ],
 )
-def test_an_id_that_a_pattern_looks_into_stays(pattern: bytes, text: str, seen: bool | None) -> None:
+def test_an_id_that_a_pattern_reads_is_not_masked(pattern: bytes, text: str, seen: bool | None) -> None:
     words = comparable(text)
     skeletons = Skeletons([pattern])
     assert skeletons.blots is (seen is not None)
@@ -116,7 +116,7 @@ def test_an_id_that_a_pattern_looks_into_stays(pattern: bytes, text: str, seen: 
     assert len(skeletons.of(words)) == len(words)  # gaps are counted in bytes
 
 
-def test_the_shipped_rules_blot_out_ids_and_find_the_same() -> None:
+def test_masking_ids_does_not_change_the_shipped_rules_matches() -> None:
     draw = random.Random(6)
     classifier = rules()
     assert classifier.rules.skeletons.blots
@@ -130,7 +130,7 @@ def test_the_shipped_rules_blot_out_ids_and_find_the_same() -> None:
     assert alike > 100
 
 
-def test_what_is_folded_alike_is_alike_to_rules() -> None:
+def test_texts_that_fold_alike_have_one_skeleton() -> None:
     draw = random.Random(8)
     pieces = (
         "550",
@@ -163,7 +163,7 @@ def _hexadecimal(draw: random.Random) -> str:
     return f"{draw.getrandbits(40):010x}"
 
 
-def test_remembered_or_not_the_verdict_is_the_same_and_few_are_kept() -> None:
+def test_the_verdict_cache_changes_no_verdict_and_stays_small() -> None:
     documents = [
         {"id": "gone", "category": "unknown-user", "contains": ["no such user", "user * gone"]},
         {"id": "coded", "category": "policy", "contains": ["as160*"]},
@@ -200,5 +200,5 @@ def test_addresses_are_found_as_the_expression_finds_them() -> None:
         ("550 5.1.1.2 no", (550, None)),
     ],
 )
-def test_codes_at_the_beginning(text: str, codes: tuple[int, str | None]) -> None:
+def test_codes_at_the_beginning_are_read(text: str, codes: tuple[int, str | None]) -> None:
     assert codes_in(text) == codes

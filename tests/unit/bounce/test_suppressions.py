@@ -1,4 +1,4 @@
-"""A suppression is placed by evidence, lifted by a person, and placed again by new evidence only."""
+"""A suppression is placed by evidence, lifted by a person, and placed again only by new evidence."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -30,13 +30,13 @@ def placed(at: datetime = NOON) -> Suppression:
     return made
 
 
-def test_evidence_bars_an_address() -> None:
+def test_evidence_suppresses_an_address() -> None:
     made = placed()
     assert (made.active, made.version, made.reason) == (True, 1, Reason.SUPPRESSED_BOUNCE)
     assert (made.bounce_id, made.recipient) == (UUID(int=7), "customer:1")
 
 
-def test_more_evidence_changes_nothing_while_it_bars() -> None:
+def test_more_evidence_does_not_change_an_active_suppression() -> None:
     assert place(placed(), bounced(NOON + timedelta(hours=1))) is None
 
 
@@ -45,7 +45,7 @@ def test_a_lift_ends_it_with_its_note() -> None:
     assert (lifted.active, lifted.version, lifted.note, lifted.actor) == (False, 2, "works again", "key1")
 
 
-def test_what_bars_nothing_cannot_be_lifted() -> None:
+def test_an_inactive_suppression_cannot_be_lifted() -> None:
     with pytest.raises(Conflict):
         lift(NEVER_PLACED, at=NOON, actor="key1", note="why not")
 
@@ -58,7 +58,7 @@ def test_after_a_lift_only_new_evidence_counts() -> None:
     assert (again.active, again.version) == (True, 3)
 
 
-def test_the_same_evidence_has_one_id_whichever_way_it_comes() -> None:
+def test_the_same_evidence_has_one_id() -> None:
     assert evidence_id("m.1", 1, "unknown-user") == evidence_id("m.1", 1, "unknown-user")
     assert evidence_id("m.1", 1, "unknown-user") != evidence_id("m.1", 2, "unknown-user")
 
@@ -79,11 +79,11 @@ def rejection(channel: str, text: str = "", *, final: bool = True, error: str | 
     )
 
 
-def test_a_refusal_that_will_be_tried_again_is_no_fact() -> None:
+def test_a_retryable_rejection_is_no_fact() -> None:
     assert facts_of_rejections([rejection("email", "550 5.1.1 user unknown", final=False)], rules())[0] is None
 
 
-def test_a_final_refusal_of_the_mail_server_is_a_fact() -> None:
+def test_a_final_rejection_by_the_mail_server_is_a_fact() -> None:
     fact = facts_of_rejections([rejection("email", "550 5.1.1 user unknown")], rules())[0]
     assert fact is not None
     assert (fact.category, fact.permanent) == ("unknown-user", True)
@@ -100,12 +100,12 @@ def test_a_final_refusal_of_the_mail_server_is_a_fact() -> None:
         ("20003", None, None),
     ],
 )
-def test_what_sms_errors_say_about_a_number(error: str, category: str | None, permanent: bool | None) -> None:
+def test_sms_errors_about_a_number_are_classified(error: str, category: str | None, permanent: bool | None) -> None:
     fact = facts_of_rejections([rejection("sms", error=error)], rules())[0]
     assert (fact and fact.category, fact and fact.permanent) == (category, permanent)
 
 
-def test_a_dead_device_is_not_ours_to_judge() -> None:
+def test_a_dead_device_is_not_judged_here() -> None:
     assert facts_of_rejections([rejection("push", error="UNREGISTERED")], rules())[0] is None
 
 
@@ -124,13 +124,13 @@ def test_a_dead_device_is_not_ours_to_judge() -> None:
         ("dropped", "550 5.1.1 on our list", "suppressed-by-provider"),
     ],
 )
-def test_what_receipts_say(kind: str, detail: str | None, category: str | None) -> None:
+def test_receipts_are_classified(kind: str, detail: str | None, category: str | None) -> None:
     receipt = Receipt(provider="p", provider_event_id="1", message="m.1", attempt=1, kind=kind, at=NOON, detail=detail)
     fact = fact_of_receipt(receipt, rules())
     assert (fact.category if fact else None) == category
 
 
-def test_a_number_among_a_mail_servers_words_is_no_code_of_an_sms_provider() -> None:
+def test_a_number_in_a_mail_reply_is_no_sms_error_code() -> None:
     receipt = Receipt(
         provider="ses", provider_event_id="1", message="m.1", attempt=1, kind="bounced", at=NOON,
         detail="450 4.2.1 queue id 30005", vendor_class="Transient/General",
@@ -140,7 +140,7 @@ def test_a_number_among_a_mail_servers_words_is_no_code_of_an_sms_provider() -> 
     assert (fact.category, fact.permanent) != ("unknown-user", True)
 
 
-def test_what_a_provider_did_not_even_send_says_nothing_about_the_mailbox() -> None:
+def test_a_dropped_message_says_nothing_about_the_mailbox() -> None:
     receipt = Receipt(provider="p", provider_event_id="1", message="m.1", attempt=1, kind="dropped", at=NOON)
     fact = fact_of_receipt(receipt, rules())
     assert fact is not None
@@ -150,14 +150,14 @@ def test_what_a_provider_did_not_even_send_says_nothing_about_the_mailbox() -> N
 @pytest.mark.parametrize(
     ("detail", "category", "permanent", "expected"),
     [
-        ("550 5.2.2 mailbox full", "unknown-user", True, ("mailbox-full", True)),  # the server's words go first
+        ("550 5.2.2 mailbox full", "unknown-user", True, ("mailbox-full", True)),  # the server's words win
         (None, "unknown-user", True, ("unknown-user", True)),
         (None, "unknown-user", False, ("unknown-user", False)),
         (None, None, True, ("undetermined", True)),
         (None, "made-up", True, ("undetermined", True)),
     ],
 )
-def test_a_vendors_own_reading_counts_where_the_servers_words_say_nothing(
+def test_a_vendors_category_counts_where_the_servers_words_are_unclear(
     detail: str | None, category: str | None, permanent: bool, expected: tuple[str, bool]
 ) -> None:
     receipt = Receipt(
@@ -169,7 +169,7 @@ def test_a_vendors_own_reading_counts_where_the_servers_words_say_nothing(
     assert (fact.category, fact.permanent) == expected
 
 
-def test_no_address_stays_in_what_is_kept() -> None:
+def test_stored_texts_contain_no_address() -> None:
     assert redacted("550 <kim.b+x@mail.example> and +4915123456789\n gone") == "550 <address> and <number> gone"
     assert (
         redacted("a@b.de+ to:<c@d.example>, 1+1 +49151234567+e@f @ +") == "<address>+ to:<address>, 1+1 <address> @ +"

@@ -1,4 +1,4 @@
-"""Two replies have the same template where only their variable parts differ."""
+"""Two replies have the same template if only their variable parts differ."""
 
 import random
 import re
@@ -22,16 +22,16 @@ from services.bounce.domain.templates import MAX_CHARS, template_of
         ("", ""),
     ],
 )
-def test_what_varies_is_named(text: str, template: str) -> None:
+def test_variable_parts_are_replaced_by_their_kind(text: str, template: str) -> None:
     assert template_of(text) == template
 
 
-def test_it_is_bounded() -> None:
+def test_the_template_is_bounded() -> None:
     assert len(template_of("mailbox 1a " * 10_000)) <= MAX_CHARS
     assert len(template_of("9" * 100_000)) <= MAX_CHARS
 
 
-# what varies in a word, in one expression that knows no short cut
+# the variable parts of a word, in one expression without shortcuts
 _WHOLE = re.compile(
     r"(?P<ip>\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b|\b[0-9a-f]{1,4}(?::[0-9a-f]{0,4}){3,7}\b)"
     r"|(?P<time>\b\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d)?(?:\.\d{1,9})?Z?)?\b|\b\d\d:\d\d:\d\d\b)"
@@ -59,7 +59,7 @@ _PIECES = (
 )
 
 
-def test_short_cuts_find_what_the_whole_expression_finds() -> None:
+def test_shortcuts_match_the_full_expression() -> None:
     seeded = random.Random(7)
     for _ in range(20_000):
         word = "".join(seeded.choices(_PIECES, k=seeded.randint(1, 12)))
@@ -67,5 +67,5 @@ def test_short_cuts_find_what_the_whole_expression_finds() -> None:
         assert template_of(word) == plain.replace("<<", "<").replace(">>", ">"), word
 
 
-def test_of_an_empty_path_nothing_is_left() -> None:
+def test_an_empty_path_is_removed() -> None:
     assert template_of("550 <> sender <a@b> refused") == "550  sender <address> refused"

@@ -1,4 +1,4 @@
-"""Reports without fields: every server has its own form, and says the same things in it."""
+"""Reports without fields: each server has its own form for the same information."""
 
 import base64
 import quopri
@@ -20,7 +20,7 @@ def mail(body: str, *, sender: str = "Mail Delivery System <MAILER-DAEMON@mx.exa
 
 
 def facts(raw: bytes) -> dict[str | None, str]:
-    """Category by address, each taken as the one that we wrote to."""
+    """Category by address, each treated as the one we wrote to."""
     report = read_mail(raw)
     return {one.address: judge(report, rules(), lambda a, w=one.address: a == w).category for one in report.recipients}
 
@@ -70,7 +70,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_each_recipient_is_judged_by_what_is_said_of_it(form: str) -> None:
+def test_each_recipient_is_judged_by_its_own_text(form: str) -> None:
     assert facts(mail(FORMS[form])) == {KIM: "unknown-user", LEA: "mailbox-full"}
     report = read_mail(mail(FORMS[form]))
     others = about_others(report, rules(), lambda address: address == KIM)
@@ -138,7 +138,7 @@ def test_the_servers_own_reply_is_found(form: str) -> None:
     assert judge(read_mail(mail(body)), rules()).category == category
 
 
-def test_html_alone_is_read_without_its_tags() -> None:
+def test_html_only_reports_are_read_without_tags() -> None:
     html = f"<html><style>p {{color: red}}</style><p>Delivery failed to &lt;{KIM}&gt;<br>550 5.1.1 User unknown</p>"
     raw = mail(html, head="Content-Type: text/html; charset=utf-8\n")
     assert judge(read_mail(raw), rules()).category == "unknown-user"
@@ -157,7 +157,7 @@ def test_quoted_printable_is_decoded() -> None:
     assert judge(read_mail(mail(body, head=head)), rules()).category == "unknown-user"
 
 
-def test_the_returned_mail_says_nothing() -> None:
+def test_the_returned_mail_is_ignored() -> None:
     for form in ("qmail", "exim", "opensmtpd"):
         assert "sale" not in read_mail(mail(FORMS[form])).text
 
@@ -170,11 +170,11 @@ def test_the_returned_mail_says_nothing() -> None:
         (">>> RCPT To:<kim@x.example>\n<<< 550 User unknown", None),
     ],
 )
-def test_a_transcript_shows_what_was_refused(transcript: str, stage: str | None) -> None:
+def test_a_transcript_yields_the_refusal(transcript: str, stage: str | None) -> None:
     assert stage_of(transcript) == stage
 
 
-def test_a_transcript_about_several_is_read_apart() -> None:
+def test_a_transcript_about_several_recipients_is_split() -> None:
     body = (
         "   ----- Transcript of session follows -----\nWhile talking to mx.x.example:\n>>> DATA\n"
         f"<<< 550 One cannot send mail to yourself (shop@shop.example).\n554 <{KIM}>... Remote protocol error\n"
@@ -186,12 +186,12 @@ def test_a_transcript_about_several_is_read_apart() -> None:
     assert [one.stage for one in read_mail(mail(body + BELOW)).recipients] == ["data", None, None]
 
 
-def test_the_agent_that_files_mail_says_nothing_of_a_mailbox() -> None:
+def test_a_local_delivery_agents_error_is_a_system_error() -> None:
     said = f'<{KIM}>:\nprocmail: Couldn\'t create "/var/spool/mail/kim"\nid: kim: No such user\n'
     assert facts(mail(said)) == {KIM: "system-error"}
 
 
-def test_junk_reports_of_microsoft_are_complaints() -> None:
+def test_microsofts_junk_reports_are_complaints() -> None:
     raw = (
         b"From: staff@hotmail.com\nSubject: complaint about message from 192.0.2.1\n"
         b"Content-Type: multipart/mixed; boundary=q\n\n--q\nContent-Type: message/rfc822\n\n"
@@ -211,18 +211,18 @@ def test_automatic_replies_in_several_languages(subject: str) -> None:
 
 
 @pytest.mark.parametrize("subject", ["unsubscribe", "Re: Unsubscribe me", "Abmelden", "désinscription", "配信停止"])
-def test_whoever_asks_to_be_taken_off_by_mail_is_heard(subject: str) -> None:
+def test_an_unsubscribe_request_by_mail_is_recognised(subject: str) -> None:
     raw = f"From: kim@x.example\nSubject: {subject}\n\n".encode()
     assert judge(read_mail(raw), rules()).category == "unsubscribe"
 
 
 @pytest.mark.parametrize("subject", ["How do I unsubscribe from your rival?", "Remove the fee from my invoice"])
-def test_who_only_writes_of_it_is_not_taken_off(subject: str) -> None:
+def test_a_mere_mention_of_unsubscribing_is_ignored(subject: str) -> None:
     raw = f"From: kim@x.example\nSubject: {subject}\n\nHello\n".encode()
     assert judge(read_mail(raw), rules()).category == "not-a-bounce"
 
 
-def test_a_receipt_of_reading_proves_that_it_arrived() -> None:
+def test_a_read_receipt_proves_delivery() -> None:
     raw = (
         b"Return-Path: <>\nFrom: kim@x.example\nSubject: Read: Sale\n"
         b"Content-Type: multipart/report; report-type=disposition-notification; boundary=q\n\n"
@@ -232,7 +232,7 @@ def test_a_receipt_of_reading_proves_that_it_arrived() -> None:
     assert judge(read_mail(raw), rules()).category == "delivered"
 
 
-def test_a_delay_is_no_bounce_yet_and_says_what_it_waits_for() -> None:
+def test_a_delay_is_no_bounce_and_gives_its_reason() -> None:
     raw = mail(FORMS["postfix"]).replace(
         b"Subject: Undelivered",
         b"Content-Type: multipart/report; report-type=delivery-status; boundary=q\nSubject: Undelivered",
@@ -248,7 +248,7 @@ def test_a_delay_is_no_bounce_yet_and_says_what_it_waits_for() -> None:
     assert (fact.category, fact.delayed, fact.permanent, fact.counts) == ("mailbox-full", True, False, False)
 
 
-def test_a_warning_in_sentences_is_a_delay_too() -> None:
+def test_a_warning_in_prose_is_a_delay() -> None:
     body = (
         "This message was created automatically by mail delivery software.\nA message that you sent has not yet been "
         f"delivered to one or more of its\nrecipients after more than 24 hours on the queue on mx.example.\n\n  {KIM}\n"
@@ -258,7 +258,7 @@ def test_a_warning_in_sentences_is_a_delay_too() -> None:
     assert (fact.category, fact.delayed, fact.permanent) == ("mailbox-full", True, False)
 
 
-def test_who_has_given_up_after_a_warning_does_not_wait() -> None:
+def test_giving_up_after_a_warning_is_a_failure() -> None:
     body = (
         f"The mail has been delayed before; now delivery failed permanently, giving up.\n\n<{KIM}>: 550 no such user\n"
     )
@@ -272,7 +272,7 @@ def test_who_has_given_up_after_a_warning_does_not_wait() -> None:
         (f"<{KIM}>: user unknown here.\n", "unknown-user"),
     ],
 )
-def test_a_bounce_that_calls_itself_nothing_is_read(body: str, category: str) -> None:
+def test_a_bounce_without_a_bounce_subject_is_read(body: str, category: str) -> None:
     raw = f"From: x <x@x.example>\nSubject: Your mail\n\n{body}".encode()
     assert judge(read_mail(raw), rules()).category == category
     answer = raw.replace(b"Subject:", b"In-Reply-To: <1@shop.example>\nSubject:")

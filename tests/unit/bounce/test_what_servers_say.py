@@ -1,4 +1,4 @@
-"""Replies as servers word them, written without asking the rules: by what each means, provider by provider."""
+"""Replies as servers word them, provider by provider, written by their meaning and without consulting the rules."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ ROWS: list[dict[str, Any]] = [json.loads(line) for line in REPLIES.read_text(enc
 
 
 @pytest.mark.parametrize("about", sorted({row["about"] for row in ROWS}))
-def test_what_a_server_means_is_understood(about: str) -> None:
+def test_each_reply_gets_the_category_it_means(about: str) -> None:
     wrong = []
     for row in ROWS:
         said = of_text(row["text"], rules())
@@ -24,7 +24,7 @@ def test_what_a_server_means_is_understood(about: str) -> None:
     assert wrong == []
 
 
-def test_nobody_is_barred_for_a_reply_that_is_not_about_the_mailbox() -> None:
+def test_a_reply_not_about_the_mailbox_suppresses_nothing() -> None:
     barred = [
         (row["text"], said.rule)
         for row in ROWS

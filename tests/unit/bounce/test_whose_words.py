@@ -1,4 +1,5 @@
-"""Whose words a reply holds: a server's behind a gateway's class, a list's or a person's, about our side or theirs."""
+"""Whose words a reply contains: a server's behind a gateway's class, a list's or a person's, about our side or
+theirs."""
 
 import pytest
 
@@ -34,17 +35,17 @@ def category(raw: bytes) -> str:
         ("5.1.2 - Bad destination host 'DNS Hard Error looking up x.example (MX): NXDomain'", "bad-domain"),
     ],
 )
-def test_what_a_gateway_calls_it_is_not_what_the_server_said(said: str, meant: str) -> None:
+def test_the_servers_words_win_over_the_gateways_class(said: str, meant: str) -> None:
     assert of_text(said, rules()).category == meant
     assert category(report(f"Status: 5.0.0 (permanent failure)\nDiagnostic-Code: smtp; {said}")) == meant
 
 
-def test_a_reply_without_a_class_is_left_as_it_is() -> None:
+def test_a_reply_without_a_class_is_unchanged() -> None:
     for said in ("550 5.1.1 it's 'gone' - really", "5.1.0 - Unknown address error", "kim - 550-'x"):
         assert without_class(said) == said
 
 
-def test_words_behind_a_status_count_where_nothing_else_says_more() -> None:
+def test_words_after_a_status_count_without_better_evidence() -> None:
     assert category(report("Status: 5.4.4 (Illegal host/domain name found)")) == "bad-domain"
     assert category(report("Status: 5.4.4 (bad name)\nDiagnostic-Code: smtp; 552 mailbox full")) == "mailbox-full"
     nothing = report("Status: 5.0.0 (permanent failure)").replace(b"Sorry.", b"<kim@x.example>: no such user")
@@ -60,7 +61,7 @@ def test_words_behind_a_status_count_where_nothing_else_says_more() -> None:
         "You are not a member of this mailing list.",
     ],
 )
-def test_a_list_that_takes_no_mail_of_ours_has_refused_it(answer: str) -> None:
+def test_a_list_that_refuses_our_mail_is_a_recipient_filter(answer: str) -> None:
     assert category(mail(answer, head="References: <1@shop.example>\n")) == "recipient-filter"
     assert category(mail("I am no member of a club.", head="References: <1@shop.example>\n")) == "not-a-bounce"
 
@@ -81,7 +82,7 @@ def test_news_about_full_mailboxes_is_no_bounce() -> None:
         ("自動応答: Sale", "x"),
     ],
 )
-def test_more_languages_are_away(subject: str, body: str) -> None:
+def test_out_of_office_replies_in_more_languages(subject: str, body: str) -> None:
     assert category(mail(body, subject=subject)) == "auto-reply"
 
 
@@ -90,7 +91,7 @@ def test_a_list_of_approved_senders_is_a_challenge() -> None:
     assert category(mail(body, head="Auto-Submitted: auto-replied\n")) == "challenge"
 
 
-def test_an_address_ends_where_a_sentence_goes_on_without_a_space() -> None:
+def test_an_address_ends_before_a_sentence_without_a_space() -> None:
     assert of_text("550 kim@x.example...User unknown", rules()).rule == "unknown-user-words"
 
 
@@ -106,7 +107,7 @@ def test_an_address_ends_where_a_sentence_goes_on_without_a_space() -> None:
         "550 5.7.1 unusual invalid recipients from this host",
     ],
 )
-def test_words_about_our_side_bar_nobody(said: str) -> None:
+def test_replies_about_our_side_suppress_nobody(said: str) -> None:
     assert of_text(said, rules()).category in ("sender-rejected", "reputation-block", "policy")
 
 

@@ -1,4 +1,4 @@
-"""Definitions in YAML mean what their authors see, and every complaint names file and line."""
+"""YAML definitions mean what their authors see, and every error names file and line."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +15,7 @@ def write(folder: Path, text: str, name: str = "a.yaml") -> Path:
     return path
 
 
-def test_words_of_yaml_1_1_are_only_words(tmp_path: Path) -> None:
+def test_yaml_1_1_special_words_are_plain_strings(tmp_path: Path) -> None:
     path = write(
         tmp_path, "name: x\non: order.placed\nquiet: 22:00\ncountry: no\nday: 2027-03-01\nsure: true\nn: null\n"
     )
@@ -36,14 +36,14 @@ def test_numbers_are_exact(tmp_path: Path) -> None:
     assert str(document.body["a"]) == "19.90"
 
 
-def test_a_pointer_leads_to_its_line(tmp_path: Path) -> None:
+def test_a_pointer_resolves_to_its_line(tmp_path: Path) -> None:
     (document,) = documents.read([write(tmp_path, "name: x\nplan:\n  - channels:\n      - channel: push\n")])
     assert document.place("/plan/0/channels/0/channel").endswith("a.yaml:4")
     assert document.place("/plan/0/mode").endswith("a.yaml:3")
     assert document.place("/unheard/of").endswith("a.yaml:1")
 
 
-def test_folders_and_several_documents_in_a_file(tmp_path: Path) -> None:
+def test_folders_and_multi_document_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     write(tmp_path, "kind: template\nname: a\n---\nkind: communication\nname: b\n")
     write(tmp_path / "deep", '[{"name": "c"}]', "c.json")
@@ -52,7 +52,7 @@ def test_folders_and_several_documents_in_a_file(tmp_path: Path) -> None:
     assert [d.name for d in documents.read([tmp_path])] == ["a", "b", "c"]
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     write(tmp_path, "name: a\nname: b\n", "1.yaml")
     write(tmp_path, "- just\n- a list\n", "2.yaml")
     write(tmp_path, "name: 'open\n", "3.yaml")
@@ -63,7 +63,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     assert places == ["1.yaml:2", "2.yaml:1", "3.yaml:2", "4.yaml:1"]
 
 
-def test_one_name_defined_twice_is_refused(tmp_path: Path) -> None:
+def test_a_name_defined_twice_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "name: a\n", "1.yaml")
     write(tmp_path, "name: a\n", "2.yaml")
     with pytest.raises(UsageError) as caught:
@@ -71,7 +71,7 @@ def test_one_name_defined_twice_is_refused(tmp_path: Path) -> None:
     assert "1.yaml:1" in caught.value.fields[0].detail
 
 
-def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
+def test_a_written_document_round_trips(tmp_path: Path) -> None:
     body = {
         "text": "Hello {{ recipient.first_name }},\n\n😀 עברית\n",
         "on": "no",
@@ -84,7 +84,7 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
     assert document.body == body
 
 
-def test_a_long_text_may_stand_in_a_file_beside(tmp_path: Path) -> None:
+def test_a_long_text_may_be_in_a_separate_file(tmp_path: Path) -> None:
     write(tmp_path, "<p>Hello</p>\n", "mail.html")
     (document,) = documents.read([write(tmp_path, "name: x\nhtml: !file mail.html\n")])
     assert document.body == {"html": "<p>Hello</p>\n"}

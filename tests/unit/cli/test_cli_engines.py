@@ -1,4 +1,4 @@
-"""Engines are built from what was pinned, and what is missing for it is named with the way out."""
+"""Engines are built from pinned sources, and an error about a missing prerequisite says what to do."""
 
 import hashlib
 from pathlib import Path
@@ -20,13 +20,13 @@ def make_jdk(folder: Path, version: str) -> Path:
 
 @pytest.fixture
 def jdks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The one folder that JDKs are looked for in."""
+    """The only folder searched for JDKs."""
     monkeypatch.setattr(needs, "_JDK_FOLDERS", (str(tmp_path / "jvm"),))
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path / "jvm"
 
 
-def test_the_jdk_of_java_home_wins_and_else_the_newest(jdks: Path, tmp_path: Path) -> None:
+def test_java_home_wins_over_the_newest_jdk(jdks: Path, tmp_path: Path) -> None:
     make_jdk(jdks / "old", "1.8.0_402")
     make_jdk(jdks / "new", "25.0.1")
     make_jdk(jdks / "enough", "21.0.5")
@@ -36,7 +36,7 @@ def test_the_jdk_of_java_home_wins_and_else_the_newest(jdks: Path, tmp_path: Pat
     assert needs.jdk({"JAVA_HOME": str(jdks / "old")}) == jdks / "new"
 
 
-def test_without_a_jdk_that_is_new_enough_the_error_names_what_was_found(jdks: Path) -> None:
+def test_without_a_recent_jdk_the_error_names_those_found(jdks: Path) -> None:
     make_jdk(jdks / "seventeen", "17.0.9")
     with pytest.raises(needs.ToolMissing, match=r"21 or newer; found: .*seventeen \(17\).*JAVA_HOME"):
         needs.jdk({})
@@ -49,7 +49,7 @@ def test_a_missing_tool_is_named_with_what_to_install(jdks: Path) -> None:
         needs.maven()
 
 
-def test_a_jar_that_is_changed_missing_or_not_listed_fails_the_build(tmp_path: Path) -> None:
+def test_a_changed_missing_or_unlisted_jar_fails_the_build(tmp_path: Path) -> None:
     lib, listed = tmp_path / "lib", tmp_path / "jars.sha256"
     lib.mkdir()
     (lib / "a.jar").write_bytes(b"a")
@@ -67,7 +67,7 @@ def test_a_jar_that_is_changed_missing_or_not_listed_fails_the_build(tmp_path: P
         check_jars(lib, listed)
 
 
-def test_an_engine_that_is_not_built_says_how_to_build_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unbuilt_engine_says_how_to_build_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPESCHE_ENGINES", str(tmp_path))
     assert cache_folder({"DEPESCHE_ENGINES": str(tmp_path)}) == tmp_path
     assert folder_of(KAFKA).is_relative_to(tmp_path)

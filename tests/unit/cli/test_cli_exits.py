@@ -1,4 +1,4 @@
-"""Exit codes are a promise to scripts: the card, the help and the code say the same."""
+"""Exit codes are a promise to scripts: the card, the help and the code agree."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from cli.session import with_errors_shown
 CARD = Path(__file__).parents[3] / "cli" / "README.md"
 
 
-def test_the_card_and_the_help_name_every_exit_code() -> None:
+def test_the_card_and_the_help_list_every_exit_code() -> None:
     codes = {int(code) for code in Exit}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", CARD.read_text(), re.MULTILINE)} == codes
     assert {int(code) for code in re.findall(r"(\d+) [a-z]", HELP)} == codes
 
 
 @pytest.mark.parametrize("code", [Exit.OK, Exit.REFUSED])
-def test_a_pipe_that_is_closed_early_changes_no_exit_code(code: Exit) -> None:
+def test_a_pipe_closed_early_changes_no_exit_code(code: Exit) -> None:
     text = "import sys, typer; from cli.output import console; from cli.session import with_errors_shown\n"
     text += f"def run():\n    console(sys.stdout).print('done')\n    raise typer.Exit({int(code)})\n"
     text += "try:\n    with_errors_shown(run)\nexcept typer.Exit as ended:\n    sys.exit(ended.exit_code)"
@@ -36,7 +36,7 @@ def test_a_pipe_that_is_closed_early_changes_no_exit_code(code: Exit) -> None:
     assert (done.returncode, done.stderr) == (code, b"")
 
 
-def test_ctrl_c_says_what_is_safe_instead_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_says_what_is_safe(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
@@ -64,5 +64,5 @@ def test_ctrl_c_says_what_is_safe_instead_of_nothing(capsys: pytest.CaptureFixtu
         (503, Exit.UNREACHABLE),
     ],
 )
-def test_a_status_has_one_exit_code(status: int, code: Exit) -> None:
+def test_each_status_has_one_exit_code(status: int, code: Exit) -> None:
     assert of_status(status) is code

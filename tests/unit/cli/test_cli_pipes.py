@@ -1,4 +1,4 @@
-"""What goes into a pipe: its reader may have seen enough at any time."""
+"""Output to a pipe, whose reader may stop at any time."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.mark.parametrize("words", [["--help"], ["recipients", "import", "--help"], ["settings"]])
-def test_a_reader_that_has_seen_enough_is_no_failure(words: list[str]) -> None:
+def test_a_reader_that_stops_early_is_no_failure(words: list[str]) -> None:
     reads, writes = os.pipe()
     os.close(reads)
     try:

@@ -1,4 +1,4 @@
-"""`depesche settings` says what holds, where it came from, and nothing that is secret."""
+"""`depesche settings` shows effective values and their origin, and no secret."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     return Shell({"DEPESCHE_DATA_DIR": str(tmp_path)})
 
 
-def test_every_value_says_where_it_came_from(shell: Shell, tmp_path: Path) -> None:
+def test_every_value_names_its_origin(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "depesche.toml").write_text("port = 8801\n[access]\nrotation_grace_hours = 48\n")
     document = shell.json("settings", DEPESCHE_WORKERS="3")
     found = {one["name"]: one for one in document["settings"]}
@@ -34,18 +34,18 @@ def test_secrets_are_masked(shell: Shell) -> None:
         assert "********" in shown
 
 
-def test_a_wrong_value_is_named_by_its_variable(shell: Shell) -> None:
+def test_an_invalid_value_is_named_by_its_variable(shell: Shell) -> None:
     result = shell.run("settings", exit_code=Exit.USAGE, DEPESCHE_PORT="many")
     assert "DEPESCHE_PORT" in result.stderr
 
 
-def test_one_section_or_what_was_changed_can_be_asked_for(shell: Shell) -> None:
+def test_output_can_be_limited_to_a_section_or_to_changes(shell: Shell) -> None:
     changed = shell.json("settings", "suite", "--changed", DEPESCHE_PORT="9")["settings"]
     assert {one["name"] for one in changed} == {"DEPESCHE_DATA_DIR", "DEPESCHE_PORT"}
     assert all(one["section"] == "access" for one in shell.json("settings", "access")["settings"])
 
 
-def test_every_setting_has_a_sentence() -> None:
+def test_every_setting_has_a_description() -> None:
     for cls in settings_classes():
         for name, field in cls.model_fields.items():
             assert field.description, f"{cls.__name__}.{name}"

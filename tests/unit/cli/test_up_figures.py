@@ -1,4 +1,4 @@
-"""What `up` shows costs the suite little, however much there is to add up."""
+"""The numbers that `up` shows cost the suite little, even when there is much to add up."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,7 @@ import httpx
 from cli.up import _Figures
 
 
-def test_figures_that_take_long_are_asked_for_seldom(tmp_path: Path) -> None:
+def test_slow_sums_are_queried_less_often(tmp_path: Path) -> None:
     asked = []
 
     def answer(request: httpx.Request) -> httpx.Response:

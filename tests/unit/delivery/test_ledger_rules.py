@@ -210,9 +210,7 @@ def test_delivered_outweighs_failed_and_failed_outweighs_accepted() -> None:
     assert verdict_of(news(ReceiptKind.FAILED, ReceiptKind.DELIVERED)).status is Status.SENT
     assert verdict_of(news(ReceiptKind.ACCEPTED, ReceiptKind.FAILED))[:2] == (Status.FAILED, Reason.PROVIDER_GAVE_UP)
     assert verdict_of(news(ReceiptKind.ACCEPTED)).status is Status.SENT
-    assert (
-        verdict_of(news(ReceiptKind.BOUNCED)).status is Status.SENT
-    )  # the provider accepted it; bouncing is another axis
+    assert verdict_of(news(ReceiptKind.BOUNCED)).status is Status.SENT  # it was accepted; bouncing is another axis
 
 
 # ---- where things stand

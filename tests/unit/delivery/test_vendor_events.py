@@ -245,12 +245,12 @@ async def test_a_sparkpost_ping_is_no_event() -> None:
         (Mailgun(), Mailgun().event("opened", PATH, NOW) | {"client-info": {"client-name": "Firefox"}}),
     ],
 )
-async def test_what_a_machine_fetches_nobody_has_read(sender: WebhookSender, event: Any) -> None:
+async def test_opens_and_clicks_by_bots_are_ignored(sender: WebhookSender, event: Any) -> None:
     assert (await said(sender, event) is None) is ("bot" in event["client-info"])
 
 
 @pytest.mark.parametrize("fetched", [True, False])
-async def test_sparkpost_says_what_a_mail_program_has_fetched(fetched: bool) -> None:
+async def test_sparkposts_prefetched_opens_are_ignored(fetched: bool) -> None:
     event = SparkPost().event("opened", PATH, NOW)
     next(iter(event["msys"].values()))["is_prefetched"] = fetched
     assert await said(SparkPost(), event) is (None if fetched else ReceiptKind.OPENED)
@@ -265,13 +265,13 @@ async def test_sparkpost_says_what_a_mail_program_has_fetched(fetched: bool) -> 
         (Brevo(), ["reason", "link", "ts_event"]),
     ],
 )
-async def test_what_is_null_is_not_said(sender: WebhookSender, fields: list[str]) -> None:
+async def test_null_fields_count_as_absent(sender: WebhookSender, fields: list[str]) -> None:
     for field in fields:
         reading = await read(sender, sender.event("hard", PATH, NOW) | {field: None})
         assert (reading.unreadable, len(reading.news)) == ([], 1), field
 
 
-async def test_what_is_null_is_not_said_by_those_that_wrap_their_events() -> None:
+async def test_null_fields_of_nested_events_count_as_absent() -> None:
     event = SparkPost().event("hard", PATH, NOW)
     next(iter(event["msys"].values())).update(bounce_class=None, fbtype=None, msg_from=None, reason=None)
     assert (await news(SparkPost(), event)).kind is B

@@ -63,12 +63,12 @@ def result(text: str, event: object = EVENT) -> object:
         ("int(event.time)", 1772355600),
         ("event.time.getHours()", 9),
         ("event.time.getHours('Europe/Vienna') + event.time.getHours('-02:00')", 17),
-        ("timestamp('2026-03-01T00:30:00+01:00').getDate()", 28),  # in UTC, as the specification has it
+        ("timestamp('2026-03-01T00:30:00+01:00').getDate()", 28),  # in UTC, as the specification defines it
         ("timestamp('2026-03-01T00:30:00+01:00').getDayOfWeek('Europe/Vienna')", 0),
         ("(event.time - timestamp('2026-02-28T00:00:00Z')).getHours()", 33),
     ],
 )
-def test_texts_mean_what_they_say(text: str, expected: object) -> None:
+def test_expressions_evaluate_as_specified(text: str, expected: object) -> None:
     assert result(text) == expected
 
 
@@ -82,7 +82,7 @@ def test_texts_mean_what_they_say(text: str, expected: object) -> None:
         ("{'total': event.data.total}['total']", "19.90"),
     ],
 )
-def test_numbers_pass_through_with_every_digit(text: str, expected: str) -> None:
+def test_numbers_keep_every_digit(text: str, expected: str) -> None:
     assert str(result(text)) == expected
 
 
@@ -114,7 +114,7 @@ def test_decimals_inside_a_mapped_object_stay_decimals() -> None:
         ("event.a" + ".filter(y, true)" * 20, "list macros"),
     ],
 )
-def test_what_cannot_work_is_refused_when_it_is_written(text: str, says: str) -> None:
+def test_an_invalid_expression_is_refused_when_it_is_compiled(text: str, says: str) -> None:
     with pytest.raises(Invalid) as refused:
         compile_expression(text, variables={"event"}, pointer="/condition")
 
@@ -122,7 +122,7 @@ def test_what_cannot_work_is_refused_when_it_is_written(text: str, says: str) ->
     assert {error.pointer for error in refused.value.errors} == {"/condition"}
 
 
-def test_all_problems_are_named_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(Invalid) as refused:
         compile_expression("order.x == user.y && nope()", variables={"event"})
 
@@ -145,14 +145,14 @@ def test_all_problems_are_named_at_once() -> None:
         ("'a'.substring(4)", "outside"),
     ],
 )
-def test_an_input_without_a_result_is_an_error_with_its_reason(text: str, says: str) -> None:
+def test_an_input_without_a_result_raises_an_error_with_its_reason(text: str, says: str) -> None:
     with pytest.raises(EvaluationFailed) as failed:
         result(text)
 
     assert says in failed.value.detail
 
 
-def test_whoever_sends_what_has_no_result_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_inputs_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     expression = compile_expression("string(event.a) + string(size(event.b))", variables={"event"})
     for event in ({"a": [], "b": "x"}, {"a": "x", "b": 1}):
         with pytest.raises(EvaluationFailed):
@@ -161,7 +161,7 @@ def test_whoever_sends_what_has_no_result_fills_no_log(caplog: pytest.LogCapture
     assert caplog.records == []
 
 
-def test_a_number_that_the_engine_does_not_take_is_said() -> None:
+def test_a_number_outside_the_engines_range_is_reported() -> None:
     with pytest.raises(EvaluationFailed, match="beyond 1e308"):
         result("event.n > 5", {"n": 10**399})
 
@@ -185,7 +185,7 @@ def test_a_number_that_the_engine_does_not_take_is_said() -> None:
         "event.items.exists(a, event.long.size() < 0)",
     ],
 )
-def test_an_input_too_large_for_an_expression_is_refused_at_once(text: str) -> None:
+def test_an_oversized_input_is_refused_at_once(text: str) -> None:
     event = {"items": list(range(5_000)), "long": "x" * 500_000}
     started = time.perf_counter()
 
@@ -211,17 +211,17 @@ def test_an_ordinary_order_is_within_every_bound() -> None:
         (r"\p{L}+", 5), ("[]a]{3}", 3), ("(((", 0), (")", 1), ("{3}", 0), ("a{2,}", 2), ("", 0),
     ],
 )  # fmt: skip
-def test_a_patterns_repetitions_are_written_out(pattern: str, expected: int) -> None:
+def test_repetitions_in_a_pattern_are_counted_expanded(pattern: str, expected: int) -> None:
     assert states(pattern) == expected
 
 
-def test_the_size_of_an_item_is_counted_in_a_list_of_any_length() -> None:
+def test_item_sizes_are_counted_in_lists_of_any_length() -> None:
     event = {"items": [{"sku": "ä"}] * 5_000}
 
     assert result("event.items.all(i, size(i.sku) == 1 && i.sku.size() == 1)", event)
 
 
-def test_one_context_serves_expressions_it_was_not_made_for() -> None:
+def test_a_context_serves_other_expressions_too() -> None:
     first = compile_expression("event.data.total > 1", variables={"event"})
     second = compile_expression("event.data.country == 'DE'", variables={"event"})
     context = Context({"event": EVENT}, needed([first]))
@@ -230,14 +230,14 @@ def test_one_context_serves_expressions_it_was_not_made_for() -> None:
     assert second.evaluate(context)
 
 
-def test_only_what_is_read_goes_into_the_engine() -> None:
+def test_only_the_fields_an_expression_reads_are_converted() -> None:
     reads_total = compile_expression("event.data.total > 1", variables={"event"})
     unreadable = EVENT | {"data": {"total": 5, "other": object()}}  # the engine would refuse to convert it
 
     assert reads_total.evaluate(Context({"event": unreadable}, needed([reads_total])))
 
 
-def test_a_whole_object_is_read_whole_even_if_a_part_is_read_too() -> None:
+def test_a_whole_object_is_converted_even_if_a_part_is_read_too() -> None:
     assert result("event.data.country == 'DE' && 'total' in event.data && size(event.data.items) == 2")
     assert result("event.data.total > 1 && event == event && has(event.data.items)")
 
@@ -251,9 +251,7 @@ def test_a_whole_object_is_read_whole_even_if_a_part_is_read_too() -> None:
         ("has(event.x) && event.x > 2", [3, 1, 3], [True, False, True]),
     ],
 )
-def test_a_result_that_is_remembered_is_that_of_the_same_input(
-    text: str, inputs: list[Any], results: list[Any]
-) -> None:
+def test_a_cached_result_belongs_to_the_same_input(text: str, inputs: list[Any], results: list[Any]) -> None:
     expression = compile_expression(text, variables=("event",))
     for _ in range(2):
         for value, result in zip(inputs, results, strict=True):
@@ -261,7 +259,7 @@ def test_a_result_that_is_remembered_is_that_of_the_same_input(
             assert (found, str(found)) == (result, str(result))
 
 
-def test_what_is_missing_is_never_remembered() -> None:
+def test_a_missing_value_is_never_cached() -> None:
     expression = compile_expression("has(event.a.b)", variables=("event",))
     assert expression.evaluate(Context({"event": {"a": {"b": 1}}})) is True
     assert expression.evaluate(Context({"event": {"a": {}}})) is False
@@ -269,8 +267,8 @@ def test_what_is_missing_is_never_remembered() -> None:
         expression.evaluate(Context({"event": {}}))
 
 
-def test_results_that_another_thread_forgets_are_worked_out_anew() -> None:
-    """Large events are decided in a thread: it may empty what is known between a look and the reading."""
+def test_results_evicted_by_another_thread_are_computed_again() -> None:
+    """Large events are decided in a thread, which may empty the cache between a lookup and the read."""
 
     class Emptied(dict[Any, Any]):
         def __contains__(self, key: object) -> bool:

@@ -1,4 +1,4 @@
-"""Builders of the stories that verdicts are given on."""
+"""Builders of stories for the tests of verdicts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -123,4 +123,4 @@ def test_only_keywords_of_a_reply_are_stored() -> None:
 
 def test_the_chain_is_in_order_of_time() -> None:
     later, sooner = (of_document(document_of(heard(event))) for event in EVENTS[:2])
-    assert in_order([later, sooner]) == [later, sooner]  # same moment: as given
+    assert in_order([later, sooner]) == [later, sooner]  # equal times: in the given order

@@ -1,4 +1,4 @@
-"""The dashboards import: references lead somewhere, texts within texts parse, fields can do what is asked of them."""
+"""The dashboards import cleanly: references resolve, nested texts parse, and fields support their use."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def state_of(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def reference_names(node: Any) -> Iterator[str]:
-    """Every name by which an object says that it refers to another."""
+    """Every name by which an object refers to another."""
     if isinstance(node, dict):
         for name, value in node.items():
             if name.endswith("RefName"):
@@ -54,7 +54,7 @@ def reference_names(node: Any) -> Iterator[str]:
         yield from reference_names(json.loads(node))
 
 
-def test_there_is_what_was_promised() -> None:
+def test_every_promised_dashboard_exists() -> None:
     assert {made["attributes"]["title"] for made in of("dashboard")} >= {
         "Delivery health", "Bounces and suppressions", "What happened to this customer"
     }  # fmt: skip
@@ -65,14 +65,14 @@ def test_there_is_what_was_promised() -> None:
 
 
 @pytest.mark.parametrize("made", OBJECTS, ids=lambda made: f"{made['type']} {made['attributes']['title']}")
-def test_references_are_used_and_lead_to_an_object_of_their_type(made: dict[str, Any]) -> None:
+def test_references_are_used_and_resolve_to_an_object_of_their_type(made: dict[str, Any]) -> None:
     assert sorted(reference_names(made["attributes"])) == sorted(one["name"] for one in made["references"])
     for reference in made["references"]:
         assert BY_ID[reference["id"]]["type"] == reference["type"]
-        assert OBJECTS.index(BY_ID[reference["id"]]) < OBJECTS.index(made), "what is referred to stands before"
+        assert OBJECTS.index(BY_ID[reference["id"]]) < OBJECTS.index(made), "an object must follow those it refers to"
 
 
-def test_nothing_lies_about_that_no_dashboard_shows() -> None:
+def test_every_object_is_shown_by_a_dashboard() -> None:
     shown = {reference["id"] for board in of("dashboard") for reference in board["references"]}
     assert {made["id"] for made in of("visualization") + of("search")} == shown
 
@@ -88,7 +88,7 @@ def test_the_index_pattern_has_the_fields_of_the_mapping() -> None:
 
 
 @pytest.mark.parametrize("made", of("visualization") + of("search"), ids=lambda made: made["attributes"]["title"])
-def test_queries_ask_for_fields_and_values_that_there_are(made: dict[str, Any]) -> None:
+def test_queries_use_existing_fields_and_values(made: dict[str, Any]) -> None:
     source = source_of(made)
     if not source:
         assert state_of(made)["type"] == "input_control_vis"
@@ -115,7 +115,7 @@ _VALUES = {
 
 
 @pytest.mark.parametrize("made", of("visualization"), ids=lambda made: made["attributes"]["title"])
-def test_fields_can_be_counted_by_as_charts_do(made: dict[str, Any]) -> None:
+def test_charts_aggregate_only_aggregatable_fields(made: dict[str, Any]) -> None:
     state = state_of(made)
     assert state["title"] == made["attributes"]["title"]
     for control in state["params"].get("controls", ()):
@@ -138,7 +138,7 @@ def test_columns_are_fields(made: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("made", of("dashboard"), ids=lambda made: made["attributes"]["title"])
-def test_panels_fill_the_grid_without_lying_on_one_another(made: dict[str, Any]) -> None:
+def test_panels_fill_the_grid_without_overlap(made: dict[str, Any]) -> None:
     panels = json.loads(made["attributes"]["panelsJSON"])
     taken: set[tuple[int, int]] = set()
     for panel in panels:

@@ -1,4 +1,4 @@
-"""The timeline in MongoDB where no server is needed: what it asks of a real one, and what happens without any."""
+"""The timeline in MongoDB without a server: the commands for a real one, and the behaviour when none answers."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ SECRET = "mongodb://history:s3cret@db.example/history"
 
 
 class _Server:
-    """Notes what it is asked for; client, database and collection in one."""
+    """Records commands; client, database and collection in one."""
 
     def __init__(self, answers: dict[str, Any], has_expiry: bool = False) -> None:
         self.answers, self.has_expiry = answers, has_expiry
@@ -46,7 +46,7 @@ class _Server:
 
 
 @pytest.mark.parametrize("has_expiry", [False, True])
-async def test_a_real_server_gets_expiry_and_shape_and_both_can_change(has_expiry: bool) -> None:
+async def test_a_real_server_gets_an_updatable_expiry_and_schema(has_expiry: bool) -> None:
     server = _Server({"version": "8.0.4"}, has_expiry)
     assert await prepare(server, 30)  # type: ignore[arg-type]
     made = {index.document["name"]: index.document for index in server.indexes}
@@ -59,7 +59,7 @@ async def test_a_real_server_gets_expiry_and_shape_and_both_can_change(has_expir
     assert rules["validator"]["$jsonSchema"]["required"] == ["_id", "tenant", "mode", "began"]
 
 
-async def test_the_stand_in_is_not_asked_for_what_it_has_not() -> None:
+async def test_ferretdb_is_not_sent_unsupported_commands() -> None:
     server = _Server({"version": "7.0.42", "ferretdbVersion": "v1.24.2"})
     assert not await prepare(server, 30)  # type: ignore[arg-type]
     assert server.commands == []
@@ -68,7 +68,7 @@ async def test_the_stand_in_is_not_asked_for_what_it_has_not() -> None:
     )
 
 
-async def test_without_a_server_events_are_to_come_again_soon() -> None:
+async def test_without_a_server_writes_fail_fast() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
@@ -77,7 +77,7 @@ async def test_without_a_server_events_are_to_come_again_soon() -> None:
             with pytest.raises(Unavailable):
                 await timeline.record_messages([SENT])
             started = asyncio.get_running_loop().time()
-            for _ in range(100):  # the relay waits for each: one time-out is enough
+            for _ in range(100):  # the relay waits for each: one timeout is enough
                 with pytest.raises(Unavailable):
                     await timeline.record_messages([SENT])
             assert asyncio.get_running_loop().time() - started < 0.2
@@ -93,12 +93,12 @@ async def test_without_a_server_events_are_to_come_again_soon() -> None:
         (BulkWriteError({"writeErrors": [{"code": 121}]}), BulkWriteError),
     ],
 )
-def test_the_servers_trouble_is_tried_again_and_a_bad_document_is_not(error: Any, expected: Any) -> None:
+def test_server_errors_are_retried_and_an_invalid_document_is_not(error: Any, expected: Any) -> None:
     with pytest.raises(expected), answering():
         raise error
 
 
-def test_the_address_is_shown_masked_and_anything_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_url_is_masked_and_an_invalid_one_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPESCHE_HISTORY_MONGO_URL", SECRET)
     (shown,) = (s for s in describe([HistorySettings]) if s.name == "DEPESCHE_HISTORY_MONGO_URL")
     assert (shown.value, shown.origin) == ("********", "environment")
@@ -112,7 +112,7 @@ def test_the_address_is_shown_masked_and_anything_else_is_refused(monkeypatch: p
 
 
 class _Meeting:
-    """A collection where another writer made the document just before, so many times."""
+    """A collection in which another writer has just created the document, so many times."""
 
     def __init__(self, meetings: int) -> None:
         self.left, self.asked = meetings, 0
@@ -124,7 +124,7 @@ class _Meeting:
             raise BulkWriteError({"writeErrors": [{"code": 11_000}]})
 
 
-async def test_writers_that_make_one_document_at_the_same_time_try_again() -> None:
+async def test_concurrent_inserts_of_one_document_are_retried() -> None:
     timeline = MongoTimeline("mongodb://127.0.0.1:1/h", retention_days=9, timeout_seconds=0.2)
     timeline._bulk = 1_000
     once = _Meeting(1)
@@ -148,7 +148,8 @@ WAYS: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_search_reads_one_range_of_one_index(way: dict[str, Any]) -> None:
-    """Fields compared for equality first, then the one that is sorted by; and a partial index has all that is asked."""
+    """Fields compared for equality come first, then the sort field; and a query contains the condition of a partial
+    index."""
     query = _query(Search(1, Mode.LIVE, **way), ())
     assert query is not None
     equal = {name for name, value in query.items() if not isinstance(value, dict) or "$in" in value}
@@ -158,10 +159,10 @@ def test_every_search_reads_one_range_of_one_index(way: dict[str, Any]) -> None:
         partial = index.document["partialFilterExpression"]
         if {name for name, _ in firsts} <= equal and last == ("_id", -1) and set(partial) <= equal:
             fitting.append(index.document["name"])
-    assert fitting, f"{query} would walk the collection"
+    assert fitting, f"{query} would scan the collection"
 
 
-async def test_what_a_server_lacks_is_said() -> None:
+async def test_missing_indexes_are_reported() -> None:
     server = _Server({"version": "8.0.4"}, True)
     said = await check(server)  # type: ignore[arg-type]
     assert said is not None

@@ -1,4 +1,4 @@
-"""The audit in OpenSearch where no cluster is needed: back-pressure, outages, refusals."""
+"""The audit in OpenSearch without a cluster: backpressure, outages, refusals."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.conformance.history_events import bounced
 
 
 class _Cluster:
-    """Answers each bulk with the next statuses of a script; the last one for ever."""
+    """Answers each bulk with the script's next statuses, repeating the last ones."""
 
     def __init__(self, *script: Sequence[int] | TransportError) -> None:
         self.script = list(script)
@@ -36,7 +36,7 @@ class _Cluster:
         if isinstance(answer, TransportError):
             raise answer
         if len(answer) > len(self.bulks[-1]):
-            answer = [max(answer)] * len(self.bulks[-1])  # what is sent again is answered as it was
+            answer = [max(answer)] * len(self.bulks[-1])  # a repeated request gets the same answer
         items = [{"create": {"status": status, "error": {"type": "said"}}} for status in answer]
         return {"errors": any(status > 201 for status in answer), "items": items}
 
@@ -54,19 +54,19 @@ async def record(cluster: _Cluster) -> None:
     await OpenSearchAudit(cluster, prefix="a").record_documents(DOCUMENTS)  # type: ignore[arg-type]
 
 
-async def test_only_what_it_was_too_busy_for_is_sent_again() -> None:
+async def test_only_items_rejected_as_busy_are_resent() -> None:
     cluster = _Cluster([201, 429, 409], [429], [201])
     await record(cluster)
     assert cluster.bulks == [IDS, IDS[1:2], IDS[1:2]]
 
 
-async def test_a_busy_node_as_a_whole_is_tried_again() -> None:
+async def test_a_busy_node_is_retried() -> None:
     cluster = _Cluster(TransportError(429, "busy", {}), [201, 201, 201])
     await record(cluster)
     assert cluster.bulks == [IDS, IDS]
 
 
-async def test_who_stays_busy_is_left_to_the_bus() -> None:
+async def test_a_node_that_stays_busy_is_left_to_the_bus() -> None:
     cluster = _Cluster([429, 429, 429])
     with pytest.raises(Unavailable, match="busy"):
         await record(cluster)
@@ -83,12 +83,12 @@ async def test_who_stays_busy_is_left_to_the_bus() -> None:
         ([201, 400, 201], Invalid),
     ],
 )
-async def test_the_clusters_trouble_is_tried_again_and_a_bad_document_is_not(answer: Any, expected: Any) -> None:
+async def test_cluster_errors_are_retried_and_an_invalid_document_is_not(answer: Any, expected: Any) -> None:
     with pytest.raises(expected):
         await record(_Cluster(answer))
 
 
-async def test_without_a_cluster_nobody_waits_for_more_than_one_time_out() -> None:
+async def test_without_a_cluster_callers_wait_for_one_timeout_at_most() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         client = AsyncOpenSearch([f"http://127.0.0.1:{nobody.getsockname()[1]}"], timeout=0.3, max_retries=0)

@@ -1,4 +1,4 @@
-"""What lies in `opensearch/` fits the code: mapping, index names, and what the service does with the cluster."""
+"""The files in `opensearch/` agree with the code: mapping, index names, and the service's calls to the cluster."""
 
 import fnmatch
 import json
@@ -18,7 +18,7 @@ MONTH, ERASED = schema.month_of(PREFIX, NOW), f"{PREFIX}-erased"
 FIELDS: dict[str, dict[str, Any]] = schema.MAPPING["properties"]
 ROLES: dict[str, Any] = yaml.safe_load((FOLDER / "roles.yml").read_text())
 READERS = ("depesche_support", "depesche_analyst")
-# what the service calls → what the security plugin asks for, on the index unless it begins with "cluster"
+# the service's call → the security plugin's permission, on the index unless it begins with "cluster"
 NEEDED = {
     "bulk": "indices:data/write/bulk*",
     "search": "indices:data/read/search",
@@ -34,7 +34,7 @@ NEEDED = {
     "get_index_template": "cluster:indices:admin/index_template/get",
     "health": "cluster:monitor/health",
 }
-# the plugin's own action groups, as far as they are used
+# the plugin's own action groups, limited to what is used
 GROUPS = {
     "read": ["indices:data/read*", "indices:admin/mappings/fields/get*"],
     "write": ["indices:data/write*", "indices:admin/mapping/put"],
@@ -46,11 +46,13 @@ GROUPS = {
 
 
 @pytest.mark.parametrize("name", sorted(files()))
-def test_what_is_generated_is_what_is_committed(name: str) -> None:
-    assert (FOLDER / name).read_text(encoding="utf-8") == files()[name], "run python -m tools.opensearch and commit it"
+def test_the_generated_files_are_committed(name: str) -> None:
+    assert (FOLDER / name).read_text(encoding="utf-8") == files()[name], (
+        "run python -m tools.opensearch and commit the result"
+    )
 
 
-def test_templates_are_for_the_indices_that_are_written_and_for_no_other() -> None:
+def test_templates_match_exactly_the_indices_written() -> None:
     months, erased = schema.templates(PREFIX).values()
     assert [fnmatch.fnmatch(name, months["index_patterns"][0]) for name in (MONTH, ERASED)] == [True, False]
     assert erased["index_patterns"] == [ERASED]
@@ -67,7 +69,7 @@ def test_a_month_is_never_left_read_only_and_outlives_the_retention() -> None:
         kinds = [kind for action in state["actions"] for kind in action if kind not in ("timeout", "retry")]
         if (
             "force_merge" in kinds or "read_only" in kinds
-        ):  # merging sets the index read-only, and an erasure must write
+        ):  # merging makes the index read-only, and an erasure must write
             assert kinds.index("read_write") > max(
                 kinds.index(kind) for kind in kinds if kind in ("force_merge", "read_only")
             )
@@ -86,7 +88,7 @@ def _allowed(actions: list[str], wanted: str) -> bool:
     return any(fnmatch.fnmatch(wanted, pattern) for pattern in patterns)
 
 
-def test_the_service_may_do_all_that_it_does() -> None:
+def test_the_services_role_permits_all_its_calls() -> None:
     role = ROLES["depesche_history"]
     (index,) = role["index_permissions"]
     assert all(fnmatch.fnmatch(name, index["index_patterns"][0]) for name in (MONTH, ERASED))
@@ -98,14 +100,14 @@ def test_the_service_may_do_all_that_it_does() -> None:
     assert "*" not in str(role["cluster_permissions"])
 
 
-def test_the_list_of_calls_is_whole() -> None:
+def test_the_list_of_calls_is_complete() -> None:
     sources = [path.read_text() for path in (FOLDER.parent / "services/history/adapters/opensearch").glob("*.py")]
     called = {name for text in sources for name in re.findall(r"client\.(?:indices\.|cluster\.)?(\w+)\(", text)}
     assert called - {"close"} == set(NEEDED)
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_readers_see_their_tenants_live_records_and_nothing_else(name: str) -> None:
+def test_readers_see_only_their_tenants_live_records(name: str) -> None:
     role = ROLES[name]
     (index,) = role["index_permissions"]
     assert [fnmatch.fnmatch(one, index["index_patterns"][0]) for one in (MONTH, ERASED)] == [True, False]
@@ -125,7 +127,7 @@ def test_analysts_see_no_names() -> None:
     assert {"~body", "~address_key"} == set(index["fls"])
 
 
-def test_every_role_is_given_to_somebody_and_no_other_is() -> None:
+def test_exactly_the_defined_roles_are_mapped() -> None:
     mapping = yaml.safe_load((FOLDER / "roles_mapping.yml").read_text())
     assert set(mapping) == set(ROLES)
     assert all(mapping[name].get("users") or mapping[name].get("backend_roles") for name in mapping if name != "_meta")

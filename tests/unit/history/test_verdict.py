@@ -154,7 +154,7 @@ def test_a_bounced_message_is_not_reported_as_sent() -> None:
     assert "suppressed since" in said.sentence
 
 
-def test_a_suppression_that_was_lifted_since_bars_nothing() -> None:
+def test_a_lifted_suppression_is_not_mentioned() -> None:
     one = message(SENT)
 
     def changed(version: int, *, active: bool) -> Document:

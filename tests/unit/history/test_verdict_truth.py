@@ -1,7 +1,7 @@
-"""A verdict is true to the life of the message: lives are drawn, with what the provider did, and told in any order.
+"""A verdict is true to the message's life: lives are drawn at random, and their events arrive in any order.
 
-A life says of each try what the provider did with it; history hears of that what delivery can know. No verdict may
-claim more than that, and none may claim what is not so.
+A life records what the provider did with each attempt; history receives only what delivery can know. No verdict may
+claim more than that, and none may claim what is false.
 """
 
 import random
@@ -22,8 +22,9 @@ _MOST_TRIES = 4
 
 @dataclass
 class Life:
-    """One message as it really went. `accepted`: tries that the provider took and did not give up afterwards;
-    `silent`: tries of which nobody ever learns; `waits`: it was put back into the queue, and is there still."""
+    """What really happened to a message. `accepted`: attempts that the provider accepted and did not give up
+    afterwards; `silent`: attempts whose outcome is never learned; `waits`: the message went back to the queue and is
+    still there."""
 
     draw: random.Random
     accepted: set[int] = field(default_factory=set)
@@ -59,7 +60,7 @@ class Life:
 
     def _refused(self, attempt: int) -> bool:
         self._move(attempt, Status.SENDING, Status.FAILED, Reason.PROVIDER_REJECTED)
-        if self.draw.random() < 0.1:  # a time-out that was sorted as definite, and was delivered after all
+        if self.draw.random() < 0.1:  # a timeout classified as definite, and delivered after all
             self._receipt(attempt, *_REACHED)
             self._move(attempt, Status.FAILED, Status.SENT)
             self.accepted.add(attempt)
@@ -93,7 +94,7 @@ class Life:
                 self._move(attempt, Status.UNKNOWN, Status.SENT)
                 return False
             case "resend, then receipt" if took:
-                self._receipt(attempt, *_REACHED, ReceiptKind.ACCEPTED, ReceiptKind.BOUNCED)  # delivery tells no more
+                self._receipt(attempt, *_REACHED, ReceiptKind.ACCEPTED, ReceiptKind.BOUNCED)  # delivery knows no more
                 return self.draw.random() < 0.8
             case "resend" | "resend, then receipt":
                 self.silent.add(attempt)

@@ -46,7 +46,7 @@ def test_verified_not_sent_outranks_unknown() -> None:
     assert verdict(message(HAD_NOT, expired, LOST)).reason is Reason.EXPIRED
 
 
-def test_a_wrong_answer_of_the_provider_is_named_as_the_cause_of_a_repeat() -> None:
+def test_a_wrong_answer_of_the_provider_explains_the_repeat() -> None:
     late = Receipt(at(40), 1, ReceiptKind.DELIVERED, "twilio")
     said = verdict(message(LOST, HAD_NOT, AGAIN, receipts=(late,)))
     assert said.code == "sent_twice"

@@ -37,11 +37,7 @@ PARTS = (
         (FORM, b"a=%C3%A4&b=&a=2", {"a": ["ä", "2"], "b": ""}),
         (f"{FORM}; charset=windows-1252", b"a=%E4%80", {"a": "ä€"}),
         (f"{FORM}; charset=windows-1252", "a=ä".encode("cp1252"), {"a": "ä"}),
-        (
-            FORM,
-            b"a=%E4&charset=windows-1252",
-            {"a": "ä", "charset": "windows-1252"},
-        ),  # PayPal names the charset in the form
+        (FORM, b"a=%E4&charset=windows-1252", {"a": "ä", "charset": "windows-1252"}),  # PayPal names it in the form
         (f"{FORM}; charset=utf-8", b"_charset_=iso-8859-1&a=%E4", {"a": "ä", "_charset_": "iso-8859-1"}),
         (FORM.upper(), b"items%5B0%5D=1", {"items[0]": "1"}),
         ("multipart/form-data; boundary=b", PARTS, {"order": "7", "name": "Zoë\r\n--"}),

@@ -1,4 +1,4 @@
-"""Each channel's content: escaped for where it lands, links harmless, sizes counted as the channel counts them."""
+"""Each channel's content: escaped for its destination, links harmless, sizes counted as the channel counts them."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def rendered(channel: str, parts: dict[str, Any], **data: Any) -> Any:
     return compile_template(channel, "de", parts).render(variables)
 
 
-def test_a_push_carries_what_it_says() -> None:
+def test_a_push_contains_its_rendered_parts() -> None:
     parts = {
         "title": "Hallo\n{{ recipient.first_name }}",
         "body": "Zeile 1\n{{ event.data.a }}",
@@ -78,7 +78,7 @@ def test_links_are_web_or_app_links(link: str, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize("url", ["javascript:x", "//evil.example", "ftp"])
-def test_a_push_with_a_bad_link_fails_and_says_so(url: str) -> None:
+def test_a_push_with_a_bad_link_fails_with_a_reason(url: str) -> None:
     with pytest.raises(RenderFailed) as failed:
         rendered("push", {"title": "T", "body": "B", "link": "{{ event.data.u }}"}, u=url)
 
@@ -94,7 +94,7 @@ def test_a_push_over_4096_bytes_is_not_sent() -> None:
     assert failed.value.reason is Reason.TOO_LARGE
 
 
-def test_a_push_that_is_too_large_whatever_comes_is_refused_when_compiled() -> None:
+def test_a_push_too_large_for_any_values_is_refused_when_compiled() -> None:
     with pytest.raises(Invalid) as refused:
         compile_template("push", "de", {"title": "T", "body": "é" * 2_000}, pointer="/locales/de")
 
@@ -114,7 +114,7 @@ def test_a_push_that_is_too_large_whatever_comes_is_refused_when_compiled() -> N
         ("<iframe src='https://x.example'></iframe>", "is not allowed"),
     ],
 )
-def test_html_in_which_escaping_would_not_help_is_refused(html: str, says: str) -> None:
+def test_html_that_escaping_cannot_protect_is_refused(html: str, says: str) -> None:
     with pytest.raises(Invalid) as refused:
         compile_template("email", "de", MAIL | {"html": html})
 
@@ -171,7 +171,7 @@ def test_the_text_part_says_what_the_html_says() -> None:
     )
 
 
-def test_what_only_looks_like_liquid_stays_text() -> None:
+def test_text_that_resembles_liquid_stays_text() -> None:
     assert text_source("<p>&#123;&#123; x }}</p>") == "{ { x }}\n"
 
 
@@ -183,7 +183,7 @@ def test_what_only_looks_like_liquid_stays_text() -> None:
         ("a" * 306, "gsm-7", 306, 2),
         ("€" * 80, "gsm-7", 160, 1),
         ("€" * 81, "gsm-7", 162, 2),
-        ("a" * 152 + "€" + "a" * 152, "gsm-7", 306, 3),  # an escape is never parted from its character
+        ("a" * 152 + "€" + "a" * 152, "gsm-7", 306, 3),  # an escape is never separated from its character
         ("äöüß@£$", "gsm-7", 7, 1),
         ("ő" * 70, "ucs-2", 70, 1),
         ("ő" * 71, "ucs-2", 71, 2),
@@ -205,7 +205,7 @@ def test_an_sms_of_more_than_ten_segments_is_not_sent() -> None:
         rendered("sms", {"text": "{{ event.data.t }}"}, t="a" * 1_531)
 
 
-def test_a_webhook_is_json_whatever_comes_in() -> None:
+def test_a_webhook_is_json_for_any_values() -> None:
     made = rendered(
         "webhook", {"json": '{"name": "{{ event.data.n }}", "all": {{ event.data | json }}}'}, n='"},\n{"x": "'
     )
@@ -214,14 +214,14 @@ def test_a_webhook_is_json_whatever_comes_in() -> None:
     assert made.body.startswith(b'{"name": "\\"},\\n{\\"x\\": \\""')
 
 
-def test_a_webhook_whose_own_text_is_no_json_is_refused_when_it_is_published() -> None:
+def test_a_webhook_template_that_is_no_json_is_refused_when_published() -> None:
     with pytest.raises(Invalid) as refused:
         compile_template("webhook", "en", {"json": '{"a": 1,}'}, pointer="/locales/en")
 
     assert refused.value.errors[0].pointer == "/locales/en/json"
 
 
-def test_a_webhook_that_is_no_json_fails_before_it_is_sent() -> None:
+def test_a_webhook_rendered_to_invalid_json_fails_before_sending() -> None:
     with pytest.raises(RenderFailed, match="does not produce JSON"):
         rendered("webhook", {"json": '{"name": {{ event.data.n }}}'}, n="no quotes")
 
@@ -239,14 +239,14 @@ def test_a_webhook_that_is_no_json_fails_before_it_is_sent() -> None:
         ("fax", {}, [""]),
     ],
 )
-def test_parts_of_the_wrong_shape_are_all_named(channel: str, parts: dict[str, Any], pointers: list[str]) -> None:
+def test_all_parts_of_the_wrong_type_are_named(channel: str, parts: dict[str, Any], pointers: list[str]) -> None:
     with pytest.raises(Invalid) as refused:
         compile_template(channel, "de", parts)
 
     assert sorted({error.pointer for error in refused.value.errors}) == pointers
 
 
-def test_hostile_html_is_read_in_linear_time() -> None:
+def test_hostile_html_is_parsed_in_linear_time() -> None:
     for hostile in (
         "<a " * 30_000,
         "<" * 100_000,
@@ -261,8 +261,8 @@ def test_hostile_html_is_read_in_linear_time() -> None:
 
 @pytest.mark.parametrize("a", ["Anna", "", "\n\n", "a\n", " ", "\x00", "79,90\xa0€"])
 @pytest.mark.parametrize("html", ["<p>{{ event.data.a }}</p>", "<p>x</p>{{ event.data.a }}<p>y</p>", "<p>only</p>"])
-def test_a_mails_weave_is_its_text(html: str, a: str) -> None:
-    """Who encodes literals and values apart sends what the digest says was sent; gaps are closed either way."""
+def test_literals_and_values_of_a_mail_join_to_its_text(html: str, a: str) -> None:
+    """Encoding literals and values separately sends what the digest records; blank lines are collapsed either way."""
     content = rendered("email", MAIL | {"html": html}, a=a)
 
     for text, made in ((content.text, content.words), (content.html, content.page)):
@@ -274,8 +274,8 @@ def test_a_mails_weave_is_its_text(html: str, a: str) -> None:
     assert isinstance(content.words, Woven) or a in ("", "\n\n", "a\n", "\x00")
 
 
-def test_mails_of_a_template_keep_only_what_differs() -> None:
-    """Thousands are on their way at once; their digest is that of the texts all the same."""
+def test_mails_of_a_template_share_literals_and_store_only_values() -> None:
+    """Thousands are in flight at once; the digest is that of the complete texts all the same."""
     template = compile_template(
         "email", "de", {"subject": "S", "html": "<p>Hi {{ event.data.a }}</p>" + "<p>x</p>" * 99}
     )
@@ -291,7 +291,7 @@ def test_mails_of_a_template_keep_only_what_differs() -> None:
     assert content_digest(one) == content_digest(EmailContent("S", one.html, one.text)) != content_digest(other)
 
 
-def test_a_mail_with_conditions_has_no_weave() -> None:
+def test_a_mail_with_conditions_is_not_woven() -> None:
     content = rendered("email", MAIL | {"html": "<p>{% if event.data.a %}A{% endif %}</p>"}, a="x")
 
     assert isinstance(content.page, str)

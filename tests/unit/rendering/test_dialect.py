@@ -1,4 +1,4 @@
-"""Liquid as marketers write it elsewhere means the same here; what cannot work is said when it is published."""
+"""Liquid as marketers write it elsewhere means the same here; what cannot work is reported when it is published."""
 
 from decimal import Decimal
 from typing import Any
@@ -44,7 +44,7 @@ def render(source: str, kind: str = "text") -> str:
 
 
 @pytest.mark.parametrize("name", ["gone", "nothing", "no", "hollow", "spaces"])
-def test_what_is_not_there_is_blank(name: str) -> None:
+def test_a_missing_value_is_blank(name: str) -> None:
     assert render(f"{{% if event.data.{name} == blank %}}a{{% endif %}}") == "a"
     assert render(f"{{% if event.data.{name} != blank %}}b{{% endif %}}") == ""
     assert render(f"{{% if blank == event.data.{name} %}}c{{% endif %}}") == "c"
@@ -52,7 +52,7 @@ def test_what_is_not_there_is_blank(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["yes", "name", "price", "items"])
-def test_what_is_there_is_not_blank(name: str) -> None:
+def test_a_present_value_is_not_blank(name: str) -> None:
     assert render(f"{{% if event.data.{name} == blank %}}a{{% else %}}b{{% endif %}}") == "b"
 
 
@@ -77,18 +77,18 @@ def test_what_is_there_is_not_blank(name: str) -> None:
         ("{{ event.time | date: '%c|%x|%X' }}", "Mar 1, 2026, 1:30:00\u202fPM|3/1/26|1:30:00\u202fPM"),
     ],
 )  # fmt: skip
-def test_values_mean_what_they_mean_in_shopify(source: str, expected: str) -> None:
+def test_values_render_as_in_shopify(source: str, expected: str) -> None:
     assert render(source) == expected
 
 
-def test_markup_without_its_tags_is_not_escaped_twice() -> None:
+def test_stripped_html_is_not_escaped_twice() -> None:
     source = "{% capture x %}<b>{{ event.data.name }}</b>{% endcapture %}{{ x | strip_html }}"
 
     assert render(source, "html") == "Tom &amp; &lt;Jerry&gt;"
     assert render("{{ event.data.name | strip_html }}", "html") == "Tom &amp; "
 
 
-def test_an_item_beyond_the_list_is_named() -> None:
+def test_an_item_beyond_the_list_is_named_as_missing() -> None:
     with pytest.raises(RenderFailed, match=r"event\.data\.items\[7\]\.sku is missing"):
         render("{{ event.data.items[7].sku }}")
     assert render("{{ event.data.items[7].sku | default: 'none' }}") == "none"
@@ -107,7 +107,7 @@ def test_an_item_beyond_the_list_is_named() -> None:
         ("{% tablerow i in event.data.items %}{% endtablerow %}", "no tag 'tablerow'"),
     ],
 )
-def test_what_would_fail_for_somebody_is_refused_for_everybody(source: str, says: str) -> None:
+def test_a_template_that_fails_for_some_values_is_refused(source: str, says: str) -> None:
     with pytest.raises(Invalid) as refused:
         text(source)
 
@@ -131,14 +131,14 @@ def test_what_would_fail_for_somebody_is_refused_for_everybody(source: str, says
         ("{% for i in event.data.items %}\n\n{% assign x = %}{% endfor %}", "Line 3: expected a primitive expression"),
     ],
 )
-def test_what_the_parser_misses_at_the_end_is_told_where_it_begins(source: str, says: str) -> None:
+def test_an_unclosed_construct_is_reported_at_its_beginning(source: str, says: str) -> None:
     with pytest.raises(Invalid) as refused:
         text(source)
 
     assert refused.value.errors[0].detail.startswith(says)
 
 
-def test_a_value_that_no_filter_can_take_is_told_with_its_line_with_and_without_tags() -> None:
+def test_a_filter_error_names_its_line_with_and_without_tags() -> None:
     for source in (
         "a\n{{ event.data.price | money: event.data.name }}",
         "{% if 1 %}\n{{ event.data.name | plus: 1 }}{% endif %}",
@@ -167,11 +167,11 @@ def mail(html: str) -> Any:
         ('<p>{{ event.data.name | replace: "<Jerry>", "you" }}</p>', "Tom & you\n"),
     ],
 )
-def test_what_liquid_makes_for_html_is_not_in_the_text_beside_it(html: str, reads: str) -> None:
+def test_html_made_by_filters_is_absent_from_the_text_part(html: str, reads: str) -> None:
     assert mail(html).text == reads
 
 
-def test_a_tablerow_is_a_table_in_a_mail_and_lines_in_its_text() -> None:
+def test_a_tablerow_is_a_table_in_html_and_lines_in_text() -> None:
     made = mail("<table>{% tablerow i in event.data.items cols: 2 limit:3 %}{{ i.sku }}{% endtablerow %}</table>")
 
     assert str(made.html) == (

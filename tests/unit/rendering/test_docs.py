@@ -1,4 +1,4 @@
-"""The page that says what one may write agrees with the code."""
+"""The page on templates agrees with the code."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def words(section: str) -> set[str]:
     return {found.split(":")[0] for found in re.findall(r"`([^`]+)`", text)}
 
 
-def test_every_filter_is_on_the_page_and_none_besides() -> None:
+def test_the_page_lists_exactly_the_filters() -> None:
     environment = ChannelEnvironment("text", "en")
     not_filters = {"now", "short", "medium", "long", "full", "time", "datetime_medium"}
 

@@ -1,4 +1,4 @@
-"""Templates as shops have them: what they use works in each channel, and no value does harm where it lands."""
+"""Shops' real templates work in each channel, and no value does harm where it is inserted."""
 
 import json
 import re
@@ -64,7 +64,7 @@ CONFIRMATION = """
 </body></html>"""
 
 
-def test_an_order_confirmation_is_checked_and_reads_as_it_should() -> None:
+def test_an_order_confirmation_is_valid_and_renders_correctly() -> None:
     parts = {"subject": "Order {{ event.data.name }}", "html": CONFIRMATION}
     assert check_template("email", {"en": parts}) == []
     made = compile_template("email", "en", parts, optional=frozenset({"event.data.color"})).render(VARIABLES)
@@ -113,13 +113,13 @@ def test_the_text_part_says_what_a_reader_sees(html: str, reads: str) -> None:
         '<img src="data:image/png;base64,{{ event.data.name }}">',
     ],
 )
-def test_only_plain_pictures_stand_in_the_mail_itself(html: str) -> None:
+def test_embedded_data_urls_are_limited_to_plain_images(html: str) -> None:
     with pytest.raises(Invalid):
         compile_template("email", "en", {"subject": "s", "html": html})
 
 
 @pytest.mark.parametrize("value", ['"</script><b>', "a\u2028b", "\\", '"', "<!--", "]]>&amp;"])
-def test_no_value_leaves_the_data_for_mail_programs(value: str) -> None:
+def test_no_value_escapes_the_json_ld_data(value: str) -> None:
     html = '<script type="application/ld+json">{"a": "{{ event.data.x }}", "b": {{ event.data.x | json }}}</script>'
     template = compile_template("email", "en", {"subject": "s", "html": html})
     made = template.render({"event": EVENT | {"data": {"x": value}}, "recipient": RECIPIENT})
@@ -140,13 +140,13 @@ def test_no_value_leaves_the_data_for_mail_programs(value: str) -> None:
         '<script type="application/ld+json" src="https://x.example/">{% echo event.data.x %}',
     ],
 )
-def test_nothing_else_is_data_for_mail_programs(opening: str) -> None:
+def test_no_other_script_type_is_allowed(opening: str) -> None:
     with pytest.raises(Invalid):
         compile_template("email", "en", {"subject": "s", "html": f"{opening}{{{{ event.data.x }}}}</script>"})
 
 
 @pytest.mark.parametrize("locale", ["de-AT", "fr", "en", "nb", "cs"])
-def test_money_and_times_cost_no_more_in_an_sms(locale: str) -> None:
+def test_formatted_money_and_times_stay_in_gsm_7(locale: str) -> None:
     source = (
         '{{ event.data.total | money: "EUR" }}\u200b {{ 12345.6 | number }} {{ event.time | date: "datetime_short" }}'
     )

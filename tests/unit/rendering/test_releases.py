@@ -1,4 +1,4 @@
-"""A release renders the same for everybody who reads the same, in the nearest locale there is."""
+"""A release renders equal input equally, in the nearest available locale."""
 
 from decimal import Decimal
 from typing import Any
@@ -69,7 +69,7 @@ def test_a_recipient_gets_the_nearest_locale(locale: str | None, gets: str) -> N
     assert release().render("t", locale, variables()).locale == gets
 
 
-def test_a_chain_ends_at_the_tenants_default() -> None:
+def test_a_locale_chain_ends_at_the_tenants_default() -> None:
     assert chain("de-AT", "en-GB") == ["de-AT", "de", "en-GB", "en"]
     assert normalised("ZH_hant_tw") == "zh-Hant-TW"
     assert normalised("../../etc") is None
@@ -86,7 +86,7 @@ def test_equal_values_share_one_content() -> None:
     ("one", "other"),
     [(Decimal("19.9"), Decimal("19.90")), (1, True), (1, "1.0"), (None, "None"), (1, Decimal("1.0"))],
 )
-def test_values_that_python_calls_equal_but_read_differently_are_not_mixed_up(one: Any, other: Any) -> None:
+def test_values_equal_in_python_but_rendered_differently_are_distinguished(one: Any, other: Any) -> None:
     made = release()
 
     first = made.render("t", "de", variables(price=one)).content.body
@@ -96,7 +96,7 @@ def test_values_that_python_calls_equal_but_read_differently_are_not_mixed_up(on
     assert made.render("t", "de", variables(price=one)).content.body == first
 
 
-def test_the_memo_stays_small_and_gives_up_where_nothing_repeats() -> None:
+def test_the_cache_stays_small_and_stops_where_nothing_repeats() -> None:
     made = release()
     for number in range(600):
         made.render("t", "de", variables(name=str(number)))
@@ -107,7 +107,7 @@ def test_the_memo_stays_small_and_gives_up_where_nothing_repeats() -> None:
     assert len(made._memos[("t", "en")]._entries) == 3
 
 
-def test_the_digest_is_of_what_the_recipient_gets() -> None:
+def test_the_digest_covers_what_the_recipient_gets() -> None:
     one = content_digest(PushContent("a", "b", data={"x": "1", "y": "2"}))
 
     assert one == content_digest(PushContent("a", "b", data={"y": "2", "x": "1"}))
@@ -115,17 +115,17 @@ def test_the_digest_is_of_what_the_recipient_gets() -> None:
     assert one != content_digest(PushContent("a", "b", link="x", data={"x": "1", "y": "2"}))
 
 
-def test_a_template_that_the_release_lacks_is_said() -> None:
+def test_a_template_missing_from_the_release_is_reported() -> None:
     with pytest.raises(RenderFailed, match="publish the communication again"):
         release().render("gone", "de", variables())
 
 
-def test_a_release_knows_whether_links_must_be_made() -> None:
+def test_a_release_knows_whether_it_needs_links() -> None:
     assert not release().texts("t").needs_links
     assert release({"en": {"title": "T", "body": "{{ links.unsubscribe }}"}}).texts("t").needs_links
 
 
-def test_a_text_that_no_longer_compiles_fails_its_messages_and_says_where() -> None:
+def test_a_text_that_no_longer_compiles_fails_with_its_pointer() -> None:
     made = release({"en": {"title": "{{ a", "body": "{% if %}"}, "de": LOCALES["de"]})
 
     assert made.render("t", "de", variables())
@@ -180,7 +180,7 @@ def test_unknown_variables_are_found_before_anything_is_sent(source: str, known:
     assert {error.pointer for error in found} <= {"/locales/en/body"}
 
 
-def test_what_an_event_may_lack_renders_as_nothing_what_it_must_have_fails() -> None:
+def test_a_missing_optional_field_renders_empty_and_a_required_one_fails() -> None:
     locales = {"en": {"title": "T", "body": "a{{ event.data.note }}{{ event.data.price }}b"}}
     optional = optional_variables("push", locales, SCHEMA)
     made = release(locales, optional=optional)
@@ -198,7 +198,7 @@ def test_a_bomb_is_found_when_it_is_published() -> None:
 
 
 @pytest.mark.parametrize("tag", ["de", "en", "ar", "xx-YY", "zh-Hant-TW", "pt_BR"])
-def test_money_can_be_written_in_any_locale(tag: str) -> None:
+def test_money_can_be_formatted_in_any_locale(tag: str) -> None:
     made = compile_release(
         {
             "id": "r",

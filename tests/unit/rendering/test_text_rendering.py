@@ -1,4 +1,4 @@
-"""Liquid in bounds: the fast way equals Liquid's own, missing values fail, bombs are stopped at once."""
+"""Bounded Liquid: the fast path equals Liquid's own, missing values fail, bombs are stopped at once."""
 
 import random
 import time
@@ -87,16 +87,16 @@ def render(source: str, kind: str = "text", locale: str = "de") -> str:
         ("{% comment %}{{ nope }}{% endcomment %}.", "."),
     ],
 )  # fmt: skip
-def test_a_text_reads_as_its_locale_writes(source: str, expected: str) -> None:
+def test_a_text_is_formatted_for_its_locale(source: str, expected: str) -> None:
     assert render(source) == expected
 
 
-def test_money_is_written_by_the_locale_of_the_text() -> None:
+def test_money_is_formatted_for_the_texts_locale() -> None:
     assert render("{{ event.data.total | money: 'EUR' }}", locale="en") == "€1,219.90"
 
 
 @pytest.mark.parametrize("kind", ["text", "html", "json"])
-def test_the_fast_way_gives_what_liquid_gives(kind: str) -> None:
+def test_the_fast_path_renders_what_liquid_renders(kind: str) -> None:
     rng = random.Random(7)
     paths = [f"event.data.{name}" for name in VARIABLES["event"]["data"]] + [
         "event.subject", "recipient.first_name", "recipient.attributes.tier", "event.data.gone", "'a <&> text'", "7",
@@ -111,7 +111,7 @@ def test_the_fast_way_gives_what_liquid_gives(kind: str) -> None:
         try:
             compiled = text(f"a <b> {{{{ {rng.choice(paths)}{chosen} }}}} z", kind)
         except Invalid:
-            continue  # a constant that fails whatever comes is refused before
+            continue  # a constant that always fails is refused earlier
         outcomes = []
         for way in (compiled.render, compiled.render_by_liquid):
             try:
@@ -148,7 +148,7 @@ def test_the_fast_way_gives_what_liquid_gives(kind: str) -> None:
         ),
     ],
 )
-def test_a_value_that_does_not_fit_is_named(source: str, says: str) -> None:
+def test_a_value_of_the_wrong_type_is_named(source: str, says: str) -> None:
     with pytest.raises(RenderFailed) as failed:
         render(source)
 
@@ -157,7 +157,7 @@ def test_a_value_that_does_not_fit_is_named(source: str, says: str) -> None:
     assert failed.value.reason is Reason.RENDER_FAILED
 
 
-def test_what_the_schema_calls_optional_renders_as_nothing() -> None:
+def test_a_missing_optional_field_renders_empty() -> None:
     source = "a{{ event.data.gone }}{% for i in event.data.items %}{{ i.gone }}{% endfor %}b"
 
     assert text(source, optional=frozenset({"event.data.gone", "i.gone"})).render(VARIABLES) == "ab"
@@ -179,7 +179,7 @@ def test_what_the_schema_calls_optional_renders_as_nothing() -> None:
         "{% for i in (1..9999) %}aaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}",
     ],
 )  # fmt: skip
-def test_a_bomb_is_stopped_before_it_hurts(source: str) -> None:
+def test_a_bomb_is_stopped_early(source: str) -> None:
     started = time.process_time()
     variables = VARIABLES | {"s": ""}
 
@@ -211,7 +211,7 @@ def test_a_bomb_is_stopped_before_it_hurts(source: str) -> None:
         "x" * 20_000,
     ],
 )
-def test_a_source_that_cannot_be_compiled_is_refused_quickly(source: str) -> None:
+def test_an_uncompilable_source_is_refused_quickly(source: str) -> None:
     started = time.process_time()
 
     with pytest.raises(Invalid) as refused:
@@ -226,7 +226,7 @@ def test_control_characters_never_reach_a_phone() -> None:
     assert render("{{ event.data.hostile }}") == "a\nBcc: x\nb"
 
 
-def test_html_is_escaped_and_our_own_markup_is_not() -> None:
+def test_html_values_are_escaped_and_our_own_markup_is_not() -> None:
     assert render("{{ event.data.items[1].name }}", "html") == "&lt;b&gt;"
     assert (
         render("{% capture x %}<i>{{ event.data.items[1].name }}</i>{% endcapture %}{{ x }}", "html")
@@ -235,7 +235,7 @@ def test_html_is_escaped_and_our_own_markup_is_not() -> None:
     assert render("{{ 'a<\nb' | newline_to_br }}", "html") == "a<<br />\nb"
 
 
-def test_json_takes_values_inside_and_outside_of_quotes() -> None:
+def test_json_accepts_values_inside_and_outside_of_quotes() -> None:
     source = (
         '{"a": "{{ event.data.hostile }}", "b": {{ event.data.price }}, '
         '"c": {{ event.data.object | json }}, "d": {{ event.data.nothing }}}'
@@ -249,7 +249,7 @@ def test_json_takes_values_inside_and_outside_of_quotes() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments"), [("replace", ("a" * 1_000, "a", "b" * 1_000)), ("join", (["a" * 100] * 2_000, "b" * 100))]
 )
-def test_a_filter_that_multiplies_is_stopped_before_it_makes_anything(name: str, arguments: Any) -> None:
+def test_a_multiplying_filter_is_stopped_before_it_allocates(name: str, arguments: Any) -> None:
     made: list[Any] = []
 
     with pytest.raises(ResourceLimitError):

@@ -1,4 +1,4 @@
-"""Liquid as it stands in shops' templates, and as editors leave it: it works, or the page says in words why not."""
+"""Liquid as shops' templates and editors contain it: it works, or the error says why not."""
 
 import json
 from decimal import Decimal
@@ -40,7 +40,7 @@ def render(source: str, kind: str = "text") -> str:
         ("offset: 7", "none"),
     ],
 )
-def test_a_loop_goes_as_far_as_it_is_told(bounds: str, reads: str) -> None:
+def test_a_loop_respects_its_bounds(bounds: str, reads: str) -> None:
     assert render(f"{{% for i in event.data.letters {bounds} %}}{{{{ i }}}}{{% else %}}none{{% endfor %}}") == reads
 
 
@@ -69,7 +69,7 @@ def test_a_loop_goes_as_far_as_it_is_told(bounds: str, reads: str) -> None:
          "123 08:30"),
     ],
 )  # fmt: skip
-def test_what_shops_write_elsewhere_works(source: str, reads: str) -> None:
+def test_liquid_from_other_platforms_works(source: str, reads: str) -> None:
     assert render(source) == reads
 
 
@@ -83,9 +83,9 @@ def test_what_shops_write_elsewhere_works(source: str, reads: str) -> None:
         ("{% for i in event.data.list %}{{ i[0] }}{% else %}none{% endfor %}", "13"),
     ],
 )
-def test_a_text_may_say_what_stands_for_what_is_missing(source: str, reads: str) -> None:
+def test_a_missing_value_may_have_a_default(source: str, reads: str) -> None:
     assert render(source) == reads
-    assert render(f"{{% if true %}}{source}{{% endif %}}") == reads  # and so where Liquid itself renders it
+    assert render(f"{{% if true %}}{source}{{% endif %}}") == reads  # and when Liquid itself renders it
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_text_may_say_what_stands_for_what_is_missing(source: str, reads: str)
         "{{ event.data.word | default: 'x' | append: event.data.lost }}",
     ],
 )
-def test_what_is_missing_fails_where_nothing_stands_for_it(source: str) -> None:
+def test_a_missing_value_without_a_default_fails(source: str) -> None:
     with pytest.raises(RenderFailed, match=r"event\.data\.lost is missing"):
         render(source)
 
@@ -132,7 +132,7 @@ def test_what_is_missing_fails_where_nothing_stands_for_it(source: str) -> None:
         ("{{ 99999999999999999999 | date: '%F' }}", "is not a time"),
     ],
 )
-def test_what_cannot_work_is_said_when_it_is_published(source: str, says: str) -> None:
+def test_an_impossible_template_is_reported_when_published(source: str, says: str) -> None:
     with pytest.raises(Invalid) as refused:
         render(source)
 
@@ -151,20 +151,20 @@ def test_what_cannot_work_is_said_when_it_is_published(source: str, says: str) -
         ('["{% cycle event.data.v, 1 %}", {% cycle 2, 1 %}]', ["{v}", 2]),
     ],
 )
-def test_what_is_captured_or_cycled_in_json_is_json(source: str, gives: Any, value: str) -> None:
+def test_captured_or_cycled_values_in_json_are_json(source: str, gives: Any, value: str) -> None:
     made = compile_template("webhook", "en", {"json": source}).render({"event": EVENT | {"data": {"v": value}}})
     assert isinstance(made, WebhookContent)
 
     assert json.loads(made.body) == json.loads(json.dumps(gives).replace("{v}", json.dumps(value)[1:-1]))
 
 
-def test_json_is_not_made_json_again() -> None:
+def test_json_is_not_encoded_twice() -> None:
     with pytest.raises(RenderFailed, match="already JSON"):
         render('{% capture a %}{"b": 1}{% endcapture %}{{ a | json }}', "json")
     assert render("{{ (1..3) | json }}{{ empty | json }}") == '[1,2,3]""'
 
 
-def test_a_cycle_puts_its_values_out_like_any_other() -> None:
+def test_a_cycle_formats_its_values_like_any_other() -> None:
     source = (
         "{% for i in (1..3) %}{% cycle event.data.word, event.data.exact %} {% endfor %}{% cycle 'g': '<b>', 'x' %}"
     )

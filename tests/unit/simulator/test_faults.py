@@ -1,4 +1,4 @@
-"""What an address asks for, and when a script ends."""
+"""The fault that an address requests, and when a script ends."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from services.simulator.domain.faults import Fault, Faults, Script, Scripted, of
         ("dXh0b2tlbg:APA91bFault", None),
     ],
 )
-def test_an_address_tells_its_fault_and_how_often(address: str, scripted: Scripted | None) -> None:
+def test_an_address_encodes_its_fault_and_count(address: str, scripted: Scripted | None) -> None:
     assert of_address(address) == scripted
 
 
@@ -35,20 +35,20 @@ def test_an_address_tells_its_fault_and_how_often(address: str, scripted: Script
         ("+4915112340429", None),
     ],
 )
-def test_a_phone_number_tells_its_fault_in_its_last_digits(number: str, scripted: Scripted | None) -> None:
+def test_a_phone_number_encodes_its_fault_in_its_last_digits(number: str, scripted: Scripted | None) -> None:
     assert of_phone(number) == scripted
 
 
-def test_a_counted_fault_ends_for_each_message_by_itself() -> None:
+def test_a_counted_fault_ends_for_each_message_separately() -> None:
     # given a device that refuses the first two calls of each message
     faults, scripted = Faults(lambda: 0.0), Scripted(Fault.TOO_MANY, 2)
-    # when two messages are called in turns
+    # when the calls of two messages are interleaved
     answers = [faults.of_message("push", scripted, tag) for tag in ("a", "b", "a", "b", "a", "b")]
     # then each is accepted at its third call
     assert answers == [Fault.TOO_MANY] * 4 + [None, None]
 
 
-def test_a_channels_script_ends_with_its_time_and_its_calls() -> None:
+def test_a_channels_script_ends_after_its_time_or_calls() -> None:
     now = 0.0
     faults = Faults(lambda: now)
     faults.add(Script("email", Fault.GREYLISTED, until=2.0))
@@ -61,7 +61,7 @@ def test_a_channels_script_ends_with_its_time_and_its_calls() -> None:
     assert faults.scripts == []
 
 
-def test_a_share_of_calls_fails_by_chance() -> None:
+def test_a_script_with_a_share_fails_that_share_of_calls() -> None:
     chances = iter([0.1, 0.9])
     faults = Faults(lambda: 0.0, lambda: next(chances))
     faults.add(Script("push", Fault.INTERNAL, share=0.5))

@@ -1,4 +1,4 @@
-"""FCM's rules: which messages it takes, and in which words it refuses."""
+"""FCM's rules: which messages it accepts, and how it words its refusals."""
 
 import json
 
@@ -11,7 +11,7 @@ def body(**message: object) -> bytes:
     return json.dumps({"message": {"token": "t1", **message}}).encode()
 
 
-def test_a_message_with_everything_is_read() -> None:
+def test_a_message_with_every_field_is_read() -> None:
     call = push.read(
         body(
             notification={"title": "On its way", "body": "🎉 שלום", "image": "https://shop.example/a.png"},
@@ -23,7 +23,7 @@ def test_a_message_with_everything_is_read() -> None:
     assert (call.message.tag(), call.message.attempt(), call.message.address()) == ("n.1", 2, "t1")
 
 
-def test_camel_case_is_as_good_as_snake_case() -> None:
+def test_camel_case_is_accepted_like_snake_case() -> None:
     android = {"collapseKey": "order", "restrictedPackageName": "a.b", "data": {"orderNumber": "1"}}
     call = push.read(json.dumps({"validateOnly": True, "message": {"token": "t", "android": android}}).encode())
     assert call.validate_only
@@ -48,7 +48,7 @@ def test_camel_case_is_as_good_as_snake_case() -> None:
         ({"notification": "text"}, "message.notification"),
     ],
 )
-def test_a_wrong_message_is_an_invalid_argument_that_names_the_field(message: dict[str, object], field: str) -> None:
+def test_an_invalid_message_is_an_invalid_argument_naming_the_field(message: dict[str, object], field: str) -> None:
     with pytest.raises(push.Refusal) as refused:
         push.read(body(**message))
     error = json.loads(refused.value.body())["error"]
@@ -58,20 +58,20 @@ def test_a_wrong_message_is_an_invalid_argument_that_names_the_field(message: di
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"message":null}', b"\xff", b"[" * 5000 + b"]" * 5000])
-def test_no_body_breaks_it(raw: bytes) -> None:
+def test_no_body_causes_a_crash(raw: bytes) -> None:
     with pytest.raises(push.Refusal) as refused:
         push.read(raw)
     assert refused.value.http == 400
 
 
-def test_a_long_body_with_a_short_payload_is_taken() -> None:
+def test_a_long_body_with_a_short_payload_is_accepted() -> None:
     # given a message whose request is longer than 4,096 bytes, but not what reaches one device
     message = body(notification={"body": "x" * 2500}, apns={"payload": {"aps": {"alert": "x" * 3000}}})
     assert len(message) > 4096
     assert push.read(message).message.token == "t1"
 
 
-def test_opposite_cases_differ_in_the_error_code_only_read_there() -> None:
+def test_opposite_cases_differ_only_in_fcms_error_code() -> None:
     def code(refusal: push.Refusal) -> tuple[str, str]:
         error = json.loads(refusal.body())["error"]
         own = [d["errorCode"] for d in error.get("details", []) if d["@type"].endswith("fcm.v1.FcmError")]

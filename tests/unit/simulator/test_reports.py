@@ -1,4 +1,4 @@
-"""The reports that it sends back are what the standards say, about the message that was sent."""
+"""The reports that the simulator returns follow the standards and concern the message that was sent."""
 
 from email import message_from_bytes, policy
 from uuid import UUID
@@ -21,14 +21,14 @@ def mail_to(address: str) -> Arrival:
 
 
 @pytest.mark.parametrize("address_id", [0, 77, 2**62])
-def test_a_signed_return_path_tells_its_message_and_attempt(address_id: int) -> None:
+def test_a_signed_return_path_yields_message_and_attempt(address_id: int) -> None:
     made = PATHS.make(NOTIFICATION, address_id, 3)
     assert tag_of_return_path(made) == (f"{NOTIFICATION}.{address_id}", 3)
     assert tag_of_return_path(made.upper().replace("B-", "b-")) == (f"{NOTIFICATION}.{address_id}", 3)
 
 
 @pytest.mark.parametrize("sender", ["", "shop@example.com", "b-short@x", "b-" + "1" * 52 + "@x", "b-" + "ä" * 52])
-def test_other_return_paths_tell_nothing(sender: str) -> None:
+def test_other_return_paths_yield_nothing(sender: str) -> None:
     assert tag_of_return_path(sender) is None
     assert tag_and_attempt(sender, MAIL) == ("1@x", 0)
 
@@ -64,7 +64,7 @@ def test_a_complaint_is_a_feedback_report_with_the_mail() -> None:
     assert b"Feedback-Type: abuse" in parts[1].as_bytes()
 
 
-def test_dots_at_the_start_of_lines_are_given_back() -> None:
+def test_leading_dots_are_unstuffed() -> None:
     assert unstuffed(b"..a\r\n.\r\n..\r\n...\r\nb.\r\n") == b".a\r\n\r\n.\r\n..\r\nb.\r\n"
 
 
@@ -78,12 +78,12 @@ def test_dots_at_the_start_of_lines_are_given_back() -> None:
         ('TO:<"a b"@c.d>', '"a b"@c.d'),
     ],
 )
-def test_paths_are_read_as_rfc_5321_writes_them(argument: str, address: str) -> None:
+def test_paths_are_parsed_as_rfc_5321_defines_them(argument: str, address: str) -> None:
     path = path_of(argument)
     assert path is not None
     assert path.address == address
 
 
 @pytest.mark.parametrize("address", ["a", "a b@c", "a@", "@b", "a" * 65 + "@b.c", "a@b@c", "a,b@c"])
-def test_addresses_that_are_none_are_refused(address: str) -> None:
+def test_invalid_addresses_are_refused(address: str) -> None:
     assert not acceptable(address)

@@ -1,4 +1,4 @@
-"""Promise: the same place has one form, and nothing that cannot be reached, or must not be, is taken."""
+"""Promise: each address has one normal form, and an unreachable or forbidden one is refused."""
 
 import pytest
 
@@ -68,7 +68,7 @@ def test_mail_addresses_have_one_form(written: str, value: str, canonical: str) 
         "max@xn--a.example",
     ],
 )
-def test_what_no_mail_server_takes_is_refused_with_a_sentence(written: str) -> None:
+def test_an_invalid_mail_address_is_refused_with_a_sentence(written: str) -> None:
     with pytest.raises(InvalidAddress) as caught:
         email_address(written, "/value")
     assert caught.value.errors[0].pointer == "/value"
@@ -114,7 +114,7 @@ def test_phone_numbers_become_e164(written: str, region: str | None, value: str)
         "+4915123456 mobil",
     ],
 )
-def test_what_is_no_phone_number_is_refused(written: str) -> None:
+def test_an_invalid_phone_number_is_refused(written: str) -> None:
     with pytest.raises(InvalidAddress) as caught:
         phone_number(written, "DE", "/value")
     assert caught.value.errors[0].pointer == "/value"
@@ -173,7 +173,7 @@ def test_a_number_without_country_code_needs_a_region() -> None:
         "",
     ],
 )
-def test_a_webhook_never_points_inside(url: str) -> None:
+def test_a_webhook_to_an_internal_host_is_refused(url: str) -> None:
     with pytest.raises(InvalidAddress) as caught:
         webhook_url(url, pointer="/value")
     assert caught.value.errors[0].pointer == "/value"
@@ -193,12 +193,12 @@ def test_a_public_webhook_has_one_form(url: str, value: str) -> None:
     assert webhook_url(url).value == value
 
 
-def test_a_setting_lets_inner_hosts_pass() -> None:
+def test_a_setting_allows_internal_hosts() -> None:
     assert webhook_url("http://127.0.0.1:9000/hook", allow_private=True).value == "http://127.0.0.1:9000/hook"
     assert webhook_url("http://simulator/hook", allow_private=True).value == "http://simulator/hook"
 
 
-def test_a_name_that_resolves_inside_is_not_public() -> None:
+def test_a_name_resolving_to_a_private_address_is_not_public() -> None:
     assert not is_public("169.254.169.254")
     assert not is_public("fe80::1%eth0")
     assert not is_public("::ffff:192.168.0.1")
@@ -213,7 +213,7 @@ def test_a_name_that_resolves_inside_is_not_public() -> None:
         ("fid", "cA1b2C3d4E5f6G7h8I9j0K"),
     ],
 )
-def test_device_tokens_are_kept_as_they_came(kind: str, token: str) -> None:
+def test_device_tokens_are_stored_unchanged(kind: str, token: str) -> None:
     assert device_token(kind, f" {token}\n").value == token
 
 
@@ -227,7 +227,7 @@ def test_device_tokens_are_kept_as_they_came(kind: str, token: str) -> None:
         ("apns", "x" * 64),
     ],
 )
-def test_what_is_no_device_token_is_refused(kind: str, token: str) -> None:
+def test_an_invalid_device_token_is_refused(kind: str, token: str) -> None:
     with pytest.raises(InvalidAddress):
         device_token(kind, token)
 

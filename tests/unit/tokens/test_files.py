@@ -1,4 +1,4 @@
-"""Promise: however a file is cut into pieces, encoded and quoted, its records are the same, and no line is lost."""
+"""Promise: however a file is split, encoded and quoted, its records are the same, and no line is lost."""
 
 import csv
 import io
@@ -39,13 +39,13 @@ def test_pieces_and_encodings_make_no_difference(rows: list[tuple[str, str]], si
 
 @given(st.binary(max_size=400), st.integers(1, 50))
 @settings(max_examples=200, deadline=None)
-def test_no_bytes_break_the_reader_and_pieces_make_no_difference(content: bytes, size: int) -> None:
+def test_any_bytes_are_read_in_pieces_of_any_size(content: bytes, size: int) -> None:
     assert records(content, size) == records(content, max(1, len(content)))
 
 
 @given(st.text(st.sampled_from('a,"\n'), max_size=60), st.integers(1, 9))
 @settings(max_examples=300, deadline=None)
-def test_quotes_anywhere_mean_what_they_mean_to_pythons_reader(body: str, size: int) -> None:
+def test_quotes_are_read_as_pythons_csv_reader_reads_them(body: str, size: int) -> None:
     text = "k,n\n" + body + "\n"
     wanted = [tuple(row) for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
     found = records(text.encode(), size)
@@ -56,14 +56,14 @@ def test_quotes_anywhere_mean_what_they_mean_to_pythons_reader(body: str, size: 
     assert len(unclosed) <= 1  # only the last record can lack its closing quote
 
 
-def test_lines_are_numbered_as_editors_do() -> None:
+def test_lines_are_numbered_as_in_editors() -> None:
     lines = Lines()
     found = list(lines.feed(b"a\r\n\r\nb\r\n")) + list(lines.finish())
     assert found == [Line(1, "a"), Line(2, ""), Line(3, "b")]
     assert lines.bytes == 8
 
 
-def test_a_line_without_an_end_does_not_grow_for_ever() -> None:
+def test_an_endless_line_does_not_grow_memory() -> None:
     lines = Lines()
     found = [line for _ in range(100) for line in lines.feed(b"x" * 10_000)]
     found += list(lines.feed(b"\nnext\n"))
@@ -75,11 +75,11 @@ def test_a_line_without_an_end_does_not_grow_for_ever() -> None:
     ("header", "delimiter"),
     [("a,b", ","), ("a;b", ";"), ("a\tb", "\t"), ("a|b", "|"), ('"a,x,y";b;c', ";"), ("a", ",")],
 )
-def test_the_header_tells_the_delimiter(header: str, delimiter: str) -> None:
+def test_the_header_determines_the_delimiter(header: str, delimiter: str) -> None:
     assert delimiter_of(header) == delimiter
 
 
-def test_columns_are_understood_under_their_usual_names() -> None:
+def test_columns_are_recognised_under_their_usual_names() -> None:
     columns = Columns.read(
         [
             "Kunden-Nr",
@@ -110,7 +110,7 @@ def test_columns_are_understood_under_their_usual_names() -> None:
         columns.row(["7", "", "", "", "", "", "", "perhaps", ""])
 
 
-def test_a_header_that_names_nobody_is_refused() -> None:
+def test_a_header_without_a_key_or_with_duplicates_is_refused() -> None:
     with pytest.raises(Invalid):
         Columns.read(["email", "phone"])
     with pytest.raises(Invalid):

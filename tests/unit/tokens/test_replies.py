@@ -1,4 +1,4 @@
-"""Promise: a customer who asks us to stop is understood, in their language; one who does not is left in peace."""
+"""Promise: a customer's request to stop is understood in any of our languages; other replies change nothing."""
 
 import pytest
 
@@ -62,7 +62,7 @@ from services.tokens.domain.replies import means_stop
         "stop\u00a0please",
     ],
 )
-def test_a_no_is_understood(text: str) -> None:
+def test_an_opt_out_is_recognised(text: str) -> None:
     assert means_stop(text)
 
 
@@ -88,5 +88,5 @@ def test_a_no_is_understood(text: str) -> None:
         "x" * 100_000,
     ],
 )
-def test_what_is_no_no_changes_nothing(text: str) -> None:
+def test_any_other_reply_changes_nothing(text: str) -> None:
     assert not means_stop(text)

@@ -1,4 +1,4 @@
-"""Promises of the domain: consent in any order, profiles that stay small, names and zones in one form."""
+"""Promises of the domain: consent in any order, bounded profiles, one form for names and zones."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ def said(yes: bool, days: int = 0) -> Statement:
     return Statement("news", Channel.EMAIL, yes, AT + timedelta(days=days), "form", "1")
 
 
-def test_whatever_the_order_in_which_words_arrive_the_latest_holds() -> None:
+def test_the_latest_consent_holds_in_any_order_of_arrival() -> None:
     words = [said(True, 0), said(False, 2), said(True, 1), said(False, 2), said(True, 2)]
     ends = set()
     for order in itertools.permutations(words):
@@ -38,10 +38,10 @@ def test_whatever_the_order_in_which_words_arrive_the_latest_holds() -> None:
                 current = word
         assert current is not None
         ends.add((current.granted, current.at))
-    assert ends == {(False, AT + timedelta(days=2))}  # at the same moment, no wins
+    assert ends == {(False, AT + timedelta(days=2))}  # at equal times, no wins
 
 
-def test_no_to_everything_ends_every_yes_that_is_not_newer() -> None:
+def test_a_no_to_everything_overrides_every_yes_not_newer() -> None:
     assert granted(said(True, 1), None)
     assert not granted(None, None)
     assert not granted(said(False, 1), None)
@@ -74,7 +74,7 @@ def test_a_key_is_the_shops_own_id(key: str) -> None:
     "key",
     ["", "4711", "customer:", "customer: 1", "user:1", "customer:a\nb", "customer:\u200b1", "customer:" + "x" * 201],
 )
-def test_a_key_that_nobody_could_see_or_type_is_refused(key: str) -> None:
+def test_a_key_with_invisible_characters_is_refused(key: str) -> None:
     with pytest.raises(ValueError):
         recipient_key(key)
 
@@ -98,12 +98,12 @@ def test_locales_have_one_form(written: str, tag: str | None) -> None:
         ("de_AT.UTF-8@euro", "de-AT"),
     ],
 )
-def test_what_a_phone_adds_to_its_language_refuses_nobody(written: str, tag: str) -> None:
+def test_extensions_in_a_phones_locale_are_accepted(written: str, tag: str) -> None:
     assert locale_tag(written) == tag
 
 
 @pytest.mark.parametrize("written", ["german", "d", "de-", "de-AUT", "../de", "de AT", "i-klingon", "de-u", "de-AT@"])
-def test_what_is_no_locale_is_refused(written: str) -> None:
+def test_an_invalid_locale_is_refused(written: str) -> None:
     with pytest.raises(ValueError):
         locale_tag(written)
 
@@ -111,7 +111,7 @@ def test_what_is_no_locale_is_refused(written: str) -> None:
 @pytest.mark.parametrize(
     "zone", ["Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe", "CEST ", "UTC\0", "x" * 99]
 )
-def test_what_is_no_zone_is_refused(zone: str) -> None:
+def test_an_invalid_zone_is_refused(zone: str) -> None:
     if zone.strip() == "CEST":
         zone = "CEST"
     with pytest.raises(ValueError):
@@ -128,7 +128,7 @@ def test_names_keep_their_script_and_lose_line_breaks() -> None:
 
 
 @pytest.mark.parametrize("text", ["24:00", "7:00", "07:60", "0700", "", "07:00:00"])
-def test_what_is_no_time_of_day_is_refused(text: str) -> None:
+def test_an_invalid_time_of_day_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         clock_time(text)
 
@@ -140,7 +140,7 @@ def test_attributes_are_bounded_in_size_number_and_depth() -> None:
             check_attributes(wrong)
 
 
-def test_attributes_are_merged_and_stay_bounded_together() -> None:
+def test_merged_attributes_stay_within_the_bounds() -> None:
     profile = Profile(attributes={"a": "x" * 9_000, "b": 1})
     after, fields = changed_profile(
         profile, Change(key=recipient_key("customer:1"), profile={"attributes": {"b": None, "c": 2}})
@@ -150,7 +150,7 @@ def test_attributes_are_merged_and_stay_bounded_together() -> None:
         changed_profile(profile, Change(key=recipient_key("customer:1"), profile={"attributes": {"c": "y" * 9_000}}))
 
 
-def test_what_is_masked_cannot_be_used() -> None:
+def test_masked_values_reveal_too_little_to_use() -> None:
     assert masked_address("email", "max@example.com") == "m•••@example.com"
     assert masked_address("phone", "+4915123456789") == "+49•••89"
     assert masked_address("webhook", "https://example.com/secret?key=1") == "https://example.com/•••"
