@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 import uvloop
 from opentelemetry.sdk.trace import TracerProvider
@@ -35,6 +36,10 @@ from services.simulator.adapters import certificates
 ROOT = Path(__file__).parent.parent
 _numbers = itertools.count()
 _left: list[str] = []  # databases of tests that have ended
+
+# no time limits in tests: a busy machine is not a bug, and speed is measured in bench/
+hypothesis.settings.register_profile("depesche", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("depesche")
 
 # as many descriptors as a plain shell gives: a leak is found here, and not only where there are few
 _most = resource.getrlimit(resource.RLIMIT_NOFILE)

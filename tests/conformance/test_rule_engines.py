@@ -86,7 +86,7 @@ def test_many_phrases_with_gaps_match_identically(with_gaps: HyperscanScan) -> N
     assert len(matched) > len(GAPPED) // 2  # they do not agree merely because nothing matches
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(words=st.lists(st.sampled_from(FRAGMENTS), max_size=40))
 def test_texts_of_words_from_gap_phrases_match_identically(with_gaps: HyperscanScan, words: list[bytes]) -> None:
     text = b" " + b" ".join(words) + b" "
@@ -100,14 +100,14 @@ def test_thousands_of_phrases_with_gaps_compile_in_seconds() -> None:
     assert time.process_time() - began < 8  # unsplit, they take half a minute
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(words=st.lists(st.sampled_from(FRAGMENTS), max_size=25))
 def test_texts_of_the_patterns_words_match_identically(hyperscan: HyperscanScan, words: list[bytes]) -> None:
     text = b" " + b" ".join(words) + b" "
     assert sorted(hyperscan(text)) == RE(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(max_size=300))
 def test_any_text_matches_identically(hyperscan: HyperscanScan, text: str) -> None:
     seen = comparable(text)
@@ -206,7 +206,7 @@ def own() -> dict[str, Scan]:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(words=st.lists(st.sampled_from(OWN_WORDS), max_size=25))
 def test_an_organisations_rules_match_identically(own: dict[str, Scan], words: list[bytes]) -> None:
     text = b" " + b" ".join(words) + b" "
@@ -244,7 +244,7 @@ def _pattern_of(expression: str) -> bytes | BadPattern:
         return error
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(pieces=st.lists(_PIECES, max_size=12), words=st.lists(st.sampled_from(OWN_WORDS), max_size=12))
 def test_an_expression_is_refused_or_matches_identically(pieces: list[str], words: list[bytes]) -> None:
     expression = "".join(pieces)

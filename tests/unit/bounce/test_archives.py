@@ -137,7 +137,7 @@ def test_a_truncated_zip_yields_the_mails_before_the_cut() -> None:
         next(last)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_mutated_archive_yields_mails_or_a_reason(data: st.DataObject) -> None:
     kind, raw = data.draw(

@@ -51,13 +51,13 @@ def mutated(draw: st.DrawFn) -> bytes:
     return raw
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(raw=mutated())
 def test_mutated_mails_are_read(raw: bytes) -> None:
     assert verdict(raw) in CATEGORIES
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(raws=st.lists(mutated(), max_size=12))
 def test_a_batch_of_mails_reads_like_each_alone(raws: list[bytes]) -> None:
     def ours(address: str) -> bool:
@@ -76,7 +76,7 @@ def fields_of(report: Report) -> tuple[object, ...]:
     return report.kind, report.recipients, report.feedback.items, report.text, told, report.candidates
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(raw=st.binary(max_size=2_000))
 def test_random_bytes_are_read(raw: bytes) -> None:
     assert verdict(raw) in CATEGORIES

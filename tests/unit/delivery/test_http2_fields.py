@@ -2,7 +2,7 @@
 
 import pytest
 from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.delivery.adapters.http2.frames import Code, Fault
@@ -66,7 +66,6 @@ def test_any_table_size_at_any_time_works(turns: list[list[int]]) -> None:
         assert ours.steady
 
 
-@settings(deadline=None)
 @given(st.lists(blocks, max_size=10), st.booleans(), st.lists(st.integers(0, 4_096), max_size=10))
 def test_we_decode_what_the_reference_encodes(
     sent: list[list[tuple[bytes, bytes, str]]], huffman: bool, sizes: list[int]

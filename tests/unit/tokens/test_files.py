@@ -27,7 +27,7 @@ def records(content: bytes, size: int, charset: str | None = None) -> list[Recor
 @given(
     st.lists(st.tuples(CELLS, CELLS), max_size=8), st.integers(1, 40), st.sampled_from(["utf-8-sig", "utf-8", "utf-16"])
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_pieces_and_encodings_make_no_difference(rows: list[tuple[str, str]], size: int, encoding: str) -> None:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -38,13 +38,13 @@ def test_pieces_and_encodings_make_no_difference(rows: list[tuple[str, str]], si
 
 
 @given(st.binary(max_size=400), st.integers(1, 50))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_read_in_pieces_of_any_size(content: bytes, size: int) -> None:
     assert records(content, size) == records(content, max(1, len(content)))
 
 
 @given(st.text(st.sampled_from('a,"\n'), max_size=60), st.integers(1, 9))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_quotes_are_read_as_pythons_csv_reader_reads_them(body: str, size: int) -> None:
     text = "k,n\n" + body + "\n"
     wanted = [tuple(row) for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
