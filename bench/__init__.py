@@ -1,1 +1,1 @@
-"""Measurements: each a command with --help that ends in one line of JSON."""
+"""Measurements: each is a command with --help that ends in one line of JSON."""

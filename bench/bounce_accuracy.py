@@ -1,15 +1,16 @@
-"""How often the bounce classifier is right, on mails and replies whose category somebody else has given.
+"""How often the bounce classifier is right, on mails and replies that others have labelled.
 
     python -m bench.bounce_accuracy --labels DIR [--hold-back PERCENT] [--wrong N]
 
-DIR holds `labels.jsonl`, a row a line, and the mails that its rows name: `kind` (`eml` with `file`, or `smtp_text`
-with `text`), `source`, `canonical` (null: not scored), `alt` (other right answers), `action`, `recipients`. One verdict
-a row, by the service's own parser and classifier, for the first recipient that the mail reports; no policy, no history.
+DIR contains `labels.jsonl`, one row per line, and the mails that its rows name: `kind` (`eml` with `file`, or
+`smtp_text` with `text`), `source`, `canonical` (null: not scored), `alt` (other right answers), `action`,
+`recipients`. Each row gets one verdict from the service's own parser and classifier, for the first recipient that the
+mail reports; no policy, no history.
 
-strict: the category is `canonical`. lenient: or in `alt`. action: what follows from it is right. Precision and recall
-of `suppress` apart: that is the figure that costs money. `--hold-back` scores so many percent of the rows, chosen by
-the hash of their id, apart from the rest: look at the rest only while you write rules. `--wrong` lists verdicts that
-were not lenient. Last line: JSON.
+strict: the category is `canonical`. lenient: or in `alt`. action: the resulting action is right. Precision and recall
+of `suppress` are separate, because that figure costs money. `--hold-back` scores a percentage of the rows, chosen by
+the hash of their id, separately: look only at the rest while writing rules. `--wrong` lists verdicts that were not
+lenient. Last line: JSON.
 """
 
 import argparse
@@ -33,7 +34,7 @@ _SUPPRESS = "suppress"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One labelled row and what was said about it."""
+    """One labelled row and its verdict."""
 
     row: dict[str, Any]
     fact: Fact
@@ -52,14 +53,15 @@ class Verdict:
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    """The rows that have a label."""
+    """Return the rows that have a label."""
     lines = (folder / "labels.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines if line.strip()]
     return [row | {"alt": row.get("alt") or []} for row in rows if row.get("canonical")]
 
 
 def verdict_on(row: dict[str, Any], folder: Path, classifier: Classifier) -> Verdict:
-    """By the service's own functions. The mail is about the first recipient that it reports, as the label is."""
+    """Classify a row with the service's own functions. Like the label, the verdict is about the first reported
+    recipient."""
     if row["kind"] != "eml":
         return Verdict(row, of_text(row["text"], classifier))
     report = read_mail((folder / row["file"]).read_bytes())
@@ -68,7 +70,7 @@ def verdict_on(row: dict[str, Any], folder: Path, classifier: Classifier) -> Ver
 
 
 def scores(verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """Shares between 0 and 1; precision and recall are 1 where there was nothing to find."""
+    """Return shares between 0 and 1; precision and recall are 1 if there was nothing to find."""
     said = [one for one in verdicts if one.action == _SUPPRESS]
     meant = [one for one in verdicts if one.row["action"] == _SUPPRESS]
     right = sum(one.row["action"] == _SUPPRESS for one in said)
@@ -93,7 +95,7 @@ def is_held_back(row: dict[str, Any], percent: int) -> bool:
 
 
 def show(groups: Iterable[tuple[str, Sequence[Verdict]]]) -> None:
-    """A table: a line each."""
+    """Print a table with a line per group."""
     names = ("rows", "strict", "lenient", "action", "suppress_precision", "suppress_recall", "unmatched")
     headings = ("rows", "strict", "lenient", "action", "precision", "recall", "unmatched")
     print(" " * 30 + "".join(f"{heading:>11}" for heading in headings))
@@ -104,7 +106,7 @@ def show(groups: Iterable[tuple[str, Sequence[Verdict]]]) -> None:
 
 
 def show_wrong(verdicts: Sequence[Verdict], most: int) -> None:
-    """What was not even lenient: first by kind, then some of them."""
+    """Print the verdicts that were not even lenient: counts by kind, then some of them."""
     wrong = [one for one in verdicts if not one.lenient]
     print("\nmeant → said")
     for (meant, said), count in Counter((o.row["canonical"], o.fact.category) for o in wrong).most_common(25):
@@ -122,8 +124,10 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="folder with labels.jsonl")
-    parser.add_argument("--hold-back", type=int, default=0, metavar="PERCENT", help="score so many rows apart")
-    parser.add_argument("--wrong", type=int, default=0, metavar="N", help="list so many wrong verdicts")
+    parser.add_argument(
+        "--hold-back", type=int, default=0, metavar="PERCENT", help="percentage of rows to score separately"
+    )
+    parser.add_argument("--wrong", type=int, default=0, metavar="N", help="number of wrong verdicts to list")
     options = parser.parse_args()
     if not (options.labels / "labels.jsonl").is_file():
         parser.error(f"{options.labels} has no labels.jsonl")

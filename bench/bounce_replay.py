@@ -1,9 +1,9 @@
-"""How long it takes to see what other rules would change: a million stored facts, played by the service's own loop.
+"""How long a replay with other rules takes: a million stored facts, through the service's own loop.
 
     python -m bench.bounce_replay [--facts N]
 
-Replies are made from the shipped rules' examples, each with an id of its own; three facts in four are an address's
-only one. The other rules take some replies of `unknown-user`. Last line: JSON.
+Replies are made from the shipped rules' examples, each with an id of its own; three facts in four are the only one of
+their address. The other rules claim some replies of `unknown-user`. Last line: JSON.
 """
 
 import argparse
@@ -51,7 +51,7 @@ TAKEN: dict[str, Any] = {"category": "policy", "contains": ["user unknown", "no 
 
 
 async def measure(fresh: Fresh, facts: int, folder: Path) -> dict[str, Any]:
-    """Seconds of a replay by other rules, with its result."""
+    """Return the seconds of a replay with other rules, and its result."""
     await migrate(fresh.dsn, {"bounce": MIGRATIONS})
     runtime = Runtime(dsn=fresh.dsn, keyring=Keyring(bytes(32)), transports=_nobody, data_dir=folder)
     service = create_service(runtime, BounceSettings())
@@ -66,7 +66,7 @@ async def measure(fresh: Fresh, facts: int, folder: Path) -> dict[str, Any]:
         now = datetime.now(UTC)
         asked = Asked(now - timedelta(days=DAYS + 1), now + timedelta(days=1), "working", {}, None)
         replay = await ask_for_replay(service.deps, who, asked)
-        await service.deps.workshop.prepare(())  # the shipped rules are compiled in every process that reads bounces
+        await service.deps.workshop.prepare(())  # every process that reads bounces compiles the shipped rules
         started, own = time.perf_counter(), time.process_time()
         telling = asyncio.create_task(_tell(service.deps, replay.id))
         await run_next(service.deps, asyncio.Event())
@@ -81,7 +81,7 @@ async def measure(fresh: Fresh, facts: int, folder: Path) -> dict[str, Any]:
 
 
 async def _tell(deps: Bounce, id: UUID) -> None:
-    """How far it is, so that a run that is cut off says something too."""
+    """Report progress, so that an interrupted run says something too."""
     started = time.perf_counter()
     while True:
         await asyncio.sleep(_TELL_SECONDS)
@@ -93,7 +93,7 @@ async def _tell(deps: Bounce, id: UUID) -> None:
 async def _fill(dsn: str, deps: Bounce, facts: int) -> None:
     classifier = await deps.rulebook.current()
     texts = [redacted(text) for text in texts_of(shipped_rules(), _TEXTS)]
-    # a number behind it changes nothing of what a reply says
+    # an appended number does not change a reply's meaning
     judged = [(text, of_text(f"{text} {_TEXTS:010X}", classifier)) for text in texts]
     now = datetime.now(UTC)
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "bounce", "timezone": "UTC"})
@@ -101,7 +101,7 @@ async def _fill(dsn: str, deps: Bounce, facts: int) -> None:
         for begin in range(0, facts, _TEXTS):
             rows = []
             for number, (reply, fact) in enumerate(judged[: facts - begin], start=begin):
-                text = f"{reply} {number:010X}"  # no two of them alike
+                text = f"{reply} {number:010X}"  # no two are alike
                 at = now - timedelta(seconds=DAYS * 86_400 * number / facts)
                 address = (number % (facts * 3 // 4)).to_bytes(32, "big")
                 said = (text[:500], fact.reply_code, fact.enhanced, fact.provider or "", fact.rule, fact.rule_set)
@@ -128,7 +128,7 @@ def _nobody(name: str) -> Transport:
 
 
 def main() -> None:
-    """Fills, plays, prints."""
+    """Fill, replay, print."""
     parser = argparse.ArgumentParser(prog="python -m bench.bounce_replay", description=__doc__)
     parser.add_argument("--facts", type=int, default=1_000_000)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Mails and replies to measure on, made from the examples of rules: no two of them alike."""
+"""Mails and replies to measure on, made from the examples of rules: no two are alike."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
@@ -115,12 +115,12 @@ _KIM = "kim@x.example"
 
 
 def texts_of(rules: Sequence[Rule], count: int) -> list[str]:
-    """Replies with an address and an id of their own."""
+    """Return replies, each with its own address and id."""
     return [text for _, text in zip(range(count), _replies(rules), strict=False)]
 
 
 def mails_of(rules: Sequence[Rule], count: int, to: Sequence[str] = ()) -> list[bytes]:
-    """Whole bounce mails of about 3 kB. `to`: return paths, in turn."""
+    """Return whole bounce mails of about 3 kB. `to`: return paths, used in turn."""
     paths, forms = cycle(to or ["b-0@bounces.shop.example"]), cycle(_FORMS)
     mails = []
     for n, text in zip(range(count), _replies(rules), strict=False):

@@ -1,17 +1,17 @@
-"""How fast bounces are judged on one core, and what that costs: our pipeline, the usual ways, and the bare engine.
+"""How fast bounces are judged on one core, and at what cost: our pipeline, the usual ways, and the bare engine.
 
     python -m bench.bounce_speed [--mails N] [--texts N] [--stored N] [--euros-per-core-hour X]
 
-Mails and replies are made from the shipped rules' examples, each with an address and ids of its own: seven in ten are
-reports by RFC 3464, the others Exim's and qmail's sentences. Every row is CPU time of one core, best of three rounds;
-classified only, at the shipped rules and with 3,000 more.
+Mails and replies are made from the shipped rules' examples, each with its own address and ids: seven in ten are RFC
+3464 reports, the rest are in the forms of Exim and qmail. Every row is CPU time of one core, best of three rounds;
+classified only, with the shipped rules and with 3,000 more.
 
-ours: bytes to fact (`read_mails`, `facts_of`), or text to fact (`of_replies`), a hundred at a time as services do.
-"remembered": replies that rules cannot tell from one that was judged before have its verdict, and the replies here are
-some hundreds that differ in addresses and ids. "asked each time" remembers none, as if no two were alike. standard
-library: `email`, and the same rules one by one by `re`. bare: Hyperscan alone over texts that are ready, nothing
-decided. stored: mails that are kept in Postgres are leased, read, judged, and become facts, suppressions and events.
-Last line: JSON.
+ours: bytes to fact (`read_mails`, `facts_of`), or text to fact (`of_replies`), a hundred at a time as in the
+services. "remembered": a reply that rules cannot distinguish from an earlier one reuses its verdict; the replies here
+are some hundreds that differ in addresses and ids. "asked each time" uses no cache, as if no two were alike. standard
+library: `email`, and the same rules one by one with `re`. bare: Hyperscan alone over prepared texts, without a
+decision. stored: mails stored in Postgres are leased, read, judged, and become facts, suppressions and events. Last
+line: JSON.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from services.bounce.domain.rules.wording import comparable
 
 EXTRA = 3_000
 ROUNDS = 3
-FEW = 100  # of what is slow
+FEW = 100  # for the slow ways
 TOGETHER = 100
 _TURNS = 2_000_000
 GOALS = {"mails": 14_000, "stored": 5_600, "texts": 200_000, "texts_extra": 100_000}
@@ -51,14 +51,14 @@ CACHE = Path(gettempdir()) / "depesche-bench-rules"
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is measured on."""
+    """The mails and replies to measure on."""
 
     mails: Sequence[bytes]
     texts: Sequence[str]
 
 
 def rate(work: Callable[[Any], object], items: Sequence[Any]) -> float:
-    """Items a second of this process's CPU time, best of some rounds."""
+    """Return items per second of this process's CPU time, best of several rounds."""
     best = float("inf")
     for _ in range(ROUNDS):
         started = time.process_time()
@@ -69,7 +69,7 @@ def rate(work: Callable[[Any], object], items: Sequence[Any]) -> float:
 
 
 def classifier_of(extra: int) -> Classifier:
-    """By the shipped rules, and so many of an organisation's own."""
+    """Build a classifier from the shipped rules and `extra` rules of an organisation."""
     rules, providers = shipped()
     more = [
         {"id": f"own-{n}", "category": "policy", "contains": [f"rule number {n} of the house", f"house code h{n}x"]}
@@ -80,12 +80,12 @@ def classifier_of(extra: int) -> Classifier:
 
 
 def forgetting(classifier: Classifier, work: Work) -> tuple[float, float]:
-    """The same where no two replies are alike."""
+    """Measure ours without a cache, as if no two replies were alike."""
     return ours(Classifier(classifier.rules, classifier.scan, classifier.providers, remembered=0), work)
 
 
 def ours(classifier: Classifier, work: Work) -> tuple[float, float]:
-    """Mails and texts a second, read and judged a hundred at a time, as services do."""
+    """Return mails and texts per second, read and judged a hundred at a time, as in the services."""
 
     def mails(raws: Sequence[bytes]) -> None:
         facts_of([(report, _nobody) for report in read_mails(raws)], classifier)
@@ -97,7 +97,7 @@ def ours(classifier: Classifier, work: Work) -> tuple[float, float]:
 
 
 def by_hundreds(work: Callable[[Any], object], items: Sequence[Any]) -> float:
-    """Items a second, where a hundred are worked on at a time."""
+    """Return items per second, processed a hundred at a time."""
     batches = [items[begin : begin + TOGETHER] for begin in range(0, len(items), TOGETHER)]
     return rate(work, batches) * len(items) / len(batches)
 
@@ -139,7 +139,7 @@ WAYS = {
 
 
 def turn() -> float:
-    """Nanoseconds of CPU that one turn of an empty loop costs: how fast this machine is just now."""
+    """Return the CPU nanoseconds of one turn of an empty loop: how fast this machine currently is."""
     started = time.process_time()
     for _ in range(_TURNS):
         pass
@@ -147,7 +147,7 @@ def turn() -> float:
 
 
 def show(rows: Sequence[tuple[str, float, float]], price: float) -> None:
-    """A line a row: at the shipped rules, with more, and what millions an hour cost in a month."""
+    """Print a line per row: with the shipped rules, with more, and the monthly cost of millions an hour."""
     print(f"{'a second of one core':<30}{'shipped':>12}{f'+{EXTRA:,}':>12}{'µs':>10}{'€/month':>10}")
     for title, at_shipped, with_more in rows:
         month = AN_HOUR / at_shipped / 3_600 * HOURS_A_MONTH * price
@@ -168,9 +168,9 @@ def main() -> None:
     parser.add_argument("--euros-per-core-hour", type=float, default=0.008, help="a shared core of a cloud")
     options = parser.parse_args()
     few, many = classifier_of(0), classifier_of(EXTRA)
-    assert isinstance(judge(read_mail(b""), few), Fact)  # warm
+    assert isinstance(judge(read_mail(b""), few), Fact)  # warm up
     work = Work(mails_of(few.rules.rules, options.mails), texts_of(few.rules.rules, options.texts))
-    calm_garbage_collection()  # as every process of ours
+    calm_garbage_collection()  # as in every process of ours
     before = turn()
     rows: list[tuple[str, float, float]] = []
     for title, way in WAYS.items():

@@ -1,4 +1,4 @@
-"""How long figures and reports of bounces take over ten million facts: generated roll-ups, the service's own questions.
+"""How long figures and reports of bounces take over ten million facts: generated roll-ups, the service's own queries.
 
     python -m bench.bounce_statistics [--facts N] [--days N]
 
@@ -32,7 +32,7 @@ GOAL_MS = 100.0
 Question = Callable[[], Awaitable[Any]]
 UNTIL = datetime(2027, 3, 1, tzinfo=UTC)
 _TIMES = 21
-# so many categories, providers, domains and communications that a busy hour has 600 rows, as a large shop's would
+# enough categories, providers, domains and communications for 600 rows in a busy hour, like a large shop's
 _FILL = """
 insert into figure
 select 1, 1, 0, hour, 'category' || c, 'provider' || p, 'shop' || d || '.example', 'communication' || m,
@@ -52,7 +52,7 @@ insert into figure
 select tenant, mode, grain + 2, bucket, category, provider, '', '', sum(facts), sum(first), sum(suppressed), 0, 0
 from figure group by 1, 2, 3, 4, 5, 6
 """
-# 300 rules, each deciding and outdone by four others on every day; so many unread templates and opinions a day
+# 300 rules, each deciding and outdone by four others every day; so many unread templates and opinions per day
 _HITS = """
 insert into rule_hit
 select 1, 1, day, 'rule-' || r, least(w, 1), 'rule-' || (r + w) % 300, 10 + r, day, gen_random_uuid()
@@ -76,7 +76,7 @@ from generate_series($1::timestamptz::date, $2::timestamptz::date - 1, '1 day') 
 
 
 async def measure(dsn: str, facts: int, days: int) -> dict[str, float]:
-    """Medians in milliseconds by question."""
+    """Return medians in milliseconds by query."""
     await migrate(dsn, {"bounce": MIGRATIONS})
     await _fill(dsn, facts, days)
     database = Database(dsn, "bounce", max_size=1, server_settings=SERVER_SETTINGS)
@@ -139,7 +139,8 @@ def _reports(reports: PostgresReports) -> dict[str, Question]:
 
 
 async def _timed(name: str, question: Question, pid: int) -> float:
-    """The median of some times in milliseconds; beside it what it costs in CPU, whatever else the machine does."""
+    """Return the median of several runs in milliseconds; print the CPU cost too, which does not depend
+    on other load."""
     times = []
     server, ours = _server_seconds(pid), time.process_time()
     for _ in range(_TIMES):
@@ -157,13 +158,13 @@ async def _timed(name: str, question: Question, pid: int) -> float:
 
 
 def _server_seconds(pid: int) -> float:
-    """What the session's process of Postgres has computed so far."""
+    """Return the CPU seconds used so far by the session's Postgres process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
-    """Fills, asks, prints."""
+    """Fill, query, print."""
     parser = argparse.ArgumentParser(prog="python -m bench.bounce_statistics", description=__doc__)
     parser.add_argument("--facts", type=int, default=10_000_000)
     parser.add_argument("--days", type=int, default=90)

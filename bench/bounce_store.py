@@ -1,4 +1,4 @@
-"""Mails that are kept in Postgres become facts, suppressions and events, by the service's own reader."""
+"""Turn mails stored in Postgres into facts, suppressions and events, through the service's own reader."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ _KEEPERS = 10
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Mails a second of CPU time: of this process, and with Postgres."""
+    """Mails per second of CPU time: of this process, and including Postgres."""
 
     own: float
     both: float
@@ -42,7 +42,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Stands for delivery: knows every message at once."""
+    """Stands in for delivery: knows every message immediately."""
 
     known: Mapping[str, Message]
 
@@ -59,7 +59,7 @@ class Rulebook:
 
 
 def store(classifier: Classifier, count: int) -> Stored:
-    """Keeps so many mails, then measures their way from the lease to the facts."""
+    """Store `count` mails, then measure them from the lease to the facts."""
     configure_logs(service="bench", level="error")
     with fresh_postgres() as fresh:
         return uvloop.run(_stored(classifier, count, fresh))  # as services run
@@ -84,7 +84,8 @@ def _nobody(name: str) -> Transport:
 
 
 def _world(deps: Bounce, classifier: Classifier, count: int) -> tuple[Bounce, list[str], list[bytes]]:
-    """The service's own parts, with a ledger that knows each mail's message; the mails, and where they came to."""
+    """Return the service's own parts, with a ledger that knows each mail's message; the mails, and
+    their return paths."""
     path, hasher = ReturnPath(b"k" * 32, "bounces.shop.example"), deps.hasher
     notifications = [uuid5(_NAMES, str(n)) for n in range(count)]
     paths = [path.make(notification, 1, 1) for notification in notifications]

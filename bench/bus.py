@@ -1,13 +1,13 @@
-"""The bus from outbox to inbox on each of its carriers, beside sidecars without our outbox and inbox.
+"""The bus from outbox to inbox on each of its carriers, compared with sidecars without our outbox and inbox.
 
     python -m bench.bus [--carriers embedded,redis,kafka] [--recipients 1,100,1000]
 
-`notification.requested` stands committed in orders-notification's outbox, with 1, 100 or 1,000 recipients an envelope;
-the time runs from the relay's start until the last is committed in delivery's ledger. CPU-seconds per million
-recipients of relay and subscriber, Postgres, both sidecars and the broker, each by itself. "bare" are the same bulk
-publishes through the same kind of sidecars, from an application that keeps nothing to one that keeps nothing: what Dapr
-alone costs. Left out: writing the outbox, preparing and sending, this process. Goals at 1,000 recipients: relay and
-subscriber cost less than the sidecars, and no bus is slower than 50,000 recipients a second. Last line: JSON.
+`notification.requested` is committed in orders-notification's outbox, with 1, 100 or 1,000 recipients per envelope;
+the time runs from the relay's start until the last one is committed in delivery's ledger. CPU-seconds per million
+recipients are given for relay and subscriber, Postgres, both sidecars and the broker separately. "bare" are the same
+bulk publishes through the same kind of sidecars, between two applications that store nothing: the cost of Dapr alone.
+Not measured: writing the outbox, preparing and sending, this process. Goals at 1,000 recipients: relay and subscriber
+cost less than the sidecars, and no bus is slower than 50,000 recipients a second. Last line: JSON.
 """
 
 import argparse
@@ -72,7 +72,7 @@ class Measured:
 
 
 async def measure(carrier: str, recipients: int, where: Place, broker: Redis | Kafka | None) -> list[Measured]:
-    """Ours, and on Dapr the bare way beside it."""
+    """Measure ours, and on Dapr the bare way for comparison."""
     messages = MESSAGES[recipients]
     await lay_in(where, recipients, messages)
     if broker is None:
@@ -94,7 +94,8 @@ async def measure(carrier: str, recipients: int, where: Place, broker: Redis | K
 async def _over(
     broker: Redis | Kafka, where: Place, roles: tuple[str, str], messages: int, told: dict[str, Any]
 ) -> tuple[int, float, dict[str, float]]:
-    """A publisher and a subscriber, each beside its sidecar; the subscriber first, so that nothing waits for it."""
+    """Run a publisher and a subscriber, each beside its sidecar; the subscriber starts first, so that nothing waits
+    for it."""
     with ExitStack() as stack:
         listening = port()
         hearing = msgspec.structs.replace(ends_of(where, "http://127.0.0.1:9", listening), **told)
@@ -123,7 +124,7 @@ class _Run:
     async def until(
         self, first: End, messages: int, arrived: Callable[[], Awaitable[int]]
     ) -> tuple[int, float, dict[str, float]]:
-        """Lets the first go, and gives messages, seconds and CPU per million when all have arrived."""
+        """Start `first`, and return messages, seconds and CPU per million once all have arrived."""
         before, started = self._cpu(), perf_counter()
         first.go()
         while (there := await arrived()) < messages and perf_counter() - started < _PATIENCE_SECONDS:  # noqa: ASYNC110
@@ -141,7 +142,7 @@ class _Run:
 
 
 async def lay_in(where: Place, recipients: int, messages: int) -> None:
-    """The outbox as accepting leaves it behind: a row for each envelope."""
+    """Fill the outbox as accepting leaves it: a row for each envelope."""
     database = Database(where.dsn, "orders_notification")
     await database.open()
     try:
@@ -159,7 +160,7 @@ async def lay_in(where: Place, recipients: int, messages: int) -> None:
 
 
 async def relays_publish(where: Place) -> tuple[Path, int]:
-    """A file with one of the relay's publishes, for the bare publisher; and how many events each of its entries has."""
+    """Return a file with one of the relay's publishes, for the bare publisher, and the number of events per entry."""
     connection = await asyncpg.connect(where.dsn)
     try:
         size = await connection.fetchval("select length(payload) from orders_notification.outbox limit 1")
@@ -192,7 +193,7 @@ def _verdict(all_: list[Measured]) -> dict[str, Any]:
 
 
 async def main(carriers: list[str], sizes: list[int]) -> None:
-    """Prints a row as soon as it is there."""
+    """Print each row as soon as it is measured."""
     columns = "".join(f"{part:>10}" for part in _PARTS)
     print(f"{'':<18}{'recipients':>10}{'messages/s':>11}{'recipients/s':>13}{columns}   CPU-s per million recipients")
     all_: list[Measured] = []
@@ -215,6 +216,6 @@ if __name__ == "__main__":
     parser.add_argument("--carriers", default="embedded,redis,kafka")
     parser.add_argument("--recipients", default=",".join(map(str, MESSAGES)))
     options = parser.parse_args()
-    # so that nothing that was started is left behind
+    # so that no started process is left behind
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     asyncio.run(main(options.carriers.split(","), [int(size) for size in options.recipients.split(",")]))

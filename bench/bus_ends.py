@@ -1,10 +1,11 @@
-"""The ends of the bus as processes of their own, so that the CPU time of each can be told apart.
+"""The ends of the bus as separate processes, so that the CPU time of each can be measured.
 
     python -m bench.bus_ends both|relay|store|bare-publish|bare-subscribe   (a JSON `Ends` on standard input)
 
-`relay` publishes orders-notification's outbox, `store` takes requests into delivery's ledger and sends nothing; `both`
-is the embedded bus. The bare ones stand for an application that keeps nothing: it publishes ready batches one after
-another, and answers SUCCESS to what it is brought. Each says "ready", and begins at the next line of its input.
+`relay` publishes orders-notification's outbox, `store` takes requests into delivery's ledger and sends nothing;
+`both` is the embedded bus. The bare ones stand for an application that stores nothing: it publishes prepared batches
+one after another, and answers SUCCESS to whatever is delivered. Each prints "ready", and begins at the next line of
+its input.
 """
 
 import asyncio
@@ -36,12 +37,12 @@ class Ends(msgspec.Struct, frozen=True, kw_only=True):
     """Where a process finds what it needs."""
 
     dsn: str
-    port: int = 0  # of the application, where a sidecar calls it
+    port: int = 0  # of the application, if a sidecar calls it
     sidecar: str = ""  # its URL; empty: none
     tokens: tuple[str, str] = ("", "")
-    messages: int = 0  # what the bare publisher publishes …
-    file: str = ""  # … over and over: a batch's entries, one a line
-    topic: str = ""  # … and where to
+    messages: int = 0  # number of messages for the bare publisher …
+    file: str = ""  # … which it repeats: a batch's entries, one per line
+    topic: str = ""  # … and their topic
 
 
 def _runtime(ends: Ends, folder: str) -> Runtime:
@@ -64,7 +65,7 @@ async def _until_the_end(stop: asyncio.Event) -> None:
 
 
 async def both(ends: Ends) -> None:
-    """The embedded bus: the relay hands the outbox to delivery's handler."""
+    """The embedded bus: the relay delivers the outbox to delivery's handler."""
     with tempfile.TemporaryDirectory() as folder:
         service = delivery(_runtime(ends, folder))
         database = Database(ends.dsn, "orders_notification")
@@ -76,7 +77,7 @@ async def both(ends: Ends) -> None:
 
 
 async def relay(ends: Ends) -> None:
-    """orders-notification's relay beside its sidecar."""
+    """Run orders-notification's relay beside its sidecar."""
     with tempfile.TemporaryDirectory() as folder:
         service = orders_notification(_runtime(ends, folder))
         async with service.running():
@@ -88,7 +89,7 @@ async def relay(ends: Ends) -> None:
 
 
 async def store(ends: Ends) -> None:
-    """delivery's routes beside its sidecar."""
+    """Serve delivery's routes beside its sidecar."""
     with tempfile.TemporaryDirectory() as folder:
         service = delivery(_runtime(ends, folder))
         async with service.running():
@@ -96,7 +97,7 @@ async def store(ends: Ends) -> None:
 
 
 async def bare_publish(ends: Ends) -> None:
-    """Bulk publishes of the size that the relay's have, each after the other's answer."""
+    """Send bulk publishes of the relay's size, each after the previous response."""
     entries = (await asyncio.to_thread(Path(ends.file).read_bytes)).splitlines()
     url = f"{ends.sidecar}/v1.0/publish/bulk/bus/{ends.topic}"
     headers = {"content-type": "application/json", "dapr-api-token": ends.tokens[0]}
@@ -118,11 +119,11 @@ class _Batch(msgspec.Struct):
 
 
 async def bare_subscribe(ends: Ends) -> None:
-    """Reads the ids of a batch and answers; says after each how many it has taken."""
+    """Read the ids of each batch and answer; print the number taken so far."""
     read, taken = msgspec.json.Decoder(_Batch), 0
     bulk = {"enabled": True, "maxMessagesCount": 100, "maxAwaitDurationMs": 20}
     wanted = {"pubsubname": "bus", "topic": ends.topic, "routes": {"default": "/b"}, "bulkSubscribe": bulk}
-    subscriptions = msgspec.json.encode([wanted | {"metadata": {"rawPayload": "true"}}])  # as ours are
+    subscriptions = msgspec.json.encode([wanted | {"metadata": {"rawPayload": "true"}}])  # like ours
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         nonlocal taken
@@ -149,7 +150,7 @@ async def bare_subscribe(ends: Ends) -> None:
 async def _served(app: Any, port: int) -> None:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
     serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for this
         await asyncio.sleep(0.01)
     await _ready()
     await _until_the_end(asyncio.Event())

@@ -1,4 +1,4 @@
-"""What the bus runs on, for the time of a measurement: Postgres, a broker, a sidecar for each end, and the ends."""
+"""The environment of a bus measurement: Postgres, a broker, a sidecar for each end, and the ends."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ spec:
   version: v1
   metadata:
 """
-# Without tries what an end that has gone left behind would go round on its dead-letter topic, until memory is full.
+# With limited retries, messages left by a stopped end would circulate on its dead-letter topic until memory is full.
 _RESILIENCY = """\
 apiVersion: dapr.io/v1alpha1
 kind: Resiliency
@@ -42,7 +42,7 @@ spec:
   policies: {retries: {for-ever: {policy: constant, duration: 1s, maxRetries: -1}}}
   targets: {components: {bus: {inbound: {retry: for-ever}}}}
 """
-# as dapr/components has it, but for logins and scopes
+# as in dapr/components, except for logins and scopes
 _REDIS = {"concurrency": "400", "queueDepth": "400", "processingTimeout": "260s", "redeliverInterval": "5s"}
 _KAFKA = {"authType": "none", "initialOffset": "oldest", "maxMessageBytes": "4194304"}
 
@@ -75,7 +75,7 @@ class Place:
 
 @asynccontextmanager
 async def place() -> AsyncIterator[Place]:
-    """A fresh Postgres with both services' schemas."""
+    """Yield a fresh Postgres with both services' schemas."""
     with fresh_postgres() as fresh:
         await migrate(fresh.dsn, _SCHEMAS)
         yield Place(fresh.dsn, fresh.server, fresh.folder)
@@ -83,7 +83,7 @@ async def place() -> AsyncIterator[Place]:
 
 @contextmanager
 def broker_of(carrier: str, folder: Path) -> Iterator[Redis | Kafka | None]:
-    """The carrier's broker; none is needed on the embedded bus."""
+    """Yield the carrier's broker; the embedded bus needs none."""
     if carrier == "embedded":
         yield None
         return
@@ -140,7 +140,7 @@ class End:
 
 @contextmanager
 def sidecar(folder: Path, broker: Redis | Kafka, app_id: str, app_port: int | None) -> Iterator[Daprd]:
-    """A sidecar. Of one application's all are one group, which goes on where the last one ended."""
+    """Yield a sidecar. All of one application's are one consumer group, which continues where the last one ended."""
     resources = folder / f"resources-{uuid4().hex[:8]}"
     resources.mkdir(parents=True)
     kind = "redis" if isinstance(broker, Redis) else "kafka"

@@ -1,9 +1,9 @@
-"""Mails of 4.9 kB with personal text: delivery's whole sender path with render and ledger, beside aiosmtplib and a
-bare dialogue on asyncio streams.
+"""Mails of 4.9 kB with personal text: delivery's whole sender path with render and ledger, compared with aiosmtplib and
+a bare dialogue on asyncio streams.
 
-All of them hand over to the same sink, the simulator's SMTP server, in the same run; Depesche also to one that offers
-no CHUNKING, where each text goes by DATA, as it does from the other two. Figures are CPU-µs a message for worker,
-Postgres and sink apart; own = worker + Postgres. Last line: JSON.
+All of them send to the same sink, the simulator's SMTP server, in the same run; Depesche also to one without
+CHUNKING, where each text goes by DATA, as with the other two. Figures are CPU-µs per message for worker, Postgres and
+sink separately; own = worker + Postgres. Last line: JSON.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from services.delivery.domain.outcomes import Outcome, Sent
 
 _LINE = "<p>Lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam nonumy eirmod.</p>\n"
 _HELLO = "<h1>Dear {{ recipient.first_name }} {{ recipient.last_name }}</h1>\n"
-# with its text part and headers about 4.9 kB on the wire
+# with its text part and headers, about 4.9 kB on the wire
 PERSONAL = {
     "subject": "{{ event.data.product }} is cheaper, {{ recipient.first_name }}",
     "html": _HELLO + "<p>It is yours for {{ event.data.price }} EUR today.</p>\n" + _LINE * 24,
@@ -38,7 +38,7 @@ GOALS = {"personal": (10_000, 113.0)}
 
 
 def outbounds(count: int) -> list[Outbound]:
-    """Mails as a provider is given them."""
+    """Return mails as providers get them."""
     template = compile_template("email", "en", PERSONAL)
     event = {"id": "1", "type": "price.dropped", "data": {"product": "Trail Shoe", "price": "79.90"}}
     cause, made = uuid7(), []
@@ -53,7 +53,7 @@ def outbounds(count: int) -> list[Outbound]:
 async def through_provider(
     provider: Any, target: Sink, messages: Sequence[Outbound], seconds: float, *, side_by_side: int = 1
 ) -> None:
-    """Hand all mails to a provider of delivery's port, 500 at a time; `side_by_side` for one that sends in turn."""
+    """Send all mails through a provider of delivery's port, 500 at a time; `side_by_side` for a sequential provider."""
     ends = target.endpoints
     account = SmtpAccount(ends.smtp_host, ends.smtp_port, "shop@example.com", return_path_domain="b.example", tls="off")
     sender = Sender(1, TENANT, Mode.LIVE, Channel.EMAIL, 1, account)
@@ -75,7 +75,7 @@ async def through_provider(
 
 async def run(options: Any) -> list[Measured]:
     async with sink() as target, sink(smtp_chunking="false") as plain:
-        async with ledger() as store:  # first, so that the memory seen is the sender's own
+        async with ledger() as store:  # first, so that the measured memory is the sender's own
             await measure_sender("warm", Job("email", PERSONAL, min(1_000, options.messages)), target, store, 30.0)
             job = Job("email", PERSONAL, options.messages)
             whole = await measure_sender("depesche, personal text", job, target, store, options.seconds)
@@ -87,7 +87,7 @@ async def run(options: Any) -> list[Measured]:
 
 
 async def baselines(target: Sink, options: Any) -> list[Measured]:
-    """The bare dialogue, aiosmtplib, and delivery's provider without ledger and render."""
+    """Measure the bare dialogue, aiosmtplib, and delivery's provider without ledger and render."""
     key = b"k" * 32
     mails, messages = mail_texts(options.messages), outbounds(options.messages)
     few = outbounds(options.reference_messages)
@@ -112,7 +112,7 @@ async def baselines(target: Sink, options: Any) -> list[Measured]:
 
 def main() -> None:
     options = parser("python -m bench.email", __doc__, 40_000, 3_000).parse_args()
-    calm_garbage_collection()  # as every process of the suite does
+    calm_garbage_collection()  # as in every process of the suite
     rows = uvloop.run(run(options))
     report("email", rows, verdict(rows, GOALS, "aiosmtplib"))
 

@@ -3,10 +3,10 @@
     python -m bench.line [--events N] [--backlog N] [--probes N]
 
 First `--events` parcels are shipped, each one push to one customer, from the HTTP API to the timeline: CPU-µs per
-message of the API, the worker and Postgres, the simulator and this client left out (goal: 200), beside the CPU-ns of a
-turn of a fixed loop: runs of different hours compare by their ratio. Then a backlog of
-`--backlog` bulk pushes is laid in, and while it comes, and again while it runs, `--probes` one-time codes are requested
-one by one: the time from the 202 to the arrival at the provider (goal: p99 of 250 ms). Last line: JSON.
+message of the API, the worker and Postgres, excluding the simulator and this client (goal: 200). The CPU-ns of a turn
+of a fixed loop is printed too: runs at different hours compare by their ratio. Then it lays in a backlog of
+`--backlog` bulk pushes; while it comes in, and again while it runs, `--probes` one-time codes are requested one by
+one: the time from the 202 to the arrival at the provider (goal: p99 of 250 ms). Last line: JSON.
 """
 
 import argparse
@@ -42,14 +42,14 @@ SHOP = Path(__file__).parents[1] / "examples" / "shop"
 GOAL_MICROSECONDS = 200.0
 GOAL_MS = 250.0
 _WATCHERS = 1_000
-_WARM_UP = 2_000  # modules, connections and plans are made once
+_WARM_UP = 2_000  # modules, connections and plans are set up once
 _PATIENCE_SECONDS = 300.0
 _TURNS = 5_000_000
 
 
 @dataclass
 class Line:
-    """A running suite and what the measurement asks of it."""
+    """A running suite and its clients."""
 
     suite: Suite
     api: httpx.Client
@@ -60,17 +60,17 @@ class Line:
         return found
 
     def arrived(self) -> int:
-        """Messages that the simulator has accepted."""
+        """Return the number of messages that the simulator has accepted."""
         return int(self.control.get("counters").raise_for_status().json()["total"]["accepted"])
 
     def cpu(self) -> dict[str, float]:
-        """CPU-seconds so far, by process."""
+        """Return the CPU-seconds so far, by process."""
         used = {p.name: cpu_seconds(p.pid, children=False) for p in self.suite.processes if p.pid}
         postmaster = int((self.suite.folder / "postgres" / "postmaster.pid").read_text().split()[0])
         return used | {"postgres": cpu_seconds(postmaster, children=True)}
 
     def send(self, lines: list[bytes]) -> None:
-        """Events as NDJSON, a thousand at a time."""
+        """Send events as NDJSON, a thousand at a time."""
         for start in range(0, len(lines), 1_000):
             body = b"\n".join(lines[start : start + 1_000])
             headers = {"content-type": "application/x-ndjson"}
@@ -79,7 +79,7 @@ class Line:
 
 @contextmanager
 def running_line() -> Any:
-    """A suite on a folder of its own, the shop applied."""
+    """Yield a suite in its own folder, with the shop applied."""
     folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
     folder.chmod(0o755)
     port, mail = free_port(), free_port()
@@ -141,7 +141,7 @@ def _event(type_: str, id_: str, data: dict[str, Any]) -> bytes:
 
 
 def measure_cost(line: Line, events: int, customers: int) -> dict[str, Any]:
-    """CPU-µs per message by process, from the first byte to the last row of history."""
+    """Return CPU-µs per message by process, from the first byte to the last row of history."""
     _through(line, [_parcel(f"W-{n}", n % customers) for n in range(_WARM_UP)])
     lines = [_parcel(f"P-{n}", n % customers) for n in range(events)]
     turns = [_turn()]
@@ -162,7 +162,7 @@ def measure_cost(line: Line, events: int, customers: int) -> dict[str, Any]:
 
 
 def _turn() -> float:
-    """CPU-ns of a turn of a loop that never changes: what an hour of this machine is worth."""
+    """Return the CPU-ns of a turn of a loop that never changes: how fast this machine currently is."""
     started = time.process_time()
     total = 0
     for n in range(_TURNS):
@@ -171,7 +171,7 @@ def _turn() -> float:
 
 
 def _through(line: Line, lines: list[bytes]) -> None:
-    """Sends events and waits until history has them. The simulator is asked first: that costs the suite nothing."""
+    """Send events and wait until history has them. Polls the simulator first, which costs the suite nothing."""
     before = line.arrived()
     line.send(lines)
     _until(lambda: line.arrived() >= before + len(lines), "the events' way to the provider")
@@ -184,7 +184,8 @@ def _parcel(id_: str, customer: int) -> bytes:
 
 
 def measure_latency(line: Line, backlog: int, probes: int, customers: int) -> dict[str, Any]:
-    """Milliseconds from the 202 of a one-time code to its arrival: while a campaign comes in, and while it runs."""
+    """Return milliseconds from the 202 of a one-time code to its arrival: while a campaign comes in, and while it
+    runs."""
     whole = _total(line) + backlog // _WATCHERS * _WATCHERS
     laying = threading.Thread(target=_lay_in, args=(line, backlog, customers))
     laying.start()
@@ -207,7 +208,7 @@ def _lay_in(line: Line, backlog: int, customers: int) -> None:
 
 
 def _codes(line: Line, numbers: range, when: str) -> dict[str, Any]:
-    """One code after the other, and how long each took."""
+    """Request one code after another, and measure how long each takes."""
     arrivals, stop = _Arrivals(line.control), threading.Event()
     watching = threading.Thread(target=arrivals.watch, args=(stop,))
     watching.start()
@@ -234,7 +235,7 @@ def _pending(line: Line) -> int:
 
 
 class _Arrivals:
-    """When each code arrived: the simulator keeps its newest messages only, so it is asked while they come."""
+    """When each code arrived: the simulator keeps only its newest messages, so it is polled while they arrive."""
 
     def __init__(self, control: httpx.Client) -> None:
         self._control = control
@@ -251,12 +252,12 @@ def _total(line: Line) -> int:
 
 
 def _outbox(line: Line) -> int:
-    """Events of delivery that history has not taken yet."""
+    """Return the number of delivery's events that history has not consumed yet."""
     return int(line.statistics()["outbox"])
 
 
 def main() -> None:
-    """Runs both measurements."""
+    """Run both measurements."""
     parser = argparse.ArgumentParser(prog="python -m bench.line", description=__doc__)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--backlog", type=int, default=100_000)

@@ -1,4 +1,4 @@
-"""A Postgres for the time of a measurement."""
+"""A Postgres for the duration of a measurement."""
 
 import shutil
 import signal
@@ -22,13 +22,13 @@ class Fresh:
     server: int
 
     def cpu(self) -> float:
-        """CPU-seconds of the server and all of its processes so far."""
+        """Return the CPU-seconds of the server and all of its processes so far."""
         return cpu_seconds(self.server, children=True)
 
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM, as `timeout` sends it, leaves `with` blocks in order: the servers that they started end too."""
+    """Leave `with` blocks in order on SIGTERM, as `timeout` sends it: the servers that they started end too."""
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
@@ -38,9 +38,9 @@ def ended_by_sigterm() -> Iterator[None]:
 
 @contextmanager
 def fresh_postgres() -> Iterator[Fresh]:
-    """The embedded server in a folder of its own, with its default durability."""
+    """Yield the embedded server in its own folder, with its default durability."""
     folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
-    folder.chmod(0o755)  # as root the server runs as another user, who must be able to enter
+    folder.chmod(0o755)  # as root the server runs as another user, who needs access
     with ended_by_sigterm():
         server = embedded.start(folder)
         try:

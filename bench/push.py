@@ -1,7 +1,7 @@
-"""Pushes: delivery's whole sender path with render and ledger, beside firebase-admin and a bare pyreqwest loop.
+"""Pushes: delivery's whole sender path with render and ledger, compared with firebase-admin and a bare pyreqwest loop.
 
-All of them send to the same sink, the simulator's FCM over TLS and HTTP/2, in the same run. Figures are CPU-µs a
-message for worker, Postgres and sink apart; own = worker + Postgres. Last line: JSON.
+All of them send to the same sink, the simulator's FCM over TLS and HTTP/2, in the same run. Figures are CPU-µs per
+message for worker, Postgres and sink separately; own = worker + Postgres. Last line: JSON.
 """
 
 import argparse
@@ -39,7 +39,7 @@ GOALS = {"personal": (10_000, 100.0), "shared": (14_000, 75.0)}
 
 
 def outbounds(count: int) -> list[Outbound]:
-    """The messages of the personal job as a provider is given them."""
+    """Return the messages of the personal job as providers get them."""
     cause, made = uuid7(), []
     for n in range(count):
         name = FIRST_NAMES[n % len(FIRST_NAMES)]
@@ -52,7 +52,7 @@ def outbounds(count: int) -> list[Outbound]:
 
 
 async def through_provider(provider: Any, target: Sink, messages: Sequence[Outbound], seconds: float) -> None:
-    """Hand all messages to a provider of delivery's port, 500 at a time as a chunk is."""
+    """Send all messages through a provider of delivery's port, 500 at a time like a chunk."""
     account = FcmAccount("bench", static_token="bench", url=target.endpoints.fcm_url, ca_file=target.endpoints.fcm_ca)
     sender = Sender(1, TENANT, Mode.LIVE, Channel.PUSH, 1, account)
     failed: list[Outcome] = []
@@ -69,7 +69,7 @@ async def through_provider(provider: Any, target: Sink, messages: Sequence[Outbo
 
 
 async def baselines(target: Sink, options: argparse.Namespace) -> list[Measured]:
-    """The bare loop, firebase-admin, and delivery's provider without ledger and render."""
+    """Measure the bare loop, firebase-admin, and delivery's provider without ledger and render."""
     messages = outbounds(options.messages)
     encoder = PushEncoder(time.time)
     bodies = [encoder.encode(m, m.content) for m in messages if isinstance(m.content, PushContent)]
@@ -109,7 +109,7 @@ async def run(options: argparse.Namespace) -> list[Measured]:
 
 
 def verdict(rows: Sequence[Measured], goals: dict[str, tuple[int, float]], reference: str) -> dict[str, Any]:
-    """Goals met, and each row as a ratio to the bare client and the reference of the same run."""
+    """Return which goals are met, and each row's ratio to the bare client and the reference of the same run."""
     by_name = {row.name: row for row in rows}
     bare = rows[0]
     found = {}
@@ -136,7 +136,7 @@ def parser(prog: str, description: str | None, messages: int, reference: int) ->
         default=reference,
         help=f"for the slow reference client (default {reference:,})",
     )
-    made.add_argument("--seconds", type=float, default=120.0, help="longest that one way may take (default 120)")
+    made.add_argument("--seconds", type=float, default=120.0, help="time limit for each way (default 120)")
     return made
 
 
@@ -152,7 +152,7 @@ def report(bench: str, rows: Sequence[Measured], verdicts: dict[str, Any]) -> No
 
 def main() -> None:
     options = parser("python -m bench.push", __doc__, 60_000, 1_500).parse_args()
-    calm_garbage_collection()  # as every process of the suite does
+    calm_garbage_collection()  # as in every process of the suite
     rows = uvloop.run(run(options))
     report("push", rows, verdict(rows, GOALS, "firebase-admin"))
 

@@ -1,7 +1,7 @@
 """The sender path alone: requests stored in a real ledger, then leased, resolved, rendered, claimed, called, recorded.
 
-The services beside `delivery` are stood in for by answers made on the spot, so that what is measured is delivery:
-`tokens` knows every `customer:<n>`, `orders-notification` has one release.
+Stubs answer for the services beside `delivery`, so that only delivery is measured: `tokens` knows every
+`customer:<n>`, `orders-notification` has one release.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ FIRST_NAMES = ("Anna", "Ben", "Clara", "David", "Emma", "Finn", "Greta", "Hugo",
 
 @dataclass(frozen=True)
 class Job:
-    """What is sent: one communication on one channel to `count` customers, in chunks of 500."""
+    """The workload: one communication on one channel to `count` customers, in chunks of 500."""
 
     channel: str
     template: dict[str, str]
@@ -47,7 +47,7 @@ class Job:
 
 @asynccontextmanager
 async def ledger() -> AsyncIterator[Fresh]:
-    """A fresh Postgres with delivery's schema."""
+    """Yield a fresh Postgres with delivery's schema."""
     with fresh_postgres() as fresh:
         await migrate(fresh.dsn, {"delivery": Path("services/delivery/migrations")})
         yield fresh
@@ -90,7 +90,7 @@ class Shop:
         return 200, json.dumps(bundle).encode()
 
     def _recipient(self, key: str) -> str:
-        """By hand, since its cost is counted as the worker's."""
+        """Encoded by hand, because its cost counts as the worker's."""
         n, channel = int(key.partition(":")[2]), self.job.channel
         mail = channel == "email"
         value = f"customer{n}@example.com" if mail else f"token-{n:060d}"
@@ -99,13 +99,13 @@ class Shop:
             f'"locale":"en","zone":"Europe/Berlin","attributes":{{}},"quiet_hours":null,'
             f'"consents":{{"{channel}":true}},"addresses":[{{"id":{n},"channel":"{channel}",'
             f'"kind":"{"email" if mail else "fcm_token"}","value":"{value}","locale":null,'
-            # any 32 bytes serve the claim as well as the hash of an address
+            # for the claim, any 32 bytes serve as well as the hash of an address
             f'"hash":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA{n:07d}="}}]}}'
         )
 
 
 def envelopes(job: Job, release: UUID, chunk: int = CHUNK) -> list[Envelope]:
-    """The requests: `chunk` recipients each, all of one cause."""
+    """Return the requests: `chunk` recipients each, all of one cause."""
     cause, now = uuid7(), datetime.now(UTC)
     made = []
     for part, start in enumerate(range(1, job.count + 1, chunk)):

@@ -1,7 +1,7 @@
-"""The receiving ends of the measurements: the simulator as a process of its own, and what it costs.
+"""The receiving ends of the measurements: the simulator as a separate process, and its cost.
 
-`python -m bench.sinks` measures it against the barest clients, so that later figures can be read as ratios:
-nobody sends faster through this sink than they do.
+`python -m bench.sinks` measures it with the barest clients, so that later figures can be read as ratios: nobody sends
+faster through this sink than they do.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _START_SECONDS = 30
 
 @dataclass(frozen=True)
 class Measured:
-    """One way to send: its rate, and CPU-µs per message of each process that took part."""
+    """One way to send: its rate, and CPU-µs per message of each process involved."""
 
     name: str
     messages: int
@@ -39,11 +39,11 @@ class Measured:
     sink_us: float
     postgres_us: float = 0.0
     accepted: int = 0
-    rss_mb: tuple[float, float] = (0.0, 0.0)  # of the worker: the most in the first quarter, and in all
+    rss_mb: tuple[float, float] = (0.0, 0.0)  # of the worker: the maximum in the first quarter, and overall
 
     @property
     def own_us(self) -> float:
-        """What sending costs, the sink left out."""
+        """The cost of sending, without the sink."""
         return self.worker_us + self.postgres_us
 
     def row(self) -> str:
@@ -74,7 +74,7 @@ class Sink:
         return cpu_seconds(self.process.pid)
 
     def accepted(self, channel: str) -> int:
-        """How many messages it has taken on a channel."""
+        """Return the number of messages accepted on a channel."""
         with urlopen(f"{self.endpoints.control_url}/counters", timeout=30) as answer:
             return int(json.load(answer)["channels"][channel]["accepted"])
 
@@ -85,7 +85,7 @@ class Sink:
 
 
 def cpu_seconds(pid: int, *, children: bool = False) -> float:
-    """User and system time of a process; with all that are below it, and those of them that have ended."""
+    """Return user and system time of a process; optionally with all its descendants, including ended ones."""
     process = psutil.Process(pid)
     times = process.cpu_times()
     total = float(times.user + times.system)
@@ -102,7 +102,7 @@ def cpu_seconds(pid: int, *, children: bool = False) -> float:
 
 @asynccontextmanager
 async def sink(**settings: str) -> AsyncIterator[Sink]:
-    """The simulator as a process, for the time of a block; `settings` are its own, by name."""
+    """Run the simulator as a process for the duration of a block; `settings` are its own, by name."""
     with tempfile.TemporaryDirectory(prefix="depesche-bench-") as folder:
         async with _started(Path(folder), settings) as started:
             yield started
@@ -131,8 +131,8 @@ async def _started(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[S
 
 
 def _run_elsewhere(pid: int) -> None:
-    """What receives stands in for another machine: it works beside the sender, but does not take the core from it
-    with each packet that wakes it, seven times in ten mails."""
+    """The sink stands in for another machine: it runs beside the sender, but must not preempt it with each packet that
+    wakes it, which otherwise happens for seven in ten mails."""
     if sys.platform == "linux":
         for thread in os.listdir(f"/proc/{pid}/task"):
             os.sched_setscheduler(int(thread), os.SCHED_BATCH, os.sched_param(0))
@@ -141,7 +141,7 @@ def _run_elsewhere(pid: int) -> None:
 async def measure(
     name: str, channel: str, target: Sink, messages: int, send: Callable[[], Awaitable[None]]
 ) -> Measured:
-    """Send once with the clocks of this process and the sink's read before and after."""
+    """Send once, and read the clocks of this process and the sink's before and after."""
     before = target.accepted(channel)
     worker, received, started = cpu_seconds(os.getpid()), target.cpu(), perf_counter()
     await send()

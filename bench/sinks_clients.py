@@ -1,4 +1,4 @@
-"""The barest clients: no ledger, no render, no outcome sorted. What they reach is what the sink and Python allow."""
+"""The barest clients: no ledger, no render, no classified outcome. Their rates are what the sink and Python allow."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from libs.ids import uuid7
 from libs.service import SimulatorEndpoints
 from libs.verp import ReturnPath
 
-_PER_CONNECTION = 100  # what FCM's servers allow in flight
+_PER_CONNECTION = 100  # FCM servers' limit of calls in flight
 
 
 def push_bodies(count: int) -> list[bytes]:
-    """Pushes as FCM takes them, with a personal text and a tag each."""
+    """Return pushes in FCM's format, each with a personal text and a tag."""
     cause = uuid7()
     return [
         b'{"message":{"token":"token-%060d","notification":{"title":"On its way, Anna %d","body":"Parcel %d has '
@@ -27,7 +27,7 @@ def push_bodies(count: int) -> list[bytes]:
 
 
 def mail_texts(count: int) -> list[tuple[bytes, bytes]]:
-    """Envelope lines and text of mails of about 4.9 kB, each with its return path."""
+    """Return envelope lines and text of mails of about 4.9 kB, each with its return path."""
     paths, cause = ReturnPath(b"k" * 32, "bounces.example"), uuid7()
     filling = b"<p>Lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam nonumy.</p>\r\n" * 56
     texts = []
@@ -56,7 +56,7 @@ async def bare_pushes(endpoints: SimulatorEndpoints, bodies: Sequence[bytes], in
             answer = await client.post(url).bearer_auth("bench").body_bytes(body).build().send()
             await answer.bytes()
             if answer.status != 200:
-                raise SystemExit(f"the sink answered {answer.status}")
+                raise SystemExit(f"the sink responded with {answer.status}")
 
     await post_first(clients, url)
     await asyncio.gather(*(post(clients[n % len(clients)]) for n in range(in_flight)))
@@ -65,13 +65,13 @@ async def bare_pushes(endpoints: SimulatorEndpoints, bodies: Sequence[bytes], in
 
 
 async def post_first(clients: Sequence[Client], url: str) -> None:
-    """One call each, so that many at once do not open a connection each."""
+    """Make one call on each client, so that many concurrent calls do not open a connection each."""
     for client in clients:
         await (await client.get(url.replace("/v1/", "/none/")).build().send()).bytes()
 
 
 async def bare_mails(endpoints: SimulatorEndpoints, mails: Sequence[tuple[bytes, bytes]], connections: int = 8) -> None:
-    """Hand over each mail, envelope in one write, connection kept."""
+    """Hand over each mail, with the envelope in one write, on a reused connection."""
     remaining = iter(mails)
 
     async def dialogue() -> None:
@@ -86,7 +86,7 @@ async def bare_mails(endpoints: SimulatorEndpoints, mails: Sequence[tuple[bytes,
                 await reader.readline()
             writer.write(text)
             if not (await reader.readline()).startswith(b"250"):
-                raise SystemExit("the sink did not take a mail")
+                raise SystemExit("the sink did not accept a mail")
         writer.close()
 
     await asyncio.gather(*(dialogue() for _ in range(connections)))

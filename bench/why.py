@@ -1,8 +1,8 @@
-"""How fast a verdict is at ten million attempts, and what a message costs to keep.
+"""How fast a verdict is at ten million attempts, and the storage cost of a message.
 
 Fills the real schemas of history and delivery with generated rows (nine in ten messages are a campaign's, one in ten
-is about an order and has its event's decision; one in twenty is repeated after a time-out), then asks `why` through
-the real queries, with delivery and intake stood in for. Last line: JSON.
+is about an order and has its event's decision; one in twenty is repeated after a timeout), then queries `why` through
+the real queries, with stubs for delivery and intake. Last line: JSON.
 """
 
 import argparse
@@ -50,7 +50,7 @@ SERVICES = Path(__file__).parents[1] / "services"
 
 @dataclass(frozen=True)
 class Others:
-    """Stands for delivery and intake: answers at once, so that what is measured is history."""
+    """Stands in for delivery and intake: responds at once, so that only history is measured."""
 
     async def explain(self, asker: Asker, notifications: Sequence[UUID]) -> Mapping[UUID, Waiting]:
         return {}
@@ -66,7 +66,7 @@ class Others:
 
 
 async def ask(deps: History, dsn: str, count: int) -> dict[str, list[float]]:
-    """Seconds of each verdict, by the way it was asked."""
+    """Return the seconds of each verdict, by kind of question."""
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "history"})
     rows = await connection.fetch(
         "select t.recipient, r.subject, t.notification_id, t.address_id from transition t tablesample system (0.05)"
@@ -102,7 +102,7 @@ async def _timed(call: Callable[[], Awaitable[Any]]) -> float:
 
 
 async def write(timeline: PostgresTimeline, postmaster: int, chunks: int) -> float:
-    """Postgres' CPU-µs per message for chunks of 500 transitions as delivery sends them."""
+    """Return Postgres' CPU-µs per message for chunks of 500 transitions, as delivery sends them."""
     hasher = AddressHasher(bytes(32))
     batches = [_chunk(hasher, chunk) for chunk in range(chunks)]
     await timeline.record_messages([batches[0]])
@@ -142,7 +142,7 @@ def _chunk(hasher: AddressHasher, chunk: int) -> Envelope:
 
 
 def assembled(database: Database) -> History:
-    """history over the filled database."""
+    """Build history over the filled database."""
     terms = Terms(database)
     return History(
         timeline=PostgresTimeline(database, terms),

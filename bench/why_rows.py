@@ -1,4 +1,4 @@
-"""The rows of `bench.why`: generated inside Postgres, a day at a time, and what they weigh."""
+"""The rows of `bench.why`: generated inside Postgres, a day at a time, and their size."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -68,7 +68,7 @@ where n.nspname = $1 and p.relkind in ('r', 'p') and not p.relispartition group 
 
 
 async def fill(dsn: str, attempts: int) -> int:
-    """Generates the rows, a day at a time; gives the number of messages."""
+    """Generate the rows, a day at a time; return the number of messages."""
     messages = attempts * REPEATED // (REPEATED + 1)
     start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS)
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "history"})
@@ -86,13 +86,13 @@ async def fill(dsn: str, attempts: int) -> int:
         print(f"\r{(day + 1) * a_day:>12,} messages", end="", flush=True)
     print()
     await connection.execute("vacuum analyze", timeout=1_200)
-    await connection.execute("checkpoint", timeout=1_200)  # what was filled in is written; only then it is asked
+    await connection.execute("checkpoint", timeout=1_200)  # write everything to disk before measuring
     await connection.close()
     return a_day * DAYS
 
 
 async def sizes(dsn: str, messages: int) -> dict[str, float]:
-    """Bytes per message, tables and indexes together: of a campaign's message, and of one about an order."""
+    """Return bytes per message, tables and indexes together: of a campaign's message, and of one about an order."""
     connection = await asyncpg.connect(dsn)
     history = {row["name"]: row["bytes"] for row in await connection.fetch(_SIZES, "history")}
     ledger = {row["name"]: row["bytes"] for row in await connection.fetch(_SIZES, "delivery")}

@@ -10,8 +10,8 @@ from cli.errors import UsageError
 from cli.output import facts, table
 from cli.session import Session, command
 
-tenants = typer.Typer(help="Business units or brands.", no_args_is_help=True)
-topics = typer.Typer(help="What customers subscribe to.", no_args_is_help=True)
+tenants = typer.Typer(help="Tenants: business units or brands.", no_args_is_help=True)
+topics = typer.Typer(help="Topics that customers subscribe to.", no_args_is_help=True)
 keys = typer.Typer(help="API keys of a tenant and mode.", no_args_is_help=True)
 
 add_apply(topics, TOPIC)

@@ -11,7 +11,7 @@ from cli.errors import UsageError
 from cli.output import table
 from cli.session import Session, command
 
-audit = typer.Typer(help="Everything that happened: searched and counted.", no_args_is_help=True)
+audit = typer.Typer(help="Search and count everything that happened.", no_args_is_help=True)
 
 _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _RECORD = ("at", "kind", "what", "communication", "recipient", "order", "channel", "detail")

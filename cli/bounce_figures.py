@@ -47,7 +47,7 @@ def statistics(
     from_domain: Annotated[str | None, typer.Option(help="Only mails from this domain.")] = None,
     communication: Annotated[str | None, typer.Option(help="Only this communication.")] = None,
 ) -> None:
-    """Count bounces, and what followed from them."""
+    """Count bounces and their consequences."""
     query: dict[str, Any] = {"grain": grain, "by": by or [], "since": since, "until": until, "category": category}
     query |= {"provider": provider, "from_domain": from_domain, "communication": communication}
     found = session.api.get(f"{_PATH}/statistics", **query)

@@ -8,7 +8,7 @@ from cli.output import safe, table
 from cli.session import Session, command
 from cli.suppressions import Provider
 
-reports = typer.Typer(help="What rules do, what no rule reads, and who disagrees.", no_args_is_help=True)
+reports = typer.Typer(help="Reports: what rules do, what no rule reads, and who disagrees.", no_args_is_help=True)
 
 _PATH = "/bounce/v1/reports"
 _DEAD = ("rule", "category", "layer", "last_at=last hit")

@@ -15,7 +15,7 @@ from cli.errors import UsageError
 from cli.output import facts, safe, table
 from cli.session import Session, command
 
-rules = typer.Typer(help="Rules that say what a refusal means.", no_args_is_help=True)
+rules = typer.Typer(help="Rules that classify bounces.", no_args_is_help=True)
 
 _PATH = "/bounce/v1"
 _META = frozenset("id version in_force author created_at changed_by changed_at switched_off_by hits lost".split())

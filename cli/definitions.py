@@ -12,8 +12,8 @@ from cli.exits import Exit
 from cli.output import facts, safe, table
 from cli.session import Session, command
 
-sources = typer.Typer(help="Where events come from: shops' signed webhooks, other teams' topics.", no_args_is_help=True)
-event_types = typer.Typer(help="Types of events and the JSON Schema of each.", no_args_is_help=True)
+sources = typer.Typer(help="Sources of events: shops' signed webhooks, other teams' topics.", no_args_is_help=True)
+event_types = typer.Typer(help="Event types and their JSON Schemas.", no_args_is_help=True)
 
 _SOURCE = ("name", "description", "version", "from", "updated_at=updated")
 _DECISION = ("communication", "outcome", "recipient", "detail")

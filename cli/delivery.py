@@ -20,7 +20,7 @@ from cli.session import Session, command
 from libs import exact_json
 
 holds = typer.Typer(help="Stop a cause, a release, a sender or the tenant.", no_args_is_help=True)
-messages = typer.Typer(help="Single messages.", no_args_is_help=True)
+messages = typer.Typer(help="Look up single messages.", no_args_is_help=True)
 
 _PATH = "/delivery/v1"
 _HOLD = ("kind", "target", "note", "actor=by", "changed_at=since")

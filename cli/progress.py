@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli.session import Session
 
@@ -21,6 +21,8 @@ def importing(session: Session, size: int | None) -> Iterator[Advance]:
         BarColumn(),
         DownloadColumn(),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
         console=session.err,
         disable=session.as_json or not session.err.is_terminal,
         transient=True,

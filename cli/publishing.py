@@ -30,8 +30,10 @@ from cli.output import facts, safe, table
 from cli.session import Session, command
 from libs import exact_json
 
-templates = typer.Typer(help="The texts, by channel and locale.", no_args_is_help=True)
-communications = typer.Typer(help="What is said on an event, to whom, on which channels.", no_args_is_help=True)
+templates = typer.Typer(help="Message texts, by channel and locale.", no_args_is_help=True)
+communications = typer.Typer(
+    help="Communications: what to send on an event, to whom, on which channels.", no_args_is_help=True
+)
 
 _TEMPLATE = ("name", "channel", "state", "published=published version", "locales", "changed_at=changed")
 _COMMUNICATION = ("name", "trigger", "state", "released=release", "category", "topic", "changed_at=changed")

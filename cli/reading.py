@@ -4,6 +4,7 @@ Nothing is parsed and rewritten on the way: numbers keep their digits, and the s
 broken, with its line. Input is read in pieces, because a file may be larger than memory.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ _PACKED = {  # rejected here: as text, these would be thousands of refused lines
     b"\xfd7zXZ": ("xz", "xzcat"),
     b"PK\x03\x04": ("zip", "unzip -p"),
 }
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BETWEEN = b" \t\r\n,[]"
 
 
@@ -46,6 +48,11 @@ def lines_of(stream: BinaryIO, *, name: str = "") -> Iterator[Line]:
             raise UsageError(
                 f"The input is compressed with {what}.", hint=f"Decompress it: {tool} FILE | depesche events send -"
             )
+    if head.startswith(_UTF16):
+        raise UsageError(
+            "The input is UTF-16, as PowerShell writes it.",
+            hint="Save it in UTF-8: iconv -f UTF-16 -t UTF-8 FILE | depesche events send -",
+        )
     if name.lower().endswith((".ndjson", ".jsonl")) or _looks_like_lines(head):
         return _ndjson(pieces)
     return _values(pieces)

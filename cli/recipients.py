@@ -24,6 +24,7 @@ _PATH = "/tokens/v1/recipients"
 _IMPORTS = "/tokens/v1/imports"
 _ENDINGS = {".csv": "text/csv", ".tsv": "text/csv", ".ndjson": "application/x-ndjson", ".jsonl": "application/x-ndjson"}
 _RUNNING = ("waiting", "running")
+_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 _STDIN = Path("-")
 _SHOWN = 20
 _PIECE = 1 << 16
@@ -66,11 +67,18 @@ def import_file(
 
 
 def _media_type(file: Path, format: str | None) -> str:
-    media = _ENDINGS.get(f".{format}" if format else file.suffix.lower())
-    if media is None:
-        name = "standard input" if file == _STDIN else file.name
-        raise UsageError(f"The format of {name} is unclear.", hint="Add --format csv or --format ndjson.")
-    return media
+    ending = f".{format.lower()}" if format else file.suffix.lower()
+    if media := _ENDINGS.get(ending):
+        return media
+    if format:
+        raise UsageError(f"There is no format {format!r}.", hint="Use --format csv or --format ndjson.")
+    if ending in _SPREADSHEETS:
+        raise UsageError(f"{file} is a spreadsheet file.", hint="Save it as CSV first.")
+    raise UsageError(f"The format of {_called(file)} is unclear.", hint="Add --format csv or --format ndjson.")
+
+
+def _called(file: Path) -> str:
+    return "standard input" if file == _STDIN else str(file)
 
 
 def _opened(file: Path) -> BinaryIO:
@@ -110,10 +118,8 @@ def _refusals(session: Session, done: dict[str, Any]) -> Iterator[dict[str, Any]
 
 
 def _summary(done: dict[str, Any], file: Path) -> str:
-    noun = "row" if done["rows"] == 1 else "rows"
-    text = (
-        f"{done['rows']:,} {noun} of {safe(file.name)}: [green]{done['created']:,} new[/], {done['changed']:,} changed"
-    )
+    rows = f"{done['rows']:,} {'row' if done['rows'] == 1 else 'rows'} of {safe(_called(file))}"
+    text = f"{rows}: [green]{done['created']:,} new[/], {done['changed']:,} changed"
     text += f", {done['unchanged']:,} unchanged"
     text += f", [red]{done['refused']:,} refused[/]." if done["refused"] else ", none refused."
     if done.get("ignored_columns"):

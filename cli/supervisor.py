@@ -85,7 +85,7 @@ class Supervisor(ABC):
                 process.restarts += 1
                 process.start()
 
-    def ended(self, process: Process) -> None:  # noqa: B027 — most have nothing to do then
+    def ended(self, process: Process) -> None:  # noqa: B027 - most have nothing to do then
         """Called when a process has ended by itself and is about to be restarted."""
 
     def stop(self) -> None:

@@ -1,1 +1,1 @@
-"""Worked examples; each runs."""
+"""Worked examples; all of them run."""

@@ -1,7 +1,7 @@
-"""A day of the shop's events, and what they must come to: counted here from the shop's own files.
+"""A day of the shop's events, and the messages they must produce, counted from the shop's own files.
 
-The counting knows the rules as the shop's people do: a confirmation goes to the mailbox, a parcel's news to the
-app or else the mailbox, a price alarm to each watcher's devices. It never looks into the ledger.
+The count uses the rules that the shop's people know: a confirmation goes to the mailbox, a parcel's news to the app or
+else the mailbox, a price alarm to each watcher's devices. It never reads the ledger.
 """
 
 import json
@@ -24,7 +24,7 @@ _STALE = timedelta(hours=3)
 
 @dataclass
 class Day:
-    """The lines to send, and what is expected of them."""
+    """The lines to send, and the expected messages."""
 
     lines: list[bytes] = field(default_factory=list)
     received: int = 0
@@ -32,7 +32,7 @@ class Day:
     repeated: int = 0
     malformed: int = 0
     expected: Counter[str] = field(default_factory=Counter)  # messages by communication
-    questions: dict[str, list[str]] = field(default_factory=dict)  # what support could be asked about it
+    questions: dict[str, list[str]] = field(default_factory=dict)  # questions that support could ask
 
     def write(self, path: Path) -> None:
         path.write_bytes(b"\n".join(self.lines) + b"\n")
@@ -40,7 +40,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One event: type, order or product number, data, and the messages that it must come to."""
+    """One event: type, order or product number, data, and the messages that it must produce."""
 
     type: str
     subject: str
@@ -50,13 +50,13 @@ class Made:
 
 
 class Shop:
-    """Makes events about its customers."""
+    """Generates events about its customers."""
 
     def __init__(self, people: list[Customer], seed: int) -> None:
         self.dice = random.Random(seed)
         self.people = people
-        # who answers a code wrongly or has removed the app gets one such event at the most: afterwards the
-        # dead address is retired, and how many addresses are left would depend on who was faster
+        # a customer with a wrong number or a removed app gets at most one such event: afterwards the dead address is
+        # retired, and the number of remaining addresses would depend on timing
         self.good_phones = [one for one in people if not one.bad_phone]
         self.bad_phones = iter([one for one in people if one.bad_phone])
         self.with_app_or_none = [one for one in people if not one.app_removed]
@@ -75,7 +75,7 @@ class Shop:
             "carrier": "pickup" if picked_up else "DHL",
             "tracking_url": "https://track.example/00340434161094042557",
         }
-        # one device or several: the first usable channel is the app wherever it is installed
+        # one or several devices: the first usable channel is the app wherever it is installed
         messages = {} if picked_up else {"parcel-shipped": max(1, len(one.devices))}
         return Made("parcel.shipped", self._order(), data, messages)
 
@@ -90,8 +90,8 @@ class Shop:
             self.questions.setdefault("second step", _about(one, "one-time-code"))
         data = {"customer": person.key, "code": f"{self.dice.randrange(1_000_000):06d}"}
         stale = one is None and self.dice.random() < 0.01
-        # a number that does not exist fails for good, then the mailbox is tried: two messages; a code that
-        # comes too late is not even requested
+        # a number that does not exist fails permanently, then the mailbox is tried: two messages; a code that comes too
+        # late is not even requested
         return Made(
             "login.requested",
             f"login-{self.dice.getrandbits(40)}",
@@ -161,7 +161,7 @@ _SHARES: tuple[tuple[float, Callable[[Shop], Made]], ...] = (
 
 
 def make_day(people: list[Customer], count: int, now: datetime | None = None, seed: int = 2) -> Day:
-    """`count` distinct events, 5 % of them sent twice, and 100 malformed lines somewhere among them."""
+    """Generate `count` distinct events, 5 % of them sent twice, and 100 malformed lines among them."""
     shop = Shop(people, seed)
     day = Day()
     moment = now or datetime.now(UTC)
@@ -188,7 +188,7 @@ def _events(shop: Shop, count: int) -> Iterator[Made]:
 
 
 def line(made: Made, id_: str, now: datetime) -> bytes:
-    """The event as the shop's system writes it."""
+    """Return the event as the shop's system writes it."""
     event = {
         "specversion": "1.0",
         "id": id_,

@@ -1,11 +1,11 @@
 """`make demo`: a shop's day through the whole suite, with everything going wrong that can.
 
     files applied → 10,000 recipients imported → 20,000 events streamed, 5 % of them twice, some malformed
-    providers answer 429, 503, dead tokens, bounces, and time-outs after accepting
+    providers answer 429, 503, dead tokens, bounces, and timeouts after accepting
     half-way the worker is killed (SIGKILL), later stopped (SIGTERM) while the mail server answers 451
 
-The suite is the embedded one; with --engines the topology of production on this machine, over Kafka or Redis, and
-the trace of one order more is shown as Jaeger tells it.
+The suite is the embedded one; with --engines it is the production topology on this machine, over Kafka or Redis, and
+the trace of one more order is shown as Jaeger has it.
 Writes demo-report.json. Exits 1 if a sum is off, something is pending, or a repeat is unexplained.
 """
 
@@ -42,7 +42,7 @@ HERE = Path(__file__).parent
 CUSTOMERS = 10_000
 EVENTS = 20_000
 _SETTLE_SECONDS = 150.0
-# a laptop's day is three minutes long: time-outs and leases are shortened to match, nothing else is
+# a laptop's day is three minutes long: only timeouts and leases are shortened to match
 SHORT_TIMES = """
 [delivery]
 lease_seconds = 20.0
@@ -58,7 +58,7 @@ console = Console()
 
 
 class Demo:
-    """The day: its folder, its suite, and the commands that a shop's people would type."""
+    """The day: its folder, its suite, and the commands that the shop's people would type."""
 
     def __init__(self, folder: Path, bus: Bus | None, events: int) -> None:
         self.folder = folder
@@ -69,7 +69,7 @@ class Demo:
         self.suite: Supervisor = Topology(settings, bus) if bus else Suite(settings)
 
     def depesche(self, *arguments: str | Path, captured: bool = False) -> str:
-        """Runs a command of the CLI, as typed; its refusals are part of the day, its failures are not."""
+        """Run a CLI command as typed; refusals are part of the day, failures are not."""
         console.print(f"[dim]$ depesche {' '.join(str(a) for a in arguments)}[/]")
         environment = os.environ | {"DEPESCHE_DATA_DIR": str(self.folder)}
         command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
@@ -79,7 +79,7 @@ class Demo:
         return (done.stdout or b"").decode()
 
     def prepare(self) -> None:
-        """The shop's files are applied and its customers imported."""
+        """Apply the shop's files and import its customers."""
         self.depesche("apply", HERE)
         self.depesche("templates", "publish", "--all")
         self.depesche("communications", "publish", "--all")
@@ -87,7 +87,7 @@ class Demo:
         self.depesche("recipients", "import", self.folder / "customers.ndjson")
 
     def stream(self) -> dict[str, int]:
-        """The day's events go in, while a second hand does harm; gives how many were taken."""
+        """Stream the day's events while faults happen; return how many were accepted."""
         path = self.folder / "day.ndjson"
         self.day.write(path)
         harm = threading.Thread(target=self._do_harm, daemon=True)
@@ -95,7 +95,7 @@ class Demo:
         told = json.loads(self.depesche("events", "send", path, "--json", captured=True))
         first = told["refused"][0]
         console.print(
-            f"{told['received']:,} events sent: {told['accepted']:,} accepted, {told['duplicate']:,} sent before, "
+            f"{told['received']:,} events sent: {told['accepted']:,} accepted, {told['duplicate']:,} duplicates, "
             f"{told['rejected']} refused; for instance line {first['line']}: {first['detail']}"
         )
         harm.join()
@@ -117,19 +117,19 @@ class Demo:
         return next(p for p in self.suite.processes if p.name in ("worker-1", "delivery-worker"))
 
     def settle(self) -> Sums:
-        """Waits until nothing is pending and bounces have come back."""
+        """Wait until nothing is pending and bounces have come back."""
         reckoning = Reckoning(self.suite, self.day)
-        with console.status("Waiting until everything has its end …"):
+        with console.status("Waiting until every message is final …"):
             _until(lambda: reckoning.sums().settled, _SETTLE_SECONDS)
         return reckoning.sums()
 
     def send_traced(self, jaeger_url: str) -> None:
-        """One more order after the day, its way through every program, and why it was sent. FerretDB, which stands in
-        for MongoDB, writes the day for some minutes longer, and history's part may not be there yet."""
+        """Send one more order after the day, and show its way through every program, and why it was sent. FerretDB,
+        which stands in for MongoDB, keeps writing the day for some minutes, so history's part may be missing."""
         one = Shop(self.people, seed=3).order_placed()
         event = line(replace(one, subject="B-1"), "one-more", datetime.now(UTC))
         trace_id = Reckoning(self.suite, self.day).send_traced(event)
-        with console.status("Waiting until all programs have told of one more order …"):
+        with console.status("Waiting until all programs have reported one more order …"):
             tree = trace_of(jaeger_url, trace_id)
         console.print(tree)
         self.depesche("why", "--order", "B-1")
@@ -142,7 +142,7 @@ def _until(true: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on right now."""
+    """Return a TCP port that nobody listens on right now."""
     with socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -150,7 +150,7 @@ def free_port() -> int:
 
 
 def main() -> int:
-    """The whole day; gives the exit code."""
+    """Run the whole day; return the exit code."""
     options = _options()
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="depesche-demo-"))
@@ -186,7 +186,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.shop.demo", description="A shop's day, with faults.")
     parser.add_argument("--engines", action="store_true", help="as in production: sidecars, real engines")
     parser.add_argument("--bus", choices=("kafka", "redis"), default="kafka", help="the broker, with --engines")
-    parser.add_argument("--events", type=int, default=EVENTS, help=f"distinct events; {EVENTS:,} without")
+    parser.add_argument("--events", type=int, default=EVENTS, help=f"distinct events; default {EVENTS:,}")
     return parser.parse_args()
 
 

@@ -1,7 +1,7 @@
-"""The shop's customers: made from a seed, so that a day can be counted before it is sent.
+"""The shop's customers: generated from a seed, so that a day can be counted before it is sent.
 
-Some have a phone that does not exist, an app that was removed, a mailbox that bounces, a provider that is slow
-to answer: the simulator acts by what their address says.
+Some have a phone number that does not exist, a removed app, a mailbox that bounces, a provider that answers slowly: the
+simulator reads the fault from the address.
 """
 
 import json
@@ -29,7 +29,7 @@ FIRST = (
 LAST = ("Öztürk", "Meier", "Nowak", "García", "Ibrahim", "Jensen", "Weiß", "O’Neill", "Kovács", "Dubois")
 LOCALES = ("de", "de", "de-AT", "en", "en-GB")
 
-# share of customers per fault, by the channel that shows it
+# share of customers per fault, by channel
 _FAULTS = {
     "push": (("dead", 0.01), ("429x1", 0.01), ("503x1", 0.01), ("timeout-acceptedx1", 0.002)),
     "email": (("bounce", 0.005), ("dead", 0.005), ("451x1", 0.01), ("timeout-acceptedx1", 0.002)),
@@ -42,7 +42,7 @@ _CONSENT = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """One customer as the generator knows them."""
+    """A customer with the generator's knowledge."""
 
     number: int
     first_name: str
@@ -65,13 +65,13 @@ class Customer:
 
 
 def customers(count: int, seed: int = 1) -> list[Customer]:
-    """`count` customers, the same ones for the same seed."""
+    """Return `count` customers, the same ones for the same seed."""
     dice = random.Random(seed)
     return [_customer(100_001 + index, dice) for index in range(count)]
 
 
 def _nobodys(number: int) -> str:
-    """A number of this customer's own that does not exist: were it another's too, it would soon be barred for both."""
+    """Return a nonexistent number of this customer's own: if two shared it, it would soon be barred for both."""
     thousand, rest = divmod(number - 100_001, 1_000)
     return f"+43{('650', '660', '664', '676', '680', '681', '688', '699', '677', '670')[thousand]}{rest:03d}9990404"
 
@@ -86,7 +86,7 @@ def _customer(number: int, dice: random.Random) -> Customer:
         last_name=dice.choice(LAST),
         locale=dice.choice(LOCALES),
         email=f"c{number}{f'+fault.{mail_fault}' if mail_fault else ''}@mail.example",
-        # the simulator reads 999, a count and 404 at the end as a number that does not exist
+        # to the simulator 999, a count and 404 at the end mean a number that does not exist
         phone=f"+491522{number:07d}" if not bad_phone else _nobodys(number),
         devices=_devices(number, push_fault, dice),
         topics=topics,
@@ -115,7 +115,7 @@ def _devices(number: int, fault: str, dice: random.Random) -> tuple[str, ...]:
 
 
 def row(one: Customer) -> dict[str, Any]:
-    """A line of the import file."""
+    """Return a line of the import file."""
     return {
         "key": one.key,
         "first_name": one.first_name,
@@ -134,7 +134,7 @@ def row(one: Customer) -> dict[str, Any]:
 
 
 def write(people: list[Customer], path: Path) -> None:
-    """The import file, as NDJSON."""
+    """Write the import file, as NDJSON."""
     with path.open("w", encoding="utf-8") as file:
         for one in people:
             file.write(json.dumps(row(one), ensure_ascii=False) + "\n")

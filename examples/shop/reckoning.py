@@ -1,4 +1,4 @@
-"""The day's reckoning: what the shop expected beside what the ledger says, beside what the providers saw."""
+"""Reconciles the day: what the shop expected, what the ledger says, and what the providers saw."""
 
 import sys
 from dataclasses import asdict, dataclass, field
@@ -19,7 +19,7 @@ STATUSES = ("sent", "failed", "skipped", "suppressed", "unknown", "pending")
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """The ledger's counters, and whether anything still moves."""
+    """The ledger's counters, and whether anything is still moving."""
 
     messages: dict[str, int]
     communications: dict[str, dict[str, int]]
@@ -44,11 +44,11 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
-        """What demo-report.json holds."""
+        """Return the content of demo-report.json."""
         return asdict(self)
 
     def check(self) -> None:
-        """Every sum that must hold."""
+        """Check every sum that must hold."""
         e, m, p = self.events, self.messages, self.provider
         self._same("events", e["received"], e["accepted"] + e["duplicate"] + e["rejected"])
         self._same("messages", m["expected"], sum(m[status] for status in STATUSES))
@@ -57,14 +57,14 @@ class Report:
         self._same("pending messages", 0, m["pending"])
         self._same("repeats explained", p["repeated"], p["repeated_explained"])
         if p["distinct"] < m["sent"]:
-            self.problems.append(f"{m['sent']:,} messages are called sent, but only {p['distinct']:,} arrived.")
+            self.problems.append(f"{m['sent']:,} messages are recorded as sent, but only {p['distinct']:,} arrived.")
 
     def _same(self, what: str, wanted: int, found: int) -> None:
         if wanted != found:
-            self.problems.append(f"{what}: {wanted:,} were expected, {found:,} are there.")
+            self.problems.append(f"{what}: expected {wanted:,}, found {found:,}.")
 
     def show(self, console: Console) -> None:
-        """The tables for people."""
+        """Print the tables for people."""
         table = Table(title="Messages by communication", title_justify="left")
         for heading in ("communication", "expected", *STATUSES):
             table.add_column(heading, justify="left" if heading == "communication" else "right")
@@ -80,11 +80,11 @@ class Report:
     def _show_providers(self, console: Console) -> None:
         e, p = self.events, self.provider
         console.print(
-            f"Events: {e['received']:,} received = {e['accepted']:,} accepted + {e['duplicate']:,} sent before"
+            f"Events: {e['received']:,} received = {e['accepted']:,} accepted + {e['duplicate']:,} duplicates"
             f" + {e['rejected']:,} refused"
         )
         console.print(
-            f"Providers: {p['calls']:,} calls, {p['accepted']:,} accepted, {p['distinct']:,} different messages; "
+            f"Providers: {p['calls']:,} calls, {p['accepted']:,} accepted, {p['distinct']:,} distinct messages; "
             f"ledger: {self.messages['sent']:,} sent"
         )
         console.print(f"Repeats that a provider accepted: {p['repeated']:,}, explained {p['repeated_explained']:,}")
@@ -93,11 +93,11 @@ class Report:
         if len(self.repeats) > 5:
             console.print(f"  … and {len(self.repeats) - 5:,} more in demo-report.json")
         rate = self.messages["sent"] / self.seconds
-        console.print(f"{self.seconds:.0f} s in all, {rate:,.0f} messages a second over the whole day")
+        console.print(f"{self.seconds:.0f} s in total, {rate:,.0f} messages per second over the whole day")
 
 
 class Reckoning:
-    """Asks the suite and the simulator, over HTTP like anybody else."""
+    """Queries the suite and the simulator over HTTP, like any other client."""
 
     def __init__(self, suite: Supervisor, day: Day) -> None:
         found = credentials.read(suite.folder / credentials.FILE_NAME)
@@ -110,7 +110,7 @@ class Reckoning:
         self._control = httpx.Client(base_url=endpoints.control_url, timeout=30)
 
     def sums(self) -> Sums:
-        """The ledger's counters now."""
+        """Return the ledger's current counters."""
         found = self._get("/delivery/v1/statistics")
         still = found["messages"]["pending"] or found["outbox"] or sum(found["backlog"].values())
         owed = self._control.get("counters").json()["owed"]
@@ -118,18 +118,18 @@ class Reckoning:
         return Sums(found["messages"], found["communications"], settled=enough and not still and not owed)
 
     def send_traced(self, event: bytes) -> str:
-        """Sends one event, and gives the id of the trace that it is in."""
+        """Send one event; return the id of its trace."""
         kind = {"content-type": "application/cloudevents+json"}
         answer = self._api.post("/orders-notification/v1/events", content=event, headers=kind).raise_for_status()
         return str(self._get(f"/orders-notification/v1/events/{answer.json()['id']}")["trace_id"])
 
     def break_mail_server(self, seconds: float) -> None:
-        """The mail server says 451 to everybody for a while."""
+        """Make the mail server answer 451 to everybody for a while."""
         order = {"channel": "smtp", "fault": "451", "seconds": seconds}
         self._control.post("faults", json=order).raise_for_status()
 
     def report(self, seconds: float, events: dict[str, int]) -> Report:
-        """The whole reckoning, checked."""
+        """Return the whole report, checked."""
         sums, counters = self.sums(), self._control.get("counters").json()
         repeats = [self._explained(repeat) for repeat in self._control.get("repeats").json()["items"]]
         total = counters["total"]
@@ -149,7 +149,7 @@ class Reckoning:
         return report
 
     def _explained(self, repeat: dict[str, Any]) -> dict[str, Any]:
-        """A repeat is explained by an attempt whose end nobody knew: a time-out, or a worker that was killed."""
+        """A repeat is explained by an attempt with an unknown outcome: a timeout, or a killed worker."""
         message = self._get(f"/delivery/v1/messages/{repeat['message']}")
         unknown = [attempt for attempt in message["attempts"] if attempt["status"] == "unknown"]
         times = len(repeat["accepted"])
@@ -159,7 +159,7 @@ class Reckoning:
             "message": repeat["message"],
             "times": times,
             "explained": min(times - 1, len(unknown)),
-            "because": f"unknown after {', '.join(reasons)}, then sent again" if unknown else "nobody knows",
+            "because": f"unknown after {', '.join(reasons)}, then sent again" if unknown else "unexplained",
         }
 
     def _get(self, path: str, **query: Any) -> Any:

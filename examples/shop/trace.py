@@ -1,4 +1,4 @@
-"""The way of one send through all programs, as Jaeger tells it: a tree of spans, with the time from its start."""
+"""The way of one send through all programs, as Jaeger has it: a tree of spans, with the time from its start."""
 
 import time
 from typing import Any
@@ -7,17 +7,17 @@ import httpx
 from rich.tree import Tree
 
 _PATIENCE_SECONDS = 60.0  # each process exports its spans every few seconds
-LAST = "history message.recorded"  # history has heard of the send
+LAST = "history message.recorded"  # history has received the event about the send
 
 
 def trace_of(jaeger_url: str, trace_id: str) -> Tree:
-    """The trace, each span below its parent in the order of their starts. Waits until `LAST` is among its spans and no
-    parent is missing; when that takes too long, what has come is drawn, and said what has not. Raises SystemExit where
-    nothing has."""
+    """Return the trace, each span below its parent, sorted by start. Waits until `LAST` is among its spans and no
+    parent is missing; after a timeout it draws the spans received, and says what is missing. Raises SystemExit if there
+    are none."""
     until, told, missing = time.monotonic() + _PATIENCE_SECONDS, None, ""
     with httpx.Client(base_url=jaeger_url, timeout=20, trust_env=False) as jaeger:
         while time.monotonic() < until:
-            answer = jaeger.get(f"/api/traces/{trace_id}")  # 404 until its first span has come
+            answer = jaeger.get(f"/api/traces/{trace_id}")  # 404 until its first span arrives
             if answer.is_success:
                 told = answer.json()["data"][0]
                 if not (missing := _missing(told)):
@@ -29,22 +29,22 @@ def trace_of(jaeger_url: str, trace_id: str) -> Tree:
 
 
 def _missing(told: dict[str, Any]) -> str:
-    """What a whole trace has and this one has not; empty where it is whole."""
+    """Say what a trace lacks; empty if it is complete."""
     known = {span["spanID"] for span in told["spans"]} | {None}
     lost = [LAST] if all(span["operationName"] != LAST for span in told["spans"]) else []
-    lost += sorted(f"what {span['operationName']} is below" for span in told["spans"] if _parent(span) not in known)
+    lost += sorted(f"the parent of {span['operationName']}" for span in told["spans"] if _parent(span) not in known)
     return ", ".join(lost)
 
 
 def drawn(told: dict[str, Any], missing: str = "") -> Tree:
-    """A trace as Jaeger's API tells it. A span whose parent is not there stands at the root."""
+    """Draw a trace from Jaeger's API. A span whose parent is missing is put at the root."""
     spans = sorted(told["spans"], key=lambda span: span["startTime"])
     known, start = {span["spanID"] for span in spans}, spans[0]["startTime"]
     programs = {name: process["serviceName"] for name, process in told["processes"].items()}
     label = f"trace {told['traceID']}: {len(spans)} spans of {len(set(programs.values()))} programs"
     tree = Tree(f"{label}; not there yet: {missing}" if missing else label)
     branches: dict[str | None, Tree] = {None: tree}
-    # a clock of another process may put a child before its parent: who waits is drawn in a later round
+    # another process's clock may put a child before its parent: it is then drawn in a later round
     while spans:
         placed = [span for span in spans if _parent(span) in branches or _parent(span) not in known]
         for span in placed:

@@ -168,7 +168,7 @@ class DeadLetters:
             found = int(await connection.fetchval(_UNREADABLE, *wanted.columns()))
         if found and wanted.ids is not None:
             raise Conflict(
-                f"{found} of these are unreadable, so there is no event to replay. Find out who publishes them "
+                f"{found} of these could not be read, so there is no event to replay. Find out who publishes them "
                 "on the topic, have the events sent again, and discard these."
             )
         return found

@@ -65,14 +65,14 @@ from services.bounce.settings import BounceSettings
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _WINDOW_SECONDS = 0.005
-_MOST_TOGETHER = 32  # mails a commit: each of them has up to a megabyte
-_MOST_WAITING = 200  # more than the listeners have connections; their bytes are in memory
+_MOST_TOGETHER = 32  # mails per commit: each has up to a megabyte
+_MOST_WAITING = 200  # more than the listeners' connections; their bytes are in memory
 
 _waiting = Gauge("depesche_bounce_mails_waiting", "Mails that wait for their commit", multiprocess_mode="livesum")
 
 
 def create_service(runtime: Runtime, settings: BounceSettings | None = None) -> Service:
-    """bounce over the runtime's Postgres."""
+    """Build bounce over the runtime's Postgres."""
     settings = settings or load(BounceSettings, runtime.settings_file)
     database = runtime.database("bounce", max_size=settings.pool_max_connections, server_settings=SERVER_SETTINGS)
     deps = _bounce(runtime, settings, database)
@@ -146,7 +146,7 @@ def _bounce(runtime: Runtime, settings: BounceSettings, database: Database) -> B
 
 
 def create_app(runtime: Runtime, settings: BounceSettings | None = None) -> FastAPI:
-    """The application alone, for a container of its own."""
+    """Build the standalone application, for a container of its own."""
     return create_service(runtime, settings).app
 
 
@@ -171,7 +171,7 @@ def _band(settings: BounceSettings) -> Band:
 
 
 def _listener(settings: BounceSettings) -> Listeners:
-    """SMTP for strangers; LMTP for our own mail server, which has no limits of a peer's own: it speaks for all."""
+    """SMTP for strangers; LMTP for our own mail server, without limits per peer: it relays for all."""
     limits = Limits(
         settings.max_mail_bytes,
         settings.max_connections,

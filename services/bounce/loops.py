@@ -1,4 +1,4 @@
-"""What runs by itself in bounce: listener, reader of mails, domains, breakers, rollbacks, replays, retention."""
+"""Bounce's background loops: listener, mail reader, domains, breakers, rollbacks, replays, retention."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from services.bounce.handlers.reports import figures_kept_since
 from services.bounce.handlers.rolling_back import look_after
 from services.bounce.handlers.telling import call_webhook
 
-MAILS_AT_ONCE = 2_000  # what is counted of a batch is written once: fewer at once write more
+MAILS_AT_ONCE = 2_000  # a batch's counts are written once: smaller batches write more
 _LEASE_SECONDS = 60.0
-_CALLS_SECONDS = 120.0  # longer than a turn of a webhook can be
+_CALLS_SECONDS = 120.0  # longer than a webhook's turn can take
 _IDLE_SECONDS = 0.5
 _RETENTION_SECONDS = 3_600.0
 _LONGEST_WAIT_SECONDS = 300.0
@@ -41,7 +41,7 @@ _breaker = Gauge(
 
 
 async def listener(deps: Bounce, stop: asyncio.Event) -> None:
-    """Takes mails in: the bytes are committed before the 250."""
+    """Accept mails: the bytes are committed before the 250."""
 
     async def accept(recipient: str, peer: str) -> str | None:
         return await refuse_recipient(deps, recipient, peer)
@@ -53,7 +53,7 @@ async def listener(deps: Bounce, stop: asyncio.Event) -> None:
 
 
 async def reader(deps: Bounce, stop: asyncio.Event) -> None:
-    """Reads mails that wait; while delivery is away they wait longer and longer."""
+    """Read waiting mails; while delivery is unavailable they back off."""
     while not stop.is_set():
         lease = await deps.mails.lease(MAILS_AT_ONCE, _LEASE_SECONDS)
         if not lease.mails:
@@ -69,7 +69,7 @@ async def reader(deps: Bounce, stop: asyncio.Event) -> None:
 
 
 async def webhooks(deps: Bounce, stop: asyncio.Event) -> None:
-    """Calls other systems' webhooks, many at a time, so that a slow one keeps nobody waiting."""
+    """Call other systems' webhooks, many at a time, so that a slow one does not delay others."""
     under_way: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as group:
         while not stop.is_set():
@@ -86,12 +86,12 @@ async def webhooks(deps: Bounce, stop: asyncio.Event) -> None:
 async def _called(deps: Bounce, webhook: Webhook) -> None:
     try:
         await call_webhook(deps, webhook)
-    except Transient as error:  # it is called again when its lease is over
+    except Transient as error:  # it is called again after its lease
         log.warning("webhook_waits", error=error.detail)
 
 
 async def retention(deps: Bounce, stop: asyncio.Event) -> None:
-    """Drops what is old, in small batches: bytes of mails, contacts, replays, what webhooks were told, figures."""
+    """Delete old data in small batches: bytes of mails, contacts, replays, webhooks' events, figures."""
     while not stop.is_set():
         now = deps.clock()
         if dropped := await deps.mails.drop_raw_before(raw_kept_since(deps)):
@@ -114,7 +114,7 @@ async def retention(deps: Bounce, stop: asyncio.Event) -> None:
 
 
 async def domains(deps: Bounce, stop: asyncio.Event) -> None:
-    """Asks the DNS for domains that were said to have no mail, a few at once."""
+    """Query the DNS for domains reported to have no mail, a few at once."""
     while not stop.is_set():
         now = deps.clock()
         due = await deps.domains_said.lease(deps.settings.domain_questions, now, _QUESTION_SECONDS)
@@ -127,7 +127,7 @@ async def domains(deps: Bounce, stop: asyncio.Event) -> None:
 
 
 async def breakers(deps: Bounce, stop: asyncio.Event) -> None:
-    """Closes the breakers of providers that are calm again, and follows up what they have parked."""
+    """Close the breakers of providers that are calm again, and follow up what they have parked."""
     shown: set[str] = set()
     turn = 0
     while not stop.is_set():
@@ -142,14 +142,14 @@ async def breakers(deps: Bounce, stop: asyncio.Event) -> None:
 
 
 async def replays(deps: Bounce, stop: asyncio.Event) -> None:
-    """Plays the policy over stored facts again where somebody asked for it, one after the other."""
+    """Run requested replays of the policy over stored facts, one after the other."""
     while not stop.is_set():
         if not await run_next(deps, stop):
             await pause(stop, _REPLAY_SECONDS)
 
 
 async def rollbacks(deps: Bounce, stop: asyncio.Event) -> None:
-    """Looks after the effects of a rule set that was just rolled back."""
+    """Undo late effects of a rule set that was just rolled back."""
     settled = -1
     while not stop.is_set():
         settled = await look_after(deps, settled)

@@ -1,4 +1,4 @@
-"""What bounce can be asked: bounces, suppressions with their evidence, rules."""
+"""Bounce's queries: bounces, suppressions with their evidence, rules."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Explained:
 
 
 def hash_of(hasher: AddressHasher, text: str, kind: str | None) -> bytes:
-    """The hash of an address as people write it; its kind is seen from its form. Raises InvalidAddress."""
+    """Hash an address as people write it; its form shows its kind. Raises InvalidAddress."""
     if kind == "email" or (kind is None and "@" in text):
         return email_address(text, "address").hash(hasher)
     if kind == "webhook" or (kind is None and text.startswith(("https://", "http://"))):
@@ -42,7 +42,7 @@ def hash_of(hasher: AddressHasher, text: str, kind: str | None) -> bytes:
 
 
 async def explained(reads: Reads, principal: Principal, id: UUID) -> Explained:
-    """One suppression with its evidence; raises NotFound."""
+    """Return one suppression with its evidence; raises NotFound."""
     found = await reads.suppression(principal.tenant, principal.mode, id)
     if found is None:
         raise NotFound(f"There is no suppression {id}; GET suppressions lists them.")
@@ -51,7 +51,7 @@ async def explained(reads: Reads, principal: Principal, id: UUID) -> Explained:
 
 
 async def bounce(reads: Reads, principal: Principal, id: UUID) -> Mapping[str, Any]:
-    """One fact; raises NotFound."""
+    """Return one fact; raises NotFound."""
     found = await reads.bounce(principal.tenant, principal.mode, id)
     if found is None:
         raise NotFound(f"There is no bounce {id} in this tenant and mode; GET bounces lists them.")
@@ -59,15 +59,15 @@ async def bounce(reads: Reads, principal: Principal, id: UUID) -> Mapping[str, A
 
 
 async def mail(reads: Reads, principal: Principal, id: UUID) -> Mail:
-    """What became of a mail; raises NotFound."""
+    """Return a mail with its outcome; raises NotFound."""
     found = await reads.mail(principal.tenant, principal.mode, id)
     if found is None:
-        raise NotFound(f"There is no mail {id}. Mails that named no message of yours are counted as backscatter.")
+        raise NotFound(f"There is no mail {id}. Mails that name no message of yours are counted as backscatter.")
     return replace(found, raw=None)
 
 
 async def rules(shipped: Shipped, made: Rules, wanted: RuleFilter) -> list[Entry]:
-    """A page of rules by id: the shipped ones, and those that people made."""
+    """Return a page of rules by id: the shipped ones, and those that people wrote."""
     own = [] if wanted.layer is Layer.SHIPPED else await made.page(wanted)
     ids = sorted(id_ for id_ in shipped.documents if id_ > wanted.after)
     fitting = [entry for id_ in ids if fits(entry := shipped_entry(shipped, id_), wanted)]
@@ -75,13 +75,13 @@ async def rules(shipped: Shipped, made: Rules, wanted: RuleFilter) -> list[Entry
 
 
 def shipped_entry(shipped: Shipped, id_: str) -> Entry:
-    """A shipped rule in the form of those that people make."""
+    """Return a shipped rule in the form of those that people write."""
     document = {name: value for name, value in shipped.documents[id_].items() if name != "id"}
     return Entry(id_, Layer.SHIPPED, State.LIVE, document, 0, "depesche", None, "depesche", None)
 
 
 def fits(entry: Entry, wanted: RuleFilter) -> bool:
-    """Whether a rule is among what a list is narrowed to."""
+    """Whether a rule matches a list's filters."""
     document = entry.document
     providers = document.get("provider") or ()
     listed = providers if isinstance(providers, list | tuple) else (providers,)

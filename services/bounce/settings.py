@@ -6,7 +6,7 @@ from pydantic import Field, PlainValidator, model_validator
 
 from libs.settings import ServiceSettings
 
-_LONGEST_PATH = 90  # bytes; what a socket's name has room for, less what stands beside it while it is made
+_LONGEST_PATH = 90  # bytes: a socket's limit, minus the suffix that it has while it is created
 
 
 def _port_or_socket(value: object) -> int | str:
@@ -15,7 +15,7 @@ def _port_or_socket(value: object) -> int | str:
     if path != text:
         if not path.startswith("/") or "\0" in path or not 1 < len(path.encode()) <= _LONGEST_PATH:
             raise ValueError(
-                f"a socket is an absolute path of at most {_LONGEST_PATH} bytes, as unix:/run/depesche/lmtp"
+                f"a socket is an absolute path of at most {_LONGEST_PATH} bytes, like unix:/run/depesche/lmtp"
             )
         return text
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
@@ -29,13 +29,13 @@ class BounceSettings(ServiceSettings):
     SECTION: ClassVar[str] = "bounce"
 
     smtp_host: str = Field(
-        "127.0.0.1", description="Address on which bounce mails are taken in over SMTP; 0.0.0.0 for all interfaces."
+        "127.0.0.1", description="Address of the SMTP listener for bounce mails; 0.0.0.0 for all interfaces."
     )
     smtp_port: int = Field(
-        8725, ge=0, le=65_535, description="TCP port for bounce mails; the MX of the bounce domain leads here. 0: none."
+        8725, ge=0, le=65_535, description="TCP port for bounce mails; the bounce domain's MX must lead here. 0: none."
     )
     lmtp_host: str = Field(
-        "127.0.0.1", description="Address on which a mail server of one's own hands bounce mails over by LMTP."
+        "127.0.0.1", description="Address of the LMTP listener for bounce mails from one's own mail server."
     )
     lmtp_port: Annotated[int | str, PlainValidator(_port_or_socket)] = Field(
         0, description="TCP port for bounce mails over LMTP, or `unix:/path` of a socket. 0: none."
@@ -43,29 +43,31 @@ class BounceSettings(ServiceSettings):
     lmtp_socket_mode: str = Field(
         "660",
         pattern=r"^[0-7]{3}$",
-        description="Permissions of that socket, in octal; who may write to it may hand bounce mails in.",
+        description="Permissions of that socket, in octal; whoever may write to it may submit bounce mails.",
     )
     domains: tuple[str, ...] = Field(
-        (), description="Bounce domains whose return paths are taken; empty takes every domain that our signature fits."
+        (), description="Bounce domains whose return paths are accepted; empty: any domain, if our signature is valid."
     )
     feedback_mailboxes: tuple[str, ...] = Field(
         ("postmaster", "abuse", "fbl"),
-        description="Local parts that take feedback reports, whose return path stands inside the mail.",
+        description="Local parts that accept feedback reports, which have the return path inside the mail.",
     )
     max_mail_bytes: int = Field(
         20 * 1024 * 1024,
         ge=10_000,
-        description="Largest bounce mail that is taken, in bytes; larger ones get a 552. 1 MB of it is kept.",
+        description="Maximum bytes of a bounce mail; larger ones get a 552. 1 MB of it is kept.",
     )
     max_import_bytes: int = Field(
-        2 << 30, ge=10_000, description="Largest zip or mbox of mails over HTTP, in bytes; unpacked as well as packed."
+        2 << 30, ge=10_000, description="Maximum bytes of a zip or mbox over HTTP; unpacked as well as packed."
     )
-    max_import_mails: int = Field(500_000, ge=1, description="Mails in one zip or mbox; no more are read of it.")
-    max_connections: int = Field(100, ge=1, description="SMTP connections served at once; more of them get a 421.")
-    max_peer_connections: int = Field(20, ge=1, description="SMTP connections of one host at once; more get a 421.")
-    max_recipients: int = Field(20, ge=1, description="Recipients tried per bounce mail; further ones get a 452.")
+    max_import_mails: int = Field(500_000, ge=1, description="Maximum mails in one zip or mbox; the rest is not read.")
+    max_connections: int = Field(100, ge=1, description="Maximum concurrent SMTP connections; more get a 421.")
+    max_peer_connections: int = Field(
+        20, ge=1, description="Maximum concurrent SMTP connections per host; more get a 421."
+    )
+    max_recipients: int = Field(20, ge=1, description="Maximum recipients tried per bounce mail; more get a 452.")
     mails_per_minute: int = Field(
-        600, ge=1, description="Mails that one host may begin in a minute over SMTP; further ones get a 451."
+        600, ge=1, description="Mails that one host may begin per minute over SMTP; more get a 451."
     )
     idle_seconds: float = Field(60.0, gt=0, description="Seconds after which a silent SMTP connection is closed.")
     raw_retention_days: int = Field(
@@ -82,81 +84,81 @@ class BounceSettings(ServiceSettings):
     figures_kept_days: int = Field(
         800, ge=400, description="Days for which figures by the day, reputation and what rules did are kept."
     )
-    pool_max_connections: int = Field(6, ge=1, description="Postgres connections of one process.")
+    pool_max_connections: int = Field(6, ge=1, description="Postgres connections per process.")
     model: str = Field(
         "shipped",
         min_length=1,
-        description="What is asked where no rule reads a reply: `shipped`, the path of a file that `depesche bounce "
-        "train` made, or `off`.",
+        description="What classifies a reply that no rule matches: `shipped`, the path of a file that `depesche bounce "
+        "train` wrote, or `off`.",
     )
 
     # when a fact bars its address
     trusted_providers: tuple[str, ...] = Field(
         ("*",),
-        description="Providers whose `no such user` ends a mailbox at once, as `gmail, yahoo`; others have to say it "
-        "twice. `*`: all, since a sign of life or an open breaker asks for a second proof anyway.",
+        description="Providers whose single `no such user` bars a mailbox, like `gmail, yahoo`; others need two. `*`: "
+        "all, since a sign of life or an open breaker requires a second proof anyway.",
     )
     second_proof_hours: float = Field(
-        24, gt=0, description="Hours that must lie between two proofs for the second one to bar."
+        24, gt=0, description="Minimum hours between two proofs for the second one to bar."
     )
     proofs_days: int = Field(60, ge=1, le=400, description="Days for which a first proof counts.")
     delivered_after_hours: float = Field(
-        24, ge=0, description="Hours after the day of an accepted mail until it counts as delivered, if no bounce came."
+        24, ge=0, description="Hours after the day of an accepted mail until it counts as delivered, without a bounce."
     )
     recent_delivery_days: int = Field(
-        45, ge=0, le=60, description="Days for which a delivery makes even a trusted provider say it twice."
+        45, ge=0, le=60, description="Days for which a delivery requires two proofs even from a trusted provider."
     )
     recent_reading_days: int = Field(
-        90, ge=0, description="Days for which an opening or a click makes even a trusted provider say it twice."
+        90, ge=0, description="Days for which an opening or click requires two proofs even from a trusted provider."
     )
     score_days: int = Field(
         3, ge=1, description="Distinct days with a full mailbox (or a refusing filter) after which marketing is barred."
     )
     score_within_days: int = Field(
-        14, ge=1, description="Days after which such a day is forgotten; a delivery makes all of them forgotten."
+        14, ge=1, description="Days after which such a day expires; a delivery ends all of them."
     )
 
     # when a provider is not believed
     breaker_factor: float = Field(
-        5, gt=1, description="How many times its usual share a provider's `no such user` may reach."
+        5, gt=1, description="Factor of its usual share up to which a provider's `no such user` is believed."
     )
     breaker_minimum: int = Field(
         200, ge=1, description="Refusals within the window below which a provider is always believed."
     )
     breaker_window_minutes: int = Field(10, ge=1, le=60, description="Minutes over which refusals are counted.")
-    breaker_usual_days: int = Field(7, ge=1, le=30, description="Days over which the usual share is taken.")
+    breaker_usual_days: int = Field(7, ge=1, le=30, description="Days over which the usual share is computed.")
     breaker_answer_minutes: int = Field(
         60, ge=1, description="Minutes within which bounces follow the mails that they answer."
     )
-    breaker_quiet_minutes: int = Field(
-        30, ge=1, description="Minutes within the band after which the breaker closes by itself."
-    )
+    breaker_quiet_minutes: int = Field(30, ge=1, description="Minutes within the band after which the breaker closes.")
     breaker_back_hours: float = Field(
-        6, gt=0, le=24, description="Hours that the breaker looks back at most for where the outage began."
+        6, gt=0, le=24, description="Maximum hours that the breaker looks back for the start of the outage."
     )
     parked_days: int = Field(
-        14, ge=1, description="Days after which what is parked is dropped if nothing more is heard of the address."
+        14, ge=1, description="Days after which a parked address is dropped if nothing further arrives about it."
     )
 
-    # what is said of domains
-    domain_again_hours: float = Field(24, gt=0, description="Hours after which a domain without mail is asked again.")
-    domain_timeout_seconds: float = Field(5, gt=0, description="Seconds that one domain's questions may take.")
-    domain_questions: int = Field(8, ge=1, le=100, description="Domains asked for at once.")
-    dns_servers: tuple[str, ...] = Field((), description="DNS servers to ask, by IP address; empty: the system's own.")
+    # DNS checks of domains
+    domain_again_hours: float = Field(24, gt=0, description="Hours after which a domain without mail is checked again.")
+    domain_timeout_seconds: float = Field(5, gt=0, description="Timeout in seconds for one domain's queries.")
+    domain_questions: int = Field(8, ge=1, le=100, description="Maximum domains checked concurrently.")
+    dns_servers: tuple[str, ...] = Field(
+        (), description="DNS servers to query, by IP address; empty: the system's own."
+    )
 
-    # how other systems are told
+    # other systems' webhooks
     webhook_allow_private: bool = Field(
-        False, description="Whether webhooks may lead to private addresses, and over http: for intranets."
+        False, description="Whether webhooks may use private addresses, and http: for intranets."
     )
-    webhook_timeout_seconds: float = Field(10, gt=0, le=30, description="Seconds that one call of a webhook may take.")
-    webhook_connections: int = Field(8, ge=1, le=50, description="Calls of one webhook at once, in one process.")
-    webhooks_at_once: int = Field(20, ge=1, description="Webhooks that are called at once, in one process.")
+    webhook_timeout_seconds: float = Field(10, gt=0, le=30, description="Timeout in seconds for a webhook call.")
+    webhook_connections: int = Field(8, ge=1, le=50, description="Concurrent calls of one webhook, per process.")
+    webhooks_at_once: int = Field(20, ge=1, description="Webhooks called concurrently, per process.")
     webhook_disable_days: float = Field(5, gt=0, description="Days of failing after which a webhook is disabled.")
     webhook_overlap_hours: float = Field(
-        24, ge=0, description="Hours for which a webhook's older secret goes on signing beside the new one."
+        24, ge=0, description="Hours for which a webhook's previous secret still signs beside the new one."
     )
     webhook_kept_days: int = Field(
-        14, ge=4, description="Days for which a webhook's events and its log are kept, and can be told again."
+        14, ge=4, description="Days for which a webhook's events and its log are kept, and can be sent again."
     )
 
     @model_validator(mode="after")
@@ -164,7 +166,7 @@ class BounceSettings(ServiceSettings):
         needed = max(self.proofs_days, self.score_within_days, self.raw_retention_days, self.parked_days)
         if self.facts_kept_days < needed:
             raise ValueError(
-                f"facts_kept_days is {self.facts_kept_days}, and other settings look back {needed} days; "
-                f"give it at least {needed}"
+                f"facts_kept_days is {self.facts_kept_days}, but other settings look back {needed} days; "
+                f"set it to at least {needed}"
             )
         return self

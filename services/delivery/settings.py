@@ -54,15 +54,15 @@ class DeliverySettings(ServiceSettings):
     )
     verify_after_seconds: float = Field(
         default=10.0, gt=0, le=600,
-        description="Seconds until a provider is first queried about an unknown message (on_unknown: verify); doubled.",
+        description="Seconds before the first query about an unknown message (on_unknown: verify); doubled each time.",
     )  # fmt: skip
     verify_certain_seconds: float = Field(
         default=60.0, ge=0, le=3_600,
-        description="Seconds after an attempt before its absence from the provider's list proves that it was not sent.",
+        description="Seconds after an attempt until its absence from the provider's list proves that it was not sent.",
     )  # fmt: skip
     verify_give_up_seconds: float = Field(
         default=7_200.0, gt=0, le=86_400,
-        description="Seconds after an attempt before queries to its provider end and the message stays unknown.",
+        description="Seconds after an attempt until its provider is no longer queried and the message stays unknown.",
     )  # fmt: skip
     breaker_threshold: int = Field(
         default=20, ge=1, le=10_000, description="Failed calls in a row after which a sender is paused."

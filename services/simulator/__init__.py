@@ -1,1 +1,1 @@
-"""Providers on real sockets: what the suite sends to until real ones are configured."""
+"""Providers on real sockets, which the suite uses until real ones are configured."""

@@ -13,7 +13,7 @@ from services.simulator.settings import SimulatorSettings, load_simulator
 
 
 async def serve(data: Path, settings: SimulatorSettings) -> None:
-    """Run until told to stop."""
+    """Run until a signal."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -30,13 +30,13 @@ async def serve(data: Path, settings: SimulatorSettings) -> None:
 
 
 def main() -> int:
-    """Command line; options win over the environment and the file."""
+    """Run the command line; options override the environment and the file."""
     parser = argparse.ArgumentParser(prog="python -m services.simulator", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder for its certificate and endpoints file")
     parser.add_argument("--settings", type=Path, default=None, help="depesche.toml with a section [simulator]")
     for name in ("fcm-port", "http-port", "smtp-port", "bounce-port"):
         parser.add_argument(f"--{name}", type=int, default=None, help="port; default by settings")
-    parser.add_argument("--callback-url", default=None, help="where its receipts are posted")
+    parser.add_argument("--callback-url", default=None, help="URL for its receipts")
     options = parser.parse_args()
     options.settings = options.settings or settings_file(options.data)
     given = {

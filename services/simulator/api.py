@@ -1,7 +1,7 @@
 """The control API, below /control: counters, repeats, what arrived, fault scripts, targets, reset.
 
-Answers are JSON, problems RFC 9457. It listens on loopback with the rest of the simulator and has no keys:
-whoever reaches it already reaches the providers that it plays.
+Responses are JSON, problems RFC 9457. It listens on loopback with the rest of the simulator and needs no keys: whoever
+reaches it can already reach the providers that it simulates.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ Order = TypeVar("Order", bound=msgspec.Struct)
 
 
 class FaultOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """`{"channel": "email", "fault": "451", "seconds": 2}`: until then, or for `count` calls, a `share` of them."""
+    """`{"channel": "email", "fault": "451", "seconds": 2}`: until then, or for `count` calls, or a `share` of them."""
 
     channel: str
     fault: str
@@ -43,7 +43,7 @@ class FaultOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TargetOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """Where receipts and bounce mails go; what is not named stays."""
+    """Where to send receipts and bounce mails; missing fields stay as they are."""
 
     callback_url: str | None = None
     bounce_host: str | None = None
@@ -62,7 +62,7 @@ class ReceiptOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass
 class Control:
-    """The control API of one exchange. `endpoints` is known once all sockets listen; its `fcm_ca` is the PEM itself."""
+    """The control API of one exchange. `endpoints` is set once all sockets listen; its `fcm_ca` is the PEM itself."""
 
     exchange: Exchange
     endpoints: Mapping[str, Any] | None = None
@@ -91,10 +91,10 @@ class Control:
 
 
 def channel_of(name: str, known: Sequence[str] = CHANNELS) -> str:
-    """A channel by its name or its protocol's; raises Invalid."""
+    """Return a channel by its own name or its protocol's; raises Invalid."""
     channel = ALIASES.get(name, name)
     if channel not in known:
-        raise Invalid(f"{name!r} is no channel; take one of {', '.join(known)}.", pointer="/channel")
+        raise Invalid(f"{name!r} is not a channel; use one of {', '.join(known)}.", pointer="/channel")
     return channel
 
 
@@ -105,7 +105,7 @@ def place_fault(exchange: Exchange, query: Query, body: bytes) -> Any:
         fault = Fault(order.fault)
     except ValueError as error:
         words = ", ".join(fault.value for fault in Fault)
-        raise Invalid(f"{order.fault!r} is no fault; take one of {words}.", pointer="/fault") from error
+        raise Invalid(f"{order.fault!r} is not a fault; use one of {words}.", pointer="/fault") from error
     until = exchange.clock() + order.seconds if order.seconds is not None else None
     for channel in channels:
         exchange.faults.add(Script(channel, fault, until, order.count, order.share))
@@ -147,7 +147,7 @@ def reset(exchange: Exchange, query: Query, body: bytes) -> Any:
 def list_messages(exchange: Exchange, query: Query, body: bytes) -> Any:
     known = set(Wanted.__dataclass_fields__)
     if unknown := set(query) - known - {"limit", "cursor"}:
-        raise Invalid(f"{min(unknown)} is no filter; there are {', '.join(sorted(known))}, limit and cursor.")
+        raise Invalid(f"{min(unknown)} is not a filter; use {', '.join(sorted(known))}, limit or cursor.")
     wanted = {name: value for name, value in query.items() if name in known}
     if "channel" in wanted:
         wanted["channel"] = channel_of(wanted["channel"])
@@ -160,11 +160,11 @@ def list_repeats(exchange: Exchange, query: Query, body: bytes) -> Any:
 
 
 def _one(exchange: Exchange, path: str, protocol: HttpProtocol) -> None:
-    """`messages/{number}`, and its /raw, /text, /html."""
+    """Serve `messages/{number}`, and its /raw, /text, /html."""
     number, _, form = path.removeprefix("messages/").partition("/")
     arrival = exchange.arrivals.get(int(number)) if number.isascii() and number.isdigit() else None
     if arrival is None or form not in ("", "raw", "text", "html"):
-        raise NotFound(f"Message {number} is not kept; the newest are listed at /control/messages.")
+        raise NotFound(f"Message {number} is not stored; the newest are listed at /control/messages.")
     match form:
         case "raw":
             kind = "message/rfc822" if arrival.channel == "email" else "application/json"
@@ -172,7 +172,7 @@ def _one(exchange: Exchange, path: str, protocol: HttpProtocol) -> None:
         case "text":
             protocol.response_str(200, [("content-type", "text/plain; charset=utf-8")], text_of(arrival))
         case "html":
-            # what strangers wrote is shown without their scripts
+            # a message's HTML is shown without its scripts
             headers = [("content-type", "text/html; charset=utf-8"), ("content-security-policy", "sandbox")]
             protocol.response_str(200, headers, body_of(arrival.raw, "html"))
         case _:

@@ -1,4 +1,4 @@
-"""Puts the simulator together: settings → exchange → protocols → listening sockets. `start` is the way in."""
+"""Assembles the simulator: settings → exchange → protocols → listening sockets. `start` is the entry point."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ ENDPOINTS_FILE = "simulator.json"
 
 @dataclass(frozen=True)
 class Simulator:
-    """A running simulator: where it listens, and its state for tests that look inside."""
+    """A running simulator: where it listens, and its state, for tests that inspect it."""
 
     endpoints: SimulatorEndpoints
     exchange: Exchange
@@ -42,14 +42,14 @@ class Simulator:
     _stack: AsyncExitStack
 
     async def stop(self) -> None:
-        """Close all sockets; calls that hang are let go first."""
+        """Close all sockets; hanging calls are released first."""
         await self._stack.aclose()
 
 
 async def start(
     data: Path, settings: SimulatorSettings | None = None, *, receipt_key: bytes | None = None
 ) -> Simulator:
-    """Listen on all its sockets and write the endpoints file into `data`. Raises OSError where a port is taken."""
+    """Listen on all its sockets and write the endpoints file into `data`. Raises OSError if a port is taken."""
     settings = _with_ports(settings or SimulatorSettings(), await asyncio.to_thread(read_endpoints, data))
     identity = await asyncio.to_thread(identity_of, data / "simulator", settings.public_host or settings.host)
     exchange = _exchange(settings)
@@ -67,7 +67,7 @@ async def start(
 
 @asynccontextmanager
 async def running(data: Path, settings: SimulatorSettings | None = None) -> AsyncIterator[Simulator]:
-    """A simulator for the time of a block."""
+    """Run a simulator for the duration of a block."""
     simulator = await start(data, settings)
     try:
         yield simulator
@@ -76,14 +76,14 @@ async def running(data: Path, settings: SimulatorSettings | None = None) -> Asyn
 
 
 def read_endpoints(data: Path) -> SimulatorEndpoints | None:
-    """What a running simulator has written into the data folder; None where there is none."""
+    """Return what a running simulator has written into the data folder; None if there is none."""
     with suppress(FileNotFoundError):
         return SimulatorEndpoints(**json.loads((data / ENDPOINTS_FILE).read_bytes()))
     return None
 
 
 def _with_ports(settings: SimulatorSettings, left: SimulatorEndpoints | None) -> SimulatorSettings:
-    """The ports of a run that was killed, where they are still free: others have read them from its file."""
+    """Reuse the ports of a killed run, if they are still free: clients have read them from its file."""
     if left is None:
         return settings
     known = {
@@ -146,7 +146,7 @@ async def _listen(
     for server in (fcm, http, mail):
         await server.start()
         stack.push_async_callback(server.stop)
-    stack.callback(stopping.set)  # closed in reverse: first let go what hangs
+    stack.callback(stopping.set)  # closed in reverse order: hanging calls are released first
     found = _endpoints(settings, identity, fcm.port, http.port, mail.port)
     control.endpoints = asdict(found) | {"fcm_ca": identity.ca.read_text()}
     return found

@@ -1,4 +1,4 @@
-"""The story of one call: judge it by the scripts, then accept, refuse or lose it, and owe what follows."""
+"""The story of one call: judge it by the scripts, accept, refuse or lose it, and schedule what follows."""
 
 from uuid import uuid4
 
@@ -12,14 +12,14 @@ _LATE = frozenset({Fault.LATE_RECEIPT, Fault.TIMEOUT_RECEIPT})
 
 
 def judge(exchange: Exchange, channel: str, scripted: Scripted | None, tag: object) -> Fault | None:
-    """What shall happen to one more call for a message: the channel's script before the address's."""
+    """Return the fault for another call for a message: the channel's script precedes the address's."""
     if (fault := exchange.faults.of_channel(channel)) is not None:
         return fault
     return exchange.faults.of_message(channel, scripted, tag) if scripted is not None else None
 
 
 def accept(exchange: Exchange, call: Arrival, fault: Fault | None = None) -> None:
-    """Count a message as accepted, keep it to be looked at, and owe its receipts."""
+    """Count a message as accepted, store it for viewing, and schedule its receipts."""
     call.milliseconds = now = exchange.unix()
     tally = exchange.tallies[call.channel]
     tally.calls += 1
@@ -48,7 +48,7 @@ def lose(exchange: Exchange, channel: str) -> None:
 
 
 def owe_receipt(exchange: Exchange, call: Arrival, kind: str, delay: float, *, twice: bool = False) -> None:
-    """A receipt in the simulator's own form; twice: the same one again, as providers do."""
+    """Schedule a receipt in the simulator's own form; `twice`: the same one again, as providers do."""
     receipt = OwnReceipt(str(uuid4()), call.tag, call.attempt, call.channel, kind)
     for number in range(2 if twice else 1):
         exchange.agenda.add(exchange.clock() + delay * (number + 1), Due(receipt))
@@ -59,7 +59,7 @@ def _owe(exchange: Exchange, call: Arrival, fault: Fault) -> None:
     if call.channel == "email" and (report := REPORTS.get(fault)) is not None:
         raw = report_about(report, call, exchange.unix())
         exchange.agenda.add(exchange.clock() + timing.receipt, Due(ReturnedMail(call.sender, raw)))
-    elif call.channel in ("push", "email"):  # an SMS owes Twilio's callbacks; a webhook's answer is its receipt
+    elif call.channel in ("push", "email"):  # an SMS has Twilio's callbacks; a webhook's answer is its receipt
         if fault in _LATE:
             owe_receipt(exchange, call, "delivered", timing.late)
         elif fault is Fault.DOUBLE_RECEIPT:

@@ -1,4 +1,4 @@
-"""What runs by itself: handing over what is owed. Ends with the LOOPS table."""
+"""The background loop that sends receipts, callbacks and bounce mails. Ends with the LOOPS table."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -25,7 +25,7 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Debts:
-    """What the loop needs; `key` signs the simulator's own receipts."""
+    """The loop's dependencies; `key` signs the simulator's own receipts."""
 
     exchange: Exchange
     outgoing: Outgoing
@@ -33,7 +33,7 @@ class Debts:
 
 
 async def settle_debts(debts: Debts, stop: asyncio.Event) -> None:
-    """Until `stop`: hand over what is due; what is not taken comes again every second, for a minute."""
+    """Until `stop`: send what is due; what is not accepted is retried every second, for a minute."""
     exchange = debts.exchange
     while not stop.is_set():
         due = exchange.agenda.take(exchange.clock())
@@ -89,12 +89,12 @@ async def _hand_over(debts: Debts, due: Due) -> None:
                 taken = await debts.outgoing.send_mail(targets.bounce_host, targets.bounce_port, to, raw)
             status = (200 if taken else None) if targets.bounce_port else 0
             _count(exchange, exchange.bounces, due, status)
-        case OwnReceipt():  # these go in batches
+        case OwnReceipt():  # these are sent in batches
             pass
 
 
 def _count(exchange: Exchange, sent: Sent, due: Due, status: int | None) -> None:
-    """Taken, refused for good (or nobody to tell: 0), or to be tried again."""
+    """Count it as delivered, or failed (also without a target: 0), or schedule a retry."""
     if status is not None and 200 <= status < 300:
         sent.delivered += 1
     elif (status is None or status >= 500 or status == 429) and due.tries < _MOST_TRIES:

@@ -1,4 +1,4 @@
-"""What the simulator needs from outside: an HTTP server's requests, and a way to hand over what it owes."""
+"""What the simulator needs from outside: an HTTP server's requests, and a way to send receipts and mails."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ class RequestHeaders(Protocol):
 
 
 class Scope(Protocol):
-    """What RSGI says about a request."""
+    """RSGI's description of a request."""
 
     http_version: str
     client: str
@@ -24,7 +24,7 @@ class Scope(Protocol):
 
 
 class HttpProtocol(Protocol):
-    """What RSGI offers to read a request and answer it; the answers are synchronous."""
+    """RSGI's methods to read a request and answer it; the answers are synchronous."""
 
     async def __call__(self) -> bytes: ...
     async def client_disconnect(self) -> None: ...
@@ -34,14 +34,14 @@ class HttpProtocol(Protocol):
 
 
 class Outgoing(Protocol):
-    """The way out. Both return whether it was taken, and raise nothing but cancellation."""
+    """Outgoing traffic. Both return whether it was accepted, and raise nothing but cancellation."""
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int | None:
-        """The status of the answer; None where there was none."""
+        """Return the status of the response; None if there was none."""
         ...
 
     async def send_mail(self, host: str, port: int, to: str, raw: bytes) -> bool:
-        """Hand a mail with an empty reverse path to an SMTP server."""
+        """Deliver a mail with an empty reverse path to an SMTP server."""
         ...
 
     async def close(self) -> None: ...

@@ -13,7 +13,7 @@ _SUMMED = ("calls", "accepted", "distinct", "repeated", "refused", "lost", "vali
 
 
 def counters(exchange: Exchange) -> dict[str, Any]:
-    """The counters of each channel and their sum."""
+    """Return the counters of each channel and their sum."""
     channels = {name: tally.figures() for name, tally in exchange.tallies.items()}
     return {
         "channels": channels,
@@ -26,7 +26,7 @@ def counters(exchange: Exchange) -> dict[str, Any]:
 
 
 def repeats(exchange: Exchange, channel: str | None = None) -> list[dict[str, Any]]:
-    """Each message that was accepted more than once: when, and as which attempt."""
+    """Return each message that was accepted more than once: when, and as which attempt."""
     return [
         {
             "channel": name,
@@ -43,7 +43,7 @@ def repeats(exchange: Exchange, channel: str | None = None) -> list[dict[str, An
 
 
 def arrived(exchange: Exchange, wanted: Wanted, before: int | None, limit: int) -> dict[str, Any]:
-    """One page of what arrived, newest first."""
+    """Return one page of what arrived, newest first."""
     found: Iterator[Any] = exchange.arrivals.search(wanted, before)
     page = list(islice(found, limit + 1))
     more = len(page) > limit
@@ -54,7 +54,7 @@ def arrived(exchange: Exchange, wanted: Wanted, before: int | None, limit: int) 
 
 
 def scripts(exchange: Exchange) -> list[dict[str, Any]]:
-    """The faults of whole channels that are active."""
+    """Return the active faults of whole channels."""
     now = exchange.clock()
     return [
         {

@@ -1,4 +1,4 @@
-"""The simulator's settings: ports, limits, and how long its scripted faults last."""
+"""The simulator's settings: ports, limits, and the duration of its scripted faults."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -16,17 +16,17 @@ class SimulatorSettings(ServiceSettings):
 
     host: str = Field("127.0.0.1", description="Address that all its sockets listen on.")
     public_host: str = Field(
-        "", description="Name by which the services reach it where that is not its host, as in a container."
+        "", description="Name by which the services reach it if that is not its host, as in a container."
     )
     fcm_port: int = Field(0, ge=0, le=65535, description="Port of FCM HTTP v1 over TLS; 0 lets the system choose.")
     http_port: int = Field(
         0, ge=0, le=65535, description="Port of SMS, webhooks and control over plain HTTP; 0 lets the system choose."
     )
     smtp_port: int = Field(0, ge=0, le=65535, description="Port of the mail server; 0 lets the system choose.")
-    kept_messages: int = Field(10_000, ge=1, description="How many of the newest messages it keeps to be looked at.")
-    kept_bytes: int = Field(64_000_000, ge=1, description="Upper bound of those messages together, in bytes.")
+    kept_messages: int = Field(10_000, ge=1, description="Maximum messages stored for viewing; the newest stay.")
+    kept_bytes: int = Field(64_000_000, ge=1, description="Maximum total size of those messages, in bytes.")
     retry_after_seconds: int = Field(
-        1, ge=0, description="What its answers 429 and 503 say in Retry-After, in seconds."
+        1, ge=0, description="Value of Retry-After in its answers 429 and 503, in seconds."
     )
     hang_seconds: float = Field(120.0, gt=0, description="How long a call that times out is left open, in seconds.")
     slow_seconds: float = Field(
@@ -35,45 +35,45 @@ class SimulatorSettings(ServiceSettings):
     late_seconds: float = Field(3.0, ge=0, description="Delay of late receipts, in seconds.")
     receipt_seconds: float = Field(0.2, ge=0, description="Delay of ordinary receipts and bounce mails, in seconds.")
     delivered_share: float = Field(
-        0.0, ge=0, le=1, description="Share of the accepted pushes and mails that get a receipt delivered, 0 to 1."
+        0.0, ge=0, le=1, description="Share of the accepted pushes and mails that get a delivered receipt, 0 to 1."
     )
     opened_share: float = Field(
-        0.0, ge=0, le=1, description="Share of the delivered ones that get a receipt opened as well, 0 to 1."
+        0.0, ge=0, le=1, description="Share of the delivered ones that get an opened receipt as well, 0 to 1."
     )
     listed_seconds: float = Field(
-        1.0, ge=0, description="Seconds until the SMS API lists a message that it took: as at Twilio, not at once."
+        1.0, ge=0, description="Seconds until the SMS API lists an accepted message: as at Twilio, not at once."
     )
     callback_url: str = Field(
-        "", description="Where its own receipts go; empty: delivery's callbacks/simulator of the suite."
+        "", description="URL for its own receipts; empty: delivery's callbacks/simulator of the suite."
     )
     receipt_key: SecretStr = Field(
         SecretStr(""), description="Key (hex) of its receipts' signature; empty: derived from the data folder's secret."
     )
-    bounce_host: str = Field("127.0.0.1", description="Host that bounce mails are sent to over SMTP.")
+    bounce_host: str = Field("127.0.0.1", description="Host to which bounce mails are sent over SMTP.")
     bounce_port: int = Field(
-        8725, ge=0, le=65535, description="Port that bounce mails are sent to, where bounce listens; 0 sends none."
+        8725, ge=0, le=65535, description="Port to which bounce mails are sent, where bounce listens; 0 sends none."
     )
-    smtp_username: str = Field("", description="User that the mail server asks for; empty: no authentication needed.")
+    smtp_username: str = Field("", description="User name required by the mail server; empty: no authentication.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
     smtp_pipelining: bool = Field(True, description="Whether the mail server offers PIPELINING.")
-    smtp_chunking: bool = Field(True, description="Whether the mail server offers CHUNKING: BDAT in place of DATA.")
+    smtp_chunking: bool = Field(True, description="Whether the mail server offers CHUNKING: BDAT instead of DATA.")
     smtp_starttls: bool = Field(True, description="Whether the mail server offers STARTTLS.")
     smtp_utf8: bool = Field(True, description="Whether the mail server offers SMTPUTF8.")
-    smtp_mail_bytes: int = Field(26_214_400, ge=1024, description="Largest mail that it takes, in bytes.")
+    smtp_mail_bytes: int = Field(26_214_400, ge=1024, description="Maximum size of a mail, in bytes.")
     sms_token: SecretStr = Field(
-        SecretStr(""), description="Auth token that the SMS API asks for; empty: any, and callbacks are signed with it."
+        SecretStr(""), description="Auth token required by the SMS API; empty: any, and callbacks are signed with it."
     )
     fcm_strict_tokens: bool = Field(
-        False, description="Whether FCM takes only bearer tokens that its own token endpoint has issued."
+        False, description="Whether FCM accepts only bearer tokens that its own token endpoint has issued."
     )
     webhook_secrets: tuple[SecretStr, ...] = Field(
         (),
-        description="Secrets (whsec_…) of which one must have signed a webhook; empty: the signature is not checked.",
+        description="Secrets (whsec_…), one of which must have signed a webhook; empty: signatures are not checked.",
     )
 
 
 def load_simulator(file: Path | None) -> SimulatorSettings:
-    """The settings; its receipts go to the suite of the same environment and file where nothing else is said."""
+    """Load the settings; its receipts go to the suite of the same environment and file by default."""
     settings = load(SimulatorSettings, file)
     if settings.callback_url:
         return settings

@@ -1,1 +1,1 @@
-"""The words: templates of each channel in their locales, as drafts and published versions."""
+"""Templates of each channel in their locales, as drafts and published versions."""

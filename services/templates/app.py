@@ -15,7 +15,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def create_service(runtime: Runtime, settings: TemplatesSettings | None = None) -> Service:
-    """templates over the runtime's Postgres."""
+    """Build templates over the runtime's Postgres."""
     settings = settings or load(TemplatesSettings, runtime.settings_file)
     database = runtime.database("templates", max_size=settings.pool_max_connections)
     return Service(
@@ -31,5 +31,5 @@ def create_service(runtime: Runtime, settings: TemplatesSettings | None = None) 
 
 
 def create_app(runtime: Runtime, settings: TemplatesSettings | None = None) -> FastAPI:
-    """The application alone, for a container of its own."""
+    """Build the standalone application, for a container of its own."""
     return create_service(runtime, settings).app

@@ -1,4 +1,4 @@
-"""Templates and what makes one whole: the parts of each channel, names, versions. Pure."""
+"""Templates and their validation: the parts of each channel, names, versions. Pure."""
 
 import hashlib
 import re
@@ -16,14 +16,14 @@ Locales = Mapping[str, Parts]
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 MAX_LOCALES = 100
-MAX_SOURCE = 256 * 1024  # characters of one part; a mail beyond it is cut off by most readers anyway
+MAX_SOURCE = 256 * 1024  # characters of one part; most mail clients truncate a longer mail anyway
 
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The parts of a channel: those it cannot do without, and those it may have."""
+    """The parts of a channel: required and optional ones."""
 
     required: frozenset[str]
     optional: frozenset[str]
@@ -41,7 +41,7 @@ SHAPES: Mapping[Channel, Shape] = {
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A draft. `version` grows with each edit; `published` is the latest frozen version of it."""
+    """A draft. `version` grows with each edit; `published` is its latest published version."""
 
     name: str
     channel: Channel
@@ -62,7 +62,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A published version: never changed."""
+    """A published version; never changed."""
 
     name: str
     version: int
@@ -74,22 +74,22 @@ class Version:
 
 
 def digest(channel: Channel, locales: Locales) -> bytes:
-    """What a version says, in 32 bytes: the same words have the same digest."""
+    """Hash a version's content in 32 bytes: equal content has the same digest."""
     ordered = {locale: dict(sorted(parts.items())) for locale, parts in sorted(locales.items())}
     return hashlib.sha256(exact_json.dumps([channel.word, ordered])).digest()
 
 
 def problems_of_shape(channel: Channel, locales: Locales) -> Iterator[FieldError]:
-    """Unknown and missing parts, names that are no locales, texts beyond any use."""
+    """Yield unknown and missing parts, names that are not locales, and oversized texts."""
     if not locales:
         yield FieldError("/locales", "A template needs at least one locale, for instance `en`.")
     if len(locales) > MAX_LOCALES:
-        yield FieldError("/locales", f"More than {MAX_LOCALES} locales.")
+        yield FieldError("/locales", f"There are more than {MAX_LOCALES} locales.")
     shape = SHAPES[channel]
     for locale, parts in locales.items():
         place = f"/locales/{_escaped(locale)}"
         if not _LOCALE.fullmatch(locale):
-            yield FieldError(place, "Not a locale: write a language and perhaps a region, as in `de` or `de-AT`.")
+            yield FieldError(place, "Not a locale: write a language and optionally a region, like `de` or `de-AT`.")
         for missing in sorted(shape.required - parts.keys()):
             yield FieldError(f"{place}/{missing}", f"A template for {channel.word} needs the part `{missing}`.")
         for name, value in parts.items():
@@ -100,7 +100,7 @@ def _problems_of_part(channel: Channel, place: str, name: str, value: Any) -> It
     shape = SHAPES[channel]
     if name not in shape.required | shape.optional:
         known = ", ".join(sorted(shape.required | shape.optional))
-        yield FieldError(place, f"A template for {channel.word} has no part `{name}`; there are {known}.")
+        yield FieldError(place, f"A template for {channel.word} has no part `{name}`; its parts are {known}.")
     elif name == "data":
         if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
             yield FieldError(place, "`data` is a map of names to texts.")
@@ -110,7 +110,7 @@ def _problems_of_part(channel: Channel, place: str, name: str, value: Any) -> It
     elif not isinstance(value, str):
         yield FieldError(place, f"`{name}` is a text.")
     elif len(value) > MAX_SOURCE:
-        yield FieldError(place, f"Longer than {MAX_SOURCE:,} characters.")
+        yield FieldError(place, f"It has more than {MAX_SOURCE:,} characters.")
     elif name in shape.required and not value.strip():
         yield FieldError(place, f"`{name}` is empty.")
 

@@ -1,4 +1,4 @@
-"""What templates does: drafts are put, published as versions that never change, and shown before they are sent."""
+"""The story of templates: drafts are edited, published as immutable versions, and previewed."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from services.templates import domain
 from services.templates.domain import Template, Version
 from services.templates.ports import Store
 
-MatchVersion = Callable[[int | None], None]  # raises where If-Match does not fit the version that is there
+MatchVersion = Callable[[int | None], None]  # raises if If-Match does not match the current version
 
 
 @dataclass(frozen=True, slots=True)
 class Templates:
-    """What the handlers stand on."""
+    """The handlers' dependencies."""
 
     store: Store
     clock: Clock
@@ -30,7 +30,7 @@ class Templates:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What somebody wants a template to be."""
+    """A template as its author wants it."""
 
     name: str
     channel: Channel
@@ -41,7 +41,7 @@ class Draft:
 async def put_template(
     deps: Templates, principal: Principal, wanted: Draft, match: MatchVersion
 ) -> tuple[Template, bool]:
-    """Makes or changes a draft; whether it is new. Its shape is checked now, its Liquid at publish and preview.
+    """Create or change a draft; return whether it is new. Its shape is checked now, its Liquid at publish and preview.
 
     A draft that does not render may be saved: people stop in the middle of a sentence.
     """
@@ -59,22 +59,22 @@ async def put_template(
         if before is not None and (before.locales, before.description) == (wanted.locales, wanted.description):
             return before, False
         if not await unit.put(template):
-            raise Conflict("Somebody else made this template at the same moment; read it and apply your edit to that.")
+            raise Conflict("Somebody else created this template at the same time; read it and apply your edit to it.")
         action = _action(deps, principal, "template.put", wanted.name, (_plain(before), _plain(template)))
         await unit.emit(wanted.name, [action])
     return template, before is None
 
 
 async def publish_template(deps: Templates, principal: Principal, name: str) -> tuple[Template, Version]:
-    """Freezes the draft as a version. Raises Invalid with every problem of every locale at once.
+    """Freeze the draft as a version. Raises Invalid with every problem of every locale at once.
 
-    Publishing what is published already gives the same version again.
+    Publishing an unchanged draft returns the same version.
     """
     async with deps.store.begin(principal) as unit:
         template = await unit.get(name, lock=True)
         if template is None:
             raise unknown(name)
-        # a large template takes a while to check: other requests go on meanwhile
+        # a large template takes a while to check; a thread keeps the event loop free
         if problems := await asyncio.to_thread(problems_of, template.channel, template.locales):
             raise Invalid.many(problems)
         digest = domain.digest(template.channel, template.locales)
@@ -98,14 +98,14 @@ async def publish_template(deps: Templates, principal: Principal, name: str) -> 
 
 
 def problems_of(channel: Channel, locales: domain.Locales) -> list[FieldError]:
-    """All that is wrong with a template, shape first: Liquid is only looked at where the shape is right."""
+    """Return all that is wrong with a template, shape first: its Liquid is only checked if the shape is right."""
     shape = list(domain.problems_of_shape(channel, locales))
     return shape or check_template(channel, locales)
 
 
 def unknown(name: str) -> NotFound:
-    """The error for a template that is not there."""
-    return NotFound(f"There is no template {name!r}; `depesche templates list` names them.")
+    """Return the error for a template that does not exist."""
+    return NotFound(f"There is no template {name!r}; `depesche templates list` shows the names.")
 
 
 def _edited(before: Template | None, wanted: Draft, deps: Templates) -> Template:
@@ -143,5 +143,5 @@ def _plain(template: Template | None) -> dict[str, Any] | None:
     return {"channel": template.channel.word, "description": template.description, "locales": template.locales}
 
 
-# templates listens to nobody: its words are asked for
+# templates consumes no events: other services query it
 SUBSCRIPTIONS: dict[type, Any] = {}

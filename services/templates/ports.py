@@ -1,4 +1,4 @@
-"""What templates needs of its store, and of the renderer."""
+"""What templates needs from its store, and from the renderer."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +13,7 @@ from services.templates.domain import Template, Version
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """Where a page starts, and which channel it shows (None: all)."""
+    """Where a page starts, and the channel that it shows (None: all)."""
 
     name: str
     channel: Channel | None
@@ -21,26 +21,26 @@ class After:
 
 
 class Unit(Protocol):
-    """One transaction of a tenant and mode. Leaving it commits; an exception undoes everything, events too."""
+    """One transaction of a tenant and mode. Leaving it commits; an exception rolls it back, events too."""
 
     async def get(self, name: str, *, lock: bool = False) -> Template | None: ...
     async def page(self, after: After) -> Sequence[Template]: ...
     async def put(self, template: Template) -> bool:
-        """False where somebody else wrote this version meanwhile."""
+        """Return False if somebody else wrote this version in the meantime."""
 
     async def add_version(self, version: Version) -> None: ...
     async def version(self, name: str, number: int) -> Version | None: ...
     async def versions(self, name: str, before: int, limit: int) -> Sequence[Version]:
-        """The newest first."""
+        """Return versions, newest first."""
 
     async def published(self, names: Sequence[str]) -> Mapping[str, Version]:
-        """The latest version of each that is published."""
+        """Return the latest version of each published template."""
 
     async def emit(self, key: str, events: Sequence[Event]) -> None:
-        """Puts events into the outbox of this transaction."""
+        """Put events into the outbox of this transaction."""
 
 
 class Store(Protocol):
-    """Where transactions begin."""
+    """Begins transactions."""
 
     def begin(self, principal: Principal) -> AbstractAsyncContextManager[Unit]: ...

@@ -1,4 +1,4 @@
-"""Reads of templates: lists, single ones, versions, and the batch that publishing a communication asks for."""
+"""Reads of templates: lists, single ones, versions, and the batch that publishing a communication requests."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _FALLBACK = "en"
 
 @dataclass(frozen=True, slots=True)
 class PreviewWanted:
-    """What to render, and with what; None: the draft, a likely locale, made-up values."""
+    """What to render, and with which values; None: the draft, a likely locale, made-up values."""
 
     name: str
     version: int | None
@@ -31,13 +31,13 @@ class PreviewWanted:
 
 
 async def templates(store: Store, principal: Principal, after: After) -> Sequence[Template]:
-    """A page of drafts by name."""
+    """Return a page of drafts by name."""
     async with store.begin(principal) as unit:
         return await unit.page(after)
 
 
 async def template(store: Store, principal: Principal, name: str) -> Template:
-    """One draft. Raises NotFound."""
+    """Return one draft. Raises NotFound."""
     async with store.begin(principal) as unit:
         found = await unit.get(name)
     if found is None:
@@ -46,7 +46,7 @@ async def template(store: Store, principal: Principal, name: str) -> Template:
 
 
 async def version(store: Store, principal: Principal, name: str, number: int) -> Version:
-    """One published version. Raises NotFound."""
+    """Return one published version. Raises NotFound."""
     async with store.begin(principal) as unit:
         found = await unit.version(name, number)
     if found is None:
@@ -55,19 +55,19 @@ async def version(store: Store, principal: Principal, name: str, number: int) ->
 
 
 async def versions(store: Store, principal: Principal, name: str, page: tuple[int, int]) -> Sequence[Version]:
-    """Published versions below a number, the newest first; `page` is (below, limit)."""
+    """Return published versions below a number, newest first; `page` is (below, limit)."""
     async with store.begin(principal) as unit:
         return await unit.versions(name, *page)
 
 
 async def published(store: Store, principal: Principal, names: Sequence[str]) -> Mapping[str, Version]:
-    """The latest version of each; what is unknown or unpublished is absent."""
+    """Return the latest version of each; unknown and unpublished ones are absent."""
     async with store.begin(principal) as unit:
         return await unit.published(names)
 
 
 async def preview(store: Store, principal: Principal, wanted: PreviewWanted) -> Preview:
-    """Renders as delivery would. Raises Invalid where the template is wrong, RenderFailed where the values are."""
+    """Render as delivery would. Raises Invalid for a wrong template, RenderFailed for wrong values."""
     made: Template | Version
     if wanted.version is None:
         made = await template(store, principal, wanted.name)
@@ -83,7 +83,7 @@ def _rendered(made: Template | Version, locale: str, variables: Mapping[str, Any
 
 
 def _locale(made: Template | Version, asked: str | None) -> str:
-    """The asked one, its language, English, or the first there is: only a release knows the tenant's default."""
+    """Choose the requested one, its language, English, or the first: only a release knows the tenant's default."""
     if not made.locales:
         raise Invalid("The template has no locale yet; add one.", pointer="/locales")
     wanted = chain(asked, _FALLBACK)

@@ -1,4 +1,4 @@
-"""Log lines are facts: a constant name, fields of one registry, nothing that could be an address."""
+"""Log lines are facts: a constant name, registered fields, and nothing that could be an address."""
 
 import ast
 import re
@@ -29,16 +29,16 @@ def lines(path: Path) -> Iterator[ast.Call]:
 
 @cache
 def written() -> list[tuple[str, ast.Call]]:
-    """Every log line, with its place."""
+    """Every log line, with its location."""
     return [(f"{path.relative_to(ROOT).as_posix()}:{call.lineno}", call) for path in FILES for call in lines(path)]
 
 
-def test_a_registry_without_a_field_that_could_carry_an_address() -> None:
+def test_no_registered_field_could_carry_an_address() -> None:
     assert len(written()) > 30
     assert not FIELDS & _FORBIDDEN
 
 
-def test_a_log_line_is_a_fact_with_known_fields() -> None:
+def test_a_log_line_has_a_constant_name_and_registered_fields() -> None:
     for place, call in written():
         name = call.args[0] if len(call.args) == 1 else None
         assert isinstance(name, ast.Constant), place

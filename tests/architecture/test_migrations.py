@@ -1,5 +1,5 @@
-"""Migrations after the first release run beside the previous version: nothing that rewrites a table, stops writers
-while it reads one, or breaks statements that are still being said. Squawk knows the rules."""
+"""Migrations after the first release run beside the previous version: none may rewrite a table, block writers while
+it scans one, or break statements still in use. Squawk has the rules."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from services.__main__ import migration_folders
 
 ROOT = Path(__file__).parents[2]
 SQUAWK = Path(sys.executable).with_name("squawk")
-# What the first release begins with meets no traffic.
+# The first release's schema meets no traffic.
 FIRST = {
     "common": {"0001_common"},
     "access": {"0001_access"},
@@ -38,7 +38,7 @@ FILES = [
 
 
 def complaints(path: Path, text: str | None = None) -> set[str]:
-    """The rules that a file breaks."""
+    """The rules that a file violates."""
     sql = text or path.read_text(encoding="utf-8")
     words = [str(SQUAWK), "--reporter", "json", "--pg-version", "15", "--exclude", ",".join(NOT_OURS)]
     if not sql.startswith(OUTSIDE):
@@ -49,14 +49,14 @@ def complaints(path: Path, text: str | None = None) -> set[str]:
 
 
 @pytest.mark.parametrize(("schema", "path"), FILES, ids=lambda value: getattr(value, "stem", value))
-def test_it_can_run_beside_the_previous_version(schema: str, path: Path) -> None:
+def test_a_migration_can_run_beside_the_previous_version(schema: str, path: Path) -> None:
     if path.stem in FIRST[schema]:
         assert "syntax-error" not in complaints(path)
         return
     assert complaints(path) == set()
 
 
-def test_the_first_release_has_no_file_that_is_not_there() -> None:
+def test_the_first_release_lists_only_existing_files() -> None:
     assert {(schema, name) for schema, names in FIRST.items() for name in names} <= {
         (schema, path.stem) for schema, path in FILES
     }
@@ -79,7 +79,7 @@ def test_the_first_release_has_no_file_that_is_not_there() -> None:
         ),
     ],
 )
-def test_what_would_stop_traffic_is_found(sql: str, rule: str) -> None:
+def test_statements_that_block_traffic_are_found(sql: str, rule: str) -> None:
     assert rule in complaints(Path("0099_planted.sql"), sql)
 
 
@@ -92,5 +92,5 @@ def test_what_would_stop_traffic_is_found(sql: str, rule: str) -> None:
         f"{OUTSIDE}\ncreate index concurrently if not exists message_reason on message (reason);",
     ],
 )
-def test_what_runs_beside_traffic_passes(sql: str) -> None:
+def test_statements_safe_beside_traffic_pass(sql: str) -> None:
     assert complaints(Path("0099_planted.sql"), sql) == set()

@@ -1,4 +1,4 @@
-"""Every metric is on the operators' page with what it means, how long things are kept too; it names nothing else."""
+"""The operators' page documents every metric and every retention period, and names nothing else."""
 
 import ast
 import importlib
@@ -22,7 +22,7 @@ KINDS = {"Counter", "Gauge", "Histogram", "Metric"}  # Metric: a Counter beside 
 
 @cache
 def declared() -> dict[str, ast.Call]:
-    """Metrics by the name that a dashboard sees."""
+    """Metrics by the name that a dashboard queries."""
     found: dict[str, ast.Call] = {}
     for room in ("libs", "services"):
         for path in (ROOT / room).rglob("*.py"):
@@ -42,7 +42,7 @@ def test_the_operators_page_lists_every_metric_and_no_other() -> None:
     assert listed == set(declared())
 
 
-def test_the_operators_page_says_how_long_everything_is_kept() -> None:
+def test_the_operators_page_documents_every_retention_period() -> None:
     kept = {
         f"{one.SECTION}.{name}": str(field.default)
         for one in settings()
@@ -55,14 +55,14 @@ def test_the_operators_page_says_how_long_everything_is_kept() -> None:
 
 
 def settings() -> list[type[ServiceSettings]]:
-    """Of every service that has some."""
+    """Of every service that has any."""
     for path in (ROOT / "services").glob("*/settings.py"):
         importlib.import_module(f"services.{path.parent.name}.settings")
     return [one for one in ServiceSettings.__subclasses__() if one.__module__.startswith("services.")]
 
 
-def test_gauges_say_how_processes_are_added_up() -> None:
-    # without it every process would be a series of its own, under a label `pid`
+def test_gauges_declare_how_processes_are_aggregated() -> None:
+    # otherwise every process would be a series of its own, under a label `pid`
     silent = [
         name
         for name, call in declared().items()
@@ -71,7 +71,7 @@ def test_gauges_say_how_processes_are_added_up() -> None:
     assert silent == []
 
 
-def test_labels_are_few_and_name_nobody() -> None:
+def test_labels_are_few_and_identify_nobody() -> None:
     allowed = {
         "service", "route", "status", "loop", "lane", "what", "tenant", "mode", "sender", "reason", "channel", "type",
         "subscriber", "verdict", "source", "outcome", "category", "origin", "provider", "statement", "error",
@@ -90,7 +90,7 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def selectors(node: Any) -> Iterator[Any]:
-    """The series that an expression reads."""
+    """The series that an expression queries."""
     if isinstance(node, promql_parser.VectorSelector):
         yield node
     for name in ("expr", "lhs", "rhs", "vector_selector", "selector"):
@@ -101,7 +101,7 @@ def selectors(node: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
-def test_each_alarm_reads_metrics_and_labels_that_there_are_and_says_what_to_do(rule: dict[str, Any]) -> None:
+def test_each_alarm_uses_existing_metrics_and_labels_and_says_what_to_do(rule: dict[str, Any]) -> None:
     known = declared()
     read = list(selectors(promql_parser.parse(rule["expr"])))
     assert read
@@ -116,7 +116,7 @@ def test_each_alarm_reads_metrics_and_labels_that_there_are_and_says_what_to_do(
     assert rule["annotations"]["description"]
 
 
-def test_every_alarm_of_the_page_is_a_rule() -> None:
+def test_every_alarm_on_the_page_is_a_rule() -> None:
     rows = re.findall(r"^\| `(depesche_\w+)[^|]*\|[^|]*\|([^|]*)\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     wanted = {name for name, alarm in rows if alarm.strip() != "–"}
     assert len(wanted) > 15
@@ -124,6 +124,6 @@ def test_every_alarm_of_the_page_is_a_rule() -> None:
     assert wanted - read == set()
 
 
-def test_alarms_have_names_of_their_own() -> None:
+def test_alarm_names_are_unique() -> None:
     names = [rule["alert"] for rule in alerts()]
     assert len(names) == len(set(names))

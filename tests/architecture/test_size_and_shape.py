@@ -1,4 +1,4 @@
-"""The house keeps its shape: small files, short functions, no catch-alls, nothing left to do."""
+"""The code keeps its shape: small files, short functions, no catch-alls, no unfinished work."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ MOST_LINES = 300
 MOST_FUNCTION_LINES = 40
 MOST_PARAMETERS = 5
 
-# The two renderers of errors and what must outlive a bug; each says why beside it.
+# The two renderers of errors, and code that must survive a bug; each says why beside it.
 CATCHES_ALL = {
     "libs/messaging/delivering.py": "the bus's renderer",
     "libs/messaging/topics.py": "the bus's renderer, for topics of others",
@@ -43,13 +43,13 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
             yield node
 
 
-def test_no_file_is_too_long_to_read() -> None:
+def test_no_file_is_too_long() -> None:
     lengths = {named(path): len(path.read_text().splitlines()) for path in CODE + TESTS}
     assert len(lengths) > 500
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
 
 
-def test_no_function_is_too_long_to_see() -> None:
+def test_no_function_is_too_long() -> None:
     lengths = {f"{named(path)}:{f.lineno} {f.name}": (f.end_lineno or 0) - f.lineno + 1 for path, f in ours()}
     assert {name: length for name, length in lengths.items() if length > MOST_FUNCTION_LINES} == {}
 
@@ -69,7 +69,7 @@ def ours() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
     return ((path, function) for path in CODE for function in functions(path))
 
 
-def test_nobody_swallows_every_error() -> None:
+def test_no_handler_swallows_every_error() -> None:
     caught = [
         f"{named(path)}:{node.lineno}"
         for path in CODE
@@ -86,7 +86,7 @@ def test_every_module_says_what_it_owns() -> None:
     assert silent == []
 
 
-def test_nothing_is_left_to_do_and_nothing_is_patched() -> None:
+def test_no_unfinished_work_and_no_patches() -> None:
     marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|mock\.patch|pytest\.mark\.(skip|xfail)\b")
     left = [named(path) for path in CODE + TESTS if path != Path(__file__) and marks.search(path.read_text())]
     assert left == []

@@ -1,4 +1,4 @@
-"""The wiring is whole: every route has one guard, every event a publisher and its schema, every table a place."""
+"""The wiring is complete: every route has one guard, every event a publisher and a schema, every table an owner."""
 
 import ast
 import re
@@ -82,7 +82,7 @@ def _shown(made: object, media: dict[str, object]) -> bool:
     )
 
 
-def test_every_subscription_is_of_a_declared_event(services: dict[str, Service]) -> None:
+def test_every_subscription_names_a_declared_event(services: dict[str, Service]) -> None:
     undeclared = {
         name: [event.__name__ for event in service.subscriptions if EVENTS.get(event.TYPE) is not event]
         for name, service in services.items()
@@ -90,13 +90,13 @@ def test_every_subscription_is_of_a_declared_event(services: dict[str, Service])
     assert not any(undeclared.values())
 
 
-def test_every_event_has_a_source_among_the_services(services: dict[str, Service]) -> None:
+def test_every_event_has_a_publishing_service(services: dict[str, Service]) -> None:
     homeless = [e.TYPE for e in EVENTS.values() if e.SOURCE not in services and e is not audit.ActionRecorded]
     assert homeless == []
 
 
-def test_history_hears_every_event_but_what_it_cannot_use(services: dict[str, Service]) -> None:
-    # requests carry variables and the account is in the transitions; neither says anything new about a message
+def test_history_subscribes_to_every_event_it_can_use(services: dict[str, Service]) -> None:
+    # requests carry variables, and the account is in the transitions; neither adds anything about a message
     left_out = {
         "notification.requested",
         "request.settled",
@@ -110,7 +110,7 @@ def test_history_hears_every_event_but_what_it_cannot_use(services: dict[str, Se
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_the_story_stands_at_the_bottom(name: str) -> None:
+def test_handlers_and_loops_end_with_their_table(name: str) -> None:
     package = ROOT / "services" / name.replace("-", "_")
     for stem, table in (("handlers", "SUBSCRIPTIONS"), ("loops", "LOOPS")):
         path = package / f"{stem}.py"
@@ -144,31 +144,31 @@ _SESSION = re.compile(
 )
 
 
-def test_no_statement_relies_on_its_session() -> None:
-    """Behind a pooler the next statement may reach another one: see docs/adr/0161."""
+def test_no_statement_relies_on_session_state() -> None:
+    """Behind a pooler the next statement may use another connection: see docs/adr/0161."""
     assert _SESSION.search("set lock_timeout = '2s'; select 1")
     assert not _SESSION.search("set local lock_timeout = '2s'; update x set a = 1")
     for room in ("libs", "services"):
         for path in (ROOT / room).rglob("*.py"):
             if path.name == "migrations.py":
-                continue  # goes to the server itself
+                continue  # connects to the server itself
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     assert not _SESSION.search(node.value), (path, node.value)
 
 
-def test_every_reason_has_its_words_and_numbers_are_single() -> None:
+def test_every_reason_has_a_sentence_and_numbers_are_unique() -> None:
     assert set(TEXTS) == set(Reason)
     assert all(t.sentence.endswith((".", "}")) and t.next_step.endswith(".") for t in TEXTS.values())
     assert len({int(r) for r in Reason}) == len(Reason.__members__)
 
 
-def test_ports_that_cross_services_take_lists(services: dict[str, Service]) -> None:
+def test_ports_across_services_take_lists(services: dict[str, Service]) -> None:
     resolve = document(services, "x")["paths"]["/tokens/v1/recipients:resolve"]["post"]  # type: ignore[index]
     assert "keys" in str(resolve)
 
 
-def test_every_loop_runs_in_exactly_one_of_the_processes_of_up(services: dict[str, Service]) -> None:
+def test_every_loop_runs_in_exactly_one_process_of_up(services: dict[str, Service]) -> None:
     loops = {name for service in services.values() for name in service.loops} | {"relay", "relay-later", "figures"}
     assert "send-bulk" in loops  # the roles name it
     for name in loops:

@@ -1,4 +1,4 @@
-"""What the audit's search promises, whichever store it stands on: the same records and the same counts."""
+"""What audit search promises on every store: the same records and the same counts."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -70,7 +70,7 @@ BARRED = SuppressionChanged(
 
 
 async def tell_all(audit: Audit) -> None:
-    """One of every kind, each twice."""
+    """Record one event of every kind, each twice."""
     for _ in range(2):
         await audit.record_decisions([DECIDED])
         await audit.record_messages([BACK, SENT, FAILED])
@@ -161,12 +161,12 @@ FOUND: list[tuple[dict[str, Any], list[str]]] = [
 
 
 class AuditSearchPromises:
-    async def test_records_are_found_by_what_they_are_about(self, audit: Audit) -> None:
+    async def test_each_filter_finds_exactly_its_records(self, audit: Audit) -> None:
         await tell_all(audit)
         missed = [(way, found) for way, expected in FOUND if (found := await kinds(audit, asked(**way))) != expected]
         assert not missed, missed
 
-    async def test_a_record_says_all_that_its_event_said(self, audit: Audit) -> None:
+    async def test_a_record_carries_every_field_of_its_event(self, audit: Audit) -> None:
         await tell_all(audit)
         (sent,) = await every(audit, asked(status="sent"))
         assert (sent.message, sent.notification, sent.cause, sent.release) == (MESSAGE, NOTIFICATION, CAUSE, RELEASE)
@@ -190,7 +190,7 @@ class AuditSearchPromises:
         (placed,) = await every(audit, asked(action="hold.place"))
         assert (placed.body["note"], placed.detail, placed.id) == ("wrong price", "wrong price", str(OTHERS[1].id))
 
-    async def test_pages_hold_still_while_records_come_in(self, audit: Audit) -> None:
+    async def test_pagination_is_stable_while_records_arrive(self, audit: Audit) -> None:
         await _tell_moves(audit, 0, 120)
         wanted = asked(kind="transition", until=NOON + 30 * DAY)
         page = await audit.search(wanted, 50)
@@ -203,7 +203,7 @@ class AuditSearchPromises:
         assert len({record.id for record in found}) == len(found) == 120
         assert len((await audit.search(wanted, 200)).records) == 130
 
-    async def test_records_of_one_moment_are_told_apart_by_pages(self, audit: Audit) -> None:
+    async def test_pagination_separates_records_with_equal_timestamps(self, audit: Audit) -> None:
         await audit.record_messages(
             [recorded(*(moved(Status.SENDING, Status.SENT, recipient=f"c:{n}") for n in range(7)))]
         )
@@ -217,7 +217,7 @@ class AuditSearchPromises:
     @pytest.mark.parametrize(
         "after", [[], ["x"], [1, 2, 3], ["nonsense", 1, "x", None], ["x", "y", "z"], [None, {}, []]]
     )
-    async def test_a_cursor_that_is_none_is_refused(self, audit: Audit, after: list[Any]) -> None:
+    async def test_a_malformed_cursor_is_rejected(self, audit: Audit, after: list[Any]) -> None:
         await tell_all(audit)
         with pytest.raises(Invalid, match="start over"):
             await audit.search(asked(), 2, after)
@@ -240,15 +240,15 @@ class AuditSearchPromises:
             (("sender", "status"), [(3, "failed", 1), (3, "pending", 1), (3, "sent", 1)]),
         ],
     )  # fmt: skip
-    async def test_records_are_counted(
+    async def test_records_are_counted_by_group(
         self, audit: Audit, by: tuple[str, ...], expected: list[tuple[Any, ...]]
     ) -> None:
         await tell_all(audit)
         groups = await audit.counts(asked(), Grouping(by, ZoneInfo("UTC")))
         assert [(*group.values, group.count) for group in groups] == expected
 
-    async def test_days_are_those_of_the_zone_and_come_in_order(self, audit: Audit) -> None:
-        # 22:30 and 23:30 UTC on the day before the clocks change: in Berlin the second one is the next day's
+    async def test_days_follow_the_time_zone_and_are_ordered(self, audit: Audit) -> None:
+        # 22:30 and 23:30 UTC on the day before the clocks change: in Berlin the second falls on the next day
         late = datetime(2027, 3, 27, 22, 30, tzinfo=UTC)
         for hours in (0, 1, 2):
             await _move_at(audit, late + timedelta(hours=hours))
@@ -261,13 +261,13 @@ class AuditSearchPromises:
             ("sent", late.replace(minute=0) + timedelta(hours=n), 1) for n in range(3)
         ]
 
-    async def test_many_groups_are_counted_exactly_and_too_many_refused(self, audit: Audit) -> None:
+    async def test_thousands_of_groups_are_counted_exactly(self, audit: Audit) -> None:
         events = [heard(ActionRecorded(actor=f"key{n % 2_500}", action="a", object="o", at=NOON)) for n in range(5_000)]
         await audit.record_documents([document_of(event) for event in events])
         groups = await audit.counts(asked(), Grouping(("actor",), ZoneInfo("UTC")))
         assert (len(groups), {group.count for group in groups}) == (2_500, {2})
 
-    async def test_an_erased_recipient_is_no_longer_found_but_counted(self, audit: Audit) -> None:
+    async def test_erased_recipients_are_not_found_but_still_counted(self, audit: Audit) -> None:
         await tell_all(audit)
         await audit.forget([(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))])
         await tell_all(audit)
@@ -278,7 +278,7 @@ class AuditSearchPromises:
         (bounce,) = await every(audit, asked(category="unknown-user"))
         assert (bounce.recipient, bounce.object, bounce.group) == (None, None, "hard")
 
-    async def test_a_message_that_was_under_way_at_the_erasure_comes_nameless(self, audit: Audit) -> None:
+    async def test_a_message_in_flight_at_erasure_is_stored_without_recipient(self, audit: Audit) -> None:
         await audit.forget([(1, Mode.LIVE, KIM, NOON + timedelta(milliseconds=1))])
         await audit.record_messages([SENT])
         (sent,) = await every(audit, asked())

@@ -1,4 +1,4 @@
-"""What every adapter of the bus promises to the services, told once; each adapter's tests run these stories on it."""
+"""What every adapter of the bus promises to the services. Each adapter's tests inherit this suite."""
 
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +19,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @dataclass
 class Listener:
-    """A service's handler. Sees its own story's numbers only: a broker may bring what other stories left behind."""
+    """A service's handler. It ignores numbers of other tests, whose events a broker may still deliver."""
 
     first: int = field(default_factory=lambda: random.randrange(1, 10**6) * 1_000)
     taken: list[Envelope] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Listener:
 
 @dataclass
 class Line:
-    """A publisher and a subscriber that meet over the bus; `keeper` has what the subscriber owes and could not take."""
+    """A publisher and a subscriber connected by the bus; `keeper` stores the subscriber's retries and dead letters."""
 
     publisher: Database
     keeper: Database
@@ -66,7 +66,7 @@ class Line:
             return list(await connection.fetch(statement))
 
     async def hurry(self) -> None:
-        """What is owed is due at once."""
+        """Make every pending redelivery due now."""
         await self.ask("update outbox_delivery set due_at = now()")
 
 
@@ -81,9 +81,9 @@ async def opened(dsn: str, schema: str) -> AsyncIterator[Database]:
 
 
 class BusPromises:
-    """The stories; a subclass has the fixture `line`."""
+    """The shared tests; a subclass provides the fixture `line`."""
 
-    async def test_what_was_committed_arrives_whole_and_leaves_the_outbox(self, line: Line) -> None:
+    async def test_committed_events_arrive_intact_and_leave_the_outbox(self, line: Line) -> None:
         await line.publish(*range(250))
         await eventually(lambda: set(line.listener.numbers) == set(range(250)))
         one = line.listener.taken[0]
@@ -96,9 +96,7 @@ class BusPromises:
 
         await eventually(empty)
 
-    async def test_a_handler_that_fails_for_a_while_is_tried_again_and_its_neighbours_are_not_held_up(
-        self, line: Line
-    ) -> None:
+    async def test_a_temporarily_failing_event_is_retried_without_delaying_others(self, line: Line) -> None:
         line.listener.refuse[1] = Unavailable("later")
         await line.publish(0, 1, 2)
         await eventually(lambda: {0, 2} <= set(line.listener.numbers))
@@ -106,7 +104,7 @@ class BusPromises:
         await eventually(lambda: 1 in line.listener.numbers)
         assert await line.ask("select from dead_letter where reason like '%later%'") == []
 
-    async def test_a_handler_that_always_fails_ends_as_a_dead_letter_with_the_reason(self, line: Line) -> None:
+    async def test_a_permanently_failing_event_becomes_a_dead_letter_with_its_reason(self, line: Line) -> None:
         line.listener.refuse[1] = ValueError(f"never {line.listener.first}")
         await line.publish(1)
 
@@ -118,7 +116,7 @@ class BusPromises:
         assert (letter["subscriber"], letter["attempts"], letter["subject"]) == ("delivery", 8, "order-1")
         assert line.listener.tries[1] >= 8
 
-    async def test_what_can_never_be_taken_is_kept_at_once(self, line: Line) -> None:
+    async def test_an_invalid_event_becomes_a_dead_letter_at_once(self, line: Line) -> None:
         line.listener.refuse[1] = Invalid(f"no such thing {line.listener.first}")
         await line.publish(0, 1)
         look = f"select * from dead_letter where reason like '%no such thing {line.listener.first}%'"
@@ -126,7 +124,7 @@ class BusPromises:
         assert (letter["tenant"], letter["mode"], letter["attempts"]) == (7, 2, 1)
         await eventually(lambda: 0 in line.listener.numbers)
 
-    async def test_what_cannot_be_read_is_kept_and_stops_nobody(self, line: Line) -> None:
+    async def test_an_unreadable_event_becomes_a_dead_letter_and_blocks_nothing(self, line: Line) -> None:
         await line.publish(1, then="update outbox set payload = '{'")
         await line.publish(2)
         await eventually(lambda: 2 in line.listener.numbers)
@@ -134,7 +132,7 @@ class BusPromises:
         await eventually(lambda: line.ask(look))
         assert 1 not in line.listener.numbers
 
-    async def test_an_event_that_comes_twice_is_known_by_its_id(self, line: Line) -> None:
+    async def test_duplicate_deliveries_share_an_event_id(self, line: Line) -> None:
         columns = "event_id, type, source, subject, tenant, mode, lane, partition_key, payload, traceparent, entries"
         await line.publish(1, then=f"insert into outbox ({columns}) select {columns} from outbox")
         await eventually(lambda: line.listener.numbers == [1, 1])

@@ -1,4 +1,4 @@
-"""Events that the suite of history's stores tells."""
+"""Events for the tests of history's stores."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

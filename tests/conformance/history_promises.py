@@ -1,6 +1,6 @@
-"""What every timeline and audit promises, whichever store it stands on: the same after repeats and in any order.
+"""What every timeline and audit store promises: repeats and reordering change nothing.
 
-A store's tests inherit these and give the fixture `timeline` or `audit`.
+A store's tests inherit these and provide the fixture `timeline` or `audit`.
 """
 
 import itertools
@@ -58,7 +58,7 @@ async def tell(timeline: Timeline, envelope: Envelope) -> None:
 
 class TimelinePromises:
     @pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[::5])
-    async def test_repeats_and_any_order_give_the_same_message(
+    async def test_repeats_and_reordering_yield_the_same_message(
         self, timeline: Timeline, order: tuple[int, ...]
     ) -> None:
         events = (BACK, SENT, DELIVERED, REFUSED)
@@ -74,7 +74,7 @@ class TimelinePromises:
         assert (message.communication, message.subject, message.recipient) == ("parcel-shipped", "A-1042", KIM)
         assert (message.latest.provider_ref, message.latest.locale, message.latest.sender) == ("p-1", "de", 3)
 
-    async def test_a_message_is_found_by_everything_that_people_have(self, timeline: Timeline) -> None:
+    async def test_a_message_is_found_by_every_search_key(self, timeline: Timeline) -> None:
         await timeline.record_messages([SENT])
         ways: list[dict[str, Any]] = [
             {"recipient": KIM},
@@ -102,7 +102,7 @@ class TimelinePromises:
         for miss in misses:
             assert await timeline.messages(search(**miss)) == [], miss
 
-    async def test_pages_go_from_the_newest_back(self, timeline: Timeline) -> None:
+    async def test_pages_run_from_newest_to_oldest(self, timeline: Timeline) -> None:
         causes = [first_id_at(NOON + timedelta(hours=hour)) for hour in range(6)]
         await timeline.record_messages(
             [recorded(moved(Status.SENDING, Status.SENT, cause=c), cause=c, request=uuid4()) for c in causes]
@@ -111,12 +111,12 @@ class TimelinePromises:
         rest = await timeline.messages(search(recipient=KIM, limit=4, before=first[-1].notification_id))
         assert [m.cause_id for m in first + rest] == list(reversed(causes))
 
-    async def test_a_chunk_of_five_hundred_is_one_statement_each(self, timeline: Timeline) -> None:
+    async def test_a_chunk_of_five_hundred_is_stored_once_when_repeated(self, timeline: Timeline) -> None:
         transitions = [moved(Status.SENDING, Status.SENT, recipient=f"customer:{n}") for n in range(500)]
         await timeline.record_messages([recorded(*transitions), recorded(*transitions)])
         assert len(await timeline.messages(search(causes=(CAUSE,), limit=1_000))) == 500
 
-    async def test_a_batch_that_comes_again_in_part_adds_what_is_new_of_it(self, timeline: Timeline) -> None:
+    async def test_a_partly_repeated_batch_adds_only_its_new_messages(self, timeline: Timeline) -> None:
         whose = [f"customer:{n}" for n in range(4)]
         told = [recorded(moved(Status.SENDING, Status.SENT, recipient=key), request=uuid4()) for key in whose]
         await timeline.record_messages(told[:2])
@@ -125,12 +125,12 @@ class TimelinePromises:
         assert {message.recipient for message in found} == set(whose)
         assert {len(message.transitions) for message in found} == {1}
 
-    async def test_who_comes_back_after_erasure_is_known_again(self, timeline: Timeline) -> None:
+    async def test_a_recipient_who_returns_after_erasure_is_found(self, timeline: Timeline) -> None:
         await timeline.forget([(1, Mode.LIVE, KIM, NOON - timedelta(hours=1))])
         await timeline.record_messages([SENT])
         assert len(await timeline.messages(search(recipient=KIM))) == 1
 
-    async def test_erasure_makes_messages_nameless_also_what_comes_late(self, timeline: Timeline) -> None:
+    async def test_erasure_removes_the_recipient_from_earlier_and_late_messages(self, timeline: Timeline) -> None:
         gone = [(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))]
         await timeline.record_messages([BACK])
         await timeline.record_rejections([REFUSED])
@@ -142,7 +142,7 @@ class TimelinePromises:
         assert (message.recipient, message.address_key, len(message.transitions)) == (None, None, 2)
         assert [r.text for r in message.rejections] == [""]
 
-    async def test_receipts_and_refusals_that_come_ahead_are_no_message_yet(self, timeline: Timeline) -> None:
+    async def test_early_receipts_and_rejections_create_no_message(self, timeline: Timeline) -> None:
         await timeline.record_receipts([DELIVERED])
         await timeline.record_rejections([REFUSED])
         assert await timeline.messages(search(message=MESSAGE)) == []
@@ -153,7 +153,7 @@ class TimelinePromises:
 
 
 class AuditPromises:
-    async def test_decisions_are_found_and_kept_once(self, audit: Audit) -> None:
+    async def test_decisions_are_found_and_stored_once(self, audit: Audit) -> None:
         requested = Decision(
             communication="parcel-shipped", outcome="requested", recipient=KIM, notification_id=NOTIFICATION
         )
@@ -171,17 +171,17 @@ class AuditPromises:
         assert (mine.notification_id, mine.event_type, mine.event_source) == (NOTIFICATION, "parcel.shipped", "shop")
         assert await audit.decisions(search(subject="A-1042", tenant=2)) == []
 
-    async def test_an_event_that_nobody_listens_to_is_a_decision_too(self, audit: Audit) -> None:
+    async def test_an_event_without_a_communication_is_recorded_as_a_decision(self, audit: Audit) -> None:
         await audit.record_decisions([decided()])
         (found,) = await audit.decisions(search(event_id="e-1"))
         assert (found.reason, found.communication) == (Reason.NO_COMMUNICATION, None)
 
-    async def test_a_reason_of_a_newer_publisher_is_not_lost(self, audit: Audit) -> None:
+    async def test_an_unknown_reason_from_a_newer_publisher_is_preserved_as_internal(self, audit: Audit) -> None:
         await audit.record_decisions([decided(Decision(communication="c", outcome="brand_new", recipient=KIM))])
         (found,) = await audit.decisions(search(recipient=KIM))
         assert found.reason is Reason.INTERNAL
 
-    async def test_documents_are_found_and_kept_once(self, audit: Audit) -> None:
+    async def test_documents_are_found_and_stored_once(self, audit: Audit) -> None:
         document = document_of(bounced())
         await audit.record_documents([document])
         await audit.record_documents([document])
@@ -195,7 +195,7 @@ class AuditPromises:
         assert (await audit.documents(search(recipient=KIM)))[0].body["category"] == "unknown-user"
         assert await audit.documents(search(recipient=KIM, mode=Mode.TEST)) == []
 
-    async def test_actions_are_listed_newest_first_and_narrowed(self, audit: Audit) -> None:
+    async def test_actions_are_listed_newest_first_and_filtered(self, audit: Audit) -> None:
         for hour in range(4):
             event = ActionRecorded(
                 actor=f"key{hour % 2}", action="hold.place", object=f"cause {hour}", at=NOON + timedelta(hours=hour)
@@ -211,7 +211,7 @@ class AuditPromises:
         ]
         assert len(await audit.actions(ActionSearch(1, Mode.LIVE, 10, actor="key1"))) == 2
 
-    async def test_erasure_makes_documents_nameless_also_those_that_come_late(self, audit: Audit) -> None:
+    async def test_erasure_removes_the_recipient_from_earlier_and_late_documents(self, audit: Audit) -> None:
         decision = decided(Decision(communication="c", outcome="requested", recipient=KIM, detail="for Kim"))
         await audit.record_documents([document_of(bounced())])
         await audit.forget([(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))])

@@ -1,4 +1,4 @@
-"""The other side of an HTTP/2 dialogue, by scripts: the `h2` library where it behaves, bytes where not."""
+"""A scripted HTTP/2 peer: the `h2` library for correct behaviour, raw bytes for violations."""
 
 import asyncio
 import ssl
@@ -31,12 +31,12 @@ Settled = tuple[int, bytes] | Failure
 
 
 class Gone(Exception):
-    """The client has closed."""
+    """The client has closed the connection."""
 
 
 @dataclass(eq=False)
 class Peer:
-    """One connection from the server's side. `requests`: whole ones, stream → body, in the order of their ends."""
+    """One connection from the server's side. `requests`: complete ones, stream → body, in the order they ended."""
 
     number: int
     reader: asyncio.StreamReader
@@ -46,13 +46,13 @@ class Peer:
     requests: dict[int, bytes] = field(default_factory=dict)
     resets: list[int] = field(default_factory=list)
     pings: list[bytes] = field(default_factory=list)
-    handled: set[int] = field(default_factory=set)  # streams that `serve` leaves alone
-    farewell: int | None = None  # the code of the client's GOAWAY
+    handled: set[int] = field(default_factory=set)  # streams that `serve` does not answer
+    farewell: int | None = None  # the error code of the client's GOAWAY
     largest_read: int = 0
     _bodies: dict[int, bytes] = field(default_factory=dict)
 
     async def until(self, happened: Callable[[], object]) -> None:
-        """Read and acknowledge until it has. Raises Gone where the client closes before."""
+        """Read and acknowledge until `enough` holds. Raises Gone if the client closes first."""
         while not happened():
             data = await self.reader.read(1 << 20)
             if not data:
@@ -63,7 +63,7 @@ class Peer:
             self.flush()
 
     async def until_whole(self, count: int) -> list[int]:
-        """Until so many requests are whole: their streams."""
+        """Wait for so many complete requests; return their streams."""
         await self.until(lambda: len(self.requests) >= count)
         return list(self.requests)
 
@@ -82,14 +82,14 @@ class Peer:
         self.writer.write(data)
 
     def go_away(self, last_stream: int, code: int = 0) -> None:
-        """As bytes: the library would say nothing more afterwards."""
+        """Write GOAWAY as bytes: the library would send nothing more after it."""
         self.raw(b"\0\0\x08\x07\0\0\0\0\0" + last_stream.to_bytes(4, "big") + code.to_bytes(4, "big"))
 
     def flush(self) -> None:
         self.writer.write(self.h2.data_to_send())
 
     async def serve(self) -> None:
-        """Answer everything that is not handled, until the client goes."""
+        """Answer every request not handled yet until the client closes."""
         while True:
             await self.until(lambda: self.requests.keys() - self.handled)
             for stream in self.requests.keys() - self.handled:
@@ -120,7 +120,7 @@ Script = Callable[[Peer], Awaitable[None]]
 async def listening(
     talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], context: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """A server's port. Each connection is closed after its talk, and all of them at the end."""
+    """Listen on a port. Each connection closes after its script, and all of them at the end."""
     talks: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,8 +147,9 @@ async def listening(
 async def peer(
     script: Script, settings: Mapping[SettingCodes, int] | None = None, *, forgiving: bool = False
 ) -> AsyncIterator[tuple[int, list[Peer]]]:
-    """A plain server: its port, and the connections so far. Each runs the script, then closes. What the script or
-    the library finds wrong with us is raised at the end, unless the script is so wild that it trips the library."""
+    """Run a plaintext server; yield its port and the connections so far. Each connection runs the script, then
+    closes. An error that the script or the library finds is raised at the end, unless the script breaks the library
+    on purpose."""
     peers: list[Peer] = []
     complaints: list[Exception] = []
 
@@ -174,7 +175,7 @@ async def peer(
 
 
 class Letters:
-    """A batch that knows what became of each of its calls, and complains when it is told twice."""
+    """A batch that records each call's outcome and raises if a call is settled twice."""
 
     def __init__(self, bodies: list[bytes]) -> None:
         self.settled: dict[int, Settled] = {}
@@ -224,7 +225,7 @@ def letters(count: int, size: int = 20) -> Letters:
 
 @asynccontextmanager
 async def pool_to(port: int, limits: Limits = PATIENT, connections: int = 1) -> AsyncIterator[Pool]:
-    """Closed at the end, which must not take long."""
+    """Close the pool at the end; closing must not take long."""
     pool = Pool(Origin(f"http://127.0.0.1:{port}"), limits, connections)
     pool.fields = FIELDS
     yield pool
@@ -242,6 +243,6 @@ async def send(pool: Pool, batch: Letters) -> list[Settled]:
 async def exchange(
     script: Script, count: int, limits: Limits = PATIENT, settings: Mapping[SettingCodes, int] | None = None
 ) -> tuple[list[Settled], list[Peer]]:
-    """`count` calls to a server that acts so."""
+    """Make `count` calls to a server that runs this script."""
     async with peer(script, settings) as (port, peers), pool_to(port, limits) as pool:
         return await send(pool, letters(count)), peers

@@ -1,4 +1,4 @@
-"""A plain HTTP/1.1 server on a real socket whose answers a test scripts: a test double."""
+"""A plain HTTP/1.1 server on a real socket with scripted answers: a test double."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ class Call:
 
 @dataclass
 class Answer:
-    """`silent`: the request is taken and never answered; `hangs_up`: the connection closes instead."""
+    """`silent`: the request is read and never answered; `hangs_up`: the connection closes instead."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class HttpServer:
             while await self._one(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the other side has gone, or the test is over
+            pass  # the client has disconnected, or the test has ended
         finally:
             writer.close()
             self._tasks.discard(task)

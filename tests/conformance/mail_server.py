@@ -1,4 +1,4 @@
-"""A mail server on a real socket that is as odd as its test wants it: a test double, not a mail server."""
+"""A mail server on a real socket with scripted quirks: a test double, not a mail server."""
 
 import asyncio
 import base64
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Accepted:
-    """A mail that the server took: envelope and text, dots unstuffed."""
+    """A mail that the server accepted: envelope and text, dots unstuffed."""
 
     sender: str
     recipient: str
@@ -17,9 +17,10 @@ class Accepted:
 
 @dataclass
 class MailServer:
-    """What happens hangs on the recipient's local part: see `_recipient` and `_text`.
+    """The recipient's local part selects the behaviour: see `_recipient` and `_text`.
 
-    `chunking`: it offers CHUNKING, and "lenient" takes BDAT without a recipient as well, "only-said" does not know it.
+    `chunking`: the server offers CHUNKING; "lenient" also accepts BDAT without a recipient, "only-said" does not
+    implement it.
     """
 
     extensions: tuple[str, ...] = ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 1000000")
@@ -30,14 +31,14 @@ class MailServer:
     implicit: bool = False
     users: dict[str, str] = field(default_factory=dict)
     mails_per_connection: int = 10_000
-    chunk: int = 0  # replies go out in pieces of so many bytes
-    pause: float = 0.0  # seconds that it thinks about each text
-    command_pause: float = 0.0  # and about each command
+    chunk: int = 0  # replies are written in pieces of so many bytes
+    pause: float = 0.0  # seconds before it answers each text
+    command_pause: float = 0.0  # seconds before it answers each command
     accepted: list[Accepted] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     connections: int = 0
     encrypted: int = 0
-    most_in_one_read: int = 0  # commands that came in one packet
+    most_in_one_read: int = 0  # commands that arrived in one packet
     most_mails_in_one_read: int = 0
     port: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,7 +66,7 @@ class MailServer:
         try:
             await _Session(self, reader, writer).run()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the other side has gone, or the test is over
+            pass  # the client has disconnected, or the test has ended
         finally:
             writer.close()
             self._tasks.discard(task)
@@ -217,7 +218,7 @@ class _Session:
 
     async def _chunk(self, line: str) -> bool:
         _, octets, last = line.split()
-        assert last == "LAST", "our dialogue sends a mail in one chunk"
+        assert last == "LAST", "our dialogue sends each mail in one chunk"
         text = await self.reader.readexactly(int(octets))
         if self.recipient is not None:
             return await self._text(text)

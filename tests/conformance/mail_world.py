@@ -1,4 +1,4 @@
-"""What the tests of mail providers share: senders, mails, and sending them."""
+"""Senders, mails and a send helper shared by the tests of mail providers."""
 
 import email
 import email.policy
@@ -46,7 +46,7 @@ async def send(provider: Provider, sender: Sender, mails: list[Outbound], second
         outcomes[index] = outcome
 
     await provider.send(sender, mails, time.monotonic() + seconds, settle)
-    assert len(outcomes) == len(mails), "something was not settled"
+    assert len(outcomes) == len(mails), "a mail was not settled"
     return [outcomes[index] for index in range(len(mails))]
 
 

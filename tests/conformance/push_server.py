@@ -1,4 +1,4 @@
-"""FCM as a test double on a real socket: TLS and HTTP/2, each token with its own fate."""
+"""An FCM test double on a real socket, over TLS and HTTP/2; the token selects the outcome."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ FAULTS = {
 
 @dataclass
 class PushServer:
-    """`valid` is the bearer token that it takes. Everything accepted stands in `accepted`."""
+    """`valid` is the bearer token it accepts. `accepted` lists every push it took."""
 
     context: ssl.SSLContext
     valid: str = "right"

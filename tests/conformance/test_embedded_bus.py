@@ -1,4 +1,4 @@
-"""The embedded bus keeps the promises of the bus."""
+"""The embedded bus keeps the bus's promises."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Asking Twilio what it took for a number: against the simulator, and against a scripted server on a real socket."""
+"""Query Twilio for the messages it accepted for a number: against the simulator and a scripted server."""
 
 import asyncio
 import json
@@ -52,8 +52,8 @@ def one(sid: str = "SM1", **changes: Any) -> dict[str, Any]:
     return shown | {"date_created": "Mon, 23 Nov 2026 12:00:00 +0000"} | changes
 
 
-async def test_what_the_simulator_took_stands_in_its_list_with_its_text_and_time(tmp_path: Path) -> None:
-    """Also what it never answered for; other numbers' messages do not."""
+async def test_the_simulator_lists_accepted_messages_with_digest_and_time(tmp_path: Path) -> None:
+    """The list includes messages it never answered, and none for other numbers."""
     async with running(tmp_path, settings(listed_seconds=0.0, hang_seconds=2.0)) as simulator:
         account = simulated(Channel.SMS, simulator.endpoints, None, "http://127.0.0.1:1/callback")
         object.__setattr__(account, "timeout_seconds", 1.0)
@@ -70,7 +70,7 @@ async def test_what_the_simulator_took_stands_in_its_list_with_its_text_and_time
     assert abs(taken.at - datetime.now(UTC)) < timedelta(seconds=30)
 
 
-async def test_a_list_that_is_behind_shows_it_later(tmp_path: Path) -> None:
+async def test_a_delayed_list_shows_the_message_later(tmp_path: Path) -> None:
     async with running(tmp_path, settings(listed_seconds=0.5)) as simulator:
         sender = Sender(
             1, 1, Mode.TEST, Channel.SMS, 1, simulated(Channel.SMS, simulator.endpoints, None, "http://127.0.0.1:1/")
@@ -82,8 +82,8 @@ async def test_a_list_that_is_behind_shows_it_later(tmp_path: Path) -> None:
     assert (first, len(second)) == ([], 1)
 
 
-async def test_one_question_a_number_without_a_filter_by_date() -> None:
-    """Twilio's filter is on the date of sending, which a queued message does not have."""
+async def test_one_query_per_number_without_a_date_filter() -> None:
+    """Twilio filters by the date of sending, which a queued message does not have."""
     async with HttpServer(lambda call: listed(one())) as server:
         [told] = await ask(twilio(server), NUMBER)
     assert told == [Taken("SM1", content_digest(SmsContent("Grüße 🌙")), datetime(2026, 11, 23, 12, tzinfo=UTC))]
@@ -95,7 +95,7 @@ async def test_one_question_a_number_without_a_filter_by_date() -> None:
     assert call.headers["authorization"].startswith("Basic ")
 
 
-async def test_what_a_customer_wrote_to_us_is_no_message_of_ours() -> None:
+async def test_inbound_messages_are_ignored() -> None:
     async with HttpServer(
         lambda call: listed(one(direction="inbound"), one("SM2", direction="outbound-call"))
     ) as server:
@@ -104,8 +104,8 @@ async def test_what_a_customer_wrote_to_us_is_no_message_of_ours() -> None:
     assert [taken.ref for taken in told] == ["SM2"]
 
 
-async def test_a_long_list_is_read_to_its_end() -> None:
-    """A thousand messages are more than a megabyte; what ends before its end is no list."""
+async def test_a_long_list_is_read_completely() -> None:
+    """A thousand messages exceed a megabyte; a truncated list is rejected."""
     many = [one(f"SM{n}", body="ß" * 300) for n in range(1_000)]
     async with HttpServer(lambda call: listed(*many)) as server:
         [told] = await ask(twilio(server), NUMBER)
@@ -124,10 +124,10 @@ async def test_a_long_list_is_read_to_its_end() -> None:
         (twilio_error(401, 20003), "20003"),
         (Answer(302, {"location": "http://127.0.0.1:1/"}), "302"),
         (Answer(silent=True), "no reply in time"),
-        (Answer(hangs_up=True), "did not say"),
+        (Answer(hangs_up=True), "did not answer"),
     ],
 )
-async def test_no_list_no_answer(answer: Answer, words: str) -> None:
+async def test_an_unusable_list_is_unclear_and_not_final(answer: Answer, words: str) -> None:
     async with HttpServer(lambda call: answer) as server:
         [told] = await ask(twilio(server, timeout=1.0), NUMBER)
     assert isinstance(told, Unclear)
@@ -135,21 +135,21 @@ async def test_no_list_no_answer(answer: Answer, words: str) -> None:
     assert not told.final
 
 
-async def test_twilio_says_when_it_may_be_asked_again() -> None:
+async def test_retry_after_is_passed_to_the_caller() -> None:
     async with HttpServer(lambda call: twilio_error(429, 20429, **{"Retry-After": "9"})) as server:
         [told] = await ask(twilio(server), NUMBER)
     assert isinstance(told, Unclear)
     assert told.retry_after == 9.0
 
 
-async def test_nobody_is_asked_after_the_deadline() -> None:
+async def test_no_query_is_sent_after_the_deadline() -> None:
     async with HttpServer(lambda call: listed()) as server:
         told = await ask(twilio(server), NUMBER, NUMBER, seconds=-1)
     assert [isinstance(answer, Unclear) for answer in told] == [True, True]
     assert server.calls == []
 
 
-def test_the_receipts_of_a_message_are_those_that_its_callbacks_bring() -> None:
+def test_receipt_ids_match_those_of_callbacks() -> None:
     known = TwilioProvider(FixedClock(datetime.now(UTC))).receipts_of("SM1")
     assert ("twilio", "SM1:delivered") in known
     assert {provider for provider, _ in known} == {"twilio"}

@@ -1,4 +1,4 @@
-"""History's stores in Postgres: what every store promises, and what weeks and columns do besides."""
+"""History's stores in Postgres: the shared promises, then weekly partitions and columns."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -52,14 +52,14 @@ def audit(database: Database) -> PostgresAudit:
 
 
 class TestPostgresTimeline(TimelinePromises):
-    """The timeline in columns."""
+    """The column-based timeline."""
 
 
 class TestPostgresAudit(AuditPromises, AuditSearchPromises):
-    """The audit in columns."""
+    """The column-based audit."""
 
 
-async def test_weeks_are_made_with_what_had_come_already_and_dropped_when_old(
+async def test_new_week_partitions_take_over_existing_rows_and_old_ones_are_dropped(
     database: Database, timeline: PostgresTimeline
 ) -> None:
     await timeline.record_messages([SENT])
@@ -78,10 +78,10 @@ async def test_weeks_are_made_with_what_had_come_already_and_dropped_when_old(
     assert await timeline.messages(search(recipient=KIM)) == []
 
 
-async def test_who_is_erased_while_his_messages_are_written_has_no_name_in_them(
+async def test_erasure_during_a_write_leaves_no_recipient_in_its_rows(
     database: Database, timeline: PostgresTimeline, audit: PostgresAudit
 ) -> None:
-    """The writer has looked whether anybody was erased, and its rows are not there yet."""
+    """The writer has checked for erasures but has not inserted its rows yet."""
     erased = [(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))]
     asked = decided(Decision(communication="parcel-shipped", outcome="requested", recipient=KIM))
     for table, write, forget in (
@@ -101,7 +101,7 @@ async def test_who_is_erased_while_his_messages_are_written_has_no_name_in_them(
     assert await audit.decisions(search(recipient=KIM)) == []
 
 
-async def test_look_ups_use_indexes_in_every_week(database: Database, timeline: PostgresTimeline) -> None:
+async def test_lookups_use_indexes_in_every_week(database: Database, timeline: PostgresTimeline) -> None:
     await PostgresDays(database).keep(NOON, 3, 30)
     await timeline.record_messages([SENT])
     async with database.acquire() as connection:
@@ -113,7 +113,7 @@ async def test_look_ups_use_indexes_in_every_week(database: Database, timeline: 
     assert text.count("Index") >= 3
 
 
-async def test_words_survive_a_transaction_that_failed(database: Database, timeline: PostgresTimeline) -> None:
+async def test_interned_words_survive_a_failed_transaction(database: Database, timeline: PostgresTimeline) -> None:
     broken = recorded(moved(Status.SENDING, Status.SENT, address_id=2**70))
     with pytest.raises((asyncpg.PostgresError, asyncpg.DataError, OverflowError)):
         await timeline.record_messages([broken])

@@ -1,4 +1,4 @@
-"""Our HTTP/2 against servers that keep the standard in their own ways, go away, or fall silent."""
+"""Our HTTP/2 client against servers that interpret the standard differently, go away, or stop responding."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.conformance.http2_peer import ANSWER, FIELDS, PATIENT, Letters, Peer,
 
 
 async def test_many_requests_are_one_write() -> None:
-    """A hundred of them arrive together: one system call, and, encrypted, a few records."""
+    """A hundred requests arrive together: one system call and, when encrypted, a few records."""
     outcomes, [one] = await exchange(Peer.serve, 100)
     assert outcomes == [ANSWER] * 100
     assert sorted(one.requests.values()) == [b"%020d" % n for n in range(100)]
@@ -21,11 +21,11 @@ async def test_many_requests_are_one_write() -> None:
     }
 
 
-# ---- what a server may ask for
+# ---- limits a server may set
 
 
 @pytest.mark.parametrize("most", [1, 7, 100, 1_000])
-async def test_no_more_streams_than_the_server_allows(most: int) -> None:
+async def test_concurrent_streams_stay_within_the_servers_limit(most: int) -> None:
     open_at_once: list[int] = []
 
     async def one_by_one(server: Peer) -> None:
@@ -40,7 +40,7 @@ async def test_no_more_streams_than_the_server_allows(most: int) -> None:
     assert max(open_at_once) <= min(most, PATIENT.most_streams)
 
 
-async def test_a_server_that_allows_no_streams_yet_is_waited_for() -> None:
+async def test_calls_wait_while_the_server_allows_no_streams() -> None:
     async def first_no_then_two(server: Peer) -> None:
         await server.until(lambda: server.h2.remote_settings)
         await asyncio.sleep(0.1)
@@ -55,8 +55,8 @@ async def test_a_server_that_allows_no_streams_yet_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("window", [0, 1, 10, 4_000, 65_535])
-async def test_a_small_window_is_never_overrun(window: int) -> None:
-    """Bodies wait in the middle for the server's updates; the h2 library would end the connection at one octet more."""
+async def test_a_small_stream_window_is_never_exceeded(window: int) -> None:
+    """Bodies pause for the server's updates; the h2 library would end the connection at one octet too many."""
 
     async def opens_later(server: Peer) -> None:
         if window == 0:
@@ -73,8 +73,8 @@ async def test_a_small_window_is_never_overrun(window: int) -> None:
     assert outcomes == [ANSWER] * 7
 
 
-async def test_the_connections_window_is_never_overrun() -> None:
-    """65,535 octets in all, however many streams: then everything waits for the server."""
+async def test_the_connection_window_is_never_exceeded() -> None:
+    """All streams share 65,535 octets; then every stream waits for the server."""
 
     async def slow_reader(server: Peer) -> None:
         await server.until(lambda: len(server.began) >= 33)
@@ -87,7 +87,7 @@ async def test_the_connections_window_is_never_overrun() -> None:
 
 
 @pytest.mark.parametrize("size", [16_384, 16_385, 60_000, 200_000])
-async def test_a_long_body_is_cut_into_frames(size: int) -> None:
+async def test_a_long_body_is_split_into_frames(size: int) -> None:
     async with peer(Peer.serve) as (port, peers), pool_to(port) as pool:
         outcomes = await send(pool, Letters([b"y" * size]))
     assert outcomes == [ANSWER]
@@ -95,14 +95,14 @@ async def test_a_long_body_is_cut_into_frames(size: int) -> None:
 
 
 @pytest.mark.parametrize("table", [0, 100, 1_060, 4_096, 1 << 20])
-async def test_the_servers_table_may_have_any_size(table: int) -> None:
-    """Also none at all: then each request says everything."""
+async def test_any_header_table_size_works(table: int) -> None:
+    """With a size of zero, each request carries every field in full."""
     outcomes, [one] = await exchange(Peer.serve, 50, settings={SettingCodes.HEADER_TABLE_SIZE: table})
     assert outcomes == [ANSWER] * 50
     assert {fields["authorization"] for fields in one.began.values()} == {"Bearer " + "t" * 1_000}
 
 
-async def test_the_table_may_shrink_and_the_login_change_on_the_way() -> None:
+async def test_the_table_may_shrink_and_the_token_change_between_requests() -> None:
     async def shrinking(server: Peer) -> None:
         for size in (50, 0, 2_000, 4_096):
             await server.until_whole(len(server.requests) + 1)
@@ -119,7 +119,7 @@ async def test_the_table_may_shrink_and_the_login_change_on_the_way() -> None:
 # ---- how a server may answer
 
 
-async def test_announcements_come_before_the_reply() -> None:
+async def test_informational_responses_precede_the_reply() -> None:
     async def announcing(server: Peer) -> None:
         for stream in await server.until_whole(3):
             server.h2.send_headers(stream, [(":status", "100")])
@@ -131,7 +131,7 @@ async def test_announcements_come_before_the_reply() -> None:
     assert outcomes == [ANSWER] * 3
 
 
-async def test_trailers_and_pieces_and_padding_and_long_fields() -> None:
+async def test_trailers_split_bodies_padding_and_long_fields_are_read() -> None:
     async def oddly(server: Peer) -> None:
         trailing, pieces, padded, long, bare = await server.until_whole(5)
         server.handled |= server.requests.keys()
@@ -155,8 +155,8 @@ async def test_trailers_and_pieces_and_padding_and_long_fields() -> None:
     assert outcomes == [(200, b"one")] * 4 + [(204, b"")]
 
 
-async def test_a_reply_may_be_padded_beyond_the_streams_window() -> None:
-    """Padding counts against the window, too: 300 bytes of reply that take 77 kB of it arrive whole."""
+async def test_padding_may_exceed_the_stream_window() -> None:
+    """Padding counts against the window: 300 bytes of reply that consume 77 kB of it arrive complete."""
 
     async def padding(server: Peer) -> None:
         [stream] = await server.until_whole(1)
@@ -172,8 +172,8 @@ async def test_a_reply_may_be_padded_beyond_the_streams_window() -> None:
     assert outcomes == [(200, b"a" * 300)]
 
 
-async def test_a_reply_without_end_is_cut_and_costs_no_neighbour() -> None:
-    """Its status has been said; what follows after 32 KB is not waited for."""
+async def test_an_endless_reply_is_cut_off_and_other_streams_continue() -> None:
+    """The status has arrived; the rest beyond 32 KB is not awaited."""
 
     async def talkative(server: Peer) -> None:
         first, second = await server.until_whole(2)
@@ -192,7 +192,7 @@ async def test_a_reply_without_end_is_cut_and_costs_no_neighbour() -> None:
 
 
 async def test_an_early_reply_ends_the_request() -> None:
-    """A server that has read enough answers before the body is out, and the rest is not sent."""
+    """A server that has read enough answers before the body is sent; the rest is not sent."""
 
     async def impatient(server: Peer) -> None:
         await server.until(lambda: server.began)
@@ -205,8 +205,8 @@ async def test_an_early_reply_ends_the_request() -> None:
     assert peers[0].requests == {}
 
 
-async def test_much_is_received_over_one_connection() -> None:
-    """Far more than the window that we opened with: it is opened again in time."""
+async def test_the_connection_window_is_reopened_for_many_replies() -> None:
+    """The replies far exceed the initial window, which is extended in time."""
 
     async def thorough(server: Peer) -> None:
         while True:
@@ -234,8 +234,8 @@ async def test_pings_are_answered() -> None:
     assert (await exchange(asking, 1))[0] == [ANSWER]
 
 
-async def test_what_we_do_not_know_is_passed_over() -> None:
-    """Types of frames, settings and codes that a later standard may bring."""
+async def test_unknown_frames_settings_and_codes_are_ignored() -> None:
+    """A later standard may add frame types, settings and codes."""
 
     async def modern(server: Peer) -> None:
         server.raw(b"\0\0\x03\x63\xff\0\0\0\0new" + b"\0\0\x06\x04\0\0\0\0\0\xab\xcd\0\0\0\x01")

@@ -1,4 +1,4 @@
-"""How calls and connections end: what was certainly not sent goes again or back, and of the rest nobody knows."""
+"""How calls and connections end: requests certainly not sent are retried or returned, the rest are unknown."""
 
 import asyncio
 import ssl
@@ -27,8 +27,9 @@ from tests.conformance.http2_peer import (
 HASTY = Limits(call_seconds=0.4, connect_seconds=0.3, ping_idle_seconds=0.1, ping_answer_seconds=0.2)
 
 
-async def test_a_server_that_leaves_in_order_loses_nothing() -> None:
-    """GOAWAY: what it has begun it finishes, the rest goes by another connection, each request processed once."""
+async def test_goaway_loses_no_request() -> None:
+    """After GOAWAY the server finishes what it began, the rest use another connection, each request is processed
+    once."""
     processed: list[bytes] = []
 
     async def leaving(server: Peer) -> None:
@@ -50,8 +51,8 @@ async def test_a_server_that_leaves_in_order_loses_nothing() -> None:
     assert len(peers) == 2
 
 
-async def test_a_server_that_always_leaves_is_not_followed_for_ever() -> None:
-    """Turned away twice, a message goes back to the queue, which waits before it tries again."""
+async def test_a_server_that_always_sends_goaway_is_not_retried_for_ever() -> None:
+    """After two refusals a message returns to the queue, which backs off."""
 
     async def never(server: Peer) -> None:
         await server.until(lambda: server.began)
@@ -64,7 +65,7 @@ async def test_a_server_that_always_leaves_is_not_followed_for_ever() -> None:
     assert len(peers) <= 3
 
 
-async def test_a_server_that_leaves_in_anger_is_not_asked_again_at_once() -> None:
+async def test_a_goaway_with_an_error_is_not_retried_at_once() -> None:
     async def angry(server: Peer) -> None:
         first, *_ = await server.until_whole(3)
         server.go_away(first, ErrorCodes.ENHANCE_YOUR_CALM)
@@ -80,7 +81,7 @@ async def test_a_server_that_leaves_in_anger_is_not_asked_again_at_once() -> Non
     ("code", "lost"),
     [(ErrorCodes.REFUSED_STREAM, Lost.NOT_SENT), (ErrorCodes.INTERNAL_ERROR, Lost.CUT), (ErrorCodes.CANCEL, Lost.CUT)],
 )
-async def test_only_a_refused_stream_was_not_sent(code: ErrorCodes, lost: Lost) -> None:
+async def test_only_a_refused_stream_counts_as_not_sent(code: ErrorCodes, lost: Lost) -> None:
     async def resetting(server: Peer) -> None:
         first, second = await server.until_whole(2)
         server.reset(first, code)
@@ -91,8 +92,8 @@ async def test_only_a_refused_stream_was_not_sent(code: ErrorCodes, lost: Lost) 
     assert outcomes == [Failure(lost, f"the stream was reset: {code.name}"), ANSWER]
 
 
-async def test_a_body_that_was_not_out_was_not_sent() -> None:
-    """The end of the request is the line: half a JSON is no push, whatever becomes of the connection."""
+async def test_an_incomplete_body_counts_as_not_sent() -> None:
+    """The end of the request decides: half a JSON is no push, however the connection ends."""
 
     async def cutting(server: Peer) -> None:
         await server.until(lambda: len(server.began) == 2)
@@ -105,7 +106,7 @@ async def test_a_body_that_was_not_out_was_not_sent() -> None:
     assert (whole.lost, begun.lost) == (Lost.CUT, Lost.NOT_SENT)
 
 
-async def test_a_late_answer_is_unknown_and_its_place_is_free() -> None:
+async def test_a_late_answer_is_unknown_and_its_slot_is_freed() -> None:
     async def forgetful(server: Peer) -> None:
         first, *_ = await server.until_whole(1)
         server.handled.add(first)
@@ -121,8 +122,8 @@ async def test_a_late_answer_is_unknown_and_its_place_is_free() -> None:
     assert 0.29 < time.monotonic() - began < 2
 
 
-async def test_a_dead_connection_is_found_while_it_is_idle() -> None:
-    """Nothing comes back, no error either: the PING finds out before the next message is handed to it."""
+async def test_a_dead_connection_is_detected_while_idle() -> None:
+    """The peer sends nothing, not even an error: the PING finds out before the next message is assigned."""
 
     async def falling_silent(server: Peer) -> None:
         if server.number > 0:
@@ -138,8 +139,8 @@ async def test_a_dead_connection_is_found_while_it_is_idle() -> None:
     assert len(peers) == 2
 
 
-async def test_a_dead_connection_costs_one_round_of_calls() -> None:
-    """Those it has are unknown; those that wait go by another one."""
+async def test_a_dead_connection_loses_only_the_calls_in_flight() -> None:
+    """Calls in flight are unknown; waiting calls use another connection."""
 
     async def swallowing(server: Peer) -> None:
         if server.number > 0:
@@ -157,7 +158,7 @@ async def test_a_dead_connection_costs_one_round_of_calls() -> None:
     assert outcomes.count(ANSWER) == 40
 
 
-async def test_a_living_connection_stays_though_it_is_idle() -> None:
+async def test_a_healthy_idle_connection_is_retained() -> None:
     async with peer(Peer.serve) as (port, peers), pool_to(port, HASTY) as pool:
         assert await send(pool, letters(1)) == [ANSWER]
         await asyncio.sleep(0.7)
@@ -167,7 +168,7 @@ async def test_a_living_connection_stays_though_it_is_idle() -> None:
     assert peers[0].farewell == ErrorCodes.NO_ERROR
 
 
-async def test_a_server_that_closes_idle_connections_is_connected_to_again() -> None:
+async def test_the_pool_reconnects_after_a_server_closes_idle_connections() -> None:
     async def tired(server: Peer) -> None:
         server.answer(*await server.until_whole(1))
 
@@ -178,8 +179,8 @@ async def test_a_server_that_closes_idle_connections_is_connected_to_again() -> 
     assert len(peers) == 5
 
 
-async def test_stream_numbers_run_out() -> None:
-    """After the last one a new connection goes on; the old one finishes what it has."""
+async def test_exhausted_stream_numbers_open_a_new_connection() -> None:
+    """The old connection finishes its calls."""
     limits = Limits(last_stream=39)
     async with peer(Peer.serve) as (port, peers), pool_to(port, limits) as pool:
         assert await send(pool, letters(100)) == [ANSWER] * 100
@@ -187,10 +188,10 @@ async def test_stream_numbers_run_out() -> None:
     assert {one.farewell for one in peers} == {ErrorCodes.NO_ERROR}
 
 
-# ---- connections that cannot be had
+# ---- connections that cannot be opened
 
 
-async def test_nobody_listening_is_told_at_once_and_tried_once() -> None:
+async def test_a_refused_connection_fails_all_calls_after_one_attempt() -> None:
     async with peer(Peer.serve) as (port, _):
         pass
     async with pool_to(port, connections=3) as pool:
@@ -199,7 +200,7 @@ async def test_nobody_listening_is_told_at_once_and_tried_once() -> None:
     assert len(outcomes) == 1_000
 
 
-async def test_a_server_that_says_nothing_is_not_waited_for() -> None:
+async def test_a_silent_server_times_out_as_not_sent() -> None:
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -210,7 +211,7 @@ async def test_a_server_that_says_nothing_is_not_waited_for() -> None:
     assert "in 0.3 s" in outcome.text
 
 
-async def test_a_server_that_only_closes_is_no_endless_loop() -> None:
+async def test_a_server_that_always_closes_causes_no_endless_loop() -> None:
     async def door(server: Peer) -> None:
         await server.until(lambda: server.h2.remote_settings.get(SettingCodes.ENABLE_PUSH) == 0)
 
@@ -240,11 +241,11 @@ async def test_a_server_without_http2_is_our_mistake(offered: list[str] | None) 
     assert "HTTP/2" in outcome.text
 
 
-# ---- whose turn it is, and who has gone
+# ---- fairness, and callers that leave
 
 
-async def test_chunks_take_turns() -> None:
-    """One call behind a thousand is among the next that go out."""
+async def test_chunks_are_interleaved() -> None:
+    """A single call queued behind a thousand is among the next to go out."""
     order: list[bytes] = []
 
     async def noting(server: Peer) -> None:
@@ -264,7 +265,7 @@ async def test_chunks_take_turns() -> None:
     assert order.index(b"single") - before < 30
 
 
-async def test_who_has_gone_is_told_nothing_and_frees_the_places() -> None:
+async def test_a_forgotten_batch_gets_no_outcome_and_frees_its_slots() -> None:
     async def slow(server: Peer) -> None:
         await server.until(lambda: len(server.resets) >= 5)
         server.handled |= set(server.resets)

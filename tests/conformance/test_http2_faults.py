@@ -1,4 +1,4 @@
-"""Whatever a server does, in whatever order: each message is settled once, and nothing processed is called unsent."""
+"""Whatever a server does, in any order, each message is settled once and no processed request is reported unsent."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ WEIGHTS = (60, 8, 4, 4, 2, 1, 1, 1, 1, 2, 1)
 
 
 class Moody:
-    """Acts at random, and knows what it has processed."""
+    """Act at random and remember which requests were processed."""
 
     def __init__(self, seed: int) -> None:
         self.draw = random.Random(seed)
@@ -43,7 +43,7 @@ class Moody:
             stream = min(server.requests.keys() - server.handled)
             turn = self.draw.choices(TURNS, WEIGHTS)[0]
             if turn in ("leave", "leave angrily"):
-                # never above what it said before, never below what it has processed
+                # never above its previous value, never below what was processed
                 last[0] = min(last[0], max(stream + self.draw.choice((0, 2, 10)), *server.handled, 0))
                 server.go_away(last[0], ErrorCodes.NO_ERROR if turn == "leave" else ErrorCodes.INTERNAL_ERROR)
             if not await self._act(server, stream, turn):
@@ -93,7 +93,7 @@ def called_unsent(settled: dict[int, Settled]) -> set[int]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_each_message_is_settled_once_whatever_happens(seed: int) -> None:
+async def test_each_message_is_settled_once_under_random_faults(seed: int) -> None:
     moody = Moody(seed)
     start = {SettingCodes.MAX_CONCURRENT_STREAMS: 25}
     async with peer(moody, start, forgiving=True) as (port, _), pool_to(port, LIMITS, connections=2) as pool:
@@ -105,7 +105,7 @@ async def test_each_message_is_settled_once_whatever_happens(seed: int) -> None:
             await asyncio.sleep(0.005)
         async with asyncio.timeout(30):
             for batch in batches:
-                await batch.done  # a second settling raises, and a forgotten one never gets here
+                await batch.done  # a second settlement raises, a missing one never gets here
     for number, batch in enumerate(batches):
         bodies = [b"%d-%d-%s" % (number, n, b"x" * (n % 90)) for n in range(60)]
         assert set(batch.settled) == set(range(60))
@@ -116,8 +116,8 @@ async def test_each_message_is_settled_once_whatever_happens(seed: int) -> None:
 
 
 @pytest.mark.parametrize("ending", ["refuse", "leave", "leave angrily"])
-async def test_a_reply_that_had_begun_is_unknown_and_never_sent_again(ending: str) -> None:
-    """Its fields say that it was processed; a promise of the opposite, which comes later, is not believed."""
+async def test_a_reply_that_had_begun_is_unknown_and_never_resent(ending: str) -> None:
+    """Its fields prove that the request was processed; a later frame that claims otherwise is ignored."""
 
     async def breaking_off(server: Peer) -> None:
         first, second = await server.until_whole(2)
@@ -139,7 +139,7 @@ async def test_a_reply_that_had_begun_is_unknown_and_never_sent_again(ending: st
 
 
 def hostile(draw: random.Random) -> bytes:
-    """Frames that may be well-formed or not, for streams that may be open or not."""
+    """Frames, well-formed or not, for streams open or not."""
     octets = b""
     for _ in range(draw.randrange(1, 30)):
         payload = draw.choice((b"", b"\x88", bytes(4), bytes(8), b'{"name":"p"}', draw.randbytes(draw.randrange(40))))
@@ -148,7 +148,7 @@ def hostile(draw: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("framed", [True, False])
-async def test_hostile_octets_settle_everything_and_harm_nobody(framed: bool) -> None:
+async def test_hostile_octets_settle_every_call_and_break_nothing(framed: bool) -> None:
     """No exception reaches the loop, and the next chunk is served."""
     harm: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: harm.append(context))

@@ -1,4 +1,4 @@
-"""What SMS and webhook calls promise about the wire: whom they reach, how long they last, when they were not sent."""
+"""What SMS and webhook calls promise on the wire: where they connect, how long they last, when they count as unsent."""
 
 import asyncio
 import ssl
@@ -33,7 +33,7 @@ def certified(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 
 
 def saying(answer: bytes, heads: list[bytes] | None = None, *, then_silent: bool = False) -> Talk:
-    """A server that answers each request so."""
+    """A server that gives each request this answer."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -67,12 +67,12 @@ async def post(
         await lane.close()
 
 
-# ---- whom they reach
+# ---- where they connect
 
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
-    """A resolver: each look-up of a name takes its next list of IPs. Loopback counts as public, 10/8 as private."""
+    """A resolver: each lookup of a name takes its next list of IPs. Loopback counts as public, 10/8 as private."""
     known: dict[str, list[list[str]]] = {}
 
     async def resolve(host: str, port: int) -> list[str]:
@@ -83,10 +83,10 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
     return known
 
 
-async def test_the_ip_that_was_checked_is_called_under_the_hosts_own_name(
+async def test_the_checked_ip_is_called_with_the_hosts_own_name(
     authority: trustme.CA, names: dict[str, list[list[str]]]
 ) -> None:
-    """One look-up, no second chance to point inside; the certificate and the Host field are the name's."""
+    """One lookup, so no second chance to point inside; the certificate and the Host field carry the name."""
     names["shop.example"] = [["127.0.0.1"], ["10.0.0.1"]]
     asked: list[str | None] = []
     heads: list[bytes] = []
@@ -105,7 +105,7 @@ async def test_the_ip_that_was_checked_is_called_under_the_hosts_own_name(
     assert b"\r\nhost: shop.example:%d\r\n" % port in head.lower()
 
 
-async def test_another_names_certificate_is_not_sent_to(
+async def test_a_certificate_for_another_name_receives_nothing(
     authority: trustme.CA, names: dict[str, list[list[str]]]
 ) -> None:
     names["shop.example"] = [["127.0.0.1"]]
@@ -119,22 +119,22 @@ async def test_another_names_certificate_is_not_sent_to(
     assert heads == []
 
 
-async def test_one_private_ip_among_public_ones_is_enough(names: dict[str, list[list[str]]]) -> None:
+async def test_one_private_ip_among_public_ones_blocks_the_call(names: dict[str, list[list[str]]]) -> None:
     names["shop.example"] = [["127.0.0.1", "10.0.0.1"]]
     async with listening(saying(OK)) as port:
         outcome = await post(f"http://shop.example:{port}/", network=GuardedNetwork(allow_private=False))
     assert isinstance(outcome, Rejected)
 
 
-async def test_an_ip_that_takes_no_connection_is_not_the_last(names: dict[str, list[list[str]]]) -> None:
-    """Such as IPv6 where there is none."""
+async def test_an_unreachable_ip_falls_back_to_the_next(names: dict[str, list[list[str]]]) -> None:
+    """Such as IPv6 on a host without it."""
     names["shop.example"] = [["127.0.0.2", "127.0.0.1"]]
     async with listening(saying(OK)) as port:
         outcome = await post(f"http://shop.example:{port}/", network=GuardedNetwork(allow_private=False))
     assert outcome == Reply(200, None, b"ok")
 
 
-async def test_the_environment_redirects_and_cookies_move_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_variables_redirects_and_cookies_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     heads: list[bytes] = []
     answer = b"HTTP/1.1 307 X\r\nlocation: /inner\r\nset-cookie: a=b\r\ncontent-length: 2\r\n\r\nno"
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -151,14 +151,14 @@ async def test_the_environment_redirects_and_cookies_move_nothing(monkeypatch: p
 # ---- how long they last
 
 
-async def test_a_handshake_that_never_ends_was_not_sent(authority: trustme.CA) -> None:
+async def test_an_unfinished_handshake_counts_as_not_sent(authority: trustme.CA) -> None:
     with authority.cert_pem.tempfile() as ca_file:
         async with listening(mute) as port:
             outcome = await post(f"https://127.0.0.1:{port}/", Limits(0.4, 4, 100, ca_file))
     assert outcome == Deferred(Reason.PROVIDER_UNAVAILABLE, "no connection in time")
 
 
-async def test_a_name_that_is_never_resolved_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unresolved_name_counts_as_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     async def resolve(host: str, port: int) -> list[str]:
         await asyncio.sleep(30)
         return []
@@ -171,8 +171,8 @@ async def test_a_name_that_is_never_resolved_was_not_sent(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     "octets", [b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 500, b"HTTP/1.1 100 Continue\r\n\r\n" * 99]
 )
-async def test_a_server_that_keeps_talking_does_not_stretch_the_call(octets: bytes) -> None:
-    """The limit is the whole call's, not that of each read. It had the request, so nobody knows."""
+async def test_a_server_that_keeps_sending_does_not_extend_the_call(octets: bytes) -> None:
+    """The limit covers the whole call, not each read. The server had the request, so the outcome is unknown."""
 
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for start in range(0, len(octets), 25):
@@ -190,8 +190,8 @@ async def test_a_server_that_keeps_talking_does_not_stretch_the_call(octets: byt
 
 
 @pytest.mark.parametrize("then_silent", [True, False])
-async def test_a_success_counts_though_its_body_breaks_off(then_silent: bool) -> None:
-    """The status was said. Of a refusal the body says why: without it nobody knows."""
+async def test_a_success_counts_despite_a_truncated_body(then_silent: bool) -> None:
+    """The status has arrived. A refusal needs its body for the reason: without it the outcome is unknown."""
     for status, kind in ((201, Reply), (400, Ambiguous)):
         answer = b"HTTP/1.1 %d X\r\ncontent-length: 50\r\n\r\nhalf" % status
         async with listening(saying(answer, then_silent=then_silent)) as port:
@@ -199,7 +199,7 @@ async def test_a_success_counts_though_its_body_breaks_off(then_silent: bool) ->
         assert isinstance(outcome, kind)
 
 
-async def test_a_reply_is_read_to_its_limit_and_no_further() -> None:
+async def test_a_reply_is_read_only_up_to_its_limit() -> None:
     written = 0
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -219,7 +219,7 @@ async def test_a_reply_is_read_to_its_limit_and_no_further() -> None:
 # ---- connections
 
 
-async def test_connections_are_kept_and_closed_when_the_sender_changes() -> None:
+async def test_connections_are_reused_and_closed_when_the_sender_changes() -> None:
     opened: list[None] = []
     closed: asyncio.Queue[None] = asyncio.Queue()
     answering = saying(OK)
@@ -237,7 +237,7 @@ async def test_connections_are_kept_and_closed_when_the_sender_changes() -> None
         lane.retire()
         async with asyncio.timeout(2):
             await closed.get()
-        # a chunk that is still on its way goes on, and leaves nothing open
+        # a chunk in flight continues, and leaves nothing open
         assert isinstance(await lane.post(f"http://127.0.0.1:{port}/", {}, b"{}"), Reply)
         async with asyncio.timeout(2):
             await closed.get()
@@ -246,13 +246,13 @@ async def test_connections_are_kept_and_closed_when_the_sender_changes() -> None
 @pytest.mark.parametrize(
     "url", ["ftp://example.com/", "example.com", "https://", "https://exämple.com/", "http://a b/"]
 )
-async def test_a_url_that_is_none_is_our_fault(url: str) -> None:
+async def test_an_invalid_url_is_our_fault(url: str) -> None:
     outcome = await post(url)
     assert isinstance(outcome, Deferred)
     assert (outcome.reason, outcome.called, outcome.sender_fault) == (Reason.SENDER_MISCONFIGURED, False, True)
 
 
-async def test_certificates_that_cannot_be_read_are_our_fault() -> None:
+async def test_unreadable_certificates_are_our_fault() -> None:
     outcome = await post("https://127.0.0.1:1/", Limits(2.0, 4, 100, "/no/such/file"))
     assert isinstance(outcome, Deferred)
     assert (outcome.called, outcome.sender_fault) == (False, True)

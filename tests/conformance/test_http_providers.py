@@ -37,7 +37,7 @@ async def send(provider: Provider, sender: Sender, messages: list[Outbound], sec
 
     await provider.send(sender, messages, time.monotonic() + seconds, settle)
     await provider.close()
-    assert len(outcomes) == len(messages), "something was not settled"
+    assert len(outcomes) == len(messages), "a message was not settled"
     return [outcomes[index] for index in range(len(messages))]
 
 
@@ -76,8 +76,8 @@ def twilio_error(status: int, code: int, **headers: str) -> Answer:
 # ---- SMS
 
 
-async def test_an_sms_goes_out_with_its_callback() -> None:
-    """Twilio is told whom, what, for how long, and where to report this very attempt."""
+async def test_an_sms_is_sent_with_its_callback() -> None:
+    """Twilio gets the recipient, the text, the validity period, and the callback for this very attempt."""
     async with HttpServer(lambda call: Answer(201, body=b'{"sid":"SM1","status":"queued"}')) as server:
         message = sms_to("+491511234567")
         [outcome] = await send(TwilioProvider(CLOCK), twilio(server), [message])
@@ -96,7 +96,7 @@ async def test_an_sms_goes_out_with_its_callback() -> None:
     }
 
 
-async def test_a_messaging_service_is_named_as_one() -> None:
+async def test_a_messaging_service_is_sent_in_its_own_field() -> None:
     async with HttpServer(lambda call: Answer(201, body=b"{}")) as server:
         await send(TwilioProvider(CLOCK), twilio(server, "MG123"), [sms_to("+491511234567", 99_999)])
     form = parse_qs(server.calls[0].body.decode())
@@ -110,6 +110,8 @@ async def test_a_messaging_service_is_named_as_one() -> None:
     [
         (twilio_error(400, 21211), Rejected, Reason.ADDRESS_INVALID, {"retire": True, "error": "21211"}),
         (twilio_error(400, 21614), Rejected, Reason.ADDRESS_INVALID, {"retire": True}),
+        (twilio_error(400, 21635), Rejected, Reason.ADDRESS_INVALID, {"retire": True}),
+        (twilio_error(429, 63038), Deferred, Reason.THROTTLED, {"sender_fault": False}),
         (twilio_error(400, 21610), Rejected, Reason.SUPPRESSED_UNSUBSCRIBE, {"retire": False}),
         (twilio_error(400, 21617), Rejected, Reason.TOO_LARGE, {}),
         (twilio_error(400, 99999), Rejected, Reason.PROVIDER_REJECTED, {}),
@@ -124,10 +126,10 @@ async def test_a_messaging_service_is_named_as_one() -> None:
         (Answer(hangs_up=True), Ambiguous, Reason.CONNECTION_LOST, {}),
     ],
 )
-async def test_each_answer_of_twilio_is_sorted(
+async def test_each_twilio_reply_maps_to_its_outcome(
     answer: Answer, kind: type, reason: Reason, flags: dict[str, object]
 ) -> None:
-    """The error's number decides; what was taken without an answer, nobody knows."""
+    """The error's number decides; a request without an answer is unknown."""
     async with HttpServer(lambda call: answer) as server:
         [outcome] = await send(TwilioProvider(CLOCK), twilio(server, timeout=0.5), [sms_to("+491511234567")])
     assert type(outcome) is kind
@@ -136,7 +138,7 @@ async def test_each_answer_of_twilio_is_sorted(
     assert {name: getattr(outcome, name) for name in flags} == flags
 
 
-async def test_twilio_away_is_not_sent() -> None:
+async def test_an_unreachable_twilio_counts_as_not_sent() -> None:
     async with HttpServer(lambda call: Answer()) as server:
         sender = twilio(server)
     [outcome] = await send(TwilioProvider(CLOCK), sender, [sms_to("+491511234567")])
@@ -154,8 +156,8 @@ async def test_no_sms_after_the_deadline() -> None:
 # ---- webhooks
 
 
-async def test_a_webhook_is_signed_by_all_secrets() -> None:
-    """While secrets are rotated the receiver may verify with either; the body goes out byte by byte."""
+async def test_a_webhook_is_signed_with_all_secrets() -> None:
+    """During a rotation the receiver may verify with either secret; the body goes out byte for byte."""
     async with HttpServer(lambda call: Answer(204, body=b"")) as server:
         message = hook_to(f"http://127.0.0.1:{server.port}/hook?a=b")
         sender = hooks(secrets=(SECRET, OLD_SECRET))
@@ -185,7 +187,7 @@ async def test_a_webhook_is_signed_by_all_secrets() -> None:
         (Answer(hangs_up=True), Ambiguous, {"reason": Reason.CONNECTION_LOST}),
     ],
 )
-async def test_each_answer_of_a_receiver_is_sorted(answer: Answer, kind: type, flags: dict[str, object]) -> None:
+async def test_each_receiver_reply_maps_to_its_outcome(answer: Answer, kind: type, flags: dict[str, object]) -> None:
     async with HttpServer(lambda call: answer) as server:
         message = hook_to(f"http://127.0.0.1:{server.port}/hook")
         [outcome] = await send(WebhookProvider(CLOCK), hooks(timeout=0.5), [message])
@@ -223,11 +225,11 @@ async def test_a_huge_reply_is_not_read() -> None:
         "https://",
     ],
 )
-async def test_nothing_inside_can_be_reached(url: str) -> None:
+async def test_internal_addresses_cannot_be_reached(url: str) -> None:
     """Loopback, private networks and the cloud's metadata, in every spelling; and only over https."""
 
     def refuse(call: Call) -> Answer:
-        raise AssertionError("it was called")
+        raise AssertionError("the server was called")
 
     async with HttpServer(refuse) as server:
         [outcome] = await send(
@@ -238,19 +240,19 @@ async def test_nothing_inside_can_be_reached(url: str) -> None:
     assert server.calls == []
 
 
-async def test_a_name_that_does_not_resolve_is_not_sent() -> None:
+async def test_an_unresolvable_name_counts_as_not_sent() -> None:
     [outcome] = await send(WebhookProvider(CLOCK), hooks(), [hook_to("https://no-such-host.invalid/")])
     assert isinstance(outcome, Deferred)
 
 
-async def test_a_broken_secret_is_our_fault() -> None:
+async def test_a_malformed_secret_is_our_fault() -> None:
     [outcome] = await send(WebhookProvider(CLOCK), hooks(secrets=("whsec_!!",)), [hook_to("https://example.com/")])
     assert isinstance(outcome, Deferred)
     assert outcome.sender_fault
 
 
-async def test_many_receivers_at_a_time() -> None:
-    """One slow receiver does not hold up the others."""
+async def test_receivers_are_called_concurrently() -> None:
+    """One slow receiver does not delay the others."""
     async with HttpServer(lambda call: Answer(silent="slow" in call.target)) as server:
         urls = [f"http://127.0.0.1:{server.port}/{name}" for name in ("slow", *(f"r{n}" for n in range(30)))]
         started = asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Mails handed over by BDAT, several in one write: each has its own outcome."""
+"""Mails sent by BDAT, several in one write: each has its own outcome."""
 
 import pytest
 
@@ -23,8 +23,8 @@ def verbs(server: MailServer) -> list[str]:
     return [line.partition(" ")[0] for line in server.lines]
 
 
-async def test_several_mails_go_out_in_one_write(provider: SmtpProvider) -> None:
-    """None by DATA; and the first of a chunk is asked about before anything is handed over."""
+async def test_several_mails_are_sent_in_one_write(provider: SmtpProvider) -> None:
+    """None by DATA; the first recipient of a chunk is confirmed before any text is sent."""
     async with MailServer(chunking="real") as server:
         outcomes = await sent_to(provider, server, *(f"u{n}" for n in range(40)))
     assert {type(outcome) for outcome in outcomes} == {Sent}
@@ -34,16 +34,16 @@ async def test_several_mails_go_out_in_one_write(provider: SmtpProvider) -> None
     assert server.most_mails_in_one_read >= 4
 
 
-async def test_a_server_without_pipelining_is_given_texts_by_data(provider: SmtpProvider) -> None:
+async def test_a_server_without_pipelining_gets_texts_by_data(provider: SmtpProvider) -> None:
     async with MailServer(chunking="real", extensions=("8BITMIME",)) as server:
         assert [type(outcome) for outcome in await sent_to(provider, server, "a", "b")] == [Sent, Sent]
     assert "BDAT" not in verbs(server)
 
 
 @pytest.mark.parametrize("chunking", ["real", "lenient"])
-async def test_a_refused_recipients_text_goes_to_nobody(provider: SmtpProvider, chunking: str) -> None:
-    """Its BDAT went along: what is said to that is no answer to a mail, even if it is a yes, and the next ones keep
-    their own return paths."""
+async def test_a_refused_recipients_text_reaches_nobody(provider: SmtpProvider, chunking: str) -> None:
+    """Its BDAT was already sent: the reply to it, even a positive one, is no mail's outcome, and the following mails
+    keep their own return paths."""
     locals_ = ["dead", "a", "greylisted", "b", "full", "dead-plain", "c", "spam", "d", "later", "e"]
     async with MailServer(chunking=chunking) as server:
         outcomes = await sent_to(provider, server, *locals_)
@@ -55,8 +55,8 @@ async def test_a_refused_recipients_text_goes_to_nobody(provider: SmtpProvider, 
     assert len(set(paths.values())) == len(paths)
 
 
-async def test_a_server_that_does_not_know_what_it_offers_is_given_data(provider: SmtpProvider) -> None:
-    """The mail that it showed at goes again, since nothing of it was taken; no other has to find out."""
+async def test_a_server_that_rejects_its_advertised_bdat_gets_data(provider: SmtpProvider) -> None:
+    """The mail that revealed it is sent again, since nothing of it was accepted; no other mail has to find out."""
     async with MailServer(chunking="only-said") as server:
         first = await sent_to(provider, server, "a", "b", "c")
         second = await sent_to(provider, server, "d")
@@ -67,8 +67,8 @@ async def test_a_server_that_does_not_know_what_it_offers_is_given_data(provider
     assert server.connections == 2
 
 
-async def test_what_was_not_answered_is_unknown_once_and_then_sent_by_data(provider: SmtpProvider) -> None:
-    """A server that hangs up without a word after some mails: of those behind nobody knows, once."""
+async def test_unanswered_mails_are_unknown_once_and_data_is_used_afterwards(provider: SmtpProvider) -> None:
+    """A server that hangs up without a word after some mails: those behind are unknown, once."""
     async with MailServer(chunking="real") as server:
         first = await sent_to(provider, server, "a", "b", "last", "c", "d")
         second = await sent_to(provider, server, "e", "last", "f", "last", "g")
@@ -76,8 +76,8 @@ async def test_what_was_not_answered_is_unknown_once_and_then_sent_by_data(provi
     assert [type(outcome) for outcome in second] == [Sent] * 5
 
 
-async def test_behind_a_goodbye_nothing_is_unknown(provider: SmtpProvider) -> None:
-    """421 closes the connection (RFC 5321 §3.8): the mails behind it were not taken, and go out on another one."""
+async def test_mails_after_a_421_are_not_unknown(provider: SmtpProvider) -> None:
+    """421 closes the connection (RFC 5321 §3.8): the mails behind it were not accepted, and go out on another one."""
     async with MailServer(chunking="real", mails_per_connection=3) as server:
         outcomes = await sent_to(provider, server, *(f"u{n}" for n in range(10)))
     assert {type(outcome) for outcome in outcomes} == {Sent}
@@ -85,22 +85,22 @@ async def test_behind_a_goodbye_nothing_is_unknown(provider: SmtpProvider) -> No
     assert "DATA" not in verbs(server)
 
 
-async def test_a_slow_server_is_given_one_at_a_time(provider: SmtpProvider) -> None:
-    """Several would have to be answered in the time of one."""
+async def test_a_slow_server_gets_one_mail_at_a_time(provider: SmtpProvider) -> None:
+    """A batch would have to be answered within the timeout of one mail."""
     async with MailServer(chunking="real", pause=0.55) as server:
         outcomes = await sent_to(provider, server, "a", "b", "c", timeout_seconds=0.9)
     assert {type(outcome) for outcome in outcomes} == {Sent}
     assert server.most_mails_in_one_read == 1
 
 
-async def test_a_connection_is_left_when_it_has_had_its_share(provider: SmtpProvider) -> None:
+async def test_a_connection_is_replaced_after_its_maximum_of_mails(provider: SmtpProvider) -> None:
     async with MailServer(chunking="real") as server:
         outcomes = await sent_to(provider, server, *(f"u{n}" for n in range(10)), mails_per_connection=5)
     assert {type(outcome) for outcome in outcomes} == {Sent}
     assert server.connections == 2
 
 
-async def test_texts_are_not_stuffed(provider: SmtpProvider) -> None:
+async def test_bdat_texts_are_not_dot_stuffed(provider: SmtpProvider) -> None:
     """BDAT counts octets: a dot at the beginning of a line is a dot."""
     async with MailServer(chunking="real") as server:
         await sent_to(provider, server, "a")

@@ -1,4 +1,4 @@
-"""What only our own mail dialogue promises: kept connections, few packets, fairness, and staying in step."""
+"""Promises of our own mail dialogue only: connection reuse, few packets, fairness, and staying in step."""
 
 import asyncio
 import gc
@@ -25,11 +25,11 @@ MakeServer = Callable[..., MailServer]
 
 @pytest.fixture(params=["by chunks", "by data"])
 def mail_server(request: pytest.FixtureRequest) -> MakeServer:
-    """The two ways in which texts are handed over."""
+    """The two ways to send texts."""
     return partial(MailServer, chunking="real" if request.param == "by chunks" else "")
 
 
-async def test_connections_are_kept_and_commands_pipelined(mail_server: MakeServer) -> None:
+async def test_connections_are_reused_and_commands_pipelined(mail_server: MakeServer) -> None:
     """A hundred mails in two chunks: two connections, and whole envelopes in one packet."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     async with mail_server() as server:
@@ -42,7 +42,7 @@ async def test_connections_are_kept_and_commands_pipelined(mail_server: MakeServ
 
 
 async def test_a_refusal_leaves_the_connection_in_step(mail_server: MakeServer) -> None:
-    """Also where the server takes DATA without a recipient: one connection does it all, without a time-out."""
+    """Even if the server accepts DATA without a recipient, one connection handles all mails without a timeout."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     for extensions in (("PIPELINING",), ("PIPELINING", "LENIENT-DATA"), ("LENIENT-DATA",)):
         async with mail_server(extensions=extensions) as server:
@@ -55,8 +55,8 @@ async def test_a_refusal_leaves_the_connection_in_step(mail_server: MakeServer) 
         assert server.connections == 1
 
 
-async def test_a_stale_connection_is_replaced_without_a_trace(mail_server: MakeServer) -> None:
-    """The server closed the kept connection meanwhile: the next mail goes out on a fresh one."""
+async def test_a_stale_connection_is_replaced_silently(mail_server: MakeServer) -> None:
+    """The server has closed the cached connection: the next mail uses a fresh one."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     async with mail_server(mails_per_connection=1) as server:
         sender = sender_for(server, connections=1)
@@ -76,7 +76,7 @@ async def test_a_changed_sender_gets_new_connections(mail_server: MakeServer) ->
 
 
 async def test_a_cancelled_chunk_leaves_no_dirty_connection(mail_server: MakeServer) -> None:
-    """After a cancel in the middle of a mail, the next mail does not read the old one's reply."""
+    """After a cancellation in the middle of a mail, the next mail does not read its reply."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     async with mail_server() as server:
         sender = sender_for(server, connections=1, timeout_seconds=20.0)
@@ -89,8 +89,8 @@ async def test_a_cancelled_chunk_leaves_no_dirty_connection(mail_server: MakeSer
     assert server.connections == 2
 
 
-async def test_two_senders_of_chunks_share_fairly(mail_server: MakeServer) -> None:
-    """A single mail does not wait for the end of a large chunk on the same connection, where that takes long."""
+async def test_two_chunks_share_a_connection_fairly(mail_server: MakeServer) -> None:
+    """On a slow connection, a single mail does not wait for the end of a large chunk."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     order: list[str] = []
     async with mail_server(chunk=20, pause=0.02) as server:
@@ -105,7 +105,7 @@ async def test_two_senders_of_chunks_share_fairly(mail_server: MakeServer) -> No
     assert len(server.accepted) == 61
 
 
-async def test_refused_mails_do_not_keep_a_connection_from_others(mail_server: MakeServer) -> None:
+async def test_refused_mails_do_not_monopolise_a_connection(mail_server: MakeServer) -> None:
     provider = SmtpProvider(VERP_KEY, system_clock)
     order: list[str] = []
     async with mail_server(chunk=20) as server:
@@ -119,8 +119,8 @@ async def test_refused_mails_do_not_keep_a_connection_from_others(mail_server: M
     assert order.index("one") < 100
 
 
-async def test_a_chunk_is_done_before_the_next_where_that_is_quick(mail_server: MakeServer) -> None:
-    """Side by side both would be recorded by the spoonful."""
+async def test_a_fast_chunk_completes_before_the_next_starts(mail_server: MakeServer) -> None:
+    """Interleaved, both would be recorded in tiny batches."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     order: list[str] = []
     async with mail_server() as server:
@@ -134,8 +134,9 @@ async def test_a_chunk_is_done_before_the_next_where_that_is_quick(mail_server: 
     assert order == ["first"] * 15 + ["second"] * 15
 
 
-async def test_what_goes_wrong_while_settling_reaches_the_sender(mail_server: MakeServer) -> None:
-    """Steps run where replies arrive; their errors must not end there, nor leave a mail's reply for the next one."""
+async def test_an_error_while_settling_reaches_the_caller(mail_server: MakeServer) -> None:
+    """Settlement runs where replies arrive; an error must neither be swallowed there nor leave a reply for the next
+    mail."""
     provider = SmtpProvider(VERP_KEY, system_clock)
 
     def broken(index: int, outcome: Outcome) -> None:
@@ -153,10 +154,8 @@ async def test_what_goes_wrong_while_settling_reaches_the_sender(mail_server: Ma
 @pytest.mark.parametrize(
     ("offered", "chatter"), [("PIPELINING", (250, 250, 354, 250)), ("PIPELINING\r\n250-CHUNKING", (250, 250, 250, 250))]
 )
-async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed(
-    offered: str, chatter: tuple[int, ...]
-) -> None:
-    """A yes that came before the text was handed over is no yes to it: such a server has taken nothing."""
+async def test_unsolicited_replies_are_not_trusted(offered: str, chatter: tuple[int, ...]) -> None:
+    """A positive reply that precedes the text does not answer it: such a server has accepted nothing."""
 
     class Chatterbox(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:
@@ -181,8 +180,8 @@ async def test_a_server_that_answers_more_than_it_is_asked_is_not_believed(
     assert {type(outcome) for outcome in outcomes} == {Deferred}
 
 
-async def test_a_text_does_not_go_out_after_the_deadline(mail_server: MakeServer) -> None:
-    """The server thought about the envelope until the lease had no time left for a text."""
+async def test_no_text_is_sent_after_the_deadline(mail_server: MakeServer) -> None:
+    """The server delayed the envelope until the lease had no time left for the text."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     async with mail_server() as server:
         [outcome] = await send(provider, sender_for(server), [mail_to("ponders@example.org")], seconds=0.2)
@@ -190,8 +189,8 @@ async def test_a_text_does_not_go_out_after_the_deadline(mail_server: MakeServer
     assert server.accepted == []
 
 
-async def test_a_server_that_is_slow_at_each_command_gets_its_mail(mail_server: MakeServer) -> None:
-    """Each of its replies comes in time, though the three of an envelope together take longer."""
+async def test_a_server_slow_at_each_command_gets_its_mail(mail_server: MakeServer) -> None:
+    """Each reply is in time, though the three of an envelope together take longer."""
     provider = SmtpProvider(VERP_KEY, system_clock)
     async with mail_server(command_pause=0.4) as server:
         sender = sender_for(server, reply_timeout_seconds=1.0, timeout_seconds=3.0)
@@ -201,8 +200,9 @@ async def test_a_server_that_is_slow_at_each_command_gets_its_mail(mail_server: 
     assert len(server.accepted) == 1
 
 
-async def test_mails_are_let_go_when_they_are_sent(mail_server: MakeServer) -> None:
-    """Nothing of ours holds a chunk in a circle: ten thousand mails a second cannot wait for a garbage collector."""
+async def test_mails_are_released_once_sent(mail_server: MakeServer) -> None:
+    """No reference cycle of ours holds a chunk: at ten thousand mails a second, memory cannot wait for the garbage
+    collector."""
 
     class Chunk(list[Outbound]):
         pass
@@ -221,8 +221,8 @@ async def test_mails_are_let_go_when_they_are_sent(mail_server: MakeServer) -> N
         gc.enable()
 
 
-async def test_a_text_that_was_not_read_in_time_does_not_arrive_later() -> None:
-    """It is called unknown by then, and may go out again by another connection."""
+async def test_a_text_not_read_in_time_does_not_arrive_later() -> None:
+    """By then it is recorded as unknown and may be sent again on another connection."""
     came, goes_on, ended = 0, asyncio.Event(), asyncio.Event()
 
     async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -234,7 +234,7 @@ async def test_a_text_that_was_not_read_in_time_does_not_arrive_later() -> None:
         writer.close()
         ended.set()
 
-    text = bytes(64 << 20)  # more than the kernel's buffers take
+    text = bytes(64 << 20)  # more than the kernel's buffers hold
     async with await asyncio.start_server(stall, "127.0.0.1", 0) as server:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(lambda: SmtpConnection(loop), *server.sockets[0].getsockname())

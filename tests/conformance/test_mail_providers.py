@@ -26,7 +26,7 @@ MakeServer = Callable[..., MailServer]
 
 @pytest.fixture(params=["by chunks", "by data", "reference"])
 def way(request: pytest.FixtureRequest) -> str:
-    """How mails are handed over: our own dialogue's two ways, and the reference's."""
+    """How mails are sent: our own dialogue's two ways, and the reference's."""
     return str(request.param)
 
 
@@ -60,8 +60,8 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
     return str(path)
 
 
-async def test_a_mail_arrives_as_it_was_written(provider: Provider, mail_server: MakeServer) -> None:
-    """Text, HTML, lone dots and umlauts survive; the server's queue id comes back."""
+async def test_a_mail_arrives_unchanged(provider: Provider, mail_server: MakeServer) -> None:
+    """Text, HTML, lone dots and umlauts survive; the server's queue id is returned."""
     async with mail_server() as server:
         [outcome] = await send(provider, sender_for(server), [mail_to("max@example.org", recipient_name="Müller, Max")])
     assert isinstance(outcome, Sent)
@@ -79,7 +79,7 @@ async def test_a_mail_arrives_as_it_was_written(provider: Provider, mail_server:
 
 
 async def test_the_return_path_names_message_and_attempt(provider: Provider, mail_server: MakeServer) -> None:
-    """A bounce can be traced to the attempt, and nobody else can make such a path."""
+    """A bounce can be traced to the attempt, and nobody else can forge such a path."""
     mail = mail_to("max@example.org")
     async with mail_server() as server:
         await send(provider, sender_for(server), [mail])
@@ -89,7 +89,7 @@ async def test_the_return_path_names_message_and_attempt(provider: Provider, mai
 
 
 async def test_marketing_mail_offers_one_click_unsubscribe(provider: Provider, mail_server: MakeServer) -> None:
-    """RFC 8058: both fields, and the second in exactly these words."""
+    """RFC 8058: both fields, the second with exactly this value."""
     async with mail_server() as server:
         link = "https://shop.example/tokens/v1/unsubscribe/abc"
         await send(provider, sender_for(server), [mail_to("max@example.org", unsubscribe_url=link)])
@@ -115,10 +115,10 @@ async def test_marketing_mail_offers_one_click_unsubscribe(provider: Provider, m
         ("accepted-then-silent", Ambiguous, None, Reason.TIMED_OUT),
     ],
 )
-async def test_each_reply_is_sorted(
+async def test_each_reply_maps_to_its_outcome(
     provider: Provider, mail_server: MakeServer, local: str, kind: type, code: int | None, reason: Reason
 ) -> None:
-    """4xx is tried again, 5xx is final with its text; only after the final dot does nobody know."""
+    """4xx is retried, 5xx is final with its text; only after the final dot can the outcome be unknown."""
     async with mail_server() as server:
         sender = sender_for(server, reply_timeout_seconds=0.3, timeout_seconds=0.3)
         [outcome] = await send(provider, sender, [mail_to(f"{local}@example.org")])
@@ -130,7 +130,7 @@ async def test_each_reply_is_sorted(
         assert outcome.code == code
 
 
-async def test_a_refusal_in_the_middle_costs_no_neighbour(provider: Provider, mail_server: MakeServer) -> None:
+async def test_a_refusal_does_not_affect_other_mails(provider: Provider, mail_server: MakeServer) -> None:
     """Refused and greylisted mails between good ones: each good one arrives exactly once."""
     locals_ = ["a", "dead", "b", "greylisted", "c", "spam", "full", "d", "later", "e", "policy", "f"]
     async with mail_server() as server:
@@ -141,10 +141,10 @@ async def test_a_refusal_in_the_middle_costs_no_neighbour(provider: Provider, ma
 
 
 @pytest.mark.parametrize("evil", ["vanishes", "busy", "silent", "accepted-then-gone", "accepted-then-silent", "last"])
-async def test_a_connection_that_breaks_in_the_middle_is_told_truly(
+async def test_a_connection_broken_midway_reports_true_outcomes(
     provider: Provider, mail_server: MakeServer, evil: str
 ) -> None:
-    """What is called sent has arrived, what is called not sent has not, and nothing arrives twice."""
+    """A mail reported sent has arrived, one reported unsent has not, and nothing arrives twice."""
     locals_ = ["a", "b", "dead", "c", evil, "d", "e", "f", "g", "h"]
     async with mail_server() as server:
         sender = sender_for(server, reply_timeout_seconds=0.3, timeout_seconds=0.3, connections=1)
@@ -185,23 +185,23 @@ async def test_odd_servers_get_their_mail(
         assert all(mail.text.isascii() for mail in server.accepted)
 
 
-async def test_nobody_listening_is_not_sent(provider: Provider, mail_server: MakeServer) -> None:
-    """A refused connection is certainly not sent."""
+async def test_a_refused_connection_counts_as_not_sent(provider: Provider, mail_server: MakeServer) -> None:
+    """No byte was sent."""
     async with mail_server() as server:
         sender = sender_for(server)
     outcomes = await send(provider, sender, [mail_to("a@example.org"), mail_to("b@example.org")])
     assert all(isinstance(o, Deferred) and o.reason is Reason.PROVIDER_UNAVAILABLE for o in outcomes)
 
 
-async def test_a_greeting_that_refuses_is_not_sent(provider: Provider, mail_server: MakeServer) -> None:
+async def test_a_refusing_greeting_counts_as_not_sent(provider: Provider, mail_server: MakeServer) -> None:
     async with mail_server(greeting=("554 5.7.1 not you",)) as server:
         [outcome] = await send(provider, sender_for(server), [mail_to("a@example.org")])
     assert isinstance(outcome, Deferred)
     assert outcome.sender_fault
 
 
-async def test_nothing_is_called_after_the_deadline(provider: Provider, mail_server: MakeServer) -> None:
-    """What the lease has no time for goes back untouched."""
+async def test_nothing_is_sent_after_the_deadline(provider: Provider, mail_server: MakeServer) -> None:
+    """Mails for which the lease has no time are returned untouched."""
     async with mail_server() as server:
         outcomes = await send(provider, sender_for(server), [mail_to("a@example.org")] * 3, seconds=-1)
     assert outcomes == [NOT_CALLED] * 3
@@ -230,7 +230,7 @@ async def test_implicit_tls_encrypts(
 async def test_required_tls_never_falls_back(
     provider: Provider, mail_server: MakeServer, server_tls: ssl.SSLContext
 ) -> None:
-    """No STARTTLS, or a certificate of somebody else: no mail leaves in the clear."""
+    """No STARTTLS, or somebody else's certificate: no mail leaves in the clear."""
     async with mail_server() as plain, mail_server(context=server_tls) as foreign:
         for server in (plain, foreign):
             [outcome] = await send(provider, sender_for(server, tls="required"), [mail_to("a@example.org")])
@@ -243,7 +243,7 @@ async def test_required_tls_never_falls_back(
 async def test_authentication(
     provider: Provider, mail_server: MakeServer, server_tls: ssl.SSLContext, ca_file: str, mechanism: str
 ) -> None:
-    """The right password sends; a wrong one is our own fault and no verdict on the mail."""
+    """The right password sends; a wrong one is our own fault and says nothing about the mail."""
     async with mail_server(
         context=server_tls, extensions=(mechanism, "PIPELINING"), users={"shop": "geheim"}
     ) as server:
@@ -263,10 +263,10 @@ async def test_authentication(
         ("a@example.org", EmailContent("Hallo", "<p>x</p>", "x", reply_to="x@y.de>\r\nBcc: <b@example.org")),
     ],
 )
-async def test_nothing_can_be_injected(
+async def test_header_and_command_injection_is_refused(
     provider: Provider, mail_server: MakeServer, address: str, content: EmailContent
 ) -> None:
-    """Line breaks in addresses and header values are refused, before anything is said to the server."""
+    """Line breaks in addresses and header values are refused before anything is sent to the server."""
     async with mail_server() as server:
         [outcome] = await send(provider, sender_for(server), [mail_to(address, content)])
     assert isinstance(outcome, Rejected)
@@ -276,7 +276,7 @@ async def test_nothing_can_be_injected(
 
 
 async def test_unicode_addresses_need_smtputf8(provider: Provider, mail_server: MakeServer) -> None:
-    """With SMTPUTF8 they are mailed, without it refused plainly; a Unicode domain always works."""
+    """With SMTPUTF8 they are mailed, without it refused; a Unicode domain always works."""
     mails = [mail_to("pelé@exämple.org"), mail_to("pele@exämple.org")]
     async with mail_server() as able, mail_server(extensions=("PIPELINING",)) as unable:
         with_it = await send(provider, sender_for(able), mails)
@@ -287,7 +287,7 @@ async def test_unicode_addresses_need_smtputf8(provider: Provider, mail_server: 
     assert any(line.endswith("SMTPUTF8") for line in able.lines)
 
 
-async def test_a_mail_too_big_for_the_server_is_not_offered(provider: Provider, mail_server: MakeServer) -> None:
+async def test_a_mail_over_the_servers_size_limit_is_not_offered(provider: Provider, mail_server: MakeServer) -> None:
     async with mail_server(extensions=("PIPELINING", "SIZE 500")) as server:
         [outcome] = await send(provider, sender_for(server), [mail_to("a@example.org")])
     assert isinstance(outcome, Rejected)

@@ -1,4 +1,4 @@
-"""Our providers against the simulator, which counts independently: what they say came of a call is what it saw."""
+"""Our providers against the simulator, which counts independently: their reported outcomes match what it saw."""
 
 import time
 from collections.abc import AsyncIterator
@@ -57,7 +57,7 @@ def message(channel: Channel, address: str) -> Outbound:
 
 def sender_for(simulator: Simulator, channel: Channel) -> Sender:
     account = simulated(channel, simulator.endpoints, None, "http://127.0.0.1:1/callback")
-    object.__setattr__(account, "timeout_seconds", 3.0)  # a loaded machine may take its time
+    object.__setattr__(account, "timeout_seconds", 3.0)  # a loaded machine may be slow
     return Sender(1, 1, Mode.TEST, channel, 1, account)
 
 
@@ -70,7 +70,7 @@ async def send(sender: Sender, messages: list[Outbound]) -> list[Outcome]:
 
 
 def address(simulator: Simulator, channel: Channel, fault: str) -> str:
-    """An address that the simulator answers with the fault."""
+    """An address for which the simulator produces the fault."""
     codes = {"429": "429", "503": "503", "dead": "404", "timeout-accepted": "408", "reset": "499", "": "000"}
     match channel:
         case Channel.PUSH:
@@ -84,7 +84,7 @@ def address(simulator: Simulator, channel: Channel, fault: str) -> str:
 
 
 @pytest.mark.parametrize("channel", list(Channel))
-async def test_what_is_sent_arrives_once_with_its_tag(simulator: Simulator, channel: Channel) -> None:
+async def test_a_sent_message_arrives_once_with_its_tag(simulator: Simulator, channel: Channel) -> None:
     messages = [message(channel, address(simulator, channel, "")) for _ in range(5)]
     outcomes = await send(sender_for(simulator, channel), messages)
     assert [type(outcome) for outcome in outcomes] == [Sent] * 5
@@ -100,10 +100,10 @@ async def test_what_is_sent_arrives_once_with_its_tag(simulator: Simulator, chan
     ("fault", "kind", "accepted"),
     [("429", Deferred, 0), ("503", Deferred, 0), ("dead", Rejected, 0), ("timeout-accepted", Ambiguous, 1)],
 )
-async def test_faults_are_sorted_as_they_happened(
+async def test_each_fault_maps_to_its_true_outcome(
     simulator: Simulator, channel: Channel, fault: str, kind: type, accepted: int
 ) -> None:
-    """Not sent and refused: it accepted nothing. Unknown: it may have, and here it did."""
+    """Not sent and refused: the simulator accepted nothing. Unknown: it may have, and here it did."""
     [outcome] = await send(sender_for(simulator, channel), [message(channel, address(simulator, channel, fault))])
     assert type(outcome) is kind
     assert simulator.exchange.tallies[channel.word].accepted == accepted
@@ -114,8 +114,9 @@ async def test_faults_are_sorted_as_they_happened(
 
 
 @pytest.mark.parametrize("channel", list(Channel))
-async def test_a_cut_connection_is_never_called_sent(simulator: Simulator, channel: Channel) -> None:
-    """Whatever else was in flight on it: what we call sent was accepted, what was accepted we do not call refused."""
+async def test_a_cut_connection_is_never_reported_sent(simulator: Simulator, channel: Channel) -> None:
+    """This holds for all calls in flight: those reported sent were accepted, and no accepted one is reported
+    refused."""
     wanted = [message(channel, address(simulator, channel, "reset" if n % 10 == 5 else "")) for n in range(40)]
     outcomes = await send(sender_for(simulator, channel), wanted)
     arrived = {arrival.tag for arrival in simulator.exchange.arrivals._ring if arrival.outcome == "accepted"}
@@ -125,8 +126,8 @@ async def test_a_cut_connection_is_never_called_sent(simulator: Simulator, chann
     assert not any(isinstance(outcome, Rejected) for outcome in outcomes)
 
 
-async def test_the_service_account_logs_in_by_itself(tmp_path: Path) -> None:
-    """Google's OAuth dance, off the loop, against the simulator's token endpoint: one login for many pushes."""
+async def test_the_service_account_logs_in(tmp_path: Path) -> None:
+    """Google's OAuth flow, off the loop, against the simulator's token endpoint: one login for many pushes."""
     settings = SimulatorSettings(fcm_strict_tokens=True)
     async with running(tmp_path, settings) as simulator:
         account = FcmAccount(
@@ -147,7 +148,7 @@ async def test_a_wrong_token_is_our_fault(tmp_path: Path) -> None:
     assert outcome.sender_fault
 
 
-async def test_a_dead_device_is_retired_and_a_stop_is_not(simulator: Simulator) -> None:
+async def test_a_dead_device_is_retired_but_a_stop_is_not(simulator: Simulator) -> None:
     [push] = await send(sender_for(simulator, Channel.PUSH), [message(Channel.PUSH, "fault-dead-x")])
     [sms] = await send(sender_for(simulator, Channel.SMS), [message(Channel.SMS, "+491519990610")])
     assert isinstance(push, Rejected)
@@ -156,7 +157,7 @@ async def test_a_dead_device_is_retired_and_a_stop_is_not(simulator: Simulator) 
     assert (sms.reason, sms.retire) == (Reason.SUPPRESSED_UNSUBSCRIBE, False)
 
 
-async def test_the_mail_server_away_for_a_moment_loses_nothing(simulator: Simulator) -> None:
+async def test_a_brief_mail_server_outage_loses_nothing(simulator: Simulator) -> None:
     """451 to all for a moment: each mail is deferred, none refused, none sent twice."""
     simulator.exchange.faults.add(Script("email", Fault.GREYLISTED, remaining=20))
     mails = [message(Channel.EMAIL, f"u{n}@example.org") for n in range(50)]
@@ -170,8 +171,8 @@ _FOR_GOOD = ("dead", "blocked", "dead-after-data", "invalid")
 
 
 @pytest.mark.parametrize("chunking", [True, False])
-async def test_many_mails_with_everything_that_goes_wrong_add_up(tmp_path: Path, chunking: bool) -> None:
-    """By BDAT and by DATA: sent is what was accepted, and besides nothing was but what is called unknown."""
+async def test_outcomes_of_many_faulty_mails_add_up(tmp_path: Path, chunking: bool) -> None:
+    """By BDAT and by DATA: every mail reported sent was accepted, and every other accepted one is unknown."""
     words = ["", "dead", "", "", "451", "blocked", "", "full", "dead-after-data", "", "invalid", "slow", ""] * 6
     words[20], words[40], words[60] = "timeout-accepted", "reset", "reset-accepted"
     mails = [message(Channel.EMAIL, f"u{n}{word and f'+fault.{word}'}@example.org") for n, word in enumerate(words)]
@@ -188,5 +189,5 @@ async def test_many_mails_with_everything_that_goes_wrong_add_up(tmp_path: Path,
     assert sent <= set(accepted) <= sent | unknown
     refused = {one.tag for one, word in zip(mails, words, strict=True) if word in _FOR_GOOD}
     assert final <= refused <= final | unknown
-    # the three that were not answered, and by BDAT those that went out with them
+    # the three unanswered mails, and with BDAT those sent together with them
     assert 3 <= len(unknown) <= (24 if chunking else 3)

@@ -1,4 +1,4 @@
-"""A chunk always ends: neither a push that cannot be said nor a caller that fails leaves it, or others, hanging."""
+"""A chunk always ends: neither an unencodable push nor a failing caller leaves it, or others, hanging."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ from services.delivery.ports import Settle
 from tests.conformance.http2_peer import Peer, peer
 
 CLOCK = FixedClock(datetime(2026, 11, 23, 12, 0, tzinfo=UTC))
-SEVERAL: Any = {"orders": ["1", "2"]}  # FCM's data are texts; nothing before the encoder looks at each of them
+SEVERAL: Any = {"orders": ["1", "2"]}  # FCM's data values are strings; nothing before the encoder checks each of them
 
 
 def push(data: Any = None) -> Outbound:
@@ -38,7 +38,7 @@ async def send(provider: FcmProvider, port: int, pushes: list[Outbound], settle:
         await provider.send(sender(port), pushes, time.monotonic() + seconds, settle)
 
 
-async def test_a_push_that_cannot_be_encoded_is_refused_and_the_rest_goes_on() -> None:
+async def test_an_unencodable_push_is_rejected_and_the_rest_is_sent() -> None:
     outcomes: dict[int, Outcome] = {}
     async with peer(Peer.serve) as (port, _):
         provider = FcmProvider(CLOCK)
@@ -51,8 +51,8 @@ async def test_a_push_that_cannot_be_encoded_is_refused_and_the_rest_goes_on() -
     assert "list" in outcomes[1].text
 
 
-async def test_a_caller_that_fails_ends_its_own_chunk_only() -> None:
-    """Its error comes out of `send`; the connection lives, and another chunk's replies on it are told."""
+async def test_a_failing_caller_ends_only_its_own_chunk() -> None:
+    """Its error is raised by `send`; the connection survives, and another chunk on it gets its replies."""
     harm: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: harm.append(context))
     told: list[Outcome] = []
@@ -77,7 +77,7 @@ async def test_a_caller_that_fails_ends_its_own_chunk_only() -> None:
     assert harm == []
 
 
-async def test_a_caller_that_fails_before_anything_was_sent_is_told_too() -> None:
+async def test_a_caller_failing_before_anything_is_sent_gets_its_error() -> None:
     def failing(index: int, outcome: Outcome) -> None:
         raise LookupError("the ledger's caller is broken")
 

@@ -1,4 +1,4 @@
-"""The login at Google: once for many pushes, again before it ends, and never in the way of the loop."""
+"""The Google login: shared by many pushes, renewed before it expires, and never blocking the loop."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ def account(server: HttpServer, private_key: str) -> str:
 
 
 def granting(seconds: int = 3_600) -> Callable[[Call], Answer]:
-    """Tokens t1, t2, … that live so long."""
+    """Issue tokens t1, t2, … with this lifetime."""
     count = 0
 
     def answer(call: Call) -> Answer:
@@ -65,8 +65,8 @@ async def test_many_pushes_share_one_login(private_key: str) -> None:
     assert parse_qs(server.calls[0].body.decode())["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
 
 
-async def test_it_is_renewed_before_it_ends_and_nobody_waits(private_key: str) -> None:
-    """A token with two minutes left still works while the next one is fetched."""
+async def test_the_token_is_renewed_early_without_blocking_callers(private_key: str) -> None:
+    """A token with two minutes left is still used while the next one is fetched."""
     async with HttpServer(granting(seconds=120)) as server:
         source = ServiceAccountToken(account(server, private_key))
         assert await source.bearer() == "t1"
@@ -78,7 +78,7 @@ async def test_it_is_renewed_before_it_ends_and_nobody_waits(private_key: str) -
 
 
 async def test_a_refused_token_is_replaced_once(private_key: str) -> None:
-    """A hundred 401s about the same token are one new login; a late one about an old token is none."""
+    """A hundred 401s for the same token cause one new login; a late one for an old token causes none."""
     async with HttpServer(granting()) as server:
         source = ServiceAccountToken(account(server, private_key))
         assert await source.bearer() == "t1"
@@ -89,7 +89,7 @@ async def test_a_refused_token_is_replaced_once(private_key: str) -> None:
     assert len(server.calls) == 2
 
 
-async def test_a_revoked_account_is_our_fault_and_no_flood(private_key: str) -> None:
+async def test_a_revoked_account_is_our_fault_and_is_not_retried_repeatedly(private_key: str) -> None:
     async with HttpServer(refusing(400, "invalid_grant")) as server:
         source = ServiceAccountToken(account(server, private_key))
         outcomes = [await source.bearer() for _ in range(20)]
@@ -98,7 +98,7 @@ async def test_a_revoked_account_is_our_fault_and_no_flood(private_key: str) -> 
     assert len(server.calls) == 1
 
 
-async def test_google_away_is_nobodys_fault(private_key: str) -> None:
+async def test_an_unreachable_google_is_not_the_senders_fault(private_key: str) -> None:
     async with HttpServer(granting()) as server:
         gone = account(server, private_key)
     outcome = await ServiceAccountToken(gone).bearer()
@@ -117,8 +117,8 @@ async def test_google_away_is_nobodys_fault(private_key: str) -> None:
         b'{"access_token": "t", "expires_in": 1e300}',
     ],
 )
-async def test_an_answer_that_is_no_token_is_nobodys_fault_and_no_flood(private_key: str, body: bytes) -> None:
-    """What stands between us and Google may answer 200 to everything."""
+async def test_a_reply_without_a_token_is_not_the_senders_fault_nor_hammered(private_key: str, body: bytes) -> None:
+    """A proxy between us and Google may answer 200 to everything."""
     async with HttpServer(lambda call: Answer(200, {"content-type": "application/json"}, body)) as server:
         source = ServiceAccountToken(account(server, private_key))
         outcomes = [await source.bearer() for _ in range(20)]
@@ -129,7 +129,7 @@ async def test_an_answer_that_is_no_token_is_nobodys_fault_and_no_flood(private_
     assert len(server.calls) == 1
 
 
-async def test_what_google_answered_is_not_told_whole(private_key: str) -> None:
+async def test_googles_reply_is_not_quoted_in_full(private_key: str) -> None:
     secret = Answer(200, {"content-type": "application/json"}, b'{"id_token": "secret-of-ours"}')
     async with HttpServer(lambda call: secret) as server:
         outcome = await ServiceAccountToken(account(server, private_key)).bearer()
@@ -138,7 +138,7 @@ async def test_what_google_answered_is_not_told_whole(private_key: str) -> None:
 
 
 async def test_the_loop_is_never_blocked(private_key: str) -> None:
-    """Google takes its time; everything else goes on, and who waits for the token does not wait for ever."""
+    """Google is slow; everything else continues, and a caller that waits for the token has a timeout."""
     async with HttpServer(lambda call: Answer(silent=True)) as server:
         source = ServiceAccountToken(account(server, private_key), longest_wait_seconds=0.5)
         waiting = asyncio.create_task(source.bearer())
@@ -154,6 +154,6 @@ async def test_the_loop_is_never_blocked(private_key: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"type":"service_account"}', "{" * 100])
-def test_what_is_no_service_account_is_said_at_once(text: str) -> None:
+def test_an_invalid_service_account_is_reported_at_once(text: str) -> None:
     with pytest.raises(ValueError):
         ServiceAccountToken(text)

@@ -51,7 +51,7 @@ async def send(provider: Provider, sender: Sender, pushes: list[Outbound], secon
         outcomes[index] = outcome
 
     await provider.send(sender, pushes, time.monotonic() + seconds, settle)
-    assert len(outcomes) == len(pushes), "something was not settled"
+    assert len(outcomes) == len(pushes), "a push was not settled"
     return [outcomes[index] for index in range(len(pushes))]
 
 
@@ -99,8 +99,8 @@ def sender_for(server: PushServer, ca_file: str, token: str = "right", timeout: 
     return Sender(3, 1, Mode.LIVE, Channel.PUSH, 1, account)
 
 
-async def test_a_push_arrives_as_it_was_rendered(provider: Provider, server: PushServer, sender: Sender) -> None:
-    """Over HTTP/2, to the project's address, with the tag that lets a resend replace the first."""
+async def test_a_push_arrives_as_rendered(provider: Provider, server: PushServer, sender: Sender) -> None:
+    """Over HTTP/2, to the project's URL, with the tag that lets a resend replace the first."""
     push = push_to("device-1")
     [outcome] = await send(provider, sender, [push])
     assert outcome == Sent("1")
@@ -121,7 +121,9 @@ async def test_a_push_arrives_as_it_was_rendered(provider: Provider, server: Pus
     assert message["webpush"]["fcm_options"]["link"] == CONTENT.link
 
 
-async def test_an_installation_id_is_addressed_as_one(provider: Provider, server: PushServer, sender: Sender) -> None:
+async def test_an_installation_id_is_sent_in_its_own_field(
+    provider: Provider, server: PushServer, sender: Sender
+) -> None:
     await send(provider, sender, [push_to("fid-1", kind="fid")])
     assert server.accepted[0]["fid"] == "fid-1"
     assert "token" not in server.accepted[0]
@@ -148,10 +150,10 @@ async def test_an_installation_id_is_addressed_as_one(provider: Provider, server
         ("accepted-then-gone", Ambiguous, Reason.CONNECTION_LOST, {}),
     ],
 )
-async def test_each_reply_is_sorted(
+async def test_each_reply_maps_to_its_outcome(
     provider: Provider, sender: Sender, token: str, kind: type, reason: Reason, flags: dict[str, object]
 ) -> None:
-    """The same status is a dead device or our own mistake: only FCM's own error code tells."""
+    """One status can mean a dead device or our own mistake: only FCM's error code distinguishes them."""
     [outcome] = await send(provider, sender, [push_to(token)])
     assert type(outcome) is kind
     assert not isinstance(outcome, Sent)
@@ -160,7 +162,7 @@ async def test_each_reply_is_sorted(
 
 
 async def test_a_page_in_place_of_a_reply_is_no_success(sender: Sender) -> None:
-    """A proxy that wants a login answers 200 to everything."""
+    """A proxy that demands a login answers 200 to everything."""
     provider = FcmProvider(CLOCK)
     [outcome] = await send(provider, sender, [push_to("page")])
     await provider.close()
@@ -168,15 +170,15 @@ async def test_a_page_in_place_of_a_reply_is_no_success(sender: Sender) -> None:
     assert (outcome.reason, outcome.sender_fault) == (Reason.SENDER_MISCONFIGURED, True)
 
 
-async def test_no_answer_in_time_is_unknown(provider: Provider, server: PushServer, ca_file: str) -> None:
-    """It was taken, the answer never came: nobody knows."""
+async def test_a_timeout_is_unknown(provider: Provider, server: PushServer, ca_file: str) -> None:
+    """The server took the push and never answered."""
     [outcome] = await send(provider, sender_for(server, ca_file, timeout=0.4), [push_to("accepted-then-silent")])
     assert isinstance(outcome, Ambiguous)
     assert outcome.reason is Reason.TIMED_OUT
     assert len(server.accepted) == 1
 
 
-async def test_nobody_listening_is_not_sent(provider: Provider, server: PushServer, ca_file: str) -> None:
+async def test_a_refused_connection_counts_as_not_sent(provider: Provider, server: PushServer, ca_file: str) -> None:
     gone = sender_for(server, ca_file)
     account = FcmAccount("shop", static_token="x", url="https://127.0.0.1:1", ca_file=ca_file)
     [outcome] = await send(provider, Sender(3, 1, Mode.LIVE, Channel.PUSH, gone.version, account), [push_to("a")])
@@ -184,8 +186,10 @@ async def test_nobody_listening_is_not_sent(provider: Provider, server: PushServ
     assert outcome.reason is Reason.PROVIDER_UNAVAILABLE
 
 
-async def test_an_unknown_certificate_is_not_sent(provider: Provider, server: PushServer, ca_file: str) -> None:
-    """Without the private authority the handshake fails, and nothing was handed over."""
+async def test_an_untrusted_certificate_counts_as_not_sent(
+    provider: Provider, server: PushServer, ca_file: str
+) -> None:
+    """Without the private authority the handshake fails before anything is sent."""
     trusted = sender_for(server, ca_file).account
     assert isinstance(trusted, FcmAccount)
     account = FcmAccount("shop", static_token="right", url=trusted.url)
@@ -194,14 +198,14 @@ async def test_an_unknown_certificate_is_not_sent(provider: Provider, server: Pu
     assert server.accepted == []
 
 
-async def test_a_refusal_costs_no_neighbour(provider: Provider, server: PushServer, sender: Sender) -> None:
+async def test_a_refusal_does_not_affect_other_pushes(provider: Provider, server: PushServer, sender: Sender) -> None:
     tokens = ["a", "unregistered", "b", "quota", "c", "internal", "d"]
     outcomes = await send(provider, sender, [push_to(token) for token in tokens])
     assert [type(outcome) for outcome in outcomes] == [Sent, Rejected, Sent, Deferred, Sent, Deferred, Sent]
     assert sorted(message["token"] for message in server.accepted) == ["a", "b", "c", "d"]
 
 
-async def test_nothing_is_called_after_the_deadline(provider: Provider, server: PushServer, sender: Sender) -> None:
+async def test_nothing_is_sent_after_the_deadline(provider: Provider, server: PushServer, sender: Sender) -> None:
     assert await send(provider, sender, [push_to("a")] * 3, seconds=-1) == [NOT_CALLED] * 3
     assert server.calls == 0
 
@@ -218,8 +222,8 @@ async def test_nothing_is_called_after_the_deadline(provider: Provider, server: 
         (PushContent("T", "B", image="https://x.example/i.png", data={}), 10),
     ],
 )
-def test_our_json_is_the_sdks_json(content: PushContent, ttl: int) -> None:
-    """Whatever a push consists of, we say it exactly as Google's own library does."""
+def test_our_json_matches_the_sdks(content: PushContent, ttl: int) -> None:
+    """Whatever a push contains, we encode it exactly as Google's own library does."""
     push = push_to("token-1", content, ttl_seconds=ttl)
     ours = json.loads(PushEncoder(lambda: CLOCK().timestamp()).encode(push, content))
     capped = push if ttl <= 2_419_200 else push_to("token-1", content, ttl_seconds=2_419_200)
@@ -229,7 +233,7 @@ def test_our_json_is_the_sdks_json(content: PushContent, ttl: int) -> None:
     assert ours == theirs
 
 
-# ---- what only our own sender promises
+# ---- promises of our own sender only
 
 
 async def test_a_chunk_shares_few_connections(server: PushServer, sender: Sender) -> None:
@@ -244,7 +248,7 @@ async def test_a_chunk_shares_few_connections(server: PushServer, sender: Sender
 
 
 async def test_a_single_push_does_not_wait_for_a_large_chunk(server: PushServer, sender: Sender) -> None:
-    """Transactional messages stand behind a few bulk ones, not behind all of them."""
+    """A transactional message waits behind a few bulk ones, not behind all of them."""
     provider = FcmProvider(CLOCK)
     server.delay_seconds = 0.02
     order: list[str] = []
@@ -259,7 +263,7 @@ async def test_a_single_push_does_not_wait_for_a_large_chunk(server: PushServer,
 
 
 async def test_our_own_wrong_token_is_our_fault(server: PushServer, ca_file: str) -> None:
-    """A 401 about our login retires nobody."""
+    """A 401 about our login retires no device."""
     provider = FcmProvider(CLOCK)
     [outcome] = await send(provider, sender_for(server, ca_file, token="wrong"), [push_to("a")])
     await provider.close()

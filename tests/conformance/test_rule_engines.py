@@ -1,4 +1,4 @@
-"""Both engines find the same patterns in the same texts, so a platform without Hyperscan judges no differently."""
+"""Both engines find the same patterns in the same texts, so a platform without Hyperscan classifies identically."""
 
 import os
 import random
@@ -38,13 +38,13 @@ def hyperscan() -> HyperscanScan:
     return scan
 
 
-def test_every_example_is_seen_alike(hyperscan: HyperscanScan) -> None:
+def test_every_example_matches_identically(hyperscan: HyperscanScan) -> None:
     for text in EXAMPLES:
         assert sorted(hyperscan(text)) == RE(text), text
 
 
 def gapped(count: int) -> tuple[bytes, ...]:
-    """Patterns of so many phrases with gaps, of words that stand in replies, and of expressions that look like them."""
+    """Patterns of phrases with gaps, of words that occur in replies, and of expressions that resemble them."""
     drawn = random.Random(7)
     words = [word.decode() for word in FRAGMENTS if word.isalpha() and word.isascii()]
     phrases = [" * ".join(" ".join(drawn.choices(words, k=2)) for _ in range(2 + n % 2)) for n in range(count)]
@@ -64,7 +64,7 @@ GAPPED_RE = backtracking.ReScan(GAPPED)
 
 
 def text_with(number: int) -> bytes:
-    """A text that the pattern is in, or nearly: its pieces, with more or less between them."""
+    """A text that matches the pattern, or almost: its pieces, with more or less between them."""
     pieces = [re.sub(rb"\\(.)|\(\?:|\)|\[a-z0-9\]\{0,20\}|\|.*", rb"\1", piece) for piece in pieces_of(GAPPED[number])]
     between = b"".join(b"x" for _ in range(number % 70))
     return b" " + (b" " + between + b" ").join(piece.strip() for piece in pieces) + b" "
@@ -75,7 +75,7 @@ def with_gaps() -> HyperscanScan:
     return HyperscanScan(GAPPED, "")
 
 
-def test_phrases_with_gaps_are_seen_alike_however_many_there_are(with_gaps: HyperscanScan) -> None:
+def test_many_phrases_with_gaps_match_identically(with_gaps: HyperscanScan) -> None:
     plan = planned(GAPPED)
     assert len(plan.rests) > 100
     matched = set()
@@ -83,14 +83,12 @@ def test_phrases_with_gaps_are_seen_alike_however_many_there_are(with_gaps: Hype
         text = text_with(number)
         assert sorted(with_gaps(text)) == GAPPED_RE(text), text
         matched.update(GAPPED_RE(text))
-    assert len(matched) > len(GAPPED) // 2  # they are not alike because nothing is found
+    assert len(matched) > len(GAPPED) // 2  # they do not agree merely because nothing matches
 
 
 @settings(max_examples=100, deadline=None)
 @given(words=st.lists(st.sampled_from(FRAGMENTS), max_size=40))
-def test_texts_made_of_the_words_of_phrases_with_gaps_are_seen_alike(
-    with_gaps: HyperscanScan, words: list[bytes]
-) -> None:
+def test_texts_of_words_from_gap_phrases_match_identically(with_gaps: HyperscanScan, words: list[bytes]) -> None:
     text = b" " + b" ".join(words) + b" "
     assert sorted(with_gaps(text)) == GAPPED_RE(text)
 
@@ -99,19 +97,19 @@ def test_thousands_of_phrases_with_gaps_compile_in_seconds() -> None:
     patterns = gapped(3_000)
     began = time.process_time()
     HyperscanScan(patterns, "")
-    assert time.process_time() - began < 8  # whole they take half a minute
+    assert time.process_time() - began < 8  # unsplit, they take half a minute
 
 
 @settings(max_examples=150, deadline=None)
 @given(words=st.lists(st.sampled_from(FRAGMENTS), max_size=25))
-def test_texts_made_of_the_same_words_are_seen_alike(hyperscan: HyperscanScan, words: list[bytes]) -> None:
+def test_texts_of_the_patterns_words_match_identically(hyperscan: HyperscanScan, words: list[bytes]) -> None:
     text = b" " + b" ".join(words) + b" "
     assert sorted(hyperscan(text)) == RE(text)
 
 
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(max_size=300))
-def test_any_text_is_seen_alike(hyperscan: HyperscanScan, text: str) -> None:
+def test_any_text_matches_identically(hyperscan: HyperscanScan, text: str) -> None:
     seen = comparable(text)
     assert sorted(hyperscan(seen)) == RE(seen)
 
@@ -119,11 +117,11 @@ def test_any_text_is_seen_alike(hyperscan: HyperscanScan, text: str) -> None:
 @pytest.mark.parametrize(
     "text", [b"", b" ", b"\x00" * 50, b"\xff\xfe" * 50, b" mailbox " * 200, b" user" * 400, b" no" * 600]
 )
-def test_rubbish_is_seen_alike(hyperscan: HyperscanScan, text: bytes) -> None:
+def test_random_bytes_match_identically(hyperscan: HyperscanScan, text: bytes) -> None:
     assert sorted(hyperscan(text)) == RE(text)
 
 
-def test_threads_do_not_disturb_each_other(hyperscan: HyperscanScan) -> None:
+def test_concurrent_scans_do_not_interfere(hyperscan: HyperscanScan) -> None:
     expected = [RE(text) for text in EXAMPLES]
     wrong: list[bytes] = []
 
@@ -142,7 +140,7 @@ def test_threads_do_not_disturb_each_other(hyperscan: HyperscanScan) -> None:
 PATTERNS = (*of_phrase("mailbox * full", {}), of_expression(" over [a-z]{1,10} quota "))
 
 
-def test_a_kept_database_is_used_again_and_a_broken_one_is_not(tmp_path: Path) -> None:
+def test_a_cached_database_is_reused_and_a_corrupt_one_rebuilt(tmp_path: Path) -> None:
     text = b" mailbox is full "
     first = HyperscanScan(PATTERNS, "d1", tmp_path)
     (kept,) = tmp_path.iterdir()
@@ -155,7 +153,7 @@ def test_a_kept_database_is_used_again_and_a_broken_one_is_not(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [kept]
 
 
-def test_an_empty_rule_set_finds_nothing(tmp_path: Path) -> None:
+def test_an_empty_rule_set_matches_nothing(tmp_path: Path) -> None:
     assert HyperscanScan((), "d0", tmp_path)(b" anything ") == []
 
 
@@ -191,7 +189,7 @@ OWN_WORDS = sorted(
 
 @pytest.fixture(scope="module")
 def own() -> dict[str, Scan]:
-    """Every engine over the shipped rules with the organisation's, and the two passes over them."""
+    """Every engine over the shipped rules plus the organisation's, and their two passes."""
     entries = [
         Published(str(rule["id"]), Layer.ORGANISATION, State.SHADOW if rule["id"] == "shadow" else State.LIVE, 1, rule_)
         for rule in OWN
@@ -210,13 +208,13 @@ def own() -> dict[str, Scan]:
 
 @settings(max_examples=60, deadline=None)
 @given(words=st.lists(st.sampled_from(OWN_WORDS), max_size=25))
-def test_rules_of_an_organisation_are_seen_alike(own: dict[str, Scan], words: list[bytes]) -> None:
+def test_an_organisations_rules_match_identically(own: dict[str, Scan], words: list[bytes]) -> None:
     text = b" " + b" ".join(words) + b" "
     found = {name: sorted(scan(text)) for name, scan in own.items()}
     assert all(numbers == found["re"] for numbers in found.values()), (text, found)
 
 
-def test_examples_are_seen_alike_beside_an_organisations_rules(own: dict[str, Scan]) -> None:
+def test_examples_match_identically_beside_an_organisations_rules(own: dict[str, Scan]) -> None:
     for text in EXAMPLES:
         found = {name: sorted(scan(text)) for name, scan in own.items()}
         assert all(numbers == found["re"] for numbers in found.values()), text
@@ -232,7 +230,7 @@ _PIECES = st.sampled_from([*_SIGNS.split(), *_WORDS.split(), " "])
 
 
 def _engine_of(pattern: bytes) -> Scan | str:
-    """Hyperscan over the one pattern, or why it does not take it."""
+    """Compile Hyperscan for the one pattern, or return why it is refused."""
     try:
         return HyperscanScan((pattern,), "hostile")
     except UnfitPattern as error:
@@ -248,7 +246,7 @@ def _pattern_of(expression: str) -> bytes | BadPattern:
 
 @settings(max_examples=200, deadline=None)
 @given(pieces=st.lists(_PIECES, max_size=12), words=st.lists(st.sampled_from(OWN_WORDS), max_size=12))
-def test_an_expression_is_refused_or_seen_alike(pieces: list[str], words: list[bytes]) -> None:
+def test_an_expression_is_refused_or_matches_identically(pieces: list[str], words: list[bytes]) -> None:
     expression = "".join(pieces)
     pattern = _pattern_of(expression)
     if isinstance(pattern, BadPattern):
@@ -256,13 +254,13 @@ def test_an_expression_is_refused_or_seen_alike(pieces: list[str], words: list[b
         return
     scan = _engine_of(pattern)
     if isinstance(scan, str):
-        assert scan  # the engine's own word, which an author is shown
+        assert scan  # the engine's own message, shown to the author
         return
     text = b" " + b" ".join(words) + b" "
     assert sorted(scan(text)) == backtracking.ReScan((pattern,))(text), (expression, text)
 
 
-def test_databases_used_last_are_kept_and_others_tidied_away(tmp_path: Path) -> None:
+def test_recently_used_databases_are_retained_and_others_deleted(tmp_path: Path) -> None:
     torn = tmp_path / "d.1.part"
     torn.write_bytes(b"half")
     os.utime(torn, (0, 0))
@@ -270,6 +268,6 @@ def test_databases_used_last_are_kept_and_others_tidied_away(tmp_path: Path) -> 
         HyperscanScan(PATTERNS, f"d{number}", tmp_path)
         for age, path in enumerate(sorted(tmp_path.glob("*.hsdb"), key=lambda path: -path.stat().st_atime)):
             os.utime(path, (1_000_000 - age, 1_000_000 - age))
-        HyperscanScan(PATTERNS, "d0", tmp_path)  # in force all the time
+        HyperscanScan(PATTERNS, "d0", tmp_path)  # in use throughout
     kept = {path.name.partition("-")[0] for path in tmp_path.iterdir()}
     assert kept == {"d0", *(f"d{number}" for number in range(5, 12))}

@@ -1,4 +1,4 @@
-"""Fetching from a vendor: over TLS that is verified, from public addresses, no further than its limits."""
+"""Fetching from a vendor: over verified TLS, from public addresses only, within its limits."""
 
 import asyncio
 import ssl
@@ -15,7 +15,7 @@ from services.delivery.adapters.vendors.fetching import Fetching
 
 @asynccontextmanager
 async def server(folder: Path, answer: bytes, *, pause: float = 0.0) -> AsyncIterator[tuple[str, str]]:
-    """A TLS server that says `answer` to everybody: its URL, and the file with its authority."""
+    """A TLS server that gives everybody `answer`: its URL, and the file with its authority."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -32,7 +32,7 @@ async def server(folder: Path, answer: bytes, *, pause: float = 0.0) -> AsyncIte
             writer.write(answer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client has hung up, or the test is over
+            pass  # the client has disconnected, or the test has ended
         finally:
             writer.close()
 
@@ -65,13 +65,13 @@ async def test_a_small_document_is_fetched(tmp_path: Path) -> None:
     ],
     ids=["redirect", "not found", "too large", "cut off", "no http"],
 )
-async def test_whatever_else_comes_is_nothing(tmp_path: Path, answer: bytes) -> None:
+async def test_any_other_reply_is_refused(tmp_path: Path, answer: bytes) -> None:
     async with server(tmp_path, answer) as (url, ca):
         with pytest.raises(Unavailable):
             await Fetching(ca_file=ca, allow_private=True)(url)
 
 
-async def test_it_does_not_wait_for_ever(tmp_path: Path) -> None:
+async def test_a_slow_server_times_out(tmp_path: Path) -> None:
     async with server(tmp_path, OK, pause=30) as (url, ca):
         started = asyncio.get_running_loop().time()
         with pytest.raises(Unavailable):
@@ -79,13 +79,13 @@ async def test_it_does_not_wait_for_ever(tmp_path: Path) -> None:
         assert asyncio.get_running_loop().time() - started < 5
 
 
-async def test_a_name_that_points_inside_is_not_connected_to(tmp_path: Path) -> None:
+async def test_a_name_resolving_to_a_private_address_is_not_contacted(tmp_path: Path) -> None:
     async with server(tmp_path, OK) as (url, ca):
         with pytest.raises(Unavailable, match="Unreachable"):
             await Fetching(ca_file=ca)(url)
 
 
-async def test_a_certificate_of_nobody_is_not_believed(tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_refused(tmp_path: Path) -> None:
     async with server(tmp_path, OK) as (url, _):
         with pytest.raises(Unavailable):
             await Fetching(allow_private=True)(url)

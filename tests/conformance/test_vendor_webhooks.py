@@ -1,4 +1,4 @@
-"""What every reader of a mail vendor's webhooks promises, each against its vendor's own signatures."""
+"""What every reader of a mail vendor's webhooks promises, tested with that vendor's signature scheme."""
 
 import json
 from collections.abc import Callable
@@ -56,14 +56,12 @@ async def read(sender: WebhookSender, post: Post, keys: WebhookKeys | None = Non
     return await readers(amazon.fetch)[sender.vendor].read(callback, keys or keys_of(sender), now)
 
 
-def test_every_vendor_is_played() -> None:
+def test_every_vendor_has_a_fake_sender() -> None:
     assert {make().vendor for make in MAKERS.values()} == set(Vendor) == set(HEADERS) == set(readers(AMAZON.fetch))
 
 
 @pytest.mark.parametrize("what", KINDS)
-async def test_what_happened_is_read_with_its_time_and_the_path_that_names_the_attempt(
-    sender: WebhookSender, what: str
-) -> None:
+async def test_each_event_is_read_with_its_time_and_return_path(sender: WebhookSender, what: str) -> None:
     at = NOW - timedelta(minutes=3)
     reading = await read(sender, sender.post([sender.event(what, PATH, at)], NOW))
     [news] = reading.news
@@ -72,7 +70,7 @@ async def test_what_happened_is_read_with_its_time_and_the_path_that_names_the_a
     assert reading.unreadable == []
 
 
-async def test_a_hard_bounce_brings_the_servers_words_and_the_vendors_own_reading(sender: WebhookSender) -> None:
+async def test_a_hard_bounce_carries_the_servers_text_and_the_vendors_category(sender: WebhookSender) -> None:
     [news] = (await read(sender, sender.post([sender.event("hard", PATH, NOW)], NOW))).news
     assert news.text is not None
     assert news.text.startswith("550 5.1.1")
@@ -81,7 +79,7 @@ async def test_a_hard_bounce_brings_the_servers_words_and_the_vendors_own_readin
     assert news.opinion.category in (None, "unknown-user")
 
 
-async def test_a_soft_bounce_is_not_called_permanent(sender: WebhookSender) -> None:
+async def test_a_soft_bounce_is_not_permanent(sender: WebhookSender) -> None:
     [news] = (await read(sender, sender.post([sender.event("soft", PATH, NOW)], NOW))).news
     assert news.opinion is not None
     assert news.opinion.permanent is False
@@ -98,8 +96,8 @@ async def test_a_repeat_has_the_same_id_and_another_event_another(sender: Webhoo
     assert "kim" not in "".join(ids)
 
 
-async def test_strangers_are_refused(sender: WebhookSender) -> None:
-    """Another's key, no signature at all, a body that was changed on the way."""
+async def test_unauthenticated_posts_are_refused(sender: WebhookSender) -> None:
+    """Another's key, no signature, or a body changed in transit."""
     stranger = {"ses": lambda: Ses(Amazon()), "sendgrid": SendGrid}.get(sender.vendor.value)
     if stranger is not None:
         post, keys = stranger().post([sender.event("hard", PATH, NOW)], NOW), keys_of(sender)
@@ -127,19 +125,19 @@ async def test_a_changed_body_is_refused_where_the_signature_covers_it(sender: W
 @pytest.mark.parametrize("late", [timedelta(hours=30), timedelta(minutes=-10)])
 @pytest.mark.parametrize("name", ["ses", "ses signed by SHA-1", "sendgrid", "mailgun"])
 async def test_old_and_future_signatures_are_refused(name: str, late: timedelta) -> None:
-    """Of the others nothing is signed, so nothing is dated."""
+    """The other vendors sign nothing, so there is no timestamp."""
     sender = MAKERS[name]()
     with pytest.raises(Unauthorized, match=r"timestamp|not signed"):
         await read(sender, sender.post([sender.event("hard", PATH, NOW)], NOW), now=NOW + late)
 
 
-async def test_what_waited_out_an_outage_of_ours_is_taken(sender: WebhookSender) -> None:
-    """The vendor tries again for an hour and more, with the signature of its first try."""
+async def test_a_retry_an_hour_later_is_accepted(sender: WebhookSender) -> None:
+    """The vendor retries for an hour and more, with the signature of its first attempt."""
     hour_later = NOW + timedelta(hours=1)
     assert (await read(sender, sender.post([sender.event("hard", PATH, NOW)], NOW), now=hour_later)).news
 
 
-async def test_two_keys_are_good_while_they_are_rotated(sender: WebhookSender) -> None:
+async def test_both_keys_are_valid_during_a_rotation(sender: WebhookSender) -> None:
     keys = keys_of(sender)
     both = replace(keys, keys=(*_another(sender), *keys.keys), topics=("arn:aws:sns:x:1:other", *keys.topics))
     assert (await read(sender, sender.post([sender.event("hard", PATH, NOW)], NOW), both)).news
@@ -149,7 +147,7 @@ def _another(sender: WebhookSender) -> tuple[str, ...]:
     return (SendGrid().public,) if sender.vendor is Vendor.SENDGRID else ("the key that comes next",)
 
 
-async def test_what_says_nothing_and_what_is_new_to_us_is_counted_not_refused(sender: WebhookSender) -> None:
+async def test_irrelevant_and_unknown_events_are_counted_not_refused(sender: WebhookSender) -> None:
     nothing = await read(sender, sender.post([sender.event("nothing", PATH, NOW)], NOW))
     assert (nothing.news, nothing.ignored, nothing.new_to_us) == ([], 1, 0)
     new = await read(sender, sender.post([sender.event("new", PATH, NOW)], NOW))
@@ -157,8 +155,8 @@ async def test_what_says_nothing_and_what_is_new_to_us_is_counted_not_refused(se
 
 
 @pytest.mark.parametrize("name", ["sendgrid", "sparkpost", "brevo"])
-async def test_a_batch_of_mixed_kinds_is_read_event_by_event(name: str) -> None:
-    """The others send one event at a time."""
+async def test_a_mixed_batch_is_read_event_by_event(name: str) -> None:
+    """The other vendors send one event at a time."""
     sender = MAKERS[name]()
     events = [sender.event(what, PATH, NOW) for what in (*KINDS, "nothing", "new")]
     reading = await read(sender, sender.post([events[0], {"no": "event"}, *events[1:], 17], NOW))
@@ -187,11 +185,11 @@ HOSTILE: list[Any] = [
 
 
 @pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
-async def test_hostile_bodies_end_as_an_answer(sender: WebhookSender, body: bytes) -> None:
-    """Whoever has the key can still send rubbish; whoever has none is refused."""
+async def test_hostile_bodies_are_refused_without_a_crash(sender: WebhookSender, body: bytes) -> None:
+    """A sender with the key can still send rubbish; one without it is refused."""
     try:
         news = (await read(sender, _signed(sender, body))).news
-    except (Unauthorized, BadRequest, Invalid):  # whatever else it raises would be a 500
+    except (Unauthorized, BadRequest, Invalid):  # any other exception would be a 500
         news = []
     assert news == []
 
@@ -215,15 +213,15 @@ async def test_too_many_events_at_once_are_refused() -> None:
         await read(sender, Post({"x-webhook-key": sender.token}, b"[" + b"{}," * 10_001 + b"{}]"))
 
 
-async def test_words_that_no_text_holds_do_not_come_in(sender: WebhookSender) -> None:
+async def test_nul_characters_are_removed_from_texts(sender: WebhookSender) -> None:
     event = json.loads(json.dumps(sender.event("hard", PATH, NOW)).replace("550 5.1.1", "550 5.1.1\\u0000"))
     [news] = (await read(sender, sender.post([event], NOW))).news
     assert news.text is not None
     assert "\0" not in news.text
 
 
-async def test_what_a_vendor_means_is_a_category_of_bounce() -> None:
-    """Two services, one table: what delivery passes on, bounce must know."""
+async def test_every_vendor_category_is_a_bounce_category() -> None:
+    """Two services, one table: bounce must know every category that delivery passes on."""
     named = {*ses._CATEGORIES.values(), *sendgrid._CATEGORIES.values(), "expired"}
     named |= {row[1] for table in (postmark._BOUNCES, sparkpost._CLASSES) for row in table.values() if row[1]}
     named |= {opinion.category for opinion in brevo._OPINIONS.values() if opinion.category}
@@ -232,7 +230,7 @@ async def test_what_a_vendor_means_is_a_category_of_bounce() -> None:
 
 
 @pytest.mark.parametrize("vendor", list(Vendor))
-def test_our_header_is_one_line_that_brings_the_path_back(vendor: Vendor) -> None:
+def test_our_header_is_one_line_that_carries_the_return_path(vendor: Vendor) -> None:
     local = PATH.partition("@")[0]
     line = HEADERS[vendor](local)
     if vendor is Vendor.SES:
@@ -248,7 +246,7 @@ def test_our_header_is_one_line_that_brings_the_path_back(vendor: Vendor) -> Non
 
 
 @pytest.mark.parametrize("kind", ["Basic", "Bearer", "header"])
-async def test_a_shared_secret_comes_in_three_ways(kind: str) -> None:
+async def test_a_shared_secret_is_accepted_in_three_forms(kind: str) -> None:
     sender = Brevo()
     secret = "user:a password of length" if kind == "Basic" else "a token of some length"
     headers = {

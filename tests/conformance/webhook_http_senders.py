@@ -1,4 +1,5 @@
-"""SendGrid, Mailgun, Postmark, SparkPost and Brevo, played with keys of our own; forms after their documentation."""
+"""Fake SendGrid, Mailgun, Postmark, SparkPost and Brevo senders with our own keys; payloads follow their
+documentation."""
 
 import base64
 import hashlib
@@ -23,7 +24,7 @@ def seconds(at: datetime) -> int:
 
 
 def local(path: str) -> str:
-    """What our header carries."""
+    """Our header as the vendor returns it."""
     return path.partition("@")[0]
 
 

@@ -1,4 +1,4 @@
-"""The mail vendors' side of their webhooks, played with keys of our own: what they post, signed as they sign it."""
+"""The mail vendors' side of their webhooks, faked with our own keys: what they post, signed as they sign it."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from services.delivery.adapters.vendors.sns import Envelope, string_to_sign
 from services.delivery.domain.mail_vendors import Vendor, WebhookKeys
 
-# what each of them can say about a mail; a sender raises KeyError for what its vendor has no word for
+# the events that each vendor reports about a mail; a sender raises KeyError for an event its vendor lacks
 HAPPENINGS = (
     "hard", "soft", "block", "complaint", "unsubscribe", "delivered", "deferred", "opened", "clicked", "dropped",
     "accepted", "nothing", "new",
@@ -36,15 +36,15 @@ class WebhookSender(Protocol):
 
     @property
     def account(self) -> dict[str, Any]:
-        """What a sender's account says of it."""
+        """The sender account's settings for this vendor."""
         ...
 
     def event(self, what: str, path: str, at: datetime) -> Any:
-        """One event in its own form, with an id of its own."""
+        """Build one event in the vendor's format, with an id of its own."""
         ...
 
     def post(self, events: list[Any], at: datetime) -> Post:
-        """The events, as they are posted at that moment."""
+        """Build the request that posts the events at that moment."""
         ...
 
 
@@ -58,7 +58,7 @@ def stamp(at: datetime) -> str:
 
 
 class Amazon:
-    """Amazon's side of SNS: a key, its certificate and where that can be fetched. Remembers what was fetched."""
+    """Amazon's side of SNS: a key, its certificate and the URL that serves it. Records what was fetched."""
 
     def __init__(self, region: str = "eu-central-1", valid: timedelta = timedelta(days=3_650)) -> None:
         self.region = region

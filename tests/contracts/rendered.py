@@ -1,4 +1,4 @@
-"""Overlays as `kubectl kustomize` renders them, and small questions about what comes out."""
+"""Overlays as `kubectl kustomize` renders them, and queries on the result."""
 
 import re
 import shutil
@@ -18,9 +18,9 @@ PROGRAM = "depesche.io/program"
 
 @cache
 def rendered(overlay: str) -> tuple[dict[str, Any], ...]:
-    """Every object of an overlay. Skips where there is no kubectl."""
+    """Every object of an overlay. Skips without kubectl."""
     if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not here to render the overlays")
+        pytest.skip("kubectl is needed to render the overlays, and is missing")
     command = ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / overlay)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert ended.returncode == 0, ended.stderr
@@ -29,7 +29,7 @@ def rendered(overlay: str) -> tuple[dict[str, Any], ...]:
 
 @cache
 def dev_secrets() -> tuple[dict[str, Any], ...]:
-    """What secrets.sh of the dev overlay prints."""
+    """The output of the dev overlay's secrets.sh."""
     script = ROOT / "k8s" / "overlays" / "dev" / "secrets.sh"
     ended = subprocess.run(["sh", script], capture_output=True, text=True, timeout=60, check=True)
     return tuple(yaml.safe_load_all(ended.stdout))
@@ -40,7 +40,7 @@ def of_kind(overlay: str, *kinds: str) -> dict[str, dict[str, Any]]:
 
 
 def workloads(overlay: str) -> dict[str, dict[str, Any]]:
-    """Name → pod template of what runs."""
+    """Name → pod template of every workload."""
     kinds = of_kind(overlay, "Deployment", "StatefulSet", "Job")
     return {name: one["spec"]["template"] for name, one in kinds.items()}
 
@@ -62,7 +62,7 @@ def app(deployment: dict[str, Any]) -> dict[str, Any]:
 
 
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    """As Kubernetes does; only what we use."""
+    """Evaluate a selector as Kubernetes does, limited to what we use."""
     for one in selector.get("matchExpressions", ()):
         assert one["operator"] == "Exists"
         if one["key"] not in labels:
@@ -71,7 +71,7 @@ def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
 
 
 def from_secrets(template: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
-    """Secret and key (None: all of it) that a pod is given, its sidecar's among them."""
+    """Secret and key (None: all keys) that a pod is given, its sidecar's among them."""
     for container in containers(template):
         for variable in container.get("env", ()):
             if "secretKeyRef" in variable.get("valueFrom", {}):
@@ -89,7 +89,7 @@ def from_secrets(template: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
 
 
 def secrets_of(overlay: str) -> dict[str, set[str]]:
-    """Secret → keys that there are once everything is applied."""
+    """Secret → keys that exist once everything is applied."""
     found = {one["metadata"]["name"]: set(one["stringData"]) for one in dev_secrets() if one["kind"] == "Secret"}
     if overlay != "dev":
         found = {}

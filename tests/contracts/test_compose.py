@@ -1,7 +1,7 @@
-"""docker-compose.yml: the topology's programs, each once beside its sidecar, started in an order that can work.
+"""docker-compose.yml: each program of the topology once beside its sidecar, in a start-up order that works.
 
-No engine runs it here: a reader of the specification says whether it can be read, and these rules whether it says
-what topology.py, dapr/ and the code say.
+No engine runs it here: a reader of the specification checks that it parses, and these rules compare it with
+topology.py, dapr/ and the code.
 """
 
 import re
@@ -27,7 +27,7 @@ SIDECARS = {f"{program.app_id}-dapr": program for program in PROGRAMS}
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
-    """The whole file, merged and checked by the specification."""
+    """The whole file, merged and validated by the specification."""
     read = compose_spec.PyOptions(apply_merge=True).from_yaml(FILE.read_text(encoding="utf-8"))
     read.validate()
     read.to_spec()
@@ -43,7 +43,7 @@ def programs(services: dict[str, Any]) -> dict[str, Any]:
     return {name: one for name, one in services.items() if "services" in one.get("command", ())}
 
 
-def test_each_program_is_there_once_beside_a_sidecar_of_its_own(services: dict[str, Any]) -> None:
+def test_each_program_runs_once_beside_its_own_sidecar(services: dict[str, Any]) -> None:
     expected = {one.app_id: f"python -m services run {one.service} --role {one.role}".split() for one in PROGRAMS}
     assert {name: one["command"] for name, one in programs(services).items()} == expected
     for name, program in SIDECARS.items():
@@ -54,7 +54,7 @@ def test_each_program_is_there_once_beside_a_sidecar_of_its_own(services: dict[s
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda one: one.app_id)
-def test_a_program_knows_its_sidecar_and_is_well_only_with_it(services: dict[str, Any], program: Program) -> None:
+def test_a_program_knows_its_sidecar_and_is_healthy_only_with_it(services: dict[str, Any], program: Program) -> None:
     one, sidecar = services[program.app_id], services[f"{program.app_id}-dapr"]
     flags = dict(flag.lstrip("-").split("=") for flag in sidecar["entrypoint"] if "=" in flag)
     given, other = one["environment"], sidecar["environment"]
@@ -71,7 +71,7 @@ def test_a_program_knows_its_sidecar_and_is_well_only_with_it(services: dict[str
     assert ("DEPESCHE_SIMULATOR_URL" in given) == (program.service == "delivery")
 
 
-def test_sidecars_read_what_dapr_holds(services: dict[str, Any]) -> None:
+def test_sidecars_read_the_dapr_folder(services: dict[str, Any]) -> None:
     asked = set(re.findall(r"(?:envRef|name): (DEPESCHE_\w+)", (ROOT / "dapr/components/redis/bus.yaml").read_text()))
     for name in SIDECARS:
         one = services[name]
@@ -87,7 +87,7 @@ def test_sidecars_read_what_dapr_holds(services: dict[str, Any]) -> None:
     assert names["configuration"]["connectionString"].startswith("/names/")
 
 
-def test_everything_starts_after_what_it_needs_is_well(services: dict[str, Any]) -> None:
+def test_services_start_after_their_dependencies_are_healthy(services: dict[str, Any]) -> None:
     for name, one in services.items():
         for needed, how in one.get("depends_on", {}).items():
             other, condition = services[needed], how["condition"]
@@ -107,7 +107,7 @@ def test_everything_starts_after_what_it_needs_is_well(services: dict[str, Any])
     )
 
 
-def test_images_are_of_one_exact_version_and_ours_is_built_once(services: dict[str, Any]) -> None:
+def test_image_versions_are_pinned_and_ours_is_built_once(services: dict[str, Any]) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     ours = [name for name, one in services.items() if one["image"] == f"depesche:{version}"]
     assert set(ours) == {one.app_id for one in PROGRAMS} | {"migrate", "simulator"}
@@ -115,12 +115,12 @@ def test_images_are_of_one_exact_version_and_ours_is_built_once(services: dict[s
     for name, one in services.items():
         assert re.fullmatch(r"[a-z0-9/-]+:v?\d+\.\d+(\.\d+)?(-[a-z0-9]+)?", one["image"]), name
         if name in ours:
-            assert one["pull_policy"] == "never"  # nobody else's image of that name
+            assert one["pull_policy"] == "never"  # no foreign image of that name
             assert one["read_only"]
             assert one["cap_drop"] == ["ALL"]
 
 
-def test_only_this_machine_reaches_what_is_published_and_no_port_twice(services: dict[str, Any]) -> None:
+def test_ports_are_published_on_loopback_only_and_once(services: dict[str, Any]) -> None:
     published = [port for one in services.values() for port in one.get("ports", ())]
     assert len(published) >= 5
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in published)
@@ -129,21 +129,21 @@ def test_only_this_machine_reaches_what_is_published_and_no_port_twice(services:
     assert services["bounce-worker"]["environment"]["DEPESCHE_BOUNCE_SMTP_HOST"] == "0.0.0.0"
 
 
-def test_the_simulator_s_settings_are_settings(services: dict[str, Any]) -> None:
+def test_the_simulators_environment_holds_known_settings(services: dict[str, Any]) -> None:
     known = {f"DEPESCHE_SIMULATOR_{name.upper()}" for name in SimulatorSettings.model_fields}
     assert set(services["simulator"]["environment"]) <= known
     port = services["simulator"]["environment"]["DEPESCHE_SIMULATOR_HTTP_PORT"]
     assert services["delivery"]["environment"]["DEPESCHE_SIMULATOR_URL"] == f"http://simulator:{port}/control"
 
 
-def test_no_secret_stands_in_the_file(services: dict[str, Any]) -> None:
+def test_the_file_contains_no_secret(services: dict[str, Any]) -> None:
     for name, one in services.items():
         for variable, value in one.get("environment", {}).items():
             if re.search("PASSWORD|TOKEN|SECRET|DSN", variable) and not variable.endswith("_FILE"):
                 assert value.startswith("${"), (name, variable)
 
 
-def test_the_ingress_leads_to_every_api_and_to_nothing_else() -> None:
+def test_the_ingress_routes_to_every_api_and_nothing_else() -> None:
     text = (ROOT / "compose/ingress.conf").read_text()
     listed = re.search(r"location ~ \^/\(([a-z|-]+)\)/v1/", text)
     assert listed
@@ -159,7 +159,7 @@ def prepared(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_init_makes_is_what_the_file_asks_for(prepared: Path, compose: dict[str, Any]) -> None:
+def test_init_creates_exactly_the_secrets_the_file_needs(prepared: Path, compose: dict[str, Any]) -> None:
     made = dict(line.split("=", 1) for line in (prepared / ".env").read_text().splitlines())
     assert set(re.findall(r"\$\{(\w+)", FILE.read_text())) == set(made)
     assert all(re.fullmatch("[0-9a-f]{64}", value) for value in made.values())
@@ -174,9 +174,9 @@ def test_what_init_makes_is_what_the_file_asks_for(prepared: Path, compose: dict
     assert f"requirepass {made['DEPESCHE_REDIS_PASSWORD']}\n" in (kept / "redis.conf").read_text()
 
 
-def test_what_init_makes_is_for_its_owner_and_git_does_not_see_it(prepared: Path) -> None:
+def test_init_files_are_private_and_ignored_by_git(prepared: Path) -> None:
     assert stat.S_IMODE((prepared / ".env").stat().st_mode) == 0o600
-    # the folder keeps others out; in a container each file is mounted by itself, for whoever the image runs as
+    # the folder keeps other users out; a container mounts each file by itself, for whichever user the image runs as
     assert stat.S_IMODE((prepared / "compose/secrets").stat().st_mode) == 0o700
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o644 for path in (prepared / "compose/secrets").iterdir())
     ignored = (ROOT / ".gitignore").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""What Dapr's sidecars read says the same as the topology, the contracts, the SUBSCRIPTIONS tables and the code."""
+"""Dapr's files agree with the topology, the contracts, the SUBSCRIPTIONS tables and the code."""
 
 import ast
 import inspect
@@ -43,7 +43,7 @@ def metadata(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def scopes(value: str) -> dict[str, set[str]]:
-    """As pkg/scopes of Dapr reads them: blanks are nothing, `app=` allows nothing."""
+    """Parse scopes as Dapr's pkg/scopes does: blanks are ignored, `app=` allows nothing."""
     pairs = [one.split("=") for one in value.replace(" ", "").split(";") if one]
     return {app: set(filter(None, topics.split(","))) for app, topics in pairs}
 
@@ -64,7 +64,7 @@ def resiliency() -> Any:
 
 
 def subscribed(program: Program, services: dict[str, Service]) -> list[dict[str, Any]]:
-    """What the program's sidecar is told to bring."""
+    """The topics that the program's sidecar must deliver."""
     service = services[program.service]
     assert service.database is not None
     return Intake(service.name, service.database, service.subscribers()).subscriptions(PUBSUB)
@@ -83,7 +83,7 @@ def published(program: Program, services: dict[str, Service]) -> set[str]:
 
 
 @pytest.mark.parametrize("bus", BUSES)
-def test_the_bus_is_there_for_the_programs_that_publish_and_hear(bus: str) -> None:
+def test_the_bus_is_scoped_to_programs_that_publish_or_subscribe(bus: str) -> None:
     component = read(BUSES[bus])
     assert component["metadata"]["name"] == PUBSUB
     assert component["spec"]["type"] == f"pubsub.{bus}"
@@ -92,7 +92,7 @@ def test_the_bus_is_there_for_the_programs_that_publish_and_hear(bus: str) -> No
 
 
 @pytest.mark.parametrize("bus", BUSES)
-def test_each_program_may_publish_and_hear_what_its_contracts_say_and_nothing_else(
+def test_each_program_may_publish_and_subscribe_exactly_its_contracts_topics(
     bus: str, services: dict[str, Service]
 ) -> None:
     given = metadata(BUSES[bus])
@@ -101,7 +101,7 @@ def test_each_program_may_publish_and_hear_what_its_contracts_say_and_nothing_el
     assert scopes(given["publishingScopes"]["value"]) == {one.app_id: published(one, services) for one in ON_THE_BUS}
 
 
-def test_no_topic_is_without_a_schema_a_publisher_and_a_dead_letter_topic(services: dict[str, Service]) -> None:
+def test_every_topic_has_a_schema_a_publisher_and_a_dead_letter_topic(services: dict[str, Service]) -> None:
     known = {event.topic() for event in EVENTS.values()}
     heard: set[str] = set()
     for program in ON_THE_BUS:
@@ -123,7 +123,7 @@ def test_a_consumer_group_is_a_program(bus: str) -> None:
     assert "consumerGroup" not in given
 
 
-def test_kafka_begins_with_the_oldest_waits_for_all_and_takes_the_largest_event() -> None:
+def test_kafka_reads_from_the_oldest_waits_for_all_replicas_and_fits_events() -> None:
     given = metadata(BUSES["kafka"])
     assert given["initialOffset"]["value"] == "oldest"
     assert given["producerRequiredAcks"]["value"] == "all"
@@ -131,7 +131,7 @@ def test_kafka_begins_with_the_oldest_waits_for_all_and_takes_the_largest_event(
     assert int(given["maxMessageBytes"]["value"]) > 2 * largest
 
 
-def test_redis_fills_its_batches_and_never_delivers_what_is_still_being_tried(resiliency: Any) -> None:
+def test_redis_fills_its_batches_and_never_redelivers_events_in_flight(resiliency: Any) -> None:
     given = metadata(BUSES["redis"])
     assert int(given["concurrency"]["value"]) >= MOST_MESSAGES
     assert int(given["queueDepth"]["value"]) >= int(given["concurrency"]["value"])
@@ -139,7 +139,7 @@ def test_redis_fills_its_batches_and_never_delivers_what_is_still_being_tried(re
 
 
 def budget(resiliency: Any) -> float:
-    """Seconds that all tries of one delivery take at most."""
+    """The longest time in seconds that all attempts of one delivery take."""
     names = resiliency["targets"]["components"][PUBSUB]["inbound"]
     retry = resiliency["policies"]["retries"][names["retry"]]
     assert retry["policy"] == "constant"
@@ -148,33 +148,33 @@ def budget(resiliency: Any) -> float:
     return tries * each + retry["maxRetries"] * seconds(retry["duration"])
 
 
-def test_deliveries_are_tried_a_few_times_and_long_enough(resiliency: Any) -> None:
+def test_deliveries_are_retried_a_few_times_and_long_enough(resiliency: Any) -> None:
     names = resiliency["targets"]["components"][PUBSUB]
     inbound, outbound = names["inbound"], names["outbound"]
     assert resiliency["policies"]["retries"][inbound["retry"]]["maxRetries"] > 0
     assert seconds(resiliency["policies"]["timeouts"][inbound["timeout"]]) > HANDLER_SECONDS
     assert seconds(resiliency["policies"]["timeouts"][outbound["timeout"]]) < PUBLISH_SECONDS
-    # docs/adr/0120: an open breaker would send what comes round and round
+    # docs/adr/0120: an open breaker would resend redelivered events again and again
     assert {"circuitBreaker"}.isdisjoint({*inbound, *outbound})
 
 
-def test_a_sidecar_notices_that_nothing_can_be_taken_before_it_gives_up(
+def test_a_sidecar_detects_an_unavailable_subscriber_before_retries_end(
     resiliency: Any, services: dict[str, Service]
 ) -> None:
-    """Else the batch that was under way would go round on the dead-letter topic: docs/adr/0122."""
+    """Otherwise the batch in flight would circulate on the dead-letter topic: docs/adr/0122."""
     retry = resiliency["policies"]["retries"][resiliency["targets"]["components"][PUBSUB]["inbound"]["retry"]]
-    least = retry["maxRetries"] * seconds(retry["duration"])  # where nobody listens, a try takes no time
-    threshold = 3  # Dapr's own; a failure is noticed at the latest when the next question would have been asked
+    least = retry["maxRetries"] * seconds(retry["duration"])  # where nobody listens, an attempt takes no time
+    threshold = 3  # Dapr's own; a failure is detected at the latest when the next probe would have been due
     assert int(ASKED["app-health-probe-timeout"]) <= 1000 * int(ASKED["app-health-probe-interval"])
     assert int(ASKED["app-health-probe-interval"]) * threshold < least
     probed = {route.path for route in probes.health.routes if isinstance(route, APIRoute)}
     assert ASKED["app-health-check-path"] in probed
     for program in ON_THE_BUS:
-        # whoever hears events and is called as well would be cut off from its callers
+        # a program that subscribes and is also called would be cut off from its callers
         assert program.only_works == bool(services[program.service].subscriptions), program.app_id
 
 
-def test_every_service_that_is_called_has_a_deadline_tries_and_a_breaker(resiliency: Any) -> None:
+def test_every_called_service_has_a_timeout_retries_and_a_breaker(resiliency: Any) -> None:
     called = {path for _, path in calls()}
     assert called == {path for paths in allowed().values() for _, path in paths} - {"/v1/keys:verify"}
     apps = resiliency["targets"]["apps"]
@@ -189,11 +189,11 @@ def test_every_service_that_is_called_has_a_deadline_tries_and_a_breaker(resilie
         retry = resiliency["policies"]["retries"][policies["retry"]]
         assert 0 < retry["maxRetries"] * seconds(retry["duration"]) < 1
         assert not re.search(r"\b[1-4]\d\d\b", retry["matching"]["httpStatusCodes"])
-        # to Dapr a 401 is a failure: with a breaker, wrong keys would shut everybody out
+        # to Dapr a 401 is a failure: with a breaker, wrong keys would lock everybody out
         assert ("circuitBreaker" in policies) == (name != "access")
 
 
-def test_every_policy_is_used_and_every_used_one_is_there(resiliency: Any) -> None:
+def test_every_policy_is_used_and_every_used_policy_exists(resiliency: Any) -> None:
     kinds = {"timeout": "timeouts", "retry": "retries", "circuitBreaker": "circuitBreakers"}
     targets = [*resiliency["targets"]["apps"].values()]
     targets += [way for one in resiliency["targets"]["components"].values() for way in one.values()]
@@ -202,7 +202,7 @@ def test_every_policy_is_used_and_every_used_one_is_there(resiliency: Any) -> No
 
 
 def calls() -> Iterator[tuple[str, str]]:
-    """Service and path of each call to another service that the code makes; `*` stands for what is filled in."""
+    """Service and path of each call to another service in the code; `*` stands for a parameter."""
     for path in (ROOT / "services").glob("*/adapters/**/*.py"):
         service = path.relative_to(ROOT / "services").parts[0].replace("_", "-")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -229,17 +229,17 @@ def allowed() -> dict[str, set[tuple[str, str]]]:
     return found
 
 
-def test_each_program_may_call_what_its_service_calls_and_nothing_else() -> None:
+def test_each_program_may_call_exactly_what_its_service_calls() -> None:
     made = set(calls())
     assert len(made) >= 9
     for program in PROGRAMS:
         wanted = {path for service, path in made if service == program.service}
-        if program.service != "access":  # every port asks access whose key it was given
+        if program.service != "access":  # every port asks access to verify the key it was given
             wanted.add("/v1/keys:verify")
         assert {path for _, path in allowed().get(program.app_id, set())} == wanted, program.app_id
 
 
-def test_what_may_be_called_is_a_route_of_one_service(services: dict[str, Service]) -> None:
+def test_every_allowed_call_is_a_route_of_one_service(services: dict[str, Service]) -> None:
     for verb, path in {one for operations in allowed().values() for one in operations}:
         shape = re.compile(re.escape(path).replace(r"\*", r"\{\w+\}"))
         serving = [
@@ -251,7 +251,7 @@ def test_what_may_be_called_is_a_route_of_one_service(services: dict[str, Servic
         assert len(serving) == 1, (verb, path, serving)
 
 
-def test_no_file_holds_a_secret_and_each_is_asked_of_the_one_store() -> None:
+def test_secrets_come_from_the_one_store_and_no_file_holds_any() -> None:
     store = read(DAPR / "secrets.yaml")
     assert store["spec"]["type"] == "secretstores.local.env"
     for path in BUSES.values():
@@ -259,12 +259,12 @@ def test_no_file_holds_a_secret_and_each_is_asked_of_the_one_store() -> None:
         for name, one in metadata(path).items():
             if re.search(r"password|username|key|cert|secret", name, re.IGNORECASE):
                 assert set(one) == {"name", "secretKeyRef"}, name
-                assert one["secretKeyRef"]["name"] == one["secretKeyRef"]["key"]  # what the store looks up by
+                assert one["secretKeyRef"]["name"] == one["secretKeyRef"]["key"]  # the store looks up by this key
     closed = read(DAPR / "configuration.yaml")["spec"]["secrets"]["scopes"]
     assert {"storeName": "secrets", "defaultAccess": "deny"} in closed
 
 
-def test_the_page_names_every_variable_that_the_files_ask_for() -> None:
+def test_the_page_names_every_variable_the_files_reference() -> None:
     page = (DAPR / "README.md").read_text(encoding="utf-8")
     for path in BUSES.values():
         for one in metadata(path).values():
@@ -273,7 +273,7 @@ def test_the_page_names_every_variable_that_the_files_ask_for() -> None:
                 assert variable in page or f"…_{variable.removeprefix('DEPESCHE_KAFKA_')}" in page
 
 
-def test_a_sidecar_drops_no_trace_and_opens_only_what_is_used() -> None:
+def test_a_sidecar_samples_every_trace_and_enables_only_what_is_used() -> None:
     spec = read(DAPR / "configuration.yaml")["spec"]
     assert spec["tracing"]["samplingRate"] == "1"
     assert {rule["name"] for rule in spec["api"]["allowed"]} == {"publish", "invoke", "metadata", "shutdown"}

@@ -1,4 +1,4 @@
-"""The image's recipe: it can be built from what is here, runs as nobody, and installs what is imported and no more."""
+"""The image's recipe: it builds from this tree, runs as an unprivileged user, and installs exactly what is imported."""
 
 import re
 import socket
@@ -50,7 +50,7 @@ def test_hadolint_finds_nothing() -> None:
     assert (ended.returncode, ended.stdout) == (0, "")
 
 
-def test_bases_are_of_one_exact_version_and_of_the_python_that_is_tested() -> None:
+def test_base_images_are_pinned_and_use_a_tested_python() -> None:
     bases = {rest.split()[0] for word, rest in instructions() if word == "FROM"}
     assert len(bases) == 1
     version = re.fullmatch(r"python:(\d+\.\d+)\.\d+-slim-\w+", bases.pop())
@@ -58,7 +58,7 @@ def test_bases_are_of_one_exact_version_and_of_the_python_that_is_tested() -> No
     assert version[1] == f"{sys.version_info.major}.{sys.version_info.minor}" or version[1] == "3.11"
 
 
-def test_it_runs_as_a_numbered_nobody_and_every_command_is_a_list() -> None:
+def test_it_runs_as_a_numeric_unprivileged_user_with_exec_form_commands() -> None:
     assert [re.fullmatch(r"[1-9]\d{4}:[1-9]\d{4}", user) is not None for user in the("USER")] == [True]
     assert the("STOPSIGNAL") == ["SIGTERM"]
     assert the("ENTRYPOINT") == []  # the command chooses the program
@@ -67,7 +67,7 @@ def test_it_runs_as_a_numbered_nobody_and_every_command_is_a_list() -> None:
     assert the("CMD")[0].startswith("[")
 
 
-def test_what_is_copied_is_there_and_not_ignored() -> None:
+def test_copied_files_exist_and_are_not_ignored() -> None:
     rules = [line for line in IGNORED.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
     assert rules[0] == "*"
     let_in = {rule[1:] for rule in rules if rule.startswith("!")}
@@ -83,7 +83,7 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
         assert not any(fnmatch(secret, rule) for rule in let_in)
 
 
-def test_the_image_installs_what_the_tests_ran_with() -> None:
+def test_the_image_installs_the_tested_versions() -> None:
     image, tested = pins(ROOT / "image.lock"), pins(ROOT / "requirements.lock")
     assert len(image) > 50
     assert {name: pin for name, pin in image.items() if tested.get(name) != pin} == {}
@@ -116,7 +116,7 @@ for room in ("libs", "services", "cli"):
 """
 
 
-def test_every_module_is_imported_with_the_image_s_packages_alone() -> None:
+def test_every_module_imports_with_only_the_images_packages() -> None:
     installed = ",".join(pins(ROOT / "image.lock"))
     ended = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", IMPORTS, installed],
@@ -128,7 +128,9 @@ def test_every_module_is_imported_with_the_image_s_packages_alone() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def test_without_the_embedded_server_it_is_said_what_to_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_the_embedded_server_the_error_names_the_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(embedded, "find_spec", lambda _: None)
     with pytest.raises(embedded.EmbeddedServerFailed, match="DEPESCHE_DSN"):
         embedded.start(tmp_path)
@@ -137,7 +139,7 @@ def test_without_the_embedded_server_it_is_said_what_to_name(monkeypatch: pytest
 
 @pytest.fixture
 def process() -> Iterator[tuple[int, dict[str, int]]]:
-    """A port, and the status that each probe is answered with."""
+    """A port, and the status that answers each probe."""
     said: dict[str, int] = {}
 
     class Probes(BaseHTTPRequestHandler):
@@ -154,17 +156,17 @@ def process() -> Iterator[tuple[int, dict[str, int]]]:
     server.server_close()
 
 
-def test_the_container_is_as_well_as_its_process_says(process: tuple[int, dict[str, int]]) -> None:
+def test_container_health_follows_the_process(process: tuple[int, dict[str, int]]) -> None:
     port, said = process
     said |= {"/health/live": 200, "/health/ready": 503}
     assert ask_probe.ask("live", port) == ""
     assert ask_probe.ask("ready", port).startswith("503")
 
 
-def test_a_process_that_does_not_answer_is_not_well() -> None:
+def test_an_unresponsive_process_is_unhealthy() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        silent.listen()  # taken by the system, never answered: an event loop that stands still
+        silent.listen()  # accepted by the kernel, never answered: a blocked event loop
         port = silent.getsockname()[1]
         assert ask_probe.ask("live", port, seconds=0.2) == "no response: TimeoutError"
     assert ask_probe.ask("live", port) == "no response: ConnectionRefusedError"

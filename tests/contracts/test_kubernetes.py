@@ -1,4 +1,4 @@
-"""Every overlay is what Kubernetes reads, runs the topology's programs, and refers to nothing that is not there."""
+"""Every overlay is valid for Kubernetes, runs the topology's programs, and references nothing that is missing."""
 
 import re
 from typing import Any
@@ -24,7 +24,7 @@ OF_OPERATORS = {
 pytestmark = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
-def test_the_api_s_schemas_take_every_object(overlay: str) -> None:
+def test_every_object_matches_the_api_schemas(overlay: str) -> None:
     seen = 0
     for one in (*k8s.rendered(overlay), *k8s.dev_secrets()):
         if one["apiVersion"] in CORE:
@@ -35,7 +35,7 @@ def test_the_api_s_schemas_take_every_object(overlay: str) -> None:
     assert seen > 60
 
 
-def test_each_program_of_the_topology_is_deployed_once_and_nothing_else_is(overlay: str) -> None:
+def test_exactly_the_topologys_programs_are_deployed(overlay: str) -> None:
     found = {name: k8s.app(one)["args"] for name, one in k8s.programs(overlay).items()}
     assert found == {p.app_id: ["python", "-m", "services", "run", p.service, "--role", p.role] for p in PROGRAMS}
     for name, one in k8s.programs(overlay).items():
@@ -43,7 +43,7 @@ def test_each_program_of_the_topology_is_deployed_once_and_nothing_else_is(overl
         assert one["spec"]["template"]["metadata"]["annotations"]["dapr.io/app-id"] == name
 
 
-def test_each_program_has_what_it_needs_beside_it(overlay: str) -> None:
+def test_each_program_has_its_accompanying_objects(overlay: str) -> None:
     budgets, accounts = k8s.of_kind(overlay, "PodDisruptionBudget"), k8s.of_kind(overlay, "ServiceAccount")
     services, scalers = k8s.of_kind(overlay, "Service"), k8s.of_kind(overlay, "HorizontalPodAutoscaler")
     for program in PROGRAMS:
@@ -61,14 +61,14 @@ def test_each_program_has_what_it_needs_beside_it(overlay: str) -> None:
             assert "preStop" in k8s.app(k8s.programs(overlay)[name])["lifecycle"]
 
 
-def test_a_sidecar_asks_a_worker_whether_it_can_take_events_and_nobody_else(overlay: str) -> None:
+def test_only_workers_are_health_checked_by_their_sidecars(overlay: str) -> None:
     for program in PROGRAMS:
         given = k8s.programs(overlay)[program.app_id]["spec"]["template"]["metadata"]["annotations"]
         asked = {name: given[f"dapr.io/{name}"] for name in ASKED if f"dapr.io/{name}" in given}
         assert asked == (ASKED if program.only_works else {}), program.app_id
 
 
-def test_what_is_scaled_by_others_has_no_number_of_its_own(overlay: str) -> None:
+def test_autoscaled_programs_set_no_replicas(overlay: str) -> None:
     scaled = {
         one["spec"]["scaleTargetRef"]["name"]
         for one in k8s.of_kind(overlay, "HorizontalPodAutoscaler").values()
@@ -80,7 +80,7 @@ def test_what_is_scaled_by_others_has_no_number_of_its_own(overlay: str) -> None
         assert {"delivery-worker", "delivery-bulk"} <= scaled
 
 
-def test_selectors_find_their_pods(overlay: str) -> None:
+def test_selectors_match_their_pods(overlay: str) -> None:
     labels = [template["metadata"]["labels"] for template in k8s.workloads(overlay).values()]
     for one in k8s.rendered(overlay):
         spec = one.get("spec", {})
@@ -94,7 +94,7 @@ def test_selectors_find_their_pods(overlay: str) -> None:
             assert any(k8s.selects(selector, ls) for ls in labels), one["metadata"]["name"]
 
 
-def test_every_secret_and_map_that_is_asked_for_is_made(overlay: str) -> None:
+def test_every_referenced_secret_and_map_is_created(overlay: str) -> None:
     made, maps = k8s.secrets_of(overlay), k8s.of_kind(overlay, "ConfigMap")
     for name, template in k8s.workloads(overlay).items():
         for secret, key in k8s.from_secrets(template):
@@ -113,7 +113,7 @@ def test_every_secret_and_map_that_is_asked_for_is_made(overlay: str) -> None:
         assert {tls["secretName"] for tls in ingress["spec"].get("tls", ())} <= set(made)
 
 
-def test_settings_are_settings_and_no_secret_is_among_them(overlay: str) -> None:
+def test_settings_are_known_and_contain_no_secret(overlay: str) -> None:
     known = {f"DEPESCHE_{name.upper()}" for name in SuiteSettings.model_fields}
     (given,) = (one["data"] for name, one in k8s.of_kind(overlay, "ConfigMap").items() if "DEPESCHE_BUS" in one["data"])
     assert set(given) <= known
@@ -125,7 +125,7 @@ def test_settings_are_settings_and_no_secret_is_among_them(overlay: str) -> None
     )
 
 
-def test_probes_ask_what_a_restart_can_mend_and_what_it_cannot(overlay: str) -> None:
+def test_probes_separate_liveness_from_readiness(overlay: str) -> None:
     for name, one in k8s.programs(overlay).items():
         container, spec = k8s.app(one), one["spec"]["template"]["spec"]
         live, ready = container["livenessProbe"], container["readinessProbe"]
@@ -139,7 +139,7 @@ def test_probes_ask_what_a_restart_can_mend_and_what_it_cannot(overlay: str) -> 
         assert waiting["image"] == container["image"]
 
 
-def test_pods_are_as_the_restricted_standard_wants_them_and_closed_further(overlay: str) -> None:
+def test_pods_meet_the_restricted_standard_and_more(overlay: str) -> None:
     namespace = k8s.of_kind(overlay, "Namespace")["depesche"]
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     for name, template in k8s.workloads(overlay).items():
@@ -164,7 +164,7 @@ def test_pods_are_as_the_restricted_standard_wants_them_and_closed_further(overl
             assert "memory" in container["resources"]["limits"]
 
 
-def test_images_are_of_one_exact_version(overlay: str) -> None:
+def test_image_versions_are_pinned(overlay: str) -> None:
     for template in k8s.workloads(overlay).values():
         for container in k8s.containers(template):
             assert re.fullmatch(r"[a-z0-9./-]+:v?\d+\.\d+\.?\d*(-[a-z0-9]+)?", container["image"])
@@ -195,13 +195,13 @@ def test_sidecars_read_what_is_applied_with_them(overlay: str) -> None:
     )
 
 
-def test_the_ingress_leads_to_every_api_and_to_nothing_else(overlay: str) -> None:
+def test_the_ingress_routes_to_every_api_and_nothing_else(overlay: str) -> None:
     (rule,) = k8s.of_kind(overlay, "Ingress")["depesche"]["spec"]["rules"]
     led: dict[str, Any] = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
     assert led == {f"/{program.service}/v1": program.app_id for program in PROGRAMS if program.serves}
 
 
-def test_secrets_of_development_are_new_at_each_call(overlay: str) -> None:
+def test_development_secrets_are_new_at_each_call(overlay: str) -> None:
     words = [value for one in k8s.dev_secrets() for value in one.get("stringData", {}).values()]
     random = [value for value in words if re.fullmatch("[0-9a-f]{64}", value)]
     assert len(set(random)) == len(random) >= 5

@@ -1,4 +1,4 @@
-"""Who may reach whom in the cluster, what scales workers, what Prometheus and the collector look at."""
+"""Network policies of the cluster, what scales workers, and what Prometheus and the collector read."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def labels(overlay: str, name: str) -> dict[str, str]:
 
 
 def ways(overlay: str, name: str, direction: str) -> list[tuple[Any, frozenset[int]]]:
-    """(peer or None for anybody, ports) that the policies which carry this pod open."""
+    """(peer or None for anybody, ports) that the policies selecting this pod open."""
     side = {"egress": "to", "ingress": "from"}[direction]
     found = []
     for policy in k8s.of_kind(overlay, "NetworkPolicy").values():
@@ -38,20 +38,20 @@ def ports_of(overlay: str, name: str, direction: str, kind: str) -> set[int]:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_what_no_policy_opens_is_closed(overlay: str) -> None:
+def test_traffic_is_denied_by_default(overlay: str) -> None:
     closed = k8s.of_kind(overlay, "NetworkPolicy")["closed"]["spec"]
     assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_only_what_calls_others_reaches_out_of_the_cluster_and_never_to_private_addresses(overlay: str) -> None:
+def test_only_callers_reach_out_of_the_cluster_and_never_to_private_addresses(overlay: str) -> None:
     outside = {name for name in k8s.workloads(overlay) if ports_of(overlay, name, "egress", "ipBlock")}
     assert outside == {
         "delivery-worker",
         "delivery-bulk",
         "bounce",
         "bounce-worker",
-    }  # bounce: webhooks and their trial
+    }  # bounce: webhooks and their test calls
     for peer, ports in ways(overlay, "delivery-worker", "egress"):
         if "ipBlock" in peer:
             assert ports == {25, 443, 465, 587}
@@ -62,7 +62,7 @@ def test_only_what_calls_others_reaches_out_of_the_cluster_and_never_to_private_
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_only_bounce_takes_mails_and_only_apis_are_led_to(overlay: str) -> None:
+def test_only_bounce_accepts_mail_and_only_apis_get_ingress(overlay: str) -> None:
     anybody = {
         name for name in k8s.workloads(overlay) if any(peer is None for peer, _ in ways(overlay, name, "ingress"))
     }
@@ -78,7 +78,7 @@ def test_only_bounce_takes_mails_and_only_apis_are_led_to(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_each_program_reaches_its_stores_its_neighbours_and_dapr(overlay: str) -> None:
+def test_each_program_reaches_its_stores_its_peers_and_dapr(overlay: str) -> None:
     broker = {6379} if overlay == "dev" else {9092, 9093}
     for program in PROGRAMS:
         opened = {
@@ -95,7 +95,7 @@ def test_each_program_reaches_its_stores_its_neighbours_and_dapr(overlay: str) -
 
 
 @pytest.mark.parametrize("overlay", ["staging", "prod"])
-def test_workers_are_scaled_by_a_metric_that_there_is_and_the_alarms_read(overlay: str) -> None:
+def test_workers_scale_on_an_existing_metric_that_alarms_also_use(overlay: str) -> None:
     alarms = {
         series.name
         for one in k8s.of_kind(overlay, "PrometheusRule").values()
@@ -111,24 +111,24 @@ def test_workers_are_scaled_by_a_metric_that_there_is_and_the_alarms_read(overla
         assert series.name in declared()
         assert series.name in alarms
         lanes |= {matcher.value for matcher in series.matchers.matchers}
-        assert trigger["metricType"] == "AverageValue"  # what a fallback needs
+        assert trigger["metricType"] == "AverageValue"  # required for a fallback
         bounds = one["spec"]["minReplicaCount"], one["spec"]["fallback"]["replicas"], one["spec"]["maxReplicaCount"]
-        # without a worker nobody would tell the figure that brings one
+        # without a worker nobody would publish the metric that starts one
         assert 2 <= bounds[0] <= bounds[2] >= bounds[1] >= 2
     assert lanes == {"transactional", "bulk"}
 
 
 @pytest.mark.parametrize("overlay", ["staging", "prod"])
-def test_prometheus_asks_every_program_and_every_sidecar(overlay: str) -> None:
+def test_prometheus_scrapes_every_program_and_every_sidecar(overlay: str) -> None:
     monitors = k8s.of_kind(overlay, "PodMonitor").values()
     asked = {endpoint["port"]: one for one in monitors for endpoint in one["spec"]["podMetricsEndpoints"]}
     assert set(asked) == {"http", "dapr-metrics"}
     for program in PROGRAMS:
         assert all(k8s.selects(one["spec"]["selector"], labels(overlay, program.app_id)) for one in asked.values())
-    assert not k8s.of_kind(overlay, "ServiceMonitor")  # it would write over our label `service`
+    assert not k8s.of_kind(overlay, "ServiceMonitor")  # it would overwrite our label `service`
 
 
-def test_the_collector_keeps_failed_unknown_and_slow_sends() -> None:
+def test_the_collector_retains_failed_unknown_and_slow_sends() -> None:
     text = (ROOT / "k8s" / "components" / "collector" / "collector.yaml").read_text(encoding="utf-8")
     settings = yaml.safe_load(text)
     sampling = settings["processors"]["tail_sampling"]

@@ -1,4 +1,4 @@
-"""The API's document: what is committed is what the code serves, it is valid, and every operation can be understood."""
+"""The OpenAPI document: the committed file matches the code, is valid, and documents every operation."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _VERBS = {"get", "put", "post", "delete", "patch"}
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, Any]:
-    # through JSON once, so that it is compared as a reader sees it
+    # through JSON once, to compare what a reader sees
     served: dict[str, Any] = json.loads(json.dumps(document(build(SuiteSettings(), Keyring(bytes(32))), _SERVER)))
     return served
 
@@ -33,7 +33,7 @@ def operations(made: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{verb} {path}", operation
 
 
-def test_the_committed_document_is_what_the_code_serves(made: dict[str, Any]) -> None:
+def test_the_committed_document_matches_the_code(made: dict[str, Any]) -> None:
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
     differing = {path for path in made["paths"] | committed["paths"] if _at(made, path) != _at(committed, path)}
     assert differing == set(), "run `make openapi` and commit docs/openapi.json"
@@ -46,12 +46,12 @@ def _at(document: dict[str, Any], path: str) -> Any:
 
 def test_it_is_valid_openapi_3_1(made: dict[str, Any]) -> None:
     assert made["openapi"].startswith("3.1.")
-    schemathesis.openapi.from_dict(made).validate()  # raises, naming the place
+    schemathesis.openapi.from_dict(made).validate()  # raises, naming the location
     ids = [operation["operationId"] for _, operation in operations(made)]
     assert len(ids) == len(set(ids)) > 80
 
 
-def test_every_reference_leads_somewhere(made: dict[str, Any]) -> None:
+def test_every_reference_resolves(made: dict[str, Any]) -> None:
     known = {f"#/components/schemas/{name}" for name in made["components"]["schemas"]}
     assert set(_references(made)) <= known
 
@@ -66,8 +66,8 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(child)
 
 
-def test_a_body_means_in_it_what_it_means_to_its_service(made: dict[str, Any]) -> None:
-    """Schemas of one name in two services: the later one took the place of the earlier one's in three bodies."""
+def test_a_merged_body_schema_matches_that_of_its_service(made: dict[str, Any]) -> None:
+    """Two services may use one schema name: once, the later schema replaced the earlier in three bodies."""
     services = build(SuiteSettings(), Keyring(bytes(32)))
     alone = {
         f"/{name}{path}": (item, app_document)
@@ -85,7 +85,7 @@ def test_a_body_means_in_it_what_it_means_to_its_service(made: dict[str, Any]) -
 
 
 def _whole(node: Any, document: dict[str, Any], above: tuple[str, ...] = ()) -> Any:
-    """The schema with what it refers to in its place."""
+    """The schema with its references inlined."""
     if isinstance(node, list):
         return [_whole(child, document, above) for child in node]
     if not isinstance(node, dict):
@@ -95,7 +95,7 @@ def _whole(node: Any, document: dict[str, Any], above: tuple[str, ...] = ()) -> 
     return {key: _whole(child, document, above) for key, child in node.items() if key != "$ref"}
 
 
-def test_every_route_of_every_service_is_in_it(made: dict[str, Any]) -> None:
+def test_every_route_of_every_service_is_documented(made: dict[str, Any]) -> None:
     services = build(SuiteSettings(), Keyring(bytes(32)))
     routes = {
         f"{verb.lower()} /{name}{route.path_format}"
@@ -107,7 +107,7 @@ def test_every_route_of_every_service_is_in_it(made: dict[str, Any]) -> None:
     assert routes == {name for name, _ in operations(made)}
 
 
-def test_every_operation_says_what_it_does_who_may_and_how_it_fails(made: dict[str, Any]) -> None:
+def test_every_operation_documents_purpose_guard_and_errors(made: dict[str, Any]) -> None:
     for name, operation in operations(made):
         assert operation["summary"], name
         assert operation["description"], name
@@ -116,7 +116,7 @@ def test_every_operation_says_what_it_does_who_may_and_how_it_fails(made: dict[s
             assert "application/problem+json" in operation["responses"][status]["content"], f"{name} {status}"
 
 
-def test_every_body_and_every_place_in_a_path_has_an_example(made: dict[str, Any]) -> None:
+def test_every_body_and_path_parameter_has_an_example(made: dict[str, Any]) -> None:
     bare = []
     for name, operation in operations(made):
         bare += [f"{name}: {p['name']}" for p in operation.get("parameters", ()) if p["in"] == "path" and not _shown(p)]
@@ -130,7 +130,7 @@ def test_every_body_and_every_place_in_a_path_has_an_example(made: dict[str, Any
     assert bare == []
 
 
-def test_no_example_is_filled_with_a_word_that_stands_for_any_text(made: dict[str, Any]) -> None:
+def test_no_example_uses_the_placeholder_text(made: dict[str, Any]) -> None:
     filled = [
         f"{name}: {status}"
         for name, operation in operations(made)
@@ -138,7 +138,7 @@ def test_no_example_is_filled_with_a_word_that_stands_for_any_text(made: dict[st
         for media in body.get("content", {}).values()
         if '"text"' in json.dumps(list(_values(media.get("example"))))
     ]
-    assert filled == [], "give the fields of these an example: Field(examples=[…])"
+    assert filled == [], "add an example to these fields: Field(examples=[…])"
 
 
 def _values(node: Any) -> Iterator[Any]:
@@ -162,7 +162,7 @@ def _shown(thing: dict[str, Any]) -> bool:
         ({}, None),
     ],
 )
-def test_an_example_is_put_together_from_what_the_schema_knows(schema: dict[str, Any], example: Any) -> None:
+def test_an_example_is_built_from_the_schema(schema: dict[str, Any], example: Any) -> None:
     order = {
         "type": "object",
         "properties": {
@@ -174,6 +174,6 @@ def test_an_example_is_put_together_from_what_the_schema_knows(schema: dict[str,
     assert example_of(schema, {"Order": order}) == example
 
 
-def test_a_schema_that_holds_itself_ends() -> None:
+def test_a_recursive_schema_terminates() -> None:
     tree = {"type": "object", "properties": {"child": {"$ref": "#/components/schemas/Tree"}}}
     assert "child" in example_of(tree, {"Tree": tree})

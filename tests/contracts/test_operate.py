@@ -1,4 +1,4 @@
-"""The operator's page lists every alarm, secret and overlay that there is."""
+"""The operator's page lists every alarm, secret and overlay."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
 
 
-def test_each_alarm_has_its_row_with_its_urgency_and_what_to_do() -> None:
+def test_each_alarm_has_a_row_with_urgency_and_action() -> None:
     rows = re.findall(r"^\| `(Depesche\w+)` \| (\w+) \| ([^|]+) \| ([^|]+) \|$", PAGE, re.MULTILINE)
     assert [(name, urgency) for name, urgency, *_ in rows] == [
         (rule["alert"], rule["labels"]["severity"]) for rule in alerts()
@@ -27,7 +27,7 @@ def test_each_secret_of_an_installation_is_explained() -> None:
     assert f"| Kubernetes | {VERSION} or newer |" in PAGE
 
 
-def test_files_and_pages_that_are_named_are_there() -> None:
+def test_referenced_files_and_pages_exist() -> None:
     links = re.findall(r"\]\(([\w./-]+\.md)(?:#[\w-]+)?\)", PAGE)
     assert links
     named = re.findall(r"`((?:k8s|compose|dapr)/[\w./-]+)`", PAGE)
@@ -36,7 +36,7 @@ def test_files_and_pages_that_are_named_are_there() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_what_is_yours_to_set_is_marked_in_both_overlays() -> None:
+def test_settings_for_operators_are_marked_in_both_overlays() -> None:
     for overlay in ("staging", "prod"):
         folder = ROOT / "k8s" / "overlays" / overlay
         text = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.yaml"))

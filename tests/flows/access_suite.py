@@ -22,7 +22,7 @@ NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
 
 @dataclass
 class Suite:
-    """access alone, with the keys that `up` made."""
+    """access alone, with the keys that `up` created."""
 
     http: httpx.AsyncClient
     runtime: Runtime
@@ -50,7 +50,7 @@ class Suite:
 
 @asynccontextmanager
 async def suite_over(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[Suite]:
-    """The service, open, at NOW."""
+    """Yield the service, running, at NOW."""
     clock = FixedClock(NOW)
     runtime = replace(runtime, clock=clock)
     service = create_service(runtime)

@@ -1,4 +1,4 @@
-"""What the flows of bounce policy share: refusals by the dozen, and a look at what followed."""
+"""Shared by the flows of bounce policy: dozens of refusals, and their consequences."""
 
 import itertools
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def hash_of(name: str) -> bytes:
 async def said(
     world: World, names: Sequence[str], text: str = GONE, *, at: datetime | None = None, tenant: int = 1, **more: Any
 ) -> None:
-    """Refusals of mails to these, each of a message of its own."""
+    """Refusals of mails to these recipients, each for its own message."""
     moment = at or world.clock.now
     rejections = tuple(
         Rejection(
@@ -55,19 +55,19 @@ async def barred(world: World) -> list[str]:
 
 
 def careful(world: World) -> None:
-    """From now on nobody is trusted."""
+    """From now on, trust nobody."""
     facts = world.service.deps.facts
     object.__setattr__(world.service.deps, "facts", replace(facts, policy=Policy()))
 
 
 def trusting(world: World) -> None:
-    """From now on no breaker opens."""
+    """From now on, no breaker opens."""
     facts = world.service.deps.facts
     object.__setattr__(world.service.deps, "facts", replace(facts, band=replace(facts.band, minimum=1_000_000)))
 
 
 async def all_said(world: World) -> list[Any]:
-    """Bundles too."""
+    """Return all published events, bundles included."""
     found = await rows(world, "select * from outbox order by id")
     events: list[Any] = []
     for row in found:

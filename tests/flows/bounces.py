@@ -1,4 +1,4 @@
-"""What the flows of bounce share: the service on a real Postgres beside a ledger that knows one message."""
+"""Shared by the flows of bounce: the service on a real Postgres beside a ledger that knows one message."""
 
 import asyncio
 import base64
@@ -33,11 +33,11 @@ NOTIFICATION = UUID("0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f")
 MESSAGE = message_id(NOTIFICATION, 17)
 KIM = "kim@customer.example"
 KEYS = {"key": (1, "live"), "test": (1, "test"), "other": (2, "live"), "reader": (1, "live")}
-SCOPES = {"reader": ["bounces:read"]}  # the others have all
+SCOPES = {"reader": ["bounces:read"]}  # the other keys have all scopes
 
 
 def report(to: str, *, status: str = "5.1.1", words: str = "550 5.1.1 User unknown", action: str = "failed") -> bytes:
-    """A bounce mail as the recipient's server writes it."""
+    """Return a bounce mail as the recipient's server writes it."""
     return (
         f"From: MAILER-DAEMON@mx.customer.example\r\nTo: {to}\r\nSubject: Undelivered Mail Returned to Sender\r\n"
         "MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=q\r\n\r\n"
@@ -74,7 +74,7 @@ class World:
         await SUBSCRIPTIONS[type(event)](self.service.deps, [envelope])
 
     async def said(self) -> list[Any]:
-        """What was published so far, in order."""
+        """Return everything published so far, in order."""
         connection = await asyncpg.connect(self.dsn)
         try:
             rows = await connection.fetch("select type, payload from bounce.outbox order by id")

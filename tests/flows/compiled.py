@@ -1,4 +1,4 @@
-"""The shipped bounce rules, compiled once a test process instead of once a test."""
+"""The shipped bounce rules, compiled once per test process instead of once per test."""
 
 from functools import cache
 
@@ -8,5 +8,5 @@ from services.bounce.domain.classifier import Classifier
 
 @cache
 def compiled_rules() -> Classifier:
-    """Whoever compiles the same rules while these are kept is given the same database."""
+    """Compile the rules; while they are alive, compiling the same rules returns the same database."""
     return shipped_classifier()

@@ -1,8 +1,8 @@
 """What the crash model does to a worker and its ledger, and what really happened.
 
-`Chaos.point` stands at every await between two steps of the cycle: there the worker may be killed, as if by SIGKILL
-(nothing of it runs any further), or stall beyond its lease and come back. `Chaos.outage` stands before a transaction
-and behind its commit.
+`Chaos.point` is called at every await between two steps of the cycle: there the worker may be killed, as if by
+SIGKILL (nothing of it runs any further), or stall beyond its lease and come back. `Chaos.outage` is called before a
+transaction and after its commit.
 """
 
 import asyncio
@@ -32,15 +32,15 @@ class Truth:
     taken: list[Outbound] = field(default_factory=list)  # each accepted attempt
     listed: dict[str, list[Taken]] = field(default_factory=lambda: defaultdict(list))  # by address
     outcomes: dict[tuple[str, int], str] = field(default_factory=dict)  # accepted, rejected, deferred or lost
-    gave_up: set[tuple[str, int]] = field(default_factory=set)  # accepted, and taken back by a receipt
-    delivered: set[tuple[str, int]] = field(default_factory=set)  # a receipt says so
+    gave_up: set[tuple[str, int]] = field(default_factory=set)  # accepted, then revoked by a receipt
+    delivered: set[tuple[str, int]] = field(default_factory=set)  # according to a receipt
     addresses: set[str] = field(default_factory=set)
     crashes: int = 0
     stalls: int = 0
     outages: int = 0
 
     def figures(self) -> dict[str, int]:
-        """How bad the day was."""
+        """Return how bad the day was."""
         calls = sum(self.calls.values())
         return {"crashes": self.crashes, "stalls": self.stalls, "outages": self.outages, "calls": calls}
 
@@ -53,7 +53,7 @@ class Chaos:
         self.victim: asyncio.Task[None] | None = None
 
     async def point(self, stalls: float = 1.0) -> None:
-        """Between two steps; `stalls` makes the dangerous ones likelier."""
+        """A point between two steps; `stalls` makes the dangerous ones likelier."""
         crash, stall = self.rates[0], self.rates[1] * stalls
         draw = self.rng.random()
         if draw < crash and self.victim is not None:
@@ -65,14 +65,14 @@ class Chaos:
             await asyncio.sleep(LEASE * self.rng.uniform(1.0, 2.2))
 
     def outage(self) -> None:
-        """Postgres is away for a moment. Raises Unavailable."""
+        """Postgres is briefly unavailable. Raises Unavailable."""
         if self.rng.random() < self.rates[2]:
             self.truth.outages += 1
             raise Unavailable("Postgres does not answer")
 
 
 class ShakyLedger:
-    """The real ledger with a point before and after every transaction, where Postgres may also be away."""
+    """The real ledger with a point before and after every transaction, where Postgres may also be unavailable."""
 
     def __init__(self, ledger: Any, chaos: Chaos) -> None:
         self._ledger, self._chaos = ledger, chaos
@@ -81,7 +81,7 @@ class ShakyLedger:
         await self._chaos.point(stalls)
         self._chaos.outage()
         result = await call()
-        self._chaos.outage()  # it is committed, and the answer is lost
+        self._chaos.outage()  # committed, but the response is lost
         await self._chaos.point()
         return result
 
@@ -92,7 +92,7 @@ class ShakyLedger:
         await self._shaken(lambda: self._ledger.give_back(backs))
 
     async def claim(self, prepared: Prepared) -> Claimed:
-        # behind the worker's own look at its deadline: only the fence is left
+        # after the worker's own deadline check: only the fence is left
         return await self._shaken(lambda: self._ledger.claim(prepared), stalls=10.0)
 
     async def record(self, results: Sequence[Result], finished: Sequence[WorkRow]) -> None:

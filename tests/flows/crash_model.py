@@ -26,7 +26,7 @@ from tests.flows.crash_chaos import LEASE, Chaos, ShakyLedger, Truth
 from tests.flows.crash_verifying import LISTED, ShakyEnquiry
 from tests.flows.delivery_world import World, now
 
-CALLBACK_SECONDS = 0.03  # what comes within it is handed in together
+CALLBACK_SECONDS = 0.03  # receipts within this time are submitted together
 
 PACE = Pace(
     lease=LEASE,
@@ -45,7 +45,7 @@ PACE = Pace(
     breaker=BreakerPolicy(threshold=10_000),
 )
 
-# At any moment, in one snapshot: the counters are what the rows say, and what waits has work.
+# At any moment, in one snapshot: the counters match the rows, and waiting recipients have work.
 WRONG_ACCOUNTS = """
 select r.id, r.recipients, r.extra, r.pending, r.sent, r.failed, r.skipped, r.suppressed, r.unknown, m.*
 from request r left join lateral (
@@ -63,9 +63,9 @@ select r.id from request r where r.pending > 0
 STUCK = "select id from work where held and not exists (select from hold where active)"
 
 
-# what an attempt may be of which the provider said, asked, that it does not have it
+# possible fates of an attempt that the provider, when queried, says it does not have
 NOT_SENT = {Status.PENDING, Status.SKIPPED, Status.SUPPRESSED, Status.FAILED}
-ALLOWED = {  # what really happened at an attempt → what the ledger may say about that attempt
+ALLOWED = {  # what really happened at an attempt → what the ledger may say about it
     "accepted": {Status.SENT, Status.UNKNOWN},
     "rejected": {Status.FAILED, Status.UNKNOWN},
     "deferred": {Status.PENDING, Status.SKIPPED, Status.SUPPRESSED, Status.UNKNOWN},
@@ -77,7 +77,7 @@ _WORDS: dict[type, str] = {Rejected: "rejected", Deferred: "deferred", Ambiguous
 
 
 def news_of(message: Outbound, kind: ReceiptKind, number: int) -> ReceiptNews:
-    """One of the receipts of an attempt."""
+    """Return one of an attempt's receipts."""
     return ReceiptNews(
         provider="model",
         event_id=f"{message.tag}:{message.attempt}:{number}",
@@ -91,7 +91,7 @@ def news_of(message: Outbound, kind: ReceiptKind, number: int) -> ReceiptNews:
 
 
 class ShakyProvider:
-    """Answers as providers do, counts the truth, and sends receipts before or after our own record."""
+    """Answers as providers do, records the truth, and sends receipts before or after our own record."""
 
     def __init__(self, chaos: Chaos, receipts: Callable[[ReceiptNews, float], None]) -> None:
         self.channel = Channel.PUSH
@@ -100,7 +100,7 @@ class ShakyProvider:
     async def send(self, sender: Sender, messages: Sequence[Outbound], deadline: float, settle: Settle) -> None:
         slow = self._rng.random() < 0.4
         for index, message in enumerate(messages):
-            if slow and index % 4 == 0:  # long enough that a worker which comes back meets its successor in mid-call
+            if slow and index % 4 == 0:  # long enough for a worker that comes back to meet its successor in mid-call
                 await asyncio.sleep(self._rng.uniform(0.02, 0.25))
             if asyncio.get_running_loop().time() > deadline or self._rng.random() < 0.02:
                 settle(index, NOT_CALLED)
@@ -149,7 +149,7 @@ class ShakyProvider:
 
 
 class Workers:
-    """Four worker processes that are started again whenever they die."""
+    """Four worker processes that are restarted whenever they die."""
 
     def __init__(self, world: World, rng: random.Random, truth: Truth) -> None:
         self.world, self.rng, self.truth = world, rng, truth
@@ -159,7 +159,7 @@ class Workers:
         self.box: list[ReceiptNews] = []
 
     def receive(self, news: ReceiptNews, delay: float) -> None:
-        """Receipts of many requests come together, as callbacks do, in one batch."""
+        """Receive receipts of many requests together in one batch, like callbacks."""
 
         async def later() -> None:
             await asyncio.sleep(delay)
@@ -174,7 +174,7 @@ class Workers:
         task.add_done_callback(self.receipts.discard)
 
     def take_back(self, share: float) -> list[Outbound]:
-        """A share of what was accepted and not yet reported on, in no order: a provider will give it up."""
+        """Return a share of the accepted messages without a report, in random order, for the provider to give up."""
         truth = self.truth
         silent = [m for m in truth.taken if (m.tag, m.attempt) not in truth.delivered | truth.gave_up]
         chosen = self.rng.sample(silent, int(len(silent) * share))
@@ -182,7 +182,7 @@ class Workers:
         return chosen
 
     async def keep_running(self) -> None:
-        """One worker and its successors, until stopped."""
+        """Run one worker and its successors, until stopped."""
         while not self.stop.is_set():
             chaos = Chaos(random.Random(self.rng.random()), self.truth, self.rates)
             chaos.victim = asyncio.create_task(self._life(chaos))

@@ -1,4 +1,4 @@
-"""The crash model's part about asking providers: a list that is true and late, and what may have been made of it."""
+"""The crash model's queries to providers: a true but late list, and the conclusions that are allowed."""
 
 import random
 from collections import Counter
@@ -12,13 +12,13 @@ from services.delivery.domain.verifying import Taken, Unclear
 from services.delivery.ports import Tell
 from tests.flows.delivery_world import World, now
 
-LISTED = 0.3  # seconds until the list shows what was taken
+LISTED = 0.3  # seconds until the list shows an accepted message
 
 Key = tuple[str, int]  # message and attempt
 
 
 class ShakyEnquiry:
-    """Lists what was really taken, some time later; some questions have no answer."""
+    """Lists what was really accepted, some time later; some queries have no answer."""
 
     def __init__(
         self, rng: random.Random, listed: Mapping[str, Sequence[Taken]], point: Callable[[], Awaitable[None]]
@@ -40,7 +40,7 @@ class ShakyEnquiry:
 
 
 def verified_of(transitions: Sequence[tuple[UUID, Mapping[str, Any]]]) -> list[tuple[Key, str]]:
-    """Attempts that were in doubt and are not, because their provider was asked; and what it said."""
+    """Return attempts whose doubt was settled by a query, and the provider's answer."""
     said = ("verified_sent", "verified_not_sent", "retries_exhausted")
     return [
         ((f"{t['notification_id']}.{t['address_id']}", t["attempt"]), t["reason"])
@@ -52,7 +52,8 @@ def verified_of(transitions: Sequence[tuple[UUID, Mapping[str, Any]]]) -> list[t
 async def check_verified(
     world: World, transitions: Sequence[tuple[UUID, Mapping[str, Any]]], outcomes: Mapping[Key, str]
 ) -> dict[str, int]:
-    """What was said to be sent had been taken, what was said not to be had not; only `resend` repeats a doubt."""
+    """Check that messages verified as sent had been accepted, those verified as not sent had not, and only `resend`
+    repeats a doubt."""
     verified = verified_of(transitions)
     for key, reason in verified:
         taken = outcomes.get(key) == "accepted"

@@ -1,4 +1,4 @@
-"""A sidecar's two sides as the tests see them: what publishes to it, and what it calls."""
+"""A sidecar's two sides as the tests see them: its publishing side, and its calls."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ TOKENS = {"api_token": "to the sidecar", "app_token": "to the application"}
 
 
 class Broker:
-    """A sidecar's publishing side. Answers as told, then with 204."""
+    """A sidecar's publishing side. Answers as scripted, then with 204."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, bytes]] = []
@@ -59,7 +59,7 @@ async def waiting(line: Line) -> int:
 
 
 def events_in(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """What one message of a topic carries, as somebody outside of the suite would read it."""
+    """Return the events in one message of a topic, as an outsider would read it."""
     event = entry["event"]
     data = json.loads(base64.b64decode(event["data_base64"]))
     return data if event["datacontenttype"] == "application/cloudevents-batch+json" else [event | {"data": data}]

@@ -1,5 +1,5 @@
-"""A small world around the send ledger: real Postgres, a provider and `tokens` that do what a test tells them.
-Texts are rendered by a stand-in: what is tested here is the ledger, not Liquid.
+"""A small world around the send ledger: real Postgres, a scripted provider and `tokens`. A stub renders the texts: the
+ledger is tested here, not Liquid.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ TENANT = 1
 
 
 class PlainTexts:
-    """Says the recipient's first name; fails for `Bobby`."""
+    """Renders the recipient's first name; fails for `Bobby`."""
 
     needs_links = False
 
@@ -65,7 +65,7 @@ class KnownTokens:
         self._ids = itertools.count(1)
 
     def add(self, key: str, *channels: str, **fields: Any) -> Recipient:
-        """A recipient with an address on each of the channels."""
+        """Add a recipient with an address on each of the channels."""
         recipient = Recipient(
             id=next(self._ids),
             first_name=fields.get("first_name", "Ada"),
@@ -96,7 +96,7 @@ class KnownTokens:
 
 
 class KnownReleases:
-    """Releases by id; others are not there yet."""
+    """Releases by id; others are not available yet."""
 
     def __init__(self) -> None:
         self.releases: dict[UUID, Release] = {}
@@ -129,7 +129,7 @@ class Call:
 
 @dataclass
 class ScriptedProvider:
-    """A provider that answers what `answer` says and remembers every call."""
+    """A provider that answers as `answer` says and records every call."""
 
     channel: Channel = Channel.PUSH
     answer: Callable[[Outbound], Outcome] = lambda _: Sent("ref")
@@ -166,7 +166,7 @@ class World:
         self.pace = pace or Pace(flush=0.01, poll=0.02, margin=0.05)
 
     def line(self, ledger: Any = None, seed: int = 1) -> Line:
-        """The dependencies of one worker process."""
+        """Return the dependencies of one worker process."""
         providers = {channel: self.provider for channel in Channel}
         return Line(
             ledger=ledger or self.ledger,
@@ -184,7 +184,7 @@ class World:
         )
 
     async def release(self, *steps: Sequence[str], **changes: Any) -> Release:
-        """A release whose plan has these steps; each uses all of its channels."""
+        """Create a release whose plan has these steps; each uses all of its channels."""
         plan = [
             Step(True, [PlannedChannel(Channel(Channel.parse(c)), PlainTexts(), 0) for c in step]) for step in steps
         ]
@@ -215,13 +215,13 @@ class World:
         return release
 
     async def request(self, release: Release, keys: Sequence[str], **changes: Any) -> Envelope:
-        """A request, stored."""
+        """Create and store a request."""
         envelope = requested(release, keys, self.clock(), **changes)
         await self.ledger.accept([new_request(envelope, KEYRING)])
         return envelope
 
     async def send_all(self, lane: Lane = Lane.BULK) -> None:
-        """Sends until nothing is due."""
+        """Send until nothing is due."""
         sender = LaneSender(self.line(), lane)
         while await sender.run_once():
             pass
@@ -238,11 +238,11 @@ class World:
             await connection.execute(query, *values)
 
     async def statuses(self) -> Counter[tuple[int, int]]:
-        """How many messages have which (status, reason)."""
+        """Count messages by (status, reason)."""
         return Counter((row[0], row[1]) for row in await self.fetch("select status, reason from message"))
 
     async def account(self, request: UUID) -> dict[str, int]:
-        """The counters of a request that are not zero."""
+        """Return the counters of a request that are not zero."""
         rows = await self.fetch(
             "select recipients, extra, pending, sent, failed, skipped, suppressed, unknown from request where id = $1",
             request,
@@ -250,13 +250,13 @@ class World:
         return {name: value for name, value in rows[0].items() if value}
 
     async def events(self, type_: str) -> list[Any]:
-        """Outbox payloads of a type, as plain JSON."""
+        """Return outbox payloads of a type, as plain JSON."""
         rows = await self.fetch("select * from outbox where type = $1 order by id", type_)
         return [msgspec.json.decode(row["payload"]) for row in unbundled(rows)]
 
 
 def requested(release: Release, keys: Sequence[str], now: datetime, **changes: Any) -> Envelope:
-    """The command, in its envelope."""
+    """Return the command, in its envelope."""
     cause = changes.pop("cause", None) or uuid7()
     part = changes.pop("part", 0)
     command = NotificationRequested(
@@ -289,7 +289,7 @@ def requested(release: Release, keys: Sequence[str], now: datetime, **changes: A
 
 
 async def opened(dsn: str) -> Database:
-    """The ledger's pool, with the role and settings that it runs with."""
+    """Open the ledger's pool, with the role and settings of production."""
     database = Database(by_role(dsn, "delivery"), "delivery", max_size=12, server_settings=POOL_SETTINGS)
     await database.open()
     return database

@@ -35,7 +35,7 @@ KEYS: dict[str, tuple[int, str, list[str]]] = {
 
 @dataclass
 class World:
-    """history over a real Postgres; delivery and intake say what a test lets them say."""
+    """Shared by the flows of history: the service on a real Postgres, and stories told as events."""
 
     service: Service
     runtime: Runtime
@@ -85,7 +85,7 @@ class World:
         name: str = "parcel-shipped",
         recipient: str = KIM,
     ) -> str:
-        """One message's story, from the event on; gives the message's id."""
+        """Record one message's story, from its event on; return the message's id."""
         cause = first_id_at(NOW + timedelta(minutes=minutes))
         await self.decided("requested", cause=cause, name=name, recipient=recipient)
         notification = notification_id(cause, name, recipient)

@@ -1,4 +1,4 @@
-"""What the flows of intake share: the service on a real Postgres, two keys, and releases put in by hand."""
+"""Shared by the flows of intake: the service on a real Postgres, two keys, and manually inserted releases."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -34,7 +34,7 @@ KEYS = {
 
 
 def access() -> Transport:
-    """Stands for `access`: knows the keys above."""
+    """Stands in for `access`: knows the keys above."""
 
     async def answer(call: Call) -> tuple[int, bytes]:
         key = exact_json.loads(call.body)["key"]
@@ -49,7 +49,7 @@ def access() -> Transport:
 
 @dataclass
 class Published:
-    """Releases put in by hand; implements ports.releases.ActiveReleases."""
+    """Manually inserted releases; implements ports.releases.ActiveReleases."""
 
     releases: list[CompiledRelease] = field(default_factory=list)
     loads: int = 0
@@ -61,7 +61,7 @@ class Published:
 
 @dataclass
 class Intake:
-    """The service alone, asked over HTTP."""
+    """The service alone, called over HTTP."""
 
     http: httpx.AsyncClient
     runtime: Runtime
@@ -88,7 +88,7 @@ class Intake:
         return await self.http.delete(path, headers=sent)
 
     async def outbox(self, type_: str) -> list[Any]:
-        """The events of one type that wait to be published, in order."""
+        """Return the unpublished events of one type, in order."""
         rows = await self.rows("select * from orders_notification.outbox where type = $1 order by id", type_)
         return [decode(row["type"], row["payload"]) for row in unbundled(rows)]
 
@@ -104,7 +104,7 @@ class Intake:
         return int(found[0]["n"])
 
     async def bump(self, tenant: int = 1, mode: Mode = Mode.LIVE) -> None:
-        """What publishing does in its transaction."""
+        """Do what publishing does in its transaction."""
         await self.rows(
             "insert into orders_notification.catalogue values ($1, $2, 1)"
             " on conflict (tenant, mode) do update set version = catalogue.version + 1",
@@ -115,10 +115,10 @@ class Intake:
 
 @asynccontextmanager
 async def intake(runtime: Runtime, transports: dict[str, Transport], **settings: Any) -> AsyncIterator[Intake]:
-    """The running service."""
+    """Yield the running service."""
     clock = FixedClock(NOW)
     transports["access"] = access()
-    transports.setdefault("templates", access())  # only publishing asks it
+    transports.setdefault("templates", access())  # only publishing calls it
     runtime = replace(runtime, clock=clock)
     published = Published([release()])
     service = create_service(runtime, OrdersNotificationSettings(**settings), published)

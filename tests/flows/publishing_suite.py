@@ -1,4 +1,4 @@
-"""What the flows of publishing share: access, templates, delivery, orders-notification in one process on Postgres."""
+"""Shared by the flows of publishing: access, templates, delivery, orders-notification in one process on Postgres."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -71,7 +71,7 @@ class Suite:
 
 @asynccontextmanager
 async def publishing_suite(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[Suite]:
-    """The services, running."""
+    """Yield the running services."""
     services: dict[str, Service] = {}
 
     def transport_to(name: str) -> AsgiTransport:

@@ -1,4 +1,4 @@
-"""A suite that answers from a script and remembers what it was asked; on a real socket."""
+"""A suite that answers from a script and records its requests, on a real socket."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ KEY = {"DEPESCHE_KEY": "dp_live_a_b"}
 
 
 class ScriptedSuite:
-    """An ASGI application that answers from a script and remembers what it was asked."""
+    """An ASGI application that answers from a script and records its requests."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
@@ -16,13 +16,13 @@ class ScriptedSuite:
         self.answers: dict[tuple[str, str], Callable[[bytes], tuple[int, Any, dict[str, str]]]] = {}
 
     def forget(self) -> None:
-        """As if nothing had been asked or scripted."""
+        """Forget all requests and scripted answers."""
         self.asked.clear()
         self.queries.clear()
         self.answers.clear()
 
     def on(self, method: str, path: str, *answers: tuple[int, Any]) -> None:
-        """Answers in turn; the last one for good."""
+        """Script answers in turn; the last one repeats."""
         left = list(answers)
         self.answers[method, path] = lambda _: (*(left.pop(0) if len(left) > 1 else left[0]), {})
 

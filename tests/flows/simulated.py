@@ -1,4 +1,4 @@
-"""A simulator for tests, and small clients of what it plays."""
+"""A simulator for tests, and small clients for what it simulates."""
 
 import asyncio
 import ssl
@@ -24,7 +24,7 @@ def settings(**changed: Any) -> SimulatorSettings:
 
 @asynccontextmanager
 async def calling(simulator: Simulator, seconds: float = 1.0) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of all that it plays, over HTTP/2 where there is TLS."""
+    """Yield a client for everything it simulates, over HTTP/2 if there is TLS."""
     context = ssl.create_default_context(cafile=simulator.endpoints.fcm_ca)
     async with httpx.AsyncClient(
         http2=True, verify=context, timeout=httpx.Timeout(seconds, connect=10.0), trust_env=False
@@ -54,7 +54,7 @@ async def control(simulator: Simulator, client: httpx.AsyncClient, method: str, 
 
 
 class Heard:
-    """A server of ours that listens to callbacks."""
+    """A server of ours that receives callbacks."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, str], bytes]] = []

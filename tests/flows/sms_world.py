@@ -31,12 +31,12 @@ from services.simulator.app import running as simulating
 from tests.flows.delivery_world import KEYRING, TENANT, World, now
 from tests.flows.simulated import settings
 
-# what numbers ask of the simulator; `{n}` tells them apart
-TAKEN, NOT_TAKEN = "+4915{n:03}9990408", "+4915{n:03}9991409"  # NOT_TAKEN: the first call only, the next is accepted
+# the numbers script the simulator; `{n}` distinguishes them
+TAKEN, NOT_TAKEN = "+4915{n:03}9990408", "+4915{n:03}9991409"  # NOT_TAKEN: refuses only the first call
 
 
 class SmsTexts:
-    """The same words for everybody about one order."""
+    """The same text for everybody about one order."""
 
     needs_links = False
 
@@ -74,7 +74,7 @@ class SmsWorld(World):
         self.enquiries = {Channel.SMS: TwilioProvider(self.time)}
 
     async def texted(self, *numbers: str, send: bool = True, **changes: Any) -> Envelope:
-        """A request for customers with these numbers, sent as far as it goes."""
+        """Create a request for customers with these numbers, and send it as far as possible."""
         keys = [f"customer:{number}" for number in numbers]
         for key, number in zip(keys, numbers, strict=True):
             if key not in self.tokens.recipients:
@@ -87,26 +87,26 @@ class SmsWorld(World):
         return envelope
 
     async def message(self) -> Any:
-        """The only message that there is."""
+        """Return the only message."""
         [row] = await self.fetch("select notification_id, address_id, attempt, provider_ref from message")
         return row
 
     async def asked(self, after: timedelta = timedelta(seconds=15)) -> bool:
-        """Time passes, and what is due is asked about."""
+        """Let time pass, and query what is due."""
         self.time.advance(after)
         return await Verifier(self.line()).run_once()
 
     def accepted(self) -> int:
-        """Messages that the simulator took."""
+        """Return the number of messages that the simulator accepted."""
         return self.simulator.exchange.tallies["sms"].accepted
 
     async def transitions(self) -> list[tuple[str, str, str]]:
-        """What was told: from, to, and why."""
+        """Return the published transitions: from, to, and why."""
         events = await self.events("message.recorded")
         return [(t["was"], t["is"], t["reason"]) for event in events for t in event["transitions"]]
 
     async def explained(self, envelope: Envelope) -> Explained:
-        """Where the request's first notification stands."""
+        """Explain the request's first notification."""
         reads = PostgresReads(self.database, KEYRING)
         [standing] = await reads.standings((TENANT, Mode.LIVE), [envelope.data.recipients[0].notification_id])
         return explain(standing, self.time())
@@ -117,7 +117,7 @@ class SmsWorld(World):
 
 @asynccontextmanager
 async def sms_world(database: Database, folder: Path, **changed: Any) -> AsyncIterator[SmsWorld]:
-    """Everything runs; leaving stops it."""
+    """Yield the world, running; leaving stops it."""
     async with simulating(folder, settings(hang_seconds=1.0, listed_seconds=0.0, **changed)) as simulator:
         world = SmsWorld(database, simulator)
         yield world
@@ -126,13 +126,13 @@ async def sms_world(database: Database, folder: Path, **changed: Any) -> AsyncIt
 
 
 def receipt_of(message: Any, kind: ReceiptKind) -> ReceiptNews:
-    """What came back about a message (notification_id, address_id, attempt, …)."""
+    """Return a receipt about a message (notification_id, address_id, attempt, …)."""
     event = f"{message[0]}:{kind.word}"
     return ReceiptNews("model", event, message[0], message[1], message[2], kind, now())
 
 
 async def die_while_calling(world: SmsWorld, last: str) -> None:
-    """Sends what is due, as a worker that is killed once it has handed over the message to `last` and nothing else."""
+    """Send what is due, like a worker that is killed after handing over only the message to `last`."""
     line = world.line()
     rows = await line.ledger.lease(Lane.BULK, (10, 10), 60.0)
     prepared = await prepare(line, Group(Lane.BULK, rows, time.monotonic()))

@@ -1,4 +1,6 @@
-"""What the flows of topics' sources share: the worker's routes as its sidecar calls them, and the API beside them."""
+"""Shared by the flows of sources with topics: the worker's routes as its sidecar calls them, and the API
+beside them.
+"""
 
 import base64
 import json
@@ -67,7 +69,7 @@ class Door:
 
 @asynccontextmanager
 async def opened(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[Door]:
-    """Tenant 1 may hear any topic, tenant 2 one."""
+    """Tenant 1 may consume any topic, tenant 2 only one."""
     beside = replace(runtime, sidecar=Sidecar("http://127.0.0.1:9", "to the sidecar", TOKEN))
     async with intake(beside, transports, topic_grants=("1/*/*", "2/shop-kafka/orders")) as shop:
         shop.published.releases[:] = [release("order.placed", recipient=None)]

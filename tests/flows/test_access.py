@@ -137,7 +137,7 @@ async def test_lists_are_paged_to_the_end(suite: Suite) -> None:
     assert names == [f"t{number}" for number in range(5)]
 
 
-# one database for all: nothing of this is written
+# one database for all: these tests write nothing
 BAD_INPUT: list[tuple[str, str, Any, int]] = [
     ("POST", "/v1/tenants", {"name": "default"}, 409),
     ("POST", "/v1/tenants", {"name": " "}, 422),

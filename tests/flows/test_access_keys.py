@@ -129,7 +129,7 @@ async def test_a_rotated_key_works_for_its_grace_and_no_longer(suite: Suite) -> 
     for key in (old, new):
         assert (await suite.call("GET", "/v1/topics", key=key["key"])).status_code == 200
     suite.clock.advance(timedelta(hours=2))
-    ask = suite.runtime.keys.ask  # without the verifier's five seconds
+    ask = suite.runtime.keys.ask  # without the verifier's five-second cache
     assert (await ask(new["key"])).actor == new["id"]
     keys = (await suite.call("GET", "/v1/keys")).json()["items"]
     assert {key["id"]: key["state"] for key in keys}[old["id"]] == "expired"
@@ -145,7 +145,7 @@ async def test_of_the_last_two_admin_keys_one_stays_when_both_are_revoked_at_onc
     ours = suite.live.split("_")[2]
     connection = await asyncpg.connect(suite.runtime.dsn_of("access"))
     async with connection.transaction():
-        await connection.execute("lock table access.api_key in share mode")  # reading goes on, writing waits
+        await connection.execute("lock table access.api_key in share mode")  # reads continue, writes wait
         both = [asyncio.create_task(suite.call("DELETE", f"/v1/keys/{id_}")) for id_ in (ours, other["id"])]
         await asyncio.wait(both, timeout=0.2)
     answers = await asyncio.gather(*both)

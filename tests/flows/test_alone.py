@@ -1,4 +1,4 @@
-"""One service in a process of its own, as in a container: API, loops by role, probes, metrics, an orderly end."""
+"""One service in its own process, as in a container: API, loops by role, probes, metrics, an orderly end."""
 
 import asyncio
 import os
@@ -83,7 +83,7 @@ def launched(words: list[str], given: Mapping[str, str]) -> subprocess.Popen[byt
 
 @pytest.fixture
 def run(database: str, tmp_path: Path) -> Iterator[Callable[..., Alone]]:
-    """Starts services alone; ends what a story has left running."""
+    """Start services alone; stop what a test has left running."""
     started: list[Alone] = []
     keyring_of(tmp_path)
 
@@ -111,7 +111,7 @@ def test_services_alone_meet_over_http_and_end_in_good_order(
     for one in (keys, delivery):
         one.ready()
         assert one.get("/health/live").status_code == 200
-    # by the suite's paths and by its own; a key is asked of access over the network
+    # by the suite's paths and its own; a key is verified by access over the network
     for path in ("/delivery/v1/senders", "/v1/senders"):
         assert delivery.get(path).status_code == 401
         assert delivery.get(path, authorization=f"Bearer {key}").json()["items"] == []
@@ -131,7 +131,7 @@ def test_who_still_sends_when_it_ends_is_told_so(run: Callable[..., Alone]) -> N
         keys.process.send_signal(signal.SIGTERM)
         answer = b"".join(iter(lambda: sender.recv(65_536), b""))
     assert answer.startswith(b"HTTP/1.1 503 ")
-    assert b"is being stopped" in answer
+    assert b"is shutting down" in answer
     assert keys.process.wait(20) == 0
 
 
@@ -141,7 +141,7 @@ def test_a_worker_alone_has_loops_and_probes_and_no_api(run: Callable[..., Alone
     assert worker.get("/delivery/v1/senders", **worker.headers).status_code == 404
     until = time.monotonic() + 10
     while "depesche_delivery_backlog{" not in (text := worker.get("/metrics", **worker.headers).text):
-        assert time.monotonic() < until, text  # a loop of delivery's counts what waits
+        assert time.monotonic() < until, text  # a loop of delivery measures the backlog
         time.sleep(0.1)
 
 
@@ -156,7 +156,7 @@ async def test_a_service_alone_leaves_its_outbox_to_the_relay_that_knows_all_sub
         )
         worker = run("delivery", "all")
         await asyncio.to_thread(worker.ready)
-        await asyncio.sleep(0.5)  # five turns of a relay
+        await asyncio.sleep(0.5)  # five polls of a relay
         assert await connection.fetchval("select count(*) from delivery.outbox") == 1
         relay = launched([sys.executable, "-m", "services", "relay"], environment(database, tmp_path))
         try:
@@ -167,7 +167,7 @@ async def test_a_service_alone_leaves_its_outbox_to_the_relay_that_knows_all_sub
         finally:
             relay.terminate()
             assert await asyncio.to_thread(relay.wait, 20) == 0
-        # it cannot be read, and each subscriber has said so: other services' too
+        # it is unreadable, and each subscriber has said so, also other services'
         heard = await connection.fetch("select subscriber from delivery.dead_letter order by 1")
         assert [row["subscriber"] for row in heard] == ["bounce", "delivery", "history"]
     finally:
@@ -248,7 +248,7 @@ def test_the_sidecars_token_goes_to_the_sidecar_and_nowhere_else(
 
 
 def test_a_relay_beside_sidecars_is_refused(database: str, tmp_path: Path) -> None:
-    """It would hand everything to everybody a second time."""
+    """It would deliver everything to everybody a second time."""
     given = environment(database, tmp_path, DEPESCHE_BUS="dapr")
     ended = subprocess.run(
         [sys.executable, "-m", "services", "relay"], cwd=ROOT, env=given, capture_output=True, text=True, timeout=60

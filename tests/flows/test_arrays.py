@@ -1,4 +1,4 @@
-"""Arrays reach Postgres whatever they are held in, and nothing asks each of their elements whether it is one too."""
+"""Arrays reach Postgres from any collection, and nothing checks each of their elements for being one too."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A mail comes back, and the address is barred: over HTTP, from refusals and receipts."""
+"""A mail bounces, and its address is suppressed: over HTTP, from refusals and receipts."""
 
 import base64
 from typing import Any
@@ -59,7 +59,7 @@ async def test_reports_that_are_no_failure_change_nothing(world: World, action: 
 
 
 def several(to: str, *blocks: tuple[str, str, str]) -> bytes:
-    """A report about several recipients: address, action, what the server said."""
+    """Return a report about several recipients: address, action, the server's reply."""
     first = report(to)
     start, end = first.index(b"Final-Recipient"), first.index(b"\r\n--q--")
     told = "\r\n\r\n".join(

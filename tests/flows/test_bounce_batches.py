@@ -70,7 +70,7 @@ async def test_what_another_transaction_adds_meanwhile_is_counted_by_that_one_al
             )
             recording = asyncio.create_task(world.service.deps.facts.record([theirs, ours], NOW))
             await asyncio.sleep(0.3)
-            assert not recording.done()  # it waits for who was first
+            assert not recording.done()  # it waits for the first one
         await recording
         assert await connection.fetchval("select sum(facts) from bounce.figure where grain = 1") == 1
         assert await connection.fetchval("select sum(count) from bounce.pulse where provider = 'gmail'") == 1
@@ -87,7 +87,7 @@ async def test_a_row_of_facts_is_written_once_with_its_decision(world: World) ->
         rows = await connection.fetch("select policy, decision, ctid::text as place from bounce.bounce order by 3")
     finally:
         await connection.close()
-    assert [row["place"] for row in rows] == ["(0,1)", "(0,2)"]  # a row that is changed moves
+    assert [row["place"] for row in rows] == ["(0,1)", "(0,2)"]  # an updated row moves
     assert {(row["policy"], row["decision"]) for row in rows} == {("trusted-provider", int(Decision.BARS))}
 
 

@@ -1,4 +1,4 @@
-"""A domain that was said to have no mail is asked for: over a real DNS dialogue, and what follows for its addresses."""
+"""A domain reported to have no mail is looked up: over a real DNS dialogue, with the consequences for its addresses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ ZONE = {
 
 
 class Names(asyncio.DatagramProtocol):
-    """A name server: what is not in its zone does not exist; `broken.example` fails, `silent.example` says nothing."""
+    """A name server: names outside its zone do not exist; `broken.example` fails, `silent.example` does not answer."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -121,7 +121,7 @@ async def refused(world: World, name: str, domain: str, *, mode: Mode = Mode.LIV
 
 @asynccontextmanager
 async def asking(world: World) -> AsyncIterator[Names]:
-    """The loop of bounce, with a name server of ours."""
+    """Run bounce's loop with our own name server."""
     async with name_server() as (names, server):
         object.__setattr__(world.service.deps, "dns", DnsDomains([server], 0.5))
         stop = asyncio.Event()
@@ -160,7 +160,7 @@ async def test_only_addresses_of_a_domain_without_mail_are_barred_and_let_go_whe
         assert (placed.scope, placed.note) == ("all", "the domain does not exist")
         asked = len(names.asked)
         await asyncio.sleep(0.3)
-        assert len(names.asked) == asked  # an answer holds
+        assert len(names.asked) == asked  # the answer is cached
 
         ZONE["gone.example.", "MX"] = ["10 mx.mail.example."]
         try:

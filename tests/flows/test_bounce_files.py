@@ -35,7 +35,7 @@ async def test_a_feed_gives_each_fact_once_in_pages_and_goes_on_later(world: Wor
     assert len(seen) == 2
     assert sorted(seen + rest) == ["customer:a", "customer:b", "customer:c"]
     assert await fed(world, cursor) == ([], cursor)
-    await said(world, ["d"], at=NOW - timedelta(days=9))  # said long ago, heard now
+    await said(world, ["d"], at=NOW - timedelta(days=9))  # said long ago, received now
     assert (await fed(world, cursor))[0] == ["customer:d"]
     assert (await world.get("/v1/bounces:feed", key="other"))["items"] == []
 
@@ -45,7 +45,8 @@ async def test_a_feed_waits_for_a_transaction_that_still_runs(world: World) -> N
     try:
         transaction = connection.transaction()
         await transaction.start()
-        await connection.execute("select pg_current_xact_id()")  # a fact of it would stand before the next one
+        # a fact of this transaction would come before the next one
+        await connection.execute("select pg_current_xact_id()")
         await said(world, ["late"])
         assert await fed(world, None) == ([], None)
         await transaction.rollback()
@@ -78,7 +79,7 @@ async def test_facts_are_a_file_of_lines_or_of_a_table(world: World) -> None:
     assert media == "text/csv; charset=utf-8"
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["id"] for row in rows] == [line["id"] for line in lines]
-    assert rows[0]["text"].startswith("'=cmd()")  # a spreadsheet would run it
+    assert rows[0]["text"].startswith("'=cmd()")  # a spreadsheet would execute it
     assert (await exported(world, "/v1/bounces:export", since="2099-01-01T00:00:00Z", until="2099-01-02T00:00:00Z"))[
         1
     ] == ""

@@ -1,4 +1,4 @@
-"""Many bounce mails at once: each gets a verdict, each counts for its own day, a repeat finds what was kept."""
+"""Many bounce mails at once: each gets a verdict and counts for its own day; repeats are duplicates."""
 
 import asyncio
 import io
@@ -37,7 +37,7 @@ async def handed_in(world: World, raw: bytes, kind: str = "application/zip", key
     return [exact_json.loads(line) for line in answer.content.splitlines()]
 
 
-async def test_a_zip_of_mails_is_kept_and_read(world: World) -> None:
+async def test_a_zip_of_mails_is_stored_and_read(world: World) -> None:
     mails = {"cur/1.eml": report(world.path), "cur/2.eml": b"  ", "cur/3.eml": report("nobody@shop.example")}
     kept, refused, stray, sums = await handed_in(world, zipped(mails))
     assert sums == {"mails": 3, "kept": 2, "duplicate": 0, "refused": 1, "problem": None}
@@ -57,7 +57,7 @@ async def test_a_zip_of_mails_is_kept_and_read(world: World) -> None:
     assert again[0]["id"] == kept["id"]
 
 
-async def test_an_mbox_of_mails_with_one_of_them_twice(world: World) -> None:
+async def test_a_repeated_mail_of_an_mbox_is_a_duplicate(world: World) -> None:
     box = b"".join(b"From MAILER-DAEMON Mon Mar  1 09:00:00 2027\n" + report(world.path) + b"\n" for _ in range(2))
     *mails, sums = await handed_in(world, box, "application/mbox")
     assert [mail["result"] for mail in mails] == ["kept", "duplicate"]
@@ -78,7 +78,7 @@ async def test_a_mail_counts_for_the_day_on_which_it_arrived(world: World) -> No
     assert fact["at"] == arrived.isoformat().replace("+00:00", "Z")
 
 
-async def test_another_tenant_hands_in_the_same_mail_as_its_own(world: World) -> None:
+async def test_two_tenants_may_submit_the_same_mail(world: World) -> None:
     (ours, _), (theirs, _) = [
         await handed_in(world, zipped({"a": report(world.path)}), key=key) for key in ("key", "other")
     ]
@@ -97,36 +97,36 @@ async def test_another_tenant_hands_in_the_same_mail_as_its_own(world: World) ->
         ("message/rfc822", b"a: b\n\n", 415),
     ],
 )
-async def test_what_cannot_be_read_is_a_problem(world: World, kind: str, raw: bytes, status: int) -> None:
+async def test_an_unreadable_archive_is_a_problem(world: World, kind: str, raw: bytes, status: int) -> None:
     async with world.client() as client:
         answer = await client.post("/v1/mails:import", content=raw, headers={"content-type": kind})
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_damaged_archive_keeps_what_came_before_and_says_so(world: World) -> None:
+async def test_a_damaged_archive_keeps_the_mails_before_the_damage_and_reports_it(world: World) -> None:
     raw = zipped({f"{n}.eml": report(world.path, words=f"550 5.1.1 User {n} unknown") for n in range(600)})
     *mails, sums = await handed_in(world, raw[: len(raw) // 2])
     assert len(mails) == sums["mails"] > 200
     assert sums["kept"] in (sums["mails"], sums["mails"] - 1)
-    assert "cut off" in sums["problem"]
+    assert "truncated" in sums["problem"]
     done = (await handed_in(world, raw))[-1]
     assert (done["duplicate"], done["kept"]) == (sums["kept"], 600 - sums["kept"])
 
 
-async def test_a_batch_is_few_statements(world: World) -> None:
+async def test_a_batch_takes_few_statements(world: World) -> None:
     mails = zipped({f"{n}.eml": report(world.path, words=f"550 5.1.1 User {n} unknown") for n in range(2_000)})
     connection = await asyncpg.connect(world.dsn)
     before = await connection.fetchval("select xact_commit from pg_stat_database where datname = current_database()")
     assert (await handed_in(world, mails))[-1]["kept"] == 2_000
     await connection.execute("select pg_stat_force_next_flush()")
-    await asyncio.sleep(1.1)  # how often sessions hand their counts over
+    await asyncio.sleep(1.1)  # the interval at which sessions report their counts
     after = await connection.fetchval("select xact_commit from pg_stat_database where datname = current_database()")
     assert after - before < 40
     await connection.close()
 
 
-async def test_mails_that_are_nobodys_are_counted_at_once(world: World) -> None:
+async def test_backscatter_is_counted_at_once(world: World) -> None:
     await handed_in(world, zipped({f"{n}.eml": report("x@shop.example", words=f"550 no {n} {KIM}") for n in range(50)}))
     connection = await asyncpg.connect(world.dsn)
 

@@ -1,4 +1,4 @@
-"""Mails that wait are read by one reader at a time, and by another one when that one is gone."""
+"""Waiting mails are read by one reader at a time, and by another one if that one has gone."""
 
 import asyncio
 from typing import Any
@@ -24,7 +24,7 @@ async def test_readers_share_what_waits(world: World) -> None:
     assert sorted(taken) == sorted(waiting)  # each once
     assert sorted(len(lease.mails) for lease in leases) == [0, 1, 2, 2]
     await mails.release(next(lease for lease in leases if len(lease.mails) == 1))
-    assert len((await mails.lease(5, 60)).mails) == 1  # what was given back unread, and no other
+    assert len((await mails.lease(5, 60)).mails) == 1  # only the one that was given back unread
 
 
 async def test_a_reader_that_dies_gives_its_mails_back(world: World) -> None:
@@ -34,7 +34,7 @@ async def test_a_reader_that_dies_gives_its_mails_back(world: World) -> None:
     assert ids(await mails.lease(5, 60)) == []
     await asyncio.sleep(0.4)
     assert ids(await mails.lease(5, 60)) == [waiting]
-    assert await row(world, "select count(*) from bounce.mail_lease") == 1  # what has run out is tidied away
+    assert await row(world, "select count(*) from bounce.mail_lease") == 1  # expired leases are cleaned up
 
 
 async def test_what_was_read_waits_no_longer_and_what_was_put_off_waits_for_its_time(world: World) -> None:
@@ -51,7 +51,7 @@ async def test_what_was_read_waits_no_longer_and_what_was_put_off_waits_for_its_
 
 
 async def test_leases_of_the_version_before_are_kept(world: World) -> None:
-    """It writes a due time ahead into the mail; both versions run while one takes the place of the other."""
+    """It writes a future due time into the mail; both versions run during a rolling update."""
     theirs, ours = await wait(world, 2)
     await row(world, "update bounce.mail set due_at = now() + interval '60 seconds' where id = $1 returning 1", theirs)
     assert ids(await world.service.deps.mails.lease(5, 60)) == [ours]
@@ -69,7 +69,7 @@ async def test_of_a_mail_with_fifteen_megabytes_of_pictures_the_report_is_read_a
 
 
 async def wait(world: World, count: int) -> list[UUID]:
-    """So many mails that delivery could not be asked about; due again, in order of their ids."""
+    """Submit `count` mails that delivery could not be asked about; return them, due again, in order of their ids."""
     world.away = True
     for number in range(count):
         await world.hand_in(report(world.path, words=f"550 5.1.1 no such user, said {number}"))

@@ -1,4 +1,4 @@
-"""From a mail that came back to the next claim, and back again after an undo: the whole suite."""
+"""From a bounce mail to the next claim, and back again after an undo: the whole suite."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -60,7 +60,7 @@ async def test_an_undo_reaches_delivery_within_a_second_and_figures_know_the_com
     (row,) = found["rows"]
     assert (row["communication"], row["provider"], row["suppressed"]) == ("order-confirmation", "gmail", 1)
     assert row["from_domain"] == "shop.example"
-    # the mail that came back is known as accepted today: not yet a delivery
+    # the bounced mail was accepted today, which is not a delivery yet
     async with suite.services["bounce"].database.acquire() as connection:
         assert await connection.fetchval("select count(*) from contact where accepted = 1") == 1
 

@@ -1,4 +1,6 @@
-"""The outage of 14 and 15 December 2020: Gmail answers 550 5.1.1 to good addresses, and none of them stays barred."""
+"""The outage of 14 and 15 December 2020: Gmail answers 550 5.1.1 to good addresses, and none of them stays
+suppressed.
+"""
 
 import hashlib
 from collections.abc import Iterable
@@ -24,7 +26,7 @@ def hash_of(name: str) -> bytes:
 
 
 async def handed_over(world: World, names: Iterable[str], at: datetime) -> None:
-    """Mails that our relay took."""
+    """Mails that our relay accepted."""
     transitions = tuple(
         Transition(
             notification_id=uuid4(), address_id=1, recipient=f"customer:{name}", attempt=1, was="sending", is_="sent",
@@ -37,7 +39,7 @@ async def handed_over(world: World, names: Iterable[str], at: datetime) -> None:
 
 
 async def refused(world: World, names: Iterable[str], at: datetime, text: str = REFUSAL) -> None:
-    """What Gmail said about mails to these."""
+    """Gmail's refusals of mails to these names."""
     world.clock.now = at
     rejections = tuple(
         Rejection(
@@ -87,15 +89,15 @@ async def outage(world: World, begin: datetime, good: list[str], minutes: int) -
 
 
 async def calm_down(world: World, at: datetime) -> None:
-    """The loop's looks after it is over."""
+    """Run the loop's checks after it is over."""
     for minute in range(0, 60, 5):
         world.clock.now = at + MINUTE * minute
         await world.service.deps.breakers.watch(world.clock.now)
 
 
 async def test_no_good_address_stays_barred(world: World) -> None:
-    loyal = [f"loyal{n}" for n in range(400)]  # written to now and then, and it arrives
-    new = [f"new{n}" for n in range(400)]  # of whom nothing is known
+    loyal = [f"loyal{n}" for n in range(400)]  # mailed now and then, with deliveries
+    new = [f"new{n}" for n in range(400)]  # without any history
     good = [name for pair in zip(loyal, new, strict=True) for name in pair]
     gone = [f"really{n}" for n in range(20)]
     await usual_week(world, FIRST)
@@ -117,7 +119,7 @@ async def test_no_good_address_stays_barred(world: World) -> None:
     assert all(breaker["closed_at"] for breaker in shown)
     assert shown[0]["doubtful_from"] <= FIRST
 
-    # two days later all is well: who was there gets mail again, who was gone is gone
+    # two days later all is well: existing mailboxes get mail again, the others stay suppressed
     later = SECOND + 2 * DAY
     await handed_over(world, good, later)
     await refused(world, gone, later + MINUTE)

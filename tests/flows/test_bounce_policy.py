@@ -1,4 +1,4 @@
-"""Policy over a real database: what is remembered of addresses, and what bars."""
+"""Policy over a real database: what is remembered of addresses, and what suppresses them."""
 
 import itertools
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ async def test_an_unsubscribe_bars_nothing_here(world: World) -> None:
         ).encode()
     )
     assert mail["outcome"] == "unsubscribe"
-    (fact,) = await world.said()  # tokens hears it, and keeps a no that a newer yes may overrule
+    (fact,) = await world.said()  # tokens consumes it, and stores a no that a newer yes may overrule
     assert fact.category == "unsubscribe"
 
 

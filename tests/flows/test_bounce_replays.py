@@ -1,4 +1,4 @@
-"""Replays over HTTP and a real Postgres: asked for, played in the background, compared, cancelled."""
+"""Replays over HTTP and a real Postgres: requested, run in the background, compared, cancelled."""
 
 import asyncio
 from datetime import timedelta
@@ -22,7 +22,7 @@ BODY: dict[str, Any] = {"since": (NOW - 30 * DAY).isoformat()}
 
 
 async def played(world: World, body: dict[str, Any]) -> dict[str, Any]:
-    """Asked for, run and done."""
+    """Request a replay and run it to its end."""
     asked = await world.post("/v1/replays", BODY | body)
     assert asked.status_code == 202, asked.text
     assert await run_next(world.service.deps, asyncio.Event())

@@ -21,7 +21,7 @@ DENIED = "550 5.4.1 Recipient address rejected: Access denied outlook.com"
 
 
 async def told_by(world: World, vendor: str, name: str, detail: str, *, tenant: int = 1, **opinion: Any) -> None:
-    """A vendor's webhook, as delivery hands it on."""
+    """A vendor's webhook, as delivery publishes it."""
     receipt = Receipt(
         provider=vendor, provider_event_id=str(next(numbers)), message=f"{name}.1", attempt=1, kind="bounced",
         at=world.clock.now, address_hash=hash_of(name), detail=detail, **opinion,
@@ -85,7 +85,7 @@ async def test_who_manages_the_rules_sees_what_they_do_for_every_tenant(world: W
     theirs, all_ = await seen("other"), await seen("key")
     assert (theirs["hits"], theirs["unread"], theirs["others"], theirs["outdone"]) == (3, 1, (1, 1), 3)
     assert (all_["hits"], all_["unread"], all_["others"], all_["outdone"]) == (5, 2, (2, 2), 5)
-    own = await seen("reader")  # a key of the operating tenant that has nothing to do with rules
+    own = await seen("reader")  # a key of the operating tenant without scopes for rules
     assert (own["hits"], own["unread"], own["others"]) == (2, 1, (1, 1))
     assert not all_["dead"]
 

@@ -1,4 +1,4 @@
-"""Mails are read again by the rules of today: what they said before goes, with what it barred."""
+"""Mails are read again by the current rules: their earlier facts are replaced, with the suppressions they caused."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +15,7 @@ __all__ = ["world"]
 
 
 class Otherwise:
-    """Rules that call everything by one category."""
+    """Rules that put everything into one category."""
 
     def __init__(self, classifier: Classifier, category: str) -> None:
         self._classifier = classifier
@@ -37,14 +37,14 @@ class Rules:
 
 
 async def ruled(world: World, category: str) -> None:
-    """From now on everything is of this category."""
+    """From now on, everything has this category."""
     classifier = await world.service.deps.rulebook.current()
     deps = replace(world.service.deps, rulebook=Rules(Otherwise(classifier, category)))
     world.service.deps = world.service.app.state.deps = deps
 
 
 async def again(world: World, mail: dict[str, Any]) -> dict[str, Any]:
-    """The mail after it was read again."""
+    """Return the mail after reading it again."""
     answer = await world.post(f"/v1/mails/{mail['id']}:reclassify", None)
     assert (answer.status_code, answer.json()["state"]) == (202, "waiting")
     await until(world, lambda: shown_state(world, mail["id"], "read"))
@@ -168,7 +168,7 @@ async def test_mails_are_listed_by_what_became_of_them_in_pages(world: World) ->
 @pytest.mark.parametrize("outcome", ["a reply that is automatic", "a fact"])
 async def test_a_mail_over_smtp_belongs_to_its_message_once_it_was_read(world: World, outcome: str) -> None:
     raw = report(world.path) if outcome == "a fact" else b"Subject: Out of office\nFrom: kim@x.example\n\nBye\n"
-    await world.service.deps.rulebook.current()  # its first compilation takes its time
+    await world.service.deps.rulebook.current()  # the first compilation is slow
     await world.service.deps.mails.keep([NewMail(world.path, raw, NOW)])
     connection = await asyncpg.connect(world.dsn)
 

@@ -1,4 +1,6 @@
-"""A wrong rule is published, bars a thousand addresses, and is rolled back with all of its effects and no others."""
+"""A wrong rule is published, suppresses a thousand addresses, and is rolled back with all of its effects
+and no others.
+"""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,7 +20,7 @@ __all__ = ["world"]
 
 FULL = "552 5.2.2 <kim@x.example>: The mailbox is full, over quota"
 GONE = "550 5.1.1 <kim@x.example>: No such user here"
-# a good rule would agree: nobody is there
+# a good rule would agree: the mailbox does not exist
 BOTH = "550 5.1.1 <kim@x.example>: No such user here, see the help page"
 TOLD = "select sum(entries) as count from bounce.outbox"
 WRONG: dict[str, Any] = {"category": "unknown-user", "contains": ["over quota", "help page"], "examples": []}
@@ -29,7 +31,7 @@ def address_of(world: World, name: str, number: int) -> bytes:
 
 
 async def refuse(world: World, name: str, texts: Sequence[str], *, tenant: int = 1, mode: Mode = Mode.LIVE) -> None:
-    """One refusal each, of addresses of their own."""
+    """Refuse each text once, for different addresses."""
     rejections = [
         Rejection(
             message=message_id(uuid5(NOTIFICATION, f"{name}{tenant}{mode}"), number),
@@ -49,7 +51,7 @@ async def refuse(world: World, name: str, texts: Sequence[str], *, tenant: int =
 
 
 async def barred(world: World, key: str = "key") -> set[tuple[str | None, str | None]]:
-    """Recipient and rule of everything that is barred."""
+    """Return recipient and rule of every suppression."""
     found: list[dict[str, Any]] = []
     cursor = None
     while True:
@@ -94,7 +96,7 @@ async def test_a_thousand_addresses_come_back_and_nobody_else(world: World) -> N
     assert (done["effects"]["lifted"], done["effects"]["void"]) == (1_006, 1_006)
     after = await barred(world)
     assert before - after == {(f"customer:full{n}", "quota-is-dead") for n in range(1, 1_001)}
-    assert ("customer:both1", "quota-is-dead") in after  # the shipped rules bar it too
+    assert ("customer:both1", "quota-is-dead") in after  # the shipped rules suppress it too
     assert await barred(world, "other") == await barred(world, "test") == set()
 
     (told,) = await rows(world, f"{TOLD} where type = 'suppression.changed'")
@@ -104,21 +106,21 @@ async def test_a_thousand_addresses_come_back_and_nobody_else(world: World) -> N
     lifts = [action.after["lifted"] for action in actions if action.action == "suppressions.undo"]
     assert (sum(lifts), max(lifts)) == (1_006, 1_000)
     assert [action.note for action in actions if action.action == "rule-set.roll-back"] == ["it took full for dead"]
-    # void facts are no proof, and the next such reply is what it always was
+    # void facts are no evidence, and the next such reply is read as before
     await refuse(world, "again", [FULL])
     (fact,) = (await world.get("/v1/bounces", recipient="customer:again1"))["items"]
     assert (fact["category"], fact["decision"]) == ("mailbox-full", "waits")
 
 
 async def takes(world: World) -> list[str]:
-    """The shipped rules that a publication would take examples from."""
+    """Return the shipped rules whose examples a publication would take over."""
     refused = await publish(world, "asks only")
     assert refused.status_code == 422, refused.text
     return sorted({error["pointer"].split("/")[2] for error in refused.json()["errors"]})
 
 
 async def test_a_rule_that_was_switched_off_is_made_good_as_well(world: World) -> None:
-    """Who decides then is another rule, which nobody has changed."""
+    """The deciding rule is then another one, which nobody has changed."""
     text = "550 5.1.1 User unknown: house rule"
     assert (await put(world, "our-house-rule", category="policy", contains="house rule")).status_code == 201
     assert (await publish(world)).status_code == 201
@@ -136,7 +138,7 @@ async def test_a_rule_that_was_switched_off_is_made_good_as_well(world: World) -
 
 
 async def test_what_the_model_read_in_place_of_a_rule_is_made_good_too(world: World) -> None:
-    """While the rule was there it protected; without it nobody but the model reads these words."""
+    """The rule protected these addresses; without it, only the model reads these words."""
     text = "550 our directory knows no kim"
     assert (await put(world, "ours", category="policy", contains="directory knows", examples=[])).status_code == 201
     assert (await publish(world)).status_code == 201

@@ -1,4 +1,4 @@
-"""Rules are changed by people: nobody's edit is lost, all that is wrong is said at once, and nobody else may."""
+"""People change rules: no edit is lost, all problems are reported at once, and nobody else may."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ async def test_its_history_says_who_changed_what(world: World) -> None:
     await put(world, "our-house-rule", '"1"', priority=500)
     async with world.client() as client:
         assert (await client.post("/v1/rules/our-house-rule:retire")).json()["state"] == "retired"
-        assert (await client.post("/v1/rules/our-house-rule:retire")).json()["version"] == 3  # it is already
+        assert (await client.post("/v1/rules/our-house-rule:retire")).json()["version"] == 3  # it is already retired
     page = await world.get("/v1/rules/our-house-rule/history", limit=2)
     assert [(item["version"], item["state"]) for item in page["items"]] == [(3, "retired"), (2, "live")]
     rest = await world.get("/v1/rules/our-house-rule/history", cursor=page["next_cursor"])

@@ -1,4 +1,4 @@
-"""A rule set takes the place of another while mails are judged, on one replica and on two: no batch sees both."""
+"""A rule set replaces another while mails are judged, on one replica and on two: no batch sees both."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -26,7 +26,7 @@ from tests.flows.test_bounce_rules import publish, put
 __all__ = ["world"]
 
 FIRST, SECOND = "550 5.1.1 one house rule", "550 5.1.1 two house rules"
-# what each set says of the two texts; a batch with both must be judged by one row of this
+# each set's categories for the two texts; a batch with both must match one row of this
 SETS = {"red": ("policy", "throttled"), "blue": ("virus", "network")}
 
 
@@ -34,7 +34,7 @@ SETS = {"red": ("policy", "throttled"), "blue": ("virus", "network")}
 async def replica(
     world: World, make_runtime: Callable[[str], Runtime], transports: dict[str, Transport], tmp_path: Path
 ) -> AsyncIterator[Service]:
-    """A second process over the same Postgres, as far as it can be told from here: no state of the first is its."""
+    """A second process over the same Postgres, simulated: it shares no state with the first."""
     runtime = replace(make_runtime(world.dsn), data_dir=tmp_path / "second")
     service = create_service(runtime, BounceSettings(smtp_port=1))
     async with service.running():
@@ -42,7 +42,7 @@ async def replica(
 
 
 async def dress(world: World, name: str, version: int) -> dict[str, Any]:
-    """Publishes the set of this name: both rules change at once."""
+    """Publish the set of this name: both rules change at once."""
     for id_, words, category in zip(("first", "second"), ("one house", "two house"), SETS[name], strict=True):
         etag = f'"{version}"' if version else None
         answer = await put(world, id_, etag, contains=words, category=category, examples=[])
@@ -53,7 +53,7 @@ async def dress(world: World, name: str, version: int) -> dict[str, Any]:
 
 
 def batch(name: str) -> MessageRejected:
-    """Both texts, ten times each, of messages of their own."""
+    """Return both texts, ten times each, for different messages."""
     rejections = [
         Rejection(
             message=message_id(uuid5(NOTIFICATION, name), number),
@@ -80,7 +80,7 @@ async def hear(service: Service, event: MessageRejected) -> None:
 
 
 async def load(service: Service, name: str, stop: asyncio.Event) -> int:
-    """Batches one after the other until it is told to stop; how many."""
+    """Send one batch after another until told to stop; return their number."""
     count = 0
     while not stop.is_set():
         await hear(service, batch(f"{name}-{count}"))
@@ -89,7 +89,7 @@ async def load(service: Service, name: str, stop: asyncio.Event) -> int:
 
 
 async def judged(world: World) -> dict[str, set[tuple[str, str, str]]]:
-    """By batch: the text, the category and the rule set of its facts."""
+    """Return, by batch, the text, the category and the rule set of its facts."""
     found: dict[str, set[tuple[str, str, str]]] = {}
     for row in await rows(world, "select recipient, text, category, rule_set from bounce"):
         found.setdefault(row["recipient"], set()).add((row["text"], row["category"], row["rule_set"]))
@@ -129,7 +129,7 @@ async def test_no_batch_is_judged_by_half_of_each(
 async def test_another_replica_hears_of_it_by_itself(world: World, replica: Service) -> None:
     before = (await replica.deps.rulebook.current()).rules.digest
     made = await dress(world, "red", 0)
-    for _ in range(200):  # it looks each second; reading the set takes its time on a busy machine
+    for _ in range(200):  # it polls every second; reading the set takes time on a busy machine
         if (after := (await replica.deps.rulebook.current()).rules.digest) != before:
             break
         await asyncio.sleep(0.05)

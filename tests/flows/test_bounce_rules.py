@@ -1,4 +1,4 @@
-"""A rule is made by somebody, published, and the next mail is judged by it; nothing else changes."""
+"""A rule is created, published, and judges the next mail; nothing else changes."""
 
 from typing import Any
 

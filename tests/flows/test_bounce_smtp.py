@@ -1,4 +1,4 @@
-"""Bounce mails come in over SMTP: kept before their 250, strangers refused, limits kept."""
+"""Bounce mails come in over SMTP: stored before their 250, strangers refused, limits enforced."""
 
 import asyncio
 import stat
@@ -25,7 +25,7 @@ __all__ = ["world"]
 
 @asynccontextmanager
 async def listening(world: World, place: Place | None = None, *, local: bool = False) -> AsyncIterator[Any]:
-    """The listener on a free port or at a place, as its loop runs it."""
+    """Run the listener on a free port or at a place, as its loop does."""
     made = SmtpListener(place or TcpPlace("127.0.0.1", 0), limits_of(world), local=local)
     object.__setattr__(world.service.deps, "listener", made)
     stop = asyncio.Event()
@@ -121,7 +121,7 @@ async def test_a_taken_port_is_waited_for(world: World) -> None:
 
 
 async def said(at: int | str, *lines: str | bytes) -> list[str]:
-    """What a listener answers, line by line; what is said begins with a greeting and ends with QUIT."""
+    """Return a listener's replies, line by line; the dialogue begins with a greeting and ends with QUIT."""
     connected = asyncio.open_unix_connection(at) if isinstance(at, str) else asyncio.open_connection("127.0.0.1", at)
     reader, writer = await connected
     for line in (*lines, "QUIT"):
@@ -150,7 +150,7 @@ async def test_lmtp_answers_for_each_recipient_once_the_mail_is_kept(world: Worl
             "221",
         ]
         assert (await said(port, "EHLO mx.shop.example"))[1].startswith("500")
-        # what is refused after the mail is said for each recipient, too
+        # a refusal after the mail is repeated for each recipient
         large = await said(port, "LHLO x", *mail, "DATA", b"a: b\r\n\r\n" + b"z" * 60_000 + b"\r\n.")
         assert [answer[:3] for answer in large[-4:]] == ["354", "552", "552", "221"]
     connection = await asyncpg.connect(world.dsn)

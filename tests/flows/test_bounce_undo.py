@@ -1,4 +1,4 @@
-"""What people decide over HTTP, and what they are shown: an undo, a breaker, figures."""
+"""People's decisions over HTTP, and what they see: an undo, a breaker, figures."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -91,7 +91,7 @@ async def test_an_undo_that_is_too_wide_or_wrong_says_so(world: World, body: dic
 
 
 async def tripped(world: World, tenant: int = 1) -> dict[str, Any]:
-    """A provider that says no 250 times in a minute."""
+    """Make a provider refuse 250 times in a minute."""
     await said(world, [f"u{n}" for n in range(250)], tenant=tenant)
     (shown,) = (await world.get("/v1/breakers"))["items"]
     return dict(shown)

@@ -1,4 +1,4 @@
-"""Webhooks as people set them up: secrets, trials, telling again, edits; nobody is led inside."""
+"""Setting up webhooks: secrets, trials, redelivery, edits; none can reach internal hosts."""
 
 from datetime import timedelta
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""Other systems are told of facts and suppressions: signed, again after failures, each under one id."""
+"""Other systems receive facts and suppressions: signed, retried after failures, each under one id."""
 
 import asyncio
 from contextlib import suppress
@@ -113,7 +113,7 @@ async def test_a_crash_between_call_and_commit_repeats_it_under_the_same_id(worl
         await call_webhook(world.service.deps, claimed)
     await connection.execute("alter table bounce.away rename to webhook_attempt")
     await connection.close()
-    await turn(world, 0)  # whoever crashed has it still
+    await turn(world, 0)  # the crashed worker still holds it
     world.clock.now += timedelta(seconds=121)
     await turn(world)
     assert len(receiver.ids) == 2
@@ -160,7 +160,7 @@ async def test_one_that_fails_for_days_is_disabled_and_goes_on_where_it_was_enab
 ) -> None:
     made = await set_up(world, receiver, kinds=["bounce.classified"])
     receiver.says = [500]
-    for hour in range(6 * 24):  # facts come in all the while
+    for hour in range(6 * 24):  # facts keep coming in
         if hour % 12 == 0:
             await facts(world)
         claimed = await world.service.deps.telling.claim(10, world.clock(), 120.0)

@@ -1,4 +1,4 @@
-"""Callbacks over HTTP to the ledger: only what is signed counts, and each only once."""
+"""Callbacks over HTTP to the ledger: only signed ones count, and each only once."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass
 class Suite:
-    """The ledger with one SMS whose fate is unknown, and delivery's HTTP beside it."""
+    """The ledger with one SMS of unknown outcome, and delivery's HTTP beside it."""
 
     world: World
     service: Service
@@ -81,7 +81,7 @@ async def suite(database: str, runtime: Runtime) -> AsyncIterator[Suite]:
 
 
 async def test_twilios_word_settles_an_unknown(suite: Suite) -> None:
-    """Given a time-out after accepting, when Twilio says that it sent it, then it counts as sent; once."""
+    """Given a timeout after accepting, when Twilio says that it sent it, then it counts as sent; once."""
     assert await suite.world.statuses() == {(UNKNOWN, Reason.TIMED_OUT): 1}
     for _ in range(3):
         assert await suite.twilio({"MessageSid": "SM1", "MessageStatus": "sent"}) == 200
@@ -95,8 +95,25 @@ async def test_a_later_failure_is_believed_and_named(suite: Suite) -> None:
     assert await suite.world.statuses() == {(FAILED, Reason.ADDRESS_INVALID): 1}
 
 
+@pytest.mark.parametrize(
+    ("order", "status"),
+    [
+        ("delivered sent queued", SENT),
+        ("queued sent delivered delivered", SENT),
+        ("undelivered sent", FAILED),
+        ("undelivered delivered", SENT),
+        ("delivered undelivered", SENT),
+    ],
+)
+async def test_statuses_may_come_in_any_order(suite: Suite, order: str, status: int) -> None:
+    """Each is a call of its own, and a retry of Twilio's may overtake the next: delivered is delivered."""
+    for word in order.split():
+        assert await suite.twilio({"MessageSid": "SM1", "MessageStatus": word, "ErrorCode": "30003"}) == 200
+    assert [found for found, _ in await suite.world.statuses()] == [status]
+
+
 async def test_strangers_change_nothing(suite: Suite) -> None:
-    """A wrong token, a message of another attempt signed for this one, a sender that is none."""
+    """A wrong token, a message of another attempt signed for this one, a sender that does not exist."""
     fields = {"MessageSid": "SM1", "MessageStatus": "failed"}
     assert await suite.twilio(fields, token="falsch") == 401
     url = callback_url(suite.runtime.public_url, 1, Mode.LIVE, 8)
@@ -106,7 +123,7 @@ async def test_strangers_change_nothing(suite: Suite) -> None:
 
 
 async def test_a_stop_is_published_once_without_its_number(suite: Suite) -> None:
-    """`tokens` and `bounce` learn who it was by the hash alone."""
+    """`tokens` and `bounce` identify the customer only by the hash."""
     reply = {"MessageSid": "SM2", "From": "+491511234567", "Body": "Stop", "SmsStatus": "received"}
     for _ in range(2):
         assert await suite.twilio(reply) == 200

@@ -1,7 +1,7 @@
-"""The command line against the whole suite: a shop's definitions, customers and events, and every question about them.
+"""The command line against the whole suite: a shop's definitions, customers and events, and every query about them.
 
-The suite runs once for all tests of this file, with its loops, but without a simulator: what is asked here ends
-before a provider is called, or waits behind a hold.
+The suite runs once for all tests of this file, with its loops, but without a simulator: the scenarios end before a
+provider is called, or wait behind a hold.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ def shipped(order: str, customer: str, carrier: str = "dhl") -> dict[str, Any]:
 
 
 def until(asked: Callable[[], Any], true: Callable[[Any], bool]) -> Any:
-    """Asks again until it is true, for half a minute at most; gives the last answer."""
+    """Poll until it is true, for half a minute at most; return the last answer."""
     deadline = time.monotonic() + 30
     while not true(answer := asked()) and time.monotonic() < deadline:
         threading.Event().wait(0.1)
@@ -190,7 +190,8 @@ def test_recipients_are_imported_shown_and_erased(shop: Shell, tmp_path: Path) -
 
 def test_a_hold_stops_shows_and_lets_go(shop: Shell, tmp_path: Path) -> None:
     send(shop, tmp_path, shipped("H-0", "customer:nobody"))
-    until(lambda: shop.json("status")["reasons"], lambda reasons: "no_recipient" in str(reasons))  # others may be there
+    # other reasons may be present
+    until(lambda: shop.json("status")["reasons"], lambda reasons: "no_recipient" in str(reasons))
     shop.run("holds", "place", "tenant", "1", "--note", "testing")
     send(shop, tmp_path, shipped("H-1", "customer:nobody"))
     held = until(lambda: shop.json("status"), lambda status: status["held_chunks"] == 1)

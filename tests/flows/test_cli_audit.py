@@ -1,4 +1,4 @@
-"""`depesche audit` against a suite that answers from a script: what is asked for, and what is shown."""
+"""`depesche audit` against a scripted suite: what is requested, and what is shown."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ REFUSED = {"kind": "decision", "at": "2027-03-01T09:30:00Z", "type": "decision.r
 
 
 class Asked(ScriptedSuite):
-    """Remembers the queries too."""
+    """Records the queries too."""
 
     def __init__(self) -> None:
         super().__init__()

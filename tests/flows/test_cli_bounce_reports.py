@@ -1,4 +1,4 @@
-"""`depesche bounce replay` and `reports` against a suite that answers from a script: what is sent, what is shown."""
+"""`depesche bounce replay` and `reports` against a scripted suite: what is sent, what is shown."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`depesche bounce webhooks`, `mails` and `reclassify` against a suite that answers from a script."""
+"""`depesche bounce webhooks`, `mails` and `reclassify` against a scripted suite."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ MAILS = "/bounce/v1/mails"
 
 
 def example(model: Any) -> dict[str, Any]:
-    """As the service documents it."""
+    """Return the service's documented example."""
     return dict(model.model_config["json_schema_extra"]["examples"][0])
 
 
@@ -40,7 +40,7 @@ def shell(suite: ScriptedSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def asked(suite: ScriptedSuite) -> tuple[str, str, Any]:
-    """The last request."""
+    """Return the last request."""
     method, path, _, body = suite.asked[-1]
     return method, path, json.loads(body) if body else None
 

@@ -1,4 +1,4 @@
-"""`depesche bounce import`: whatever mails lie in, they arrive, and the report is true."""
+"""`depesche bounce import`: mails arrive from any container, and the report is correct."""
 
 import json
 import mailbox
@@ -26,7 +26,7 @@ def served() -> Iterator[tuple[ScriptedSuite, str]]:
 
 
 class Inbox:
-    """Takes archives as the service does."""
+    """Accepts archives as the service does."""
 
     def __init__(self) -> None:
         self.mails: dict[bytes, str] = {}

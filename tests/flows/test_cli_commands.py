@@ -166,11 +166,16 @@ def test_an_import_says_what_columns_mean_and_reads_standard_input(suite: Script
     columns = ("--column", "EUID=customer_id", "--column", "Size=attributes.size")
     given = ("recipients", "import", "-", "--format", "csv", *columns)
     result = shell.runner.invoke(shell.app, given, env=shell.environment, input="EUID;Size;Age\n1;L;7\n")
-    assert "left out: Age" in result.stdout
+    assert "ignored: Age" in result.stdout
     assert "--column" in result.stdout
     assert suite.asked[0][3] == b"EUID;Size;Age\n1;L;7\n"
     assert parse_qs(suite.queries[0])["column"] == ["EUID=customer_id", "Size=attributes.size"]
-    shell.run("recipients", "import", "-", exit_code=Exit.USAGE)
+    for words, says in (
+        (["-"], "--format csv"),
+        (["people.xlsx"], "Save it as CSV"),
+        (["people.csv", "--format", "xlsx"], "no format 'xlsx'"),
+    ):
+        assert says in shell.run("recipients", "import", *words, exit_code=Exit.USAGE).stderr
 
 
 WHY = {

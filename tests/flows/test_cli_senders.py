@@ -63,7 +63,7 @@ async def shell(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 async def stored(runtime: Runtime, number: int) -> Any:
-    """The sender with its secrets, as a worker reads it."""
+    """Return the sender with its secrets, as a worker reads it."""
     service = create_service(runtime)
     async with service.running():
         return await service.deps.operations.sender((1, Mode.LIVE), number)

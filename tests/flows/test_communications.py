@@ -1,4 +1,6 @@
-"""Publishing: what could fail at send is refused all at once; what is released never changes; events obey at once."""
+"""Publishing: everything that could fail at send is refused at once; a release never changes; events use it
+immediately.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -74,7 +76,7 @@ async def test_publishing_the_same_again_makes_no_new_release(suite: Suite) -> N
     ("on_unknown", "told"), [("leave", False), ("resend", False), ("verify", True)], ids=["leave", "resend", "verify"]
 )
 async def test_publishing_says_where_nobody_can_be_asked(suite: Suite, on_unknown: str, told: bool) -> None:
-    """`verify` by push is no error: it is `leave` there, and whoever publishes it is told."""
+    """`verify` for push is not an error: it acts like `leave`, and publishing says so."""
     await suite.published_template()
     release = (await suite.published_communication(on_unknown=on_unknown)).json()
     assert [("by push" in notice, "leave" in notice) for notice in release["notices"]] == [(True, True)] * told

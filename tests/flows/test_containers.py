@@ -1,4 +1,4 @@
-"""What a program in a container needs that `depesche up` does by itself: migrations, first keys, the simulator."""
+"""What a program in a container needs and `depesche up` does by itself: migrations, first keys, the simulator."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ from tests.shell import Shell
 
 @pytest.fixture
 def empty(postgres: EmbeddedServer) -> Iterator[str]:
-    """A database that nobody has migrated."""
+    """Yield a database without migrations."""
 
     async def ran(statement: str) -> None:
         connection = await asyncpg.connect(postgres.dsn)
@@ -80,7 +80,7 @@ async def test_the_first_keys_are_printed_and_open_everything(
 
 @pytest.fixture
 async def elsewhere(tmp_path: Path) -> AsyncIterator[Simulator]:
-    """A simulator that others reach by a name of its container."""
+    """A simulator that others reach by its container's name."""
     async with running(tmp_path / "simulator", settings(host="127.0.0.1", public_host="localhost")) as started:
         yield started
 

@@ -43,12 +43,12 @@ class BadDay:
         self.workers = Workers(world, self.rng, self.truth)
         self.operations = PostgresOperations(world.database, Keyring(b"k" * 32))
         self.requests: list[Envelope] = []
-        self.orders: list[Envelope] = []  # they come together, and share rows of the queue
+        self.orders: list[Envelope] = []  # they arrive together, and share queue rows
         self.barred: set[str] = set()
         self.late: list[Release] = []
 
     async def arrange(self) -> None:
-        """Recipients with one to three addresses, releases with plans, one of which is not there yet."""
+        """Recipients with one to three addresses, releases with plans, one of which is not available yet."""
         tokens, rng = self.world.tokens, self.rng
         for n in range(60):
             channels = rng.choice((["push"], ["push", "email"], ["push", "push", "email", "sms"], ["sms", "sms"], []))
@@ -66,12 +66,12 @@ class BadDay:
         del self.world.releases.releases[self.late[0].id]
         for n in range(30):
             release = rng.choice([*releases, *self.late])
-            # single orders stand in one transaction with their neighbours, which is where locks meet
+            # single orders share a transaction with their neighbours, where locks meet
             keys = [f"customer:{k}" for k in rng.sample(range(62), rng.choice((1, 3, 6, 6, 9, 25)))]
             changes = {"lane": rng.choice(("bulk", "transactional")), "on_unknown": rng.choice(POLICIES)}
             envelope = requested(release, keys, now(), **changes)
             self.requests.append(envelope)
-            if n % 5 == 0:  # the same notifications asked for by another request
+            if n % 5 == 0:  # another request asks for the same notifications
                 twin = requested(release, keys[: max(1, len(keys) // 2)], now(), cause=envelope.data.cause_id, part=1)
                 self.requests.append(twin)
         for _ in range(36):
@@ -81,7 +81,7 @@ class BadDay:
         await self._bar(rng.sample(sorted(tokens.recipients), 8))
 
     async def _bar(self, keys: list[str]) -> None:
-        """Suppressions whose versions come shuffled and twice; half of them were lifted in the end."""
+        """Suppressions whose versions come shuffled and twice; half of them end up lifted."""
         changes = []
         for place, key in enumerate(keys):
             for address in self.world.tokens.recipients[key]["addresses"]:
@@ -99,14 +99,14 @@ class BadDay:
         return [*self.requests, *self.orders]
 
     async def deliver_requests(self) -> None:
-        """Each request two to six times, at once and in batches."""
+        """Deliver each request two to six times, concurrently and in batches."""
         for envelope in self.requests:
             await asyncio.sleep(self.rng.uniform(0, 0.015))
             twice = [self.world.ledger.accept([new_request(envelope, KEYRING)]) for _ in range(self.rng.randint(2, 6))]
             await asyncio.gather(*twice)
 
     async def deliver_orders(self) -> None:
-        """Batches that overlap: each order comes twice, with other neighbours."""
+        """Deliver overlapping batches: each order comes twice, with different neighbours."""
         for start in range(0, len(self.orders), 6):
             await asyncio.sleep(self.rng.uniform(0, 0.06))
             batch = [new_request(envelope, KEYRING) for envelope in self.orders[start : start + 12]]
@@ -125,8 +125,8 @@ class BadDay:
             await self.operations.lift(hold, [])
 
     async def storm(self) -> None:
-        """A provider gives up much of what it had taken, takes that back, and gives it up again, while a hold keeps
-        what follows from beginning: a plan step that is open already is not opened again."""
+        """A provider gives up much of what it had accepted, revokes that, and gives it up again, while a hold keeps
+        the next steps from beginning: an open plan step is not opened again."""
         hold = Hold(TENANT, Mode.LIVE, HoldKind.TENANT, "1", 0, True, None, "test", now())
         await self.operations.place(hold, [])
         taken_back = self.workers.take_back(share=0.5)
@@ -135,8 +135,8 @@ class BadDay:
         await self.operations.lift(hold, [])
 
     async def _at_once(self, news: list[ReceiptNews]) -> None:
-        """In batches side by side, while every account stands still: whoever needs them waits, and all go on in the
-        same moment."""
+        """Apply batches side by side while every account is locked: they all wait, and all continue at the same
+        moment."""
         async with self.world.database.transaction() as connection:
             await connection.execute("select from request where settled_at is null order by id for update")
             batches = [asyncio.create_task(self.world.ledger.receive(news[n::6])) for n in range(6)]
@@ -144,7 +144,7 @@ class BadDay:
         await asyncio.gather(*batches)
 
     async def watch(self) -> None:
-        """The sums, at any moment."""
+        """Check the sums, at any moment."""
         while True:
             await self.check_now()
             await asyncio.sleep(0.15)
@@ -177,7 +177,7 @@ class BadDay:
         await asyncio.sleep(0.5)
         await self.storm()
         self.workers.rates[:] = [0.0, 0.0, 0.0]
-        async with asyncio.timeout(40):  # the last doubts are asked about until they are given up
+        async with asyncio.timeout(40):  # the last doubts are queried until they are given up
             while await self.world.value("select count(*) from work") or self.workers.receipts:
                 assert not watcher.done(), watcher.exception()
                 await asyncio.sleep(0.05)
@@ -220,7 +220,7 @@ async def test_nothing_is_lost_or_called_twice_whatever_dies(ledger_of: Any, see
 
 
 async def _check_every_recipient(day: BadDay) -> None:
-    """recipients + extra = rows + duplicates, for each request; each recipient has a row or a duplicate."""
+    """Check recipients + extra = rows + duplicates for each request; each recipient has a row or a duplicate."""
     duplicates: Counter[UUID] = Counter()
     for request_id, transition in await day.transitions():
         if transition["reason"] == "duplicate":
@@ -239,7 +239,7 @@ async def _check_every_recipient(day: BadDay) -> None:
 
 
 async def _check_truth(day: BadDay) -> None:
-    """What the provider took is sent or unknown in the ledger; each repeat stands behind a counted unknown."""
+    """Check that accepted messages are sent or unknown in the ledger; each repeat follows a counted unknown."""
     unknowns: Counter[str] = Counter()
     gave_up = {tag for tag, _ in day.truth.gave_up}
     for _, transition in await day.transitions():
@@ -257,8 +257,8 @@ async def _check_truth(day: BadDay) -> None:
 
 
 async def _check_attempts(day: BadDay) -> None:
-    """Each attempt says what happened at that very attempt, or unknown; who was taken before is not called again
-    without having been unknown."""
+    """Check that each attempt's status is what happened at that very attempt, or unknown; an accepted message is not
+    called again without having been unknown."""
     rows = await day.world.fetch(
         "select notification_id, address_id, attempt, status from message union all"
         " select notification_id, address_id, attempt, status from attempt"
@@ -283,7 +283,7 @@ async def _check_attempts(day: BadDay) -> None:
 
 
 async def _check_events(day: BadDay) -> None:
-    """The transitions alone rebuild every account, in any order; each request settled exactly once."""
+    """Check that the transitions alone rebuild every account, in any order; each request settled exactly once."""
     settled = Counter(event["request_id"] for event in await day.world.events("request.settled"))
     assert settled == {str(envelope.data.request_id): 1 for envelope in day.envelopes}
     sums: dict[UUID, Counter[str]] = defaultdict(Counter)

@@ -1,4 +1,4 @@
-"""Events that go out together share a message of the topic; what cannot be taken of it is one event's matter."""
+"""Events published together share a message of the topic; a failing event does not affect the rest."""
 
 import base64
 import json
@@ -91,7 +91,7 @@ async def test_a_batch_stays_far_below_what_a_broker_takes(line: Line) -> None:
 
 
 def batch_of(*events: Any) -> dict[str, Any]:
-    """A message that carries these."""
+    """Return a message that carries these events."""
     return {
         "id": str(uuid4()), "type": "tenant.changed.batch", "source": "access", "time": "2026-11-25T10:00:00+00:00",
         "tenant": 7, "mode": 1, "partitionkey": "k", "datacontenttype": "application/cloudevents-batch+json",
@@ -143,7 +143,7 @@ async def test_what_only_says_that_it_is_a_batch_is_kept(door: Door, line: Line,
 
 
 async def test_a_batch_that_the_previous_version_kept_is_replayed_as_its_events(line: Line) -> None:
-    """Both run side by side for a while, and that one knows no such type."""
+    """Both versions run side by side for a while, and the previous one does not know this type."""
     line.listener.refuse[2] = Invalid("never")
     batch = batch_of(*(in_a_batch(cloud_event(line.listener, number)) for number in range(4)))
     await line.ask(

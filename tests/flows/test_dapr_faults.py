@@ -1,4 +1,4 @@
-"""Where the sidecar fails, lies or is a stranger, nothing committed is lost and nothing loops."""
+"""If the sidecar fails, lies or is a stranger, nothing committed is lost and nothing loops."""
 
 import asyncio
 import base64
@@ -82,8 +82,8 @@ async def test_every_subscription_is_in_bulk_and_has_a_dead_letter_topic_that_co
     assert wanted["deadLetterTopic"] == dead["topic"] == "delivery.dead"
     assert wanted["bulkSubscribe"]["enabled"]
     assert dead["bulkSubscribe"]["enabled"]
-    assert dead["deadLetterTopic"] == dead["topic"]  # nothing is dropped while the database is away
-    assert dead["metadata"] == {"rawPayload": "true"}  # what is no JSON comes too
+    assert dead["deadLetterTopic"] == dead["topic"]  # nothing is dropped while the database is unavailable
+    assert dead["metadata"] == {"rawPayload": "true"}  # invalid JSON is delivered too
 
 
 async def test_poison_is_kept_with_its_reason_and_its_neighbour_is_taken(door: Door, line: Line) -> None:
@@ -135,7 +135,7 @@ async def test_what_the_handler_did_not_take_is_owed_and_not_held_against_its_ne
     assert (str(event_id), attempts) == (events[1]["id"], 1)
     line.listener.refuse.clear()
     await line.hurry()
-    nobody = Sidecar("http://127.0.0.1:9", **TOKENS)  # what is owed needs no broker
+    nobody = Sidecar("http://127.0.0.1:9", **TOKENS)  # owed events need no broker
     assert await DaprRelay(line.keeper, [line.listener.subscriber()], sidecar=nobody).redeliver_once() == 1
     assert line.listener.numbers == [0, 2, 1]
     assert await line.ask("select from outbox") == []

@@ -1,4 +1,4 @@
-"""Dead letters are a thing that people work with: found, read, replayed and discarded, over HTTP and by command."""
+"""People work with dead letters: find, read, replay and discard them, over HTTP and by command."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ KIM = "kim@shop.example"
 
 
 class Listener:
-    """Refuses all until its cause is mended."""
+    """Refuses everything until its cause is fixed."""
 
     def __init__(self, app_id: str, reason: str = "there is no such thing") -> None:
         self.app_id = app_id
@@ -56,21 +56,21 @@ class Suite:
         assert service.database is not None
         self.database: Database = service.database
         self.scopes = SCOPES
-        self.owners: dict[str, tuple[int, Mode]] = {}  # keys of others than tenant 1, live
+        self.owners: dict[str, tuple[int, Mode]] = {}  # keys other than those of tenant 1, live
         self.steady, self.strict = Listener("steady"), Listener("strict", f"{KIM} is not welcome")
         self.steady.reason = None
         self.relay = Relay(self.database, [self.steady.subscriber(), self.strict.subscriber()])
         self.shell = Shell({})
 
     async def publish(self, *numbers: int, tenant: int = 1, mode: Mode = Mode.LIVE) -> None:
-        """Tenants changed; `strict` cannot take them."""
+        """Change tenants; `strict` fails on these events."""
         events = [TenantChanged(number=n, name=f"of {KIM}", default_locale="de", version=1) for n in numbers]
         async with self.database.transaction() as connection:
             await append(connection, [Outgoing(e, str(e.number), tenant, int(mode), subject=KIM) for e in events])
         await self.relay.publish_once()
 
     async def deliver(self) -> None:
-        """What is owed, now."""
+        """Deliver the owed events now."""
         async with self.database.acquire() as connection:
             await connection.execute("update outbox_delivery set due_at = now()")
         await self.relay.redeliver_once()
@@ -82,7 +82,7 @@ class Suite:
         return [decode(ActionRecorded.TYPE, json.dumps(body).encode()) for body in bodies]
 
     async def run(self, *words: str, **options: Any) -> Any:
-        """A command, in a thread: the service is on this loop's database, the command on a socket."""
+        """Run a command in a thread: the service is on this loop's database, the command on a socket."""
         return await asyncio.to_thread(self.shell.json, "deadletters", *words, "--service", "access", **options)
 
 
@@ -174,7 +174,7 @@ async def test_texts_are_hidden_from_who_may_not_see_personal_data(suite: Suite)
     assert (masked["payload"]["number"], masked["payload"]["name"]) == (7, "…")
     assert "not welcome" in masked["reason"]
     suite.scopes = SCOPES | {"pii:read"}
-    suite.shell.environment["DEPESCHE_KEY"] = "dp_live_another"  # keys are remembered for seconds
+    suite.shell.environment["DEPESCHE_KEY"] = "dp_live_another"  # keys are cached for seconds
     whole = await suite.run("show", listed["id"])
     assert whole["payload"]["name"] == f"of {KIM}"
     assert KIM in whole["reason"]
@@ -191,7 +191,7 @@ async def test_each_tenant_and_mode_has_its_own(suite: Suite) -> None:
 
 
 async def test_many_are_replayed_to_the_last_and_none_twice(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails again while a long replay runs is not taken up by it again."""
+    """Events that fail again while a long replay runs are not replayed by it again."""
     await suite.publish(*range(25))
     letters = DeadLetters(suite.database, "access")
     principal = Principal(1, Mode.LIVE, "key-1")
@@ -205,7 +205,7 @@ async def test_many_are_replayed_to_the_last_and_none_twice(suite: Suite, monkey
 
 async def test_pages_follow_one_another(suite: Suite) -> None:
     await suite.publish(*range(7))
-    async with suite.database.acquire() as connection:  # given up in one moment: the id decides
+    async with suite.database.acquire() as connection:  # died at the same moment: the id decides
         await connection.execute("update dead_letter set dead_at = $1", datetime.now(UTC) - timedelta(hours=1))
     api = suite.shell
     assert len({letter["id"] for letter in await suite.run("list", "--limit", "5")}) == 5

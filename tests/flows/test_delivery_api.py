@@ -1,4 +1,4 @@
-"""delivery over HTTP: senders without their secrets, holds, cancelling, where messages stand, texts again."""
+"""delivery over HTTP: senders without their secrets, holds, cancelling, standing of messages, rendering again."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -72,7 +72,7 @@ async def test_a_senders_secrets_go_in_and_never_come_out(http: Http) -> None:
 
 
 async def test_a_time_out_that_no_lease_outlives_is_refused_and_so_is_a_start_with_such_a_lease(http: Http) -> None:
-    """Nothing would ever be sent: a call is begun only where its lease outlives the time-out."""
+    """Nothing would ever be sent: a call begins only if its lease outlasts the timeout."""
     slow = {"name": "Slow", "channel": "push", "account": FCM | {"timeout_seconds": 42.0}}
     refused = await http("PUT", "/v1/senders/7", slow | {"account": FCM | {"timeout_seconds": 42.5}})
     assert refused.status_code == 422

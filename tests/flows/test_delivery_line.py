@@ -188,7 +188,7 @@ async def test_a_provider_that_raises_leaves_only_its_unanswered_messages_unknow
 
 
 async def test_no_call_begins_that_could_outlive_its_lease(world: World) -> None:
-    """A provider may take its whole time-out, and the answer must be recorded in time."""
+    """A provider may use its whole timeout, and the result must be recorded in time."""
     release = await world.release(["push"])
     world.tokens.add("customer:1", "push")
     await world.request(release, ["customer:1"])

@@ -1,4 +1,4 @@
-"""What the ledger promises beside never losing anything: plans, holds, quiet hours, resends, throttles, cancelling."""
+"""Further promises of the ledger: plans, holds, quiet hours, resends, throttles, cancelling."""
 
 import base64
 import itertools
@@ -19,6 +19,7 @@ from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Rejected, Sent
 from services.delivery.domain.standing import explain
 from services.delivery.domain.steering import Hold, HoldKind, KnownRelease, Suppression
+from services.delivery.loops.sender import LaneSender
 from tests.flows.delivery_world import KEYRING, TENANT, World, opened
 
 SENT, FAILED, SKIPPED, SUPPRESSED, UNKNOWN = 2, 3, 4, 5, 6
@@ -55,7 +56,7 @@ async def test_the_next_step_follows_only_when_every_message_of_one_has_failed(w
     envelope = await world.request(release, ["customer:dead", "customer:half"])
     await world.send_all()
     called = [call.tag for call in world.provider.calls]
-    assert len(called) == 5  # four devices, and one mail for the one whose devices are all dead
+    assert len(called) == 5  # four devices, and one mail for the customer whose devices are all dead
     assert await world.account(envelope.data.request_id) == {"recipients": 2, "extra": 3, "sent": 2, "failed": 3}
     assert len(await world.events("request.settled")) == 1
 
@@ -197,12 +198,29 @@ async def test_the_throttle_is_shared_and_leaves_room_for_what_is_urgent(world: 
     await world.execute("insert into throttle values (1, 1, 1, 0.001, 10, 10, now())")
     await world.request(release, keys)
     await world.send_all()
-    assert len(world.provider.calls) == 8  # a fifth of the bucket is kept for the transactional lane
+    assert len(world.provider.calls) == 8  # a fifth of the bucket is reserved for the transactional lane
     await world.request(release, keys[:2], lane="transactional")
     await world.send_all(Lane.TRANSACTIONAL)
     assert len(world.provider.calls) == 10
     assert await world.value("select sum(pending) from request") == 22
     assert await world.value("select count(*) from work where reason = $1", int(Reason.THROTTLED)) == 1
+
+
+@pytest.mark.parametrize(("channel", "reached"), [("webhook", 1), ("push", 0)])
+async def test_one_receiver_that_is_away_does_not_stop_the_others(world: World, channel: str, reached: int) -> None:
+    """Of webhooks; a provider that is away is not asked further."""
+    release = await world.release([channel])
+    dead = [f"customer:dead{number}" for number in range(30)]
+    for key in (*dead, "customer:alive"):
+        world.tokens.add(key, channel)
+    away = Deferred(Reason.PROVIDER_UNAVAILABLE, "no connection")
+    world.provider.answer = lambda m: away if "dead" in m.address else Sent()
+    sender = LaneSender(world.line(), Lane.BULK)
+    for keys in (dead, ["customer:alive"]):
+        await world.request(release, keys)
+        while await sender.run_once():
+            pass
+    assert sum(isinstance(call.outcome, Sent) for call in world.provider.calls) == reached
 
 
 async def test_an_unusable_sender_waits_and_says_so(world: World, clock: FixedClock) -> None:
@@ -224,7 +242,7 @@ async def test_a_dead_workers_calls_are_unknown_and_its_untouched_chunks_go_on(w
     called = await world.request(release, ["customer:0"])
     await world.send_all()
     await world.request(release, ["customer:1"])
-    # as a worker leaves it that dies between call and record
+    # as left by a worker that dies between call and record
     await world.execute("update message set status = 1, recorded_at = null")
     await world.execute("update request set sent = 0, pending = 1, settled_at = null where sent = 1")
     await world.execute(
@@ -257,7 +275,7 @@ async def test_who_kills_the_worker_six_times_alone_has_failed_and_takes_nobody_
 
 
 class Meanwhile:
-    """A database in which something happens behind a reader's first statement."""
+    """A database in which something happens after a reader's first statement."""
 
     def __init__(self, database: Database, happens: Callable[[], Awaitable[None]]) -> None:
         self.database = database

@@ -1,4 +1,4 @@
-"""Orders that come together share a row of the queue; what happens to one of them happens to no other."""
+"""Orders that arrive together share a queue row; what happens to one of them does not affect the others."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,7 @@ async def world(database: str, clock: FixedClock) -> AsyncIterator[World]:
 
 
 async def orders(world: World, count: int = 3, **changes: Any) -> list[Envelope]:
-    """So many orders of one recipient each, accepted together."""
+    """Accept `count` orders of one recipient each, together."""
     release = await world.release(["push"])
     envelopes = []
     for n in range(count):
@@ -56,7 +56,7 @@ def hold(envelope: Envelope, clock: FixedClock) -> Hold:
 
 
 async def called(world: World) -> Group:
-    """Leased, prepared and claimed, as a worker leaves it that dies before it records."""
+    """Lease, prepare and claim, like a worker that dies before it records."""
     group = Group(Lane.BULK, await world.ledger.lease(Lane.BULK, (10, 100), 30.0), 0.0)
     prepared = await prepare(world.line(), group)
     await route(world.line(), prepared, 0.0)
@@ -140,7 +140,7 @@ async def test_a_chunk_that_nobody_called_is_taken_apart_and_loses_nobody(world:
 
 
 async def test_an_order_that_is_final_is_not_taken_up_again(world: World, clock: FixedClock) -> None:
-    """One has its result, the worker dies with the other two."""
+    """One has its result, then the worker dies with the other two."""
     envelopes = await orders(world, secret=True)
     await called(world)
     first = envelopes[0].data

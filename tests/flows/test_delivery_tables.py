@@ -63,7 +63,7 @@ async def test_a_receipt_settles_what_nobody_knew_and_the_account_is_adjusted(wo
     await world.send_all()
     assert len(await world.events("request.settled")) == 1
     assert await receipt(world, ReceiptKind.DELIVERED) == 1
-    assert await receipt(world, ReceiptKind.DELIVERED) == 0  # the provider said it twice
+    assert await receipt(world, ReceiptKind.DELIVERED) == 0  # the provider sent it twice
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
     [adjusted] = await world.events("request.adjusted")
     assert adjusted["account"]["sent"] == 1
@@ -72,7 +72,7 @@ async def test_a_receipt_settles_what_nobody_knew_and_the_account_is_adjusted(wo
 
 
 async def test_an_account_moves_on_the_page_that_it_was_stored_on(world: World) -> None:
-    """So that its moves make no entries in the table's indexes."""
+    """So that its moves add no entries to the table's indexes."""
     release = await world.release(["push"])
     for n in range(200):
         world.tokens.add(f"customer:{n}", "push")
@@ -89,9 +89,9 @@ async def test_a_provider_that_gives_up_afterwards_undoes_sent(world: World) -> 
     await world.send_all()
     await receipt(world, ReceiptKind.FAILED)
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "failed": 1}
-    await receipt(world, ReceiptKind.ACCEPTED, event="e3")  # late, and says nothing new
+    await receipt(world, ReceiptKind.ACCEPTED, event="e3")  # late, without news
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "failed": 1}
-    await receipt(world, ReceiptKind.OPENED, event="e2")  # then the customer opened it: it had come after all
+    await receipt(world, ReceiptKind.OPENED, event="e2")  # then the customer opened it: it had arrived after all
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
 
 
@@ -169,9 +169,9 @@ async def test_hot_statements_never_scan_a_whole_table(world: World, name: str, 
         arguments = ", ".join(["null"] * len(prepared.get_parameters()))
         await connection.execute(f"prepare hot as {statement}")
         plan = await connection.fetchval(f"explain (format json) execute hot({arguments})")
-        # of an empty table that was analysed the planner reads "all"; the ledger plans anew every few seconds
+        # for an empty analysed table the planner chooses a full scan; the ledger plans again every few seconds
         rows = await connection.fetch("select relname from pg_class where reltuples = 0 and relkind = 'r'")
-    empty = {row[0] for row in rows} | {"release"}  # of which there are never many
+    empty = {row[0] for row in rows} | {"release"}  # these are never many
     for node in nodes(plan[0]["Plan"]):
         relation = node.get("Relation Name", "")
         scanned = node["Node Type"] == "Seq Scan" and any(relation.startswith(table) for table in tables)
@@ -193,8 +193,8 @@ create trigger slow before update on request for each row execute function slow(
 
 
 async def test_twins_claimed_and_recorded_at_once_never_lock_each_other_out(world: World, database: str) -> None:
-    """Groups of requests for the same people, in opposite orders, claimed and recorded at the same moment: every
-    row takes a millisecond, so that the statements surely run side by side."""
+    """Groups of requests for the same people, in opposite orders, claimed and recorded at the same moment: every row
+    takes a millisecond, so that the statements certainly overlap."""
     owner = await asyncpg.connect(database, server_settings={"search_path": "delivery"})
     await owner.execute(SLOW_ROWS)
     await owner.close()

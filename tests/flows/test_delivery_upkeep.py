@@ -1,4 +1,4 @@
-"""The ledger looks after itself: what must never be is found, what has had its time is forgotten, a slice at a time."""
+"""The ledger's maintenance: impossible states are found, expired data is deleted, a slice at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def world(database: str) -> AsyncIterator[World]:
 
 
 async def lost(world: World, *ages: int) -> None:
-    """Open requests without work, so many days old."""
+    """Create open requests without work, of the given ages in days."""
     release = await world.release(["push"])
     for days in ages:
         envelope = await world.request(release, ["customer:1"])
@@ -37,7 +37,8 @@ async def lost(world: World, *ages: int) -> None:
 
 
 async def test_an_open_request_without_work_is_found_within_a_round_of_looks(world: World) -> None:
-    """Each look takes the last hour and one older day: whatever its age, it is seen, and until the next round too."""
+    """Each check covers the last hour and one older day: a request of any age is found, and reported until the next
+    round."""
     await lost(world, 0, 0, 5, 89)
     days = PostgresPartitions(world.database, now, retention_days=90, body_days=30)
     found = [(await days.always_empty(turn))["open_requests_without_work"] for turn in range(92)]
@@ -56,7 +57,7 @@ async def test_upkeep_walks_no_further_than_its_slice(world: World, statement: s
 
 
 async def a_day_of_old(world: World, requests: int) -> PostgresPartitions:
-    """Sent three days ago, and to be dropped: the ledger keeps one day."""
+    """Sent three days ago, and due to be dropped: the ledger keeps one day."""
     release = await world.release(["push"])
     world.tokens.add("customer:1", "push")
     cause = first_id_at(now() - timedelta(days=3))
@@ -83,7 +84,7 @@ async def test_an_old_day_is_dropped_and_its_sums_are_kept_however_long_that_tak
     finally:
         await impatient.close()
     sums = await world.fetch("select requests, recipients, sent, skipped from daily")
-    assert [tuple(row) for row in sums] == [(3, 6, 1, 5)]  # the first one's; the others are told that it has it
+    assert [tuple(row) for row in sums] == [(3, 6, 1, 5)]  # the first one's; the others learn that it has them
     assert await world.value("select count(*) from request") == await world.value("select count(*) from message") == 0
 
 
@@ -120,7 +121,7 @@ async def test_callbacks_and_replies_are_forgotten_by_age_however_many_came_toge
 async def test_bodies_go_when_their_days_are_over_however_many_came_together(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also of what was settled late; what is open keeps its variables."""
+    """Also those that settled late; open requests keep their variables."""
     monkeypatch.setattr(partitions, "_STEP", 10)
     release = await world.release(["push"])
     world.tokens.add("customer:1", "push")
@@ -136,7 +137,7 @@ async def test_bodies_go_when_their_days_are_over_however_many_came_together(
     days = PostgresPartitions(world.database, now, retention_days=90, body_days=30)
     kept = "select count(*) from request where body is not null"
     await days.retire()
-    assert await world.value(kept) == 20  # ten are open, ten were settled only now
+    assert await world.value(kept) == 20  # ten are open, ten settled only now
     for hour in range(96):  # a round of 90 slices, which move on meanwhile
         later = now() + timedelta(days=35, hours=hour)
         await PostgresPartitions(world.database, lambda at=later: at, retention_days=90, body_days=30).retire()

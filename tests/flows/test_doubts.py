@@ -1,4 +1,4 @@
-"""What is unknown stands in a table of its own, so that a message's record stays on the page of its claim."""
+"""Unknown messages are listed in a separate table, so that recording a result stays on the page of its claim."""
 
 import asyncio
 import shutil
@@ -25,7 +25,7 @@ from tests.flows.delivery_world import KEYRING, World, now, opened
 
 FOLDER = Path(__file__).parents[2] / "services/delivery/migrations"
 NAME = "0:1718000000000000%8c1f0f0f8c1f0f0f"  # as FCM and Twilio name messages
-# what is unknown and what is said to be, where they differ
+# rows whose unknown status and its record differ
 DIFFER = """
 select notification_id, address_id, m.claimed_at, d.claimed_at from (select * from message where status = 6) m
 full join doubt d using (notification_id, address_id) where m.claimed_at is distinct from d.claimed_at
@@ -40,7 +40,7 @@ async def world(database: str) -> AsyncIterator[World]:
 
 
 async def asked_of(world: World, count: int, channel: str = "push", **fields: Any) -> None:
-    """A request for so many recipients, sent once."""
+    """Create a request for `count` recipients, sent once."""
     release = await world.release([channel])
     keys = [f"customer:{n}" for n in range(count)]
     for key in keys:
@@ -51,11 +51,11 @@ async def asked_of(world: World, count: int, channel: str = "push", **fields: An
 
 @pytest.mark.parametrize("channel", ["email", "push"])
 async def test_every_record_of_a_chunk_is_a_heap_only_update(world: World, channel: str) -> None:
-    """It writes to no index: none has what a record changes, and each page has room for all of its rows again."""
+    """It writes to no index: none contains what a record changes, and each page has room for all of its rows again."""
     world.provider.answer = lambda _: Sent(NAME)
     await asked_of(world, 500, channel)
     figures = "select sum(n_tup_upd), sum(n_tup_hot_upd) from pg_stat_user_tables where relname like 'message\\_%'"
-    for _ in range(100):  # sessions tell their figures within a second
+    for _ in range(100):  # sessions report their statistics within a second
         [(updates, heap_only)] = await world.fetch(figures)
         if updates == 500:
             break

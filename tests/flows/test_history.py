@@ -1,4 +1,4 @@
-"""Human actions are kept with who, what, before and after, and listed."""
+"""Human actions are recorded with who, what, before and after, and listed."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta

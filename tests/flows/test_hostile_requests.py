@@ -25,7 +25,7 @@ from services.__main__ import build, create_app, running
 from services.access.app import ensure_first
 
 EXAMPLES = 6
-MERGED = Path("docs/openapi.json")  # what the services say, as the contracts' tests hold
+MERGED = Path("docs/openapi.json")  # matches the services, as the contract tests check
 ROUTES = [
     f"{method.upper()} {path}"
     for path, item in json.loads(MERGED.read_bytes())["paths"].items()
@@ -43,12 +43,12 @@ SETTINGS = settings(
 
 @schemathesis.serializer("application/x-ndjson", "text/csv", "message/rfc822", "application/zip", "application/mbox")
 def as_text(_: object, value: object) -> bytes:
-    """Media types that are text: sent as generated, whatever it is."""
+    """Send media types that are text exactly as generated."""
     return (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
 
 
 class Running(threading.Thread):
-    """The suite's API on a real socket, in a thread with a loop of its own."""
+    """The suite's API on a real socket, in a thread with its own loop."""
 
     def __init__(self, given: SuiteSettings) -> None:
         super().__init__(daemon=True)
@@ -78,7 +78,7 @@ class Running(threading.Thread):
 
 @pytest.fixture(scope="module")
 def suite(postgres: embedded.EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """URL and an administrator's key of a running suite."""
+    """Return URL and an administrator's key of a running suite."""
     folder: Path = tmp_path_factory.mktemp("hostile")
 
     async def create() -> None:
@@ -100,7 +100,8 @@ def suite(postgres: embedded.EmbeddedServer, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def api() -> schemathesis.BaseSchema:
-    """The merged document; read for the tests, since each process that collects them would make the cases of all."""
+    """Return the merged document; read from the file, because every process that collects tests would otherwise build
+    it."""
     return schemathesis.openapi.from_path(MERGED)
 
 

@@ -23,7 +23,7 @@ access_routes = Router()
 
 
 class Thing(BaseModel):
-    """A thing to be made."""
+    """A thing to create."""
 
     number: int = Field(ge=0)
     data: dict[str, Any]

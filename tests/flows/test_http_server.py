@@ -1,4 +1,4 @@
-"""Who stops in the middle of a request is told so, and keeps neither a socket nor a drain."""
+"""A client that stops in the middle of a request gets 408, and holds neither a socket nor a shutdown."""
 
 import asyncio
 import json
@@ -87,7 +87,8 @@ async def test_a_body_that_moves_on_and_an_answer_that_takes_its_time_are_waited
             writer.write(b"1")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         await reader.readexactly(2)
-        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\nGET /sl")  # the next one begins while this one is answered
+        # the next request begins while this one is answered
+        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\nGET /sl")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
 
 

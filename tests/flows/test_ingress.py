@@ -1,4 +1,4 @@
-"""The ingress of the topology on one machine hands on what comes, as it comes, and says so where nobody answers."""
+"""The ingress of the topology on one machine passes requests on unchanged, and reports services that do not answer."""
 
 import asyncio
 import hashlib
@@ -58,7 +58,7 @@ def upstream(seen: list[httpx.Headers], more: list[asyncio.Event], left: list[st
 
 
 class Town:
-    """An ingress before one service, and what that one has seen."""
+    """An ingress before one service, and the requests that it has seen."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -111,7 +111,7 @@ async def test_an_answer_comes_as_it_is_made(client: httpx.AsyncClient, town: To
     async with client.stream("GET", "/shop/v1/slow") as answer:
         lines = answer.aiter_lines()
         assert await anext(lines) == "first"
-        town.more[0].set()  # of another thread's loop, which looks again when it is written to
+        town.more[0].set()  # on another thread's loop, which checks again when it is written to
         assert [line async for line in lines] in (["last"], [])
 
 

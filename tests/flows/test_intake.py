@@ -1,4 +1,4 @@
-"""Events taken in over HTTP: committed before they are acknowledged, decided once, exact to the last digit."""
+"""Events accepted over HTTP: committed before they are acknowledged, decided once, exact to the last digit."""
 
 import asyncio
 from collections.abc import AsyncIterator

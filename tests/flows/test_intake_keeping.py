@@ -1,4 +1,4 @@
-"""What intake keeps: one event across replicas, answers for `why`, erasure, and days that come and go."""
+"""What intake stores: one event across replicas, answers for `why`, erasure, and days that come and go."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -52,7 +52,7 @@ async def test_a_cause_carries_the_time_of_the_systems_clock(shop: Intake) -> No
     taken = (await shop.post("/v1/events", event())).json()
     (request,) = await shop.outbox("notification.requested")
     assert str(request.cause_id) == taken["id"]
-    # the injected clock stands in 2027; partitions must follow the machine's
+    # the injected clock is in 2027; partitions must follow the machine's clock
     assert abs(time_of(request.cause_id) - datetime.now(UTC)) < timedelta(minutes=1)
     assert time_of(request.recipients[0].notification_id) == time_of(request.cause_id)
 

@@ -1,4 +1,4 @@
-"""NDJSON: a verdict for every line, whatever stands in it, and nothing half-written."""
+"""NDJSON: a verdict for every line, whatever it contains, and nothing half-written."""
 
 from collections.abc import AsyncIterator
 from typing import Any

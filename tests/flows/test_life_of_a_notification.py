@@ -1,4 +1,6 @@
-"""docs/life-of-a-notification.md is true: its Python acts on the whole suite, and its code map names what is there."""
+"""docs/life-of-a-notification.md is true: its Python runs against the whole suite, and its code map names
+real files.
+"""
 
 import ast
 import re
@@ -20,7 +22,8 @@ _PLACE = re.compile(r"`([\w/]+\.py):([\w.]+)`")
 
 
 def blocks() -> Iterator[CodeType]:
-    """The page's Python, each block compiled with its own line numbers, so that a failure points into the page."""
+    """Yield the page's Python, each block compiled with its own line numbers, so that a failure points
+    into the page."""
     text = PAGE.read_text(encoding="utf-8")
     for found in _FENCE.finditer(text):
         lines_above = text.count("\n", 0, found.start(1))

@@ -1,4 +1,4 @@
-"""A list begins where its page begins, and is narrowed by an index, also where Postgres plans for any arguments."""
+"""A list begins where its page begins, and is narrowed by an index, also if Postgres plans for any arguments."""
 
 import asyncpg
 import pytest
@@ -34,7 +34,7 @@ select gen_random_uuid(), 1, 1, 'shop', 'shop', 1, '[]', 'order-' || n, '{}', '{
 async def test_a_list_reads_from_its_place_on(database: str, name: str) -> None:
     schema, statement, condition = LISTS[name]
     settings = {"search_path": schema, "plan_cache_mode": "force_generic_plan"}
-    settings |= {"enable_seqscan": "off", "enable_bitmapscan": "off"}  # an empty table has no other reason
+    settings |= {"enable_seqscan": "off", "enable_bitmapscan": "off"}  # an empty table gives no other reason
     connection = await asyncpg.connect(database, server_settings=settings)
     if schema == INTAKE:
         await connection.execute(f"{A_DAY}; {MANY}; analyze rejection")

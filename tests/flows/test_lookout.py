@@ -1,5 +1,6 @@
-"""What relays do many times a second costs little: one look is at the outboxes of all services of a process, nobody
-looks again right after somebody has, and what was handed on is taken off without a wait."""
+"""What relays do many times a second is cheap: one poll covers the outboxes of all services of a process, no relay
+polls right after another has, and delivered rows are deleted without waiting.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Migrations run once, forwards, beside traffic; what breaks in the middle leaves nothing half done."""
+"""Migrations run once, forwards, beside traffic; a failure halfway leaves nothing half done."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ QUICK = Patience(lock_seconds=0.2, pause_seconds=0.1, tries=4, turn_seconds=20)
 
 @pytest.fixture
 async def empty(postgres: EmbeddedServer) -> AsyncIterator[str]:
-    """A database in which nothing is."""
+    """Yield an empty database."""
     connection = await asyncpg.connect(postgres.dsn)
     await connection.execute("create database fresh")
     yield postgres.dsn_of("fresh")
@@ -34,7 +34,7 @@ async def empty(postgres: EmbeddedServer) -> AsyncIterator[str]:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> dict[str, Path]:
-    """A service's folder with one table."""
+    """Return a service's folder with one table."""
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "0001_shop.sql").write_text("create table basket (id int primary key, total int);")
@@ -70,10 +70,10 @@ async def test_one_that_is_killed_leaves_nothing_and_the_next_goes_on(empty: str
         await asyncio.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     await process.wait()
-    slow.write_text("create table half (id int);")  # it had not run: it may be mended
+    slow.write_text("create table half (id int);")  # it had not run, so it may be changed
     started = time.monotonic()
     assert await migrate(empty, shop, QUICK) == ["shop/0002_slow"]
-    assert time.monotonic() - started < 10  # its statement ended, sixty seconds were not waited for
+    assert time.monotonic() - started < 10  # its statement ended without waiting for the sixty seconds
     await watcher.close()
 
 
@@ -121,7 +121,7 @@ async def test_readers_never_queue_behind_a_migration_that_waits(empty: str, sho
         longest = max(longest, time.monotonic() - started)
         await asyncio.sleep(0.01)
     assert not migrating.done()
-    assert 0.05 < longest < 1.0  # behind the waiting lock, and not for longer than it waits
+    assert 0.05 < longest < 1.0  # behind the waiting lock, and no longer than it waits
     await transaction.rollback()
     assert await migrating == ["shop/0002_note"]
     await till.fetch("select note from basket")
@@ -161,7 +161,7 @@ async def test_an_index_is_made_beside_traffic_and_anew_where_it_broke(empty: st
 async def test_a_transaction_whose_statement_the_schema_overtook_may_be_tried_again(
     empty: str, shop: dict[str, Path]
 ) -> None:
-    """The previous version has statements prepared; asyncpg cannot prepare them anew inside a transaction."""
+    """The previous version has prepared statements; asyncpg cannot prepare them again inside a transaction."""
     await migrate(empty, shop)
     database = Database(empty, "shop", max_size=1)
     await database.open()

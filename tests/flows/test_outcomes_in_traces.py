@@ -1,4 +1,4 @@
-"""What became of a send stands on its span, so that a collector can keep the traces that somebody will ask about."""
+"""The outcome of a send is on its span, so that a collector can keep the traces that somebody will ask about."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""What a process says of itself to an orchestrator: whether it lives, whether it is ready."""
+"""What a process tells an orchestrator: whether it is alive, and whether it is ready."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ async def test_without_its_database_it_lives_and_is_not_ready(
 
 
 class FakeSidecar:
-    """Answers its health as Dapr does, with what it is told."""
+    """Answers health checks as Dapr does, as scripted."""
 
     def __init__(self) -> None:
         self.status = 204

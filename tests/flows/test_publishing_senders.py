@@ -1,4 +1,4 @@
-"""Publishing refuses senders that nobody set up: their messages would wait until they expire, or reach nobody."""
+"""Publishing refuses senders that are not configured: their messages would wait until they expire, or reach nobody."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -21,7 +21,7 @@ async def suite(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIter
 
 
 def steps(*senders: int | None) -> list[dict[str, Any]]:
-    """One step a sender: push, then e-mail in turns."""
+    """Return one step per sender, alternating push and e-mail."""
     uses = [("push", "parcel.push"), ("email", "parcel.mail")]
     return [
         {"channels": [{"channel": (use := uses[n % 2])[0], "template": use[1], "sender": sender}]}

@@ -35,7 +35,7 @@ async def publish(access: Database, *events: Outgoing) -> None:
 
 
 class Listener:
-    """Remembers what it took; fails as told."""
+    """Records what it processed; fails as scripted."""
 
     def __init__(self, app_id: str) -> None:
         self.app_id = app_id

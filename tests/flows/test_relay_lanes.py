@@ -1,4 +1,4 @@
-"""The embedded bus in two lanes: what hurries waits for nothing, and no batch holds up an event loop for long."""
+"""The embedded bus in two lanes: urgent events wait for nothing, and no batch blocks an event loop for long."""
 
 import asyncio
 from collections.abc import Sequence

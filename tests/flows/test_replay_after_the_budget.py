@@ -1,5 +1,6 @@
-"""A message whose retries are used up is kept with its reason; replayed after the cause was mended, it has its effect
-exactly once."""
+"""A message whose retries are used up is stored with its reason; replayed after the cause was fixed, it takes effect
+exactly once.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,7 +28,7 @@ async def suite(database: str, tmp_path: Path) -> AsyncIterator[Suite]:
 
 @pytest.fixture
 async def owner(database: str) -> AsyncIterator[asyncpg.Connection]:
-    """As its owner."""
+    """Connect as the database's owner."""
     connection = await asyncpg.connect(database)
     yield connection
     await connection.close()
@@ -45,7 +46,7 @@ async def letters(suite: Suite) -> list[Any]:
 async def test_a_notification_that_nobody_could_store_is_sent_once_when_it_is_replayed(
     suite: Suite, owner: asyncpg.Connection
 ) -> None:
-    # a fault that is no outage: the same for each try, however long one waits
+    # a fault that is no outage: the same at each attempt, however long one waits
     await owner.execute("alter table delivery.request add constraint planted check (false) not valid")
     await suite.send("order.placed", "e-1", "B-1", ORDER)
 
@@ -58,7 +59,7 @@ async def test_a_notification_that_nobody_could_store_is_sent_once_when_it_is_re
     assert "planted" in letter["reason"]
     assert await mails(suite) == []
 
-    # replayed too early, it has all its tries anew and ends where it was
+    # replayed too early, it gets all its attempts again and ends as before
     assert (await suite.post(f"{LETTERS}:replay", {"ids": [letter["id"]]}))["count"] == 1
     (again,) = await suite.eventually(given_up, 60)
     assert (again["event_id"], again["attempts"]) == (letter["event_id"], MAX_ATTEMPTS)

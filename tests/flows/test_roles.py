@@ -1,6 +1,6 @@
-"""A service's database role reaches its own schema and nothing else; what a service does, its role may do.
+"""A service's database role reaches its own schema and nothing else; whatever a service does, its role may do.
 
-All other flows run under these roles too (tests/conftest.py), so a right that is missing is found where it is needed.
+All other flows run under these roles too (tests/conftest.py), so a missing right is noticed where it is needed.
 """
 
 import base64
@@ -47,11 +47,11 @@ async def refused(connection: Any, statement: str) -> bool:
 
 @pytest.fixture
 async def owned(postgres: EmbeddedServer) -> AsyncIterator[str]:
-    """An empty database of a role that is no superuser, as a managed Postgres gives it."""
+    """Yield an empty database owned by a role that is no superuser, as a managed Postgres provides it."""
     async with connected(postgres.dsn) as connection:
         await connection.execute("create role shop_owner login createrole")
         await connection.execute("create database owned owner shop_owner")
-        # the roles of other tests are somebody else's in this server
+        # other tests' roles in this server
         for role in service_roles():
             await connection.execute(f"grant {role.name} to shop_owner with admin option")
         yield postgres.dsn_of("owned").replace("//postgres:", "//shop_owner:")
@@ -124,7 +124,7 @@ async def test_what_a_later_migration_makes_is_the_roles_at_once(owned: str, tmp
     )
     await migrate(owned, {"templates": folder})
     async with connected(owned.replace("//shop_owner:", "//depesche_templates:")) as connection:
-        # before anybody has renewed a right: the previous version's processes are running
+        # before any right is renewed: the previous version's processes are running
         await connection.execute("insert into templates.later (at) values (now())")
         day = "create table templates.d1 partition of templates.days for values from ('2026-01-01') to ('2026-01-02')"
         assert await refused(connection, day)
@@ -158,7 +158,7 @@ def test_the_command_takes_passwords_from_files_and_shows_none(database: str, tm
     assert "s3cret" not in done.output
     (tmp_path / "delivery").unlink()
     assert "delivery" in shell.run("migrate", "--roles", "--passwords", str(tmp_path), exit_code=2).output
-    # many roles' DSN names no owner
+    # a DSN for many roles names no owner
     assert "DEPESCHE_OWNER_DSN" in shell.run("migrate", exit_code=2, DEPESCHE_OWNER_DSN="").output
 
 

@@ -1,4 +1,4 @@
-"""The simulator on real sockets: providers' words, faults by address, counters that add up."""
+"""The simulator on real sockets: providers' replies, faults by address, counters that add up."""
 
 import asyncio
 import json
@@ -102,7 +102,7 @@ async def test_a_cut_leaves_no_descriptor_behind(simulator: Simulator, client: h
     for _ in range(10):
         with pytest.raises(httpx.HTTPError):
             await push(simulator, client, "fault-reset-a")
-    # the client keeps its end of each; copies of what is no socket would be twice as many after each cut
+    # the client keeps its end of each; leaked copies of non-sockets would double after each cut
     assert len(os.listdir("/dev/fd")) < before + 20
 
 

@@ -1,4 +1,4 @@
-"""A measurement that cannot be run is worse than none: a small run ends with its line of JSON."""
+"""A measurement that cannot run is worse than none: a small run ends with its line of JSON."""
 
 import json
 import subprocess

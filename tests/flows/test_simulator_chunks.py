@@ -1,4 +1,4 @@
-"""The simulator's mail server takes mails by BDAT (RFC 3030), with the same faults and in the same counters."""
+"""The simulator's mail server accepts mails by BDAT (RFC 3030), with the same faults and in the same counters."""
 
 import asyncio
 from pathlib import Path
@@ -59,7 +59,7 @@ async def test_a_mail_comes_in_chunks_however_they_are_cut(tmp_path: Path, size:
     ],
 )
 async def test_what_is_out_of_order_is_read_and_refused(tmp_path: Path, wire: str, answers: list[str]) -> None:
-    """The octets behind a BDAT are never commands, and what was refused is no mail."""
+    """The octets after a BDAT are never commands, and a refused mail is not counted."""
     async with running(tmp_path, settings(smtp_mail_bytes=1_024)) as simulator, dialogue(simulator) as client:
         client.writer.write(wire.encode() + b"\r\n" * (not wire.endswith(("hi", "x"))) + b"RSET\r\n")
         for answer in [*answers, "250 2.0.0"]:

@@ -38,7 +38,7 @@ async def simulator(tmp_path: Path) -> AsyncIterator[Simulator]:
 
 
 class Dialogue:
-    """A client that sends exactly what it is told."""
+    """A client that sends exactly what it is given."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer

@@ -1,4 +1,4 @@
-"""Sources that hear a topic: what the sidecar brings becomes events, or is kept with its reason; nothing loops."""
+"""Sources with a topic: messages from the sidecar become events, or are stored with a reason; nothing loops."""
 
 import json
 from collections.abc import AsyncIterator
@@ -72,7 +72,7 @@ async def test_poison_is_kept_with_its_reason_and_replayed_when_the_mapping_is_m
     assert all(one["errors"] and "authorization" not in one["headers"] for one in kept)
     assert [one["event_id"] for one in await door.events()] == ["3"]
     assert await door.bring(wrong[4], headers={"__offset": "9"}) == ["SUCCESS"]
-    assert len(await door.rejections()) == len(wrong) + 1  # the same bytes under another offset: another message
+    assert len(await door.rejections()) == len(wrong) + 1  # the same bytes at another offset: another message
 
     mended = PLAIN | {"mapping": {"type": '"order.placed"', "id": "has(body.number) ? string(body.number) : body.no"}}
     assert (await door.shop.put("/v1/sources/orders", mended, if_match='"1"')).status_code == 200
@@ -123,7 +123,7 @@ async def test_while_postgres_is_away_everything_is_wanted_again(door: Door, dat
     assert (len(await door.events()), len(await door.rejections())) == (1, 1)
     await rename("source", "away")
     assert await door.bring({"number": 1, "customer": 7}) == ["RETRY"]
-    assert {one["pubsubname"] for one in await door.subscriptions()} == {"bus"}  # the suite's own come in all the same
+    assert {one["pubsubname"] for one in await door.subscriptions()} == {"bus"}  # the suite's own arrive anyway
     assert await door.letters() == []
 
 

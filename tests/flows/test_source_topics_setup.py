@@ -1,4 +1,4 @@
-"""Sources that hear a topic: what a definition may say, whom a topic is granted, and whether anybody hears it."""
+"""Sources with a topic: what a definition may contain, who may use a topic, and whether it is consumed."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -156,7 +156,7 @@ async def test_a_source_says_whether_its_topic_is_heard_and_what_is_to_be_done(
     await one.look()
     assert beside.restarts == 1
     await one.look()
-    assert beside.restarts == 1  # it has just been asked
+    assert beside.restarts == 1  # it has just been restarted
     beside.has = Subscribed(frozenset({"shop-kafka"}), frozenset({Topic("shop-kafka", "orders")}))
     await one.look()
     assert await state(door) == ("heard", 1)

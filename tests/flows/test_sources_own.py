@@ -1,4 +1,4 @@
-"""Sources of one's own: defined, edited, rehearsed; what they cannot map is kept and replayed."""
+"""A tenant's own sources: defined, edited, rehearsed; deliveries that they cannot map are stored and replayed."""
 
 import base64
 import hashlib
@@ -42,7 +42,7 @@ async def test_what_cannot_be_mapped_is_kept_and_replayed_when_the_mapping_is_me
     signed = {"x_sign": "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()}
     kept = [await shop.post("/v1/sources/own", body, key=None, authorization="Bearer x", **signed) for _ in range(2)]
     assert [a.status_code for a in kept] == [202, 202]
-    assert kept[0].json() == kept[1].json()  # the sender's next try is the same row
+    assert kept[0].json() == kept[1].json()  # the sender's retry is the same row
     (rejection,) = (await shop.get("/v1/rejections?source=own&state=open")).json()["items"]
     assert (rejection["reason"], rejection["times"]) == ("mapping_failed", 2)
     assert rejection["errors"][0]["pointer"] == "/mapping/type"

@@ -1,4 +1,4 @@
-"""What the audit's store cannot take waits in Postgres: bounded, in order, and nobody waits for it."""
+"""Documents that the audit's store cannot accept wait in Postgres: bounded, in order, without blocking callers."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.conformance.history_events import BACK, SENT, bounced
 
 
 class Cluster:
-    """Away until it is told to be there; refuses the documents whose ids it is told to refuse."""
+    """Unavailable until `there` is set; refuses the documents whose ids are listed."""
 
     def __init__(self) -> None:
         self.there = False
@@ -81,7 +81,7 @@ async def drained(store: OpenSearchAudit) -> int:
     return total
 
 
-async def test_what_cannot_be_written_waits_and_is_written_once_when_the_store_is_back(
+async def test_unwritable_documents_wait_and_are_written_once_when_the_store_recovers(
     store: OpenSearchAudit, cluster: Cluster, opened: Database
 ) -> None:
     documents = [document_of(bounced()) for _ in range(2_500)]
@@ -97,7 +97,7 @@ async def test_what_cannot_be_written_waits_and_is_written_once_when_the_store_i
     assert len(cluster.kept) == 2_502
 
 
-async def test_while_something_waits_the_newest_goes_straight_through(store: OpenSearchAudit, cluster: Cluster) -> None:
+async def test_new_documents_bypass_the_spill_once_the_store_is_back(store: OpenSearchAudit, cluster: Cluster) -> None:
     old, new = document_of(bounced()), document_of(bounced())
     await store.record_documents([old])
     cluster.there = True
@@ -106,7 +106,7 @@ async def test_while_something_waits_the_newest_goes_straight_through(store: Ope
     assert await drained(store) == 1
 
 
-async def test_what_is_refused_for_good_stays_with_its_reason_and_the_others_are_written(
+async def test_a_refused_document_stays_with_its_reason_and_the_others_are_written(
     store: OpenSearchAudit, cluster: Cluster, opened: Database
 ) -> None:
     documents = [document_of(bounced()) for _ in range(5)]
@@ -128,7 +128,7 @@ async def test_a_full_spill_leaves_events_to_the_bus(opened: Database, cluster: 
     assert await waiting(opened) == [(1, None)]
 
 
-async def test_a_store_that_goes_away_again_gives_back_what_was_taken(
+async def test_a_store_that_fails_again_releases_the_batches(
     store: OpenSearchAudit, cluster: Cluster, opened: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
@@ -149,9 +149,7 @@ async def test_a_store_that_goes_away_again_gives_back_what_was_taken(
     assert await drained(store) == 2
 
 
-async def test_two_processes_drain_without_treading_on_each_other(
-    store: OpenSearchAudit, cluster: Cluster, opened: Database
-) -> None:
+async def test_two_processes_drain_without_conflict(store: OpenSearchAudit, cluster: Cluster, opened: Database) -> None:
     for _ in range(20):
         await store.record_documents([document_of(bounced())])
     cluster.there = True
@@ -160,7 +158,7 @@ async def test_two_processes_drain_without_treading_on_each_other(
     assert (len(cluster.kept), await waiting(opened)) == (20, [])
 
 
-async def test_a_drainer_that_died_is_followed_by_another(
+async def test_another_process_takes_over_from_a_dead_drainer(
     store: OpenSearchAudit, cluster: Cluster, opened: Database
 ) -> None:
     await store.record_documents([document_of(bounced())])
@@ -173,7 +171,7 @@ async def test_a_drainer_that_died_is_followed_by_another(
     assert await store.drain() == 1
 
 
-def test_a_batch_is_packed_and_unpacked_as_it_was() -> None:
+def test_packing_and_unpacking_a_batch_preserves_it() -> None:
     entries = [audit_module.documents.entry_of(document_of(bounced())) for _ in range(1_001)]
     packed = audit_module.documents.packed(entries)
     assert [count for count, _ in packed] == [1_000, 1]

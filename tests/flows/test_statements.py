@@ -1,4 +1,4 @@
-"""A statement that is slow or fails is told by its name: in a metric, a log line and a span, and never with a value."""
+"""A slow or failing statement is reported by its name: in a metric, a log line and a span, and never with a value."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -21,7 +21,7 @@ SECRET = "ada.of.statements@mail.example"
 
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, Any]]]:
-    """What is logged."""
+    """Yield what is logged."""
     before = structlog.get_config()
     with structlog.testing.capture_logs() as captured:
         structlog.configure(wrapper_class=structlog.BoundLogger)
@@ -37,7 +37,7 @@ async def opened(dsn: str, slow_seconds: float) -> Database:
 
 @pytest.fixture
 async def slow(database: str) -> AsyncIterator[Database]:
-    """Where everything is slow."""
+    """Yield a database where everything counts as slow."""
     found = await opened(database, 0.0)
     yield found
     await found.close()

@@ -1,4 +1,4 @@
-"""A store beside Postgres that is away is told of, and keeps nobody out."""
+"""An unavailable store beside Postgres is reported, and keeps no service from being ready."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ from tests.flows.histories import access
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Addresses of both stores where nobody listens."""
+    """Set the addresses of both stores to closed ports."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""What supervises the suite starts in stages, starts again what ends, and leaves nothing behind."""
+"""The supervisor starts the suite in stages, restarts what ends, and leaves nothing behind."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from cli.processes import CannotStart, Process, end_left_behind
 from cli.supervisor import Supervisor, stop_signals
 from libs.suite import SuiteSettings
 
-# says that it is there, and at SIGTERM that it goes
+# prints when it starts, and at SIGTERM that it ends
 PROGRAM = """
 import signal, sys, time
 name, there, said = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""Whatever is put into a template or a preview: a 4xx that says what and where, never a 500, and quickly."""
+"""Anything may be put into a template or a preview: a 4xx that says what and where, never a 500, and quickly."""
 
 import time
 from collections.abc import AsyncIterator
@@ -64,7 +64,7 @@ async def test_hostile_sources_are_refused_with_their_place(suite: Suite) -> Non
 
         assert refused.status_code == 422, (source[:60], refused.text)
         assert refused.json()["errors"][0]["pointer"] == "/locales/en/body"
-        assert time.process_time() - started < 5  # what runs away takes minutes; a collection of garbage, a second
+        assert time.process_time() - started < 5  # a runaway takes minutes; a garbage collection, a second
 
 
 async def test_hostile_values_never_break_a_preview(suite: Suite) -> None:

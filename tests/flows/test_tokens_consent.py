@@ -1,4 +1,4 @@
-"""Consent: the latest word holds, every word keeps its proof, and a no is as easy as one click."""
+"""Consent: the latest statement holds, every statement has its proof, and a no takes one click."""
 
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -1,4 +1,4 @@
-"""Devices: one live address per installation, wherever its user goes; dead ones retired on the provider's word."""
+"""Devices: one live address per installation, wherever its user goes; dead ones are retired on the provider's word."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What can go wrong with an import: headers, rows, senders that go away; each has its place in the report."""
+"""What can go wrong with an import: headers, rows, senders that disconnect; each has its place in the report."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any

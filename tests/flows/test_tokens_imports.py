@@ -1,4 +1,4 @@
-"""Imports: any spreadsheet's export goes in, a wrong row is named and stops nothing, half a row never counts."""
+"""Imports: any spreadsheet's export works, a wrong row is named and stops nothing, half a row never counts."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -188,7 +188,7 @@ async def test_a_recipient_named_twice_is_what_its_last_row_says(suite: Suite) -
     assert counts(report) == (2, 1, 1, 0, 0)
     found = (await suite.resolve("customer:1"))["customer:1"]
     assert found["first_name"] == "Moritz"
-    assert [a["value"] for a in found["addresses"]] == ["a@example.com"]  # an empty cell leaves what is there
+    assert [a["value"] for a in found["addresses"]] == ["a@example.com"]  # an empty cell leaves the value unchanged
 
 
 async def test_imports_are_listed_newest_first_and_by_their_own_tenant(suite: Suite) -> None:

@@ -1,7 +1,7 @@
-"""Every statement finds its rows by what tells them apart, even where it was planned on an empty table.
+"""Every statement finds its rows by an index, even if it was planned on an empty table.
 
-A plan made on an empty table stays cached; one that walks through all devices of a tenant costs seconds a batch
-at a million of them.
+A plan made on an empty table stays cached; one that scans all devices of a tenant costs seconds per batch at a
+million of them.
 """
 
 import re
@@ -15,7 +15,7 @@ from libs.storage import embedded
 from services.tokens.adapters.postgres import SERVER_SETTINGS, addresses, consents, imports, reads, recipients
 from tests.flows.tokens_suite import database_of
 
-# lists in the order of their index are meant to walk; an import's few rows are found by whatever index
+# lists in index order are meant to scan; an import's few rows are found by any index
 WALKS = {"_LIST", "_GET", "_CANCEL", "_END"}
 MODULES = (recipients, addresses, consents, reads, imports)
 STATEMENTS = [

@@ -1,4 +1,4 @@
-"""Recipients over HTTP: saved, changed, masked, erased; each tenant and mode its own; resolved in a batch."""
+"""Recipients over HTTP: saved, changed, masked, erased; each tenant and mode separate; resolved in a batch."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -112,7 +112,7 @@ async def test_put_replaces_and_patch_changes_what_it_names(suite: Suite) -> Non
     assert put.json()["first_name"] is None
     assert put.json()["attributes"] == {}
     assert put.json()["emails"] == []
-    assert len(put.json()["phones"]) == 1  # not named: stays
+    assert len(put.json()["phones"]) == 1  # not given: unchanged
     assert (await suite.call("PATCH", "/v1/recipients/customer:2", {})).status_code == 404
 
 

@@ -35,7 +35,7 @@ ORDER = {
 
 @pytest.fixture
 def written() -> Iterator[list[str]]:
-    """Every log line, as it would be written."""
+    """Yield every log line, as it would be written."""
     lines: list[str] = []
 
     def keep(_: Any, __: str, event: Any) -> str:
@@ -50,7 +50,7 @@ def written() -> Iterator[list[str]]:
 
 @pytest.fixture
 async def suite(database: str, tmp_path: Path) -> AsyncIterator[Suite]:
-    """The shop with its order confirmation, and a customer who can be reached."""
+    """Yield the shop with its order confirmation, and a reachable customer."""
     async with whole_suite(database, tmp_path) as running:
         await define(running)
         yield running
@@ -73,7 +73,7 @@ async def define(suite: Suite) -> None:
 
 
 async def order(suite: Suite, **headers: str) -> Any:
-    """The shop sends an order; the answer to it, once history knows that the mail was sent."""
+    """Send an order as the shop; return the response once history knows that the mail was sent."""
     event = {
         "specversion": "1.0", "id": "traced-1", "source": "https://shop.example", "type": "order.placed",
         "subject": "T-1", "data": ORDER,
@@ -131,7 +131,7 @@ async def test_spans_log_lines_and_figures_tell_all_and_name_nobody(
     written: list[str], spans: InMemorySpanExporter, suite: Suite
 ) -> None:
     await order(suite)
-    # what goes wrong is written down too: a mail that is no report, a source that nobody knows, Postgres' own words
+    # failures are logged too: a mail that is not a report, an unknown source, Postgres' own words
     await suite.client.post("/bounce/v1/mails", content=f"To: {SECRETS[0]}\r\n\r\nno report".encode())
     await suite.client.post("/orders-notification/v1/sources/none", content=json.dumps(CUSTOMER))
     structlog.get_logger("test").error("words_of_others", error=f"Key (value)=({SECRETS[0]}) exists", email=SECRETS[0])
@@ -154,7 +154,7 @@ async def test_without_an_exporter_each_event_keeps_its_trace_all_the_same(suite
     async with suite.services["delivery"].database.acquire() as connection:  # type: ignore[union-attr]
         stored = await connection.fetchval("select traceparent from request where cause_id = $1", taken["id"])
     assert stored.split("-")[1] == TRACE
-    # a stream's request has one trace, its events are causes each of its own
+    # a stream's request has one trace; each of its events starts a trace of its own
     event = {"specversion": "1.0", "source": "https://shop.example", "type": "order.placed", "data": ORDER}
     lines = "\n".join(json.dumps(event | {"id": f"s-{n}", "subject": f"S-{n}"}) for n in range(3))
     kind = {"content-type": "application/x-ndjson"}

@@ -1,4 +1,4 @@
-"""A mail vendor's webhook, from its signed bytes to what it bars: the whole suite, the vendor played beside it."""
+"""A mail vendor's webhook, from its signed bytes to the suppression: the whole suite, with the vendor simulated."""
 
 import re
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ def now() -> datetime:
 
 
 class Shop:
-    """The shop, whose mails leave through a vendor's relay: the simulator's SMTP, which keeps what it was given."""
+    """The shop, whose mails leave through a vendor's relay: the simulator's SMTP, which stores what it accepts."""
 
     def __init__(self, suite: Suite, amazon: Amazon) -> None:
         self.suite = suite
@@ -72,7 +72,7 @@ class Shop:
         await self.suite.put("/tokens/v1/recipients/customer:1/consents", {"consents": [said]})
 
     async def mailed(self, number: int) -> tuple[str, str]:
-        """Orders something; MAIL FROM and text of the mail about it, as the relay was given them."""
+        """Place an order; return MAIL FROM and text of its mail, as the relay received them."""
         await self.order(number)
         await self.verdict(number, "sent")
         control = self.suite.simulator.endpoints.control_url
@@ -123,7 +123,7 @@ PATH = re.compile(r"b-[a-z2-7]{52}")
 
 
 def path_in_header(raw: str, name: str) -> str:
-    """Our return path, as the vendor finds it in the header of its own."""
+    """Return our return path, as the vendor finds it in its own header."""
     [line] = [line for line in raw.splitlines() if line.startswith(f"{name}: ")]
     found = PATH.search(line)
     assert found is not None
@@ -131,7 +131,7 @@ def path_in_header(raw: str, name: str) -> str:
 
 
 async def test_a_permanent_bounce_at_amazon_bars_the_address_for_the_next_mail(shop: Shop) -> None:
-    """SES → delivery → bounce → suppression → delivery, each step over its real way."""
+    """SES → delivery → bounce → suppression → delivery, each step over its real path."""
     ses = Ses(AMAZON)
     await shop.mails_by(ses)
     path, _ = await shop.mailed(1)
@@ -156,7 +156,7 @@ async def test_a_complaint_at_mailgun_ends_marketing_and_nothing_else(shop: Shop
     await shop.mails_by(mailgun)
     await shop.agreed_to("back-in-stock")
     path = path_in_header((await shop.mailed(1))[1], "X-Mailgun-Variables")
-    for _ in range(2):  # Mailgun may say it twice, under another token
+    for _ in range(2):  # Mailgun may send it twice, under another token
         await shop.happens(mailgun, "complaint", path)
 
     async def barred() -> Any:
@@ -172,7 +172,7 @@ async def test_a_complaint_at_mailgun_ends_marketing_and_nothing_else(shop: Shop
 
 
 async def test_an_unsubscribe_at_sendgrid_is_a_consent_withdrawn(shop: Shop) -> None:
-    """SendGrid → delivery → bounce → tokens: what holds for the customer, with its proof."""
+    """SendGrid → delivery → bounce → tokens: the customer's current consent, with its proof."""
     sendgrid = SendGrid()
     await shop.mails_by(sendgrid)
     await shop.agreed_to("back-in-stock")

@@ -1,4 +1,4 @@
-"""`on_unknown: verify`: after an attempt of which nobody knows, the provider is asked, and what it says decides."""
+"""`on_unknown: verify`: after an attempt with an unknown outcome, the provider is queried, and its answer decides."""
 
 import time
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def world(database: str, tmp_path: Path) -> AsyncIterator[SmsWorld]:
 
 
 async def test_what_the_provider_had_taken_is_sent_once(world: SmsWorld) -> None:
-    """It was accepted and never answered: the list has it, with its reference."""
+    """It was accepted and never answered: the list contains it, with its reference."""
     envelope = await world.texted(TAKEN.format(n=1))
     request = envelope.data.request_id
     assert await world.statuses() == {(UNKNOWN, Reason.TIMED_OUT): 1}
@@ -129,7 +129,7 @@ async def test_a_worker_that_dies_while_it_asks_has_changed_nothing(world: SmsWo
 
 
 async def test_a_provider_that_cannot_say_is_asked_again_until_the_time_to_ask_is_over(world: SmsWorld) -> None:
-    """500 to every question: it stays unknown, and says that it was asked."""
+    """500 to every query: it stays unknown, and says that it was queried."""
     world.simulator.exchange.faults.add(Script("sms-list", Fault.INTERNAL))
     envelope = await world.texted(TAKEN.format(n=11))
     for _ in range(3):
@@ -157,7 +157,7 @@ async def test_after_a_500_the_next_answer_counts(world: SmsWorld) -> None:
 
 
 async def test_two_equal_texts_to_one_number_are_not_told_apart(world: SmsWorld) -> None:
-    """One of them is there, and nobody can say which: neither is called sent, neither goes out again."""
+    """One of them is there, and nobody can say which: neither is marked sent, neither is sent again."""
     both = f"+49151{13:03}9991408"  # the first call is accepted and never answered
     await world.texted(both)
     world.simulator.exchange.faults.add(Script("sms", Fault.TIMEOUT_REFUSED, remaining=1))
@@ -173,7 +173,7 @@ async def test_two_equal_texts_to_one_number_are_not_told_apart(world: SmsWorld)
 
 
 async def test_what_a_receipt_has_told_to_be_another_message_is_no_doubt(world: SmsWorld) -> None:
-    """The same text went to the same number in the same minute, and Twilio has reported on it: ours is not there."""
+    """The same text went to the same number in the same minute, and Twilio has reported on it: ours is missing."""
     number = "+4915110000014"
     await world.texted(number)
     world.simulator.exchange.faults.add(Script("sms", Fault.TIMEOUT_REFUSED, remaining=1))
@@ -188,7 +188,7 @@ async def test_what_a_receipt_has_told_to_be_another_message_is_no_doubt(world: 
 
 
 async def test_a_sender_that_was_changed_since_proves_nothing_by_an_empty_list(world: SmsWorld) -> None:
-    """It may be another account by now, in which nothing of before stands."""
+    """It may use another account by now, in which earlier messages are missing."""
     await world.texted(TAKEN.format(n=18), NOT_TAKEN.format(n=19))
     world.senders.changed_at = world.time()
     await world.asked(MINUTE)
@@ -252,7 +252,7 @@ async def test_where_no_provider_can_be_asked_verify_leaves_it(world: SmsWorld) 
 
 
 async def test_a_retry_of_one_device_does_not_repeat_another_that_is_to_be_left(world: SmsWorld) -> None:
-    """One device answers 429 and is tried again, the other never answered: its communication says `leave`."""
+    """One device answers 429 and is retried, the other never answered: its communication says `leave`."""
     world.tokens.add("customer:1", "push", "push")
     slow, silent = (address["value"] for address in world.tokens.recipients["customer:1"]["addresses"])
     answers = {slow: Deferred(Reason.THROTTLED, "429", 0.0), silent: Ambiguous(Reason.TIMED_OUT, "no answer")}

@@ -1,4 +1,4 @@
-"""Mail vendors' webhooks over HTTP to the ledger: only what is verified counts, each once, about its tenant's mails."""
+"""Mail vendors' webhooks over HTTP to the ledger: only verified ones count, each once, about its tenant's mails."""
 
 import json
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ SENDERS: dict[str, WebhookSender] = {
 
 @dataclass
 class Suite:
-    """A ledger with one mail that was sent, delivery's HTTP beside it, and a sender per vendor."""
+    """A ledger with one sent mail, delivery's HTTP beside it, and a sender per vendor."""
 
     world: World
     service: Service
@@ -133,7 +133,7 @@ async def test_what_was_sent_stays_sent(suite: Suite, what: str) -> None:
 
 @pytest.mark.parametrize("vendor", list(SENDERS))
 async def test_mails_that_are_not_ours_change_nothing_and_are_not_asked_for_again(suite: Suite, vendor: str) -> None:
-    """Others send by the same relay; some forge paths; some messages are no longer kept."""
+    """Others send through the same relay; some forge paths; some messages are no longer stored."""
     before = counted(vendor, "unknown_message")
     forged = ReturnPath(b"x" * 32, "bounce.shop.example").make(UUID(int=1), 17, 1)
     gone = ReturnPath(suite.runtime.keyring.key("verp"), "b.example").make(UUID(int=1), 17, 1)
@@ -144,7 +144,7 @@ async def test_mails_that_are_not_ours_change_nothing_and_are_not_asked_for_agai
 
 
 async def test_another_tenants_mails_are_not_ours(suite: Suite) -> None:
-    """Whoever got a mail knows its return path: with a sender and a key of its own, a tenant could report anything."""
+    """A mail's recipient knows its return path: with its own sender and key, a tenant could report anything."""
     await set_up(suite.service, 4, tenant=2, **SENDERS["postmark"].account)
     sender = SENDERS["postmark"]
     post = sender.post([sender.event("hard", suite.path(), now())], now())
@@ -154,7 +154,7 @@ async def test_another_tenants_mails_are_not_ours(suite: Suite) -> None:
 
 
 async def test_ids_are_of_one_account_at_the_vendor(suite: Suite) -> None:
-    """Another account may use the same: it does not take an event away from the first."""
+    """Another account may use the same ids: it does not take an event away from the first."""
     await set_up(suite.service, 20, **SENDERS["postmark"].account)
     sender = SENDERS["postmark"]
     post = sender.post([sender.event("hard", suite.path(), now())], now())
@@ -163,7 +163,7 @@ async def test_ids_are_of_one_account_at_the_vendor(suite: Suite) -> None:
 
 
 async def test_strangers_change_nothing_and_learn_nothing(suite: Suite) -> None:
-    """A wrong key, no sender, a sender of another vendor: one answer for all of them."""
+    """A wrong key, no sender, a sender of another vendor: one response for all of them."""
     before = counted("brevo", "refused")
     good = SENDERS["brevo"].post([SENDERS["brevo"].event("hard", suite.path(), now())], now())
     answers = [
@@ -171,7 +171,7 @@ async def test_strangers_change_nothing_and_learn_nothing(suite: Suite) -> None:
         await suite.post(suite.url("brevo", number=99), good),
         await suite.post(suite.url("brevo", tenant=7), good),
         await suite.post(suite.url("brevo", number=1), good),
-        # a sender of another vendor, with a secret that it would take
+        # a sender of another vendor, with a secret that it would accept
         await suite.post(suite.url("brevo", number=4), Post(SENDERS["postmark"].post([{}], now()).headers, good.body)),
     ]
     assert [answer.status_code for answer in answers] == [401] * 5
@@ -187,7 +187,7 @@ async def test_an_old_signature_is_refused(suite: Suite) -> None:
 
 
 async def test_a_token_of_mailgun_is_good_for_one_body(suite: Suite) -> None:
-    """Its signature does not cover the event: whoever catches one could sign events of its own with it."""
+    """Its signature does not cover the event: anyone who intercepts one could sign events of their own with it."""
     mailgun = SENDERS["mailgun"]
     assert isinstance(mailgun, Mailgun)
     signature = mailgun.signature(now())
@@ -206,7 +206,7 @@ async def test_one_bad_event_does_not_take_the_others_with_it(suite: Suite) -> N
     sender = SENDERS["sparkpost"]
     events = [sender.event(what, suite.path(), now()) for what in ("delivered", "opened")]
     post = sender.post([events[0], {"msys": {"message_event": {"type": 1}}}, events[1]], now())
-    for _ in range(2):  # it comes again, since it was refused
+    for _ in range(2):  # it comes again, because it was refused
         refused = await suite.post(suite.url("sparkpost"), post)
         assert refused.status_code == 422
         assert [error["pointer"] for error in refused.json()["errors"]] == ["/1"]

@@ -19,7 +19,7 @@ ORDER = {
 
 @pytest.fixture
 async def suite(database: str, tmp_path: Path) -> AsyncIterator[Suite]:
-    """The shop, applied and published, with one customer."""
+    """Yield the shop, applied and published, with one customer."""
     async with whole_suite(database, tmp_path) as running:
         await open_shop(running)
         await customer(running)
@@ -93,8 +93,9 @@ async def test_a_one_time_code_is_sent_and_then_wiped(suite: Suite) -> None:
 
 
 async def test_a_text_without_an_answer_is_asked_about_and_told_so(suite: Suite) -> None:
-    """Twilio took it and the connection broke; the communication says `verify`, so it is asked, and `why` tells it."""
-    await customer(suite, phones=["+4915229990498"])  # its last digits: accepted, then cut
+    """Twilio accepted it and the connection broke; the communication says `verify`, so it is queried, and `why` says
+    so."""
+    await customer(suite, phones=["+4915229990498"])  # its last digits: accepted, then cut off
     path = "/orders-notification/v1/communications/one-time-code"
     code = await suite.get(path)
     kept = {name: code[name] for name in ("trigger", "recipient", "category", "expiry_seconds")}
@@ -116,6 +117,6 @@ async def test_a_text_without_an_answer_is_asked_about_and_told_so(suite: Suite)
 
 
 async def verdict(suite: Suite, wanted: str, reason: str) -> Any:
-    """The answer to why, once it is this one."""
+    """Return the answer to why, once it is this one."""
     answer = await why(suite, order="login-6")
     return answer if (answer["verdict"], answer["reason"]) == (wanted, reason) else None

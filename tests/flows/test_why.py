@@ -1,4 +1,4 @@
-"""Support asks why, over HTTP, with the events that the other services would have published."""
+"""Support asks why, over HTTP, after the events that the other services would have published."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from tests.flows.histories import KIM, NOW, ORDER, SENT, World, world
 __all__ = ["world"]
 
 
-async def test_sent_is_told_with_its_chain_and_its_text_again(world: World) -> None:
+async def test_a_sent_message_has_its_chain_and_its_rendered_text(world: World) -> None:
     id_ = await world.told(SENT)
     world.rendered[id_] = {"digest": "equal", "parts": {"subject": "Hallo Kim"}}
     answer = await world.why(recipient=KIM, order=ORDER)
@@ -27,7 +27,7 @@ async def test_sent_is_told_with_its_chain_and_its_text_again(world: World) -> N
     assert (await world.why("admin", message=id_))["render"]["parts"] == {"subject": "Hallo Kim"}
 
 
-async def test_the_trace_is_one_click_away_where_its_page_is_known(world: World) -> None:
+async def test_the_answer_links_to_the_trace_if_a_page_is_configured(world: World) -> None:
     id_ = await world.told(SENT)
     assert (await world.why(message=id_))["links"] == {"trace": None}  # no page is configured
     world.service.deps = replace(world.service.deps, trace_url="http://jaeger.example/trace/{trace_id}")
@@ -52,7 +52,7 @@ async def test_a_resend_after_a_time_out_is_explained(world: World) -> None:
     assert (await world.why(message=id_))["certain"] is True
 
 
-async def test_two_events_about_one_order_are_found_out(world: World) -> None:
+async def test_two_events_about_one_order_are_detected(world: World) -> None:
     await world.told(SENT)
     await world.told(SENT, minutes=5)
     answer = await world.why(order=ORDER, recipient=KIM, communication="parcel-shipped")
@@ -68,7 +68,7 @@ async def test_two_events_about_one_order_are_found_out(world: World) -> None:
         {"recipient": KIM, "communication": "parcel-shiped"},
     ],
 )
-async def test_what_does_not_fit_together_is_not_called_lost(world: World, asked: dict[str, str]) -> None:
+async def test_contradictory_parts_of_a_question_are_not_reported_as_lost(world: World, asked: dict[str, str]) -> None:
     id_ = await world.told(SENT)
     answer = await world.why(**asked)
     assert (answer["verdict"], answer["lost_at"]) == ("no_trace", "decision")
@@ -85,7 +85,7 @@ async def test_not_sent_says_the_reason_and_the_next_step(world: World) -> None:
     assert "subscribe" in answer["next_step"]
 
 
-async def test_not_yet_is_asked_of_delivery(world: World) -> None:
+async def test_not_yet_comes_from_delivery(world: World) -> None:
     id_ = await world.told()
     until = NOW + timedelta(hours=9)
     world.delivery[id_.partition(".")[0]] = {"reason": "quiet_hours", "until": until.isoformat()}
@@ -94,13 +94,13 @@ async def test_not_yet_is_asked_of_delivery(world: World) -> None:
     assert datetime.fromisoformat(answer["until"]) == until
 
 
-async def test_a_request_that_delivery_never_got_is_no_trace(world: World) -> None:
+async def test_a_request_that_never_reached_delivery_is_no_trace(world: World) -> None:
     await world.told()
     answer = await world.why(order=ORDER)
     assert (answer["verdict"], answer["lost_at"]) == ("no_trace", "request")
 
 
-async def test_others_that_are_away_are_no_reason_for_silence(world: World) -> None:
+async def test_unavailable_services_do_not_prevent_an_answer(world: World) -> None:
     world.away = True
     assert (await world.why(order="A-9"))["certain"] is False
     await world.told()
@@ -148,7 +148,7 @@ async def test_a_bounce_after_it_was_sent_is_the_verdict(world: World) -> None:
 
 
 @pytest.mark.parametrize(("outcome", "name"), [("condition_false", "parcel-shipped"), ("no_communication", None)])
-async def test_a_no_of_the_communication_is_told(world: World, outcome: str, name: str | None) -> None:
+async def test_a_refusing_decision_is_the_verdict(world: World, outcome: str, name: str | None) -> None:
     await world.decided(outcome, cause=first_id_at(NOW), name=name, recipient=None)
     answer = await world.why(order=ORDER, recipient=KIM)
     assert (answer["verdict"], answer["reason"]) == ("not_sent", outcome)
@@ -166,13 +166,13 @@ async def test_no_trace_says_where_it_was_lost(world: World) -> None:
 @pytest.mark.parametrize(
     "asked", [{"order": f"#{ORDER}"}, {"recipient": "1042"}, {"order": f"#{ORDER}", "recipient": "1042"}]
 )
-async def test_numbers_are_understood_as_people_write_them(world: World, asked: dict[str, str]) -> None:
+async def test_order_numbers_are_found_as_people_write_them(world: World, asked: dict[str, str]) -> None:
     id_ = await world.told(SENT)
     assert (await world.why(**asked))["messages"] == [id_]
     assert (await world.timeline(**asked))["items"][0]["message"] == id_
 
 
-async def test_what_was_refused_at_the_door_is_not_called_accepted(world: World) -> None:
+async def test_an_event_refused_by_intake_is_not_reported_as_accepted(world: World) -> None:
     await world.decided("schema_invalid", cause=first_id_at(NOW), name=None, recipient=None)
     assert (await world.why(order=ORDER))["facts"][0]["text"].endswith("arrived and was stored.")
 
@@ -203,7 +203,7 @@ async def test_a_timeline_is_complete_and_newest_first(world: World) -> None:
         assert items[0]["at"] > items[1]["at"] > items[2]["at"]
 
 
-async def test_a_timeline_comes_in_pages_without_gaps_or_repeats(world: World) -> None:
+async def test_timeline_pages_have_no_gaps_or_repeats(world: World) -> None:
     for number in range(7):
         await world.told(SENT, minutes=number)
     seen: list[tuple[str, str]] = []
@@ -249,7 +249,7 @@ async def test_after_erasure_nobody_is_found_under_the_name(world: World) -> Non
         ({"address": "neither"}, 422),
     ],
 )
-async def test_a_question_that_asks_nothing_says_what_to_ask(world: World, asked: dict[str, str], status: int) -> None:
+async def test_an_empty_question_is_refused_with_a_hint(world: World, asked: dict[str, str], status: int) -> None:
     async with world.client() as client:
         for path in ("/v1/why", "/v1/timeline"):
             answer = await client.get(path, params=asked)

@@ -1,4 +1,4 @@
-"""tokens alone, on a real Postgres, with keys of our own making."""
+"""tokens alone, on a real Postgres, with our own keys."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -34,7 +34,7 @@ KEYS = {
 
 @dataclass
 class Suite:
-    """The service, and what a test asks of it."""
+    """The service, and a test's calls to it."""
 
     http: httpx.AsyncClient
     service: Service
@@ -89,7 +89,7 @@ TABLES = ("import_refusal", "import", "consent_statement", "consent", "address",
 
 @contextmanager
 def database_of(postgres: embedded.EmbeddedServer, name: str) -> Iterator[str]:
-    """One database for a module's tests: a database each would cost more than the tests themselves."""
+    """One database for a module's tests: one per test would cost more than the tests themselves."""
 
     async def run(statement: str) -> None:
         connection = await asyncpg.connect(postgres.dsn)
@@ -102,7 +102,7 @@ def database_of(postgres: embedded.EmbeddedServer, name: str) -> Iterator[str]:
 
 
 async def wipe(dsn: str) -> None:
-    """As if nothing had happened yet."""
+    """Reset to an empty database."""
     connection = await asyncpg.connect(dsn)
     for table in TABLES:
         await connection.execute(f"delete from tokens.{table}")
@@ -111,7 +111,7 @@ async def wipe(dsn: str) -> None:
 
 @asynccontextmanager
 async def suite_over(runtime: Runtime, **settings: Any) -> AsyncIterator[Suite]:
-    """The service with a clock that stands at NOW."""
+    """Yield the service with a clock fixed at NOW."""
     clock = FixedClock(NOW)
     runtime = replace(runtime, clock=clock)
 

@@ -1,4 +1,4 @@
-"""Another system's webhook on a real socket: it answers as it is told, and remembers what it was sent."""
+"""Another system's webhook on a real socket: it answers as scripted, and records its requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +18,7 @@ from tests.flows.bounces import NOW, World, report
 
 @dataclass
 class Receiver:
-    """`says`: the status of each answer in turn, the last one for good; or `hang` or `reset`."""
+    """`says`: the status of each answer in turn, the last one repeats; or `hang` or `reset`."""
 
     says: list[int | str] = field(default_factory=lambda: [204])
     seen: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Receiver:
 
 @asynccontextmanager
 async def receiving() -> AsyncIterator[Receiver]:
-    """A receiver that listens."""
+    """Yield a listening receiver."""
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
@@ -86,7 +86,7 @@ BOTH = ["bounce.classified", "suppression.changed"]
 
 @pytest.fixture
 async def receiver(world: World) -> AsyncIterator[Receiver]:
-    """A receiver, and a service that may call loopback."""
+    """Yield a receiver, and a service that may call loopback."""
     caller = HttpCaller(world.clock, allow_private=True, seconds=3)
     deps = replace(
         world.service.deps,
@@ -106,7 +106,7 @@ async def set_up(world: World, receiver: Receiver, **more: Any) -> dict[str, Any
 
 
 async def bounce(world: World, words: str = "550 5.1.1 User unknown") -> None:
-    """A bounce mail, and its events as the bus brings them."""
+    """A bounce mail, and its events as the bus delivers them."""
     known = len(await world.said())
     await world.hand_in(report(world.path, words=words))
     for event in (await world.said())[known:]:
@@ -114,7 +114,7 @@ async def bounce(world: World, words: str = "550 5.1.1 User unknown") -> None:
 
 
 async def facts(world: World, count: int = 1) -> None:
-    """Facts about many addresses, as the bus brings them."""
+    """Facts about many addresses, as the bus delivers them."""
     for _ in range(count):
         await world.hear(
             BounceClassified(bounce_id=uuid4(), category="mailbox-full", group="soft", address_hash=bytes(32), at=NOW)
@@ -122,7 +122,7 @@ async def facts(world: World, count: int = 1) -> None:
 
 
 async def reached(what: Callable[[], bool]) -> None:
-    """Waits until it is so."""
+    """Wait until it is true."""
     for _ in range(1_000):
         if what():
             return
@@ -131,7 +131,7 @@ async def reached(what: Callable[[], bool]) -> None:
 
 
 async def turn(world: World, wanted: int = 1) -> int:
-    """One turn of the loop for each webhook that has something due; how many those were."""
+    """Run the loop once for each webhook with something due; return their number."""
     claimed = await world.service.deps.telling.claim(10, world.clock(), 120.0)
     for webhook in claimed:
         await call_webhook(world.service.deps, webhook)

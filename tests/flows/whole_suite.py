@@ -34,7 +34,7 @@ _DEFINITIONS = {
 
 @dataclass
 class Suite:
-    """What a story acts with: a client over the whole API, and what the providers saw."""
+    """A story's tools: a client over the whole API, and what the providers saw."""
 
     services: dict[str, Service]
     client: httpx.AsyncClient
@@ -58,7 +58,7 @@ class Suite:
         return answer.json() if answer.content else None
 
     async def send(self, type_: str, id_: str, subject: str, data: Any) -> Any:
-        """A business event."""
+        """Send a business event."""
         event = {
             "specversion": "1.0", "id": id_, "source": "https://shop.example", "type": type_,
             "subject": subject, "data": data,
@@ -66,7 +66,7 @@ class Suite:
         return await self.post("/orders-notification/v1/events", event, **{"content-type": _CLOUD_EVENT})
 
     async def eventually(self, what: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any:
-        """The first true answer of `what`; fails after `seconds`."""
+        """Return the first true answer of `what`; fails after `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not (found := await what()):
             assert asyncio.get_running_loop().time() < deadline, "it did not come true in time"
@@ -74,7 +74,7 @@ class Suite:
         return found
 
     async def drained(self) -> None:
-        """Whatever was said on the bus so far has been heard by everybody."""
+        """Wait until everything published so far has been consumed."""
         await self.eventually(self._nothing_to_publish)
 
     async def _nothing_to_publish(self) -> bool:
@@ -90,9 +90,9 @@ _CLOUD_EVENT = "application/cloudevents+json"
 
 @asynccontextmanager
 async def whole_suite(dsn: str, folder: Path, **more: Any) -> AsyncIterator[Suite]:
-    """Everything runs; leaving drains it. `more`: settings of the suite."""
+    """Yield the running suite; leaving drains it. `more`: settings of the suite."""
     compiled_rules()
-    # mail comes back to a port of its own, so that suites of two test processes do not meet
+    # bounce mails have their own port, so that suites of two test processes do not meet
     async with simulating(folder, SimulatorSettings(bounce_port=0)) as simulator:
         settings = SuiteSettings(data_dir=folder, dsn=by_role(dsn), **more)  # type: ignore[arg-type]
         services = build(settings, keyring_of(folder))
@@ -107,13 +107,13 @@ async def whole_suite(dsn: str, folder: Path, **more: Any) -> AsyncIterator[Suit
                 try:
                     yield Suite(services, client, simulator, stop)
                 finally:
-                    # also where a story failed: loops over closed pools would never come to rest
+                    # also after a failed story: loops over closed pools would never end
                     stop.set()
                     await working
 
 
 async def open_shop(suite: Suite) -> None:
-    """Applies and publishes the example shop."""
+    """Apply and publish the example shop."""
     for kind, path in _DEFINITIONS.items():
         for document in yaml.safe_load_all((SHOP / f"{kind}s.yaml").read_text(encoding="utf-8")):
             name = document.pop("name", None) or document.pop("type")

@@ -1,4 +1,4 @@
-"""A trace that a demo draws, whole and in part."""
+"""The trace drawn by the demo, complete and incomplete."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def _lines(spans: list[dict[str, Any]], missing: str = "") -> list[str]:
     return shown.get().splitlines()
 
 
-def test_a_child_stands_below_its_parent_whatever_the_clocks_say() -> None:
+def test_a_child_is_drawn_below_its_parent_despite_clock_skew() -> None:
     head, first, second = _lines([_span("child", "root", 5_000), _span("root", None, 6_000)])
     assert head == "trace abc: 2 spans of 1 programs"
     assert "root" in first
@@ -31,7 +31,7 @@ def test_a_child_stands_below_its_parent_whatever_the_clocks_say() -> None:
     assert second.index("child") > first.index("root")
 
 
-def test_a_span_whose_parent_has_not_come_is_drawn_all_the_same() -> None:
-    head, *rest = _lines([_span("root", None, 0), _span("orphan", "lost", 2_000)], "what orphan is below")
-    assert head.endswith("; not there yet: what orphan is below")
+def test_a_span_with_a_missing_parent_is_drawn_at_the_root() -> None:
+    head, *rest = _lines([_span("root", None, 0), _span("orphan", "lost", 2_000)], "the parent of orphan")
+    assert head.endswith("; not there yet: the parent of orphan")
     assert [any(name in line for line in rest) for name in ("root", "orphan")] == [True, True]

@@ -1,4 +1,4 @@
-"""What lies in `opensearch/`, made of the mapping in code and of definitions that people can read.
+"""Generates `opensearch/` from the mapping in code and from readable definitions.
 
-python -m tools.opensearch writes it; a test compares it with what would be written.
+Run python -m tools.opensearch to write it; a test compares the files with the result.
 """

@@ -13,7 +13,7 @@ PREFIX: str = HistorySettings.model_fields["opensearch_prefix"].default
 
 
 def files() -> dict[str, str]:
-    """What is generated, by file name."""
+    """Return the generated contents by file name."""
     made = {f"index-template.{name}.json": _readable(body) for name, body in schema.templates(PREFIX).items()}
     lines = [json.dumps(one, sort_keys=True, separators=(",", ":")) for one in saved_objects(PREFIX, schema.MAPPING)]
     return made | {"dashboards.ndjson": "\n".join(lines) + "\n"}

@@ -1,4 +1,4 @@
-"""What analysts see: saved searches, charts and dashboards, as definitions. `saved_objects.py` makes them importable.
+"""The analysts' saved searches, charts and dashboards, as definitions. `saved_objects.py` makes them importable.
 
 A chart counts records; `query` is DQL. Fields are those of the audit's mapping.
 """
@@ -12,7 +12,7 @@ FINAL = "kind: transition and status: (sent or failed or skipped or suppressed o
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """By the values of a field, the most frequent `most` of them."""
+    """Group by a field's values, the `most` most frequent ones."""
 
     field: str
     label: str
@@ -21,7 +21,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`over_time`: bars along the time; else `by` its first split. `distinct`: how many different values instead."""
+    """`over_time`: bars along the time; else `by` its first split. `distinct`: count different values instead."""
 
     id: str
     title: str
@@ -46,7 +46,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Boxes in which one value of each field is chosen for the whole dashboard."""
+    """Inputs that filter the whole dashboard by one value of each field."""
 
     id: str
     title: str
@@ -73,7 +73,7 @@ CONTROLS = (
     Controls("controls-delivery", "Narrow", (
         ("tenant", "Tenant"), ("mode", "Mode"), ("communication", "Communication"), ("channel", "Channel"),
     )),
-    Controls("controls-customer", "Whom or what is it about?", (
+    Controls("controls-customer", "Recipient, order or message", (
         ("recipient", "Recipient"), ("subject", "Order"), ("message", "Message"),
     )),
 )  # fmt: skip
@@ -82,7 +82,7 @@ SEARCHES = (
     Search(
         "not-sent", "Messages that were not sent", "kind: transition and status: (failed or skipped or suppressed)",
         ("status", "reason", "channel", "communication", "recipient", "subject", "detail"),
-        "Every no with its reason.",
+        "All refusals with their reasons.",
     ),
     Search(
         "refusals", "What providers said when they refused", "kind: rejection",
@@ -109,9 +109,9 @@ CHARTS = (
     # delivery health
     Chart("sent-count", "Sent", "metric", "kind: transition and status: sent"),
     Chart("failed-count", "Failed", "metric", "kind: transition and status: failed"),
-    Chart("unknown-count", "Nobody knows", "metric", "kind: transition and status: unknown"),
+    Chart("unknown-count", "Unknown", "metric", "kind: transition and status: unknown"),
     Chart("reached", "Customers reached", "metric", "kind: transition and status: sent", distinct="recipient",
-          description="Different recipients, estimated; erased ones are not among them."),
+          description="Distinct recipients, estimated; without erased ones."),
     Chart("outcomes-over-time", "Outcomes over time", "histogram", FINAL, (STATUS,), over_time=True),
     Chart("sent-by-channel", "Sent by channel over time", "line", "kind: transition and status: sent", (CHANNEL,),
           over_time=True),
@@ -119,8 +119,8 @@ CHARTS = (
     Chart("by-communication", "Outcomes of each communication", "table", FINAL, (COMMUNICATION, STATUS)),
     Chart("decisions", "What was decided before there was a message", "table", "kind: decision",
           (Split("event_type", "Event type", 20), REASON)),
-    Chart("put-back", "Put back to be tried again", "histogram", "kind: transition and status: pending", (REASON,),
-          over_time=True, description="Throttled, or the provider was away."),
+    Chart("put-back", "Put back for another attempt", "histogram", "kind: transition and status: pending", (REASON,),
+          over_time=True, description="Throttled, or the provider was unavailable."),
     Chart("provider-answers", "What providers answered", "table", "kind: rejection",
           (CHANNEL, Split("reply_code", "Code", 20), Split("enhanced_code", "Enhanced", 20))),
     # bounces and suppressions
@@ -132,14 +132,14 @@ CHARTS = (
           (Split("origin", "Origin", 4),)),
     Chart("complaints", "Complaints", "metric", "kind: receipt and receipt: complained"),
     Chart("barred", "Addresses barred", "metric", "type: suppression.changed and active: true"),
-    Chart("let-go", "Addresses let go", "metric", "type: suppression.changed and active: false"),
+    Chart("let-go", "Suppressions lifted", "metric", "type: suppression.changed and active: false"),
     Chart("suppression-reasons", "Why addresses were barred", "histogram", "type: suppression.changed and active: true",
           (REASON,), over_time=True),
     Chart("suppressed-messages", "Messages that a suppression stopped", "table",
           "kind: transition and status: suppressed", (COMMUNICATION, REASON)),
     # what happened to this customer
-    Chart("customer-outcomes", "What became of the messages", "pie", FINAL, (STATUS, REASON)),
-    Chart("customer-receipts", "What came back", "pie", "kind: receipt", (Split("receipt", "Receipt", 8),)),
+    Chart("customer-outcomes", "Outcomes of the messages", "pie", FINAL, (STATUS, REASON)),
+    Chart("customer-receipts", "Receipts", "pie", "kind: receipt", (Split("receipt", "Receipt", 8),)),
     Chart("customer-days", "Day by day", "histogram", "kind: *", (Split("kind", "Kind", 5),), over_time=True),
     Chart("customer-decisions", "What each communication decided", "table", "kind: decision",
           (COMMUNICATION, REASON)),

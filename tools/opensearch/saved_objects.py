@@ -1,7 +1,7 @@
-"""Definitions as saved objects of OpenSearch Dashboards, a JSON document a line, to be imported as they are.
+"""Converts definitions to saved objects of OpenSearch Dashboards: one JSON document per line, ready for import.
 
 Shapes and migration versions are those of Dashboards 2 and 3, whose types have not changed since: index-pattern 7.6.0,
-search and dashboard 7.9.3, visualization 7.10.0. References are by name, as an export writes them.
+search and dashboard 7.9.3, visualization 7.10.0. References are by name, as in an export.
 """
 
 import json
@@ -23,7 +23,7 @@ _SPACE = uuid.UUID("6f1f3d2e-5a3b-5d0c-9a54-0d4f6f0c6a11")
 
 
 def saved_objects(prefix: str, mapping: Mapping[str, Any]) -> list[Json]:
-    """All of them, what is referred to first."""
+    """Return all of them, referenced objects first."""
     pattern = _index_pattern(f"{prefix}-2*", mapping)
     charts = [_visualization(chart) for chart in CHARTS] + [_controls(one) for one in CONTROLS]
     searches = [_search(search) for search in SEARCHES]
@@ -32,7 +32,7 @@ def saved_objects(prefix: str, mapping: Mapping[str, Any]) -> list[Json]:
 
 
 def id_of(name: str) -> str:
-    """The id of a definition: the same at each import, so that an import replaces."""
+    """Return a definition's id: the same at each import, so that an import replaces."""
     return str(uuid.uuid5(_SPACE, name))
 
 

@@ -70,7 +70,7 @@ async def hand_in_mail(
     return shown_mail(mail)
 
 
-@router.get("/mails", summary="Mails that came back")
+@router.get("/mails", summary="Bounce mails")
 async def list_mails(
     request: Request,
     principal: Reader,

@@ -26,7 +26,7 @@ Until = Annotated[AwareDatetime | None, Query(description="End; default: now.")]
 Provider = Annotated[str | None, Query(max_length=100, examples=["gmail"])]
 
 
-@router.get("/statistics", summary="Bounces in figures")
+@router.get("/statistics", summary="Bounce statistics")
 async def statistics(
     request: Request,
     principal: Reader,

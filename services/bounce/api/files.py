@@ -43,7 +43,7 @@ class Feed(BaseModel):
     next_cursor: str | None = Field(description="Null only if there has never been a fact.")
 
 
-@router.get("/bounces:feed", summary="Facts as they come")
+@router.get("/bounces:feed", summary="A feed of facts")
 async def feed(request: Request, principal: Reader, limit: Limit = 100, cursor: After = None) -> Feed:
     """Return every fact exactly once, for any number of readers; without a cursor, from the first one on.
 
@@ -86,7 +86,7 @@ def _rows(request: Request, principal: Any, what: str, span: tuple[Any, Any]) ->
 
 
 async def _file(name: str, kind: str, shape: type[BaseModel], items: AsyncIterator[BaseModel]) -> StreamingResponse:
-    """The answer begins with the first lines, so that an error before them has a status of its own."""
+    """Read the first lines before responding, so that an error in them still sets the status."""
     lines = _csv(list(shape.model_fields), items) if kind == "csv" else _ndjson(items)
     headers = {"content-disposition": f'attachment; filename="{name}.{kind}"'}
     media = "text/csv; charset=utf-8" if kind == "csv" else "application/x-ndjson"

@@ -39,7 +39,7 @@ _REPORT: dict[int | str, dict[str, Any]] = {
 
 @router.post(
     "/mails:import",
-    summary="Hand in many mails",
+    summary="Submit many mails",
     responses=_REPORT,
     response_class=StreamingResponse,
     openapi_extra={"requestBody": {"required": True, "content": _BODY}},

@@ -20,7 +20,7 @@ _LONGEST = timedelta(days=400)
 Id = Annotated[UUID, Path(description="From POST replays.")]
 
 
-@router.post("", status_code=202, summary="What would change?")
+@router.post("", status_code=202, summary="Start a replay")
 async def start_replay(request: Request, response: Response, principal: Writer, body: ReplayBody) -> ReplayShown:
     """Apply the policy to stored facts again, under other rules, other settings or both, without changing anything.
 
@@ -60,7 +60,7 @@ async def get_replay(request: Request, principal: Reader, id: Id) -> ReplayShown
     return _shown(await found(deps_of(request), principal, id))
 
 
-@router.get("/{id}/changes", summary="Whom it concerns")
+@router.get("/{id}/changes", summary="A replay's changes")
 async def list_changes(
     request: Request,
     principal: Reader,

@@ -66,7 +66,7 @@ async def outdone_rules(
     )
 
 
-@router.get("/reports/unread-texts", summary="What no rule reads")
+@router.get("/reports/unread-texts", summary="Replies that no rule matches")
 async def list_unread(
     request: Request,
     principal: Reader,
@@ -91,7 +91,7 @@ async def list_unread(
     )
 
 
-@router.post("/reports/unread-texts/{template_id}:rule", status_code=201, summary="Make a rule of it")
+@router.post("/reports/unread-texts/{template_id}:rule", status_code=201, summary="Draft a rule for such replies")
 async def make_a_rule(
     request: Request,
     response: Response,
@@ -110,7 +110,7 @@ async def make_a_rule(
     return shown_entry(saved.entry, None, saved.lost)
 
 
-@router.get("/reports/disagreements", summary="Who reads it otherwise")
+@router.get("/reports/disagreements", summary="Disagreements")
 async def disagreements(
     request: Request,
     principal: Reader,
@@ -136,14 +136,14 @@ def _disagreement(row: Any) -> Disagreement:
     return Disagreement(**dict(row) | named)
 
 
-@router.get("/reports/agreements", summary="How often others agree")
+@router.get("/reports/agreements", summary="Agreements")
 async def agreements(request: Request, principal: Reader, days: Days = 30) -> Agreements:
     """Return by vendor, and for the model, the number of facts with an opinion, and how often it was ours."""
     rows = await deps_of(request).reports.agreeing(realm_of(principal), _since(request, days))
     return Agreements(items=[Agreement(**row, share=round(row["agreeing"] / row["facts"], 4)) for row in rows])
 
 
-@router.get("/rules/{id}/hits", summary="What a rule did")
+@router.get("/rules/{id}/hits", summary="A rule's hits")
 async def rule_hits(request: Request, principal: Reader, id: IdInPath, days: Days = 30) -> RuleHits:
     """Return by day how often it decided, matched in vain, or matched while only watched; and when last."""
     reports, realm = deps_of(request).reports, realm_of(principal)
@@ -166,7 +166,7 @@ def _since(request: Request, days: int) -> date:
 
 
 def _key(cursor: str | None, *kinds: type) -> tuple[Any, ...] | None:
-    """A cursor's sort key. Raises Invalid where it is another list's."""
+    """Parse a cursor's sort key. Raises Invalid for another list's cursor."""
     key = Cursor.read(cursor, len(kinds))
     if key is None:
         return None

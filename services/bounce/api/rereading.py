@@ -1,4 +1,4 @@
-"""Mails that are read again by the rules of today, while their bytes are kept."""
+"""Mails read again by today's rules, while their bytes are kept."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -20,20 +20,20 @@ router = Router(prefix="/v1", tags=["bounces"])
 
 
 class RereadBody(BaseModel):
-    """Mails of a time, by when they arrived, and of one outcome."""
+    """Mails of a time span, by arrival, and of one outcome."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={"examples": [{"since": "2027-03-01T00:00:00Z", "outcome": "undetermined", "preview": True}]},
     )
     since: AwareDatetime
-    until: AwareDatetime | None = Field(None, description="Now, where it is left out.")
-    outcome: str | None = Field(None, max_length=100, description="As `GET mails/{id}` has it.")
-    preview: bool = Field(False, description="Only say how many.")
+    until: AwareDatetime | None = Field(None, description="Default: now.")
+    outcome: str | None = Field(None, max_length=100, description="As in `GET mails/{id}`.")
+    preview: bool = Field(False, description="Only report how many.")
 
 
 class Reread(BaseModel):
-    """How many mails are read again, or would be."""
+    """The number of mails that are read again, or would be."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"count": 1204, "preview": True}]})
     count: int
@@ -42,14 +42,14 @@ class Reread(BaseModel):
 
 @router.post("/mails:reclassify", summary="Read mails again")
 async def reclassify_many(request: Request, principal: Writer, body: RereadBody) -> Reread:
-    """By the rules of today, within seconds. What a mail says now counts for the day on which it arrived; what it said
-    before and says no more becomes `void`, and what that barred is let go."""
+    """Read mails again by today's rules, within seconds. New facts count for the day on which the mail arrived; facts
+    that the new reading lacks become `void`, and what they barred is lifted."""
     deps = deps_of(request)
     since, until = sensible(body.since, "/since"), sensible(body.until or deps.clock(), "/until")
     if since >= until:
-        raise Invalid("`since` has to be before `until`.", pointer="/since")
+        raise Invalid("`since` must be before `until`.", pointer="/since")
     if body.outcome and "\x00" in body.outcome:
-        raise Invalid("An outcome has no NUL.", pointer="/outcome")
+        raise Invalid("An outcome must not contain NUL.", pointer="/outcome")
     wanted = Rereading((principal.tenant, principal.mode), since, until, body.outcome)
     count = await (deps.mails.count_readable(wanted) if body.preview else read_again(deps, wanted))
     return Reread(count=count, preview=body.preview)
@@ -57,10 +57,10 @@ async def reclassify_many(request: Request, principal: Writer, body: RereadBody)
 
 @router.post("/mails/{id}:reclassify", status_code=202, summary="Read a mail again")
 async def reclassify(request: Request, principal: Writer, id: UUID) -> MailShown:
-    """The same for one mail; it is `waiting` until it was read."""
+    """Read one mail again; it is `waiting` until then."""
     deps = deps_of(request)
     found = await queries.mail(deps.reads, principal, id)
     wanted = Rereading((principal.tenant, principal.mode), found.received_at, found.received_at + _MOMENT, id=id)
     if found.state != "waiting" and not await read_again(deps, wanted):
-        raise Conflict("Its bytes are not kept any more, so it cannot be read again.")
+        raise Conflict("Its bytes are no longer stored, so it cannot be read again.")
     return shown_mail(await queries.mail(deps.reads, principal, id))

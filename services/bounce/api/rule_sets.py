@@ -1,4 +1,4 @@
-"""Rule sets over HTTP: published at once and as a whole, and rolled back in one call."""
+"""Rule sets over HTTP: published as a whole, and rolled back in one call."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -36,7 +36,7 @@ Number = Annotated[int, Path(ge=0, lt=2**31, examples=[6])]
 async def list_rule_sets(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[RuleSetHead]:
-    """Rule sets, the one in force first."""
+    """List rule sets, the one in force first."""
     found = await deps_of(request).rule_sets.page(below_of(cursor), limit + 1)
     return Page(
         items=[RuleSetHead(**_head(record)) for record in found[:limit]],
@@ -48,10 +48,10 @@ async def list_rule_sets(
 async def publish_rule_set(
     request: Request, response: Response, principal: Publisher, body: PublishBody
 ) -> RuleSetShown:
-    """Puts all rules in shadow and live in force; the next mail is judged by them, on every replica within seconds.
+    """Put all rules in shadow and live in force; the next mail is classified by them, on every replica within seconds.
 
-    Refused with all problems at once: a live rule that loses one of its own examples, and a shipped rule whose
-    examples another one would decide and that is not named under `acknowledged`.
+    All problems are reported at once: a live rule that loses one of its own examples, and a shipped rule whose examples
+    another one would decide, unless it is named under `acknowledged`.
     """
     wanted = Publication(body.note, frozenset(body.acknowledged), body.emergency, body.replay)
     record = await publish(deps_of(request), principal, wanted)
@@ -61,7 +61,7 @@ async def publish_rule_set(
 
 @router.get("/{number}")
 async def show_rule_set(request: Request, principal: Reader, number: Number) -> RuleSetShown:
-    """A rule set with its rules as they were published."""
+    """Return a rule set with its rules as published."""
     record = await deps_of(request).rule_sets.get(number)
     if record is None:
         raise NotFound(f"There is no rule set {number}; GET rule-sets lists them.")
@@ -72,10 +72,10 @@ async def show_rule_set(request: Request, principal: Reader, number: Number) -> 
 async def roll_back_to(
     request: Request, response: Response, principal: Publisher, number: Number, body: RollBackBody
 ) -> RolledBack:
-    """Puts an earlier set in force again, under a new number. 0: the shipped rules alone.
+    """Put an earlier set in force again, under a new number. 0: only the shipped rules.
 
     `undo_effects` lifts, for every tenant, what the sets since have barred and this one would not have; what it would
-    have barred too stays. `preview` says how much that is, with examples.
+    have barred too stays. `preview` reports how much that is, with examples.
     """
     deps = deps_of(request)
     if body.preview:

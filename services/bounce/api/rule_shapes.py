@@ -32,7 +32,7 @@ SHOWN: dict[str, Any] = {
 
 
 def _listed(value: Any) -> Any:
-    """One text may stand without a list, and a reply code as a number."""
+    """Accept a single text instead of a list, and a reply code as a number."""
     items = value if isinstance(value, list) else [] if value is None else [value]
     return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in items]
 
@@ -44,7 +44,7 @@ RuleId = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
 
 class Example(BaseModel):
-    """A reply that the rule is for. What is not named is read from the text."""
+    """A reply that the rule is for. Fields that are not given are read from the text."""
 
     model_config = ConfigDict(extra="forbid")
     text: str = Field(max_length=2_000)
@@ -59,35 +59,35 @@ ExampleText = Annotated[str, StringConstraints(max_length=2_000)]
 
 
 class RuleDocument(BaseModel):
-    """What a rule says. Every condition that is given must hold; docs/bounces.md has the form of each."""
+    """A rule's document. All given conditions must hold; docs/bounces.md describes the form of each."""
 
     model_config = ConfigDict(extra="forbid")
-    category: str | None = Field(None, max_length=30, description="What a reply is, by the table of categories.")
-    contains: Texts = Field(default_factory=list, description="Phrases, any of which is there.")
+    category: str | None = Field(None, max_length=30, description="The reply's category, from the closed table.")
+    contains: Texts = Field(default_factory=list, description="Phrases, any of which occurs.")
     starts: Texts = Field(default_factory=list, description="Phrases, with any of which the reply begins.")
-    regex: Texts = Field(default_factory=list, description="Expressions, any of which is there; bounded and linear.")
-    unless: Texts = Field(default_factory=list, description="Phrases, none of which is there.")
-    provider: Texts = Field(default_factory=list, description="Whose reply it is.")
+    regex: Texts = Field(default_factory=list, description="Expressions, any of which matches; bounded and linear.")
+    unless: Texts = Field(default_factory=list, description="Phrases, none of which occurs.")
+    provider: Texts = Field(default_factory=list, description="The provider that replied.")
     reply: Texts = Field(default_factory=list, description="550, 5xx or 550-559.")
     enhanced: Texts = Field(default_factory=list, description="5.1.1, x.1.1 or 5.7.x.")
-    stage: Texts = Field(default_factory=list, description="connect, helo, mail, rcpt or data: what was answered.")
-    source: Texts = Field(default_factory=list, description="session, report, text or receipt: how it came.")
+    stage: Texts = Field(default_factory=list, description="connect, helo, mail, rcpt or data: the command answered.")
+    source: Texts = Field(default_factory=list, description="session, report, text or receipt: how it arrived.")
     switches_off: Texts = Field(
-        default_factory=list, description="Rules of the layers below that are out of force while this one is live."
+        default_factory=list, description="Rules of lower layers that are out of force while this one is live."
     )
-    priority: int | None = Field(None, description="0 to 999, within the layer; by its conditions if left out.")
+    priority: int | None = Field(None, description="0 to 999, within the layer; default: by its conditions.")
     note: str = Field("", max_length=2_000, description="Why we believe it.")
-    examples: list[ExampleText | Example] = Field(default_factory=list, description="Replies that it is to decide.")
+    examples: list[ExampleText | Example] = Field(default_factory=list, description="Replies that it must decide.")
 
     def document(self) -> dict[str, Any]:
-        """As it is kept: what says nothing is left out."""
+        """Return the document to store, without empty fields."""
         held = {name: getattr(self, name) for name in RuleDocument.model_fields}
         held["examples"] = [e if isinstance(e, str) else e.model_dump(exclude_none=True) for e in self.examples]
         return {name: value for name, value in held.items() if value not in (None, "", [])}
 
 
 class RuleBody(RuleDocument):
-    """A rule as somebody wants it."""
+    """A rule as its author wants it."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [BODY]})
     layer: LayerWord = "organisation"
@@ -95,14 +95,14 @@ class RuleBody(RuleDocument):
 
 
 class NewRule(RuleBody):
-    """A rule to make."""
+    """A rule to create."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"id": "our-house-rule", **BODY}]})
-    id: RuleId = Field(description="Lower-case letters, digits and hyphens; facts name the rule by it.")
+    id: RuleId = Field(description="Lower-case letters, digits and hyphens; facts refer to the rule by it.")
 
 
 class Decided(BaseModel):
-    """Which rule decides, and what; null: none."""
+    """The rule that decides, and its category; null: none."""
 
     rule: str | None
     category: str
@@ -112,29 +112,29 @@ class LostExample(BaseModel):
     """An example that another rule decides."""
 
     rule: str
-    number: int = Field(description="Its place in the rule's list.")
+    number: int = Field(description="Its index in the rule's list.")
     text: str
     now: Decided
-    before: Decided | None = Field(None, description="What the rules in force say of it.")
+    before: Decided | None = Field(None, description="The result under the rules in force.")
     acknowledged: bool | None = None
 
     @classmethod
     def of(cls, lost: Lost) -> "LostExample":
-        """From the handlers' form."""
+        """Convert from the handlers' form."""
         return cls(rule=lost.rule, number=lost.number, text=lost.text, now=Decided(**lost.now._asdict()))
 
 
 class RuleCounts(BaseModel):
-    """What a rule did in the last 30 days, among your facts: GET rules/{id}/hits has it by day."""
+    """A rule's hits in the last 30 days, among your facts: GET rules/{id}/hits has them by day."""
 
     decided: int
     outdone: int = Field(description="It matched, and another one decided.")
-    shadow: int = Field(description="It matched while it only looks.")
+    shadow: int = Field(description="It matched while only being watched.")
     last_at: AwareDatetime | None = Field(description="When it matched last, however long ago.")
 
 
 class RuleShown(RuleDocument):
-    """A rule as it is being worked on. `in_force`: the version of it that the newest rule set has; null: none."""
+    """A rule in its working state. `in_force`: its version in the newest rule set; null: none."""
 
     model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [SHOWN]})
     id: str
@@ -146,7 +146,7 @@ class RuleShown(RuleDocument):
     created_at: AwareDatetime | None
     changed_by: str
     changed_at: AwareDatetime | None
-    switched_off_by: str | None = Field(None, description="The rule in force that has put this one out of force.")
+    switched_off_by: str | None = Field(None, description="The rule in force that switches this one off.")
     hits: RuleCounts | None = Field(None, description="Null after saving.")
     lost: list[LostExample] = Field(
         default_factory=list, description="After saving: its examples that it would not decide."
@@ -154,7 +154,7 @@ class RuleShown(RuleDocument):
 
 
 def shown_entry(entry: Entry, in_force: int | None, lost: list[Lost] | None = None) -> RuleShown:
-    """A rule that people made."""
+    """Return a rule that people wrote."""
     return RuleShown(
         **entry.document,
         id=entry.id,
@@ -171,7 +171,7 @@ def shown_entry(entry: Entry, in_force: int | None, lost: list[Lost] | None = No
 
 
 class RuleVersion(BaseModel):
-    """A rule as it once was, and who made it so."""
+    """A former version of a rule, and its author."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -207,7 +207,7 @@ _REGRESSION: dict[str, Any] = {"examples": 331, "failed": [], "taken": []}
 
 
 class Regression(BaseModel):
-    """What the examples showed: own ones that another rule decides, and shipped rules' that were taken over."""
+    """What the examples showed: own ones that another rule decides, and those taken from shipped rules."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_REGRESSION]})
     examples: int = 0
@@ -216,7 +216,7 @@ class Regression(BaseModel):
 
 
 class RuleSetHead(BaseModel):
-    """A published rule set. `restores`: the earlier one that it brought back; `count`: of rules that people made."""
+    """A published rule set. `restores`: the earlier set it brought back; `count`: the number of rules people wrote."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_HEAD]})
     number: int
@@ -230,7 +230,7 @@ class RuleSetHead(BaseModel):
 
 
 class PublishedRule(BaseModel):
-    """A rule as it was published."""
+    """A rule as published."""
 
     id: str
     layer: str
@@ -240,7 +240,7 @@ class PublishedRule(BaseModel):
 
 
 class RuleSetShown(RuleSetHead):
-    """A rule set with its rules, and what the examples showed before it was published."""
+    """A rule set with its rules, and the results of the examples before publication."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**_HEAD, "regression": _REGRESSION, "rules": []}]})
     regression: Regression
@@ -256,18 +256,19 @@ class PublishBody(BaseModel):
     )
     note: Note
     acknowledged: list[RuleId] = Field(
-        default_factory=list, max_length=500, description="Shipped rules that may lose examples of theirs."
+        default_factory=list, max_length=500, description="Shipped rules that may lose some of their examples."
     )
     emergency: bool = Field(
-        False, description="Only the emergency layer, over the set in force; examples are reported and refuse nothing."
+        False,
+        description="Only the emergency layer, over the set in force; examples are reported but do not refuse it.",
     )
     replay: UUID | None = Field(
-        None, description="A replay of these rules that somebody has looked at: refused where they have changed since."
+        None, description="A replay of these rules that somebody reviewed: refused if they have changed since."
     )
 
 
 class RollBackBody(BaseModel):
-    """Why the earlier set is brought back."""
+    """Why the earlier set is restored."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -278,12 +279,12 @@ class RollBackBody(BaseModel):
         },
     )
     note: Note
-    undo_effects: bool = Field(False, description="Let go what was barred since, and would not be by the earlier set.")
-    preview: bool = Field(False, description="Only say what would be let go; nothing is rolled back.")
+    undo_effects: bool = Field(False, description="Lift what was barred since, and the earlier set would not have.")
+    preview: bool = Field(False, description="Only report what would be lifted; nothing is rolled back.")
 
 
 class RolledBack(BaseModel):
-    """`rule_set`: the new one; null in a preview. `effects`: what was let go, or would be, over all tenants."""
+    """`rule_set`: the new one; null in a preview. `effects`: what was lifted, or would be, for all tenants."""
 
     model_config = ConfigDict(
         json_schema_extra={

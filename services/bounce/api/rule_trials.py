@@ -1,4 +1,4 @@
-"""A pasted reply or mail, and what the rules say of it."""
+"""Tests a pasted reply or mail against the rules."""
 
 from typing import Any, Literal, Self
 
@@ -43,15 +43,15 @@ _OPINION: dict[str, Any] = {
 
 
 class TrialBody(BaseModel):
-    """A reply (with what is known of it besides its words) or a whole mail; and a rule that is not saved yet."""
+    """A reply (with what is known besides its words) or a whole mail; and optionally a rule that is not saved yet."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={"examples": [{"text": _TEXT, "rule": {"id": "our-house-rule", **BODY}}]},
     )
-    text: str | None = Field(None, max_length=24_000, description="What the server said.")
-    mail: str | None = Field(None, max_length=800_000, description="The bounce mail as it came, with its headers.")
-    reply: int | None = Field(None, ge=200, le=599, description="Read from the text where it is left out.")
+    text: str | None = Field(None, max_length=24_000, description="The server's reply.")
+    mail: str | None = Field(None, max_length=800_000, description="The original bounce mail, with its headers.")
+    reply: int | None = Field(None, ge=200, le=599, description="Default: read from the text.")
     enhanced: str | None = Field(None, max_length=20, description="The same.")
     provider: str | None = Field(None, max_length=100, examples=["gmail"])
     source: Literal["session", "report", "text", "receipt"] = "text"
@@ -61,12 +61,12 @@ class TrialBody(BaseModel):
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if (self.text is None) == (self.mail is None):
-            raise ValueError("send `text` or `mail`, one of them")
+            raise ValueError("send either `text` or `mail`")
         return self
 
 
 class HitShown(BaseModel):
-    """By what a rule matched: where it stands in the rule, and what it says."""
+    """What made a rule match: the place in the rule, and its text."""
 
     pointer: str
     says: str
@@ -84,10 +84,10 @@ class MatchedShown(BaseModel):
 
 
 class OpinionShown(BaseModel):
-    """What one rule set says. `rule`: the one that decides; `matched`: all, it first, those that only look last."""
+    """One rule set's result. `rule`: the one that decides; `matched`: all, the deciding one first, shadows last."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_OPINION]})
-    rule_set: int | None = Field(description="Its number; null: the draft, which is not published.")
+    rule_set: int | None = Field(description="Its number; null: the unpublished draft.")
     digest: str
     category: str
     group: str
@@ -114,9 +114,9 @@ class TrialShown(BaseModel):
     draft: OpinionShown
 
 
-@router.post("/rules:test", summary="Try a reply or a mail")
+@router.post("/rules:test", summary="Test a reply or a mail")
 async def try_rules(request: Request, principal: Reader, body: TrialBody) -> TrialShown:
-    """What would be said of a reply or mail: who decides, all that matched, and by what. Nothing is written."""
+    """Test a reply or mail: which rule decides, all that matched, and what made them match. Nothing is written."""
     reply = Reply(body.text or "", body.reply, body.enhanced, body.provider, body.source, body.stage)
     mail = body.mail.encode() if body.mail is not None else None
     rule = wanted_of(body.rule.id, body.rule) if body.rule else None

@@ -1,4 +1,4 @@
-"""Rules over HTTP: made, changed with If-Match, retired; nothing is in force before a rule set is published."""
+"""Rules over HTTP: created, changed with If-Match, retired; nothing is in force before a rule set is published."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -44,14 +44,14 @@ async def list_rules(
     state: StateWord | None = None,
     category: Annotated[str | None, Query(max_length=30, examples=["unknown-user"])] = None,
     provider: Annotated[str | None, Query(max_length=100, examples=["gmail"])] = None,
-    text: Annotated[str | None, Query(max_length=200, description="Somewhere in id, words, note or examples.")] = None,
+    text: Annotated[str | None, Query(max_length=200, description="Occurs in id, words, note or examples.")] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[RuleShown]:
-    """All rules by id, the shipped ones among them."""
+    """List all rules by id, including the shipped ones."""
     deps = deps_of(request)
     if any("\x00" in (term or "") for term in (category, provider, text)):
-        raise Invalid("A search term has no NUL.", pointer="text")
+        raise Invalid("A search term must not contain NUL.", pointer="text")
     wanted = RuleFilter(
         limit + 1,
         _after(cursor),
@@ -68,12 +68,12 @@ async def list_rules(
 
 @router.post("", status_code=201)
 async def create_rule(request: Request, response: Response, principal: Author, body: NewRule) -> RuleShown:
-    """Makes a rule. Its examples are shown to it, and those that it would not decide are listed under `lost`."""
+    """Create a rule. It is tested with its examples, and those that it would not decide are listed under `lost`."""
     deps = deps_of(request)
 
     def match(version: int | None) -> None:
         if version is not None:
-            raise Conflict(f"There is a rule {body.id} already; change it with PUT, or choose another id.")
+            raise Conflict(f"The rule {body.id} exists already; change it with PUT, or choose another id.")
 
     saved = await handlers.put_rule(deps, principal, wanted_of(body.id, body), match)
     response.headers["location"] = f"/bounce/v1/rules/{body.id}"
@@ -83,7 +83,7 @@ async def create_rule(request: Request, response: Response, principal: Author, b
 
 @router.get("/{id}")
 async def show_rule(request: Request, response: Response, principal: Reader, id: IdInPath) -> RuleShown:
-    """One rule, with the ETag that an edit sends as If-Match."""
+    """Return a rule, with the ETag that an edit sends as If-Match."""
     deps = deps_of(request)
     entry = await deps.rules.get(id)
     if entry is None and id in deps.workshop.shipped.documents:
@@ -96,7 +96,7 @@ async def show_rule(request: Request, response: Response, principal: Reader, id:
 
 @router.put("/{id}", responses={201: {"description": "Created.", "model": RuleShown}})
 async def put_rule(request: Request, response: Response, principal: Author, id: IdInPath, body: RuleBody) -> RuleShown:
-    """Makes a rule (201) or changes it (200; needs If-Match). What is in force stays until a set is published."""
+    """Create a rule (201) or change it (200; needs If-Match). The rules in force stay until a set is published."""
     deps = deps_of(request)
     saved = await handlers.put_rule(
         deps, principal, wanted_of(id, body), lambda version: require_match(request, version)
@@ -108,7 +108,7 @@ async def put_rule(request: Request, response: Response, principal: Author, id: 
 
 @router.post("/{id}:retire")
 async def retire_rule(request: Request, response: Response, principal: Author, id: IdInPath) -> RuleShown:
-    """Ends a rule; the next rule set goes without it."""
+    """Retire a rule; the next rule set is without it."""
     deps = deps_of(request)
     entry = await handlers.retire_rule(deps, principal, id)
     response.headers["etag"] = etag(entry.version)
@@ -119,7 +119,7 @@ async def retire_rule(request: Request, response: Response, principal: Author, i
 async def list_versions(
     request: Request, principal: Reader, id: IdInPath, limit: Limit = 100, cursor: After = None
 ) -> Page[RuleVersion]:
-    """Every version of a rule and who made it, newest first."""
+    """List every version of a rule and its author, newest first."""
     deps = deps_of(request)
     if await deps.rules.get(id) is None:
         raise handlers.unknown(deps, id)
@@ -132,7 +132,7 @@ async def list_versions(
 
 
 def below_of(cursor: str | None) -> int:
-    """The number that a page ended with, above all others on the first. Raises Invalid."""
+    """Return the number at which the last page ended; above all others for the first. Raises Invalid."""
     key = Cursor.read(cursor)
     below = key[0] if key else _NEWEST
     if not isinstance(below, int) or not 0 <= below <= _NEWEST:
@@ -148,7 +148,7 @@ def _after(cursor: str | None) -> str:
 
 
 def wanted_of(id_: str, body: RuleBody) -> Wanted:
-    """What a body asks for."""
+    """Return the rule that a body asks for."""
     return Wanted(id_, Layer.parse(body.layer), State.parse(body.state), body.document())
 
 

@@ -1,4 +1,4 @@
-"""What bounce takes and gives over HTTP, with an example each."""
+"""Bounce's requests and responses, with an example each."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -76,7 +76,7 @@ def _example(value: dict[str, Any], *, extra: Literal["forbid", "ignore"] = "ign
 
 
 class MailShown(BaseModel):
-    """A mail that was handed in: `waiting`, `read` (outcome: the category, or why not) or `backscatter`."""
+    """A submitted mail: `waiting`, `read` (outcome: the category, or why there is none) or `backscatter`."""
 
     model_config = _example(_MAIL)
     id: UUID
@@ -104,35 +104,33 @@ class BounceShown(BaseModel):
     enhanced_code: str | None
     text: str | None
     mail: UUID | None
-    rule: str | None = Field(
-        description="The rule that decided; null where the form of the report did, the model, or nothing."
-    )
-    matched: list[str] | None = Field(description="Every rule that matched, the one that decided first.")
-    shadow: list[str] | None = Field(description="Rules that matched too and only look: none of them has a say.")
+    rule: str | None = Field(description="The rule that decided; null if the report's form did, the model, or nothing.")
+    matched: list[str] | None = Field(description="Every rule that matched, the deciding one first.")
+    shadow: list[str] | None = Field(description="Rules in shadow that matched too; they do not count.")
     confidence: float | None = Field(
-        description="How far to believe it, from 0 to 1: of a rule an order, of the model a probability."
+        description="Confidence from 0 to 1: for a rule a rank, for the model a probability."
     )
-    provider: str | None = Field(description="Whose reply it is, by the host that refused or the address's domain.")
-    template: str | None = Field(description="The text without what differs from mail to mail.")
+    provider: str | None = Field(description="The replying provider, by the refusing host or the address's domain.")
+    template: str | None = Field(description="The text without its variable parts.")
     rule_set: str | None = Field(
-        description="The digest of the rules that were asked; `model:` and its digest where the model answered."
+        description="The digest of the rules that were applied; `model:` and its digest if the model answered."
     )
     from_domain: str
     communication: str
     decision: str = Field(description="leaves, waits, asks (the DNS), bars, or parked while its provider is doubted.")
-    policy: str = Field(description="The rule of the policy that decided.")
-    doubtful: bool = Field(description="Said while its provider's breaker was open, or shortly before.")
-    void: bool = Field(description="Undone: it counts as no proof.")
-    stage: str | None = Field(description="The SMTP command that was answered, where the report tells it.")
-    vendor: str | None = Field(description="The mail vendor that told us of it, with an opinion of its own.")
-    vendor_class: str | None = Field(description="The vendor's class of the bounce, in its own words.")
-    vendor_category: str | None = Field(description="The category that its class means, where it means exactly one.")
-    model_category: str | None = Field(description="What the model makes of the words; null where it was not asked.")
+    policy: str = Field(description="The policy's rule that decided.")
+    doubtful: bool = Field(description="Received while its provider's breaker was open, or shortly before.")
+    void: bool = Field(description="Undone: it does not count as proof.")
+    stage: str | None = Field(description="The SMTP command that was answered, if the report names it.")
+    vendor: str | None = Field(description="The mail vendor that reported it, with an opinion of its own.")
+    vendor_class: str | None = Field(description="The vendor's own class of the bounce.")
+    vendor_category: str | None = Field(description="The category of the vendor's class, if there is exactly one.")
+    model_category: str | None = Field(description="The model's category; null if it was not used.")
     model_confidence: float | None
 
 
 class SuppressionShown(BaseModel):
-    """What is barred, since when and why. The address itself is not kept, only its hash."""
+    """What is barred, since when and why. The address itself is not stored, only its hash."""
 
     model_config = _example(_SUPPRESSION)
     id: UUID
@@ -147,11 +145,11 @@ class SuppressionShown(BaseModel):
     message: str | None
     bounce: UUID | None
     note: str | None
-    category: str | None = Field(description="Of the fact that placed it; null where a person did.")
+    category: str | None = Field(description="The category of the fact that placed it; null if a person did.")
     provider: str | None
     rule: str | None = Field(description="The rule that gave the category.")
     rule_set: str | None
-    policy: str | None = Field(description="The rule of the policy that decided.")
+    policy: str | None = Field(description="The policy's rule that decided.")
     proofs: list[UUID] = Field(description="The facts that it rests on.")
 
 
@@ -163,19 +161,19 @@ class SuppressionExplained(SuppressionShown):
 
 
 class SuppressionBody(BaseModel):
-    """An address to bar: from everything, or from marketing."""
+    """An address to bar: for everything, or for marketing."""
 
     model_config = _example(
         {"address": "kim@example.com", "scope": "all", "note": "asked by phone, ticket 4711"}, extra="forbid"
     )
     address: str = Field(min_length=3, max_length=4096)
-    kind: Kind | None = Field(None, description="Seen from the address's form where it is left out.")
+    kind: Kind | None = Field(None, description="Default: recognised by the address's form.")
     scope: Literal["all", "marketing"] = "all"
     note: Note
 
 
 class LiftBody(BaseModel):
-    """Why it may be written to again."""
+    """Why it may be used again."""
 
     model_config = _example({"note": "the customer wrote from this address today"}, extra="forbid")
     note: Note

@@ -1,4 +1,4 @@
-"""What webhooks take and give over HTTP, with an example each."""
+"""Requests and responses of the webhooks' routes, with an example each."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -41,13 +41,13 @@ def _example(value: dict[str, Any], *, extra: Literal["forbid", "ignore"] = "ign
 
 
 class WebhookBody(BaseModel):
-    """Where to tell, and what of."""
+    """Where to send events, and which."""
 
     model_config = _example(_BODY, extra="forbid")
     url: str = Field(max_length=2_048, description="https, at a public address.")
     kinds: list[Literal["bounce.classified", "suppression.changed"]] = Field(min_length=1, max_length=10)
     note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] = Field(
-        "", description="What it is for."
+        "", description="Its purpose."
     )
     enabled: bool = True
 
@@ -64,21 +64,21 @@ class WebhookShown(BaseModel):
     version: int
     created_at: AwareDatetime
     changed_at: AwareDatetime
-    disabled_for: str | None = Field(description="Why we disabled it: `failing` for days, or `gone` (HTTP 410).")
-    failing_since: AwareDatetime | None = Field(description="Since then no call has succeeded.")
+    disabled_for: str | None = Field(description="Why it was disabled: `failing` for days, or `gone` (HTTP 410).")
+    failing_since: AwareDatetime | None = Field(description="The time since when no call has succeeded.")
     waiting: int
     given_up: int
 
 
 class WebhookMade(WebhookShown):
-    """The same with its secret, which is shown this once."""
+    """A webhook with its secret, which is shown only once."""
 
     model_config = _example({**_WEBHOOK, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
     secret: str
 
 
 class TryShown(BaseModel):
-    """What a call brought. Without a status there was no reply, and `error` says why."""
+    """The result of a call. Without a status there was no reply, and `error` says why."""
 
     model_config = _example({"delivered": True, "status": 204, "error": None, "milliseconds": 41})
     delivered: bool
@@ -88,7 +88,7 @@ class TryShown(BaseModel):
 
 
 class AttemptShown(BaseModel):
-    """A call. `event` is the `webhook-id` that the receiver saw."""
+    """A call. `event` is the `webhook-id` that the receiver got."""
 
     model_config = _example(_ATTEMPT)
     id: UUID
@@ -101,13 +101,13 @@ class AttemptShown(BaseModel):
 
 
 class AgainBody(BaseModel):
-    """Which events: of a time, or of these some by id."""
+    """Which events to send again: of a time span, or some of these by id."""
 
     model_config = _example({"since": "2027-03-01T08:00:00Z", "delivered": False}, extra="forbid")
     since: AwareDatetime
-    until: AwareDatetime | None = Field(None, description="Now, where it is left out.")
+    until: AwareDatetime | None = Field(None, description="Default: now.")
     delivered: bool = Field(False, description="Delivered ones too.")
-    events: list[UUID] = Field(default_factory=list, max_length=1_000, description="Of these alone; empty: all.")
+    events: list[UUID] = Field(default_factory=list, max_length=1_000, description="Only these; empty: all.")
 
 
 class AgainShown(BaseModel):

@@ -1,4 +1,4 @@
-"""Webhooks of other systems: told of facts and suppressions, signed after Standard Webhooks."""
+"""Other systems' webhooks: they receive facts and suppressions, signed after Standard Webhooks."""
 
 from typing import Annotated
 from uuid import UUID
@@ -28,7 +28,7 @@ Id = Annotated[UUID, Path(description="From GET webhooks.")]
 
 @router.get("", summary="Webhooks")
 async def list_webhooks(request: Request, principal: Reader) -> Page[WebhookShown]:
-    """All of them; there are 20 at most."""
+    """List all webhooks, at most 20."""
     deps = deps_of(request)
     found = await deps.webhooks.all((principal.tenant, principal.mode))
     counts = await deps.webhooks.counts([one.id for one in found])
@@ -37,7 +37,7 @@ async def list_webhooks(request: Request, principal: Reader) -> Page[WebhookShow
 
 @router.post("", status_code=201, summary="Set up a webhook")
 async def make_webhook(request: Request, response: Response, principal: Writer, body: WebhookBody) -> WebhookMade:
-    """From now on it is told of each event of the named kinds. The secret is shown this once."""
+    """Create a webhook, which from now on receives each event of the named kinds. The secret is shown only once."""
     made = await handlers.make_webhook(deps_of(request), principal, _wanted(body))
     response.headers["location"] = f"/bounce/v1/webhooks/{made.id}"
     response.headers["etag"] = etag(made.version)
@@ -46,7 +46,7 @@ async def make_webhook(request: Request, response: Response, principal: Writer, 
 
 @router.get("/{id}", summary="One webhook")
 async def get_webhook(request: Request, response: Response, principal: Reader, id: Id) -> WebhookShown:
-    """How it is set up, and how it goes."""
+    """Return a webhook's settings and state."""
     deps = deps_of(request)
     found = await handlers.webhook_of(deps, principal, id)
     response.headers["etag"] = etag(found.version)
@@ -57,7 +57,7 @@ async def get_webhook(request: Request, response: Response, principal: Reader, i
 async def change_webhook(
     request: Request, response: Response, principal: Writer, id: Id, body: WebhookBody
 ) -> WebhookShown:
-    """The whole of it, with If-Match. One that we had disabled is tried anew, with what had waited."""
+    """Replace its settings, with If-Match. If we had disabled it, it is tried again, with the events that waited."""
     deps = deps_of(request)
     changed = await handlers.change_webhook(
         deps, principal, id, _wanted(body), lambda version: require_match(request, version)
@@ -68,34 +68,34 @@ async def change_webhook(
 
 @router.delete("/{id}", status_code=204, summary="Remove a webhook")
 async def remove_webhook(request: Request, principal: Writer, id: Id) -> None:
-    """With If-Match; its log and what waits for it go too."""
+    """Remove it, with If-Match; its log and its waiting events are deleted too."""
     await handlers.remove_webhook(deps_of(request), principal, id, lambda version: require_match(request, version))
 
 
-@router.post("/{id}:rotate", summary="Give a webhook a new secret")
+@router.post("/{id}:rotate", summary="Rotate a webhook's secret")
 async def rotate(request: Request, response: Response, principal: Writer, id: Id) -> WebhookMade:
-    """The new secret is shown this once. For a day both sign, so that the receiver can change over in peace."""
+    """Return a new secret, shown only once. For a day both secrets sign, so that the receiver can switch over."""
     changed = await handlers.rotate_secret(deps_of(request), principal, id)
     response.headers["etag"] = etag(changed.version)
     return WebhookMade(**_shown(changed), secret=changed.secrets[0].key)
 
 
-@router.post("/{id}:test", summary="Try a webhook")
+@router.post("/{id}:test", summary="Test a webhook")
 async def test(request: Request, principal: Writer, id: Id) -> TryShown:
-    """Calls it now with an event of type `webhook.test`, and says what came back."""
+    """Call it now with an event of type `webhook.test`, and return the result."""
     call = await handlers.try_webhook(deps_of(request), principal, id)
     answer = call.answer
     return TryShown(delivered=answer.is_ok, status=answer.status, error=answer.error, milliseconds=answer.milliseconds)
 
 
-@router.post("/{id}:redeliver", summary="Tell a webhook again")
+@router.post("/{id}:redeliver", summary="Send events again")
 async def redeliver(request: Request, principal: Writer, id: Id, body: AgainBody) -> AgainShown:
-    """Events of a time that were given up are due again at once, under the ids that they had; delivered ones too where
-    that is asked for. Events are kept for 14 days, unless the installation says otherwise."""
+    """Make given-up events of a time span due again at once, under their original ids; `delivered` includes delivered
+    ones. Events are kept for 14 days, unless the installation says otherwise."""
     deps = deps_of(request)
     since, until = sensible(body.since, "/since"), sensible(body.until or deps.clock(), "/until")
     if since >= until:
-        raise Invalid("`since` has to be before `until`.", pointer="/since")
+        raise Invalid("`since` must be before `until`.", pointer="/since")
     wanted = Again(since, until, body.delivered, body.events)
     return AgainShown(count=await handlers.tell_again(deps, principal, id, wanted))
 
@@ -104,7 +104,7 @@ async def redeliver(request: Request, principal: Writer, id: Id, body: AgainBody
 async def list_attempts(
     request: Request, principal: Reader, id: Id, limit: Limit = 100, cursor: After = None
 ) -> Page[AttemptShown]:
-    """Calls, newest first, with what came back."""
+    """List calls, newest first, with their results."""
     deps = deps_of(request)
     await handlers.webhook_of(deps, principal, id)
     rows = await deps.webhooks.attempts(id, _after(cursor), limit + 1)

@@ -1,4 +1,4 @@
-"""Owns when a mail arrived that was kept elsewhere meanwhile: what it brings counts for that day, not for today."""
+"""Owns the arrival time of a mail that was stored elsewhere first: its facts count for that day, not for today."""
 
 import re
 from datetime import UTC, datetime
@@ -6,14 +6,14 @@ from email.utils import parsedate_to_datetime
 
 _HEAD_BYTES = 32 * 1024
 _END = re.compile(rb"\r?\n\r?\n")
-# the first Received is the last server's own, and so more honest than the Date that the sender wrote
+# the first Received is the last server's own, and so more reliable than the sender's Date
 _RECEIVED = re.compile(rb"^received:((?:[^\n]{0,1000}\n[ \t]){0,12}[^\n]{0,1000})", re.I | re.M)
 _DATE = re.compile(rb"^date:([^\n]{0,200})", re.I | re.M)
 _OLDEST = datetime(1990, 1, 1, tzinfo=UTC)
 
 
 def arrived_at(raw: bytes, now: datetime) -> datetime:
-    """By its first Received, else its Date; `now` where neither tells a time that can be."""
+    """Read it from the first Received, else from Date; `now` if neither has a plausible time."""
     head = raw[:_HEAD_BYTES]
     end = _END.search(head)
     head = head[: end.start()] if end else head

@@ -1,7 +1,7 @@
-"""Owns when a provider's word is doubted: its "no such user" leaves the usual band by far.
+"""Owns when a provider is doubted: its "no such user" replies leave the usual band by far.
 
-On 14 and 15 December 2020 Gmail answered 550 5.1.1 to good addresses for hours. The figures are counts per minute; a
-moment counts by when the provider said it, not by when we heard.
+On 14 and 15 December 2020 Gmail answered 550 5.1.1 to good addresses for hours. Counts are per minute, by the time of
+the provider's reply, not of its arrival here.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ Minutes = Mapping[datetime, int]  # by the start of the minute (UTC)
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The numbers of the breaker. What each is for stands in services/bounce/settings.py."""
+    """The breaker's limits; services/bounce/settings.py explains each."""
 
     factor: float = 5.0
     minimum: int = 200
@@ -28,7 +28,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """Sums over `usual_over` before the window, without what was said while a breaker was open."""
+    """Sums over `usual_over` before the window, excluding times when a breaker was open."""
 
     refused: int  # unknown-user at this provider
     sent: int  # mails handed over, at all providers
@@ -36,18 +36,18 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last hours by the minute: refused at this provider, sent to all."""
+    """The last hours per minute: refused at this provider, sent to all."""
 
     refused: Minutes
     sent: Minutes
 
 
 def expected(usual: Usual, seen: Seen, at: datetime, band: Band) -> float:
-    """How many refusals the window that ends at `at` would usually hold.
+    """Return how many refusals the window that ends at `at` would usually contain.
 
     A provider's share of all mails sent is steadier than a rate: a campaign makes ten times the bounces of a quiet
-    night. Bounces come behind the mails, so the busiest window within `answers_within` is taken. Where no sending was
-    seen at all (bounces of mails that others sent), the mere rate remains.
+    night. Bounces follow the mails, so the busiest window within `answers_within` counts. If no sending was seen at all
+    (bounces of mails that others sent), only the rate remains.
     """
     if not usual.sent:
         return usual.refused * (band.window / band.usual_over)
@@ -57,14 +57,14 @@ def expected(usual: Usual, seen: Seen, at: datetime, band: Band) -> float:
 
 
 def is_out(refused: int, expectation: float, band: Band) -> bool:
-    """Whether so many refusals in a window are beyond belief."""
+    """Whether so many refusals in a window are implausible."""
     return refused >= band.minimum and refused > band.factor * expectation
 
 
 def is_calm(seen: Seen, usual: Usual, at: datetime, band: Band) -> bool:
-    """Whether the window that ends at `at` is within the band, or has next to nothing in it.
+    """Whether the window that ends at `at` is within the band, or nearly empty.
 
-    Not the opposite of `is_out`: at night an outage may have few mails to refuse, and is one all the same.
+    Not the opposite of `is_out`: at night an outage may have few mails to refuse, and is still an outage.
     """
     refused = _sum(seen.refused, at, band)
     return refused < band.minimum * _FLOOR or refused <= band.factor * expected(usual, seen, at, band)
@@ -76,15 +76,15 @@ def may_close(seen: Seen, usual: Usual, at: datetime, band: Band) -> bool:
 
 
 def refused_in_window(seen: Seen, at: datetime, band: Band) -> int:
-    """Refusals in the window that ends with the minute of `at`."""
+    """Return the refusals in the window that ends with the minute of `at`."""
     return _sum(seen.refused, at, band)
 
 
 def doubtful_from(seen: Seen, usual: Usual, at: datetime, band: Band) -> datetime:
-    """From when on the provider is not believed, if the breaker trips at `at`.
+    """Return since when the provider is not believed, if the breaker trips at `at`.
 
-    As long before as the windows were out of the band but for their number, and one window more: an outage does not
-    begin with 200 refusals in its first minute.
+    It goes back as long as the windows were out of the band except for their number, plus one window: an outage does
+    not begin with 200 refusals in its first minute.
     """
     begin = _minute(at) - band.window + MINUTE
     while begin > at - band.back_at_most and not is_calm(seen, usual, begin - MINUTE, band):

@@ -1,4 +1,4 @@
-"""Owns the closed table of categories: which fact a bounce states, its group, and what follows from it."""
+"""Owns the closed table of categories: the fact that a bounce states, its group, and the action that follows."""
 
 from dataclasses import dataclass
 from enum import StrEnum

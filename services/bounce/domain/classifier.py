@@ -1,7 +1,7 @@
-"""Owns the verdict on a refusal: every rule that matches, the one that wins, and how far to believe it.
+"""Owns the verdict on a refusal: every rule that matches, the one that wins, and the confidence.
 
-The text is asked first, because codes are used loosely (5.7.1 and 550 stand for everything). A code that is precise
-has a rule with a priority of its own. Where no rule reads a reply, a model may (domain/model.py), if it is sure.
+The text comes first, because codes are used loosely (5.7.1 and 550 stand for everything). A precise code has a rule
+with a priority of its own. If no rule matches a reply, a model may classify it (domain/model.py), if it is sure.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ from services.bounce.domain.rules.wording import folded, spaced
 UNDETERMINED = "undetermined"
 MOST_SETTLED = 50_000
 MOST_REMEMBERED = 20_000
-_LONGEST = 500  # bytes of a reply that is remembered: 20 MB at the very most
+_LONGEST = 500  # bytes of a reply that is cached: 20 MB at the very most
 
 
 class Verdict(NamedTuple):
-    """`rule`: the id of the one that won, None where none matched; `matched`: all of them, the winner first.
+    """`rule`: the id of the winner, None if none matched; `matched`: all of them, the winner first.
 
-    `confidence` is an order, not a probability: words of a known provider above anybody's words, these above codes;
-    lower where rules that matched too would lead to another action, higher where a code says the same.
-    `rule_set`: the digest of the rules that were asked; `model:` and its digest where the model gave the category and
-    no rule did: then the confidence is a probability, and `asked` the digest of the rules. `shadow`: rules that matched
-    too, and only look. `strength`: the winner's priority.
+    `confidence` is a rank, not a probability: a known provider's words above anybody's words, these above codes; lower
+    if other matching rules would lead to another action, higher if a code agrees. `rule_set`: the digest of the rules
+    that were applied; `model:` and its digest if no rule matched and the model gave the category: then the confidence
+    is a probability, and `asked` the digest of the rules. `shadow`: rules in shadow that matched too. `strength`: the
+    winner's priority.
     """
 
     category: str
@@ -44,7 +44,7 @@ class Verdict(NamedTuple):
 
 
 class Classifier:
-    """A rule set with the engine that finds its patterns, and a model for the rest. Any thread may ask it."""
+    """A rule set with the engine that finds its patterns, and a model for the rest. Thread-safe."""
 
     def __init__(
         self,
@@ -55,25 +55,25 @@ class Classifier:
         *,
         remembered: int = MOST_REMEMBERED,
     ) -> None:
-        """`remembered`: the most verdicts that are kept by the replies' skeletons."""
+        """`remembered`: the maximum number of verdicts cached by the replies' skeletons."""
         self.rules = rules
         self.scan = scan
         self.providers = providers
         self.model = model
         self._guessed: dict[Reply, Guess | None] = {}
-        # replies differ in names and numbers, hardly ever in which patterns are in them
+        # replies differ in names and numbers, rarely in the patterns that they contain
         self._settled: dict[tuple[object, ...], Verdict] = {}
-        # the same few thousand replies come over and over
+        # the same few thousand replies recur
         self._skeleton = rules.skeletons.of
         self._remembered: dict[tuple[object, ...], Verdict] = {}
         self._most = remembered
 
     def classify(self, reply: Reply) -> Verdict:
-        """The verdict on one refusal; `undetermined` when nothing usable is said."""
+        """Return the verdict on one refusal; `undetermined` if it says nothing usable."""
         return self.classify_all([reply])[0]
 
     def classify_all(self, replies: Sequence[Reply]) -> list[Verdict]:
-        """The verdicts on many, each step over all of them: see `read_mails`."""
+        """Return the verdicts on many, each step over all of them: see `read_mails`."""
         words = [folded(reply[0]) for reply in replies]
         skeletons = [*map(self._skeleton, words)]
         keys = [(skeleton, *reply[1:]) for skeleton, reply in zip(skeletons, replies, strict=True)]
@@ -90,9 +90,9 @@ class Classifier:
         ]
 
     def _asked(self, words: bytes, key: tuple[object, ...], reply: Reply) -> Verdict:
-        """The verdict by asking the engine, remembered under its key."""
-        found = self.scan(spaced(words) or b" ")  # rules may ask for a reply without words
-        found.sort()  # in order of number: nothing may depend on the engine
+        """Return the engine's verdict, and cache it under its key."""
+        found = self.scan(spaced(words) or b" ")  # rules may match a reply without words
+        found.sort()  # by number: the result must not depend on the engine
         matches = (*found, *reply[1:])
         verdict = self._settled.get(matches)
         if verdict is None:
@@ -106,7 +106,7 @@ class Classifier:
         return verdict
 
     def _by_model(self, verdict: Verdict, reply: Reply) -> Verdict:
-        """What the model says where no rule does; the verdict as it was, where it is not sure."""
+        """Return the model's verdict where no rule matched; the given verdict if the model is not sure."""
         model = self.model
         if model is None or not reply.text:
             return verdict
@@ -140,7 +140,7 @@ class Classifier:
         return Verdict(won.category, *reasons, won.priority)
 
     def _sorted(self, found: Sequence[int], reply: Reply) -> tuple[set[int], set[int], Reply]:
-        """Rules that patterns and codes speak for, rules that are spoken against, and what is known besides words."""
+        """Return rules supported by patterns and codes, rules excluded by patterns, and what is known besides words."""
         for_: set[int] = set()
         against: set[int] = set()
         signs: dict[str, str] = {}
@@ -157,7 +157,7 @@ class Classifier:
 
 
 def _holds(rule: Rule, known: Reply) -> bool:
-    """Whether everything but the words is as the rule asks."""
+    """Whether all conditions of the rule other than its words hold."""
     if rule.providers and known.provider not in rule.providers:
         return False
     if rule.replies and not _within(rule.replies, known.reply_code):
@@ -195,9 +195,9 @@ def _confidence(matched: Sequence[Rule]) -> float:
 
 
 def is_permanent(reply_code: int | None, enhanced: str | None) -> bool:
-    """Whether the server said 5xx. Without any code a refusal that came back as a mail counts as permanent.
+    """Whether the server said 5xx. A refusal that came back as a mail without any code counts as permanent.
 
-    Where both codes are there and disagree, the enhanced one decides: it is the server's, the reply often a relay's.
+    If both codes exist and disagree, the enhanced one decides: it is the server's, while the reply is often a relay's.
     """
     if enhanced:
         return enhanced.startswith("5")

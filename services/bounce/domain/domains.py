@@ -1,4 +1,4 @@
-"""Owns what the DNS says of a domain that has no mail, it was said, and when it is asked again."""
+"""Owns what the DNS says about a domain reported to have no mail, and when it is queried again."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,14 +11,14 @@ _LONGEST = timedelta(days=30)
 
 
 class DomainState(Word):
-    ASKED = 0  # not answered yet
+    ASKED = 0  # no answer yet
     DEAD = 1
     ALIVE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the DNS said. `takes_mail` None: no answer (SERVFAIL, a time-out), which says nothing about the domain."""
+    """The DNS's answer. `takes_mail` None: no answer (SERVFAIL, a timeout), which says nothing about the domain."""
 
     takes_mail: bool | None
     words: str
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A domain that was said to have no mail. `tries`: questions without an answer, one after the other."""
+    """A domain reported to have no mail. `tries`: consecutive queries without an answer."""
 
     name: str
     state: DomainState
@@ -35,7 +35,7 @@ class Domain:
 
 
 def after(domain: Domain, answer: Answer, now: datetime) -> Domain:
-    """The domain after an answer; no answer changes nothing but the count of tries."""
+    """Return the domain after an answer; a missing answer changes only the count of tries."""
     if answer.takes_mail is None:
         return Domain(domain.name, domain.state, domain.since, min(domain.tries + 1, 1_000))
     state = DomainState.ALIVE if answer.takes_mail else DomainState.DEAD
@@ -43,9 +43,9 @@ def after(domain: Domain, answer: Answer, now: datetime) -> Domain:
 
 
 def ask_again_at(domain: Domain, now: datetime, again: timedelta) -> datetime | None:
-    """When the domain is looked at next; None: when it is said again that it has no mail.
+    """Return when to query the domain next; None: when it is next reported to have no mail.
 
-    What has been dead for a year is asked less often than what was there yesterday.
+    A domain that has been dead for a year is queried less often than one that existed yesterday.
     """
     if domain.tries:
         return now + min(again, timedelta(minutes=5 * 2.0 ** min(domain.tries - 1, 12)))

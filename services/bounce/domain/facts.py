@@ -1,4 +1,4 @@
-"""Owns the way from a report to facts: one about the address that we wrote to, one about each other that it names."""
+"""Owns the way from a report to facts: one about the address that we wrote to, one per further address it names."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -12,11 +12,11 @@ from services.bounce.domain.rules.ruleset import Reply
 from services.bounce.domain.templates import template_of
 from services.bounce.domain.told import without_class
 
-_made = tuple.__new__  # a named tuple's own constructor and `_make` are functions in Python
+_made = tuple.__new__  # faster: a named tuple's own constructor and `_make` are Python functions
 
 _POSITIVE = frozenset({"delivered", "relayed", "expanded"})
-_SHORT = 60  # characters: hardly more than a code
-_WEAK = 200  # below it stand single words and bare reply codes
+_SHORT = 60  # characters: little more than a code
+_WEAK = 200  # below it are single words and bare reply codes
 _WITHOUT_A_FACT: dict[Kind, str] = {
     Kind.AUTO_REPLY: "auto-reply",
     Kind.CHALLENGE: "challenge",
@@ -24,7 +24,7 @@ _WITHOUT_A_FACT: dict[Kind, str] = {
     Kind.RECEIPT: "delivered",
     Kind.OTHER: "not-a-bounce",
 }
-# RFC 5965's registry of feedback types; what is not named here is a complaint
+# RFC 5965's registry of feedback types; any other type is a complaint
 _BY_FEEDBACK: dict[str, str] = {
     "opt-out": "unsubscribe",
     "opt-out-list": "unsubscribe",
@@ -36,11 +36,11 @@ _BY_FEEDBACK: dict[str, str] = {
 class Fact(NamedTuple):
     """What a bounce states about one address, and why we think so.
 
-    `permanent`: the refusal was final, not a wish to wait. `delayed`: the server is still trying, so that the category
-    says what it waits for and the fact counts for nothing. `rule`: the one that decided; None where the form of the
-    report did, or the model, or nothing. `rule_set`: the digest of the rules that were asked; `model:` and its digest
-    where the model answered, so that what it caused can be undone alone; then `asked` is the digest of the rules that
-    did not know. `shadow`: rules that matched and only look. `stage`: the command that was answered.
+    `permanent`: the refusal was final, not temporary. `delayed`: the server is still trying, so the category says what
+    it waits for, and the fact does not count. `rule`: the one that decided; None if the report's form did, or the
+    model, or nothing. `rule_set`: the digest of the rules that were applied; `model:` and its digest if the model
+    answered, so that its effects can be undone separately; then `asked` is the digest of the rules that did not match.
+    `shadow`: rules in shadow that matched. `stage`: the command that was answered.
     """
 
     category: str
@@ -69,12 +69,12 @@ class Fact(NamedTuple):
 
     @property
     def template(self) -> str:
-        """The text without its variable parts: what makes two replies the same one."""
+        """The text without its variable parts, which identifies equal replies."""
         return template_of(self.text)
 
 
 class Vendor(NamedTuple):
-    """A mail vendor's own opinion: in its words, and the category that they mean, where they mean exactly one."""
+    """A mail vendor's own opinion: in its words, and their category, if there is exactly one."""
 
     name: str
     said: str
@@ -82,16 +82,16 @@ class Vendor(NamedTuple):
 
 
 def judge(report: Report, classifier: Classifier, ours: Callable[[str], bool] = lambda address: False) -> Fact:
-    """The one fact that a mail states about our recipient; `ours` knows the address that we wrote to.
+    """Return the one fact that a mail states about our recipient; `ours` recognises the address that we wrote to.
 
-    Where it is an alias that fans out (a report names several recipients and none is ours, or ours as the original
-    recipient of several), it bars only if every one of them is dead: one colleague who left does not end the list.
+    If that is an alias that fans out (a report names several recipients and none is ours, or ours as the original
+    recipient of several), it is barred only if every one of them is dead: one colleague who left does not end the list.
     """
     return facts_of([(report, ours)], classifier)[0]
 
 
 def facts_of(cases: Sequence[tuple[Report, Callable[[str], bool]]], classifier: Classifier) -> list[Fact]:
-    """What `judge` says of each of many mails, each step over all of them: see `read_mails`."""
+    """Return `judge`'s facts for many mails, each step over all of them: see `read_mails`."""
     named = [_named(report, ours) if report.kind is Kind.BOUNCE else () for report, ours in cases]
     said = [
         (reported, report.sentences, len(report.recipients) == 1)
@@ -106,14 +106,14 @@ def facts_of(cases: Sequence[tuple[Report, Callable[[str], bool]]], classifier: 
 
 
 def _named(report: Report, ours: Callable[[str], bool]) -> Sequence[Reported]:
-    """The recipients that count: ours, else all."""
+    """Return the recipients that count: ours, else all."""
     if len(report.recipients) == 1:
         return report.recipients
     return [one for one in report.recipients if one.address and ours(one.address)] or report.recipients
 
 
 def _by_form(report: Report, classifier: Classifier) -> Fact:
-    """The fact of a mail that says nothing about a recipient."""
+    """Return the fact of a mail that says nothing about a recipient."""
     if report.kind is Kind.FEEDBACK:
         category = _BY_FEEDBACK.get(report.feedback_type, "complaint")
         return Fact(category, True, None, None, report.text)
@@ -125,10 +125,10 @@ def _by_form(report: Report, classifier: Classifier) -> Fact:
 
 
 def about_others(report: Report, classifier: Classifier, ours: Callable[[str], bool]) -> dict[str, Fact]:
-    """What a report about several recipients says of those that are not ours, by address; failures only.
+    """Return what a report about several recipients says about those that are not ours, by address; failures only.
 
-    Our return path proves that we wrote to one address. That we ever wrote to these nobody has proven: an alias fans
-    out to them, or somebody has added them. They are facts to be found, and bar nothing.
+    Our return path proves that we wrote to one address. Nothing proves that we ever wrote to these: an alias fans out
+    to them, or somebody has added them. These facts can be found, and bar nothing.
     """
     named = {reported.address.lower() for reported in report.recipients if reported.address}
     if report.kind is not Kind.BOUNCE or len(named) < 2:
@@ -147,12 +147,12 @@ def _common(facts: list[Fact]) -> Fact:
     return next(alive, facts[0])
 
 
-# a recipient, the sentences of its report, and whether it is alone there: what they say of others counts only then
+# a recipient, the sentences of its report, and whether it is the only one: only then all sentences are about it
 _Said = tuple[Reported, Sentences, bool]
 
 
 def _of_reported(said: Sequence[_Said], classifier: Classifier) -> list[Fact]:
-    """The facts about recipients of reports."""
+    """Return the facts about recipients of reports."""
     replies = [_reply(reported, classifier.providers) for reported, _, _ in said]
     verdicts = classifier.classify_all(replies)
     known = list(zip(said, replies, verdicts, strict=True))
@@ -171,14 +171,14 @@ def _says_little(reply: Reply, verdict: Verdict) -> bool:
 
 
 def _weighed(said: _Said, reply: Reply, verdict: Verdict, classifier: Classifier) -> Fact:
-    """The fact about one recipient. Delivered and relayed are not bounces, and delayed is none yet."""
+    """Return the fact about one recipient. Delivered and relayed are not bounces; delayed is not one yet."""
     reported, human, alone = said
     codes = (reported.reply_code, reported.enhanced)
     text = reported.text
     if reported.action in _POSITIVE:
         return Fact("delivered", False, *codes, text)
     if _says_little(reply, verdict):
-        # the sentences for people above the field may say more
+        # the sentences above the field may say more
         others = _elsewhere(reported, human, alone)
         verdicts = classifier.classify_all([reply._replace(text=words) for words in others])
         for words, again in zip(others, verdicts, strict=True):
@@ -188,12 +188,12 @@ def _weighed(said: _Said, reply: Reply, verdict: Verdict, classifier: Classifier
     permanent = is_permanent(*codes) and not delayed
     category = verdict.category
     if category == UNDETERMINED and not permanent:
-        category = "expired"  # failed for good on a temporary code: the server gave up after waiting
+        category = "expired"  # a final failure on a temporary code: the server gave up after waiting
     return _fact(verdict, (category, permanent, *codes, text, delayed))
 
 
 def _elsewhere(reported: Reported, human: Sentences, alone: bool) -> list[str]:
-    """What the sentences say of this recipient, then all of them; nothing that was read already."""
+    """Return what the sentences say about this recipient, then all of them, without texts already classified."""
     told = told_about(human, reported.address, alone)
     said = [told.text] if told else []
     return [text for text in dict.fromkeys([*said, *([human.text] if alone else [])]) if text and text != reported.text]
@@ -207,7 +207,7 @@ def of_text(
     source: str = "text",
     address: str | None = None,
 ) -> Fact:
-    """The fact in a bare reply: an in-session refusal, a provider's receipt. `codes` where they are known apart."""
+    """Return the fact in a bare reply: an in-session refusal, a provider's receipt. `codes`, if known separately."""
     return of_reply(reply_in(text, classifier.providers, codes, source=source, address=address), classifier)
 
 
@@ -219,7 +219,7 @@ def reply_in(
     source: str = "text",
     address: str | None = None,
 ) -> Reply:
-    """A bare reply with the codes that are in it."""
+    """Build a bare reply with the codes that it contains."""
     text = without_class(text)
     found_code, found_enhanced = codes_in(text)
     provider = providers.of_address(address) if address else None
@@ -227,14 +227,14 @@ def reply_in(
 
 
 def of_reply(reply: Reply, classifier: Classifier) -> Fact:
-    """The fact in a reply whose codes are known."""
+    """Return the fact in a reply whose codes are known."""
     return of_replies([reply], classifier)[0]
 
 
 def of_replies(replies: Sequence[Reply], classifier: Classifier) -> list[Fact]:
-    """The facts in many replies, each step over all of them: see `read_mails`."""
+    """Return the facts in many replies, each step over all of them: see `read_mails`."""
     verdicts = classifier.classify_all(replies)
-    return [  # as `_fact` makes them, without a call for each
+    return [  # inlined `_fact`, without a call for each
         _made(Fact, (verdict[0], is_permanent(code, status), code, status, text, False, *verdict[1:9]))
         for verdict, (text, code, status, _, _, _) in zip(verdicts, replies, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Owns what is counted: facts and what followed from them, by hour and by day, in the dimensions people ask for."""
+"""Owns what is counted: facts and their consequences, by hour and by day, in the dimensions people query."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -10,8 +10,8 @@ from libs.contracts.outcomes import Mode, Word
 
 
 class Grain(Word):
-    """How finely time is divided. The narrow ones leave out domain and communication: six times fewer rows to sum up
-    for most questions."""
+    """The width of time buckets. The narrow ones leave out domain and communication: six times fewer rows to sum up for
+    most queries."""
 
     HOUR = 0
     DAY = 1
@@ -24,7 +24,7 @@ class Grain(Word):
 
 
 class Place(NamedTuple):
-    """Where something is counted; the order is the one in which rows are locked."""
+    """The key of a count; its order is the one in which rows are locked."""
 
     tenant: int
     mode: int
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """The dimensions of a fact: whose it is, and what it is told apart by."""
+    """The dimensions of a fact: its owner, and what it is grouped by."""
 
     tenant: int
     mode: Mode
@@ -55,7 +55,7 @@ def hour_of(at: datetime) -> datetime:
 
 
 def hours_of(moments: Iterable[datetime]) -> Iterator[datetime]:
-    """The hour (UTC) of each; most lie in that of the one before."""
+    """Yield the hour (UTC) of each moment; most share the previous one's."""
     begin = end = datetime.min.replace(tzinfo=UTC)
     for at in moments:
         if not begin <= at < end:
@@ -66,7 +66,7 @@ def hours_of(moments: Iterable[datetime]) -> Iterator[datetime]:
 
 @dataclass(slots=True)
 class Counts:
-    """`first`: facts about addresses of which none was known. The others count suppressions."""
+    """`first`: facts about addresses without earlier facts. The others count suppressions."""
 
     facts: int = 0
     first: int = 0
@@ -77,12 +77,12 @@ class Counts:
 
 @dataclass(slots=True)
 class Figures:
-    """What one transaction adds."""
+    """The counts that one transaction adds."""
 
     rows: dict[Place, Counts] = field(default_factory=lambda: defaultdict(Counts))
 
     def add(self, kind: Kind, at: datetime, **counts: int) -> None:
-        """Counts under the hour and under the day of a moment (UTC)."""
+        """Count under the hour and under the day of a moment (UTC)."""
         hour = hour_of(at)
         wide, narrow = tuple(kind[2:]), (kind.category, kind.provider, "", "")
         for grain, bucket in ((Grain.HOUR, hour), (Grain.DAY, hour.replace(hour=0))):

@@ -1,4 +1,4 @@
-"""Owns whom a block is about: the address of ours that the refusal names, else the domain the mail was from."""
+"""Owns what a block is about: our IP address that the refusal names, else the mail's From domain."""
 
 import ipaddress
 import re
@@ -7,14 +7,14 @@ from functools import lru_cache
 _ADDRESSES = re.compile(
     r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{1,4}(?::{1,2}[0-9a-f]{1,4}){2,7})(?![\w:]|\.\d)", re.I
 )
-# of version 4 alone; what stands before one is looked at after its first digit: so the search runs from digit to digit
+# version 4 only; the lookbehind follows the first digit, so that the search runs from digit to digit
 _ADDRESSES_V4 = re.compile(r"\d(?<![\w.:].)\d{0,2}(?:\.\d{1,3}){3}(?![\w:]|\.\d)", re.DOTALL)
 _READ = 2_000
 _DOTS, _COLONS = 3, 2  # in any address
 
 
 def blocked_origin(text: str, from_domain: str) -> str:
-    """The first public IP address in a refusal, else the domain; a version number is no address."""
+    """Return the first public IP address in a refusal, else the domain; a version number is not an address."""
     text = text[:_READ]
     has_colons = text.count(":") >= _COLONS
     if not has_colons and text.count(".") < _DOTS:
@@ -27,7 +27,7 @@ def blocked_origin(text: str, from_domain: str) -> str:
 
 @lru_cache(maxsize=4_096)
 def _public(found: str) -> str | None:
-    """The address, where it is one of the public net; the same few come over and over."""
+    """Return the address if it is public; the same few recur."""
     try:
         address = ipaddress.ip_address(found)
     except ValueError:

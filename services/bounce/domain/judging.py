@@ -1,4 +1,4 @@
-"""Owns a batch of facts on its way through the policy: what is decided on each, and what is counted for it."""
+"""Owns a batch of facts on its way through the policy: the decision on each, and what is counted for it."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -10,7 +10,7 @@ from services.bounce.domain.policy import Bars, Decision, History, Policy, Proof
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):
-    """A fact with its verdict. `breaker`: the one that was open when its provider said it."""
+    """A fact with its verdict. `breaker`: the one that was open when its provider replied."""
 
     proof: Proof
     verdict: Verdict
@@ -35,7 +35,7 @@ def judge_all(
     now: datetime,
     breakers: Mapping[UUID, UUID],
 ) -> Mapping[UUID, Judged]:
-    """Verdicts by fact. `breakers`: by fact, which one was open. Histories may hold others of the same batch."""
+    """Return verdicts by fact. `breakers`: the open one, by fact. Histories may contain others of the same batch."""
     judged: dict[UUID, Judged] = {}
     for proof, history in facts:
         earlier = any((other.at, other.id.int) < (proof.at, proof.id.int) for other in history.proofs)

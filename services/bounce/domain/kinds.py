@@ -1,4 +1,4 @@
-"""Owns what kind of answer a mail is: a bounce, a complaint, somebody's vacation, or none of ours to read."""
+"""Owns what kind of answer a mail is: a bounce, a complaint, an out-of-office reply, or none that we read."""
 
 import re
 from enum import StrEnum
@@ -55,7 +55,7 @@ _BOUNCE_SUBJECT = re.compile(
     r"|配信不能|送信エラー|配信できません|エラーメール|退信|недоставлен|不達",
     re.I,
 )
-# how people begin who are away, where their program says nothing of it
+# how people who are away begin, if their program does not mark the reply
 _AWAY = re.compile(
     r"\b(?:i am|i'm|we are|i will be|i'll be|is) (?:currently |presently |now )?"
     r"(?:out of (?:the |my )?office|on (?:annual |maternity |parental )?(?:leave|vacation|holiday))"
@@ -63,9 +63,9 @@ _AWAY = re.compile(
     r"|\bje suis (?:actuellement )?(?:absent|en congés?)|\bestoy fuera de la oficina|\bsono fuori ufficio",
     re.I,
 )
-# what else is delivered, or fails
+# other things that are delivered, or fail
 _OTHER_FREIGHT = re.compile(r"\b(?:parcel|package|shipment|courier|backup|paket|sendung|colis|paquete|pacco)\b", re.I)
-# the whole subject, as List-Unsubscribe's mailto and people write it
+# the whole subject, as written by List-Unsubscribe's mailto and by people
 _UNSUBSCRIBE = re.compile(
     r"(?:(?:re|aw|fwd?):\s*)?(?:please\s+)?(?:unsubscribe|remove|opt[- ]?out|abmelden|abmeldung|abbestellen"
     r"|unsubscribe[:=][\w.+/=-]{1,200}|abmeldung (?:vom )?newsletter|newsletter abmelden"
@@ -79,7 +79,7 @@ _SERVER = re.compile(
     r"|microsoft exchange|microsoftexchange|mail deliver\w+|mail[- ]?admin|bounce[sd]?@",
     re.I,
 )
-# what a server says that names neither itself nor its report; a person who answers quotes a message of ours
+# words of a server that names neither itself nor its report; a person who replies quotes a message of ours
 _SAYS_UNDELIVERED = Signed(
     ("deliver", "returned to sender", "@", "mailbox ", "mailing list"),
     re.compile(
@@ -89,7 +89,7 @@ _SAYS_UNDELIVERED = Signed(
         re.IGNORECASE | re.MULTILINE,
     ),
 )
-# what programs that run lists answer to the mail that they quote
+# replies of mailing list programs to the mail that they quote
 _LIST_REFUSES = Signed(
     ("list", "member", "subscri", "moderator"),
     re.compile(
@@ -101,7 +101,7 @@ _LIST_REFUSES = Signed(
         re.I,
     ),
 )
-# Sieve's `reject` and mailboxes without room answer so, in the form of a receipt (RFC 3028; RFC 5429 allows it still)
+# Sieve's `reject` and full mailboxes answer so, in the form of a receipt (RFC 3028; RFC 5429 still allows it)
 _REJECTS = re.compile(r"\b(?:rejected|refused|quota|not delivered|could not be delivered)\b", re.I)
 _MENTIONS_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)|deliver", re.I)
 
@@ -118,18 +118,18 @@ class Kind(StrEnum):
 
 
 class Words(Protocol):
-    """The sentences of a mail, read when they are asked for."""
+    """The sentences of a mail, read on demand."""
 
     @property
     def text(self) -> str: ...
 
 
 def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Kind:
-    """By form first (RFC 3464, 5965), then by who writes, then by what the subject says."""
+    """Decide by form first (RFC 3464, 5965), then by the sender, then by the subject."""
     if feedback.items:
         return Kind.AUTH_REPORT if feedback.get("feedback-type").lower() in _AUTH_FEEDBACK else Kind.FEEDBACK
     if has_status:
-        return Kind.BOUNCE  # also where it calls itself auto-replied, as Exim does
+        return Kind.BOUNCE  # even if it calls itself auto-replied, as Exim does
     headers, subject = mail.headers, mail.headers.get("subject")
     report_type = mail.type[1].get("report-type", "").lower()
     if report_type == "feedback-report":
@@ -159,13 +159,15 @@ def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Ki
     if _LIST_REFUSES.search(human.text[:1_500]) or _LIST_REFUSES.search(subject):
         return Kind.BOUNCE
     empty_path = headers.get("return-path").strip() in ("<>", "<MAILER-DAEMON>")
+    if empty_path and not says_bounce and headers.get("auto-submitted") and not _MENTIONS_REPLY.search(human.text):
+        return Kind.AUTO_REPLY  # a help desk that thanks for the mail
     if says_bounce or (empty_path and not _AWAY.search(human.text[:400])):
         return Kind.BOUNCE
     return _by_words(headers, human.text)
 
 
 def _by_words(headers: Headers, human: str) -> Kind:
-    """What nothing else tells: what a person writes, or a server that names neither itself nor its report."""
+    """Decide by words alone: a person's, or those of a server that names neither itself nor its report."""
     answers = any(headers.get(name) for name in ("in-reply-to", "references", "list-unsubscribe", "list-id"))
     if not answers and _SAYS_UNDELIVERED.search(human[:1_500]):
         return Kind.BOUNCE
@@ -173,14 +175,14 @@ def _by_words(headers: Headers, human: str) -> Kind:
 
 
 def _is_complaint(mail: Mail, human: str) -> bool:
-    """Microsoft's junk mail reports have no feedback part; the mail that they return names whom they are about."""
+    """Microsoft's junk mail reports have no feedback part; the mail that they return names the recipient."""
     if any(headers.get("x-hmxmroriginalrecipient") for headers in (mail.headers, mail.returned_headers)):
         return True
     return bool(_JMRP.search(human[:500]) or _JMRP.search(mail.headers.get("subject")))
 
 
 def _is_automatic(headers: Headers) -> bool:
-    """RFC 3834, and what came before it. `auto-generated` is what bounces call themselves, so it says nothing."""
+    """RFC 3834, and its predecessors. `auto-generated` is what bounces call themselves, so it says nothing."""
     submitted = headers.get("auto-submitted").lower()
     return (
         submitted.startswith("auto-replied")

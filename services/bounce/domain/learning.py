@@ -1,8 +1,8 @@
-"""Owns how the model learns from reviewed replies: the same replies, in any order, give the same weights to the byte.
+"""Owns how the model learns from reviewed replies: the same replies, in any order, give byte-identical weights.
 
-Multinomial logistic regression, one reply at a time in an order that a hash decides, with a step per weight that
-shrinks as it is used (AdaGrad). Five times a fifth of the replies is held out: on these the temperature is fitted, the
-accuracy is told, and each category gets the confidence from which it is right often enough.
+Multinomial logistic regression, one reply at a time in an order given by a hash, with a step per weight that shrinks
+with use (AdaGrad). Five-fold cross-validation: on the held-out replies the temperature is fitted, the accuracy is
+measured, and each category gets the confidence above which it is right often enough.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _ROUNDS = 20
 _STEP = 0.6
 _DECAY = 0.002  # of every weight, after each round
 _FEWEST = 4  # right guesses that a threshold must rest on
-_LEAST = 0.5  # confidence below which nothing is answered, and twice as near to 1 where the answer would bar an address
+_LEAST = 0.5  # minimum confidence of an answer; twice as near to 1 if the answer would bar an address
 _LIKELY = np.linspace(0.3, 3.0, 28)
 
 Numbers = NDArray[np.float64]
@@ -40,7 +40,7 @@ class Example(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """Guesses of like confidence: how many, how sure on average, which share of them right."""
+    """Guesses of similar confidence: how many, their mean confidence, the share of right ones."""
 
     guesses: int
     confidence: float
@@ -49,7 +49,7 @@ class Bin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What held-out replies showed. Shares between 0 and 1; `answered`: of replies, those above their threshold."""
+    """The results on held-out replies. Shares between 0 and 1; `answered`: of the replies, those above a threshold."""
 
     replies: int
     categories: dict[str, int]
@@ -64,8 +64,8 @@ class Trained:
 
 
 def train(examples: Sequence[Example], *, precision: float = 0.95) -> tuple[Model, Trained]:
-    """A model, and how good it is. `precision`: what a category must reach to be answered; the share of wrong ones may
-    be half as large where the answer would bar an address. Raises ValueError with fewer than two categories."""
+    """Return a model and its quality. `precision`: what a category must reach to be answered; the share of wrong
+    ones may be half as large if the answer would bar an address. Raises ValueError with fewer than two categories."""
     ordered = _in_order(examples)
     names = tuple(sorted({example.category for example in ordered}))
     if len(names) < 2:
@@ -85,7 +85,7 @@ def train(examples: Sequence[Example], *, precision: float = 0.95) -> tuple[Mode
 
 
 def made_of(examples: Sequence[Example], *, precision: float = 0.95) -> str:
-    """The digest of all that a model depends on: what has another one is to be trained again."""
+    """Return the digest of all that a model depends on: one with another digest must be trained again."""
     digest = hashlib.sha256(repr((precision, BUCKETS, FOLDS, _ROUNDS, _STEP, _DECAY, _FEWEST, _LEAST)).encode())
     for example in _in_order(examples):
         digest.update(_mark(example) + repr((example.category, example.also)).encode())
@@ -93,7 +93,7 @@ def made_of(examples: Sequence[Example], *, precision: float = 0.95) -> str:
 
 
 def _in_order(examples: Sequence[Example]) -> list[Example]:
-    """Each reply once, by a hash of what it says: neither order nor repetition of the file matters."""
+    """Return each reply once, sorted by a hash of its content: neither order nor repetition in the file matters."""
     return [told for _, told in sorted({_mark(e): e for e in sorted(examples, key=repr)}.items())]
 
 
@@ -121,7 +121,7 @@ def _fit(buckets: Buckets, meant: Sequence[int], categories: int) -> Numbers:
 
 
 def _held_out(buckets: Buckets, meant: Sequence[int], categories: int) -> Numbers:
-    """The scores of each reply by weights that have not seen it."""
+    """Return the scores of each reply by weights that have not seen it."""
     scores = np.zeros((len(buckets), categories))
     for fold in range(FOLDS):
         seen = [n for n in range(len(buckets)) if n % FOLDS != fold]
@@ -133,7 +133,7 @@ def _held_out(buckets: Buckets, meant: Sequence[int], categories: int) -> Number
 
 
 def _temperature(scores: Numbers, meant: Sequence[int]) -> float:
-    """The one under which the held-out replies are least surprising."""
+    """Return the temperature under which the held-out replies are least surprising."""
 
     def surprise(temperature: float) -> float:
         pairs = zip(scores, meant, strict=True)
@@ -143,7 +143,7 @@ def _temperature(scores: Numbers, meant: Sequence[int]) -> float:
 
 
 def _thresholds(shares: Numbers, right: Sequence[bool], names: Sequence[str], precision: float) -> dict[str, float]:
-    """By category the lowest confidence from which on enough guesses are right; none where that is never so."""
+    """Return by category the lowest confidence above which enough guesses are right; absent if there is none."""
     found: dict[str, float] = {}
     best = shares.argmax(axis=1)
     for place, name in enumerate(names):
@@ -176,6 +176,6 @@ def _told(
 
 
 def _whole_numbers(weights: Numbers) -> tuple[NDArray[np.int8], Numbers]:
-    """Weights as int8 with a scale for each category."""
+    """Return the weights as int8 with a scale for each category."""
     scales = np.maximum(np.abs(weights).max(axis=0), 1e-9) / 127
     return np.rint(weights / scales).astype(np.int8), np.array([float(f"{scale:.6g}") for scale in scales])

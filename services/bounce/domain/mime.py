@@ -1,8 +1,8 @@
-"""Owns the reading of a mail's structure: headers, parts, decoded text. Never raises, whatever comes.
+"""Owns parsing a mail's structure: headers, parts, decoded text. Never raises, for any input.
 
-Bounce mails are the worst MIME there is: missing boundaries, wrong charsets, reports cut in the middle. So this
-reader is small, linear and bounded instead of complete: at most MAX_BYTES are looked at, MAX_DEPTH levels and
-MAX_PARTS parts; the rest is ignored, not refused.
+Bounce mails are the worst MIME there is: missing boundaries, wrong charsets, truncated reports. So this parser is
+small, linear and bounded instead of complete: it reads at most MAX_BYTES, MAX_DEPTH levels and MAX_PARTS parts; the
+rest is ignored, not refused.
 """
 
 import binascii
@@ -18,7 +18,7 @@ from itertools import islice
 import msgspec
 
 MAX_BYTES = 256 * 1024
-MAX_KEPT = 4 * MAX_BYTES  # what is behind it is the customer's mail sent back, with its pictures
+MAX_KEPT = 4 * MAX_BYTES  # the bytes after it are the customer's returned mail, with its pictures
 MAX_HEAD = 64 * 1024
 MAX_DEPTH = 8
 MAX_PARTS = 64
@@ -27,7 +27,7 @@ MAX_HEADER_CHARS = 8_000
 MAX_TYPE_CHARS = 2_000
 MAX_ENCODED_CHARS = 1_000  # the decoder is not linear
 
-# text charsets only: idna, punycode and the escape codecs are slow or make lone surrogates
+# text charsets only: idna, punycode and the escape codecs are slow or produce lone surrogates
 _CHARSET = re.compile(
     r"utf-?(8|16(be|le)?)|us-ascii|ascii|iso-?8859-\d{1,2}|latin-?1|(windows|cp)-?125\d|koi8-[ru]"
     r"|gb2312|gbk|gb18030|big5|shift_jis|euc-(jp|kr)|iso-2022-jp|ks_c_5601-1987",
@@ -35,14 +35,14 @@ _CHARSET = re.compile(
 )
 _HEADER = re.compile(r"^([^\s:]{1,200})[ \t]*:(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _LOOK = 200
-_MARKS = (b"\xff", b"\xfe", b"\xef")  # how byte order marks begin
+_MARKS = (b"\xff", b"\xfe", b"\xef")  # first bytes of byte order marks
 _BLANK_LINE = re.compile(rb"\r?\n[ \t]*\r?\n")
 _PARAMETER = re.compile(r';\s*([\w*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)')
 _GUESSED_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,69})\r?$", re.MULTILINE)
 
 
 class Headers:
-    """Unfolded headers in order of appearance, their names in lower case."""
+    """Unfolded headers in order of appearance, with lower-case names."""
 
     __slots__ = ("_by_name", "items")
 
@@ -53,7 +53,7 @@ class Headers:
             self._by_name.setdefault(name, []).append(value)
 
     def get(self, name: str) -> str:
-        """The first value under `name`, decoded; empty when there is none."""
+        """Return the first value of `name`, decoded; empty if there is none."""
         values = self._by_name.get(name)
         return decode_words(values[0]) if values else ""
 
@@ -83,7 +83,7 @@ class _Walk:
 
 
 def parse(raw: bytes) -> tuple[Part, list[Part]]:
-    """The mail itself (its headers, its type) and its leaves, in order."""
+    """Return the mail itself (its headers, its type) and its leaves, in order."""
     headers, body = split_message(raw[:MAX_BYTES])
     kind, parameters = content_type(headers.get("content-type"))
     root = Part(kind, parameters, headers, body)
@@ -116,7 +116,7 @@ def _pieces(part: Part) -> list[bytes]:
 
 
 def _split(body: bytes, mark: bytes) -> list[bytes]:
-    """What stands between lines that are the mark, or the mark and `--`; at most MAX_PARTS of them are looked for."""
+    """Split at lines that equal the mark, or the mark and `--`; into at most MAX_PARTS."""
     pieces: list[bytes] = []
     begin, at, looked = -1, 0 if body.startswith(mark) else body.find(b"\n" + mark) + 1, 0
     while (at or not looked) and len(pieces) < MAX_PARTS and looked < 4 * MAX_PARTS:
@@ -132,7 +132,7 @@ def _split(body: bytes, mark: bytes) -> list[bytes]:
 
 
 def split_message(raw: bytes) -> tuple[Headers, bytes]:
-    """Headers and body; a body without any header is a body."""
+    """Split headers and body; a text without any header is all body."""
     if raw.startswith((b"\n", b"\r\n")):
         return Headers([]), raw.lstrip(b"\r\n")
     end = _BLANK_LINE.search(raw)
@@ -142,13 +142,13 @@ def split_message(raw: bytes) -> tuple[Headers, bytes]:
 
 
 def parse_headers(text: str) -> Headers:
-    """Header lines, folded or not; lines that are none are passed over (mbox's From, stray text)."""
+    """Parse header lines, folded or not; other lines are skipped (mbox's From, stray text)."""
     found = islice(header_lines(text.replace("\r\n", "\n")), MAX_HEADERS)
     return Headers([(name.lower(), unfolded(value[:MAX_HEADER_CHARS])) for name, value in found])
 
 
 def header_lines(text: str) -> list[tuple[str, str]]:
-    """Names and values, folded as they came; the lines end in \\n."""
+    """Return names and values, folded as received; the lines end in \\n."""
     return _HEADER.findall(text)
 
 
@@ -157,7 +157,7 @@ def unfolded(value: str) -> str:
 
 
 def content_type(value: str) -> tuple[str, dict[str, str]]:
-    """The type in lower case (text/plain when absent or broken) and its parameters."""
+    """Return the type in lower case (text/plain if absent or broken) and its parameters."""
     value = value[:MAX_TYPE_CHARS]
     kind = value.partition(";")[0].strip().lower()
     parameters = {match[1].lower(): match[2].strip('"').replace('\\"', '"') for match in _PARAMETER.finditer(value)}
@@ -165,7 +165,7 @@ def content_type(value: str) -> tuple[str, dict[str, str]]:
 
 
 def decoded(body: bytes, encoding: str) -> bytes:
-    """The body without its transfer encoding; what does not decode stays as it came."""
+    """Remove the transfer encoding; a body that does not decode stays as received."""
     match encoding.strip().lower():
         case "base64":
             try:
@@ -179,7 +179,7 @@ def decoded(body: bytes, encoding: str) -> bytes:
 
 
 def to_text(body: bytes, parameters: Mapping[str, str]) -> str:
-    """Text in the charset that is named, else UTF-8, else Latin-1; never with NUL or lone surrogates."""
+    """Decode text with the named charset, else UTF-8, else Latin-1; never with NUL or lone surrogates."""
     charset = parameters.get("charset")
     try:
         marked = _marked(body) if body[:1] in _MARKS else None
@@ -190,15 +190,15 @@ def to_text(body: bytes, parameters: Mapping[str, str]) -> str:
 
 
 def _marked(body: bytes) -> str | None:
-    """The charset that a byte order mark names, whatever the headers say."""
+    """Return the charset of a byte order mark, which overrides the headers."""
     if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
     return "utf-8-sig" if body.startswith(codecs.BOM_UTF8) else None
 
 
 def normal(raw: bytes) -> bytes:
-    """The mail in bytes of ASCII's kind, its lines ending in LF or CRLF: some come as UTF-16, some went through
-    programs that know CR alone, or write CR twice."""
+    """Return the mail in an ASCII-compatible encoding, with lines ending in LF or CRLF: some come as UTF-16, some went
+    through programs that know only CR, or write CR twice."""
     if not raw.isascii() or b"\x00" in raw[:_LOOK]:
         raw = _narrow(raw)
     if b"\r" in raw:
@@ -213,21 +213,21 @@ def _narrow(raw: bytes) -> bytes:
     start = raw[:_LOOK]
     if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return raw.decode("utf-16", "replace").encode("utf-8", "replace")
-    if 5 * start.count(0) > 2 * len(start):  # half of them, in text of ASCII's letters
+    if 5 * start.count(0) > 2 * len(start):  # half of the bytes, in text of ASCII letters
         kind = "utf-16-be" if start[::2].count(0) > start[1::2].count(0) else "utf-16-le"
         return raw.decode(kind, "replace").encode("utf-8", "replace")
     return raw.removeprefix(codecs.BOM_UTF8)
 
 
 def clean(text: str) -> str:
-    """Text that Postgres and JSON take."""
+    """Return text that Postgres and JSON accept."""
     if text.isascii() and "\x00" not in text:
         return text
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def decode_words(value: str) -> str:
-    """RFC 2047 encoded words become text; broken ones stay as they are."""
+    """Decode RFC 2047 encoded words; broken ones stay as they are."""
     if "=?" not in value:
         return value
     try:

@@ -1,9 +1,8 @@
-"""Owns what a linear model makes of a reply that no rule reads: which category its words look like, and how sure it is.
+"""Owns the classification by a linear model of replies that no rule matches: a category, and the confidence.
 
 A reply becomes buckets: its words, pairs of words, runs of four characters, its codes and provider, each hashed. A
-category's score is the sum of its weights there; a softmax over the scores, cooled by a temperature that was fitted on
-replies held out, is the confidence. Weights are whole numbers with one scale for each category: equal files mean equal
-verdicts.
+category's score is the sum of its weights there; the confidence is a softmax over the scores, with a temperature fitted
+on held-out replies. Weights are integers with one scale for each category: equal files mean equal verdicts.
 """
 
 import re
@@ -35,8 +34,8 @@ class Guess(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """`weights`: int8, BUCKETS × categories. `thresholds`: the confidence from which a category is answered at all.
-    `made_of`: the digest of the replies and numbers that it was trained with."""
+    """`weights`: int8, BUCKETS × categories. `thresholds`: the minimum confidence for each category. `made_of`: the
+    digest of the replies and parameters of its training."""
 
     categories: tuple[str, ...]
     weights: NDArray[np.int8]
@@ -47,7 +46,7 @@ class Model:
     made_of: str = ""
 
     def predict(self, replies: Sequence[Reply]) -> list[Guess]:
-        """The likeliest category of each reply, whatever the confidence."""
+        """Return the likeliest category of each reply, with any confidence."""
         guesses = []
         for reply in replies:
             buckets = buckets_of(reply)
@@ -58,25 +57,25 @@ class Model:
         return guesses
 
     def answer(self, reply: Reply) -> Guess | None:
-        """The guess, where it is sure enough to be a verdict."""
+        """Return the guess if it is sure enough to be a verdict."""
         guess = self.predict([reply])[0]
         sure = guess.confidence >= self.thresholds.get(guess.category, 2.0)
         return guess if sure and guess.category != NOTHING else None
 
 
 def buckets_of(reply: Reply) -> NDArray[np.int64]:
-    """The buckets of a reply, in order, each once."""
+    """Return the buckets of a reply, sorted, without repeats."""
     return np.array(sorted({zlib.crc32(piece) % BUCKETS for piece in _pieces(reply)}), dtype=np.int64)
 
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores as shares of one."""
+    """Return scores as shares that add up to one."""
     grown = np.exp(scores - scores.max())
     return np.asarray(grown / grown.sum(), dtype=np.float64)
 
 
 def _pieces(reply: Reply) -> Iterator[bytes]:
-    yield b""  # what a category weighs when nothing is said
+    yield b""  # the bias: a category's weight for an empty reply
     text = _DIGITS.sub(b"0", comparable(reply.text)[:_MAX_BYTES])
     words = text.split()
     yield from (b"w" + word for word in words)

@@ -1,7 +1,7 @@
-"""Owns what follows from a fact about an address: what it bars, for what it waits, whom it does not touch.
+"""Owns the consequences of a fact about an address: what it bars, what it waits for, what it leaves alone.
 
-Pure: a verdict depends on the fact, on what is known of the address, on the numbers of the policy and on the time that
-is handed in, so that it can be replayed over history with another clock or other numbers.
+Pure: a verdict depends on the fact, on what is known about the address, on the policy's settings and on the given time,
+so that it can be replayed over history with another clock or other settings.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,17 +16,17 @@ from libs.contracts.reasons import Reason
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.domains import POLICY as DOMAIN_CHECK
 
-DAYS_KEPT = 62  # of acceptances, a bit each: what fits into a signed 64-bit number
+DAYS_KEPT = 62  # acceptances, one bit each: as many as fit into a signed 64-bit number
 
 DEAD = frozenset({"unknown-user", "inactive", "moved"})
 SCORED = frozenset({"mailbox-full", "recipient-filter"})
 _ENDS = DEAD | {"bad-domain"}
 _LONGEST_IN_A_QUEUE = timedelta(days=5)  # RFC 5321 §4.5.4.1
-_ARRIVED = frozenset({"complaint", "unsubscribe"})  # facts about mails that did reach somebody
+_ARRIVED = frozenset({"complaint", "unsubscribe"})  # facts about mails that did arrive
 
 
 class Decision(Word):
-    """What became of a fact: what stands in the database, and its word outside."""
+    """The outcome of a fact: its number in the database, and its word outside."""
 
     LEAVES = 0
     WAITS = 1
@@ -37,7 +37,7 @@ class Decision(Word):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The numbers. What each is for stands in services/bounce/settings.py."""
+    """The policy's settings; services/bounce/settings.py explains each."""
 
     trusted_providers: frozenset[str] = frozenset()  # `*`: all of them
     second_proof: timedelta = timedelta(hours=24)
@@ -49,20 +49,20 @@ class Policy:
     score_within: timedelta = timedelta(days=14)
 
     def trusts(self, provider: str) -> bool:
-        """Whether its word ends a mailbox at once."""
+        """Whether one reply of this provider is enough to bar a mailbox."""
         return provider in self.trusted_providers or "*" in self.trusted_providers
 
     @property
     def longest_memory(self) -> timedelta:
-        """How long anything that went well with an address can matter."""
+        """How long a successful contact with an address can matter."""
         return max(self.recent_delivery, self.recent_reading, self.proofs_within, self.score_within)
 
 
 class Proof(msgspec.Struct, frozen=True, gc=False):
-    """A fact as policy sees it. `doubtful`: said while its provider's breaker was open, or shortly before.
+    """A fact as policy sees it. `doubtful`: received while its provider's breaker was open, or shortly before.
 
     `proven`: we wrote to this address; a report that merely mentions one proves nothing. `in_session`: the mail was
-    refused, not accepted and sent back. `domain`: the address's own, where it can be asked whether it exists.
+    refused, not accepted and sent back. `domain`: the address's own, if the DNS can be asked whether it exists.
     """
 
     id: UUID
@@ -77,7 +77,7 @@ class Proof(msgspec.Struct, frozen=True, gc=False):
 
 
 class Contact(msgspec.Struct, frozen=True, gc=False):
-    """What went well with an address. Bit n of `accepted`: a mail was accepted n days before `day` (UTC).
+    """Successful contacts with an address. Bit n of `accepted`: a mail was accepted n days before `day` (UTC).
 
     `read_on`: the last day on which a mail to it was opened or clicked, or a receipt said delivered.
     """
@@ -92,7 +92,7 @@ class Contact(msgspec.Struct, frozen=True, gc=False):
 
 
 class History(msgspec.Struct, frozen=True, gc=False):
-    """What is known of an address. `lifted`: when somebody last let it go, by what was barred."""
+    """What is known about an address. `lifted`: when somebody last lifted a suppression, by scope."""
 
     proofs: tuple[Proof, ...] = ()
     contact: Contact | None = None
@@ -100,7 +100,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bars(msgspec.Struct, frozen=True, gc=False):
-    """The address is barred. `policy` names the rule of this page, `evidence` the facts that it rests on."""
+    """The address is barred. `policy` names the rule of this module, `evidence` the facts that it rests on."""
 
     scope: Scope
     reason: Reason
@@ -109,14 +109,14 @@ class Bars(msgspec.Struct, frozen=True, gc=False):
 
 
 class Waits(msgspec.Struct, frozen=True, gc=False):
-    """Not yet: another proof may come, or the DNS is asked for the domain (`asks`) first."""
+    """Not yet: another proof may come, or the DNS is asked about the domain (`asks`) first."""
 
     policy: str
     asks: str | None = None
 
 
 class Leaves(msgspec.Struct, frozen=True, gc=False):
-    """Touches no address: a block is about the sender, an unsubscribe becomes a consent in `tokens`."""
+    """No address is affected: a block is about the sender, an unsubscribe becomes a consent in `tokens`."""
 
     policy: str
 
@@ -130,9 +130,9 @@ def may_be_parked(policy: str) -> bool:
 
 
 def decide(fact: Proof, history: History, policy: Policy, now: datetime) -> Verdict:
-    """What follows from the fact. The history may contain the fact itself, and what came after `now`.
+    """Return the fact's consequence. The history may contain the fact itself, and later facts than `now`.
 
-    Facts may come in any order: two proofs are as good when the older one arrives last.
+    Facts may arrive in any order: two proofs count just as well if the older one arrives last.
     """
     if not fact.proven:
         return Leaves("hearsay")
@@ -145,7 +145,7 @@ def decide(fact: Proof, history: History, policy: Policy, now: datetime) -> Verd
     if fact.category not in _ENDS:
         return Leaves("sender" if CATEGORIES[fact.category].group == "block" else "passing")
     if not fact.permanent:
-        return Leaves("passing")  # a reply that only asked for patience never ends a mailbox
+        return Leaves("passing")  # a temporary refusal never ends a mailbox
     if fact.domain and fact.category == "bad-domain":
         return Waits(DOMAIN_CHECK, asks=fact.domain)
     return _dead(fact, history, policy, now)
@@ -174,9 +174,9 @@ def _dead(fact: Proof, history: History, policy: Policy, now: datetime) -> Verdi
 
 
 def _scored(fact: Proof, history: History, policy: Policy, now: datetime) -> Verdict:
-    """A point a day; a point is gone after `score_within`, all of them with a delivery.
+    """One point per day; a point expires after `score_within`, all of them with a delivery.
 
-    Marketing alone is barred: what the customer has ordered goes on being tried, and may show that there is room again.
+    Only marketing is barred: mails about the customer's orders are still tried, and may show that there is space again.
     """
     alive = signs_of_life(fact, history, policy, now)
     since = _latest(alive.until, history.lifted.get(Scope.MARKETING))
@@ -195,17 +195,17 @@ def _counts(proof: Proof, since: datetime | None, now: datetime) -> bool:
 
 
 class Alive(msgspec.Struct, frozen=True, gc=False):
-    """The end of the last day with a sign of life, and whether that is recent, seen from the fact."""
+    """The end of the last day with a sign of life, and whether that is recent, relative to the fact."""
 
     until: datetime | None
     recently: bool
 
 
 def signs_of_life(fact: Proof, history: History, policy: Policy, now: datetime) -> Alive:
-    """Deliveries, openings and clicks that are known by `now`.
+    """Return deliveries, openings and clicks that are known by `now`.
 
-    That a mail was accepted is no delivery yet: our relay accepts everything, and the bounce comes behind. It is one
-    once `delivered_after` has gone by without a fact that answers it.
+    An accepted mail is not a delivery yet: our relay accepts everything, and the bounce follows. It is one once
+    `delivered_after` has passed without a fact that answers it.
     """
     contact = history.contact
     if contact is None:
@@ -223,7 +223,7 @@ def signs_of_life(fact: Proof, history: History, policy: Policy, now: datetime) 
 
 
 def _answered(proof: Proof, contact: Contact) -> date | None:
-    """The day of the mail that came back: the newest before it that may still have waited in a queue."""
+    """Return the day of the mail that bounced: the newest before it that may still have waited in a queue."""
     if proof.in_session or proof.category in _ARRIVED:
         return None
     said_on = proof.at.date()

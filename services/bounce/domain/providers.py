@@ -1,4 +1,4 @@
-"""Owns how a provider is told: by the host that refused (its MX family), or by the domain of the address."""
+"""Owns how a provider is recognised: by the host that refused (its MX family), or by the domain of the address."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Providers:
-    """Suffixes of host names and whole domains of addresses, each leading to a provider's name."""
+    """Suffixes of host names and whole domains of addresses, each mapped to a provider's name."""
 
     hosts: Mapping[str, str]
     domains: Mapping[str, str]
 
     @classmethod
     def of(cls, document: Mapping[str, Mapping[str, Any]]) -> "Providers":
-        """From {"gmail": {"hosts": ["google.com"], "domains": ["gmail.com"]}}."""
+        """Build from {"gmail": {"hosts": ["google.com"], "domains": ["gmail.com"]}}."""
         hosts = {host: name for name, entry in document.items() for host in entry.get("hosts", ())}
         domains = {domain: name for name, entry in document.items() for domain in entry.get("domains", ())}
         return cls(hosts, domains)
@@ -31,5 +31,5 @@ class Providers:
         return None
 
     def of_address(self, address: str | None) -> str | None:
-        """By the address's own domain; the provider of a company's domain is known by its host only."""
+        """Look up the address's own domain; a company domain's provider is known only by host."""
         return self.domains.get(address.rpartition("@")[2].lower().rstrip(".")) if address else None

@@ -1,8 +1,8 @@
-"""Owns the first look at a mail: cut before the returned message, then only as far as somebody asks.
+"""Owns the first reading of a mail: cut before the returned message, then parsed only as far as needed.
 
-A report by the book tells all in its status part, which is found in the bytes: no MIME tree is built for it. Where
-more is asked for, fast-mail-parser reads what is well formed, in Rust; where it gives up, or finds no parts in what
-calls itself multipart, our own tolerant reader (`mime.py`) takes over. Whatever comes, nothing raises.
+A standard report says all in its status part, which is found in the bytes: no MIME tree is built for it. If more is
+needed, fast-mail-parser parses well-formed mails, in Rust; if it gives up, or finds no parts in what calls itself
+multipart, our own tolerant parser (`mime.py`) takes over. Nothing raises, for any input.
 """
 
 import re
@@ -15,14 +15,14 @@ from services.bounce.domain import mime
 from services.bounce.domain.mime import MAX_BYTES, MAX_DEPTH, MAX_HEAD, MAX_PARTS, Headers, Part
 
 _AS_MOST_WRITE_IT = b"message/rfc822"
-# types of what is sent back, by what several of them have in common: most mails hold none of a group
+# types of returned mails, grouped by a common substring: most mails contain none of a group
 _RETURNED = (
     (b"/rfc822", (b"message/rfc822", b"text/rfc822-headers")),
     (b"message/global", (b"message/global\n", b"message/global\r", b"message/global-headers")),
 )
 _ENCODING = re.compile(rb"^content-transfer-encoding:[ \t]*(base64|quoted-printable)", re.I | re.M)
 _REPORT = re.compile(rb"^content-type:\s{0,20}multipart/report", re.M)
-_HEAD = re.compile(rb"(?:[^\s:]{1,200}:[^\n]*(?:\n[ \t][^\n]*)*+(?:\n|\Z))++")  # nothing but headers
+_HEAD = re.compile(rb"(?:[^\s:]{1,200}:[^\n]*(?:\n[ \t][^\n]*)*+(?:\n|\Z))++")  # only headers
 _WANTED = re.compile(rb"^(return-path|errors-to|sender|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
 MAX_RETURNED = 16 * 1024
 _MOST_TYPES = 20
@@ -30,21 +30,21 @@ _MOST_ENCODED = 200
 
 
 class Mail:
-    """The bytes that the server wrote, `returned` the head of the message that it sends back, undecoded."""
+    """The bytes that the server wrote, and `returned`, the head of the returned message, undecoded."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw, self._lower, self._sent_back = _cut(mime.normal(raw[:MAX_BYTES]))
 
     @property
     def returned(self) -> bytes:
-        """The head of the message that was sent back, decoded; empty where there is none."""
+        """The head of the returned message, decoded; empty if there is none."""
         head, body = self._sent_back
         encoding = _ENCODING.search(head) if head else None
         return (mime.decoded(body[: 2 * MAX_RETURNED], encoding[1].decode()) if encoding else body)[:MAX_RETURNED]
 
     @property
     def inside(self) -> bytes | None:
-        """A report that somebody has sent on as an attachment: what was sent back, where it is a report itself."""
+        """A report forwarded as an attachment: the returned mail, if it is a report itself."""
         body = self._sent_back[1]
         return body if _REPORT.search(body[:MAX_RETURNED].partition(b"\n\n")[0].lower()) else None
 
@@ -55,7 +55,7 @@ class Mail:
 
     @cached_property
     def returned_headers(self) -> Headers:
-        """Those of the mail that is sent back that tell where it went."""
+        """The returned mail's headers that say where it was sent."""
         returned = self.returned
         head = returned[: _blank_line(returned)[0]].replace(b"\r\n", b"\n")
         return Headers([(name.decode().lower(), mime.to_text(value, {})) for name, value in _WANTED.findall(head)])
@@ -69,7 +69,7 @@ class Mail:
             and not self.headers.get("content-transfer-encoding")
             and _HEAD.fullmatch(self.raw, 0, min(head, MAX_HEAD))
         ):
-            return [Part(*self.type, self.headers, self.raw[body:])]  # it has no structure to be read
+            return [Part(*self.type, self.headers, self.raw[body:])]  # it has no structure to parse
         return _quickly(self.raw) or mime.parse(self.raw)[1]
 
     @cached_property
@@ -78,11 +78,11 @@ class Mail:
         return mime.content_type(self.headers.get("content-type"))
 
     def has(self, needle: bytes) -> bool:
-        """Whether these bytes, in lower case, are somewhere in it."""
+        """Whether these bytes, in lower case, occur in it."""
         return needle in self._lower
 
     def plain_parts(self, kinds: tuple[bytes, ...]) -> list[str]:
-        """The texts of parts of these types, found without building a tree; none where one of them is encoded."""
+        """Return the texts of parts of these types, without building a tree; none if one of them is encoded."""
         texts: list[str] = []
         for kind in kinds:
             at = self._lower.find(kind)
@@ -98,12 +98,12 @@ class Mail:
 
 
 def _cut(raw: bytes) -> tuple[bytes, bytes, tuple[bytes, bytes]]:
-    """What the server wrote, also in lower case; and of the mail that it sends back the part's headers and its body.
+    """Return the server's own bytes, also in lower case; and the headers and the body of the returned mail's part.
 
-    Only a part of a multipart counts: between the last boundary and the type there is no blank line. What follows that
-    part is the server's again.
+    Only a part of a multipart counts: between the last boundary and the type there is no blank line. The bytes after
+    that part are the server's own again.
     """
-    first = _part_before(raw, _AS_MOST_WRITE_IT, len(raw))  # in other letters it could stand only before that
+    first = _part_before(raw, _AS_MOST_WRITE_IT, len(raw))  # other spellings could only be before that
     lower = raw[: first + 1].lower()
     for common, kinds in _RETURNED:
         if lower.find(common, 0, first) >= 0:
@@ -120,7 +120,7 @@ def _cut(raw: bytes) -> tuple[bytes, bytes, tuple[bytes, bytes]]:
 
 
 def _part_before(text: bytes, kind: bytes, end: int) -> int:
-    """Where the first part of this type begins, if it does before `end`; else that."""
+    """Return where the first part of this type begins, if it does before `end`; else `end`."""
     at, tries = text.find(kind, 0, end), 0
     while at >= 0 and tries < _MOST_TYPES:
         begin = text.rfind(b"\n--", 0, at)
@@ -131,7 +131,7 @@ def _part_before(text: bytes, kind: bytes, end: int) -> int:
 
 
 def _blank_line(raw: bytes, begin: int = 0) -> tuple[int, int]:
-    """Where the first blank line begins and where what follows it does; both the end where there is none."""
+    """Return where the first blank line begins and where the text after it does; the end for both if there is none."""
     at = raw.find(b"\n\n", begin)
     crlf = raw.find(b"\n\r\n", begin, at if at >= 0 else len(raw))
     if crlf >= 0:
@@ -143,7 +143,7 @@ def _blank_line(raw: bytes, begin: int = 0) -> tuple[int, int]:
 
 def _quickly(raw: bytes) -> list[Part] | None:
     if raw.count(b"\n--") > 4 * MAX_PARTS or raw.count(b"=?") > _MOST_ENCODED or _head_is_long(raw):
-        return None  # it is not linear in these
+        return None  # it is not linear for these
     try:
         tree = fast_mail_parser.parse_email_tree(raw, mode="lazy")
         parts: list[Part] = []

@@ -1,7 +1,7 @@
-"""Owns the policy played again over stored facts: what would be barred under other rules or numbers, and who differs.
+"""Owns the replay of the policy over stored facts: what would be barred under other rules or settings, and who differs.
 
-Pure, and an address at a time, so that memory does not grow with the facts. What is not replayed: the DNS (what it
-said last counts), the breaker's opening (a fact that was doubtful is), and older readings of an address than its last.
+Pure, and one address at a time, so that memory does not grow with the facts. Not replayed: the DNS (its last answer
+counts), the breaker's opening (a doubtful fact stays one), and all but the last reading of an address.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from services.bounce.domain.domains import POLICY as DOMAIN_CHECK
 from services.bounce.domain.policy import Bars, Contact, History, Policy, Proof, Waits, decide, may_be_parked
 from services.bounce.domain.rereading import Read, read_again
 
-MOST_REMEMBERED = 50_000  # texts, then anew
+MOST_REMEMBERED = 50_000  # cached texts; then the cache is cleared
 MOST_MOVES = 500
 _LOOKED_AT = 200  # facts of one address at once: a shared test mailbox has thousands
 
@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An address with its stored facts, oldest first, and what else is known of it."""
+    """An address with its stored facts, oldest first, and what else is known about it."""
 
     address_hash: bytes
     facts: Sequence[Row]
@@ -43,14 +43,14 @@ class Bar(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one address would end with."""
+    """The result for one address."""
 
     barred: Mapping[Scope, Bar]
     parked: Mapping[Scope, Bar]
 
 
 def play(proofs: Sequence[Proof], told: Told, policy: Policy, since: datetime) -> Outcome:
-    """What follows for one address from its facts since a moment; older ones are known, and decide nothing."""
+    """Return one address's result from its facts since a moment; older ones count as known, and decide nothing."""
     barred: dict[Scope, Bar] = {}
     parked: dict[Scope, Bar] = {}
     for number, proof in enumerate(proofs):
@@ -67,13 +67,13 @@ def play(proofs: Sequence[Proof], told: Told, policy: Policy, since: datetime) -
 
 
 def _counts(proof: Proof, scope: Scope, told: Told) -> bool:
-    """Evidence from before somebody let go does not count again."""
+    """Evidence from before a lift does not count again."""
     let_go = told.lifted.get(scope)
     return let_go is None or proof.at > let_go
 
 
 class Move(NamedTuple):
-    """Facts that would be read otherwise."""
+    """Facts that would be classified differently."""
 
     provider: str
     was: Read
@@ -82,7 +82,7 @@ class Move(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An address that would be barred (`appears`), or would be no longer. `bounce`: the fact that makes it so."""
+    """An address that would be barred (`appears`), or no longer. `bounce`: the fact that makes the difference."""
 
     appears: bool
     scope: Scope
@@ -94,7 +94,7 @@ class Change:
 
 @dataclass(slots=True)
 class Sums:
-    """What one side would come to."""
+    """The totals of one side."""
 
     barred_all: int = 0
     barred_marketing: int = 0
@@ -108,7 +108,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Rules and numbers."""
+    """Rules and settings."""
 
     classifier: Classifier
     policy: Policy
@@ -116,7 +116,7 @@ class Side:
 
 @dataclass(slots=True)
 class Replay:
-    """Plays both sides; what it found so far. Memory: the remembered texts, and the kinds of moves."""
+    """Replays both sides, and collects the results. Memory: the cached texts, and the kinds of moves."""
 
     before: Side
     after: Side
@@ -135,7 +135,7 @@ class Replay:
     _remembered: dict[tuple[Any, ...], tuple[Read, Read]] = field(default_factory=dict)
 
     def take(self, batch: Iterable[Told]) -> list[Change]:
-        """Plays some addresses; which of them differ."""
+        """Replay some addresses; return those that differ."""
         return [change for told in batch for change in self._take(told)]
 
     def _take(self, told: Told) -> list[Change]:
@@ -156,7 +156,7 @@ class Replay:
         return play(proofs, told, policy, self.since)
 
     def _read(self, fact: Row) -> tuple[Read, Read]:
-        """By both sides. Texts are kept cut, so what was read whole counts where both read the cut one alike."""
+        """Classify by both sides. Stored texts are truncated: if both agree on one, the stored result counts."""
         key = tuple(fact[name] for name in _KEY)
         found = self._remembered.get(key)
         if found is None:

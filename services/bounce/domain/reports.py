@@ -1,7 +1,7 @@
-"""Owns the translation of a mail into a report: what kind of answer it is, and what it says per recipient.
+"""Owns the translation of a mail into a report: what kind of answer it is, and what it says about each recipient.
 
-RFC 3464 (delivery status), RFC 5965 (feedback loops), RFC 3834 (automatic replies), and the habits of servers
-that follow none of them: then the sentences for people are the report.
+RFC 3464 (delivery status), RFC 5965 (feedback loops), RFC 3834 (automatic replies), and the habits of servers that
+follow none of them: then their sentences are the report.
 """
 
 import html
@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from operator import attrgetter
 
 from services.bounce.domain.kinds import Kind, kind_of
@@ -68,12 +69,13 @@ _BARE = re.compile(
     r"([\w.+-]{1,64})(?=[ \t\r]{0,20}$| \()",
     re.I | re.M,
 )
+_FROM_US = re.compile(r"\bfrom you:?\s{0,4}<?$", re.I)
 _OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "support@", "helpdesk@")
 _FINAL = re.compile(rf"^final-recipient:[^\n@]{{0,40}}?({ADDRESS})", re.I | re.M)
 
 
 class Sentences:
-    """The server's own words, read when they are first asked for: most reports say all in their fields."""
+    """The server's own words, read on demand: most reports say all in their fields."""
 
     __slots__ = ("_text", "_told", "mail")
 
@@ -90,7 +92,7 @@ class Sentences:
 
     @property
     def told(self) -> list[Told]:
-        """What they say recipient by recipient; a report about a hundred asks a hundred times."""
+        """What they say about each recipient; cached, since a report about a hundred asks a hundred times."""
         if self._told is None:
             self._told = told_by(self.text)
         return self._told
@@ -114,9 +116,9 @@ class Report:
 
     @cached_property
     def candidates(self) -> tuple[str, ...]:
-        """Addresses in which our signed VERP may stand, the more trustworthy place first.
+        """Addresses that may contain our signed VERP, the more trustworthy place first.
 
-        Found when they are asked for: most mails come to the signed address itself.
+        Found on demand: most mails are sent to the signed address itself.
         """
         mail = self.mail
         places = [
@@ -129,13 +131,13 @@ class Report:
 
 
 def read_mail(raw: bytes) -> Report:
-    """The report that these bytes are, or the one that they send on. Bounded, never raises."""
+    """Return the report in these bytes, or the one that they forward. Bounded, never raises."""
     return read_mails([raw])[0]
 
 
 def read_mails(raws: Sequence[bytes]) -> list[Report]:
-    """The reports of many mails, each step over all of them: a step that is taken a thousand times one after the other
-    finds its code and its tables in the processor's caches, which halves what reading a mail costs."""
+    """Return the reports of many mails, each step over all of them: a step that runs a thousand times in a row finds
+    its code and its tables in the processor's caches, which halves the cost of reading a mail."""
     mails = [Mail(raw) for raw in raws]
     fields = delivery_statuses(mails)
     for place, mail in enumerate(mails):
@@ -155,14 +157,14 @@ def read_mails(raws: Sequence[bytes]) -> list[Report]:
 
 
 def read_sentences(humans: Sequence[Sentences]) -> None:
-    """Step by step what will be asked for of these, and is kept by them."""
+    """Compute and cache, step by step, what will be needed of these."""
     for what in (attrgetter("mail.headers"), attrgetter("mail.parts"), attrgetter("text"), attrgetter("told")):
         for human in humans:
             what(human)
 
 
 def human_text(parts: Sequence[Part]) -> str:
-    """The server's own words: the first text, up to the returned mail."""
+    """Return the server's own words: the first text, up to the returned mail."""
     first = next((part for part in parts if part.type == "text/plain"), None)
     if first is None or not first.body.strip():
         first = next((part for part in parts if part.type == "text/html"), first)
@@ -182,13 +184,13 @@ def human_text(parts: Sequence[Part]) -> str:
 
 
 def _copy_in(text: str) -> int:
-    """Where the returned mail begins; the end where there is none."""
+    """Return where the returned mail begins; the end if there is none."""
     begins = (begin for begin in _RETURNED_BELOW.lines_of(text) if begin > _FIRST_WORDS)
     return next((begin for begin in begins if _RETURNED_BELOW.expression.match(text, begin)), len(text))
 
 
 def _without_silent(text: str) -> str:
-    """Without style sheets and scripts; one that does not end takes the rest with it."""
+    """Remove style sheets and scripts; an unclosed one takes the rest with it."""
     kept, begin, silent = [], 0, False
     for found in _SILENT.finditer(text):
         if not silent and not found[1]:
@@ -200,12 +202,12 @@ def _without_silent(text: str) -> str:
 
 
 def _may_be_text(part: Part) -> bool:
-    """A multipart whose boundaries were lost, or a part whose type nobody knows."""
+    """Whether it is a multipart that lost its boundaries, or a part of an unknown type."""
     return part.type.startswith(("multipart/", "text/")) or "/" not in part.type
 
 
 def told_about(human: Sentences, address: str | None, alone: bool) -> Told | None:
-    """What the sentences say about this recipient; all of them where it is the only one."""
+    """Return what the sentences say about this recipient; all of them if it is the only one."""
     told = human.told if human.text.strip() else []
     wanted = (address or "").lower()
     named = next((one for one in told if one.address and one.address.lower() == wanted), None)
@@ -215,7 +217,7 @@ def told_about(human: Sentences, address: str | None, alone: bool) -> Told | Non
 
 
 def _completed(recipients: tuple[Reported, ...], human: Sentences) -> tuple[Reported, ...]:
-    """Fields that say nothing, completed by the sentences above them."""
+    """Complete fields that say nothing from the sentences above them."""
     stage = stage_of(human.text) if human.mail.has(b">>> data") else None
     done = []
     for one in recipients:
@@ -226,7 +228,7 @@ def _completed(recipients: tuple[Reported, ...], human: Sentences) -> tuple[Repo
             one = one._replace(reply_code=code, enhanced=enhanced or one.enhanced)
             one = one._replace(text=told.text, host=one.host or told.host) if told else one
         if one.address is None and len(recipients) == 1:
-            one = one._replace(address=_mentioned(human))  # the field has a name of their own (LOCAL, X400)
+            one = one._replace(address=_mentioned(human))  # the field has an internal name (LOCAL, X400)
         done.append(one._replace(stage=stage) if stage else one)
     return tuple(done)
 
@@ -250,7 +252,7 @@ def _from_text(sentences: Sentences) -> tuple[Reported, ...]:
 
 
 def _mentioned(sentences: Sentences) -> str | None:
-    """Whom sentences are about that open no line with an address: the first that is not the one who is told."""
+    """Return the address that sentences are about if none begins a line: the first that is not the notified one."""
     mail = sentences.mail
     for text in mail.plain_parts((b"message/disposition-notification",)):
         if (found := _FINAL.search(text)) is not None:
@@ -259,7 +261,10 @@ def _mentioned(sentences: Sentences) -> str | None:
     if bare and server:
         return f"{bare[1]}@{server[0].partition('@')[2]}"
     told = mail.headers.get("to").lower()
-    mentioned = [found.lstrip("'`") for found in _ADDRESS.findall(sentences.text)[:MAX_RECIPIENTS]]
+    text = sentences.text
+    found_here = list(islice(_ADDRESS.finditer(text), MAX_RECIPIENTS))
+    apart = [found for found in found_here if not _FROM_US.search(text, max(0, found.start() - 24), found.start())]
+    mentioned = [found[0].lstrip("'`") for found in apart or found_here]
     others = (one for one in mentioned if one.lower() not in told and not one.lower().startswith(_OFFICES))
     return next(others, mentioned[0] if mentioned else None)
 

@@ -1,7 +1,7 @@
-"""Owns expressions that are tried only where one of their signs stands.
+"""Owns expressions that are tried only if a text contains one of their signs.
 
-An expression of many alternatives, in any case, costs 20 to 80 µs on half a kilobyte; to look for ten words costs one.
-Most texts hold none of them.
+An expression of many alternatives, case-insensitive, costs 20 to 80 µs on half a kilobyte; searching for ten words
+costs one. Most texts contain none of them.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """`signs`, in lower case: one of them stands in whatever the expression finds."""
+    """`signs`, in lower case: whatever the expression matches contains one of them."""
 
     signs: tuple[str, ...]
     expression: re.Pattern[str]
@@ -23,9 +23,9 @@ class Signed:
         return self.expression.finditer(text) if self.may_be_in(text) else iter(())
 
     def lines_of(self, text: str) -> list[int]:
-        """Where the lines begin in which a sign stands, in order."""
+        """Return the starts of the lines that contain a sign, in order."""
         lower = text.lower()
-        if len(lower) != len(text):  # a letter became two
+        if len(lower) != len(text):  # lower-casing made two letters of one
             begins = [0, *(at + 1 for at, char in enumerate(text) if char == "\n")]
             return [begin for begin in begins if self.may_be_in(text[begin:].partition("\n")[0])]
         found: set[int] = set()

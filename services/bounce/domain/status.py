@@ -1,4 +1,4 @@
-"""Owns the fields of delivery status reports: RFC 3464 and 6533, also where their MIME type was lost."""
+"""Owns the fields of delivery status reports: RFC 3464 and 6533, also in reports that lost their MIME type."""
 
 import re
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ _STATUS_KINDS = (b"message/delivery-status", b"message/global-delivery-status")
 _WORD = re.compile(r"[a-zA-Z-]{1,30}")
 _PER_RECIPIENT = frozenset({"final-recipient", "action", "status", "diagnostic-code"})
 _ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
-_ENOUGH = 2  # of them, else it is the block about the message
+_ENOUGH = 2  # fields; with fewer, it is the block about the message
 _BLANK = re.compile(r"\n[ \t]*\n")
 _UNTYPED = re.compile(r"\s*[\w.-]{1,30}\s*;\s*")
 _ADDRESS = re.compile(ADDRESS)
-# surrogates are no characters
+# surrogates are not characters
 _UTF8_XTEXT = re.compile(r"\\x\{((?!D[89A-F]..\})(?:10|[1-9A-F])?[0-9A-F]{2,4})\}", re.I)
 _QUOTED = re.compile(r'"([\w.!#$%&\'*+/=?^`{|}~-]{1,64})"@')
 _IN_QUOTES = re.compile(r'"[^"\n]{1,64}"@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}')
-# what stands before a code is looked at after its first digit, so that the search runs from digit to digit
+# the lookbehind follows the first digit of a code, so that the search runs from digit to digit
 _REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
 _COMMENT = re.compile(r"\s*[245]\.(?!0\.0\b)\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
@@ -39,9 +39,9 @@ _Fields = dict[str, str]  # of one recipient, by name
 
 
 class Reported(NamedTuple):
-    """What a report says about one recipient. `action` is RFC 3464's word; `failed` where it gave none.
+    """What a report says about one recipient. `action` is RFC 3464's word; `failed` if it gave none.
 
-    `host`: the remote server that answered; `stage`: the SMTP command that it answered, where the report tells.
+    `host`: the remote server that answered; `stage`: the SMTP command that it answered, if the report names it.
     """
 
     address: str | None
@@ -54,7 +54,7 @@ class Reported(NamedTuple):
 
 
 def codes_in(text: str) -> tuple[int | None, str | None]:
-    """The first SMTP reply code and the first enhanced code in a text."""
+    """Return the first SMTP reply code and the first enhanced code in a text."""
     both = _codes_first(text[:_HEAD])
     if both is not None:
         return both
@@ -70,12 +70,12 @@ def _codes_first(head: str) -> tuple[int, str] | None:
 
 
 def delivery_status(mail: Mail) -> tuple[Reported, ...]:
-    """What the status part says, recipient by recipient; else the fields that stand in a text."""
+    """Return what the status part says about each recipient; without one, the fields found in a text."""
     return delivery_statuses([mail])[0]
 
 
 def delivery_statuses(mails: Sequence[Mail]) -> list[tuple[Reported, ...]]:
-    """What those of many mails say, each step over all of them: see `read_mails`."""
+    """Return the same for many mails, each step over all of them: see `read_mails`."""
     texts = [_texts(mail) for mail in mails]
     fields = [_fields(some) if some else () for some in texts]
     return [tuple([_reported(one) for one in some]) for some in fields]
@@ -92,25 +92,25 @@ def _fields(texts: Sequence[str]) -> Sequence[_Fields]:
     found: list[_Fields] = []
     for text in texts:
         for block in _blocks(text.replace("\r\n", "\n") if "\r" in text else text):
-            lower = block.lower()  # the block about the message itself has none of them
+            lower = block.lower()  # the block about the message itself has none of these words
             if len(found) < MAX_RECIPIENTS and ("recipient" in lower or "diagnostic" in lower or "status" in lower):
                 found += _block(block)
     return found[:MAX_RECIPIENTS]
 
 
 def _blocks(text: str) -> list[str]:
-    """What stands between blank lines; most of these are empty."""
+    """Split at blank lines; most of the pieces are empty."""
     return text.split("\n\n") if " \n" not in text and "\t\n" not in text else _BLANK.split(text)
 
 
 def _loose(parts: list[Part]) -> list[str]:
-    """The fields without the type: a report that lost its MIME."""
+    """Find the fields without the type: a report that lost its MIME."""
     texts = (part.text for part in parts if part.type.startswith(("text/", "multipart/")))
     return [text for text in texts if len(_FIELDS.findall(text)) >= 2]
 
 
 def _block(text: str) -> list[_Fields]:
-    """One recipient a block; where the blank lines were lost, each Final-Recipient begins the next one."""
+    """Return one recipient per block; if the blank lines were lost, each Final-Recipient begins the next one."""
     fields: _Fields = {}
     blocks = [fields]
     for name, value in header_lines(text):
@@ -144,7 +144,7 @@ def _reported(fields: _Fields) -> Reported:
 
 
 def _address(value: str) -> str | None:
-    """The address in a field, without its type; as it was before RFC 3461 and 6533 had to write it in ASCII."""
+    """Return the address in a field, without its type; decoded from the ASCII form of RFC 3461 and 6533."""
     if "\\x{" in value:
         value = _UTF8_XTEXT.sub(lambda found: chr(int(found[1], 16)), value)
     if "@" not in value:
@@ -156,7 +156,7 @@ def _address(value: str) -> str | None:
 
 
 def _comment(status: str) -> str:
-    """`5.4.4 (illegal host name)` → `illegal host name`: some say there what they give no field of its own."""
+    """`5.4.4 (illegal host name)` → `illegal host name`: some say only there what went wrong."""
     found = _COMMENT.match(status) if "(" in status else None
     return found[1] if found else ""
 

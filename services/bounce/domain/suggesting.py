@@ -1,4 +1,4 @@
-"""Owns the rule that a reply suggests: its longest run of words that are the same in all replies of its kind."""
+"""Owns the rule that a reply suggests: the longest run of words common to all replies of its kind."""
 
 import re
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from typing import Any
 from services.bounce.domain.rules.wording import comparable
 
 MOST_WORDS = 10
-_LEAST_CHARS = 8  # shorter words stand in replies of every kind
+_LEAST_CHARS = 8  # shorter words occur in replies of every kind
 _VARIABLE = re.compile(r"<[a-z]+>|https?://\S+|[\w.-]+@[\w.-]+|\b[\w-]+(?:\.[\w-]+){2,}")
 _CODES = re.compile(r"^(?:[245]\d\d[ -]?)?(?:[245]\.\d{1,3}\.\d{1,3})?\s*")
 _SLUG = re.compile(r"[^a-z0-9]+")
 
 
 def phrase_of(template: str) -> str | None:
-    """A phrase for `contains`, as the engine sees it; None where the reply has no words that tell it from others."""
+    """Return a phrase for `contains`, as the engine sees it; None if the reply has no distinctive words."""
     runs = []
     for piece in _VARIABLE.split(_CODES.sub("", template)):
         words: list[str] = []
@@ -29,7 +29,7 @@ def phrase_of(template: str) -> str | None:
 
 
 def suggestion(said: Mapping[str, Any], category: str) -> dict[str, Any] | None:
-    """A rule's document that reads this reply: `said` is a fact. None where it has no words to go by."""
+    """Return a rule's document that matches this reply: `said` is a fact. None if it has no distinctive words."""
     phrase = phrase_of(said["template"])
     if phrase is None:
         return None
@@ -38,7 +38,7 @@ def suggestion(said: Mapping[str, Any], category: str) -> dict[str, Any] | None:
         "id": _SLUG.sub("-", f"{provider} {phrase}".strip().lower())[:60].strip("-"),
         "category": category,
         "contains": [phrase],
-        "note": f"made of what no rule knew: {said['template'][:200]}",
+        "note": f"made from a reply that no rule matched: {said['template'][:200]}",
         "examples": [_example(said)],
     }
     return document | ({"provider": [provider]} if provider else {})

@@ -1,7 +1,7 @@
-"""Owns the life of a suppression: placed by evidence, lifted by a person, placed again by new evidence only.
+"""Owns the life of a suppression: placed by evidence, lifted by a person, placed again only by new evidence.
 
-What bars already is taken over by what weighs more: a customer's complaint outweighs a full mailbox, somebody's
-decision both. Otherwise an undo of the lighter one would let the heavier one go with it.
+A weightier reason takes over an active suppression: a customer's complaint outweighs a full mailbox, a person's
+decision both. Otherwise an undo of the lighter one would lift the heavier one with it.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ from libs.errors import Conflict
 
 
 class SuppressionKey(msgspec.Struct, frozen=True, gc=False):
-    """One address of one tenant and mode, and what is barred for it."""
+    """One address of one tenant and mode, and the scope of its suppression."""
 
     tenant: int
     mode: Mode
@@ -43,7 +43,7 @@ BY_HAND = Cause()
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):
-    """Why an address is to be barred. `bounce_id` None: a person decided."""
+    """Why to bar an address. `bounce_id` None: a person decided."""
 
     key: SuppressionKey
     reason: Reason
@@ -78,14 +78,14 @@ _WEIGHTS = {Reason.SUPPRESSED_MANUAL: 2, Reason.SUPPRESSED_COMPLAINT: 1}
 
 
 def weight(reason: Reason) -> int:
-    """How much a reason weighs against another one for the same address and scope."""
+    """Return a reason's weight against another one for the same address and scope."""
     return _WEIGHTS.get(reason, 0)
 
 
 def place(current: Suppression, evidence: Evidence) -> Suppression | None:
-    """The suppression after this evidence; None where nothing changes.
+    """Return the suppression after this evidence; None if nothing changes.
 
-    Evidence from before a lift was known, or could have been, when somebody lifted it: it does not count again.
+    Evidence from before a lift was known, or could have been, to the person who lifted it: it does not count again.
     """
     if current.active and weight(evidence.reason) <= weight(current.reason):
         return None
@@ -107,14 +107,14 @@ def place(current: Suppression, evidence: Evidence) -> Suppression | None:
 
 
 def withdraw(current: Suppression, *, at: datetime, actor: str, note: str) -> Suppression:
-    """The suppression after what it rested on is said no more: nobody has let go, so the same said again bars again."""
+    """Return the suppression after its evidence was withdrawn: nobody lifted it, so the same evidence bars again."""
     return replace(lift(current, at=at, actor=actor, note=note), lifted_at=current.lifted_at)
 
 
 def lift(current: Suppression, *, at: datetime, actor: str, note: str) -> Suppression:
-    """The suppression after somebody lifted it. Raises Conflict where it bars nothing."""
+    """Return the suppression after somebody lifted it. Raises Conflict if it is not active."""
     if not current.active:
-        raise Conflict("This suppression bars nothing at the moment, so there is nothing to lift.")
+        raise Conflict("This suppression is not active, so there is nothing to lift.")
     return replace(
         current, active=False, version=current.version + 1, changed_at=at, lifted_at=at, actor=actor, note=note
     )

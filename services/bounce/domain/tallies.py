@@ -1,4 +1,4 @@
-"""Owns what is counted about rules: which decided, which matched in vain, what none knew, who says otherwise."""
+"""Owns what is counted about rules: which decided, which matched in vain, which replies none matched, disagreements."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -11,15 +11,15 @@ from libs.contracts.outcomes import Word
 
 Key = TypeVar("Key", bound=tuple[object, ...])
 
-MODEL = "model"  # the one opinion that is no vendor's
+MODEL = "model"  # the only opinion that is not a vendor's
 
 
 class Part(Word):
-    """What a rule had to do with a fact."""
+    """A rule's part in a fact."""
 
     DECIDED = 0
     OUTDONE = 1  # it matched, and another one decided
-    SHADOW = 2  # it is only being watched
+    SHADOW = 2  # it is only watched
 
 
 class Hit(NamedTuple):
@@ -44,7 +44,7 @@ class Unread(NamedTuple):
 
 
 class Opinion(NamedTuple):
-    """What somebody else makes of a fact (`other`), beside our category; `rule` empty: no rule decided."""
+    """Somebody else's category of a fact (`other`), beside ours; `rule` empty: no rule decided."""
 
     tenant: int
     mode: int
@@ -57,7 +57,7 @@ class Opinion(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A fact as it is counted here. `read`: by its words, not by the form of the report alone; `opinions` by whom."""
+    """A fact in the form counted here. `read`: by its words, not only by the report's form; `opinions` with source."""
 
     id: UUID
     tenant: int
@@ -75,7 +75,7 @@ class Seen(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """How many, and the newest of them."""
+    """A count, and the newest fact."""
 
     count: int
     last_at: datetime
@@ -87,20 +87,20 @@ class Tally:
             self.last_at, self.last_bounce = at, bounce
 
 
-# what rules had to do with a fact: tenant, mode, day, the rule that decided, all that matched, all that only look
+# rules' parts in a fact: tenant, mode, day, the deciding rule, all that matched, all in shadow that matched
 _Verdict = tuple[int, int, date, str, tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(slots=True)
 class Tallies:
-    """What one transaction adds."""
+    """The counts that one transaction adds."""
 
     verdicts: dict[_Verdict, Tally] = field(default_factory=dict)
     unread: dict[Unread, Tally] = field(default_factory=dict)
     opinions: dict[Opinion, Tally] = field(default_factory=dict)
 
     def add(self, seen: Seen) -> None:
-        """Counts one fact under its day (UTC)."""
+        """Count one fact under its day (UTC)."""
         realm = (seen.tenant, seen.mode, seen.at.date())
         _add(self.verdicts, (*realm, seen.rule or "", seen.matched, seen.shadow), 1, seen.at, seen.id)
         if seen.read and seen.rule is None and seen.template:
@@ -112,7 +112,7 @@ class Tallies:
 
     @property
     def hits(self) -> dict[Hit, Tally]:
-        """What rules had to do with all of that, by rule: half of a batch have verdicts that others have too."""
+        """The hits by rule, computed per verdict: half of a batch share their verdict with others."""
         hits: dict[Hit, Tally] = {}
         for verdict, tally in self.verdicts.items():
             for hit in _hits(verdict):
@@ -121,7 +121,7 @@ class Tallies:
 
 
 def tallies_of(facts: Iterable[Seen]) -> Tallies:
-    """All that a batch of facts adds."""
+    """Count a batch of facts."""
     tallies = Tallies()
     for seen in facts:
         tallies.add(seen)
@@ -145,5 +145,5 @@ def _add(counted: dict[Key, Tally], key: Key, count: int, at: datetime, bounce: 
 
 
 def template_id(template: str) -> UUID:
-    """Names a template by its digest: 500 characters make a poor key."""
+    """Identify a template by its digest: 500 characters make a poor key."""
     return UUID(bytes=hashlib.blake2b(template.encode(), digest_size=16).digest())

@@ -1,4 +1,4 @@
-"""Owns the template of a reply: its text without what differs from one mail to the next."""
+"""Owns the template of a reply: its text without the parts that differ from mail to mail."""
 
 import re
 from functools import lru_cache
@@ -14,7 +14,7 @@ _VARIABLE = re.compile(
     r"|(?P<id>\b(?=[\w-]{0,40}\d)(?=[\w-]{0,40}[A-Za-z])[\w-]{8,120}\b|\b\d{6,40}\b)",
     re.IGNORECASE,
 )
-# the same id in a word without hyphens, where it never has to be tried twice
+# the same id in a word without hyphens, which never needs a second try
 _ID_ALONE = re.compile(r"\b(?=[^\W\d]{0,40}+\d)(?=[^\WA-Za-z]{0,40}+[A-Za-z])\w{8,120}+\b|\b\d{6,40}+\b", re.IGNORECASE)
 _SHORTEST_ID = 6
 _DOTS = 3  # in an IP address
@@ -26,7 +26,7 @@ def template_of(text: str) -> str:
     words = text[: 2 * MAX_CHARS].split()
     if "<>" in text:
         words = " ".join(words).replace("<>", "").split(" ")
-    # most words have letters alone, and no call
+    # most words are only letters, and need no call
     line = " ".join(
         [word if word.isalpha() or (len(word) < _SHORTEST and "@" not in word) else _constant(word) for word in words]
     )
@@ -34,17 +34,17 @@ def template_of(text: str) -> str:
 
 
 def _constant(word: str) -> str:
-    """The word without what varies. Ids differ each time, so that nothing is gained by keeping such words."""
+    """Replace the word's variable parts. Ids differ each time, so caching such words gains nothing."""
     if "@" in word:
         word = _ADDRESS.sub("<address>", word)
     if "-" in word or ":" in word or word.count(".") >= _DOTS:
         return _kept(word)
     if len(word) < _SHORTEST_ID:
         return word
-    return _ID_ALONE.sub("<id>", word)  # without these signs there is neither a time nor an address in it
+    return _ID_ALONE.sub("<id>", word)  # without these signs it contains neither a time nor an address
 
 
 @lru_cache(maxsize=4_096)
 def _kept(word: str) -> str:
-    """What varies has a digit; most of these come over and over."""
+    """Variable words have a digit; most of these recur."""
     return _VARIABLE.sub(lambda match: f"<{match.lastgroup}>", word) if _DIGIT.search(word) else word

@@ -1,8 +1,8 @@
-"""Owns the reading of reports that have no fields: what the server's sentences say about each recipient.
+"""Owns reading reports without fields: what the server's sentences say about each recipient.
 
-Half of all bounces come so: qmail, Exim, Postfix with its fields lost, OpenSMTPD, sendmail's transcripts, Courier,
-Exchange, Domino, Gmail, Yahoo, Zoho, GMX. They agree on one habit: a line that begins with the address, and below or
-behind it what was answered.
+Half of all bounces look so: qmail, Exim, Postfix with its fields lost, OpenSMTPD, sendmail's transcripts, Courier,
+Exchange, Domino, Gmail, Yahoo, Zoho, GMX. They share one habit: a line that begins with the address, and below or after
+it the reply.
 """
 
 import re
@@ -15,8 +15,8 @@ MAX_TOLD = 100
 MAX_TEXT = 4_000
 
 ADDRESS = r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}"
-# an address that opens a line: alone, or before a colon, or before what its server says of it. Some servers put the
-# reason in front of it (IMail), Exchange the whole X.400 address
+# an address that begins a line: alone, or before a colon, or before what its server says about it. Some servers put the
+# reason before it (IMail), Exchange the whole X.400 address
 _OPENS = re.compile(
     r"^[ \t>*•]{0,12}(?:(?:failed |intended |original )?recipient(?: address)?:[ \t]*|c=[^\n@]{0,120}SMTP="
     r"|[^\W\d][^\n<@:]{0,60} (?=<[^\s<>]{3,320}> on [\dA-Z])"
@@ -41,19 +41,19 @@ _PROSE = Signed(
         re.IGNORECASE,
     ),
 )
-# Cisco's gateways put a class of their own before the server's words: 5.1.0 - Unknown address error 552-'too large'
+# Cisco's gateways put their own class before the server's words: 5.1.0 - Unknown address error 552-'too large'
 _CLASS = re.compile(r"\b[45]\.\d\.\d - [A-Z][\w ()/-]{3,60}?[ (]'?([45]\d\d)(?:-'|', \[')(.{4,})'", re.DOTALL)
 _HOST = re.compile(
     r"\bhost:?\s{1,4}([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.?\s{0,3}[\[(\n]|while talking to ([\w.-]{3,255}?)\.?:"
     r"|(?:domain|by) ([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.? \[[\da-f.:]{3,45}\]",
     re.IGNORECASE,
 )
-# a whole session, as MDaemon and mail programs print it: what was agreed to before the refusal says nothing
+# a whole session, as MDaemon and mail programs print it: replies before the refusal say nothing
 _GREETS = Signed(("ehlo ", "helo "), re.compile(r"^[ \t<>=-]{0,12}(?:EHLO|HELO) ", re.I | re.M))
 _ANSWERED = re.compile(r"^[ \t<>=-]{0,12}([45]\d\d[ -][^\n]{1,500})", re.M)
-# Postfix's notice to its postmaster: only what its own side refused
+# Postfix's notice to its postmaster: only what Postfix itself refused
 _OUT = re.compile(r"^ {0,3}Out: ([45]\d\d[ -].{0,500})$", re.MULTILINE)
-# what stands before a code is looked at after its first digit, so that the search runs from digit to digit
+# the lookbehind follows the first digit of a code, so that the search runs from digit to digit
 _REPLY = re.compile(r"[45](?<![\d.].)(?:\d\d[ -](?!\d)|\.\d{1,3}\.\d{1,3}(?!\.?\d))")
 _STILL_TRIED = Signed(
     (
@@ -86,18 +86,18 @@ _GOES_ON = re.compile(
 )
 _LATE = re.compile(r"\(delay(?:ed)?\)|\bdelayed\b|still being retried|delivery incomplete", re.IGNORECASE)
 _SENT_BY = re.compile(r"\bsent by\s{1,8}$", re.IGNORECASE)
-# old sendmails list nobody above the transcript, and end there what they say of each recipient with its address
+# old sendmails list no recipients above the transcript, and end there each reply about one with its address
 _TRANSCRIPT = "Transcript of session follows"
 _ENDS = re.compile(rf"^[45]\d\d (?:[45]\.\d\.\d )?<(?P<address>{ADDRESS})>\.\.\. [^\n]*(?:\n|\Z)", re.MULTILINE)
 _AFTER_DATA = re.compile(r">>> DATA\s{1,4}<<< 5\d\d")
-# sendmail pipelines: it prints `>>> DATA` above what RCPT was answered, and then these below
+# sendmail pipelines: it prints `>>> DATA` above the answers to RCPT, and then these below
 _RCPT_REFUSED = re.compile(
     r"<<< 503|need rcpt|no valid recipients|^5\d\d 5\.\d\.\d <?[^\s>]{1,320}>?\.\.\. ", re.I | re.M
 )
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
-    """What the sentences say about one address; without one where none is named."""
+    """What the sentences say about one address; without an address if they name none."""
 
     address: str | None
     text: str
@@ -109,7 +109,7 @@ class Told(msgspec.Struct, frozen=True, gc=False):
 
 
 def told_by(human: str) -> list[Told]:
-    """What a text says, recipient by recipient, in its order; one entry about nobody where it names none."""
+    """Return what a text says about each recipient, in order; one entry without an address if it names none."""
     refused = _OUT.findall(human) if human.lstrip().startswith(_TRANSCRIPT) else None
     if refused:
         return [Told(None, "\n".join(refused)[:MAX_TEXT])]
@@ -126,7 +126,7 @@ def told_by(human: str) -> list[Told]:
 
 
 def transcribed(human: str) -> list[Told]:
-    """What a transcript says of each recipient; nothing where it is about one alone, or where lines open with them."""
+    """Return what a transcript says about each recipient; nothing if it is about only one, or lines begin with them."""
     ends = list(_ENDS.finditer(human)) if _TRANSCRIPT in human and not _openings(human) else []
     if len({found["address"].lower() for found in ends}) < 2:
         return []
@@ -138,10 +138,10 @@ def transcribed(human: str) -> list[Told]:
 
 
 def _openings(human: str) -> list[re.Match[str]]:
-    """The lines that open a recipient's section; a reply that repeats the address opens none."""
+    """Return the lines that open a recipient's section; a reply that repeats the address opens none."""
     opens: list[re.Match[str]] = []
     at = human.find("@")
-    while at >= 0 and len(opens) < MAX_TOLD:  # only lines that hold an address are looked at
+    while at >= 0 and len(opens) < MAX_TOLD:  # only lines that contain an address are tried
         found = _OPENS.match(human, human.rfind("\n", 0, at) + 1)
         end = human.find("\n", at)
         at = human.find("@", end) if end >= 0 else -1
@@ -155,7 +155,7 @@ def _openings(human: str) -> list[re.Match[str]]:
 
 
 def _shared(told: list[Told], intro: str, human: str) -> list[Told]:
-    """Addresses listed one below the other: what follows is about all, but for lines that name one of them.
+    """Handle addresses listed one below the other: what follows is about all, except lines that name one of them.
 
     Some servers give the reason first and the list of addresses below it.
     """
@@ -173,37 +173,37 @@ def _shared(told: list[Told], intro: str, human: str) -> list[Told]:
 
 
 def without_prose(text: str) -> str:
-    """The other server's reply, where the report hands it on behind sentences of its own."""
+    """Return the other server's reply, if the report passes it on after sentences of its own."""
     ends = [found.end() for found in _PROSE.finditer(text)]
     rest = text[ends[-1] :] if ends else _refused_in(text)
     return without_class(rest if len(rest.strip()) > 8 else text)[:MAX_TEXT]
 
 
 def _refused_in(text: str) -> str:
-    """The refusals of a session that is printed whole; nothing where there is none."""
+    """Return the refusals of a session that is printed whole; empty if there is none."""
     return "\n".join(_ANSWERED.findall(text)) if _GREETS.search(text) else ""
 
 
 def without_class(text: str) -> str:
-    """The server's words alone, where a gateway has put the name of a class before them."""
+    """Return only the server's words, if a gateway has put the name of a class before them."""
     found = _CLASS.search(text) if " - " in text and "'" in text else None
     return f"{found[1]} {found[2]}" if found else text
 
 
 def has_arrived(human: str) -> bool:
-    """Whether the sentences only say that the mail is where it was sent, or on its way there."""
+    """Whether the sentences only say that the mail has arrived, or is on its way there."""
     return bool(_ARRIVED.search(human)) and not _FAILED.search(human)
 
 
 def is_still_tried(human: str, subject: str = "") -> bool:
-    """Whether the sentences only warn that a mail is late; one that says both has given up, unless it goes on."""
+    """Whether the sentences only warn that a mail is late; if they also say failed, it is, unless retries go on."""
     if not (_LATE.search(subject) or _STILL_TRIED.search(human)) or _GIVEN_UP.search(human):
         return False
     return not _NOT_DELIVERED.search(human) or bool(_LATE.search(subject) or _GOES_ON.search(human))
 
 
 def stage_of(human: str) -> str | None:
-    """`data` where a transcript shows that the mail itself was refused, not its recipient."""
+    """Return `data` if a transcript shows that the mail itself was refused, not its recipient."""
     if ">>> DATA" in human and _AFTER_DATA.search(human) and not _RCPT_REFUSED.search(human):
         return "data"
     return None

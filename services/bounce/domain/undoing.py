@@ -1,4 +1,4 @@
-"""Owns what an undo is about: suppressions of a time, by provider, rule or category."""
+"""Owns what an undo selects: suppressions of a time span, by provider, rule or category."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +10,8 @@ from libs.contracts.outcomes import Mode
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What began within [since, until) and fits every name given. People's own complaints only where they are named;
-    what was barred by hand never. `facts`: only what these have led to.
+    """What began within [since, until) and matches every given filter. Complaints are selected only by name, what was
+    barred by hand never. `facts`: only their consequences.
     """
 
     tenant: int
@@ -25,7 +25,7 @@ class Selection:
     facts: tuple[UUID, ...] | None = None
 
     def shown(self) -> dict[str, Any]:
-        """As it stands in the audit."""
+        """The selection as the audit shows it."""
         names = {name: getattr(self, name) for name in ("provider", "rule", "rule_set", "category")}
         span = {"since": self.since.isoformat(), "until": self.until.isoformat()}
         found = span | {name: value for name, value in names.items() if value is not None}
@@ -34,7 +34,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """One person's undo; all its batches carry the same id."""
+    """One person's undo; all its batches share one id."""
 
     id: UUID
     at: datetime
@@ -44,7 +44,7 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """`lifted` suppressions, `dropped` parked ones, and facts that are `void` now: they count as no proof any more."""
+    """`lifted` suppressions, `dropped` parked ones, and `void` facts, which no longer count as proof."""
 
     lifted: int = 0
     dropped: int = 0

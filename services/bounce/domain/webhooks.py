@@ -1,6 +1,6 @@
-"""Owns what becomes of calls to other systems: tried again for days, given up, disabled; pure.
+"""Owns the outcome of calls to other systems: retried for days, given up, disabled; pure.
 
-The times between tries are those that Standard Webhooks recommends.
+The times between attempts are those that Standard Webhooks recommends.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _GONE = 410
 
 
 class State(Word):
-    """Of an event for one webhook."""
+    """The state of an event for one webhook."""
 
     WAITING = 0
     DELIVERED = 1
@@ -32,7 +32,7 @@ class State(Word):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What signs. `until`: the older one after a rotation; None: for good."""
+    """A signing secret. `until`: the older one's end after a rotation; None: no end."""
 
     key: str
     until: datetime | None = None
@@ -40,7 +40,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where another system is told. `failing_since`: the first of the calls that failed one after another."""
+    """Another system's webhook. `failing_since`: the first of the consecutive failed calls."""
 
     id: UUID
     tenant: int
@@ -59,7 +59,7 @@ class Webhook:
     next_at: datetime | None = None
 
     def keys(self, now: datetime) -> list[str]:
-        """Those that sign at the moment, the newest first."""
+        """Return the keys that currently sign, newest first."""
         return [secret.key for secret in self.secrets if secret.until is None or secret.until > now]
 
 
@@ -75,7 +75,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call brought. Without a status there was no reply, and `error` says why."""
+    """The result of a call. Without a status there was no reply, and `error` says why."""
 
     status: int | None
     error: str | None
@@ -97,7 +97,7 @@ class Call:
 
 
 def after(call: Call, now: datetime) -> tuple[State, datetime]:
-    """What becomes of an event, and when it is due again."""
+    """Return an event's state after a call, and when it is due again."""
     if call.answer.is_ok:
         return State.DELIVERED, now
     if call.event.attempts >= len(AGAIN_AFTER):
@@ -106,7 +106,7 @@ def after(call: Call, now: datetime) -> tuple[State, datetime]:
 
 
 def after_all(webhook: Webhook, calls: Sequence[Call], now: datetime, disable_after: timedelta) -> Webhook:
-    """How a webhook stands after calls to it. One that answers is well, whatever it thinks of single events."""
+    """Return a webhook's state after calls to it. One that answers is healthy, even if it refuses single events."""
     failed = [call.answer for call in calls if not call.answer.is_ok]
     if any(answer.status == _GONE for answer in failed):
         return replace(webhook, enabled=False, disabled_for="gone", failures=0, failing_since=None, next_at=now)
@@ -124,5 +124,5 @@ def after_all(webhook: Webhook, calls: Sequence[Call], now: datetime, disable_af
 
 
 def _wish(answer: Answer) -> timedelta:
-    """How long the receiver asks us to wait, within reason."""
+    """Return how long the receiver asks us to wait, within reason."""
     return min(_LONGEST_WISH, timedelta(seconds=answer.retry_after or 0))

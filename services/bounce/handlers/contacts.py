@@ -1,4 +1,4 @@
-"""What went well with an address: policy looks at it before a mailbox is called dead."""
+"""Successful contacts with an address: policy considers them before a mailbox is called dead."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _READ = frozenset(kind.word for kind in (ReceiptKind.DELIVERED, ReceiptKind.OPEN
 
 
 async def note_acceptances(deps: Bounce, batch: Sequence[Envelope]) -> None:
-    """Mails that were handed over. Every message of the line passes here, so that others cost a comparison."""
+    """Record accepted mails. Every message of the line passes here, so others must cost only a comparison."""
     mails = [
         Reached(envelope.tenant, envelope.mode, transition.address_hash, transition.at)
         for envelope in batch
@@ -25,7 +25,7 @@ async def note_acceptances(deps: Bounce, batch: Sequence[Envelope]) -> None:
 
 
 async def note_readings(deps: Bounce, batch: Sequence[Envelope]) -> None:
-    """Receipts that show somebody there: delivered, opened, clicked."""
+    """Record receipts that show a reader: delivered, opened, clicked."""
     readings = [
         Reached(envelope.tenant, envelope.mode, receipt.address_hash, receipt.at)
         for envelope in batch

@@ -1,4 +1,4 @@
-"""What bounce works with, bound by its composition root."""
+"""Bounce's dependencies, built by its composition root."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +17,7 @@ from services.bounce.settings import BounceSettings
 
 @dataclass(frozen=True)
 class Bounce:
-    """`domains` empty: our signature decides alone. `feedback_mailboxes` take mails whose return path is inside."""
+    """`domains` empty: only our signature decides. `feedback_mailboxes` accept mails with the return path inside."""
 
     mails: Mails
     keeper: Keeper

@@ -1,4 +1,4 @@
-"""Many mails at once: taken out of an archive while it comes in, kept in batches, a verdict on each."""
+"""Many mails at once: read from an archive while it arrives, stored in batches, with a verdict on each."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ KEPT, DUPLICATE, REFUSED = "kept", "duplicate", "refused"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one mail of an archive. `id`: of the kept one, or of the one that was there before."""
+    """The result of one mail of an archive. `id`: of the stored one, or of the one that existed before."""
 
     name: str
     result: str
@@ -33,10 +33,10 @@ Tell = Callable[[Sequence[Verdict]], None]
 async def import_mails(
     deps: Bounce, owner: tuple[int, Mode], archive: Archive, pieces: AsyncIterator[bytes], tell: Tell
 ) -> str | None:
-    """Keeps what the pieces bring; the reader's loop makes facts of it. Why it ended early, if it did.
+    """Store the mails in the pieces; the reader's loop makes facts of them. Return why it ended early, if it did.
 
-    `tell` hears the verdicts in the archive's order. What is kept stays, whatever happens behind it: the same archive
-    again finds it as duplicates.
+    `tell` gets the verdicts in the archive's order. Stored mails stay, whatever happens after them: when the same
+    archive is sent again, they are duplicates.
     """
     batch, problem = _Batch(), None
 
@@ -60,7 +60,7 @@ class _Batch:
     bytes: int = 0
 
     def fill(self, more: Iterator[Found | Refused]) -> bool:
-        """Takes until it is full; false where there is no more. Unpacks, so it belongs into a thread."""
+        """Take mails until the batch is full; return false at the end. Unpacks, so call it in a thread."""
         for one in more:
             self.found.append(one)
             self.bytes += len(one.raw) if isinstance(one, Found) else 0

@@ -28,11 +28,11 @@ from services.bounce.ports.mails import Closing, Kept, Mail, Mails, NewMail, Rer
 log = get_logger(__name__)
 
 _AGAIN_AT_ONCE = 5_000
-_TOGETHER = 100  # mails that are read and judged step by step: what is read of them still fits into a processor's cache
+_TOGETHER = 100  # mails processed step by step: few enough for their data to fit into a processor's cache
 
 
 async def refuse_recipient(deps: Bounce, recipient: str, peer: str) -> str | None:
-    """None where the SMTP listener takes mail for this recipient, else its refusal; the refused are counted."""
+    """Return None if the SMTP listener accepts mail for this recipient, else its refusal, which is counted."""
     local, _, domain = recipient.rpartition("@")
     known = not deps.domains or domain.lower() in deps.domains
     if known and (deps.return_path.read(recipient) or local.lower() in deps.feedback_mailboxes):
@@ -43,19 +43,19 @@ async def refuse_recipient(deps: Bounce, recipient: str, peer: str) -> str | Non
 
 
 async def keep_mail(deps: Bounce, recipient: str, raw: bytes, owner: tuple[int, Mode] | None = None) -> Mail:
-    """Stores a mail as it came; the same mail twice is one."""
+    """Store a mail as received; the same mail twice is one."""
     (kept,) = await deps.keeper.submit([NewMail(recipient, raw, deps.clock(), owner)])
     return kept.mail
 
 
 async def keep_for_all(deps: Bounce, recipients: Sequence[str], raw: bytes) -> None:
-    """Stores a mail for each of its recipients, in one commit."""
+    """Store a mail for each of its recipients, in one commit."""
     now = deps.clock()
     await deps.keeper.submit([NewMail(recipient, raw, now) for recipient in dict.fromkeys(recipients)])
 
 
 async def keep_together(mails: Mails, each: Sequence[Sequence[NewMail]]) -> list[Sequence[Kept] | DepescheError]:
-    """Stores mails of several senders in one commit. One that cannot be stored keeps no other out."""
+    """Store several senders' mails in one commit. One that cannot be stored does not affect the others."""
     try:
         kept = iter(await mails.keep([mail for some in each for mail in some]))
     except Transient:
@@ -69,15 +69,15 @@ async def keep_together(mails: Mails, each: Sequence[Sequence[NewMail]]) -> list
 
 
 async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
-    """What kept mails state becomes facts; forged mail, automatic replies and successes change nothing.
+    """Turn stored mails into facts; forged mail, automatic replies and successes change nothing.
 
-    Raises Unavailable while delivery cannot be asked; the mails then wait.
+    Raises Unavailable while delivery is unavailable; the mails then wait.
     """
     with span("bounces read", mails=len(mails)):
         letters = await asyncio.to_thread(_letters, deps, mails)
         wanted = sorted({letter.about for letter in letters if letter.about})
         messages = await deps.messages.lookup(wanted) if wanted else {}
-        classifier = await deps.rulebook.current()  # one for all of them: rules may be exchanged meanwhile
+        classifier = await deps.rulebook.current()  # one for all of them: the rules may change in the meantime
         found = await asyncio.to_thread(_found, deps, letters, messages, classifier)
         await deps.facts.supersede(found.readings, deps.clock())
         await deps.facts.record(found.facts, deps.clock())
@@ -88,7 +88,7 @@ async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:
 
 
 class _Letter(msgspec.Struct, frozen=True, gc=False):
-    """A mail, and the message that our signature names; None without one. `report`: where it was read to find that."""
+    """A mail, and the message that our signature names; None without one. `report`: if it was parsed to find that."""
 
     mail: Mail
     about: str | None
@@ -108,7 +108,7 @@ class Proven(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class _Found:
-    """What a batch of mails comes to."""
+    """The results of a batch of mails."""
 
     facts: list[NewFact] = field(default_factory=list)
     closing: list[Closing] = field(default_factory=list)
@@ -117,8 +117,8 @@ class _Found:
 
 
 def _letters(deps: Bounce, mails: Sequence[Mail]) -> list[_Letter]:
-    """Most mails come to the signed address itself, and are read when they are judged: what was read of a hundred is
-    let go before the next."""
+    """Most mails are sent to the signed address itself, and are parsed only when classified: a batch of a hundred is
+    released before the next."""
     verps = [deps.return_path.read(mail.recipient) if mail.recipient else None for mail in mails]
     unsigned = [mail.raw or b"" for mail, verp in zip(mails, verps, strict=True) if verp is None]
     reports = iter(read_mails(unsigned))
@@ -137,7 +137,7 @@ def _letter(deps: Bounce, mail: Mail, verp: Verp | None, report: Report | None) 
 
 
 def _found(deps: Bounce, letters: Sequence[_Letter], messages: Mapping[str, Message], classifier: Classifier) -> _Found:
-    """Judges a batch; beside the event loop, which has other callers."""
+    """Classify a batch; runs in a thread, since the event loop has other callers."""
     found = _Found()
     proven = [one for letter in letters if (one := _proven(letter, messages, found)) is not None]
     for begin in range(0, len(proven), _TOGETHER):
@@ -155,7 +155,7 @@ def _found(deps: Bounce, letters: Sequence[_Letter], messages: Mapping[str, Mess
 
 
 def _proven(letter: _Letter, messages: Mapping[str, Message], found: _Found) -> Proven | None:
-    """The letter with its message; None, and closed, where it is about none of ours."""
+    """Return the letter with its message; None, and closed, if it is not about one of ours."""
     mail, id_ = letter.mail, letter.about
     if id_ is None:
         found.strays.append(Stray("no signed return path inside", mail.recipient))
@@ -176,7 +176,7 @@ def _reading(mail: UUID, message: str, made: Sequence[NewFact]) -> Reading:
 
 
 def _ours(deps: Bounce, message: Message) -> Callable[[str], bool]:
-    """Whether an address that a report names is the one that we wrote to; asked for where it names several."""
+    """Return a test for the address that we wrote to; used if a report names several."""
     return partial(_is_ours, deps, message)
 
 
@@ -185,7 +185,7 @@ def _is_ours(deps: Bounce, message: Message, address: str) -> bool:
 
 
 def _note(found: _Found, proven: Proven, hearsay: Sequence[NewFact], stated: NewFact) -> None:
-    """The facts of one mail; and its outcome, where it makes none about the message."""
+    """Note one mail's facts; and its outcome, if it has no fact about the message."""
     mail, message, fact = proven.mail, proven.message, stated.fact
     made = list(hearsay)
     if fact.counts:
@@ -218,7 +218,7 @@ def _told_by(proven: Proven, fact: Fact, domain: str | None) -> NewFact:
 
 
 def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mapping[str, Fact]) -> list[NewFact]:
-    """Facts without a message, and so without proof that we wrote to the address."""
+    """Build facts without a message, and so without proof that we wrote to the address."""
     id_, message = about
     return [
         NewFact(
@@ -241,12 +241,12 @@ def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mappi
 
 
 def signed_path(return_path: ReturnPath, report: Report) -> Verp | None:
-    """Our signed return path where the envelope has none: of To and Delivered-To, else of the mail sent back."""
+    """Return our signed return path if the envelope has none: from To and Delivered-To, else from the returned mail."""
     return next((verp for place in report.candidates if (verp := return_path.read(place))), None)
 
 
 def _domain_of(report: Report, ours: Callable[[str], bool]) -> str | None:
-    """Of the address that we wrote to, as the report has it."""
+    """Return the domain of the address that we wrote to, as written in the report."""
     mine = (reported.address for reported in report.recipients if reported.address and ours(reported.address))
     return next((email_address(address).canonical.rpartition("@")[2] for address in mine), None)
 
@@ -259,12 +259,12 @@ def _hash_of(deps: Bounce, address: str) -> bytes | None:
 
 
 def raw_kept_since(deps: Bounce) -> datetime:
-    """Mails from before this moment lose their bytes."""
+    """Mails from before this time lose their bytes."""
     return deps.clock() - timedelta(days=deps.settings.raw_retention_days)
 
 
 async def read_again(deps: Bounce, wanted: Rereading) -> int:
-    """Makes mails wait for the reader once more, by the rules of today; how many."""
+    """Queue mails for the reader again, by today's rules; return how many."""
     count = 0
     while some := await deps.mails.read_again(wanted, _AGAIN_AT_ONCE):
         count += len(some)

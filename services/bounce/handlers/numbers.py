@@ -1,4 +1,4 @@
-"""The numbers of the policy, from the settings, and from settings that somebody would like to try."""
+"""The policy's settings, as configured, and with overrides that somebody would like to try."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,7 +9,7 @@ from services.bounce.settings import BounceSettings
 
 
 def policy_of(settings: BounceSettings, tried: Mapping[str, Any] | None = None) -> Policy:
-    """The policy of the settings, some of them replaced by name."""
+    """Build the policy of the settings, with overrides by name."""
     if tried:
         settings = settings.model_copy(update=dict(tried))
     return Policy(

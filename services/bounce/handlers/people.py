@@ -1,4 +1,4 @@
-"""What people do: bar an address, lift a suppression."""
+"""Actions of people: bar an address, lift a suppression."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ log = get_logger(__name__)
 async def suppress_by_hand(
     deps: Bounce, principal: Principal, address_hash: bytes, scope: Scope, note: str
 ) -> Suppression:
-    """Bars an address on somebody's word."""
+    """Bar an address on a person's word."""
     now = deps.clock()
     key = SuppressionKey(principal.tenant, principal.mode, address_hash, scope)
     action = ActionRecorded(
@@ -39,7 +39,7 @@ async def suppress_by_hand(
 
 
 async def lift_suppression(deps: Bounce, principal: Principal, id: UUID, note: str) -> Suppression:
-    """Ends a suppression. Raises NotFound, or Conflict where it bars nothing."""
+    """End a suppression. Raises NotFound, or Conflict if it is not active."""
     if await deps.reads.suppression(principal.tenant, principal.mode, id) is None:
         raise NotFound(f"There is no suppression {id}; GET suppressions lists them.")
     now = deps.clock()
@@ -61,12 +61,12 @@ async def lift_suppression(deps: Bounce, principal: Principal, id: UUID, note: s
 
 
 async def release_parked(deps: Bounce, principal: Principal, breaker: UUID, note: str) -> int:
-    """Believes the provider: what its breaker has parked is barred. How many."""
+    """Believe the provider: bar what its breaker has parked. Return how many."""
     return await _decide(deps, principal, breaker, note, deps.breakers.release)
 
 
 async def drop_parked(deps: Bounce, principal: Principal, breaker: UUID, note: str) -> int:
-    """Does not believe the provider: what its breaker has parked is given up. How many."""
+    """Do not believe the provider: drop what its breaker has parked. Return how many."""
     return await _decide(deps, principal, breaker, note, deps.breakers.drop)
 
 
@@ -84,11 +84,11 @@ async def _decide(
 
 
 async def undo_suppressions(deps: Bounce, principal: Principal, wanted: Selection, note: str) -> Undone:
-    """Lets go of all that is selected, a batch at a time. Cut off in the middle, it is called again for the rest."""
+    """Lift all that is selected, a batch at a time. After an interruption, call it again for the rest."""
     now = deps.clock()
     undo = Undo(uuid7(), now, principal.actor, note)
     done = Undone()
-    # what begins while this runs is not what somebody has looked at
+    # suppressions that begin while this runs were not part of what the person reviewed
     wanted = replace(wanted, until=min(wanted.until, now))
     while batch := await deps.suppressions.undo(wanted, undo):
         done += batch

@@ -1,4 +1,4 @@
-"""From what delivery says to a fact: refusals inside the session, receipts afterwards."""
+"""From delivery's events to facts: refusals inside the session, receipts afterwards."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -16,7 +16,7 @@ from services.bounce.handlers.contacts import note_readings
 from services.bounce.handlers.deps import Bounce
 from services.bounce.ports import Message, NewFact, Sending
 
-# kinds of receipts that say themselves what they are
+# kinds of receipts whose meaning is in the kind itself
 _PLAIN: Mapping[str, tuple[str, str]] = {
     ReceiptKind.COMPLAINED.word: ("complaint", "reported as spam"),
     ReceiptKind.UNSUBSCRIBED.word: ("unsubscribe", "asked to be unsubscribed"),
@@ -25,7 +25,7 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
 
 
 async def record_rejections(deps: Bounce, batch: Sequence[Envelope]) -> None:
-    """Refusals inside the SMTP session or by the SMS provider become facts, where they are final."""
+    """Turn final refusals inside the SMTP session or by the SMS provider into facts."""
     classifier = await deps.rulebook.current()
     said = [(envelope, rejection) for envelope in batch for rejection in envelope.data.rejections]
     found = facts_of_rejections([rejection for _, rejection in said], classifier)
@@ -36,14 +36,14 @@ async def record_rejections(deps: Bounce, batch: Sequence[Envelope]) -> None:
 
 
 def facts_of_rejections(rejections: Sequence[Rejection], classifier: Classifier) -> list[Fact | None]:
-    """The facts in final refusals; None for what says nothing about an address (push is tokens' own)."""
+    """Return the facts in final refusals; None for those that say nothing about an address (push belongs to tokens)."""
     mails = [one for one in rejections if one.final and one.channel == Channel.EMAIL.word]
     read = iter(of_replies([_reply(one, classifier.providers) for one in mails], classifier))
     return [_fact_of_rejection(one, read) if one.final else None for one in rejections]
 
 
 def _fact_of_rejection(rejection: Rejection, read: Iterator[Fact]) -> Fact | None:
-    """`read`: the facts in what mail servers said, in order."""
+    """`read`: the facts in mail servers' replies, in order."""
     if rejection.channel == Channel.EMAIL.word:
         return next(read)
     if rejection.channel == Channel.SMS.word:
@@ -53,7 +53,7 @@ def _fact_of_rejection(rejection: Rejection, read: Iterator[Fact]) -> Fact | Non
 
 def _reply(rejection: Rejection, providers: Providers) -> Reply:
     codes = (rejection.reply_code, rejection.enhanced_code)
-    at = f"@{rejection.domain}" if rejection.domain else None  # whose it is; the mailbox stays delivery's
+    at = f"@{rejection.domain}" if rejection.domain else None  # the provider; the mailbox stays with delivery
     return reply_in(rejection.text, providers, codes, source="session", address=at)
 
 
@@ -82,9 +82,9 @@ def _of_rejection(envelope: Envelope, rejection: Rejection, fact: Fact) -> NewFa
 
 
 async def record_receipts(deps: Bounce, batch: Sequence[Envelope]) -> None:
-    """Receipts that say bounced, complained or given up become facts. Who it was, delivery knows.
+    """Turn receipts that say bounced, complained or given up into facts. Delivery knows the address.
 
-    Those that show somebody there are noted first: they speak against such a fact.
+    Receipts that show a reader are recorded first: they speak against such a fact.
     """
     await note_readings(deps, batch)
     classifier = await deps.rulebook.current()
@@ -100,7 +100,7 @@ async def record_receipts(deps: Bounce, batch: Sequence[Envelope]) -> None:
 
 
 def fact_of_receipt(receipt: Receipt, classifier: Classifier) -> Fact | None:
-    """The fact in a receipt; None for deliveries, openings and clicks, and for what a provider still tries."""
+    """Return the fact in a receipt; None for deliveries, openings and clicks, and if the provider still tries."""
     detail = receipt.detail or ""
     if (plain := _PLAIN.get(receipt.kind)) is not None:
         category, words = plain
@@ -108,13 +108,13 @@ def fact_of_receipt(receipt: Receipt, classifier: Classifier) -> Fact | None:
     if receipt.kind not in (ReceiptKind.BOUNCED.word, ReceiptKind.FAILED.word):
         return None
     code = next((word for word in detail.replace(":", " ").split() if word in CATEGORY_BY_CODE), None)
-    if code and receipt.vendor_class is None:  # in the words of a mail server such a number is anything
+    if code and receipt.vendor_class is None:  # in a mail server's words such a number can mean anything
         return _fact_of_code(code, detail)
     return _bounced(receipt, detail, classifier) if receipt.kind == ReceiptKind.BOUNCED.word else None
 
 
 def _bounced(receipt: Receipt, detail: str, classifier: Classifier) -> Fact:
-    """What the server's words say; where they say nothing, what the vendor makes of them."""
+    """Classify the server's words; if they say nothing, use the vendor's class."""
     fact = of_text(detail, classifier, (receipt.reply_code, receipt.enhanced_code), source="receipt")
     if receipt.vendor_permanent is not None and fact.reply_code is None and fact.enhanced is None:
         fact = fact._replace(permanent=receipt.vendor_permanent)
@@ -152,5 +152,5 @@ def _vendor(receipt: Receipt) -> Vendor | None:
 
 
 async def forget_recipients(deps: Bounce, batch: Sequence[Envelope]) -> None:
-    """Erasure: mails and texts go, facts stay nameless; a hash goes on barring the address."""
+    """Erasure: delete mails and texts, make facts nameless; a hash still bars the address."""
     await deps.facts.forget([(envelope.tenant, envelope.mode, envelope.data.recipient) for envelope in batch])

@@ -1,4 +1,4 @@
-"""What would be barred under other rules or numbers: asked for, played in the background, cancelled."""
+"""What would be barred under other rules or settings: requested, run in the background, cancelled."""
 
 import asyncio
 from collections import Counter
@@ -22,14 +22,14 @@ from services.bounce.ports.rules import UnfitPattern
 
 IN_FORCE, WORKING = "in-force", "working"
 MOST_OPEN = 5
-MOST_CHANGES = 200_000  # that are kept one by one; all are counted
+MOST_CHANGES = 200_000  # that are stored individually; all are counted
 MOST_TURNS = 5
 
 log = get_logger(__name__)
 
 
 async def ask_for_replay(deps: Bounce, principal: Principal, asked: Asked) -> ReplayRecord:
-    """Puts a replay into the queue. Raises Conflict where too many wait, NotFound or Invalid where rules are none."""
+    """Queue a replay. Raises Conflict if too many wait, NotFound or Invalid for unusable rules."""
     if asked.rules != IN_FORCE:
         await _entries(deps, asked.rules)
     now = deps.clock()
@@ -39,7 +39,7 @@ async def ask_for_replay(deps: Bounce, principal: Principal, asked: Asked) -> Re
 
 
 async def cancel_replay(deps: Bounce, principal: Principal, id: UUID) -> ReplayRecord:
-    """Stops it after the batch that it is at; one that has ended stays as it is. Raises NotFound."""
+    """Stop it after the current batch; one that has ended stays as it is. Raises NotFound."""
     await found(deps, principal, id)
     await deps.replays.cancel(principal.tenant, principal.mode, id, deps.clock())
     return await found(deps, principal, id)
@@ -54,12 +54,12 @@ async def found(deps: Bounce, principal: Principal, id: UUID) -> ReplayRecord:
 
 
 async def run_next(deps: Bounce, stop: asyncio.Event) -> bool:
-    """Plays one that waits; falsy where none does."""
+    """Run one waiting replay; falsy if there is none."""
     replay = await deps.replays.lease(deps.clock())
     if replay is None:
         return False
     if replay.turn > MOST_TURNS:
-        await deps.replays.conclude(replay, deps.clock(), None, "It was begun five times and never came to its end.")
+        await deps.replays.conclude(replay, deps.clock(), None, "It was started five times and never finished.")
         return True
     try:
         await _run(deps, replay, stop)
@@ -78,7 +78,7 @@ async def _run(deps: Bounce, replay: ReplayRecord, stop: asyncio.Event) -> None:
     total = await deps.stored.count(realm, span)
     batches = deps.stored.by_address(realm, span)
     async for batch in batches:
-        # off the event loop: mail goes on coming in meanwhile
+        # off the event loop: mail keeps arriving meanwhile
         changes = await asyncio.to_thread(played.take, batch)
         numbered = list(enumerate(changes[: MOST_CHANGES - kept], start=kept + 1))
         kept += len(numbered)
@@ -94,14 +94,14 @@ async def _run(deps: Bounce, replay: ReplayRecord, stop: asyncio.Event) -> None:
 
 
 async def _classifier(deps: Bounce, rules: str) -> Classifier:
-    """By the rules asked for. Raises NotFound, or Invalid where a set cannot be made of them."""
+    """Return a classifier by the requested rules. Raises NotFound, or Invalid if they cannot form a set."""
     if rules == IN_FORCE:
         return await deps.rulebook.current()
     entries = await _entries(deps, rules)
     try:
         return await deps.workshop.prepare(entries)
     except UnfitPattern as error:
-        raise Invalid(f"A rule has a pattern that the engine does not take: {error.why}", pointer="/rules") from error
+        raise Invalid(f"The engine cannot compile a rule's pattern: {error.why}", pointer="/rules") from error
 
 
 async def _entries(deps: Bounce, rules: str) -> Sequence[Published]:
@@ -109,7 +109,7 @@ async def _entries(deps: Bounce, rules: str) -> Sequence[Published]:
         entries: Sequence[Published] = await working(deps, await in_force(deps))
         if problems := problems_of(deps.workshop.shipped, entries):
             listed = ", ".join(id_ for id_, _ in problems)
-            raise Invalid(f"No rule set can be made of the rules as they are: see {listed}.", pointer="/rules")
+            raise Invalid(f"The rules in their current state cannot form a rule set: see {listed}.", pointer="/rules")
         return entries
     record = await deps.rule_sets.get(int(rules))
     if record is None:
@@ -118,7 +118,7 @@ async def _entries(deps: Bounce, rules: str) -> Sequence[Published]:
 
 
 def result_of(played: Replay, kept: int) -> dict[str, Any]:
-    """What is kept of a replay beside its changes."""
+    """Return what is stored of a replay besides its changes."""
     moved = sorted(played.moves.items(), key=lambda item: (-item[1][0], str(item[0])))
     before, after = played.categories
     return {

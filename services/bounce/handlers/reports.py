@@ -1,4 +1,4 @@
-"""What reports say beside their figures: what the rules in force make of it today, and which rule would help."""
+"""What reports add to their figures: the verdict of the rules in force today, and which rule would help."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -19,13 +19,13 @@ SHOWN_DAYS = 30
 
 
 def realm_of(principal: Principal) -> Realm:
-    """Whose facts somebody's reports are about: all tenants' for who manages the rules, else one's own."""
+    """Return whose facts a user's reports are about: all tenants' for those who manage rules, else their own."""
     manages = principal.operates and (principal.may("rules:write") or principal.may("rules:publish"))
     return Realm(None if manages else principal.tenant, principal.mode)
 
 
 def figures_kept_since(deps: Bounce) -> tuple[datetime, date]:
-    """From when on there are figures by the hour, and by the day."""
+    """Return the start of the hourly figures, and of the daily ones."""
     now, settings = deps.clock(), deps.settings
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     by_hour = midnight - timedelta(days=settings.hourly_figures_kept_days)
@@ -33,7 +33,7 @@ def figures_kept_since(deps: Bounce) -> tuple[datetime, date]:
 
 
 async def rules_without_a_hit(deps: Bounce, realm: Realm, since: date) -> list[dict[str, Any]]:
-    """Rules in force that have not matched since that day, by id, each with its last hit before."""
+    """Return rules in force that have not matched since that day, by id, each with its last hit before."""
     rules = (await deps.rulebook.current()).rules.rules
     last = await deps.reports.last_hits(realm, [rule.id for rule in rules])
     alive = {id_ for id_, hit in last.items() if hit["last_at"].date() >= since}
@@ -51,7 +51,7 @@ async def rules_without_a_hit(deps: Bounce, realm: Realm, since: date) -> list[d
 
 
 async def counted(deps: Bounce, principal: Principal, rules: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What these rules did in the last days, and when they matched last."""
+    """Return these rules' hits of the last days, and when they matched last."""
     realm = realm_of(principal)
     since = deps.clock().date() - timedelta(days=SHOWN_DAYS - 1)
     sums, last = await deps.reports.hits(realm, since, rules), await deps.reports.last_hits(realm, rules)
@@ -64,27 +64,27 @@ async def counted(deps: Bounce, principal: Principal, rules: Sequence[str]) -> d
 
 
 async def unread_texts(deps: Bounce, wanted: UnreadQuery) -> Sequence[dict[str, Any]]:
-    """What no rule knew, each with the rule that would read it today."""
+    """Return unmatched replies, each with the rule that would match it today."""
     rows = await deps.reports.unread(wanted)
     classifier = await deps.rulebook.current()
     return [dict(row) | {"read_by": _read(row, classifier).rule if row["text"] else None} for row in rows]
 
 
 async def draft_rule(deps: Bounce, principal: Principal, wanted: UnreadQuery, category: str | None) -> Saved:
-    """A draft of a rule that reads one template. Raises NotFound, or Conflict where there is nothing to go by."""
+    """Draft a rule that matches one template. Raises NotFound, or Conflict if it has no distinctive words."""
     rows = await deps.reports.unread(wanted)
     if not rows:
-        raise NotFound(f"Nothing unread has the template {wanted.template}; GET reports/unread-texts lists them.")
+        raise NotFound(f"No unmatched reply has the template {wanted.template}; GET reports/unread-texts lists them.")
     row = rows[0]
     meant = category or row["vendor_category"] or row["model_category"] or UNDETERMINED
     made = suggestion(row, meant) if row["template"] else None
     if made is None:
-        raise Conflict("Its text has no words that tell it from other replies; write the rule by its codes.")
+        raise Conflict("Its text has no words that distinguish it from other replies; write the rule by its codes.")
     id_ = str(made.pop("id"))
 
     def match(version: int | None) -> None:
         if version is not None:
-            raise Conflict(f"There is a rule {id_} of such words already; change that one.")
+            raise Conflict(f"The rule {id_} already has such words; change that one.")
 
     return await put_rule(deps, principal, Wanted(id_, Layer.ORGANISATION, State.DRAFT, made), match)
 

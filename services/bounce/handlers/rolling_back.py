@@ -1,4 +1,4 @@
-"""Back to an earlier rule set, with all that the sets between had barred and it would not have."""
+"""Restores an earlier rule set, and undoes what the later sets have barred and it would not have."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -24,13 +24,13 @@ from services.bounce.ports.rules import JudgedBy, RuleSetRecord
 log = get_logger(__name__)
 
 _PAGE = 1_000
-_LOOKED_AFTER = timedelta(minutes=10)  # replicas may judge by the old set for some seconds more
-_MOST_LOOKED_AFTER = 50  # sets of that time
+_LOOKED_AFTER = timedelta(minutes=10)  # replicas may classify by the old set for some more seconds
+_MOST_LOOKED_AFTER = 50  # sets within that time
 
 
 @dataclass(frozen=True, slots=True)
 class RollBack:
-    """Where to, and whether what was barred since is let go."""
+    """Which set, and whether to lift what was barred since."""
 
     number: int
     note: str
@@ -46,7 +46,7 @@ class Effects(NamedTuple):
 
 
 async def roll_back(deps: Bounce, principal: Principal, wanted: RollBack) -> tuple[RuleSetRecord, Undone]:
-    """Puts an earlier set in force again, as a new one. Raises NotFound. What rules people work on stays as it is."""
+    """Put an earlier set in force again, as a new one. Raises NotFound. Working rules stay as they are."""
     rules_only_of_operator(principal)
     base, target = await in_force(deps), await _target(deps, wanted.number)
     made = await deps.workshop.prepare(target.rules)
@@ -66,7 +66,7 @@ async def roll_back(deps: Bounce, principal: Principal, wanted: RollBack) -> tup
 
 
 async def preview(deps: Bounce, principal: Principal, number: int, examples: int) -> list[Preview]:
-    """What an undo of the effects would change, by tenant and mode."""
+    """Return what an undo of the effects would change, by tenant and mode."""
     rules_only_of_operator(principal)
     base, target = await in_force(deps), await _target(deps, number)
     found = await _effects(deps, target, base.number)
@@ -74,9 +74,9 @@ async def preview(deps: Bounce, principal: Principal, number: int, examples: int
 
 
 async def undo_effects(deps: Bounce, record: RuleSetRecord, spared: Collection[str] = ()) -> Undone:
-    """Lets go what the sets before a rolled-back one have barred and it would not have. May be called again.
+    """Lift what the sets before a rolled-back one have barred and it would not have. Repeatable.
 
-    `spared`: digests of sets that were put in force since; what is judged by them is meant.
+    `spared`: digests of sets that were put in force since; their classifications are intended.
     """
     assert record.restores is not None
     target = await _target(deps, record.restores)
@@ -93,8 +93,8 @@ async def undo_effects(deps: Bounce, record: RuleSetRecord, spared: Collection[s
 
 
 async def look_after(deps: Bounce, settled: int) -> int:
-    """Undoes what other replicas have judged by old sets after they were rolled back, whatever was published since.
-    `settled`, given and returned: up to which set nothing more is to come."""
+    """Undo what other replicas classified by old sets after they were rolled back, whatever was published since.
+    `settled`, passed and returned: the last set that needs no more undoing."""
     newest = await deps.rule_sets.newest(settled)
     if newest is None:
         return settled
@@ -118,20 +118,20 @@ async def _target(deps: Bounce, number: int) -> RuleSetRecord:
 
 
 async def _effects(deps: Bounce, target: RuleSetRecord, newest: int, spared: Collection[str] = ()) -> list[Effects]:
-    """Of all sets after the target up to the newest."""
+    """Return the effects of all sets after the target up to the newest."""
     there = await deps.workshop.prepare(target.rules)
     found: dict[tuple[int, Mode], list[UUID]] = {}
     seen: set[str] = set(spared)
     for number in range(target.number + 1, newest + 1):
         record = await deps.rule_sets.get(number)
-        assert record is not None  # numbers have no gaps: each is the one before and one
+        assert record is not None  # set numbers are consecutive
         here = await deps.workshop.prepare(record.rules)
         digests = sorted(set(await deps.rule_sets.digests(number)) - seen - {there.rules.digest})
         differs = difference(here.rules, there.rules)
         seen.update(digests)
         if not differs or not digests:
             continue
-        # a mail may have come long before it could be judged, but not longer than its bytes are kept
+        # a mail may have arrived long before it was classified, but not longer ago than its bytes are kept
         since = record.published_at - timedelta(days=deps.settings.raw_retention_days)
         for tenant, mode in await deps.judgements.realms(since):
             rules = None if differs.only_there else sorted(differs.only_here)

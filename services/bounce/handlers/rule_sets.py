@@ -1,4 +1,4 @@
-"""Rule sets are published: put together, asked for their examples, and put in force as a whole."""
+"""Publishes rule sets: assembled, tested with their examples, and put in force as a whole."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What somebody publishes. `acknowledged`: shipped rules that may lose examples of theirs. `emergency`: the rules
-    of that layer alone, at once, whatever examples say. `replay`: what would change, as they have seen it."""
+    """A publication. `acknowledged`: shipped rules that may lose some of their examples. `emergency`: only the rules of
+    that layer, at once, whatever examples show. `replay`: its result, as reviewed by the author."""
 
     note: str
     acknowledged: frozenset[str] = frozenset()
@@ -34,7 +34,7 @@ class Publication:
 
 
 async def publish(deps: Bounce, principal: Principal, wanted: Publication) -> RuleSetRecord:
-    """Puts all rules that take part in force, as a new set. Raises Invalid with all that speaks against it."""
+    """Put all rules that take part in force, as a new set. Raises Invalid with all problems."""
     rules_only_of_operator(principal)
     base = await in_force(deps)
     entries = await working(deps, base, emergency=wanted.emergency)
@@ -60,14 +60,14 @@ async def publish(deps: Bounce, principal: Principal, wanted: Publication) -> Ru
 
 
 async def in_force(deps: Bounce) -> RuleSetRecord:
-    """The newest set; there is one always."""
+    """Return the newest set; there is always one."""
     record = await deps.rule_sets.newest()
-    assert record is not None  # the migration has put set 0
+    assert record is not None  # the migration inserts set 0
     return record
 
 
 async def working(deps: Bounce, base: RuleSetRecord, *, emergency: bool = False) -> list[Published]:
-    """What would be published: all rules in shadow and live, or those of the emergency layer over the set in force."""
+    """Return what would be published: all rules in shadow and live, or the emergency layer over the set in force."""
     entries = published(await deps.rules.taking_part())
     if emergency:
         kept = [rule for rule in base.rules if rule.layer is not Layer.EMERGENCY]
@@ -78,7 +78,7 @@ async def working(deps: Bounce, base: RuleSetRecord, *, emergency: bool = False)
 async def examined(
     deps: Bounce, entries: Sequence[Published], acknowledged: frozenset[str]
 ) -> tuple[Classifier, dict[str, Any], list[FieldError]]:
-    """A set made ready, what its examples show, and what speaks against it. Raises Invalid where it cannot be."""
+    """Prepare a set; return it with its examples' results and all problems. Raises Invalid if it cannot be built."""
     shipped = deps.workshop.shipped
     if found := problems_of(shipped, entries):
         raise Invalid.many([FieldError(f"/rules/{id_}{p.pointer}", p.words) for id_, listed in found for p in listed])
@@ -103,21 +103,21 @@ def _shown(shipped: Shipped, made: Classifier, current: Classifier) -> tuple[lis
 
 
 async def _seen(deps: Bounce, principal: Principal, id: UUID | None, digest: str) -> dict[str, Any]:
-    """What a replay of the very same rules has shown. Raises Invalid, or Conflict where they have changed since."""
+    """Return the result of a replay of exactly these rules. Raises Invalid, or Conflict if they have changed since."""
     if id is None:
         return {}
     replay = await deps.replays.get(principal.tenant, principal.mode, id)
     if replay is None or replay.result is None:
-        raise Invalid(f"There is no replay {id} that is done; GET replays lists them.", pointer="/replay")
+        raise Invalid(f"There is no finished replay {id}; GET replays lists them.", pointer="/replay")
     if replay.result["after"]["rule_set"] != digest:
-        raise Conflict("The replay was of other rules than those that would be published; play it again.")
+        raise Conflict("The replay used other rules than those to be published; run it again.")
     return {"replay": str(id), "appear": replay.result["appear"], "vanish": replay.result["vanish"]}
 
 
 async def put_in_force(
     deps: Bounce, principal: Principal, record: RuleSetRecord, base: RuleSetRecord, seen: dict[str, Any] | None = None
 ) -> RuleSetRecord:
-    """Stores a set with its line in the audit, and takes it over here. Raises Conflict where somebody was faster."""
+    """Store a set with its audit entry, and put it in force here. Raises Conflict if somebody was faster."""
     action = ActionRecorded(
         actor=principal.actor,
         action="rule-set.roll-back" if record.restores is not None else "rule-set.publish",
@@ -137,7 +137,7 @@ async def put_in_force(
 
 
 def changes(before: Sequence[Published], after: Sequence[Published]) -> dict[str, list[str]]:
-    """Ids that differ between two sets: added, changed, removed."""
+    """Return ids that differ between two sets: added, changed, removed."""
     was: Mapping[str, Published] = {rule.id: rule for rule in before}
     now: Mapping[str, Published] = {rule.id: rule for rule in after}
     return {
@@ -152,7 +152,7 @@ def _failed(lost: Lost) -> FieldError:
     return FieldError(
         f"/rules/{lost.rule}/examples/{lost.number}",
         f"«{lost.text[:200]}» is decided by {said} ({lost.now.category}): raise the rule's priority, narrow the other, "
-        "or take the example out.",
+        "or remove the example.",
     )
 
 
@@ -160,7 +160,7 @@ def _taken(lost: Lost) -> FieldError:
     return FieldError(
         f"/rules/{lost.rule}/examples/{lost.number}",
         f"«{lost.text[:200]}» was decided by {lost.before.rule if lost.before else None} and now is by {lost.now.rule} "
-        f"({lost.now.category}); where that is meant, name {lost.rule} under `acknowledged`.",
+        f"({lost.now.category}); if that is intended, name {lost.rule} under `acknowledged`.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What people do to rules: make, change and retire them, and try what they would say. Nothing is in force by it."""
+"""People's work on rules: create, change, retire and test them. None of it puts anything in force."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,11 +15,11 @@ from services.bounce.domain.rules.rule import BadRule, Problem
 from services.bounce.handlers.deps import Bounce
 from services.bounce.ports.rules import UnfitPattern
 
-MatchVersion = Callable[[int | None], None]  # raises where If-Match does not fit the version that is there
+MatchVersion = Callable[[int | None], None]  # raises if If-Match does not match the current version
 
 
 class Saved(NamedTuple):
-    """`lost`: examples of the rule that it would not win, were it in force now."""
+    """`lost`: examples of the rule that it would not decide if it were in force now."""
 
     entry: Entry
     created: bool
@@ -27,7 +27,7 @@ class Saved(NamedTuple):
 
 
 async def put_rule(deps: Bounce, principal: Principal, wanted: Wanted, match: MatchVersion) -> Saved:
-    """Makes or changes a rule. Raises Invalid with everything that is wrong with it."""
+    """Create or change a rule. Raises Invalid with everything that is wrong with it."""
     rules_only_of_operator(principal)
     before = await deps.rules.get(wanted.id)
     match(before.version if before else None)
@@ -39,7 +39,7 @@ async def put_rule(deps: Bounce, principal: Principal, wanted: Wanted, match: Ma
 
 
 async def retire_rule(deps: Bounce, principal: Principal, id: str) -> Entry:
-    """Ends a rule; the next rule set goes without it. Raises NotFound."""
+    """Retire a rule; the next rule set is without it. Raises NotFound."""
     rules_only_of_operator(principal)
     before = await deps.rules.get(id)
     if before is None:
@@ -53,43 +53,45 @@ async def retire_rule(deps: Bounce, principal: Principal, id: str) -> Entry:
 
 
 def rules_only_of_operator(principal: Principal) -> None:
-    """What a server's words mean is the same for every tenant, in live and test: one of them keeps the rules."""
+    """A server's words mean the same for every tenant, in live and test: one tenant manages the rules."""
     if not principal.operates:
-        raise Forbidden(f"Rules hold for all tenants and modes; they are changed with a live key of tenant {OPERATOR}.")
+        raise Forbidden(f"Rules apply to all tenants and modes; change them with a live key of tenant {OPERATOR}.")
 
 
 def unknown(deps: Bounce, id: str) -> NotFound | Conflict:
-    """What to answer to somebody who wants to change a rule that people did not make."""
+    """Return the error for a change of a rule that people did not write."""
     if any(rule.id == id for rule in deps.workshop.shipped.rules):
         return Conflict(
-            f"{id} is a shipped rule and is never edited. Make a rule of another id in the layer organisation; with "
-            f'"switches_off": ["{id}"] it takes its place.',
+            f"{id} is a shipped rule, which cannot be edited. Write a rule with another id in the layer organisation; "
+            f'with "switches_off": ["{id}"] it replaces this one.',
             pointer="/id",
         )
-    return NotFound(f"There is no rule {id}; `depesche bounce rules list` names them.")
+    return NotFound(f"There is no rule {id}; `depesche bounce rules list` shows the ids.")
 
 
 def invalid(problems: Sequence[Problem], within: str = "") -> Invalid:
-    """All problems as one answer; `within`: the pointer of the rule in the request."""
+    """Return all problems as one error; `within`: the pointer of the rule in the request."""
     return Invalid.many([FieldError(f"{within}{problem.pointer}", problem.words) for problem in problems])
 
 
 def unfit(error: UnfitPattern, document: Mapping[str, Any]) -> Problem:
-    """What the engine says of one of the rule's expressions."""
+    """Return the engine's error about one of the rule's expressions."""
     listed = document.get("regex") or ()
     expressions = listed if isinstance(listed, list | tuple) else (listed,)
     at = next((n for n, one in enumerate(expressions) if one.encode() == error.pattern), None)
     pointer = "/regex" if at is None or listed is not expressions else f"/regex/{at}"
-    return Problem(pointer, f"the engine does not take it: {error.why} Write it as phrases, or as several expressions.")
+    return Problem(
+        pointer, f"the engine cannot compile it: {error.why} Write it as phrases, or as several expressions."
+    )
 
 
 def _check_step(deps: Bounce, before: Entry | None, wanted: Wanted) -> None:
     if before is None and any(rule.id == wanted.id for rule in deps.workshop.shipped.rules):
         raise unknown(deps, wanted.id)
     if before is not None and wanted.state not in NEXT[before.state]:
-        raise Conflict(f"A {before.state.word} rule comes back as a draft first; save it so.", pointer="/state")
+        raise Conflict(f"A {before.state.word} rule must return as a draft first; save it as one.", pointer="/state")
     if before is not None and wanted.layer is not before.layer:
-        raise Conflict(f"The rule is in the layer {before.layer.word}; make another for this one.", pointer="/layer")
+        raise Conflict(f"The rule is in the layer {before.layer.word}; create another one here.", pointer="/layer")
 
 
 def _next(deps: Bounce, principal: Principal, before: Entry | None, wanted: Wanted) -> Entry:
@@ -107,7 +109,7 @@ def _next(deps: Bounce, principal: Principal, before: Entry | None, wanted: Want
 
 
 async def _tried(deps: Bounce, entry: Entry) -> list[Lost]:
-    """Compiles it beside the rules in force, not the drafts of others, and shows it its examples. Raises Invalid."""
+    """Compile it with the rules in force, not with others' drafts, and test its examples. Raises Invalid."""
     state = entry.state if entry.state in TAKING_PART else State.LIVE
     own = Published(entry.id, entry.layer, state, entry.version, entry.document)
     try:

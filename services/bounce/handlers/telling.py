@@ -1,4 +1,4 @@
-"""Telling other systems: from an event of ours to a signed call of each webhook that wants it."""
+"""Notifies other systems: from an event of ours to a signed call of each webhook that subscribes to it."""
 
 import asyncio
 import time
@@ -13,12 +13,12 @@ from services.bounce.domain.webhooks import Call, Told, Webhook
 from services.bounce.handlers.deps import Bounce
 from services.bounce.ports.webhooks import ForWebhooks
 
-AT_ONCE = 100  # events of one webhook, before they are marked
-_BEGUN_WITHIN_SECONDS = 20.0  # what was not begun by then waits for the next turn
+AT_ONCE = 100  # events of one webhook per commit
+_BEGUN_WITHIN_SECONDS = 20.0  # calls not begun by then wait for the next turn
 
 
 async def tell_webhooks(deps: Bounce, batch: Sequence[Envelope]) -> None:
-    """Notes for each webhook what it is to be told; nothing is written where none listens."""
+    """Queue events for each webhook; writes nothing if none is enabled."""
     listening = await deps.telling.listening()
     wanted = [envelope for envelope in batch if (envelope.tenant, envelope.mode) in listening]
     if wanted:
@@ -34,7 +34,7 @@ def _for_webhooks(envelope: Envelope) -> ForWebhooks:
 
 
 def _fact(event: BounceClassified) -> dict[str, object]:
-    """Under the names that it has over HTTP."""
+    """Use the same field names as over HTTP."""
     return {
         "id": event.bounce_id,
         "at": event.at,
@@ -67,9 +67,9 @@ def _suppression(event: SuppressionChanged) -> dict[str, object]:
 
 
 async def call_webhook(deps: Bounce, webhook: Webhook) -> None:
-    """One turn of a claimed webhook: calls for what is due, then one commit that says what they brought.
+    """Take one turn of a claimed webhook: call it with what is due, then store the results in one commit.
 
-    While it fails, one event at a time is tried. A crash before the commit repeats the calls, under the same ids.
+    While it fails, only one event at a time is tried. A crash before the commit repeats the calls, under the same ids.
     """
     events = await deps.telling.due(webhook.id, deps.clock(), 1 if webhook.failures else AT_ONCE)
     waiting = iter(events)
@@ -90,7 +90,7 @@ async def call_webhook(deps: Bounce, webhook: Webhook) -> None:
 
 
 async def call_once(deps: Bounce, webhook: Webhook, event: Told) -> Call:
-    """The same id for every attempt: it is what the receiver deduplicates by."""
+    """Every attempt has the same id, by which the receiver deduplicates."""
     at = deps.clock()
     keys = [standard_webhooks.secret_bytes(key) for key in webhook.keys(at)]
     signed = standard_webhooks.sign(keys, str(event.id), int(at.timestamp()), event.body)

@@ -1,4 +1,4 @@
-"""What the rules say of a pasted reply or mail: those in force, and those that would be published."""
+"""Tests a pasted reply or mail against the rules in force, and against those that would be published."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from services.bounce.ports.rules import UnfitPattern
 
 
 class Pasted(NamedTuple):
-    """A reply with what is known of it besides, or a mail. `rule`: one that is not saved yet, as if it were live."""
+    """A reply with what is known besides, or a mail. `rule`: one that is not saved yet, as if it were live."""
 
     reply: Reply
     mail: bytes | None = None
@@ -28,21 +28,21 @@ class Pasted(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """By what a rule matched: a JSON Pointer into the rule, and what stands there."""
+    """What made a rule match: a JSON Pointer into the rule, and the text there."""
 
     pointer: str
     says: str
 
 
 class Matched(NamedTuple):
-    """A rule that matched, and by what."""
+    """A rule that matched, and what made it match."""
 
     rule: Rule
     hits: list[Hit]
 
 
 class Opinion(NamedTuple):
-    """What one rule set says. `number`: of the set; None: it is not published."""
+    """One rule set's result. `number`: of the set; None: not published."""
 
     number: int | None
     digest: str
@@ -51,7 +51,7 @@ class Opinion(NamedTuple):
 
 
 async def tried(deps: Bounce, pasted: Pasted) -> tuple[Opinion, Opinion]:
-    """The opinion in force, and the draft's. Raises Invalid where the rule that came along cannot be."""
+    """Return the result of the rules in force, and of the draft. Raises Invalid if the pasted rule is unusable."""
     record = await in_force(deps)
     entries = await working(deps, record)
     if pasted.rule is not None:

@@ -1,4 +1,4 @@
-"""What people do with webhooks: set up, change, rotate a secret, try out, tell again, remove."""
+"""People's work on webhooks: create, change, rotate a secret, test, redeliver, remove."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,12 +17,12 @@ from services.bounce.handlers.deps import Bounce
 from services.bounce.handlers.telling import call_once
 from services.bounce.ports.webhooks import Again
 
-MOST = 20  # of one tenant and mode
+MOST = 20  # per tenant and mode
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A webhook as people write it."""
+    """A webhook as its author wants it."""
 
     url: str
     kinds: tuple[str, ...]
@@ -30,11 +30,11 @@ class Wanted:
     enabled: bool
 
 
-MatchVersion = Callable[[int | None], None]  # raises where If-Match does not fit the version that is there
+MatchVersion = Callable[[int | None], None]  # raises if If-Match does not match the current version
 
 
 async def make_webhook(deps: Bounce, principal: Principal, wanted: Wanted) -> Webhook:
-    """A new one with a secret of its own. Raises InvalidAddress, Conflict where there are too many."""
+    """Create one with its own secret. Raises InvalidAddress, Conflict if there are too many."""
     now = deps.clock()
     if len(await deps.webhooks.all((principal.tenant, principal.mode))) >= MOST:
         raise Conflict(f"There are {MOST} webhooks already; remove one that nobody needs.")
@@ -56,7 +56,7 @@ async def make_webhook(deps: Bounce, principal: Principal, wanted: Wanted) -> We
 
 
 async def change_webhook(deps: Bounce, principal: Principal, id: UUID, wanted: Wanted, match: MatchVersion) -> Webhook:
-    """The webhook after the edit; one that was disabled because it failed is tried anew."""
+    """Return the webhook after the edit; one that was disabled because it failed is tried again."""
     current = await webhook_of(deps, principal, id)
     match(current.version)
     edited = replace(current, url=_url(deps, wanted.url), kinds=wanted.kinds, note=wanted.note, enabled=wanted.enabled)
@@ -64,7 +64,7 @@ async def change_webhook(deps: Bounce, principal: Principal, id: UUID, wanted: W
 
 
 async def rotate_secret(deps: Bounce, principal: Principal, id: UUID) -> Webhook:
-    """A new secret; the one before goes on signing beside it for a time."""
+    """Create a new secret; the previous one still signs beside it for a time."""
     current = await webhook_of(deps, principal, id)
     until = deps.clock() + timedelta(hours=deps.settings.webhook_overlap_hours)
     secrets = (Secret(standard_webhooks.new_secret()), replace(current.secrets[0], until=until))
@@ -72,7 +72,7 @@ async def rotate_secret(deps: Bounce, principal: Principal, id: UUID) -> Webhook
 
 
 async def remove_webhook(deps: Bounce, principal: Principal, id: UUID, match: MatchVersion) -> None:
-    """Gone with its log and what it was still to be told."""
+    """Remove it with its log and its waiting events."""
     current = await webhook_of(deps, principal, id)
     match(current.version)
     if not await deps.webhooks.delete(current, _action(principal, "webhook.remove", current, None)):
@@ -80,7 +80,7 @@ async def remove_webhook(deps: Bounce, principal: Principal, id: UUID, match: Ma
 
 
 async def try_webhook(deps: Bounce, principal: Principal, id: UUID) -> Call:
-    """Calls it once with an event that says nothing, whether it is enabled or not."""
+    """Call it once with a test event, whether it is enabled or not."""
     webhook = await webhook_of(deps, principal, id)
     body = exact_json.dumps({"type": TEST_KIND, "timestamp": deps.clock(), "data": {"webhook": webhook.id}})
     call = await call_once(deps, webhook, Told(uuid7(), TEST_KIND, body))
@@ -89,7 +89,7 @@ async def try_webhook(deps: Bounce, principal: Principal, id: UUID) -> Call:
 
 
 async def tell_again(deps: Bounce, principal: Principal, id: UUID, wanted: Again) -> int:
-    """Makes events due again; how many."""
+    """Make events due again; return how many."""
     webhook = await webhook_of(deps, principal, id)
     return await deps.telling.again(webhook.id, wanted, deps.clock())
 
@@ -118,7 +118,7 @@ async def _put(deps: Bounce, principal: Principal, what: str, edit: tuple[Webhoo
 
 
 def _changed() -> PreconditionFailed:
-    return PreconditionFailed("It was changed meanwhile. Read it, and apply your edit again.")
+    return PreconditionFailed("It was changed in the meantime. Read it, and apply your edit again.")
 
 
 def _url(deps: Bounce, url: str) -> str:
@@ -139,7 +139,7 @@ def _action(principal: Principal, what: str, before: Webhook | None, after: Webh
 
 
 def _shown(webhook: Webhook | None) -> dict[str, Any] | None:
-    """Without its secrets; of a URL the part that may carry one is left out."""
+    """Return the webhook without its secrets; the part of the URL that may carry one is left out."""
     if webhook is None:
         return None
     return {

@@ -1,4 +1,4 @@
-"""What bounce needs: the messages of delivery, a place for facts and for what follows from them."""
+"""What bounce needs: delivery's messages, a store for facts and their consequences."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from services.bounce.ports.mails import Mail, MailFilter
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What the figures are told apart by: the tenant's sender, its domain, the communication."""
+    """What figures are grouped by: the tenant's sender, its domain, the communication."""
 
     sender: int = 0
     from_domain: str = ""
@@ -28,7 +28,7 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as delivery's ledger knows it."""
+    """A message as stored in delivery's ledger."""
 
     tenant: int
     mode: Mode
@@ -39,7 +39,7 @@ class Message:
 
 
 class Messages(Protocol):
-    """The ledger, asked in batches by message id; ids that it does not know are absent."""
+    """The ledger, queried in batches by message id; unknown ids are absent."""
 
     async def lookup(self, ids: Sequence[str]) -> Mapping[str, Message]: ...
 
@@ -62,12 +62,12 @@ class NewFact(msgspec.Struct, frozen=True, gc=False):
     recipient: str | None
     mail_id: UUID | None = None
     sending: Sending = Sending()
-    domain: str | None = None  # the address's own, where it is said not to exist
+    domain: str | None = None  # the address's own, if it is reported not to exist
     vendor: Vendor | None = None
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What a mail says that was read before about `message`: facts by id, and addresses that it says are dead."""
+    """A mail's new reading about `message`: facts by id, and addresses that it calls dead."""
 
     mail: UUID
     message: str
@@ -79,24 +79,24 @@ Change = Callable[[Suppression], tuple[Suppression, ActionRecorded]]
 
 
 class Facts(Protocol):
-    """Facts and what follows from them; each call is one transaction with its events."""
+    """Facts and their consequences; each call is one transaction with its events."""
 
     async def record(self, facts: Sequence[NewFact], now: datetime) -> None: ...
 
     async def supersede(self, readings: Sequence[Reading], now: datetime) -> None:
-        """What mails said that now say something else: void, and what it barred is let go."""
+        """Void the facts that their mails no longer state, and lift what they barred."""
         ...
 
     async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None: ...
 
     async def drop_before(self, moment: datetime) -> int:
-        """Drop older facts, except the evidence of suppressions in force; how many."""
+        """Delete older facts, except the evidence of suppressions in force; return how many."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What an undo would change: groups by category, provider, rule and policy; examples with what the server said."""
+    """What an undo would change: groups by category, provider, rule and policy; examples with the server's words."""
 
     counts: Undone
     groups: Sequence[Mapping[str, Any]]
@@ -104,7 +104,7 @@ class Preview:
 
 
 class Reached(NamedTuple):
-    """A mail that was handed over to an address, or a sign that it reached its reader."""
+    """An accepted mail to an address, or a sign that it was read."""
 
     tenant: int
     mode: Mode
@@ -113,7 +113,7 @@ class Reached(NamedTuple):
 
 
 class Contacts(Protocol):
-    """What went well with addresses; each call may come twice."""
+    """Successful contacts with addresses; each call may be repeated."""
 
     async def accepted(self, mails: Sequence[Reached]) -> None: ...
 
@@ -124,7 +124,7 @@ class Contacts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parking:
-    """What one breaker has parked of one tenant and mode."""
+    """What one breaker has parked for one tenant and mode."""
 
     tenant: int
     mode: Mode
@@ -144,7 +144,7 @@ class Breakers(Protocol):
 
 
 class Domains(Protocol):
-    """Domains that were said to have no mail."""
+    """Domains reported to have no mail."""
 
     async def lease(self, limit: int, now: datetime, seconds: float) -> list[Domain]: ...
 
@@ -152,13 +152,13 @@ class Domains(Protocol):
 
 
 class Dns(Protocol):
-    """Says whether a domain takes mail. Bounded; no answer is an answer."""
+    """Checks whether a domain accepts mail. Bounded; a missing answer is an answer too."""
 
     async def ask(self, domain: str) -> Answer: ...
 
 
 class Suppressions(Protocol):
-    """What people do to them; each call is one transaction with its events."""
+    """People's changes to suppressions; each call is one transaction with its events."""
 
     async def place(self, evidence: Evidence, action: ActionRecorded) -> Suppression: ...
 
@@ -171,7 +171,7 @@ class Suppressions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a list is narrowed to; None: not at all. `after` is the sort key of the page before."""
+    """A list's filters; None: no filter. `after` is the sort key of the previous page."""
 
     tenant: int
     mode: Mode
@@ -212,7 +212,7 @@ class BreakerQuery:
 
 
 class Figures(Protocol):
-    """What is counted; nothing here walks the facts."""
+    """The figures; no query here scans the facts."""
 
     async def figures(self, wanted: FigureQuery) -> list[Mapping[str, Any]]: ...
 
@@ -224,7 +224,7 @@ class Figures(Protocol):
 
 
 class Reads(Protocol):
-    """Lists for API and console, newest first."""
+    """Lists for the API and the console, newest first."""
 
     async def bounces(self, wanted: Filter) -> list[Mapping[str, Any]]: ...
 

@@ -1,4 +1,4 @@
-"""Mails on their way in: how they come, where they are kept, what becomes of them."""
+"""Incoming mails: how they arrive, where they are stored, what becomes of them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ STATES = ("waiting", "read", "backscatter")
 
 
 class NewMail(msgspec.Struct, frozen=True):
-    """A mail as it came. `owner` is set where a key of one tenant and mode handed it in."""
+    """A mail as received. `owner` is set if a key of one tenant and mode submitted it."""
 
     recipient: str
     raw: bytes
@@ -24,7 +24,7 @@ class NewMail(msgspec.Struct, frozen=True):
 
 
 class Mail(msgspec.Struct, frozen=True, gc=False):
-    """A mail that we keep. `outcome`: its category, or why it changed nothing; None while it waits."""
+    """A stored mail. `outcome`: its category, or why it changed nothing; None while it waits."""
 
     id: UUID
     recipient: str
@@ -40,11 +40,11 @@ class Mail(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class MailFilter:
-    """What a list of mails is narrowed to; None: not at all. `after`: time and id that the page before ended with."""
+    """A mail list's filters; None: no filter. `after`: time and id at which the previous page ended."""
 
     owner: tuple[int, Mode]
     limit: int
-    state: int | None = None  # its place in STATES
+    state: int | None = None  # index in STATES
     outcome: str | None = None
     message: str | None = None
     since: datetime | None = None
@@ -53,22 +53,22 @@ class MailFilter:
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A mail after it was handed over; `is_new` is false where the same one was there already."""
+    """A mail after it was submitted; `is_new` is false if the same one existed already."""
 
     mail: Mail
     is_new: bool
 
 
 class Keeper(Protocol):
-    """Lets mails that come in at the same time share a commit."""
+    """Lets mails that arrive together share a commit."""
 
     async def submit(self, mails: Sequence[NewMail]) -> Sequence[Kept]:
-        """One mail for each of its recipients, after the commit. Raises Unavailable when too many wait."""
+        """Store one mail for each of its recipients; return after the commit. Raises Unavailable when too many wait."""
         ...
 
 
 class Stray(msgspec.Struct, frozen=True):
-    """Mail that is none of ours, to be counted."""
+    """Mail that is not about us, to be counted."""
 
     why: str
     recipient: str
@@ -76,7 +76,7 @@ class Stray(msgspec.Struct, frozen=True):
 
 
 class Closing(msgspec.Struct, frozen=True, gc=False):
-    """What became of a mail that made no fact about a message. `owner`: of the message, where there is one."""
+    """The outcome of a mail that made no fact about a message. `owner`: of the message, if there is one."""
 
     mail: UUID
     state: str
@@ -87,7 +87,7 @@ class Closing(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Rereading:
-    """Which mails are read again: of a tenant and mode, of a time, of one outcome; `after` is where to go on."""
+    """Which mails to read again: a tenant and mode, a time span, one outcome; `after` is where to continue."""
 
     owner: tuple[int, Mode]
     since: datetime
@@ -99,7 +99,7 @@ class Rereading:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Mails that one reader has for a time, most often none."""
+    """Mails that one reader has leased; usually none."""
 
     id: UUID
     mails: Sequence[Mail]
@@ -113,7 +113,7 @@ class Mails(Protocol):
     async def lease(self, limit: int, seconds: float) -> Lease: ...
 
     async def release(self, lease: Lease) -> None:
-        """Its mails were closed or put off: what still waits may be leased by others."""
+        """Release it: its mails are closed or postponed; those that still wait may be leased by others."""
         ...
 
     async def close(self, closing: Sequence[Closing]) -> None: ...
@@ -125,20 +125,20 @@ class Mails(Protocol):
     async def count_readable(self, wanted: Rereading) -> int: ...
 
     async def read_again(self, wanted: Rereading, limit: int) -> list[tuple[datetime, UUID]]:
-        """Makes them wait for the reader, oldest first: those whose bytes are still there."""
+        """Queue mails that still have their bytes for the reader, oldest first."""
         ...
 
     async def drop_raw_before(self, moment: datetime) -> int:
-        """Drop the bytes of mails that arrived before; how many."""
+        """Delete the bytes of mails that arrived before; return how many."""
         ...
 
     async def drop_before(self, moment: datetime) -> int:
-        """Drop the mails themselves that came in before; how many."""
+        """Delete the mails that arrived before; return how many."""
         ...
 
 
 class Listener(Protocol):
-    """Takes mails in over the network until it is stopped."""
+    """Accepts mails from the network until it is stopped."""
 
     async def serve(
         self,
@@ -146,5 +146,5 @@ class Listener(Protocol):
         keep: Callable[[Sequence[str], bytes], Awaitable[None]],
         stop: asyncio.Event,
     ) -> None:
-        """`accept(recipient, peer)` gives the refusal, or None; `keep` stores the mail and raises Transient."""
+        """`accept(recipient, peer)` returns the refusal, or None; `keep` stores the mail and raises Transient."""
         ...

@@ -1,4 +1,4 @@
-"""What replays need: a place for what was asked and found, and the stored facts address by address."""
+"""What replays need: a store for requests and results, and the stored facts by address."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from services.bounce.domain.replays import Change, Told
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be played. `rules`: `in-force`, `working` or the number of a rule set; `settings` by their names."""
+    """What to replay. `rules`: `in-force`, `working` or the number of a rule set; `settings` by their names."""
 
     since: datetime
     until: datetime
@@ -23,7 +23,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class ReplayRecord:
-    """A replay and how far it is. `turn`: how often somebody began with it, which tells two runners apart."""
+    """A replay and its progress. `turn`: how often it was started, which distinguishes runners."""
 
     id: UUID
     tenant: int
@@ -43,7 +43,7 @@ class ReplayRecord:
 
 @dataclass(frozen=True, slots=True)
 class ChangeQuery:
-    """`after`: the number of the change that the page before ended with."""
+    """`after`: the number of the change at which the previous page ended."""
 
     replay: UUID
     limit: int
@@ -55,7 +55,7 @@ class Replays(Protocol):
     """Replays between their 202 and their result."""
 
     async def add(self, replay: ReplayRecord, most_open: int) -> None:
-        """Raises Conflict where the tenant has so many open ones already."""
+        """Raises Conflict if the tenant has too many open ones already."""
         ...
 
     async def get(self, tenant: int, mode: Mode, id: UUID) -> ReplayRecord | None: ...
@@ -69,29 +69,29 @@ class Replays(Protocol):
     async def cancel(self, tenant: int, mode: Mode, id: UUID, at: datetime) -> None: ...
 
     async def lease(self, at: datetime) -> ReplayRecord | None:
-        """One that nobody works on; what an earlier runner left is forgotten."""
+        """Return one that no runner works on; an earlier runner's results are deleted."""
         ...
 
     async def give_back(self, replay: ReplayRecord) -> None: ...
 
     async def advance(self, replay: ReplayRecord, done: int, total: int, changes: Sequence[tuple[int, Change]]) -> bool:
-        """Keeps what was found; falsy where it was cancelled, or taken over by another runner."""
+        """Store what was found; falsy if it was cancelled, or another runner took over."""
         ...
 
     async def conclude(
         self, replay: ReplayRecord, at: datetime, result: Mapping[str, Any] | None, problem: str | None
     ) -> None:
-        """Ends it: with its result, or with why there is none."""
+        """End it: with its result, or with the reason for having none."""
         ...
 
     async def forget_before(self, moment: datetime) -> int: ...
 
 
 class StoredFacts(Protocol):
-    """Facts as they were stored, for playing them again."""
+    """Stored facts, for replays."""
 
     async def count(self, realm: tuple[int, Mode], span: tuple[datetime, datetime]) -> int: ...
 
     def by_address(self, realm: tuple[int, Mode], span: tuple[datetime, datetime]) -> AsyncIterator[list[Told]]:
-        """Every address with its facts of the time, some at once, as of one moment."""
+        """Yield every address with its facts of the time span, some at once, from one snapshot."""
         ...

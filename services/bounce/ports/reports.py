@@ -1,4 +1,4 @@
-"""What reports about rules are made of."""
+"""The data of reports about rules."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from libs.contracts.outcomes import Mode
 
 
 class Realm(NamedTuple):
-    """Whose facts a report is about. `tenant` None: all tenants', because rules are everybody's."""
+    """Whose facts a report is about. `tenant` None: all tenants', because rules apply to all."""
 
     tenant: int | None
     mode: Mode
@@ -18,7 +18,7 @@ class Realm(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UnreadQuery:
-    """`after`: count, template and provider that the page before ended with."""
+    """`after`: count, template and provider at which the previous page ended."""
 
     realm: Realm
     since: date
@@ -30,7 +30,7 @@ class UnreadQuery:
 
 @dataclass(frozen=True, slots=True)
 class OpinionQuery:
-    """`who`: a vendor's name, or `model`. `after`: count, who, other, category, rule, provider of the page before."""
+    """`who`: a vendor's name, or `model`. `after`: last count, who, other, category, rule, provider of the page."""
 
     realm: Realm
     since: date
@@ -40,15 +40,15 @@ class OpinionQuery:
 
 
 class Rollups(Protocol):
-    """What figures and reports are made of, in time."""
+    """The roll-ups behind figures and reports."""
 
     async def forget_before(self, hour: datetime, day: date) -> int:
-        """Drops some of what is older; how many rows."""
+        """Delete a batch of older rows; return how many."""
         ...
 
 
 class Reports(Protocol):
-    """What rules do and do not; nothing here walks the facts."""
+    """What rules do and do not; no query here scans the facts."""
 
     async def hits_by_day(self, realm: Realm, rule: str, since: date) -> list[Mapping[str, Any]]: ...
 

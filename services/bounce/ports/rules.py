@@ -1,4 +1,4 @@
-"""What the rules need: a place for those that people make, one for the rule sets that they publish, and an engine."""
+"""What rules need: a store for those that people write, one for published rule sets, and an engine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from services.bounce.domain.rules.rule import Layer
 
 @dataclass(frozen=True, slots=True)
 class RuleFilter:
-    """What a list of rules is narrowed to; None: not at all. `after`: the id that the page before ended with."""
+    """A rule list's filters; None: no filter. `after`: the id at which the previous page ended."""
 
     limit: int
     after: str = ""
@@ -29,29 +29,29 @@ class RuleFilter:
 
 
 class Rules(Protocol):
-    """Rules as they are being worked on, with all of their versions."""
+    """Rules in their working state, with all of their versions."""
 
     async def get(self, id: str) -> Entry | None: ...
 
     async def page(self, wanted: RuleFilter) -> list[Entry]: ...
 
     async def taking_part(self) -> list[Entry]:
-        """Those in shadow and live, the oldest first."""
+        """Return those in shadow and live, oldest first."""
         ...
 
     async def versions(self, id: str, below: int, limit: int) -> list[Mapping[str, Any]]:
-        """Newest first: version, state, document, changed_by, changed_at."""
+        """Return versions, newest first: version, state, document, changed_by, changed_at."""
         ...
 
     async def put(self, entry: Entry, action: ActionRecorded, who: Principal) -> None:
-        """Writes `entry.version`. Raises PreconditionFailed where somebody wrote that version meanwhile."""
+        """Write `entry.version`. Raises PreconditionFailed if somebody wrote that version in the meantime."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSetRecord:
-    """A rule set that was published. `restores`: the earlier one that it brought back; `undoes`: and what the sets
-    between had done is let go."""
+    """A published rule set. `restores`: the earlier set that it brought back; `undoes`: and the effects of the sets
+    between are undone."""
 
     number: int
     digest: str
@@ -66,10 +66,10 @@ class RuleSetRecord:
 
 
 class RuleSets(Protocol):
-    """Rule sets, each as it was published; the one with the highest number is in force."""
+    """Published rule sets; the one with the highest number is in force."""
 
     async def newest(self, above: int = -1) -> RuleSetRecord | None:
-        """The one in force, if its number is above this."""
+        """Return the one in force, if its number is above this."""
         ...
 
     async def get(self, number: int) -> RuleSetRecord | None: ...
@@ -77,22 +77,22 @@ class RuleSets(Protocol):
     async def page(self, below: int, limit: int) -> list[RuleSetRecord]: ...
 
     async def add(self, made: RuleSetRecord, action: ActionRecorded, who: Principal) -> None:
-        """Puts it in force. Raises Conflict where its number is taken."""
+        """Put it in force. Raises Conflict if its number is taken."""
         ...
 
     async def digests(self, number: int) -> list[str]:
-        """All digests under which it has judged: another one after each change of the shipped rules."""
+        """Return all digests under which it has classified: each change of the shipped rules makes another one."""
         ...
 
     async def note_digest(self, number: int, digest: str, at: datetime) -> None:
-        """Remembers that facts are judged by this set under this digest."""
+        """Record that this set classifies facts under this digest."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedBy:
-    """Facts that count as proof and were judged under one of these digests, also where the model answered because none
-    of these rules did. `rules`: by one of these; None: by any."""
+    """Facts that count as proof and were classified under one of these digests, also by the model where none of these
+    rules matched. `rules`: by one of these; None: by any."""
 
     tenant: int
     mode: Mode
@@ -106,19 +106,19 @@ Place = tuple[datetime, UUID]  # of a fact: its time and id
 
 
 class Judgements(Protocol):
-    """Facts by the rule set that judged them."""
+    """Facts by the rule set that classified them."""
 
     async def realms(self, since: datetime) -> list[tuple[int, Mode]]:
-        """Tenants and modes that have facts from this time on."""
+        """Return tenants and modes that have facts from this time on."""
         ...
 
     async def page(self, wanted: JudgedBy, after: Place | None) -> list[Mapping[str, Any]]:
-        """As they are stored, oldest first."""
+        """Return stored facts, oldest first."""
         ...
 
 
 class UnfitPattern(Exception):
-    """A pattern that the engine does not take, though it looked well; says why."""
+    """A valid pattern that the engine cannot compile; says why."""
 
     def __init__(self, pattern: bytes, why: str) -> None:
         super().__init__(why)
@@ -127,21 +127,21 @@ class UnfitPattern(Exception):
 
 
 class Rulebook(Protocol):
-    """The rules in force, ready to classify by. Whoever asks keeps the answer for the whole of one mail or batch."""
+    """The rules in force, ready to classify. A caller uses one answer for a whole mail or batch."""
 
     async def current(self) -> Classifier: ...
 
 
 class Workshop(Protocol):
-    """Where rule sets are made ready beside the one in force."""
+    """Prepares rule sets beside the one in force."""
 
     @property
     def shipped(self) -> Shipped: ...
 
     async def prepare(self, entries: Sequence[Published]) -> Classifier:
-        """A classifier by the shipped rules and these, off the event loop. Raises UnfitPattern."""
+        """Return a classifier by the shipped rules and these, off the event loop. Raises UnfitPattern."""
         ...
 
     async def refresh(self) -> None:
-        """Takes over the newest published set, where it is not in force here yet."""
+        """Put the newest published set in force here, if it is not yet."""
         ...

@@ -1,4 +1,4 @@
-"""What telling other systems needs: a place for webhooks and events, and somebody who calls."""
+"""What webhooks need: a store for them and their events, and a caller."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Realm = tuple[int, Mode]
 
 @dataclass(frozen=True, slots=True)
 class ForWebhooks:
-    """An event as webhooks are told of it."""
+    """An event in the form sent to webhooks."""
 
     realm: Realm
     id: UUID
@@ -27,7 +27,7 @@ class ForWebhooks:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Which events are told again: those given up since a moment, delivered ones too, or some by id."""
+    """Which events to send again: those given up since a time, also delivered ones, or some by id."""
 
     since: datetime
     until: datetime
@@ -43,13 +43,13 @@ class Webhooks(Protocol):
     async def get(self, realm: Realm, id: UUID) -> Webhook | None: ...
 
     async def put(self, webhook: Webhook, action: ActionRecorded, was: int) -> bool:
-        """Makes it (`was` 0) or changes version `was` of it; false where that is no longer the current one."""
+        """Create it (`was` 0) or change version `was` of it; return false if that is no longer the current one."""
         ...
 
     async def delete(self, webhook: Webhook, action: ActionRecorded) -> bool: ...
 
     async def counts(self, ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, int]]:
-        """Events that wait, and that were given up; up to 10,000 of each are counted."""
+        """Count waiting and given-up events, up to 10,000 of each."""
         ...
 
     async def attempts(self, id: UUID, after: UUID | None, limit: int) -> list[Mapping[str, Any]]: ...
@@ -63,13 +63,13 @@ class Telling(Protocol):
     async def add(self, events: Sequence[ForWebhooks]) -> None: ...
 
     async def claim(self, limit: int, now: datetime, seconds: float) -> list[Webhook]:
-        """Webhooks that have something due, for the caller alone for so many seconds."""
+        """Lease webhooks that have something due to the caller, for that many seconds."""
         ...
 
     async def due(self, webhook: UUID, now: datetime, limit: int) -> list[Told]: ...
 
     async def settle(self, webhook: Webhook, calls: Sequence[Call], now: datetime) -> None:
-        """What calls brought, and how the webhook stands then; gives it back."""
+        """Store the results of calls and the webhook's new state; release it."""
         ...
 
     async def log(self, webhook: UUID, call: Call) -> None: ...
@@ -80,7 +80,7 @@ class Telling(Protocol):
 
 
 class Caller(Protocol):
-    """Calls a URL once; whatever happens is an answer."""
+    """Calls a URL once; every failure is an answer too."""
 
     async def call(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer: ...
 

@@ -10,6 +10,7 @@ Time is a parameter (monotonic seconds). Not shared between workers: each finds 
 from dataclasses import dataclass
 from enum import Enum
 
+from libs.contracts.outcomes import Channel
 from libs.contracts.reasons import Reason
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Outcome, Rejected, Sent
 
@@ -46,6 +47,14 @@ def speaks_for(outcome: Outcome) -> bool | None:
             return False
         case Deferred():
             return None  # a 429 or a greylisting server is up, and has said when to come back
+
+
+def tells_of_sender(channel: Channel, outcome: Outcome) -> bool:
+    """Whether a sender's breaker is to hear of it. Behind a webhook sender stand as many servers as receivers: one that
+    is away must not stop the others."""
+    if channel is not Channel.WEBHOOK or isinstance(outcome, Sent):
+        return True
+    return isinstance(outcome, Rejected | Deferred) and outcome.sender_fault
 
 
 class Breaker:

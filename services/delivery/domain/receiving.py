@@ -8,7 +8,7 @@ from libs.contracts.reasons import Reason
 from services.delivery.domain.callbacks import ReceiptNews
 
 # Nobody opens, complains about or bounces what was never handed over.
-_REACHED = frozenset(
+REACHED = frozenset(
     {
         ReceiptKind.DELIVERED,
         ReceiptKind.OPENED,
@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 def verdict_of(news: Sequence[ReceiptNews]) -> Verdict:
     """Combine all receipts of one attempt that came together: delivered outweighs failed, failed outweighs accepted."""
-    if any(one.kind in _REACHED for one in news):
+    if any(one.kind in REACHED for one in news):
         return Verdict(Status.SENT, Reason.NONE, True, None)
     for one in news:
         if one.kind in GIVEN_UP:

@@ -10,6 +10,7 @@ from prometheus_client import Counter as Metric
 from libs.contracts.outcomes import Status
 from libs.errors import Unavailable
 from libs.telemetry import get_logger, mark_outcome, span
+from services.delivery.domain.breaker import tells_of_sender
 from services.delivery.domain.deciding import decide
 from services.delivery.domain.outbound import Sender
 from services.delivery.domain.outcomes import Deferred, Outcome, Rejected
@@ -53,7 +54,7 @@ class Recorder:
         breaker = line.breakers.of(sender.tenant, int(sender.mode), sender.number)
 
         def settle(message: Message, outcome: Outcome) -> None:
-            if breaker.note(outcome, time.monotonic()):
+            if tells_of_sender(sender.channel, outcome) and breaker.note(outcome, time.monotonic()):
                 _opened.labels(sender.channel.word, str(sender.number)).inc()
                 log.error("breaker_opened", sender=sender.number, mode=sender.mode.word)
             if isinstance(outcome, Rejected | Deferred) and outcome.sender_fault:

@@ -19,7 +19,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "moved": ("the customer has moved to another address", _MAILBOX),
     "mailbox-full": (
         "the mailbox is full",
-        "Ask the customer to free space; an address that stays full for several days is barred.",
+        "Ask the customer to free space; an address that stays full for several days is suppressed.",
     ),
     "recipient-filter": ("the customer's own filter rejected it", "Ask the customer to allow the sender."),
     "spam-content": ("it was classified as spam", _TEXT),

@@ -136,7 +136,7 @@ def _told(document: Document) -> str:
             return f"{what}: {body.get('category')}.{said}"
         case "suppression.changed":
             what = "everything" if body.get("scope") == "all" else "marketing"
-            return f"The address {'is barred for' if body.get('active') else 'may be used again for'} {what}.{note}"
+            return f"The address {'is suppressed for' if body.get('active') else 'may be used again for'} {what}.{note}"
         case "action.recorded":
             return f"{document.actor} performed {document.action} on {document.object}.{note}"
         case "device.retired":

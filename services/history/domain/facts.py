@@ -100,8 +100,8 @@ RANK: dict[Status, int] = {
 
 
 def advance(transition: Transition) -> tuple[int, int, bool, datetime]:
-    """How far a transition takes its message. What undoes an end comes after it, whatever clocks say: a receipt that
-    gives up what was sent may be written by another replica."""
+    """Return how far a transition takes its message. One that undoes an end ranks after it, despite the clocks: another
+    replica may write the receipt that gives up a sent message."""
     undoes = transition.was in (Status.SENT, Status.FAILED)
     return transition.attempt, stage(transition.was, transition.status), undoes, transition.at
 

@@ -7,8 +7,8 @@ from libs.contracts.reasons import Reason
 from services.history.domain.chain import sentence_of
 from services.history.domain.facts import Message, Transition
 
-# Nobody opens or complains about what was never handed over: this counts whatever we had heard, unless the provider
-# gave the message up after it had accepted it.
+# Nobody opens or complains about a message that was never accepted: this outweighs what was recorded before, unless the
+# provider accepted the message and gave up on it later.
 _REACHED = frozenset(
     {
         ReceiptKind.DELIVERED,
@@ -19,7 +19,7 @@ _REACHED = frozenset(
         ReceiptKind.UNSUBSCRIBED,
     }
 )
-# The provider had it, which a refusal outweighs.
+# The provider had it; a refusal outweighs this.
 _TAKEN = frozenset({ReceiptKind.ACCEPTED, ReceiptKind.DEFERRED, ReceiptKind.BOUNCED})
 AND_THEN = {Reason.VERIFIED_NOT_SENT: " So it was sent again, once."}
 

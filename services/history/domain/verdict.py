@@ -71,13 +71,13 @@ def _sent(case: Case, sent: Sequence[Message]) -> Verdict:
 
 
 def _accepted_at(sent: Sequence[Message]) -> datetime:
-    """When the provider accepted the first of them; where a receipt alone says so, when it did."""
+    """Return when the provider accepted the first of them, or the time of the receipt if only that proves it."""
     ends = [e.at for m in sent for e in m.ends.values() if e.status is Status.SENT]
     return min(ends or [r.at for m in sent for r in m.receipts])
 
 
 def _others(case: Case, sent: Sequence[Message]) -> str:
-    """What became of the other addresses: those that nobody knows of, and those still to come, got not nothing."""
+    """Describe the other addresses: unknown and waiting ones are not counted as having got nothing."""
     others = [message for message in case.messages if message not in sent]
     waiting = sum(message.latest.status in _WAITS for message in others)
     unknown = sum(bool(unanswered(m)) for m in others if m.latest.status not in _WAITS)
@@ -86,14 +86,14 @@ def _others(case: Case, sent: Sequence[Message]) -> str:
         words.format(many=many, es="es" if many > 1 else "")
         for many, words in (
             (nothing, " {many} other address{es} got nothing."),
-            (unknown, " Of {many} other address{es} nobody knows whether it was sent."),
-            (waiting, " To {many} other address{es} it is still on its way."),
+            (unknown, " For {many} other address{es} it is not known whether it was sent."),
+            (waiting, " It is still on its way to {many} other address{es}."),
         )
         if many
     )
 
 
-_STILL_TRIED = "The provider could not deliver it yet, and goes on trying."
+_STILL_TRIED = "The provider could not deliver it yet and keeps trying."
 
 
 def _best_receipt(case: Case, sent: Sequence[Message]) -> str:
@@ -120,7 +120,7 @@ def _after_sent(seen: str) -> str:
     if "spam" in seen:
         return Reason.SUPPRESSED_COMPLAINT.text.next_step
     if seen == _STILL_TRIED:
-        return "Wait: the provider goes on trying, and says what comes of it."
+        return "Wait: the provider keeps trying and reports the outcome."
     if seen:
         return "Nothing to do: it arrived."
     return "Ask the customer to check the spam folder or the device's notification settings."
@@ -177,14 +177,14 @@ def _bounced(case: Case, sent: Sequence[Message]) -> Verdict | None:
     if len(sent) != sum(_came_back(case, message) for message in sent):
         return None
     barred = _is_barred(case)
-    follows = " The address has been barred since." if barred else ""
+    follows = " The address has been suppressed since." if barred else ""
     because, step = meaning(case, barred=barred)
     sentence = f"It was sent at {clock_of(_accepted_at(sent))}, but bounced{because}.{follows}"
     return Verdict("bounced", sentence, step, Reason.SUPPRESSED_BOUNCE if barred else Reason.NONE)
 
 
 def _is_barred(case: Case) -> bool:
-    """Whether a suppression that was told with its messages still holds: one that was lifted since bars nothing."""
+    """Whether a suppression among the case's events is still active: one that was lifted since does not count."""
     newest: dict[object, Document] = {}
     for document in case.documents:
         if document.type == "suppression.changed":
@@ -232,11 +232,11 @@ def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
 
 
 def _so_far(waits: Sequence[Message]) -> tuple[str, bool]:
-    """What is said of tries before the one that waits, and whether that is certain."""
+    """Describe the attempts before the waiting one; return whether that is certain."""
     silent = next((attempts[-1] for message in waits if (attempts := unanswered(message))), None)
     if silent is None:
         return "It has not been sent yet.", True
-    return f"Try {silent} ended without an answer and may have arrived; another one is to come.", False
+    return f"Attempt {silent} got no answer and may have arrived; another attempt follows.", False
 
 
 def _ended_meanwhile(status: Status, waiting: Waiting) -> Verdict:
@@ -281,7 +281,7 @@ def _not_sent(case: Case) -> Verdict:
 
 
 def refused(reason: Reason, detail: str | None) -> Verdict:
-    """What a rule of ours, or the provider, said no to."""
+    """Return the verdict on a refusal by one of our rules, or by the provider."""
     return Verdict("not_sent", f"It was not sent. {sentence_of(reason, detail)}", reason.text.next_step, reason)
 
 

@@ -13,7 +13,7 @@ from services.history.ports import Audit, Search, Timeline
 from services.history.queries import Question
 
 _DECISIONS_A_GROUP = 4
-_LEAST_DECISIONS = 400  # an event that asks for more is shown by that many
+_LEAST_DECISIONS = 400  # an event with more decisions is shown with that many
 _DOCUMENTS_A_MESSAGE = 20
 
 log = get_logger(__name__)
@@ -47,7 +47,7 @@ class _List:
     reaches: UUID | None
 
     def of_message(self, document: Document) -> list[Entry]:
-        """The entries of the notification that a document is about."""
+        """Return the entries of the notification that a document is about."""
         notification = parse_message_id(document.message or "")[0]
         return next(group.entries for group in self.groups if group.id == notification)
 
@@ -76,7 +76,7 @@ async def timeline_of(
 
 
 async def _page(timeline: Timeline, audit: Audit, question: Question, limit: int, before: UUID | None) -> TimelinePage:
-    """The first page from there that has anything on it."""
+    """Return the first page from there that has any entry."""
     while True:
         page = await _one_page(timeline, audit, question, limit, before)
         if page.entries or page.after is None:
@@ -104,7 +104,7 @@ async def _one_page(
 
 
 def _together(lists: Sequence["_List"], limit: int, *, complete: bool) -> TimelinePage:
-    """The newest groups of all lists, as far back as every one of them goes."""
+    """Merge the newest groups of all lists, as far back as every list reaches."""
     floor = max((each.reaches for each in lists if each.reaches is not None), default=None)
     groups = sorted((group for each in lists for group in each.groups), key=lambda group: group.id, reverse=True)
     there = [group for group in groups if floor is None or group.id >= floor]
@@ -121,7 +121,7 @@ def _asked(message: Message, question: Question) -> bool:
 
 
 def _notifications(messages: Sequence[Message], wanted: Search) -> "_List":
-    """A group a notification, whatever the number of its addresses."""
+    """Return one group per notification, for any number of addresses."""
     groups: dict[UUID, _Group] = {}
     for message in messages:
         groups.setdefault(message.notification_id, _Group(message.notification_id, [])).entries.extend(
@@ -133,7 +133,7 @@ def _notifications(messages: Sequence[Message], wanted: Search) -> "_List":
 async def _decisions(
     audit: Audit, question: Question, messages: Sequence[Message], wanted: Search
 ) -> tuple[list[Decision], UUID | None]:
-    """Decisions, newest event first, and the event behind which there may be more; None: there are none."""
+    """Return decisions, newest event first, and the event after which there may be more; None: there are no more."""
     if question.message is not None:
         causes = tuple({message.cause_id for message in messages})
         found = await audit.decisions(Search(question.tenant, question.mode, causes=causes)) if causes else []
@@ -160,7 +160,7 @@ def _decided(decisions: Sequence[Decision], reaches: UUID | None) -> "_List":
 
 
 async def _about_messages(audit: Audit, question: Question, messages: Sequence[Message]) -> list[Document]:
-    """Return documents about the messages, however much later: they are grouped with them."""
+    """Return documents about the messages, even much later ones: they are grouped with them."""
     ids = [message.id for message in messages]
     if not ids:
         return []

@@ -32,10 +32,10 @@ _FILE = re.compile(r"\bfilename\*?\s*=", re.IGNORECASE)
 
 
 class Unmappable(Invalid):
-    """The delivery is genuine, but the mapping made no event of it. Stored, and replayed once it is fixed."""
+    """The delivery is genuine, but the mapping could not make an event of it. Stored, and replayed once it is fixed."""
 
     slug = "unmappable"
-    title = "The mapping made no event of it"
+    title = "The mapping could not make an event of it"
 
 
 def read_body(delivery: Delivery) -> Any:

@@ -1,1 +1,1 @@
-"""The protocols that it speaks."""
+"""The protocols of the simulator."""

@@ -1,5 +1,5 @@
-"""The simulator's certificate, and a service account of its own: made once per data folder, so that a restart
-does not invalidate what others have loaded."""
+"""The simulator's certificate and service account: created once per data folder, so that a restart does not invalidate
+what clients have loaded."""
 
 import json
 import ssl
@@ -30,7 +30,7 @@ class Identity:
         return context
 
     def write_account(self, token_uri: str) -> None:
-        """The service account's file as Firebase's console gives it, with our token endpoint."""
+        """Write the service account's file in the format of Firebase's console, with our token endpoint."""
         document = {
             "type": "service_account",
             "project_id": PROJECT,
@@ -46,7 +46,7 @@ class Identity:
 
 
 def new_key() -> rsa.RSAPrivateKey:
-    """Such as Google makes for a service account."""
+    """Create a key like Google's for a service account."""
     return rsa.generate_private_key(65537, 2048)
 
 
@@ -57,7 +57,7 @@ def _pem_of(key: rsa.RSAPrivateKey) -> bytes:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner reads, whole or not at all."""
+    """Write a file that only its owner can read, atomically."""
     draft = path.with_suffix(path.suffix + ".new")
     draft.touch(0o600)
     draft.write_bytes(content)
@@ -65,7 +65,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def identity_of(folder: Path, host: str) -> Identity:
-    """The identity kept in `folder`, made where there is none."""
+    """Return the identity stored in `folder`, creating a missing one."""
     folder.mkdir(parents=True, exist_ok=True)
     ca, certificate, key = (
         folder / "ca.pem",
@@ -79,7 +79,7 @@ def identity_of(folder: Path, host: str) -> Identity:
         write_private(ca, authority.cert_pem.bytes())
     if not key.is_file():
         write_private(key, _pem_of(new_key()))
-    # to look whether it is a good one takes a quarter of a second, and it is ours
+    # validating the key takes a quarter of a second, and it is our own
     loaded = serialization.load_pem_private_key(key.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
     assert isinstance(loaded, rsa.RSAPrivateKey)
     return Identity(ca, certificate, folder / "service-account.json", loaded)

@@ -70,7 +70,7 @@ class Fcm:
         protocol.response_bytes(200, JSON_HEADERS, f'{{"name":"{project}/messages/{arrival.number}"}}'.encode())
 
     async def _answered_otherwise(self, fault: Fault, arrival: Arrival, scope: Scope, protocol: HttpProtocol) -> bool:
-        """Do what a fault says; True when the call was accepted and is to be answered as usual."""
+        """Act out a fault; return True if the call was accepted and is to be answered normally."""
         exchange = self.exchange
         if (refusal := _REFUSALS.get(fault)) is not None:
             _refuse(exchange, arrival, refusal, protocol)
@@ -92,7 +92,7 @@ class Fcm:
         return True
 
     def _project(self, path: str) -> str | None:
-        """`projects/<id>` of a send path; the answer's names begin with it. None for any other path."""
+        """Return `projects/<id>` of a send path, with which the response's names begin; None for any other path."""
         version, _, rest = path.strip("/").partition("/")
         project, _, verb = rest.rpartition("/")
         if version != "v1" or verb != "messages:send" or not project.startswith("projects/"):

@@ -1,4 +1,4 @@
-"""The plain HTTP port: SMS API, webhooks and control, told apart by the path's beginning."""
+"""The plain HTTP port: SMS API, webhooks and control, routed by the first path segment."""
 
 import asyncio
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Google's token endpoint for a service account (RFC 7523), and which bearer tokens FCM takes afterwards."""
+"""Google's token endpoint for a service account (RFC 7523), and the bearer tokens that FCM then accepts."""
 
 import base64
 import binascii
@@ -24,7 +24,7 @@ _MOST_BEARERS = 10_000
 
 
 class NotGranted(Exception):
-    """Why there is no token: RFC 6749's error code, and a sentence."""
+    """Why no token is issued: RFC 6749's error code, and a sentence."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -33,7 +33,7 @@ class NotGranted(Exception):
 
 @dataclass
 class TokenEndpoint:
-    """`POST /token`. Not strict, FCM takes any bearer token but `expired…`, so that bench and tests need no login."""
+    """`POST /token`. Unless strict, FCM accepts any bearer token but `expired…`: bench and tests need no login."""
 
     key: rsa.RSAPublicKey
     strict: bool = False
@@ -41,7 +41,7 @@ class TokenEndpoint:
     _refused: set[str] = field(default_factory=set)
 
     def knows(self, authorization: str | None) -> bool:
-        """Whether FCM takes this Authorization header."""
+        """Whether FCM accepts this Authorization header."""
         if authorization in self._issued:
             return True
         if self.strict or authorization is None or not authorization.startswith("Bearer "):
@@ -54,7 +54,7 @@ class TokenEndpoint:
         return True
 
     def answer(self, scope: Scope, protocol: HttpProtocol, body: bytes) -> None:
-        """Answer what is no send: a token, or 404."""
+        """Answer a request that is not a send: a token, or 404."""
         if scope.path != "/token" or scope.method != "POST":
             protocol.response_str(
                 404, [("content-type", "text/html; charset=UTF-8")], "<title>Error 404 (Not Found)</title>"

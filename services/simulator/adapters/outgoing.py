@@ -1,4 +1,4 @@
-"""The way out on real sockets: callbacks over HTTP, reports over SMTP."""
+"""Outgoing traffic on real sockets: callbacks over HTTP, reports over SMTP."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _MOST_IDLE = 20
 
 
 class SocketOutgoing:
-    """One HTTP client; one SMTP connection per report, as mail servers of strangers do."""
+    """One HTTP client; one SMTP connection per report, as other mail servers do."""
 
     def __init__(self) -> None:
         self._connections = Connections(trusted(None), _MOST_IDLE)
@@ -26,7 +26,7 @@ class SocketOutgoing:
                 return None
             async with self._connections.lend(where.origin) as connection, asyncio.timeout(_TIMEOUT_SECONDS):
                 answer = await connection.request("POST", where, headers=list(headers.items()), content=body)
-        except (*FAILURES, TypeError):  # which httpcore raises for a URL that is not ASCII
+        except (*FAILURES, TypeError):  # httpcore raises TypeError for a URL that is not ASCII
             return None
         return answer.status
 
@@ -45,7 +45,7 @@ async def _dialogue(host: str, port: int, to: str, raw: bytes) -> bool:
     reader, writer = await asyncio.open_connection(host, port)
     try:
         stuffed = raw.replace(b"\r\n.", b"\r\n..")
-        # a report has no reverse path, so that it can never be answered by another one (RFC 5321 §4.5.5)
+        # a report has no reverse path, so that no other report can answer it (RFC 5321 §4.5.5)
         steps = [
             (None, 220),
             (f"EHLO {HOST}", 250),

@@ -1,4 +1,4 @@
-"""Granian's RSGI interface: its types, an embedded server with a port of its own, and two ways not to answer."""
+"""Granian's RSGI interface: its types, an embedded server with its own port, and two ways not to answer."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ class Application(Protocol):
 
 @dataclass
 class HttpServer:
-    """One listening port of this process's event loop; TLS and HTTP/2 where it has a certificate."""
+    """A listening port on this process's event loop; TLS and HTTP/2 if it has a certificate."""
 
     application: Application
     host: str
@@ -30,7 +30,7 @@ class HttpServer:
     certificate: Path | None = None
 
     async def start(self) -> None:
-        """Listen; `port` is then the real one. Raises OSError where it is taken."""
+        """Listen; afterwards `port` is the real one. Raises OSError if it is taken."""
         self.port = _checked_port(self.host, self.port)
         self._server = Server(
             self.application,
@@ -57,8 +57,8 @@ class HttpServer:
 
 
 def _checked_port(host: str, port: int) -> int:
-    """The port, or a free one for 0. Bound and let go, since granian neither reports the port that the system
-    gave it nor refuses one that is taken (it binds with SO_REUSEPORT)."""
+    """Return the port, or a free one for 0. Binds and releases it, since granian neither reports the port that the
+    system assigned nor refuses a taken one (it binds with SO_REUSEPORT)."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
@@ -81,7 +81,7 @@ def _listens(host: str, port: int) -> bool:
 
 
 async def hang(protocol: HttpProtocol, stopping: asyncio.Event, seconds: float) -> None:
-    """Leave a call open until the caller gives up, we stop, or `seconds` are over; then it fails without a word."""
+    """Leave a call open until the caller gives up, we stop, or `seconds` have passed; then close it without a reply."""
     ends = {asyncio.ensure_future(protocol.client_disconnect()), asyncio.ensure_future(stopping.wait())}
     _, pending = await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
@@ -90,25 +90,25 @@ async def hang(protocol: HttpProtocol, stopping: asyncio.Event, seconds: float) 
 
 
 def cut(client: str) -> None:
-    """Cut the connection of `client` (address:port) with all that is in flight on it. Granian keeps the sockets
-    to itself, but they are this process's descriptors: shutting down a duplicate shuts down the connection."""
+    """Cut the connection of `client` (address:port) with all that is in flight on it. Granian does not expose the
+    sockets, but they are this process's descriptors: shutting down a duplicate shuts down the connection."""
     host, _, port = client.rpartition(":")
     peer = (host.strip("[]"), int(port))
     folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
     for name in os.listdir(folder):
         if connection := _duplicate(int(name)):
-            with connection, suppress(OSError):  # not connected: a listening one, or gone meanwhile
+            with connection, suppress(OSError):  # not connected: a listening one, or closed meanwhile
                 if connection.getpeername()[:2] == peer:
                     connection.shutdown(socket.SHUT_RDWR)
                     return
 
 
 def _duplicate(descriptor: int) -> socket.socket | None:
-    """A socket of this process once more, to be closed by the caller; None for any other kind of descriptor."""
+    """Duplicate a socket of this process, to be closed by the caller; None for any other kind of descriptor."""
     with suppress(OSError):  # closed since it was listed
         duplicate = os.dup(descriptor)
         try:
             return socket.socket(fileno=duplicate)
-        except OSError:  # no socket
+        except OSError:  # not a socket
             os.close(duplicate)
     return None

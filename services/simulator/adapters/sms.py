@@ -34,7 +34,7 @@ _KEPT = 100_000
 
 
 class _Kept(NamedTuple):
-    """A message as it is shown, and when it was taken (Unix milliseconds)."""
+    """A message as returned, and when it was accepted (Unix milliseconds)."""
 
     milliseconds: int
     shown: dict[str, Any]
@@ -42,7 +42,7 @@ class _Kept(NamedTuple):
 
 @dataclass
 class SmsApi:
-    """`token` empty: any credentials, and callbacks are signed with the ones that came."""
+    """`token` empty: any credentials are accepted, and callbacks are signed with those of the request."""
 
     exchange: Exchange
     token: str
@@ -139,7 +139,7 @@ class SmsApi:
         return message
 
     def _owe(self, message: dict[str, Any], form: dict[str, str], token: str, fault: Fault | None) -> None:
-        """Its status callback: late, twice or undelivered where the number asks for it."""
+        """Schedule its status callback: late, twice or undelivered if the number asks for it."""
         failed = fault is Fault.UNDELIVERED
         message["status"] = "undelivered" if failed else "delivered"
         if failed:
@@ -164,8 +164,8 @@ class SmsApi:
             exchange.agenda.add(exchange.clock() + delay * (number + 1), due)
 
     def _read(self, rest: list[str], scope: Scope, protocol: HttpProtocol) -> None:
-        """One message, or those to a number, the newest first: what `on_unknown: verify` asks for. It lists a message
-        some time after it took it, as Twilio does."""
+        """Return one message, or those to a number, newest first, which `on_unknown: verify` queries. A message is
+        listed some time after it was accepted, as at Twilio."""
         if (fault := self.exchange.faults.of_channel(SMS_LIST)) in _REFUSALS:
             refusal = _REFUSALS[fault]
             _respond(protocol, refusal.http, refusal.body(), self.exchange.timing.retry_after)

@@ -1,4 +1,4 @@
-"""A customer's webhook: takes anything posted below /webhooks, and verifies Standard Webhooks signatures
+"""A customer's webhook: accepts all POSTs below /webhooks, and verifies Standard Webhooks signatures
 (https://www.standardwebhooks.com): HMAC-SHA256 over `id.timestamp.body`, several secrets and signatures."""
 
 import asyncio
@@ -28,7 +28,7 @@ _STATUS: dict[Fault, int] = {
 
 
 def signature_problem(headers: dict[str, str], body: bytes, secrets: tuple[bytes, ...]) -> str | None:
-    """What is wrong with a webhook's signature; None when nothing is. Without secrets it need only be there."""
+    """Return what is wrong with a webhook's signature; None: nothing. Without secrets it only has to be present."""
     if secrets:
         try:
             standard_webhooks.verify(secrets, headers, body, time.time())

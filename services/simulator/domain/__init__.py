@@ -1,1 +1,1 @@
-"""Values and rules of the simulator, without I/O."""
+"""The simulator's values and rules, without I/O."""

@@ -1,4 +1,4 @@
-"""What the simulator owes the world later: receipts, status callbacks, bounce mails; ordered by when."""
+"""What the simulator has to send later: receipts, status callbacks, bounce mails; sorted by due time."""
 
 import heapq
 import itertools
@@ -19,7 +19,7 @@ class OwnReceipt:
 
 @dataclass(frozen=True, slots=True)
 class StatusCallback:
-    """A status of an SMS, posted as a form and signed with the account's token."""
+    """An SMS's status, posted as a form and signed with the account's token."""
 
     url: str
     token: str
@@ -39,7 +39,7 @@ Owed = OwnReceipt | StatusCallback | ReturnedMail
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One thing owed, and how often it was tried."""
+    """One item to send, and how often it was tried."""
 
     owed: Owed
     tries: int = 0
@@ -50,7 +50,7 @@ class Due:
 
 @dataclass(slots=True)
 class Agenda:
-    """A heap by due time (seconds of the simulator's clock). Beyond `most`, what is due last is not taken."""
+    """A heap by due time (seconds of the simulator's clock). Beyond `most`, the last item due is dropped."""
 
     most: int = 1_000_000
     _heap: list[tuple[float, int, Due]] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Agenda:
             heapq.heappush(self._heap, (at, next(self._order), due))
 
     def take(self, now: float, most: int = 500) -> list[Due]:
-        """All that is due, at most `most` at a time."""
+        """Return what is due, at most `most` items."""
         taken: list[Due] = []
         while self._heap and self._heap[0][0] <= now and len(taken) < most:
             taken.append(heapq.heappop(self._heap)[2])

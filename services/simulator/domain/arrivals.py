@@ -1,4 +1,4 @@
-"""The newest messages that arrived, to be looked at and searched, as Mailpit does; bounded in number and bytes."""
+"""The newest messages that arrived, to view and search, like Mailpit; limited in number and bytes."""
 
 import json
 from collections import deque
@@ -15,7 +15,7 @@ import msgspec
 
 
 class Arrival(msgspec.Struct, gc=False):
-    """One call that carried a message. `raw` is what came: a push's JSON, a mail, a form as JSON."""
+    """One call that carried a message. `raw` is its content: a push's JSON, a mail, a form as JSON."""
 
     channel: str
     address: str
@@ -30,7 +30,7 @@ class Arrival(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A search; everything given must fit. Texts are found anywhere, upper and lower case alike."""
+    """A search; all given fields must match. Texts match anywhere, case-insensitively."""
 
     channel: str | None = None
     to: str | None = None
@@ -54,7 +54,7 @@ class Wanted:
 
 
 class Arrivals:
-    """A ring of the newest."""
+    """A ring buffer of the newest messages."""
 
     def __init__(self, messages: int, size: int) -> None:
         self._ring: deque[Arrival] = deque()
@@ -66,7 +66,7 @@ class Arrivals:
         return len(self._ring)
 
     def add(self, arrival: Arrival) -> None:
-        """Keep one, and number it."""
+        """Store one, and number it."""
         self._number = arrival.number = self._number + 1
         ring = self._ring
         ring.append(arrival)
@@ -79,21 +79,21 @@ class Arrivals:
         self._bytes = 0
 
     def get(self, number: int) -> Arrival | None:
-        """One by its number; None when it never was, or is no longer kept."""
+        """Return one by its number; None if it never existed, or is no longer stored."""
         if not self._ring:
             return None
         place = number - self._ring[0].number
         return self._ring[place] if 0 <= place < len(self._ring) else None
 
     def search(self, wanted: Wanted, before: int | None = None) -> Iterator[Arrival]:
-        """The fitting ones, newest first, of those numbered below `before`."""
+        """Yield the matching ones numbered below `before`, newest first."""
         for arrival in reversed(self._ring):
             if (before is None or arrival.number < before) and wanted.fits(arrival):
                 yield arrival
 
 
 def subject_of(arrival: Arrival) -> str:
-    """A mail's subject, a push's title; empty where there is none."""
+    """Return a mail's subject, a push's title; empty if there is none."""
     match arrival.channel:
         case "email":
             return str(_mail(arrival.raw).get("subject", ""))
@@ -104,7 +104,7 @@ def subject_of(arrival: Arrival) -> str:
 
 
 def text_of(arrival: Arrival) -> str:
-    """The text as a person would read it."""
+    """Return the text as a person would read it."""
     match arrival.channel:
         case "email":
             return body_of(arrival.raw, "plain") or body_of(arrival.raw, "html")
@@ -118,7 +118,7 @@ def text_of(arrival: Arrival) -> str:
 
 
 def body_of(raw: bytes, kind: str) -> str:
-    """The plain or HTML part of a mail; empty where there is none, or its charset is unknown."""
+    """Return the plain or HTML part of a mail; empty if there is none, or its charset is unknown."""
     try:
         part = _mail(raw).get_body((kind,))
         return str(part.get_content()) if part is not None else ""
@@ -127,7 +127,7 @@ def body_of(raw: bytes, kind: str) -> str:
 
 
 def shown(arrival: Arrival, *, whole: bool = False) -> dict[str, Any]:
-    """An arrival as the control API shows it."""
+    """Return an arrival in the control API's form."""
     document: dict[str, Any] = {
         "number": arrival.number,
         "at": datetime.fromtimestamp(arrival.milliseconds / 1000, UTC).isoformat(),

@@ -1,4 +1,4 @@
-"""The state of a running simulator, in one place: what is scripted, what was counted, what is owed."""
+"""The state of a running simulator, in one place: scripts, counters, and what is still to send."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from services.simulator.domain.faults import Faults
 from services.simulator.domain.tally import Tally
 
 CHANNELS = ("push", "email", "sms", "webhook")
-SMS_LIST = "sms-list"  # no channel: questions about SMS, which scripts may have go wrong, too
+SMS_LIST = "sms-list"  # not a channel: queries about SMS, for which scripts may set faults too
 SCRIPTED = (*CHANNELS, SMS_LIST)
 ALIASES = {"fcm": "push", "smtp": "email", "mail": "email", "twilio": "sms"}
 
 
 @dataclass(slots=True)
 class Targets:
-    """Where it sends what it owes; may be told later, when the ports of the suite are known."""
+    """Where it sends receipts and mails; may be set later, when the suite's ports are known."""
 
     callback_url: str = ""
     bounce_host: str = "127.0.0.1"
@@ -40,7 +40,7 @@ class Timing:
 
 @dataclass(slots=True)
 class Sent:
-    """What became of what it owed."""
+    """The outcome of what it sent."""
 
     delivered: int = 0
     failed: int = 0
@@ -63,7 +63,7 @@ class Exchange:
     tallies: dict[str, Tally] = field(default_factory=lambda: {name: Tally(name) for name in CHANNELS})
 
     def reset(self) -> None:
-        """As new: counters, messages, scripts and debts."""
+        """Restore the initial state: no counters, messages, scripts or items to send."""
         for tally in self.tallies.values():
             tally.clear()
         self.arrivals.clear()

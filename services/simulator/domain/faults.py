@@ -1,9 +1,9 @@
-"""Scripted faults: which call is answered how, read from its address or told by the control API.
+"""Scripted faults: how to answer a call, by its address or as set in the control API.
 
-By address: a push token `fault-429x2-…`, a mail `anna+fault.dead@…`, a webhook path `/fault-reset-…`. `x2` means
-the first two calls for one message, afterwards it is accepted; without a count, each call. A phone number can
-carry no word, so its last seven digits do: `999`, the count (0: each call), and one of PHONE_CODES:
-+4915119992429 is 429x2.
+By address: a push token `fault-429x2-…`, a mail `anna+fault.dead@…`, a webhook path `/fault-reset-…`. `x2` means the
+first two calls for one message, afterwards it is accepted; without a count, each call. A phone number cannot contain
+words, so its last seven digits encode it: `999`, the count (0: each call), and one of PHONE_CODES: +4915119992429 is
+429x2.
 """
 
 import random
@@ -14,7 +14,7 @@ from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """What may go wrong; each protocol answers it in its own words."""
+    """Faults; each protocol expresses them in its own words."""
 
     TOO_MANY = "429"  # with Retry-After
     UNAVAILABLE = "503"  # with Retry-After
@@ -24,7 +24,7 @@ class Fault(StrEnum):
     MISMATCH = "mismatch"  # 403 SENDER_ID_MISMATCH
     INVALID = "invalid"  # 400 INVALID_ARGUMENT, 553 5.1.3, 21211
     APNS = "apns"  # 401 THIRD_PARTY_AUTH_ERROR
-    STOPPED = "stopped"  # SMS: 21610, the recipient has answered STOP
+    STOPPED = "stopped"  # SMS: 21610, the recipient has replied STOP
     FULL = "full"  # mail: 452 4.2.2
     BLOCKED = "blocked"  # mail: 554 5.7.1 after DATA
     DEAD_AFTER_DATA = "dead-after-data"  # mail: 550 5.1.1, but only after DATA
@@ -40,10 +40,10 @@ class Fault(StrEnum):
     BOUNCE_FULL = "bounce-full"  # mail: accepted, then a bounce mail 5.2.2
     BOUNCE_DELAYED = "bounce-delayed"  # mail: accepted, then a report of a delay, 4.4.1
     COMPLAINT = "complaint"  # mail: accepted, then a feedback report (RFC 5965)
-    SLOW = "slow"  # accepted; the answer takes its time
+    SLOW = "slow"  # accepted; the answer is delayed
 
 
-# accepted, whatever the caller gets to see
+# accepted, whatever the caller sees
 ACCEPTING = frozenset(
     {
         Fault.TIMEOUT_ACCEPTED,
@@ -93,7 +93,7 @@ class Scripted:
 
 
 def of_address(address: str) -> Scripted | None:
-    """What a token, mail address or URL asks for."""
+    """Return the fault in a token, mail address or URL."""
     if "fault" not in address.lower():
         return None
     found = _IN_ADDRESS.search(address)
@@ -101,7 +101,7 @@ def of_address(address: str) -> Scripted | None:
 
 
 def of_phone(number: str) -> Scripted | None:
-    """What a phone number's last digits ask for."""
+    """Return the fault in a phone number's last digits."""
     found = _IN_PHONE.search(number)
     fault = PHONE_CODES.get(found[2]) if found else None
     return Scripted(fault, int(found[1])) if found and fault else None
@@ -109,7 +109,7 @@ def of_phone(number: str) -> Scripted | None:
 
 @dataclass(slots=True)
 class Script:
-    """One fault for a whole channel: until a moment, for a number of calls, for a share of them."""
+    """A fault for a whole channel: until a time, for a number of calls, or for a share of them."""
 
     channel: str
     fault: Fault
@@ -120,7 +120,7 @@ class Script:
 
 @dataclass(slots=True)
 class Faults:
-    """What is scripted at the moment. `clock` and `chance` are handed in, so that tests decide them."""
+    """The active scripts. `clock` and `chance` are parameters, so that tests control them."""
 
     clock: Callable[[], float]
     chance: Callable[[], float] = random.random
@@ -131,12 +131,12 @@ class Faults:
         self.scripts.append(script)
 
     def clear(self) -> None:
-        """Forget the scripts and how often each message was called."""
+        """Remove the scripts and the counts of calls per message."""
         self.scripts.clear()
         self._calls.clear()
 
     def of_channel(self, channel: str) -> Fault | None:
-        """The fault that the control API has told for all calls of a channel, if one is active."""
+        """Return the fault that the control API has set for all calls of a channel, if one is active."""
         if not self.scripts:
             return None
         now = self.clock()
@@ -149,7 +149,7 @@ class Faults:
         return None
 
     def of_message(self, channel: str, scripted: Scripted | None, tag: object) -> Fault | None:
-        """The fault of one more call for the message `tag`, whose address is scripted so."""
+        """Return the fault of another call for the message `tag`, whose address has this script."""
         if scripted is None:
             return None
         if scripted.count == 0:

@@ -1,4 +1,4 @@
-"""SMTP's command lines (RFC 5321) as values, and the bytes of a mail's transfer."""
+"""SMTP's command lines (RFC 5321) as values, and the decoding of a transferred mail."""
 
 import re
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ _LOCAL_OCTETS, _PATH_OCTETS = 64, 254
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A reverse or forward path with its parameters, upper case names."""
+    """A reverse or forward path with its parameters; parameter names are in upper case."""
 
     address: str
     parameters: dict[str, str]
 
 
 def path_of(argument: str) -> Path | None:
-    """What follows MAIL or RCPT; None where it cannot be read. Source routes are dropped (RFC 5321 §4.1.1.3)."""
+    """Parse the argument of MAIL or RCPT; None if it is malformed. Drops source routes (RFC 5321 §4.1.1.3)."""
     found = _PATH.match(argument)
     if found is None:
         return None
@@ -39,14 +39,14 @@ def acceptable(address: str) -> bool:
 
 
 def unstuffed(data: bytes) -> bytes:
-    """The mail without the dots that transfer doubles (RFC 5321 §4.5.2)."""
+    """Remove the dots that transfer doubles (RFC 5321 §4.5.2)."""
     if data.startswith(b"."):
         data = data[1:]
     return data.replace(b"\r\n.", b"\r\n")
 
 
 def tag_and_attempt(sender: str, mail: bytes) -> tuple[str, int]:
-    """Which message a mail is: told by its signed return path, else its Message-ID, else nothing better than itself."""
+    """Identify a mail's message: by its signed return path, else its Message-ID, else its own content."""
     if (told := tag_of_return_path(sender)) is not None:
         return told
     head = mail[: mail.find(b"\r\n\r\n") + 2] or mail

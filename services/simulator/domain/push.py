@@ -1,8 +1,8 @@
-"""FCM HTTP v1: what a message may look like, and how it is refused.
+"""FCM HTTP v1: the shape of a message, and the errors.
 
 Shapes after https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages, errors after
-https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode: opposite cases share a `status`, so callers
-are to read `details[].errorCode`.
+https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode: opposite cases share a `status`, so callers must read
+`details[].errorCode`.
 """
 
 import re
@@ -16,7 +16,7 @@ _PAYLOAD_BYTES = 4096
 _DURATION = re.compile(r"\d{1,12}(\.\d{1,9})?s")
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _RESERVED = re.compile(r"^(from|message_type|gcm.*|google.*|collapse_key)$")
-# below these names keys are the sender's own and are not proto fields
+# keys below these names are the sender's own, not proto fields
 _FREE_FORM = frozenset({"data", "headers", "payload"})
 
 
@@ -54,7 +54,7 @@ class _Webpush(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """One message; exactly one of token, fid, topic and condition names whom it is for."""
+    """One message; exactly one of token, fid, topic and condition names its target."""
 
     token: str = ""
     fid: str = ""
@@ -72,7 +72,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
         return self.token or self.fid or self.topic or self.condition
 
     def tag(self) -> str:
-        """What makes a resend the same message on a device; else the one we are told in data; else the address."""
+        """What makes a resend the same message on a device; else the tag in data; else the address."""
         if self.android is not None and (shown := self.android.notification) and (tag := shown.get("tag")):
             return str(tag)
         if self.apns is not None and (headers := self.apns.headers) and (tag := headers.get("apns-collapse-id")):
@@ -82,7 +82,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
         return f"{self.address()} {hash(str(self.notification)):x}"
 
     def attempt(self) -> int:
-        """The attempt where the sender says it in data; else 0."""
+        """The attempt that the sender gives in data; else 0."""
         text = self.data.get("attempt", "") if self.data is not None else ""
         return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
 
@@ -99,7 +99,7 @@ _decoder = msgspec.json.Decoder(Call)
 
 @dataclass(frozen=True)
 class Refusal(Exception):
-    """An error of FCM; `code` is the one in details, empty where FCM gives none."""
+    """An error of FCM; `code` is the one in details, empty if FCM gives none."""
 
     http: int
     status: str
@@ -152,15 +152,15 @@ NOT_A_TOKEN = "The registration token is not a valid FCM registration token"
 
 
 def invalid(text: str, place: str) -> Refusal:
-    """400 INVALID_ARGUMENT with the field that is wrong."""
+    """Return 400 INVALID_ARGUMENT with the wrong field."""
     violation = {"field": place, "description": text}
     fields = {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}
     return Refusal(400, "INVALID_ARGUMENT", text, "INVALID_ARGUMENT", (fields,))
 
 
 def read(body: bytes) -> Call:
-    """The call, checked as FCM does; raises Refusal. Field names may be snake_case or camelCase, as in all of
-    Google's JSON; the first is the fast way."""
+    """Parse the call, checked as FCM does; raises Refusal. Field names may be snake_case or camelCase, as in all of
+    Google's JSON; the first is the fast path."""
     try:
         call = _decoder.decode(body)
     except msgspec.ValidationError as error:

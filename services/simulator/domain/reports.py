@@ -12,7 +12,7 @@ HOST = "mx.simulator.example"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a report says: RFC 3464's action, RFC 3463's status, and the other server's words."""
+    """A report's content: RFC 3464's action, RFC 3463's status, and the other server's words."""
 
     action: str
     status: str
@@ -35,7 +35,7 @@ REPORTS: dict[Fault, Report] = {
 
 
 def report_about(report: Report, mail: Arrival, milliseconds: int) -> bytes:
-    """The report as a whole mail (CRLF), to the envelope sender of `mail`."""
+    """Return the report as a whole mail (CRLF), to the envelope sender of `mail`."""
     now = format_datetime(datetime.fromtimestamp(milliseconds / 1000, UTC))
     boundary = f"=_{mail.number}_{milliseconds}"
     parts = _complaint(mail, now) if report.action == "complaint" else _status(report, mail, now)
@@ -91,7 +91,7 @@ def _headers(mail: Arrival) -> str:
     return mail.raw.partition(b"\r\n\r\n")[0].decode("utf-8", "surrogateescape") + "\r\n"
 
 
-# libs.verp's base32 alphabet to the digits of int(…, 32), which reads it ten times as fast as base64.b32decode
+# maps libs.verp's base32 alphabet to the digits of int(…, 32), which is ten times as fast as base64.b32decode
 _DIGITS = str.maketrans(
     "abcdefghijklmnopqrstuvwxyz234567ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "0123456789abcdefghijklmnopqrstuv0123456789abcdefghijklmnop",
@@ -102,8 +102,8 @@ _VERSION = "01"
 
 
 def tag_of_return_path(address: str) -> tuple[str, int] | None:
-    """Message id and attempt of an envelope sender in the form of libs.verp, without checking who signed it:
-    a mail server on the way could not either. None where it has another form."""
+    """Return message id and attempt of an envelope sender in the form of libs.verp, without verifying the signature,
+    which a mail server on the way could not do either. None if it has another form."""
     local = address.partition("@")[0]
     if len(local) != 54 or not local.startswith("b-"):
         return None

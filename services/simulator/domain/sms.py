@@ -1,4 +1,4 @@
-"""Twilio's Messages resource: what it refuses and in which words (https://www.twilio.com/docs/api/errors)."""
+"""Twilio's Messages resource: its errors and their texts (https://www.twilio.com/docs/api/errors)."""
 
 import base64
 import hashlib
@@ -43,7 +43,7 @@ def not_a_number(number: str) -> Refusal:
 
 
 def check(form: dict[str, str]) -> None:
-    """Refuse what Twilio refuses before it looks at anything else."""
+    """Refuse what Twilio refuses first."""
     if not form.get("To"):
         raise Refusal(400, 21604, "A 'To' phone number is required.")
     if not (form.get("From") or form.get("MessagingServiceSid")):
@@ -60,14 +60,14 @@ def check(form: dict[str, str]) -> None:
 
 
 def page_size(query: Mapping[str, str]) -> int:
-    """How many messages a page of the list has: 50, or 1 to 1,000 as it is asked."""
+    """Return the page size of the list: 50, or 1 to 1,000 as requested."""
     asked = query.get("PageSize", "")
     return min(max(int(asked), 1), 1_000) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 50
 
 
 def tag_and_attempt(form: dict[str, str], reference: str | None) -> tuple[str, int]:
-    """Which message it is: a header's reference, else `message` and `attempt` of the status callback's query,
-    else number and text."""
+    """Identify the message: by a header's reference, else `message` and `attempt` of the status callback's query, else
+    number and text."""
     query = parse_qs(urlsplit(form.get("StatusCallback", "")).query)
     attempt = query.get("attempt", ["0"])[0]
     number = int(attempt) if attempt.isascii() and attempt.isdigit() and len(attempt) < 4 else 0

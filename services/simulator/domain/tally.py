@@ -1,6 +1,6 @@
-"""What was called and accepted, counted; which messages were accepted more than once, and when.
+"""Counts calls and accepted messages; records which messages were accepted more than once, and when.
 
-`calls = accepted + refused + lost + validated` holds at any moment; `repeated = accepted - distinct`.
+`calls = accepted + refused + lost + validated` holds at any time; `repeated = accepted - distinct`.
 """
 
 from array import array
@@ -15,9 +15,9 @@ _NEVER = 0
 
 
 class FirstSeen:
-    """When each key was first seen, in 24 to 48 bytes a key, where a dict takes 150: it must hold tens of
-    millions. Open addressing over 64-bit hashes, in shards so that no growth step stops the world; two keys of
-    ten million collide with a chance of 3 in a million.
+    """When each key was first seen, in 24 to 48 bytes per key, while a dict takes 150: it must hold tens of millions.
+    Open addressing over 64-bit hashes, in shards so that no resize stops the world; of ten million keys, two collide
+    with a probability of 3 in a million.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class FirstSeen:
         return sum(self._counts)
 
     def add(self, key: Hashable, milliseconds: int, attempt: int = 0) -> tuple[int, int] | None:
-        """None for a new key; else the time (milliseconds, > 0) and attempt (0–255) that it came with first."""
+        """Return None for a new key; else the time (milliseconds, > 0) and attempt (0–255) of its first occurrence."""
         mark = (hash(key) & _MASK) or 1
         shard = mark & (_SHARDS - 1)
         keys = self._keys[shard]
@@ -71,16 +71,16 @@ class Tally:
     calls: int = 0
     accepted: int = 0
     refused: int = 0
-    lost: int = 0  # neither accepted nor answered: cut, hanging, or gone in the middle
-    validated: int = 0  # validate_only: looked at, sent to nobody
-    unanswered: int = 0  # accepted, and the caller was not told
+    lost: int = 0  # neither accepted nor answered: cut, hanging, or closed in the middle
+    validated: int = 0  # validate_only: checked, sent to nobody
+    unanswered: int = 0  # accepted, but the caller got no answer
     answers: Counter[str] = field(default_factory=Counter)
     protocols: Counter[str] = field(default_factory=Counter)
     repeats: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     seen: FirstSeen = field(default_factory=FirstSeen)
 
     def accept(self, tag: str, milliseconds: int, attempt: int = 0) -> bool:
-        """Count one accepted message; True when it is a repeat."""
+        """Count one accepted message; return True if it is a repeat."""
         self.accepted += 1
         first = self.seen.add(tag, milliseconds, attempt)
         if first is None:
@@ -94,13 +94,13 @@ class Tally:
         self.answers[answer] += 1
 
     def clear(self) -> None:
-        """Everything back to zero."""
+        """Reset all counters to zero."""
         self.calls = self.accepted = self.refused = self.lost = self.validated = self.unanswered = 0
         for counted in (self.answers, self.protocols, self.repeats, self.seen):
             counted.clear()
 
     def figures(self) -> dict[str, Any]:
-        """The counters as the control API shows them."""
+        """Return the counters in the control API's form."""
         distinct = len(self.seen)
         return {
             "calls": self.calls,

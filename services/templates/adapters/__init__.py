@@ -1,1 +1,1 @@
-"""What templates stands on: Postgres."""
+"""The adapter of templates: Postgres."""

@@ -1,4 +1,4 @@
-"""Templates and their versions in Postgres; one transaction is one Unit."""
+"""Templates and their versions in Postgres; each transaction is one Unit."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -114,7 +114,7 @@ class PostgresUnit:
 
 @dataclass(frozen=True, slots=True)
 class PostgresStore:
-    """Transactions on the service's schema."""
+    """Begins transactions on the service's schema."""
 
     database: Database
 

@@ -1,4 +1,4 @@
-"""HTTP in: drafts, versions, preview, and what publishing a communication asks for."""
+"""HTTP in: drafts, versions, preview, and the batch that publishing a communication requests."""
 
 from services.templates.api.drafts import router as drafts
 from services.templates.api.previews import router as previews

@@ -1,4 +1,4 @@
-"""How routes reach what they stand on."""
+"""Shared by the routes of this service."""
 
 from fastapi import Request
 
@@ -6,6 +6,6 @@ from services.templates.handlers import Templates
 
 
 def deps_of(request: Request) -> Templates:
-    """The dependencies of this application."""
+    """Return the application's dependencies."""
     deps: Templates = request.app.state.deps
     return deps

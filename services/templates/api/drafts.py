@@ -1,4 +1,4 @@
-"""Drafts over HTTP, of the caller's tenant and mode."""
+"""Drafts over HTTP, in the caller's tenant and mode."""
 
 from typing import Annotated
 
@@ -28,7 +28,7 @@ async def list_templates(
     cursor: After = None,
     channel: Annotated[ChannelWord | None, Query(description="Only templates of this channel.")] = None,
 ) -> Page[TemplateShown]:
-    """Drafts by name."""
+    """List drafts by name."""
     key = Cursor.read(cursor)
     after = key[0] if key else ""
     if not isinstance(after, str):
@@ -54,7 +54,7 @@ async def show_template(request: Request, response: Response, principal: Reader,
 async def put_template(
     request: Request, response: Response, principal: Writer, name: NameInPath, body: TemplateBody
 ) -> TemplateShown:
-    """Makes a draft (201) or changes it (200); a change needs If-Match. Nothing that is sent changes by it."""
+    """Create a draft (201) or change it (200); a change needs If-Match. It does not affect what is sent."""
     wanted = Draft(name, Channel.parse(body.channel), body.description, body.locales)
     template, created = await handlers.put_template(
         deps_of(request), principal, wanted, lambda version: require_match(request, version)

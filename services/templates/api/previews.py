@@ -1,4 +1,4 @@
-"""Preview over HTTP: what a recipient would get, before anybody gets it."""
+"""Preview over HTTP: what a recipient would get."""
 
 from typing import Annotated
 
@@ -19,9 +19,9 @@ NameInPath = Annotated[TemplateName, Path(examples=["parcel-shipped.push"])]
 
 @router.post("/{name}:preview")
 async def preview_template(request: Request, principal: Reader, name: NameInPath, body: PreviewBody) -> PreviewShown:
-    """Renders the draft, or a published version, for a sample: parts with sizes, segments and warnings.
+    """Render the draft, or a published version, for a sample: parts with sizes, segments and warnings.
 
-    What is not given is made up: an event without data, a recipient called Anna. 422 names what would fail.
+    Missing values are made up: an event without data, a recipient called Anna. 422 names what would fail.
     """
     wanted = PreviewWanted(
         name=name,

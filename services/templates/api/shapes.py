@@ -1,4 +1,4 @@
-"""What templates takes and gives over HTTP, with an example each."""
+"""Requests and responses of templates, with an example each."""
 
 from typing import Annotated, Any, Literal
 
@@ -34,13 +34,13 @@ EVENT = {
 
 
 def example(value: dict[str, Any]) -> ConfigDict:
-    """A shape that refuses unknown fields, with this example in the document."""
+    """Return the configuration of a shape that rejects unknown fields, with this example in the document."""
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [value]})
 
 
 class TemplateBody(BaseModel):
-    """What people edit. Parts by channel: push has title, body, image, link, data, collapse_key, ttl_seconds;
-    email subject, html, text, preheader, from_name, reply_to; sms text; webhook json. All are Liquid."""
+    """A template as people edit it. Parts by channel: push has title, body, image, link, data, collapse_key,
+    ttl_seconds; email subject, html, text, preheader, from_name, reply_to; sms text; webhook json. All are Liquid."""
 
     model_config = example(TEMPLATE)
     channel: ChannelWord
@@ -49,7 +49,7 @@ class TemplateBody(BaseModel):
 
 
 class TemplateShown(BaseModel):
-    """A draft as it is given out."""
+    """A draft as returned."""
 
     model_config = example({
         "name": "parcel-shipped.push", **TEMPLATE, "state": "published", "version": 4, "published": 3,
@@ -60,7 +60,7 @@ class TemplateShown(BaseModel):
     description: str
     locales: LocaleMap
     state: Literal["draft", "published", "changed"] = Field(description="changed: edited since it was published.")
-    version: int = Field(description="Of the draft; its entity tag.")
+    version: int = Field(description="Version of the draft; its entity tag.")
     published: int | None = Field(description="The latest published version.")
     changed_at: AwareDatetime
 
@@ -82,26 +82,26 @@ class VersionShown(BaseModel):
 
 
 class Wanted(BaseModel):
-    """Templates that a communication names."""
+    """The templates that a communication names."""
 
     model_config = example({"names": ["parcel-shipped.push"]})
     names: list[Annotated[str, StringConstraints(max_length=100)]] = Field(max_length=1000)
 
 
 class Found(BaseModel):
-    """Those that are published, by name."""
+    """The published ones of them, by name."""
 
     templates: dict[str, VersionShown]
 
 
 class PreviewBody(BaseModel):
-    """What to render with; what is left out is made up."""
+    """The values to render with; missing ones are made up."""
 
     model_config = example({
         "locale": "de-AT", "event": EVENT, "recipient": {"first_name": "Jörg", "zone": "Europe/Vienna"},
     })  # fmt: skip
-    locale: str | None = Field(None, max_length=35, description="As this recipient's; a region falls back.")
-    version: int | None = Field(None, ge=1, le=2**31 - 1, description="A published version; the draft without.")
+    locale: str | None = Field(None, max_length=35, description="The recipient's locale; a region falls back.")
+    version: int | None = Field(None, ge=1, le=2**31 - 1, description="A published version; default: the draft.")
     event: dict[str, Any] | None = Field(None, description="id, type, source, subject, time and data, as sent.")
     recipient: dict[str, Any] | None = Field(None, description="key, first_name, last_name, locale, zone, attributes.")
     links: dict[str, str] | None = Field(None, description="Links that delivery signs: unsubscribe.")
@@ -117,14 +117,14 @@ class PreviewShown(BaseModel):
                   "collapse_key": None, "ttl_seconds": None},
     })  # fmt: skip
     locale: str = Field(description="The locale that was chosen.")
-    parts: dict[str, Any] = Field(description="The rendered parts; a mail's text part is derived where it has none.")
+    parts: dict[str, Any] = Field(description="The rendered parts; a missing text part of a mail is derived.")
     sizes: dict[str, Any] = Field(description="Bytes, and for SMS the segments, the encoding and its units.")
     warnings: list[str]
-    digest: str = Field(description="SHA-256 of the content, in hex: what history compares.")
+    digest: str = Field(description="SHA-256 of the content, in hex, as compared by history.")
 
 
 def shown(template: Template) -> TemplateShown:
-    """A draft as it is given out."""
+    """Return a draft's response."""
     fields = ("name", "description", "locales", "state", "version", "published", "changed_at")
     return TemplateShown.model_validate(
         {"channel": template.channel.word} | {name: getattr(template, name) for name in fields}
@@ -132,7 +132,7 @@ def shown(template: Template) -> TemplateShown:
 
 
 def shown_version(version: Version) -> VersionShown:
-    """A version as it is given out."""
+    """Return a version's response."""
     fields = ("name", "version", "locales", "published_at", "published_by")
     return VersionShown.model_validate(
         {"channel": version.channel.word, "digest": version.digest.hex()}

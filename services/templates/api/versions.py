@@ -23,9 +23,9 @@ NumberInPath = Annotated[int, Path(ge=1, le=2**31 - 1, examples=[3])]
 async def publish_template(
     request: Request, response: Response, principal: Publisher, name: NameInPath
 ) -> VersionShown:
-    """Freezes the draft as a version; communications use it when they are published again.
+    """Freeze the draft as a version; communications use it when they are published again.
 
-    422 with every problem of every locale at once. Publishing it again unchanged gives the same version.
+    422 lists every problem of every locale at once. Publishing an unchanged draft returns the same version.
     """
     template, version = await handlers.publish_template(deps_of(request), principal, name)
     response.headers["etag"] = etag(template.version)
@@ -36,7 +36,7 @@ async def publish_template(
 async def list_versions(
     request: Request, principal: Reader, name: NameInPath, limit: Limit = 100, cursor: After = None
 ) -> Page[VersionShown]:
-    """Published versions, the newest first."""
+    """List published versions, newest first."""
     key = Cursor.read(cursor)
     below = key[0] if key else 2**31 - 1
     if not isinstance(below, int) or not 0 <= below < 2**31:
@@ -53,12 +53,12 @@ async def list_versions(
 
 @router.get("/templates/{name}/versions/{number}")
 async def show_version(request: Request, principal: Reader, name: NameInPath, number: NumberInPath) -> VersionShown:
-    """One published version; it never changes."""
+    """Return a published version; it never changes."""
     return shown_version(await queries.version(deps_of(request).store, principal, name, number))
 
 
 @router.post("/templates:resolve")
 async def resolve_templates(request: Request, principal: Annotated[Principal, internal()], wanted: Wanted) -> Found:
-    """The latest published version of each name; unknown and unpublished ones are absent."""
+    """Return the latest published version of each name; unknown and unpublished ones are absent."""
     found = await queries.published(deps_of(request).store, principal, wanted.names)
     return Found(templates={name: shown_version(version) for name, version in found.items()})

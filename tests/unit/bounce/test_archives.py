@@ -1,4 +1,4 @@
-"""Zip files and mboxes are taken apart while they come in, whatever the pieces, and bounded whatever they are."""
+"""Zip files and mboxes are parsed while they arrive, in pieces of any size, within limits."""
 
 import io
 import mailbox
@@ -29,7 +29,7 @@ def taken(kind: str, raw: bytes, size: int = 1 << 16, bounds: Bounds = BOUNDS) -
 
 def zipped(mails: Iterable[tuple[str, bytes]], how: int = zipfile.ZIP_DEFLATED, *, streamed: bool = False) -> bytes:
     class Pipe(io.RawIOBase):
-        """As a zip is written to a socket: sizes stand behind the entries."""
+        """A zip written to a socket has sizes after its entries."""
 
         def writable(self) -> bool:
             return True
@@ -71,7 +71,7 @@ def test_a_zip_with_long_sizes_behind_its_entries() -> None:
     assert empty == Refused("empty.eml", "It is empty.")
 
 
-def test_what_is_no_mail_in_a_zip_is_passed_over() -> None:
+def test_entries_of_a_zip_that_are_not_mails_are_skipped() -> None:
     raw = zipped([("box/", b""), ("__MACOSX/box/._1.eml", b"x"), ("box/.DS_Store", b"x"), *named(MAILS[:1])])
     assert [one.name for one in taken("application/zip", raw)] == ["bounces/0.eml"]
 
@@ -89,7 +89,7 @@ def test_a_mail_that_is_too_large_or_damaged_is_refused_and_the_others_are_found
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_bomb_is_left_alone_after_little_work(streamed: bool) -> None:
+def test_a_zip_bomb_is_abandoned_early(streamed: bool) -> None:
     bomb = zipped([*named(MAILS[:1]), ("bomb.eml", bytes(64 * MEGABYTE))], streamed=streamed)
     found = READERS["application/zip"](Bounds(50_000, 100 * MEGABYTE, 10)).feed(bomb)
     tracemalloc.start()
@@ -116,17 +116,17 @@ def test_a_million_entries_and_a_gigabyte_come_to_an_end() -> None:
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"From kim@x.example\n\n", "no zip file"),
-        (zipped(named())[:-200], "cut off"),
-        (b"", "cut off"),
+        (b"From kim@x.example\n\n", "not a zip file"),
+        (zipped(named())[:-200], "truncated"),
+        (b"", "truncated"),
     ],
 )
-def test_what_is_no_zip_or_half_of_one_says_so(raw: bytes, words: str) -> None:
+def test_a_file_that_is_not_a_whole_zip_is_refused_with_a_reason(raw: bytes, words: str) -> None:
     with pytest.raises(Unreadable, match=words):
         taken("application/zip", raw)
 
 
-def test_a_zip_that_ends_in_the_middle_gives_what_came_before() -> None:
+def test_a_truncated_zip_yields_the_mails_before_the_cut() -> None:
     raw = zipped(named(), zipfile.ZIP_STORED)
     reader = READERS["application/zip"](BOUNDS)
     found = list(reader.feed(raw[: raw.index(b"a line") + 100]))
@@ -200,7 +200,7 @@ def test_what_python_writes_as_an_mbox_is_read(tmp_path: Path) -> None:
     assert (raws[0], raws[-1]) == (MAILS[0], b"Subject: quoted\n\nFrom us 12:00 to you\n")
 
 
-def test_a_mail_of_an_mbox_that_is_too_large_is_passed_over_in_little_memory() -> None:
+def test_an_oversized_mail_of_an_mbox_is_skipped_in_little_memory() -> None:
     raw = (
         b"From a@b.example\nSubject: x\n\n" + b"y" * 76 * 1_000 + b"\nFrom c@d.example 10:00\nno\n" + b"z\n" * MEGABYTE
     )
@@ -214,7 +214,7 @@ def test_a_mail_of_an_mbox_that_is_too_large_is_passed_over_in_little_memory() -
     assert peak < MEGABYTE
 
 
-def test_what_is_no_mbox_says_so() -> None:
+def test_a_file_that_is_not_an_mbox_is_refused_with_a_reason() -> None:
     for raw in (b"Subject: a mail\n\n", b"", b"x" * 5_000):
-        with pytest.raises(Unreadable, match="no mbox"):
+        with pytest.raises(Unreadable, match="not an mbox"):
             taken("application/mbox", raw)

@@ -94,6 +94,7 @@ def test_a_final_refusal_of_the_mail_server_is_a_fact() -> None:
     [
         ("21211", "unknown-user", True),
         ("30005", "unknown-user", True),
+        ("21635", "unknown-user", True),
         ("30003", "network", False),
         ("21610", "unsubscribe", False),
         ("20003", None, None),

@@ -93,3 +93,9 @@ def test_a_line_that_never_ends_is_refused_before_memory_is_full(monkeypatch: py
     monkeypatch.setattr(reading, "_PIECE", 50)
     with pytest.raises(UsageError, match="more than"):
         read("x" * 1000, "a.ndjson")
+
+
+def test_what_powershell_writes_says_what_to_do() -> None:
+    with pytest.raises(UsageError) as caught:
+        list(lines_of(io.BytesIO('{"id": "1"}\r\n'.encode("utf-16")), name="day.ndjson"))
+    assert "iconv" in (caught.value.hint or "")

@@ -1,4 +1,4 @@
-"""What dashboards count is what was committed: each transition once, and none of a transaction that was undone."""
+"""Metrics count committed transitions: each once, and none of a transaction that was rolled back."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -33,7 +33,7 @@ def figure(status: str, reason: str, channel: str) -> float:
     return REGISTRY.get_sample_value("depesche_delivery_messages_total", labels) or 0.0
 
 
-def test_transitions_are_counted_when_the_transaction_has_ended_well() -> None:
+def test_transitions_are_counted_after_the_commit() -> None:
     before = figure("sent", "none", "email"), figure("skipped", "no_address", "none")
     with counted():
         note(transitions("sent", 3))
@@ -43,7 +43,7 @@ def test_transitions_are_counted_when_the_transaction_has_ended_well() -> None:
     assert (after[0] - before[0], after[1] - before[1]) == (3, 2)
 
 
-def test_a_transaction_that_was_rolled_back_counts_nothing() -> None:
+def test_a_rolled_back_transaction_counts_nothing() -> None:
     before = figure("sent", "none", "email")
 
     def broken() -> None:
@@ -53,11 +53,11 @@ def test_a_transaction_that_was_rolled_back_counts_nothing() -> None:
 
     with pytest.raises(RuntimeError, match="deadlock"):
         broken()
-    note(transitions("sent", 3))  # outside a counted transaction: a day's end, which tells nobody
+    note(transitions("sent", 3))  # outside a counted transaction, such as the end of a day, which publishes no event
     assert figure("sent", "none", "email") == before
 
 
-def test_a_sender_whose_unknown_ones_were_cleared_up_shows_zero() -> None:
+def test_a_sender_without_remaining_unknowns_shows_zero() -> None:
     seen: set[tuple[int, int, int]] = set()
     show_unknown({(1, 1, 3): 7}, seen)
     labels = {"tenant": "1", "mode": "live", "sender": "3"}

@@ -1,4 +1,4 @@
-"""Settings of delivery with which nothing would be sent are refused, in a sentence that says what would do."""
+"""Delivery settings under which nothing could be sent are refused, in a sentence that says what would work."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -12,7 +12,7 @@ from services.delivery.domain.sender_accounts import TYPES
 from services.delivery.settings import DeliverySettings
 
 
-def test_a_lease_that_no_call_fits_into_is_refused(tmp_path: Path) -> None:
+def test_a_lease_shorter_than_any_call_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "depesche.toml"
     file.write_text("[delivery]\nlease_seconds = 10\n")
     with pytest.raises(Invalid) as caught:
@@ -22,7 +22,7 @@ def test_a_lease_that_no_call_fits_into_is_refused(tmp_path: Path) -> None:
     assert load(DeliverySettings, file).lease_seconds == 18
 
 
-def test_asking_that_could_never_come_to_a_no_is_refused(tmp_path: Path) -> None:
+def test_a_give_up_time_within_the_certainty_delay_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "depesche.toml"
     file.write_text("[delivery]\nverify_certain_seconds = 120\nverify_give_up_seconds = 120\n")
     with pytest.raises(Invalid) as caught:
@@ -30,6 +30,6 @@ def test_asking_that_could_never_come_to_a_no_is_refused(tmp_path: Path) -> None
     assert "nothing is ever sent again" in caught.value.errors[0].detail
 
 
-def test_the_shortest_lease_has_room_for_every_sender_that_nobody_gave_a_time_out() -> None:
+def test_the_shortest_lease_fits_every_default_timeout() -> None:
     defaults = {f.default for kind in TYPES.values() for f in fields(kind) if f.name == "timeout_seconds"}
     assert Pace(lease=18).longest_call == max(defaults)

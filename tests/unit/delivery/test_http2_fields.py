@@ -1,4 +1,4 @@
-"""HPACK, ours against the reference library: what one says the other understands, with any table."""
+"""HPACK, ours against the reference library: each decodes what the other encodes, with any table."""
 
 import pytest
 from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
@@ -26,7 +26,7 @@ def read(decoder: Decoder, block: bytes) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in decoder.decode(block, raw=True)]
 
 
-def test_the_second_request_is_a_few_octets_and_the_third_is_the_same() -> None:
+def test_the_second_request_takes_few_octets_and_the_third_is_identical() -> None:
     ours, theirs = FieldEncoder(), Decoder()
     first = ours.encode(PUSH)
     assert read(theirs, first) == list(PUSH)
@@ -39,7 +39,7 @@ def test_the_second_request_is_a_few_octets_and_the_third_is_the_same() -> None:
         assert read(theirs, second) == list(PUSH)
 
 
-def test_a_new_token_costs_its_own_length_and_the_old_ones_go() -> None:
+def test_a_new_token_is_encoded_once_and_old_ones_are_evicted() -> None:
     ours, theirs = FieldEncoder(), Decoder()
     for turn in range(20):
         fields = (*PUSH[:-1], (b"authorization", b"Bearer %01000d" % turn))
@@ -52,15 +52,15 @@ def test_a_new_token_costs_its_own_length_and_the_old_ones_go() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 6_000), max_size=3), min_size=1, max_size=12))
 @example([[68], [188], [1180]])
-def test_any_table_at_any_time(turns: list[list[int]]) -> None:
-    """The peer changes its mind between requests, several times if it likes, and follows what we say."""
+def test_any_table_size_at_any_time_works(turns: list[list[int]]) -> None:
+    """The peer may change the size between requests, several times, and still decodes every block."""
     ours, theirs = FieldEncoder(), Decoder()
     for sizes in turns:
         for size in sizes:
             ours.resize(size)
         if sizes:
             theirs.max_allowed_table_size = sizes[-1]
-        for _ in PUSH:  # each block may put one out of the table that the next one needs
+        for _ in PUSH:  # each block may evict an entry that the next one needs
             assert read(theirs, ours.encode(PUSH)) == list(PUSH)
             assert theirs.header_table._current_size <= min(4_096, theirs.max_allowed_table_size)
         assert ours.steady
@@ -68,7 +68,7 @@ def test_any_table_at_any_time(turns: list[list[int]]) -> None:
 
 @settings(deadline=None)
 @given(st.lists(blocks, max_size=10), st.booleans(), st.lists(st.integers(0, 4_096), max_size=10))
-def test_we_read_what_the_reference_writes(
+def test_we_decode_what_the_reference_encodes(
     sent: list[list[tuple[bytes, bytes, str]]], huffman: bool, sizes: list[int]
 ) -> None:
     theirs, ours = Encoder(), FieldDecoder()
@@ -83,8 +83,8 @@ def test_we_read_what_the_reference_writes(
             assert head.fields == {name: value for name, value, _ in block}
 
 
-def test_what_is_remembered_is_forgotten_when_the_table_changes() -> None:
-    """The same octets mean something else then."""
+def test_cached_blocks_are_forgotten_when_the_table_changes() -> None:
+    """The same octets then mean something else."""
     theirs, ours = Encoder(), FieldDecoder()
     ours.decode(theirs.encode([(b"x", b"1")]))
     newest = b"\xbe"
@@ -93,7 +93,7 @@ def test_what_is_remembered_is_forgotten_when_the_table_changes() -> None:
     assert ours.decode(newest).fields == {b"x": b"2"}
 
 
-def test_a_steady_reply_is_the_same_object() -> None:
+def test_a_repeated_reply_decodes_to_the_same_object() -> None:
     theirs, ours = Encoder(), FieldDecoder()
     for _ in range(2):
         head = ours.decode(theirs.encode([(b":status", b"200"), (b"server", b"ESF")]))
@@ -110,23 +110,23 @@ def test_a_status_is_three_digits(status: bytes) -> None:
     "block",
     [
         b"\x80",  # index 0
-        b"\xbe",  # an entry that is not there
-        b"\xff\xff\xff\xff\xff\xff\xff",  # a number without end
+        b"\xbe",  # an entry that does not exist
+        b"\xff\xff\xff\xff\xff\xff\xff",  # an endless integer
         b"\x40",  # cut off after the first octet
-        b"\x40\x05ab",  # a text longer than its block
-        b"\x40\x81\x00\x00",  # Huffman's code wrongly padded
-        b"\x3f\xe2\x1f",  # a table of more than 4,096
-        b"\x88\x20",  # a new size after a field
+        b"\x40\x05ab",  # a string longer than its block
+        b"\x40\x81\x00\x00",  # Huffman code with wrong padding
+        b"\x3f\xe2\x1f",  # a table size above 4,096
+        b"\x88\x20",  # a size update after a field
     ],
 )
-def test_what_is_no_block_ends_the_connection(block: bytes) -> None:
+def test_a_malformed_block_ends_the_connection(block: bytes) -> None:
     with pytest.raises(Fault) as found:
         FieldDecoder().decode(block)
     assert found.value.code is Code.COMPRESSION_ERROR
 
 
 @given(st.lists(st.binary(max_size=60), max_size=5))
-def test_hostile_octets_are_a_fault_and_nothing_worse(sent: list[bytes]) -> None:
+def test_hostile_octets_raise_only_the_expected_fault(sent: list[bytes]) -> None:
     decoder = FieldDecoder()
     for block in sent:
         try:
@@ -141,6 +141,6 @@ def test_hostile_octets_are_a_fault_and_nothing_worse(sent: list[bytes]) -> None
     ("value", "bits", "octets"),
     [(10, 5, b"\x0a"), (1_337, 5, b"\x1f\x9a\x0a"), (42, 8, b"\x2a"), (127, 7, b"\x7f\x00")],
 )
-def test_numbers_as_in_the_standard(value: int, bits: int, octets: bytes) -> None:
+def test_integers_are_encoded_as_in_the_standard(value: int, bits: int, octets: bytes) -> None:
     """RFC 7541, appendix C.1."""
     assert integer(value, bits, 0) == octets

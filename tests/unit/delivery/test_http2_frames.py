@@ -1,4 +1,4 @@
-"""HTTP/2's two halves without a socket, against octets written by hand."""
+"""The two halves of HTTP/2 without a socket, against octets written by hand."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -27,7 +27,7 @@ STATUS_200 = b"\x88"
 
 
 class Heard:
-    """Notes what it is told, by its name."""
+    """Record each callback by its name."""
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
@@ -41,7 +41,7 @@ class Heard:
 
 
 def read(data: bytes, step: int = 1 << 20) -> list[tuple[Any, ...]]:
-    """What is heard of these octets after the server's settings, in pieces of `step`."""
+    """Read these octets after the server's settings, in pieces of `step`; return the recorded callbacks."""
     heard = Heard()
     receiving = Receiving(cast(Any, heard), [])
     whole = settings({}) + data
@@ -55,7 +55,7 @@ HEARD = [("fields", 1, 200, False), ("data", 1, b"body", True)]
 
 
 @pytest.mark.parametrize("step", [1, 2, 8, 9, 10, 100])
-def test_frames_may_come_in_any_pieces(step: int) -> None:
+def test_frames_may_arrive_in_any_pieces(step: int) -> None:
     assert read(REPLY * 3, step) == HEARD * 3
 
 
@@ -65,7 +65,7 @@ def test_frames_may_come_in_any_pieces(step: int) -> None:
         (frame(HEADERS, 4 | 8, 1, b"\x03" + STATUS_200 + b"pad"), ("fields", 1, 200, False)),
         (frame(HEADERS, 4 | 32, 1, b"\x80\0\0\0\x10" + STATUS_200), ("fields", 1, 200, False)),
         (frame(HEADERS, 1 | 4 | 8 | 32, 1, b"\x01\0\0\0\0\x10" + STATUS_200 + b"p"), ("fields", 1, 200, True)),
-        (frame(HEADERS, 4, 1 | 1 << 31, STATUS_200), ("fields", 1, 200, False)),  # the reserved bit means nothing
+        (frame(HEADERS, 4, 1 | 1 << 31, STATUS_200), ("fields", 1, 200, False)),  # the reserved bit is ignored
         (
             frame(HEADERS, 1, 1, b"") + frame(CONTINUATION, 0, 1, STATUS_200) + frame(CONTINUATION, 4, 1, b""),
             ("fields", 1, 200, True),
@@ -77,7 +77,7 @@ def test_frames_may_come_in_any_pieces(step: int) -> None:
         (settings({Setting.MAX_CONCURRENT_STREAMS: 7}), ("settings", [(3, 7)])),
     ],
 )
-def test_each_frame_is_understood(octets: bytes, heard: tuple[Any, ...]) -> None:
+def test_each_frame_is_parsed(octets: bytes, heard: tuple[Any, ...]) -> None:
     assert read(octets) == [heard]
 
 
@@ -89,8 +89,8 @@ def test_each_frame_is_understood(octets: bytes, heard: tuple[Any, ...]) -> None
         (frame(DATA, 8, 1, b"\x03ppp"), ("data", 1, b"", False), 4),
     ],
 )
-def test_padding_is_told_with_its_length(octets: bytes, data: tuple[Any, ...], padding: int) -> None:
-    """All of it, since the octet that says how long it is counts against the window, too."""
+def test_padding_is_reported_with_its_full_length(octets: bytes, data: tuple[Any, ...], padding: int) -> None:
+    """The length octet itself also counts against the window."""
     assert read(octets) == [data, ("padding", 1, padding)]
 
 
@@ -103,7 +103,7 @@ def test_padding_is_told_with_its_length(octets: bytes, data: tuple[Any, ...], p
         frame(200, 255, 9, b"x"),
     ],
 )
-def test_what_says_nothing_is_passed_over(octets: bytes) -> None:
+def test_meaningless_frames_are_ignored(octets: bytes) -> None:
     assert read(octets) == []
 
 
@@ -133,7 +133,7 @@ def test_what_says_nothing_is_passed_over(octets: bytes) -> None:
         (FRAME_HEAD.pack(16_385 << 8, 0, 1), Code.FRAME_SIZE_ERROR),
     ],
 )
-def test_what_breaks_the_protocol_ends_the_connection(octets: bytes, code: Code) -> None:
+def test_protocol_violations_end_the_connection(octets: bytes, code: Code) -> None:
     with pytest.raises(Fault) as found:
         read(octets)
     assert found.value.code is code
@@ -142,12 +142,12 @@ def test_what_breaks_the_protocol_ends_the_connection(octets: bytes, code: Code)
 @pytest.mark.parametrize(
     "first", [frame(PING, 0, 0, b"12345678"), REPLY, frame(SETTINGS, 1, 0), b"HTTP/1.1 400 Bad\r\n\r\n"]
 )
-def test_a_server_begins_with_its_settings(first: bytes) -> None:
+def test_a_server_must_begin_with_settings(first: bytes) -> None:
     with pytest.raises(Fault):
         Receiving(cast(Any, Heard()), []).read(first)
 
 
-def test_the_window_is_opened_again_in_few_updates() -> None:
+def test_the_window_is_reopened_in_few_updates() -> None:
     out: list[bytes] = []
     receiving = Receiving(cast(Any, Heard()), out)
     receiving.read(settings({}) + frame(HEADERS, 4, 1, STATUS_200))
@@ -169,7 +169,7 @@ def call(stream: int, body: bytes) -> Call:
 
 
 def sent(sending: Sending) -> Iterator[tuple[int, int, int, bytes]]:
-    """The frames that gathered: type, flags, stream, payload."""
+    """The buffered frames: type, flags, stream, payload."""
     data = b"".join(sending.out)
     sending.out.clear()
     while data:
@@ -194,7 +194,7 @@ def test_a_request_is_its_fields_and_its_body() -> None:
     assert sending.window == 65_535 - 12
 
 
-def test_a_body_waits_for_its_stream() -> None:
+def test_a_body_waits_for_its_streams_window() -> None:
     sending = Sending()
     sending.apply(Setting.INITIAL_WINDOW_SIZE, 3)
     one = call(1, b"12345678")
@@ -207,15 +207,15 @@ def test_a_body_waits_for_its_stream() -> None:
     assert bodies(sending) == [(1, 1, b"8")]
     assert one.sent
     assert sending.blocked == {}
-    sending.more_window(1, 4)  # late: it means nothing
+    sending.more_window(1, 4)  # too late: ignored
 
 
-def test_an_initial_window_that_changes_moves_those_of_open_streams() -> None:
-    """RFC 9113 §6.9.2: it may even fall below zero."""
+def test_a_changed_initial_window_adjusts_open_streams() -> None:
+    """RFC 9113 §6.9.2: the window may even become negative."""
     sending = Sending()
     sending.apply(Setting.INITIAL_WINDOW_SIZE, 6)
     sending.begin(call(1, b"123456789"))
-    sending.apply(Setting.INITIAL_WINDOW_SIZE, 2)  # four of them were already used
+    sending.apply(Setting.INITIAL_WINDOW_SIZE, 2)  # four octets were already used
     sending.more_window(1, 4)
     assert bodies(sending) == [(1, 0, b"123456")]
     sending.more_window(1, 1)
@@ -223,7 +223,7 @@ def test_an_initial_window_that_changes_moves_those_of_open_streams() -> None:
     assert bodies(sending) == [(1, 0, b"7"), (1, 1, b"89")]
 
 
-def test_streams_share_the_connections_window() -> None:
+def test_streams_share_the_connection_window() -> None:
     sending = Sending()
     sending.apply(Setting.INITIAL_WINDOW_SIZE, 1 << 20)
     sending.window = 10
@@ -237,7 +237,7 @@ def test_streams_share_the_connections_window() -> None:
     assert sending.window == 4
 
 
-def test_frames_are_as_large_as_the_peer_takes() -> None:
+def test_frames_respect_the_peers_maximum_size() -> None:
     sending = Sending()
     sending.begin(call(1, bytes(40_000)))
     assert [len(body) for _, _, body in bodies(sending)] == [16_384, 16_384, 7_232]
@@ -246,7 +246,7 @@ def test_frames_are_as_large_as_the_peer_takes() -> None:
     assert [len(body) for _, _, body in bodies(sending)] == [20_000, 5_000]
 
 
-def test_fields_that_fit_no_frame_go_on_in_the_next() -> None:
+def test_fields_too_long_for_a_frame_continue_in_the_next() -> None:
     sending = Sending()
     sending.apply(Setting.HEADER_TABLE_SIZE, 0)
     for stream in (1, 3):
@@ -269,13 +269,13 @@ def test_fields_that_fit_no_frame_go_on_in_the_next() -> None:
         (Setting.MAX_FRAME_SIZE, 1 << 24, Code.PROTOCOL_ERROR),
     ],
 )
-def test_settings_have_bounds(name: Setting, value: int, code: Code) -> None:
+def test_settings_out_of_bounds_are_refused(name: Setting, value: int, code: Code) -> None:
     with pytest.raises(Fault) as found:
         Sending().apply(name, value)
     assert found.value.code is code
 
 
-def test_windows_have_bounds() -> None:
+def test_windows_out_of_bounds_are_refused() -> None:
     with pytest.raises(Fault):
         Sending().more_window(0, LARGEST_WINDOW)
     sending = Sending()

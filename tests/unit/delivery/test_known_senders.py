@@ -1,4 +1,4 @@
-"""Which account a message goes out by: nobody's live traffic becomes simulated, no default is without a number."""
+"""Which account a message uses: no live traffic is ever simulated by mistake, no default lacks a number."""
 
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -32,30 +32,30 @@ async def picked(
     return (await known.get([key]))[key]
 
 
-async def test_the_default_is_the_first_of_its_channel() -> None:
+async def test_the_default_is_the_lowest_number_of_its_channel() -> None:
     found = await picked(Channel.PUSH, 0, replace(PUSH, number=9), replace(PUSH, number=5))
     assert found is not None
     assert (found.number, found.account) == (5, FcmAccount("shop", static_token="t"))
 
 
-async def test_a_channel_without_a_sender_is_simulated_though_another_channel_has_taken_its_number() -> None:
+async def test_a_channel_without_a_sender_is_simulated_despite_a_number_clash() -> None:
     taken = replace(PUSH, number=int(Channel.EMAIL))
     found = await picked(Channel.EMAIL, 0, taken)
     assert found is not None
     assert (found.account.host, found.number) == ("127.0.0.1", int(Channel.EMAIL) + 16)  # type: ignore[union-attr]
 
 
-async def test_without_a_simulator_the_default_waits_until_a_sender_is_set_up() -> None:
+async def test_without_a_simulator_the_default_waits_for_a_sender() -> None:
     assert await picked(Channel.EMAIL, 0, PUSH, simulator=None) is None
 
 
-async def test_a_sender_whose_account_cannot_be_read_waits_and_is_never_simulated() -> None:
+async def test_a_sender_with_an_unreadable_account_waits_and_is_never_simulated() -> None:
     broken = replace(PUSH, account={"project": 17})
     assert await picked(Channel.PUSH, 1, broken) is None
     assert await picked(Channel.PUSH, 0, broken, replace(PUSH, number=2)) is None
 
 
-async def test_a_sender_of_the_simulator_is_simulated() -> None:
+async def test_a_simulator_sender_is_simulated() -> None:
     found = await picked(Channel.PUSH, 1, replace(PUSH, kind=SIMULATOR, account={}, secrets={}))
     assert found is not None
     assert found.account.url == SIMULATED.fcm_url  # type: ignore[union-attr]

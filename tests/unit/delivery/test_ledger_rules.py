@@ -1,4 +1,4 @@
-"""The ledger's pure rules: quiet hours, plans, retries, what receipts mean, where things stand."""
+"""The ledger's pure rules: quiet hours, plans, retries, what receipts mean, explanations of where a message stands."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -39,10 +39,10 @@ def at(hour: int, minute: int = 0, day: int = 1, month: int = 3) -> datetime:
         (at(21, 0), at(6, 0, day=2)),  # 22:00 in Berlin
         (at(5, 59, day=2), at(6, 0, day=2)),
         (at(6, 0, day=2), None),
-        (at(23, 30, day=27), at(5, 0, day=28)),  # the clock goes forward in this night: an hour less
+        (at(23, 30, day=27), at(5, 0, day=28)),  # the clock goes forward in this night: it has one hour less
     ],
 )
-def test_a_night_ends_when_the_wall_clock_says_so(now: datetime, until: datetime | None) -> None:
+def test_quiet_hours_end_by_the_wall_clock(now: datetime, until: datetime | None) -> None:
     assert quiet_until(BERLIN, now) == until
 
 
@@ -56,8 +56,8 @@ def test_quiet_hours_within_a_day_and_none_at_all() -> None:
 
 @pytest.mark.parametrize("night", [at(12, day=27), at(12, day=30, month=10)])  # the clock goes forward, and back
 @pytest.mark.parametrize("end", ["01:30", "02:00", "02:30", "03:00"])
-def test_quiet_time_ends_later_also_in_an_hour_that_comes_twice_or_not_at_all(night: datetime, end: str) -> None:
-    """An end that is past would bring the message back at once, again and again."""
+def test_quiet_hours_end_in_the_future_across_clock_changes(night: datetime, end: str) -> None:
+    """An end in the past would make the message due at once, again and again."""
     for minutes in range(0, 24 * 60, 5):
         now = night + timedelta(minutes=minutes)
         until = quiet_until({"from": "22:00", "to": end, "zone": "Europe/Berlin"}, now)
@@ -91,14 +91,14 @@ def test_first_takes_the_first_usable_channel_and_all_takes_all() -> None:
     assert reached(a_release((False, both)), reachable("email")) == (0, [1], Reason.NONE)
 
 
-def test_a_step_that_reaches_nobody_gives_way_to_the_next() -> None:
+def test_a_step_that_reaches_nobody_falls_through_to_the_next() -> None:
     release = a_release((True, (Channel.PUSH,)), (True, (Channel.EMAIL,)))
     assert reached(release, reachable("email")) == (1, [1], Reason.NONE)
     assert reached(release, reachable("sms")) == (0, [], Reason.NO_ADDRESS)
     assert reached(release, reachable("push"), step=1) == (1, [], Reason.NO_ADDRESS)
 
 
-def test_without_consent_the_address_is_there_and_still_not_used() -> None:
+def test_an_address_without_consent_is_skipped() -> None:
     release = a_release((True, (Channel.EMAIL,)), marketing=True)
     assert reached(release, reachable("email")) == (0, [], Reason.NO_CONSENT)
     assert reached(release, reachable("email", email=True)) == (0, [1], Reason.NONE)
@@ -133,8 +133,8 @@ def decided(outcome: Any, attempt: int = 1, on_unknown: OnUnknown = OnUnknown.LE
     return decide(message, outcome, RetryPolicy(Backoff(2.0, 900.0), 5, 2), NOON, 0.5)
 
 
-def test_a_word_is_the_number_that_it_is_stored_as() -> None:
-    """In a table of either, the other finds it."""
+def test_each_enum_equals_its_stored_number() -> None:
+    """Either can be looked up in a table of the other."""
     assert (Status.SENT, Reason.EXPIRED) in {(2, 3)}
     assert Reason.EXPIRED.word == "expired"
 
@@ -146,11 +146,11 @@ def test_definite_answers_are_final() -> None:
     assert (refused.status, refused.again_at) == (Status.FAILED, None)
 
 
-def test_what_was_not_sent_is_tried_again_until_tries_or_time_end() -> None:
+def test_unsent_messages_are_retried_until_attempts_or_time_run_out() -> None:
     later = decided(Deferred(Reason.THROTTLED, "429", retry_after=60.0))
     assert (later.status, later.refusal is not None) == (Status.PENDING, True)
     assert NOON + timedelta(seconds=60) <= later.again_at < NOON + timedelta(seconds=70)
-    assert decided(NOT_CALLED).refusal is None  # nobody refused anything
+    assert decided(NOT_CALLED).refusal is None  # no provider rejected it
     assert decided(Deferred(Reason.THROTTLED, "429", retry_after=7200.0)).again_at == NOON + timedelta(hours=1)
     last = decided(Deferred(Reason.THROTTLED, "429"), attempt=5)
     assert (last.status, last.reason) == (Status.FAILED, Reason.RETRIES_EXHAUSTED)
@@ -165,20 +165,22 @@ def test_what_was_not_sent_is_tried_again_until_tries_or_time_end() -> None:
         (OnUnknown.RESEND, 3, False),
     ],
 )
-def test_only_resend_sends_the_unknown_again_and_not_for_ever(on_unknown: OnUnknown, attempt: int, again: bool) -> None:
+def test_only_resend_repeats_an_unknown_and_only_up_to_a_limit(
+    on_unknown: OnUnknown, attempt: int, again: bool
+) -> None:
     result = decided(Ambiguous(Reason.TIMED_OUT, "no answer"), attempt, on_unknown)
     assert (result.status, result.again_at is not None) == (Status.UNKNOWN, again)
 
 
 @pytest.mark.parametrize("channel", list(Channel))
-def test_a_provider_is_asked_after_a_pause_where_one_can_be_asked(channel: Channel) -> None:
+def test_a_provider_is_queried_after_a_delay_where_the_channel_allows(channel: Channel) -> None:
     message = Message(a_row(1, OnUnknown.VERIFY), 0, uuid7(), "customer:1", 1, Status.SENDING, channel=channel)
     result = decide(message, Ambiguous(Reason.TIMED_OUT, "no answer"), RetryPolicy(), NOON, 0.0)
     asked = NOON + timedelta(seconds=5) if channel in ASKABLE else None
     assert (result.status, result.again_at, result.ask_at) == (Status.UNKNOWN, None, asked)
 
 
-def test_nobody_gets_lost_between_lease_and_claim() -> None:
+def test_no_recipient_is_lost_between_lease_and_claim() -> None:
     row = a_row(ordinals=(0, 1))
     message = Message(row, 0, uuid7(), "customer:1", 1, Status.SENDING)
     prepared = Prepared(Group(Lane.BULK, [row], 0.0), [message])
@@ -188,7 +190,7 @@ def test_nobody_gets_lost_between_lease_and_claim() -> None:
     prepared.check_complete()
 
 
-def test_putting_one_address_off_puts_the_recipient_off() -> None:
+def test_postponing_one_address_postpones_its_recipient() -> None:
     row = a_row(ordinals=(0, 1))
     messages = [Message(row, n, uuid7(), f"customer:{n}", a, Status.SENDING) for n, a in ((0, 1), (0, 2), (1, 3))]
     prepared = Prepared(Group(Lane.BULK, [row], 0.0), list(messages))
@@ -208,13 +210,15 @@ def test_delivered_outweighs_failed_and_failed_outweighs_accepted() -> None:
     assert verdict_of(news(ReceiptKind.FAILED, ReceiptKind.DELIVERED)).status is Status.SENT
     assert verdict_of(news(ReceiptKind.ACCEPTED, ReceiptKind.FAILED))[:2] == (Status.FAILED, Reason.PROVIDER_GAVE_UP)
     assert verdict_of(news(ReceiptKind.ACCEPTED)).status is Status.SENT
-    assert verdict_of(news(ReceiptKind.BOUNCED)).status is Status.SENT  # it was taken; bouncing is another axis
+    assert (
+        verdict_of(news(ReceiptKind.BOUNCED)).status is Status.SENT
+    )  # the provider accepted it; bouncing is another axis
 
 
 # ---- where things stand
 
 
-def test_what_waits_is_explained_with_its_time() -> None:
+def test_a_waiting_message_is_explained_with_its_time() -> None:
     quiet = QueuedWork(NOON + timedelta(hours=8), 1, 0, Reason.QUIET_HOURS, False, False, False, None)
     held = quiet._replace(held=True, held_sender=3)
     said = explain(Standing(uuid7(), work=[quiet]), NOON)

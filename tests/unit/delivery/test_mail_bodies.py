@@ -1,4 +1,4 @@
-"""Whatever a template and its values are, readers read what was rendered, and the wire's rules are kept."""
+"""Whatever a template and its values contain, readers see what was rendered, and the wire format is valid."""
 
 import email
 import email.policy
@@ -27,7 +27,7 @@ CLOCK = FixedClock(datetime(2026, 11, 23, 12, 0, tzinfo=UTC))
 ACCOUNT = SmtpAccount("h", 25, "shop@example.com", return_path_domain="bounce.example.com")
 NOTIFICATION = UUID("01936b1e-7c00-8000-8000-000000000001")
 
-# kept for all examples, as in a worker: what one mail leaves behind must not show in the next
+# shared by all examples, as in a worker: one mail must not affect the next
 COMPOSER = Composer(ACCOUNT, b"k" * 32, CLOCK)
 
 HOSTILE = [
@@ -44,7 +44,7 @@ LITERALS = st.one_of(
 
 @dataclass
 class Written:
-    """A mail as it goes over the wire, and what a reader makes of it."""
+    """Parse a mail as sent, the way a reader would."""
 
     wire: bytes
     html: str
@@ -63,7 +63,7 @@ def written(content: EmailContent, features: Features) -> Written:
 
 
 def received(data: bytes) -> bytes:
-    """As a server reads DATA, line by line; there must be nothing behind the end."""
+    """Read as a server reads DATA, line by line; nothing may follow the end."""
     lines = data.split(b"\r\n")
     assert lines[-2:] == [b".", b""]
     assert b"." not in lines[:-2]
@@ -78,7 +78,7 @@ def part(message: EmailMessage, kind: str) -> str:
 
 
 def put_together(content: EmailContent) -> EmailContent:
-    """The same content, as it is where Liquid itself made it."""
+    """The same content as one string, as Liquid itself would render it."""
     return replace(content, page=content.html, words=content.text)
 
 
@@ -104,8 +104,9 @@ def assert_kept(content: EmailContent, eight_bit: bool) -> None:
 @example(["", "", "."], ["", ".."], True)
 @example(["x" * 990, "y", "z"], ["12345678", "1"], True)
 @example(["x" * 600, "y", "z"], ["ä" * 250, "1"], True)
-def test_what_was_rendered_is_what_is_read(literals: list[str], values: list[str], eight_bit: bool) -> None:
-    """Lone dots, line ends in values, long words, emoji, right-to-left: by the template's way or as a whole."""
+def test_a_reader_sees_what_was_rendered(literals: list[str], values: list[str], eight_bit: bool) -> None:
+    """Lone dots, line ends in values, long words, emoji, right-to-left: from the template's frame or encoded as a
+    whole."""
     source = literals[0] + "{{ event.data.a }}" + literals[1] + "{{ event.data.b }}" + literals[2]
     parts = {"subject": "s", "html": "<div>" + html.escape(source) + "</div>" if "<" in source else source}
     parts["html"], parts["text"] = parts["html"] or "x", source
@@ -125,7 +126,7 @@ def personal(name: str, words: str = "Lieber {{ event.data.name }},\nschön.\n",
 
 @pytest.mark.parametrize("name", ["Anna", "Jörg", "O'Neil & <Sons>", "79,90\xa0€", "李小龍"])
 def test_mails_of_a_template_share_its_literals(name: str) -> None:
-    """The cheap way is taken for ordinary values, and writes to the byte what the long way writes."""
+    """Ordinary values take the fast path, whose output is byte-identical to the slow path's."""
     bodies, content = Bodies(), personal(name)
     made = framed(bodies, content)
     assert made is not None
@@ -141,14 +142,14 @@ def test_mails_of_a_template_share_its_literals(name: str) -> None:
         (["x" * 1_000], "makes a line too long"),
     ],
 )
-def test_a_value_that_could_break_the_frame_is_not_put_into_it(values: list[str], why: str) -> None:
-    """Even by a content that no renderer makes: the mail's frame trusts nobody."""
+def test_a_value_that_could_break_the_frame_is_kept_out(values: list[str], why: str) -> None:
+    """This holds even for content that no renderer produces: the mail's frame trusts nobody."""
     woven = Woven(("a\n", ".b"), values)
     assert framed(Bodies(), EmailContent("s", woven, woven)) is None, why
 
 
 @pytest.mark.parametrize("literal", ["a\rb", "a\0b", "x" * 999])
-def test_literals_that_cannot_go_as_they_are_are_encoded(literal: str) -> None:
+def test_literals_that_need_encoding_are_not_framed(literal: str) -> None:
     woven = Woven((literal, "."), ["Anna"])
     assert framed(Bodies(), EmailContent("s", woven, woven)) is None
 

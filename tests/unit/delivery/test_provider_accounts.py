@@ -1,4 +1,4 @@
-"""A sender's account is refused where it could not work, with every problem at once; its secrets stay apart."""
+"""An account that could not work is refused with all its problems at once; its secrets are stored separately."""
 
 import base64
 import json
@@ -42,7 +42,7 @@ SIMULATOR = SimulatorEndpoints("https://127.0.0.1:1", "/ca.pem", "127.0.0.1", 25
 
 
 @pytest.mark.parametrize("channel", list(Channel))
-def test_secrets_are_kept_apart_and_never_shown(channel: Channel) -> None:
+def test_secrets_are_stored_separately_and_never_shown(channel: Channel) -> None:
     account = read_account(channel, GOOD[channel])
     shown, secret = split_secrets(channel, account)
     assert "geheim" not in json.dumps(shown)
@@ -71,7 +71,7 @@ def test_secrets_are_kept_apart_and_never_shown(channel: Channel) -> None:
         (Channel.WEBHOOK, {"secrets": ["whsec_a2tra2tra2tra2tra2tra2tra2tra2tra2s=", "x"]}, ["/account/secrets/1"]),
     ],
 )
-def test_what_could_not_work_is_refused(channel: Channel, change: dict[str, object], pointers: list[str]) -> None:
+def test_an_unusable_account_is_refused(channel: Channel, change: dict[str, object], pointers: list[str]) -> None:
     with pytest.raises(Invalid) as caught:
         read_account(channel, GOOD[channel] | change)
     assert [error.pointer for error in caught.value.errors] == pointers
@@ -83,7 +83,7 @@ def test_a_missing_field_is_named() -> None:
     assert "account_sid" in caught.value.detail
 
 
-def test_test_traffic_never_leaves_the_house() -> None:
+def test_traffic_goes_only_to_the_simulator() -> None:
     """Whatever is configured: the simulator's hosts, and none of the credentials."""
     for channel in Channel:
         account = simulated(channel, SIMULATOR, read_account(channel, GOOD[channel]), "http://127.0.0.1/callback")
@@ -103,7 +103,7 @@ def test_the_simulator_needs_no_account(channel: Channel) -> None:
     assert read_account(channel, shown | {k: list(v) if isinstance(v, tuple) else v for k, v in secret.items()})
 
 
-def test_the_callback_names_its_sender() -> None:
+def test_the_callback_url_names_its_sender() -> None:
     url = callback_url("https://depesche.example/", 3, Mode.TEST, 9)
     assert url == "https://depesche.example/delivery/v1/callbacks/twilio?tenant=3&mode=test&sender=9"
 
@@ -119,7 +119,7 @@ VENDORS = {
 
 
 @pytest.mark.parametrize("vendor", list(VENDORS))
-def test_a_vendor_comes_with_what_verifies_its_webhooks(vendor: str) -> None:
+def test_a_vendor_account_includes_its_webhook_keys(vendor: str) -> None:
     account = read_account(Channel.EMAIL, GOOD[Channel.EMAIL] | {"vendor": vendor, **VENDORS[vendor]})
     shown, secret = split_secrets(Channel.EMAIL, account)
     assert shown["vendor"] == vendor
@@ -149,13 +149,13 @@ def test_a_vendor_comes_with_what_verifies_its_webhooks(vendor: str) -> None:
         ({"webhook_keys": ["k" * 20]}, ["/account/webhook_keys"]),
     ],
 )
-def test_a_vendor_whose_webhooks_could_not_be_verified_is_refused(change: dict[str, Any], pointers: list[str]) -> None:
+def test_a_vendor_with_unverifiable_webhooks_is_refused(change: dict[str, Any], pointers: list[str]) -> None:
     with pytest.raises(Invalid) as refused:
         read_account(Channel.EMAIL, GOOD[Channel.EMAIL] | change)
     assert [error.pointer for error in refused.value.errors] == pointers
 
 
-def test_towards_the_simulator_there_is_no_vendor() -> None:
+def test_a_simulated_account_has_no_vendor() -> None:
     own = read_account(Channel.EMAIL, GOOD[Channel.EMAIL] | {"vendor": "brevo", **VENDORS["brevo"]})
     account = simulated(Channel.EMAIL, SIMULATOR, own, "https://depesche.example/x")
     assert isinstance(account, SmtpAccount)

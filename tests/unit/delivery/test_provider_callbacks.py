@@ -1,4 +1,4 @@
-"""Callbacks: nothing is believed that is not signed, and what is signed is read completely."""
+"""Callbacks: unsigned ones are refused, signed ones are read completely."""
 
 import base64
 import hashlib
@@ -38,8 +38,8 @@ def read(callback: Callback, *tokens: str) -> list[News]:
     return list(TwilioCallbacks(tokens or ("token",)).read(callback, NOW))
 
 
-def test_the_signature_is_twilios_own() -> None:
-    """The example of Twilio's documentation, digit by digit."""
+def test_the_signature_matches_twilios() -> None:
+    """The example of Twilio's documentation, digit for digit."""
     fields = [
         ("CallSid", "CA1234567890ABCDE"),
         ("Caller", "+14158675309"),
@@ -56,25 +56,25 @@ def test_a_status_becomes_a_receipt() -> None:
     assert news == ReceiptNews("twilio", "SM1:delivered", NOTIFICATION, 17, 2, ReceiptKind.DELIVERED, NOW)
 
 
-def test_a_failure_brings_its_reason() -> None:
+def test_a_failure_carries_its_reason() -> None:
     [news] = read(twilio({"MessageSid": "SM1", "MessageStatus": "undelivered", "ErrorCode": "30005"}))
     assert isinstance(news, ReceiptNews)
     assert (news.kind, news.reason, news.error) == (ReceiptKind.FAILED, Reason.ADDRESS_INVALID, "30005")
 
 
 @pytest.mark.parametrize("status", ["queued", "sending", "sent", "accepted"])
-def test_taken_by_twilio_settles_an_unknown(status: str) -> None:
+def test_acceptance_by_twilio_becomes_an_accepted_receipt(status: str) -> None:
     [news] = read(twilio({"MessageSid": "SM1", "MessageStatus": status}))
     assert isinstance(news, ReceiptNews)
     assert news.kind is ReceiptKind.ACCEPTED
 
 
-def test_a_status_of_the_future_is_passed_over() -> None:
+def test_an_unknown_status_is_ignored() -> None:
     assert read(twilio({"MessageSid": "SM1", "MessageStatus": "teleported"})) == []
 
 
 def test_stop_is_a_reply() -> None:
-    """In the customer's words, unless Twilio has read them as an opt-out already."""
+    """The reply carries the customer's words, unless Twilio has already read them as an opt-out."""
     plain = {
         "MessageSid": "SM2",
         "From": "+491511234567",
@@ -99,7 +99,7 @@ def test_stop_is_a_reply() -> None:
         {"headers": {"content-type": FORM, "x-twilio-signature": "☃"}},
     ],
 )
-def test_a_changed_callback_is_not_believed(change: dict[str, object]) -> None:
+def test_a_changed_callback_is_refused(change: dict[str, object]) -> None:
     good = twilio({"MessageSid": "SM1", "MessageStatus": "delivered"})
     fields = {"url": good.url, "headers": good.headers, "body": good.body} | change
     with pytest.raises(Unauthorized):
@@ -120,7 +120,7 @@ def test_tokens_can_be_rotated() -> None:
         ("https://d.example/c", "https://d.example:443/c"),
     ],
 )
-def test_the_standard_port_makes_no_difference(signed: str, seen: str) -> None:
+def test_the_default_port_does_not_affect_the_signature(signed: str, seen: str) -> None:
     """Twilio signs with the port or without it, depending on the product."""
     assert read(twilio({"MessageSid": "SM1", "Body": "x"}, url=seen, signed=signed))
 
@@ -130,20 +130,20 @@ def test_a_json_body_is_signed_by_its_digest() -> None:
     url = f"https://d.example/c?bodySHA256={hashlib.sha256(body).hexdigest()}"
     given = base64.b64encode(hmac.digest(b"token", url.encode(), "sha1")).decode()
     headers = {"content-type": "application/json", "x-twilio-signature": given}
-    with pytest.raises(Invalid):  # it is believed, and names no message
+    with pytest.raises(Invalid):  # it is authentic, and names no message
         read(Callback(url, headers, body))
     with pytest.raises(Unauthorized):
         read(Callback(url, headers, b'{"a":2}'))
 
 
 @pytest.mark.parametrize("query", ["message=nonsense&attempt=1", f"message={MESSAGE}&attempt=x", f"message={MESSAGE}"])
-def test_a_message_that_is_none_of_ours_is_refused(query: str) -> None:
+def test_a_callback_for_an_unknown_message_is_refused(query: str) -> None:
     with pytest.raises(Invalid):
         read(twilio({"MessageSid": "SM1", "MessageStatus": "sent"}, url=f"https://d.example/c?{query}"))
 
 
 @pytest.mark.parametrize("body", [b"\xff=\xff", b"&".join(b"a%d=1" % n for n in range(500))])
-def test_a_form_that_cannot_be_read_is_refused(body: bytes) -> None:
+def test_an_unreadable_form_is_refused(body: bytes) -> None:
     with pytest.raises((BadRequest, Unauthorized)):
         read(Callback(URL, {"content-type": FORM, "x-twilio-signature": "x"}, body))
 
@@ -186,7 +186,7 @@ def test_the_simulators_receipts_are_read() -> None:
         Callback("", signed({"id": "r1"}).headers, b'{"id":"r2"}'),
     ],
 )
-def test_an_unsigned_old_or_changed_receipt_is_not_believed(callback: Callback) -> None:
+def test_an_unsigned_old_or_changed_receipt_is_refused(callback: Callback) -> None:
     with pytest.raises(Unauthorized):
         SimulatorCallbacks([KEY]).read(callback, NOW)
 
@@ -205,6 +205,6 @@ def test_an_unsigned_old_or_changed_receipt_is_not_believed(callback: Callback) 
         [{"id": "r"}] * 1_001,
     ],
 )
-def test_a_receipt_that_cannot_be_read_is_refused(document: object) -> None:
+def test_an_unreadable_receipt_is_refused(document: object) -> None:
     with pytest.raises((Invalid, BadRequest)):
         SimulatorCallbacks([KEY]).read(signed(document), NOW)

@@ -1,4 +1,4 @@
-"""Mails are composed so that every reader reads what was written, and nothing can be slipped in."""
+"""Mails are composed so that every reader sees what was written, and nothing can be injected."""
 
 import email
 import email.policy
@@ -79,13 +79,13 @@ def test_any_name_survives(name: str) -> None:
     assert address.addr_spec == "max@example.org"
     if "=?" in name or name.isascii():
         assert address.display_name == name
-    else:  # the library's own address parser puts blanks between encoded words
+    else:  # the library's own address parser puts spaces between encoded words
         field = mail.text.partition(b"\r\nTo: ")[2].partition(b"\r\n <")[0].decode()
         assert str(make_header(decode_header(field))) == name
 
 
 @pytest.mark.parametrize("name", ["Max\r\nBcc: x@y.de", "Max\x00", "", "  ", None])
-def test_a_name_that_could_harm_is_left_out(name: str | None) -> None:
+def test_a_harmful_name_is_left_out(name: str | None) -> None:
     message = read(compose(EmailContent("s", "h", "t"), name=name))
     assert message["To"].addresses[0].display_name == ""
     assert message["Bcc"] is None
@@ -106,7 +106,7 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("eight_bit", [True, False])
 def test_any_text_survives_any_server(text: str, eight_bit: bool) -> None:
-    """No line longer than 998, no byte above 127 for a server without 8BITMIME."""
+    """No line exceeds 998 octets, and no byte exceeds 127 for a server without 8BITMIME."""
     mail = compose(EmailContent("s", text, text), Features(eight_bit=eight_bit))
     message = read(mail)
     wanted = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -125,7 +125,7 @@ def test_encodings_fit_the_text() -> None:
     assert encode_text("مرحبا بالعالم", False)[0] == "base64"
 
 
-def test_the_head_says_who_when_and_which() -> None:
+def test_the_header_names_sender_time_and_message() -> None:
     message = read(compose(EmailContent("s", "h", "t", from_name="Die Marke", reply_to="Hilfe <hilfe@example.com>")))
     assert message["From"].addresses[0].display_name == "Die Marke"
     assert message["From"].addresses[0].addr_spec == "shop@xn--lden-loa.example"
@@ -147,24 +147,24 @@ def test_shared_content_is_encoded_once() -> None:
     "address",
     ["a@b.de>\r\nRCPT TO:<c@d.de", "a b@c.de", "a@b@c.de", "<a@b.de>", "a@b.de\x00", "@b.de", "a@", ""],
 )
-def test_an_address_cannot_leave_its_brackets(address: str) -> None:
+def test_an_address_cannot_escape_its_brackets(address: str) -> None:
     with pytest.raises(headers.NotAHeader):
         headers.ascii_domain(address, "it")
 
 
-def test_a_quoted_local_part_may_hold_anything_but_control() -> None:
+def test_a_quoted_local_part_may_contain_anything_but_control_characters() -> None:
     assert headers.ascii_domain('"a b>"@c.de', "it") == '"a b>"@c.de'
 
 
 @pytest.mark.parametrize(
     "url", ["https://x.de/\r\nX: y", "https://x.de/>", "https://x.de/ü", "https://x.de/" + "a" * 900]
 )
-def test_a_link_cannot_leave_its_header(url: str) -> None:
+def test_a_link_cannot_escape_its_header(url: str) -> None:
     with pytest.raises(headers.NotAHeader):
         headers.url(url, "it")
 
 
-def test_features_are_read_as_servers_write_them() -> None:
+def test_ehlo_features_are_parsed_as_servers_write_them() -> None:
     reply = Reply(
         250,
         "mail.test PIPELINING\npipelining\nchunking\nSize 1000\n8bitmime\nSMTPUTF8\nAUTH=LOGIN PLAIN\nAUTH XOAUTH2\n",
@@ -176,7 +176,7 @@ def test_features_are_read_as_servers_write_them() -> None:
 
 
 @pytest.mark.parametrize("vendor", [None, *Vendor])
-def test_a_vendor_is_told_the_attempt_in_its_own_header_and_nobody_else_is(vendor: Vendor | None) -> None:
+def test_only_a_vendor_gets_the_attempt_in_its_own_header(vendor: Vendor | None) -> None:
     message = Outbound(
         f"{NOTIFICATION}.5", NOTIFICATION, 5, 3, "email", "max@example.org", EmailContent("S", "<p>t</p>", "t")
     )

@@ -1,4 +1,4 @@
-"""Back-off, breaker, Retry-After and the tables of refusals: pure, with time and randomness handed in."""
+"""Back-off, breaker, Retry-After and the tables of refusals: pure, with time and randomness as parameters."""
 
 import json
 from datetime import UTC, datetime
@@ -22,18 +22,18 @@ POLICY = BreakerPolicy(threshold=3, pause_seconds=2.0, longest_pause_seconds=6.0
 # ---- back-off
 
 
-def test_waiting_doubles_up_to_the_cap() -> None:
+def test_the_delay_doubles_up_to_the_cap() -> None:
     backoff = Backoff(base_seconds=2.0, cap_seconds=60.0)
     assert [backoff.delay(attempt, 1.0) for attempt in (1, 2, 3, 6, 60, 10_000)] == [2, 4, 8, 60, 60, 60]
 
 
 def test_jitter_is_full() -> None:
-    """Anything between nothing and the bound, so that those that failed together spread the widest."""
+    """Any delay between zero and the bound, so that calls which failed together spread as widely as possible."""
     assert Backoff(2.0, 60.0).delay(3, 0.0) == 0
     assert Backoff(2.0, 60.0).delay(3, 0.25) == 2
 
 
-def test_the_providers_time_is_kept() -> None:
+def test_retry_after_is_a_lower_bound() -> None:
     """Never before Retry-After, and not all at once after it."""
     backoff = Backoff(2.0, 60.0)
     assert backoff.delay(1, 0.0, retry_after=120.0) == 120
@@ -62,7 +62,7 @@ def test_the_providers_time_is_kept() -> None:
         (None, None),
     ],
 )
-def test_retry_after_in_all_its_forms(value: str | None, seconds: float | None) -> None:
+def test_retry_after_is_read_in_all_its_forms(value: str | None, seconds: float | None) -> None:
     assert retry_after_seconds(value, NOW) == seconds
 
 
@@ -76,7 +76,7 @@ def opened(at: float = 0.0) -> Breaker:
     return breaker
 
 
-def test_failures_in_a_row_open_it_once() -> None:
+def test_consecutive_failures_open_the_breaker_once() -> None:
     breaker = Breaker(POLICY)
     assert [breaker.note(AWAY, 0.0) for _ in range(5)] == [False, False, True, False, False]
     assert not breaker.allows(1.9)
@@ -84,7 +84,7 @@ def test_failures_in_a_row_open_it_once() -> None:
 
 
 @pytest.mark.parametrize("good", [Sent("x"), Rejected(Reason.DEVICE_UNREGISTERED, "gone", retire=True)])
-def test_a_provider_that_answers_is_not_away(good: Outcome) -> None:
+def test_any_answer_resets_the_failures(good: Outcome) -> None:
     """A dead token is an answer: a hundred of them open nothing."""
     breaker = Breaker(POLICY)
     for outcome in (AWAY, AWAY, good, AWAY, AWAY):
@@ -93,7 +93,7 @@ def test_a_provider_that_answers_is_not_away(good: Outcome) -> None:
 
 
 @pytest.mark.parametrize("silent", [BUSY, NOT_CALLED])
-def test_being_told_to_wait_says_nothing(silent: Outcome) -> None:
+def test_being_throttled_does_not_count_as_a_failure(silent: Outcome) -> None:
     breaker = Breaker(POLICY)
     assert not any(breaker.note(silent, 0.0) for _ in range(10))
 
@@ -106,13 +106,13 @@ def test_being_told_to_wait_says_nothing(silent: Outcome) -> None:
         Rejected(Reason.SENDER_MISCONFIGURED, "not from you", sender_fault=True),
     ],
 )
-def test_silence_and_wrong_logins_open_it(bad: Outcome) -> None:
+def test_silence_and_wrong_logins_open_the_breaker(bad: Outcome) -> None:
     breaker = Breaker(POLICY)
     assert [breaker.note(bad, 0.0) for _ in range(3)][-1]
 
 
 def test_one_probe_decides() -> None:
-    """Half-open, one caller tries; its success closes for all, its failure waits twice as long."""
+    """Half-open, one caller tries; its success closes the breaker for all, its failure doubles the pause."""
     breaker = opened()
     assert breaker.allows(2.0)
     assert not breaker.allows(2.0)
@@ -124,7 +124,7 @@ def test_one_probe_decides() -> None:
     assert breaker.allows(6.6)
 
 
-def test_the_pause_has_a_limit_and_starts_anew() -> None:
+def test_the_pause_is_capped_and_resets_after_success() -> None:
     breaker, now = opened(), 0.0
     for _ in range(5):
         now += breaker.opens_in(now)
@@ -170,7 +170,7 @@ def test_fcm_opposite_cases_share_a_status() -> None:
     assert forbidden.sender_fault
 
 
-def test_fcm_wrong_apns_key_keeps_the_device() -> None:
+def test_fcm_wrong_apns_key_does_not_retire_the_device() -> None:
     outcome = fcm.sort_reply(401, fcm_body("THIRD_PARTY_AUTH_ERROR"), None)
     assert isinstance(outcome, Deferred)
     assert outcome.sender_fault
@@ -192,8 +192,8 @@ def test_fcm_wrong_apns_key_keeps_the_device() -> None:
         (302, Deferred),
     ],
 )
-def test_fcm_bodies_of_others_sort_by_status(status: int, kind: type, body: bytes) -> None:
-    """A proxy's page in place of FCM's JSON retires nobody and raises nothing."""
+def test_fcm_unparsable_bodies_are_classified_by_status(status: int, kind: type, body: bytes) -> None:
+    """A proxy's page in place of FCM's JSON retires no device and raises nothing."""
     outcome = fcm.sort_reply(status, body, None)
     assert type(outcome) is kind
     assert not isinstance(outcome, Rejected) or not outcome.retire
@@ -205,8 +205,8 @@ def test_fcm_bodies_of_others_sort_by_status(status: int, kind: type, body: byte
     ("delay", "header", "seconds"),
     [("30s", None, 30.0), ("1.5s", None, 1.5), ("30s", 7.0, 7.0), ("soon", None, 60.0), ("999999999s", None, 86_400.0)],
 )
-def test_fcm_says_in_the_body_how_long_to_wait(delay: str, header: float | None, seconds: float) -> None:
-    """google.rpc.RetryInfo, where there is no Retry-After."""
+def test_fcm_retry_delay_is_read_from_the_body(delay: str, header: float | None, seconds: float) -> None:
+    """google.rpc.RetryInfo, when there is no Retry-After."""
     details = [
         {"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "QUOTA_EXCEEDED"},
         {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay},
@@ -217,7 +217,7 @@ def test_fcm_says_in_the_body_how_long_to_wait(delay: str, header: float | None,
     assert (outcome.reason, outcome.retry_after) == (Reason.THROTTLED, seconds)
 
 
-def test_fcm_a_bad_payload_retires_nobody() -> None:
+def test_fcm_a_bad_payload_retires_no_device() -> None:
     outcome = fcm.sort_reply(400, fcm_body("INVALID_ARGUMENT", "Android message is too big"), None)
     assert isinstance(outcome, Rejected)
     assert (outcome.reason, outcome.retire) == (Reason.PAYLOAD_INVALID, False)
@@ -267,18 +267,18 @@ def test_smtp_5xx_is_final_with_its_text(
         (503, "MAIL", True),  # Stalwart's "authenticate first"
         (503, "DATA", False),
         (454, "STARTTLS", False),
-        (454, "AUTH", False),  # Gmail's too many logins
+        (454, "AUTH", False),  # Gmail's "too many logins"
         (454, "RCPT", False),
     ],
 )
-def test_smtp_what_may_be_tried_again(code: int, command: str, fault: bool) -> None:
-    """4xx, and whatever speaks of our login rather than of the mail."""
+def test_smtp_retryable_replies_are_deferred(code: int, command: str, fault: bool) -> None:
+    """4xx, and every reply about our login rather than the mail."""
     outcome = smtp.sort_reply(Reply(code, "said so"), command)
     assert isinstance(outcome, Deferred)
     assert outcome.sender_fault is fault
 
 
-def test_amazon_says_454_of_too_many_mails() -> None:
+def test_amazons_454_means_throttled() -> None:
     outcome = smtp.sort_reply(Reply(454, "Throttling failure: Maximum sending rate exceeded."), "message")
     assert isinstance(outcome, Deferred)
     assert (outcome.reason, outcome.sender_fault) == (Reason.THROTTLED, False)

@@ -1,4 +1,4 @@
-"""A request as it is taken in: what is refused, how it is sealed and erased, into what chunks it is cut."""
+"""Accepting a request: what is refused, how it is sealed and erased, and how it is cut into chunks."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -43,7 +43,7 @@ def requested(count: int = 3, **changes: Any) -> Envelope:
     return Envelope(id=uuid7(), type="t", source="s", time=NOON, tenant=1, mode=Mode.LIVE, key="k", data=data)
 
 
-def test_a_body_opens_where_it_was_sealed_and_nowhere_else() -> None:
+def test_a_body_opens_only_for_its_own_request() -> None:
     request = new_request(requested(), KEYRING)
     body = Body(KEYRING, request.id, request.body)
     slot = body.slot(1)
@@ -60,7 +60,7 @@ def test_a_body_opens_where_it_was_sealed_and_nowhere_else() -> None:
 def test_erased_slots_are_empty_and_all_others_stay(erased: list[int]) -> None:
     request = new_request(requested(45), KEYRING)
     body = Body(KEYRING, request.id, request.body)
-    for ordinal in erased:  # one after the other, as people ask for it, beside all at once
+    for ordinal in erased:  # one at a time, as people ask for it, besides all at once
         body = Body(KEYRING, request.id, body.without([ordinal]))
     for left in (body, Body(KEYRING, request.id, Body(KEYRING, request.id, request.body).without(erased))):
         assert len(left) == 45
@@ -74,12 +74,12 @@ def test_erased_slots_are_empty_and_all_others_stay(erased: list[int]) -> None:
         ]
 
 
-def test_the_event_goes_with_the_only_recipient() -> None:
+def test_erasing_the_only_recipient_erases_the_event() -> None:
     alone = new_request(requested(1), KEYRING)
     assert Body(KEYRING, alone.id, Body(KEYRING, alone.id, alone.body).without([0])).event is None
 
 
-def test_a_group_of_slots_opens_in_its_own_place_only() -> None:
+def test_a_group_of_slots_opens_only_at_its_own_position() -> None:
     request = new_request(requested(40), KEYRING)
     event, notifications, groups, together = msgspec.msgpack.decode(request.body)
     swapped = msgspec.msgpack.encode((event, notifications, groups[::-1], together))
@@ -87,7 +87,7 @@ def test_a_group_of_slots_opens_in_its_own_place_only() -> None:
         Body(KEYRING, request.id, swapped).slot(0)
 
 
-def test_a_body_from_before_slots_shared_a_seal_is_read_and_erased() -> None:
+def test_an_old_body_with_separately_sealed_slots_is_read_and_erased() -> None:
     request = new_request(requested(3), KEYRING)
     slots = [
         KEYRING.seal("seal", f'["customer:{n}",{{"code":"{n}"}}]'.encode(), request.id.bytes + n.to_bytes(4))
@@ -107,7 +107,7 @@ def test_a_body_from_before_slots_shared_a_seal_is_read_and_erased() -> None:
     assert Body(KEYRING, request.id, before.without([0])).slot(0) is None
 
 
-def test_a_recipient_is_found_again_by_eight_keyed_bytes() -> None:
+def test_a_recipient_is_indexed_by_eight_keyed_bytes() -> None:
     request = new_request(requested(), KEYRING)
     sign = bodies.mark(KEYRING, 1, 1, "customer:2")
     assert request.marks[16:24] == sign
@@ -126,7 +126,7 @@ def test_a_recipient_is_found_again_by_eight_keyed_bytes() -> None:
         ({"recipients": (RequestedRecipient(key="customer:1", notification_id=UUID(int=1 << 100)),)}, "/recipients"),
     ],
 )
-def test_a_command_that_cannot_be_right_is_refused_with_its_place(changes: dict[str, Any], pointer: str) -> None:
+def test_an_invalid_command_is_refused_with_its_pointer(changes: dict[str, Any], pointer: str) -> None:
     with pytest.raises(Invalid) as refused:
         new_request(requested(**changes), KEYRING)
     assert pointer in {error.pointer for error in refused.value.errors}

@@ -1,4 +1,4 @@
-"""Amazon SNS: only Amazon's own certificates count, and only our topics are subscribed to."""
+"""Amazon SNS: only Amazon's own certificates are trusted, and only our topics' subscriptions are confirmed."""
 
 import json
 from collections.abc import Callable
@@ -39,13 +39,13 @@ def delivered(ses: Ses, **changes: Any) -> Post:
 
 
 def altered(ses: Ses, **fields: str) -> Post:
-    """Fields changed after it was signed."""
+    """A message changed after it was signed."""
     post = delivered(ses)
     return Post(post.headers, json.dumps(json.loads(post.body) | fields).encode())
 
 
-def test_what_is_signed_is_amazons_own_string() -> None:
-    """Names and values on lines of their own, in the order of the documentation; an absent subject is left out."""
+def test_the_signed_string_matches_amazons() -> None:
+    """Names and values on separate lines, in the documented order; an absent subject is left out."""
     fields = {"Type": "Notification", "MessageId": "m", "TopicArn": "t", "Message": "hello", "Timestamp": "now"}
     rest = {"SignatureVersion": "1", "Signature": "", "SigningCertURL": ""}
     plain = "Message\nhello\nMessageId\nm\nTimestamp\nnow\nTopicArn\nt\nType\nNotification\n"
@@ -74,7 +74,7 @@ def test_what_is_signed_is_amazons_own_string() -> None:
         "",
     ],
 )
-async def test_a_certificate_from_elsewhere_is_not_even_fetched(ses: Ses, url: str) -> None:
+async def test_a_certificate_from_another_host_is_not_fetched(ses: Ses, url: str) -> None:
     with pytest.raises(Unauthorized):
         await read(ses, delivered(ses, SigningCertURL=url))
     assert ses.amazon.fetched == []
@@ -92,42 +92,40 @@ async def test_china_has_hosts_of_its_own() -> None:
         {"TopicArn": "arn:aws:sns:eu-central-1:999999999999:mail-events"},
         {"Type": "Teleportation"},
         {"Timestamp": "yesterday"},
-        {"Timestamp": "2026-11-26T12:00:00"},  # in no zone
+        {"Timestamp": "2026-11-26T12:00:00"},  # without a zone
     ],
 )
-async def test_what_is_not_of_our_topic_or_time_is_refused_before_anything_is_fetched(
-    ses: Ses, fields: dict[str, str]
-) -> None:
+async def test_a_wrong_topic_or_time_is_refused_before_any_fetch(ses: Ses, fields: dict[str, str]) -> None:
     with pytest.raises(Unauthorized):
         await read(ses, altered(ses, **fields))
     assert ses.amazon.fetched == []
 
 
 async def test_another_topic_signed_by_amazon_is_refused(ses: Ses) -> None:
-    """Anybody has topics: Amazon's signature alone says nothing about whose message it is."""
+    """Anybody can create a topic: Amazon's signature alone does not say whose message it is."""
     with pytest.raises(Unauthorized):
         await read(ses, delivered(ses, TopicArn="arn:aws:sns:eu-central-1:999999999999:mail-events"))
 
 
 @pytest.mark.parametrize("version", ["0", "3", ""])
-async def test_a_signature_of_no_known_version_is_refused(ses: Ses, version: str) -> None:
+async def test_an_unknown_signature_version_is_refused(ses: Ses, version: str) -> None:
     with pytest.raises(Unauthorized):
         await read(ses, altered(ses, SignatureVersion=version))
 
 
 @pytest.mark.parametrize("signature", ["", "????", "QUJD"])
-async def test_what_is_no_signature_is_refused(ses: Ses, signature: str) -> None:
+async def test_an_invalid_signature_is_refused(ses: Ses, signature: str) -> None:
     with pytest.raises(Unauthorized):
         await read(ses, altered(ses, Signature=signature))
 
 
-async def test_an_expired_certificate_signs_nothing() -> None:
+async def test_an_expired_certificate_is_refused() -> None:
     expired = Amazon(valid=timedelta(days=1))
     with pytest.raises(Unauthorized):
         await read(Ses(expired), delivered(Ses(expired)))
 
 
-async def test_what_is_no_certificate_is_refused(ses: Ses) -> None:
+async def test_an_unreadable_certificate_is_refused(ses: Ses) -> None:
     async def fetch(url: str) -> bytes:
         return b"<html>welcome</html>"
 
@@ -142,8 +140,8 @@ async def test_a_certificate_is_fetched_once(ses: Ses) -> None:
     assert ses.amazon.fetched == [ses.amazon.certificate_url]
 
 
-async def test_a_flood_of_unknown_certificates_does_not_become_a_flood_of_calls(ses: Ses) -> None:
-    """Whoever knows a topic's name can send messages with ever new certificates: Amazon hears of ten a minute."""
+async def test_many_unknown_certificates_do_not_cause_many_fetches(ses: Ses) -> None:
+    """Anybody who knows a topic's name can send messages with new certificates: we fetch at most ten a minute."""
     reader = SesWebhooks(ses.amazon.fetch)
     forged = Ses(Amazon())
     outcomes = []
@@ -156,7 +154,7 @@ async def test_a_flood_of_unknown_certificates_does_not_become_a_flood_of_calls(
     assert len(ses.amazon.fetched) == 10
 
 
-async def test_amazon_away_is_not_the_senders_fault(ses: Ses) -> None:
+async def test_an_unreachable_amazon_is_not_the_senders_fault(ses: Ses) -> None:
     async def fetch(url: str) -> bytes:
         raise Unavailable("away")
 
@@ -184,15 +182,15 @@ async def test_a_subscription_to_our_topic_is_confirmed(ses: Ses) -> None:
         None,
     ],
 )
-async def test_a_confirmation_that_leads_elsewhere_is_not_followed(ses: Ses, url: str | None) -> None:
-    """Signed it is, by the key that the test plays Amazon with: the URL is looked at all the same."""
+async def test_a_confirmation_url_that_leads_elsewhere_is_not_followed(ses: Ses, url: str | None) -> None:
+    """The message is validly signed, with the key of the test's Amazon: the URL is checked all the same."""
     post = ses.confirmation(NOW, SubscribeURL=url.format(topic=ses.topic) if url else None)
     with pytest.raises(Unauthorized):
         await read(ses, post)
     assert ses.amazon.fetched == [ses.amazon.certificate_url]
 
 
-async def test_a_strangers_subscription_is_not_confirmed(ses: Ses) -> None:
+async def test_a_subscription_to_another_topic_is_not_confirmed(ses: Ses) -> None:
     stranger = Ses(Amazon())
     with pytest.raises(Unauthorized):
         await read(ses, stranger.confirmation(NOW, SigningCertURL=ses.amazon.certificate_url))
@@ -210,12 +208,12 @@ Told = Callable[[Ses], Post]
     ],
     ids=["greeting", "unsubscribed"],
 )
-async def test_what_sns_says_beside_events_is_taken(ses: Ses, told: Told) -> None:
+async def test_other_sns_message_types_are_accepted(ses: Ses, told: Told) -> None:
     reading = await read(ses, told(ses))
     assert (reading.news, reading.ignored, reading.unreadable) == ([], 1, [])
     assert not any("ConfirmSubscription" in url for url in ses.amazon.fetched)
 
 
-async def test_a_message_that_is_no_event_is_named(ses: Ses) -> None:
+async def test_a_message_without_an_event_is_reported(ses: Ses) -> None:
     reading = await read(ses, ses.message("hello", NOW))
     assert [error.pointer for error in reading.unreadable] == ["/Message"]

@@ -1,4 +1,4 @@
-"""What each vendor's own words come to: the cases beside those that all vendors share."""
+"""How each vendor's own terms are mapped: the cases beyond those that all vendors share."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,6 +54,7 @@ def bounce(kind: str, sub: str, *recipients: dict[str, str]) -> Any:
         ("Permanent", "NoEmail", (B, "unknown-user", True)),
         ("Permanent", "Suppressed", (D, None, True)),
         ("Permanent", "OnAccountSuppressionList", (D, None, True)),
+        ("Permanent", "SuppressedByAnotherList", (D, None, True)),
         ("Transient", "General", (B, None, False)),
         ("Transient", "MailboxFull", (B, "mailbox-full", False)),
         ("Transient", "MessageTooLarge", (B, "too-large", False)),
@@ -61,15 +62,15 @@ def bounce(kind: str, sub: str, *recipients: dict[str, str]) -> Any:
         ("Permanent", "SomethingNew", (B, None, True)),
     ],
 )
-async def test_amazons_types_of_bounces(kind: str, sub: str, expected: tuple[Any, ...]) -> None:
+async def test_amazon_bounce_types(kind: str, sub: str, expected: tuple[Any, ...]) -> None:
     one = await news(Ses(AMAZON), bounce(kind, sub))
     assert one.opinion is not None
     assert (one.kind, one.opinion.category, one.opinion.permanent) == expected
     assert one.opinion.vendor_class == f"{kind}/{sub}"
 
 
-async def test_of_several_recipients_it_is_the_one_that_we_wrote_to() -> None:
-    """An alias leads to others; what is said of them is not said of ours."""
+async def test_among_several_recipients_ours_is_reported() -> None:
+    """An alias leads to other addresses; their status is not that of ours."""
     other = {"emailAddress": "sam@other.example", "status": "5.1.1", "diagnosticCode": "smtp; 550 5.1.1 gone"}
     ours = {"emailAddress": "Kim@customer.example", "status": "4.2.2", "diagnosticCode": "smtp; 452 4.2.2 full"}
     one = await news(Ses(AMAZON), bounce("Permanent", "General", other, ours))
@@ -78,7 +79,7 @@ async def test_of_several_recipients_it_is_the_one_that_we_wrote_to() -> None:
     assert alone.text == "550 5.1.1 gone"
 
 
-async def test_a_bounce_without_any_recipient_is_one_without_words() -> None:
+async def test_a_bounce_without_recipients_has_no_text() -> None:
     event = bounce("Permanent", "General")
     event["bounce"]["bouncedRecipients"] = []
     assert (await news(Ses(AMAZON), event)).text is None
@@ -92,10 +93,10 @@ async def test_a_bounce_without_any_recipient_is_one_without_words() -> None:
         ({"complaintFeedbackType": "fraud"}, ReceiptKind.COMPLAINED),
         ({"complaintFeedbackType": "not-spam"}, None),
         ({"complaintFeedbackType": "auth-failure"}, None),
-        ({"complaintSubType": "OnAccountSuppressionList"}, D),  # nothing was sent, so nobody complains of it
+        ({"complaintSubType": "OnAccountSuppressionList"}, D),  # nothing was sent, so this is no complaint
     ],
 )
-async def test_amazons_complaints(complaint: dict[str, str], kind: ReceiptKind | None) -> None:
+async def test_amazon_complaints(complaint: dict[str, str], kind: ReceiptKind | None) -> None:
     event = Ses(AMAZON).event("complaint", PATH, NOW)
     event["complaint"] = complaint
     assert await said(Ses(AMAZON), event) is kind
@@ -109,19 +110,19 @@ async def test_amazons_complaints(complaint: dict[str, str], kind: ReceiptKind |
         ({"topicSubscriptionStatus": [{"topicName": "news", "subscriptionStatus": "OptIn"}]}, None),
     ],
 )
-async def test_amazons_subscriptions(wishes: dict[str, Any], kind: ReceiptKind | None) -> None:
+async def test_amazon_subscriptions(wishes: dict[str, Any], kind: ReceiptKind | None) -> None:
     event = Ses(AMAZON).event("unsubscribe", PATH, NOW)
     event["subscription"]["newTopicPreferences"] = wishes
     assert await said(Ses(AMAZON), event) is kind
 
 
-async def test_notifications_of_an_identity_name_their_type_otherwise() -> None:
+async def test_identity_notifications_carry_their_type_in_another_field() -> None:
     event = Ses(AMAZON).event("delivered", PATH, NOW)
     event["notificationType"] = event.pop("eventType")
     assert await said(Ses(AMAZON), event) is ReceiptKind.DELIVERED
 
 
-# ---- the others
+# ---- the other vendors
 
 
 @pytest.mark.parametrize(
@@ -133,18 +134,18 @@ async def test_notifications_of_an_identity_name_their_type_otherwise() -> None:
         ({"type": "new", "bounce_classification": ""}, (None, None)),
     ],
 )
-async def test_sendgrids_types_of_bounces(changes: dict[str, str], expected: tuple[Any, ...]) -> None:
+async def test_sendgrid_bounce_types(changes: dict[str, str], expected: tuple[Any, ...]) -> None:
     one = await news(SendGrid(), SendGrid().event("hard", PATH, NOW) | changes)
     assert one.opinion is not None
     assert (one.opinion.category, one.opinion.permanent) == expected
 
 
-async def test_a_general_status_says_less_than_the_text() -> None:
+async def test_a_generic_status_is_ignored_in_favour_of_the_text() -> None:
     one = await news(SendGrid(), SendGrid().event("hard", PATH, NOW) | {"status": "5.0.0"})
     assert one.enhanced is None
 
 
-async def test_a_group_unsubscribe_is_one_and_its_end_is_not() -> None:
+async def test_a_group_unsubscribe_counts_and_a_resubscribe_does_not() -> None:
     event = SendGrid().event("unsubscribe", PATH, NOW)
     assert await said(SendGrid(), event | {"event": "group_unsubscribe"}) is U
     assert await said(SendGrid(), event | {"event": "group_resubscribe"}) is None
@@ -160,16 +161,16 @@ async def test_a_group_unsubscribe_is_one_and_its_end_is_not() -> None:
         ({"reason": "suppress-unsubscribe"}, D, Opinion("permanent/suppress-unsubscribe", None, True)),
     ],
 )
-async def test_mailguns_failures(changes: dict[str, str], kind: ReceiptKind, opinion: Opinion) -> None:
+async def test_mailgun_failures(changes: dict[str, str], kind: ReceiptKind, opinion: Opinion) -> None:
     one = await news(Mailgun(), Mailgun().event("hard", PATH, NOW) | changes)
     assert (one.kind, one.opinion, one.reply_code, one.enhanced) == (kind, opinion, 550, "5.1.1")
 
 
-async def test_mailguns_own_numbers_are_no_reply_codes() -> None:
+async def test_mailguns_own_codes_are_not_reply_codes() -> None:
     assert (await news(Mailgun(), Mailgun().event("dropped", PATH, NOW))).reply_code is None
 
 
-async def test_mailgun_gives_the_path_back_by_the_envelope_too() -> None:
+async def test_mailgun_also_returns_the_path_in_the_envelope() -> None:
     event = Mailgun().event("hard", PATH, NOW)
     del event["user-variables"]
     assert PATH in (await news(Mailgun(), event | {"envelope": {"sender": PATH}})).paths
@@ -188,7 +189,7 @@ async def test_mailgun_gives_the_path_back_by_the_envelope_too() -> None:
         ("SMTPApiError", (ReceiptKind.FAILED, None, None)),
     ],
 )
-async def test_postmarks_types_of_bounces(kind: str, expected: tuple[Any, ...]) -> None:
+async def test_postmark_bounce_types(kind: str, expected: tuple[Any, ...]) -> None:
     one = await news(Postmark(), Postmark().event("hard", PATH, NOW) | {"Type": kind})
     assert one.opinion is not None
     assert (one.kind, one.opinion.category, one.opinion.permanent) == expected
@@ -197,14 +198,14 @@ async def test_postmarks_types_of_bounces(kind: str, expected: tuple[Any, ...]) 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"Origin": "Customer"},  # somebody of the shop's
+        {"Origin": "Customer"},  # by somebody of the shop
         {"Origin": "Admin"},
-        {"SuppressSending": False},  # back again
+        {"SuppressSending": False},  # subscribed again
         {"SuppressionReason": "HardBounce"},  # has a webhook of its own
         {"SuppressionReason": "SpamComplaint"},
     ],
 )
-async def test_only_the_recipients_own_wish_is_an_unsubscribe(changes: dict[str, Any]) -> None:
+async def test_only_the_recipients_own_request_is_an_unsubscribe(changes: dict[str, Any]) -> None:
     event = Postmark().event("unsubscribe", PATH, NOW)
     assert await said(Postmark(), event) is U
     assert await said(Postmark(), event | changes) is None
@@ -219,11 +220,11 @@ async def test_only_the_recipients_own_wish_is_an_unsubscribe(changes: dict[str,
         ("54", (B, "relay-denied", False)),
         ("25", (D, None, None)),
         ("90", (U, None, None)),
-        ("77", (B, None, None)),  # not of the table
+        ("77", (B, None, None)),  # not in the table
         (10, (B, "unknown-user", True)),
     ],
 )
-async def test_sparkposts_classes(bounce_class: Any, expected: tuple[Any, ...]) -> None:
+async def test_sparkpost_classes(bounce_class: Any, expected: tuple[Any, ...]) -> None:
     event = SparkPost().event("hard", PATH, NOW)
     event["msys"]["message_event"]["bounce_class"] = bounce_class
     one = await news(SparkPost(), event)
@@ -231,18 +232,63 @@ async def test_sparkposts_classes(bounce_class: Any, expected: tuple[Any, ...]) 
     assert (one.kind, one.opinion.category, one.opinion.permanent) == expected
 
 
-async def test_a_ping_of_sparkpost_says_nothing() -> None:
+async def test_a_sparkpost_ping_is_no_event() -> None:
     reading = await read(SparkPost(), {"msys": {}})
     assert (reading.news, reading.ignored, reading.unreadable) == ([], 1, [])
 
 
+@pytest.mark.parametrize(
+    ("sender", "event"),
+    [
+        (Mailgun(), Mailgun().event("opened", PATH, NOW) | {"client-info": {"bot": "apple"}}),
+        (Mailgun(), Mailgun().event("clicked", PATH, NOW) | {"client-info": {"bot": "generic"}}),
+        (Mailgun(), Mailgun().event("opened", PATH, NOW) | {"client-info": {"bot": ""}}),
+        (Mailgun(), Mailgun().event("opened", PATH, NOW) | {"client-info": {"client-name": "Firefox"}}),
+    ],
+)
+async def test_what_a_machine_fetches_nobody_has_read(sender: WebhookSender, event: Any) -> None:
+    machine = bool(event["client-info"].get("bot"))
+    assert (await said(sender, event) is None) is machine
+
+
+@pytest.mark.parametrize("fetched", [True, False])
+async def test_sparkpost_says_what_a_mail_program_has_fetched(fetched: bool) -> None:
+    event = SparkPost().event("opened", PATH, NOW)
+    next(iter(event["msys"].values()))["is_prefetched"] = fetched
+    assert await said(SparkPost(), event) is (None if fetched else ReceiptKind.OPENED)
+
+
+@pytest.mark.parametrize(
+    ("sender", "fields"),
+    [
+        (SendGrid(), ["type", "bounce_classification", "status", "response"]),
+        (Mailgun(), ["severity", "reason", "client-info", "reject", "envelope"]),
+        (Postmark(), ["Details", "Description", "SuppressionReason", "Origin"]),
+        (Brevo(), ["reason", "link", "ts_event"]),
+    ],
+)
+async def test_what_is_null_is_not_said(sender: WebhookSender, fields: list[str]) -> None:
+    for field in fields:
+        reading = await read(sender, sender.event("hard", PATH, NOW) | {field: None})
+        assert (reading.unreadable, len(reading.news)) == ([], 1), field
+
+
+async def test_what_is_null_is_not_said_by_those_that_wrap_their_events() -> None:
+    event = SparkPost().event("hard", PATH, NOW)
+    next(iter(event["msys"].values())).update(bounce_class=None, fbtype=None, msg_from=None, reason=None)
+    assert (await news(SparkPost(), event)).kind is B
+    event = bounce("Permanent", "General")
+    event["bounce"] |= {"bounceType": None, "bounceSubType": None}
+    assert (await news(Ses(AMAZON), event)).kind is B
+
+
 @pytest.mark.parametrize("changes", [{}, {"ts_event": None, "ts_epoch": int(NOW.timestamp() * 1_000) - 60_000}])
-async def test_brevos_time_is_in_seconds_or_milliseconds(changes: dict[str, Any]) -> None:
+async def test_brevo_times_are_in_seconds_or_milliseconds(changes: dict[str, Any]) -> None:
     event = Brevo().event("hard", PATH, NOW - timedelta(minutes=1)) | changes
     assert (await news(Brevo(), event)).at == NOW - timedelta(minutes=1)
 
 
-async def test_two_clicks_of_brevo_are_two_events() -> None:
+async def test_two_brevo_clicks_are_two_events() -> None:
     event = Brevo().event("clicked", PATH, NOW)
     first, again = [await news(Brevo(), event) for _ in range(2)]
     other = await news(Brevo(), event | {"link": "https://shop.example/other"})
@@ -250,7 +296,7 @@ async def test_two_clicks_of_brevo_are_two_events() -> None:
 
 
 @pytest.mark.parametrize("sender", [SendGrid(), Mailgun(), Postmark(), SparkPost(), Brevo(), Ses(AMAZON)])
-async def test_nothing_happens_in_the_future(sender: WebhookSender) -> None:
-    """A lift ends what was known before it: evidence from tomorrow would bar again."""
+async def test_event_times_are_capped_at_the_present(sender: WebhookSender) -> None:
+    """Lifting a suppression ends what was known before it: evidence dated tomorrow would suppress the address again."""
     event = sender.event("hard", PATH, NOW + timedelta(days=300))
     assert (await news(sender, event)).at == NOW

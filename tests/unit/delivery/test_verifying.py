@@ -1,4 +1,5 @@
-"""What a provider's list proves about an attempt in doubt: a wrong yes loses a message, a wrong no repeats it."""
+"""What a provider's list proves about an attempt in doubt: a false "sent" loses a message, a false "not sent"
+repeats it."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ def seconds(number: float) -> timedelta:
 
 
 def a_doubt(digest: bytes = OURS, at: float = 0.0, attempt: int = 1, crashes: int = 0, returns: int = 0) -> Doubt:
-    """One that was claimed so many seconds after noon, and timed out ten seconds later."""
+    """An attempt claimed so many seconds after noon that timed out ten seconds later."""
     id_ = uuid7()
     request = Request(
         id_,
@@ -65,42 +66,44 @@ def verdict(answer: Answer, after: float = 100.0, doubt: Doubt | None = None) ->
 OPEN = (Status.UNKNOWN, Reason.VERIFYING)
 
 
-def test_what_stands_in_the_list_was_sent() -> None:
+def test_a_listed_message_was_sent() -> None:
     [learned] = judged([a_doubt()], [taken()], after=12.0)
     assert learned[1:4] == (Status.SENT, Reason.VERIFIED_SENT, "SM1")
 
 
-def test_what_does_not_stand_there_is_certain_only_after_a_while() -> None:
-    """A list is behind: what is not there after a second may be there after ten."""
+def test_absence_from_the_list_is_certain_only_after_a_delay() -> None:
+    """The list lags: a message missing after a second may appear after ten."""
     assert verdict([], after=69.9) == OPEN
     assert verdict([], after=70.0) == (Status.PENDING, Reason.VERIFIED_NOT_SENT)
     assert verdict([], doubt=a_doubt(attempt=6)) == (Status.FAILED, Reason.RETRIES_EXHAUSTED)
 
 
-def test_a_message_of_another_time_is_another_message() -> None:
+def test_a_message_at_another_time_is_another_message() -> None:
     late = taken(at=10 + 60.1)
     assert verdict([taken(at=-60.1), late]) == (Status.PENDING, Reason.VERIFIED_NOT_SENT)
     assert verdict([taken(at=-59.9)])[0] is Status.SENT, "clocks differ a little"
 
 
-def test_two_of_the_same_text_prove_nothing_about_one() -> None:
+def test_duplicate_texts_prove_nothing_about_either() -> None:
     assert verdict([taken(), taken(ref="SM2")]) == OPEN
     twins = [a_doubt(), a_doubt(at=30.0)]
     assert [one[1:3] for one in judged(twins, [taken()])] == [OPEN, OPEN]
-    assert {one.status for one in judged(twins, [])} == {Status.PENDING}, "neither is there: both are certain"
+    assert {one.status for one in judged(twins, [])} == {Status.PENDING}, "neither is listed: both are certain"
     apart = [a_doubt(), a_doubt(at=200.0)]
     assert judged(apart, [taken(at=201.0)], after=400.0)[1].status is Status.SENT
 
 
-def test_another_text_at_that_time_may_be_ours_changed_on_its_way() -> None:
-    """Twilio replaces characters and shortens links: then only the time tells."""
+def test_another_text_at_that_time_may_be_ours_altered() -> None:
+    """Twilio replaces characters and shortens links: then only the time can match."""
     assert verdict([taken(digest=OTHER)]) == OPEN
     both = [a_doubt(), a_doubt(OTHER)]
     known = judged(both, [taken(digest=OTHER)])
-    assert [one.status for one in known] == [Status.PENDING, Status.SENT], "the other doubt's text is that doubt's"
+    assert [one.status for one in known] == [Status.PENDING, Status.SENT], (
+        "the other doubt's text belongs to that doubt"
+    )
 
 
-def test_without_an_answer_it_is_asked_again_and_not_for_ever() -> None:
+def test_without_an_answer_queries_repeat_up_to_a_limit() -> None:
     away = Unclear("HTTP 500")
     steps = [judged([a_doubt(returns=asked)], away)[0].ask_at for asked in range(9)]
     assert [(at - NOON).total_seconds() - 100 for at in steps if at] == [10, 20, 40, 80, 160, 320, 450, 450, 450]
@@ -117,8 +120,8 @@ def test_without_an_answer_it_is_asked_again_and_not_for_ever() -> None:
     st.lists(st.tuples(st.integers(-200, 300), st.sampled_from((OURS, OTHER, b"third"))), max_size=6),
     st.integers(10, 8_000),
 )
-def test_only_an_empty_stretch_of_the_list_ever_repeats_a_message(listed: list[tuple[int, bytes]], after: int) -> None:
-    """Whatever the list holds: it is sent again only where nothing at all stands there around its time."""
+def test_only_an_empty_stretch_of_the_list_repeats_a_message(listed: list[tuple[int, bytes]], after: int) -> None:
+    """Whatever the list contains, a message is sent again only if nothing is listed around its time."""
     near = [digest for at, digest in listed if -60 <= at <= 70]
     answer = [taken(at, digest, f"SM{n}") for n, (at, digest) in enumerate(listed)]
     status, _ = verdict(answer, after)
@@ -126,14 +129,14 @@ def test_only_an_empty_stretch_of_the_list_ever_repeats_a_message(listed: list[t
     assert (status is Status.SENT) == (near.count(OURS) == 1)
 
 
-def test_the_channels_that_are_said_to_be_askable_are_those_that_can_be_asked(runtime: Runtime) -> None:
+def test_askable_channels_are_those_with_an_enquiry(runtime: Runtime) -> None:
     from services.delivery.app import create_service
 
     assert set(create_service(runtime).deps.line.enquiries) == ASKABLE
 
 
 @pytest.mark.parametrize("name", ["verify_after_seconds", "verify_certain_seconds", "verify_give_up_seconds"])
-def test_the_settings_are_the_policys_defaults(name: str, tmp_path: Path) -> None:
+def test_settings_default_to_the_policys_values(name: str, tmp_path: Path) -> None:
     settings, policy = load(DeliverySettings, None), VerifyPolicy()
     known = {
         "verify_after_seconds": policy.backoff.base_seconds,

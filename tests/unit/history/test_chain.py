@@ -1,4 +1,4 @@
-"""Facts are told in sentences, and documents carry no address."""
+"""Facts become sentences, and documents contain no address."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -35,7 +35,7 @@ def test_every_reason_reads_as_a_sentence(reason: Reason, detail: str | None) ->
 
 
 @pytest.mark.parametrize("status", list(Status))
-def test_every_transition_has_words(status: Status) -> None:
+def test_every_transition_has_a_sentence(status: Status) -> None:
     moved = Transition(NOON, 2, Status.SENDING, status, Reason.THROTTLED, Channel.EMAIL)
     told = Message(uuid4(), 1, "c", uuid4(), uuid4(), uuid4(), "customer:1", None, (moved,))
     (fact,) = of_message(told)
@@ -44,7 +44,7 @@ def test_every_transition_has_words(status: Status) -> None:
 
 
 @pytest.mark.parametrize("kind", list(ReceiptKind))
-def test_every_receipt_has_words(kind: ReceiptKind) -> None:
+def test_every_receipt_has_a_sentence(kind: ReceiptKind) -> None:
     sent = Transition(NOON, 1, Status.SENDING, Status.SENT, Reason.NONE)
     receipt, refusal = Receipt(NOON, 1, kind, "twilio", "why"), Rejection(NOON, 1, True, "no", error="30005")
     told = Message(uuid4(), 1, "c", uuid4(), uuid4(), uuid4(), None, None, (sent,), (receipt,), (refusal,))
@@ -53,7 +53,7 @@ def test_every_receipt_has_words(kind: ReceiptKind) -> None:
     assert any("30005: no" in text for text in texts)
 
 
-def test_an_event_is_told_once_and_each_decision_after_it() -> None:
+def test_an_event_appears_once_before_its_decisions() -> None:
     cause = uuid4()
     made = [
         Decision(NOON, cause, "e-1", "order.placed", "shop", reason, "A-1", name)
@@ -65,7 +65,7 @@ def test_an_event_is_told_once_and_each_decision_after_it() -> None:
     assert texts[2].startswith("two: The communication's condition is false")
 
 
-def test_what_could_not_be_read_is_told_by_where_it_came_to() -> None:
+def test_an_unparsed_delivery_is_named_by_its_source() -> None:
     kept = Decision(NOON, uuid4(), "", "", "/sources/shopify", Reason.MAPPING_FAILED, detail="No id.")
     assert of_decisions([kept])[0].text == "A delivery to /sources/shopify arrived and was stored."
 
@@ -102,7 +102,7 @@ EVENTS: list[Event] = [
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.TYPE)
-def test_a_document_is_found_by_whom_it_is_about_and_holds_no_address(event: Event) -> None:
+def test_a_document_is_found_by_recipient_and_contains_no_address(event: Event) -> None:
     document = document_of(heard(event))
     assert (document.type, document.at) == (event.TYPE, NOON)
     assert document.recipient == getattr(event, "recipient", None)
@@ -114,7 +114,7 @@ def test_a_document_is_found_by_whom_it_is_about_and_holds_no_address(event: Eve
     assert of_document(document).text
 
 
-def test_only_the_words_that_act_are_kept_of_an_answer() -> None:
+def test_only_keywords_of_a_reply_are_stored() -> None:
     stop = ReplyReceived(
         provider="t", provider_event_id="1", channel="sms", address_hash=b"h" * 32, text=" Stop ", at=NOON
     )

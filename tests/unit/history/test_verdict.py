@@ -1,4 +1,4 @@
-"""What was sent, once or twice, and what came back: one verdict for every story."""
+"""Verdicts: sent once or twice, bounced, and all other outcomes."""
 
 from dataclasses import replace
 from uuid import uuid4
@@ -17,7 +17,7 @@ from tests.unit.history.stories import AGAIN, LOST, SENT, at, cause, message, mo
 # ---- sent
 
 
-def test_what_the_provider_accepted_was_sent() -> None:
+def test_a_message_accepted_by_the_provider_counts_as_sent() -> None:
     said = verdict(message(SENT))
     assert said.code == "sent"
     assert "accepted it by push at 2027-03-01 12:00:01 UTC" in said.sentence
@@ -32,7 +32,7 @@ def test_what_the_provider_accepted_was_sent() -> None:
         (ReceiptKind.COMPLAINED, "reported it as spam"),
     ],
 )
-def test_the_strongest_receipt_is_told(kind: ReceiptKind, words: str) -> None:
+def test_the_verdict_names_the_strongest_receipt(kind: ReceiptKind, words: str) -> None:
     receipts = (Receipt(at(2), 1, ReceiptKind.DELIVERED, "p"), Receipt(at(3), 1, kind, "p"))
     said = verdict(message(SENT, receipts=receipts))
     assert said.code == "sent"
@@ -43,7 +43,7 @@ def test_the_strongest_receipt_is_told(kind: ReceiptKind, words: str) -> None:
     ("digest", "words"),
     [("equal", "byte for byte"), ("differs", "a different text"), ("not_reproducible", "no longer be reproduced")],
 )
-def test_the_text_is_compared_with_what_was_sent(digest: str, words: str) -> None:
+def test_the_verdict_says_whether_the_text_renders_equal(digest: str, words: str) -> None:
     said = decide(replace(story(message(SENT)), rendered=Rendered(digest, "The name changed since.")))
     assert said.code == "sent"
     assert words in said.sentence
@@ -59,13 +59,13 @@ def test_one_device_of_two_is_enough() -> None:
     assert "1 other address got nothing" in said.sentence
 
 
-def test_a_fallback_that_worked_is_sent() -> None:
+def test_a_successful_fallback_counts_as_sent() -> None:
     push = message(moved(Status.SENDING, Status.FAILED, reason=Reason.DEVICE_UNREGISTERED, step=0))
     mail = message(moved(Status.SENDING, Status.SENT, 5, step=1), address=30)
     assert verdict(push, mail).code == "sent"
 
 
-def test_a_429_tried_again_is_one_sending() -> None:
+def test_a_retry_after_429_is_not_a_repeat() -> None:
     back = moved(Status.SENDING, Status.PENDING, 1, reason=Reason.THROTTLED)
     again = moved(Status.SENDING, Status.SENT, 9, attempt=2)
     said = verdict(message(back, again))
@@ -81,19 +81,19 @@ def test_a_resend_after_no_answer_may_have_arrived_twice() -> None:
     assert "Attempt 1 got no answer" in said.sentence
 
 
-def test_a_receipt_for_the_overtaken_try_proves_it() -> None:
+def test_a_receipt_for_the_earlier_attempt_proves_a_repeat() -> None:
     late = Receipt(at(20), 1, ReceiptKind.DELIVERED, "p")
     said = verdict(message(LOST, AGAIN, receipts=(late,)))
     assert (said.code, said.certain) == ("sent_twice", True)
     assert "attempts 1 and 2" in said.sentence
 
 
-def test_an_overtaken_try_settled_as_sent_proves_it_too() -> None:
+def test_an_earlier_attempt_settled_as_sent_proves_a_repeat() -> None:
     settled = moved(Status.UNKNOWN, Status.SENT, 20)
     assert verdict(message(LOST, AGAIN, settled)).certain
 
 
-def test_an_overtaken_try_settled_as_refused_was_no_repeat() -> None:
+def test_an_earlier_attempt_settled_as_refused_is_not_a_repeat() -> None:
     settled = moved(Status.UNKNOWN, Status.FAILED, 20, reason=Reason.PROVIDER_REJECTED)
     assert verdict(message(LOST, AGAIN, settled)).code == "sent"
 
@@ -102,7 +102,7 @@ def test_an_unknown_settled_by_its_receipt_is_just_sent() -> None:
     assert verdict(message(LOST, moved(Status.UNKNOWN, Status.SENT, 20))).code == "sent"
 
 
-def test_two_receipts_of_one_try_are_no_repeat() -> None:
+def test_two_receipts_of_one_attempt_are_not_a_repeat() -> None:
     receipts = (Receipt(at(2), 1, ReceiptKind.DELIVERED, "p"), Receipt(at(3), 1, ReceiptKind.OPENED, "p"))
     assert verdict(message(SENT, receipts=receipts)).code == "sent"
 
@@ -122,8 +122,8 @@ def test_the_same_for_somebody_else_is_no_repeat() -> None:
     assert twins_of(newest, [older]) == twins_of(older, [newest]) == ()
 
 
-def test_the_times_of_two_are_those_of_what_was_sent() -> None:
-    """Of several addresses the first may have failed, much later."""
+def test_two_sendings_are_given_by_their_own_times() -> None:
+    """The first of several addresses may have failed, much later."""
     dead = message(moved(Status.SENDING, Status.FAILED, 900, reason=Reason.DEVICE_UNREGISTERED), address=3)
     second = message(moved(Status.SENDING, Status.SENT, 60), of=cause(59))
     newest, older = cases_of([message(SENT), dead, second], [])
@@ -131,7 +131,7 @@ def test_the_times_of_two_are_those_of_what_was_sent() -> None:
     assert "at 2027-03-01 12:00:01 UTC and 2027-03-01 12:01:00 UTC" in said.sentence
 
 
-def test_another_communication_about_the_order_is_no_repeat() -> None:
+def test_another_communication_about_the_order_is_not_a_repeat() -> None:
     newest, older = cases_of([message(SENT), message(SENT, of=cause(59), name="order-confirmation")], [])
     assert twins_of(newest, [older]) == ()
 
@@ -145,13 +145,13 @@ def bounce(of: Message, category: str = "unknown-user") -> Document:
     )
 
 
-def test_what_came_back_is_not_called_sent() -> None:
+def test_a_bounced_message_is_not_reported_as_sent() -> None:
     one = message(SENT)
     barred = Document(uuid4(), "suppression.changed", 1, Mode.LIVE, at(61), {"active": True, "scope": "all"})
     said = decide(replace(story(one), documents=(bounce(one), barred)))
     assert said.code == "bounced"
     assert "unknown-user" in said.sentence
-    assert "barred since" in said.sentence
+    assert "suppressed since" in said.sentence
 
 
 def test_a_suppression_that_was_lifted_since_bars_nothing() -> None:
@@ -161,17 +161,17 @@ def test_a_suppression_that_was_lifted_since_bars_nothing() -> None:
         body = {"active": active, "scope": "all", "suppression_id": "s", "version": version}
         return Document(uuid4(), "suppression.changed", 1, Mode.LIVE, at(60 + version), body)
 
-    told = (bounce(one), changed(2, active=False), changed(1, active=True))  # they may come shuffled
-    assert "been barred since" not in decide(replace(story(one), documents=told)).sentence
+    told = (bounce(one), changed(2, active=False), changed(1, active=True))  # in any order
+    assert "been suppressed since" not in decide(replace(story(one), documents=told)).sentence
     again = decide(replace(story(one), documents=(*told, changed(3, active=True))))
-    assert "been barred since" in again.sentence
+    assert "been suppressed since" in again.sentence
 
 
 def test_a_bounce_receipt_is_enough() -> None:
     assert verdict(message(SENT, receipts=(Receipt(at(5), 1, ReceiptKind.BOUNCED, "p"),))).code == "bounced"
 
 
-def test_a_complaint_is_no_bounce() -> None:
+def test_a_complaint_is_not_a_bounce() -> None:
     one = message(SENT)
     said = decide(replace(story(one), documents=(bounce(one, "complaint"),)))
     assert said.code == "sent"
@@ -189,7 +189,7 @@ def test_a_complaint_is_no_bounce() -> None:
         ("unknown-user", "no such mailbox", "Ask the customer for an address that works."),
     ],
 )
-def test_nobody_is_asked_for_another_address_where_this_one_is_fine(category: str, means: str, step: str) -> None:
+def test_no_new_address_is_requested_if_the_address_is_fine(category: str, means: str, step: str) -> None:
     one = message(SENT)
     said = decide(replace(story(one), documents=(bounce(one, category),)))
     assert said.code == "bounced"
@@ -197,7 +197,7 @@ def test_nobody_is_asked_for_another_address_where_this_one_is_fine(category: st
     assert step in said.next_step
 
 
-def test_every_category_that_comes_back_has_a_meaning() -> None:
+def test_every_bounce_category_has_a_meaning() -> None:
     ignored = {name for name, category in CATEGORIES.items() if category.action is Action.IGNORE}
     assert MEANINGS.keys() == CATEGORIES.keys() - ignored - NOT_BACK
 

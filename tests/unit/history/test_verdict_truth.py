@@ -155,8 +155,8 @@ def _others_are_told_truly(sentence: str, lives: list[Life], known: list[set[int
     waiting = sum(life.waits for life in others)
     for words, count in (
         (r"(\d) other address(?:es)? got nothing", nothing),
-        (r"Of (\d) other address(?:es)? nobody knows", len(others) - nothing - waiting),
-        (r"To (\d) other address(?:es)? it is still on its way", waiting),
+        (r"For (\d) other address(?:es)? it is not known", len(others) - nothing - waiting),
+        (r"still on its way to (\d) other address", waiting),
     ):
         found = re.search(words, sentence)
         assert int(found[1] if found else 0) == count, sentence

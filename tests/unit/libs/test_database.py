@@ -1,4 +1,4 @@
-"""A database that goes away in the middle is told as such, whatever the driver calls it."""
+"""A database that fails midway is reported as unavailable, whatever the driver raises."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from libs.storage.database import Database
 
 
 class Pool:
-    """Gives connections, as asyncpg's."""
+    """Lends connections, like asyncpg's."""
 
     def __init__(self, free: int = 1) -> None:
         self._free = free
@@ -39,18 +39,18 @@ class Pool:
         asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
     ],
 )
-async def test_a_connection_that_was_cut_is_unavailable(error: Exception) -> None:
+async def test_a_cut_connection_raises_unavailable(error: Exception) -> None:
     database = Database("postgresql://", "access", _pool=Pool())
     with pytest.raises(Unavailable):
         async with database.acquire():
             raise error
 
 
-async def test_who_waits_for_a_connection_too_long_is_told_why_and_none_is_lost() -> None:
+async def test_waiting_too_long_for_a_connection_raises_unavailable_and_leaks_none() -> None:
     database = Database("postgresql://", "access", max_size=1, acquire_seconds=0.01, _pool=Pool())
     async with database.acquire():
         with pytest.raises(Unavailable, match=r"None of 1 connections to Postgres became free within 0\.01 s"):
             async with database.acquire():
                 pass
     async with database.acquire():
-        pass  # the first has given its own back
+        pass  # the first has returned its own

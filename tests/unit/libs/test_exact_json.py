@@ -1,4 +1,4 @@
-"""JSON is read as it was meant: digits kept, ambiguity refused with a sentence, nothing unstorable let in."""
+"""JSON is read exactly: digits preserved, ambiguity refused with a reason, nothing unstorable accepted."""
 
 import json
 from decimal import Decimal
@@ -15,7 +15,7 @@ from libs.errors import BadRequest
     "text",
     ["123456789012345678", "19.90", "0.10", "1234567890.123456789012", "-0.001", "true", "null"],
 )
-def test_numbers_come_back_to_the_digit(text: str) -> None:
+def test_numbers_keep_every_digit(text: str) -> None:
     assert exact_json.dumps(exact_json.loads(text.encode())).decode() == text
 
 
@@ -56,19 +56,19 @@ def test_emoji_and_right_to_left_text_survive() -> None:
         (b"", "line 1"),
     ],
 )
-def test_what_parsers_disagree_on_is_refused_with_its_place(raw: bytes, says: str) -> None:
+def test_ambiguous_json_is_refused_with_a_reason(raw: bytes, says: str) -> None:
     with pytest.raises(BadRequest) as refused:
         exact_json.loads(raw)
     assert says in refused.value.detail
 
 
-def test_the_pointer_leads_to_the_broken_text() -> None:
+def test_the_pointer_locates_the_broken_text() -> None:
     with pytest.raises(BadRequest) as refused:
         exact_json.loads(b'{"data":{"a/b":["ok","\\ud83d"]}}')
     assert refused.value.errors[0].pointer == "/data/a~1b/1"
 
 
-def test_brackets_inside_strings_are_no_nesting() -> None:
+def test_brackets_inside_strings_do_not_count_as_nesting() -> None:
     text = "[{" * 500
     assert exact_json.loads(json.dumps([text]).encode()) == [text]
 

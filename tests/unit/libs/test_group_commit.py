@@ -1,4 +1,4 @@
-"""Group commit: together when it is busy, at once when it is quiet, and nobody waits for an answer that never comes."""
+"""Group commit: batches under load, commits at once when idle, and always answers its callers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ WAITING = Gauge("test_group_commit_waiting", "For tests")
 
 
 class Writer:
-    """Stands for the commit: remembers its batches."""
+    """Stands in for the commit and records its batches."""
 
     def __init__(self, failure: BaseException | None = None) -> None:
         self.batches: list[list[str]] = []
@@ -36,7 +36,7 @@ def committer(writer: Writer, **changes: float) -> GroupCommitter[str, str]:
     return made
 
 
-async def test_those_who_come_together_are_written_together_in_order() -> None:
+async def test_concurrent_submissions_are_batched_in_order() -> None:
     writer = Writer()
     queue = committer(writer)
     outcomes = await asyncio.gather(*(queue.submit(str(n)) for n in range(7)))
@@ -44,7 +44,7 @@ async def test_those_who_come_together_are_written_together_in_order() -> None:
     assert outcomes == ["0", "1", "2", "3", "4", "5", "6"]
 
 
-async def test_who_comes_alone_does_not_wait_for_the_window() -> None:
+async def test_a_lone_submission_does_not_wait_for_the_window() -> None:
     writer = Writer()
     queue = committer(writer, window_seconds=30.0)
     async with asyncio.timeout(1):
@@ -53,7 +53,7 @@ async def test_who_comes_alone_does_not_wait_for_the_window() -> None:
     assert writer.batches == [["lone"], ["the next, at once"]]
 
 
-async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+async def test_a_full_queue_refuses_with_retry_after() -> None:
     queue = committer(Writer(), room=2)
     waiting = [asyncio.ensure_future(queue.submit(str(n))) for n in range(2)]
     await asyncio.sleep(0)
@@ -65,11 +65,11 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
 
 
 @pytest.mark.parametrize("failure", [Unavailable("down"), RuntimeError("a bug")])
-async def test_a_failed_batch_answers_everybody_and_the_next_one_goes_on(failure: Exception) -> None:
+async def test_a_failed_batch_answers_every_caller_and_the_queue_recovers(failure: Exception) -> None:
     writer = Writer(failure)
     queue = committer(writer)
     results = await asyncio.gather(*(queue.submit(str(n)) for n in range(5)), return_exceptions=True)
-    assert {type(result) for result in results} == {Unavailable}  # also those beyond the batch that failed
+    assert {type(result) for result in results} == {Unavailable}  # including callers queued behind the failed batch
     if queue._task is not None and isinstance(failure, RuntimeError):
         with pytest.raises(RuntimeError):
             await queue._task
@@ -77,13 +77,13 @@ async def test_a_failed_batch_answers_everybody_and_the_next_one_goes_on(failure
     assert await queue.submit("next") == "NEXT"
 
 
-async def test_what_is_unfit_is_told_to_who_sent_it_alone() -> None:
+async def test_an_invalid_item_fails_only_its_own_caller() -> None:
     queue = committer(Writer())
     results = await asyncio.gather(*(queue.submit(item) for item in ("a", "unfit", "b")), return_exceptions=True)
     assert (results[0], type(results[1]), results[2]) == ("A", Invalid, "B")
 
 
-async def test_who_has_gone_is_not_written() -> None:
+async def test_a_cancelled_submission_is_not_written() -> None:
     writer = Writer()
     queue = committer(writer, window_seconds=0.05)
     await asyncio.gather(queue.submit("first"), queue.submit("second"))

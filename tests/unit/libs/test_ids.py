@@ -1,4 +1,4 @@
-"""Ids are derived the same way every time, carry their cause's time, and keep apart what is different."""
+"""Ids are derived deterministically, carry their cause's time, and distinguish what is different."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -29,12 +29,12 @@ def test_a_repeat_is_the_same_notification() -> None:
     assert once != notification_id(CAUSE, "order-cancelled", "customer:1")
 
 
-def test_parts_cannot_run_into_one_another() -> None:
+def test_adjacent_parts_cannot_be_confused() -> None:
     assert notification_id(CAUSE, "a", "bc") != notification_id(CAUSE, "ab", "c")
     assert event_key(1, 1, "a:1", "b") != event_key(1, 1, "a", "1:b")
 
 
-def test_ids_say_their_version_and_time() -> None:
+def test_ids_contain_their_version_and_time() -> None:
     cause = uuid7()
     made = notification_id(cause, "x", "y")
     assert (cause.version, made.version, made.variant) == (7, 8, cause.variant)
@@ -42,7 +42,7 @@ def test_ids_say_their_version_and_time() -> None:
     assert abs(time_of(cause) - datetime.now(UTC)) < timedelta(seconds=5)
 
 
-def test_requests_stand_in_the_order_of_their_causes() -> None:
+def test_request_ids_sort_in_the_order_of_their_causes() -> None:
     causes = [UUID(int=CAUSE.int + (n << 80)) for n in range(20)]
     made = [request_id(cause, CAUSE, 0) for cause in causes]
     assert made == sorted(made)
@@ -50,7 +50,7 @@ def test_requests_stand_in_the_order_of_their_causes() -> None:
     assert len({request_id(CAUSE, CAUSE, part) for part in range(20)} | {request_id(CAUSE, causes[1], 0)}) == 21
 
 
-def test_random_bits_are_drawn_anew_when_a_portion_is_used_up() -> None:
+def test_random_bits_are_redrawn_when_the_pool_is_used_up() -> None:
     assert len({uuid7().int & (1 << 62) - 1 for _ in range(2_000)}) == 2_000
 
 
@@ -61,12 +61,12 @@ def test_a_days_ids_lie_between_its_bounds() -> None:
 
 
 @given(st.uuids(), st.integers(min_value=0, max_value=2**63 - 1))
-def test_message_ids_can_be_read_back(notification: UUID, address: int) -> None:
+def test_message_ids_round_trip(notification: UUID, address: int) -> None:
     assert parse_message_id(message_id(notification, address)) == (notification, address)
 
 
 @pytest.mark.parametrize("text", ["", "x", str(CAUSE), f"{CAUSE}.", f"{CAUSE}.-1", f"{CAUSE}.１", f"x.{CAUSE}"])
-def test_what_is_no_message_id_is_refused(text: str) -> None:
+def test_an_invalid_message_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_message_id(text)
 

@@ -1,4 +1,4 @@
-"""One secret gives many keys that cannot stand in for one another; settings say where they came from."""
+"""One secret yields many keys that cannot replace one another; settings record where they came from."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def test_keys_differ_by_purpose_and_are_stable() -> None:
     assert ring.key("verp") != ring.key("links")
 
 
-def test_sealed_data_open_only_where_they_belong() -> None:
+def test_sealed_data_opens_only_for_its_purpose_and_context() -> None:
     ring = Keyring(b"r" * 32)
     sealed = ring.seal("seal", b"one-time code 4711", b"request-1")
     assert ring.open("seal", sealed, b"request-1") == b"one-time code 4711"
@@ -52,20 +52,20 @@ print((os.read(reader, 1200) + b"".join(ring.seal("seal", b"")[:12] for _ in ran
 """
 
 
-def test_no_nonce_is_used_twice_not_even_by_a_forked_process() -> None:
+def test_no_nonce_is_used_twice_even_by_a_forked_process() -> None:
     told = subprocess.run([sys.executable, "-c", _PARENT_AND_CHILD], capture_output=True, text=True, check=True)
     drawn = bytes.fromhex(told.stdout)
     nonces = [drawn[at : at + 12] for at in range(0, len(drawn), 12)]
     assert len(nonces) == len(set(nonces)) == 700
 
 
-def test_a_folder_keeps_its_secret_to_itself(tmp_path: Path) -> None:
+def test_a_folder_keeps_its_secret_private(tmp_path: Path) -> None:
     first = keyring_of(tmp_path)
     assert keyring_of(tmp_path).key("x") == first.key("x")
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_environment_comes_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "depesche.toml"
     file.write_text('[post]\ntimeout_seconds = 7\npassword = "hush"\n')
     assert load(PostSettings, file).timeout_seconds == 7
@@ -76,13 +76,13 @@ def test_the_environment_comes_before_the_file(tmp_path: Path, monkeypatch: pyte
     assert shown["DEPESCHE_POST_PASSWORD"] == ("********", "file")
 
 
-def test_variables_without_our_prefix_mean_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_without_our_prefix_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIMEOUT_SECONDS", "99")
     assert load(PostSettings).timeout_seconds == 5
 
 
 @pytest.mark.parametrize("line", ["timeout_seconds = -1", 'timeout_seconds = "soon"', "time_out = 3", "= 3"])
-def test_a_wrong_setting_is_named(tmp_path: Path, line: str) -> None:
+def test_an_invalid_setting_is_named(tmp_path: Path, line: str) -> None:
     file = tmp_path / "depesche.toml"
     file.write_text(f"[post]\n{line}\n")
     with pytest.raises(Invalid) as refused:

@@ -1,4 +1,4 @@
-"""Ids without an exporter, batches and their traces, log lines without addresses, figures of several processes."""
+"""Trace ids without an exporter, batches and their traces, log lines without addresses, metrics across processes."""
 
 import json
 import os
@@ -30,7 +30,7 @@ OTHER = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def written(**fields: Any) -> dict[str, Any]:
-    """A line with these fields, as it would be written."""
+    """Render a log line with these fields."""
     line: Any = {"event": "tried", **fields}
     for process in processors("test"):
         line = process(None, "info", line)
@@ -48,7 +48,7 @@ def test_a_span_without_an_exporter_still_has_its_trace() -> None:
     assert current_traceparent() is None
 
 
-def test_a_new_trace_begins_where_there_was_none() -> None:
+def test_a_span_without_a_parent_starts_a_new_trace() -> None:
     with span("one"):
         first = current_traceparent()
     with span("two"):
@@ -57,10 +57,10 @@ def test_a_new_trace_begins_where_there_was_none() -> None:
     assert first.endswith("-01")
 
 
-def test_one_of_many_that_came_together_has_a_trace_of_its_own_with_a_span_that_can_be_found(
+def test_each_event_of_a_batch_gets_a_trace_with_a_recorded_root(
     request: pytest.FixtureRequest,
 ) -> None:
-    """Else all that follows would hang below a parent that nobody has ever seen."""
+    """Otherwise all that follows would hang below a parent that was never exported."""
     unrecorded = {new_trace("event")[3:35] for _ in range(2)}
     spans: InMemorySpanExporter = request.getfixturevalue("spans")
     with span("request", parent=PARENT):
@@ -84,7 +84,7 @@ def test_one_of_many_that_came_together_has_a_trace_of_its_own_with_a_span_that_
         "00-" + "-" * 52,
     ],
 )
-def test_what_is_no_traceparent_starts_a_trace_of_its_own(given: str) -> None:
+def test_an_invalid_traceparent_starts_a_new_trace(given: str) -> None:
     with span("hostile", parent=given):
         assert current_trace_id() not in (None, "0" * 32, TRACE)
 
@@ -100,7 +100,7 @@ def test_a_batch_belongs_to_the_trace_that_its_entries_share(spans: InMemorySpan
     assert (len(same.links), len(mixed.links), len(many.links)) == (0, 2, MOST_LINKS)
 
 
-def test_a_span_keeps_an_errors_kind_and_not_its_words(spans: InMemorySpanExporter) -> None:
+def test_a_span_records_an_errors_type_but_not_its_message(spans: InMemorySpanExporter) -> None:
     with pytest.raises(ValueError, match="ada"), span("fails", error_text="for ada@mail.example", absent=None):
         raise ValueError("ada@mail.example")
     (failed,) = spans.get_finished_spans()
@@ -109,7 +109,7 @@ def test_a_span_keeps_an_errors_kind_and_not_its_words(spans: InMemorySpanExport
     assert "absent" not in (failed.attributes or {})
 
 
-def test_one_of_a_batch_is_what_all_share() -> None:
+def test_one_of_returns_the_value_all_share() -> None:
     assert [one_of([]), one_of([1, 1]), one_of([1, 2])] == [None, 1, None]
 
 
@@ -124,7 +124,7 @@ def test_a_log_line_has_its_trace_and_no_address() -> None:
     assert (line["email"], line["detail"]) == ("[left out]", "550 5.1.1 <address> unknown; call <number>")
 
 
-def test_a_traceback_is_kept_without_the_addresses_in_it() -> None:
+def test_a_traceback_is_logged_without_its_addresses() -> None:
     try:
         raise ValueError("Key (value)=(ada@mail.example) already exists")
     except ValueError as error:
@@ -164,7 +164,7 @@ print(__import__("os").getpid())
 _SHOW = "from libs.telemetry.metrics import exposition; print(exposition().decode())"
 
 
-def test_figures_of_all_processes_add_up_and_those_of_the_dead_go(tmp_path: Path) -> None:
+def test_counters_add_up_and_gauges_of_dead_processes_disappear(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
 
     def run(code: str) -> str:
@@ -186,7 +186,7 @@ def test_figures_of_all_processes_add_up_and_those_of_the_dead_go(tmp_path: Path
 
 @pytest.fixture
 def kept(request: pytest.FixtureRequest) -> Iterator[InMemorySpanExporter]:
-    """What is exported at a ratio of new traces."""
+    """Spans exported at a ratio of new traces."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(sampler=sampler_of(request.param))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -200,9 +200,9 @@ def names(exporter: InMemorySpanExporter) -> list[str]:
 
 
 @pytest.mark.parametrize("kept", [0.0], indirect=True)
-def test_what_came_with_the_sampled_flag_is_kept_at_every_ratio(kept: InMemorySpanExporter) -> None:
+def test_sampled_parents_are_exported_at_every_ratio(kept: InMemorySpanExporter) -> None:
     with span("new"):
-        assert current_trace_id()  # it is not exported, and has its trace all the same
+        assert current_trace_id()  # not exported, but has a trace all the same
         assert not int(str(current_traceparent())[-2:], 16) & 1
     with span("asked for", parent=PARENT), span("its step"):
         pass
@@ -214,7 +214,7 @@ def test_what_came_with_the_sampled_flag_is_kept_at_every_ratio(kept: InMemorySp
 
 
 @pytest.mark.parametrize("kept", [1.0], indirect=True)
-def test_what_somebody_decided_not_to_keep_is_not_kept(kept: InMemorySpanExporter) -> None:
+def test_unsampled_parents_are_not_exported(kept: InMemorySpanExporter) -> None:
     with span("unsampled", parent=PARENT[:-2] + "00"):
         pass
     with span("new"):
@@ -223,14 +223,14 @@ def test_what_somebody_decided_not_to_keep_is_not_kept(kept: InMemorySpanExporte
 
 
 @pytest.mark.parametrize("kept", [0.25], indirect=True)
-def test_of_new_traces_about_the_ratio_is_kept(kept: InMemorySpanExporter) -> None:
+def test_about_the_ratio_of_new_traces_is_exported(kept: InMemorySpanExporter) -> None:
     for _ in range(400):
         with span("new"):
             pass
     assert 50 < len(names(kept)) < 150
 
 
-def test_an_outcome_is_told_for_the_collector(spans: InMemorySpanExporter) -> None:
+def test_an_outcome_is_recorded_for_the_collector(spans: InMemorySpanExporter) -> None:
     for outcome, failed in (("sent", False), ("failed", True)):
         with span(outcome) as current:
             mark_outcome(current, outcome, failed=failed)

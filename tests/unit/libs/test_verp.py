@@ -1,4 +1,4 @@
-"""A return path names its message and attempt, survives mail servers' manners, and cannot be forged."""
+"""A return path names its message and attempt, survives mail servers' rewriting, and cannot be forged."""
 
 import base64
 import hmac
@@ -14,31 +14,29 @@ OURS = ReturnPath(b"k" * 32, "bounce.shop.example")
 
 
 @given(st.uuids(), st.integers(0, 2**63 - 1), st.integers(1, 255))
-def test_what_is_made_can_be_read(notification: UUID, address: int, attempt: int) -> None:
+def test_a_return_path_round_trips(notification: UUID, address: int, attempt: int) -> None:
     made = OURS.make(notification, address, attempt)
     assert len(made.partition("@")[0]) <= 64
     assert OURS.read(made) == Verp(notification, address, attempt)
 
 
 @given(st.uuids(), st.integers(0, 2**63 - 1), st.integers(1, 300))
-def test_it_is_what_base32_and_hmac_of_the_standard_library_make(
-    notification: UUID, address: int, attempt: int
-) -> None:
-    """Mails that are on their way come back to whatever version runs then."""
+def test_it_equals_base32_and_hmac_of_the_standard_library(notification: UUID, address: int, attempt: int) -> None:
+    """A bounce of a mail in flight may reach a later version."""
     body = b"\1" + notification.bytes + address.to_bytes(8) + min(attempt, 255).to_bytes()
     signed = body + hmac.digest(OURS.key, body, "sha256")[:6]
     local = base64.b32encode(signed).decode().rstrip("=").lower()
     assert OURS.make(notification, address, attempt) == f"b-{local}@bounce.shop.example"
 
 
-def test_folded_case_brackets_and_a_rewritten_domain_do_not_matter() -> None:
+def test_case_brackets_and_a_rewritten_domain_are_ignored() -> None:
     made = OURS.make(UUID(int=5), 7, 1)
     local = made.partition("@")[0]
     for form in (made.upper(), f"<{made}>", f" {local}@forwarder.example "):
         assert OURS.read(form) == Verp(UUID(int=5), 7, 1)
 
 
-def test_another_key_or_a_changed_character_is_not_ours() -> None:
+def test_another_key_or_a_changed_character_is_rejected() -> None:
     made = OURS.make(UUID(int=5), 7, 1)
     assert ReturnPath(b"j" * 32, "bounce.shop.example").read(made) is None
     changed = made[:10] + ("a" if made[10] != "a" else "b") + made[11:]
@@ -46,5 +44,5 @@ def test_another_key_or_a_changed_character_is_not_ours() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "@", "b-@x", "b-!!@x", "bounce@x.example", "b-" + "a" * 500, "b-ä@x"])
-def test_any_other_address_is_not_ours(text: str) -> None:
+def test_any_other_address_is_rejected(text: str) -> None:
     assert OURS.read(text) is None

@@ -1,4 +1,4 @@
-"""Events and releases as the tests of intake tell them."""
+"""Builders of events and releases for the tests of intake."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
 
 
 def event(id_: str = "evt-1", **changes: Any) -> dict[str, Any]:
-    """An order was placed."""
+    """Build an order.placed event."""
     return {
         "specversion": "1.0",
         "type": "order.placed",
@@ -35,7 +35,7 @@ def release(
     mode: Mode = Mode.LIVE,
     expiry_seconds: int = 86_400,
 ) -> CompiledRelease:
-    """A published release, compiled."""
+    """Build and compile a published release."""
     variables = {"event"}
     return CompiledRelease(
         id=ReleaseId(uuid4()),

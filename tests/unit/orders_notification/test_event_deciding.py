@@ -1,4 +1,4 @@
-"""Deciding: every listening communication is asked, every no has its reason, and a repeat decides the same."""
+"""Decisions: every subscribed communication is evaluated, every no has its reason, and a repeat decides the same."""
 
 from datetime import timedelta
 from typing import Any
@@ -35,7 +35,7 @@ def outcomes(business_event: BusinessEvent, **told: Any) -> list[str]:
         ("event.data.total", "condition_error"),
     ],
 )
-def test_a_condition_is_true_false_or_broken(condition: str | None, outcome: str) -> None:
+def test_a_condition_is_true_false_or_an_error(condition: str | None, outcome: str) -> None:
     assert outcomes(order(), condition=condition) == [outcome]
 
 
@@ -47,10 +47,10 @@ def test_a_condition_is_true_false_or_broken(condition: str | None, outcome: str
         ("[]", "recipient_missing"),
         ("event.data", "condition_error"),
         ("true", "condition_error"),
-        (None, "recipient_missing"),  # the event names nobody itself
+        (None, "recipient_missing"),  # the event names no recipient
     ],
 )
-def test_a_recipient_expression_names_somebody_or_says_why_not(recipient: str | None, outcome: str) -> None:
+def test_a_recipient_expression_yields_a_recipient_or_a_reason(recipient: str | None, outcome: str) -> None:
     assert outcomes(order(), recipient=recipient) == [outcome]
 
 
@@ -65,11 +65,11 @@ def test_expiry_counts_from_the_event_not_from_its_arrival() -> None:
     assert outcomes(order(), expiry_seconds=int(age.total_seconds()) + 1) == ["requested"]
 
 
-def test_an_event_at_the_end_of_the_calendar_expires_there() -> None:
+def test_expiry_is_capped_at_the_end_of_the_calendar() -> None:
     assert outcomes(order(time="9999-12-31T23:59:59Z")) == ["requested"]
 
 
-def test_communications_are_asked_in_one_order_and_independently() -> None:
+def test_communications_are_evaluated_in_order_and_independently() -> None:
     releases = [
         release(communication="c", recipient="event.data.nobody"),
         release(communication="b"),

@@ -1,4 +1,4 @@
-"""Event types: schemas check exactly, tell no values, reach no network; marks are found wherever they stand."""
+"""Event types: schemas validate exactly, leak no values, reach no network; marks are found at any depth."""
 
 from decimal import Decimal
 from typing import Any
@@ -26,12 +26,12 @@ ORDER = {
 MARK = {"x-secret": True}
 
 
-def test_exact_numbers_are_checked_as_numbers() -> None:
+def test_exact_numbers_are_validated_as_numbers() -> None:
     declared = event_type("order.placed", 1, ORDER)
     assert declared.errors_of({"number": "1", "total": Decimal("19.90"), "id": 820982911946154508}) == []
 
 
-def test_errors_name_the_place_and_never_the_value() -> None:
+def test_errors_name_the_pointer_and_never_the_value() -> None:
     declared = event_type("order.placed", 1, ORDER)
     errors = declared.errors_of({"total": "very secret", "lines": [1]})
     assert {error.pointer for error in errors} == {"/data/total", "/data"}
@@ -43,7 +43,7 @@ def test_marks_are_found_through_references_items_and_compositions() -> None:
     assert marked(ORDER, "x-secret") == (("code",),)
 
 
-def test_marked_values_are_hidden_in_a_copy() -> None:
+def test_marked_values_are_masked_in_a_copy() -> None:
     data = {"customer": {"email": "a@b.c", "n": 1}, "lines": [{"engraving": "Zoë"}, 5], "code": "1"}
     hidden = without(data, (*marked(ORDER, "x-pii"), *marked(ORDER, "x-secret")))
     assert hidden == {
@@ -80,14 +80,14 @@ SENT, SHOWN = {"id": 1, "code": "4711"}, {"id": 1, "code": HIDDEN}
         ),
     ],
 )
-def test_a_mark_counts_wherever_a_schema_may_say_it(
+def test_secret_marks_apply_under_every_schema_keyword(
     schema: dict[str, Any], data: dict[str, Any], hidden: dict[str, Any]
 ) -> None:
-    """A code that is not found by its mark would be stored, and shown, for a month."""
+    """A code whose mark is missed would be stored, and shown, for a month."""
     assert without(data, event_type("a.b", 1, schema).secret) == hidden
 
 
-def test_a_schema_that_refers_to_itself_ends() -> None:
+def test_a_recursive_schema_terminates() -> None:
     tree: dict[str, Any] = {"properties": {"child": {"$ref": "#"}, "name": {"x-pii": True}}}
     assert ("name",) in marked(tree, "x-pii")
     assert event_type("t", 1, tree).errors_of({"child": {"child": {}}}) == []
@@ -98,7 +98,7 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
     [{"type": "strin"}, {"$ref": "https://example.org/a.json"}, {"$ref": "file:///etc/passwd"}, {"pattern": "(?=a)"},
      {"properties": []}, {"$schema": "https://example.org/mine"}],
 )  # fmt: skip
-def test_what_cannot_be_used_is_refused(schema: dict[str, Any]) -> None:
+def test_an_unusable_schema_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(Invalid) as refused:
         event_type("t", 1, schema)
     assert refused.value.errors[0].pointer.startswith("/schema")

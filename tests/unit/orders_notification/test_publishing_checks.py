@@ -1,4 +1,4 @@
-"""What publishing says about a definition before anything is released."""
+"""What publishing checks in a definition before anything is released."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -54,19 +54,19 @@ def around(**changes: Any) -> Surroundings:
         ("1 / 0 == 1", False),
     ],
 )
-def test_a_condition_reads_only_what_the_schema_has(condition: str, known: bool) -> None:
+def test_a_condition_may_read_only_fields_of_the_schema(condition: str, known: bool) -> None:
     found = list(problems_of_expressions(replace(DEFINITION, condition=condition), SCHEMA))
 
     assert [problem.pointer for problem in found] == ([] if known else ["/condition"])
 
 
-def test_without_a_schema_only_the_envelope_is_known() -> None:
+def test_without_a_schema_only_the_envelope_is_checked() -> None:
     free = replace(DEFINITION, condition="event.data.anything == event.nothing")
 
     assert [problem.pointer for problem in problems_of_expressions(free, None)] == ["/condition"]
 
 
-def test_all_problems_come_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     broken = replace(DEFINITION, condition="event.data.carrier ==", category="marketing", topic=None)
     typo = PUSH | {"locales": {"en": {"title": "{{ event.data.x }}", "body": "{{ name }}"}}}
 
@@ -80,14 +80,14 @@ def test_all_problems_come_at_once() -> None:
     }
 
 
-def test_a_template_without_the_default_locale_would_leave_people_without_a_text() -> None:
+def test_a_template_without_the_default_locale_is_refused() -> None:
     assert [p.pointer for p in problems_of_plan(DEFINITION, around(default_locale="de"))] == [
         "/plan/0/channels/0/template"
     ]
     assert list(problems_of_plan(DEFINITION, around(default_locale="en-GB"))) == []
 
 
-def test_a_bundle_names_what_an_event_may_lack_and_its_digest_follows_the_words() -> None:
+def test_a_bundle_lists_optional_fields_and_its_digest_follows_its_templates() -> None:
     draft = Communication("parcel", DEFINITION, 1, None, None, None, None, datetime(2027, 3, 1, tzinfo=UTC))
     bundle = bundle_of(draft, around(), (1, "live"))
     newer = bundle_of(draft, around(templates={"parcel.push": PUSH | {"version": 4}}), (1, "live"))

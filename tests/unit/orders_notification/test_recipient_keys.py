@@ -1,4 +1,4 @@
-"""Recipient keys: what an expression gives becomes a key that is never re-mapped, or is refused with a reason."""
+"""Recipient keys: an expression's result becomes a key that is never re-mapped, or is refused with a reason."""
 
 from typing import Any
 
@@ -34,15 +34,15 @@ def test_anything_else_is_refused(value: Any) -> None:
         recipient_key(value)
 
 
-def test_a_list_names_each_recipient_once_in_its_order() -> None:
+def test_a_list_yields_each_recipient_once_in_order() -> None:
     assert recipient_keys(["b", "customer:a", "customer:b", None, ""]) == ["customer:b", "customer:a"]
 
 
 @pytest.mark.parametrize("nobody", [None, "", []])
-def test_nothing_is_nobody(nobody: Any) -> None:
+def test_an_empty_result_names_no_recipient(nobody: Any) -> None:
     assert recipient_keys(nobody) == []
 
 
-def test_a_list_without_end_is_a_campaign() -> None:
+def test_an_oversized_list_is_refused_as_a_campaign() -> None:
     with pytest.raises(BadRecipient, match="campaign"):
         recipient_keys([str(n) for n in range(10_001)])

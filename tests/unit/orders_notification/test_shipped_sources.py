@@ -1,4 +1,4 @@
-"""The shipped sources on what shops really send, beyond the plain order: an event, or the reason why not."""
+"""The shipped sources on real shop payloads beyond the plain order: an event, or the reason why not."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ SHOPIFY: list[tuple[str, dict[str, Any], tuple[str, str | None, str | None]]] = 
     ("fulfillments/create", {"id": 5, "order_id": 8, "name": "#1001.1"}, ("parcel.shipped", "#1001", None)),
     ("fulfillments/create", {"id": 5, "order_id": 8, "name": "#1001-F2"}, ("parcel.shipped", "#1001", None)),
     ("fulfillments/create", {"id": 5, "order_id": 8, "name": "DE.10-F.1001.12"},
-     ("parcel.shipped", "DE.10-F.1001", None)),  # shops choose what stands round the number
+     ("parcel.shipped", "DE.10-F.1001", None)),  # shops choose the number's prefix and suffix
     ("fulfillments/update", {"id": 5, "order_id": 8, "name": "#1001.A"}, ("parcel.changed", "#1001.A", None)),
     ("draft_orders/create", {"id": 5, "name": "#D7", "customer": {"id": 7}},
      ("shopify.draft_orders/create", "#D7", "customer:7")),
@@ -92,7 +92,7 @@ def test_woocommerce_topics(topic: str, body: dict[str, Any], expected: tuple[st
     assert (event.type, event.subject, event.recipient) == expected
 
 
-def test_two_actions_of_one_second_are_two_events() -> None:
+def test_two_actions_in_one_second_are_two_events() -> None:
     sent = {"x_wc_webhook_topic": "action.wc_payment_complete", "x_wc_webhook_delivery_id": "d1"}
     first, second = (mapped("woocommerce", {"action": "wc_payment_complete", "arg": arg}, **sent) for arg in (727, 728))
     assert first.id != second.id
@@ -128,7 +128,7 @@ def test_stripe_objects_with_and_without_the_shops_metadata() -> None:
     assert (balance.subject, balance.recipient) == (None, None)
 
 
-def test_a_stripe_customer_is_its_own_recipient_and_empty_metadata_say_nothing() -> None:
+def test_a_stripe_customer_is_its_own_recipient_and_empty_metadata_is_ignored() -> None:
     customer = stripe("customer.updated", {"id": "cus_1", "object": "customer", "metadata": {}})
     assert (customer.subject, customer.recipient) == ("cus_1", "customer:cus_1")
     attached = stripe("payment_method.attached", {"id": "pm_1", "metadata": {"order_id": "", "customer_id": ""}})
@@ -184,7 +184,7 @@ def test_commercetools_messages(body: dict[str, Any], expected: tuple[str, str |
     assert (event.type, event.subject, event.recipient) == expected
 
 
-def test_changes_of_one_resource_are_told_apart_by_its_version() -> None:
+def test_changes_of_one_resource_are_distinguished_by_its_version() -> None:
     ids = {
         mapped(
             "commercetools",
@@ -204,6 +204,6 @@ def outcome(name: str, body: bytes) -> str:
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"17", b"{}", b"[[]]"])
-def test_shapes_that_no_shop_sends_are_unmappable_not_errors(body: bytes) -> None:
+def test_malformed_bodies_are_unmappable_not_errors(body: bytes) -> None:
     for name in SHIPPED:
         assert outcome(name, body) in ("no event", "unmappable")

@@ -1,4 +1,4 @@
-"""What expressions give is made an event of, or named with its place; nothing passes that cannot be stored or read."""
+"""Expression results become an event, or are refused with a pointer; nothing unstorable or unreadable passes."""
 
 from decimal import Decimal
 from typing import Any
@@ -28,7 +28,7 @@ def mapped(mapping: dict[str, Any], body: Any) -> BusinessEvent:
 
 
 @pytest.mark.parametrize("name", ["subject", "time", "recipient"])
-def test_an_attribute_that_an_event_may_lack_is_lacking_when_it_is_empty(name: str) -> None:
+def test_an_empty_optional_attribute_counts_as_absent(name: str) -> None:
     event = mapped({name: "body.x"}, {"x": ""})
     assert (event.subject, event.occurred_at, event.recipient) == (None, NOW, None)
     assert event.data == {"x": ""}
@@ -43,7 +43,7 @@ def test_an_attribute_that_an_event_may_lack_is_lacking_when_it_is_empty(name: s
         ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20Z"),
     ],
 )
-def test_times_are_read_as_shops_count_them(written: Any, time: str) -> None:
+def test_times_are_read_in_the_units_shops_use(written: Any, time: str) -> None:
     assert mapped({"time": "body.at"}, {"at": written}).time == time
 
 
@@ -60,16 +60,14 @@ def test_times_are_read_as_shops_count_them(written: Any, time: str) -> None:
         ({"subject": "string(body.x)"}, {"x": None}, "/mapping/subject"),
     ],
 )
-def test_what_an_expression_must_not_give_is_named_with_its_place(
-    mapping: dict[str, Any], body: Any, pointer: str
-) -> None:
+def test_an_invalid_result_is_reported_with_its_pointer(mapping: dict[str, Any], body: Any, pointer: str) -> None:
     with pytest.raises(Unmappable) as refused:
         outcome(mapping, body)
 
     assert [error.pointer for error in refused.value.errors] == [pointer]
 
 
-def test_a_filter_leaves_out_what_it_says_is_false() -> None:
+def test_a_false_filter_drops_the_delivery() -> None:
     assert outcome({"filter": "has(body.x)"}, {}).filtered == 1
     assert outcome({"filter": "has(body.x)"}, {"x": 1}).filtered == 0
 
@@ -87,12 +85,12 @@ def test_a_filter_leaves_out_what_it_says_is_false() -> None:
         ("[1]", None),
     ],
 )
-def test_a_first_call_is_answered_as_its_sender_wants_it(expression: str, answer: Answer | None) -> None:
+def test_a_handshake_gets_the_answer_its_sender_expects(expression: str, answer: Answer | None) -> None:
     definition = {
         "verification": {"scheme": "basic"}, "mapping": {"type": "'t'", "id": "'1'"}, "handshake": expression
     }  # fmt: skip
     assert handshake(source("own", 1, definition), Delivery(b"{}", {}, {"token": "ä b"})) == answer
 
 
-def test_names_of_an_object_are_texts_as_json_writes_them() -> None:
+def test_object_keys_become_json_strings() -> None:
     assert mapped({"data": "{true: 1, 'a': 2}"}, {}).data == {"true": 1, "a": 2}

@@ -1,4 +1,4 @@
-"""Bodies are read in the characters and the form in which shops send them; what cannot be read says why."""
+"""Bodies are read in the charset and format that shops send; an unreadable body is refused with a reason."""
 
 from decimal import Decimal
 from typing import Any
@@ -25,7 +25,7 @@ PARTS = (
     [
         ("application/json", b'\xef\xbb\xbf{"a": "\xc3\xa4"}', {"a": "ä"}),
         ("application/json; charset=ISO-8859-1", b'{"a": "\xe4"}', {"a": "ä"}),
-        ("application/json; charset=ISO-8859-1", b'{"a": "\xc3\xa4"}', {"a": "ä"}),  # said so, and UTF-8 all the same
+        ("application/json; charset=ISO-8859-1", b'{"a": "\xc3\xa4"}', {"a": "ä"}),  # declared as Latin-1, yet UTF-8
         ('application/json; charset="utf-16"', '{"a": "ä"}'.encode("utf-16"), {"a": "ä"}),
         ("application/json; charset=utf-16le", '{"a": "ä"}'.encode("utf-16-le"), {"a": "ä"}),
         ("application/json", '{"a": "ä"}'.encode("utf-16"), {"a": "ä"}),
@@ -37,7 +37,11 @@ PARTS = (
         (FORM, b"a=%C3%A4&b=&a=2", {"a": ["ä", "2"], "b": ""}),
         (f"{FORM}; charset=windows-1252", b"a=%E4%80", {"a": "ä€"}),
         (f"{FORM}; charset=windows-1252", "a=ä".encode("cp1252"), {"a": "ä"}),
-        (FORM, b"a=%E4&charset=windows-1252", {"a": "ä", "charset": "windows-1252"}),  # PayPal names it in the form
+        (
+            FORM,
+            b"a=%E4&charset=windows-1252",
+            {"a": "ä", "charset": "windows-1252"},
+        ),  # PayPal names the charset in the form
         (f"{FORM}; charset=utf-8", b"_charset_=iso-8859-1&a=%E4", {"a": "ä", "_charset_": "iso-8859-1"}),
         (FORM.upper(), b"items%5B0%5D=1", {"items[0]": "1"}),
         ("multipart/form-data; boundary=b", PARTS, {"order": "7", "name": "Zoë\r\n--"}),
@@ -67,7 +71,7 @@ def test_a_body_is_read_as_its_sender_wrote_it(content_type: str, body: bytes, r
         ("multipart/form-data; boundary=b", PARTS * 400, "does not match its boundary"),
     ],
 )
-def test_what_cannot_be_read_says_why(content_type: str, body: bytes, says: str) -> None:
+def test_an_unreadable_body_is_refused_with_a_reason(content_type: str, body: bytes, says: str) -> None:
     with pytest.raises(Unmappable) as refused:
         read_body(Delivery(body, {"content-type": content_type}, {}))
 
@@ -96,7 +100,7 @@ def test_an_envelope_may_hold_several_events(
     assert [event.data for event in mapped.events] == read
 
 
-def test_envelopes_cannot_multiply_without_end() -> None:
+def test_an_envelope_holds_a_limited_number_of_events() -> None:
     mapping = {"type": "'t'", "id": "'1'"}
     told = source(
         "own", 1, {"verification": {"scheme": "basic"}, "mapping": mapping, "unwrap": [{"payload": "body.x"}]}

@@ -1,4 +1,4 @@
-"""What a sender signs can be said by definition: senders that shops have to do with, as they document themselves."""
+"""A definition can describe any signature scheme: senders that shops deal with, as they document them."""
 
 import base64
 import hmac
@@ -37,7 +37,7 @@ def hex_of(secret: bytes, content: bytes) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A sender: its definition, its secret, and a delivery that it signed. `bound`: the whole body is signed."""
+    """A sender: its definition, its secret, and a delivery it signed. `bound`: the whole body is signed."""
 
     verification: dict[str, Any]
     secret: str
@@ -192,7 +192,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("sender", CASES)
-def test_a_sender_is_told_by_what_it_documents(sender: str) -> None:
+def test_a_documented_scheme_verifies_and_rejects_forgeries(sender: str) -> None:
     case = CASES[sender]
     verification, sent = told(case.verification), case.delivery()
     check_secrets(verification, [case.secret])
@@ -226,7 +226,7 @@ def ec_signed() -> tuple[Any, Callable[[bytes], bytes]]:
 
 
 @pytest.mark.parametrize("make", [rsa_signed, ec_signed])
-def test_a_public_key_verifies_what_its_owner_signed(make: Callable[[], Any]) -> None:  # Adobe Commerce, Wise, SendGrid
+def test_a_public_key_verifies_its_owners_signature(make: Callable[[], Any]) -> None:  # Adobe Commerce, Wise, SendGrid
     key, sign = make()
     other, _ = make()
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -74,7 +74,7 @@ update mail set state = 0, again = true, attempts = 0, due_at = now() where id i
   order by received_at, id limit $9 for update skip locked)
 returning received_at, id
 """  # noqa: S608 - our own statement
-# their ids carry when they came; one that was never read keeps waiting
+# ids carry the time of arrival; a mail that was never read keeps waiting
 _DROP = "delete from mail where id = any(array(select id from mail where id < $1 and state <> 0 order by id limit $2))"
 _DROP_RAW = """
 update mail set raw = null where ctid = any(array(

@@ -39,7 +39,7 @@ _RULE_HITS, _UNREAD, _OPINIONS, _HEALTH = (
 _REALMS = f"""{tenants_in("bounce")}
 select tenant, mode from t cross join generate_series(0, 1) as m (mode) where tenant is not null
 """  # noqa: S608 - our own statement
-# from fact to fact: those that stay would be in the way of a search for the oldest
+# fact by fact: a search for the oldest ones would pass all those that stay
 _FACTS = """
 with seen as (
   select id, at, address_hash from bounce

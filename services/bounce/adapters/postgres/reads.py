@@ -61,14 +61,14 @@ select mail.* from mail where id = $3 and (
 """
 
 
-# a client that stops reading would otherwise hold a connection and a snapshot for as long as it likes
+# otherwise a client that stops reading would hold a connection and a snapshot indefinitely
 _IDLE = "set local idle_in_transaction_session_timeout = {}"
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresReads:
-    """`max_exports` at a time: the other connections of the pool stay with everyone else. An export whose client has
-    not read on for `export_idle_seconds` is cut off."""
+    """At most `max_exports` run at a time, so that the pool's other connections stay free. An export is cut off if its
+    client has not read for `export_idle_seconds`."""
 
     database: Database
     max_exports: int = 2

@@ -48,7 +48,7 @@ where s.id = i.id
 
 
 async def place_all(connection: Any, evidence: Sequence[Evidence]) -> list[Suppression]:
-    """Return the suppressions that began with this evidence or now rest on it; of two for one key the stronger counts,
+    """Return the suppressions that began with this evidence or now rest on it; of two for one key the weightier counts,
     else the earlier."""
     wanted: dict[tuple[int, int, bytes, int], Evidence] = {}
     for item in sorted(evidence, key=lambda made: (-weight(made.reason), made.at)):

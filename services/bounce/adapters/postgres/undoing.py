@@ -21,7 +21,7 @@ _BEGAN = f"active and policy <> '' and changed_at >= $3 and changed_at < $4 and 
 _PARKED = f"state = 0 and parked_at >= $3 and parked_at < $4 and {_FITS}"
 _SAID = f"""not void and at >= $3 and at < $4 and {_NAMED} and ($9::uuid[] is null or id = any($9))
   and message is not null and decision > 0"""
-# $10 facts that are void now, $11 their addresses: what rests on one of them beside others rests on nothing
+# $10 facts that are void now, $11 their addresses: suppressions that rest on one of them, beside others, end too
 _RESTS = """tenant = $1 and mode = $2 and address_hash = any($11::bytea[]) and evidence && $10::uuid[]
   and bounce_id <> all($10)"""
 _LOCK = f"""
@@ -67,7 +67,7 @@ async def undo_batch(connection: Any, wanted: Selection, undo: Undo) -> Undone:
     facts = {row["id"] for row in void}
     resting = (sorted(facts), sorted({row["address_hash"] for row in void}))
     found = [to_suppression(row) for row in await connection.fetch(_LOCK, *names, *resting)]
-    # of two proofs the good one counts on: nobody has let the address go
+    # of two proofs the valid one still counts: nobody has lifted the suppression
     alone = [item for item in found if _stands(item, facts)]
     lifted = await lift_all(connection, [item for item in found if item not in alone], _lift(undo))
     lifted += await lift_all(connection, alone, _lift(undo, withdrawn=True))
@@ -101,7 +101,7 @@ async def preview(connection: Any, wanted: Selection, examples: int) -> tuple[Un
 
 
 def _stands(item: Suppression, void: set[UUID]) -> bool:
-    """Whether the fact that barred is good, and another one that it rested on was none."""
+    """Whether the fact that barred is valid, but another one in its evidence is void."""
     return item.bounce_id not in void and not void.isdisjoint(item.cause.evidence)
 
 

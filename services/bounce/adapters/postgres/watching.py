@@ -27,7 +27,7 @@ select id, tenant, mode, address_hash, bounce_id, parked_at, category, provider 
 where state = 0 and id > $1 order by id limit $2
 """
 _EXPIRE = """
-update parked set state = $2, decided_at = $3, actor = 'system', note = 'nothing more was heard of the address'
+update parked set state = $2, decided_at = $3, actor = 'system', note = 'nothing further arrived about the address'
 where state = 0 and parked_at < $1
 """
 _BATCH = 500

@@ -1,4 +1,4 @@
-"""Many mails in one file, taken apart while it comes in: never whole in memory, and bounded whatever it is."""
+"""Many mails in one file, parsed while it arrives: never whole in memory, and bounded for any input."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
@@ -11,7 +11,7 @@ __all__ = ["READERS", "Archive", "Bounds", "Found", "Refused", "Unreadable"]
 
 
 class Archive(Protocol):
-    """Bytes in, mails out, in their order. Both raise Unreadable where nothing can be found from there on."""
+    """Bytes in, mails out, in order. Both methods raise Unreadable if nothing can be found from there on."""
 
     def feed(self, piece: bytes) -> Iterator[Found | Refused]: ...
 

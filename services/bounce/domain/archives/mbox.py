@@ -1,8 +1,8 @@
-"""Owns mbox (RFC 4155 and its relatives): mails one below the other, each behind a line that begins with `From `.
+"""Owns mbox (RFC 4155 and its relatives): concatenated mails, each after a line that begins with `From `.
 
-Such a line counts where a blank line or nothing stands before it and it ends as one: with a date, or after an address.
-A mail's own lines are quoted, by one `>` (mboxo) or by one more `>` than they have (mboxrd, which is undone here:
-mboxo's files lose a `>` where a line began with `>From `). Lines end in LF or CRLF.
+Such a line counts if it follows a blank line or nothing, and ends as one: with a date, or after an address. A mail's
+own lines are quoted, by one `>` (mboxo) or by one more `>` than they have (mboxrd, which is undone here: mboxo files
+lose a `>` where a line began with `>From `). Lines end in LF or CRLF.
 """
 
 import re
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 from services.bounce.domain.archives.parts import Allowance, Bounds, Found, Refused, Unreadable
 
-# a time is in every date that programs write there; without one an address at least is needed
+# every date that programs write there has a time; without a date, an address is required
 _FROM = rb"From (?:[^\r\n]{0,200}?\d:\d\d[^\r\n]{0,200}|[^\s@]{0,320}@[^\s@]{1,320}[ \t]*)\r?\n"
 _FIRST = re.compile(rb"(?:\r?\n)*(From [^\r\n]{0,2000}\r?\n)")
 _NEXT = re.compile(rb"\n\r?\n(?=" + _FROM + rb")")
 _LAST_BLANK = re.compile(rb"\n\r?\n\Z")
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
-_LONGEST_LINE = 2_048  # of one that begins a mail
+_LONGEST_LINE = 2_048  # of the line that begins a mail
 
 
 class Mbox:
@@ -25,9 +25,9 @@ class Mbox:
     def __init__(self, bounds: Bounds) -> None:
         self._allowance = Allowance(bounds)
         self._bounds = bounds
-        self._buffer = bytearray()  # once a mail is in hand, from the end of its first line on
-        self._looked = 0  # so far no mail begins
-        self._number = 0  # of the mail in hand
+        self._buffer = bytearray()  # inside a mail: from the end of its first line on
+        self._looked = 0  # no mail begins before this
+        self._number = 0  # of the current mail
         self._too_large = False
 
     def feed(self, piece: bytes) -> Iterator[Found | Refused]:
@@ -42,21 +42,21 @@ class Mbox:
         if not self._number:
             self._begin(at_end=True)
         yield from self._complete()
-        # the blank line before the next mail is no part of this one, nor is it behind the last: it is the same mail
+        # neither the blank line before the next mail nor the one at the end belongs to the mail: repeats stay equal
         yield self._mail(_LAST_BLANK.sub(b"\n", bytes(self._buffer[1:])))
 
     def _begin(self, *, at_end: bool) -> None:
-        """The first line of all; without it this is no mbox."""
+        """Find the very first line; without it this is not an mbox."""
         first = _FIRST.match(self._buffer)
         if first is None:
             if at_end or len(self._buffer) > _LONGEST_LINE:
-                raise Unreadable("It is no mbox: that begins with a line `From address date`.")
+                raise Unreadable("It is not an mbox, which begins with a line `From address date`.")
             return
         del self._buffer[: first.end() - 1]
         self._number = self._allowance.begin()
 
     def _complete(self) -> Iterator[Found | Refused]:
-        """The mails behind which another one begins."""
+        """Yield the mails that another one follows."""
         start = 0
         while (found := _NEXT.search(self._buffer, max(start, self._looked))) is not None:
             yield self._mail(bytes(self._buffer[start + 1 : found.start() + 1]))

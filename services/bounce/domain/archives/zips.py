@@ -1,7 +1,7 @@
-"""Owns zip files (APPNOTE.TXT) as they come in: the entries one after another, by their own headers.
+"""Owns zip files (APPNOTE.TXT), parsed while they arrive: entry by entry, by their local headers.
 
-The list at the file's end is not waited for, so nothing is stored aside. It costs two things: an entry whose length
-stands behind it must be deflated, which shows its end; and what was deleted from the list only is found again.
+The directory at the file's end is not awaited, so nothing is stored on disk. That has two costs: an entry whose length
+follows it must be deflated, which marks its end; and entries deleted only from the directory reappear.
 """
 
 import re
@@ -21,11 +21,11 @@ _STORED, _DEFLATED = 0, 8
 _ENCRYPTED, _SIZES_BEHIND, _UTF8 = 1, 8, 0x800
 _UNKNOWN = 0xFFFFFFFF
 _LONGEST_BEHIND = 24
-_MOST_RATIO = 200  # of mails one by one; bombs have a thousand
+_MOST_RATIO = 200  # of single mails; bombs reach a thousand
 _RATIO_FROM = 1 << 20
 _STEP = 1 << 16
 _MOST_AT_ONCE = 1 << 20
-# not mails, though they come in every archive made by hand or of a Maildir
+# not mails, but part of every archive that is made by hand or from a Maildir
 _NO_MAIL = re.compile(
     r"(?:.*/)?(?:__MACOSX/.*|\.[^/]*|Thumbs\.db|dovecot[^/]*|maildirfolder|maildirsize|subscriptions)"
 )
@@ -36,7 +36,7 @@ class _Entry:
     name: str
     method: int
     crc: int
-    packed: int | None  # bytes; None: only its end tells
+    packed: int | None  # bytes; None: only its end shows
     sizes_are_long: bool
     refusal: str | None = None
     taken: int = 0  # bytes, packed
@@ -59,7 +59,7 @@ class Zip:
         self._bounds = bounds
         self._buffer = bytearray()
         self._entry: _Entry | None = None
-        self._ended = False  # the entries are over; what follows is the list
+        self._ended = False  # no more entries; the directory follows
         self._packed = 0
         self._unpacked = 0
 
@@ -82,16 +82,16 @@ class Zip:
         if self._entry is not None and self._entry.is_mail:
             yield Refused(self._entry.name, "The archive ends in the middle of it.")
         if not self._ended:
-            raise Unreadable("The zip file ends before its list of contents: it was cut off. Send it again.")
+            raise Unreadable("The zip file ends before its directory: it was truncated. Send it again.")
 
     def _begin(self) -> bool:
-        """The next entry's header; false where more bytes are needed."""
+        """Parse the next entry's header; return false if more bytes are needed."""
         mark = bytes(self._buffer[:4])
         if mark in (_LIST, _END, _LIST_64):
             self._ended = True
             return True
         if len(mark) == 4 and mark != _HEADER:
-            raise Unreadable("It is no zip file, or damaged here: an entry should begin, and none does.")
+            raise Unreadable("It is not a zip file, or it is damaged here: an entry should begin, and none does.")
         if len(self._buffer) < _ENTRY.size:
             return False
         _, _, flags, method, _, _, crc, packed, _, name_bytes, extra_bytes = _ENTRY.unpack_from(self._buffer)
@@ -111,16 +111,16 @@ class Zip:
         return True
 
     def _judge(self, entry: _Entry, flags: int) -> None:
-        self._allowance.begin()  # what is no mail, too: also a million folders come to an end
+        self._allowance.begin()  # counts every entry: a million folders must end too
         if flags & _ENCRYPTED:
             entry.refusal = "It is encrypted; send it without a password."
         elif entry.method not in (_STORED, _DEFLATED):
-            entry.refusal = "It is packed in a way that is not read here; use zip's usual one (deflate)."
+            entry.refusal = "Its compression is not supported; use zip's usual one (deflate)."
         if entry.packed is None and (entry.refusal or entry.method == _STORED):
-            raise Unreadable(f"{entry.name}: where it ends cannot be seen. Make the zip file anew, deflated.")
+            raise Unreadable(f"{entry.name}: its end cannot be found. Create the zip again, deflated.")
 
     def _unpack(self, entry: _Entry) -> bool:
-        """Takes what is there of an entry; whether that was all of it."""
+        """Take what has arrived of an entry; return whether that was all of it."""
         while not entry.is_whole:
             piece = bytes(self._buffer[: _STEP if entry.packed is None else min(_STEP, entry.packed - entry.taken)])
             if not piece:
@@ -137,8 +137,8 @@ class Zip:
         return True
 
     def _inflated(self, entry: _Entry, piece: bytes) -> int:
-        """How much of the piece belongs to the entry."""
-        if entry.inflate.eof:  # more was announced than there is
+        """Return how much of the piece belongs to the entry."""
+        if entry.inflate.eof:  # the announced size was too large
             return len(piece)
         try:
             rest, data = piece, b"-"
@@ -147,7 +147,7 @@ class Zip:
                 rest = entry.inflate.unconsumed_tail
                 self._keep(entry, data)
                 if self._unpacked > max(_RATIO_FROM, _MOST_RATIO * (self._packed + len(piece))):
-                    raise Unreadable(f"{entry.name} is packed more than {_MOST_RATIO}-fold, as no mail is.")
+                    raise Unreadable(f"{entry.name} is compressed more than {_MOST_RATIO}-fold, as no mail is.")
         except zlib.error as error:
             raise Unreadable(f"{entry.name} is damaged, and what follows cannot be found. Pack it again.") from error
         return len(piece) - len(entry.inflate.unused_data)
@@ -163,7 +163,7 @@ class Zip:
             entry.parts.clear()
 
     def _behind(self, entry: _Entry) -> bool:
-        """Takes what stands behind an entry: a mark, which may be missing, checksum, and sizes of 4 or 8 bytes."""
+        """Take what follows an entry: an optional signature, the checksum, and sizes of 4 or 8 bytes."""
         if entry.packed is not None:
             return True
         if len(self._buffer) < _LONGEST_BEHIND:
@@ -181,12 +181,12 @@ class Zip:
         if entry.size > self._bounds.mail_bytes:
             return self._allowance.too_large(entry.name)
         if entry.seen_crc != entry.crc:
-            return Refused(entry.name, "It is damaged: its checksum is another one. Pack it again.")
+            return Refused(entry.name, "It is damaged: its checksum does not match. Pack it again.")
         return self._allowance.checked(entry.name, b"".join(entry.parts))
 
 
 def _long_sizes(extra: bytes) -> tuple[int, int] | None:
-    """The sizes of zip64, unpacked and packed."""
+    """Return the sizes of zip64, unpacked and packed."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)

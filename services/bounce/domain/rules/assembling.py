@@ -1,4 +1,4 @@
-"""Owns how a rule set is put together: the shipped rules, less what people have switched off, then their own."""
+"""Owns how a rule set is assembled: the shipped rules, without those that people switched off, then their own."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ MOST_EXAMPLES = 50
 
 @dataclass(frozen=True)
 class Shipped:
-    """What comes with the product: rules, signs, names for sets of words, and how providers are told."""
+    """What the product ships: rules, signs, named sets of words, and how providers are recognised."""
 
     rules: tuple[Rule, ...]
     signs: tuple[tuple[bytes, Sign], ...]
     words: Words
     providers: Providers
-    documents: Mapping[str, Mapping[str, Any]]  # by id, as they are written
+    documents: Mapping[str, Mapping[str, Any]]  # by id, as written
 
     @cached_property
     def rule_set(self) -> RuleSet:
-        """These rules and no others; made once, since it is in force wherever nobody has published any."""
+        """The shipped rules alone; built once, since this set is in force until somebody publishes one."""
         return RuleSet(self.rules, self.signs)
 
     @property
@@ -39,7 +39,7 @@ class Shipped:
 
 
 class Assembled(NamedTuple):
-    """`problems`: by rule, of those that had to be left out. `off`: shipped rules, each with who switched it off."""
+    """`problems`: by rule, of those left out. `off`: shipped rules, each with the rule that switched it off."""
 
     rules: RuleSet
     problems: Mapping[str, Sequence[Problem]]
@@ -47,7 +47,7 @@ class Assembled(NamedTuple):
 
 
 def assemble(shipped: Shipped, entries: Sequence[Published]) -> Assembled:
-    """A rule set. Rules that cannot be are left out and told of: a newer product may keep fewer names."""
+    """Assemble a rule set. Unusable rules are left out and reported: a newer product may know fewer names."""
     problems: dict[str, Sequence[Problem]] = {}
     own: list[Rule] = []
     off = switched_off(entries)
@@ -60,7 +60,7 @@ def assemble(shipped: Shipped, entries: Sequence[Published]) -> Assembled:
         except BadRule as error:
             problems[entry.id] = error.problems
     taken = {rule.id for rule in own}
-    # where the product has learned an id that was in use here, ours goes on
+    # if the product now ships a rule with an id that people use, theirs stays
     kept = [rule for rule in shipped.rules if rule.id not in off and rule.id not in taken]
     rules = (*kept, *own)
     made = shipped.rule_set if rules == shipped.rules else RuleSet(rules, shipped.signs)
@@ -68,7 +68,7 @@ def assemble(shipped: Shipped, entries: Sequence[Published]) -> Assembled:
 
 
 def switched_off(entries: Sequence[Published]) -> dict[str, str]:
-    """What live rules switch off in the layers below theirs, each with the rule that does it."""
+    """Return the rules that live rules switch off in lower layers, each with the rule that does it."""
     return {id_: entry.id for id_, entry in _switching(entries) if _layer_of(id_, entries) < entry.layer}
 
 
@@ -82,7 +82,7 @@ def _layer_of(id_: str, entries: Sequence[Published]) -> Layer:
 
 
 def rule_of_entry(entry: Published, shipped: Shipped) -> Rule | None:
-    """The rule of an entry; None where all that it does is to switch others off. Raises BadRule, with all problems."""
+    """Build an entry's rule; None if all it does is to switch others off. Raises BadRule, with all problems."""
     document = {name: value for name, value in entry.document.items() if name != SWITCH}
     problems = [*_general(entry, shipped)]
     made: Rule | None = None
@@ -103,23 +103,23 @@ def _switches(document: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _general(entry: Published, shipped: Shipped) -> Iterator[Problem]:
-    """What concerns a rule of people's alone."""
+    """Checks that apply only to rules that people write."""
     if entry.layer is Layer.SHIPPED:
-        yield Problem("/layer", "shipped rules are never edited; make a rule in the layer organisation")
+        yield Problem("/layer", "shipped rules cannot be edited; write a rule in the layer organisation")
     known = shipped.provider_names
     providers = entry.document.get("provider") or ()
     for name in providers if isinstance(providers, list | tuple) else (providers,):
         if isinstance(name, str) and name not in known:
-            yield Problem("/provider", f"there is no provider {name}; there are {', '.join(sorted(known))}")
+            yield Problem("/provider", f"there is no provider {name}; the providers are {', '.join(sorted(known))}")
     if len(entry.document.get("examples") or ()) > MOST_EXAMPLES and isinstance(entry.document["examples"], list):
-        yield Problem("/examples", f"more than {MOST_EXAMPLES} of them")
+        yield Problem("/examples", f"there are more than {MOST_EXAMPLES}")
     for number, id_ in enumerate(_switches(entry.document)):
         if not isinstance(id_, str) or len(id_) > LONGEST_TEXT or id_ == entry.id:
             yield Problem(f"/{SWITCH}/{number}", "name the id of another rule")
 
 
 def problems_of(shipped: Shipped, entries: Sequence[Published]) -> list[tuple[str, list[Problem]]]:
-    """All that speaks against a set before its examples are asked, by rule."""
+    """Return all problems of a set, by rule, before its examples are tested."""
     made = assemble(shipped, entries)
     found = [(id_, list(problems)) for id_, problems in made.problems.items()]
     known = {rule.id for rule in shipped.rules} | {entry.id for entry in entries}
@@ -129,8 +129,8 @@ def problems_of(shipped: Shipped, entries: Sequence[Published]) -> list[tuple[st
         elif _layer_of(id_, entries) >= by.layer:
             found.append((by.id, [Problem(f"/{SWITCH}", f"{id_} is in no layer below; retire it instead")]))
     if len(entries) > MOST_RULES:
-        found.append((entries[-1].id, [Problem("", f"more than {MOST_RULES} rules; retire some")]))
+        found.append((entries[-1].id, [Problem("", f"there are more than {MOST_RULES} rules; retire some")]))
     if len(made.rules.patterns) > MOST_PATTERNS:
-        detail = f"{len(made.rules.patterns):,} patterns in all, and {MOST_PATTERNS:,} is the most; retire some rules"
+        detail = f"{len(made.rules.patterns):,} patterns in all; the maximum is {MOST_PATTERNS:,}; retire some rules"
         found.append((entries[-1].id, [Problem("", detail)]))
     return found

@@ -1,4 +1,4 @@
-"""Owns what a change of the rules has done to facts: those that the other set would not have judged so."""
+"""Owns the effects of a rule change on facts: those that the other set would have classified differently."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from services.bounce.domain.rules.ruleset import RuleSet
 
 
 class Difference(NamedTuple):
-    """Rules by id: `only_here` decide in the one set as they do not in the other, `only_there` the other way round."""
+    """Rules by id: `only_here` decide differently, or only, in the one set, `only_there` in the other."""
 
     only_here: frozenset[str]
     only_there: frozenset[str]
@@ -21,7 +21,7 @@ class Difference(NamedTuple):
 
 
 def difference(here: RuleSet, there: RuleSet) -> Difference:
-    """How two sets differ, seen from the first."""
+    """Compare two sets, seen from the first."""
     ours, theirs = _deciding(here), _deciding(there)
     return Difference(
         frozenset(id_ for id_, rule in ours.items() if theirs.get(id_) != rule),
@@ -30,10 +30,9 @@ def difference(here: RuleSet, there: RuleSet) -> Difference:
 
 
 def is_effect(fact: Mapping[str, Any], there: Classifier, differs: Difference) -> bool:
-    """Whether a stored fact is as it is because of the difference: the other set would have drawn another
-    consequence."""
+    """Whether a stored fact results from the difference: under the other set another action would have followed."""
     if fact["text"] is None:
-        return fact["rule"] in differs.only_here  # nobody can ask again
+        return fact["rule"] in differs.only_here  # it can no longer be classified again
     read = read_again(fact, there)
     if fact["rule"] not in differs.only_here and read.rule not in differs.only_there:
         return False

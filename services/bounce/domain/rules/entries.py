@@ -1,4 +1,4 @@
-"""Owns a rule as people make it: the document that its author wrote, and where it stands between draft and retired."""
+"""Owns a rule as people write it: its author's document, and its state between draft and retired."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from services.bounce.domain.rules.rule import Layer
 
 
 class State(Word):
-    """What the next rule set makes of a rule: nothing, it only looks, it decides, nothing any more."""
+    """A rule's role in the next rule set: none, only watched, decides, no longer part of it."""
 
     DRAFT = 0
     SHADOW = 1
@@ -22,14 +22,14 @@ NEXT: Mapping[State, frozenset[State]] = {
     State.DRAFT: frozenset({State.DRAFT, State.SHADOW, State.LIVE, State.RETIRED}),
     State.SHADOW: frozenset({State.DRAFT, State.SHADOW, State.LIVE, State.RETIRED}),
     State.LIVE: frozenset({State.DRAFT, State.SHADOW, State.LIVE, State.RETIRED}),
-    # it comes back as a draft, so that somebody looks at it again
+    # it returns as a draft, so that somebody reviews it again
     State.RETIRED: frozenset({State.RETIRED, State.DRAFT}),
 }
 TAKING_PART = frozenset({State.SHADOW, State.LIVE})
 
 
 class Wanted(NamedTuple):
-    """A rule as somebody wants it. `document`: without id, layer and state."""
+    """A rule as its author wants it. `document`: without id, layer and state."""
 
     id: str
     layer: Layer
@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A rule that people made, as it is being worked on. Those that come with the product have no times."""
+    """A rule that people wrote, in its working state. Shipped ones have no times."""
 
     id: str
     layer: Layer
@@ -53,7 +53,7 @@ class Entry:
 
 
 class Published(NamedTuple):
-    """What a rule set keeps of a rule."""
+    """What a rule set stores of a rule."""
 
     id: str
     layer: Layer
@@ -63,5 +63,5 @@ class Published(NamedTuple):
 
 
 def published(entries: Sequence[Entry]) -> list[Published]:
-    """What of the rules takes part, in their order."""
+    """Return the rules that take part, in order."""
     return [Published(e.id, e.layer, e.state, e.version, e.document) for e in entries if e.state in TAKING_PART]

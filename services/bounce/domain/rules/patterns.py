@@ -1,12 +1,12 @@
-"""Owns the way from what an author writes to a pattern: phrases for everybody, regular expressions for experts.
+"""Owns the translation of an author's text to a pattern: phrases for everybody, regular expressions for experts.
 
 A phrase is words: `mailbox * full`. A `*` between words stands for up to 60 characters, one at a word's end for the
-rest of the word, `{name}` for any of the words that the rule set keeps under that name. Words match whole.
+rest of the word, `{name}` for any of the words that the rule set stores under that name. Words match whole.
 
-What stands in any reply (an address, a number) tells no replies apart, and is refused as a pattern.
+Text that occurs in any reply (an address, a number) does not distinguish replies, and is refused as a pattern.
 
-A pattern must cost the same whatever text comes: repeats are bounded, and what makes an engine go back (references,
-look-around) is refused. So every engine takes it, and none can be held up by a reply written for the purpose.
+A pattern must cost the same for every text: repeats are bounded, and constructs that need backtracking (references,
+look-around) are refused. So every engine accepts it, and no crafted reply can stall one.
 """
 
 import re
@@ -29,13 +29,13 @@ _NAME = re.compile(r"\{([a-z_]{1,30})\}")
 _PLACEHOLDER = re.compile(r"<(?:address|ip|time|id)>")  # as templates write them
 _IN_ANY_REPLY = b" " + b" ".join(b"%d" % number for number in range(600)) + b" @ "
 _REFUSED = {
-    sre.ASSERT: ("look-around is not linear; write what must be there as words of the expression", r"\(\?<?=", 0),
-    sre.ASSERT_NOT: ("look-around is not linear; name what must not be there under `unless`", r"\(\?<?!", 0),
+    sre.ASSERT: ("look-around is not linear; write the required text as words of the expression", r"\(\?<?=", 0),
+    sre.ASSERT_NOT: ("look-around is not linear; put the excluded words under `unless`", r"\(\?<?!", 0),
     sre.GROUPREF: ("a reference to a group is not linear; write out what it stands for", r"\\[1-9]|\(\?P=", 0),
     sre.GROUPREF_EXISTS: ("a condition on a group is not linear; write two expressions", r"\(\?\(", 0),
-    sre.ATOMIC_GROUP: ("atomic groups are not understood by every engine; write (?:…) instead of (?>…)", r"\(\?>", 0),
+    sre.ATOMIC_GROUP: ("not every engine supports atomic groups; write (?:…) instead of (?>…)", r"\(\?>", 0),
     sre.POSSESSIVE_REPEAT: (
-        "possessive repeats are not understood by every engine; leave out the +",
+        "not every engine supports possessive repeats; leave out the +",
         r".*[}+*?]\+",
         -1,
     ),
@@ -46,9 +46,9 @@ Words = Mapping[str, Sequence[str]]
 
 
 class BadPattern(ValueError):
-    """A phrase or expression that no rule may have; says why, and what to write instead.
+    """A phrase or expression that a rule may not have; says why, and what to write instead.
 
-    `position`: of the character that is at fault, counted from 0, where one is.
+    `position`: of the character at fault, counted from 0, if there is one.
     """
 
     def __init__(self, why: str, position: int | None = None) -> None:
@@ -57,7 +57,7 @@ class BadPattern(ValueError):
 
 
 def of_phrase(phrase: str, words: Words) -> tuple[bytes, ...]:
-    """The patterns of a phrase, any of which is it: with and without words in its gaps. Raises BadPattern."""
+    """Return a phrase's patterns, any of which matches it: with and without words in its gaps. Raises BadPattern."""
     _check_telling(phrase)
     segments: list[list[str]] = [[]]
     for token in _NAME.sub(r" {\1} ", phrase).split():
@@ -77,19 +77,19 @@ def of_phrase(phrase: str, words: Words) -> tuple[bytes, ...]:
 
 
 def _check_telling(phrase: str) -> None:
-    """Refuses what would match replies of every kind, or none."""
+    """Refuse text that would match replies of every kind, or none."""
     if (found := _PLACEHOLDER.search(phrase)) is not None:
         instead = "@" if found[0] == "<address>" else "*"
-        why = f"{found[0]} stands in templates, not in replies, for what differs; write {instead} in its place"
+        why = f"templates use {found[0]} for variable parts, replies do not contain it; write {instead} instead"
         raise BadPattern(why, found.start())
     words = [word for token in phrase.split() for word in comparable(token.rstrip("*")).decode().split()]
     if (part := next((word for word in words if "@" in word and word != "@"), None)) is not None:
-        raise BadPattern(f"«{part}» is a part of an address, and an address is @ to rules; leave it out")
+        raise BadPattern(f"«{part}» is a part of an address, and rules see every address as @; leave it out")
     telling = [word for word in words if word != "@"]
     if words and len(telling) <= 1 and "".join(telling or "0").isdigit():
         raise BadPattern(
-            f"«{phrase}» stands in replies of every kind: any address is @ to rules, and one number tells little; "
-            "name words beside it, or a code under `reply`"
+            f"«{phrase}» occurs in replies of every kind: rules see every address as @, and a number says little; "
+            "add words, or put a code under `reply`"
         )
 
 
@@ -100,12 +100,12 @@ def _literal(token: str) -> str:
 
 def _alternatives(name: str, words: Words) -> str:
     if name not in words:
-        raise BadPattern(f"no words are kept under the name «{name}»")
+        raise BadPattern(f"there are no words under the name «{name}»")
     return "(?:" + "|".join(re.escape(comparable(word).decode().strip()) for word in words[name]) + ")"
 
 
 def _whole(text: str) -> str:
-    """Whole words only: a space at either end. Scripts that write no spaces have none to ask for."""
+    """Match only whole words: a space at either end. Scripts written without spaces need none."""
     begins = "" if ord(text[0]) > _LAST_LATIN else " "
     if text.endswith(_WORD_ENDS):
         return begins + text.removesuffix(_WORD_ENDS)
@@ -113,46 +113,46 @@ def _whole(text: str) -> str:
 
 
 def of_expression(expression: str) -> bytes:
-    """The pattern of a regular expression, checked. Raises BadPattern with the position where there is one."""
+    """Return the checked pattern of a regular expression. Raises BadPattern with the position if there is one."""
     if len(expression) > LONGEST_EXPRESSION:
-        why = f"an expression of more than {LONGEST_EXPRESSION} characters; write several, or phrases under `contains`"
+        why = f"an expression may have at most {LONGEST_EXPRESSION} characters; write several, or use `contains`"
         raise BadPattern(why, LONGEST_EXPRESSION)
     for thing in _THING.finditer(expression):
         if thing[0] == "[":
-            raise BadPattern(f"«{expression}» is no regular expression: a class without its ]", thing.start())
+            raise BadPattern(f"«{expression}» is not a regular expression: a class without its ]", thing.start())
         if thing[0].startswith("[") and _NESTED.search(thing[0], 1):
             raise BadPattern(
                 "[ -- && || and ~~ in a class mean something else to each engine; write \\[", thing.start()
             )
     if (at := place_of(r"\\(?:x[89a-fA-F]|[1-7][0-7]{2})|\[.*\\(?:x[89a-fA-F]|[1-7][0-7]{2})", expression)) is not None:
-        raise BadPattern("an escape beyond ASCII is no letter; write the letter itself, as é", at)
+        raise BadPattern("an escape beyond ASCII is not a letter; write the letter itself, like é", at)
     try:
         tree = _parser.parse(expression)
         encoded = expression.encode()
-        re.compile(encoded)  # engines see bytes: \\u and \\N mean nothing there
+        re.compile(encoded)  # engines see bytes, where \\u and \\N mean nothing
     except re.error as error:
-        raise BadPattern(f"«{expression}» is no regular expression: {error.msg}", error.pos) from error
+        raise BadPattern(f"«{expression}» is not a regular expression: {error.msg}", error.pos) from error
     except UnicodeEncodeError as error:
-        raise BadPattern("half of a surrogate pair is no character; write the whole one", error.start) from error
+        raise BadPattern("half of a surrogate pair is not a character; write the whole one", error.start) from error
     except (OverflowError, RecursionError) as error:
-        raise BadPattern("a repeat or a depth beyond reason; write it out, or as several expressions") from error
+        raise BadPattern("a repeat or nesting is too large; write it out, or as several expressions") from error
     if tree.state.flags & ~re.UNICODE.value:
-        why = "flags inside an expression have no use: the text is in lower case already; leave them out"
+        why = "flags inside an expression are useless: the text is already in lower case; leave them out"
         raise BadPattern(why, place_of(r"\(\?[aiLmsux-]", expression))
     if (at := expression.find("\0")) >= 0:
-        raise BadPattern("NUL is in no text; leave it out", at)
+        raise BadPattern("no text contains NUL; leave it out", at)
     _Check(expression).walk(tree, 1)
     if ways(tree) > MOST_WAYS:
-        why = "it fits a text in too many ways; bound its repeats lower, or let what follows a repeat differ from it"
+        why = "it can match a text in too many ways; lower its repeats' bounds, or let what follows a repeat differ"
         raise BadPattern(why, place_of(r"[*+?]|\{", expression))
     if tree.getwidth()[0] == 0:
-        raise BadPattern(f"«{expression}» matches nothing at all, and so every text; name a word that must be there")
+        raise BadPattern(f"«{expression}» matches the empty text, and so every text; name a word that must occur")
     if re.search(encoded, _IN_ANY_REPLY):
-        raise BadPattern(f"«{expression}» matches where there are only numbers or an address; name a word beside them")
+        raise BadPattern(f"«{expression}» matches texts with only numbers or an address; name a word beside them")
     return encoded
 
 
-# one thing of an expression: an escape, a whole class, a group's beginning, a repeat, or a character
+# one token of an expression: an escape, a whole class, a group's beginning, a repeat, or a character
 _THING = re.compile(
     r"\\(?:x[0-9a-fA-F]{2}|[0-7]{3}|.)|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:P[<=]|<?[=!]|.)|\{\d*,?\d*\}\+?|[*+?]\+?|.",
     re.DOTALL,
@@ -163,8 +163,8 @@ _NESTED = re.compile(r"(?<!\\)\[|--|&&|\|\||~~")
 
 
 def place_of(wanted: str, expression: str, which: int = 0) -> int | None:
-    """Where the first thing that begins as `wanted` (an expression too) stands; what is escaped or in a class is
-    not looked into. `which` character of it: 0 the first, -1 the last."""
+    """Return where the first token that matches `wanted` (an expression too) begins, ignoring escapes and classes.
+    `which` character of it: 0 the first, -1 the last."""
     search = re.compile(wanted)
     things = _THING.finditer(expression)
     return next((range(*thing.span())[which] for thing in things if search.match(thing[0])), None)
@@ -177,7 +177,7 @@ class _Check:
     expression: str
 
     def walk(self, tree: Any, times: int) -> None:
-        """`times`: how often the repeats around this may repeat it."""
+        """`times`: how often the enclosing repeats may repeat it."""
         for op, value in tree:
             if op in _REFUSED:
                 why, begins, which = _REFUSED[op]
@@ -196,14 +196,14 @@ class _Check:
             elif op is sre.SUBPATTERN:
                 _, on, off, inner = value
                 if on or off:
-                    why = "flags inside an expression have no use; write (?:…)"
+                    why = "flags inside an expression are useless; write (?:…)"
                     raise BadPattern(why, place_of(r"\(\?[aiLmsux-]", self.expression))
                 self.walk(inner, times)
 
     def _repeat(self, value: Any, times: int) -> None:
         least, most, inner = value
         if most is sre.MAXREPEAT:
-            why = f"a repeat without an end; write {{{least},40}} instead of + or *"
+            why = f"a repeat must have an upper bound; write {{{least},40}} instead of + or *"
             raise BadPattern(why, place_of(r"[*+]|\{\d*,\}", self.expression))
         if most > LONGEST_REPEAT or times * most > 4 * LONGEST_REPEAT:
             why = f"repeats of more than {LONGEST_REPEAT}, or repeats of repeats, cost too much; write {{{least},40}}"
@@ -216,11 +216,11 @@ class _Check:
             ends = value if op is sre.RANGE else (value,) if op is sre.LITERAL else ()
             if any(end > 127 for end in ends):
                 if (place := place_of(r"\[[^\x00-\x7f]*.*[^\x00-\x7f]", self.expression)) is not None:
-                    raise BadPattern("letters beyond ASCII have no place in a class; write (?:é|è)", place)
-                return  # (?:é|è) it is: to the parser the same
+                    raise BadPattern("a class must not contain letters beyond ASCII; write (?:é|è)", place)
+                return  # it is (?:é|è), which the parser treats alike
 
 
 def _count(thing: str) -> int | None:
-    """How often `{2,300}` repeats at most; None for what is no such repeat."""
+    """Return the upper bound of `{2,300}`; None if it is not such a repeat."""
     found = re.fullmatch(r"\{\d*,?(\d+)\}\+?", thing)
     return int(found[1]) if found else None

@@ -1,6 +1,6 @@
-"""Owns the reading of a pattern as pieces: letters, classes, gaps, alternatives, each with its repeats.
+"""Owns parsing a pattern into pieces: letters, classes, gaps, alternatives, each with its repeats.
 
-Python's own parser pulls together what alternatives begin with; here they stay as they are written.
+Python's own parser merges the common prefixes of alternatives; here they stay as written.
 """
 
 import re
@@ -20,7 +20,7 @@ _RANGE = re.compile(rb"(.)-(.)|(.)", re.DOTALL)
 
 
 class Unreadable(Exception):
-    """A pattern says something that is not understood here."""
+    """A pattern contains something that is not understood here."""
 
 
 class Letter(NamedTuple):
@@ -32,12 +32,12 @@ class Letter(NamedTuple):
 
     @property
     def is_edge(self) -> bool:
-        """It stands before or after a word: a space, or an end of the text (there is a space)."""
+        """Whether it is a word boundary: a space, or an end of the text (where there is a space)."""
         return self.char in (b" ", b"^", b"$")
 
 
 class Chars(NamedTuple):
-    """A class of characters, of letters and digits or of what stands between words."""
+    """A class of characters, of letters and digits or of those between words."""
 
     members: frozenset[int]
 
@@ -63,7 +63,7 @@ Alternatives = tuple[tuple[Piece, ...], ...]
 
 
 def read(pattern: bytes) -> Alternatives:
-    """The alternatives of a pattern, each a sequence of pieces. Raises Unreadable."""
+    """Return the alternatives of a pattern, each a sequence of pieces. Raises Unreadable."""
     found, at = _alternatives(pattern, 0)
     if at != len(pattern):
         raise Unreadable
@@ -127,7 +127,7 @@ def _repeat(pattern: bytes, at: int) -> tuple[int, int, int]:
     least, comma, most, sign = found.groups()
     at = found.end()
     if pattern[at : at + 1] == b"?":
-        at += 1  # lazy: finds the same
+        at += 1  # lazy: matches the same texts
     if sign:
         return int(sign == b"+"), 1 if sign == b"?" else _ENDLESS, at
     return int(least), int(most or _ENDLESS) if comma else int(least), at

@@ -1,4 +1,4 @@
-"""Owns what examples show about a rule set: each is won by the rule that it stands at, and nobody else's is taken."""
+"""Owns what examples show about a rule set: each rule decides its own examples, and takes none of another rule's."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -10,16 +10,16 @@ from services.bounce.domain.rules.ruleset import Reply
 
 
 class Said(NamedTuple):
-    """Who decided, and what."""
+    """The rule that decided, and its category."""
 
     rule: str | None
     category: str
 
 
 class Lost(NamedTuple):
-    """An example, the rule that it stands at, and what is said of it. `number`: its place in the rule's list.
+    """An example, its rule, and the result. `number`: its index in the rule's list.
 
-    `before`: what the rules in force say of it, for an example of a shipped rule.
+    `before`: the result under the rules in force, for an example of a shipped rule.
     """
 
     rule: str
@@ -30,7 +30,7 @@ class Lost(NamedTuple):
 
 
 def reply_of(example: Mapping[str, Any]) -> Reply:
-    """An example as a reply; what it does not name is read from its text."""
+    """Build a reply from an example; fields that it does not name are read from its text."""
     text = str(example["text"])
     code, enhanced = codes_in(text)
     return Reply(
@@ -44,7 +44,7 @@ def reply_of(example: Mapping[str, Any]) -> Reply:
 
 
 def lost_of(rule: Rule, classifier: Classifier) -> list[Lost]:
-    """Examples of a rule that it does not win; one that only looks need only match."""
+    """Return a rule's examples that it does not decide; a rule in shadow need only match."""
     lost = []
     for number, example in enumerate(rule.examples):
         verdict = classifier.classify(reply_of(example))
@@ -55,13 +55,13 @@ def lost_of(rule: Rule, classifier: Classifier) -> list[Lost]:
 
 
 def own_lost(classifier: Classifier) -> list[Lost]:
-    """Of all rules that people made."""
+    """Check all rules that people wrote."""
     own = (rule for rule in classifier.rules.rules if rule.layer is not Layer.SHIPPED)
     return [lost for rule in own for lost in lost_of(rule, classifier)]
 
 
 def taken(shipped: Iterable[Rule], now: Classifier, before: Classifier) -> list[Lost]:
-    """Examples of shipped rules that another rule decides than the set in force says."""
+    """Return examples of shipped rules that another rule decides than under the set in force."""
     found = []
     for rule in shipped:
         for number, example in enumerate(rule.examples):

@@ -1,4 +1,4 @@
-"""Owns what a rule is: what must be there for it to match, what it then says, and why we believe it."""
+"""Owns what a rule is: its conditions, its category, and why we believe it."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +32,8 @@ class Layer(Word):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with a field of a rule. `pointer`: a JSON Pointer into its document; `position`: the character of
-    an expression that is at fault, counted from 0."""
+    """What is wrong with a field of a rule. `pointer`: a JSON Pointer into its document; `position`: the character at
+    fault in an expression, counted from 0."""
 
     pointer: str
     detail: str
@@ -48,7 +48,7 @@ class Problem:
 
 
 class BadRule(ValueError):
-    """A rule that cannot be; says which, and all that is wrong with it."""
+    """An unusable rule; says which, and all that is wrong with it."""
 
     def __init__(self, problems: Sequence[Problem], id_: object = None) -> None:
         self.problems = tuple(problems)
@@ -57,10 +57,10 @@ class BadRule(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`texts`: any of these patterns; `unless`: none of these. Every condition that is not empty must hold.
+    """`texts`: any of these patterns; `unless`: none of these. All conditions that are not empty must hold.
 
-    `enhanced` holds exact codes and subjects (`5.7`); `priority` decides among the rules of one layer that match.
-    `shadow`: it only looks, and decides nothing.
+    `enhanced` has exact codes and subjects (`5.7`); `priority` decides between matching rules of one layer. `shadow`:
+    it is only watched, and decides nothing.
     """
 
     id: str
@@ -80,15 +80,15 @@ class Rule:
 
 
 def rule_of(document: Mapping[str, Any], layer: Layer, words: Words, *, shadow: bool = False) -> Rule:
-    """A rule from its document. Raises BadRule with all that is wrong."""
+    """Build a rule from its document. Raises BadRule with all that is wrong."""
     fields = _Fields(document, [])
     id_, category = document.get("id"), document.get("category")
     if not isinstance(id_, str) or not _ID.fullmatch(id_):
-        fields.wrong("/id", "an id has up to 80 lower-case letters, digits and hyphens, as our-relay-says-no")
+        fields.wrong("/id", "an id has up to 80 lower-case letters, digits and hyphens, like our-relay-says-no")
     for name in sorted(set(document) - _KEYS):
         fields.wrong(f"/{name}", f"a rule has no {name}")
     if category not in CATEGORIES:
-        fields.wrong("/category", f"there is no category {category}; there are {', '.join(CATEGORIES)}")
+        fields.wrong("/category", f"there is no category {category}; the categories are {', '.join(CATEGORIES)}")
     rule = Rule(
         id=str(id_),
         category=str(category),
@@ -122,7 +122,7 @@ def rule_of(document: Mapping[str, Any], layer: Layer, words: Words, *, shadow: 
 
 
 def default_priority(rule: Rule) -> int:
-    """Provider's words before anybody's, words before enhanced codes, these before reply codes."""
+    """A provider's words rank above anybody's, words above enhanced codes, these above reply codes."""
     if rule.texts:
         return 400 if rule.providers else 300
     return 200 if rule.enhanced else 100
@@ -133,7 +133,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Fields:
-    """A document that is read field by field; what is wrong is gathered, so that an author hears it all at once."""
+    """Reads a document field by field and collects the problems, so that an author gets all at once."""
 
     document: Mapping[str, Any]
     problems: list[Problem]
@@ -142,11 +142,11 @@ class _Fields:
         self.problems.append(Problem(pointer, detail, position))
 
     def texts(self, name: str) -> dict[str, str]:
-        """The texts of a field, each under its pointer; one may stand without a list."""
+        """Return the texts of a field by pointer; a single text needs no list."""
         value = self.document.get(name)
         items = value if isinstance(value, list | tuple) else () if value is None else (value,)
         if len(items) > MOST_TEXTS:
-            self.wrong(f"/{name}", f"more than {MOST_TEXTS} of them; write several rules")
+            self.wrong(f"/{name}", f"there are more than {MOST_TEXTS}; write several rules")
             return {}
         found = {}
         for number, item in enumerate(items):
@@ -154,13 +154,13 @@ class _Fields:
             if not isinstance(item, str | int) or isinstance(item, bool):
                 self.wrong(pointer, f"{name} is a text or a list of texts")
             elif len(str(item)) > LONGEST_TEXT:
-                self.wrong(pointer, f"more than {LONGEST_TEXT} characters", LONGEST_TEXT)
+                self.wrong(pointer, f"it has more than {LONGEST_TEXT} characters", LONGEST_TEXT)
             else:
                 found[pointer] = str(item)
         return found
 
     def each(self, name: str, read: Callable[[str], T]) -> list[T]:
-        """What each text of a field means."""
+        """Convert each text of a field."""
         found: list[T] = []
         for pointer, text in self.texts(name).items():
             try:
@@ -202,7 +202,7 @@ def _among(name: str, allowed: frozenset[str]) -> Callable[[str], str]:
 def _range(value: str) -> tuple[int, int]:
     match = _REPLIES.fullmatch(value)
     if match is None:
-        raise BadPattern(f"«{value}» is no reply code: write 550, 5xx or 550-559")
+        raise BadPattern(f"«{value}» is not a reply code: write 550, 5xx or 550-559")
     if match[1]:
         return int(match[1]) * 100, int(match[1]) * 100 + 99
     return int(match[2]), int(match[3] or match[2])
@@ -211,7 +211,7 @@ def _range(value: str) -> tuple[int, int]:
 def _codes(value: str) -> list[str]:
     match = _ENHANCED.fullmatch(value)
     if match is None:
-        raise BadPattern(f"«{value}» is no enhanced code: write 5.1.1, x.1.1 or 5.7.x")
+        raise BadPattern(f"«{value}» is not an enhanced code: write 5.1.1, x.1.1 or 5.7.x")
     classes = "45" if match[1] == "x" else match[1]
     detail = "" if match[3] == "x" else f".{match[3]}"
     return [f"{one}.{match[2]}{detail}" for one in classes]

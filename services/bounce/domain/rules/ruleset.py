@@ -1,4 +1,4 @@
-"""Owns which rule wins: the one of the highest layer, then of the highest priority, then the one that stands first."""
+"""Owns which rule wins: the one of the highest layer, then of the highest priority, then the first."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from services.bounce.domain.rules.skeleton import Skeletons
 
 
 class Reply(NamedTuple):
-    """What there is to judge. `stage`: the SMTP command that was answered, where the report tells it."""
+    """A reply to classify. `stage`: the SMTP command that was answered, if the report names it."""
 
     text: str
     reply_code: int | None = None
@@ -23,13 +23,13 @@ class Reply(NamedTuple):
 
 
 class Scan(Protocol):
-    """One pass over a comparable text: the numbers of the patterns that are in it, in any order, each at least once."""
+    """One pass over a comparable text: returns the numbers of the patterns in it, in any order, each at least once."""
 
     def __call__(self, words: bytes) -> list[int]: ...
 
 
 class Sign(NamedTuple):
-    """What words say besides a category: who speaks (`provider`), or what was answered (`stage`)."""
+    """What words say besides a category: who replies (`provider`), or which command was answered (`stage`)."""
 
     kind: str
     value: str
@@ -37,7 +37,7 @@ class Sign(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """What a pattern is for: it speaks for a rule, against it, or is a sign."""
+    """A pattern's role: it supports a rule, excludes it, or is a sign."""
 
     rule: int = -1
     against: bool = False
@@ -46,9 +46,9 @@ class _Use:
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Rules in order, with all of their patterns numbered; immutable, named by its digest.
+    """Rules in order, with all of their patterns numbered; immutable, identified by digest.
 
-    A pattern has one number however many rules look for it, because each match that is told costs. `uses`: by number.
+    A pattern has one number, however many rules use it, because each reported match costs. `uses`: by number.
     """
 
     rules: tuple[Rule, ...]
@@ -81,23 +81,23 @@ class RuleSet:
 
     @cached_property
     def skeletons(self) -> Skeletons:
-        """What makes two replies the same to these rules; patterns that no set had before take a fifth of a second."""
+        """What makes two replies equal to these rules; patterns that no set had before take a fifth of a second."""
         return Skeletons(self.patterns)
 
 
 def rules_of(documents: Iterable[Mapping[str, object]], layer: Layer, words: Mapping[str, Sequence[str]]) -> list[Rule]:
-    """Rules from their documents, in order. Raises BadRule: the first that cannot be, or an id given twice."""
+    """Build rules from documents, in order. Raises BadRule: for the first unusable one, or a repeated id."""
     rules = [rule_of(document, layer, words) for document in documents]
     seen: set[str] = set()
     for rule in rules:
         if rule.id in seen:
-            raise BadRule([Problem("/id", "the id is given twice")], rule.id)
+            raise BadRule([Problem("/id", "the id is used twice")], rule.id)
         seen.add(rule.id)
     return rules
 
 
 def signs_of(kind: str, phrases: Mapping[str, Sequence[str]]) -> list[tuple[bytes, Sign]]:
-    """Signs from phrases: {"gmail": ["gsmtp"]}."""
+    """Build signs from phrases: {"gmail": ["gsmtp"]}."""
     return [
         (pattern, Sign(kind, name))
         for name, listed in phrases.items()
@@ -107,7 +107,7 @@ def signs_of(kind: str, phrases: Mapping[str, Sequence[str]]) -> list[tuple[byte
 
 
 def _by_code(rules: Sequence[Rule]) -> dict[str, tuple[int, ...]]:
-    """Rules that need no words, by the codes that they ask for: `5.1.1`, `5.1`, `550`."""
+    """Map codes to the rules that need no words: `5.1.1`, `5.1`, `550`."""
     found: dict[str, list[int]] = {}
     for number, rule in enumerate(rules):
         if rule.texts:

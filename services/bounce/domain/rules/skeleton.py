@@ -1,10 +1,10 @@
-"""Owns the skeleton of a reply: its words, with ids blotted out that no rule of a set looks into.
+"""Owns the skeleton of a reply: its words, with ids blanked out that no rule of a set inspects.
 
-Replies of one kind differ in queue ids and times. Two of them have one skeleton only if each pattern of the set is in
-both or in neither, so that a verdict on the one is the verdict on the other. That is read off the patterns: whatever
-they say of single letters and digits is a whole word (`exact`), the beginning of one (`prefixes`), or somewhere in one
-(`anywhere`). An id that is, begins with or holds none of these is passed over by all patterns in the same way as any
-other of its length, and becomes a blot of that length. A set with a pattern that cannot be read so blots out nothing.
+Replies of one kind differ in queue ids and times. Two of them have the same skeleton only if each pattern of the set is
+in both or in neither, so that they have the same verdict. That is derived from the patterns: all that they require of
+single letters and digits is a whole word (`exact`), a word's beginning (`prefixes`), or a part of a word (`anywhere`).
+An id that neither equals, begins with nor contains any of these is the same to all patterns as any other id of its
+length, and becomes a blank of that length. With a pattern that cannot be analysed, a set blanks out nothing.
 """
 
 import re
@@ -18,21 +18,21 @@ from services.bounce.domain.rules.pieces import Alternatives, AnyChar, Chars, Le
 SHORTEST = 6
 LONGEST = 60
 _SHAPE = re.compile(rb"[a-z]{0,20}[0-9][a-z0-9]{5,39}")  # of an id, within SHORTEST and LONGEST
-# an id from its first digit on: a search from digit to digit is the fastest
+# an id from its first digit on: searching from digit to digit is fastest
 _tail = re.compile(rb"[0-9][a-z0-9]{5,39}+(?![^ ])").search
 _MOST_LETTERS = 20
 _BLOTS = [b"\0" * length for length in range(LONGEST + 1)]
 _MOST_STATES = 200
 _GAP = f" {GAP} ".encode()
-_WORDS = re.compile(rb" (?:[a-z0-9@=\x80-\xff]+ )+")  # nothing but whole words
+_WORDS = re.compile(rb" (?:[a-z0-9@=\x80-\xff]+ )+")  # only whole words
 
 
 class _State(NamedTuple):
-    """Where in a word of the text a pattern stands, and what it has said of that word so far.
+    """A pattern's position in a word of the text, and what it has required of that word so far.
 
-    `loose`: it may stand anywhere in the word. `run`: the letters that it has asked for since. `short`: how many
-    characters it has asked for otherwise, `digit`: and whether digits would do. `done`: what it asks of this word is
-    noted already.
+    `loose`: the position may be anywhere in the word. `run`: the letters required since. `short`: the number of other
+    characters required, `digit`: whether digits would match them. `done`: the requirement on this word is already
+    recorded.
     """
 
     loose: bool = False
@@ -47,12 +47,12 @@ _States = frozenset[_State]
 
 
 def _without_gaps(pattern: bytes) -> bytes:
-    """A gap between words says nothing of any."""
+    """Drop gaps: a gap between words requires nothing of any word."""
     return pattern.replace(b"\\ ", b" ").replace(_GAP, b" ")
 
 
 class _Notes:
-    """What a pattern says of single characters in words. Raises Unreadable where it says more than can be noted."""
+    """A pattern's requirements on single characters in words. Raises Unreadable for one that cannot be recorded."""
 
     def __init__(self, pattern: bytes) -> None:
         self.exact: set[bytes] = set()
@@ -76,14 +76,14 @@ class _Notes:
     def _repeated(self, piece: Piece, before: _States) -> _States:
         item, least, most = piece
         if isinstance(item, Chars | AnyChar):
-            # where it may be left out, what is noted with it holds without it
+            # if it is optional, what is recorded with it holds without it too
             return frozenset(self._class(item, most, state) for state in before)
         after = before if least == 0 else frozenset()
         states = before
         for _ in range(most):
             states = self._letter(item, states) if isinstance(item, Letter) else self._walk(item, states)
             if states <= after:
-                break  # it goes round
+                break  # a fixed point
             after |= states
             if len(after) > _MOST_STATES:
                 raise Unreadable
@@ -97,7 +97,7 @@ class _Notes:
             self._close(state)
             return _START
         if not letter.is_plain:
-            return _DONE  # an id has none of these, nor has the rest of such a word
+            return _DONE  # no id contains these, nor does the rest of such a word
         if state.done:
             return state
         if state.short:
@@ -108,7 +108,7 @@ class _Notes:
         if isinstance(item, Chars) and item.is_edge:
             self._close(state)
             return _START
-        if isinstance(item, Chars) and not item.is_every:  # of letters and digits some
+        if isinstance(item, Chars) and not item.is_every:  # some of the letters and digits
             if state.done or state.run:
                 return self._open(state)
             if state.loose:
@@ -120,14 +120,14 @@ class _Notes:
         return opened if isinstance(item, Chars) and opened.done else _LOOSE
 
     def _close(self, state: _State) -> None:
-        """The word ends here."""
+        """Handle the end of the word."""
         if state.run:
             (self.anywhere if state.loose else self.exact).add(state.run)
         if state.short >= SHORTEST and state.digit:
             raise Unreadable
 
     def _open(self, state: _State) -> _State:
-        """The word may go on as it likes."""
+        """Handle a word that may continue in any way."""
         if state.short:
             raise Unreadable
         if state.run:
@@ -138,7 +138,7 @@ class _Notes:
 
 @lru_cache(maxsize=32_768)
 def _notes(pattern: bytes) -> _Notes | None:
-    """Kept, since the next rule set has nearly the same patterns. None: unreadable."""
+    """Analyse a pattern; cached, since the next rule set has nearly the same ones. None: unreadable."""
     try:
         return _Notes(pattern)
     except Unreadable:
@@ -146,7 +146,7 @@ def _notes(pattern: bytes) -> _Notes | None:
 
 
 class Skeletons:
-    """Skeletons of folded texts, by the patterns of one rule set. `blots`: whether ids are blotted out at all."""
+    """Skeletons of folded texts, by the patterns of one rule set. `blots`: whether ids are blanked out at all."""
 
     def __init__(self, patterns: Iterable[bytes]) -> None:
         found = [_notes(pattern) for pattern in {_without_gaps(pattern) for pattern in patterns}]
@@ -160,7 +160,7 @@ class Skeletons:
         self._prefixes = {first: tuple(listed) for first, listed in by_first.items()}
 
     def of(self, words: bytes) -> bytes:
-        """The skeleton of a text that is comparable or folded to become so, as long as the text."""
+        """Return the skeleton of a comparable or folded text, of the same length."""
         found = _tail(words) if self.blots else None
         while found is not None:
             digit, end = found.span()
@@ -173,7 +173,7 @@ class Skeletons:
         return words
 
     def _is_seen(self, word: bytes) -> bool:
-        """Whether some pattern looks into it."""
+        """Whether some pattern inspects it."""
         if word.startswith(self._prefixes.get(word[0], ())) or word in self._exact:
             return True
         for part in self._anywhere:  # noqa: SIM110 - any() over a generator takes twice as long

@@ -1,6 +1,6 @@
-"""Owns in how many ways an expression may be laid over one text: what an engine that goes back may have to try.
+"""Owns the number of ways in which an expression can match one text: what a backtracking engine may have to try.
 
-Hyperscan takes the same time for all of them. Where Python's re takes its place, `(?:a|b|ab){1,200}c` never comes back.
+Hyperscan takes the same time for all. With Python's re in its place, `(?:a|b|ab){1,200}c` never returns.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT)
 
 
 def ways(tree: Sequence[Any]) -> int:
-    """The ways of a parsed expression, from one place in a text; more than MOST_WAYS are not counted."""
+    """Count a parsed expression's ways from one position in a text; stops counting above MOST_WAYS."""
     found = 1
     items = list(tree)
     for number, (op, value) in enumerate(items):
@@ -33,7 +33,7 @@ def ways(tree: Sequence[Any]) -> int:
             follows = _first(items[number + 1 :])
             least, most, inner = value
             repeated = _chars(*inner[0]) if len(inner) == 1 else None
-            # of a run that ends where what follows begins there is one length only
+            # a run that ends where what follows begins has only one length
             if repeated is None or follows is None or repeated & follows:
                 found *= _repeated(ways(inner), least, most)
         elif op is sre.BRANCH:
@@ -56,7 +56,7 @@ def _repeated(each: int, least: int, most: int) -> int:
 
 
 def _first(items: Sequence[Any]) -> frozenset[int] | None:
-    """The bytes with which the rest begins; None where that is not easily seen."""
+    """Return the bytes with which the rest can begin; None if that is not obvious."""
     if not items:
         return None
     op, value = items[0]
@@ -66,7 +66,7 @@ def _first(items: Sequence[Any]) -> frozenset[int] | None:
 
 
 def _chars(op: Any, value: Any) -> frozenset[int] | None:
-    """The bytes of which one fits; None for what is longer than one."""
+    """Return the bytes that match; None for more than one character."""
     if op is sre.LITERAL:
         return frozenset({value}) if value < 128 else None
     if op is sre.NOT_LITERAL:

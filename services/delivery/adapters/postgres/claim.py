@@ -185,7 +185,7 @@ def _rest(claim: Claim, prepared: Prepared) -> list[Any]:
 
 
 async def queue(connection: Any, waiting: Sequence[Waiting]) -> None:
-    """Insert work rows. Give-backs are counted only while nothing else happens to a recipient in between."""
+    """Insert work rows; `returns` counts consecutive give-backs."""
     if not waiting:
         return
     await connection.execute(

@@ -19,7 +19,7 @@ from services.delivery.adapters.postgres.recover import OpenBody
 from services.delivery.adapters.postgres.settle import settle
 from services.delivery.domain.accounts import Moves, Unit
 from services.delivery.domain.callbacks import ReceiptNews
-from services.delivery.domain.receiving import verdict_of
+from services.delivery.domain.receiving import REACHED, verdict_of
 from services.delivery.ports import Realm, Received
 
 _ABOUT = """
@@ -36,13 +36,18 @@ select * from unnest($1::text[], $2::text[], $3::uuid[], $4::bigint[], $5::int[]
                      $8::text[], $9::text[])
 order by 1, 2 on conflict do nothing returning provider, event_id
 """
-# sent → failed: the provider gave up after accepting; failed → sent: it was delivered, whatever we had recorded
+# sent → failed: the provider gave up after accepting; failed → sent: it was delivered, whatever we had recorded.
+# A message that was delivered stays so: a callback may overtake the one before it.
 _APPLY = """
 update message m set status = i.status, reason = i.reason, detail = coalesce(i.detail, m.detail), recorded_at = $8
 from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::bool[], $7::text[])
   as i (notification_id, address_id, attempt, status, reason, delivered, detail)
 where m.notification_id = i.notification_id and m.address_id = i.address_id and m.attempt = i.attempt
-  and (m.status in (1, 6) or (m.status = 2 and i.status = 3) or (m.status = 3 and i.status = 2 and i.delivered))
+  and (m.status in (1, 6) or (m.status = 3 and i.status = 2 and i.delivered)
+       or (m.status = 2 and i.status = 3 and not exists (
+             select from receipt r
+             where r.notification_id = i.notification_id and r.address_id = i.address_id and r.attempt = i.attempt
+               and r.kind = any($9::int[]))))
 returning m.notification_id, m.address_id, m.attempt, old.status, new.status, new.reason
 """
 _OVERTAKEN = """
@@ -56,6 +61,8 @@ with known as (
 update message m set duplicates = m.duplicates + 1 from known k
 where k.status = 2 and m.notification_id = k.notification_id and m.address_id = k.address_id
 """
+
+_REACHED = sorted(int(kind) for kind in REACHED)
 
 Key = tuple[UUID, int]
 
@@ -124,7 +131,7 @@ async def _apply(connection: Any, news: Sequence[ReceiptNews], now: datetime) ->
         [int(v.reason) for v in verdicts],
     ]
     delivered, details = [v.delivered for v in verdicts], [v.detail for v in verdicts]
-    moved = await connection.fetch(_APPLY, *columns, delivered, details, now)
+    moved = await connection.fetch(_APPLY, *columns, delivered, details, now, _REACHED)
     applied = {(row[0], row[1], row[2]) for row in moved}
     missed = [place for place, key in enumerate(keys) if key not in applied]
     if missed:

@@ -48,7 +48,7 @@ _OPINIONS = {
 
 class _Event(msgspec.Struct):
     event: str
-    message_id: str = msgspec.field(default="", name="message-id")
+    message_id: str | None = msgspec.field(default=None, name="message-id")
     custom: str | None = msgspec.field(default=None, name="X-Mailin-custom")
     ts_epoch: int | None = None
     ts_event: int | None = None

@@ -74,6 +74,10 @@ class _Envelope(msgspec.Struct):
     sender: str = ""
 
 
+class _Client(msgspec.Struct):
+    bot: str | None = None  # `apple`, `gmail`, `generic`: a machine that fetched, no customer who read
+
+
 class _Reject(msgspec.Struct):
     reason: str | None = None
 
@@ -82,12 +86,13 @@ class _Event(msgspec.Struct):
     event: str
     id: str = ""
     timestamp: float | None = None
-    severity: str = ""
-    reason: str = ""
+    severity: str | None = None
+    reason: str | None = None
     user_variables: Any = msgspec.field(default=None, name="user-variables")
     envelope: _Envelope | None = None
     delivery_status: _DeliveryStatus | None = msgspec.field(default=None, name="delivery-status")
     reject: _Reject | None = None
+    client_info: _Client | None = msgspec.field(default=None, name="client-info")
 
 
 _outer = msgspec.json.Decoder(_Webhook, strict=False).decode
@@ -135,7 +140,7 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
     if event.event not in _KINDS:
         return Said.NEW_TO_US
     kind = _KINDS[event.event]
-    if kind is None:
+    if kind is None or (event.client_info is not None and event.client_info.bot):
         return Said.NOTHING
     if kind is ReceiptKind.BOUNCED:
         kind = _failed(event)
@@ -158,7 +163,7 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
 def _failed(event: _Event) -> ReceiptKind:
     if event.severity == "temporary":
         return ReceiptKind.DEFERRED
-    return ReceiptKind.DROPPED if event.reason.startswith("suppress-") else ReceiptKind.BOUNCED
+    return ReceiptKind.DROPPED if (event.reason or "").startswith("suppress-") else ReceiptKind.BOUNCED
 
 
 def _opinion(event: _Event) -> Opinion | None:
@@ -167,4 +172,4 @@ def _opinion(event: _Event) -> Opinion | None:
     vendor_class = "/".join(filter(None, (event.severity, event.reason))) or "failed"
     if event.reason == "old":  # tried until it expired: "permanent" only means that this mail is given up
         return Opinion(vendor_class, "expired", False)
-    return Opinion(vendor_class, None, {"permanent": True, "temporary": False}.get(event.severity))
+    return Opinion(vendor_class, None, {"permanent": True, "temporary": False}.get(event.severity or ""))

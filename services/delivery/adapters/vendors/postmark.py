@@ -62,7 +62,7 @@ class _Event(msgspec.Struct):
     RecordType: str
     ID: int | None = None
     MessageID: str | None = None
-    Type: str = ""
+    Type: str | None = None
     Details: str | None = None
     Description: str | None = None
     Metadata: Any = None
@@ -101,7 +101,7 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
     kind, opinion = _RECORDS.get(event.RecordType), None
     match event.RecordType:
         case "Bounce":
-            if event.Type not in _BOUNCES:
+            if event.Type is None or event.Type not in _BOUNCES:
                 return Said.NEW_TO_US
             kind, category, permanent = _BOUNCES[event.Type]
             opinion = Opinion(event.Type, category, permanent)

@@ -60,8 +60,8 @@ class _Event(msgspec.Struct):
     reason: str | None = None
     response: str | None = None
     status: str | None = None
-    type: str = ""
-    bounce_classification: str = ""
+    type: str | None = None
+    bounce_classification: str | None = None
     sg_machine_open: bool = False
 
 
@@ -129,8 +129,10 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
 def _opinion(event: _Event, kind: ReceiptKind) -> Opinion | None:
     if kind is ReceiptKind.BOUNCED:
         vendor_class = "/".join(filter(None, (event.type or "bounce", event.bounce_classification)))
-        category = "expired" if event.type == "expired" else _CATEGORIES.get(event.bounce_classification.lower())
-        return Opinion(vendor_class, category, _PERMANENT.get(event.type))
+        category = (
+            "expired" if event.type == "expired" else _CATEGORIES.get((event.bounce_classification or "").lower())
+        )
+        return Opinion(vendor_class, category, _PERMANENT.get(event.type or ""))
     if kind is ReceiptKind.DROPPED:
         return Opinion(event.reason or event.event)
     return None

@@ -22,7 +22,7 @@ log = get_logger(__name__)
 
 # SES publishes this once when a configuration set gets its topic; it is not JSON
 _GREETING = "Successfully validated SNS topic for Amazon SES event publishing."
-_ON_ITS_LIST = frozenset({"Suppressed", "OnAccountSuppressionList", "UnsubscribedRecipient"})
+_ON_ITS_LIST = frozenset({"OnAccountSuppressionList", "UnsubscribedRecipient"})
 # bounceSubType → its category
 _CATEGORIES = {
     "NoEmail": "unknown-user",
@@ -60,12 +60,12 @@ class _Happened(msgspec.Struct):
     """The fields about the event itself, under the event's name; only those that we read."""
 
     timestamp: str | None = None
-    bounceType: str = ""
-    bounceSubType: str = ""
+    bounceType: str | None = None
+    bounceSubType: str | None = None
     bouncedRecipients: list[_Recipient] = []
     complaintSubType: str | None = None
     complaintFeedbackType: str | None = None
-    delayType: str = ""
+    delayType: str | None = None
     delayedRecipients: list[_Recipient] = []
     smtpResponse: str | None = None
     reason: str | None = None
@@ -179,10 +179,10 @@ def _of_its_name(event: _Event, word: str) -> _Happened:
 
 
 def _bounce(bounce: _Happened, mail: _Mail) -> _Told:
-    sub_type = bounce.bounceSubType
-    opinion = Opinion(f"{bounce.bounceType}/{sub_type}", _CATEGORIES.get(sub_type), _PERMANENT.get(bounce.bounceType))
+    kind, sub_type = bounce.bounceType or "", bounce.bounceSubType or ""
+    opinion = Opinion(f"{kind}/{sub_type}", _CATEGORIES.get(sub_type), _PERMANENT.get(kind))
     about = _about(bounce.bouncedRecipients, mail)
-    if sub_type in _ON_ITS_LIST:
+    if sub_type in _ON_ITS_LIST or "suppress" in sub_type.lower():  # it adds kinds of lists
         return _Told(ReceiptKind.DROPPED, bounce.timestamp, about.diagnosticCode, None, opinion)
     return _Told(ReceiptKind.BOUNCED, bounce.timestamp, about.diagnosticCode, about.status, opinion)
 

@@ -85,12 +85,13 @@ class _Event(msgspec.Struct):
     event_id: str = ""
     timestamp: str | float | None = None
     rcpt_meta: Any = None
-    msg_from: str = ""
-    bounce_class: str | int = ""
+    msg_from: str | None = None
+    bounce_class: str | int | None = None
     error_code: str | int | None = None
     raw_reason: str | None = None
     reason: str | None = None
-    fbtype: str = ""
+    fbtype: str | None = None
+    is_prefetched: bool = False  # by a mail program, whoever reads or does not
 
 
 class _Posted(msgspec.Struct):
@@ -122,15 +123,15 @@ def _translate(posted: _Posted, now: datetime) -> MailNews | Said:
         return Said.NEW_TO_US
     kind, opinion = _KINDS[event.type], None
     if kind is ReceiptKind.BOUNCED:
-        bounce_class = str(event.bounce_class)
+        bounce_class = str(event.bounce_class or "")
         kind, category, permanent = _CLASSES.get(bounce_class, (kind, None, None))
         opinion = Opinion(bounce_class or event.type, category, permanent)
-    if kind is None or (kind is ReceiptKind.COMPLAINED and event.fbtype == "not-spam"):
+    if kind is None or event.is_prefetched or (kind is ReceiptKind.COMPLAINED and event.fbtype == "not-spam"):
         return Said.NOTHING
     meta = event.rcpt_meta if isinstance(event.rcpt_meta, dict) else None
     return MailNews(
         event_id=own_id(event.event_id),
-        paths=(path_in(meta, "depesche"), event.msg_from),
+        paths=(path_in(meta, "depesche"), event.msg_from or ""),
         kind=kind,
         at=moment(event.timestamp, now),
         text=words(event.raw_reason or event.reason),

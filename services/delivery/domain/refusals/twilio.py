@@ -17,7 +17,10 @@ _DEAD_NUMBER = {
     21211: Reason.ADDRESS_INVALID,  # not a phone number
     21214: Reason.ADDRESS_INVALID,  # cannot be reached
     21217: Reason.ADDRESS_INVALID,  # does not appear to be valid
+    21265: Reason.ADDRESS_INVALID,  # a short code
+    21268: Reason.ADDRESS_INVALID,  # premium rate, or an information service
     21614: Reason.ADDRESS_INVALID,  # not a mobile number
+    21635: Reason.ADDRESS_INVALID,  # a landline, which that country's carriers take no SMS for
     30005: Reason.ADDRESS_INVALID,  # unknown or no longer in service
     30006: Reason.ADDRESS_INVALID,  # landline
 }
@@ -37,10 +40,28 @@ _FINAL = {
     30034: Reason.PROVIDER_REJECTED,  # unregistered campaign (US)
 }
 _OUR_SETUP = frozenset(
-    {20003, 20005, 20006, 20403, 20404, 21212, 21603, 21606, 21607, 21608, 21609, 21611, 21659, 21660, 21661}
+    {
+        20003,
+        20005,
+        20006,
+        20403,
+        20404,
+        21212,
+        21266,
+        21267,
+        21603,
+        21606,
+        21607,
+        21608,
+        21609,
+        21611,
+        21659,
+        21660,
+        21661,
+    }
     | {21701, 21702, 21703, 21704, 21705, 30002, 63007}
 )
-_TOO_FAST = frozenset({14107, 20429, 30001, 30022, 30023, 63018})
+_TOO_FAST = frozenset({14107, 20429, 30001, 30022, 30023, 63018, 63038})
 
 
 class _Body(msgspec.Struct):

@@ -27,7 +27,7 @@ from services.history.ports import Erased, Search
 _BULK = 1_000
 _BULK_OF_STAND_IN = 40  # FerretDB uses a connection for each document of a command, and has a hundred
 _MESSAGES_A_NOTIFICATION = 6
-_LEAST_MESSAGES = 100  # a single notification comes whole: a recipient has at most twenty addresses a channel
+_LEAST_MESSAGES = 100  # a single notification is returned whole: a recipient has at most twenty addresses per channel
 _TRIES = 3
 _DUPLICATE_KEY = 11_000  # two concurrent upserts of a new document: the second attempt finds it
 # the document's fault, not the server's: wrong value, shape refused, too large. Retrying would not help.

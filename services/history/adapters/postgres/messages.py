@@ -56,7 +56,7 @@ _REJECTIONS = """
 select * from rejection where notification_id = any ($3::uuid[]) and tenant = $1 and mode = $2 order by attempt, at
 """
 _ROWS_A_NOTIFICATION = 6
-_LEAST_ROWS = 5_000  # a single notification to twenty addresses, each tried hundreds of times, comes whole
+_LEAST_ROWS = 5_000  # a single notification to twenty addresses, each tried hundreds of times, is returned whole
 
 Key = tuple[UUID, int]
 

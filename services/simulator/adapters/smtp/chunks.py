@@ -1,4 +1,4 @@
-"""A mail that comes in chunks (RFC 3030): BDAT says how many octets follow it, and whether they are the last."""
+"""Mails in chunks (RFC 3030): BDAT says how many octets follow it, and whether they are the last."""
 
 import re
 
@@ -11,7 +11,7 @@ TOO_BIG = "552 5.3.4 Message too big"
 
 
 def bdat(session: Dialogue, argument: str) -> None:
-    """Octets follow, whatever is thought of them; only of a size that cannot be read nobody knows where they end."""
+    """Read the octets that follow, even to refuse them; if the size cannot be parsed, their end is unknown."""
     size = _SIZE.fullmatch(argument)
     if not session.policy.chunking:
         session.reply("502 5.5.1 BDAT not available")
@@ -35,7 +35,7 @@ def _refusal(session: Dialogue, octets: int) -> str:
 
 
 def received(session: Dialogue) -> bytes | None:
-    """The mail, when its last chunk has come in full; its other chunks are answered here."""
+    """Return the mail once its last chunk is complete; the other chunks are answered here."""
     chunk = session.chunk
     assert chunk is not None, "no chunk was announced"
     octets, session.buffer = session.buffer[: chunk.octets], session.buffer[chunk.octets :]

@@ -73,7 +73,7 @@ def starttls(session: Dialogue, argument: str) -> None:
         except (OSError, ConnectionError):
             session.transport.abort()
             return
-        if transport is None:  # gone during the handshake
+        if transport is None:  # closed during the handshake
             return
         session.transport = transport
         session.resume()
@@ -97,7 +97,7 @@ def auth(session: Dialogue, argument: str) -> None:
 
 
 def authenticate(session: Dialogue, line: str) -> None:
-    """One more line of an AUTH dialogue (RFC 4954; LOGIN as everybody speaks it)."""
+    """Handle another line of an AUTH dialogue (RFC 4954; LOGIN as commonly implemented)."""
     login, session.login = session.login or [], None
     if line == "*":
         session.reply("501 5.7.0 Authentication cancelled")
@@ -149,7 +149,7 @@ def mail(session: Dialogue, argument: str) -> None:
 
 
 def _scripted_sender(session: Dialogue, address: str, fault: Fault) -> None:
-    """A fault of the whole channel: refusals at MAIL, all else when the mail has come."""
+    """Act out a fault of the whole channel: refusals at MAIL, all others after the mail."""
     if fault is Fault.UNAVAILABLE:
         _refuse(session, address, f"421 4.3.2 {HOST} Service not available, closing")
         session.flush()
@@ -180,7 +180,7 @@ def rcpt(session: Dialogue, argument: str) -> None:
 def _scripted_recipient(session: Dialogue, address: str) -> None:
     fault = session.channel_fault
     if fault is None and (scripted := of_address(address)) is not None:
-        told = tag_of_return_path(session.sender or "")  # without the attempt: a retry goes on counting
+        told = tag_of_return_path(session.sender or "")  # without the attempt: a retry continues the count
         fault = judge(session.exchange, "email", scripted, (told[0] if told else session.sender, address))
     if fault is Fault.UNAVAILABLE:
         _refuse(session, address, f"421 4.3.2 {HOST} Service not available, closing")
@@ -208,7 +208,7 @@ def data(session: Dialogue, argument: str) -> None:
 
 
 def scripted_end(session: Dialogue, arrival: Arrival, fault: Fault) -> bool:
-    """What a fault says when the mail has come; True when its answer, or none, has been given."""
+    """Act out a fault after the mail; return True if it was answered, or deliberately not answered."""
     exchange = session.exchange
     if (answer := _AT_END.get(fault) or _AT_RECIPIENT.get(fault)) is not None:
         refuse(exchange, arrival, answer[:9])
@@ -237,7 +237,7 @@ def scripted_end(session: Dialogue, arrival: Arrival, fault: Fault) -> bool:
 
 
 def refused_mail(session: Dialogue, answer: str) -> None:
-    """A whole mail is refused after DATA."""
+    """Refuse a whole mail after DATA."""
     refuse(session.exchange, Arrival("email", "", "", 0, b"", session.sender or ""), answer[:9])
     session.reply(answer)
 

@@ -1,4 +1,4 @@
-"""What one SMTP dialogue has come to: what the commands read and change, and the replies that wait to go out."""
+"""The state of an SMTP dialogue: what the commands read and change, and the replies to send."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ from services.simulator.domain.faults import Fault
 
 @dataclass(slots=True)
 class Chunk:
-    """What follows a BDAT. `refusal` is said when its octets have been read and thrown away, as the standard has it."""
+    """The octets that follow a BDAT. `refusal` is sent after they have been read and discarded, as the RFC requires."""
 
     octets: int
     is_last: bool
@@ -20,8 +20,8 @@ class Chunk:
 
 @dataclass(eq=False)
 class Dialogue(asyncio.Protocol, ABC):
-    """The state of a session, which reads beside it. `stuck`: we hang and read no more; `paused`: an answer takes its
-    time."""
+    """The state of a session, which does the reading. `stuck`: it hangs and reads no more; `paused`: a reply is
+    delayed."""
 
     exchange: Exchange
     policy: Policy
@@ -30,17 +30,17 @@ class Dialogue(asyncio.Protocol, ABC):
     greeted: bool = False
     secure: bool = False
     user: str | None = None
-    login: list[str] | None = None  # what AUTH has heard so far
+    login: list[str] | None = None  # the lines of AUTH so far
     transport: asyncio.Transport = field(init=False)
     buffer: bytes = b""
     stuck: bool = False
     paused: bool = False
     utf8: bool = False
-    channel_fault: Fault | None = None  # of a script for the whole channel, found at MAIL
+    channel_fault: Fault | None = None  # from a script for the whole channel, found at MAIL
     upgrading: "asyncio.Future[None] | None" = None  # keeps the task of STARTTLS alive
-    chunk: Chunk | None = None  # announced, and not yet here in full
-    chunks: list[bytes] = field(default_factory=list)  # of this mail, that have come
-    refused: bool = False  # one of its chunks: none that follows is taken
+    chunk: Chunk | None = None  # announced, and not complete yet
+    chunks: list[bytes] = field(default_factory=list)  # the chunks of this mail so far
+    refused: bool = False  # a chunk of this mail: the following ones are refused too
     _data: bool = False
     _searched: int = 0
     _too_big: bool = False
@@ -48,13 +48,13 @@ class Dialogue(asyncio.Protocol, ABC):
 
     @abstractmethod
     def work(self) -> None:
-        """Go through what has been read, as far as it is complete."""
+        """Process the complete part of what has been read."""
 
     def reply(self, text: str) -> None:
         self._replies.append(text.encode() + b"\r\n")
 
     def flush(self) -> None:
-        """Send the replies, but while an answer takes its time."""
+        """Send the replies, unless one is delayed."""
         if self.paused or not self._replies:
             return
         if not self.transport.is_closing():
@@ -62,12 +62,12 @@ class Dialogue(asyncio.Protocol, ABC):
         self._replies.clear()
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Continue after a pause."""
         self.paused = False
         self.work()
 
     def reset(self) -> None:
-        """Forget the transaction, not the greeting."""
+        """Reset the transaction, not the greeting."""
         self.sender, self.channel_fault = None, None
         self.recipients, self.chunks, self.refused = [], [], False
 

@@ -1,4 +1,4 @@
-"""What the mail server offers and asks for."""
+"""What the mail server offers and requires."""
 
 import ssl
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from services.simulator.domain.faults import Fault
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Extensions and credentials; an empty user name means that nobody has to log in."""
+    """Extensions and credentials; with an empty user name no login is needed."""
 
     mail_bytes: int = 26_214_400
     pipelining: bool = True
@@ -20,7 +20,7 @@ class Policy:
     password: str = ""
 
     def extensions(self, secure: bool) -> list[str]:
-        """The lines that EHLO answers with."""
+        """Return the lines of the reply to EHLO."""
         lines = [f"SIZE {self.mail_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES"]
         if self.pipelining:
             lines.append("PIPELINING")
@@ -33,7 +33,7 @@ class Policy:
         return [*lines, "AUTH PLAIN LOGIN"]
 
     def closed(self, exchange: Exchange) -> bool:
-        """Whether the whole server is scripted to be away: it then greets with 421."""
+        """Whether a script takes the whole server down: it then greets with 421."""
         return any(s.channel == "email" and s.fault is Fault.UNAVAILABLE for s in exchange.faults.scripts) and (
             exchange.faults.of_channel("email") is Fault.UNAVAILABLE
         )

@@ -20,7 +20,7 @@ class MailServer:
     _sessions: set[Session] = field(default_factory=set)
 
     async def start(self) -> None:
-        """Raises OSError where the port is taken."""
+        """Raises OSError if the port is taken."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Session(self.exchange, self.policy, self._sessions),
@@ -32,7 +32,7 @@ class MailServer:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """No new sessions; those that are open are cut, as a server that goes away does."""
+        """Accept no new sessions; cut the open ones, as a server that goes down does."""
         self._server.close()
         for session in list(self._sessions):
             session.transport.abort()

@@ -17,8 +17,8 @@ from services.simulator.handlers import accept, lose
 
 _LINE_BYTES = 12_288  # RFC 4954 §4: AUTH needs the most
 _END = b"\r\n.\r\n"
-# what a sender at full speed writes: plain commands at once. Read in one go, they cost half as much; anything
-# unusual in them goes the long way through COMMANDS.
+# what a sender at full speed writes: plain commands in one piece. Parsed together, they cost half as much; anything
+# unusual in them takes the general path through COMMANDS.
 _ENVELOPE = re.compile(
     rb"(RSET\r\n)?MAIL FROM:<([\w.-]{1,64}@[\w.-]{1,180})>(?: SIZE=(\d{1,9}))?(?: BODY=8BITMIME)?\r\n"
     rb"RCPT TO:<([\w.-]{1,64}@[\w.-]{1,180})>\r\n(?:(DATA)\r\n|BDAT (\d{1,9}) LAST\r\n)?"
@@ -29,14 +29,14 @@ _GO_ON = b"354 End data with <CR><LF>.<CR><LF>\r\n"
 
 
 class Session(Dialogue):
-    """The dialogue with one client, among all `sessions` of the server."""
+    """The dialogue with one client, one of the server's `sessions`."""
 
     def __init__(self, exchange: Exchange, policy: Policy, sessions: "set[Session]") -> None:
         super().__init__(exchange, policy)
         self._sessions = sessions
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         self._sessions.add(self)
         if self.exchange.faults.scripts and self.policy.closed(self.exchange):
             transport.write(f"421 4.3.2 {HOST} Service not available, closing\r\n".encode())
@@ -58,20 +58,20 @@ class Session(Dialogue):
             self.work()
 
     def work(self) -> None:
-        """Go through what has been read, as far as it is complete."""
+        """Process the complete part of what has been read."""
         while (self.buffer or self.chunk) and not (self.paused or self.stuck or self.transport.is_closing()):
             if not self._step():
                 break
         self.flush()
 
     def _step(self) -> bool:
-        """Read what comes next; False where not all of it has come."""
+        """Process the next unit; return False if it is incomplete."""
         if self.chunk is not None:
             return self._chunk()
         return self._mail() if self._data else self._envelope() or self._line()
 
     def _envelope(self) -> bool:
-        """A whole plain envelope at once; False where it is none, or where a fault may be meant."""
+        """Process a whole plain envelope at once; return False if it is not one, or might ask for a fault."""
         if self.sender is not None or not self.greeted or self.login is not None or self.exchange.faults.scripts:
             return False
         found = _ENVELOPE.match(self.buffer)
@@ -115,7 +115,7 @@ class Session(Dialogue):
         return True
 
     def _chunk(self) -> bool:
-        """Read as far as the end of a chunk; True when it has come."""
+        """Read up to the end of a chunk; return True if it is complete."""
         mail = received(self)
         if mail is not None:
             self.chunks = []
@@ -124,7 +124,7 @@ class Session(Dialogue):
         return self.chunk is None
 
     def _mail(self) -> bool:
-        """Read as far as the end of the mail; True when it has come."""
+        """Read up to the end of the mail; return True if it is complete."""
         buffer = self.buffer
         if buffer.startswith(b".\r\n") and self._searched < 3:
             end, rest = 0, 3
@@ -145,11 +145,11 @@ class Session(Dialogue):
     def _wait_for_more(self) -> None:
         if len(self.buffer) > self.policy.mail_bytes:
             self._too_big = True
-            self.buffer = self.buffer[-4:]  # kept apart: the end may be cut in two
+            self.buffer = self.buffer[-4:]  # kept because the end mark may be split
         self._searched = len(self.buffer)
 
     def _complete(self, mail: bytes) -> None:
-        """A mail has come: what its recipients' faults say, else accepted."""
+        """Answer a complete mail: by its recipients' faults, else accepted."""
         sender, exchange = self.sender or "", self.exchange
         tag, attempt = tag_and_attempt(sender, mail)
         several = len(self.recipients) > 1
