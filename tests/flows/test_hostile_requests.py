@@ -18,6 +18,7 @@ from schemathesis.pytest._test_builder import build_operation_test
 
 from libs import credentials
 from libs.contracts.outcomes import Mode
+from libs.http_server import HttpProtocol
 from libs.keyring import keyring_of
 from libs.storage import embedded
 from libs.suite import SuiteSettings
@@ -54,7 +55,7 @@ class Running(threading.Thread):
         super().__init__(daemon=True)
         self.services = build(given, keyring_of(given.data_dir))
         app = create_app(self.services, server=given.url)
-        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+        self.server = uvicorn.Server(uvicorn.Config(app, port=0, http=HttpProtocol, log_config=None, lifespan="off"))
         self.url = ""
         self.ready = threading.Event()
 

@@ -148,7 +148,7 @@ async def test_a_permanent_bounce_at_amazon_bars_the_address_for_the_next_mail(s
     assert "kim@" not in str(shown)
     await shop.suite.drained()
     await shop.order(2)
-    assert "barred" in str(await shop.verdict(2, "not_sent"))
+    assert "suppressed" in str(await shop.verdict(2, "not_sent"))
 
 
 async def test_a_complaint_at_mailgun_ends_marketing_and_nothing_else(shop: Shop) -> None:
@@ -166,7 +166,7 @@ async def test_a_complaint_at_mailgun_ends_marketing_and_nothing_else(shop: Shop
     assert (suppression["scope"], suppression["reason"]) == ("marketing", "suppressed_complaint")
     await shop.suite.drained()
     await shop.suite.send("product.restocked", "r-1", "R-1", RESTOCKED)
-    assert "barred" in str(await shop.told("R-1", "not_sent"))
+    assert "suppressed" in str(await shop.told("R-1", "not_sent"))
     await shop.order(2)
     await shop.verdict(2, "sent")
 

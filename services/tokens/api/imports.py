@@ -27,7 +27,7 @@ _COLUMN = (
     "`Email Marketing Consent=consent.news.email`, `Size=attributes.size`; `OPTIN_TIME=consent_at:UTC` "
     "for times without an offset."
 )
-Column = Annotated[str, StringConstraints(max_length=1_000)]
+Column = Annotated[str, StringConstraints(max_length=250)]
 _CSV = "customer_id;first_name;email;consent.price-alerts.email\n4711;Jörg;joerg@example.com;yes\n"
 _BODY = {
     "requestBody": {
@@ -48,7 +48,7 @@ async def start_import(
     request: Request,
     principal: CanWrite,
     id: Annotated[UUID | None, Query(description="Choose the import's id yourself, to follow its progress.")] = None,
-    column: Annotated[list[Column] | None, Query(description=_COLUMN, max_length=200)] = None,
+    column: Annotated[list[Column] | None, Query(description=_COLUMN, max_length=100)] = None,
 ) -> Response:
     """Import a CSV or NDJSON file of any length, row by row; a refused row does not stop it.
 
