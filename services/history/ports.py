@@ -10,6 +10,7 @@ from libs.clock import Clock
 from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Mode
 from libs.ids import AddressHasher
+from libs.storage.erasures import Erased
 from services.history.domain.case import Rendered, Trace, Waiting
 from services.history.domain.facts import Decision, Document, Message
 from services.history.domain.records import Record
@@ -36,9 +37,6 @@ class Search:
     before: UUID | None = None
     since: UUID | None = None
     limit: int = 50
-
-
-Erased = tuple[int, Mode, str, datetime]  # tenant, mode, recipient's key, when
 
 
 class Timeline(Protocol):

@@ -153,4 +153,4 @@ def _vendor(receipt: Receipt) -> Vendor | None:
 
 async def forget_recipients(deps: Bounce, batch: Sequence[Envelope]) -> None:
     """Erasure: delete mails and texts, make facts nameless; a hash still bars the address."""
-    await deps.facts.forget([(envelope.tenant, envelope.mode, envelope.data.recipient) for envelope in batch])
+    await deps.facts.forget([(e.tenant, e.mode, e.data.recipient, e.data.at) for e in batch])

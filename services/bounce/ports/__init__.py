@@ -10,6 +10,7 @@ import msgspec
 
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
+from libs.storage.erasures import Erased
 from services.bounce.domain.domains import Answer, Domain
 from services.bounce.domain.facts import Fact, Vendor
 from services.bounce.domain.suppressions import Evidence, Suppression
@@ -87,7 +88,9 @@ class Facts(Protocol):
         """Void the facts that their mails no longer state, and lift what they barred."""
         ...
 
-    async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None: ...
+    async def forget(self, erased: Sequence[Erased]) -> None:
+        """Wipe what is stored about these recipients; what arrives late about their messages is stored nameless."""
+        ...
 
     async def drop_before(self, moment: datetime) -> int:
         """Delete older facts, except the evidence of suppressions in force; return how many."""

@@ -14,9 +14,11 @@ from libs.contracts.outcomes import Mode
 from libs.messaging.outbox import Outgoing, append
 from libs.privacy import redacted
 from libs.storage.database import Database
+from libs.storage.erasures import Erased
 from libs.telemetry import get_logger
 from services.bounce.adapters.postgres import domains
 from services.bounce.adapters.postgres.breakers import Span, Tripped, doubts, look
+from services.bounce.adapters.postgres.erasing import forget, without_erased_names
 from services.bounce.adapters.postgres.fact_rows import (
     COLUMNS,
     blocks_of,
@@ -69,16 +71,6 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::smallint[])
   as closing (id, category, message, tenant, mode)
 where mail.id = closing.id and mail.state < 1 -- not `= 0`: through that index all that wait would be read
 """
-_NAMED = "(tenant, mode, recipient) in (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))"
-_FORGET = (
-    f"delete from mail where id in (select mail_id from bounce where {_NAMED})",  # noqa: S608 - our own statement
-    f"update bounce set recipient = null, text = null, template = null where {_NAMED}",  # noqa: S608 - our own statement
-    f"update suppression set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
-    """delete from webhook_event e using webhook w, unnest($1::smallint[], $2::smallint[], $3::text[])
-         as gone (tenant, mode, recipient)
-       where e.recipient = gone.recipient and w.id = e.webhook_id and w.tenant = gone.tenant and w.mode = gone.mode""",
-    f"update parked set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
-)
 
 
 class _Overtaken(Exception):
@@ -114,10 +106,11 @@ class PostgresFacts:
         """Record the new ones, decided before they are written, so that each row is written once. Return None, having
         done nothing, if another transaction added one of them in the meantime."""
         ordered = sorted({fact.id: fact for fact in facts}.values(), key=lambda fact: fact.id)
-        texts = {fact.id: redacted(fact.fact.text) for fact in ordered}
         tripped: list[Tripped] = []
         try:
             async with self.database.transaction() as connection:
+                ordered = await without_erased_names(connection, ordered)
+                texts = {fact.id: redacted(fact.fact.text) for fact in ordered}
                 known = {row[0] for row in await connection.fetch(_KNOWN, list(texts))}
                 await _close_mails(connection, facts)
                 again = await restate(connection, [fact for fact in ordered if fact.id in known])
@@ -188,12 +181,9 @@ class PostgresFacts:
         cases = [(proof, together.get(_address(fact), NOTHING)) for fact, proof in zip(facts, proofs, strict=True)]
         return judge_all(cases, self.policy, now, breakers)
 
-    async def forget(self, recipients: Sequence[tuple[int, Mode, str]]) -> None:
-        """Make facts nameless; the mails that brought them are deleted."""
-        columns = [list(column) for column in zip(*sorted(set(recipients)), strict=True)]
+    async def forget(self, erased: Sequence[Erased]) -> None:
         async with self.database.transaction() as connection:
-            for statement in _FORGET:
-                await connection.execute(statement, *columns)
+            await forget(connection, erased)
 
     async def drop_before(self, moment: datetime) -> int:
         return await drop_facts_before(self.database, moment)

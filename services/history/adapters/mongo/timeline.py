@@ -17,12 +17,13 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, 
 from libs.contracts.envelope import Envelope
 from libs.errors import Unavailable
 from libs.ids import parse_message_id
+from libs.storage.erasures import Erased
 from services.history.adapters.mongo import documents
 from services.history.adapters.mongo.documents import NAMES, Owner, Write, given
 from services.history.adapters.mongo.schema import ERASED, MESSAGES, check, prepare
 from services.history.adapters.outage import Outage
 from services.history.domain.facts import Message
-from services.history.ports import Erased, Search
+from services.history.ports import Search
 
 _BULK = 1_000
 _BULK_OF_STAND_IN = 40  # FerretDB uses a connection for each document of a command, and has a hundred

@@ -1,7 +1,6 @@
 """The audit in OpenSearch: a monthly index, one document per decision or event, under the event's own id.
 
-`create` refuses an existing id, so a second delivery changes nothing. A document can be found after the index's next
-refresh (one second).
+`create` refuses an existing id, so a second delivery changes nothing. Searches find a document a second later.
 """
 
 import asyncio
@@ -16,6 +15,7 @@ from opensearchpy.exceptions import TransportError
 
 from libs.contracts.envelope import Envelope
 from libs.errors import Invalid, Unavailable
+from libs.storage.erasures import Erased
 from libs.telemetry import get_logger
 from services.history.adapters.opensearch import bulk, documents, installed, messages, schema
 from services.history.adapters.opensearch.bulk import Action
@@ -24,7 +24,7 @@ from services.history.adapters.opensearch.records import ANY, OpenSearchRecords
 from services.history.adapters.outage import Outage
 from services.history.domain.facts import Decision, Document
 from services.history.domain.search import AuditSearch, Group, Grouping, in_order
-from services.history.ports import ActionSearch, Erased, RecordPage, Search, Spill, Spilled
+from services.history.ports import ActionSearch, RecordPage, Search, Spill, Spilled
 
 _PAGE = 500
 _SPILLED_AT_ONCE = 8

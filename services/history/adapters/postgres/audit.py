@@ -14,15 +14,16 @@ from libs.contracts.reasons import Reason
 from libs.ids import time_of
 from libs.privacy import redacted
 from libs.storage.database import Database
+from libs.storage.erasures import Erased, erased_among, remember
 from libs.storage.new_rows import insert, written
-from services.history.adapters.postgres.nameless import by_kind, columns, erased_among, remember
+from services.history.adapters.postgres.as_columns import by_kind, columns
 from services.history.adapters.postgres.records import PostgresRecords
 from services.history.adapters.postgres.terms import Terms
 from services.history.adapters.postgres.timeline import PostgresTimeline
 from services.history.domain.facts import Decision, Document
 from services.history.domain.records import LIFTED, lifted
 from services.history.domain.search import AuditSearch, Group, Grouping, in_order
-from services.history.ports import ActionSearch, Erased, RecordPage, Search
+from services.history.ports import ActionSearch, RecordPage, Search
 
 _ADD_DECISIONS = insert("""
 insert into decision (cause_id, envelope, ordinal, notification_id, event_id, subject, recipient, outcome, tenant, mode,

@@ -13,12 +13,13 @@ from libs.contracts.reasons import Reason
 from libs.ids import parse_message_id, time_of
 from libs.privacy import redacted
 from libs.storage.database import Database
+from libs.storage.erasures import Erased, erased_among, remember
 from libs.storage.new_rows import insert, written
+from services.history.adapters.postgres.as_columns import by_kind, columns
 from services.history.adapters.postgres.messages import find_messages
-from services.history.adapters.postgres.nameless import by_kind, columns, erased_among, remember
 from services.history.adapters.postgres.terms import Terms
 from services.history.domain.facts import Message, address_key
-from services.history.ports import Erased, Search
+from services.history.ports import Search
 
 # Every event about a request repeats it: check for the row first.
 _ADD_REQUESTS = insert("""

@@ -1,4 +1,4 @@
-"""Erasure: removes names from rows, and from rows that arrive late."""
+"""Which recipients were erased, in a table of the service's schema, so that late rows are stored nameless."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from libs.contracts.outcomes import Mode
-from services.history.ports import Erased
 
-Owner = tuple[int, int, str]
+Owner = tuple[int, int, str]  # tenant, mode, recipient's key
+Erased = tuple[int, Mode, str, datetime]  # and when
 
 _ANY = "select exists (select from erased)"
 _FIND = """
@@ -27,12 +27,15 @@ on conflict (tenant, mode, recipient_key) do update set at = greatest(erased.at,
 
 
 async def erased_among(connection: Any, owners: Iterable[Owner]) -> dict[Owner, datetime]:
-    """Return which of these were erased, and when. Almost always none: one query finds that out."""
+    """Return which of these were erased, and when. Almost always none: one query finds that out.
+
+    Must come before the transaction's writes; see `remember`.
+    """
     wanted = set(owners)
     if not wanted or not await connection.fetchval(_ANY):
         return {}
     by_key = {(tenant, mode, _key(recipient)): (tenant, mode, recipient) for tenant, mode, recipient in wanted}
-    rows = await connection.fetch(_FIND, *columns(sorted(by_key)))
+    rows = await connection.fetch(_FIND, *_columns(sorted(by_key)))
     return {by_key[row["tenant"], row["mode"], row["recipient_key"]]: row["at"] for row in rows}
 
 
@@ -43,22 +46,11 @@ async def remember(connection: Any, erased: Sequence[Erased]) -> None:
     for tenant, mode, recipient, at in erased:
         key = tenant, mode, _key(recipient)
         latest[key] = max(at, latest.get(key, at))
-    await connection.execute(_ADD, *columns(sorted((*key, at) for key, at in latest.items())))
+    await connection.execute(_ADD, *_columns(sorted((*key, at) for key, at in latest.items())))
 
 
-def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Transpose rows to the columns that unnest takes."""
+def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def by_kind(rows: Sequence[tuple[Any, ...]], own: int) -> list[list[Any]]:
-    """Return rows as columns: each row's first `own` fields, the index of its kind (from 1), then the kinds' fields.
-
-    Most rows of a batch share most values: each combination is passed once and looked up by index.
-    """
-    kinds: dict[tuple[Any, ...], int] = {}
-    places = [kinds.setdefault(row[own:], len(kinds) + 1) for row in rows]
-    return [*columns([row[:own] for row in rows]), places, *columns(list(kinds))]
 
 
 def _key(recipient: str) -> bytes:
