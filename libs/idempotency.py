@@ -83,6 +83,7 @@ class Idempotency:
         caller = f"{request.headers.get('authorization', '')}\0{request.method}\0{request.url.path}"
         mark = (hashlib.sha256(caller.encode()).digest(), key)
         if (earlier := await self._claim(mark, hashlib.sha256(content).digest())) is not None:
+            await _require_valid_key(request)
             await earlier(request.scope, request.receive, send)
             return
         answer = _Answer(send)
@@ -146,6 +147,13 @@ class _Answer:
             self.chunks.append(message.get("body", b""))
             self.whole = not message.get("more_body", False)
         await self._send(message)
+
+
+async def _require_valid_key(request: Request) -> None:
+    """Raises Unauthorized: a revoked key gets no stored response either. The route's guard checks all other calls."""
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        await request.app.state.runtime.keys.verify(key.strip())
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

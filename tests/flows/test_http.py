@@ -18,6 +18,7 @@ from libs.service_client import AsgiTransport, Transport
 from libs.web import Cursor, Router
 
 calls: list[int] = []
+revoked: set[str] = set()
 routes = Router()
 access_routes = Router()
 
@@ -72,7 +73,7 @@ async def slow() -> None:
 @access_routes.post("/v1/keys:verify", dependencies=[internal()])
 async def verify(body: dict[str, str]) -> dict[str, Any]:
     scopes = {"dp_live_good": ["events:send"], "dp_live_reader": ["events:read"]}.get(body["key"])
-    if scopes is None:
+    if scopes is None or body["key"] in revoked:
         raise Unauthorized("No such key.")
     return {"tenant": 7, "mode": "live", "key_id": "k1", "scopes": scopes}
 
@@ -80,6 +81,7 @@ async def verify(body: dict[str, str]) -> dict[str, Any]:
 @pytest.fixture
 async def client(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[httpx.AsyncClient]:
     calls.clear()
+    revoked.clear()
     service = Service("access", runtime, None, runtime.database("access", max_size=8), [routes, access_routes])
     transports["access"] = AsgiTransport(lambda: service.app)
     transport = httpx.ASGITransport(service.app, raise_app_exceptions=False)
@@ -186,6 +188,14 @@ async def test_twins_at_the_same_time_have_one_effect(client: httpx.AsyncClient)
     answers = await asyncio.gather(*(client.post("/v1/things", json=BODY, headers=headers) for _ in range(4)))
     assert sorted({a.status_code for a in answers}) == [201, 409]
     assert calls == [1]
+
+
+async def test_a_revoked_key_gets_no_stored_response(client: httpx.AsyncClient, runtime: Runtime) -> None:
+    headers = {"idempotency-key": "order-8"}
+    assert (await client.post("/v1/things", json=BODY, headers=headers)).status_code == 201
+    revoked.add("dp_live_good")
+    runtime.keys._known.clear()  # or five seconds later
+    assert (await client.post("/v1/things", json=BODY, headers=headers)).status_code == 401
 
 
 async def test_half_an_answer_is_not_kept_as_the_first_one(client: httpx.AsyncClient) -> None:
