@@ -123,6 +123,17 @@ async def test_days_are_ready_ahead_and_old_ones_go_with_their_keys(shop: Intake
     assert ahead[0]["there"] is not None
 
 
+async def test_settlements_that_came_before_their_day_was_made_do_not_block_it(shop: Intake) -> None:
+    retention = PostgresRetention(shop.service.database, keep_days=30, key_keep_days=30)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    name = f"orders_notification.settlement_{tomorrow:%Y%m%d}"
+    await shop.rows(f"drop table {name}")  # as if no worker had run for a week
+    await shop.rows("insert into orders_notification.settlement values ($1, $2)", first_id_at(tomorrow), uuid4())
+    await retention.ensure_days()
+    assert len(await shop.rows(f"select from {name}")) == 1
+    await retention.ensure_days()
+
+
 async def test_shipped_sources_are_listed_and_compile(shop: Intake) -> None:
     listed = (await shop.get("/v1/shipped-sources")).json()
     assert [s["name"] for s in listed] == ["commercetools", "shopify", "stripe", "woocommerce"]

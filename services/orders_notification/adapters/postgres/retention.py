@@ -41,6 +41,11 @@ _NOT_NOW = (
     asyncpg.ObjectNotInPrerequisiteStateError,
     asyncpg.UndefinedTableError,
 )
+# rows that came while the day's partition was missing; they would keep it from being attached
+_MOVED = """
+with moved as (delete from settlement_default where cause_id >= '{low}' and cause_id < '{high}' returning *)
+insert into {name} select * from moved;
+"""
 _PRUNE_KEYS = """
 delete from event_key where key = any(array(select key from event_key where event_id < $1 limit $2))
 """
@@ -121,7 +126,9 @@ async def _make(connection: Any, table: str, day: datetime) -> None:
         async with connection.transaction():
             await connection.execute(
                 "set local lock_timeout = '2s';"
-                f"create table if not exists {name} partition of {table} for values from ('{low}') to ('{high}')"
+                f"create table {name} (like {table} including all);"
+                f"{_MOVED.format(name=name, low=low, high=high) if table == 'settlement' else ''}"
+                f"alter table {table} attach partition {name} for values from ('{low}') to ('{high}')"
             )
     except (asyncpg.DuplicateTableError, asyncpg.UniqueViolationError, asyncpg.InvalidObjectDefinitionError):
         return  # another replica created the same partition first
