@@ -122,7 +122,12 @@ async def test_one_event_through_every_program_is_one_unbroken_trace(town: Town)
         (message,) = why["messages"]
         assert "T-1" in json.dumps(town.simulator("messages"))
     api, own, worker, history = (f"depesche-{name}" for name in _SERVICES)
-    last = {(api, "POST /orders-notification/v1/events"), (worker, "chunk"), (history, "history message.recorded")}
+    last = {
+        (api, "POST /orders-notification/v1/events"),
+        ("depesche-tokens-api", "POST /tokens/v1/recipients:resolve"),
+        (worker, "chunk"),
+        (history, "history message.recorded"),
+    }
     trace = await whole(town, TRACE, last)
     intake = trace.of("POST /orders-notification/v1/events", api)
     assert parent(intake) == SHOPS_SPAN

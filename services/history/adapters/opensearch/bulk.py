@@ -41,7 +41,8 @@ async def send(client: AsyncOpenSearch, actions: Sequence[Action], *, seconds: i
         else:
             raise Unavailable(f"OpenSearch is busy; {len(left)} documents must be retried.")
     if refused:
-        raise Invalid(f"OpenSearch refused {len(refused)} documents: {refused[0]}.")
+        count = len(refused)
+        raise Invalid(f"OpenSearch refused {count} document{'s' if count > 1 else ''}: {refused[0]}.")
 
 
 def _cut(actions: Sequence[Action]) -> Iterator[list[bytes]]:
