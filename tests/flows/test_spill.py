@@ -117,7 +117,7 @@ async def test_a_refused_document_stays_with_its_reason_and_the_others_are_writt
     assert await drained(store) == 1
     assert len(cluster.kept) == 5
     ((count, reason),) = await waiting(opened)
-    assert (count, reason) == (5, "OpenSearch refused 1 documents: said: so.")
+    assert (count, reason) == (5, "OpenSearch refused 1 document: said: so.")
 
 
 async def test_a_full_spill_leaves_events_to_the_bus(opened: Database, cluster: Cluster) -> None:
