@@ -78,6 +78,19 @@ class ReceiptKind(Word):
     DROPPED = 11  # the provider did not try: the address is on its own suppression list
 
 
+# Nobody opens, complains about or unsubscribes by a message that was never handed over: these prove that it arrived.
+REACHED = frozenset(
+    {
+        ReceiptKind.DELIVERED,
+        ReceiptKind.OPENED,
+        ReceiptKind.CLICKED,
+        ReceiptKind.CONVERTED,
+        ReceiptKind.COMPLAINED,
+        ReceiptKind.UNSUBSCRIBED,
+    }
+)
+
+
 class Scope(Word):
     """What a suppression covers: everything for a dead mailbox, only marketing for a complaint."""
 

@@ -6,6 +6,7 @@ a set, a range or the keys of a dictionary becomes a list before it is passed.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from asyncpg.protocol import protocol
@@ -23,3 +24,8 @@ def with_arrays(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     if _OTHERS.isdisjoint(map(type, arguments)):
         return arguments
     return tuple(list(one) if type(one) in _OTHERS else one for one in arguments)
+
+
+def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Transpose rows to the arrays that unnest takes, one per column."""
+    return [list(column) for column in zip(*rows, strict=True)]

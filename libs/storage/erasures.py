@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from libs.contracts.outcomes import Mode
+from libs.storage.arrays import columns
 
 Owner = tuple[int, int, str]  # tenant, mode, recipient's key
 Erased = tuple[int, Mode, str, datetime]  # and when
@@ -35,7 +36,7 @@ async def erased_among(connection: Any, owners: Iterable[Owner]) -> dict[Owner, 
     if not wanted or not await connection.fetchval(_ANY):
         return {}
     by_key = {(tenant, mode, _key(recipient)): (tenant, mode, recipient) for tenant, mode, recipient in wanted}
-    rows = await connection.fetch(_FIND, *_columns(sorted(by_key)))
+    rows = await connection.fetch(_FIND, *columns(sorted(by_key)))
     return {by_key[row["tenant"], row["mode"], row["recipient_key"]]: row["at"] for row in rows}
 
 
@@ -46,11 +47,7 @@ async def remember(connection: Any, erased: Sequence[Erased]) -> None:
     for tenant, mode, recipient, at in erased:
         key = tenant, mode, _key(recipient)
         latest[key] = max(at, latest.get(key, at))
-    await connection.execute(_ADD, *_columns(sorted((*key, at) for key, at in latest.items())))
-
-
-def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+    await connection.execute(_ADD, *columns(sorted((*key, at) for key, at in latest.items())))
 
 
 def _key(recipient: str) -> bytes:

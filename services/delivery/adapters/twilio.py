@@ -17,8 +17,8 @@ from services.delivery.adapters import twilio_callbacks, twilio_messages
 from services.delivery.adapters.http_calls import Lane, Limits, call_each, until
 from services.delivery.adapters.per_sender import PerSender
 from services.delivery.domain.outbound import Outbound, Sender, TwilioAccount
-from services.delivery.domain.outcomes import NOT_CALLED, Deferred, Outcome, Rejected, Sent
-from services.delivery.domain.refusals import is_page
+from services.delivery.domain.outcomes import NOT_CALLED, Outcome, Rejected, Sent
+from services.delivery.domain.refusals import page_outcome
 from services.delivery.domain.refusals.twilio import sort_reply
 from services.delivery.domain.verifying import Answer, Unclear
 from services.delivery.ports import Settle, Tell
@@ -136,9 +136,8 @@ def _make(sender: Sender) -> _Line:
 
 
 def _created(reply: Reply) -> Outcome:
-    if is_page(reply.body):
-        text = f"HTTP {reply.status} with a page instead of Twilio's JSON"
-        return Deferred(Reason.SENDER_MISCONFIGURED, text, code=reply.status, sender_fault=True)
+    if (page := page_outcome("Twilio", reply.status, reply.body)) is not None:
+        return page
     try:
         return Sent(_decode(reply.body).sid)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -3,21 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from libs.contracts.outcomes import ReceiptKind, Status
+from libs.contracts.outcomes import REACHED, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from services.delivery.domain.callbacks import ReceiptNews
 
-# Nobody opens, complains about or bounces what was never handed over.
-REACHED = frozenset(
-    {
-        ReceiptKind.DELIVERED,
-        ReceiptKind.OPENED,
-        ReceiptKind.CLICKED,
-        ReceiptKind.CONVERTED,
-        ReceiptKind.COMPLAINED,
-        ReceiptKind.UNSUBSCRIBED,
-    }
-)
 GIVEN_UP = frozenset({ReceiptKind.FAILED, ReceiptKind.DROPPED})
 
 

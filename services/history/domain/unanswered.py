@@ -2,23 +2,11 @@
 
 from collections.abc import Sequence
 
-from libs.contracts.outcomes import ReceiptKind, Status
+from libs.contracts.outcomes import REACHED, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from services.history.domain.chain import sentence_of
 from services.history.domain.facts import Message, Transition
 
-# Nobody opens or complains about a message that was never accepted: this outweighs what was recorded before, unless the
-# provider accepted the message and gave up on it later.
-_REACHED = frozenset(
-    {
-        ReceiptKind.DELIVERED,
-        ReceiptKind.OPENED,
-        ReceiptKind.CLICKED,
-        ReceiptKind.CONVERTED,
-        ReceiptKind.COMPLAINED,
-        ReceiptKind.UNSUBSCRIBED,
-    }
-)
 # The provider had it; a refusal outweighs this.
 _TAKEN = frozenset({ReceiptKind.ACCEPTED, ReceiptKind.DEFERRED, ReceiptKind.BOUNCED})
 AND_THEN = {Reason.VERIFIED_NOT_SENT: " So it was sent again, once."}
@@ -38,7 +26,8 @@ def accepted_attempts(message: Message) -> set[int]:
         end = ends.get(receipt.attempt)
         refused = end is not None and end.status is Status.FAILED and end.reason is not Reason.UNKNOWN_FINAL
         taken_back = refused and end is not None and end.was is Status.SENT
-        if (receipt.kind in _REACHED and not taken_back) or (receipt.kind in _TAKEN and not refused):
+        # what reached the customer outweighs what was recorded before, unless the provider gave up on it later
+        if (receipt.kind in REACHED and not taken_back) or (receipt.kind in _TAKEN and not refused):
             found.add(receipt.attempt)
     return found
 

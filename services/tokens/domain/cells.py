@@ -42,7 +42,7 @@ def plain_cell(text: str) -> str:
 def check_formula(text: str, pointer: str) -> None:
     """Raises Invalid where a spreadsheet's formula failed: as an id, many would become one."""
     if text.startswith("#") and _FAILED.fullmatch(text):
-        raise Invalid("A formula of the spreadsheet failed here; mend the cell, or empty it.", pointer=pointer)
+        raise Invalid("A formula of the spreadsheet failed here; fix the cell, or empty it.", pointer=pointer)
 
 
 def check_digits(text: str, pointer: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from libs.ids import parse_message_id, time_of
+from libs.storage.arrays import columns
 from libs.storage.erasures import Erased, erased_among, remember
 from services.bounce.ports import NewFact
 
@@ -27,9 +28,8 @@ async def forget(connection: Any, erased: Sequence[Erased]) -> None:
     """Remember the erasures and wipe what is stored; hashes of addresses stay, so that suppressions hold."""
     await remember(connection, erased)
     owners = sorted({(tenant, mode, recipient) for tenant, mode, recipient, _ in erased})
-    columns = [list(column) for column in zip(*owners, strict=True)]
     for statement in _FORGET:
-        await connection.execute(statement, *columns)
+        await connection.execute(statement, *columns(owners))
 
 
 async def without_erased_names(connection: Any, facts: Sequence[NewFact]) -> list[NewFact]:

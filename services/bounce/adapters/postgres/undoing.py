@@ -67,10 +67,10 @@ async def undo_batch(connection: Any, wanted: Selection, undo: Undo) -> Undone:
     facts = {row["id"] for row in void}
     resting = (sorted(facts), sorted({row["address_hash"] for row in void}))
     found = [to_suppression(row) for row in await connection.fetch(_LOCK, *names, *resting)]
-    # of two proofs the valid one still counts: nobody has lifted the suppression
-    alone = [item for item in found if _stands(item, facts)]
-    lifted = await lift_all(connection, [item for item in found if item not in alone], _lift(undo))
-    lifted += await lift_all(connection, alone, _lift(undo, withdrawn=True))
+    lifted: list[Suppression] = []
+    for withdrawn in (False, True):  # withdrawn: of two proofs the valid one still counts, nobody lifts the suppression
+        some = [item for item in found if _stands(item, facts) is withdrawn]
+        lifted += await lift_all(connection, some, Lift(undo.at, undo.actor, undo.note, withdrawn))
     dropped = await connection.execute(_DROP, *names, *resting, undo.at, undo.actor, undo.note)
     done = Undone(len(lifted), _count(dropped), len(void))
     if done:
@@ -103,10 +103,6 @@ async def preview(connection: Any, wanted: Selection, examples: int) -> tuple[Un
 def _stands(item: Suppression, void: set[UUID]) -> bool:
     """Whether the fact that barred is valid, but another one in its evidence is void."""
     return item.bounce_id not in void and not void.isdisjoint(item.cause.evidence)
-
-
-def _lift(undo: Undo, *, withdrawn: bool = False) -> Lift:
-    return Lift(undo.at, undo.actor, undo.note, withdrawn)
 
 
 def _arguments(wanted: Selection) -> tuple[Any, ...]:

@@ -14,16 +14,13 @@ from services.delivery.adapters.fcm.encoding import PushEncoder
 from services.delivery.adapters.http2 import Call, Failure, Fields, Head, Lost
 from services.delivery.domain.outbound import Outbound
 from services.delivery.domain.outcomes import NOT_CALLED, Ambiguous, Deferred, Outcome, Rejected, Sent
-from services.delivery.domain.refusals import is_page
+from services.delivery.domain.refusals import page_outcome
 from services.delivery.domain.refusals.fcm import sort_reply
 from services.delivery.ports import Settle
 
 _TEXT_LIMIT = 300
 _APNS_KEY = "THIRD_PARTY_AUTH_ERROR"  # a 401 that is not about our token
 _NO_PUSH = Rejected(Reason.INTERNAL, "a push sender was given content that is not a push")
-_NOT_FCM = Deferred(
-    Reason.SENDER_MISCONFIGURED, "HTTP 200 with a page instead of FCM's JSON", code=200, sender_fault=True
-)
 
 
 class _Accepted(msgspec.Struct):
@@ -156,8 +153,8 @@ def _sorted(failure: Failure) -> Outcome:
 
 def _accepted(said: bytes) -> Outcome:
     """FCM accepted it; its id is the last part of projects/…/messages/…."""
-    if is_page(said):
-        return _NOT_FCM
+    if (page := page_outcome("FCM", 200, said)) is not None:
+        return page
     try:
         name = _decode(said).name
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

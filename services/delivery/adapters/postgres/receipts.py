@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from libs.contracts.delivery import Receipt, ReceiptRecorded, Transition
-from libs.contracts.outcomes import Channel, ReceiptKind, Status
+from libs.contracts.outcomes import REACHED, Channel, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.ids import message_id
 from libs.messaging.outbox import Outgoing, append
@@ -19,7 +19,7 @@ from services.delivery.adapters.postgres.recover import OpenBody
 from services.delivery.adapters.postgres.settle import settle
 from services.delivery.domain.accounts import Moves, Unit
 from services.delivery.domain.callbacks import ReceiptNews
-from services.delivery.domain.receiving import REACHED, verdict_of
+from services.delivery.domain.receiving import verdict_of
 from services.delivery.ports import Realm, Received
 
 _ABOUT = """

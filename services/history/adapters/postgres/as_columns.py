@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-
-def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Transpose rows to the columns that unnest takes."""
-    return [list(column) for column in zip(*rows, strict=True)]
+from libs.storage.arrays import columns
 
 
 def by_kind(rows: Sequence[tuple[Any, ...]], own: int) -> list[list[Any]]:

@@ -12,6 +12,7 @@ import asyncpg
 
 from libs.ids import first_id_at
 from libs.storage.database import Database
+from libs.storage.partitions import add_partition
 from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 
@@ -90,11 +91,5 @@ def _name(table: str, first: datetime) -> str:
 
 async def _make(connection: Any, table: str, key: str, first: datetime) -> None:
     """Create a week and move its rows there from the default partition, where they went while it was missing."""
-    name = _name(table, first)
-    low, high = first_id_at(first), first_id_at(first + _WIDTH)
-    await connection.execute(f"create table {name} (like {table} including defaults including constraints)")
-    await connection.execute(
-        f"with moved as (delete from {table}_default where {key} >= '{low}' and {key} < '{high}' returning *)"  # noqa: S608
-        f" insert into {name} select * from moved"
-    )
-    await connection.execute(f"alter table {table} attach partition {name} for values from ('{low}') to ('{high}')")
+    between = first_id_at(first), first_id_at(first + _WIDTH)
+    await add_partition(connection, table, _name(table, first), between, default_key=key)

@@ -12,10 +12,11 @@ from libs.contracts.outcomes import Channel, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.ids import parse_message_id, time_of
 from libs.privacy import redacted
+from libs.storage.arrays import columns
 from libs.storage.database import Database
 from libs.storage.erasures import Erased, erased_among, remember
 from libs.storage.new_rows import insert, written
-from services.history.adapters.postgres.as_columns import by_kind, columns
+from services.history.adapters.postgres.as_columns import by_kind
 from services.history.adapters.postgres.messages import find_messages
 from services.history.adapters.postgres.terms import Terms
 from services.history.domain.facts import Message, address_key

@@ -8,6 +8,7 @@ from prometheus_client import Gauge
 
 from libs.ids import first_id_at
 from libs.storage.database import Database
+from libs.storage.partitions import add_partition
 from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 
@@ -22,6 +23,7 @@ _ahead = Gauge(
 AHEAD_DAYS = 7
 _BEHIND_DAYS = 1  # replicas' clocks differ, and a batch may be prepared before midnight and written after it
 _TABLES = ("settlement", "event")
+_DEFAULTS = {"settlement": "cause_id"}  # tables with a default partition, by their key
 _DAYS = """
 select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent = any($1::text[]::regclass[]) order by c.relname
@@ -41,11 +43,6 @@ _NOT_NOW = (
     asyncpg.ObjectNotInPrerequisiteStateError,
     asyncpg.UndefinedTableError,
 )
-# rows that came while the day's partition was missing; they would keep it from being attached
-_MOVED = """
-with moved as (delete from settlement_default where cause_id >= '{low}' and cause_id < '{high}' returning *)
-insert into {name} select * from moved;
-"""
 _PRUNE_KEYS = """
 delete from event_key where key = any(array(select key from event_key where event_id < $1 limit $2))
 """
@@ -119,17 +116,13 @@ def _name(table: str, day: datetime) -> str:
 
 
 async def _make(connection: Any, table: str, day: datetime) -> None:
-    low, high = first_id_at(day), first_id_at(day + timedelta(days=1))
+    day_of_ids = first_id_at(day), first_id_at(day + timedelta(days=1))
     name = _name(table, day)
     try:
         # the lock on the table is short; if it must wait, intake would queue behind it: better retry in an hour
         async with connection.transaction():
-            await connection.execute(
-                "set local lock_timeout = '2s';"
-                f"create table {name} (like {table} including all);"
-                f"{_MOVED.format(name=name, low=low, high=high) if table == 'settlement' else ''}"
-                f"alter table {table} attach partition {name} for values from ('{low}') to ('{high}')"
-            )
+            await connection.execute("set local lock_timeout = '2s'")
+            await add_partition(connection, table, name, day_of_ids, default_key=_DEFAULTS.get(table))
     except (asyncpg.DuplicateTableError, asyncpg.UniqueViolationError, asyncpg.InvalidObjectDefinitionError):
         return  # another replica created the same partition first
     except asyncpg.LockNotAvailableError:
