@@ -31,7 +31,7 @@ def may_be_foreign(text: str, number: phonenumbers.PhoneNumber) -> bool:
     whole = _with_plus(digits)
     if whole and whole.country_code != number.country_code and _is_mobile(whole):
         return True
-    region = phonenumbers.region_code_for_country_code(number.country_code)
+    region = phonenumbers.region_code_for_country_code(number.country_code or 0)
     metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
     begins_with_zero = metadata is not None and metadata.national_prefix == "0"
     return begins_with_zero and not phonenumbers.is_valid_number(number)
