@@ -1,4 +1,4 @@
-"""One-time codes: they reach the plan's next step if a provider gives up on what it accepted, and are kept no longer."""
+"""One-time codes reach the plan's next step if a provider gives up on what it accepted, and are kept no longer."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
