@@ -173,8 +173,8 @@ def _two_notifications(case: Case) -> Verdict | None:
 # ---- bounced, not yet, unknown
 
 _ASK = (
-    "Ask the customer whether it arrived. It is not sent again by itself, although a receipt may still settle it; if it "
-    "did not arrive, the shop can send the event again with another id."
+    "Ask the customer whether it arrived. It is not sent again by itself, although a receipt may still settle it; if "
+    "it did not arrive, the shop can send the event again with another id."
 )
 
 
