@@ -17,7 +17,7 @@ import os
 import socket
 
 from cli.processes import Process
-from cli.supervisor import Supervisor, check_port
+from cli.supervisor import Supervisor, check_port, taken_by_others
 from libs.storage import embedded
 from libs.telemetry.metrics import FOLDER_VARIABLE, forget_process, make_folder
 
@@ -27,6 +27,7 @@ class Suite(Supervisor):
 
     def start(self) -> None:
         check_port(self.settings.host, self.settings.port)
+        self.notes += self._bounces_astray()
         dsn = self.settings.dsn.get_secret_value()
         if not dsn:
             self.server = embedded.start(self.folder)
@@ -65,6 +66,17 @@ class Suite(Supervisor):
             "DEPESCHE_SIMULATOR": str(self.settings.simulator).lower(),
             FOLDER_VARIABLE: str(make_folder(self.folder)),
         }
+
+    def _bounces_astray(self) -> list[str]:
+        from libs.settings import load
+        from libs.suite import settings_file
+        from services.bounce.settings import BounceSettings
+
+        bounce = load(BounceSettings, settings_file(self.folder))
+        setting = "DEPESCHE_BOUNCE_SMTP_PORT"
+        if self.settings.simulator:
+            setting += " and DEPESCHE_SIMULATOR_BOUNCE_PORT"
+        return taken_by_others(bounce.smtp_host, bounce.smtp_port, "Bounce mails", setting)
 
     def _answers(self) -> bool:
         with socket.socket() as probe:

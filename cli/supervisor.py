@@ -40,6 +40,7 @@ class Supervisor(ABC):
         self.folder = settings.data_dir.resolve()
         self.look: Callable[[], None] = lambda: None
         self.server: embedded.EmbeddedServer | None = None
+        self.notes: list[str] = []  # what does not work although everything has started
         self._stages: list[tuple[Process, ...]] = []
         self._stopping = False
 
@@ -178,12 +179,29 @@ def stop_signals() -> Iterator[list[int]]:
 
 def check_port(host: str, port: int) -> None:
     """Raise CannotStart if the port is not free."""
+    if (problem := _problem_of(host, port)) is not None:
+        raise CannotStart(
+            f"Port {port} on {host} cannot be used: {problem}. "
+            "Choose another with --port (or DEPESCHE_PORT), or stop the program that listens there."
+        )
+
+
+def taken_by_others(host: str, port: int, what: str, setting: str) -> list[str]:
+    """Return a sentence if another program has the port, for which our workers would wait without a word."""
+    problem = _problem_of(host, port) if port else None
+    if problem is None:
+        return []
+    return [
+        f"{what} do not arrive: port {port} on {host} cannot be used ({problem}). Stop the program that listens there, "
+        f"or choose another port with {setting}."
+    ]
+
+
+def _problem_of(host: str, port: int) -> str | None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise CannotStart(
-                f"Port {port} on {host} cannot be used: {error.strerror}. "
-                "Choose another with --port (or DEPESCHE_PORT), or stop the program that listens there."
-            ) from error
+            return error.strerror or str(error)
+    return None

@@ -117,6 +117,8 @@ def _greet(console: Console, suite: "Supervisor") -> None:
         console.print(
             f"The simulator acts as all providers  ·  see what arrives: {simulator.control_url}", soft_wrap=True
         )
+    for note in suite.notes:
+        console.print(f"[yellow]{note}[/]", soft_wrap=True)
     if credentials.find(os.environ, Path.cwd(), Path.home()) != suite.folder / credentials.FILE_NAME:
         console.print(f"Other terminals find the suite after: export DEPESCHE_DATA_DIR={suite.folder}", soft_wrap=True)
 

@@ -58,3 +58,21 @@ async def test_everything_runs_in_one_process_and_a_message_is_sent(
         await asyncio.to_thread(suite.stop)
     assert handle.returncode == 0  # it drained; a signal's number would be negative
     assert read_simulator(tmp_path) is None
+
+
+async def test_up_says_so_if_bounce_mails_go_to_another_program(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second suite on the machine, for example: our workers wait for the port without a word."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        monkeypatch.setenv("DEPESCHE_BOUNCE_SMTP_PORT", str(taken))
+        settings = SuiteSettings(data_dir=tmp_path, dsn=SecretStr(database), workers=0, port=free_port())
+        suite = Suite(settings)
+        await asyncio.to_thread(suite.start)
+        await asyncio.to_thread(suite.stop)
+    (note,) = suite.notes
+    assert note.startswith(f"Bounce mails do not arrive: port {taken} on ")
+    assert "DEPESCHE_BOUNCE_SMTP_PORT and DEPESCHE_SIMULATOR_BOUNCE_PORT" in note
