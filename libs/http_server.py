@@ -1,7 +1,9 @@
-"""uvicorn's HTTP protocol, with a timeout for clients that stop in the middle of a request.
+"""uvicorn's HTTP protocol, with a timeout for clients that stop in the middle of a request, and a limit on heads.
 
 uvicorn waits for the rest of a head or body as long as the connection stands, so a client that hangs keeps its socket
-and delays shutdown. Here it gets 408. Bytes that are not HTTP at all get a problem document like any other error.
+and delays shutdown. Here it gets 408. Nor does it limit a head: the parser appends each piece of an endless address or
+header to what it has, which takes longer with every piece and blocks all other connections. Here the client gets 431.
+Bytes that are not HTTP at all get a problem document like any other error.
 """
 
 import asyncio
@@ -13,17 +15,34 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from libs import exact_json
 from libs.errors import BadRequest, DepescheError, RequestTimeout
 
+_FRAMES_PER_BYTE = 16  # a chunk of a single byte comes with five bytes around it
+
+
+class HeadTooLarge(BadRequest):
+    """The request line and headers are larger than any client of ours sends."""
+
+    status = 431
+    slug = "head-too-large"
+    title = "The headers are too large"
+
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection. Its head must be complete within `patience_seconds`; its body must not stall longer than that."""
+    """One connection. Its head must be complete within `patience_seconds`; its body must not stall longer than that.
+
+    A head has at most `head_bytes`, and what came together with its end or its beginning; so have a body's trailers."""
 
     patience_seconds = 60.0
+    head_bytes = 65_536
     look_seconds = 15.0  # one timer per connection; one per request would cost thousands
 
     _owed = True  # the client has not finished what it began; connecting counts as a beginning
     _in_body = False
     _since = 0.0  # when the head began, or when body bytes last arrived
     _begun = False
+    _in_head = False
+    _head = 0  # bytes since the piece in which the head began
+    _around = 0  # bytes received after the head, without the body's own
+    _body = 0
     _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -40,15 +59,28 @@ class HttpProtocol(HttpToolsProtocol):
         self._begun = True
         if self._in_body:
             self._since = self.loop.time()
+            self._around += len(data)
+        if self._in_head:
+            self._head += len(data)
         super().data_received(data)
+        if not self.transport.is_closing() and self._is_endless():
+            if self._in_body and self.cycle.response_started:
+                self.transport.close()
+                return
+            self._refuse(HeadTooLarge(f"The request line and headers may have {self.head_bytes:,} bytes; send less."))
 
     def on_message_begin(self) -> None:
         self._owed, self._in_body, self._since = True, False, self.loop.time()
+        self._in_head, self._head, self._around, self._body = True, 0, 0, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_body, self._since = True, self.loop.time()
+        self._in_head, self._in_body, self._since = False, True, self.loop.time()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._owed = self._in_body = False
@@ -56,6 +88,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(BadRequest("This is not HTTP/1.1 (RFC 9112); check the request line and the headers."))
+
+    def _is_endless(self) -> bool:
+        if self._in_head:
+            return self._head > self.head_bytes
+        return self._in_body and self._around > self.head_bytes + _FRAMES_PER_BYTE * self._body
 
     def _look_again(self) -> None:
         if self.transport.is_closing():

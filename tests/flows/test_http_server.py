@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import uvicorn
@@ -72,6 +72,45 @@ async def test_a_head_that_comes_in_drops_ends_as_well(port: int) -> None:
             await asyncio.sleep(0.13)
         async with asyncio.timeout(_Impatient.patience_seconds - 0.1):  # since the first drop, not since the last
             assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("begun", "endless"),
+    [
+        (b"GET /", b"a"),
+        (b"GET /slow HTTP/1.1\r\nx-long: ", b"a"),
+        (b"GET /slow HTTP/1.1\r\n", b"x-many: a\r\n"),
+        (b"POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx-trailer: ", b"a"),
+    ],
+)
+async def test_a_head_that_never_ends_is_refused_before_it_blocks_the_others(
+    port: int, begun: bytes, endless: bytes
+) -> None:
+    async with connected(port) as (reader, writer), asyncio.timeout(5):
+        writer.write(begun)
+        answer = asyncio.create_task(reader.read())
+        sent = 0
+        with suppress(ConnectionError):
+            while not answer.done():
+                writer.write(endless * (30_000 // len(endless)))
+                sent += 30_000
+                await writer.drain()
+                await asyncio.sleep(0.001)
+        with suppress(ConnectionError):
+            assert (await answer).startswith(b"HTTP/1.1 431 ")
+    assert sent < 2_000_000
+
+
+@pytest.mark.parametrize("size", [1, 1_000])
+async def test_many_small_chunks_and_long_headers_are_no_endless_head(port: int, size: int) -> None:
+    count = 40_000 if size == 1 else 400
+    head = b"POST /echo HTTP/1.1\r\nhost: x\r\nx-long: " + b"a" * 50_000 + b"\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with connected(port) as (reader, writer), asyncio.timeout(10):
+        for _ in range(2):  # the second one on the same connection
+            writer.write(head + b"%x\r\n%s\r\n" % (size, b"a" * size) * count + b"0\r\n\r\n")
+            await writer.drain()
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            assert int(await reader.readexactly(len(str(size * count)))) == size * count
 
 
 async def test_a_connection_that_asks_nothing_is_closed_without_a_word(port: int) -> None:
