@@ -136,7 +136,16 @@ def _written(text: str) -> datetime | date:
 
 _OF_A_MAIL = re.compile(r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d", re.ASCII)  # RFC 5322 §3.3
 _COMPACT = (8, 14)  # 20260301, 20260301093000: as ERP systems write them, and never seconds of our time
-_STYLES = ("%Y%m%d%H%M%S", "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y")
+_STYLES = (
+    "%Y%m%d%H%M%S",
+    "%Y/%m/%d",
+    "%Y/%m/%d %H:%M",
+    "%Y/%m/%d %H:%M:%S",
+    "%B %d, %Y",
+    "%b %d, %Y",
+    "%d %B %Y",
+    "%d %b %Y",
+)
 
 
 def _no_time(value: Any) -> FilterArgumentError:
