@@ -20,7 +20,7 @@ from libs.rendering.limits import MAX_DIGITS
 from libs.rendering.numbers import number
 
 _NAMED = {"short", "medium", "long", "full"}
-_DIRECTIVE = re.compile(r"%([-_0^#]?)(:?[A-Za-z%])")
+_DIRECTIVE = re.compile(r"%([-_0^#]?)(\d{0,2})(:?[A-Za-z%])")
 _CACHED = 8_192
 _FINEST = 20  # decimal places
 # half a cent rounds up, as in `round` and in shops; Python's own context would round it to the even cent
@@ -129,7 +129,7 @@ def _written(text: str) -> datetime | date:
             return parsedate_to_datetime(text)
         for style in _STYLES:
             with suppress(ValueError):
-                parsed = datetime.strptime(text, style)
+                parsed = datetime.strptime(text, style).replace(tzinfo=UTC)
                 return parsed if "%H" in style else parsed.date()
         raise
 
@@ -176,6 +176,8 @@ def _date_text(moment: datetime, style: str, zone: str, tag: str) -> str:
 # strftime directives that need a C library's locale; month and day names come from CLDR
 _SKELETONS = {"a": "EEE", "A": "EEEE", "b": "MMM", "h": "MMM", "B": "MMMM", "p": "a"}
 _PLAIN = frozenset("YmdHIMSjyuwVGUWzZsDFTReCklLN") | {":z"}
+_WORDS = frozenset("ekl")  # padded with blanks
+_FRACTIONS = frozenset("LN")
 _EXPANDED = {"D": "%m/%d/%y", "F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M"}
 _SIGNS = {"%": "%", "n": "\n", "t": "\t"}
 # in the locale's own format; `r` and `v` are fixed
@@ -191,12 +193,21 @@ _OF_LOCALE: dict[str, Callable[[datetime, Locale], str]] = {
 
 def unknown_directives(style: str) -> list[str]:
     """Return a date format's unknown directives, so that publishing finds them, not sending."""
-    letters = {letter for _, letter in _DIRECTIVE.findall(style)}
+    letters = {letter for _, _, letter in _DIRECTIVE.findall(style)}
     return sorted(letters - _PLAIN - _SKELETONS.keys() - _SIGNS.keys() - _OF_LOCALE.keys())
 
 
 def _directive(there: datetime, locale: Locale, found: re.Match[str]) -> str:
-    flag, letter = found.group(1), found.group(2)
+    flag, width, letter = found.groups()
+    text = _printed(there, locale, flag, letter)
+    if not width:
+        return text
+    if letter in _FRACTIONS:  # %3N: milliseconds
+        return text[: int(width)].ljust(int(width), "0")
+    return text.rjust(int(width), "0" if letter in _PLAIN - _WORDS and flag != "_" else " ")
+
+
+def _printed(there: datetime, locale: Locale, flag: str, letter: str) -> str:
     if letter in _SIGNS:
         return _SIGNS[letter]
     if letter in _OF_LOCALE:
