@@ -25,7 +25,7 @@ from libs.rendering.values import stringify
 KEPT = frozenset(
     "append capitalize downcase escape escape_once lstrip newline_to_br prepend remove remove_first remove_last "
     "replace replace_first replace_last slice split upcase strip rstrip strip_newlines truncatewords "
-    "url_encode url_decode base64_encode base64_decode base64_url_safe_encode base64_url_safe_decode squish "
+    "url_encode url_decode base64_encode base64_decode base64_url_safe_encode base64_url_safe_decode "
     "find find_index join first has last concat map reverse reject sort sort_natural where compact "
     "size default".split()
 )
@@ -79,6 +79,8 @@ def captured_json(text: str) -> str:
 def _json(value: Any) -> str:
     if isinstance(value, JsonPiece):
         raise FilterArgumentError("a capture with quotes in it is already JSON; remove the json filter", token=None)
+    if isinstance(value, Markup):
+        value = value.unescape()
     if isinstance(value, range | Blank | Empty):
         value = list(value) if isinstance(value, range) else ""
     if is_undefined(value):
@@ -144,6 +146,11 @@ def _uniq(items: Any, key: Any = None) -> list[Any]:
     return list(kept.values())
 
 
+def _squish(value: Any) -> str:
+    squished = " ".join(_as_string(value).split())
+    return Markup(squished) if isinstance(value, Markup) else squished
+
+
 def _as_string(value: Any) -> str:
     return value if isinstance(value, str) else stringify(value)
 
@@ -183,6 +190,9 @@ def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def checked(*arguments: Any, **options: Any) -> Any:
         units = 1
+        if isinstance(arguments[0], Markup) and "<" not in arguments[0] and ">" not in arguments[0]:
+            # escaped text without markup, such as a capture: filters work on what a reader sees
+            arguments = (arguments[0].unescape(), *arguments[1:])
         for argument in arguments:
             if isinstance(argument, str):
                 units += len(argument) // length_of_a_unit
@@ -217,6 +227,7 @@ def _shared() -> dict[str, Callable[..., Any]]:
         "strip_html": _strip_html,
         "truncate": _truncate,
         "split": _split,
+        "squish": _squish,
         "uniq": _uniq,
         "default": _default,
         "concat": _concat,
