@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from libs.auth import Principal, internal, public, scope
 from libs.contracts.outcomes import Mode
-from libs.errors import Invalid, Unauthorized, Unavailable
+from libs.errors import DepescheError, Invalid, TooManyRequests, Unauthorized, Unavailable
 from libs.idempotency import Idempotency
 from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport, Transport
@@ -19,6 +19,7 @@ from libs.web import Cursor, Router
 
 calls: list[int] = []
 revoked: set[str] = set()
+troubles: list[DepescheError] = []
 routes = Router()
 access_routes = Router()
 
@@ -63,6 +64,13 @@ async def halves() -> StreamingResponse:
         yield b"halves"
 
     return StreamingResponse(parts(len(calls) == 1))
+
+
+@routes.post("/v1/busy", dependencies=[public()])
+async def busy() -> str:
+    if troubles:
+        raise troubles.pop()
+    return "done"
 
 
 @routes.get("/v1/slow", dependencies=[public()])
@@ -202,6 +210,14 @@ async def test_half_an_answer_is_not_kept_as_the_first_one(client: httpx.AsyncCl
     headers = {"idempotency-key": "order-5"}
     await client.post("/v1/halves", headers=headers)
     assert (await client.post("/v1/halves", headers=headers)).text == "both halves"
+
+
+@pytest.mark.parametrize("trouble", [TooManyRequests("Too fast."), Unavailable("Away."), DepescheError("A bug.")])
+async def test_an_answer_that_says_try_again_is_not_kept(client: httpx.AsyncClient, trouble: DepescheError) -> None:
+    headers = {"idempotency-key": "order-9"}
+    troubles[:] = [trouble]
+    assert (await client.post("/v1/busy", headers=headers)).status_code == trouble.status
+    assert (await client.post("/v1/busy", headers=headers)).json() == "done"
 
 
 async def test_a_refused_request_may_be_sent_again_with_its_key(client: httpx.AsyncClient) -> None:
