@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from libs.auth import Principal, internal, public, scope
 from libs.contracts.outcomes import Mode
@@ -35,6 +35,20 @@ async def make(thing: Thing, principal: Annotated[Principal, scope("events:send"
     calls.append(thing.number)
     await asyncio.sleep(0.05)
     return {"tenant": principal.tenant, "mode": principal.mode.word, "text": str(thing.data.get("price"))}
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    quantity: int = 1
+
+
+class Whole(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    parts: list[Part]
+
+
+@routes.put("/v1/wholes", dependencies=[public()])
+async def put_whole(whole: Whole) -> None: ...
 
 
 @routes.get("/v1/things", dependencies=[public()])
@@ -132,6 +146,13 @@ async def test_a_bad_body_is_a_problem_that_says_where(
     assert answer.status_code == status
     assert says in answer.text
     assert calls == []
+
+
+async def test_an_unknown_field_names_the_one_that_was_meant(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/v1/wholes", json={"parts": [{"quantity": 1}, {"Quantitty": 2}]})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], "Did you mean 'quantity'?" in error["detail"]) == ("/parts/1/Quantitty", True)
 
 
 async def test_a_body_without_a_length_is_cut_at_the_limit(client: httpx.AsyncClient) -> None:
