@@ -223,6 +223,23 @@ def test_a_missing_optional_field_renders_empty_and_a_required_one_fails() -> No
         made.render("t", "en", {"event": {"data": {"note": "x"}}})
 
 
+@pytest.mark.parametrize("around", ["{}", "{{% if event.data.price %}}{}{{% endif %}}"])
+@pytest.mark.parametrize(
+    ("source", "fits"),
+    [
+        ("{{ event.data.price | money }}", False),
+        ("{{ event.data.note | money }}", False),
+        ("{{ event.data.price | money: 'EUR' }}", True),
+        ("{{ event.data.free | money }}", True),
+        ("{{ event.data.price | money: event.data.note }}", True),
+    ],
+)
+def test_an_amount_without_a_currency_is_found_before_anything_is_sent(around: str, source: str, fits: bool) -> None:
+    found = unknown_variables("push", {"en": {"title": "T", "body": around.format(source)}}, SCHEMA)
+
+    assert (not found) is fits
+
+
 def test_a_comment_of_another_template_language_is_not_sent_to_customers() -> None:
     parts = {"title": "T", "body": "a\n{# not for customers #}b", "data": {}}
 
