@@ -27,8 +27,10 @@ _UTF8_XTEXT = re.compile(r"\\x\{((?!D[89A-F]..\})(?:10|[1-9A-F])?[0-9A-F]{2,4})\
 _QUOTED = re.compile(r'"([\w.!#$%&\'*+/=?^`{|}~-]{1,64})"@')
 _IN_QUOTES = re.compile(r'"[^"\n]{1,64}"@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}')
 # the lookbehind follows the first digit of a code, so that the search runs from digit to digit
-_REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
+_REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\])]|$)(?!\.\d)")
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
+_UNFOLDED = re.compile(r"\n(?=[245]\d\d[ -])")  # the further lines of a reply, copied without folding
+_XTEXT = re.compile(r"\+(2B|3D)")  # the two printable characters that xtext encodes (RFC 3461, 4)
 _COMMENT = re.compile(r"\s*[245]\.(?!0\.0\b)\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
 _DOTS = 2  # in an enhanced code
 _HEAD = 16  # characters, more than both codes and what ends them
@@ -113,6 +115,8 @@ def _block(text: str) -> list[_Fields]:
     """Return one recipient per block; if the blank lines were lost, each Final-Recipient begins the next one."""
     fields: _Fields = {}
     blocks = [fields]
+    if "\n5" in text or "\n4" in text:
+        text = _UNFOLDED.sub("\n ", text)
     for name, value in header_lines(text):
         key = name.lower()
         if key == "final-recipient" and key in fields:
@@ -129,7 +133,7 @@ def _reported(fields: _Fields) -> Reported:
     reply, inside = codes_in(diagnostic) if diagnostic else (None, None)
     if inside and (enhanced is None or enhanced.endswith(".0.0")):
         enhanced = inside  # 5.0.0 says nothing; the server's own reply often says more
-    said = fields.get("original-recipient", ""), fields.get("final-recipient", "")
+    said = _decoded(fields.get("original-recipient", "")), fields.get("final-recipient", "")
     address = (said[0] and _address(said[0])) or (said[1] and _address(said[1])) or None
     word = _WORD.search(fields.get("action", ""))
     action = word[0].lower() if word else ("delivered" if (enhanced or "").startswith("2") else "failed")
@@ -153,6 +157,11 @@ def _address(value: str) -> str | None:
         value = _QUOTED.sub(r"\1@", value)
     found = _ADDRESS.search(value) or (_IN_QUOTES.search(value) if '"' in value else None)
     return found[0] if found else None
+
+
+def _decoded(value: str) -> str:
+    """Decode what RFC 3461 encodes in the address that we gave; some servers copy it as it came."""
+    return _XTEXT.sub(lambda found: chr(int(found[1], 16)), value) if "+" in value else value
 
 
 def _comment(status: str) -> str:
