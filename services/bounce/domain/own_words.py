@@ -72,7 +72,7 @@ def human_text(parts: Sequence[Part]) -> str:
     if first.type == "text/html" or text[:200].lstrip().lower().startswith(("<html", "<!doctype")):
         text = html.unescape(_TAGS.sub(" ", _BREAKS.sub("\n", _without_silent(text))))
     text = text.replace("\r\n", "\n")
-    if "<-- " in text:
+    if "<-- " in text or "<<< " in text:
         text = _STAMPS.sub("", text)
     return _without_quotes(text[: min(_copy_in(text), MAX_TEXT)])
 

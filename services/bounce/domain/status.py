@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from services.bounce.domain.mime import Part, decode_words, header_lines, unfolded
@@ -27,11 +28,13 @@ _UTF8_XTEXT = re.compile(r"\\x\{((?!D[89A-F]..\})(?:10|[1-9A-F])?[0-9A-F]{2,4})\
 _QUOTED = re.compile(r'"([\w.!#$%&\'*+/=?^`{|}~-]{1,64})"@')
 _IN_QUOTES = re.compile(r'"[^"\n]{1,64}"@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}')
 # the lookbehind follows the first digit of a code, so that the search runs from digit to digit
-_REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\])]|$)(?!\.\d)")
+_REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$|(?<=\(...)\))(?!\.\d)")
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
 _UNFOLDED = re.compile(r"\n(?=[245]\d\d[ -])")  # the further lines of a reply, copied without folding
 _XTEXT = re.compile(r"\+(2B|3D)")  # the two printable characters that xtext encodes (RFC 3461, 4)
 _COMMENT = re.compile(r"\s*[245]\.(?!0\.0\b)\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
+_SUCCESS = "2"  # the first digit of its codes
+_MOST_CODES = 50
 _DOTS = 2  # in an enhanced code
 _HEAD = 16  # characters, more than both codes and what ends them
 _BOTH = re.compile(r"([245]\d\d)[ -]#?([245]\.\d{1,3}\.\d{1,3})(?:[ :]|$)")
@@ -56,13 +59,21 @@ class Reported(NamedTuple):
 
 
 def codes_in(text: str) -> tuple[int | None, str | None]:
-    """Return the first SMTP reply code and the first enhanced code in a text."""
+    """Return the first SMTP reply code and the first enhanced code in a text; in a session, those of the refusal."""
     both = _codes_first(text[:_HEAD])
     if both is not None:
         return both
-    reply = _REPLY.search(text)
-    enhanced = _ENHANCED.search(text) if text.count(".") >= _DOTS else None
-    return (int(reply[1]) if reply else None), (enhanced[1] if enhanced else None)
+    reply = _first(_REPLY, text)
+    enhanced = _first(_ENHANCED, text) if text.count(".") >= _DOTS else None
+    return (int(reply) if reply else None), enhanced
+
+
+def _first(expression: re.Pattern[str], text: str) -> str | None:
+    found = expression.search(text)
+    if found is None or found[1][0] != _SUCCESS:
+        return found and found[1]
+    later = (other[1] for other in islice(expression.finditer(text, found.end()), _MOST_CODES))
+    return next((code for code in later if code[0] != _SUCCESS), found[1])
 
 
 @lru_cache(maxsize=1_000)
