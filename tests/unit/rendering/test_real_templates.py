@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from libs.errors import Invalid
-from libs.rendering import EmailContent, RenderFailed, SmsContent, check_template, compile_template
+from libs.rendering import EmailContent, PushContent, RenderFailed, SmsContent, check_template, compile_template
 
 ORDER = {
     "name": "#9999",
@@ -156,6 +156,20 @@ def test_a_conditional_link_is_checked_like_any_other(html: str) -> None:
         template.render({"event": {"data": {"link": "javascript:alert(1)"}}})
     with pytest.raises(Invalid, match="runs as a script"):
         compile_template("email", "en", {"subject": "s", "html": html.replace("href", "onclick")})
+
+
+def test_what_becomes_a_header_is_one_line() -> None:
+    words = {"event": {"data": {"a": "x\r\nBcc: y" * 20, "b": "x\r\nBcc: y"}}}
+    source = dict.fromkeys(("subject", "preheader", "from_name"), "{{ event.data.b }}")
+    mail = compile_template("email", "en", {**source, "html": "<p>x</p>"}).render(words)
+    push = compile_template("push", "en", {"title": "t", "body": "b", "collapse_key": "{{ event.data.a }}"}).render(
+        words
+    )
+
+    assert isinstance(mail, EmailContent)
+    assert isinstance(push, PushContent)
+    assert (mail.subject, mail.preheader, mail.from_name) == ("x Bcc: y",) * 3
+    assert push.collapse_key == ("x Bcc: y" * 20)[:64]
 
 
 def test_a_preheader_stands_in_the_body_that_readers_see() -> None:
