@@ -172,6 +172,14 @@ def test_what_becomes_a_header_is_one_line() -> None:
     assert push.collapse_key == ("x Bcc: y" * 20)[:64]
 
 
+def test_a_pushs_image_is_on_the_web() -> None:
+    template = compile_template("push", "en", {"title": "t", "body": "b", "image": "{{ event.data.image }}"})
+
+    assert template.render({"event": {"data": {"image": "https://x.example/a.png"}}})
+    with pytest.raises(RenderFailed, match="must be http or https"):
+        template.render({"event": {"data": {"image": "shop://a.png"}}})
+
+
 def test_a_preheader_stands_in_the_body_that_readers_see() -> None:
     html = "<!--[if mso]><body><![endif]--><body {% if event.data.n > 1 %}class='a'{% endif %}><p>x</p>"
     parts = {"subject": "s", "preheader": "Order {{ event.data.n }}", "html": html}
