@@ -131,6 +131,27 @@ def test_a_captured_text_is_a_text_to_filters_and_conditions(source: str, html: 
     assert (str(made.html), str(made.text)) == (f"<p>{html}</p>", f"{words}\n")
 
 
+@pytest.mark.parametrize(
+    ("source", "html", "words"),
+    [
+        ("{{ event.data.at | replace: ', ', '<br>' }}", "A &amp; B<br>&lt;i&gt;<br>a", "A & B\n<i>\na"),
+        ("{{ event.data.at | replace_first: ', ', '<br>' }}", "A &amp; B<br>&lt;i&gt;, a", "A & B\n<i>, a"),
+        ("{{ event.data.at | replace_last: ', ', '<br>' }}", "A &amp; B, &lt;i&gt;<br>a", "A & B, <i>\na"),
+        ("{{ event.data.at | replace: 'a', '&middot;' }}", "A &amp; B, &lt;i&gt;, &middot;", "A & B, <i>, ·"),
+        ("{{ event.data.at | replace: '<i>', 'x' }}", "A &amp; B, x, a", "A & B, x, a"),
+        ("{{ event.data.at | replace: 'a', event.data.at }}",
+         "A &amp; B, &lt;i&gt;, A &amp; B, &lt;i&gt;, a", "A & B, <i>, A & B, <i>, a"),
+    ],
+)  # fmt: skip
+def test_markup_that_replaces_something_in_a_value_is_markup(source: str, html: str, words: str) -> None:
+    template = compile_template("email", "en", {"subject": "s", "html": f"<p>{source}</p>"})
+
+    made = template.render({"event": {"data": {"at": "A & B, <i>, a"}}})
+
+    assert isinstance(made, EmailContent)
+    assert (str(made.html), str(made.text)) == (f"<p>{html}</p>", f"{words}\n")
+
+
 def test_a_captured_text_is_correct_in_structured_data() -> None:
     source = """{% capture c %}it's {{ event.data.who }}{% endcapture %}
     <script type="application/ld+json">{"a": "{{ c }}", "b": {{ c | json }}}</script>"""
