@@ -129,6 +129,20 @@ def _uniq(items: Any, key: Any = None) -> list[Any]:
     return list(kept.values())
 
 
+def _replacing(name: str) -> Callable[..., Any]:
+    """Return `replace` or one of its kin: in HTML, markup that the author inserts into a value stays markup."""
+
+    def replaced(value: Any, what: Any, by: Any = "") -> Any:
+        if isinstance(value, Markup) or not (isinstance(by, Markup) and what and ("<" in by or "&" in by)):
+            return _library()[name](value, what, by)
+        text, searched = _as_string(value), str(_as_string(what))
+        if name == "replace":
+            return by.join(text.split(searched))
+        return by.join(text.rsplit(searched, 1) if name == "replace_last" else text.split(searched, 1))
+
+    return replaced
+
+
 def _squish(value: Any) -> str:
     squished = " ".join(_as_string(value).split())
     return Markup(squished) if isinstance(value, Markup) else squished
@@ -211,6 +225,7 @@ def _shared() -> dict[str, Callable[..., Any]]:
         "truncate": _truncate,
         "split": _split,
         "squish": _squish,
+        **{name: _replacing(name) for name in ("replace", "replace_first", "replace_last")},
         "uniq": _uniq,
         "default": _default,
         "concat": _concat,

@@ -25,6 +25,9 @@ _FOR_HTML = re.compile(rf"{_QUOTED}|\|\s*(?:escape_once|escape|newline_to_br)\b(
 _CYCLED = re.compile(f"(?P<before>){_QUOTED}")
 # not those of `replace`, `remove` or `split`: they match markup in the shop's data
 _ARGUMENT = re.compile(r"(?P<before>\|\s*(?:join|append|prepend|default)\s*:\s*)" + _QUOTED)
+_REPLACEMENT = re.compile(
+    r"(?P<before>\|\s*replace(?:_first|_last)?\s*:\s*(?:\"[^\"]*\"|'[^']*'|[\w.\[\]]+)\s*,\s*)" + _QUOTED
+)
 _ALONE = re.compile(r"(?P<before>^\{(?:\{-?|%-?\s*(?:echo|assign\s+\w+\s*=))\s*)" + _QUOTED + r"(?=\s*-?[%}]\})")
 _BREAK = re.compile(r"<br\b[^>]*>|</(?:p|div|tr|li|h[1-6])\s*>", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
@@ -144,7 +147,7 @@ def _as_text(hole: Hole) -> str:
     if hole.tag in _VERBATIM:
         return hole.text
     text = _FOR_HTML.sub(lambda found: found["literal"] or "", hole.text)
-    for put_out in (_CYCLED,) if hole.tag == "cycle" else (_ARGUMENT, _ALONE):
+    for put_out in (_CYCLED,) if hole.tag == "cycle" else (_ARGUMENT, _REPLACEMENT, _ALONE):
         text = put_out.sub(_without_markup, text)
     return text
 

@@ -32,6 +32,11 @@ class RenderedAgain:
     parts: dict[str, Any] | None = None
 
 
+_DIFFERS = (
+    "The recipient's name, attributes or zone has changed since, or a newer version of Depesche renders it differently."
+)
+
+
 async def explained(deps: Delivery, realm: Realm, ids: Sequence[UUID]) -> dict[UUID, tuple[Standing, Explained]]:
     """Return where notifications stand and what they wait for; unknown ids are absent."""
     now = deps.line.clock()
@@ -135,7 +140,7 @@ def _again(deps: Delivery, known: _Known, recipient: Recipient | None) -> Render
     parts = {name: value for name, value in parts_of(text.content).items() if value}
     if text.digest == row.digest:
         return RenderedAgain("equal", None, parts)
-    return RenderedAgain("differs", "The recipient's name, attributes or locale has changed since.", parts)
+    return RenderedAgain("differs", _DIFFERS, parts)
 
 
 def _slot(deps: Delivery, known: _Known) -> tuple[Body, Slot] | None:

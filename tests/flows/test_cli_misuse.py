@@ -1,11 +1,16 @@
 """What goes wrong around a command is said, costs no data, and has its exit code."""
 
+import contextlib
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli.api import Api
+from cli.errors import Unreachable
 from cli.exits import Exit
 from tests.flows.scripted_suite import KEY, ScriptedSuite
 from tests.shell import Shell, serving
@@ -101,6 +106,34 @@ def test_a_web_page_at_the_url_is_not_depesche(suite: ScriptedSuite, shell: Shel
     assert "a web page" in shell.run("templates", "list", exit_code=Exit.UNREACHABLE).stderr.replace("\n", " ")
     shell.run("templates", "apply", "a.yaml", exit_code=Exit.UNREACHABLE)
     assert {method for method, *_ in suite.asked} == {"GET"}
+
+
+def test_an_import_that_stopped_early_is_no_success(suite: ScriptedSuite, shell: Shell) -> None:
+    counts = dict.fromkeys(("rows", "created", "changed", "unchanged", "refused"), 0)
+    suite.on("POST", "/tokens/v1/imports", (200, {"id": "1", "state": "failed", "problem": "Not CSV.", **counts}))
+    Path("a.csv").write_text("customer_id\n")
+
+    assert "Not CSV." in shell.run("recipients", "import", "a.csv", exit_code=Exit.REFUSED).stdout
+
+
+def test_a_change_whose_response_is_lost_is_not_sent_again() -> None:
+    calls = 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            nonlocal calls
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        calls += bool(connection.recv(1 << 16))
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        with pytest.raises(Unreachable):
+            Api(f"http://127.0.0.1:{server.getsockname()[1]}", "k").put("/access/v1/topics/a", {})
+
+    assert calls == 1
 
 
 def test_a_redirect_says_where_to(suite: ScriptedSuite, shell: Shell) -> None:

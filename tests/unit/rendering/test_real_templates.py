@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from libs.errors import Invalid
-from libs.rendering import EmailContent, RenderFailed, SmsContent, check_template, compile_template
+from libs.rendering import EmailContent, PushContent, RenderFailed, SmsContent, check_template, compile_template
 
 ORDER = {
     "name": "#9999",
@@ -131,6 +131,27 @@ def test_a_captured_text_is_a_text_to_filters_and_conditions(source: str, html: 
     assert (str(made.html), str(made.text)) == (f"<p>{html}</p>", f"{words}\n")
 
 
+@pytest.mark.parametrize(
+    ("source", "html", "words"),
+    [
+        ("{{ event.data.at | replace: ', ', '<br>' }}", "A &amp; B<br>&lt;i&gt;<br>a", "A & B\n<i>\na"),
+        ("{{ event.data.at | replace_first: ', ', '<br>' }}", "A &amp; B<br>&lt;i&gt;, a", "A & B\n<i>, a"),
+        ("{{ event.data.at | replace_last: ', ', '<br>' }}", "A &amp; B, &lt;i&gt;<br>a", "A & B, <i>\na"),
+        ("{{ event.data.at | replace: 'a', '&middot;' }}", "A &amp; B, &lt;i&gt;, &middot;", "A & B, <i>, ·"),
+        ("{{ event.data.at | replace: '<i>', 'x' }}", "A &amp; B, x, a", "A & B, x, a"),
+        ("{{ event.data.at | replace: 'a', event.data.at }}",
+         "A &amp; B, &lt;i&gt;, A &amp; B, &lt;i&gt;, a", "A & B, <i>, A & B, <i>, a"),
+    ],
+)  # fmt: skip
+def test_markup_that_replaces_something_in_a_value_is_markup(source: str, html: str, words: str) -> None:
+    template = compile_template("email", "en", {"subject": "s", "html": f"<p>{source}</p>"})
+
+    made = template.render({"event": {"data": {"at": "A & B, <i>, a"}}})
+
+    assert isinstance(made, EmailContent)
+    assert (str(made.html), str(made.text)) == (f"<p>{html}</p>", f"{words}\n")
+
+
 def test_a_captured_text_is_correct_in_structured_data() -> None:
     source = """{% capture c %}it's {{ event.data.who }}{% endcapture %}
     <script type="application/ld+json">{"a": "{{ c }}", "b": {{ c | json }}}</script>"""
@@ -156,6 +177,28 @@ def test_a_conditional_link_is_checked_like_any_other(html: str) -> None:
         template.render({"event": {"data": {"link": "javascript:alert(1)"}}})
     with pytest.raises(Invalid, match="runs as a script"):
         compile_template("email", "en", {"subject": "s", "html": html.replace("href", "onclick")})
+
+
+def test_what_becomes_a_header_is_one_line() -> None:
+    words = {"event": {"data": {"a": "x\r\nBcc: y" * 20, "b": "x\r\nBcc: y"}}}
+    source = dict.fromkeys(("subject", "preheader", "from_name"), "{{ event.data.b }}")
+    mail = compile_template("email", "en", {**source, "html": "<p>x</p>"}).render(words)
+    push = compile_template("push", "en", {"title": "t", "body": "b", "collapse_key": "{{ event.data.a }}"}).render(
+        words
+    )
+
+    assert isinstance(mail, EmailContent)
+    assert isinstance(push, PushContent)
+    assert (mail.subject, mail.preheader, mail.from_name) == ("x Bcc: y",) * 3
+    assert push.collapse_key == ("x Bcc: y" * 20)[:64]
+
+
+def test_a_pushs_image_is_on_the_web() -> None:
+    template = compile_template("push", "en", {"title": "t", "body": "b", "image": "{{ event.data.image }}"})
+
+    assert template.render({"event": {"data": {"image": "https://x.example/a.png"}}})
+    with pytest.raises(RenderFailed, match="must be http or https"):
+        template.render({"event": {"data": {"image": "shop://a.png"}}})
 
 
 def test_a_preheader_stands_in_the_body_that_readers_see() -> None:

@@ -251,6 +251,17 @@ def test_html_values_are_escaped_and_our_own_markup_is_not() -> None:
     assert render("{{ 'a<\nb' | newline_to_br }}", "html") == "a<<br />\nb"
 
 
+def test_every_tag_that_prints_escapes() -> None:
+    for source in (
+        "{% echo event.data.items[1].name %}",
+        "{% cycle event.data.items[1].name %}",
+        "{% liquid\necho event.data.items[1].name %}",
+        "{% if true %}{{ event.data.items[1].name }}{% endif %}",
+        "{% for item in event.data.items offset: 1 %}{{ item.name }}{% endfor %}",
+    ):
+        assert render(source, "html") == "&lt;b&gt;"
+
+
 def test_json_accepts_values_inside_and_outside_of_quotes() -> None:
     source = (
         '{"a": "{{ event.data.hostile }}", "b": {{ event.data.price }}, '
