@@ -143,6 +143,12 @@ async def test_a_sent_message_is_shown_explained_and_rendered_equal(http: Http) 
     assert request["counters"]["sent"] == request["recipients"] == 1
 
 
+@pytest.mark.parametrize("cause", ["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"])
+async def test_cancelling_a_cause_that_never_was_ends_nothing(http: Http, cause: str) -> None:
+    answer = await http("POST", f"/v1/causes/{cause}:cancel", {"note": "A slip of the keyboard"})
+    assert answer.json()["open_requests"] == 0
+
+
 async def test_what_was_erased_cannot_be_rendered_again(http: Http) -> None:
     await sent(http)
     await http.service.deps.projections.erase([(TENANT, 1, "customer:1")])

@@ -218,6 +218,29 @@ async def test_a_bug_is_a_problem_document_and_not_a_stack_trace(client: httpx.A
     assert "ZeroDivision" not in answer.text
 
 
+@pytest.mark.parametrize("headers", [[], [(b"idempotency-key", b"order-5")]])
+async def test_a_connection_lost_in_the_body_is_no_error_of_ours(
+    runtime: Runtime, client: httpx.AsyncClient, headers: list[tuple[bytes, bytes]]
+) -> None:
+    service = Service("access", runtime, None, runtime.database("access", max_size=8), [routes])
+    coming = iter([{"type": "http.request", "body": b'{"num', "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(coming)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    head = [(b"content-type", b"application/json"), (b"authorization", b"Bearer dp_live_good"), *headers]
+    base = {"type": "http", "http_version": "1.1", "scheme": "http", "query_string": b"", "root_path": ""}
+    path = {"path": "/v1/things", "raw_path": b"/v1/things", "method": "POST"}
+    async with service.running():
+        await service.app({**base, **path, "headers": head}, receive, send)
+    assert sent[0]["status"] == 400
+    assert b"closed before the end" in sent[1]["body"]
+
+
 async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:
     assert (await client.get("/nothing")).json()["status"] == 404
     assert "/docs" in (await client.get("/nothing")).json()["detail"]

@@ -24,7 +24,7 @@ TYPES: Mapping[Channel, type[Account]] = {
 SECRETS: Mapping[Channel, tuple[str, ...]] = {
     Channel.PUSH: ("credentials", "static_token"),
     Channel.EMAIL: ("password", "webhook_keys"),
-    Channel.SMS: ("auth_token",),
+    Channel.SMS: ("auth_token", "further_auth_tokens"),
     Channel.WEBHOOK: ("secrets",),
 }
 TLS = ("off", "opportunistic", "required", "implicit")
@@ -100,7 +100,9 @@ def _problems(account: Account, longest: float) -> list[tuple[str, str]]:
         case SmtpAccount():
             return problems + _smtp_problems(account)
         case TwilioAccount():
-            return problems + _url("url", account.url) + _url("callback_url", account.callback_url)
+            problems += _url("url", account.url) + _url("callback_url", account.callback_url)
+            # with an empty token anybody could sign a callback
+            return problems + [(name, "A token must not be empty.") for name, token in _tokens(account) if not token]
         case WebhookAccount():
             return problems + _webhook_problems(account)
 
@@ -146,6 +148,11 @@ def _vendor_problems(account: SmtpAccount) -> list[tuple[str, str]]:
         return key_problems(account.vendor, keys)
     named = [name for name, value in (("webhook_keys", keys.keys), ("webhook_topics", keys.topics)) if value]
     return [(name, f"{name} verifies a vendor's webhooks; give its vendor too.") for name in named]
+
+
+def _tokens(account: TwilioAccount) -> list[tuple[str, str]]:
+    further = [(f"further_auth_tokens/{n}", token) for n, token in enumerate(account.further_auth_tokens)]
+    return [("auth_token", account.auth_token), *further]
 
 
 def _webhook_problems(account: WebhookAccount) -> list[tuple[str, str]]:

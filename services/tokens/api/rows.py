@@ -106,7 +106,9 @@ class RowReader:
 
     def _row(self, value: dict[str, Any], line: int) -> list[Row | Refusal]:
         try:
-            return [Row(self.read, line, self._translator.row(ImportRow.model_validate(value)))]
+            change = self._translator.row(ImportRow.model_validate(value))
+            topics = [self._place(("consents", at, "topic")) for at in range(len(change.statements))]
+            return [Row(self.read, line, change, tuple(topics))]
         except ValidationError as error:
             return [
                 Refusal(self.read, line, self._place(found["loc"]), sentence(found))

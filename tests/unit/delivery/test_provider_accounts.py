@@ -33,6 +33,7 @@ GOOD = {
     Channel.SMS: {
         "account_sid": "AC1",
         "auth_token": "geheim",
+        "further_auth_tokens": ["geheim-bisher"],
         "originator": "+4930123",
         "callback_url": "https://depesche.example/delivery/v1/callbacks/twilio",
     },
@@ -67,6 +68,8 @@ def test_secrets_are_stored_separately_and_never_shown(channel: Channel) -> None
         (Channel.EMAIL, {"password": None}, ["/account/password"]),
         (Channel.EMAIL, {"hots": "x"}, ["/account/hots"]),
         (Channel.SMS, {"callback_url": "https://["}, ["/account/callback_url"]),
+        (Channel.SMS, {"auth_token": ""}, ["/account/auth_token"]),
+        (Channel.SMS, {"further_auth_tokens": ["x", ""]}, ["/account/further_auth_tokens/1"]),
         (Channel.WEBHOOK, {"secrets": []}, ["/account/secrets"]),
         (Channel.WEBHOOK, {"secrets": ["whsec_a2tra2tra2tra2tra2tra2tra2tra2tra2s=", "x"]}, ["/account/secrets/1"]),
     ],

@@ -96,6 +96,34 @@ def test_values_equal_in_python_but_rendered_differently_are_distinguished(one: 
     assert made.render("t", "de", variables(price=one)).content.body == first
 
 
+@pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ("{{ event.data.price.size }}", ("1", "3")),
+        ("{{ event.data.price.first }}", ("kettle", "lamp")),
+        ("{{ event.data.price.last.name }}", ("Kettle", "Lamp")),
+        ("{% if event.data.price.size > 1 %}several{% else %}one{% endif %}", ("one", "several")),
+    ],
+)
+def test_the_cache_never_gives_one_customers_items_to_another(source: str, reads: tuple[str, str]) -> None:
+    made = release({"en": {"title": "T", "body": source}})
+    named = "name" in source
+    one = [{"name": "Kettle"}] if named else ["kettle"]
+    several = [{"name": "Cup"}, {"name": "Lamp"}] if named else ["lamp", "cup", "jug"]
+
+    assert tuple(made.render("t", "en", variables(price=items)).content.body for items in (one, several)) == reads
+
+
+def test_the_cache_distinguishes_names_and_objects_by_their_size() -> None:
+    made = release({"en": {"title": "T", "body": "{{ recipient.first_name.size }} {{ event.data.price.size }}"}})
+    bodies = [
+        made.render("t", "en", variables(name=name, price=price)).content.body
+        for name, price in (("Anna", {"a": 1}), ("Maximilian", {"a": 1}), ("Anna", {"a": 1, "b": 2}))
+    ]
+
+    assert bodies == ["4 1", "10 1", "4 2"]
+
+
 def test_the_cache_stays_small_and_stops_where_nothing_repeats() -> None:
     made = release()
     for number in range(600):

@@ -87,8 +87,8 @@ class PostgresDomains:
             rows = await self._waiting(connection, name, now)
             placed = await place_all(connection, [_evidence(row, answer) for row in rows])
             await connection.execute(_DECIDED, [row["id"] for row in rows], int(Decision.BARS), POLICY)
-            await count_changes(connection, placed, now, suppressed=1)
-            await append(connection, [changed(item) for item in placed])
+            await count_changes(connection, placed.began, now, suppressed=1)
+            await append(connection, [changed(item) for item in placed.all])
         return len(rows)
 
     async def _let_go(self, name: str, answer: Answer, now: datetime) -> int:
