@@ -40,6 +40,11 @@ _INSTEAD = {
     "elseif": ": write elsif",
     "elif": ": write elsif",
     "include": ": a template cannot include another; insert the text itself",
+    "empty": ": write else",
+    "with": ": write assign",
+    "unsubscribe": ": write {{ links.unsubscribe }}",
+    "unsubscribe_url": ": write {{ links.unsubscribe }}",
+    "unsubscribe_link": ": write {{ links.unsubscribe }}",
     "render": ": a template cannot include another; insert the text itself",
 }
 _CHARACTERS_OF_A_UNIT = 64  # of a text that is searched; the search is slow for some patterns

@@ -39,23 +39,6 @@ _MULTIPLYING = {"replace", "join"}
 _SLOW = {"url_encode", "url_decode", "escape_once", "truncatewords", "squish", "split", "json", "strip_html"}
 
 
-# filters of Shopify and Jekyll, and what does the same here
-INSTEAD: Mapping[str, str] = {
-    "h": "write escape",
-    "jsonify": "write json",
-    "currency": 'write money: "EUR"',
-    "money_with_currency": 'write money: "EUR"',
-    "money_without_trailing_zeros": 'write money: "EUR"',
-    "money_without_currency": "write number: 2",
-    "t": "a template has a text for each locale",
-    "translate": "a template has a text for each locale",
-    "strftime": 'write date: "%d.%m.%Y"',
-} | dict.fromkeys(
-    ("asset_url", "file_url", "image_url", "img_url", "shopify_asset_url"),
-    "write the URL, or put it into the event",
-)
-
-
 class JsonText(str):
     """JSON that is printed unchanged."""
 

@@ -27,6 +27,10 @@ _FINEST = 20  # decimal places
 _COMMERCIAL = Context(prec=2 * MAX_DIGITS + _FINEST, rounding=ROUND_HALF_UP)
 
 
+class CurrencyMissing(FilterArgumentError):
+    """`money` without a currency, for an amount that has none of its own: no other amount would do."""
+
+
 @lru_cache(maxsize=512)
 def locale_of(tag: str) -> Locale:
     """Return the locale of a BCP 47 tag, or of its language; English if the tag is unknown."""
@@ -49,7 +53,8 @@ def _money(tag: str, value: Any, currency: Any = None, locale: Any = None) -> st
         currency = currency or value.get("currency") or value.get("currencyCode")
         value = value.get("amount", value.get("value"))
     if not isinstance(currency, str) or currency.upper() not in _currencies():
-        raise FilterArgumentError('money needs a currency, as in {{ total | money: "EUR" }}', token=None)
+        wanted = CurrencyMissing if currency is None and isinstance(value, str | int | Decimal) else FilterArgumentError
+        raise wanted('money needs a currency, as in {{ total | money: "EUR" }}', token=None)
     return _money_text(str(number(value)), currency.upper(), locale if isinstance(locale, str) else tag)
 
 

@@ -55,6 +55,8 @@ def compile_parts(
     made = Parts(channel, pointer, ttl_seconds=given.get("ttl_seconds") if channel == "push" else None)
     sources = {name: source for name, source in _sources(channel, given).items() if isinstance(source, str)}
     for name, source in sources.items():
+        if name == "text" and channel == "email" and not given.get("text") and problems:
+            continue  # derived from an HTML that is wrong: it would repeat the same problems
         kind = {"html": "html", "json": "json"}.get(name, "text") if "/" not in name else "text"
         wanted = Wanted(
             environment=_environment(kind, locale, optional),

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from libs.auth import Principal, internal, public, scope
 from libs.contracts.outcomes import Mode
-from libs.errors import Invalid, Unauthorized, Unavailable
+from libs.errors import DepescheError, Invalid, TooManyRequests, Unauthorized, Unavailable
 from libs.idempotency import Idempotency
 from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport, Transport
@@ -19,6 +19,7 @@ from libs.web import Cursor, Router
 
 calls: list[int] = []
 revoked: set[str] = set()
+troubles: list[DepescheError] = []
 routes = Router()
 access_routes = Router()
 
@@ -35,6 +36,15 @@ async def make(thing: Thing, principal: Annotated[Principal, scope("events:send"
     calls.append(thing.number)
     await asyncio.sleep(0.05)
     return {"tenant": principal.tenant, "mode": principal.mode.word, "text": str(thing.data.get("price"))}
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    quantity: int = 1
+
+
+@routes.put("/v1/parts", dependencies=[public()])
+async def put_parts(parts: list[Part]) -> None: ...
 
 
 @routes.get("/v1/things", dependencies=[public()])
@@ -63,6 +73,13 @@ async def halves() -> StreamingResponse:
         yield b"halves"
 
     return StreamingResponse(parts(len(calls) == 1))
+
+
+@routes.post("/v1/busy", dependencies=[public()])
+async def busy() -> str:
+    if troubles:
+        raise troubles.pop()
+    return "done"
 
 
 @routes.get("/v1/slow", dependencies=[public()])
@@ -134,6 +151,13 @@ async def test_a_bad_body_is_a_problem_that_says_where(
     assert calls == []
 
 
+async def test_an_unknown_field_names_the_one_that_was_meant(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/v1/parts", json=[{"quantity": 1}, {"Quantitty": 2}])
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], "Did you mean 'quantity'?" in error["detail"]) == ("/1/Quantitty", True)
+
+
 async def test_a_body_without_a_length_is_cut_at_the_limit(client: httpx.AsyncClient) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(100):
@@ -202,6 +226,14 @@ async def test_half_an_answer_is_not_kept_as_the_first_one(client: httpx.AsyncCl
     headers = {"idempotency-key": "order-5"}
     await client.post("/v1/halves", headers=headers)
     assert (await client.post("/v1/halves", headers=headers)).text == "both halves"
+
+
+@pytest.mark.parametrize("trouble", [TooManyRequests("Too fast."), Unavailable("Away."), DepescheError("A bug.")])
+async def test_an_answer_that_says_try_again_is_not_kept(client: httpx.AsyncClient, trouble: DepescheError) -> None:
+    headers = {"idempotency-key": "order-9"}
+    troubles[:] = [trouble]
+    assert (await client.post("/v1/busy", headers=headers)).status_code == trouble.status
+    assert (await client.post("/v1/busy", headers=headers)).json() == "done"
 
 
 async def test_a_refused_request_may_be_sent_again_with_its_key(client: httpx.AsyncClient) -> None:

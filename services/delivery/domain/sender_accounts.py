@@ -10,6 +10,7 @@ import msgspec
 from libs.addresses import InvalidAddress, email_address
 from libs.contracts.outcomes import Channel, Mode
 from libs.errors import FieldError, Invalid
+from libs.near import did_you_mean, near
 from libs.standard_webhooks import secret_bytes
 from services.delivery.domain.mail_vendors import WebhookKeys, key_problems
 from services.delivery.domain.outbound import Account, FcmAccount, SmtpAccount, TwilioAccount, WebhookAccount
@@ -29,6 +30,7 @@ SECRETS: Mapping[Channel, tuple[str, ...]] = {
 }
 TLS = ("off", "opportunistic", "required", "implicit")
 _MOST_CONNECTIONS = 100
+_MOST_UNKNOWN = 20  # fields that are named in one error
 _LONGEST_TIMEOUT = 60.0
 
 
@@ -37,11 +39,13 @@ def read_account(
 ) -> Account:
     """Parse and check the account. Raises Invalid naming each wrong field. `longest`: seconds that a call may take."""
     wanted = TYPES[channel]
-    known = {field.name for field in fields(wanted)}
+    known = sorted(field.name for field in fields(wanted))
     errors = [
-        FieldError(f"{pointer}/{name}", f"There is no {name} in an account for {channel.word}; remove it.")
-        for name in document
-        if name not in known
+        FieldError(
+            f"{pointer}/{name}",
+            f"There is no {name} in an account for {channel.word}.{did_you_mean(near(name, known))} Remove it.",
+        )
+        for name in [name for name in document if name not in known][:_MOST_UNKNOWN]
     ]
     try:
         account = msgspec.convert(dict(document), type=wanted)

@@ -13,7 +13,8 @@ _ALIASES = {
     "externalid externaluserid externalcustomerid subscriberkey contactkey",
     "installation_id": "installationid installation instanceid",
     "first_name": "firstname givenname forename vorname prenom nombre nome voornaam",
-    "last_name": "lastname surname familyname nachname familienname name nom apellido cognome achternaam",
+    "last_name": "lastname surname familyname nachname familienname apellido cognome achternaam",
+    "full_name": "fullname name nom displayname contactname customername kundenname",  # or the last one: see columns.py
     "email": "email emailaddress mail emailadresse courriel correo",
     "phone": "phone phonenumber mobile mobilephone mobilenumber cellphone telephone tel telefon telefonnummer handy "
     "handynummer mobil mobilnummer sms",

@@ -18,6 +18,7 @@ from services.tokens.domain.cells import (
     country_of,
     plain_cell,
     several,
+    split_name,
     told_at,
 )
 from services.tokens.domain.column_names import Meaning, meanings_of
@@ -53,7 +54,9 @@ class Columns:
         if not kinds["place"].keys() & _NAMES_SOMEBODY:
             said = "name one customer_id, or state which one it is: column 'Their name=customer_id'"
             raise Invalid(f"No column identifies the recipient; {said}.", pointer="header")
-        ignored = tuple(name or f"column {at + 1}" for at, name in enumerate(names) if at not in found.values())
+        superfluous = _settle_names(kinds["place"])
+        used = set(found.values()) - {superfluous}
+        ignored = tuple(name or f"column {at + 1}" for at, name in enumerate(names) if at not in used)
         zone = next((meaning.zone for meaning in found if meaning.zone), None)
         place, attribute, consent, optout = kinds.values()
         return cls(names, place, attribute, consent, optout, ignored, zone)
@@ -75,6 +78,8 @@ class Columns:
             check_digits(given[name], self.header[self.places[name]])
         made: dict[str, Any] = {"key": _key(given)}
         made |= {name: given[name] for name in _SIMPLE if name in given}
+        if "full_name" in given:
+            made |= split_name(given["full_name"])
         for name, plural in _LISTS.items():
             if name in given:
                 made[plural] = several(name, given[name], self.header[self.places[name]])
@@ -99,6 +104,8 @@ class Columns:
             wanted = [f"quiet_{part}" for part in path[1:]]
         if first == "consents":
             wanted = [f"consent_{part}" for part in path[2:]]
+        if first in ("first_name", "last_name"):
+            wanted.append("full_name")
         if first == "devices":
             wanted = ["fid", *wanted] if "fid" in self.places else wanted
         for name in wanted:
@@ -134,6 +141,16 @@ class Columns:
             if answer_of(cells[at], self.header[at]):
                 made.append({"topic": topic, "channel": channel, "granted": False, **proof})
         return made
+
+
+def _settle_names(places: dict[str, int]) -> int | None:
+    """A column `Name` is the last name beside a first one, superfluous beside a last one, else the whole name. Return
+    the column that is superfluous."""
+    if "full_name" in places and "last_name" in places:
+        return places.pop("full_name")
+    if "full_name" in places and "first_name" in places:
+        places["last_name"] = places.pop("full_name")
+    return None
 
 
 def _key(given: dict[str, str]) -> str:

@@ -80,6 +80,11 @@ def test_an_unusable_account_is_refused(channel: Channel, change: dict[str, obje
     assert [error.pointer for error in caught.value.errors] == pointers
 
 
+def test_an_unknown_field_names_the_one_that_was_meant() -> None:
+    with pytest.raises(Invalid, match=r"There is no hots in an account for email\. Did you mean 'host'\?"):
+        read_account(Channel.EMAIL, GOOD[Channel.EMAIL] | {"hots": "x"})
+
+
 def test_a_missing_field_is_named() -> None:
     with pytest.raises(Invalid) as caught:
         read_account(Channel.SMS, {"auth_token": "x"})

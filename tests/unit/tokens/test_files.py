@@ -80,6 +80,37 @@ def test_the_header_determines_the_delimiter(header: str, delimiter: str) -> Non
     assert delimiter_of(header) == delimiter
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("Ada Lovelace", "Ada", "Lovelace"),
+        ("Jan van der Berg", "Jan", "van der Berg"),
+        ("Lovelace, Ada", "Ada", "Lovelace"),
+        ("Zoë", None, "Zoë"),
+        ("王小明", None, "王小明"),
+        ("Dr. Ada Lovelace", None, "Dr. Ada Lovelace"),
+        ("Muster GmbH", None, "Muster GmbH"),
+        ("Meyer & Söhne", None, "Meyer & Söhne"),
+        ("Lovelace,", None, "Lovelace,"),
+    ],
+)
+def test_a_whole_name_is_told_apart_where_that_is_certain(name: str, first: str | None, last: str) -> None:
+    """Magento and WooCommerce export one column `Name`; a mail that begins "Hello Dr." is worse than "Hello"."""
+    row = Columns.read(["ID", "Name", "Email"]).row(["7", name, ""])
+    assert (row.get("first_name"), row["last_name"]) == (first, last)
+
+
+def test_a_column_name_beside_others_is_the_last_one_or_nothing() -> None:
+    beside_first = Columns.read(["Kundennummer", "Vorname", "Name"])
+    assert beside_first.row(["7", "Ada", "King Lovelace"]) == {
+        "key": "customer:7", "first_name": "Ada", "last_name": "King Lovelace",
+    }  # fmt: skip
+    beside_both = Columns.read(["id", "Name", "First Name", "Last Name"])
+    assert beside_both.ignored == ("Name",)
+    assert beside_both.row(["7", "Ada Lovelace", "Ada", "Lovelace"])["last_name"] == "Lovelace"
+    assert Columns.read(["id", "Name"]).label(("first_name",)) == "Name"
+
+
 def test_columns_are_recognised_under_their_usual_names() -> None:
     columns = Columns.read(
         [
