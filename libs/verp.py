@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from libs.ids import uuid_of
@@ -21,7 +22,7 @@ _BODY_BYTES = 26
 _BODY = struct.Struct(">B16sQB")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _PADDING_BITS = -(_BODY_BYTES + _MAC_BYTES) * 8 % 5
-_DIGITS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # int()'s digits for base 32
+_DIGITS = bytes.maketrans(_ALPHABET.encode(), b"0123456789abcdefghijklmnopqrstuv")  # int()'s digits for base 32
 _CHARACTERS = ((_BODY_BYTES + _MAC_BYTES) * 8 + _PADDING_BITS) // 5
 _LOCAL = re.compile(rf"{_PREFIX}[{_ALPHABET}]{{{_CHARACTERS}}}")
 _LETTERS = bytes.maketrans(bytes(range(len(_ALPHABET))), _ALPHABET.encode())
@@ -40,8 +41,7 @@ def _steps() -> Iterator[tuple[int, int, int]]:
 _STEPS = tuple(_steps())
 
 
-@dataclass(frozen=True, slots=True)
-class Verp:
+class Verp(NamedTuple):
     """The content of a signed return path."""
 
     notification_id: UUID
@@ -77,7 +77,7 @@ class ReturnPath:
         local = address.strip().strip("<>").partition("@")[0].lower()
         if not _LOCAL.fullmatch(local):
             return None
-        number = int(local[len(_PREFIX) :].translate(_DIGITS), 32) >> _PADDING_BITS
+        number = int(local[len(_PREFIX) :].encode().translate(_DIGITS), 32) >> _PADDING_BITS
         raw = number.to_bytes(_BODY_BYTES + _MAC_BYTES)
         body, mac = raw[:_BODY_BYTES], raw[_BODY_BYTES:]
         if body[0] != _VERSION:

@@ -34,7 +34,7 @@ async def test_a_bounce_that_arrives_after_the_erasure_is_nameless_and_still_bar
     await world.hear(ERASED)
     world.clock.advance(2 * DAY)
     await refused(world, sent_at=NOW - HOUR)
-    assert [tuple(row) for row in await stored(world)] == [(None, "", "")]
+    assert [tuple(row) for row in await stored(world)] == [(None, "", None)]
     (placed,) = await world.suppressions()
     assert (placed.recipient, placed.active) == (None, True)
     (event,) = [event for event in await world.said() if isinstance(event, BounceClassified)]

@@ -24,6 +24,7 @@ from services.bounce.api.shapes import (
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.policy import Decision
 from services.bounce.domain.suppressions import Suppression
+from services.bounce.domain.templates import template_of
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.mails import keep_mail, read_kept
 from services.bounce.handlers.people import lift_suppression, suppress_by_hand
@@ -219,6 +220,8 @@ def shown_bounce(row: Any) -> BounceShown:
     category = CATEGORIES[row["category"]]
     fields = {name: row[name] for name in BounceShown.model_fields if name not in ("group", "action", "mail")}
     fields |= {"decision": Decision(row["decision"]).word, "provider": row["provider"] or None}
+    if fields["template"] is None and fields["text"] is not None:  # stored only where no rule decided
+        fields["template"] = template_of(fields["text"])
     return BounceShown(**fields, group=category.group, action=category.action, mail=row["mail_id"])
 
 

@@ -130,8 +130,9 @@ def about_others(report: Report, classifier: Classifier, ours: Callable[[str], b
     Our return path proves that we wrote to one address. Nothing proves that we ever wrote to these: an alias fans out
     to them, or somebody has added them. These facts can be found, and bar nothing.
     """
-    named = {reported.address.lower() for reported in report.recipients if reported.address}
-    if report.kind is not Kind.BOUNCE or len(named) < 2:
+    if report.kind is not Kind.BOUNCE or len(report.recipients) < 2:
+        return {}
+    if len({reported.address.lower() for reported in report.recipients if reported.address}) < 2:
         return {}
     others: dict[str, list[Fact]] = {}
     for reported in report.recipients:

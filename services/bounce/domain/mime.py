@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.errors import HeaderParseError
 from email.header import decode_header
+from functools import lru_cache
 from itertools import islice
 
 import msgspec
@@ -144,7 +145,12 @@ def split_message(raw: bytes) -> tuple[Headers, bytes]:
 def parse_headers(text: str) -> Headers:
     """Parse header lines, folded or not; other lines are skipped (mbox's From, stray text)."""
     found = islice(header_lines(text.replace("\r\n", "\n")), MAX_HEADERS)
-    return Headers([(name.lower(), unfolded(value[:MAX_HEADER_CHARS])) for name, value in found])
+    return Headers(
+        [
+            (name.lower(), unfolded(value[:MAX_HEADER_CHARS]) if "\n" in value else value[:MAX_HEADER_CHARS].strip())
+            for name, value in found
+        ]
+    )
 
 
 def header_lines(text: str) -> list[tuple[str, str]]:
@@ -156,9 +162,14 @@ def unfolded(value: str) -> str:
     return " ".join(line.strip() for line in value.split("\n")) if "\n" in value else value.strip()
 
 
-def content_type(value: str) -> tuple[str, dict[str, str]]:
+def content_type(value: str) -> tuple[str, Mapping[str, str]]:
     """Return the type in lower case (text/plain if absent or broken) and its parameters."""
-    value = value[:MAX_TYPE_CHARS]
+    return _content_type(value[:MAX_TYPE_CHARS])
+
+
+@lru_cache(maxsize=1_000)
+def _content_type(value: str) -> tuple[str, Mapping[str, str]]:
+    """Most are the same few."""
     kind = value.partition(";")[0].strip().lower()
     parameters = {match[1].lower(): match[2].strip('"').replace('\\"', '"') for match in _PARAMETER.finditer(value)}
     return (kind if "/" in kind else "text/plain"), parameters

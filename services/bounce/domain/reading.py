@@ -6,6 +6,7 @@ multipart, our own tolerant parser (`mime.py`) takes over. Nothing raises, for a
 """
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 
 import fast_mail_parser
@@ -81,7 +82,7 @@ class Mail:
         return _quickly(self.raw) or mime.parse(self.raw)[1]
 
     @cached_property
-    def type(self) -> tuple[str, dict[str, str]]:
+    def type(self) -> tuple[str, Mapping[str, str]]:
         """The mail's own type and its parameters."""
         return mime.content_type(self.headers.get("content-type"))
 

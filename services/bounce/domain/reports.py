@@ -6,10 +6,11 @@ follow none of them: then their sentences are the report.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from operator import attrgetter
+
+import msgspec
 
 from services.bounce.domain.kinds import Kind, kind_of
 from services.bounce.domain.mime import Headers, Part, split_message
@@ -65,8 +66,7 @@ class Sentences:
         return self._told
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, dict=True):
     kind: Kind
     recipients: tuple[Reported, ...]
     feedback: Headers

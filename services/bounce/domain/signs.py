@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+_AT_ONCE = 500  # characters, and the rest of their last line
+
 
 @dataclass(frozen=True, slots=True)
 class Signed:
@@ -22,20 +24,28 @@ class Signed:
     def finditer(self, text: str) -> Iterator[re.Match[str]]:
         return self.expression.finditer(text) if self.may_be_in(text) else iter(())
 
-    def lines_of(self, text: str) -> list[int]:
-        """Return the starts of the lines that contain a sign, in order."""
+    def lines_of(self, text: str) -> Iterator[int]:
+        """Yield the starts of the lines that contain a sign, in order. A caller that stops at one of the first does
+        not pay for the rest of the text."""
+        begin = 0
+        while begin < len(text):
+            end = text.find("\n", begin + _AT_ONCE) + 1 or len(text)
+            yield from (begin + start for start in self._among(text[begin:end]))
+            begin = end
+
+    def _among(self, text: str) -> Iterator[int]:
         lower = text.lower()
         if len(lower) != len(text):  # lower-casing made two letters of one
             begins = [0, *(at + 1 for at, char in enumerate(text) if char == "\n")]
-            return [begin for begin in begins if self.may_be_in(text[begin:].partition("\n")[0])]
-        found: set[int] = set()
-        for sign in self.signs:
-            at = lower.find(sign)
-            while at >= 0:
-                found.add(lower.rfind("\n", 0, at) + 1)
-                end = lower.find("\n", at)
-                at = lower.find(sign, end) if end >= 0 else -1
-        return sorted(found)
+            yield from (begin for begin in begins if self.may_be_in(text[begin:].partition("\n")[0]))
+            return
+        found = [(at, sign) for sign in self.signs if (at := lower.find(sign)) >= 0]
+        while found:
+            first = min(found)[0]
+            yield lower.rfind("\n", 0, first) + 1
+            end = lower.find("\n", first)
+            ahead = [(at if at > end else lower.find(sign, end), sign) for at, sign in found] if end >= 0 else []
+            found = [(at, sign) for at, sign in ahead if at >= 0]
 
     def may_be_in(self, text: str) -> bool:
         lower = text.lower()

@@ -21,7 +21,8 @@ _PER_RECIPIENT = frozenset({"final-recipient", "action", "status", "diagnostic-c
 _ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 _ENOUGH = 2  # fields; with fewer, it is the block about the message
 _BLANK = re.compile(r"\n[ \t]*\n")
-_UNTYPED = re.compile(r"\s*[\w.-]{1,30}\s*;\s*")
+_LONGEST_TYPE = 30  # characters
+_UNTYPED = re.compile(rf"\s*[\w.-]{{1,{_LONGEST_TYPE}}}\s*;\s*")
 _ADDRESS = re.compile(ADDRESS)
 # surrogates are not characters
 _UTF8_XTEXT = re.compile(r"\\x\{((?!D[89A-F]..\})(?:10|[1-9A-F])?[0-9A-F]{2,4})\}", re.I)
@@ -60,7 +61,7 @@ class Reported(NamedTuple):
 
 def codes_in(text: str) -> tuple[int | None, str | None]:
     """Return the first SMTP reply code and the first enhanced code in a text; in a session, those of the refusal."""
-    both = _codes_first(text[:_HEAD])
+    both = _codes_first(text[:_HEAD]) if text[:1].isdigit() else None
     if both is not None:
         return both
     reply = _first(_REPLY, text)
@@ -183,4 +184,10 @@ def _comment(status: str) -> str:
 
 def _untyped(value: str) -> str:
     """`smtp; 550 no` → `550 no`."""
-    return _UNTYPED.sub("", decode_words(unfolded(value)), count=1).strip() if value else ""
+    value = decode_words(unfolded(value))
+    kind, semicolon, rest = value.partition(";")
+    if not semicolon:
+        return value.strip()
+    if kind.isalnum() and len(kind) <= _LONGEST_TYPE:  # as in most, and without a search
+        return rest.strip()
+    return _UNTYPED.sub("", value, count=1).strip()

@@ -84,7 +84,10 @@ _GOES_ON = re.compile(
     r"|warning (?:message )?only|(?:do not|don't) need to resend",
     re.IGNORECASE,
 )
-_LATE = re.compile(r"\(delay(?:ed)?\)|\bdelayed\b|still being retried|delivery incomplete", re.IGNORECASE)
+_LATE = Signed(
+    ("delay", "still being retried", "delivery incomplete"),
+    re.compile(r"\(delay(?:ed)?\)|\bdelayed\b|still being retried|delivery incomplete", re.IGNORECASE),
+)
 _SENT_BY = re.compile(r"\bsent by\s{1,8}$", re.IGNORECASE)
 # old sendmails list no recipients above the transcript, and end there each reply about one with its address
 _TRANSCRIPT = "Transcript of session follows"

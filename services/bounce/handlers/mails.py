@@ -149,8 +149,9 @@ def _found(deps: Bounce, letters: Sequence[_Letter], messages: Mapping[str, Mess
         facts = facts_of(cases, classifier)
         for one, (report, is_ours), fact in zip(some, cases, facts, strict=True):
             others = about_others(report, classifier, is_ours)
+            hearsay = _hearsay(deps, one.mail, (one.id, one.message), others) if others else ()
             domain = _domain_of(report, is_ours) if fact.category == "bad-domain" else None
-            _note(found, one, _hearsay(deps, one.mail, (one.id, one.message), others), _told_by(one, fact, domain))
+            _note(found, one, hearsay, _told_by(one, fact, domain))
     return found
 
 

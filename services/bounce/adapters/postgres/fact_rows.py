@@ -19,6 +19,7 @@ from services.bounce.domain.suppressions import Cause, Evidence, SuppressionKey
 from services.bounce.domain.tallies import Seen
 from services.bounce.ports import NewFact
 
+_made = tuple.__new__  # see domain/facts.py
 _TOLD_APART = "unknown-user"
 
 
@@ -36,6 +37,7 @@ def row_of(item: NewFact, text: str, judged: Judged) -> tuple[Any, ...]:
     """Return the fact's row for COPY. `text`: the part of its words that is stored."""
     fact, sending, vendor = item.fact, item.sending, item.vendor
     by_model = (fact.rule_set or "").startswith("model:")
+    template = fact.template if fact.rule is None else None  # only unread texts are grouped by it
     return (
         item.id,
         item.tenant,
@@ -61,15 +63,14 @@ def row_of(item: NewFact, text: str, judged: Judged) -> tuple[Any, ...]:
         sending.communication,
         fact.matched,
         fact.confidence,
-        fact.template,
+        template,
         fact.stage,
         vendor.name if vendor else None,
         vendor.said if vendor else None,
         vendor.category if vendor else None,
         fact.shadow or None,
         fact.asked,
-        fact.category if by_model else None,
-        fact.confidence if by_model else None,
+        *((fact.category, fact.confidence) if by_model else (None, None)),
         *_decided(judged),
     )
 
@@ -123,28 +124,19 @@ def provider_of(item: NewFact) -> Provider:
 
 def kind_of(item: NewFact) -> Kind:
     """Return the dimensions under which a fact is counted."""
-    sending = item.sending
-    names = (item.fact.category, item.fact.provider or "", sending.from_domain, sending.communication)
-    return Kind(item.tenant, item.mode, *names)
+    fact, sending = item.fact, item.sending
+    names = (fact.category, fact.provider or "", sending.from_domain, sending.communication)
+    return _made(Kind, (item.tenant, item.mode, *names))
 
 
 def seen(item: NewFact) -> Seen:
     """Return the fact in the form counted for rules."""
     fact, vendor = item.fact, item.vendor
-    return Seen(
-        item.id,
-        item.tenant,
-        int(item.mode),
-        item.at,
-        fact.category,
-        fact.provider or "",
-        fact.rule,
-        fact.matched,
-        fact.shadow,
-        fact.template if fact.rule is None else "",  # reported only where no rule matched
-        fact.rule_set is not None,
-        ((vendor.name, vendor.category),) if vendor and vendor.category else (),
-    )
+    template = fact.template if fact.rule is None else ""  # reported only where no rule matched
+    opinions = ((vendor.name, vendor.category),) if vendor and vendor.category else ()
+    said = (fact.category, fact.provider or "", fact.rule, fact.matched, fact.shadow)
+    read = fact.rule_set is not None
+    return _made(Seen, (item.id, item.tenant, int(item.mode), item.at, *said, template, read, opinions))
 
 
 def blocks_of(facts: Sequence[NewFact]) -> Iterator[tuple[Any, ...]]:

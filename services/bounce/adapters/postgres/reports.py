@@ -58,7 +58,7 @@ left join bounce b on b.id = n.last_bounce and b.template is not null
 order by u.count desc, u.template_id desc, u.provider desc
 """
 _OPINIONS = """
-select o.*, n.last_bounce as bounce, b.text, b.vendor_class, b.template from (
+select o.*, n.last_bounce as bounce, b.text, b.vendor_class from (
   select who, other, category, rule, provider, sum(count)::bigint as count, max(last_at) as last_at
   from opinion where tenant = any($1) and mode = $2 and day >= $3 and ($4::text is null or who = $4)
     and other <> category
