@@ -32,7 +32,10 @@ _REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$|(?<=\(...)\))(?!\
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
 _UNFOLDED = re.compile(r"\n(?=[245]\d\d[ -])")  # the further lines of a reply, copied without folding
 _XTEXT = re.compile(r"\+(2B|3D)")  # the two printable characters that xtext encodes (RFC 3461, 4)
-_COMMENT = re.compile(r"\s*[245]\.(?!0\.0\b)\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
+_COMMENT = re.compile(r"\s*[245]\.\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
+_SAYS_NOTHING = re.compile(
+    r"permanent|temporary|transient|undefined|other\b|unknown (?:error|status|reason)|fail|error", re.I
+)
 _SUCCESS = "2"  # the first digit of its codes
 _MOST_CODES = 50
 _DOTS = 2  # in an enhanced code
@@ -118,7 +121,8 @@ def _blocks(text: str) -> list[str]:
 
 def _loose(parts: list[Part]) -> list[str]:
     """Find the fields without the type: a report that lost its MIME."""
-    texts = (part.text for part in parts if part.type.startswith(("text/", "multipart/")))
+    kinds = ("text/", "multipart/", "application/octet-stream")
+    texts = (part.text for part in parts if part.type.startswith(kinds))
     return [text for text in texts if len(_FIELDS.findall(text)) >= 2]
 
 
@@ -178,7 +182,9 @@ def _decoded(value: str) -> str:
 def _comment(status: str) -> str:
     """`5.4.4 (illegal host name)` → `illegal host name`: some say only there what went wrong."""
     found = _COMMENT.match(status) if "(" in status else None
-    return found[1] if found else ""
+    if found is None or (".0.0" in status[: found.start(1)] and _SAYS_NOTHING.search(found[1])):
+        return ""
+    return found[1]
 
 
 def _untyped(value: str) -> str:

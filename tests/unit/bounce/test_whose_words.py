@@ -47,6 +47,7 @@ def test_a_reply_without_a_class_is_unchanged() -> None:
 
 def test_words_after_a_status_count_without_better_evidence() -> None:
     assert category(report("Status: 5.4.4 (Illegal host/domain name found)")) == "bad-domain"
+    assert category(report("Status: 5.0.0 (unknown user)")) == "unknown-user"
     assert category(report("Status: 5.4.4 (bad name)\nDiagnostic-Code: smtp; 552 mailbox full")) == "mailbox-full"
     nothing = report("Status: 5.0.0 (permanent failure)").replace(b"Sorry.", b"<kim@x.example>: no such user")
     assert category(nothing) == "unknown-user"
