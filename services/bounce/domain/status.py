@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from services.bounce.domain.mime import Part, decode_words, header_lines, unfolded
 from services.bounce.domain.reading import Mail
-from services.bounce.domain.told import ADDRESS, without_class
+from services.bounce.domain.told import ADDRESS, host_in, without_class, without_host
 
 MAX_RECIPIENTS = 100
 MAX_TEXT = 4_000
@@ -143,6 +143,9 @@ def _block(text: str) -> list[_Fields]:
 
 def _reported(fields: _Fields) -> Reported:
     diagnostic = without_class(_untyped(fields.get("diagnostic-code", ""))) or _comment(fields.get("status", ""))
+    host = _untyped(fields.get("remote-mta", "")).partition(" ")[0] or None
+    if " said:" in diagnostic:
+        host, diagnostic = host or host_in(diagnostic), without_host(diagnostic)
     status = _ENHANCED.search(fields.get("status", ""))
     enhanced = status[1] if status else None
     reply, inside = codes_in(diagnostic) if diagnostic else (None, None)
@@ -158,7 +161,7 @@ def _reported(fields: _Fields) -> Reported:
         reply,
         enhanced,
         diagnostic[:MAX_TEXT],
-        _untyped(fields.get("remote-mta", "")).partition(" ")[0] or None,
+        host,
     )
 
 
