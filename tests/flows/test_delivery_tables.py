@@ -106,6 +106,19 @@ async def test_a_receipt_for_an_overtaken_attempt_counts_a_duplicate(world: Worl
     assert await world.value("select status from attempt") == SENT
 
 
+async def test_what_an_earlier_attempt_reached_says_nothing_of_the_last_one(world: World) -> None:
+    """The first attempt arrived after all, the resend bounced: the message stands where its last attempt does."""
+    world.provider.answer = lambda m: Ambiguous(Reason.TIMED_OUT, "no answer") if m.attempt == 1 else Sent()
+    await one(world, "resend")
+    await world.send_all()
+    await world.execute("update work set due_at = now() - interval '1 s'")
+    await world.send_all()
+    await receipt(world, ReceiptKind.DELIVERED, attempt=1, event="e1")
+    await receipt(world, ReceiptKind.FAILED, attempt=2, event="e2")
+    assert [status for status, _ in await world.statuses()] == [FAILED]
+    assert await world.value("select status from attempt") == SENT
+
+
 async def test_a_receipt_of_a_stranger_changes_nothing(world: World) -> None:
     await one(world)
     await world.send_all()
@@ -240,6 +253,20 @@ async def test_an_old_day_is_rolled_up_and_dropped_and_its_unknown_ended(world: 
     assert await world.value("select failed from daily") == 1
     [adjusted] = await world.events("request.adjusted")
     assert adjusted["account"]["failed"] == 1
+    (*_, last) = await world.events("message.recorded")
+    (told,) = last["transitions"]
+    assert (told["was"], told["is"], told["reason"]) == ("unknown", "failed", "unknown_final")
+    assert (told["channel"], told["attempt"]) == ("push", 1)
+
+
+async def test_of_a_day_with_open_messages_no_unknown_ends(world: World) -> None:
+    world.provider.answer = lambda _: Ambiguous(Reason.TIMED_OUT, "no answer")
+    await one(world)
+    await world.send_all()
+    await one(world)
+    later = datetime.now(UTC) + timedelta(days=100)
+    await PostgresPartitions(world.database, lambda: later, retention_days=90, body_days=30).retire()
+    assert await world.statuses() == {(6, int(Reason.TIMED_OUT)): 1}
 
 
 async def test_a_day_with_open_messages_stays(world: World) -> None:
