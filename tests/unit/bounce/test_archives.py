@@ -109,6 +109,12 @@ def test_a_million_entries_and_a_gigabyte_are_bounded() -> None:
         taken("application/zip", zipped(named(MAILS * 10)), bounds=Bounds(50_000, 100_000, 1_000))
     with pytest.raises(Unreadable, match="100,000 bytes in all"):
         taken("application/mbox", b"From a@b.example\n" + b"x\n" * 100_000, bounds=Bounds(50_000, 100_000, 1_000))
+    with pytest.raises(Unreadable, match="100,000 bytes in all"):
+        taken(
+            "application/mbox",
+            (b"From a@b.example\n" + b"x\n" * 2_000 + b"\n") * 30,
+            bounds=Bounds(50_000, 100_000, 99),
+        )
     with pytest.raises(Unreadable, match="more than 1,000 mails"):
         taken("application/mbox", b"From a@b.example\n\n" * 1_100)
 
