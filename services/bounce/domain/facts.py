@@ -197,7 +197,7 @@ def _weighed(said: _Said, reply: Reply, verdict: Verdict, classifier: Classifier
 def _elsewhere(reported: Reported, human: Sentences, alone: bool) -> list[str]:
     """Return what the sentences say about this recipient, then all of them, without texts already classified."""
     told = told_about(human, reported.address, alone)
-    said = [told.text] if told else []
+    said = [told.words] if told else []
     return [text for text in dict.fromkeys([*said, *([human.text] if alone else [])]) if text and text != reported.text]
 
 

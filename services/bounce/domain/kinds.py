@@ -18,6 +18,7 @@ _DMARC_SUBJECT = re.compile(r"report[- ]domain:|\bdmarc (?:aggregate )?report\b"
 _DMARC_FILE = re.compile(
     rb"name=\"?[^\s\"!;]{1,255}![^\s\"!;]{1,255}!\d{9,10}!\d{9,10}[^\s\"!;]{0,80}\.(?:xml|zip|gz)", re.I
 )
+_NAMED_WITHIN = 16 * 1024  # bytes
 _CHALLENGE = Signed(
     (
         *("click", "reply", "respond", "follow", "challenge", "verify", "confirm", "boxbe", "spamarrest"),
@@ -161,7 +162,7 @@ def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Ki
     by_server = bool(_SERVER.search(headers.get("from")))
     if _is_complaint(mail, human.text, by_server):
         return Kind.FEEDBACK
-    if _DMARC_SUBJECT.search(subject) or (mail.has(b"!") and _DMARC_FILE.search(mail.raw)):
+    if _DMARC_SUBJECT.search(subject) or (mail.has(b"!") and _DMARC_FILE.search(mail.raw, 0, _NAMED_WITHIN)):
         return Kind.AUTH_REPORT
     if by_server and not _AUTO_SUBJECT.search(subject):
         return Kind.BOUNCE

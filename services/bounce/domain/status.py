@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from services.bounce.domain.mime import Part, decode_words, header_lines, unfolded
 from services.bounce.domain.reading import Mail
-from services.bounce.domain.told import ADDRESS, without_class
+from services.bounce.domain.told import ADDRESS, host_in, without_class, without_host
 
 MAX_RECIPIENTS = 100
 MAX_TEXT = 4_000
@@ -33,7 +33,10 @@ _REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$|(?<=\(...)\))(?!\
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
 _UNFOLDED = re.compile(r"\n(?=[245]\d\d[ -])")  # the further lines of a reply, copied without folding
 _XTEXT = re.compile(r"\+(2B|3D)")  # the two printable characters that xtext encodes (RFC 3461, 4)
-_COMMENT = re.compile(r"\s*[245]\.(?!0\.0\b)\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
+_COMMENT = re.compile(r"\s*[245]\.\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
+_SAYS_NOTHING = re.compile(
+    r"permanent|temporary|transient|undefined|other\b|unknown (?:error|status|reason)|fail|error", re.I
+)
 _SUCCESS = "2"  # the first digit of its codes
 _MOST_CODES = 50
 _DOTS = 2  # in an enhanced code
@@ -119,7 +122,8 @@ def _blocks(text: str) -> list[str]:
 
 def _loose(parts: list[Part]) -> list[str]:
     """Find the fields without the type: a report that lost its MIME."""
-    texts = (part.text for part in parts if part.type.startswith(("text/", "multipart/")))
+    kinds = ("text/", "multipart/", "application/octet-stream")
+    texts = (part.text for part in parts if part.type.startswith(kinds))
     return [text for text in texts if len(_FIELDS.findall(text)) >= 2]
 
 
@@ -140,6 +144,9 @@ def _block(text: str) -> list[_Fields]:
 
 def _reported(fields: _Fields) -> Reported:
     diagnostic = without_class(_untyped(fields.get("diagnostic-code", ""))) or _comment(fields.get("status", ""))
+    host = _untyped(fields.get("remote-mta", "")).partition(" ")[0] or None
+    if " said:" in diagnostic:
+        host, diagnostic = host or host_in(diagnostic), without_host(diagnostic)
     status = _ENHANCED.search(fields.get("status", ""))
     enhanced = status[1] if status else None
     reply, inside = codes_in(diagnostic) if diagnostic else (None, None)
@@ -155,7 +162,7 @@ def _reported(fields: _Fields) -> Reported:
         reply,
         enhanced,
         diagnostic[:MAX_TEXT],
-        _untyped(fields.get("remote-mta", "")).partition(" ")[0] or None,
+        host,
     )
 
 
@@ -179,7 +186,9 @@ def _decoded(value: str) -> str:
 def _comment(status: str) -> str:
     """`5.4.4 (illegal host name)` → `illegal host name`: some say only there what went wrong."""
     found = _COMMENT.match(status) if "(" in status else None
-    return found[1] if found else ""
+    if found is None or (".0.0" in status[: found.start(1)] and _SAYS_NOTHING.search(found[1])):
+        return ""
+    return found[1]
 
 
 def _untyped(value: str) -> str:

@@ -48,6 +48,12 @@ _HOST = re.compile(
     r"|(?:domain|by) ([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.? \[[\da-f.:]{3,45}\]",
     re.IGNORECASE,
 )
+# how Postfix and Exim name the server whose reply follows: none of its words
+_WHO_SAID = re.compile(
+    r"(?<!client )(?<!your )\bhost\s{1,8}[\w.-]{1,255}\s{0,8}\[[\da-f.:]{3,45}\](?::\d{1,5})?"
+    r"(?:\s{1,8}said:|:(?=\s)|(?=\n))\s{0,8}",
+    re.IGNORECASE,
+)
 # a whole session, as MDaemon and mail programs print it: replies before the refusal say nothing
 _GREETS = Signed(("ehlo ", "helo "), re.compile(r"^[ \t<>=-]{0,12}(?:EHLO|HELO) ", re.I | re.M))
 _ANSWERED = re.compile(r"^[ \t<>=-]{0,12}([45]\d\d[ -][^\n]{1,500})", re.M)
@@ -107,8 +113,12 @@ class Told(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def host(self) -> str | None:
-        found = _HOST.search(self.text)
-        return next((name for name in found.groups() if name), None) if found else None
+        return host_in(self.text)
+
+    @property
+    def words(self) -> str:
+        """The server's own, without the name that another one put before them."""
+        return without_host(self.text)
 
 
 def told_by(human: str) -> list[Told]:
@@ -198,6 +208,17 @@ def without_class(text: str) -> str:
     """Return only the server's words, if a gateway has put the name of a class before them."""
     found = _CLASS.search(text) if " - " in text and "'" in text else None
     return f"{found[1]} {found[2]}" if found else text
+
+
+def host_in(text: str) -> str | None:
+    """Return the name of the server that gave the reply."""
+    found = _HOST.search(text)
+    return next((name for name in found.groups() if name), None) if found else None
+
+
+def without_host(text: str) -> str:
+    """Return a reply without the name of the server that gave it: `host` and `blocked` in one line mean a block."""
+    return _WHO_SAID.sub("", text, count=1) if "host" in text and "[" in text else text
 
 
 def has_arrived(human: str) -> bool:

@@ -109,6 +109,12 @@ def test_a_million_entries_and_a_gigabyte_are_bounded() -> None:
         taken("application/zip", zipped(named(MAILS * 10)), bounds=Bounds(50_000, 100_000, 1_000))
     with pytest.raises(Unreadable, match="100,000 bytes in all"):
         taken("application/mbox", b"From a@b.example\n" + b"x\n" * 100_000, bounds=Bounds(50_000, 100_000, 1_000))
+    with pytest.raises(Unreadable, match="100,000 bytes in all"):
+        taken(
+            "application/mbox",
+            (b"From a@b.example\n" + b"x\n" * 2_000 + b"\n") * 30,
+            bounds=Bounds(50_000, 100_000, 99),
+        )
     with pytest.raises(Unreadable, match="more than 1,000 mails"):
         taken("application/mbox", b"From a@b.example\n\n" * 1_100)
 
@@ -258,3 +264,26 @@ def test_an_mbox_without_blank_lines_between_its_mails_is_read(size: int, end: b
     one, two = taken("application/mbox", end.join(lines), size)
     assert one == Found("mail 1", end.join([*lines[1:5], b""]))
     assert two == Found("mail 2", end.join(lines[6:]))
+
+
+def test_an_encrypted_entry_is_refused_and_the_others_are_found() -> None:
+    raw = bytearray(zipped(named(MAILS[:2])))
+    raw[6] |= 1  # the first entry's flags
+    refused, found = taken("application/zip", bytes(raw))
+    assert isinstance(refused, Refused)
+    assert "encrypted" in refused.reason
+    assert found == Found("bounces/1.eml", MAILS[1])
+
+
+def test_sizes_of_eight_bytes_that_the_header_did_not_announce_are_read() -> None:
+    file = io.BytesIO()
+    file.seekable = lambda: False  # type: ignore[method-assign]
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, mail in named():
+            with archive.open(name, "w", force_zip64=True) as entry:
+                entry.write(mail)
+    raw = file.getvalue()
+    for name, _ in named():  # without the extra field behind the name, which announces them
+        at = raw.index(name.encode())
+        raw = raw[: at - 2] + b"\0\0" + name.encode() + raw[at + len(name) + 20 :]
+    assert taken("application/zip", raw) == [Found(name, mail) for name, mail in named()]

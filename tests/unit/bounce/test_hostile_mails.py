@@ -121,6 +121,14 @@ LONG = {
     "UTF-16": ("From: mailer-daemon@x\n\n550 user unknown " * 20_000).encode("utf-16"),
     "base64": BASE64 + base64.encodebytes(b"user unknown " * 400_000),
     "a reply against backtracking": mail("550 " + ("a" * 64 + "@") * 370 + "!"),
+    "names of files": b"Return-Path: <a@b>\nFrom: a@b\n\n" + b"name=" * 50_000 + b"!",
+    "headers in a text": MIXED + b"--q\nContent-Type: text/plain\n\nx\n" * 2 + b"a: b\n" * 50_000,
+    "lines of one reply": MIXED
+    + b"--q\nContent-Type: message/delivery-status\n\nStatus: 5.1.1\n"
+    + b"550-x\n" * 30_000,
+    "boundaries that begin alike": MIXED + b"--q\nContent-Type: message/rfc822\n\n" + b"\n--qa" * 40_000,
+    "successes": mail("<kim@x.example>: " + "250 2.1.0 " * 25_000),
+    "quotes": mail("no\n" + "> y\n" * 50_000),
     "entities": mail("&#x41;" * 90_000, head="Content-Type: text/html\n"),
 }
 

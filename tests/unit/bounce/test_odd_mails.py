@@ -245,3 +245,24 @@ def test_an_original_recipient_that_kept_its_encoding_is_decoded() -> None:
     assert (
         read_mail(report(WORDS, part("message/delivery-status", said))).recipients[0].address == "kim+2Bshop@x.example"
     )
+
+
+def test_a_text_that_mentions_the_type_of_a_returned_mail_returns_none() -> None:
+    words = f"The original is attached (message/rfc822).\n\n<{OURS}>: 550 5.1.1 User unknown"
+    assert read_mail(report(part("text/plain", words), RETURNED)).recipients[0].address == OURS
+
+
+def test_fields_in_an_attachment_of_no_type_are_read() -> None:
+    found = read_mail(report(WORDS, part("application/octet-stream; name=details.txt", STATUS, "base64"), RETURNED))
+    assert (found.recipients[0].address, found.recipients[0].reply_code) == (OURS, 550)
+
+
+def test_a_report_that_has_no_fields_is_a_bounce_by_its_type() -> None:
+    head = f"Return-Path: <help@x.example>\nFrom: Help <help@x.example>\nTo: {PATH}\nSubject: Your mail\n"
+    found = read_mail(report(part("text/plain", f"<{OURS}>: nobody of that name"), head=head))
+    assert (found.kind, found.recipients[0].address) == (Kind.BOUNCE, OURS)
+
+
+def test_our_signature_is_found_in_a_returned_errors_to() -> None:
+    sent = SENT_BACK.replace(f"Return-Path: <{PATH}>", f"Return-Path: <list@x.example>\nErrors-To: {PATH}")
+    assert PATH in read_mail(report(WORDS, TOLD, part("message/rfc822", sent))).candidates

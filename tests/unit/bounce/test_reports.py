@@ -54,6 +54,11 @@ def test_only_a_failure_is_a_bounce(action: str) -> None:
     assert not fact.permanent
 
 
+def test_a_delay_is_not_final_even_with_the_code_of_a_refusal() -> None:
+    fact = judge(read_mail(dsn(recipient(action="delayed"))), rules())
+    assert (fact.delayed, fact.permanent, fact.counts) == (True, False, False)
+
+
 def test_among_several_recipients_ours_decides() -> None:
     others = recipient("a@x.example"), recipient("b@x.example")
     full = recipient(status="5.2.2", diagnostic="smtp; 552 5.2.2 Mailbox full")

@@ -8,6 +8,8 @@ from services.bounce.domain.reports import read_mail
 from services.bounce.domain.told import without_class
 from tests.unit.bounce.shipped import rules
 
+KIM = "kim@x.example"
+
 
 def report(fields: str) -> bytes:
     return (
@@ -47,6 +49,7 @@ def test_a_reply_without_a_class_is_unchanged() -> None:
 
 def test_words_after_a_status_count_without_better_evidence() -> None:
     assert category(report("Status: 5.4.4 (Illegal host/domain name found)")) == "bad-domain"
+    assert category(report("Status: 5.0.0 (unknown user)")) == "unknown-user"
     assert category(report("Status: 5.4.4 (bad name)\nDiagnostic-Code: smtp; 552 mailbox full")) == "mailbox-full"
     nothing = report("Status: 5.0.0 (permanent failure)").replace(b"Sorry.", b"<kim@x.example>: no such user")
     assert category(nothing) == "unknown-user"
@@ -134,3 +137,21 @@ def test_words_stand_above_the_codes_that_a_provider_puts_behind_them(text: str,
 )
 def test_postfix_refused_to_talk_is_not_what_the_server_said(text: str, category: str) -> None:
     assert of_text(text, rules()).category == category
+
+
+@pytest.mark.parametrize(
+    ("reply", "meant"),
+    [
+        ("550 5.7.1 Message blocked due to spam content in the message", "spam-content"),
+        ("550 mailbox blocked", "inactive"),
+        ("554 Client host mail.shop.example[192.0.2.10] blocked", "reputation-block"),
+    ],
+)
+def test_the_name_of_the_server_that_said_it_is_not_blocked(reply: str, meant: str) -> None:
+    host = "host mx.x.example[203.0.113.5]"
+    postfix, exim = f"<{KIM}>: {host} said: {reply}", f"  {KIM}\n    {host}\n    {reply}"
+    for said in (postfix, postfix.replace(" said:", "\n    said:"), exim):
+        raw = f"From: MAILER-DAEMON@x.example\nSubject: Undelivered\n\n{said}\n".encode()
+        assert category(raw) == meant
+        assert read_mail(raw).recipients[0].host == "mx.x.example"
+    assert category(report(f"Status: 5.0.0\nDiagnostic-Code: X-Postfix; {host} said: {reply}")) == meant
