@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -105,6 +106,30 @@ async def test_who_an_event_names_is_erased_from_it_though_others_were_told(shop
     assert await data_of(shop, same) == data
     await erase(shop, "customer:b")
     assert await data_of(shop, same) is None
+
+
+async def test_who_was_not_told_is_erased_too(shop: Intake) -> None:
+    """The condition was false, or the data missed its schema: the event names them all the same."""
+    shop.published.releases[:] = [release(recipient="event.data.followers", condition="event.data.total > 100")]
+    await shop.put("/v1/event-types/order.placed", {"schema": {"required": ["total"]}})
+    small = await shop.post("/v1/events", event(data={"followers": ["b"], "total": 1}))
+    assert (await shop.post("/v1/events", event("e2", data={"followers": ["b"], "note": "for b"}))).status_code == 422
+    await erase(shop, "customer:b")
+    assert await data_of(shop, small) is None
+    assert (await shop.get("/v1/rejections")).json()["items"] == []
+
+
+async def test_decisions_about_an_erased_person_stay_without_the_key(shop: Intake) -> None:
+    shop.published.releases[:] = [release(recipient="event.data.followers")]
+    odd = 'b"\\ü'
+    taken = (await shop.post("/v1/events", event(data={"followers": [odd, "c"]}))).json()
+    await erase(shop, f"customer:{odd}")
+    await erase(shop, f"customer:{odd}")
+    shown = (await shop.get(f"/v1/events/{taken['id']}")).json()
+    assert [one["recipient"] for one in shown["decisions"]] == [None, "customer:c"]
+    for key, count in ((f"customer:{odd}", 0), ("customer:c", 1)):
+        assert len((await shop.get(f"/v1/events?recipient={quote(key)}")).json()["items"]) == count
+    assert await shop.rows(f"select from {SCHEMA}.event_recipient where recipient <> 'customer:c'") == []
 
 
 async def test_what_was_kept_of_an_erased_person_goes_and_is_not_replayed(shop: Intake) -> None:

@@ -93,7 +93,7 @@ def _row(item: Kept, digest: bytes, now: datetime) -> tuple[Any, ...]:
         item.raw.body,
         digest,
         now,
-        event.recipient if event else None,
+        item.recipient,
     )
 
 
