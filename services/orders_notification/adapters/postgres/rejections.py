@@ -23,7 +23,8 @@ insert into rejection as r (id, tenant, mode, source, client, reason, errors, ev
                             subject, headers, query, body, digest, received_at, last_at, recipient)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)
 on conflict (tenant, mode, digest) where state = 0
-do update set times = r.times + 1, last_at = excluded.last_at, reason = excluded.reason, errors = excluded.errors
+do update set times = r.times + 1, last_at = excluded.last_at, reason = excluded.reason, errors = excluded.errors,
+  recipient = coalesce(excluded.recipient, r.recipient)
 returning id
 """
 _COLUMNS = """
