@@ -16,6 +16,7 @@ from cli.errors import CliError, UsageError
 from cli.exits import Exit
 from cli.output import facts, safe, table
 from cli.reading import Line, lines_of
+from cli.reports import opened
 from cli.session import Session, command
 from libs import exact_json
 
@@ -27,6 +28,7 @@ _BATCH = 1000
 _BATCH_BYTES = 8 << 20
 _SHOWN = 20
 _KEPT = 1000
+_REPLAYED_AT_ONCE = 200  # each is a commit
 _EVENT = ("id", "type", "subject", "recipient", "received_at=received", "state", "requests", "requests_settled=settled")
 _DECISION = ("communication", "outcome", "recipient", "notification_id=notification", "detail")
 _REJECTION = ("id", "source", "event_type=type", "reason", "detail", "times", "last_at=last", "state")
@@ -90,7 +92,7 @@ def send(
     """Send events. Events sent again count as duplicates; exit code 1 if any was refused."""
     with ExitStack() as stack:
         stream = _opened(stack, file)
-        tally = Tally(stack.enter_context(report.open("wb")) if report else None)
+        tally = Tally(stack.enter_context(opened(report, file)))
         size = Path(file).stat().st_size if file != "-" else None
         with _progress(session, size) as advance:
             for batch in _batches(lines_of(stream, name=file)):
@@ -234,10 +236,16 @@ def replay_rejections(
     source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
     type: Annotated[str | None, typer.Option(help="Only this event type.")] = None,
 ) -> None:
-    """Send stored rejections through intake again, after the mapping or the schema was fixed."""
-    body = {"ids": ids or None, "source": source, "type": type}
+    """Send stored rejections through intake again, oldest first, after the mapping or the schema was fixed."""
+    body = {"ids": ids or None, "source": source, "type": type, "limit": _REPLAYED_AT_ONCE}
     given = {name: value for name, value in body.items() if value is not None}
-    done = session.api.post("/orders-notification/v1/rejections:replay", given)
+    done: dict[str, Any] = {"replayed": 0, "rejected": 0, "results": []}
+    while True:
+        portion = session.api.post("/orders-notification/v1/rejections:replay", given)
+        done = {name: total + portion[name] for name, total in done.items()}
+        if portion["next_cursor"] is None:
+            break
+        given["cursor"] = portion["next_cursor"]
     session.give(done, lambda d: f"{d['replayed']} replayed, {d['rejected']} rejected again.")
     if done["rejected"]:
         raise typer.Exit(Exit.REFUSED)

@@ -28,8 +28,12 @@ SENDER_COLUMNS = (
     "changed_at=changed",
 )
 # the fields of accounts that the suite seals (services/delivery/domain/sender_accounts.py; a test compares them)
-SECRET_FIELDS = frozenset({"credentials", "static_token", "password", "auth_token", "secrets", "webhook_keys"})
-_SEVERAL = frozenset({"secrets", "webhook_keys"})  # each --secret secrets=… adds one, the newest first
+SECRET_FIELDS = frozenset(
+    {"credentials", "static_token", "password", "auth_token", "further_auth_tokens", "secrets", "webhook_keys"}
+)
+_SEVERAL = frozenset(
+    {"further_auth_tokens", "secrets", "webhook_keys"}
+)  # each --secret secrets=… adds one, the newest first
 _MASK = "••••••••"
 
 Number = Annotated[int, typer.Argument(help="Its number, which a communication's plan names.", min=1, max=32_767)]

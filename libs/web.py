@@ -5,7 +5,7 @@ Sources: RFC 9457 (problem details), RFC 9110 §13 (preconditions), RFC 8288-sty
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -21,7 +21,6 @@ from libs.errors import (
     PROBLEM_BASE,
     BadRequest,
     DepescheError,
-    FieldError,
     Invalid,
     NotFound,
     PreconditionFailed,
@@ -29,6 +28,7 @@ from libs.errors import (
     TooLarge,
     Transient,
 )
+from libs.field_errors import field_errors
 from libs.telemetry import current_trace_id, get_logger
 
 log = get_logger(__name__)
@@ -213,9 +213,10 @@ def install_problem_handlers(app: FastAPI) -> None:
             log.warning("request_unavailable", detail=error.detail)
         return problem_response(error)
 
-    async def validation(_: Request, error: Exception) -> Response:
+    async def validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return problem_response(Invalid.many(_field_errors(error.errors(), error.body)))
+        shape = getattr(getattr(request.scope.get("route"), "body_field", None), "field_info", None)
+        return problem_response(Invalid.many(field_errors(error.errors(), error.body, shape and shape.annotation)))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -258,41 +259,3 @@ class _MethodNotAllowed(BadRequest):
 
 
 _HTTP_ERRORS: Mapping[int, type[DepescheError]] = {404: NotFound, 405: _MethodNotAllowed, 413: TooLarge}
-
-
-def _field_errors(errors: Sequence[Any], body: Any) -> list[FieldError]:
-    found = []
-    for error in errors:
-        place, *path = error["loc"]
-        if place == "body":
-            path = _within(body, path, last_too=error["type"] == "missing")
-        pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
-        found.append(FieldError(pointer if place == "body" else pointer.removeprefix("/"), sentence(error)))
-    return found
-
-
-def _within(body: Any, path: Sequence[Any], *, last_too: bool) -> list[Any]:
-    """Return the parts of a path that exist in the body: Pydantic also names branches of its unions, which are not
-    fields."""
-    kept: list[Any] = []
-    at = body
-    for index, part in enumerate(path):
-        if (isinstance(at, Mapping) and part in at) or (isinstance(at, list) and part in range(len(at))):
-            at = at[part]
-        elif not last_too or index < len(path) - 1:
-            continue
-        kept.append(part)
-    return kept
-
-
-def sentence(error: Mapping[str, Any]) -> str:
-    """Return the sentence for people about a Pydantic error."""
-    match error["type"]:
-        case "extra_forbidden":
-            return "There is no such field; remove it, or check its name at /docs."
-        case "missing":
-            return "This field is required; it is missing."
-        case "timezone_aware" | "datetime_parsing" | "datetime_from_date_parsing":
-            return "This is not a time with an offset; write 2026-03-01T09:30:00+01:00, or Z for UTC."
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return message.encode("utf-8", "replace").decode()

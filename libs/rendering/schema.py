@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from libs.rendering.analysis import ANY, Use
+from libs.near import did_you_mean, near
+from libs.rendering.analysis import ANY, LOOP_FIELDS, Use
 
 Schema = Mapping[str, Any]
 
@@ -47,6 +48,8 @@ def check_uses(uses: Iterable[Use], schema: Schema | None) -> Checked:
 def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
     """Return why a path into event, recipient or links leads nowhere, as a sentence; None if it may exist."""
     root = path[0]
+    if root in LOOP_FIELDS and len(path) > 1:
+        return f"{root} has no field {path[1]!r}; it has {', '.join(sorted(LOOP_FIELDS[root]))}."
     if root not in _FIELDS:
         return f"The variable {root!r} is not known; use event, recipient or links."
     if len(path) > 1 and path[1] not in _FIELDS[root] | {ANY}:
@@ -56,7 +59,8 @@ def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
         return None
     for index, (following, _) in enumerate(_descent(path[2:], schema)):
         if following is None:
-            return f"The event type's schema has no {'.'.join(path[: index + 3])!r}."
+            names = near(path[index + 2], _siblings(path[2 : index + 2], schema))
+            return f"The event type's schema has no {'.'.join(path[: index + 3])!r}.{did_you_mean(names)}"
     return None
 
 
@@ -101,6 +105,15 @@ def _below(schemas: list[Schema], name: str) -> tuple[list[Schema] | None, bool]
     if not found and not free:
         return None, False
     return found, required or name == ANY
+
+
+def _siblings(path: tuple[str, ...], root: Schema) -> list[str]:
+    """Return the names of the properties at a path that exists."""
+    at: list[Schema] = [root]
+    for name in path:
+        at = _below([resolved for each in at for resolved in _resolved(each, root)], name)[0] or []
+    resolved = [one for each in at for one in _resolved(each, root)]
+    return sorted({name for one in resolved for name in _mapping(one.get("properties"))})
 
 
 def _closed(schema: Schema) -> bool:

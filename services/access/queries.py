@@ -1,11 +1,14 @@
 """Reads of access: pages of tenants, topics and keys, and the lookups for other services."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from libs.auth import Principal
 from libs.errors import NotFound
+from libs.near import near
 from services.access.domain import ApiKey, Tenant, Topic
 from services.access.ports import Store
+
+_COMPARED = 1_000  # topics with which an unknown name is compared
 
 
 async def tenants(store: Store, principal: Principal, after: int, limit: int) -> Sequence[Tenant]:
@@ -47,14 +50,18 @@ async def keys(store: Store, tenant_number: int, after: str, limit: int) -> Sequ
         return await unit.keys.page(tenant_number, after, limit)
 
 
-async def resolve(store: Store, principal: Principal, names: Sequence[str]) -> tuple[Tenant, Sequence[Topic]]:
-    """Return what publishing needs: the caller's tenant, and the named topics that exist."""
+async def resolve(
+    store: Store, principal: Principal, names: Sequence[str]
+) -> tuple[Tenant, Sequence[Topic], Mapping[str, Sequence[str]]]:
+    """Return the caller's tenant, the named topics that exist, and for each other name the topics that resemble it."""
     async with store.begin() as unit:
         own = await unit.tenants.get(principal.tenant)
         found = await unit.topics.named(principal.tenant, principal.mode, sorted(set(names)))
+        missing = sorted(set(names) - {topic.name for topic in found})
+        known = await unit.topics.page(principal.tenant, principal.mode, "", _COMPARED) if missing else ()
     if own is None:
         raise NotFound(f"There is no tenant {principal.tenant}.")
-    return own, found
+    return own, found, {name: near(name, [topic.name for topic in known]) for name in missing}
 
 
 async def numbered(store: Store, numbers: Sequence[int]) -> Sequence[Tenant]:

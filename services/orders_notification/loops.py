@@ -15,8 +15,9 @@ log = get_logger(__name__)
 
 
 async def partitions(deps: OrdersNotification, stop: asyncio.Event) -> None:
-    """Create the coming days' partitions of `event`, and drop expired days, keys and rejections."""
+    """Create the coming days' partitions of `event`, drop expired days, keys and rejections, and seal old ones."""
     while not stop.is_set():
+        await deps.rejections.seal_clear()
         dropped = await deps.retention.maintain()
         if dropped:
             log.info("event_days_dropped", days=dropped)

@@ -9,6 +9,7 @@ from libs.links import LINKS
 from libs.service import Runtime, Service
 from libs.settings import load
 from services.tokens.adapters.postgres import SERVER_SETTINGS, PostgresImports, PostgresReader, PostgresStore
+from services.tokens.adapters.topics import AccessTopics
 from services.tokens.api import ROUTERS
 from services.tokens.handlers import SUBSCRIPTIONS
 from services.tokens.ports import Tokens
@@ -28,6 +29,7 @@ def create_service(runtime: Runtime, settings: TokensSettings | None = None) -> 
             store=PostgresStore(database),
             reader=PostgresReader(database),
             imports=PostgresImports(database),
+            topics=AccessTopics(runtime.client("tokens", "access")),
             clock=runtime.clock,
             settings=settings,
             hasher=runtime.hasher,

@@ -3,7 +3,7 @@
 Everything takes lists and returns maps: one recipient is a batch of one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -220,6 +220,14 @@ class Imports(Protocol):
     async def refusals(self, id_: UUID, limit: int, after: tuple[int, int]) -> list[Any]: ...
 
 
+class Topics(Protocol):
+    """The topics of a tenant and mode."""
+
+    async def missing(self, realm: Realm, names: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """Return the names that are no topics, each with the topics that resemble it. Raises Transient."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """The dependencies of handlers and queries: ports, clock, settings, keys for address hashes and signed links."""
@@ -227,6 +235,7 @@ class Tokens:
     store: Store
     reader: Reader
     imports: Imports
+    topics: Topics
     clock: Clock
     settings: TokensSettings
     hasher: AddressHasher

@@ -102,6 +102,9 @@ async def test_publishing_asks_for_tenant_and_topics_in_one_call(suite: Suite) -
     answer = await client.post("/v1/topics:resolve", {"topics": ["news", "gone"]}, tenant=1, mode=Mode.LIVE)
     assert answer["tenant"]["default_locale"] == "en"
     assert {name: topic["category"] for name, topic in answer["topics"].items()} == {"news": "marketing"}
+    assert answer["near"] == {"gone": []}
+    answer = await client.post("/v1/topics:resolve", {"topics": ["newz"]}, tenant=1, mode=Mode.LIVE)
+    assert answer["near"] == {"newz": ["news"]}
     assert (await client.get("/v1/tenants/1", tenant=1, mode=Mode.LIVE))["name"] == "default"
 
 

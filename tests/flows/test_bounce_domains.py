@@ -19,6 +19,7 @@ from libs.contracts.outcomes import Mode
 from services.bounce.adapters.resolver import DnsDomains
 from services.bounce.domain.domains import Answer, Domain, DomainState, after, ask_again_at
 from services.bounce.loops import domains
+from tests.flows.bounce_policy import HOUR, barred, careful, said
 from tests.flows.bounces import NOW, World, world
 
 __all__ = ["world"]
@@ -176,6 +177,27 @@ async def test_only_addresses_of_a_domain_without_mail_are_barred_and_let_go_whe
     world.clock.advance(timedelta(hours=1))
     totals = (await world.get("/v1/statistics"))["totals"]
     assert (totals["facts"], totals["suppressed"], totals["lifted"]) == (3, 1, 1)
+
+
+async def test_a_bar_with_a_refused_domain_as_its_second_proof_ends_when_the_domain_turns_out_alive(
+    world: World,
+) -> None:
+    """The DNS did not answer for a day; meanwhile one refusal of the mailbox had come, which alone bars nobody."""
+    careful(world)
+    await refused(world, "bob", "mail.example")
+    gone = {"text": "550 5.1.1 no such user here", "domain": "mail.example"}
+    await said(world, ["bob"], **gone, at=NOW + 25 * HOUR)
+    assert await barred(world) == ["bob"]
+    world.clock.advance(26 * HOUR)
+    async with asking(world):
+        for _ in range(200):
+            if await barred(world) == []:
+                break
+            await asyncio.sleep(0.05)
+    (ended,) = (await world.get("/v1/suppressions", active=False))["items"]
+    assert ended["note"] == "the domain has a mail server, so the refusal proves nothing"
+    await said(world, ["bob"], **gone, at=NOW + 50 * HOUR)
+    assert await barred(world) == ["bob"]  # two refusals of the mailbox, a day apart
 
 
 async def test_nobody_asks_for_domains_of_test_traffic(world: World) -> None:

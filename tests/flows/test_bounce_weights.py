@@ -53,6 +53,16 @@ async def test_a_complaint_outlives_the_full_mailbox_that_barred_before_it(world
     assert await barred(world) == ["kim"]
 
 
+async def test_an_address_that_a_complaint_takes_over_is_counted_once(world: World) -> None:
+    await full_for_three_days(world)
+    await complain(world, "kim", world.clock.now)
+    (listed,) = (await world.get("/v1/suppressions"))["items"]
+    await world.post(f"/v1/suppressions/{listed['id']}:lift", {"note": "he wrote"})
+    world.clock.advance(HOUR)
+    totals = (await world.get("/v1/statistics"))["totals"]
+    assert (totals["suppressed"], totals["lifted"]) == (1, 1)
+
+
 async def test_less_does_not_take_the_place_of_more(world: World) -> None:
     await complain(world, "kim", NOW)
     await full_for_three_days(world)

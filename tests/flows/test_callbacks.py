@@ -70,6 +70,7 @@ async def suite(database: str, runtime: Runtime) -> AsyncIterator[Suite]:
         document = {
             "account_sid": "AC1",
             "auth_token": "geheim",
+            "further_auth_tokens": ["bisher"],
             "originator": "+4930123",
             "callback_url": callback_url(runtime.public_url, 1, Mode.LIVE, 9),
         }
@@ -87,6 +88,12 @@ async def test_twilios_word_settles_an_unknown(suite: Suite) -> None:
         assert await suite.twilio({"MessageSid": "SM1", "MessageStatus": "sent"}) == 200
     assert [status for status, _ in await suite.world.statuses()] == [SENT]
     assert len(await suite.world.events("receipt.recorded")) == 1
+
+
+async def test_while_a_token_is_changed_both_verify(suite: Suite) -> None:
+    fields = {"MessageSid": "SM1", "MessageStatus": "sent"}
+    assert [await suite.twilio(fields, token=token) for token in ("bisher", "geheim", "")] == [200, 200, 401]
+    assert [status for status, _ in await suite.world.statuses()] == [SENT]
 
 
 async def test_a_later_failure_is_believed_and_named(suite: Suite) -> None:

@@ -178,6 +178,16 @@ def test_an_event_that_does_not_fit_is_kept_and_can_be_replayed(shop: Shell, tmp
     assert shop.json("rejections", "replay", kept[0]["id"], exit_code=Exit.REFUSED)["rejected"] == 1
 
 
+def test_a_replay_without_ids_reaches_all_of_them(shop: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.events._REPLAYED_AT_ONCE", 1)
+    bad = [shipped(f"R-{number}", "customer:1", "pickup") for number in (2, 3, 4)]
+    for one in bad:
+        del one["data"]["tracking_url"]
+    send(shop, tmp_path, *bad, exit_code=Exit.REFUSED)
+    done = shop.json("rejections", "replay", "--type", "parcel.shipped", exit_code=Exit.REFUSED)
+    assert done["rejected"] == len(done["results"]) >= len(bad)
+
+
 def test_recipients_are_imported_shown_and_erased(shop: Shell, tmp_path: Path) -> None:
     file = tmp_path / "c.csv"
     file.write_text("customer_id;first_name;email\n1;Jörg;joerg@example.com\n2;Kim;no address\n", encoding="latin-1")

@@ -264,6 +264,20 @@ async def test_an_old_day_is_rolled_up_and_dropped_and_its_unknown_ended(world: 
     assert await world.value("select failed from daily") == 1
     [adjusted] = await world.events("request.adjusted")
     assert adjusted["account"]["failed"] == 1
+    (*_, last) = await world.events("message.recorded")
+    (told,) = last["transitions"]
+    assert (told["was"], told["is"], told["reason"]) == ("unknown", "failed", "unknown_final")
+    assert (told["channel"], told["attempt"]) == ("push", 1)
+
+
+async def test_of_a_day_with_open_messages_no_unknown_ends(world: World) -> None:
+    world.provider.answer = lambda _: Ambiguous(Reason.TIMED_OUT, "no answer")
+    await one(world)
+    await world.send_all()
+    await one(world)
+    later = datetime.now(UTC) + timedelta(days=100)
+    await PostgresPartitions(world.database, lambda: later, retention_days=90, body_days=30).retire()
+    assert await world.statuses() == {(6, int(Reason.TIMED_OUT)): 1}
 
 
 async def test_a_day_with_open_messages_stays(world: World) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from libs import auth
 from libs.auth import Principal, internal, public, scope
@@ -39,6 +39,15 @@ async def make(thing: Thing, principal: Annotated[Principal, scope("events:send"
     calls.append(thing.number)
     await asyncio.sleep(0.05)
     return {"tenant": principal.tenant, "mode": principal.mode.word, "text": str(thing.data.get("price"))}
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    quantity: int = 1
+
+
+@routes.put("/v1/parts", dependencies=[public()])
+async def put_parts(parts: list[Part]) -> None: ...
 
 
 @routes.get("/v1/things", dependencies=[public()])
@@ -145,6 +154,13 @@ async def test_a_bad_body_is_a_problem_that_says_where(
     assert calls == []
 
 
+async def test_an_unknown_field_names_the_one_that_was_meant(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/v1/parts", json=[{"quantity": 1}, {"Quantitty": 2}])
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], "Did you mean 'quantity'?" in error["detail"]) == ("/1/Quantitty", True)
+
+
 async def test_a_body_without_a_length_is_cut_at_the_limit(client: httpx.AsyncClient) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(100):
@@ -246,6 +262,29 @@ async def test_a_bug_is_a_problem_document_and_not_a_stack_trace(client: httpx.A
     assert answer.status_code == 500
     assert answer.json()["type"].endswith("/internal")
     assert "ZeroDivision" not in answer.text
+
+
+@pytest.mark.parametrize("headers", [[], [(b"idempotency-key", b"order-5")]])
+async def test_a_connection_lost_in_the_body_is_no_error_of_ours(
+    runtime: Runtime, client: httpx.AsyncClient, headers: list[tuple[bytes, bytes]]
+) -> None:
+    service = Service("access", runtime, None, runtime.database("access", max_size=8), [routes])
+    coming = iter([{"type": "http.request", "body": b'{"num', "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(coming)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    head = [(b"content-type", b"application/json"), (b"authorization", b"Bearer dp_live_good"), *headers]
+    base = {"type": "http", "http_version": "1.1", "scheme": "http", "query_string": b"", "root_path": ""}
+    path = {"path": "/v1/things", "raw_path": b"/v1/things", "method": "POST"}
+    async with service.running():
+        await service.app({**base, **path, "headers": head}, receive, send)
+    assert sent[0]["status"] == 400
+    assert b"closed before the end" in sent[1]["body"]
 
 
 async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:

@@ -60,6 +60,37 @@ async def test_a_yes_is_for_one_topic_and_channel(suite: Suite) -> None:
     assert await consents(suite, "offers") == {}
 
 
+async def test_a_topic_that_does_not_exist_is_refused_with_the_names_near_it(suite: Suite) -> None:
+    answer = await suite.call(
+        "PUT",
+        "/v1/recipients/customer:1/consents",
+        {"consents": [YES | {"channel": "push", "topic": topic} for topic in ("news", "offer", "zzz")]},
+    )
+    assert answer.status_code == 422
+    assert [(error["pointer"], error["detail"]) for error in answer.json()["errors"]] == [
+        (
+            "/consents/1/topic",
+            "There is no topic 'offer'. Did you mean 'offers'? Create it in access, or use one that exists.",
+        ),
+        ("/consents/2/topic", "There is no topic 'zzz'. Create it in access, or use one that exists."),
+    ]
+    assert await consents(suite) == {"email": True, "sms": True}  # nothing of it was written
+    assert (await say(suite, channel="push", topic="zzz", granted=False)).status_code == 422
+
+
+async def test_a_topic_is_known_as_soon_as_it_exists(suite: Suite) -> None:
+    assert (await say(suite, channel="push", topic="fresh")).status_code == 422
+    suite.access.topics.add("fresh")
+    assert (await say(suite, channel="push", topic="fresh")).status_code == 200
+
+
+async def test_while_access_is_away_known_topics_are_taken_and_others_wait(suite: Suite) -> None:
+    suite.access.away = True
+    assert (await say(suite, channel="push")).status_code == 200
+    answer = await say(suite, channel="push", topic="offers")
+    assert (answer.status_code, bool(answer.headers.get("retry-after"))) == (503, True)
+
+
 async def test_a_yes_needs_its_proof(suite: Suite) -> None:
     for missing in ("how", "text_version"):
         answer = await say(suite, channel="push", **{missing: None})

@@ -125,6 +125,22 @@ async def test_rows_of_json_carry_devices_and_consents(suite: Suite) -> None:
     assert (await suite.call("GET", "/v1/devices/i-2")).json()["recipient"] == "installation:i-2"
 
 
+async def test_rows_with_topics_that_do_not_exist_are_refused_by_name(suite: Suite) -> None:
+    rows = [
+        f'{{"key": "customer:{n}", "consents": [{{"topic": "{topic}", "channel": "push", "granted": true}}]}}'
+        for n, topic in enumerate(("news", "newz", "offers", "newz"))
+    ]
+    report = (await suite.load("\n".join(rows), NDJSON)).json()
+    assert counts(report) == (4, 2, 0, 0, 2)
+    assert [(r["row"], r["field"]) for r in report["refusals"]] == [(2, "/consents/0/topic"), (4, "/consents/0/topic")]
+    assert "Did you mean 'new' or 'news'?" in report["refusals"][0]["reason"]
+    assert await suite.resolve("customer:1", "customer:3") == {}
+    assert suite.access.asked == [["news", "newz", "offers"], ["newz"]]  # once a batch, and what exists never again
+    table = "customer_id;consent.newz.email;consent.news.email\n7;yes;no\n8;;yes\n"
+    report = (await suite.load(table)).json()
+    assert [(r["row"], r["field"]) for r in report["refusals"]] == [(1, "consents/0/topic")]
+
+
 @pytest.mark.parametrize(
     ("line", "field"),
     [

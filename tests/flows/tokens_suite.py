@@ -3,20 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import httpx
 
+from libs import exact_json
 from libs.auth import KeyVerifier, Principal
 from libs.clock import FixedClock
 from libs.contracts.envelope import Envelope, Event, decode
 from libs.contracts.outcomes import Mode
-from libs.errors import Unauthorized
+from libs.errors import Unauthorized, Unavailable
 from libs.ids import uuid7
+from libs.near import near
 from libs.service import Runtime, Service
+from libs.service_client import Call
 from libs.storage import embedded
 from services.tokens.app import create_service
 from services.tokens.handlers import SUBSCRIPTIONS
@@ -33,6 +36,25 @@ KEYS = {
 
 
 @dataclass
+class Access:
+    """Stands in for `access`: knows topics. `away`: it does not answer."""
+
+    topics: set[str] = field(default_factory=lambda: {"news", "news-letter", "new", "offers", "prices"})
+    asked: list[list[str]] = field(default_factory=list)
+    away: bool = False
+
+    async def answer(self, call: Call) -> tuple[int, bytes]:
+        if self.away:
+            raise Unavailable("access is away.")
+        assert call.path == "/v1/topics:resolve"
+        names = exact_json.loads(call.body)["topics"]
+        self.asked.append(names)
+        found = {name: {"name": name} for name in names if name in self.topics}
+        told = {"topics": found, "near": {name: near(name, self.topics) for name in names if name not in found}}
+        return 200, exact_json.dumps(told)
+
+
+@dataclass
 class Suite:
     """The service, and a test's calls to it."""
 
@@ -40,6 +62,7 @@ class Suite:
     service: Service
     runtime: Runtime
     clock: FixedClock
+    access: Access
 
     async def call(self, method: str, path: str, body: Any = None, *, key: str = "admin", **more: Any) -> Any:
         headers = {"authorization": f"Bearer {key}", **more.pop("headers", {})}
@@ -113,7 +136,8 @@ async def wipe(dsn: str) -> None:
 async def suite_over(runtime: Runtime, **settings: Any) -> AsyncIterator[Suite]:
     """Yield the service with a clock fixed at NOW."""
     clock = FixedClock(NOW)
-    runtime = replace(runtime, clock=clock)
+    access = Access()
+    runtime = replace(runtime, clock=clock, transports=lambda name: access.answer)
 
     async def ask(key: str) -> Principal:
         if key not in KEYS:
@@ -124,4 +148,4 @@ async def suite_over(runtime: Runtime, **settings: Any) -> AsyncIterator[Suite]:
     service = create_service(runtime, TokensSettings(**settings))
     transport = httpx.ASGITransport(app=service.app, raise_app_exceptions=True)
     async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://tokens") as http:
-        yield Suite(http, service, runtime, clock)
+        yield Suite(http, service, runtime, clock, access)

@@ -1,4 +1,4 @@
-"""Batch lookups for other services: when publishing, the named tenant and topics."""
+"""Batch lookups for other services: when publishing and recording consent, the named tenant and topics."""
 
 from typing import Annotated
 
@@ -18,10 +18,11 @@ Caller = Annotated[Principal, internal()]
 
 @router.post("/topics:resolve")
 async def resolve_topics(request: Request, principal: Caller, body: Wanted) -> Resolved:
-    """The tenant of the call, and the requested topics that exist in its mode; others are absent."""
+    """The tenant of the call, the requested topics that exist in its mode, and for the others the names near them."""
     deps: Access = request.app.state.deps
-    tenant, found = await queries.resolve(deps.store, principal, body.topics)
-    return Resolved(tenant=tenants.shown(tenant), topics={topic.name: topics.shown(topic) for topic in found})
+    tenant, found, near = await queries.resolve(deps.store, principal, body.topics)
+    shown = {topic.name: topics.shown(topic) for topic in found}
+    return Resolved(tenant=tenants.shown(tenant), topics=shown, near={name: list(near[name]) for name in near})
 
 
 @router.post("/tenants:resolve")

@@ -142,17 +142,18 @@ class Verified(BaseModel):
 
 
 class Wanted(BaseModel):
-    """Topics that a communication names."""
+    """Topics that a communication or a consent names."""
 
     model_config = example({"topics": ["price-alerts"]})
     topics: list[Annotated[str, StringConstraints(max_length=100)]] = Field(default_factory=list, max_length=1000)
 
 
 class Resolved(BaseModel):
-    """The caller's tenant, and the requested topics that exist."""
+    """The caller's tenant, and the requested topics that exist. `near`: for each other, topics that resemble it."""
 
     tenant: TenantShown
     topics: dict[str, TopicShown]
+    near: dict[str, list[str]] = Field({}, examples=[{"price-alert": ["price-alerts"]}])
 
 
 class NumbersWanted(BaseModel):

@@ -75,13 +75,18 @@ class SmtpAccount:
 
 @dataclass(frozen=True, slots=True)
 class TwilioAccount:
-    """A Twilio account. `originator` is a number or a word, or a messaging service (MG…)."""
+    """A Twilio account. `originator` is a number or a word, or a messaging service (MG…).
+
+    Calls use `auth_token`; callbacks signed with one of `further_auth_tokens` are accepted too. During a rotation
+    Twilio takes both tokens, and signs with the old one until the new one is promoted.
+    """
 
     account_sid: str
     auth_token: str = field(repr=False)
     originator: str
     callback_url: str  # for this sender's status callbacks; message and attempt are added as query
     url: str = "https://api.twilio.com"
+    further_auth_tokens: tuple[str, ...] = field(default=(), repr=False)
     connections: int = 20
     timeout_seconds: float = 10.0
 

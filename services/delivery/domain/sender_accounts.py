@@ -10,6 +10,7 @@ import msgspec
 from libs.addresses import InvalidAddress, email_address
 from libs.contracts.outcomes import Channel, Mode
 from libs.errors import FieldError, Invalid
+from libs.near import did_you_mean, near
 from libs.standard_webhooks import secret_bytes
 from services.delivery.domain.mail_vendors import WebhookKeys, key_problems
 from services.delivery.domain.outbound import Account, FcmAccount, SmtpAccount, TwilioAccount, WebhookAccount
@@ -24,11 +25,12 @@ TYPES: Mapping[Channel, type[Account]] = {
 SECRETS: Mapping[Channel, tuple[str, ...]] = {
     Channel.PUSH: ("credentials", "static_token"),
     Channel.EMAIL: ("password", "webhook_keys"),
-    Channel.SMS: ("auth_token",),
+    Channel.SMS: ("auth_token", "further_auth_tokens"),
     Channel.WEBHOOK: ("secrets",),
 }
 TLS = ("off", "opportunistic", "required", "implicit")
 _MOST_CONNECTIONS = 100
+_MOST_UNKNOWN = 20  # fields that are named in one error
 _LONGEST_TIMEOUT = 60.0
 
 
@@ -37,11 +39,13 @@ def read_account(
 ) -> Account:
     """Parse and check the account. Raises Invalid naming each wrong field. `longest`: seconds that a call may take."""
     wanted = TYPES[channel]
-    known = {field.name for field in fields(wanted)}
+    known = sorted(field.name for field in fields(wanted))
     errors = [
-        FieldError(f"{pointer}/{name}", f"There is no {name} in an account for {channel.word}; remove it.")
-        for name in document
-        if name not in known
+        FieldError(
+            f"{pointer}/{name}",
+            f"There is no {name} in an account for {channel.word}.{did_you_mean(near(name, known))} Remove it.",
+        )
+        for name in [name for name in document if name not in known][:_MOST_UNKNOWN]
     ]
     try:
         account = msgspec.convert(dict(document), type=wanted)
@@ -100,7 +104,9 @@ def _problems(account: Account, longest: float) -> list[tuple[str, str]]:
         case SmtpAccount():
             return problems + _smtp_problems(account)
         case TwilioAccount():
-            return problems + _url("url", account.url) + _url("callback_url", account.callback_url)
+            problems += _url("url", account.url) + _url("callback_url", account.callback_url)
+            # with an empty token anybody could sign a callback
+            return problems + [(name, "A token must not be empty.") for name, token in _tokens(account) if not token]
         case WebhookAccount():
             return problems + _webhook_problems(account)
 
@@ -146,6 +152,11 @@ def _vendor_problems(account: SmtpAccount) -> list[tuple[str, str]]:
         return key_problems(account.vendor, keys)
     named = [name for name, value in (("webhook_keys", keys.keys), ("webhook_topics", keys.topics)) if value]
     return [(name, f"{name} verifies a vendor's webhooks; give its vendor too.") for name in named]
+
+
+def _tokens(account: TwilioAccount) -> list[tuple[str, str]]:
+    further = [(f"further_auth_tokens/{n}", token) for n, token in enumerate(account.further_auth_tokens)]
+    return [("auth_token", account.auth_token), *further]
 
 
 def _webhook_problems(account: WebhookAccount) -> list[tuple[str, str]]:

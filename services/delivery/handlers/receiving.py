@@ -54,7 +54,8 @@ async def receive_twilio(deps: Receiving, callback: Callback, whose: Whose) -> i
     sender = (await deps.senders.get([key])).get(key)
     if sender is None or not isinstance(sender.account, TwilioAccount):
         raise Unauthorized("X-Twilio-Signature is wrong: check the auth token and the callback's public URL.")
-    news = deps.twilio([sender.account.auth_token]).read(callback, deps.clock())
+    tokens = [sender.account.auth_token, *sender.account.further_auth_tokens]
+    news = deps.twilio(tokens).read(callback, deps.clock())
     return await _apply(deps, news, whose)
 
 

@@ -9,7 +9,7 @@ from libs.errors import NotFound
 from libs.web import After, Cursor, ExactResponse, Limit, Router, etag, require_match
 from services.orders_notification.api.deps import deps_of
 from services.orders_notification.api.shapes import EventTypeBody, EventTypes, EventTypeShown
-from services.orders_notification.domain.event_types import event_type
+from services.orders_notification.domain.event_types import check_marks, event_type
 from services.orders_notification.ports.sources import Author, StoredType
 
 router = Router(prefix="/v1", tags=["event types"])
@@ -55,5 +55,6 @@ async def put_event_type(request: Request, principal: Writer, type: Type, body: 
         updated_at=at,
     )
     event_type(type, declared.version, declared.schema)
+    check_marks(declared.schema)
     await deps.event_types.put(Author(principal.tenant, principal.mode, principal.actor, at), declared)
     return ExactResponse(declared, 200 if held else 201, headers={"etag": etag(declared.version)})

@@ -1,6 +1,6 @@
 """Deliveries that could not become events, over HTTP: listed with their reasons, replayed once the cause is fixed."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Query, Request, Response
@@ -36,29 +36,36 @@ async def list_rejections(
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[RejectionShown]:
-    """List stored rejections, newest first. The bytes are shown with the scope pii:read."""
+    """List stored rejections, newest first. The bytes are shown with the scope pii:read, without their secrets."""
     wanted = Filter(
         limit=limit + 1,
-        before=_before(cursor),
+        before=_place(cursor, "cursor"),
         source=source,
         type=type,
         reason=_reason(reason, "reason"),
         state=None if state is None else OPEN if state == "open" else REPLAYED,
     )
     found = await deps_of(request).rejections.find(principal.tenant, principal.mode, wanted)
-    unmasked = principal.may("pii:read")
+    owner = (principal.tenant, principal.mode)
+    types = (await deps_of(request).catalogues.current([owner]))[owner].event_types
+    shown = types if principal.may("pii:read") else None
     return Page(
-        items=[RejectionShown.model_validate(rejection_shown(item, unmasked=unmasked)) for item in found[:limit]],
+        items=[RejectionShown.model_validate(rejection_shown(item, shown)) for item in found[:limit]],
         next_cursor=Cursor.make(str(found[limit - 1].id)) if len(found) > limit else None,
     )
 
 
 @router.post("/rejections:replay", response_class=ExactResponse, responses={200: {"model": Replayed}})
 async def replay_rejections(request: Request, principal: Writer, body: ReplayBody) -> Response:
-    """Send open rejections through intake again, after the mapping or the schema was fixed."""
+    """Send open rejections through intake again, oldest first, after the mapping or the schema was fixed.
+
+    What is refused again stays open. `next_cursor`, sent back as `cursor`, goes on after it.
+    """
     deps = deps_of(request)
     wanted = Filter(
         limit=body.limit,
+        after=_place(body.cursor, "/cursor"),
+        oldest_first=True,
         ids=body.ids,
         source=body.source,
         type=body.type,
@@ -66,9 +73,10 @@ async def replay_rejections(request: Request, principal: Writer, body: ReplayBod
         state=OPEN,
     )
     author = Author(principal.tenant, principal.mode, principal.actor, deps.clock())
-    results: list[dict[str, Any]] = await replay(deps, author, wanted)
+    results, last = await replay(deps, author, wanted)
     refused = sum(result["status"] == REJECTED for result in results)
-    return ExactResponse({"replayed": len(results) - refused, "rejected": refused, "results": results})
+    answer = {"replayed": len(results) - refused, "rejected": refused, "results": results}
+    return ExactResponse(answer | {"next_cursor": Cursor.make(str(last)) if last is not None else None})
 
 
 def _reason(word: str | None, pointer: str) -> Reason | None:
@@ -79,9 +87,9 @@ def _reason(word: str | None, pointer: str) -> Reason | None:
     return _KEPT[word]
 
 
-def _before(cursor: str | None) -> UUID | None:
+def _place(cursor: str | None, pointer: str) -> UUID | None:
     key = Cursor.read(cursor)
     try:
         return UUID(key[0]) if key else None
     except (ValueError, TypeError, AttributeError) as error:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error
+        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer=pointer) from error

@@ -181,7 +181,10 @@ class DeliveryTaken(BaseModel):
 
 
 class RejectionShown(BaseModel):
-    """A delivery that could not become an event. `body` and headers need the scope pii:read."""
+    """A delivery that could not become an event. `body` and headers need the scope pii:read.
+
+    Values that a schema marks x-secret are hidden; the body is null where they cannot be told from the rest.
+    """
 
     id: UUID
     source: str | None = Field(examples=["shopify"])
@@ -202,7 +205,7 @@ class RejectionShown(BaseModel):
 
 
 class ReplayBody(Strict):
-    """The open rejections to replay: by ids, or all that match the filter, at most `limit`, newest first."""
+    """The open rejections to replay: by ids, or all that match the filter, at most `limit`, oldest first."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"source": "shopify", "limit": 100}})
     ids: list[UUID] | None = Field(None, min_length=1, max_length=1_000)
@@ -210,14 +213,16 @@ class ReplayBody(Strict):
     type: Annotated[str, StringConstraints(max_length=200, pattern=PLAIN)] | None = None
     reason: Annotated[str, StringConstraints(max_length=50)] | None = None
     limit: Annotated[int, Field(ge=1, le=1_000)] = 1_000
+    cursor: str | None = Field(None, max_length=500, examples=["WyIwMTk5Il0"])
 
 
 class Replayed(BaseModel):
-    """The result of each."""
+    """The result of each. `next_cursor`: there are more; null after the last."""
 
     replayed: int
     rejected: int
     results: list[dict[str, Any]]
+    next_cursor: str | None = Field(examples=["WyIwMTk5Il0"])
 
 
 class TraceBody(Strict):

@@ -4,9 +4,10 @@ Schemas are checked without network access (no remote `$ref`), with linear-time 
 repeat a value of the event.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import jsonschema_rs
 
@@ -14,7 +15,9 @@ from libs.errors import FieldError, Invalid
 
 MAX_SCHEMA_ERRORS = 20
 HIDDEN = "********"
-_MAX_MARKS = 500
+MAX_MARKS = 500
+_MARKS = ("x-pii", "x-secret")
+_REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 _MAX_DEPTH = 20
 
 
@@ -79,13 +82,52 @@ def event_type(type_: str, version: int, schema: Mapping[str, Any] | None) -> Ev
     return EventType(type_, version, schema, validator, marked(schema, "x-pii"), marked(schema, "x-secret"))
 
 
+def check_marks(schema: Mapping[str, Any] | None) -> None:
+    """Raise Invalid (pointer into /schema) for a schema whose marks cannot all be followed."""
+    places = {} if schema is None else dict(_objects(schema, "/schema"))
+    for mark in _MARKS:
+        if schema is None or not any(place.get(mark) is True for place in places.values()):
+            continue
+        for pointer, place in places.items():
+            for word in _REFERENCES & place.keys():
+                if word != "$ref" or _resolved(schema, place[word]) is None:
+                    raise Invalid(
+                        f"The mark {mark} is not looked for behind this reference; refer by a path, like #/$defs/name.",
+                        pointer=f"{pointer}/{word}",
+                    )
+        if _marked(schema, mark) is None:
+            raise Invalid(
+                f"The schema marks more than {MAX_MARKS} values {mark}, counting each place that a $ref leads to; mark "
+                "the object that contains them instead.",
+                pointer="/schema",
+            )
+
+
+def _objects(value: Any, pointer: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if isinstance(value, Mapping):
+        yield pointer, value
+        for name, inner in value.items():
+            yield from _objects(inner, f"{pointer}/{_escaped(name)}")
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            yield from _objects(inner, f"{pointer}/{place}")
+
+
 def marked(schema: Mapping[str, Any], mark: str) -> tuple[Path, ...]:
-    """Return the paths of all values whose schema has `mark: true`, in every subschema and through local $refs."""
+    """Return the paths of all values whose schema has `mark: true`, in every subschema and through local $refs.
+
+    Beyond MAX_MARKS (only a version without `check_marks` took such a schema) it is the whole data.
+    """
+    found = _marked(schema, mark)
+    return ((),) if found is None else found
+
+
+def _marked(schema: Mapping[str, Any], mark: str) -> tuple[Path, ...] | None:
     found: dict[Path, None] = {}
-    for path in _walk(schema, schema, (), mark):
+    for path in _walk(schema, schema, (), _Search(mark, _leading_to(schema, mark))):
         found[path] = None
-        if len(found) == _MAX_MARKS:
-            break
+        if len(found) > MAX_MARKS:
+            return None
     return tuple(found)
 
 
@@ -113,14 +155,45 @@ def _hidden(value: Any, path: Path) -> Any:
             return value
 
 
-def _walk(schema: Any, root: Mapping[str, Any], path: Path, mark: str, depth: int = 0) -> Iterator[Path]:
-    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """`leading`: the ids of the subschemas below which there is a mark; the others need no walk."""
+
+    mark: str
+    leading: Set[int]
+
+
+def _walk(schema: Any, root: Mapping[str, Any], path: Path, search: _Search, depth: int = 0) -> Iterator[Path]:
+    if id(schema) not in search.leading:
         return
-    if schema.get(mark) is True:
+    if schema.get(search.mark) is True or depth == _MAX_DEPTH:  # a schema that refers to itself: hide what is deeper
         yield path
         return
     for part, inner in _parts(schema, root):
-        yield from _walk(inner, root, path if part is None else (*path, part), mark, depth + 1)
+        yield from _walk(inner, root, path if part is None else (*path, part), search, depth + 1)
+
+
+def _leading_to(root: Mapping[str, Any], mark: str) -> Set[int]:
+    """Return the ids of the subschemas that have the mark or lead to one."""
+    above: dict[int, list[int]] = {id(root): []}
+    waiting: list[Mapping[str, Any]] = [root]
+    leading: set[int] = set()
+    found: list[int] = []
+    while waiting:
+        schema = waiting.pop()
+        if schema.get(mark) is True:
+            found.append(id(schema))
+        for _, inner in _parts(schema, root):
+            if isinstance(inner, Mapping):
+                if id(inner) not in above:
+                    above[id(inner)] = []
+                    waiting.append(inner)
+                above[id(inner)].append(id(schema))
+    while found:
+        if (one := found.pop()) not in leading:
+            leading.add(one)
+            found += above[one]
+    return leading
 
 
 _Part = tuple[str | Others | From | None, Any]  # where; None: the same value
@@ -164,14 +237,18 @@ def _listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else ()
 
 
-def _resolved(root: Mapping[str, Any], reference: str) -> Any:
-    if not reference.startswith("#/"):
+def _resolved(root: Mapping[str, Any], reference: Any) -> Any:
+    if reference == "#":
+        return root
+    if not isinstance(reference, str) or not reference.startswith("#/"):
         return None
     found: Any = root
-    for part in reference[2:].split("/"):
-        if not isinstance(found, Mapping):
-            return None
-        found = found.get(part.replace("~1", "/").replace("~0", "~"))
+    for part in unquote(reference[2:]).split("/"):
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list | tuple):
+            found = found[int(name)] if name.isdecimal() and int(name) < len(found) else None
+        else:
+            found = found.get(name) if isinstance(found, Mapping) else None
     return found
 
 

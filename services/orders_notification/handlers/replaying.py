@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
+
+import msgspec
 
 from libs import exact_json
 from libs.contracts.reasons import Reason
@@ -27,20 +30,23 @@ from services.orders_notification.ports.sources import Author
 FILTERED = "filtered"
 
 
-async def replay(deps: OrdersNotification, author: Author, wanted: Filter) -> list[dict[str, Any]]:
-    """Send open rejections through intake again, oldest first; return one result each.
+async def replay(deps: OrdersNotification, author: Author, wanted: Filter) -> tuple[list[dict[str, Any]], UUID | None]:
+    """Send open rejections through intake again, in the order of `wanted`.
+
+    Return one result each, and the last one's id if there are more than `wanted.limit`.
 
     A crash half-way may leave accepted rejections open: replayed again, they are duplicates.
     """
-    found = await deps.rejections.find(author.tenant, author.mode, wanted)
+    one_more = msgspec.structs.replace(wanted, limit=wanted.limit + 1)
+    found = await deps.rejections.find(author.tenant, author.mode, one_more)
     results = []
-    for rejection in reversed(found):
+    for rejection in found[: wanted.limit]:
         verdicts = await _again(deps, author, rejection)
         results.append(_result(rejection, verdicts))
     done = [result["id"] for result in results if result["status"] != REJECTED]
     if done:
         await deps.rejections.replayed(author, done)
-    return results
+    return results, found[wanted.limit - 1].id if len(found) > wanted.limit else None
 
 
 async def _again(deps: OrdersNotification, author: Author, rejection: Rejection) -> Sequence[Verdict]:

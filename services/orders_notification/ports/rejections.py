@@ -17,10 +17,12 @@ REPLAYED = 1
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """A search for rejections: newest first, `before` an id, at most `limit`."""
+    """A search for rejections: newest first unless `oldest_first`, `before` or `after` an id, at most `limit`."""
 
     limit: int
     before: UUID | None = None
+    after: UUID | None = None
+    oldest_first: bool = False
     source: str | None = None
     type: str | None = None
     reason: Reason | None = None
@@ -58,4 +60,8 @@ class Rejections(Protocol):
 
     async def replayed(self, author: Author, ids: Sequence[UUID]) -> None:
         """Mark them as replayed; they stay on record until they expire."""
+        ...
+
+    async def seal_clear(self) -> int:
+        """Seal what versions before 0008 stored in clear, of all tenants; return how many."""
         ...

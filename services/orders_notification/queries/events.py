@@ -35,7 +35,7 @@ async def trace(
     unique = list({row.id: row for row in rows}.values())
     return {
         "events": await _detailed(deps, principal, unique),
-        "rejections": [rejection_shown(item, unmasked=False) for item in {k.id: k for k in kept}.values()],
+        "rejections": [rejection_shown(item) for item in {k.id: k for k in kept}.values()],
     }
 
 

@@ -1,12 +1,18 @@
 """Rejections for people: what arrived, why it was rejected, and whether it was replayed."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from services.orders_notification.domain.event_types import EventType
+from services.orders_notification.domain.hiding import showable
+from services.orders_notification.domain.intake import Raw
 from services.orders_notification.ports.rejections import REPLAYED, Rejection
 
 
-def rejection_shown(item: Rejection, *, unmasked: bool) -> dict[str, Any]:
-    """Return a rejection; its bytes and headers may contain anything, so they need `unmasked`."""
+def rejection_shown(item: Rejection, types: Mapping[str, EventType] | None = None) -> dict[str, Any]:
+    """Return a rejection; with `types`, also its bytes and headers, without what these mark as secret."""
+    raw = Raw(item.body, item.headers, item.query)
+    shown = None if types is None else showable(raw, item.event_type, types, mapped=item.source is not None)
     detail = " ".join(error.detail for error in item.errors)
     return {
         "id": item.id,
@@ -23,6 +29,6 @@ def rejection_shown(item: Rejection, *, unmasked: bool) -> dict[str, Any]:
         "last_at": item.last_at,
         "state": "replayed" if item.state == REPLAYED else "open",
         "replayed_at": item.replayed_at,
-        "body": item.body.decode("utf-8", "replace") if unmasked else None,
-        "headers": item.headers if unmasked else None,
+        "body": shown.body.decode("utf-8", "replace") if shown else None,
+        "headers": shown.headers if shown else None,
     }

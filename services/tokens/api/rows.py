@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from libs import exact_json
 from libs.errors import BadRequest, FieldError, Invalid, TooLarge, UnsupportedMedia
-from libs.web import sentence
+from libs.field_errors import sentence
 from services.tokens.api.shapes import ImportRow
 from services.tokens.api.translate import Translator
 from services.tokens.domain.column_names import Meaning, named_columns
@@ -106,10 +106,12 @@ class RowReader:
 
     def _row(self, value: dict[str, Any], line: int) -> list[Row | Refusal]:
         try:
-            return [Row(self.read, line, self._translator.row(ImportRow.model_validate(value)))]
+            change = self._translator.row(ImportRow.model_validate(value))
+            topics = [self._place(("consents", at, "topic")) for at in range(len(change.statements))]
+            return [Row(self.read, line, change, tuple(topics))]
         except ValidationError as error:
             return [
-                Refusal(self.read, line, self._place(found["loc"]), sentence(found))
+                Refusal(self.read, line, self._place(found["loc"]), sentence(found, ImportRow, found["loc"]))
                 for found in error.errors(include_url=False, include_input=False, include_context=False)
             ]
         except Invalid as error:

@@ -126,3 +126,21 @@ def _locales() -> Any:
 
 def _digits(text: str) -> int:
     return sum(character.isdigit() for character in text)
+
+
+# "Muster GmbH" is nobody's first name; neither is "Dr."
+_COMPANIES = frozenset("ab ag bv co corp gmbh inc kg llc llp ltd mbh nv ohg oy plc sa sarl sas spa srl ug".split())
+
+
+def split_name(text: str) -> dict[str, str]:
+    """Return a whole name as first_name and last_name; all of it as last_name if it cannot be told apart.
+
+    "Ada Lovelace" and "Lovelace, Ada" can; a single word, a title with a dot and a company cannot.
+    """
+    last, comma, first = (part.strip() for part in text.partition(","))
+    if not comma:
+        first, _, last = text.strip().partition(" ")
+    words = {word.strip(".,&").casefold() for word in text.split()}
+    if not first or not last or "." in first or "," in first or "&" in text or words & _COMPANIES:
+        return {"last_name": text}
+    return {"first_name": first, "last_name": last.strip()}

@@ -1,8 +1,8 @@
 """The meaning of CSV columns: our names, and those of shops' exports.
 
 `attributes.<name>` is an attribute, `consent.<topic>.<channel>` a consent, `consent_at`, `consent_how` and
-`consent_text_version` are its proof. An empty cell leaves the value unchanged. The import's report names columns that
-it ignored.
+`consent_text_version` are its proof; a yes in `optout.<topic>.<channel>` is a no, and a no there says nothing. An empty
+cell leaves the value unchanged. The import's report names columns that it ignored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from services.tokens.domain.cells import (
     country_of,
     plain_cell,
     several,
+    split_name,
     told_at,
 )
 from services.tokens.domain.column_names import Meaning, meanings_of
@@ -35,6 +36,7 @@ class Columns:
     places: dict[str, int]
     attributes: dict[str, int]
     consents: dict[tuple[str, str], int]
+    optouts: dict[tuple[str, str], int]
     ignored: tuple[str, ...]
     zone: str | None = None  # for a consent_at without an offset
 
@@ -46,15 +48,18 @@ class Columns:
         """
         names = tuple(cell.strip() for cell in header)
         found = meanings_of(names, named or {})
-        kinds: dict[str, dict[Any, int]] = {"place": {}, "attribute": {}, "consent": {}}
+        kinds: dict[str, dict[Any, int]] = {"place": {}, "attribute": {}, "consent": {}, "optout": {}}
         for meaning, at in found.items():
             kinds[meaning.kind][meaning.name] = at
         if not kinds["place"].keys() & _NAMES_SOMEBODY:
             said = "name one customer_id, or state which one it is: column 'Their name=customer_id'"
             raise Invalid(f"No column identifies the recipient; {said}.", pointer="header")
-        ignored = tuple(name or f"column {at + 1}" for at, name in enumerate(names) if at not in found.values())
+        superfluous = _settle_names(kinds["place"])
+        used = set(found.values()) - {superfluous}
+        ignored = tuple(name or f"column {at + 1}" for at, name in enumerate(names) if at not in used)
         zone = next((meaning.zone for meaning in found if meaning.zone), None)
-        return cls(names, kinds["place"], kinds["attribute"], kinds["consent"], ignored, zone)
+        place, attribute, consent, optout = kinds.values()
+        return cls(names, place, attribute, consent, optout, ignored, zone)
 
     def row(self, cells: Sequence[str]) -> dict[str, Any]:
         """Return the row in the shape of an NDJSON row. Raises Invalid."""
@@ -73,6 +78,8 @@ class Columns:
             check_digits(given[name], self.header[self.places[name]])
         made: dict[str, Any] = {"key": _key(given)}
         made |= {name: given[name] for name in _SIMPLE if name in given}
+        if "full_name" in given:
+            made |= split_name(given["full_name"])
         for name, plural in _LISTS.items():
             if name in given:
                 made[plural] = several(name, given[name], self.header[self.places[name]])
@@ -97,6 +104,8 @@ class Columns:
             wanted = [f"quiet_{part}" for part in path[1:]]
         if first == "consents":
             wanted = [f"consent_{part}" for part in path[2:]]
+        if first in ("first_name", "last_name"):
+            wanted.append("full_name")
         if first == "devices":
             wanted = ["fid", *wanted] if "fid" in self.places else wanted
         for name in wanted:
@@ -127,7 +136,21 @@ class Columns:
             granted = answer_of(cells[at], self.header[at])
             if granted is not None:
                 made.append({"topic": topic, "channel": channel, "granted": granted, **proof})
+        proof.pop("at", None)  # when somebody agreed is not when they declined
+        for (topic, channel), at in self.optouts.items():
+            if answer_of(cells[at], self.header[at]):
+                made.append({"topic": topic, "channel": channel, "granted": False, **proof})
         return made
+
+
+def _settle_names(places: dict[str, int]) -> int | None:
+    """A column `Name` is the last name beside a first one, superfluous beside a last one, else the whole name. Return
+    the column that is superfluous."""
+    if "full_name" in places and "last_name" in places:
+        return places.pop("full_name")
+    if "full_name" in places and "first_name" in places:
+        places["last_name"] = places.pop("full_name")
+    return None
 
 
 def _key(given: dict[str, str]) -> str:

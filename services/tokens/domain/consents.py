@@ -5,10 +5,12 @@ last week's unsubscribe. At the same moment, no wins.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from libs.contracts.outcomes import Channel
+from libs.near import did_you_mean
 
 ALL_TOPICS = "*"
 MAX_PROOF = 500
@@ -67,6 +69,11 @@ def granted(of_topic: Statement | None, of_all: Statement | None) -> bool:
     if of_topic is None or not of_topic.granted:
         return False
     return of_all is None or of_all.at < of_topic.at
+
+
+def unknown_topic(name: str, near: Sequence[str]) -> str:
+    """Return the sentence for a topic that does not exist; `near`: topics that resemble it."""
+    return f"There is no topic {name!r}.{did_you_mean(near)} Create it in access, or use one that exists."
 
 
 def topic_name(text: str) -> str:

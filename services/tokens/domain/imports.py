@@ -17,11 +17,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row that can be written."""
+    """A row that can be written. `topics`: for each of its statements, where its topic was."""
 
     row: int
     line: int
     change: Change
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

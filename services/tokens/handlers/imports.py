@@ -11,6 +11,7 @@ from uuid import UUID
 
 from libs.errors import Conflict, DepescheError, Invalid
 from libs.telemetry import get_logger
+from services.tokens.domain.consents import unknown_topic
 from services.tokens.domain.imports import Account, Batch, Refusal, Row
 from services.tokens.handlers.acts import Act, action, contended
 from services.tokens.handlers.save import Saved, save_recipients
@@ -74,14 +75,29 @@ async def import_recipients(deps: Tokens, act: Act, file: Import) -> None:
 async def _take(deps: Tokens, act: Act, id_: UUID, batch: Batch, account: Account) -> None:
     """Write one batch; the rows of one transaction have different recipients, installations and tokens."""
     account.ignored_columns = batch.ignored_columns
-    runs = _runs(batch.rows, deps)
-    refusals = list(batch.refusals)
+    rows, unknown = await _with_topics(deps, act, batch.rows)
+    runs = _runs(rows, deps)
+    refusals = [*batch.refusals, *unknown]
     account.rows += batch.read - sum(len(run) for run in runs)
     account.refused += len({refusal.row for refusal in refusals})
     account.bytes = batch.bytes
     for run in runs or [[]]:
         await _write(deps, act, id_, _Run(run, refusals), account)
         refusals = []
+
+
+async def _with_topics(deps: Tokens, act: Act, rows: Sequence[Row]) -> tuple[list[Row], list[Refusal]]:
+    """Return the rows whose topics exist, and the refusals of the others. Raises Transient."""
+    named = {statement.topic for row in rows for statement in row.change.statements}
+    missing = await deps.topics.missing(act.realm, named)
+    refusals = [
+        Refusal(row.row, row.line, place, unknown_topic(statement.topic, missing[statement.topic]))
+        for row in rows
+        for statement, place in zip(row.change.statements, row.topics, strict=True)
+        if statement.topic in missing
+    ]
+    refused = {refusal.row for refusal in refusals}
+    return [row for row in rows if row.row not in refused], refusals
 
 
 @dataclass(frozen=True, slots=True)

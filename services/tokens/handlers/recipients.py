@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from libs.addresses import Address
 from libs.contracts.outcomes import Channel
 from libs.contracts.tokens import RecipientErased
-from libs.errors import Invalid, NotFound
+from libs.errors import FieldError, Invalid, NotFound
 from libs.ids import RecipientKey
 from libs.messaging.outbox import Outgoing
-from services.tokens.domain.consents import Statement
+from services.tokens.domain.consents import Statement, unknown_topic
 from services.tokens.domain.recipients import MAX_ADDRESSES, Change
 from services.tokens.handlers.acts import Act, action, changed, contended, device_retired
 from services.tokens.handlers.save import FIELD_OF_CHANNEL, Saved, save_recipients
@@ -46,7 +46,16 @@ async def save_recipient(deps: Tokens, act: Act, change: Change, check: Check) -
 
 
 async def record_statements(deps: Tokens, act: Act, key: RecipientKey, statements: tuple[Statement, ...]) -> Saved:
-    """Record consent as stated by the shop. Raises NotFound."""
+    """Record consent as stated by the shop. Raises NotFound, Invalid for topics that do not exist, Transient."""
+    missing = await deps.topics.missing(act.realm, {statement.topic for statement in statements})
+    if missing:
+        raise Invalid.many(
+            [
+                FieldError(f"/consents/{at}/topic", unknown_topic(statement.topic, missing[statement.topic]))
+                for at, statement in enumerate(statements)
+                if statement.topic in missing
+            ]
+        )
     return await save_recipient(deps, act, Change(key=key, statements=statements), _must_exist(key))
 
 

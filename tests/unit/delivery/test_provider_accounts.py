@@ -33,6 +33,7 @@ GOOD = {
     Channel.SMS: {
         "account_sid": "AC1",
         "auth_token": "geheim",
+        "further_auth_tokens": ["geheim-bisher"],
         "originator": "+4930123",
         "callback_url": "https://depesche.example/delivery/v1/callbacks/twilio",
     },
@@ -67,6 +68,8 @@ def test_secrets_are_stored_separately_and_never_shown(channel: Channel) -> None
         (Channel.EMAIL, {"password": None}, ["/account/password"]),
         (Channel.EMAIL, {"hots": "x"}, ["/account/hots"]),
         (Channel.SMS, {"callback_url": "https://["}, ["/account/callback_url"]),
+        (Channel.SMS, {"auth_token": ""}, ["/account/auth_token"]),
+        (Channel.SMS, {"further_auth_tokens": ["x", ""]}, ["/account/further_auth_tokens/1"]),
         (Channel.WEBHOOK, {"secrets": []}, ["/account/secrets"]),
         (Channel.WEBHOOK, {"secrets": ["whsec_a2tra2tra2tra2tra2tra2tra2tra2tra2s=", "x"]}, ["/account/secrets/1"]),
     ],
@@ -75,6 +78,11 @@ def test_an_unusable_account_is_refused(channel: Channel, change: dict[str, obje
     with pytest.raises(Invalid) as caught:
         read_account(channel, GOOD[channel] | change)
     assert [error.pointer for error in caught.value.errors] == pointers
+
+
+def test_an_unknown_field_names_the_one_that_was_meant() -> None:
+    with pytest.raises(Invalid, match=r"There is no hots in an account for email\. Did you mean 'host'\?"):
+        read_account(Channel.EMAIL, GOOD[Channel.EMAIL] | {"hots": "x"})
 
 
 def test_a_missing_field_is_named() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from libs.errors import Invalid
-from services.orders_notification.domain.event_types import HIDDEN, From, event_type, marked, without
+from services.orders_notification.domain.event_types import HIDDEN, From, check_marks, event_type, marked, without
 
 ORDER = {
     "type": "object",
@@ -89,8 +89,51 @@ def test_secret_marks_apply_under_every_schema_keyword(
 
 def test_a_recursive_schema_terminates() -> None:
     tree: dict[str, Any] = {"properties": {"child": {"$ref": "#"}, "name": {"x-pii": True}}}
-    assert ("name",) in marked(tree, "x-pii")
+    deep: dict[str, Any] = {"name": "Zoë"}
+    for _ in range(50):
+        deep = {"child": deep, "name": "Zoë"}
+    assert "Zoë" not in str(without(deep, marked(tree, "x-pii")))
     assert event_type("t", 1, tree).errors_of({"child": {"child": {}}}) == []
+
+
+def test_a_wide_recursive_schema_costs_nothing_where_it_has_no_marks() -> None:
+    names = [f"p{n}" for n in range(12)]
+    wide = {"properties": {name: {"$ref": "#"} for name in names}}
+    assert marked(wide, "x-pii") == ()  # walked path by path it would be 12 to the power of 10
+
+
+@pytest.mark.parametrize(
+    ("schema", "pointer"),
+    [
+        ({"properties": {f"p{n}": MARK for n in range(501)}}, "/schema"),
+        ({"properties": {f"p{n}": {"$ref": "#"} for n in range(12)} | {"code": MARK}}, "/schema"),
+        (
+            {"properties": {"a": {"$ref": "#code"}}, "$defs": {"c": MARK | {"$anchor": "code"}}},
+            "/schema/properties/a/$ref",
+        ),
+        ({"properties": {"a": {"$dynamicRef": "#c"}, "b": MARK}}, "/schema/properties/a/$dynamicRef"),
+    ],
+)
+def test_a_schema_whose_marks_cannot_all_be_followed_is_refused(schema: dict[str, Any], pointer: str) -> None:
+    """What is marked and not hidden would be stored and shown."""
+    with pytest.raises(Invalid) as caught:
+        check_marks(schema)
+    assert [error.pointer for error in caught.value.errors] == [pointer]
+
+
+def test_of_a_stored_schema_with_too_many_marks_everything_is_hidden() -> None:
+    schema = {"properties": {f"p{n}": MARK for n in range(501)}}
+    assert without({"p500": "1"}, event_type("t", 1, schema).secret) == HIDDEN
+
+
+def test_many_marks_are_followed() -> None:
+    schema = {
+        "properties": {f"p{n}": MARK for n in range(500)} | {"l": {"$ref": "#/allOf/0"}},
+        "allOf": [{"items": {}}],
+    }
+    check_marks(schema)
+    assert len(marked(schema, "x-secret")) == 500
+    check_marks(None)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.errors import Invalid
+from services.tokens.domain.column_names import named_columns
 from services.tokens.domain.columns import Columns
 from services.tokens.domain.lines import CsvRecords, Line, Lines, Record, delimiter_of
 
@@ -79,6 +80,37 @@ def test_the_header_determines_the_delimiter(header: str, delimiter: str) -> Non
     assert delimiter_of(header) == delimiter
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("Ada Lovelace", "Ada", "Lovelace"),
+        ("Jan van der Berg", "Jan", "van der Berg"),
+        ("Lovelace, Ada", "Ada", "Lovelace"),
+        ("Zoë", None, "Zoë"),
+        ("王小明", None, "王小明"),
+        ("Dr. Ada Lovelace", None, "Dr. Ada Lovelace"),
+        ("Muster GmbH", None, "Muster GmbH"),
+        ("Meyer & Söhne", None, "Meyer & Söhne"),
+        ("Lovelace,", None, "Lovelace,"),
+    ],
+)
+def test_a_whole_name_is_told_apart_where_that_is_certain(name: str, first: str | None, last: str) -> None:
+    """Magento and WooCommerce export one column `Name`; a mail that begins "Hello Dr." is worse than "Hello"."""
+    row = Columns.read(["ID", "Name", "Email"]).row(["7", name, ""])
+    assert (row.get("first_name"), row["last_name"]) == (first, last)
+
+
+def test_a_column_name_beside_others_is_the_last_one_or_nothing() -> None:
+    beside_first = Columns.read(["Kundennummer", "Vorname", "Name"])
+    assert beside_first.row(["7", "Ada", "King Lovelace"]) == {
+        "key": "customer:7", "first_name": "Ada", "last_name": "King Lovelace",
+    }  # fmt: skip
+    beside_both = Columns.read(["id", "Name", "First Name", "Last Name"])
+    assert beside_both.ignored == ("Name",)
+    assert beside_both.row(["7", "Ada Lovelace", "Ada", "Lovelace"])["last_name"] == "Lovelace"
+    assert Columns.read(["id", "Name"]).label(("first_name",)) == "Name"
+
+
 def test_columns_are_recognised_under_their_usual_names() -> None:
     columns = Columns.read(
         [
@@ -108,6 +140,29 @@ def test_columns_are_recognised_under_their_usual_names() -> None:
     assert columns.label(("emails", 0)) == "E-Mail-Adresse"
     with pytest.raises(Invalid, match="yes or no"):
         columns.row(["7", "", "", "", "", "", "", "perhaps", ""])
+
+
+@pytest.mark.parametrize(
+    ("cell", "made"), [("1", [False]), ("true", [False]), ("0", []), ("false", []), ("", []), ("Yes", [False])]
+)
+def test_a_column_of_who_declined_makes_only_noes(cell: str, made: list[bool]) -> None:
+    named = named_columns(["Email Opt Out=optout.*.email"])
+    columns = Columns.read(["key", "Email Opt Out", "consent_at"], named)
+    consents = columns.row(["customer:7", cell, "2027-01-01T00:00:00Z"]).get("consents", [])
+    assert consents == [{"topic": "*", "channel": "email", "granted": granted} for granted in made]
+
+
+@pytest.mark.parametrize(
+    "name", ["Email Opt Out", "HASOPTEDOUTOFEMAIL", "Unsubscribed from all email", "Do not allow Emails", "désabonné"]
+)
+def test_a_column_of_who_declined_is_not_taken_for_consent(name: str) -> None:
+    with pytest.raises(Invalid, match=f"{name}=optout.news.email"):
+        named_columns([f"{name}=consent.news.email"])
+
+
+@pytest.mark.parametrize("name", ["Opt-in/Opt-out", "Unsubscribe status", "Email Marketing Consent", "Abonniert"])
+def test_a_column_of_both_answers_is_a_consent(name: str) -> None:
+    assert named_columns([f"{name}=consent.news.email"])[name].kind == "consent"
 
 
 def test_a_header_without_a_key_or_with_duplicates_is_refused() -> None:

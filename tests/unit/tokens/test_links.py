@@ -1,9 +1,13 @@
 """Promise: an unsubscribe link contains exactly what we signed, and nobody else can forge one."""
 
+from dataclasses import replace
+
 import pytest
 
 from libs.contracts.outcomes import Channel, Mode
+from libs.ids import uuid7
 from libs.links import UNSUBSCRIBE_PATH, UnsubscribeLink, read_unsubscribe, sign_unsubscribe, unsubscribe_url
+from services.delivery.adapters.smtp.headers import url
 
 KEY = b"k" * 32
 LINK = UnsubscribeLink(7, Mode.TEST, "customer:Ä-4711", "price-alerts", Channel.EMAIL, "0-1.5")
@@ -17,6 +21,23 @@ def test_the_url_needs_no_escaping() -> None:
     url = unsubscribe_url(KEY, "https://shop.example/", LINK)
     assert url.startswith("https://shop.example" + UNSUBSCRIBE_PATH)
     assert url.rpartition("/")[2].replace("-", "").replace("_", "").isalnum()
+
+
+LONGEST_MESSAGE = f"{uuid7()}.{2**63 - 1}"
+
+
+@pytest.mark.parametrize("script", ["\U0010ffff", "\U0001f600", "漢", "ж", "\u0001z"])
+def test_the_longest_recipient_in_any_script_fits_into_a_header_line(script: str) -> None:
+    recipient = "installation:" + (script * 200)[:200]
+    link = UnsubscribeLink(32_767, Mode.LIVE, recipient, "t" * 64, Channel.EMAIL, LONGEST_MESSAGE)
+    found = url(unsubscribe_url(KEY, "https://notifications.shop.example", link), "the link")
+    assert len(f"List-Unsubscribe: {found}") <= 998
+    assert read_unsubscribe(KEY, found.strip("<>").rpartition("/")[2]) == link
+
+
+def test_a_link_from_a_text_without_a_message_of_ours_round_trips() -> None:
+    link = replace(LINK, recipient="customer:" + "漢" * 200)
+    assert read_unsubscribe(KEY, sign_unsubscribe(KEY, link)) == link
 
 
 def test_another_key_is_rejected() -> None:

@@ -27,7 +27,7 @@ class PostgresSuppressions:
     async def place(self, evidence: Evidence, action: ActionRecorded) -> Suppression:
         """Bar by hand; return the existing suppression if the address is barred already."""
         async with self.database.transaction() as connection:
-            for placed in await place_all(connection, [evidence]):
+            for placed in (await place_all(connection, [evidence])).all:
                 await append(connection, [changed(placed), _action(placed, action)])
                 return placed
             return await locked(connection, evidence.key)

@@ -28,8 +28,8 @@ async def release_batch(connection: Any, wanted: Parking, undo: Undo) -> int:
     rows = await _locked(connection, wanted)
     placed = await place_all(connection, [_evidence(row, undo) for row in rows])
     await _conclude(connection, rows, ParkState.RELEASED, undo)
-    await count_changes(connection, placed, undo.at, suppressed=1)
-    await append(connection, [*map(changed, placed), *_told("breaker.release", rows, wanted, undo)])
+    await count_changes(connection, placed.began, undo.at, suppressed=1)
+    await append(connection, [*map(changed, placed.all), *_told("breaker.release", rows, wanted, undo)])
     return len(rows)
 
 

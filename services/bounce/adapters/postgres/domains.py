@@ -10,6 +10,7 @@ from libs.contracts.reasons import Reason
 from libs.messaging.outbox import append
 from libs.storage.database import Database
 from services.bounce.adapters.postgres.lifting import Lift, count_changes, lift_all
+from services.bounce.adapters.postgres.superseding import withdraw
 from services.bounce.adapters.postgres.suppressions import changed, place_all, to_suppression
 from services.bounce.domain.domains import POLICY, Answer, Domain, DomainState, after, ask_again_at
 from services.bounce.domain.judging import Judged
@@ -87,8 +88,8 @@ class PostgresDomains:
             rows = await self._waiting(connection, name, now)
             placed = await place_all(connection, [_evidence(row, answer) for row in rows])
             await connection.execute(_DECIDED, [row["id"] for row in rows], int(Decision.BARS), POLICY)
-            await count_changes(connection, placed, now, suppressed=1)
-            await append(connection, [changed(item) for item in placed])
+            await count_changes(connection, placed.began, now, suppressed=1)
+            await append(connection, [changed(item) for item in placed.all])
         return len(rows)
 
     async def _let_go(self, name: str, answer: Answer, now: datetime) -> int:
@@ -97,6 +98,7 @@ class PostgresDomains:
             await connection.execute(_DISPROVED, [row["id"] for row in rows], int(Decision.LEAVES), "domain-alive")
             found = [to_suppression(row) for row in await connection.fetch(_BARRED, name, POLICY, _BATCH)]
             lifted = await lift_all(connection, found, Lift(now, "system", answer.words))
+            lifted += await withdraw(connection, rows, now, f"{answer.words}, so the refusal proves nothing")
             await count_changes(connection, lifted, now, lifted=1)
             await append(connection, [changed(item) for item in lifted])
         return len(rows) + len(lifted)

@@ -151,10 +151,10 @@ class PostgresFacts:
                 case Judged(verdict=Bars() as verdict):
                     bars.append(evidence_of(fact, verdict))
         placed = await place_all(connection, bars)
-        await confirm(connection, placed, now)
+        await confirm(connection, placed.all, now)
         parked = await park(connection, parks)
         await domains.ask(connection, judged.values(), now)
-        began = {item.bounce_id for item in placed}
+        began = {item.bounce_id for item in placed.began}
         fresh = [fact for fact in facts if fact.id in new]
         counted = Counted(
             [
@@ -165,9 +165,9 @@ class PostgresFacts:
         await add_blocks(connection, blocks_of(fresh))
         await add_figures(connection, _figures(counted))
         await add_tallies(connection, fresh)
-        for item in placed:
+        for item in placed.began:
             _barred.labels(item.reason.word).inc()
-        return [changed(item) for item in placed]
+        return [changed(item) for item in placed.all]
 
     async def _judged(self, connection: Any, facts: Sequence[NewFact], now: datetime) -> Mapping[UUID, Judged]:
         since = min(fact.at for fact in facts)

@@ -10,6 +10,7 @@ from services.bounce.adapters.postgres.lifting import Lift, count_changes, lift_
 from services.bounce.adapters.postgres.suppressions import changed, to_suppression
 from services.bounce.domain.parking import ParkState
 from services.bounce.domain.rereading import BY_FORM
+from services.bounce.domain.suppressions import Suppression
 from services.bounce.ports import NewFact, Reading
 
 _NOTE = "the mail behind it was read again, and says something else"
@@ -53,14 +54,21 @@ async def supersede(connection: Any, readings: Sequence[Reading], now: datetime)
         return
     await connection.execute(_VOID, [row["id"] for row in gone])
     alive = [row for row in gone if row["address_hash"] not in now_said[row["mail_id"]].dead]
-    if not alive:
-        return
-    keys = [[row[name] for row in alive] for name in ("tenant", "mode", "address_hash", "id")]
+    ended = await withdraw(connection, alive, now, _NOTE)
+    await count_changes(connection, ended, now, lifted=1)
+    await append(connection, [changed(item) for item in ended])
+
+
+async def withdraw(connection: Any, void: Sequence[Any], now: datetime, note: str) -> list[Suppression]:
+    """End what rests on these void facts (rows with their address), alone or beside others, and drop what is parked for
+    them; return the suppressions, whose rows are locked. The caller counts and publishes them."""
+    if not void:
+        return []
+    keys = [[row[name] for row in void] for name in ("tenant", "mode", "address_hash", "id")]
     barred = [to_suppression(row) for row in await connection.fetch(_BARRED, *keys)]
-    lifted = await lift_all(connection, barred, Lift(now, "system", _NOTE, withdrawn=True))
-    await connection.execute(_DROP, *keys, now, _NOTE)
-    await count_changes(connection, lifted, now, lifted=1)
-    await append(connection, [changed(item) for item in lifted])
+    ended = await lift_all(connection, barred, Lift(now, "system", note, withdrawn=True))
+    await connection.execute(_DROP, *keys, now, note)
+    return ended
 
 
 async def restate(connection: Any, facts: Sequence[NewFact]) -> set[UUID]:

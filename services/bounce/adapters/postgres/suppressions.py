@@ -1,7 +1,7 @@
 """Rows of suppressions: locked in one order by all writers, changed in batches."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from libs.contracts.bounce import SuppressionChanged
 from libs.contracts.outcomes import Mode, Scope
@@ -47,25 +47,43 @@ where s.id = i.id
 """
 
 
-async def place_all(connection: Any, evidence: Sequence[Evidence]) -> list[Suppression]:
-    """Return the suppressions that began with this evidence or now rest on it; of two for one key the weightier counts,
-    else the earlier."""
+class Placed(NamedTuple):
+    """Suppressions after new evidence, each list in the order of keys.
+
+    `taken_over`: the address was barred already, now for a weightier reason; it is not counted as suppressed again.
+    """
+
+    began: list[Suppression]
+    taken_over: list[Suppression]
+
+    @property
+    def all(self) -> list[Suppression]:
+        return [*self.began, *self.taken_over]
+
+
+async def place_all(connection: Any, evidence: Sequence[Evidence]) -> Placed:
+    """Bar by this evidence; of two for one key the weightier counts, else the earlier."""
     wanted: dict[tuple[int, int, bytes, int], Evidence] = {}
     for item in sorted(evidence, key=lambda made: (-weight(made.reason), made.at)):
         wanted.setdefault(key_of(item.key), item)
     if not wanted:
-        return []
+        return Placed([], [])
     first = {key: _first(wanted[key]) for key in sorted(wanted)}
     rows = [(*_values(item), *key) for key, item in first.items()]
     added = {row["id"] for row in await connection.fetch(_ADD, *(list(column) for column in zip(*rows, strict=True)))}
     known = [key for key, item in first.items() if item.id not in added]
     if not known:
-        return list(first.values())
-    found = await connection.fetch(_LOCK, *(list(column) for column in zip(*known, strict=True)))
-    changed = [made for row in map(to_suppression, found) if (made := place(row, wanted[key_of(row.key)])) is not None]
-    await put_all(connection, changed)
-    placed = [*(item for item in first.values() if item.id in added), *changed]
-    return sorted(placed, key=lambda item: key_of(item.key))
+        return Placed(list(first.values()), [])
+    rows = await connection.fetch(_LOCK, *(list(column) for column in zip(*known, strict=True)))
+    found = [(was, place(was, wanted[key_of(was.key)])) for was in map(to_suppression, rows)]
+    changed = [(was, made) for was, made in found if made is not None]
+    await put_all(connection, [made for _, made in changed])
+    again = [made for was, made in changed if not was.active]
+    began = [*(item for item in first.values() if item.id in added), *again]
+    return Placed(
+        sorted(began, key=lambda item: key_of(item.key)),
+        [made for was, made in changed if was.active],
+    )
 
 
 def _first(evidence: Evidence) -> Suppression:

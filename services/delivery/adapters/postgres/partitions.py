@@ -9,7 +9,9 @@ from uuid import UUID
 import asyncpg
 
 from libs.clock import Clock
-from libs.contracts.outcomes import Status
+from libs.contracts.delivery import Transition
+from libs.contracts.outcomes import Channel, Status
+from libs.contracts.reasons import Reason
 from libs.ids import first_id_at
 from libs.storage.database import Database
 from libs.storage.portions import in_portions
@@ -26,12 +28,16 @@ where i.inhparent = 'message'::regclass order by 1
 """
 _OPEN = "select count(*) from request where id >= $1 and id < $2 and (pending > 0 or settled_at is null)"
 # nobody will find out any more: end the unknown, with a reason that says so
-_UNKNOWN_ENDS = """
-update message m set status = 3, reason = 91, recorded_at = $3 from doubt d
-where d.notification_id >= $1 and d.notification_id < $2
-  and m.notification_id = d.notification_id and m.address_id = d.address_id and m.status = 6
-returning m.request_id
-"""
+_UNKNOWN_ENDS = f"""
+with old as materialized (
+  select notification_id, address_id from doubt where notification_id >= $1 and notification_id < $2
+  order by notification_id, address_id limit $4)
+update message m set status = {int(Status.FAILED)}, reason = {int(Reason.UNKNOWN_FINAL)}, recorded_at = $3 from old
+where m.notification_id = old.notification_id and m.address_id = old.address_id and m.status = {int(Status.UNKNOWN)}
+returning m.request_id, m.notification_id, m.address_id, m.attempt, m.channel, m.sender, m.plan_step as step, m.locale,
+  m.provider_ref, m.address_hash, m.content_digest as digest
+"""  # noqa: S608 - our own statement
+_UNKNOWN_STEP = 1_000  # its transitions are told to history
 _ROLL_UP = """
 with gone as (delete from request where id >= $1 and id < $2 returning *)
 insert into daily as d (day, tenant, mode, communication, requests, recipients, extra, sent, failed, skipped,
@@ -55,7 +61,8 @@ with seen as (
   order by received_at, id limit $4),
 wiped as (
   update request r set body = null, marks = '' from seen
-  where r.id = seen.id and r.settled_at < $5 and r.pending = 0 and r.body is not null)
+  where r.id = seen.id and r.pending = 0 and r.body is not null
+    and (r.settled_at < $5 or (r.secret and r.expires_at < $6 and r.unknown = 0)))
 select received_at, id, count(*) over () from seen order by received_at desc, id desc limit 1
 """
 _FORGET = (
@@ -109,31 +116,33 @@ class PostgresPartitions:
         return len(dropped)
 
     async def _wipe(self, before: datetime, now: datetime) -> None:
-        """Wipe the requests that came of age in the last day, and those of one older day, a different one each hour:
-        some settle late. Wiping all at once would scan months each hour, and an index would be a cost for every
-        request."""
-        older = before - timedelta(days=1 + int(now.timestamp() // 3_600) % self.retention_days)
-        for start, end in ((before - timedelta(days=1), before), (older - timedelta(days=1), older)):
-            last: tuple[datetime, UUID] | None = (start, UUID(int=0))
+        """Wipe the requests that came of age in the last day, secrets of the last day that have expired, and the
+        requests of one older day, a different one each hour: some settle late. Wiping all at once would scan months
+        each hour, and an index would be a cost for every request."""
+        day = timedelta(days=1)
+        older = before - day * (1 + int(now.timestamp() // 3_600) % self.retention_days)
+        for end in (before, now, older):
+            last: tuple[datetime, UUID] | None = (end - day, UUID(int=0))
             while last is not None:
-                last = await self._wipe_step(last, end, before)
+                last = await self._wipe_step(last, end, (before, now))
 
     async def _wipe_step(
-        self, after: tuple[datetime, UUID], end: datetime, before: datetime
+        self, after: tuple[datetime, UUID], end: datetime, ages: tuple[datetime, datetime]
     ) -> tuple[datetime, UUID] | None:
         async with self.database.transaction() as connection:
-            row = await connection.fetchrow(_WIPE, *after, end, _STEP, before)
+            row = await connection.fetchrow(_WIPE, *after, end, _STEP, *ages)
         return (row[0], row[1]) if row is not None and row[2] == _STEP else None
 
     async def _drop(self, day: date) -> bool:
         low, high = bounds(day)
         suffix = day.strftime("%Y%m%d")
         try:
+            while await self._end_unknown(low, high) == _UNKNOWN_STEP:
+                pass
             async with self.database.transaction() as connection:
                 if await connection.fetchval(_OPEN, low, high, timeout=_DAY_SECONDS):
                     log.error("old_day_still_open", day=day.isoformat())
                     return False
-                await _end_unknown(connection, (low, high), self)
                 await connection.execute(_ROLL_UP, low, high, day, timeout=_DAY_SECONDS)
                 await connection.execute(f"{_SHORT_LOCKS}; drop table message_{suffix}, attempt_{suffix}")
         except asyncpg.LockNotAvailableError:
@@ -141,6 +150,19 @@ class PostgresPartitions:
             return False
         log.info("day_dropped", day=day.isoformat())
         return True
+
+    async def _end_unknown(self, low: UUID, high: UUID) -> int:
+        """End up to a thousand unknown messages of a day in which nothing is open; return how many."""
+        moves, now = Moves(), self.clock()
+        async with self.database.transaction() as connection:
+            if await connection.fetchval(_OPEN, low, high, timeout=_DAY_SECONDS):
+                return 0
+            rows = await connection.fetch(_UNKNOWN_ENDS, low, high, now, _UNKNOWN_STEP)
+            for row in rows:
+                moves.move(row["request_id"], Status.UNKNOWN, Status.FAILED)
+                moves.transitions[row["request_id"]].append(_ended(row, now))
+            await settle(connection, moves, now)
+        return len(rows)
 
     async def always_empty(self, turn: int | None = None) -> Mapping[str, int]:
         """Return counts that must always be zero. With a `turn`, check the requests of the last hour and one slice of
@@ -160,17 +182,18 @@ class PostgresPartitions:
         }
 
 
-async def _end_unknown(connection: Any, span: tuple[UUID, UUID], days: PostgresPartitions) -> None:
-    moves = Moves()
-    for row in await connection.fetch(_UNKNOWN_ENDS, *span, days.clock()):
-        moves.move(row[0], Status.UNKNOWN, Status.FAILED)
-    await settle(connection, moves, days.clock())
-
-
 def bounds(day: date) -> tuple[UUID, UUID]:
     """Return the id range of a day: its first id, and the next day's."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return first_id_at(start), first_id_at(start + timedelta(days=1))
+
+
+def _ended(row: Any, now: datetime) -> Transition:
+    values: dict[str, Any] = dict(row) | {"channel": Channel(row["channel"]).word, "at": now}
+    del values["request_id"]
+    # the request's variables, and with them the recipient's name, are wiped by now
+    values |= {"recipient": "", "was": Status.UNKNOWN.word, "is_": Status.FAILED.word}
+    return Transition(**values, reason=Reason.UNKNOWN_FINAL.word)
 
 
 def _day(text: str) -> date:

@@ -11,6 +11,7 @@ _PLAIN_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~ ]+")
 _MAILBOX = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"|[^\x00-\x20\x7f<>"@]+)@[^\x00-\x20\x7f<>"@]+')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _LONGEST_BARE = 900  # a line has at most 998 characters
+_LONGEST_URL = 998 - len("List-Unsubscribe: <>")
 _WORD_BYTES = 39  # 64 characters encoded, so that a field's name fits before the first of 75
 
 
@@ -90,6 +91,6 @@ def named_mailbox(value: str, what: str) -> str:
 
 def url(value: str, what: str) -> str:
     """Return a URL in angle brackets (RFC 2369). Raises NotAHeader."""
-    if not value.isascii() or len(value) > _LONGEST_BARE or re.search(r"[\x00-\x20\x7f<>]", value):
+    if not value.isascii() or len(value) > _LONGEST_URL or re.search(r"[\x00-\x20\x7f<>]", value):
         raise NotAHeader(f"{what} is not a URL that a header could carry")
     return f"<{value}>"

@@ -8,6 +8,7 @@ from uuid import UUID
 from libs import exact_json
 from libs.contracts.orders_notification import Decision, DecisionRecorded
 from libs.contracts.outcomes import Lane, Mode
+from libs.keyring import Keyring
 from libs.messaging import outbox
 from libs.messaging.outbox import FIRST_LANE, SECOND_LANE, Outgoing
 from libs.storage.database import Database
@@ -47,8 +48,9 @@ _HURRIES = Lane.TRANSACTIONAL.word
 class PostgresEvents:
     """Implements ports.intake.EventStore."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
+        self._keyring = keyring  # for rejections
 
     async def store(self, prepared: Sequence[Prepared], kept: Sequence[Kept], now: datetime) -> Stored:
         """Claim the keys first: an event that another batch, or this one, has already brought is not written again."""
@@ -57,7 +59,7 @@ class PostgresEvents:
             fresh = [item for item in prepared if first[item.key] == item.cause]
             if fresh:
                 await self._insert(connection, fresh, now)
-            rows = await rejections.insert(connection, kept, now) if kept else {}
+            rows = await rejections.insert(connection, kept, now, self._keyring) if kept else {}
             new = [item for item in kept if rows[item.id] == item.id]
             await outbox.append(connection, [*_outgoing(fresh, now), *_told(new, now)])
         return Stored(first, rows)

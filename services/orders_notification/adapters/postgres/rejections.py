@@ -1,4 +1,4 @@
-"""Deliveries that could not become events, with their raw bytes, until they are replayed or expire."""
+"""Deliveries that could not become events, sealed as they came, until they expire."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -6,34 +6,38 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from libs import exact_json
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from libs.contracts.reasons import Reason
 from libs.errors import FieldError
+from libs.keyring import Keyring
 from libs.messaging import outbox
 from libs.messaging.outbox import Outgoing
 from libs.storage.database import Database
-from services.orders_notification.domain.intake import BY_TOPIC, Kept
+from services.orders_notification.domain.intake import BY_TOPIC, Kept, Raw
 from services.orders_notification.ports.rejections import Filter, Rejection
 from services.orders_notification.ports.sources import Author
 
 _INSERT = """
 insert into rejection as r (id, tenant, mode, source, client, reason, errors, event_type, event_source, event_id,
-                            subject, headers, query, body, digest, received_at, last_at, recipient)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)
+                            subject, headers, query, body, sealed, digest, received_at, last_at, recipient)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '{}', '{}', '', $12, $13, $14, $14, $15)
 on conflict (tenant, mode, digest) where state = 0
 do update set times = r.times + 1, last_at = excluded.last_at, reason = excluded.reason, errors = excluded.errors,
   recipient = coalesce(excluded.recipient, r.recipient)
 returning id
 """
 _COLUMNS = """
-id, source, client, reason, errors, event_type, event_source, event_id, subject, headers, query, body, times,
-received_at, last_at, state, replayed_at
+id, source, client, reason, errors, event_type, event_source, event_id, subject, headers, query, body, sealed,
+times, received_at, last_at, state, replayed_at
 """
 _FIND = f"select {_COLUMNS} from rejection where tenant = $1 and mode = $2"  # noqa: S608 - our own words
 _NARROWED = {
     "before": "id < {}",
+    "after": "id > {}",
     "source": "source = {}",
     "type": "event_type = {}",
     "reason": "reason = {}",
@@ -46,6 +50,13 @@ update rejection set state = 1, replayed_at = $4
 where tenant = $1 and mode = $2 and state = 0 and id = any($3)
 """
 
+_CLEAR = "select id, headers, query, body from rejection where sealed is null limit $1 for update skip locked"
+_SEAL = """
+update rejection r set sealed = s.sealed, headers = '{}', query = '{}', body = ''
+from unnest($1::uuid[], $2::bytea[]) as s (id, sealed) where r.id = s.id
+"""
+_AT_ONCE = 100
+_PURPOSE = "rejections"
 _ERASE = "delete from rejection where tenant = $1 and mode = $2 and recipient = $3"
 
 
@@ -54,12 +65,14 @@ async def erase(connection: Any, tenant: int, mode: Mode, recipient: str) -> Non
     await connection.execute(_ERASE, tenant, int(mode), recipient)
 
 
-async def insert(connection: Any, kept: Sequence[Kept], now: datetime) -> dict[UUID, UUID]:
+async def insert(connection: Any, kept: Sequence[Kept], now: datetime, keyring: Keyring) -> dict[UUID, UUID]:
     """Store rejections; return the row of each: an earlier one's where a sender retries the same bytes."""
     digests = {item.id: _digest(item) for item in kept}
     rows: dict[UUID, UUID] = {}
     for item in sorted(kept, key=lambda item: (item.origin.tenant, item.origin.mode, digests[item.id])):
-        rows[item.id] = await connection.fetchval(_INSERT, *_row(item, digests[item.id], now))
+        rows[item.id] = await connection.fetchval(
+            _INSERT, *_row(item, _sealed(keyring, item.id, item.raw), digests[item.id], now)
+        )
     return rows
 
 
@@ -75,7 +88,11 @@ def _digest(item: Kept) -> bytes:
     return hashlib.sha256(key.encode() + item.event.body).digest()
 
 
-def _row(item: Kept, digest: bytes, now: datetime) -> tuple[Any, ...]:
+def _sealed(keyring: Keyring, id_: UUID, raw: Raw) -> bytes:
+    return keyring.seal(_PURPOSE, msgspec.msgpack.encode(raw), id_.bytes)
+
+
+def _row(item: Kept, sealed: bytes, digest: bytes, now: datetime) -> tuple[Any, ...]:
     event = item.event
     return (
         item.id,
@@ -89,9 +106,7 @@ def _row(item: Kept, digest: bytes, now: datetime) -> tuple[Any, ...]:
         event.source if event else None,
         event.id if event else None,
         event.subject if event else None,
-        item.raw.headers,
-        item.raw.query,
-        item.raw.body,
+        sealed,
         digest,
         now,
         item.recipient,
@@ -101,15 +116,28 @@ def _row(item: Kept, digest: bytes, now: datetime) -> tuple[Any, ...]:
 class PostgresRejections:
     """Implements ports.rejections.Rejections."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
+        self._keyring = keyring
 
     async def find(self, tenant: int, mode: Mode, wanted: Filter) -> list[Rejection]:
         asked = {name: value for name in _NARROWED if (value := getattr(wanted, name)) is not None}
         async with self._database.acquire() as connection:
             values = (tenant, int(mode), wanted.limit, *asked.values())
-            rows = await connection.fetch(_question(asked), *values)
-        return [_rejection(row) for row in rows]
+            rows = await connection.fetch(_question(asked, oldest_first=wanted.oldest_first), *values)
+        return [self._rejection(row) for row in rows]
+
+    async def seal_clear(self) -> int:
+        total, count = 0, _AT_ONCE
+        while count == _AT_ONCE:
+            async with self._database.transaction() as connection:
+                rows = await connection.fetch(_CLEAR, _AT_ONCE)
+                raws = [Raw(row["body"], row["headers"], row["query"]) for row in rows]
+                sealed = [_sealed(self._keyring, row["id"], raw) for row, raw in zip(rows, raws, strict=True)]
+                await connection.execute(_SEAL, [row["id"] for row in rows], sealed)
+            count = len(rows)
+            total += count
+        return total
 
     async def replayed(self, author: Author, ids: Sequence[UUID]) -> None:
         recorded = ActionRecorded(
@@ -125,16 +153,18 @@ class PostgresRejections:
             told = Outgoing(recorded, "rejections", tenant, mode, source="orders-notification")
             await outbox.append(connection, [told])
 
+    def _rejection(self, row: Any) -> Rejection:
+        values = dict(row)
+        if (sealed := values.pop("sealed")) is not None:
+            raw = msgspec.msgpack.decode(self._keyring.open(_PURPOSE, sealed, values["id"].bytes), type=Raw)
+            values |= {"body": raw.body, "headers": raw.headers, "query": raw.query}
+        values["reason"] = Reason(values["reason"])
+        values["errors"] = tuple(FieldError(error["pointer"], error["detail"]) for error in values["errors"])
+        return Rejection(**values)
 
-def _question(asked: Iterable[str]) -> str:
+
+def _question(asked: Iterable[str], *, oldest_first: bool = False) -> str:
     """Return a statement with only the conditions that are used: after a while Postgres makes a generic plan, which for
     "is null or" reads all of a tenant's rows."""
     narrowed = "".join(f" and {_NARROWED[name].format(f'${place}')}" for place, name in enumerate(asked, 4))
-    return f"{_FIND}{narrowed} order by id desc limit $3"
-
-
-def _rejection(row: Any) -> Rejection:
-    values = dict(row)
-    values["reason"] = Reason(values["reason"])
-    values["errors"] = tuple(FieldError(error["pointer"], error["detail"]) for error in values["errors"])
-    return Rejection(**values)
+    return f"{_FIND}{narrowed} order by id {'asc' if oldest_first else 'desc'} limit $3"
