@@ -71,17 +71,6 @@ async def test_a_receipt_settles_what_nobody_knew_and_the_account_is_adjusted(wo
     assert told["receipts"][0]["recipient"] == "customer:1"
 
 
-async def test_a_request_settles_only_after_its_resend(world: World) -> None:
-    world.provider.answer = lambda m: Ambiguous(Reason.TIMED_OUT, "no answer") if m.attempt == 1 else Sent()
-    await one(world, "resend")
-    await world.send_all()
-    assert await world.events("request.settled") == []  # nothing is pending, but it will be called again
-    await world.execute("update work set due_at = now() - interval '1 s'")
-    await world.send_all()
-    [settled] = await world.events("request.settled")
-    assert (settled["account"]["sent"], settled["account"]["unknown"]) == (1, 0)
-
-
 async def test_an_account_moves_on_the_page_that_it_was_stored_on(world: World) -> None:
     """So that its moves add no entries to the table's indexes."""
     release = await world.release(["push"])
