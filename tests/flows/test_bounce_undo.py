@@ -215,3 +215,21 @@ async def test_the_same_fact_again_is_counted_once(world: World) -> None:
         await world.hear(MessageRejected(request_id=uuid4(), rejections=(rejection,)))
     world.clock.advance(HOUR)
     assert (await world.get("/v1/statistics"))["totals"]["facts"] == 1
+
+
+async def test_adjacent_spans_count_each_block_and_fact_once_and_say_what_they_cover(world: World) -> None:
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    for day in range(3):
+        await said(world, ["ann"], BLOCKED, domain="outlook.com", at=midnight + day * DAY + HOUR)
+    world.clock.now = midnight + 4 * DAY
+
+    async def count(begin: datetime, end: datetime) -> tuple[int, int, datetime]:
+        span = {"since": begin.isoformat(), "until": end.isoformat()}
+        blocks = (await world.get("/v1/reputation", **span))["items"]
+        figures = await world.get("/v1/statistics", grain="none", **span)
+        return sum(row["count"] for row in blocks), figures["totals"]["facts"], datetime.fromisoformat(figures["until"])
+
+    for day in range(3):
+        begin, end = midnight + day * DAY, midnight + (day + 1) * DAY
+        assert await count(begin, end) == (1, 1, end)
+    assert await count(midnight, midnight + timedelta(minutes=1)) == (1, 1, midnight + DAY)  # days are counted whole

@@ -84,12 +84,25 @@ async def test_a_suppression_that_was_lifted_bars_nothing(world: World, attempts
     bars = b64decode(recipient["addresses"][0]["hash"])
     placed = Suppression(1, 1, bars, 0, int(Reason.SUPPRESSED_BOUNCE), 1, True)
     await world.ledger.suppress([placed, placed._replace(version=2, active=False)])
+    await world.ledger.suppress([placed])  # the older event once more
     world.provider.answer = lambda m: Sent() if m.attempt == attempts else Deferred(Reason.PROVIDER_UNAVAILABLE, "503")
     await world.request(await world.release(["push"]), ["customer:1"])
     await world.send_all()
     await world.execute("update work set due_at = now() - interval '1 s'")
     await world.send_all()
     assert await world.statuses() == {(SENT, 0): 1}
+
+
+async def test_a_request_settles_only_after_its_resend(world: World) -> None:
+    world.provider.answer = lambda m: Ambiguous(Reason.TIMED_OUT, "no answer") if m.attempt == 1 else Sent()
+    world.tokens.add("customer:1", "push")
+    await world.request(await world.release(["push"]), ["customer:1"], on_unknown="resend")
+    await world.send_all()
+    assert await world.events("request.settled") == []  # nothing is pending, but it will be called again
+    await world.execute("update work set due_at = now() - interval '1 s'")
+    await world.send_all()
+    [settled] = await world.events("request.settled")
+    assert (settled["account"]["sent"], settled["account"]["unknown"]) == (1, 0)
 
 
 async def test_every_outcome_has_its_status_and_the_sum_holds(world: World) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -107,6 +108,30 @@ async def test_who_an_event_names_is_erased_from_it_though_others_were_told(shop
     assert await data_of(shop, same) is None
 
 
+async def test_who_was_not_told_is_erased_too(shop: Intake) -> None:
+    """The condition was false, or the data missed its schema: the event names them all the same."""
+    shop.published.releases[:] = [release(recipient="event.data.followers", condition="event.data.total > 100")]
+    await shop.put("/v1/event-types/order.placed", {"schema": {"required": ["total"]}})
+    small = await shop.post("/v1/events", event(data={"followers": ["b"], "total": 1}))
+    assert (await shop.post("/v1/events", event("e2", data={"followers": ["b"], "note": "for b"}))).status_code == 422
+    await erase(shop, "customer:b")
+    assert await data_of(shop, small) is None
+    assert (await shop.get("/v1/rejections")).json()["items"] == []
+
+
+async def test_decisions_about_an_erased_person_stay_without_the_key(shop: Intake) -> None:
+    shop.published.releases[:] = [release(recipient="event.data.followers")]
+    odd = 'b"\\ü'
+    taken = (await shop.post("/v1/events", event(data={"followers": [odd, "c"]}))).json()
+    await erase(shop, f"customer:{odd}")
+    await erase(shop, f"customer:{odd}")
+    shown = (await shop.get(f"/v1/events/{taken['id']}")).json()
+    assert [one["recipient"] for one in shown["decisions"]] == [None, "customer:c"]
+    for key, count in ((f"customer:{odd}", 0), ("customer:c", 1)):
+        assert len((await shop.get(f"/v1/events?recipient={quote(key)}")).json()["items"]) == count
+    assert await shop.rows(f"select from {SCHEMA}.event_recipient where recipient <> 'customer:c'") == []
+
+
 async def test_what_was_kept_of_an_erased_person_goes_and_is_not_replayed(shop: Intake) -> None:
     await shop.put("/v1/event-types/order.placed", {"schema": {"required": ["total"]}})
     for number, name in enumerate(("ann", "ben")):
@@ -127,3 +152,16 @@ async def test_a_code_travels_with_the_request_and_is_stored_nowhere_else(shop: 
     assert (request.event["data"]["code"], request.secret) == ("471147", True)
     plain = await shop.post("/v1/events", event("e2", type="order.shipped"))
     assert plain.status_code == 202
+
+
+async def test_an_edit_or_removal_that_read_an_old_version_is_refused(shop: Intake) -> None:
+    for path, body in (
+        ("/v1/event-types/order.placed", {"schema": {"type": "object"}}),
+        ("/v1/sources/shopify", {"shipped": "shopify", "secrets": ["hush-hush-hush"]}),
+    ):
+        assert (await shop.put(path, body)).headers["etag"] == '"1"'
+        assert (await shop.put(path, body)).status_code == 428
+        assert (await shop.put(path, body, if_match='"1"')).headers["etag"] == '"2"'
+        assert (await shop.put(path, body, if_match='"1"')).status_code == 412
+    for sent, status in (({}, 428), ({"if_match": '"1"'}, 412), ({"if_match": '"2"'}, 204)):
+        assert (await shop.delete("/v1/sources/shopify", **sent)).status_code == status

@@ -21,8 +21,10 @@ _MOST_ROWS = 10_000
 _COUNTS = ("facts", "first", "suppressed", "lifted", "parked", "undetermined")
 
 Dimension = Literal["category", "provider", "from_domain", "communication"]
-Since = Annotated[AwareDatetime | None, Query(description="Start, rounded to the hour or day (UTC).")]
-Until = Annotated[AwareDatetime | None, Query(description="End; default: now.")]
+Since = Annotated[AwareDatetime | None, Query(description="Start, rounded down to the hour or day (UTC).")]
+Until = Annotated[
+    AwareDatetime | None, Query(description="End, exclusive, rounded up to the hour or day (UTC); default: now.")
+]
 Provider = Annotated[str | None, Query(max_length=100, examples=["gmail"])]
 
 
@@ -109,5 +111,11 @@ def _span(deps: Bounce, since: datetime | None, until: datetime | None, grain: s
     kept = by_hour.date() if grain == "hour" else by_day
     if begin.astimezone(UTC).date() < kept:
         raise Invalid(f"Figures by the {grain} are kept from {kept} on; ask for a later time.", pointer="since")
-    begin = begin.replace(minute=0, second=0, microsecond=0)
-    return (begin if grain == "hour" else begin.replace(hour=0)), end
+    first, last = _start(begin, grain), _start(end, grain)
+    return first, last if last == end else last + timedelta(**{f"{grain}s": 1})
+
+
+def _start(at: datetime, grain: str) -> datetime:
+    """Return the start of the bucket. Buckets are counted whole, and the response names the time that it covers."""
+    hour = at.replace(minute=0, second=0, microsecond=0)
+    return hour if grain == "hour" else hour.replace(hour=0)

@@ -24,10 +24,12 @@ RECIPIENTS_PER_REQUEST = 1_000
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """All that was decided about one event: the decisions, and the requests to `delivery`."""
+    """All that was decided about one event: the decisions, and the requests to `delivery`. `untold`: whom a refusing
+    communication would have written to."""
 
     decisions: tuple[Decision, ...]
     requests: tuple[NotificationRequested, ...] = ()
+    untold: tuple[RecipientKey, ...] = ()
 
     @property
     def recipients(self) -> list[str]:
@@ -48,10 +50,12 @@ def decide(event: BusinessEvent, cause: CauseId, listeners: Listeners, at: datet
     carried = variables | {"time": event.time, "data": msgspec.Raw(event.body)}
     decisions: list[Decision] = []
     requests: list[NotificationRequested] = []
+    untold: list[RecipientKey] = []
     for release in listeners.releases:
         refusal, keys = _recipients(release, event, context, at)
         if refusal is not None:
             decisions.append(refusal)
+            untold.extend(_whom(release, event, context))
             continue
         requested = [
             RequestedRecipient(key=key, notification_id=notification_id(cause, release.communication, key))
@@ -59,7 +63,15 @@ def decide(event: BusinessEvent, cause: CauseId, listeners: Listeners, at: datet
         ]
         decisions.extend(_requested(release, requested))
         requests.extend(_requests(release, cause, _Cargo(carried, _expiry(event, release), requested)))
-    return Decided(tuple(decisions), tuple(requests))
+    return Decided(tuple(decisions), tuple(requests), tuple(untold))
+
+
+def about(event: BusinessEvent, listeners: Listeners) -> list[RecipientKey]:
+    """Return whom the listening communications would write to, for an event that nothing is decided about."""
+    if not listeners.releases:
+        return []
+    context = Context({"event": _variables(event)}, listeners.needs)
+    return [key for release in listeners.releases for key in _whom(release, event, context)]
 
 
 def wiped_when_final(decided: Decided) -> Decided:
@@ -80,10 +92,22 @@ def _recipients(
                 detail = None if held is False else "the condition's result is not a boolean"
                 reason = Reason.CONDITION_FALSE if held is False else Reason.CONDITION_ERROR
                 return _refusal(release, reason, detail), ()
-        keys = recipient_keys(event.recipient if release.recipient is None else release.recipient.evaluate(context))
+        keys = _keys(release, event, context)
     except (Invalid, BadRecipient) as error:
         return _refusal(release, Reason.CONDITION_ERROR, str(error)), ()
     return (None, keys) if keys else (_refusal(release, Reason.RECIPIENT_MISSING, None), ())
+
+
+def _keys(release: CompiledRelease, event: BusinessEvent, context: Context) -> list[RecipientKey]:
+    return recipient_keys(event.recipient if release.recipient is None else release.recipient.evaluate(context))
+
+
+def _whom(release: CompiledRelease, event: BusinessEvent, context: Context) -> list[RecipientKey]:
+    """Erasure finds events by the people in them, also where nobody was written to."""
+    try:
+        return _keys(release, event, context)
+    except (Invalid, BadRecipient):
+        return []
 
 
 def _expiry(event: BusinessEvent, release: CompiledRelease) -> datetime:

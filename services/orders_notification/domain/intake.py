@@ -65,6 +65,7 @@ class Kept(msgspec.Struct, frozen=True):
     errors: tuple[FieldError, ...]
     raw: Raw
     event: BusinessEvent | None = None
+    recipient: str | None = None  # whom it is about, if the event tells
 
 
 class Verdict(msgspec.Struct, frozen=True):

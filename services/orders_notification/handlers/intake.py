@@ -15,7 +15,7 @@ from libs.contracts.tokens import RecipientErased
 from libs.messaging.bus import Subscriptions
 from libs.telemetry import batch_span, new_trace, one_of
 from services.orders_notification.domain.cloudevents import BusinessEvent
-from services.orders_notification.domain.deciding import decide, wiped_when_final
+from services.orders_notification.domain.deciding import about, decide, wiped_when_final
 from services.orders_notification.domain.event_types import without
 from services.orders_notification.domain.intake import (
     ACCEPTED,
@@ -103,12 +103,13 @@ def prepare(submission: Submission, catalogue: Catalogue, now: datetime) -> Prep
     """Check an event against its type's schema and decide it; pure."""
     origin, event = submission.origin, submission.event
     cause = new_cause()
-    declared = catalogue.event_types.get(event.type)
+    declared, listeners = catalogue.event_types.get(event.type), catalogue.listening_to(event.type)
     if declared is not None and (errors := declared.errors_of(event.data)):
         raw = submission.raw or Raw(structured(event), {"content-type": "application/cloudevents+json"})
-        return Kept(cause, origin, Reason.SCHEMA_INVALID, tuple(errors), raw, event)
+        recipient = event.recipient or next(iter(about(event, listeners)), None)
+        return Kept(cause, origin, Reason.SCHEMA_INVALID, tuple(errors), raw, event, recipient)
     body = event.body
-    decided = decide(event, cause, catalogue.listening_to(event.type), now)
+    decided = decide(event, cause, listeners, now)
     if declared is not None and declared.secret:
         body = exact_json.dumps(without(event.data, declared.secret))
         decided = wiped_when_final(decided)

@@ -23,7 +23,7 @@ where tenant = $1 and mode = $2 and grain = $3 and bucket >= $4 and bucket < $5
 _HEALTH = """
 select sender, about, provider, category, sum(count)::bigint as count, max(last_at) as last_at,
   (array_agg(last_bounce order by last_at desc))[1] as last_bounce
-from health where tenant = $1 and mode = $2 and day >= $3 and day <= $4
+from health where tenant = $1 and mode = $2 and day >= $3 and day < $4
   and ($5::smallint is null or sender = $5) and ($6::text is null or provider = $6)
 group by 1, 2, 3, 4 order by 5 desc, 1, 2, 3, 4 limit $7
 """

@@ -35,10 +35,12 @@ _SETTLE = insert("""
 insert into settlement (cause_id, request_id) select * from unnest($1::uuid[], $2::uuid[]) {unless}
 """)
 _ERASE = """
-update event set body = null, extensions = null
+update event set body = null, extensions = null, recipient = nullif(recipient, $3),
+  decisions = convert_to(replace(convert_from(decisions, 'UTF8'), '"recipient":' || $4, '"recipient":null'), 'UTF8')
 where tenant = $1 and mode = $2 and (recipient = $3 or id in (
   select id from event_recipient where tenant = $1 and mode = $2 and recipient = $3))
 """
+_ERASE_AMONG = "delete from event_recipient where tenant = $1 and mode = $2 and recipient = $3"
 
 _HURRIES = Lane.TRANSACTIONAL.word
 
@@ -100,14 +102,17 @@ class PostgresEvents:
 
     async def erase(self, tenant: int, mode: Mode, recipient: str) -> None:
         async with self._database.transaction() as connection:
-            await connection.execute(_ERASE, tenant, int(mode), recipient)
+            quoted = exact_json.dumps(recipient).decode()  # in JSON no other text can look like this
+            await connection.execute(_ERASE, tenant, int(mode), recipient, quoted)
+            await connection.execute(_ERASE_AMONG, tenant, int(mode), recipient)
             await rejections.erase(connection, tenant, mode, recipient)
 
 
 def _named(item: Prepared) -> list[str]:
-    """Return everybody that the event is about: the decisions' recipients, and its own; it is erased with each."""
+    """Return everybody that the event is about: the decisions' recipients, those not told, and its own; it is erased
+    with each."""
     itself = [item.event.recipient] if item.event.recipient is not None else []
-    return list(dict.fromkeys([*item.decided.recipients, *itself]))
+    return list(dict.fromkeys([*item.decided.recipients, *item.decided.untold, *itself]))
 
 
 def _row(item: Prepared, recipients: list[str]) -> tuple[Any, ...]:

@@ -26,7 +26,8 @@ insert into rejection as r (id, tenant, mode, source, client, reason, errors, ev
                             subject, headers, query, body, sealed, digest, received_at, last_at, recipient)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '{}', '{}', '', $12, $13, $14, $14, $15)
 on conflict (tenant, mode, digest) where state = 0
-do update set times = r.times + 1, last_at = excluded.last_at, reason = excluded.reason, errors = excluded.errors
+do update set times = r.times + 1, last_at = excluded.last_at, reason = excluded.reason, errors = excluded.errors,
+  recipient = coalesce(excluded.recipient, r.recipient)
 returning id
 """
 _COLUMNS = """
@@ -108,7 +109,7 @@ def _row(item: Kept, sealed: bytes, digest: bytes, now: datetime) -> tuple[Any, 
         sealed,
         digest,
         now,
-        event.recipient if event else None,
+        item.recipient,
     )
 
 
