@@ -78,13 +78,17 @@ _DOCUMENTS_BY_MESSAGES = _DOCUMENTS.format(
 )
 _DOCUMENTS_BY_ADDRESS = _DOCUMENTS.format(which="d.address_key = $5::bigint")
 # bounds in every case: with "is null or" a generic plan of Postgres would start at the newest row
-_ACTIONS = f"""
+_ACTIONS_OF = f"""
 select d.*, term.word as type_word from document d join term on term.id = d.type
 where d.tenant = $1 and d.mode = $2 and d.action is not null
-  and ($4::text is null or d.actor = $4) and ($5::text is null or d.action = $5) and ($6::text is null or d.object = $6)
+  and ($4::text is null or d.actor = $4) and ($5::text is null or d.action = $5) and {{which}}
   and (d.at, d.id) < (coalesce($7::timestamptz, 'infinity'), coalesce($8::uuid, '{UUID(int=0)}'))
 order by d.at desc, d.id desc limit $3
 """  # noqa: S608 - our own words
+_ACTIONS = _ACTIONS_OF.format(which="$6::text is null")
+_ACTIONS_ABOUT = _ACTIONS_OF.format(
+    which="hashtextextended(d.object, 0) = hashtextextended($6::text, 0) and d.object = $6"
+)
 _FORGET_DECISIONS = """
 update decision d set recipient = null, detail = null
 from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
@@ -105,7 +109,8 @@ where hashtextextended(d.recipient, 0) = hashtextextended(gone.recipient, 0) and
 _FORGET_ACTIONS = f"""
 update document d set object = null, body = ({_NAMELESS})
 from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
-where d.action is not null and d.tenant = gone.tenant and d.mode = gone.mode and d.object = gone.recipient
+where d.action is not null and hashtextextended(d.object, 0) = hashtextextended(gone.recipient, 0)
+  and d.object = gone.recipient and d.tenant = gone.tenant and d.mode = gone.mode
 """  # noqa: S608 - our own words
 
 
@@ -174,7 +179,8 @@ class PostgresAudit:
         at, id_ = wanted.after or (None, None)
         who = (wanted.actor, wanted.action, wanted.object)
         async with self.database.acquire() as connection:
-            rows = await connection.fetch(_ACTIONS, wanted.tenant, wanted.mode, wanted.limit, *who, at, id_)
+            statement = _ACTIONS if wanted.object is None else _ACTIONS_ABOUT
+            rows = await connection.fetch(statement, wanted.tenant, wanted.mode, wanted.limit, *who, at, id_)
         return [_document(row) for row in rows]
 
     async def search(self, wanted: AuditSearch, limit: int, after: list[Any] | None = None) -> RecordPage:
