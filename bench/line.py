@@ -261,13 +261,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.line", description=__doc__)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--backlog", type=int, default=100_000)
-    parser.add_argument("--probes", type=int, default=300)
+    parser.add_argument("--probes", type=int, default=300, help="0: measure the cost alone")
     options = parser.parse_args()
     customers = 10_000
     with running_line() as line:
         _customers(line, customers)
         cost = measure_cost(line, options.events, customers)
-        latency = measure_latency(line, options.backlog, options.probes, customers)
+        latency = measure_latency(line, options.backlog, options.probes, customers) if options.probes else None
     result = {"bench": "line", **cost, "goal_cpu_us": GOAL_MICROSECONDS, "latency": latency, "goal_p99_ms": GOAL_MS}
     print(json.dumps(result | {"cores": psutil.cpu_count()}))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from cli.errors import ProblemAnswer, Unreachable
+from cli.errors import ProblemAnswer, Unreachable, UsageError
 from libs import exact_json
 from libs.errors import BadRequest
 
@@ -46,7 +46,7 @@ class Api:
     """The suite at one URL, with one key."""
 
     def __init__(self, url: str, key: str | None) -> None:
-        self.url = url.rstrip("/")
+        self.url = _checked(url).rstrip("/")
         headers = {"user-agent": "depesche-cli", "accept": "application/json"}
         if key:
             headers["authorization"] = f"Bearer {key}"
@@ -135,10 +135,27 @@ class Api:
         raise AssertionError("the last try returns or raises")
 
     def _answer(self, response: httpx.Response) -> Answer:
+        if response.is_redirect:
+            raise Unreachable(self.url, f"it redirects to {_short(response.headers.get('location', ''))}")
+        if response.headers.get("content-type", "").startswith("text/html"):
+            # Depesche's API has no pages: a proxy's error, or another server, whose 404 says nothing about a name
+            raise Unreachable(self.url, f"a web page answers there, with status {response.status_code}")
         body = _decoded(response)
         if response.is_success:
             return Answer(response.status_code, body, response.headers.get("etag"))
-        raise ProblemAnswer(response.status_code, body if isinstance(body, dict) else {"detail": _short(str(body))})
+        raise ProblemAnswer(
+            response.status_code, body if isinstance(body, dict) else {"detail": _short(str(body or ""))}
+        )
+
+
+def _checked(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise UsageError(f"{url!r} is not a URL: {error}.") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise UsageError(f"{url!r} is not a URL.", hint="Write it with its scheme, like http://127.0.0.1:8700.")
+    return url
 
 
 def ndjson(items: Iterable[bytes]) -> Content:

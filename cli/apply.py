@@ -7,7 +7,8 @@ reported with file and line.
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +19,7 @@ import typer
 from cli import documents
 from cli.api import Answer
 from cli.documents import Document
-from cli.errors import ProblemAnswer, UsageError
+from cli.errors import CliError, ProblemAnswer, UsageError
 from cli.exits import Exit
 from cli.output import safe, table
 from cli.session import Session, command
@@ -63,6 +64,7 @@ COMMUNICATION = Resource(
 )
 # later kinds may refer to earlier ones
 ORDER = (TOPIC, SENDER, EVENT_TYPE, SOURCE, TEMPLATE, COMMUNICATION)
+_KNOWN = (*(resource.kind for resource in ORDER), "rule")  # rules for bounces have a command of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +106,30 @@ def outcomes_of(
 ) -> list[Outcome]:
     """Read all files, then apply each definition in the order of the resources."""
     kinds = {resource.kind: resource.named_by for resource in resources}
-    found = documents.read(paths, kinds=kinds)
+    found = documents.read(paths, kinds=kinds, known=_KNOWN)
     if len(resources) > 1 and (nameless := [document for document in found if document.kind is None]):
         problems = [FieldError(document.place(""), f"`kind` is missing: {', '.join(kinds)}.") for document in nameless]
         raise UsageError("Some definitions have no kind; nothing was sent.", fields=problems)
-    return [
-        applied(session, resource, document, dry_run=dry_run)
-        for resource in resources
-        for document in found
-        if document.kind in (None, resource.kind)
-    ]
+    done: list[Outcome] = []
+    ordered = [(resource, document) for resource in resources for document in found]
+    for resource, document in ordered:
+        if document.kind in (None, resource.kind):
+            with told_so_far(lambda: {"outcomes": [outcome.document() for outcome in done]} if done else {}):
+                done.append(applied(session, resource, document, dry_run=dry_run))
+    return done
+
+
+@contextmanager
+def told_so_far(done: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """Let an error that ends the command say what was done before it."""
+    try:
+        yield
+    except CliError as error:
+        if so_far := done():
+            error.so_far = so_far | error.so_far
+            count = sum(map(len, so_far.values()))
+            error.hint = f"{error.hint} {count} before it were done; run the command again to continue.".strip()
+        raise
 
 
 def end_where_refused(session: Session, outcomes: Sequence[Outcome]) -> None:

@@ -15,6 +15,7 @@ from cli.errors import UsageError
 from cli.exits import Exit
 from cli.output import safe
 from cli.progress import Advance, importing
+from cli.reports import opened
 from cli.session import Session, command
 from libs import exact_json
 
@@ -48,16 +49,16 @@ def import_mails(
     problems: list[str] = []
     try:
         requests, size = _requests(path)
-        with importing(session, size) as advance:
+        with opened(report, path) as reported, importing(session, size) as advance:
             for one in requests:
                 *mails, sums = session.api.post(_PATH, Content(one.pieces(advance), one.media_type))
                 counts.update({name: sums[name] for name in _COUNTS})
                 refusals += [mail for mail in mails if mail["result"] == "refused"]
                 problems += [sums["problem"]] if sums["problem"] else []
+            if reported is not None:
+                reported.writelines(exact_json.dumps(refusal) + b"\n" for refusal in refusals)
     except OSError as error:
         raise UsageError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
-    if report is not None:
-        report.write_bytes(b"".join(exact_json.dumps(refusal) + b"\n" for refusal in refusals))
     done = {name: counts[name] for name in _COUNTS} | {"problem": "; ".join(problems) or None, "refusals": refusals}
     session.give(done, lambda found: _summary(found, path))
     if not session.as_json:

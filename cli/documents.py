@@ -5,7 +5,7 @@ time, not a number of minutes, `no` is Norway. Decimals keep their digits. Dupli
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -75,10 +75,13 @@ def written(documents: Iterable[Mapping[str, Any]]) -> str:
     return text
 
 
-def read(paths: Sequence[Path], *, kinds: Mapping[str, str] | None = None) -> list[Document]:
+def read(
+    paths: Sequence[Path], *, kinds: Mapping[str, str] | None = None, known: Collection[str] = ()
+) -> list[Document]:
     """Read all definitions in the files and folders of these kinds (or without one). Raises for all problems at once.
 
-    `kinds`: each with the field that names a definition; None: any kind, named by `name`."""
+    `kinds`: each with the field that names a definition; None: any kind, named by `name`. `known`: all kinds that
+    exist, so that a misspelt one is not taken for one that is not wanted; empty: unchecked."""
     found: list[Document] = []
     problems: list[FieldError] = []
     for file in _files(paths):
@@ -86,6 +89,11 @@ def read(paths: Sequence[Path], *, kinds: Mapping[str, str] | None = None) -> li
             found += _documents(file, kinds)
         except UsageError as error:
             problems += error.fields
+    problems += [
+        FieldError(document.place("/kind"), f"There is no kind {document.kind!r}; the kinds are {', '.join(known)}.")
+        for document in found
+        if known and document.kind is not None and document.kind not in known
+    ]
     wanted = [document for document in found if kinds is None or document.kind in (None, *kinds)]
     first: dict[tuple[str | None, str], Document] = {}
     for document in wanted:
@@ -107,7 +115,13 @@ def read(paths: Sequence[Path], *, kinds: Mapping[str, str] | None = None) -> li
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.suffix in _ENDINGS and file.is_file())
+            yield from sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix in _ENDINGS
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)  # .git, .depesche
+                and file.is_file()
+            )
         elif path.is_file():
             yield path
         else:

@@ -16,10 +16,11 @@ class CliError(Exception):
         self.exit_code = exit_code
         self.hint = hint
         self.fields = tuple(fields)
+        self.so_far: dict[str, Any] = {}  # what the command had done, for `--json`
 
     def document(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        document: dict[str, Any] = {"error": self.title, "exit_code": int(self.exit_code)}
+        document: dict[str, Any] = {"error": self.title, "exit_code": int(self.exit_code), **self.so_far}
         if self.hint:
             document["hint"] = self.hint
         if self.fields:
@@ -64,7 +65,7 @@ class ProblemAnswer(CliError):
         )
 
     def document(self) -> dict[str, Any]:
-        return {**self.problem, "exit_code": int(self.exit_code)}
+        return {**self.problem, "exit_code": int(self.exit_code), **self.so_far}
 
 
 def of_depesche(error: DepescheError) -> CliError:

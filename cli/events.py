@@ -16,6 +16,7 @@ from cli.errors import CliError, UsageError
 from cli.exits import Exit
 from cli.output import facts, safe, table
 from cli.reading import Line, lines_of
+from cli.reports import opened
 from cli.session import Session, command
 from libs import exact_json
 
@@ -91,7 +92,7 @@ def send(
     """Send events. Events sent again count as duplicates; exit code 1 if any was refused."""
     with ExitStack() as stack:
         stream = _opened(stack, file)
-        tally = Tally(stack.enter_context(report.open("wb")) if report else None)
+        tally = Tally(stack.enter_context(opened(report, file)))
         size = Path(file).stat().st_size if file != "-" else None
         with _progress(session, size) as advance:
             for batch in _batches(lines_of(stream, name=file)):

@@ -25,6 +25,7 @@ _BY_STATUS = {
     412: Exit.CONFLICT,
     428: Exit.CONFLICT,
     429: Exit.UNREACHABLE,
+    502: Exit.UNREACHABLE,  # a proxy's: the suite behind it does not answer
     503: Exit.UNREACHABLE,
     504: Exit.UNREACHABLE,
 }

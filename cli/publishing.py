@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
-from rich.panel import Panel
 from rich.text import Text
 
 from cli import documents
@@ -17,18 +16,20 @@ from cli.apply import (
     ORDER,
     TEMPLATE,
     DryRun,
+    Outcome,
     Paths,
     Resource,
     add_apply,
     end_where_refused,
     outcomes_of,
     shown,
+    told_so_far,
 )
 from cli.errors import ProblemAnswer, UsageError
 from cli.exits import Exit
 from cli.output import facts, safe, table
+from cli.previewing import event_in, object_in, preview_shown
 from cli.session import Session, command
-from libs import exact_json
 
 templates = typer.Typer(help="Message texts, by channel and locale.", no_args_is_help=True)
 communications = typer.Typer(
@@ -49,17 +50,21 @@ def apply_all(
     session: Session,
     paths: Paths,
     dry_run: DryRun = False,
-    publish: Annotated[bool, typer.Option("--publish", help="Then publish all edits.")] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="Then publish what these files define.")] = False,
 ) -> None:
-    """Apply definitions of every kind (`kind:` in each), in order of dependency."""
+    """Apply definitions of every kind (`kind:` in each), in order of dependency. With --publish, communications that
+    use a newly published template are published again; edits of others in the suite are left alone."""
     outcomes = outcomes_of(session, paths, ORDER, dry_run=dry_run)
     whole = not dry_run and all(outcome.result != "refused" for outcome in outcomes)
     published: list[dict[str, Any]] = []
-    if publish and whole:
-        for resource in (TEMPLATE, COMMUNICATION):
-            published += _published(session, resource, _unpublished(session, resource))
+    with told_so_far(lambda: {"outcomes": [o.document() for o in outcomes]}):
+        if publish and whole:
+            published = _published(session, TEMPLATE, _edited(session, TEMPLATE, _names(outcomes, TEMPLATE)))
+            published += _published(session, COMMUNICATION, _to_publish_again(session, outcomes))
     document = {"dry_run": dry_run, "outcomes": [o.document() for o in outcomes], "published": published}
     session.give(document, lambda _: Group(shown(outcomes), *([_publish_table(published)] if published else [])))
+    if publish and not whole and not dry_run and not session.as_json:
+        session.err.print("Nothing was published, because some definitions were refused.")
     end_where_refused(session, outcomes)
     _end_where_refused(session, published)
 
@@ -76,16 +81,20 @@ def publish(session: Session, resource: Resource, names: Sequence[str] | None, e
 def _published(session: Session, resource: Resource, names: Iterable[str]) -> list[dict[str, Any]]:
     done: list[dict[str, Any]] = []
     for name in names:
-        try:
-            answer = session.api.post(f"{resource.at(name)}:publish")
-        except ProblemAnswer as problem:
-            if problem.status in (401, 403) or problem.status >= 500:
-                raise
-            done.append({"name": name, "result": "refused", "problems": _problems(problem)})
-        else:
-            told = {"notices": answer["notices"]} if answer.get("notices") else {}
-            done.append({"name": name, "result": "published", "version": answer.get("version"), **told})
+        with told_so_far(lambda: {"published": done} if done else {}):
+            done.append(_published_one(session, resource, name))
     return done
+
+
+def _published_one(session: Session, resource: Resource, name: str) -> dict[str, Any]:
+    try:
+        answer = session.api.post(f"{resource.at(name)}:publish")
+    except ProblemAnswer as problem:
+        if problem.status in (401, 403) or problem.status >= 500:
+            raise
+        return {"name": name, "result": "refused", "problems": _problems(problem)}
+    told = {"notices": answer["notices"]} if answer.get("notices") else {}
+    return {"name": name, "result": "published", "version": answer.get("version"), **told}
 
 
 def _publish_table(done: list[dict[str, Any]]) -> RenderableType:
@@ -112,6 +121,31 @@ def _unpublished(session: Session, resource: Resource) -> list[str]:
     # a communication uses the template versions of its release until it is published again
     outdated = [item["name"] for item in session.api.items(resource.path, outdated="true")]
     return sorted({*edited, *outdated})
+
+
+def _names(outcomes: Sequence[Outcome], resource: Resource) -> set[str]:
+    return {outcome.name for outcome in outcomes if outcome.kind == resource.kind}
+
+
+def _edited(session: Session, resource: Resource, names: set[str]) -> list[str]:
+    return [name for name in _unpublished(session, resource) if name in names]
+
+
+def _to_publish_again(session: Session, outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the files' communications with edits, and all that use older versions of the files' templates."""
+    own, texts = _names(outcomes, COMMUNICATION), _names(outcomes, TEMPLATE)
+    named = _edited(session, COMMUNICATION, own)
+    for item in session.api.items(COMMUNICATION.path, outdated="true"):
+        if item["name"] in own or texts.isdisjoint(item.get("outdated") or ()):
+            continue
+        if item["state"] == "published":
+            named.append(item["name"])
+        elif not session.as_json:
+            session.err.print(
+                f"[yellow]![/] {safe(item['name'])} has other unpublished edits, so it keeps its older texts: "
+                f"depesche communications publish {safe(item['name'])}"
+            )
+    return sorted(named)
 
 
 def _problems(problem: ProblemAnswer) -> list[dict[str, str]]:
@@ -167,6 +201,15 @@ def list_templates(
     session.give(found, lambda items: _shown(items, _TEMPLATE, "No templates yet: depesche templates apply FILE."))
 
 
+@command(templates, "show", example="depesche templates show parcel-shipped.push")
+def show_template(session: Session, name: Name) -> None:
+    """Show one template's draft with its texts."""
+    found = session.api.get(TEMPLATE.at(name))
+    session.give(found, lambda item: facts({field: value for field, value in item.items() if field != "locales"}))
+    if not session.as_json:
+        session.out.print(Text("\n" + documents.written([{"locales": found["locales"]}]).rstrip()))
+
+
 @command(templates, "publish", example="depesche templates publish parcel-shipped.push")
 def publish_templates(session: Session, names: Names = None, everything: All = False) -> None:
     """Freeze drafts as versions. Communications use them once they are published again."""
@@ -183,57 +226,16 @@ def export_templates(session: Session, names: Names = None, output: Output = Non
 def preview(
     session: Session,
     name: Name,
-    locale: Annotated[str | None, typer.Option(help="The recipient's locale; default: the tenant's.")] = None,
+    locale: Annotated[str | None, typer.Option(help="The recipient's locale; default: English, or the first.")] = None,
     event: Annotated[Path | None, typer.Option(help="JSON file with the event, or its data.")] = None,
     recipient: Annotated[Path | None, typer.Option(help="JSON file with the recipient.")] = None,
 ) -> None:
     """Preview a template, with an event and a recipient of yours, or with invented ones."""
-    body: dict[str, Any] = {"locale": locale, "event": _event(event), "recipient": _json(recipient)}
+    body: dict[str, Any] = {"locale": locale, "event": event_in(event), "recipient": object_in(recipient)}
     found = session.api.post(
         f"{TEMPLATE.at(name)}:preview", {key: value for key, value in body.items() if value is not None}
     )
-    session.give(found, _previewed)
-
-
-def _event(path: Path | None) -> Any:
-    found = _json(path)
-    # a file with only the data is what people have at hand
-    return found if found is None or "data" in found else {"data": found}
-
-
-def _json(path: Path | None) -> Any:
-    if path is None:
-        return None
-    try:
-        found = exact_json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} does not contain a JSON object.")
-    return found
-
-
-def _previewed(found: dict[str, Any]) -> RenderableType:
-    lines = Text()
-    sizes = found.get("sizes") or {}
-    for name, value in found["parts"].items():
-        if value in (None, "", {}):
-            continue
-        size = f"  ({sizes[name]})" if name in sizes else ""
-        lines.append(name, style="bold cyan").append(f"{size}\n", style="dim")
-        lines.append(f"{value if isinstance(value, str) else exact_json.dumps(value).decode()}\n")
-    for warning in found.get("warnings") or ():
-        lines.append(f"! {_words(warning)}\n", style="yellow")
-    others = [f"{name.replace('_', ' ')}: {size}" for name, size in sizes.items() if name not in found["parts"]]
-    title = " · ".join([f"locale: {found['locale']}", *others])
-    lines.rstrip()
-    return Panel(lines, title=title, title_align="left", expand=False)
-
-
-def _words(warning: Any) -> str:
-    if isinstance(warning, dict):
-        return f"{warning.get('pointer', '')} {warning.get('detail', '')}".strip()
-    return str(warning)
+    session.give(found, preview_shown)
 
 
 add_apply(communications, COMMUNICATION)

@@ -15,6 +15,7 @@ from cli.errors import UsageError
 from cli.exits import Exit
 from cli.output import facts, safe, table
 from cli.progress import importing
+from cli.reports import opened
 from cli.session import Session, command
 from libs import exact_json
 
@@ -50,20 +51,27 @@ def import_file(
 ) -> None:
     """Import recipients. Existing ones are changed; exit code 1 if a row was refused."""
     media = _media_type(file, format)
-    try:
-        with _opened(file) as stream, importing(session, _size(file)) as advance:
-            done = session.api.post(_IMPORTS, Content(_pieces(stream, advance), media), column=column)
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
-    done = _ended(session, done)
-    refusals = list(_refusals(session, done)) if done["refused"] else []
-    if report is not None:
-        report.write_bytes(b"".join(exact_json.dumps(refusal) + b"\n" for refusal in refusals))
+    with opened(report, file) as reported:
+        done = _ended(session, _sent(session, file, media, column))
+        refusals = list(_refusals(session, done)) if done["refused"] else []
+        if reported is not None:
+            reported.writelines(exact_json.dumps(refusal) + b"\n" for refusal in refusals)
     session.give({**done, "refusals": refusals}, lambda found: _summary(found, file))
     if not session.as_json:
         _list_refusals(session, refusals, report)
     if done["refused"] or done["state"] != "done":
         raise typer.Exit(Exit.REFUSED)
+
+
+def _sent(session: Session, file: Path, media: str, column: list[str] | None) -> dict[str, Any]:
+    try:
+        with _opened(file) as stream, importing(session, _size(file)) as advance:
+            started: dict[str, Any] = session.api.post(
+                _IMPORTS, Content(_pieces(stream, advance), media), column=column
+            )
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
+    return started
 
 
 def _media_type(file: Path, format: str | None) -> str:

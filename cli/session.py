@@ -84,7 +84,13 @@ def open_session(*, as_json: bool, url: str | None, mode: str) -> Session:
     """Return a session from options, environment and credentials file. Raises if they are wrong."""
     if mode not in ("live", "test"):
         raise CliError(f"There is no mode {mode!r}.", exit_code=Exit.USAGE, hint="Use --mode live or --mode test.")
-    key = os.environ.get("DEPESCHE_KEY") or None
+    key = os.environ.get("DEPESCHE_KEY", "").strip() or None
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise CliError(
+            "DEPESCHE_KEY has characters that no API key has.",
+            exit_code=Exit.UNAUTHORISED,
+            hint="Keys look like dp_live_<id>_<secret>.",
+        )
     path = credentials.find(os.environ, Path.cwd(), Path.home()) if not (url and key) else None
     found = credentials.read(path) if path else None
     if found is not None:
@@ -138,6 +144,11 @@ def with_errors_shown(run: Callable[[], None], *, as_json: bool = False) -> None
         # the reader of a pipe (head) has seen enough; Python must not complain about it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(Exit.OK) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        problem = CliError(f"{error.filename} cannot be opened: {error.strerror}.", exit_code=Exit.USAGE)
+        raise _ended(problem, as_json) from error
 
 
 def _ended(error: CliError, as_json: bool) -> typer.Exit:

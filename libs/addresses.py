@@ -26,6 +26,7 @@ import phonenumbers
 
 from libs.errors import Invalid
 from libs.ids import AddressHasher
+from libs.phones import may_be_foreign, read_number
 
 PUSH_KINDS = ("fcm_token", "fid")
 
@@ -113,7 +114,7 @@ def phone_number(text: str, region: str | None, pointer: str | None = None) -> A
     if len(cleaned) > 60 or _has_control(cleaned):
         raise InvalidAddress("This is not a phone number; send it like +49 151 23456789.", pointer=pointer)
     try:
-        number = phonenumbers.parse(cleaned, region)
+        number = read_number(cleaned, region)
     except phonenumbers.NumberParseException as error:
         hint = "start it with + and the country code" if not cleaned.startswith("+") else "check its digits"
         raise InvalidAddress(
@@ -121,7 +122,6 @@ def phone_number(text: str, region: str | None, pointer: str | None = None) -> A
         ) from error
     if cleaned.lower() != cleaned.upper() and not number.extension and _WORDS_AFTER.search(cleaned):
         raise InvalidAddress("Letters would be read as digits; send the number alone.", pointer=pointer)
-    number = _without_plus(cleaned, number)
     if number.extension:
         raise InvalidAddress(
             "A number with an extension cannot receive messages; send the direct number.", pointer=pointer
@@ -132,6 +132,11 @@ def phone_number(text: str, region: str | None, pointer: str | None = None) -> A
     if not possible or len(value) < _MIN_E164:
         raise InvalidAddress(
             f"+{number.country_code} has no numbers of this length; send the complete number, like +49 151 23456789.",
+            pointer=pointer,
+        )
+    if may_be_foreign(cleaned, number):
+        raise InvalidAddress(
+            "This reads like a number of another country without its +; start it with + and the country code.",
             pointer=pointer,
         )
     return Address("phone", value, value)
@@ -268,24 +273,6 @@ def _inner(host: str) -> bool:
 
 def _has_control(text: str) -> bool:
     return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
-
-
-def _without_plus(text: str, number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber:
-    """Parse `491512…` from an export that drops the plus, if only that reading is a mobile phone's."""
-    if not text.startswith(str(number.country_code)) or _mobile(number):
-        return number
-    try:
-        whole = phonenumbers.parse(f"+{text}", None)
-    except phonenumbers.NumberParseException:
-        return number
-    return whole if whole.country_code == number.country_code and _mobile(whole) else number
-
-
-def _mobile(number: phonenumbers.PhoneNumber) -> bool:
-    return phonenumbers.number_type(number) in (
-        phonenumbers.PhoneNumberType.MOBILE,
-        phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE,
-    )
 
 
 def _phone_problem(error: phonenumbers.NumberParseException) -> str:

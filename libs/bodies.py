@@ -1,13 +1,14 @@
-"""Reject bodies that are too large or compressed, before any route reads them.
+"""Reject bodies that are too large or compressed, before any route reads them, and those that end too early.
 
 Source: RFC 9110 §15.5.14 and §15.5.16.
 """
 
 from collections.abc import Mapping
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from libs.errors import TooLarge, UnsupportedMedia
+from libs.errors import BadRequest, TooLarge, UnsupportedMedia
 from libs.web import problem_response
 
 DEFAULT_BODY_BYTES = 1 << 20
@@ -49,7 +50,11 @@ class BodyLimit:
                     raise _too_large(limit)
             return message
 
-        await self._app(scope, counted, send)
+        try:
+            await self._app(scope, counted, send)
+        except ClientDisconnect:
+            # nobody reads this, but counted as a 500 every phone that loses its connection would alarm somebody
+            await problem_response(_cut_off())(scope, receive, send)
 
     def _limit(self, scope: Scope) -> int:
         path = str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
@@ -63,6 +68,10 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge(
         f"The body is larger than the {limit:,} bytes that this route accepts; send it in parts.", limit=limit
     )
+
+
+def _cut_off() -> BadRequest:
+    return BadRequest("The connection closed before the end of the body; send it again.")
 
 
 def _compressed(encoding: bytes) -> UnsupportedMedia:

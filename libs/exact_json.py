@@ -1,8 +1,7 @@
 """JSON with exact numbers, no duplicate keys, and nothing that a database or a phone would choke on.
 
 RFC 8259 leaves these cases open and parsers differ, so we reject them: NaN and Infinity, duplicate keys, lone
-surrogates, NUL, nesting deeper than 100. Integers of any length and decimals keep every digit (`19.90` stays
-`19.90`).
+surrogates, NUL, nesting deeper than 100. Integers and decimals keep every digit (`19.90` stays `19.90`), up to 1,000.
 """
 
 import json
@@ -15,7 +14,8 @@ import msgspec
 from libs.errors import BadRequest
 
 MAX_DEPTH = 100
-_MAX_DIGITS = 400  # longer literals are attacks on arithmetic, not prices
+_MAX_DIGITS = 1_000  # longer literals are attacks on arithmetic, not prices
+_MAX_EXPONENT = 400
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _UNSURE = object()
@@ -117,7 +117,8 @@ def _decimal(literal: str) -> Decimal:
         value = Decimal(literal)
     except InvalidOperation as error:
         raise BadRequest(f"The number {literal[:40]} is out of range; send it as a string.") from error
-    if value.is_finite() and abs(value.adjusted()) > _MAX_DIGITS:
+    # jsonb returns 1e400 with all its zeros: whatever is accepted once must be readable in that form, too
+    if abs(value.adjusted()) > _MAX_EXPONENT or len(f"{value:f}") > _MAX_DIGITS:
         raise BadRequest(f"The number {literal[:40]} is out of range; send it as a string.")
     return value
 

@@ -98,7 +98,8 @@ def first_id_at(moment: datetime) -> UUID:
 def moment_of(id_: UUID) -> tuple[UUID, UUID]:
     """Return the lowest ids of the id's millisecond and of the next one: the range around what one cause led to."""
     milliseconds = id_.int >> _TIME_SHIFT
-    return UUID(int=milliseconds << _TIME_SHIFT), UUID(int=(milliseconds + 1) << _TIME_SHIFT)
+    after = min((milliseconds + 1) << _TIME_SHIFT, (1 << 128) - 1)  # callers may send any id, the very last one too
+    return UUID(int=milliseconds << _TIME_SHIFT), UUID(int=after)
 
 
 def notification_id(cause: UUID, communication: str, recipient: str) -> NotificationId:

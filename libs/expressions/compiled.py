@@ -239,9 +239,12 @@ def _explained(error: BaseException, source: str) -> str:
     shown = source if len(source) <= 80 else source[:77] + "…"
     match error:
         case KeyError():
+            name = error.args[0]
+            in_brackets = f'["{name}"]' in source or f"['{name}']" in source  # has(...) does not accept those
+            guard = f'"{name}" in …' if in_brackets else "has(...)"
             return (
-                f"{shown!r} reads the field {error.args[0]!r}, which the input does not have; "
-                "guard it with has(...) or make the field required in the schema."
+                f"{shown!r} reads the field {name!r}, which the input does not have; "
+                f"guard it with {guard} or make the field required in the schema."
             )
         case ZeroDivisionError():
             return f"{shown!r} divides by zero."

@@ -23,8 +23,7 @@ from liquid.token import Token
 from libs.rendering.bounds import BoundedFor, BoundedRange, BoundedTablerow
 from libs.rendering.dialect import Perhaps, adapt
 from libs.rendering.environment import BoundedTemplate
-from libs.rendering.faults import in_words
-from libs.rendering.filters import INSTEAD
+from libs.rendering.faults import INSTEAD, in_words
 from libs.rendering.formats import unknown_directives
 from libs.rendering.limits import VALUE_ERRORS
 from libs.rendering.meter import METER
@@ -32,7 +31,11 @@ from libs.rendering.numbers import NUMBER_FILTERS
 
 ANY = "[]"  # an item of a list, or a key known only at render time
 _OF_NUMBERS = {*NUMBER_FILTERS, "money", "number", "size", "json"}
-_LOOP_VARIABLES = frozenset({"forloop", "tablerowloop"})
+_COUNTED = frozenset({"first", "index", "index0", "last", "length", "rindex", "rindex0"})
+LOOP_FIELDS = {
+    "forloop": _COUNTED | {"name", "parentloop"},
+    "tablerowloop": _COUNTED | {"col", "col0", "col_first", "col_last", "row"},
+}
 
 Scope = Mapping[str, "tuple[str, ...] | None"]  # a local's path into the variables; None: it has none
 
@@ -155,9 +158,13 @@ class _Walk:
                 f"Line {_line(token)}: write the variable's name here; it cannot come from another variable."
             )
             return
-        if root in _LOOP_VARIABLES and root in scope:
-            return
-        self._found.uses.append(Use(tuple(prefixes(path)), self._path_of(path, scope), token.source, token.start_index))
+        to = self._path_of(path, scope)
+        if root in LOOP_FIELDS and root in scope:
+            field = path.path[1] if len(path.path) > 1 else None
+            if field is None or field in LOOP_FIELDS[root]:
+                return
+            to = (root, str(field))
+        self._found.uses.append(Use(tuple(prefixes(path)), to, token.source, token.start_index))
 
 
 def _has_a_default(expression: FilteredExpression) -> bool:

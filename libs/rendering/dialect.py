@@ -5,7 +5,7 @@ number written as text is compared as a number; and an error names an unknown ta
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
@@ -13,12 +13,14 @@ from liquid import RenderContext, Undefined
 from liquid.ast import IllegalNode
 from liquid.builtin import illegal
 from liquid.builtin.expressions.logical import (
+    ContainsExpression,
     EqExpression,
     GeExpression,
     GtExpression,
     LeExpression,
     LtExpression,
     NeExpression,
+    _contains,
     _le,
     _lt,
 )
@@ -31,12 +33,21 @@ from liquid.expression import Expression
 from liquid.stream import TokenStream
 from liquid.token import TOKEN_EXPRESSION
 
+from libs.rendering.meter import METER
+from libs.rendering.values import stringify
+
 _INSTEAD = {
     "elseif": ": write elsif",
     "elif": ": write elsif",
     "include": ": a template cannot include another; insert the text itself",
+    "empty": ": write else",
+    "with": ": write assign",
+    "unsubscribe": ": write {{ links.unsubscribe }}",
+    "unsubscribe_url": ": write {{ links.unsubscribe }}",
+    "unsubscribe_link": ": write {{ links.unsubscribe }}",
     "render": ": a template cannot include another; insert the text itself",
 }
+_CHARACTERS_OF_A_UNIT = 64  # of a text that is searched; the search is slow for some patterns
 _INNER = frozenset({"else", "elsif", "when", "break", "continue"})  # known, but misplaced
 
 
@@ -70,6 +81,23 @@ class BlankWhen(_AnyExpression):
         return [
             _equal(left, value) if isinstance(value, Blank) else same for value, same in zip(values, known, strict=True)
         ]
+
+
+class Contains(ContainsExpression):
+    """`x contains y`: false if x can contain nothing, such as a number. Its work is counted."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        left, right = self.left.evaluate(context), self.right.evaluate(context)
+        if isinstance(left, str):
+            METER.spend(1 + len(left) // _CHARACTERS_OF_A_UNIT, "its comparisons")
+            right = stringify(right) if right else right
+        elif isinstance(left, list | tuple):
+            METER.spend(1 + len(left), "its comparisons")
+        elif not isinstance(left, Mapping | range | Undefined):
+            return False
+        return _contains(self.token, left, right)
 
 
 class Loop(LoopExpression):
@@ -116,6 +144,8 @@ def adapt(expression: Expression) -> None:
         expression.__class__ = Loop
     elif type(expression) in _NUMERIC:
         expression.__class__ = _NUMERIC[type(expression)]
+    elif type(expression) is ContainsExpression:
+        expression.__class__ = Contains
     elif type(expression) in _WITH_BLANK and any(isinstance(each, Blank) for each in expression.children()):
         expression.__class__ = _WITH_BLANK[type(expression)]
 

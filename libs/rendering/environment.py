@@ -133,6 +133,21 @@ class JsonCaptureTag(CaptureTag):
     node_class = JsonCaptureNode
 
 
+class HtmlCaptureNode(capture_tag.CaptureNode):
+    """`{% capture x %}` in HTML: a text if it has no markup of its own, so that filters see & and not &amp;."""
+
+    __slots__ = ()
+
+    def _assign(self, context: RenderContext, buf: Any) -> None:
+        made = Markup(buf.getvalue())
+        text = made.unescape()
+        context.assign(self.name, text if escape(text) == made else made)
+
+
+class HtmlCaptureTag(CaptureTag):
+    node_class = HtmlCaptureNode
+
+
 _HTML_SIGNS = re.compile("[&<>\"']")  # what escaping changes
 
 _TAGS = (
@@ -156,7 +171,7 @@ _TAGS = (
     inline_comment_tag.InlineCommentTag,
     doc_tag.DocTag,
 )
-_OF_KIND = {"json": (JsonCaptureTag,), "text": (CaptureTag,), "html": (CaptureTag, TablerowTag)}
+_OF_KIND = {"json": (JsonCaptureTag,), "text": (CaptureTag,), "html": (HtmlCaptureTag, TablerowTag)}
 
 
 def put_out_text(value: Any) -> str:

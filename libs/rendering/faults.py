@@ -5,7 +5,7 @@ position; this module finds it, piece by piece.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from liquid import Environment
 from liquid.exceptions import LiquidError
@@ -38,8 +38,37 @@ _HINTS = tuple(
         (r"^unexpected '\+'", "write | plus: 1"),
         (r"^unexpected '\?'", "write {% if … %}"),
         ("end of expression, found '='$", "write =="),
-        ("^expected an identifier, found integer$", "write [0] for the first item of a list"),
+        ("^expected an identifier, found (integer|a number)$", "write [0] for the first item of a list"),
+        (r"^unexpected '\$'", "write recipient.first_name, recipient.attributes.tier or event.data.total"),
+        ("^disallowed not operator", "write {% unless … %}, or == false"),
+        ("end of expression, found in$", "write list contains value"),
     )
+)
+# filters of other platforms, and what does the same here
+INSTEAD: Mapping[str, str] = {
+    "h": "write escape",
+    "title": "write capitalize",
+    "lower": "write downcase",
+    "upper": "write upcase",
+    "floatformat": "write number: 2",
+    "number_with_delimiter": "write number",
+    "pluralize": "write {% if count == 1 %} … {% else %} … {% endif %}",
+    "time_zone": 'write date: "%H:%M", "Europe/Berlin"; without a zone it is the recipient\'s',
+    "timezone": 'write date: "%H:%M", "Europe/Berlin"; without a zone it is the recipient\'s',
+    "lookup": 'write event.data["name"]',
+    "link_to": "write <a href>",
+    "format_address": "print its fields",
+    "jsonify": "write json",
+    "currency": 'write money: "EUR"',
+    "money_with_currency": 'write money: "EUR"',
+    "money_without_trailing_zeros": 'write money: "EUR"',
+    "money_without_currency": "write number: 2",
+    "t": "a template has a text for each locale",
+    "translate": "a template has a text for each locale",
+    "strftime": 'write date: "%d.%m.%Y"',
+} | dict.fromkeys(
+    ("asset_url", "file_url", "image_url", "img_url", "shopify_asset_url"),
+    "write the URL, or put it into the event",
 )
 _VERBATIM = ("raw", "comment", "doc")
 _INSIDE = {"elsif": "if", "when": "case"}  # tags that are only valid inside another one

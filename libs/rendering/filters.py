@@ -1,30 +1,32 @@
 """The filters that templates may use: Liquid's own, each bounded, and ours. Nothing else is reachable."""
 
+import html as entities
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from functools import lru_cache, wraps
 from typing import Any
 
 from liquid import Environment, Undefined, is_undefined
 from liquid.builtin.expressions.primitive import Blank, Empty
 from liquid.exceptions import FilterArgumentError, ResourceLimitError
-from liquid.filter import with_environment
+from liquid.filter import sequence_filter, with_environment
 from markupsafe import Markup
 
 from libs import exact_json
 from libs.rendering.formats import format_filters
 from libs.rendering.limits import MAX_ITEMS, MAX_VALUE
 from libs.rendering.meter import METER
-from libs.rendering.numbers import NUMBER_FILTERS
+from libs.rendering.numbers import NUMBER_FILTERS, number
 from libs.rendering.values import stringify
 
 # `safe`, `escapejs` and `strip_html` are left out: the first two undo our escaping, the last is quadratic
 KEPT = frozenset(
     "append capitalize downcase escape escape_once lstrip newline_to_br prepend remove remove_first remove_last "
-    "replace replace_first replace_last slice split upcase strip rstrip strip_newlines truncate truncatewords "
-    "url_encode url_decode base64_encode base64_decode base64_url_safe_encode base64_url_safe_decode squish "
-    "find find_index join first has last concat map reverse reject sort sort_natural where uniq compact "
+    "replace replace_first replace_last slice split upcase strip rstrip strip_newlines truncatewords "
+    "url_encode url_decode base64_encode base64_decode base64_url_safe_encode base64_url_safe_decode "
+    "find find_index join first has last concat map reverse reject sort sort_natural where compact "
     "size default".split()
 )
 _ON_TEXTS = frozenset(
@@ -35,23 +37,6 @@ _ON_TEXTS = frozenset(
 _LISTS = (list, tuple, range)
 _MULTIPLYING = {"replace", "join"}
 _SLOW = {"url_encode", "url_decode", "escape_once", "truncatewords", "squish", "split", "json", "strip_html"}
-
-
-# filters of Shopify and Jekyll, and what does the same here
-INSTEAD: Mapping[str, str] = {
-    "h": "write escape",
-    "jsonify": "write json",
-    "currency": 'write money: "EUR"',
-    "money_with_currency": 'write money: "EUR"',
-    "money_without_trailing_zeros": 'write money: "EUR"',
-    "money_without_currency": "write number: 2",
-    "t": "a template has a text for each locale",
-    "translate": "a template has a text for each locale",
-    "strftime": 'write date: "%d.%m.%Y"',
-} | dict.fromkeys(
-    ("asset_url", "file_url", "image_url", "img_url", "shopify_asset_url"),
-    "write the URL, or put it into the event",
-)
 
 
 class JsonText(str):
@@ -77,6 +62,8 @@ def captured_json(text: str) -> str:
 def _json(value: Any) -> str:
     if isinstance(value, JsonPiece):
         raise FilterArgumentError("a capture with quotes in it is already JSON; remove the json filter", token=None)
+    if isinstance(value, Markup):
+        value = value.unescape()
     if isinstance(value, range | Blank | Empty):
         value = list(value) if isinstance(value, range) else ""
     if is_undefined(value):
@@ -90,11 +77,65 @@ def without_markup(json_text: str) -> str:
 
 
 _TAG = re.compile(r"<[^<>]*>")
+_UNSEEN = re.compile(r"<(script|style)\b|<!--", re.IGNORECASE)
+_SEEN_AGAIN = {name: re.compile(f"</{name}>", re.IGNORECASE) for name in ("script", "style")} | {"": re.compile("-->")}
 
 
 def _strip_html(value: Any) -> str:
-    stripped = _TAG.sub("", value if isinstance(value, str) else stringify(value))
-    return Markup(stripped) if isinstance(value, Markup) else stripped  # escaped text is not escaped again
+    """Return the text of a shop's HTML, without scripts, styles and comments."""
+    stripped = _TAG.sub("", _without_unseen(value if isinstance(value, str) else stringify(value)))
+    # escaped text is not escaped again; the entities of a shop's HTML are characters in a text
+    return Markup(stripped) if isinstance(value, Markup) else entities.unescape(stripped)
+
+
+def _without_unseen(text: str) -> str:
+    kept, at, unclosed = "", 0, set[str]()
+    for found in _UNSEEN.finditer(text):
+        name = (found[1] or "").lower()
+        if found.start() < at or name in unclosed:
+            continue
+        end = _SEEN_AGAIN[name].search(text, found.end())
+        if end is None:
+            unclosed.add(name)  # is not searched for again: many of them would take quadratic time
+            continue
+        kept, at = kept + text[at : found.start()], end.end()
+    return kept + text[at:]
+
+
+def _truncate(value: Any, length: Any = 50, end: Any = "...") -> str:
+    """Cut a text to `length` characters including `end`; a text of exactly this length stays."""
+    if is_undefined(length):
+        raise FilterArgumentError("truncate needs a number, which is missing", token=None)
+    most, text, ending = int(number(length)), _as_string(value), _as_string(end)
+    return text if len(text) <= most else text[: max(0, most - len(ending))] + ending
+
+
+def _split(value: Any, separator: Any) -> list[str]:
+    """Split a text as Ruby does: empty pieces at the end are dropped."""
+    pieces: list[str] = _library()["split"](value, separator)
+    while pieces and not pieces[-1]:
+        pieces.pop()
+    return pieces
+
+
+@sequence_filter
+def _uniq(items: Any, key: Any = None) -> list[Any]:
+    """Keep the first of equal items, in linear time: the library's compares each with each."""
+    kept: dict[Any, Any] = {}
+    for item in items:
+        compared = item.get(key) if key is not None and isinstance(item, Mapping) else item
+        simple = isinstance(compared, str | int | Decimal | None)
+        kept.setdefault((type(compared) is bool, compared) if simple else exact_json.dumps(compared), item)
+    return list(kept.values())
+
+
+def _squish(value: Any) -> str:
+    squished = " ".join(_as_string(value).split())
+    return Markup(squished) if isinstance(value, Markup) else squished
+
+
+def _as_string(value: Any) -> str:
+    return value if isinstance(value, str) else stringify(value)
 
 
 def _limit(detail: str) -> ResourceLimitError:
@@ -132,6 +173,9 @@ def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def checked(*arguments: Any, **options: Any) -> Any:
         units = 1
+        if isinstance(arguments[0], Markup) and "<" not in arguments[0] and ">" not in arguments[0]:
+            # escaped text without markup, such as a capture: filters work on what a reader sees
+            arguments = (arguments[0].unescape(), *arguments[1:])
         for argument in arguments:
             if isinstance(argument, str):
                 units += len(argument) // length_of_a_unit
@@ -164,6 +208,10 @@ def _shared() -> dict[str, Callable[..., Any]]:
         "map": _map,
         "json": _json,
         "strip_html": _strip_html,
+        "truncate": _truncate,
+        "split": _split,
+        "squish": _squish,
+        "uniq": _uniq,
         "default": _default,
         "concat": _concat,
     }
@@ -189,6 +237,7 @@ def _flat(items: Iterable[Any]) -> Iterator[Any]:
     """Yield the items of a list and of the lists in it, as Liquid joins them."""
     for item in items:
         if isinstance(item, _LISTS):
+            METER.spend(len(item), "its filters")
             yield from _flat(item)
         else:
             yield item

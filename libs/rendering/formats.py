@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -12,15 +12,23 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime, format_time
-from babel.numbers import format_currency, format_decimal, list_currencies
+from babel.numbers import format_currency, format_decimal, get_currency_precision, list_currencies
 from liquid import Undefined, is_undefined
 from liquid.exceptions import FilterArgumentError
 
+from libs.rendering.limits import MAX_DIGITS
 from libs.rendering.numbers import number
 
 _NAMED = {"short", "medium", "long", "full"}
-_DIRECTIVE = re.compile(r"%([-_0^#]?)(:?[A-Za-z%])")
+_DIRECTIVE = re.compile(r"%([-_0^#]?)(\d{0,2})(:?[A-Za-z%])")
 _CACHED = 8_192
+_FINEST = 20  # decimal places
+# half a cent rounds up, as in `round` and in shops; Python's own context would round it to the even cent
+_COMMERCIAL = Context(prec=2 * MAX_DIGITS + _FINEST, rounding=ROUND_HALF_UP)
+
+
+class CurrencyMissing(FilterArgumentError):
+    """`money` without a currency, for an amount that has none of its own: no other amount would do."""
 
 
 @lru_cache(maxsize=512)
@@ -45,19 +53,26 @@ def _money(tag: str, value: Any, currency: Any = None, locale: Any = None) -> st
         currency = currency or value.get("currency") or value.get("currencyCode")
         value = value.get("amount", value.get("value"))
     if not isinstance(currency, str) or currency.upper() not in _currencies():
-        raise FilterArgumentError('money needs a currency, as in {{ total | money: "EUR" }}', token=None)
+        wanted = CurrencyMissing if currency is None and isinstance(value, str | int | Decimal) else FilterArgumentError
+        raise wanted('money needs a currency, as in {{ total | money: "EUR" }}', token=None)
     return _money_text(str(number(value)), currency.upper(), locale if isinstance(locale, str) else tag)
 
 
 @lru_cache(maxsize=_CACHED)
 def _money_text(value: str, currency: str, tag: str) -> str:
-    return format_currency(Decimal(value), currency, locale=locale_of(tag))
+    with localcontext(_COMMERCIAL):
+        return format_currency(_to(value, get_currency_precision(currency)), currency, locale=locale_of(tag))
+
+
+def _to(value: str, places: int) -> Decimal:
+    """Round in the current context; what rounds to zero has no sign."""
+    return Decimal(value).quantize(Decimal(1).scaleb(-places)) + 0
 
 
 def _number(tag: str, value: Any, places: Any = None) -> str:
     wanted = None if places is None or is_undefined(places) else int(number(places))
-    if wanted is not None and not 0 <= wanted <= 20:
-        raise FilterArgumentError("number accepts 0 to 20 decimal places", token=None)
+    if wanted is not None and not 0 <= wanted <= _FINEST:
+        raise FilterArgumentError(f"number accepts 0 to {_FINEST} decimal places", token=None)
     return _number_text(str(number(value)), wanted, tag)
 
 
@@ -67,7 +82,8 @@ def _number_text(value: str, places: int | None, tag: str) -> str:
     exponent = exact.as_tuple().exponent
     shown = max(0, -exponent) if places is None and isinstance(exponent, int) else places or 0
     pattern = "#,##0" + ("." + "0" * shown if shown else "")
-    return format_decimal(exact, format=pattern, locale=locale_of(tag))
+    with localcontext(_COMMERCIAL):
+        return format_decimal(_to(value, shown), format=pattern, locale=locale_of(tag))
 
 
 def _date(tag: str, value: Any, style: Any = "medium", zone: Any = "UTC") -> str:
@@ -76,23 +92,27 @@ def _date(tag: str, value: Any, style: Any = "medium", zone: Any = "UTC") -> str
     wanted = style if isinstance(style, str) and style else "medium"
     if isinstance(value, str) and value.strip().lower() in {"now", "today"}:
         raise FilterArgumentError("a text must read the same tomorrow: use event.time, not 'now'", token=None)
-    return _date_text(_moment(value), wanted[:200], str(zone or "UTC"), tag)
+    moment = _moment(value)
+    if not isinstance(moment, datetime):  # a day is the same day in every zone
+        moment, zone = datetime(moment.year, moment.month, moment.day, tzinfo=UTC), "UTC"
+    return _date_text(moment, wanted[:200], str(zone or "UTC"), tag)
 
 
-def _moment(value: Any) -> datetime:
+def _moment(value: Any) -> datetime | date:
+    """Return a value as a time with a zone (UTC if it has none), or as a day if it has no time."""
     try:
         match value:
             case datetime():
                 return value if value.tzinfo else value.replace(tzinfo=UTC)
             case date():
-                return datetime(value.year, value.month, value.day, tzinfo=UTC)
+                return value
             case int() | Decimal() | float() if not isinstance(value, bool):
                 return _counted(float(value))
-            case str() if value.strip().isdecimal():
+            case str() if value.strip().isdecimal() and len(value.strip()) not in _COMPACT:
                 return _counted(float(value))
             case str():
                 parsed = _written(value.strip()[:100])
-                return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+                return parsed.replace(tzinfo=UTC) if isinstance(parsed, datetime) and not parsed.tzinfo else parsed
     except (ValueError, OverflowError, OSError) as error:
         raise _no_time(value) from error
     raise _no_time(value)
@@ -103,8 +123,10 @@ def _counted(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds / 1000 if seconds >= 1e11 else seconds, UTC)
 
 
-def _written(text: str) -> datetime:
+def _written(text: str) -> datetime | date:
     """Parse ISO 8601 and other unambiguous forms: a mail's date, a month by its English name, the year first."""
+    with suppress(ValueError):
+        return date.fromisoformat(text)
     try:
         return datetime.fromisoformat(text.removesuffix(" UTC"))
     except ValueError:
@@ -112,12 +134,23 @@ def _written(text: str) -> datetime:
             return parsedate_to_datetime(text)
         for style in _STYLES:
             with suppress(ValueError):
-                return datetime.strptime(text, style).replace(tzinfo=UTC)
+                parsed = datetime.strptime(text, style).replace(tzinfo=UTC)
+                return parsed if "%H" in style else parsed.date()
         raise
 
 
 _OF_A_MAIL = re.compile(r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d", re.ASCII)  # RFC 5322 §3.3
-_STYLES = ("%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y")
+_COMPACT = (8, 14)  # 20260301, 20260301093000: as ERP systems write them, and never seconds of our time
+_STYLES = (
+    "%Y%m%d%H%M%S",
+    "%Y/%m/%d",
+    "%Y/%m/%d %H:%M",
+    "%Y/%m/%d %H:%M:%S",
+    "%B %d, %Y",
+    "%b %d, %Y",
+    "%d %B %Y",
+    "%d %b %Y",
+)
 
 
 def _no_time(value: Any) -> FilterArgumentError:
@@ -148,6 +181,8 @@ def _date_text(moment: datetime, style: str, zone: str, tag: str) -> str:
 # strftime directives that need a C library's locale; month and day names come from CLDR
 _SKELETONS = {"a": "EEE", "A": "EEEE", "b": "MMM", "h": "MMM", "B": "MMMM", "p": "a"}
 _PLAIN = frozenset("YmdHIMSjyuwVGUWzZsDFTReCklLN") | {":z"}
+_WORDS = frozenset("ekl")  # padded with blanks
+_FRACTIONS = frozenset("LN")
 _EXPANDED = {"D": "%m/%d/%y", "F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M"}
 _SIGNS = {"%": "%", "n": "\n", "t": "\t"}
 # in the locale's own format; `r` and `v` are fixed
@@ -163,12 +198,21 @@ _OF_LOCALE: dict[str, Callable[[datetime, Locale], str]] = {
 
 def unknown_directives(style: str) -> list[str]:
     """Return a date format's unknown directives, so that publishing finds them, not sending."""
-    letters = {letter for _, letter in _DIRECTIVE.findall(style)}
+    letters = {letter for _, _, letter in _DIRECTIVE.findall(style)}
     return sorted(letters - _PLAIN - _SKELETONS.keys() - _SIGNS.keys() - _OF_LOCALE.keys())
 
 
 def _directive(there: datetime, locale: Locale, found: re.Match[str]) -> str:
-    flag, letter = found.group(1), found.group(2)
+    flag, width, letter = found.groups()
+    text = _printed(there, locale, flag, letter)
+    if not width:
+        return text
+    if letter in _FRACTIONS:  # %3N: milliseconds
+        return text[: int(width)].ljust(int(width), "0")
+    return text.rjust(int(width), "0" if letter in _PLAIN - _WORDS and flag != "_" else " ")
+
+
+def _printed(there: datetime, locale: Locale, flag: str, letter: str) -> str:
     if letter in _SIGNS:
         return _SIGNS[letter]
     if letter in _OF_LOCALE:

@@ -42,11 +42,16 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute as written, with its holes."""
+    """One attribute, its value with its holes. `written` is its name with holes: `{% if link %}href`."""
 
-    name: str
+    written: str
     value: str
     quoted: bool
+
+    @property
+    def name(self) -> str:
+        """Return the name; if conditions choose among several, all of them."""
+        return " ".join(HOLE.sub(" ", self.written).lower().split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,10 @@ class Cut:
 
     source: str
     holes: list[Hole] = field(default_factory=list)
+
+    def restored(self, piece: str) -> str:
+        """Return a piece of the source with its Liquid again."""
+        return HOLE.sub(lambda found: self.holes[int(found.group(1))].text, piece)
 
 
 def cut(source: str) -> Cut:
@@ -188,7 +197,7 @@ def _tag(source: str, at: int) -> tuple[Markup, int]:
         if at >= len(source) or source[at] == ">":
             break
         attribute, at = _attribute(source, at)
-        loose.append(attribute.name)
+        loose.append(attribute.written)
         if not attribute.quoted:
             loose.append(attribute.value)
         attributes.append(attribute)
@@ -201,13 +210,13 @@ def _attribute(source: str, at: int) -> tuple[Attribute, int]:
     at += len(name)
     equals = _EQUALS.match(source, at)
     if not equals:
-        return Attribute(name.lower(), "", quoted=True), at
+        return Attribute(name, "", quoted=True), at
     at = equals.end()
     quote = source[at : at + 1]
     if quote in {'"', "'"}:
         end = source.find(quote, at + 1)
         stop = len(source) if end < 0 else end
-        return Attribute(name.lower(), source[at + 1 : stop], quoted=True), stop + 1
+        return Attribute(name, source[at + 1 : stop], quoted=True), stop + 1
     value = _UNQUOTED.match(source, at)
     text = value.group() if value else ""
-    return Attribute(name.lower(), text, quoted=False), at + len(text)
+    return Attribute(name, text, quoted=False), at + len(text)

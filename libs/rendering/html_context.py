@@ -74,10 +74,11 @@ def _problems(token: Markup | Words, made: Cut, found: Placement) -> Iterator[tu
 
 def _attribute_problems(attribute: Attribute, made: Cut, found: Placement) -> Iterator[tuple[int, str]]:
     holes = _writing(attribute.value, made)
-    if attribute.name.startswith("on") or attribute.name == "srcdoc":
-        for hole in holes:
-            yield hole.offset, f"values are not allowed in {attribute.name}, which runs as a script"
-    if attribute.name not in _LINKS or (attribute.name in _PICTURES and _PICTURE.fullmatch(attribute.value)):
+    names = attribute.name.split()
+    for name in names:
+        if name.startswith("on") or name == "srcdoc":
+            yield from ((hole.offset, f"values are not allowed in {name}, which runs as a script") for hole in holes)
+    if _LINKS.isdisjoint(names) or (_PICTURES.issuperset(names) and _PICTURE.fullmatch(attribute.value)):
         return
     first, decided, literal = True, False, ""
     for piece in re.split(f"({HOLE.pattern[0]}\\d+.)", attribute.value):

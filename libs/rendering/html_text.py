@@ -80,6 +80,10 @@ class _Writer:
             elif index % 3 == 1:
                 self._out.append(piece)
 
+    def _resolved(self, text: str) -> str:
+        """Return a piece with its Liquid, without spaces: two outputs of one value are equal."""
+        return _SPACES.sub("", self._cut.restored(text))
+
     def _only_tags(self, text: str) -> str:
         """Return what remains of invisible text: control flow and assignments, so that blocks stay balanced."""
         return "".join(
@@ -123,7 +127,9 @@ class _Writer:
         if name == "a" and self._links:
             link, since = self._links.pop()
             shown = "".join(self._out[since:]).strip()
-            if link and not link.startswith("#") and shown != link and f"mailto:{shown}" != link:
+            if self._resolved(shown) == self._resolved(link):
+                return
+            if link and not link.startswith("#") and f"mailto:{shown}" != link:
                 self._out.append(f" ({link})" if shown else link)
         elif name in _BLOCKS and name != "li":  # the next item begins its line itself
             self._out.append("\n\n" if name in _PARAGRAPHS else "\n")

@@ -8,6 +8,7 @@ from liquid import Undefined
 from liquid.exceptions import FilterArgumentError
 
 from libs.rendering.limits import MAX_DIGITS
+from libs.rendering.meter import METER
 
 Number = int | Decimal
 _TOO_LARGE = 10**MAX_DIGITS
@@ -102,6 +103,7 @@ def _floor(value: Any) -> Number:
 def _sum(items: Any, key: Any = None) -> Number:
     """Sum a list's numbers, or the values under `key` of its objects; nested lists count as their items."""
     if isinstance(items, list | tuple | range):
+        METER.spend(len(items), "its filters")
         return _bounded(sum(_sum(item, key) for item in items))
     if key is None or not isinstance(items, Mapping):
         return number(items)

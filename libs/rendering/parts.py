@@ -8,6 +8,7 @@ from typing import Any
 
 from libs.errors import FieldError, Invalid
 from libs.rendering.environment import ChannelEnvironment
+from libs.rendering.html import cut
 from libs.rendering.html_text import text_source
 from libs.rendering.limits import MAX_EMAIL_BYTES, MAX_SHORT_SOURCE, MAX_SOURCE, MAX_WEBHOOK_BYTES
 from libs.rendering.text import Text, Wanted
@@ -28,7 +29,7 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
 MAX_TTL = 28 * 86_400  # FCM's limit: four weeks
 _DATA_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")
 _RESERVED_DATA = re.compile(r"^(from|message_type|notification|message|google\..*|gcm\..*)$", re.IGNORECASE)
-_BODY = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
+_BODY = re.compile(r"<!--|<body\b[^>]*>", re.IGNORECASE)
 _LONG = {("email", "html"): MAX_EMAIL_BYTES, ("email", "text"): MAX_EMAIL_BYTES, ("webhook", "json"): MAX_WEBHOOK_BYTES}
 
 
@@ -54,6 +55,8 @@ def compile_parts(
     made = Parts(channel, pointer, ttl_seconds=given.get("ttl_seconds") if channel == "push" else None)
     sources = {name: source for name, source in _sources(channel, given).items() if isinstance(source, str)}
     for name, source in sources.items():
+        if name == "text" and channel == "email" and not given.get("text") and problems:
+            continue  # derived from an HTML that is wrong: it would repeat the same problems
         kind = {"html": "html", "json": "json"}.get(name, "text") if "/" not in name else "text"
         wanted = Wanted(
             environment=_environment(kind, locale, optional),
@@ -101,9 +104,22 @@ def _with_preheader(html: str, preheader: str) -> str:
         '<div style="display:none;max-height:0;overflow:hidden;mso-hide:all">'
         f"{preheader}{'&#8199;&#65279;&#847; ' * 20}</div>"
     )
-    body = _BODY.search(html)
-    at = body.end() if body else 0
-    return html[:at] + hidden + html[at:]
+    made = cut(html)
+    at = _in_body(made.source)
+    return made.restored(made.source[:at]) + hidden + made.restored(made.source[at:])
+
+
+def _in_body(html: str) -> int:
+    """Return where the body begins, 0 if there is none. A comment's is Outlook's own: `<!--[if mso]><body>`."""
+    at = 0
+    while found := _BODY.search(html, at):
+        if found.group() != "<!--":
+            return found.end()
+        end = html.find("-->", found.end())
+        if end < 0:
+            break
+        at = end + 3
+    return 0
 
 
 def _shape_problems(channel: str, given: Mapping[str, Any], pointer: str) -> list[FieldError]:

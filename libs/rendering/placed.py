@@ -41,7 +41,8 @@ class _InJson(Expression):
         self.inner = inner
 
     def evaluate(self, context: Any) -> object:
-        text = without_markup(put_out_json(self.inner.evaluate(context)))
+        value = self.inner.evaluate(context)
+        text = without_markup(put_out_json(value.unescape() if isinstance(value, Markup) else value))
         # line ends everywhere but in JSON
         return Markup(text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 

@@ -10,9 +10,17 @@ _BLANKS = re.compile(r"[^\S\n]{33}")  # the expression lexer is quadratic in the
 _OPENING = re.compile(r"\{\{|\{%")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _ELSE_IF = re.compile(r"(?:\{%-?|\n)[^\S\n]*else[^\S\n]+if\b")  # Liquid would read it as a plain else
+_COMMENT = re.compile(r"\{#[^{}\n]{0,2000}#\}")  # of Jinja, Django and Klaviyo
 _LINES = re.compile(r"\{%-?\s*liquid\b")
 _CLOSING = {"{{": "}}", "{%": "%}"}
 _VERBATIM = re.compile(r"\{%-?\s*(raw|comment|doc)\s*-?%\}")
+
+
+def foreign_comments(source: str) -> Iterator[str]:
+    """Yield a sentence for each comment of another template language: it would be sent as it stands."""
+    for found in _COMMENT.finditer(source):
+        line = source.count("\n", 0, found.start()) + 1
+        yield f"Line {line}: {{# … #}} would be sent as text; write {{% comment %}} … {{% endcomment %}}."
 
 
 def problems_before_parsing(source: str) -> Iterator[str]:

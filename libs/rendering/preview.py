@@ -8,6 +8,7 @@ from libs.errors import FieldError
 from libs.rendering import sms
 from libs.rendering.contents import Content, EmailContent, PushContent, SmsContent, WebhookContent, parts_of
 from libs.rendering.digest import content_digest
+from libs.rendering.formats import CurrencyMissing
 from libs.rendering.limits import MAX_PUSH_BYTES, LimitExceeded, RenderFailed
 from libs.rendering.template import CompiledTemplate, push_bytes
 
@@ -34,13 +35,15 @@ def preview(template: CompiledTemplate, variables: Mapping[str, Any]) -> Preview
 
 
 def trial(template: CompiledTemplate, variables: Mapping[str, Any]) -> list[FieldError]:
-    """Return what fails whatever the variables: limits that a render with sample values already exceeds."""
+    """Return what fails whatever the variables: limits that a render with sample values already exceeds, and amounts
+    without a currency."""
     try:
         template.render(variables)
     except LimitExceeded as error:
         return list(error.errors)
-    except RenderFailed:
-        return []  # an unsuitable sample value says nothing about real ones
+    except RenderFailed as error:
+        # an unsuitable sample value says nothing about real ones
+        return list(error.errors) if isinstance(error.__cause__, CurrencyMissing) else []
     return []
 
 

@@ -16,6 +16,7 @@ from libs.rendering.digest import content_digest
 from libs.rendering.limits import RenderFailed
 from libs.rendering.locales import chosen
 from libs.rendering.template import CompiledTemplate, compile_template
+from libs.rendering.text import LIQUIDS_OWN
 
 _MEMO_ENTRIES = {"push": 4_096, "sms": 4_096, "email": 256, "webhook": 256}
 _TRIAL = 512  # renders after which a memo with a hit rate below 1 in 16 is dropped
@@ -83,8 +84,11 @@ def _getter(path: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:
         try:
             for name in path:
                 at = at[name]
-        except (KeyError, TypeError, IndexError):
-            return _MISSING
+        except KeyError:
+            if name not in LIQUIDS_OWN:
+                return _MISSING
+        except (TypeError, IndexError):
+            pass  # the value itself: Liquid derives its size, or its first or last item
         if type(at) is str or at is None:
             return at
         if isinstance(at, Mapping | list | tuple):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from libs.near import did_you_mean, near
-from libs.rendering.analysis import ANY, Use
+from libs.rendering.analysis import ANY, LOOP_FIELDS, Use
 
 Schema = Mapping[str, Any]
 
@@ -48,6 +48,8 @@ def check_uses(uses: Iterable[Use], schema: Schema | None) -> Checked:
 def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
     """Return why a path into event, recipient or links leads nowhere, as a sentence; None if it may exist."""
     root = path[0]
+    if root in LOOP_FIELDS and len(path) > 1:
+        return f"{root} has no field {path[1]!r}; it has {', '.join(sorted(LOOP_FIELDS[root]))}."
     if root not in _FIELDS:
         return f"The variable {root!r} is not known; use event, recipient or links."
     if len(path) > 1 and path[1] not in _FIELDS[root] | {ANY}:

@@ -35,7 +35,7 @@ from libs.rendering.values import stringify
 Variables = Mapping[str, Any]
 Function = Callable[[Variables], str]
 
-_SPECIAL = frozenset({"size", "first", "last"})
+LIQUIDS_OWN = frozenset({"size", "first", "last"})  # properties that Liquid derives from a value
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ def _operand(expression: Any, template: BoundedTemplate) -> Callable[[Variables]
     if type(expression) is not Path:
         return None
     parts = [part for part in expression.path if isinstance(part, str)]
-    if len(parts) != len(expression.path) or not _SPECIAL.isdisjoint(parts):
+    if len(parts) != len(expression.path) or not LIQUIDS_OWN.isdisjoint(parts):
         return None  # an index, or Liquid's own meaning of size, first and last
     return _getter(tuple(parts), expression, template.env)
 

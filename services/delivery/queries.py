@@ -114,6 +114,10 @@ def _again(deps: Delivery, known: _Known, recipient: Recipient | None) -> Render
         return RenderedAgain("not_reproducible", "No text was rendered for it.")
     if isinstance(release, Unusable):
         return RenderedAgain("not_reproducible", f"The release is not available: {release.detail}")
+    if about.secret:  # also while they are still needed
+        return RenderedAgain(
+            "not_reproducible", "Its variables are secret, such as a one-time code; nobody is shown it."
+        )
     opened = _slot(deps, known)
     if opened is None or opened[0].event is None:
         return RenderedAgain("not_reproducible", "Its variables were sealed and have been wiped.")

@@ -80,7 +80,10 @@ async def publish_template(deps: Templates, principal: Principal, name: str) -> 
         digest = domain.digest(template.channel, template.locales)
         latest = await unit.version(name, template.published) if template.published else None
         if latest is not None and latest.digest == digest:
-            return template, latest
+            same = replace(template, published_draft=template.version)  # edited, and back again or only its description
+            if same != template:
+                await unit.put(same)
+            return same, latest
         version = Version(
             name=name,
             version=(template.published or 0) + 1,

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from libs.contracts.audit import ActionRecorded
@@ -221,3 +222,19 @@ class AuditPromises:
         assert await audit.documents(search(recipient=KIM)) == []
         (kept,) = await audit.decisions(search(event_id="e-1"))
         assert (kept.recipient, kept.detail) == (None, None)
+
+    async def test_the_erasures_own_action_names_nobody_whichever_comes_first(self, audit: Audit) -> None:
+        """`tokens` publishes both in one transaction; the bus may deliver them in any order."""
+        at = NOON + timedelta(hours=1)
+        act = ActionRecorded(actor="key1", action="recipient.erase", object=KIM, at=at, before={"locale": "de"})
+        await audit.record_documents([document_of(heard(act))])
+        await audit.forget([(1, Mode.LIVE, KIM, at)])
+        await audit.record_documents([document_of(heard(act))])
+        later = msgspec.structs.replace(act, action="recipient.create", at=at + timedelta(days=1))  # she came back
+        await audit.record_documents([document_of(heard(later))])
+        found = await audit.actions(ActionSearch(1, Mode.LIVE, 10))
+        assert [(d.action, d.object, bool(d.body.get("before"))) for d in found] == [
+            ("recipient.create", KIM, True),
+            ("recipient.erase", None, False),
+            ("recipient.erase", None, False),
+        ]

@@ -179,6 +179,7 @@ HOSTILE: list[Any] = [
     b'{"signature": 1, "event-data": 2, "Type": [], "RecordType": {}, "event": null, "msys": 3}',
     b'{"event": "bounce", "timestamp": 1e308, "sg_event_id": "x"}',
     b'[{"msys": {"message_event": {"type": "bounce", "event_id": "1", "timestamp": "99999999999999999999"}}}]',
+    b'[{"msys": {"message_event": {"type": "bounce", "event_id": "1", "timestamp": 1e18}}}]',
     b'{"RecordType": "Bounce", "Type": "HardBounce", "ID": 1, "BouncedAt": "yesterday"}',
     b'{"event": "hard_bounce", "message-id": "m", "ts_event": -99999999999999}',
 ]

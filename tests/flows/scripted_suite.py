@@ -43,6 +43,6 @@ class ScriptedSuite:
         lines = isinstance(document, list) and "events" in scope["path"]
         raw = b"".join(json.dumps(d).encode() + b"\n" for d in document) if lines else json.dumps(document).encode()
         media = "application/x-ndjson" if lines else "application/json"
-        head = [(b"content-type", media.encode()), *((k.encode(), v.encode()) for k, v in more.items())]
+        head = [(name.encode(), value.encode()) for name, value in ({"content-type": media} | more).items()]
         await send({"type": "http.response.start", "status": status, "headers": head})
         await send({"type": "http.response.body", "body": raw})

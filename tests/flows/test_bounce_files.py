@@ -125,3 +125,12 @@ async def test_an_export_beyond_the_limit_is_answered_429(world: World) -> None:
     async with world.client() as client:
         answer = await client.get("/v1/bounces:export", params={"since": SINCE})
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "30")
+
+
+async def test_a_note_with_a_line_break_stays_one_cell(world: World) -> None:
+    """A bare CR ends a line too: what follows it would be the next row's first cell, and may be a formula."""
+    note = "called\r=cmd()"
+    await world.post("/v1/suppressions", {"address": "ann@example.com", "note": note})
+    _, text = await exported(world, "/v1/suppressions:export", since=SINCE, format="csv")
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert row["note"] == note

@@ -57,6 +57,20 @@ async def test_a_bounce_mail_over_smtp_bars_the_address(world: World) -> None:
     assert (await world.get("/v1/bounces", message=MESSAGE))["items"][0]["origin"] == "mail"
 
 
+async def test_the_senders_return_path_is_kept_with_the_mail(world: World) -> None:
+    quoted = b"Subject: Mail delivery failed\r\n\r\nMy colleague got a 550 5.1.1 User unknown. Why?\r\n"
+    async with listening(world) as port, aiosmtplib.SMTP(hostname="127.0.0.1", port=port) as smtp:
+        await smtp.sendmail("kim@customer.example", [world.path], quoted)
+        await smtp.sendmail("", [world.path], quoted)
+    connection = await asyncpg.connect(world.dsn)
+    rows = await connection.fetch("select raw from bounce.mail order by id")
+    await connection.close()
+    assert [bytes(row["raw"]).partition(b"\r\n")[0] for row in rows] == [
+        b"Return-Path: <kim@customer.example>",
+        b"Return-Path: <>",
+    ]
+
+
 async def test_strangers_are_refused_at_rcpt_and_counted(world: World) -> None:
     async with listening(world) as port, aiosmtplib.SMTP(hostname="127.0.0.1", port=port) as smtp:
         await smtp.mail("")

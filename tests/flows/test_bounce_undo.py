@@ -10,6 +10,7 @@ from libs.contracts.audit import ActionRecorded
 from libs.contracts.bounce import SuppressionChanged
 from libs.contracts.delivery import MessageRejected, Receipt, ReceiptRecorded, Rejection
 from libs.contracts.outcomes import Mode
+from services.bounce.domain.rereading import BY_FORM
 from services.bounce.ports import Reached
 from tests.flows.bounce_policy import DAY, GONE, HOUR, all_said, barred, careful, hash_of, numbers, said, trusting
 from tests.flows.bounces import NOW, World, world
@@ -60,6 +61,21 @@ async def test_a_thousand_addresses_are_undone_with_a_preview_and_an_audit(world
     assert {(e.actor, e.before["provider"], e.note) for e in told} == {("key", "gmail", "gmail was wrong")}
     again = (await world.post("/v1/suppressions:undo", body)).json()
     assert (again["lifted"], again["void"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("asked", "stands"), [({"rule_set": BY_FORM}, True), ({"category": "complaint"}, False)])
+async def test_a_complaint_is_undone_only_by_its_name(world: World, asked: dict[str, str], stands: bool) -> None:
+    complaint = Receipt(
+        provider="gmail", provider_event_id="1", message="m.1", attempt=1, kind="complained", at=NOW,
+        address_hash=hash_of("cross"),
+    )  # fmt: skip
+    await world.hear(ReceiptRecorded(receipts=(complaint,)))
+    world.clock.advance(HOUR)
+    body = {**asked, "since": (NOW - HOUR).isoformat(), "note": "they were wrong"}
+    seen = (await world.post("/v1/suppressions:undo", body | {"preview": True})).json()
+    done = (await world.post("/v1/suppressions:undo", body)).json()
+    assert (done["lifted"], done["void"]) == (seen["lifted"], seen["void"]) == ((0, 0) if stands else (1, 1))
+    assert await barred(world) == (["cross"] if stands else [])
 
 
 async def test_what_was_undone_is_no_proof_any_more(world: World) -> None:

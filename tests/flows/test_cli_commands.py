@@ -109,7 +109,7 @@ def test_a_first_try_that_is_still_running_is_waited_for(suite: ScriptedSuite, s
 
 def test_an_answer_that_is_no_json_is_no_crash(suite: ScriptedSuite, shell: Shell) -> None:
     suite.answers["GET", "/access/v1/tenants"] = lambda _: (502, "<html>Bad gateway</html>", {})
-    assert "502" in shell.run("tenants", "list", exit_code=Exit.FAILED).stderr
+    assert "502" in shell.run("tenants", "list", exit_code=Exit.UNREACHABLE).stderr
 
 
 def test_a_fault_of_the_suite_says_the_trace_to_report(suite: ScriptedSuite, shell: Shell) -> None:

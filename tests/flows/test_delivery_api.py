@@ -143,6 +143,26 @@ async def test_a_sent_message_is_shown_explained_and_rendered_equal(http: Http) 
     assert request["counters"]["sent"] == request["recipients"] == 1
 
 
+async def test_a_secret_is_shown_to_nobody_while_it_is_still_needed(http: Http) -> None:
+    release = await http.world.release(["push"], ["email"])
+    http.world.tokens.add("customer:1", "push")
+    envelope = requested(release, ["customer:1"], now(), secret=True)
+    await http.service.deps.intake.accept([new_request(envelope, KEYRING)])
+    await LaneSender(http.service.deps.line, Lane.BULK).run_once()
+    row = (await http.world.fetch("select notification_id, address_id from message"))[0]
+    id_ = message_id(row[0], row[1])
+    assert await http.world.value("select body is not null from request")
+    again = (await http("POST", "/v1/messages:render", {"ids": [id_]})).json()["messages"][id_]
+    assert (again["digest"], again["parts"]) == ("not_reproducible", None)
+    assert "nobody is shown" in again["why"]
+
+
+@pytest.mark.parametrize("cause", ["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"])
+async def test_cancelling_a_cause_that_never_was_ends_nothing(http: Http, cause: str) -> None:
+    answer = await http("POST", f"/v1/causes/{cause}:cancel", {"note": "A slip of the keyboard"})
+    assert answer.json()["open_requests"] == 0
+
+
 async def test_what_was_erased_cannot_be_rendered_again(http: Http) -> None:
     await sent(http)
     await http.service.deps.projections.erase([(TENANT, 1, "customer:1")])

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from libs.contracts.reasons import Reason
 from libs.errors import Unavailable
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Rejected, Sent
+from services.delivery.domain.steering import Suppression
 from services.delivery.loops.sender import LaneSender
 from tests.flows.delivery_world import KEYRING, World, now, opened, requested
 
@@ -52,6 +54,42 @@ async def test_a_redelivered_request_is_stored_once(world: World) -> None:
         await world.ledger.accept([new_request(envelope, KEYRING)] * 2)
     await world.send_all()
     assert len(world.provider.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "becomes"),
+    [
+        (Deferred(Reason.PROVIDER_UNAVAILABLE, "503"), (SUPPRESSED, Reason.SUPPRESSED_BOUNCE)),
+        (Ambiguous(Reason.TIMED_OUT, "no answer"), (UNKNOWN, Reason.TIMED_OUT)),  # it may have been sent
+    ],
+)
+async def test_who_is_suppressed_between_two_attempts_is_not_called_again(
+    world: World, outcome: Any, becomes: tuple[int, Reason]
+) -> None:
+    recipient = world.tokens.add("customer:1", "push")
+    bars = b64decode(recipient["addresses"][0]["hash"])
+    world.provider.answer = lambda _: outcome
+    await world.request(await world.release(["push"]), ["customer:1"], on_unknown="resend")
+    await world.send_all()
+    await world.ledger.suppress([Suppression(1, 1, bars, 0, int(Reason.SUPPRESSED_BOUNCE), 1, True)])
+    await world.execute("update work set due_at = now() - interval '1 s'")
+    await world.send_all()
+    assert len(world.provider.calls) == 1
+    assert await world.statuses() == {becomes: 1}
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_a_suppression_that_was_lifted_bars_nothing(world: World, attempts: int) -> None:
+    recipient = world.tokens.add("customer:1", "push")
+    bars = b64decode(recipient["addresses"][0]["hash"])
+    placed = Suppression(1, 1, bars, 0, int(Reason.SUPPRESSED_BOUNCE), 1, True)
+    await world.ledger.suppress([placed, placed._replace(version=2, active=False)])
+    world.provider.answer = lambda m: Sent() if m.attempt == attempts else Deferred(Reason.PROVIDER_UNAVAILABLE, "503")
+    await world.request(await world.release(["push"]), ["customer:1"])
+    await world.send_all()
+    await world.execute("update work set due_at = now() - interval '1 s'")
+    await world.send_all()
+    assert await world.statuses() == {(SENT, 0): 1}
 
 
 async def test_every_outcome_has_its_status_and_the_sum_holds(world: World) -> None:

@@ -17,7 +17,7 @@ from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.outcomes import Deferred, Sent
 from services.delivery.domain.steering import Hold, HoldKind
-from services.delivery.domain.work import Group
+from services.delivery.domain.work import Group, Prepared
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.routes import route
 from tests.flows.delivery_world import KEYRING, World, opened, requested
@@ -169,3 +169,23 @@ async def test_who_must_wait_gets_a_row_of_his_own(world: World, clock: FixedClo
 async def test_taking_apart_reads_no_more_than_shared_rows(world: World) -> None:
     plan = "\n".join(row[0] for row in await world.fetch(f"explain {apart._EXPIRED}", 20))
     assert "Seq Scan on work" not in plan
+
+
+async def test_a_worker_whose_lease_has_run_out_claims_nothing(world: World) -> None:
+    """It stalled while preparing, and another one leased the row: that one calls, whoever claims first."""
+    await orders(world)
+    line = world.line()
+    prepared = []
+    for _ in range(2):
+        rows = await world.ledger.lease(Lane.BULK, (10, 10), 30.0)
+        prepared.append(await prepare(line, Group(Lane.BULK, rows, 0.0)))
+        await world.execute("update work set leased_until = '-infinity'")
+    late, current = prepared
+
+    async def told(group: Prepared) -> tuple[int, int]:
+        claimed = await world.ledger.claim(group)
+        return len(claimed.messages), claimed.lost
+
+    assert await told(late) == (0, 3)
+    assert await told(current) == (3, 0)
+    assert await told(current) == (0, 3)

@@ -106,6 +106,19 @@ async def test_a_receipt_for_an_overtaken_attempt_counts_a_duplicate(world: Worl
     assert await world.value("select status from attempt") == SENT
 
 
+async def test_what_an_earlier_attempt_reached_says_nothing_of_the_last_one(world: World) -> None:
+    """The first attempt arrived after all, the resend bounced: the message stands where its last attempt does."""
+    world.provider.answer = lambda m: Ambiguous(Reason.TIMED_OUT, "no answer") if m.attempt == 1 else Sent()
+    await one(world, "resend")
+    await world.send_all()
+    await world.execute("update work set due_at = now() - interval '1 s'")
+    await world.send_all()
+    await receipt(world, ReceiptKind.DELIVERED, attempt=1, event="e1")
+    await receipt(world, ReceiptKind.FAILED, attempt=2, event="e2")
+    assert [status for status, _ in await world.statuses()] == [FAILED]
+    assert await world.value("select status from attempt") == SENT
+
+
 async def test_a_receipt_of_a_stranger_changes_nothing(world: World) -> None:
     await one(world)
     await world.send_all()

@@ -50,7 +50,7 @@ async def test_an_open_request_without_work_is_found_within_a_round_of_looks(wor
 
 @pytest.mark.parametrize("statement", [partitions._LOST, partitions._WIPE])
 async def test_upkeep_walks_no_further_than_its_slice(world: World, statement: str) -> None:
-    values = [now(), now()] if statement is partitions._LOST else [now(), UUID(int=0), now(), 10, now()]
+    values = [now(), now()] if statement is partitions._LOST else [now(), UUID(int=0), now(), 10, now(), now()]
     plan = "\n".join(row[0] for row in await world.fetch(f"explain {statement}", *values))
     assert "Seq Scan on request" not in plan
     assert "request_received_at_idx" in plan

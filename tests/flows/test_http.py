@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from libs.auth import Principal, internal, public, scope
 from libs.contracts.outcomes import Mode
-from libs.errors import Invalid, Unauthorized, Unavailable
+from libs.errors import DepescheError, Invalid, TooManyRequests, Unauthorized, Unavailable
 from libs.idempotency import Idempotency
 from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport, Transport
@@ -19,6 +19,7 @@ from libs.web import Cursor, Router
 
 calls: list[int] = []
 revoked: set[str] = set()
+troubles: list[DepescheError] = []
 routes = Router()
 access_routes = Router()
 
@@ -42,13 +43,8 @@ class Part(BaseModel):
     quantity: int = 1
 
 
-class Whole(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    parts: list[Part]
-
-
-@routes.put("/v1/wholes", dependencies=[public()])
-async def put_whole(whole: Whole) -> None: ...
+@routes.put("/v1/parts", dependencies=[public()])
+async def put_parts(parts: list[Part]) -> None: ...
 
 
 @routes.get("/v1/things", dependencies=[public()])
@@ -77,6 +73,13 @@ async def halves() -> StreamingResponse:
         yield b"halves"
 
     return StreamingResponse(parts(len(calls) == 1))
+
+
+@routes.post("/v1/busy", dependencies=[public()])
+async def busy() -> str:
+    if troubles:
+        raise troubles.pop()
+    return "done"
 
 
 @routes.get("/v1/slow", dependencies=[public()])
@@ -149,10 +152,10 @@ async def test_a_bad_body_is_a_problem_that_says_where(
 
 
 async def test_an_unknown_field_names_the_one_that_was_meant(client: httpx.AsyncClient) -> None:
-    answer = await client.put("/v1/wholes", json={"parts": [{"quantity": 1}, {"Quantitty": 2}]})
+    answer = await client.put("/v1/parts", json=[{"quantity": 1}, {"Quantitty": 2}])
     assert answer.status_code == 422
     (error,) = answer.json()["errors"]
-    assert (error["pointer"], "Did you mean 'quantity'?" in error["detail"]) == ("/parts/1/Quantitty", True)
+    assert (error["pointer"], "Did you mean 'quantity'?" in error["detail"]) == ("/1/Quantitty", True)
 
 
 async def test_a_body_without_a_length_is_cut_at_the_limit(client: httpx.AsyncClient) -> None:
@@ -225,6 +228,14 @@ async def test_half_an_answer_is_not_kept_as_the_first_one(client: httpx.AsyncCl
     assert (await client.post("/v1/halves", headers=headers)).text == "both halves"
 
 
+@pytest.mark.parametrize("trouble", [TooManyRequests("Too fast."), Unavailable("Away."), DepescheError("A bug.")])
+async def test_an_answer_that_says_try_again_is_not_kept(client: httpx.AsyncClient, trouble: DepescheError) -> None:
+    headers = {"idempotency-key": "order-9"}
+    troubles[:] = [trouble]
+    assert (await client.post("/v1/busy", headers=headers)).status_code == trouble.status
+    assert (await client.post("/v1/busy", headers=headers)).json() == "done"
+
+
 async def test_a_refused_request_may_be_sent_again_with_its_key(client: httpx.AsyncClient) -> None:
     headers = {"idempotency-key": "order-4"}
     refused = await client.post("/v1/things", json=BODY, headers=headers | {"authorization": "Bearer dp_live_reader"})
@@ -237,6 +248,29 @@ async def test_a_bug_is_a_problem_document_and_not_a_stack_trace(client: httpx.A
     assert answer.status_code == 500
     assert answer.json()["type"].endswith("/internal")
     assert "ZeroDivision" not in answer.text
+
+
+@pytest.mark.parametrize("headers", [[], [(b"idempotency-key", b"order-5")]])
+async def test_a_connection_lost_in_the_body_is_no_error_of_ours(
+    runtime: Runtime, client: httpx.AsyncClient, headers: list[tuple[bytes, bytes]]
+) -> None:
+    service = Service("access", runtime, None, runtime.database("access", max_size=8), [routes])
+    coming = iter([{"type": "http.request", "body": b'{"num', "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(coming)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    head = [(b"content-type", b"application/json"), (b"authorization", b"Bearer dp_live_good"), *headers]
+    base = {"type": "http", "http_version": "1.1", "scheme": "http", "query_string": b"", "root_path": ""}
+    path = {"path": "/v1/things", "raw_path": b"/v1/things", "method": "POST"}
+    async with service.running():
+        await service.app({**base, **path, "headers": head}, receive, send)
+    assert sent[0]["status"] == 400
+    assert b"closed before the end" in sent[1]["body"]
 
 
 async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:

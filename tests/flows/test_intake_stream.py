@@ -81,6 +81,15 @@ async def test_an_event_that_misses_its_schema_is_kept_among_the_others(shop: In
     assert kept["event_id"] == "a"
 
 
+async def test_the_same_id_of_two_sources_is_two_events_also_where_both_are_kept(shop: Intake) -> None:
+    await shop.put("/v1/event-types/order.placed", {"schema": {"required": ["number"]}})
+    twins = [event("a", source=source) for source in ("/erp", "/shop", "/erp")]
+    verdicts = await stream(shop, lines(*twins))
+    assert {v["reason"] for v in verdicts} == {"schema_invalid"}
+    kept = (await shop.get("/v1/rejections")).json()["items"]
+    assert sorted(one["times"] for one in kept) == [1, 2]
+
+
 async def test_what_could_not_be_committed_is_said_and_absorbed_when_sent_again(shop: Intake) -> None:
     events, original = shop.service.deps.events, shop.service.deps.events.store
     calls = 0

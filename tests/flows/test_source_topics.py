@@ -61,6 +61,14 @@ async def test_what_comes_twice_is_one_event(door: Door) -> None:
     assert len(await door.shop.outbox("notification.requested")) == 1
 
 
+async def test_the_same_message_on_two_topics_is_kept_for_both(door: Door) -> None:
+    await put(door, PLAIN)
+    await put(door, PLAIN | {"topic": ORDERS | {"name": "returns"}}, name="returns")
+    for topic in ("orders", "returns"):
+        assert await door.bring(b"{", name=topic, headers={"__key": "k"}) == ["SUCCESS"]
+    assert {one["source"] for one in await door.rejections()} == {"orders", "returns"}
+
+
 async def test_poison_is_kept_with_its_reason_and_replayed_when_the_mapping_is_mended(door: Door) -> None:
     await put(door, PLAIN)
     wrong = [b"\xff\x00 no JSON", b"{", b"", b"[" * 5000, {"no": "number"}, b'{"number": 1, "number": 2}']

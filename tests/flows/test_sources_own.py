@@ -31,6 +31,21 @@ async def shop(runtime: Runtime, transports: dict[str, Transport]) -> AsyncItera
         yield running
 
 
+async def test_the_same_body_from_two_sources_is_kept_for_both(shop: Intake) -> None:
+    definition = {
+        "verification": {"scheme": "hmac-hex", "header": "X-Sign"},
+        "mapping": {"type": "body.topic", "id": "body.number"},
+        "secrets": [SECRET],
+    }
+    body = b'{"number":12}'
+    for name in ("own", "other"):
+        assert (await shop.put(f"/v1/sources/{name}", definition)).status_code == 201
+        signed = {"x_sign": hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()}
+        assert (await shop.post(f"/v1/sources/{name}", body, key=None, **signed)).status_code == 202
+    kept = (await shop.get("/v1/rejections")).json()["items"]
+    assert {one["source"] for one in kept} == {"own", "other"}
+
+
 async def test_what_cannot_be_mapped_is_kept_and_replayed_when_the_mapping_is_mended(shop: Intake) -> None:
     definition = {
         "verification": {"scheme": "hmac-hex", "header": "X-Sign", "prefix": "sha256="},

@@ -76,6 +76,18 @@ async def test_a_version_stays_as_it_was_published_while_the_draft_goes_on(suite
     assert (first["version"], second["version"]) == (1, 2)
 
 
+async def test_a_draft_that_says_what_is_published_counts_as_published(suite: Suite) -> None:
+    await put(suite, "parcel", PUSH)
+    await publish(suite, "parcel")
+    edited = await put(suite, "parcel", PUSH | {"description": "It left"}, match="*")
+    again = (await publish(suite, "parcel")).json()
+    shown = await suite.call("templates", "GET", "/v1/templates/parcel")
+
+    assert edited.json()["state"] == "changed"
+    assert again["version"] == 1
+    assert (shown.json()["state"], shown.json()["version"]) == ("published", 2)
+
+
 async def test_publishing_tells_once_what_was_published(suite: Suite, runtime: Runtime) -> None:
     await put(suite, "parcel", PUSH)
     await publish(suite, "parcel")

@@ -27,6 +27,13 @@ async def test_a_sent_message_has_its_chain_and_its_rendered_text(world: World) 
     assert (await world.why("admin", message=id_))["render"]["parts"] == {"subject": "Hallo Kim"}
 
 
+async def test_spaces_around_a_copied_order_number_do_not_matter(world: World) -> None:
+    await world.told(SENT)
+    assert (await world.why(order=f" {ORDER} "))["verdict"] == "sent"
+    assert (await world.timeline(order=f"{ORDER} "))["items"]
+    assert (await world.why(order="  "))["verdict"] == "no_trace"
+
+
 async def test_the_answer_links_to_the_trace_if_a_page_is_configured(world: World) -> None:
     id_ = await world.told(SENT)
     assert (await world.why(message=id_))["links"] == {"trace": None}  # no page is configured

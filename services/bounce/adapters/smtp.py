@@ -169,6 +169,8 @@ class _Handler:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = envelope.content
         raw = content.encode("utf-8", "replace") if isinstance(content, str) else bytes(content or b"")
+        # RFC 5321, 4.4: the last server writes the return path down; an empty one is what marks a notification
+        raw = f"Return-Path: <{(envelope.mail_from or '').strip('<>')}>\r\n".encode("utf-8", "replace") + raw
         self._busy += 1
         self._free.clear()
         try:

@@ -19,7 +19,7 @@ from services.bounce.domain.suppressions import Suppression
 router = Router(prefix="/v1", tags=["bounces"])
 
 _LINES = 200  # per chunk: a single line would be a packet of its own
-_FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet evaluates text that starts with one
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet evaluates text that starts with one
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "One line for each, oldest first.",
@@ -114,7 +114,7 @@ async def _csv(names: Sequence[str], items: AsyncIterator[BaseModel]) -> AsyncIt
 
 def _row(values: Sequence[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
+    csv.writer(line, lineterminator="\r\n").writerow(values)  # RFC 4180; so cells with CR or LF are quoted
     return line.getvalue()
 
 

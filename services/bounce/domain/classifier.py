@@ -177,6 +177,7 @@ def _says(wanted: frozenset[str], code: str | None) -> bool:
     return code is not None and (code in wanted or code.rpartition(".")[0] in wanted)
 
 
+_TEMPORARY = range(420, 460)  # of RFC 5321 and its extensions; other numbers in a text are ports and errors of HTTP
 _SURE = ((400, 0.95), (300, 0.9), (200, 0.75), (100, 0.5), (0, 0.4))
 
 
@@ -197,8 +198,11 @@ def _confidence(matched: Sequence[Rule]) -> float:
 def is_permanent(reply_code: int | None, enhanced: str | None) -> bool:
     """Whether the server said 5xx. A refusal that came back as a mail without any code counts as permanent.
 
-    If both codes exist and disagree, the enhanced one decides: it is the server's, while the reply is often a relay's.
+    If both codes exist and disagree, one of them says that the refusal is temporary, and a mailbox that may come back
+    is not dead: Exim reports 5.0.0 and PowerMTA 5.4.7 when they have given up after many a 450.
     """
+    if reply_code in _TEMPORARY:
+        return False
     if enhanced:
         return enhanced.startswith("5")
     return reply_code is None or reply_code >= 500

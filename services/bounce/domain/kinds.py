@@ -14,10 +14,14 @@ _JMRP = Signed(
 )
 _AUTH_FEEDBACK = frozenset({"auth-failure", "dmarc"})
 _DMARC_SUBJECT = re.compile(r"report[- ]domain:|\bdmarc (?:aggregate )?report\b", re.I)
+# RFC 7489, 7.2.1.1: receiver!domain!begin!end
+_DMARC_FILE = re.compile(
+    rb"name=\"?[^\s\"!;]{1,255}![^\s\"!;]{1,255}!\d{9,10}!\d{9,10}[^\s\"!;]{0,80}\.(?:xml|zip|gz)", re.I
+)
 _CHALLENGE = Signed(
     (
         *("click", "reply", "respond", "follow", "challenge", "verify", "confirm", "boxbe", "spamarrest"),
-        *("approved", "antispam uol", "bluebottle", "mailblocks", "clique"),
+        *("approved", "antispam uol", "bluebottle", "mailblocks", "cliqu", "clic ", "clicca", "klicken"),
     ),
     re.compile(
         r"(?:click|reply|respond|follow)[^.]{0,80}(?:to (?:confirm|verify|prove)|so that your (?:message|mail))"
@@ -25,7 +29,10 @@ _CHALLENGE = Signed(
         r"|(?:verify|confirm) (?:yourself|that you are) (?:as )?(?:a )?(?:human|the sender|real)|boxbe|spamarrest"
         r"|(?:list of approved senders|senders i have approved|approved senders? list)[^.]{0,80}"
         r"(?:request|form|beforehand|click|reply)|senders i have approved|antispam uol|bluebottle|mailblocks"
-        r"|clique[^.]{0,80}confirmar|confirmar[^.]{0,60}clique",
+        r"|clique[^.]{0,80}confirmar|confirmar[^.]{0,60}clique"
+        r"|cliqu(?:er|ez)[^.]{0,80}(?:confirmer|valider|authentifier)|(?:haga|haz|hacer) clic[^.]{0,80}confirmar"
+        r"|klicken sie[^.]{0,80}(?:damit ihre|um zu bestätigen|zu bestätigen, dass)"
+        r"|(?:clicca|cliccare)[^.]{0,80}confermare",
         re.I,
     ),
 )
@@ -41,7 +48,9 @@ _AUTO_SUBJECT = re.compile(
     r"|автоответ|автоматический ответ|автоматична відповідь|автоматичен отговор|αυτόματη απάντηση"
     r"|رد تلقائي|מענה אוטומטי|תשובה אוטומטית|ตอบกลับอัตโนมัติ"
     r"|自動返信|自動応答|不在|自动回复|自動回覆|부재중|자동 ?(?:응답|회신)"
-    r"|vacation|on (?:holiday|vacation|leave)|I(?: am|'m) away|away from)",
+    r"|vacation|on (?:holiday|vacation|leave)|I(?: am|'m) away|away from|i ferie|på semester|lomalla|na urlopie"
+    r"|nie ma mnie|en vacances|en congés?|de vacaciones|in ferie|de férias|op vakantie|dovolen[áé]|szabadság"
+    r"|în concediu|в отпуске|у відпустці|меня нет|休假|休暇|휴가)",
     re.I,
 )
 _BOUNCE_SUBJECT = re.compile(
@@ -60,7 +69,14 @@ _AWAY = re.compile(
     r"\b(?:i am|i'm|we are|i will be|i'll be|is) (?:currently |presently |now )?"
     r"(?:out of (?:the |my )?office|on (?:annual |maternity |parental )?(?:leave|vacation|holiday))"
     r"|\bich bin (?:derzeit |momentan |zur ?zeit |bis [^.\n]{1,40})?(?:nicht im (?:büro|haus)|im urlaub|außer haus)"
-    r"|\bje suis (?:actuellement )?(?:absent|en congés?)|\bestoy fuera de la oficina|\bsono fuori ufficio",
+    r"|\bi'?a?m (?:currently )?away (?:on|from|until|for)\b"
+    r"|\bje suis (?:actuellement )?(?:absente?|en congés?|en vacances)"
+    r"|\bestoy (?:fuera de la oficina|de vacaciones|ausente)|\bestou (?:ausente|de férias|fora do escritório)"
+    r"|\bsono (?:fuori ufficio|in ferie|assente)|\bik ben (?:momenteel )?(?:afwezig|op vakantie|niet aanwezig)"
+    r"|\bjag är (?:på semester|inte på kontoret|bortrest)|\bjeg er (?:på ferie|ikke på kontoret|bortreist)"
+    r"|\bolen (?:lomalla|poissa)|\bjestem na urlopie|\bnie ma mnie w biurze|\bjsem (?:na dovolené|mimo kancelář)"
+    r"|\bszabadságon vagyok|\bofis dışındayım|\bizindeyim|\bsunt în concediu|я в отпуске|меня нет (?:в офисе|на месте)"
+    r"|я у відпустці|απουσιάζω|休假|休暇を|不在に|휴가 중|부재 ?중|בחופשה|خارج المكتب|في إجازة",
     re.I,
 )
 # other things that are delivered, or fail
@@ -103,6 +119,10 @@ _LIST_REFUSES = Signed(
 )
 # Sieve's `reject` and full mailboxes answer so, in the form of a receipt (RFC 3028; RFC 5429 still allows it)
 _REJECTS = re.compile(r"\b(?:rejected|refused|quota|not delivered|could not be delivered)\b", re.I)
+_PASSED_ON = (b"; displayed", b"; dispatched", b"; processed")
+_EMPTY_PATHS = ("<>", "<MAILER-DAEMON>")
+# notifications have subjects of their own
+_ANSWERS = re.compile(r"\s*(?:re|aw|antw|sv|vs|odp|rif|res|r|ynt|отв|回复|答复|回覆)\s?(?:\[\d{1,3}\])?\s?[::]", re.I)
 _MENTIONS_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)|deliver", re.I)
 
 
@@ -128,57 +148,80 @@ def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Ki
     """Decide by form first (RFC 3464, 5965), then by the sender, then by the subject."""
     if feedback.items:
         return Kind.AUTH_REPORT if feedback.get("feedback-type").lower() in _AUTH_FEEDBACK else Kind.FEEDBACK
-    if has_status:
+    if has_status and (mail.has(b"delivery-status") or not _is_somebodys(mail.headers)):
         return Kind.BOUNCE  # even if it calls itself auto-replied, as Exim does
     headers, subject = mail.headers, mail.headers.get("subject")
     report_type = mail.type[1].get("report-type", "").lower()
     if report_type == "feedback-report":
         return Kind.FEEDBACK
     if report_type == "disposition-notification":  # RFC 8098: opened, or deleted unread; it arrived
-        return Kind.BOUNCE if mail.has(b"automatic-action") and _REJECTS.search(human.text[:500]) else Kind.RECEIPT
+        return Kind.BOUNCE if _refuses(mail) and _REJECTS.search(human.text[:500]) else Kind.RECEIPT
     if report_type == "delivery-status" or headers.get("x-failed-recipients"):
         return Kind.BOUNCE
-    if _is_complaint(mail, human.text):
-        return Kind.FEEDBACK
-    if _DMARC_SUBJECT.search(subject):
-        return Kind.AUTH_REPORT
     by_server = bool(_SERVER.search(headers.get("from")))
+    if _is_complaint(mail, human.text, by_server):
+        return Kind.FEEDBACK
+    if _DMARC_SUBJECT.search(subject) or (mail.has(b"!") and _DMARC_FILE.search(mail.raw)):
+        return Kind.AUTH_REPORT
     if by_server and not _AUTO_SUBJECT.search(subject):
         return Kind.BOUNCE
     if not by_server and _UNSUBSCRIBE.fullmatch(subject.strip()):
         return Kind.UNSUBSCRIBE
     if _CHALLENGE.search(subject) or _CHALLENGE.search(human.text[:1_500]):
         return Kind.CHALLENGE
-    if _AUTO_SUBJECT.search(subject):
-        return Kind.AUTO_REPLY
-    says_bounce = bool(_BOUNCE_SUBJECT.search(subject)) and not _OTHER_FREIGHT.search(f"{subject} {human.text[:500]}")
-    if says_bounce and _MENTIONS_REPLY.search(human.text):
+    return Kind.AUTO_REPLY if _AUTO_SUBJECT.search(subject) else _by_subject(headers, subject, human.text)
+
+
+def _by_subject(headers: Headers, subject: str, human: str) -> Kind:
+    """Decide about a mail that names no server as its author."""
+    is_freight = bool(_OTHER_FREIGHT.search(f"{subject} {human[:500]}"))
+    is_answer = bool(_ANSWERS.match(subject))
+    cannot_be = is_freight or is_answer or _is_somebodys(headers)
+    says_bounce = bool(_BOUNCE_SUBJECT.search(subject)) and not cannot_be
+    mentions_reply = bool(_MENTIONS_REPLY.search(human))
+    if says_bounce and mentions_reply:
         return Kind.BOUNCE
     if _is_automatic(headers):
         return Kind.AUTO_REPLY
-    if _LIST_REFUSES.search(human.text[:1_500]) or _LIST_REFUSES.search(subject):
+    if _LIST_REFUSES.search(human[:1_500]) or _LIST_REFUSES.search(subject):
         return Kind.BOUNCE
-    empty_path = headers.get("return-path").strip() in ("<>", "<MAILER-DAEMON>")
-    if empty_path and not says_bounce and headers.get("auto-submitted") and not _MENTIONS_REPLY.search(human.text):
-        return Kind.AUTO_REPLY  # a help desk's acknowledgement
-    if says_bounce or (empty_path and not _AWAY.search(human.text[:400])):
+    empty_path = headers.get("return-path").strip() in _EMPTY_PATHS
+    if empty_path and not says_bounce and not mentions_reply and (is_answer or headers.get("auto-submitted")):
+        return Kind.AUTO_REPLY  # a help desk's acknowledgement, or a program that answers for somebody who is away
+    if says_bounce or (empty_path and not _AWAY.search(human[:400])):
         return Kind.BOUNCE
-    return _by_words(headers, human.text)
+    return _by_words(headers, human, cannot_be)
 
 
-def _by_words(headers: Headers, human: str) -> Kind:
+def _by_words(headers: Headers, human: str, cannot_be: bool) -> Kind:
     """Decide by words alone: a person's, or those of a server that names neither itself nor its report."""
     answers = any(headers.get(name) for name in ("in-reply-to", "references", "list-unsubscribe", "list-id"))
-    if not answers and _SAYS_UNDELIVERED.search(human[:1_500]):
+    if not answers and not cannot_be and _SAYS_UNDELIVERED.search(human[:1_500]):
         return Kind.BOUNCE
     return Kind.AUTO_REPLY if _AWAY.search(human[:400]) else Kind.OTHER
 
 
-def _is_complaint(mail: Mail, human: str) -> bool:
-    """Microsoft's junk mail reports have no feedback part; the mail that they return names the recipient."""
+def _is_somebodys(headers: Headers) -> bool:
+    """Whether a person or a program wrote it: a notification's return path is empty (RFC 5321, 4.5.5) or a server's."""
+    path = headers.get("return-path").strip()
+    return bool(path) and path not in _EMPTY_PATHS and not _SERVER.search(f"{path} {headers.get('from')}")
+
+
+def _is_complaint(mail: Mail, human: str, by_server: bool) -> bool:
+    """Microsoft's junk mail reports have no feedback part; the mail that they return names the recipient.
+
+    Servers mention complaints and reports when they refuse a mail, people when they are angry.
+    """
     if any(headers.get("x-hmxmroriginalrecipient") for headers in (mail.headers, mail.returned_headers)):
         return True
-    return bool(_JMRP.search(human[:500]) or _JMRP.search(mail.headers.get("subject")))
+    if _JMRP.search(mail.headers.get("subject")):
+        return True
+    return not by_server and bool(_JMRP.search(human[:500])) and bool(mail.returned)
+
+
+def _refuses(mail: Mail) -> bool:
+    """Whether a program, not a person, disposed of the mail, and did not pass it on (RFC 8098, 3.2.6)."""
+    return mail.has(b"automatic-action") and not any(mail.has(word) for word in _PASSED_ON)
 
 
 def _is_automatic(headers: Headers) -> bool:

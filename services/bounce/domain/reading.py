@@ -22,8 +22,10 @@ _RETURNED = (
 )
 _ENCODING = re.compile(rb"^content-transfer-encoding:[ \t]*(base64|quoted-printable)", re.I | re.M)
 _REPORT = re.compile(rb"^content-type:\s{0,20}multipart/report", re.M)
+_FROM_SERVER = re.compile(rb"^from:[^\n]{0,500}(?:mailer-daemon|postmaster@|mail delivery s)", re.M)
 _HEAD = re.compile(rb"(?:[^\s:]{1,200}:[^\n]*(?:\n[ \t][^\n]*)*+(?:\n|\Z))++")  # only headers
 _WANTED = re.compile(rb"^(return-path|errors-to|sender|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
+_ENDS_LINE = (b"\n", b"\r", b" ", b"\t", b"")
 MAX_RETURNED = 16 * 1024
 _MOST_TYPES = 20
 _MOST_ENCODED = 200
@@ -44,9 +46,15 @@ class Mail:
 
     @property
     def inside(self) -> bytes | None:
-        """A report forwarded as an attachment: the returned mail, if it is a report itself."""
+        """A report forwarded as an attachment: the returned mail, if it is a report itself, or from a mail server while
+        the mail around it is not."""
         body = self._sent_back[1]
-        return body if _REPORT.search(body[:MAX_RETURNED].partition(b"\n\n")[0].lower()) else None
+        if not body:
+            return None
+        head = body[: _blank_line(body[:MAX_RETURNED])[0]].lower()
+        if _REPORT.search(head):
+            return body
+        return body if _FROM_SERVER.search(head) and not _FROM_SERVER.search(self._lower[:MAX_HEAD]) else None
 
     @cached_property
     def headers(self) -> Headers:
@@ -113,10 +121,21 @@ def _cut(raw: bytes) -> tuple[bytes, bytes, tuple[bytes, bytes]]:
         return raw, lower, (b"", b"")
     head, begins = _blank_line(raw, first + 1)
     mark = raw[first : raw.find(b"\n", first + 1)].rstrip()
-    end = raw.find(mark, begins - 1) if begins < len(raw) else -1
+    end = _line_at(raw, mark, begins - 1) if begins < len(raw) else -1
     rest = raw[end + 1 :] if end >= 0 else b""
     sent_back = raw[first:head], raw[begins : end if end >= 0 else None]
     return raw[: first + 1] + rest, lower[: first + 1] + rest.lower(), sent_back
+
+
+def _line_at(raw: bytes, mark: bytes, begin: int) -> int:
+    """Return where the boundary is next, -1 if nowhere; a boundary in the returned mail may begin like it."""
+    at, tries = raw.find(mark, begin), 0
+    while at >= 0 and tries < MAX_PARTS:
+        after = raw[at + len(mark) : at + len(mark) + 2]
+        if after[:1] in _ENDS_LINE or after == b"--":
+            return at
+        at, tries = raw.find(mark, at + 1), tries + 1
+    return at
 
 
 def _part_before(text: bytes, kind: bytes, end: int) -> int:

@@ -4,7 +4,6 @@ RFC 3464 (delivery status), RFC 5965 (feedback loops), RFC 3834 (automatic repli
 follow none of them: then their sentences are the report.
 """
 
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +13,10 @@ from operator import attrgetter
 
 from services.bounce.domain.kinds import Kind, kind_of
 from services.bounce.domain.mime import Headers, Part, split_message
+from services.bounce.domain.own_words import human_text
 from services.bounce.domain.reading import Mail
-from services.bounce.domain.signs import Signed
 from services.bounce.domain.status import (
     MAX_RECIPIENTS,
-    STATUS_TYPES,
     Reported,
     codes_in,
     delivery_status,
@@ -29,39 +27,7 @@ from services.bounce.domain.told import ADDRESS, Told, has_arrived, is_still_tri
 __all__ = ["Kind", "Report", "Reported", "codes_in", "read_mail", "told_about"]
 
 NO_FIELDS = Headers([])
-MAX_TEXT = 8_000
-MOST_TEXTS = 3
 
-# where servers without MIME put the returned mail below their own words
-_RETURNED_BELOW = Signed(
-    (
-        *(
-            "copy of",
-            "is a copy",
-            "original",
-            "returned m",
-            "unsent message",
-            "text follows",
-            "ursprüngliche",
-            "nachricht",
-        ),
-        *("message d'origine", "header", "---", "received:", "return-path:"),
-    ),
-    re.compile(
-        r".{0,12}(?:this is a copy of (?:the|your) message|below (?:this line )?is a copy of the (?:original )?message"
-        r"|original message(?! was received)|returned message|message header(?:s)? follow|unsent message"
-        r"|headers? of the (?:original |source )?(?:message|mail)|the header of the original"
-        r"|attachment is a copy|(?:start of )?returned mail|message text follows"
-        r"|(?:ursprüngliche|original-)\s?nachricht|message d'origine|mensaje original"
-        r"|enclosed is a copy|copy of (?:the|your) (?:original )?message|-{3,}\s?original|original mail as follows)"
-        r"|[ >]{0,2}(?:received|return-path):",
-        re.I,
-    ),
-)
-_FIRST_WORDS = 40  # characters in which no returned mail begins
-_TAGS = re.compile(r"<[a-z/!][^<>]{0,2000}>", re.I)
-_SILENT = re.compile(r"<(/?)(?:style|script)\b", re.I)
-_BREAKS = re.compile(r"<(?:br|/p|/div|/tr|/td|/h\d|/li)[^<>]{0,200}>", re.I)
 _ADDRESS = re.compile(ADDRESS)
 # AOL, CompuServe and GroupWise name their own users without the domain
 _BARE = re.compile(
@@ -70,6 +36,7 @@ _BARE = re.compile(
     re.I | re.M,
 )
 _FROM_US = re.compile(r"\bfrom you:?\s{0,4}<?$", re.I)
+_RCPT = re.compile(rf"\brcpt to:\s{{0,2}}<?({ADDRESS})", re.I)
 _OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "support@", "helpdesk@")
 _FINAL = re.compile(rf"^final-recipient:[^\n@]{{0,40}}?({ADDRESS})", re.I | re.M)
 
@@ -163,49 +130,6 @@ def read_sentences(humans: Sequence[Sentences]) -> None:
             what(human)
 
 
-def human_text(parts: Sequence[Part]) -> str:
-    """Return the server's own words: the first text, up to the returned mail."""
-    first = next((part for part in parts if part.type == "text/plain"), None)
-    if first is None or not first.body.strip():
-        first = next((part for part in parts if part.type == "text/html"), first)
-    if first is None:
-        first = next((part for part in parts if part.type not in STATUS_TYPES and _may_be_text(part)), None)
-    if first is None:
-        return ""
-    if first.type == "text/plain":  # some put the greeting into one part, and what happened into the next
-        texts = [part.text for part in parts if part.type == "text/plain"][:MOST_TEXTS]
-        text = "\n\n".join(texts)[: 4 * MAX_TEXT]
-    else:
-        text = first.text[: 4 * MAX_TEXT]
-    if first.type == "text/html" or text[:200].lstrip().lower().startswith(("<html", "<!doctype")):
-        text = html.unescape(_TAGS.sub(" ", _BREAKS.sub("\n", _without_silent(text))))
-    text = text.replace("\r\n", "\n")
-    return text[: min(_copy_in(text), MAX_TEXT)]
-
-
-def _copy_in(text: str) -> int:
-    """Return where the returned mail begins; the end if there is none."""
-    begins = (begin for begin in _RETURNED_BELOW.lines_of(text) if begin > _FIRST_WORDS)
-    return next((begin for begin in begins if _RETURNED_BELOW.expression.match(text, begin)), len(text))
-
-
-def _without_silent(text: str) -> str:
-    """Remove style sheets and scripts; an unclosed one takes the rest with it."""
-    kept, begin, silent = [], 0, False
-    for found in _SILENT.finditer(text):
-        if not silent and not found[1]:
-            kept.append(text[begin : found.start()])
-            silent = True
-        elif silent and found[1]:
-            begin, silent = found.start(), False
-    return "".join(kept) + ("" if silent else text[begin:])
-
-
-def _may_be_text(part: Part) -> bool:
-    """Whether it is a multipart that lost its boundaries, or a part of an unknown type."""
-    return part.type.startswith(("multipart/", "text/")) or "/" not in part.type
-
-
 def told_about(human: Sentences, address: str | None, alone: bool) -> Told | None:
     """Return what the sentences say about this recipient; all of them if it is the only one."""
     told = human.told if human.text.strip() else []
@@ -257,6 +181,9 @@ def _mentioned(sentences: Sentences) -> str | None:
     for text in mail.plain_parts((b"message/disposition-notification",)):
         if (found := _FINAL.search(text)) is not None:
             return found[1]
+    commands = _RCPT.findall(sentences.text)
+    if commands:
+        return str(commands[-1])  # a session ends where the last one was refused
     bare, server = _BARE.search(sentences.text), _ADDRESS.search(mail.headers.get("from"))
     if bare and server:
         return f"{bare[1]}@{server[0].partition('@')[2]}"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from services.bounce.domain.mime import Part, decode_words, header_lines, unfolded
@@ -27,9 +28,13 @@ _UTF8_XTEXT = re.compile(r"\\x\{((?!D[89A-F]..\})(?:10|[1-9A-F])?[0-9A-F]{2,4})\
 _QUOTED = re.compile(r'"([\w.!#$%&\'*+/=?^`{|}~-]{1,64})"@')
 _IN_QUOTES = re.compile(r'"[^"\n]{1,64}"@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}')
 # the lookbehind follows the first digit of a code, so that the search runs from digit to digit
-_REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$)(?!\.\d)")
+_REPLY = re.compile(r"([245](?<![\d.].)\d\d)(?=[ \-#(:,;.\]]|$|(?<=\(...)\))(?!\.\d)")
 _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
+_UNFOLDED = re.compile(r"\n(?=[245]\d\d[ -])")  # the further lines of a reply, copied without folding
+_XTEXT = re.compile(r"\+(2B|3D)")  # the two printable characters that xtext encodes (RFC 3461, 4)
 _COMMENT = re.compile(r"\s*[245]\.(?!0\.0\b)\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
+_SUCCESS = "2"  # the first digit of its codes
+_MOST_CODES = 50
 _DOTS = 2  # in an enhanced code
 _HEAD = 16  # characters, more than both codes and what ends them
 _BOTH = re.compile(r"([245]\d\d)[ -]#?([245]\.\d{1,3}\.\d{1,3})(?:[ :]|$)")
@@ -54,13 +59,21 @@ class Reported(NamedTuple):
 
 
 def codes_in(text: str) -> tuple[int | None, str | None]:
-    """Return the first SMTP reply code and the first enhanced code in a text."""
+    """Return the first SMTP reply code and the first enhanced code in a text; in a session, those of the refusal."""
     both = _codes_first(text[:_HEAD])
     if both is not None:
         return both
-    reply = _REPLY.search(text)
-    enhanced = _ENHANCED.search(text) if text.count(".") >= _DOTS else None
-    return (int(reply[1]) if reply else None), (enhanced[1] if enhanced else None)
+    reply = _first(_REPLY, text)
+    enhanced = _first(_ENHANCED, text) if text.count(".") >= _DOTS else None
+    return (int(reply) if reply else None), enhanced
+
+
+def _first(expression: re.Pattern[str], text: str) -> str | None:
+    found = expression.search(text)
+    if found is None or found[1][0] != _SUCCESS:
+        return found and found[1]
+    later = (other[1] for other in islice(expression.finditer(text, found.end()), _MOST_CODES))
+    return next((code for code in later if code[0] != _SUCCESS), found[1])
 
 
 @lru_cache(maxsize=1_000)
@@ -113,6 +126,8 @@ def _block(text: str) -> list[_Fields]:
     """Return one recipient per block; if the blank lines were lost, each Final-Recipient begins the next one."""
     fields: _Fields = {}
     blocks = [fields]
+    if "\n5" in text or "\n4" in text:
+        text = _UNFOLDED.sub("\n ", text)
     for name, value in header_lines(text):
         key = name.lower()
         if key == "final-recipient" and key in fields:
@@ -129,7 +144,7 @@ def _reported(fields: _Fields) -> Reported:
     reply, inside = codes_in(diagnostic) if diagnostic else (None, None)
     if inside and (enhanced is None or enhanced.endswith(".0.0")):
         enhanced = inside  # 5.0.0 says nothing; the server's own reply often says more
-    said = fields.get("original-recipient", ""), fields.get("final-recipient", "")
+    said = _decoded(fields.get("original-recipient", "")), fields.get("final-recipient", "")
     address = (said[0] and _address(said[0])) or (said[1] and _address(said[1])) or None
     word = _WORD.search(fields.get("action", ""))
     action = word[0].lower() if word else ("delivered" if (enhanced or "").startswith("2") else "failed")
@@ -153,6 +168,11 @@ def _address(value: str) -> str | None:
         value = _QUOTED.sub(r"\1@", value)
     found = _ADDRESS.search(value) or (_IN_QUOTES.search(value) if '"' in value else None)
     return found[0] if found else None
+
+
+def _decoded(value: str) -> str:
+    """Decode what RFC 3461 encodes in the address that we gave; some servers copy it as it came."""
+    return _XTEXT.sub(lambda found: chr(int(found[1], 16)), value) if "+" in value else value
 
 
 def _comment(status: str) -> str:

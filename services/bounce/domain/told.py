@@ -147,11 +147,18 @@ def _openings(human: str) -> list[re.Match[str]]:
         at = human.find("@", end) if end >= 0 else -1
         if found is None or _SENT_BY.search(human, max(0, found.start() - 20), found.start()):
             continue
+        if opens and _indent(found) > _indent(opens[0]):
+            continue  # a reply goes on in the next line
         if not opens or opens[-1]["address"].lower() != found["address"].lower():
             opens.append(found)
         elif not opens[-1]["rest"] and not human[opens[-1].end() : found.start()].strip():
             opens[-1] = found
     return opens
+
+
+def _indent(found: re.Match[str]) -> int:
+    line = found[0]
+    return len(line) - len(line.lstrip(" \t"))
 
 
 def _shared(told: list[Told], intro: str, human: str) -> list[Told]:

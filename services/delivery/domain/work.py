@@ -43,6 +43,7 @@ class Request:
     received_at: datetime
     cancelled: bool = False
     release_active: bool = True
+    secret: bool = False  # its variables are shown to nobody
 
 
 @dataclass(slots=True)

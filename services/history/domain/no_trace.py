@@ -41,7 +41,10 @@ def decide_without_trace(trace: Trace | None, mode: Mode) -> Verdict:
 def decide_without_address(mode: Mode) -> Verdict:
     """Return the verdict on a question about an address alone to which no message ever went."""
     sentence = f"No message was ever meant for this address in {mode.word} mode."
-    step = "Ask by recipient key or order: that also finds what was refused before an address was chosen."
+    step = (
+        "Ask by recipient key or order: that also finds what was refused before an address was chosen. What an erased "
+        "customer got is found by order alone."
+    )
     return Verdict("no_trace", sentence, step, lost_at="address")
 
 

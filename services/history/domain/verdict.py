@@ -172,6 +172,11 @@ def _two_notifications(case: Case) -> Verdict | None:
 
 # ---- bounced, not yet, unknown
 
+_ASK = (
+    "Ask the customer whether it arrived. It is not sent again by itself, although a receipt may still settle it; if "
+    "it did not arrive, the shop can send the event again with another id."
+)
+
 
 def _bounced(case: Case, sent: Sequence[Message]) -> Verdict | None:
     if len(sent) != sum(_came_back(case, message) for message in sent):
@@ -262,7 +267,8 @@ def _unknown(case: Case, message: Message) -> Verdict:
     sentence = f"It is not known whether it was sent. {sentence_of(reason, open_.detail)}"
     if last.attempt > attempt:
         sentence += f" Attempt {last.attempt}, after it, was not sent: {_lower(sentence_of(last.reason, last.detail))}"
-    return Verdict("unknown", sentence, reason.text.next_step, reason)
+    given_up = waiting is not None and waiting.ended is Status.UNKNOWN
+    return Verdict("unknown", sentence, _ASK if given_up else reason.text.next_step, reason)
 
 
 def _lower(sentence: str) -> str:

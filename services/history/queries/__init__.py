@@ -25,9 +25,12 @@ class Question:
         return self.address_key is not None and not any((self.recipient, self.order, self.message, self.event))
 
     def otherwise_written(self) -> "Question | None":
-        """The same question about #1001 instead of 1001, or vice versa: shops print the #, people leave it out."""
+        """The same question about #1001 instead of 1001, or vice versa: shops print the #, people leave it out. Or
+        without the spaces that came along when the number was copied."""
         if not self.order:
             return None
+        if (plain := self.order.strip()) != self.order:
+            return replace(self, order=plain) if plain else None
         return replace(self, order=self.order[1:] if self.order.startswith("#") else f"#{self.order}")
 
     def search(self, *, limit: int, before: UUID | None = None) -> Search:

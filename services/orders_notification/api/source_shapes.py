@@ -11,6 +11,7 @@ from services.orders_notification.domain.topics import Hearing
 
 Line = Annotated[str, StringConstraints(max_length=4_096)]
 Secret = Annotated[str, StringConstraints(min_length=8, max_length=1_024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Reply = Line | dict[str, Any] | list[Any]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 
 
@@ -90,9 +91,15 @@ class Definition(Strict):
     event_source: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, examples=["/shopify"])
     handshake: Line | None = Field(
         None,
-        description="For the sender's first call, signed or not: true answers it with 200, a map with itself as JSON, "
-        "a text with itself.",
+        description="For the sender's first call, by POST or GET, signed or not: true answers it with 200, a map with "
+        "itself as JSON, a text with itself.",
         examples=["has(body.webhook_id) && size(body) == 1"],
+    )
+    answer: Reply | None = Field(
+        None,
+        description="What the sender must read for a delivery to count, with 200: a text as it is, else JSON. Without "
+        "it deliveries are answered 202, with counts.",
+        examples=[{"op": "success"}],
     )
     unwrap: list[UnwrapBody] = Field([], max_length=5, description="Envelopes, outermost first.")
 
@@ -115,6 +122,7 @@ class SourceBody(Strict):
     mapping: MappingBody | None = None
     event_source: Annotated[str, StringConstraints(max_length=200)] | None = None
     handshake: Line | None = None
+    answer: Reply | None = None
     unwrap: list[UnwrapBody] | None = Field(None, max_length=5)
     secrets: list[Secret] | None = Field(None, min_length=1, max_length=5)
 

@@ -7,12 +7,14 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Path, Request, Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from libs import exact_json
 from libs.auth import Principal, public, scope, signature
 from libs.errors import Invalid, NotFound
 from libs.telemetry import current_traceparent
-from libs.web import After, Cursor, ExactResponse, Limit, Page, Router, etag, require_match
+from libs.web import After, Cursor, ExactResponse, ExactRoute, Limit, Page, Router, etag, require_match
 from services.orders_notification.api.bodies import headers_of, read_body
 from services.orders_notification.api.deps import deps_of
 from services.orders_notification.api.shapes import DeliveryTaken
@@ -25,16 +27,17 @@ from services.orders_notification.api.source_shapes import (
     SourceShown,
 )
 from services.orders_notification.domain.delivery import Delivery
+from services.orders_notification.domain.mapping import Answer
 from services.orders_notification.domain.sources import NAME, check_secrets, source
 from services.orders_notification.domain.topics import Report, check, heard
-from services.orders_notification.handlers.sources import Received, receive, rehearse
+from services.orders_notification.handlers.sources import Received, first_call, receive, rehearse
 from services.orders_notification.ports.sources import Author, StoredSource
 
 router = Router(prefix="/v1", tags=["sources"])
 
 Reader = Annotated[Principal, scope("sources:read")]
 Writer = Annotated[Principal, scope("sources:write")]
-_OF_WEBHOOKS = ("verification", "handshake")
+_OF_WEBHOOKS = ("verification", "handshake", "answer")
 
 Name = Annotated[str, Path(pattern=f"^{NAME.pattern}$", max_length=63, examples=["shopify"])]
 
@@ -53,6 +56,31 @@ async def list_sources(
         items=[_shown(request, item, reports) for item in found[:limit]],
         next_cursor=Cursor.make(found[limit - 1].source.name) if more else None,
     )
+
+
+async def answer_first_call(request: Request, name: Name) -> Response:
+    """Answer a GET by which a sender tries the address, as the source's handshake says."""
+    return _shown_to_sender(await first_call(deps_of(request), name, _delivery(request, name, b"")))
+
+
+class FirstCallRoute(ExactRoute):
+    """Takes a GET with a query and without a key: it comes from a sender. Our own users read the definition with a key,
+    and without a query."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Leave all other requests to the routes of the same path."""
+        with_key = any(name == b"authorization" for name, _ in scope["headers"])
+        return (Match.NONE, {}) if with_key or not scope["query_string"] else super().matches(scope)
+
+
+router.add_api_route(
+    "/sources/{name}",
+    answer_first_call,
+    methods=["GET"],
+    route_class_override=FirstCallRoute,
+    dependencies=[signature("source")],
+    include_in_schema=False,
+)
 
 
 @router.get("/sources/{name}")
@@ -117,27 +145,24 @@ async def rehearse_delivery(request: Request, principal: Writer, name: Name, bod
         "requestBody": {"content": {"application/json": {"schema": {}, "example": {"id": 820982911946154508}}}}
     },
     responses={
-        200: {"description": "A handshake, answered."},
+        200: {"description": "A handshake, or the source's own `answer`."},
         202: {"model": DeliveryTaken, "description": "Accepted, or stored as rejected."},
     },
 )
 async def receive_delivery(request: Request, name: Name) -> Response:
     """Receive a shop's webhook. 2xx means that it is safe here: accepted, a duplicate, or stored for a replay."""
     deps = deps_of(request)
-    body = await read_body(request, deps.limits.batch_bytes)
-    query = dict(request.query_params)
-    exact_json.refuse_unstorable(query)
-    address = _address(request, name, request.url.query)
-    delivery = Delivery(body, headers_of(request), query, request.method, address)
+    delivery = _delivery(request, name, await read_body(request, deps.limits.batch_bytes))
     received = await receive(deps, name, delivery, current_traceparent())
-    if received.handshake is not None:
-        return Response(received.handshake.content, media_type=received.handshake.media_type)
+    if received.answer is not None:
+        return _shown_to_sender(received.answer)
     return ExactResponse(_answer(received), 202)
 
 
-@router.options("/sources/{name}", dependencies=[public()], include_in_schema=False)
+@router.api_route("/sources/{name}", methods=["OPTIONS", "HEAD"], dependencies=[public()], include_in_schema=False)
 async def allow_deliveries(request: Request, name: Name) -> Response:
-    """Answer CloudEvents' webhook handshake (Event Grid uses it): who may deliver, and how fast."""
+    """Answer CloudEvents' webhook handshake (Event Grid uses it): who may deliver, and how fast. Mandrill and Trello
+    send HEAD."""
     origin = request.headers.get("webhook-request-origin", "*")
     return Response(
         status_code=200,
@@ -191,6 +216,17 @@ async def _rehearsed(request: Request, principal: Principal, name: str, definiti
 
 def _author(request: Request, principal: Principal) -> Author:
     return Author(principal.tenant, principal.mode, principal.actor, deps_of(request).clock())
+
+
+def _delivery(request: Request, name: str, body: bytes) -> Delivery:
+    query = dict(request.query_params)
+    exact_json.refuse_unstorable(query)
+    return Delivery(body, headers_of(request), query, request.method, _address(request, name, request.url.query))
+
+
+def _shown_to_sender(answer: Answer) -> Response:
+    # it may repeat what the caller sent: no browser may take it for a page of ours
+    return Response(answer.content, media_type=answer.media_type, headers={"x-content-type-options": "nosniff"})
 
 
 def _answer(received: Received) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a sender's first call: a bare 200, JSON (Event Grid), or a text (Microsoft Graph)."""
+    """What a sender reads with 200: nothing, JSON (Event Grid, Adobe Commerce), or a text (Microsoft Graph, Meta)."""
 
     content: bytes = b""
     media_type: str | None = None
@@ -60,6 +60,17 @@ def handshake(source: Source, delivery: Delivery) -> Answer | None:
             return Answer()
         case _:
             return None
+
+
+def answer_of(source: Source) -> Answer | None:
+    """Return what a source's sender must read for a delivery to count. None: our own answer will do."""
+    match source.answer:
+        case None:
+            return None
+        case str() as text:
+            return Answer(text.encode(), "application/xml" if text.startswith("<") else "text/plain")
+        case value:
+            return Answer(exact_json.dumps(value), "application/json")
 
 
 def map_delivery(source: Source, delivery: Delivery, received_at: datetime) -> Mapped:

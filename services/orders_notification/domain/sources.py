@@ -75,6 +75,7 @@ class Source:
     topic: Topic | None = None
     handshake: Expression | None = None
     unwrap: tuple["Envelope", ...] = ()  # outermost first
+    answer: Any = None  # to a delivery: a text or JSON; None: our own
 
 
 def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
@@ -86,8 +87,9 @@ def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
     mapping = _mapping(given, collected) if given else None
     handshake = collected.expression(definition.get("handshake"), "/handshake")
     unwrap = collected.envelopes(definition.get("unwrap") or ())
-    if heard and handshake is not None:
-        collected.errors.append(FieldError("/handshake", "A topic has no handshake; leave it out."))
+    for part in ("handshake", "answer") if heard else ():
+        if definition.get(part) is not None:
+            collected.errors.append(FieldError(f"/{part}", f"A topic has no {part}; leave it out."))
     if collected.errors:
         raise Invalid.many(collected.errors)
     return Source(
@@ -99,6 +101,7 @@ def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
         event_source=definition.get("event_source") or f"/sources/{name}",
         handshake=handshake,
         unwrap=unwrap,
+        answer=definition.get("answer"),
     )
 
 

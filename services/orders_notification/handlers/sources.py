@@ -11,7 +11,7 @@ from libs.errors import NotFound, Unauthorized
 from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.event_types import without
 from services.orders_notification.domain.intake import Kept, Origin, Raw, Submission, Verdict, new_cause
-from services.orders_notification.domain.mapping import Answer, Mapped, handshake, map_delivery
+from services.orders_notification.domain.mapping import Answer, Mapped, answer_of, handshake, map_delivery
 from services.orders_notification.domain.reading import Unmappable
 from services.orders_notification.domain.signatures import Scheme, verify
 from services.orders_notification.domain.sources import Source
@@ -32,19 +32,17 @@ _HANDSHAKE_BYTES = 4_096
 
 
 class Received:
-    """The result of a delivery. `handshake`: the answer to a sender's first call, which has no other effect."""
+    """The result of a delivery. `answer`: what its sender must read, to a first call or to every delivery."""
 
-    def __init__(self, verdicts: list[Verdict], *, filtered: int = 0, handshake: Answer | None = None) -> None:
+    def __init__(self, verdicts: list[Verdict], *, filtered: int = 0, answer: Answer | None = None) -> None:
         self.verdicts = verdicts
         self.filtered = filtered
-        self.handshake = handshake
+        self.answer = answer
 
 
 async def receive(deps: OrdersNotification, name: str, delivery: Delivery, traceparent: str | None) -> Received:
     """Accept a delivery. Raises NotFound, Unauthorized; a delivery that cannot be mapped is stored, not refused."""
-    candidates = [one for one in await deps.sources.named(name) if one.source.verification is not None]
-    if not candidates:
-        raise NotFound(f"There is no source {name!r} that accepts webhooks; PUT its definition first.")
+    candidates = await _candidates(deps, name)
     try:
         owner = verified(deps, candidates, delivery)
     except Unauthorized:
@@ -55,10 +53,32 @@ async def receive(deps: OrdersNotification, name: str, delivery: Delivery, trace
         answer = _shaken([owner], delivery)  # with a token in its URL, a first call is verified like any other
     if answer is not None:
         observe(name, "handshake")
-        return Received([], handshake=answer)
+        return Received([], answer=answer)
     received = await _taken_in(deps, owner, delivery, traceparent)
+    received.answer = answer_of(owner.source)
     observe(name, "mapped" if received.verdicts or received.filtered else "empty")
     return received
+
+
+async def first_call(deps: OrdersNotification, name: str, delivery: Delivery) -> Answer:
+    """Return the answer to a GET by which a sender tries an address. Raises NotFound, Unauthorized."""
+    candidates = await _candidates(deps, name)
+    answer = _shaken(candidates, delivery)
+    if answer is None:  # Mailchimp wants no more than a 200
+        verified(deps, [one for one in candidates if _has_token(one.source)], delivery)
+    observe(name, "handshake")
+    return answer or Answer()
+
+
+def _has_token(source: Source) -> bool:
+    return source.verification is not None and source.verification.scheme is Scheme.TOKEN
+
+
+async def _candidates(deps: OrdersNotification, name: str) -> list[StoredSource]:
+    found = [one for one in await deps.sources.named(name) if one.source.verification is not None]
+    if not found:
+        raise NotFound(f"There is no source {name!r} that accepts webhooks; PUT its definition first.")
+    return found
 
 
 def _shaken(candidates: list[StoredSource], delivery: Delivery) -> Answer | None:

@@ -31,7 +31,8 @@ on conflict (tenant, mode, name) do update set channel = excluded.channel, descr
 where template.version = excluded.version - 1
    -- published; who makes it anew, as its first version, is late
    or (template.version = excluded.version and excluded.published is not null
-       and template.published is distinct from excluded.published)
+       and (template.published, template.published_draft)
+           is distinct from (excluded.published, excluded.published_draft))
 returning true
 """
 _ADD_VERSION = """

@@ -53,10 +53,10 @@ async def start_import(
     """Import a CSV or NDJSON file of any length, row by row; a refused row does not stop it.
 
     CSV: UTF-8, UTF-16 or Windows-1252, with `,` `;` tab or `|`; the header names key or customer_id, first_name,
-    last_name, email, phone, country, locale, zone, token, `attributes.<name>`, `consent.<topic>.<channel>`, or the
-    names that exports usually have; `column` says what any other name means. NDJSON: one object per line, in the
-    shape of a recipient with key, devices and consents. Sending the same file again changes only what differs: that
-    is how to resume an interrupted import.
+    last_name, email, phone, country, locale, zone, token, `attributes.<name>`, `consent.<topic>.<channel>`,
+    `optout.<topic>.<channel>` (yes: declined), or the names that exports usually have; `column` says what any other
+    name means. NDJSON: one object per line, in the shape of a recipient with key, devices and consents. Sending the
+    same file again changes only what differs: that is how to resume an interrupted import.
     """
     deps = deps_of(request)
     format_, _ = format_of(request.headers.get("content-type", ""))

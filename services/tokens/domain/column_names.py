@@ -35,14 +35,21 @@ _ALIASES = {
     "consent_text_version": "consenttextversion optintext",
 }
 _MEANING = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
-_CONSENT = re.compile(r"consent[.:]([^.:]+(?:[.:][^.:]+)*)[.:](push|email|sms|webhook)", re.IGNORECASE)
+_CONSENT = re.compile(r"(consent|optout)[.:]([^.:]+(?:[.:][^.:]+)*)[.:](push|email|sms|webhook)", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"(?:attributes?|attr)[.:](.{1,64})", re.IGNORECASE)
 _AT_IN_ZONE = "consent_at:"
+# Where a yes means no: Salesforce, HubSpot and Dynamics export who declined, not who agreed.
+_OF_DECLINING = re.compile(
+    r"opt(ed)?[\W_]*out|unsubscri|do[\W_]*not|no[\W_]*longer|(block|black)[\W_]*list|abgemeldet|d[ée]s(abonn|inscri)",
+    re.IGNORECASE,
+)
+_OF_BOTH = re.compile(r"opt[\W_]*in|stat(us|e)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a column is: `kind` is place, attribute or consent; `own` if it has our name or the sender stated it."""
+    """What a column is: `kind` is place, attribute, consent or optout; `own` if it has our name, or the sender stated
+    it."""
 
     kind: str
     name: str | tuple[str, str]
@@ -52,13 +59,13 @@ class Meaning:
     @property
     def said(self) -> str:
         """How a header would name it."""
-        return self.name if isinstance(self.name, str) else ".".join(("consent", *self.name))
+        return self.name if isinstance(self.name, str) else ".".join((self.kind, *self.name))
 
 
 def meaning_of(name: str) -> Meaning | None:
     """Return what a column of this name means; None if the name is unknown."""
     if consent := _CONSENT.fullmatch(name):
-        return Meaning("consent", (consent[1].lower(), consent[2].lower()))
+        return Meaning(consent[1].lower(), (consent[2].lower(), consent[3].lower()))
     if attribute := _ATTRIBUTE.fullmatch(name):
         return Meaning("attribute", attribute[1])
     place = _MEANING.get(re.sub(r"[\W_]+", "", name.lower()))
@@ -108,6 +115,9 @@ def named_columns(given: Sequence[str]) -> dict[str, Meaning]:
             continue
         if not name or meaning is None:
             errors.append(FieldError("column", _shape(ours)))
+        elif meaning.kind == "consent" and _OF_DECLINING.search(name) and not _OF_BOTH.search(name):
+            said = f"'{name}={meaning.said.replace('consent', 'optout', 1)}'"
+            errors.append(FieldError("column", f"{name!r} seems to say who declined; write {said}, or rename it."))
         elif name in named:
             errors.append(FieldError("column", f"{name!r} is given two meanings; give it one."))
         else:
@@ -130,5 +140,5 @@ def _shape(ours: str) -> str:
     known = ", ".join(_ALIASES)
     return (
         f"{ours!r} is not a column that we know; write 'Their name=email'. Names are {known}, "
-        "attributes.<name> and consent.<topic>.<channel>."
+        "attributes.<name>, consent.<topic>.<channel> and optout.<topic>.<channel>."
     )

@@ -1,8 +1,8 @@
 """The meaning of CSV columns: our names, and those of shops' exports.
 
 `attributes.<name>` is an attribute, `consent.<topic>.<channel>` a consent, `consent_at`, `consent_how` and
-`consent_text_version` are its proof. An empty cell leaves the value unchanged. The import's report names columns that
-it ignored.
+`consent_text_version` are its proof; a yes in `optout.<topic>.<channel>` is a no, and a no there says nothing. An empty
+cell leaves the value unchanged. The import's report names columns that it ignored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,6 +36,7 @@ class Columns:
     places: dict[str, int]
     attributes: dict[str, int]
     consents: dict[tuple[str, str], int]
+    optouts: dict[tuple[str, str], int]
     ignored: tuple[str, ...]
     zone: str | None = None  # for a consent_at without an offset
 
@@ -47,7 +48,7 @@ class Columns:
         """
         names = tuple(cell.strip() for cell in header)
         found = meanings_of(names, named or {})
-        kinds: dict[str, dict[Any, int]] = {"place": {}, "attribute": {}, "consent": {}}
+        kinds: dict[str, dict[Any, int]] = {"place": {}, "attribute": {}, "consent": {}, "optout": {}}
         for meaning, at in found.items():
             kinds[meaning.kind][meaning.name] = at
         if not kinds["place"].keys() & _NAMES_SOMEBODY:
@@ -57,7 +58,8 @@ class Columns:
         used = set(found.values()) - {superfluous}
         ignored = tuple(name or f"column {at + 1}" for at, name in enumerate(names) if at not in used)
         zone = next((meaning.zone for meaning in found if meaning.zone), None)
-        return cls(names, kinds["place"], kinds["attribute"], kinds["consent"], ignored, zone)
+        place, attribute, consent, optout = kinds.values()
+        return cls(names, place, attribute, consent, optout, ignored, zone)
 
     def row(self, cells: Sequence[str]) -> dict[str, Any]:
         """Return the row in the shape of an NDJSON row. Raises Invalid."""
@@ -134,6 +136,10 @@ class Columns:
             granted = answer_of(cells[at], self.header[at])
             if granted is not None:
                 made.append({"topic": topic, "channel": channel, "granted": granted, **proof})
+        proof.pop("at", None)  # when somebody agreed is not when they declined
+        for (topic, channel), at in self.optouts.items():
+            if answer_of(cells[at], self.header[at]):
+                made.append({"topic": topic, "channel": channel, "granted": False, **proof})
         return made
 
 

@@ -218,3 +218,43 @@ def test_a_file_that_is_not_an_mbox_is_refused_with_a_reason() -> None:
     for raw in (b"Subject: a mail\n\n", b"", b"x" * 5_000):
         with pytest.raises(Unreadable, match="not an mbox"):
             taken("application/mbox", raw)
+
+
+def test_an_mbox_inside_a_zip_yields_all_its_mails() -> None:
+    box = b"From a@b.example\nSubject: one\n\nkim\n\nFrom a@b.example\nSubject: two\n\nkim\n"
+    found = taken("application/zip", zipped([("Inbox", box), ("one.eml", b"From a@b.example\nSubject: x\n\nkim\n")]))
+    assert found[:2] == [
+        Found("Inbox, mail 1", b"Subject: one\n\nkim\n"),
+        Found("Inbox, mail 2", b"Subject: two\n\nkim\n"),
+    ]
+    assert [one.name for one in found[2:]] == ["one.eml"]
+    with pytest.raises(Unreadable, match="more than 2 mails"):
+        taken("application/zip", zipped([("Inbox", box), *named()]), bounds=Bounds(50_000, 1_000_000, 2))
+
+
+def test_a_zip_inside_a_zip_is_refused_with_a_reason() -> None:
+    refused, found = taken("application/zip", zipped([("old.zip", zipped(named())), *named(MAILS[:1])]))
+    assert isinstance(refused, Refused)
+    assert "zip file inside" in refused.reason
+    assert found == Found("bounces/0.eml", MAILS[0])
+
+
+@pytest.mark.parametrize("size", [1, 9, 1 << 16])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_an_mbox_without_blank_lines_between_its_mails_is_read(size: int, end: bytes) -> None:
+    first = b"From ???@??? Mon Mar  1 09:00:00 2027"
+    lines = [
+        first,
+        b"Subject: one",
+        b"",
+        b"kim",
+        b"From here to Mon Mar  1 it rains",
+        first,
+        b"Subject: two",
+        b"",
+        b"kim",
+        b"",
+    ]
+    one, two = taken("application/mbox", end.join(lines), size)
+    assert one == Found("mail 1", end.join([*lines[1:5], b""]))
+    assert two == Found("mail 2", end.join(lines[6:]))

@@ -117,7 +117,15 @@ def test_words_win_over_catch_all_codes(text: str, category: str) -> None:
 
 @pytest.mark.parametrize(
     ("reply", "enhanced", "permanent"),
-    [(550, "5.1.1", True), (450, "4.1.1", False), (550, "4.4.7", False), (None, "5.1.1", True), (None, None, True)],
+    [
+        (550, "5.1.1", True),
+        (450, "4.1.1", False),
+        (550, "4.4.7", False),
+        (None, "5.1.1", True),
+        (None, None, True),
+        (450, "5.1.1", False),
+        (465, "5.1.1", True),
+    ],
 )
 def test_the_codes_decide_whether_a_reply_is_final(reply: int | None, enhanced: str | None, permanent: bool) -> None:
     assert is_permanent(reply, enhanced) is permanent

@@ -188,3 +188,60 @@ def test_a_mail_truncated_anywhere_is_read() -> None:
         fact = judge(read_mail(whole[:end]), rules(), lambda address: address == OURS)
         assert fact.category in CATEGORIES
     assert judge(read_mail(whole[: whole.index(b"Diagnostic")]), rules()).category == "unknown-user"
+
+
+def test_a_report_in_sentences_that_was_forwarded_as_an_attachment_is_read() -> None:
+    told = f"From: MAILER-DAEMON@mx.example.net\nTo: {PATH}\nSubject: Undelivered\n\n<{OURS}>: 550 5.1.1 User unknown\n"
+    kind = "Content-Type: multipart/mixed; boundary==b\n\n"
+    forwarded = (HEAD.replace("MAILER-DAEMON@", "admin@") + kind).encode() + WORDS + part("message/rfc822", told)
+    found = read_mail(forwarded + b"--=b--\n")
+    assert (found.recipients[0].address, PATH in found.candidates) == (OURS, True)
+    assert judge(found, rules()).category == "unknown-user"
+
+
+def test_a_boundary_that_begins_like_another_ends_no_part() -> None:
+    sent = SENT_BACK.replace("Subject", 'Content-Type: multipart/mixed; boundary="=bb"\nSubject')
+    inner = "\n--=bb\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822; a@x.example\nAction: failed\n"
+    assert len(read_mail(report(WORDS, TOLD, part("message/rfc822", sent + inner + "--=bb--\n"))).recipients) == 1
+
+
+def test_a_returned_mail_that_is_not_marked_as_one_is_not_read() -> None:
+    returned = part(
+        "text/plain; name=mail.txt", f"From: shop@shop.example\nTo: {OURS}\nSubject: x\n\nMailbox full of offers\n"
+    )
+    found = read_mail(report(part("text/plain", "Blocked by our policy."), returned))
+    assert judge(found, rules()).category == "policy"
+    quoted = report(
+        part("text/plain", f"<{OURS}>: blocked by policy.\n\n> Your mailbox is full of offers\n> user unknown")
+    )
+    assert judge(read_mail(quoted), rules()).category == "policy"
+    passed_on = report(part("text/plain", "It was rejected by the next server:\n\n> 550 5.1.1 User unknown"))
+    assert judge(read_mail(passed_on), rules()).category == "unknown-user"
+    wrapped = report(part("text/plain", f"A ticket was made of:\n> <{OURS}>: 550 5.1.1 User unknown"))
+    assert judge(read_mail(wrapped), rules()).category == "unknown-user"
+
+
+def test_a_session_in_a_log_names_its_recipient() -> None:
+    at = "Mon 2027-03-01 09:00:01: "
+    session = ["*  From: shop@shop.example", "<-- 220 mx ESMTP", "--> EHLO md", "<-- 250 OK", f"--> RCPT To:<{OURS}>"]
+    log = "\n".join(at + line for line in [*session, "<-- 550 5.1.1 User unknown", "--> QUIT"])
+    found = read_mail(report(part("text/plain", "The mail was removed.\n\n" + log)))
+    assert (found.recipients[0].address, judge(found, rules()).category) == (OURS, "unknown-user")
+
+
+def test_a_reply_of_several_lines_that_was_not_folded_is_read_whole() -> None:
+    said = STATUS.replace("550 5.1.1 User unknown", "550-Sorry\n550-we looked\n550 5.1.1 User unknown")
+    fact = judge(
+        read_mail(report(WORDS, part("message/delivery-status", said.replace("Status: 5.1.1", "Status: 5.0.0")))),
+        rules(),
+    )
+    assert (fact.category, fact.enhanced) == ("unknown-user", "5.1.1")
+
+
+def test_an_original_recipient_that_kept_its_encoding_is_decoded() -> None:
+    said = STATUS.replace("Final", "Original-Recipient: rfc822; kim+2Bshop@x.example\nFinal")
+    assert read_mail(report(WORDS, part("message/delivery-status", said))).recipients[0].address == "kim+shop@x.example"
+    said = STATUS.replace(OURS, "kim+2Bshop@x.example")
+    assert (
+        read_mail(report(WORDS, part("message/delivery-status", said))).recipients[0].address == "kim+2Bshop@x.example"
+    )

@@ -3,7 +3,7 @@
 import pytest
 
 from services.bounce.domain.facts import judge
-from services.bounce.domain.reports import Kind, read_mail
+from services.bounce.domain.reports import Kind, codes_in, read_mail
 from tests.unit.bounce.shipped import rules
 
 KIM, LEA = "kim@x.example", "lea@y.example"
@@ -215,3 +215,24 @@ def test_a_help_desk_that_thanks_is_no_bounce() -> None:
     assert judge(read_mail(thanks.replace(b"MAILER-DAEMON@", b"help@")), rules()).category == "auto-reply"
     refusal = mail("550 5.1.1 nobody here", subject="[#4711] Your question", head=head)
     assert read_mail(refusal.replace(b"MAILER-DAEMON@", b"help@")).kind is Kind.BOUNCE
+
+
+def test_an_indented_line_that_begins_with_an_address_continues_a_reply() -> None:
+    wrapped = f"<{KIM}>: host mx.x.example said: 554\n    <news@shop.example>: Sender address rejected\n"
+    assert said(mail(wrapped)) == [(KIM, "failed", "sender-rejected")]
+    two = f"  {KIM}\n    <{KIM}>: 550 no such user\n  {LEA}\n    <{LEA}>: 552 mailbox full\n"
+    assert said(mail(two)) == [(KIM, "failed", "unknown-user"), (LEA, "failed", "mailbox-full")]
+
+
+def test_the_refusal_in_a_session_gives_the_codes() -> None:
+    assert codes_in("220 mx ESMTP\n250 2.1.0 Ok\n550 5.1.1 User unknown") == (550, "5.1.1")
+    assert codes_in("was delivered: 250 2.0.0 queued") == (250, "2.0.0")
+    at = "2027-03-01 09:00:01: "
+    session = f"{at}>>> RCPT TO:<{KIM}>\n{at}<<< 550 5.1.1 unknown mailbox\n"
+    (one,) = read_mail(mail(session)).recipients
+    assert (one.address, one.reply_code, one.enhanced) == (KIM, 550, "5.1.1")
+
+
+def test_a_code_in_brackets_is_a_reply_and_an_error_number_is_none() -> None:
+    assert codes_in("the account does not exist (550)") == (550, None)
+    assert codes_in("disabled (ERR #220)") == (None, None)

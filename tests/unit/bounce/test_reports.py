@@ -66,6 +66,19 @@ def test_an_alias_is_dead_only_when_all_its_members_are() -> None:
     assert category(dsn(recipient("a@x.example"), recipient("b@x.example"))) == "unknown-user"
 
 
+def test_an_alias_lives_while_one_of_its_members_is_only_refused_for_now() -> None:
+    waiting = recipient("b@x.example", "delayed", "4.1.1", "smtp; 450 4.1.1 User unknown")
+    fact = judge(read_mail(dsn(recipient("a@x.example"), waiting)), rules())
+    assert not fact.permanent
+
+
+def test_a_report_that_gave_up_on_temporary_refusals_is_not_final() -> None:
+    for status in ("5.0.0", "5.4.7 (delivery time expired)"):
+        for reply in ("450 User unknown", "450 4.1.1 User unknown"):
+            fact = judge(read_mail(dsn(recipient(status=status, diagnostic=f"smtp; {reply}"))), rules())
+            assert not fact.permanent
+
+
 def test_an_original_recipient_of_several_is_dead_only_with_all() -> None:
     def behind(address: str, **told: str) -> str:
         return f"Original-Recipient: rfc822; {OURS}\n" + recipient(address, **told)

@@ -134,6 +134,8 @@ def test_all_problems_are_reported_at_once() -> None:
     [
         ("event.data.coupon == 'X'", "'coupon'"),
         ("event.data.coupon", "'coupon'"),
+        ("event.data.coupon", "guard it with has(...)"),
+        ("event.data['x-coupon']", 'guard it with "x-coupon" in …'),
         ("event.data.total / 0 > 1", "types that do not match"),
         ("event.data.quantity / 0 > 1", "divides by zero"),
         ("event.data.quantity + 9223372036854775807 > 1", "64-bit"),

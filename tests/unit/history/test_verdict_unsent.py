@@ -53,6 +53,14 @@ def test_no_answer_and_no_later_event_is_unknown() -> None:
     assert (said.code, said.reason) == ("unknown", Reason.TIMED_OUT)
 
 
+def test_an_unknown_that_nothing_will_send_again_says_whom_to_ask() -> None:
+    waits = replace(story(message(LOST)), waiting=Waiting(Reason.TIMED_OUT))
+    assert "on_unknown" in decide(waits).next_step
+    left = decide(replace(waits, waiting=Waiting(Reason.TIMED_OUT, ended=Status.UNKNOWN)))
+    assert left.sentence.startswith("It is not known whether it was sent.")
+    assert left.next_step.startswith("Ask the customer whether it arrived. It is not sent again by itself")
+
+
 def test_an_abandoned_unknown_says_so() -> None:
     final = moved(Status.UNKNOWN, Status.FAILED, 90_000, reason=Reason.UNKNOWN_FINAL)
     said = verdict(message(LOST, final))

@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from libs import exact_json
@@ -17,6 +17,23 @@ from libs.errors import BadRequest
 )
 def test_numbers_keep_every_digit(text: str) -> None:
     assert exact_json.dumps(exact_json.loads(text.encode())).decode() == text
+
+
+@given(
+    st.integers(-(10**45), 10**45).map(str) | st.decimals(allow_nan=False, allow_infinity=False).map(str),
+    st.integers(-420, 420),
+)
+@example("1", 400)
+@example("-1", 400)
+@example("1", -400)
+@example("-1." + "7" * 380, -400)
+def test_an_accepted_number_is_readable_again_as_a_database_writes_it(literal: str, exponent: int) -> None:
+    text = f"[{literal}e{exponent}]" if "E" not in literal else f"[{literal}]"
+    try:
+        (number,) = exact_json.loads(text.encode())
+    except BadRequest:
+        return
+    assert exact_json.loads(f"[{number:f}]".encode()) == [number]
 
 
 @given(

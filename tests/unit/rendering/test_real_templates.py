@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from libs.errors import Invalid
-from libs.rendering import EmailContent, SmsContent, check_template, compile_template
+from libs.rendering import EmailContent, RenderFailed, SmsContent, check_template, compile_template
 
 ORDER = {
     "name": "#9999",
@@ -92,15 +92,80 @@ def test_an_order_confirmation_is_valid_and_renders_correctly() -> None:
         ('<img src="data:image/png;base64,iVBO\nRw0=" alt="Logo">Shop', "Logo Shop\n"),
         ('<a href="https://x.example"><img src="cid:logo" alt="Logo"></a>', "Logo (https://x.example)\n"),
         ('<div style="max-height:0px;overflow:hidden">pre</div><p style="visibility: hidden">x</p>a', "a\n"),
+        ("<a {% if event.data.link %}href='{{ event.data.link }}'{% endif %}>Order</a>",
+         "Order (https://shop.example/orders/1?key=a&x=1)\n"),
+        ("<a href='{{ event.data.link }}'>{{ event.data.link }}</a>", "https://shop.example/orders/1?key=a&x=1\n"),
         ('<td style="font-size:0px;max-height:0.5em">shown</td>', "shown\n"),
         ("<P>A<BR>B</P><UL><LI>1<LI>2</UL>", "A\nB\n\n- 1\n- 2\n"),
         ("{% capture x %}\n <b>a</b> {% endcapture %}{{ x }}b", "a b\n"),
     ],
-)
+)  # fmt: skip
 def test_the_text_part_says_what_a_reader_sees(html: str, reads: str) -> None:
     made = compile_template("email", "en", {"subject": "s", "html": html}).render(VARIABLES)
     assert isinstance(made, EmailContent)
     assert str(made.text) == reads
+
+
+@pytest.mark.parametrize(
+    ("source", "html", "words"),
+    [
+        ("{{ c | url_encode }}", "Tom+%26+%3CJo%3E", "Tom+%26+%3CJo%3E"),
+        ("{{ c | escape }}|{{ c | upcase }}|{{ c | squish }}",
+         "Tom &amp; &lt;Jo&gt;|TOM &amp; &lt;JO&gt;|Tom &amp; &lt;Jo&gt;", "Tom & <Jo>|TOM & <JO>|Tom & <Jo>"),
+        ("{% if c == event.data.who and c contains '&' %}{{ c.size }} {{ c | size }}{% endif %}", "10 10", "10 10"),
+        ("{{ c | split: ' ' }}|{{ c | truncate: 5, '' }}|{{ c | json }}",
+         "Tom&amp;&lt;Jo&gt;|Tom &amp;|&#34;Tom \\u0026 \\u003cJo\\u003e&#34;",
+         'Tom&<Jo>|Tom &|"Tom \\u0026 \\u003cJo\\u003e"'),
+        ("{% capture d %}it's {{ c }}{% endcapture %}{{ d | escape }}|{{ d }}",
+         "it&#39;s Tom &amp; &lt;Jo&gt;|it's Tom &amp; &lt;Jo&gt;", "it's Tom & <Jo>|it's Tom & <Jo>"),
+        ("{% capture d %}<b> {{ c }}</b>{% endcapture %}{{ d | squish }}",
+         "<b> Tom &amp; &lt;Jo&gt;</b>", "Tom & <Jo>"),
+    ],
+)  # fmt: skip
+def test_a_captured_text_is_a_text_to_filters_and_conditions(source: str, html: str, words: str) -> None:
+    parts = {"subject": "s", "html": "<p>{% capture c %}{{ event.data.who }}{% endcapture %}" + source + "</p>"}
+
+    made = compile_template("email", "en", parts).render({"event": {"data": {"who": "Tom & <Jo>"}}})
+
+    assert isinstance(made, EmailContent)
+    assert (str(made.html), str(made.text)) == (f"<p>{html}</p>", f"{words}\n")
+
+
+def test_a_captured_text_is_correct_in_structured_data() -> None:
+    source = """{% capture c %}it's {{ event.data.who }}{% endcapture %}
+    <script type="application/ld+json">{"a": "{{ c }}", "b": {{ c | json }}}</script>"""
+
+    made = compile_template("email", "en", {"subject": "s", "html": source}).render({"event": {"data": {"who": "A&B"}}})
+
+    assert isinstance(made, EmailContent)
+    assert json.loads(re.findall(r"json.>(.*?)</script>", str(made.html))[0]) == {"a": "it's A&B", "b": "it's A&B"}
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<a {% if event.data.link %}href='{{ event.data.link }}'{% endif %}>a</a>",
+        "<a {% if event.data.link %}title{% else %}href{% endif %}='{{ event.data.link }}'>a</a>",
+    ],
+)
+def test_a_conditional_link_is_checked_like_any_other(html: str) -> None:
+    template = compile_template("email", "en", {"subject": "s", "html": html})
+
+    assert template.render({"event": {"data": {"link": "https://shop.example"}}})
+    with pytest.raises(RenderFailed, match="scheme 'javascript'"):
+        template.render({"event": {"data": {"link": "javascript:alert(1)"}}})
+    with pytest.raises(Invalid, match="runs as a script"):
+        compile_template("email", "en", {"subject": "s", "html": html.replace("href", "onclick")})
+
+
+def test_a_preheader_stands_in_the_body_that_readers_see() -> None:
+    html = "<!--[if mso]><body><![endif]--><body {% if event.data.n > 1 %}class='a'{% endif %}><p>x</p>"
+    parts = {"subject": "s", "preheader": "Order {{ event.data.n }}", "html": html}
+
+    made = compile_template("email", "en", parts).render({"event": {"data": {"n": 2}}})
+
+    assert isinstance(made, EmailContent)
+    assert re.match(r"<!--\[if mso\]><body><!\[endif\]--><body class='a'><div style=[^>]*>Order 2", str(made.html))
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,34 @@ def test_values_equal_in_python_but_rendered_differently_are_distinguished(one: 
     assert made.render("t", "de", variables(price=one)).content.body == first
 
 
+@pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ("{{ event.data.price.size }}", ("1", "3")),
+        ("{{ event.data.price.first }}", ("kettle", "lamp")),
+        ("{{ event.data.price.last.name }}", ("Kettle", "Lamp")),
+        ("{% if event.data.price.size > 1 %}several{% else %}one{% endif %}", ("one", "several")),
+    ],
+)
+def test_the_cache_never_gives_one_customers_items_to_another(source: str, reads: tuple[str, str]) -> None:
+    made = release({"en": {"title": "T", "body": source}})
+    named = "name" in source
+    one = [{"name": "Kettle"}] if named else ["kettle"]
+    several = [{"name": "Cup"}, {"name": "Lamp"}] if named else ["lamp", "cup", "jug"]
+
+    assert tuple(made.render("t", "en", variables(price=items)).content.body for items in (one, several)) == reads
+
+
+def test_the_cache_distinguishes_names_and_objects_by_their_size() -> None:
+    made = release({"en": {"title": "T", "body": "{{ recipient.first_name.size }} {{ event.data.price.size }}"}})
+    bodies = [
+        made.render("t", "en", variables(name=name, price=price)).content.body
+        for name, price in (("Anna", {"a": 1}), ("Maximilian", {"a": 1}), ("Anna", {"a": 1, "b": 2}))
+    ]
+
+    assert bodies == ["4 1", "10 1", "4 2"]
+
+
 def test_the_cache_stays_small_and_stops_where_nothing_repeats() -> None:
     made = release()
     for number in range(600):
@@ -171,8 +199,12 @@ def test_a_bundle_without_texts_is_refused(templates: Any) -> None:
         ("{% if event.data.cuopon %}x{% endif %}", False),
         ("{{ event.data.price | default: event.data.prcie }}", False),
         ("{% capture x %}a{% endcapture %}{{ x }}", True),
+        ("{% for i in event.data.items %}{{ forloop.counter }}{% endfor %}", False),
+        ("{% for i in event.data.items %}{% if forloop.frist %}x{% endif %}{% endfor %}", False),
+        ("{% for i in event.data.items %}{% for j in event.data.items %}{{ forloop.parentloop.index }}"
+         "{% endfor %}{% endfor %}", True),
     ],
-)
+)  # fmt: skip
 def test_unknown_variables_are_found_before_anything_is_sent(source: str, known: bool) -> None:
     found = unknown_variables("push", {"en": {"title": "T", "body": source}}, SCHEMA)
 
@@ -189,6 +221,40 @@ def test_a_missing_optional_field_renders_empty_and_a_required_one_fails() -> No
     assert made.render("t", "en", {"event": {"data": {"price": 1}}}).content.body == "a1b"
     with pytest.raises(RenderFailed, match=r"event\.data\.price is missing"):
         made.render("t", "en", {"event": {"data": {"note": "x"}}})
+
+
+@pytest.mark.parametrize("around", ["{}", "{{% if event.data.price %}}{}{{% endif %}}"])
+@pytest.mark.parametrize(
+    ("source", "fits"),
+    [
+        ("{{ event.data.price | money }}", False),
+        ("{{ event.data.note | money }}", False),
+        ("{{ event.data.price | money: 'EUR' }}", True),
+        ("{{ event.data.free | money }}", True),
+        ("{{ event.data.price | money: event.data.note }}", True),
+    ],
+)
+def test_an_amount_without_a_currency_is_found_before_anything_is_sent(around: str, source: str, fits: bool) -> None:
+    found = unknown_variables("push", {"en": {"title": "T", "body": around.format(source)}}, SCHEMA)
+
+    assert (not found) is fits
+
+
+def test_a_comment_of_another_template_language_is_not_sent_to_customers() -> None:
+    parts = {"title": "T", "body": "a\n{# not for customers #}b", "data": {}}
+
+    found = check_template("push", {"de": parts})
+
+    assert [(error.pointer, error.detail[:7]) for error in found] == [("/locales/de/body", "Line 2:")]
+    assert check_template("push", {"de": parts | {"body": "{#a{b}#} {# \n #}"}}) == []
+
+
+def test_a_problem_of_a_mails_html_is_not_repeated_for_its_derived_text() -> None:
+    found = check_template("email", {"en": {"subject": "s", "html": "{{ event.subject | nope }}"}})
+
+    assert [error.pointer for error in found] == ["/locales/en/html"]
+    found = check_template("email", {"en": {"subject": "s", "html": "{{ a | nope }}", "text": "{{ b | nope }}"}})
+    assert [error.pointer for error in found] == ["/locales/en/html", "/locales/en/text"]
 
 
 def test_a_bomb_is_found_when_it_is_published() -> None:

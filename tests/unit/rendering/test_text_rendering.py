@@ -177,11 +177,17 @@ def test_a_missing_optional_field_renders_empty() -> None:
         "{% assign s = 'aaaaaaaaaa' | split: '' %}" + "{% assign s = s | concat: s %}" * 30,
         "{% for i in (1..2000) %}{% capture s %}{{ s }}aaaaaaaaaaaaaaaaa{% endcapture %}{% endfor %}{{ s }}{{ s }}",
         "{% for i in (1..9999) %}aaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}",
+        "{% for i in (1..9999) %}{% if event.data.long contains 'aaaab' %}{% endif %}{% endfor %}",
+        "{% for i in (1..9999) %}{% if event.data.many contains i %}{% endif %}{% endfor %}",
+        "{{ event.data.nested | sum }}",
+        "{{ event.data.nested | join: '' | size }}",
     ],
 )  # fmt: skip
 def test_a_bomb_is_stopped_early(source: str) -> None:
     started = time.process_time()
-    variables = VARIABLES | {"s": ""}
+    many = list(range(5_000))
+    large = {"long": "a" * 100_000, "many": many, "nested": [many] * 1_000}
+    variables = VARIABLES | {"s": "", "event": {"data": VARIABLES["event"]["data"] | large}}
 
     with pytest.raises(LimitExceeded):
         text(source).render(variables)
@@ -219,6 +225,16 @@ def test_an_uncompilable_source_is_refused_quickly(source: str) -> None:
 
     assert refused.value.errors[0].pointer == "/part"
     assert refused.value.errors[0].detail
+    assert time.process_time() - started < 0.4
+
+
+def test_equal_items_of_a_long_list_are_found_quickly() -> None:
+    started = time.process_time()
+    items = [{"sku": number // 2} for number in range(9_990)]
+
+    made = text("{{ event.data.items | uniq | size }}").render({"event": {"data": {"items": items}}})
+
+    assert made == "4995"
     assert time.process_time() - started < 0.4
 
 

@@ -17,6 +17,7 @@ EVENT: dict[str, Any] = {"id": "1", "type": "t", "source": "/s", "subject": "#1"
 DATA: dict[str, Any] = {
     "price": "19.90", "count": 3, "word": "many", "at": 1_772_371_800_000, "list": [[1, 2], [3]],
     "exact": Decimal("19.90"), "control": "a\0b", "markup": "<b>",
+    "objects": [{"sku": "a", "name": "x"}, {"sku": "a", "name": "z"}, {"name": "y"}, {"sku": "a", "name": "x"}],
     "letters": ["a", "b", "c"], "two": "2", "nothing": None,
 }  # fmt: skip
 
@@ -67,6 +68,22 @@ def test_a_loop_respects_its_bounds(bounds: str, reads: str) -> None:
         ("{{ '2026-03-03 09:30:00 UTC' | date: '%R' }}", "09:30"),
         ("{{ '2026-03-03T09:30:00.123456789Z' | date: '%L' }} {{ '2026-03-03 09:30:00 +0100' | date: '%R' }}",
          "123 08:30"),
+        ("{{ '2026-03-03T09:30:00.123456Z' | date: '%3N %6N %L %9N %4Y %3d %_3d %06M %5e|%10A' }}",
+         "123 123456 123 123456000 2026 003   3 000030     3|   Tuesday"),
+        ("{{ 'a,b,,c,,' | split: ',' | size }}{{ ',,' | split: ',' | size }}{{ 'a b ' | split: ' ' | join: '-' }}",
+         "40a-b"),
+        ("{{ 'Hello' | truncate: 5 }} {{ 'Hello' | truncate: 4 }} {{ 'Hello' | truncate: 2 }} "
+         "{{ 'Hello' | truncate: 3, '' }} {{ event.data.count | truncate: '9' }}", "Hello H... ... Hel 3"),
+        ("{{ '<p>a</p><SCRIPT>x</script><!-- c --><style type=x>y</style>b<script>' | strip_html }}", "ab"),
+        ("{{ '<b>Tom &amp; Jerry</b>&nbsp;&lt;3' | strip_html }}", "Tom & Jerry\u00a0<3"),
+        ("{% if event.data.count contains 3 %}{% else %}no{% endif %}{% if event.data.word contains 'an' %}1{% endif %}"
+         "{% if event.data.letters contains 'c' %}2{% endif %}"
+         "{% if event.data.gone contains 'c' %}{% else %}3{% endif %}{% if event.data.price contains 9.9 %}4{% endif %}"
+         "{% if event.data.nothing contains 'c' %}5{% endif %}",
+         "no1234"),
+        ("{{ event.data.list | uniq | join: ',' }} {{ '1,1,2' | split: ',' | uniq | join }} "
+         "{{ event.data.objects | uniq | size }} {{ event.data.objects | uniq: 'sku' | map: 'name' | join }}",
+         "1,2,3 1 2 3 x y"),
     ],
 )  # fmt: skip
 def test_liquid_from_other_platforms_works(source: str, reads: str) -> None:
@@ -126,6 +143,13 @@ def test_a_missing_value_without_a_default_fails(source: str) -> None:
             "Line 2: there is no tag 'else if'; write",
         ),
         ("{% liquid\nif event.data.count\nelse if event.data.word\nendif %}", "there is no tag 'else if'; write elsif"),
+        ("{{ event.data.list.0.name }}", "found a number; write [0]"),
+        ("Hi {{${first_name} | default: 'there'}}", "unexpected '$'; write recipient.first_name"),
+        ("{% if event.data.word and not event.data.gone %}x{% endif %}", "write {% unless"),
+        ("{% if 'a' in event.data.letters %}x{% endif %}", "write list contains value"),
+        ("{% unsubscribe_url %}", "no tag 'unsubscribe_url': write {{ links.unsubscribe }}"),
+        ("{% for i in event.data.list %}{% empty %}none{% endfor %}", "no tag 'empty': write else"),
+        ("{{ event.data.price | floatformat: 2 }}", "'floatformat': it does not exist; write number: 2"),
         ("{{ '2026-02-30' | date: '%F' }}", "is not a time"),
         ("{{ 'Tue, 30 Feb 2026 09:30:00 GMT' | date: '%F' }}", "is not a time"),
         ("{{ '03/04/2026' | date: '%F' }}", "is not a time"),

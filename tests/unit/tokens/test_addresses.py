@@ -100,6 +100,38 @@ def test_phone_numbers_become_e164(written: str, region: str | None, value: str)
 
 
 @pytest.mark.parametrize(
+    ("written", "region"),
+    [
+        ("33612345678", "DE"),  # a French mobile phone's; 03361 would be Fürstenwalde
+        ("43 664 1234567", "DE"),
+        ("491512345678", "AT"),
+        ("1-212-736-5000", "DE"),
+        ("(312) 555-0142", "DE"),  # an American number; no German one begins like that
+    ],
+)
+def test_a_number_that_may_be_another_countrys_is_not_guessed(written: str, region: str) -> None:
+    with pytest.raises(InvalidAddress, match="another country"):
+        phone_number(written, region)
+
+
+@pytest.mark.parametrize(
+    ("written", "region", "value"),
+    [
+        ("15123456789", "DE", "+4915123456789"),  # a spreadsheet dropped the zero
+        ("030/1234567", "DE", "+49301234567"),
+        ("301234567", "DE", "+49301234567"),
+        ("06 1234 5678", "IT", "+390612345678"),
+        ("612 34 56 78", "ES", "+34612345678"),
+        ("8 (912) 345-67-89", "RU", "+79123456789"),
+        ("011 43 664 1234567", "US", "+436641234567"),
+        ("07700 900123", "GB", "+447700900123"),
+    ],
+)
+def test_a_number_of_its_country_is_read_there(written: str, region: str, value: str) -> None:
+    assert phone_number(written, region).value == value
+
+
+@pytest.mark.parametrize(
     "written",
     [
         "",

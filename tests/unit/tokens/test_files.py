@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.errors import Invalid
+from services.tokens.domain.column_names import named_columns
 from services.tokens.domain.columns import Columns
 from services.tokens.domain.lines import CsvRecords, Line, Lines, Record, delimiter_of
 
@@ -139,6 +140,29 @@ def test_columns_are_recognised_under_their_usual_names() -> None:
     assert columns.label(("emails", 0)) == "E-Mail-Adresse"
     with pytest.raises(Invalid, match="yes or no"):
         columns.row(["7", "", "", "", "", "", "", "perhaps", ""])
+
+
+@pytest.mark.parametrize(
+    ("cell", "made"), [("1", [False]), ("true", [False]), ("0", []), ("false", []), ("", []), ("Yes", [False])]
+)
+def test_a_column_of_who_declined_makes_only_noes(cell: str, made: list[bool]) -> None:
+    named = named_columns(["Email Opt Out=optout.*.email"])
+    columns = Columns.read(["key", "Email Opt Out", "consent_at"], named)
+    consents = columns.row(["customer:7", cell, "2027-01-01T00:00:00Z"]).get("consents", [])
+    assert consents == [{"topic": "*", "channel": "email", "granted": granted} for granted in made]
+
+
+@pytest.mark.parametrize(
+    "name", ["Email Opt Out", "HASOPTEDOUTOFEMAIL", "Unsubscribed from all email", "Do not allow Emails", "désabonné"]
+)
+def test_a_column_of_who_declined_is_not_taken_for_consent(name: str) -> None:
+    with pytest.raises(Invalid, match=f"{name}=optout.news.email"):
+        named_columns([f"{name}=consent.news.email"])
+
+
+@pytest.mark.parametrize("name", ["Opt-in/Opt-out", "Unsubscribe status", "Email Marketing Consent", "Abonniert"])
+def test_a_column_of_both_answers_is_a_consent(name: str) -> None:
+    assert named_columns([f"{name}=consent.news.email"])[name].kind == "consent"
 
 
 def test_a_header_without_a_key_or_with_duplicates_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Owns mbox (RFC 4155 and its relatives): concatenated mails, each after a line that begins with `From `.
 
-Such a line counts if it follows a blank line or nothing, and ends as one: with a date, or after an address. A mail's
+Such a line counts if it follows a blank line or nothing, and ends as one: with a date, or after an address. Some
+programs (Eudora, mboxcl) leave the blank line out: then the whole date of asctime and a header must follow. A mail's
 own lines are quoted, by one `>` (mboxo) or by one more `>` than they have (mboxrd, which is undone here: mboxo files
 lose a `>` where a line began with `>From `). Lines end in LF or CRLF.
 """
@@ -13,10 +14,17 @@ from services.bounce.domain.archives.parts import Allowance, Bounds, Found, Refu
 # every date that programs write there has a time; without a date, an address is required
 _FROM = rb"From (?:[^\r\n]{0,200}?\d:\d\d[^\r\n]{0,200}|[^\s@]{0,320}@[^\s@]{1,320}[ \t]*)\r?\n"
 _FIRST = re.compile(rb"(?:\r?\n)*(From [^\r\n]{0,2000}\r?\n)")
-_NEXT = re.compile(rb"\n\r?\n(?=" + _FROM + rb")")
+_DAY = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]?\d \d\d:\d\d:\d\d"
+_FROM_WHOLE = rb"From [^\s]{1,320} {1,4}" + _DAY + rb"[^\r\n]{0,40}\r?\n[A-Za-z][\w-]{0,60}:[ \t\r\n]"
+_NEXT = re.compile(rb"\n(?:\r?\n(?=" + _FROM + rb")|(?=" + _FROM_WHOLE + rb"))")
 _LAST_BLANK = re.compile(rb"\n\r?\n\Z")
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 _LONGEST_LINE = 2_048  # of the line that begins a mail
+
+
+def is_mbox(raw: bytes) -> bool:
+    """Whether these bytes are an mbox of several mails."""
+    return raw.startswith(b"From ") and _FIRST.match(raw) is not None and _NEXT.search(raw) is not None
 
 
 class Mbox:

@@ -8,9 +8,10 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from services.bounce.domain.archives.mbox import Mbox, is_mbox
 from services.bounce.domain.archives.parts import Allowance, Bounds, Found, Refused, Unreadable
 
 _ENTRY = struct.Struct("<4sHHHHHIIIHH")
@@ -76,7 +77,7 @@ class Zip:
             else:
                 self._entry = None
                 if entry.is_mail:
-                    yield self._closed(entry)
+                    yield from self._closed(entry)
 
     def finish(self) -> Iterator[Found | Refused]:
         if self._entry is not None and self._entry.is_mail:
@@ -175,14 +176,24 @@ class Zip:
         del self._buffer[: marked + (20 if is_long else 12)]
         return True
 
-    def _closed(self, entry: _Entry) -> Found | Refused:
+    def _closed(self, entry: _Entry) -> Iterator[Found | Refused]:
+        """Yield the entry's mail; all mails if it is an mbox, as mail programs store a folder."""
+        raw = b"".join(entry.parts)
         if entry.refusal:
-            return Refused(entry.name, entry.refusal)
-        if entry.size > self._bounds.mail_bytes:
-            return self._allowance.too_large(entry.name)
-        if entry.seen_crc != entry.crc:
-            return Refused(entry.name, "It is damaged: its checksum does not match. Pack it again.")
-        return self._allowance.checked(entry.name, b"".join(entry.parts))
+            yield Refused(entry.name, entry.refusal)
+        elif entry.size > self._bounds.mail_bytes:
+            yield self._allowance.too_large(entry.name)
+        elif entry.seen_crc != entry.crc:
+            yield Refused(entry.name, "It is damaged: its checksum does not match. Pack it again.")
+        elif raw.startswith(_HEADER):
+            yield Refused(entry.name, "It is a zip file inside the zip file; send it by itself.")
+        elif is_mbox(raw):
+            mails = Mbox(self._bounds)
+            for one in (*mails.feed(raw), *mails.finish()):
+                self._allowance.begin()
+                yield replace(one, name=f"{entry.name}, {one.name}")
+        else:
+            yield self._allowance.checked(entry.name, raw)
 
 
 def _long_sizes(extra: bytes) -> tuple[int, int] | None:

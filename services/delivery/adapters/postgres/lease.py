@@ -33,7 +33,7 @@ select exists (select from work where lane = $1 and not held and leased_until = 
 _REQUESTS = """
 select r.id, r.tenant, r.mode, r.cause_id, r.release_id, r.communication, r.subject, r.variant, r.lane,
        r.on_unknown, r.expires_at, r.traceparent, r.body, r.received_at, r.cancelled_at is not null,
-       coalesce(l.active, true)
+       coalesce(l.active, true), r.secret
 from request r left join release l on l.id = r.release_id where r.id = any($1::uuid[])
 """
 
@@ -70,7 +70,7 @@ async def read_requests(connection: Any, ids: set[UUID]) -> dict[UUID, Request]:
 
 def _request(row: Any) -> Request:
     id_, tenant, mode, cause, release, communication, subject, variant, lane, on_unknown, expires_at, *rest = row
-    traceparent, body, received_at, cancelled, release_active = rest
+    traceparent, body, received_at, cancelled, release_active, secret = rest
     return Request(
         id_,
         tenant,
@@ -88,6 +88,7 @@ def _request(row: Any) -> Request:
         received_at,
         cancelled,
         release_active,
+        secret,
     )
 
 

@@ -61,7 +61,8 @@ with seen as (
   order by received_at, id limit $4),
 wiped as (
   update request r set body = null, marks = '' from seen
-  where r.id = seen.id and r.settled_at < $5 and r.pending = 0 and r.body is not null)
+  where r.id = seen.id and r.pending = 0 and r.body is not null
+    and (r.settled_at < $5 or (r.secret and r.expires_at < $6 and r.unknown = 0)))
 select received_at, id, count(*) over () from seen order by received_at desc, id desc limit 1
 """
 _FORGET = (
@@ -115,20 +116,21 @@ class PostgresPartitions:
         return len(dropped)
 
     async def _wipe(self, before: datetime, now: datetime) -> None:
-        """Wipe the requests that came of age in the last day, and those of one older day, a different one each hour:
-        some settle late. Wiping all at once would scan months each hour, and an index would be a cost for every
-        request."""
-        older = before - timedelta(days=1 + int(now.timestamp() // 3_600) % self.retention_days)
-        for start, end in ((before - timedelta(days=1), before), (older - timedelta(days=1), older)):
-            last: tuple[datetime, UUID] | None = (start, UUID(int=0))
+        """Wipe the requests that came of age in the last day, secrets of the last day that have expired, and the
+        requests of one older day, a different one each hour: some settle late. Wiping all at once would scan months
+        each hour, and an index would be a cost for every request."""
+        day = timedelta(days=1)
+        older = before - day * (1 + int(now.timestamp() // 3_600) % self.retention_days)
+        for end in (before, now, older):
+            last: tuple[datetime, UUID] | None = (end - day, UUID(int=0))
             while last is not None:
-                last = await self._wipe_step(last, end, before)
+                last = await self._wipe_step(last, end, (before, now))
 
     async def _wipe_step(
-        self, after: tuple[datetime, UUID], end: datetime, before: datetime
+        self, after: tuple[datetime, UUID], end: datetime, ages: tuple[datetime, datetime]
     ) -> tuple[datetime, UUID] | None:
         async with self.database.transaction() as connection:
-            row = await connection.fetchrow(_WIPE, *after, end, _STEP, before)
+            row = await connection.fetchrow(_WIPE, *after, end, _STEP, *ages)
         return (row[0], row[1]) if row is not None and row[2] == _STEP else None
 
     async def _drop(self, day: date) -> bool:

@@ -42,6 +42,8 @@ select r.id, r.lane, $4, n.ordinals::int[], n.step
 from unnest($1::uuid[], $2::int[], $3::text[]) as n (request_id, step, ordinals) join request r on r.id = n.request_id
 """
 
+# A secret body goes when everything is final. What was sent may still come back as undelivered, so that the plan's next
+# step needs it: with further steps it stays until the message expires, and `partitions.py` wipes it.
 _MOVE = """
 update request r set extra = r.extra + d.extra, pending = r.pending + d.pending, sent = r.sent + d.sent,
   failed = r.failed + d.failed, skipped = r.skipped + d.skipped, suppressed = r.suppressed + d.suppressed,
@@ -49,7 +51,9 @@ update request r set extra = r.extra + d.extra, pending = r.pending + d.pending,
   settled_at = case when r.settled_at is null and r.pending + d.pending = 0
     and not exists (select from work w where w.request_id = r.id) then $9 else r.settled_at end,
   body = case when r.secret and r.pending + d.pending = 0 and r.unknown + d.unknown = 0
-    and not exists (select from work w where w.request_id = r.id) then null else r.body end
+    and not exists (select from work w where w.request_id = r.id)
+    and not (r.sent + d.sent > 0 and r.expires_at > $9
+             and exists (select from release l where l.id = r.release_id and l.steps > 1)) then null else r.body end
 from (select id, ($2::int[])[kind] as extra, ($3::int[])[kind] as pending, ($4::int[])[kind] as sent,
         ($5::int[])[kind] as failed, ($6::int[])[kind] as skipped, ($7::int[])[kind] as suppressed,
         ($8::int[])[kind] as unknown

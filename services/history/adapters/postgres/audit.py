@@ -1,6 +1,6 @@
 """Decisions and other events in columns; a JSON body only for fields without a column."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -152,8 +152,7 @@ class PostgresAudit:
     async def record_documents(self, documents: Sequence[Document]) -> None:
         terms = await self.terms.ids(document.type for document in documents)
         async with self.database.transaction() as connection:
-            owners = ((d.tenant, d.mode, d.recipient) for d in documents if d.recipient is not None)
-            gone = await erased_among(connection, owners)
+            gone = await erased_among(connection, (owner for d in documents for owner in _owners(d)))
             rows = [_document_row(document, terms) for document in sorted(documents, key=lambda d: d.id)]
             kept = [_nameless_document(row, gone) if gone else row for row in rows]
             await connection.execute(_ADD_DOCUMENTS, *columns(kept))
@@ -261,9 +260,18 @@ def _document_row(item: Document, terms: dict[str, int]) -> tuple[Any, ...]:
     return item.id, item.at, item.address_key, terms[item.type], *owner, item.actor, item.action, item.object, item.body
 
 
+def _owners(item: Document) -> Iterator[tuple[int, int, str]]:
+    """Yield the recipients that a document concerns: its own, and the object of an action."""
+    if item.recipient is not None:
+        yield item.tenant, item.mode, item.recipient
+    if item.action is not None and item.object is not None:
+        yield item.tenant, item.mode, item.object
+
+
 def _nameless_document(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
-    erased_at = gone.get((row[4], row[5], row[7]))
-    if erased_at is None or row[1] > erased_at:
+    about = (row[7], row[11] if row[10] is not None else None)
+    erased = [at for name in about if (at := gone.get((row[4], row[5], name))) is not None]
+    if not any(row[1] <= at for at in erased):
         return row
     return *row[:2], None, *row[3:7], None, *row[8:11], None, lifted(row[12])
 

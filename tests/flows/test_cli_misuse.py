@@ -1,0 +1,190 @@
+"""What goes wrong around a command is said, costs no data, and has its exit code."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.exits import Exit
+from tests.flows.scripted_suite import KEY, ScriptedSuite
+from tests.shell import Shell, serving
+
+TEMPLATES = "/templates/v1/templates"
+COMMUNICATIONS = "/orders-notification/v1/communications"
+EVENTS = "/orders-notification/v1/events"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[ScriptedSuite, str]]:
+    suite = ScriptedSuite()
+    with serving(suite) as url:
+        yield suite, url
+
+
+@pytest.fixture
+def suite(served: tuple[ScriptedSuite, str]) -> ScriptedSuite:
+    served[0].forget()
+    return served[0]
+
+
+@pytest.fixture
+def shell(
+    suite: ScriptedSuite, served: tuple[ScriptedSuite, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell({"DEPESCHE_URL": served[1], **KEY})
+
+
+def page(*items: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    return (200, {"items": list(items), "next_cursor": None})
+
+
+@pytest.mark.parametrize(
+    "words", [("events", "send", "in.ndjson"), ("recipients", "import", "in.ndjson"), ("bounce", "import", "in.ndjson")]
+)
+def test_a_report_never_replaces_the_input(suite: ScriptedSuite, shell: Shell, words: tuple[str, ...]) -> None:
+    Path("in.ndjson").write_text('{"id": "1"}\n')
+
+    refused = shell.run(*words, "--report", "in.ndjson", exit_code=Exit.USAGE)
+
+    assert "would overwrite the input" in refused.stderr
+    assert Path("in.ndjson").read_text() == '{"id": "1"}\n'
+
+
+@pytest.mark.parametrize("words", [("events", "send"), ("recipients", "import"), ("bounce", "import")])
+def test_a_report_that_cannot_be_written_is_noticed_before_anything_is_sent(
+    suite: ScriptedSuite, shell: Shell, words: tuple[str, ...]
+) -> None:
+    Path("in.ndjson").write_text('{"id": "1"}\n')
+
+    refused = shell.run(*words, "in.ndjson", "--report", "none/report.ndjson", exit_code=Exit.USAGE)
+
+    assert "none/report.ndjson cannot be written" in refused.stderr.replace("\n", " ")
+    assert suite.asked == []
+
+
+def test_an_export_that_cannot_be_written_is_no_crash(suite: ScriptedSuite, shell: Shell) -> None:
+    suite.on("GET", TEMPLATES, page())
+
+    assert "none/out.yaml" in shell.run("templates", "export", "-o", "none/out.yaml", exit_code=Exit.USAGE).stderr
+
+
+@pytest.mark.parametrize("key", ["ключ", "dp live", "dp_\x01"])
+def test_a_key_that_cannot_be_one_is_not_sent(suite: ScriptedSuite, shell: Shell, key: str) -> None:
+    refused = shell.run("templates", "list", exit_code=Exit.UNAUTHORISED, DEPESCHE_KEY=key)
+
+    assert "DEPESCHE_KEY" in refused.stderr
+    assert suite.asked == []
+
+
+def test_a_line_end_after_the_key_does_no_harm(suite: ScriptedSuite, shell: Shell) -> None:
+    suite.on("GET", TEMPLATES, page())
+
+    shell.run("templates", "list", DEPESCHE_KEY="dp_live_a_b\r\n")
+
+    assert suite.asked[0][2]["authorization"] == "Bearer dp_live_a_b"
+
+
+@pytest.mark.parametrize("url", ["shop.example", "http://[::1", "ftp://shop.example", "http://"])
+def test_a_url_that_cannot_be_one_is_named(shell: Shell, url: str) -> None:
+    assert "is not a URL" in shell.run("templates", "list", exit_code=Exit.USAGE, DEPESCHE_URL=url).stderr
+
+
+@pytest.mark.parametrize("status", [200, 404, 502])
+def test_a_web_page_at_the_url_is_not_depesche(suite: ScriptedSuite, shell: Shell, status: int) -> None:
+    page_ = (status, "<html>", {"content-type": "text/html; charset=utf-8"})
+    suite.answers["GET", TEMPLATES] = lambda _: page_
+    suite.answers["GET", f"{TEMPLATES}/a"] = lambda _: page_
+    Path("a.yaml").write_text("name: a\n")
+
+    assert "a web page" in shell.run("templates", "list", exit_code=Exit.UNREACHABLE).stderr.replace("\n", " ")
+    shell.run("templates", "apply", "a.yaml", exit_code=Exit.UNREACHABLE)
+    assert {method for method, *_ in suite.asked} == {"GET"}
+
+
+def test_a_redirect_says_where_to(suite: ScriptedSuite, shell: Shell) -> None:
+    suite.answers["GET", TEMPLATES] = lambda _: (301, None, {"location": "https://x.example/"})
+
+    assert "https://x.example/" in shell.run("templates", "list", exit_code=Exit.UNREACHABLE).stderr
+
+
+def test_a_misspelt_kind_is_not_left_out_silently(suite: ScriptedSuite, shell: Shell) -> None:
+    Path("a.yaml").write_text("kind: topic\nname: a\n---\nkind: tmplate\nname: b\n---\nkind: rule\nid: c\n")
+
+    refused = shell.run("apply", "a.yaml", exit_code=Exit.USAGE)
+
+    assert "a.yaml:4: There is no kind 'tmplate'" in refused.stderr
+    assert suite.asked == []
+
+
+def test_hidden_folders_contain_no_definitions(suite: ScriptedSuite, shell: Shell) -> None:
+    for place in (Path(".depesche/x.yaml"), Path("b/.git/x.json"), Path("b/topic.yaml")):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("kind: topic\nname: a\n")
+    suite.on("PUT", "/access/v1/topics/a", (201, {}))
+
+    assert [outcome["file"] for outcome in shell.json("apply", ".")["outcomes"]] == ["b/topic.yaml:1"]
+
+
+def test_an_error_in_the_middle_says_what_was_done_before_it(suite: ScriptedSuite, shell: Shell) -> None:
+    suite.on("PUT", "/access/v1/topics/a", (201, {}))
+    suite.on("PUT", "/access/v1/topics/b", (500, {"title": "Our side", "detail": "Logged."}))
+    Path("a.yaml").write_text("kind: topic\nname: a\n---\nkind: topic\nname: b\n")
+
+    assert "1 before it were done" in shell.run("apply", "a.yaml", exit_code=Exit.FAILED).stderr.replace("\n", " ")
+    ended = shell.json("apply", "a.yaml", exit_code=Exit.FAILED)
+    assert [outcome["name"] for outcome in ended["outcomes"]] == ["a"]
+
+
+def test_a_publish_that_ends_in_the_middle_says_what_is_published(suite: ScriptedSuite, shell: Shell) -> None:
+    suite.on("PUT", f"{TEMPLATES}/a", (201, {}))
+    suite.on("PUT", f"{TEMPLATES}/b", (201, {}))
+    suite.on("GET", TEMPLATES, page({"name": "a", "state": "draft"}, {"name": "b", "state": "draft"}))
+    suite.on("POST", f"{TEMPLATES}/a:publish", (200, {"version": 1}))
+    suite.on("POST", f"{TEMPLATES}/b:publish", (500, {"title": "Our side", "detail": "Logged."}))
+    Path("t.yaml").write_text("kind: template\nname: a\n---\nkind: template\nname: b\n")
+
+    ended = shell.json("apply", "t.yaml", "--publish", exit_code=Exit.FAILED)
+
+    assert [item["name"] for item in ended["published"]] == ["a"]
+    assert [item["name"] for item in ended["outcomes"]] == ["a", "b"]
+
+
+def test_apply_publishes_only_what_its_files_define(suite: ScriptedSuite, shell: Shell) -> None:
+    for path in (f"{TEMPLATES}/mine", f"{COMMUNICATIONS}/mine"):
+        suite.on("PUT", path, (201, {}))
+    suite.on("GET", TEMPLATES, page({"name": "mine", "state": "changed"}, {"name": "theirs", "state": "draft"}))
+    users = [
+        {"name": "mine", "state": "changed", "outdated": ["mine"]},
+        {"name": "uses-mine", "state": "published", "outdated": ["mine"]},
+        {"name": "edited-by-others", "state": "changed", "outdated": ["mine"]},
+        {"name": "uses-theirs", "state": "published", "outdated": ["theirs"]},
+    ]
+    suite.on("GET", COMMUNICATIONS, page(*users))
+    for path in (f"{TEMPLATES}/mine", f"{COMMUNICATIONS}/mine", f"{COMMUNICATIONS}/uses-mine"):
+        suite.on("POST", f"{path}:publish", (200, {"version": 2}))
+    Path("a.yaml").write_text("kind: template\nname: mine\n---\nkind: communication\nname: mine\n")
+
+    done = shell.run("apply", "a.yaml", "--publish")
+
+    published = [path for method, path, *_ in suite.asked if method == "POST"]
+    assert published == [
+        f"{TEMPLATES}/mine:publish",
+        f"{COMMUNICATIONS}/mine:publish",
+        f"{COMMUNICATIONS}/uses-mine:publish",
+    ]
+    assert "edited-by-others has other unpublished edits" in done.stderr.replace("\n", " ")
+
+
+def test_nothing_is_published_if_a_definition_is_refused_and_that_is_said(suite: ScriptedSuite, shell: Shell) -> None:
+    suite.on("PUT", f"{TEMPLATES}/a", (422, {"title": "Wrong", "errors": [{"pointer": "/channel", "detail": "No."}]}))
+    Path("a.yaml").write_text("kind: template\nname: a\n")
+
+    assert "Nothing was published" in shell.run("apply", "a.yaml", "--publish", exit_code=Exit.REFUSED).stderr
+
+
+def test_a_templates_texts_are_shown(suite: ScriptedSuite, shell: Shell) -> None:
+    suite.on("GET", f"{TEMPLATES}/a", (200, {"name": "a", "channel": "sms", "locales": {"de": {"text": "[b]Hallo"}}}))
+
+    assert "text: '[b]Hallo'" in shell.run("templates", "show", "a").stdout
