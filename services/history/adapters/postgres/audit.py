@@ -56,11 +56,10 @@ left join term communication on communication.id = d.communication
 where d.tenant = $1 and d.mode = $2 and ($4::uuid is null or d.cause_id < $4) and {which}
 order by d.cause_id desc, d.envelope, d.ordinal limit $3
 """
-_BY: dict[str, str] = {
-    name: f"hashtextextended(d.{name}, 0) = hashtextextended($5::text, 0) and d.{name} = $5"
-    for name in ("subject", "recipient", "event_id")
+_same = "hashtextextended(d.{0}, 0) = hashtextextended({1}, 0) and d.{0} = {1}".format  # as the indexes have it
+_DECISIONS_BY = {
+    name: _DECISIONS.format(which=_same(name, "$5::text")) for name in ("subject", "recipient", "event_id")
 }
-_DECISIONS_BY = {name: _DECISIONS.format(which=which) for name, which in _BY.items()}
 _DECISIONS_OF_CAUSES = _DECISIONS.format(which="d.cause_id = any ($5::uuid[])")
 
 _DOCUMENTS = """
@@ -69,9 +68,7 @@ where d.tenant = $1 and d.mode = $2 and ($4::uuid is null or d.id < $4) and ($6:
   and {which}
 order by d.id desc limit $3
 """
-_DOCUMENTS_BY_RECIPIENT = _DOCUMENTS.format(
-    which="hashtextextended(d.recipient, 0) = hashtextextended($5::text, 0) and d.recipient = $5"
-)
+_DOCUMENTS_BY_RECIPIENT = _DOCUMENTS.format(which=_same("recipient", "$5::text"))
 _DOCUMENTS_BY_MESSAGES = _DOCUMENTS.format(
     which="hashtextextended(d.message, 0) in (select hashtextextended(m, 0) from unnest($5::text[]) m)"
     " and d.message = any ($5)"
@@ -86,9 +83,7 @@ where d.tenant = $1 and d.mode = $2 and d.action is not null
 order by d.at desc, d.id desc limit $3
 """  # noqa: S608 - our own words
 _ACTIONS = _ACTIONS_OF.format(which="$6::text is null")
-_ACTIONS_ABOUT = _ACTIONS_OF.format(
-    which="hashtextextended(d.object, 0) = hashtextextended($6::text, 0) and d.object = $6"
-)
+_ACTIONS_ABOUT = _ACTIONS_OF.format(which=_same("object", "$6::text"))
 _FORGET_DECISIONS = """
 update decision d set recipient = null, detail = null
 from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
