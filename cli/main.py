@@ -1,10 +1,17 @@
 """The `depesche` command: the table of its commands is at the bottom."""
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer._click.exceptions import (
+    ClickException,
+    UsageError,
+)  # typer has its own copy of click, and no public name for these
+from typer.core import TyperGroup
 
 from cli import (
     access,
@@ -22,11 +29,44 @@ from cli import (
     senders,
     suppressions,
 )
+from cli.errors import UsageError as WrongUsage
 from cli.exits import HELP, Exit
+from cli.output import as_json
 from cli.session import command, with_errors_shown
+
+
+class Commands(TyperGroup):
+    """The commands. With `--json`, wrong usage is a JSON document on standard output too, like every other error."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        given = list(sys.argv[1:] if args is None else args)
+        as_document = standalone_mode and "--json" in given
+        run = partial(super().main, given, prog_name, complete_var, windows_expand_args=windows_expand_args, **extra)
+        if not as_document:
+            return run(standalone_mode=standalone_mode)
+        try:
+            code = run(standalone_mode=False)
+        except ClickException as error:
+            hint = f"See `{error.ctx.command_path} --help`." if isinstance(error, UsageError) and error.ctx else ""
+            sys.stdout.write(as_json(WrongUsage(error.format_message(), hint=hint).document()) + "\n")
+            sys.exit(Exit.USAGE)
+        except typer.Abort:  # at a question
+            sys.stderr.write("Aborted.\n")
+            sys.exit(Exit.REFUSED)
+        sys.exit(code if isinstance(code, int) else Exit.OK)
+
 
 app = typer.Typer(
     name="depesche",
+    cls=Commands,
     help="Depesche: business events become messages, and every message can be explained.",
     epilog=HELP,
     no_args_is_help=True,

@@ -40,6 +40,7 @@ class Process:
     restarts: int = 0
     is_well: bool = False  # whether it has been healthy since its start
     started_at: float = 0.0
+    _log_from: int = 0  # where the log of this start begins
     _handle: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -57,6 +58,7 @@ class Process:
     def start(self) -> None:
         # a session of its own: Ctrl-C reaches only the supervisor, which stops the others in order
         with self.log.open("ab") as log, self.log.with_suffix(_HELD).open("w") as held:
+            self._log_from = log.tell()
             fcntl.flock(held, fcntl.LOCK_SH)  # until the program and everything it started have ended
             self._handle = subprocess.Popen(
                 self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment,
@@ -75,6 +77,12 @@ class Process:
         if not self.is_well and time.monotonic() > self.started_at + self.start_seconds:
             raise CannotStart(f"{self.name} was not ready after {self.start_seconds:g} seconds; {self._end_of_log()}")
         return self.is_well
+
+    def has_logged(self, event: str) -> bool:
+        """Whether it has logged this since its start: health of a program without a port."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_from)
+            return event.encode() in log.read()
 
     def wait(self) -> None:
         """Wait until it is healthy. Raises CannotStart."""

@@ -15,11 +15,14 @@ stopped by the next one.
 
 import os
 import socket
+from functools import partial
 
 from cli.processes import Process
 from cli.supervisor import Supervisor, check_port, taken_by_others
 from libs.storage import embedded
 from libs.telemetry.metrics import FOLDER_VARIABLE, forget_process, make_folder
+
+_WORKER_SECONDS = 120.0  # on a busy machine; many start at once
 
 
 class Suite(Supervisor):
@@ -46,12 +49,18 @@ class Suite(Supervisor):
         self.wait()
         self.launch(
             *(
-                self.python(f"{role}-{number}", "services", role, environment=environment)
+                self._worker(role, number, environment)
                 for number in range(1, workers + 1)
                 for role in ("worker", "bulk")
             )
         )
+        self.wait()  # until they work, nothing that is accepted is sent
         self.announce()
+
+    def _worker(self, role: str, number: int, environment: dict[str, str]) -> Process:
+        process = self.python(f"{role}-{number}", "services", role, environment=environment)
+        process.well, process.start_seconds = partial(process.has_logged, "worker_started"), _WORKER_SECONDS
+        return process
 
     def ended(self, process: Process) -> None:
         if process.pid is not None:

@@ -9,7 +9,7 @@ service publishes its own outbox, and the process that runs its loops receives t
 import asyncio
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 
 import uvicorn
@@ -60,6 +60,12 @@ class Neighbours:
             )
         return self._made[name]
 
+    async def aclose(self) -> None:
+        """Close the connections to the other services."""
+        for transport in self._made.values():
+            if isinstance(transport, HttpTransport):
+                await transport.aclose()
+
 
 def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettings) -> Service:
     """Build the service over its own runtime, without opening anything. Raises Invalid or CannotRunAlone."""
@@ -80,6 +86,7 @@ def build(name: str, create: Callable[[Runtime], Service], settings: SuiteSettin
     runtime = runtime_from(settings, keyring_of(settings.data_dir), neighbours, sidecar)
     service = create(runtime)
     neighbours.own[name] = service.app
+    service.resources = (aclosing(neighbours), *service.resources)  # closed last: others call until then
     return service
 
 

@@ -131,6 +131,12 @@ class HttpTransport:
             raise Unavailable(f"{self._base} cannot be reached: {type(error).__name__}") from error
         return response.status_code, response.content
 
+    async def aclose(self) -> None:
+        """Close its connections."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
 
 @dataclass(slots=True)
 class ServiceClient:

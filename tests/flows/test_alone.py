@@ -22,10 +22,10 @@ from pydantic import SecretStr
 from libs import alone
 from libs.auth import InternalTokens
 from libs.contracts.outcomes import Mode
-from libs.errors import DepescheError
+from libs.errors import DepescheError, Unavailable
 from libs.keyring import keyring_of
 from libs.service import Runtime
-from libs.service_client import AsgiTransport, HttpTransport
+from libs.service_client import AsgiTransport, Call, HttpTransport
 from libs.suite import SuiteSettings
 from services.access.app import create_service as access
 from services.access.app import ensure_first
@@ -245,6 +245,22 @@ def test_the_sidecars_token_goes_to_the_sidecar_and_nowhere_else(
     tokens = alone.build("access", access, settings).runtime.transports("tokens")
     assert isinstance(tokens, HttpTransport)
     assert tokens._headers == given
+
+
+async def test_connections_to_the_others_are_closed_when_it_stops(database: str, tmp_path: Path) -> None:
+    keyring_of(tmp_path)
+    settings = SuiteSettings(data_dir=tmp_path, dsn=SecretStr(by_role(database))).model_copy(
+        update={"service_url": f"http://127.0.0.1:{free_port()}/{{name}}"}
+    )
+    service = alone.build("access", access, settings)
+    tokens = service.runtime.transports("tokens")
+    assert isinstance(tokens, HttpTransport)
+    async with service.running():
+        with pytest.raises(Unavailable):
+            await tokens(Call("GET", "/v1/recipients", "", (), b""))
+        client = tokens._client
+        assert not client.is_closed
+    assert client.is_closed
 
 
 def test_a_relay_beside_sidecars_is_refused(database: str, tmp_path: Path) -> None:

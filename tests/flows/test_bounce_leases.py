@@ -5,13 +5,14 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import pytest
 
 from libs.contracts.outcomes import Mode
 from services.bounce.domain.mime import MAX_KEPT
 from services.bounce.handlers.mails import keep_mail, read_kept
 from services.bounce.ports.mails import Lease
 from services.bounce.settings import BounceSettings
-from tests.flows.bounces import World, report, world
+from tests.flows.bounces import World, report, shown_state, until, world
 
 __all__ = ["world"]
 
@@ -92,3 +93,23 @@ async def row(world: World, statement: str, *values: object) -> Any:
         return await connection.fetchval(statement, *values)
     finally:
         await connection.close()
+
+
+async def test_a_mail_handed_in_while_the_rules_are_compiled_is_answered_and_read_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first start of an installation compiles for a minute; whoever calls gives up before."""
+    monkeypatch.setattr("services.bounce.handlers.mails._RULES_SECONDS", 0.1)
+    ready, rulebook = asyncio.Event(), world.service.deps.rulebook
+
+    class Compiling:
+        async def current(self) -> Any:
+            await ready.wait()
+            return await rulebook.current()
+
+    object.__setattr__(world.service.deps, "rulebook", Compiling())
+    handed_in = await asyncio.wait_for(world.hand_in(report(world.path)), 5)
+    assert handed_in["state"] == "waiting"
+    ready.set()
+    await until(world, lambda: shown_state(world, handed_in["id"], "read"))
+    assert (await world.get(f"/v1/mails/{handed_in['id']}"))["outcome"] == "unknown-user"

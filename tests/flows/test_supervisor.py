@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from cli.processes import CannotStart, Process, end_left_behind
+from cli.suite import Suite
 from cli.supervisor import Supervisor, stop_signals
 from libs.suite import SuiteSettings
 
@@ -132,3 +134,35 @@ def test_a_closed_terminal_stops_as_ctrl_c_does_unless_nobody_should_mind() -> N
     finally:
         signal.signal(signal.SIGHUP, before)
     assert seen == []
+
+
+WORKER = 'import time; time.sleep(0.5); print(\'{"event": "worker_started"}\', flush=True); time.sleep(60)'
+
+
+class Tiny(Suite):
+    """The embedded suite with programs of a line each; Postgres is elsewhere."""
+
+    def prepare_database(self, dsn: str) -> None: ...
+
+    def _answers(self) -> bool:
+        return True
+
+    def python(self, name: str, *arguments: str, environment: dict[str, str]) -> Process:
+        made = super().python(name, *arguments, environment=environment)
+        made.command = [sys.executable, "-c", WORKER]
+        return made
+
+
+def test_the_suite_is_up_once_its_workers_work(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = SuiteSettings(
+        data_dir=tmp_path, dsn=SecretStr("postgresql://nowhere/x"), port=port, simulator=False, workers=1
+    )
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "worker-1.log").write_text('{"event": "worker_started"}\n')  # an earlier run's
+    with Tiny(settings) as suite:
+        workers = [process for process in suite.processes if process.name != "api"]
+        assert [process.name for process in workers] == ["worker-1", "bulk-1"]
+        assert all("worker_started" in process.log.read_bytes()[process._log_from :].decode() for process in workers)
+    assert left(tmp_path) == []

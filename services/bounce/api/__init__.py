@@ -26,7 +26,7 @@ from services.bounce.domain.policy import Decision
 from services.bounce.domain.suppressions import Suppression
 from services.bounce.domain.templates import template_of
 from services.bounce.handlers import Bounce
-from services.bounce.handlers.mails import keep_mail, read_kept
+from services.bounce.handlers.mails import keep_mail, read_kept, rules_ready
 from services.bounce.handlers.people import lift_suppression, suppress_by_hand
 from services.bounce.ports import Filter
 from services.bounce.ports.mails import STATES, Mail, MailFilter
@@ -51,7 +51,8 @@ async def hand_in_mail(
     principal: Writer,
     recipient: Annotated[str, Query(max_length=320, description="The envelope's recipient, if known.")] = "",
 ) -> MailShown:
-    """Submit a bounce mail as message/rfc822; 202 once its bytes are stored."""
+    """Submit a bounce mail as message/rfc822; 202 once its bytes are stored. It is read at once, unless the service has
+    just started: then its state is `waiting`."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "message/rfc822":
         raise UnsupportedMedia("Send the original mail as message/rfc822; a zip or mbox goes to POST mails:import.")
     raw = await request.body()
@@ -63,6 +64,8 @@ async def hand_in_mail(
     owner = (principal.tenant, principal.mode)
     mail = await keep_mail(deps, recipient, raw, owner)
     if mail.state == "waiting":
+        if not await rules_ready(deps):
+            return shown_mail(mail)  # the reader's loop reads it
         try:
             await read_kept(deps, [mail])
         except Transient:

@@ -28,6 +28,7 @@ from services.bounce.ports.mails import Closing, Kept, Mail, Mails, NewMail, Rer
 log = get_logger(__name__)
 
 _AGAIN_AT_ONCE = 5_000
+_RULES_SECONDS = 2.0
 _TOGETHER = 100  # mails processed step by step: few enough for their data to fit into a processor's cache
 
 
@@ -66,6 +67,15 @@ async def keep_together(mails: Mails, each: Sequence[Sequence[NewMail]]) -> list
             return [Unavailable("It cannot be stored right now; send it again later.")]
         return [told for some in each for told in await keep_together(mails, [some])]
     return [list(islice(kept, len(some))) for some in each]
+
+
+async def rules_ready(deps: Bounce) -> bool:
+    """Whether the rules are loaded, or are within two seconds. The first start compiles them, for a minute on a small
+    machine: a caller who waits for that gives up, although the mail is stored."""
+    loading = asyncio.ensure_future(deps.rulebook.current())
+    loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # the next caller meets it again
+    done, _ = await asyncio.wait({loading}, timeout=_RULES_SECONDS)
+    return bool(done) and loading.exception() is None
 
 
 async def read_kept(deps: Bounce, mails: Sequence[Mail]) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from cli.exits import HELP, Exit, of_status
+from cli.main import app
 from cli.session import with_errors_shown
 
 CARD = Path(__file__).parents[3] / "cli" / "README.md"
@@ -66,3 +68,26 @@ def test_ctrl_c_says_what_is_safe(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_each_status_has_one_exit_code(status: int, code: Exit) -> None:
     assert of_status(status) is code
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("events list --json --nope", "--nope"),
+        ("events lis --json", "lis"),
+        ("events list --json --limit many", "--limit"),
+        ("why --json --limit", "--limit"),
+    ],
+)
+def test_wrong_usage_with_json_is_a_document_like_every_other_error(words: str, says: str) -> None:
+    done = CliRunner().invoke(app, words.split())
+    document = json.loads(done.stdout)
+    assert (done.exit_code, document["exit_code"], done.stderr) == (Exit.USAGE, Exit.USAGE, "")
+    assert says in document["error"]
+    assert "--help" in document["hint"]
+
+
+def test_wrong_usage_without_json_is_for_people() -> None:
+    done = CliRunner().invoke(app, ["events", "list", "--nope"])
+    assert (done.exit_code, done.stdout) == (Exit.USAGE, "")
+    assert "--nope" in done.stderr

@@ -56,11 +56,10 @@ left join term communication on communication.id = d.communication
 where d.tenant = $1 and d.mode = $2 and ($4::uuid is null or d.cause_id < $4) and {which}
 order by d.cause_id desc, d.envelope, d.ordinal limit $3
 """
-_BY: dict[str, str] = {
-    name: f"hashtextextended(d.{name}, 0) = hashtextextended($5::text, 0) and d.{name} = $5"
-    for name in ("subject", "recipient", "event_id")
+_same = "hashtextextended(d.{0}, 0) = hashtextextended({1}, 0) and d.{0} = {1}".format  # as the indexes have it
+_DECISIONS_BY = {
+    name: _DECISIONS.format(which=_same(name, "$5::text")) for name in ("subject", "recipient", "event_id")
 }
-_DECISIONS_BY = {name: _DECISIONS.format(which=which) for name, which in _BY.items()}
 _DECISIONS_OF_CAUSES = _DECISIONS.format(which="d.cause_id = any ($5::uuid[])")
 
 _DOCUMENTS = """
@@ -69,22 +68,22 @@ where d.tenant = $1 and d.mode = $2 and ($4::uuid is null or d.id < $4) and ($6:
   and {which}
 order by d.id desc limit $3
 """
-_DOCUMENTS_BY_RECIPIENT = _DOCUMENTS.format(
-    which="hashtextextended(d.recipient, 0) = hashtextextended($5::text, 0) and d.recipient = $5"
-)
+_DOCUMENTS_BY_RECIPIENT = _DOCUMENTS.format(which=_same("recipient", "$5::text"))
 _DOCUMENTS_BY_MESSAGES = _DOCUMENTS.format(
     which="hashtextextended(d.message, 0) in (select hashtextextended(m, 0) from unnest($5::text[]) m)"
     " and d.message = any ($5)"
 )
 _DOCUMENTS_BY_ADDRESS = _DOCUMENTS.format(which="d.address_key = $5::bigint")
 # bounds in every case: with "is null or" a generic plan of Postgres would start at the newest row
-_ACTIONS = f"""
+_ACTIONS_OF = f"""
 select d.*, term.word as type_word from document d join term on term.id = d.type
 where d.tenant = $1 and d.mode = $2 and d.action is not null
-  and ($4::text is null or d.actor = $4) and ($5::text is null or d.action = $5) and ($6::text is null or d.object = $6)
+  and ($4::text is null or d.actor = $4) and ($5::text is null or d.action = $5) and {{which}}
   and (d.at, d.id) < (coalesce($7::timestamptz, 'infinity'), coalesce($8::uuid, '{UUID(int=0)}'))
 order by d.at desc, d.id desc limit $3
 """  # noqa: S608 - our own words
+_ACTIONS = _ACTIONS_OF.format(which="$6::text is null")
+_ACTIONS_ABOUT = _ACTIONS_OF.format(which=_same("object", "$6::text"))
 _FORGET_DECISIONS = """
 update decision d set recipient = null, detail = null
 from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
@@ -105,7 +104,8 @@ where hashtextextended(d.recipient, 0) = hashtextextended(gone.recipient, 0) and
 _FORGET_ACTIONS = f"""
 update document d set object = null, body = ({_NAMELESS})
 from unnest($1::smallint[], $2::smallint[], $3::text[]) as gone (tenant, mode, recipient)
-where d.action is not null and d.tenant = gone.tenant and d.mode = gone.mode and d.object = gone.recipient
+where d.action is not null and hashtextextended(d.object, 0) = hashtextextended(gone.recipient, 0)
+  and d.object = gone.recipient and d.tenant = gone.tenant and d.mode = gone.mode
 """  # noqa: S608 - our own words
 
 
@@ -173,7 +173,8 @@ class PostgresAudit:
         at, id_ = wanted.after or (None, None)
         who = (wanted.actor, wanted.action, wanted.object)
         async with self.database.acquire() as connection:
-            rows = await connection.fetch(_ACTIONS, wanted.tenant, wanted.mode, wanted.limit, *who, at, id_)
+            statement = _ACTIONS if wanted.object is None else _ACTIONS_ABOUT
+            rows = await connection.fetch(statement, wanted.tenant, wanted.mode, wanted.limit, *who, at, id_)
         return [_document(row) for row in rows]
 
     async def search(self, wanted: AuditSearch, limit: int, after: list[Any] | None = None) -> RecordPage:
