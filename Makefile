@@ -22,8 +22,9 @@ env: .venv/.made
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# three processes on two cores: many tests wait for a timer or a server
 test: env ## all tests: unit, conformance, contracts, architecture, flows
-	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 --ignore tests/engines
+	$(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0 --ignore tests/engines
 
 engines: env ## build the real engines (Dapr, Kafka, OpenSearch …) once, outside the checkout
 	$(BIN)/python -m cli.engines
