@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +11,12 @@ import pytest
 from cli.api import Api
 from cli.errors import Unreachable
 from cli.exits import Exit
-from tests.flows.scripted_suite import KEY, ScriptedSuite
-from tests.shell import Shell, serving
+from tests.flows.scripted_suite import ScriptedSuite
+from tests.shell import Shell
 
 TEMPLATES = "/templates/v1/templates"
 COMMUNICATIONS = "/orders-notification/v1/communications"
 EVENTS = "/orders-notification/v1/events"
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[tuple[ScriptedSuite, str]]:
-    suite = ScriptedSuite()
-    with serving(suite) as url:
-        yield suite, url
-
-
-@pytest.fixture
-def suite(served: tuple[ScriptedSuite, str]) -> ScriptedSuite:
-    served[0].forget()
-    return served[0]
-
-
-@pytest.fixture
-def shell(
-    suite: ScriptedSuite, served: tuple[ScriptedSuite, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell({"DEPESCHE_URL": served[1], **KEY})
 
 
 def page(*items: dict[str, Any]) -> tuple[int, dict[str, Any]]:
