@@ -29,7 +29,7 @@ def compile_from_source(recipe: Recipe, how: DebianSource, folder: Path, worksho
             f"`{recipe.product}` {how.oldest} or newer is not on this machine. Install it from your system's packages."
         )
     _have_headers(how, workshop)
-    source = _unpacked(_downloaded(how, mirror, folder, workshop), how, folder)
+    source = unpacked(_downloaded(how, mirror, folder, workshop), how, folder)
     workshop.run(_CONFIGURE, source)
     workshop.run(("make", recipe.product), source)
     shutil.copy(source / recipe.product, folder / recipe.product)
@@ -77,10 +77,13 @@ def _downloaded(how: DebianSource, mirror: str, folder: Path, workshop: Workshop
     return place / "source" / how.archive
 
 
-def _unpacked(archive: Path, how: DebianSource, folder: Path) -> Path:
+def unpacked(archive: Path, how: DebianSource, folder: Path) -> Path:
+    """Unpack a source archive; return the folder with its `configure`. Raises ToolMissing if it is another file."""
     found = hashlib.sha256(archive.read_bytes()).hexdigest() if archive.exists() else "not there"
     if found != how.sha256:
         raise ToolMissing(f"{how.archive} of Debian's {how.suite} is {found}, not the file of the recipe.")
     with tarfile.open(archive) as packed:
-        packed.extractall(folder / "apt", filter="data")
+        # the argument `filter` came with Python 3.11.4, and Debian 12 has 3.11.2; the digest is known anyway
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)
+        packed.extractall(folder / "apt")
     return next(path.parent for path in (folder / "apt").glob("*/configure"))

@@ -1,6 +1,7 @@
 """Engines are built from pinned sources, and an error about a missing prerequisite says what to do."""
 
 import hashlib
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from cli.engines import needs
 from cli.engines.build import BuildFailed, check_jars
 from cli.engines.cache import NotBuilt, built, cache_folder, folder_of
-from cli.engines.recipes import KAFKA
+from cli.engines.debian import unpacked
+from cli.engines.needs import ToolMissing
+from cli.engines.recipes import KAFKA, DebianSource
 
 
 def make_jdk(folder: Path, version: str) -> Path:
@@ -73,3 +76,18 @@ def test_an_unbuilt_engine_says_how_to_build_it(tmp_path: Path, monkeypatch: pyt
     assert folder_of(KAFKA).is_relative_to(tmp_path)
     with pytest.raises(NotBuilt, match="make engines"):
         built(KAFKA)
+
+
+def test_a_source_archive_is_unpacked_by_every_supported_python_and_only_if_it_is_the_recipes(tmp_path: Path) -> None:
+    (tmp_path / "tool-1.0").mkdir()
+    (tmp_path / "tool-1.0" / "configure").write_text("#!/bin/sh\n")
+    archive = tmp_path / "tool.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(tmp_path / "tool-1.0", "tool-1.0")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    (tmp_path / "apt").mkdir()
+    how = DebianSource("sid", "tool", archive.name, digest, (), "1.0")
+    assert unpacked(archive, how, tmp_path) == tmp_path / "apt" / "tool-1.0"
+    archive.write_bytes(archive.read_bytes() + b"!")
+    with pytest.raises(ToolMissing, match="not the file of the recipe"):
+        unpacked(archive, how, tmp_path)
