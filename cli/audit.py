@@ -1,19 +1,18 @@
 """`depesche audit`: everything that happened, searched and counted."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
 
 from cli.errors import UsageError
+from cli.moments import FORMS, TIME
 from cli.output import table
 from cli.session import Session, command
 
 audit = typer.Typer(help="Search and count everything that happened.", no_args_is_help=True)
 
-_SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _RECORD = ("at", "kind", "what", "communication", "recipient", "order", "channel", "detail")
 _WHAT = ("status", "receipt", "category", "action", "error", "reply_code", "type")
 
@@ -27,8 +26,8 @@ Filter = Annotated[
         help="name=value; may be repeated, and one name repeated matches any of its values. --where channel=email",
     ),
 ]
-Since = Annotated[str | None, typer.Option("--from", help="2027-03-01, a time with its zone, or 90m, 24h, 7d ago.")]
-Until = Annotated[str | None, typer.Option("--to", help="Like --from; default: now.")]
+Since = Annotated[str | None, typer.Option("--from", **TIME, help=f"{FORMS}.")]
+Until = Annotated[str | None, typer.Option("--to", **TIME, help="Like --from; default: now.")]
 Status = Annotated[list[str] | None, typer.Option(help="sent, failed, skipped, suppressed …")]
 Order = Annotated[str | None, typer.Option(help="The order number, or another subject of the event.")]
 Recipient = Annotated[str | None, typer.Option(help="customer:4711 or installation:<id>.")]
@@ -84,8 +83,7 @@ def _question(said: str | None, where: list[str] | None, since: str | None, unti
         if not equals or not name or not value:
             raise UsageError(f"{pair!r} is not a filter.", hint="Write --where name=value: --where channel=email")
         query.setdefault(name, []).append(value)
-    now = datetime.now(UTC)
-    return query | {"from": _moment(since, now), "to": _moment(until, now)}
+    return query | {"from": since, "to": until}
 
 
 def _said(words: list[str] | None, without: list[str] | None) -> str | None:
@@ -95,21 +93,6 @@ def _said(words: list[str] | None, without: list[str] | None) -> str | None:
 def _quoted(word: str) -> str:
     """Quote words that the shell passed as one argument."""
     return f'"{word}"' if " " in word and '"' not in word else word
-
-
-def _moment(text: str | None, now: datetime) -> str | None:
-    """Parse a date, a time or an offset into the past; return ISO 8601 with a zone."""
-    if text is None:
-        return None
-    if text[:-1].isdigit() and text[-1:] in _SPANS and len(text) < 8:
-        return (now - timedelta(**{_SPANS[text[-1]]: int(text[:-1])})).isoformat()
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{text!r} is not a time.", hint="Write 2027-03-01, 2027-03-01T09:30:00+01:00, or 90m, 24h, 7d, 4w."
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
 def _records(found: list[Mapping[str, Any]]) -> RenderableType:

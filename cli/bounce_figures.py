@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.moments import FORMS, TIME
 from cli.output import table
 from cli.session import Session, command
 from cli.suppressions import Provider
@@ -31,8 +32,8 @@ Breaker = Annotated[str, typer.Argument(help="The breaker's id, from `depesche b
 By = Annotated[
     list[str] | None, typer.Option(help="category, provider, from_domain or communication; may be repeated.")
 ]
-Since = Annotated[str | None, typer.Option(help="Start time; default: seven days ago.")]
-Until = Annotated[str | None, typer.Option(help="End time; default: now.")]
+Since = Annotated[str | None, typer.Option(**TIME, help=f"Start time: {FORMS}; default: 7d.")]
+Until = Annotated[str | None, typer.Option(**TIME, help="End time; default: now.")]
 
 
 @command(commands, "statistics", example="depesche bounce statistics --by category --by provider --grain none")

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.errors import UsageError
+from cli.moments import FORMS, TIME
 from cli.output import facts, table
 from cli.session import Session, command
 
@@ -13,12 +14,12 @@ commands = typer.Typer()  # part of `depesche bounce`
 _PATH = "/bounce/v1/mails"
 _MAIL = ("received_at=came", "state", "outcome", "message", "id")
 
-Since = Annotated[str | None, typer.Option(help="Arrived at or after this time: 2027-03-01T00:00:00Z.")]
-Until = Annotated[str | None, typer.Option(help="Arrived before this time.")]
+Since = Annotated[str | None, typer.Option(**TIME, help=f"Arrived at or after this time: {FORMS}.")]
+Until = Annotated[str | None, typer.Option(**TIME, help="Arrived before this time.")]
 Outcome = Annotated[str | None, typer.Option(help="Only with this outcome: undetermined, unknown-user, auto-reply …")]
 
 
-@command(commands, "mails", example="depesche bounce mails --outcome undetermined --since 2027-03-01T00:00:00Z")
+@command(commands, "mails", example="depesche bounce mails --outcome undetermined --since 7d")
 def mails(
     session: Session,
     outcome: Outcome = None,
@@ -34,7 +35,7 @@ def mails(
     session.give(found, lambda items: table(items, _MAIL, empty="No matching mails."))
 
 
-@command(commands, "reclassify", example="depesche bounce reclassify --since 2027-03-01T00:00:00Z --preview")
+@command(commands, "reclassify", example="depesche bounce reclassify --since 7d --preview")
 def reclassify(
     session: Session,
     id: Annotated[str | None, typer.Argument(help="One mail, from `depesche bounce mails`.")] = None,

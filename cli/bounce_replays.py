@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cli.errors import CliError, UsageError
 from cli.exits import Exit
+from cli.moments import FORMS, TIME
 from cli.output import safe, table
 from cli.session import Session, command
 
@@ -28,11 +29,11 @@ _CHANGE = ("change", "recipient", "scope", "provider", "said=text", "was", "beco
 _REPLAY = ("id", "state", "created_at=asked", "rules", "facts", "appear", "vanish", "actor=by")
 
 
-@command(commands, "replay", example="depesche bounce replay --from 2027-02-01T00:00:00Z --setting score_days=2")
+@command(commands, "replay", example="depesche bounce replay --from 4w --setting score_days=2")
 def replay(
     session: Session,
-    since: Annotated[str, typer.Option("--from", help="Start time of the facts: 2027-02-01T00:00:00Z.")],
-    until: Annotated[str | None, typer.Option("--to", help="End time; default: now.")] = None,
+    since: Annotated[str, typer.Option("--from", **TIME, help=f"Start time of the facts: {FORMS}.")],
+    until: Annotated[str | None, typer.Option("--to", **TIME, help="End time; default: now.")] = None,
     rules: Annotated[
         str, typer.Option(help="in-force, working (as in the next rule set), or a rule set's number.")
     ] = "in-force",

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from cli.api import Answer
 from cli.errors import CliError, UsageError
 from cli.exits import Exit
+from cli.moments import FORMS, TIME
 from cli.output import facts, safe, table
 from cli.session import Session, command
 
@@ -95,13 +96,13 @@ def log(session: Session, id: Id, limit: Annotated[int, typer.Option(help="Maxim
 @command(
     webhooks,
     "redeliver",
-    example="depesche bounce webhooks redeliver 0193c8a4-6a10-7c11-9a5e-7f0d1c2b3a49 --since 2027-03-01T08:00:00Z",
+    example="depesche bounce webhooks redeliver 0193c8a4-6a10-7c11-9a5e-7f0d1c2b3a49 --since 6h",
 )
 def redeliver(
     session: Session,
     id: Id,
-    since: Annotated[str, typer.Option(help="Events since this time: 2027-03-01T08:00:00Z.")],
-    until: Annotated[str | None, typer.Option(help="End time; default: now.")] = None,
+    since: Annotated[str, typer.Option(**TIME, help=f"Events since this time: {FORMS}.")],
+    until: Annotated[str | None, typer.Option(**TIME, help="End time; default: now.")] = None,
     delivered: Annotated[bool, typer.Option("--delivered", help="Include delivered events.")] = False,
     event: Annotated[list[str] | None, typer.Option(help="Only this event, by its id; may be repeated.")] = None,
 ) -> None:

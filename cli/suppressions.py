@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.moments import FORMS, TIME
 from cli.output import facts, safe, table
 from cli.session import Session, command
 
@@ -71,8 +72,8 @@ def lift_suppression(session: Session, id: Id, note: Note) -> None:
     session.give(lifted, lambda item: f"Lifted: {item['recipient'] or 'the address'} may be written to again.")
 
 
-Since = Annotated[str, typer.Option(help="Start time: 2027-03-01T08:00:00Z.")]
-Until = Annotated[str | None, typer.Option(help="End time; default: now.")]
+Since = Annotated[str, typer.Option(**TIME, help=f"Start time: {FORMS}.")]
+Until = Annotated[str | None, typer.Option(**TIME, help="End time; default: now.")]
 Provider = Annotated[str | None, typer.Option(help="Only this provider: gmail.")]
 _GROUP = ("count", "category", "provider", "rule", "policy")
 _UNDONE = ("id", "recipient", "category", "provider", "changed_at=since", "said")
@@ -81,7 +82,7 @@ _UNDONE = ("id", "recipient", "category", "provider", "changed_at=since", "said"
 @command(
     suppressions,
     "undo",
-    example='depesche suppressions undo --provider gmail --since 2027-03-01T08:00:00Z --note "an outage" --preview',
+    example='depesche suppressions undo --provider gmail --since 6h --note "an outage" --preview',
 )
 def undo_suppressions(
     session: Session,

@@ -279,6 +279,15 @@ def sensible(moment: datetime, pointer: str) -> datetime:
     return moment.astimezone(UTC)
 
 
+def period(since: datetime, until: datetime | None, now: datetime) -> tuple[datetime, datetime]:
+    """Check a body's period, which ends now without `until`. Raises Invalid."""
+    first, last = sensible(since, "/since"), sensible(until or now, "/until")
+    if first >= last:
+        said = "`until`" if until else "now"
+        raise Invalid(f"`since` must be before {said}: {last.isoformat(timespec='seconds')}.", pointer="/since")
+    return first, last
+
+
 def deps_of(request: Request) -> Bounce:
     """Return the application's dependencies."""
     deps: Bounce = request.app.state.deps

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.errors import Invalid
 from libs.web import Router
-from services.bounce.api import Writer, deps_of, sensible, shown_suppression
+from services.bounce.api import Writer, deps_of, period, shown_suppression
 from services.bounce.api.shapes import Note, SuppressionShown
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.undoing import Selection
@@ -142,9 +142,7 @@ async def drop(request: Request, principal: Writer, id: Breaker, body: DecisionB
 
 
 def _selection(body: UndoBody, realm: tuple[int, Any], now: Any) -> Selection:
-    since, until = sensible(body.since, "/since"), sensible(body.until or now, "/until")
-    if since >= until:
-        raise Invalid("`since` must be before `until`.", pointer="/since")
+    since, until = period(body.since, body.until, now)
     if not (body.provider or body.rule or body.rule_set or body.category):
         raise Invalid(
             "Name a provider, a rule, a rule set or a category; time alone is too broad.", pointer="/provider"

@@ -9,7 +9,7 @@ from fastapi import Path, Query, Request, Response
 
 from libs.errors import Invalid
 from libs.web import After, Cursor, Limit, Page, Router
-from services.bounce.api import Reader, Writer, after_of, deps_of, sensible
+from services.bounce.api import Reader, Writer, after_of, deps_of, period
 from services.bounce.api.replay_shapes import ChangeShown, ReplayBody, ReplayShown
 from services.bounce.handlers.replays import ask_for_replay, cancel_replay, found
 from services.bounce.ports.replays import Asked, ChangeQuery, ReplayRecord
@@ -30,9 +30,7 @@ async def start_replay(request: Request, response: Response, principal: Writer, 
     """
     deps = deps_of(request)
     now = deps.clock()
-    since, until = sensible(body.since, "/since"), sensible(body.until or now, "/until")
-    if since >= until:
-        raise Invalid("`since` must be before `until`.", pointer="/since")
+    since, until = period(body.since, body.until, now)
     if until - since > _LONGEST:
         raise Invalid(f"A replay covers at most {_LONGEST.days} days.", pointer="/since")
     numbers = body.settings.model_dump(exclude_none=True)

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from libs.errors import Conflict, Invalid
 from libs.web import Router
 from services.bounce import queries
-from services.bounce.api import Writer, deps_of, sensible, shown_mail
+from services.bounce.api import Writer, deps_of, period, shown_mail
 from services.bounce.api.shapes import MailShown
 from services.bounce.handlers.mails import read_again
 from services.bounce.ports.mails import Rereading
@@ -45,9 +45,7 @@ async def reclassify_many(request: Request, principal: Writer, body: RereadBody)
     """Read mails again by today's rules, within seconds. New facts count for the day on which the mail arrived; facts
     that the new reading lacks become `void`, and what they barred is lifted."""
     deps = deps_of(request)
-    since, until = sensible(body.since, "/since"), sensible(body.until or deps.clock(), "/until")
-    if since >= until:
-        raise Invalid("`since` must be before `until`.", pointer="/since")
+    since, until = period(body.since, body.until, deps.clock())
     if body.outcome and "\x00" in body.outcome:
         raise Invalid("An outcome must not contain NUL.", pointer="/outcome")
     wanted = Rereading((principal.tenant, principal.mode), since, until, body.outcome)

@@ -7,7 +7,7 @@ from fastapi import Path, Request, Response
 
 from libs.errors import Invalid
 from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
-from services.bounce.api import Reader, Writer, deps_of, sensible
+from services.bounce.api import Reader, Writer, deps_of, period
 from services.bounce.api.webhook_shapes import (
     AgainBody,
     AgainShown,
@@ -93,9 +93,7 @@ async def redeliver(request: Request, principal: Writer, id: Id, body: AgainBody
     """Make given-up events of a time span due again at once, under their original ids; `delivered` includes delivered
     ones. Events are kept for 14 days, unless the installation says otherwise."""
     deps = deps_of(request)
-    since, until = sensible(body.since, "/since"), sensible(body.until or deps.clock(), "/until")
-    if since >= until:
-        raise Invalid("`since` must be before `until`.", pointer="/since")
+    since, until = period(body.since, body.until, deps.clock())
     wanted = Again(since, until, body.delivered, body.events)
     return AgainShown(count=await handlers.tell_again(deps, principal, id, wanted))
 
