@@ -83,7 +83,7 @@ def running_line() -> Any:
     folder = Path(tempfile.mkdtemp(prefix="depesche-bench-"))
     folder.chmod(0o755)
     port, mail = free_port(), free_port()
-    (folder / "depesche.toml").write_text(f"[bounce]\nsmtp_port = {mail}\n[simulator]\nbounce_port = {mail}\n")
+    (folder / "depesche.toml").write_text(f"[bounce]\nsmtp_port = {mail}\n")
     suite = Suite(SuiteSettings(data_dir=folder, port=port, workers=1, dsn=SecretStr("")))
     try:
         with ended_by_sigterm(), suite:

@@ -82,10 +82,7 @@ class Suite(Supervisor):
         from services.bounce.settings import BounceSettings
 
         bounce = load(BounceSettings, settings_file(self.folder))
-        setting = "DEPESCHE_BOUNCE_SMTP_PORT"
-        if self.settings.simulator:
-            setting += " and DEPESCHE_SIMULATOR_BOUNCE_PORT"
-        return taken_by_others(bounce.smtp_host, bounce.smtp_port, "Bounce mails", setting)
+        return taken_by_others(bounce.smtp_host, bounce.smtp_port, "Bounce mails", "DEPESCHE_BOUNCE_SMTP_PORT")
 
     def _answers(self) -> bool:
         with socket.socket() as probe:

@@ -50,8 +50,6 @@ retry_base_seconds = 0.5
 retry_cap_seconds = 4.0
 [bounce]
 smtp_port = {mail}
-[simulator]
-bounce_port = {mail}
 """
 
 console = Console()

@@ -112,7 +112,7 @@ def _exchange(settings: SimulatorSettings) -> Exchange:
             settings.opened_share,
             settings.listed_seconds,
         ),
-        targets=Targets(settings.callback_url, settings.bounce_host, settings.bounce_port),
+        targets=Targets(settings.callback_url, settings.bounce_host, settings.bounce_port or 0),
     )
 
 

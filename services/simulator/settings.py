@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
 
 from libs.settings import ServiceSettings, load
 from libs.suite import SuiteSettings
@@ -50,8 +51,8 @@ class SimulatorSettings(ServiceSettings):
         SecretStr(""), description="Key (hex) of its receipts' signature; empty: derived from the data folder's secret."
     )
     bounce_host: str = Field("127.0.0.1", description="Host to which bounce mails are sent over SMTP.")
-    bounce_port: int = Field(
-        8725, ge=0, le=65535, description="Port to which bounce mails are sent, where bounce listens; 0 sends none."
+    bounce_port: int | None = Field(
+        None, ge=0, le=65535, description="Port to which bounce mails are sent; default: bounce's smtp_port; 0: none."
     )
     smtp_username: str = Field("", description="User name required by the mail server; empty: no authentication.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
@@ -72,11 +73,22 @@ class SimulatorSettings(ServiceSettings):
     )
 
 
+class BounceListener(ServiceSettings):
+    """The one setting of bounce that the simulator needs."""
+
+    SECTION: ClassVar[str] = "bounce"
+    model_config = SettingsConfigDict(extra="ignore")
+
+    smtp_port: int = Field(8725, description="As in the settings of bounce.")
+
+
 def load_simulator(file: Path | None) -> SimulatorSettings:
-    """Load the settings; its receipts go to the suite of the same environment and file by default."""
+    """Load the settings; its receipts and bounces go to the suite of the same environment and file by default."""
     settings = load(SimulatorSettings, file)
-    if settings.callback_url:
-        return settings
-    suite = load(SuiteSettings, file)
-    callback = f"http://{suite.host}:{suite.port}/delivery/v1/callbacks/simulator"
-    return settings.model_copy(update={"callback_url": callback})
+    found: dict[str, str | int] = {}
+    if not settings.callback_url:
+        suite = load(SuiteSettings, file)
+        found["callback_url"] = f"http://{suite.host}:{suite.port}/delivery/v1/callbacks/simulator"
+    if settings.bounce_port is None:
+        found["bounce_port"] = load(BounceListener, file).smtp_port
+    return settings.model_copy(update=found)

@@ -75,4 +75,4 @@ async def test_up_says_so_if_bounce_mails_go_to_another_program(
         await asyncio.to_thread(suite.stop)
     (note,) = suite.notes
     assert note.startswith(f"Bounce mails do not arrive: port {taken} on ")
-    assert "DEPESCHE_BOUNCE_SMTP_PORT and DEPESCHE_SIMULATOR_BOUNCE_PORT" in note
+    assert "DEPESCHE_BOUNCE_SMTP_PORT" in note
