@@ -7,10 +7,9 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from typer._click.exceptions import (
-    ClickException,
-    UsageError,
-)  # typer has its own copy of click, and no public name for these
+
+# typer has its own copy of click, and no public name for these
+from typer._click.exceptions import ClickException, UsageError
 from typer.core import TyperGroup
 
 from cli import (

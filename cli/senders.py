@@ -31,9 +31,8 @@ SENDER_COLUMNS = (
 SECRET_FIELDS = frozenset(
     {"credentials", "static_token", "password", "auth_token", "further_auth_tokens", "secrets", "webhook_keys"}
 )
-_SEVERAL = frozenset(
-    {"further_auth_tokens", "secrets", "webhook_keys"}
-)  # each --secret secrets=… adds one, the newest first
+# each --secret secrets=… adds one, the newest first
+_SEVERAL = frozenset({"further_auth_tokens", "secrets", "webhook_keys"})
 _MASK = "••••••••"
 
 Number = Annotated[int, typer.Argument(help="Its number, which a communication's plan names.", min=1, max=32_767)]

@@ -37,12 +37,7 @@ async def test_an_undo_reaches_delivery_within_a_second_and_figures_know_the_com
         "/tokens/v1/recipients/customer:1",
         {"first_name": "Ada", "locale": "de-AT", "emails": ["ada@mail.example"]},
     )
-    smtp = suite.simulator.endpoints
-    account = {
-        "host": smtp.smtp_host, "port": smtp.smtp_port, "from_address": "hello@shop.example",
-        "return_path_domain": "bounces.shop.example", "tls": "off",
-    }  # fmt: skip
-    await suite.put("/delivery/v1/senders/2", {"name": "Shop", "channel": "email", "account": account})
+    await suite.add_mail_sender()
     order = {
         "customer": "customer:1", "order_id": 17, "total": "19.90", "currency": "EUR",
         "items": [{"name": "Tent", "quantity": 1}],

@@ -95,12 +95,17 @@ async def test_a_provider_that_gives_up_afterwards_undoes_sent(world: World) -> 
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
 
 
-async def test_a_receipt_for_an_overtaken_attempt_counts_a_duplicate(world: World) -> None:
+async def sent_again(world: World) -> None:
+    """A message whose first attempt was not answered, and whose second was accepted."""
     world.provider.answer = lambda m: Ambiguous(Reason.TIMED_OUT, "no answer") if m.attempt == 1 else Sent()
     await one(world, "resend")
     await world.send_all()
     await world.execute("update work set due_at = now() - interval '1 s'")
     await world.send_all()
+
+
+async def test_a_receipt_for_an_overtaken_attempt_counts_a_duplicate(world: World) -> None:
+    await sent_again(world)
     await receipt(world, ReceiptKind.DELIVERED, attempt=1)
     assert await world.value("select duplicates from message") == 1
     assert await world.value("select status from attempt") == SENT
@@ -108,11 +113,7 @@ async def test_a_receipt_for_an_overtaken_attempt_counts_a_duplicate(world: Worl
 
 async def test_what_an_earlier_attempt_reached_says_nothing_of_the_last_one(world: World) -> None:
     """The first attempt arrived after all, the resend bounced: the message stands where its last attempt does."""
-    world.provider.answer = lambda m: Ambiguous(Reason.TIMED_OUT, "no answer") if m.attempt == 1 else Sent()
-    await one(world, "resend")
-    await world.send_all()
-    await world.execute("update work set due_at = now() - interval '1 s'")
-    await world.send_all()
+    await sent_again(world)
     await receipt(world, ReceiptKind.DELIVERED, attempt=1, event="e1")
     await receipt(world, ReceiptKind.FAILED, attempt=2, event="e2")
     assert [status for status, _ in await world.statuses()] == [FAILED]

@@ -74,12 +74,7 @@ def named(text: bytes) -> bool:
 
 async def everything(suite: Suite) -> None:
     """Import, write to, refuse, and bounce one person."""
-    smtp = suite.simulator.endpoints
-    account = {
-        "host": smtp.smtp_host, "port": smtp.smtp_port, "from_address": "hello@shop.example",
-        "return_path_domain": "bounces.shop.example", "tls": "off",
-    }  # fmt: skip
-    await suite.put("/delivery/v1/senders/2", {"name": "Shop", "channel": "email", "account": account})
+    await suite.add_mail_sender()
     hook = {"url": "https://hooks.example/bounces", "kinds": ["bounce.classified", "suppression.changed"]}
     await suite.post("/bounce/v1/webhooks", hook)
     table = f"key,first_name,email,phone\n{KEY},{NAME},{MAIL},call {SURNAME} at home\n"

@@ -65,6 +65,15 @@ class Suite:
         }  # fmt: skip
         return await self.post("/orders-notification/v1/events", event, **{"content-type": _CLOUD_EVENT})
 
+    async def add_mail_sender(self) -> None:
+        """Define sender 2: it sends mails whose bounces come back to us."""
+        smtp = self.simulator.endpoints
+        account = {
+            "host": smtp.smtp_host, "port": smtp.smtp_port, "from_address": "hello@shop.example",
+            "return_path_domain": "bounces.shop.example", "tls": "off",
+        }  # fmt: skip
+        await self.put("/delivery/v1/senders/2", {"name": "Shop", "channel": "email", "account": account})
+
     async def eventually(self, what: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any:
         """Return the first true answer of `what`; fails after `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds

@@ -279,12 +279,13 @@ def sensible(moment: datetime, pointer: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def period(since: datetime, until: datetime | None, now: datetime) -> tuple[datetime, datetime]:
-    """Check a body's period, which ends now without `until`. Raises Invalid."""
-    first, last = sensible(since, "/since"), sensible(until or now, "/until")
+def period(since: datetime, until: datetime | None, now: datetime, *, at: str = "/") -> tuple[datetime, datetime]:
+    """Check a period, which ends now without `until`. `at`: what precedes the fields' pointers; "" in a query. Raises
+    Invalid."""
+    first, last = sensible(since, f"{at}since"), sensible(until or now, f"{at}until")
     if first >= last:
         said = "`until`" if until else "now"
-        raise Invalid(f"`since` must be before {said}: {last.isoformat(timespec='seconds')}.", pointer="/since")
+        raise Invalid(f"`since` must be before {said}: {last.isoformat(timespec='seconds')}.", pointer=f"{at}since")
     return first, last
 
 

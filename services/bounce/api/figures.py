@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 
 from libs.errors import Invalid
 from libs.web import After, Cursor, Limit, Page, Router
-from services.bounce.api import Reader, after_of, deps_of, sensible
+from services.bounce.api import Reader, after_of, deps_of, period, sensible
 from services.bounce.api.figure_shapes import BreakerShown, Counted, FigureRow, HealthRow, Reputation, Statistics
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.reports import figures_kept_since
@@ -104,9 +104,7 @@ def shown_breaker(row: Mapping[str, Any]) -> BreakerShown:
 
 def _span(deps: Bounce, since: datetime | None, until: datetime | None, grain: str) -> tuple[datetime, datetime]:
     end = sensible(until or deps.clock(), "until")
-    begin = sensible(since, "since") if since else end - timedelta(days=7)
-    if begin >= end:
-        raise Invalid("`since` must be before `until`.", pointer="since")
+    begin, end = period(since or end - timedelta(days=7), until, end, at="")
     by_hour, by_day = figures_kept_since(deps)
     kept = by_hour.date() if grain == "hour" else by_day
     if begin.astimezone(UTC).date() < kept:

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.errors import Invalid
 from libs.web import After, Cursor, Limit, Router
-from services.bounce.api import Reader, deps_of, sensible, shown_bounce, shown_suppression
+from services.bounce.api import Reader, deps_of, period, shown_bounce, shown_suppression
 from services.bounce.api.shapes import BOUNCE, BounceShown, SuppressionShown
 from services.bounce.domain.suppressions import Suppression
 
@@ -78,11 +78,8 @@ def _suppression(item: Suppression) -> SuppressionShown:
 
 def _rows(request: Request, principal: Any, what: str, span: tuple[Any, Any]) -> AsyncIterator[Any]:
     deps = deps_of(request)
-    since = sensible(span[0], "since")
-    until = sensible(span[1], "until") if span[1] else deps.clock() + timedelta(seconds=1)
-    if since >= until:
-        raise Invalid("`since` must be before `until`.", pointer="since")
-    return deps.reads.export(what, (principal.tenant, principal.mode), (since, until))
+    covered = period(*span, deps.clock() + timedelta(seconds=1), at="")
+    return deps.reads.export(what, (principal.tenant, principal.mode), covered)
 
 
 async def _file(name: str, kind: str, shape: type[BaseModel], items: AsyncIterator[BaseModel]) -> StreamingResponse:

@@ -145,12 +145,7 @@ def split_message(raw: bytes) -> tuple[Headers, bytes]:
 def parse_headers(text: str) -> Headers:
     """Parse header lines, folded or not; other lines are skipped (mbox's From, stray text)."""
     found = islice(header_lines(text.replace("\r\n", "\n")), MAX_HEADERS)
-    return Headers(
-        [
-            (name.lower(), unfolded(value[:MAX_HEADER_CHARS]) if "\n" in value else value[:MAX_HEADER_CHARS].strip())
-            for name, value in found
-        ]
-    )
+    return Headers([(name.lower(), unfolded(value[:MAX_HEADER_CHARS])) for name, value in found])
 
 
 def header_lines(text: str) -> list[tuple[str, str]]:

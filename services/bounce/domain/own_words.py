@@ -14,17 +14,8 @@ MOST_TEXTS = 3
 # where servers without MIME put the returned mail below their own words
 _RETURNED_BELOW = Signed(
     (
-        *(
-            "copy of",
-            "is a copy",
-            "original",
-            "returned m",
-            "unsent message",
-            "text follows",
-            "ursprüngliche",
-            "nachricht",
-        ),
-        *("message d'origine", "header", "---", "received:", "return-path:"),
+        *("copy of", "is a copy", "original", "returned m", "unsent message", "text follows", "ursprüngliche"),
+        *("nachricht", "message d'origine", "header", "---", "received:", "return-path:"),
     ),
     re.compile(
         r".{0,12}(?:this is a copy of (?:the|your) message|below (?:this line )?is a copy of the (?:original )?message"

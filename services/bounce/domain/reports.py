@@ -148,9 +148,10 @@ def _completed(recipients: tuple[Reported, ...], human: Sentences) -> tuple[Repo
         codes_say_little = not one.enhanced or one.enhanced.endswith(".0.0")
         if not one.text and codes_say_little:
             told = told_about(human, one.address, len(recipients) == 1)
-            code, enhanced = codes_in(told.words) if told else (None, None)
+            words = told.words if told else ""
+            code, enhanced = codes_in(words)
             one = one._replace(reply_code=code, enhanced=enhanced or one.enhanced)
-            one = one._replace(text=told.words, host=one.host or told.host) if told else one
+            one = one._replace(text=words, host=one.host or told.host) if told else one
         if one.address is None and len(recipients) == 1:
             one = one._replace(address=_mentioned(human))  # the field has an internal name (LOCAL, X400)
         done.append(one._replace(stage=stage) if stage else one)
@@ -164,16 +165,16 @@ def _from_text(sentences: Sentences) -> tuple[Reported, ...]:
     if has_arrived(human):
         action = "delivered"
     if apart := transcribed(human)[:MAX_RECIPIENTS]:
-        return tuple(
-            Reported(one.address, action, *codes_in(one.words), one.words, one.host, stage_of(one.text))
-            for one in apart
-        )
+        return tuple(_told_of(one, action, stage_of(one.text)) for one in apart)
     stage = stage_of(human)
     if len(told) == 1 and told[0].address is None:
         told = [Told(failed[0] if failed else _mentioned(sentences), told[0].text)]
-    return tuple(
-        Reported(one.address, action, *codes_in(one.words), one.words, one.host, stage) for one in told[:MAX_RECIPIENTS]
-    )
+    return tuple(_told_of(one, action, stage) for one in told[:MAX_RECIPIENTS])
+
+
+def _told_of(told: Told, action: str, stage: str | None) -> Reported:
+    words = told.words
+    return Reported(told.address, action, *codes_in(words), words, told.host, stage)
 
 
 def _mentioned(sentences: Sentences) -> str | None:

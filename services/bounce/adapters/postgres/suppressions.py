@@ -8,6 +8,7 @@ from libs.contracts.outcomes import Mode, Scope
 from libs.contracts.reasons import Reason
 from libs.ids import uuid7
 from libs.messaging.outbox import Outgoing
+from libs.storage.arrays import columns
 from services.bounce.domain.suppressions import Cause, Evidence, Suppression, SuppressionKey, place, weight
 
 _KEYS = "unnest($1::smallint[], $2::smallint[], $3::bytea[], $4::smallint[])"
@@ -70,11 +71,11 @@ async def place_all(connection: Any, evidence: Sequence[Evidence]) -> Placed:
         return Placed([], [])
     first = {key: _first(wanted[key]) for key in sorted(wanted)}
     rows = [(*_values(item), *key) for key, item in first.items()]
-    added = {row["id"] for row in await connection.fetch(_ADD, *(list(column) for column in zip(*rows, strict=True)))}
+    added = {row["id"] for row in await connection.fetch(_ADD, *columns(rows))}
     known = [key for key, item in first.items() if item.id not in added]
     if not known:
         return Placed(list(first.values()), [])
-    rows = await connection.fetch(_LOCK, *(list(column) for column in zip(*known, strict=True)))
+    rows = await connection.fetch(_LOCK, *columns(known))
     found = [(was, place(was, wanted[key_of(was.key)])) for was in map(to_suppression, rows)]
     changed = [(was, made) for was, made in found if made is not None]
     await put_all(connection, [made for _, made in changed])
