@@ -66,6 +66,11 @@ def _name(entry: Any) -> str | None:
     return name
 
 
+def began(event: Any) -> datetime:
+    """Return when the cause of an event about one recipient was accepted, else when it happened itself."""
+    return _began(event, event)
+
+
 def _is_gone(entry: Any, event: Event, erased: Mapping[str, datetime]) -> bool:
     at = erased.get(_name(entry) or "")
     return at is not None and _began(entry, event) <= at
