@@ -12,15 +12,20 @@ from libs.storage.database import Database
 
 Erased = tuple[int, Mode, str, datetime]  # and when
 
-_ANY = "select exists (select from erased where at >= coalesce($1::timestamptz, '-infinity'))"
+# The second part finds nothing and takes the lock that erasures wait for.
+ANY_SINCE = (
+    "(exists (select from erased where at >= {0}) or exists (select from erased where at = 'infinity' for key share))"
+)
+_ANY = "select " + ANY_SINCE.format("coalesce($1::timestamptz, '-infinity')")
 _FIND = """
 select e.tenant, e.mode, e.recipient_key, e.at
 from unnest($1::smallint[], $2::smallint[], $3::bytea[]) as wanted (tenant, mode, recipient_key)
 join erased e using (tenant, mode, recipient_key)
 """
 # A writer reads `erased` first and holds that lock until it commits. Writers that began before us have therefore ended,
-# and our next statement sees their rows; writers that begin after us see our mark.
-_ALONE = "lock table erased in access exclusive mode"
+# and our next statement sees their rows; writers that begin after us see our mark. Not `access exclusive`: a dump holds
+# its read lock for hours, and all writers would wait behind us.
+_ALONE = "lock table erased in exclusive mode"
 _ADD = """
 insert into erased (tenant, mode, recipient_key, at)
 select * from unnest($1::smallint[], $2::smallint[], $3::bytea[], $4::timestamptz[])
@@ -37,7 +42,8 @@ async def erased_among(
     """
     if not await connection.fetchval(_ANY, since):
         return {}
-    wanted = set(owners)
+    if not (wanted := set(owners)):
+        return {}
     by_key = {(tenant, mode, _key(recipient)): (tenant, mode, recipient) for tenant, mode, recipient in wanted}
     rows = await connection.fetch(_FIND, *columns(sorted(by_key)))
     return {by_key[row["tenant"], row["mode"], row["recipient_key"]]: row["at"] for row in rows}

@@ -205,3 +205,14 @@ async def test_an_erasure_waits_for_requests_that_are_being_stored(world: World)
         await accept.without_erased_recipients(connection, [new_request(envelope, KEYRING)], KEYRING)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(erase(world), 0.3)
+
+
+async def test_an_erasure_does_not_wait_for_a_dump_and_holds_up_nobody(world: World) -> None:
+    """`pg_dump` reads every table in one transaction, for hours."""
+    release = await world.release(["email"])
+    async with world.database.transaction() as dump:
+        await dump.execute("lock table erased in access share mode")
+        await asyncio.wait_for(erase(world), 2)
+        await asyncio.wait_for(world.request(release, [BOB]), 2)
+        await asyncio.wait_for(world.send_all(), 5)
+    assert await world.statuses() == {(SENT, 0): 1}

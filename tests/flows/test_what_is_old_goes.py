@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -16,7 +16,7 @@ from libs.storage.portions import in_portions
 from services.bounce.adapters.postgres import contacts, pruning, telling
 from services.bounce.adapters.postgres import mails as mail_rows
 from services.delivery.adapters.postgres import partitions
-from services.history.adapters.postgres import days
+from services.history.adapters.postgres import PostgresDays, days
 from services.orders_notification.adapters.postgres import retention
 from tests.conftest import by_role
 from tests.flows.bounce_policy import DAY, hash_of, rows, said
@@ -89,6 +89,45 @@ async def test_old_facts_go_and_the_evidence_of_what_is_in_force_stays(
     await rows(world, "update suppression set active = false where address_hash = $1", hash_of("ann"))
     assert await facts.drop_before(NOW - 400 * DAY) == 2
     assert await facts.drop_before(NOW - 400 * DAY) == 0
+
+
+async def test_what_was_parked_and_decided_and_old_strays_go(world: World) -> None:
+    at = NOW - 401 * DAY
+    breaker = uuid4()
+    await rows(
+        world,
+        "insert into breaker (id, mode, provider, doubtful_from, opened_at, refused, expected)"
+        " values ($1, 1, 'x', $2, $2, 9, 1)",
+        breaker, at,
+    )  # fmt: skip
+    for state in (0, 2):
+        await rows(
+            world,
+            "insert into parked (id, breaker_id, tenant, mode, address_hash, scope, reason, parked_at, state,"
+            " bounce_id, recipient, category, provider, policy, evidence)"
+            " values (gen_random_uuid(), $1, 1, 1, '', 0, 1, $2, $3, $1, 'customer:ann', 'x', 'x', 'x', '{}')",
+            breaker, at, state,
+        )  # fmt: skip
+    await rows(world, "insert into backscatter values ($1::date, 'why', 1, $1, 'ann@mail.example', '192.0.2.1')", at)
+    await world.service.deps.facts.drop_before(NOW - 400 * DAY)
+    assert [row["state"] for row in await rows(world, "select state from parked")] == [0]
+    assert await rows(world, "select from backscatter") == []
+
+
+async def test_what_opensearch_refused_goes_with_the_history(database: str) -> None:
+    opened = Database(by_role(database, "history"), "history")
+    await opened.open()
+    async with opened.acquire() as connection:
+        for ago, refused in ((120, "so"), (120, None), (1, "so")):
+            await connection.execute(
+                "insert into spill (at, documents, bytes, refused, body)"
+                " values (now() - $1 * interval '1 day', 1, 1, $2, '')",
+                ago, refused,
+            )  # fmt: skip
+        await PostgresDays(opened).keep(datetime.now(UTC), 1, 90)
+        assert await connection.fetchval("select count(*) from spill where at < now() - interval '2 days'") == 1
+        assert await connection.fetchval("select count(*) from spill") == 2
+    await opened.close()
 
 
 async def test_old_mails_go_but_not_before_they_are_read(world: World) -> None:

@@ -5,8 +5,10 @@ from datetime import UTC, date, datetime
 from uuid import UUID
 
 from libs.storage.database import Database
+from libs.storage.portions import in_portions
 from services.bounce.adapters.postgres.tenants import tenants_in
 from services.bounce.domain.figures import Grain
+from services.bounce.domain.parking import ParkState
 
 _MOST = 5_000
 
@@ -52,11 +54,20 @@ gone as (
 select at, id, (select count(*) from gone) as dropped, count(*) over () as seen from seen
 order by at desc, id desc limit 1
 """
+# small tables: what a breaker parked and people decided on, and the last sender of each kind of stray mail
+_DECIDED = f"""
+delete from parked where ctid = any(array(
+  select ctid from parked where state <> {int(ParkState.PARKED)} and parked_at < $1 limit $2))
+"""  # noqa: S608 - our own number
+_STRAYS = "delete from backscatter where ctid = any(array(select ctid from backscatter where last_at < $1 limit $2))"
 _START = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 async def drop_facts_before(database: Database, moment: datetime) -> int:
-    """Walk once over all facts from before the moment; the evidence of suppressions in force stays."""
+    """Walk once over all facts from before the moment; the evidence of suppressions in force stays. What was parked or
+    stray before then goes too."""
+    for statement in (_DECIDED, _STRAYS):
+        await in_portions(database, statement, moment)
     async with database.acquire() as connection:
         realms = await connection.fetch(_REALMS)
     return sum([await _drop_facts(database, (row["tenant"], row["mode"]), moment) for row in realms])

@@ -15,7 +15,7 @@ from libs.contracts.erasing import Owner
 from libs.contracts.outcomes import Lane, Status
 from libs.contracts.reasons import Reason
 from libs.ids import time_of
-from libs.storage.erasures import erased_among
+from libs.storage.erasures import ANY_SINCE, erased_among
 from services.delivery.adapters.postgres.accept import HOLDS, is_held
 from services.delivery.adapters.postgres.first import insert_first
 from services.delivery.adapters.postgres.settle import array_text, settle
@@ -31,10 +31,10 @@ where w.id = f.id and w.lease = f.lease and not w.calling
 returning w.id
 """
 # and null if anybody at all was erased a short time ago
-_CANCELLED = """
+_CANCELLED = f"""
 select id from request where id = any($1::uuid[]) and cancelled_at is not null
-union all select null where exists (select from erased where at >= $2)
-"""
+union all select null where {ANY_SINCE.format("$2")}
+"""  # noqa: S608 - our own condition
 # longer than a lease: between it and the claim a recipient who was resolved may be erased
 _LEASED_WITHIN = timedelta(minutes=15)
 _PARK = """

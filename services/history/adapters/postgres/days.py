@@ -29,6 +29,10 @@ _PARTITIONS = """
 select c.relname from pg_inherits join pg_class c on c.oid = inhrelid
 where inhparent = $1::regclass and c.relname like $2
 """
+# what OpenSearch refuses for good waits for people, and names customers
+_DROP_REFUSED = """
+delete from spill where id = any(array(select id from spill where refused is not null and at < $1 limit $2))
+"""
 _DROP_REQUESTS = "delete from request where ctid = any(array(select ctid from request where cause_id < $1 limit $2))"
 
 
@@ -54,6 +58,7 @@ class PostgresDays:
             except asyncpg.LockNotAvailableError:
                 log.warning("history_weeks_wait", what=table)
         await in_portions(self.database, _DROP_REQUESTS, first_id_at(oldest))
+        await in_portions(self.database, _DROP_REFUSED, oldest)
         return done
 
     async def _keep_table(self, table: str, key: str, wanted: list[datetime], oldest: datetime) -> list[str]:
