@@ -163,19 +163,23 @@ def show(session: Session, key: Key) -> None:
             session.out.print(table(found[name], present))
 
 
+_NOTES = "Notes that people wrote (on holds, suppressions, dead letters) are not searched for names."
+
+
 @command(recipients, "erase", example="depesche recipients erase customer:4711 --yes")
 def erase(
     session: Session,
     key: Key,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Erase a recipient's data in every service. It cannot be undone; sent messages stay counted, anonymously."""
+    """Erase a recipient's data in every service. It cannot be undone; sent messages stay counted, anonymously.
+    Operators' notes are not searched for names."""
     if not yes:
         if session.as_json or not session.out.is_terminal:
             raise UsageError("Erasing cannot be undone.", hint="Confirm with --yes.")
         typer.confirm(f"Erase {key} permanently?", abort=True)
     session.api.delete(_at(key))
-    session.give({"key": key, "erased": True}, lambda _: f"{safe(key)} is erased; the other services follow.")
+    session.give({"key": key, "erased": True}, lambda _: f"{safe(key)} is erased; the other services follow. {_NOTES}")
 
 
 def _at(key: str) -> str:

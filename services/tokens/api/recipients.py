@@ -94,7 +94,8 @@ async def change_recipient(request: Request, principal: CanWrite, key: KeyInPath
 async def erase(request: Request, principal: CanWrite, key: KeyInPath) -> Response:
     """Erase a recipient: addresses, consents and names here, and the data that other services hold about it.
 
-    Other services erase it even if it is unknown here.
+    Other services erase it even if it is unknown here, and store nothing of it that is still on its way. Notes that
+    people wrote (on holds, suppressions, dead letters) are not searched for names.
     """
 
     def check(version: int | None) -> None:
