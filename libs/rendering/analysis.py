@@ -23,8 +23,9 @@ from liquid.token import Token
 from libs.rendering.bounds import BoundedFor, BoundedRange, BoundedTablerow
 from libs.rendering.dialect import Perhaps, adapt
 from libs.rendering.environment import BoundedTemplate
-from libs.rendering.faults import INSTEAD, in_words
+from libs.rendering.faults import in_words
 from libs.rendering.formats import unknown_directives
+from libs.rendering.instead import FILTERS
 from libs.rendering.limits import VALUE_ERRORS
 from libs.rendering.meter import METER
 from libs.rendering.numbers import NUMBER_FILTERS
@@ -176,7 +177,7 @@ class _Walk:
     def _filters(self, expression: FilteredExpression) -> None:
         for each in expression.filters or ():
             function = self._context.env.filters.get(each.name)
-            instead = INSTEAD.get(each.name, "the documentation lists all filters")
+            instead = FILTERS.get(each.name, "the documentation lists all filters")
             problem = _misused(each, function) if function else f"it does not exist; {instead}"
             if problem:
                 self._found.problems.append(f"Line {_line(each.token)}: the filter {each.name!r}: {problem}.")
@@ -232,7 +233,7 @@ def _misused(each: Filter, function: Callable[..., Any]) -> str | None:
     try:
         signature(function).bind(None, *given, **named)
     except TypeError as error:
-        return str(error)
+        return in_words(str(error))
     if each.name == "date" and given and isinstance(given[0].value, StringLiteral):
         unknown = unknown_directives(given[0].value.value)
         return f"the date directive %{unknown[0]} is not known" if unknown else None

@@ -62,6 +62,7 @@ class Markup:
     closing: bool
     attributes: tuple[Attribute, ...] = ()
     loose: str = ""
+    at: int = 0  # in the source with holes
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,10 @@ class Cut:
     def restored(self, piece: str) -> str:
         """Return a piece of the source with its Liquid again."""
         return HOLE.sub(lambda found: self.holes[int(found.group(1))].text, piece)
+
+    def offset(self, at: int) -> int:
+        """Return where a place of the source with holes is in the source with its Liquid."""
+        return len(self.restored(self.source[:at]))
 
 
 def cut(source: str) -> Cut:
@@ -184,7 +189,7 @@ def is_linked_data(markup: Markup) -> bool:
 
 
 def _tag(source: str, at: int) -> tuple[Markup, int]:
-    closing = source.startswith("</", at)
+    start, closing = at, source.startswith("</", at)
     at += 2 if closing else 1
     named = _TAG_NAME.match(source, at)
     name = named.group() if named else ""
@@ -201,7 +206,7 @@ def _tag(source: str, at: int) -> tuple[Markup, int]:
         if not attribute.quoted:
             loose.append(attribute.value)
         attributes.append(attribute)
-    return Markup(name.lower(), closing, tuple(attributes), " ".join(loose)), min(at + 1, len(source))
+    return Markup(name.lower(), closing, tuple(attributes), " ".join(loose), start), min(at + 1, len(source))
 
 
 def _attribute(source: str, at: int) -> tuple[Attribute, int]:

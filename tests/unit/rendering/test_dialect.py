@@ -103,7 +103,7 @@ def test_an_item_beyond_the_list_is_named_as_missing() -> None:
         ("{% if event.data.no %}{{ event.data.price | money: code: 'EUR' }}{% endif %}", "'money': got an unexpected"),
         ("{% if x %}{% elseif y %}{% endif %}", "no tag 'elseif': write elsif"),
         ("{% render 'footer' %}", "no tag 'render': a template cannot include another"),
-        ("{% connected_content https://x %}", "no tag 'connected_content'; the documentation"),
+        ("{% connected_content https://x %}", "no tag 'connected_content': put the value"),
         ("{% tablerow i in event.data.items %}{% endtablerow %}", "no tag 'tablerow'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Promise: a local that a template did not assign on this way is nothing, as in Shopify; what the event lacks is not."""
+"""Promise: a local that was not assigned on this way is nothing, as in Shopify; what the event lacks is an error."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def said(source: str, optional: tuple[str, ...] = (), **data: Any) -> str:
             "Cup, Card",
         ),
         ("{% for i in event.data.items %}{% assign n = n | plus: i.quantity %}{% endfor %}{{ n }}", "3"),
-        ("{% assign p = nil %}{% if event.data.vip %}{% assign p = event.data.items[0] %}{% endif %}[{{ p.title }}]", "[]"),
+        ("{% assign p = nil %}{% if event.data.x %}{% assign p = event.data.items[0] %}{% endif %}[{{ p.title }}]", "[]"),
         ("{% assign g = event.data.items | where: 'title', 'Hat' | first %}[{{ g.title }}{{ g.image.src }}]", "[]"),
         ("{% assign g = event.data.items | where: 'gift' | first %}{% assign h = g %}{{ h.title }}", "Card"),
     ],
@@ -75,7 +75,7 @@ SCHEMA = {
 @pytest.mark.parametrize(
     "source",
     [
-        "{% assign sorted = event.data.items | sort: 'title' | reverse %}{% for i in sorted %}{{ i.FIELD }}{% endfor %}",
+        "{% assign all = event.data.items | sort: 'title' | reverse %}{% for i in all %}{{ i.FIELD }}{% endfor %}",
         "{% assign one = event.data.items | where: 'title', 'Cup' | first %}{{ one.FIELD }}",
     ],
 )
