@@ -37,7 +37,7 @@ class BoundedContext(RenderContext):
             found.hint = f"{path[0]}{parts} is undefined"
         return found
 
-    def _is_nothing(self, root: object) -> bool:
+    def _is_nothing(self, root: Any) -> bool:
         """Whether it is a local that was not assigned on this way through the template, or that was made nothing."""
         template = cast(Any, self.template)
         if root not in template.own:

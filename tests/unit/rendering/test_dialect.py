@@ -178,7 +178,7 @@ def test_a_tablerow_is_a_table_in_html_and_lines_in_text() -> None:
         '<table><tr class="row1">\n<td class="col1">a</td><td class="col2">b</td></tr>\n'
         '<tr class="row2"><td class="col1">c</td></tr>\n</table>'
     )
-    assert str(made.text) == "a\nb\nc\n\n"
+    assert str(made.text) == "a\nb\nc\n"
 
 
 def test_a_tablerow_is_bounded_like_a_loop() -> None:

@@ -30,7 +30,7 @@ def said(source: str, optional: tuple[str, ...] = (), **data: Any) -> str:
             "Cup, Card",
         ),
         ("{% for i in event.data.items %}{% assign n = n | plus: i.quantity %}{% endfor %}{{ n }}", "3"),
-        ("{% assign p = nil %}{% if event.data.x %}{% assign p = event.data.items[0] %}{% endif %}[{{ p.title }}]", "[]"),
+        ("{% assign p = nil %}{% if event.data.x %}{% assign p = event.data.x %}{% endif %}[{{ p.title }}]", "[]"),
         ("{% assign g = event.data.items | where: 'title', 'Hat' | first %}[{{ g.title }}{{ g.image.src }}]", "[]"),
         ("{% assign g = event.data.items | where: 'gift' | first %}{% assign h = g %}{{ h.title }}", "Card"),
     ],
