@@ -33,11 +33,12 @@ _REFUSED_ELEMENTS = frozenset({"script", "iframe", "object", "embed", "applet", 
 @dataclass(slots=True)
 class Placement:
     """What was found in a source: problems with their line, and outputs, by offset, that are not printed as text:
-    those that begin a link, and those in JSON."""
+    those that begin a link, and those in JSON, in a string or alone."""
 
     problems: list[tuple[int, str]] = field(default_factory=list)
     begins_link: dict[int, bool] = field(default_factory=dict)  # offset of the output → is it the first value
     in_json: set[int] = field(default_factory=set)
+    alone: set[int] = field(default_factory=set)  # in JSON, without quotes around them
 
 
 def place(source: str) -> Placement:

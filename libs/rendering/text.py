@@ -26,11 +26,11 @@ from libs.rendering.contents import Woven
 from libs.rendering.dialect import Perhaps
 from libs.rendering.environment import AS_IT_IS, BoundedTemplate, ChannelEnvironment, OutputNode
 from libs.rendering.faults import explained
-from libs.rendering.html_context import Placement, place
+from libs.rendering.html_context import Placement
 from libs.rendering.limits import MAX_SHORT_SOURCE, VALUE_ERRORS, ContentTooLarge, LimitExceeded, RenderFailed
 from libs.rendering.links import checked_start
 from libs.rendering.meter import METER
-from libs.rendering.placed import LinkStart, guard
+from libs.rendering.placed import Alone, LinkStart, alone_in_json, guard, placement_of
 from libs.rendering.precheck import problems_before_parsing
 from libs.rendering.schema import check_uses
 from libs.rendering.syntax import all_faults
@@ -125,7 +125,7 @@ def _checked(source: str, wanted: Wanted) -> tuple[BoundedTemplate, Placement | 
     problems = list(problems_before_parsing(source))
     if problems:
         raise _invalid(problems, wanted)
-    placement = place(source) if wanted.environment.kind == "html" else None
+    placement = placement_of(source, wanted.environment.kind)
     problems = [f"Line {line}: {problem}." for line, problem in placement.problems] if placement else []
     template = None
     try:
@@ -183,7 +183,7 @@ def _pieces(template: BoundedTemplate) -> tuple[tuple[str, ...], list[Function] 
 
 def _has_filters(template: BoundedTemplate) -> bool:
     nodes = [node for node in template.nodes if isinstance(node, OutputNode)]
-    inner = [e.inner if isinstance(e := node.expression, LinkStart) else e for node in nodes]
+    inner = [e.inner if isinstance(e := node.expression, LinkStart | Alone) else e for node in nodes]
     return any(isinstance(expression, FilteredExpression) and expression.filters for expression in inner)
 
 
@@ -201,6 +201,9 @@ def _value(expression: Any, template: BoundedTemplate) -> Callable[[Variables], 
     if isinstance(expression, LinkStart):
         inner = _value(expression.inner, template)
         return None if inner is None else partial(_with_scheme, inner, expression.first)
+    if isinstance(expression, Alone):
+        inner = _value(expression.inner, template)
+        return None if inner is None else lambda variables: alone_in_json(inner(variables))
     if type(expression) is not FilteredExpression:
         return None
     value = _operand(expression.left, template)
