@@ -70,6 +70,8 @@ class BoundedTemplate(BoundTemplate):
 
     context_class = BoundedContext
     env: "ChannelEnvironment"
+    own: frozenset[str] = frozenset()  # the locals that it assigns somewhere
+    computed: frozenset[str] = frozenset()  # those that are more than another name for one of the variables
 
 
 class OutputNode(output.OutputNode):

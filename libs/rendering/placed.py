@@ -1,15 +1,26 @@
 """Outputs that are printed differently from their neighbours, because of their place in the HTML."""
 
+import re
 from typing import Any
 
+from liquid import Undefined
 from liquid.expression import Expression
 from markupsafe import Markup
 
+from libs import exact_json
 from libs.rendering.environment import BoundedTemplate, OutputNode, put_out_json
-from libs.rendering.filters import without_markup
-from libs.rendering.html_context import Placement
+from libs.rendering.filters import JsonText, without_markup
+from libs.rendering.html_context import Placement, place
+from libs.rendering.json_context import place_alone
 from libs.rendering.links import checked_start
 from libs.rendering.values import stringify
+
+
+def placement_of(source: str, kind: str) -> Placement | None:
+    """Return where the values of a source land, if that changes how they are printed."""
+    if kind == "json":
+        return Placement(alone=place_alone(source))
+    return place(source) if kind == "html" else None
 
 
 class LinkStart(Expression):
@@ -50,9 +61,37 @@ class _InJson(Expression):
         return [self.inner]
 
 
+_SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
+
+
+def alone_in_json(value: object) -> str:
+    """Print a value without quotes around it: as JSON, but a text with a number in it is that number."""
+    if isinstance(value, Undefined):
+        return JsonText(str(value) or "null")  # raises if it must not be missing
+    if isinstance(value, JsonText) or (isinstance(value, str) and _SCALAR.fullmatch(value)):
+        return JsonText(value)
+    return JsonText(exact_json.dumps(list(value) if isinstance(value, range) else value).decode())
+
+
+class Alone(Expression):
+    """An output's expression in a webhook that is a whole JSON value."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: Expression) -> None:
+        super().__init__(inner.token)
+        self.inner = inner
+
+    def evaluate(self, context: Any) -> object:
+        return alone_in_json(self.inner.evaluate(context))
+
+    def children(self) -> list[Expression]:
+        return [self.inner]
+
+
 def guard(template: BoundedTemplate, placement: Placement | None) -> None:
     """Wrap the outputs whose place needs it."""
-    if placement is None or not (placement.begins_link or placement.in_json):
+    if placement is None or not (placement.begins_link or placement.in_json or placement.alone):
         return
     context = template.context_class(template)
     stack = list(template.nodes)
@@ -64,3 +103,5 @@ def guard(template: BoundedTemplate, placement: Placement | None) -> None:
             node.expression = LinkStart(node.expression, first=first)
         elif isinstance(node, OutputNode) and node.token.start_index in placement.in_json:
             node.expression = _InJson(node.expression)
+        elif isinstance(node, OutputNode) and node.token.start_index in placement.alone:
+            node.expression = Alone(node.expression)

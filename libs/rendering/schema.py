@@ -10,6 +10,7 @@ from typing import Any
 
 from libs.near import did_you_mean, near
 from libs.rendering.analysis import ANY, LOOP_FIELDS, Use
+from libs.rendering.instead import PEOPLE
 
 Schema = Mapping[str, Any]
 
@@ -51,7 +52,9 @@ def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
     if root in LOOP_FIELDS and len(path) > 1:
         return f"{root} has no field {path[1]!r}; it has {', '.join(sorted(LOOP_FIELDS[root]))}."
     if root not in _FIELDS:
-        return f"The variable {root!r} is not known; use event, recipient or links."
+        of_recipient = root in PEOPLE and len(path) > 1 and path[1] in RECIPIENT_FIELDS
+        meant = f"recipient.{path[1]}" if of_recipient else f"event.data.{root}"
+        return f"The variable {root!r} is not known; use event, recipient or links, perhaps {meant}."
     if len(path) > 1 and path[1] not in _FIELDS[root] | {ANY}:
         known = ", ".join(sorted(_FIELDS[root]))
         return f"{root} has no field {path[1]!r}; it has {known}."

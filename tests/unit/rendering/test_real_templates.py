@@ -263,3 +263,9 @@ def test_formatted_money_and_times_stay_in_gsm_7(locale: str) -> None:
 
     assert (made.encoding, made.segments) == ("gsm-7", 1), ascii(made.text)
     assert " " in made.text
+
+
+def test_a_tab_does_not_double_the_price_of_an_sms() -> None:
+    made = compile_template("sms", "en", {"text": "Order:\t{{ event.data.name }}"}).render(VARIABLES)
+
+    assert made == SmsContent("Order: #9999", 1, "gsm-7")
