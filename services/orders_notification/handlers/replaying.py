@@ -1,5 +1,6 @@
 """Replays stored rejections, after the mapping or the schema was fixed."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -70,7 +71,7 @@ async def _submissions(deps: OrdersNotification, origin: Origin, rejection: Reje
     if stored is None:
         raise Invalid(f"The source {rejection.source!r} is gone; PUT it again to replay.", pointer="")
     delivery = Delivery(raw.body, raw.headers, raw.query)
-    mapped = map_delivery(stored.source, delivery, rejection.received_at)
+    mapped = await asyncio.to_thread(map_delivery, stored.source, delivery, rejection.received_at)
     return [Submission(origin, event, raw) for event in mapped.events]
 
 
