@@ -117,13 +117,14 @@ class Expression:
 
 
 class Needs:
-    """The union of what several expressions read: computed once, used for every event."""
+    """The union of what several expressions read in the engine: computed once, used for every event."""
 
     __slots__ = ("expressions", "functions", "trie")
 
     def __init__(self, expressions: Iterable[Expression]) -> None:
         self.expressions = frozenset(expressions)
-        self.trie = Trie.of(path for expression in self.expressions for path in expression.paths)
+        in_engine = (expression for expression in self.expressions if expression._path is None)
+        self.trie = Trie.of(path for expression in in_engine for path in expression.paths)
         self.functions = sorted({name for expression in self.expressions for name in expression._functions})
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from libs import exact_json
 from libs.errors import BadRequest, FieldError, Invalid
-from libs.expressions import Context, EvaluationFailed, Expression
+from libs.expressions import Context, EvaluationFailed, Expression, Needs
 from services.orders_notification.domain.cloudevents import BusinessEvent, from_binary, from_structured
 from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.reading import Unmappable, read_body
@@ -112,7 +112,7 @@ def _map_one(
     source: Source, mapping: EventMapping, came: tuple[Delivery, Any], received_at: datetime
 ) -> BusinessEvent | None:
     delivery, body = came
-    evaluation = _Evaluation(_context(delivery, body))
+    evaluation = _Evaluation(_context(delivery, body, mapping.needs))
     if mapping.filter is not None and not evaluation.wanted(mapping.filter, "/mapping/filter"):
         return None
     type_ = evaluation.value(mapping.type, "/mapping/type")
@@ -190,8 +190,8 @@ class _Evaluation:
             raise _unmappable(self._errors)
 
 
-def _context(delivery: Delivery, body: Any) -> Context:
-    return Context({"body": body, "headers": dict(delivery.headers), "query": dict(delivery.query)})
+def _context(delivery: Delivery, body: Any, needs: Needs | None = None) -> Context:
+    return Context({"body": body, "headers": dict(delivery.headers), "query": dict(delivery.query)}, needs)
 
 
 def _unwrapped(source: Source, delivery: Delivery, parts: list[Any]) -> list[Any]:
