@@ -1,6 +1,7 @@
 """delivery over HTTP: senders without their secrets, holds, cancelling, standing of messages, rendering again."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -165,7 +166,7 @@ async def test_cancelling_a_cause_that_never_was_ends_nothing(http: Http, cause:
 
 async def test_what_was_erased_cannot_be_rendered_again(http: Http) -> None:
     await sent(http)
-    await http.service.deps.projections.erase([(TENANT, 1, "customer:1")])
+    await http.service.deps.projections.erase([(TENANT, Mode.LIVE, "customer:1", datetime.now(UTC))])
     row = (await http.world.fetch("select notification_id, address_id from message"))[0]
     id_ = message_id(row[0], row[1])
     again = (await http("POST", "/v1/messages:render", {"ids": [id_]})).json()["messages"][id_]
