@@ -112,6 +112,14 @@ async def test_not_yet_comes_from_delivery(world: World) -> None:
     assert datetime.fromisoformat(answer["until"]) == until
 
 
+async def test_a_hold_is_named_with_its_author_and_note(world: World) -> None:
+    id_ = await world.told()
+    detail = "A hold on sender 3 stops it, placed by k1 at 2027-03-01 09:00:00 UTC. Note: Provider is down."
+    world.delivery[id_.partition(".")[0]] = {"state": "held", "reason": "held", "detail": detail}
+    answer = await world.why(recipient=KIM, order=ORDER)
+    assert answer["sentence"] == f"It has not been sent yet. {detail}"
+
+
 async def test_a_request_that_never_reached_delivery_is_no_trace(world: World) -> None:
     await world.told()
     answer = await world.why(order=ORDER)
