@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from libs.clock import FixedClock
-from libs.contracts.outcomes import Channel, Lane, Mode
+from libs.contracts.outcomes import Channel, Mode
 from libs.contracts.reasons import Reason
 from libs.storage.database import Database
 from services.delivery.adapters.postgres.operations import PostgresOperations
@@ -187,22 +187,6 @@ async def test_an_erased_customer_is_wiped_and_not_written_to(world: World) -> N
     await world.send_all()
     assert await world.account(envelope.data.request_id) == {"recipients": 2, "sent": 1, "skipped": 1}
     assert (SKIPPED, Reason.RECIPIENT_ERASED) in await world.statuses()
-
-
-async def test_the_throttle_is_shared_and_leaves_room_for_what_is_urgent(world: World, clock: FixedClock) -> None:
-    release = await world.release(["push"])
-    keys = [f"customer:{n}" for n in range(30)]
-    for key in keys:
-        world.tokens.add(key, "push")
-    await world.execute("insert into throttle values (1, 1, 1, 0.001, 10, 10, now())")
-    await world.request(release, keys)
-    await world.send_all()
-    assert len(world.provider.calls) == 8  # a fifth of the bucket is reserved for the transactional lane
-    await world.request(release, keys[:2], lane="transactional")
-    await world.send_all(Lane.TRANSACTIONAL)
-    assert len(world.provider.calls) == 10
-    assert await world.value("select sum(pending) from request") == 22
-    assert await world.value("select count(*) from work where reason = $1", int(Reason.THROTTLED)) == 1
 
 
 async def test_an_unusable_sender_waits_and_says_so(world: World, clock: FixedClock) -> None:
