@@ -7,9 +7,10 @@ the mapping is fixed.
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -48,12 +49,12 @@ def handshake(source: Source, delivery: Delivery) -> Answer | None:
     if source.handshake is None:
         return None
     try:
-        answer = source.handshake.evaluate(_context(delivery, read_body(delivery)))
+        answer = _json(source.handshake.evaluate(_context(delivery, read_body(delivery))), "/handshake")
     except Invalid:  # Unmappable and EvaluationFailed: not the shape of a handshake
         return None
     match answer:
         case dict():
-            return Answer(exact_json.dumps(_json(answer)), "application/json")
+            return Answer(exact_json.dumps(answer), "application/json")
         case str() if answer:
             return Answer(answer.encode(errors="replace"), "text/plain")
         case True:
@@ -183,7 +184,11 @@ class _Evaluation:
     def tree(self, mapping: Any, pointer: str) -> Any:
         if isinstance(mapping, Mapping):
             return {name: self.tree(inner, f"{pointer}/{name}") for name, inner in mapping.items()}
-        return _json(None if mapping is None else self.value(mapping, pointer))
+        try:
+            return _json(None if mapping is None else self.value(mapping, pointer), pointer)
+        except Unmappable as error:
+            self._errors.extend(error.errors)
+            return None
 
     def conclude(self) -> None:
         if self._errors:
@@ -246,13 +251,23 @@ def _time(value: Any) -> Any:
     return value
 
 
-def _json(value: Any) -> Any:
-    """Convert an expression's result to JSON: timestamps become text."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {_name(name): _json(inner) for name, inner in value.items()}
-    return [_json(inner) for inner in value] if isinstance(value, list | tuple) else value
+def _json(value: Any, pointer: str) -> Any:
+    """Convert an expression's result to JSON: timestamps become text. Raises Unmappable for what JSON cannot hold."""
+    match value:
+        case datetime():
+            return value.isoformat()
+        case dict():
+            return {_name(name): _json(inner, pointer) for name, inner in value.items()}
+        case list() | tuple():
+            return [_json(inner, pointer) for inner in value]
+        case bytes() | timedelta():
+            raise Unmappable(
+                "The result is bytes or a duration, which JSON does not have; use string().", pointer=pointer
+            )
+        case float() if not math.isfinite(value):
+            raise Unmappable("The result is not a number: it divides by zero, or is too large.", pointer=pointer)
+        case _:
+            return value
 
 
 def _name(key: Any) -> str:

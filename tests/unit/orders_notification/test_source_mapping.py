@@ -58,6 +58,10 @@ def test_times_are_read_in_the_units_shops_use(written: Any, time: str) -> None:
         ({"recipient": "body.x"}, {"x": Decimal("1.5")}, "/mapping/recipient"),
         ({"recipient": "[1, 2]"}, {}, "/mapping/recipient"),
         ({"data": {"a": {"b": '"x\\u0000"'}}}, {}, "/mapping/data/a/b"),
+        ({"data": {"a": "{'b': [b'x']}"}}, {}, "/mapping/data/a"),  # bytes and durations broke a schema's check
+        ({"data": "duration('1h')"}, {}, "/mapping/data"),
+        ({"data": {"share": "1.0 / double(body.x)"}}, {"x": 0}, "/mapping/data/share"),
+        ({"data": {"share": "0.0 / double(body.x)"}}, {"x": 0}, "/mapping/data/share"),
         ({"subject": "string(body.x)"}, {"x": None}, "/mapping/subject"),
     ],
 )
