@@ -48,10 +48,12 @@ _HOST = re.compile(
     r"|(?:domain|by) ([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.? \[[\da-f.:]{3,45}\]",
     re.IGNORECASE,
 )
-# how Postfix and Exim name the server whose reply follows: none of its words
+# how Postfix, Exim, qmail and Gmail name the server whose reply follows: none of its words
 _WHO_SAID = re.compile(
     r"(?<!client )(?<!your )\bhost\s{1,8}[\w.-]{1,255}\s{0,8}\[[\da-f.:]{3,45}\](?::\d{1,5})?"
-    r"(?:\s{1,8}said:|:(?=\s)|(?=\n))\s{0,8}",
+    r"(?:\s{1,8}said:|:(?=\s)|(?=\n))\s{0,8}"
+    r"|\b(?:the response from the )?remote (?:host|server) (?:said|was):\s{0,8}"
+    r"|\bSMTP error from remote (?:mail server|mailer) (?:after RCPT TO:<[^<>\s]{1,320}>:\s{0,8}|(?=after))",
     re.IGNORECASE,
 )
 # a whole session, as MDaemon and mail programs print it: replies before the refusal say nothing
@@ -218,7 +220,8 @@ def host_in(text: str) -> str | None:
 
 def without_host(text: str) -> str:
     """Return a reply without the name of the server that gave it: `host` and `blocked` in one line mean a block."""
-    return _WHO_SAID.sub("", text, count=1) if "host" in text and "[" in text else text
+    named = "emote " in text or ("host" in text and "[" in text)
+    return _WHO_SAID.sub("", text, count=2) if named else text
 
 
 def has_arrived(human: str) -> bool:
