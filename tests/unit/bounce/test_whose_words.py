@@ -78,6 +78,12 @@ def test_a_reply_without_a_class_is_unchanged() -> None:
         assert without_class(said) == said
 
 
+def test_a_reply_in_a_field_of_exchanges_own_is_read() -> None:
+    said = "Status: 5.0.0\nX-Supplementary-Info: <mx.x.example #5.2.2 smtp;552 5.2.2 Over\n quota>"
+    assert category(report(said)) == "mailbox-full"
+    assert category(report(f"{said}\nDiagnostic-Code: smtp; 550 5.1.1 no such user")) == "unknown-user"
+
+
 def test_words_after_a_status_count_without_better_evidence() -> None:
     assert category(report("Status: 5.4.4 (Illegal host/domain name found)")) == "bad-domain"
     assert category(report("Status: 5.0.0 (unknown user)")) == "unknown-user"
