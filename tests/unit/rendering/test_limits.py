@@ -2,7 +2,7 @@
 
 import pytest
 
-from libs.rendering import LimitExceeded, PushContent, SmsContent, compile_template
+from libs.rendering import LimitExceeded
 from libs.rendering.environment import ChannelEnvironment
 from libs.rendering.limits import MAX_ITEMS, MAX_LOCALS
 from libs.rendering.text import Text, Wanted
