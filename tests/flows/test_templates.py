@@ -234,6 +234,10 @@ async def test_two_people_editing_do_not_undo_one_another(suite: Suite) -> None:
     assert (await put(suite, "parcel", PUSH | {"description": "a"})).status_code == 428
     assert (await put(suite, "parcel", PUSH | {"description": "a"}, match=first.headers["etag"])).status_code == 200
     assert (await put(suite, "parcel", PUSH | {"description": "b"}, match=first.headers["etag"])).status_code == 412
+    read = await suite.call("templates", "GET", "/v1/templates/parcel")
+    assert (read.headers["etag"], read.json()["description"]) == ('"2"', "a")
+    same = await put(suite, "parcel", PUSH | {"description": "a"}, match=read.headers["etag"])
+    assert same.headers["etag"] == '"2"'  # a change that changes nothing leaves others' edits valid
 
 
 async def test_communications_get_what_is_published_and_nothing_else(suite: Suite, runtime: Runtime) -> None:

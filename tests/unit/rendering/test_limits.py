@@ -39,3 +39,12 @@ def test_a_range_has_at_most_ten_thousand_items(source: str) -> None:
     assert render(source.replace("LAST", str(MAX_ITEMS))) in {"10000", "ok"}
     with pytest.raises(LimitExceeded, match=r"the range 1\.\.10001 has more than 10000 items"):
         render("{% assign last = event.data.n | plus: 1 %}" + source.replace("LAST", "last"), n=MAX_ITEMS)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("for", "endfor"), ("tablerow", "endtablerow")])
+def test_loops_in_loops_are_stopped_by_their_work_not_by_their_output(opening: str, closing: str) -> None:
+    inner = f"{{% {opening} j in (1..1000) %}}{{% {closing} %}}"
+    source = f"{{% {opening} i in (1..1000) %}}{inner}{{% {closing} %}}"
+
+    with pytest.raises(LimitExceeded, match="too much work: its loops exceed 120,000 steps"):
+        render(source, kind="html")
