@@ -34,7 +34,7 @@ class BoundedContext(RenderContext):
             return Undefined(str(path[0]), token=found.token)
         if isinstance(found, Undefined) and found.hint == "index out of range":
             parts = "".join(f".{part}" if isinstance(part, str) else f"[{part}]" for part in path[1:])
-            found.hint = f"{path[0]}{parts} is undefined"
+            found = self.env.undefined(str(path[0]), hint=f"{path[0]}{parts} is undefined", token=found.token)
         return found
 
     def _is_nothing(self, root: Any) -> bool:

@@ -14,10 +14,15 @@ _BESIDE_A_VALUE = frozenset("{}[],:") | {""}
 def place_alone(source: str) -> set[int]:
     """Return the offsets of the outputs that stand alone: without quotes, and with nothing of a value beside them."""
     made = cut(source)
-    outside = _STRING.sub("s", made.source)
+    return alone_in(made.source, made.holes)
+
+
+def alone_in(json_text: str, holes: list[Hole]) -> set[int]:
+    """Return the same for JSON in which holes have replaced Liquid."""
+    outside = _STRING.sub("s", json_text)
     if '"' in outside:
         return set()  # a string begins or ends in one branch of a condition
-    signs = ["", *_signs(outside, made.holes), ""]
+    signs = ["", *_signs(outside, holes), ""]
     return {
         sign.offset
         for before, sign, after in zip(signs, signs[1:], signs[2:], strict=False)

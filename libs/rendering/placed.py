@@ -45,15 +45,16 @@ class LinkStart(Expression):
 class _InJson(Expression):
     """An output's expression in a mail's JSON: printed as JSON, without anything that HTML would interpret."""
 
-    __slots__ = ("inner",)
+    __slots__ = ("inner", "put_out")
 
-    def __init__(self, inner: Expression) -> None:
+    def __init__(self, inner: Expression, *, alone: bool) -> None:
         super().__init__(inner.token)
         self.inner = inner
+        self.put_out = alone_in_json if alone else put_out_json
 
     def evaluate(self, context: Any) -> object:
         value = self.inner.evaluate(context)
-        text = without_markup(put_out_json(value.unescape() if isinstance(value, Markup) else value))
+        text = without_markup(self.put_out(value.unescape() if isinstance(value, Markup) else value))
         # line ends everywhere but in JSON
         return Markup(text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
@@ -102,6 +103,6 @@ def guard(template: BoundedTemplate, placement: Placement | None) -> None:
         if isinstance(node, OutputNode) and first is not None:
             node.expression = LinkStart(node.expression, first=first)
         elif isinstance(node, OutputNode) and node.token.start_index in placement.in_json:
-            node.expression = _InJson(node.expression)
+            node.expression = _InJson(node.expression, alone=node.token.start_index in placement.alone)
         elif isinstance(node, OutputNode) and node.token.start_index in placement.alone:
             node.expression = Alone(node.expression)

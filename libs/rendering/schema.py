@@ -41,7 +41,7 @@ def check_uses(uses: Iterable[Use], schema: Schema | None) -> Checked:
             found.problems.append((use, f"{problem} (line {use.line})"))
         elif schema is not None:
             offset = len(use.written) - len(use.path)  # a local stands for the beginning of the path
-            lacking = [index + offset for index in _not_required(use.path, schema)]
+            lacking = [index + offset for index in _not_required(use.path, schema, len(use.path) - len(use.written))]
             found.optional |= {use.written[index] for index in lacking if 0 <= index < len(use.written)}
     return found
 
@@ -67,12 +67,24 @@ def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
     return None
 
 
-def _not_required(path: tuple[str, ...], schema: Schema) -> Iterator[int]:
-    """Yield the positions on the path where an event may end, by its schema."""
-    if path[:2] == ("event", "data"):
-        for index, (_, required) in enumerate(_descent(path[2:], schema)):
-            if not required:
-                yield index + 2
+def _not_required(path: tuple[str, ...], schema: Schema, written_from: int) -> Iterator[int]:
+    """Yield the positions on the path where an event may end, by its schema, and all below them: an object may be null,
+    a list may be shorter than the index `[0]`. A loop's item, which is not written as an index, is there."""
+    if path[:2] != ("event", "data"):
+        return
+    ends = False
+    for index, (following, required) in enumerate(_descent(path[2:], schema), start=2):
+        ends = ends or not required or (path[index] == ANY and index > written_from)
+        if ends:
+            yield index
+        ends = ends or any(_may_be_null(each) for at in following or () for each in _resolved(at, schema))
+    if ends:  # the schema leaves open what is below
+        yield from range(index + 1, len(path))
+
+
+def _may_be_null(schema: Schema) -> bool:
+    kind = schema.get("type")
+    return kind == "null" or (isinstance(kind, list) and "null" in kind) or schema.get("nullable") is True
 
 
 def _descent(path: tuple[str, ...], schema: Schema) -> Iterator[tuple[list[Schema] | None, bool]]:
