@@ -10,7 +10,7 @@ import binascii
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -20,12 +20,11 @@ from libs.errors import BadRequest, FieldError, Invalid
 from libs.expressions import Context, EvaluationFailed, Expression, Needs
 from services.orders_notification.domain.cloudevents import BusinessEvent, from_binary, from_structured
 from services.orders_notification.domain.delivery import Delivery
-from services.orders_notification.domain.reading import Unmappable, read_body
+from services.orders_notification.domain.reading import MAX_EVENTS_PER_DELIVERY, Unmappable, read_body
 from services.orders_notification.domain.sources import Envelope, EventMapping, Source
+from services.orders_notification.domain.times import rfc3339
 
-MAX_EVENTS_PER_DELIVERY = 1_000
 _IN_HEADERS = "ce_"
-_MILLISECONDS_FROM = 100_000_000_000  # Unix seconds of the year 5138: larger numbers are milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ def _map_one(
         "type": mapping.types.get(type_, type_) if isinstance(type_, str) else type_,
         "id": _plain(evaluation.value(mapping.id, "/mapping/id")),
         "subject": _plain(evaluation.optional(mapping.subject, "/mapping/subject")),
-        "time": _time(evaluation.optional(mapping.time, "/mapping/time")),
+        "time": rfc3339(evaluation.optional(mapping.time, "/mapping/time")),
         "recipient": evaluation.optional(mapping.recipient, "/mapping/recipient"),
         "data": body if mapping.data is None else evaluation.tree(mapping.data, "/mapping/data"),
     }
@@ -237,18 +236,6 @@ def _opened(payload: str, encoding: str, pointer: str) -> Any:
 def _plain(value: Any) -> Any:
     # shops number orders and deliveries; CloudEvents' id and subject are strings
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _time(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        try:
-            seconds = float(value) / 1000 if value >= _MILLISECONDS_FROM else float(value)
-            return datetime.fromtimestamp(seconds, UTC).isoformat()
-        except (ValueError, OverflowError, OSError):
-            return str(value)
-    return value
 
 
 def _json(value: Any, pointer: str) -> Any:

@@ -106,6 +106,18 @@ def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
     )
 
 
+def check_handshake(handshake: Expression | None) -> None:
+    """Raise Invalid for one that answers every delivery: none would become an event, and its sender would be content.
+
+    Only where a definition is given: one that is stored already must not stop the others of its name.
+    """
+    if handshake is not None and not handshake.paths:
+        raise Invalid(
+            "This answers every delivery, so none becomes an event; test the first call's body, query or headers.",
+            pointer="/handshake",
+        )
+
+
 def check_secrets(verification: Verification | None, secrets: list[str]) -> None:
     """Raise Invalid naming each secret that this scheme cannot use, or if there is none."""
     if verification is None:

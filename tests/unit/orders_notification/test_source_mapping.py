@@ -42,6 +42,12 @@ def test_an_empty_optional_attribute_counts_as_absent(name: str) -> None:
         (1_700_000_000_123, "2023-11-14T22:13:20.123000+00:00"),
         (Decimal("1700000000.5"), "2023-11-14T22:13:20.500000+00:00"),
         ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20Z"),
+        ("2023-11-14T22:13:20.5+0100", "2023-11-14T22:13:20.5+01:00"),  # PHP's DATE_ISO8601, Java
+        ("2023-11-14T22:13-05", "2023-11-14T22:13:00-05:00"),
+        ("2023-11-14 22:13:20+00:00", "2023-11-14T22:13:20+00:00"),  # Python, Postgres
+        ("2023-11-14 22:13:20 UTC", "2023-11-14T22:13:20Z"),  # Ruby
+        ("1700000000", "2023-11-14T22:13:20+00:00"),  # in a form
+        ("1700000000123", "2023-11-14T22:13:20.123000+00:00"),
     ],
 )
 def test_times_are_read_in_the_units_shops_use(written: Any, time: str) -> None:
@@ -55,6 +61,9 @@ def test_times_are_read_in_the_units_shops_use(written: Any, time: str) -> None:
         ({"filter": "null"}, {}, "/mapping/filter"),
         ({"time": "body.x"}, {"x": 10**399}, "/mapping/time"),
         ({"time": "body.x"}, {"x": "tomorrow"}, "/mapping/time"),
+        ({"time": "body.x"}, {"x": "2023-11-14 22:13:20"}, "/mapping/time"),  # of which zone?
+        ({"time": "body.x"}, {"x": "2023-02-30T22:13:20+0100"}, "/mapping/time"),
+        ({"time": "body.x"}, {"x": "20231114"}, "/mapping/time"),
         ({"recipient": "body.x"}, {"x": Decimal("1.5")}, "/mapping/recipient"),
         ({"recipient": "[1, 2]"}, {}, "/mapping/recipient"),
         ({"data": {"a": {"b": '"x\\u0000"'}}}, {}, "/mapping/data/a/b"),
