@@ -104,7 +104,7 @@ def create_key(
     session: Session,
     name: Annotated[str, typer.Argument(help="The system that will use it.")],
     scope: Annotated[list[str], typer.Option(help="A permission; repeat for more. `admin` permits everything.")],
-    days: Annotated[int | None, typer.Option(help="Days until it expires; default: never.", min=1)] = None,
+    days: Annotated[int | None, typer.Option(help="Days until it expires; default: never.", min=1, max=36_500)] = None,
     tenant: Annotated[int | None, typer.Option(help="For another tenant; needs tenants:admin.")] = None,
     of_mode: Annotated[str | None, typer.Option("--for", help="live or test; default: this key's own mode.")] = None,
 ) -> None:

@@ -75,7 +75,7 @@ def show_dead_letter(
     raise CliError(
         f"There is no dead letter {id}.",
         exit_code=Exit.NOT_FOUND,
-        hint="It was replayed or discarded; `depesche actions` shows by whom.",
+        hint="If there was one, it was replayed or discarded; `depesche actions` shows by whom.",
     )
 
 

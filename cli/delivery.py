@@ -67,7 +67,8 @@ def _watched(session: Session, hours: float) -> None:
                 found = _figures(session, hours)
                 shown = _screen(found)
             except CliError as error:
-                # a restarting suite is exactly what one watches for
+                if error.exit_code is not Exit.UNREACHABLE and error.exit_code is not Exit.FAILED:
+                    raise  # a revoked key stays revoked; a restarting suite is exactly what one watches for
                 found, shown = error.document(), Text(f"{error.title} {error.hint}", style="red")
             if live is None:
                 sys.stdout.write(exact_json.dumps(found).decode() + "\n")

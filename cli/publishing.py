@@ -227,14 +227,21 @@ def preview(
     session: Session,
     name: Name,
     locale: Annotated[str | None, typer.Option(help="The recipient's locale; default: English, or the first.")] = None,
-    event: Annotated[Path | None, typer.Option(help="JSON file with the event, or its data.")] = None,
+    event: Annotated[
+        Path | None, typer.Option(help="JSON file with an event, or its data; needed if the texts use any.")
+    ] = None,
     recipient: Annotated[Path | None, typer.Option(help="JSON file with the recipient.")] = None,
 ) -> None:
-    """Preview a template, with an event and a recipient of yours, or with invented ones."""
+    """Preview a template. Without --event its event has no data; without --recipient the recipient is invented."""
     body: dict[str, Any] = {"locale": locale, "event": event_in(event), "recipient": object_in(recipient)}
-    found = session.api.post(
-        f"{TEMPLATE.at(name)}:preview", {key: value for key, value in body.items() if value is not None}
-    )
+    try:
+        found = session.api.post(
+            f"{TEMPLATE.at(name)}:preview", {key: value for key, value in body.items() if value is not None}
+        )
+    except ProblemAnswer as problem:
+        if event is None and problem.status == 422:
+            problem.hint = f"{problem.hint} Without --event FILE the event has no data.".strip()
+        raise
     session.give(found, preview_shown)
 
 
