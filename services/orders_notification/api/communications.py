@@ -94,7 +94,8 @@ async def retire_communication(request: Request, principal: Publisher, name: Nam
 
 @router.post("/communications:republish")
 async def republish(request: Request, principal: Publisher, wanted: Republish) -> Republished:
-    """Publish every communication again whose active release uses an older version of the template."""
+    """Publish every communication again whose active release uses an older version of the template. 422 names those
+    that are refused; the others are published, and the same call again publishes only what is left."""
     made = await publishing.republish(deps_of(request), principal, wanted.template)
     return Republished(releases={name: shown_release(release) for name, release in made})
 
