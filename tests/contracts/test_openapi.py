@@ -1,6 +1,8 @@
 """The OpenAPI document: the committed file matches the code, is valid, and documents every operation."""
 
+import inspect
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,21 @@ def test_every_route_of_every_service_is_documented(made: dict[str, Any]) -> Non
         for verb in route.methods or ()
     }
     assert routes == {name for name, _ in operations(made)}
+
+
+def test_every_status_of_success_is_documented(made: dict[str, Any]) -> None:
+    """A generated client takes any other for an error, although the request was carried out."""
+    missing = [
+        f"{verb} /{name}{route.path_format}: {status}"
+        for name, service in build(SuiteSettings(), Keyring(bytes(32))).items()
+        for route in routes_of(service.app)
+        for verb in route.methods or ()
+        for line in re.findall(r"response\.status_code = (.*)", inspect.getsource(route.endpoint))
+        for status in re.findall(r"\b2\d\d\b", line)
+        if route.include_in_schema
+        and status not in made["paths"][f"/{name}{route.path_format}"][verb.lower()]["responses"]
+    ]
+    assert missing == []
 
 
 def test_every_operation_documents_purpose_guard_and_errors(made: dict[str, Any]) -> None:
