@@ -52,8 +52,20 @@ def merged(apps: Mapping[str, FastAPI], *, version: str, server: str) -> dict[st
     }
     for name, app in apps.items():
         _add(document, name, app)
+    for operations in document["paths"].values():
+        _add_entity_tags(operations)
     add_examples(document)
     return document
+
+
+def _add_entity_tags(operations: Mapping[str, Any]) -> None:
+    """Document the ETag where an operation of the path takes it back as If-Match."""
+    if not any(p["name"] == "If-Match" for operation in operations.values() for p in operation.get("parameters", ())):
+        return
+    tag = {"description": "For If-Match of the next edit.", "schema": {"type": "string"}}
+    for operation in operations.values():
+        for status in operation["responses"].keys() & {"200", "201"}:
+            operation["responses"][status].setdefault("headers", {})["ETag"] = tag
 
 
 def _add(document: dict[str, Any], name: str, app: FastAPI) -> None:

@@ -124,6 +124,18 @@ def test_every_status_of_success_is_documented(made: dict[str, Any]) -> None:
     assert missing == []
 
 
+def test_an_edit_that_needs_the_version_takes_it(made: dict[str, Any]) -> None:
+    """Otherwise a generated client could create, but never change anything: 428."""
+    for name, service in build(SuiteSettings(), Keyring(bytes(32))).items():
+        for route in routes_of(service.app):
+            if "require_match(" not in inspect.getsource(route.endpoint):
+                continue
+            path = made["paths"][f"/{name}{route.path_format}"]
+            (method,) = route.methods or ()
+            assert "If-Match" in [p["name"] for p in path[method.lower()]["parameters"]], f"{method} {route.path}"
+            assert "ETag" in path["get"]["responses"]["200"]["headers"], f"GET {route.path}"
+
+
 def test_every_operation_documents_purpose_guard_and_errors(made: dict[str, Any]) -> None:
     for name, operation in operations(made):
         assert operation["summary"], name

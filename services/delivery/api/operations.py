@@ -8,7 +8,7 @@ from fastapi import Path, Query, Request, Response
 from libs.auth import Principal, internal, scope
 from libs.contracts.outcomes import Channel, Mode
 from libs.errors import Invalid, NotFound
-from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
 from services.delivery.api.shapes import (
     CAUSE_ID,
     CancelBody,
@@ -68,6 +68,7 @@ async def get_sender(request: Request, response: Response, principal: Reader, nu
     "/senders/{number}",
     summary="Create or change a sender",
     responses={201: {"model": SenderShown, "description": "It is new."}},
+    openapi_extra=EDIT,
 )
 async def set_sender(
     request: Request, response: Response, principal: Operator, number: Number, body: SenderBody
