@@ -11,6 +11,14 @@ from libs.openapi_examples import add_examples
 from libs.web import Problem
 
 _REFERENCE = "#/components/schemas/"
+_IDEMPOTENCY_KEY = {  # libs/idempotency.py takes it with every POST
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key, query and body get the first response again, for 24 hours: safe to retry.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "example": "019afe2c-7a31-7cc4-b0a1-3d1f0a2b4c5d",
+}
 _METHODS = ("get", "put", "post", "delete", "patch")
 
 
@@ -88,6 +96,8 @@ def _add(document: dict[str, Any], name: str, app: FastAPI) -> None:
                 operation["summary"] = operation["summary"].capitalize()
                 operation["operationId"] = f"{name}.{operation['operationId']}"
                 operation["x-guard"] = [f"{g.kind}: {g.what}" for g in guards.get((path, method), [])]
+                if method == "post" and any(g.kind == "scope" for g in guards.get((path, method), ())):
+                    operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
         document["paths"][f"/{name}{path}"] = operations
 
 

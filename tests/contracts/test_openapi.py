@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+from jsonschema import Draft202012Validator
 
 from libs.keyring import Keyring
 from libs.openapi import routes_of
@@ -157,6 +158,32 @@ def test_every_body_and_path_parameter_has_an_example(made: dict[str, Any]) -> N
             if "json" in type_ and media.get("schema", {}).keys() - {"title"} and not _shown(media)
         ]
     assert bare == []
+
+
+def test_every_example_of_a_body_matches_its_schema(made: dict[str, Any]) -> None:
+    """A mock server, or a developer's copy and paste, starts from them."""
+    wrong = []
+    for name, operation in operations(made):
+        bodies = [("body", operation.get("requestBody", {})), *operation["responses"].items()]
+        for status, body in bodies:
+            for type_, media in body.get("content", {}).items():
+                if "json" in type_ and "ndjson" not in type_ and "example" in media and media.get("schema"):
+                    whole = media["schema"] | {"components": made["components"]}
+                    wrong += [
+                        f"{name} {status}: {e.message}"
+                        for e in Draft202012Validator(whole).iter_errors(media["example"])
+                    ]
+    assert wrong == []
+
+
+def test_a_retry_of_a_post_can_say_that_it_is_one(made: dict[str, Any]) -> None:
+    keyed = {
+        name
+        for name, operation in operations(made)
+        if "Idempotency-Key" in [p["name"] for p in operation.get("parameters", ())]
+    }
+    scoped = {name for name, operation in operations(made) if operation["x-guard"][0].startswith("scope")}
+    assert keyed == {name for name in scoped if name.startswith("post ")}
 
 
 def test_no_example_uses_the_placeholder_text(made: dict[str, Any]) -> None:
