@@ -156,6 +156,16 @@ def at(collection: str, name: str, *, slashes: bool = False) -> str:
     return f"{collection}/{quote(name, safe=':')}"
 
 
+def at_cause(collection: str, text: str) -> str:
+    """Return the path of an event or its cause. Raises UsageError if that is the shop's id or an order number."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        hint = "Depesche's own id of the event is needed: `depesche events list --subject ORDER` shows it."
+        raise UsageError(f"{text!r} is not an id or a name.", hint=hint) from None
+    return at(collection, text)
+
+
 def _checked(url: str) -> str:
     try:
         parsed = httpx.URL(url)

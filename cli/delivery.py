@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cli.api import at
+from cli.api import at, at_cause
 from cli.errors import CliError, ProblemAnswer
 from cli.exits import Exit
 from cli.output import facts, safe, table
@@ -167,7 +167,7 @@ def cancel(
     note: Note = None,
 ) -> None:
     """Cancel everything of a cause that has not been called yet. Messages already called keep their status."""
-    done = session.api.post(f"{at(f'{_PATH}/causes', cause)}:cancel", {"note": note})
+    done = session.api.post(f"{at_cause(f'{_PATH}/causes', cause)}:cancel", {"note": note})
     session.give(done, lambda d: f"Cancelled; {d['open_requests']} of its requests were still open.")
 
 

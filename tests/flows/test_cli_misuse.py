@@ -53,53 +53,6 @@ def test_an_export_that_cannot_be_written_is_no_crash(suite: ScriptedSuite, shel
     assert "none/out.yaml" in shell.run("templates", "export", "-o", "none/out.yaml", exit_code=Exit.USAGE).stderr
 
 
-BY_ID = (
-    ("messages", "show", "@"),
-    ("events", "show", "@"),
-    ("recipients", "show", "@"),
-    ("recipients", "erase", "@", "--yes"),
-    ("cancel", "@"),
-    ("deadletters", "show", "@", "--service", "delivery"),
-    ("keys", "revoke", "@"),
-    ("keys", "rotate", "@"),
-    ("topics", "set", "@"),
-    ("templates", "show", "@"),
-    ("communications", "retire", "@", "--yes"),
-    ("event-types", "show", "@"),
-    ("sources", "show", "@"),
-    ("suppressions", "show", "@"),
-    ("suppressions", "lift", "@", "--note", "n"),
-    ("bounce", "believe", "@", "--note", "n"),
-    ("bounce", "drop", "@", "--note", "n"),
-    ("bounce", "reclassify", "@"),
-    ("bounce", "reports", "make-rule", "@"),
-    ("bounce", "rules", "show", "@"),
-    ("bounce", "webhooks", "delete", "@", "--yes"),
-    ("bounce", "webhooks", "rotate", "@"),
-)
-
-
-@pytest.mark.parametrize("words", BY_ID, ids=" ".join)
-@pytest.mark.parametrize("id_", ["a?limit=1#b %2e\n", "..", ""])
-def test_an_id_never_leads_to_another_path(
-    suite: ScriptedSuite, shell: Shell, words: tuple[str, ...], id_: str
-) -> None:
-    got = shell.run(*(id_ if word == "@" else word for word in words), exit_code=None)
-
-    paths = [path for _, path, _, _ in suite.asked]
-    assert all(id_ in path for path in paths) if id_.strip(".") else not paths
-    assert paths or (got.exit_code is Exit.USAGE and "not an id or a name" in got.stderr)
-    assert not any(suite.queries)
-
-
-def test_a_slash_in_an_id_is_refused_unless_such_ids_exist(suite: ScriptedSuite, shell: Shell) -> None:
-    shell.run("messages", "show", "../senders", exit_code=Exit.USAGE)
-    assert suite.asked == []
-
-    shell.run("recipients", "show", "customer:a/../b", exit_code=Exit.NOT_FOUND)
-    assert [path for _, path, _, _ in suite.asked] == ["/tokens/v1/recipients/customer:a/../b"]
-
-
 @pytest.mark.parametrize("key", ["ключ", "dp live", "dp_\x01"])
 def test_a_key_that_cannot_be_one_is_not_sent(suite: ScriptedSuite, shell: Shell, key: str) -> None:
     refused = shell.run("templates", "list", exit_code=Exit.UNAUTHORISED, DEPESCHE_KEY=key)
@@ -264,7 +217,9 @@ def test_a_digit_that_is_no_number_is_no_crash(suite: ScriptedSuite, shell: Shel
 
 
 def test_a_key_for_longer_than_a_century_is_refused(suite: ScriptedSuite, shell: Shell) -> None:
-    shell.run("keys", "create", "x", "--scope", "admin", "--days", "99999999", exit_code=Exit.USAGE)
+    refused = shell.run("keys", "create", "x", "--scope", "admin", "--days", "99999999", exit_code=Exit.USAGE)
+
+    assert "36500" in refused.stderr
 
 
 def test_watching_ends_when_the_key_is_revoked(suite: ScriptedSuite, shell: Shell) -> None:
@@ -289,7 +244,8 @@ def test_a_preview_without_an_event_says_that_it_has_no_data(suite: ScriptedSuit
     suite.on("POST", f"{TEMPLATES}/a.push:preview", (422, problem))
 
     assert (
-        "Without --event FILE or --event-type TYPE the event has no data" in shell.run("templates", "preview", "a.push", exit_code=1).stderr
+        "Without --event FILE or --event-type TYPE the event has no data"
+        in shell.run("templates", "preview", "a.push", exit_code=1).stderr
     )
     Path("event.json").write_text("{}")
     assert "--event" not in shell.run("templates", "preview", "a.push", "--event", "event.json", exit_code=1).stderr
