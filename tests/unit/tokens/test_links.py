@@ -46,7 +46,7 @@ def test_another_key_is_rejected() -> None:
 
 def test_a_changed_character_is_rejected() -> None:
     token = sign_unsubscribe(KEY, LINK)
-    for at in range(0, len(token) - 1, 5):
+    for at in range(len(token) - 1):
         changed = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
         assert read_unsubscribe(KEY, changed) is None
 
