@@ -105,4 +105,5 @@ async def test_a_caller_that_leaves_during_the_commit_takes_nobody_with_it() -> 
     gone, *others = (asyncio.ensure_future(queue.submit(item)) for item in ("gone", "a", "b"))
     await began.wait()
     gone.cancel()
-    assert await asyncio.gather(*others) == ["A", "B"]
+    async with asyncio.timeout(20):
+        assert await asyncio.gather(*others) == ["A", "B"]
