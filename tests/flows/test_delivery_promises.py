@@ -4,6 +4,7 @@ import base64
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -128,6 +129,21 @@ async def test_a_hold_stops_and_lifting_it_loses_nothing(world: World, clock: Fi
     await world.send_all()
     accounts = [await world.account(envelope.data.request_id) for envelope in (before, after)]
     assert sorted(accounts, key=str) == [{"recipients": 1, "sent": 1}, {"recipients": 1, "skipped": 1}]
+
+
+@pytest.mark.parametrize(("tenant", "mode"), [(TENANT, Mode.TEST), (2, Mode.LIVE)])
+async def test_a_hold_leaves_another_tenants_and_modes_work_alone(
+    world: World, clock: FixedClock, tenant: int, mode: Mode
+) -> None:
+    await world.request(await world.release(["push"]), ["customer:1"])
+    ours = hold(HoldKind.TENANT, str(TENANT), clock)
+    theirs = replace(ours, tenant=tenant, mode=mode, target=str(tenant))
+    operations = PostgresOperations(world.database, KEYRING)
+    await operations.place(theirs, [])
+    assert await world.value("select count(*) from work where held") == 0
+    await operations.place(ours, [])
+    await operations.lift(theirs, [])
+    assert await world.value("select count(*) from work where held") == 1
 
 
 def ids(envelope: Any) -> Any:
