@@ -227,9 +227,7 @@ def preview(
     session: Session,
     name: Name,
     locale: Annotated[str | None, typer.Option(help="The recipient's locale; default: English, or the first.")] = None,
-    event: Annotated[
-        Path | None, typer.Option(help="JSON file with an event, or its data.")
-    ] = None,
+    event: Annotated[Path | None, typer.Option(help="JSON file with an event, or its data.")] = None,
     recipient: Annotated[Path | None, typer.Option(help="JSON file with the recipient.")] = None,
     event_type: Annotated[
         str | None,
