@@ -241,7 +241,9 @@ class Operations(Protocol):
 
     async def holds(self, scope: Realm, after: tuple[str, str], limit: int) -> list[Hold]: ...
 
-    async def cancel(self, scope: Realm, cause: UUID, now: datetime, events: Sequence[Outgoing]) -> int: ...
+    async def cancel(self, scope: Realm, cause: UUID, now: datetime, events: Sequence[Outgoing]) -> int | None:
+        """Return how many requests were open; None if no request of this cause ever arrived."""
+        ...
 
     async def put_sender(self, setup: SenderSetup, events: Sequence[Outgoing]) -> bool:
         """Return False if somebody else stored this version meanwhile."""

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from libs.contracts.outcomes import Mode
 from libs.ids import first_id_at
 from libs.messaging import keeping
 from libs.storage.database import Database
@@ -75,12 +76,13 @@ async def test_old_facts_go_and_the_evidence_of_what_is_in_force_stays(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "_MOST", 2)  # several steps
-    for tenant in (1, 2):
+    for tenant, mode in ((1, Mode.LIVE), (2, Mode.TEST)):
         for name, ago in (("ann", 500), ("bob", 399), ("cid", 0)):
             world.clock.now = NOW - ago * DAY
-            await said(world, [name], tenant=tenant)  # suppresses the address at once
+            await said(world, [name], tenant=tenant, mode=mode)  # suppresses the address at once
         world.clock.now = NOW - 450 * DAY
-        await said(world, ["dan", "eve", "fay"], "452 4.2.2 mailbox full", tenant=tenant)  # suppresses nobody
+        full = "452 4.2.2 mailbox full"  # suppresses nobody
+        await said(world, ["dan", "eve", "fay"], full, tenant=tenant, mode=mode)
     world.clock.now = NOW
     facts = world.service.deps.facts
     assert await facts.drop_before(NOW - 400 * DAY) == 6

@@ -140,7 +140,7 @@ def _message(row: MessageRow) -> MessageShown:
         recipient=row.recipient or None,
         status=row.status.word,
         reason=row.reason.word,
-        sentence=row.reason.text.sentence.replace("{detail}", row.detail or "").strip(),
+        sentence=row.sentence,
         channel=Channel(row.channel).word if row.channel else None,
         sender=row.sender,
         step=row.plan_step,

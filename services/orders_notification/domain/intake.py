@@ -29,6 +29,7 @@ class Origin(msgspec.Struct, frozen=True):
     client: str
     traceparent: str | None = None
     source: str | None = None  # the source's name, if a source brought it
+    replayed: UUID | None = None  # the rejection that is sent through again
 
 
 class Raw(msgspec.Struct, frozen=True):
