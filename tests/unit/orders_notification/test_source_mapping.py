@@ -20,7 +20,7 @@ def outcome(mapping: dict[str, Any], body: Any) -> Mapped:
         "verification": {"scheme": "token", "header": "x-token"},
         "mapping": {"type": "'order.placed'", "id": "'1'"} | mapping,
     }
-    return map_delivery(source("own", 1, definition), Delivery(exact_json.dumps(body), {}, {}), NOW)
+    return map_delivery(source("own", 1, definition), Delivery(exact_json.dumps(body), {"x-delivery": "d"}, {}), NOW)
 
 
 def mapped(mapping: dict[str, Any], body: Any) -> BusinessEvent:
@@ -121,3 +121,11 @@ def test_what_a_mapping_of_many_expressions_reads_is_converted_once() -> None:
 def test_a_number_that_only_a_bare_path_reads_may_be_of_any_size() -> None:
     event = mapped({"type": "'order.' + body.kind", "data": "body.sum"}, {"kind": "placed", "sum": 10**399})
     assert (event.type, event.data) == ("order.placed", 10**399)
+
+
+def test_events_of_one_delivery_that_share_an_id_are_refused_instead_of_lost() -> None:
+    with pytest.raises(Unmappable) as refused:
+        outcome({"id": "headers['x-delivery']"}, [{"number": 1}, {"number": 2}])
+    assert [error.pointer for error in refused.value.errors] == ["/mapping/id"]
+    assert len(outcome({"id": "headers['x-delivery']"}, [{"number": 1}, {"number": 1}]).events) == 2  # a duplicate
+    assert len(outcome({"id": "body.number"}, [{"number": 1}, {"number": 2}]).events) == 2
