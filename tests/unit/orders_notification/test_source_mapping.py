@@ -118,6 +118,12 @@ def test_what_a_mapping_of_many_expressions_reads_is_converted_once() -> None:
     assert events[0].data["name499"] == "a" * 70 + "x"
 
 
+@pytest.mark.parametrize("number", [7, 820982911946154508, 10**30 + 1])
+def test_a_number_as_id_and_subject_becomes_its_digits(number: int) -> None:
+    event = mapped({"id": "body.number", "subject": "body.number", "recipient": "body.number"}, {"number": number})
+    assert (event.id, event.subject, event.recipient) == (str(number), str(number), f"customer:{number}")
+
+
 def test_a_number_that_only_a_bare_path_reads_may_be_of_any_size() -> None:
     event = mapped({"type": "'order.' + body.kind", "data": "body.sum"}, {"kind": "placed", "sum": 10**399})
     assert (event.type, event.data) == ("order.placed", 10**399)

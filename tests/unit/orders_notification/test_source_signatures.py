@@ -170,6 +170,7 @@ def test_tokens_and_passwords_for_senders_without_signatures() -> None:
     ("told", "sent"),
     [
         (Verification(Scheme.TOKEN, "authorization", prefix="Bearer "), delivery(authorization="Basic t0ken")),
+        (Verification(Scheme.TOKEN, "authorization", prefix="Bearer "), delivery(authorization="Digest t0ken")),
         (Verification(Scheme.TOKEN, query="token"), delivery(authorization="t0ken")),
         (Verification(Scheme.TOKEN, "x-token"), delivery(x_token="t0ken ✓")),
         (Verification(Scheme.BASIC), delivery(authorization="Basic !!!")),
