@@ -66,13 +66,13 @@ async def _submissions(deps: OrdersNotification, origin: Origin, rejection: Reje
     # the first arrival stands in for a missing event time: an event that is too late by now is decided as expired
     if rejection.source is None:
         event = from_structured(exact_json.loads(rejection.body), rejection.received_at)
-        return [Submission(origin, event)]
+        return [Submission(origin, event, came_at=rejection.received_at)]
     stored = await deps.sources.get(origin.tenant, origin.mode, rejection.source)
     if stored is None:
         raise Invalid(f"The source {rejection.source!r} is gone; PUT it again to replay.", pointer="")
     delivery = Delivery(raw.body, raw.headers, raw.query)
     mapped = await asyncio.to_thread(map_delivery, stored.source, delivery, rejection.received_at)
-    return [Submission(origin, event, raw) for event in mapped.events]
+    return [Submission(origin, event, raw, rejection.received_at) for event in mapped.events]
 
 
 def _result(rejection: Rejection, verdicts: Sequence[Verdict]) -> dict[str, Any]:

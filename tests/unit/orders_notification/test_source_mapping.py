@@ -35,6 +35,13 @@ def test_an_empty_optional_attribute_counts_as_absent(name: str) -> None:
     assert event.data == {"x": ""}
 
 
+def test_a_delivery_may_hold_a_thousand_events_and_no_more() -> None:
+    made = outcome({"id": "body.n"}, [{"n": n} for n in range(1_000)])
+    assert (len(made.events), made.events[-1].id) == (1_000, "999")
+    with pytest.raises(Unmappable, match="more than 1000 events"):
+        outcome({"id": "body.n"}, [{"n": n} for n in range(1_001)])
+
+
 @pytest.mark.parametrize(
     ("written", "time"),
     [

@@ -1,6 +1,7 @@
 """Deliveries that could not become events, sealed as they came, until they expire."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,10 @@ from services.orders_notification.domain.intake import Kept, Raw
 from services.orders_notification.ports.rejections import Filter, Rejection
 from services.orders_notification.ports.sources import Author
 
+# headers that differ each time a sender repeats a delivery: Stripe signs the time anew, proxies count their requests
+_OF_AN_ATTEMPT = re.compile(
+    r"signature|timestamp|trace(parent|state)|forwarded|(request|correlation)-id|retry|attempt|^(date|via|user-agent)$"
+)
 _INSERT = """
 insert into rejection as r (id, tenant, mode, source, client, reason, errors, event_type, event_source, event_id,
                             subject, headers, query, body, sealed, digest, received_at, last_at, recipient)
@@ -90,7 +95,8 @@ def _digest(item: Kept) -> bytes:
     if item.origin.source is not None or item.event is None:
         # Shopify sends one order's body on several topics, and two messages may differ only in their keys
         raw = item.raw
-        said = exact_json.dumps([item.origin.source, sorted(raw.headers.items()), sorted(raw.query.items())])
+        headers = sorted(pair for pair in raw.headers.items() if not _OF_AN_ATTEMPT.search(pair[0]))
+        said = exact_json.dumps([item.origin.source, headers, sorted(raw.query.items())])
         return hashlib.sha256(said + b"\0" + raw.body).digest()
     key = f"{len(item.event.source)}:{item.event.source}:{item.event.id}\0"
     return hashlib.sha256(key.encode() + item.event.body).digest()
