@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from libs import exact_json
 from libs.service import Runtime
@@ -43,10 +44,10 @@ async def rejected(shop: Intake, **query: str) -> list[dict[str, Any]]:
     return list((await shop.get(f"/v1/rejections?{wanted}")).json()["items"])
 
 
-async def deliver(shop: Intake, **body: Any) -> dict[str, Any]:
+async def deliver(shop: Intake, query: str = "", **body: Any) -> dict[str, Any]:
     raw = exact_json.dumps(body)
     sign = hmac.new(SECRET.encode(), raw, hashlib.sha256).hexdigest()
-    answer = await shop.post("/v1/sources/own", raw, key=None, x_sign=sign)
+    answer = await shop.post(f"/v1/sources/own{query}", raw, key=None, x_sign=sign)
     assert answer.status_code == 202, answer.text
     (result,) = answer.json()["results"]
     return dict(result)
@@ -97,11 +98,12 @@ async def test_what_could_not_be_mapped_hides_every_field_that_is_named_like_a_s
     await shop.put("/v1/event-types/login.code", {"schema": SCHEMA})
     assert (await shop.put("/v1/sources/own", OWN)).status_code == 201
     inside = exact_json.dumps({"code": CODE}).decode()
-    result = await deliver(shop, number=1, Code=CODE, message={"data": inside}, city="Graz")
+    result = await deliver(shop, f"?code={CODE}&lang=de", number=1, Code=CODE, message={"data": inside}, city="Graz")
     assert result["reason"] == "mapping_failed"
     (shown,) = await rejected(shop)
     body = exact_json.loads(shown["body"])
     assert body == {"number": 1, "Code": "********", "message": {"data": "********"}, "city": "Graz"}
+    assert shown["query"] == {"code": "********", "lang": "de"}
     assert not await stored_in_clear(shop, CODE)
 
 
@@ -156,8 +158,8 @@ async def test_one_body_on_two_topics_is_two_rejections_and_both_become_events(s
         answer = await shop.post("/v1/sources/own?shop=de", body, key=None, x_sign=sign, x_topic=topic)
         assert answer.json()["results"][0]["status"] == "kept"
     await shop.post("/v1/sources/own?shop=at", body, key=None, x_sign=sign, x_topic="orders/paid")
-    shown = [(one["headers"]["x-topic"], one["times"]) for one in await rejected(shop)]
-    assert sorted(shown) == [("orders/create", 1), ("orders/paid", 1), ("orders/paid", 2)]
+    shown = [(one["headers"]["x-topic"], one["query"]["shop"], one["times"]) for one in await rejected(shop)]
+    assert sorted(shown) == [("orders/create", "de", 1), ("orders/paid", "at", 1), ("orders/paid", "de", 2)]
 
     mended = BY_HEADER | {"mapping": {"type": "headers['x-topic']", "id": "headers['x-topic']"}}
     assert (await shop.put("/v1/sources/own", mended, if_match='"1"')).status_code == 200
@@ -182,3 +184,16 @@ async def test_a_rejection_of_an_earlier_version_is_refused_again_in_its_own_row
     (shown,) = await rejected(shop)
     assert (shown["times"], shown["reason"]) == (3, "schema_invalid" if mapping else "mapping_failed")
     assert shown["body"] is None or not mapping  # its type has secrets, known since the mapping is mended
+
+
+def counted(outcome: str) -> float:
+    labels = {"source": "own", "outcome": outcome}
+    return REGISTRY.get_sample_value("depesche_source_deliveries_total", labels) or 0.0
+
+
+async def test_a_delivery_that_cannot_be_mapped_is_not_counted_as_mapped(shop: Intake) -> None:
+    assert (await shop.put("/v1/sources/own", OWN)).status_code == 201
+    before = counted("kept"), counted("mapped")
+    await deliver(shop, number=1)
+    await deliver(shop, kind="login.code", number=1, customer="1", secret_number=CODE, until="soon")
+    assert (counted("kept"), counted("mapped")) == (before[0] + 1, before[1] + 1)

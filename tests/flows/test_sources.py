@@ -81,6 +81,8 @@ async def test_woocommerce_gets_200_for_its_unsigned_ping(shop: Intake) -> None:
         "/v1/sources/woocommerce", b"webhook_id=7&id=8", key=None, content_type=form, x_wc_webhook_topic="order.created"
     )
     assert forged.status_code == 401
+    large = await shop.post("/v1/sources/woocommerce", b"webhook_id=" + b"7" * 5_000, key=None, content_type=form)
+    assert large.status_code == 401  # nothing large is read for a sender who has not signed
     assert await shop.count("event") == 0
 
 

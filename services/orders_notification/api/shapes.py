@@ -181,7 +181,7 @@ class DeliveryTaken(BaseModel):
 
 
 class RejectionShown(BaseModel):
-    """A delivery that could not become an event. `body` and headers need the scope pii:read.
+    """A delivery that could not become an event. Body, headers and query need the scope pii:read.
 
     Values that a schema marks x-secret are hidden; the body is null where they cannot be told from the rest.
     """
@@ -202,6 +202,7 @@ class RejectionShown(BaseModel):
     replayed_at: datetime | None
     body: str | None = Field(None, examples=['{"id": 820982911946154508, "total_price": 19.9}'])
     headers: dict[str, str] | None = Field(None, examples=[{"x-shopify-topic": "orders/create"}])
+    query: dict[str, str] | None = Field(None, examples=[{"klarna_order_id": "41d7d2f0"}])
 
 
 class ReplayBody(Strict):

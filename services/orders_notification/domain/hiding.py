@@ -9,8 +9,6 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from libs import exact_json
 from libs.errors import BadRequest
 from services.orders_notification.domain.event_types import HIDDEN, EventType, Path, without
@@ -36,7 +34,7 @@ def showable(raw: Raw, type_: str | None, types: Mapping[str, EventType], *, map
     if isinstance(document, dict) and "data" in document and not mapped:
         document = document | {"data": without(document["data"], paths)}
     body = exact_json.dumps(_masked(document, names))
-    return msgspec.structs.replace(raw, body=body, headers=_masked(raw.headers, names))
+    return Raw(body, _masked(raw.headers, names), _masked(raw.query, names))
 
 
 def _secrets(type_: str | None, types: Mapping[str, EventType]) -> tuple[Path, ...]:

@@ -84,7 +84,20 @@ def map_delivery(source: Source, delivery: Delivery, received_at: datetime) -> M
         return Mapped(tuple(_from_json(part, received_at) for part in parts))
     events = [_map_one(source, mapping, (delivery, part), received_at) for part in parts]
     made = tuple(event for event in events if event is not None)
+    _refuse_shared_ids(made)
     return Mapped(made, len(events) - len(made))
+
+
+def _refuse_shared_ids(events: tuple[BusinessEvent, ...]) -> None:
+    """A mapping that takes the delivery's id for each event in it would lose all but the first, as duplicates."""
+    first: dict[str, BusinessEvent] = {}
+    for event in events:
+        other = first.setdefault(event.id, event)
+        if (other.type, other.subject, other.body) != (event.type, event.subject, event.body):
+            told = (
+                "Two events of this delivery differ but have one id: the second would be lost as a duplicate. Make the"
+            )
+            raise Unmappable(f"{told} id of something that each event has for itself.", pointer="/mapping/id")
 
 
 def _from_json(part: Any, received_at: datetime) -> BusinessEvent:

@@ -65,7 +65,7 @@ async def receive(deps: OrdersNotification, name: str, delivery: Delivery, trace
         return Received([], answer=read)
     received = await _taken_in(deps, read, traceparent)
     received.answer = answer_of(read.owner.source)
-    observe(name, "mapped" if received.verdicts or received.filtered else "empty")
+    observe(name, outcome(read.result))
     return received
 
 
@@ -112,6 +112,13 @@ def _shaken(candidates: list[StoredSource], delivery: Delivery) -> Answer | None
         return None
     answers = (handshake(candidate.source, delivery) for candidate in candidates)
     return next((answer for answer in answers if answer is not None), None)
+
+
+def outcome(result: Mapped | Unmappable) -> str:
+    """Return what a delivery counts as."""
+    if isinstance(result, Unmappable):
+        return "kept"
+    return "mapped" if result.events or result.filtered else "empty"
 
 
 def observe(source: str, outcome: str) -> None:

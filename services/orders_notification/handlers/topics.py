@@ -21,7 +21,7 @@ from services.orders_notification.domain.mapping import map_delivery
 from services.orders_notification.domain.reading import Unmappable
 from services.orders_notification.domain.topics import Hearing, hearing
 from services.orders_notification.handlers.intake import accept, keep
-from services.orders_notification.handlers.sources import CREDENTIALS, observe
+from services.orders_notification.handlers.sources import CREDENTIALS, observe, outcome
 from services.orders_notification.ports.deps import OrdersNotification
 from services.orders_notification.ports.sources import StoredSource
 
@@ -61,7 +61,7 @@ async def _taken_in(deps: OrdersNotification, owner: StoredSource, messages: Seq
             kept.append(Kept(new_cause(), origin, Reason.MAPPING_FAILED, error.errors, raw))
             continue
         submissions += [Submission(origin, event, raw) for event in mapped.events]
-        observe(owner.source.name, "mapped" if mapped.events or mapped.filtered else "empty")
+        observe(owner.source.name, outcome(mapped))
     if submissions:
         await accept(deps, submissions)
     if kept:

@@ -10,7 +10,7 @@ from services.orders_notification.ports.rejections import REPLAYED, Rejection
 
 
 def rejection_shown(item: Rejection, types: Mapping[str, EventType] | None = None) -> dict[str, Any]:
-    """Return a rejection; with `types`, also its bytes and headers, without what these mark as secret."""
+    """Return a rejection; with `types`, also its bytes, headers and query, without what these mark as secret."""
     raw = Raw(item.body, item.headers, item.query)
     shown = None if types is None else showable(raw, item.event_type, types, mapped=item.source is not None)
     detail = " ".join(error.detail for error in item.errors)
@@ -31,4 +31,5 @@ def rejection_shown(item: Rejection, types: Mapping[str, EventType] | None = Non
         "replayed_at": item.replayed_at,
         "body": shown.body.decode("utf-8", "replace") if shown else None,
         "headers": shown.headers if shown else None,
+        "query": shown.query if shown else None,
     }

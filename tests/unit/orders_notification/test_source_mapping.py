@@ -20,7 +20,7 @@ def outcome(mapping: dict[str, Any], body: Any) -> Mapped:
         "verification": {"scheme": "token", "header": "x-token"},
         "mapping": {"type": "'order.placed'", "id": "'1'"} | mapping,
     }
-    return map_delivery(source("own", 1, definition), Delivery(exact_json.dumps(body), {}, {}), NOW)
+    return map_delivery(source("own", 1, definition), Delivery(exact_json.dumps(body), {"x-delivery": "d"}, {}), NOW)
 
 
 def mapped(mapping: dict[str, Any], body: Any) -> BusinessEvent:
@@ -125,6 +125,20 @@ def test_what_a_mapping_of_many_expressions_reads_is_converted_once() -> None:
     assert events[0].data["name499"] == "a" * 70 + "x"
 
 
+@pytest.mark.parametrize("number", [7, 820982911946154508, 10**30 + 1])
+def test_a_number_as_id_and_subject_becomes_its_digits(number: int) -> None:
+    event = mapped({"id": "body.number", "subject": "body.number", "recipient": "body.number"}, {"number": number})
+    assert (event.id, event.subject, event.recipient) == (str(number), str(number), f"customer:{number}")
+
+
 def test_a_number_that_only_a_bare_path_reads_may_be_of_any_size() -> None:
     event = mapped({"type": "'order.' + body.kind", "data": "body.sum"}, {"kind": "placed", "sum": 10**399})
     assert (event.type, event.data) == ("order.placed", 10**399)
+
+
+def test_events_of_one_delivery_that_share_an_id_are_refused_instead_of_lost() -> None:
+    with pytest.raises(Unmappable) as refused:
+        outcome({"id": "headers['x-delivery']"}, [{"number": 1}, {"number": 2}])
+    assert [error.pointer for error in refused.value.errors] == ["/mapping/id"]
+    assert len(outcome({"id": "headers['x-delivery']"}, [{"number": 1}, {"number": 1}]).events) == 2  # a duplicate
+    assert len(outcome({"id": "body.number"}, [{"number": 1}, {"number": 2}]).events) == 2

@@ -91,13 +91,17 @@ def test_an_unreadable_body_is_refused_with_a_reason(content_type: str, body: by
          [{"a": 1}, {}]),
         ([{"payload": "body.gone"}, {"payload": "body.items"}], "", b'[{"items":[]},{"items":[3]},{"items":4}]',
          [3, {"items": 4}]),
+        ([{"payload": "body.events.map(e, {'event': e, 'user': body.user})"}], "",
+         b'{"events":[1,{"a":2.50}],"user":7}',
+         [{"event": 1, "user": 7}, {"event": {"a": Decimal("2.50")}, "user": 7}]),
         ([{"payload": "body.data", "encoding": "base64"}], "", b'{"data":"W3siYSI6MX0sMl0="}', [{"a": 1}, 2]),
     ],
 )  # fmt: skip
 def test_an_envelope_may_hold_several_events(
     unwrap: list[dict[str, str]], content_type: str, body: bytes, read: list[Any]
 ) -> None:
-    mapping = {"type": "'order.placed'", "id": "'1'"}
+    number = "type(body) == int ? 'int' : has(body.a) ? string(body.a) : has(body.event) ? string(body.event == 1) : ''"
+    mapping = {"type": "'order.placed'", "id": f"'of-' + ({number})"}
     told = source("own", 1, {"verification": {"scheme": "basic"}, "mapping": mapping, "unwrap": unwrap})
     mapped = map_delivery(told, Delivery(body, {"content-type": content_type} if content_type else {}, {}), NOW)
 

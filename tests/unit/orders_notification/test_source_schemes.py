@@ -182,6 +182,18 @@ CASES = {
         BODY,
         {"x-hmac-signature": "hmac-sha256-hex=" + hex_of(b"hush-hush", BODY)},
     ),
+    "Lightspeed": Case(
+        {"scheme": "hmac-hex", "header": "X-Signature", "prefix": "signature="},
+        "hush-hush",
+        BODY,
+        {"x-signature": f"signature={hex_of(b'hush-hush', BODY)},algorithm=HMAC-SHA256"},
+    ),
+    "Shippo": Case(
+        {"scheme": "timestamped", "header": "Shippo-Auth-Signature"},
+        "hush-hush",
+        BODY,
+        {"shippo-auth-signature": f"t={AT},v1={hex_of(b'hush-hush', f'{AT}.'.encode() + BODY)}"},
+    ),
     "base64 for addresses, without its padding": Case(
         {"scheme": "hmac-base64", "header": "x-sign"},
         "hush-hush",

@@ -31,6 +31,15 @@ def test_hmac_in_hex_with_a_prefix() -> None:  # GitHub's and many others' form
     assert verify(told, ["s1"], delivery(x_hub_signature_256=f"sha256={hexed('s1').upper()}"), NOW) == 0
 
 
+@pytest.mark.parametrize("kept", [63, 62, 32, 16, 0])
+def test_a_signature_counts_only_to_its_last_digit(kept: int) -> None:
+    told = Verification(Scheme.HMAC_HEX, "x-sign")
+    right = hexed("s1")
+    for forged in (right[:kept], right[:kept] + "".join("f" if digit != "f" else "0" for digit in right[kept:])):
+        with pytest.raises(Unauthorized):
+            verify(told, ["s1"], delivery(x_sign=forged or "00"), NOW)
+
+
 def test_a_published_example_verifies() -> None:
     # GitHub's documentation: secret, payload and the expected signature
     told = Verification(Scheme.HMAC_HEX, "x-hub-signature-256", prefix="sha256=")
@@ -180,6 +189,7 @@ def test_tokens_and_passwords_for_senders_without_signatures() -> None:
     ("told", "sent"),
     [
         (Verification(Scheme.TOKEN, "authorization", prefix="Bearer "), delivery(authorization="Basic t0ken")),
+        (Verification(Scheme.TOKEN, "authorization", prefix="Bearer "), delivery(authorization="Digest t0ken")),
         (Verification(Scheme.TOKEN, query="token"), delivery(authorization="t0ken")),
         (Verification(Scheme.TOKEN, "x-token"), delivery(x_token="t0ken ✓")),
         (Verification(Scheme.BASIC), delivery(authorization="Basic !!!")),
