@@ -69,7 +69,9 @@ def test_a_bare_reply_means_the_same_whoever_passes_it_on(named_by: str, reply: 
 
 
 def test_the_host_that_refused_still_tells_the_provider() -> None:
-    said = "host gmail-smtp-in.l.google.com[192.0.2.26] said: 550 5.7.1 Message refused (in reply to end of DATA command)"
+    said = (
+        "host gmail-smtp-in.l.google.com[192.0.2.26] said: 550 5.7.1 Message refused (in reply to end of DATA command)"
+    )
     assert of_text(said, rules()).provider == "gmail"
 
 
