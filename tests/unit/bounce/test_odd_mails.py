@@ -105,6 +105,15 @@ DRESSES = {
         b"--outer\nContent-Type: text/plain\n\nsee below\n--outer\nContent-Type: message/rfc822\n"
         b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(PLAIN) + b"--outer--\n"
     ),
+    "sent on twice": (
+        b"From: kim@shop.example\nSubject: Fwd: Fwd: look\nContent-Type: multipart/mixed; boundary=further\n\n"
+        b"--further\nContent-Type: text/plain\n\nsee below\n--further\nContent-Type: message/rfc822\n\n"
+        + wrapped("multipart/mixed", HEAD.replace("MAILER-DAEMON", "lea"), first=b"--outer\n")
+        + b"--further--\n"
+    ),
+    "fields in the head of their part": PLAIN.replace(
+        b"delivery-status\n\n" + STATUS.split("\n\n")[0].encode() + b"\n\n", b"delivery-status\n"
+    ),
     "blanks before the names of fields": report(
         WORDS, part("message/delivery-status", "".join(f" {line}\n" for line in STATUS.split("\n"))), RETURNED
     ),
