@@ -5,6 +5,7 @@ import quopri
 
 import pytest
 
+from services.bounce.domain import mime
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.facts import judge
 from services.bounce.domain.reports import Kind, read_mail
@@ -286,3 +287,8 @@ def test_a_report_that_has_no_fields_is_a_bounce_by_its_type() -> None:
 def test_our_signature_is_found_in_a_returned_errors_to() -> None:
     sent = SENT_BACK.replace(f"Return-Path: <{PATH}>", f"Return-Path: <list@x.example>\nErrors-To: {PATH}")
     assert PATH in read_mail(report(WORDS, TOLD, part("message/rfc822", sent))).candidates
+
+
+def test_a_line_that_begins_like_the_boundary_ends_no_part() -> None:
+    head = b"Content-Type: multipart/mixed; boundary=q\n\n--q\nContent-Type: text/plain\n\n"
+    assert [part.text for part in mime.parse(head + b"one\n--quite\ntwo\n--q--\n")[1]] == ["one\n--quite\ntwo\n"]
