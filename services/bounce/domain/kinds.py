@@ -134,8 +134,12 @@ _REJECTS = re.compile(r"\b(?:rejected|refused|quota|not delivered|could not be d
 _PASSED_ON = (b"; displayed", b"; dispatched", b"; processed")
 _EMPTY_PATHS = ("<>", "<MAILER-DAEMON>")
 # notifications have subjects of their own
-_ANSWERS = re.compile(r"\s*(?:re|aw|antw|sv|vs|odp|rif|res|r|ynt|отв|回复|答复|回覆)\s?(?:\[\d{1,3}\])?\s?[::]", re.I)
-_MENTIONS_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)|deliver", re.I)
+_ANSWERS = re.compile(
+    r"\s*(?:re|aw|antw|sv|vs|odp|rif|res|r|ynt|отв|回复|答复|回覆|fwd?|wg|tr|rv|enc|doorst|vb|pd|i|ilt|转发|轉寄|전달)"
+    r"\s?(?:\[\d{1,3}\])?\s?[::]",
+    re.I,
+)
+_REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
 
 
 class Kind(StrEnum):
@@ -171,6 +175,8 @@ def kind_of(mail: Mail, feedback: Headers, has_status: bool, human: Words) -> Ki
     if report_type == "delivery-status" or headers.get("x-failed-recipients"):
         return Kind.BOUNCE
     by_server = bool(_SERVER.search(headers.get("from")))
+    if by_server and _is_somebodys(headers):
+        by_server = bool(_REPLY.search(human.text))  # anybody can call himself a mail system
     if _is_complaint(mail, human.text, by_server):
         return Kind.FEEDBACK
     if _DMARC_SUBJECT.search(subject) or (mail.has(b"!") and _DMARC_FILE.search(mail.raw, 0, _NAMED_WITHIN)):
@@ -190,7 +196,7 @@ def _by_subject(headers: Headers, subject: str, human: str) -> Kind:
     is_answer = bool(_ANSWERS.match(subject))
     cannot_be = is_freight or is_answer or _is_somebodys(headers) or _is_of_a_list(headers)
     says_bounce = bool(_BOUNCE_SUBJECT.search(subject)) and not cannot_be
-    mentions_reply = bool(_MENTIONS_REPLY.search(human))
+    mentions_reply = "deliver" in human.lower() or bool(_REPLY.search(human))
     if says_bounce and mentions_reply:
         return Kind.BOUNCE
     if _is_automatic(headers):
@@ -217,7 +223,8 @@ def _by_words(headers: Headers, human: str, cannot_be: bool) -> Kind:
 def _is_somebodys(headers: Headers) -> bool:
     """Whether a person or a program wrote it: a notification's return path is empty (RFC 5321, 4.5.5) or a server's."""
     path = headers.get("return-path").strip()
-    return bool(path) and path not in _EMPTY_PATHS and not _SERVER.search(f"{path} {headers.get('from')}")
+    sender = headers.get("from").rpartition("<")[2]  # without the name
+    return bool(path) and path not in _EMPTY_PATHS and not _SERVER.search(f"{path} {sender}")
 
 
 def _is_of_a_list(headers: Headers) -> bool:

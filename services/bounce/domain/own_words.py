@@ -31,6 +31,7 @@ _RETURNED_BELOW = Signed(
 _FIRST_WORDS = 40  # characters in which no returned mail begins
 _TAGS = re.compile(r"<[a-z/!][^<>]{0,2000}>", re.I)
 _SILENT = re.compile(r"<(/?)(?:style|script)\b", re.I)
+_WITHIN = re.compile(r"<wbr ?/?>|&shy;", re.I)  # where a long word, as an address is, may be broken
 _BREAKS = re.compile(r"<(?:br|/p|/div|/tr|/td|/h\d|/li)[^<>]{0,200}>", re.I)
 # lines of a log begin with the time: MDaemon prints its session so
 _STAMPS = re.compile(r"^(?:[A-Z][a-z]{2} )?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?: ", re.M)
@@ -85,7 +86,7 @@ def human_text(parts: Sequence[Part]) -> str:
     else:
         text = first.text[: 4 * MAX_TEXT]
     if first.type == "text/html" or text[:200].lstrip().lower().startswith(("<html", "<!doctype")):
-        text = html.unescape(_TAGS.sub(" ", _BREAKS.sub("\n", _without_silent(text))))
+        text = html.unescape(_TAGS.sub(" ", _BREAKS.sub("\n", _WITHIN.sub("", _without_silent(text)))))
     text = text.replace("\r\n", "\n")
     if "<-- " in text or "<<< " in text:
         text = _STAMPS.sub("", text)

@@ -25,7 +25,7 @@ _ENCODING = re.compile(rb"^content-transfer-encoding:[ \t]*(base64|quoted-printa
 _REPORT = re.compile(rb"^content-type:\s{0,20}multipart/report", re.M)
 _FROM_SERVER = re.compile(rb"^from:[^\n]{0,500}(?:mailer-daemon|postmaster@|mail delivery s)", re.M)
 _HEAD = re.compile(rb"(?:[^\s:]{1,200}:[^\n]*(?:\n[ \t][^\n]*)*+(?:\n|\Z))++")  # only headers
-_WANTED = re.compile(rb"^(return-path|errors-to|sender|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
+_WANTED = re.compile(rb"^(return-path|errors-to|sender|to|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
 _ENDS_LINE = (b"\n", b"\r", b" ", b"\t", b"")
 MAX_RETURNED = 16 * 1024
 _MOST_TYPES = 20
@@ -45,15 +45,17 @@ class Mail:
 
     @property
     def inside(self) -> bytes | None:
-        """A report forwarded as an attachment: the returned mail, if it is a report itself, or from a mail server while
-        the mail around it is not."""
+        """A report forwarded as an attachment: the returned mail, if it is a report itself, or if the mail around it is
+        from no mail server, while it is, or forwards a report."""
         body = self._decoded(MAX_BYTES)
         if not body:
             return None
         head = body[: _blank_line(body[:MAX_RETURNED])[0]].lower()
         if _REPORT.search(head):
             return body
-        return body if _FROM_SERVER.search(head) and not _FROM_SERVER.search(self._lower[:MAX_HEAD]) else None
+        if _FROM_SERVER.search(self._lower[:MAX_HEAD]):
+            return None
+        return body if _FROM_SERVER.search(head) or b"message/delivery-status" in body.lower() else None
 
     def _decoded(self, most: int) -> bytes:
         """Return the returned message without its transfer encoding, of which at most so many bytes are read."""
@@ -105,7 +107,8 @@ class Mail:
                 if begin < 0 or head == body or self._lower.find(b"content-transfer-encoding", begin, head) >= 0:
                     return []
                 end = self.raw.find(b"\n--", body - 1)
-                texts.append(mime.to_text(self.raw[body : end if end >= 0 else None], {}))
+                glued = self._lower.find(b"-recipient:", begin, head) >= 0  # the blank line above the fields was lost
+                texts.append(mime.to_text(self.raw[at if glued else body : end if end >= 0 else None], {}))
                 at = self._lower.find(kind, body)
         return texts
 

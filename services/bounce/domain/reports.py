@@ -37,8 +37,18 @@ _BARE = re.compile(
     r"([\w.+-]{1,64})(?=[ \t\r]{0,20}$| \()",
     re.I | re.M,
 )
-_FROM_US = re.compile(r"\bfrom you:?\s{0,4}<?$", re.I)
+# before our own address: in a sentence, or in the header lines that some servers quote
+_FROM_US = re.compile(
+    r"\bfrom you:?\s{0,4}<?$|^[ \t>]{0,12}(?:from|sender|von|absender|de|da|van|afzender|expéditeur|remitente|remetente"
+    r"|mittente|от|od|gönderen|差出人|送信者|发件人|發件人|寄件者|보낸 ?사람)[ \t]{0,6}[::][^\n@]{0,60}$",
+    re.I | re.M,
+)
+_BEFORE = 100  # characters
 _RCPT = re.compile(rf"\brcpt to:\s{{0,2}}<?({ADDRESS})", re.I)
+# users of GroupWise, one below the other, each with a reason
+_BARES = re.compile(r"^[ \t]{1,12}([\w.+-]{1,64}) \(([^)\n]{3,200})\)[ \t\r]*$", re.M)
+_MOST_FORWARDED = 3  # times
+_REFUSALS = 400  # the first code of these
 _OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "support@", "helpdesk@")
 _FINAL = re.compile(rf"^final-recipient:[^\n@]{{0,40}}?({ADDRESS})", re.I | re.M)
 
@@ -109,9 +119,11 @@ def read_mails(raws: Sequence[bytes]) -> list[Report]:
     mails = [Mail(raw) for raw in raws]
     fields = delivery_statuses(mails)
     for place, mail in enumerate(mails):
-        if not fields[place] and (inside := mail.inside) is not None:
+        inside, depth = mail.inside if not fields[place] else None, 0
+        while inside is not None and not fields[place] and depth < _MOST_FORWARDED:
             mails[place] = Mail(inside)
             fields[place] = delivery_status(mails[place])
+            inside, depth = mails[place].inside, depth + 1
     humans = [Sentences(mail) for mail in mails]
     read_sentences([human for human, said in zip(humans, fields, strict=True) if not said])
     feedbacks = [_feedback(mail.parts) if mail.has(b"feedback-report") else NO_FIELDS for mail in mails]
@@ -169,13 +181,25 @@ def _from_text(sentences: Sentences) -> tuple[Reported, ...]:
         return tuple(_told_of(one, action, stage_of(one.text)) for one in apart)
     stage = stage_of(human)
     if len(told) == 1 and told[0].address is None:
-        told = [Told(failed[0] if failed else _mentioned(sentences), told[0].text)]
+        named = failed or [_mentioned(sentences)]
+        told = _own_users(sentences) or [Told(one, told[0].text) for one in named]
     return tuple(_told_of(one, action, stage) for one in told[:MAX_RECIPIENTS])
 
 
 def _told_of(told: Told, action: str, stage: str | None) -> Reported:
     words = told.words
-    return Reported(told.address, action, *codes_in(words), words, told.host, stage)
+    code, enhanced = codes_in(words)
+    if code and code < _REFUSALS and (enhanced or "").startswith("2"):
+        action = "delivered"  # of several recipients in one report, it reached this one
+    return Reported(told.address, action, code, enhanced, words, told.host, stage)
+
+
+def _own_users(sentences: Sentences) -> list[Told]:
+    """Return what is said about several users of the server itself, which it names without their domain."""
+    users = _BARES.findall(sentences.text) if _BARE.search(sentences.text) else []
+    server = _ADDRESS.search(sentences.mail.headers.get("from")) if len(users) > 1 else None
+    domain = server[0].partition("@")[2] if server else ""
+    return [Told(f"{name}@{domain}", reason) for name, reason in users[:MAX_RECIPIENTS]] if domain else []
 
 
 def _mentioned(sentences: Sentences) -> str | None:
@@ -193,10 +217,21 @@ def _mentioned(sentences: Sentences) -> str | None:
     told = mail.headers.get("to").lower()
     text = sentences.text
     found_here = list(islice(_ADDRESS.finditer(text), MAX_RECIPIENTS))
-    apart = [found for found in found_here if not _FROM_US.search(text, max(0, found.start() - 24), found.start())]
+    apart = [
+        found for found in found_here if not _FROM_US.search(text[max(0, found.start() - _BEFORE) : found.start()])
+    ]
     mentioned = [found[0].lstrip("'`") for found in apart or found_here]
     others = (one for one in mentioned if one.lower() not in told and not one.lower().startswith(_OFFICES))
-    return next(others, mentioned[0] if mentioned else None)
+    return next(others, mentioned[0] if mentioned else _written_to(mail))
+
+
+def _written_to(mail: Mail) -> str | None:
+    """Return the one address that the returned mail was written to, or that the subject names."""
+    for value in (mail.headers.get("subject"), mail.returned_headers.get("to")):
+        named: dict[str, str] = {one.lower(): one for one in _ADDRESS.findall(value[:2_000])}
+        if len(named) == 1:
+            return next(iter(named.values()))
+    return None
 
 
 def _feedback(parts: list[Part]) -> Headers:

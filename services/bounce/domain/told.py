@@ -24,7 +24,7 @@ _OPENS = re.compile(
     r"|invalid final delivery userid|delivery failed \d{1,3} attempts)):?[ \t]+)?"
     rf"(?:[\"'«]?<?|\[SMTP:)(?P<address>{ADDRESS})(?:>?[\"'»]?|\])"
     rf"(?:[ \t]*[<(]{ADDRESS}[>)])?;?(?:[ \t]+on (?:\d|[A-Z][a-z]{{2}}, \d)[^\n]{{0,40}})?[ \t]*"
-    r"(?P<rest>$|:.*$|\.\.\..*$|\((?:reason|expanded|generated).*$|(?:Invalid Address|Error|Mailbox|not |is ).*$)",
+    r"(?P<rest>$|:.*$|\.\.\..*$|\(.*$|(?:Invalid Address|Error|Mailbox|failed|not |is ).*$)",
     re.IGNORECASE | re.MULTILINE,
 )
 # where prose ends and the other server's own reply begins
@@ -104,7 +104,18 @@ def told_by(human: str) -> list[Told]:
         rest = found["rest"].lstrip(":. \t") + human[found.end() : end]
         text = f"{found['reason']}\n{rest}" if found["reason"] else rest
         told.append(Told(found["address"], without_prose(text.strip())))
-    return _shared(told, human[: opens[0].start()], human)[:MAX_TOLD]
+    return _shared(_joined(told), human[: opens[0].start()], human)[:MAX_TOLD]
+
+
+def _joined(told: list[Told]) -> list[Told]:
+    """Join what is said about one address in several places: some list all addresses first, and the replies below."""
+    texts: dict[str, list[str]] = {}
+    for one in told:
+        texts.setdefault((one.address or "").lower(), []).append(one.text)
+    if len(texts) == len(told):
+        return told
+    first = {(one.address or "").lower(): one.address for one in reversed(told)}
+    return [Told(first[key], "\n".join(filter(None, some))) for key, some in texts.items()]
 
 
 def transcribed(human: str) -> list[Told]:

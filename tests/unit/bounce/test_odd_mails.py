@@ -5,6 +5,7 @@ import quopri
 
 import pytest
 
+from services.bounce.domain import mime
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.facts import judge
 from services.bounce.domain.reports import Kind, read_mail
@@ -104,6 +105,15 @@ DRESSES = {
         b"From: kim@shop.example\nSubject: Fwd: look\nContent-Type: multipart/mixed; boundary=outer\n\n"
         b"--outer\nContent-Type: text/plain\n\nsee below\n--outer\nContent-Type: message/rfc822\n"
         b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(PLAIN) + b"--outer--\n"
+    ),
+    "sent on twice": (
+        b"From: kim@shop.example\nSubject: Fwd: Fwd: look\nContent-Type: multipart/mixed; boundary=further\n\n"
+        b"--further\nContent-Type: text/plain\n\nsee below\n--further\nContent-Type: message/rfc822\n\n"
+        + wrapped("multipart/mixed", HEAD.replace("MAILER-DAEMON", "lea"), first=b"--outer\n")
+        + b"--further--\n"
+    ),
+    "fields in the head of their part": PLAIN.replace(
+        b"delivery-status\n\n" + STATUS.split("\n\n")[0].encode() + b"\n\n", b"delivery-status\n"
     ),
     "blanks before the names of fields": report(
         WORDS, part("message/delivery-status", "".join(f" {line}\n" for line in STATUS.split("\n"))), RETURNED
@@ -277,3 +287,8 @@ def test_a_report_that_has_no_fields_is_a_bounce_by_its_type() -> None:
 def test_our_signature_is_found_in_a_returned_errors_to() -> None:
     sent = SENT_BACK.replace(f"Return-Path: <{PATH}>", f"Return-Path: <list@x.example>\nErrors-To: {PATH}")
     assert PATH in read_mail(report(WORDS, TOLD, part("message/rfc822", sent))).candidates
+
+
+def test_a_line_that_begins_like_the_boundary_ends_no_part() -> None:
+    head = b"Content-Type: multipart/mixed; boundary=q\n\n--q\nContent-Type: text/plain\n\n"
+    assert [part.text for part in mime.parse(head + b"one\n--quite\ntwo\n--q--\n")[1]] == ["one\n--quite\ntwo\n"]

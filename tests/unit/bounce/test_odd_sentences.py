@@ -66,6 +66,27 @@ FORMS = {
         f"\tRecipient: [SMTP:{LEA}]\n\tReason: Mailbox is full\n",
         [(KIM, "unknown-user"), (LEA, "mailbox-full")],
     ),
+    "in brackets before a reply in brackets": (
+        f"Not delivered:\n\n<{KIM}> (host 'mx' rejected it with code 550 (5.1.1) 'User does not exist')\n"
+        f"<{LEA}> (its mailbox is full)\n",
+        [(KIM, "unknown-user"), (LEA, "mailbox-full")],
+    ),
+    "in a list, and again with the reply": (
+        f"These failed:\n\n<{KIM}>\n<{LEA}>\n\n<{KIM}>: 550 5.1.1 no such user\n<{LEA}>: 552 5.2.2 mailbox full\n",
+        [(KIM, "unknown-user"), (LEA, "mailbox-full")],
+    ),
+    "in a list of fields": (
+        f"{KIM}; Failed; 5.1.1 (no such user)\n{LEA}; Failed; 5.2.2 (mailbox full)\n",
+        [(KIM, "unknown-user"), (LEA, "mailbox-full")],
+    ),
+    "in the lines of our own mail's head": (
+        f"Your message\n\n  From: shop@shop.example\n  To: {KIM}\n\ncould not be delivered: no such user.\n",
+        [(KIM, "unknown-user")],
+    ),
+    "several without a domain": (
+        "It was undeliverable to the following:\n\n\tkim (User not found)\n\tlea (Mailbox full)\n",
+        [("kim@mx.example", "unknown-user"), ("lea@mx.example", "mailbox-full")],
+    ),
     "no domain, as their own server writes": (
         "It was undeliverable to the following:\n\n\tkim (User account is expired)\n",
         [("kim@mx.example", "inactive")],
@@ -81,6 +102,18 @@ FORMS = {
         [(KIM, "unknown-user")],
     ),
 }
+
+
+def test_a_recipient_that_no_sentence_names_is_found_elsewhere() -> None:
+    words = "550 5.1.1 no such user"
+    both = mail(words, head=f"X-Failed-Recipients: {KIM}, {LEA}\n")
+    assert said(both) == [(KIM, "failed", "unknown-user"), (LEA, "failed", "unknown-user")]
+    assert said(mail(words, subject=f"Undeliverable: {KIM}")) == [(KIM, "failed", "unknown-user")]
+    parts = (
+        f"--q\nContent-Type: text/plain\n\n{words}\n\n--q\nContent-Type: message/rfc822\n\nTo: {KIM}\nSubject: x\n\n"
+    )
+    kind = "Content-Type: multipart/mixed; boundary=q\n"
+    assert said(mail(f"{parts}y\n--q--\n", head=kind)) == [(KIM, "failed", "unknown-user")]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -71,3 +71,21 @@ def test_the_subject_that_a_server_quotes_is_none_of_its_words() -> None:
 def test_servers_confirm_in_their_language(said: str) -> None:
     assert has_arrived(f"{said}\n\n{KIM}")
     assert not has_arrived(f"{said}\n\n{KIM}\n\nDelivery failed: lea@x.example")
+
+
+def test_of_several_recipients_some_may_have_got_the_mail() -> None:
+    said = (
+        "Your message has been partially delivered:\n\n"
+        f"<{KIM}> (delivered to 'mx.x.example' with code 250 (2.1.5) 'OK')\n"
+        "<lea@x.example> ('mx.x.example' rejected 'RCPT TO:<lea@x.example>' with code 550 (5.1.1) 'No user')\n"
+    )
+    report = read_mail(f"From: postmaster@x.example\nSubject: Partially delivered\n\n{said}".encode())
+    assert [(one.address, one.action) for one in report.recipients] == [
+        (KIM, "delivered"),
+        ("lea@x.example", "failed"),
+    ]
+
+
+def test_a_mailbox_of_250_megabytes_is_no_success() -> None:
+    report = read_mail(f"From: postmaster@x.example\nSubject: Failed\n\n<{KIM}>: over its 250 MB\n".encode())
+    assert [one.action for one in report.recipients] == ["failed"]

@@ -24,6 +24,8 @@ def fact(subject: str, text: str, *, sender: str = KIM, path: str = "<kim@x.exam
         ("Mail delivery failed", "My colleague's mail came back: 550 5.1.1 <kim@x.example> User unknown"),
         ("PROBLEM: delivery failed", "12 mails could not be delivered, as 550 5.1.1 <kim@x.example> User unknown"),
         ("Fwd: delivery failed", "Final-Recipient: rfc822; help@shop.example\nAction: failed\nStatus: 5.1.1"),
+        ("Fwd: Undelivered mail", "Why?\n\nFrom: MAILER-DAEMON@x.example\n\n<kim@x.example>: 550 5.1.1 User unknown"),
+        ("WG: Unzustellbar", "Was ist das?\n\n<kim@x.example>: 550 5.1.1 User unknown"),
         ("Returned to sender", "The courier says that the address does not exist. What now?"),
     ],
 )  # fmt: skip
@@ -110,6 +112,19 @@ def test_an_aggregate_report_is_recognised_by_the_name_of_its_file() -> None:
 
     assert mail("isp.example!shop.example!1772323200!1772409599.xml.gz") == "auth-report"
     assert mail("undelivered!.gz") != "auth-report"
+
+
+def test_a_forwarded_text_is_no_bounce_without_a_return_path_either() -> None:
+    said = "Why?\n\nFrom: MAILER-DAEMON@x.example\n\n<kim@x.example>: 550 5.1.1 User unknown"
+    assert fact("Fwd: Undelivered mail", said, path="").category == "not-a-bounce"
+
+
+def test_a_mail_system_by_name_alone_has_to_quote_a_reply() -> None:
+    phish = "3 messages could not be delivered because your mailbox is full. Click here."
+    called = "Mail Delivery System <help@x.example>"
+    assert fact("Mail delivery failed", phish, sender=called, path="<help@x.example>").category == "not-a-bounce"
+    said = "<kim@x.example>: 550 5.1.1 User unknown"
+    assert fact("Mail delivery failed", said, sender=called, path="<help@x.example>").category == "unknown-user"
 
 
 def test_newsletters_and_mails_of_lists_are_no_bounces() -> None:

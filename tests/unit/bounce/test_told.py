@@ -144,6 +144,11 @@ def test_html_only_reports_are_read_without_tags() -> None:
     assert judge(read_mail(raw), rules()).category == "unknown-user"
 
 
+def test_an_address_that_html_may_break_is_one_address() -> None:
+    raw = mail("<p>kim@<wbr>x.example: 550 5.1.1 no such user</p>", head="Content-Type: text/html\n")
+    assert [one.address for one in read_mail(raw).recipients] == ["kim@x.example"]
+
+
 @pytest.mark.parametrize("charset", ["iso-2022-jp", "shift_jis", "euc-jp", "utf-8"])
 def test_japanese_is_read_in_its_charsets(charset: str) -> None:
     body = base64.encodebytes(f"宛先不明: {KIM}\n".encode(charset)).decode()

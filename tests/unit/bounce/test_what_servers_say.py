@@ -24,6 +24,27 @@ def test_each_reply_gets_the_category_it_means(about: str) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize(
+    ("said", "category"),
+    [
+        ("Benutzer kim ist nicht im Domino-Verzeichnis aufgeführt", "unknown-user"),
+        ("Kim wurde unter x.example nicht gefunden.", "unknown-user"),
+        ("kim est introuvable sur x.example.", "unknown-user"),
+        ("kim is niet gevonden op x.example.", "unknown-user"),
+        ("Nie znaleziono adresata kim w domenie x.example.", "unknown-user"),
+        ("kim, x.example etki alanında bulunamadı.", "unknown-user"),
+        ("宛先メールアドレスは存在しないか、利用されていません。", "unknown-user"),
+        ("користувача не знайдено", "unknown-user"),
+        ("Receiver not found: kim", "unknown-user"),
+        ("受信トレイの容量が上限に達しているため、配信できませんでした。", "mailbox-full"),
+        ("551 gebruiker is verhuisd, nieuw adres: kim@y.example", "moved"),
+        ("Your message was blocked by our Spam Firewall. It has NOT BEEN DELIVERED.", "spam-content"),
+    ],
+)
+def test_the_sentences_of_reports_mean_what_they_say(said: str, category: str) -> None:
+    assert of_text(said, rules()).category == category
+
+
 def test_a_reply_not_about_the_mailbox_suppresses_nothing() -> None:
     barred = [
         (row["text"], said.rule)
