@@ -67,10 +67,10 @@ def up(
     from pydantic import SecretStr
 
     from cli.supervisor import only_one, stop_signals
-    from libs.suite import load_suite
+    from libs.suite import checked_dsn, load_suite
 
     given = {"data_dir": data_dir, "port": port, "workers": workers, "simulator": simulator}
-    given["dsn"] = SecretStr(dsn) if dsn is not None else None  # type: ignore[assignment]
+    given["dsn"] = SecretStr(checked_dsn(dsn, "--dsn")) if dsn is not None else None  # type: ignore[assignment]
     settings = load_suite().model_copy(update={name: value for name, value in given.items() if value is not None})
     console = Console(stderr=as_json)
     with only_one(settings.data_dir), stop_signals() as stopped:
