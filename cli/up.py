@@ -130,6 +130,7 @@ def _screen_of(
     """Yield what draws one picture, or writes one line. During the start, it gives up when somebody wants to stop."""
     live = None if as_json or not console.is_terminal else Live(console=console, refresh_per_second=4)
     figures = _Figures(suite)
+    running: set[str] = set()
 
     def look() -> None:
         if live:
@@ -143,6 +144,11 @@ def _screen_of(
             raise _GivenUp
         if live:
             live.update(_screen(suite.processes, {}))
+        # where no table can be shown, as in the log of a container, a start of half a minute must not be silent
+        for process in () if live else suite.processes:
+            if process.is_well and process.name not in running:
+                running.add(process.name)
+                console.print(f"{process.name} is running.")
 
     suite.look = starting
     if live:
