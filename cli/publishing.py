@@ -28,7 +28,7 @@ from cli.apply import (
 from cli.errors import ProblemAnswer, UsageError
 from cli.exits import Exit
 from cli.output import facts, safe, table
-from cli.previewing import event_in, object_in, preview_shown
+from cli.previewing import event_in, object_in, preview_shown, schema_for
 from cli.session import Session, command
 
 templates = typer.Typer(help="Message texts, by channel and locale.", no_args_is_help=True)
@@ -227,20 +227,24 @@ def preview(
     session: Session,
     name: Name,
     locale: Annotated[str | None, typer.Option(help="The recipient's locale; default: English, or the first.")] = None,
-    event: Annotated[
-        Path | None, typer.Option(help="JSON file with an event, or its data; needed if the texts use any.")
-    ] = None,
+    event: Annotated[Path | None, typer.Option(help="JSON file with an event, or its data.")] = None,
     recipient: Annotated[Path | None, typer.Option(help="JSON file with the recipient.")] = None,
+    event_type: Annotated[
+        str | None,
+        typer.Option(help="Its schema says what may be missing, and invents an event; default: the event's."),
+    ] = None,
 ) -> None:
-    """Preview a template. Without --event its event has no data; without --recipient the recipient is invented."""
-    body: dict[str, Any] = {"locale": locale, "event": event_in(event), "recipient": object_in(recipient)}
+    """Preview a template, with an event and a recipient of yours, or with invented ones."""
+    given = event_in(event)
+    body: dict[str, Any] = {"locale": locale, "event": given, "recipient": object_in(recipient)}
+    body["event_schema"] = schema_for(session, event_type, (given or {}).get("type"))
     try:
         found = session.api.post(
             f"{TEMPLATE.at(name)}:preview", {key: value for key, value in body.items() if value is not None}
         )
     except ProblemAnswer as problem:
-        if event is None and problem.status == 422:
-            problem.hint = f"{problem.hint} Without --event FILE the event has no data.".strip()
+        if given is None and body["event_schema"] is None and problem.status == 422:
+            problem.hint = f"{problem.hint} Without --event FILE or --event-type TYPE the event has no data.".strip()
         raise
     session.give(found, preview_shown)
 

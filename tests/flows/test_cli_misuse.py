@@ -244,7 +244,8 @@ def test_a_preview_without_an_event_says_that_it_has_no_data(suite: ScriptedSuit
     suite.on("POST", f"{TEMPLATES}/a.push:preview", (422, problem))
 
     assert (
-        "Without --event FILE the event has no data" in shell.run("templates", "preview", "a.push", exit_code=1).stderr
+        "Without --event FILE or --event-type TYPE the event has no data"
+        in shell.run("templates", "preview", "a.push", exit_code=1).stderr
     )
     Path("event.json").write_text("{}")
     assert "--event" not in shell.run("templates", "preview", "a.push", "--event", "event.json", exit_code=1).stderr

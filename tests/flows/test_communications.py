@@ -174,6 +174,9 @@ async def test_an_edit_on_an_old_version_is_refused(suite: Suite) -> None:
     assert (first.status_code, first.headers["etag"]) == (200, '"2"')
     late = await suite.call("orders-notification", "PUT", path, PARCEL, **{"if-match": '"1"'})
     assert late.status_code == 412
+    assert (await suite.call("orders-notification", "GET", path)).headers["etag"] == '"2"'
+    same = await suite.call("orders-notification", "PUT", path, changed, **{"if-match": '"2"'})
+    assert same.headers["etag"] == '"2"'  # a change that changes nothing leaves others' edits valid
 
 
 async def test_another_mode_has_its_own_communications(suite: Suite, runtime: Runtime) -> None:

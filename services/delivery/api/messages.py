@@ -109,6 +109,7 @@ async def lookup(request: Request, principal: Suite, body: Ids) -> LookedUp:
                 "mode": Mode(row.mode).word,
                 "address_hash": base64.b64encode(row.address_hash).decode() if row.address_hash else None,
                 "recipient": row.recipient or None,
+                "erased": row.erased,
                 "channel": Channel(row.channel).word if row.channel else None,
                 "request_id": str(row.request_id),
                 "communication": row.communication,

@@ -58,6 +58,7 @@ class MessageRow:
     communication: str
     from_address: str | None
     recipient: str = ""
+    erased: bool = False  # known until the request's body is wiped
     attempts: list[dict[str, Any]] = field(default_factory=list)
     receipts: list[dict[str, Any]] = field(default_factory=list)
 

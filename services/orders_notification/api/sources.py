@@ -28,7 +28,7 @@ from services.orders_notification.api.source_shapes import (
 )
 from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.mapping import Answer
-from services.orders_notification.domain.sources import NAME, check_secrets, source
+from services.orders_notification.domain.sources import NAME, check_handshake, check_secrets, source
 from services.orders_notification.domain.topics import Report, check, heard
 from services.orders_notification.handlers.sources import Received, first_call, receive, rehearse
 from services.orders_notification.ports.sources import Author, StoredSource
@@ -102,6 +102,7 @@ async def put_source(
     version = held.source.version + 1 if held else 1
     definition = _definition(body, deps.shipped)
     compiled = source(name, version, definition)
+    check_handshake(compiled.handshake)
     if compiled.topic is not None:
         check(deps.grants, principal.tenant, compiled.topic)
     # a topic has no secrets: those of the webhook that it replaces are dropped

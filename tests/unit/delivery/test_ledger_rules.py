@@ -49,7 +49,7 @@ def test_quiet_hours_end_by_the_wall_clock(now: datetime, until: datetime | None
 
 def test_quiet_hours_within_a_day_and_none_at_all() -> None:
     siesta = {"from": "12:00", "to": "14:00", "zone": "UTC"}
-    assert quiet_until(siesta, at(13)) == at(14)
+    assert [quiet_until(siesta, at(hour)) for hour in (12, 13)] == [at(14), at(14)]
     assert quiet_until(siesta, at(14)) is None
     assert quiet_until({"from": "00:00", "to": "00:00", "zone": "UTC"}, at(13)) is None
     assert quiet_until(None, at(13)) is None
@@ -163,6 +163,7 @@ def test_unsent_messages_are_retried_until_attempts_or_time_run_out() -> None:
         (OnUnknown.LEAVE, 1, False),
         (OnUnknown.VERIFY, 1, False),
         (OnUnknown.RESEND, 1, True),
+        (OnUnknown.RESEND, 2, True),
         (OnUnknown.RESEND, 3, False),
     ],
 )

@@ -196,6 +196,7 @@ class PostgresReads:
             raw = requests[row.request_id].body
             slot = Body(self.keyring, row.request_id, raw).slot(row.ordinal) if raw else None
             row.recipient = slot.recipient if slot else ""
+            row.erased = slot is None and raw is not None
 
 
 async def _history(connection: Any, rows: Sequence[MessageRow]) -> None:
