@@ -35,9 +35,9 @@ async def erased_among(
 
     Must come before the transaction's writes; see `remember`. `since`: older erasures do not matter.
     """
-    if not await connection.fetchval(_ANY, since):
-        return {}
     wanted = set(owners)
+    if not wanted or not await connection.fetchval(_ANY, since):
+        return {}
     by_key = {(tenant, mode, _key(recipient)): (tenant, mode, recipient) for tenant, mode, recipient in wanted}
     rows = await connection.fetch(_FIND, *columns(sorted(by_key)))
     return {by_key[row["tenant"], row["mode"], row["recipient_key"]]: row["at"] for row in rows}
