@@ -6,11 +6,11 @@ import shutil
 import socket
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import typer
@@ -23,11 +23,21 @@ from cli.exits import Exit
 from cli.findings import Finding
 from cli.session import Session, command
 from libs import credentials
-from libs.errors import DepescheError
+from libs.errors import DepescheError, Permanent
+from libs.near import did_you_mean, near
 
 if TYPE_CHECKING:
     from libs.suite import SuiteSettings
 
+# of the command line, and of the sidecars' components
+_OTHER_NAMES = (
+    "DEPESCHE_URL",
+    "DEPESCHE_KEY",
+    "DEPESCHE_MODE",
+    "DEPESCHE_ENGINES",
+    "DEPESCHE_KAFKA_",
+    "DEPESCHE_REDIS_",
+)
 _LOW_DISK_BYTES = 1 << 30
 _CLOCK_SECONDS = 2.0
 _OLDEST_POSTGRES = 15
@@ -93,6 +103,7 @@ def _examined(session: Session, dsn: str | None) -> Iterator[Finding]:
             yield Finding("settings", "wrong", f"{field.pointer}: {field.detail}", "Correct or unset it.")
         return
     yield Finding("settings", "ok", "every value is valid")
+    yield from _misspelt(os.environ)
     yield _folder(settings.data_dir.resolve())
     yield _secrets(settings.data_dir)
     yield from _suite(session, settings)
@@ -100,9 +111,19 @@ def _examined(session: Session, dsn: str | None) -> Iterator[Finding]:
     try:
         found = local.target(dsn)
     except DepescheError as error:
-        yield Finding("postgres", "warning", error.detail)
+        state: Literal["warning", "wrong"] = "wrong" if isinstance(error, Permanent) else "warning"
+        yield Finding("postgres", state, error.detail)
         return
     yield from asyncio.run(_database(found))
+
+
+def _misspelt(environment: Iterable[str]) -> Iterator[Finding]:
+    """Variables with our prefix that nothing reads: in the file, an unknown name is an error."""
+    known = local.setting_names()
+    for name in sorted(environment):
+        if name.startswith("DEPESCHE_") and name not in known and not name.startswith(_OTHER_NAMES):
+            found = f"nothing reads {name}.{did_you_mean(near(name, known))}"
+            yield Finding("settings", "warning", found, "`depesche settings` lists all names.")
 
 
 def _python() -> Finding:
@@ -158,7 +179,7 @@ async def _database(dsn: str) -> list[Finding]:
 
     try:
         connection = await asyncpg.connect(dsn, timeout=5)
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         advice = "Start it, or check DEPESCHE_DSN (or --dsn)."
         return [Finding("postgres", "wrong", f"it does not answer: {error or type(error).__name__}", advice)]
     try:

@@ -160,15 +160,15 @@ async def _reached(work: Coroutine[Any, Any, T]) -> T:
 
     try:
         return await work
-    except (OSError, asyncpg.PostgresError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise Unavailable(f"Postgres does not answer: {error}. Check --dsn (or DEPESCHE_DSN).") from error
 
 
 def target(dsn: str | None) -> str:
     """Return the DSN to work on: the given one, from the settings, or of the folder's own running server."""
-    from libs.suite import load_suite
+    from libs.suite import checked_dsn, load_suite
 
-    found = dsn or load_suite().migrating_dsn
+    found = checked_dsn(dsn or "", "--dsn") or load_suite().migrating_dsn
     if found:
         return found
     from libs.storage import embedded
@@ -226,6 +226,13 @@ def settings_classes() -> "list[type[ServiceSettings]]":
             if isinstance(thing, type) and issubclass(thing, ServiceSettings) and thing.__module__.startswith(name)
         ]
     return found
+
+
+def setting_names() -> set[str]:
+    """Return the environment variables of all settings."""
+    from libs.settings import prefix_of
+
+    return {f"{prefix_of(cls)}{name}".upper() for cls in settings_classes() for name in cls.model_fields}
 
 
 def unit(name: str) -> str:

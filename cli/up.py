@@ -67,10 +67,10 @@ def up(
     from pydantic import SecretStr
 
     from cli.supervisor import only_one, stop_signals
-    from libs.suite import load_suite
+    from libs.suite import checked_dsn, load_suite
 
     given = {"data_dir": data_dir, "port": port, "workers": workers, "simulator": simulator}
-    given["dsn"] = SecretStr(dsn) if dsn is not None else None  # type: ignore[assignment]
+    given["dsn"] = SecretStr(checked_dsn(dsn, "--dsn")) if dsn is not None else None  # type: ignore[assignment]
     settings = load_suite().model_copy(update={name: value for name, value in given.items() if value is not None})
     console = Console(stderr=as_json)
     with only_one(settings.data_dir), stop_signals() as stopped:
@@ -130,6 +130,7 @@ def _screen_of(
     """Yield what draws one picture, or writes one line. During the start, it gives up when somebody wants to stop."""
     live = None if as_json or not console.is_terminal else Live(console=console, refresh_per_second=4)
     figures = _Figures(suite)
+    running: set[str] = set()
 
     def look() -> None:
         if live:
@@ -143,6 +144,11 @@ def _screen_of(
             raise _GivenUp
         if live:
             live.update(_screen(suite.processes, {}))
+        # where no table can be shown, as in the log of a container, a start of half a minute must not be silent
+        for process in () if live else suite.processes:
+            if process.is_well and process.name not in running:
+                running.add(process.name)
+                console.print(f"{process.name} is running.")
 
     suite.look = starting
     if live:

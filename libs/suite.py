@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from libs.errors import Invalid, Unavailable
 from libs.keyring import Keyring
@@ -27,6 +27,13 @@ from libs.service_client import Transport
 from libs.settings import FILE_NAME, ServiceSettings, load
 
 _ASK_SECONDS = 5.0
+
+
+def checked_dsn(dsn: str, pointer: str) -> str:
+    """Return it. Raises Invalid if it is no address of a database, without its text, which may hold a password."""
+    if dsn and not dsn.startswith(("postgresql://", "postgres://")):
+        raise Invalid("This is not the address of a database; write postgresql://user@host/database.", pointer=pointer)
+    return dsn
 
 
 class SuiteSettings(ServiceSettings):
@@ -100,6 +107,15 @@ class SuiteSettings(ServiceSettings):
     drain_seconds: float = Field(
         30.0, gt=0, description="Seconds that a process may take to finish its work when stopped."
     )
+
+    @field_validator("dsn", "owner_dsn")
+    @classmethod
+    def _is_a_dsn(cls, dsn: SecretStr) -> SecretStr:
+        try:
+            checked_dsn(dsn.get_secret_value(), "dsn")
+        except Invalid as error:
+            raise ValueError(error.detail) from error
+        return dsn
 
     @property
     def migrating_dsn(self) -> str:

@@ -1,5 +1,6 @@
 """The supervisor starts the suite in stages, restarts what ends, and leaves nothing behind."""
 
+import io
 import os
 import signal
 import socket
@@ -11,10 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 from pydantic import SecretStr
+from rich.console import Console
 
 from cli.processes import CannotStart, Process, end_left_behind
 from cli.suite import Suite
 from cli.supervisor import Supervisor, stop_signals
+from cli.up import _screen_of
 from libs.suite import SuiteSettings
 
 # prints when it starts, and at SIGTERM that it ends
@@ -68,6 +71,13 @@ def eventually(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_a_start_without_a_terminal_says_what_runs(two: Two) -> None:
+    said = io.StringIO()
+    with _screen_of(two, Console(file=said), [], False), two:
+        pass
+    assert said.getvalue() == "first is running.\n"  # of the last ones, "Depesche is up" tells
 
 
 def test_the_last_that_was_started_ends_first(two: Two, tmp_path: Path) -> None:

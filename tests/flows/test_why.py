@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from libs.contracts.audit import ActionRecorded
 from libs.contracts.bounce import BounceClassified, SuppressionChanged
 from libs.contracts.delivery import Receipt, ReceiptRecorded
 from libs.contracts.outcomes import Status
@@ -118,6 +119,17 @@ async def test_a_hold_is_named_with_its_author_and_note(world: World) -> None:
     world.delivery[id_.partition(".")[0]] = {"state": "held", "reason": "held", "detail": detail}
     answer = await world.why(recipient=KIM, order=ORDER)
     assert answer["sentence"] == f"It has not been sent yet. {detail}"
+
+
+async def test_a_cancellation_is_named_with_its_author_and_note(world: World) -> None:
+    await world.told((Status.PENDING, Status.SKIPPED, 1), reason="cancelled")
+    cause = str(first_id_at(NOW))
+    for about, note in ((cause, "Wrong price"), (str(uuid4()), "Another one")):
+        action = ActionRecorded(actor="k1", action="cause.cancel", object=about, at=NOW, note=note)
+        await world.hear(action, subject=None)
+    facts = [fact["text"] for fact in (await world.why(recipient=KIM, order=ORDER))["facts"]]
+    assert f"k1 performed cause.cancel on {cause}. Note: Wrong price" in facts
+    assert "Another one" not in str(facts)
 
 
 async def test_a_request_that_never_reached_delivery_is_no_trace(world: World) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from libs.contracts.outcomes import Status
+from libs.contracts.reasons import Reason
 from libs.errors import DepescheError
 from libs.ids import first_id_at
 from libs.telemetry import get_logger, span
@@ -14,11 +15,12 @@ from services.history.domain.chain import Fact, in_order, of_decisions, of_docum
 from services.history.domain.facts import Document
 from services.history.domain.no_trace import decide_elsewhere, decide_without_address, decide_without_trace
 from services.history.domain.verdict import Verdict, decide
-from services.history.ports import Asker, History, Search
+from services.history.ports import ActionSearch, Asker, History, Search
 from services.history.queries import Question, uuid_of
 from services.history.queries.finding import find_cases
 from services.history.queries.traces import trace_links
 
+_CANCELS = 5  # of one cause; repeating it changes nothing
 _CLOCKS_APART = timedelta(minutes=5)
 _ON_THE_WAY = timedelta(minutes=1)  # a request unknown to delivery counts as lost only after this time
 
@@ -86,7 +88,8 @@ async def _completed(deps: History, question: Question, case: Case, others: Sequ
 
 
 async def _documents(deps: History, question: Question, case: Case) -> tuple[Document, ...]:
-    """Return events about the messages since they began, and, for a barred address, also earlier ones about it."""
+    """Return events about the messages since they began, for a barred address also earlier ones about it, and who
+    cancelled the cause if that ended them."""
     ids = [message.id for message in case.messages]
     if not ids:
         return ()
@@ -95,6 +98,9 @@ async def _documents(deps: History, question: Question, case: Case) -> tuple[Doc
     keys = {m.address_key for m in case.messages if m.latest.status is Status.SUPPRESSED and m.address_key is not None}
     for key in sorted(keys):
         found += await deps.audit.documents(Search(question.tenant, question.mode, address_key=key))
+    if case.cause_id and any(message.latest.reason is Reason.CANCELLED for message in case.messages):
+        cancelled = ActionSearch(question.tenant, question.mode, _CANCELS, None, "cause.cancel", str(case.cause_id))
+        found += await deps.audit.actions(cancelled)
     return tuple(sorted({document.id: document for document in found}.values(), key=lambda d: d.id))
 
 

@@ -34,6 +34,27 @@ def test_secrets_are_masked(shell: Shell) -> None:
         assert "********" in shown
 
 
+@pytest.mark.parametrize("words", [("migrate",), ("first-keys",), ("up", "--port", "1")])
+def test_what_is_no_address_of_a_database_is_refused(shell: Shell, words: tuple[str, ...]) -> None:
+    refused = shell.run(*words, "--dsn", "hush@db/x", exit_code=Exit.USAGE)
+    assert "postgresql://user@host/database" in " ".join(refused.stderr.split())
+    assert "hush" not in refused.stderr
+
+
+def test_the_doctor_reports_what_is_no_address_of_a_database(shell: Shell) -> None:
+    found = shell.json("doctor", "--dsn", "hush@db/x", exit_code=Exit.REFUSED)
+    assert [one["check"] for one in found["findings"] if one["state"] == "wrong"] == ["postgres"]
+
+
+def test_a_misspelt_variable_is_noticed(shell: Shell) -> None:
+    found = shell.json(
+        "doctor", exit_code=None, DEPESCHE_DELIVERY_LEASE_SECOND="3", DEPESCHE_KAFKA_BROKERS="kafka:9092"
+    )
+    (warning,) = [one for one in found["findings"] if one["check"] == "settings" and one["state"] == "warning"]
+    assert "nothing reads DEPESCHE_DELIVERY_LEASE_SECOND." in warning["found"]
+    assert "'DEPESCHE_DELIVERY_LEASE_SECONDS'" in warning["found"]
+
+
 def test_an_invalid_value_is_named_by_its_variable(shell: Shell) -> None:
     result = shell.run("settings", exit_code=Exit.USAGE, DEPESCHE_PORT="many")
     assert "DEPESCHE_PORT" in result.stderr
