@@ -2,7 +2,7 @@
 
 import pytest
 
-from libs.rendering import LimitExceeded
+from libs.rendering import ContentTooLarge, LimitExceeded
 from libs.rendering.environment import ChannelEnvironment
 from libs.rendering.limits import MAX_ITEMS, MAX_LOCALS
 from libs.rendering.text import Text, Wanted
@@ -39,6 +39,16 @@ def test_a_range_has_at_most_ten_thousand_items(source: str) -> None:
     assert render(source.replace("LAST", str(MAX_ITEMS))) in {"10000", "ok"}
     with pytest.raises(LimitExceeded, match=r"the range 1\.\.10001 has more than 10000 items"):
         render("{% assign last = event.data.n | plus: 1 %}" + source.replace("LAST", "last"), n=MAX_ITEMS)
+
+
+@pytest.mark.parametrize("behind", ["", "{% if true %}{% endif %}"], ids=["values alone", "Liquid"])
+def test_a_part_has_at_most_its_characters_words_and_values_together(behind: str) -> None:
+    source = "x" * 60 + "{{ event.data.a }}" + behind
+    text = Text(source, Wanted(ChannelEnvironment("text", "en"), "/part", max_source=200, max_output=100))
+
+    assert len(text.render({"event": {"data": {"a": "y" * 40}}})) == 100
+    with pytest.raises(ContentTooLarge, match="too long for this part"):
+        text.render({"event": {"data": {"a": "y" * 41}}})
 
 
 @pytest.mark.parametrize("loop", ["for", "tablerow"])
