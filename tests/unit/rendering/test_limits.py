@@ -2,7 +2,7 @@
 
 import pytest
 
-from libs.rendering import ContentTooLarge, LimitExceeded
+from libs.rendering import ContentTooLarge, LimitExceeded, RenderFailed
 from libs.rendering.environment import ChannelEnvironment
 from libs.rendering.limits import MAX_ITEMS, MAX_LOCALS
 from libs.rendering.text import Text, Wanted
@@ -61,3 +61,34 @@ def test_a_loop_counts_its_body(loop: str) -> None:
     render(source(1), kind="html", a=1, b=2)
     with pytest.raises(LimitExceeded, match="too much work: its loops exceed 120,000 steps"):
         render(source(12), kind="html", a=1, b=2)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{{ event.data.list | size }}", "size accepts at most 10000 items"),
+        ("{{ event.data.p | replace: 'x', event.data.p }}", r"replace returns more than 131072 characters\."),
+        ("{{ event.data.long | append: event.data.long }}", "append returns more than 131072 characters or"),
+        ("{% for i in (1..400) %}{% assign a = event.data.long | upcase %}{% endfor %}", "its filters exceed"),
+        ("{{ event.data.nested | join }}", "its filters exceed"),
+        ("{{ event.data.nested | sum }}", "its filters exceed"),
+        (
+            "{% for i in (1..200) %}{% if event.data.long contains 'y' %}{% endif %}{% endfor %}",
+            "its comparisons exceed",
+        ),
+        ("{% for i in (1..15) %}{% if event.data.items contains 1 %}{% endif %}{% endfor %}", "its comparisons exceed"),
+    ],
+)
+def test_filters_and_comparisons_are_bounded(source: str, message: str) -> None:
+    items = [0] * MAX_ITEMS
+    data = {"p": PIECE, "long": "x" * 100_000, "list": [0] * (MAX_ITEMS + 1), "items": items, "nested": [items] * 13}
+
+    with pytest.raises(LimitExceeded, match=message):
+        render(source, **data)
+
+
+@pytest.mark.parametrize("value", ["1" * 61, 10**60, "1e61", "0.5e-61"])
+def test_a_number_has_at_most_sixty_digits(value: object) -> None:
+    assert render("{{ event.data.n | plus: 0 }}", n=10**60 - 1) == "9" * 60
+    with pytest.raises(RenderFailed, match=r"is not a number|more than 60 digits"):
+        render("{{ event.data.n | plus: 0 }}", n=value)
