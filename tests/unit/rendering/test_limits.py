@@ -1,10 +1,14 @@
 """Promise: every limit of a render holds at its number, no more and no less."""
 
+import json
+from typing import cast
+
 import pytest
 
-from libs.rendering import ContentTooLarge, LimitExceeded, RenderFailed
+from libs.rendering import Content, ContentTooLarge, LimitExceeded, PushContent, RenderFailed, compile_template
 from libs.rendering.environment import ChannelEnvironment
 from libs.rendering.limits import MAX_ITEMS, MAX_LOCALS
+from libs.rendering.template import PUSH_RESERVE, push_bytes
 from libs.rendering.text import Text, Wanted
 
 PIECE = "x" * 1_000
@@ -92,3 +96,27 @@ def test_a_number_has_at_most_sixty_digits(value: object) -> None:
     assert render("{{ event.data.n | plus: 0 }}", n=10**60 - 1) == "9" * 60
     with pytest.raises(RenderFailed, match=r"is not a number|more than 60 digits"):
         render("{{ event.data.n | plus: 0 }}", n=value)
+
+
+def push(body: str) -> Content:
+    template = compile_template("push", "en", {"title": "t", "body": "{{ event.data.body }}"})
+    return template.render({"event": {"data": {"body": body}}})
+
+
+@pytest.mark.parametrize("sign", ["x", "Ä", "😀", '"'])
+def test_a_push_has_at_most_4096_bytes_with_what_delivery_adds(sign: str) -> None:
+    each = len(json.dumps(sign, ensure_ascii=False).encode()) - 2
+    fits = (4_096 - PUSH_RESERVE - len('"t"  ""  ')) // each
+    rest = "x" * ((4_096 - PUSH_RESERVE - len('"t"  ""  ')) % each)
+
+    assert push_bytes(cast(PushContent, push(sign * fits + rest))) == 4_096
+    with pytest.raises(ContentTooLarge, match="The push has 4,097 bytes"):
+        push(sign * fits + rest + "x")
+
+
+def test_a_subject_has_at_most_998_characters() -> None:
+    template = compile_template("email", "en", {"subject": "{{ event.data.s }}", "html": "x"})
+
+    assert template.render({"event": {"data": {"s": "x" * 998}}})
+    with pytest.raises(RenderFailed, match="1 to 998 characters"):
+        template.render({"event": {"data": {"s": "x" * 999}}})
