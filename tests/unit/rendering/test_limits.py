@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+from libs.errors import Invalid
 from libs.rendering import Content, ContentTooLarge, LimitExceeded, PushContent, RenderFailed, compile_template
 from libs.rendering.environment import ChannelEnvironment
 from libs.rendering.limits import MAX_ITEMS, MAX_LOCALS
@@ -120,3 +121,9 @@ def test_a_subject_has_at_most_998_characters() -> None:
     assert template.render({"event": {"data": {"s": "x" * 998}}})
     with pytest.raises(RenderFailed, match="1 to 998 characters"):
         template.render({"event": {"data": {"s": "x" * 999}}})
+
+
+def test_blocks_nest_twenty_deep() -> None:
+    assert render("{% if true %}" * 20 + "x" + "{% endif %}" * 20) == "x"
+    with pytest.raises(Invalid, match="at most 20 tags may stand in one another"):
+        render("{% if true %}" * 21 + "x" + "{% endif %}" * 21)
