@@ -241,6 +241,15 @@ async def test_two_people_editing_do_not_undo_one_another(suite: Suite) -> None:
     assert same.headers["etag"] == '"2"'  # a change that changes nothing leaves others' edits valid
 
 
+async def test_a_published_template_keeps_its_channel(suite: Suite) -> None:
+    await put(suite, "parcel", PUSH)
+    await publish(suite, "parcel")
+
+    refused = await put(suite, "parcel", SMS, match="*")
+
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (409, "/channel")
+
+
 async def test_of_two_edits_at_the_same_time_one_is_refused(suite: Suite) -> None:
     await put(suite, "parcel", PUSH)
 

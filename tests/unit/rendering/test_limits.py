@@ -127,3 +127,12 @@ def test_blocks_nest_twenty_deep() -> None:
     assert render("{% if true %}" * 20 + "x" + "{% endif %}" * 20) == "x"
     with pytest.raises(Invalid, match="at most 20 tags may stand in one another"):
         render("{% if true %}" * 21 + "x" + "{% endif %}" * 21)
+
+
+def test_a_tag_has_at_most_2000_characters_and_a_text_4000_of_them() -> None:
+    assert render("{{ 'x' }}" * 4_000) == "x" * 4_000
+    with pytest.raises(Invalid, match="more than 4000 outputs and tags"):
+        render("{{ 'x' }}" * 4_001)
+    assert render("{{ '" + "x" * 1_900 + "' }}") == "x" * 1_900
+    with pytest.raises(Invalid, match="has more than 2000 characters"):
+        render("{{ '" + "x" * 2_001 + "' }}")
