@@ -227,7 +227,7 @@ def preview(
     session: Session,
     name: Name,
     locale: Annotated[str | None, typer.Option(help="The recipient's locale; default: English, or the first.")] = None,
-    event: Annotated[Path | None, typer.Option(help="JSON file with the event, or its data.")] = None,
+    event: Annotated[Path | None, typer.Option(help="JSON file with an event, or its data.")] = None,
     recipient: Annotated[Path | None, typer.Option(help="JSON file with the recipient.")] = None,
     event_type: Annotated[
         str | None,
@@ -238,9 +238,14 @@ def preview(
     given = event_in(event)
     body: dict[str, Any] = {"locale": locale, "event": given, "recipient": object_in(recipient)}
     body["event_schema"] = schema_for(session, event_type, (given or {}).get("type"))
-    found = session.api.post(
-        f"{TEMPLATE.at(name)}:preview", {key: value for key, value in body.items() if value is not None}
-    )
+    try:
+        found = session.api.post(
+            f"{TEMPLATE.at(name)}:preview", {key: value for key, value in body.items() if value is not None}
+        )
+    except ProblemAnswer as problem:
+        if given is None and body["event_schema"] is None and problem.status == 422:
+            problem.hint = f"{problem.hint} Without --event FILE or --event-type TYPE the event has no data.".strip()
+        raise
     session.give(found, preview_shown)
 
 

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from libs.contracts.delivery import MessageRejected, Rejection
+from libs.contracts.outcomes import Mode
 from libs.messaging.reading import decoded
 from services.bounce.domain.policy import Policy
 from tests.flows.bounces import World
@@ -24,7 +25,14 @@ def hash_of(name: str) -> bytes:
 
 
 async def said(
-    world: World, names: Sequence[str], text: str = GONE, *, at: datetime | None = None, tenant: int = 1, **more: Any
+    world: World,
+    names: Sequence[str],
+    text: str = GONE,
+    *,
+    at: datetime | None = None,
+    tenant: int = 1,
+    mode: Mode = Mode.LIVE,
+    **more: Any,
 ) -> None:
     """Refusals of mails to these recipients, each for its own message."""
     moment = at or world.clock.now
@@ -37,7 +45,7 @@ async def said(
         for name in names
     )  # fmt: skip
     event = MessageRejected(request_id=uuid4(), rejections=rejections, communication="news")
-    await world.hear(event, tenant=tenant)
+    await world.hear(event, tenant=tenant, mode=mode)
 
 
 async def rows(world: World, query: str, *arguments: Any) -> list[Any]:

@@ -135,6 +135,15 @@ async def test_a_rotated_key_works_for_its_grace_and_no_longer(suite: Suite) -> 
     assert {key["id"]: key["state"] for key in keys}[old["id"]] == "expired"
 
 
+async def test_a_rotation_prolongs_no_key(suite: Suite) -> None:
+    ends = suite.clock.now + timedelta(hours=1)
+    old = await suite.make_key("topics:read", expires_at=ends.isoformat())
+    await suite.call("POST", f"/v1/keys/{old['id']}:rotate", {"grace_hours": 2})
+    suite.clock.advance(timedelta(hours=1))
+    keys = (await suite.call("GET", "/v1/keys")).json()["items"]
+    assert {key["id"]: key["state"] for key in keys}[old["id"]] == "expired"
+
+
 async def test_every_scope_of_the_list_can_be_given(suite: Suite) -> None:
     made = await suite.make_key(*SCOPES)
     assert made["scopes"] == sorted(SCOPES)

@@ -236,6 +236,8 @@ async def test_old_rollups_are_dropped_in_batches_and_nobody_is_told_that_there_
             await said(world, [f"cid{number}"], "550 5.7.1 Relay access denied", at=at, tenant=tenant)
             await told_by(world, "ses", f"dan{number}-{tenant}", GONE, tenant=tenant, **opinion)
     world.clock.now = NOW
+    for table in ("figure", "rule_hit", "unread", "opinion", "health"):  # as if of test traffic
+        await rows(world, f"update {table} set mode = {Mode.TEST:d} where tenant = 2")
     stop = asyncio.Event()
     task = asyncio.create_task(retention(world.service.deps, stop))
 
@@ -264,7 +266,7 @@ async def test_old_rollups_are_dropped_in_batches_and_nobody_is_told_that_there_
 async def test_a_batch_of_old_rollups_is_bounded(world: World) -> None:
     await rows(
         world,
-        """insert into figure select 1, 0, 0, '2020-01-01', 'policy', n::text, '', '', 1, 0, 0, 0, 0
+        f"""insert into figure select 1, {Mode.TEST:d}, 0, '2020-01-01', 'policy', n::text, '', '', 1, 0, 0, 0, 0
            from generate_series(1, 7000) as n""",
     )
     rollups = world.service.deps.rollups

@@ -4,6 +4,7 @@ import base64
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from libs.clock import FixedClock
-from libs.contracts.outcomes import Channel, Lane, Mode
+from libs.contracts.outcomes import Channel, Mode
 from libs.contracts.reasons import Reason
 from libs.storage.database import Database
 from services.delivery.adapters.postgres.operations import PostgresOperations
@@ -130,6 +131,21 @@ async def test_a_hold_stops_and_lifting_it_loses_nothing(world: World, clock: Fi
     assert sorted(accounts, key=str) == [{"recipients": 1, "sent": 1}, {"recipients": 1, "skipped": 1}]
 
 
+@pytest.mark.parametrize(("tenant", "mode"), [(TENANT, Mode.TEST), (2, Mode.LIVE)])
+async def test_a_hold_leaves_another_tenants_and_modes_work_alone(
+    world: World, clock: FixedClock, tenant: int, mode: Mode
+) -> None:
+    await world.request(await world.release(["push"]), ["customer:1"])
+    ours = hold(HoldKind.TENANT, str(TENANT), clock)
+    theirs = replace(ours, tenant=tenant, mode=mode, target=str(tenant))
+    operations = PostgresOperations(world.database, KEYRING)
+    await operations.place(theirs, [])
+    assert await world.value("select count(*) from work where held") == 0
+    await operations.place(ours, [])
+    await operations.lift(theirs, [])
+    assert await world.value("select count(*) from work where held") == 1
+
+
 def ids(envelope: Any) -> Any:
     return envelope.data.recipients[0].notification_id
 
@@ -182,27 +198,11 @@ async def test_an_erased_customer_is_wiped_and_not_written_to(world: World) -> N
     for key in ("customer:1", "customer:2"):
         world.tokens.add(key, "push")
     envelope = await world.request(release, ["customer:1", "customer:2"])
-    assert await world.ledger.erase([(1, 1, "customer:1")]) == 1
-    assert await world.ledger.erase([(1, 1, "customer:1")]) == 0
+    assert await world.ledger.erase([(1, Mode.LIVE, "customer:1", world.clock())]) == 1
+    assert await world.ledger.erase([(1, Mode.LIVE, "customer:1", world.clock())]) == 0
     await world.send_all()
     assert await world.account(envelope.data.request_id) == {"recipients": 2, "sent": 1, "skipped": 1}
     assert (SKIPPED, Reason.RECIPIENT_ERASED) in await world.statuses()
-
-
-async def test_the_throttle_is_shared_and_leaves_room_for_what_is_urgent(world: World, clock: FixedClock) -> None:
-    release = await world.release(["push"])
-    keys = [f"customer:{n}" for n in range(30)]
-    for key in keys:
-        world.tokens.add(key, "push")
-    await world.execute("insert into throttle values (1, 1, 1, 0.001, 10, 10, now())")
-    await world.request(release, keys)
-    await world.send_all()
-    assert len(world.provider.calls) == 8  # a fifth of the bucket is reserved for the transactional lane
-    await world.request(release, keys[:2], lane="transactional")
-    await world.send_all(Lane.TRANSACTIONAL)
-    assert len(world.provider.calls) == 10
-    assert await world.value("select sum(pending) from request") == 22
-    assert await world.value("select count(*) from work where reason = $1", int(Reason.THROTTLED)) == 1
 
 
 async def test_an_unusable_sender_waits_and_says_so(world: World, clock: FixedClock) -> None:

@@ -9,8 +9,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from libs.contracts.outcomes import Mode
 from libs.ids import first_id_at
-from libs.messaging import postgres as relay
+from libs.messaging import keeping
 from libs.storage.database import Database
 from libs.storage.portions import in_portions
 from services.bounce.adapters.postgres import contacts, pruning, telling
@@ -27,7 +28,7 @@ __all__ = ["world"]
 STATEMENTS = {
     "orders_notification": [
         retention._PRUNE_KEYS, retention._PRUNE_RECIPIENTS, retention._PRUNE_REJECTIONS, retention._PRUNE_SETTLEMENTS,
-        relay._FORGET,
+        keeping._KEYS, keeping._LETTERS, keeping._ERASURES,
     ],
     "delivery": list(partitions._FORGET),
     "history": [days._DROP_REQUESTS],
@@ -65,8 +66,8 @@ async def test_old_rows_go_in_portions_until_none_is_left(database: str) -> None
                 "insert into idempotency (scope, key, body_hash, created_at) "
                 "select '', n::text, '', now() - interval '2 days' from generate_series(1, 25) as n"
             )
-        assert await in_portions(opened, relay._FORGET, "1 day", portion=10) == 25
-        assert await in_portions(opened, relay._FORGET, "1 day", portion=10) == 0
+        assert await in_portions(opened, keeping._KEYS, "1 day", portion=10) == 25
+        assert await in_portions(opened, keeping._KEYS, "1 day", portion=10) == 0
     finally:
         await opened.close()
 
@@ -75,12 +76,13 @@ async def test_old_facts_go_and_the_evidence_of_what_is_in_force_stays(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "_MOST", 2)  # several steps
-    for tenant in (1, 2):
+    for tenant, mode in ((1, Mode.LIVE), (2, Mode.TEST)):
         for name, ago in (("ann", 500), ("bob", 399), ("cid", 0)):
             world.clock.now = NOW - ago * DAY
-            await said(world, [name], tenant=tenant)  # suppresses the address at once
+            await said(world, [name], tenant=tenant, mode=mode)  # suppresses the address at once
         world.clock.now = NOW - 450 * DAY
-        await said(world, ["dan", "eve", "fay"], "452 4.2.2 mailbox full", tenant=tenant)  # suppresses nobody
+        full = "452 4.2.2 mailbox full"  # suppresses nobody
+        await said(world, ["dan", "eve", "fay"], full, tenant=tenant, mode=mode)
     world.clock.now = NOW
     facts = world.service.deps.facts
     assert await facts.drop_before(NOW - 400 * DAY) == 6

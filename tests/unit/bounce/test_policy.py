@@ -58,7 +58,8 @@ def test_an_untrusted_provider_needs_a_second_proof() -> None:
 
 
 @pytest.mark.parametrize(
-    ("apart", "bars"), [(HOUR, False), (23 * HOUR, False), (24 * HOUR, True), (20 * DAY, True), (63 * DAY, False)]
+    ("apart", "bars"),
+    [(HOUR, False), (23 * HOUR, False), (24 * HOUR, True), (20 * DAY, True), (62 * DAY, True), (63 * DAY, False)],
 )
 def test_a_second_proof_must_be_a_day_apart_and_recent(apart: timedelta, bars: bool) -> None:
     first, second = said(ago=apart, provider="small"), said(provider="small")
@@ -88,6 +89,19 @@ def test_an_accepted_mail_is_not_yet_a_delivery() -> None:
     # our relay accepts everything; the bounce of this very mail follows
     assert isinstance(verdict(said(), History(contact=accepted(0))), Bars)
     assert isinstance(verdict(said(), History(contact=accepted(1))), Bars)
+
+
+def test_a_mail_that_nothing_answered_for_a_day_was_delivered() -> None:
+    refused, midnight = said(in_session=True), NOON.replace(hour=0)
+    waits = History(contact=accepted(2))  # accepted on the 8th, and unanswered until the end of the 9th
+    assert isinstance(verdict(refused, waits, now=midnight - timedelta(seconds=1)), Bars)
+    assert verdict(refused, waits, now=midnight) == Waits("second-proof")
+
+
+@pytest.mark.parametrize(("days", "answers"), [(5, True), (6, False)])
+def test_a_bounce_answers_a_mail_that_may_have_waited_in_a_queue_for_five_days(days: int, answers: bool) -> None:
+    found = verdict(said(), History(contact=accepted(days)))
+    assert isinstance(found, Bars) is answers
 
 
 def test_an_accepted_mail_that_bounced_later_is_no_delivery() -> None:
@@ -126,6 +140,8 @@ def test_after_a_lift_older_proofs_are_ignored() -> None:
     first, second = said(ago=3 * DAY, provider="small"), said(provider="small")
     assert verdict(second, History((first,), lifted={Scope.ALL: NOON - DAY})) == Waits("second-proof")
     assert isinstance(verdict(second, History((first,), lifted={Scope.MARKETING: NOON - DAY})), Bars)
+    known = History((first,), lifted={Scope.ALL: first.at})
+    assert verdict(second, known) == Waits("second-proof")
 
 
 def test_an_uncertain_reply_needs_confirmation_a_day_later() -> None:

@@ -52,7 +52,8 @@ def test_an_inactive_suppression_cannot_be_lifted() -> None:
 
 def test_after_a_lift_only_new_evidence_counts() -> None:
     lifted = lift(placed(), at=NOON + timedelta(days=1), actor="key1", note="works again")
-    assert place(lifted, bounced(NOON + timedelta(hours=23))) is None
+    for hours in (23, 24):
+        assert place(lifted, bounced(NOON + timedelta(hours=hours))) is None
     again = place(lifted, bounced(NOON + timedelta(days=2)))
     assert again is not None
     assert (again.active, again.version) == (True, 3)

@@ -136,6 +136,25 @@ def test_a_malformed_timestamped_header_is_refused(header: str) -> None:
         verify(Verification(Scheme.TIMESTAMPED, "stripe-signature"), ["s"], delivery(stripe_signature=header), NOW)
 
 
+@pytest.mark.parametrize(("off", "passes"), [(-301, False), (-300, True), (300, True), (301, False)])
+@pytest.mark.parametrize("scheme", [Scheme.TIMESTAMPED, Scheme.STANDARD_WEBHOOKS])
+def test_what_was_signed_too_long_ago_or_in_the_future_is_refused(scheme: Scheme, off: int, passes: bool) -> None:
+    at, key = AT + off, base64.b64encode(b"a key of 24 bytes or more").decode()
+    if scheme is Scheme.TIMESTAMPED:
+        secret, sent = "s", delivery(stripe_signature=f"t={at},v1={hexed('s', f'{at}.'.encode() + BODY)}")
+    else:
+        mac = hmac.digest(base64.b64decode(key), f"id.{at}.".encode() + BODY, "sha256")
+        signature = f"v1,{base64.b64encode(mac).decode()}"
+        sent = delivery(webhook_id="id", webhook_timestamp=str(at), webhook_signature=signature)
+        secret = f"whsec_{key}"
+    told = Verification(scheme, "stripe-signature")
+    if passes:
+        assert verify(told, [secret], sent, NOW) == 0
+    else:
+        with pytest.raises(Unauthorized, match="300 seconds from now"):
+            verify(told, [secret], sent, NOW)
+
+
 def test_a_signature_covers_its_timestamp() -> None:
     mac = hexed("s", f"{AT}.".encode() + BODY)
     with pytest.raises(Unauthorized):

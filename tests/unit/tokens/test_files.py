@@ -26,14 +26,21 @@ def records(content: bytes, size: int, charset: str | None = None) -> list[Recor
 
 
 @given(
-    st.lists(st.tuples(CELLS, CELLS), max_size=8), st.integers(1, 40), st.sampled_from(["utf-8-sig", "utf-8", "utf-16"])
+    st.lists(st.tuples(CELLS, CELLS), max_size=8),
+    st.integers(1, 40),
+    st.sampled_from(["utf-8-sig", "utf-8", "utf-16"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.booleans(),
 )
 @settings(max_examples=200)
-def test_pieces_and_encodings_make_no_difference(rows: list[tuple[str, str]], size: int, encoding: str) -> None:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+def test_pieces_encodings_and_line_ends_make_no_difference(
+    rows: list[tuple[str, str]], size: int, encoding: str, end: str, last_line_ends: bool
+) -> None:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator=end, quoting=csv.QUOTE_ALL)
     writer.writerows([("key", "note"), *rows])
-    found = records(out.getvalue().encode(encoding), size)
+    text = out.getvalue() if last_line_ends else out.getvalue().removesuffix(end)
+    found = records(text.encode(encoding), size)
     assert [record.cells for record in found] == [("key", "note"), *rows]
     assert all(record.problem is None for record in found)
 

@@ -1,6 +1,7 @@
 """Promises of the domain: consent in any order, bounded profiles, one form for names and zones."""
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -48,6 +49,15 @@ def test_a_no_to_everything_overrides_every_yes_not_newer() -> None:
     assert not granted(said(True, 1), said(False, 1))
     assert not granted(said(True, 1), said(False, 2))
     assert granted(said(True, 3), said(False, 2))
+
+
+def test_a_list_without_dates_says_yes_only_where_nobody_said_anything() -> None:
+    listed, taken_off = replace(said(True, 9), dated=False), replace(said(False, 9), dated=False)
+    assert overrules(listed, None)
+    assert not overrules(listed, said(False))
+    assert not overrules(listed, None, of_all=said(False))
+    assert overrules(taken_off, said(True))
+    assert not overrules(taken_off, said(False))
 
 
 @pytest.mark.parametrize("name", ["News", "", "a b", "-x", "x" * 65, "ä", "**"])

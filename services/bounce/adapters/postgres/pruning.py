@@ -4,18 +4,20 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from uuid import UUID
 
+from libs.contracts.outcomes import Mode
 from libs.storage.database import Database
 from services.bounce.adapters.postgres.tenants import tenants_in
 from services.bounce.domain.figures import Grain
 
 _MOST = 5_000
+_MODES = ", ".join(f"({mode:d})" for mode in Mode)
 
 
 def _old(table: str, which: str) -> str:
     """Go tenant by tenant, so that the index leads to the oldest rows of each."""
     return f"""{tenants_in(table)}
 delete from {table} where ctid = any(array(
-  select o.place from t cross join generate_series(0, 1) as m (mode) {which} limit {_MOST}))
+  select o.place from t cross join (values {_MODES}) as m (mode) {which} limit {_MOST}))
 """  # noqa: S608 - our own statement
 
 
@@ -37,7 +39,7 @@ _RULE_HITS, _UNREAD, _OPINIONS, _HEALTH = (
 
 
 _REALMS = f"""{tenants_in("bounce")}
-select tenant, mode from t cross join generate_series(0, 1) as m (mode) where tenant is not null
+select tenant, mode from t cross join (values {_MODES}) as m (mode) where tenant is not null
 """  # noqa: S608 - our own statement
 # fact by fact: a search for the oldest ones would pass all those that stay
 _FACTS = """

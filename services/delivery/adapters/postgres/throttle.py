@@ -6,7 +6,8 @@ from typing import Any
 
 from libs.contracts.outcomes import Lane
 
-# The share that bulk leaves in the bucket, so that a one-time code does not queue behind a campaign.
+# The share that bulk leaves in the bucket, so that a one-time code does not queue behind a campaign. A bucket of one
+# token has no room for a reserve: bulk could never take it.
 RESERVE = 0.2
 _LONGEST_WAIT_SECONDS = 60.0
 
@@ -40,7 +41,7 @@ async def grant(
     taken: list[tuple[int, int, int, float]] = []
     for tenant, mode, sender, rate, burst, available in rows:
         asked = wanted[tenant, mode, sender]
-        floor = burst * RESERVE if lane is Lane.BULK else 0.0
+        floor = min(burst * RESERVE, max(0.0, burst - 1.0)) if lane is Lane.BULK else 0.0
         granted = min(asked, max(0, int(available - floor)))
         taken.append((tenant, mode, sender, available - granted))
         if granted < asked:
