@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from libs.rendering.limits import MAX_BLOCKS
+
 _PIECE = re.compile(r"\{\{.*?\}\}|\{%-?\s*(\w*).*?%\}", re.DOTALL)
 _TYPES = {
     **dict.fromkeys(("int", "float", "Decimal", "decimal.Decimal"), "a number"),
@@ -33,6 +35,7 @@ _HINTS = tuple(
         ("end of expression, found '='$", "write =="),
         ("^expected an identifier, found (integer|a number)$", "write [0] for the first item of a list"),
         (r"^unexpected '\$'", "write recipient.first_name, recipient.attributes.tier or event.data.total"),
+        ("^block nesting limit reached$", f"at most {MAX_BLOCKS} tags may stand in one another"),
         ("^disallowed not operator", "write {% unless … %}, or == false"),
         ("end of expression, found in$", "write list contains value"),
         ("^got an unexpected keyword argument 'format'$", 'write date: "long" or date: "%d.%m.%Y"'),

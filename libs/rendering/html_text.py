@@ -99,8 +99,8 @@ class _Writer:
 
     def text(self) -> str:
         joined = "".join(self._out)
-        if all(hole.is_output for hole in self._cut.holes):  # else blocks decide where lines end, at each render
-            joined = settled(joined)
+        if all(hole.is_output and "-" not in (hole.text[2], hole.text[-3]) for hole in self._cut.holes):
+            joined = settled(joined)  # else blocks and whitespace control decide where lines end, at each render
         return HOLE.sub(lambda found: _as_text(self._cut.holes[int(found.group(1))]), joined)
 
     def take(self, token: Markup | Words) -> None:

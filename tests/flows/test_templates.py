@@ -1,5 +1,6 @@
 """Templates: a draft may be unfinished, a version never changes, and a preview is what would be sent."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -238,6 +239,38 @@ async def test_two_people_editing_do_not_undo_one_another(suite: Suite) -> None:
     assert (read.headers["etag"], read.json()["description"]) == ('"2"', "a")
     same = await put(suite, "parcel", PUSH | {"description": "a"}, match=read.headers["etag"])
     assert same.headers["etag"] == '"2"'  # a change that changes nothing leaves others' edits valid
+
+
+async def test_a_published_template_keeps_its_channel(suite: Suite) -> None:
+    await put(suite, "parcel", PUSH)
+    await publish(suite, "parcel")
+
+    refused = await put(suite, "parcel", SMS, match="*")
+
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (409, "/channel")
+
+
+async def test_of_two_edits_at_the_same_time_one_is_refused(suite: Suite) -> None:
+    await put(suite, "parcel", PUSH)
+
+    for version in range(1, 6):
+        edits = [put(suite, "parcel", PUSH | {"description": f"{version}{who}"}, match=f'"{version}"') for who in "abc"]
+        answers = await asyncio.gather(*edits)
+
+        assert sorted(answer.status_code for answer in answers) == [200, 412, 412]
+
+
+async def test_publishing_does_not_take_back_an_edit_made_meanwhile(suite: Suite) -> None:
+    await put(suite, "parcel", PUSH)
+
+    for version in range(1, 6):
+        words = {"locales": {"en": {"title": f"New {version}", "body": "Words"}}}
+        edited, _ = await asyncio.gather(
+            put(suite, "parcel", PUSH | words, match=f'"{version}"'), publish(suite, "parcel")
+        )
+        shown = (await suite.call("templates", "GET", "/v1/templates/parcel")).json()
+
+        assert (edited.status_code, shown["locales"]) == (200, words["locales"])
 
 
 async def test_communications_get_what_is_published_and_nothing_else(suite: Suite, runtime: Runtime) -> None:

@@ -43,6 +43,7 @@ def test_rows_and_blocks_are_lines(html: str, reads: str) -> None:
          "{% if event.data.note %}x{% endif %}\n<p>b</p>",
          "a\n\nb\n"),
         ("<p>a</p>{%- if event.data.page -%}<p>b</p>{%- endif -%}<p>c</p>", "a\n\nb\n\nc\n"),
+        ("<p>a</p>{{- event.data.page -}}<p>b</p>", "a\n\nhttps://x.example\n\nb\n"),
         ("{% capture title %}\n  {% if event.data.note %}\n no\n {% else %}\n yes\n {% endif %}\n{% endcapture %}"
          "<h2>{{ title }}</h2>\n<p>x</p>", "yes\n\nx\n"),
         ("<p>a</p><table><tr><td>&nbsp;</td></tr></table><div>&#847;&zwnj;&nbsp;&#8203;</div><p>b&nbsp;&times;&nbsp;2</p>",
