@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.api import at
 from cli.apply import TOPIC, add_apply
 from cli.errors import UsageError
 from cli.output import facts, table
@@ -16,6 +17,7 @@ keys = typer.Typer(help="API keys of a tenant and mode.", no_args_is_help=True)
 
 add_apply(topics, TOPIC)
 
+_KEYS = "/access/v1/keys"
 _TENANT = ("number", "name", "default_locale", "zone", "version", "changed_at=changed")
 _TOPIC = ("name", "category", "active", "description", "version", "changed_at=changed")
 _KEY = ("id", "name", "tenant", "mode", "state", "scopes", "expires_at=expires", "last_used_at=last used")
@@ -78,7 +80,7 @@ def set_topic(
     active: Annotated[bool | None, typer.Option(help="Whether new communications can be published under it.")] = None,
 ) -> None:
     """Create or change a topic."""
-    path = f"/access/v1/topics/{name}"
+    path = TOPIC.at(name)
     current = session.api.fetch(path)
     before: dict[str, Any] = current.body if current else {"category": "marketing", "description": "", "active": True}
     given = {"category": category, "description": description, "active": active}
@@ -93,7 +95,7 @@ def list_keys(
     ended: Annotated[bool, typer.Option("--all", help="Include revoked and expired keys.")] = False,
 ) -> None:
     """List the tenant's keys of both modes."""
-    found = [key for key in session.api.items("/access/v1/keys", tenant=tenant) if ended or key["state"] == "active"]
+    found = [key for key in session.api.items(_KEYS, tenant=tenant) if ended or key["state"] == "active"]
     session.give(found, lambda items: table(items, _KEY))
 
 
@@ -102,7 +104,7 @@ def create_key(
     session: Session,
     name: Annotated[str, typer.Argument(help="The system that will use it.")],
     scope: Annotated[list[str], typer.Option(help="A permission; repeat for more. `admin` permits everything.")],
-    days: Annotated[int | None, typer.Option(help="Days until it expires; default: never.", min=1)] = None,
+    days: Annotated[int | None, typer.Option(help="Days until it expires; default: never.", min=1, max=36_500)] = None,
     tenant: Annotated[int | None, typer.Option(help="For another tenant; needs tenants:admin.")] = None,
     of_mode: Annotated[str | None, typer.Option("--for", help="live or test; default: this key's own mode.")] = None,
 ) -> None:
@@ -112,7 +114,7 @@ def create_key(
     body: dict[str, Any] = {"name": name, "scopes": scope, "tenant": tenant, "mode": of_mode}
     if days is not None:
         body["expires_at"] = datetime.now(UTC) + timedelta(days=days)
-    made = session.api.post("/access/v1/keys", {field: value for field, value in body.items() if value is not None})
+    made = session.api.post(_KEYS, {field: value for field, value in body.items() if value is not None})
     _give_made(session, made)
 
 
@@ -126,7 +128,7 @@ def rotate_key(
 ) -> None:
     """Create a new key like this one; the old one keeps working for a while."""
     body = {} if grace_hours is None else {"grace_hours": grace_hours}
-    _give_made(session, session.api.post(f"/access/v1/keys/{id}:rotate", body))
+    _give_made(session, session.api.post(f"{at(_KEYS, id)}:rotate", body))
 
 
 @command(keys, "revoke", example="depesche keys revoke 7mxq4zdkzt3la5vw")
@@ -134,7 +136,7 @@ def revoke_key(
     session: Session, id: Annotated[str, typer.Argument(help="The key's id, from `depesche keys list`.")]
 ) -> None:
     """Revoke a key; within five seconds no service accepts it any more."""
-    session.give(session.api.delete(f"/access/v1/keys/{id}"), facts)
+    session.give(session.api.delete(at(_KEYS, id)), facts)
 
 
 def _give_made(session: Session, made: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -146,6 +147,23 @@ class Api:
         raise ProblemAnswer(
             response.status_code, body if isinstance(body, dict) else {"detail": _short(str(body or ""))}
         )
+
+
+def at(collection: str, name: str, *, slashes: bool = False) -> str:
+    """Return the path of one object. Raises UsageError for a name that would be another path (`..`, `a/b`)."""
+    if not name.strip(".") or ("/" in name and not slashes):
+        raise UsageError(f"{name!r} is not an id or a name.", hint="Nothing was sent; `list` shows ids and names.")
+    return f"{collection}/{quote(name, safe=':')}"
+
+
+def at_cause(collection: str, text: str) -> str:
+    """Return the path of an event or its cause. Raises UsageError if that is the shop's id or an order number."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        hint = "Depesche's own id of the event is needed: `depesche events list --subject ORDER` shows it."
+        raise UsageError(f"{text!r} is not an id or a name.", hint=hint) from None
+    return at(collection, text)
 
 
 def _checked(url: str) -> str:

@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 import typer
 
 from cli import documents
-from cli.api import Answer
+from cli.api import Answer, at
 from cli.documents import Document
 from cli.errors import CliError, ProblemAnswer, UsageError
 from cli.exits import Exit
@@ -49,7 +48,7 @@ class Resource:
 
     def at(self, name: str) -> str:
         """Return the path of one definition."""
-        return f"{self.path}/{quote(name, safe='/:')}"
+        return at(self.path, name, slashes=self is EVENT_TYPE)
 
 
 TOPIC = Resource("topic", "/access/v1/topics", {"active": True})

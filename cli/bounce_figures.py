@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.api import at
 from cli.moments import FORMS, TIME
 from cli.output import table
 from cli.session import Session, command
@@ -12,6 +13,7 @@ from cli.suppressions import Provider
 commands = typer.Typer()  # part of `depesche bounce`
 
 _PATH = "/bounce/v1"
+_BREAKERS = f"{_PATH}/breakers"
 _COUNTS = ("facts", "first", "repeated", "suppressed", "lifted", "parked", "undetermined")
 _BREAKER = (
     "id",
@@ -66,21 +68,21 @@ def list_breakers(
     limit: Annotated[int, typer.Option(help="Maximum number.", min=1)] = 50,
 ) -> None:
     """List when providers were not believed, newest first."""
-    found = list(session.api.items(f"{_PATH}/breakers", most=limit, provider=provider))
+    found = list(session.api.items(_BREAKERS, most=limit, provider=provider))
     session.give(found, lambda items: table(items, _BREAKER, empty="No breaker has opened so far."))
 
 
 @command(commands, "believe", example='depesche bounce believe 0193c8a4-5d10-7c11-9a5e-7f0d1c2b3a49 --note "old list"')
 def believe(session: Session, id: Breaker, note: Note) -> None:
     """Suppress the addresses that a breaker has parked: the mailboxes are really gone."""
-    found = session.api.post(f"{_PATH}/breakers/{id}:release", {"note": note})
+    found = session.api.post(f"{at(_BREAKERS, id)}:release", {"note": note})
     session.give(found, lambda item: f"{item['count']:,} addresses are suppressed.")
 
 
 @command(commands, "drop", example='depesche bounce drop 0193c8a4-5d10-7c11-9a5e-7f0d1c2b3a49 --note "an outage"')
 def drop(session: Session, id: Breaker, note: Note) -> None:
     """Drop what a breaker has parked: it was an outage."""
-    found = session.api.post(f"{_PATH}/breakers/{id}:drop", {"note": note})
+    found = session.api.post(f"{at(_BREAKERS, id)}:drop", {"note": note})
     session.give(found, lambda item: f"{item['count']:,} addresses are no longer parked.")
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.api import at
 from cli.errors import UsageError
 from cli.moments import FORMS, TIME
 from cli.output import facts, table
@@ -51,7 +52,7 @@ def reclassify(
     if (id is None) == (since is None) or (id is not None and (given or preview)):
         raise UsageError("Give one mail, or a period with --since.", hint="`depesche bounce mails` lists them.")
     if id is not None:
-        session.give(session.api.post(f"{_PATH}/{id}:reclassify"), facts)
+        session.give(session.api.post(f"{at(_PATH, id)}:reclassify"), facts)
         return
     session.give(session.api.post(f"{_PATH}:reclassify", given | {"preview": preview}), _counted)
 

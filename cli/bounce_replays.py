@@ -42,7 +42,7 @@ def replay(
     limit: Annotated[int, typer.Option(help="Number of addresses to show.", min=0)] = 20,
 ) -> None:
     """Replay the policy over stored facts; this changes nothing. Ctrl-C cancels it."""
-    body = {"since": since, "rules": int(rules) if rules.isdigit() else rules, "settings": _settings(setting or [])}
+    body = {"since": since, "rules": int(rules) if rules.isdecimal() else rules, "settings": _settings(setting or [])}
     named = {"until": until, "note": note}
     asked = session.api.post(_PATH, body | {name: value for name, value in named.items() if value is not None})
     done = _ended(session, asked)
@@ -76,7 +76,7 @@ def _settings(given: list[str]) -> dict[str, Any]:
 
 def _number(name: str, text: str) -> int | float:
     try:
-        return int(text) if text.strip().isdigit() else float(text)
+        return int(text) if text.strip().isdecimal() else float(text)
     except ValueError as error:
         raise UsageError(f"{name} needs a number, not «{text}».") from error
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cli.api import at
 from cli.output import safe, table
 from cli.session import Session, command
 from cli.suppressions import Provider
@@ -63,7 +64,7 @@ def make_rule(
 ) -> None:
     """Draft a rule that reads such replies."""
     body = {name: value for name, value in (("category", category), ("provider", provider)) if value}
-    made = session.api.post(f"{_PATH}/unread-texts/{id}:rule", body)
+    made = session.api.post(f"{at(f'{_PATH}/unread-texts', id)}:rule", body)
     session.give(
         made, lambda rule: f"A draft: {safe(rule['id'])}. See it with: depesche bounce rules show {rule['id']}"
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from cli.api import Answer
+from cli.api import Answer, at
 from cli.errors import CliError, UsageError
 from cli.exits import Exit
 from cli.moments import FORMS, TIME
@@ -34,7 +34,7 @@ def list_webhooks(session: Session) -> None:
 @command(webhooks, "show", example="depesche bounce webhooks show 0193c8a4-6a10-7c11-9a5e-7f0d1c2b3a49")
 def show(session: Session, id: Id) -> None:
     """Show one webhook."""
-    session.give(session.api.get(f"{_PATH}/{id}"))
+    session.give(session.api.get(at(_PATH, id)))
 
 
 @command(webhooks, "create", example="depesche bounce webhooks create https://crm.example/hooks/bounces")
@@ -68,19 +68,19 @@ def change(
         raise UsageError("There is nothing to change.", hint="Give --to, --kind, --note, --enable or --disable.")
     current = _current(session, id)
     body = {name: current.body[name] for name in named} | edits
-    session.give(session.api.put(f"{_PATH}/{id}", body, etag=current.etag).body)
+    session.give(session.api.put(at(_PATH, id), body, etag=current.etag).body)
 
 
 @command(webhooks, "rotate", example="depesche bounce webhooks rotate 0193c8a4-6a10-7c11-9a5e-7f0d1c2b3a49")
 def rotate(session: Session, id: Id) -> None:
     """Create a new secret, shown only this once; for a day the old one signs too."""
-    session.give(session.api.post(f"{_PATH}/{id}:rotate"), _with_secret)
+    session.give(session.api.post(f"{at(_PATH, id)}:rotate"), _with_secret)
 
 
 @command(webhooks, "test", example="depesche bounce webhooks test 0193c8a4-6a10-7c11-9a5e-7f0d1c2b3a49")
 def test(session: Session, id: Id) -> None:
     """Call it now with an empty event and show the response. Exit code 1 unless that was a 2xx."""
-    tried = session.api.post(f"{_PATH}/{id}:test")
+    tried = session.api.post(f"{at(_PATH, id)}:test")
     session.give(tried)
     if not tried["delivered"]:
         raise typer.Exit(Exit.REFUSED)
@@ -89,7 +89,7 @@ def test(session: Session, id: Id) -> None:
 @command(webhooks, "log", example="depesche bounce webhooks log 0193c8a4-6a10-7c11-9a5e-7f0d1c2b3a49")
 def log(session: Session, id: Id, limit: Annotated[int, typer.Option(help="Maximum number.", min=1)] = 50) -> None:
     """List its calls and their responses, newest first."""
-    found = list(session.api.items(f"{_PATH}/{id}/attempts", most=limit))
+    found = list(session.api.items(f"{at(_PATH, id)}/attempts", most=limit))
     session.give(found, lambda items: table(items, _CALL, empty="It has not been called yet."))
 
 
@@ -108,7 +108,7 @@ def redeliver(
 ) -> None:
     """Send events again that were given up, under the same ids."""
     body: dict[str, Any] = {"since": since, "delivered": delivered, "events": event or []}
-    again = session.api.post(f"{_PATH}/{id}:redeliver", body | ({"until": until} if until else {}))
+    again = session.api.post(f"{at(_PATH, id)}:redeliver", body | ({"until": until} if until else {}))
     session.give(again, lambda done: f"{done['count']:,} events are due again.")
 
 
@@ -120,12 +120,12 @@ def delete(session: Session, id: Id, yes: Annotated[bool, typer.Option("--yes", 
         if session.as_json or not sys.stdin.isatty():
             raise UsageError("The events waiting for it would be lost.", hint="Confirm with --yes.")
         typer.confirm(f"Remove the webhook to {current.body['url']}? Its waiting events will be lost.", abort=True)
-    session.api.call("DELETE", f"{_PATH}/{id}", headers={"if-match": current.etag or ""})
+    session.api.call("DELETE", at(_PATH, id), headers={"if-match": current.etag or ""})
     session.give({"id": id, "deleted": True}, lambda _: f"{safe(current.body['url'])} receives no more events.")
 
 
 def _current(session: Session, id: str) -> Answer:
-    found = session.api.fetch(f"{_PATH}/{id}")
+    found = session.api.fetch(at(_PATH, id))
     if found is None:
         raise CliError(f"There is no webhook {id}.", exit_code=Exit.NOT_FOUND, hint="`depesche bounce webhooks list`")
     return found

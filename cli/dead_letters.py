@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.api import at
 from cli.errors import CliError, ProblemAnswer, UsageError
 from cli.exits import Exit
 from cli.output import facts, table
@@ -64,7 +65,7 @@ def show_dead_letter(
     """Show one dead letter with its payload; strings are hidden without pii:read."""
     for name in _services(service):
         try:
-            found = session.api.get(f"{_path(name)}/{id}")
+            found = session.api.get(at(_path(name), id))
         except ProblemAnswer as problem:
             if problem.status != 404:
                 raise
@@ -74,7 +75,7 @@ def show_dead_letter(
     raise CliError(
         f"There is no dead letter {id}.",
         exit_code=Exit.NOT_FOUND,
-        hint="It was replayed or discarded; `depesche actions` shows by whom.",
+        hint="If there was one, it was replayed or discarded; `depesche actions` shows by whom.",
     )
 
 

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cli.api import at, at_cause
 from cli.errors import CliError, ProblemAnswer
 from cli.exits import Exit
 from cli.output import facts, safe, table
@@ -66,7 +67,8 @@ def _watched(session: Session, hours: float) -> None:
                 found = _figures(session, hours)
                 shown = _screen(found)
             except CliError as error:
-                # a restarting suite is exactly what one watches for
+                if error.exit_code is not Exit.UNREACHABLE and error.exit_code is not Exit.FAILED:
+                    raise  # a revoked key stays revoked; a restarting suite is exactly what one watches for
                 found, shown = error.document(), Text(f"{error.title} {error.hint}", style="red")
             if live is None:
                 sys.stdout.write(exact_json.dumps(found).decode() + "\n")
@@ -165,7 +167,7 @@ def cancel(
     note: Note = None,
 ) -> None:
     """Cancel everything of a cause that has not been called yet. Messages already called keep their status."""
-    done = session.api.post(f"{_PATH}/causes/{cause}:cancel", {"note": note})
+    done = session.api.post(f"{at_cause(f'{_PATH}/causes', cause)}:cancel", {"note": note})
     session.give(done, lambda d: f"Cancelled; {d['open_requests']} of its requests were still open.")
 
 
@@ -195,7 +197,7 @@ def lift_hold(session: Session, kind: Kind, target: Target, note: Note = None) -
 @command(messages, "show", example="depesche messages show 01936b1e-7c00-8000-8000-000000000001.17")
 def show_message(session: Session, id: Annotated[str, typer.Argument(help="The message's id.")]) -> None:
     """Show one message with its attempts and receipts."""
-    found = session.api.get(f"{_PATH}/messages/{id}")
+    found = session.api.get(at(f"{_PATH}/messages", id))
     rest = {name: value for name, value in found.items() if name not in ("attempts", "receipts")}
     session.give(found, lambda _: facts(rest))
     if session.as_json:

@@ -11,6 +11,8 @@ class CliError(Exception):
     """Ends a command. `hint` says what to do; `fields` name the places."""
 
     def __init__(self, title: str, *, exit_code: Exit, hint: str = "", fields: Sequence[FieldError] = ()) -> None:
+        # a file's name that is not UTF-8 has lone surrogates, which JSON cannot have
+        title = title.encode("utf-8", "backslashreplace").decode()
         super().__init__(title)
         self.title = title
         self.exit_code = exit_code

@@ -11,7 +11,7 @@ from typing import Annotated, Any, BinaryIO
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from cli.api import Content, ndjson
+from cli.api import Content, at_cause, ndjson
 from cli.errors import CliError, UsageError
 from cli.exits import Exit
 from cli.output import facts, safe, table
@@ -209,7 +209,7 @@ def show_event(
     session: Session, id: Annotated[str, typer.Argument(help="Depesche's id of the event (its cause id).")]
 ) -> None:
     """Show one event with its data and every communication's decision."""
-    found = session.api.get(f"{_PATH}/{id}")
+    found = session.api.get(at_cause(_PATH, id))
     session.give(found, lambda event: facts({name: value for name, value in event.items() if name != "decisions"}))
     if not session.as_json:
         session.out.print(table(found.get("decisions") or [], _DECISION, empty="No communication is triggered by it."))

@@ -67,7 +67,7 @@ def timeline(
     _ask_something(question)
     page = session.api.get("/history/v1/timeline", limit=limit, communication=communication, **question)
     found = sorted(page["items"], key=lambda entry: str(entry["at"]))
-    session.give(found, _timeline)
+    session.give({**page, "items": found}, lambda _: _timeline(found))
     if not page.get("complete", True):
         session.say("[yellow]Decisions and other events are missing: their store is unavailable.[/]")
     if page.get("next_cursor"):

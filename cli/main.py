@@ -1,9 +1,12 @@
 """The `depesche` command: the table of its commands is at the bottom."""
 
+import codecs
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -115,10 +118,27 @@ app.add_typer(access.topics, name="topics")
 app.add_typer(access.keys, name="keys")
 
 
+def _as_in_json(error: UnicodeError) -> tuple[str, int]:
+    """Write what the terminal's encoding lacks as \\uXXXX, which a reader of `--json` understands."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)), error.end
+
+
+codecs.register_error("json", _as_in_json)
+
+
 def main() -> None:
     """Run the `depesche` script."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by the caller, as in `>&-`
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # a terminal of another encoding, or a file's name that is no text, must not hide what was done
+            stream.reconfigure(errors="json")
     try:
         with_errors_shown(app)
+    except typer.Exit as end:  # of an error outside a command
+        sys.exit(end.exit_code)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):
             # typer and rich report a failure when the reader of a pipe, such as head, closes it

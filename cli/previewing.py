@@ -1,5 +1,6 @@
-"""What `depesche templates preview` reads from files, and how it shows a rendered template."""
+"""What `depesche templates preview` reads from files and from the suite, and how it shows a rendered template."""
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ from rich.console import RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from cli.errors import UsageError
+from cli.apply import EVENT_TYPE
+from cli.errors import ProblemAnswer, UsageError
+from cli.session import Session
 from libs import exact_json
 
 
@@ -29,6 +32,19 @@ def object_in(path: Path | None) -> Any:
     if not isinstance(found, dict):
         raise UsageError(f"{path} does not contain a JSON object.")
     return found
+
+
+def schema_for(session: Session, wanted: str | None, of_event: Any) -> Any:
+    """Return the schema of an event type, else of the event's own; None if that is not declared or not readable."""
+    name = wanted or of_event
+    if not isinstance(name, str) or not name:
+        return None
+    try:
+        return session.api.get(EVENT_TYPE.at(name))["schema"]
+    except ProblemAnswer as problem:
+        if wanted is None and problem.status in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}:
+            return None
+        raise
 
 
 def preview_shown(found: dict[str, Any]) -> RenderableType:

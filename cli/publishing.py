@@ -28,7 +28,7 @@ from cli.apply import (
 from cli.errors import ProblemAnswer, UsageError
 from cli.exits import Exit
 from cli.output import facts, safe, table
-from cli.previewing import event_in, object_in, preview_shown
+from cli.previewing import event_in, object_in, preview_shown, schema_for
 from cli.session import Session, command
 
 templates = typer.Typer(help="Message texts, by channel and locale.", no_args_is_help=True)
@@ -227,14 +227,25 @@ def preview(
     session: Session,
     name: Name,
     locale: Annotated[str | None, typer.Option(help="The recipient's locale; default: English, or the first.")] = None,
-    event: Annotated[Path | None, typer.Option(help="JSON file with the event, or its data.")] = None,
+    event: Annotated[Path | None, typer.Option(help="JSON file with an event, or its data.")] = None,
     recipient: Annotated[Path | None, typer.Option(help="JSON file with the recipient.")] = None,
+    event_type: Annotated[
+        str | None,
+        typer.Option(help="Its schema says what may be missing, and invents an event; default: the event's."),
+    ] = None,
 ) -> None:
     """Preview a template, with an event and a recipient of yours, or with invented ones."""
-    body: dict[str, Any] = {"locale": locale, "event": event_in(event), "recipient": object_in(recipient)}
-    found = session.api.post(
-        f"{TEMPLATE.at(name)}:preview", {key: value for key, value in body.items() if value is not None}
-    )
+    given = event_in(event)
+    body: dict[str, Any] = {"locale": locale, "event": given, "recipient": object_in(recipient)}
+    body["event_schema"] = schema_for(session, event_type, (given or {}).get("type"))
+    try:
+        found = session.api.post(
+            f"{TEMPLATE.at(name)}:preview", {key: value for key, value in body.items() if value is not None}
+        )
+    except ProblemAnswer as problem:
+        if given is None and body["event_schema"] is None and problem.status == 422:
+            problem.hint = f"{problem.hint} Without --event FILE or --event-type TYPE the event has no data.".strip()
+        raise
     session.give(found, preview_shown)
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
-from urllib.parse import quote
 
 import typer
 
-from cli.api import Content
+from cli.api import Content, at
 from cli.errors import UsageError
 from cli.exits import Exit
 from cli.output import facts, safe, table
@@ -179,4 +178,4 @@ def erase(
 
 
 def _at(key: str) -> str:
-    return f"{_PATH}/{quote(key, safe=':/')}"
+    return at(_PATH, key, slashes=True)

@@ -4,6 +4,7 @@ URL and key come from DEPESCHE_URL and DEPESCHE_KEY, else from the credentials f
 (DEPESCHE_DATA_DIR, `.depesche` here or in a folder above, ~/.config/depesche).
 """
 
+import contextlib
 import functools
 import inspect
 import os
@@ -76,6 +77,7 @@ class Session:
         """Print the command's result: JSON for scripts, `shown(data)` for people."""
         if self.as_json:
             sys.stdout.write(output.as_json(data) + "\n")
+            sys.stdout.flush()  # a full disk is reported while an exit code can still say so
         else:
             self.out.print(shown(data) if shown else output.facts(data))
 
@@ -138,17 +140,30 @@ def with_errors_shown(run: Callable[[], None], *, as_json: bool = False) -> None
         raise _ended(error, as_json) from error
     except DepescheError as error:
         raise _ended(of_depesche(error), as_json) from error
+    except UnicodeEncodeError as error:
+        # an argument, or a file's name, that is not UTF-8: Python carries its bytes as lone surrogates
+        wrong = error.object[error.start : error.end]
+        title = f"An argument is not UTF-8 text: it contains {wrong!r}; it was not sent."
+        raise _ended(CliError(title, exit_code=Exit.USAGE), as_json) from error
     except KeyboardInterrupt as error:
         raise _ended(CliError("Stopped.", exit_code=Exit.STOPPED, hint=_WHAT_IS_SENT_STAYS), as_json) from error
     except BrokenPipeError:
         # the reader of a pipe (head) has seen enough; Python must not complain about it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         raise typer.Exit(Exit.OK) from None
     except OSError as error:
         if error.filename is None:
-            raise
+            _discard_output()
+            failed = CliError(f"The output cannot be written: {error.strerror or error}.", exit_code=Exit.REFUSED)
+            failed.hint = "What was already sent stays."
+            raise _ended(failed, as_json=False) from error
         problem = CliError(f"{error.filename} cannot be opened: {error.strerror}.", exit_code=Exit.USAGE)
         raise _ended(problem, as_json) from error
+
+
+def _discard_output() -> None:
+    with contextlib.suppress(OSError, ValueError):  # it may be no file, as in a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _ended(error: CliError, as_json: bool) -> typer.Exit:

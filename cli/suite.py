@@ -18,7 +18,7 @@ import socket
 from functools import partial
 
 from cli.processes import Process
-from cli.supervisor import Supervisor, check_port, taken_by_others
+from cli.supervisor import Supervisor, check_port
 from libs.storage import embedded
 from libs.telemetry.metrics import FOLDER_VARIABLE, forget_process, make_folder
 
@@ -30,7 +30,6 @@ class Suite(Supervisor):
 
     def start(self) -> None:
         check_port(self.settings.host, self.settings.port)
-        self.notes += self._bounces_astray()
         dsn = self.settings.dsn.get_secret_value()
         if not dsn:
             self.server = embedded.start(self.folder)
@@ -75,14 +74,6 @@ class Suite(Supervisor):
             "DEPESCHE_SIMULATOR": str(self.settings.simulator).lower(),
             FOLDER_VARIABLE: str(make_folder(self.folder)),
         }
-
-    def _bounces_astray(self) -> list[str]:
-        from libs.settings import load
-        from libs.suite import settings_file
-        from services.bounce.settings import BounceSettings
-
-        bounce = load(BounceSettings, settings_file(self.folder))
-        return taken_by_others(bounce.smtp_host, bounce.smtp_port, "Bounce mails", "DEPESCHE_BOUNCE_SMTP_PORT")
 
     def _answers(self) -> bool:
         with socket.socket() as probe:

@@ -103,7 +103,23 @@ class Supervisor(ABC):
             self.server = None
         (self.folder / "suite.json").unlink(missing_ok=True)
 
+    def _bounces_astray(self) -> list[str]:
+        """Return a sentence if another program has the port of bounce mails, for which our workers would wait."""
+        from libs.settings import load
+        from libs.suite import settings_file
+        from services.bounce.settings import BounceSettings
+
+        bounce = load(BounceSettings, settings_file(self.folder))
+        problem = _problem_of(bounce.smtp_host, bounce.smtp_port) if bounce.smtp_port else None
+        if problem is None:
+            return []
+        return [
+            f"Bounce mails do not arrive: port {bounce.smtp_port} on {bounce.smtp_host} cannot be used ({problem}). "
+            "Stop the program that listens there, or choose another port with DEPESCHE_BOUNCE_SMTP_PORT."
+        ]
+
     def __enter__(self) -> Self:
+        self.notes += self._bounces_astray()
         try:
             self.start()
         except BaseException:
@@ -184,17 +200,6 @@ def check_port(host: str, port: int) -> None:
             f"Port {port} on {host} cannot be used: {problem}. "
             "Choose another with --port (or DEPESCHE_PORT), or stop the program that listens there."
         )
-
-
-def taken_by_others(host: str, port: int, what: str, setting: str) -> list[str]:
-    """Return a sentence if another program has the port, for which our workers would wait without a word."""
-    problem = _problem_of(host, port) if port else None
-    if problem is None:
-        return []
-    return [
-        f"{what} do not arrive: port {port} on {host} cannot be used ({problem}). Stop the program that listens there, "
-        f"or choose another port with {setting}."
-    ]
 
 
 def _problem_of(host: str, port: int) -> str | None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.api import at
 from cli.moments import FORMS, TIME
 from cli.output import facts, safe, table
 from cli.session import Session, command
@@ -42,7 +43,7 @@ def list_suppressions(
 @command(suppressions, "show", example="depesche suppressions show 0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d")
 def show_suppression(session: Session, id: Id) -> None:
     """Show one suppression with its evidence."""
-    found = session.api.get(f"{_PATH}/{id}")
+    found = session.api.get(at(_PATH, id))
     session.give(found, lambda item: facts({name: value for name, value in item.items() if name != "evidence"}))
     if not session.as_json:
         session.out.print("\n[bold]evidence[/]")
@@ -68,7 +69,7 @@ def add_suppression(
 @command(suppressions, "lift", example='depesche suppressions lift 0193c8a4-3b22-7a10-8c4d-2e1f0a9b8c7d --note "wrote"')
 def lift_suppression(session: Session, id: Id, note: Note) -> None:
     """Lift a suppression; only new evidence suppresses the address again."""
-    lifted = session.api.post(f"{_PATH}/{id}:lift", {"note": note})
+    lifted = session.api.post(f"{at(_PATH, id)}:lift", {"note": note})
     session.give(lifted, lambda item: f"Lifted: {item['recipient'] or 'the address'} may be written to again.")
 
 

@@ -11,6 +11,14 @@ from libs.openapi_examples import add_examples
 from libs.web import Problem
 
 _REFERENCE = "#/components/schemas/"
+_IDEMPOTENCY_KEY = {  # libs/idempotency.py takes it with every POST
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key, query and body get the first response again, for 24 hours: safe to retry.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "example": "019afe2c-7a31-7cc4-b0a1-3d1f0a2b4c5d",
+}
 _METHODS = ("get", "put", "post", "delete", "patch")
 
 
@@ -52,8 +60,20 @@ def merged(apps: Mapping[str, FastAPI], *, version: str, server: str) -> dict[st
     }
     for name, app in apps.items():
         _add(document, name, app)
+    for operations in document["paths"].values():
+        _add_entity_tags(operations)
     add_examples(document)
     return document
+
+
+def _add_entity_tags(operations: Mapping[str, Any]) -> None:
+    """Document the ETag where an operation of the path takes it back as If-Match."""
+    if not any(p["name"] == "If-Match" for operation in operations.values() for p in operation.get("parameters", ())):
+        return
+    tag = {"description": "For If-Match of the next edit.", "schema": {"type": "string"}}
+    for operation in operations.values():
+        for status in operation["responses"].keys() & {"200", "201"}:
+            operation["responses"][status].setdefault("headers", {})["ETag"] = tag
 
 
 def _add(document: dict[str, Any], name: str, app: FastAPI) -> None:
@@ -76,6 +96,8 @@ def _add(document: dict[str, Any], name: str, app: FastAPI) -> None:
                 operation["summary"] = operation["summary"].capitalize()
                 operation["operationId"] = f"{name}.{operation['operationId']}"
                 operation["x-guard"] = [f"{g.kind}: {g.what}" for g in guards.get((path, method), [])]
+                if method == "post" and any(g.kind == "scope" for g in guards.get((path, method), ())):
+                    operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
         document["paths"][f"/{name}{path}"] = operations
 
 

@@ -30,6 +30,8 @@ def add_examples(document: dict[str, Any]) -> None:
                 for type_, media in answer.get("content", {}).items():
                     if "json" in type_ and not _shown(media):
                         _show(media, schemas)
+                    if "example" in media:
+                        media["example"] = _with_nulls(media["example"], media.get("schema", {}), schemas)
 
 
 def _show(media: dict[str, Any], schemas: Mapping[str, Any]) -> None:
@@ -57,6 +59,29 @@ def example_of(schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int
         if choices := [one for one in schema.get(word, ()) if one.get("type") != "null"]:
             return example_of(choices[0], schemas, depth + 1)
     return _made(schema, schemas, depth)
+
+
+def _with_nulls(example: Any, schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
+    """Return the example with the required fields that are null: FastAPI leaves null out of what it writes."""
+    if reference := schema.get("$ref"):
+        return _with_nulls(example, schemas[reference.rpartition("/")[2]], schemas)
+    choices = [one for word in ("anyOf", "oneOf") for one in schema.get(word, ()) if one.get("type") != "null"]
+    if len(choices) == 1:
+        return _with_nulls(example, choices[0], schemas)
+    if isinstance(example, list):
+        return [_with_nulls(item, schema.get("items", {}), schemas) for item in example]
+    if not isinstance(example, dict):
+        return example
+    fields, other = schema.get("properties", {}), schema.get("additionalProperties")
+    whole = dict.fromkeys(name for name in schema.get("required", ()) if _may_be_null(fields.get(name, {})))
+    for name, value in example.items():
+        of = fields.get(name, other if isinstance(other, dict) else {})
+        whole[name] = _with_nulls(value, of, schemas)
+    return whole
+
+
+def _may_be_null(schema: Mapping[str, Any]) -> bool:
+    return any(one.get("type") == "null" for one in schema.get("anyOf", ()))
 
 
 def _made(schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int) -> Any:

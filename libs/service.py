@@ -23,13 +23,17 @@ from libs import dead_letters, probes
 from libs.auth import InternalTokens, KeyVerifier, Principal
 from libs.bodies import DEFAULT_BODY_BYTES, BodyLimit
 from libs.clock import Clock, system_clock
+from libs.contracts.envelope import Envelope, Event
 from libs.contracts.outcomes import Mode
+from libs.contracts.tokens import RecipientErased
 from libs.idempotency import Idempotency
 from libs.ids import AddressHasher
 from libs.keyring import Keyring
 from libs.messaging.bus import OtherTopics, Subscriber, Subscriptions
 from libs.messaging.dapr import DaprRelay, Sidecar
+from libs.messaging.erasing import without_letters
 from libs.messaging.figures import OutboxFigures
+from libs.messaging.keeping import Kept
 from libs.messaging.lookout import Lookout
 from libs.messaging.outbox import LANES
 from libs.messaging.postgres import Relay
@@ -40,6 +44,7 @@ from libs.web import Problem, Router, add_routes, install_problem_handlers
 
 log = get_logger(__name__)
 
+Handle = Callable[[Sequence[Envelope]], Awaitable[None]]
 LoopFunction = Callable[[Any, asyncio.Event], Awaitable[None]]
 Check = Callable[[], Awaitable[str | None]]  # of a store other than the database: what is wrong with it, if anything
 _RESTART_SECONDS = 1.0
@@ -81,6 +86,7 @@ class Runtime:
     public_url: str = "http://127.0.0.1:8700"
     settings_file: Path | None = None
     sidecar: Sidecar | None = None  # carries the events; None: the embedded bus
+    kept: Kept = field(default_factory=Kept)  # for how long, what every service stores beside its own data
     lookout: Lookout = field(default_factory=Lookout)  # for the outboxes of all services that run here
     tokens: InternalTokens = field(init=False)
     keys: KeyVerifier = field(init=False)
@@ -174,9 +180,15 @@ class Service:
     def subscribers(self) -> list[Subscriber]:
         """Return its subscriptions with its dependencies bound."""
         return [
-            Subscriber(self.name, event.TYPE, partial(handler, self.deps))
+            Subscriber(self.name, event.TYPE, self._bound(event, partial(handler, self.deps)))
             for event, handler in self.subscriptions.items()
         ]
+
+    def _bound(self, event: type[Event], handle: Handle) -> Handle:
+        """An erasure covers the service's dead letters too."""
+        if event is not RecipientErased or self.database is None:
+            return handle
+        return partial(without_letters, self.database, handle)
 
     async def run_loops(
         self, stop: asyncio.Event, subscribers: Sequence[Subscriber], chosen: Callable[[str], bool] = lambda _: True
@@ -200,10 +212,11 @@ class Service:
         self, database: Database, subscribers: Sequence[Subscriber], chosen: Callable[[str], bool]
     ) -> DaprRelay | Relay | None:
         """`relay` publishes urgent events, `relay-later` those that may wait; beside a sidecar, `relay` does both."""
+        kept = self.runtime.kept
         if sidecar := self.runtime.sidecar:
-            return DaprRelay(database, self.subscribers(), sidecar=sidecar) if chosen("relay") else None
+            return DaprRelay(database, self.subscribers(), sidecar=sidecar, kept=kept) if chosen("relay") else None
         lanes = [lane for lane, name in zip(LANES, ("relay", "relay-later"), strict=True) if chosen(name)]
-        return Relay(database, subscribers, lanes, lookout=self.runtime.lookout) if lanes else None
+        return Relay(database, subscribers, lanes, lookout=self.runtime.lookout, kept=kept) if lanes else None
 
     def ended(self) -> list[str]:
         """Return loops that ended without being told to and will not be restarted: a cancellation that leaks out of a

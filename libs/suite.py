@@ -21,6 +21,7 @@ from pydantic import Field, SecretStr
 from libs.errors import Invalid, Unavailable
 from libs.keyring import Keyring
 from libs.messaging.dapr import Sidecar
+from libs.messaging.keeping import Kept
 from libs.service import Runtime, SimulatorEndpoints
 from libs.service_client import Transport
 from libs.settings import FILE_NAME, ServiceSettings, load
@@ -87,6 +88,15 @@ class SuiteSettings(ServiceSettings):
         le=1,
         description="Share of new traces to export; a trace that arrives with the sampled flag is always exported.",
     )
+    dead_letters_kept_days: int = Field(
+        30, ge=1, description="Days that dead letters are kept; erasures among them stay until they are replayed."
+    )
+    erasures_kept_days: int = Field(
+        400,
+        ge=90,
+        description="Days that a recipient's erasure is kept (as a hash), so that what arrives late is not stored. "
+        "At least as long as anything else is kept that can be replayed.",
+    )
     drain_seconds: float = Field(
         30.0, gt=0, description="Seconds that a process may take to finish its work when stopped."
     )
@@ -140,6 +150,7 @@ def runtime_from(
         simulator=find_simulator(settings),
         public_url=settings.url,
         settings_file=settings_file(settings.data_dir),
+        kept=Kept(settings.dead_letters_kept_days, settings.erasures_kept_days),
         sidecar=sidecar,
     )
 

@@ -169,6 +169,21 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
+# for `openapi_extra` of a route that calls `require_match`: without it, a generated client cannot edit anything
+EDIT: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "If-Match",
+            "in": "header",
+            "required": False,
+            "description": "The ETag of the version that was read, or `*`. Needed to change what exists already.",
+            "schema": {"type": "string"},
+            "example": '"3"',
+        }
+    ]
+}
+
+
 def require_match(request: Request, version: int | None) -> None:
     """Check If-Match against the current version (None: the object does not exist yet, so none is needed).
 

@@ -130,6 +130,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     vendor_class: str | None = None  # in its own words: Permanent/NoEmail, hard_bounce, 10
     vendor_category: str | None = None  # the matching category of `bounce`, if there is exactly one
     vendor_permanent: bool | None = None  # whether it says that retrying is pointless
+    erased: bool = False  # the recipient was erased: the words may be read, and are not to be stored
 
 
 @declared

@@ -21,7 +21,9 @@ from libs.expressions.values import (
     measured,
     pruned,
     restored,
+    rounded,
     steps,
+    value_at,
 )
 
 # the engine warns about each failing function; EvaluationFailed tells the person who can fix it, a log would only grow
@@ -69,6 +71,8 @@ class Expression:
             # one look: another thread, with a large event, may empty it behind that
             if key is not None and (known := self._known.get(key, _ANEW)) is not _ANEW:
                 return known
+            if "string" in self._functions:
+                self._refuse_rounding(context.values)
             prepared = context.prepared(self)
             if self._work.depth or self._work.joins > _FEW_JOINS or self._work.states > _FEW_STATES:
                 self._refuse_overwork(context)
@@ -87,15 +91,20 @@ class Expression:
         to the engine costs more than everything else. None if a value is missing, long or not a scalar."""
         key: list[tuple[type, Any]] = []
         for path in self.paths:
-            at: Any = values
-            for name in path:
-                if not isinstance(at, dict) or name not in at:
-                    return None
-                at = at[name]
-            if type(at) not in _SCALARS or (type(at) is str and len(at) > _LONGEST_KNOWN):
+            value = value_at(values, path, _ANEW)
+            if type(value) not in _SCALARS or (type(value) is str and len(value) > _LONGEST_KNOWN):
                 return None
-            key.append((type(at), at))
+            key.append((type(value), value))
         return tuple(key)
+
+    def _refuse_rounding(self, values: Mapping[str, Any]) -> None:
+        """Two long ids that differ in their last digits would become one text."""
+        for path in self.paths:
+            if rounded(value_at(values, path)):
+                raise EvaluationFailed(
+                    f"{'.'.join(path)} is an integer beyond 64 bits, which string() would round; use the field itself.",
+                    pointer=self.pointer,
+                )
 
     def _refuse_overwork(self, context: "Context") -> None:
         needed_steps = steps(self._work, context.size())
@@ -117,13 +126,14 @@ class Expression:
 
 
 class Needs:
-    """The union of what several expressions read: computed once, used for every event."""
+    """The union of what several expressions read in the engine: computed once, used for every event."""
 
     __slots__ = ("expressions", "functions", "trie")
 
     def __init__(self, expressions: Iterable[Expression]) -> None:
         self.expressions = frozenset(expressions)
-        self.trie = Trie.of(path for expression in self.expressions for path in expression.paths)
+        in_engine = (expression for expression in self.expressions if expression._path is None)
+        self.trie = Trie.of(path for expression in in_engine for path in expression.paths)
         self.functions = sorted({name for expression in self.expressions for name in expression._functions})
 
 
@@ -240,6 +250,8 @@ def _explained(error: BaseException, source: str) -> str:
     match error:
         case KeyError():
             name = error.args[0]
+            if str(name) not in source:  # a name that the input gave may be personal data
+                return f"{shown!r} reads a field whose name comes from the input, and which it does not have."
             in_brackets = f'["{name}"]' in source or f"['{name}']" in source  # has(...) does not accept those
             guard = f'"{name}" in …' if in_brackets else "has(...)"
             return (
@@ -253,7 +265,10 @@ def _explained(error: BaseException, source: str) -> str:
         case IndexError():
             return f"{shown!r} reads past the end of a list."
         case TypeError():
-            return f"{shown!r} combines types that do not match; convert with int(), double() or string()."
+            return (
+                f"{shown!r} combines types that do not match, or reads a field of null or of a text; "
+                "convert with int(), double() or string(), guard null with != null."
+            )
         case _:
             return f"{shown!r} failed: {_said(str(error))}."
 
@@ -274,6 +289,8 @@ def _said(message: str) -> str:
     first_line = (message.splitlines() or [""])[0].split(". Check ")[0]
     if name := _NO_OVERLOAD.match(first_line):
         return f"{name.group(1)}() does not accept a value of this type; guard null with != null, convert other types"
+    if first_line.startswith("Function 'duration' error"):  # it repeats the value
+        return 'duration() accepts texts like "1h30m"'
     if first_line.startswith("Failed to convert variable"):
         return "the input contains a number beyond 1e308, which CEL cannot represent; send it as a string"
     return first_line.rpartition("Python function call failed: ")[2].split("Error: ")[-1][:200]

@@ -104,7 +104,7 @@ def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"{name[:40]!r} is not a time zone; use a name like Europe/Vienna") from error
+        raise ValueError("this is not a time zone; use a name like Europe/Vienna") from error
 
 
 _NAMES = {"NoneType": "null", "bool": "a boolean", "str": "a text", "list": "a list", "dict": "an object"}

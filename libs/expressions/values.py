@@ -68,6 +68,21 @@ def follow(values: Mapping[str, Any], path: Path) -> Any:
     return at
 
 
+def value_at(values: Any, path: Path, otherwise: Any = None) -> Any:
+    """Return the value at a path of objects; `otherwise` if there is none."""
+    value = values
+    for name in path:
+        if not isinstance(value, dict) or name not in value:
+            return otherwise
+        value = value[name]
+    return value
+
+
+def rounded(value: Any) -> bool:
+    """Whether the engine sees an integer as a double, because it has more than 64 bits."""
+    return type(value) is int and value not in _INT64
+
+
 def measured(value: Any) -> Size:
     """Return the size of a value, in the units of `Work`."""
     longest = largest = text = 1

@@ -8,6 +8,7 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from libs.ids import uuid7
+from libs.messaging.erasing import buried
 from libs.messaging.reading import Failure
 from libs.telemetry import get_logger, span
 
@@ -88,6 +89,7 @@ async def _bury(connection: Any, row: Any, subscriber: str, attempts: int, reaso
     with span("dead_letter", parent=row["traceparent"]):
         log.error("dead_letter", type=row["type"], subscriber=subscriber, reason=reason, event_id=str(row["event_id"]))
     _dead_letters.labels(row["type"], subscriber).inc()
+    letter = await buried(connection, row, reason)
     await connection.execute(
         _BURY,
         uuid7(),
@@ -95,15 +97,15 @@ async def _bury(connection: Any, row: Any, subscriber: str, attempts: int, reaso
         row["type"],
         row["source"],
         subscriber,
-        row["subject"],
+        letter.subject,
         row["tenant"],
         row["mode"],
-        row["partition_key"],
-        row["payload"],
+        letter.partition_key,
+        letter.payload,
         row["traceparent"],
         row["created_at"],
         attempts,
-        reason,
+        letter.reason,
     )
 
 

@@ -24,11 +24,11 @@ from libs.errors import Unavailable
 from libs.messaging import owed as debts
 from libs.messaging.bus import Subscriber
 from libs.messaging.delivering import deliver
+from libs.messaging.keeping import Kept, forget_old
 from libs.messaging.lookout import Lookout
 from libs.messaging.outbox import FIRST_LANE, LANES
 from libs.messaging.reading import Failure, decoded, grouped
 from libs.storage.database import Database
-from libs.storage.portions import in_portions
 from libs.telemetry import get_logger
 
 MOST_ROWS = 500
@@ -43,7 +43,6 @@ QUICK_POLL_SECONDS = 0.02
 QUICK_FOR_SECONDS = 2.0
 _MOST_OWED = 50
 _OWED_SECONDS = 30.0  # for the whole batch: a subscriber that hangs must not hold a transaction open for half an hour
-_KEEP_IDEMPOTENCY = "24 hours"
 _FORGET_SECONDS = 600.0
 
 log = get_logger(__name__)
@@ -65,10 +64,6 @@ where d.due_at <= now() order by d.due_at limit $1 for update of d skip locked
 _DONE = """
 delete from outbox where ctid = any($1::tid[]) and (select set_config('synchronous_commit', 'off', true)) is not null
 """
-_FORGET = """
-delete from idempotency where ctid = any(array(
-  select ctid from idempotency where created_at < now() - $1::text::interval order by created_at limit $2))
-"""
 
 
 @dataclass(slots=True)
@@ -83,6 +78,7 @@ class Relay:
     max_attempts: int = MAX_ATTEMPTS
     batch_bytes: int = BATCH_BYTES
     lookout: Lookout = field(default_factory=Lookout)
+    kept: Kept = field(default_factory=Kept)
     _by_type: dict[str, list[Subscriber]] = field(init=False)
     _rows: dict[int, int] = field(init=False)  # rows to lease at once, by lane
     _waiting: list[asyncio.Event] = field(init=False)  # one per lane, and the last for owed deliveries
@@ -104,7 +100,7 @@ class Relay:
                     group.create_task(self._work(self._waiting[lane], partial(self._publish, lane), stop))
                 if FIRST_LANE in self.lanes:
                     group.create_task(self._work(self._waiting[-1], self.redeliver_once, stop))
-                    group.create_task(self._regularly(self._forget_idempotency_keys, lambda: _FORGET_SECONDS, stop))
+                    group.create_task(self._regularly(self._forget_old, lambda: _FORGET_SECONDS, stop))
                 group.create_task(self._regularly(self._look, self._until_next_look, stop))
         finally:
             self.lookout.remove(self.database)
@@ -185,18 +181,21 @@ class Relay:
         async with self.database.transaction() as connection:
             rows = await connection.fetch(_LEASE_OWED, _MOST_OWED)
             known = {(s.app_id, s.event_type): s for s in self.subscribers}
-            until, tried = time.monotonic() + _OWED_SECONDS, 0
+            until = time.monotonic() + _OWED_SECONDS
+            tried: list[tuple[Any, Failure | None]] = []
             for row in rows:
                 if time.monotonic() > until:
                     break  # the rest is still due, and unlocked in a moment
-                tried += 1
                 entries, failures = decoded([row])
                 if subscriber := known.get((row["subscriber"], row["type"])):
                     failures += await deliver(subscriber, entries)
                 else:
                     failures.append((row, Failure(f"{row['subscriber']} no longer subscribes to {row['type']}", True)))
-                await debts.settle(connection, row, failures[0][1] if failures else None, self.max_attempts)
-            return tried
+                tried.append((row, failures[0][1] if failures else None))
+            # after all of them: a burial reads `erased`, and an erasure among the rest would have to wait for its lock
+            for row, failure in tried:
+                await debts.settle(connection, row, failure, self.max_attempts)
+            return len(tried)
 
-    async def _forget_idempotency_keys(self) -> None:
-        await in_portions(self.database, _FORGET, _KEEP_IDEMPOTENCY)
+    async def _forget_old(self) -> None:
+        await forget_old(self.database, self.kept)

@@ -12,7 +12,7 @@ from libs.rendering.checks import check_template, optional_variables, unknown_va
 from libs.rendering.contents import Content, EmailContent, PushContent, SmsContent, WebhookContent
 from libs.rendering.digest import content_digest
 from libs.rendering.limits import ContentTooLarge, LimitExceeded, RenderFailed
-from libs.rendering.preview import Preview, preview
+from libs.rendering.preview import Preview, missing, preview
 from libs.rendering.release import CompiledRelease, ReleaseTexts, Rendered, compile_release
 from libs.rendering.template import CompiledTemplate, compile_template
 
@@ -34,6 +34,7 @@ __all__ = [
     "compile_release",
     "compile_template",
     "content_digest",
+    "missing",
     "optional_variables",
     "preview",
     "unknown_variables",

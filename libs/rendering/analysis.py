@@ -23,13 +23,17 @@ from liquid.token import Token
 from libs.rendering.bounds import BoundedFor, BoundedRange, BoundedTablerow
 from libs.rendering.dialect import Perhaps, adapt
 from libs.rendering.environment import BoundedTemplate
-from libs.rendering.faults import INSTEAD, in_words
+from libs.rendering.faults import in_words
 from libs.rendering.formats import unknown_directives
+from libs.rendering.instead import FILTERS
 from libs.rendering.limits import VALUE_ERRORS
 from libs.rendering.meter import METER
 from libs.rendering.numbers import NUMBER_FILTERS
 
 ANY = "[]"  # an item of a list, or a key known only at render time
+_ROOTS = frozenset({"event", "recipient", "links"})
+_OF_THE_SAME_ITEMS = frozenset({"where", "reject", "sort", "sort_natural", "reverse", "compact", "uniq"})
+_ONE_ITEM = frozenset({"first", "last", "find"})
 _OF_NUMBERS = {*NUMBER_FILTERS, "money", "number", "size", "json"}
 _COUNTED = frozenset({"first", "index", "index0", "last", "length", "rindex", "rindex0"})
 LOOP_FIELDS = {
@@ -65,15 +69,28 @@ class Uses:
 def walk(template: BoundedTemplate) -> Uses:
     """Return the uses of a freshly parsed template; the module says what this changes on the way."""
     found = Uses()
-    _Walk(template, found).nodes(template.nodes, {})
+    _Walk(template, found).whole()
     return found
 
 
 class _Walk:
     def __init__(self, template: BoundedTemplate, found: Uses) -> None:
+        self._template = template
         self._context = template.context_class(template)
         self._found = found
         self._locals: dict[str, tuple[str, ...] | None] = {}
+        self._computed: set[str] = set()
+
+    def whole(self) -> None:
+        """Walk the template. What it assigns is known everywhere in it: a loop's body is read more than once."""
+        self._template.own = frozenset(self._names(self._template.nodes)) - _ROOTS
+        self.nodes(self._template.nodes, {})
+        self._template.computed = frozenset(self._computed)
+
+    def _names(self, nodes: Sequence[Node]) -> Iterator[str]:
+        for node in nodes:
+            yield from map(str, node.template_scope())
+            yield from self._names(list(node.children(self._context)))
 
     def nodes(self, nodes: Sequence[Node], scope: Scope) -> None:
         for node in nodes:
@@ -83,6 +100,8 @@ class _Walk:
                 self._expression(expression, scope)
             for name in node.template_scope():
                 self._locals[str(name)] = self._assigned(node, scope)
+                if self._is_computed(node):
+                    self._computed.add(str(name))
             inner = dict(scope) | {str(name): None for name in node.block_scope()}
             if isinstance(node, BoundedFor | BoundedTablerow):
                 inner[node.expression.identifier] = self._items(node.expression, scope)
@@ -91,12 +110,24 @@ class _Walk:
             self.nodes(list(node.children(self._context)), inner)
 
     def _assigned(self, node: Node, scope: Scope) -> tuple[str, ...] | None:
-        """Return the path that `assign x = event.data.order` makes x an alias of; with a filter, x is a new value."""
-        if isinstance(node, AssignNode):
-            expression = node.expression
-            if isinstance(expression, FilteredExpression) and not expression.filters:
-                return self._path_of(expression.left, scope)
-        return None
+        """Return the path that `assign x = event.data.order` makes x an alias of: also of a sorted list, or of one of
+        its items. With any other filter x is a new value."""
+        expression = node.expression if isinstance(node, AssignNode) else None
+        if not isinstance(expression, FilteredExpression):
+            return None
+        path = self._path_of(expression.left, scope)
+        for each in expression.filters or ():
+            if path is None or each.name not in _OF_THE_SAME_ITEMS | _ONE_ITEM:
+                return None
+            path = (*path, ANY) if each.name in _ONE_ITEM else path
+        return path
+
+    def _is_computed(self, node: Node) -> bool:
+        """Whether a local may be nothing by the template's own doing, not because the event lacks something."""
+        expression = node.expression if isinstance(node, AssignNode) else None
+        if not isinstance(expression, FilteredExpression) or expression.filters:
+            return True
+        return not isinstance(expression.left, Path) or expression.left.path[0] in self._computed
 
     def _items(self, loop: LoopExpression, scope: Scope) -> tuple[str, ...] | None:
         path = self._path_of(loop.iterable, scope)
@@ -109,9 +140,9 @@ class _Walk:
         tail = tuple(part if isinstance(part, str) else ANY for part in rest)
         if not isinstance(root, str):
             return None
-        known = scope.get(root, self._locals.get(root, ...)) if root not in scope else scope[root]
+        known = scope[root] if root in scope else self._locals.get(root, ...)
         if known is ...:
-            return (root, *tail)
+            return None if root in self._template.own else (root, *tail)
         return None if known is None else (*known, *tail)
 
     def _expression(self, expression: Any, scope: Scope) -> None:
@@ -146,7 +177,7 @@ class _Walk:
     def _filters(self, expression: FilteredExpression) -> None:
         for each in expression.filters or ():
             function = self._context.env.filters.get(each.name)
-            instead = INSTEAD.get(each.name, "the documentation lists all filters")
+            instead = FILTERS.get(each.name, "the documentation lists all filters")
             problem = _misused(each, function) if function else f"it does not exist; {instead}"
             if problem:
                 self._found.problems.append(f"Line {_line(each.token)}: the filter {each.name!r}: {problem}.")
@@ -202,7 +233,7 @@ def _misused(each: Filter, function: Callable[..., Any]) -> str | None:
     try:
         signature(function).bind(None, *given, **named)
     except TypeError as error:
-        return str(error)
+        return in_words(str(error))
     if each.name == "date" and given and isinstance(given[0].value, StringLiteral):
         unknown = unknown_directives(given[0].value.value)
         return f"the date directive %{unknown[0]} is not known" if unknown else None

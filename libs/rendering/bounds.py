@@ -1,7 +1,7 @@
 """Bounded Liquid: contexts and loops that count their work before they do it."""
 
 from sys import getsizeof
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from liquid import BoundTemplate, RenderContext, Undefined
 from liquid.builtin.expressions.primitive import RangeLiteral
@@ -30,10 +30,21 @@ class BoundedContext(RenderContext):
 
     def get(self, path: list[object], **options: Any) -> object:
         found = super().get(path, **options)
+        if isinstance(found, Undefined) and self._is_nothing(path[0]):
+            return Undefined(str(path[0]), token=found.token)
         if isinstance(found, Undefined) and found.hint == "index out of range":
             parts = "".join(f".{part}" if isinstance(part, str) else f"[{part}]" for part in path[1:])
-            found.hint = f"{path[0]}{parts} is undefined"
+            found = self.env.undefined(str(path[0]), hint=f"{path[0]}{parts} is undefined", token=found.token)
         return found
+
+    def _is_nothing(self, root: Any) -> bool:
+        """Whether it is a local that was not assigned on this way through the template, or that was made nothing."""
+        template = cast(Any, self.template)
+        if root not in template.own:
+            return False
+        if root not in self.scope:
+            return True
+        return root in template.computed and self.scope[root] is None
 
     def raise_for_loop_limit(self, length: int = 1) -> None:
         METER.spend(length * self.weight, "its loops")

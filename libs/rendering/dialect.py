@@ -33,20 +33,10 @@ from liquid.expression import Expression
 from liquid.stream import TokenStream
 from liquid.token import TOKEN_EXPRESSION
 
+from libs.rendering.instead import TAGS
 from libs.rendering.meter import METER
 from libs.rendering.values import stringify
 
-_INSTEAD = {
-    "elseif": ": write elsif",
-    "elif": ": write elsif",
-    "include": ": a template cannot include another; insert the text itself",
-    "empty": ": write else",
-    "with": ": write assign",
-    "unsubscribe": ": write {{ links.unsubscribe }}",
-    "unsubscribe_url": ": write {{ links.unsubscribe }}",
-    "unsubscribe_link": ": write {{ links.unsubscribe }}",
-    "render": ": a template cannot include another; insert the text itself",
-}
 _CHARACTERS_OF_A_UNIT = 64  # of a text that is searched; the search is slow for some patterns
 _INNER = frozenset({"else", "elsif", "when", "break", "continue"})  # known, but misplaced
 
@@ -251,6 +241,6 @@ class UnknownTag(illegal.Illegal):
         if not name or name in _INNER or name.startswith("end"):
             return super().parse(stream)
         raise LiquidSyntaxError(
-            f"there is no tag {name!r}{_INSTEAD.get(name, '; the documentation lists all tags')}",
+            f"there is no tag {name!r}{f': {TAGS[name]}' if name in TAGS else '; the documentation lists all tags'}",
             token=stream.current,
         )

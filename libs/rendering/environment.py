@@ -5,6 +5,7 @@ loop costs its length times the size of its body, a filter the length of its inp
 """
 
 import re
+import threading
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any, TextIO, cast
@@ -39,6 +40,8 @@ from libs.rendering.values import plain, stringify
 
 LENIENT_ROOTS = frozenset({"recipient", "links"})  # what a person may lack is not an error: Hello ,
 
+NOTED = "?"  # among the optional paths: what must not be missing is noted instead of ending the render
+
 LENIENT_PATHS = frozenset({"event.subject"})  # an event may have no subject
 
 
@@ -65,11 +68,41 @@ class Absent(Undefined):
     __slots__ = ()
 
 
+class _Notes(threading.local):
+    """What the render that this thread is doing has missed: paths with their lines."""
+
+    def __init__(self) -> None:
+        self.missed: list[tuple[str, int]] = []
+
+
+NOTES = _Notes()
+
+
+class Noted(Missing):
+    """A missing variable that is noted where it would be an error, so that a preview finds all of them."""
+
+    __slots__ = ()
+
+    def _note(self) -> None:
+        line = self.token.source.count("\n", 0, max(self.token.start_index, 0)) + 1 if self.token else 0
+        NOTES.missed.append((self.path, line))
+
+    def __str__(self) -> str:
+        self._note()
+        return ""
+
+    def items(self) -> Any:
+        self._note()
+        return ()
+
+
 class BoundedTemplate(BoundTemplate):
     """A parsed text that renders in a bounded context."""
 
     context_class = BoundedContext
     env: "ChannelEnvironment"
+    own: frozenset[str] = frozenset()  # the locals that it assigns somewhere
+    computed: frozenset[str] = frozenset()  # those that are more than another name for one of the variables
 
 
 class OutputNode(output.OutputNode):
@@ -222,6 +255,7 @@ class ChannelEnvironment(Environment):
         self.locale = locale
         self.optional = frozenset(optional)
         self.everything_optional = "*" in self.optional
+        self._missing = Noted if NOTED in self.optional else Missing
         self.put_out = ESCAPES[kind]
         super().__init__(autoescape=kind == "html", undefined=Missing, strict_filters=True)
         self.undefined = self._undefined  # type: ignore[assignment]  # only called, as a factory
@@ -232,6 +266,6 @@ class ChannelEnvironment(Environment):
         self.filters.update(filters_for(self.locale))
 
     def _undefined(self, name: str, **facts: Any) -> Undefined:
-        missing = Missing(name, **facts)
+        missing = self._missing(name, **facts)
         lenient = self.everything_optional or name in LENIENT_ROOTS or missing.path in self.optional | LENIENT_PATHS
         return Absent(name, **facts) if lenient else missing

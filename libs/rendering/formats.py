@@ -20,7 +20,7 @@ from libs.rendering.limits import MAX_DIGITS
 from libs.rendering.numbers import number
 
 _NAMED = {"short", "medium", "long", "full"}
-_DIRECTIVE = re.compile(r"%([-_0^#]?)(\d{0,2})(:?[A-Za-z%])")
+_DIRECTIVE = re.compile(r"%([-_0^#]?)(\d{0,2})(:{0,2}[A-Za-z%])")
 _CACHED = 8_192
 _FINEST = 20  # decimal places
 # half a cent rounds up, as in `round` and in shops; Python's own context would round it to the even cent
@@ -180,7 +180,7 @@ def _date_text(moment: datetime, style: str, zone: str, tag: str) -> str:
 
 # strftime directives that need a C library's locale; month and day names come from CLDR
 _SKELETONS = {"a": "EEE", "A": "EEEE", "b": "MMM", "h": "MMM", "B": "MMMM", "p": "a"}
-_PLAIN = frozenset("YmdHIMSjyuwVGUWzZsDFTReCklLN") | {":z"}
+_PLAIN = frozenset("YmdHIMSjyuwVgGUWzZsDFTReCklLN") | {":z", "::z"}
 _WORDS = frozenset("ekl")  # padded with blanks
 _FRACTIONS = frozenset("LN")
 _EXPANDED = {"D": "%m/%d/%y", "F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M"}
@@ -217,13 +217,19 @@ def _printed(there: datetime, locale: Locale, flag: str, letter: str) -> str:
         return _SIGNS[letter]
     if letter in _OF_LOCALE:
         text = _OF_LOCALE[letter](there, locale)
-        return text.upper() if flag == "^" else text
+        return _cased(text, flag, letter)
     if letter in _SKELETONS:
-        text = format_datetime(there, _SKELETONS[letter], locale=locale)
-        return text.upper() if flag == "^" else text
+        return _cased(format_datetime(there, _SKELETONS[letter], locale=locale), flag, letter)
     if letter not in _PLAIN:
         raise FilterArgumentError(f"the date directive %{letter} is not known", token=None)
     return _unpadded(_digits(there, letter), flag)
+
+
+def _cased(text: str, flag: str, letter: str) -> str:
+    """Apply `^` (capitals) and `#` (the other case: am, but MON)."""
+    if flag == "#" and letter == "p":
+        return text.lower()
+    return text.upper() if flag in {"^", "#"} else text
 
 
 def _digits(there: datetime, letter: str) -> str:
@@ -236,6 +242,10 @@ def _digits(there: datetime, letter: str) -> str:
             return f"{there.microsecond:06d}000"
         case ":z":
             return there.isoformat()[-6:]
+        case "::z":
+            return there.isoformat()[-6:] + ":00"
+        case "g":
+            return f"{there.isocalendar().year % 100:02d}"
         case "e" | "k" | "l":
             value = {"e": there.day, "k": there.hour, "l": there.hour % 12 or 12}[letter]
             return f"{value:2d}"

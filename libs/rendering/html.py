@@ -5,11 +5,15 @@ reader see (for the text part). A value inside a tag but outside a quoted attrib
 Escaping does not help there, so publishing rejects it.
 """
 
+import html as entities
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 HOLE_START, HOLE_END = "\ue000", "\ue001"
+# where a block of the HTML begins or ends, in a mail's text part; firmly: not even a table's cell joins the lines
+LINE, PARAGRAPH, CELL, FIRM = "\ue002", "\ue003", "\ue004", "\ue005"
+_OURS = str.maketrans(dict.fromkeys((HOLE_START, HOLE_END, LINE, PARAGRAPH, CELL, FIRM), " "))
 LINKED_DATA = "linked data"
 HOLE = re.compile(f"{HOLE_START}(\\d+){HOLE_END}")
 
@@ -19,6 +23,7 @@ _SPACE = re.compile(r"[\s/]*")
 _ATTRIBUTE_NAME = re.compile(r"[^\s=>/]+|=[^\s=>/]*")
 _EQUALS = re.compile(r"\s*=\s*")
 _UNQUOTED = re.compile(r"[^\s>]*")
+_REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*)(?:;|(?![=A-Za-z0-9;]))")
 _RAW = frozenset({"script", "style", "title", "textarea", "noscript", "xmp", "iframe"})
 
 
@@ -62,6 +67,7 @@ class Markup:
     closing: bool
     attributes: tuple[Attribute, ...] = ()
     loose: str = ""
+    at: int = 0  # in the source with holes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +90,14 @@ class Cut:
         """Return a piece of the source with its Liquid again."""
         return HOLE.sub(lambda found: self.holes[int(found.group(1))].text, piece)
 
+    def offset(self, at: int) -> int:
+        """Return where a place of the source with holes is in the source with its Liquid."""
+        return len(self.restored(self.source[:at]))
+
 
 def cut(source: str) -> Cut:
     """Replace each piece of Liquid with a numbered hole; unclosed pieces stay."""
-    source = source.replace(HOLE_START, " ").replace(HOLE_END, " ")
+    source = source.translate(_OURS)
     made = Cut("")
     out: list[str] = []
     at = last = 0
@@ -122,6 +132,11 @@ def _end_of_liquid(source: str, start: int, absent: set[str]) -> int:
     if final is None:
         absent.add(verbatim.group(1))
     return final.end() if final else end + 2
+
+
+def attribute_text(value: str) -> str:
+    """Return an attribute's value with its character references resolved, as browsers do: `&section=1` is none."""
+    return _REFERENCE.sub(lambda found: entities.unescape(found.group()), value)
 
 
 def holes_in(text: str) -> list[int]:
@@ -184,7 +199,7 @@ def is_linked_data(markup: Markup) -> bool:
 
 
 def _tag(source: str, at: int) -> tuple[Markup, int]:
-    closing = source.startswith("</", at)
+    start, closing = at, source.startswith("</", at)
     at += 2 if closing else 1
     named = _TAG_NAME.match(source, at)
     name = named.group() if named else ""
@@ -201,7 +216,7 @@ def _tag(source: str, at: int) -> tuple[Markup, int]:
         if not attribute.quoted:
             loose.append(attribute.value)
         attributes.append(attribute)
-    return Markup(name.lower(), closing, tuple(attributes), " ".join(loose)), min(at + 1, len(source))
+    return Markup(name.lower(), closing, tuple(attributes), " ".join(loose), start), min(at + 1, len(source))
 
 
 def _attribute(source: str, at: int) -> tuple[Attribute, int]:

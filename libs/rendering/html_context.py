@@ -18,6 +18,7 @@ from libs.rendering.html import (
     is_linked_data,
     parse,
 )
+from libs.rendering.json_context import alone_in
 from libs.rendering.links import problem_of_link
 
 _LINKS = frozenset({"href", "src", "action", "formaction", "background", "poster", "cite", "longdesc", "xlink:href"})
@@ -33,11 +34,12 @@ _REFUSED_ELEMENTS = frozenset({"script", "iframe", "object", "embed", "applet", 
 @dataclass(slots=True)
 class Placement:
     """What was found in a source: problems with their line, and outputs, by offset, that are not printed as text:
-    those that begin a link, and those in JSON."""
+    those that begin a link, and those in JSON, in a string or alone."""
 
     problems: list[tuple[int, str]] = field(default_factory=list)
     begins_link: dict[int, bool] = field(default_factory=dict)  # offset of the output → is it the first value
     in_json: set[int] = field(default_factory=set)
+    alone: set[int] = field(default_factory=set)  # in JSON, without quotes around them
 
 
 def place(source: str) -> Placement:
@@ -55,13 +57,14 @@ def _problems(token: Markup | Words, made: Cut, found: Placement) -> Iterator[tu
         if token.within == "script":
             yield from ((hole.offset, "values cannot stand in a script") for hole in _writing(token.text, made))
         elif token.within == LINKED_DATA:
+            found.alone |= alone_in(token.text, made.holes)
             for hole in _writing(token.text, made):
                 if not hole.is_output:
                     yield hole.offset, "in JSON, print values with {{ … }}, not with this tag"
                 found.in_json.add(hole.offset)
         return
     if not token.closing and token.name in _REFUSED_ELEMENTS and not is_linked_data(token):
-        yield 0, f"<{token.name}> is not allowed in a mail; mail programs remove it"
+        yield made.offset(token.at), f"<{token.name}> is not allowed in a mail; mail programs remove it"
     for hole in _writing(token.loose, made):
         yield (
             hole.offset,
@@ -69,10 +72,12 @@ def _problems(token: Markup | Words, made: Cut, found: Placement) -> Iterator[tu
             'write attribute="{{ … }}"',
         )
     for attribute in token.attributes:
-        yield from _attribute_problems(attribute, made, found)
+        for offset, problem in _attribute_problems(attribute, made, found):
+            yield (made.offset(token.at) if offset is None else offset), problem
 
 
-def _attribute_problems(attribute: Attribute, made: Cut, found: Placement) -> Iterator[tuple[int, str]]:
+def _attribute_problems(attribute: Attribute, made: Cut, found: Placement) -> Iterator[tuple[int | None, str]]:
+    """Yield problems with their offsets; None is the tag's own."""
     holes = _writing(attribute.value, made)
     names = attribute.name.split()
     for name in names:
@@ -97,7 +102,7 @@ def _attribute_problems(attribute: Attribute, made: Cut, found: Placement) -> It
             yield hole.offset, "a link begins with a value of this tag; print it with {{ … }}"
     problem = problem_of_link(entities.unescape(HOLE.sub("", literal)), absolute=False) if decided else None
     if problem and not (holes and not _has_scheme(literal)):
-        yield (made.holes[holes_in(attribute.value)[0]].offset if holes else 0), problem
+        yield (made.holes[holes_in(attribute.value)[0]].offset if holes else None), problem
 
 
 def _has_scheme(literal: str) -> bool:

@@ -8,17 +8,42 @@ import html as entities
 import re
 from collections import Counter
 
-from libs.rendering.html import HOLE, Attribute, Cut, Hole, Markup, Words, cut, parse
+from libs.rendering.html import (
+    CELL,
+    FIRM,
+    HOLE,
+    LINE,
+    PARAGRAPH,
+    Attribute,
+    Cut,
+    Hole,
+    Markup,
+    Words,
+    attribute_text,
+    cut,
+    parse,
+)
 
 _BLOCKS = frozenset(
     "address article aside blockquote body center dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 h6 header "
     "hr li main nav ol p pre section table tbody tfoot thead tr ul".split()
 )
 _PARAGRAPHS = frozenset("p h1 h2 h3 h4 h5 h6 table ul ol blockquote hr".split())
-_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|max-height\s*:\s*0(?![.\d])", re.IGNORECASE)
+_FIRM = frozenset("h1 h2 h3 h4 h5 h6 table thead tbody tfoot tr ul ol li dl dt dd hr".split())
+_HIDDEN = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*hidden|(?:max-height|(?<![\w-])opacity)\s*:\s*0(?![.\d])", re.IGNORECASE
+)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
-_RUNS = re.compile(r" {2,}")
+_RUNS = re.compile(r"[ \t]{2,}")
 _GAPS = re.compile(r"\n{3,}")
+# unseen where nothing else is on their line: blanks, joiners, fillers of preheaders
+_UNSEEN = " \t\xa0\xad\u034f\u2007\u200b-\u200d\u2060\ufeff"
+_BREAKS = f"\n{LINE}{PARAGRAPH}{CELL}{FIRM}"
+_ENDS_OF_LINES = re.compile(f"[{_UNSEEN}]*[{_BREAKS}][{_UNSEEN}{_BREAKS}]*")
+_BLANK_LINE = re.compile(f"[{_BREAKS}][{_UNSEEN}]*\xa0[{_UNSEEN}]*[{_BREAKS}]")
+_NO_LINK = " ()"  # behind the words of a link that has no address
+_NOT_NUMERIC = re.compile(r"[^0-9]")
+_OF_A_LINK = re.compile(r"^(?:https?://|mailto:|tel:)|/$")
 _COLUMNS = re.compile(r"\bcols\s*:\s*[^\s,%]+,?")
 _QUOTED = r"""(?P<literal>"[^"]*"|'[^']*')"""
 _FOR_HTML = re.compile(rf"{_QUOTED}|\|\s*(?:escape_once|escape|newline_to_br)\b(?!\s*:)\s*")  # not needed in a text
@@ -36,7 +61,7 @@ _VOID = frozenset("area base br col embed hr img input link meta param source tr
 
 
 def text_source(html_source: str) -> str:
-    """Return a Liquid source that renders to what a reader of the HTML would see."""
+    """Return a Liquid source that renders to what a reader of the HTML would see, once it is `settled`."""
     made = cut(html_source)
     writer = _Writer(made)
     for token in parse(made.source):
@@ -49,6 +74,21 @@ def tidy(text: str) -> str:
     return (_GAPS.sub("\n\n", text) if "\n\n\n" in text else text).lstrip()
 
 
+def settled(text: str) -> str:
+    """Return a derived text with its line ends: one between lines, however many blocks end there, and at most one
+    blank line between paragraphs."""
+    shorter = text.replace(_NO_LINK, "") if _NO_LINK in text else text
+    return _RUNS.sub(" ", _ENDS_OF_LINES.sub(_line_end, shorter)).strip() + "\n"
+
+
+def _line_end(found: re.Match[str]) -> str:
+    run = found.group()
+    if CELL in run and FIRM not in run:
+        return " "  # the cells of a row share a line, whatever paragraphs are in them
+    paragraph = PARAGRAPH in run or run.count("\n") > 1 or ("\xa0" in run and _BLANK_LINE.search(run))
+    return "\n\n" if paragraph else "\n"
+
+
 class _Writer:
     def __init__(self, made: Cut) -> None:
         self._cut = made
@@ -59,8 +99,9 @@ class _Writer:
 
     def text(self) -> str:
         joined = "".join(self._out)
-        tidied = tidy(_RUNS.sub(" ", joined).replace(" \n", "\n").replace("\n ", "\n")).strip()
-        return HOLE.sub(lambda found: _as_text(self._cut.holes[int(found.group(1))]), tidied) + "\n"
+        if all(hole.is_output for hole in self._cut.holes):  # else blocks decide where lines end, at each render
+            joined = settled(joined)
+        return HOLE.sub(lambda found: _as_text(self._cut.holes[int(found.group(1))]), joined)
 
     def take(self, token: Markup | Words) -> None:
         if isinstance(token, Words):
@@ -107,17 +148,17 @@ class _Writer:
             case "br":
                 self._out.append("\n")
             case "hr":
-                self._out.append("\n\n---\n\n")
+                self._out.append(f"{_break('hr')}---{_break('hr')}")
             case "li":
-                self._out.append("\n- ")
+                self._out.append(f"{_break('li')}- ")
             case "td" | "th":
-                self._out.append(" ")
+                self._out.append(CELL)
             case "img":
-                self._out.append(entities.unescape(_value(attributes, "alt")) + " ")
+                self._out.append(attribute_text(_value(attributes, "alt")) + " ")
             case "a":
-                self._links.append((entities.unescape(_value(attributes, "href")), len(self._out)))
+                self._links.append((attribute_text(_value(attributes, "href")), len(self._out)))
             case name if name in _BLOCKS:
-                self._out.append("\n\n" if name in _PARAGRAPHS else "\n")
+                self._out.append(_break(name))
 
     def _end(self, name: str) -> None:
         if self._hidden:
@@ -128,14 +169,29 @@ class _Writer:
                     break
             return
         if name == "a" and self._links:
-            link, since = self._links.pop()
-            shown = "".join(self._out[since:]).strip()
-            if self._resolved(shown) == self._resolved(link):
-                return
-            if link and not link.startswith("#") and f"mailto:{shown}" != link:
-                self._out.append(f" ({link})" if shown else link)
+            self._end_of_link(*self._links.pop())
         elif name in _BLOCKS and name != "li":  # the next item begins its line itself
-            self._out.append("\n\n" if name in _PARAGRAPHS else "\n")
+            self._out.append(_break(name))
+
+    def _end_of_link(self, link: str, since: int) -> None:
+        """Write the address behind its words, unless they say it."""
+        after: list[str] = []
+        while len(self._out) > since and not self._out[-1].strip(_BREAKS + " "):
+            after.insert(0, self._out.pop())  # a button's table ends within the link
+        shown = "".join(self._out[since:]).strip(_BREAKS + " ")
+        if link and not link.startswith("#") and not self._is_said(link, shown):
+            self._out.append(f" ({link})" if shown else link)
+        self._out.extend(after)
+
+    def _is_said(self, link: str, shown: str) -> bool:
+        said, address = (_OF_A_LINK.sub("", self._resolved(each)) for each in (shown, link))
+        if link.startswith("tel:") and len(digits := _NOT_NUMERIC.sub("", said)) > 5:
+            return _NOT_NUMERIC.sub("", address).endswith(digits[-6:])
+        return said == address
+
+
+def _break(name: str) -> str:
+    return (PARAGRAPH if name in _PARAGRAPHS else LINE) + (FIRM if name in _FIRM else "")
 
 
 def _as_text(hole: Hole) -> str:

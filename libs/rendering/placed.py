@@ -1,15 +1,26 @@
 """Outputs that are printed differently from their neighbours, because of their place in the HTML."""
 
+import re
 from typing import Any
 
+from liquid import Undefined
 from liquid.expression import Expression
 from markupsafe import Markup
 
+from libs import exact_json
 from libs.rendering.environment import BoundedTemplate, OutputNode, put_out_json
-from libs.rendering.filters import without_markup
-from libs.rendering.html_context import Placement
+from libs.rendering.filters import JsonText, without_markup
+from libs.rendering.html_context import Placement, place
+from libs.rendering.json_context import place_alone
 from libs.rendering.links import checked_start
 from libs.rendering.values import stringify
+
+
+def placement_of(source: str, kind: str) -> Placement | None:
+    """Return where the values of a source land, if that changes how they are printed."""
+    if kind == "json":
+        return Placement(alone=place_alone(source))
+    return place(source) if kind == "html" else None
 
 
 class LinkStart(Expression):
@@ -34,15 +45,16 @@ class LinkStart(Expression):
 class _InJson(Expression):
     """An output's expression in a mail's JSON: printed as JSON, without anything that HTML would interpret."""
 
-    __slots__ = ("inner",)
+    __slots__ = ("inner", "put_out")
 
-    def __init__(self, inner: Expression) -> None:
+    def __init__(self, inner: Expression, *, alone: bool) -> None:
         super().__init__(inner.token)
         self.inner = inner
+        self.put_out = alone_in_json if alone else put_out_json
 
     def evaluate(self, context: Any) -> object:
         value = self.inner.evaluate(context)
-        text = without_markup(put_out_json(value.unescape() if isinstance(value, Markup) else value))
+        text = without_markup(self.put_out(value.unescape() if isinstance(value, Markup) else value))
         # line ends everywhere but in JSON
         return Markup(text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
@@ -50,9 +62,37 @@ class _InJson(Expression):
         return [self.inner]
 
 
+_SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
+
+
+def alone_in_json(value: object) -> str:
+    """Print a value without quotes around it: as JSON, but a text with a number in it is that number."""
+    if isinstance(value, Undefined):
+        return JsonText(str(value) or "null")  # raises if it must not be missing
+    if isinstance(value, JsonText) or (isinstance(value, str) and _SCALAR.fullmatch(value)):
+        return JsonText(value)
+    return JsonText(exact_json.dumps(list(value) if isinstance(value, range) else value).decode())
+
+
+class Alone(Expression):
+    """An output's expression in a webhook that is a whole JSON value."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: Expression) -> None:
+        super().__init__(inner.token)
+        self.inner = inner
+
+    def evaluate(self, context: Any) -> object:
+        return alone_in_json(self.inner.evaluate(context))
+
+    def children(self) -> list[Expression]:
+        return [self.inner]
+
+
 def guard(template: BoundedTemplate, placement: Placement | None) -> None:
     """Wrap the outputs whose place needs it."""
-    if placement is None or not (placement.begins_link or placement.in_json):
+    if placement is None or not (placement.begins_link or placement.in_json or placement.alone):
         return
     context = template.context_class(template)
     stack = list(template.nodes)
@@ -63,4 +103,6 @@ def guard(template: BoundedTemplate, placement: Placement | None) -> None:
         if isinstance(node, OutputNode) and first is not None:
             node.expression = LinkStart(node.expression, first=first)
         elif isinstance(node, OutputNode) and node.token.start_index in placement.in_json:
-            node.expression = _InJson(node.expression)
+            node.expression = _InJson(node.expression, alone=node.token.start_index in placement.alone)
+        elif isinstance(node, OutputNode) and node.token.start_index in placement.alone:
+            node.expression = Alone(node.expression)

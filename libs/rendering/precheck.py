@@ -23,6 +23,11 @@ def foreign_comments(source: str) -> Iterator[str]:
         yield f"Line {line}: {{# … #}} would be sent as text; write {{% comment %}} … {{% endcomment %}}."
 
 
+def _not_closed(opening: str, line: int, inner: str) -> str:
+    without = ", or write the variable in it without braces" if (opening, inner) == ("{%", "{{") else ""
+    return f"{opening} in line {line} is not closed; add {_CLOSING[opening]} after it{without}."
+
+
 def problems_before_parsing(source: str) -> Iterator[str]:
     """Yield why a source is rejected without being parsed, with the line; nothing if it may be parsed."""
     at = pieces = 0
@@ -39,11 +44,13 @@ def problems_before_parsing(source: str) -> Iterator[str]:
             # quoted text is ignored; any other opening delimiter means that this one was not closed
             again = _OPENING.search(_QUOTED.sub("", source[start + 2 : end if end >= 0 else start + MAX_PIECE]))
             if end < 0 or again:
-                yield f"{opening} in line {line} is not closed; add {_CLOSING[opening]} after it."
-                return
+                yield _not_closed(opening, line, again.group() if again else "")
+                if end < 0 or pieces > MAX_PIECES:
+                    return
+                at = end + 2
+                continue
         if _ELSE_IF.search(source, start, end):
             yield f"Line {line}: there is no tag 'else if'; write elsif."
-            return
         if longest > MAX_PIECE:
             yield f"{opening} in line {line} has more than {MAX_PIECE} characters; use assign to build it in steps."
             return

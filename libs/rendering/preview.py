@@ -1,6 +1,7 @@
 """A preview: what a recipient would get, with the sizes that matter on the channel and warnings."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,10 @@ from libs.errors import FieldError
 from libs.rendering import sms
 from libs.rendering.contents import Content, EmailContent, PushContent, SmsContent, WebhookContent, parts_of
 from libs.rendering.digest import content_digest
+from libs.rendering.environment import NOTED, NOTES
 from libs.rendering.formats import CurrencyMissing
 from libs.rendering.limits import MAX_PUSH_BYTES, LimitExceeded, RenderFailed
-from libs.rendering.template import CompiledTemplate, push_bytes
+from libs.rendering.template import CompiledTemplate, compile_template, push_bytes
 
 _TITLE_SHOWN, _BODY_SHOWN = 50, 178  # characters that most phones show of a push
 _CLIPPED = 102_400  # Gmail cuts a mail's HTML here
@@ -32,6 +34,21 @@ def preview(template: CompiledTemplate, variables: Mapping[str, Any]) -> Preview
     content = template.render(variables)
     sizes, warnings = _judged(content)
     return Preview(template.locale, parts_of(content), sizes, tuple(warnings), content_digest(content).hex())
+
+
+def missing(
+    channel: str, locale: str, parts: Mapping[str, Any], variables: Mapping[str, Any], *, optional: frozenset[str]
+) -> list[FieldError]:
+    """Return every variable that a render of these parts lacks, where the render itself stops at the first."""
+    pointer = f"/locales/{locale}"
+    template = compile_template(channel, locale, parts, optional=optional | {NOTED}, pointer=pointer)
+    found: list[FieldError] = []
+    for name in sorted(template.parts.given):
+        NOTES.missed.clear()
+        with suppress(RenderFailed):
+            template.texts[name].render(variables)
+        found += [FieldError(f"{pointer}/{name}", f"Line {line}: {path} is missing.") for path, line in NOTES.missed]
+    return list(dict.fromkeys(found))
 
 
 def trial(template: CompiledTemplate, variables: Mapping[str, Any]) -> list[FieldError]:

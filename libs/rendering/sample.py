@@ -1,5 +1,6 @@
 """A plausible value for a JSON Schema: for previews without a sample, and the trial render before publishing."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,14 @@ _FORMATS = {
     "email": "anna@example.com",
     "uuid": "0190a0b0-0000-7000-8000-000000000000",
 }
+# what a text usually is, by the end of its name
+_NAMED = (
+    (re.compile(r"currency(_?code)?$", re.IGNORECASE), "EUR"),
+    (re.compile(r"(amount|price|total|tax|discount|balance|subtotal|fee)$", re.IGNORECASE), "19.90"),
+    (re.compile(r"(ur[li]|link|image)$", re.IGNORECASE), "https://shop.example/"),
+    (re.compile(r"(_at|_on|At|[dD]ate|[tT]ime)$"), "2026-03-01T09:30:00Z"),
+    (re.compile(r"e?mail$", re.IGNORECASE), "anna@example.com"),
+)
 _MAX_DEPTH = 8
 
 
@@ -38,8 +47,8 @@ def sample_recipient(locale: str = "en") -> dict[str, Any]:
     }
 
 
-def sample_value(schema: Mapping[str, Any], *, depth: int) -> Any:
-    """Return an example, default, enum member, or the simplest value of the schema's type."""
+def sample_value(schema: Mapping[str, Any], *, depth: int, name: str = "") -> Any:
+    """Return an example, default, enum member, or the simplest value of the schema's type; a text by its name."""
     if schema.get("examples"):
         return schema["examples"][0]
     for word in ("example", "const", "default"):
@@ -54,7 +63,8 @@ def sample_value(schema: Mapping[str, Any], *, depth: int) -> Any:
         return [sample_value(items, depth=depth + 1)] if isinstance(items, Mapping) and depth < _MAX_DEPTH else []
     match kind:
         case "string":
-            return _FORMATS.get(str(schema.get("format")), "sample")
+            named = next((value for pattern, value in _NAMED if pattern.search(name)), "sample")
+            return _FORMATS.get(str(schema.get("format")), named)
         case "integer" | "number":
             return schema.get("minimum", 1)
         case "boolean":
@@ -64,7 +74,7 @@ def sample_value(schema: Mapping[str, Any], *, depth: int) -> Any:
     properties = schema.get("properties")
     if isinstance(properties, Mapping) and depth < _MAX_DEPTH:
         return {
-            name: sample_value(below, depth=depth + 1)
+            name: sample_value(below, depth=depth + 1, name=name)
             for name, below in properties.items()
             if isinstance(below, Mapping)
         }

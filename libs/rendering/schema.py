@@ -10,6 +10,7 @@ from typing import Any
 
 from libs.near import did_you_mean, near
 from libs.rendering.analysis import ANY, LOOP_FIELDS, Use
+from libs.rendering.instead import PEOPLE
 
 Schema = Mapping[str, Any]
 
@@ -40,7 +41,7 @@ def check_uses(uses: Iterable[Use], schema: Schema | None) -> Checked:
             found.problems.append((use, f"{problem} (line {use.line})"))
         elif schema is not None:
             offset = len(use.written) - len(use.path)  # a local stands for the beginning of the path
-            lacking = [index + offset for index in _not_required(use.path, schema)]
+            lacking = [index + offset for index in _not_required(use.path, schema, len(use.path) - len(use.written))]
             found.optional |= {use.written[index] for index in lacking if 0 <= index < len(use.written)}
     return found
 
@@ -51,7 +52,9 @@ def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
     if root in LOOP_FIELDS and len(path) > 1:
         return f"{root} has no field {path[1]!r}; it has {', '.join(sorted(LOOP_FIELDS[root]))}."
     if root not in _FIELDS:
-        return f"The variable {root!r} is not known; use event, recipient or links."
+        of_recipient = root in PEOPLE and len(path) > 1 and path[1] in RECIPIENT_FIELDS
+        meant = f"recipient.{path[1]}" if of_recipient else f"event.data.{root}"
+        return f"The variable {root!r} is not known; use event, recipient or links, perhaps {meant}."
     if len(path) > 1 and path[1] not in _FIELDS[root] | {ANY}:
         known = ", ".join(sorted(_FIELDS[root]))
         return f"{root} has no field {path[1]!r}; it has {known}."
@@ -64,12 +67,24 @@ def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
     return None
 
 
-def _not_required(path: tuple[str, ...], schema: Schema) -> Iterator[int]:
-    """Yield the positions on the path where an event may end, by its schema."""
-    if path[:2] == ("event", "data"):
-        for index, (_, required) in enumerate(_descent(path[2:], schema)):
-            if not required:
-                yield index + 2
+def _not_required(path: tuple[str, ...], schema: Schema, written_from: int) -> Iterator[int]:
+    """Yield the positions on the path where an event may end, by its schema, and all below them: an object may be null,
+    a list may be shorter than the index `[0]`. A loop's item, which is not written as an index, is there."""
+    if path[:2] != ("event", "data"):
+        return
+    ends = False
+    for index, (following, required) in enumerate(_descent(path[2:], schema), start=2):
+        ends = ends or not required or (path[index] == ANY and index > written_from)
+        if ends:
+            yield index
+        ends = ends or any(_may_be_null(each) for at in following or () for each in _resolved(at, schema))
+    if ends:  # the schema leaves open what is below
+        yield from range(index + 1, len(path))
+
+
+def _may_be_null(schema: Schema) -> bool:
+    kind = schema.get("type")
+    return kind == "null" or (isinstance(kind, list) and "null" in kind) or schema.get("nullable") is True
 
 
 def _descent(path: tuple[str, ...], schema: Schema) -> Iterator[tuple[list[Schema] | None, bool]]:

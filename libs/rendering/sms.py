@@ -29,7 +29,8 @@ class Count:
 
 
 def spaced(text: str) -> str:
-    """Return the text with plain spaces, which every phone and GSM-7 have."""
+    """Return the text with plain spaces, which every phone and GSM-7 have; GSM-7 has no tab."""
+    text = text.replace("\t", " ")
     return text if text.isascii() else _BLANKS.sub(" ", _UNSEEN.sub("", text))
 
 

@@ -9,7 +9,7 @@ from libs import exact_json
 from libs.errors import BadRequest, Invalid
 from libs.rendering import sms
 from libs.rendering.contents import NOTHING, Content, EmailContent, PushContent, SmsContent, WebhookContent
-from libs.rendering.html_text import tidy
+from libs.rendering.html_text import settled, tidy
 from libs.rendering.limits import MAX_HEADER, MAX_PUSH_BYTES, MAX_SMS_SEGMENTS, ContentTooLarge, RenderFailed
 from libs.rendering.links import problem_of_link
 from libs.rendering.parts import Parts, compile_parts
@@ -134,7 +134,9 @@ def _refuse_large_push(content: PushContent, pointer: str) -> None:
 def _email_maker(parts: Parts) -> Callable[[Variables], Content]:
     subject, html, text = parts.texts["subject"], parts.texts["html"], parts.texts["text"]
     preheader, name, reply = (parts.texts.get(each) for each in ("preheader", "from_name", "reply_to"))
-    even = tidy("\0".join(text.literals)) == "\0".join(text.literals)  # then only values can leave gaps in the text
+    tidied = tidy if "text" in parts.given else settled
+    literals = "\0".join(text.literals)
+    even = tidied(literals) == literals  # then only values can leave gaps in the text
 
     def make(variables: Variables) -> Content:
         headline = one_line(subject.render(variables))
@@ -143,8 +145,8 @@ def _email_maker(parts: Parts) -> Callable[[Variables], Content]:
         page, words = html.weave(variables), text.weave(variables)
         if not even or isinstance(words, str) or "" in (given := words.values) or "\n" in "".join(given):
             written = str(words)
-            if (tidied := tidy(written)) != written:  # its literals and values are plain already
-                words = tidied
+            if (shown := tidied(written)) != written:  # its literals and values are plain already
+                words = shown
         return EmailContent(
             headline,
             page,

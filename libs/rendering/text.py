@@ -4,7 +4,9 @@ Most texts are words and `{{ … }}`; for those the functions return what Liquid
 compares the two on generated templates). Everything else goes through Liquid in a bounded context.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -18,23 +20,26 @@ from liquid.exceptions import LiquidError, OutputStreamLimitError, ResourceLimit
 from liquid.output import LimitedStringIO
 
 from libs.errors import FieldError, Invalid
-from libs.rendering.analysis import Use, prefixes, walk
+from libs.rendering.analysis import Use, Uses, prefixes, walk
 from libs.rendering.bounds import BoundedContext
 from libs.rendering.contents import Woven
 from libs.rendering.dialect import Perhaps
 from libs.rendering.environment import AS_IT_IS, BoundedTemplate, ChannelEnvironment, OutputNode
 from libs.rendering.faults import explained
-from libs.rendering.html_context import Placement, place
+from libs.rendering.html_context import Placement
 from libs.rendering.limits import MAX_SHORT_SOURCE, VALUE_ERRORS, ContentTooLarge, LimitExceeded, RenderFailed
 from libs.rendering.links import checked_start
 from libs.rendering.meter import METER
-from libs.rendering.placed import LinkStart, guard
+from libs.rendering.placed import Alone, LinkStart, alone_in_json, guard, placement_of
 from libs.rendering.precheck import problems_before_parsing
+from libs.rendering.schema import check_uses
+from libs.rendering.syntax import all_faults
 from libs.rendering.values import stringify
 
 Variables = Mapping[str, Any]
 Function = Callable[[Variables], str]
 
+_LINE = re.compile(r"\b[Ll]ine (\d+)")
 LIQUIDS_OWN = frozenset({"size", "first", "last"})  # properties that Liquid derives from a value
 
 
@@ -55,15 +60,9 @@ class Text:
 
     def __init__(self, source: str, wanted: Wanted) -> None:
         """Compile. Raises Invalid with every problem of the source."""
-        template, placement = _parsed(source, wanted)
+        template, placement, found = _checked(source, wanted)
         self._wanted = wanted
         self._template = template
-        try:
-            found = walk(template)
-        except RecursionError as error:
-            raise Invalid(explained(error), pointer=wanted.pointer) from error
-        if found.problems:
-            raise Invalid.many([FieldError(wanted.pointer, sentence) for sentence in found.problems])
         self.uses: tuple[Use, ...] = tuple(found.uses)
         guard(template, placement)
         self.literals, self._functions = _pieces(template)
@@ -117,21 +116,48 @@ class Text:
         return buffer.getvalue()
 
 
-def _parsed(source: str, wanted: Wanted) -> tuple[BoundedTemplate, Placement | None]:
-    pointer = wanted.pointer
+def _checked(source: str, wanted: Wanted) -> tuple[BoundedTemplate, Placement | None, Uses]:
+    """Parse a source. Raises Invalid with every problem that can be found, in the order of their lines."""
     if len(source) > wanted.max_source:
-        raise Invalid(f"The text has {len(source):,} characters; {wanted.max_source:,} are allowed.", pointer=pointer)
+        raise Invalid(
+            f"The text has {len(source):,} characters; {wanted.max_source:,} are allowed.", pointer=wanted.pointer
+        )
     problems = list(problems_before_parsing(source))
-    placement = None
-    if not problems and wanted.environment.kind == "html":
-        placement = place(source)
-        problems = [f"Line {line}: {problem}." for line, problem in placement.problems]
-    if not problems:
-        try:
-            return cast(BoundedTemplate, wanted.environment.from_string(source)), placement
-        except (LiquidError, RecursionError) as error:
-            problems = [explained(error, source, wanted.environment)]
-    raise Invalid.many([FieldError(pointer, problem) for problem in problems])
+    if problems:
+        raise _invalid(problems, wanted)
+    placement = placement_of(source, wanted.environment.kind)
+    problems = [f"Line {line}: {problem}." for line, problem in placement.problems] if placement else []
+    template = None
+    try:
+        template = cast(BoundedTemplate, wanted.environment.from_string(source))
+        found = walk(template)
+    except RecursionError as error:
+        raise _invalid([*problems, explained(error)], wanted) from error
+    except LiquidError as error:
+        faults = all_faults(error, source, wanted.environment)
+        problems += faults.sentences
+        found = _of_the_rest(faults.rest, wanted)
+    problems += found.problems
+    if template is None or problems:
+        problems += [sentence for _, sentence in check_uses(found.uses, None).problems]
+        raise _invalid(problems, wanted)
+    return template, placement, found
+
+
+def _of_the_rest(source: str | None, wanted: Wanted) -> Uses:
+    """Return the uses of a source without its faulty pieces; nothing if it cannot be parsed either."""
+    if source is not None:
+        with suppress(LiquidError, RecursionError):
+            return walk(cast(BoundedTemplate, wanted.environment.from_string(source)))
+    return Uses()
+
+
+def _invalid(problems: list[str], wanted: Wanted) -> Invalid:
+    def line(sentence: str) -> int:
+        found = _LINE.search(sentence)
+        return int(found.group(1)) if found else 0
+
+    return Invalid.many([FieldError(wanted.pointer, sentence) for sentence in sorted(problems, key=line)])
 
 
 def _failed(error: BaseException, pointer: str) -> RenderFailed:
@@ -157,7 +183,7 @@ def _pieces(template: BoundedTemplate) -> tuple[tuple[str, ...], list[Function] 
 
 def _has_filters(template: BoundedTemplate) -> bool:
     nodes = [node for node in template.nodes if isinstance(node, OutputNode)]
-    inner = [e.inner if isinstance(e := node.expression, LinkStart) else e for node in nodes]
+    inner = [e.inner if isinstance(e := node.expression, LinkStart | Alone) else e for node in nodes]
     return any(isinstance(expression, FilteredExpression) and expression.filters for expression in inner)
 
 
@@ -174,7 +200,10 @@ def _put_out(environment: ChannelEnvironment, value: Callable[[Variables], Any])
 def _value(expression: Any, template: BoundedTemplate) -> Callable[[Variables], Any] | None:
     if isinstance(expression, LinkStart):
         inner = _value(expression.inner, template)
-        return None if inner is None else partial(_checked, inner, expression.first)
+        return None if inner is None else partial(_with_scheme, inner, expression.first)
+    if isinstance(expression, Alone):
+        inner = _value(expression.inner, template)
+        return None if inner is None else lambda variables: alone_in_json(inner(variables))
     if type(expression) is not FilteredExpression:
         return None
     value = _operand(expression.left, template)
@@ -192,7 +221,7 @@ def _value(expression: Any, template: BoundedTemplate) -> Callable[[Variables], 
     return value
 
 
-def _checked(inner: Callable[[Variables], Any], first: bool, variables: Variables) -> Any:
+def _with_scheme(inner: Callable[[Variables], Any], first: bool, variables: Variables) -> Any:
     value = inner(variables)
     checked_start(stringify(value), first=first)
     return value

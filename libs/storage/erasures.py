@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from libs.contracts.erasing import Owner
 from libs.contracts.outcomes import Mode
 from libs.storage.arrays import columns
+from libs.storage.database import Database
 
-Owner = tuple[int, int, str]  # tenant, mode, recipient's key
 Erased = tuple[int, Mode, str, datetime]  # and when
 
-_ANY = "select exists (select from erased)"
+_ANY = "select exists (select from erased where at >= coalesce($1::timestamptz, '-infinity'))"
 _FIND = """
 select e.tenant, e.mode, e.recipient_key, e.at
 from unnest($1::smallint[], $2::smallint[], $3::bytea[]) as wanted (tenant, mode, recipient_key)
@@ -27,14 +28,16 @@ on conflict (tenant, mode, recipient_key) do update set at = greatest(erased.at,
 """
 
 
-async def erased_among(connection: Any, owners: Iterable[Owner]) -> dict[Owner, datetime]:
+async def erased_among(
+    connection: Any, owners: Iterable[Owner], since: datetime | None = None
+) -> dict[Owner, datetime]:
     """Return which of these were erased, and when. Almost always none: one query finds that out.
 
-    Must come before the transaction's writes; see `remember`.
+    Must come before the transaction's writes; see `remember`. `since`: older erasures do not matter.
     """
-    wanted = set(owners)
-    if not wanted or not await connection.fetchval(_ANY):
+    if not await connection.fetchval(_ANY, since):
         return {}
+    wanted = set(owners)
     by_key = {(tenant, mode, _key(recipient)): (tenant, mode, recipient) for tenant, mode, recipient in wanted}
     rows = await connection.fetch(_FIND, *columns(sorted(by_key)))
     return {by_key[row["tenant"], row["mode"], row["recipient_key"]]: row["at"] for row in rows}
@@ -48,6 +51,12 @@ async def remember(connection: Any, erased: Sequence[Erased]) -> None:
         key = tenant, mode, _key(recipient)
         latest[key] = max(at, latest.get(key, at))
     await connection.execute(_ADD, *columns(sorted((*key, at) for key, at in latest.items())))
+
+
+async def mark(database: Database, erased: Sequence[Erased]) -> None:
+    """Record the erasures in a transaction of their own, before a wipe that takes long: the lock holds up writers."""
+    async with database.transaction() as connection:
+        await remember(connection, erased)
 
 
 def _key(recipient: str) -> bytes:

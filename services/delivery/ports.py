@@ -8,6 +8,7 @@ from uuid import UUID
 
 from libs.contracts.outcomes import Channel, Lane, Mode
 from libs.messaging.outbox import Outgoing
+from libs.storage.erasures import Erased
 from services.delivery.domain.callbacks import Callback, News, ReceiptNews, ReplyNews
 from services.delivery.domain.intake import NewRequest
 from services.delivery.domain.mail_vendors import Reading, WebhookKeys
@@ -220,7 +221,7 @@ class Projections(Protocol):
 
     async def know(self, releases: Sequence[KnownRelease]) -> None: ...
 
-    async def erase(self, whom: Sequence[tuple[int, int, str]]) -> int:
+    async def erase(self, erased: Sequence[Erased]) -> int:
         """Wipe recipients, given as (tenant, mode, key); return the number of slots wiped."""
         ...
 
@@ -240,7 +241,9 @@ class Operations(Protocol):
 
     async def holds(self, scope: Realm, after: tuple[str, str], limit: int) -> list[Hold]: ...
 
-    async def cancel(self, scope: Realm, cause: UUID, now: datetime, events: Sequence[Outgoing]) -> int: ...
+    async def cancel(self, scope: Realm, cause: UUID, now: datetime, events: Sequence[Outgoing]) -> int | None:
+        """Return how many requests were open; None if no request of this cause ever arrived."""
+        ...
 
     async def put_sender(self, setup: SenderSetup, events: Sequence[Outgoing]) -> bool:
         """Return False if somebody else stored this version meanwhile."""

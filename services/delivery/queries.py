@@ -32,6 +32,7 @@ class RenderedAgain:
     parts: dict[str, Any] | None = None
 
 
+_MOST_HOLDS = 10_000
 _DIFFERS = (
     "The recipient's name, attributes or zone has changed since, or a newer version of Depesche renders it differently."
 )
@@ -41,7 +42,9 @@ async def explained(deps: Delivery, realm: Realm, ids: Sequence[UUID]) -> dict[U
     """Return where notifications stand and what they wait for; unknown ids are absent."""
     now = deps.line.clock()
     standings = await deps.reads.standings(realm, ids)
-    return {standing.notification_id: (standing, explain(standing, now)) for standing in standings}
+    held = any(standing.next is not None and standing.next.held for standing in standings)
+    holds = await deps.operations.holds(realm, ("", ""), _MOST_HOLDS) if held else []
+    return {standing.notification_id: (standing, explain(standing, now, holds)) for standing in standings}
 
 
 async def message(deps: Delivery, realm: Realm, id_: str) -> MessageRow:

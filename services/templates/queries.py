@@ -7,7 +7,7 @@ from typing import Any
 
 from libs.auth import Principal
 from libs.errors import Invalid, NotFound
-from libs.rendering import Preview, compile_template
+from libs.rendering import Preview, RenderFailed, compile_template, missing, optional_variables
 from libs.rendering import preview as rendered
 from libs.rendering.locales import chain
 from libs.rendering.sample import sample_event, sample_recipient
@@ -20,7 +20,8 @@ _FALLBACK = "en"
 
 @dataclass(frozen=True, slots=True)
 class PreviewWanted:
-    """What to render, and with which values; None: the draft, a likely locale, made-up values."""
+    """What to render, and with which values; None: the draft, a likely locale, made-up values. By the event type's
+    schema values are made up, and may be missing."""
 
     name: str
     version: int | None
@@ -28,6 +29,7 @@ class PreviewWanted:
     event: Mapping[str, Any] | None
     recipient: Mapping[str, Any] | None
     links: Mapping[str, str] | None
+    schema: Mapping[str, Any] | None = None
 
 
 async def templates(store: Store, principal: Principal, after: After) -> Sequence[Template]:
@@ -74,12 +76,23 @@ async def preview(store: Store, principal: Principal, wanted: PreviewWanted) -> 
     else:
         made = await version(store, principal, wanted.name, wanted.version)
     locale = _locale(made, wanted.locale)
-    return await asyncio.to_thread(_rendered, made, locale, _variables(wanted, locale))
+    return await asyncio.to_thread(_rendered, made, locale, wanted)
 
 
-def _rendered(made: Template | Version, locale: str, variables: Mapping[str, Any]) -> Preview:
-    compiled = compile_template(made.channel.word, locale, made.locales[locale], pointer=f"/locales/{locale}")
-    return rendered(compiled, variables)
+def _rendered(made: Template | Version, locale: str, wanted: PreviewWanted) -> Preview:
+    parts, channel = made.locales[locale], made.channel.word
+    try:
+        variables = _variables(wanted, locale)
+        optional = frozenset(optional_variables(channel, {locale: parts}, wanted.schema))
+    except (AttributeError, LookupError, TypeError) as error:
+        raise Invalid("This is not a JSON Schema.", pointer="/event_schema") from error
+    compiled = compile_template(channel, locale, parts, optional=optional, pointer=f"/locales/{locale}")
+    try:
+        return rendered(compiled, variables)
+    except RenderFailed as error:
+        if lacking := missing(channel, locale, parts, variables, optional=optional):
+            raise RenderFailed.many(lacking) from error
+        raise
 
 
 def _locale(made: Template | Version, asked: str | None) -> str:
@@ -91,7 +104,7 @@ def _locale(made: Template | Version, asked: str | None) -> str:
 
 
 def _variables(wanted: PreviewWanted, locale: str) -> dict[str, Any]:
-    event = sample_event("preview", None) | dict(wanted.event or {})
+    event = sample_event("preview", wanted.schema) | dict(wanted.event or {})
     return {
         "event": event,
         "recipient": sample_recipient(locale) | dict(wanted.recipient or {}),

@@ -3,7 +3,7 @@
 Everything takes lists and returns maps: one recipient is a batch of one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ from libs.contracts.outcomes import Channel
 from libs.errors import Transient
 from libs.ids import AddressHasher
 from libs.messaging.outbox import Outgoing
+from libs.storage.erasures import Erased
 from services.tokens.domain.consents import Statement
 from services.tokens.domain.imports import Account, Refusal
 from services.tokens.domain.recipients import Device, Profile, Realm
@@ -151,6 +152,14 @@ class Unit(Protocol):
     recipients: RecipientRows
     addresses: AddressRows
     consents: ConsentRows
+
+    async def remember_erased(self, erased: Sequence[Erased]) -> None:
+        """Record who was erased, and take their names out of dead letters. Must be the transaction's first call."""
+        ...
+
+    async def erased_since(self, realm: Realm, keys: Collection[str], since: datetime) -> Set[str]:
+        """Return who of these was erased since then. Must be the transaction's first call."""
+        ...
 
     async def publish(self, events: Sequence[Outgoing]) -> None: ...
 

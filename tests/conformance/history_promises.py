@@ -144,6 +144,20 @@ class TimelinePromises:
         assert (message.recipient, message.address_key, len(message.transitions)) == (None, None, 2)
         assert [r.text for r in message.rejections] == [""]
 
+    async def test_what_providers_said_is_not_kept_if_it_arrives_after_the_erasure(self, timeline: Timeline) -> None:
+        await timeline.record_messages([SENT])
+        await timeline.forget([(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))])
+        await timeline.record_rejections([REFUSED])
+        said = DELIVERED.data.receipts[0]
+        # in flight with the name, or published after delivery had erased it
+        for number, change in enumerate(({"recipient": KIM}, {"recipient": None, "erased": True})):
+            receipt = msgspec.structs.replace(said, provider_event_id=f"e-{number}", detail="Kim has moved", **change)
+            data = msgspec.structs.replace(DELIVERED.data, receipts=(receipt,))
+            await timeline.record_receipts([msgspec.structs.replace(DELIVERED, data=data)])
+        (message,) = await timeline.messages(search(message=MESSAGE))
+        assert [r.text for r in message.rejections] == [""]
+        assert [r.detail for r in message.receipts] == [None, None]
+
     async def test_early_receipts_and_rejections_create_no_message(self, timeline: Timeline) -> None:
         await timeline.record_receipts([DELIVERED])
         await timeline.record_rejections([REFUSED])

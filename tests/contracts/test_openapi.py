@@ -1,12 +1,15 @@
 """The OpenAPI document: the committed file matches the code, is valid, and documents every operation."""
 
+import inspect
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
+from jsonschema import Draft202012Validator
 
 from libs.keyring import Keyring
 from libs.openapi import routes_of
@@ -107,6 +110,33 @@ def test_every_route_of_every_service_is_documented(made: dict[str, Any]) -> Non
     assert routes == {name for name, _ in operations(made)}
 
 
+def test_every_status_of_success_is_documented(made: dict[str, Any]) -> None:
+    """A generated client takes any other for an error, although the request was carried out."""
+    missing = [
+        f"{verb} /{name}{route.path_format}: {status}"
+        for name, service in build(SuiteSettings(), Keyring(bytes(32))).items()
+        for route in routes_of(service.app)
+        for verb in route.methods or ()
+        for line in re.findall(r"response\.status_code = (.*)", inspect.getsource(route.endpoint))
+        for status in re.findall(r"\b2\d\d\b", line)
+        if route.include_in_schema
+        and status not in made["paths"][f"/{name}{route.path_format}"][verb.lower()]["responses"]
+    ]
+    assert missing == []
+
+
+def test_an_edit_that_needs_the_version_takes_it(made: dict[str, Any]) -> None:
+    """Otherwise a generated client could create, but never change anything: 428."""
+    for name, service in build(SuiteSettings(), Keyring(bytes(32))).items():
+        for route in routes_of(service.app):
+            if "require_match(" not in inspect.getsource(route.endpoint):
+                continue
+            path = made["paths"][f"/{name}{route.path_format}"]
+            (method,) = route.methods or ()
+            assert "If-Match" in [p["name"] for p in path[method.lower()]["parameters"]], f"{method} {route.path}"
+            assert "ETag" in path["get"]["responses"]["200"]["headers"], f"GET {route.path}"
+
+
 def test_every_operation_documents_purpose_guard_and_errors(made: dict[str, Any]) -> None:
     for name, operation in operations(made):
         assert operation["summary"], name
@@ -128,6 +158,32 @@ def test_every_body_and_path_parameter_has_an_example(made: dict[str, Any]) -> N
             if "json" in type_ and media.get("schema", {}).keys() - {"title"} and not _shown(media)
         ]
     assert bare == []
+
+
+def test_every_example_of_a_body_matches_its_schema(made: dict[str, Any]) -> None:
+    """A mock server, or a developer's copy and paste, starts from them."""
+    wrong = []
+    for name, operation in operations(made):
+        bodies = [("body", operation.get("requestBody", {})), *operation["responses"].items()]
+        for status, body in bodies:
+            for type_, media in body.get("content", {}).items():
+                if "json" in type_ and "ndjson" not in type_ and "example" in media and media.get("schema"):
+                    whole = media["schema"] | {"components": made["components"]}
+                    wrong += [
+                        f"{name} {status}: {e.message}"
+                        for e in Draft202012Validator(whole).iter_errors(media["example"])
+                    ]
+    assert wrong == []
+
+
+def test_a_retry_of_a_post_can_say_that_it_is_one(made: dict[str, Any]) -> None:
+    keyed = {
+        name
+        for name, operation in operations(made)
+        if "Idempotency-Key" in [p["name"] for p in operation.get("parameters", ())]
+    }
+    scoped = {name for name, operation in operations(made) if operation["x-guard"][0].startswith("scope")}
+    assert keyed == {name for name in scoped if name.startswith("post ")}
 
 
 def test_no_example_uses_the_placeholder_text(made: dict[str, Any]) -> None:

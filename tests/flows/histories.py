@@ -113,7 +113,9 @@ class World:
             )
         return message_id(notification, 17)
 
-    async def decided(self, outcome: str, *, cause: UUID, name: str | None, recipient: str | None = KIM) -> None:
+    async def decided(
+        self, outcome: str, *, cause: UUID, name: str | None, recipient: str | None = KIM, subject: str = ORDER
+    ) -> None:
         requested = name is not None and recipient is not None and outcome == "requested"
         decision = Decision(
             communication=name,
@@ -129,7 +131,8 @@ class World:
                 event_source="shop",
                 received_at=time_of(cause),
                 decisions=(decision,),
-            )
+            ),
+            subject=subject,
         )
 
 

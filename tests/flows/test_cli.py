@@ -134,6 +134,13 @@ def test_a_preview_shows_the_words(shop: Shell, tmp_path: Path) -> None:
     assert "dhl hat Bestellung A-7" in shown
 
 
+def test_a_preview_invents_an_event_of_a_type(shop: Shell) -> None:
+    shop.run("templates", "preview", "order-confirmation.email", exit_code=Exit.REFUSED)
+    shown = shop.run("templates", "preview", "order-confirmation.email", "--event-type", "order.placed").stdout
+    assert "thank you for your order sample" in shown
+    shop.run("templates", "preview", "order-confirmation.email", "--event-type", "no.type", exit_code=Exit.NOT_FOUND)
+
+
 def test_why_explains_a_false_condition_and_an_unknown_recipient(shop: Shell, tmp_path: Path) -> None:
     counts = send(shop, tmp_path, shipped("W-1", "customer:1", "pickup"), shipped("W-2", "customer:nobody"))
     assert (counts["accepted"], counts["notifications"]) == (2, 1)

@@ -199,3 +199,53 @@ def test_a_templates_texts_are_shown(suite: ScriptedSuite, shell: Shell) -> None
     suite.on("GET", f"{TEMPLATES}/a", (200, {"name": "a", "channel": "sms", "locales": {"de": {"text": "[b]Hallo"}}}))
 
     assert "text: '[b]Hallo'" in shell.run("templates", "show", "a").stdout
+
+
+def test_an_argument_that_is_no_text_is_refused(suite: ScriptedSuite, shell: Shell) -> None:
+    """As from a terminal in Latin-1: Python carries the byte as a lone surrogate."""
+    refused = shell.run("why", "--order", "B\udce9", exit_code=Exit.USAGE)
+
+    assert "not UTF-8" in refused.stderr
+    assert suite.asked == []
+
+
+@pytest.mark.parametrize("words", [("--rules", "²"), ("--setting", "score_days=²")])
+def test_a_digit_that_is_no_number_is_no_crash(suite: ScriptedSuite, shell: Shell, words: tuple[str, ...]) -> None:
+    refused = shell.run("bounce", "replay", "--from", "1h", *words, exit_code=None)
+
+    assert isinstance(refused.exception, SystemExit)
+
+
+def test_a_key_for_longer_than_a_century_is_refused(suite: ScriptedSuite, shell: Shell) -> None:
+    refused = shell.run("keys", "create", "x", "--scope", "admin", "--days", "99999999", exit_code=Exit.USAGE)
+
+    assert "36500" in refused.stderr
+
+
+def test_watching_ends_when_the_key_is_revoked(suite: ScriptedSuite, shell: Shell) -> None:
+    suite.on("GET", "/delivery/v1/statistics", (401, {"title": "Not authenticated", "detail": "Revoked."}))
+
+    assert "Revoked." in shell.run("status", "--watch", exit_code=Exit.UNAUTHORISED).stderr
+
+
+def test_a_script_reads_whether_a_timeline_is_complete(suite: ScriptedSuite, shell: Shell) -> None:
+    entry = {"at": "2027-03-01T09:00:00Z", "source": "delivery", "text": "Accepted."}
+    suite.on("GET", "/history/v1/timeline", (200, {"items": [entry], "complete": False, "next_cursor": None}))
+
+    assert shell.json("timeline", "--order", "B-1") == {"items": [entry], "complete": False, "next_cursor": None}
+    assert "are missing" in shell.run("timeline", "--order", "B-1").stdout
+
+
+def test_a_preview_without_an_event_says_that_it_has_no_data(suite: ScriptedSuite, shell: Shell) -> None:
+    problem = {
+        "title": "The text cannot be rendered",
+        "errors": [{"pointer": "/x", "detail": "event.data.a is missing."}],
+    }
+    suite.on("POST", f"{TEMPLATES}/a.push:preview", (422, problem))
+
+    assert (
+        "Without --event FILE or --event-type TYPE the event has no data"
+        in shell.run("templates", "preview", "a.push", exit_code=1).stderr
+    )
+    Path("event.json").write_text("{}")
+    assert "--event" not in shell.run("templates", "preview", "a.push", "--event", "event.json", exit_code=1).stderr

@@ -66,6 +66,32 @@ async def test_a_new_template_version_changes_nothing_until_it_is_published_agai
     assert (await bundle(suite, again.json()["releases"]["parcel"]))["templates"]["parcel.push"]["version"] == 2
 
 
+async def test_a_communication_that_is_refused_does_not_stop_the_others_from_being_published_again(
+    suite: Suite,
+) -> None:
+    await suite.published_template()
+    path = "/v1/communications/another"
+    for name in ("another", "parcel"):
+        await suite.call("orders-notification", "PUT", f"/v1/communications/{name}", PARCEL)
+        await suite.call("orders-notification", "POST", f"/v1/communications/{name}:publish")
+    etag = (await suite.call("orders-notification", "GET", path)).headers["etag"]
+    await suite.call("orders-notification", "PUT", path, PARCEL | {"topic": "gone"}, **{"if-match": etag})
+    await suite.published_template(template=PUSH | {"locales": {"en": {"title": "New", "body": "Words"}}})
+    wanted = ("orders-notification", "POST", "/v1/communications:republish", {"template": "parcel.push"})
+    refused = await suite.call(*wanted)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/another/topic")
+    releases = await suite.call("orders-notification", "GET", "/v1/communications/parcel/releases")
+    assert [release["version"] for release in releases.json()["items"]] == [2, 1]
+    assert (await suite.call(*wanted)).json()["errors"] == refused.json()["errors"]  # only what is left
+
+
+async def test_a_misspelt_topic_is_answered_with_the_one_that_was_meant(suite: Suite) -> None:
+    await suite.published_template()
+    await suite.call("access", "PUT", "/v1/topics/price-alerts", {"category": "marketing", "description": "News"})
+    refused = await suite.published_communication(category="marketing", topic="price-alert")
+    assert "There is no topic 'price-alert'. Did you mean 'price-alerts'?" in refused.json()["errors"][0]["detail"]
+
+
 async def test_publishing_the_same_again_makes_no_new_release(suite: Suite) -> None:
     await suite.published_template()
     first = (await suite.published_communication()).json()
@@ -148,6 +174,9 @@ async def test_an_edit_on_an_old_version_is_refused(suite: Suite) -> None:
     assert (first.status_code, first.headers["etag"]) == (200, '"2"')
     late = await suite.call("orders-notification", "PUT", path, PARCEL, **{"if-match": '"1"'})
     assert late.status_code == 412
+    assert (await suite.call("orders-notification", "GET", path)).headers["etag"] == '"2"'
+    same = await suite.call("orders-notification", "PUT", path, changed, **{"if-match": '"2"'})
+    assert same.headers["etag"] == '"2"'  # a change that changes nothing leaves others' edits valid
 
 
 async def test_another_mode_has_its_own_communications(suite: Suite, runtime: Runtime) -> None:

@@ -1,6 +1,7 @@
 """delivery over HTTP: senders without their secrets, holds, cancelling, standing of messages, rendering again."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -125,6 +126,25 @@ async def test_a_hold_on_what_cannot_be_is_refused(http: Http, kind: str, target
     assert (await http("POST", "/v1/holds", {"kind": kind, "target": target})).status_code == 422
 
 
+async def test_a_hold_on_a_sender_that_does_not_exist_is_no_success(http: Http) -> None:
+    refused = await http("POST", "/v1/holds", {"kind": "sender", "target": "99"})
+    assert (refused.status_code, "nothing was stopped" in refused.json()["detail"]) == (404, True)
+    await http("PUT", "/v1/senders/99", {"name": "Shop", "channel": "push", "account": FCM})
+    assert (await http("POST", "/v1/holds", {"kind": "sender", "target": "99"})).status_code == 201
+    await sent(http)
+    default = (await http.world.fetch("select sender from message"))[0][0]  # nobody has configured it
+    assert (await http("POST", "/v1/holds", {"kind": "sender", "target": str(default)})).status_code == 201
+
+
+async def test_waiting_work_names_the_hold_that_stops_it(http: Http) -> None:
+    await http("POST", "/v1/holds", {"kind": "tenant", "target": "1", "note": "Wrong price"})
+    envelope = await sent(http)
+    notification = str(envelope.data.recipients[0].notification_id)
+    stands = (await http("POST", "/v1/notifications:explain", {"ids": [notification]})).json()["notifications"]
+    assert "A hold on tenant 1 stops it, placed by key-1 at " in stands[notification]["detail"]
+    assert stands[notification]["detail"].endswith("Note: Wrong price")
+
+
 async def test_a_sent_message_is_shown_explained_and_rendered_equal(http: Http) -> None:
     envelope = await sent(http)
     notification = envelope.data.recipients[0].notification_id
@@ -132,6 +152,7 @@ async def test_a_sent_message_is_shown_explained_and_rendered_equal(http: Http) 
     id_ = message_id(notification, row[0])
     shown = (await http("GET", f"/v1/messages/{id_}")).json()
     assert (shown["status"], shown["recipient"], shown["channel"]) == ("sent", "customer:1", "push")
+    assert shown["sentence"] == "The provider accepted it."
     stands = (await http("POST", "/v1/notifications:explain", {"ids": [str(notification)]})).json()["notifications"]
     assert stands[str(notification)]["state"] == "final"
     again = (await http("POST", "/v1/messages:render", {"ids": [id_]})).json()["messages"][id_]
@@ -158,14 +179,17 @@ async def test_a_secret_is_shown_to_nobody_while_it_is_still_needed(http: Http) 
 
 
 @pytest.mark.parametrize("cause", ["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"])
-async def test_cancelling_a_cause_that_never_was_ends_nothing(http: Http, cause: str) -> None:
+async def test_cancelling_a_cause_that_never_was_is_no_success(http: Http, cause: str) -> None:
     answer = await http("POST", f"/v1/causes/{cause}:cancel", {"note": "A slip of the keyboard"})
-    assert answer.json()["open_requests"] == 0
+    assert (answer.status_code, "nothing was cancelled" in answer.json()["detail"]) == (404, True)
+    envelope = await sent(http)
+    done = await http("POST", f"/v1/causes/{envelope.data.cause_id}:cancel", {})
+    assert (done.status_code, done.json()["open_requests"]) == (200, 0)  # it is known, and all of it was called
 
 
 async def test_what_was_erased_cannot_be_rendered_again(http: Http) -> None:
     await sent(http)
-    await http.service.deps.projections.erase([(TENANT, 1, "customer:1")])
+    await http.service.deps.projections.erase([(TENANT, Mode.LIVE, "customer:1", datetime.now(UTC))])
     row = (await http.world.fetch("select notification_id, address_id from message"))[0]
     id_ = message_id(row[0], row[1])
     again = (await http("POST", "/v1/messages:render", {"ids": [id_]})).json()["messages"][id_]

@@ -198,8 +198,8 @@ async def test_an_erased_customer_is_wiped_and_not_written_to(world: World) -> N
     for key in ("customer:1", "customer:2"):
         world.tokens.add(key, "push")
     envelope = await world.request(release, ["customer:1", "customer:2"])
-    assert await world.ledger.erase([(1, 1, "customer:1")]) == 1
-    assert await world.ledger.erase([(1, 1, "customer:1")]) == 0
+    assert await world.ledger.erase([(1, Mode.LIVE, "customer:1", world.clock())]) == 1
+    assert await world.ledger.erase([(1, Mode.LIVE, "customer:1", world.clock())]) == 0
     await world.send_all()
     assert await world.account(envelope.data.request_id) == {"recipients": 2, "sent": 1, "skipped": 1}
     assert (SKIPPED, Reason.RECIPIENT_ERASED) in await world.statuses()

@@ -1,6 +1,7 @@
 """Erasure: after the whole line has run for a person, nothing that is stored anywhere names that person any more."""
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,10 @@ import asyncpg
 import httpx
 import pytest
 
+from libs.contracts.delivery import NotificationRequested, RequestedRecipient
+from libs.contracts.envelope import encode
+from libs.contracts.tokens import RecipientChanged
+from libs.ids import notification_id, uuid7
 from libs.keyring import Keyring
 from services.delivery.domain.bodies import Body
 from tests.flows.test_bounce_line import report
@@ -93,6 +98,30 @@ async def everything(suite: Suite) -> None:
     assert kept.json()["outcome"] == "unknown-user", kept.text
     await suite.post("/bounce/v1/suppressions", {"address": MAIL, "note": "asked by phone"})
     await suite.drained()
+    await dead_letters(suite)
+
+
+async def dead_letters(suite: Suite) -> None:
+    """Put into every service's store what its subscribers could not process about the person."""
+    now, cause = datetime.now(UTC), uuid7()
+    named = notification_id(cause, "order-confirmation", KEY)
+    command = NotificationRequested(
+        request_id=uuid7(), cause_id=cause, cause_kind="event", release_id=uuid7(), communication="order-confirmation",
+        lane="transactional", on_unknown="leave", expires_at=now, event={"data": {"gift": f"for {NAME}"}},
+        recipients=(RequestedRecipient(key=KEY, notification_id=named),),
+    )  # fmt: skip
+    changed = RecipientChanged(recipient=KEY, fields=("emails",), version=3, at=now, note=f"{NAME} called")
+    for service in suite.services.values():
+        if service.name in ("access", "templates"):
+            continue  # no event about a person is theirs, so they hear of no erasure
+        for event in (command, changed):
+            async with service.database.acquire() as connection:
+                await connection.execute(
+                    "insert into dead_letter (id, event_id, type, source, subscriber, subject, tenant, mode,"
+                    " partition_key, payload, created_at, attempts, reason)"
+                    " values ($1, $2, $3, 'x', 'history', $4, 1, 1, $4, $5, now(), 8, $6)",
+                    uuid7(), uuid7(), event.TYPE, KEY, encode(event), f"ValueError: {NAME} {SURNAME} <{MAIL}>",
+                )  # fmt: skip
 
 
 async def events(suite: Suite) -> None:

@@ -84,10 +84,10 @@ async def test_while_a_day_cannot_be_dropped_the_rest_goes_on(shop: Intake) -> N
     assert await kept(shop) == [day]
 
 
-async def erase(shop: Intake, recipient: str) -> None:
+async def erase(shop: Intake, recipient: str, at: datetime | None = None) -> None:
     erased = Envelope(
         id=uuid7(), type="recipient.erased", source="tokens", time=NOW, tenant=1, mode=Mode.LIVE, key=recipient,
-        data=RecipientErased(recipient=recipient, at=NOW),
+        data=RecipientErased(recipient=recipient, at=at or datetime.now(UTC)),
     )  # fmt: skip
     await SUBSCRIPTIONS[RecipientErased](shop.service.deps, [erased])
 
@@ -140,6 +140,55 @@ async def test_what_was_kept_of_an_erased_person_goes_and_is_not_replayed(shop: 
     await erase(shop, "customer:ann")
     (left,) = (await shop.get("/v1/rejections")).json()["items"]
     assert "ben" in left["body"]
+
+
+async def test_an_event_that_was_being_stored_during_the_erasure_keeps_no_data_and_requests_nameless(
+    shop: Intake,
+) -> None:
+    shop.published.releases[:] = [release(recipient="event.data.followers")]
+    await erase(shop, "customer:ann", at=datetime.now(UTC) + timedelta(minutes=1))  # after all that comes now
+    data = {"followers": ["ann", "ben"], "by": "Ann Example"}
+    taken = await shop.post("/v1/events", event(recipient="customer:ann", data=data, subject="customer:ann"))
+    assert await data_of(shop, taken) is None
+    (request,) = await shop.outbox("notification.requested")
+    assert [one.key for one in request.recipients] == ["", "customer:ben"]
+    (decided,) = await shop.outbox("decision.recorded")
+    assert [one.recipient for one in decided.decisions] == [None, "customer:ben"]
+    stored = await shop.rows(f"select * from {SCHEMA}.event")
+    stored += await shop.rows(f"select * from {SCHEMA}.event_recipient")
+    stored += await shop.rows(f"select partition_key, subject from {SCHEMA}.outbox")
+    assert not [row for row in stored if "ann" in str(dict(row)).lower()]
+
+
+async def test_a_rejection_that_was_being_stored_during_the_erasure_is_not(shop: Intake) -> None:
+    await shop.put("/v1/event-types/order.placed", {"schema": {"required": ["total"]}})
+    await erase(shop, "customer:ann", at=datetime.now(UTC) + timedelta(minutes=1))
+    for name in ("ann", "ben"):
+        answer = await shop.post("/v1/events", event(f"e-{name}", recipient=f"customer:{name}", data={"for": name}))
+        assert answer.status_code == 422
+    (left,) = (await shop.get("/v1/rejections")).json()["items"]
+    assert "ben" in left["body"]
+
+
+async def test_a_replayed_rejection_brings_nobody_back(shop: Intake) -> None:
+    """Nothing told whom it was about until its mapping was fixed: it outlived the erasure."""
+    shop.published.releases[:] = [release(recipient="event.data.customer")]
+    mapping = {"type": "'order.placed'", "id": "body.number", "data": {"customer": "body.who"}}
+    definition: dict[str, Any] = {
+        "verification": {"scheme": "token", "query": "code"}, "mapping": mapping, "secrets": ["hush-hush-hush"],
+    }  # fmt: skip
+    assert (await shop.put("/v1/sources/till", definition)).status_code == 201
+    for name in ("ann", "ben"):
+        body = {"id": name, "who": name}
+        assert (await shop.post("/v1/sources/till?code=hush-hush-hush", body, key=None)).status_code == 202
+    await erase(shop, "customer:ann", at=NOW + timedelta(minutes=1))  # they came at NOW, by the shop's clock
+    mapping["id"] = "body.id"
+    assert (await shop.put("/v1/sources/till", definition, if_match='"1"')).status_code == 200
+    assert (await shop.post("/v1/rejections:replay", {})).json()["replayed"] == 2
+    requests = await shop.outbox("notification.requested")
+    assert sorted(one.key for request in requests for one in request.recipients) == ["", "customer:ben"]
+    bodies = await shop.rows(f"select body from {SCHEMA}.event where body is not null")
+    assert [b"ann" in row["body"] for row in bodies] == [False]
 
 
 async def test_a_code_travels_with_the_request_and_is_stored_nowhere_else(shop: Intake) -> None:

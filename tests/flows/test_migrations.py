@@ -15,7 +15,7 @@ import pytest
 from libs.errors import Unavailable
 from libs.storage.database import Database
 from libs.storage.embedded import EmbeddedServer
-from libs.storage.migrations import MigrationRefused, Patience, migrate, pending
+from libs.storage.migrations import MigrationRefused, Patience, migrate, migrations_of, pending
 from tests.shell import Shell
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ async def test_two_migrators_at_once_run_each_file_once(empty: str, shop: dict[s
     for number in range(2, 8):
         (shop["shop"] / f"000{number}_more.sql").write_text(f"create table t{number} (); select pg_sleep(0.02);")
     both = await asyncio.gather(*(migrate(empty, shop, QUICK) for _ in range(3)))
-    assert sorted(map(len, both)) == [0, 0, 8]
+    assert sorted(map(len, both)) == [0, 0, len(migrations_of(shop["shop"]))]
     assert await pending(empty, shop) == []
 
 
@@ -103,7 +103,7 @@ async def test_nothing_is_run_where_one_schema_is_refused(empty: str, shop: dict
     changed.write_text(changed.read_text() + " -- changed")
     with pytest.raises(MigrationRefused, match="shop/0001_shop"):
         await migrate(empty, shop | other)
-    assert len(await pending(empty, other)) == 1
+    assert len(await pending(empty, other)) == len(migrations_of(other["another"]))
 
 
 async def test_readers_never_queue_behind_a_migration_that_waits(empty: str, shop: dict[str, Path]) -> None:

@@ -143,3 +143,42 @@ async def test_a_walk_of_replays_reaches_every_rejection_though_many_are_refused
         walked += [result["status"] for result in done["results"]]
         cursor, asked = done["next_cursor"], asked + 1
     assert (walked, asked) == (["accepted"] * 2 + ["rejected"] * 5, 3)  # oldest first, each once
+
+
+BY_HEADER = OWN | {"mapping": {"type": "headers['x-topic'] + body.until", "id": "headers['x-topic']"}}
+
+
+async def test_one_body_on_two_topics_is_two_rejections_and_both_become_events(shop: Intake) -> None:
+    assert (await shop.put("/v1/sources/own", BY_HEADER)).status_code == 201
+    body = exact_json.dumps({"order": 7})
+    sign = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    for topic in ("orders/create", "orders/paid", "orders/paid"):  # Shopify sends the same order on both
+        answer = await shop.post("/v1/sources/own?shop=de", body, key=None, x_sign=sign, x_topic=topic)
+        assert answer.json()["results"][0]["status"] == "kept"
+    await shop.post("/v1/sources/own?shop=at", body, key=None, x_sign=sign, x_topic="orders/paid")
+    shown = [(one["headers"]["x-topic"], one["times"]) for one in await rejected(shop)]
+    assert sorted(shown) == [("orders/create", 1), ("orders/paid", 1), ("orders/paid", 2)]
+
+    mended = BY_HEADER | {"mapping": {"type": "headers['x-topic']", "id": "headers['x-topic']"}}
+    assert (await shop.put("/v1/sources/own", mended, if_match='"1"')).status_code == 200
+    assert (await shop.post("/v1/rejections:replay", {})).json()["replayed"] == 3
+    events = (await shop.get("/v1/events")).json()["items"]
+    assert sorted(one["type"] for one in events) == ["orders/create", "orders/paid"]
+
+
+@pytest.mark.parametrize("mapping", [{}, {"mapping": {"type": "'login.code'", "id": "body.number"}}])
+async def test_a_rejection_of_an_earlier_version_is_refused_again_in_its_own_row(
+    shop: Intake, mapping: dict[str, Any]
+) -> None:
+    """Versions differ in what they hash, so its row is found by its id."""
+    await shop.put("/v1/event-types/login.code", {"schema": SCHEMA})
+    assert (await shop.put("/v1/sources/own", OWN)).status_code == 201
+    await deliver(shop, number=1)
+    await shop.rows("update orders_notification.rejection set digest = 'older'")
+    assert (await shop.put("/v1/sources/own", OWN | mapping, if_match='"1"')).status_code == 200
+    for _ in range(2):
+        again = (await shop.post("/v1/rejections:replay", {})).json()
+        assert (again["replayed"], again["rejected"]) == (0, 1), again
+    (shown,) = await rejected(shop)
+    assert (shown["times"], shown["reason"]) == (3, "schema_invalid" if mapping else "mapping_failed")
+    assert shown["body"] is None or not mapping  # its type has secrets, known since the mapping is mended

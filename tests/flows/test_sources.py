@@ -130,6 +130,18 @@ async def test_an_old_stripe_signature_is_a_replay(shop: Intake, age: timedelta)
     assert "replay" in answer.json()["detail"]
 
 
+async def test_a_refused_delivery_that_is_signed_anew_with_each_repeat_is_stored_once(shop: Intake) -> None:
+    await ship(shop, "stripe")
+    body = b'{"id": "evt_1", "type": "payment_intent.payment_failed"}'
+    for seconds in (0, 60, 120):
+        signature = stripe_signature(body, int((NOW - timedelta(seconds=seconds)).timestamp()))
+        headers = {"stripe_signature": signature, "x_request_id": str(seconds)}
+        answer = await shop.post("/v1/sources/stripe", body, key=None, **headers)
+        assert answer.json()["results"][0]["status"] == "kept", answer.text
+    (rejection,) = (await shop.get("/v1/rejections")).json()["items"]
+    assert rejection["times"] == 3
+
+
 COMMERCETOOLS = {
     "notificationType": "Message",
     "projectKey": "shop",

@@ -189,6 +189,35 @@ async def test_a_preview_without_a_needed_value_names_it(suite: Suite) -> None:
     assert "event.data.url is missing" in refused.json()["detail"]
 
 
+async def test_a_preview_names_all_missing_values_at_once(suite: Suite) -> None:
+    html = "<p>{{ event.data.a }}</p>\n{% for i in event.data.items %}{{ i }}{% endfor %}{{ event.data.n | plus: 1 }}"
+    await put(suite, "mail", {"channel": "email", "locales": {"en": {"subject": "{{ event.data.s }}", "html": html}}})
+
+    refused = await preview(suite, "mail", event={"data": {"n": 1}})
+
+    assert refused.json()["errors"] == [
+        {"pointer": "/locales/en/html", "detail": "Line 1: event.data.a is missing."},
+        {"pointer": "/locales/en/html", "detail": "Line 2: event.data.items is missing."},
+        {"pointer": "/locales/en/subject", "detail": "Line 1: event.data.s is missing."},
+    ]
+
+
+async def test_a_preview_lacks_nothing_that_the_events_schema_does_not_require(suite: Suite) -> None:
+    parts = {"title": "t", "body": "[{{ event.data.note | upcase }}] {{ event.data.total }}"}
+    await put(suite, "parcel", {"channel": "push", "locales": {"en": parts}})
+    schema = {"properties": {"note": {"type": "string"}, "total": {"examples": ["19.90"]}}, "required": ["total"]}
+
+    sent = await preview(suite, "parcel", event={"data": {"total": "5.00"}}, event_schema=schema)
+    invented = await preview(suite, "parcel", event_schema=schema)
+    lacking = await preview(suite, "parcel", event={"data": {}}, event_schema=schema)
+    nonsense = await preview(suite, "parcel", event_schema={"properties": {"note": {}, "total": {}}, "required": 1})
+
+    assert sent.json()["parts"]["body"] == "[] 5.00"
+    assert invented.json()["parts"]["body"] == "[SAMPLE] 19.90"
+    assert lacking.json()["detail"] == "Line 1: event.data.total is missing."
+    assert nonsense.json()["errors"] == [{"pointer": "/event_schema", "detail": "This is not a JSON Schema."}]
+
+
 async def test_a_published_version_can_be_previewed_after_the_draft_changed(suite: Suite) -> None:
     await put(suite, "parcel", PUSH)
     await publish(suite, "parcel")
@@ -205,6 +234,10 @@ async def test_two_people_editing_do_not_undo_one_another(suite: Suite) -> None:
     assert (await put(suite, "parcel", PUSH | {"description": "a"})).status_code == 428
     assert (await put(suite, "parcel", PUSH | {"description": "a"}, match=first.headers["etag"])).status_code == 200
     assert (await put(suite, "parcel", PUSH | {"description": "b"}, match=first.headers["etag"])).status_code == 412
+    read = await suite.call("templates", "GET", "/v1/templates/parcel")
+    assert (read.headers["etag"], read.json()["description"]) == ('"2"', "a")
+    same = await put(suite, "parcel", PUSH | {"description": "a"}, match=read.headers["etag"])
+    assert same.headers["etag"] == '"2"'  # a change that changes nothing leaves others' edits valid
 
 
 async def test_communications_get_what_is_published_and_nothing_else(suite: Suite, runtime: Runtime) -> None:

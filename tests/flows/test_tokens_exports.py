@@ -103,6 +103,13 @@ async def test_phones_as_exports_write_them(suite: Suite, row: str, value: str) 
     assert values((await suite.resolve("customer:1"))["customer:1"], "phone") == [value]
 
 
+@pytest.mark.parametrize("cell", ["'o'neill@example.com", "'kim@example.com", "'kim@example.com'"])
+async def test_a_mailbox_that_a_spreadsheet_marked_as_text_is_the_mailbox(suite: Suite, cell: str) -> None:
+    await taken(suite, f"customer_id,email\n1,{cell}\n")
+    found = values((await suite.resolve("customer:1"))["customer:1"], "email")
+    assert found == ["'o'neill@example.com" if "neill" in cell else "kim@example.com"]  # unsure: left as it is
+
+
 @pytest.mark.parametrize(
     ("row", "field", "says"),
     [

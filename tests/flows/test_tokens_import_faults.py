@@ -1,6 +1,7 @@
 """What can go wrong with an import: headers, rows, senders that disconnect; each has its place in the report."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -148,6 +149,27 @@ async def test_an_import_is_cancelled_between_batches(suite: Suite) -> None:
     report = (await suite.call("GET", f"/v1/imports/{id_}")).json()
     assert (report["state"], report["created"]) == ("cancelled", 3)
     assert await suite.resolve("customer:4") == {}
+
+
+async def test_who_is_erased_while_the_file_arrives_is_not_brought_back_by_it(suite: Suite) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"customer_id,email\n1,a@example.com\n2,b@example.com\n3,c@example.com\n"
+        yield b"4,d@example.com\n"
+        for key in ("customer:1", "customer:5"):
+            assert (await suite.call("DELETE", f"/v1/recipients/{key}")).status_code == 204
+        yield b"5,e@example.com\n6,f@example.com\n1,a@example.com\n"
+
+    answer = await suite.call("POST", "/v1/imports", content=pieces(), headers={"content-type": "text/csv"})
+    report = answer.json()
+    assert counts(report) == (7, 5, 0, 0, 2)
+    assert {(one["field"], one["row"]) for one in report["refusals"]} == {("key", 5), ("key", 7)}
+    assert "erased" in report["refusals"][0]["reason"]
+    assert set(await suite.resolve("customer:1", "customer:2", "customer:5", "customer:6")) == {
+        "customer:2",
+        "customer:6",
+    }
+    suite.clock.advance(timedelta(seconds=1))  # a file that begins afterwards may know the person again
+    assert counts((await suite.load("customer_id,email\n5,e@example.com\n")).json()) == (1, 1, 0, 0, 0)
 
 
 @pytest.mark.parametrize("column", ["attributes.note", "first_name", "app_version", "email", "customer_id"])

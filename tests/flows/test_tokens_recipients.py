@@ -240,6 +240,24 @@ async def test_erasure_leaves_nothing_here_and_is_told(suite: Suite) -> None:
     await connection.close()
 
 
+async def test_erasure_covers_the_events_that_nobody_could_process(suite: Suite) -> None:
+    said = (
+        '{"recipient": "customer:1", "fields": ["emails"], "version": 2, "at": "2027-03-01T09:00:00Z", "note": "Jörg"}'
+    )
+    connection = await asyncpg.connect(suite.runtime.dsn_of("tokens"))
+    await connection.execute(
+        "insert into tokens.dead_letter (id, event_id, type, source, subscriber, tenant, mode, partition_key, payload,"
+        " created_at, attempts, reason) values (gen_random_uuid(), gen_random_uuid(), 'recipient.changed', 'tokens',"
+        " 'history', 1, 1, 'customer:1', convert_to($1, 'UTF8'), now(), 8, 'invalid: Jörg')",
+        said,
+    )
+    assert (await suite.call("DELETE", "/v1/recipients/customer:1")).status_code == 204
+    (letter,) = await connection.fetch("delete from tokens.dead_letter returning *")
+    assert "customer:1" not in str(letter)
+    assert "Jörg" not in str(letter)
+    await connection.close()
+
+
 async def test_addresses_are_found_by_hash_and_as_people_write_them(suite: Suite) -> None:
     await suite.call("PUT", "/v1/recipients/customer:1", JOERG)
     await suite.call("PUT", "/v1/recipients/customer:2", {"phones": ["+43 664 1234567"]})

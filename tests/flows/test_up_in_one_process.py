@@ -11,6 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from cli.suite import Suite
+from cli.supervisor import Supervisor
+from cli.topology import Topology
 from libs import credentials
 from libs.contracts.outcomes import Mode
 from libs.suite import SuiteSettings, read_simulator
@@ -60,19 +62,18 @@ async def test_everything_runs_in_one_process_and_a_message_is_sent(
     assert read_simulator(tmp_path) is None
 
 
-async def test_up_says_so_if_bounce_mails_go_to_another_program(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [Suite, Topology])
+def test_up_says_so_if_bounce_mails_go_to_another_program(
+    kind: type[Supervisor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second suite on the machine, for example: our workers wait for the port without a word."""
+    monkeypatch.setattr(kind, "start", lambda _: None)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
         monkeypatch.setenv("DEPESCHE_BOUNCE_SMTP_PORT", str(taken))
-        settings = SuiteSettings(data_dir=tmp_path, dsn=SecretStr(database), workers=0, port=free_port())
-        suite = Suite(settings)
-        await asyncio.to_thread(suite.start)
-        await asyncio.to_thread(suite.stop)
-    (note,) = suite.notes
+        with kind(SuiteSettings(data_dir=tmp_path)) as suite:
+            (note,) = suite.notes
     assert note.startswith(f"Bounce mails do not arrive: port {taken} on ")
     assert "DEPESCHE_BOUNCE_SMTP_PORT" in note

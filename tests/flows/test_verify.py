@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.contracts.outcomes import ReceiptKind, Status
+from libs.contracts.outcomes import Mode, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Sent
@@ -207,7 +207,7 @@ async def test_where_it_cannot_be_asked_it_stays_unknown_with_the_reason(
     key = f"customer:{number}"
     match gone:
         case "erased":
-            await world.ledger.erase([(1, 1, key)])
+            await world.ledger.erase([(1, Mode.LIVE, key, world.clock())])
         case "moved":
             world.tokens.recipients[key]["addresses"] = [world.tokens.address(key, "sms")]
         case "sender":

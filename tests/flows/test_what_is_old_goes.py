@@ -11,7 +11,7 @@ import pytest
 
 from libs.contracts.outcomes import Mode
 from libs.ids import first_id_at
-from libs.messaging import postgres as relay
+from libs.messaging import keeping
 from libs.storage.database import Database
 from libs.storage.portions import in_portions
 from services.bounce.adapters.postgres import contacts, pruning, telling
@@ -28,7 +28,7 @@ __all__ = ["world"]
 STATEMENTS = {
     "orders_notification": [
         retention._PRUNE_KEYS, retention._PRUNE_RECIPIENTS, retention._PRUNE_REJECTIONS, retention._PRUNE_SETTLEMENTS,
-        relay._FORGET,
+        keeping._KEYS, keeping._LETTERS, keeping._ERASURES,
     ],
     "delivery": list(partitions._FORGET),
     "history": [days._DROP_REQUESTS],
@@ -66,8 +66,8 @@ async def test_old_rows_go_in_portions_until_none_is_left(database: str) -> None
                 "insert into idempotency (scope, key, body_hash, created_at) "
                 "select '', n::text, '', now() - interval '2 days' from generate_series(1, 25) as n"
             )
-        assert await in_portions(opened, relay._FORGET, "1 day", portion=10) == 25
-        assert await in_portions(opened, relay._FORGET, "1 day", portion=10) == 0
+        assert await in_portions(opened, keeping._KEYS, "1 day", portion=10) == 25
+        assert await in_portions(opened, keeping._KEYS, "1 day", portion=10) == 0
     finally:
         await opened.close()
 

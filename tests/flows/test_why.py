@@ -85,6 +85,17 @@ async def test_contradictory_parts_of_a_question_are_not_reported_as_lost(world:
     assert (alone["verdict"], alone["lost_at"], alone["others"]) == ("no_trace", "source", [])
 
 
+async def test_an_event_without_a_recipient_says_nothing_about_a_stranger_to_the_order(world: World) -> None:
+    id_ = await world.told(SENT)
+    await world.decided("schema_invalid", cause=first_id_at(NOW + timedelta(minutes=9)), name=None, recipient=None)
+    answer = await world.why(order=ORDER, recipient="customer:99")
+    assert (answer["verdict"], answer["lost_at"]) == ("no_trace", "decision")
+    assert [other["message"] for other in answer["others"] if other["recipient"] == KIM] == [id_]
+    assert (await world.why(order=ORDER, recipient=KIM))["messages"] == [id_]
+    await world.decided("schema_invalid", cause=first_id_at(NOW), name=None, recipient=None, subject="A-7")
+    assert (await world.why(order="A-7", recipient=KIM))["reason"] == "schema_invalid"  # it names nobody else
+
+
 async def test_not_sent_says_the_reason_and_the_next_step(world: World) -> None:
     await world.told((Status.PENDING, Status.SKIPPED, 1), reason="no_consent")
     answer = await world.why(recipient=KIM)
@@ -99,6 +110,14 @@ async def test_not_yet_comes_from_delivery(world: World) -> None:
     answer = await world.why(recipient=KIM, order=ORDER)
     assert (answer["verdict"], answer["reason"]) == ("not_yet", "quiet_hours")
     assert datetime.fromisoformat(answer["until"]) == until
+
+
+async def test_a_hold_is_named_with_its_author_and_note(world: World) -> None:
+    id_ = await world.told()
+    detail = "A hold on sender 3 stops it, placed by k1 at 2027-03-01 09:00:00 UTC. Note: Provider is down."
+    world.delivery[id_.partition(".")[0]] = {"state": "held", "reason": "held", "detail": detail}
+    answer = await world.why(recipient=KIM, order=ORDER)
+    assert answer["sentence"] == f"It has not been sent yet. {detail}"
 
 
 async def test_a_request_that_never_reached_delivery_is_no_trace(world: World) -> None:

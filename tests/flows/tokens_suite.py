@@ -107,7 +107,17 @@ class Suite:
         await SUBSCRIPTIONS[type(events[0])](self.service.deps, batch)
 
 
-TABLES = ("import_refusal", "import", "consent_statement", "consent", "address", "recipient", "outbox", "idempotency")
+TABLES = (
+    "erased",
+    "import_refusal",
+    "import",
+    "consent_statement",
+    "consent",
+    "address",
+    "recipient",
+    "outbox",
+    "idempotency",
+)
 
 
 @contextmanager

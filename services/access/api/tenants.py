@@ -7,7 +7,7 @@ from fastapi import Path, Request, Response
 from libs.auth import Principal, scope
 from libs.errors import Invalid
 from libs.ids import TenantId
-from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
 from services.access import domain, handlers, queries
 from services.access.api.shapes import TenantBody, TenantShown
 from services.access.domain import Tenant
@@ -54,7 +54,7 @@ async def show_tenant(request: Request, response: Response, principal: Reader, n
     return shown(tenant)
 
 
-@router.put("/{number}")
+@router.put("/{number}", openapi_extra=EDIT)
 async def change_tenant(
     request: Request, response: Response, principal: Admin, number: Number, body: TenantBody
 ) -> TenantShown:

@@ -6,7 +6,7 @@ from fastapi import Path, Request, Response
 
 from libs.auth import Principal, scope
 from libs.errors import Invalid
-from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
 from services.access import domain, handlers, queries
 from services.access.api.shapes import TopicBody, TopicName, TopicShown
 from services.access.domain import Category, Topic
@@ -44,7 +44,7 @@ async def show_topic(request: Request, response: Response, principal: Reader, na
     return shown(topic)
 
 
-@router.put("/{name}", responses={201: {"description": "Created.", "model": TopicShown}})
+@router.put("/{name}", responses={201: {"description": "Created.", "model": TopicShown}}, openapi_extra=EDIT)
 async def put_topic(
     request: Request, response: Response, principal: Writer, name: NameInPath, body: TopicBody
 ) -> TopicShown:

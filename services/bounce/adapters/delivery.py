@@ -46,4 +46,5 @@ def _message(entry: Mapping[str, object]) -> Message | None:
             str(entry.get("from_domain") or ""),
             str(entry.get("communication") or ""),
         ),
+        erased=bool(entry.get("erased")),
     )

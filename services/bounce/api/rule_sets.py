@@ -68,7 +68,9 @@ async def show_rule_set(request: Request, principal: Reader, number: Number) -> 
     return _shown(record)
 
 
-@router.post("/{number}:roll-back", status_code=201)
+@router.post(
+    "/{number}:roll-back", status_code=201, responses={200: {"model": RolledBack, "description": "A preview."}}
+)
 async def roll_back_to(
     request: Request, response: Response, principal: Publisher, number: Number, body: RollBackBody
 ) -> RolledBack:

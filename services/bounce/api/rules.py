@@ -7,7 +7,7 @@ from fastapi import Path, Query, Request, Response
 
 from libs.auth import Principal, scope
 from libs.errors import Conflict, Invalid
-from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
 from services.bounce import queries
 from services.bounce.api import Reader, deps_of
 from services.bounce.api.rule_shapes import (
@@ -94,7 +94,7 @@ async def show_rule(request: Request, response: Response, principal: Reader, id:
     return (await _shown(deps, principal, [entry]))[0]
 
 
-@router.put("/{id}", responses={201: {"description": "Created.", "model": RuleShown}})
+@router.put("/{id}", responses={201: {"description": "Created.", "model": RuleShown}}, openapi_extra=EDIT)
 async def put_rule(request: Request, response: Response, principal: Author, id: IdInPath, body: RuleBody) -> RuleShown:
     """Create a rule (201) or change it (200; needs If-Match). The rules in force stay until a set is published."""
     deps = deps_of(request)

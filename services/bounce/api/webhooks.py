@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Path, Request, Response
 
 from libs.errors import Invalid
-from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
 from services.bounce.api import Reader, Writer, deps_of, period
 from services.bounce.api.webhook_shapes import (
     AgainBody,
@@ -53,7 +53,7 @@ async def get_webhook(request: Request, response: Response, principal: Reader, i
     return WebhookShown(**_shown(found, (await deps.webhooks.counts([id]))[id]))
 
 
-@router.put("/{id}", summary="Change a webhook")
+@router.put("/{id}", summary="Change a webhook", openapi_extra=EDIT)
 async def change_webhook(
     request: Request, response: Response, principal: Writer, id: Id, body: WebhookBody
 ) -> WebhookShown:
@@ -66,7 +66,7 @@ async def change_webhook(
     return WebhookShown(**_shown(changed, (await deps.webhooks.counts([id]))[id]))
 
 
-@router.delete("/{id}", status_code=204, summary="Remove a webhook")
+@router.delete("/{id}", status_code=204, summary="Remove a webhook", openapi_extra=EDIT)
 async def remove_webhook(request: Request, principal: Writer, id: Id) -> None:
     """Remove it, with If-Match; its log and its waiting events are deleted too."""
     await handlers.remove_webhook(deps_of(request), principal, id, lambda version: require_match(request, version))

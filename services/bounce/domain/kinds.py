@@ -23,6 +23,8 @@ _CHALLENGE = Signed(
     (
         *("click", "reply", "respond", "follow", "challenge", "verify", "confirm", "boxbe", "spamarrest"),
         *("approved", "antispam uol", "bluebottle", "mailblocks", "cliqu", "clic ", "clicca", "klicken"),
+        *("to release", "held because", "waitlisted", "guest list", "choicemail", "tmda", "protecting myself", "form"),
+        *("bestätigen", "kliknij", "klik ", "подтверд", "認証", "认证", "验证", "驗證", "verification process"),
     ),
     re.compile(
         r"(?:click|reply|respond|follow)[^.]{0,80}(?:to (?:confirm|verify|prove)|so that your (?:message|mail))"
@@ -33,7 +35,15 @@ _CHALLENGE = Signed(
         r"|clique[^.]{0,80}confirmar|confirmar[^.]{0,60}clique"
         r"|cliqu(?:er|ez)[^.]{0,80}(?:confirmer|valider|authentifier)|(?:haga|haz|hacer) clic[^.]{0,80}confirmar"
         r"|klicken sie[^.]{0,80}(?:damit ihre|um zu bestätigen|zu bestätigen, dass)"
-        r"|(?:clicca|cliccare)[^.]{0,80}confermare",
+        r"|(?:clicca|cliccare)[^.]{0,80}confermare"
+        r"|to release your (?:message|mail|e-?mail)[^.]{0,60}(?:reply|send|click|visit)"
+        r"|being held because (?:the|your) ad"
+        r"|\bwaitlisted\b|guest list so (?:that )?your|\bchoicemail\b|\btmda\b|protecting myself from"
+        r"|verification process"
+        r"|form[^.]{0,20}(?:\.[^.\s][^.]{0,60}){0,3}your (?:message|mail|e-?mail) will be delivered"
+        r"|bestätigen sie[^.]{0,80}(?:antworten|klick|link)|kliknij[^.]{0,60}potwierd|klik [^.]{0,60}bevestig"
+        r"|подтвердите[^.]{0,60}(?:отправител|письм|ссылк)|(?:нажмите|перейдите)[^.]{0,60}подтверд"
+        r"|クリック[^。]{0,20}認証|认证[^。]{0,30}点击|点击[^。]{0,30}验证|點擊[^。]{0,30}驗證",
         re.I,
     ),
 )
@@ -43,6 +53,7 @@ _AUTO_SUBJECT = re.compile(
     r"|réponse automatique|absence du bureau|absent|respuesta automática|fuera de (?:la )?oficina"
     r"|risposta automatica|fuori ufficio|resposta automática|ausência|automatisch antwoord|afwezig"
     r"|autosvar|automatisk svar|frånvaro|fravær|automaattinen|poissaolo|autoodpowiedź|automatyczna odpowiedź"
+    r"|odpowiedź automatyczna"
     r"|nieobecno|automatická odpověď|nepřítomn|automatikus válasz|otomatik (?:yanıt|cevap)|ofis dışı"
     r"|răspuns automat|automat(?:ski|ická|ikus) odpove?[dď]|automatski odgovor|samodejni odgovor|automatické odpov"
     r"|automaatvastus|automatinis atsakymas|automātiska atbilde|resposta automàtica|balasan otomatis|trả lời tự động"
@@ -177,7 +188,7 @@ def _by_subject(headers: Headers, subject: str, human: str) -> Kind:
     """Decide about a mail that names no server as its author."""
     is_freight = bool(_OTHER_FREIGHT.search(f"{subject} {human[:500]}"))
     is_answer = bool(_ANSWERS.match(subject))
-    cannot_be = is_freight or is_answer or _is_somebodys(headers)
+    cannot_be = is_freight or is_answer or _is_somebodys(headers) or _is_of_a_list(headers)
     says_bounce = bool(_BOUNCE_SUBJECT.search(subject)) and not cannot_be
     mentions_reply = bool(_MENTIONS_REPLY.search(human))
     if says_bounce and mentions_reply:
@@ -187,7 +198,8 @@ def _by_subject(headers: Headers, subject: str, human: str) -> Kind:
     if _LIST_REFUSES.search(human[:1_500]) or _LIST_REFUSES.search(subject):
         return Kind.BOUNCE
     empty_path = headers.get("return-path").strip() in _EMPTY_PATHS
-    if empty_path and not says_bounce and not mentions_reply and (is_answer or headers.get("auto-submitted")):
+    calls_itself_so = headers.get("auto-submitted") or headers.get("x-auto-response-suppress")
+    if empty_path and not says_bounce and not mentions_reply and (is_answer or calls_itself_so):
         return Kind.AUTO_REPLY  # a help desk's acknowledgement, or a program that answers for somebody who is away
     if says_bounce or (empty_path and not _AWAY.search(human[:400])):
         return Kind.BOUNCE
@@ -196,7 +208,7 @@ def _by_subject(headers: Headers, subject: str, human: str) -> Kind:
 
 def _by_words(headers: Headers, human: str, cannot_be: bool) -> Kind:
     """Decide by words alone: a person's, or those of a server that names neither itself nor its report."""
-    answers = any(headers.get(name) for name in ("in-reply-to", "references", "list-unsubscribe", "list-id"))
+    answers = headers.get("in-reply-to") or headers.get("references")
     if not answers and not cannot_be and _SAYS_UNDELIVERED.search(human[:1_500]):
         return Kind.BOUNCE
     return Kind.AUTO_REPLY if _AWAY.search(human[:400]) else Kind.OTHER
@@ -206,6 +218,11 @@ def _is_somebodys(headers: Headers) -> bool:
     """Whether a person or a program wrote it: a notification's return path is empty (RFC 5321, 4.5.5) or a server's."""
     path = headers.get("return-path").strip()
     return bool(path) and path not in _EMPTY_PATHS and not _SERVER.search(f"{path} {headers.get('from')}")
+
+
+def _is_of_a_list(headers: Headers) -> bool:
+    """Whether it is a newsletter or a mail to a list: return paths of these look like those of servers."""
+    return bool(headers.get("list-unsubscribe") or headers.get("list-id"))
 
 
 def _is_complaint(mail: Mail, human: str, by_server: bool) -> bool:

@@ -18,6 +18,8 @@ from itertools import islice
 
 import msgspec
 
+from services.bounce.domain.charsets import text_of
+
 MAX_BYTES = 256 * 1024
 MAX_KEPT = 4 * MAX_BYTES  # the bytes after it are the customer's returned mail, with its pictures
 MAX_HEAD = 64 * 1024
@@ -28,15 +30,8 @@ MAX_HEADER_CHARS = 8_000
 MAX_TYPE_CHARS = 2_000
 MAX_ENCODED_CHARS = 1_000  # the decoder is not linear
 
-# text charsets only: idna, punycode and the escape codecs are slow or produce lone surrogates
-_CHARSET = re.compile(
-    r"utf-?(8|16(be|le)?)|us-ascii|ascii|iso-?8859-\d{1,2}|latin-?1|(windows|cp)-?125\d|koi8-[ru]"
-    r"|gb2312|gbk|gb18030|big5|shift_jis|euc-(jp|kr)|iso-2022-jp|ks_c_5601-1987",
-    re.IGNORECASE,
-)
 _HEADER = re.compile(r"^([^\s:]{1,200})[ \t]*:(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _LOOK = 200
-_MARKS = (b"\xff", b"\xfe", b"\xef")  # first bytes of byte order marks
 _BLANK_LINE = re.compile(rb"\r?\n[ \t]*\r?\n")
 _PARAMETER = re.compile(r';\s*([\w*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)')
 _GUESSED_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,69})\r?$", re.MULTILINE)
@@ -185,21 +180,8 @@ def decoded(body: bytes, encoding: str) -> bytes:
 
 
 def to_text(body: bytes, parameters: Mapping[str, str]) -> str:
-    """Decode text with the named charset, else UTF-8, else Latin-1; never with NUL or lone surrogates."""
-    charset = parameters.get("charset")
-    try:
-        marked = _marked(body) if body[:1] in _MARKS else None
-        text = body.decode(marked or (charset if charset and _CHARSET.fullmatch(charset) else "utf-8"))
-    except (UnicodeDecodeError, LookupError):
-        text = body.decode("latin-1")
-    return clean(text)
-
-
-def _marked(body: bytes) -> str | None:
-    """Return the charset of a byte order mark, which overrides the headers."""
-    if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return "utf-16"
-    return "utf-8-sig" if body.startswith(codecs.BOM_UTF8) else None
+    """Decode text with the named charset, else as what it looks like; never with NUL or lone surrogates."""
+    return clean(text_of(body, parameters.get("charset")))
 
 
 def normal(raw: bytes) -> bytes:

@@ -40,6 +40,30 @@ _MESSAGE = re.compile(
     r"(?:from|received|return-path|message-id|subject):[^\n]{0,1000}\n(?:[ \t][^\n]{0,1000}\n){0,20}[\w-]{1,60}:[ \t]",
     re.I,
 )
+# the subject of our own mail, as Exchange, Domino and hMailServer quote it
+_SUBJECT = Signed(
+    (
+        *(
+            "subject",
+            "betreff",
+            "objet",
+            "asunto",
+            "oggetto",
+            "assunto",
+            "onderwerp",
+            "ämne",
+            "emne",
+            "temat",
+            "předmět",
+        ),
+        *("konu", "тема", "件名", "主题", "主題", "제목"),
+    ),
+    re.compile(
+        r"^[ \t]{0,12}(?:subject|betreff|objet|asunto|oggetto|assunto|onderwerp|ämne|emne|temat|předmět|konu|тема"
+        r"|件名|主题|主題|제목)[ \t]{0,6}[::][^\n]*\n?",
+        re.I | re.M,
+    ),
+)
 _QUOTE = re.compile(r"^>(?!>)[^\n]*\n?", re.M)
 _REPLY = re.compile(r"(?<![\d.])[45](?:\d\d[ -]|\.\d{1,3}\.\d{1,3})")
 _REFUSES = re.compile(r"reject|refus|block|undeliver|not deliver", re.I)
@@ -65,7 +89,8 @@ def human_text(parts: Sequence[Part]) -> str:
     text = text.replace("\r\n", "\n")
     if "<-- " in text or "<<< " in text:
         text = _STAMPS.sub("", text)
-    return _without_quotes(text[: min(_copy_in(text), MAX_TEXT)])
+    text = text[: min(_copy_in(text), MAX_TEXT)]
+    return _without_quotes(_SUBJECT.expression.sub("", text) if _SUBJECT.may_be_in(text) else text)
 
 
 def _without_quotes(text: str) -> str:

@@ -41,21 +41,25 @@ class Mail:
     @property
     def returned(self) -> bytes:
         """The head of the returned message, decoded; empty if there is none."""
-        head, body = self._sent_back
-        encoding = _ENCODING.search(head) if head else None
-        return (mime.decoded(body[: 2 * MAX_RETURNED], encoding[1].decode()) if encoding else body)[:MAX_RETURNED]
+        return self._decoded(2 * MAX_RETURNED)[:MAX_RETURNED]
 
     @property
     def inside(self) -> bytes | None:
         """A report forwarded as an attachment: the returned mail, if it is a report itself, or from a mail server while
         the mail around it is not."""
-        body = self._sent_back[1]
+        body = self._decoded(MAX_BYTES)
         if not body:
             return None
         head = body[: _blank_line(body[:MAX_RETURNED])[0]].lower()
         if _REPORT.search(head):
             return body
         return body if _FROM_SERVER.search(head) and not _FROM_SERVER.search(self._lower[:MAX_HEAD]) else None
+
+    def _decoded(self, most: int) -> bytes:
+        """Return the returned message without its transfer encoding, of which at most so many bytes are read."""
+        head, body = self._sent_back
+        encoding = _ENCODING.search(head) if head else None
+        return mime.decoded(body[:most], encoding[1].decode()) if encoding else body
 
     @cached_property
     def headers(self) -> Headers:

@@ -14,6 +14,7 @@ import msgspec
 
 from services.bounce.domain.kinds import Kind, kind_of
 from services.bounce.domain.mime import Headers, Part, split_message
+from services.bounce.domain.outcome import has_arrived, is_still_tried
 from services.bounce.domain.own_words import human_text
 from services.bounce.domain.reading import Mail
 from services.bounce.domain.status import (
@@ -23,7 +24,7 @@ from services.bounce.domain.status import (
     delivery_status,
     delivery_statuses,
 )
-from services.bounce.domain.told import ADDRESS, Told, has_arrived, is_still_tried, stage_of, told_by, transcribed
+from services.bounce.domain.told import ADDRESS, Told, stage_of, told_by, transcribed
 
 __all__ = ["Kind", "Report", "Reported", "codes_in", "read_mail", "told_about"]
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice
+from textwrap import dedent
 from typing import NamedTuple
 
 from services.bounce.domain.mime import Part, decode_words, header_lines, unfolded
@@ -17,9 +18,11 @@ STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-st
 _FIELDS = re.compile(r"^(?:final-recipient|original-recipient|action|status|diagnostic-code)[ \t]*:", re.I | re.M)
 _STATUS_KINDS = (b"message/delivery-status", b"message/global-delivery-status")
 _WORD = re.compile(r"[a-zA-Z-]{1,30}")
+_RECIPIENT = frozenset({"final-recipient", "original-recipient"})
 _PER_RECIPIENT = frozenset({"final-recipient", "action", "status", "diagnostic-code"})
 _ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 _ENOUGH = 2  # fields; with fewer, it is the block about the message
+_INDENTS = (" ", "\t")
 _BLANK = re.compile(r"\n[ \t]*\n")
 _LONGEST_TYPE = 30  # characters
 _UNTYPED = re.compile(rf"\s*[\w.-]{{1,{_LONGEST_TYPE}}}\s*;\s*")
@@ -34,6 +37,7 @@ _ENHANCED = re.compile(r"([245](?<![\d.].)\.\d{1,3}\.\d{1,3})(?![\d.]*\.\d)")
 _UNFOLDED = re.compile(r"\n(?=[245]\d\d[ -])")  # the further lines of a reply, copied without folding
 _XTEXT = re.compile(r"\+(2B|3D)")  # the two printable characters that xtext encodes (RFC 3461, 4)
 _COMMENT = re.compile(r"\s*[245]\.\d{1,3}\.\d{1,3}\s*\((.{3,300})\)")
+_SUPPLEMENT = re.compile(r"<[^\s<>]{1,255} #[\d.]{5,11} \w{1,10}; ?(.{1,3000})>")
 _SAYS_NOTHING = re.compile(
     r"permanent|temporary|transient|undefined|other\b|unknown (?:error|status|reason)|fail|error", re.I
 )
@@ -108,10 +112,15 @@ def _texts(mail: Mail) -> list[str]:
 def _fields(texts: Sequence[str]) -> Sequence[_Fields]:
     found: list[_Fields] = []
     for text in texts:
-        for block in _blocks(text.replace("\r\n", "\n") if "\r" in text else text):
+        plain = text.replace("\r\n", "\n") if "\r" in text else text
+        here: list[_Fields] = []
+        for block in _blocks(plain):
             lower = block.lower()  # the block about the message itself has none of these words
-            if len(found) < MAX_RECIPIENTS and ("recipient" in lower or "diagnostic" in lower or "status" in lower):
-                found += _block(block)
+            if len(here) < MAX_RECIPIENTS and ("recipient" in lower or "diagnostic" in lower or "status" in lower):
+                here += _block(block)
+        if not here or not any(map(_RECIPIENT.intersection, here)):
+            here = _block(_BLANK.sub("\n", plain)) or here  # blank lines inside
+        found += here
     return found[:MAX_RECIPIENTS]
 
 
@@ -131,6 +140,8 @@ def _block(text: str) -> list[_Fields]:
     """Return one recipient per block; if the blank lines were lost, each Final-Recipient begins the next one."""
     fields: _Fields = {}
     blocks = [fields]
+    if text[:1] in _INDENTS:
+        text = dedent(text)
     if "\n5" in text or "\n4" in text:
         text = _UNFOLDED.sub("\n ", text)
     for name, value in header_lines(text):
@@ -143,7 +154,8 @@ def _block(text: str) -> list[_Fields]:
 
 
 def _reported(fields: _Fields) -> Reported:
-    diagnostic = without_class(_untyped(fields.get("diagnostic-code", ""))) or _comment(fields.get("status", ""))
+    said = _untyped(fields.get("diagnostic-code", "")) or _supplement(fields.get("x-supplementary-info", ""))
+    diagnostic = without_class(said) or _comment(fields.get("status", ""))
     host = _untyped(fields.get("remote-mta", "")).partition(" ")[0] or None
     if " said:" in diagnostic:
         host, diagnostic = host or host_in(diagnostic), without_host(diagnostic)
@@ -152,8 +164,8 @@ def _reported(fields: _Fields) -> Reported:
     reply, inside = codes_in(diagnostic) if diagnostic else (None, None)
     if inside and (enhanced is None or enhanced.endswith(".0.0")):
         enhanced = inside  # 5.0.0 says nothing; the server's own reply often says more
-    said = _decoded(fields.get("original-recipient", "")), fields.get("final-recipient", "")
-    address = (said[0] and _address(said[0])) or (said[1] and _address(said[1])) or None
+    named = _decoded(fields.get("original-recipient", "")), fields.get("final-recipient", "")
+    address = (named[0] and _address(named[0])) or (named[1] and _address(named[1])) or None
     word = _WORD.search(fields.get("action", ""))
     action = word[0].lower() if word else ("delivered" if (enhanced or "").startswith("2") else "failed")
     return Reported(
@@ -189,6 +201,12 @@ def _comment(status: str) -> str:
     if found is None or (".0.0" in status[: found.start(1)] and _SAYS_NOTHING.search(found[1])):
         return ""
     return found[1]
+
+
+def _supplement(value: str) -> str:
+    """`<mx.x.example #5.2.2 smtp;552 full>` → `552 full`: Exchange's Edge servers put the reply here."""
+    found = _SUPPLEMENT.search(unfolded(value)) if value else None
+    return found[1] if found else ""
 
 
 def _untyped(value: str) -> str:

@@ -22,7 +22,7 @@ _OPENS = re.compile(
     r"|[^\W\d][^\n<@:]{0,60} (?=<[^\s<>]{3,320}> on [\dA-Z])"
     r"|(?P<reason>(?:unknown (?:user|host)|undeliverable to|user mailbox exceeds allowed size"
     r"|invalid final delivery userid|delivery failed \d{1,3} attempts)):?[ \t]+)?"
-    rf"[\"'«]?<?(?P<address>{ADDRESS})>?[\"'»]?"
+    rf"(?:[\"'«]?<?|\[SMTP:)(?P<address>{ADDRESS})(?:>?[\"'»]?|\])"
     rf"(?:[ \t]*[<(]{ADDRESS}[>)])?;?(?:[ \t]+on (?:\d|[A-Z][a-z]{{2}}, \d)[^\n]{{0,40}})?[ \t]*"
     r"(?P<rest>$|:.*$|\.\.\..*$|\((?:reason|expanded|generated).*$|(?:Invalid Address|Error|Mailbox|not |is ).*$)",
     re.IGNORECASE | re.MULTILINE,
@@ -48,10 +48,12 @@ _HOST = re.compile(
     r"|(?:domain|by) ([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.? \[[\da-f.:]{3,45}\]",
     re.IGNORECASE,
 )
-# how Postfix and Exim name the server whose reply follows: none of its words
+# how Postfix, Exim, qmail and Gmail name the server whose reply follows: none of its words
 _WHO_SAID = re.compile(
     r"(?<!client )(?<!your )\bhost\s{1,8}[\w.-]{1,255}\s{0,8}\[[\da-f.:]{3,45}\](?::\d{1,5})?"
-    r"(?:\s{1,8}said:|:(?=\s)|(?=\n))\s{0,8}",
+    r"(?:\s{1,8}said:|:(?=\s)|(?=\n))\s{0,8}"
+    r"|\b(?:the response from the )?remote (?:host|server) (?:said|was):\s{0,8}"
+    r"|\bSMTP error from remote (?:mail server|mailer) (?:after RCPT TO:<[^<>\s]{1,320}>:\s{0,8}|(?=after))",
     re.IGNORECASE,
 )
 # a whole session, as MDaemon and mail programs print it: replies before the refusal say nothing
@@ -61,39 +63,6 @@ _ANSWERED = re.compile(r"^[ \t<>=-]{0,12}([45]\d\d[ -][^\n]{1,500})", re.M)
 _OUT = re.compile(r"^ {0,3}Out: ([45]\d\d[ -].{0,500})$", re.MULTILINE)
 # the lookbehind follows the first digit of a code, so that the search runs from digit to digit
 _REPLY = re.compile(r"[45](?<![\d.].)(?:\d\d[ -](?!\d)|\.\d{1,3}\.\d{1,3}(?!\.?\d))")
-_STILL_TRIED = Signed(
-    (
-        *("not yet been", "been delayed", "been postponed", "tried", "attempts will", "still ", "warning "),
-        *("will retry", "need to resend", "will continue to", "will keep trying", " versucht"),
-    ),
-    re.compile(
-        r"not yet been delivered|has been (?:delayed|postponed)|will (?:continue to )?be (?:re)?tried"
-        r"|delivery attempts will continue|will (?:continue to try|keep trying)"
-        r"|(?:is|are) still (?:being )?tr(?:ied|ying)"
-        r"|warning (?:message )?only|gmail will retry|(?:do not|don't) need to resend|wird (?:weiter|erneut) versucht",
-        re.IGNORECASE,
-    ),
-)
-_ARRIVED = Signed(
-    ("successful", "is complete, but"),
-    re.compile(
-        r"(?:has been|have been|was|were) successfully (?:delivered|relayed)|had successful delivery"
-        r"|is complete, but no delivery notification",
-        re.IGNORECASE,
-    ),
-)
-_FAILED = re.compile(r"fatal|fail|error|not (?:be )?delivered|undeliver", re.IGNORECASE)
-_GIVEN_UP = re.compile(r"(?<!fails )permanent|giv(?:en|ing) up|gave up", re.IGNORECASE)
-_NOT_DELIVERED = re.compile(r"could not be delivered|failed to deliver", re.IGNORECASE)
-_GOES_ON = re.compile(
-    r"attempts will continue|will (?:continue to try|keep trying|retry|(?:continue to )?be (?:re)?tried)"
-    r"|warning (?:message )?only|(?:do not|don't) need to resend",
-    re.IGNORECASE,
-)
-_LATE = Signed(
-    ("delay", "still being retried", "delivery incomplete"),
-    re.compile(r"\(delay(?:ed)?\)|\bdelayed\b|still being retried|delivery incomplete", re.IGNORECASE),
-)
 _SENT_BY = re.compile(r"\bsent by\s{1,8}$", re.IGNORECASE)
 # old sendmails list no recipients above the transcript, and end there each reply about one with its address
 _TRANSCRIPT = "Transcript of session follows"
@@ -218,19 +187,8 @@ def host_in(text: str) -> str | None:
 
 def without_host(text: str) -> str:
     """Return a reply without the name of the server that gave it: `host` and `blocked` in one line mean a block."""
-    return _WHO_SAID.sub("", text, count=1) if "host" in text and "[" in text else text
-
-
-def has_arrived(human: str) -> bool:
-    """Whether the sentences only say that the mail has arrived, or is on its way there."""
-    return bool(_ARRIVED.search(human)) and not _FAILED.search(human)
-
-
-def is_still_tried(human: str, subject: str = "") -> bool:
-    """Whether the sentences only warn that a mail is late; if they also say failed, it is, unless retries go on."""
-    if not (_LATE.search(subject) or _STILL_TRIED.search(human)) or _GIVEN_UP.search(human):
-        return False
-    return not _NOT_DELIVERED.search(human) or bool(_LATE.search(subject) or _GOES_ON.search(human))
+    named = "emote " in text or ("host" in text and "[" in text)
+    return _WHO_SAID.sub("", text, count=2) if named else text
 
 
 def stage_of(human: str) -> str | None:

@@ -203,7 +203,8 @@ def _note(found: _Found, proven: Proven, hearsay: Sequence[NewFact], stated: New
         made.append(stated)
     else:
         outcome = f"{fact.category}, delayed" if fact.delayed else fact.category
-        found.closing.append(Closing(mail.id, "read", outcome, proven.id, (message.tenant, message.mode)))
+        owner, whose = (message.tenant, message.mode), (message.recipient, message.erased)
+        found.closing.append(Closing(mail.id, "read", outcome, proven.id, owner, *whose))
     found.facts += made
     if mail.again:
         found.readings.append(_reading(mail.id, proven.id, made))
@@ -225,6 +226,7 @@ def _told_by(proven: Proven, fact: Fact, domain: str | None) -> NewFact:
         mail.id,
         message.sending,
         domain,
+        erased=message.erased,
     )
 
 
@@ -245,6 +247,7 @@ def _hearsay(deps: Bounce, mail: Mail, about: tuple[str, Message], others: Mappi
             None,
             mail.id,
             message.sending,
+            erased=message.erased,
         )
         for address, fact in others.items()
         if (address_hash := _hash_of(deps, address)) is not None

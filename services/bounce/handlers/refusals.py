@@ -141,6 +141,7 @@ def _of_receipt(envelope: Envelope, receipt: Receipt, fact: Fact, known: Mapping
         receipt.recipient or (message.recipient if message else None),
         sending=message.sending if message else Sending(),
         vendor=_vendor(receipt),
+        erased=receipt.erased or (message is not None and message.erased),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from libs import exact_json, standard_webhooks
 from libs.contracts.bounce import BounceClassified, SuppressionChanged
 from libs.contracts.envelope import Envelope
+from libs.contracts.erasing import began
 from libs.telemetry import span
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.webhooks import Call, Told, Webhook
@@ -30,7 +31,7 @@ def _for_webhooks(envelope: Envelope) -> ForWebhooks:
     data = _fact(event) if isinstance(event, BounceClassified) else _suppression(event)
     body = exact_json.dumps({"type": event.TYPE, "timestamp": event.at, "data": data})
     realm = (envelope.tenant, envelope.mode)
-    return ForWebhooks(realm, envelope.id, event.TYPE, envelope.time, body, event.recipient)
+    return ForWebhooks(realm, envelope.id, event.TYPE, envelope.time, body, event.recipient, began(event))
 
 
 def _fact(event: BounceClassified) -> dict[str, object]:

@@ -37,6 +37,7 @@ class Message:
     recipient: str | None
     channel: str
     sending: Sending
+    erased: bool = False  # the recipient was erased: what is said about them is not stored
 
 
 class Messages(Protocol):
@@ -65,6 +66,7 @@ class NewFact(msgspec.Struct, frozen=True, gc=False):
     sending: Sending = Sending()
     domain: str | None = None  # the address's own, if it is reported not to exist
     vendor: Vendor | None = None
+    erased: bool = False  # its recipient was erased: stored without words, and without the mail's bytes
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -83,6 +83,8 @@ class Closing(msgspec.Struct, frozen=True, gc=False):
     outcome: str
     message: str | None = None
     owner: tuple[int, Mode] | None = None
+    about: str | None = None  # the message's recipient: their erasure takes the mail's bytes along
+    erased: bool = False  # that has happened
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class ForWebhooks:
     at: datetime
     body: bytes
     recipient: str | None
+    began: datetime  # an erasure after it takes the event along
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from fastapi import Path, Query, Request, Response
 from libs.auth import Principal, internal, scope
 from libs.contracts.outcomes import Channel, Mode
 from libs.errors import Invalid, NotFound
-from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
 from services.delivery.api.shapes import (
     CAUSE_ID,
     CancelBody,
@@ -64,7 +64,12 @@ async def get_sender(request: Request, response: Response, principal: Reader, nu
     return _sender(deps, setup)
 
 
-@router.put("/senders/{number}", summary="Create or change a sender")
+@router.put(
+    "/senders/{number}",
+    summary="Create or change a sender",
+    responses={201: {"model": SenderShown, "description": "It is new."}},
+    openapi_extra=EDIT,
+)
 async def set_sender(
     request: Request, response: Response, principal: Operator, number: Number, body: SenderBody
 ) -> SenderShown:
@@ -151,7 +156,12 @@ async def list_holds(request: Request, principal: Reader, limit: Limit = 100, cu
     )
 
 
-@router.post("/holds", status_code=201, summary="Place a hold")
+@router.post(
+    "/holds",
+    status_code=201,
+    summary="Place a hold",
+    responses={200: {"model": HoldShown, "description": "It already exists."}},
+)
 async def hold(request: Request, response: Response, principal: Operator, body: HoldBody) -> HoldShown:
     """Nothing of the target is called until the hold is lifted; nothing is lost. 200 if the hold already exists."""
     deps = _deps(request)

@@ -183,7 +183,7 @@ class MessageShown(BaseModel):
             "recipient": "customer:1042",
             "status": "sent",
             "reason": "none",
-            "sentence": "Nothing prevents sending it.",
+            "sentence": "The provider accepted it.",
             "channel": "push",
             "sender": 1,
             "step": 0,

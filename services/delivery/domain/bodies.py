@@ -22,6 +22,7 @@ from libs.keyring import Keyring
 TOGETHER = 20
 _PURPOSE = "seal"
 _MARK_BYTES = 8
+ERASED = bytes(_MARK_BYTES)  # the mark of a slot whose recipient was erased
 _EVENT = b"event"
 _GROUP = b"slots"
 
@@ -106,11 +107,12 @@ class Body:
 def pack(
     keyring: Keyring, request_id: UUID, event: Mapping[str, Any], recipients: Sequence[RequestedRecipient]
 ) -> bytes:
-    """Seal the body of a request; each part is bound to its place."""
+    """Seal the body of a request; each part is bound to its place. A recipient without a key was erased."""
     context = request_id.bytes
-    groups = _sealed(keyring, context, [(one.key, one.variables) for one in recipients])
+    groups = _sealed(keyring, context, [(one.key, one.variables) if one.key else None for one in recipients])
     notifications = b"".join([one.notification_id.int.to_bytes(16) for one in recipients])
-    return _written(keyring.seal(_PURPOSE, _write.encode(event), context + _EVENT), notifications, groups)
+    sealed = keyring.seal(_PURPOSE, _write.encode(event), context + _EVENT) if any(groups) else b""
+    return _written(sealed, notifications, groups)
 
 
 def _sealed(keyring: Keyring, context: bytes, slots: Sequence[tuple[str, Any] | None]) -> list[bytes]:
@@ -141,6 +143,9 @@ def _marks(keyring: Keyring, tenant: int, mode: int, recipients: Sequence[str]) 
     begun = hashlib.blake2b(f"{tenant}:{mode}:".encode(), digest_size=_MARK_BYTES, key=keyring.key("recipient-mark"))
     made, fresh = [], begun.copy
     for recipient in recipients:
+        if not recipient:
+            made.append(ERASED)
+            continue
         one = fresh()
         one.update(recipient.encode())
         made.append(one.digest())

@@ -6,12 +6,11 @@ from typing import assert_never
 
 from libs.contracts.outcomes import ASKABLE, OnUnknown, Status
 from libs.contracts.reasons import Reason
+from libs.privacy import redacted
 from services.delivery.domain.backoff import Backoff
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Outcome, Rejected, Sent
 from services.delivery.domain.verifying import VerifyPolicy
 from services.delivery.domain.work import Message, Result
-
-_DETAIL_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +31,13 @@ def decide(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetim
         case Sent(provider_ref=ref):
             return Result(message, Status.SENT, Reason.NONE, provider_ref=ref)
         case Rejected():
-            text = outcome.text[:_DETAIL_CHARACTERS]
+            text = redacted(outcome.text)
             return Result(message, Status.FAILED, outcome.reason, detail=text, refusal=outcome)
         case Deferred():
             return _deferred(message, outcome, policy, now + _seconds(policy, attempt, draw, outcome.retry_after))
         case Ambiguous():
             again, ask = _after_unknown(message, policy, now, draw)
-            text = outcome.text[:_DETAIL_CHARACTERS]
+            text = redacted(outcome.text)
             return Result(message, Status.UNKNOWN, outcome.reason, detail=text, again_at=again, ask_at=ask)
         case _:
             assert_never(outcome)
@@ -59,7 +58,7 @@ def _after_unknown(
 
 def _deferred(message: Message, outcome: Deferred, policy: RetryPolicy, again: datetime) -> Result:
     refusal = outcome if outcome.called else None
-    text = outcome.text[:_DETAIL_CHARACTERS]
+    text = redacted(outcome.text)
     if message.row.attempt >= policy.max_attempts:
         return Result(message, Status.FAILED, Reason.RETRIES_EXHAUSTED, detail=text, refusal=refusal)
     # at expiry it ends as skipped(expired); waiting longer would only delay that

@@ -1,7 +1,8 @@
 """A request as it is accepted, and how it is split into chunks."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import msgspec
 
 from libs.contracts.delivery import NotificationRequested
 from libs.contracts.envelope import Envelope
+from libs.contracts.erasing import Owner, nameless
 from libs.contracts.outcomes import Lane, OnUnknown
 from libs.errors import FieldError, Invalid
 from libs.keyring import Keyring
@@ -49,7 +51,6 @@ def new_request(envelope: Envelope, keyring: Keyring) -> NewRequest:
     command: NotificationRequested = envelope.data
     if problems := list(_problems(command)):
         raise Invalid.many(problems)
-    recipients = command.recipients
     return NewRequest(
         id=command.request_id,
         tenant=envelope.tenant,
@@ -59,8 +60,27 @@ def new_request(envelope: Envelope, keyring: Keyring) -> NewRequest:
         on_unknown=_ON_UNKNOWN[command.on_unknown],
         subject=envelope.subject,
         traceparent=envelope.traceparent,
-        marks=bodies.marks(keyring, envelope.tenant, int(envelope.mode), recipients),
-        body=bodies.pack(keyring, command.request_id, command.event, recipients),
+        marks=bodies.marks(keyring, envelope.tenant, int(envelope.mode), command.recipients),
+        body=bodies.pack(keyring, command.request_id, command.event, command.recipients),
+    )
+
+
+def owners_of(request: NewRequest) -> Iterator[Owner]:
+    """Yield whom a request is for, as erasures name them."""
+    return ((request.tenant, request.mode, one.key) for one in request.command.recipients if one.key)
+
+
+def without_erased(request: NewRequest, erased: Mapping[Owner, datetime], keyring: Keyring) -> NewRequest:
+    """Return the request with the slots of recipients who were erased after its cause wiped."""
+    gone = {owner[2]: erased[owner] for owner in owners_of(request) if owner in erased}
+    command = nameless(request.command, gone) if gone else request.command
+    if command == request.command:
+        return request
+    return msgspec.structs.replace(
+        request,
+        command=command,
+        marks=bodies.marks(keyring, request.tenant, request.mode, command.recipients),
+        body=bodies.pack(keyring, request.id, command.event, command.recipients),
     )
 
 
@@ -86,7 +106,8 @@ def _problems(command: NotificationRequested) -> Iterator[FieldError]:
     count = len(command.recipients)
     if not 1 <= count <= MOST_RECIPIENTS:
         yield FieldError("/recipients", f"There are {count} recipients; send 1 to {MOST_RECIPIENTS:,} per request.")
-    if count > 1 and len({recipient.key for recipient in command.recipients}) != count:
+    named = [recipient.key for recipient in command.recipients if recipient.key]  # without those who were erased
+    if count > 1 and len(set(named)) != len(named):
         yield FieldError("/recipients", "A recipient is named twice; name each once per cause and release.")
     ids = [recipient.notification_id.int for recipient in command.recipients]
     if count > 1 and len(set(ids)) != count:

@@ -1,5 +1,6 @@
 """Where a notification or a message stands: the values of reads, and in words what it waits for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from uuid import UUID
 
 from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
+from services.delivery.domain.steering import Hold, HoldKind
 
 
 class QueuedWork(NamedTuple):
@@ -21,6 +23,12 @@ class QueuedWork(NamedTuple):
     held: bool
     held_sender: int | None
     asks: bool = False  # its provider is queried about the attempt
+
+
+_WITHOUT_REASON = {
+    Status.SENT: "The provider accepted it.",
+    Status.SENDING: "The provider has been called and has not answered yet.",
+}
 
 
 @dataclass(slots=True)
@@ -50,6 +58,7 @@ class MessageRow:
     communication: str
     from_address: str | None
     recipient: str = ""
+    erased: bool = False  # known until the request's body is wiped
     attempts: list[dict[str, Any]] = field(default_factory=list)
     receipts: list[dict[str, Any]] = field(default_factory=list)
 
@@ -57,6 +66,13 @@ class MessageRow:
     def ordinal_key(self) -> tuple[UUID, int]:
         """Its recipient: the request, and the index in it."""
         return self.request_id, self.ordinal
+
+    @property
+    def sentence(self) -> str:
+        """Its status in words: the reason, or what the status means without one."""
+        if self.reason is Reason.NONE and self.status in _WITHOUT_REASON:
+            return _WITHOUT_REASON[self.status]
+        return self.reason.text.sentence.replace("{detail}", self.detail or "").strip()
 
 
 @dataclass(slots=True)
@@ -71,6 +87,26 @@ class Standing:
     communication: str = ""
     messages: list[MessageRow] = field(default_factory=list)
     work: list[QueuedWork] = field(default_factory=list)
+    cause_id: UUID | None = None
+    release_id: UUID | None = None
+
+    @property
+    def next(self) -> QueuedWork | None:
+        """The work that comes first."""
+        return min(self.work, key=lambda work: work.due_at, default=None)
+
+    def stopped_by(self, holds: Sequence[Hold]) -> Hold | None:
+        """Return the hold among the active ones that stops its next work."""
+        if self.next is None or not self.next.held:
+            return None
+        targets = {
+            HoldKind.CAUSE: str(self.cause_id),
+            HoldKind.RELEASE: str(self.release_id),
+            HoldKind.TENANT: None,  # the holds are one tenant's
+        }
+        if self.next.held_sender is not None:
+            targets = {HoldKind.SENDER: str(self.next.held_sender)}
+        return next((hold for hold in holds if targets.get(hold.kind, "") in (hold.target, None)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +119,32 @@ class Explained:
     detail: str
 
 
-def explain(standing: Standing, now: datetime) -> Explained:
-    """Explain the notification in words: waiting work comes before what has ended."""
-    if standing.work:
-        return _waiting(min(standing.work, key=lambda work: work.due_at), now)
+def explain(standing: Standing, now: datetime, holds: Sequence[Hold] = ()) -> Explained:
+    """Explain the notification in words: waiting work comes before what has ended. `holds`: the active ones."""
+    if standing.next is not None:
+        return _waiting(standing.next, now, standing.stopped_by(holds))
     statuses = {message.status for message in standing.messages}
     if not standing.messages:
         return Explained("final", Reason.DUPLICATE, None, "Another request already asked for the same notification.")
     first = min(standing.messages, key=lambda m: (m.status not in (Status.UNKNOWN, Status.SENDING), m.address_id))
     if Status.UNKNOWN in statuses:
-        return Explained("unknown", first.reason, None, _sentence(first))
-    return Explained("final", first.reason, None, _sentence(first))
+        return Explained("unknown", first.reason, None, first.sentence)
+    return Explained("final", first.reason, None, first.sentence)
 
 
-def _sentence(message: MessageRow) -> str:
-    return message.reason.text.sentence.replace("{detail}", message.detail or "")
+def _held(work: QueuedWork, hold: Hold | None) -> str:
+    if hold is None:  # lifted a moment ago
+        return f"A hold on sender {work.held_sender} stops it." if work.held_sender else "A hold stops it."
+    note = f" Note: {hold.note}" if hold.note else ""
+    placed = f"placed by {hold.actor} at {hold.changed_at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"A hold on {hold.kind.value} {hold.target} stops it, {placed}.{note}"
 
 
-def _waiting(work: QueuedWork, now: datetime) -> Explained:
+def _waiting(work: QueuedWork, now: datetime, hold: Hold | None) -> Explained:
     if work.asks:
         return Explained("waiting", Reason.VERIFYING, work.due_at, Reason.VERIFYING.text.sentence)
     if work.held:
-        whom = f"A hold on sender {work.held_sender}" if work.held_sender else "A hold"
-        return Explained("held", Reason.HELD, None, f"{whom} stops it; lift the hold and it continues.")
+        return Explained("held", Reason.HELD, None, _held(work, hold))
     if work.leased:
         return Explained("calling", Reason.NONE, None, "A worker is processing it right now.")
     number = f"attempt {work.attempt}" + (f", step {work.plan_step + 1} of the plan" if work.plan_step else "")

@@ -9,10 +9,11 @@ from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.delivery import HoldLifted, HoldPlaced
 from libs.contracts.envelope import Event
+from libs.contracts.outcomes import Channel
 from libs.errors import Conflict, NotFound
 from libs.messaging.outbox import Outgoing
 from services.delivery.domain.sender_accounts import same_setup
-from services.delivery.domain.steering import Hold, SenderSetup
+from services.delivery.domain.steering import Hold, HoldKind, SenderSetup
 from services.delivery.handlers.delivery import Delivery
 
 SERVICE = "delivery"
@@ -20,7 +21,14 @@ MatchVersion = Callable[[int | None], None]  # raises if If-Match does not match
 
 
 async def place_hold(deps: Delivery, principal: Principal, wanted: Hold) -> tuple[Hold, bool]:
-    """Stop what the hold names; an existing hold is left unchanged."""
+    """Stop what the hold names; an existing hold is left unchanged. Raises NotFound for a sender that does not exist:
+    during an incident somebody would believe that the right one is stopped."""
+    if wanted.kind is HoldKind.SENDER and not await _is_sender(deps, wanted):
+        raise NotFound(
+            f"There is no sender {wanted.target} in this tenant and mode, so nothing was stopped; "
+            "`depesche senders list` shows the numbers.",
+            pointer="/target",
+        )
     before = await deps.operations.hold(wanted)
     version = before.version + 1 if before else 1
     placed = HoldPlaced(
@@ -51,10 +59,15 @@ async def lift_hold(deps: Delivery, principal: Principal, wanted: Hold) -> Hold:
 
 async def cancel_cause(deps: Delivery, principal: Principal, cause: UUID, note: str | None) -> int:
     """End everything of the cause that has not been called yet as skipped(cancelled); return how many requests were
-    open."""
+    open. Raises NotFound if none ever arrived: what arrives later would be sent."""
     action = _action(deps, principal, "cause.cancel", (str(cause), note, None, None))
     realm = (principal.tenant, principal.mode)
     count = await deps.operations.cancel(realm, cause, deps.line.clock(), _outgoing(principal, str(cause), action))
+    if count is None:
+        raise NotFound(
+            f"Delivery knows no request of cause {cause}, so nothing was cancelled. Check the id; if its event was "
+            "accepted only moments ago, cancel again."
+        )
     for lane in deps.line.pace.lanes:
         deps.line.wake(lane)
     return count
@@ -81,6 +94,14 @@ async def put_sender(
     if not await deps.operations.put_sender(setup, _outgoing(principal, str(setup.number), action)):
         raise Conflict("Somebody else changed this sender at the same moment; read it and repeat your edit.")
     return setup, before is None
+
+
+async def _is_sender(deps: Delivery, hold: Hold) -> bool:
+    """Whether it is configured, or the simulated default of a channel without a configured one."""
+    if await deps.operations.channels((hold.tenant, hold.mode), [int(hold.target)]):
+        return True
+    defaults = await deps.line.senders.get([(hold.tenant, hold.mode, channel, 0) for channel in Channel])
+    return any(sender is not None and sender.number == int(hold.target) for sender in defaults.values())
 
 
 def _outgoing(principal: Principal, key: str, *events: Event) -> list[Outgoing]:

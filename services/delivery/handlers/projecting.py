@@ -47,5 +47,4 @@ async def project_suppressions(deps: Delivery, batch: Sequence[Envelope]) -> Non
 
 async def erase_recipients(deps: Delivery, batch: Sequence[Envelope]) -> None:
     """Wipe people from the requests that name them; unsent messages end as skipped(recipient_erased)."""
-    whom = {(envelope.tenant, int(envelope.mode), envelope.data.recipient) for envelope in batch}
-    await deps.projections.erase(sorted(whom))
+    await deps.projections.erase([(e.tenant, e.mode, e.data.recipient, e.data.at) for e in batch])

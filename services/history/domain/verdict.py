@@ -217,9 +217,7 @@ def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
         if waiting.ended is not None:
             return _ended_meanwhile(waiting.ended, waiting)
         until = f" The next attempt is at {clock_of(waiting.until)}." if waiting.until else ""
-        why = (
-            sentence_of(waiting.reason, waiting.detail) if waiting.reason is not Reason.NONE else "It is in the queue."
-        )
+        why = _why_it_waits(waiting)
         step = waiting.reason.text.next_step if waiting.reason is not Reason.NONE else "Wait: it is sent automatically."
         said, certain = _so_far(waits)
         return Verdict("not_yet", f"{said} {why}{until}", step, waiting.reason, certain, waiting.until)
@@ -234,6 +232,12 @@ def _not_yet(case: Case, waits: Sequence[Message]) -> Verdict:
     why = f" {sentence_of(reason, waits[0].latest.detail)}" if waits and reason is not Reason.NONE else ""
     said, certain = _so_far(waits)
     return Verdict("not_yet", f"{said} It is on its way.{why}", "Ask again in a minute.", reason, certain)
+
+
+def _why_it_waits(waiting: Waiting) -> str:
+    if waiting.reason is Reason.HELD and waiting.detail:
+        return waiting.detail  # names the hold, its author and note
+    return sentence_of(waiting.reason, waiting.detail) if waiting.reason is not Reason.NONE else "It is in the queue."
 
 
 def _so_far(waits: Sequence[Message]) -> tuple[str, bool]:

@@ -46,6 +46,8 @@ async def why(deps: History, question: Question) -> Answer:
             question = otherwise if cases else question
         if not cases:
             return await _without_trace(deps, question)
+        if strangers := await _strangers(deps, question, cases):
+            return _elsewhere(strangers)
         case, *others = cases
         case = await _completed(deps, question, case, others)
         verdict = decide(case)
@@ -55,6 +57,17 @@ async def why(deps: History, question: Question) -> Answer:
         links = await trace_links(deps, Asker(question.tenant, question.mode), [case.cause_id])
         link = links.get(case.cause_id) if case.cause_id else None
         return Answer(verdict, chain, case, case.rendered, [(other, decide(other)) for other in others], link)
+
+
+async def _strangers(deps: History, question: Question, cases: Sequence[Case]) -> list[Case]:
+    """Return everything about the order or event if it is somebody else's: it names recipients, but not the one in
+    question. A decision without a recipient (a condition that is false, a refused event) then says nothing about it."""
+    wider = _wider(question)
+    if question.recipient is None or wider is None or any(case.recipient is not None for case in cases):
+        return []
+    found = await find_cases(deps.timeline, deps.audit, wider)
+    named = {case.recipient for case in found if case.recipient is not None}
+    return found if named and question.recipient not in named else []
 
 
 async def _completed(deps: History, question: Question, case: Case, others: Sequence[Case]) -> Case:
@@ -113,9 +126,11 @@ async def _without_trace(deps: History, question: Question) -> Answer:
     if verdict.lost_at not in ("source", "address") or wider is None:
         return Answer(verdict, [], None, None, [])
     others = await find_cases(deps.timeline, deps.audit, wider)
-    if others:
-        verdict = decide_elsewhere(others)
-    return Answer(verdict, [], None, None, [(other, decide(other)) for other in others])
+    return _elsewhere(others) if others else Answer(verdict, [], None, None, [])
+
+
+def _elsewhere(others: Sequence[Case]) -> Answer:
+    return Answer(decide_elsewhere(others), [], None, None, [(other, decide(other)) for other in others])
 
 
 def _wider(question: Question) -> Question | None:

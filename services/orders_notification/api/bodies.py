@@ -9,8 +9,7 @@ from starlette.requests import ClientDisconnect
 
 from libs.errors import BadRequest, TooLarge, UnsupportedMedia
 from services.orders_notification.domain.cloudevents import is_json
-
-_STREAMS = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+from services.orders_notification.domain.reading import LINES
 
 
 class ContentMode(Enum):
@@ -30,7 +29,7 @@ def content_mode(request: Request) -> ContentMode:
         return ContentMode.STRUCTURED
     if media == "application/cloudevents-batch+json":
         return ContentMode.BATCH
-    if media in _STREAMS:
+    if media in LINES:
         return ContentMode.STREAM
     if not media.startswith("application/cloudevents") and any(n.startswith("ce-") for n in request.headers):
         return ContentMode.BINARY

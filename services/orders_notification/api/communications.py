@@ -7,7 +7,7 @@ from fastapi import Path, Query, Request, Response
 
 from libs.auth import Principal, scope
 from libs.errors import Invalid, NotFound
-from libs.web import After, Cursor, ExactResponse, Limit, Page, Router, etag, require_match
+from libs.web import EDIT, After, Cursor, ExactResponse, Limit, Page, Router, etag, require_match
 from services.orders_notification.api.communication_shapes import (
     RELEASE_ID,
     CommunicationBody,
@@ -66,7 +66,11 @@ async def show_communication(
     return shown(found)
 
 
-@router.put("/communications/{name}", responses={201: {"description": "Created.", "model": CommunicationShown}})
+@router.put(
+    "/communications/{name}",
+    responses={201: {"description": "Created.", "model": CommunicationShown}},
+    openapi_extra=EDIT,
+)
 async def put_communication(
     request: Request, response: Response, principal: Writer, name: NameInPath, body: CommunicationBody
 ) -> CommunicationShown:
@@ -94,7 +98,8 @@ async def retire_communication(request: Request, principal: Publisher, name: Nam
 
 @router.post("/communications:republish")
 async def republish(request: Request, principal: Publisher, wanted: Republish) -> Republished:
-    """Publish every communication again whose active release uses an older version of the template."""
+    """Publish every communication again whose active release uses an older version of the template. 422 names those
+    that are refused; the others are published, and the same call again publishes only what is left."""
     made = await publishing.republish(deps_of(request), principal, wanted.template)
     return Republished(releases={name: shown_release(release) for name, release in made})
 

@@ -6,7 +6,7 @@ from fastapi import Path, Request, Response
 
 from libs.auth import Principal, scope
 from libs.errors import NotFound
-from libs.web import After, Cursor, ExactResponse, Limit, Router, etag, require_match
+from libs.web import EDIT, After, Cursor, ExactResponse, Limit, Router, etag, require_match
 from services.orders_notification.api.deps import deps_of
 from services.orders_notification.api.shapes import EventTypeBody, EventTypes, EventTypeShown
 from services.orders_notification.domain.event_types import check_marks, event_type
@@ -40,7 +40,7 @@ async def get_event_type(request: Request, principal: Reader, type: Type) -> Res
     return ExactResponse(stored, headers={"etag": etag(stored.version)})
 
 
-@router.put("/event-types/{type:path}", response_class=ExactResponse, responses=_NEW)
+@router.put("/event-types/{type:path}", response_class=ExactResponse, responses=_NEW, openapi_extra=EDIT)
 async def put_event_type(request: Request, principal: Writer, type: Type, body: EventTypeBody) -> Response:
     """Declare an event type. It applies to the next event; events that do not match are stored and can be replayed."""
     deps = deps_of(request)

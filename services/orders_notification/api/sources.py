@@ -14,7 +14,7 @@ from libs import exact_json
 from libs.auth import Principal, public, scope, signature
 from libs.errors import Invalid, NotFound
 from libs.telemetry import current_traceparent
-from libs.web import After, Cursor, ExactResponse, ExactRoute, Limit, Page, Router, etag, require_match
+from libs.web import EDIT, After, Cursor, ExactResponse, ExactRoute, Limit, Page, Router, etag, require_match
 from services.orders_notification.api.bodies import headers_of, read_body
 from services.orders_notification.api.deps import deps_of
 from services.orders_notification.api.shapes import DeliveryTaken
@@ -28,7 +28,7 @@ from services.orders_notification.api.source_shapes import (
 )
 from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.mapping import Answer
-from services.orders_notification.domain.sources import NAME, check_secrets, source
+from services.orders_notification.domain.sources import NAME, check_handshake, check_secrets, source
 from services.orders_notification.domain.topics import Report, check, heard
 from services.orders_notification.handlers.sources import Received, first_call, receive, rehearse
 from services.orders_notification.ports.sources import Author, StoredSource
@@ -91,7 +91,7 @@ async def get_source(request: Request, response: Response, principal: Reader, na
     return _shown(request, stored, await _reports(request, [stored]))
 
 
-@router.put("/sources/{name}", responses={201: {"model": SourceShown, "description": "It is new."}})
+@router.put("/sources/{name}", responses={201: {"model": SourceShown, "description": "It is new."}}, openapi_extra=EDIT)
 async def put_source(
     request: Request, response: Response, principal: Writer, name: Name, body: SourceBody
 ) -> SourceShown:
@@ -102,6 +102,7 @@ async def put_source(
     version = held.source.version + 1 if held else 1
     definition = _definition(body, deps.shipped)
     compiled = source(name, version, definition)
+    check_handshake(compiled.handshake)
     if compiled.topic is not None:
         check(deps.grants, principal.tenant, compiled.topic)
     # a topic has no secrets: those of the webhook that it replaces are dropped
@@ -115,7 +116,7 @@ async def put_source(
     return _shown(request, stored, await _reports(request, [stored]))
 
 
-@router.delete("/sources/{name}", status_code=204)
+@router.delete("/sources/{name}", status_code=204, openapi_extra=EDIT)
 async def delete_source(request: Request, principal: Writer, name: Name) -> None:
     """Remove a source: its webhook answers 404, its topic is no longer consumed. Its events stay."""
     held = await _stored(request, principal, name)

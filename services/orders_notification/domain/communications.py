@@ -11,6 +11,7 @@ from libs import exact_json
 from libs.contracts.outcomes import ASKABLE, Channel, OnUnknown
 from libs.errors import FieldError, Invalid
 from libs.expressions import Context, Expression, compile_expression
+from libs.near import did_you_mean
 from libs.rendering.checks import optional_variables
 from libs.rendering.locales import fallbacks, locale_chain
 from libs.rendering.schema import unknown_path
@@ -125,6 +126,7 @@ class Surroundings:
     default_locale: str
     schema: Mapping[str, Any] | None  # of the event type
     senders: Mapping[int, str] = field(default_factory=dict)
+    near_topics: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of a name that is no topic
 
 
 def definition_of(stored: Mapping[str, Any]) -> Definition:
@@ -164,15 +166,17 @@ def _problems_of_constant(condition: Expression) -> Iterator[FieldError]:
         yield from error.errors
 
 
-def problems_of_topic(definition: Definition, topics: Mapping[str, Mapping[str, Any]]) -> Iterator[FieldError]:
+def problems_of_topic(definition: Definition, around: Surroundings) -> Iterator[FieldError]:
     """Marketing needs a topic that exists, is active and belongs to marketing."""
     if definition.topic is None:
         if definition.category == MARKETING:
             yield FieldError("/topic", "Marketing needs a topic that customers can subscribe to and leave.")
         return
-    topic = topics.get(definition.topic)
+    topic = around.topics.get(definition.topic)
     if topic is None:
-        yield FieldError("/topic", f"There is no topic {definition.topic!r}; `depesche topics list` shows the names.")
+        meant = did_you_mean(around.near_topics.get(definition.topic, ()))
+        detail = f"There is no topic {definition.topic!r}.{meant} `depesche topics list` shows the names."
+        yield FieldError("/topic", detail)
     elif not topic["active"]:
         yield FieldError("/topic", f"The topic {definition.topic!r} is inactive.")
     elif topic["category"] != definition.category:

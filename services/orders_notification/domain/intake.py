@@ -1,9 +1,12 @@
 """The values between intake's steps: submissions in, prepared rows to write, verdicts out."""
 
+from collections.abc import Set
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 
+from libs.contracts.erasing import nameless
 from libs.contracts.outcomes import Mode
 from libs.contracts.reasons import Reason
 from libs.errors import FieldError
@@ -26,6 +29,7 @@ class Origin(msgspec.Struct, frozen=True):
     client: str
     traceparent: str | None = None
     source: str | None = None  # the source's name, if a source brought it
+    replayed: UUID | None = None  # the rejection that is sent through again
 
 
 class Raw(msgspec.Struct, frozen=True):
@@ -42,6 +46,7 @@ class Submission(msgspec.Struct, frozen=True):
     origin: Origin
     event: BusinessEvent
     raw: Raw | None = None  # None: a rejection would store the event itself, in CloudEvents' JSON format
+    came_at: datetime | None = None  # if it is replayed: when it came first; an erasure since then covers it
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -52,8 +57,33 @@ class Prepared(msgspec.Struct, frozen=True):
     origin: Origin
     event: BusinessEvent
     decided: Decided
-    body: bytes  # what is stored: the data with secrets hidden
+    body: bytes | None  # what is stored: the data with secrets hidden; None: erased
     traceparent: str
+    came_at: datetime
+
+    @property
+    def named(self) -> list[str]:
+        """Everybody that the event is about: the decisions' recipients, those not told, and its own; it is erased with
+        each."""
+        itself = [self.event.recipient] if self.event.recipient is not None else []
+        return list(dict.fromkeys([*self.decided.recipients, *self.decided.untold, *itself]))
+
+    def without(self, erased: Set[str]) -> "Prepared":
+        """Return the event without its data and these recipients; their requests and decisions stay, nameless."""
+        since = dict.fromkeys(erased, datetime.max.replace(tzinfo=UTC))
+        itself = {name: None for name in ("recipient", "subject") if getattr(self.event, name) in erased}
+        decisions = tuple(
+            msgspec.structs.replace(one, recipient=None, detail=None) if one.recipient in erased else one
+            for one in self.decided.decisions
+        )
+        requests = tuple(nameless(request, since) for request in self.decided.requests)
+        untold = tuple(name for name in self.decided.untold if name not in erased)
+        return msgspec.structs.replace(
+            self,
+            event=msgspec.structs.replace(self.event, extensions=None, **itself),
+            decided=Decided(decisions, requests, untold),
+            body=None,
+        )
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -66,6 +96,7 @@ class Kept(msgspec.Struct, frozen=True):
     raw: Raw
     event: BusinessEvent | None = None
     recipient: str | None = None  # whom it is about, if the event tells
+    came_at: datetime | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):

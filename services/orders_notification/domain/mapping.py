@@ -7,24 +7,24 @@ the mapping is fixed.
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
 from libs import exact_json
 from libs.errors import BadRequest, FieldError, Invalid
-from libs.expressions import Context, EvaluationFailed, Expression
+from libs.expressions import Context, EvaluationFailed, Expression, Needs
 from services.orders_notification.domain.cloudevents import BusinessEvent, from_binary, from_structured
 from services.orders_notification.domain.delivery import Delivery
-from services.orders_notification.domain.reading import Unmappable, read_body
+from services.orders_notification.domain.reading import MAX_EVENTS_PER_DELIVERY, Unmappable, read_body
 from services.orders_notification.domain.sources import Envelope, EventMapping, Source
+from services.orders_notification.domain.times import rfc3339
 
-MAX_EVENTS_PER_DELIVERY = 1_000
 _IN_HEADERS = "ce_"
-_MILLISECONDS_FROM = 100_000_000_000  # Unix seconds of the year 5138: larger numbers are milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ def handshake(source: Source, delivery: Delivery) -> Answer | None:
     if source.handshake is None:
         return None
     try:
-        answer = source.handshake.evaluate(_context(delivery, read_body(delivery)))
+        answer = _json(source.handshake.evaluate(_context(delivery, read_body(delivery))), "/handshake")
     except Invalid:  # Unmappable and EvaluationFailed: not the shape of a handshake
         return None
     match answer:
         case dict():
-            return Answer(exact_json.dumps(_json(answer)), "application/json")
+            return Answer(exact_json.dumps(answer), "application/json")
         case str() if answer:
             return Answer(answer.encode(errors="replace"), "text/plain")
         case True:
@@ -112,7 +112,7 @@ def _map_one(
     source: Source, mapping: EventMapping, came: tuple[Delivery, Any], received_at: datetime
 ) -> BusinessEvent | None:
     delivery, body = came
-    evaluation = _Evaluation(_context(delivery, body))
+    evaluation = _Evaluation(_context(delivery, body, mapping.needs))
     if mapping.filter is not None and not evaluation.wanted(mapping.filter, "/mapping/filter"):
         return None
     type_ = evaluation.value(mapping.type, "/mapping/type")
@@ -122,7 +122,7 @@ def _map_one(
         "type": mapping.types.get(type_, type_) if isinstance(type_, str) else type_,
         "id": _plain(evaluation.value(mapping.id, "/mapping/id")),
         "subject": _plain(evaluation.optional(mapping.subject, "/mapping/subject")),
-        "time": _time(evaluation.optional(mapping.time, "/mapping/time")),
+        "time": rfc3339(evaluation.optional(mapping.time, "/mapping/time")),
         "recipient": evaluation.optional(mapping.recipient, "/mapping/recipient"),
         "data": body if mapping.data is None else evaluation.tree(mapping.data, "/mapping/data"),
     }
@@ -183,15 +183,19 @@ class _Evaluation:
     def tree(self, mapping: Any, pointer: str) -> Any:
         if isinstance(mapping, Mapping):
             return {name: self.tree(inner, f"{pointer}/{name}") for name, inner in mapping.items()}
-        return _json(None if mapping is None else self.value(mapping, pointer))
+        try:
+            return _json(None if mapping is None else self.value(mapping, pointer), pointer)
+        except Unmappable as error:
+            self._errors.extend(error.errors)
+            return None
 
     def conclude(self) -> None:
         if self._errors:
             raise _unmappable(self._errors)
 
 
-def _context(delivery: Delivery, body: Any) -> Context:
-    return Context({"body": body, "headers": dict(delivery.headers), "query": dict(delivery.query)})
+def _context(delivery: Delivery, body: Any, needs: Needs | None = None) -> Context:
+    return Context({"body": body, "headers": dict(delivery.headers), "query": dict(delivery.query)}, needs)
 
 
 def _unwrapped(source: Source, delivery: Delivery, parts: list[Any]) -> list[Any]:
@@ -234,25 +238,23 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _time(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        try:
-            seconds = float(value) / 1000 if value >= _MILLISECONDS_FROM else float(value)
-            return datetime.fromtimestamp(seconds, UTC).isoformat()
-        except (ValueError, OverflowError, OSError):
-            return str(value)
-    return value
-
-
-def _json(value: Any) -> Any:
-    """Convert an expression's result to JSON: timestamps become text."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {_name(name): _json(inner) for name, inner in value.items()}
-    return [_json(inner) for inner in value] if isinstance(value, list | tuple) else value
+def _json(value: Any, pointer: str) -> Any:
+    """Convert an expression's result to JSON: timestamps become text. Raises Unmappable for what JSON cannot hold."""
+    match value:
+        case datetime():
+            return value.isoformat()
+        case dict():
+            return {_name(name): _json(inner, pointer) for name, inner in value.items()}
+        case list() | tuple():
+            return [_json(inner, pointer) for inner in value]
+        case bytes() | timedelta():
+            raise Unmappable(
+                "The result is bytes or a duration, which JSON does not have; use string().", pointer=pointer
+            )
+        case float() if not math.isfinite(value):
+            raise Unmappable("The result is not a number: it divides by zero, or is too large.", pointer=pointer)
+        case _:
+            return value
 
 
 def _name(key: Any) -> str:

@@ -1,4 +1,4 @@
-"""A delivery's body as expressions see it: exact JSON, or a form's fields, decoded with the sender's charset.
+"""A delivery's body as expressions see it: exact JSON, JSON lines, or a form's fields, in the sender's charset.
 
 UTF-8 is tried first: many senders who declare another charset send UTF-8 all the same. If it fails, the content type's
 charset is used, or the one that a form names in itself (PayPal does).
@@ -15,10 +15,13 @@ from libs.errors import BadRequest, Invalid
 from services.orders_notification.domain.cloudevents import is_json
 from services.orders_notification.domain.delivery import Delivery
 
+MAX_EVENTS_PER_DELIVERY = 1_000
 _MAX_FORM_FIELDS = 1_000
 _MAX_HEAD = 2_000
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
+_NO_FORM = (b"{", b"[")  # PHP's curl calls a body a form unless told otherwise; a form escapes these
+LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Python has many codecs that no body uses as its charset
 _CHARSETS = frozenset(
@@ -42,16 +45,25 @@ def read_body(delivery: Delivery) -> Any:
     """Return the body as expressions see it. Raises Unmappable."""
     content_type = delivery.headers.get("content-type", "")
     media = content_type.partition(";")[0].strip().lower()
-    if media == _FORM:
+    if media == _FORM and not delivery.body.startswith(_NO_FORM):
         return _form(_pairs(delivery.body, content_type))
     if media == _MULTIPART:
         return _form(_parts(delivery.body, content_type))
     try:
+        if media in LINES:
+            return _lines(delivery.body)
         return exact_json.loads(_utf_8(delivery.body, content_type) or b"null")  # a compacted topic's tombstone
     except BadRequest as error:
-        known = not content_type or is_json(content_type)
+        known = not content_type or is_json(content_type) or media in {*LINES, _FORM}
         told = "" if known else f"The content type {content_type[:80]!r} is neither JSON nor a form. "
         raise Unmappable(told + error.detail, pointer="") from error
+
+
+def _lines(body: bytes) -> list[Any]:
+    lines = [line for line in body.splitlines() if line.strip()]
+    if len(lines) > MAX_EVENTS_PER_DELIVERY:
+        raise Unmappable(f"The delivery contains more than {MAX_EVENTS_PER_DELIVERY} events.", pointer="")
+    return [exact_json.loads(line) for line in lines]
 
 
 def _utf_8(body: bytes, content_type: str) -> bytes:

@@ -20,6 +20,7 @@ PLACES = ("body", "timestamp", "method", "url", "form")
 NAMED_PLACES = ("body", "header", "query")
 _PLACE = re.compile(r"\{([a-z]*)(?:\.([^{}]+))?\}")
 _MAX_PARSED = 1 << 20
+_MAX_FORM = 4 << 20  # Mandrill sends up to a thousand events at once
 _OF_THE_SENDER = ("{body", "{form}", "{query.")  # the sender's content; without one of them every delivery matches
 
 
@@ -89,6 +90,8 @@ def _at(value: Any, path: str) -> str:
 
 def _form(body: bytes) -> bytes:
     """Return a form's fields sorted by name, names and values concatenated."""
+    if len(body) > _MAX_FORM:
+        return b""
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1_000, errors="strict")
     except ValueError:

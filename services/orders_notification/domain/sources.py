@@ -6,12 +6,12 @@ a topic's message, `headers` also has the broker's own fields (Kafka's `__key`, 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from libs.errors import FieldError, Invalid
-from libs.expressions import Expression, compile_expression
+from libs.expressions import Expression, Needs, compile_expression, needed
 from libs.messaging.bus import Topic
 from services.orders_notification.domain.public_keys import public_key
 from services.orders_notification.domain.signatures import Scheme, Verification, hmac_key, signing_key
@@ -43,10 +43,11 @@ DataMapping = Expression | Mapping[str, Any] | None  # an expression, a tree of 
 
 @dataclass(frozen=True, slots=True)
 class EventMapping:
-    """The compiled mapping of a source."""
+    """The compiled mapping of a source. `needs`: what its expressions read together."""
 
     type: Expression
     id: Expression
+    needs: Needs
     types: Mapping[str, str]
     subject: Expression | None = None
     time: Expression | None = None
@@ -103,6 +104,18 @@ def source(name: str, version: int, definition: Mapping[str, Any]) -> Source:
         unwrap=unwrap,
         answer=definition.get("answer"),
     )
+
+
+def check_handshake(handshake: Expression | None) -> None:
+    """Raise Invalid for one that answers every delivery: none would become an event, and its sender would be content.
+
+    Only where a definition is given: one that is stored already must not stop the others of its name.
+    """
+    if handshake is not None and not handshake.paths:
+        raise Invalid(
+            "This answers every delivery, so none becomes an event; test the first call's body, query or headers.",
+            pointer="/handshake",
+        )
 
 
 def check_secrets(verification: Verification | None, secrets: list[str]) -> None:
@@ -220,4 +233,13 @@ def _mapping(given: Mapping[str, Any], collected: _Collector) -> EventMapping | 
     data = collected.data(given["data"], "/mapping/data") if given.get("data") is not None else None
     if type_ is None or id_ is None:
         return None
-    return EventMapping(type=type_, id=id_, types=given.get("types") or {}, data=data, **optional)
+    needs = needed(_expressions([type_, id_, *optional.values(), data]))
+    return EventMapping(type=type_, id=id_, needs=needs, types=given.get("types") or {}, data=data, **optional)
+
+
+def _expressions(mappings: Iterable[DataMapping]) -> Iterator[Expression]:
+    for mapping in mappings:
+        if isinstance(mapping, Mapping):
+            yield from _expressions(mapping.values())
+        elif mapping is not None:
+            yield mapping

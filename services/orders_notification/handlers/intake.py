@@ -12,6 +12,7 @@ from libs.contracts.delivery import RequestSettled
 from libs.contracts.envelope import Envelope
 from libs.contracts.reasons import Reason
 from libs.contracts.tokens import RecipientErased
+from libs.ids import time_of
 from libs.messaging.bus import Subscriptions
 from libs.telemetry import batch_span, new_trace, one_of
 from services.orders_notification.domain.cloudevents import BusinessEvent
@@ -82,8 +83,7 @@ async def settle_events(deps: OrdersNotification, batch: Sequence[Envelope]) -> 
 
 async def erase_recipients(deps: OrdersNotification, batch: Sequence[Envelope]) -> None:
     """Wipe the bodies of erased recipients' events, and delete the rejections that name them."""
-    for envelope in batch:
-        await deps.events.erase(envelope.tenant, envelope.mode, envelope.data.recipient)
+    await deps.events.erase([(e.tenant, e.mode, e.data.recipient, e.data.at) for e in batch])
 
 
 async def _prepared(
@@ -107,7 +107,8 @@ def prepare(submission: Submission, catalogue: Catalogue, now: datetime) -> Prep
     if declared is not None and (errors := declared.errors_of(event.data)):
         raw = submission.raw or Raw(structured(event), {"content-type": "application/cloudevents+json"})
         recipient = event.recipient or next(iter(about(event, listeners)), None)
-        return Kept(cause, origin, Reason.SCHEMA_INVALID, tuple(errors), raw, event, recipient)
+        reason = Reason.SCHEMA_INVALID
+        return Kept(cause, origin, reason, tuple(errors), raw, event, recipient, submission.came_at)
     body = event.body
     decided = decide(event, cause, listeners, now)
     if declared is not None and declared.secret:
@@ -122,6 +123,7 @@ def prepare(submission: Submission, catalogue: Catalogue, now: datetime) -> Prep
         body=body,
         # an event of a batch has its own trace
         traceparent=event.traceparent or origin.traceparent or new_trace("event", cause_id=cause),
+        came_at=submission.came_at or time_of(cause),
     )
 
 

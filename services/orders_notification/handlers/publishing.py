@@ -13,7 +13,7 @@ from libs.auth import Principal
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.envelope import Event
 from libs.contracts.orders_notification import ReleasePublished
-from libs.errors import Conflict, FieldError, Invalid, NotFound
+from libs.errors import Conflict, FieldError, Invalid, NotFound, Permanent
 from libs.ids import uuid7
 from libs.rendering.checks import unknown_variables
 from services.orders_notification.domain import communications as domain
@@ -77,11 +77,21 @@ async def publish_communication(
 
 
 async def republish(deps: OrdersNotification, principal: Principal, template: str) -> list[tuple[str, Release]]:
-    """Publish every communication again whose active release uses an older version of the template."""
-    return [
-        (name, (await publish_communication(deps, principal, name))[1])
-        for name in await using(deps, principal, template)
-    ]
+    """Publish every communication again whose active release uses an older version of the template.
+
+    One that is refused does not stop the others: Invalid then names all problems of all, and repeating the call
+    publishes only what is left."""
+    made: list[tuple[str, Release]] = []
+    problems: list[FieldError] = []
+    for name in await using(deps, principal, template):
+        try:
+            made.append((name, (await publish_communication(deps, principal, name))[1]))
+        except Permanent as error:
+            found = error.errors or (FieldError("", error.detail),)
+            problems += [FieldError(f"/{name}{field.pointer}", field.detail) for field in found]
+    if problems:
+        raise Invalid.many(problems)
+    return made
 
 
 async def using(deps: OrdersNotification, principal: Principal, template: str) -> list[str]:
@@ -124,7 +134,7 @@ def problems_of(definition: Definition, around: Surroundings) -> list[FieldError
     """Return all that could fail when sending."""
     problems = [
         *domain.problems_of_expressions(definition, around.schema),
-        *domain.problems_of_topic(definition, around.topics),
+        *domain.problems_of_topic(definition, around),
         *domain.problems_of_plan(definition, around),
     ]
     for name in definition.templates():
@@ -148,10 +158,10 @@ async def _surroundings(
 ) -> Surroundings:
     templates = await deps.neighbours.templates(principal, definition.templates())
     wanted = [definition.topic] if definition.topic else []
-    locale, topics = await deps.neighbours.tenant_and_topics(principal, wanted)
+    locale, topics, near = await deps.neighbours.tenant_and_topics(principal, wanted)
     named = definition.senders()
     senders = await deps.neighbours.senders(principal, named) if named else {}
-    return Surroundings(templates, topics, locale, schema, senders)
+    return Surroundings(templates, topics, locale, schema, senders, near)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Replays stored rejections, after the mapping or the schema was fixed."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,6 @@ import msgspec
 from libs import exact_json
 from libs.contracts.reasons import Reason
 from libs.errors import Invalid, Permanent
-from libs.ids import CauseId
 from services.orders_notification.domain.cloudevents import from_structured
 from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.intake import (
@@ -20,6 +20,7 @@ from services.orders_notification.domain.intake import (
     Raw,
     Submission,
     Verdict,
+    new_cause,
 )
 from services.orders_notification.domain.mapping import map_delivery
 from services.orders_notification.handlers.intake import accept, keep
@@ -50,14 +51,14 @@ async def replay(deps: OrdersNotification, author: Author, wanted: Filter) -> tu
 
 
 async def _again(deps: OrdersNotification, author: Author, rejection: Rejection) -> Sequence[Verdict]:
-    origin = Origin(author.tenant, author.mode, rejection.client, source=rejection.source)
+    origin = Origin(author.tenant, author.mode, rejection.client, source=rejection.source, replayed=rejection.id)
     raw = Raw(rejection.body, rejection.headers, rejection.query)
     try:
         submissions = await _submissions(deps, origin, rejection, raw)
     except Permanent as error:
         reason = Reason.SCHEMA_INVALID if rejection.source is None else Reason.MAPPING_FAILED
         errors = error.errors or Invalid(error.detail, pointer="").errors
-        return await keep(deps, [Kept(CauseId(rejection.id), origin, reason, errors, raw)])
+        return await keep(deps, [Kept(new_cause(), origin, reason, errors, raw)])
     return await accept(deps, submissions) if submissions else ()
 
 
@@ -65,13 +66,13 @@ async def _submissions(deps: OrdersNotification, origin: Origin, rejection: Reje
     # the first arrival stands in for a missing event time: an event that is too late by now is decided as expired
     if rejection.source is None:
         event = from_structured(exact_json.loads(rejection.body), rejection.received_at)
-        return [Submission(origin, event)]
+        return [Submission(origin, event, came_at=rejection.received_at)]
     stored = await deps.sources.get(origin.tenant, origin.mode, rejection.source)
     if stored is None:
         raise Invalid(f"The source {rejection.source!r} is gone; PUT it again to replay.", pointer="")
     delivery = Delivery(raw.body, raw.headers, raw.query)
-    mapped = map_delivery(stored.source, delivery, rejection.received_at)
-    return [Submission(origin, event, raw) for event in mapped.events]
+    mapped = await asyncio.to_thread(map_delivery, stored.source, delivery, rejection.received_at)
+    return [Submission(origin, event, raw, rejection.received_at) for event in mapped.events]
 
 
 def _result(rejection: Rejection, verdicts: Sequence[Verdict]) -> dict[str, Any]:

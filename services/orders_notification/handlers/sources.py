@@ -1,7 +1,9 @@
 """A shop's webhook in five moves: verify (or answer the handshake), map, deduplicate, apply, answer."""
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from prometheus_client import Counter
@@ -40,24 +42,48 @@ class Received:
         self.answer = answer
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A genuine delivery: whose it is, what is stored of it, and its events or why there are none."""
+
+    owner: StoredSource
+    raw: Raw
+    result: Mapped | Unmappable
+
+
 async def receive(deps: OrdersNotification, name: str, delivery: Delivery, traceparent: str | None) -> Received:
     """Accept a delivery. Raises NotFound, Unauthorized; a delivery that cannot be mapped is stored, not refused."""
     candidates = await _candidates(deps, name)
     try:
-        owner = verified(deps, candidates, delivery)
+        # in a thread: megabytes, also of strangers, and a thousand events in one body would stop everything else
+        read = await asyncio.to_thread(_read, candidates, delivery, deps.clock())
     except Unauthorized:
-        if (answer := _shaken(candidates, delivery)) is None:
-            observe(name, "refused")
-            raise
-    else:
-        answer = _shaken([owner], delivery)  # with a token in its URL, a first call is verified like any other
-    if answer is not None:
+        observe(name, "refused")
+        raise
+    if isinstance(read, Answer):
         observe(name, "handshake")
-        return Received([], answer=answer)
-    received = await _taken_in(deps, owner, delivery, traceparent)
-    received.answer = answer_of(owner.source)
+        return Received([], answer=read)
+    received = await _taken_in(deps, read, traceparent)
+    received.answer = answer_of(read.owner.source)
     observe(name, "mapped" if received.verdicts or received.filtered else "empty")
     return received
+
+
+def _read(candidates: list[StoredSource], delivery: Delivery, now: datetime) -> _Read | Answer:
+    try:
+        owner = verified(candidates, delivery, now)
+    except Unauthorized:
+        if (answer := _shaken(candidates, delivery)) is None:
+            raise
+        return answer
+    if answer := _shaken([owner], delivery):  # with a token in its URL, a first call is verified like any other
+        return answer
+    seen = without_credentials(owner.source, delivery)
+    raw = Raw(seen.body, dict(seen.headers), dict(seen.query))
+    try:
+        return _Read(owner, raw, map_delivery(owner.source, seen, now))
+    except Unmappable as error:
+        return _Read(owner, raw, error)
 
 
 async def first_call(deps: OrdersNotification, name: str, delivery: Delivery) -> Answer:
@@ -65,7 +91,7 @@ async def first_call(deps: OrdersNotification, name: str, delivery: Delivery) ->
     candidates = await _candidates(deps, name)
     answer = _shaken(candidates, delivery)
     if answer is None:  # Mailchimp wants no more than a 200
-        verified(deps, [one for one in candidates if _has_token(one.source)], delivery)
+        verified([one for one in candidates if _has_token(one.source)], delivery, deps.clock())
     observe(name, "handshake")
     return answer or Answer()
 
@@ -93,13 +119,13 @@ def observe(source: str, outcome: str) -> None:
     _deliveries.labels(source, outcome).inc()
 
 
-def verified(deps: OrdersNotification, candidates: list[StoredSource], delivery: Delivery) -> StoredSource:
+def verified(candidates: list[StoredSource], delivery: Delivery, now: datetime) -> StoredSource:
     """Return the source whose secret verifies: it names tenant and mode. Raises the last candidate's Unauthorized."""
     owner: StoredSource | None = None
     refused = Unauthorized("The signature could not be verified.")
     for candidate in candidates:
         try:
-            _verify(deps, candidate, delivery)
+            _verify(candidate, delivery, now)
         except Unauthorized as error:
             refused = error
         else:
@@ -109,29 +135,24 @@ def verified(deps: OrdersNotification, candidates: list[StoredSource], delivery:
     return owner
 
 
-def _verify(deps: OrdersNotification, candidate: StoredSource, delivery: Delivery) -> None:
+def _verify(candidate: StoredSource, delivery: Delivery, now: datetime) -> None:
     if candidate.source.verification is None:
         raise Unauthorized("This source reads a topic and accepts no webhooks.")
-    verify(candidate.source.verification, candidate.secrets, delivery, deps.clock())
+    verify(candidate.source.verification, candidate.secrets, delivery, now)
 
 
-async def _taken_in(
-    deps: OrdersNotification, owner: StoredSource, delivery: Delivery, traceparent: str | None
-) -> Received:
-    origin = Origin(owner.tenant, owner.mode, f"source:{owner.source.name}", traceparent, source=owner.source.name)
-    seen = without_credentials(owner.source, delivery)
-    raw = Raw(seen.body, dict(seen.headers), dict(seen.query))
-    try:
-        mapped = map_delivery(owner.source, seen, deps.clock())
-    except Unmappable as error:
-        kept = Kept(new_cause(), origin, Reason.MAPPING_FAILED, error.errors, raw)
+async def _taken_in(deps: OrdersNotification, read: _Read, traceparent: str | None) -> Received:
+    owner, name = read.owner, read.owner.source.name
+    origin = Origin(owner.tenant, owner.mode, f"source:{name}", traceparent, source=name)
+    if isinstance(read.result, Unmappable):
+        kept = Kept(new_cause(), origin, Reason.MAPPING_FAILED, read.result.errors, read.raw)
         return Received(await keep(deps, [kept]))
-    submissions = [Submission(origin, event, raw) for event in mapped.events]
+    submissions = [Submission(origin, event, read.raw) for event in read.result.events]
     if len(submissions) == 1:
         verdicts = [await deps.committer.submit(submissions[0])]
     else:
         verdicts = await accept(deps, submissions) if submissions else []
-    return Received(verdicts, filtered=mapped.filtered)
+    return Received(verdicts, filtered=read.result.filtered)
 
 
 def without_credentials(source: Source, delivery: Delivery) -> Delivery:
@@ -160,12 +181,13 @@ async def rehearse(
         report |= {"verified": True, "verification": "A topic's messages are not signed; the broker controls access."}
     else:
         try:
-            _verify(deps, stored, delivery)
+            _verify(stored, delivery, deps.clock())
             report |= {"verified": True, "verification": "The signature matches an active secret."}
         except Unauthorized as error:
             report |= {"verified": False, "verification": error.detail}
     try:
-        mapped = map_delivery(source, without_credentials(source, delivery), deps.clock())
+        seen = without_credentials(source, delivery)
+        mapped = await asyncio.to_thread(map_delivery, source, seen, deps.clock())
     except Unmappable as error:
         report["errors"] = [{"pointer": e.pointer, "detail": e.detail} for e in error.errors]
         return report

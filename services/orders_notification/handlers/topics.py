@@ -17,10 +17,10 @@ from libs.telemetry import get_logger
 from services.orders_notification.domain.cloudevents import traceparent_of
 from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.intake import BY_TOPIC, Kept, Origin, Raw, Submission, new_cause
-from services.orders_notification.domain.mapping import Mapped, map_delivery
+from services.orders_notification.domain.mapping import map_delivery
 from services.orders_notification.domain.reading import Unmappable
 from services.orders_notification.domain.topics import Hearing, hearing
-from services.orders_notification.handlers.intake import LARGE_BYTES, accept, keep
+from services.orders_notification.handlers.intake import accept, keep
 from services.orders_notification.handlers.sources import CREDENTIALS, observe
 from services.orders_notification.ports.deps import OrdersNotification
 from services.orders_notification.ports.sources import StoredSource
@@ -55,7 +55,8 @@ async def _taken_in(deps: OrdersNotification, owner: StoredSource, messages: Seq
         origin = _origin(owner, message)
         raw = Raw(message.body, {name: value for name, value in message.headers.items() if name not in CREDENTIALS})
         try:
-            mapped = await _mapped(deps, owner, raw)
+            delivery = Delivery(raw.body, raw.headers, {})
+            mapped = await asyncio.to_thread(map_delivery, owner.source, delivery, deps.clock())
         except Unmappable as error:
             kept.append(Kept(new_cause(), origin, Reason.MAPPING_FAILED, error.errors, raw))
             continue
@@ -67,13 +68,6 @@ async def _taken_in(deps: OrdersNotification, owner: StoredSource, messages: Seq
         await keep(deps, kept)
         for _ in kept:
             observe(owner.source.name, "kept")
-
-
-async def _mapped(deps: OrdersNotification, owner: StoredSource, raw: Raw) -> Mapped:
-    delivery = Delivery(raw.body, raw.headers, {})
-    if len(raw.body) > LARGE_BYTES:
-        return await asyncio.to_thread(map_delivery, owner.source, delivery, deps.clock())
-    return map_delivery(owner.source, delivery, deps.clock())
 
 
 def _origin(owner: StoredSource, message: Message) -> Origin:

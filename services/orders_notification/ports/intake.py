@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from libs.contracts.outcomes import Mode
+from libs.storage.erasures import Erased
 from services.orders_notification.domain.intake import Kept, Prepared, Submission, Verdict
 from services.orders_notification.domain.releases import Catalogue
 
@@ -25,8 +26,8 @@ class EventStore(Protocol):
         """Record (cause, request) pairs that are accounted for; an event is settled when it has all."""
         ...
 
-    async def erase(self, tenant: int, mode: Mode, recipient: str) -> None:
-        """Wipe the bodies of a recipient's events."""
+    async def erase(self, erased: Sequence[Erased]) -> None:
+        """Wipe the bodies of these recipients' events; those that are on their way are stored without."""
         ...
 
 

@@ -7,7 +7,7 @@ from fastapi import Path, Query, Request, Response
 from libs.auth import Principal, scope
 from libs.contracts.outcomes import Channel
 from libs.errors import Invalid
-from libs.web import After, Cursor, Limit, Page, Router, etag, require_match
+from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
 from services.templates import handlers, ports, queries
 from services.templates.api.deps import deps_of
 from services.templates.api.shapes import ChannelWord, TemplateBody, TemplateName, TemplateShown, shown
@@ -50,7 +50,7 @@ async def show_template(request: Request, response: Response, principal: Reader,
     return shown(template)
 
 
-@router.put("/{name}", responses={201: {"description": "Created.", "model": TemplateShown}})
+@router.put("/{name}", responses={201: {"description": "Created.", "model": TemplateShown}}, openapi_extra=EDIT)
 async def put_template(
     request: Request, response: Response, principal: Writer, name: NameInPath, body: TemplateBody
 ) -> TemplateShown:

@@ -21,7 +21,8 @@ NameInPath = Annotated[TemplateName, Path(examples=["parcel-shipped.push"])]
 async def preview_template(request: Request, principal: Reader, name: NameInPath, body: PreviewBody) -> PreviewShown:
     """Render the draft, or a published version, for a sample: parts with sizes, segments and warnings.
 
-    Missing values are made up: an event without data, a recipient called Anna. 422 names what would fail.
+    Missing values are made up: an event without data, or as its type's schema describes it, and a recipient called
+    Anna. 422 names everything that is missing.
     """
     wanted = PreviewWanted(
         name=name,
@@ -30,6 +31,7 @@ async def preview_template(request: Request, principal: Reader, name: NameInPath
         event=body.event,
         recipient=body.recipient,
         links=body.links,
+        schema=body.event_schema,
     )
     made = await queries.preview(deps_of(request).store, principal, wanted)
     return PreviewShown(

@@ -104,6 +104,9 @@ class PreviewBody(BaseModel):
     version: int | None = Field(None, ge=1, le=2**31 - 1, description="A published version; default: the draft.")
     event: dict[str, Any] | None = Field(None, description="id, type, source, subject, time and data, as sent.")
     recipient: dict[str, Any] | None = Field(None, description="key, first_name, last_name, locale, zone, attributes.")
+    event_schema: dict[str, Any] | None = Field(
+        None, description="The event type's JSON Schema: what it does not require may be missing, as when it is sent."
+    )
     links: dict[str, str] | None = Field(None, description="Links that delivery signs: unsubscribe.")
 
 

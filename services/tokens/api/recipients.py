@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 
 from libs.errors import Invalid, NotFound
-from libs.web import After, Limit, Page, Router, require_match
+from libs.web import EDIT, After, Limit, Page, Router, require_match
 from services.tokens import queries
 from services.tokens.api.common import (
     CanRead,
@@ -63,7 +63,9 @@ async def show_recipient(request: Request, principal: CanRead, key: KeyInPath) -
     return await shown(request, principal, key)
 
 
-@router.put("/{key:path}", response_model=RecipientShown, responses={201: {"model": RecipientShown}})
+@router.put(
+    "/{key:path}", response_model=RecipientShown, responses={201: {"model": RecipientShown}}, openapi_extra=EDIT
+)
 async def put_recipient(request: Request, principal: CanWrite, key: KeyInPath, body: RecipientBody) -> Response:
     """Create a recipient (201) or replace its profile (200; needs If-Match, `*` to overwrite).
 
@@ -75,7 +77,7 @@ async def put_recipient(request: Request, principal: CanWrite, key: KeyInPath, b
     return await shown(request, principal, key, 201 if saved.created else 200)
 
 
-@router.patch("/{key:path}", response_model=RecipientShown)
+@router.patch("/{key:path}", response_model=RecipientShown, openapi_extra=EDIT)
 async def change_recipient(request: Request, principal: CanWrite, key: KeyInPath, body: RecipientBody) -> Response:
     """Change the given fields (RFC 7396: null empties, attributes are merged); If-Match is checked if sent."""
 
@@ -90,7 +92,7 @@ async def change_recipient(request: Request, principal: CanWrite, key: KeyInPath
     return await shown(request, principal, key)
 
 
-@router.delete("/{key:path}", status_code=204)
+@router.delete("/{key:path}", status_code=204, openapi_extra=EDIT)
 async def erase(request: Request, principal: CanWrite, key: KeyInPath) -> Response:
     """Erase a recipient: addresses, consents and names here, and the data that other services hold about it.
 

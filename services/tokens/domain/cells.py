@@ -14,6 +14,7 @@ from libs.errors import Invalid
 
 _NOTHING = frozenset(["NULL", "\\N", "#N/A", "#NV"])  # how databases and spreadsheets write an empty cell
 _MARKED_AS_TEXT = re.compile(r"'(?=[+(]?[0-9][0-9 ()./-]*$)")  # how a spreadsheet marks digits as text
+_MAIL_AS_TEXT = re.compile(r"'([^@'\s]+@[^@'\s]+)'?")  # no mailbox begins so, although RFC 5321 permits it
 _ROUNDED = re.compile(r"[0-9]([.,][0-9]+)?[eE]\+[0-9]{2,3}|[0-9]+\.0")  # by a spreadsheet; by a data frame
 _FAILED = re.compile(r"#[A-ZÄÖÜ0-9/]{2,10}[!?]")  # #REF!, #NAME?, #WERT!
 _DIVIDED = re.compile(r"[;,\n]")
@@ -35,6 +36,8 @@ def plain_cell(text: str) -> str:
     """Return the cell without what only its program needs."""
     text = text.strip()
     if text.startswith("'"):
+        if (mailbox := _MAIL_AS_TEXT.fullmatch(text)) is not None:
+            return mailbox[1]
         return _MARKED_AS_TEXT.sub("", text, count=1)
     return "" if text in _NOTHING else text
 

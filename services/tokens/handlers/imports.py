@@ -15,7 +15,7 @@ from services.tokens.domain.consents import unknown_topic
 from services.tokens.domain.imports import Account, Batch, Refusal, Row
 from services.tokens.handlers.acts import Act, action, contended
 from services.tokens.handlers.save import Saved, save_recipients
-from services.tokens.ports import Tokens
+from services.tokens.ports import Tokens, Unit
 
 log = get_logger(__name__)
 
@@ -110,8 +110,11 @@ async def _write(deps: Tokens, act: Act, id_: UUID, run: _Run, account: Account)
     async def transaction() -> Account:
         counted = Account(**{name: getattr(account, name) for name in Account.__slots__})
         async with deps.store.transaction() as unit:
-            saved = await save_recipients(unit, act, [row.change for row in run.rows], deps.hasher)
-            refusals = [*run.refusals, *_refused(run.rows, saved)]
+            rows, erased = await _without_erased(unit, act, run.rows)
+            saved = await save_recipients(unit, act, [row.change for row in rows], deps.hasher)
+            refusals = [*run.refusals, *erased, *_refused(rows, saved)]
+            counted.rows += len(erased)
+            counted.refused += len(erased)
             _count(counted, saved)
             room = max(0, deps.settings.import_kept_refusals - counted.kept)
             counted.kept += len(refusals[:room])
@@ -123,6 +126,18 @@ async def _write(deps: Tokens, act: Act, id_: UUID, run: _Run, account: Account)
     counted = await contended(transaction)
     for name in Account.__slots__:
         setattr(account, name, getattr(counted, name))
+
+
+async def _without_erased(unit: Unit, act: Act, rows: Sequence[Row]) -> tuple[Sequence[Row], list[Refusal]]:
+    """Leave out who was erased after the file had begun to arrive: it would bring them back."""
+    erased = await unit.erased_since(act.realm, [row.change.key for row in rows], act.now)
+    if not erased:
+        return rows, []
+    why = "This recipient was erased while the file was being imported."
+    return (
+        [row for row in rows if row.change.key not in erased],
+        [Refusal(row.row, row.line, "key", why) for row in rows if row.change.key in erased],
+    )
 
 
 def _count(account: Account, saved: Sequence[Saved]) -> None:

@@ -111,6 +111,7 @@ async def erase_recipient(deps: Tokens, act: Act, key: RecipientKey, check: Chec
 
     async def transaction() -> None:
         async with deps.store.transaction() as unit:
+            await unit.remember_erased([(act.realm.tenant, act.realm.mode, key, act.now)])
             stored = (await unit.recipients.lock(act.realm, [key])).get(key)
             check(stored.version if stored else None)
             if stored is not None:

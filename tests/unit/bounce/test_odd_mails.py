@@ -100,6 +100,17 @@ DRESSES = {
         + PLAIN
         + b"--outer--\n"
     ),
+    "sent on as an attachment in base64": (
+        b"From: kim@shop.example\nSubject: Fwd: look\nContent-Type: multipart/mixed; boundary=outer\n\n"
+        b"--outer\nContent-Type: text/plain\n\nsee below\n--outer\nContent-Type: message/rfc822\n"
+        b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(PLAIN) + b"--outer--\n"
+    ),
+    "blanks before the names of fields": report(
+        WORDS, part("message/delivery-status", "".join(f" {line}\n" for line in STATUS.split("\n"))), RETURNED
+    ),
+    "blank lines between the fields": report(
+        WORDS, part("message/delivery-status", STATUS.replace("\n", "\n\n")), RETURNED
+    ),
     "address in quotes": PLAIN.replace(b"rfc822; kim@", b'rfc822; "kim"@'),
     "address in angle brackets": PLAIN.replace(b"rfc822; " + OURS.encode(), f"rfc822; <{OURS}>".encode()),
     "address without its type": PLAIN.replace(b"rfc822; ", b""),

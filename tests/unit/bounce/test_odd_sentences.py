@@ -61,6 +61,11 @@ FORMS = {
         f"An e-mail from {PATH}, to -- {KIM} -- could not be delivered: unknown user.",
         [(KIM, "unknown-user")],
     ),
+    "in brackets with its type": (
+        f"These recipients could not be reached:\n\n\tRecipient: [SMTP:{KIM}]\n\tReason: No such user here\n\n"
+        f"\tRecipient: [SMTP:{LEA}]\n\tReason: Mailbox is full\n",
+        [(KIM, "unknown-user"), (LEA, "mailbox-full")],
+    ),
     "no domain, as their own server writes": (
         "It was undeliverable to the following:\n\n\tkim (User account is expired)\n",
         [("kim@mx.example", "inactive")],

@@ -110,3 +110,31 @@ def test_an_aggregate_report_is_recognised_by_the_name_of_its_file() -> None:
 
     assert mail("isp.example!shop.example!1772323200!1772409599.xml.gz") == "auth-report"
     assert mail("undelivered!.gz") != "auth-report"
+
+
+def test_newsletters_and_mails_of_lists_are_no_bounces() -> None:
+    said = "<ann@x.example>: 550 5.1.1 User unknown, and what else we had undelivered this week."
+    for head in ("List-Id: <team.x.example>\n", "List-Unsubscribe: <mailto:off@x.example>\n"):
+        for path in ("<team-bounces@x.example>", ""):
+            assert fact("Undelivered mail", said, path=path, head=head).category == "not-a-bounce"
+            assert fact("Undelivered mail", said, path=path, head=head, sender=SERVER).category == "unknown-user"
+
+
+def test_an_answer_that_wants_no_answer_is_an_automatic_reply() -> None:
+    said = "Thank you. Our team answers within a day."
+    assert fact("We have received it", said, path="<>", head="X-Auto-Response-Suppress: All\n").category == "auto-reply"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Your message is being held because the address <news@shop.example> has not been verified.",
+        "To release your message, please send an empty mail to this address.",
+        "Your message was waitlisted. Please add yourself to my Guest List.",
+        "I use ChoiceMail. Fill out the form and your message will be delivered.",
+        "Bitte bestätigen Sie einmalig Ihre Adresse, indem Sie auf diese E-Mail antworten.",
+        "下記のURLをクリックして認証してください。",
+    ],
+)
+def test_challenges_of_other_programs_are_recognised(text: str) -> None:
+    assert fact("Your message", text, path="<>").category == "challenge"

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from services.bounce.domain import kinds, reports, told
+from services.bounce.domain import kinds, outcome, own_words, reports, told
 from services.bounce.domain.signs import Signed
 
-_EVERY = {name: value for room in (kinds, reports, told) for name, value in vars(room).items() if type(value) is Signed}
+_ROOMS = (kinds, outcome, own_words, reports, told)
+_EVERY = {name: value for room in _ROOMS for name, value in vars(room).items() if type(value) is Signed}
 _MOST = 5_000
 
 

@@ -42,9 +42,48 @@ def test_the_servers_words_win_over_the_gateways_class(said: str, meant: str) ->
     assert category(report(f"Status: 5.0.0 (permanent failure)\nDiagnostic-Code: smtp; {said}")) == meant
 
 
+@pytest.mark.parametrize(
+    "named_by",
+    [
+        "host mx.y.example[198.51.100.7] said: {} (in reply to RCPT TO command)",
+        "SMTP error from remote mail server after RCPT TO:<kim@y.example>: host mx.y.example [198.51.100.7]: {}",
+        "Remote host said: {}",
+        "The response from the remote server was:\n{}",
+    ],
+)
+@pytest.mark.parametrize(
+    ("reply", "meant"),
+    [
+        ("550 User kim@x.example does not exist on this server", "unknown-user"),
+        ("550 Unable to deliver to kim@x.example", "unknown-user"),
+        ("554 5.7.1 Blocked by SpamAssassin", "spam-content"),
+        ("550 5.7.1 kim has blocked you", "recipient-filter"),
+        ("550 Domain has been suspended for non-payment", "bad-domain"),
+        ("450 4.2.0 new sender: come back after 120 seconds", "greylist"),
+        ("550 You are not allowed to post to this mailing list; members only", "recipient-filter"),
+    ],
+)
+def test_a_bare_reply_means_the_same_whoever_passes_it_on(named_by: str, reply: str, meant: str) -> None:
+    assert of_text(reply, rules()).category == meant
+    assert of_text(named_by.format(reply), rules()).category == meant
+
+
+def test_the_host_that_refused_still_tells_the_provider() -> None:
+    said = (
+        "host gmail-smtp-in.l.google.com[192.0.2.26] said: 550 5.7.1 Message refused (in reply to end of DATA command)"
+    )
+    assert of_text(said, rules()).provider == "gmail"
+
+
 def test_a_reply_without_a_class_is_unchanged() -> None:
     for said in ("550 5.1.1 it's 'gone' - really", "5.1.0 - Unknown address error", "kim - 550-'x"):
         assert without_class(said) == said
+
+
+def test_a_reply_in_a_field_of_exchanges_own_is_read() -> None:
+    said = "Status: 5.0.0\nX-Supplementary-Info: <mx.x.example #5.2.2 smtp;552 5.2.2 Over\n quota>"
+    assert category(report(said)) == "mailbox-full"
+    assert category(report(f"{said}\nDiagnostic-Code: smtp; 550 5.1.1 no such user")) == "unknown-user"
 
 
 def test_words_after_a_status_count_without_better_evidence() -> None:

@@ -18,6 +18,7 @@ from services.delivery.domain.quiet import quiet_until
 from services.delivery.domain.receiving import verdict_of
 from services.delivery.domain.releases import PlannedChannel, Release, Step
 from services.delivery.domain.standing import QueuedWork, Standing, explain
+from services.delivery.domain.steering import Hold, HoldKind
 from services.delivery.domain.work import Group, Later, Message, Prepared, Queued, Request, WorkRow
 
 KEYRING = Keyring(b"a root secret for tests, 32 bytes and more")
@@ -225,3 +226,18 @@ def test_a_waiting_message_is_explained_with_its_time() -> None:
     assert "sender 3" in explain(Standing(uuid7(), work=[held]), NOON).detail
     assert explain(Standing(uuid7(), work=[quiet._replace(due_at=NOON)]), NOON).reason is Reason.NONE
     assert explain(Standing(uuid7()), NOON).reason is Reason.DUPLICATE
+
+
+@pytest.mark.parametrize("kind", list(HoldKind))
+def test_what_is_held_names_the_hold_its_author_and_its_note(kind: HoldKind) -> None:
+    sender = 3 if kind is HoldKind.SENDER else None
+    work = QueuedWork(NOON, 1, 0, Reason.HELD, False, False, True, sender)
+    standing = Standing(uuid7(), work=[work], cause_id=uuid7(), release_id=uuid7())
+    targets = {"cause": str(standing.cause_id), "release": str(standing.release_id), "sender": "3", "tenant": "1"}
+    others = [Hold(1, Mode.LIVE, of, "9", 1, True, "wrong one", "k2", NOON) for of in HoldKind if of != HoldKind.TENANT]
+    stops = Hold(1, Mode.LIVE, kind, targets[kind.value], 1, True, "Wrong price.", "k1", NOON)
+    assert explain(standing, NOON, [*others, stops]).detail == (
+        f"A hold on {kind.value} {stops.target} stops it, placed by k1 at {NOON:%Y-%m-%d %H:%M:%S} UTC. "
+        "Note: Wrong price."
+    )
+    assert "stops it." in explain(standing, NOON, others).detail  # it was lifted meanwhile

@@ -39,6 +39,11 @@ PARTS = (
         (f"{FORM}; charset=windows-1252", "a=ä".encode("cp1252"), {"a": "ä"}),
         (FORM, b"a=%E4&charset=windows-1252", {"a": "ä", "charset": "windows-1252"}),  # PayPal names it in the form
         (f"{FORM}; charset=utf-8", b"_charset_=iso-8859-1&a=%E4", {"a": "ä", "_charset_": "iso-8859-1"}),
+        (FORM, b'{"a": 1.10}', {"a": Decimal("1.10")}),  # what PHP's curl calls JSON, unless told otherwise
+        (FORM, b'[{"a": 1}]', [{"a": 1}]),
+        (FORM, b"%7B=1", {"{": "1"}),
+        ("application/x-ndjson", b'{"a": 1}\r\n\n{"a": 1.10}', [{"a": 1}, {"a": Decimal("1.10")}]),
+        ("application/jsonl", b"", []),
         (FORM.upper(), b"items%5B0%5D=1", {"items[0]": "1"}),
         ("multipart/form-data; boundary=b", PARTS, {"order": "7", "name": "Zoë\r\n--"}),
         ('multipart/form-data; boundary="b"', PARTS, {"order": "7", "name": "Zoë\r\n--"}),
@@ -56,6 +61,9 @@ def test_a_body_is_read_as_its_sender_wrote_it(content_type: str, body: bytes, r
         ("application/json", b'{"a": "\xe4"}', "Not UTF-8: byte 7"),
         ("application/json; charset=unicode_escape", b'{"a": "\xe4"}', "Not UTF-8: byte 7"),
         ("application/json; charset=idna", b"{", "Not valid JSON"),
+        (FORM, b"{a=1", "Not valid JSON"),
+        ("application/x-ndjson", b'{"a": 1}\n{"a":', "Not valid JSON"),
+        ("application/x-ndjson", b"{}\n" * 1_001, "more than 1000 events"),
         (FORM, b"a=%E4", "The form is not UTF-8"),
         (f"{FORM}; charset=punycode", b"a=%E4", "The form is not UTF-8"),
         (FORM, b"a=%00", "U+0000"),

@@ -223,7 +223,7 @@ def test_a_webhook_template_that_is_no_json_is_refused_when_published() -> None:
 
 def test_a_webhook_rendered_to_invalid_json_fails_before_sending() -> None:
     with pytest.raises(RenderFailed, match="does not produce JSON"):
-        rendered("webhook", {"json": '{"name": {{ event.data.n }}}'}, n="no quotes")
+        rendered("webhook", {"json": '{"name": 1{{ event.data.n }}}'}, n="no number")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from libs.expressions.functions import CORE, FUNCTIONS
+from libs.rendering import check_template
 from libs.rendering.environment import ChannelEnvironment
 from libs.rendering.parts import OPTIONAL, REQUIRED
 from libs.rendering.schema import EVENT_FIELDS, LINK_FIELDS, RECIPIENT_FIELDS
@@ -55,3 +56,24 @@ def test_every_variable_is_on_the_page(name: str, fields: frozenset[str]) -> Non
     row = next(line for line in PAGE.splitlines() if line.startswith(f"| `{name}`"))
 
     assert set(re.findall(r"`([a-z_]+)`", row)) - {name} == fields
+
+
+def moves() -> list[tuple[list[str], list[str]]]:
+    """The rows of the table on other platforms: what they write, and what is written here."""
+    section = PAGE.split("\n## Coming from ")[1].split("\n## ")[0]
+    rows = [
+        line.replace("\\|", "\0").strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")
+    ]
+    return [tuple(re.findall(r"`([^`]+)`", cell.replace("\0", "|")) for cell in row) for row in rows]  # type: ignore[misc]
+
+
+def test_what_to_write_instead_of_another_platforms_liquid_is_right() -> None:
+    there = [word if re.match(r"\{[{%#]", word) else f"{{{{ {word} }}}}" for row in moves() for word in row[0]]
+    here = [word for row in moves() for word in row[1] if word != "strip_html"]
+
+    assert len(there) > 20
+    assert len(here) > 10
+    for source in here:
+        assert check_template("email", {"en": {"subject": "s", "html": source}}) == [], source
+    for source in there:
+        assert check_template("email", {"en": {"subject": "s", "html": source.replace("…", "x")}}), source

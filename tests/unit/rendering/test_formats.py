@@ -42,3 +42,15 @@ def test_a_day_is_the_same_day_in_every_zone(zone: str, day: str) -> None:
 
 def test_a_time_without_separators_is_not_taken_for_seconds() -> None:
     assert render("{{ '20260301093000' | date: '%Y-%m-%d %H:%M', 'UTC' }}") == "2026-03-01 09:30"
+
+
+@pytest.mark.parametrize(
+    ("directives", "reads"),
+    [
+        ("%g-W%V %G", "26-W53 2026"),
+        ("%-l:%M%#p %#a %^b", "9:05pm SUN JAN"),
+        ("%z %:z %::z", "+0000 +00:00 +00:00:00"),
+    ],
+)
+def test_directives_are_those_of_shopify(directives: str, reads: str) -> None:
+    assert render(f"{{{{ '2027-01-03T21:05:00Z' | date: '{directives}' }}}}") == reads

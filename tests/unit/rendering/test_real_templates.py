@@ -226,6 +226,17 @@ def test_embedded_data_urls_are_limited_to_plain_images(html: str) -> None:
         compile_template("email", "en", {"subject": "s", "html": html})
 
 
+@pytest.mark.parametrize("value", ["B-1", "7", 'a "quoted"', "</script>", None, ["a", {"b": None}]])
+def test_a_value_without_quotes_in_the_json_ld_data_is_json(value: Any) -> None:
+    html = '<script type="application/ld+json">{"a": {{ event.data.x }}, "b": [{{ event.data.x }}]}</script>'
+    made = compile_template("email", "en", {"subject": "s", "html": html}).render({"event": {"data": {"x": value}}})
+    assert isinstance(made, EmailContent)
+
+    inside = str(made.html).removeprefix('<script type="application/ld+json">').removesuffix("</script>")
+    expected = 7 if value == "7" else value
+    assert json.loads(inside) == {"a": expected, "b": [expected]}
+
+
 @pytest.mark.parametrize("value", ['"</script><b>', "a\u2028b", "\\", '"', "<!--", "]]>&amp;"])
 def test_no_value_escapes_the_json_ld_data(value: str) -> None:
     html = '<script type="application/ld+json">{"a": "{{ event.data.x }}", "b": {{ event.data.x | json }}}</script>'
@@ -263,3 +274,9 @@ def test_formatted_money_and_times_stay_in_gsm_7(locale: str) -> None:
 
     assert (made.encoding, made.segments) == ("gsm-7", 1), ascii(made.text)
     assert " " in made.text
+
+
+def test_a_tab_does_not_double_the_price_of_an_sms() -> None:
+    made = compile_template("sms", "en", {"text": "Order:\t{{ event.data.name }}"}).render(VARIABLES)
+
+    assert made == SmsContent("Order: #9999", 1, "gsm-7")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from libs.errors import Invalid
-from libs.rendering import WebhookContent, compile_template
+from libs.rendering import WebhookContent, check_template, compile_template
 from libs.rendering.environment import ChannelEnvironment
 from libs.rendering.limits import RenderFailed
 from libs.rendering.text import Text, Wanted
@@ -203,3 +203,61 @@ def test_words_are_not_compared_with_numbers() -> None:
         render("\n{{ (1..3) | where: 'sku' }}")
     with pytest.raises(RenderFailed, match=r"expected an integer start, found a list\."):
         render("{{ event.data.word | slice: event.data.list }}")
+
+
+def test_publishing_reports_everything_that_is_wrong_at_once_in_the_order_of_lines() -> None:
+    html = """<p>{{ event.data.a | }}</p>
+{% section 'header' %}
+{% if event.data.b = 1 %}x{% endif %}
+{% unsubscribe 'Click' %}
+{{ event.data.c d }}"""
+    sentences = [problem.detail for problem in check_template("email", {"en": {"subject": "s", "html": html}})]
+
+    assert sentences == [
+        "Line 1: expected word, found end of expression.",
+        "Line 2: there is no tag 'section': it belongs to a shop's theme; remove it.",
+        "Line 3: expected end of expression, found '='; write ==.",
+        "Line 4: there is no tag 'unsubscribe': write {{ links.unsubscribe }}.",
+        "Line 5: expected end of expression, found word.",
+    ]
+
+
+def test_a_wrong_tag_hides_neither_unknown_filters_nor_unknown_variables_nor_misplaced_values() -> None:
+    html = """{% include 'header' %}
+<p>{{ customer.first_name }} {{ order.total | currency }}</p>
+<a {{ event.data.c }}>x</a>
+<iframe src="https://x.example"></iframe>
+{% catalog items id=1 %}{{ item.name }}{% endcatalog %}"""
+    sentences = [problem.detail for problem in check_template("email", {"en": {"subject": "s", "html": html}})]
+
+    said = [
+        "Line 1: there is no tag 'include': a template cannot",
+        "The variable 'customer' is not known; use event, recipient or links, perhaps recipient.first_name. (line 2)",
+        "The variable 'order' is not known; use event, recipient or links, perhaps event.data.order. (line 2)",
+        "Line 2: the filter 'currency': it does not exist; write money",
+        "Line 3: {{ event.data.c }} is inside a tag",
+        "Line 4: <iframe> is not allowed",
+        "Line 5: there is no tag 'catalog': put the value into the event.",
+        "The variable 'item' is not known",
+    ]
+    assert len(sentences) == len(said), sentences
+    for expected in said:
+        assert any(sentence.startswith(expected) for sentence in sentences), (expected, sentences)
+
+
+def test_a_variable_in_braces_within_a_tag_is_named() -> None:
+    html = "{% if {{custom_attribute.vip}} == 'a' %}x{% endif %}\n{% assign y = {{event.data.z}} %}"
+    sentences = [problem.detail for problem in check_template("email", {"en": {"subject": "s", "html": html}})]
+
+    assert [sentence[:21] for sentence in sentences] == ["{% in line 1 is not c", "{% in line 2 is not c"]
+    assert all(sentence.endswith("write the variable in it without braces.") for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("html", "line"),
+    [("{{ event.data.a }}\n{% if true %}\n<a href='javascript:x'>x</a>{% endif %}", 3), ("a\n\n<object>", 3)],
+)
+def test_refused_markup_is_reported_with_its_own_line(html: str, line: int) -> None:
+    problems = check_template("email", {"en": {"subject": "s", "html": html}})
+
+    assert problems[0].detail.startswith(f"Line {line}: ")

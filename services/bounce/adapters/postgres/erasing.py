@@ -13,7 +13,11 @@ from services.bounce.ports import NewFact
 
 _NAMED = "(tenant, mode, recipient) in (select * from unnest($1::smallint[], $2::smallint[], $3::text[]))"
 _FORGET = (
-    f"delete from mail where id in (select mail_id from bounce where {_NAMED})",  # noqa: S608 - our own statement
+    f"""delete from mail where id in (select mail_id from bounce where {_NAMED})
+          or message in (select message from bounce where {_NAMED} and message is not null)""",  # noqa: S608 - our own
+    """update mail m set raw = null, about = null from unnest($1::smallint[], $2::smallint[], $3::text[])
+         as gone (tenant, mode, recipient)
+       where m.about = gone.recipient and m.tenant = gone.tenant and m.mode = gone.mode""",
     f"update bounce set recipient = null, text = null, template = null where {_NAMED}",  # noqa: S608 - our own statement
     f"update suppression set recipient = null, note = null where {_NAMED}",  # noqa: S608 - our own statement
     """delete from webhook_event e using webhook w, unnest($1::smallint[], $2::smallint[], $3::text[])
@@ -36,12 +40,12 @@ async def without_erased_names(connection: Any, facts: Sequence[NewFact]) -> lis
     """Return the facts, nameless and wordless if about a message from before their recipient's erasure; also wipe the
     mails that brought those. Must come before the transaction's writes."""
     gone = await erased_among(connection, ((f.tenant, int(f.mode), f.recipient) for f in facts if f.recipient))
-    if not gone:
+    if not gone and not any(fact.erased for fact in facts):
         return list(facts)
     made, mails = [], []
     for fact in facts:
         erased_at = gone.get((fact.tenant, int(fact.mode), fact.recipient or ""))
-        if erased_at is not None and _sent_at(fact) <= erased_at:
+        if fact.erased or (erased_at is not None and _sent_at(fact) <= erased_at):
             made.append(msgspec.structs.replace(fact, recipient=None, fact=fact.fact._replace(text="")))
             mails.append(fact.mail_id)
         else:

@@ -10,9 +10,12 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from libs.contracts.erasing import Owner
 from libs.contracts.outcomes import Mode
-from libs.ids import first_id_at, uuid7
+from libs.ids import first_id_at, parse_message_id, time_of, uuid7
+from libs.storage.arrays import columns
 from libs.storage.database import Database
+from libs.storage.erasures import erased_among
 from libs.storage.portions import in_portions
 from services.bounce.domain.mime import MAX_BYTES, MAX_KEPT
 from services.bounce.ports.mails import STATES, Closing, Kept, Lease, Mail, NewMail, Rereading, Stray
@@ -48,10 +51,10 @@ _LEASED = f"select {_COLUMNS}, substring(raw for $2) as raw from mail where id =
 _RELEASE = "delete from mail_lease where id = $1"
 _CLOSE = """
 update mail set state = closing.state, outcome = closing.outcome, message = closing.message, again = false,
-  attempts = attempts + 1,
+  attempts = attempts + 1, about = closing.about, raw = case when closing.erased then null else mail.raw end,
   tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
-from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::smallint[], $6::smallint[])
-  as closing (id, state, outcome, message, tenant, mode)
+from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::smallint[], $6::smallint[], $7::text[],
+  $8::boolean[]) as closing (id, state, outcome, message, tenant, mode, about, erased)
 where mail.id = closing.id and mail.state < 1 -- not `= 0`: through that index all that wait would be read
 """
 _POSTPONE = """
@@ -95,8 +98,7 @@ class PostgresMails:
         new = sorted(made)  # a fixed order, whoever else stores the same ones
         rows = [_row(digest, made[digest]) for digest in new]
         async with self.database.transaction() as connection:
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            added = {row["digest"] for row in await connection.fetch(_KEEP, *columns)}
+            added = {row["digest"] for row in await connection.fetch(_KEEP, *columns(rows))}
             known = await connection.fetch(_KNOWN, [digest for digest in new if digest not in added])
         for row in known:
             made[row["digest"]] = replace(to_mail(row), raw=made[row["digest"]].raw)
@@ -126,13 +128,11 @@ class PostgresMails:
             await connection.execute(_RELEASE, lease.id)
 
     async def close(self, closing: Sequence[Closing]) -> None:
-        rows = [
-            (one.mail, STATES.index(one.state), one.outcome, one.message, *(one.owner or (None, None)))
-            for one in sorted(closing, key=lambda one: one.mail)
-        ]
-        if rows:
-            async with self.database.acquire() as connection:
-                await connection.execute(_CLOSE, *(list(column) for column in zip(*rows, strict=True)))
+        if closing:
+            async with self.database.transaction() as connection:
+                gone = await erased_among(connection, (owner for one in closing if (owner := _owner(one))))
+                rows = [_closed(one, gone) for one in sorted(closing, key=lambda one: one.mail)]
+                await connection.execute(_CLOSE, *columns(rows))
 
     async def postpone(self, waits: Mapping[UUID, float]) -> None:
         ids = sorted(waits)
@@ -163,6 +163,19 @@ class PostgresMails:
 
     async def drop_before(self, moment: datetime) -> int:
         return await in_portions(self.database, _DROP, first_id_at(moment))
+
+
+def _owner(closing: Closing) -> Owner | None:
+    owner = closing.owner
+    return (owner[0], int(owner[1]), closing.about) if owner and closing.about else None
+
+
+def _closed(one: Closing, gone: Mapping[Owner, datetime]) -> tuple[Any, ...]:
+    owner = _owner(one)
+    erased_at = gone.get(owner) if owner else None
+    erased = erased_at is not None and time_of(parse_message_id(one.message or "")[0]) <= erased_at
+    row = (one.mail, STATES.index(one.state), one.outcome, one.message, *(one.owner or (None, None)))
+    return *row, None if erased else one.about, erased or one.erased
 
 
 def _arguments(wanted: Rereading) -> tuple[Any, ...]:

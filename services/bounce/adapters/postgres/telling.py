@@ -11,7 +11,9 @@ from prometheus_client import Counter
 from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
 from libs.keyring import Keyring
+from libs.storage.arrays import columns
 from libs.storage.database import Database
+from libs.storage.erasures import erased_among
 from libs.telemetry import get_logger
 from services.bounce.adapters.postgres.webhooks import to_webhook
 from services.bounce.domain.webhooks import Call, Told, Webhook, after, after_all
@@ -89,9 +91,13 @@ class PostgresTelling:
             return {(row["tenant"], Mode(row["mode"])) for row in await connection.fetch(_LISTENING)}
 
     async def add(self, events: Sequence[ForWebhooks]) -> None:
-        rows = [(e.realm[0], int(e.realm[1]), e.id, e.kind, e.at, e.body, e.recipient) for e in events]
-        async with self.database.acquire() as connection:
-            await connection.execute(_ADD, *(list(column) for column in zip(*rows, strict=True)))
+        """Queue the events, except those about recipients who were erased after they began."""
+        async with self.database.transaction() as connection:
+            gone = await erased_among(connection, ((*e.realm, e.recipient) for e in events if e.recipient))
+            stays = [e for e in events if (at := gone.get((*e.realm, e.recipient or ""))) is None or e.began > at]
+            if stays:
+                rows = [(*e.realm, e.id, e.kind, e.at, e.body, e.recipient) for e in stays]
+                await connection.execute(_ADD, *columns(rows))
 
     async def claim(self, limit: int, now: datetime, seconds: float) -> list[Webhook]:
         async with self.database.acquire() as connection:

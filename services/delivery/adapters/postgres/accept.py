@@ -9,10 +9,13 @@ from uuid import UUID
 from libs.contracts.delivery import Transition
 from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
+from libs.ids import time_of
+from libs.keyring import Keyring
+from libs.storage.erasures import erased_among
 from libs.storage.new_rows import insert
 from services.delivery.adapters.postgres.settle import array_text, settle
 from services.delivery.domain.accounts import Moves
-from services.delivery.domain.intake import NewRequest, NewWork, chunks, shared
+from services.delivery.domain.intake import NewRequest, NewWork, chunks, owners_of, shared, without_erased
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY_MILLISECONDS = 86_400_000
@@ -39,6 +42,17 @@ select request_id, lane, $3, ordinals::int[], held, case when held then 64 else 
 from unnest($1::uuid[], $2::int[], $4::text[], $5::bool[], $6::text[])
   as w (request_id, lane, ordinals, held, together)
 """
+
+
+async def without_erased_recipients(
+    connection: Any, requests: Sequence[NewRequest], keyring: Keyring
+) -> Sequence[NewRequest]:
+    """Return the requests without the recipients who were erased while these were on their way. Must be the first
+    statement of its transaction."""
+    oldest = min(request.command.cause_id for request in requests)
+    owners = (owner for request in requests for owner in owners_of(request))
+    erased = await erased_among(connection, owners, since=time_of(oldest))
+    return [without_erased(request, erased, keyring) for request in requests] if erased else requests
 
 
 async def store(connection: Any, requests: Sequence[NewRequest], now: datetime, oldest: date, look: bool) -> list[UUID]:

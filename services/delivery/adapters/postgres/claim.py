@@ -7,12 +7,15 @@ statement, put back those who must wait, move the accounts. Only messages that i
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from libs.contracts.erasing import Owner
 from libs.contracts.outcomes import Lane, Status
 from libs.contracts.reasons import Reason
+from libs.ids import time_of
+from libs.storage.erasures import erased_among
 from services.delivery.adapters.postgres.accept import HOLDS, is_held
 from services.delivery.adapters.postgres.first import insert_first
 from services.delivery.adapters.postgres.settle import array_text, settle
@@ -27,7 +30,13 @@ from unnest($1::bigint[], $2::int[]) as f (id, lease)
 where w.id = f.id and w.lease = f.lease and not w.calling
 returning w.id
 """
-_CANCELLED = "select id from request where id = any($1::uuid[]) and cancelled_at is not null"
+# and null if anybody at all was erased a short time ago
+_CANCELLED = """
+select id from request where id = any($1::uuid[]) and cancelled_at is not null
+union all select null where exists (select from erased where at >= $2)
+"""
+# longer than a lease: between it and the claim a recipient who was resolved may be erased
+_LEASED_WITHIN = timedelta(minutes=15)
 _PARK = """
 update work set held = true, reason = 64, calling = false, leased_until = '-infinity' where id = any($1::bigint[])
 """
@@ -122,12 +131,30 @@ async def _release_stopped(claim: Claim, holds: set[Any]) -> None:
     """Park what a hold stops and give back what was cancelled meanwhile; the rest is ours."""
     mine = claim.mine.values()
     ids = sorted({row.request.id for row in mine if not row.request.cancelled})
-    gone = {row[0] for row in await claim.connection.fetch(_CANCELLED, ids)}
+    just = claim.now - _LEASED_WITHIN
+    gone = {row[0] for row in await claim.connection.fetch(_CANCELLED, ids, just)}
+    if None in gone:
+        await _refuse_erased(claim, just)
     cancelled = [row for row in mine if row.request.id in gone]
     # a hold does not stop cancelled work from ending
     waits = [row for row in mine if row.request.id not in gone and not row.request.cancelled]
     await _leave(claim, cancelled, Reason.NONE)
     await _leave(claim, [row for row in waits if is_held(_targets(row), holds)], Reason.HELD)
+
+
+async def _refuse_erased(claim: Claim, since: datetime) -> None:
+    calls = [message for message in claim.messages if message.status is Status.SENDING]
+    erased = await erased_among(claim.connection, map(_owner, calls), since)
+    for message in calls:
+        erased_at = erased.get(_owner(message))
+        if erased_at is not None and time_of(message.row.request.cause_id) <= erased_at:
+            message.status, message.reason = Status.SKIPPED, Reason.RECIPIENT_ERASED
+            message.recipient, message.recipient_id = "", None
+
+
+def _owner(message: Message) -> Owner:
+    request = message.row.request
+    return request.tenant, int(request.mode), message.recipient
 
 
 async def _leave(claim: Claim, rows: Sequence[WorkRow], reason: Reason) -> None:

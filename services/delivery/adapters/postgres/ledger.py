@@ -14,6 +14,7 @@ from libs.clock import Clock
 from libs.errors import Unavailable
 from libs.keyring import Keyring
 from libs.storage.database import Database
+from libs.storage.erasures import Erased, mark
 from libs.storage.new_rows import written
 from libs.telemetry import get_logger
 from services.delivery.adapters.postgres import accept, claim, doubts, lease, projections, receipts, record, recover
@@ -69,7 +70,8 @@ class PostgresLedger:
         await self.have_days({day for day in days if day >= oldest})
 
         async def run(connection: Any, look: bool) -> list[UUID]:
-            return await accept.store(connection, requests, now, oldest, look)
+            known = await accept.without_erased_recipients(connection, requests, self.keyring)
+            return await accept.store(connection, known, now, oldest, look)
 
         return await self._adding(run)
 
@@ -172,11 +174,13 @@ class PostgresLedger:
 
         await self._transaction(run)
 
-    async def erase(self, whom: Sequence[tuple[int, int, str]]) -> int:
-        """Wipe recipients (tenant, mode, key) from all requests; return the number of slots."""
+    async def erase(self, erased: Sequence[Erased]) -> int:
+        """Wipe recipients from all requests, and from those that arrive later; return the number of slots."""
+        await mark(self.database, erased)
+        whom = sorted({(tenant, int(mode), recipient) for tenant, mode, recipient, _ in erased})
 
         async def run(connection: Any) -> int:
-            return sum([await projections.erase(connection, self.keyring, one) for one in sorted(whom)])
+            return sum([await projections.erase(connection, self.keyring, one) for one in whom])
 
         return await self._transaction(run)
 

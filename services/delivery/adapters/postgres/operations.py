@@ -53,6 +53,9 @@ _CANCEL = """
 update request set cancelled_at = $4 where tenant = $1 and mode = $2 and cause_id = $3 and settled_at is null
   and cancelled_at is null and id >= $5 and id < $6 returning id
 """
+_KNOWN_CAUSE = """
+select exists (select from request where tenant = $1 and mode = $2 and cause_id = $3 and id >= $4 and id < $5)
+"""
 # the sender ends them as skipped(cancelled), like every other message
 _AT_ONCE = """
 update work set due_at = $2, held = false, held_sender = null where request_id = any($1::uuid[])
@@ -122,13 +125,18 @@ class PostgresOperations:
             rows = await connection.fetch(_HOLDS, scope[0], int(scope[1]), *after, limit)
         return [_hold(row) for row in rows]
 
-    async def cancel(self, scope: tuple[int, Mode], cause: UUID, now: datetime, events: Sequence[Outgoing]) -> int:
-        """Mark the cause's open requests as cancelled and wake their work; return their number."""
+    async def cancel(
+        self, scope: tuple[int, Mode], cause: UUID, now: datetime, events: Sequence[Outgoing]
+    ) -> int | None:
+        """Mark the cause's open requests as cancelled and wake their work; return their number, None if no request of
+        this cause ever arrived."""
         async with self.database.transaction() as connection:
             rows = await connection.fetch(_CANCEL, scope[0], int(scope[1]), cause, now, *moment_of(cause))
             if rows:
                 await connection.execute(_AT_ONCE, [row[0] for row in rows], now)
                 await append(connection, events)
+            elif not await connection.fetchval(_KNOWN_CAUSE, scope[0], int(scope[1]), cause, *moment_of(cause)):
+                return None
             return len(rows)
 
     async def put_sender(self, setup: SenderSetup, events: Sequence[Outgoing]) -> bool:

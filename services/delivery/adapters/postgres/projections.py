@@ -27,10 +27,12 @@ select id, body, marks from request
 where tenant = $1 and mode = $2 and body is not null and position($3::bytea in marks) > 0 order by id for update
 """
 _WIPE = "update request set body = $2, marks = $3 where id = $1"
-_NAMELESS = """
-update message m set recipient_id = null, detail = null from unnest($1::uuid[]) as k (notification_id)
-where m.notification_id = k.notification_id
-"""
+_NAMELESS = (
+    """update message m set recipient_id = null, detail = null from unnest($1::uuid[]) as k (notification_id)
+       where m.notification_id = k.notification_id""",
+    """update receipt r set detail = null from unnest($1::uuid[]) as k (notification_id)
+       where r.notification_id = k.notification_id""",
+)
 
 
 async def suppress(connection: Any, changes: Sequence[Suppression]) -> None:
@@ -85,5 +87,6 @@ async def erase(connection: Any, keyring: Keyring, whom: tuple[int, int, str]) -
         blank = b"".join(bytes(8) if n in ordinals else marks[8 * n : 8 * n + 8] for n in range(len(body)))
         await connection.execute(_WIPE, id_, body.without(ordinals), blank)
     if erased:
-        await connection.execute(_NAMELESS, sorted(erased))
+        for statement in _NAMELESS:
+            await connection.execute(statement, sorted(erased))
     return len(erased)

@@ -150,6 +150,7 @@ class PostgresReads:
                 standing = found.setdefault(id_, Standing(id_))
                 standing.request_id, standing.expires_at = request.id, request.expires_at
                 standing.subject, standing.communication = request.subject, request.communication
+                standing.cause_id, standing.release_id = request.cause_id, request.release_id
                 standing.recipient = slot.recipient if slot else ""
                 standing.work += [_work(row) for row in work if row[0] == request.id and ordinal in row[1]]
         for message in messages:
@@ -195,6 +196,7 @@ class PostgresReads:
             raw = requests[row.request_id].body
             slot = Body(self.keyring, row.request_id, raw).slot(row.ordinal) if raw else None
             row.recipient = slot.recipient if slot else ""
+            row.erased = slot is None and raw is not None
 
 
 async def _history(connection: Any, rows: Sequence[MessageRow]) -> None:

@@ -4,7 +4,8 @@ A receipt may come before our own record, after it, or for a superseded attempt.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from services.delivery.adapters.postgres.lease import read_requests
 from services.delivery.adapters.postgres.recover import OpenBody
 from services.delivery.adapters.postgres.settle import settle
 from services.delivery.domain.accounts import Moves, Unit
+from services.delivery.domain.bodies import Body, Slot
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.receiving import verdict_of
 from services.delivery.ports import Realm, Received
@@ -65,6 +67,7 @@ where k.status = 2 and m.notification_id = k.notification_id and m.address_id = 
 _REACHED = sorted(int(kind) for kind in REACHED)
 
 Key = tuple[UUID, int]
+_WIPED = Slot(UUID(int=0), "", None)
 
 
 async def apply(
@@ -77,30 +80,38 @@ async def apply(
     found = await connection.fetch(_ABOUT, [key[0] for key in keys], [key[1] for key in keys], tenant, mode)
     about: dict[Key, Any] = {(row[0], row[1]): row for row in found}
     known = [n for n in news if (n.notification_id, n.address_id) in about]
-    fresh = await _keep(connection, known)
+    requests = await read_requests(connection, {row[2] for row in about.values()}) if known else {}
+    names = _names(about, {id_: open_body(id_, r.body) for id_, r in requests.items() if r.body is not None})
+    fresh = await _keep(connection, known, names)
     if not fresh:
         return Received(len(known), 0)
-    moved = await _apply(connection, fresh, now)
-    requests = await read_requests(connection, {row[2] for row in about.values()})
-    bodies = {id_: open_body(id_, r.body) for id_, r in requests.items() if r.body is not None}
-
-    def recipient(row: Any) -> str:
-        slot = bodies[row[2]].slot(row[3]) if row[2] in bodies else None
-        return slot.recipient if slot else ""
-
+    moved = await _apply(connection, [_stored(one, names) for one in fresh], now)
     moves = Moves()
     for notification, address, attempt, was, status, reason in moved:
         _move(about[notification, address], (attempt, was, status, reason), moves, now)
     for request_id, transitions in moves.transitions.items():
-        moves.transitions[request_id] = [
-            _named(t, recipient(about[t.notification_id, t.address_id])) for t in transitions
-        ]
+        moves.transitions[request_id] = [_named(t, names[t.notification_id, t.address_id] or "") for t in transitions]
     await settle(connection, moves, now, requests)
-    await append(connection, _recorded(fresh, about, requests, recipient))
+    await append(connection, _recorded(fresh, about, requests, names))
     return Received(len(known), len(fresh))
 
 
-async def _keep(connection: Any, news: Sequence[ReceiptNews]) -> list[ReceiptNews]:
+def _names(about: Mapping[Key, Any], bodies: Mapping[UUID, Body]) -> dict[Key, str | None]:
+    """Return each message's recipient: None if erased, empty once the request's body was wiped."""
+    names: dict[Key, str | None] = {}
+    for key, row in about.items():
+        slot = bodies[row[2]].slot(row[3]) if row[2] in bodies else _WIPED
+        names[key] = slot.recipient if slot else None
+    return names
+
+
+def _stored(news: ReceiptNews, names: Mapping[Key, str | None]) -> ReceiptNews:
+    """Return it as it is stored: the words about an erased recipient go no further than to `bounce`, which reads
+    them."""
+    return replace(news, detail=None) if names[news.notification_id, news.address_id] is None else news
+
+
+async def _keep(connection: Any, news: Sequence[ReceiptNews], names: Mapping[Key, str | None]) -> list[ReceiptNews]:
     first: dict[tuple[Any, Any], ReceiptNews] = {(n.provider, n.event_id): n for n in reversed(news)}
     rows = await connection.fetch(
         _KEEP,
@@ -111,7 +122,7 @@ async def _keep(connection: Any, news: Sequence[ReceiptNews]) -> list[ReceiptNew
         [n.attempt for n in first.values()],
         [int(n.kind) for n in first.values()],
         [n.at for n in first.values()],
-        [n.detail for n in first.values()],
+        [_stored(n, names).detail for n in first.values()],
         [n.opinion.vendor_class if n.opinion else None for n in first.values()],
     )
     return [first[row[0], row[1]] for row in rows]
@@ -168,7 +179,7 @@ def _named(transition: Transition, recipient: str) -> Transition:
     return Transition(**(fields | {"recipient": recipient}))
 
 
-def _receipt(news: ReceiptNews, recipient: str | None, address_hash: bytes | None) -> Receipt:
+def _receipt(news: ReceiptNews, name: str | None, address_hash: bytes | None) -> Receipt:
     opinion = news.opinion
     return Receipt(
         provider=news.provider,
@@ -177,7 +188,7 @@ def _receipt(news: ReceiptNews, recipient: str | None, address_hash: bytes | Non
         attempt=news.attempt,
         kind=ReceiptKind(news.kind).word,
         at=news.at,
-        recipient=recipient,
+        recipient=name or None,
         address_hash=address_hash,
         detail=news.detail,
         reply_code=news.reply_code,
@@ -185,15 +196,19 @@ def _receipt(news: ReceiptNews, recipient: str | None, address_hash: bytes | Non
         vendor_class=opinion.vendor_class if opinion else None,
         vendor_category=opinion.category if opinion else None,
         vendor_permanent=opinion.permanent if opinion else None,
+        erased=name is None,
     )
 
 
-def _recorded(fresh: Sequence[ReceiptNews], about: dict[Key, Any], requests: Any, recipient: Any) -> list[Outgoing]:
+def _recorded(
+    fresh: Sequence[ReceiptNews], about: dict[Key, Any], requests: Any, names: Mapping[Key, str | None]
+) -> list[Outgoing]:
     """Build one event per request: its trace and subject go with it."""
     by_request: dict[UUID, list[Receipt]] = defaultdict(list)
     for news in fresh:
-        row = about[news.notification_id, news.address_id]
-        by_request[row[2]].append(_receipt(news, recipient(row) or None, row[8]))
+        key = news.notification_id, news.address_id
+        row = about[key]
+        by_request[row[2]].append(_receipt(news, names[key], row[8]))
     return [
         Outgoing(
             ReceiptRecorded(receipts=tuple(receipts)),

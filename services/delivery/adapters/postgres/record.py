@@ -6,10 +6,14 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
+import msgspec
+
 from libs.contracts.delivery import Rejection
+from libs.contracts.erasing import Owner
 from libs.contracts.outcomes import Status
 from libs.contracts.reasons import Reason
 from libs.ids import message_id
+from libs.storage.erasures import erased_among
 from services.delivery.adapters.postgres.settle import settle
 from services.delivery.adapters.postgres.transitions import transition
 from services.delivery.adapters.postgres.turns import Turn, queue_turns
@@ -48,6 +52,7 @@ where k.status = 2 and m.notification_id = k.notification_id and m.address_id = 
 """
 # Retries of one request are rounded to steps of up to a second: hundreds that failed together wake together.
 _LONGEST_STEP_SECONDS = 1.0
+_CALLED_WITHIN = timedelta(minutes=15)  # longer than a lease
 
 
 async def record(connection: Any, results: Sequence[Result], finished: Sequence[WorkRow], now: datetime) -> None:
@@ -59,6 +64,7 @@ async def record(connection: Any, results: Sequence[Result], finished: Sequence[
     moves = Moves()
     for row in finished:
         moves.touch(row.request.id)
+    results = await _without_erased_words(connection, results, now)
     applied = await _apply(connection, results, now) if results else []
     for result, was in applied:
         _move(result, was, moves, now)
@@ -66,6 +72,22 @@ async def record(connection: Any, results: Sequence[Result], finished: Sequence[
     heads = {row.request.id: row.request for row in finished}
     heads |= {result.message.row.request.id: result.message.row.request for result in results}
     await settle(connection, moves, now, heads)
+
+
+async def _without_erased_words(connection: Any, results: Sequence[Result], now: datetime) -> Sequence[Result]:
+    """A recipient may be erased during the call: the provider's words about them are not stored."""
+    worded = [result for result in results if result.detail]
+    if not worded:
+        return results
+    erased = await erased_among(connection, (_owner(result) for result in worded), now - _CALLED_WITHIN)
+    if not erased:
+        return results
+    return [msgspec.structs.replace(one, detail=None) if _owner(one) in erased else one for one in results]
+
+
+def _owner(result: Result) -> Owner:
+    request = result.message.row.request
+    return request.tenant, int(request.mode), result.message.recipient
 
 
 async def _apply(connection: Any, results: Sequence[Result], now: datetime) -> list[tuple[Result, Status]]:

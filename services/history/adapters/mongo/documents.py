@@ -85,7 +85,8 @@ def of_receipts(batch: Sequence[Envelope]) -> dict[str, Write]:
                 "provider": r.provider,
             }
             write = _write(writes, envelope, r.message)
-            write.fields |= _person(r.recipient, r.address_hash) | _words(f"receipt_{key}", r.detail)
+            words = None if r.erased else r.detail
+            write.fields |= _person(r.recipient, r.address_hash) | _words(f"receipt_{key}", words)
             write.fields[f"receipts.{key}"] = told
     return writes
 

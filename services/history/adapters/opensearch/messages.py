@@ -44,7 +44,7 @@ def of_receipts(batch: Sequence[Envelope]) -> list[Entry]:
         for r in data.receipts:
             key = hashlib.blake2b(f"{r.provider}\0{r.provider_event_id}".encode(), digest_size=8).hexdigest()
             told = {"attempt": r.attempt, "receipt": r.kind, "provider": r.provider}
-            told |= _person(r.recipient, r.address_hash, r.detail)
+            told |= _person(r.recipient, r.address_hash, None if r.erased else r.detail)
             entries.append(_entry(envelope, "receipt", f"{r.message}.r{key}", (r.message, r.at), told))
     return entries
 

@@ -1,13 +1,15 @@
 """Messages in columns: one row per transition, receipt and refusal."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from libs.contracts.delivery import MessageRecorded, Transition
 from libs.contracts.envelope import Envelope
+from libs.contracts.erasing import Owner
 from libs.contracts.outcomes import Channel, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.ids import parse_message_id, time_of
@@ -100,26 +102,30 @@ class PostgresTimeline:
                 await connection.execute(_ADD_TRANSITIONS[look], *by_kind(rows, _OWN_OF_TRANSITION))
 
     async def record_receipts(self, batch: Sequence[Envelope]) -> None:
-        rows = []
+        rows: list[tuple[Any, ...]] = []
+        whose: list[Owner] = []
         for envelope in batch:
             for r in envelope.data.receipts:
+                whose.append((envelope.tenant, int(envelope.mode), r.recipient or ""))
                 notification, address = parse_message_id(r.message)
-                detail = redacted(r.detail) if r.detail else None
+                detail = redacted(r.detail) if r.detail and not r.erased else None
                 key = _event_key(r.provider, r.provider_event_id)
                 kind = ReceiptKind.parse(r.kind)
                 owner = (envelope.tenant, envelope.mode)
                 rows.append((notification, key, r.at, address, r.attempt, kind, *owner, r.provider, detail))
-        await self._add(_ADD_RECEIPTS, sorted(rows, key=lambda row: (row[0], row[3], row[1])))
+        await self._add(_ADD_RECEIPTS, rows, whose, lambda row: (row[0], row[3], row[1]))
 
     async def record_rejections(self, batch: Sequence[Envelope]) -> None:
-        rows = []
+        rows: list[tuple[Any, ...]] = []
+        whose: list[Owner] = []
         for envelope in batch:
             for r in envelope.data.rejections:
+                whose.append((envelope.tenant, int(envelope.mode), r.recipient or ""))
                 notification, address = parse_message_id(r.message)
                 codes = (r.enhanced_code, r.error, redacted(r.text))
                 owner = (envelope.tenant, envelope.mode)
                 rows.append((notification, r.at, address, r.attempt, r.reply_code, r.final, *owner, *codes))
-        await self._add(_ADD_REJECTIONS, sorted(rows, key=lambda row: (row[0], row[2], row[3])))
+        await self._add(_ADD_REJECTIONS, rows, whose, lambda row: (row[0], row[2], row[3]))
 
     async def messages(self, wanted: Search) -> list[Message]:
         async with self.database.acquire() as connection:
@@ -133,11 +139,17 @@ class PostgresTimeline:
             rows = await connection.fetch(_FORGET, *owners)
             await connection.execute(_FORGET_TEXTS, [row["notification_id"] for row in rows])
 
-    async def _add(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    async def _add(
+        self, statement: str, rows: Sequence[tuple[Any, ...]], whose: Sequence[Owner], order: Callable[[Any], Any]
+    ) -> None:
+        """Add rows whose last column is what a provider said; `whose`: each row's recipient, if known."""
         if not rows:
             return
         async with self.database.transaction() as connection:
-            await connection.execute(statement, *columns(rows))
+            gone = await erased_among(connection, (one for one in whose if one[2]))
+            if gone:
+                rows = [_wordless(row, gone.get(one)) for row, one in zip(rows, whose, strict=True)]
+            await connection.execute(statement, *columns(sorted(rows, key=order)))
 
 
 def _request(envelope: Envelope, communication: int) -> tuple[Any, ...]:
@@ -179,6 +191,11 @@ def _nameless(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
     if erased_at is None or time_of(row[0]) > erased_at:
         return row
     return *row[:3], None, None, *row[5:17], None
+
+
+def _wordless(row: tuple[Any, ...], erased_at: datetime | None) -> tuple[Any, ...]:
+    """Return the row without words, if its cause was accepted before the erasure."""
+    return row if erased_at is None or time_of(row[0]) > erased_at else (*row[:-1], None)
 
 
 def _event_key(provider: str, event_id: str) -> int:

@@ -2,16 +2,19 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
 from libs import exact_json
 from libs.contracts.orders_notification import Decision, DecisionRecorded
-from libs.contracts.outcomes import Lane, Mode
+from libs.contracts.outcomes import Lane
+from libs.ids import time_of
 from libs.keyring import Keyring
 from libs.messaging import outbox
 from libs.messaging.outbox import FIRST_LANE, SECOND_LANE, Outgoing
 from libs.storage.database import Database
+from libs.storage.erasures import Erased, erased_among, mark
 from libs.storage.new_rows import insert, written
 from services.orders_notification.adapters.postgres import rejections
 from services.orders_notification.domain.intake import Kept, Prepared
@@ -55,6 +58,7 @@ class PostgresEvents:
     async def store(self, prepared: Sequence[Prepared], kept: Sequence[Kept], now: datetime) -> Stored:
         """Claim the keys first: an event that another batch, or this one, has already brought is not written again."""
         async with self._database.transaction() as connection:
+            prepared, kept, dropped = await _without_erased(connection, prepared, kept)
             first = await self._claim(connection, prepared)
             fresh = [item for item in prepared if first[item.key] == item.cause]
             if fresh:
@@ -62,7 +66,7 @@ class PostgresEvents:
             rows = await rejections.insert(connection, kept, now, self._keyring) if kept else {}
             new = [item for item in kept if rows[item.id] == item.id]
             await outbox.append(connection, [*_outgoing(fresh, now), *_told(new, now)])
-        return Stored(first, rows)
+        return Stored(first, rows | dropped)
 
     async def _claim(self, connection: Any, prepared: Sequence[Prepared]) -> dict[UUID, UUID]:
         if not prepared:
@@ -82,7 +86,7 @@ class PostgresEvents:
         records: list[tuple[Any, ...]] = []
         further: list[tuple[Any, ...]] = []
         for item in fresh:
-            named = _named(item)
+            named = item.named
             records.append((*_row(item, named), now, now))
             further.extend((item.origin.tenant, int(item.origin.mode), other, item.cause) for other in named[1:])
         await connection.copy_records_to_table("event", records=records, columns=_COLUMNS)
@@ -100,19 +104,40 @@ class PostgresEvents:
 
         await written(run)
 
-    async def erase(self, tenant: int, mode: Mode, recipient: str) -> None:
-        async with self._database.transaction() as connection:
-            quoted = exact_json.dumps(recipient).decode()  # in JSON no other text can look like this
-            await connection.execute(_ERASE, tenant, int(mode), recipient, quoted)
-            await connection.execute(_ERASE_AMONG, tenant, int(mode), recipient)
-            await rejections.erase(connection, tenant, mode, recipient)
+    async def erase(self, erased: Sequence[Erased]) -> None:
+        await mark(self._database, erased)
+        for tenant, mode, recipient, _ in erased:
+            async with self._database.transaction() as connection:
+                quoted = exact_json.dumps(recipient).decode()  # in JSON no other text can look like this
+                await connection.execute(_ERASE, tenant, int(mode), recipient, quoted)
+                await connection.execute(_ERASE_AMONG, tenant, int(mode), recipient)
+                await rejections.erase(connection, tenant, mode, recipient)
 
 
-def _named(item: Prepared) -> list[str]:
-    """Return everybody that the event is about: the decisions' recipients, those not told, and its own; it is erased
-    with each."""
-    itself = [item.event.recipient] if item.event.recipient is not None else []
-    return list(dict.fromkeys([*item.decided.recipients, *item.decided.untold, *itself]))
+async def _without_erased(
+    connection: Any, prepared: Sequence[Prepared], kept: Sequence[Kept]
+) -> tuple[Sequence[Prepared], Sequence[Kept], dict[UUID, UUID]]:
+    """Return both without the recipients who were erased after the events had come, and the ids of the rejections that
+    are not stored at all. Must be the first statement of its transaction."""
+    since = min([*(item.came_at for item in prepared), *map(_came_at, kept)], default=None)
+    named = ((item.origin, name) for item in prepared for name in item.named)
+    about = ((item.origin, item.recipient) for item in kept if item.recipient)
+    owners = ((origin.tenant, int(origin.mode), name) for origin, name in chain(named, about))
+    erased = await erased_among(connection, owners, since)
+    if not erased:
+        return prepared, kept, {}
+
+    def gone(item: Prepared | Kept, came_at: datetime, names: Sequence[str | None]) -> set[str]:
+        realm = (item.origin.tenant, int(item.origin.mode))
+        return {name for name in names if name and (at := erased.get((*realm, name))) is not None and came_at <= at}
+
+    stays = [item for item in kept if not gone(item, _came_at(item), [item.recipient])]
+    less = [item.without(names) if (names := gone(item, item.came_at, item.named)) else item for item in prepared]
+    return less, stays, {item.id: item.id for item in kept if item not in stays}
+
+
+def _came_at(item: Kept) -> datetime:
+    return item.came_at or time_of(item.id)
 
 
 def _row(item: Prepared, recipients: list[str]) -> tuple[Any, ...]:
@@ -143,7 +168,7 @@ def _outgoing(fresh: Sequence[Prepared], now: datetime) -> Iterator[Outgoing]:
         for request in item.decided.requests:
             yield Outgoing(
                 event=request,
-                key=request.recipients[0].key,
+                key=request.recipients[0].key or str(item.cause),
                 tenant=tenant,
                 mode=mode,
                 subject=subject,

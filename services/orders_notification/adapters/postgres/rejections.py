@@ -1,6 +1,7 @@
 """Deliveries that could not become events, sealed as they came, until they expire."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,18 +18,27 @@ from libs.keyring import Keyring
 from libs.messaging import outbox
 from libs.messaging.outbox import Outgoing
 from libs.storage.database import Database
-from services.orders_notification.domain.intake import BY_TOPIC, Kept, Raw
+from services.orders_notification.domain.intake import Kept, Raw
 from services.orders_notification.ports.rejections import Filter, Rejection
 from services.orders_notification.ports.sources import Author
 
+# headers that differ each time a sender repeats a delivery: Stripe signs the time anew, proxies count their requests
+_OF_AN_ATTEMPT = re.compile(
+    r"signature|timestamp|trace(parent|state)|forwarded|(request|correlation)-id|retry|attempt|^(date|via|user-agent)$"
+)
 _INSERT = """
 insert into rejection as r (id, tenant, mode, source, client, reason, errors, event_type, event_source, event_id,
                             subject, headers, query, body, sealed, digest, received_at, last_at, recipient)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '{}', '{}', '', $12, $13, $14, $14, $15)
 on conflict (tenant, mode, digest) where state = 0
 do update set times = r.times + 1, last_at = excluded.last_at, reason = excluded.reason, errors = excluded.errors,
-  recipient = coalesce(excluded.recipient, r.recipient)
+  event_type = coalesce(excluded.event_type, r.event_type), recipient = coalesce(excluded.recipient, r.recipient)
 returning id
+"""
+_REJECTED_AGAIN = """
+update rejection set times = times + 1, last_at = $2, reason = $3, errors = $4, event_type = coalesce($5, event_type),
+  recipient = coalesce($6, recipient)
+where id = $1
 """
 _COLUMNS = """
 id, source, client, reason, errors, event_type, event_source, event_id, subject, headers, query, body, sealed,
@@ -66,10 +76,14 @@ async def erase(connection: Any, tenant: int, mode: Mode, recipient: str) -> Non
 
 
 async def insert(connection: Any, kept: Sequence[Kept], now: datetime, keyring: Keyring) -> dict[UUID, UUID]:
-    """Store rejections; return the row of each: an earlier one's where a sender retries the same bytes."""
+    """Store rejections; return the row of each: an earlier one's where a sender repeats a delivery, or we replay it."""
     digests = {item.id: _digest(item) for item in kept}
     rows: dict[UUID, UUID] = {}
     for item in sorted(kept, key=lambda item: (item.origin.tenant, item.origin.mode, digests[item.id])):
+        if (row := item.origin.replayed) is not None:  # its digest may be of another version of ours
+            rows[item.id] = row
+            await connection.execute(_REJECTED_AGAIN, row, now, *_verdict(item))
+            continue
         rows[item.id] = await connection.fetchval(
             _INSERT, *_row(item, _sealed(keyring, item.id, item.raw), digests[item.id], now)
         )
@@ -77,13 +91,13 @@ async def insert(connection: Any, kept: Sequence[Kept], now: datetime, keyring: 
 
 
 def _digest(item: Kept) -> bytes:
-    """Hash a webhook's bytes; for an event its key and data, because we may have added the time ourselves."""
-    if item.origin.client.startswith(BY_TOPIC):
-        # two messages may differ only in their keys; a redelivered one has the same headers
-        said = exact_json.dumps([item.origin.source, sorted(item.raw.headers.items())])
-        return hashlib.sha256(said + b"\0" + item.raw.body).digest()
+    """Hash a delivery as received; for an event its key and data, because we may have added the time ourselves."""
     if item.origin.source is not None or item.event is None:
-        return hashlib.sha256(f"{item.origin.source}\0".encode() + item.raw.body).digest()
+        # Shopify sends one order's body on several topics, and two messages may differ only in their keys
+        raw = item.raw
+        headers = sorted(pair for pair in raw.headers.items() if not _OF_AN_ATTEMPT.search(pair[0]))
+        said = exact_json.dumps([item.origin.source, headers, sorted(raw.query.items())])
+        return hashlib.sha256(said + b"\0" + raw.body).digest()
     key = f"{len(item.event.source)}:{item.event.source}:{item.event.id}\0"
     return hashlib.sha256(key.encode() + item.event.body).digest()
 
@@ -92,24 +106,30 @@ def _sealed(keyring: Keyring, id_: UUID, raw: Raw) -> bytes:
     return keyring.seal(_PURPOSE, msgspec.msgpack.encode(raw), id_.bytes)
 
 
+def _verdict(item: Kept) -> tuple[Any, ...]:
+    errors = [{"pointer": error.pointer, "detail": error.detail} for error in item.errors]
+    return int(item.reason), errors, item.event.type if item.event else None, item.recipient
+
+
 def _row(item: Kept, sealed: bytes, digest: bytes, now: datetime) -> tuple[Any, ...]:
     event = item.event
+    reason, errors, event_type, recipient = _verdict(item)
     return (
         item.id,
         item.origin.tenant,
         int(item.origin.mode),
         item.origin.source,
         item.origin.client,
-        int(item.reason),
-        [{"pointer": error.pointer, "detail": error.detail} for error in item.errors],
-        event.type if event else None,
+        reason,
+        errors,
+        event_type,
         event.source if event else None,
         event.id if event else None,
         event.subject if event else None,
         sealed,
         digest,
         now,
-        item.recipient,
+        recipient,
     )
 
 

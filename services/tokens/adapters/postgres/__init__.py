@@ -1,20 +1,24 @@
 """Postgres: plain SQL, arrays in and rows out, sorted by what they lock."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence, Set
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from libs.messaging.erasing import erase_letters
 from libs.messaging.outbox import Outgoing, append
 from libs.storage.database import Database
+from libs.storage.erasures import Erased, erased_among, remember
 from services.tokens.adapters.postgres.addresses import PostgresAddresses
 from services.tokens.adapters.postgres.consents import PostgresConsents
 from services.tokens.adapters.postgres.imports import PostgresImports, advance, keep_refusals
 from services.tokens.adapters.postgres.reads import PostgresReader
 from services.tokens.adapters.postgres.recipients import PostgresRecipients
 from services.tokens.domain.imports import Account, Refusal
+from services.tokens.domain.recipients import Realm
 from services.tokens.ports import AddressRows, ConsentRows, Contended, RecipientRows, Unit
 
 # Two writers collided: a deadlock, a unique index that another writer reached first, a row gone meanwhile.
@@ -37,6 +41,15 @@ class PostgresUnit:
         self.recipients: RecipientRows = PostgresRecipients(connection)
         self.addresses: AddressRows = PostgresAddresses(connection)
         self.consents: ConsentRows = PostgresConsents(connection)
+
+    async def remember_erased(self, erased: Sequence[Erased]) -> None:
+        await remember(self._connection, erased)
+        await erase_letters(self._connection, erased)
+
+    async def erased_since(self, realm: Realm, keys: Collection[str], since: datetime) -> Set[str]:
+        owners = ((realm.tenant, int(realm.mode), key) for key in keys)
+        found = await erased_among(self._connection, owners, since)
+        return {owner[2] for owner, at in found.items() if at >= since}
 
     async def publish(self, events: Sequence[Outgoing]) -> None:
         await append(self._connection, events)

@@ -1,0 +1,50 @@
+"""Promise: a webhook's template that forgets the quotes around a value sends JSON all the same, whatever the data."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from libs import exact_json
+from libs.rendering import WebhookContent, compile_template
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        ("B-1", "B-1"),
+        ('a "quoted", "admin": true', 'a "quoted", "admin": true'),
+        (7, 7),
+        ("19.90", Decimal("19.90")),
+        ("007", "007"),
+        ("", ""),
+        (True, True),
+        (None, None),
+        (["a", 1], ["a", 1]),
+        ({"a": [None]}, {"a": [None]}),
+    ],
+)
+@pytest.mark.parametrize(
+    "source",
+    [
+        '{"v": {{ event.data.v }}}',
+        '{"a": "{{ event.data.v }}", {% if true %}"v": {{ event.data.v }}{% else %}"v": {{ event.data.w }}{% endif %}}',
+        '{"l": [{% for i in (1..2) %}{{ event.data.v }}{% unless forloop.last %}, {% endunless %}{% endfor %}],'
+        ' "v": {{ event.data.v }}}',
+    ],
+)
+def test_a_value_without_quotes_in_a_webhook_is_json_for_any_data(source: str, value: Any, sent: Any) -> None:
+    content = compile_template("webhook", "en", {"json": source}).render({"event": {"data": {"v": value}}})
+
+    assert isinstance(content, WebhookContent)
+    assert exact_json.loads(content.body)["v"] == sent
+
+
+def test_a_value_without_quotes_that_an_event_may_lack_is_null() -> None:
+    parts = {"json": '{"v": {{ event.data.v }}}'}
+    template = compile_template("webhook", "en", parts, optional=frozenset({"event.data.v"}))
+
+    made = template.render({"event": {"data": {}}})
+
+    assert isinstance(made, WebhookContent)
+    assert made.body == b'{"v": null}'
