@@ -116,6 +116,20 @@ def test_each_alarm_uses_existing_metrics_and_labels_and_says_what_to_do(rule: d
     assert rule["annotations"]["description"]
 
 
+_STEP = re.compile(r"increase\(\s*(?P<name>depesche_\w+)(?P<labels>{[^}]*})?\[(?P<window>\w+)\]\)\)? > 0(?!\.)")
+
+
+def test_an_alarm_about_a_single_event_sees_a_counters_first_one() -> None:
+    """A labelled counter appears with the value 1, so that it never increases to it."""
+    alone = [rule for rule in alerts() if "for" not in rule]
+    steps = [(rule["expr"], step) for rule in alone for step in _STEP.finditer(rule["expr"])]
+    labelled = [(expr, step) for expr, step in steps if len(declared()[step["name"]].args) > 2]
+    assert len(labelled) >= 7
+    for expr, step in labelled:
+        series = f"{step['name']}{step['labels'] or ''}"
+        assert f"({series} unless {series} offset {step['window']}) > 0" in expr
+
+
 def test_every_alarm_on_the_page_is_a_rule() -> None:
     rows = re.findall(r"^\| `(depesche_\w+)[^|]*\|[^|]*\|([^|]*)\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     wanted = {name for name, alarm in rows if alarm.strip() != "–"}

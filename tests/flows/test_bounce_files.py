@@ -104,6 +104,20 @@ async def test_a_time_that_cannot_be_is_refused(world: World, since: str) -> Non
             assert (await client.get(path, params={"since": since})).status_code == 422, path
 
 
+@pytest.mark.parametrize("key", ["test", "other"])
+async def test_files_feed_and_figures_hold_nothing_of_another_tenant_or_mode(world: World, key: str) -> None:
+    await said(world, ["ann"])
+    await said(world, ["bob"], "550 5.7.1 Message rejected due to content policy: listed at 192.0.2.1")
+    await world.post("/v1/suppressions", {"address": "ann@example.com", "note": "asked for it"})
+    for who, some in (("key", True), (key, False)):
+        async with world.client(who) as client:
+            for path in ("bounces", "suppressions"):
+                answer = await client.get(f"/v1/{path}:export", params={"since": SINCE})
+                assert (answer.status_code, bool(answer.text)) == (200, some), path
+        for path, field in (("bounces:feed", "items"), ("statistics", "rows"), ("reputation", "items")):
+            assert bool((await world.get(f"/v1/{path}", key=who))[field]) is some, path
+
+
 async def test_an_export_that_nobody_reads_is_cut_off_and_gives_its_place_back(world: World) -> None:
     await said(world, [f"u{n}" for n in range(600)])  # more than one fetch
     reads = PostgresReads(world.service.deps.reads.database, max_exports=1, export_idle_seconds=1.0)

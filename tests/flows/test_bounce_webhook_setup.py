@@ -5,6 +5,8 @@ from uuid import uuid4
 
 import pytest
 
+from libs.contracts.bounce import BounceClassified
+from libs.contracts.outcomes import Mode
 from libs.contracts.tokens import RecipientErased
 from libs.errors import Unauthorized
 from services.bounce.adapters.webhook_calls import HttpCaller
@@ -115,6 +117,15 @@ async def test_edits_need_the_version_that_was_read_and_strangers_see_nothing(wo
         for _ in range(20):
             await set_up(world, receiver)
         assert (await client.post("/v1/webhooks", json=body)).status_code == 409
+
+
+async def test_a_webhook_hears_of_its_own_tenant_and_mode_alone(world: World, receiver: Receiver) -> None:
+    hooks = {"url": receiver.url, "kinds": BOTH}
+    made = {key: (await world.post("/v1/webhooks", hooks, key=key)).json()["id"] for key in ("key", "test", "other")}
+    full = BounceClassified(bounce_id=uuid4(), category="mailbox-full", group="soft", address_hash=bytes(32), at=NOW)
+    await world.hear(full, mode=Mode.TEST)
+    waiting = {key: (await world.get(f"/v1/webhooks/{id_}", key=key))["waiting"] for key, id_ in made.items()}
+    assert waiting == {"key": 0, "test": 1, "other": 0}
 
 
 async def test_what_is_old_or_of_an_erased_recipient_goes(world: World, receiver: Receiver) -> None:

@@ -54,6 +54,14 @@ async def record(cluster: _Cluster) -> None:
     await OpenSearchAudit(cluster, prefix="a").record_documents(DOCUMENTS)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (1_000, [1_000]), (1_001, [1_000, 1])])
+async def test_a_batch_is_cut_into_bulks_and_loses_nothing(count: int, sizes: list[int]) -> None:
+    cluster, documents = _Cluster([201]), [document_of(bounced()) for _ in range(count)]
+    await OpenSearchAudit(cluster, prefix="a").record_documents(documents)  # type: ignore[arg-type]
+    assert [len(ids) for ids in cluster.bulks] == sizes
+    assert sorted(id_ for ids in cluster.bulks for id_ in ids) == sorted(str(document.id) for document in documents)
+
+
 async def test_only_items_rejected_as_busy_are_resent() -> None:
     cluster = _Cluster([201, 429, 409], [429], [201])
     await record(cluster)
