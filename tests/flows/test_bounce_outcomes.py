@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -16,12 +17,10 @@ from tests.flows.test_bounce_rereading import again, ruled
 
 __all__ = ["world"]
 
-# what the version before looks for; and docs/operations.md
+# what the version before looks for, and how to hand over to it
 _ITS_DUE = "select id from mail where state = 0 and due_at <= now()"
-_PUT_BACK = """
-with waiting as (delete from mail_waiting returning id)
-update mail set state = 0, due_at = now() where id in (select id from waiting)
-"""
+_OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+_PUT_BACK = _OPERATIONS.read_text().partition("```sql\nwith waiting as")[2].partition("```")[0]
 
 
 async def listed(world: World, **query: str) -> list[tuple[str, str | None]]:
@@ -104,8 +103,9 @@ async def test_a_mail_that_two_readers_judged_by_different_rules_is_listed_once(
     await world.read_waiting()
     await ruled(world, "mailbox-full")
     await read_kept(world.service.deps, slow.mails)
-    assert await listed(world) == [(str(mail), "mailbox-full")]
-    assert (await world.get(f"/v1/mails/{mail}"))["outcome"] == "mailbox-full"
+    assert len(await rows(world, "select from bounce")) == 2
+    assert await listed(world) == [(str(mail), "unknown-user")]
+    assert (await world.get(f"/v1/mails/{mail}"))["outcome"] == "unknown-user"
 
 
 async def test_a_slow_reader_neither_postpones_nor_closes_what_another_one_has_read(world: World) -> None:
@@ -127,6 +127,14 @@ async def test_another_mail_about_the_same_has_the_same_outcome(world: World) ->
     await world.read_waiting()
     assert sorted(await listed(world)) == sorted((str(mail), "unknown-user") for mail in (first, second, third))
     assert len((await world.get("/v1/bounces"))["items"]) == 1
+
+
+async def test_facts_about_others_in_a_mail_are_not_its_outcome(world: World) -> None:
+    other = b"Final-Recipient: rfc822; bo@customer.example\r\nAction: failed\r\nStatus: 5.2.2\r\n\r\nFinal-Recipient"
+    mail = await world.over_smtp(report(world.path).replace(b"Final-Recipient", other, 1))
+    await world.read_waiting()
+    assert len(await rows(world, "select from bounce where mail_id = $1", mail)) == 2
+    assert await listed(world) == [(str(mail), "unknown-user")]
 
 
 async def test_a_mail_waits_until_delivery_answers(world: World) -> None:
@@ -261,7 +269,7 @@ async def test_the_version_before_leaves_alone_what_waits_here(world: World) -> 
 
 async def test_what_the_version_before_has_stored_is_read(world: World) -> None:
     mail = await world.over_smtp(report(world.path))
-    await rows(world, _PUT_BACK)  # as it stores them
+    await rows(world, f"with waiting as{_PUT_BACK}")  # as it stores them
     assert [row["id"] for row in await rows(world, _ITS_DUE)] == [mail]
     assert await world.read_waiting() == 1
     assert await listed(world) == [(str(mail), "unknown-user")]

@@ -15,33 +15,32 @@ update mail set state = closing.state, outcome = closing.outcome, message = clos
   attempts = attempts + 1,
   tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
 from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::smallint[], $6::smallint[], $7::boolean[])
-  as closing (id, state, outcome, message, tenant, mode, is_new)
-where mail.id = closing.id and (mail.state < 1 or closing.is_new and mail.outcome is null)
+  as closing (id, state, outcome, message, tenant, mode, waited)
+where mail.id = closing.id and (mail.state < 1 or closing.waited)
 """
 
 
 async def close_all(connection: Any, closing: Sequence[Closing]) -> None:
     """Close mails that made no fact about a message, within the caller's transaction; closed ones stay as they are."""
-    if closing:
-        ended = await _end_waiting(connection, [one.mail for one in closing])
-        await _write(connection, closing, ended)
+    await _write(connection, closing, await _end_waiting(connection, [one.mail for one in closing]))
 
 
 async def close_by_facts(connection: Any, facts: Sequence[NewFact], fresh: Sequence[NewFact]) -> set[UUID]:
-    """Close the mails of facts; return those whose outcome is a fact of `fresh`, which the transaction is to add."""
+    """Close the mails of facts, of which the transaction adds those in `fresh`. Return the mails that waited beside
+    their row: a fresh fact about a message is the outcome of such a mail."""
     about = {fact.mail_id: fact for fact in facts if fact.mail_id and fact.message}
     if not about:
         return set()
     ended = await _end_waiting(connection, about)
-    own = {fact.mail_id for fact in fresh if fact.mail_id and fact.message}
+    told = ended & {fact.mail_id for fact in fresh if fact.mail_id and fact.message}
     others = [
         Closing(id_, "read", fact.fact.category, fact.message, (fact.tenant, fact.mode))
         for id_, fact in about.items()
-        if not (id_ in ended and id_ in own)
+        if id_ not in told
     ]
     if others:
-        await _write(connection, others, ended | own)
-    return ended & own
+        await _write(connection, others, ended)
+    return ended
 
 
 async def _end_waiting(connection: Any, mails: Collection[UUID]) -> set[UUID]:
@@ -49,13 +48,13 @@ async def _end_waiting(connection: Any, mails: Collection[UUID]) -> set[UUID]:
     return set(await connection.fetchval(_END, sorted(mails)) or ())
 
 
-async def _write(connection: Any, closing: Sequence[Closing], is_new: Set[UUID]) -> None:
-    """Write outcomes into the rows of mails that wait there, and of those in `is_new` that have none yet."""
+async def _write(connection: Any, closing: Sequence[Closing], waited: Set[UUID]) -> None:
+    """Write outcomes into the rows of mails in `waited`, and of those that wait there."""
     rows = [
         (
             *(one.mail, STATES.index(one.state), one.outcome, one.message),
             *(one.owner or (None, None)),
-            one.mail in is_new,
+            one.mail in waited,
         )
         for one in sorted(closing, key=lambda one: one.mail)
     ]

@@ -34,9 +34,9 @@ COLUMNS = (
 )
 
 
-def row_of(item: NewFact, text: str, judged: Judged, told: Set[UUID]) -> tuple[Any, ...]:
-    """Return the fact's row for COPY. `text`: the part of its words that is stored; `told`: mails whose outcome is
-    their fact about the message."""
+def row_of(item: NewFact, text: str, judged: Judged, waited: Set[UUID]) -> tuple[Any, ...]:
+    """Return the fact's row for COPY. `text`: the part of its words that is stored; `waited`: mails whose outcome
+    is their fact about a message."""
     fact, sending, vendor = item.fact, item.sending, item.vendor
     by_model = (fact.rule_set or "").startswith("model:")
     template = fact.template if fact.rule is None else None  # only unread texts are grouped by it
@@ -67,14 +67,12 @@ def row_of(item: NewFact, text: str, judged: Judged, told: Set[UUID]) -> tuple[A
         fact.confidence,
         template,
         fact.stage,
-        vendor.name if vendor else None,
-        vendor.said if vendor else None,
-        vendor.category if vendor else None,
+        *((vendor.name, vendor.said, vendor.category) if vendor else (None, None, None)),
         fact.shadow or None,
         fact.asked,
         *((fact.category, fact.confidence) if by_model else (None, None)),
         *_decided(judged),
-        item.mail_id in told and item.message is not None,
+        item.mail_id in waited and item.message is not None,
     )
 
 

@@ -107,12 +107,12 @@ class PostgresFacts:
                 texts = {fact.id: redacted(fact.fact.text) for fact in ordered}
                 known = {row[0] for row in await connection.fetch(_KNOWN, list(texts))}
                 fresh = [fact for fact in ordered if fact.id not in known]
-                told = await close_by_facts(connection, facts, fresh)
+                waited = await close_by_facts(connection, facts, fresh)
                 again = await restate(connection, [fact for fact in ordered if fact.id in known])
                 if following := [fact for fact in ordered if fact.id not in known or fact.id in again]:
                     tripped = await look(connection, refused(fresh), self.band)
                     judged = await self._judged(connection, following, now)
-                    await _add(connection, [row_of(fact, texts[fact.id], judged[fact.id], told) for fact in fresh])
+                    await _add(connection, [row_of(fact, texts[fact.id], judged[fact.id], waited) for fact in fresh])
                     if again:
                         await connection.execute(_DECIDED, *decided(judged[id_] for id_ in again))
                     events = await self._follow(connection, following, set(texts) - known, judged, now)

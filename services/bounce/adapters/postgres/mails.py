@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from libs.contracts.outcomes import Mode
 from libs.ids import first_id_at, uuid7
+from libs.storage.arrays import columns
 from libs.storage.database import Database
 from libs.storage.portions import in_portions
 from services.bounce.adapters.postgres.closing import close_all
@@ -113,10 +114,10 @@ class PostgresMails:
             made.setdefault(digest, _waiting(mail))
         new = sorted(made)  # a fixed order, whoever else stores the same ones
         rows = [_row(digest, made[digest]) for digest in new]
-        async with self.database.transaction() as connection:
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            added = {row["digest"] for row in await connection.fetch(_KEEP, *columns)}
-            known = await connection.fetch(_KNOWN, [digest for digest in new if digest not in added])
+        async with self.database.acquire() as connection:  # one statement, which commits by itself
+            added = {row["digest"] for row in await connection.fetch(_KEEP, *columns(rows))}
+            repeated = [digest for digest in new if digest not in added]
+            known = await connection.fetch(_KNOWN, repeated) if repeated else []
         for row in known:
             made[row["digest"]] = replace(to_mail(row), raw=made[row["digest"]].raw)
         kept = []
