@@ -24,6 +24,7 @@ from libs.service_client import Call, Transport
 from libs.verp import ReturnPath
 from services.bounce.app import create_service
 from services.bounce.handlers import SUBSCRIPTIONS
+from services.bounce.handlers.mails import keep_mail, read_kept
 from services.bounce.loops import reader
 from services.bounce.settings import BounceSettings
 from tests.flows.compiled import compiled_rules
@@ -99,6 +100,17 @@ class World:
             )
         assert answer.status_code == 202, answer.text
         return dict(answer.json())
+
+    async def over_smtp(self, raw: bytes) -> UUID:
+        """Store a mail as the listener does; it waits."""
+        return (await keep_mail(self.service.deps, self.path, raw)).id
+
+    async def read_waiting(self) -> int:
+        """Read what waits as the reader does, once; return how many were leased."""
+        lease = await self.service.deps.mails.lease(100, 60)
+        await read_kept(self.service.deps, lease.mails)
+        await self.service.deps.mails.release(lease)
+        return len(lease.mails)
 
     async def get(self, path: str, key: str = "key", **params: Any) -> Any:
         async with self.client(key) as client:

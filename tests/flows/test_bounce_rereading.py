@@ -4,12 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 
 from services.bounce.domain.classifier import Classifier
-from services.bounce.ports.mails import NewMail
-from tests.flows.bounces import NOW, World, report, shown_state, until, world
+from tests.flows.bounces import MESSAGE, NOW, World, report, shown_state, until, world
 
 __all__ = ["world"]
 
@@ -165,17 +163,20 @@ async def test_mails_are_listed_by_what_became_of_them_in_pages(world: World) ->
             assert (await client.get("/v1/mails", params=query)).status_code == 422, query
 
 
-@pytest.mark.parametrize("outcome", ["a reply that is automatic", "a fact"])
+@pytest.mark.parametrize("outcome", ["auto-reply", "unknown-user"])
 async def test_a_mail_over_smtp_belongs_to_its_message_once_it_was_read(world: World, outcome: str) -> None:
-    raw = report(world.path) if outcome == "a fact" else b"Subject: Out of office\nFrom: kim@x.example\n\nBye\n"
-    await world.service.deps.rulebook.current()  # the first compilation is slow
-    await world.service.deps.mails.keep([NewMail(world.path, raw, NOW)])
-    connection = await asyncpg.connect(world.dsn)
-
-    async def read() -> bool:
-        return bool(await connection.fetchval("select tenant = 1 and state = 1 from bounce.mail"))
-
-    await until(world, read)
-    await connection.close()
+    away = b"Subject: Out of office\nFrom: kim@x.example\n\nBye\n"
+    mail = await world.over_smtp(away if outcome == "auto-reply" else report(world.path))
+    assert (await world.get("/v1/mails"))["items"] == []
+    await world.read_waiting()
+    (listed,) = (await world.get("/v1/mails"))["items"]
+    assert (listed["id"], listed["state"], listed["outcome"], listed["message"]) == (
+        str(mail),
+        "read",
+        outcome,
+        MESSAGE,
+    )
+    assert await world.get(f"/v1/mails/{mail}") == listed
+    assert (await world.get("/v1/mails", "other"))["items"] == []
     since = {"since": (NOW - timedelta(days=1)).isoformat(), "until": (NOW + timedelta(days=1)).isoformat()}
     assert (await world.post("/v1/mails:reclassify", since)).json()["count"] == 1

@@ -1,9 +1,10 @@
 """A fact as columns, as evidence and as an event."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from libs.contracts.bounce import BounceClassified
 from libs.contracts.outcomes import Mode
@@ -29,12 +30,13 @@ COLUMNS = (
     *("recipient", "reply_code", "enhanced_code", "text", "mail_id", "provider", "rule", "rule_set", "domain"),
     *("sender", "from_domain", "communication", "matched", "confidence", "template", "stage"),
     *("vendor", "vendor_class", "vendor_category", "shadow", "asked", "model_category", "model_confidence"),
-    *("decision", "policy", "doubtful"),
+    *("decision", "policy", "doubtful", "is_outcome"),
 )
 
 
-def row_of(item: NewFact, text: str, judged: Judged) -> tuple[Any, ...]:
-    """Return the fact's row for COPY. `text`: the part of its words that is stored."""
+def row_of(item: NewFact, text: str, judged: Judged, waited: Set[UUID]) -> tuple[Any, ...]:
+    """Return the fact's row for COPY. `text`: the part of its words that is stored; `waited`: mails whose outcome
+    is their fact about a message."""
     fact, sending, vendor = item.fact, item.sending, item.vendor
     by_model = (fact.rule_set or "").startswith("model:")
     template = fact.template if fact.rule is None else None  # only unread texts are grouped by it
@@ -65,13 +67,12 @@ def row_of(item: NewFact, text: str, judged: Judged) -> tuple[Any, ...]:
         fact.confidence,
         template,
         fact.stage,
-        vendor.name if vendor else None,
-        vendor.said if vendor else None,
-        vendor.category if vendor else None,
+        *((vendor.name, vendor.said, vendor.category) if vendor else (None, None, None)),
         fact.shadow or None,
         fact.asked,
         *((fact.category, fact.confidence) if by_model else (None, None)),
         *_decided(judged),
+        item.mail_id in waited and item.message is not None,
     )
 
 

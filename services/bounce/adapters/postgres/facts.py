@@ -18,6 +18,7 @@ from libs.storage.erasures import Erased
 from libs.telemetry import get_logger
 from services.bounce.adapters.postgres import domains
 from services.bounce.adapters.postgres.breakers import Span, Tripped, doubts, look
+from services.bounce.adapters.postgres.closing import close_by_facts
 from services.bounce.adapters.postgres.erasing import forget, without_erased_names
 from services.bounce.adapters.postgres.fact_rows import (
     COLUMNS,
@@ -64,13 +65,6 @@ from unnest($1::uuid[], $2::smallint[], $3::text[], $4::boolean[]) as d (id, dec
 where b.id = d.id
 """
 _KNOWN = "select id from bounce where id = any($1::uuid[])"
-_CLOSE_MAIL = """
-update mail set state = 1, outcome = closing.category, message = closing.message, again = false,
-  attempts = attempts + 1, tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
-from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::smallint[])
-  as closing (id, category, message, tenant, mode)
-where mail.id = closing.id and mail.state < 1 -- not `= 0`: through that index all that wait would be read
-"""
 
 
 class _Overtaken(Exception):
@@ -112,13 +106,13 @@ class PostgresFacts:
                 ordered = await without_erased_names(connection, ordered)
                 texts = {fact.id: redacted(fact.fact.text) for fact in ordered}
                 known = {row[0] for row in await connection.fetch(_KNOWN, list(texts))}
-                await _close_mails(connection, facts)
-                again = await restate(connection, [fact for fact in ordered if fact.id in known])
                 fresh = [fact for fact in ordered if fact.id not in known]
+                waited = await close_by_facts(connection, facts, fresh)
+                again = await restate(connection, [fact for fact in ordered if fact.id in known])
                 if following := [fact for fact in ordered if fact.id not in known or fact.id in again]:
                     tripped = await look(connection, refused(fresh), self.band)
                     judged = await self._judged(connection, following, now)
-                    await _add(connection, [row_of(fact, texts[fact.id], judged[fact.id]) for fact in fresh])
+                    await _add(connection, [row_of(fact, texts[fact.id], judged[fact.id], waited) for fact in fresh])
                     if again:
                         await connection.execute(_DECIDED, *decided(judged[id_] for id_ in again))
                     events = await self._follow(connection, following, set(texts) - known, judged, now)
@@ -225,11 +219,3 @@ async def _add(connection: Any, rows: Sequence[tuple[Any, ...]]) -> None:
             await connection.copy_records_to_table("bounce", records=rows, columns=COLUMNS)
         except UniqueViolationError as error:
             raise _Overtaken from error
-
-
-async def _close_mails(connection: Any, facts: Sequence[NewFact]) -> None:
-    closing = sorted(
-        (f.mail_id, f.fact.category, f.message, f.tenant, int(f.mode)) for f in facts if f.mail_id and f.message
-    )
-    if closing:
-        await connection.execute(_CLOSE_MAIL, *(list(column) for column in zip(*closing, strict=True)))

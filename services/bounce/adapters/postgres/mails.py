@@ -10,38 +10,46 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from libs.contracts.erasing import Owner
 from libs.contracts.outcomes import Mode
-from libs.ids import first_id_at, parse_message_id, time_of, uuid7
+from libs.ids import first_id_at, uuid7
 from libs.storage.arrays import columns
 from libs.storage.database import Database
-from libs.storage.erasures import erased_among
 from libs.storage.portions import in_portions
+from services.bounce.adapters.postgres.closing import close_all
 from services.bounce.domain.mime import MAX_BYTES, MAX_KEPT
 from services.bounce.ports.mails import STATES, Closing, Kept, Lease, Mail, NewMail, Rereading, Stray
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 
 _COLUMNS = "id, recipient, received_at, state, outcome, message, attempts, tenant, mode, again"
+# a mail without an owner came by SMTP: it waits beside its row (0014)
 _KEEP = """
-insert into mail (id, digest, tenant, mode, recipient, received_at, size, due_at, raw)
-select id, digest, tenant, mode, recipient, received_at, size, now(), raw
-from unnest($1::uuid[], $2::bytea[], $3::smallint[], $4::smallint[], $5::text[], $6::timestamptz[], $7::int[],
-  $8::bytea[]) as new (id, digest, tenant, mode, recipient, received_at, size, raw)
-on conflict (digest) do nothing returning digest
+with added as (
+  insert into mail (id, digest, tenant, mode, recipient, received_at, size, due_at, raw, state)
+  select id, digest, tenant, mode, recipient, received_at, size, now(), raw, (tenant is null)::int
+  from unnest($1::uuid[], $2::bytea[], $3::smallint[], $4::smallint[], $5::text[], $6::timestamptz[], $7::int[],
+    $8::bytea[]) as new (id, digest, tenant, mode, recipient, received_at, size, raw)
+  on conflict (digest) do nothing returning id, digest, size, tenant
+), waiting as (
+  insert into mail_waiting (id, size) select id, size from added where tenant is null
+)
+select digest from added
 """
 _KNOWN = f"select digest, {_COLUMNS}, null::bytea as raw from mail where digest = any($1)"  # noqa: S608 - our own statement
 # readers choose one at a time, which takes milliseconds; the mails are fetched after that commit
 _ONE_CHOOSES = "select pg_advisory_xact_lock(hashtext('bounce mail leases'))"
 _RUN_OUT = "delete from mail_lease where until <= now()"
-# mails beyond the batch's size stay, but the first one is always leased
+# both kinds share a batch, whichever waits in numbers; mails beyond its size stay, but the first one is always leased
 _LEASE = """
-with due as (
-  select id, size, due_at from mail
-  where state = 0 and due_at <= now() and id not in (select unnest(mails) from mail_lease)
-  order by due_at limit $2
+with leased as materialized (select unnest(mails) as id from mail_lease), due as (
+  (select id, size, row_number() over (order by due_at) as place from mail
+    where state = 0 and due_at <= now() and id not in (select id from leased) order by due_at limit $2)
+  union all
+  (select id, size, row_number() over (order by id) from mail_waiting
+    where id not in (select id from leased) order by id limit $2)
+  order by place limit $2
 ), sized as (
-  select id, sum(least(size, $4)) over (order by due_at, id) - least(size, $4) as before from due
+  select id, sum(least(size, $4)) over (order by place, id) - least(size, $4) as before from due
 )
 insert into mail_lease (id, until, mails)
 select $1, now() + $3 * interval '1 second', array_agg(id) from sized where before < $5 having count(*) > 0
@@ -49,17 +57,11 @@ returning mails
 """
 _LEASED = f"select {_COLUMNS}, substring(raw for $2) as raw from mail where id = any($1)"  # noqa: S608 - our own statement
 _RELEASE = "delete from mail_lease where id = $1"
-_CLOSE = """
-update mail set state = closing.state, outcome = closing.outcome, message = closing.message, again = false,
-  attempts = attempts + 1, about = closing.about, raw = case when closing.erased then null else mail.raw end,
-  tenant = coalesce(mail.tenant, closing.tenant), mode = coalesce(mail.mode, closing.mode)
-from unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::smallint[], $6::smallint[], $7::text[],
-  $8::boolean[]) as closing (id, state, outcome, message, tenant, mode, about, erased)
-where mail.id = closing.id and mail.state < 1 -- not `= 0`: through that index all that wait would be read
-"""
 _POSTPONE = """
-update mail set due_at = now() + waits.seconds * interval '1 second', attempts = attempts + 1
-from unnest($1::uuid[], $2::float8[]) as waits (id, seconds) where mail.id = waits.id and mail.state < 1
+with waits as (select * from unnest($1::uuid[], $2::float8[]) as waits (id, seconds)),
+ended as (delete from mail_waiting where id = any($1) returning id)
+update mail set state = 0, due_at = now() + waits.seconds * interval '1 second', attempts = attempts + 1
+from waits where mail.id = waits.id and (mail.state < 1 or mail.id in (select id from ended))
 """
 _COUNT = """
 insert into backscatter (day, why, count, last_at, last_recipient, last_peer)
@@ -70,19 +72,34 @@ on conflict (day, why) do update set count = backscatter.count + excluded.count,
 """
 _FITS = """raw is not null and state <> 0 and tenant = $1 and mode = $2 and received_at >= $3 and received_at < $4
   and ($5::text is null or outcome = $5) and ($6::uuid is null or id = $6)"""
-_READABLE = f"select count(*) from mail where {_FITS}"  # noqa: S608 - our own statement
+_TOLD = """bounce b join mail m on m.id = b.mail_id
+  where b.is_outcome and b.tenant = $1 and b.mode = $2 and b.at >= $3 and b.at < $4
+  and ($5::text is null or b.category = $5) and ($6::uuid is null or b.mail_id = $6)
+  and m.tenant is null and m.raw is not null"""
+_READABLE = f"select (select count(*) from mail where {_FITS}) + (select count(*) from {_TOLD})"  # noqa: S608 - our own statement
+# from here on the outcome of each is in its row
 _AGAIN = f"""
-update mail set state = 0, again = true, attempts = 0, due_at = now() where id in (
-  select id from mail where {_FITS} and ($7::timestamptz is null or (received_at, id) > ($7, $8::uuid))
-  order by received_at, id limit $9 for update skip locked)
-returning received_at, id
+with found as (
+  select * from (select id, received_at, outcome, message, tenant, mode from mail
+    where {_FITS} and ($7::timestamptz is null or (received_at, id) > ($7, $8::uuid))
+    order by received_at, id limit $9 for update skip locked) as written
+  union all
+  select * from (select m.id, b.at, b.category, b.message, b.tenant, b.mode from {_TOLD}
+    and ($7::timestamptz is null or (b.at, b.mail_id) > ($7, $8::uuid))
+    order by b.at, b.mail_id limit $9 for update of m skip locked) as told
+), first as (select * from found order by received_at, id limit $9)
+update mail set state = 0, again = true, attempts = 0, due_at = now(),
+  outcome = first.outcome, message = first.message, tenant = first.tenant, mode = first.mode
+from first where mail.id = first.id
+returning mail.received_at, mail.id
 """  # noqa: S608 - our own statement
 # ids carry the time of arrival; a mail that was never read keeps waiting
-_DROP = "delete from mail where id = any(array(select id from mail where id < $1 and state <> 0 order by id limit $2))"
-_DROP_RAW = """
+_READ = "state <> 0 and not exists (select from mail_waiting w where w.id = mail.id)"
+_DROP = f"delete from mail where id = any(array(select id from mail where id < $1 and {_READ} order by id limit $2))"  # noqa: S608 - our own statement
+_DROP_RAW = f"""
 update mail set raw = null where ctid = any(array(
-  select ctid from mail where received_at < $1 and raw is not null and state <> 0 order by received_at limit $2))
-"""
+  select ctid from mail where received_at < $1 and raw is not null and {_READ} order by received_at limit $2))
+"""  # noqa: S608 - our own statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +114,10 @@ class PostgresMails:
             made.setdefault(digest, _waiting(mail))
         new = sorted(made)  # a fixed order, whoever else stores the same ones
         rows = [_row(digest, made[digest]) for digest in new]
-        async with self.database.transaction() as connection:
+        async with self.database.acquire() as connection:  # one statement, which commits by itself
             added = {row["digest"] for row in await connection.fetch(_KEEP, *columns(rows))}
-            known = await connection.fetch(_KNOWN, [digest for digest in new if digest not in added])
+            repeated = [digest for digest in new if digest not in added]
+            known = await connection.fetch(_KNOWN, repeated) if repeated else []
         for row in known:
             made[row["digest"]] = replace(to_mail(row), raw=made[row["digest"]].raw)
         kept = []
@@ -130,9 +148,7 @@ class PostgresMails:
     async def close(self, closing: Sequence[Closing]) -> None:
         if closing:
             async with self.database.transaction() as connection:
-                gone = await erased_among(connection, (owner for one in closing if (owner := _owner(one))))
-                rows = [_closed(one, gone) for one in sorted(closing, key=lambda one: one.mail)]
-                await connection.execute(_CLOSE, *columns(rows))
+                await close_all(connection, closing)
 
     async def postpone(self, waits: Mapping[UUID, float]) -> None:
         ids = sorted(waits)
@@ -165,19 +181,6 @@ class PostgresMails:
         return await in_portions(self.database, _DROP, first_id_at(moment))
 
 
-def _owner(closing: Closing) -> Owner | None:
-    owner = closing.owner
-    return (owner[0], int(owner[1]), closing.about) if owner and closing.about else None
-
-
-def _closed(one: Closing, gone: Mapping[Owner, datetime]) -> tuple[Any, ...]:
-    owner = _owner(one)
-    erased_at = gone.get(owner) if owner else None
-    erased = erased_at is not None and time_of(parse_message_id(one.message or "")[0]) <= erased_at
-    row = (one.mail, STATES.index(one.state), one.outcome, one.message, *(one.owner or (None, None)))
-    return *row, None if erased else one.about, erased or one.erased
-
-
 def _arguments(wanted: Rereading) -> tuple[Any, ...]:
     return wanted.owner[0], int(wanted.owner[1]), wanted.since, wanted.until, wanted.outcome, wanted.id
 
@@ -199,9 +202,9 @@ def _row(digest: bytes, mail: Mail) -> tuple[Any, ...]:
 
 def _leased(*row: Any) -> Mail:
     """Build one from the columns of `_LEASED`, by place: a batch has two thousand."""
-    id_, recipient, received_at, state, outcome, message, attempts, tenant, mode, again, raw = row
+    id_, recipient, received_at, _, outcome, message, attempts, tenant, mode, again, raw = row
     owner = (tenant, Mode(mode)) if tenant is not None else None
-    return Mail(id_, recipient, received_at, STATES[state], outcome, message, attempts, owner, raw, again)
+    return Mail(id_, recipient, received_at, STATES[0], outcome, message, attempts, owner, raw, again)
 
 
 def to_mail(row: Any) -> Mail:

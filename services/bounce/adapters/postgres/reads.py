@@ -45,19 +45,34 @@ select * from suppression where tenant = $1 and mode = $2 and version > 0
 order by changed_at desc, id desc limit $3
 """
 _SUPPRESSION = "select * from suppression where tenant = $1 and mode = $2 and id = $3 and version > 0"
-_MAILS = """
-select id, recipient, received_at, state, outcome, message, attempts, tenant, mode, again, null::bytea as raw from mail
-where tenant = $1 and mode = $2 and ($4::smallint is null or state = $4) and ($5::text is null or outcome = $5)
-  and ($6::text is null or message = $6) and ($7::timestamptz is null or received_at >= $7)
-  and ($8::timestamptz is null or received_at < $8)
-  and ($9::timestamptz is null or (received_at, id) < ($9, $10::uuid))
+_MAIL_COLUMNS = "id, recipient, received_at, state, outcome, message, attempts, tenant, mode, again, null::bytea as raw"
+# the outcome is in the mail's row, or it is a fact and the row has neither outcome nor tenant
+_MAILS = f"""
+select * from (select {_MAIL_COLUMNS} from mail
+  where tenant = $1 and mode = $2 and ($4::smallint is null or state = $4) and ($5::text is null or outcome = $5)
+    and ($6::text is null or message = $6) and ($7::timestamptz is null or received_at >= $7)
+    and ($8::timestamptz is null or received_at < $8)
+    and ($9::timestamptz is null or (received_at, id) < ($9, $10::uuid))
+  order by received_at desc, id desc limit $3) as written
+union all
+select * from (select m.id, m.recipient, m.received_at, m.state, b.category, b.message, m.attempts, b.tenant, b.mode,
+    m.again, null::bytea
+  from bounce b join mail m on m.id = b.mail_id
+  where b.is_outcome and b.tenant = $1 and b.mode = $2 and m.tenant is null and ($4::smallint is null or $4 = 1)
+    and ($5::text is null or b.category = $5) and ($6::text is null or b.message = $6)
+    and ($7::timestamptz is null or b.at >= $7) and ($8::timestamptz is null or b.at < $8)
+    and ($9::timestamptz is null or (b.at, b.mail_id) < ($9, $10::uuid))
+  order by b.at desc, b.mail_id desc limit $3) as told
 order by received_at desc, id desc limit $3
-"""
+"""  # noqa: S608 - our own statement
 _MAIL = """
-select mail.* from mail where id = $3 and (
-  (tenant = $1 and mode = $2)
+select m.id, m.recipient, m.received_at, m.state, coalesce(m.outcome, told.category) as outcome,
+  coalesce(m.message, told.message) as message, m.attempts, m.tenant, m.mode, m.again, m.raw
+from mail m left join bounce told on m.tenant is null and told.is_outcome and told.tenant = $1 and told.mode = $2
+  and told.at = m.received_at and told.mail_id = m.id
+where m.id = $3 and ((m.tenant = $1 and m.mode = $2) or told.id is not null
   or exists (select from bounce b
-    where b.message = mail.message and b.mail_id = mail.id and b.tenant = $1 and b.mode = $2))
+    where b.message = m.message and b.mail_id = m.id and b.tenant = $1 and b.mode = $2))
 """
 
 
