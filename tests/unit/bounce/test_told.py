@@ -282,3 +282,8 @@ def test_a_bounce_without_a_bounce_subject_is_read(body: str, category: str) -> 
     assert judge(read_mail(raw), rules()).category == category
     answer = raw.replace(b"Subject:", b"In-Reply-To: <1@shop.example>\nSubject:")
     assert judge(read_mail(answer), rules()).category == "not-a-bounce"
+
+
+def test_the_first_words_of_a_server_are_no_returned_mail() -> None:
+    raw = mail(f"Returned message: not delivered\n\n<{KIM}>: 550 5.1.1 no such user\n")
+    assert [one.address for one in read_mail(raw).recipients] == [KIM]
