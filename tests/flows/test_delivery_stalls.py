@@ -1,5 +1,5 @@
-"""A worker that stalls beyond its lease and comes back: what it learned counts, and what is no longer its own is left
-alone."""
+"""A worker that stalls beyond its lease and comes back, or never does: what it learned counts, and what is no longer
+its own is left alone."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -93,6 +93,21 @@ async def test_a_late_answer_to_an_overtaken_attempt_moves_no_account(
     assert await world.value("select provider_ref from message") == "again"
     assert await world.value("select status from attempt") == answer
     assert await world.value("select duplicates from message") == duplicates
+
+
+async def test_what_a_worker_had_recorded_before_it_died_is_not_sent_again(world: World) -> None:
+    for name in ("recorded", "lost"):
+        world.tokens.add(f"customer:{name}", "push")
+    keys = ["customer:recorded", "customer:lost"]
+    envelope = await world.request(await world.release(["push"]), keys, on_unknown="resend")
+    claimed = (await world.ledger.claim(await prepared(world))).messages
+    (known,) = [message for message in claimed if message.recipient == "customer:recorded"]
+    await world.ledger.record([Result(known, Status.SENT, Reason.NONE, "ref")], [])
+    await recovered(world)
+    assert await world.statuses() == {(SENT, 0): 1, (UNKNOWN, Reason.WORKER_CRASHED): 1}
+    await world.send_all()
+    assert await world.account(envelope.data.request_id) == {"recipients": 2, "sent": 2}
+    assert len(world.provider.calls) == 1
 
 
 async def test_what_was_recovered_is_not_claimed_by_who_had_it_before(world: World) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from libs.contracts.outcomes import Mode, ReceiptKind, Status
 from libs.contracts.reasons import Reason
+from services.delivery.adapters.postgres.partitions import PostgresPartitions
 from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Sent
 from services.delivery.domain.verifying import Learned
@@ -91,6 +92,16 @@ async def test_what_expires_while_it_is_asked_about_ends_as_what_it_is(world: Sm
     await world.send_all()
     assert await world.statuses() == {(SENT, Reason.VERIFIED_SENT): 1, (SKIPPED, Reason.EXPIRED): 1}
     assert world.accepted() == 1
+
+
+async def test_a_code_is_not_wiped_while_it_is_asked_about(world: SmsWorld) -> None:
+    """It expired meanwhile; whether it was sent is still learned, and then its body goes."""
+    await world.texted(TAKEN.format(n=18), secret=True, expires_at=world.time() + timedelta(seconds=30))
+    world.time.advance(MINUTE)
+    await PostgresPartitions(world.database, world.time, retention_days=90, body_days=30).retire()
+    assert await world.asked()
+    assert await world.statuses() == {(SENT, Reason.VERIFIED_SENT): 1}
+    assert await world.value("select count(*) from request where body is not null") == 0
 
 
 async def test_a_receipt_that_comes_first_settles_it_and_nothing_is_asked(world: SmsWorld) -> None:
