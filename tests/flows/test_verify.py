@@ -114,6 +114,18 @@ async def test_a_receipt_that_comes_first_settles_it_and_nothing_is_asked(world:
     assert await world.settled(envelope.data.request_id)
 
 
+async def test_a_receipt_that_comes_while_it_is_asked_stands(world: SmsWorld) -> None:
+    envelope = await world.texted(NOT_TAKEN.format(n=19))
+    world.time.advance(MINUTE)
+    rows = await world.ledger.lease_doubts((10, 10), 30.0)
+    [doubt] = await world.ledger.doubts(rows)
+    await world.ledger.receive([receipt_of(await world.message(), ReceiptKind.DELIVERED)])
+    assert await world.ledger.learn(rows, [Learned(doubt, Status.PENDING, Reason.VERIFIED_NOT_SENT)]) == []
+    await world.send_all()
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
+    assert world.accepted() == 0
+
+
 async def test_what_a_dead_worker_was_calling_is_asked_about(world: SmsWorld) -> None:
     """Killed between claim and record, with one text at Twilio and one that never left."""
     numbers = [TAKEN.format(n=8), "+4915110000009"]
