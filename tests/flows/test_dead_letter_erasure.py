@@ -150,6 +150,15 @@ async def test_letters_about_others_and_about_who_came_back_stay_as_they_are(wor
     assert [letter["payload"]["recipient"] for letter in await world.letters()] == [BOB, ANN]
 
 
+@pytest.mark.parametrize(("tenant", "mode"), [(1, Mode.TEST), (2, Mode.LIVE)], ids=["another mode", "another tenant"])
+async def test_a_namesake_of_another_tenant_or_mode_stays(world: World, tenant: int, mode: Mode) -> None:
+    await world.publish(changed())
+    await world.execute("update dead_letter set tenant = $1, mode = $2", tenant, int(mode))
+    await world.erase()
+    (letter,) = await world.letters()
+    assert (letter["payload"]["recipient"], letter["payload"]["note"]) == (ANN, "Ann called")
+
+
 async def test_an_erasure_that_failed_stays_until_it_is_replayed(world: World) -> None:
     await world.publish(RecipientErased(recipient=ANN, at=datetime.now(UTC)))
     await world.publish(changed(BOB), BOB)

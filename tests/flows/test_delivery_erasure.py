@@ -67,6 +67,16 @@ async def test_a_request_that_arrives_after_the_erasure_is_not_sent_and_keeps_no
     assert ANN not in str(await world.events(MessageRecorded.TYPE))
 
 
+@pytest.mark.parametrize("together", [True, False])
+async def test_of_two_erasures_the_later_one_counts_in_any_order_of_arrival(world: World, together: bool) -> None:
+    first, second = (((TENANT, Mode.LIVE, ANN, now() + timedelta(minutes=ago)),) for ago in (1, -60))
+    for erased in [first + second] if together else [first, second]:
+        await world.ledger.erase(erased)
+    await world.request(await world.release(["email"]), [ANN])  # between the two
+    await world.send_all()
+    assert await world.statuses() == {ERASED: 1}
+
+
 async def test_the_others_of_a_late_request_are_written_to(world: World) -> None:
     envelope = await late(world, await world.release(["email"]), ANN, BOB)
     await world.send_all()

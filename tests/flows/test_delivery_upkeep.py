@@ -88,6 +88,21 @@ async def test_an_old_day_is_dropped_and_its_sums_are_kept_however_long_that_tak
     assert await world.value("select count(*) from request") == await world.value("select count(*) from message") == 0
 
 
+async def test_the_oldest_day_of_the_retention_stays_whole(world: World) -> None:
+    """What came late is still sent on that day, and found afterwards."""
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    noon = now().replace(hour=12)
+    cause = first_id_at(noon.replace(hour=0, minute=1) - timedelta(days=1))
+    await world.ledger.accept([new_request(requested(release, ["customer:1"], now(), cause=cause), KEYRING)])
+    await world.send_all()
+    for later, dropped in ((0, 0), (1, 1)):
+        at = noon + timedelta(days=later)
+        days = PostgresPartitions(world.database, lambda at=at: at, retention_days=1, body_days=1)
+        assert await days.retire() == dropped
+        assert await world.value("select count(*) from message") == 1 - dropped
+
+
 async def test_a_day_that_is_being_read_is_dropped_later_and_keeps_nobody_waiting(world: World) -> None:
     days = await a_day_of_old(world, 1)
     async with world.database.transaction() as reading:

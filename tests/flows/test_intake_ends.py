@@ -142,6 +142,45 @@ async def test_what_was_kept_of_an_erased_person_goes_and_is_not_replayed(shop: 
     assert "ben" in left["body"]
 
 
+async def test_what_was_kept_of_a_namesake_of_another_mode_stays(shop: Intake) -> None:
+    for key in ("live-key", "test-key"):
+        await shop.put("/v1/event-types/order.placed", {"schema": {"required": ["total"]}}, key=key)
+        assert (
+            await shop.post("/v1/events", event(recipient="customer:ann", data={"of": "ann"}), key=key)
+        ).status_code == 422
+    await erase(shop, "customer:ann")
+    left = [(await shop.get("/v1/rejections", key=key)).json()["items"] for key in ("live-key", "test-key")]
+    assert [len(items) for items in left] == [0, 1]
+
+
+@pytest.mark.parametrize("replayed", [True, False])
+async def test_whom_a_rejection_names_is_remembered_though_its_mapping_no_longer_says(
+    shop: Intake, replayed: bool
+) -> None:
+    """It is replayed, or its sender repeats it, while the mapping is broken."""
+    mapping = {"type": "'order.placed'", "id": "body.id", "recipient": "body.who", "data": {"of": "body.who"}}
+    definition: dict[str, Any] = {
+        "verification": {"scheme": "token", "query": "code"}, "mapping": mapping, "secrets": ["hush-hush-hush"],
+    }  # fmt: skip
+    await shop.put("/v1/event-types/order.placed", {"schema": {"required": ["total"]}})
+    assert (await shop.put("/v1/sources/till", definition)).status_code == 201
+
+    async def send() -> None:
+        body = {"id": "1", "who": "ann"}
+        assert (await shop.post("/v1/sources/till?code=hush-hush-hush", body, key=None)).status_code == 202
+
+    await send()
+    mapping["id"] = "body.number"
+    assert (await shop.put("/v1/sources/till", definition, if_match='"1"')).status_code == 200
+    if replayed:
+        assert (await shop.post("/v1/rejections:replay", {})).json()["rejected"] == 1
+    else:
+        await send()
+    assert [one["times"] for one in (await shop.get("/v1/rejections")).json()["items"]] == [2]
+    await erase(shop, "customer:ann")
+    assert (await shop.get("/v1/rejections")).json()["items"] == []
+
+
 async def test_an_event_that_was_being_stored_during_the_erasure_keeps_no_data_and_requests_nameless(
     shop: Intake,
 ) -> None:

@@ -147,6 +147,20 @@ async def test_a_walk_of_replays_reaches_every_rejection_though_many_are_refused
     assert (walked, asked) == (["accepted"] * 2 + ["rejected"] * 5, 3)  # oldest first, each once
 
 
+@pytest.mark.parametrize("stranger", ["test-key", "other-key"])
+async def test_another_tenant_or_mode_neither_sees_nor_replays_a_rejection(shop: Intake, stranger: str) -> None:
+    for number, key in enumerate(("live-key", stranger)):
+        await shop.put("/v1/event-types/order.placed", {"schema": {"required": ["total"]}}, key=key)
+        assert (await shop.post("/v1/events", event(f"e{number}", data={"of": key}), key=key)).status_code == 422
+        await shop.put("/v1/event-types/order.placed", {"schema": {}}, key=key, if_match='"1"')
+    (ours,) = await rejected(shop)
+    (theirs,) = (await shop.get("/v1/rejections", key=stranger)).json()["items"]
+    assert [exact_json.loads(one["body"])["data"]["of"] for one in (ours, theirs)] == ["live-key", stranger]
+    answer = await shop.post("/v1/rejections:replay", {"ids": [ours["id"]]}, key=stranger)
+    assert answer.json()["replayed"] == 0
+    assert [one["id"] for one in await rejected(shop, state="open")] == [ours["id"]]
+
+
 BY_HEADER = OWN | {"mapping": {"type": "headers['x-topic'] + body.until", "id": "headers['x-topic']"}}
 
 

@@ -165,8 +165,9 @@ async def test_tenants_and_modes_never_see_one_another(suite: Suite) -> None:
     assert await suite.resolve("customer:1", tenant=2) == {}
     assert await suite.resolve("customer:1", mode=Mode.TEST) == {}
     hash_ = (await suite.resolve("customer:1"))["customer:1"]["addresses"][0]["hash"]
-    found = await suite.internal("/v1/addresses:find", {"hashes": [hash_]}, tenant=2)
-    assert found.json()["hashes"][0]["recipients"] == []
+    for tenant, mode in ((2, Mode.LIVE), (1, Mode.TEST)):
+        found = await suite.internal("/v1/addresses:find", {"hashes": [hash_]}, tenant=tenant, mode=mode)
+        assert found.json()["hashes"][0]["recipients"] == []
 
 
 async def test_a_list_goes_on_where_it_ended(suite: Suite) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from libs.contracts.outcomes import Mode, ReceiptKind, Status
 from libs.contracts.reasons import Reason
+from services.delivery.adapters.postgres.partitions import PostgresPartitions
 from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Sent
 from services.delivery.domain.verifying import Learned
@@ -93,6 +94,16 @@ async def test_what_expires_while_it_is_asked_about_ends_as_what_it_is(world: Sm
     assert world.accepted() == 1
 
 
+async def test_a_code_is_not_wiped_while_it_is_asked_about(world: SmsWorld) -> None:
+    """It expired meanwhile; whether it was sent is still learned, and then its body goes."""
+    await world.texted(TAKEN.format(n=18), secret=True, expires_at=world.time() + timedelta(seconds=30))
+    world.time.advance(MINUTE)
+    await PostgresPartitions(world.database, world.time, retention_days=90, body_days=30).retire()
+    assert await world.asked()
+    assert await world.statuses() == {(SENT, Reason.VERIFIED_SENT): 1}
+    assert await world.value("select count(*) from request where body is not null") == 0
+
+
 async def test_a_receipt_that_comes_first_settles_it_and_nothing_is_asked(world: SmsWorld) -> None:
     envelope = await world.texted(NOT_TAKEN.format(n=7))
     await world.ledger.receive([receipt_of(await world.message(), ReceiptKind.DELIVERED)])
@@ -101,6 +112,18 @@ async def test_a_receipt_that_comes_first_settles_it_and_nothing_is_asked(world:
     assert await world.statuses() == {(SENT, Reason.NONE): 1}
     assert (await world.asked(), world.simulator.exchange.tallies["sms"].calls) == (False, calls)
     assert await world.settled(envelope.data.request_id)
+
+
+async def test_a_receipt_that_comes_while_it_is_asked_stands(world: SmsWorld) -> None:
+    envelope = await world.texted(NOT_TAKEN.format(n=19))
+    world.time.advance(MINUTE)
+    rows = await world.ledger.lease_doubts((10, 10), 30.0)
+    [doubt] = await world.ledger.doubts(rows)
+    await world.ledger.receive([receipt_of(await world.message(), ReceiptKind.DELIVERED)])
+    assert await world.ledger.learn(rows, [Learned(doubt, Status.PENDING, Reason.VERIFIED_NOT_SENT)]) == []
+    await world.send_all()
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
+    assert world.accepted() == 0
 
 
 async def test_what_a_dead_worker_was_calling_is_asked_about(world: SmsWorld) -> None:
