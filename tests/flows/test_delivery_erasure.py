@@ -86,6 +86,16 @@ async def test_the_others_of_a_late_request_are_written_to(world: World) -> None
     assert [slot.recipient for n in (0, 1) if (slot := body.slot(n))] == [BOB]
 
 
+async def test_who_only_shares_the_mark_of_an_erased_recipient_is_written_to(world: World) -> None:
+    """Marks are hashes of eight bytes: the name itself decides."""
+    release = await world.release(["email"])
+    ann, bob = [(await world.request(release, [key])).data.request_id for key in (ANN, BOB)]
+    await world.execute("update request set marks = (select marks from request where id = $1) where id = $2", ann, bob)
+    await erase(world)
+    await world.send_all()
+    assert await world.statuses() == {ERASED: 1, (SENT, 0): 1}
+
+
 async def test_who_came_back_is_written_to_again(world: World) -> None:
     await erase(world, ago=timedelta(minutes=1))
     await world.request(await world.release(["email"]), [ANN])

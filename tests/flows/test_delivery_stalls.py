@@ -133,3 +133,16 @@ async def test_what_another_worker_leased_is_not_given_back_by_who_had_it_before
     clock.advance(timedelta(seconds=1))
     assert await world.ledger.lease(Lane.BULK, (10, 100), 30.0) == []
     assert len((await world.ledger.claim(current)).messages) == 1
+
+
+@pytest.mark.parametrize("place", [0, 2])
+async def test_who_may_have_killed_two_workers_is_leased_alone(world: World, clock: FixedClock, place: int) -> None:
+    """Whatever its place in the queue; the others are leased together, as always."""
+    requests = [await ordered(world, "leave") for _ in range(3)]
+    for number, request in enumerate(requests):
+        due_at = clock() - timedelta(seconds=10 - number)
+        crashes = 2 if number == place else 0
+        await world.execute("update work set due_at = $2, crashes = $3 where request_id = $1", request, due_at, crashes)
+    leased = [{row.request.id for row in await world.ledger.lease(Lane.BULK, (10, 100), 30.0)} for _ in range(3)]
+    assert sorted(map(len, leased)) == [0, 1, 2]
+    assert {requests[place]} in leased

@@ -11,9 +11,12 @@ import pytest
 
 from libs.ids import first_id_at
 from services.delivery.adapters.postgres import partitions
+from services.delivery.adapters.postgres.ledger import PostgresLedger
 from services.delivery.adapters.postgres.partitions import PostgresPartitions
 from services.delivery.domain.intake import new_request
 from tests.flows.delivery_world import KEYRING, World, now, opened, requested
+
+SENT = 2
 
 
 @pytest.fixture
@@ -94,8 +97,10 @@ async def test_the_oldest_day_of_the_retention_stays_whole(world: World) -> None
     world.tokens.add("customer:1", "push")
     noon = now().replace(hour=12)
     cause = first_id_at(noon.replace(hour=0, minute=1) - timedelta(days=1))
-    await world.ledger.accept([new_request(requested(release, ["customer:1"], now(), cause=cause), KEYRING)])
+    ledger = PostgresLedger(world.database, lambda: noon, KEYRING, retention_days=1)
+    await ledger.accept([new_request(requested(release, ["customer:1"], now(), cause=cause), KEYRING)])
     await world.send_all()
+    assert await world.statuses() == {(SENT, 0): 1}
     for later, dropped in ((0, 0), (1, 1)):
         at = noon + timedelta(days=later)
         days = PostgresPartitions(world.database, lambda at=at: at, retention_days=1, body_days=1)
