@@ -234,7 +234,7 @@ async def test_nothing_of_another_tenant_or_mode_exists(http: Http, tenant: int,
     figures = (await http("GET", "/v1/statistics", **other)).json()
     assert (figures["requests"], figures["communications"]) == (0, {})
     cancelled = await http("POST", f"/v1/causes/{waiting.data.cause_id}:cancel", {"note": "Not ours"}, **other)
-    assert cancelled.json()["open_requests"] == 0
+    assert cancelled.status_code == 404
     assert (await http("DELETE", f"/v1/holds?kind=tenant&target={TENANT}", **other)).status_code in (404, 422)
 
 
