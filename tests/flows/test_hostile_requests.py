@@ -4,7 +4,9 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -30,12 +32,15 @@ from services.__main__ import build, create_app, running
 from services.access.app import ensure_first
 
 EXAMPLES, WITHOUT_BODY = 6, 2  # drawn at random beside the edges; parameters alone leave little to combine
+MOST_EDGES = 300  # a filter of many parameters has a thousand, most of them pairs: every third of those
 MERGED = Path("docs/openapi.json")  # matches the services, as the contract tests check
 ROUTES = [
     f"{method.upper()} {path}"
     for path, item in json.loads(MERGED.read_bytes())["paths"].items()
     for method in item
     if method in {"get", "put", "post", "delete", "patch"}
+    # every service serves these from the same module
+    and ("/dead-letters" not in path or path.startswith("/delivery/"))
 ]
 SETTINGS = settings(
     deadline=None,
@@ -124,10 +129,10 @@ def session() -> Iterator[requests.Session]:
         yield made
 
 
-def edges(operation: schemathesis.APIOperation, drawn: GenerationSession) -> CoverageGenerator:
-    """Yield the values at and beyond each limit of the route's parameters and body, one at a time."""
+def edges(operation: schemathesis.APIOperation, drawn: GenerationSession) -> list[Any]:
+    """Return requests at and beyond each limit of the route's parameters and body."""
     config = operation.schema.config
-    return CoverageGenerator(
+    made = CoverageGenerator(
         operation=operation,
         generation_modes=list(GenerationMode),
         generation_config=config.generation_for(operation=operation, phase="coverage"),
@@ -136,6 +141,8 @@ def edges(operation: schemathesis.APIOperation, drawn: GenerationSession) -> Cov
         feedback=FeedbackSources(),
         session=drawn,
     )
+    found = list(made)
+    return found[:: ceil(len(found) / MOST_EDGES)]
 
 
 @pytest.mark.parametrize("route", ROUTES)
