@@ -1,6 +1,6 @@
 """Events without what names an erased recipient: for what is stored of them, and for those that arrive late."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
@@ -27,7 +27,14 @@ _PERSONAL = frozenset(
 )
 
 E = TypeVar("E", bound=Event)
+Who = TypeVar("Who", bound=Hashable)
 Owner = tuple[int, int, str]  # tenant, mode, recipient's key
+
+
+def is_gone(erased: Mapping[Who, datetime], who: Who | None, began: datetime) -> bool:
+    """Whether an erasure covers what began then. Whoever comes back afterwards is somebody new."""
+    at = None if who is None else erased.get(who)
+    return at is not None and began <= at
 
 
 def recipients_of(event: Event) -> set[str]:
@@ -44,10 +51,10 @@ def nameless(event: E, erased: Mapping[str, datetime]) -> E:
         return event
     field = _ENTRIES.get(type(event))
     if field is None:
-        return _blank(event) if _is_gone(event, event, erased) else event
+        return _blank(event) if _is_about(event, event, erased) else event
     entries = getattr(event, field)
     changed: dict[str, Any] = {
-        field: tuple(_blank(entry) if _is_gone(entry, event, erased) else entry for entry in entries)
+        field: tuple(_blank(entry) if _is_about(entry, event, erased) else entry for entry in entries)
     }
     if isinstance(event, NotificationRequested) and not any(entry.key for entry in changed[field]):
         changed["event"] = {}  # the shared variables go with the last recipient
@@ -66,18 +73,14 @@ def _name(entry: Any) -> str | None:
     return name
 
 
-def began(event: Any) -> datetime:
-    """Return when the cause of an event about one recipient was accepted, else when it happened itself."""
-    return _began(event, event)
+def _is_about(entry: Any, event: Event, erased: Mapping[str, datetime]) -> bool:
+    name = _name(entry)
+    return name in erased and is_gone(erased, name, began(event, entry))
 
 
-def _is_gone(entry: Any, event: Event, erased: Mapping[str, datetime]) -> bool:
-    at = erased.get(_name(entry) or "")
-    return at is not None and _began(entry, event) <= at
-
-
-def _began(entry: Any, event: Any) -> datetime:
-    """Return when the event's cause was accepted, else when it happened itself."""
+def began(event: Any, entry: Any = None) -> datetime:
+    """Return when the cause of an event, or of one of its entries, was accepted, else when it happened itself."""
+    entry = event if entry is None else entry
     if (cause := getattr(event, "cause_id", None)) is not None:
         return time_of(cause)
     if message := getattr(entry, "message", None) or getattr(entry, "message_id", None):

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from base64 import b64decode
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -18,16 +17,9 @@ from services.delivery.domain.intake import new_request
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Rejected, Sent
 from services.delivery.domain.steering import Suppression
 from services.delivery.loops.sender import LaneSender
-from tests.flows.delivery_world import KEYRING, World, now, opened, requested
+from tests.flows.delivery_world import KEYRING, World, now, requested
 
 SENT, FAILED, SKIPPED, SUPPRESSED, UNKNOWN = 2, 3, 4, 5, 6
-
-
-@pytest.fixture
-async def world(database: str) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, now)
-    await ledger.close()
 
 
 async def test_a_request_becomes_messages_and_settles_once(world: World) -> None:

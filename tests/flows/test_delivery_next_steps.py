@@ -1,7 +1,5 @@
 """The plan's next step follows only when nothing of the step before it can have arrived."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from libs.contracts.outcomes import ReceiptKind
@@ -9,17 +7,10 @@ from libs.contracts.reasons import Reason
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.outbound import Outbound
 from services.delivery.domain.outcomes import Ambiguous, Outcome, Rejected, Sent
-from tests.flows.delivery_world import World, now, opened
+from tests.flows.delivery_world import World, now
 
 SENT, FAILED, UNKNOWN = 2, 3, 6
 DEAD = Rejected(Reason.DEVICE_UNREGISTERED, "UNREGISTERED", code=404, retire=True)
-
-
-@pytest.fixture
-async def world(database: str) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, now)
-    await ledger.close()
 
 
 async def reported(world: World, kind: ReceiptKind) -> None:

@@ -20,7 +20,7 @@ from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Rejected, Sent
 from services.delivery.domain.standing import explain
 from services.delivery.domain.steering import Hold, HoldKind, KnownRelease, Suppression
-from tests.flows.delivery_world import KEYRING, TENANT, World, opened
+from tests.flows.delivery_world import KEYRING, TENANT, World
 
 SENT, FAILED, SKIPPED, SUPPRESSED, UNKNOWN = 2, 3, 4, 5, 6
 NIGHT = datetime.now(UTC).replace(hour=23, minute=30)
@@ -30,13 +30,6 @@ DEAD = Rejected(Reason.DEVICE_UNREGISTERED, "UNREGISTERED", code=404, retire=Tru
 @pytest.fixture
 async def clock() -> FixedClock:
     return FixedClock(datetime.now(UTC).replace(hour=12))
-
-
-@pytest.fixture
-async def world(database: str, clock: FixedClock) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, clock)
-    await ledger.close()
 
 
 def hold(kind: HoldKind, target: str, clock: FixedClock) -> Hold:

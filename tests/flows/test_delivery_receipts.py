@@ -1,6 +1,5 @@
 """A receipt counts whenever it comes, once, and only for messages of those who may report on them."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,16 +10,9 @@ from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.work import Group, Message, Result
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.routes import route
-from tests.flows.delivery_world import TENANT, World, now, opened
+from tests.flows.delivery_world import TENANT, World, now
 
 SENT, FAILED = 2, 3
-
-
-@pytest.fixture
-async def world(database: str) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, now)
-    await ledger.close()
 
 
 async def calling(world: World) -> tuple[Any, Message]:

@@ -1,6 +1,5 @@
 """One-time codes reach the plan's next step if a provider gives up on what it accepted, and are kept no longer."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,7 @@ from libs.contracts.outcomes import Lane, ReceiptKind
 from libs.contracts.reasons import Reason
 from services.delivery.adapters.postgres.partitions import PostgresPartitions
 from services.delivery.domain.callbacks import ReceiptNews
-from tests.flows.delivery_world import World, now, opened
+from tests.flows.delivery_world import World, now
 
 SENT, FAILED = 2, 3
 KEPT = "select count(*) from request where body is not null"
@@ -20,13 +19,6 @@ KEPT = "select count(*) from request where body is not null"
 @pytest.fixture
 def clock() -> FixedClock:
     return FixedClock(now())
-
-
-@pytest.fixture
-async def world(database: str, clock: FixedClock) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, clock)
-    await ledger.close()
 
 
 async def code_sent(world: World, *steps: list[str]) -> Any:

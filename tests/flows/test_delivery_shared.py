@@ -1,6 +1,5 @@
 """Orders that arrive together share a queue row; what happens to one of them does not affect the others."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +19,7 @@ from services.delivery.domain.steering import Hold, HoldKind
 from services.delivery.domain.work import Group, Prepared
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.routes import route
-from tests.flows.delivery_world import KEYRING, World, opened, requested
+from tests.flows.delivery_world import KEYRING, World, requested
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SENT, SKIPPED, UNKNOWN = 2, 4, 6
@@ -30,13 +29,6 @@ ROWS = "select count(*) from work"
 @pytest.fixture
 def clock() -> FixedClock:
     return FixedClock(NOON)
-
-
-@pytest.fixture
-async def world(database: str, clock: FixedClock) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, clock)
-    await ledger.close()
 
 
 async def orders(world: World, count: int = 3, **changes: Any) -> list[Envelope]:

@@ -1,7 +1,6 @@
 """A worker that stalls beyond its lease and comes back, or never does: what it learned counts, and what is no longer
 its own is left alone."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +12,7 @@ from libs.contracts.reasons import Reason
 from services.delivery.domain.work import GiveBack, Group, Message, Prepared, Result
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.routes import route
-from tests.flows.delivery_world import World, now, opened
+from tests.flows.delivery_world import World, now
 
 SENT, UNKNOWN = 2, 6
 WORK = "select count(*) from work"
@@ -22,13 +21,6 @@ WORK = "select count(*) from work"
 @pytest.fixture
 def clock() -> FixedClock:
     return FixedClock(now())
-
-
-@pytest.fixture
-async def world(database: str, clock: FixedClock) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, clock)
-    await ledger.close()
 
 
 async def ordered(world: World, on_unknown: str) -> Any:

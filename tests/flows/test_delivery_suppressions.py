@@ -2,7 +2,6 @@
 up before a first attempt and before every later one."""
 
 from base64 import b64decode
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,19 +10,12 @@ from libs.contracts.outcomes import Mode
 from libs.contracts.reasons import Reason
 from services.delivery.domain.outcomes import Deferred, Sent
 from services.delivery.domain.steering import Suppression
-from tests.flows.delivery_world import TENANT, World, now, opened
+from tests.flows.delivery_world import TENANT, World
 
 SENT, SUPPRESSED = 2, 5
 LIVE = int(Mode.LIVE)
 DUE = "update work set due_at = now() - interval '1 s'"
 Realm = tuple[int, int]
-
-
-@pytest.fixture
-async def world(database: str) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, now)
-    await ledger.close()
 
 
 async def bar(world: World, scope: int, realm: Realm = (TENANT, LIVE)) -> None:

@@ -1,7 +1,6 @@
 """The ledger's tables: receipts in any order, plans that stay fast, locks in one order, days that come and go."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -32,16 +31,9 @@ from services.delivery.domain.outcomes import Ambiguous, Sent
 from services.delivery.domain.work import Group, Result
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.routes import route
-from tests.flows.delivery_world import KEYRING, World, now, opened, requested
+from tests.flows.delivery_world import KEYRING, World, now, requested
 
 SENT, FAILED, UNKNOWN = 2, 3, 6
-
-
-@pytest.fixture
-async def world(database: str) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, now)
-    await ledger.close()
 
 
 async def one(world: World, on_unknown: str = "leave", **fields: Any) -> Any:

@@ -1,6 +1,5 @@
 """Throttles: a sender's rate is shared by all its work, urgent messages have a reserve, and nobody waits for ever."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -8,14 +7,12 @@ import pytest
 from libs.clock import FixedClock
 from libs.contracts.outcomes import Lane
 from libs.contracts.reasons import Reason
-from tests.flows.delivery_world import World, opened
+from tests.flows.delivery_world import World
 
 
 @pytest.fixture
-async def world(database: str) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, FixedClock(datetime.now(UTC).replace(hour=12)))
-    await ledger.close()
+def clock() -> FixedClock:
+    return FixedClock(datetime.now(UTC).replace(hour=12))
 
 
 async def test_the_throttle_is_shared_and_leaves_room_for_what_is_urgent(world: World) -> None:

@@ -1,7 +1,6 @@
 """The ledger's maintenance: impossible states are found, expired data is deleted, a slice at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -14,16 +13,9 @@ from services.delivery.adapters.postgres import partitions
 from services.delivery.adapters.postgres.ledger import PostgresLedger
 from services.delivery.adapters.postgres.partitions import PostgresPartitions
 from services.delivery.domain.intake import new_request
-from tests.flows.delivery_world import KEYRING, World, now, opened, requested
+from tests.flows.delivery_world import KEYRING, World, now, requested
 
 SENT = 2
-
-
-@pytest.fixture
-async def world(database: str) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, now)
-    await ledger.close()
 
 
 async def lost(world: World, *ages: int) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from services.delivery.domain.outcomes import Ambiguous, Sent
 from services.delivery.domain.work import Group
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.routes import route
-from tests.flows.delivery_world import KEYRING, World, now, opened
+from tests.flows.delivery_world import KEYRING, World, now
 
 FOLDER = Path(__file__).parents[2] / "services/delivery/migrations"
 NAME = "0:1718000000000000%8c1f0f0f8c1f0f0f"  # as FCM and Twilio name messages
@@ -30,13 +29,6 @@ DIFFER = """
 select notification_id, address_id, m.claimed_at, d.claimed_at from (select * from message where status = 6) m
 full join doubt d using (notification_id, address_id) where m.claimed_at is distinct from d.claimed_at
 """
-
-
-@pytest.fixture
-async def world(database: str) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, now)
-    await ledger.close()
 
 
 async def asked_of(world: World, count: int, channel: str = "push", **fields: Any) -> None:

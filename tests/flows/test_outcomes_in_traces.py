@@ -1,20 +1,11 @@
 """The outcome of a send is on its span, so that a collector can keep the traces that somebody will ask about."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from libs.contracts.reasons import Reason
 from services.delivery.domain.outcomes import Ambiguous, Outcome, Rejected, Sent
-from tests.flows.delivery_world import World, now, opened
-
-
-@pytest.fixture
-async def world(database: str) -> AsyncIterator[World]:
-    ledger = await opened(database)
-    yield World(ledger, now)
-    await ledger.close()
+from tests.flows.delivery_world import World
 
 
 @pytest.mark.parametrize(

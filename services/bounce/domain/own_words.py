@@ -44,20 +44,8 @@ _MESSAGE = re.compile(
 # the subject of our own mail, as Exchange, Domino and hMailServer quote it
 _SUBJECT = Signed(
     (
-        *(
-            "subject",
-            "betreff",
-            "objet",
-            "asunto",
-            "oggetto",
-            "assunto",
-            "onderwerp",
-            "ämne",
-            "emne",
-            "temat",
-            "předmět",
-        ),
-        *("konu", "тема", "件名", "主题", "主題", "제목"),
+        *("subject", "betreff", "objet", "asunto", "oggetto", "assunto", "onderwerp", "ämne", "emne", "temat"),
+        *("předmět", "konu", "тема", "件名", "主题", "主題", "제목"),
     ),
     re.compile(
         r"^[ \t]{0,12}(?:subject|betreff|objet|asunto|oggetto|assunto|onderwerp|ämne|emne|temat|předmět|konu|тема"

@@ -99,14 +99,12 @@ class Standing:
         """Return the hold among the active ones that stops its next work."""
         if self.next is None or not self.next.held:
             return None
-        targets = {
-            HoldKind.CAUSE: str(self.cause_id),
-            HoldKind.RELEASE: str(self.release_id),
-            HoldKind.TENANT: None,  # the holds are one tenant's
-        }
-        if self.next.held_sender is not None:
-            targets = {HoldKind.SENDER: str(self.next.held_sender)}
-        return next((hold for hold in holds if targets.get(hold.kind, "") in (hold.target, None)), None)
+        sender = self.next.held_sender
+        if sender is not None:
+            return next((hold for hold in holds if (hold.kind, hold.target) == (HoldKind.SENDER, str(sender))), None)
+        named = {(HoldKind.CAUSE, str(self.cause_id)), (HoldKind.RELEASE, str(self.release_id))}
+        # the holds are one tenant's
+        return next((h for h in holds if h.kind is HoldKind.TENANT or (h.kind, h.target) in named), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,10 +94,11 @@ def _refuse_shared_ids(events: tuple[BusinessEvent, ...]) -> None:
     for event in events:
         other = first.setdefault(event.id, event)
         if (other.type, other.subject, other.body) != (event.type, event.subject, event.body):
-            told = (
-                "Two events of this delivery differ but have one id: the second would be lost as a duplicate. Make the"
+            raise Unmappable(
+                "Two events of this delivery differ but have one id: the second would be lost as a duplicate. "
+                "Make the id of something that each event has for itself.",
+                pointer="/mapping/id",
             )
-            raise Unmappable(f"{told} id of something that each event has for itself.", pointer="/mapping/id")
 
 
 def _from_json(part: Any, received_at: datetime) -> BusinessEvent:

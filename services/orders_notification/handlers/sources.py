@@ -79,11 +79,15 @@ def _read(candidates: list[StoredSource], delivery: Delivery, now: datetime) -> 
     if answer := _shaken([owner], delivery):  # with a token in its URL, a first call is verified like any other
         return answer
     seen = without_credentials(owner.source, delivery)
-    raw = Raw(seen.body, dict(seen.headers), dict(seen.query))
+    return _Read(owner, Raw(seen.body, dict(seen.headers), dict(seen.query)), try_mapping(owner.source, seen, now))
+
+
+def try_mapping(source: Source, delivery: Delivery, now: datetime) -> Mapped | Unmappable:
+    """Return a delivery's events, or why there are none."""
     try:
-        return _Read(owner, raw, map_delivery(owner.source, seen, now))
+        return map_delivery(source, delivery, now)
     except Unmappable as error:
-        return _Read(owner, raw, error)
+        return error
 
 
 async def first_call(deps: OrdersNotification, name: str, delivery: Delivery) -> Answer:

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID, uuid4
 
 from libs.contracts.reasons import Reason
@@ -17,11 +18,11 @@ from libs.telemetry import get_logger
 from services.orders_notification.domain.cloudevents import traceparent_of
 from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.intake import BY_TOPIC, Kept, Origin, Raw, Submission, new_cause
-from services.orders_notification.domain.mapping import map_delivery
+from services.orders_notification.domain.mapping import Mapped
 from services.orders_notification.domain.reading import Unmappable
 from services.orders_notification.domain.topics import Hearing, hearing
 from services.orders_notification.handlers.intake import accept, keep
-from services.orders_notification.handlers.sources import CREDENTIALS, observe, outcome
+from services.orders_notification.handlers.sources import CREDENTIALS, observe, outcome, try_mapping
 from services.orders_notification.ports.deps import OrdersNotification
 from services.orders_notification.ports.sources import StoredSource
 
@@ -51,23 +52,29 @@ class SourceTopics:
 async def _taken_in(deps: OrdersNotification, owner: StoredSource, messages: Sequence[Message]) -> None:
     submissions: list[Submission] = []
     kept: list[Kept] = []
-    for message in messages:
+    read = await asyncio.to_thread(_read, owner, messages, deps.clock())  # see `receive`
+    for message, (raw, result) in zip(messages, read, strict=True):
         origin = _origin(owner, message)
-        raw = Raw(message.body, {name: value for name, value in message.headers.items() if name not in CREDENTIALS})
-        try:
-            delivery = Delivery(raw.body, raw.headers, {})
-            mapped = await asyncio.to_thread(map_delivery, owner.source, delivery, deps.clock())
-        except Unmappable as error:
-            kept.append(Kept(new_cause(), origin, Reason.MAPPING_FAILED, error.errors, raw))
+        if isinstance(result, Unmappable):
+            kept.append(Kept(new_cause(), origin, Reason.MAPPING_FAILED, result.errors, raw))
             continue
-        submissions += [Submission(origin, event, raw) for event in mapped.events]
-        observe(owner.source.name, outcome(mapped))
+        submissions += [Submission(origin, event, raw) for event in result.events]
+        observe(owner.source.name, outcome(result))
     if submissions:
         await accept(deps, submissions)
     if kept:
         await keep(deps, kept)
         for _ in kept:
             observe(owner.source.name, "kept")
+
+
+def _read(owner: StoredSource, messages: Sequence[Message], now: datetime) -> list[tuple[Raw, Mapped | Unmappable]]:
+    """Return what is stored of each message, with its events or why there are none."""
+    raws = [
+        Raw(message.body, {name: value for name, value in message.headers.items() if name not in CREDENTIALS})
+        for message in messages
+    ]
+    return [(raw, try_mapping(owner.source, Delivery(raw.body, raw.headers, {}), now)) for raw in raws]
 
 
 def _origin(owner: StoredSource, message: Message) -> Origin:

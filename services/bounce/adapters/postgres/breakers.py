@@ -9,6 +9,7 @@ from uuid import UUID
 
 from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
+from libs.storage.arrays import columns
 from services.bounce.domain.breaker import MINUTE, Band, Seen, Usual, doubtful_from, expected, is_out, refused_in_window
 
 Provider = tuple[int, str]  # mode, name
@@ -76,7 +77,7 @@ async def count_pulses(connection: Any, counts: Mapping[tuple[int, str, datetime
     """Add to the counts per minute; rows are locked in key order."""
     if counts:
         rows = [(*key, count) for key, count in sorted(counts.items())]
-        await connection.execute(_PULSE, *(list(column) for column in zip(*rows, strict=True)))
+        await connection.execute(_PULSE, *columns(rows))
 
 
 def minute_of(at: datetime) -> datetime:
@@ -135,7 +136,7 @@ async def doubts(connection: Any, providers: Collection[Provider], since: dateti
     ordered = sorted(set(providers))
     spans: dict[Provider, list[Span]] = {provider: [] for provider in ordered}
     if ordered:
-        columns = [list(column) for column in zip(*ordered, strict=True)]
-        for id_, mode, name, begin, until in await connection.fetch(_SPANS, *columns, since):
+        arrays = columns(ordered)
+        for id_, mode, name, begin, until in await connection.fetch(_SPANS, *arrays, since):
             spans[mode, name].append(Span(id_, begin, until))
     return spans

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from libs.contracts.erasing import Owner
+from libs.contracts.erasing import Owner, is_gone
 from libs.ids import parse_message_id, time_of
 from libs.storage.arrays import columns
 from libs.storage.erasures import erased_among
@@ -76,8 +76,6 @@ def _owner(closing: Closing) -> Owner | None:
 
 
 def _without_erased(one: Closing, gone: Mapping[Owner, datetime]) -> Closing:
-    owner = _owner(one)
-    erased_at = gone.get(owner) if owner else None
-    if erased_at is None or one.message is None or time_of(parse_message_id(one.message)[0]) > erased_at:
+    if one.message is None or not is_gone(gone, _owner(one), time_of(parse_message_id(one.message)[0])):
         return one
     return replace(one, about=None, erased=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from libs.storage.arrays import columns
 from libs.storage.database import Database
 from services.bounce.adapters.postgres.breakers import EVERYBODY, count_pulses, minute_of
 from services.bounce.domain.policy import DAYS_KEPT
@@ -82,5 +83,5 @@ def _one_a_statement(days: Iterable[tuple[int, int, bytes, date]]) -> Iterable[l
         by_address.setdefault(tuple(address), []).append(day)  # type: ignore[arg-type]
     while by_address:
         rows = [(*address, found.pop(0)) for address, found in by_address.items()]
-        yield [list(column) for column in zip(*rows, strict=True)]
+        yield columns(rows)
         by_address = {address: found for address, found in by_address.items() if found}

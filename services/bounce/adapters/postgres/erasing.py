@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from libs.contracts.erasing import is_gone
 from libs.ids import parse_message_id, time_of
 from libs.storage.arrays import columns
 from libs.storage.erasures import Erased, erased_among, remember
@@ -44,8 +45,8 @@ async def without_erased_names(connection: Any, facts: Sequence[NewFact]) -> lis
         return list(facts)
     made, mails = [], []
     for fact in facts:
-        erased_at = gone.get((fact.tenant, int(fact.mode), fact.recipient or ""))
-        if fact.erased or (erased_at is not None and _sent_at(fact) <= erased_at):
+        whose = fact.tenant, int(fact.mode), fact.recipient or ""
+        if fact.erased or is_gone(gone, whose, _sent_at(fact)):
             made.append(msgspec.structs.replace(fact, recipient=None, fact=fact.fact._replace(text="")))
             mails.append(fact.mail_id)
         else:

@@ -9,6 +9,7 @@ from uuid import UUID
 from libs.contracts.bounce import BounceClassified
 from libs.contracts.outcomes import Mode
 from libs.messaging.outbox import Outgoing
+from libs.storage.arrays import columns
 from services.bounce.adapters.postgres.breakers import Provider
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.figures import Kind
@@ -79,7 +80,7 @@ def row_of(item: NewFact, text: str, judged: Judged, waited: Set[UUID]) -> tuple
 def decided(judged: Iterable[Judged]) -> list[list[Any]]:
     """Return the decisions as columns, in the order of the facts' ids."""
     rows = sorted((item.proof.id, *_decided(item)) for item in judged)
-    return [list(column) for column in zip(*rows, strict=True)]
+    return columns(rows)
 
 
 def _decided(judged: Judged) -> tuple[int, str | None, bool]:

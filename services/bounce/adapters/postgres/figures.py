@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from libs.storage.arrays import columns
 from services.bounce.domain.figures import Figures
 
 _ADD = """
@@ -31,7 +32,7 @@ async def add_figures(connection: Any, figures: Figures) -> None:
             (*place, counts.facts, counts.first, counts.suppressed, counts.lifted, counts.parked)
             for place, counts in sorted(figures.rows.items())
         ]
-        await connection.execute(_ADD, *(list(column) for column in zip(*rows, strict=True)))
+        await connection.execute(_ADD, *columns(rows))
 
 
 async def add_blocks(connection: Any, blocks: Iterable[tuple[Any, ...]]) -> None:
@@ -42,4 +43,4 @@ async def add_blocks(connection: Any, blocks: Iterable[tuple[Any, ...]]) -> None
         counted[tuple(key)] = (count + 1, max(at, last_at), bounce if at >= last_at else last)
     if counted:
         rows = [(*key, *values) for key, values in sorted(counted.items())]
-        await connection.execute(_BLOCKED, *(list(column) for column in zip(*rows, strict=True)))
+        await connection.execute(_BLOCKED, *columns(rows))

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from libs.contracts.outcomes import Scope
+from libs.storage.arrays import columns
 from services.bounce.domain.policy import Contact, History, Proof
 
 Address = tuple[int, int, bytes]  # tenant, mode, hash
@@ -34,9 +35,9 @@ async def read_histories(connection: Any, addresses: Collection[Address], since:
     ordered = sorted(set(addresses))
     if not ordered:
         return {}
-    columns = [list(column) for column in zip(*ordered, strict=True)]
+    arrays = columns(ordered)
     proofs: dict[Address, list[Proof]] = defaultdict(list)
-    for tenant, mode, hash_, *values in await connection.fetch(_PROOFS, *columns, since):
+    for tenant, mode, hash_, *values in await connection.fetch(_PROOFS, *arrays, since):
         id_, at, category, permanent, provider, doubtful, domain, origin = values
         said = (id_, at, category, permanent, provider, doubtful)
         proof = Proof(*said, domain=domain, in_session=origin == "session")
@@ -68,12 +69,12 @@ async def read_known(
 ) -> tuple[dict[Address, Contact], dict[Address, dict[Scope, datetime]]]:
     """Return what is known besides facts, by address: successful contacts, and when somebody last lifted a
     suppression."""
-    columns = [list(column) for column in zip(*ordered, strict=True)]
+    arrays = columns(ordered)
     contacts = {
         (row["tenant"], row["mode"], row["address_hash"]): Contact(row["day"], row["accepted"], row["read_on"])
-        for row in await connection.fetch(_CONTACTS, *columns)
+        for row in await connection.fetch(_CONTACTS, *arrays)
     }
     lifted: dict[Address, dict[Scope, datetime]] = defaultdict(dict)
-    for tenant, mode, hash_, scope, at in await connection.fetch(_LIFTED, *columns):
+    for tenant, mode, hash_, scope, at in await connection.fetch(_LIFTED, *arrays):
         lifted[tenant, mode, hash_][Scope(scope)] = at
     return contacts, lifted

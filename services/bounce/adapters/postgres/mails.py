@@ -162,7 +162,7 @@ class PostgresMails:
         counts = Counter(stray.why for stray in strays)
         rows = [(why, counts[why], last[why].recipient[:320], last[why].peer) for why in sorted(last)]
         async with self.database.acquire() as connection:
-            await connection.execute(_COUNT, at.date(), at, *(list(column) for column in zip(*rows, strict=True)))
+            await connection.execute(_COUNT, at.date(), at, *columns(rows))
 
     async def count_readable(self, wanted: Rereading) -> int:
         async with self.database.acquire() as connection:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from libs.contracts.outcomes import Mode, Scope
 from libs.errors import Conflict
+from libs.storage.arrays import columns
 from libs.storage.database import Database
 from services.bounce.domain.replays import Change
 from services.bounce.ports.replays import Asked, ChangeQuery, ReplayRecord
@@ -112,7 +113,7 @@ class PostgresReplays:
                     (replay.id, number, c.appears, int(c.scope), c.address_hash, c.bounce, dict(c.was), dict(c.becomes))
                     for number, c in changes
                 ]
-                await connection.execute(_ADD_CHANGES, *(list(column) for column in zip(*rows, strict=True)))
+                await connection.execute(_ADD_CHANGES, *columns(rows))
         return True
 
     async def conclude(

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from libs.messaging.outbox import append
+from libs.storage.arrays import columns
 from services.bounce.adapters.postgres.lifting import Lift, count_changes, lift_all
 from services.bounce.adapters.postgres.suppressions import changed, to_suppression
 from services.bounce.domain.parking import ParkState
@@ -88,5 +89,5 @@ async def restate(connection: Any, facts: Sequence[NewFact]) -> set[UUID]:
         )
         for one in facts
     ]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return {row["id"] for row in await connection.fetch(_RESTATED, *columns)}
+    arrays = columns(rows)
+    return {row["id"] for row in await connection.fetch(_RESTATED, *arrays)}

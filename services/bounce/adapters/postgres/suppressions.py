@@ -103,7 +103,7 @@ async def locked(connection: Any, key: SuppressionKey) -> Suppression:
 async def put_all(connection: Any, items: Sequence[Suppression]) -> None:
     """Write rows that the transaction has locked."""
     if items:
-        await connection.execute(_PUT, *(list(column) for column in zip(*map(_values, items), strict=True)))
+        await connection.execute(_PUT, *columns([*map(_values, items)]))
 
 
 def _values(item: Suppression) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from libs.storage.arrays import columns
 from services.bounce.adapters.postgres.fact_rows import seen
 from services.bounce.domain.tallies import Tally, tallies_of
 from services.bounce.ports import NewFact
@@ -42,4 +43,4 @@ async def add_tallies(connection: Any, fresh: Sequence[NewFact]) -> None:
 async def _add(connection: Any, statement: str, counted: Mapping[Any, Tally]) -> None:
     if counted:
         rows = [(*key, tally.count, tally.last_at, tally.last_bounce) for key, tally in sorted(counted.items())]
-        await connection.execute(statement, *(list(column) for column in zip(*rows, strict=True)))
+        await connection.execute(statement, *columns(rows))

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
+from libs.contracts.erasing import is_gone
 from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
 from libs.keyring import Keyring
@@ -94,7 +95,7 @@ class PostgresTelling:
         """Queue the events, except those about recipients who were erased after they began."""
         async with self.database.transaction() as connection:
             gone = await erased_among(connection, ((*e.realm, e.recipient) for e in events if e.recipient))
-            stays = [e for e in events if (at := gone.get((*e.realm, e.recipient or ""))) is None or e.began > at]
+            stays = [e for e in events if not is_gone(gone, (*e.realm, e.recipient or ""), e.began)]
             if stays:
                 rows = [(*e.realm, e.id, e.kind, e.at, e.body, e.recipient) for e in stays]
                 await connection.execute(_ADD, *columns(rows))
@@ -114,7 +115,7 @@ class PostgresTelling:
         stands = after_all(webhook, calls, now, self.disable_after)
         async with self.database.transaction() as connection:
             if results:
-                await connection.execute(_SETTLE, webhook.id, *(list(column) for column in zip(*results, strict=True)))
+                await connection.execute(_SETTLE, webhook.id, *columns(results))
             await _logged(connection, webhook.id, calls)
             await connection.execute(
                 _STANDS,
@@ -157,4 +158,4 @@ async def _logged(connection: Any, webhook: UUID, calls: Sequence[Call]) -> None
         (uuid7(), c.event.id, c.event.kind, c.at, c.answer.status, c.answer.error, c.answer.milliseconds) for c in calls
     ]
     if rows:
-        await connection.execute(_LOG, webhook, *(list(column) for column in zip(*rows, strict=True)))
+        await connection.execute(_LOG, webhook, *columns(rows))

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from libs.contracts.erasing import Owner
+from libs.contracts.erasing import Owner, is_gone
 from libs.contracts.outcomes import Lane, Status
 from libs.contracts.reasons import Reason
 from libs.ids import time_of
@@ -146,8 +146,7 @@ async def _refuse_erased(claim: Claim, since: datetime) -> None:
     calls = [message for message in claim.messages if message.status is Status.SENDING]
     erased = await erased_among(claim.connection, map(_owner, calls), since)
     for message in calls:
-        erased_at = erased.get(_owner(message))
-        if erased_at is not None and time_of(message.row.request.cause_id) <= erased_at:
+        if is_gone(erased, _owner(message), time_of(message.row.request.cause_id)):
             message.status, message.reason = Status.SKIPPED, Reason.RECIPIENT_ERASED
             message.recipient, message.recipient_id = "", None
 

@@ -8,12 +8,13 @@ how far the message has come (attempt, then stage), for those who query the coll
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pymongo import UpdateOne
 
 from libs.contracts.envelope import Envelope
+from libs.contracts.erasing import is_gone
 from libs.contracts.outcomes import Channel, Mode, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.ids import parse_message_id, time_of
@@ -23,7 +24,6 @@ from services.history.domain.facts import Message, Receipt, Rejection, Transitio
 NAMES = ("recipient", "address_key", "words")
 _REASONS = {reason.word: int(reason) for reason in Reason}
 _UNKNOWN_REASON = int(Reason.INTERNAL)  # a newer publisher's reason counts as our own fault until we know it
-_NEVER_ERASED = datetime.min.replace(tzinfo=UTC)
 
 Owner = tuple[int, Mode, str]
 
@@ -45,7 +45,7 @@ class Write:
 
     def operation(self, id_: str, gone: dict[Owner, datetime]) -> UpdateOne:
         fields = self.fields
-        if self.owner is not None and self.began <= gone.get(self.owner, _NEVER_ERASED):
+        if is_gone(gone, self.owner, self.began):
             kept = {name: value for name, value in fields.items() if name.partition(".")[0] not in NAMES}
             fields = kept | {"erased": True}
         first = {"tenant": self.tenant, "mode": int(self.mode), "began": self.began}

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from libs.contracts.envelope import Envelope
+from libs.contracts.erasing import is_gone
 from libs.contracts.orders_notification import Decision as Decided
 from libs.contracts.orders_notification import DecisionRecorded
 from libs.contracts.outcomes import Mode
@@ -221,8 +222,8 @@ def _decisions(envelope: Envelope, terms: dict[str, int]) -> list[tuple[Any, ...
 
 
 def _nameless(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
-    erased_at = gone.get((row[8], row[9], row[6]))
-    return row if erased_at is None or time_of(row[0]) > erased_at else (*row[:6], None, *row[7:13], None)
+    whose = row[8], row[9], row[6]
+    return (*row[:6], None, *row[7:13], None) if is_gone(gone, whose, time_of(row[0])) else row
 
 
 def _decision_query(wanted: Search) -> tuple[str | None, Any]:
@@ -265,8 +266,7 @@ def _owners(item: Document) -> Iterator[tuple[int, int, str]]:
 
 def _nameless_document(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
     about = (row[7], row[11] if row[10] is not None else None)
-    erased = [at for name in about if (at := gone.get((row[4], row[5], name))) is not None]
-    if not any(row[1] <= at for at in erased):
+    if not any(is_gone(gone, (row[4], row[5], name), row[1]) for name in about):
         return row
     return *row[:2], None, *row[3:7], None, *row[8:11], None, lifted(row[12])
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from libs.contracts.delivery import MessageRecorded, Transition
 from libs.contracts.envelope import Envelope
-from libs.contracts.erasing import Owner
+from libs.contracts.erasing import Owner, is_gone
 from libs.contracts.outcomes import Channel, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.ids import parse_message_id, time_of
@@ -148,7 +148,7 @@ class PostgresTimeline:
         async with self.database.transaction() as connection:
             gone = await erased_among(connection, (one for one in whose if one[2]))
             if gone:
-                rows = [_wordless(row, gone.get(one)) for row, one in zip(rows, whose, strict=True)]
+                rows = [_wordless(row, one, gone) for row, one in zip(rows, whose, strict=True)]
             await connection.execute(statement, *columns(sorted(rows, key=order)))
 
 
@@ -187,15 +187,14 @@ def _transition_key(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _nameless(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
     """Return the row without recipient, address and words, if its cause was accepted before the erasure."""
-    erased_at = gone.get((row[14], row[15], row[4]))
-    if erased_at is None or time_of(row[0]) > erased_at:
+    if not is_gone(gone, (row[14], row[15], row[4]), time_of(row[0])):
         return row
     return *row[:3], None, None, *row[5:17], None
 
 
-def _wordless(row: tuple[Any, ...], erased_at: datetime | None) -> tuple[Any, ...]:
+def _wordless(row: tuple[Any, ...], whose: Owner, gone: Mapping[Owner, datetime]) -> tuple[Any, ...]:
     """Return the row without words, if its cause was accepted before the erasure."""
-    return row if erased_at is None or time_of(row[0]) > erased_at else (*row[:-1], None)
+    return (*row[:-1], None) if is_gone(gone, whose, time_of(row[0])) else row
 
 
 def _event_key(provider: str, event_id: str) -> int:

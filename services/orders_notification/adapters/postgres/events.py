@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from libs import exact_json
+from libs.contracts.erasing import is_gone
 from libs.contracts.orders_notification import Decision, DecisionRecorded
 from libs.contracts.outcomes import Lane
 from libs.ids import time_of
@@ -129,7 +130,7 @@ async def _without_erased(
 
     def gone(item: Prepared | Kept, came_at: datetime, names: Sequence[str | None]) -> set[str]:
         realm = (item.origin.tenant, int(item.origin.mode))
-        return {name for name in names if name and (at := erased.get((*realm, name))) is not None and came_at <= at}
+        return {name for name in names if name and is_gone(erased, (*realm, name), came_at)}
 
     stays = [item for item in kept if not gone(item, _came_at(item), [item.recipient])]
     less = [item.without(names) if (names := gone(item, item.came_at, item.named)) else item for item in prepared]
