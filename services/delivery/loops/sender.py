@@ -115,6 +115,7 @@ class LaneSender:
         self._room.set()
         if task.cancelled() or (error := task.exception()) is None:
             return
+        error = _unwrapped(error)
         if isinstance(error, Unavailable):  # its rows return when the lease runs out
             log.warning("group_waits", lane=self._lane.word, detail=error.detail)
         else:
@@ -211,6 +212,13 @@ class LaneSender:
         wake = self._line.wake.event(self._lane)
         await _first(wake, stop, self._line.pace.poll)
         wake.clear()
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """Return the one error in a task group's: the recorder's, when Postgres is away for longer than a lease."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _notification(messages: Sequence[Message]) -> dict[str, Any]:

@@ -1,0 +1,96 @@
+"""What happens to a group of messages while Postgres is away."""
+
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from libs.contracts.outcomes import Lane
+from libs.contracts.reasons import Reason
+from libs.errors import Unavailable
+from services.delivery.domain.outcomes import Ambiguous, Sent
+from services.delivery.loops.sender import LaneSender
+from tests.flows.delivery_world import World
+
+
+class Absent:
+    """The ledger; the first call of one method fails, before or after it has done its work."""
+
+    def __init__(self, ledger: Any, method: str, error: Exception, *, done: bool = False) -> None:
+        self._ledger, self._method, self._error, self._done = ledger, method, error, done
+
+    def __getattr__(self, name: str) -> Any:
+        if name != self._method:
+            return getattr(self._ledger, name)
+        self._method = ""
+        return self._failing(getattr(self._ledger, name))
+
+    def _failing(self, method: Any) -> Any:
+        async def failing(*given: Any) -> None:
+            if self._done:
+                await method(*given)
+            raise self._error
+
+        return failing
+
+
+@pytest.mark.parametrize("done", [False, True])
+async def test_answers_wait_for_postgres_and_are_recorded_once(world: World, done: bool) -> None:
+    release = await world.release(["push"])
+    for name in ("sent", "lost"):
+        world.tokens.add(f"customer:{name}", "push")
+    world.provider.answer = lambda m: Sent() if "sent" in m.address else Ambiguous(Reason.TIMED_OUT, "no answer")
+    envelope = await world.request(release, ["customer:sent", "customer:lost"], on_unknown="resend")
+    away = Absent(world.ledger, "record", Unavailable("Postgres does not answer"), done=done)
+    await LaneSender(world.line(away), Lane.BULK).run_once()
+    assert await world.account(envelope.data.request_id) == {"recipients": 2, "sent": 1, "unknown": 1}
+    await world.execute("update work set due_at = now() - interval '1 s'")
+    world.provider.answer = lambda _: Sent()
+    await world.send_all()
+    assert await world.account(envelope.data.request_id) == {"recipients": 2, "sent": 2}
+    assert sorted(call.attempt for call in world.provider.calls) == [1, 1, 2]
+
+
+async def test_an_outage_longer_than_the_lease_waits_for_recovery_and_is_no_failed_group(world: World) -> None:
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    envelope = await world.request(release, ["customer:1"])
+
+    async def gone(*_: Any) -> None:
+        raise Unavailable("Postgres does not answer")
+
+    line = world.line(SimpleNamespace(lease=world.ledger.lease, claim=world.ledger.claim, record=gone))
+    brief = replace(line, pace=replace(line.pace, lease=0.3, margin=0.05))
+    with capture_logs() as errors:  # warnings are not logged in tests
+        await LaneSender(brief, Lane.BULK).run_once()
+    assert errors == []
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "pending": 1}
+    assert len(world.provider.calls) == 1
+
+
+async def test_a_lease_that_fails_takes_no_group_along(world: World) -> None:
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    envelope = await world.request(release, ["customer:1"])
+    called, failed = asyncio.Event(), asyncio.Event()
+
+    async def lease_once(*given: Any) -> Any:
+        if not called.is_set():
+            return await world.ledger.lease(*given)
+        failed.set()
+        raise RuntimeError("a server that only reads")
+
+    async def answer(*given: Any) -> None:
+        called.set()
+        await failed.wait()
+        await asyncio.sleep(0)
+        given[-1](0, Sent("ref"))
+
+    world.provider.send = answer  # type: ignore[method-assign]
+    ledger = SimpleNamespace(lease=lease_once, claim=world.ledger.claim, record=world.ledger.record)
+    with pytest.raises(RuntimeError):
+        await LaneSender(world.line(ledger), Lane.BULK).run(asyncio.Event())
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
