@@ -67,7 +67,10 @@ async def test_a_deadlock_is_no_bug_and_nothing_of_it_is_stored(store: Database,
 
 
 async def test_a_statement_that_somebody_cancelled_is_tried_again(store: Database) -> None:
-    with pytest.raises(Unavailable):
+    async def cut_off() -> None:
         async with store.transaction() as connection:
             await connection.execute("set local statement_timeout = '1ms'")
             await connection.execute("select pg_sleep(60)")
+
+    with pytest.raises(Unavailable):
+        await cut_off()
