@@ -22,10 +22,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from libs import dead_letters, probes
 from libs.auth import InternalTokens, KeyVerifier, Principal
 from libs.bodies import DEFAULT_BODY_BYTES, BodyLimit
-from libs.clock import Clock, system_clock
+from libs.clock import Clock, pause, system_clock
 from libs.contracts.envelope import Envelope, Event
 from libs.contracts.outcomes import Mode
 from libs.contracts.tokens import RecipientErased
+from libs.errors import Transient
 from libs.idempotency import Idempotency
 from libs.ids import AddressHasher
 from libs.keyring import Keyring
@@ -195,7 +196,7 @@ class Service:
     ) -> None:
         """Run the chosen loops, its own and its outbox's (`relay`, `relay-later`, `figures`), until `stop`.
 
-        A loop that fails is restarted."""
+        A loop that fails is restarted; one that an outage ends is too, and is not counted."""
         loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
             name: partial(loop, self.deps) for name, loop in self.loops.items() if chosen(name)
         }
@@ -227,6 +228,9 @@ class Service:
         while not stop.is_set():
             try:
                 await loop(stop)
+            except Transient as error:  # an outage is no failure of the loop
+                log.warning("loop_waits", service=self.name, loop=name, detail=error.detail)
+                await pause(stop, _RESTART_SECONDS)
             except Exception as error:
                 _restarts.labels(self.name, name).inc()
                 log.error("loop_failed", service=self.name, loop=name, exc_info=error)

@@ -16,18 +16,24 @@ _CONNECT_SECONDS = 10.0
 _PROBE = "depesche_probe"
 _IS_OURS = "select exists (select from pg_prepared_statements where name = $1)"
 _SETTINGS = "select name, current_setting(name) from unnest($1::text[]) as name"
+# What says something about the server and nothing about the statement (PostgreSQL, appendix A).
 _AWAY = (
-    OSError,
+    OSError,  # also asyncpg's TimeoutError for a statement that takes too long
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
-    # a server that stops, has crashed, is starting or has no free connection (PostgreSQL, appendix A)
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
+    asyncpg.OperatorInterventionError,  # it stops, crashed, is starting, or somebody cancelled the statement
+    asyncpg.PostgresIOError,
+    asyncpg.ReadOnlySQLTransactionError,  # it is a standby: a failover
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
     # raised for a connection that the server has just closed and nobody has read from since
     asyncpg.InternalClientError,
 )
+
+
+class Collided(Unavailable):
+    """Postgres ended the transaction because of a concurrent one, and nothing of it was stored: it can be repeated."""
 
 
 class PoolerUnfit(Permanent):
@@ -114,15 +120,21 @@ class Database:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
-        """Return a connection, outside a transaction. Raises Unavailable if none is free within `acquire_seconds`."""
+        """Return a connection, outside a transaction. Raises Unavailable if none is free within `acquire_seconds`, or
+        Postgres cannot do its work now; Collided after a deadlock or a serialization failure."""
         try:
             connection = await self._free_connection()
             try:
                 yield connection
+            except asyncpg.ReadOnlySQLTransactionError:
+                await self._pool.expire_connections()  # the next ones lead to the new primary
+                raise
             finally:
                 await self._pool.release(connection)
         except _AWAY as error:
             raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from error
+        except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+            raise Collided(f"Two transactions collided ({type(error).__name__}); send it again.") from error
         except asyncpg.InvalidCachedStatementError as error:
             # a migration has just changed the table; inside a transaction asyncpg cannot prepare the statement again
             raise Unavailable("The schema has just changed; the statement is retried.") from error

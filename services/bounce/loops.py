@@ -74,13 +74,23 @@ async def webhooks(deps: Bounce, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         while not stop.is_set():
             room = deps.settings.webhooks_at_once - len(under_way)
-            claimed = await deps.telling.claim(room, deps.clock(), _CALLS_SECONDS) if room else []
+            claimed = await _claimed(deps, room) if room else []
             for webhook in claimed:
                 task = group.create_task(_called(deps, webhook))
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
             if not claimed:
                 await pause(stop, _IDLE_SECONDS)
+
+
+async def _claimed(deps: Bounce, room: int) -> Sequence[Webhook]:
+    """Return who is called next; nobody while Postgres is away: an error would cancel the calls under way, and they
+    would be repeated."""
+    try:
+        return await deps.telling.claim(room, deps.clock(), _CALLS_SECONDS)
+    except Transient as error:
+        log.warning("webhooks_wait", error=error.detail)
+        return []
 
 
 async def _called(deps: Bounce, webhook: Webhook) -> None:

@@ -227,3 +227,35 @@ async def test_while_postgres_is_away_the_loop_goes_on(world: World, receiver: R
     stop.set()
     await task
     assert len(receiver.seen) == 1
+
+
+async def test_an_outage_of_postgres_cancels_no_call_under_way(world: World, receiver: Receiver) -> None:
+    asked_again = asyncio.Event()
+
+    class Away:
+        claims = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.service.deps.telling, name)
+
+        async def claim(self, *given: Any) -> Any:
+            self.claims += 1
+            if self.claims == 1:
+                return await world.service.deps.telling.claim(*given)
+            asked_again.set()
+            raise Unavailable("away")
+
+    class Slow:
+        async def call(self, *given: Any) -> Any:
+            await asked_again.wait()
+            return await world.service.deps.caller.call(*given)
+
+    made = await set_up(world, receiver, kinds=["bounce.classified"])
+    await bounce(world)
+    stop = asyncio.Event()
+    task = asyncio.create_task(webhooks(replace(world.service.deps, telling=Away(), caller=Slow()), stop))
+    await asked_again.wait()
+    stop.set()
+    await task
+    assert len(receiver.seen) == 1
+    assert [entry["status"] for entry in await attempts(world, made)] == [204]

@@ -7,8 +7,10 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from libs import alone
+from libs.errors import Unavailable
 from libs.messaging.dapr import Sidecar
 from libs.service import Runtime
 from services.access.app import create_service as access
@@ -119,3 +121,24 @@ async def test_a_loop_that_was_told_to_stop_is_no_reason_for_a_restart(
     assert (await client.get("/health/live")).status_code == 200
     drained.set()
     await running
+
+
+async def test_a_loop_that_an_outage_ends_goes_on_and_is_no_failed_loop(
+    answering: tuple[Any, httpx.AsyncClient],
+) -> None:
+    service, client = answering
+    stop = asyncio.Event()
+    turns = 0
+
+    async def waiting(_: Any, told: asyncio.Event) -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 1:
+            raise Unavailable("Postgres does not answer")
+        told.set()
+
+    object.__setattr__(service, "loops", {"waiting": waiting})
+    with capture_logs() as errors:  # warnings are not logged in tests
+        await service.run_loops(stop, (), {"waiting"}.__contains__)
+    assert (turns, errors) == (2, [])
+    assert "waiting" not in (await client.get("/health/live")).text

@@ -37,9 +37,15 @@ class Pool:
         asyncpg.CannotConnectNowError("the database system is starting up"),
         asyncpg.TooManyConnectionsError("sorry, too many clients already"),
         asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
+        asyncpg.DiskFullError("could not extend file: No space left on device"),
+        asyncpg.OutOfMemoryError("out of memory"),
+        asyncpg.PostgresIOError("could not read block 7: Input/output error"),
+        asyncpg.QueryCanceledError("canceling statement due to statement timeout"),
+        asyncpg.IdleInTransactionSessionTimeoutError("terminating connection due to idle-in-transaction timeout"),
+        asyncpg.TransactionTimeoutError("terminating connection due to transaction timeout"),
     ],
 )
-async def test_a_cut_connection_raises_unavailable(error: Exception) -> None:
+async def test_a_server_that_cannot_do_its_work_now_raises_unavailable(error: Exception) -> None:
     database = Database("postgresql://", "access", _pool=Pool())
     with pytest.raises(Unavailable):
         async with database.acquire():

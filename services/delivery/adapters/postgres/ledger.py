@@ -8,12 +8,10 @@ from datetime import date
 from typing import Any, TypeVar
 from uuid import UUID
 
-import asyncpg
-
 from libs.clock import Clock
 from libs.errors import Unavailable
 from libs.keyring import Keyring
-from libs.storage.database import Database
+from libs.storage.database import Collided, Database
 from libs.storage.erasures import Erased, mark
 from libs.storage.new_rows import written
 from libs.telemetry import get_logger
@@ -195,7 +193,7 @@ class PostgresLedger:
             try:
                 async with self._connection() as connection:
                     return await run(connection)
-            except asyncpg.DeadlockDetectedError:
+            except Collided:
                 self.deadlocks += 1
                 log.error("deadlock", turn=turn)
         raise Unavailable("Postgres broke a deadlock four times in a row; the work is retried later.")

@@ -128,12 +128,12 @@ class PostgresRecords:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Any]:
-        try:
-            async with self.database.snapshot() as connection:
-                await connection.fetch(_SETTINGS, f"{max(1, int(self.seconds * 1000))}ms")
+        async with self.database.snapshot() as connection:
+            await connection.fetch(_SETTINGS, f"{max(1, int(self.seconds * 1000))}ms")
+            try:
                 yield connection
-        except (asyncpg.QueryCanceledError, TimeoutError) as error:
-            raise too_broad(self.seconds) from error
+            except (asyncpg.QueryCanceledError, TimeoutError) as error:
+                raise too_broad(self.seconds) from error
 
 
 async def _window(connection: Any, where: _Where, span: tuple[datetime, datetime], place: Any, rows: int) -> list[Any]:

@@ -10,7 +10,7 @@ import asyncpg
 
 from libs.messaging.erasing import erase_letters
 from libs.messaging.outbox import Outgoing, append
-from libs.storage.database import Database
+from libs.storage.database import Collided, Database
 from libs.storage.erasures import Erased, erased_among, remember
 from services.tokens.adapters.postgres.addresses import PostgresAddresses
 from services.tokens.adapters.postgres.consents import PostgresConsents
@@ -23,8 +23,7 @@ from services.tokens.ports import AddressRows, ConsentRows, Contended, Recipient
 
 # Two writers collided: a deadlock, a unique index that another writer reached first, a row gone meanwhile.
 _MET = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
+    Collided,
     asyncpg.UniqueViolationError,
     asyncpg.ForeignKeyViolationError,
 )
