@@ -7,9 +7,10 @@ from fastapi import Body, Path, Query, Request, Response
 
 from libs.auth import Principal, internal, scope
 from libs.contracts.outcomes import Mode
-from libs.errors import Forbidden, Invalid
+from libs.errors import Forbidden
 from libs.ids import TenantId
-from libs.web import After, Cursor, Limit, Page, Router
+from libs.paging import After, Limit, Page, page_of, read_cursor
+from libs.web import Router
 from services.access import domain, handlers, queries
 from services.access.api.shapes import ROTATION, KeyBody, KeyMade, KeyShown, Presented, Rotation, Verified
 from services.access.domain import ApiKey
@@ -31,16 +32,9 @@ async def list_keys(
     number = tenant or principal.tenant
     if number != principal.tenant and not queries.sees_all_tenants(principal):
         raise Forbidden(f"This key can only see keys of tenant {principal.tenant}; leave `tenant` out.")
-    key = Cursor.read(cursor)
-    after = key[0] if key else ""
-    if not isinstance(after, str):
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    (after,) = read_cursor(cursor, str) or ("",)
     found = await queries.keys(_deps(request).store, number, after, limit + 1)
-    more = len(found) > limit
-    return Page(
-        items=[_shown(request, item) for item in found[:limit]],
-        next_cursor=Cursor.make(found[limit - 1].id) if more else None,
-    )
+    return page_of(found, limit, lambda key: _shown(request, key), lambda key: (key.id,))
 
 
 @router.post("/keys", status_code=201)

@@ -10,7 +10,8 @@ from pydantic import AwareDatetime
 from libs.auth import Principal, scope
 from libs.contracts.outcomes import Scope
 from libs.errors import BadRequest, Invalid, Transient, UnsupportedMedia
-from libs.web import After, Cursor, Limit, Page, Router
+from libs.paging import After, Limit, Page, page_of, read_cursor
+from libs.web import Router
 from services.bounce import queries
 from services.bounce.api.shapes import (
     BounceShown,
@@ -96,14 +97,10 @@ async def list_mails(
         _clean(message, "message"),
         sensible(since, "since") if since else None,
         sensible(until, "until") if until else None,
-        after_of(cursor),
+        read_cursor(cursor, datetime, UUID),
     )
     found = await deps_of(request).reads.mails(wanted)
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(
-        items=[shown_mail(item) for item in found[:limit]],
-        next_cursor=Cursor.make(last.received_at.isoformat(), str(last.id)) if last else None,
-    )
+    return page_of(found, limit, shown_mail, lambda mail: (mail.received_at, mail.id))
 
 
 @router.get("/mails/{id}")
@@ -132,18 +129,14 @@ async def list_bounces(
         principal.tenant,
         principal.mode,
         limit + 1,
-        after_of(cursor),
+        read_cursor(cursor, datetime, UUID),
         queries.hash_of(deps.hasher, address, kind) if address else None,
         _clean(recipient, "recipient"),
         _clean(message, "message"),
         category,
     )
     rows = await deps.reads.bounces(wanted)
-    last = rows[limit - 1] if len(rows) > limit else None
-    return Page(
-        items=[shown_bounce(row) for row in rows[:limit]],
-        next_cursor=Cursor.make(last["at"].isoformat(), str(last["id"])) if last else None,
-    )
+    return page_of(rows, limit, shown_bounce, lambda row: (row["at"], row["id"]))
 
 
 @router.get("/bounces/{id}")
@@ -169,16 +162,17 @@ async def list_suppressions(
         principal.tenant,
         principal.mode,
         limit + 1,
-        after_of(cursor),
+        read_cursor(cursor, datetime, UUID),
         queries.hash_of(deps.hasher, address, kind) if address else None,
         _clean(recipient, "recipient"),
         active=active,
     )
     found = await deps.reads.suppressions(wanted)
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(
-        items=[SuppressionShown(**shown_suppression(item)) for item in found[:limit]],
-        next_cursor=Cursor.make(last.changed_at.isoformat(), str(last.id)) if last else None,
+    return page_of(
+        found,
+        limit,
+        lambda suppression: SuppressionShown(**shown_suppression(suppression)),
+        lambda suppression: (suppression.changed_at, suppression.id),
     )
 
 
@@ -250,20 +244,6 @@ def shown_suppression(item: Suppression) -> dict[str, Any]:
         "policy": item.cause.policy or None,
         "proofs": list(item.cause.evidence),
     }
-
-
-def after_of(cursor: str | None) -> tuple[datetime, UUID] | None:
-    """Return the time and id of the last page's end. Raises Invalid for another list's cursor."""
-    key = Cursor.read(cursor, 2)
-    if key is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(str(key[0]))
-        if moment.tzinfo is None:
-            raise ValueError
-        return moment, UUID(str(key[1]))
-    except ValueError as error:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error
 
 
 def _clean(text: str | None, name: str) -> str | None:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import Query, Request
 from pydantic import AwareDatetime
 
 from libs.errors import Invalid
-from libs.web import After, Cursor, Limit, Page, Router
-from services.bounce.api import Reader, after_of, deps_of, period, sensible
+from libs.paging import After, Limit, Page, page_of, read_cursor
+from libs.web import Router
+from services.bounce.api import Reader, deps_of, period, sensible
 from services.bounce.api.figure_shapes import BreakerShown, Counted, FigureRow, HealthRow, Reputation, Statistics
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.reports import figures_kept_since
@@ -87,13 +89,10 @@ async def breakers(
     request: Request, principal: Reader, provider: Provider = None, limit: Limit = 100, cursor: After = None
 ) -> Page[BreakerShown]:
     """List the breakers' history, newest first."""
-    wanted = BreakerQuery(principal.tenant, principal.mode, limit + 1, provider, after=after_of(cursor))
+    after = read_cursor(cursor, datetime, UUID)
+    wanted = BreakerQuery(principal.tenant, principal.mode, limit + 1, provider, after=after)
     rows = await deps_of(request).figures.breakers(wanted)
-    last = rows[limit - 1] if len(rows) > limit else None
-    return Page(
-        items=[shown_breaker(row) for row in rows[:limit]],
-        next_cursor=Cursor.make(last["opened_at"].isoformat(), str(last["id"])) if last else None,
-    )
+    return page_of(rows, limit, shown_breaker, lambda row: (row["opened_at"], row["id"]))
 
 
 def shown_breaker(row: Mapping[str, Any]) -> BreakerShown:

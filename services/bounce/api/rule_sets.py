@@ -7,7 +7,8 @@ from fastapi import Path, Request, Response
 
 from libs.auth import Principal, scope
 from libs.errors import NotFound
-from libs.web import After, Cursor, Limit, Page, Router
+from libs.paging import INTEGERS, After, Limit, Page, page_of, read_cursor
+from libs.web import Router
 from services.bounce.api import Reader, deps_of
 from services.bounce.api.deciding import EXAMPLES, UndoShown, previewed
 from services.bounce.api.rule_shapes import (
@@ -20,7 +21,6 @@ from services.bounce.api.rule_shapes import (
     RuleSetHead,
     RuleSetShown,
 )
-from services.bounce.api.rules import below_of
 from services.bounce.handlers.rolling_back import RollBack, preview, roll_back
 from services.bounce.handlers.rule_sets import Publication, publish
 from services.bounce.ports import Preview
@@ -37,11 +37,9 @@ async def list_rule_sets(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[RuleSetHead]:
     """List rule sets, the one in force first."""
-    found = await deps_of(request).rule_sets.page(below_of(cursor), limit + 1)
-    return Page(
-        items=[RuleSetHead(**_head(record)) for record in found[:limit]],
-        next_cursor=Cursor.make(found[limit - 1].number) if len(found) > limit else None,
-    )
+    (below,) = read_cursor(cursor, int) or (INTEGERS - 1,)
+    found = await deps_of(request).rule_sets.page(below, limit + 1)
+    return page_of(found, limit, lambda record: RuleSetHead(**_head(record)), lambda record: (record.number,))
 
 
 @router.post("", status_code=201)

@@ -54,7 +54,7 @@ order by row, ordinal on conflict do nothing
 """
 _REFUSALS = """
 select row, ordinal, line, field, reason from import_refusal
-where import_id = $1 and (row, ordinal) > ($2, $3) order by row, ordinal limit $4
+where import_id = $1 and (row, ordinal) > ($2, $3::int) order by row, ordinal limit $4
 """
 
 
