@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from libs import exact_json
@@ -54,6 +54,7 @@ def _fitting(type: Type = None, subscriber: OfSubscriber = None, reason: Words =
 
 
 Fitting = Annotated[_Three, Depends(_fitting)]
+Id = Annotated[UUID, Path(description="The dead letter's id.")]
 
 
 class DeadLetterShown(BaseModel):
@@ -170,7 +171,7 @@ async def group_dead_letters(request: Request, principal: Reader, fitting: Fitti
 
 
 @router.get("/dead-letters/{id}")
-async def get_dead_letter(request: Request, principal: Reader, id: UUID) -> DeadLetterWhole:
+async def get_dead_letter(request: Request, principal: Reader, id: Id) -> DeadLetterWhole:
     """Get one dead letter, with its payload."""
     wanted = Wanted(principal.tenant, int(principal.mode), [id])
     for letter in await find(_database(request), wanted, None, 1):

@@ -19,7 +19,9 @@ from services.access.handlers import Access, MadeKey, NewKey
 router = Router(prefix="/v1", tags=["keys"])
 
 Admin = Annotated[Principal, scope("keys:admin")]
-KeyId = Annotated[str, Path(pattern=r"^[a-z2-7]{16}$", examples=["7mxq4zdkzt3la5vw"])]
+KeyId = Annotated[
+    str, Path(pattern=r"^[a-z2-7]{16}$", description="The key's id, not its text.", examples=["7mxq4zdkzt3la5vw"])
+]
 RotationBody = Annotated[Rotation | None, Body(examples=[ROTATION])]
 OfTenant = Annotated[int | None, Query(ge=1, le=domain.MAX_TENANTS, description="Default: the caller's own.")]
 

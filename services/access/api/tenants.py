@@ -15,7 +15,7 @@ from services.access.handlers import Access
 
 router = Router(prefix="/v1/tenants", tags=["tenants"])
 
-Number = Annotated[int, Path(ge=1, le=domain.MAX_TENANTS, examples=[1])]
+Number = Annotated[int, Path(ge=1, le=domain.MAX_TENANTS, description="The tenant's number.", examples=[1])]
 Reader = Annotated[Principal, scope("topics:read", internal=True)]
 Admin = Annotated[Principal, scope("tenants:admin")]
 

@@ -16,7 +16,7 @@ router = Router(prefix="/v1/topics", tags=["topics"])
 
 Reader = Annotated[Principal, scope("topics:read", internal=True)]
 Writer = Annotated[Principal, scope("topics:write")]
-NameInPath = Annotated[TopicName, Path(examples=["price-alerts"])]
+NameInPath = Annotated[TopicName, Path(description="The topic's name.", examples=["price-alerts"])]
 
 
 @router.get("")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import AwareDatetime
 
 from libs.auth import Principal, scope
@@ -38,6 +38,13 @@ Reader = Annotated[Principal, scope("bounces:read")]
 Writer = Annotated[Principal, scope("bounces:write")]
 Address = Annotated[str | None, Query(max_length=4096, description="An address; only its hash is searched for.")]
 Recipient = Annotated[str | None, Query(max_length=300, description="A recipient's key.", examples=["customer:1042"])]
+OfKind = Annotated[Kind | None, Query(description="Kind of `address`; without it, it is recognised by its form.")]
+OfMessage = Annotated[str | None, Query(max_length=60, description="Only what is about this message.")]
+Category = Annotated[str | None, Query(max_length=30, description="Only this category.", examples=["unknown-user"])]
+Provider = Annotated[str | None, Query(max_length=100, description="Only this mailbox provider's.", examples=["gmail"])]
+MailId = Annotated[UUID, Path(description="The mail's id.")]
+BounceId = Annotated[UUID, Path(description="The fact's id.")]
+SuppressionId = Annotated[UUID, Path(description="The suppression's id.")]
 
 _RAW = {"message/rfc822": {"schema": {"type": "string", "format": "binary"}, "example": "From: mailer-daemon@…"}}
 
@@ -79,9 +86,13 @@ async def hand_in_mail(
 async def list_mails(
     request: Request,
     principal: Reader,
-    state: Literal["waiting", "read", "backscatter"] | None = None,
-    outcome: Annotated[str | None, Query(max_length=100, examples=["undetermined"])] = None,
-    message: Annotated[str | None, Query(max_length=60)] = None,
+    state: Annotated[
+        Literal["waiting", "read", "backscatter"] | None, Query(description="How far it has been processed.")
+    ] = None,
+    outcome: Annotated[
+        str | None, Query(max_length=100, description="Only this outcome.", examples=["undetermined"])
+    ] = None,
+    message: OfMessage = None,
     since: Annotated[AwareDatetime | None, Query(description="Arrived at or after this time.")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Arrived before this time.")] = None,
     limit: Limit = 100,
@@ -104,7 +115,7 @@ async def list_mails(
 
 
 @router.get("/mails/{id}")
-async def get_mail(request: Request, principal: Reader, id: UUID) -> MailShown:
+async def get_mail(request: Request, principal: Reader, id: MailId) -> MailShown:
     """Return a mail's outcome."""
     return shown_mail(await queries.mail(deps_of(request).reads, principal, id))
 
@@ -115,9 +126,9 @@ async def list_bounces(
     principal: Reader,
     recipient: Recipient = None,
     address: Address = None,
-    kind: Kind | None = None,
-    message: Annotated[str | None, Query(max_length=60)] = None,
-    category: Annotated[str | None, Query(max_length=30, examples=["unknown-user"])] = None,
+    kind: OfKind = None,
+    message: OfMessage = None,
+    category: Category = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[BounceShown]:
@@ -140,7 +151,7 @@ async def list_bounces(
 
 
 @router.get("/bounces/{id}")
-async def get_bounce(request: Request, principal: Reader, id: UUID) -> BounceShown:
+async def get_bounce(request: Request, principal: Reader, id: BounceId) -> BounceShown:
     """Return one fact; suppressions refer to it as `bounce` and in `proofs`."""
     return shown_bounce(await queries.bounce(deps_of(request).reads, principal, id))
 
@@ -151,8 +162,8 @@ async def list_suppressions(
     principal: Reader,
     recipient: Recipient = None,
     address: Address = None,
-    kind: Kind | None = None,
-    active: bool | None = None,
+    kind: OfKind = None,
+    active: Annotated[bool | None, Query(description="true: in force; false: lifted or expired.")] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[SuppressionShown]:
@@ -177,7 +188,7 @@ async def list_suppressions(
 
 
 @router.get("/suppressions/{id}")
-async def get_suppression(request: Request, principal: Reader, id: UUID) -> SuppressionExplained:
+async def get_suppression(request: Request, principal: Reader, id: SuppressionId) -> SuppressionExplained:
     """Return one suppression with its evidence."""
     found = await queries.explained(deps_of(request).reads, principal, id)
     evidence = [shown_bounce(row) for row in found.evidence]
@@ -197,7 +208,7 @@ async def add_suppression(
 
 
 @router.post("/suppressions/{id}:lift")
-async def lift(request: Request, principal: Writer, id: UUID, body: LiftBody) -> SuppressionShown:
+async def lift(request: Request, principal: Writer, id: SuppressionId, body: LiftBody) -> SuppressionShown:
     """End a suppression; only new evidence places it again."""
     return SuppressionShown(**shown_suppression(await lift_suppression(deps_of(request), principal, id, body.note)))
 

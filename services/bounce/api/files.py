@@ -33,7 +33,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
 
 Since = Annotated[AwareDatetime, Query(description="Start, inclusive.", examples=["2027-03-01T00:00:00Z"])]
 Until = Annotated[AwareDatetime | None, Query(description="End; default: now.")]
-Format = Annotated[Literal["ndjson", "csv"], Query(alias="format")]
+Format = Annotated[Literal["ndjson", "csv"], Query(alias="format", description="Format of the file.")]
 
 
 class Feed(BaseModel):

@@ -12,7 +12,7 @@ from fastapi import Path, Query, Request, Response
 from libs.errors import Invalid
 from libs.paging import BIGINTS, After, Limit, Page, page_of, read_cursor
 from libs.web import Router, etag
-from services.bounce.api import Reader, deps_of
+from services.bounce.api import Provider, Reader, deps_of
 from services.bounce.api.report_shapes import (
     Agreement,
     Agreements,
@@ -33,7 +33,6 @@ from services.bounce.ports.reports import OpinionQuery, UnreadQuery
 router = Router(prefix="/v1", tags=["rules"])
 
 Days = Annotated[int, Query(ge=1, le=400, description="Number of days (UTC), including today.")]
-Provider = Annotated[str | None, Query(max_length=100, examples=["gmail"])]
 
 
 @router.get("/reports/dead-rules", summary="Rules that never match")

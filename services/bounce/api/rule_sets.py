@@ -29,7 +29,7 @@ from services.bounce.ports.rules import RuleSetRecord
 router = Router(prefix="/v1/rule-sets", tags=["rules"])
 
 Publisher = Annotated[Principal, scope("rules:publish")]
-Number = Annotated[int, Path(ge=0, lt=2**31, examples=[6])]
+Number = Annotated[int, Path(ge=0, lt=2**31, description="The rule set's number.", examples=[6])]
 
 
 @router.get("")
@@ -62,7 +62,7 @@ async def show_rule_set(request: Request, principal: Reader, number: Number) -> 
     """Return a rule set with its rules as published."""
     record = await deps_of(request).rule_sets.get(number)
     if record is None:
-        raise NotFound(f"There is no rule set {number}; GET rule-sets lists them.")
+        raise NotFound(f"There is no rule set {number}; `depesche bounce rules sets` lists them.")
     return _shown(record)
 
 

@@ -10,7 +10,7 @@ from libs.errors import Conflict, Invalid
 from libs.paging import INTEGERS, After, Limit, Page, next_cursor, page_of, read_cursor
 from libs.web import EDIT, Router, etag, require_match
 from services.bounce import queries
-from services.bounce.api import Reader, deps_of
+from services.bounce.api import Category, Reader, deps_of
 from services.bounce.api.rule_shapes import (
     NewRule,
     RuleBody,
@@ -33,17 +33,23 @@ from services.bounce.ports.rules import RuleFilter
 router = Router(prefix="/v1/rules", tags=["rules"])
 
 Author = Annotated[Principal, scope("rules:write")]
-IdInPath = Annotated[str, Path(max_length=80, pattern=r"^[a-z0-9][a-z0-9-]*$", examples=["our-house-rule"])]
+IdInPath = Annotated[
+    str, Path(max_length=80, pattern=r"^[a-z0-9][a-z0-9-]*$", description="The rule's id.", examples=["our-house-rule"])
+]
 
 
 @router.get("")
 async def list_rules(
     request: Request,
     principal: Reader,
-    layer: Literal["shipped", "organisation", "emergency"] | None = None,
-    state: StateWord | None = None,
-    category: Annotated[str | None, Query(max_length=30, examples=["unknown-user"])] = None,
-    provider: Annotated[str | None, Query(max_length=100, examples=["gmail"])] = None,
+    layer: Annotated[
+        Literal["shipped", "organisation", "emergency"] | None, Query(description="Only rules of this layer.")
+    ] = None,
+    state: Annotated[StateWord | None, Query(description="Only rules in this state.")] = None,
+    category: Category = None,
+    provider: Annotated[
+        str | None, Query(max_length=100, description="Only rules for this mailbox provider.", examples=["gmail"])
+    ] = None,
     text: Annotated[str | None, Query(max_length=200, description="Occurs in id, words, note or examples.")] = None,
     limit: Limit = 100,
     cursor: After = None,

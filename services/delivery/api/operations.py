@@ -33,8 +33,19 @@ Operator = Annotated[Principal, scope("delivery:operate")]
 Suite = Annotated[Principal, internal()]
 _MOST_NUMBER = 32_767
 Number = Annotated[int, Path(ge=1, le=_MOST_NUMBER, description="The sender's number within the tenant.", examples=[1])]
-Kind = Annotated[str, Query(pattern="^(cause|release|sender|tenant)$", examples=["cause"])]
-Target = Annotated[str, Query(min_length=1, max_length=64, pattern="^[0-9A-Za-z-]+$", examples=[CAUSE_ID])]
+Kind = Annotated[
+    str, Query(pattern="^(cause|release|sender|tenant)$", description="What the hold stops.", examples=["cause"])
+]
+Target = Annotated[
+    str,
+    Query(
+        min_length=1,
+        max_length=64,
+        pattern="^[0-9A-Za-z-]+$",
+        description="Id of the cause or release, or number of the sender or tenant.",
+        examples=[CAUSE_ID],
+    ),
+]
 
 
 @router.get("/senders", summary="A tenant's senders")
@@ -54,7 +65,9 @@ async def get_sender(request: Request, response: Response, principal: Reader, nu
     deps = _deps(request)
     setup = await deps.operations.sender((principal.tenant, principal.mode), number)
     if setup is None:
-        raise NotFound(f"There is no sender {number} in this tenant and mode; PUT creates it.")
+        raise NotFound(
+            f"There is no sender {number} in this tenant and mode; `depesche senders list` shows the numbers."
+        )
     response.headers["etag"] = etag(setup.version)
     return _sender(deps, setup)
 
@@ -164,7 +177,9 @@ async def lift(
     principal: Operator,
     kind: Kind,
     target: Target,
-    note: Annotated[str | None, Query(max_length=500, pattern=r"^[^\x00]*$")] = None,
+    note: Annotated[
+        str | None, Query(max_length=500, pattern=r"^[^\x00]*$", description="Why it is lifted, for the audit.")
+    ] = None,
 ) -> HoldShown:
     """The work that it stopped continues."""
     deps = _deps(request)
@@ -175,7 +190,7 @@ async def lift(
 async def cancel(
     request: Request,
     principal: Operator,
-    id_: Annotated[UUID, Path(alias="id", examples=[CAUSE_ID])],
+    id_: Annotated[UUID, Path(alias="id", description="The cause's id.", examples=[CAUSE_ID])],
     body: CancelBody,
 ) -> Cancelled:
     """Messages that have not been called yet end as skipped(cancelled). Messages already called keep their status."""

@@ -45,13 +45,14 @@ Order = Annotated[
     str | None,
     Query(max_length=300, description="The events' subject, with or without a leading #.", examples=["A-1042"]),
 ]
-Name = Annotated[str | None, Query(max_length=100, examples=["order-confirmation"])]
+Name = Annotated[
+    str | None, Query(max_length=100, description="Only this communication.", examples=["order-confirmation"])
+]
 MessageId = Annotated[str | None, Query(max_length=60, description="A message's id.")]
 Event = Annotated[str | None, Query(max_length=300, description="The producer's event id, or ours.")]
 Address = Annotated[
     str | None, Query(max_length=320, description="An e-mail address or phone number; hashed on entry.")
 ]
-Word = Annotated[str | None, Query(max_length=300)]
 
 
 @router.get("/timeline")
@@ -110,9 +111,13 @@ async def get_why(
 async def list_actions(
     request: Request,
     principal: Reader,
-    actor: Word = None,
-    action: Annotated[str | None, Query(max_length=100, examples=["hold.place"])] = None,
-    object: Word = None,
+    actor: Annotated[
+        str | None, Query(max_length=300, description="Only what this key (by its id) or service changed.")
+    ] = None,
+    action: Annotated[
+        str | None, Query(max_length=100, description="Only this action.", examples=["hold.place"])
+    ] = None,
+    object: Annotated[str | None, Query(max_length=300, description="Only changes to this object.")] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[ActionShown]:

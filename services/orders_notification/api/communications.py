@@ -28,7 +28,7 @@ router = Router(prefix="/v1", tags=["communications"])
 Reader = Annotated[Principal, scope("communications:read", internal=True)]
 Writer = Annotated[Principal, scope("communications:write")]
 Publisher = Annotated[Principal, scope("communications:publish")]
-NameInPath = Annotated[CommunicationName, Path(examples=["parcel-shipped"])]
+NameInPath = Annotated[CommunicationName, Path(description="The communication's name.", examples=["parcel-shipped"])]
 
 
 @router.get("/communications")
@@ -119,7 +119,7 @@ async def list_releases(
 async def show_release(
     request: Request,
     principal: Reader,
-    id_: Annotated[UUID, Path(alias="id", examples=[RELEASE_ID])],
+    id_: Annotated[UUID, Path(alias="id", description="The release's id.", examples=[RELEASE_ID])],
 ) -> Any:
     """Return the bundle from which everything is rendered. `active` becomes false when the communication is retired. A
     newer release does not make an older one inactive, since what the older one decided is still sent."""

@@ -17,7 +17,16 @@ router = Router(prefix="/v1", tags=["event types"])
 
 Reader = Annotated[Principal, scope("sources:read")]
 Writer = Annotated[Principal, scope("sources:write")]
-Type = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["order.placed"])]
+Type = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="The event type.",
+        examples=["order.placed"],
+    ),
+]
 _ONE: dict[int | str, dict[str, Any]] = {200: {"model": EventTypeShown}}
 _NEW: dict[int | str, dict[str, Any]] = _ONE | {201: {"model": EventTypeShown, "description": "It is new."}}
 

@@ -158,7 +158,7 @@ async def list_events(
     request: Request,
     principal: Reader,
     subject: Annotated[str | None, Query(max_length=256, pattern=PLAIN, description="The order number.")] = None,
-    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
+    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN, description="Only this event type.")] = None,
     recipient: Annotated[
         str | None, Query(max_length=200, pattern=PLAIN, description="The recipient's key; a bare id is a customer's.")
     ] = None,

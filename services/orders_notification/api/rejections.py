@@ -30,10 +30,12 @@ _KEPT = {reason.word: reason for reason in (Reason.SCHEMA_INVALID, Reason.MAPPIN
 async def list_rejections(
     request: Request,
     principal: Reader,
-    source: Annotated[str | None, Query(max_length=63, pattern=PLAIN)] = None,
-    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
-    reason: Annotated[str | None, Query(max_length=50)] = None,
-    state: Annotated[Literal["open", "replayed"] | None, Query()] = None,
+    source: Annotated[str | None, Query(max_length=63, pattern=PLAIN, description="Only of this source.")] = None,
+    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN, description="Only this event type.")] = None,
+    reason: Annotated[str | None, Query(max_length=50, description=f"{' or '.join(_KEPT)}.")] = None,
+    state: Annotated[
+        Literal["open", "replayed"] | None, Query(description="open: not yet replayed with success.")
+    ] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[RejectionShown]:

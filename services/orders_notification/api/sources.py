@@ -40,7 +40,9 @@ Reader = Annotated[Principal, scope("sources:read")]
 Writer = Annotated[Principal, scope("sources:write")]
 _OF_WEBHOOKS = ("verification", "handshake", "answer")
 
-Name = Annotated[str, Path(pattern=f"^{NAME.pattern}$", max_length=63, examples=["shopify"])]
+Name = Annotated[
+    str, Path(pattern=f"^{NAME.pattern}$", max_length=63, description="The source's name.", examples=["shopify"])
+]
 
 
 @router.get("/sources")
@@ -190,7 +192,7 @@ def _definition(body: SourceBody, shipped: Mapping[str, Mapping[str, Any]]) -> d
 async def _stored(request: Request, principal: Principal, name: str) -> StoredSource:
     stored = await deps_of(request).sources.get(principal.tenant, principal.mode, name)
     if stored is None:
-        raise NotFound(f"There is no source {name!r} in this tenant and mode; PUT its definition first.")
+        raise NotFound(f"There is no source {name!r} in this tenant and mode; `depesche sources list` shows the names.")
     return stored
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Path, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from libs.auth import Principal, scope
 from libs.contracts.outcomes import Channel
@@ -10,14 +10,13 @@ from libs.paging import After, Limit, Page, page_of, read_cursor
 from libs.web import EDIT, Router, etag, require_match
 from services.templates import handlers, ports, queries
 from services.templates.api.deps import deps_of
-from services.templates.api.shapes import ChannelWord, TemplateBody, TemplateName, TemplateShown, shown
+from services.templates.api.shapes import ChannelWord, NameInPath, TemplateBody, TemplateShown, shown
 from services.templates.handlers import Draft
 
 router = Router(prefix="/v1/templates")
 
 Reader = Annotated[Principal, scope("templates:read", internal=True)]
 Writer = Annotated[Principal, scope("templates:write")]
-NameInPath = Annotated[TemplateName, Path(examples=["parcel-shipped.push"])]
 
 
 @router.get("")

@@ -9,14 +9,13 @@ from libs.paging import INTEGERS, After, Limit, Page, page_of, read_cursor
 from libs.web import Router, etag
 from services.templates import handlers, queries
 from services.templates.api.deps import deps_of
-from services.templates.api.shapes import Found, TemplateName, VersionShown, Wanted, shown_version
+from services.templates.api.shapes import Found, NameInPath, VersionShown, Wanted, shown_version
 
 router = Router(prefix="/v1")
 
 Reader = Annotated[Principal, scope("templates:read", internal=True)]
 Publisher = Annotated[Principal, scope("templates:publish")]
-NameInPath = Annotated[TemplateName, Path(examples=["parcel-shipped.push"])]
-NumberInPath = Annotated[int, Path(ge=1, le=2**31 - 1, examples=[3])]
+NumberInPath = Annotated[int, Path(ge=1, le=2**31 - 1, description="The version's number.", examples=[3])]
 
 
 @router.post("/templates/{name}:publish")

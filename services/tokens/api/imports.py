@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import StringConstraints
 
 from libs.errors import DepescheError
@@ -21,6 +21,8 @@ from services.tokens.handlers.imports import Import, cancel_import, import_recip
 from services.tokens.ports import Tokens
 
 router = Router(prefix="/v1/imports", tags=["imports"])
+
+Id = Annotated[UUID, Path(description="The import's id.")]
 
 _FIRST_REFUSALS = 100
 _COLUMN = (
@@ -81,14 +83,14 @@ async def list_imports(request: Request, principal: CanRead, limit: Limit = 100,
 
 
 @router.get("/{id}", response_model=ImportShown)
-async def show_import(request: Request, principal: CanRead, id: UUID) -> Response:
+async def show_import(request: Request, principal: CanRead, id: Id) -> Response:
     """Get an import's progress, its results, and the first of its refusals."""
     return ExactResponse(await _report(deps_of(request), realm_of(principal), id))
 
 
 @router.get("/{id}/refusals", response_model=Page[RefusalShown])
 async def list_refusals(
-    request: Request, principal: CanRead, id: UUID, limit: Limit = 100, cursor: After = None
+    request: Request, principal: CanRead, id: Id, limit: Limit = 100, cursor: After = None
 ) -> Response:
     """List an import's refusals, row by row: the field and the reason, never the value."""
     deps = deps_of(request)
@@ -98,7 +100,7 @@ async def list_refusals(
 
 
 @router.post("/{id}:cancel", response_model=ImportShown)
-async def cancel(request: Request, principal: CanWrite, id: UUID) -> Response:
+async def cancel(request: Request, principal: CanWrite, id: Id) -> Response:
     """Stop an import after the batch that it is writing; rows already written stay."""
     deps = deps_of(request)
     await queries.import_report(deps, realm_of(principal), id)
