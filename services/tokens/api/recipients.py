@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from libs.errors import Invalid, NotFound
+from libs.errors import Invalid
 from libs.paging import After, Limit, Page, read_cursor
 from libs.web import EDIT, Router, require_match
 from services.tokens import queries
@@ -21,7 +21,7 @@ from services.tokens.api.common import (
 )
 from services.tokens.api.shapes import RecipientBody
 from services.tokens.api.shown import RecipientShown
-from services.tokens.handlers.recipients import erase_recipient, save_recipient
+from services.tokens.handlers.recipients import erase_recipient, save_recipient, unknown
 from services.tokens.ports import ListPage
 
 router = Router(prefix="/v1/recipients", tags=["recipients"])
@@ -83,7 +83,7 @@ async def change_recipient(request: Request, principal: CanWrite, key: KeyInPath
 
     def check(version: int | None) -> None:
         if version is None:
-            raise NotFound(f"There is no recipient {key} for this key's tenant and mode; PUT it first.")
+            raise unknown(key)
         if "if-match" in request.headers:
             require_match(request, version)
 
